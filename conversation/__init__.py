@@ -1,0 +1,1 @@
+"""What is said: threads, messages, attachments, turns. Pure values; this floor does no I/O."""

@@ -1,0 +1,49 @@
+"""A file that belongs to a message: what it is called, what it is, and where its bytes are.
+
+Before it is stored it carries its `content`; afterwards it is addressed by `sha256` and the bytes
+are read through a file store. What a caller declares about a file is never trusted: the store
+sniffs the type from the bytes.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from conversation.checks import check_text
+from conversation.errors import InvalidInput
+
+FILENAME_MAX_CHARS = 255
+
+
+@dataclass(kw_only=True, slots=True)
+class Attachment:
+    """One file of one message."""
+
+    filename: str
+    #: The bytes, until they are stored; None on an attachment that was loaded.
+    content: bytes | None = None
+    #: What the caller says it is; replaced by what its bytes are when it is stored.
+    mime_type: str | None = None
+    #: Lower-case hex SHA-256 of the bytes: with the tenant, its address in the file store.
+    sha256: str | None = None
+    #: In bytes.
+    size: int | None = None
+
+    def __post_init__(self) -> None:
+        check_text("attachments.filename", self.filename, max_chars=FILENAME_MAX_CHARS)
+        if not self.filename or PurePosixPath(self.filename.replace("\\", "/")).name != self.filename:
+            raise InvalidInput("attachments.filename", "is no plain file name", "pass a name without folders")
+        if isinstance(self.content, str):
+            raise InvalidInput("attachments.content", "is text", "encode it: content.encode()")
+        if self.content is None and self.sha256 is None:
+            raise InvalidInput("attachments.content", "is missing", "pass the file's bytes")
+        if self.content is not None:
+            self.content = bytes(self.content)
+            self.sha256 = hashlib.sha256(self.content).hexdigest()
+            self.size = len(self.content)
+
+    @classmethod
+    def from_path(cls, path: str | Path) -> "Attachment":
+        """Read a local file. Raises `OSError` as `open` does."""
+        path = Path(path)
+        return cls(filename=path.name, content=path.read_bytes())

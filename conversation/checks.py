@@ -1,0 +1,99 @@
+"""Checks of what callers hand in. Each raises `InvalidInput` with the field, the problem and the fix.
+
+They live on the lowest floor so that a value refused by a producer is refused by the store and
+by a library caller in the same words.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from conversation.errors import InvalidInput
+
+#: Fits a URL path segment and a B-tree entry; e-mail addresses and topic slugs pass.
+ID_MAX_CHARS = 255
+#: One message's text. Long enough for a pasted book chapter, short enough for one row.
+CONTENT_MAX_CHARS = 1_000_000
+#: Metadata of one thread or message, as JSON bytes: labels, not documents.
+METADATA_MAX_BYTES = 64 * 1024
+
+_ID = re.compile(r"[^\s\x00-\x1f\x7f/\\]+")
+_TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+
+
+def check_id(field: str, value: object) -> str:
+    """A user-chosen id: 1 to 255 characters, no white space, control characters or slashes."""
+    if not isinstance(value, str):
+        raise InvalidInput(field, f"is {type(value).__name__}, not text", "pass a string")
+    if not value:
+        raise InvalidInput(field, "is empty", "pass 1 to 255 characters")
+    if len(value) > ID_MAX_CHARS:
+        raise InvalidInput(field, f"has {len(value)} characters", f"at most {ID_MAX_CHARS} fit")
+    if not _ID.fullmatch(value) or not _encodes(value):
+        raise InvalidInput(
+            field,
+            "holds white space, a slash, or a control character",
+            "use letters, digits and . _ - : @ and the like",
+        )
+    return value
+
+
+def check_tenant(value: object) -> str:
+    """A tenant's name: it becomes part of object keys, so it is plain ASCII of at most 63 characters."""
+    if not isinstance(value, str) or not _TENANT.fullmatch(value) or ".." in value:
+        raise InvalidInput(
+            "tenant", "is no plain name", "use 1 to 63 of A-Z a-z 0-9 . _ - and begin with a letter or digit"
+        )
+    return value
+
+
+def check_text(field: str, value: object, *, max_chars: int = CONTENT_MAX_CHARS) -> str:
+    """Text that PostgreSQL can store: a string, no NUL, no lone surrogate, not too long."""
+    if not isinstance(value, str):
+        raise InvalidInput(field, f"is {type(value).__name__}, not text", "pass a string")
+    if len(value) > max_chars:
+        raise InvalidInput(field, f"has {len(value)} characters", f"at most {max_chars} fit in one message")
+    if "\x00" in value:
+        raise InvalidInput(field, "holds a NUL character", "remove \\x00: PostgreSQL cannot store it")
+    if not _encodes(value):
+        raise InvalidInput(field, "is not valid Unicode", "decode it with errors='replace' first")
+    return value
+
+
+def check_metadata(field: str, value: object) -> dict[str, Any]:
+    """A JSON object with string keys, of at most 64 KiB. Returned as plain JSON values."""
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise InvalidInput(field, "is no JSON object", "pass a dict with string keys")
+    try:
+        text = json.dumps(dict(value), allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidInput(field, f"is not JSON ({error})", "use strings, numbers, booleans, lists, dicts") from None
+    if len(text) > METADATA_MAX_BYTES:
+        raise InvalidInput(field, f"has {len(text)} bytes of JSON", f"at most {METADATA_MAX_BYTES} fit")
+    stored: dict[str, Any] = json.loads(text)
+    if any("\x00" in part or not _encodes(part) for part in _strings(stored)):
+        raise InvalidInput(field, "holds a NUL or invalid Unicode", "remove it: PostgreSQL cannot store it")
+    return stored
+
+
+def _encodes(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _strings(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield key
+            yield from _strings(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _strings(item)

@@ -1,0 +1,99 @@
+"""Every error that Threadmill raises on purpose, split by whose fault it is.
+
+    ThreadmillError
+    ├── UserError                 the caller can mend the call
+    │   ├── InvalidInput          (names the field, the problem and the fix)
+    │   ├── IdempotencyConflict
+    │   ├── UnknownAgent
+    │   ├── ThreadNotFound
+    │   ├── TurnNotFound
+    │   ├── TitleConflict
+    │   └── FileRefused
+    ├── OperatorError             the installation needs a hand
+    │   ├── InvalidSettings
+    │   ├── DatabaseUnavailable
+    │   ├── FileStoreUnavailable
+    │   └── FileNotStored
+    ├── ModelError                the provider failed; `retryable` says what to do next
+    └── LeaseLost                 another worker holds the thread: commit nothing
+"""
+
+
+class ThreadmillError(Exception):
+    """Root of the tree: catch it to catch everything that is ours."""
+
+
+class UserError(ThreadmillError):
+    """The call is wrong; the same call will fail again."""
+
+
+class InvalidInput(UserError, ValueError):
+    """One argument is refused. The text names the field, what is wrong and how to mend it."""
+
+    def __init__(self, field: str, problem: str, fix: str) -> None:
+        super().__init__(f"{field}: {problem}; {fix}")
+        self.field = field
+        self.problem = problem
+        self.fix = fix
+
+
+class IdempotencyConflict(UserError):
+    """The idempotency key was used before, with another request."""
+
+
+class UnknownAgent(UserError):
+    """No worker has ever registered an agent of this name."""
+
+
+class ThreadNotFound(UserError, LookupError):
+    """No thread with this id is stored for this tenant."""
+
+
+class TurnNotFound(UserError, LookupError):
+    """No turn with this id is stored."""
+
+
+class TitleConflict(UserError):
+    """Another writer changed the title since this thread was loaded."""
+
+
+class FileRefused(UserError):
+    """A file breaks a limit: its size, its type, or what its bytes really are."""
+
+
+class OperatorError(ThreadmillError):
+    """Nothing is wrong with the call; the installation cannot serve it now."""
+
+
+class InvalidSettings(OperatorError):
+    """A setting in the environment has a wrong value. One line a setting, secrets masked."""
+
+
+class DatabaseUnavailable(OperatorError):
+    """The database did not answer in time. Nothing was accepted."""
+
+
+class FileStoreUnavailable(OperatorError):
+    """The place where blobs are kept did not answer, refused, or is full."""
+
+
+class FileNotStored(OperatorError, LookupError):
+    """No blob is stored under this tenant and hash."""
+
+
+class ModelError(ThreadmillError):
+    """The model could not be asked, or its answer could not be used."""
+
+    def __init__(
+        self, kind: str, message: str, *, retryable: bool, retry_after_seconds: float | None = None
+    ) -> None:
+        super().__init__(message)
+        #: A stable word for dashboards: `rate_limited`, `unavailable`, `timeout`, `refused`, `cut_off`.
+        self.kind = kind
+        self.retryable = retryable
+        #: What the provider asked for, in seconds; None where it asked for nothing.
+        self.retry_after_seconds = retry_after_seconds
+
+
+class LeaseLost(ThreadmillError):
+    """The fencing token is stale: another worker holds the thread, so this one writes nothing."""

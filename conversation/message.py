@@ -1,0 +1,112 @@
+"""A message: one entry of a conversation, in the roles that chat models share.
+
+What stays true: a message that is stored (it has a `seq`) cannot be changed, and its id is unique
+everywhere, not only within its thread.
+"""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal, get_args
+
+from conversation.attachment import Attachment
+from conversation.checks import check_id, check_metadata, check_text
+from conversation.errors import InvalidInput
+from conversation.ids import new_id
+
+Role = Literal["system", "user", "assistant", "tool"]
+ROLES: tuple[str, ...] = get_args(Role)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """The model's request to run one tool."""
+
+    #: The model's own id of this call; its tool message repeats it.
+    id: str
+    name: str
+    #: The arguments as the model wrote them: JSON text, perhaps not valid.
+    arguments: str
+
+    def to_json(self) -> dict[str, str]:
+        return {"id": self.id, "name": self.name, "arguments": self.arguments}
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one or more model calls, as the provider counted them."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    #: The part of the prompt that the provider read from its cache.
+    cached_tokens: int = 0
+
+    @property
+    def total_tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.cached_tokens + other.cached_tokens,
+        )
+
+    def to_json(self) -> dict[str, int]:
+        return {
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.completion_tokens,
+            "cached_tokens": self.cached_tokens,
+        }
+
+
+@dataclass(kw_only=True, slots=True)
+class Message:
+    """One entry of a conversation. `content` is text; files hang on `attachments`."""
+
+    role: Role
+    content: str = ""
+    id: str = field(default_factory=new_id)
+    #: Of an assistant message: the tools it asks for. Each gets exactly one tool message.
+    tool_calls: tuple[ToolCall, ...] = ()
+    #: Of a tool message: the call that it answers.
+    tool_call_id: str | None = None
+    #: Of a tool message: the tool; of others: the speaker's name.
+    name: str | None = None
+    #: The model's own reasoning, where it shows any. Never sent back.
+    reasoning: str | None = None
+    #: Where it came from: agent, model, importer.
+    source: dict[str, Any] | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    attachments: list[Attachment] = field(default_factory=list)
+    usage: Usage | None = None
+    #: Aware, UTC.
+    created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    #: `partial` where a cancelled turn left text that was not finished.
+    state: Literal["complete", "partial"] = "complete"
+    turn_id: str | None = None
+    #: Its place in the thread, from 1; None until it is stored.
+    seq: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.role not in ROLES:
+            raise InvalidInput("role", f"is {self.role!r}", f"use one of {', '.join(ROLES)}")
+        check_id("id", self.id)
+        check_text("content", self.content)
+        self.metadata = check_metadata("metadata", self.metadata)
+        if self.role == "tool" and not self.tool_call_id:
+            raise InvalidInput("tool_call_id", "is missing on a tool message", "pass the id of the call it answers")
+        if self.tool_calls and self.role != "assistant":
+            raise InvalidInput("tool_calls", f"stand on a {self.role} message", "only an assistant asks for tools")
+        if self.created_at.tzinfo is None:
+            raise InvalidInput("created_at", "has no time zone", "pass an aware datetime, as datetime.now(UTC)")
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if getattr(self, "seq", None) is not None:
+            raise AttributeError(f"{name}: a stored message cannot be changed; append another one")
+        object.__setattr__(self, name, value)
+
+    def add_attachment(self, attachment: Attachment) -> None:
+        """Hang a file on this message, before it is stored."""
+        if self.seq is not None:
+            raise AttributeError("attachments: a stored message cannot be changed; append another one")
+        self.attachments.append(attachment)

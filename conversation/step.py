@@ -1,0 +1,31 @@
+"""A step: one model or tool call of a turn, as the journal remembers it.
+
+What stays true: a finished step is never done again. Resume replays steps by their index.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from conversation.message import Usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One entry of a turn's journal."""
+
+    #: From 0, in the order in which the loop asks.
+    index: int
+    kind: Literal["model", "tool"]
+    #: The model's id of a tool call; "" for a model call.
+    call_id: str = ""
+    #: The tool's or the model's name.
+    name: str = ""
+    #: `started`: the intent is written, its outcome is unknown until it is `finished`.
+    state: Literal["started", "finished"]
+    #: SHA-256 of what was asked, so that a replay under changed code is noticed.
+    request_digest: str = ""
+    #: JSON: a model's reply or a tool's result; None while it is only started.
+    result: dict[str, Any] | None = None
+    usage: Usage | None = None
+    #: In US dollars; None where no price is known.
+    cost: float | None = None

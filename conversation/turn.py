@@ -1,0 +1,146 @@
+"""A turn: one request of a user and everything that answers it; and how a run of it can end."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from conversation.message import Message, Usage
+from conversation.step import Step
+
+
+class TurnState(StrEnum):
+    """Where a turn stands. The last three are final."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    WAITING = "waiting"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    SUPERSEDED = "superseded"
+
+    @property
+    def is_final(self) -> bool:
+        return self in FINAL_STATES
+
+
+FINAL_STATES = frozenset({TurnState.COMPLETED, TurnState.FAILED, TurnState.CANCELLED, TurnState.SUPERSEDED})
+UNFINISHED_STATES = frozenset(TurnState) - FINAL_STATES
+
+
+@dataclass(frozen=True, slots=True)
+class TurnError:
+    """Why a turn failed. It is a state of the turn, never a message of the conversation."""
+
+    #: A stable word: `model`, `step_limit`, `token_limit`, `time_limit`, `poison`, `deadline`, `bug`, …
+    kind: str
+    message: str
+    retryable: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnRecord:
+    """What is stored of a turn."""
+
+    id: str
+    tenant: str
+    thread_id: str
+    state: TurnState
+    agent: str
+    attempt: int
+    crashes: int
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    cancel_requested_at: datetime | None
+    error: TurnError | None
+    usage: Usage | None
+    #: In US dollars; None where no price is known.
+    cost: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnResult:
+    """A finished turn with the messages that it added after the user's."""
+
+    state: TurnState
+    messages: tuple[Message, ...]
+    error: TurnError | None
+    usage: Usage | None
+    cost: float | None
+
+    @property
+    def content(self) -> str:
+        """The text of the last assistant message; "" where there is none."""
+        return next((m.content for m in reversed(self.messages) if m.role == "assistant"), "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """The right to write to one thread: valid while `fence` is the thread's newest."""
+
+    thread_key: int
+    worker: str
+    fence: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimedTurn:
+    """A turn with all that is needed to run it, read in the claim's transaction."""
+
+    lease: Lease
+    id: str
+    tenant: str
+    thread_id: str
+    agent: str
+    attempt: int
+    cancel_requested: bool
+    #: The frozen window: the stored messages that the model sees, the turn's own inputs last.
+    window: tuple[Message, ...]
+    #: The journal of earlier attempts, by index.
+    steps: dict[int, Step] = field(default_factory=dict)
+    #: System texts that hold for the whole thread: keyed context, then the summary.
+    context: tuple[str, ...] = ()
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed:
+    """The agent answered."""
+
+    messages: tuple[Message, ...]
+    #: The last model call: journalled in the same transaction that commits its reply.
+    steps: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """The turn ends without an answer. Finished blocks of tool calls are kept as history."""
+
+    error: TurnError
+    messages: tuple[Message, ...] = ()
+    steps: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancelled:
+    """Somebody asked to stop; what was said so far is kept, well-formed."""
+
+    messages: tuple[Message, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryLater:
+    """The model is away: the turn is queued again, due after a while, and blocks its thread."""
+
+    after: timedelta
+    error: TurnError
+
+
+@dataclass(frozen=True, slots=True)
+class HandBack:
+    """This process stops; another one goes on from the journal."""
+
+
+Ending = Completed | Failed | Cancelled | RetryLater | HandBack

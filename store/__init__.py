@@ -1,0 +1,1 @@
+"""What is remembered: threads, turns, steps, attachments, settings and migrations. SQL lives only here."""
