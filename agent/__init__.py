@@ -1,1 +1,1 @@
-"""Who answers: the agent, its loop, its model and its tools. It is handed what it needs and stores nothing."""
+"""Who answers: agent, loop, model, tools. It is handed what it needs and stores nothing itself."""

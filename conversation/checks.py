@@ -70,7 +70,9 @@ def check_metadata(field: str, value: object) -> dict[str, Any]:
     try:
         text = json.dumps(dict(value), allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidInput(field, f"is not JSON ({error})", "use strings, numbers, booleans, lists, dicts") from None
+        raise InvalidInput(
+            field, f"is not JSON ({error})", "use strings, numbers, booleans, lists, dicts"
+        ) from None
     if len(text) > METADATA_MAX_BYTES:
         raise InvalidInput(field, f"has {len(text)} bytes of JSON", f"at most {METADATA_MAX_BYTES} fit")
     stored: dict[str, Any] = json.loads(text)

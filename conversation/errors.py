@@ -1,21 +1,21 @@
 """Every error that Threadmill raises on purpose, split by whose fault it is.
 
-    ThreadmillError
-    ├── UserError                 the caller can mend the call
-    │   ├── InvalidInput          (names the field, the problem and the fix)
-    │   ├── IdempotencyConflict
-    │   ├── UnknownAgent
-    │   ├── ThreadNotFound
-    │   ├── TurnNotFound
-    │   ├── TitleConflict
-    │   └── FileRefused
-    ├── OperatorError             the installation needs a hand
-    │   ├── InvalidSettings
-    │   ├── DatabaseUnavailable
-    │   ├── FileStoreUnavailable
-    │   └── FileNotStored
-    ├── ModelError                the provider failed; `retryable` says what to do next
-    └── LeaseLost                 another worker holds the thread: commit nothing
+ThreadmillError
+├── UserError                 the caller can mend the call
+│   ├── InvalidInput          (names the field, the problem and the fix)
+│   ├── IdempotencyConflict
+│   ├── UnknownAgent
+│   ├── ThreadNotFound
+│   ├── TurnNotFound
+│   ├── TitleConflict
+│   └── FileRefused
+├── OperatorError             the installation needs a hand
+│   ├── InvalidSettings
+│   ├── DatabaseUnavailable
+│   ├── FileStoreUnavailable
+│   └── FileNotStored
+├── ModelError                the provider failed; `retryable` says what to do next
+└── LeaseLost                 another worker holds the thread: commit nothing
 """
 
 

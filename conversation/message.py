@@ -94,11 +94,17 @@ class Message:
         check_text("content", self.content)
         self.metadata = check_metadata("metadata", self.metadata)
         if self.role == "tool" and not self.tool_call_id:
-            raise InvalidInput("tool_call_id", "is missing on a tool message", "pass the id of the call it answers")
+            raise InvalidInput(
+                "tool_call_id", "is missing on a tool message", "pass the id of the call it answers"
+            )
         if self.tool_calls and self.role != "assistant":
-            raise InvalidInput("tool_calls", f"stand on a {self.role} message", "only an assistant asks for tools")
+            raise InvalidInput(
+                "tool_calls", f"stand on a {self.role} message", "only an assistant asks for tools"
+            )
         if self.created_at.tzinfo is None:
-            raise InvalidInput("created_at", "has no time zone", "pass an aware datetime, as datetime.now(UTC)")
+            raise InvalidInput(
+                "created_at", "has no time zone", "pass an aware datetime, as datetime.now(UTC)"
+            )
 
     def __setattr__(self, name: str, value: object) -> None:
         if getattr(self, "seq", None) is not None:

@@ -1,0 +1,1 @@
+"""Celery's configuration: data, with a reason beside every line that is not obvious."""
