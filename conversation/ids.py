@@ -1,8 +1,20 @@
 """Identifiers: made before the transaction, so that an unknown commit can be run again with the same ones."""
 
+import uuid
+
 import uuid_utils
 
 
 def new_id() -> str:
     """A UUIDv7 as text: unique everywhere, and in creation order within a process (RFC 9562)."""
     return str(uuid_utils.uuid7())
+
+
+def is_our_id(value: object) -> bool:
+    """Whether this is an id of that kind: anything else can be refused without asking the database."""
+    if not isinstance(value, str):
+        return False
+    try:
+        return str(uuid.UUID(value)) == value
+    except ValueError:
+        return False

@@ -96,8 +96,10 @@ class ClaimedTurn:
     agent: str
     attempt: int
     cancel_requested: bool
+    #: Why it must end without being run: too many crashes, or too late; None lets it run.
+    refused: TurnError | None = None
     #: The frozen window: the stored messages that the model sees, the turn's own inputs last.
-    window: tuple[Message, ...]
+    window: tuple[Message, ...] = ()
     #: The journal of earlier attempts, by index.
     steps: dict[int, Step] = field(default_factory=dict)
     #: System texts that hold for the whole thread: keyed context, then the summary.
@@ -106,28 +108,34 @@ class ClaimedTurn:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Completed:
-    """The agent answered."""
+class Ended:
+    """A turn that is over, and what of it is kept."""
 
-    messages: tuple[Message, ...]
+    #: Appended to the history after the user's message: whole blocks only.
+    messages: tuple[Message, ...] = ()
     #: The last model call: journalled in the same transaction that commits its reply.
     steps: tuple[Step, ...] = ()
+    #: Of all attempts together.
+    usage: Usage = field(default_factory=Usage)
+    #: In US dollars; None where a price is missing.
+    cost: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failed:
-    """The turn ends without an answer. Finished blocks of tool calls are kept as history."""
+class Completed(Ended):
+    """The agent answered."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed(Ended):
+    """The turn ends without an answer."""
 
     error: TurnError
-    messages: tuple[Message, ...] = ()
-    steps: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cancelled:
-    """Somebody asked to stop; what was said so far is kept, well-formed."""
-
-    messages: tuple[Message, ...] = ()
+class Cancelled(Ended):
+    """Somebody asked to stop."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

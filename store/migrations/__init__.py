@@ -1,1 +1,58 @@
-"""."""
+"""The schema's history. Expand, deploy, contract: a release still runs on the schema of the next.
+
+`upgrade` may be called by several processes at once: one migrates, the others wait for it.
+"""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.pool import NullPool
+
+from store.engine import mapped
+
+#: A number of ours for `pg_advisory_xact_lock`: who migrates holds it.
+MIGRATION_LOCK = 0x7EAD_0111
+#: Milliseconds that a migration waits for a lock on a table: behind it, everybody else waits.
+LOCK_TIMEOUT_MS = 5_000
+
+
+def upgrade(url: str, revision: str = "head") -> None:
+    """Bring the database at `url` to a revision; nothing happens where it is there already."""
+    engine = create_engine(mapped(url), poolclass=NullPool)
+    try:
+        with engine.begin() as connection:
+            upgrade_connection(connection, revision)
+    finally:
+        engine.dispose()
+
+
+def upgrade_connection(connection: Connection, revision: str = "head") -> None:
+    """As `upgrade`, in the transaction of the caller."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
+        connection.execute(text(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}"))
+    config = _config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
+
+
+def current(connection: Connection) -> str | None:
+    """The revision of this database; None where there is no schema of ours yet."""
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def newest() -> str:
+    """The revision that this release needs."""
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    assert head is not None
+    return head
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    return config

@@ -1,0 +1,182 @@
+"""Claiming a thread: take its lease, move its head's inputs into the history, freeze its window.
+
+What stays true: the thread's row is locked first, and the head is read in a later statement, since
+an older snapshot would miss what the last holder committed. A claim that finds nothing to do
+changes nothing but, at most, giving the lease back.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, case, delete, func, literal, not_, select, true, update
+
+from conversation.turn import ClaimedTurn, Lease, TurnError
+from store import messages as message_rows
+from store import steps as journal
+from store.columns import clock
+from store.heads import can_start, head_of, is_alive
+from store.messages import SAID
+from store.statements import AnyRow, Write, together
+from store.tables import context, messages, summaries, threads, turn_inputs, turns
+
+#: Crashes of a shared process that a turn may stand in before it must run alone.
+SHARED_CRASHES = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimant:
+    """Who claims, and under which rules."""
+
+    #: Its id in `workers`.
+    worker: str
+    #: `workers`, or the library process that runs its own turns.
+    runner: str = "workers"
+    #: It runs nothing else, so it may run what crashed others.
+    runs_suspects: bool = False
+    #: Given the name of the turn's agent and the newest seq: the seq after which the window begins.
+    window_start: Callable[[str, int], int] = lambda _agent, _to_seq: 0
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """No turn is due, or another worker holds the thread: its holder will look again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """The head stood in too many crashes: it belongs to the worker that runs suspects alone."""
+
+    turn_id: str
+
+
+def claim(
+    connection: Connection, tenant: str, thread_id: str, claimant: Claimant, *, held: Lease | None = None
+) -> ClaimedTurn | Nothing | Suspect:
+    """Take the thread's next turn. `held` is the lease of a claimant that goes on with the thread."""
+    thread = _lock(connection, tenant, thread_id)
+    if thread is None:
+        return Nothing()
+    held_fence = held.fence if held is not None else None
+    owner = None if thread.fence == held_fence else thread.owner
+    turn = _start_head(connection, thread, owner, claimant)
+    if turn is None:
+        if owner is None:
+            _let_go(connection, thread)
+        return Nothing()
+    if turn.crashes == SHARED_CRASHES and not claimant.runs_suspects:
+        connection.rollback()
+        return Suspect(turn.id)
+    return _claimed(connection, thread, turn, claimant)
+
+
+def _lock(connection: Connection, tenant: str, thread_id: str) -> AnyRow | None:
+    statement = select(
+        threads.c.key,
+        threads.c.id,
+        threads.c.owner,
+        threads.c.fence,
+        threads.c.last_seq,
+        threads.c.summary_id,
+        threads.c.context_version,
+    ).where(threads.c.tenant == tenant, threads.c.id == thread_id)
+    row: AnyRow | None = connection.execute(statement.with_for_update(key_share=True)).one_or_none()
+    return row
+
+
+def _start_head(
+    connection: Connection, thread: AnyRow, owner: str | None, claimant: Claimant
+) -> AnyRow | None:
+    inputs = select(func.count()).where(turn_inputs.c.turn_id == turns.c.id).scalar_subquery()
+    free = not_(is_alive(owner)) if owner is not None else true()
+    statement = (
+        update(turns)
+        .where(
+            turns.c.position == head_of(thread.key),
+            can_start(),
+            turns.c.runner == claimant.runner,
+            free,
+        )
+        .values(
+            state="running",
+            attempt=turns.c.attempt + 1,
+            # Found running without a living owner: its process died under it.
+            crashes=turns.c.crashes + case((turns.c.state == "running", 1), else_=0),
+            retry_at=None,
+            started_at=func.coalesce(turns.c.started_at, clock()),
+            window_to_seq=func.coalesce(turns.c.window_to_seq, literal(thread.last_seq) + inputs),
+            window_summary_id=func.coalesce(turns.c.window_summary_id, thread.summary_id),
+            window_context_version=func.coalesce(turns.c.window_context_version, thread.context_version),
+        )
+        .returning(turns, (turns.c.deadline < clock()).label("is_late"))
+    )
+    return connection.execute(statement).one_or_none()
+
+
+def _let_go(connection: Connection, thread: AnyRow) -> None:
+    """The caller held the thread and found nothing more: free it."""
+    if thread.owner is not None:
+        connection.execute(update(threads).where(threads.c.key == thread.key).values(owner=None))
+
+
+def _claimed(connection: Connection, thread: AnyRow, turn: AnyRow, claimant: Claimant) -> ClaimedTurn:
+    lease = Lease(thread_key=thread.key, worker=claimant.worker, fence=thread.fence + 1)
+    after_seq = claimant.window_start(turn.agent, turn.window_to_seq)
+    window = message_rows.window_rows(
+        thread.key, turn.id, after_seq=after_seq, to_seq=turn.window_to_seq, inbox_after=thread.last_seq
+    )
+    rows = together(connection, _moves(thread, turn, lease), window)
+    return ClaimedTurn(
+        lease=lease,
+        id=turn.id,
+        tenant=turn.tenant,
+        thread_id=thread.id,
+        agent=turn.agent,
+        attempt=turn.attempt,
+        cancel_requested=turn.cancel_requested_at is not None,
+        refused=_refusal(turn),
+        window=message_rows.load(connection, thread.key, rows),
+        steps=journal.load(connection, turn.id) if turn.attempt > 1 else {},
+        context=_context(connection, thread.key, turn),
+        metadata=turn.metadata,
+    )
+
+
+def _moves(thread: AnyRow, turn: AnyRow, lease: Lease) -> list[Write]:
+    """Take the lease; move the turn's inputs from the inbox to the end of the history."""
+    said = [turn_inputs.c[name] for name in SAID]
+    place = literal(thread.last_seq) + turn_inputs.c.index + 1
+    of_turn = turn_inputs.c.turn_id == turn.id
+    last_seq = max(thread.last_seq, turn.window_to_seq)
+    return [
+        messages.insert().from_select(
+            ["thread_key", "seq", "turn_id", *SAID],
+            select(literal(thread.key), place, turn_inputs.c.turn_id, *said).where(of_turn),
+        ),
+        delete(turn_inputs).where(of_turn),
+        update(threads)
+        .where(threads.c.key == thread.key)
+        .values(owner=lease.worker, fence=lease.fence, last_seq=last_seq, updated_at=clock()),
+    ]
+
+
+def _refusal(turn: AnyRow) -> TurnError | None:
+    """Why a turn that was claimed must end without being run."""
+    if turn.crashes > SHARED_CRASHES:
+        return TurnError(
+            "poison", f"{turn.crashes} processes died under this turn, the last one alone with it"
+        )
+    if turn.is_late and turn.attempt == 1:
+        return TurnError("deadline", "no worker was free before the turn's deadline")
+    return None
+
+
+def _context(connection: Connection, thread_key: int, turn: AnyRow) -> tuple[str, ...]:
+    """System texts of the whole thread, the summary last. No statement where there are none."""
+    texts: list[str] = []
+    if turn.window_context_version:
+        keyed = select(context.c.content).where(context.c.thread_key == thread_key).order_by(context.c.key)
+        texts += connection.execute(keyed).scalars()
+    if turn.window_summary_id is not None:
+        summary = select(summaries.c.content).where(summaries.c.id == turn.window_summary_id)
+        texts += connection.execute(summary).scalars()
+    return tuple(texts)

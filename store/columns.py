@@ -1,0 +1,74 @@
+"""Column types and expressions that mean the same on PostgreSQL and SQLite.
+
+What stays true: every time is the database's own clock, read when the statement runs (`now()`
+would be the transaction's start, stale after a wait for a lock), stored with its zone, and aware
+in Python. Nothing above this module asks which database it talks to.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Integer, Uuid
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.expression import ColumnElement, literal
+from sqlalchemy.sql.visitors import InternalTraversal
+from sqlalchemy.types import TypeDecorator
+
+#: How each database tells the time that a statement runs at. Tests put another text here.
+CLOCK_SQL = {
+    "postgresql": "clock_timestamp()",
+    "sqlite": "'now'",
+}
+
+#: A key that is never used twice, even after its row was deleted.
+Key = BigInteger().with_variant(Integer, "sqlite")
+#: A JSON object or list.
+Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+#: An id that we made: UUIDv7, as text in Python.
+OurId = Uuid(as_uuid=False)
+
+
+class Time(TypeDecorator[datetime]):
+    """A moment, aware and in UTC in Python whatever the database's session says."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        del dialect
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        del dialect
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class _Clock(ColumnElement[datetime]):
+    inherit_cache = True
+    type = Time()
+    __visit_name__ = "threadmill_clock"
+    _traverse_internals = [("seconds", InternalTraversal.dp_clauseelement)]
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = literal(float(seconds))
+
+
+def clock(*, plus_seconds: float = 0) -> ColumnElement[datetime]:
+    """The database's time as the statement runs, moved by some seconds."""
+    return _Clock(plus_seconds)
+
+
+@compiles(_Clock, "postgresql")
+def _clock_postgresql(element: _Clock, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"({CLOCK_SQL['postgresql']} + make_interval(secs => {compiler.process(element.seconds, **kw)}))"
+
+
+@compiles(_Clock, "sqlite")
+def _clock_sqlite(element: _Clock, compiler: SQLCompiler, **kw: Any) -> str:
+    # Six digits, as SQLAlchemy writes times there: they are compared as text.
+    seconds = compiler.process(element.seconds, **kw)
+    return f"(strftime('%Y-%m-%d %H:%M:%f', {CLOCK_SQL['sqlite']}, {seconds} || ' seconds') || '000')"

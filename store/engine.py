@@ -1,0 +1,206 @@
+"""One way to a database: engines for sync and async callers, and transactions that may be run again.
+
+What stays true: an operation is a plain function over a `Connection`; whoever opens the
+transaction commits it; driver errors leave here as our own. An operation makes its ids before it
+is handed in, so a commit whose outcome is unknown is resolved by running it again.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import Connection, Engine, event, make_url
+from sqlalchemy import create_engine as create_sync_engine
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
+
+from conversation.errors import DatabaseUnavailable, InvalidSettings
+from store.settings import Settings
+
+T = TypeVar("T")
+
+#: SQLSTATEs of a transaction that lost a race and may simply run again: serialization, deadlock.
+RUN_AGAIN = frozenset({"40001", "40P01"})
+#: How often a transaction runs before its caller is told.
+MAX_RUNS = 3
+
+
+class Database:
+    """The database of one process. Engines are opened on first use, one for sync and one a loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.url = mapped(settings.database_url.get_secret_value())
+        self._async_engines: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncEngine] = WeakKeyDictionary()
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.url.get_backend_name() == "sqlite"
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The engine of sync callers."""
+        engine = create_sync_engine(self.url, **_engine_options(self.url, self.settings, QueuePool))
+        _prepare(engine)
+        return engine
+
+    @property
+    def async_engine(self) -> AsyncEngine:
+        """The engine of the running event loop: asyncio connections cannot move between loops."""
+        loop = asyncio.get_running_loop()
+        engine = self._async_engines.get(loop)
+        if engine is None:
+            url = self.url.set(drivername="sqlite+aiosqlite") if self.is_sqlite else self.url
+            options = _engine_options(self.url, self.settings, AsyncAdaptedQueuePool)
+            engine = create_async_engine(url, **options)
+            _prepare(engine.sync_engine)
+            self._async_engines[loop] = engine
+        return engine
+
+    def run(self, operation: Callable[[Connection], T], *, patience_seconds: float = 0) -> T:
+        """Run `operation` in a transaction of its own, again where that is safe.
+
+        Raises `DatabaseUnavailable` once `patience_seconds` of trying are over.
+        """
+        attempts = _Attempts(patience_seconds)
+        while True:
+            try:
+                with self.engine.begin() as connection:
+                    return operation(connection)
+            except (DBAPIError, PoolTimeout) as error:
+                time.sleep(attempts.pause_after(error))
+
+    async def run_async(self, operation: Callable[[Connection], T], *, patience_seconds: float = 0) -> T:
+        """As `run`, on the event loop."""
+        attempts = _Attempts(patience_seconds)
+        while True:
+            try:
+                async with self.async_engine.begin() as connection:
+                    return await connection.run_sync(operation)
+            except (DBAPIError, PoolTimeout) as error:
+                await asyncio.sleep(attempts.pause_after(error))
+
+    def close(self) -> None:
+        """Close the sync engine's connections."""
+        if "engine" in self.__dict__:
+            self.engine.dispose()
+            del self.engine
+
+    async def close_async(self) -> None:
+        """Close the connections of the running loop's engine."""
+        engine = self._async_engines.pop(asyncio.get_running_loop(), None)
+        if engine is not None:
+            await engine.dispose()
+
+
+class _Attempts:
+    """Decides after each failure: run again after a pause, or tell the caller."""
+
+    def __init__(self, patience_seconds: float) -> None:
+        self.give_up_at = time.monotonic() + patience_seconds
+        self.runs = 0
+
+    def pause_after(self, error: DBAPIError | PoolTimeout) -> float:
+        """Seconds to wait before the next run. Raises what the caller should see instead."""
+        self.runs += 1
+        lost = _lost_connection(error)
+        state = getattr(getattr(error, "orig", None), "sqlstate", None)
+        if (state in RUN_AGAIN or lost == "broken") and self.runs < MAX_RUNS:
+            return 0.01 * self.runs
+        if lost and time.monotonic() < self.give_up_at:
+            return float(min(0.1 * 2 ** min(self.runs, 5), 2.0))
+        if lost or state in RUN_AGAIN or isinstance(error, OperationalError):
+            raise DatabaseUnavailable(_reason(error)) from error
+        raise error
+
+
+def _lost_connection(error: DBAPIError | PoolTimeout) -> str:
+    """`broken` where a connection died in use, `refused` where none could be had, else nothing."""
+    if isinstance(error, PoolTimeout):
+        return "refused"
+    if error.connection_invalidated:
+        return "broken"
+    if isinstance(error, InterfaceError):
+        return "broken"
+    if isinstance(error, OperationalError) and error.statement is None:
+        return "refused"
+    return ""
+
+
+def _reason(error: DBAPIError | PoolTimeout) -> str:
+    """One line for the caller: the driver's first line; it holds no parameters and no password."""
+    text = str(getattr(error, "orig", None) or error).strip().splitlines()
+    return f"the database did not answer: {text[0] if text else type(error).__name__}"
+
+
+def mapped(url: str) -> URL:
+    """Map every accepted URL to the driver that we use: psycopg 3, or SQLite's own."""
+    parsed = make_url(url)
+    backend = parsed.get_backend_name()
+    if backend in ("postgresql", "postgres"):
+        return parsed.set(drivername="postgresql+psycopg")
+    if backend == "sqlite":
+        return parsed.set(drivername="sqlite")
+    raise InvalidSettings(f"THREADMILL_DATABASE_URL: {backend} is not served; use postgresql:// or sqlite://")
+
+
+def _engine_options(url: URL, settings: Settings, pool: type[QueuePool]) -> dict[str, Any]:
+    if url.get_backend_name() == "sqlite":
+        return _sqlite_options(url, settings, pool)
+    session = {
+        "lock_timeout": settings.db_lock_timeout,
+        "statement_timeout": settings.db_statement_timeout,
+    }
+    return {
+        "poolclass": pool,
+        "pool_size": settings.db_pool_size,
+        "max_overflow": settings.db_max_overflow,
+        "pool_timeout": settings.db_pool_timeout,
+        "pool_recycle": settings.db_pool_recycle,
+        "connect_args": {
+            "connect_timeout": settings.db_connect_timeout,
+            "application_name": "threadmill",
+            "options": " ".join(f"-c {name}={int(seconds * 1000)}" for name, seconds in session.items()),
+            # A prepared statement costs a round trip of its own and breaks behind a transaction pooler.
+            "prepare_threshold": None,
+        },
+    }
+
+
+def _sqlite_options(url: URL, settings: Settings, pool: type[QueuePool]) -> dict[str, Any]:
+    in_memory = url.database in (None, "", ":memory:")
+    options: dict[str, Any] = {
+        "poolclass": pool,
+        "pool_timeout": settings.db_pool_timeout,
+        "connect_args": {"timeout": settings.db_statement_timeout, "check_same_thread": False},
+    }
+    if in_memory:
+        # One connection *is* the database: it stays open, and its users queue for it.
+        return options | {"pool_size": 1, "max_overflow": 0, "pool_recycle": -1}
+    return options | {"pool_size": settings.db_pool_size, "max_overflow": settings.db_max_overflow}
+
+
+def _prepare(engine: Engine) -> None:
+    if engine.dialect.name != "sqlite":
+        return
+
+    @event.listens_for(engine, "connect")
+    def _on_connect(connection: Any, _record: object) -> None:
+        # SQLAlchemy shall begin, not the driver: see `_on_begin`.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=NORMAL")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _on_begin(connection: Connection) -> None:
+        # A reader that became a writer in mid-transaction would fail instead of waiting.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")

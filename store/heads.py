@@ -1,0 +1,52 @@
+"""Which turn of a thread is next. Claim, settle and sweep ask here, so that they never disagree.
+
+The *head* is the oldest unfinished turn that is due. One that was sent for a later time is not in
+the order before that; one that has begun keeps its place, so a retrying head blocks its thread.
+"""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, ScalarSelect, and_, or_, select, text
+
+from store.columns import clock
+from store.tables import UNFINISHED, turns, workers
+
+#: The predicate of the partial index, word for word, so that the planner sees that it fits.
+unfinished: ColumnElement[bool] = text(f"turns.{UNFINISHED}")  # type: ignore[assignment]
+
+in_the_order = or_(turns.c.attempt > 0, turns.c.not_before.is_(None), turns.c.not_before <= clock())
+
+
+def can_start() -> ColumnElement[bool]:
+    """A head in this state may be claimed now, if nobody holds its thread."""
+    return and_(
+        turns.c.state.in_(["queued", "running"]),
+        or_(turns.c.retry_at.is_(None), turns.c.retry_at <= clock()),
+    )
+
+
+def head_of(thread_key: int, *, besides: str | None = None) -> ScalarSelect[Any]:
+    """The position of the thread's head; `besides` leaves one turn out that is just ending."""
+    statement = select(turns.c.position).where(turns.c.thread_key == thread_key, unfinished, in_the_order)
+    if besides is not None:
+        statement = statement.where(turns.c.id != besides)
+    return statement.order_by(turns.c.position).limit(1).scalar_subquery()
+
+
+def next_after(thread_key: int, turn_id: str) -> ScalarSelect[Any]:
+    """The id of the turn that can start once `turn_id` has ended, if there is one."""
+    # `waiting` and other runners' turns stand at the head without being ours to start.
+    return (
+        select(turns.c.id)
+        .where(
+            turns.c.position == head_of(thread_key, besides=turn_id),
+            can_start(),
+            turns.c.runner == "workers",
+        )
+        .scalar_subquery()
+    )
+
+
+def is_alive(owner: Any) -> ColumnElement[bool]:
+    """A lease lives while its worker's row does."""
+    return select(workers.c.id).where(workers.c.id == owner, workers.c.until > clock()).exists()

@@ -1,0 +1,116 @@
+"""Messages as rows: reading the window and the history, and the rows that a reply becomes.
+
+What stays true: a row in `messages` is never updated; `seq` is the only order.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Select, literal, null, select, union_all
+from sqlalchemy.sql.selectable import CompoundSelect
+
+from conversation.attachment import Attachment
+from conversation.message import Message, ToolCall, Usage
+from store.statements import AnyRow
+from store.tables import attachments, blobs, messages, turn_inputs
+
+#: The columns that the inbox and the history share.
+SAID = ("id", "role", "content", "name", "metadata", "source", "has_attachments", "created_at")
+#: Those that only the history has.
+REPLIED = ("tool_calls", "tool_call_id", "reasoning", "usage", "state")
+
+
+def history_rows(thread_key: int, *, after_seq: int, to_seq: int) -> Select[Any]:
+    """The stored messages with `after_seq < seq <= to_seq`."""
+    columns = (messages.c.seq, messages.c.turn_id, *(messages.c[name] for name in SAID + REPLIED))
+    return select(*columns).where(
+        messages.c.thread_key == thread_key, messages.c.seq > after_seq, messages.c.seq <= to_seq
+    )
+
+
+def window_rows(
+    thread_key: int, turn_id: str, *, after_seq: int, to_seq: int, inbox_after: int
+) -> CompoundSelect[Any]:
+    """The window: the history, then those inputs of the turn that are still in the inbox."""
+    empty = {"state": literal("complete").label("state")}
+    waiting = select(
+        (literal(inbox_after) + turn_inputs.c.index + 1).label("seq"),
+        turn_inputs.c.turn_id,
+        *(turn_inputs.c[name] for name in SAID),
+        *(empty.get(name, null().label(name)) for name in REPLIED),
+    ).where(turn_inputs.c.turn_id == turn_id)
+    return union_all(history_rows(thread_key, after_seq=after_seq, to_seq=to_seq), waiting).order_by("seq")
+
+
+def load(connection: Connection, thread_key: int, rows: Iterable[AnyRow]) -> tuple[Message, ...]:
+    """Messages of rows, with their attachments: one statement more where there are any."""
+    found = list(rows)
+    with_files = [row.id for row in found if row.has_attachments]
+    files = _attachments(connection, thread_key, with_files) if with_files else {}
+    return tuple(_message(row, files.get(row.id, [])) for row in found)
+
+
+def _attachments(connection: Connection, thread_key: int, ids: Sequence[str]) -> dict[str, list[Attachment]]:
+    joined = attachments.join(
+        blobs, (attachments.c.tenant == blobs.c.tenant) & (attachments.c.sha256 == blobs.c.sha256)
+    )
+    statement = (
+        select(
+            attachments.c.message_id, attachments.c.filename, blobs.c.sha256, blobs.c.size, blobs.c.media_type
+        )
+        .select_from(joined)
+        .where(attachments.c.thread_key == thread_key, attachments.c.message_id.in_(ids))
+        .order_by(attachments.c.message_id, attachments.c.index)
+    )
+    found: dict[str, list[Attachment]] = {}
+    for row in connection.execute(statement):
+        file = Attachment(filename=row.filename, mime_type=row.media_type, sha256=row.sha256, size=row.size)
+        found.setdefault(row.message_id, []).append(file)
+    return found
+
+
+def _message(row: AnyRow, files: list[Attachment]) -> Message:
+    return Message(
+        id=row.id,
+        role=row.role,
+        content=row.content,
+        name=row.name,
+        metadata=row.metadata,
+        source=row.source,
+        created_at=row.created_at,
+        attachments=files,
+        tool_calls=tuple(ToolCall(**call) for call in row.tool_calls or ()),
+        tool_call_id=row.tool_call_id,
+        reasoning=row.reasoning,
+        usage=Usage(**row.usage) if row.usage else None,
+        state=row.state,
+        turn_id=row.turn_id,
+        seq=row.seq,
+    )
+
+
+def reply_rows(
+    thread_key: int, turn_id: str, *, after_seq: int, replies: Sequence[Message]
+) -> list[dict[str, Any]]:
+    """The rows of a turn's replies, at the places after `after_seq`."""
+    return [
+        {
+            "thread_key": thread_key,
+            "seq": after_seq + index,
+            "turn_id": turn_id,
+            "id": reply.id,
+            "role": reply.role,
+            "content": reply.content,
+            "name": reply.name,
+            "metadata": reply.metadata,
+            "source": reply.source,
+            "has_attachments": bool(reply.attachments),
+            "created_at": reply.created_at,
+            "tool_calls": [call.to_json() for call in reply.tool_calls] or None,
+            "tool_call_id": reply.tool_call_id,
+            "reasoning": reply.reasoning,
+            "usage": reply.usage.to_json() if reply.usage else None,
+            "state": reply.state,
+        }
+        for index, reply in enumerate(replies, start=1)
+    ]

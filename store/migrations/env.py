@@ -1,0 +1,13 @@
+"""Alembic's entry: it is only ever run with a connection that `upgrade_connection` hands over."""
+
+from alembic import context
+
+from store.tables import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    render_as_batch=True,
+    compare_server_default=True,
+)
+context.run_migrations()

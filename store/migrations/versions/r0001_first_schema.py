@@ -1,0 +1,276 @@
+"""The first schema: threads, messages, turns and their journal, workers, attachments."""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+revision = "0001"
+down_revision = None
+
+# Spelled out here, not imported: a migration means the same for ever.
+TIME = sa.DateTime(timezone=True)
+KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+JSON = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
+
+
+def upgrade() -> None:
+    op.create_table(
+        "agents",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("version", sa.Text(), nullable=False),
+        sa.Column("registered_at", TIME, nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_agents")),
+    )
+    op.create_table(
+        "audit",
+        sa.Column("key", KEY, sa.Identity(always=False), nullable=False),
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("thread_id", sa.Text(), nullable=True),
+        sa.Column("action", sa.Text(), nullable=False),
+        sa.Column("details", JSON, nullable=False),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.PrimaryKeyConstraint("key", name=op.f("pk_audit")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_audit_tenant_created_at", "audit", ["tenant", "created_at"])
+
+    op.create_table(
+        "blobs",
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("sha256", sa.Text(), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("media_type", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), server_default="stored", nullable=False),
+        sa.Column("text", sa.Text(), nullable=True),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("unreferenced_since", TIME, nullable=True),
+        sa.CheckConstraint("state in ('stored', 'deleting')", name=op.f("ck_blobs_state")),
+        sa.PrimaryKeyConstraint("tenant", "sha256", name=op.f("pk_blobs")),
+    )
+    op.create_table(
+        "schedule_runs",
+        sa.Column("schedule", sa.Text(), nullable=False),
+        sa.Column("due_at", TIME, nullable=False),
+        sa.Column("started_at", TIME, nullable=False),
+        sa.Column("finished_at", TIME, nullable=True),
+        sa.Column("outcome", JSON, nullable=True),
+        sa.PrimaryKeyConstraint("schedule", "due_at", name=op.f("pk_schedule_runs")),
+    )
+    op.create_table(
+        "threads",
+        sa.Column("key", KEY, sa.Identity(always=False), nullable=False),
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("title", sa.Text(), nullable=True),
+        sa.Column("metadata", JSON, nullable=False),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("updated_at", TIME, nullable=False),
+        sa.Column("last_seq", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("owner", sa.Uuid(), nullable=True),
+        sa.Column("fence", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("summary_id", sa.Uuid(), nullable=True),
+        sa.Column("context_version", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("uncovered_messages", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("uncovered_tokens", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("retention_cut", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("legal_hold", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.PrimaryKeyConstraint("key", name=op.f("pk_threads")),
+        sa.UniqueConstraint("tenant", "id", name=op.f("uq_threads_tenant_id")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_threads_owner", "threads", ["owner"], postgresql_where=sa.text("owner is not null"))
+    op.create_index("ix_threads_tenant_updated_at_key", "threads", ["tenant", "updated_at", "key"])
+
+    op.create_table(
+        "workers",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("host", sa.Text(), nullable=False),
+        sa.Column("pid", sa.Integer(), nullable=False),
+        sa.Column("agents", JSON, nullable=False),
+        sa.Column("started_at", TIME, nullable=False),
+        sa.Column("until", TIME, nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_workers")),
+    )
+    op.create_index("ix_workers_until", "workers", ["until"])
+
+    op.create_table(
+        "attachments",
+        sa.Column("thread_key", KEY, nullable=False),
+        sa.Column("message_id", sa.Text(), nullable=False),
+        sa.Column("index", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("filename", sa.Text(), nullable=False),
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("sha256", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["tenant", "sha256"], ["blobs.tenant", "blobs.sha256"], name=op.f("fk_attachments_tenant_sha256")
+        ),
+        sa.ForeignKeyConstraint(
+            ["thread_key"], ["threads.key"], name=op.f("fk_attachments_thread_key"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("thread_key", "message_id", "index", name=op.f("pk_attachments")),
+    )
+    op.create_index("ix_attachments_tenant_sha256", "attachments", ["tenant", "sha256"])
+
+    op.create_table(
+        "context",
+        sa.Column("thread_key", KEY, nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("content", sa.Text(), nullable=False),
+        sa.Column("updated_at", TIME, nullable=False),
+        sa.ForeignKeyConstraint(
+            ["thread_key"], ["threads.key"], name=op.f("fk_context_thread_key"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("thread_key", "key", name=op.f("pk_context")),
+    )
+    op.create_table(
+        "summaries",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("thread_key", KEY, nullable=False),
+        sa.Column("from_seq", sa.BigInteger(), nullable=False),
+        sa.Column("to_seq", sa.BigInteger(), nullable=False),
+        sa.Column("content", sa.Text(), nullable=False),
+        sa.Column("model", sa.Text(), nullable=False),
+        sa.Column("usage", JSON, nullable=True),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.ForeignKeyConstraint(
+            ["thread_key"], ["threads.key"], name=op.f("fk_summaries_thread_key"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_summaries")),
+    )
+    op.create_index("ix_summaries_thread_key", "summaries", ["thread_key"])
+
+    op.create_table(
+        "turns",
+        sa.Column("position", KEY, sa.Identity(always=False), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("thread_key", KEY, nullable=False),
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("agent", sa.Text(), nullable=False),
+        sa.Column("agent_version", sa.Text(), nullable=True),
+        sa.Column("runner", sa.Text(), server_default="workers", nullable=False),
+        sa.Column("attempt", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("crashes", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("priority", sa.SmallInteger(), server_default="0", nullable=False),
+        sa.Column("metadata", JSON, nullable=False),
+        sa.Column("not_before", TIME, nullable=True),
+        sa.Column("retry_at", TIME, nullable=True),
+        sa.Column("deadline", TIME, nullable=True),
+        sa.Column("idempotency_key", sa.Text(), nullable=True),
+        sa.Column("request_digest", sa.Text(), nullable=True),
+        sa.Column("window_to_seq", sa.BigInteger(), nullable=True),
+        sa.Column("window_summary_id", sa.Uuid(), nullable=True),
+        sa.Column("window_context_version", sa.Integer(), nullable=True),
+        sa.Column("rung_at", TIME, nullable=True),
+        sa.Column("cancel_requested_at", TIME, nullable=True),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("started_at", TIME, nullable=True),
+        sa.Column("finished_at", TIME, nullable=True),
+        sa.Column("error_kind", sa.Text(), nullable=True),
+        sa.Column("error_message", sa.Text(), nullable=True),
+        sa.Column("error_retryable", sa.Boolean(), nullable=True),
+        sa.Column("usage", JSON, nullable=True),
+        sa.Column("cost", sa.Numeric(precision=18, scale=9, asdecimal=False), nullable=True),
+        sa.CheckConstraint(
+            "state in ('queued', 'running', 'waiting', 'completed', 'failed', 'cancelled', 'superseded')",
+            name=op.f("ck_turns_state"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["thread_key"], ["threads.key"], name=op.f("fk_turns_thread_key"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("position", name=op.f("pk_turns")),
+        sa.UniqueConstraint("id", name=op.f("uq_turns_id")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_turns_thread_key", "turns", ["thread_key"])
+    op.create_index(
+        "ix_turns_unfinished",
+        "turns",
+        ["thread_key", "position"],
+        postgresql_where=sa.text("state in ('queued', 'running', 'waiting')"),
+        sqlite_where=sa.text("state in ('queued', 'running', 'waiting')"),
+    )
+    op.create_index(
+        "uq_turns_tenant_idempotency_key",
+        "turns",
+        ["tenant", "idempotency_key"],
+        unique=True,
+        postgresql_where=sa.text("idempotency_key is not null"),
+        sqlite_where=sa.text("idempotency_key is not null"),
+    )
+
+    op.create_table(
+        "messages",
+        sa.Column("thread_key", KEY, nullable=False),
+        sa.Column("seq", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("role", sa.Text(), nullable=False),
+        sa.Column("content", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=True),
+        sa.Column("metadata", JSON, nullable=False),
+        sa.Column("source", JSON, nullable=True),
+        sa.Column("has_attachments", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("turn_id", sa.Uuid(), nullable=True),
+        sa.Column("tool_calls", JSON, nullable=True),
+        sa.Column("tool_call_id", sa.Text(), nullable=True),
+        sa.Column("reasoning", sa.Text(), nullable=True),
+        sa.Column("usage", JSON, nullable=True),
+        sa.Column("state", sa.Text(), server_default="complete", nullable=False),
+        sa.CheckConstraint("role in ('system', 'user', 'assistant', 'tool')", name=op.f("ck_messages_role")),
+        sa.CheckConstraint("state in ('complete', 'partial')", name=op.f("ck_messages_state")),
+        sa.ForeignKeyConstraint(
+            ["thread_key"], ["threads.key"], name=op.f("fk_messages_thread_key"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["turn_id"], ["turns.id"], name=op.f("fk_messages_turn_id"), ondelete="SET NULL"
+        ),
+        sa.PrimaryKeyConstraint("thread_key", "seq", name=op.f("pk_messages")),
+        sa.UniqueConstraint("thread_key", "id", name=op.f("uq_messages_thread_key_id")),
+    )
+    if op.get_bind().dialect.name == "postgresql":
+        op.create_index(
+            "ix_messages_search",
+            "messages",
+            [sa.text("to_tsvector('simple', left(content, 100000))")],
+            postgresql_using="gin",
+        )
+    op.create_index("ix_messages_turn_id", "messages", ["turn_id"])
+
+    op.create_table(
+        "steps",
+        sa.Column("turn_id", sa.Uuid(), nullable=False),
+        sa.Column("index", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("call_id", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("fence", sa.BigInteger(), nullable=False),
+        sa.Column("request_digest", sa.Text(), nullable=False),
+        sa.Column("result", JSON, nullable=True),
+        sa.Column("usage", JSON, nullable=True),
+        sa.Column("cost", sa.Numeric(precision=18, scale=9, asdecimal=False), nullable=True),
+        sa.Column("started_at", TIME, nullable=False),
+        sa.Column("finished_at", TIME, nullable=True),
+        sa.CheckConstraint("kind in ('model', 'tool')", name=op.f("ck_steps_kind")),
+        sa.CheckConstraint("state in ('started', 'finished')", name=op.f("ck_steps_state")),
+        sa.ForeignKeyConstraint(["turn_id"], ["turns.id"], name=op.f("fk_steps_turn_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("turn_id", "index", name=op.f("pk_steps")),
+    )
+    op.create_table(
+        "turn_inputs",
+        sa.Column("turn_id", sa.Uuid(), nullable=False),
+        sa.Column("index", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("role", sa.Text(), nullable=False),
+        sa.Column("content", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=True),
+        sa.Column("metadata", JSON, nullable=False),
+        sa.Column("source", JSON, nullable=True),
+        sa.Column("has_attachments", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.ForeignKeyConstraint(
+            ["turn_id"], ["turns.id"], name=op.f("fk_turn_inputs_turn_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("turn_id", "index", name=op.f("pk_turn_inputs")),
+    )

@@ -1,0 +1,62 @@
+"""Shapes of statements that both databases understand, in as few round trips as each allows."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import (
+    CompoundSelect,
+    Connection,
+    Delete,
+    FromClause,
+    Insert,
+    Row,
+    Select,
+    Table,
+    Update,
+    false,
+    select,
+    true,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.dml import ReturningUpdate
+
+Write = Insert | Update | Delete
+AnyRow = Row[*tuple[Any, ...]]
+
+
+def insert_for(connection: Connection, table: Table) -> Any:
+    """An INSERT that knows `on_conflict_do_nothing` and `on_conflict_do_update` (same words on both)."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    return dialect.insert(table)
+
+
+def together(
+    connection: Connection,
+    writes: Sequence[Write],
+    then: Select[Any] | CompoundSelect[Any] | ReturningUpdate[Any],
+) -> Sequence[AnyRow]:
+    """Run `writes` and `then` in one round trip on PostgreSQL, one after the other on SQLite.
+
+    No statement may depend on another's effect: PostgreSQL runs them on one snapshot. A SELECT as
+    `then` sees the rows as they were before the writes, on both. Returns the rows of `then`.
+    """
+    if connection.dialect.name == "postgresql":
+        ctes = [write.cte(f"write_{index}") for index, write in enumerate(writes)]
+        return connection.execute(then.add_cte(*ctes) if ctes else then).all()
+    reads_first = isinstance(then, Select | CompoundSelect)
+    before = connection.execute(then).all() if reads_first else []
+    for write in writes:
+        connection.execute(write)
+    return before if reads_first else connection.execute(then).all()
+
+
+def inserted(connection: Connection, statement: Insert, table: Table, key: str, value: Any) -> FromClause:
+    """The row that `statement` inserts, if it does, as a source for the next statement.
+
+    One round trip with that statement on PostgreSQL, one of its own on SQLite.
+    """
+    column = table.c[key]
+    if connection.dialect.name == "postgresql":
+        return statement.returning(column).cte(f"new_{table.name}")
+    done = connection.execute(statement.returning(column)).all()
+    return select(column).where(column == value, true() if done else false()).subquery(f"new_{table.name}")

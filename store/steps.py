@@ -1,0 +1,83 @@
+"""The journal: what each model and tool call of a turn came to.
+
+What stays true: a write is fenced. It first locks the thread's row with its token, in a statement
+of its own: an INSERT that only compares the token can commit after another worker's claim.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from conversation.errors import LeaseLost
+from conversation.message import Usage
+from conversation.step import Step
+from conversation.turn import Lease
+from store.columns import clock
+from store.statements import insert_for
+from store.tables import steps, threads
+
+
+def record(connection: Connection, lease: Lease, turn_id: str, entries: Sequence[Step]) -> None:
+    """Write entries of the journal. Raises `LeaseLost` if another worker has claimed the thread."""
+    fence = connection.execute(
+        select(threads.c.fence).where(threads.c.key == lease.thread_key).with_for_update(read=True)
+    ).scalar_one_or_none()
+    if fence != lease.fence:
+        raise LeaseLost(f"thread {lease.thread_key} is held under a newer token than {lease.fence}")
+    connection.execute(upsert(connection, lease, turn_id, entries))
+
+
+def upsert(connection: Connection, lease: Lease, turn_id: str, entries: Sequence[Step]) -> Any:
+    """The write itself. A step that is finished stays as it was: running this twice changes nothing."""
+    statement = insert_for(connection, steps).values([_row(lease, turn_id, entry) for entry in entries])
+    new = statement.excluded
+    return statement.on_conflict_do_update(
+        index_elements=["turn_id", "index"],
+        set_={
+            "state": new.state,
+            "fence": new.fence,
+            "result": new.result,
+            "usage": new.usage,
+            "cost": new.cost,
+            "finished_at": new.finished_at,
+        },
+        where=steps.c.state != "finished",
+    )
+
+
+def load(connection: Connection, turn_id: str) -> dict[int, Step]:
+    """The journal of a turn, by index."""
+    rows = connection.execute(select(steps).where(steps.c.turn_id == turn_id).order_by(steps.c.index))
+    return {
+        row._mapping["index"]: Step(
+            index=row._mapping["index"],
+            kind=row.kind,
+            call_id=row.call_id,
+            name=row.name,
+            state=row.state,
+            request_digest=row.request_digest,
+            result=row.result,
+            usage=Usage(**row.usage) if row.usage else None,
+            cost=row.cost,
+        )
+        for row in rows
+    }
+
+
+def _row(lease: Lease, turn_id: str, entry: Step) -> dict[str, Any]:
+    return {
+        "turn_id": turn_id,
+        "index": entry.index,
+        "kind": entry.kind,
+        "call_id": entry.call_id,
+        "name": entry.name,
+        "state": entry.state,
+        "fence": lease.fence,
+        "request_digest": entry.request_digest,
+        "result": entry.result,
+        "usage": entry.usage.to_json() if entry.usage else None,
+        "cost": entry.cost,
+        "started_at": clock(),
+        "finished_at": clock() if entry.state == "finished" else None,
+    }

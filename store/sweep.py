@@ -1,0 +1,57 @@
+"""The sweep: who waits although nobody works on them? Their bells were lost, or their worker died.
+
+What stays true: one bell a thread, oldest first, bounded; a bell is marked as rung in the same
+transaction that picks it, so that two sweeps at once ring each thread once.
+"""
+
+from sqlalchemy import Connection, case, func, not_, or_, select, update
+
+from conversation.bell import SUSPECTS_QUEUE, TURNS_QUEUE, Bell
+from store.claims import SHARED_CRASHES
+from store.columns import clock
+from store.heads import can_start, in_the_order, is_alive, unfinished
+from store.tables import threads, turns
+
+
+def due_bells(connection: Connection, *, grace_seconds: float, limit: int) -> list[Bell]:
+    """Pick the heads that nobody holds and that were not rung lately, and mark them as rung."""
+    heads = select(func.min(turns.c.position)).where(unfinished, in_the_order).group_by(turns.c.thread_key)
+    waiting = (
+        select(turns.c.position)
+        .join(threads, turns.c.thread_key == threads.c.key)
+        .where(
+            turns.c.position.in_(heads),
+            can_start(),
+            turns.c.runner == "workers",
+            or_(turns.c.rung_at.is_(None), turns.c.rung_at < clock(plus_seconds=-grace_seconds)),
+            or_(threads.c.owner.is_(None), not_(is_alive(threads.c.owner))),
+        )
+        .order_by(turns.c.position)
+        .limit(limit)
+        .with_for_update(skip_locked=True, of=turns)
+    )
+    thread_id = select(threads.c.id).where(threads.c.key == turns.c.thread_key).scalar_subquery()
+    crashes = turns.c.crashes + case((turns.c.state == "running", 1), else_=0)
+    picked = connection.execute(
+        update(turns)
+        .where(turns.c.position.in_(waiting))
+        .values(rung_at=clock())
+        .returning(
+            turns.c.position,
+            turns.c.tenant,
+            thread_id.label("thread_id"),
+            turns.c.id,
+            turns.c.priority,
+            crashes.label("crashes"),
+        )
+    )
+    return [
+        Bell(
+            tenant=row.tenant,
+            thread_id=row.thread_id,
+            turn_id=row.id,
+            priority=row.priority,
+            queue=SUSPECTS_QUEUE if row.crashes == SHARED_CRASHES else TURNS_QUEUE,
+        )
+        for row in sorted(picked, key=lambda row: row.position)
+    ]

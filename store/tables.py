@@ -1,0 +1,312 @@
+"""The tables. Children refer to a thread by its internal `key`; users see `(tenant, id)`.
+
+What stays true: every foreign key has an index; a key is never used twice; `turn_inputs` holds
+what was said but has no place in the history yet, `messages` holds the history in the order of
+`seq`. A change here needs a migration beside it: a test compares the two.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    Numeric,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    false,
+    text,
+)
+
+from store.columns import Json, Key, OurId, Time
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+#: A turn in one of these states still has work ahead of it.
+UNFINISHED = "state in ('queued', 'running', 'waiting')"
+
+threads = Table(
+    "threads",
+    metadata,
+    Column("key", Key, Identity(always=False), primary_key=True),
+    Column("tenant", Text, nullable=False),
+    #: The user's own id of the thread.
+    Column("id", Text, nullable=False),
+    Column("title", Text),
+    Column("metadata", Json, nullable=False),
+    Column("created_at", Time, nullable=False),
+    Column("updated_at", Time, nullable=False),
+    #: The newest place in the history. It never falls, so a deleted message's place stays empty.
+    Column("last_seq", BigInteger, nullable=False, server_default="0"),
+    #: The worker that holds the thread's lease; alive only while its row in `workers` is.
+    Column("owner", OurId),
+    #: The fencing token: raised by every claim, checked by every write of a worker.
+    Column("fence", BigInteger, nullable=False, server_default="0"),
+    Column("summary_id", OurId),
+    Column("context_version", Integer, nullable=False, server_default="0"),
+    #: What no summary covers yet.
+    Column("uncovered_messages", BigInteger, nullable=False, server_default="0"),
+    Column("uncovered_tokens", BigInteger, nullable=False, server_default="0"),
+    #: Retention deleted the history up to and with this seq.
+    Column("retention_cut", BigInteger, nullable=False, server_default="0"),
+    Column("legal_hold", Boolean, nullable=False, server_default=false()),
+    UniqueConstraint("tenant", "id"),
+    Index("ix_threads_owner", "owner", postgresql_where=text("owner is not null")),
+    Index("ix_threads_tenant_updated_at_key", "tenant", "updated_at", "key"),
+    sqlite_autoincrement=True,
+)
+
+turns = Table(
+    "turns",
+    metadata,
+    #: Arrival order.
+    Column("position", Key, Identity(always=False), primary_key=True),
+    Column("id", OurId, nullable=False),
+    Column("thread_key", Key, ForeignKey("threads.key", ondelete="CASCADE"), nullable=False),
+    Column("tenant", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("agent", Text, nullable=False),
+    Column("agent_version", Text),
+    #: `workers`, or the id of the library caller's process that alone may run it.
+    Column("runner", Text, nullable=False, server_default="workers"),
+    #: How often it was claimed.
+    Column("attempt", Integer, nullable=False, server_default="0"),
+    #: In how many crashes of a whole process it stood.
+    Column("crashes", Integer, nullable=False, server_default="0"),
+    #: 0 is ordinary; higher is sooner. It orders threads, never the turns of one thread.
+    Column("priority", SmallInteger, nullable=False, server_default="0"),
+    Column("metadata", Json, nullable=False),
+    #: It joins the order when this is past.
+    Column("not_before", Time),
+    #: A head that waits for its model to come back blocks its thread until then.
+    Column("retry_at", Time),
+    #: It fails instead of starting later than this.
+    Column("deadline", Time),
+    Column("idempotency_key", Text),
+    #: SHA-256 of the whole request, attachments' hashes in it.
+    Column("request_digest", Text),
+    #: The window, frozen at the first claim: the newest seq that the model sees, its summary, its context.
+    Column("window_to_seq", BigInteger),
+    Column("window_summary_id", OurId),
+    Column("window_context_version", Integer),
+    Column("rung_at", Time),
+    Column("cancel_requested_at", Time),
+    Column("created_at", Time, nullable=False),
+    Column("started_at", Time),
+    Column("finished_at", Time),
+    Column("error_kind", Text),
+    Column("error_message", Text),
+    Column("error_retryable", Boolean),
+    Column("usage", Json),
+    #: In US dollars.
+    Column("cost", Numeric(18, 9, asdecimal=False)),
+    UniqueConstraint("id"),
+    CheckConstraint(
+        "state in ('queued', 'running', 'waiting', 'completed', 'failed', 'cancelled', 'superseded')",
+        name="state",
+    ),
+    Index("ix_turns_thread_key", "thread_key"),
+    Index(
+        "ix_turns_unfinished",
+        "thread_key",
+        "position",
+        postgresql_where=text(UNFINISHED),
+        sqlite_where=text(UNFINISHED),
+    ),
+    Index(
+        "uq_turns_tenant_idempotency_key",
+        "tenant",
+        "idempotency_key",
+        unique=True,
+        postgresql_where=text("idempotency_key is not null"),
+        sqlite_where=text("idempotency_key is not null"),
+    ),
+    sqlite_autoincrement=True,
+)
+
+
+def _said() -> list[Column[object]]:
+    """What a message says: the same columns in the inbox and in the history."""
+    return [
+        Column("id", Text, nullable=False),
+        Column("role", Text, nullable=False),
+        Column("content", Text, nullable=False),
+        Column("name", Text),
+        Column("metadata", Json, nullable=False),
+        Column("source", Json),
+        Column("has_attachments", Boolean, nullable=False, server_default=false()),
+        Column("created_at", Time, nullable=False),
+    ]
+
+
+turn_inputs = Table(
+    "turn_inputs",
+    metadata,
+    Column("turn_id", OurId, ForeignKey("turns.id", ondelete="CASCADE"), primary_key=True),
+    Column("index", Integer, primary_key=True, autoincrement=False),
+    *_said(),
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("thread_key", Key, ForeignKey("threads.key", ondelete="CASCADE"), primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    *_said(),
+    Column("turn_id", OurId, ForeignKey("turns.id", ondelete="SET NULL")),
+    Column("tool_calls", Json),
+    Column("tool_call_id", Text),
+    Column("reasoning", Text),
+    Column("usage", Json),
+    Column("state", Text, nullable=False, server_default="complete"),
+    UniqueConstraint("thread_key", "id"),
+    CheckConstraint("role in ('system', 'user', 'assistant', 'tool')", name="role"),
+    CheckConstraint("state in ('complete', 'partial')", name="state"),
+    Index("ix_messages_turn_id", "turn_id"),
+)
+
+steps = Table(
+    "steps",
+    metadata,
+    Column("turn_id", OurId, ForeignKey("turns.id", ondelete="CASCADE"), primary_key=True),
+    Column("index", Integer, primary_key=True, autoincrement=False),
+    Column("kind", Text, nullable=False),
+    Column("call_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    #: The fencing token of the worker that wrote it last.
+    Column("fence", BigInteger, nullable=False),
+    Column("request_digest", Text, nullable=False),
+    Column("result", Json),
+    Column("usage", Json),
+    Column("cost", Numeric(18, 9, asdecimal=False)),
+    Column("started_at", Time, nullable=False),
+    Column("finished_at", Time),
+    CheckConstraint("kind in ('model', 'tool')", name="kind"),
+    CheckConstraint("state in ('started', 'finished')", name="state"),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", OurId, primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    #: Agent name → version, as this process serves them.
+    Column("agents", Json, nullable=False),
+    Column("started_at", Time, nullable=False),
+    #: Its leases live until then; every heartbeat moves it on.
+    Column("until", Time, nullable=False),
+    Index("ix_workers_until", "until"),
+)
+
+agents = Table(
+    "agents",
+    metadata,
+    #: Every agent that a worker ever registered: a producer may ask for these.
+    Column("name", Text, primary_key=True),
+    Column("version", Text, nullable=False),
+    Column("registered_at", Time, nullable=False),
+)
+
+context = Table(
+    "context",
+    metadata,
+    Column("thread_key", Key, ForeignKey("threads.key", ondelete="CASCADE"), primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("content", Text, nullable=False),
+    Column("updated_at", Time, nullable=False),
+)
+
+summaries = Table(
+    "summaries",
+    metadata,
+    Column("id", OurId, primary_key=True),
+    Column("thread_key", Key, ForeignKey("threads.key", ondelete="CASCADE"), nullable=False),
+    Column("from_seq", BigInteger, nullable=False),
+    Column("to_seq", BigInteger, nullable=False),
+    Column("content", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("usage", Json),
+    Column("created_at", Time, nullable=False),
+    Index("ix_summaries_thread_key", "thread_key"),
+)
+
+blobs = Table(
+    "blobs",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    #: Lower-case hex SHA-256 of the bytes.
+    Column("sha256", Text, primary_key=True),
+    #: In bytes.
+    Column("size", BigInteger, nullable=False),
+    #: What the bytes are, sniffed; never what somebody said.
+    Column("media_type", Text, nullable=False),
+    Column("state", Text, nullable=False, server_default="stored"),
+    #: The text that was extracted for the model, kept so that it is extracted once.
+    Column("text", Text),
+    Column("created_at", Time, nullable=False),
+    Column("unreferenced_since", Time),
+    CheckConstraint("state in ('stored', 'deleting')", name="state"),
+)
+
+attachments = Table(
+    "attachments",
+    metadata,
+    Column("thread_key", Key, ForeignKey("threads.key", ondelete="CASCADE"), primary_key=True),
+    Column("message_id", Text, primary_key=True),
+    Column("index", Integer, primary_key=True, autoincrement=False),
+    Column("filename", Text, nullable=False),
+    Column("tenant", Text, nullable=False),
+    Column("sha256", Text, nullable=False),
+    ForeignKeyConstraint(["tenant", "sha256"], ["blobs.tenant", "blobs.sha256"]),
+    Index("ix_attachments_tenant_sha256", "tenant", "sha256"),
+)
+
+schedule_runs = Table(
+    "schedule_runs",
+    metadata,
+    Column("schedule", Text, primary_key=True),
+    #: The time that this run was due: two beats claim it once.
+    Column("due_at", Time, primary_key=True),
+    Column("started_at", Time, nullable=False),
+    Column("finished_at", Time),
+    Column("outcome", Json),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("key", Key, Identity(always=False), primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("thread_id", Text),
+    Column("action", Text, nullable=False),
+    Column("details", Json, nullable=False),
+    Column("created_at", Time, nullable=False),
+    Index("ix_audit_tenant_created_at", "tenant", "created_at"),
+    sqlite_autoincrement=True,
+)
+
+#: Full-text search in the words as written, whatever the language. A tsvector holds at most 1 MB:
+#: the first 100,000 characters of a message are found, a longer one can still be stored.
+Index(
+    "ix_messages_search",
+    text("to_tsvector('simple', left(content, 100000))"),
+    postgresql_using="gin",
+    _table=messages,
+).ddl_if(dialect="postgresql")

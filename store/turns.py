@@ -1,0 +1,220 @@
+"""The end of a turn, asking for it, and reading it.
+
+What stays true: a turn's messages are committed once, by whoever holds the thread's newest token;
+after every end the next head is looked for in the same transaction, so that no bell is needed for
+a message that arrived meanwhile.
+"""
+
+from dataclasses import dataclass
+from typing import Any, assert_never
+
+from sqlalchemy import Connection, Select, Update, case, select, update
+
+from conversation.errors import LeaseLost, TurnNotFound
+from conversation.ids import is_our_id
+from conversation.message import Message, Usage
+from conversation.turn import (
+    FINAL_STATES,
+    Cancelled,
+    Completed,
+    Ended,
+    Ending,
+    Failed,
+    HandBack,
+    Lease,
+    RetryLater,
+    TurnError,
+    TurnRecord,
+    TurnResult,
+    TurnState,
+)
+from store import messages as message_rows
+from store import steps as journal
+from store.columns import clock
+from store.heads import next_after
+from store.statements import AnyRow, Write, together
+from store.tables import messages, threads, turns
+
+#: Enough of an error for a person; a provider's page of HTML is not kept.
+ERROR_MAX_CHARS = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What comes after a turn's end."""
+
+    #: The next turn of the thread that can start now, if there is one.
+    next_turn_id: str | None = None
+    #: The lease is still held, to go on with that turn.
+    keeps_lease: bool = False
+
+
+def settle(connection: Connection, lease: Lease, turn_id: str, ending: Ending, *, release: bool) -> Settled:
+    """Write a turn's end: its replies, its last steps, its state; then go on or let go.
+
+    Running it twice changes nothing. Raises `LeaseLost` if another worker has claimed the thread:
+    then nothing is written.
+    """
+    thread = _lock_with_token(connection, lease, turn_id)
+    if TurnState(thread.turn_state).is_final:
+        return Settled(keeps_lease=thread.owner == lease.worker)
+    kept = ending if isinstance(ending, Ended) else Ended()
+    writes: list[Write] = [_turn_write(turn_id, ending)]
+    if kept.messages:
+        rows = message_rows.reply_rows(
+            lease.thread_key, turn_id, after_seq=thread.last_seq, replies=kept.messages
+        )
+        writes.append(messages.insert().values(rows))
+    if kept.steps:
+        writes.append(journal.upsert(connection, lease, turn_id, kept.steps))
+    following = next_after(lease.thread_key, turn_id)
+    goes_on = isinstance(ending, Ended) and not release
+    then = (
+        update(threads)
+        .where(threads.c.key == lease.thread_key)
+        .values(
+            last_seq=thread.last_seq + len(kept.messages),
+            updated_at=clock(),
+            owner=case((following.is_not(None), lease.worker), else_=None) if goes_on else None,
+        )
+        .returning(threads.c.owner, following.label("following"))
+    )
+    (row,) = together(connection, writes, then)
+    # A turn that is queued again is itself the head: nothing behind it can start.
+    following_id = row.following if isinstance(ending, Ended) else None
+    return Settled(following_id, keeps_lease=row.owner is not None)
+
+
+def _lock_with_token(connection: Connection, lease: Lease, turn_id: str) -> AnyRow:
+    state = select(turns.c.state).where(turns.c.id == turn_id).scalar_subquery()
+    thread: AnyRow | None = connection.execute(
+        select(threads.c.fence, threads.c.owner, threads.c.last_seq, state.label("turn_state"))
+        .where(threads.c.key == lease.thread_key)
+        .with_for_update(key_share=True, of=threads)
+    ).one_or_none()
+    if thread is None or thread.turn_state is None:
+        raise LeaseLost(f"thread {lease.thread_key} or its turn {turn_id} is no longer stored")
+    settled_before = TurnState(thread.turn_state).is_final
+    if thread.fence != lease.fence or (thread.owner != lease.worker and not settled_before):
+        raise LeaseLost(f"thread {lease.thread_key} is no longer held under token {lease.fence}")
+    return thread
+
+
+def _turn_write(turn_id: str, ending: Ending) -> Update:
+    statement = update(turns).where(turns.c.id == turn_id)
+    match ending:
+        case Completed():
+            # Somebody asked to stop before this commit: the reply is kept, the turn is cancelled.
+            state = case((turns.c.cancel_requested_at.is_not(None), "cancelled"), else_="completed")
+            return statement.values(state=state, **_finished(ending))
+        case Cancelled():
+            return statement.values(state="cancelled", **_finished(ending))
+        case Failed(error=error):
+            return statement.values(state="failed", **_finished(ending), **_error(error))
+        case RetryLater(after=after, error=error):
+            return statement.values(
+                state="queued",
+                retry_at=clock(plus_seconds=after.total_seconds()),
+                rung_at=None,
+                **_error(error),
+            )
+        case HandBack():
+            return statement.values(state="queued", rung_at=None)
+        case _:
+            assert_never(ending)
+
+
+def _finished(ended: Ended) -> dict[str, Any]:
+    return {"finished_at": clock(), "usage": ended.usage.to_json(), "cost": ended.cost}
+
+
+def _error(error: TurnError) -> dict[str, Any]:
+    return {
+        "error_kind": error.kind,
+        "error_message": error.message.replace("\x00", "")[:ERROR_MAX_CHARS],
+        "error_retryable": error.retryable,
+    }
+
+
+def request_cancel(connection: Connection, turn_id: str) -> TurnState:
+    """Ask a turn to stop. One that has not begun is cancelled at once; returns the state now.
+
+    Raises `TurnNotFound`.
+    """
+    key = connection.execute(select(turns.c.thread_key).where(_is(turn_id))).scalar_one_or_none()
+    if key is None:
+        raise TurnNotFound(f"turn_id: no turn {turn_id!r} is stored")
+    connection.execute(select(threads.c.key).where(threads.c.key == key).with_for_update(key_share=True))
+    not_begun = (turns.c.state == "queued") & (turns.c.attempt == 0)
+    connection.execute(
+        update(turns)
+        .where(turns.c.id == turn_id, turns.c.state.not_in(FINAL_STATES))
+        .values(
+            cancel_requested_at=clock(),
+            # One that waits for its model is due now, so that its holder can end it.
+            retry_at=None,
+            state=case((not_begun, "cancelled"), else_=turns.c.state),
+            finished_at=case((not_begun, clock()), else_=None),
+        )
+    )
+    return TurnState(connection.execute(select(turns.c.state).where(turns.c.id == turn_id)).scalar_one())
+
+
+def read(connection: Connection, turn_id: str) -> TurnRecord:
+    """What is stored of a turn. Raises `TurnNotFound`."""
+    statement = select(turns, threads.c.id.label("thread_id")).join(
+        threads, turns.c.thread_key == threads.c.key
+    )
+    row = connection.execute(statement.where(_is(turn_id))).one_or_none()
+    if row is None:
+        raise TurnNotFound(f"turn_id: no turn {turn_id!r} is stored")
+    return TurnRecord(
+        id=row.id,
+        tenant=row.tenant,
+        thread_id=row.thread_id,
+        state=TurnState(row.state),
+        agent=row.agent,
+        attempt=row.attempt,
+        crashes=row.crashes,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        cancel_requested_at=row.cancel_requested_at,
+        error=_stored_error(row),
+        usage=Usage(**row.usage) if row.usage else None,
+        cost=row.cost,
+    )
+
+
+def result(connection: Connection, turn_id: str) -> TurnResult:
+    """A turn's state and the messages that answer it. Raises `TurnNotFound`."""
+    record = read(connection, turn_id)
+    return TurnResult(
+        state=record.state,
+        messages=replies(connection, turn_id),
+        error=record.error,
+        usage=record.usage,
+        cost=record.cost,
+    )
+
+
+def replies(connection: Connection, turn_id: str) -> tuple[Message, ...]:
+    """What a turn added after the user's message, in order."""
+    statement: Select[Any] = (
+        select(messages)
+        .join(turns, messages.c.turn_id == turns.c.id)
+        .where(messages.c.turn_id == turn_id, messages.c.seq > turns.c.window_to_seq)
+        .order_by(messages.c.seq)
+    )
+    rows = connection.execute(statement).all()
+    return message_rows.load(connection, rows[0].thread_key, rows) if rows else ()
+
+
+def _is(turn_id: str) -> Any:
+    return turns.c.id == turn_id if is_our_id(turn_id) else turns.c.id.is_(None)
+
+
+def _stored_error(row: AnyRow) -> TurnError | None:
+    if row.error_kind is None or row.state not in ("failed", "queued"):
+        return None
+    return TurnError(row.error_kind, row.error_message, bool(row.error_retryable))

@@ -1,0 +1,85 @@
+"""The migrations and the tables say the same, on both databases."""
+
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, create_engine, inspect
+
+from store import migrations
+from store.engine import mapped
+from store.tables import metadata
+
+
+@pytest.fixture(params=["postgresql", "sqlite"])
+def fresh_url(request: pytest.FixtureRequest, tmp_path: object) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/fresh.db"
+    url: str = request.getfixturevalue("empty_database_url")
+    return url
+
+
+@pytest.mark.filterwarnings("ignore:autogenerate skipping metadata-specified expression-based index")
+def test_migrations_make_exactly_the_tables(fresh_url: str) -> None:
+    migrations.upgrade(fresh_url)
+
+    engine = create_engine(mapped(fresh_url))
+    with engine.connect() as connection:
+        assert migrations.current(connection) == migrations.newest()
+        options = {"compare_server_default": True, "compare_type": True}
+        context = MigrationContext.configure(connection, opts=options)
+        assert compare_metadata(context, metadata) == []
+    engine.dispose()
+
+
+def test_every_foreign_key_has_an_index(fresh_url: str) -> None:
+    migrations.upgrade(fresh_url)
+
+    engine = create_engine(mapped(fresh_url))
+    with engine.connect() as connection:
+        tables = inspect(connection).get_table_names()
+        assert "messages" in tables
+        missing = [
+            (table, key["constrained_columns"])
+            for table in tables
+            for key in inspect(connection).get_foreign_keys(table)
+            if not _is_indexed(connection, table, key["constrained_columns"])
+        ]
+    engine.dispose()
+    assert missing == []
+
+
+def _is_indexed(connection: Connection, table: str, columns: list[str]) -> bool:
+    inspector = inspect(connection)
+    indexed = [inspector.get_pk_constraint(table)["constrained_columns"]]
+    indexed += [index["column_names"] for index in inspector.get_indexes(table)]
+    indexed += [unique["column_names"] for unique in inspector.get_unique_constraints(table)]
+    return any(list(names[: len(columns)]) == columns for names in indexed)
+
+
+def test_two_migrators_at_once_are_one_migration(empty_database_url: str) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(migrations.upgrade, [empty_database_url] * 2))
+
+    engine = create_engine(mapped(empty_database_url))
+    with engine.connect() as connection:
+        assert migrations.current(connection) == migrations.newest()
+    engine.dispose()
+
+
+def test_a_key_of_a_deleted_thread_is_not_used_again_on_sqlite(tmp_path: object) -> None:
+    url = f"sqlite:///{tmp_path}/keys.db"
+    migrations.upgrade(url)
+    insert = "insert into threads (tenant, id, metadata, created_at, updated_at) values ('t', ?, '{}', 0, 0)"
+
+    with sqlite3.connect(f"{tmp_path}/keys.db") as connection:
+        first = connection.execute(insert, ["a"]).lastrowid
+        connection.execute("delete from threads")
+        second = connection.execute(insert, ["b"]).lastrowid
+    connection.close()
+
+    assert second is not None
+    assert first is not None
+    assert second > first
