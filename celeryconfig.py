@@ -1,1 +1,70 @@
 """Celery's configuration: data, with a reason beside every line that is not obvious."""
+
+from datetime import timedelta
+
+from conversation.bell import MAINTENANCE_QUEUE, RUN_TURNS, SWEEP_TURNS, TURNS_QUEUE
+from store.settings import current
+
+_settings = current()
+
+# --- The broker carries doorbells, nothing that must not be lost -----------------------------------
+broker_url = _settings.broker_url.get_secret_value()
+broker_transport_options = {
+    # The default, None, lets a publish hang for ever on a server that stopped answering.
+    "socket_timeout": 10,
+    "socket_connect_timeout": 5,
+    "socket_keepalive": True,
+    "health_check_interval": 25,
+    # kombu's own 10 are too few for a hundred threads that ring.
+    "max_connections": 200,
+    # Far above any task's length: a bell that is delivered twice costs a look, a turn never runs twice.
+    "visibility_timeout": 3600,
+}
+# A worker outlives a broker that is away: it tries again for ever, and the sweep rings what was missed.
+broker_connection_retry_on_startup = True
+broker_connection_max_retries = None
+# The turn's lease decides who runs it. A lost broker is no reason to stop a model call.
+worker_cancel_long_running_tasks_on_connection_loss = False
+
+# --- What is sent: names that we chose, ids and a version, JSON ------------------------------------
+task_serializer = "json"
+accept_content = ["json"]
+task_default_queue = TURNS_QUEUE
+task_routes = {
+    RUN_TURNS: {"queue": TURNS_QUEUE},
+    SWEEP_TURNS: {"queue": MAINTENANCE_QUEUE},
+}
+# Nothing else is imported by naming it in a message.
+imports = ("tasks.turns", "tasks.maintenance")
+
+# --- No result backend: the turn's row in Postgres is the result -----------------------------------
+task_ignore_result = True
+task_store_errors_even_if_ignored = False
+
+# --- How tasks are taken ---------------------------------------------------------------------------
+# Early: recovery comes from the lease, in seconds, not from the broker's visibility timeout.
+task_acks_late = False
+# What waits in a worker's memory cannot be taken by an idle one.
+worker_prefetch_multiplier = 1
+worker_pool = "threads"
+worker_concurrency = _settings.worker_concurrency
+
+# --- What Flower sees ------------------------------------------------------------------------------
+worker_send_task_events = True
+# A second event for each task would tell nothing new.
+task_send_sent_event = False
+# Arguments are ids: this is enough to show all of them.
+task_argsrepr_maxsize = 512
+worker_hijack_root_logger = False
+
+# --- Beat only ticks: what is due is found in Postgres ---------------------------------------------
+timezone = "UTC"
+beat_schedule = {
+    # Rings for every turn whose bell was lost, whose worker died, or whose time has come.
+    "sweep-turns": {
+        "task": SWEEP_TURNS,
+        "schedule": timedelta(seconds=_settings.sweep_seconds),
+        # A tick that waited longer than this has a younger one behind it.
+        "options": {"expires": _settings.sweep_seconds * 2},
+    },
+}

@@ -35,6 +35,10 @@ class Bell:
     def payload(self) -> dict[str, Any]:
         return {"v": PAYLOAD_VERSION, "tenant": self.tenant, "thread": self.thread_id, "turn": self.turn_id}
 
+    def broker_priority(self) -> int:
+        """Higher is sooner with us, lower is sooner in a Redis broker: this is where the two meet."""
+        return PRIORITY_MAX - self.priority
+
 
 def turn_channel(turn_id: str) -> str:
     """The pub/sub channel on which the end of a turn is announced."""

@@ -51,7 +51,9 @@ class _Clock(ColumnElement[datetime]):
     inherit_cache = True
     type = Time()
     __visit_name__ = "threadmill_clock"
-    _traverse_internals = [("seconds", InternalTraversal.dp_clauseelement)]
+    _traverse_internals = [  # noqa: RUF012 - declared by SQLAlchemy, as an instance variable
+        ("seconds", InternalTraversal.dp_clauseelement)
+    ]
 
     def __init__(self, seconds: float) -> None:
         self.seconds = literal(float(seconds))

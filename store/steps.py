@@ -7,7 +7,7 @@ of its own: an INSERT that only compares the token can commit after another work
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, RowMapping, select
 
 from conversation.errors import LeaseLost
 from conversation.message import Usage
@@ -49,20 +49,21 @@ def upsert(connection: Connection, lease: Lease, turn_id: str, entries: Sequence
 def load(connection: Connection, turn_id: str) -> dict[int, Step]:
     """The journal of a turn, by index."""
     rows = connection.execute(select(steps).where(steps.c.turn_id == turn_id).order_by(steps.c.index))
-    return {
-        row._mapping["index"]: Step(
-            index=row._mapping["index"],
-            kind=row.kind,
-            call_id=row.call_id,
-            name=row.name,
-            state=row.state,
-            request_digest=row.request_digest,
-            result=row.result,
-            usage=Usage(**row.usage) if row.usage else None,
-            cost=row.cost,
-        )
-        for row in rows
-    }
+    return {row["index"]: _step(row) for row in rows.mappings()}
+
+
+def _step(row: RowMapping) -> Step:
+    return Step(
+        index=row["index"],
+        kind=row["kind"],
+        call_id=row["call_id"],
+        name=row["name"],
+        state=row["state"],
+        request_digest=row["request_digest"],
+        result=row["result"],
+        usage=Usage(**row["usage"]) if row["usage"] else None,
+        cost=row["cost"],
+    )
 
 
 def _row(lease: Lease, turn_id: str, entry: Step) -> dict[str, Any]:

@@ -21,6 +21,8 @@ KEEP_DEAD_SECONDS = 3600
 class Held:
     """A thread that this worker owns, by the database's account."""
 
+    tenant: str
+    thread_id: str
     thread_key: int
     fence: int
     #: The turn that runs there.
@@ -69,12 +71,19 @@ def beat(connection: Connection, worker: str, *, lease_seconds: float) -> bool:
 def held_by(connection: Connection, worker: str) -> list[Held]:
     """The threads that this worker owns, with the cancel requests for their turns."""
     statement = (
-        select(threads.c.key, threads.c.fence, turns.c.id, turns.c.cancel_requested_at)
+        select(
+            threads.c.tenant,
+            threads.c.id.label("thread_id"),
+            threads.c.key,
+            threads.c.fence,
+            turns.c.id,
+            turns.c.cancel_requested_at,
+        )
         .outerjoin(turns, (turns.c.thread_key == threads.c.key) & (turns.c.state == "running"))
         .where(threads.c.owner == worker)
     )
     return [
-        Held(row.key, row.fence, row.id, row.cancel_requested_at is not None)
+        Held(row.tenant, row.thread_id, row.key, row.fence, row.id, row.cancel_requested_at is not None)
         for row in connection.execute(statement)
     ]
 

@@ -10,12 +10,4 @@ from store.files.opening import open_file_store
 from store.files.s3 import S3Blobs
 from store.files.sniff import examine
 
-__all__ = [
-    # The seam, and what stands behind it
-    "BlobStore",
-    "LocalBlobs",
-    "S3Blobs",
-    "open_file_store",
-    # What may come in
-    "examine",
-]
+__all__ = ["BlobStore", "LocalBlobs", "S3Blobs", "examine", "open_file_store"]

@@ -115,7 +115,7 @@ class LocalBlobs:
         real = Path(os.path.realpath(self.base)) / folder.relative_to(self.base)
         if os.path.realpath(folder) != str(real):
             raise FileStoreUnavailable(
-                f"file store {folder} is a link to another place: move it away, blobs are kept in plain folders"
+                f"file store {folder} is a link to elsewhere: move it away, blobs are kept in plain folders"
             )
 
     def _read(self, path: Path) -> bytes | None:
@@ -127,7 +127,7 @@ class LocalBlobs:
             if error.errno == errno.ELOOP:  # a link stands where a blob should
                 return None
             raise
-        with open(opened, "rb") as file:
+        with os.fdopen(opened, "rb") as file:
             return file.read()
 
     def _entries(self, folder: Path) -> Sequence[os.DirEntry[str]]:
@@ -161,7 +161,7 @@ def _write_whole(path: Path, content: bytes) -> None:
     partial = path.with_name(f".partial-{uuid4().hex}")
     opened = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        with open(opened, "wb") as file:
+        with os.fdopen(opened, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(opened)

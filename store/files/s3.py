@@ -201,7 +201,8 @@ class S3Blobs:
             raise FileStoreUnavailable(self._told(error)) from None
         except (BotoCoreError, ValueError) as error:
             raise FileStoreUnavailable(
-                f"{self._place()}: {error}; check THREADMILL_S3_ENDPOINT_URL, and that the server runs"
+                f"{self._place()}: {self._shown(error)}; "
+                "check THREADMILL_S3_ENDPOINT_URL, and that the server runs"
             ) from None
 
     def _told(self, error: "ClientError") -> str:
@@ -213,7 +214,14 @@ class S3Blobs:
                 f"{self._place()}: access was refused ({code}); check THREADMILL_S3_ACCESS_KEY_ID, "
                 "THREADMILL_S3_SECRET_ACCESS_KEY and their rights to get, put, delete and list"
             )
-        return f"{self._place()}: the server answered {code} to {error.operation_name}; try again or look at its log"
+        return (
+            f"{self._place()}: the server answered {code} to {error.operation_name}; "
+            "try again, or look at its log"
+        )
+
+    def _shown(self, error: Exception) -> str:
+        text = " ".join(str(error).split())
+        return text.replace(self._endpoint_url, "the endpoint") if self._endpoint_url else text
 
     def _place(self) -> str:
         """Where the trouble is, without what a URL may carry before its host."""

@@ -1,0 +1,87 @@
+"""The agent: what it is called, what it is for, which model and tools it has, and its limits.
+
+What stays true: an agent is a value. Nothing of a run is kept on it, so one agent serves every
+tenant and thread at once.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from agent.model import Model
+from agent.tool import TOOL_NAME, Tool
+from agent.toolbox import Toolbox
+from conversation.checks import check_text
+from conversation.errors import InvalidInput
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Agent:
+    """Who answers."""
+
+    #: Producers ask for it by this name.
+    name: str
+    #: What it is for: the beginning of its system message.
+    purpose: str = ""
+    #: As litellm spells it, `openai/gpt-5`; None takes the setting `THREADMILL_MODEL`.
+    model_name: str | None = None
+    #: Python functions, sync or async, or tools made of them.
+    tools: Sequence[Tool | Callable[..., Any]] = ()
+    temperature: float | None = None
+    #: Tokens of one model call's answer, at most.
+    max_tokens: int | None = None
+    top_p: float | None = None
+    stop: str | Sequence[str] | None = None
+    #: Every further parameter of litellm's or the provider's.
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    #: Models to ask, in this order, when the first one fails for good.
+    fallbacks: Sequence[str] = ()
+    #: Seconds for one attempt at one model call.
+    model_timeout_seconds: float = 120
+    #: Attempts at one model call before the turn is put off.
+    model_max_attempts: int = 4
+    #: Messages of the history that the model sees, at most.
+    max_messages: int = 200
+    #: Model calls of one turn, at most.
+    max_steps: int = 25
+    #: Tokens that the model calls of one turn may use together; None means no limit.
+    max_turn_tokens: int | None = None
+    #: Seconds that one attempt at a turn may take.
+    max_turn_seconds: float = 600
+    #: Stands in for the model that `model_name` names: in tests, or for a provider of your own.
+    model: Model | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not TOOL_NAME.fullmatch(self.name):
+            raise InvalidInput("agent.name", f"is {self.name!r}", "use 1 to 64 letters, digits, _ and -")
+        check_text("agent.purpose", self.purpose)
+        for limit in ("max_messages", "max_steps", "max_turn_seconds", "model_timeout_seconds"):
+            if getattr(self, limit) <= 0:
+                raise InvalidInput(f"agent.{limit}", f"is {getattr(self, limit)}", "pass a number above 0")
+        object.__setattr__(self, "toolbox", Toolbox(self.tools))
+
+    toolbox: Toolbox = field(init=False, repr=False)
+
+    def request_parameters(self) -> dict[str, Any]:
+        """What goes to the provider beside messages and tools."""
+        named = {
+            "temperature": self.temperature,
+            "max_tokens": self.max_tokens,
+            "top_p": self.top_p,
+            "stop": self.stop,
+        }
+        return {key: value for key, value in named.items() if value is not None} | dict(self.parameters)
+
+    @property
+    def version(self) -> str:
+        """Twelve hex digits that change whenever what the model is told changes."""
+        said = [
+            self.name,
+            self.purpose,
+            self.model_name,
+            self.request_parameters(),
+            self.toolbox.declarations(),
+        ]
+        return hashlib.sha256(json.dumps(said, sort_keys=True, default=repr).encode()).hexdigest()[:12]

@@ -1,0 +1,209 @@
+"""The arguments of a tool: a function's signature as a JSON schema, and as the check of what a model wrote.
+
+What stays true: the function is called only with values that its annotations accept, and what it
+cannot accept is refused when the tool is defined or told to the model, never guessed.
+"""
+
+import inspect
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+
+import docstring_parser
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic.errors import PydanticUserError
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
+from pydantic_core import CoreSchema, ErrorDetails
+from pydantic_core.core_schema import ModelField
+
+from agent.context import RunContext
+from conversation.errors import InvalidInput
+
+#: Problems told to the model at once: enough to mend a call, short enough to read.
+PROBLEMS_MAX = 10
+
+_VARIADIC = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
+
+
+class ArgumentsRefused(Exception):
+    """The model's arguments do not fit. The text is for the model: what is wrong, and where."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """What one function accepts."""
+
+    #: JSON Schema of an object; every property is a parameter that the model fills in.
+    schema: dict[str, Any]
+    signature: inspect.Signature
+    #: Parameters by the name of their field in `model`.
+    parameters: Mapping[str, str]
+    model: type[BaseModel]
+    #: Parameters that the caller fills in with the `RunContext`.
+    context_parameters: frozenset[str]
+
+    @classmethod
+    def of(cls, function: Callable[..., Any], *, tool: str) -> "Arguments":
+        """Read a function's signature and docstring. Raises `InvalidInput` for what no model can fill in."""
+        signature = _signature(function, tool)
+        hints = _hints(function, tool)
+        for parameter in signature.parameters.values():
+            _check_parameter(parameter, hints, tool)
+        context_parameters = frozenset(name for name in signature.parameters if _is_context(hints.get(name)))
+        asked = [p for name, p in signature.parameters.items() if name not in context_parameters]
+        # Fields get neutral names, so that parameters called `json` or `copy` hide nothing of pydantic's.
+        names = {f"p{index}": parameter.name for index, parameter in enumerate(asked)}
+        model = _model(tool, names, asked, hints)
+        schema = _schema(model, tool, _parameter_docs(function))
+        return cls(schema, signature, names, model, context_parameters)
+
+    def bind(self, text: str, context: RunContext) -> inspect.BoundArguments:
+        """Check what the model wrote, and lay it out as the function takes it. Raises `ArgumentsRefused`."""
+        try:
+            # Providers send "" for a call without arguments.
+            checked = self.model.model_validate_json(text if text.strip() else "{}")
+        except ValidationError as error:
+            raise ArgumentsRefused(_problems(error)) from None
+        values = {name: getattr(checked, field) for field, name in self.parameters.items()}
+        ordered = (
+            (name, context if name in self.context_parameters else values[name])
+            for name in self.signature.parameters
+        )
+        return inspect.BoundArguments(self.signature, OrderedDict(ordered))
+
+
+class _PlainSchema(GenerateJsonSchema):
+    """No titles made up from names: they cost tokens and say nothing new."""
+
+    # A default that JSON cannot show stays a default; it is only left out of the schema.
+    ignored_warning_kinds: set[JsonSchemaWarningKind] = {  # noqa: RUF012 - pydantic declares it so
+        "skipped-choice",
+        "non-serializable-default",
+    }
+
+    def field_title_should_be_set(self, schema: CoreSchema | ModelField | Any) -> bool:  # noqa: ARG002 - pydantic's signature
+        return False
+
+
+def describe(function: Callable[..., Any]) -> str:
+    """The docstring without its sections on parameters and results."""
+    text = inspect.getdoc(function) or ""
+    try:
+        parsed = docstring_parser.parse(text)
+    except docstring_parser.ParseError:
+        return text
+    parts = (parsed.short_description, parsed.long_description)
+    return "\n\n".join(part for part in parts if part)
+
+
+def _parameter_docs(function: Callable[..., Any]) -> dict[str, str]:
+    try:
+        parsed = docstring_parser.parse(inspect.getdoc(function) or "")
+    except docstring_parser.ParseError:
+        return {}
+    return {param.arg_name: param.description for param in parsed.params if param.description}
+
+
+def _signature(function: Callable[..., Any], tool: str) -> inspect.Signature:
+    try:
+        return inspect.signature(function)
+    except ValueError:
+        raise InvalidInput(
+            f"tool {tool}", "has no signature that Python can read", "wrap it in a function of your own"
+        ) from None
+
+
+def _hints(function: Callable[..., Any], tool: str) -> dict[str, Any]:
+    target: Any = function
+    while isinstance(target, partial):
+        target = target.func
+    if not inspect.isroutine(target):
+        target = type(target).__call__
+    try:
+        return get_type_hints(target, include_extras=True)
+    except NameError as error:
+        raise InvalidInput(
+            f"tool {tool}",
+            f"has an annotation that cannot be resolved ({error})",
+            "define it at module level",
+        ) from None
+
+
+def _check_parameter(parameter: inspect.Parameter, hints: Mapping[str, Any], tool: str) -> None:
+    if parameter.kind in _VARIADIC:
+        raise InvalidInput(
+            f"tool {tool}",
+            f"takes {_VARIADIC[parameter.kind]}{parameter.name}, which a model cannot fill in",
+            "name every parameter",
+        )
+    if parameter.name == "self" and "self" not in hints:
+        raise InvalidInput(
+            f"tool {tool}", "is a method without its object", "pass the bound method: thing.method"
+        )
+
+
+def _is_context(annotation: object) -> bool:
+    if get_origin(annotation) in (Union, UnionType, Annotated):
+        return RunContext in get_args(annotation)
+    return annotation is RunContext
+
+
+def _model(
+    tool: str, names: Mapping[str, str], asked: list[inspect.Parameter], hints: Mapping[str, Any]
+) -> type[BaseModel]:
+    fields: dict[str, Any] = {
+        field: (
+            Annotated[hints.get(parameter.name, Any), Field(alias=parameter.name)],
+            ... if parameter.default is inspect.Parameter.empty else parameter.default,
+        )
+        for field, parameter in zip(names, asked, strict=True)
+    }
+    try:
+        return create_model(f"{tool}_arguments", __config__=ConfigDict(extra="forbid"), **fields)
+    except (PydanticUserError, TypeError) as error:
+        raise _no_schema(tool, error) from None
+
+
+def _schema(model: type[BaseModel], tool: str, docs: Mapping[str, str]) -> dict[str, Any]:
+    try:
+        schema = model.model_json_schema(schema_generator=_PlainSchema)
+    except PydanticUserError as error:
+        raise _no_schema(tool, error) from None
+    schema.pop("title", None)
+    for name, declared in schema["properties"].items():
+        if name in docs:
+            declared.setdefault("description", docs[name])
+    return schema
+
+
+def _no_schema(tool: str, error: Exception) -> InvalidInput:
+    first_line = str(error).partition("\n")[0]
+    return InvalidInput(
+        f"tool {tool}",
+        f"has a parameter that JSON cannot carry ({first_line})",
+        "use JSON-like types, dataclasses or pydantic models",
+    )
+
+
+def _problems(error: ValidationError) -> str:
+    problems = error.errors(include_url=False, include_context=False, include_input=False)
+    told = [_problem(problem) for problem in problems[:PROBLEMS_MAX]]
+    if len(problems) > PROBLEMS_MAX:
+        told.append(f"and {len(problems) - PROBLEMS_MAX} more")
+    return "; ".join(told)
+
+
+def _problem(problem: ErrorDetails) -> str:
+    where = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "missing":
+        return f"{where}: required, but missing"
+    if problem["type"] == "extra_forbidden":
+        return f"{where}: no such parameter"
+    if problem["type"] == "json_invalid":
+        return f"the arguments are not valid JSON ({problem['msg'].removeprefix('Invalid JSON: ')})"
+    if not where:
+        return "the arguments must be one JSON object"
+    return f"{where}: {problem['msg']}"

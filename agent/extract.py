@@ -1,0 +1,159 @@
+"""Text out of files, for a model to read.
+
+What stays true: no file can hang, crash or fill the process that asks. Text is decoded here, and no
+more of it than is asked for; a PDF is read by a child process with limits of its own
+(`extract_worker.py`), which is gone when the call is over, however it ends. What goes wrong with a
+file is a sentence in the result, never an exception: the model is told it.
+"""
+
+import asyncio
+import codecs
+import json
+import math
+import os
+import signal
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from weakref import WeakKeyDictionary
+
+import structlog
+
+#: Of a child's address space: a Python with a large PDF needs about a third of it.
+MEMORY_BYTES = 768 * 1024 * 1024
+#: Children of one process at once. More would only take turns on the cores that the workers share.
+CHILDREN_MAX = 2
+#: Part of the timeout after which the child hands over the pages that it has read.
+SOFT_PART = 0.8
+
+_log = structlog.get_logger(__name__)
+_WORKER = Path(__file__).with_name("extract_worker.py")
+#: All that a child is told of the environment: no key and no password.
+_ENVIRONMENT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR")
+#: The longest encoding of one character.
+_BYTES_PER_CHAR = 4
+#: The mark of UTF-32 begins like the one of UTF-16, so that it is asked for first.
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+#: A semaphore belongs to the event loop on which it first waits, so there is one for each.
+_children: "WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]" = WeakKeyDictionary()
+
+
+@dataclass(frozen=True, slots=True)
+class Extracted:
+    """What could be read of a file."""
+
+    text: str
+    #: Whether the file has more text than this.
+    truncated: bool = False
+    #: Why there is no text, or not all of it, in a sentence for the model.
+    problem: str | None = None
+
+
+async def extract_text(
+    content: bytes, media_type: str, *, timeout_seconds: float = 20, max_chars: int = 100_000
+) -> Extracted:
+    """Read the text of a file, as far as there is any.
+
+    The time counts from when its child starts; a file waits before that while `CHILDREN_MAX` others are read.
+    """
+    media_type = media_type.partition(";")[0].strip().lower()
+    if media_type == "application/pdf":
+        children = _children.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(CHILDREN_MAX))
+        async with children:
+            return await _extract_pdf(content, timeout_seconds, max_chars)
+    if media_type.startswith("text/") or media_type.endswith(("/json", "+json")):
+        return decode_text(content, max_chars=max_chars)
+    return Extracted("", problem=f"A file of type {media_type} has no text that can be read.")
+
+
+def decode_text(content: bytes, *, max_chars: int) -> Extracted:
+    """Text of whatever encoding: by its mark, as UTF-8, as UTF-16, else with replacements."""
+    # One character more than fits, so that the cut is known.
+    head = content[: (max_chars + 2) * _BYTES_PER_CHAR]
+    is_whole = len(head) == len(content)
+    text = _decode(head, is_whole=is_whole)
+    return Extracted(storable(text[:max_chars]), truncated=len(text) > max_chars or not is_whole)
+
+
+def storable(text: str) -> str:
+    """Without what no database and no JSON takes: NULs and lone surrogates."""
+    return text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
+
+
+def _decode(head: bytes, *, is_whole: bool) -> str:
+    for mark, encoding in _MARKS:
+        if head.startswith(mark):
+            return _decode_as(head[len(mark) :], encoding, "replace", is_whole=is_whole)
+    if b"\x00" in head[:1024]:  # in text, only the zeros of wide characters
+        is_little = head[1:1024:2].count(0) >= head[0:1024:2].count(0)
+        return _decode_as(head, "utf-16-le" if is_little else "utf-16-be", "replace", is_whole=is_whole)
+    try:
+        return _decode_as(head, "utf-8", "strict", is_whole=is_whole)
+    except UnicodeDecodeError:
+        text = _decode_as(head, "utf-8", "replace", is_whole=is_whole)
+    # UTF-8 with a few broken bytes has other letters beyond ASCII; an old 8-bit encoding has none.
+    is_damaged_utf8 = any(char > "\x7f" for char in text.replace("\ufffd", ""))
+    return text if is_damaged_utf8 else _decode_as(head, "cp1252", "replace", is_whole=is_whole)
+
+
+def _decode_as(head: bytes, encoding: str, errors: str, *, is_whole: bool) -> str:
+    """A head may end within a character, which is then left out rather than replaced."""
+    return codecs.getincrementaldecoder(encoding)(errors).decode(head, final=is_whole)
+
+
+async def _extract_pdf(content: bytes, timeout_seconds: float, max_chars: int) -> Extracted:
+    try:
+        child = await _started(timeout_seconds, max_chars)
+    except OSError as error:
+        return Extracted("", problem=f"The PDF could not be read now: {error.strerror}.")
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            output, _ = await child.communicate(content)
+    except TimeoutError:
+        return Extracted(
+            "", problem=f"The PDF could not be read: it takes longer than {timeout_seconds:g} seconds."
+        )
+    finally:
+        if child.returncode is None:
+            with suppress(ProcessLookupError):
+                child.kill()
+            await child.wait()
+    return _result(output, child.returncode)
+
+
+async def _started(timeout_seconds: float, max_chars: int) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-P",  # this folder is not a place to import from
+        str(_WORKER),
+        json.dumps({
+            "parent": os.getpid(),
+            "cpu_seconds": math.ceil(timeout_seconds) + 1,
+            "memory_bytes": MEMORY_BYTES,
+            "wall_seconds": timeout_seconds + 1,
+            "soft_seconds": timeout_seconds * SOFT_PART,
+            "max_chars": max_chars,
+        }),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
+        start_new_session=True,  # Ctrl-C in a terminal asks the worker to stop, not the file it reads
+    )  # fmt: skip
+
+
+def _result(output: bytes, returncode: int | None) -> Extracted:
+    if returncode == 0:
+        return Extracted(**json.loads(output))
+    if returncode in (-signal.SIGXCPU, -signal.SIGALRM):
+        return Extracted("", problem="The PDF could not be read: it takes too much time.")
+    # One file that does this is a bad file; all of them mean a broken installation.
+    _log.warning("pdf_reader_failed", returncode=returncode)
+    return Extracted("", problem="The PDF could not be read: it crashed its reader, as a damaged file may.")

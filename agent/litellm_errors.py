@@ -1,0 +1,170 @@
+"""What went wrong at a provider, in our words.
+
+What stays true: the text of an error holds no key and is short; its `kind` is one of those below,
+whatever the provider; the original exception, which may hold a key, is not chained to it.
+
+| kind             | retryable | when                                                             |
+|------------------|-----------|------------------------------------------------------------------|
+| rate_limited     | yes       | 429                                                              |
+| unavailable      | yes       | 409, 425, 5xx, no connection, an answer that is no JSON          |
+| timeout          | yes       | 408, no answer or a silent stream within the time allowed        |
+| cut_off          | yes       | the stream broke, or ended without a reason                      |
+| out_of_credit    | no        | 402, or 429 because the account has no credit                    |
+| unauthorized     | no        | 401, 403                                                         |
+| not_found        | no        | 404: no such model, or a wrong address                           |
+| context_length   | no        | the conversation is longer than the model takes                  |
+| content_filtered | no        | the provider's rules forbid the conversation                     |
+| refused          | no        | every other 4xx; a parameter that cannot be sent                 |
+| unexpected       | no        | an error of the library that says nothing of the provider        |
+"""
+
+import math
+import os
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from conversation.errors import ModelError
+
+#: Long enough for a provider's reason, too short for a prompt that it echoes.
+MESSAGE_MAX_CHARS = 300
+#: A shorter value is no key, and hiding it would tear holes into ordinary words.
+SECRET_MIN_CHARS = 8
+
+RETRYABLE = frozenset({"rate_limited", "unavailable", "timeout", "cut_off"})
+
+_KIND_BY_STATUS = {
+    401: "unauthorized",
+    402: "out_of_credit",
+    403: "unauthorized",
+    404: "not_found",
+    408: "timeout",
+    409: "unavailable",
+    425: "unavailable",
+    429: "rate_limited",
+}
+#: The library's classes say more than the status that it gives them.
+_KIND_BY_CLASS = {
+    "ContextWindowExceededError": "context_length",
+    "ContentPolicyViolationError": "content_filtered",
+    "APITimeoutError": "timeout",
+    "TimeoutException": "timeout",
+}
+_KIND_BY_CODE = {
+    "insufficient_quota": "out_of_credit",
+    "billing_hard_limit_reached": "out_of_credit",
+    "context_length_exceeded": "context_length",
+    "content_policy_violation": "content_filtered",
+    "content_filter": "content_filtered",
+}
+#: Bases of what is raised when bytes stop flowing: of sockets, httpx, aiohttp.
+_CONNECTION_CLASSES = frozenset({"OSError", "TransportError", "ClientError", "APIConnectionError"})
+
+_SECRET_NAME = re.compile(r"key|token|secret|password|passwd|credential|authorization", re.IGNORECASE)
+#: Providers echo keys with their middle starred out: `sk-proj-****abcd`.
+_MASKED_KEY = re.compile(r"\b(?:sk|pk|rk|gsk|xai|hf|AIza)[-_]?[\w-]*\*{2,}[\w*-]*|\b(?:sk|gsk|xai)-[\w-]{8,}")
+_LIBRARY_PREFIX = re.compile(r"(?:(?:litellm\.)?\w*(?:Error|Exception|Timeout)(?: Error)?(?::| -)\s*)+")
+
+
+def model_error(
+    error: Exception, *, model: str, parameters: Mapping[str, Any], started: bool = False
+) -> ModelError:
+    """Translate what the library raised. `started` says that a part of a stream had arrived."""
+    error = getattr(error, "original_exception", None) or error
+    kind = _kind(error, started=started)
+    return ModelError(
+        kind,
+        f"{model}: {_short(str(error), parameters) or kind}",
+        retryable=kind in RETRYABLE,
+        retry_after_seconds=_retry_after_seconds(_headers(error)) if kind in RETRYABLE else None,
+    )
+
+
+def _kind(error: Exception, *, started: bool) -> str:
+    classes = {base.__name__ for base in type(error).__mro__}
+    named = next((kind for name, kind in _KIND_BY_CLASS.items() if name in classes), None)
+    coded = next((kind for code, kind in _KIND_BY_CODE.items() if code in _codes(error)), None)
+    if named or coded:
+        return str(named or coded)
+    if classes & _CONNECTION_CLASSES:
+        return "cut_off" if started else "unavailable"
+    return _kind_of_status(getattr(error, "status_code", None))
+
+
+def _kind_of_status(status: object) -> str:
+    if not isinstance(status, int):
+        return "unexpected"
+    return _KIND_BY_STATUS.get(status) or ("unavailable" if status >= 500 else "refused")
+
+
+def _codes(error: Exception) -> set[object]:
+    body = getattr(error, "body", None)
+    fields = body if isinstance(body, dict) else {}
+    return {str(code) for code in (getattr(error, "code", None), fields.get("code"), fields.get("type"))}
+
+
+def _headers(error: Exception) -> Mapping[str, str]:
+    """By lower-case name. The library keeps them in one of two places."""
+    response = getattr(error, "response", None)
+    found = getattr(error, "litellm_response_headers", None) or getattr(response, "headers", None) or {}
+    return {str(name).lower(): str(value) for name, value in dict(found).items()}
+
+
+def _retry_after_seconds(headers: Mapping[str, str]) -> float | None:
+    """Seconds from `Retry-After` (RFC 9110: seconds or a date) or from OpenAI's `retry-after-ms`."""
+    milliseconds = _number(headers.get("retry-after-ms", ""))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    text = headers.get("retry-after", "")
+    seconds = _number(text)
+    return seconds if seconds is not None else _seconds_until(text)
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return max(number, 0) if math.isfinite(number) else None
+
+
+def _seconds_until(date: str) -> float | None:
+    try:
+        moment = parsedate_to_datetime(date)
+    except ValueError:
+        return None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max((moment - datetime.now(UTC)).total_seconds(), 0)
+
+
+def _short(text: str, parameters: Mapping[str, Any]) -> str:
+    """Without keys first and shortened after, so that no half of a key is left at the end."""
+    text = _LIBRARY_PREFIX.sub("", text, count=1)
+    for secret in sorted(_secrets(parameters), key=len, reverse=True):
+        text = text.replace(secret, "***")
+    text = " ".join(_MASKED_KEY.sub("***", _without_known_shapes(text)).split())
+    return text if len(text) <= MESSAGE_MAX_CHARS else text[: MESSAGE_MAX_CHARS - 1] + "…"
+
+
+def _without_known_shapes(text: str) -> str:
+    from litellm.litellm_core_utils.secret_redaction import redact_string
+
+    return str(redact_string(text))
+
+
+def _secrets(parameters: Mapping[str, Any]) -> set[str]:
+    """Values that must not be shown: of the request, and of this process's environment."""
+    named = dict(_secret_items(parameters))
+    named |= {name: value for name, value in os.environ.items() if _SECRET_NAME.search(name)}
+    words = (word for value in named.values() for word in (value, *value.split()))
+    return {word for word in words if len(word) >= SECRET_MIN_CHARS}
+
+
+def _secret_items(parameters: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, value in parameters.items():
+        if isinstance(value, Mapping):
+            yield from _secret_items(value)
+        elif isinstance(value, str) and _SECRET_NAME.search(str(name)):
+            yield str(name), value

@@ -1,0 +1,288 @@
+"""Models of every provider that litellm speaks to, behind the `Model` protocol.
+
+What stays true: litellm sends what it is given and says nothing of it anywhere; time limits, retries
+and fallbacks are ours alone; a stream is closed however it ends, so that its connection is too.
+
+litellm takes seconds to import, so it is imported by `load`, which a worker calls before it consumes.
+"""
+
+import asyncio
+import copy
+import logging
+import os
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+from agent.litellm_errors import model_error
+from agent.model import ModelReply, ModelRequest, Restarted, TextDelta
+from agent.reply_pieces import ReplyPieces, tool_calls
+from agent.retry import Backoff
+from conversation.errors import ModelError
+from conversation.message import Usage
+
+#: litellm's own limit lies beyond ours, so that ours decides and its default of 6,000 s never applies.
+LIBRARY_TIMEOUT_MARGIN_SECONDS = 5.0
+
+#: What a request says by its own fields; a parameter of this name would contradict it.
+_FIELDS_OF_THE_REQUEST = frozenset(
+    {"model", "messages", "tools", "stream", "timeout", "num_retries", "max_retries", "fallbacks"}
+)
+#: What belongs to the provider of `ModelRequest.model` and must not reach another one.
+_CREDENTIALS = frozenset(
+    {"api_key", "api_base", "base_url", "api_version", "organization", "extra_headers", "headers"}
+)
+#: What litellm keeps to itself, at least for models that it does not know.
+_SWALLOWED = frozenset({"metadata", "user"})
+
+Item = TextDelta | Restarted | ModelReply
+
+
+@cache
+def load() -> Any:
+    """Import litellm and silence it. Takes seconds at first and nothing after; call it off the loop."""
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # else the import fetches prices from the network
+    os.environ["LITELLM_MODE"] = "PRODUCTION"  # else the import reads `.env`
+    litellm: Any = import_module("litellm")  # not `import`: type-checking its tree takes minutes
+    import_module("openai.resources")  # else the first call holds up the loop for half a second
+    litellm.suppress_debug_info = True
+    litellm.set_verbose = False
+    litellm.turn_off_message_logging = True
+    # Tokens are counted by providers. Else each stream counts its prompt on the loop, with 100 MB of
+    # tables, and asks the network for the tokenizers of some models.
+    litellm.disable_token_counter = True
+    litellm.disable_hf_tokenizer_download = True
+    for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy", "LiteLLM Proxy.stdout"):
+        logging.getLogger(name).disabled = True
+    for name in ("openai", "httpx", "httpcore", "aiohttp"):  # at DEBUG they log whole requests
+        logging.getLogger(name).setLevel(logging.WARNING)
+    return litellm
+
+
+async def close() -> None:
+    """Close the connections that are kept for the next call. Await it before the loop ends."""
+    litellm = load()
+    await litellm.close_litellm_async_clients()
+    litellm.in_memory_llm_clients_cache.flush_cache()
+
+
+class LitellmModel:
+    """A `Model` that asks whatever provider the request's model names."""
+
+    def __init__(
+        self,
+        *,
+        backoff_initial_seconds: float = 0.5,
+        backoff_max_seconds: float = 30,
+        retry_after_max_seconds: float = 60,
+        idle_timeout_seconds: float = 60,
+    ) -> None:
+        """`idle_timeout_seconds` bounds the silence between two chunks of a stream."""
+        self._idle_timeout_seconds = idle_timeout_seconds
+        self._backoff = Backoff(
+            initial_seconds=backoff_initial_seconds,
+            max_seconds=backoff_max_seconds,
+            retry_after_max_seconds=retry_after_max_seconds,
+        )
+
+    async def complete(self, request: ModelRequest) -> ModelReply:
+        async with aclosing(self._answer(request, streamed=False)) as items:
+            async for item in items:
+                if isinstance(item, ModelReply):
+                    return item
+        raise AssertionError("an answer ends with a reply or an error")
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[Item, None]:
+        shown = False
+        async with aclosing(self._answer(request, streamed=True)) as items:
+            async for item in items:
+                if isinstance(item, Restarted) and not shown:
+                    continue
+                shown = isinstance(item, TextDelta)
+                yield item
+
+    async def _answer(self, request: ModelRequest, *, streamed: bool) -> AsyncGenerator[Item, None]:
+        """Ask the models in order. `Restarted` stands before each attempt."""
+        _check(request)
+        await asyncio.to_thread(load)
+        errors: list[ModelError] = []
+        for model in (request.model, *request.fallbacks):
+            try:
+                async with aclosing(self._answer_by(model, request, streamed=streamed)) as items:
+                    async for item in items:
+                        yield item
+                return
+            except ModelError as error:
+                errors.append(error)
+        raise _soonest(errors)
+
+    async def _answer_by(
+        self, model: str, request: ModelRequest, *, streamed: bool
+    ) -> AsyncGenerator[Item, None]:
+        """Ask one model, as often as it takes or is allowed."""
+        ask = self._ask_streamed if streamed else self._ask_whole
+        async for attempt in self._backoff.attempts(request.max_attempts, model=model):
+            yield Restarted()
+            try:
+                async with aclosing(ask(model, request)) as items:
+                    async for item in items:
+                        yield item
+                return
+            except ModelError as error:
+                broken = error
+            # Only our own error is handed over: a cancellation never passes through the retries.
+            with attempt:
+                raise broken
+
+    async def _ask_whole(self, model: str, request: ModelRequest) -> AsyncGenerator[Item, None]:
+        try:
+            async with asyncio.timeout(request.timeout_seconds):
+                response = await load().acompletion(**_call(model, request, streamed=False))
+        except Exception as error:  # noqa: BLE001  litellm lets through whatever its parts raise
+            broken = _translated(error, model, request)
+        else:
+            yield _whole_reply(response, model)
+            return
+        raise broken  # outside of `except`: the original is not chained, for it may hold a key
+
+    async def _ask_streamed(self, model: str, request: ModelRequest) -> AsyncGenerator[Item, None]:
+        clock = asyncio.get_running_loop().time
+        until = deadline = clock() + request.timeout_seconds
+        pieces = ReplyPieces()
+        started = False
+        try:
+            async with asyncio.timeout_at(deadline):
+                response = await load().acompletion(**_call(model, request, streamed=True))
+            async with aclosing(response):
+                while True:
+                    async with asyncio.timeout_at(until):
+                        chunk = await anext(response, None)
+                    if chunk is None:
+                        break
+                    started = True
+                    if text := pieces.add(chunk):
+                        yield TextDelta(text)
+                    until = min(deadline, clock() + self._idle_timeout_seconds)
+        except Exception as error:  # noqa: BLE001  litellm lets through whatever its parts raise
+            broken = _translated(error, model, request, started=started)
+        else:
+            yield _streamed_reply(response, pieces, model)
+            return
+        raise broken  # outside of `except`: the original is not chained, for it may hold a key
+
+
+def _check(request: ModelRequest) -> None:
+    double = sorted(_FIELDS_OF_THE_REQUEST & request.parameters.keys())
+    if double:
+        raise ModelError("refused", f"parameters: {', '.join(double)} cannot be set here", retryable=False)
+
+
+def _call(model: str, request: ModelRequest, *, streamed: bool) -> dict[str, Any]:
+    """The arguments of `litellm.acompletion`. Messages are copied: litellm edits what it is given."""
+    call = {
+        **_parameters(model, request),
+        "model": model,
+        "messages": copy.deepcopy(list(request.messages)),
+        "stream": streamed,
+        "timeout": request.timeout_seconds + LIBRARY_TIMEOUT_MARGIN_SECONDS,
+        "num_retries": 0,
+        "max_retries": 0,
+        "_skip_mcp_handler": True,  # else tools need litellm's proxy and the `mcp` package
+    }
+    if request.tools:
+        call["tools"] = copy.deepcopy(list(request.tools))
+    options = call.pop("stream_options", None) or {}
+    if streamed:
+        call["stream_options"] = {**options, "include_usage": True}
+    return call
+
+
+def _parameters(model: str, request: ModelRequest) -> dict[str, Any]:
+    """The request's parameters, so put that each reaches the provider as it is."""
+    litellm = load()
+    parameters = dict(request.parameters)
+    name, provider, *_ = litellm.get_llm_provider(model)
+    if provider != litellm.get_llm_provider(request.model)[1]:
+        parameters = {key: value for key, value in parameters.items() if key not in _CREDENTIALS}
+    if provider == "openai" or provider in litellm.openai_compatible_providers:
+        known = litellm.get_supported_openai_params(model=name, custom_llm_provider=provider) or ()
+        refused = (
+            set() if parameters.get("drop_params") else {*litellm.OPENAI_CHAT_COMPLETION_PARAMS} - {*known}
+        )
+        raw = {key: parameters.pop(key) for key in (refused | _SWALLOWED) - _CREDENTIALS if key in parameters}
+        # What stands in `extra_body` is sent as it stands, known to litellm or not.
+        parameters["extra_body"] = {**raw, **parameters.get("extra_body", {})}
+    return parameters
+
+
+def _whole_reply(response: Any, model: str) -> ModelReply:
+    if not response.choices:
+        raise ModelError("cut_off", f"{model}: the answer is empty", retryable=True)
+    choice = response.choices[0]
+    message = choice.message
+    usage = _usage(response)
+    return ModelReply(
+        content=message.content or "",
+        tool_calls=tool_calls(
+            (call.id, call.function.name, call.function.arguments) for call in message.tool_calls or ()
+        ),
+        reasoning=getattr(message, "reasoning_content", None),
+        model=model,
+        finish_reason=choice.finish_reason or "stop",
+        usage=usage,
+        cost=_cost(response, model, usage),
+    )
+
+
+def _streamed_reply(response: Any, pieces: ReplyPieces, model: str) -> ModelReply:
+    # litellm invents a last chunk that says "stop"; its wrapper knows what the provider said.
+    said = getattr(response, "received_finish_reason", None)
+    said = said or getattr(response, "intermittent_finish_reason", None)
+    if said is None:
+        raise ModelError("cut_off", f"{model}: the stream ended in mid-answer", retryable=True)
+    usage = _usage(pieces.counted)
+    return ModelReply(
+        content=pieces.content,
+        tool_calls=pieces.tool_calls,
+        reasoning=pieces.reasoning,
+        model=model,
+        finish_reason=pieces.finish_reason or said,
+        usage=usage,
+        cost=_cost(pieces.counted, model, usage),
+    )
+
+
+def _usage(response: Any) -> Usage:
+    """As the provider counted; zeros where it did not."""
+    counted = getattr(response, "usage", None)
+    details = getattr(counted, "prompt_tokens_details", None)
+    return Usage(
+        getattr(counted, "prompt_tokens", None) or 0,
+        getattr(counted, "completion_tokens", None) or 0,
+        getattr(details, "cached_tokens", None) or 0,
+    )
+
+
+def _cost(response: Any, model: str, usage: Usage) -> float | None:
+    """In US dollars; None where no price is known or nothing was counted."""
+    if not usage.total_tokens:
+        return None
+    try:
+        return float(load().completion_cost(completion_response=response, model=model))
+    except Exception:  # noqa: BLE001  a missing price raises several classes; an answer is worth more
+        return None
+
+
+def _translated(error: Exception, model: str, request: ModelRequest, *, started: bool = False) -> ModelError:
+    if isinstance(error, TimeoutError):
+        what = "the stream fell silent" if started else "no answer"
+        return ModelError("timeout", f"{model}: {what} within the time allowed", retryable=True)
+    return model_error(error, model=model, parameters=request.parameters, started=started)
+
+
+def _soonest(errors: list[ModelError]) -> ModelError:
+    """Of the errors of several models, the one that says best what to do next."""
+    retryable = [error for error in errors if error.retryable]
+    return min(retryable, key=lambda error: error.retry_after_seconds or 0) if retryable else errors[0]

@@ -1,0 +1,282 @@
+"""The loop: ask the model, run its tools, ask again, until it answers or a limit is hit.
+
+What stays true: a model or tool call that finished is in the journal and is never repeated on
+resume; the intent of a tool call is in the journal before the tool starts. The last model call is
+journalled with the commit of its answer, which costs no transaction of its own.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+import structlog
+
+from agent.agent import Agent
+from agent.context import RunContext
+from agent.events import Event, MessageAdded, ToolFinished, ToolStarted
+from agent.journal import Journal, model_step, reply_of, storable, tool_intent
+from agent.model import Model, ModelReply, ModelRequest, Restarted, TextDelta
+from agent.request import build_messages, request_digest
+from agent.tool_result import ToolResult, failure
+from agent.tool_threads import ToolThreads
+from agent.transcript import Transcript
+from conversation.errors import FileStoreUnavailable, ModelError
+from conversation.message import Message, ToolCall
+from conversation.step import Step
+from conversation.turn import Cancelled, ClaimedTurn, Completed, Ending, Failed, RetryLater, TurnError
+from conversation.window import from_turn_boundary
+
+#: What the model reads of a call that had begun when its process died.
+UNKNOWN = failure(
+    "Unknown",
+    "this call had started when its worker died: it may or may not have taken effect. "
+    "Find out before you do it again.",
+)
+#: Seconds before a turn whose model is away is tried again; doubled each time.
+RETRY_FIRST_SECONDS = 5.0
+RETRY_MAX_SECONDS = 300.0
+
+_log = structlog.get_logger(__name__)
+
+
+class AttachmentReader(Protocol):
+    """Turns the files of messages into content parts, by message id."""
+
+    async def parts(
+        self, tenant: str, messages: Sequence[Message]
+    ) -> Mapping[str, Sequence[Mapping[str, Any]]]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hands:
+    """What a run is handed: it owns none of it."""
+
+    model: Model
+    #: As the request names it.
+    model_name: str
+    journal: Journal
+    attachments: AttachmentReader
+    tool_threads: ToolThreads
+    #: Attempts at a turn, while its model is away, before it fails.
+    max_attempts: int = 5
+    #: Told what happens; None where nobody watches, and then nothing is streamed.
+    emit: Callable[[Event], None] | None = None
+
+
+@dataclass(slots=True)
+class Run:
+    """One attempt at one turn."""
+
+    agent: Agent
+    claimed: ClaimedTurn
+    hands: Hands
+    transcript: Transcript = field(default_factory=Transcript)
+    _index: int = 0
+    _parts: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    _deadline: datetime | None = None
+
+    async def go(self) -> Ending:
+        """Run to an ending. Cancellation and `LeaseLost` pass through: see `cancelled`."""
+        if self.claimed.refused is not None:
+            return Failed(error=self.claimed.refused)
+        if self.claimed.cancel_requested and not self.claimed.steps:
+            return Cancelled()
+        self._deadline = datetime.now(UTC) + timedelta(seconds=self.agent.max_turn_seconds)
+        try:
+            async with asyncio.timeout(self.agent.max_turn_seconds) as time_limit:
+                return await self._converse()
+        except TimeoutError:
+            if not time_limit.expired():
+                raise
+            limit = self.agent.max_turn_seconds
+            return self._failed(TurnError("time_limit", f"the turn took longer than {limit:g} seconds"))
+        except ModelError as error:
+            return self._put_off(TurnError("model", f"{error.kind}: {error}", error.retryable), error)
+        except FileStoreUnavailable as error:
+            return self._put_off(TurnError("files", str(error), retryable=True))
+
+    def cancelled(self) -> Cancelled:
+        """What is kept when somebody stopped this run: all that was said, closed."""
+        messages = self.transcript.closed(source=self._source(None))
+        return Cancelled(messages=messages, usage=self.transcript.usage, cost=self.transcript.cost)
+
+    def broken(self, error: TurnError) -> Failed:
+        """What is kept when this run cannot go on."""
+        return self._failed(error)
+
+    async def _converse(self) -> Ending:
+        window = from_turn_boundary(self.claimed.window)
+        self._parts = await self.hands.attachments.parts(self.claimed.tenant, window)
+        for _ in range(self.agent.max_steps):
+            if self._tokens_used_up():
+                return self._failed(TurnError("token_limit", f"the turn used {self._tokens()} tokens"))
+            if self._stops_before_asking():
+                return self.cancelled()
+            reply, step = await self._ask(window)
+            if not reply.tool_calls:
+                return self._completed(reply, step)
+            await self._use_tools(reply)
+        return self._failed(TurnError("step_limit", f"no answer after {self.agent.max_steps} model calls"))
+
+    def _stops_before_asking(self) -> bool:
+        """A cancelled turn that is resumed replays what was finished and asks for nothing new."""
+        return self.claimed.cancel_requested and self._index not in self.claimed.steps
+
+    async def _ask(self, window: Sequence[Message]) -> tuple[ModelReply, Step]:
+        """One model call, out of the journal if it is there."""
+        request = self._request(window)
+        digest = request_digest(request)
+        index = self._take_index()
+        known = self.claimed.steps.get(index)
+        if known is not None and known.state == "finished":
+            if known.request_digest != digest:
+                _log.warning("step_request_changed", turn=self.claimed.id, step=index)
+            reply = reply_of(known)
+            self.transcript.spend(reply.usage, reply.cost)
+            return reply, known
+        reply = storable(await self._call_model(request))
+        self.transcript.spend(reply.usage, reply.cost)
+        step = model_step(index, reply, digest)
+        if reply.tool_calls:
+            intents = [tool_intent(index + 1 + n, call) for n, call in enumerate(reply.tool_calls)]
+            await self.hands.journal.record([step, *intents])
+        return reply, step
+
+    def _request(self, window: Sequence[Message]) -> ModelRequest:
+        return ModelRequest(
+            model=self.hands.model_name,
+            messages=build_messages(
+                system_texts=[self.agent.purpose, *self.claimed.context],
+                window=window,
+                new=self.transcript.messages,
+                attachment_parts=self._parts,
+            ),
+            tools=self.agent.toolbox.declarations(),
+            parameters=self.agent.request_parameters(),
+            fallbacks=self.agent.fallbacks,
+            timeout_seconds=self.agent.model_timeout_seconds,
+            max_attempts=self.agent.model_max_attempts,
+        )
+
+    async def _call_model(self, request: ModelRequest) -> ModelReply:
+        if self.hands.emit is None:
+            return await self.hands.model.complete(request)
+        reply: ModelReply | None = None
+        async for piece in self.hands.model.stream(request):
+            match piece:
+                case TextDelta(text=text):
+                    self.transcript.partial_text += text
+                    self.hands.emit(piece)
+                case Restarted():
+                    self.transcript.partial_text = ""
+                    self.hands.emit(piece)
+                case ModelReply():
+                    reply = piece
+        if reply is None:
+            raise ModelError("cut_off", "the model's stream ended without an answer", retryable=True)
+        return reply
+
+    async def _use_tools(self, reply: ModelReply) -> None:
+        """Run the tools that one reply asks for, all at once."""
+        assistant = self._assistant(reply)
+        self.transcript.open_block(assistant)
+        self._emit(MessageAdded(assistant))
+        indexed = [(self._take_index(), call) for call in assistant.tool_calls]
+        try:
+            async with asyncio.TaskGroup() as group:
+                for index, call in indexed:
+                    group.create_task(self._use_tool(index, call))
+        except ExceptionGroup as errors:
+            # One write that was refused is why the others were stopped: say that, and only that.
+            raise errors.exceptions[0] from None
+        for message in self.transcript.close_block():
+            self._emit(MessageAdded(message))
+
+    async def _use_tool(self, index: int, call: ToolCall) -> None:
+        """One tool call: out of the journal, unknown, or run."""
+        known = self.claimed.steps.get(index)
+        if known is not None and known.state == "finished":
+            content = str((known.result or {}).get("content", ""))
+        else:
+            self._emit(ToolStarted(call))
+            result = await self._outcome(call, interrupted=known is not None)
+            content = result.content
+            done = {"content": content, "outcome": result.outcome}
+            await self.hands.journal.record(
+                [replace(tool_intent(index, call), state="finished", result=done)]
+            )
+            self._emit(ToolFinished(call, content))
+        message = Message(role="tool", tool_call_id=call.id, name=call.name, content=content)
+        self.transcript.result(message)
+
+    async def _outcome(self, call: ToolCall, *, interrupted: bool) -> ToolResult:
+        tool = self.agent.toolbox.get(call.name)
+        may_run_again = tool is not None and tool.idempotent and not self.claimed.cancel_requested
+        if interrupted and not may_run_again:
+            return UNKNOWN
+        context = RunContext(
+            tenant=self.claimed.tenant,
+            thread_id=self.claimed.thread_id,
+            turn_id=self.claimed.id,
+            call_id=call.id,
+            user=self.claimed.metadata.get("user"),
+            metadata=self.claimed.metadata,
+            attempt=self.claimed.attempt,
+            deadline=self._deadline,
+        )
+        return await self.agent.toolbox.run(
+            call.name, call.arguments, context, executor=self.hands.tool_threads
+        )
+
+    def _completed(self, reply: ModelReply, step: Step) -> Completed:
+        answer = self._assistant(reply)
+        self.transcript.partial_text = ""
+        self._emit(MessageAdded(answer))
+        return Completed(
+            messages=(*self.transcript.messages, answer),
+            steps=(step,),
+            usage=self.transcript.usage,
+            cost=self.transcript.cost,
+        )
+
+    def _failed(self, error: TurnError) -> Failed:
+        messages = self.transcript.closed(source=self._source(None))
+        return Failed(error=error, messages=messages, usage=self.transcript.usage, cost=self.transcript.cost)
+
+    def _put_off(self, told: TurnError, error: ModelError | None = None) -> Ending:
+        """What the turn needs is away: try it later, from its journal, or give up."""
+        if not told.retryable or self.claimed.attempt >= self.hands.max_attempts:
+            return self._failed(told)
+        wait = min(RETRY_FIRST_SECONDS * 2 ** (self.claimed.attempt - 1), RETRY_MAX_SECONDS)
+        asked = (error.retry_after_seconds if error is not None else None) or 0
+        return RetryLater(after=timedelta(seconds=max(wait, asked)), error=told)
+
+    def _assistant(self, reply: ModelReply) -> Message:
+        return Message(
+            role="assistant",
+            content=reply.content,
+            tool_calls=reply.tool_calls,
+            reasoning=reply.reasoning,
+            usage=reply.usage,
+            source=self._source(reply.model),
+        )
+
+    def _source(self, model: str | None) -> dict[str, Any]:
+        return {"agent": self.agent.name, "version": self.agent.version, "model": model}
+
+    def _take_index(self) -> int:
+        self._index += 1
+        return self._index - 1
+
+    def _tokens(self) -> int:
+        return self.transcript.usage.total_tokens
+
+    def _tokens_used_up(self) -> bool:
+        limit = self.agent.max_turn_tokens
+        return limit is not None and self._tokens() >= limit
+
+    def _emit(self, event: Event) -> None:
+        if self.hands.emit is not None:
+            self.hands.emit(event)

@@ -1,0 +1,33 @@
+"""Which model stands behind a name. Slow libraries are imported only for the models that need them."""
+
+from functools import cache
+
+from agent.model import Model
+
+#: The model that needs no network.
+OFFLINE = "offline/recall"
+
+
+@cache
+def model_for(name: str) -> Model:
+    """The model of that name, shared by every agent of the process."""
+    if name == OFFLINE:
+        from agent.recall import RecallModel
+
+        return RecallModel()
+    return _litellm()
+
+
+def prepare(name: str) -> None:
+    """Import what the model of that name needs: seconds for litellm, so before a worker consumes."""
+    if name != OFFLINE:
+        from agent import litellm_model
+
+        litellm_model.load()
+
+
+@cache
+def _litellm() -> Model:
+    from agent.litellm_model import LitellmModel
+
+    return LitellmModel()

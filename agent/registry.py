@@ -1,0 +1,41 @@
+"""Agents by name: what the modules named in `THREADMILL_AGENTS` register when they are imported."""
+
+import importlib
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+from agent.agent import Agent
+from conversation.errors import InvalidInput, InvalidSettings
+
+_agents: dict[str, Agent] = {}
+
+
+def register(agent: Agent) -> Agent:
+    """Offer an agent under its name. Raises `InvalidInput` if another one has that name."""
+    known = _agents.setdefault(agent.name, agent)
+    if known is not agent and known.version != agent.version:
+        raise InvalidInput(
+            "agent.name", f"{agent.name!r} is registered twice", "give one of the two another name"
+        )
+    return known
+
+
+def registered() -> Mapping[str, Agent]:
+    """Every agent that this process serves, by name."""
+    return MappingProxyType(_agents)
+
+
+def load(modules: Iterable[str]) -> Mapping[str, Agent]:
+    """Import modules that register agents. Raises `InvalidSettings` where one cannot be imported."""
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            raise InvalidSettings(
+                f"THREADMILL_AGENTS: {module}: {error}; name modules that Python can import"
+            ) from error
+    if not _agents:
+        raise InvalidSettings(
+            "THREADMILL_AGENTS: no module registered an agent; call register(Agent(…)) in one"
+        )
+    return registered()

@@ -1,0 +1,123 @@
+"""A tool: a plain Python function that a model may call.
+
+What stays true: a tool is a value without state. What belongs to one call is in its `RunContext`,
+so one tool serves every tenant and thread at once.
+"""
+
+import inspect
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, overload
+
+from agent.arguments import Arguments, describe
+from conversation.errors import InvalidInput
+
+#: What every provider accepts as a function's name.
+TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+TIMEOUT_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Tool:
+    """A function with the name, description and schema under which a model knows it."""
+
+    name: str
+    description: str
+    function: Callable[..., Any]
+    arguments: Arguments
+    #: Seconds for one call, the wait for a thread included.
+    timeout_seconds: float = TIMEOUT_SECONDS
+    #: Running it twice is as good as once: a call whose outcome is unknown may be run again.
+    idempotent: bool = False
+
+    @classmethod
+    def from_function(
+        cls,
+        function: Callable[..., Any],
+        *,
+        name: str | None = None,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        idempotent: bool = False,
+    ) -> "Tool":
+        """Make a tool of a function, sync or async. Raises `InvalidInput` where no model could call it."""
+        name = name if name is not None else getattr(function, "__name__", type(function).__name__)
+        _check(name, function, timeout_seconds)
+        return cls(
+            name=name,
+            description=describe(function),
+            function=function,
+            arguments=Arguments.of(function, tool=name),
+            timeout_seconds=float(timeout_seconds),
+            idempotent=idempotent,
+        )
+
+    @property
+    def is_async(self) -> bool:
+        """Whether it runs on the event loop; else in a thread."""
+        call = getattr(self.function, "__call__", None)  # noqa: B004 - an object's own method, to see if it is async
+        return inspect.iscoroutinefunction(self.function) or inspect.iscoroutinefunction(call)
+
+    def declaration(self) -> dict[str, Any]:
+        """The tool in the form that chat-completions requests carry."""
+        function = {
+            "name": self.name,
+            "description": self.description,
+            "parameters": self.arguments.schema,
+        }
+        return {"type": "function", "function": function}
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The function itself, unchecked, as Python code calls it."""
+        return self.function(*args, **kwargs)
+
+
+@overload
+def tool(
+    function: Callable[..., Any],
+    *,
+    name: str | None = None,
+    timeout_seconds: float = TIMEOUT_SECONDS,
+    idempotent: bool = False,
+) -> Tool: ...
+
+
+@overload
+def tool(
+    function: None = None,
+    *,
+    name: str | None = None,
+    timeout_seconds: float = TIMEOUT_SECONDS,
+    idempotent: bool = False,
+) -> Callable[[Callable[..., Any]], Tool]: ...
+
+
+def tool(
+    function: Callable[..., Any] | None = None,
+    *,
+    name: str | None = None,
+    timeout_seconds: float = TIMEOUT_SECONDS,
+    idempotent: bool = False,
+) -> Tool | Callable[[Callable[..., Any]], Tool]:
+    """Make a tool of the function below: `@tool`, or `@tool(timeout_seconds=5)`."""
+
+    def make(function: Callable[..., Any]) -> Tool:
+        return Tool.from_function(function, name=name, timeout_seconds=timeout_seconds, idempotent=idempotent)
+
+    return make if function is None else make(function)
+
+
+def _check(name: str, function: Callable[..., Any], timeout_seconds: float) -> None:
+    if not callable(function):
+        raise InvalidInput(f"tool {name}", "is no function", "pass a function, sync or async")
+    if not TOOL_NAME.fullmatch(name):
+        raise InvalidInput(
+            "tool.name", f"is {name!r}", "use 1 to 64 letters, digits, _ and -; name= gives another one"
+        )
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise InvalidInput(f"tool {name}", "is a generator", "return a list")
+    if not (math.isfinite(timeout_seconds) and timeout_seconds > 0):
+        raise InvalidInput(
+            f"tool {name}", f"has timeout_seconds={timeout_seconds}", "pass a number of seconds above 0"
+        )

@@ -1,0 +1,90 @@
+"""What a tool call comes to, as the model reads it: always JSON text, always bounded.
+
+What stays true: no Python repr and no stack trace reaches the model, and a result that is cut
+says so.
+"""
+
+import base64
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic_core import to_json
+
+#: Characters of one result: about 16,000 tokens, more than most answers need of one look-up.
+RESULT_MAX_CHARS = 64_000
+#: Characters of an error's message: the cause stands at its beginning.
+ERROR_MAX_CHARS = 2_000
+
+Outcome = Literal["ok", "error", "timeout_unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """One tool message to be."""
+
+    #: JSON text for the model.
+    content: str
+    #: `timeout_unknown`: it overran its time and nobody knows whether its effect happened.
+    outcome: Outcome = "ok"
+
+
+def success(value: object) -> ToolResult:
+    """A function's return value as JSON; an error where JSON cannot show it."""
+    try:
+        text = to_json(_shown(value), inf_nan_mode="strings", fallback=_fallback).decode()
+    except Exception as error:  # noqa: BLE001 - foreign code: a value's own serializer may raise anything
+        why = str(error).removeprefix("Error serializing to JSON: ")
+        return failure("UnshowableResult", f"the tool ran, but its result cannot be shown as JSON: {why}")
+    if len(text) > RESULT_MAX_CHARS:
+        text = _cut(value if isinstance(value, str) else text)
+    return ToolResult(text)
+
+
+def failure(kind: str, message: str, *, outcome: Outcome = "error") -> ToolResult:
+    """An error that the model can read and act on."""
+    if len(message) > ERROR_MAX_CHARS:
+        message = message[: ERROR_MAX_CHARS - 1] + "…"
+    # A message may quote bytes that were no text: lone surrogates cannot be stored.
+    text = message.encode("utf-8", "replace").decode()
+    return ToolResult(json.dumps({"error": {"type": kind, "message": text}}, ensure_ascii=False), outcome)
+
+
+def raised(error: BaseException) -> ToolResult:
+    """What a tool's exception says, without where it was raised."""
+    try:
+        message = str(error)
+    except Exception:  # noqa: BLE001 - foreign code: an exception may break even while it is shown
+        message = ""
+    return failure(type(error).__name__, message)
+
+
+def _shown(value: object) -> object:
+    """Bytes are described: a model would take bare base64 for text."""
+    if isinstance(value, bytes | bytearray | memoryview):
+        content = bytes(value)
+        return {"base64": base64.b64encode(content).decode("ascii"), "size_bytes": len(content)}
+    return value
+
+
+def _fallback(value: Any) -> object:
+    """What pydantic leaves to us: views, ranges and foreign mappings, numpy's arrays and numbers."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, Collection):
+        return list(value)
+    raise TypeError(f"{type(value).__name__} is no JSON value")
+
+
+def _cut(text: str) -> str:
+    """The beginning of a text, as a JSON object that says what was left out."""
+    frame = {"truncated": f"only the beginning of {len(text)} characters is shown", "result": ""}
+    budget = RESULT_MAX_CHARS - len(json.dumps(frame))
+    shown = text[:budget]
+    # Escapes make JSON longer than the text: shrink in proportion until it fits.
+    while (size := len(json.dumps(shown, ensure_ascii=False)) - 2) > budget:
+        shown = shown[: len(shown) * budget // size]
+    return json.dumps(frame | {"result": shown}, ensure_ascii=False)

@@ -1,0 +1,115 @@
+"""The threads in which synchronous tools run.
+
+What stays true: no more than `max_workers` functions run at once, and a function that nobody waits
+for any longer is counted until it returns, because a thread cannot be killed. The threads are daemons and end
+when there is nothing to do: `ThreadPoolExecutor` would hold up the exit of the process until the last
+stuck function returned, which may be never.
+"""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
+
+
+class NotStarted(TimeoutError):
+    """No thread came free in time: the function never ran."""
+
+
+class StillRunning(TimeoutError):
+    """The function overran its time and keeps its thread: nobody knows what it will have done."""
+
+
+class ToolThreads:
+    """A bounded set of threads, with a count of those that are lost for the moment."""
+
+    def __init__(self, max_workers: int, *, stuck_limit: int | None = None) -> None:
+        if max_workers < 1:
+            raise ValueError("max_workers must be at least 1")
+        self.max_workers = max_workers
+        #: With half of its threads stuck, a process is better replaced.
+        self.stuck_limit = stuck_limit if stuck_limit is not None else (max_workers + 1) // 2
+        self._lock = threading.Lock()
+        self._waiting: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
+        self._threads = 0
+        self._stuck = 0
+
+    @property
+    def stuck(self) -> int:
+        """Threads held by functions that nobody waits for any longer."""
+        return self._stuck
+
+    @property
+    def limit_reached(self) -> bool:
+        """Time to drain this process and start another."""
+        return self._stuck >= self.stuck_limit
+
+    def submit(self, function: Callable[[], Result]) -> Future[Result]:
+        """Run a function as soon as a thread is free, in the order of submission."""
+        future: Future[Result] = Future()
+        with self._lock:
+            self._waiting.append((future, function))
+            start = self._threads < self.max_workers
+            self._threads += start
+        if start:
+            threading.Thread(target=self._work, name="tool", daemon=True).start()
+        return future
+
+    async def call(self, function: Callable[[], Result], *, timeout_seconds: float) -> Result:
+        """Wait for a function; the time includes the wait for a thread.
+
+        Raises `NotStarted` or `StillRunning` after the timeout. The function must not raise
+        `StopIteration`, which no future can carry.
+        """
+        future = self.submit(function)
+        try:
+            async with asyncio.timeout(timeout_seconds) as scope:
+                return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            self._let_go(future)
+            raise
+        except TimeoutError:
+            if not scope.expired():
+                raise
+        if future.done() and not future.cancelled():
+            return future.result()
+        if self._let_go(future):
+            raise NotStarted
+        raise StillRunning
+
+    def _let_go(self, future: Future[Any]) -> bool:
+        """Stop waiting. True if the function had not begun and now never will."""
+        if future.cancel():
+            return True
+        with self._lock:
+            self._stuck += 1
+        future.add_done_callback(self._came_back)
+        return False
+
+    def _came_back(self, _future: Future[Any]) -> None:
+        with self._lock:
+            self._stuck -= 1
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._threads -= 1
+                    return
+                future, function = self._waiting.popleft()
+            _fulfil(future, function)
+            # An idle thread must not keep the last call's values alive.
+            del future, function
+
+
+def _fulfil(future: Future[Any], function: Callable[[], Any]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        future.set_result(function())
+    except BaseException as error:  # noqa: BLE001 - it is raised again where the future is awaited
+        future.set_exception(error)

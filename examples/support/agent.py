@@ -1,0 +1,17 @@
+"""The support agent. A worker serves it that imports this: THREADMILL_AGENTS=examples.support.agent."""
+
+from agent.agent import Agent
+from agent.registry import register
+from examples.support.tools import TOOLS
+
+support = register(
+    Agent(
+        name="support",
+        purpose=(
+            "You answer customers of Fernhollow Outfitters, a shop for camping gear. Find out who writes and "
+            "which order it is about before you change anything. Amounts are in cents: write them as euros. "
+            "Say what you did in one or two plain sentences. When no tool helps, transfer to a human."
+        ),
+        tools=TOOLS,
+    )
+)

@@ -1,0 +1,124 @@
+"""Which text bytes are: plain, a table, Markdown, JSON, or markup that a browser would run.
+
+What stays true: bytes with control characters that no text has are no text; a web page or an SVG
+drawing is called that, whatever it is named or declared as.
+"""
+
+import codecs
+import json
+import re
+
+#: Text that does nothing when it is opened, so that one kind may pass for another.
+INERT = frozenset({
+    "text/plain", "text/csv", "text/tab-separated-values", "text/markdown", "text/xml", "application/json",
+})  # fmt: skip
+
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # begins like the mark of UTF-16, so it is asked for before it
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+#: The "binary data bytes" of the MIME Sniffing standard: no text has them.
+_BINARY = re.compile("[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
+#: Elements that make a document of a browser. Others, such as `<div>`, open many a README.
+_ROOT = re.compile(
+    r"<(?:[a-z]\w*:)?(?:(svg)|html|head|body|frameset|script|iframe|style|title|meta|link|base|object|embed)\b",
+    re.IGNORECASE,
+)
+_DOCTYPE = re.compile(r"<!doctype\s+(?:(svg)|html)\b", re.IGNORECASE)
+_OTHER_DOCTYPE = re.compile(r"<!doctype\b[^\[>]*(?:\[[^\]]*\]\s*)?>", re.IGNORECASE)
+_SPACE = re.compile(r"\s*")
+_TABLES = {"text/csv", "text/tab-separated-values", "text/markdown"}
+_TEXTUAL = frozenset({
+    "application/json", "application/xml", "application/xhtml+xml", "application/javascript",
+    "application/x-javascript", "application/x-ndjson", "application/yaml", "application/x-yaml",
+    "application/toml", "application/sql", "application/x-sh", "application/x-python-code", "application/rtf",
+})  # fmt: skip
+
+
+def is_textual(media_type: str | None) -> bool:
+    """Whether files of this type are text."""
+    if media_type is None:
+        return False
+    return media_type.startswith("text/") or media_type in _TEXTUAL or media_type.endswith(("+json", "+yaml"))
+
+
+def decoded(content: bytes, *, is_called_text: bool) -> str | None:
+    """The text that these bytes are; None where they are no text.
+
+    Old 8-bit encodings cannot be told from binary data by their bytes alone, so that they pass only
+    for files that are called text and are ASCII for the larger part.
+    """
+    for mark, encoding in _MARKS:
+        if content.startswith(mark):
+            return _strictly(content[len(mark) :], encoding)
+    text = _strictly(content, "utf-8")
+    if text is None and is_called_text and _mostly_ascii(content):
+        text = _strictly(content, "latin-1")
+    return text
+
+
+def text_type(text: str, claims: tuple[str | None, ...]) -> str:
+    """The media type of a text. `claims` says what it is called, the strongest claim first."""
+    text = text.removeprefix("\ufeff")
+    active = _active_type(text)
+    if active:
+        return active
+    for claim in filter(None, claims):
+        if claim in _TABLES:
+            return claim
+        if claim == "application/json" and _is_json(text):
+            return claim
+        if claim.endswith(("/xml", "+xml")) and text.lstrip().startswith("<"):
+            return "text/xml"
+    return "text/plain"
+
+
+def _strictly(content: bytes, encoding: str) -> str | None:
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError:
+        return None
+    return None if _BINARY.search(text) else text
+
+
+def _mostly_ascii(content: bytes) -> bool:
+    others = len(content.translate(None, delete=bytes(range(0x80))))
+    return others * 10 <= len(content) * 3
+
+
+def _active_type(text: str) -> str | None:
+    """Look past comments, processing instructions and foreign doctypes at what a browser would see first."""
+    at = 0
+    while True:
+        at = _end_of(_SPACE.match(text, at))
+        for opening, closing in (("<!--", "-->"), ("<?", ">")):
+            if text.startswith(opening, at):
+                end = text.find(closing, at + len(opening))
+                if end < 0:
+                    return None  # all the rest is a comment
+                at = end + len(closing)
+                break
+        else:
+            found = _DOCTYPE.match(text, at) or _ROOT.match(text, at)
+            if found:
+                return "image/svg+xml" if found[1] else "text/html"
+            skipped = _OTHER_DOCTYPE.match(text, at)
+            if not skipped:
+                return None
+            at = skipped.end()
+
+
+def _end_of(match: "re.Match[str] | None") -> int:
+    assert match is not None  # the pattern matches nothing, too
+    return match.end()
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True

@@ -1,0 +1,58 @@
+"""The store as a runner of turns uses it: claim, record, settle, on the event loop.
+
+What stays true: each verb is one short transaction, and none holds a connection while a model or
+a tool is at work.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from conversation.step import Step
+from conversation.turn import ClaimedTurn, Ending, Lease
+from store import claims, turns
+from store import steps as journal
+from store.claims import Claimant, Nothing, Suspect
+from store.engine import Database
+from store.turns import Settled
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """The turns of one database."""
+
+    database: Database
+    #: Seconds to go on trying while the database is away; what is in memory would be lost.
+    patience_seconds: float = 30
+
+    async def claim(
+        self, tenant: str, thread_id: str, claimant: Claimant, *, held: Lease | None = None
+    ) -> ClaimedTurn | Nothing | Suspect:
+        """Take the thread's next turn, if there is one for this claimant."""
+        operation = partial(claims.claim, tenant=tenant, thread_id=thread_id, claimant=claimant, held=held)
+        return await self.database.run_async(operation)
+
+    def journal_of(self, claimed: ClaimedTurn) -> "TurnJournal":
+        """Where the steps of a claimed turn are written."""
+        return TurnJournal(self, claimed.lease, claimed.id)
+
+    async def settle(self, claimed: ClaimedTurn, ending: Ending, *, release: bool) -> Settled:
+        """Commit a turn's end. Raises `LeaseLost` if it belongs to another worker."""
+        operation = partial(
+            turns.settle, lease=claimed.lease, turn_id=claimed.id, ending=ending, release=release
+        )
+        return await self.database.run_async(operation, patience_seconds=self.patience_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class TurnJournal:
+    """The journal of one claimed turn."""
+
+    ledger: Ledger
+    lease: Lease
+    turn_id: str
+
+    async def record(self, steps: Sequence[Step]) -> None:
+        """Write entries. Raises `LeaseLost` if the turn belongs to another worker."""
+        operation = partial(journal.record, lease=self.lease, turn_id=self.turn_id, entries=steps)
+        await self.ledger.database.run_async(operation, patience_seconds=self.ledger.patience_seconds)

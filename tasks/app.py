@@ -1,0 +1,9 @@
+"""The Celery app. `celery -A tasks.app worker` starts here."""
+
+from celery import Celery
+
+from tasks import lifecycle
+
+app = Celery("threadmill")
+app.config_from_object("celeryconfig")
+lifecycle.connect()

@@ -1,0 +1,112 @@
+"""The heartbeat: keeps this worker's leases alive, for as long as its event loop is.
+
+What stays true: one short transaction every beat, on a thread and connection of its own, so that
+neither a busy loop nor a busy pool lets leases lapse. It stops when the loop stops answering: a
+process that hangs must lose its turns.
+"""
+
+import asyncio
+import os
+import socket
+import threading
+import time
+from collections.abc import Mapping
+
+import structlog
+from sqlalchemy import Connection
+
+from agent.agent import Agent
+from conversation.errors import DatabaseUnavailable
+from store import workers
+from store.engine import Database
+from store.settings import Settings
+from tasks.running import Running
+
+_log = structlog.get_logger(__name__)
+
+
+class Heartbeat:
+    """The row of one worker in `workers`."""
+
+    def __init__(
+        self,
+        worker: str,
+        settings: Settings,
+        agents: Mapping[str, Agent],
+        running: Running,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._worker = worker
+        self._settings = settings
+        self._serves = {name: agent.version for name, agent in agents.items()}
+        self._running = running
+        self._loop = loop
+        self._database = Database(_single(settings))
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._beat_on, name="heartbeat", daemon=True)
+        self._answered_at = time.monotonic()
+
+    def start(self) -> None:
+        """Enter this worker, and begin to beat. Raises `DatabaseUnavailable`."""
+        self._database.run(self._register)
+        self._answered_at = time.monotonic()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Beat no more, and take this worker's row away: what it still held is free at once."""
+        self._stop.set()
+        self._thread.join(timeout=self._settings.lease_seconds)
+        try:
+            self._database.run(lambda connection: workers.leave(connection, self._worker))
+        except DatabaseUnavailable:
+            _log.warning("worker_not_signed_off", worker=self._worker)
+        self._database.close()
+
+    def _beat_on(self) -> None:
+        while not self._stop.wait(self._settings.heartbeat_seconds):
+            self._loop.call_soon_threadsafe(self._loop_answers)
+            silent = time.monotonic() - self._answered_at
+            if silent > self._settings.lease_seconds:
+                _log.error("loop_hangs", worker=self._worker, silent_seconds=round(silent))
+                continue
+            try:
+                self._database.run(self._beat)
+            except DatabaseUnavailable as error:
+                _log.warning("heartbeat_missed", worker=self._worker, reason=str(error))
+
+    def _loop_answers(self) -> None:
+        self._answered_at = time.monotonic()
+
+    def _beat(self, connection: Connection) -> None:
+        if not workers.beat(connection, self._worker, lease_seconds=self._settings.lease_seconds):
+            # Away for so long that the row was cleared: nothing is held any more, begin anew.
+            self._register(connection)
+        for held in workers.held_by(connection, self._worker):
+            if not self._running.has((held.tenant, held.thread_id)):
+                freed = workers.let_go(connection, self._worker, held)
+                _log.warning("orphaned_lease", worker=self._worker, turn=held.turn_id, freed=freed)
+            elif held.cancel_requested and held.turn_id is not None:
+                self._loop.call_soon_threadsafe(self._running.cancel, held.turn_id)
+
+    def _register(self, connection: Connection) -> None:
+        workers.register(
+            connection,
+            self._worker,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            serves=self._serves,
+            lease_seconds=self._settings.lease_seconds,
+        )
+
+
+def _single(settings: Settings) -> Settings:
+    """One connection, and no statement that outlives a lease."""
+    patience = settings.lease_seconds / 3
+    return settings.model_copy(
+        update={
+            "db_pool_size": 1,
+            "db_max_overflow": 0,
+            "db_statement_timeout": patience,
+            "db_lock_timeout": patience,
+        }
+    )

@@ -1,0 +1,45 @@
+"""Where our worker hangs on Celery's: before it consumes, when it is told to stop, when it is done."""
+
+import sys
+from typing import Any
+
+from celery import signals
+
+from conversation.bell import SUSPECTS_QUEUE, TURNS_QUEUE
+from conversation.errors import OperatorError
+from store.settings import current
+from tasks import logs
+from tasks.worker import current_worker, has_worker, start_worker
+
+
+def connect() -> None:
+    """Have Celery call us. It keeps weak references, so these are functions of this module."""
+    signals.setup_logging.connect(_on_logging)
+    signals.celeryd_after_setup.connect(_on_setup)
+    signals.worker_shutting_down.connect(_on_stopping)
+    signals.worker_shutdown.connect(_on_stopped)
+
+
+def _on_logging(**_: object) -> None:
+    logs.configure()
+
+
+def _on_setup(instance: Any, **_: object) -> None:
+    queues = set(instance.app.amqp.queues.consume_from)
+    if not queues & {TURNS_QUEUE, SUSPECTS_QUEUE}:
+        return
+    try:
+        start_worker(current(), runs_suspects=queues == {SUSPECTS_QUEUE})
+    except OperatorError as error:
+        # Celery would go on without us: a signal's exception is only logged.
+        sys.exit(f"the worker cannot start: {error}")
+
+
+def _on_stopping(**_: object) -> None:
+    if has_worker():
+        current_worker().begin_to_stop()
+
+
+def _on_stopped(**_: object) -> None:
+    if has_worker():
+        current_worker().stop()

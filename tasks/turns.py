@@ -1,0 +1,12 @@
+"""The task behind a doorbell: run the turns of one thread."""
+
+from conversation.bell import RUN_TURNS, Bell
+from tasks.app import app
+from tasks.worker import current_worker
+
+
+@app.task(name=RUN_TURNS)  # type: ignore[untyped-decorator]  # celery ships no types
+def run(*, v: int, tenant: str, thread: str, turn: str) -> None:
+    """Hear a bell: claim the thread and run what is due there; return at once if nothing is."""
+    del v  # the payload has had one shape so far
+    current_worker().answer(Bell(tenant=tenant, thread_id=thread, turn_id=turn))

@@ -1,0 +1,129 @@
+"""The worker's process: one event loop, its lease, its threads, and the runner that uses them.
+
+What stays true: agents, models and coroutines of tools live on the one loop; a Celery thread only
+waits for it. Nothing is claimed before the lease's row stands, nor after the process was told to stop.
+"""
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import Coroutine, Mapping
+from typing import Any, TypeVar
+
+import structlog
+
+from agent import registry
+from agent.agent import Agent
+from agent.attachments import AttachmentParts
+from agent.models import prepare
+from agent.tool_threads import ToolThreads
+from conversation.bell import Bell
+from conversation.ids import new_id
+from conversation.window import window_start
+from store.claims import Claimant
+from store.engine import Database
+from store.files import open_file_store
+from store.ledger import Ledger
+from store.reading import StoredFiles
+from store.settings import Settings
+from tasks.announce import Announcer
+from tasks.heartbeat import Heartbeat
+from tasks.runner import Runner
+from tasks.running import Running
+
+T = TypeVar("T")
+
+_log = structlog.get_logger(__name__)
+_current: "Worker | None" = None
+
+
+class Worker:
+    """What a process that runs turns has, from before it consumes until after its last turn."""
+
+    def __init__(
+        self, settings: Settings, agents: Mapping[str, Agent], *, runs_suspects: bool = False
+    ) -> None:
+        self.id = new_id()
+        self.settings = settings
+        self.agents = agents
+        self.running = Running()
+        self.database = Database(settings)
+        self.tool_threads = ToolThreads(settings.tool_threads)
+        self.loop = asyncio.new_event_loop()
+        self.announcer = Announcer(settings, self.running)
+        self.heartbeat = Heartbeat(self.id, settings, agents, self.running, self.loop)
+        self.runner = Runner(
+            settings=settings,
+            agents=agents,
+            claimant=Claimant(worker=self.id, runs_suspects=runs_suspects, window_start=self._window_start),
+            ledger=Ledger(self.database),
+            running=self.running,
+            attachments=AttachmentParts(StoredFiles(open_file_store(settings), self.database)),
+            tool_threads=self.tool_threads,
+            announce=self.announcer.turn_ended,
+        )
+        self._loop_thread = threading.Thread(target=self.loop.run_forever, name="loop", daemon=True)
+
+    def start(self) -> None:
+        """Load what is slow, then the loop, then the lease: after this, turns may be claimed."""
+        for agent in self.agents.values():
+            if agent.model is None:
+                prepare(agent.model_name or self.settings.model)
+        self._loop_thread.start()
+        self.loop.call_soon_threadsafe(self.announcer.start)
+        self.heartbeat.start()
+        _log.info("worker_started", worker=self.id, agents=sorted(self.agents))
+
+    def answer(self, bell: Bell) -> None:
+        """Run what is due on the bell's thread, holding the calling thread until it is done."""
+        self.wait_for(self.runner.answer(bell))
+        if self.tool_threads.limit_reached and not self.running.is_stopping:
+            _log.error("tool_threads_stuck", worker=self.id, stuck=self.tool_threads.stuck)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def wait_for(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the loop, from another thread."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result()
+
+    def begin_to_stop(self) -> None:
+        """Claim nothing more; after the grace, hand back what still runs. Returns at once."""
+        self.running.is_stopping = True
+        grace = self.settings.shutdown_grace_seconds
+        _log.info("worker_stopping", worker=self.id, tasks=len(self.running), grace_seconds=grace)
+        self.loop.call_soon_threadsafe(self.loop.call_later, grace, self.running.stop_all)
+
+    def stop(self) -> None:
+        """Sign off, once nothing runs any more."""
+        self.heartbeat.stop()
+        self.wait_for(self._close())
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._loop_thread.join(timeout=5)
+        _log.info("worker_stopped", worker=self.id)
+
+    async def _close(self) -> None:
+        await self.announcer.stop()
+        await self.database.close_async()
+
+    def _window_start(self, agent_name: str, to_seq: int) -> int:
+        agent = self.agents.get(agent_name)
+        return window_start(to_seq, agent.max_messages) if agent is not None else max(0, to_seq - 1)
+
+
+def start_worker(settings: Settings, *, runs_suspects: bool) -> None:
+    """Make the worker of this process. Raises `InvalidSettings` and `DatabaseUnavailable`."""
+    global _current  # noqa: PLW0603 - one worker a process: Celery's tasks are functions and find it here
+    worker = Worker(settings, registry.load(settings.agents), runs_suspects=runs_suspects)
+    worker.start()
+    _current = worker
+
+
+def current_worker() -> Worker:
+    """The worker of this process."""
+    assert _current is not None, "turns run only in a worker that consumes a queue of turns"
+    return _current
+
+
+def has_worker() -> bool:
+    """Whether this process runs turns; one that only sweeps does not."""
+    return _current is not None

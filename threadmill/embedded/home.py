@@ -1,0 +1,112 @@
+"""The private folder of one embedded server: its password, its port, its log, and who owns it.
+
+One living process owns a folder at a time: the lock is the kernel's, so that it is free again the
+moment its owner dies. Nothing in here can be read by another user.
+"""
+
+import fcntl
+import os
+import secrets
+import socket
+from pathlib import Path
+
+from threadmill.embedded.errors import DirectoryInUse, ServerFailed
+
+#: Below Linux's range for outgoing connections (32768 and up), which could take a port between two starts.
+PORTS = range(15_000, 32_000)
+
+
+class Home:
+    """A folder that is readable to its user alone."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory.absolute()
+        self._lock: int | None = None
+
+    @property
+    def log(self) -> Path:
+        return self.directory / "server.log"
+
+    def own(self) -> None:
+        """Take the folder, making it if absent. Raises `DirectoryInUse` while another owner lives."""
+        if self._lock is not None:
+            return
+        self._make()
+        lock = os.open(self.directory / "owner.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.pread(lock, 32, 0).decode().strip()
+            os.close(lock)
+            raise DirectoryInUse(f"{self.directory} is in use by process {owner or '(unknown)'}") from None
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        self._lock = lock
+
+    def release(self) -> None:
+        """Give the folder up. Does nothing for a folder that is not owned."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def secret(self, name: str = "password") -> str:
+        """A random password, made at the first call and kept in a file of mode 0600."""
+        path = self.directory / name
+        if not path.exists():
+            self.write_private(name, secrets.token_urlsafe(24))
+        return path.read_text().strip()
+
+    def write_private(self, name: str, text: str) -> Path:
+        """Replace a file as a whole; it is never readable to others, not even while it is written."""
+        self._make()
+        path, unfinished = self.directory / name, self.directory / f".{name}.new"
+        unfinished.unlink(missing_ok=True)
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+        unfinished.replace(path)
+        return path
+
+    def port(self, asked: int | None = None) -> int:
+        """The port to listen on: the one asked for, else the last one if it is free, else a free one."""
+        if asked is not None:
+            if not is_free(asked):
+                raise ServerFailed(f"port {asked} of 127.0.0.1 is taken; ask for another, or for none")
+            return asked
+        kept = self.last_port()
+        if kept and is_free(kept):
+            return kept
+        port = free_port()
+        self.write_private("port", f"{port}\n")
+        return port
+
+    def last_port(self) -> int:
+        """The port that was chosen last; 0 before the first choice."""
+        path = self.directory / "port"
+        text = path.read_text().strip() if path.exists() else ""
+        return int(text) if text.isdecimal() else 0
+
+    def _make(self) -> None:
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on this port of 127.0.0.1 now."""
+    with socket.socket() as probe:
+        # As the servers do: connections that ended a moment ago do not hold the port.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+            probe.listen()  # a server that listens with SO_REUSEADDR is noticed only here on some systems
+        except OSError:
+            return False
+    return True
+
+
+def free_port() -> int:
+    """A port that nobody listens on at this moment, chosen at random so that two seekers rarely meet."""
+    for _ in range(200):
+        port = secrets.choice(PORTS)
+        if is_free(port):
+            return port
+    raise ServerFailed(f"no free port found between {PORTS.start} and {PORTS.stop}")

@@ -1,0 +1,112 @@
+"""The programs of Threadmill, as data: what each is called, how it runs, and when it is ready."""
+
+import signal
+import sys
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from conversation.bell import MAINTENANCE_QUEUE, SUSPECTS_QUEUE, TURNS_QUEUE
+from threadmill.embedded.home import Home
+from threadmill.embedded.process import Process
+
+APP = "tasks.app"
+FLOWER = "flower"
+FLOWER_USER = "threadmill"
+#: Finished tasks that Flower keeps in memory; its own default is 100,000.
+FLOWER_MAX_TASKS = "5000"
+#: Seconds for a worker to import its libraries, several workers at once on a small machine.
+START_SECONDS = 90.0
+#: Seconds to finish or hand back what runs: a little more than a worker's own grace.
+WORKER_STOP_SECONDS = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """One child of the stack."""
+
+    name: str
+    argv: tuple[str, ...]
+    #: Whether the started program can do its work.
+    ready: Callable[[Process], bool]
+    #: Variables that this program has besides those of all programs. Secrets go here, never into `argv`.
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    stop_signal: signal.Signals = signal.SIGTERM
+    #: Seconds between the signal and the kill.
+    stop_seconds: float = 10.0
+    start_seconds: float = START_SECONDS
+
+
+def plan(directory: Path) -> Sequence[Program]:
+    """Everything that Threadmill runs besides its servers, in the order of starting."""
+    return [
+        worker("turns", [TURNS_QUEUE]),
+        worker("maintenance", [MAINTENANCE_QUEUE, SUSPECTS_QUEUE], options=["-c", "4"]),
+        beat(directory / "beat"),
+        flower(directory / FLOWER),
+    ]
+
+
+def worker(name: str, queues: Sequence[str], *, app: str = APP, options: Sequence[str] = ()) -> Program:
+    """A Celery worker that hears these queues. Its pool is `threads` unless `options` say otherwise."""
+    return Program(
+        name=name,
+        argv=(
+            *_celery(app),
+            *("worker", "-n", f"{name}@%h", "-Q", ",".join(queues), "-l", "INFO", "-P", "threads"),
+            # One small installation: workers need not know of each other.
+            *("--without-gossip", "--without-mingle"),
+            *options,
+        ),
+        ready=says(" ready."),
+        stop_seconds=WORKER_STOP_SECONDS,
+    )
+
+
+def beat(directory: Path, *, app: str = APP) -> Program:
+    """The clock. Its folder keeps what it ticked last."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return Program(
+        name="beat",
+        argv=(*_celery(app), "beat", "-l", "INFO", "-s", str(directory / "schedule"), "--pidfile="),
+        ready=says("beat: Starting"),
+    )
+
+
+def flower(directory: Path, *, app: str = APP) -> Program:
+    """The dashboard of Celery, behind a password, and on loopback: its `/metrics` asks for none."""
+    home = Home(directory)
+    port = home.port()
+    return Program(
+        name=FLOWER,
+        argv=(*_celery(app), FLOWER, "--address=127.0.0.1", f"--port={port}"),
+        environment={
+            "FLOWER_BASIC_AUTH": f"{FLOWER_USER}:{home.secret()}",
+            "FLOWER_MAX_TASKS": FLOWER_MAX_TASKS,
+        },
+        ready=answers(f"http://127.0.0.1:{port}/healthcheck"),
+    )
+
+
+def says(text: str) -> Callable[[Process], bool]:
+    """Ready as soon as this stands in the log."""
+    return lambda process: process.has_said(text)
+
+
+def answers(url: str) -> Callable[[Process], bool]:
+    """Ready as soon as this page is there. No proxy is asked for it."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    def check(_process: Process) -> bool:
+        try:
+            with opener.open(url, timeout=5):
+                return True
+        except OSError:
+            return False
+
+    return check
+
+
+def _celery(app: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", "celery", "-A", app)

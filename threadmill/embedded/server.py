@@ -1,0 +1,121 @@
+"""What our servers have in common: a folder, a port, a program that answers, and an owner.
+
+Starting is all or nothing: a start that fails leaves no process and no lock behind. Starting again
+in the same folder finds the same data, the same password and, if it is free, the same port.
+"""
+
+import signal
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import ClassVar, Self
+
+from threadmill.embedded.errors import ServerFailed
+from threadmill.embedded.home import Home
+from threadmill.embedded.process import Process
+
+#: What a server says when a second start may succeed: another program took the port between our look and
+#: the server's, or PostgreSQL's children have not noticed yet that their parent was killed.
+PASSING = ("Address already in use", "shared memory block")
+#: Starts that are tried for such reasons, and seconds between them.
+ATTEMPTS, ATTEMPT_SECONDS = 10, 0.3
+
+
+class Server:
+    """One server on a loopback port, in a folder that it owns while it runs."""
+
+    stop_signal: ClassVar[signal.Signals]
+    #: Seconds, recovery after a crash included.
+    start_seconds: ClassVar[float]
+    #: Seconds, writing everything to disk included; then it is killed.
+    stop_seconds: ClassVar[float]
+
+    def __init__(self, directory: Path, *, port: int | None = None) -> None:
+        """Nothing starts yet. Without `port` a free one is chosen, and kept for the next start."""
+        self._home = Home(directory)
+        self._asked_port = port
+        self._port = 0
+        self._process: Process | None = None
+
+    @property
+    def url(self) -> str:
+        """Where the server is, password included."""
+        raise NotImplementedError
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.running
+
+    @property
+    def pid(self) -> int | None:
+        return None if self._process is None else self._process.pid
+
+    @property
+    def log(self) -> Path:
+        return self._home.log
+
+    def start(self) -> Self:
+        """Start the server and return when it answers. Raises `ServerFailed` or `DirectoryInUse`."""
+        self._home.own()
+        try:
+            self._prepare()
+            self._serve()
+            self._finish()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """Stop the server, everything that it accepted on disk. Safe to repeat."""
+        if self._process is not None:
+            self._process.stop(self.stop_signal, self.stop_seconds)
+        self._home.release()
+
+    def restart(self) -> None:
+        """Stop the server if it runs, and start it on the port where its clients look for it."""
+        self.stop()
+        self._asked_port = self._port or self._asked_port
+        self.start()
+
+    def kill(self) -> None:
+        """End the server as a crash would; `start` recovers it."""
+        if self._process is not None:
+            self._process.kill()
+        self._home.release()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _prepare(self) -> None:
+        """What has to be done before the program can run."""
+
+    def _program(self) -> Process:
+        """The server on the chosen port, not started."""
+        raise NotImplementedError
+
+    def _answers(self) -> bool:
+        """Whether a client can work with the server now."""
+        raise NotImplementedError
+
+    def _finish(self) -> None:
+        """What has to be done once, when the server answers."""
+
+    def _serve(self) -> None:
+        for attempt in range(ATTEMPTS):
+            self._port = self._home.port(self._asked_port)
+            self._process = self._program()
+            self._process.start()
+            try:
+                self._process.wait_ready(self._answers, self.start_seconds)
+            except ServerFailed as error:
+                if attempt + 1 == ATTEMPTS or not any(reason in str(error) for reason in PASSING):
+                    raise
+                time.sleep(ATTEMPT_SECONDS)
+            else:
+                return

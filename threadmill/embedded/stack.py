@@ -1,0 +1,190 @@
+"""All of Threadmill on one machine: its servers and its Celery programs, as children of one process.
+
+What is true here: a start that fails leaves nothing behind; a server that the user names in the
+environment is used and never touched; everything stops in the reverse order of starting, within a
+bounded time; and when the owner is killed, everything dies with it (see `process`).
+"""
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from conversation.errors import InvalidInput
+from threadmill.embedded import programs
+from threadmill.embedded.home import Home
+from threadmill.embedded.postgres import EmbeddedPostgres
+from threadmill.embedded.process import Process
+from threadmill.embedded.programs import FLOWER, FLOWER_USER, Program
+from threadmill.embedded.server import Server
+from threadmill.embedded.valkey import EmbeddedValkey
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where the parts of a running stack are. URLs hold their passwords, so they are left out of `repr`."""
+
+    database_url: str = field(repr=False)
+    broker_url: str = field(repr=False)
+    file_store: str
+    #: Empty when no Flower runs.
+    flower_url: str
+    flower_user: str
+    flower_password: str = field(repr=False)
+
+
+class Stack:
+    """The servers and programs of one folder."""
+
+    def __init__(
+        self,
+        directory: Path = Path(".threadmill"),
+        environment: Mapping[str, str] | None = None,
+        *,
+        plan: Callable[[Path], Sequence[Program]] = programs.plan,
+    ) -> None:
+        """Nothing starts yet. `environment` stands for the user's own, which is that of this process."""
+        self._home = Home(directory)
+        self._given = dict(os.environ if environment is None else environment)
+        self._plan = plan
+        self._servers: dict[str, Server] = {}
+        self._programs: dict[str, tuple[Program, Process]] = {}
+
+    def start(self, progress: Progress = lambda _: None) -> Self:
+        """Start everything and return when it works. `progress` hears a line before every step."""
+        self._home.own()
+        try:
+            self._start_servers(progress)
+            progress("bringing the database to the newest schema")
+            self._migrate()
+            self._start_programs(progress)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """Stop everything that was started here. Safe to repeat."""
+        running = list(reversed(self._programs.values()))
+        for program, process in running:
+            process.ask(program.stop_signal)
+        asked = time.monotonic()
+        for program, process in running:
+            process.join(max(0.0, asked + program.stop_seconds - time.monotonic()))
+        for server in reversed(self._servers.values()):
+            server.stop()
+        self._home.release()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables of every program here: the user's own, and where the servers are."""
+        files = self._own("FILE_STORE") or str(self._home.directory / "files")
+        return {
+            **self._given,
+            "THREADMILL_DATABASE_URL": self._url("postgres", "DATABASE_URL"),
+            "THREADMILL_BROKER_URL": self._url("valkey", "BROKER_URL"),
+            "THREADMILL_FILE_STORE": files,
+            # A line is in the log when it is written, not when a buffer is full.
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def addresses(self) -> Addresses:
+        """Where everything is, for a person or a client."""
+        variables = self.environment
+        flower = Home(self._home.directory / FLOWER) if FLOWER in self._programs else None
+        return Addresses(
+            database_url=variables["THREADMILL_DATABASE_URL"],
+            broker_url=variables["THREADMILL_BROKER_URL"],
+            file_store=variables["THREADMILL_FILE_STORE"],
+            flower_url=f"http://127.0.0.1:{flower.last_port()}/" if flower else "",
+            flower_user=FLOWER_USER if flower else "",
+            flower_password=flower.secret() if flower else "",
+        )
+
+    def names(self) -> list[str]:
+        """What can be killed and restarted, in the order of starting."""
+        return [*self._servers, *self._programs]
+
+    def pid(self, name: str) -> int | None:
+        """The process of a part; None while it is down."""
+        return self._part(name).pid
+
+    def dead(self) -> list[str]:
+        """The parts that are down at this moment."""
+        return [name for name in self.names() if not self._part(name).running]
+
+    def kill(self, name: str) -> None:
+        """End one part as a crash would. It stays down until `restart`."""
+        self._part(name).kill()
+
+    def restart(self, name: str) -> None:
+        """Stop one part if it runs, start it again, and return when it works."""
+        part = self._part(name)
+        if isinstance(part, Server):
+            part.restart()
+            return
+        program, process = self._programs[name]
+        process.stop(program.stop_signal, program.stop_seconds)
+        process.start()
+        self._await(program, process)
+
+    def _part(self, name: str) -> Server | Process:
+        if name in self._servers:
+            return self._servers[name]
+        if name in self._programs:
+            return self._programs[name][1]
+        raise InvalidInput("name", f"no part is called {name!r}", f"use one of {', '.join(self.names())}")
+
+    def _own(self, setting: str) -> str:
+        """The user's value of a setting, under either of its names; empty if there is none."""
+        return self._given.get(f"THREADMILL_{setting}") or self._given.get(f"NARRATOR_{setting}") or ""
+
+    def _url(self, server: str, setting: str) -> str:
+        return self._own(setting) or self._servers[server].url
+
+    def _start_servers(self, progress: Progress) -> None:
+        folder = self._home.directory
+        if not self._own("DATABASE_URL"):
+            self._servers["postgres"] = EmbeddedPostgres(folder / "postgres")
+        if not self._own("BROKER_URL"):
+            self._servers["valkey"] = EmbeddedValkey(folder / "valkey")
+        for name, server in self._servers.items():
+            progress(f"starting {name}")
+            server.start()
+
+    def _migrate(self) -> None:
+        from store.migrations import upgrade
+
+        upgrade(self.environment["THREADMILL_DATABASE_URL"])
+
+    def _start_programs(self, progress: Progress) -> None:
+        """Start them together, because most of a start is importing, and wait for each in turn."""
+        for program in self._plan(self._home.directory):
+            progress(f"starting {program.name}")
+            process = Process(
+                program.name,
+                program.argv,
+                log=self._home.directory / "logs" / f"{program.name}.log",
+                environment={**self.environment, **program.environment},
+            )
+            self._programs[program.name] = (program, process)
+            process.start()
+        for program, process in self._programs.values():
+            progress(f"waiting for {program.name}")
+            self._await(program, process)
+
+    def _await(self, program: Program, process: Process) -> None:
+        process.wait_ready(lambda: program.ready(process), program.start_seconds)
