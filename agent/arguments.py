@@ -80,7 +80,7 @@ class _PlainSchema(GenerateJsonSchema):
 
     # A default that JSON cannot show stays a default; it is only left out of the schema.
     ignored_warning_kinds: set[JsonSchemaWarningKind] = {  # noqa: RUF012 - pydantic declares it so
-        "skipped-choice",
+        *GenerateJsonSchema.ignored_warning_kinds,
         "non-serializable-default",
     }
 

@@ -3,4 +3,6 @@
 from agent.agent import Agent
 from agent.registry import register
 
-assistant = register(Agent(name="assistant", purpose="You are a helpful assistant. Answer briefly and plainly."))
+assistant = register(
+    Agent(name="assistant", purpose="You are a helpful assistant. Answer briefly and plainly.")
+)

@@ -13,6 +13,7 @@ import math
 import os
 import signal
 import sys
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ MEMORY_BYTES = 768 * 1024 * 1024
 #: Children of one process at once. More would only take turns on the cores that the workers share.
 CHILDREN_MAX = 2
 #: Part of the timeout after which the child hands over the pages that it has read.
-SOFT_PART = 0.8
+SOFT_PART = 0.75
 
 _log = structlog.get_logger(__name__)
 _WORKER = Path(__file__).with_name("extract_worker.py")
@@ -54,6 +55,9 @@ class Extracted:
     truncated: bool = False
     #: Why there is no text, or not all of it, in a sentence for the model.
     problem: str | None = None
+
+
+_TOO_SLOW = Extracted("", problem="The PDF could not be read: it takes too much time.")
 
 
 async def extract_text(
@@ -117,9 +121,7 @@ async def _extract_pdf(content: bytes, timeout_seconds: float, max_chars: int) -
         async with asyncio.timeout(timeout_seconds):
             output, _ = await child.communicate(content)
     except TimeoutError:
-        return Extracted(
-            "", problem=f"The PDF could not be read: it takes longer than {timeout_seconds:g} seconds."
-        )
+        return _TOO_SLOW
     finally:
         if child.returncode is None:
             with suppress(ProcessLookupError):
@@ -138,7 +140,7 @@ async def _started(timeout_seconds: float, max_chars: int) -> asyncio.subprocess
             "cpu_seconds": math.ceil(timeout_seconds) + 1,
             "memory_bytes": MEMORY_BYTES,
             "wall_seconds": timeout_seconds + 1,
-            "soft_seconds": timeout_seconds * SOFT_PART,
+            "until": time.monotonic() + timeout_seconds * SOFT_PART,  # one clock for all processes
             "max_chars": max_chars,
         }),
         stdin=asyncio.subprocess.PIPE,
@@ -153,7 +155,7 @@ def _result(output: bytes, returncode: int | None) -> Extracted:
     if returncode == 0:
         return Extracted(**json.loads(output))
     if returncode in (-signal.SIGXCPU, -signal.SIGALRM):
-        return Extracted("", problem="The PDF could not be read: it takes too much time.")
+        return _TOO_SLOW
     # One file that does this is a bad file; all of them mean a broken installation.
     _log.warning("pdf_reader_failed", returncode=returncode)
     return Extracted("", problem="The PDF could not be read: it crashed its reader, as a damaged file may.")

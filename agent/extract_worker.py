@@ -23,6 +23,7 @@ _PR_SET_PDEATHSIG = 1
 _ENCRYPTED = "The PDF is protected by a password; ask for a copy without one."
 _DAMAGED = "The PDF could not be read: it is damaged or incomplete."
 _TOO_LARGE = "The PDF could not be read: it needs too much memory."
+_TOO_SLOW = "The PDF could not be read: it takes too much time."
 _SCAN = "The PDF holds no text: its pages are probably scanned images."
 
 
@@ -30,8 +31,8 @@ def main() -> None:
     limits = json.loads(sys.argv[1])
     restrain(limits)
     try:
-        result = read(sys.stdin.buffer.read(), limits["soft_seconds"], limits["max_chars"])
-    except (MemoryError, RecursionError):
+        result = read(sys.stdin.buffer.read(), limits["until"], limits["max_chars"])
+    except MemoryError:
         result = _problem(_TOO_LARGE)
     sys.stdout.write(json.dumps(result))
 
@@ -52,7 +53,7 @@ def restrain(limits: dict[str, Any]) -> None:
             sys.exit(1)
 
 
-def read(content: bytes, soft_seconds: float, max_chars: int) -> dict[str, Any]:
+def read(content: bytes, until: float, max_chars: int) -> dict[str, Any]:
     """The text of the pages, as `Extracted` has it."""
     from pypdf import PdfReader
     from pypdf.errors import DependencyError, FileNotDecryptedError, LimitReachedError
@@ -61,39 +62,32 @@ def read(content: bytes, soft_seconds: float, max_chars: int) -> dict[str, Any]:
         reader = PdfReader(io.BytesIO(content))
         if reader.is_encrypted and not reader.decrypt(""):
             return _problem(_ENCRYPTED)
-        return _pages(reader, time.monotonic() + soft_seconds, max_chars)
+        return _pages(reader, until, max_chars)
     except (DependencyError, FileNotDecryptedError):
         return _problem(_ENCRYPTED)
-    except LimitReachedError:
+    except (LimitReachedError, MemoryError):
         return _problem(_TOO_LARGE)
-    except (MemoryError, RecursionError):
-        raise
     except Exception:  # noqa: BLE001 - a damaged file raises anything, from deep inside the parser
         return _problem(_DAMAGED)
 
 
-def _pages(reader: "PdfReader", deadline: float, max_chars: int) -> dict[str, Any]:
-    from pypdf.errors import LimitReachedError
-
+def _pages(reader: "PdfReader", until: float, max_chars: int) -> dict[str, Any]:
     texts: list[str] = []
     unread: list[int] = []
     length = 0
     total = len(reader.pages)
     for number, page in enumerate(reader.pages, start=1):
-        if length > max_chars or time.monotonic() > deadline:
+        if length > max_chars or time.monotonic() > until:
             break
         try:
             text = page.extract_text().strip()
-        except (LimitReachedError, MemoryError, RecursionError):
+        except Exception:  # one damaged page does not cost the others
             if total == 1:
                 raise
             unread.append(number)
-            continue
-        except Exception:  # noqa: BLE001 - one damaged page does not cost the others
-            unread.append(number)
-            continue
-        texts.append(text)
-        length += len(text) + 2
+        else:
+            texts.append(text)
+            length += len(text) + 2
     return _joined(texts, unread, total, max_chars)
 
 
@@ -102,10 +96,12 @@ def _joined(texts: list[str], unread: list[int], total: int, max_chars: int) -> 
     whole = "\n\n".join(filter(None, texts))
     text = whole[:max_chars].replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
     problem = None
+    if not done and total:
+        return _problem(_TOO_SLOW)
     if unread and not text:
         problem = _DAMAGED
     elif unread:
-        problem = f"Damaged pages of the PDF could not be read: {', '.join(map(str, unread[:20]))}."
+        problem = f"Some pages of the PDF could not be read: {', '.join(map(str, unread[:20]))}."
     elif done < total and len(whole) <= max_chars:
         problem = f"Only the first {done} of {total} pages of the PDF were read: it takes too much time."
     elif not text:

@@ -63,8 +63,14 @@ _KIND_BY_CODE = {
 _CONNECTION_CLASSES = frozenset({"OSError", "TransportError", "ClientError", "APIConnectionError"})
 
 _SECRET_NAME = re.compile(r"key|token|secret|password|passwd|credential|authorization", re.IGNORECASE)
-#: Providers echo keys with their middle starred out: `sk-proj-****abcd`.
-_MASKED_KEY = re.compile(r"\b(?:sk|pk|rk|gsk|xai|hf|AIza)[-_]?[\w-]*\*{2,}[\w*-]*|\b(?:sk|gsk|xai)-[\w-]{8,}")
+#: What keys look like, whole or with their middle starred out (`sk-proj-****abcd`), as providers echo them.
+_LOOKS_SECRET = re.compile(
+    r"\b(?:sk|pk|rk|gsk|xai|hf)[-_][\w*.-]{8,}"
+    r"|\bAIza[\w*-]{20,}|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\beyJ[\w-]{10,}\.[\w.-]+"
+    r"|(?<=bearer )\S{8,}|(?<=basic )\S{8,}"
+    r"|(?<=[?&]key=)[^\s&]+|(?<=://)[^\s/@]+(?=@)",
+    re.IGNORECASE,
+)
 _LIBRARY_PREFIX = re.compile(r"(?:(?:litellm\.)?\w*(?:Error|Exception|Timeout)(?: Error)?(?::| -)\s*)+")
 
 
@@ -141,17 +147,11 @@ def _seconds_until(date: str) -> float | None:
 
 def _short(text: str, parameters: Mapping[str, Any]) -> str:
     """Without keys first and shortened after, so that no half of a key is left at the end."""
-    text = _LIBRARY_PREFIX.sub("", text, count=1)
+    text = _LIBRARY_PREFIX.sub("", text, count=1).partition("Traceback (most recent call last)")[0]
     for secret in sorted(_secrets(parameters), key=len, reverse=True):
         text = text.replace(secret, "***")
-    text = " ".join(_MASKED_KEY.sub("***", _without_known_shapes(text)).split())
+    text = " ".join(_LOOKS_SECRET.sub("***", text).split())
     return text if len(text) <= MESSAGE_MAX_CHARS else text[: MESSAGE_MAX_CHARS - 1] + "…"
-
-
-def _without_known_shapes(text: str) -> str:
-    from litellm.litellm_core_utils.secret_redaction import redact_string
-
-    return str(redact_string(text))
 
 
 def _secrets(parameters: Mapping[str, Any]) -> set[str]:

@@ -3,24 +3,20 @@
 from functools import cache
 
 from agent.model import Model
-
-#: The model that needs no network.
-OFFLINE = "offline/recall"
+from agent.recall import RECALL_MODEL, RecallModel
 
 
 @cache
 def model_for(name: str) -> Model:
     """The model of that name, shared by every agent of the process."""
-    if name == OFFLINE:
-        from agent.recall import RecallModel
-
+    if name == RECALL_MODEL:
         return RecallModel()
     return _litellm()
 
 
 def prepare(name: str) -> None:
     """Import what the model of that name needs: seconds for litellm, so before a worker consumes."""
-    if name != OFFLINE:
+    if name != RECALL_MODEL:
         from agent import litellm_model
 
         litellm_model.load()

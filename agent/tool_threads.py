@@ -67,14 +67,14 @@ class ToolThreads:
         """
         future = self.submit(function)
         try:
-            async with asyncio.timeout(timeout_seconds) as scope:
+            async with asyncio.timeout(timeout_seconds):
                 return await asyncio.wrap_future(future)
         except asyncio.CancelledError:
             self._let_go(future)
             raise
         except TimeoutError:
-            if not scope.expired():
-                raise
+            # Ours; or the function's own, and then the next lines raise it again.
+            pass
         if future.done() and not future.cancelled():
             return future.result()
         if self._let_go(future):

@@ -88,6 +88,11 @@ class Message:
     seq: int | None = None
 
     def __post_init__(self) -> None:
+        if self.seq is None:
+            self._check()
+
+    def _check(self) -> None:
+        """What was stored has been checked before; what is new is checked here."""
         if self.role not in ROLES:
             raise InvalidInput("role", f"is {self.role!r}", f"use one of {', '.join(ROLES)}")
         check_id("id", self.id)

@@ -33,6 +33,8 @@ class Claimant:
     runner: str = "workers"
     #: It runs nothing else, so it may run what crashed others.
     runs_suspects: bool = False
+    #: The agents that it serves; turns of others are left to other workers.
+    agents: frozenset[str]
     #: Given the name of the turn's agent and the newest seq: the seq after which the window begins.
     window_start: Callable[[str, int], int] = lambda _agent, _to_seq: 0
 
@@ -94,6 +96,7 @@ def _start_head(
             turns.c.position == head_of(thread.key),
             can_start(),
             turns.c.runner == claimant.runner,
+            turns.c.agent.in_(sorted(claimant.agents)),
             free,
         )
         .values(

@@ -46,7 +46,10 @@ class Database:
     @cached_property
     def engine(self) -> Engine:
         """The engine of sync callers."""
-        engine = create_sync_engine(self.url, **_engine_options(self.url, self.settings, QueuePool))
+        # Parameters are messages: they stay out of errors, and so out of logs.
+        engine = create_sync_engine(
+            self.url, hide_parameters=True, **_engine_options(self.url, self.settings, QueuePool)
+        )
         _prepare(engine)
         return engine
 
@@ -58,7 +61,7 @@ class Database:
         if engine is None:
             url = self.url.set(drivername="sqlite+aiosqlite") if self.is_sqlite else self.url
             options = _engine_options(self.url, self.settings, AsyncAdaptedQueuePool)
-            engine = create_async_engine(url, **options)
+            engine = create_async_engine(url, hide_parameters=True, **options)
             _prepare(engine.sync_engine)
             self._async_engines[loop] = engine
         return engine

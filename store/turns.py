@@ -8,7 +8,7 @@ a message that arrived meanwhile.
 from dataclasses import dataclass
 from typing import Any, assert_never
 
-from sqlalchemy import Connection, Select, Update, case, select, update
+from sqlalchemy import Connection, Select, Update, case, literal, select, update
 
 from conversation.errors import LeaseLost, TurnNotFound
 from conversation.ids import is_our_id
@@ -75,7 +75,9 @@ def settle(connection: Connection, lease: Lease, turn_id: str, ending: Ending, *
         .values(
             last_seq=thread.last_seq + len(kept.messages),
             updated_at=clock(),
-            owner=case((following.is_not(None), lease.worker), else_=None) if goes_on else None,
+            owner=case((following.is_not(None), literal(lease.worker, threads.c.owner.type)), else_=None)
+            if goes_on
+            else None,
         )
         .returning(threads.c.owner, following.label("following"))
     )

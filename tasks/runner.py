@@ -6,6 +6,7 @@ lease, or lost it, or leaves it for the heartbeat to free.
 
 import asyncio
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import assert_never
@@ -16,8 +17,8 @@ from agent.agent import Agent
 from agent.loop import AttachmentReader, Hands, Run
 from agent.models import model_for
 from agent.tool_threads import ToolThreads
-from conversation.bell import SUSPECTS_QUEUE, Bell
-from conversation.errors import LeaseLost
+from conversation.bell import SUSPECTS_QUEUE, TURNS_QUEUE, Bell
+from conversation.errors import DatabaseUnavailable, LeaseLost, ThreadmillError
 from conversation.turn import ClaimedTurn, Ending, Failed, HandBack, Lease, TurnError
 from store.claims import Claimant, Nothing, Suspect
 from store.ledger import Ledger
@@ -25,6 +26,9 @@ from store.settings import Settings
 from store.turns import Settled
 from tasks.rings import ring
 from tasks.running import Occupied, Running, StopReason
+
+#: Innermost frames of a bug in the log: enough to find the line.
+BUG_FRAMES = 8
 
 _log = structlog.get_logger(__name__)
 
@@ -90,9 +94,9 @@ class Runner:
         try:
             try:
                 ending = await self._ending(claimed, entry)
-            except LeaseLost:
+            except (LeaseLost, DatabaseUnavailable):
                 raise
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - what an agent breaks ends its turn, not the worker
                 bug, ending = error, Failed(error=_bug(error))
             release = is_last or self.running.is_stopping
             settled = await self.ledger.settle(claimed, ending, release=release)
@@ -102,18 +106,17 @@ class Runner:
         log.info("turn_ended", ending=type(ending).__name__)
         self.announce(claimed.id)
         if bug is not None:
-            # The turn has failed in good order; Celery and Flower shall see that this is a bug.
-            raise bug
+            # The turn has failed in good order; Celery and Flower shall see that this is a bug,
+            # without the error's text: it may quote a message.
+            log.error(
+                "turn_bug", error=_name(bug), frames=traceback.format_tb(bug.__traceback__)[-BUG_FRAMES:]
+            )
+            raise ThreadmillError(f"{_name(bug)} in turn {claimed.id}") from None
         return settled
 
     async def _ending(self, claimed: ClaimedTurn, entry: Occupied) -> Ending:
         """How the run ends: by itself, or stopped by somebody."""
-        agent = self.agents.get(claimed.agent)
-        if agent is None:
-            known = ", ".join(sorted(self.agents))
-            return Failed(
-                error=TurnError("unknown_agent", f"no agent {claimed.agent!r} here (known: {known})")
-            )
+        agent = self.agents[claimed.agent]
         run = Run(agent, claimed, self._hands(agent, claimed))
         entry.turn_id, entry.stop_reason = claimed.id, None
         entry.run = asyncio.create_task(run.go())
@@ -142,10 +145,14 @@ class Runner:
         )
 
 
-def _next_bell(bell: Bell, turn_id: str, **changes: str) -> Bell:
-    return Bell(tenant=bell.tenant, thread_id=bell.thread_id, turn_id=turn_id, **changes)
+def _next_bell(bell: Bell, turn_id: str, *, queue: str = TURNS_QUEUE) -> Bell:
+    return Bell(tenant=bell.tenant, thread_id=bell.thread_id, turn_id=turn_id, queue=queue)
 
 
 def _bug(error: Exception) -> TurnError:
+    return TurnError("bug", _name(error))
+
+
+def _name(error: Exception) -> str:
     """The error's type only: its text may quote a message."""
-    return TurnError("bug", f"{type(error).__module__}.{type(error).__qualname__}", retryable=False)
+    return f"{type(error).__module__}.{type(error).__qualname__}"

@@ -56,7 +56,12 @@ class Worker:
         self.runner = Runner(
             settings=settings,
             agents=agents,
-            claimant=Claimant(worker=self.id, runs_suspects=runs_suspects, window_start=self._window_start),
+            claimant=Claimant(
+                worker=self.id,
+                runs_suspects=runs_suspects,
+                agents=frozenset(agents),
+                window_start=self._window_start,
+            ),
             ledger=Ledger(self.database),
             running=self.running,
             attachments=AttachmentParts(StoredFiles(open_file_store(settings), self.database)),
@@ -106,8 +111,7 @@ class Worker:
         await self.database.close_async()
 
     def _window_start(self, agent_name: str, to_seq: int) -> int:
-        agent = self.agents.get(agent_name)
-        return window_start(to_seq, agent.max_messages) if agent is not None else max(0, to_seq - 1)
+        return window_start(to_seq, self.agents[agent_name].max_messages)
 
 
 def start_worker(settings: Settings, *, runs_suspects: bool) -> None:

@@ -38,8 +38,8 @@ class LocalBlobs:
         check_content(sha256, content)
         path = self._path(tenant, sha256)
         with self._translated("write"):
-            self._make_folders(path.parent)
             self._check_inside(path.parent)
+            self._make_folders(path.parent)
             # A damaged blob is written again: a put heals it.
             if self._read(path) != content:
                 _write_whole(path, content)
@@ -112,11 +112,12 @@ class LocalBlobs:
 
     def _check_inside(self, folder: Path) -> None:
         """Somebody may have put a link there; the names themselves were checked before."""
-        real = Path(os.path.realpath(self.base)) / folder.relative_to(self.base)
-        if os.path.realpath(folder) != str(real):
-            raise FileStoreUnavailable(
-                f"file store {folder} is a link to elsewhere: move it away, blobs are kept in plain folders"
-            )
+        while folder != self.base:
+            if folder.is_symlink():
+                raise FileStoreUnavailable(
+                    f"file store {folder} is a link to elsewhere; put a plain folder in its place"
+                )
+            folder = folder.parent
 
     def _read(self, path: Path) -> bytes | None:
         try:

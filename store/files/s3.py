@@ -106,7 +106,7 @@ class S3Blobs:
                 page = client.list_objects_v2(Bucket=self.bucket, Prefix=folder, **token)
             for item in page.get("Contents", ()):
                 sha256 = item["Key"].removeprefix(folder).replace("/", "", 1)
-                if is_sha256(sha256):
+                if is_sha256(sha256) and item["Key"] == self._key(tenant, sha256):
                     yield sha256
             if not page.get("IsTruncated"):
                 return

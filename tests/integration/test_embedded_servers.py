@@ -1,7 +1,6 @@
 """PostgreSQL and Valkey out of wheels: private, durable, and gone with their owner."""
 
 import os
-import signal
 import socket
 import stat
 import subprocess
@@ -9,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -26,7 +26,7 @@ from threadmill.embedded.valkey import EmbeddedValkey
 OWNER = """
 import sys, threading, time
 from pathlib import Path
-from threadmill.embedded.{module} import {name}
+from {module} import {name}
 server = {name}(Path(sys.argv[1]))
 starter = threading.Thread(target=server.start)
 starter.start()
@@ -34,6 +34,19 @@ starter.join()
 print(server.url, server.pid, flush=True)
 time.sleep(600)
 """
+
+
+@contextmanager
+def owner_of(kind: type[Server], folder: Path) -> Iterator[tuple[str, int]]:
+    """Another process that runs a server, and is killed at the end: its URL and the server's number."""
+    program = OWNER.format(module=kind.__module__, name=kind.__name__)
+    command = [sys.executable, "-c", program, str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as owner:
+        try:
+            url, pid = owner.stdout.readline().split()
+            yield url, int(pid)
+        finally:
+            owner.kill()
 
 
 @pytest.fixture(params=[EmbeddedPostgres, EmbeddedValkey], ids=["postgres", "valkey"])
@@ -137,28 +150,19 @@ def test_two_owners_of_one_folder_are_refused(kind: type[Server], tmp_path: Path
 
 def test_a_server_dies_with_an_owner_that_was_killed(kind: type[Server], tmp_path: Path) -> None:
     """Even though the thread that started it ended long before, and without any code of the owner's."""
-    program = OWNER.format(module=kind.__module__.rpartition(".")[2], name=kind.__name__)
-    command = [sys.executable, "-c", program, str(tmp_path / "server")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as owner:
-        url, pid = owner.stdout.readline().split()
+    with owner_of(kind, tmp_path / "server") as (url, pid):
         keep(url, "from the first owner")
-        assert is_alive(int(pid))
+        assert is_alive(pid)
 
-        owner.send_signal(signal.SIGKILL)
-
-    assert eventually(lambda: not is_alive(int(pid)))
+    assert eventually(lambda: not is_alive(pid))
     assert eventually(lambda: is_free(port_of(url)))
     with kind(tmp_path / "server") as heir:
         assert kept(heir.url) == "from the first owner"
 
 
 def test_an_heir_need_not_wait_for_the_old_server_to_end(kind: type[Server], tmp_path: Path) -> None:
-    program = OWNER.format(module=kind.__module__.rpartition(".")[2], name=kind.__name__)
-    command = [sys.executable, "-c", program, str(tmp_path / "server")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as owner:
-        url, _ = owner.stdout.readline().split()
+    with owner_of(kind, tmp_path / "server") as (url, _):
         keep(url, "kept")
-        owner.send_signal(signal.SIGKILL)
 
     with kind(tmp_path / "server") as heir:
         assert kept(heir.url) == "kept"

@@ -5,7 +5,6 @@ Celery runs a small app of these tests, so that they are about the stack and not
 
 import base64
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -19,7 +18,9 @@ import psycopg
 import pytest
 from celery import Celery
 
+from conversation.bell import MAINTENANCE_QUEUE, SUSPECTS_QUEUE, TURNS_QUEUE
 from conversation.errors import InvalidInput
+from threadmill.embedded import programs
 from threadmill.embedded.errors import DirectoryInUse, ServerFailed
 from threadmill.embedded.programs import Program, beat, flower, says, worker
 from threadmill.embedded.stack import Stack
@@ -82,19 +83,16 @@ def stack(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str])
 
 
 def processes_of(folder: Path) -> dict[int, str]:
-    """Every living process that was started for this folder, by its variables or its command line."""
+    """Every living process of this folder, known by its variables, its command line or where it works."""
     found = {}
-    for process in Path("/proc").iterdir():
+    for process in Path("/proc").glob("[0-9]*"):
         try:
-            command = (process / "cmdline").read_text().replace("\0", " ")
+            command = (process / "cmdline").read_text(errors="replace").replace("\0", " ")
             variables = (process / "environ").read_text(errors="replace")
-        except (OSError, UnicodeDecodeError):
+            place = str((process / "cwd").readlink())
+        except OSError:
             continue
-        if (
-            process.name.isdecimal()
-            and int(process.name) != os.getpid()
-            and str(folder) in command + variables
-        ):
+        if int(process.name) != os.getpid() and str(folder) in f"{command} {variables} {place}":
             found[int(process.name)] = command
     return found
 
@@ -118,6 +116,30 @@ def works(stack: Stack, folder: Path, queue: str = "turns") -> bool:
     path = folder / f"{queue}-{time.monotonic_ns()}"
     ask(stack, "write", str(path), "done", queue=queue)
     return eventually(lambda: path.exists() and path.read_text() == "done")
+
+
+def test_every_queue_has_a_worker_and_suspects_have_theirs_alone(tmp_path: Path) -> None:
+    commands = {program.name: program.argv for program in programs.plan(tmp_path)}
+
+    queues = {name: argv[argv.index("-Q") + 1] for name, argv in commands.items() if "-Q" in argv}
+
+    assert queues == {"turns": TURNS_QUEUE, "suspects": SUSPECTS_QUEUE, "maintenance": MAINTENANCE_QUEUE}
+
+
+def test_a_worker_is_not_killed_within_its_own_grace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THREADMILL_SHUTDOWN_GRACE_SECONDS", "77")
+
+    turns = programs.plan(tmp_path)[0]
+
+    assert turns.stop_seconds > 77
+
+
+def test_the_programs_of_threadmill_start_and_stop(tmp_path: Path) -> None:
+    with Stack(tmp_path / "stack") as stack:
+        assert stack.names() == ["postgres", "valkey", "turns", "suspects", "maintenance", "beat", "flower"]
+        assert stack.dead() == []
+
+    assert processes_of(tmp_path) == {}
 
 
 def test_everything_runs_and_the_workers_work(stack: Stack, tmp_path: Path) -> None:
@@ -182,7 +204,7 @@ def test_a_name_that_nothing_has_is_refused_with_the_names_there_are(stack: Stac
 @pytest.mark.parametrize("name", ["turns", "pool", "valkey", "postgres", "beat", "flower"])
 def test_a_part_that_was_killed_can_be_started_again(stack: Stack, tmp_path: Path, name: str) -> None:
     addresses, before = stack.addresses(), stack.pid(name)
-    with psycopg.connect(addresses.database_url) as bystander:  # PostgreSQL's children outlive it shortly
+    with closing(psycopg.connect(addresses.database_url)) as bystander:  # keeps a child of PostgreSQL alive
         bystander.execute("SELECT 1")
         stack.kill(name)
         assert stack.dead() == [name]
@@ -216,10 +238,13 @@ def test_a_killed_owner_takes_every_process_along(environment: dict[str, str], t
     command = [sys.executable, "-c", program, str(tmp_path / "stack")]
     variables = {**environment, "PYTHONPATH": f"{environment['PYTHONPATH']}:{Path.cwd()}"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=variables) as owner:
-        assert owner.stdout.readline() == "started\n"
-        assert len(processes_of(tmp_path)) > 8
-
-        owner.send_signal(signal.SIGKILL)
+        try:
+            assert owner.stdout.readline() == "started\n"
+            before = processes_of(tmp_path)
+        finally:
+            owner.kill()
+    assert len(before) > 8
+    assert [command for command in before.values() if "prefork" in command][1:]
 
     assert eventually(lambda: not processes_of(tmp_path)), processes_of(tmp_path)
 

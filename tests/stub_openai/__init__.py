@@ -29,7 +29,7 @@ from tests.stub_openai.behaviours import (
 from tests.stub_openai.exchange import Behaviour, Exchange, Received
 from tests.stub_openai.server import API_KEY, StubOpenAI
 
-__all__ = [
+__all__ = [  # noqa: RUF022  grouped for the reader
     # the server and what it records
     "API_KEY",
     "Received",

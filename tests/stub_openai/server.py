@@ -41,6 +41,12 @@ class StubOpenAI:
         assert self._server is not None, "enter the `with` block first"
         return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
 
+    @property
+    def open_connections(self) -> int:
+        """Connections that clients hold open, busy or kept for their next request."""
+        assert self._server is not None, "enter the `with` block first"
+        return self._server.open_connections()
+
     def environment(self) -> dict[str, str]:
         """The variables that lead an OpenAI client of another process here."""
         return {
@@ -89,6 +95,9 @@ class _Server(ThreadingHTTPServer):
     def shutdown_request(self, request: Any) -> None:
         self._open.discard(request)
         super().shutdown_request(request)
+
+    def open_connections(self) -> int:
+        return len(self._open)
 
     def close_connections(self) -> None:
         """Wake handlers that wait for the next request of a kept-alive connection."""

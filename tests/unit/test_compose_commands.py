@@ -1,5 +1,6 @@
 """The commands of docker-compose.yml, looked up for real: each is run with --help, here."""
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,6 @@ SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(
     (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
 )["services"]
 CELERY = sorted(name for name, service in SERVICES.items() if service.get("command", [""])[0] == "celery")
-WORKERS = sorted(name for name in CELERY if "worker" in SERVICES[name]["command"])
 
 
 def run_with_help(command: list[str]) -> subprocess.CompletedProcess[str]:
@@ -53,12 +53,24 @@ def test_the_migration_command_exists() -> None:
     assert "migrate" in done.stdout
 
 
-@pytest.mark.parametrize("name", WORKERS)
-def test_the_health_of_a_worker_is_asked_with_a_command_that_exists(name: str) -> None:
+@pytest.mark.parametrize("name", ["suspects", "worker"])
+def test_the_health_of_a_worker_is_read_with_a_command_that_exists(name: str) -> None:
     done = run_with_help(SERVICES[name]["healthcheck"]["test"][1:])
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "healthcheck" in done.stdout
+
+
+def test_the_health_of_maintenance_is_asked_with_a_command_that_celery_accepts() -> None:
+    """It runs no turns, so it has no heartbeat that `healthcheck worker` could read."""
+    form, command = SERVICES["maintenance"]["healthcheck"]["test"]
+
+    done = run_with_help(shlex.split(command))
+
+    assert form == "CMD-SHELL"
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "--destination" in done.stdout
+    assert " inspect ping " in command
 
 
 def test_flower_knows_every_option_that_it_is_given() -> None:

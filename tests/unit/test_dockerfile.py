@@ -109,7 +109,11 @@ def test_the_lock_pins_every_dependency_with_a_hash() -> None:
     text = (ROOT / "requirements" / "app.txt").read_text(encoding="utf-8").replace("\\\n", " ")
     pins = [line for line in text.splitlines() if line and line.lstrip()[0] != "#"]
 
+    wanted = set(map(distribution, PROJECT["project"]["dependencies"]))
+
     assert all(re.match(r"[\w.\[\]-]+==\S+ .*--hash=sha256:[0-9a-f]{64}", pin) for pin in pins)
-    locked = {re.match(r"[\w.-]+", pin)[0].lower() for pin in pins}  # type: ignore[index] - matched above
-    wanted = {re.match(r"[\w.-]+", name)[0].lower() for name in PROJECT["project"]["dependencies"]}  # type: ignore[index] - a name comes first
-    assert wanted <= locked
+    assert wanted <= set(map(distribution, pins))
+
+
+def distribution(requirement: str) -> str:
+    return re.split(r"[^\w.-]", requirement, maxsplit=1)[0].lower()

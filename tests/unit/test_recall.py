@@ -72,6 +72,26 @@ async def test_it_answers_a_question_with_what_was_said_and_where() -> None:
     assert reply.content.splitlines()[2:] == ['From message 1: "My cat is called Mimi."']
 
 
+async def test_a_second_sentence_is_quoted_if_it_fits_nearly_as_well() -> None:
+    reply = await reply_to(
+        "The red car is fast. The red bike is slow.", said("ok"), "How fast is the red car?"
+    )
+
+    assert reply.content.splitlines()[2:] == ['From message 1: "The red car is fast."']
+
+    reply = await reply_to(
+        "The red car is fast. The red bike is slow.", said("ok"), "What is red and slow or fast?"
+    )
+
+    assert len(reply.content.splitlines()[2:]) == 2
+
+
+async def test_a_question_is_not_answered_with_itself() -> None:
+    reply = await reply_to("I wonder about tea. Where is the tea?")
+
+    assert reply.content.endswith("I found nothing about that in this conversation.")
+
+
 async def test_what_was_said_last_wins() -> None:
     reply = await reply_to("My colour is red.", said("ok"), "My colour is blue.", said("ok"), "Which colour?")
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from conversation.bell import MAINTENANCE_QUEUE, SUSPECTS_QUEUE, TURNS_QUEUE
+from store.settings import load
 from threadmill.embedded.home import Home
 from threadmill.embedded.process import Process
 
@@ -18,8 +19,8 @@ FLOWER_USER = "threadmill"
 FLOWER_MAX_TASKS = "5000"
 #: Seconds for a worker to import its libraries, several workers at once on a small machine.
 START_SECONDS = 90.0
-#: Seconds to finish or hand back what runs: a little more than a worker's own grace.
-WORKER_STOP_SECONDS = 30.0
+#: Seconds that a worker gets beyond its own grace, in which it hands back what still runs.
+HAND_BACK_SECONDS = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +43,9 @@ def plan(directory: Path) -> Sequence[Program]:
     """Everything that Threadmill runs besides its servers, in the order of starting."""
     return [
         worker("turns", [TURNS_QUEUE]),
-        worker("maintenance", [MAINTENANCE_QUEUE, SUSPECTS_QUEUE], options=["-c", "4"]),
+        # One turn at a time, and no other queue: a crash in here convicts the turn.
+        worker("suspects", [SUSPECTS_QUEUE], options=["-c", "1"]),
+        worker("maintenance", [MAINTENANCE_QUEUE], options=["-c", "2"]),
         beat(directory / "beat"),
         flower(directory / FLOWER),
     ]
@@ -60,7 +63,7 @@ def worker(name: str, queues: Sequence[str], *, app: str = APP, options: Sequenc
             *options,
         ),
         ready=says(" ready."),
-        stop_seconds=WORKER_STOP_SECONDS,
+        stop_seconds=load().shutdown_grace_seconds + HAND_BACK_SECONDS,
     )
 
 

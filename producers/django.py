@@ -1,0 +1,22 @@
+"""For backends on Django: the message commits with the request's rows, and then it rings."""
+
+from typing import Unpack
+
+from producers.send import SendOptions, send_message
+from producers.turn import Turn
+
+
+def send_message_in_atomic(
+    thread_id: str, content: str, *, using: str = "default", **options: Unpack[SendOptions]
+) -> Turn:
+    """As `send_message`, inside `transaction.atomic()` of the database `using`; rings after its commit.
+
+    Raises `InvalidInput` outside of `atomic()`: there Django commits after every statement.
+    """
+    from django.db import connections, transaction
+
+    wrapper = connections[using]
+    wrapper.ensure_connection()
+    turn = send_message(thread_id, content, connection=wrapper.connection, **options)
+    transaction.on_commit(turn.ring, using=using)
+    return turn

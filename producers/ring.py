@@ -1,0 +1,88 @@
+"""Ringing the workers' bell: after the commit, bounded, and never a reason to fail.
+
+What stays true: a broker that is away or slow holds a caller up for at most the ring timeout, a
+broken one soon for no time at all; the message is stored already, and the sweep rings again.
+"""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
+from functools import cached_property
+from typing import Any
+
+import pybreaker
+import structlog
+
+from conversation.bell import RUN_TURNS, Bell
+from store.settings import Settings
+
+#: Failed rings in a row after which none is tried for a while.
+FAILURES_TO_OPEN = 3
+#: Seconds after which one ring tries again whether the broker is back.
+OPEN_SECONDS = 5
+
+_log = structlog.get_logger(__name__)
+
+
+class Bellringer:
+    """Publishes bells to the broker, from a thread of its own."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._breaker = pybreaker.CircuitBreaker(fail_max=FAILURES_TO_OPEN, reset_timeout=OPEN_SECONDS)
+        # One: a publish takes under a millisecond, and the breaker lets through one at a time.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ring")
+
+    def ring(self, bell: Bell) -> bool:
+        """Ring once; False if the broker did not take it in time."""
+        try:
+            return self._thread.submit(self._publish, bell).result(timeout=self._settings.ring_timeout)
+        except FutureTimeout:
+            return self._missed(bell, "slow")
+
+    async def ring_async(self, bell: Bell) -> bool:
+        """As `ring`, without a moment of the event loop spent on the network."""
+        future = self._thread.submit(self._publish, bell)
+        try:
+            async with asyncio.timeout(self._settings.ring_timeout):
+                return await asyncio.wrap_future(future)
+        except TimeoutError:
+            return self._missed(bell, "slow")
+
+    def close(self) -> None:
+        """Let rings that are on their way end."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+    def _publish(self, bell: Bell) -> bool:
+        try:
+            self._breaker.call(self._send, bell)
+        except Exception as error:  # noqa: BLE001 - whatever a broker's client raises, the message is stored
+            return self._missed(bell, type(error).__name__)
+        return True
+
+    def _send(self, bell: Bell) -> None:
+        self._app.send_task(
+            RUN_TURNS,
+            kwargs=bell.payload(),
+            queue=bell.queue,
+            priority=bell.broker_priority(),
+            retry=False,
+        )
+
+    @cached_property
+    def _app(self) -> Any:
+        from celery import Celery
+
+        app = Celery("threadmill-producer", set_as_current=False)
+        app.config_from_object("celeryconfig")
+        timeout = self._settings.ring_timeout
+        app.conf.broker_url = self._settings.broker_url.get_secret_value()
+        app.conf.broker_transport_options = app.conf.broker_transport_options | {
+            "socket_timeout": timeout,
+            "socket_connect_timeout": timeout,
+        }
+        return app
+
+    def _missed(self, bell: Bell, reason: str) -> bool:
+        _log.warning("bell_not_rung", turn=bell.turn_id, reason=reason)
+        return False

@@ -1,0 +1,81 @@
+"""The verbs of this floor, on the producer of this process.
+
+The producer is made with the first message and again in a forked child: connections do not
+survive a fork.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, TypedDict, Unpack
+
+from producers.producer import Attachable, Producer
+from producers.turn import AsyncTurn, Turn
+from store.borrow import Borrowable
+
+_default: Producer | None = None
+
+
+class SendOptions(TypedDict, total=False):
+    """What can be said about a message besides its text."""
+
+    #: Files: `Attachment` values or paths. Stored before the message is.
+    attachments: Iterable[Attachable]
+    #: The agent that shall answer; without it, the setting THREADMILL_DEFAULT_AGENT.
+    agent: str
+    #: The same key with the same request gives the first turn again; with another request, an error.
+    idempotency_key: str
+    #: JSON that is stored with the message; tools see it as their context's metadata.
+    metadata: Mapping[str, Any]
+    #: Whose thread it is: thread ids of two tenants never meet.
+    tenant: str
+    #: 0 to 9, higher is sooner; it orders threads, never the messages of one.
+    priority: int
+    #: Aware; the message joins its thread's order then.
+    not_before: datetime
+    #: Aware; a turn that has not begun by then fails.
+    deadline: datetime
+    #: `user` or `system`.
+    role: str
+    #: Accept an agent that no worker has registered yet: its turn waits for one.
+    allow_unknown_agent: bool
+
+
+def send_message(
+    thread_id: str, content: str, *, connection: Borrowable | None = None, **options: Unpack[SendOptions]
+) -> Turn:
+    """Store what a user wrote, with the turn that answers it, and ring for a worker.
+
+    When this returns, both are committed. With `connection` (a Core connection, an ORM session, a
+    raw psycopg connection) both are part of the caller's transaction instead, and nothing rings:
+    call `turn.ring()` after the commit, use `producers.orm` or `producers.django`, or leave it to
+    the sweep.
+
+    Raises `InvalidInput`, `FileRefused`, `UnknownAgent` and `IdempotencyConflict` for what the
+    caller can mend, `DatabaseUnavailable` and `FileStoreUnavailable` where nothing was accepted. A
+    broker that is away raises nothing: the sweep rings later.
+    """
+    return default_producer().send(thread_id, content, connection=connection, **options)
+
+
+async def send_message_async(
+    thread_id: str, content: str, *, connection: Any = None, **options: Unpack[SendOptions]
+) -> AsyncTurn:
+    """As `send_message`; `connection` is an `AsyncConnection` or an `AsyncSession`."""
+    return await default_producer().send_async(thread_id, content, connection=connection, **options)
+
+
+def default_producer() -> Producer:
+    """The producer of this process, by the settings of its environment."""
+    global _default  # noqa: PLW0603 - one a process: callers are functions, and pools are shared
+    if _default is None:
+        _default = Producer()
+    return _default
+
+
+def _forget_default() -> None:
+    global _default  # noqa: PLW0603 - the parent's connections are not the child's
+    _default = None
+
+
+os.register_at_fork(after_in_child=_forget_default)

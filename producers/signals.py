@@ -1,0 +1,81 @@
+"""Signals through the broker's server, for waiters. None of them is needed: rows are looked at too."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import structlog
+from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
+from redis.exceptions import RedisError
+
+from store.settings import Settings
+
+_log = structlog.get_logger(__name__)
+
+
+class Signals:
+    """Publishes and hears signals; silent where the server is away."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._url = settings.broker_url.get_secret_value()
+        self._timeout = settings.ring_timeout
+
+    def publish(self, channel: str, text: str) -> None:
+        """Send one signal, if the server takes it in time."""
+        try:
+            with self._client() as client:
+                client.publish(channel, text)
+        except (RedisError, OSError) as error:
+            _log.debug("signal_not_sent", reason=type(error).__name__)
+
+    @contextmanager
+    def subscribed(self, channel: str) -> Iterator[Callable[[float], None]]:
+        """Listen to a channel; gives a function that waits so many seconds for a signal, at most."""
+        with self._client() as client, client.pubsub(ignore_subscribe_messages=True) as listener:
+            hears = True
+            try:
+                listener.subscribe(channel)
+            except (RedisError, OSError):
+                hears = False
+
+            def wait(seconds: float) -> None:
+                nonlocal hears
+                started = time.monotonic()
+                try:
+                    if hears and listener.get_message(timeout=seconds) is not None:
+                        return
+                except (RedisError, OSError):
+                    hears = False
+                if not hears:
+                    time.sleep(max(0.0, seconds - (time.monotonic() - started)))
+
+            yield wait
+
+    @asynccontextmanager
+    async def subscribed_async(self, channel: str) -> AsyncIterator[Callable[[float], Awaitable[None]]]:
+        """As `subscribed`, on the event loop."""
+        client = AsyncRedis.from_url(self._url, socket_connect_timeout=self._timeout)
+        async with client, client.pubsub(ignore_subscribe_messages=True) as listener:
+            hears = True
+            try:
+                await listener.subscribe(channel)
+            except (RedisError, OSError):
+                hears = False
+
+            async def wait(seconds: float) -> None:
+                nonlocal hears
+                started = time.monotonic()
+                try:
+                    if hears and await listener.get_message(timeout=seconds) is not None:
+                        return
+                except (RedisError, OSError):
+                    hears = False
+                if not hears:
+                    await asyncio.sleep(max(0.0, seconds - (time.monotonic() - started)))
+
+            yield wait
+
+    def _client(self) -> Redis:
+        return Redis.from_url(self._url, socket_connect_timeout=self._timeout)

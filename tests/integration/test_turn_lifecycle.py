@@ -1,0 +1,396 @@
+"""Accept, claim, record, settle: the same on PostgreSQL and SQLite."""
+
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from conversation.errors import IdempotencyConflict, LeaseLost, TurnNotFound, UnknownAgent
+from conversation.ids import new_id
+from conversation.message import Message, ToolCall, Usage
+from conversation.step import Step
+from conversation.turn import (
+    Cancelled,
+    ClaimedTurn,
+    Completed,
+    Failed,
+    HandBack,
+    Lease,
+    RetryLater,
+    TurnError,
+    TurnState,
+)
+from store import claims, inbox, steps, tables, turns, workers
+from store.claims import Claimant, Nothing, Suspect
+from store.engine import Database
+from store.inbox import Accepted, Request
+from store.turns import Settled
+
+
+class Store:
+    """The store's verbs, each in a transaction of its own, for tests to read well."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def worker(self, *, lease_seconds: float = 60, **rules: Any) -> Claimant:
+        worker = new_id()
+        self.database.run(
+            partial(
+                workers.register,
+                worker=worker,
+                host="here",
+                pid=1,
+                serves={"assistant": "1"},
+                lease_seconds=lease_seconds,
+            )
+        )
+        return Claimant(worker=worker, agents=frozenset({"assistant"}), **rules)
+
+    def send(self, content: str, thread: str = "t", **options: Any) -> Accepted:
+        request = Request(
+            turn_id=new_id(),
+            tenant="default",
+            thread_id=thread,
+            message=Message(role="user", content=content),
+            agent=options.pop("agent", "assistant"),
+            **options,
+        )
+        return self.database.run(partial(inbox.accept, request=request))
+
+    def claim(
+        self, claimant: Claimant, thread: str = "t", held: Lease | None = None
+    ) -> ClaimedTurn | Nothing | Suspect:
+        return self.database.run(
+            partial(claims.claim, tenant="default", thread_id=thread, claimant=claimant, held=held)
+        )
+
+    def claim_turn(self, claimant: Claimant, thread: str = "t", held: Lease | None = None) -> ClaimedTurn:
+        claimed = self.claim(claimant, thread, held)
+        assert isinstance(claimed, ClaimedTurn)
+        return claimed
+
+    def settle(self, claimed: ClaimedTurn, ending: Any, *, release: bool = False) -> Settled:
+        return self.database.run(
+            partial(turns.settle, lease=claimed.lease, turn_id=claimed.id, ending=ending, release=release)
+        )
+
+    def record(self, claimed: ClaimedTurn, *entries: Step) -> None:
+        self.database.run(partial(steps.record, lease=claimed.lease, turn_id=claimed.id, entries=entries))
+
+    def state(self, turn_id: str) -> TurnState:
+        return self.database.run(partial(turns.read, turn_id=turn_id)).state
+
+    def history(self, thread: str = "t") -> list[tuple[int, str, str]]:
+        with self.database.engine.begin() as connection:
+            rows = connection.execute(
+                select(tables.messages.c.seq, tables.messages.c.role, tables.messages.c.content)
+                .join(tables.threads, tables.messages.c.thread_key == tables.threads.c.key)
+                .where(tables.threads.c.id == thread)
+                .order_by(tables.messages.c.seq)
+            )
+            return [tuple(row) for row in rows]
+
+    def kill(self, claimant: Claimant) -> None:
+        """The worker's process dies: its row is not kept up any more."""
+        with self.database.engine.begin() as connection:
+            past = datetime(2020, 1, 1, tzinfo=UTC)
+            connection.execute(
+                update(tables.workers).where(tables.workers.c.id == claimant.worker).values(until=past)
+            )
+
+
+@pytest.fixture
+def store(any_database: Database) -> Store:
+    return Store(any_database)
+
+
+def answer(text: str) -> Completed:
+    return Completed(messages=(Message(role="assistant", content=text),), usage=Usage(3, 4), cost=0.5)
+
+
+def test_a_message_becomes_history_with_its_claim_and_its_answer_stands_after_it(store: Store) -> None:
+    claimant = store.worker()
+    accepted = store.send("hello")
+    assert store.history() == []
+
+    claimed = store.claim_turn(claimant)
+
+    assert claimed.id == accepted.turn_id
+    assert [m.content for m in claimed.window] == ["hello"]
+    assert store.history() == [(1, "user", "hello")]
+    settled = store.settle(claimed, answer("hi"))
+    assert settled == Settled(next_turn_id=None, keeps_lease=False)
+    assert store.history() == [(1, "user", "hello"), (2, "assistant", "hi")]
+    record = store.database.run(partial(turns.read, turn_id=accepted.turn_id))
+    assert (record.state, record.attempt, record.usage, record.cost) == (
+        TurnState.COMPLETED,
+        1,
+        Usage(3, 4),
+        0.5,
+    )
+
+
+def test_a_message_that_arrives_during_a_turn_waits_behind_its_answer(store: Store) -> None:
+    claimant = store.worker()
+    store.send("one")
+    first = store.claim_turn(claimant)
+
+    second = store.send("two")
+    settled = store.settle(first, answer("re one"))
+
+    assert settled == Settled(next_turn_id=second.turn_id, keeps_lease=True)
+    claimed = store.claim_turn(claimant, held=first.lease)
+    assert [m.content for m in claimed.window] == ["one", "re one", "two"]
+    store.settle(claimed, answer("re two"))
+    assert [content for _, _, content in store.history()] == ["one", "re one", "two", "re two"]
+
+
+def test_only_one_worker_holds_a_thread(store: Store) -> None:
+    first, second = store.worker(), store.worker()
+    store.send("one")
+    store.send("two")
+    claimed = store.claim_turn(first)
+
+    assert store.claim(second) == Nothing()
+    assert store.claim(first) == Nothing()
+
+    store.settle(claimed, answer("done"), release=True)
+    assert store.claim_turn(second).window[-1].content == "two"
+
+
+def test_a_dead_workers_thread_is_taken_over_and_it_can_write_nothing_any_more(store: Store) -> None:
+    first, second = store.worker(), store.worker()
+    store.send("one")
+    lost = store.claim_turn(first)
+    store.kill(first)
+
+    taken = store.claim_turn(second)
+
+    assert (taken.id, taken.attempt) == (lost.id, 2)
+    assert taken.lease.fence == lost.lease.fence + 1
+    with pytest.raises(LeaseLost):
+        store.record(lost, Step(index=0, kind="model", state="finished"))
+    with pytest.raises(LeaseLost):
+        store.settle(lost, answer("from the dead"))
+    store.settle(taken, answer("once"))
+    assert [content for _, _, content in store.history()] == ["one", "once"]
+
+
+def test_a_commit_whose_outcome_was_unknown_is_run_again_without_effect(store: Store) -> None:
+    claimant = store.worker()
+    store.send("one")
+    claimed = store.claim_turn(claimant)
+    ending = answer("once")
+
+    store.settle(claimed, ending)
+    store.settle(claimed, ending)
+
+    assert [content for _, _, content in store.history()] == ["one", "once"]
+
+
+def test_finished_steps_come_back_with_the_next_claim_and_are_not_overwritten(store: Store) -> None:
+    first, second = store.worker(), store.worker()
+    store.send("one")
+    claimed = store.claim_turn(first)
+    call = ToolCall("c1", "refund", "{}")
+    model = Step(index=0, kind="model", name="m", state="finished", result={"tool_calls": [call.to_json()]})
+    tool = Step(index=1, kind="tool", call_id="c1", name="refund", state="started")
+    store.record(claimed, model, tool)
+    done = Step(index=1, kind="tool", call_id="c1", name="refund", state="finished", result={"content": "1"})
+    store.record(claimed, done)
+    store.record(
+        claimed,
+        Step(index=1, kind="tool", call_id="c1", name="refund", state="finished", result={"content": "2"}),
+    )
+    store.kill(first)
+
+    resumed = store.claim_turn(second)
+
+    assert resumed.steps[0].result == {"tool_calls": [call.to_json()]}
+    assert resumed.steps[1].result == {"content": "1"}
+    assert [m.content for m in resumed.window] == ["one"]
+
+
+def test_the_same_key_with_the_same_request_is_the_same_turn(store: Store) -> None:
+    store.worker()
+    first = store.send("pay", idempotency_key="k")
+
+    again = store.send("pay", idempotency_key="k")
+
+    assert again == Accepted(first.turn_id, is_new=False)
+    with pytest.raises(IdempotencyConflict, match="another request"):
+        store.send("pay twice", idempotency_key="k")
+
+
+def test_an_agent_that_no_worker_registered_is_refused_unless_allowed(store: Store) -> None:
+    store.worker()
+
+    with pytest.raises(UnknownAgent, match=r"'nobody' .known: assistant"):
+        store.send("hello", agent="nobody")
+
+    assert store.send("hello", agent="nobody", allow_unknown_agent=True).is_new
+
+
+def test_a_worker_leaves_turns_of_agents_that_it_does_not_serve(store: Store) -> None:
+    claimant = store.worker()
+    store.send("hello", agent="other", allow_unknown_agent=True)
+
+    assert store.claim(claimant) == Nothing()
+
+
+def test_a_turn_for_later_does_not_hold_up_the_thread(store: Store) -> None:
+    claimant = store.worker()
+    later = datetime.now(UTC) + timedelta(hours=1)
+    store.send("tomorrow", not_before=later)
+    store.send("now")
+
+    claimed = store.claim_turn(claimant)
+
+    assert claimed.window[-1].content == "now"
+    assert store.settle(claimed, answer("ok")) == Settled()
+
+
+def test_a_retrying_turn_blocks_its_thread_until_it_is_due(store: Store) -> None:
+    claimant = store.worker()
+    first = store.send("one")
+    store.send("two")
+    claimed = store.claim_turn(claimant)
+
+    settled = store.settle(
+        claimed, RetryLater(after=timedelta(hours=1), error=TurnError("model", "away", True))
+    )
+
+    assert settled == Settled()
+    assert store.state(first.turn_id) is TurnState.QUEUED
+    assert store.claim(claimant) == Nothing()
+    with store.database.engine.begin() as connection:
+        connection.execute(update(tables.turns).values(retry_at=datetime(2020, 1, 1, tzinfo=UTC)))
+    assert store.claim_turn(claimant).id == first.turn_id
+
+
+def test_a_turn_that_is_handed_back_goes_on_elsewhere(store: Store) -> None:
+    first, second = store.worker(), store.worker()
+    accepted = store.send("one")
+
+    store.settle(store.claim_turn(first), HandBack())
+
+    taken = store.claim_turn(second)
+    record = store.database.run(partial(turns.read, turn_id=accepted.turn_id))
+    assert (taken.id, record.attempt, record.crashes) == (accepted.turn_id, 2, 0)
+
+
+def test_a_failure_is_a_state_and_not_a_message(store: Store) -> None:
+    claimant = store.worker()
+    accepted = store.send("one")
+
+    store.settle(store.claim_turn(claimant), Failed(error=TurnError("model", "refused: no")))
+
+    record = store.database.run(partial(turns.read, turn_id=accepted.turn_id))
+    assert record.state is TurnState.FAILED
+    assert record.error == TurnError("model", "refused: no", retryable=False)
+    assert [role for _, role, _ in store.history()] == ["user"]
+
+
+def test_a_turn_is_cancelled_before_it_began(store: Store) -> None:
+    claimant = store.worker()
+    accepted = store.send("one")
+
+    state = store.database.run(partial(turns.request_cancel, turn_id=accepted.turn_id))
+
+    assert state is TurnState.CANCELLED
+    assert store.claim(claimant) == Nothing()
+
+
+def test_a_reply_that_comes_after_a_cancel_request_is_kept_in_a_cancelled_turn(store: Store) -> None:
+    claimant = store.worker()
+    accepted = store.send("one")
+    claimed = store.claim_turn(claimant)
+
+    state = store.database.run(partial(turns.request_cancel, turn_id=accepted.turn_id))
+    store.settle(claimed, answer("late"))
+
+    assert state is TurnState.RUNNING
+    assert store.state(accepted.turn_id) is TurnState.CANCELLED
+    assert [content for _, _, content in store.history()] == ["one", "late"]
+
+
+def test_a_turn_that_crashed_two_processes_runs_alone_and_then_no_more(store: Store) -> None:
+    alone = store.worker(runs_suspects=True)
+    store.send("boom")
+    for _ in range(2):
+        victim = store.worker()
+        store.claim_turn(victim)
+        store.kill(victim)
+    innocent = store.worker()
+
+    found = store.claim(innocent)
+    assert isinstance(found, Suspect)
+    assert store.claim(innocent) == found
+    assert store.claim_turn(alone).refused is None
+    store.kill(alone)
+
+    judged = store.claim_turn(innocent)
+    assert judged.refused is not None
+    assert judged.refused.kind == "poison"
+
+
+def test_a_turn_past_its_deadline_is_refused_at_its_claim(store: Store) -> None:
+    claimant = store.worker()
+    store.send("late", deadline=datetime.now(UTC) - timedelta(seconds=1))
+
+    refused = store.claim_turn(claimant).refused
+
+    assert refused is not None
+    assert refused.kind == "deadline"
+
+
+def test_a_resumed_turn_sees_the_window_that_it_was_given_first(store: Store) -> None:
+    first, second = store.worker(), store.worker()
+    store.send("one")
+    claimed = store.claim_turn(first)
+    with store.database.engine.begin() as connection:
+        key = claimed.lease.thread_key
+        connection.execute(
+            tables.messages.insert().values(
+                thread_key=key,
+                seq=2,
+                id="lib",
+                role="user",
+                content="by a library",
+                metadata={},
+                created_at=datetime.now(UTC),
+            )
+        )
+        connection.execute(update(tables.threads).values(last_seq=2))
+    store.kill(first)
+
+    resumed = store.claim_turn(second)
+
+    assert [m.content for m in resumed.window] == ["one"]
+    store.settle(resumed, answer("re one"))
+    assert store.history() == [
+        (1, "user", "one"),
+        (2, "user", "by a library"),
+        (3, "assistant", "re one"),
+    ]
+
+
+def test_ids_that_are_none_of_ours_are_not_found(store: Store) -> None:
+    for wrong in ("", "abc", new_id(), "' or 1=1 --"):
+        with pytest.raises(TurnNotFound):
+            store.database.run(partial(turns.read, turn_id=wrong))
+
+
+def test_cancelled_work_is_kept_as_it_was_closed(store: Store) -> None:
+    claimant = store.worker()
+    accepted = store.send("one")
+    partial_text = Message(role="assistant", content="I was say", state="partial")
+
+    store.settle(store.claim_turn(claimant), Cancelled(messages=(partial_text,)))
+
+    result = store.database.run(partial(turns.result, turn_id=accepted.turn_id))
+    assert result.state is TurnState.CANCELLED
+    assert [(m.content, m.state) for m in result.messages] == [("I was say", "partial")]
