@@ -32,6 +32,8 @@ class Bellringer:
         self._breaker = pybreaker.CircuitBreaker(fail_max=FAILURES_TO_OPEN, reset_timeout=OPEN_SECONDS)
         # One: a publish takes under a millisecond, and the breaker lets through one at a time.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ring")
+        # Celery takes a while to import: it does so while the first message is checked and stored.
+        self._thread.submit(lambda: self._app)
 
     def ring(self, bell: Bell) -> bool:
         """Ring once; False if the broker did not take it in time."""

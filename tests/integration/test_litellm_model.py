@@ -346,15 +346,15 @@ async def test_when_every_model_fails_the_error_is_the_one_worth_another_attempt
 
 
 async def test_a_key_never_reaches_a_fallback_of_another_provider(provider, model, question, monkeypatch):
-    monkeypatch.setenv("GROQ_API_BASE", provider.base_url)
-    monkeypatch.setenv("GROQ_API_KEY", "gsk_another_key")
+    monkeypatch.setenv("DEEPSEEK_API_BASE", provider.base_url)
+    monkeypatch.setenv("DEEPSEEK_API_KEY", "sk-another-key")
     provider.enqueue(status(401), reply("Hi."))
 
-    answer = await model.complete(replace(question, fallbacks=["groq/llama-3.1-8b-instant"]))
+    answer = await model.complete(replace(question, fallbacks=["deepseek/deepseek-chat"]))
 
-    assert answer.model == "groq/llama-3.1-8b-instant"
+    assert answer.model == "deepseek/deepseek-chat"
     keys = [received.headers["authorization"] for received in provider.requests]
-    assert keys == [f"Bearer {API_KEY}", "Bearer gsk_another_key"]
+    assert keys == [f"Bearer {API_KEY}", "Bearer sk-another-key"]
 
 
 async def test_parallel_tool_calls_that_arrive_interleaved_are_told_apart(provider, model, question):
