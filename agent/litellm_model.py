@@ -180,7 +180,7 @@ def _check(request: ModelRequest) -> None:
 
 
 def _call(model: str, request: ModelRequest, *, streamed: bool) -> dict[str, Any]:
-    """The arguments of `litellm.acompletion`. Messages are copied: litellm edits what it is given."""
+    """The arguments of `litellm.acompletion`. All are copies: litellm edits what it is given."""
     call = {
         **_parameters(model, request),
         "model": model,
@@ -202,7 +202,7 @@ def _call(model: str, request: ModelRequest, *, streamed: bool) -> dict[str, Any
 def _parameters(model: str, request: ModelRequest) -> dict[str, Any]:
     """The request's parameters, so put that each reaches the provider as it is."""
     litellm = load()
-    parameters = dict(request.parameters)
+    parameters = copy.deepcopy(dict(request.parameters))
     name, provider, *_ = litellm.get_llm_provider(model)
     if provider != litellm.get_llm_provider(request.model)[1]:
         parameters = {key: value for key, value in parameters.items() if key not in _CREDENTIALS}

@@ -8,6 +8,7 @@ sniffs the type from the bytes.
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from conversation.checks import check_text
 from conversation.errors import InvalidInput
@@ -41,6 +42,15 @@ class Attachment:
             self.content = bytes(self.content)
             self.sha256 = hashlib.sha256(self.content).hexdigest()
             self.size = len(self.content)
+
+    def to_json(self) -> dict[str, Any]:
+        """What it is and where its bytes are; never the bytes themselves."""
+        return {
+            "filename": self.filename,
+            "mime_type": self.mime_type,
+            "sha256": self.sha256,
+            "size": self.size,
+        }
 
     @classmethod
     def from_path(cls, path: str | Path) -> "Attachment":

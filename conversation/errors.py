@@ -8,6 +8,7 @@ ThreadmillError
 │   ├── ThreadNotFound
 │   ├── TurnNotFound
 │   ├── TitleConflict
+│   ├── MessagesNotLoaded
 │   └── FileRefused
 ├── OperatorError             the installation needs a hand
 │   ├── InvalidSettings
@@ -15,6 +16,7 @@ ThreadmillError
 │   ├── FileStoreUnavailable
 │   └── FileNotStored
 ├── ModelError                the provider failed; `retryable` says what to do next
+├── TurnFailed                a library call's turn ended without an answer
 └── LeaseLost                 another worker holds the thread: commit nothing
 """
 
@@ -57,6 +59,10 @@ class TitleConflict(UserError):
     """Another writer changed the title since this thread was loaded."""
 
 
+class MessagesNotLoaded(UserError):
+    """This thread came out of a listing: its messages were not loaded."""
+
+
 class FileRefused(UserError):
     """A file breaks a limit: its size, its type, or what its bytes really are."""
 
@@ -93,6 +99,16 @@ class ModelError(ThreadmillError):
         self.retryable = retryable
         #: What the provider asked for, in seconds; None where it asked for nothing.
         self.retry_after_seconds = retry_after_seconds
+
+
+class TurnFailed(ThreadmillError):
+    """A turn that ran in this process ended without an answer; what was said is kept."""
+
+    def __init__(self, kind: str, message: str, *, turn_id: str) -> None:
+        super().__init__(f"{kind}: {message}")
+        #: The turn's error kind: `model`, `step_limit`, `time_limit`, …
+        self.kind = kind
+        self.turn_id = turn_id
 
 
 class LeaseLost(ThreadmillError):

@@ -4,6 +4,7 @@ What stays true: a message that is stored (it has a `seq`) cannot be changed, an
 everywhere, not only within its thread.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
@@ -12,6 +13,7 @@ from conversation.attachment import Attachment
 from conversation.checks import check_id, check_metadata, check_text
 from conversation.errors import InvalidInput
 from conversation.ids import new_id
+from conversation.parts import Part, part_from_json, parts_of, text_of
 
 Role = Literal["system", "user", "assistant", "tool"]
 ROLES: tuple[str, ...] = get_args(Role)
@@ -64,7 +66,10 @@ class Message:
     """One entry of a conversation. `content` is text; files hang on `attachments`."""
 
     role: Role
+    #: Text; a list of parts is taken apart into this text and `parts`.
     content: str = ""
+    #: Text, images and files in the order in which they were said; () where text is all there is.
+    parts: tuple[Part, ...] = ()
     id: str = field(default_factory=new_id)
     #: Of an assistant message: the tools it asks for. Each gets exactly one tool message.
     tool_calls: tuple[ToolCall, ...] = ()
@@ -89,6 +94,9 @@ class Message:
 
     def __post_init__(self) -> None:
         if self.seq is None:
+            if isinstance(self.content, list | tuple):
+                self.parts = parts_of(self.content)
+                self.content = text_of(self.parts)
             self._check()
 
     def _check(self) -> None:
@@ -121,3 +129,49 @@ class Message:
         if self.seq is not None:
             raise AttributeError("attachments: a stored message cannot be changed; append another one")
         self.attachments.append(attachment)
+
+    def to_json(self) -> dict[str, Any]:
+        """This message as JSON values; `from_json` reads it back. Attachments go by their hash."""
+        return {
+            "id": self.id,
+            "role": self.role,
+            "content": self.content,
+            "parts": [part.to_json() for part in self.parts],
+            "tool_calls": [call.to_json() for call in self.tool_calls],
+            "tool_call_id": self.tool_call_id,
+            "name": self.name,
+            "reasoning": self.reasoning,
+            "source": self.source,
+            "metadata": self.metadata,
+            "attachments": [file.to_json() for file in self.attachments],
+            "usage": self.usage.to_json() if self.usage else None,
+            "created_at": self.created_at.isoformat(),
+            "state": self.state,
+            "turn_id": self.turn_id,
+            "seq": self.seq,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Message":
+        """A message out of its JSON. Raises `InvalidInput`, naming the field."""
+        given = dict(value)
+        seq = given.pop("seq", None)
+        try:
+            message = cls(
+                parts=tuple(part_from_json(part) for part in given.pop("parts", ())),
+                tool_calls=tuple(ToolCall(**call) for call in given.pop("tool_calls", ())),
+                attachments=[Attachment(**file) for file in given.pop("attachments", ())],
+                usage=_usage(given.pop("usage", None)),
+                created_at=datetime.fromisoformat(given.pop("created_at")),
+                **given,
+            )
+        except (TypeError, KeyError, ValueError) as error:
+            raise InvalidInput(
+                "message", f"cannot be read ({error})", "pass what Message.to_json gave"
+            ) from error
+        message.seq = seq
+        return message
+
+
+def _usage(value: Mapping[str, int] | None) -> Usage | None:
+    return None if value is None else Usage(**value)

@@ -8,13 +8,26 @@ changes nothing but, at most, giving the lease back.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, case, delete, func, literal, not_, select, true, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    case,
+    delete,
+    func,
+    literal,
+    not_,
+    or_,
+    select,
+    true,
+    update,
+)
 
 from conversation.turn import ClaimedTurn, Lease, TurnError
 from store import messages as message_rows
 from store import steps as journal
 from store.columns import clock
-from store.heads import can_start, head_of, is_alive
+from store.heads import can_start, head_of, is_abandoned, is_alive
 from store.messages import SAID
 from store.statements import AnyRow, Write, together
 from store.tables import context, messages, summaries, threads, turn_inputs, turns
@@ -29,8 +42,8 @@ class Claimant:
 
     #: Its id in `workers`.
     worker: str
-    #: `workers`, or the library process that runs its own turns.
-    runner: str = "workers"
+    #: The library process that runs its own turns only; None for a worker.
+    runner: str | None = None
     #: It runs nothing else, so it may run what crashed others.
     runs_suspects: bool = False
     #: The agents that it serves; turns of others are left to other workers.
@@ -65,7 +78,7 @@ def claim(
         if owner is None:
             _let_go(connection, thread)
         return Nothing()
-    if turn.crashes == SHARED_CRASHES and not claimant.runs_suspects:
+    if turn.crashes == SHARED_CRASHES and not (claimant.runs_suspects or _is_foreign(turn, claimant)):
         connection.rollback()
         return Suspect(turn.id)
     return _claimed(connection, thread, turn, claimant)
@@ -95,8 +108,7 @@ def _start_head(
         .where(
             turns.c.position == head_of(thread.key),
             can_start(),
-            turns.c.runner == claimant.runner,
-            turns.c.agent.in_(sorted(claimant.agents)),
+            or_(_is_for(claimant), is_abandoned()),
             free,
         )
         .values(
@@ -113,6 +125,11 @@ def _start_head(
         .returning(turns, (turns.c.deadline < clock()).label("is_late"))
     )
     return connection.execute(statement).one_or_none()
+
+
+def _is_for(claimant: Claimant) -> ColumnElement[bool]:
+    mine = turns.c.runner.is_(None) if claimant.runner is None else turns.c.runner == claimant.runner
+    return and_(mine, turns.c.agent.in_(sorted(claimant.agents)))
 
 
 def _let_go(connection: Connection, thread: AnyRow) -> None:
@@ -136,7 +153,7 @@ def _claimed(connection: Connection, thread: AnyRow, turn: AnyRow, claimant: Cla
         agent=turn.agent,
         attempt=turn.attempt,
         cancel_requested=turn.cancel_requested_at is not None,
-        refused=_refusal(turn),
+        refused=_refusal(turn, claimant),
         window=message_rows.load(connection, thread.key, rows),
         steps=journal.load(connection, turn.id) if turn.attempt > 1 else {},
         context=_context(connection, thread.key, turn),
@@ -162,8 +179,15 @@ def _moves(thread: AnyRow, turn: AnyRow, lease: Lease) -> list[Write]:
     ]
 
 
-def _refusal(turn: AnyRow) -> TurnError | None:
+def _is_foreign(turn: AnyRow, claimant: Claimant) -> bool:
+    """Another process alone may run it; it could be claimed because that process is dead."""
+    return turn.runner is not None and turn.runner != claimant.runner
+
+
+def _refusal(turn: AnyRow, claimant: Claimant) -> TurnError | None:
     """Why a turn that was claimed must end without being run."""
+    if _is_foreign(turn, claimant):
+        return TurnError("abandoned", "the process that ran this turn for itself is gone")
     if turn.crashes > SHARED_CRASHES:
         return TurnError(
             "poison", f"{turn.crashes} processes died under this turn, the last one alone with it"

@@ -6,7 +6,7 @@ the order before that; one that has begun keeps its place, so a retrying head bl
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, ScalarSelect, and_, or_, select, text
+from sqlalchemy import ColumnElement, ScalarSelect, and_, not_, or_, select, text
 
 from store.columns import clock
 from store.tables import UNFINISHED, turns, workers
@@ -41,10 +41,15 @@ def next_after(thread_key: int, turn_id: str) -> ScalarSelect[Any]:
         .where(
             turns.c.position == head_of(thread_key, besides=turn_id),
             can_start(),
-            turns.c.runner == "workers",
+            turns.c.runner.is_(None),
         )
         .scalar_subquery()
     )
+
+
+def is_abandoned() -> ColumnElement[bool]:
+    """A turn of a library caller whose process is dead: nobody else may run it, anybody may end it."""
+    return and_(turns.c.runner.is_not(None), not_(is_alive(turns.c.runner)))
 
 
 def is_alive(owner: Any) -> ColumnElement[bool]:

@@ -35,8 +35,8 @@ class Request:
     priority: int = 0
     not_before: datetime | None = None
     deadline: datetime | None = None
-    #: `workers`, or the library process that alone may run it.
-    runner: str = "workers"
+    #: The library process that alone may run it; None lets any worker.
+    runner: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
     #: The caller rings right after its commit: the sweep waits a while before it rings again.
     rings: bool = True
@@ -139,6 +139,7 @@ def _said(message: Message) -> dict[str, Any]:
         "id": message.id,
         "role": message.role,
         "content": message.content,
+        "parts": [part.to_json() for part in message.parts] or None,
         "name": message.name,
         "metadata": message.metadata,
         "source": message.source,

@@ -11,13 +11,14 @@ from sqlalchemy.sql.selectable import CompoundSelect
 
 from conversation.attachment import Attachment
 from conversation.message import Message, ToolCall, Usage
+from conversation.parts import part_from_json
 from store.statements import AnyRow
 from store.tables import attachments, blobs, messages, turn_inputs
 
 #: The columns that the inbox and the history share.
-SAID = ("id", "role", "content", "name", "metadata", "source", "has_attachments", "created_at")
+SAID = ("id", "role", "content", "parts", "name", "metadata", "source", "has_attachments", "created_at")
 #: Those that only the history has.
-REPLIED = ("tool_calls", "tool_call_id", "reasoning", "usage", "state")
+REPLIED = ("tool_calls", "tool_call_id", "reasoning", "usage", "tokens", "state")
 
 
 def history_rows(thread_key: int, *, after_seq: int, to_seq: int) -> Select[Any]:
@@ -31,7 +32,7 @@ def history_rows(thread_key: int, *, after_seq: int, to_seq: int) -> Select[Any]
 def window_rows(
     thread_key: int, turn_id: str, *, after_seq: int, to_seq: int, inbox_after: int
 ) -> CompoundSelect[Any]:
-    """The window: the history, then those inputs of the turn that are still in the inbox."""
+    """The window: system messages of any age, the history, then the turn's inputs that wait in the inbox."""
     empty = {"state": literal("complete").label("state")}
     waiting = select(
         (literal(inbox_after) + turn_inputs.c.index + 1).label("seq"),
@@ -39,7 +40,11 @@ def window_rows(
         *(turn_inputs.c[name] for name in SAID),
         *(empty.get(name, null().label(name)) for name in REPLIED),
     ).where(turn_inputs.c.turn_id == turn_id)
-    return union_all(history_rows(thread_key, after_seq=after_seq, to_seq=to_seq), waiting).order_by("seq")
+    history = [history_rows(thread_key, after_seq=after_seq, to_seq=to_seq)]
+    if after_seq > 0:
+        older = history_rows(thread_key, after_seq=0, to_seq=min(after_seq, to_seq))
+        history.append(older.where(messages.c.role == "system"))
+    return union_all(*history, waiting).order_by("seq")
 
 
 def load(connection: Connection, thread_key: int, rows: Iterable[AnyRow]) -> tuple[Message, ...]:
@@ -74,6 +79,7 @@ def _message(row: AnyRow, files: list[Attachment]) -> Message:
         id=row.id,
         role=row.role,
         content=row.content,
+        parts=tuple(part_from_json(part) for part in row.parts or ()),
         name=row.name,
         metadata=row.metadata,
         source=row.source,
@@ -101,6 +107,7 @@ def reply_rows(
             "id": reply.id,
             "role": reply.role,
             "content": reply.content,
+            "parts": [part.to_json() for part in reply.parts] or None,
             "name": reply.name,
             "metadata": reply.metadata,
             "source": reply.source,

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, case, func, not_, or_, select, update
 from conversation.bell import SUSPECTS_QUEUE, TURNS_QUEUE, Bell
 from store.claims import SHARED_CRASHES
 from store.columns import clock
-from store.heads import can_start, in_the_order, is_alive, unfinished
+from store.heads import can_start, in_the_order, is_abandoned, is_alive, unfinished
 from store.tables import threads, turns
 
 
@@ -22,7 +22,7 @@ def due_bells(connection: Connection, *, grace_seconds: float, limit: int) -> li
         .where(
             turns.c.position.in_(heads),
             can_start(),
-            turns.c.runner == "workers",
+            or_(turns.c.runner.is_(None), is_abandoned()),
             or_(turns.c.rung_at.is_(None), turns.c.rung_at < clock(plus_seconds=-grace_seconds)),
             or_(threads.c.owner.is_(None), not_(is_alive(threads.c.owner))),
         )

@@ -82,8 +82,8 @@ turns = Table(
     Column("state", Text, nullable=False),
     Column("agent", Text, nullable=False),
     Column("agent_version", Text),
-    #: `workers`, or the id of the library caller's process that alone may run it.
-    Column("runner", Text, nullable=False, server_default="workers"),
+    #: The library caller's process that alone may run it; null where any worker may.
+    Column("runner", OurId),
     #: How often it was claimed.
     Column("attempt", Integer, nullable=False, server_default="0"),
     #: In how many crashes of a whole process it stood.
@@ -146,6 +146,8 @@ def _said() -> list[Column[object]]:
         Column("id", Text, nullable=False),
         Column("role", Text, nullable=False),
         Column("content", Text, nullable=False),
+        #: Texts, images and files in their order; null where `content` is all there is.
+        Column("parts", Json),
         Column("name", Text),
         Column("metadata", Json, nullable=False),
         Column("source", Json),
@@ -173,11 +175,21 @@ messages = Table(
     Column("tool_call_id", Text),
     Column("reasoning", Text),
     Column("usage", Json),
+    #: Of its content, by the tokenizer of the model that saw it first; null where nobody counted.
+    Column("tokens", Integer),
     Column("state", Text, nullable=False, server_default="complete"),
     UniqueConstraint("thread_key", "id"),
     CheckConstraint("role in ('system', 'user', 'assistant', 'tool')", name="role"),
     CheckConstraint("state in ('complete', 'partial')", name="state"),
     Index("ix_messages_turn_id", "turn_id"),
+    # System messages stay in every window, however old they are.
+    Index(
+        "ix_messages_system",
+        "thread_key",
+        "seq",
+        postgresql_where=text("role = 'system'"),
+        sqlite_where=text("role = 'system'"),
+    ),
 )
 
 steps = Table(

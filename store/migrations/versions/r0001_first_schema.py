@@ -148,7 +148,7 @@ def upgrade() -> None:
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("agent", sa.Text(), nullable=False),
         sa.Column("agent_version", sa.Text(), nullable=True),
-        sa.Column("runner", sa.Text(), server_default="workers", nullable=False),
+        sa.Column("runner", sa.Uuid(), nullable=True),
         sa.Column("attempt", sa.Integer(), server_default="0", nullable=False),
         sa.Column("crashes", sa.Integer(), server_default="0", nullable=False),
         sa.Column("priority", sa.SmallInteger(), server_default="0", nullable=False),
@@ -206,6 +206,7 @@ def upgrade() -> None:
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("role", sa.Text(), nullable=False),
         sa.Column("content", sa.Text(), nullable=False),
+        sa.Column("parts", JSON, nullable=True),
         sa.Column("name", sa.Text(), nullable=True),
         sa.Column("metadata", JSON, nullable=False),
         sa.Column("source", JSON, nullable=True),
@@ -216,6 +217,7 @@ def upgrade() -> None:
         sa.Column("tool_call_id", sa.Text(), nullable=True),
         sa.Column("reasoning", sa.Text(), nullable=True),
         sa.Column("usage", JSON, nullable=True),
+        sa.Column("tokens", sa.Integer(), nullable=True),
         sa.Column("state", sa.Text(), server_default="complete", nullable=False),
         sa.CheckConstraint("role in ('system', 'user', 'assistant', 'tool')", name=op.f("ck_messages_role")),
         sa.CheckConstraint("state in ('complete', 'partial')", name=op.f("ck_messages_state")),
@@ -235,6 +237,13 @@ def upgrade() -> None:
             [sa.text("to_tsvector('simple', left(content, 100000))")],
             postgresql_using="gin",
         )
+    op.create_index(
+        "ix_messages_system",
+        "messages",
+        ["thread_key", "seq"],
+        postgresql_where=sa.text("role = 'system'"),
+        sqlite_where=sa.text("role = 'system'"),
+    )
     op.create_index("ix_messages_turn_id", "messages", ["turn_id"])
 
     op.create_table(
@@ -264,6 +273,7 @@ def upgrade() -> None:
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("role", sa.Text(), nullable=False),
         sa.Column("content", sa.Text(), nullable=False),
+        sa.Column("parts", JSON, nullable=True),
         sa.Column("name", sa.Text(), nullable=True),
         sa.Column("metadata", JSON, nullable=False),
         sa.Column("source", JSON, nullable=True),
@@ -273,4 +283,23 @@ def upgrade() -> None:
             ["turn_id"], ["turns.id"], name=op.f("fk_turn_inputs_turn_id"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("turn_id", "index", name=op.f("pk_turn_inputs")),
+    )
+    if op.get_bind().dialect.name == "sqlite":
+        _create_sqlite_search()
+
+
+def _create_sqlite_search() -> None:
+    """SQLite's full-text index reads `messages` by rowid and is kept up by triggers."""
+    op.execute(
+        "CREATE VIRTUAL TABLE messages_search USING fts5("
+        "content, content='messages', content_rowid='rowid', tokenize='unicode61')"
+    )
+    op.execute(
+        "CREATE TRIGGER messages_search_insert AFTER INSERT ON messages BEGIN "
+        "INSERT INTO messages_search (rowid, content) VALUES (new.rowid, new.content); END"
+    )
+    op.execute(
+        "CREATE TRIGGER messages_search_delete AFTER DELETE ON messages BEGIN "
+        "INSERT INTO messages_search (messages_search, rowid, content) "
+        "VALUES ('delete', old.rowid, old.content); END"
     )

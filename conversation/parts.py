@@ -1,0 +1,93 @@
+"""Parts of a message: text, images by address, and files that hang on the message."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from conversation.checks import check_text
+from conversation.errors import InvalidInput
+
+#: An image's address; a picture itself goes as an attachment, where it is stored once.
+URL_MAX_CHARS = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class TextPart:
+    """Some text."""
+
+    text: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {"type": "text", "text": self.text}
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePart:
+    """An image that the provider fetches by itself."""
+
+    url: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {"type": "image_url", "image_url": {"url": self.url}}
+
+
+@dataclass(frozen=True, slots=True)
+class FilePart:
+    """The place where an attachment of this message is spoken of."""
+
+    filename: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {"type": "file", "file": {"filename": self.filename}}
+
+
+Part = TextPart | ImagePart | FilePart
+
+
+def parts_of(content: Iterable[object]) -> tuple[Part, ...]:
+    """Parts out of a list of parts, of texts, or of dicts as chat-completions requests have them."""
+    return tuple(_part(item) for item in content)
+
+
+def text_of(parts: Iterable[Part]) -> str:
+    """What is readable of the parts: the texts, a paragraph each."""
+    return "\n\n".join(part.text for part in parts if isinstance(part, TextPart) and part.text)
+
+
+def part_from_json(value: Mapping[str, Any]) -> Part:
+    """One part. Raises `InvalidInput` for a kind that is not known."""
+    match dict(value):
+        case {"type": "text", "text": str(text)}:
+            return TextPart(check_text("content.text", text))
+        case {"type": "image_url", "image_url": {"url": str(url)}} | {
+            "type": "image_url",
+            "image_url": str(url),
+        }:
+            return ImagePart(_address(url))
+        case {"type": "file", "file": {"filename": str(filename)}}:
+            return FilePart(check_text("content.file.filename", filename, max_chars=255))
+        case {"type": kind}:
+            raise InvalidInput(
+                "content.type", f"is {kind!r}", "use text, image_url or file, with their own keys"
+            )
+    raise InvalidInput("content", "holds something without a type", "pass text or a list of parts")
+
+
+def _part(item: object) -> Part:
+    if isinstance(item, TextPart | ImagePart | FilePart):
+        return part_from_json(item.to_json())
+    if isinstance(item, str):
+        return TextPart(check_text("content.text", item))
+    if isinstance(item, Mapping):
+        return part_from_json(item)
+    raise InvalidInput("content", f"holds a {type(item).__name__}", "pass text or a list of parts")
+
+
+def _address(url: str) -> str:
+    check_text("content.image_url", url, max_chars=URL_MAX_CHARS)
+    if urlsplit(url).scheme not in ("http", "https"):
+        raise InvalidInput(
+            "content.image_url", "is no http address", "attach the picture itself: message.add_attachment(…)"
+        )
+    return url

@@ -1,0 +1,193 @@
+"""A thread: a conversation as Python code works on it.
+
+What stays true: this object is a working copy over the version that was loaded. Adding appends;
+cutting or replacing `messages` changes what *this object* shows a model, never what is stored; a
+system message put before the loaded part is keyed context, so putting it there again replaces it.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from conversation.checks import check_id, check_metadata, check_tenant, check_text
+from conversation.errors import InvalidInput, MessagesNotLoaded
+from conversation.history import check_next
+from conversation.ids import new_id
+from conversation.message import Message, Usage
+
+#: Kept up by the store and shown in `metadata`, so that old code that reads it there goes on working.
+LAST_UPDATED = "last_updated"
+TITLE_MAX_CHARS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What was stored when a copy was made: changes are told from it."""
+
+    title: str | None
+    metadata: Mapping[str, Any]
+    #: Ids of the messages of this copy, in their order.
+    message_ids: tuple[str, ...]
+    last_seq: int
+
+
+class Thread:
+    """A conversation, with its messages in order."""
+
+    def __init__(
+        self,
+        id: str | None = None,  # noqa: A002 - the word that users say
+        *,
+        title: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        messages: Iterable[Message] = (),
+        tenant: str = "default",
+    ) -> None:
+        self.id = check_id("id", id) if id is not None else new_id()
+        self.tenant = check_tenant(tenant)
+        self.title = None if title is None else check_text("title", title, max_chars=TITLE_MAX_CHARS)
+        self.metadata: dict[str, Any] = check_metadata("metadata", metadata)
+        #: System texts that hold for the whole thread, by key.
+        self.context: dict[str, str] = {}
+        #: Aware, UTC.
+        self.created_at = datetime.now(UTC)
+        self.updated_at = self.created_at
+        self._messages: list[Message] | None = []
+        #: None until this copy was loaded or saved.
+        self.loaded: Loaded | None = None
+        for message in messages:
+            self.add_message(message)
+
+    def __repr__(self) -> str:
+        count = len(self._messages) if self._messages is not None else "unloaded"
+        return f"Thread(id={self.id!r}, messages={count})"
+
+    @property
+    def messages(self) -> list[Message]:
+        """The messages of this copy. Raises `MessagesNotLoaded` on a thread out of a listing."""
+        if self._messages is None:
+            raise MessagesNotLoaded(
+                f"thread {self.id!r} was listed without messages; load it with get_thread"
+            )
+        return self._messages
+
+    @messages.setter
+    def messages(self, messages: Iterable[Message] | None) -> None:
+        self._messages = None if messages is None else list(messages)
+
+    @property
+    def has_messages(self) -> bool:
+        """Whether the messages were loaded."""
+        return self._messages is not None
+
+    def add_message(self, message: Message) -> None:
+        """Append a message. Raises `InvalidInput` where the history would not be well-formed."""
+        if not isinstance(message, Message):
+            raise InvalidInput("message", f"is {type(message).__name__}", "pass a Message")
+        if self._messages is None:
+            self._messages = []
+        check_next(self._messages, message)
+        self._messages.append(message)
+
+    def set_context(self, key: str, text: str | None) -> None:
+        """Say something to the model in every turn, under a key that replaces what it said before."""
+        check_id("context.key", key)
+        if text is None:
+            self.context.pop(key, None)
+        else:
+            self.context[key] = check_text("context.text", text)
+
+    # What is new, told from what was loaded
+
+    @property
+    def new_messages(self) -> list[Message]:
+        """Messages that are not stored yet, without those that are context."""
+        leading = {id(message) for message in self.leading_context}
+        return [m for m in self._messages or [] if m.seq is None and id(m) not in leading]
+
+    @property
+    def leading_context(self) -> list[Message]:
+        """New system messages that were put before the part that was loaded."""
+        leading: list[Message] = []
+        for message in self._messages or []:
+            if message.seq is not None:
+                return leading
+            if message.role != "system":
+                return []
+            leading.append(message)
+        return []
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the loaded part was cut, replaced or reordered: then this copy is its own window."""
+        if self.loaded is None or self._messages is None:
+            return False
+        stored = tuple(message.id for message in self._messages if message.seq is not None)
+        return stored[: len(self.loaded.message_ids)] != self.loaded.message_ids
+
+    # Helpers that people use
+
+    def last_message(self, role: str | None = None) -> Message | None:
+        """The newest message, or the newest of a role."""
+        return next((m for m in reversed(self.messages) if role is None or m.role == role), None)
+
+    def usage(self) -> Usage:
+        """Tokens of all model calls of these messages."""
+        return sum((m.usage for m in self.messages if m.usage), Usage())
+
+    def usage_by_model(self) -> dict[str, Usage]:
+        """Tokens by the model that answered."""
+        found: dict[str, Usage] = {}
+        for message in self.messages:
+            if message.usage is not None:
+                model = str((message.source or {}).get("model") or "unknown")
+                found[model] = found.get(model, Usage()) + message.usage
+        return found
+
+    def tool_usage(self) -> dict[str, int]:
+        """How often each tool was called."""
+        return dict(Counter(call.name for message in self.messages for call in message.tool_calls))
+
+    def copy(self) -> "Thread":
+        """An independent copy of this copy, of the same stored thread."""
+        return deepcopy(self)
+
+    # JSON
+
+    def to_json(self) -> dict[str, Any]:
+        """This copy as JSON values; `from_json` reads it back."""
+        return {
+            "id": self.id,
+            "tenant": self.tenant,
+            "title": self.title,
+            "metadata": self.metadata,
+            "context": self.context,
+            "created_at": self.created_at.isoformat(),
+            "updated_at": self.updated_at.isoformat(),
+            "messages": [message.to_json() for message in self.messages],
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Thread":
+        """A thread out of its JSON. Raises `InvalidInput`, naming the field."""
+        try:
+            thread = cls(
+                value["id"],
+                title=value.get("title"),
+                metadata=value.get("metadata"),
+                tenant=value.get("tenant", "default"),
+            )
+            thread.created_at = datetime.fromisoformat(value["created_at"])
+            thread.updated_at = datetime.fromisoformat(value["updated_at"])
+            thread.context = {
+                key: check_text("context", text) for key, text in value.get("context", {}).items()
+            }
+            thread.messages = [Message.from_json(message) for message in value.get("messages", ())]
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InvalidInput(
+                "thread", f"cannot be read ({error!r})", "pass what Thread.to_json gave"
+            ) from error
+        return thread
