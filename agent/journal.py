@@ -5,13 +5,15 @@ stored: models send NULs, half characters and repeated ids.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from agent.model import ModelReply
-from conversation.message import ToolCall, Usage
+from agent.transcript import Transcript
+from conversation.message import Message, ToolCall, Usage
 from conversation.step import Step
+from conversation.turn import Cancelled, ClaimedTurn, Failed
 
 
 class Journal(Protocol):
@@ -66,6 +68,47 @@ def reply_of(step: Step) -> ModelReply:
         finish_reason=result.get("finish_reason", "stop"),
         usage=step.usage or Usage(),
         cost=step.cost,
+    )
+
+
+def replayed(steps: Mapping[int, Step], source: Mapping[str, Any]) -> Transcript:
+    """What a turn had said when it broke off, out of its journal alone: nothing is asked or run."""
+    transcript = Transcript()
+    for index in sorted(steps):
+        step = steps[index]
+        if step.kind == "model":
+            reply = reply_of(step)
+            transcript.spend(reply.usage, reply.cost)
+            transcript.close_block()
+            transcript.open_block(assistant_message(reply, source))
+        elif step.state == "finished":
+            content = str((step.result or {}).get("content", ""))
+            transcript.result(
+                Message(role="tool", tool_call_id=step.call_id, name=step.name, content=content)
+            )
+    return transcript
+
+
+def over_before_it_ran(claimed: ClaimedTurn) -> Failed | Cancelled | None:
+    """How a turn ends that must not run, or not run on: what it had said is kept, closed."""
+    if claimed.refused is None and not claimed.cancel_requested:
+        return None
+    said = replayed(claimed.steps, {"agent": claimed.agent})
+    messages = said.closed()
+    if claimed.refused is None:
+        return Cancelled(messages=messages, usage=said.usage, cost=said.cost)
+    return Failed(error=claimed.refused, messages=messages, usage=said.usage, cost=said.cost)
+
+
+def assistant_message(reply: ModelReply, source: Mapping[str, Any]) -> Message:
+    """A reply as a message of the conversation."""
+    return Message(
+        role="assistant",
+        content=reply.content,
+        tool_calls=reply.tool_calls,
+        reasoning=reply.reasoning,
+        usage=reply.usage,
+        source=dict(source) | {"model": reply.model},
     )
 
 

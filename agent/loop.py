@@ -16,7 +16,15 @@ import structlog
 from agent.agent import Agent
 from agent.context import RunContext
 from agent.events import Event, MessageAdded, ToolFinished, ToolStarted
-from agent.journal import Journal, model_step, reply_of, storable, tool_intent
+from agent.journal import (
+    Journal,
+    assistant_message,
+    model_step,
+    over_before_it_ran,
+    reply_of,
+    storable,
+    tool_intent,
+)
 from agent.model import Model, ModelReply, ModelRequest, Restarted, TextDelta
 from agent.request import build_messages, request_digest
 from agent.tool_result import ToolResult, failure
@@ -79,10 +87,9 @@ class Run:
 
     async def go(self) -> Ending:
         """Run to an ending. Cancellation and `LeaseLost` pass through: see `cancelled`."""
-        if self.claimed.refused is not None:
-            return Failed(error=self.claimed.refused)
-        if self.claimed.cancel_requested and not self.claimed.steps:
-            return Cancelled()
+        over = over_before_it_ran(self.claimed)
+        if over is not None:
+            return over
         self._deadline = datetime.now(UTC) + timedelta(seconds=self.agent.max_turn_seconds)
         try:
             async with asyncio.timeout(self.agent.max_turn_seconds) as time_limit:
@@ -99,12 +106,8 @@ class Run:
 
     def cancelled(self) -> Cancelled:
         """What is kept when somebody stopped this run: all that was said, closed."""
-        messages = self.transcript.closed(source=self._source(None))
+        messages = self.transcript.closed(source=self._source())
         return Cancelled(messages=messages, usage=self.transcript.usage, cost=self.transcript.cost)
-
-    def broken(self, error: TurnError) -> Failed:
-        """What is kept when this run cannot go on."""
-        return self._failed(error)
 
     async def _converse(self) -> Ending:
         window = from_turn_boundary(self.claimed.window)
@@ -112,17 +115,11 @@ class Run:
         for _ in range(self.agent.max_steps):
             if self._tokens_used_up():
                 return self._failed(TurnError("token_limit", f"the turn used {self._tokens()} tokens"))
-            if self._stops_before_asking():
-                return self.cancelled()
             reply, step = await self._ask(window)
             if not reply.tool_calls:
                 return self._completed(reply, step)
             await self._use_tools(reply)
         return self._failed(TurnError("step_limit", f"no answer after {self.agent.max_steps} model calls"))
-
-    def _stops_before_asking(self) -> bool:
-        """A cancelled turn that is resumed replays what was finished and asks for nothing new."""
-        return self.claimed.cancel_requested and self._index not in self.claimed.steps
 
     async def _ask(self, window: Sequence[Message]) -> tuple[ModelReply, Step]:
         """One model call, out of the journal if it is there."""
@@ -213,8 +210,7 @@ class Run:
 
     async def _outcome(self, call: ToolCall, *, interrupted: bool) -> ToolResult:
         tool = self.agent.toolbox.get(call.name)
-        may_run_again = tool is not None and tool.idempotent and not self.claimed.cancel_requested
-        if interrupted and not may_run_again:
+        if interrupted and not (tool is not None and tool.idempotent):
             return UNKNOWN
         context = RunContext(
             tenant=self.claimed.tenant,
@@ -242,7 +238,7 @@ class Run:
         )
 
     def _failed(self, error: TurnError) -> Failed:
-        messages = self.transcript.closed(source=self._source(None))
+        messages = self.transcript.closed(source=self._source())
         return Failed(error=error, messages=messages, usage=self.transcript.usage, cost=self.transcript.cost)
 
     def _put_off(self, told: TurnError, error: ModelError | None = None) -> Ending:
@@ -254,17 +250,10 @@ class Run:
         return RetryLater(after=timedelta(seconds=max(wait, asked)), error=told)
 
     def _assistant(self, reply: ModelReply) -> Message:
-        return Message(
-            role="assistant",
-            content=reply.content,
-            tool_calls=reply.tool_calls,
-            reasoning=reply.reasoning,
-            usage=reply.usage,
-            source=self._source(reply.model),
-        )
+        return assistant_message(reply, self._source())
 
-    def _source(self, model: str | None) -> dict[str, Any]:
-        return {"agent": self.agent.name, "version": self.agent.version, "model": model}
+    def _source(self) -> dict[str, Any]:
+        return {"agent": self.agent.name, "version": self.agent.version}
 
     def _take_index(self) -> int:
         self._index += 1

@@ -70,7 +70,7 @@ class Producer:
     ) -> AsyncTurn:
         """As `send`, on the event loop; `connection` is an `AsyncConnection` or an `AsyncSession`."""
         request = self._request(thread_id, content, rings=connection is None, **options)
-        if request.message.attachments:
+        if request.attachments:
             await asyncio.to_thread(self._store_attachments, request)
         if connection is not None:
             accepted = await connection.run_sync(partial(_accept_on, request=request))
@@ -163,7 +163,7 @@ class Producer:
         return Attachment(filename=file.filename, content=file.content, mime_type=media_type)
 
     def _store_attachments(self, request: Request) -> None:
-        for file in request.message.attachments:
+        for file in request.attachments:
             assert file.sha256 is not None
             assert file.content is not None
             self.blobs.put(request.tenant, file.sha256, file.content, file.mime_type or "")

@@ -5,7 +5,7 @@ broken one soon for no time at all; the message is stored already, and the sweep
 """
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from functools import cached_property
 from typing import Any
@@ -37,19 +37,27 @@ class Bellringer:
 
     def ring(self, bell: Bell) -> bool:
         """Ring once; False if the broker did not take it in time."""
+        ringing = self.ring_soon(bell)
         try:
-            return self._thread.submit(self._publish, bell).result(timeout=self._settings.ring_timeout)
+            return ringing.result(timeout=self._settings.ring_timeout)
         except FutureTimeout:
             return self._missed(bell, "slow")
 
     async def ring_async(self, bell: Bell) -> bool:
         """As `ring`, without a moment of the event loop spent on the network."""
-        future = self._thread.submit(self._publish, bell)
+        ringing = asyncio.wrap_future(self.ring_soon(bell))
+        # Not `wait_for`: it would take back a bell that is only late.
+        await asyncio.wait({ringing}, timeout=self._settings.ring_timeout)
+        return ringing.result() if ringing.done() else self._missed(bell, "slow")
+
+    def ring_soon(self, bell: Bell) -> Future[bool]:
+        """Ring without waiting for it: for hooks that run on somebody's event loop."""
         try:
-            async with asyncio.timeout(self._settings.ring_timeout):
-                return await asyncio.wrap_future(future)
-        except TimeoutError:
-            return self._missed(bell, "slow")
+            return self._thread.submit(self._publish, bell)
+        except RuntimeError:  # closed, or the interpreter is on its way out
+            ringing: Future[bool] = Future()
+            ringing.set_result(self._missed(bell, "closed"))
+            return ringing
 
     def close(self) -> None:
         """Let rings that are on their way end."""
@@ -82,6 +90,8 @@ class Bellringer:
         app.conf.broker_transport_options = app.conf.broker_transport_options | {
             "socket_timeout": timeout,
             "socket_connect_timeout": timeout,
+            # kombu's own tries go on for seconds: the breaker would open long after the broker went.
+            "max_retries": 0,
         }
         return app
 

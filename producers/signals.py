@@ -8,7 +8,10 @@ from contextlib import asynccontextmanager, contextmanager
 import structlog
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.retry import Retry
 
 from store.settings import Settings
 
@@ -56,7 +59,12 @@ class Signals:
     @asynccontextmanager
     async def subscribed_async(self, channel: str) -> AsyncIterator[Callable[[float], Awaitable[None]]]:
         """As `subscribed`, on the event loop."""
-        client = AsyncRedis.from_url(self._url, socket_connect_timeout=self._timeout)
+        client = AsyncRedis.from_url(
+            self._url,
+            socket_connect_timeout=self._timeout,
+            socket_timeout=self._timeout,
+            retry=AsyncRetry(NoBackoff(), 0),
+        )
         async with client, client.pubsub(ignore_subscribe_messages=True) as listener:
             hears = True
             try:
@@ -78,4 +86,10 @@ class Signals:
             yield wait
 
     def _client(self) -> Redis:
-        return Redis.from_url(self._url, socket_connect_timeout=self._timeout)
+        # The client's own retries would take longer than looking at the row does.
+        return Redis.from_url(
+            self._url,
+            socket_connect_timeout=self._timeout,
+            socket_timeout=self._timeout,
+            retry=Retry(NoBackoff(), 0),
+        )

@@ -12,11 +12,15 @@ from typing import Any
 
 from sqlalchemy import Connection, Insert, exists, literal, select, true
 
+from conversation.attachment import Attachment
 from conversation.errors import IdempotencyConflict, UnknownAgent
 from conversation.message import Message
+from store.attachments import insert_attachments
 from store.columns import clock
+from store.messages import said_columns
 from store.statements import insert_for, inserted
-from store.tables import agents, attachments, blobs, threads, turn_inputs, turns
+from store.tables import agents, threads, turn_inputs, turns
+from store.threads import ensure_thread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,8 +30,9 @@ class Request:
     turn_id: str
     tenant: str
     thread_id: str
-    #: One message of a user, without a place in the history yet.
-    message: Message
+    #: One message of a user, without a place in the history yet; None asks for an answer to the
+    #: history as it stands.
+    message: Message | None
     agent: str
     #: Accept an agent that no worker has registered yet.
     allow_unknown_agent: bool = False
@@ -41,15 +46,20 @@ class Request:
     #: The caller rings right after its commit: the sweep waits a while before it rings again.
     rings: bool = True
 
+    @property
+    def attachments(self) -> list[Attachment]:
+        return self.message.attachments if self.message else []
+
     def digest(self) -> str:
         """What must be the same for an idempotency key to mean the same request."""
+        message = self.message
         said = {
             "thread": self.thread_id,
             "agent": self.agent,
-            "role": self.message.role,
-            "content": self.message.content,
-            "metadata": self.message.metadata,
-            "attachments": [[file.filename, file.sha256] for file in self.message.attachments],
+            "role": message.role if message else None,
+            "content": message.content if message else None,
+            "metadata": self.metadata,
+            "attachments": [[file.filename, file.sha256] for file in self.attachments],
             "priority": self.priority,
             "not_before": self.not_before.isoformat() if self.not_before else None,
             "deadline": self.deadline.isoformat() if self.deadline else None,
@@ -67,29 +77,20 @@ class Accepted:
 
 def accept(connection: Connection, request: Request) -> Accepted:
     """Store a message with its turn. Raises `UnknownAgent` and `IdempotencyConflict`, breaking nothing."""
-    _ensure_thread(connection, request)
+    ensure_thread(connection, request.tenant, request.thread_id)
     row = _insert_turn_with_input(connection, request)
     if row is None:
         return _explain(connection, request)
-    if request.message.attachments:
-        _insert_attachments(connection, row.thread_key, request)
+    if request.message is not None and request.message.attachments:
+        insert_attachments(connection, row.thread_key, request.tenant, [request.message])
     return Accepted(request.turn_id, is_new=True)
 
 
-def _ensure_thread(connection: Connection, request: Request) -> None:
-    statement = insert_for(connection, threads).values(
-        tenant=request.tenant,
-        id=request.thread_id,
-        metadata={},
-        created_at=clock(),
-        updated_at=clock(),
-    )
-    connection.execute(statement.on_conflict_do_nothing(index_elements=["tenant", "id"]))
-
-
 def _insert_turn_with_input(connection: Connection, request: Request) -> Any:
+    if request.message is None:
+        return connection.execute(_turn(connection, request).returning(turns.c.thread_key)).one_or_none()
     new_turn = inserted(connection, _turn(connection, request), turns, "id", request.turn_id)
-    said = _said(request.message)
+    said = said_columns(request.message)
     statement = turn_inputs.insert().from_select(
         ["turn_id", "index", *said],
         select(
@@ -132,52 +133,6 @@ def _turn(connection: Connection, request: Request) -> Insert:
         index_elements=["tenant", "idempotency_key"], index_where=turns.c.idempotency_key.is_not(None)
     )
     return conflict
-
-
-def _said(message: Message) -> dict[str, Any]:
-    return {
-        "id": message.id,
-        "role": message.role,
-        "content": message.content,
-        "parts": [part.to_json() for part in message.parts] or None,
-        "name": message.name,
-        "metadata": message.metadata,
-        "source": message.source,
-        "has_attachments": bool(message.attachments),
-        "created_at": message.created_at,
-    }
-
-
-def _insert_attachments(connection: Connection, thread_key: int, request: Request) -> None:
-    files = {file.sha256: file for file in request.message.attachments}
-    stored = insert_for(connection, blobs).values(
-        [
-            {
-                "tenant": request.tenant,
-                "sha256": sha256,
-                "size": files[sha256].size,
-                "media_type": files[sha256].mime_type,
-                "created_at": clock(),
-            }
-            for sha256 in sorted(files, key=str)
-        ]
-    )
-    connection.execute(stored.on_conflict_do_nothing(index_elements=["tenant", "sha256"]))
-    connection.execute(
-        attachments.insert().values(
-            [
-                {
-                    "thread_key": thread_key,
-                    "message_id": request.message.id,
-                    "index": index,
-                    "filename": file.filename,
-                    "tenant": request.tenant,
-                    "sha256": file.sha256,
-                }
-                for index, file in enumerate(request.message.attachments)
-            ]
-        )
-    )
 
 
 def _explain(connection: Connection, request: Request) -> Accepted:

@@ -12,8 +12,9 @@ from sqlalchemy.sql.selectable import CompoundSelect
 from conversation.attachment import Attachment
 from conversation.message import Message, ToolCall, Usage
 from conversation.parts import part_from_json
+from store.attachments import attachments_of
 from store.statements import AnyRow
-from store.tables import attachments, blobs, messages, turn_inputs
+from store.tables import messages, turn_inputs
 
 #: The columns that the inbox and the history share.
 SAID = ("id", "role", "content", "parts", "name", "metadata", "source", "has_attachments", "created_at")
@@ -51,27 +52,8 @@ def load(connection: Connection, thread_key: int, rows: Iterable[AnyRow]) -> tup
     """Messages of rows, with their attachments: one statement more where there are any."""
     found = list(rows)
     with_files = [row.id for row in found if row.has_attachments]
-    files = _attachments(connection, thread_key, with_files) if with_files else {}
+    files = attachments_of(connection, thread_key, with_files) if with_files else {}
     return tuple(_message(row, files.get(row.id, [])) for row in found)
-
-
-def _attachments(connection: Connection, thread_key: int, ids: Sequence[str]) -> dict[str, list[Attachment]]:
-    joined = attachments.join(
-        blobs, (attachments.c.tenant == blobs.c.tenant) & (attachments.c.sha256 == blobs.c.sha256)
-    )
-    statement = (
-        select(
-            attachments.c.message_id, attachments.c.filename, blobs.c.sha256, blobs.c.size, blobs.c.media_type
-        )
-        .select_from(joined)
-        .where(attachments.c.thread_key == thread_key, attachments.c.message_id.in_(ids))
-        .order_by(attachments.c.message_id, attachments.c.index)
-    )
-    found: dict[str, list[Attachment]] = {}
-    for row in connection.execute(statement):
-        file = Attachment(filename=row.filename, mime_type=row.media_type, sha256=row.sha256, size=row.size)
-        found.setdefault(row.message_id, []).append(file)
-    return found
 
 
 def _message(row: AnyRow, files: list[Attachment]) -> Message:
@@ -96,23 +78,15 @@ def _message(row: AnyRow, files: list[Attachment]) -> Message:
 
 
 def reply_rows(
-    thread_key: int, turn_id: str, *, after_seq: int, replies: Sequence[Message]
+    thread_key: int, turn_id: str | None, *, after_seq: int, replies: Sequence[Message]
 ) -> list[dict[str, Any]]:
-    """The rows of a turn's replies, at the places after `after_seq`."""
+    """The rows of messages, at the places after `after_seq`."""
     return [
-        {
+        said_columns(reply)
+        | {
             "thread_key": thread_key,
             "seq": after_seq + index,
             "turn_id": turn_id,
-            "id": reply.id,
-            "role": reply.role,
-            "content": reply.content,
-            "parts": [part.to_json() for part in reply.parts] or None,
-            "name": reply.name,
-            "metadata": reply.metadata,
-            "source": reply.source,
-            "has_attachments": bool(reply.attachments),
-            "created_at": reply.created_at,
             "tool_calls": [call.to_json() for call in reply.tool_calls] or None,
             "tool_call_id": reply.tool_call_id,
             "reasoning": reply.reasoning,
@@ -121,3 +95,18 @@ def reply_rows(
         }
         for index, reply in enumerate(replies, start=1)
     ]
+
+
+def said_columns(message: Message) -> dict[str, Any]:
+    """What a message says, as the columns that the inbox and the history share."""
+    return {
+        "id": message.id,
+        "role": message.role,
+        "content": message.content,
+        "parts": [part.to_json() for part in message.parts] or None,
+        "name": message.name,
+        "metadata": message.metadata,
+        "source": message.source,
+        "has_attachments": bool(message.attachments),
+        "created_at": message.created_at,
+    }

@@ -1,9 +1,14 @@
 """Every setting of Threadmill: its variable, default and unit, in one place.
 
-A variable is named `THREADMILL_` and the field's name in capitals. A wrong value is one clear
-line; passwords in URLs never appear in an error or a log.
+A variable is named `THREADMILL_` and the field's name in capitals; one that is empty counts as not
+set. A wrong value is one clear line, and so is a variable that is nearly the name of a setting:
+otherwise a default would be used and nobody told. Passwords and keys never appear in an error, a
+`repr` or a log. `python -m store.settings_table` prints this file for people.
 """
 
+import os
+from collections.abc import Iterable
+from difflib import get_close_matches
 from functools import lru_cache
 from typing import Annotated, Any, Self
 
@@ -15,16 +20,37 @@ from sqlalchemy.exc import ArgumentError
 
 from conversation.errors import InvalidSettings
 
+PREFIX = "THREADMILL_"
+#: Older deployments of this design used this one, for what `_names` is given.
+OLD_PREFIX = "NARRATOR_"
+#: What a broker's URL begins with: signals to waiters need this kind of server too.
+BROKERS = ("redis://", "rediss://")
+#: How alike two names are (0 to 1) before one of them is taken for a slip of the other.
+SLIP_RATIO = 0.85
+
+#: A length of time that a server's timers can count, in seconds.
+Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+#: As `Seconds`, where none at all makes sense too.
+SomeSeconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
+#: Text that must say something.
+Word = Annotated[str, Field(min_length=1)]
+
 
 def _names(field: str) -> AliasChoices:
-    """The variable of a field, and the name that older deployments of this design used for it."""
-    return AliasChoices(field, f"THREADMILL_{field.upper()}", f"NARRATOR_{field.upper()}")
+    return AliasChoices(f"{PREFIX}{field.upper()}", f"{OLD_PREFIX}{field.upper()}")
 
 
 class Settings(BaseSettings):
     """The configuration of one process, read from its environment."""
 
-    model_config = SettingsConfigDict(env_prefix="THREADMILL_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_ignore_empty=True,
+        validate_by_name=True,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
 
     #: Where conversations are kept. `postgresql://`, `postgresql+asyncpg://` and `sqlite://` are mapped.
     database_url: SecretStr = Field(
@@ -36,29 +62,31 @@ class Settings(BaseSettings):
     #: Connections beyond the pool's size, opened under load and closed after.
     db_max_overflow: int = Field(10, ge=0, le=1000, validation_alias=_names("db_max_overflow"))
     #: Seconds to wait for a free connection.
-    db_pool_timeout: float = Field(30, gt=0, validation_alias=_names("db_pool_timeout"))
-    #: Seconds after which a connection is replaced.
+    db_pool_timeout: Seconds = Field(30, validation_alias=_names("db_pool_timeout"))
+    #: Seconds after which a connection is replaced; -1 means never.
     db_pool_recycle: int = Field(300, ge=-1, validation_alias=_names("db_pool_recycle"))
     #: Seconds to wait for the database to accept a connection.
     db_connect_timeout: int = Field(5, ge=1, le=120)
     #: Seconds that a statement waits for another transaction's row lock.
-    db_lock_timeout: float = Field(5, gt=0)
+    db_lock_timeout: Seconds = 5
     #: Seconds that one statement may run.
-    db_statement_timeout: float = Field(30, gt=0)
+    db_statement_timeout: Seconds = 30
 
     #: Where bells are rung: Valkey or Redis.
     broker_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
     #: Seconds that ringing may hold up a caller, broker up or down.
-    ring_timeout: float = Field(1, gt=0, le=10)
+    ring_timeout: Annotated[Seconds, Field(le=10)] = 1
 
     #: Where attachments are kept: a folder, or `s3://bucket/prefix`.
-    file_store: str = "./.threadmill/files"
+    file_store: Word = "./.threadmill/files"
     #: The S3-compatible server; empty means AWS.
     s3_endpoint_url: str = ""
     #: Empty means boto3's own chain: environment, profile, instance role.
-    s3_access_key_id: str = ""
+    s3_access_key_id: str = Field("", repr=False)
+    #: Belongs to the access key id.
     s3_secret_access_key: SecretStr = SecretStr("")
-    s3_region: str = "us-east-1"
+    #: Where the bucket is; servers other than AWS mostly take any.
+    s3_region: Word = "us-east-1"
     #: Bytes of one attachment, at most.
     attachment_max_bytes: int = Field(20 * 1024 * 1024, ge=1)
     #: Attachments of one message, at most.
@@ -77,40 +105,53 @@ class Settings(BaseSettings):
     #: Modules that define agents, comma-separated: imported by every worker.
     agents: Annotated[tuple[str, ...], NoDecode] = ("agent.assistant",)
     #: The agent of a message that names none.
-    default_agent: str = "assistant"
+    default_agent: Word = "assistant"
     #: The model of agents that name none.
-    model: str = "offline/recall"
+    model: Word = "offline/recall"
 
     #: Turns that one worker process runs at once: one thread and one coroutine each.
     worker_concurrency: int = Field(100, ge=1, le=1000)
     #: Threads of a worker process that run synchronous tools.
     tool_threads: int = Field(32, ge=1, le=1000)
     #: Seconds after its last heartbeat in which a worker still counts as alive.
-    lease_seconds: float = Field(15, gt=0)
+    lease_seconds: Seconds = 15
     #: Seconds between two heartbeats.
-    heartbeat_seconds: float = Field(2, gt=0)
+    heartbeat_seconds: Seconds = 2
     #: Attempts at one turn, while its model is away, before it fails.
     turn_max_attempts: int = Field(5, ge=1)
     #: Turns of one thread that a task runs before it yields to others.
     drain_max_turns: int = Field(20, ge=1)
     #: Seconds after which a task yields to others, between two turns.
-    drain_max_seconds: float = Field(60, gt=0)
+    drain_max_seconds: Seconds = 60
     #: Seconds that a stopping worker lets its turns go on before it hands them back.
-    shutdown_grace_seconds: float = Field(20, ge=0)
+    shutdown_grace_seconds: SomeSeconds = 20
     #: Seconds between two sweeps.
-    sweep_seconds: float = Field(2, gt=0)
+    sweep_seconds: Seconds = 2
     #: Seconds after a ring before the sweep rings for the same turn again.
-    sweep_grace_seconds: float = Field(10, ge=0)
+    sweep_grace_seconds: SomeSeconds = 10
     #: Bells of one sweep, at most.
     sweep_batch: int = Field(500, ge=1)
     #: Bells that may wait in the broker before a sweep holds back.
     sweep_queue_limit: int = Field(2000, ge=1)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _strip(cls, value: object) -> object:
+        """White space around a value is never meant: files and copied lines bring it along."""
+        return value.strip() if isinstance(value, str) else value
 
     @field_validator("attachment_types", "agents", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("broker_url")
+    @classmethod
+    def _is_broker(cls, value: SecretStr) -> SecretStr:
+        if not value.get_secret_value().startswith(BROKERS):
+            raise ValueError(f"is no address of a Valkey or Redis; begin it with {' or '.join(BROKERS)}")
         return value
 
     @field_validator("database_url", "broker_url")
@@ -125,16 +166,24 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _heartbeat_fits_lease(self) -> Self:
         if self.heartbeat_seconds * 3 > self.lease_seconds:
-            raise ValueError("heartbeat_seconds: three heartbeats must fit into lease_seconds")
+            raise ValueError(
+                f"{variable('heartbeat_seconds')}: three heartbeats must fit into {variable('lease_seconds')}"
+            )
         return self
 
 
 def load(**values: Any) -> Settings:
     """Read the settings. Raises `InvalidSettings` with one line a wrong value, secrets masked."""
+    wrong = _slips(os.environ)
     try:
-        return Settings(**values)
+        found = Settings(**values)
     except ValidationError as error:
-        raise InvalidSettings("\n".join(_line(item) for item in error.errors(include_url=False))) from None
+        raise InvalidSettings(
+            "\n".join(wrong + [_line(item) for item in error.errors(include_url=False)])
+        ) from None
+    if wrong:
+        raise InvalidSettings("\n".join(wrong))
+    return found
 
 
 @lru_cache(maxsize=1)
@@ -143,12 +192,37 @@ def current() -> Settings:
     return load()
 
 
+def variable(field: str) -> str:
+    """The environment's name of a setting."""
+    return f"{PREFIX}{field.upper()}"
+
+
+def _slips(environment: Iterable[str]) -> list[str]:
+    """A line for each variable that is nearly the name of a setting. Others are none of our business."""
+    known = {variable(field) for field in Settings.model_fields}
+    lines = []
+    for name in sorted(environment):
+        if name.upper().startswith(PREFIX) and name.upper() not in known:
+            # The prefix is common to all of them: it says nothing about likeness.
+            rest = [other.removeprefix(PREFIX) for other in known]
+            near = get_close_matches(name.upper().removeprefix(PREFIX), rest, n=1, cutoff=SLIP_RATIO)
+            lines += [f"{name}: no setting has this name; {PREFIX}{match} has" for match in near]
+    return lines
+
+
 def _line(error: ErrorDetails) -> str:
-    field = str(error["loc"][0]) if error["loc"] else ""
-    name = field if field.startswith(("THREADMILL_", "NARRATOR_")) else f"THREADMILL_{field.upper()}"
-    shown = _shown(field.lower(), error["input"])
     message = error["msg"].removeprefix("Value error, ")
-    return f"{name}{shown}: {message}" if field else message
+    if not error["loc"]:
+        return message
+    field = str(error["loc"][0]).lower()
+    return f"{_name_in_use(field)}{_shown(field, error['input'])}: {message}"
+
+
+def _name_in_use(field: str) -> str:
+    """The variable as whoever set it knows it."""
+    old = f"{OLD_PREFIX}{field.upper()}"
+    in_use = {name.upper() for name, value in os.environ.items() if value}
+    return old if old in in_use and variable(field) not in in_use else variable(field)
 
 
 def _shown(field: str, value: object) -> str:

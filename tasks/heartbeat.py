@@ -1,8 +1,8 @@
 """The heartbeat: keeps this worker's leases alive, for as long as its event loop is.
 
-What stays true: one short transaction every beat, on a thread and connection of its own, so that
-neither a busy loop nor a busy pool lets leases lapse. It stops when the loop stops answering: a
-process that hangs must lose its turns.
+What stays true: one statement keeps the row, in a short transaction, on a thread and connection of
+its own, so that neither a busy loop nor a busy pool lets leases lapse. It stops when the loop stops
+answering: a process that hangs must lose its turns.
 """
 
 import asyncio
@@ -11,9 +11,9 @@ import socket
 import threading
 import time
 from collections.abc import Mapping
+from functools import partial
 
 import structlog
-from sqlalchemy import Connection
 
 from agent.agent import Agent
 from conversation.errors import DatabaseUnavailable
@@ -48,7 +48,7 @@ class Heartbeat:
 
     def start(self) -> None:
         """Enter this worker, and begin to beat. Raises `DatabaseUnavailable`."""
-        self._database.run(self._register)
+        self._register()
         self._answered_at = time.monotonic()
         self._thread.start()
 
@@ -57,7 +57,7 @@ class Heartbeat:
         self._stop.set()
         self._thread.join(timeout=self._settings.lease_seconds)
         try:
-            self._database.run(lambda connection: workers.leave(connection, self._worker))
+            self._database.run(partial(workers.leave, worker=self._worker))
         except DatabaseUnavailable:
             _log.warning("worker_not_signed_off", worker=self._worker)
         self._database.close()
@@ -70,32 +70,37 @@ class Heartbeat:
                 _log.error("loop_hangs", worker=self._worker, silent_seconds=round(silent))
                 continue
             try:
-                self._database.run(self._beat)
+                self._beat()
             except DatabaseUnavailable as error:
                 _log.warning("heartbeat_missed", worker=self._worker, reason=str(error))
 
     def _loop_answers(self) -> None:
         self._answered_at = time.monotonic()
 
-    def _beat(self, connection: Connection) -> None:
-        if not workers.beat(connection, self._worker, lease_seconds=self._settings.lease_seconds):
+    def _beat(self) -> None:
+        """Keep the row alive; then, apart from that, look after what the database says is ours."""
+        lease = self._settings.lease_seconds
+        is_known = self._database.run(partial(workers.beat, worker=self._worker, lease_seconds=lease))
+        if not is_known:
             # Away for so long that the row was cleared: nothing is held any more, begin anew.
-            self._register(connection)
-        for held in workers.held_by(connection, self._worker):
+            self._register()
+        for held in self._database.run(partial(workers.held_by, worker=self._worker)):
             if not self._running.has((held.tenant, held.thread_id)):
-                freed = workers.let_go(connection, self._worker, held)
+                freed = self._database.run(partial(workers.let_go, worker=self._worker, held=held))
                 _log.warning("orphaned_lease", worker=self._worker, turn=held.turn_id, freed=freed)
             elif held.cancel_requested and held.turn_id is not None:
                 self._loop.call_soon_threadsafe(self._running.cancel, held.turn_id)
 
-    def _register(self, connection: Connection) -> None:
-        workers.register(
-            connection,
-            self._worker,
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            serves=self._serves,
-            lease_seconds=self._settings.lease_seconds,
+    def _register(self) -> None:
+        self._database.run(
+            partial(
+                workers.register,
+                worker=self._worker,
+                host=socket.gethostname(),
+                pid=os.getpid(),
+                serves=self._serves,
+                lease_seconds=self._settings.lease_seconds,
+            )
         )
 
 

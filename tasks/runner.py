@@ -14,6 +14,7 @@ from typing import assert_never
 import structlog
 
 from agent.agent import Agent
+from agent.journal import over_before_it_ran
 from agent.loop import AttachmentReader, Hands, Run
 from agent.models import model_for
 from agent.tool_threads import ToolThreads
@@ -116,6 +117,10 @@ class Runner:
 
     async def _ending(self, claimed: ClaimedTurn, entry: Occupied) -> Ending:
         """How the run ends: by itself, or stopped by somebody."""
+        over = over_before_it_ran(claimed)
+        if over is not None:
+            # Perhaps a turn of an agent that is not served here: its process is dead.
+            return over
         agent = self.agents[claimed.agent]
         run = Run(agent, claimed, self._hands(agent, claimed))
         entry.turn_id, entry.stop_reason = claimed.id, None

@@ -111,7 +111,9 @@ class Worker:
         await self.database.close_async()
 
     def _window_start(self, agent_name: str, to_seq: int) -> int:
-        return window_start(to_seq, self.agents[agent_name].max_messages)
+        agent = self.agents.get(agent_name)
+        # Only a turn that will not run can be of another agent: its window is not looked at.
+        return to_seq if agent is None else window_start(to_seq, agent.max_messages)
 
 
 def start_worker(settings: Settings, *, runs_suspects: bool) -> None:

@@ -1,0 +1,77 @@
+"""What callers attach, made into files that may be stored: read, measured and sniffed.
+
+What stays true: a file is refused before anything of its message is stored, and a path is not read
+before its size is known to be welcome.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from conversation.attachment import Attachment
+from conversation.errors import FileRefused, InvalidInput
+from store.files import examine
+from store.settings import Settings
+
+#: An attachment, or the path of a file to attach.
+Attachable = Attachment | str | Path
+
+
+def examined(attachments: Iterable[Attachable] | None, settings: Settings) -> list[Attachment]:
+    """The files, each checked against its own bytes and the settings' limits.
+
+    Raises `InvalidInput` for what is no list of files, and `FileRefused` for a file that is not welcome.
+    """
+    if attachments is None:
+        return []
+    if isinstance(attachments, str | bytes | Path | Attachment):
+        raise InvalidInput("attachments", "is one file", "pass a list of attachments or paths")
+    if not isinstance(attachments, Iterable):
+        raise InvalidInput(
+            "attachments", f"is {type(attachments).__name__}", "pass a list of attachments or paths"
+        )
+    found = list(attachments)
+    if len(found) > settings.attachments_max_count:
+        raise InvalidInput(
+            "attachments", f"are {len(found)}", f"at most {settings.attachments_max_count} fit in one message"
+        )
+    return [_examined_one(_opened(file, settings), settings) for file in found]
+
+
+def _opened(file: Attachable, settings: Settings) -> Attachment:
+    if isinstance(file, Attachment):
+        return file
+    if not isinstance(file, str | Path):
+        raise InvalidInput(
+            "attachments", f"holds {type(file).__name__}", "pass Attachment(filename=…, content=…) or a path"
+        )
+    path = Path(file)
+    try:
+        # A pipe or a device would be read for ever.
+        if not path.is_file():
+            problem = "is no regular file" if path.exists() else "does not exist"
+            raise InvalidInput("attachments", f"{str(path)!r} {problem}", "pass the path of a file")
+        size = path.stat().st_size
+        if size > settings.attachment_max_bytes:
+            raise FileRefused(
+                f"{path.name!r} has {size} bytes, at most {settings.attachment_max_bytes} are accepted; "
+                "send a smaller file, or raise THREADMILL_ATTACHMENT_MAX_BYTES"
+            )
+        return Attachment.from_path(path)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise InvalidInput(
+            "attachments", f"{str(path)!r} cannot be read ({reason})", "pass a file that this process may read"
+        ) from error
+
+
+def _examined_one(file: Attachment, settings: Settings) -> Attachment:
+    if file.content is None:
+        raise InvalidInput("attachments.content", "is missing", "pass the file's bytes")
+    media_type = examine(
+        file.filename,
+        file.content,
+        file.mime_type,
+        max_bytes=settings.attachment_max_bytes,
+        allowed=settings.attachment_types,
+    )
+    return Attachment(filename=file.filename, content=file.content, mime_type=media_type)

@@ -1,0 +1,74 @@
+"""Attachments as rows: which message has which file, and which blobs there are.
+
+What stays true: a blob is stored before a row points to it; rows of blobs are locked in the order
+of their hashes.
+"""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, select
+
+from conversation.attachment import Attachment
+from conversation.message import Message
+from store.columns import clock
+from store.statements import insert_for
+from store.tables import attachments, blobs
+
+
+def insert_attachments(
+    connection: Connection, thread_key: int, tenant: str, messages: Sequence[Message]
+) -> None:
+    """Enter the files of messages, whose bytes are stored. Two statements, however many there are."""
+    files = {file.sha256: file for message in messages for file in message.attachments}
+    if not files:
+        return
+    stored = insert_for(connection, blobs).values(
+        [
+            {
+                "tenant": tenant,
+                "sha256": sha256,
+                "size": files[sha256].size,
+                "media_type": files[sha256].mime_type,
+                "created_at": clock(),
+            }
+            for sha256 in sorted(files, key=str)
+        ]
+    )
+    connection.execute(stored.on_conflict_do_nothing(index_elements=["tenant", "sha256"]))
+    rows = insert_for(connection, attachments).values(
+        [
+            {
+                "thread_key": thread_key,
+                "message_id": message.id,
+                "index": index,
+                "filename": file.filename,
+                "tenant": tenant,
+                "sha256": file.sha256,
+            }
+            for message in messages
+            for index, file in enumerate(message.attachments)
+        ]
+    )
+    connection.execute(rows.on_conflict_do_nothing())
+
+
+def attachments_of(
+    connection: Connection, thread_key: int, message_ids: Sequence[str]
+) -> dict[str, list[Attachment]]:
+    """The files of messages, by message id, in their order."""
+    joined = attachments.join(
+        blobs, (attachments.c.tenant == blobs.c.tenant) & (attachments.c.sha256 == blobs.c.sha256)
+    )
+    statement = (
+        select(
+            attachments.c.message_id, attachments.c.filename, blobs.c.sha256, blobs.c.size, blobs.c.media_type
+        )
+        .select_from(joined)
+        .where(attachments.c.thread_key == thread_key, attachments.c.message_id.in_(message_ids))
+        .order_by(attachments.c.message_id, attachments.c.index)
+    )
+    found: dict[str, list[Attachment]] = {}
+    for row in connection.execute(statement):
+        file = Attachment(filename=row.filename, mime_type=row.media_type, sha256=row.sha256, size=row.size)
+        found.setdefault(row.message_id, []).append(file)
+    return found

@@ -1,0 +1,82 @@
+"""The settings as a page for people: `python -m store.settings_table > docs/reference/settings.md`.
+
+What stays true: nothing is written twice. Names, defaults and bounds come from `Settings` itself,
+the words from the comments above its fields; a test compares the page with what is made here.
+"""
+
+import inspect
+import re
+from collections.abc import Iterator
+
+from pydantic import AliasChoices, SecretStr
+from pydantic.fields import FieldInfo
+
+from store.settings import OLD_PREFIX, Settings, variable
+
+INTRODUCTION = f"""\
+# Settings
+
+Every process reads these variables once, when it starts. A variable that is not set, or empty,
+takes its default. A wrong value stops the process with one line for each, as does a variable whose
+name is nearly that of a setting; passwords and keys are never shown.
+
+The variables marked † are also read under the prefix `{OLD_PREFIX}`.
+
+This page is made by `python -m store.settings_table`.
+
+| Variable | Default | Unit | Meaning |
+|---|---|---|---|
+"""
+
+#: Whatever a sentence about an amount begins with is its unit.
+UNITS = {"Seconds": "seconds", "Bytes": "bytes"}
+
+_COMMENT = re.compile(r"\s*#: (.*)")
+_FIELD = re.compile(r"    (\w+): ")
+
+
+def page() -> str:
+    """The whole page, as Markdown."""
+    return INTRODUCTION + "".join(f"{row}\n" for row in rows())
+
+
+def rows() -> Iterator[str]:
+    """One row of the table for each setting, in the order of the file."""
+    words = meanings()
+    for name, field in Settings.model_fields.items():
+        mark = " †" if isinstance(field.validation_alias, AliasChoices) else ""
+        meaning = words.get(name, "")
+        yield f"| `{variable(name)}`{mark} | {_default(field)} | {_unit(field, meaning)} | {meaning} |"
+
+
+def meanings() -> dict[str, str]:
+    """The comment above each field."""
+    found: dict[str, str] = {}
+    lines: list[str] = []
+    for line in inspect.getsource(Settings).splitlines():
+        if comment := _COMMENT.match(line):
+            lines.append(comment[1])
+        elif lines:
+            if field := _FIELD.match(line):
+                found[field[1]] = " ".join(lines)
+            lines = []
+    return found
+
+
+def _default(field: FieldInfo) -> str:
+    value = field.default
+    if isinstance(value, SecretStr):
+        value = value.get_secret_value()
+    if isinstance(value, tuple):
+        value = ",".join(value)
+    return "empty" if value == "" else f"`{value}`"
+
+
+def _unit(field: FieldInfo, meaning: str) -> str:
+    if field.annotation in (int, float):
+        return UNITS.get(meaning.partition(" ")[0], "count")
+    return "list" if str(field.annotation).startswith("tuple") else "text"
+
+
+if __name__ == "__main__":
+    print(page(), end="")  # noqa: T201 - a command prints

@@ -1,0 +1,272 @@
+"""Threads: saving what is new of a working copy, loading, forking, deleting.
+
+What stays true: saving appends, in a number of statements that does not depend on the history's
+length; metadata is merged by key, the last writer of a key wins; no writer's messages are lost,
+and all stand in one order.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, insert, literal, select, update
+
+from conversation.errors import InvalidInput, ThreadNotFound, TitleConflict
+from conversation.history import open_calls
+from conversation.message import Message
+from conversation.thread import LAST_UPDATED, Loaded, Thread
+from store import messages as message_rows
+from store.attachments import insert_attachments
+from store.columns import clock
+from store.messages import SAID
+from store.statements import AnyRow, insert_for
+from store.tables import attachments, context, messages, threads
+
+#: Keys under which system messages at the beginning of a loaded copy are kept as context.
+LEADING_KEY = "leading-{}"
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What a save did, for the working copy to be brought up to date after the commit."""
+
+    row: AnyRow
+    seqs: Mapping[str, int]
+    context: Mapping[str, str]
+
+
+def ensure_thread(connection: Connection, tenant: str, thread_id: str) -> None:
+    """Insert the thread, with nothing in it, if it is not there."""
+    statement = insert_for(connection, threads).values(
+        tenant=tenant, id=thread_id, metadata={}, created_at=clock(), updated_at=clock()
+    )
+    connection.execute(statement.on_conflict_do_nothing(index_elements=["tenant", "id"]))
+
+
+def save(
+    connection: Connection, thread: Thread, *, new: Sequence[Message], check_title: bool = False
+) -> Saved:
+    """Append `new` messages and write what else changed. Running it twice changes nothing more.
+
+    Raises `TitleConflict` if `check_title` is asked for and another writer changed the title.
+    """
+    ensure_thread(connection, thread.tenant, thread.id)
+    row = _locked(connection, thread.tenant, thread.id)
+    base = thread.loaded
+    if check_title and row.title not in (thread.title, base.title if base else None):
+        raise TitleConflict(f"title: another writer made it {row.title!r}; load the thread again")
+    seqs = _append(connection, row, thread.tenant, new)
+    said = {LEADING_KEY.format(index): m.content for index, m in enumerate(thread.leading_context)}
+    keyed = thread.context | said
+    changed = _write_context(connection, row.key, keyed)
+    written = connection.execute(
+        update(threads)
+        .where(threads.c.key == row.key)
+        .values(
+            title=thread.title if base is None or thread.title != base.title else row.title,
+            metadata=_merged(row.metadata, thread.metadata, base.metadata if base else {}),
+            updated_at=clock(),
+            last_seq=row.last_seq + len(new),
+            context_version=row.context_version + changed,
+            uncovered_messages=threads.c.uncovered_messages + len(new),
+        )
+        .returning(threads)
+    ).one()
+    return Saved(written, seqs, keyed)
+
+
+def apply(thread: Thread, saved: Saved) -> None:
+    """Bring a working copy up to date with what was committed of it."""
+    leading = thread.leading_context
+    thread.context = dict(saved.context)
+    if thread.has_messages:
+        thread.messages = [m for m in thread.messages if m not in leading]
+        for message in thread.messages:
+            if message.seq is None and message.id in saved.seqs:
+                for file in message.attachments:
+                    file.content = None
+                message.seq = saved.seqs[message.id]
+    _describe(thread, saved.row)
+
+
+def load(connection: Connection, tenant: str, thread_id: str, *, last: int | None = None) -> Thread:
+    """A working copy of a stored thread, or of its `last` messages. Raises `ThreadNotFound`."""
+    row = connection.execute(_select(tenant, thread_id)).one_or_none()
+    if row is None:
+        raise ThreadNotFound(f"no thread {thread_id!r} is stored for tenant {tenant!r}")
+    after = 0 if last is None else _seq_before_last(connection, row.key, last)
+    rows = connection.execute(
+        message_rows.history_rows(row.key, after_seq=after, to_seq=row.last_seq).order_by(messages.c.seq)
+    )
+    thread = described(row)
+    thread.messages = list(message_rows.load(connection, row.key, rows))
+    if row.context_version:
+        keyed = select(context.c.key, context.c.content).where(context.c.thread_key == row.key)
+        thread.context = {found.key: found.content for found in connection.execute(keyed)}
+    _describe(thread, row)
+    return thread
+
+
+def described(row: AnyRow) -> Thread:
+    """A thread without its messages."""
+    thread = Thread(row.id, tenant=row.tenant)
+    thread.messages = None  # a listing loads none
+    _describe(thread, row)
+    return thread
+
+
+def delete_thread(connection: Connection, tenant: str, thread_id: str) -> bool:
+    """Delete a thread with everything that belongs to it; False if there was none.
+
+    Its blobs stay until no other message has them and their grace is over. Raises `InvalidInput`
+    for a thread under legal hold.
+    """
+    row = connection.execute(_select(tenant, thread_id).with_for_update()).one_or_none()
+    if row is None:
+        return False
+    if row.legal_hold:
+        raise InvalidInput("thread_id", f"{thread_id!r} is under legal hold", "lift the hold first")
+    connection.execute(delete(threads).where(threads.c.key == row.key))
+    return True
+
+
+def fork(
+    connection: Connection, tenant: str, thread_id: str, new_id: str, *, at: int | None = None
+) -> Thread:
+    """Copy a thread up to and with the seq `at` into a new one; blobs are shared.
+
+    Raises `ThreadNotFound`, and `InvalidInput` where `at` is no place or parts a tool call from its
+    result.
+    """
+    source = _locked(connection, tenant, thread_id)
+    at = source.last_seq if at is None else at
+    if not 0 <= at <= source.last_seq:
+        raise InvalidInput("at", f"is {at}", f"pass a seq from 0 to {source.last_seq}")
+    tail = message_rows.history_rows(source.key, after_seq=max(0, at - 100), to_seq=at).order_by(
+        messages.c.seq
+    )
+    if open_calls(message_rows.load(connection, source.key, connection.execute(tail))):
+        raise InvalidInput("at", f"{at} parts a tool call from its result", "pass the seq of the last result")
+    key = connection.execute(
+        insert(threads)
+        .values(
+            tenant=tenant,
+            id=new_id,
+            title=source.title,
+            metadata=source.metadata,
+            created_at=clock(),
+            updated_at=clock(),
+            last_seq=at,
+            context_version=source.context_version,
+        )
+        .returning(threads.c.key)
+    ).scalar_one()
+    _copy_rows(connection, source.key, key, at)
+    return load(connection, tenant, new_id)
+
+
+def _copy_rows(connection: Connection, source: int, key: int, at: int) -> None:
+    """One statement a table: the rows never leave the database."""
+    columns = ["seq", *SAID, *message_rows.REPLIED]
+    kept = (messages.c.thread_key == source) & (messages.c.seq <= at)
+    copied = select(literal(key), *(messages.c[name] for name in columns)).where(kept)
+    connection.execute(messages.insert().from_select(["thread_key", *columns], copied))
+    said = select(messages.c.id).where(kept)
+    filed = ["message_id", "index", "filename", "tenant", "sha256"]
+    connection.execute(
+        attachments.insert().from_select(
+            ["thread_key", *filed],
+            select(literal(key), *(attachments.c[name] for name in filed)).where(
+                attachments.c.thread_key == source, attachments.c.message_id.in_(said)
+            ),
+        )
+    )
+    keyed = ["key", "content", "updated_at"]
+    connection.execute(
+        context.insert().from_select(
+            ["thread_key", *keyed],
+            select(literal(key), *(context.c[name] for name in keyed)).where(context.c.thread_key == source),
+        )
+    )
+
+
+def _select(tenant: str, thread_id: str) -> Any:
+    return select(threads).where(threads.c.tenant == tenant, threads.c.id == thread_id)
+
+
+def _locked(connection: Connection, tenant: str, thread_id: str) -> AnyRow:
+    row: AnyRow | None = connection.execute(
+        _select(tenant, thread_id).with_for_update(key_share=True)
+    ).one_or_none()
+    if row is None:
+        raise ThreadNotFound(f"no thread {thread_id!r} is stored for tenant {tenant!r}")
+    return row
+
+
+def _append(connection: Connection, row: AnyRow, tenant: str, new: Sequence[Message]) -> dict[str, int]:
+    """Insert messages at the end; one that another copy saved already keeps its place."""
+    if not new:
+        return {}
+    rows = message_rows.reply_rows(row.key, None, after_seq=row.last_seq, replies=new)
+    statement = insert_for(connection, messages).values(rows)
+    statement = statement.on_conflict_do_nothing(index_elements=["thread_key", "id"])
+    placed = connection.execute(statement.returning(messages.c.id, messages.c.seq)).all()
+    seqs = {found.id: found.seq for found in placed}
+    missing = [message.id for message in new if message.id not in seqs]
+    if missing:
+        stored = select(messages.c.id, messages.c.seq).where(
+            messages.c.thread_key == row.key, messages.c.id.in_(missing)
+        )
+        seqs |= {found.id: found.seq for found in connection.execute(stored)}
+    insert_attachments(connection, row.key, tenant, [message for message in new if message.id not in missing])
+    return seqs
+
+
+def _write_context(connection: Connection, key: int, keyed: Mapping[str, str]) -> bool:
+    """Write the context whose text changed; True if any did."""
+    if not keyed:
+        return False
+    rows = [
+        {"thread_key": key, "key": name, "content": text, "updated_at": clock()}
+        for name, text in sorted(keyed.items())
+    ]
+    statement = insert_for(connection, context).values(rows)
+    new = statement.excluded
+    written = connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["thread_key", "key"],
+            set_={"content": new.content, "updated_at": new.updated_at},
+            where=context.c.content != new.content,
+        )
+    )
+    return written.rowcount > 0
+
+
+def _merged(stored: Mapping[str, Any], mine: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
+    """The stored metadata with the keys that this copy set, changed or removed."""
+    changed = {key: value for key, value in mine.items() if key not in base or base[key] != value}
+    kept = {key: value for key, value in stored.items() if key in mine or key not in base}
+    merged = kept | changed
+    merged.pop(LAST_UPDATED, None)
+    return merged
+
+
+def _seq_before_last(connection: Connection, key: int, last: int) -> int:
+    if last <= 0:
+        raise InvalidInput("last", f"is {last}", "pass how many messages to load, 1 or more")
+    newest = (
+        select(messages.c.seq)
+        .where(messages.c.thread_key == key)
+        .order_by(messages.c.seq.desc())
+        .limit(last)
+        .subquery()
+    )
+    return int(connection.execute(select(func.coalesce(func.min(newest.c.seq), 1))).scalar_one()) - 1
+
+
+def _describe(thread: Thread, row: AnyRow) -> None:
+    thread.title = row.title
+    thread.created_at, thread.updated_at = row.created_at, row.updated_at
+    thread.metadata = dict(row.metadata) | {LAST_UPDATED: row.updated_at.isoformat()}
+    stored = [m.id for m in thread.messages if m.seq is not None] if thread.has_messages else []
+    thread.loaded = Loaded(row.title, dict(thread.metadata), tuple(stored), row.last_seq)
