@@ -1,1 +1,85 @@
-help: ; @echo soon
+# What a person types here. Nothing but Python 3.11 or newer and make has to be installed: every tool and
+# server comes out of the lock files in requirements/, into .venv, and only when they change.
+#
+#   make demo PYTHON=python3.12      another Python (it is used when .venv is made)
+#   make demo MODEL=openai/gpt-5     another model, with its key in the environment
+#   make test ARGS="-k lease"        further arguments for pytest
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# uv, told what pip is configured to use: a mirror that works for the one works for the other.
+UV := $(BIN)/python requirements/run_uv.py
+
+SHELL := /bin/sh
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+.DELETE_ON_ERROR:
+# Another environment that is active, or how its owner likes to install, is not meant for .venv.
+unexport VIRTUAL_ENV CONDA_PREFIX PYTHONHOME PIP_USER PIP_TARGET PIP_PREFIX
+
+.PHONY: help demo up test check bench lock clean
+
+## List these commands (the default).
+help:
+	@awk '/^## / { text = substr($$0, 4); next } \
+	      /^[a-z]+:/ && text { name = $$1; sub(":.*", "", name); printf "  make %-7s %s\n", name, text } \
+	      { text = "" }' Makefile
+
+## See it work, a killed worker included: under a minute, nothing is left behind.
+demo: $(VENV)/.demo
+	@$(BIN)/python -m threadmill demo $(if $(MODEL),--model '$(MODEL)')
+
+## Run database, broker, workers and Flower here until Ctrl-C; state in .threadmill.
+up: $(VENV)/.demo
+	@$(BIN)/python -m threadmill up
+
+## Run all tests, on real servers. ARGS="-k name" chooses some.
+test: $(VENV)/.dev
+	@$(BIN)/python -m pytest -q -n auto --dist loadfile $(ARGS)
+
+## Lint, format, types, and which floor may import which.
+check: $(VENV)/.dev
+	@echo "ruff check" && $(BIN)/ruff check --quiet .
+	@echo "ruff format" && $(BIN)/ruff format --quiet --check .
+	@echo "mypy" && $(BIN)/mypy --no-error-summary
+	@echo "lint-imports" && $(BIN)/lint-imports
+
+## Run every benchmark and print its figures.
+bench: $(VENV)/.dev
+	@set -e; for script in $(sort $(wildcard benchmarks/bench_*.py)); do \
+	    echo "== $$script"; $(BIN)/python "$$script"; done
+
+LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+    $(if $(UPGRADE),--upgrade) pyproject.toml
+
+## Write requirements/*.txt after pyproject.toml changed. UPGRADE=1 takes the newest of everything.
+lock: $(VENV)/.uv
+	@echo "Locking requirements/dev.txt, app.txt, demo.txt"
+	@$(LOCK) --extra dev --extra embedded --output-file requirements/dev.txt
+	@$(LOCK) --constraint requirements/dev.txt --output-file requirements/app.txt
+	@$(LOCK) --constraint requirements/dev.txt --extra embedded --output-file requirements/demo.txt
+
+## Remove .venv and every cache. .threadmill holds conversations and stays.
+clean:
+	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# .venv: each stamp in it is as new as what was installed last.
+
+$(VENV)/.uv: requirements/uv.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	    echo "$(PYTHON) is no Python 3.11 or newer: name one, as in 'make $(MAKECMDGOALS) PYTHON=python3.12'" >&2; \
+	    exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	    echo "$(PYTHON) lacks venv or ensurepip: install them (Debian and Ubuntu: apt install python3-venv)" >&2; \
+	    exit 1; }
+	@echo "Making $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@touch $@
+
+$(VENV)/.demo $(VENV)/.dev: $(VENV)/.%: requirements/%.txt requirements/run_uv.py pyproject.toml $(VENV)/.uv
+	@echo "Installing what $< locks"
+	@$(UV) pip install --quiet --require-hashes -r $<
+	@$(UV) pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@

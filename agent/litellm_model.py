@@ -208,9 +208,9 @@ def _parameters(model: str, request: ModelRequest) -> dict[str, Any]:
         parameters = {key: value for key, value in parameters.items() if key not in _CREDENTIALS}
     if provider == "openai" or provider in litellm.openai_compatible_providers:
         known = litellm.get_supported_openai_params(model=name, custom_llm_provider=provider) or ()
-        refused = (
-            set() if parameters.get("drop_params") else {*litellm.OPENAI_CHAT_COMPLETION_PARAMS} - {*known}
-        )
+        refused = {*litellm.OPENAI_CHAT_COMPLETION_PARAMS} - {*known}
+        if parameters.get("drop_params"):
+            refused = set()  # what this model does not take is to be left out, says the caller
         raw = {key: parameters.pop(key) for key in (refused | _SWALLOWED) - _CREDENTIALS if key in parameters}
         # What stands in `extra_body` is sent as it stands, known to litellm or not.
         parameters["extra_body"] = {**raw, **parameters.get("extra_body", {})}

@@ -34,11 +34,18 @@ class Attachment:
         check_text("attachments.filename", self.filename, max_chars=FILENAME_MAX_CHARS)
         if not self.filename or PurePosixPath(self.filename.replace("\\", "/")).name != self.filename:
             raise InvalidInput("attachments.filename", "is no plain file name", "pass a name without folders")
+        if self.mime_type is not None:
+            check_text("attachments.mime_type", self.mime_type, max_chars=FILENAME_MAX_CHARS)
         if isinstance(self.content, str):
             raise InvalidInput("attachments.content", "is text", "encode it: content.encode()")
         if self.content is None and self.sha256 is None:
             raise InvalidInput("attachments.content", "is missing", "pass the file's bytes")
         if self.content is not None:
+            # bytes(5) would be five NULs.
+            if not isinstance(self.content, bytes | bytearray | memoryview):
+                raise InvalidInput(
+                    "attachments.content", f"is {type(self.content).__name__}", "pass the file's bytes"
+                )
             self.content = bytes(self.content)
             self.sha256 = hashlib.sha256(self.content).hexdigest()
             self.size = len(self.content)

@@ -6,7 +6,8 @@ by a library caller in the same words.
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from sys import float_info
 from typing import Any
 
 from conversation.errors import InvalidInput
@@ -17,6 +18,12 @@ ID_MAX_CHARS = 255
 CONTENT_MAX_CHARS = 1_000_000
 #: Metadata of one thread or message, as JSON bytes: labels, not documents.
 METADATA_MAX_BYTES = 64 * 1024
+#: Levels of lists and dicts within each other: far below where any JSON parser gives up.
+METADATA_MAX_DEPTH = 50
+#: Where floats end: the digits of much larger integers are not even read by Python.
+NUMBER_MAX = int(float_info.max)
+#: From here on every float is a whole number (2**53).
+EXACT_FLOAT_MAX = 2.0**53
 
 _ID = re.compile(r"[^\s\x00-\x1f\x7f/\\]+")
 _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -30,6 +37,8 @@ def check_id(field: str, value: object) -> str:
         raise InvalidInput(field, "is empty", "pass 1 to 255 characters")
     if len(value) > ID_MAX_CHARS:
         raise InvalidInput(field, f"has {len(value)} characters", f"at most {ID_MAX_CHARS} fit")
+    if value in (".", ".."):
+        raise InvalidInput(field, f"is {value!r}", "a URL path cannot name it: use letters or digits too")
     if not _ID.fullmatch(value) or not _encodes(value):
         raise InvalidInput(
             field,
@@ -65,20 +74,50 @@ def check_metadata(field: str, value: object) -> dict[str, Any]:
     """A JSON object with string keys, of at most 64 KiB. Returned as plain JSON values."""
     if value is None:
         return {}
-    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+    if not isinstance(value, Mapping):
         raise InvalidInput(field, "is no JSON object", "pass a dict with string keys")
-    try:
-        text = json.dumps(dict(value), allow_nan=False)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidInput(
-            field, f"is not JSON ({error})", "use strings, numbers, booleans, lists, dicts"
-        ) from None
+    _check_json(field, value, depth=0)
+    text = json.dumps(value, allow_nan=False, default=dict)
     if len(text) > METADATA_MAX_BYTES:
         raise InvalidInput(field, f"has {len(text)} bytes of JSON", f"at most {METADATA_MAX_BYTES} fit")
-    stored: dict[str, Any] = json.loads(text)
-    if any("\x00" in part or not _encodes(part) for part in _strings(stored)):
-        raise InvalidInput(field, "holds a NUL or invalid Unicode", "remove it: PostgreSQL cannot store it")
+    stored: dict[str, Any] = json.loads(text, parse_float=_number)
     return stored
+
+
+def _check_json(field: str, value: object, *, depth: int) -> None:
+    """Refuse what JSON cannot say, or would say differently: it is read back as it was passed."""
+    if depth > METADATA_MAX_DEPTH:
+        raise InvalidInput(field, "is nested too deep", f"at most {METADATA_MAX_DEPTH} levels fit")
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise InvalidInput(field, f"has a key that is {type(key).__name__}", "use strings as keys")
+            _check_scalar(field, key)
+            _check_json(field, item, depth=depth + 1)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _check_json(field, item, depth=depth + 1)
+    else:
+        _check_scalar(field, value)
+
+
+def _check_scalar(field: str, value: object) -> None:
+    if isinstance(value, str):
+        if "\x00" in value or not _encodes(value):
+            raise InvalidInput(
+                field, "holds a NUL or invalid Unicode", "remove it: PostgreSQL cannot store it"
+            )
+    elif not isinstance(value, int | float | None):
+        problem = f"is not JSON (it holds {type(value).__name__})"
+        raise InvalidInput(field, problem, "use strings, numbers, booleans, lists, dicts")
+    elif value is not None and not abs(value) <= NUMBER_MAX:
+        raise InvalidInput(field, "holds a number that is NaN, infinite or too large", "pass it as text")
+
+
+def _number(text: str) -> float | int:
+    """A number as PostgreSQL will give it back: it writes 1e23 as an integer, of other digits."""
+    value = float(text)
+    return int(value) if value.is_integer() and abs(value) >= EXACT_FLOAT_MAX else value
 
 
 def _encodes(text: str) -> bool:
@@ -87,15 +126,3 @@ def _encodes(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _strings(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield key
-            yield from _strings(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _strings(item)

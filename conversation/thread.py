@@ -128,6 +128,14 @@ class Thread:
         stored = tuple(message.id for message in self._messages if message.seq is not None)
         return stored[: len(self.loaded.message_ids)] != self.loaded.message_ids
 
+    def note_stored(self) -> None:
+        """What stands in this copy with a seq is stored: changes are told from here on."""
+        stored = [message for message in self.messages if message.seq is not None]
+        last_seq = max((message.seq or 0 for message in stored), default=0)
+        ids = tuple(message.id for message in stored)
+        title, metadata = (self.loaded.title, self.loaded.metadata) if self.loaded else (None, {})
+        self.loaded = Loaded(title, metadata, ids, last_seq)
+
     # Helpers that people use
 
     def last_message(self, role: str | None = None) -> Message | None:

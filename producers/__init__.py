@@ -4,7 +4,7 @@ Importing this is cheap: no model library, no S3 client, no agent and no task co
 """
 
 from producers.producer import Producer
-from producers.send import send_message, send_message_async
+from producers.send import find_turn, find_turn_async, send_message, send_message_async
 from producers.turn import AsyncTurn, Turn
 
 __all__ = [
@@ -14,6 +14,8 @@ __all__ = [
     "Producer",
     "Turn",
     # The verbs
+    "find_turn",
+    "find_turn_async",
     "send_message",
     "send_message_async",
 ]

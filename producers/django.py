@@ -2,6 +2,7 @@
 
 from typing import Unpack
 
+from conversation.errors import InvalidInput
 from producers.send import SendOptions, send_message
 from producers.turn import Turn
 
@@ -16,7 +17,10 @@ def send_message_in_atomic(
     from django.db import connections, transaction
 
     wrapper = connections[using]
+    if not wrapper.in_atomic_block:
+        raise InvalidInput("using", f"{using!r} is not in atomic()", "send inside transaction.atomic()")
     wrapper.ensure_connection()
     turn = send_message(thread_id, content, connection=wrapper.connection, **options)
-    transaction.on_commit(turn.ring, using=using)
+    if turn.needs_ring:
+        transaction.on_commit(turn.ring, using=using)
     return turn

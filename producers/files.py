@@ -60,7 +60,9 @@ def _opened(file: Attachable, settings: Settings) -> Attachment:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise InvalidInput(
-            "attachments", f"{str(path)!r} cannot be read ({reason})", "pass a file that this process may read"
+            "attachments",
+            f"{str(path)!r} cannot be read ({reason})",
+            "pass a file that this process may read",
         ) from error
 
 

@@ -1,23 +1,87 @@
-"""For backends on SQLAlchemy's ORM: the message commits with the session's rows, and then it rings."""
+"""For backends on SQLAlchemy's ORM: the message commits with the session's rows, and then it rings.
 
-from typing import Unpack
+What stays true: a bell rings after the commit of the outermost transaction, and only if the part of
+it in which the message was sent was not rolled back.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Unpack
 
 from sqlalchemy import event
-from sqlalchemy.orm import Session
+from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session
+from sqlalchemy.orm import Session, SessionTransaction, scoped_session
 
-from producers.send import SendOptions, send_message
-from producers.turn import Turn
+from producers.send import SendOptions, send_message, send_message_async
+from producers.turn import AsyncTurn, Turn
+
+#: Under this name a session's `info` holds what is to ring after its commit.
+_PENDING = "threadmill_pending_rings"
 
 
-def send_message_in(session: Session, thread_id: str, content: str, **options: Unpack[SendOptions]) -> Turn:
+def send_message_in(
+    session: Session | scoped_session[Any], thread_id: str, content: str, **options: Unpack[SendOptions]
+) -> Turn:
     """As `send_message` on the session's transaction; rings once that has committed."""
-    turn = send_message(thread_id, content, connection=session, **options)
-
-    def ring_after_commit(session: Session) -> None:
-        # A savepoint's release comes here too: the rows are not committed with it.
-        if not session.in_nested_transaction():
-            event.remove(session, "after_commit", ring_after_commit)
-            turn.ring()
-
-    event.listen(session, "after_commit", ring_after_commit)
+    own = session() if isinstance(session, scoped_session) else session
+    turn = send_message(thread_id, content, connection=own, **options)
+    if turn.needs_ring:
+        _ring_after_commit(own, turn.ring)
     return turn
+
+
+async def send_message_in_async(
+    session: AsyncSession | async_scoped_session[Any],
+    thread_id: str,
+    content: str,
+    **options: Unpack[SendOptions],
+) -> AsyncTurn:
+    """As `send_message_in`, on the event loop; the commit does not wait for the broker."""
+    own = session() if isinstance(session, async_scoped_session) else session
+    turn = await send_message_async(thread_id, content, connection=own, **options)
+    if turn.needs_ring:
+        _ring_after_commit(own.sync_session, turn.ring_soon)
+    return turn
+
+
+@dataclass(slots=True)
+class _Pending:
+    ring: Callable[[], object]
+    #: The transaction and the savepoints that it was sent in: one ends otherwise than by a commit, and
+    #: the message is gone.
+    inside: set[SessionTransaction]
+
+
+def _ring_after_commit(session: Session, ring: Callable[[], object]) -> None:
+    pending: list[_Pending] = session.info.setdefault(_PENDING, [])
+    # Once a session, for ever: a listener that removed itself would do so while others are called.
+    if not event.contains(session, "after_commit", _after_commit):
+        event.listen(session, "after_commit", _after_commit)
+        event.listen(session, "after_transaction_end", _after_end)
+    pending.append(_Pending(ring, set(_around(session))))
+
+
+def _around(session: Session) -> Iterator[SessionTransaction]:
+    transaction = session.get_nested_transaction() or session.get_transaction()
+    while transaction is not None:
+        if transaction.nested or transaction.parent is None:
+            yield transaction
+        transaction = transaction.parent
+
+
+def _after_commit(session: Session) -> None:
+    pending: list[_Pending] = session.info[_PENDING]
+    savepoint = session.get_nested_transaction()
+    if savepoint is not None:
+        # Released, not committed: from now on what it holds lives or dies with what is around it.
+        for sent in pending:
+            sent.inside.discard(savepoint)
+        return
+    due, pending[:] = list(pending), []
+    for sent in due:
+        sent.ring()
+
+
+def _after_end(session: Session, transaction: SessionTransaction) -> None:
+    pending: list[_Pending] = session.info[_PENDING]
+    pending[:] = [sent for sent in pending if transaction not in sent.inside]

@@ -6,33 +6,34 @@ comes before the first write.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from functools import cached_property, partial
-from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
-from conversation.attachment import Attachment
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
+
 from conversation.bell import PRIORITY_MAX
 from conversation.checks import check_id, check_metadata, check_tenant, check_text
 from conversation.errors import InvalidInput
 from conversation.ids import new_id
 from conversation.message import Message
+from conversation.turn import TurnRecord
+from producers.files import Attachable, examined
 from producers.ring import Bellringer
 from producers.signals import Signals
 from producers.turn import AsyncTurn, Turn
-from store import inbox
+from store import inbox, turns
 from store.borrow import Borrowable, borrowed
 from store.engine import Database
-from store.files import BlobStore, examine, open_file_store
+from store.files import BlobStore, open_file_store
 from store.inbox import Accepted, Request
 from store.settings import Settings, current
 
 #: Who may speak through a producer: the others are the agent's own words.
 SENDERS = ("user", "system")
-
-#: An attachment, or the path of a file to attach.
-Attachable = Attachment | str | Path
 
 
 class Producer:
@@ -40,6 +41,11 @@ class Producer:
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or current()
+        self._open()
+        _producers.add(self)
+
+    def _open(self) -> None:
+        """Take up everything that does not survive a fork. Nothing is connected or started yet."""
         self.database = Database(self.settings)
         self.bellringer = Bellringer(self.settings)
         self.signals = Signals(self.settings)
@@ -53,15 +59,14 @@ class Producer:
         self, thread_id: str, content: str, *, connection: Borrowable | None = None, **options: Any
     ) -> Turn:
         """Store a message and the turn that answers it; see `producers.send_message`."""
-        request = self._request(thread_id, content, rings=connection is None, **options)
-        self._store_attachments(request)
+        request = self._prepared(thread_id, content, rings=connection is None, **options)
         if connection is not None:
             with borrowed(connection) as ours:
                 accepted = inbox.accept(ours, request)
         else:
             accepted = self.database.run(partial(inbox.accept, request=request))
         turn = Turn(**self._handle(request, accepted))
-        if connection is None and accepted.is_new and request.not_before is None:
+        if connection is None and turn.needs_ring:
             turn.ring()
         return turn
 
@@ -69,31 +74,45 @@ class Producer:
         self, thread_id: str, content: str, *, connection: Any = None, **options: Any
     ) -> AsyncTurn:
         """As `send`, on the event loop; `connection` is an `AsyncConnection` or an `AsyncSession`."""
-        request = self._request(thread_id, content, rings=connection is None, **options)
-        if request.attachments:
-            await asyncio.to_thread(self._store_attachments, request)
+        prepare = partial(self._prepared, thread_id, content, rings=connection is None, **options)
+        # Files are read, hashed and stored: too long for an event loop.
+        request = await asyncio.to_thread(prepare) if options.get("attachments") else prepare()
         if connection is not None:
-            accepted = await connection.run_sync(partial(_accept_on, request=request))
+            accepted = await _run_sync(connection)(partial(_accept_on, request=request))
         else:
             accepted = await self.database.run_async(partial(inbox.accept, request=request))
         turn = AsyncTurn(**self._handle(request, accepted))
-        if connection is None and accepted.is_new and request.not_before is None:
+        if connection is None and turn.needs_ring:
             await turn.ring()
         return turn
 
     def turn(self, turn_id: str) -> Turn:
         """The handle of a turn that was sent before. Raises `TurnNotFound`."""
-        from store import turns
+        return Turn(**self._found(self.database.run(partial(turns.read, turn_id=turn_id))))
 
-        record = self.database.run(partial(turns.read, turn_id=turn_id))
-        return Turn(
-            id=record.id, tenant=record.tenant, thread_id=record.thread_id, is_new=False, producer=self
-        )
+    async def turn_async(self, turn_id: str) -> AsyncTurn:
+        """As `turn`, on the event loop."""
+        return AsyncTurn(**self._found(await self.database.run_async(partial(turns.read, turn_id=turn_id))))
 
     def close(self) -> None:
-        """Close the database's connections and the ring's thread."""
+        """Let rings on their way end, and close the connections of sync callers."""
         self.bellringer.close()
         self.database.close()
+
+    async def close_async(self) -> None:
+        """As `close`, with the running event loop's connections too."""
+        await self.database.close_async()
+        await asyncio.to_thread(self.close)
+
+    def _prepared(self, thread_id: str, content: str, *, rings: bool, **options: Any) -> Request:
+        """All that comes before the transaction: the checks, then the blobs."""
+        self.bellringer.warm_up()
+        request = self._request(thread_id, content, rings=rings, **options)
+        for file in request.attachments:
+            assert file.sha256 is not None
+            assert file.content is not None
+            self.blobs.put(request.tenant, file.sha256, file.content, file.mime_type or "")
+        return request
 
     def _request(
         self,
@@ -101,7 +120,7 @@ class Producer:
         content: str,
         *,
         rings: bool,
-        attachments: Iterable[Attachable] = (),
+        attachments: Iterable[Attachable] | None = None,
         agent: str | None = None,
         idempotency_key: str | None = None,
         metadata: Mapping[str, Any] | None = None,
@@ -118,7 +137,7 @@ class Producer:
             raise InvalidInput(
                 "priority", f"is {priority!r}", f"pass a whole number from 0 to {PRIORITY_MAX}"
             )
-        files = self._examined(attachments)
+        files = examined(attachments, self.settings)
         if not files and not (isinstance(content, str) and content.strip()):
             check_text("content", content)
             raise InvalidInput("content", "is empty", "pass some text, or attach a file")
@@ -139,35 +158,6 @@ class Producer:
             rings=rings,
         )
 
-    def _examined(self, attachments: Iterable[Attachable]) -> list[Attachment]:
-        """The files, each checked against its own bytes and the settings' limits."""
-        if isinstance(attachments, str | bytes | Path | Attachment):
-            raise InvalidInput("attachments", "is one file", "pass a list of attachments or paths")
-        files = [file if isinstance(file, Attachment) else Attachment.from_path(file) for file in attachments]
-        if len(files) > self.settings.attachments_max_count:
-            raise InvalidInput(
-                "attachments", f"are {len(files)}", f"at most {self.settings.attachments_max_count} fit"
-            )
-        return [self._examined_one(file) for file in files]
-
-    def _examined_one(self, file: Attachment) -> Attachment:
-        if file.content is None:
-            raise InvalidInput("attachments.content", "is missing", "pass the file's bytes")
-        media_type = examine(
-            file.filename,
-            file.content,
-            file.mime_type,
-            max_bytes=self.settings.attachment_max_bytes,
-            allowed=self.settings.attachment_types,
-        )
-        return Attachment(filename=file.filename, content=file.content, mime_type=media_type)
-
-    def _store_attachments(self, request: Request) -> None:
-        for file in request.attachments:
-            assert file.sha256 is not None
-            assert file.content is not None
-            self.blobs.put(request.tenant, file.sha256, file.content, file.mime_type or "")
-
     def _handle(self, request: Request, accepted: Accepted) -> dict[str, Any]:
         return {
             "id": accepted.turn_id,
@@ -176,7 +166,46 @@ class Producer:
             "is_new": accepted.is_new,
             "producer": self,
             "priority": request.priority,
+            "needs_ring": accepted.is_new and request.not_before is None,
         }
+
+    def _found(self, record: TurnRecord) -> dict[str, Any]:
+        return {
+            "id": record.id,
+            "tenant": record.tenant,
+            "thread_id": record.thread_id,
+            "is_new": False,
+            "producer": self,
+        }
+
+
+#: All that live in this process: a forked child must not use its parent's connections, and its
+#: parent's threads are not there.
+_producers: WeakSet[Producer] = WeakSet()
+#: What a forked child has of its parent's: kept, so that nothing of it is closed from here.
+_inherited: list[object] = []
+
+
+def _open_again() -> None:
+    for producer in _producers:
+        _inherited.extend((producer.database, producer.bellringer))
+        producer._open()  # noqa: SLF001 - it is this module's own class
+
+
+os.register_at_fork(after_in_child=_open_again)
+
+
+def _run_sync(lender: Any) -> Callable[..., Awaitable[Accepted]]:
+    """The way from an asyncio connection to a sync one. Raises `InvalidInput` for what has none."""
+    if isinstance(lender, async_scoped_session):
+        lender = lender()
+    if not isinstance(lender, AsyncConnection | AsyncSession):
+        raise InvalidInput(
+            "connection",
+            f"is {type(lender).__name__}",
+            "pass an AsyncConnection or an AsyncSession, or call send_message",
+        )
+    return lender.run_sync
 
 
 def _accept_on(lender: Any, request: Request) -> Accepted:
@@ -187,6 +216,9 @@ def _accept_on(lender: Any, request: Request) -> Accepted:
 def _aware(field: str, value: datetime | None) -> datetime | None:
     if value is None:
         return None
-    if not isinstance(value, datetime) or value.tzinfo is None:
+    if not isinstance(value, datetime) or value.utcoffset() is None:
         raise InvalidInput(field, "has no time zone", "pass an aware datetime, as datetime.now(UTC)")
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise InvalidInput(field, "is out of range", "pass a time between the years 1 and 9999") from None

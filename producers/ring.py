@@ -7,6 +7,7 @@ broken one soon for no time at all; the message is stored already, and the sweep
 import asyncio
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
@@ -32,8 +33,14 @@ class Bellringer:
         self._breaker = pybreaker.CircuitBreaker(fail_max=FAILURES_TO_OPEN, reset_timeout=OPEN_SECONDS)
         # One: a publish takes under a millisecond, and the breaker lets through one at a time.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ring")
-        # Celery takes a while to import: it does so while the first message is checked and stored.
-        self._thread.submit(lambda: self._app)
+        self._is_warm = False
+
+    def warm_up(self) -> None:
+        """Begin what takes a while the first time: Celery imports while a message is checked and stored."""
+        if not self._is_warm:
+            self._is_warm = True
+            with suppress(RuntimeError):  # closed
+                self._thread.submit(lambda: self._app)
 
     def ring(self, bell: Bell) -> bool:
         """Ring once; False if the broker did not take it in time."""

@@ -1,26 +1,24 @@
-"""The verbs of this floor, on the producer of this process.
+"""The verbs of this floor, on the producer of this process, which is made with the first message."""
 
-The producer is made with the first message and again in a forked child: connections do not
-survive a fork.
-"""
-
-import os
+import threading
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, TypedDict, Unpack
 
-from producers.producer import Attachable, Producer
+from producers.files import Attachable
+from producers.producer import Producer
 from producers.turn import AsyncTurn, Turn
 from store.borrow import Borrowable
 
 _default: Producer | None = None
+_making = threading.Lock()
 
 
 class SendOptions(TypedDict, total=False):
     """What can be said about a message besides its text."""
 
     #: Files: `Attachment` values or paths. Stored before the message is.
-    attachments: Iterable[Attachable]
+    attachments: Iterable[Attachable] | None
     #: The agent that shall answer; without it, the setting THREADMILL_DEFAULT_AGENT.
     agent: str
     #: The same key with the same request gives the first turn again; with another request, an error.
@@ -65,17 +63,24 @@ async def send_message_async(
     return await default_producer().send_async(thread_id, content, connection=connection, **options)
 
 
+def find_turn(turn_id: str) -> Turn:
+    """The handle of a turn that was sent before, perhaps by another process. Raises `TurnNotFound`.
+
+    It is found whatever its tenant: compare `turn.tenant` before you show it to a user.
+    """
+    return default_producer().turn(turn_id)
+
+
+async def find_turn_async(turn_id: str) -> AsyncTurn:
+    """As `find_turn`, on the event loop."""
+    return await default_producer().turn_async(turn_id)
+
+
 def default_producer() -> Producer:
     """The producer of this process, by the settings of its environment."""
     global _default  # noqa: PLW0603 - one a process: callers are functions, and pools are shared
     if _default is None:
-        _default = Producer()
+        with _making:
+            if _default is None:
+                _default = Producer()
     return _default
-
-
-def _forget_default() -> None:
-    global _default  # noqa: PLW0603 - the parent's connections are not the child's
-    _default = None
-
-
-os.register_at_fork(after_in_child=_forget_default)

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 import structlog
 from redis import Redis
@@ -34,9 +35,15 @@ class Signals:
             _log.debug("signal_not_sent", reason=type(error).__name__)
 
     @contextmanager
-    def subscribed(self, channel: str) -> Iterator[Callable[[float], None]]:
-        """Listen to a channel; gives a function that waits so many seconds for a signal, at most."""
-        with self._client() as client, client.pubsub(ignore_subscribe_messages=True) as listener:
+    def subscribed(self, channel: str, *, within_seconds: float) -> Iterator[Callable[[float], None]]:
+        """Listen to a channel; gives a function that waits so many seconds for a signal, at most.
+
+        A server that has not answered `within_seconds` is not listened to.
+        """
+        with (
+            self._client(within_seconds) as client,
+            client.pubsub(ignore_subscribe_messages=True) as listener,
+        ):
             hears = True
             try:
                 listener.subscribe(channel)
@@ -57,14 +64,12 @@ class Signals:
             yield wait
 
     @asynccontextmanager
-    async def subscribed_async(self, channel: str) -> AsyncIterator[Callable[[float], Awaitable[None]]]:
+    async def subscribed_async(
+        self, channel: str, *, within_seconds: float
+    ) -> AsyncIterator[Callable[[float], Awaitable[None]]]:
         """As `subscribed`, on the event loop."""
-        client = AsyncRedis.from_url(
-            self._url,
-            socket_connect_timeout=self._timeout,
-            socket_timeout=self._timeout,
-            retry=AsyncRetry(NoBackoff(), 0),
-        )
+        bounded = self._bounded(within_seconds)
+        client = AsyncRedis.from_url(self._url, retry=AsyncRetry(NoBackoff(), 0), **bounded)
         async with client, client.pubsub(ignore_subscribe_messages=True) as listener:
             hears = True
             try:
@@ -85,11 +90,11 @@ class Signals:
 
             yield wait
 
-    def _client(self) -> Redis:
+    def _client(self, within_seconds: float = float("inf")) -> Redis:
         # The client's own retries would take longer than looking at the row does.
-        return Redis.from_url(
-            self._url,
-            socket_connect_timeout=self._timeout,
-            socket_timeout=self._timeout,
-            retry=Retry(NoBackoff(), 0),
-        )
+        return Redis.from_url(self._url, retry=Retry(NoBackoff(), 0), **self._bounded(within_seconds))
+
+    def _bounded(self, within_seconds: float) -> dict[str, Any]:
+        # Zero would mean not to wait at all, and fail at once.
+        seconds = max(0.01, min(self._timeout, within_seconds))
+        return {"socket_connect_timeout": seconds, "socket_timeout": seconds}

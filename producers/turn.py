@@ -6,7 +6,7 @@ without it the row is looked at again and again, less and less often.
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -34,6 +34,8 @@ class _Handle:
     is_new: bool
     producer: "Producer"
     priority: int = 0
+    #: Somebody should hear of it now: it is new, and not for a later time.
+    needs_ring: bool = False
 
     def _bell(self) -> Bell:
         return Bell(tenant=self.tenant, thread_id=self.thread_id, turn_id=self.id, priority=self.priority)
@@ -61,16 +63,19 @@ class Turn(_Handle):
 
     def wait(self, timeout: float | None = None) -> TurnResult:
         """Wait for the end, however the turn ends. Raises `TimeoutError` after `timeout` seconds."""
-        give_up_at = _give_up_at(timeout)
-        with self.producer.signals.subscribed(turn_channel(self.id)) as wait_for_signal:
+        left = _countdown(timeout)
+        found = self.result
+        if found is not None:
+            return found
+        channel = turn_channel(self.id)
+        with self.producer.signals.subscribed(channel, within_seconds=left()) as wait_for_signal:
             for pause in _pauses():
                 found = self.result
                 if found is not None:
                     return found
-                left = give_up_at - time.monotonic()
-                if left <= 0:
+                if left() <= 0:
                     raise TimeoutError(f"turn {self.id} has not ended after {timeout:g} seconds")
-                wait_for_signal(min(pause, left))
+                wait_for_signal(min(pause, left()))
         raise AssertionError("the pauses never end")
 
     def ring(self) -> bool:
@@ -103,21 +108,28 @@ class AsyncTurn(_Handle):
 
     async def wait(self, timeout: float | None = None) -> TurnResult:
         """Wait for the end, however the turn ends. Raises `TimeoutError` after `timeout` seconds."""
-        give_up_at = _give_up_at(timeout)
-        async with self.producer.signals.subscribed_async(turn_channel(self.id)) as wait_for_signal:
+        left = _countdown(timeout)
+        found = await self.result()
+        if found is not None:
+            return found
+        channel = turn_channel(self.id)
+        async with self.producer.signals.subscribed_async(channel, within_seconds=left()) as wait_for_signal:
             for pause in _pauses():
                 found = await self.result()
                 if found is not None:
                     return found
-                left = give_up_at - time.monotonic()
-                if left <= 0:
+                if left() <= 0:
                     raise TimeoutError(f"turn {self.id} has not ended after {timeout:g} seconds")
-                await wait_for_signal(min(pause, left))
+                await wait_for_signal(min(pause, left()))
         raise AssertionError("the pauses never end")
 
     async def ring(self) -> bool:
         """Ring the workers' bell: after the commit, where the caller brought its own transaction."""
         return await self.producer.bellringer.ring_async(self._bell())
+
+    def ring_soon(self) -> None:
+        """As `ring`, for a hook that cannot wait."""
+        self.producer.bellringer.ring_soon(self._bell())
 
     async def cancel(self) -> TurnState:
         """Ask the turn to stop; returns its state now. What was said so far is kept."""
@@ -126,8 +138,10 @@ class AsyncTurn(_Handle):
         return state
 
 
-def _give_up_at(timeout: float | None) -> float:
-    return float("inf") if timeout is None else time.monotonic() + timeout
+def _countdown(timeout: float | None) -> Callable[[], float]:
+    """How many seconds of a timeout are left; endless without one."""
+    give_up_at = float("inf") if timeout is None else time.monotonic() + timeout
+    return lambda: give_up_at - time.monotonic()
 
 
 def _pauses() -> Iterator[float]:

@@ -13,15 +13,18 @@ from typing import Any
 
 import psycopg
 from psycopg.pq import TransactionStatus
+from psycopg.rows import tuple_row
 from psycopg.types.datetime import TimestamptzLoader
 from psycopg.types.json import JsonbLoader
 from sqlalchemy import Connection, Engine, create_engine
-from sqlalchemy.orm import Session
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session, scoped_session
 from sqlalchemy.pool import NullPool
 
-from conversation.errors import InvalidInput
+from conversation.errors import DatabaseUnavailable, InvalidInput
+from store.engine import RUN_AGAIN, reason_of
 
-Borrowable = Connection | Session | psycopg.Connection[Any]
+Borrowable = Connection | Session | scoped_session[Any] | psycopg.Connection[Any]
 
 _lent = threading.local()
 
@@ -32,47 +35,63 @@ def borrowed(lender: Borrowable) -> Iterator[Connection]:
 
     Takes an open Core `Connection`, an ORM `Session`, or a raw psycopg connection (Django's is
     `django.db.connection.connection`). Raises `InvalidInput` for anything else, and for one that
-    commits by itself after every statement.
+    is closed, stands in a failed transaction, or commits by itself after every statement.
     """
+    with _opened(lender) as connection:
+        try:
+            with connection.begin_nested():
+                yield connection
+        except OperationalError as error:
+            # A transaction that lost a race is its owner's to run again: it must know the error.
+            if getattr(error.orig, "sqlstate", None) in RUN_AGAIN:
+                raise
+            raise DatabaseUnavailable(reason_of(error)) from error
+
+
+@contextmanager
+def _opened(lender: Borrowable) -> Iterator[Connection]:
     if isinstance(lender, psycopg.Connection):
-        with _over_psycopg(lender) as connection, connection.begin_nested():
+        _check_usable(lender)
+        with _over_psycopg(lender) as connection:
             yield connection
         return
-    connection = lender.connection() if isinstance(lender, Session) else lender
+    session = lender() if isinstance(lender, scoped_session) else lender
+    connection = session.connection() if isinstance(session, Session) else session
     if not isinstance(connection, Connection):
         raise InvalidInput(
             "connection",
             f"is {type(lender).__name__}",
             "pass a SQLAlchemy Connection, an ORM Session or a psycopg connection",
         )
-    driver = connection.connection.driver_connection
-    if getattr(driver, "autocommit", False) is True:
-        raise _in_autocommit()
-    with connection.begin_nested():
-        yield connection
+    _check_usable(connection.connection.driver_connection)
+    yield connection
+
+
+def _check_usable(driver: Any) -> None:
+    status = None
+    if isinstance(driver, psycopg.Connection | psycopg.AsyncConnection):
+        status = driver.info.transaction_status
+    if status is TransactionStatus.UNKNOWN:
+        raise InvalidInput("connection", "is closed", "pass an open one")
+    if status is TransactionStatus.INERROR:
+        raise InvalidInput("connection", "is in a failed transaction", "roll it back first")
+    # Inside a transaction that was begun by hand, autocommit means nothing.
+    if getattr(driver, "autocommit", False) is True and status is not TransactionStatus.INTRANS:
+        raise InvalidInput(
+            "connection",
+            "commits after every statement",
+            "open a transaction on it first, or leave connection= out",
+        )
 
 
 @contextmanager
 def _over_psycopg(raw: psycopg.Connection[Any]) -> Iterator[Connection]:
-    status = raw.info.transaction_status
-    if status is TransactionStatus.INERROR:
-        raise InvalidInput("connection", "is in a failed transaction", "roll it back first")
-    if raw.autocommit and status is TransactionStatus.IDLE:
-        raise _in_autocommit()
     _lent.connection = raw
     try:
         with _engine_over_lent().connect() as connection:
             yield connection
     finally:
         del _lent.connection
-
-
-def _in_autocommit() -> InvalidInput:
-    return InvalidInput(
-        "connection",
-        "commits after every statement",
-        "open a transaction on it first, or leave connection= out",
-    )
 
 
 @cache
@@ -98,10 +117,13 @@ class _Lent:
     def cursor(self, *args: Any, **kwargs: Any) -> psycopg.Cursor[Any]:
         del args, kwargs
         # Frameworks change how a connection makes cursors and reads values: this one is plain.
-        cursor = psycopg.Cursor(self._raw)
+        cursor = psycopg.Cursor(self._raw, row_factory=tuple_row)
         cursor.adapters.register_loader("jsonb", JsonbLoader)
         cursor.adapters.register_loader("timestamptz", TimestamptzLoader)
         return cursor
+
+    def add_notice_handler(self, callback: object) -> None:
+        """The owner hears the notices; one more handler with every loan would stay there for ever."""
 
     def commit(self) -> None:
         """The owner commits."""

@@ -44,6 +44,8 @@ class Claimant:
     worker: str
     #: The library process that runs its own turns only; None for a worker.
     runner: str | None = None
+    #: The one turn that it came for; None for whichever is next.
+    only_turn: str | None = None
     #: It runs nothing else, so it may run what crashed others.
     runs_suspects: bool = False
     #: The agents that it serves; turns of others are left to other workers.
@@ -129,7 +131,8 @@ def _start_head(
 
 def _is_for(claimant: Claimant) -> ColumnElement[bool]:
     mine = turns.c.runner.is_(None) if claimant.runner is None else turns.c.runner == claimant.runner
-    return and_(mine, turns.c.agent.in_(sorted(claimant.agents)))
+    wanted = true() if claimant.only_turn is None else turns.c.id == claimant.only_turn
+    return and_(mine, wanted, turns.c.agent.in_(sorted(claimant.agents)))
 
 
 def _let_go(connection: Connection, thread: AnyRow) -> None:

@@ -9,24 +9,28 @@ import asyncio
 import time
 from collections.abc import Callable
 from functools import cached_property
+from math import ceil
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, Engine, event, make_url
+from sqlalchemy import Connection, Engine, event
 from sqlalchemy import create_engine as create_sync_engine
-from sqlalchemy.engine import URL
+from sqlalchemy.engine import URL, ExceptionContext
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
 
-from conversation.errors import DatabaseUnavailable, InvalidSettings
+from conversation.errors import DatabaseUnavailable
+from store.address import is_in_memory, mapped
 from store.settings import Settings
 
 T = TypeVar("T")
 
 #: SQLSTATEs of a transaction that lost a race and may simply run again: serialization, deadlock.
 RUN_AGAIN = frozenset({"40001", "40P01"})
+#: SQLSTATEs of a table or column that is not there: nobody migrated this database.
+NO_SCHEMA = frozenset({"42P01", "42703"})
 #: How often a transaction runs before its caller is told.
 MAX_RUNS = 3
 
@@ -38,10 +42,16 @@ class Database:
         self.settings = settings
         self.url = mapped(settings.database_url.get_secret_value())
         self._async_engines: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncEngine] = WeakKeyDictionary()
+        self._unstoppable: set[asyncio.Task[Any]] = set()
 
     @property
     def is_sqlite(self) -> bool:
         return self.url.get_backend_name() == "sqlite"
+
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether the database lives in one connection, and dies with it."""
+        return self.is_sqlite and self.url.database in (None, "", ":memory:")
 
     @cached_property
     def engine(self) -> Engine:
@@ -81,6 +91,16 @@ class Database:
 
     async def run_async(self, operation: Callable[[Connection], T], *, patience_seconds: float = 0) -> T:
         """As `run`, on the event loop."""
+        if not is_in_memory(self.url):
+            return await self._run_on_loop(operation, patience_seconds)
+        # Cancelled in the middle of a statement, SQLAlchemy closes the connection: here that would be
+        # the whole database. So the transaction goes on to its end, whoever still waits for it.
+        task = asyncio.create_task(self._run_on_loop(operation, patience_seconds))
+        self._unstoppable.add(task)
+        task.add_done_callback(self._unstoppable.discard)
+        return await asyncio.shield(task)
+
+    async def _run_on_loop(self, operation: Callable[[Connection], T], patience_seconds: float) -> T:
         attempts = _Attempts(patience_seconds)
         while True:
             try:
@@ -113,13 +133,13 @@ class _Attempts:
         """Seconds to wait before the next run. Raises what the caller should see instead."""
         self.runs += 1
         lost = _lost_connection(error)
-        state = getattr(getattr(error, "orig", None), "sqlstate", None)
+        state = _sqlstate(error)
         if (state in RUN_AGAIN or lost == "broken") and self.runs < MAX_RUNS:
             return 0.01 * self.runs
         if lost and time.monotonic() < self.give_up_at:
             return float(min(0.1 * 2 ** min(self.runs, 5), 2.0))
-        if lost or state in RUN_AGAIN or isinstance(error, OperationalError):
-            raise DatabaseUnavailable(_reason(error)) from error
+        if lost or state in RUN_AGAIN | NO_SCHEMA or isinstance(error, OperationalError):
+            raise DatabaseUnavailable(reason_of(error)) from error
         raise error
 
 
@@ -136,54 +156,61 @@ def _lost_connection(error: DBAPIError | PoolTimeout) -> str:
     return ""
 
 
-def _reason(error: DBAPIError | PoolTimeout) -> str:
+def reason_of(error: DBAPIError | PoolTimeout) -> str:
     """One line for the caller: the driver's first line; it holds no parameters and no password."""
     text = str(getattr(error, "orig", None) or error).strip().splitlines()
-    return f"the database did not answer: {text[0] if text else type(error).__name__}"
+    said = text[0] if text else type(error).__name__
+    if _sqlstate(error) in NO_SCHEMA or said.startswith(("no such table", "no such column")):
+        return f"the database does not have the schema of this release: {said}"
+    return f"the database did not answer: {said}"
 
 
-def mapped(url: str) -> URL:
-    """Map every accepted URL to the driver that we use: psycopg 3, or SQLite's own."""
-    parsed = make_url(url)
-    backend = parsed.get_backend_name()
-    if backend in ("postgresql", "postgres"):
-        return parsed.set(drivername="postgresql+psycopg")
-    if backend == "sqlite":
-        return parsed.set(drivername="sqlite")
-    raise InvalidSettings(f"THREADMILL_DATABASE_URL: {backend} is not served; use postgresql:// or sqlite://")
+def _sqlstate(error: DBAPIError | PoolTimeout) -> str | None:
+    return getattr(getattr(error, "orig", None), "sqlstate", None)
 
 
 def _engine_options(url: URL, settings: Settings, pool: type[QueuePool]) -> dict[str, Any]:
     if url.get_backend_name() == "sqlite":
         return _sqlite_options(url, settings, pool)
-    session = {
-        "lock_timeout": settings.db_lock_timeout,
-        "statement_timeout": settings.db_statement_timeout,
-    }
     return {
         "poolclass": pool,
         "pool_size": settings.db_pool_size,
         "max_overflow": settings.db_max_overflow,
         "pool_timeout": settings.db_pool_timeout,
         "pool_recycle": settings.db_pool_recycle,
-        "connect_args": {
-            "connect_timeout": settings.db_connect_timeout,
-            "application_name": "threadmill",
-            "options": " ".join(f"-c {name}={int(seconds * 1000)}" for name, seconds in session.items()),
-            # A prepared statement costs a round trip of its own and breaks behind a transaction pooler.
-            "prepare_threshold": None,
-        },
+        "connect_args": _postgres_arguments(url, settings),
+    }
+
+
+def _postgres_arguments(url: URL, settings: Settings) -> dict[str, Any]:
+    """What each connection is opened with. What the URL itself says stands."""
+    limits = {
+        "lock_timeout": settings.db_lock_timeout,
+        "statement_timeout": settings.db_statement_timeout,
+    }
+    # Rounded up: to the server, 0 milliseconds is no limit at all.
+    ours = [f"-c {name}={ceil(seconds * 1000)}" for name, seconds in limits.items()]
+    theirs = url.query.get("options", ())
+    arguments: dict[str, Any] = {
+        "connect_timeout": settings.db_connect_timeout,
+        "application_name": "threadmill",
+    }
+    return {
+        **{name: value for name, value in arguments.items() if name not in url.query},
+        # Of two that name the same limit, the server takes the last.
+        "options": " ".join([*ours, *([theirs] if isinstance(theirs, str) else theirs)]),
+        # A prepared statement costs a round trip of its own and breaks behind a transaction pooler.
+        "prepare_threshold": None,
     }
 
 
 def _sqlite_options(url: URL, settings: Settings, pool: type[QueuePool]) -> dict[str, Any]:
-    in_memory = url.database in (None, "", ":memory:")
     options: dict[str, Any] = {
         "poolclass": pool,
         "pool_timeout": settings.db_pool_timeout,
         "connect_args": {"timeout": settings.db_statement_timeout, "check_same_thread": False},
     }
-    if in_memory:
+    if is_in_memory(url):
         # One connection *is* the database: it stays open, and its users queue for it.
         return options | {"pool_size": 1, "max_overflow": 0, "pool_recycle": -1}
     return options | {"pool_size": settings.db_pool_size, "max_overflow": settings.db_max_overflow}
@@ -191,6 +218,7 @@ def _sqlite_options(url: URL, settings: Settings, pool: type[QueuePool]) -> dict
 
 def _prepare(engine: Engine) -> None:
     if engine.dialect.name != "sqlite":
+        event.listen(engine, "handle_error", _forget_the_row)
         return
 
     @event.listens_for(engine, "connect")
@@ -207,3 +235,12 @@ def _prepare(engine: Engine) -> None:
     def _on_begin(connection: Connection) -> None:
         # A reader that became a writer in mid-transaction would fail instead of waiting.
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _forget_the_row(failure: ExceptionContext) -> None:
+    """PostgreSQL quotes the row that it refused, in the details of its error: what users wrote stays out."""
+    original, ours = failure.original_exception, failure.sqlalchemy_exception
+    said = getattr(getattr(original, "diag", None), "message_primary", None)
+    if said is not None and ours is not None:
+        original.args = (said,)
+        ours.args = (str(ours.args[0]).partition("\n")[0],)

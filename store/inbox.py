@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Insert, exists, literal, select, true
+from sqlalchemy import Connection, Insert, exists, false, literal, select, true
 
 from conversation.attachment import Attachment
 from conversation.errors import IdempotencyConflict, UnknownAgent
@@ -86,6 +86,11 @@ def accept(connection: Connection, request: Request) -> Accepted:
     return Accepted(request.turn_id, is_new=True)
 
 
+def discard(connection: Connection, turn_id: str) -> None:
+    """Take a turn's input out of the inbox: its caller keeps the message in another way."""
+    connection.execute(turn_inputs.delete().where(turn_inputs.c.turn_id == turn_id))
+
+
 def _insert_turn_with_input(connection: Connection, request: Request) -> Any:
     if request.message is None:
         return connection.execute(_turn(connection, request).returning(turns.c.thread_key)).one_or_none()
@@ -129,27 +134,25 @@ def _turn(connection: Connection, request: Request) -> Insert:
         *times.values(),
     ).where(threads.c.tenant == request.tenant, threads.c.id == request.thread_id, known)
     statement = insert_for(connection, turns).from_select(["thread_key", *values, *times], source)
-    conflict: Insert = statement.on_conflict_do_nothing(
-        index_elements=["tenant", "idempotency_key"], index_where=turns.c.idempotency_key.is_not(None)
-    )
+    # Whatever it meets: its idempotency key, or its own row if the answer to its commit was lost.
+    conflict: Insert = statement.on_conflict_do_nothing()
     return conflict
 
 
 def _explain(connection: Connection, request: Request) -> Accepted:
-    """Nothing was inserted: the key was used before, or the agent is unknown."""
-    if request.idempotency_key is not None:
-        earlier = connection.execute(
-            select(turns.c.id, turns.c.request_digest).where(
-                turns.c.tenant == request.tenant, turns.c.idempotency_key == request.idempotency_key
-            )
-        ).one_or_none()
-        if earlier is not None and earlier.request_digest == request.digest():
-            return Accepted(earlier.id, is_new=False)
-        if earlier is not None:
-            raise IdempotencyConflict(
-                f"idempotency_key: {request.idempotency_key!r} was used with another request; "
-                "send this one under a new key"
-            )
+    """Nothing was inserted: it was before, or the key was used before, or the agent is unknown."""
+    of_key = (turns.c.tenant == request.tenant) & (turns.c.idempotency_key == request.idempotency_key)
+    has_key = true() if request.idempotency_key is not None else false()
+    earlier = connection.execute(
+        select(turns.c.id, turns.c.request_digest).where((turns.c.id == request.turn_id) | (has_key & of_key))
+    ).one_or_none()
+    if earlier is not None and earlier.request_digest == request.digest():
+        return Accepted(earlier.id, is_new=earlier.id == request.turn_id)
+    if earlier is not None:
+        raise IdempotencyConflict(
+            f"idempotency_key: {request.idempotency_key!r} was used with another request; "
+            "send this one under a new key"
+        )
     known = connection.execute(select(agents.c.name).order_by(agents.c.name).limit(20)).scalars().all()
     raise UnknownAgent(
         f"agent: no worker has ever registered {request.agent!r} (known: {', '.join(known) or 'none'}); "

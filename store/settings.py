@@ -214,7 +214,8 @@ def _line(error: ErrorDetails) -> str:
     message = error["msg"].removeprefix("Value error, ")
     if not error["loc"]:
         return message
-    field = str(error["loc"][0]).lower()
+    # Where it came from decides whether the field or its alias is named.
+    field = str(error["loc"][0]).lower().removeprefix(PREFIX.lower())
     return f"{_name_in_use(field)}{_shown(field, error['input'])}: {message}"
 
 

@@ -119,3 +119,9 @@ def forget_dead(connection: Connection) -> int:
     """Delete the rows of workers that died long ago; returns how many."""
     statement = delete(workers).where(workers.c.until < clock(plus_seconds=-KEEP_DEAD_SECONDS))
     return connection.execute(statement).rowcount
+
+
+def lives_on(connection: Connection, host: str) -> bool:
+    """Whether a worker of this host lives now."""
+    here = select(workers.c.id).where(workers.c.host == host, workers.c.until > clock())
+    return connection.execute(here.limit(1)).first() is not None

@@ -1,12 +1,13 @@
 """Where our worker hangs on Celery's: before it consumes, when it is told to stop, when it is done."""
 
 import sys
+import traceback
 from typing import Any
 
 from celery import signals
 
 from conversation.bell import SUSPECTS_QUEUE, TURNS_QUEUE
-from conversation.errors import OperatorError
+from conversation.errors import ThreadmillError
 from store.settings import current
 from tasks import logs
 from tasks.worker import current_worker, has_worker, start_worker
@@ -30,9 +31,12 @@ def _on_setup(instance: Any, **_: object) -> None:
         return
     try:
         start_worker(current(), runs_suspects=queues == {SUSPECTS_QUEUE})
-    except OperatorError as error:
-        # Celery would go on without us: a signal's exception is only logged.
+    except ThreadmillError as error:
         sys.exit(f"the worker cannot start: {error}")
+    except Exception:  # noqa: BLE001 - whatever a user's module raises while it is imported
+        # Celery logs what a signal's receiver raises, and goes on without us: it would take bells
+        # and answer none.
+        sys.exit(f"the worker cannot start:\n{traceback.format_exc()}")
 
 
 def _on_stopping(**_: object) -> None:

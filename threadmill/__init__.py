@@ -1,1 +1,73 @@
-"""."""
+"""Threadmill: durable conversations for LLM agents, run as Celery jobs or in your own process.
+
+Names are loaded when they are first used: a web backend that only sends does not import what a
+worker needs.
+"""
+
+import importlib
+from typing import Any
+
+#: Where each public name is. `__init__.pyi` says the same to type checkers; a test holds them together.
+_HOMES = {
+    # Agents and what they are made of
+    "Agent": "threadmill.library",
+    "AgentResult": "threadmill.library",
+    "register": "agent.registry",
+    "Tool": "agent.tool",
+    "tool": "agent.tool",
+    "RunContext": "agent.context",
+    "WEB_TOOLS": "agent.web",
+    # Conversations
+    "Thread": "conversation.thread",
+    "Message": "conversation.message",
+    "Attachment": "conversation.attachment",
+    "TextPart": "conversation.parts",
+    "ImagePart": "conversation.parts",
+    "FilePart": "conversation.parts",
+    "ToolCall": "conversation.message",
+    "Usage": "conversation.message",
+    # Stores
+    "ThreadStore": "store.thread_store",
+    "FileStore": "store.file_store",
+    # Sending to workers
+    "send_message": "producers",
+    "send_message_async": "producers",
+    "Turn": "producers",
+    "AsyncTurn": "producers",
+    "TurnState": "conversation.turn",
+    "TurnResult": "conversation.turn",
+    # Watching a run
+    "Event": "agent.events",
+    "TextDelta": "agent.model",
+    "Restarted": "agent.model",
+    "ToolStarted": "agent.events",
+    "ToolFinished": "agent.events",
+    "MessageAdded": "agent.events",
+    "Finished": "agent.events",
+    # Models of your own
+    "Model": "agent.model",
+    "ModelRequest": "agent.model",
+    "ModelReply": "agent.model",
+    # Errors
+    "ThreadmillError": "conversation.errors",
+    "InvalidInput": "conversation.errors",
+    "ThreadNotFound": "conversation.errors",
+    "TitleConflict": "conversation.errors",
+    "TurnFailed": "conversation.errors",
+    "FileRefused": "conversation.errors",
+    "FileNotStored": "conversation.errors",
+    "FileStoreUnavailable": "conversation.errors",
+}
+
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -12,7 +12,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.pool import NullPool
 
-from store.engine import mapped
+from store.address import mapped
 
 #: A number of ours for `pg_advisory_xact_lock`: who migrates holds it.
 MIGRATION_LOCK = 0x7EAD_0111

@@ -6,9 +6,10 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -166,6 +167,47 @@ def test_an_heir_need_not_wait_for_the_old_server_to_end(kind: type[Server], tmp
 
     with kind(tmp_path / "server") as heir:
         assert kept(heir.url) == "kept"
+
+
+def test_valkey_ends_the_server_that_a_dead_owner_left_behind(tmp_path: Path) -> None:
+    """Where no death signal exists: two servers would write to one append-only file."""
+    with EmbeddedValkey(tmp_path / "server") as server:
+        keep(server.url, "from the first owner")
+        url, binary = server.url, server._process.argv[0]
+    with subprocess.Popen(
+        [binary, str(tmp_path / "server" / "valkey.conf")], stdout=subprocess.DEVNULL
+    ) as left:
+        try:
+            assert eventually(lambda: not is_free(port_of(url)))
+
+            with EmbeddedValkey(tmp_path / "server") as heir:
+                ended = left.wait(timeout=1)
+                assert (heir.url, kept(heir.url)) == (url, "from the first owner")
+        finally:
+            left.kill()
+
+    assert ended == 0
+
+
+def test_postgres_starts_after_a_crash_though_a_query_still_runs(tmp_path: Path) -> None:
+    """Its process notices the crash only when the query ends; until then PostgreSQL refuses to start."""
+    server = EmbeddedPostgres(tmp_path / "server", durable=False).start()
+    busy = "SELECT count(*) FROM generate_series(1, 4000000) a WHERE a::text LIKE 'x%'"
+
+    def work(url: str) -> None:
+        with suppress(psycopg.OperationalError), closing(psycopg.connect(url)) as connection:
+            connection.execute(busy)
+
+    worker = threading.Thread(target=work, args=[server.url])
+    worker.start()
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        running = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query = %s"
+        assert eventually(lambda: connection.execute(running, [busy]).fetchone() == (1,))
+    server.kill()
+
+    with server:
+        assert server.running
+    worker.join()
 
 
 def test_nothing_in_the_folder_is_readable_to_others(kind: type[Server], tmp_path: Path) -> None:

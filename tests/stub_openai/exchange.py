@@ -27,6 +27,10 @@ class Received:
     #: Set when the client hung up before its answer was whole.
     abandoned: threading.Event = field(default_factory=threading.Event)
 
+    def hung_up(self, *, timeout_seconds: float = 2) -> bool:
+        """Wait until the client hangs up on this request; False when it does not."""
+        return self.abandoned.wait(timeout_seconds)
+
     @property
     def wants_stream(self) -> bool:
         return bool(self.body.get("stream"))

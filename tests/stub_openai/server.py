@@ -41,11 +41,14 @@ class StubOpenAI:
         assert self._server is not None, "enter the `with` block first"
         return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
 
-    @property
-    def open_connections(self) -> int:
-        """Connections that clients hold open, busy or kept for their next request."""
-        assert self._server is not None, "enter the `with` block first"
-        return self._server.open_connections()
+    def wait_for_requests(self, count: int, *, timeout_seconds: float = 5) -> None:
+        """Wait until so many requests have arrived. Raises `TimeoutError`."""
+        _wait(lambda: len(self.requests) >= count, timeout_seconds)
+
+    def wait_for_no_connections(self, *, timeout_seconds: float = 5) -> None:
+        """Wait until no client holds a connection open, busy or idle. Raises `TimeoutError`."""
+        server = self._server
+        _wait(lambda: server is None or not server.open_connections(), timeout_seconds)
 
     def environment(self) -> dict[str, str]:
         """The variables that lead an OpenAI client of another process here."""
@@ -130,3 +133,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the base class names it so
         """Nothing: a test's output is its own."""
+
+
+def _wait(condition: Callable[[], bool], timeout_seconds: float) -> None:
+    until = time.monotonic() + timeout_seconds
+    while not condition():
+        if time.monotonic() > until:
+            raise TimeoutError(f"not so within {timeout_seconds} s")
+        time.sleep(0.005)

@@ -54,6 +54,10 @@ class Server:
     def log(self) -> Path:
         return self._home.log
 
+    def last_words(self) -> str:
+        """The end of what the server wrote to its log since it started last."""
+        return "" if self._process is None else self._process.last_words()
+
     def start(self) -> Self:
         """Start the server and return when it answers. Raises `ServerFailed` or `DirectoryInUse`."""
         self._home.own()

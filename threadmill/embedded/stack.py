@@ -126,6 +126,10 @@ class Stack:
         """The parts that are down at this moment."""
         return [name for name in self.names() if not self._part(name).running]
 
+    def last_words(self, name: str) -> str:
+        """The end of what a part wrote to its log since it started last."""
+        return self._part(name).last_words()
+
     def kill(self, name: str) -> None:
         """End one part as a crash would. It stays down until `restart`."""
         self._part(name).kill()

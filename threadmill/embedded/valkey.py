@@ -5,11 +5,18 @@ on a command line; what it acknowledged a second ago survives a crash (append-on
 refuses writes rather than forgetting keys when memory is short.
 """
 
+import contextlib
 import signal
+import time
+from typing import TYPE_CHECKING
 
 from threadmill.embedded import wheel
-from threadmill.embedded.process import Process
+from threadmill.embedded.home import is_free
+from threadmill.embedded.process import POLL_SECONDS, Process
 from threadmill.embedded.server import Server
+
+if TYPE_CHECKING:
+    import redis
 
 
 class EmbeddedValkey(Server):
@@ -23,6 +30,22 @@ class EmbeddedValkey(Server):
     def url(self) -> str:
         """Where the server is, password included."""
         return f"redis://:{self._home.secret()}@127.0.0.1:{self._port}/0"
+
+    def _prepare(self) -> None:
+        """End the server of an owner that was killed: two servers would ruin the append-only file.
+
+        We hold the folder's lock, so whoever answers to our password there belongs to a dead owner.
+        """
+        self._port = self._asked_port or self._home.last_port()
+        if not self._port or is_free(self._port):
+            return
+        import redis
+
+        with self._client() as client, contextlib.suppress(redis.RedisError):
+            client.shutdown()
+        deadline = time.monotonic() + self.stop_seconds
+        while self._answers() and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
 
     def _program(self) -> Process:
         data = self._home.directory / "data"
@@ -49,11 +72,16 @@ class EmbeddedValkey(Server):
             death_signal=signal.SIGTERM,
         )
 
+    def _client(self) -> "redis.Redis":
+        import redis
+
+        return redis.Redis.from_url(self.url, socket_timeout=5, socket_connect_timeout=5)
+
     def _answers(self) -> bool:
         import redis
 
-        with redis.Redis.from_url(self.url, socket_timeout=5, socket_connect_timeout=5) as client:
+        with self._client() as client:
             try:
                 return bool(client.ping())
-            except (redis.BusyLoadingError, redis.ConnectionError, redis.TimeoutError):
+            except redis.RedisError:  # not there, still loading its file, or somebody else's
                 return False

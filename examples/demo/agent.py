@@ -1,0 +1,17 @@
+"""The support agent again, thinking for a second before each step: so that its worker can be killed in one."""
+
+from agent.agent import Agent
+from agent.registry import register
+from examples.support.agent import support
+
+#: What `offline/recall` waits before every answer.
+DELAY_SECONDS = 1.0
+
+support_slow = register(
+    Agent(
+        name="support_slow",
+        purpose=support.purpose,
+        tools=support.tools,
+        parameters={"delay_seconds": DELAY_SECONDS},
+    )
+)

@@ -1,0 +1,87 @@
+"""A backend of its own process: it sends tickets, waits, and prints every reply as it arrives.
+
+    python -m examples.demo.producer --run ID [--agent NAME] [--for-people] TICKET ...
+
+It needs THREADMILL_DATABASE_URL, THREADMILL_BROKER_URL and THREADMILL_FILE_STORE, and imports neither
+the agent nor the worker. It ends with status 1 if a turn did not complete.
+"""
+
+import argparse
+import sys
+import textwrap
+import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
+
+from conversation.turn import TurnResult, TurnState
+from examples.demo.desk import files_of, thread_of
+from examples.support.tickets import Ticket, load_tickets, prompt
+from producers import Turn, send_message
+
+#: Seconds for one turn: a real model thinks, and a killed worker's lease has to lapse.
+TURN_SECONDS = 180
+#: Characters of a line that is shown.
+SHOWN = 96
+
+
+def main() -> int:
+    """Send the tickets, each in a thread of its own."""
+    options = _options()
+    by_name = {ticket.ticket: ticket for ticket in load_tickets()}
+    tickets = [by_name[name] for name in options.tickets]
+    started = {}
+    for ticket in tickets:
+        turn = send(ticket, run=options.run, agent=options.agent, for_people=options.for_people)
+        started[turn] = (ticket, time.monotonic())
+        _say(f"-> {ticket.ticket}  {_line(ticket.message)}")
+    completed = 0
+    with ThreadPoolExecutor(len(started)) as waiting:
+        ends = {waiting.submit(turn.wait, TURN_SECONDS): turn for turn in started}
+        for end in as_completed(ends):
+            ticket, sent_at = started[ends[end]]
+            _show(ticket, end.result(), time.monotonic() - sent_at)
+            completed += end.result().state is TurnState.COMPLETED
+    return 0 if completed == len(tickets) else 1
+
+
+def send(ticket: Ticket, *, run: str, agent: str, for_people: bool) -> Turn:
+    """All that a backend does: one call, and the message is safe."""
+    words = f"{ticket.message}\n\n{ticket.known}"
+    return send_message(
+        thread_of(run, ticket.ticket),
+        words if for_people else prompt(ticket),
+        agent=agent,
+        attachments=files_of(ticket),
+    )
+
+
+def _show(ticket: Ticket, result: TurnResult, seconds: float) -> None:
+    _say(f"<- {ticket.ticket}  {result.state} after {seconds:.1f} s")
+    if result.error is not None:
+        _say(f"   {result.error.kind}: {result.error.message}")
+    lines = result.content.splitlines()
+    # The offline model begins with what it is and ends with what its last tool said.
+    for line in lines if len(lines) <= 3 else [lines[0], "...", lines[-1]]:
+        _say(f"   {_line(line)}")
+
+
+def _line(text: str) -> str:
+    return textwrap.shorten(text, SHOWN, placeholder=" ...")
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Send tickets to the support agent.")
+    parser.add_argument("--run", required=True, help="begins the thread ids, so that each run has its own")
+    parser.add_argument("--agent", default="support")
+    parser.add_argument(
+        "--for-people", action="store_true", help="leave out the calls that offline/recall needs"
+    )
+    parser.add_argument("tickets", nargs="+")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

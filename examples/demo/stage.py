@@ -1,0 +1,116 @@
+"""Where the demonstration plays: the running stack, what is said to the audience, and what must hold."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from rich.console import Console
+
+from agent.recall import RECALL_MODEL
+from conversation.errors import OperatorError
+from examples.demo.stored import Stored
+from store.settings import Settings, load
+from threadmill.embedded.stack import Stack
+
+#: Seconds between two looks at something that will come.
+POLL_SECONDS = 0.05
+
+
+class DemoFailed(OperatorError):
+    """Something that is promised did not happen. `part` is whose log may say why."""
+
+    def __init__(self, what: str, part: str) -> None:
+        super().__init__(what)
+        self.part = part
+
+
+@dataclass(kw_only=True)
+class Stage:
+    """What every scene is handed."""
+
+    stack: Stack
+    model: str
+    #: Begins the thread ids, so that they are new even in a database that is somebody's own.
+    run: str
+    console: Console
+    began: float = field(default_factory=time.monotonic)
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings of everything here, once the servers have their addresses."""
+        variables = self.stack.environment
+        return load(
+            database_url=variables["THREADMILL_DATABASE_URL"],
+            broker_url=variables["THREADMILL_BROKER_URL"],
+            file_store=variables["THREADMILL_FILE_STORE"],
+        )
+
+    @cached_property
+    def stored(self) -> Stored:
+        return Stored(self.settings)
+
+    @property
+    def is_offline(self) -> bool:
+        """Whether replies are the same each time, and can be compared word by word."""
+        return self.model == RECALL_MODEL
+
+    def scene(self, title: str) -> None:
+        self.console.print(f"\n[bold]{title}[/bold]")
+
+    def say(self, text: str) -> None:
+        """A line, with the seconds since the beginning before it."""
+        seconds = f"{time.monotonic() - self.began:5.1f} s  "
+        self.console.print(seconds + text, markup=False, highlight=False, soft_wrap=True)
+
+    def check(self, holds: object, what: str, *, part: str = "turns") -> None:
+        """Show what was found to be so. Raises `DemoFailed` where it is not."""
+        if not holds:
+            raise DemoFailed(f"this does not hold: {what}", part)
+        self.say(f"ok  {what}")
+
+    def until(self, happens: Callable[[], bool], what: str, *, seconds: float, part: str = "turns") -> None:
+        """Wait. Raises `DemoFailed` if it takes too long."""
+        give_up_at = time.monotonic() + seconds
+        while not happens():
+            if time.monotonic() > give_up_at:
+                raise DemoFailed(f"{what}: not within {seconds:g} seconds", part)
+            time.sleep(POLL_SECONDS)
+
+    @contextmanager
+    def producer(self, tickets: Sequence[str], *, agent: str) -> Iterator[subprocess.Popen[str]]:
+        """A backend in a process of its own; it is ended with the block."""
+        command = [
+            *(sys.executable, "-m", "examples.demo.producer", "--run", self.run, "--agent", agent),
+            *([] if self.is_offline else ["--for-people"]),
+            *tickets,
+        ]
+        # In a session of its own: a Ctrl-C reaches us alone, and we end it.
+        backend = subprocess.Popen(
+            command,
+            env=os.environ | self.stack.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            start_new_session=True,
+        )
+        try:
+            yield backend
+        finally:
+            backend.kill()
+            backend.wait()
+            assert backend.stdout is not None
+            backend.stdout.close()
+
+    def relay(self, backend: subprocess.Popen[str]) -> None:
+        """Show what a backend prints until it ends. Raises `DemoFailed` unless it ends well."""
+        assert backend.stdout is not None
+        for line in backend.stdout:
+            self.say(line.rstrip())
+        if backend.wait() != 0:
+            raise DemoFailed(f"the producer ended with status {backend.returncode}", "turns")

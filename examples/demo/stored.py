@@ -1,0 +1,84 @@
+"""What the database and the file store say: nobody else is asked whether a promise was kept."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+from sqlalchemy import Connection, select
+
+from conversation.attachment import Attachment
+from conversation.thread import Thread
+from conversation.turn import TurnRecord
+from store import tables, threads, turns
+from store.engine import Database
+from store.files import open_file_store
+from store.settings import Settings
+
+TENANT = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of a turn's journal, as it stands."""
+
+    index: int
+    kind: str
+    name: str
+    call_id: str
+    state: str
+    #: The fencing token of the worker that wrote it.
+    fence: int
+    finished_at: datetime | None
+
+
+class Stored:
+    """One installation, read from the side."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._database = Database(settings)
+        self._blobs = open_file_store(settings)
+
+    def thread(self, thread_id: str) -> Thread:
+        """The whole history, in the order of `seq`."""
+        return self._database.run(partial(threads.load, tenant=TENANT, thread_id=thread_id))
+
+    def turn(self, thread_id: str) -> TurnRecord | None:
+        """The thread's only turn; None before it is accepted."""
+        return self._database.run(partial(_turn, thread_id=thread_id))
+
+    def journal(self, turn_id: str) -> list[Entry]:
+        return self._database.run(partial(_journal, turn_id=turn_id))
+
+    def blob(self, attachment: Attachment) -> bytes:
+        """The stored bytes behind an attachment."""
+        assert attachment.sha256 is not None
+        return self._blobs.get(TENANT, attachment.sha256)
+
+    def close(self) -> None:
+        self._database.close()
+        self._blobs.close()
+
+
+def _turn(connection: Connection, thread_id: str) -> TurnRecord | None:
+    statement = (
+        select(tables.turns.c.id)
+        .join(tables.threads, tables.turns.c.thread_key == tables.threads.c.key)
+        .where(tables.threads.c.tenant == TENANT, tables.threads.c.id == thread_id)
+    )
+    turn_id = connection.execute(statement).scalar_one_or_none()
+    return None if turn_id is None else turns.read(connection, turn_id)
+
+
+def _journal(connection: Connection, turn_id: str) -> list[Entry]:
+    steps = tables.steps.c
+    columns = (
+        steps.index,
+        steps.kind,
+        steps.name,
+        steps.call_id,
+        steps.state,
+        steps.fence,
+        steps.finished_at,
+    )
+    rows = connection.execute(select(*columns).where(steps.turn_id == turn_id).order_by(steps.index))
+    return [Entry(*row) for row in rows]

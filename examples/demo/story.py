@@ -1,0 +1,88 @@
+"""The demonstration from its beginning to its end.
+
+What stays true: it uses a new folder and removes it; nothing that it started runs any more when it
+returns or raises; the first thing that does not hold ends it.
+"""
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+
+from conversation.errors import OperatorError
+from conversation.ids import new_id
+from examples.demo.crash import a_killed_worker_loses_nothing
+from examples.demo.replies import (
+    flower_shows_the_tasks,
+    the_files_are_stored,
+    the_thread_is_stored,
+    tickets_are_answered,
+)
+from examples.demo.stage import DemoFailed, Stage
+from examples.support.ledger import PATH_VARIABLE
+from threadmill.embedded.stack import Stack
+
+SCENES = {
+    "A backend sends tickets to the agent `support`": tickets_are_answered,
+    "What was said is stored": the_thread_is_stored,
+    "What was attached is stored": the_files_are_stored,
+    "What ran can be looked at": flower_shows_the_tasks,
+    "A worker is killed in the middle of a turn": a_killed_worker_loses_nothing,
+}
+#: Columns where nobody's terminal says how many there are.
+WIDTH = 110
+
+
+def tell(model: str) -> None:
+    """Play every scene with this model. Raises `OperatorError` at the first thing that does not hold."""
+    folder = Path(tempfile.mkdtemp(prefix="threadmill-demo-"))
+    try:
+        _play(folder, model)
+    except OperatorError as error:
+        raise OperatorError(f"{error}\nEverything was stopped; data and logs are kept in {folder}") from error
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _play(folder: Path, model: str) -> None:
+    _prepare_environment(folder, model)
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
+    stage = Stage(stack=Stack(folder), model=model, run=f"demo-{new_id()[-6:]}", console=console)
+    stage.scene(f"Database, broker, workers, clock and Flower start in {folder}")
+    if not stage.is_offline:
+        stage.say(f"replies come from {model}: which tools it calls is not checked, everything else is")
+    stage.stack.start(stage.say)
+    try:
+        for title, scene in SCENES.items():
+            stage.scene(title)
+            _play_scene(stage, scene)
+    finally:
+        stage.scene("Everything stops")
+        stage.stack.stop()
+    stage.say("nothing is left running; everything held")
+
+
+def _play_scene(stage: Stage, scene: Callable[[Stage], None]) -> None:
+    """One scene. What fails is told with the last words of the part that failed."""
+    try:
+        scene(stage)
+    except DemoFailed as failure:
+        words = stage.stack.last_words(failure.part)
+        raise OperatorError(f"{failure}\nThe end of the log of {failure.part}:\n{words}") from failure
+
+
+def _prepare_environment(folder: Path, model: str) -> None:
+    """Variables of this process and of all that it starts."""
+    os.environ |= {
+        "THREADMILL_AGENTS": "examples.support.agent,examples.demo.agent",
+        "THREADMILL_MODEL": model,
+        PATH_VARIABLE: str(folder / "support-ledger.sqlite3"),
+    }
+    # Nobody wants to wait for turns that an interrupted demonstration leaves behind.
+    os.environ.setdefault("THREADMILL_SHUTDOWN_GRACE_SECONDS", "2")

@@ -1,0 +1,69 @@
+"""Run uv on the environment of this Python, with the package indexes that pip is configured to use.
+
+    python requirements/run_uv.py pip install -r requirements/demo.txt
+
+uv reads none of pip's files and variables, so a machine that is set up for a mirror would be asked
+twice. What stays true: a variable of uv's own that is set wins; nothing is chosen here that pip
+would not have chosen; hashes in the lock files decide what is accepted, whoever serves it.
+"""
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+#: pip's setting → uv's variable, and the older variable of the same meaning.
+INDEXES = {
+    "index-url": ("UV_DEFAULT_INDEX", "UV_INDEX_URL"),
+    "extra-index-url": ("UV_INDEX", "UV_EXTRA_INDEX_URL"),
+    "trusted-host": ("UV_INSECURE_HOST", ""),
+    "proxy": ("ALL_PROXY", "HTTPS_PROXY"),
+    "cert": ("SSL_CERT_FILE", ""),
+}
+
+
+def main() -> int:
+    """Run uv as this script was called; returns its exit status."""
+    environment = uv_environment(os.environ, pip_settings())
+    return subprocess.run(
+        [Path(sys.prefix) / "bin" / "uv", *sys.argv[1:]], env=environment, check=False
+    ).returncode
+
+
+def pip_settings() -> dict[str, str]:
+    """What pip is configured to, files and variables together; white space divides several values."""
+    command = [sys.executable, "-m", "pip", "config", "list"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    found: dict[str, tuple[int, str]] = {}
+    for line in listed.splitlines():
+        section, _, rest = line.partition(".")
+        name, separator, value = rest.partition("=")
+        # As pip ranks them: a variable, then the file's section of the command, then the global one.
+        rank = {"global": 0, "install": 1, ":env:": 2}.get(section)
+        if separator and rank is not None and rank >= found.get(name, (0, ""))[0]:
+            found[name] = (rank, " ".join(str(ast.literal_eval(value)).split()))
+    return {name: value for name, (_, value) in found.items()}
+
+
+def uv_environment(given: Mapping[str, str], pip: Mapping[str, str]) -> dict[str, str]:
+    """The variables for uv: those that are given, and what pip's settings say where they say nothing."""
+    environment = {**given, "VIRTUAL_ENV": sys.prefix}
+    # As pip does: trust the authorities that this system trusts.
+    environment.setdefault("UV_SYSTEM_CERTS", "1")
+    for setting, (variable, older) in INDEXES.items():
+        if pip.get(setting) and not (given.get(variable) or given.get(older)):
+            environment[variable] = pip[setting]
+    # uv refuses a folder that is not there; pip passes over it.
+    links = [link for link in pip.get("find-links", "").split() if "://" in link or Path(link).exists()]
+    if links:
+        environment.setdefault("UV_FIND_LINKS", ",".join(links))
+    if pip.get("extra-index-url"):
+        # pip takes the best version of all indexes; the hashes make that safe.
+        environment.setdefault("UV_INDEX_STRATEGY", "unsafe-best-match")
+    return environment
+
+
+if __name__ == "__main__":
+    sys.exit(main())

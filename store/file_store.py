@@ -1,0 +1,113 @@
+"""`FileStore`: attachments for library users, over a folder or a bucket.
+
+What stays true: a file is addressed by its tenant and hash, so a path never comes from outside;
+limits and types are checked against the bytes before anything is written.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Self
+
+from conversation.attachment import Attachment
+from conversation.checks import check_tenant
+from conversation.errors import FileNotStored
+from store.files import BlobStore, examine, open_file_store
+from store.settings import Settings, load
+
+#: How long an address that `url` gives can be used.
+URL_EXPIRES = timedelta(hours=1)
+
+
+class FileStore:
+    """Saves and reads files, for one tenant."""
+
+    def __init__(self, blobs: BlobStore, settings: Settings, *, tenant: str = "default") -> None:
+        self.blobs = blobs
+        self.settings = settings
+        self.tenant = check_tenant(tenant)
+
+    @classmethod
+    async def create(
+        cls, base_path: str | Path | None = None, *, tenant: str = "default", settings: Settings | None = None
+    ) -> Self:
+        """A store in a folder, or in a bucket: `s3://bucket/prefix`; without a place, the settings' own.
+
+        Limits, types and the keys of S3 come from the settings. Raises `InvalidSettings`.
+        """
+        settings = settings or load()
+        if base_path is not None:
+            settings = settings.model_copy(update={"file_store": str(base_path)})
+        return cls(open_file_store(settings), settings, tenant=tenant)
+
+    async def save(self, content: bytes, filename: str, *, mime_type: str | None = None) -> Attachment:
+        """Store a file; saving the same bytes again changes nothing.
+
+        Raises `FileRefused` (empty, too large, a type that is not allowed or not what it says it
+        is), `InvalidInput` (its name) and `FileStoreUnavailable` (a full disk, a server that is away).
+        """
+        attachment = self.examined(Attachment(filename=filename, content=content, mime_type=mime_type))
+        await asyncio.to_thread(self.put, attachment)
+        return Attachment(
+            filename=attachment.filename,
+            mime_type=attachment.mime_type,
+            sha256=attachment.sha256,
+            size=attachment.size,
+        )
+
+    async def get(self, file: Attachment | str) -> bytes:
+        """The bytes of a file, by its attachment or hash. Raises `FileNotStored`."""
+        return await asyncio.to_thread(self.blobs.get, self.tenant, _sha256(file))
+
+    async def delete(self, file: Attachment | str) -> None:
+        """Remove the bytes. Messages that point to them will say that the file is no longer stored."""
+        await asyncio.to_thread(self.blobs.delete, self.tenant, _sha256(file))
+
+    async def list(self) -> Sequence[str]:
+        """The hashes of all files, ascending."""
+        return await asyncio.to_thread(lambda: tuple(self.blobs.list(self.tenant)))
+
+    async def url(self, file: Attachment, *, expires: timedelta = URL_EXPIRES) -> str:
+        """Where a browser can fetch the file until it expires; a `file://` address for a folder."""
+        return await asyncio.to_thread(
+            lambda: self.blobs.url(
+                self.tenant,
+                _sha256(file),
+                expires=expires,
+                filename=file.filename,
+                media_type=file.mime_type or "application/octet-stream",
+            )
+        )
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        await asyncio.to_thread(self.blobs.close)
+
+    def examined(self, attachment: Attachment) -> Attachment:
+        """The attachment with the type that its bytes have. Raises `FileRefused`."""
+        if attachment.content is None:
+            return attachment
+        media_type = examine(
+            attachment.filename,
+            attachment.content,
+            attachment.mime_type,
+            max_bytes=self.settings.attachment_max_bytes,
+            allowed=self.settings.attachment_types,
+        )
+        return Attachment(filename=attachment.filename, content=attachment.content, mime_type=media_type)
+
+    def put(self, attachment: Attachment, *, tenant: str | None = None) -> None:
+        """Store the bytes of an examined attachment, blocking."""
+        assert attachment.content is not None
+        assert attachment.sha256 is not None
+        self.blobs.put(
+            tenant or self.tenant, attachment.sha256, attachment.content, attachment.mime_type or ""
+        )
+
+
+def _sha256(file: Attachment | str) -> str:
+    sha256 = file if isinstance(file, str) else file.sha256
+    if sha256 is None:
+        raise FileNotStored("this attachment has not been stored yet")
+    return sha256

@@ -1,0 +1,193 @@
+"""`ThreadStore`: conversations for library users, in memory, SQLite or PostgreSQL.
+
+What stays true: every verb is one transaction, and a working copy is brought up to date only after
+its commit; a save appends and never removes what is stored.
+"""
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, Self
+
+from sqlalchemy import Connection
+
+from conversation.errors import OperatorError, ThreadNotFound
+from conversation.ids import new_id
+from conversation.message import Message
+from conversation.thread import Thread
+from store import listing, migrations, threads
+from store.engine import Database
+from store.file_store import FileStore
+from store.listing import Hit, Stats, ThreadFilter, ThreadPage
+from store.settings import Settings, load
+
+IN_MEMORY = "sqlite://"
+
+
+class ThreadStore:
+    """Where threads are kept."""
+
+    def __init__(
+        self, settings: Settings, *, tenant: str = "default", file_store: FileStore | None = None
+    ) -> None:
+        self.settings = settings
+        self.database = Database(settings)
+        self.tenant = tenant
+        #: Where attachments of saved messages go; an agent that has one brings its own.
+        self.file_store = file_store
+
+    @classmethod
+    async def create(
+        cls,
+        database_url: str | None = None,
+        *,
+        tenant: str = "default",
+        file_store: FileStore | None = None,
+        settings: Settings | None = None,
+    ) -> Self:
+        """Open a store: `postgresql://…`, `sqlite:///file.db`; without a URL, the environment's.
+
+        Where the environment names none, threads live in memory until the store is closed. SQLite
+        databases are made and migrated here; PostgreSQL's are left to `threadmill init`. Raises
+        `DatabaseUnavailable`, and `OperatorError` for a schema of another release.
+        """
+        if settings is None:
+            named = any(f"{prefix}_DATABASE_URL" in os.environ for prefix in ("THREADMILL", "NARRATOR"))
+            url = database_url or (None if named else IN_MEMORY)
+            settings = load(**({} if url is None else {"database_url": url}))
+        store = cls(settings, tenant=tenant, file_store=file_store)
+        await store.database.run_async(_migrate if store.database.is_sqlite else _check_schema)
+        return store
+
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether everything here is gone with this object."""
+        return self.database.is_in_memory
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all connections; what was in memory is gone."""
+        await self.database.close_async()
+
+    async def save_thread(self, thread: Thread, *, check_title: bool = False) -> Thread:
+        """Append the thread's new messages, and write its title, metadata and context.
+
+        Metadata is merged by key. Raises `TitleConflict` only if `check_title` asks for it.
+        """
+        await self.save_threads([thread], check_title=check_title)
+        return thread
+
+    async def save_threads(self, batch: Sequence[Thread], *, check_title: bool = False) -> None:
+        """Save several threads in one transaction: all of them, or none."""
+        for thread in batch:
+            await self.store_attachments(thread)
+        # One order for everybody, so that two batches cannot wait for each other.
+        ordered = sorted(batch, key=lambda thread: (thread.tenant, thread.id))
+        saved = await self.database.run_async(
+            lambda connection: [
+                threads.save(connection, thread, new=thread.new_messages, check_title=check_title)
+                for thread in ordered
+            ]
+        )
+        for thread, done in zip(ordered, saved, strict=True):
+            threads.apply(thread, done)
+
+    async def append(self, thread_id: str, *messages: Message) -> Thread:
+        """Append messages to a thread without loading it; makes the thread if it is not there."""
+        thread = Thread(thread_id, tenant=self.tenant)
+        thread.messages = list(messages)
+        return await self.save_thread(thread)
+
+    async def get_thread(self, thread_id: str, *, last: int | None = None) -> Thread:
+        """A working copy with all its messages, or the `last` ones. Raises `ThreadNotFound`."""
+        return await self.database.run_async(
+            partial(threads.load, tenant=self.tenant, thread_id=thread_id, last=last)
+        )
+
+    async def get_or_create_thread(self, thread_id: str, **options: Any) -> Thread:
+        """The stored thread, or a new one that is stored now: of two callers at once, one makes it."""
+        try:
+            return await self.get_thread(thread_id)
+        except ThreadNotFound:
+            return await self.save_thread(Thread(thread_id, tenant=self.tenant, **options))
+
+    async def list_threads(
+        self, *, limit: int | None = None, cursor: str | None = None, **filters: Any
+    ) -> ThreadPage:
+        """Threads without their messages, newest first; see `ThreadFilter` for the filters.
+
+        Without `limit` all of them; with it a page, whose `next_cursor` leads on.
+        """
+        wanted = ThreadFilter(**{"tenant": self.tenant} | filters)
+        return await self.database.run_async(
+            partial(listing.list_threads, filters=wanted, limit=limit, cursor=cursor)
+        )
+
+    async def find_threads(self, metadata: Mapping[str, Any] | None = None, **filters: Any) -> ThreadPage:
+        """All threads whose metadata has these values, without their messages."""
+        return await self.list_threads(metadata=metadata, **filters)
+
+    async def search_messages(self, query: str, *, limit: int = 20) -> list[Hit]:
+        """Messages with these words, best first, with the passage highlighted."""
+        return await self.database.run_async(
+            partial(listing.search_messages, query=query, tenant=self.tenant, limit=limit)
+        )
+
+    async def fork(
+        self, thread_id: str, *, at: int | None = None, new_thread_id: str | None = None
+    ) -> Thread:
+        """A new thread with the history up to `at`; its messages keep their ids, blobs are shared."""
+        return await self.database.run_async(
+            partial(
+                threads.fork,
+                tenant=self.tenant,
+                thread_id=thread_id,
+                new_id=new_thread_id or new_id(),
+                at=at,
+            )
+        )
+
+    async def delete_thread(self, thread_id: str) -> bool:
+        """Delete a thread and all that belongs to it; False if there was none."""
+        return await self.database.run_async(
+            partial(threads.delete_thread, tenant=self.tenant, thread_id=thread_id)
+        )
+
+    async def count(self, **filters: Any) -> int:
+        """How many threads a listing with these filters would show."""
+        wanted = ThreadFilter(**{"tenant": self.tenant} | filters)
+        return await self.database.run_async(partial(listing.count, filters=wanted))
+
+    async def stats(self) -> Stats:
+        """Counts of everything that is stored."""
+        return await self.database.run_async(partial(listing.stats, tenant=self.tenant))
+
+    async def store_attachments(self, thread: Thread, file_store: FileStore | None = None) -> None:
+        """Store the bytes of new attachments, so that rows may point to them."""
+        files = file_store or self.file_store
+        for message in thread.new_messages:
+            for index, attachment in enumerate(message.attachments):
+                if attachment.content is None:
+                    continue
+                if files is None:
+                    files = self.file_store = await FileStore.create(settings=self.settings)
+                message.attachments[index] = examined = files.examined(attachment)
+                await asyncio.to_thread(files.put, examined, tenant=thread.tenant)
+
+
+def _migrate(connection: Connection) -> None:
+    migrations.upgrade_connection(connection)
+
+
+def _check_schema(connection: Connection) -> None:
+    found, needed = migrations.current(connection), migrations.newest()
+    if found != needed:
+        raise OperatorError(
+            f"the database's schema is {found or 'empty'}, this release needs {needed}: run `threadmill init`"
+        )

@@ -1,0 +1,136 @@
+"""Agents for worker processes of the tests: what they do is told by the message, and noted in a folder.
+
+What stays true: a tool notes its begin and its end in a file, with the id of its call, so that a test
+can count effects from outside; whatever takes long waits for a file that the test creates.
+"""
+
+import asyncio
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from agent.agent import Agent
+from agent.context import RunContext
+from agent.model import ModelReply, ModelRequest
+from agent.recall import RecallModel
+from agent.registry import register
+from agent.tool import tool
+
+#: Names the folder that a test and its workers share.
+FOLDER_VARIABLE = "ACCEPTANCE_FOLDER"
+#: Seconds after which a gate that nobody opened gives way: the test has failed by then.
+GATE_SECONDS = 90.0
+
+
+def folder() -> Path:
+    return Path(os.environ[FOLDER_VARIABLE])
+
+
+def note(what: str, context: RunContext | None = None, **more: Any) -> None:
+    """Append one line, whole or not at all."""
+    entry: dict[str, Any] = {"what": what, "pid": os.getpid(), **more}
+    if context is not None:
+        entry |= {"call": context.call_id, "turn": context.turn_id, "attempt": context.attempt}
+    descriptor = os.open(folder() / "notes", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(descriptor, f"{json.dumps(entry)}\n".encode())
+    os.close(descriptor)
+
+
+async def opened(gate: str) -> None:
+    """Return when the test opens this gate."""
+    give_up_at = time.monotonic() + GATE_SECONDS
+    while not (folder() / f"gate-{gate}").exists() and time.monotonic() < give_up_at:
+        await asyncio.sleep(0.02)
+
+
+@tool
+def write(text: str, context: RunContext) -> str:
+    """Note a text."""
+    note("write", context, text=text)
+    return f"wrote {text}"
+
+
+@tool(timeout_seconds=GATE_SECONDS)
+async def hold(gate: str, context: RunContext) -> str:
+    """Wait for a gate. Doing it twice is not as good as once."""
+    note("hold begins", context)
+    await opened(gate)
+    note("hold ends", context)
+    return "held"
+
+
+@tool(timeout_seconds=GATE_SECONDS, idempotent=True)
+async def hold_again(gate: str, context: RunContext) -> str:
+    """Wait for a gate. May be done again."""
+    note("hold_again begins", context)
+    await opened(gate)
+    note("hold_again ends", context)
+    return "held again"
+
+
+@tool(idempotent=True)
+def die(context: RunContext) -> str:
+    """Take the whole process along, each time that it is tried."""
+    note("die", context)
+    os.kill(os.getpid(), 9)
+    return "unreachable"
+
+
+@tool
+def fail(text: str) -> str:
+    """Raise an error that quotes what it was given."""
+    raise ValueError(f"no luck with {text}")
+
+
+@tool
+async def freeze(seconds: float, context: RunContext) -> str:
+    """Hold up the event loop, as broken code does."""
+    note("freeze begins", context)
+    time.sleep(seconds)  # noqa: ASYNC251 - the mistake that the test is about
+    note("freeze ends", context)
+    return "thawed"
+
+
+class Thinker(RecallModel):
+    """Answers as `offline/recall` does, once the gate `model` is open."""
+
+    async def complete(self, request: ModelRequest) -> ModelReply:
+        note("asked")
+        await opened("model")
+        return await super().complete(request)
+
+
+class Broken(RecallModel):
+    """Raises what no adapter should, and quotes the conversation in it."""
+
+    async def complete(self, request: ModelRequest) -> ModelReply:
+        raise RuntimeError(f"cannot answer {request.messages[-1]['content']}")
+
+
+class Unstorable(RecallModel):
+    """Answers with what the database refuses."""
+
+    async def complete(self, request: ModelRequest) -> ModelReply:
+        note("asked")
+        reply = await super().complete(request)
+        return ModelReply(content=reply.content, model=reply.model, finish_reason="st\x00op")
+
+
+class SelfCancelling(RecallModel):
+    """Raises a cancellation that nobody asked for, as a library does whose inner task was cancelled."""
+
+    async def complete(self, request: ModelRequest) -> ModelReply:
+        note("asked")
+        raise asyncio.CancelledError
+
+
+TOOLS = (write, hold, hold_again, die, fail, freeze)
+
+register(Agent(name="worker", purpose="Do as you are told.", tools=TOOLS))
+register(Agent(name="thinker", model=Thinker(), tools=TOOLS))
+register(Agent(name="broken", model=Broken()))
+register(Agent(name="unstorable", model=Unstorable()))
+register(Agent(name="self_cancelling", model=SelfCancelling()))
+register(Agent(name="hasty", tools=TOOLS, max_turn_seconds=1))

@@ -1,0 +1,92 @@
+"""Turns that somebody stops: soon, kept as far as they had come, and the thread goes on."""
+
+from typing import Any
+
+import pytest
+
+from conversation.bell import CANCEL_CHANNEL
+from conversation.turn import TurnState
+from producers import Turn
+from tests.acceptance.installation import Installation, assert_well_formed, eventually, worker
+
+ORDERS = (
+    'call write with {"text": "first"}, then call hold with {"gate": "never"} '
+    'and call write with {"text": "second"}'
+)
+
+
+def seconds_to_cancel(installation: Installation, turn: Turn) -> float:
+    turn.cancel()
+    return eventually(lambda: turn.state is TurnState.CANCELLED, 10, lambda: installation.told([turn.id]))
+
+
+@pytest.mark.parametrize("signal_arrives", [True, False], ids=["signal", "heartbeat"])
+def test_a_running_turn_is_stopped_and_its_thread_goes_on(
+    installation: Installation, signal_arrives: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A heartbeat so slow that only the signal can be what stopped it, or no signal at all.
+    slow = {"THREADMILL_LEASE_SECONDS": "60", "THREADMILL_HEARTBEAT_SECONDS": "20"}
+    installation.start(worker("one"), *installation.upkeep(), **(slow if signal_arrives else {}))
+    if not signal_arrives:
+        silence(installation, monkeypatch)
+    turn = installation.send("t", ORDERS)
+    installation.saw("hold begins")
+    eventually(lambda: len(installation.notes("write")) == 2)
+    behind = installation.send("t", "behind")
+
+    seconds = seconds_to_cancel(installation, turn)
+
+    # At once, or with the next beat, which is half a second away at most.
+    assert seconds < (2 if signal_arrives else 3)
+    (after,) = installation.all_ended([behind])
+    assert after.state is TurnState.COMPLETED
+    assert installation.notes("hold ends") == []
+    history = installation.history("t")
+    assert_well_formed(history)
+    kept = [(m["role"], m["content"]) for m in history if m["turn_id"] and str(m["turn_id"]) == turn.id]
+    assert [role for role, _ in kept] == ["user", "assistant", "tool", "assistant", "tool", "tool"]
+    assert next(text for role, text in kept if role == "tool") == '"wrote first"'
+    assert any("CutOff" in text for role, text in kept if role == "tool")
+    assert installation.result(turn).error is None
+
+
+def silence(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Signals of cancel requests get lost; everything else goes on."""
+    publish = installation.producer.signals.publish
+
+    def lossy(channel: str, *said: Any) -> None:
+        if channel != CANCEL_CHANNEL:
+            publish(channel, *said)
+
+    monkeypatch.setattr(installation.producer.signals, "publish", lossy)
+
+
+def test_a_turn_that_waits_behind_another_is_cancelled_without_having_run(running: Installation) -> None:
+    first = running.send("t", 'call hold with {"gate": "tool"}')
+    running.saw("hold begins")
+    second = running.send("t", "never mind")
+
+    assert second.cancel() is TurnState.CANCELLED
+    running.open_gate("tool")
+    (result,) = running.all_ended([first])
+
+    assert result.state is TurnState.COMPLETED
+    assert running.turn_row(second)["attempt"] == 0
+    assert all("never mind" not in m["content"] for m in running.history("t"))
+
+
+def test_a_cancelled_turn_whose_worker_died_ends_without_running_on(running: Installation) -> None:
+    turn = running.send("t", 'call write with {"text": "first"}, then call hold_again with {"gate": "never"}')
+    running.saw("hold_again begins")
+
+    running.processes["one"].kill()
+    turn.cancel()
+    running.start(worker("two"))
+    (result,) = running.all_ended([turn])
+
+    assert result.state is TurnState.CANCELLED
+    assert len(running.notes("hold_again begins")) == 1
+    history = running.history("t")
+    assert_well_formed(history)
+    assert [m["role"] for m in history] == ["user", "assistant", "tool", "assistant", "tool"]
+

@@ -1,0 +1,109 @@
+"""Every wait ends: at its time limit, or at once when it is cancelled, and the connection with it."""
+
+import asyncio
+import time
+from dataclasses import replace
+
+import pytest
+
+from agent.litellm_model import LitellmModel
+from agent.model import TextDelta
+from conversation.errors import ModelError
+from tests.stub_openai import (
+    hang,
+    reply,
+    slow_chunks,
+    status,
+    stream,
+    text_delta,
+)
+
+
+async def test_a_hang_ends_at_the_timeout_and_hangs_up(provider, ask, question):
+    provider.enqueue(hang(), hang())
+    began = time.monotonic()
+
+    with pytest.raises(ModelError) as raised:
+        await ask(replace(question, timeout_seconds=0.2, max_attempts=2))
+
+    assert (raised.value.kind, raised.value.retryable, len(provider.requests)) == ("timeout", True, 2)
+    assert 0.4 <= time.monotonic() - began < 2
+    assert all([await asyncio.to_thread(received.hung_up) for received in provider.requests])
+
+
+async def test_a_stream_that_falls_silent_ends_long_before_the_timeout(provider, model, question):
+    provider.enqueue(stream(text_delta("a"), ending="hang"))
+    began = time.monotonic()
+
+    with pytest.raises(ModelError) as raised:
+        [item async for item in model.stream(replace(question, timeout_seconds=60, max_attempts=1))]
+
+    assert raised.value.kind == "timeout"
+    assert 0.3 <= time.monotonic() - began < 2
+    assert await asyncio.to_thread(provider.requests[0].hung_up)
+
+
+async def test_a_stream_that_trickles_on_ends_at_the_timeout(provider, model, question):
+    provider.enqueue(slow_chunks("a " * 100, pause_seconds=0.05))
+
+    with pytest.raises(ModelError) as raised:
+        [item async for item in model.stream(replace(question, timeout_seconds=0.4, max_attempts=1))]
+
+    assert raised.value.kind == "timeout"
+    assert await asyncio.to_thread(provider.requests[0].hung_up)
+
+
+async def test_a_slow_reader_does_not_count_as_a_silent_provider(provider, model, question):
+    provider.enqueue(reply("a b c"))
+
+    text = ""
+    async for item in model.stream(question):
+        await asyncio.sleep(0.35)  # longer than the idle timeout
+        text += item.text if isinstance(item, TextDelta) else ""
+
+    assert text == "a b c"
+    assert len(provider.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "behaviour", [hang(), stream(text_delta("a"), ending="hang")], ids=["asking", "streaming"]
+)
+async def test_a_cancellation_passes_at_once_and_hangs_up(provider, ask, question, behaviour):
+    provider.enqueue(behaviour)
+    task = asyncio.create_task(ask(question))
+    await asyncio.to_thread(provider.wait_for_requests, 1)
+    await asyncio.sleep(0.05)  # let the first chunk arrive
+
+    task.cancel()
+    began = time.monotonic()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert time.monotonic() - began < 0.5
+    assert task.cancelled()
+    assert await asyncio.to_thread(provider.requests[0].hung_up)
+    assert len(provider.requests) == 1
+
+
+async def test_a_cancellation_while_waiting_for_the_next_attempt_passes_at_once(provider, question):
+    provider.enqueue(status(429, retry_after="30"))
+    task = asyncio.create_task(LitellmModel().complete(question))
+    await asyncio.to_thread(provider.wait_for_requests, 1)
+    await asyncio.sleep(0.05)
+
+    task.cancel()
+    began = time.monotonic()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert time.monotonic() - began < 0.5
+
+
+async def test_closing_the_generator_closes_the_connection(provider, model, question):
+    provider.enqueue(stream(text_delta("a"), ending="hang"))
+    items = model.stream(question)
+    assert await anext(items) == TextDelta("a")
+
+    await items.aclose()
+
+    assert await asyncio.to_thread(provider.requests[0].hung_up)

@@ -1,0 +1,334 @@
+"""What a message and a turn cost the database, counted on the wire: round trips, and bytes read.
+
+Everything is warm: connections are open. BEGIN and COMMIT count one each. The heartbeat has a
+connection of its own and is counted for itself. No message here has an attachment.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import ClauseElement, func, select, text
+
+from agent.agent import Agent
+from agent.attachments import AttachmentParts
+from agent.recall import RecallModel
+from agent.tool_threads import ToolThreads
+from conversation.bell import Bell
+from conversation.ids import new_id
+from conversation.turn import TurnState
+from conversation.window import window_start
+from producers import Producer, Turn
+from store import messages, sweep, workers
+from store.claims import Claimant
+from store.engine import Database
+from store.files import open_file_store
+from store.heads import head_of, in_the_order, unfinished
+from store.ledger import Ledger
+from store.reading import StoredFiles
+from store.settings import Settings, load
+from store.tables import turns as turn_rows
+from tasks.heartbeat import Heartbeat
+from tasks.runner import Runner
+from tasks.running import Running
+from tests.integration.wire import Traffic, WireTap
+
+#: BEGIN, the thread if it is absent, the turn with its message, COMMIT.
+SEND = 4
+#: The claim: BEGIN, lock the thread, start its head, move the input and read the window, COMMIT.
+#: The commit: BEGIN, lock the thread with its token, replies and states and the next head, COMMIT.
+TURN = 5 + 4
+#: Before a tool and after it, each BEGIN, lock with the token, write the journal, COMMIT.
+TOOL_CALL = 4 + 4
+
+FEW, WINDOWFUL, MANY = 10, 300, 5_000
+
+
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+class Site:
+    """A backend and a worker whose every word to the database is heard."""
+
+    def __init__(self, settings: Settings, tap: WireTap) -> None:
+        self.tap = tap
+        self.settings = settings
+        self.producer = Producer(settings)
+        self.database = Database(settings)
+        self.agents = {"assistant": Agent(name="assistant", tools=[add], model=RecallModel())}
+        self.worker = new_id()
+        self.running = Running()
+        self.tool_threads = ToolThreads(2)
+        self.ended: list[str] = []
+        self.runner = Runner(
+            settings=settings,
+            agents=self.agents,
+            claimant=Claimant(
+                worker=self.worker,
+                agents=frozenset(self.agents),
+                window_start=lambda name, to_seq: window_start(to_seq, self.agents[name].max_messages),
+            ),
+            ledger=Ledger(self.database),
+            running=self.running,
+            attachments=AttachmentParts(StoredFiles(open_file_store(settings), self.database)),
+            tool_threads=self.tool_threads,
+            announce=self.ended.append,
+        )
+
+    async def open(self) -> None:
+        """Sign the worker on, and let every road be gone once."""
+        register = partial(
+            workers.register,
+            worker=self.worker,
+            host="here",
+            pid=1,
+            serves={name: agent.version for name, agent in self.agents.items()},
+            lease_seconds=600,
+        )
+        self.database.run(register)
+        await self.answer(self.send("warm-up"))
+        self.database.run(partial(sweep.due_bells, grace_seconds=0, limit=1))
+
+    async def close(self) -> None:
+        await self.database.close_async()
+        self.database.close()
+        self.producer.close()
+
+    def send(self, thread: str, content: str = "hello", **options: Any) -> Turn:
+        return self.producer.send(thread, content, **options)
+
+    async def answer(self, turn: Turn) -> None:
+        """Hear the bell, and run what is due."""
+        await self.runner.answer(Bell(tenant=turn.tenant, thread_id=turn.thread_id, turn_id=turn.id))
+
+    async def answered(self, turn: Turn) -> Traffic:
+        """What answering costs."""
+        with self.tap.listening() as traffic:
+            await self.answer(turn)
+        assert turn.state is TurnState.COMPLETED
+        return traffic
+
+
+@pytest.fixture
+def tap(database_url: str) -> Iterator[WireTap]:
+    with WireTap(database_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def site(tap: WireTap, valkey_url: str, tmp_path: Path) -> AsyncIterator[Site]:
+    opened = Site(load(database_url=tap.url, broker_url=valkey_url, file_store=str(tmp_path)), tap)
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+#: A thread of so many messages, all of them answered, beside a hundred short ones of others.
+STOCK = (
+    """
+    insert into threads (tenant, id, metadata, created_at, updated_at, last_seq)
+    select 'default', :thread, '{}'::jsonb, now(), now(), :count
+    union all
+    select 'default', :thread || '-' || n, '{}'::jsonb, now(), now(), 50 from generate_series(1, 100) n
+    """,
+    """
+    insert into messages (thread_key, seq, id, role, content, metadata, created_at)
+    select key, n, 'm-' || n, case n % 2 when 1 then 'user' else 'assistant' end,
+        rpad('message ' || n, 200, '.'), '{}', now()
+    from threads, generate_series(1, last_seq) n where threads.id like :thread || '%'
+    """,
+    """
+    insert into turns (id, thread_key, tenant, state, agent, metadata, created_at)
+    select gen_random_uuid(), thread_key, 'default', 'completed', 'assistant', '{}', now()
+    from messages where role = 'user' and turn_id is null
+    """,
+)
+
+
+def stock(database: Database, thread: str, count: int) -> None:
+    """Fill the database as months of use do; the planner knows what is there."""
+    with database.engine.begin() as connection:
+        for statement in STOCK:
+            connection.execute(text(statement), {"thread": thread, "count": count})
+        connection.execute(text("analyze"))
+
+
+async def test_a_send_on_a_new_thread_and_on_an_old_one_costs_four_round_trips(site: Site) -> None:
+    with site.tap.listening() as first:
+        site.send("t")
+    with site.tap.listening() as second:
+        site.send("t")
+
+    assert first.round_trips == SEND, first
+    assert second.round_trips == SEND, second
+    assert SEND <= 4
+
+
+async def test_a_send_on_the_event_loop_costs_as_much(site: Site) -> None:
+    await site.producer.send_async("t", "hello")
+
+    with site.tap.listening() as traffic:
+        await site.producer.send_async("t", "hello")
+
+    await site.producer.database.close_async()
+    assert traffic.round_trips == SEND, traffic
+
+
+async def test_a_send_under_a_known_idempotency_key_costs_one_look_more(site: Site) -> None:
+    sent = site.send("t", idempotency_key="k")
+
+    with site.tap.listening() as traffic:
+        again = site.send("t", idempotency_key="k")
+
+    assert (again.id, again.is_new) == (sent.id, False)
+    assert traffic.round_trips == SEND + 1, traffic
+
+
+async def test_a_turn_without_tools_costs_nine_round_trips(site: Site) -> None:
+    turn = site.send("t")
+
+    traffic = await site.answered(turn)
+
+    assert traffic.round_trips == TURN, traffic
+    assert TURN <= 10
+
+
+async def test_a_tool_call_adds_a_write_before_it_and_one_after_it(site: Site) -> None:
+    turn = site.send("t", 'call add with {"a": 20, "b": 22}')
+
+    traffic = await site.answered(turn)
+
+    assert "42" in turn.wait(1).messages[-1].content
+    assert traffic.round_trips == TURN + TOOL_CALL, traffic
+
+
+async def test_tools_that_run_together_share_the_write_before_them(site: Site) -> None:
+    turn = site.send("t", 'call add with {"a": 1, "b": 2} and add({"a": 3, "b": 4})')
+
+    traffic = await site.answered(turn)
+
+    assert len([m for m in turn.wait(1).messages if m.role == "tool"]) == 2
+    assert traffic.round_trips == TURN + 4 + 2 * 4, traffic
+
+
+async def test_a_drain_costs_no_more_for_each_turn(site: Site) -> None:
+    sent = [site.send("t", f"message {n}") for n in range(5)]
+
+    traffic = await site.answered(sent[0])
+
+    assert [turn.state for turn in sent] == [TurnState.COMPLETED] * 5
+    assert traffic.round_trips == 5 * TURN, traffic
+
+
+async def test_a_bell_for_a_thread_with_nothing_to_do_costs_four_round_trips(site: Site) -> None:
+    turn = site.send("t")
+    await site.answer(turn)
+
+    with site.tap.listening() as traffic:
+        await site.answer(turn)
+
+    assert traffic.round_trips == 4, traffic
+
+
+async def test_a_long_history_costs_no_round_trip_more(site: Site) -> None:
+    for thread, count in (("short", FEW), ("long", MANY)):
+        stock(site.database, thread, count)
+        with site.tap.listening() as sending:
+            turn = site.send(thread)
+        plain = await site.answered(turn)
+        with_tool = await site.answered(site.send(thread, 'call add with {"a": 1, "b": 2}'))
+
+        assert sending.round_trips == SEND, (thread, sending)
+        assert plain.round_trips == TURN, (thread, plain)
+        assert with_tool.round_trips == TURN + TOOL_CALL, (thread, with_tool)
+
+
+async def test_a_turn_reads_its_window_and_not_the_history(site: Site) -> None:
+    """From 300 messages to 5,000 the bytes that a turn reads grow by the digits of its seqs alone."""
+    read = {}
+    for count in (FEW, WINDOWFUL, MANY):
+        stock(site.database, f"t-{count}", count)
+        read[count] = (await site.answered(site.send(f"t-{count}"))).bytes_read
+
+    assert read[WINDOWFUL] > 3 * read[FEW], read
+    assert read[MANY] < 1.01 * read[WINDOWFUL], read
+
+
+async def test_a_sweep_costs_the_same_however_many_wait(site: Site) -> None:
+    costs = []
+    for count in (1, 40):
+        for n in range(count):
+            site.send(f"{count}-{n}")
+        with site.tap.listening() as traffic:
+            bells = site.database.run(partial(sweep.due_bells, grace_seconds=0, limit=500))
+        assert len(bells) >= count
+        costs.append(traffic.round_trips)
+
+    assert costs == [3, 3]
+
+
+async def test_a_heartbeat_costs_the_same_however_many_turns_run(site: Site) -> None:
+    heartbeat = Heartbeat(site.worker, site.settings, site.agents, site.running, asyncio.get_running_loop())
+    heartbeat._database.run(heartbeat._beat)
+    costs = []
+
+    with ExitStack() as entered:
+        for count in (0, 30):
+            for n in range(count):
+                entered.enter_context(site.running.entered(("default", f"t-{n}")))
+                site.send(f"t-{n}")
+                await site.runner.ledger.claim("default", f"t-{n}", site.runner.claimant)
+            with site.tap.listening() as traffic:
+                heartbeat._database.run(heartbeat._beat)
+            costs.append(traffic.round_trips)
+
+    heartbeat._database.close()
+    assert costs == [4, 4]
+
+
+async def test_waiting_for_a_turn_that_has_ended_costs_one_look(site: Site) -> None:
+    turn = site.send("t")
+    await site.answer(turn)
+
+    with site.tap.listening() as traffic:
+        turn.wait(1)
+
+    assert traffic.round_trips == 4, traffic
+
+
+def plan_of(database: Database, statement: ClauseElement) -> str:
+    words = statement.compile(database.engine, compile_kwargs={"literal_binds": True})
+    with database.engine.begin() as connection:
+        rows = connection.exec_driver_sql(f"EXPLAIN {words}").scalars()
+        return "\n".join(rows)
+
+
+async def test_what_a_turn_reads_is_found_by_index(site: Site) -> None:
+    stock(site.database, "long", MANY)
+    find = text("select key from threads where id = 'long'")
+    key = site.database.run(lambda connection: connection.execute(find).scalar_one())
+    turn = site.send("long")
+    await site.answer(turn)
+    window = messages.window_rows(key, turn.id, after_seq=4900, to_seq=5001, inbox_after=5000)
+    head = select(head_of(key))
+    swept = select(func.min(turn_rows.c.position)).where(unfinished, in_the_order)
+    replies = select(messages.messages.c.seq).where(messages.messages.c.turn_id == turn.id)
+
+    plans = {
+        "window": plan_of(site.database, window),
+        "head": plan_of(site.database, head),
+        "sweep": plan_of(site.database, swept.group_by(turn_rows.c.thread_key)),
+        "replies": plan_of(site.database, replies),
+    }
+
+    for name, plan in plans.items():
+        assert "Seq Scan on messages" not in plan, (name, plan)
+        assert "Seq Scan on turns" not in plan, (name, plan)
+    assert "pk_messages" in plans["window"], plans["window"]
+    assert "ix_turns_unfinished" in plans["head"], plans["head"]

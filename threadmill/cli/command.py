@@ -1,0 +1,41 @@
+"""The command itself: which commands there are, and what becomes of an error.
+
+What stays true: an error of ours is its own text and exit status 1; wrong usage is status 2. A
+module of commands imports what it needs when a command runs, so that naming it here costs nothing.
+"""
+
+import io
+import sys
+
+import typer
+
+from conversation.errors import ThreadmillError
+from threadmill.cli import healthcheck
+from threadmill.cli.demo import demo
+from threadmill.cli.migrate import migrate
+from threadmill.cli.up import up
+
+app = typer.Typer(
+    name="threadmill",
+    help="Durable conversations for LLM agents.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(up)
+app.command()(demo)
+app.command()(migrate)
+app.add_typer(healthcheck.group, name="healthcheck")
+
+
+def main() -> None:
+    """Run the command that this process was started with."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # What people wrote is shown as far as the terminal can, rather than not at all.
+            stream.reconfigure(errors="replace")
+    try:
+        app(prog_name="threadmill")
+    except ThreadmillError as error:
+        print(f"threadmill: {error}", file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,40 @@
+"""`threadmill demo`: finds the demonstration, which is an example of this checkout and no part of us."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from conversation.errors import UserError
+from threadmill.cli.interrupts import interruptible
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+#: What a shell shows for a program that Ctrl-C ended.
+INTERRUPTED = 130
+
+
+def demo(
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Ask this model, as litellm spells it (openai/gpt-5); its key stands in the environment. "
+            "Without it: offline/recall, which needs neither key nor network.",
+        ),
+    ] = None,
+) -> None:
+    """See it work: tickets are answered, a worker is killed, nothing is lost or done twice."""
+    if not (CHECKOUT / "examples" / "demo").is_dir():
+        raise UserError(f"the demo is run from a checkout: {CHECKOUT} has no examples/demo")
+    # The workers and the producer import the examples as well.
+    sys.path.insert(0, str(CHECKOUT))
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(CHECKOUT), os.environ.get("PYTHONPATH"))))
+    from examples.demo.story import tell
+
+    try:
+        with interruptible():
+            tell(model or os.environ.get("THREADMILL_MODEL") or "offline/recall")
+    except KeyboardInterrupt:
+        print("threadmill: interrupted; everything was stopped", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None

@@ -1,0 +1,66 @@
+"""`threadmill healthcheck`: exit status 0 while a part of this machine does its work, else 1."""
+
+import os
+import socket
+import sys
+import threading
+
+import typer
+
+from conversation.errors import OperatorError
+
+#: An answer stands after so many seconds, whatever hangs: container engines ask with a limit of their own.
+ANSWER_SECONDS = 9.0
+#: The database gets so long for each step of it.
+DATABASE_SECONDS = 3
+
+group = typer.Typer(no_args_is_help=True, help="Exit status 0 while a part of this machine works, else 1.")
+
+
+@group.callback()
+def _group() -> None:
+    """Makes a group of one command a group."""
+
+
+@group.command()
+def worker() -> None:
+    """Whether a worker of this host sends its heartbeat: what the leases of its turns live by."""
+    _answer_in_time()
+    from functools import partial
+
+    from sqlalchemy.exc import ProgrammingError
+
+    from store import workers
+    from store.engine import Database
+    from store.settings import load
+
+    limits = {
+        "db_connect_timeout": DATABASE_SECONDS,
+        "db_statement_timeout": DATABASE_SECONDS,
+        "db_lock_timeout": DATABASE_SECONDS,
+    }
+    host = socket.gethostname()
+    database = Database(load().model_copy(update=limits))
+    try:
+        lives = database.run(partial(workers.lives_on, host=host))
+    except ProgrammingError:
+        raise OperatorError("the database has no schema yet: run `threadmill migrate`") from None
+    if not lives:
+        raise OperatorError(f"no worker on {host} sends its heartbeat")
+    print(f"a worker on {host} sends its heartbeat")
+
+
+def _answer_in_time() -> None:
+    """End this process unless it ends by itself: a name that is looked up can hang beyond any limit."""
+    timer = threading.Timer(ANSWER_SECONDS, _give_up)
+    timer.daemon = True
+    timer.start()
+
+
+def _give_up() -> None:
+    print(
+        f"threadmill: the database did not answer within {ANSWER_SECONDS:g} seconds",
+        file=sys.stderr,
+        flush=True,
+    )
+    os._exit(1)

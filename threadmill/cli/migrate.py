@@ -1,0 +1,42 @@
+"""`threadmill migrate`: bring the database of the settings to the newest schema."""
+
+from typing import TYPE_CHECKING
+
+from conversation.errors import OperatorError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+#: A migration may run for so long, or wait for another one: a large table takes its time.
+MIGRATION_SECONDS = 24 * 3600
+
+
+def migrate() -> None:
+    """Bring the database to the newest schema; nothing happens where it is there already."""
+    from store.engine import Database
+    from store.settings import load
+
+    patience = {"db_statement_timeout": MIGRATION_SECONDS, "db_lock_timeout": MIGRATION_SECONDS}
+    database = Database(load().model_copy(update=patience))
+    try:
+        before, after = database.run(_upgrade)
+    finally:
+        database.close()
+    print(f"the schema is at {after}; it was {'at ' + before if before else 'not there'}")
+
+
+def _upgrade(connection: "Connection") -> tuple[str | None, str | None]:
+    """The revisions before and after."""
+    from alembic.util import CommandError
+
+    from store import migrations
+
+    before = migrations.current(connection)
+    try:
+        migrations.upgrade_connection(connection)
+    except CommandError as error:
+        raise OperatorError(
+            f"the database is at revision {before}, which this release does not know ({error}): "
+            "run the release that made it, or a newer one"
+        ) from error
+    return before, migrations.current(connection)

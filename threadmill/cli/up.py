@@ -1,0 +1,74 @@
+"""`threadmill up`: the embedded stack in the foreground, until Ctrl-C.
+
+What stays true: when this returns, nothing of it runs any more; when this is killed, everything is
+killed with it. Data, passwords and ports are kept in the folder for the next time.
+"""
+
+import shlex
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from threadmill.cli.interrupts import interruptible
+from threadmill.cli.watch import Watch
+
+if TYPE_CHECKING:
+    from threadmill.embedded.stack import Stack
+
+#: Seconds between two looks at the parts.
+LOOK_SECONDS = 0.5
+#: The server behind a variable; one that the user names has none of ours.
+SERVERS = {"THREADMILL_DATABASE_URL": "postgres", "THREADMILL_BROKER_URL": "valkey"}
+
+
+def up(
+    directory: Annotated[
+        Path, typer.Option(help="Where data, passwords, ports and logs are kept.", file_okay=False)
+    ] = Path(".threadmill"),
+) -> None:
+    """Run database, broker, workers, clock and Flower here until Ctrl-C."""
+    from threadmill.embedded.stack import Stack
+
+    stack = Stack(directory)
+    try:
+        with interruptible():
+            stack.start(_say)
+            try:
+                _say(_welcome(stack, directory))
+                _stay_up(stack)
+            finally:
+                _say("stopping: turns that run get a moment to finish, or are handed back")
+                stack.stop()
+    except KeyboardInterrupt:
+        _say("stopped")
+
+
+def _stay_up(stack: "Stack") -> None:
+    watch = Watch(stack, _say)
+    while True:
+        watch.look()
+        time.sleep(LOOK_SECONDS)
+
+
+def _welcome(stack: "Stack", directory: Path) -> str:
+    """Where everything is. What the user named is left out: they know, and it holds their password."""
+    addresses, variables = stack.addresses(), stack.environment
+    ours = [name for name, server in SERVERS.items() if server in stack.names()]
+    lines = ["", "Threadmill is up; Ctrl-C stops it.", ""]
+    lines += [
+        f"  database  {addresses.database_url if 'postgres' in stack.names() else 'yours'}",
+        f"  broker    {addresses.broker_url if 'valkey' in stack.names() else 'yours'}",
+        f"  files     {addresses.file_store}",
+        f"  Flower    {addresses.flower_url}  user {addresses.flower_user}, "
+        f"password {addresses.flower_password}",
+        f"  logs      {directory / 'logs'}",
+        *("", "For another terminal:", ""),
+    ]
+    lines += [f"  export {name}={shlex.quote(variables[name])}" for name in [*ours, "THREADMILL_FILE_STORE"]]
+    return "\n".join([*lines, ""])
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)

@@ -1,0 +1,295 @@
+"""An agent in the caller's own process: the same loop, journal and rules as in a worker, without Celery.
+
+What stays true: the turn is stored before the model is asked, so a cancelled call or a dead process
+loses neither the user's message nor a finished step; nobody else runs this turn, and the turns of
+one thread run one at a time, whoever runs them.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import Connection
+
+import agent.agent
+from agent.attachments import AttachmentParts
+from agent.events import Event, Finished
+from agent.journal import over_before_it_ran
+from agent.loop import Hands, Run
+from agent.models import model_for, prepare
+from agent.tool_threads import ToolThreads
+from conversation.errors import TurnFailed
+from conversation.ids import new_id
+from conversation.message import Message, Usage
+from conversation.thread import Thread
+from conversation.turn import Cancelled, ClaimedTurn, Ending, Failed, TurnError, TurnResult
+from conversation.window import window_start
+from store import inbox, threads, turns, workers
+from store.claims import Claimant
+from store.file_store import FileStore
+from store.inbox import Request
+from store.ledger import Ledger
+from store.reading import StoredFiles
+from store.thread_store import ThreadStore
+from tasks.heartbeat import Heartbeat
+from tasks.running import Occupied, Running
+
+#: Seconds between two looks whether the thread is free, doubled up to the most.
+LOOK_FIRST_SECONDS = 0.01
+LOOK_MOST_SECONDS = 0.5
+#: Threads for synchronous tools of one process.
+TOOL_THREADS = 16
+#: Seconds of the lease in a database that dies with its process.
+FOR_EVER_SECONDS = 10.0**9
+
+_tool_threads = ToolThreads(TOOL_THREADS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentResult:
+    """What a turn came to."""
+
+    #: The caller's thread, with the new messages in it.
+    thread: Thread
+    #: What the agent added: tool calls, their results, the answer.
+    new_messages: list[Message]
+    usage: Usage
+    #: In US dollars; None where a price is missing.
+    cost: float | None
+    turn_id: str
+
+    @property
+    def content(self) -> str:
+        """The text of the answer."""
+        return next((m.content for m in reversed(self.new_messages) if m.role == "assistant"), "")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Agent(agent.agent.Agent):
+    """An agent that can also be run right here, with a store of threads and one of files."""
+
+    #: Where its threads are; without one, they live in this process's memory.
+    thread_store: ThreadStore | None = None
+    #: Where attachments go; without one, the place that the settings name.
+    file_store: FileStore | None = None
+    _own_stores: WeakKeyDictionary[asyncio.AbstractEventLoop, ThreadStore] = field(
+        init=False, repr=False, default_factory=WeakKeyDictionary
+    )
+
+    async def go(self, thread: Thread) -> AgentResult:
+        """Store the thread's new messages, answer the last one, and store the answer.
+
+        Waits while another worker or call is at work on the thread. Raises `TurnFailed` if the
+        turn ends without an answer; cancelling it keeps what was said.
+        """
+        return await LocalRun(self, await self._store(), thread).go()
+
+    async def stream(self, thread: Thread) -> AsyncIterator[Event]:
+        """As `go`, telling what happens as it does; `Finished` comes last."""
+        events: asyncio.Queue[Event | None] = asyncio.Queue()
+        run = LocalRun(self, await self._store(), thread, emit=events.put_nowait)
+        task = asyncio.create_task(run.go())
+        task.add_done_callback(lambda _: events.put_nowait(None))
+        try:
+            while (event := await events.get()) is not None:
+                yield event
+            await task
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def _store(self) -> ThreadStore:
+        if self.thread_store is not None:
+            return self.thread_store
+        loop = asyncio.get_running_loop()
+        if loop not in self._own_stores:
+            self._own_stores[loop] = await ThreadStore.create()
+        return self._own_stores[loop]
+
+
+@dataclass(slots=True)
+class LocalRun:
+    """One turn, from the thread's new messages to the stored answer."""
+
+    agent: Agent
+    store: ThreadStore
+    thread: Thread
+    emit: Callable[[Event], None] | None = None
+    process: str = field(default_factory=new_id)
+    turn_id: str = field(default_factory=new_id)
+    running: Running = field(default_factory=Running)
+
+    async def go(self) -> AgentResult:
+        files = await self._files()
+        await self.store.store_attachments(self.thread, files)
+        if self.agent.model is None:
+            await asyncio.to_thread(prepare, self._model_name)
+        async with self._present():
+            question = await self._send()
+            with self.running.entered((self.thread.tenant, self.thread.id)) as entry:
+                claimed = await self._claim(question)
+                ending = await self._run(claimed, entry, files)
+        return await self._result(claimed, question, ending)
+
+    async def _files(self) -> FileStore:
+        files = self.agent.file_store or self.store.file_store
+        if files is None:
+            files = self.store.file_store = await FileStore.create(settings=self.store.settings)
+        return files
+
+    @asynccontextmanager
+    async def _present(self) -> AsyncIterator[None]:
+        """Be a worker of one turn: its lease lives while this process does."""
+        if self.store.is_in_memory:
+            await self.store.database.run_async(partial(self._register, lease_seconds=FOR_EVER_SECONDS))
+            yield
+            return
+        loop = asyncio.get_running_loop()
+        heartbeat = Heartbeat(self.process, self.store.settings, {}, self.running, loop)
+        await asyncio.to_thread(heartbeat.start)
+        try:
+            yield
+        finally:
+            await asyncio.shield(asyncio.to_thread(heartbeat.stop))
+
+    def _register(self, connection: Connection, lease_seconds: float) -> None:
+        workers.register(connection, self.process, host="", pid=0, serves={}, lease_seconds=lease_seconds)
+
+    async def _send(self) -> Message | None:
+        """Store what is new: the question into the inbox, what stands before it into the history."""
+        new = self.thread.new_messages
+        is_asked = bool(new) and new[-1].role == "user" and self.thread.messages[-1] is new[-1]
+        question = new[-1] if is_asked else None
+        request = Request(
+            turn_id=self.turn_id,
+            tenant=self.thread.tenant,
+            thread_id=self.thread.id,
+            message=question,
+            agent=self.agent.name,
+            allow_unknown_agent=True,
+            runner=self.process,
+            metadata={key: value for key, value in self.thread.metadata.items() if key != "last_updated"},
+        )
+
+        def store(connection: Connection) -> threads.Saved:
+            saved = threads.save(connection, self.thread, new=new[:-1] if is_asked else new)
+            inbox.accept(connection, request)
+            return saved
+
+        threads.apply(self.thread, await self.store.database.run_async(store))
+        return question
+
+    async def _claim(self, question: Message | None) -> ClaimedTurn:
+        """Wait until the thread is free and this turn is its next."""
+        claimant = Claimant(
+            worker=self.process,
+            runner=self.process,
+            only_turn=self.turn_id,
+            agents=frozenset({self.agent.name}),
+            window_start=lambda _agent, to_seq: window_start(to_seq, self.agent.max_messages),
+        )
+        pause = LOOK_FIRST_SECONDS
+        try:
+            while True:
+                found = await self._ledger.claim(self.thread.tenant, self.thread.id, claimant)
+                if isinstance(found, ClaimedTurn) and found.id == self.turn_id:
+                    return found
+                if isinstance(found, ClaimedTurn):
+                    await self._end_abandoned(found)
+                    continue
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LOOK_MOST_SECONDS)
+        except asyncio.CancelledError:
+            await asyncio.shield(self._withdraw(question))
+            raise
+
+    async def _end_abandoned(self, claimed: ClaimedTurn) -> None:
+        ending = over_before_it_ran(claimed)
+        assert ending is not None
+        await self._ledger.settle(claimed, ending, release=True)
+
+    async def _withdraw(self, question: Message | None) -> None:
+        """Cancelled while it waited: the turn is over, the user's message is kept."""
+
+        def withdraw(connection: Connection) -> threads.Saved:
+            turns.request_cancel(connection, self.turn_id)
+            inbox.discard(connection, self.turn_id)
+            return threads.save(connection, self.thread, new=[question] if question else [])
+
+        threads.apply(self.thread, await self.store.database.run_async(withdraw))
+
+    async def _run(self, claimed: ClaimedTurn, entry: Occupied, files: FileStore) -> Ending:
+        run = Run(self.agent, replace(claimed, window=self._window(claimed)), self._hands(claimed, files))
+        entry.turn_id, entry.run = claimed.id, asyncio.create_task(run.go())
+        stopped: asyncio.CancelledError | None = None
+        ending: Ending
+        try:
+            ending = await entry.run
+        except asyncio.CancelledError as error:
+            # The caller's wish, or a cancel request out of the database.
+            stopped = None if entry.stop_reason is not None else error
+            ending = run.cancelled()
+        except Exception as error:
+            bug = TurnError("bug", f"{type(error).__module__}.{type(error).__qualname__}")
+            await asyncio.shield(self._ledger.settle(claimed, Failed(error=bug), release=True))
+            raise
+        await asyncio.shield(self._ledger.settle(claimed, ending, release=True))
+        if stopped is not None:
+            raise stopped
+        return ending
+
+    def _window(self, claimed: ClaimedTurn) -> tuple[Message, ...]:
+        """The stored window; or this copy, if the caller cut it, with what others added meanwhile."""
+        if not self.thread.is_cut or self.thread.loaded is None:
+            return claimed.window
+        mine = {message.id for message in self.thread.messages}
+        known = self.thread.loaded.last_seq
+        added = [m for m in claimed.window if m.id not in mine and (m.seq or 0) > known]
+        return (*self.thread.messages[:-1], *added, *self.thread.messages[-1:])
+
+    def _hands(self, claimed: ClaimedTurn, files: FileStore) -> Hands:
+        return Hands(
+            model=self.agent.model or model_for(self._model_name),
+            model_name=self._model_name,
+            journal=self._ledger.journal_of(claimed),
+            attachments=AttachmentParts(StoredFiles(files.blobs, self.store.database)),
+            tool_threads=_tool_threads,
+            # The caller is here and can decide: there is no later.
+            max_attempts=1,
+            emit=self.emit,
+        )
+
+    async def _result(self, claimed: ClaimedTurn, question: Message | None, ending: Ending) -> AgentResult:
+        """Bring the caller's thread up to date with what was committed."""
+        stored = await self.store.database.run_async(partial(turns.result, turn_id=self.turn_id))
+        if question is not None:
+            question.seq = next(m.seq for m in claimed.window if m.id == question.id)
+        self.thread.messages.extend(stored.messages)
+        self.thread.note_stored()
+        self._tell(stored)
+        if isinstance(ending, Failed):
+            raise TurnFailed(ending.error.kind, ending.error.message, turn_id=self.turn_id)
+        if isinstance(ending, Cancelled):
+            raise TurnFailed("cancelled", "somebody asked this turn to stop", turn_id=self.turn_id)
+        return AgentResult(
+            thread=self.thread,
+            new_messages=list(stored.messages),
+            usage=stored.usage or Usage(),
+            cost=stored.cost,
+            turn_id=self.turn_id,
+        )
+
+    def _tell(self, result: TurnResult) -> None:
+        if self.emit is not None:
+            self.emit(Finished(result))
+
+    @property
+    def _ledger(self) -> Ledger:
+        return Ledger(self.store.database)
+
+    @property
+    def _model_name(self) -> str:
+        return self.agent.model_name or self.store.settings.model
