@@ -2,7 +2,15 @@
 
 from datetime import timedelta
 
-from conversation.bell import MAINTENANCE_QUEUE, RUN_TURNS, SWEEP_TURNS, TURNS_QUEUE
+from conversation.bell import (
+    MAINTENANCE_QUEUE,
+    PRIORITY_MAX,
+    RUN_RETENTION,
+    RUN_SUMMARIES,
+    RUN_TURNS,
+    SWEEP_TURNS,
+    TURNS_QUEUE,
+)
 from store.settings import current
 
 _settings = current()
@@ -17,6 +25,8 @@ broker_transport_options = {
     "health_check_interval": 25,
     # kombu's own 10 are too few for a hundred threads that ring.
     "max_connections": 200,
+    # One list a priority: kombu's own four would throw 1, 2 and 3 together.
+    "priority_steps": list(range(PRIORITY_MAX + 1)),
     # Far above any task's length: a bell that is delivered twice costs a look, a turn never runs twice.
     "visibility_timeout": 3600,
 }
@@ -33,6 +43,8 @@ task_default_queue = TURNS_QUEUE
 task_routes = {
     RUN_TURNS: {"queue": TURNS_QUEUE},
     SWEEP_TURNS: {"queue": MAINTENANCE_QUEUE},
+    RUN_SUMMARIES: {"queue": MAINTENANCE_QUEUE},
+    RUN_RETENTION: {"queue": MAINTENANCE_QUEUE},
 }
 # Nothing else is imported by naming it in a message.
 imports = ("tasks.turns", "tasks.maintenance")
@@ -66,5 +78,17 @@ beat_schedule = {
         "schedule": timedelta(seconds=_settings.sweep_seconds),
         # A tick that waited longer than this has a younger one behind it.
         "options": {"expires": _settings.sweep_seconds * 2},
+    },
+    # Each tick asks the database whether this period's run was claimed: two beats run it once.
+    "run-summaries": {
+        "task": RUN_SUMMARIES,
+        "schedule": timedelta(seconds=_settings.summarize_seconds),
+        "options": {"expires": _settings.summarize_seconds},
+    },
+    # More often than it runs, so that a tick that was lost is made up for by the next one.
+    "run-retention": {
+        "task": RUN_RETENTION,
+        "schedule": timedelta(seconds=min(60.0, _settings.retention_seconds)),
+        "options": {"expires": 60},
     },
 }

@@ -44,6 +44,8 @@ class Agent:
     model_max_attempts: int = 4
     #: Messages of the history that the model sees, at most.
     max_messages: int = 200
+    #: Tokens of the history that the model sees, at most, by its own tokenizer; None counts none.
+    max_window_tokens: int | None = None
     #: Model calls of one turn, at most.
     max_steps: int = 25
     #: Tokens that the model calls of one turn may use together; None means no limit.

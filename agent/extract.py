@@ -14,9 +14,11 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import structlog
@@ -69,9 +71,7 @@ async def extract_text(
     """
     media_type = media_type.partition(";")[0].strip().lower()
     if media_type == "application/pdf":
-        children = _children.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(CHILDREN_MAX))
-        async with children:
-            return await _extract_pdf(content, timeout_seconds, max_chars)
+        return await _extract_pdf(content, timeout_seconds, max_chars)
     if media_type.startswith("text/") or media_type.endswith(("/json", "+json")):
         return decode_text(content, max_chars=max_chars)
     return Extracted("", problem=f"A file of type {media_type} has no text that can be read.")
@@ -112,36 +112,52 @@ def _decode_as(head: bytes, encoding: str, errors: str, *, is_whole: bool) -> st
     return codecs.getincrementaldecoder(encoding)(errors).decode(head, final=is_whole)
 
 
+async def read_in_child(
+    program: Path, content: bytes, *, timeout_seconds: float, told: Mapping[str, Any]
+) -> tuple[bytes, int | None]:
+    """What a reader program writes about a file, and its exit status; `told` is for the program.
+
+    Raises `TimeoutError`, and other `OSError` where no child can be started.
+    """
+    children = _children.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(CHILDREN_MAX))
+    async with children:
+        child = await _started(program, timeout_seconds, told)
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                output, _ = await child.communicate(content)
+        finally:
+            if child.returncode is None:
+                with suppress(ProcessLookupError):
+                    child.kill()
+                await child.wait()
+    return output, child.returncode
+
+
 async def _extract_pdf(content: bytes, timeout_seconds: float, max_chars: int) -> Extracted:
+    told = {"max_chars": max_chars}
     try:
-        child = await _started(timeout_seconds, max_chars)
-    except OSError as error:
-        return Extracted("", problem=f"The PDF could not be read now: {error.strerror}.")
-    try:
-        async with asyncio.timeout(timeout_seconds):
-            output, _ = await child.communicate(content)
+        output, returncode = await read_in_child(_WORKER, content, timeout_seconds=timeout_seconds, told=told)
     except TimeoutError:
         return _TOO_SLOW
-    finally:
-        if child.returncode is None:
-            with suppress(ProcessLookupError):
-                child.kill()
-            await child.wait()
-    return _result(output, child.returncode)
+    except OSError as error:
+        return Extracted("", problem=f"The PDF could not be read now: {error.strerror}.")
+    return _result(output, returncode)
 
 
-async def _started(timeout_seconds: float, max_chars: int) -> asyncio.subprocess.Process:
+async def _started(
+    program: Path, timeout_seconds: float, told: Mapping[str, Any]
+) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-P",  # this folder is not a place to import from
-        str(_WORKER),
+        str(program),
         json.dumps({
             "parent": os.getpid(),
             "cpu_seconds": math.ceil(timeout_seconds) + 1,
             "memory_bytes": MEMORY_BYTES,
             "wall_seconds": timeout_seconds + 1,
             "until": time.monotonic() + timeout_seconds * SOFT_PART,  # one clock for all processes
-            "max_chars": max_chars,
+            **told,
         }),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,

@@ -28,6 +28,7 @@ _SCAN = "The PDF holds no text: its pages are probably scanned images."
 
 
 def main() -> None:
+    """Read a document from standard input, and write its text or the reason why there is none."""
     limits = json.loads(sys.argv[1])
     restrain(limits)
     try:

@@ -27,6 +27,7 @@ from agent.journal import (
 )
 from agent.model import Model, ModelReply, ModelRequest, Restarted, TextDelta
 from agent.request import build_messages, request_digest
+from agent.tokens import TokenCounter
 from agent.tool_result import ToolResult, failure
 from agent.tool_threads import ToolThreads
 from agent.transcript import Transcript
@@ -34,7 +35,7 @@ from conversation.errors import FileStoreUnavailable, ModelError
 from conversation.message import Message, ToolCall
 from conversation.step import Step
 from conversation.turn import Cancelled, ClaimedTurn, Completed, Ending, Failed, RetryLater, TurnError
-from conversation.window import from_turn_boundary
+from conversation.window import from_turn_boundary, within_tokens
 
 #: What the model reads of a call that had begun when its process died.
 UNKNOWN = failure(
@@ -109,8 +110,12 @@ class Run:
         messages = self.transcript.closed(source=self._source())
         return Cancelled(messages=messages, usage=self.transcript.usage, cost=self.transcript.cost)
 
+    def broken(self, error: TurnError) -> Failed:
+        """What is kept when the agent itself broke: all that was said, closed."""
+        return self._failed(error)
+
     async def _converse(self) -> Ending:
-        window = from_turn_boundary(self.claimed.window)
+        window = await self._window()
         self._parts = await self.hands.attachments.parts(self.claimed.tenant, window)
         for _ in range(self.agent.max_steps):
             if self._tokens_used_up():
@@ -120,6 +125,16 @@ class Run:
                 return self._completed(reply, step)
             await self._use_tools(reply)
         return self._failed(TurnError("step_limit", f"no answer after {self.agent.max_steps} model calls"))
+
+    async def _window(self) -> Sequence[Message]:
+        """What the model sees of the history: the same for every call of this turn."""
+        window = from_turn_boundary(self.claimed.window)
+        limit = self.agent.max_window_tokens
+        if limit is None:
+            return window
+        counter = TokenCounter(self.hands.model_name)
+        # The first count loads a tokenizer: tens of megabytes, and never on the loop.
+        return await asyncio.to_thread(within_tokens, window, limit, counter.of)
 
     async def _ask(self, window: Sequence[Message]) -> tuple[ModelReply, Step]:
         """One model call, out of the journal if it is there."""

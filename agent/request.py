@@ -12,12 +12,13 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any
+from typing import Any, assert_never
 
 from agent.model import ModelRequest
 from agent.tool_result import failure
 from conversation.errors import InvalidInput
 from conversation.message import Message, ToolCall
+from conversation.parts import FilePart, ImagePart, Part, TextPart
 
 #: Says how a call is made, not what is asked: a rotated key is still the same request.
 _NOT_ASKED = frozenset({"api_key"})
@@ -153,15 +154,45 @@ def _spoken(message: Message, parts: Sequence[Mapping[str, Any]]) -> dict[str, A
     return built
 
 
-def _content(message: Message, parts: Sequence[Mapping[str, Any]]) -> str | list[dict[str, Any]]:
+def _content(message: Message, files: Sequence[Mapping[str, Any]]) -> str | list[dict[str, Any]]:
     if message.role != "user":
         # Providers take images from users only, and plain text from everyone.
-        texts = [str(part["text"]) for part in parts if part.get("type") == "text"]
+        texts = [str(part["text"]) for part in files if part.get("type") == "text"]
         return "\n\n".join(text for text in (message.content, *texts) if text)
-    if not parts:
+    if not files and all(isinstance(part, TextPart) for part in message.parts):
         return message.content
-    text = [{"type": "text", "text": message.content}] if message.content else []
-    return [*text, *(dict(part) for part in parts)]
+    parts: Sequence[Part] = message.parts or (TextPart(message.content),)
+    places = _files_by_name(message, files)
+    said = [built for part in parts for built in _part(part, places)]
+    # Whatever no part speaks of stands behind, in the order in which it was attached.
+    return [*said, *(dict(part) for left in places.values() for part in left)]
+
+
+def _part(part: Part, files: dict[str, list[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    match part:
+        case TextPart(text=text):
+            return [{"type": "text", "text": text}] if text else []
+        case ImagePart():
+            return [part.to_json()]
+        case FilePart(filename=filename) if filename in files:
+            # Spoken of again, it is not sent again.
+            found, files[filename] = files[filename], []
+            return [dict(file) for file in found]
+        case FilePart(filename=filename):
+            return [text_part(filename, "[This file is not attached.]")]
+        case _:
+            assert_never(part)
+
+
+def _files_by_name(
+    message: Message, files: Sequence[Mapping[str, Any]]
+) -> dict[str, list[Mapping[str, Any]]]:
+    """The parts of each file: there is one for each attachment, in their order."""
+    names = [file.filename for file in message.attachments]
+    places: dict[str, list[Mapping[str, Any]]] = {}
+    for index, part in enumerate(files):
+        places.setdefault(names[index] if index < len(names) else "", []).append(part)
+    return places
 
 
 def _call(call: ToolCall) -> dict[str, Any]:

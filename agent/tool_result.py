@@ -1,7 +1,7 @@
 """What a tool call comes to, as the model reads it: always JSON text, always bounded.
 
 What stays true: no Python repr and no stack trace reaches the model, and a result that is cut
-says so.
+says so. A file among what a tool returns is described to the model and carried beside the text.
 """
 
 import base64
@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic_core import to_json
+
+from agent.produced import ProducedFile
 
 #: Characters of one result: about 16,000 tokens, more than most answers need of one look-up.
 RESULT_MAX_CHARS = 64_000
@@ -28,18 +30,23 @@ class ToolResult:
     content: str
     #: `timeout_unknown`: it overran its time and nobody knows whether its effect happened.
     outcome: Outcome = "ok"
+    #: Files that the tool returned, to be stored and hung on the tool message.
+    files: tuple[ProducedFile, ...] = ()
 
 
 def success(value: object) -> ToolResult:
     """A function's return value as JSON; an error where JSON cannot show it."""
+    files: list[ProducedFile] = []
     try:
-        text = to_json(_shown(value), inf_nan_mode="strings", fallback=_fallback).decode()
+        text = to_json(
+            _shown(_files_taken_out(value, files)), inf_nan_mode="strings", fallback=_fallback
+        ).decode()
     except Exception as error:  # noqa: BLE001 - foreign code: a value's own serializer may raise anything
         why = str(error).removeprefix("Error serializing to JSON: ")
         return failure("UnshowableResult", f"the tool ran, but its result cannot be shown as JSON: {why}")
     if len(text) > RESULT_MAX_CHARS:
         text = _cut(value if isinstance(value, str) else text)
-    return ToolResult(text)
+    return ToolResult(text, files=tuple(files))
 
 
 def failure(kind: str, message: str, *, outcome: Outcome = "error") -> ToolResult:
@@ -58,6 +65,18 @@ def raised(error: BaseException) -> ToolResult:
     except Exception:  # noqa: BLE001 - foreign code: an exception may break even while it is shown
         message = ""
     return failure(type(error).__name__, message)
+
+
+def _files_taken_out(value: object, files: list[ProducedFile]) -> object:
+    """The value with each file's description in its place, in plain lists and dicts at any depth."""
+    if isinstance(value, ProducedFile):
+        files.append(value)
+        return value.described()
+    if type(value) in (list, tuple):
+        return [_files_taken_out(item, files) for item in value]  # type: ignore[attr-defined] # it is one of the two
+    if type(value) is dict:
+        return {key: _files_taken_out(item, files) for key, item in value.items()}
+    return value
 
 
 def _shown(value: object) -> object:

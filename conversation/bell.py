@@ -9,6 +9,8 @@ from typing import Any
 
 RUN_TURNS = "turns.run"
 SWEEP_TURNS = "turns.sweep"
+RUN_SUMMARIES = "summaries.run"
+RUN_RETENTION = "retention.run"
 
 #: Where ordinary turns are rung.
 TURNS_QUEUE = "turns"

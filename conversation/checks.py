@@ -7,6 +7,7 @@ by a library caller in the same words.
 import json
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from sys import float_info
 from typing import Any
 
@@ -67,6 +68,15 @@ def check_text(field: str, value: object, *, max_chars: int = CONTENT_MAX_CHARS)
         raise InvalidInput(field, "holds a NUL character", "remove \\x00: PostgreSQL cannot store it")
     if not _encodes(value):
         raise InvalidInput(field, "is not valid Unicode", "decode it with errors='replace' first")
+    return value
+
+
+def check_moment(field: str, value: object) -> datetime:
+    """A moment with its zone: without one, it would mean another moment on another machine."""
+    if not isinstance(value, datetime):
+        raise InvalidInput(field, f"is {type(value).__name__}, not a datetime", "pass datetime.now(UTC)")
+    if value.utcoffset() is None:
+        raise InvalidInput(field, "has no time zone", "pass an aware datetime, as datetime.now(UTC)")
     return value
 
 

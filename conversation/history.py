@@ -1,6 +1,7 @@
 """What a well-formed history is: each tool call of an assistant is followed by exactly one tool message."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from conversation.errors import InvalidInput
 from conversation.message import Message
@@ -39,22 +40,86 @@ def check_next(history: Sequence[Message], message: Message) -> None:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Repairs:
+    """A foreign history made well-formed, and what that took."""
+
+    messages: list[Message]
+    #: One sentence each, in order; () where it was well-formed.
+    changes: tuple[str, ...]
+
+
 def repaired(messages: Iterable[Message]) -> list[Message]:
-    """A foreign history made well-formed: results without a call go, calls without a result are closed."""
+    """A foreign history made well-formed; see `repairs`."""
+    return repairs(messages).messages
+
+
+def repairs(messages: Iterable[Message]) -> Repairs:
+    """Make a foreign history well-formed, and say what was changed.
+
+    Results are moved directly behind their call, results without a call are left out, and calls
+    without a result are closed. Nothing else moves.
+    """
     kept: list[Message] = []
+    changes: list[str] = []
+    for segment in _segments(messages):
+        if segment[0].role == "assistant" and segment[0].tool_calls:
+            kept.extend(_block(segment, changes))
+        else:
+            kept.extend(_without_results(segment, changes))
+    return Repairs(kept, tuple(changes))
+
+
+def _segments(messages: Iterable[Message]) -> Iterator[list[Message]]:
+    """Cut before every assistant message: what answers its calls stands before the next one."""
+    segment: list[Message] = []
     for message in messages:
-        waiting = open_calls(kept)
-        if message.role == "tool" and message.tool_call_id not in waiting:
+        if message.role == "assistant" and segment:
+            yield segment
+            segment = []
+        segment.append(message)
+    if segment:
+        yield segment
+
+
+def _block(segment: Sequence[Message], changes: list[str]) -> Iterator[Message]:
+    """An assistant message, one result a call, then whatever stood between or behind them."""
+    assistant, rest = segment[0], segment[1:]
+    calls = {call.id: call.name for call in assistant.tool_calls}
+    results: list[Message] = []
+    others: list[Message] = []
+    for message in rest:
+        answers = message.role == "tool" and message.tool_call_id in calls
+        if not answers or message.tool_call_id in {result.tool_call_id for result in results}:
+            others.append(message)
             continue
+        if any(other.role != "tool" for other in others):
+            changes.append(f"the result of call {message.tool_call_id!r} was moved directly behind its call")
+        results.append(message)
+    yield assistant
+    yield from results
+    yield from _closing(assistant, calls, {result.tool_call_id for result in results}, changes)
+    yield from _without_results(others, changes)
+
+
+def _closing(
+    assistant: Message, calls: dict[str, str], answered: set[str | None], changes: list[str]
+) -> Iterator[Message]:
+    for call_id, name in calls.items():
+        if call_id not in answered:
+            changes.append(f"call {call_id!r} of {name} had no result; one that says so was added")
+            yield Message(
+                role="tool",
+                tool_call_id=call_id,
+                name=name,
+                content=NO_RESULT,
+                created_at=assistant.created_at,
+            )
+
+
+def _without_results(messages: Sequence[Message], changes: list[str]) -> Iterator[Message]:
+    for message in messages:
         if message.role != "tool":
-            kept.extend(_closing(waiting))
-        kept.append(message)
-    kept.extend(_closing(open_calls(kept)))
-    return kept
-
-
-def _closing(waiting: dict[str, str]) -> list[Message]:
-    return [
-        Message(role="tool", tool_call_id=call_id, name=name, content=NO_RESULT)
-        for call_id, name in waiting.items()
-    ]
+            yield message
+        else:
+            changes.append(f"a result of call {message.tool_call_id!r} was left out: no open call has that id")

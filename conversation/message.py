@@ -10,13 +10,15 @@ from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
 from conversation.attachment import Attachment
-from conversation.checks import check_id, check_metadata, check_text
+from conversation.checks import check_id, check_metadata, check_moment, check_text
 from conversation.errors import InvalidInput
-from conversation.ids import new_id
-from conversation.parts import Part, part_from_json, parts_of, text_of
+from conversation.ids import is_our_id, new_id
+from conversation.parts import FilePart, Part, part_from_json, parts_of, text_of
 
 Role = Literal["system", "user", "assistant", "tool"]
 ROLES: tuple[str, ...] = get_args(Role)
+#: A speaker's name. What a model makes up, as a tool's name, may be longer.
+NAME_MAX_CHARS = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,27 +99,73 @@ class Message:
             if isinstance(self.content, list | tuple):
                 self.parts = parts_of(self.content)
                 self.content = text_of(self.parts)
-            self._check()
+            elif self.parts:
+                self.parts = parts_of(self.parts)
+                self.content = self.content or text_of(self.parts)
+            self.check()
 
-    def _check(self) -> None:
-        """What was stored has been checked before; what is new is checked here."""
+    def check(self) -> None:
+        """Raises `InvalidInput` with the field that is wrong. What is stored has been checked before."""
         if self.role not in ROLES:
             raise InvalidInput("role", f"is {self.role!r}", f"use one of {', '.join(ROLES)}")
         check_id("id", self.id)
         check_text("content", self.content)
-        self.metadata = check_metadata("metadata", self.metadata)
-        if self.role == "tool" and not self.tool_call_id:
-            raise InvalidInput(
-                "tool_call_id", "is missing on a tool message", "pass the id of the call it answers"
-            )
+        if self.parts and self.content != text_of(self.parts):
+            raise InvalidInput("parts", "say something else than content", "pass one of the two")
+        self._check_calls()
+        self._check_origin()
+        self._check_attachments()
+        check_moment("created_at", self.created_at)
+        if self.state not in ("complete", "partial"):
+            raise InvalidInput("state", f"is {self.state!r}", "use complete or partial")
+
+    def _check_calls(self) -> None:
+        self.tool_calls = tuple(_each("tool_calls", self.tool_calls, ToolCall))
         if self.tool_calls and self.role != "assistant":
             raise InvalidInput(
                 "tool_calls", f"stand on a {self.role} message", "only an assistant asks for tools"
             )
-        if self.created_at.tzinfo is None:
+        for call in self.tool_calls:
+            check_text("tool_calls.id", call.id)
+            check_text("tool_calls.name", call.name)
+            check_text("tool_calls.arguments", call.arguments)
+            if not call.id:
+                raise InvalidInput("tool_calls.id", "is empty", "its tool message has to repeat it")
+        if self.role == "tool" and not self.tool_call_id:
             raise InvalidInput(
-                "created_at", "has no time zone", "pass an aware datetime, as datetime.now(UTC)"
+                "tool_call_id", "is missing on a tool message", "pass the id of the call it answers"
             )
+        if self.role != "tool" and self.tool_call_id is not None:
+            raise InvalidInput(
+                "tool_call_id", f"stands on a {self.role} message", "only a tool answers a call"
+            )
+
+    def _check_origin(self) -> None:
+        for name in ("tool_call_id", "name", "reasoning"):
+            if getattr(self, name) is not None:
+                check_text(name, getattr(self, name))
+        if self.name is not None and self.role != "tool":
+            check_text("name", self.name, max_chars=NAME_MAX_CHARS)
+        self.metadata = check_metadata("metadata", self.metadata)
+        if self.source is not None:
+            self.source = check_metadata("source", self.source)
+        if self.usage is not None and not isinstance(self.usage, Usage):
+            raise InvalidInput("usage", f"is {type(self.usage).__name__}", "pass a Usage")
+        if self.turn_id is not None and not is_our_id(self.turn_id):
+            raise InvalidInput("turn_id", f"is {self.turn_id!r}", "leave it to the store")
+
+    def _check_attachments(self) -> None:
+        self.attachments = list(_each("attachments", self.attachments, Attachment))
+        _each("parts", self.parts, Part)
+
+    def check_files(self) -> None:
+        """Before it is stored: each file that its parts speak of hangs on it. Raises `InvalidInput`."""
+        there = {file.filename for file in self.attachments}
+        for part in self.parts:
+            if isinstance(part, FilePart) and part.filename not in there:
+                raise InvalidInput(
+                    "parts", f"speak of {part.filename!r}, which is not attached", "call add_attachment first"
+                )
 
     def __setattr__(self, name: str, value: object) -> None:
         if getattr(self, "seq", None) is not None:
@@ -165,12 +213,22 @@ class Message:
                 created_at=datetime.fromisoformat(given.pop("created_at")),
                 **given,
             )
+        except InvalidInput:
+            raise
         except (TypeError, KeyError, ValueError) as error:
             raise InvalidInput(
                 "message", f"cannot be read ({error})", "pass what Message.to_json gave"
             ) from error
         message.seq = seq
         return message
+
+
+def _each(field: str, values: object, kind: Any) -> Any:
+    if not isinstance(values, list | tuple) or not all(isinstance(value, kind) for value in values):
+        raise InvalidInput(
+            field, "hold something else", f"pass a list of {getattr(kind, '__name__', 'parts')}"
+        )
+    return values
 
 
 def _usage(value: Mapping[str, int] | None) -> Usage | None:

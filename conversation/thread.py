@@ -1,15 +1,17 @@
 """A thread: a conversation as Python code works on it.
 
 What stays true: this object is a working copy over the version that was loaded. Adding appends;
-cutting or replacing `messages` changes what *this object* shows a model, never what is stored; a
-system message put before the loaded part is keyed context, so putting it there again replaces it.
+cutting or replacing `messages` changes what *this object* shows a model, never what is stored; system
+messages in front are context, kept by key, so putting one there again replaces it.
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import takewhile
 from typing import Any
 
 from conversation.checks import check_id, check_metadata, check_tenant, check_text
@@ -21,6 +23,10 @@ from conversation.message import Message, Usage
 #: Kept up by the store and shown in `metadata`, so that old code that reads it there goes on working.
 LAST_UPDATED = "last_updated"
 TITLE_MAX_CHARS = 500
+#: Begins the keys of context that stands in front of `messages`, as system messages.
+LEADING = "leading:"
+#: What stands before a colon is taken for a label up to this length.
+LABEL_MAX_CHARS = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +38,16 @@ class Loaded:
     #: Ids of the messages of this copy, in their order.
     message_ids: tuple[str, ...]
     last_seq: int
+    #: It was cut before: it stays its own window until the thread is loaded again.
+    is_cut: bool = False
+
+
+def leading_key(message: Message) -> str:
+    """The key of a system message in front: its name, or its label, as in `Preferences: …`, or its text."""
+    label, colon, _ = message.content.partition(":")
+    if message.name is None and colon and "\n" not in label and 0 < len(label.strip()) <= LABEL_MAX_CHARS:
+        return LEADING + label.strip()
+    return LEADING + (message.name or hashlib.sha256(message.content.encode()).hexdigest()[:16])
 
 
 class Thread:
@@ -56,8 +72,12 @@ class Thread:
         self.created_at = datetime.now(UTC)
         self.updated_at = self.created_at
         self._messages: list[Message] | None = []
+        #: Keys whose context the next save removes.
+        self.dropped_context: set[str] = set()
         #: None until this copy was loaded or saved.
         self.loaded: Loaded | None = None
+        #: Names the store that this copy was loaded from or saved in: a `seq` means something there only.
+        self.home: str | None = None
         for message in messages:
             self.add_message(message)
 
@@ -97,44 +117,54 @@ class Thread:
         check_id("context.key", key)
         if text is None:
             self.context.pop(key, None)
+            self.dropped_context |= {key, LEADING + key}
+            kept = [m for name, m in self.leading_context.items() if name != LEADING + key]
+            self._messages = None if self._messages is None else [*kept, *self.said]
         else:
             self.context[key] = check_text("context.text", text)
+            self.dropped_context.discard(key)
 
     # What is new, told from what was loaded
 
     @property
     def new_messages(self) -> list[Message]:
         """Messages that are not stored yet, without those that are context."""
-        leading = {id(message) for message in self.leading_context}
-        return [m for m in self._messages or [] if m.seq is None and id(m) not in leading]
+        return [message for message in self.said if message.seq is None] if self.has_messages else []
 
     @property
-    def leading_context(self) -> list[Message]:
-        """New system messages that were put before the part that was loaded."""
-        leading: list[Message] = []
-        for message in self._messages or []:
-            if message.seq is not None:
-                return leading
-            if message.role != "system":
-                return []
-            leading.append(message)
-        return []
+    def leading_context(self) -> dict[str, Message]:
+        """The system messages in front, by key. Of two with one key the first stands."""
+        found: dict[str, Message] = {}
+        for message in self._front:
+            found.setdefault(leading_key(message), message)
+        return found
+
+    @property
+    def said(self) -> list[Message]:
+        """The messages of this copy without those that are context."""
+        return self.messages[len(self._front) :]
+
+    @property
+    def _front(self) -> list[Message]:
+        return list(takewhile(lambda m: m.seq is None and m.role == "system", self._messages or []))
 
     @property
     def is_cut(self) -> bool:
         """Whether the loaded part was cut, replaced or reordered: then this copy is its own window."""
         if self.loaded is None or self._messages is None:
             return False
+        if self.loaded.is_cut:
+            return True
         stored = tuple(message.id for message in self._messages if message.seq is not None)
         return stored[: len(self.loaded.message_ids)] != self.loaded.message_ids
 
     def note_stored(self) -> None:
         """What stands in this copy with a seq is stored: changes are told from here on."""
+        assert self.loaded is not None, "a turn ran, so the thread was saved"
         stored = [message for message in self.messages if message.seq is not None]
         last_seq = max((message.seq or 0 for message in stored), default=0)
         ids = tuple(message.id for message in stored)
-        title, metadata = (self.loaded.title, self.loaded.metadata) if self.loaded else (None, {})
-        self.loaded = Loaded(title, metadata, ids, last_seq)
+        self.loaded = replace(self.loaded, message_ids=ids, last_seq=last_seq, is_cut=self.is_cut)
 
     # Helpers that people use
 

@@ -5,7 +5,7 @@ that from turn to turn the beginning of the request stays the same, byte for byt
 prompt cache is hit; and it begins at a user's message, so no block of tool calls is cut in two.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from conversation.message import Message
 
@@ -24,3 +24,36 @@ def from_turn_boundary(window: Sequence[Message]) -> tuple[Message, ...]:
     """
     first = next((index for index, message in enumerate(window) if message.role == "user"), 0)
     return (*(m for m in window[:first] if m.role == "system"), *window[first:])
+
+
+def within_tokens(
+    window: Sequence[Message], max_tokens: int, count: Callable[[Message], int]
+) -> tuple[Message, ...]:
+    """The newest turns of a window that fit into `max_tokens`; the last one and system messages always.
+
+    What the turns before decided is decided again, each with what it saw then. So the start stays
+    where the last turn had it until that no longer fits; then it jumps, down to half.
+    """
+    turns = _turns(window)
+    costs = [[0 if m.role == "system" else count(m) for m in turn] for turn in turns]
+    budget = max_tokens - sum(count(message) for message in window if message.role == "system")
+    start = used = 0
+    for index, cost in enumerate(costs):
+        asked = cost[0]
+        if used + asked > budget:
+            while start < index and used + asked > budget // 2:
+                used -= sum(costs[start])
+                start += 1
+        used += sum(cost)
+    left_out = (message for turn in turns[:start] for message in turn if message.role == "system")
+    return (*left_out, *(message for turn in turns[start:] for message in turn))
+
+
+def _turns(window: Sequence[Message]) -> list[list[Message]]:
+    """The window in pieces that each begin with a user's message."""
+    turns: list[list[Message]] = []
+    for message in window:
+        if message.role == "user" or not turns:
+            turns.append([])
+        turns[-1].append(message)
+    return turns

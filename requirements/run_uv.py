@@ -27,9 +27,8 @@ INDEXES = {
 def main() -> int:
     """Run uv as this script was called; returns its exit status."""
     environment = uv_environment(os.environ, pip_settings())
-    return subprocess.run(
-        [Path(sys.prefix) / "bin" / "uv", *sys.argv[1:]], env=environment, check=False
-    ).returncode
+    command = [Path(sys.prefix) / "bin" / "uv", *sys.argv[1:]]
+    return subprocess.run(command, env=environment, check=False).returncode
 
 
 def pip_settings() -> dict[str, str]:

@@ -88,10 +88,11 @@ def _check_usable(driver: Any) -> None:
 def _over_psycopg(raw: psycopg.Connection[Any]) -> Iterator[Connection]:
     _lent.connection = raw
     try:
-        with _engine_over_lent().connect() as connection:
-            yield connection
+        connection = _engine_over_lent().connect()
     finally:
         del _lent.connection
+    with connection:
+        yield connection
 
 
 @cache

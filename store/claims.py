@@ -121,7 +121,9 @@ def _start_head(
             retry_at=None,
             started_at=func.coalesce(turns.c.started_at, clock()),
             window_to_seq=func.coalesce(turns.c.window_to_seq, literal(thread.last_seq) + inputs),
-            window_summary_id=func.coalesce(turns.c.window_summary_id, thread.summary_id),
+            window_summary_id=func.coalesce(
+                turns.c.window_summary_id, literal(thread.summary_id, turns.c.window_summary_id.type)
+            ),
             window_context_version=func.coalesce(turns.c.window_context_version, thread.context_version),
         )
         .returning(turns, (turns.c.deadline < clock()).label("is_late"))
@@ -143,7 +145,10 @@ def _let_go(connection: Connection, thread: AnyRow) -> None:
 
 def _claimed(connection: Connection, thread: AnyRow, turn: AnyRow, claimant: Claimant) -> ClaimedTurn:
     lease = Lease(thread_key=thread.key, worker=claimant.worker, fence=thread.fence + 1)
-    after_seq = claimant.window_start(turn.agent, turn.window_to_seq)
+    summary = _summary(connection, turn)
+    after_seq = max(
+        claimant.window_start(turn.agent, turn.window_to_seq), summary.to_seq if summary is not None else 0
+    )
     window = message_rows.window_rows(
         thread.key, turn.id, after_seq=after_seq, to_seq=turn.window_to_seq, inbox_after=thread.last_seq
     )
@@ -159,7 +164,7 @@ def _claimed(connection: Connection, thread: AnyRow, turn: AnyRow, claimant: Cla
         refused=_refusal(turn, claimant),
         window=message_rows.load(connection, thread.key, rows),
         steps=journal.load(connection, turn.id) if turn.attempt > 1 else {},
-        context=_context(connection, thread.key, turn),
+        context=(*_context(connection, thread.key, turn), *_told(summary)),
         metadata=turn.metadata,
     )
 
@@ -178,7 +183,13 @@ def _moves(thread: AnyRow, turn: AnyRow, lease: Lease) -> list[Write]:
         delete(turn_inputs).where(of_turn),
         update(threads)
         .where(threads.c.key == thread.key)
-        .values(owner=lease.worker, fence=lease.fence, last_seq=last_seq, updated_at=clock()),
+        .values(
+            owner=lease.worker,
+            fence=lease.fence,
+            last_seq=last_seq,
+            uncovered_messages=threads.c.uncovered_messages + (last_seq - thread.last_seq),
+            updated_at=clock(),
+        ),
     ]
 
 
@@ -201,12 +212,23 @@ def _refusal(turn: AnyRow, claimant: Claimant) -> TurnError | None:
 
 
 def _context(connection: Connection, thread_key: int, turn: AnyRow) -> tuple[str, ...]:
-    """System texts of the whole thread, the summary last. No statement where there are none."""
-    texts: list[str] = []
-    if turn.window_context_version:
-        keyed = select(context.c.content).where(context.c.thread_key == thread_key).order_by(context.c.key)
-        texts += connection.execute(keyed).scalars()
-    if turn.window_summary_id is not None:
-        summary = select(summaries.c.content).where(summaries.c.id == turn.window_summary_id)
-        texts += connection.execute(summary).scalars()
-    return tuple(texts)
+    """System texts of the whole thread. No statement where there are none."""
+    if not turn.window_context_version:
+        return ()
+    keyed = select(context.c.content).where(context.c.thread_key == thread_key).order_by(context.c.key)
+    return tuple(connection.execute(keyed).scalars())
+
+
+def _summary(connection: Connection, turn: AnyRow) -> AnyRow | None:
+    """The summary that the window was frozen with. No statement where there is none."""
+    if turn.window_summary_id is None:
+        return None
+    statement = select(summaries.c.content, summaries.c.to_seq).where(
+        summaries.c.id == turn.window_summary_id
+    )
+    row: AnyRow | None = connection.execute(statement).one_or_none()
+    return row
+
+
+def _told(summary: AnyRow | None) -> tuple[str, ...]:
+    return () if summary is None else (f"Summary of the conversation before:\n{summary.content}",)

@@ -19,7 +19,7 @@ from store.attachments import insert_attachments
 from store.columns import clock
 from store.messages import said_columns
 from store.statements import insert_for, inserted
-from store.tables import agents, threads, turn_inputs, turns
+from store.tables import agents, messages, threads, turn_inputs, turns
 from store.threads import ensure_thread
 
 
@@ -84,6 +84,17 @@ def accept(connection: Connection, request: Request) -> Accepted:
     if request.message is not None and request.message.attachments:
         insert_attachments(connection, row.thread_key, request.tenant, [request.message])
     return Accepted(request.turn_id, is_new=True)
+
+
+def is_known(connection: Connection, thread_key: int, message_id: str) -> bool:
+    """Whether a message of this id is in the thread's history, or waits in its inbox."""
+    said = exists().where(messages.c.thread_key == thread_key, messages.c.id == message_id)
+    waits = exists().where(
+        turns.c.id == turn_inputs.c.turn_id,
+        turns.c.thread_key == thread_key,
+        turn_inputs.c.id == message_id,
+    )
+    return bool(connection.execute(select(said | waits)).scalar_one())
 
 
 def discard(connection: Connection, turn_id: str) -> None:

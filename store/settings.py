@@ -140,6 +140,21 @@ class Settings(BaseSettings):
         """White space around a value is never meant: files and copied lines bring it along."""
         return value.strip() if isinstance(value, str) else value
 
+    #: Messages without a summary after which a thread gets one; 0 means never.
+    summarize_after_messages: int = Field(200, ge=0)
+    #: The newest messages of a thread, which no summary covers.
+    summarize_keep_messages: int = Field(50, ge=1)
+    #: The model that writes summaries; empty takes `THREADMILL_MODEL`.
+    summary_model: str = ""
+    #: Seconds between two looks for threads to summarize.
+    summarize_seconds: float = Field(60, gt=0)
+    #: Days after its last change when a thread is deleted; 0 means never.
+    retention_days: float = Field(0, ge=0)
+    #: Days that a blob is kept after the last message with it is gone.
+    blob_grace_days: float = Field(7, ge=0)
+    #: Seconds between two runs of retention.
+    retention_seconds: float = Field(3600, gt=0)
+
     @field_validator("attachment_types", "agents", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:

@@ -10,6 +10,7 @@ from conversation.bell import SUSPECTS_QUEUE, TURNS_QUEUE, Bell
 from store.claims import SHARED_CRASHES
 from store.columns import clock
 from store.heads import can_start, in_the_order, is_abandoned, is_alive, unfinished
+from store.statements import AnyRow
 from store.tables import threads, turns
 
 
@@ -45,13 +46,14 @@ def due_bells(connection: Connection, *, grace_seconds: float, limit: int) -> li
             crashes.label("crashes"),
         )
     )
-    return [
-        Bell(
-            tenant=row.tenant,
-            thread_id=row.thread_id,
-            turn_id=row.id,
-            priority=row.priority,
-            queue=SUSPECTS_QUEUE if row.crashes == SHARED_CRASHES else TURNS_QUEUE,
-        )
-        for row in sorted(picked, key=lambda row: row.position)
-    ]
+    return [_bell(row) for row in sorted(picked, key=lambda row: row.position)]
+
+
+def _bell(row: AnyRow) -> Bell:
+    return Bell(
+        tenant=row.tenant,
+        thread_id=row.thread_id,
+        turn_id=row.id,
+        priority=row.priority,
+        queue=SUSPECTS_QUEUE if row.crashes == SHARED_CRASHES else TURNS_QUEUE,
+    )

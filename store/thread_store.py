@@ -7,12 +7,14 @@ its commit; a save appends and never removes what is stored.
 import asyncio
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Self
+from weakref import WeakValueDictionary
 
 from sqlalchemy import Connection
 
-from conversation.errors import OperatorError, ThreadNotFound
+from conversation.errors import InvalidInput, OperatorError, ThreadNotFound
 from conversation.ids import new_id
 from conversation.message import Message
 from conversation.thread import Thread
@@ -23,6 +25,10 @@ from store.listing import Hit, Stats, ThreadFilter, ThreadPage
 from store.settings import Settings, load
 
 IN_MEMORY = "sqlite://"
+DEFAULT_TENANT = "default"
+
+#: The stores of this process that are open, by identity.
+_open: "WeakValueDictionary[str, ThreadStore]" = WeakValueDictionary()
 
 
 class ThreadStore:
@@ -36,6 +42,9 @@ class ThreadStore:
         self.tenant = tenant
         #: Where attachments of saved messages go; an agent that has one brings its own.
         self.file_store = file_store
+        #: Names the database, for a thread to know where it is stored.
+        self.identity = new_id() if self.is_in_memory else str(self.database.url)
+        _open[self.identity] = self
 
     @classmethod
     async def create(
@@ -60,6 +69,11 @@ class ThreadStore:
         await store.database.run_async(_migrate if store.database.is_sqlite else _check_schema)
         return store
 
+    @classmethod
+    def of(cls, thread: Thread) -> "ThreadStore | None":
+        """The store that a working copy came from, if it is still open."""
+        return _open.get(thread.home) if thread.home is not None else None
+
     @property
     def is_in_memory(self) -> bool:
         """Whether everything here is gone with this object."""
@@ -74,6 +88,8 @@ class ThreadStore:
     async def close(self) -> None:
         """Close all connections; what was in memory is gone."""
         await self.database.close_async()
+        if _open.get(self.identity) is self:
+            del _open[self.identity]
 
     async def save_thread(self, thread: Thread, *, check_title: bool = False) -> Thread:
         """Append the thread's new messages, and write its title, metadata and context.
@@ -86,6 +102,7 @@ class ThreadStore:
     async def save_threads(self, batch: Sequence[Thread], *, check_title: bool = False) -> None:
         """Save several threads in one transaction: all of them, or none."""
         for thread in batch:
+            self.adopt(thread)
             await self.store_attachments(thread)
         # One order for everybody, so that two batches cannot wait for each other.
         ordered = sorted(batch, key=lambda thread: (thread.tenant, thread.id))
@@ -98,6 +115,27 @@ class ThreadStore:
         for thread, done in zip(ordered, saved, strict=True):
             threads.apply(thread, done)
 
+    def adopt(self, thread: Thread) -> None:
+        """Make a working copy this store's own: what another store holds of it is new here.
+
+        Raises `InvalidInput` for a thread of another tenant.
+        """
+        if thread.home is None and thread.tenant == DEFAULT_TENANT:
+            thread.tenant = self.tenant
+        if thread.tenant != self.tenant:
+            raise InvalidInput(
+                "tenant", f"is {thread.tenant!r} in a store for {self.tenant!r}", "open a store for it"
+            )
+        if thread.home not in (None, self.identity):
+            thread.loaded = None
+            if thread.has_messages:
+                thread.messages = [replace(message, seq=None) for message in thread.messages]
+        thread.home = self.identity
+
+    def _own(self, thread: Thread) -> Thread:
+        thread.home = self.identity
+        return thread
+
     async def append(self, thread_id: str, *messages: Message) -> Thread:
         """Append messages to a thread without loading it; makes the thread if it is not there."""
         thread = Thread(thread_id, tenant=self.tenant)
@@ -106,9 +144,8 @@ class ThreadStore:
 
     async def get_thread(self, thread_id: str, *, last: int | None = None) -> Thread:
         """A working copy with all its messages, or the `last` ones. Raises `ThreadNotFound`."""
-        return await self.database.run_async(
-            partial(threads.load, tenant=self.tenant, thread_id=thread_id, last=last)
-        )
+        load = partial(threads.load, tenant=self.tenant, thread_id=thread_id, last=last)
+        return self._own(await self.database.run_async(load))
 
     async def get_or_create_thread(self, thread_id: str, **options: Any) -> Thread:
         """The stored thread, or a new one that is stored now: of two callers at once, one makes it."""
@@ -125,9 +162,12 @@ class ThreadStore:
         Without `limit` all of them; with it a page, whose `next_cursor` leads on.
         """
         wanted = ThreadFilter(**{"tenant": self.tenant} | filters)
-        return await self.database.run_async(
+        page = await self.database.run_async(
             partial(listing.list_threads, filters=wanted, limit=limit, cursor=cursor)
         )
+        for thread in page:
+            self._own(thread)
+        return page
 
     async def find_threads(self, metadata: Mapping[str, Any] | None = None, **filters: Any) -> ThreadPage:
         """All threads whose metadata has these values, without their messages."""
@@ -143,15 +183,14 @@ class ThreadStore:
         self, thread_id: str, *, at: int | None = None, new_thread_id: str | None = None
     ) -> Thread:
         """A new thread with the history up to `at`; its messages keep their ids, blobs are shared."""
-        return await self.database.run_async(
-            partial(
-                threads.fork,
-                tenant=self.tenant,
-                thread_id=thread_id,
-                new_id=new_thread_id or new_id(),
-                at=at,
-            )
+        fork = partial(
+            threads.fork,
+            tenant=self.tenant,
+            thread_id=thread_id,
+            new_id=new_thread_id or new_id(),
+            at=at,
         )
+        return self._own(await self.database.run_async(fork))
 
     async def delete_thread(self, thread_id: str) -> bool:
         """Delete a thread and all that belongs to it; False if there was none."""

@@ -5,7 +5,8 @@ length; metadata is merged by key, the last writer of a key wins; no writer's me
 and all stand in one order.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,16 +15,13 @@ from sqlalchemy import Connection, delete, func, insert, literal, select, update
 from conversation.errors import InvalidInput, ThreadNotFound, TitleConflict
 from conversation.history import open_calls
 from conversation.message import Message
-from conversation.thread import LAST_UPDATED, Loaded, Thread
+from conversation.thread import LAST_UPDATED, LEADING, Loaded, Thread
 from store import messages as message_rows
 from store.attachments import insert_attachments
 from store.columns import clock
 from store.messages import SAID
 from store.statements import AnyRow, insert_for
 from store.tables import attachments, context, messages, threads
-
-#: Keys under which system messages at the beginning of a loaded copy are kept as context.
-LEADING_KEY = "leading-{}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +30,6 @@ class Saved:
 
     row: AnyRow
     seqs: Mapping[str, int]
-    context: Mapping[str, str]
 
 
 def ensure_thread(connection: Connection, tenant: str, thread_id: str) -> None:
@@ -56,9 +53,10 @@ def save(
     if check_title and row.title not in (thread.title, base.title if base else None):
         raise TitleConflict(f"title: another writer made it {row.title!r}; load the thread again")
     seqs = _append(connection, row, thread.tenant, new)
-    said = {LEADING_KEY.format(index): m.content for index, m in enumerate(thread.leading_context)}
-    keyed = thread.context | said
-    changed = _write_context(connection, row.key, keyed)
+    added = sum(seq > row.last_seq for seq in seqs.values())
+    front = {key: message.content for key, message in thread.leading_context.items()}
+    changed = _write_context(connection, row.key, thread.context | front)
+    changed |= _drop_context(connection, row.key, thread.dropped_context)
     written = connection.execute(
         update(threads)
         .where(threads.c.key == row.key)
@@ -66,27 +64,27 @@ def save(
             title=thread.title if base is None or thread.title != base.title else row.title,
             metadata=_merged(row.metadata, thread.metadata, base.metadata if base else {}),
             updated_at=clock(),
-            last_seq=row.last_seq + len(new),
+            last_seq=max([row.last_seq, *seqs.values()]),
             context_version=row.context_version + changed,
-            uncovered_messages=threads.c.uncovered_messages + len(new),
+            uncovered_messages=threads.c.uncovered_messages + added,
         )
         .returning(threads)
     ).one()
-    return Saved(written, seqs, keyed)
+    return Saved(written, seqs)
 
 
 def apply(thread: Thread, saved: Saved) -> None:
     """Bring a working copy up to date with what was committed of it."""
-    leading = thread.leading_context
-    thread.context = dict(saved.context)
+    was_cut = thread.is_cut
+    thread.dropped_context.clear()
     if thread.has_messages:
-        thread.messages = [m for m in thread.messages if m not in leading]
+        thread.messages = [*thread.leading_context.values(), *thread.said]
         for message in thread.messages:
             if message.seq is None and message.id in saved.seqs:
                 for file in message.attachments:
                     file.content = None
                 message.seq = saved.seqs[message.id]
-    _describe(thread, saved.row)
+    _describe(thread, saved.row, is_cut=was_cut)
 
 
 def load(connection: Connection, tenant: str, thread_id: str, *, last: int | None = None) -> Thread:
@@ -101,10 +99,22 @@ def load(connection: Connection, tenant: str, thread_id: str, *, last: int | Non
     thread = described(row)
     thread.messages = list(message_rows.load(connection, row.key, rows))
     if row.context_version:
-        keyed = select(context.c.key, context.c.content).where(context.c.thread_key == row.key)
-        thread.context = {found.key: found.content for found in connection.execute(keyed)}
+        _show_context(connection, thread, row.key)
     _describe(thread, row)
     return thread
+
+
+def _show_context(connection: Connection, thread: Thread, key: int) -> None:
+    """Context that was put in front of the messages stands there again."""
+    keyed = select(context.c.key, context.c.content).where(context.c.thread_key == key)
+    found = {row.key: row.content for row in connection.execute(keyed.order_by(context.c.key))}
+    thread.context = {name: text for name, text in found.items() if not name.startswith(LEADING)}
+    front = [
+        Message(role="system", content=text, name=name.removeprefix(LEADING))
+        for name, text in found.items()
+        if name.startswith(LEADING)
+    ]
+    thread.messages = [*front, *thread.messages]
 
 
 def described(row: AnyRow) -> Thread:
@@ -232,14 +242,20 @@ def _write_context(connection: Connection, key: int, keyed: Mapping[str, str]) -
     ]
     statement = insert_for(connection, context).values(rows)
     new = statement.excluded
-    written = connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["thread_key", "key"],
-            set_={"content": new.content, "updated_at": new.updated_at},
-            where=context.c.content != new.content,
-        )
+    changed = statement.on_conflict_do_update(
+        index_elements=["thread_key", "key"],
+        set_={"content": new.content, "updated_at": new.updated_at},
+        where=context.c.content != new.content,
     )
-    return written.rowcount > 0
+    return bool(connection.execute(changed.returning(context.c.key)).all())
+
+
+def _drop_context(connection: Connection, key: int, names: Collection[str]) -> bool:
+    """Remove context; True if any was there."""
+    if not names:
+        return False
+    gone = delete(context).where(context.c.thread_key == key, context.c.key.in_(sorted(names)))
+    return connection.execute(gone).rowcount > 0
 
 
 def _merged(stored: Mapping[str, Any], mine: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
@@ -264,9 +280,10 @@ def _seq_before_last(connection: Connection, key: int, last: int) -> int:
     return int(connection.execute(select(func.coalesce(func.min(newest.c.seq), 1))).scalar_one()) - 1
 
 
-def _describe(thread: Thread, row: AnyRow) -> None:
+def _describe(thread: Thread, row: AnyRow, *, is_cut: bool = False) -> None:
     thread.title = row.title
     thread.created_at, thread.updated_at = row.created_at, row.updated_at
     thread.metadata = dict(row.metadata) | {LAST_UPDATED: row.updated_at.isoformat()}
     stored = [m.id for m in thread.messages if m.seq is not None] if thread.has_messages else []
-    thread.loaded = Loaded(row.title, dict(thread.metadata), tuple(stored), row.last_seq)
+    # A list inside may be edited in place: that is told from a copy of its own.
+    thread.loaded = Loaded(row.title, deepcopy(thread.metadata), tuple(stored), row.last_seq, is_cut)

@@ -74,6 +74,7 @@ def settle(connection: Connection, lease: Lease, turn_id: str, ending: Ending, *
         .where(threads.c.key == lease.thread_key)
         .values(
             last_seq=thread.last_seq + len(kept.messages),
+            uncovered_messages=threads.c.uncovered_messages + len(kept.messages),
             updated_at=clock(),
             owner=case((following.is_not(None), literal(lease.worker, threads.c.owner.type)), else_=None)
             if goes_on

@@ -12,7 +12,7 @@ def configure() -> None:
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
     # Celery tells of every task that it received and finished: with our own events that is twice.
-    for name in ("celery.app.trace", "celery.worker.strategy", "httpx", "LiteLLM"):
+    for name in ("celery.app.trace", "celery.worker.strategy", "httpx", "httpcore", "LiteLLM"):
         logging.getLogger(name).setLevel(logging.WARNING)
     structlog.configure(
         processors=[

@@ -28,6 +28,8 @@ from store.turns import Settled
 from tasks.rings import ring
 from tasks.running import Occupied, Running, StopReason
 
+#: The kind of error of a turn that its agent broke.
+BUG = "bug"
 #: Innermost frames of a bug in the log: enough to find the line.
 BUG_FRAMES = 8
 
@@ -49,24 +51,37 @@ class Runner:
     announce: Callable[[str], None]
 
     async def answer(self, bell: Bell) -> None:
-        """Run what is due on the bell's thread, within a bound; then ring for the rest."""
+        """Run what is due on the bell's thread, within a bound; then ring for the rest.
+
+        Raises `ThreadmillError` when all that is done, if an agent broke a turn: the turn has failed
+        in good order, and Celery and Flower shall show that there is a bug.
+        """
+        broken: list[str] = []
+        with self.running.entered((bell.tenant, bell.thread_id)) as entry:
+            following = await self._drain(bell, entry, broken)
+        if following is not None:
+            await asyncio.to_thread(ring, _next_bell(bell, following))
+        if broken:
+            raise ThreadmillError(f"an agent broke {', '.join(broken)}")
+
+    async def _drain(self, bell: Bell, entry: Occupied, broken: list[str]) -> str | None:
+        """Run turn after turn; the id of the one that is left to others, if one is due."""
         started = time.monotonic()
         held: Lease | None = None
-        with self.running.entered((bell.tenant, bell.thread_id)) as entry:
-            for count in range(1, self.settings.drain_max_turns + 1):
-                claimed = await self._claim(bell, held)
-                if claimed is None:
-                    return
-                is_last = (
-                    count == self.settings.drain_max_turns
-                    or time.monotonic() - started > self.settings.drain_max_seconds
-                )
-                settled = await self._run(claimed, entry, is_last=is_last)
-                if settled is None or not settled.keeps_lease:
-                    break
-                held = claimed.lease
-        if settled is not None and settled.next_turn_id is not None:
-            await asyncio.to_thread(ring, _next_bell(bell, settled.next_turn_id))
+        settled: Settled | None = None
+        for count in range(1, self.settings.drain_max_turns + 1):
+            claimed = await self._claim(bell, held)
+            if claimed is None:
+                return None
+            is_last = (
+                count == self.settings.drain_max_turns
+                or time.monotonic() - started > self.settings.drain_max_seconds
+            )
+            settled = await self._run(claimed, entry, broken, is_last=is_last)
+            if settled is None or not settled.keeps_lease:
+                break
+            held = claimed.lease
+        return settled.next_turn_id if settled is not None else None
 
     async def _claim(self, bell: Bell, held: Lease | None) -> ClaimedTurn | None:
         if self.running.is_stopping and held is None:
@@ -85,35 +100,36 @@ class Runner:
             case _:
                 assert_never(found)
 
-    async def _run(self, claimed: ClaimedTurn, entry: Occupied, *, is_last: bool) -> Settled | None:
+    async def _run(
+        self, claimed: ClaimedTurn, entry: Occupied, broken: list[str], *, is_last: bool
+    ) -> Settled | None:
         """One turn, from its claim to its commit; None where the lease was lost."""
         log = _log.bind(
             turn=claimed.id, thread=claimed.thread_id, tenant=claimed.tenant, attempt=claimed.attempt
         )
         log.info("turn_started", agent=claimed.agent, fence=claimed.lease.fence)
-        bug: Exception | None = None
         try:
-            try:
-                ending = await self._ending(claimed, entry)
-            except (LeaseLost, DatabaseUnavailable):
-                raise
-            except Exception as error:  # noqa: BLE001 - what an agent breaks ends its turn, not the worker
-                bug, ending = error, Failed(error=_bug(error))
+            ending = await self._ending(claimed, entry)
             release = is_last or self.running.is_stopping
-            settled = await self.ledger.settle(claimed, ending, release=release)
+            ending, settled = await self._settle(claimed, ending, release=release)
         except LeaseLost:
             log.warning("turn_lost", fence=claimed.lease.fence)
             return None
         log.info("turn_ended", ending=type(ending).__name__)
         self.announce(claimed.id)
-        if bug is not None:
-            # The turn has failed in good order; Celery and Flower shall see that this is a bug,
-            # without the error's text: it may quote a message.
-            log.error(
-                "turn_bug", error=_name(bug), frames=traceback.format_tb(bug.__traceback__)[-BUG_FRAMES:]
-            )
-            raise ThreadmillError(f"{_name(bug)} in turn {claimed.id}") from None
+        if isinstance(ending, Failed) and ending.error.kind == BUG:
+            broken.append(claimed.id)
         return settled
+
+    async def _settle(self, claimed: ClaimedTurn, ending: Ending, *, release: bool) -> tuple[Ending, Settled]:
+        """Commit the end; one that cannot be stored becomes a failure that can."""
+        try:
+            return ending, await self.ledger.settle(claimed, ending, release=release)
+        except (LeaseLost, DatabaseUnavailable):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a value does to the driver, it would do so again
+            failed = Failed(error=_bug(claimed, error))
+        return failed, await self.ledger.settle(claimed, failed, release=release)
 
     async def _ending(self, claimed: ClaimedTurn, entry: Occupied) -> Ending:
         """How the run ends: by itself, or stopped by somebody."""
@@ -127,14 +143,14 @@ class Runner:
         entry.run = asyncio.create_task(run.go())
         try:
             return await entry.run
-        except asyncio.CancelledError:
-            match entry.stop_reason:
-                case StopReason.CANCEL:
-                    return run.cancelled()
-                case StopReason.SHUTDOWN:
-                    return HandBack()
-                case None:
-                    raise
+        except (LeaseLost, DatabaseUnavailable):
+            raise
+        except asyncio.CancelledError as error:
+            if _is_cancelled():
+                raise
+            return _stopped(run, entry.stop_reason, error)
+        except Exception as error:  # noqa: BLE001 - what an agent breaks ends its turn, not the worker
+            return run.broken(_bug(claimed, error))
         finally:
             entry.turn_id = entry.run = None
 
@@ -154,10 +170,27 @@ def _next_bell(bell: Bell, turn_id: str, *, queue: str = TURNS_QUEUE) -> Bell:
     return Bell(tenant=bell.tenant, thread_id=bell.thread_id, turn_id=turn_id, queue=queue)
 
 
-def _bug(error: Exception) -> TurnError:
-    return TurnError("bug", _name(error))
+def _stopped(run: Run, reason: StopReason | None, error: asyncio.CancelledError) -> Ending:
+    match reason:
+        case StopReason.CANCEL:
+            return run.cancelled()
+        case StopReason.SHUTDOWN:
+            return HandBack()
+        case None:
+            # Nobody asked: something that the agent waited for was cancelled.
+            return run.broken(_bug(run.claimed, error))
+        case _:
+            assert_never(reason)
 
 
-def _name(error: Exception) -> str:
-    """The error's type only: its text may quote a message."""
-    return f"{type(error).__module__}.{type(error).__qualname__}"
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _bug(claimed: ClaimedTurn, error: BaseException) -> TurnError:
+    """Log where it was raised, without values, and name its type only: its text may quote a message."""
+    name = f"{type(error).__module__}.{type(error).__qualname__}"
+    frames = traceback.format_tb(error.__traceback__)[-BUG_FRAMES:]
+    _log.error("turn_bug", turn=claimed.id, agent=claimed.agent, error=name, frames=frames)
+    return TurnError(BUG, name)

@@ -7,7 +7,6 @@ one thread run one at a time, whoever runs them.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from weakref import WeakKeyDictionary
@@ -27,23 +26,21 @@ from conversation.message import Message, Usage
 from conversation.thread import Thread
 from conversation.turn import Cancelled, ClaimedTurn, Ending, Failed, TurnError, TurnResult
 from conversation.window import window_start
-from store import inbox, threads, turns, workers
-from store.claims import Claimant
+from store import inbox, threads, turns
+from store.claims import Claimant, Nothing, Suspect
 from store.file_store import FileStore
 from store.inbox import Request
 from store.ledger import Ledger
 from store.reading import StoredFiles
-from store.thread_store import ThreadStore
-from tasks.heartbeat import Heartbeat
-from tasks.running import Occupied, Running
+from store.thread_store import IN_MEMORY, ThreadStore
+from tasks.running import Occupied, ThreadName
+from threadmill.presence import Presence, presence_in
 
 #: Seconds between two looks whether the thread is free, doubled up to the most.
 LOOK_FIRST_SECONDS = 0.01
 LOOK_MOST_SECONDS = 0.5
 #: Threads for synchronous tools of one process.
 TOOL_THREADS = 16
-#: Seconds of the lease in a database that dies with its process.
-FOR_EVER_SECONDS = 10.0**9
 
 _tool_threads = ToolThreads(TOOL_THREADS)
 
@@ -85,12 +82,12 @@ class Agent(agent.agent.Agent):
         Waits while another worker or call is at work on the thread. Raises `TurnFailed` if the
         turn ends without an answer; cancelling it keeps what was said.
         """
-        return await LocalRun(self, await self._store(), thread).go()
+        return await LocalRun.of(self, await self._store(thread), thread).go()
 
     async def stream(self, thread: Thread) -> AsyncIterator[Event]:
         """As `go`, telling what happens as it does; `Finished` comes last."""
         events: asyncio.Queue[Event | None] = asyncio.Queue()
-        run = LocalRun(self, await self._store(), thread, emit=events.put_nowait)
+        run = LocalRun.of(self, await self._store(thread), thread, emit=events.put_nowait)
         task = asyncio.create_task(run.go())
         task.add_done_callback(lambda _: events.put_nowait(None))
         try:
@@ -101,12 +98,14 @@ class Agent(agent.agent.Agent):
             task.cancel()
             await asyncio.wait([task])
 
-    async def _store(self) -> ThreadStore:
-        if self.thread_store is not None:
-            return self.thread_store
+    async def _store(self, thread: Thread) -> ThreadStore:
+        """This agent's store; else the one that the thread is kept in; else this process's memory."""
+        store = self.thread_store or ThreadStore.of(thread)
+        if store is not None:
+            return store
         loop = asyncio.get_running_loop()
         if loop not in self._own_stores:
-            self._own_stores[loop] = await ThreadStore.create()
+            self._own_stores[loop] = await ThreadStore.create(IN_MEMORY)
         return self._own_stores[loop]
 
 
@@ -117,22 +116,40 @@ class LocalRun:
     agent: Agent
     store: ThreadStore
     thread: Thread
+    presence: Presence
     emit: Callable[[Event], None] | None = None
-    process: str = field(default_factory=new_id)
     turn_id: str = field(default_factory=new_id)
-    running: Running = field(default_factory=Running)
+
+    @classmethod
+    def of(
+        cls,
+        agent: Agent,
+        store: ThreadStore,
+        thread: Thread,
+        emit: Callable[[Event], None] | None = None,
+    ) -> "LocalRun":
+        """A run among the others of this process."""
+        store.adopt(thread)
+        if not thread.has_messages:
+            # Out of a listing: the history is the store's, this copy begins with what is said now.
+            thread.messages = []
+        return cls(agent, store, thread, presence_in(store), emit)
 
     async def go(self) -> AgentResult:
         files = await self._files()
         await self.store.store_attachments(self.thread, files)
         if self.agent.model is None:
             await asyncio.to_thread(prepare, self._model_name)
-        async with self._present():
+        async with self.presence.entered(self.store):
             question = await self._send()
-            with self.running.entered((self.thread.tenant, self.thread.id)) as entry:
+            with self.presence.running.entered(self._thread_name) as entry:
                 claimed = await self._claim(question)
-                ending = await self._run(claimed, entry, files)
-        return await self._result(claimed, question, ending)
+                self._place(question, claimed)
+                try:
+                    ending = await self._run(claimed, entry, files)
+                finally:
+                    self.presence.tell_turn_ended(self._thread_name)
+        return self._result(await self._stored(), ending)
 
     async def _files(self) -> FileStore:
         files = self.agent.file_store or self.store.file_store
@@ -140,79 +157,90 @@ class LocalRun:
             files = self.store.file_store = await FileStore.create(settings=self.store.settings)
         return files
 
-    @asynccontextmanager
-    async def _present(self) -> AsyncIterator[None]:
-        """Be a worker of one turn: its lease lives while this process does."""
-        if self.store.is_in_memory:
-            await self.store.database.run_async(partial(self._register, lease_seconds=FOR_EVER_SECONDS))
-            yield
-            return
-        loop = asyncio.get_running_loop()
-        heartbeat = Heartbeat(self.process, self.store.settings, {}, self.running, loop)
-        await asyncio.to_thread(heartbeat.start)
-        try:
-            yield
-        finally:
-            await asyncio.shield(asyncio.to_thread(heartbeat.stop))
-
-    def _register(self, connection: Connection, lease_seconds: float) -> None:
-        workers.register(connection, self.process, host="", pid=0, serves={}, lease_seconds=lease_seconds)
-
     async def _send(self) -> Message | None:
         """Store what is new: the question into the inbox, what stands before it into the history."""
+        sending = asyncio.ensure_future(self._store_new())
+        try:
+            return await asyncio.shield(sending)
+        except asyncio.CancelledError:
+            # Half a sending cannot be told from a whole one: let it end, then take the turn back.
+            await asyncio.wait([sending])
+            if sending.exception() is None:
+                await asyncio.shield(self._withdraw(sending.result()))
+            raise
+
+    async def _store_new(self) -> Message | None:
         new = self.thread.new_messages
         is_asked = bool(new) and new[-1].role == "user" and self.thread.messages[-1] is new[-1]
         question = new[-1] if is_asked else None
-        request = Request(
-            turn_id=self.turn_id,
-            tenant=self.thread.tenant,
-            thread_id=self.thread.id,
-            message=question,
-            agent=self.agent.name,
-            allow_unknown_agent=True,
-            runner=self.process,
-            metadata={key: value for key, value in self.thread.metadata.items() if key != "last_updated"},
-        )
 
-        def store(connection: Connection) -> threads.Saved:
+        def store(connection: Connection) -> tuple[threads.Saved, bool]:
             saved = threads.save(connection, self.thread, new=new[:-1] if is_asked else new)
+            # The same copy, asked twice at once, says it once.
+            is_new = question is not None and not inbox.is_known(connection, saved.row.key, question.id)
+            request = Request(
+                turn_id=self.turn_id,
+                tenant=self.thread.tenant,
+                thread_id=self.thread.id,
+                message=question if is_new else None,
+                agent=self.agent.name,
+                allow_unknown_agent=True,
+                runner=self.presence.process,
+                metadata=dict(saved.row.metadata),
+            )
             inbox.accept(connection, request)
-            return saved
+            return saved, is_new
 
-        threads.apply(self.thread, await self.store.database.run_async(store))
-        return question
+        saved, is_new = await self.store.database.run_async(store)
+        threads.apply(self.thread, saved)
+        return question if is_new else None
 
     async def _claim(self, question: Message | None) -> ClaimedTurn:
         """Wait until the thread is free and this turn is its next."""
         claimant = Claimant(
-            worker=self.process,
-            runner=self.process,
+            worker=self.presence.process,
+            runner=self.presence.process,
             only_turn=self.turn_id,
             agents=frozenset({self.agent.name}),
             window_start=lambda _agent, to_seq: window_start(to_seq, self.agent.max_messages),
         )
         pause = LOOK_FIRST_SECONDS
-        try:
-            while True:
-                found = await self._ledger.claim(self.thread.tenant, self.thread.id, claimant)
+        while True:
+            claiming = asyncio.ensure_future(self._ledger.claim(self.thread.tenant, self.thread.id, claimant))
+            try:
+                found = await asyncio.shield(claiming)
                 if isinstance(found, ClaimedTurn) and found.id == self.turn_id:
                     return found
                 if isinstance(found, ClaimedTurn):
-                    await self._end_abandoned(found)
+                    await self._end_unrun(found)
                     continue
-                await asyncio.sleep(pause)
+                await self.presence.turn_ended(self._thread_name, within_seconds=pause)
                 pause = min(pause * 2, LOOK_MOST_SECONDS)
-        except asyncio.CancelledError:
-            await asyncio.shield(self._withdraw(question))
-            raise
+            except asyncio.CancelledError:
+                await asyncio.shield(self._give_up(claiming, question))
+                raise
 
-    async def _end_abandoned(self, claimed: ClaimedTurn) -> None:
+    async def _give_up(
+        self, claiming: "asyncio.Future[ClaimedTurn | Nothing | Suspect]", question: Message | None
+    ) -> None:
+        """Cancelled while it waited: what the last look claimed is ended, the user's message is kept."""
+        found = await claiming
+        if isinstance(found, ClaimedTurn) and found.id != self.turn_id:
+            await self._end_unrun(found)
+        elif isinstance(found, ClaimedTurn):
+            self._place(question, found)
+            await self._ledger.settle(found, Cancelled(), release=True)
+            return
+        await self._withdraw(question)
+
+    async def _end_unrun(self, claimed: ClaimedTurn) -> None:
+        """A turn whose process is dead stood in front: nobody runs it, what it had said is kept."""
         ending = over_before_it_ran(claimed)
         assert ending is not None
         await self._ledger.settle(claimed, ending, release=True)
 
     async def _withdraw(self, question: Message | None) -> None:
-        """Cancelled while it waited: the turn is over, the user's message is kept."""
+        """The turn is over before it began, the user's message is kept."""
 
         def withdraw(connection: Connection) -> threads.Saved:
             turns.request_cancel(connection, self.turn_id)
@@ -220,6 +248,13 @@ class LocalRun:
             return threads.save(connection, self.thread, new=[question] if question else [])
 
         threads.apply(self.thread, await self.store.database.run_async(withdraw))
+
+    def _place(self, question: Message | None, claimed: ClaimedTurn) -> None:
+        """The claim gave the question its place in the history."""
+        if question is not None:
+            for file in question.attachments:
+                file.content = None
+            question.seq = next(m.seq for m in claimed.window if m.id == question.id)
 
     async def _run(self, claimed: ClaimedTurn, entry: Occupied, files: FileStore) -> Ending:
         run = Run(self.agent, replace(claimed, window=self._window(claimed)), self._hands(claimed, files))
@@ -238,6 +273,7 @@ class LocalRun:
             raise
         await asyncio.shield(self._ledger.settle(claimed, ending, release=True))
         if stopped is not None:
+            await asyncio.shield(self._stored())
             raise stopped
         return ending
 
@@ -245,10 +281,12 @@ class LocalRun:
         """The stored window; or this copy, if the caller cut it, with what others added meanwhile."""
         if not self.thread.is_cut or self.thread.loaded is None:
             return claimed.window
-        mine = {message.id for message in self.thread.messages}
+        mine, shown = {message.id for message in self.thread.messages}, self.thread.said
         known = self.thread.loaded.last_seq
         added = [m for m in claimed.window if m.id not in mine and (m.seq or 0) > known]
-        return (*self.thread.messages[:-1], *added, *self.thread.messages[-1:])
+        # What this copy asks stands last; what others said meanwhile stands before it.
+        asked = len(shown) - 1 if shown and shown[-1].role == "user" else len(shown)
+        return (*shown[:asked], *added, *shown[asked:])
 
     def _hands(self, claimed: ClaimedTurn, files: FileStore) -> Hands:
         return Hands(
@@ -262,13 +300,14 @@ class LocalRun:
             emit=self.emit,
         )
 
-    async def _result(self, claimed: ClaimedTurn, question: Message | None, ending: Ending) -> AgentResult:
+    async def _stored(self) -> TurnResult:
         """Bring the caller's thread up to date with what was committed."""
         stored = await self.store.database.run_async(partial(turns.result, turn_id=self.turn_id))
-        if question is not None:
-            question.seq = next(m.seq for m in claimed.window if m.id == question.id)
         self.thread.messages.extend(stored.messages)
         self.thread.note_stored()
+        return stored
+
+    def _result(self, stored: TurnResult, ending: Ending) -> AgentResult:
         self._tell(stored)
         if isinstance(ending, Failed):
             raise TurnFailed(ending.error.kind, ending.error.message, turn_id=self.turn_id)
@@ -285,6 +324,10 @@ class LocalRun:
     def _tell(self, result: TurnResult) -> None:
         if self.emit is not None:
             self.emit(Finished(result))
+
+    @property
+    def _thread_name(self) -> ThreadName:
+        return self.thread.tenant, self.thread.id
 
     @property
     def _ledger(self) -> Ledger:

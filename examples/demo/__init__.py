@@ -1,1 +1,1 @@
-"""The demonstration behind `make demo`: a stack, a backend that sends tickets, and a worker that is killed."""
+"""The demonstration behind `make demo`: a stack, a backend with tickets, a worker that is killed."""

@@ -1,4 +1,4 @@
-"""The support agent again, thinking for a second before each step: so that its worker can be killed in one."""
+"""The support agent again, slow enough that its worker can be killed in the middle of a turn."""
 
 from agent.agent import Agent
 from agent.registry import register

@@ -23,12 +23,12 @@ def a_killed_worker_loses_nothing(stage: Stage) -> None:
     with stage.producer([INTERRUPTED], agent=agent) as backend:
         before = _journal_after_an_effect(stage)
         if _record(stage).state.is_final:
-            stage.relay(backend)
+            stage.wait_for(backend)
             stage.say(f"{stage.model} was done before its worker could be killed: there is nothing to show")
             return
         killed_at = time.monotonic()
-        _replace_the_worker(stage)
-        stage.relay(backend)
+        _replace_the_worker(stage, before)
+        stage.wait_for(backend)
         seconds = time.monotonic() - killed_at
     stage.say(f"the turn completed {seconds:.1f} s after its worker was killed")
     _is_done_once(stage, before)
@@ -51,19 +51,18 @@ def _journal_after_an_effect(stage: Stage) -> list[Entry]:
     return journal
 
 
-def _replace_the_worker(stage: Stage) -> None:
+def _replace_the_worker(stage: Stage, journal: list[Entry]) -> None:
     record, pid = _record(stage), stage.stack.pid(WORKER)
+    acted = next(entry.name for entry in reversed(journal) if entry.state == "finished")
     stage.check(
-        record.state is TurnState.RUNNING, "the turn runs; a refund was made and stands in its journal"
+        record.state is TurnState.RUNNING, f"the turn runs, and {acted} stands in its journal as finished"
     )
     stage.stack.kill(WORKER)
     stage.say(f"worker {pid} was killed (SIGKILL)")
     stage.check(_record(stage).state is TurnState.RUNNING, "the turn has not ended")
     stage.stack.restart(WORKER)
-    lease = stage.settings.lease_seconds
-    stage.say(
-        f"worker {stage.stack.pid(WORKER)} started; the dead one's lease lapses {lease:g} s after its last beat"
-    )
+    lease = f"{stage.settings.lease_seconds:g} s after its last beat"
+    stage.say(f"worker {stage.stack.pid(WORKER)} started; the dead one's lease lapses {lease}")
 
 
 def _is_done_once(stage: Stage, before: list[Entry]) -> None:

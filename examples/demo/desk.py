@@ -1,4 +1,4 @@
-"""What the backend and those who check on it agree about: which tickets, which files, which threads."""
+"""What the backend and those who check on it agree about: tickets, files, threads, lines."""
 
 from pathlib import Path
 
@@ -21,3 +21,9 @@ def thread_of(run: str, ticket: str) -> str:
 def files_of(ticket: Ticket) -> tuple[Path, ...]:
     """What is attached to a ticket."""
     return FILES if ticket.ticket == WITH_FILES else ticket.attachments
+
+
+def shortened(text: str, most: int) -> str:
+    """Any text as one line of so many characters, at most."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 3]}..."

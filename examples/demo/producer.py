@@ -8,12 +8,11 @@ the agent nor the worker. It ends with status 1 if a turn did not complete.
 
 import argparse
 import sys
-import textwrap
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from conversation.turn import TurnResult, TurnState
-from examples.demo.desk import files_of, thread_of
+from examples.demo.desk import files_of, shortened, thread_of
 from examples.support.tickets import Ticket, load_tickets, prompt
 from producers import Turn, send_message
 
@@ -32,7 +31,7 @@ def main() -> int:
     for ticket in tickets:
         turn = send(ticket, run=options.run, agent=options.agent, for_people=options.for_people)
         started[turn] = (ticket, time.monotonic())
-        _say(f"-> {ticket.ticket}  {_line(ticket.message)}")
+        _say(f"-> {ticket.ticket}  {shortened(ticket.message, SHOWN)}")
     completed = 0
     with ThreadPoolExecutor(len(started)) as waiting:
         ends = {waiting.submit(turn.wait, TURN_SECONDS): turn for turn in started}
@@ -59,13 +58,9 @@ def _show(ticket: Ticket, result: TurnResult, seconds: float) -> None:
     if result.error is not None:
         _say(f"   {result.error.kind}: {result.error.message}")
     lines = result.content.splitlines()
-    # The offline model begins with what it is and ends with what its last tool said.
-    for line in lines if len(lines) <= 3 else [lines[0], "...", lines[-1]]:
-        _say(f"   {_line(line)}")
-
-
-def _line(text: str) -> str:
-    return textwrap.shorten(text, SHOWN, placeholder=" ...")
+    # The offline model quotes its way to the end: what its last tool said.
+    for line in lines if len(lines) <= 3 else lines[-1:]:
+        _say(f"   {shortened(line, SHOWN)}")
 
 
 def _say(text: str) -> None:
@@ -76,9 +71,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Send tickets to the support agent.")
     parser.add_argument("--run", required=True, help="begins the thread ids, so that each run has its own")
     parser.add_argument("--agent", default="support")
-    parser.add_argument(
-        "--for-people", action="store_true", help="leave out the calls that offline/recall needs"
-    )
+    parser.add_argument("--for-people", action="store_true", help="leave out the calls for offline/recall")
     parser.add_argument("tickets", nargs="+")
     return parser.parse_args()
 

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import json
-import textwrap
 import urllib.request
 from typing import Any
 
@@ -11,9 +10,11 @@ from rich.table import Table
 
 from conversation.message import Message
 from conversation.turn import TurnState
-from examples.demo.desk import FILES, TICKETS, WITH_FILES, thread_of
+from examples.demo.desk import FILES, TICKETS, WITH_FILES, shortened, thread_of
 from examples.demo.stage import Stage
 
+#: Characters of a message in the table.
+SHOWN = 84
 #: Seconds in which Flower hears of a task that has ended.
 FLOWER_SECONDS = 10.0
 
@@ -21,8 +22,7 @@ FLOWER_SECONDS = 10.0
 def tickets_are_answered(stage: Stage) -> None:
     """A backend, in a process of its own, sends tickets and prints the replies."""
     with stage.producer(TICKETS, agent="support") as backend:
-        stage.say(f"producer: process {backend.pid}")
-        stage.relay(backend)
+        stage.wait_for(backend)
     records = [stage.stored.turn(thread_of(stage.run, ticket)) for ticket in TICKETS]
     completed = [record for record in records if record and record.state is TurnState.COMPLETED]
     stage.check(len(completed) == len(TICKETS), f"{len(TICKETS)} turns completed")
@@ -86,7 +86,7 @@ def _shown(message: Message) -> str:
     calls = [f"{call.name}({call.arguments})" for call in message.tool_calls]
     files = [f"[{file.filename}]" for file in message.attachments]
     name = [f"{message.name}:"] if message.role == "tool" else []
-    return textwrap.shorten(" ".join([*name, message.content, *calls, *files]), 80, placeholder=" ...")
+    return shortened(" ".join([*name, *files, message.content, *calls]), SHOWN)
 
 
 def _flower_tasks(stage: Stage) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -99,18 +100,24 @@ class Stage:
             encoding="utf-8",
             start_new_session=True,
         )
+        relay = threading.Thread(target=self._relay, args=(backend,), name="relay", daemon=True)
+        relay.start()
         try:
+            self.say(f"producer: process {backend.pid}")
             yield backend
         finally:
             backend.kill()
             backend.wait()
-            assert backend.stdout is not None
-            backend.stdout.close()
+            relay.join()
 
-    def relay(self, backend: subprocess.Popen[str]) -> None:
-        """Show what a backend prints until it ends. Raises `DemoFailed` unless it ends well."""
-        assert backend.stdout is not None
-        for line in backend.stdout:
-            self.say(line.rstrip())
+    def wait_for(self, backend: subprocess.Popen[str]) -> None:
+        """Wait until a backend ends by itself. Raises `DemoFailed` unless it ends well."""
         if backend.wait() != 0:
             raise DemoFailed(f"the producer ended with status {backend.returncode}", "turns")
+
+    def _relay(self, backend: subprocess.Popen[str]) -> None:
+        """Show what a backend prints, as it does."""
+        assert backend.stdout is not None
+        with backend.stdout:
+            for line in backend.stdout:
+                self.say(line.rstrip())

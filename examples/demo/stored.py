@@ -1,6 +1,6 @@
 """What the database and the file store say: nobody else is asked whether a promise was kept."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import partial
 
@@ -71,14 +71,6 @@ def _turn(connection: Connection, thread_id: str) -> TurnRecord | None:
 
 def _journal(connection: Connection, turn_id: str) -> list[Entry]:
     steps = tables.steps.c
-    columns = (
-        steps.index,
-        steps.kind,
-        steps.name,
-        steps.call_id,
-        steps.state,
-        steps.fence,
-        steps.finished_at,
-    )
+    columns = [steps[field.name] for field in fields(Entry)]
     rows = connection.execute(select(*columns).where(steps.turn_id == turn_id).order_by(steps.index))
     return [Entry(*row) for row in rows]

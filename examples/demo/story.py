@@ -55,8 +55,12 @@ def _play(folder: Path, model: str) -> None:
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
     stage = Stage(stack=Stack(folder), model=model, run=f"demo-{new_id()[-6:]}", console=console)
     stage.scene(f"Database, broker, workers, clock and Flower start in {folder}")
-    if not stage.is_offline:
-        stage.say(f"replies come from {model}: which tools it calls is not checked, everything else is")
+    if stage.is_offline:
+        stage.say(
+            f"replies come from {model}, which is no language model: it makes the calls that it is told"
+        )
+    else:
+        stage.say(f"replies come from {model}: which tools it calls is not checked, all the rest is")
     stage.stack.start(stage.say)
     try:
         for title, scene in SCENES.items():

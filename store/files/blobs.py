@@ -71,6 +71,7 @@ def check_address(tenant: str, sha256: str) -> None:
 
 
 def is_sha256(text: str) -> bool:
+    """Whether this is a hash as we spell it: lower-case hex."""
     return _SHA256.fullmatch(text) is not None
 
 
@@ -94,6 +95,7 @@ def check_undamaged(tenant: str, sha256: str, content: bytes) -> bytes:
 
 
 def not_stored(tenant: str, sha256: str) -> FileNotStored:
+    """The error for a blob that a row points to and that nobody can find."""
     return FileNotStored(
         f"blob {sha256} of tenant {tenant} is not stored; "
         "put the file again, and check that THREADMILL_FILE_STORE names the same place for every process"

@@ -185,7 +185,6 @@ def maintenance(name: str = "maintenance") -> Program:
     return programs.worker(name, [MAINTENANCE_QUEUE], options=["-c", "2"])
 
 
-
 def eventually(
     what: Callable[[], object], seconds: float = 30, told: Callable[[], str] = lambda: ""
 ) -> float:

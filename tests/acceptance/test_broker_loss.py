@@ -31,9 +31,7 @@ def all_answered_once(installation: Installation, turns: list[Turn], seconds: fl
 def test_a_broker_that_forgets_everything_loses_no_turn(installation: Installation) -> None:
     """100 bells are in it when it is flushed."""
     installation.start(*installation.upkeep())
-    turns = [
-        installation.send(f"thread-{n}", f"message {n}", allow_unknown_agent=True) for n in range(100)
-    ]
+    turns = [installation.send(f"thread-{n}", f"message {n}", allow_unknown_agent=True) for n in range(100)]
     with redis.Redis.from_url(installation.environment["THREADMILL_BROKER_URL"]) as client:
         assert sum(client.llen(key) for key in client.keys("turns*") if client.type(key) == b"list") >= 100
         client.flushall()

@@ -89,4 +89,3 @@ def test_a_cancelled_turn_whose_worker_died_ends_without_running_on(running: Ins
     history = running.history("t")
     assert_well_formed(history)
     assert [m["role"] for m in history] == ["user", "assistant", "tool", "assistant", "tool"]
-

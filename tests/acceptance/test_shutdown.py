@@ -39,9 +39,7 @@ def test_a_worker_that_is_told_to_stop_finishes_its_turns_and_takes_no_new_one(
 def test_a_turn_that_is_longer_than_the_grace_is_handed_back_and_resumed(
     installation: Installation,
 ) -> None:
-    installation.start(
-        worker("one"), *installation.upkeep(), THREADMILL_SHUTDOWN_GRACE_SECONDS="1"
-    )
+    installation.start(worker("one"), *installation.upkeep(), THREADMILL_SHUTDOWN_GRACE_SECONDS="1")
     turn = installation.send("t", ORDERS)
     asking = installation.send("model", "think", agent="thinker")
     installation.saw("hold_again begins")
@@ -66,9 +64,7 @@ def test_a_turn_that_is_longer_than_the_grace_is_handed_back_and_resumed(
 
 
 def test_without_any_grace_a_worker_hands_everything_back_at_once(installation: Installation) -> None:
-    installation.start(
-        worker("one"), *installation.upkeep(), THREADMILL_SHUTDOWN_GRACE_SECONDS="0"
-    )
+    installation.start(worker("one"), *installation.upkeep(), THREADMILL_SHUTDOWN_GRACE_SECONDS="0")
     turns = [installation.send(f"thread-{n}", ORDERS) for n in range(5)]
     turns += [installation.send(f"thread-{n}", "behind") for n in range(5)]
     installation.saw("hold_again begins", count=5)

@@ -28,8 +28,6 @@ def worker() -> None:
     _answer_in_time()
     from functools import partial
 
-    from sqlalchemy.exc import ProgrammingError
-
     from store import workers
     from store.engine import Database
     from store.settings import load
@@ -41,11 +39,7 @@ def worker() -> None:
     }
     host = socket.gethostname()
     database = Database(load().model_copy(update=limits))
-    try:
-        lives = database.run(partial(workers.lives_on, host=host))
-    except ProgrammingError:
-        raise OperatorError("the database has no schema yet: run `threadmill migrate`") from None
-    if not lives:
+    if not database.run(partial(workers.lives_on, host=host)):
         raise OperatorError(f"no worker on {host} sends its heartbeat")
     print(f"a worker on {host} sends its heartbeat")
 
@@ -58,9 +52,6 @@ def _answer_in_time() -> None:
 
 
 def _give_up() -> None:
-    print(
-        f"threadmill: the database did not answer within {ANSWER_SECONDS:g} seconds",
-        file=sys.stderr,
-        flush=True,
-    )
+    told = f"threadmill: the database did not answer within {ANSWER_SECONDS:g} seconds"
+    print(told, file=sys.stderr, flush=True)
     os._exit(1)

@@ -61,8 +61,8 @@ def _welcome(stack: "Stack", directory: Path) -> str:
         f"  database  {addresses.database_url if 'postgres' in stack.names() else 'yours'}",
         f"  broker    {addresses.broker_url if 'valkey' in stack.names() else 'yours'}",
         f"  files     {addresses.file_store}",
-        f"  Flower    {addresses.flower_url}  user {addresses.flower_user}, "
-        f"password {addresses.flower_password}",
+        f"  Flower    {addresses.flower_url}  user {addresses.flower_user}",
+        f"            password {addresses.flower_password}",
         f"  logs      {directory / 'logs'}",
         *("", "For another terminal:", ""),
     ]

@@ -1,0 +1,39 @@
+"""A file that a tool made or fetched: it returns one, and the file hangs on the call's tool message.
+
+What stays true: its name is a plain file name, so that it becomes an attachment without a further
+check. Its type is what the tool says; the store finds out what the bytes are.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from conversation.attachment import Attachment
+
+UNKNOWN_TYPE = "application/octet-stream"
+
+
+@dataclass(frozen=True, slots=True)
+class ProducedFile:
+    """A file on its way from a tool to the conversation. Raises `InvalidInput` for a name with folders."""
+
+    filename: str
+    content: bytes = field(repr=False)
+    media_type: str = UNKNOWN_TYPE
+    #: Lower-case hex SHA-256 of the content.
+    sha256: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sha256", self.attachment().sha256)
+
+    def attachment(self) -> Attachment:
+        """The file as a message carries it, with its bytes."""
+        return Attachment(filename=self.filename, content=self.content, mime_type=self.media_type)
+
+    def described(self) -> dict[str, Any]:
+        """What the model reads in the file's place."""
+        return {
+            "attached": self.filename,
+            "media_type": self.media_type,
+            "size_bytes": len(self.content),
+            "sha256": self.sha256,
+        }

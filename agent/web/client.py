@@ -1,0 +1,83 @@
+"""The web client: what tools fetch through, with the operator's rules in it.
+
+What stays true: the rules come from whoever builds the client, never from an argument that a model
+wrote. A client holds no connection and belongs to no event loop, so one serves all threads.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from agent.web.guard import Guard, Network
+from agent.web.limits import WebLimits
+
+#: All addresses of a host, in the order in which to try them. Raises `socket.gaierror`.
+Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
+
+#: Where the web is served. With any port at all, an agent could knock on mail servers and databases.
+WEB_PORTS = (80, 443, 8080, 8443)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a server sent, once nothing was left to follow."""
+
+    #: Where it came from in the end, and the same without its query.
+    url: str
+    shown_url: str
+    #: As the server declares it, in lower case; "" where it does not.
+    media_type: str
+    charset: str | None
+    #: The `Content-Disposition` header.
+    disposition: str
+    #: Decompressed.
+    body: bytes
+
+
+def any_type(_media_type: str) -> str | None:
+    """No objection to any type."""
+    return None
+
+
+async def system_resolve(host: str, port: int) -> Sequence[str]:
+    """What the machine's own resolver says."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+class WebClient:
+    """Fetches public URLs; others only where their network is allowed by name."""
+
+    def __init__(
+        self,
+        *,
+        allow_networks: Iterable[str | Network] = (),
+        allow_ports: Iterable[int] = WEB_PORTS,
+        resolve: Resolve = system_resolve,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        self.guard = Guard(allow_networks)
+        self.allow_ports = frozenset(allow_ports)
+        self.resolve = resolve
+        self._ssl_context = ssl_context
+
+    async def get(
+        self, url: str, *, limits: WebLimits, objection: Callable[[str], str | None] = any_type
+    ) -> Answer:
+        """GET a URL, following redirects. Raises `WebError`.
+
+        `objection` says of a media type why it is not wanted; then no body is read.
+        """
+        from agent.web.transfer import get
+
+        return await get(self, url, limits=limits, objection=objection)
+
+    async def trusted(self) -> ssl.SSLContext:
+        """Whose certificates count: certifi's list, read once and off the loop."""
+        if self._ssl_context is None:
+            from httpx import create_ssl_context
+
+            self._ssl_context = await asyncio.to_thread(create_ssl_context, trust_env=False)
+        return self._ssl_context

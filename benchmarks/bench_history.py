@@ -1,0 +1,92 @@
+"""What a send and a turn cost on a thread of 5,000 messages, against one of 10.
+
+In this process, without a broker's delay: `send_message` without its ring, and a worker that is
+handed the bell. The window of the offline assistant is 101 to 200 messages, so a turn on a long
+thread reads that much; the line for 300 messages shows that nothing grows after it.
+"""
+
+import time
+from statistics import median
+
+import structlog
+from sqlalchemy import text
+
+from agent import registry
+from benchmarks.stage import Figure, is_quick, settings_of, show, stack
+from conversation.bell import Bell
+from producers import Producer
+from producers.turn import Turn
+from store.engine import Database
+from store.settings import Settings
+from tasks.worker import Worker
+
+LENGTHS = (10, 300, 5_000)
+STOCK = (
+    "insert into threads (tenant, id, metadata, created_at, updated_at, last_seq)"
+    " values ('default', :thread, '{}', now(), now(), :count)",
+    "insert into messages (thread_key, seq, id, role, content, metadata, created_at)"
+    " select key, n, 'm-' || n, case n % 2 when 1 then 'user' else 'assistant' end,"
+    " rpad('message ' || n, 200, '.'), '{}', now()"
+    " from threads, generate_series(1, :count) n where threads.id = :thread",
+    "analyze",
+)
+
+
+def main() -> None:
+    """Each length in turns, round by round; the medians."""
+    rounds = 10 if is_quick(__doc__) else 200
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+    with stack() as servers:
+        settings = settings_of(servers)
+        costs = measured(settings, rounds)
+    show(
+        "A send and a turn on threads of different lengths",
+        [
+            Figure(f"{name}, thread of {length:,} messages", 1000 * found, "ms", base)
+            for name, column in (("send", 0), ("turn", 1))
+            for length in LENGTHS
+            for found in [median(costs[length][column])]
+            for base in [None if length == LENGTHS[0] else 1000 * median(costs[LENGTHS[0]][column])]
+        ],
+    )
+
+
+def measured(settings: Settings, rounds: int) -> dict[int, tuple[list[float], list[float]]]:
+    """Seconds of each send and each turn, by the length of the thread."""
+    producer = Producer(settings)
+    for length in LENGTHS:
+        stock(producer.database, length)
+    worker = Worker(settings, registry.load(settings.agents))
+    worker.start()
+    costs: dict[int, tuple[list[float], list[float]]] = {length: ([], []) for length in LENGTHS}
+    for number in range(rounds + 3):
+        for length in LENGTHS:
+            send, turn = one_round(producer, worker, length)
+            if number >= 3:
+                costs[length][0].append(send)
+                costs[length][1].append(turn)
+    worker.stop()
+    producer.close()
+    return costs
+
+
+def one_round(producer: Producer, worker: Worker, length: int) -> tuple[float, float]:
+    """Seconds of a send, and of the turn that answers it."""
+    # On the caller's own connection: a send that does not ring.
+    started = time.perf_counter()
+    with producer.database.engine.begin() as connection:
+        turn: Turn = producer.send(f"t-{length}", "hello", connection=connection)
+    sent = time.perf_counter()
+    worker.answer(Bell(tenant=turn.tenant, thread_id=turn.thread_id, turn_id=turn.id))
+    return sent - started, time.perf_counter() - sent
+
+
+def stock(database: Database, length: int) -> None:
+    """A thread of so many messages, all of them answered."""
+    with database.engine.begin() as connection:
+        for statement in STOCK:
+            connection.execute(text(statement), {"thread": f"t-{length}", "count": length})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""How long `import producers` keeps a web backend waiting, against `import sqlalchemy`, which it needs.
+
+Fresh interpreters, byte code cached, one after the other in turns; the median of each.
+"""
+
+import subprocess
+import sys
+from statistics import median
+
+from benchmarks.stage import ROOT, Figure, is_quick, show
+
+MEASURE = "import time; t = time.perf_counter(); import {}; print(time.perf_counter() - t)"
+#: Seconds.
+DEMAND = 1.0
+
+
+def main() -> None:
+    """Import in turns, so that a busy moment of the machine falls on both."""
+    rounds = 3 if is_quick(__doc__) else 15
+    names = ("sqlalchemy", "producers")
+    for name in names:
+        imported(name)
+    times = {name: [] for name in names}
+    for _ in range(rounds):
+        for name in names:
+            times[name].append(imported(name))
+
+    baseline = median(times["sqlalchemy"])
+    show(
+        "Import",
+        [
+            Figure("import sqlalchemy", baseline, "s"),
+            Figure("import producers", median(times["producers"]), "s", baseline, DEMAND),
+        ],
+    )
+
+
+def imported(name: str) -> float:
+    """Seconds, in an interpreter of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE.format(name)], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return float(done.stdout)
+
+
+if __name__ == "__main__":
+    main()

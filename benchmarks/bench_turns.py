@@ -1,0 +1,76 @@
+"""Turns in a second, end to end on one worker process, against bare no-op Celery tasks.
+
+From the first publish to the last end, published by eight threads of this process. The turns have
+the offline model, and each is a thread of its own: sent, rung, claimed, answered, committed. Both
+workers have the same pool and the same broker; Celery's own work is in both figures.
+"""
+
+import time
+
+from redis import Redis
+from sqlalchemy import Connection, func, select
+
+from benchmarks import noop
+from benchmarks.bench_send import THREADS, crowd
+from benchmarks.stage import Figure, is_quick, settings_of, show, stack
+from conversation.bell import TURNS_QUEUE
+from producers import Producer
+from store.heads import unfinished
+from store.tables import turns
+from threadmill.embedded.process import POLL_SECONDS
+from threadmill.embedded.programs import worker
+from threadmill.embedded.stack import Stack
+
+
+def main() -> None:
+    """First the tasks, then the turns; the other worker is idle meanwhile."""
+    count = 100 if is_quick(__doc__) else 2_000
+    programs = (
+        worker("turns", [TURNS_QUEUE]),
+        worker("noop", [noop.QUEUE], app="benchmarks.noop"),
+    )
+    with stack(*programs) as servers:
+        tasks_rate = no_ops(servers, count)
+        turns_rate = answered(servers, count)
+    show(
+        "Turns of one worker process",
+        [
+            Figure("bare no-op Celery tasks", tasks_rate, "/s"),
+            Figure("turns with the offline model", turns_rate, "/s", tasks_rate),
+        ],
+    )
+
+
+def no_ops(servers: Stack, count: int) -> float:
+    """Bare tasks in a second."""
+    noop.app.conf.broker_url = servers.addresses().broker_url
+    noop.noop.apply_async(queue=noop.QUEUE)
+    with Redis.from_url(servers.addresses().broker_url) as client:
+        started = time.perf_counter()
+        crowd(lambda _: noop.noop.apply_async(queue=noop.QUEUE), THREADS, count)
+        noop.last.apply_async(queue=noop.QUEUE)
+        while not client.exists(noop.DONE):
+            time.sleep(POLL_SECONDS)
+        return count / (time.perf_counter() - started)
+
+
+def answered(servers: Stack, count: int) -> float:
+    """Turns in a second."""
+    producer = Producer(settings_of(servers).model_copy(update={"db_pool_size": THREADS}))
+    producer.send("warm-up", "hello").wait(timeout=60)
+    started = time.perf_counter()
+    crowd(lambda number: producer.send(f"t-{number}", "hello") and None, THREADS, count)
+    while producer.database.run(still_unfinished):
+        time.sleep(POLL_SECONDS)
+    rate = count / (time.perf_counter() - started)
+    producer.close()
+    return rate
+
+
+def still_unfinished(connection: Connection) -> int:
+    """Turns that have not ended."""
+    return connection.execute(select(func.count()).select_from(turns).where(unfinished)).scalar_one()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""From the start of a worker's process to its first turn, against a bare Celery worker's first task.
+
+A message waits when the worker starts. Measured to the moment in which its turn is claimed; the
+bare worker to the moment in which it has run its task. Once for the offline model, and once for a
+model behind litellm, whose import is most of it.
+"""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import median
+
+from redis import Redis
+
+from benchmarks import noop
+from benchmarks.stage import Figure, is_quick, settings_of, show, stack
+from conversation.bell import TURNS_QUEUE
+from producers import Producer
+from tests.stub_openai import StubOpenAI, reply
+from threadmill.embedded.process import POLL_SECONDS, Process
+from threadmill.embedded.programs import worker
+from threadmill.embedded.stack import Stack
+
+#: Seconds.
+DEMAND = 10.0
+BARE = worker("noop", [noop.QUEUE], app="benchmarks.noop")
+OURS = worker("turns", [TURNS_QUEUE])
+
+
+def main() -> None:
+    """Start each worker some times, on the same servers, with nothing else running."""
+    rounds = 1 if is_quick(__doc__) else 5
+    with stack() as servers, StubOpenAI() as provider:
+        provider.answer_with(lambda _: reply("Hello."))
+        providers = dict(provider.environment())
+        bare = median(bare_start(servers) for _ in range(rounds))
+        offline = median(first_turn(servers, {}) for _ in range(rounds))
+        litellm = median(
+            first_turn(servers, {**providers, "THREADMILL_MODEL": "openai/stub"}) for _ in range(rounds)
+        )
+    show(
+        "Worker start, to its first task or turn",
+        [
+            Figure("a bare Celery worker", bare, "s"),
+            Figure("a worker with the offline model", offline, "s", bare, DEMAND),
+            Figure("a worker with a model behind litellm", litellm, "s", bare, DEMAND),
+        ],
+    )
+
+
+def bare_start(servers: Stack) -> float:
+    """Seconds to the first task of a Celery worker that has nothing of ours but its settings."""
+    with Redis.from_url(servers.addresses().broker_url) as client:
+        client.delete(noop.DONE)
+        noop.app.conf.broker_url = servers.addresses().broker_url
+        noop.last.apply_async(queue=noop.QUEUE)
+        started = time.time()
+        process = launch(servers, BARE.argv, {})
+        while not client.exists(noop.DONE):
+            time.sleep(POLL_SECONDS)
+        ended = time.time()
+    process.stop(timeout_seconds=60)
+    return ended - started
+
+
+def first_turn(servers: Stack, variables: Mapping[str, str]) -> float:
+    """Seconds to the claim of a turn that waits for a worker; it has to come to a good end, too."""
+    producer = Producer(settings_of(servers))
+    turn = producer.send("t", "hello", allow_unknown_agent=True)
+    started = time.time()
+    process = launch(servers, OURS.argv, variables)
+    state = turn.wait(timeout=120).state
+    claimed = turn.record.started_at
+    process.stop(timeout_seconds=60)
+    producer.close()
+    assert state == "completed", f"the turn is {state}"
+    assert claimed is not None
+    return claimed.timestamp() - started
+
+
+def launch(servers: Stack, argv: tuple[str, ...], variables: Mapping[str, str]) -> Process:
+    """A process of its own, that is not waited for."""
+    log = Path(servers.addresses().file_store).parent / "logs" / "bench.log"
+    process = Process("worker", argv, log=log, environment={**servers.environment, **variables})
+    process.start()
+    return process
+
+
+if __name__ == "__main__":
+    main()

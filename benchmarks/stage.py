@@ -1,0 +1,91 @@
+"""What the benchmarks share: servers in a folder that goes away, a clock, and figures in a table.
+
+What stays true: every figure stands beside a baseline that was measured in the same run, on the same
+servers, and is read as a ratio to it. Seconds depend on the machine; ratios much less.
+"""
+
+import argparse
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from store.settings import Settings, load
+from threadmill.embedded.programs import Program
+from threadmill.embedded.stack import Stack
+
+ROOT = Path(__file__).parents[1]
+#: Variables that would turn a benchmark to somebody's own servers, or to a model that costs money.
+STEERING = ("THREADMILL_", "NARRATOR_", "LITELLM_", "CELERY_", "OPENAI_")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the table."""
+
+    what: str
+    value: float
+    unit: str
+    #: The figure of the baseline; None on the baseline's own line.
+    baseline: float | None = None
+    #: What was asked for, as a largest value; None where nothing was.
+    at_most: float | None = None
+
+
+def is_quick(about: str | None) -> bool:
+    """Read the command line: `--quick` is for seeing that it runs, not for its figures."""
+    parser = argparse.ArgumentParser(description=(about or "").partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="a few rounds only")
+    return bool(parser.parse_args().quick)
+
+
+def show(title: str, figures: Sequence[Figure]) -> None:
+    """Print a table. Ends the program with status 1 where a demand is not met."""
+    print(
+        f"\n{title}  (Python {platform.python_version()}, {os.cpu_count()} cores, {time.strftime('%Y-%m-%d')})"
+    )
+    for figure in figures:
+        ratio = "baseline" if figure.baseline is None else f"x {figure.value / figure.baseline:.2f}"
+        demand = "" if figure.at_most is None else f"at most {figure.at_most:g}: {_verdict(figure)}"
+        print(f"  {figure.what:<52} {figure.value:>10.4g} {figure.unit:<8} {ratio:<10} {demand}".rstrip())
+    if any(_verdict(figure) == "MISSED" for figure in figures):
+        raise SystemExit(1)
+
+
+def _verdict(figure: Figure) -> str:
+    return "met" if figure.at_most is None or figure.value <= figure.at_most else "MISSED"
+
+
+@contextmanager
+def stack(*programs: Program, **settings: str) -> Iterator[Stack]:
+    """Servers, with these programs on them, in a folder that is removed. `settings` are variables."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(STEERING)}
+    variables = {f"THREADMILL_{name.upper()}": value for name, value in settings.items()}
+    environment = {
+        **clean,
+        **variables,
+        "PYTHONPATH": str(ROOT),
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        "LITELLM_MODE": "PRODUCTION",
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        running = Stack(Path(folder), environment, plan=lambda _: list(programs))
+        with running:
+            yield running
+
+
+def settings_of(running: Stack) -> Settings:
+    """The settings of a backend that talks to these servers."""
+    at = running.addresses()
+    return load(database_url=at.database_url, broker_url=at.broker_url, file_store=at.file_store)
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """How long something takes, once."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started

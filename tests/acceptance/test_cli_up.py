@@ -1,0 +1,84 @@
+"""`threadmill up`: it starts, tells where everything is, mends itself, and stops."""
+
+import os
+import re
+import signal
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.acceptance.command_line import processes_of, read_until, run, started
+
+LAST_LINE = "export THREADMILL_FILE_STORE="
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_tells_its_addresses_and_stops_when_asked_to(tmp_path: Path, number: signal.Signals) -> None:
+    with started("up", folder=tmp_path) as up:
+        told = read_until(up, LAST_LINE)
+        assert "user threadmill" in told
+        assert re.search(r"Flower    http://127\.0\.0\.1:\d+/", told)
+        database = re.search(r"export THREADMILL_DATABASE_URL=(postgresql://\S+)", told)
+        assert database, told
+        with psycopg.connect(database[1]) as connection:
+            assert connection.execute("SELECT count(*) FROM threads").fetchone() == (0,)
+
+        up.send_signal(number)
+
+        told, _ = up.communicate(timeout=60)
+    assert up.returncode == 0
+    assert told.endswith("stopped\n")
+    assert processes_of(tmp_path) == {}
+    assert (tmp_path / ".threadmill" / "postgres" / "data").is_dir()
+
+
+def test_a_part_that_dies_is_started_again(tmp_path: Path) -> None:
+    with started("up", folder=tmp_path) as up:
+        read_until(up, LAST_LINE)
+        [worker] = [
+            pid
+            for pid, command in processes_of(tmp_path).items()
+            if "worker -n maintenance@" in command and "tether" not in command
+        ]
+
+        os.kill(worker, signal.SIGKILL)
+
+        told = read_until(up, "maintenance is up again")
+        assert "maintenance died and is started again in 1 s; its last words:" in told
+        assert "celery" in told
+        assert "maintenance is up again" in told
+        up.send_signal(signal.SIGINT)
+        up.communicate(timeout=60)
+    assert up.returncode == 0
+    assert processes_of(tmp_path) == {}
+
+
+def test_a_second_one_in_the_same_folder_is_refused_in_one_line(tmp_path: Path) -> None:
+    with started("up", folder=tmp_path) as up:
+        read_until(up, "starting postgres")
+
+        second = run("up", folder=tmp_path)
+
+        assert second.returncode == 1
+        assert second.stderr.count("\n") == 1
+        assert f"is in use by process {up.pid}" in second.stderr
+        up.send_signal(signal.SIGINT)
+        up.communicate(timeout=60)
+    assert up.returncode == 0
+    assert processes_of(tmp_path) == {}
+
+
+def test_the_address_of_a_server_of_the_users_is_not_shown(
+    tmp_path: Path, database_url: str, valkey_url: str
+) -> None:
+    servers = {"THREADMILL_DATABASE_URL": database_url, "THREADMILL_BROKER_URL": valkey_url}
+    with started("up", folder=tmp_path, **servers) as up:
+        told = read_until(up, LAST_LINE)
+        up.send_signal(signal.SIGINT)
+        up.communicate(timeout=60)
+
+    assert "database  yours" in told
+    assert "broker    yours" in told
+    assert database_url not in told
+    assert valkey_url not in told

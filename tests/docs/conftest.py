@@ -1,0 +1,51 @@
+"""An installation whose workers serve the agents that the pages define."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.installation import Installation, worker
+from tests.conftest import LendDatabase
+from tests.docs.pages import all_blocks
+from threadmill.embedded.valkey import EmbeddedValkey
+
+
+@pytest.fixture(scope="session")
+def folder_of_pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every file that a page shows, under its name."""
+    folder = tmp_path_factory.mktemp("pages")
+    for block in all_blocks("python"):
+        if block.file is not None:
+            path = folder / block.file
+            assert not path.exists() or path.read_text() == block.text, (
+                f"{block.place}: two files of one name"
+            )
+            path.write_text(block.text)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def with_a_worker(
+    lend_database: LendDatabase,
+    migrated_template: str,
+    valkey_server: EmbeddedValkey,
+    folder_of_pages: Path,
+) -> Iterator[dict[str, str]]:
+    """The variables under which a page finds a worker that answers."""
+    modules = {
+        block.file.removesuffix(".py") for block in all_blocks("python") if block.file and block.registers
+    }
+    with lend_database(migrated_template) as url:
+        installation = Installation(url, valkey_server.url, folder_of_pages)
+        installation.environment |= {
+            "PYTHONPATH": f"{folder_of_pages}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
+            "THREADMILL_AGENTS": ",".join(["agent.assistant", *sorted(modules)]),
+            "THREADMILL_DEFAULT_AGENT": "assistant",
+        }
+        try:
+            installation.start(worker("pages"), *installation.upkeep())
+            yield installation.environment
+        finally:
+            installation.close()

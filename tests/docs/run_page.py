@@ -1,0 +1,39 @@
+"""Runs the Python of one page as a reader would type it: `python -m tests.docs.run_page README.md`.
+
+What stays true: an error names the line of the page; `await` may stand outside of a function, and all
+of a page runs on one event loop.
+"""
+
+import ast
+import asyncio
+import inspect
+import sys
+from pathlib import Path
+from types import CodeType
+
+from tests.docs.pages import ROOT, Block, blocks
+
+
+def main(page: Path) -> None:
+    """Run what runs on this page."""
+    namespace: dict[str, object] = {"__name__": "__main__"}
+    with asyncio.Runner() as runner:
+        for block in blocks(page):
+            if block.runs:
+                runner.run(_run(_compiled(block), namespace))
+
+
+def _compiled(block: Block) -> CodeType:
+    text = "\n" * (block.line - 1) + block.text
+    code: CodeType = compile(text, str(block.page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    return code
+
+
+async def _run(code: CodeType, namespace: dict[str, object]) -> None:
+    found = eval(code, namespace)  # noqa: S307 - the page is ours
+    if inspect.isawaitable(found):
+        await found
+
+
+if __name__ == "__main__":
+    main(ROOT / sys.argv[1])

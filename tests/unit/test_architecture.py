@@ -1,0 +1,136 @@
+"""How the code is laid out. Which floor may import which is a contract of import-linter: `make check`."""
+
+import ast
+import importlib
+import inspect
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+#: One for each table of a schema: as long as the schema.
+LONG_LISTS = "store/migrations/versions"
+FILE_MAX_LINES = 350
+FUNCTION_MAX_LINES = 40
+#: Names that say nothing about what is inside.
+EMPTY_NAMES = {"utils", "util", "helpers", "common", "misc", "shared", "base", "core"}
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def sources() -> list[Path]:
+    """Our modules, besides those that are lists."""
+    folders = [ROOT / package.replace(".", "/") for package in PACKAGES]
+    found = [path for folder in folders for path in folder.glob("*.py")]
+    return sorted(path for path in found if LONG_LISTS not in path.as_posix())
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+each_source = pytest.mark.parametrize("path", sources(), ids=name_of)
+
+
+def functions(tree: ast.AST) -> Iterator[Function]:
+    return (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+def test_every_package_is_listed_for_installation() -> None:
+    """One that is not would be missing from an installed copy, without a word."""
+    tops = {package.partition(".")[0] for package in PACKAGES}
+    found = {
+        path.parent.relative_to(ROOT).as_posix().replace("/", ".")
+        for top in tops
+        for path in (ROOT / top).rglob("__init__.py")
+    }
+
+    assert found == set(PACKAGES)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_opens_with_an_exact_table_of_its_contents(package: str) -> None:
+    module = importlib.import_module(package)
+    table = list(getattr(module, "__all__", []))
+
+    assert len(table) == len(set(table))
+    assert set(table) >= imported_into(module)
+    assert [name for name in table if not hasattr(module, name)] == []
+
+
+def imported_into(module: ModuleType) -> set[str]:
+    """What a package's own file brings together, if that is all it does."""
+    assert module.__file__ is not None
+    tree = ast.parse(Path(module.__file__).read_text())
+    if any(functions(tree)) and not hasattr(module, "__all__"):
+        return set()
+    ours = module.__name__.partition(".")[0]
+    return {
+        alias.asname or alias.name
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == ours
+        for alias in node.names
+    }
+
+
+@each_source
+def test_a_file_says_what_it_is_and_stays_short(path: Path) -> None:
+    text = path.read_text()
+    tree = ast.parse(text)
+
+    assert not text.strip() or ast.get_docstring(tree), f"{name_of(path)} does not say what it is"
+    assert len(text.splitlines()) <= FILE_MAX_LINES
+    assert path.stem not in EMPTY_NAMES
+
+
+@each_source
+def test_functions_are_short(path: Path) -> None:
+    """Counted from the first line of the body: a signature of one argument a line is no complexity."""
+    tree = ast.parse(path.read_text())
+    lengths = {f"{name_of(path)}:{node.lineno} {node.name}": length_of(node) for node in functions(tree)}
+
+    assert {name: lines for name, lines in lengths.items() if lines > FUNCTION_MAX_LINES} == {}
+
+
+def length_of(function: Function) -> int:
+    assert function.end_lineno is not None
+    return function.end_lineno - function.body[0].lineno + 1
+
+
+@each_source
+def test_what_is_public_says_what_it_promises(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+
+    silent = [node for node in public(tree) if not ast.get_docstring(node)]
+
+    assert [f"{name_of(path)}:{node.lineno} {node.name}" for node in silent] == []
+
+
+def public(tree: ast.Module) -> Iterator[Function | ast.ClassDef]:
+    """A module's own functions and classes. A method that carries out a protocol is explained there."""
+    for node in tree.body:
+        if isinstance(node, Function | ast.ClassDef) and not node.name.startswith("_"):
+            decorators = {ast.unparse(decorator) for decorator in node.decorator_list}
+            if "overload" not in decorators:
+                yield node
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_what_users_call_says_what_it_promises(package: str) -> None:
+    """Every method of every class that a package offers; one that carries out a protocol says it there."""
+    module = importlib.import_module(package)
+    offered = [getattr(module, name) for name in getattr(module, "__all__", [])]
+    methods = [
+        (name, f"{kind.__name__}.{name}", inspect.getdoc(method))
+        for kind in offered
+        if inspect.isclass(kind)
+        for name, method in vars(kind).items()
+        if inspect.isfunction(method) and not name.startswith("_")
+    ]
+    explained = {name for name, _, words in methods if words}
+
+    assert [full_name for name, full_name, _ in methods if name not in explained] == []
