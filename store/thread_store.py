@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 
 from sqlalchemy import Connection
 
-from conversation.errors import InvalidInput, OperatorError, ThreadNotFound
+from conversation.errors import InvalidInput, ThreadNotFound
 from conversation.ids import new_id
 from conversation.message import Message
 from conversation.thread import Thread
@@ -66,7 +66,7 @@ class ThreadStore:
             url = database_url or (None if named else IN_MEMORY)
             settings = load(**({} if url is None else {"database_url": url}))
         store = cls(settings, tenant=tenant, file_store=file_store)
-        await store.database.run_async(_migrate if store.database.is_sqlite else _check_schema)
+        await store.database.run_async(_migrate if store.database.is_sqlite else migrations.check)
         return store
 
     @classmethod
@@ -222,11 +222,3 @@ class ThreadStore:
 
 def _migrate(connection: Connection) -> None:
     migrations.upgrade_connection(connection)
-
-
-def _check_schema(connection: Connection) -> None:
-    found, needed = migrations.current(connection), migrations.newest()
-    if found != needed:
-        raise OperatorError(
-            f"the database's schema is {found or 'empty'}, this release needs {needed}: run `threadmill init`"
-        )

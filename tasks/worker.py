@@ -19,8 +19,10 @@ from agent.attachments import AttachmentParts
 from agent.models import prepare
 from agent.tool_threads import ToolThreads
 from conversation.bell import Bell
+from conversation.errors import InvalidSettings
 from conversation.ids import new_id
 from conversation.window import window_start
+from store import migrations
 from store.claims import Claimant
 from store.engine import Database
 from store.files import open_file_store
@@ -120,6 +122,11 @@ def start_worker(settings: Settings, *, runs_suspects: bool) -> None:
     """Make the worker of this process. Raises `InvalidSettings` and `DatabaseUnavailable`."""
     global _current  # noqa: PLW0603 - one worker a process: Celery's tasks are functions and find it here
     worker = Worker(settings, registry.load(settings.agents), runs_suspects=runs_suspects)
+    if worker.database.is_sqlite:
+        raise InvalidSettings(
+            "THREADMILL_DATABASE_URL: workers need PostgreSQL; SQLite serves one process, as a library"
+        )
+    worker.database.run(migrations.check)
     worker.start()
     _current = worker
 

@@ -12,6 +12,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.pool import NullPool
 
+from conversation.errors import OperatorError
 from store.address import mapped
 
 #: A number of ours for `pg_advisory_xact_lock`: who migrates holds it.
@@ -43,6 +44,20 @@ def upgrade_connection(connection: Connection, revision: str = "head") -> None:
 def current(connection: Connection) -> str | None:
     """The revision of this database; None where there is no schema of ours yet."""
     return MigrationContext.configure(connection).get_current_revision()
+
+
+def check(connection: Connection) -> None:
+    """Whether this release can work here. Raises `OperatorError` for a schema that is not there or older.
+
+    A schema of a later release is fine: migrations only add until every process runs on them.
+    """
+    found = current(connection)
+    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    if found is None or (found in known and found != newest()):
+        raise OperatorError(
+            f"the database's schema is {found or 'not there'}, this release needs {newest()}: "
+            "run `threadmill init`"
+        )
 
 
 def newest() -> str:
