@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection
 
@@ -32,8 +31,9 @@ from store.file_store import FileStore
 from store.inbox import Request
 from store.ledger import Ledger
 from store.reading import StoredFiles
-from store.thread_store import IN_MEMORY, ThreadStore
+from store.thread_store import ThreadStore
 from tasks.running import Occupied, ThreadName
+from threadmill.own_store import OwnStores
 from threadmill.presence import Presence, presence_in
 
 #: Seconds between two looks whether the thread is free, doubled up to the most.
@@ -72,9 +72,7 @@ class Agent(agent.agent.Agent):
     thread_store: ThreadStore | None = None
     #: Where attachments go; without one, the place that the settings name.
     file_store: FileStore | None = None
-    _own_stores: WeakKeyDictionary[asyncio.AbstractEventLoop, ThreadStore] = field(
-        init=False, repr=False, default_factory=WeakKeyDictionary
-    )
+    _own_stores: OwnStores = field(init=False, repr=False, default_factory=OwnStores)
 
     async def go(self, thread: Thread) -> AgentResult:
         """Store the thread's new messages, answer the last one, and store the answer.
@@ -101,12 +99,7 @@ class Agent(agent.agent.Agent):
     async def _store(self, thread: Thread) -> ThreadStore:
         """This agent's store; else the one that the thread is kept in; else this process's memory."""
         store = self.thread_store or ThreadStore.of(thread)
-        if store is not None:
-            return store
-        loop = asyncio.get_running_loop()
-        if loop not in self._own_stores:
-            self._own_stores[loop] = await ThreadStore.create(IN_MEMORY)
-        return self._own_stores[loop]
+        return store if store is not None else await self._own_stores.here()
 
 
 @dataclass(slots=True)
@@ -177,7 +170,9 @@ class LocalRun:
         def store(connection: Connection) -> tuple[threads.Saved, bool]:
             saved = threads.save(connection, self.thread, new=new[:-1] if is_asked else new)
             # The same copy, asked twice at once, says it once.
-            is_new = question is not None and not inbox.is_known(connection, saved.row.key, question.id)
+            is_new = question is not None and not inbox.is_known(
+                connection, saved.row.key, question.id, besides=self.turn_id
+            )
             request = Request(
                 turn_id=self.turn_id,
                 tenant=self.thread.tenant,

@@ -10,21 +10,35 @@ import sys
 import typer
 
 from conversation.errors import ThreadmillError
-from threadmill.cli import healthcheck
+from threadmill.cli import healthcheck, threads
+from threadmill.cli.chat import chat
 from threadmill.cli.demo import demo
+from threadmill.cli.docker import docker_setup, docker_start, docker_stop
 from threadmill.cli.migrate import migrate
+from threadmill.cli.retention import retention
+from threadmill.cli.send import send
+from threadmill.cli.status import status
 from threadmill.cli.up import up
 
 app = typer.Typer(
     name="threadmill",
     help="Durable conversations for LLM agents.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.command()(up)
 app.command()(demo)
 app.command()(migrate)
+app.command("init", help="Make the tables, or bring them to the newest schema.")(migrate)
+app.command()(status)
+app.command()(chat)
+app.command()(send)
+app.add_typer(threads.group, name="threads")
+app.command()(threads.search)
+app.command()(retention)
+app.command()(docker_setup)
+app.command()(docker_start)
+app.command()(docker_stop)
 app.add_typer(healthcheck.group, name="healthcheck")
 
 

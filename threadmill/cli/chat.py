@@ -1,0 +1,124 @@
+"""`threadmill chat`: a conversation in the terminal, that resumes where it was left.
+
+The agent runs in this process, on the thread store of the settings; what was said is stored before
+the model is asked, so Ctrl-C in the middle of an answer loses nothing that was said.
+"""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from conversation.attachment import Attachment
+from conversation.errors import InvalidInput, ThreadmillError
+from conversation.ids import new_id
+from conversation.message import Message
+from conversation.thread import Thread
+from threadmill.cli.opened import DEFAULT_TENANT, Tenant, opened, run
+
+if TYPE_CHECKING:
+    from store.thread_store import ThreadStore
+    from threadmill.library import Agent
+
+HELP = "/attach PATH adds a file to your next message, /history shows what was said, /quit ends."
+HISTORY_FILE = Path("~/.threadmill_history")
+
+
+def chat(
+    thread_id: Annotated[
+        str | None, typer.Argument(help="The thread to go on with; without it, a new one.")
+    ] = None,
+    agent: Annotated[str | None, typer.Option(help="An agent of THREADMILL_AGENTS.")] = None,
+    tenant: Tenant = DEFAULT_TENANT,
+) -> None:
+    """Talk to an agent here in the terminal."""
+    run(_chat(thread_id or new_id(), agent, tenant))
+
+
+async def _chat(thread_id: str, agent_name: str | None, tenant: str) -> None:
+    async with opened(tenant) as store:
+        thread = await store.get_or_create_thread(thread_id)
+        conversation = Conversation(_agent(agent_name, store), thread)
+        typer.echo(f"thread {thread.id}, {len(thread.messages)} messages. {HELP}", err=True)
+        ask = _prompt()
+        while (line := await asyncio.to_thread(ask)) is not None:
+            if line.strip() == "/quit":
+                return
+            try:
+                await conversation.say(line.strip())
+            except (ThreadmillError, OSError) as error:
+                typer.echo(f"threadmill: {error}", err=True)
+
+
+class Conversation:
+    """One thread and its agent, with the files that wait for the next message."""
+
+    def __init__(self, agent: "Agent", thread: Thread) -> None:
+        self._agent = agent
+        self._thread = thread
+        self._files: list[Attachment] = []
+
+    async def say(self, line: str) -> None:
+        """One line of the user's: a message or a command."""
+        if line.startswith("/attach "):
+            file = Attachment.from_path(Path(line.removeprefix("/attach ").strip()).expanduser())
+            self._files.append(file)
+            typer.echo(f"{file.filename}, {file.size} bytes, goes with your next message", err=True)
+        elif line == "/history":
+            for message in self._thread.messages:
+                typer.echo(f"{message.role}: {message.content}")
+        elif line.startswith("/"):
+            raise InvalidInput("command", f"is {line.split(maxsplit=1)[0]!r}", HELP)
+        elif line:
+            files, self._files = self._files, []
+            self._thread.add_message(Message(role="user", content=line, attachments=files))
+            await self._answer()
+
+    async def _answer(self) -> None:
+        from agent.events import ToolStarted
+        from agent.model import Restarted, TextDelta
+
+        async for event in self._agent.stream(self._thread):
+            if isinstance(event, TextDelta):
+                typer.echo(event.text, nl=False)
+            elif isinstance(event, Restarted):
+                typer.echo("\n(the connection broke; once more)", err=True)
+            elif isinstance(event, ToolStarted):
+                typer.echo(f"({event.call.name} …)", err=True)
+        typer.echo()
+
+
+def _agent(name: str | None, store: "ThreadStore") -> "Agent":
+    import agent.agent
+    from agent import registry
+    from threadmill.library import Agent
+
+    known = registry.load(store.settings.agents)
+    name = name or store.settings.default_agent
+    if name not in known:
+        raise InvalidInput("--agent", f"{name!r} is not registered", f"use one of {', '.join(sorted(known))}")
+    values = {f.name: getattr(known[name], f.name) for f in fields(agent.agent.Agent) if f.init}
+    return Agent(**values, thread_store=store)
+
+
+def _prompt() -> Callable[[], str | None]:
+    """Reads the next line; None at the end. A terminal gets editing and a history of lines."""
+    if not sys.stdin.isatty():
+        return lambda: sys.stdin.readline() or None
+
+    from prompt_toolkit import PromptSession
+    from prompt_toolkit.history import FileHistory
+
+    session: PromptSession[str] = PromptSession(history=FileHistory(str(HISTORY_FILE.expanduser())))
+
+    def ask() -> str | None:
+        try:
+            return session.prompt("> ")
+        except (EOFError, KeyboardInterrupt):
+            return None
+
+    return ask

@@ -1,0 +1,61 @@
+"""`threadmill send`: say something to a worker's agent, as a backend would."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from threadmill.cli.opened import DEFAULT_TENANT, AsJson, Tenant, print_json
+
+
+def send(
+    thread_id: Annotated[str, typer.Argument(help="The thread's id; a new one is made.")],
+    content: Annotated[str, typer.Argument(help="What the user says.")],
+    agent: Annotated[str | None, typer.Option(help="The agent that shall answer.")] = None,
+    attach: Annotated[list[Path] | None, typer.Option(help="A file to attach; may be repeated.")] = None,
+    idempotency_key: Annotated[str | None, typer.Option(help="The same key sends only once.")] = None,
+    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for the answer; 0 does not wait.")] = 60,
+    tenant: Tenant = DEFAULT_TENANT,
+    as_json: AsJson = False,
+) -> None:
+    """Store a message, ring for a worker, and print the answer.
+
+    Exit status: 0 answered (or only sent), 1 refused or failed, 3 not answered in time.
+    """
+    from producers import Producer
+
+    producer = Producer()
+    try:
+        turn = producer.send(
+            thread_id,
+            content,
+            tenant=tenant,
+            agent=agent,
+            idempotency_key=idempotency_key,
+            attachments=attach or [],
+        )
+        if wait == 0:
+            print_json({"turn": turn.id}) if as_json else print(turn.id)
+            return
+        try:
+            result = turn.wait(wait)
+        except TimeoutError as error:
+            typer.echo(f"threadmill: {error}; it goes on, and its answer will be in the thread", err=True)
+            raise typer.Exit(3) from None
+        if as_json:
+            print_json(
+                {
+                    "turn": turn.id,
+                    "state": result.state,
+                    "content": result.content,
+                    "error": result.error.message if result.error else None,
+                }
+            )
+        elif result.error is not None:
+            typer.echo(f"threadmill: the turn {result.state}: {result.error.message}", err=True)
+        else:
+            print(result.content)
+        if result.error is not None:
+            raise typer.Exit(1)
+    finally:
+        producer.close()

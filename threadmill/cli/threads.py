@@ -1,0 +1,200 @@
+"""`threadmill threads …` and `threadmill search`: look at what is stored, move it, delete it."""
+
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from conversation.errors import InvalidInput, ThreadNotFound
+from conversation.message import Message
+from conversation.thread import Thread
+from threadmill.cli.opened import DEFAULT_TENANT, AsJson, Tenant, opened, print_json, run
+
+group = typer.Typer(help="Look at threads, move them, delete them.", no_args_is_help=True)
+
+#: Characters of a message that a person is shown in a listing.
+SHOWN_CHARS = 200
+ThreadId = Annotated[str, typer.Argument(help="The thread's id.")]
+
+
+@group.command("list")
+def list_threads(
+    tenant: Tenant = DEFAULT_TENANT,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Threads of one page.")] = 50,
+    cursor: Annotated[str | None, typer.Option(help="Where the page before ended.")] = None,
+    title: Annotated[str | None, typer.Option(help="Part of the title.")] = None,
+    metadata: Annotated[list[str] | None, typer.Option(help="KEY=VALUE that the metadata must have.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List threads, the one that was used last first."""
+
+    async def work() -> None:
+        async with opened(tenant) as store:
+            page = await store.list_threads(
+                limit=limit, cursor=cursor, title=title, metadata=_pairs(metadata or [])
+            )
+        if as_json:
+            print_json({"threads": [_described(thread) for thread in page], "next_cursor": page.next_cursor})
+            return
+        for thread in page:
+            print(f"{thread.updated_at:%Y-%m-%d %H:%M}  {thread.id}  {thread.title or ''}".rstrip())
+        if page.next_cursor:
+            print(f"more: --cursor {page.next_cursor}", file=sys.stderr)
+
+    run(work())
+
+
+@group.command()
+def show(
+    thread_id: ThreadId,
+    tenant: Tenant = DEFAULT_TENANT,
+    last: Annotated[int | None, typer.Option(min=1, help="Only the newest messages.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print a thread's messages."""
+
+    async def work() -> Thread:
+        async with opened(tenant) as store:
+            return await store.get_thread(thread_id, last=last)
+
+    thread = run(work())
+    if as_json:
+        print_json(thread.to_json())
+        return
+    print(f"{thread.id}  {thread.title or ''}".rstrip())
+    for message in thread.messages:
+        print(f"{message.seq:>5}  {message.role:<9}  {_shown(message)}")
+
+
+@group.command("export")
+def export_thread(
+    thread_id: ThreadId,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A file; without it, standard output.")
+    ] = None,
+    tenant: Tenant = DEFAULT_TENANT,
+) -> None:
+    """Write a thread as JSON Lines: messages, attachments by hash, summaries, turns."""
+
+    async def work() -> None:
+        async with opened(tenant) as store:
+            lines = store.export_thread(thread_id)
+            if output is None:
+                async for line in lines:
+                    print(line)
+            else:
+                await _write(lines, output)
+
+    run(work())
+
+
+@group.command("import")
+def import_thread(
+    source: Annotated[Path, typer.Argument(help="A file that `export` wrote.", exists=True, dir_okay=False)],
+    tenant: Tenant = DEFAULT_TENANT,
+    as_json: AsJson = False,
+) -> None:
+    """Read a thread back, with the same ids, into a store that does not have it."""
+    from rich.console import Console
+    from rich.progress import open as open_with_progress
+
+    async def work() -> Any:
+        console = Console(stderr=True)
+        with open_with_progress(source, "r", encoding="utf-8", console=console, transient=True) as lines:
+            async with opened(tenant) as store:
+                return await store.import_thread(lines)
+
+    imported = run(work())
+    if as_json:
+        print_json(imported.to_json())
+        return
+    print(f"{imported.thread_id}: {imported.messages} messages")
+    for sha256 in imported.missing_blobs:
+        print(f"not in the file store: {sha256}", file=sys.stderr)
+
+
+@group.command()
+def delete(
+    thread_id: ThreadId,
+    tenant: Tenant = DEFAULT_TENANT,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete a thread with its messages and turns, for good."""
+    if not yes:
+        typer.confirm(f"Delete {thread_id} for good?", abort=True)
+
+    async def work() -> bool:
+        async with opened(tenant) as store:
+            return await store.delete_thread(thread_id)
+
+    if not run(work()):
+        raise ThreadNotFound(f"no thread {thread_id!r} is stored for tenant {tenant!r}")
+    print(f"{thread_id} is deleted")
+
+
+def search(
+    query: Annotated[str, typer.Argument(help='Words; "a phrase", or, -not as in a web search.')],
+    tenant: Tenant = DEFAULT_TENANT,
+    limit: Annotated[int, typer.Option(min=1, max=200, help="Hits, at most.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Find messages by their words, best first."""
+
+    async def work() -> Any:
+        async with opened(tenant) as store:
+            return await store.search_messages(query, limit=limit)
+
+    for hit in run(work()):
+        if as_json:
+            print_json(
+                {
+                    "thread": hit.thread_id,
+                    "message": hit.message_id,
+                    "seq": hit.seq,
+                    "role": hit.role,
+                    "rank": hit.rank,
+                    "highlight": hit.highlight,
+                }
+            )
+        else:
+            print(f"{hit.thread_id}  {hit.seq}  {hit.role}: {' '.join(hit.highlight.split())}")
+
+
+async def _write(lines: AsyncIterator[str], output: Path) -> None:
+    """Write beside the file first: one that was there is replaced by a whole one, or not at all."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    unfinished = output.with_name(f"{output.name}.part")
+    with Progress(console=Console(stderr=True), transient=True) as progress, unfinished.open("w") as file:
+        task = progress.add_task(f"writing {output.name}", total=None)
+        async for line in lines:
+            file.write(line + "\n")
+            progress.advance(task)
+    unfinished.replace(output)
+
+
+def _pairs(pairs: list[str]) -> dict[str, str]:
+    for pair in pairs:
+        if "=" not in pair:
+            raise InvalidInput("--metadata", f"is {pair!r}", "write KEY=VALUE")
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+def _described(thread: Thread) -> dict[str, Any]:
+    return {
+        "id": thread.id,
+        "title": thread.title,
+        "metadata": thread.metadata,
+        "created_at": thread.created_at.isoformat(),
+        "updated_at": thread.updated_at.isoformat(),
+    }
+
+
+def _shown(message: Message) -> str:
+    calls = [f"{call.name}({call.arguments})" for call in message.tool_calls]
+    files = [f"[{file.filename}]" for file in message.attachments]
+    text = " ".join(" ".join((*files, message.content, *calls)).split())
+    return text if len(text) <= SHOWN_CHARS else text[: SHOWN_CHARS - 1] + "…"
