@@ -66,6 +66,7 @@ def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    importlib.import_module("conversation.logs").use_standard_logging()
     return getattr(importlib.import_module(home), name)
 
 

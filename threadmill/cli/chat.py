@@ -65,7 +65,7 @@ class Conversation:
     async def say(self, line: str) -> None:
         """One line of the user's: a message or a command."""
         if line.startswith("/attach "):
-            file = Attachment.from_path(Path(line.removeprefix("/attach ").strip()).expanduser())
+            file = await asyncio.to_thread(_read, line.removeprefix("/attach ").strip())
             self._files.append(file)
             typer.echo(f"{file.filename}, {file.size} bytes, goes with your next message", err=True)
         elif line == "/history":
@@ -90,6 +90,10 @@ class Conversation:
             elif isinstance(event, ToolStarted):
                 typer.echo(f"({event.call.name} …)", err=True)
         typer.echo()
+
+
+def _read(path: str) -> Attachment:
+    return Attachment.from_path(Path(path).expanduser())
 
 
 def _agent(name: str | None, store: "ThreadStore") -> "Agent":

@@ -99,5 +99,5 @@ def _docker(*arguments: str) -> None:
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
         raise OperatorError(
-            f"docker {' '.join(arguments[:1])} failed: {last}; is its engine running? `threadmill up` needs none"
+            f"docker {arguments[0]} failed: {last}; is its engine running? `threadmill up` needs none"
         )

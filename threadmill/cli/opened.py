@@ -31,6 +31,9 @@ async def opened(tenant: str) -> AsyncIterator["ThreadStore"]:
 
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run a command's coroutine."""
+    from conversation.logs import use_standard_logging
+
+    use_standard_logging()
     return asyncio.run(work)
 
 

@@ -20,10 +20,12 @@ def retention(
 
     Threads under legal hold, or with work ahead, stay. Beat does the same by itself.
     """
+    from conversation.logs import use_standard_logging
     from store.engine import Database
     from store.settings import load
     from tasks.upkeep import run_retention
 
+    use_standard_logging()
     settings = load()
     days = settings.retention_days if days is None else days
     if days and not yes:

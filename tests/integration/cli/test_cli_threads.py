@@ -1,0 +1,190 @@
+"""The commands that look at threads, over a SQLite file, as a person and as a program run them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from threadmill.cli import docker
+
+
+class Terminal:
+    """Runs the command in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def run(self, *arguments: str, stdin: str = "", status: int = 0) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "threadmill", *arguments],
+            cwd=self.folder,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={
+                "PATH": "/usr/bin:/bin",
+                "PYTHONPATH": str(Path(__file__).parents[3]),
+                "THREADMILL_DATABASE_URL": f"sqlite:///{self.folder}/threads.db",
+                "THREADMILL_BROKER_URL": "redis://127.0.0.1:1/0",
+            },
+        )
+        assert done.returncode == status, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Terminal:
+    return Terminal(tmp_path)
+
+
+def test_a_chat_is_stored_and_resumes(terminal: Terminal) -> None:
+    first = terminal.run("chat", "t1", stdin="my order is FH-1\n/quit\n")
+    assert 'You wrote: "my order is FH-1"' in first.stdout
+
+    second = terminal.run("chat", "t1", stdin="What is my order?\n/history\n")
+
+    assert "2 messages" in second.stderr
+    assert second.stdout.count("my order is FH-1") >= 2
+
+
+def test_a_chat_takes_files_and_tells_what_it_does_not_understand(terminal: Terminal, tmp_path: Path) -> None:
+    (tmp_path / "note.txt").write_text("The code word is heron.")
+
+    done = terminal.run(
+        "chat", "t1", stdin="/attach note.txt\nWhat is the code word?\n/nothing\n/attach gone\n"
+    )
+
+    assert "heron" in done.stdout
+    assert "command: is '/nothing'" in done.stderr
+    assert "gone" in done.stderr
+
+
+def test_threads_are_listed_shown_searched_and_deleted(terminal: Terminal) -> None:
+    terminal.run("chat", "t1", stdin="a heron stood there\n")
+    terminal.run("chat", "t2", stdin="and a crow\n")
+
+    listed = json.loads(terminal.run("threads", "list", "--limit", "1", "--json").stdout)
+    assert [thread["id"] for thread in listed["threads"]] == ["t2"]
+    rest = json.loads(terminal.run("threads", "list", "--json", "--cursor", listed["next_cursor"]).stdout)
+    assert [thread["id"] for thread in rest["threads"]] == ["t1"]
+    shown = json.loads(terminal.run("threads", "show", "t1", "--json").stdout)
+    assert [message["role"] for message in shown["messages"]] == ["user", "assistant"]
+    hits = [json.loads(line) for line in terminal.run("search", "heron", "--json").stdout.splitlines()]
+    assert {hit["thread"] for hit in hits} == {"t1"}
+
+    terminal.run("threads", "delete", "t1", stdin="n\n", status=1)
+    terminal.run("threads", "delete", "t1", "--yes")
+    gone = terminal.run("threads", "show", "t1", status=1)
+    assert gone.stderr == "threadmill: no thread 't1' is stored for tenant 'default'\n"
+
+
+def test_a_thread_moves_from_one_store_to_another(terminal: Terminal, tmp_path: Path) -> None:
+    terminal.run("chat", "t1", stdin="hello\n")
+    terminal.run("threads", "export", "t1", "-o", "t1.jsonl")
+    before = json.loads(terminal.run("threads", "show", "t1", "--json").stdout)
+    terminal.run("threads", "delete", "t1", "-y")
+
+    terminal.run("threads", "import", "t1.jsonl")
+
+    after = json.loads(terminal.run("threads", "show", "t1", "--json").stdout)
+    assert [(m["id"], m["seq"], m["content"]) for m in after["messages"]] == [
+        (m["id"], m["seq"], m["content"]) for m in before["messages"]
+    ]
+
+
+def test_status_says_what_is_missing_and_init_makes_it(terminal: Terminal) -> None:
+    before = json.loads(terminal.run("status", "--json", status=1).stdout)
+    assert "threadmill init" in before["problem"]
+    assert before["broker"].startswith("not there")
+
+    terminal.run("init")
+
+    after = json.loads(terminal.run("status", "--json").stdout)
+    assert (after["threads"], after["workers"]) == (0, 0)
+
+
+def test_retention_asks_first_and_deletes_nothing_that_is_new(terminal: Terminal) -> None:
+    terminal.run("chat", "t1", stdin="hello\n")
+
+    terminal.run("retention", "--days", "30", stdin="n\n", status=1)
+    done = terminal.run("retention", "--days", "30", "--yes", "--json")
+
+    assert json.loads(done.stdout) == {"threads": 0, "blobs": 0}
+
+
+def test_wrong_usage_is_exit_status_2(terminal: Terminal) -> None:
+    terminal.run("threads", "list", "--limit", "0", status=2)
+    terminal.run("nonsense", status=2)
+
+
+def test_completion_is_offered_for_shells(terminal: Terminal) -> None:
+    assert "completion" in terminal.run("--help").stdout
+
+
+class Docker:
+    """Stands for the docker command: notes what it was asked."""
+
+    def __init__(self, folder: Path, *, status: int = 0) -> None:
+        self.folder = folder
+        self.log = folder / "asked"
+        program = folder / "docker"
+        program.write_text(f'#!/bin/sh\necho "$@" >> {self.log}\necho "no engine" >&2\nexit {status}\n')
+        program.chmod(0o755)
+
+    def asked(self) -> list[str]:
+        return self.log.read_text().splitlines()
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout of its own, with the shipped compose file, whose `docker` is a stand-in."""
+    folder = tmp_path / "checkout"
+    folder.mkdir()
+    for name in ("docker-compose.yml", ".env.example"):
+        (folder / name).write_text((Path(__file__).parents[3] / name).read_text())
+    monkeypatch.setattr(docker, "COMPOSE", folder / "docker-compose.yml")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    return folder
+
+
+def test_docker_setup_makes_passwords_once_and_the_tables(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine = Docker(tmp_path)
+    migrated: list[str] = []
+    monkeypatch.setattr(docker, "_migrate", migrated.append)
+
+    docker.docker_setup()
+    made = (checkout / ".env").read_text()
+    docker.docker_setup()
+
+    assert (checkout / ".env").read_text() == made
+    assert "POSTGRES_PASSWORD=\n" not in made
+    assert (checkout / ".env").stat().st_mode & 0o777 == 0o600
+    assert all("up --detach --wait" in line and line.endswith("postgres") for line in engine.asked())
+    assert migrated[0] == migrated[1]
+    assert migrated[0].startswith("postgresql://threadmill:")
+    assert f"export THREADMILL_DATABASE_URL={migrated[0]}" in capsys.readouterr().out
+
+
+def test_docker_stop_keeps_the_volume_unless_told(checkout: Path, tmp_path: Path) -> None:
+    engine = Docker(tmp_path)
+
+    docker.docker_stop(remove_volumes=False)
+    assert not any("volume" in line for line in engine.asked())
+    docker.docker_stop(remove_volumes=True)
+
+    assert engine.asked()[-1] == "volume rm threadmill_postgres"
+
+
+def test_without_an_engine_there_is_one_clear_error(checkout: Path, tmp_path: Path) -> None:
+    with pytest.raises(docker.OperatorError, match="docker is not installed"):
+        docker.docker_start()
+
+    Docker(tmp_path, status=1)
+    with pytest.raises(docker.OperatorError, match="no engine"):
+        docker.docker_start()
