@@ -47,7 +47,7 @@ check: $(VENV)/.dev
 ## Run every benchmark and print its figures.
 bench: $(VENV)/.dev
 	@set -e; for script in $(sort $(wildcard benchmarks/bench_*.py)); do \
-	    echo "== $$script"; $(BIN)/python "$$script"; done
+	    echo "== $$script"; PYTHONPATH=. $(BIN)/python "$$script"; done
 
 LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
     $(if $(UPGRADE),--upgrade) pyproject.toml

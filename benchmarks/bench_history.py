@@ -22,12 +22,16 @@ from tasks.worker import Worker
 
 LENGTHS = (10, 300, 5_000)
 STOCK = (
-    "insert into threads (tenant, id, metadata, created_at, updated_at, last_seq)"
-    " values ('default', :thread, '{}', now(), now(), :count)",
-    "insert into messages (thread_key, seq, id, role, content, metadata, created_at)"
-    " select key, n, 'm-' || n, case n % 2 when 1 then 'user' else 'assistant' end,"
-    " rpad('message ' || n, 200, '.'), '{}', now()"
-    " from threads, generate_series(1, :count) n where threads.id = :thread",
+    """
+    insert into threads (tenant, id, metadata, created_at, updated_at, last_seq)
+    values ('default', :thread, '{}', now(), now(), :count)
+    """,
+    """
+    insert into messages (thread_key, seq, id, role, content, metadata, created_at)
+    select key, n, 'm-' || n, case n % 2 when 1 then 'user' else 'assistant' end,
+        rpad('message ' || n, 200, '.'), '{}', now()
+    from threads, generate_series(1, :count) n where threads.id = :thread
+    """,
     "analyze",
 )
 

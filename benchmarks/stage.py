@@ -45,9 +45,8 @@ def is_quick(about: str | None) -> bool:
 
 def show(title: str, figures: Sequence[Figure]) -> None:
     """Print a table. Ends the program with status 1 where a demand is not met."""
-    print(
-        f"\n{title}  (Python {platform.python_version()}, {os.cpu_count()} cores, {time.strftime('%Y-%m-%d')})"
-    )
+    where = f"Python {platform.python_version()}, {os.cpu_count()} cores, {time.strftime('%Y-%m-%d')}"
+    print(f"\n{title}  ({where})")
     for figure in figures:
         ratio = "baseline" if figure.baseline is None else f"x {figure.value / figure.baseline:.2f}"
         demand = "" if figure.at_most is None else f"at most {figure.at_most:g}: {_verdict(figure)}"

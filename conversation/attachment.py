@@ -6,6 +6,7 @@ sniffs the type from the bytes.
 """
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -14,6 +15,8 @@ from conversation.checks import check_text
 from conversation.errors import InvalidInput
 
 FILENAME_MAX_CHARS = 255
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -32,7 +35,8 @@ class Attachment:
 
     def __post_init__(self) -> None:
         check_text("attachments.filename", self.filename, max_chars=FILENAME_MAX_CHARS)
-        if not self.filename or PurePosixPath(self.filename.replace("\\", "/")).name != self.filename:
+        name = PurePosixPath(self.filename.replace("\\", "/")).name
+        if name in ("", "..") or name != self.filename:
             raise InvalidInput("attachments.filename", "is no plain file name", "pass a name without folders")
         if self.mime_type is not None:
             check_text("attachments.mime_type", self.mime_type, max_chars=FILENAME_MAX_CHARS)
@@ -40,6 +44,10 @@ class Attachment:
             raise InvalidInput("attachments.content", "is text", "encode it: content.encode()")
         if self.content is None and self.sha256 is None:
             raise InvalidInput("attachments.content", "is missing", "pass the file's bytes")
+        if self.sha256 is not None and not _SHA256.fullmatch(str(self.sha256)):
+            raise InvalidInput("attachments.sha256", "is no hash", "pass 64 lower-case hex digits")
+        if self.size is not None and (not isinstance(self.size, int) or self.size < 0):
+            raise InvalidInput("attachments.size", f"is {self.size!r}", "pass a number of bytes")
         if self.content is not None:
             # bytes(5) would be five NULs.
             if not isinstance(self.content, bytes | bytearray | memoryview):

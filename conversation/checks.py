@@ -80,6 +80,14 @@ def check_moment(field: str, value: object) -> datetime:
     return value
 
 
+def moment_from_json(field: str, value: object) -> datetime:
+    """A moment as `isoformat` writes it, with its zone."""
+    try:
+        return check_moment(field, datetime.fromisoformat(str(value)))
+    except ValueError:
+        raise InvalidInput(field, f"is {value!r}", "write it as 2030-01-31T12:00:00+00:00") from None
+
+
 def check_metadata(field: str, value: object) -> dict[str, Any]:
     """A JSON object with string keys, of at most 64 KiB. Returned as plain JSON values."""
     if value is None:

@@ -122,4 +122,6 @@ def _without_results(messages: Sequence[Message], changes: list[str]) -> Iterato
         if message.role != "tool":
             yield message
         else:
-            changes.append(f"a result of call {message.tool_call_id!r} was left out: no open call has that id")
+            changes.append(
+                f"a result of call {message.tool_call_id!r} was left out: no open call has that id"
+            )

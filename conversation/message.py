@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
 from conversation.attachment import Attachment
-from conversation.checks import check_id, check_metadata, check_moment, check_text
+from conversation.checks import check_id, check_metadata, check_moment, check_text, moment_from_json
 from conversation.errors import InvalidInput
 from conversation.ids import is_our_id, new_id
 from conversation.parts import FilePart, Part, part_from_json, parts_of, text_of
@@ -47,6 +47,11 @@ class Usage:
     @property
     def total_tokens(self) -> int:
         return self.prompt_tokens + self.completion_tokens
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether these are numbers of tokens: a foreign record may hold anything."""
+        return all(isinstance(count, int) and count >= 0 for count in self.to_json().values())
 
     def __add__(self, other: "Usage") -> "Usage":
         return Usage(
@@ -149,8 +154,8 @@ class Message:
         self.metadata = check_metadata("metadata", self.metadata)
         if self.source is not None:
             self.source = check_metadata("source", self.source)
-        if self.usage is not None and not isinstance(self.usage, Usage):
-            raise InvalidInput("usage", f"is {type(self.usage).__name__}", "pass a Usage")
+        if self.usage is not None and not (isinstance(self.usage, Usage) and self.usage.is_counted):
+            raise InvalidInput("usage", f"is {self.usage!r}", "pass a Usage of whole numbers")
         if self.turn_id is not None and not is_our_id(self.turn_id):
             raise InvalidInput("turn_id", f"is {self.turn_id!r}", "leave it to the store")
 
@@ -210,7 +215,7 @@ class Message:
                 tool_calls=tuple(ToolCall(**call) for call in given.pop("tool_calls", ())),
                 attachments=[Attachment(**file) for file in given.pop("attachments", ())],
                 usage=_usage(given.pop("usage", None)),
-                created_at=datetime.fromisoformat(given.pop("created_at")),
+                created_at=moment_from_json("created_at", given.pop("created_at")),
                 **given,
             )
         except InvalidInput:

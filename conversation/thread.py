@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from itertools import takewhile
 from typing import Any
 
-from conversation.checks import check_id, check_metadata, check_tenant, check_text
+from conversation.checks import check_id, check_metadata, check_tenant, check_text, moment_from_json
 from conversation.errors import InvalidInput, MessagesNotLoaded
 from conversation.history import check_next
 from conversation.ids import new_id
@@ -35,8 +35,10 @@ class Loaded:
 
     title: str | None
     metadata: Mapping[str, Any]
-    #: Ids of the messages of this copy, in their order.
+    context: Mapping[str, str]
+    #: Ids of the stored messages that this copy has or had, in their order.
     message_ids: tuple[str, ...]
+    #: The newest message when this copy was made: what is newer and not in it, others have added.
     last_seq: int
     #: It was cut before: it stays its own window until the thread is loaded again.
     is_cut: bool = False
@@ -96,7 +98,11 @@ class Thread:
 
     @messages.setter
     def messages(self, messages: Iterable[Message] | None) -> None:
-        self._messages = None if messages is None else list(messages)
+        given = None if messages is None else list(messages)
+        for message in given or ():
+            if not isinstance(message, Message):
+                raise InvalidInput("messages", f"hold a {type(message).__name__}", "put Messages there")
+        self._messages = given
 
     @property
     def has_messages(self) -> bool:
@@ -123,6 +129,15 @@ class Thread:
         else:
             self.context[key] = check_text("context.text", text)
             self.dropped_context.discard(key)
+
+    def check(self) -> None:
+        """Raises `InvalidInput` with the field that was set to something that cannot be stored."""
+        if self.title is not None:
+            check_text("title", self.title, max_chars=TITLE_MAX_CHARS)
+        check_metadata("metadata", self.metadata)
+        for key, text in self.context.items():
+            check_id("context.key", key)
+            check_text("context.text", text)
 
     # What is new, told from what was loaded
 
@@ -161,10 +176,15 @@ class Thread:
     def note_stored(self) -> None:
         """What stands in this copy with a seq is stored: changes are told from here on."""
         assert self.loaded is not None, "a turn ran, so the thread was saved"
-        stored = [message for message in self.messages if message.seq is not None]
-        last_seq = max((message.seq or 0 for message in stored), default=0)
-        ids = tuple(message.id for message in stored)
-        self.loaded = replace(self.loaded, message_ids=ids, last_seq=last_seq, is_cut=self.is_cut)
+        self.loaded = replace(self.loaded, message_ids=self.seen_ids(), is_cut=self.is_cut)
+
+    def seen_ids(self) -> tuple[str, ...]:
+        """Ids of the stored messages that this copy has, and of those that it had before it was cut."""
+        stored = tuple(message.id for message in self._messages or () if message.seq is not None)
+        if self.loaded is None or not self.is_cut:
+            return stored
+        known = set(self.loaded.message_ids)
+        return (*self.loaded.message_ids, *(id_ for id_ in stored if id_ not in known))
 
     # Helpers that people use
 
@@ -218,11 +238,10 @@ class Thread:
                 metadata=value.get("metadata"),
                 tenant=value.get("tenant", "default"),
             )
-            thread.created_at = datetime.fromisoformat(value["created_at"])
-            thread.updated_at = datetime.fromisoformat(value["updated_at"])
-            thread.context = {
-                key: check_text("context", text) for key, text in value.get("context", {}).items()
-            }
+            thread.created_at = moment_from_json("created_at", value["created_at"])
+            thread.updated_at = moment_from_json("updated_at", value["updated_at"])
+            for key, text in value.get("context", {}).items():
+                thread.set_context(key, text)
             thread.messages = [Message.from_json(message) for message in value.get("messages", ())]
         except (KeyError, TypeError, AttributeError) as error:
             raise InvalidInput(

@@ -3,12 +3,9 @@
 Importing this is cheap: no model library, no S3 client, no agent and no task comes with it.
 """
 
-from conversation.logs import use_standard_logging
 from producers.producer import Producer
 from producers.send import default_producer, find_turn, find_turn_async, send_message, send_message_async
 from producers.turn import AsyncTurn, Turn
-
-use_standard_logging()
 
 __all__ = [
     # The handle

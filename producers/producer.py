@@ -10,10 +10,8 @@ import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from functools import cached_property, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
-
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
 
 from conversation.bell import PRIORITY_MAX
 from conversation.checks import check_id, check_metadata, check_tenant, check_text
@@ -23,14 +21,16 @@ from conversation.message import Message
 from conversation.turn import TurnRecord
 from producers.files import Attachable, examined
 from producers.ring import Bellringer
-from producers.signals import Signals
 from producers.turn import AsyncTurn, Turn
 from store import inbox, turns
-from store.borrow import Borrowable, borrowed
 from store.engine import Database
 from store.files import BlobStore, open_file_store
 from store.inbox import Accepted, Request
 from store.settings import Settings, current
+
+if TYPE_CHECKING:
+    from producers.signals import Signals
+    from store.borrow import Borrowable
 
 #: Who may speak through a producer: the others are the agent's own words.
 SENDERS = ("user", "system")
@@ -48,7 +48,13 @@ class Producer:
         """Take up everything that does not survive a fork. Nothing is connected or started yet."""
         self.database = Database(self.settings)
         self.bellringer = Bellringer(self.settings)
-        self.signals = Signals(self.settings)
+
+    @cached_property
+    def signals(self) -> "Signals":
+        """Signals to and from waiters. The broker's client is imported by who waits or cancels."""
+        from producers.signals import Signals
+
+        return Signals(self.settings)
 
     @cached_property
     def blobs(self) -> BlobStore:
@@ -56,13 +62,12 @@ class Producer:
         return open_file_store(self.settings)
 
     def send(
-        self, thread_id: str, content: str, *, connection: Borrowable | None = None, **options: Any
+        self, thread_id: str, content: str, *, connection: "Borrowable | None" = None, **options: Any
     ) -> Turn:
         """Store a message and the turn that answers it; see `producers.send_message`."""
         request = self._prepared(thread_id, content, rings=connection is None, **options)
         if connection is not None:
-            with borrowed(connection) as ours:
-                accepted = inbox.accept(ours, request)
+            accepted = _accept_on(connection, request)
         else:
             accepted = self.database.run(partial(inbox.accept, request=request))
         turn = Turn(**self._handle(request, accepted))
@@ -197,6 +202,8 @@ os.register_at_fork(after_in_child=_open_again)
 
 def _run_sync(lender: Any) -> Callable[..., Awaitable[Accepted]]:
     """The way from an asyncio connection to a sync one. Raises `InvalidInput` for what has none."""
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
+
     if isinstance(lender, async_scoped_session):
         lender = lender()
     if not isinstance(lender, AsyncConnection | AsyncSession):
@@ -209,6 +216,9 @@ def _run_sync(lender: Any) -> Callable[..., Awaitable[Accepted]]:
 
 
 def _accept_on(lender: Any, request: Request) -> Accepted:
+    # Only for callers who lend: it knows SQLAlchemy's ORM and psycopg, half a second of imports.
+    from store.borrow import borrowed
+
     with borrowed(lender) as ours:
         return inbox.accept(ours, request)
 

@@ -9,20 +9,18 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
 from functools import cached_property
-from typing import Any
-
-import pybreaker
-import structlog
+from typing import TYPE_CHECKING, Any
 
 from conversation.bell import RUN_TURNS, Bell
 from store.settings import Settings
+
+if TYPE_CHECKING:
+    import pybreaker
 
 #: Failed rings in a row after which none is tried for a while.
 FAILURES_TO_OPEN = 3
 #: Seconds after which one ring tries again whether the broker is back.
 OPEN_SECONDS = 5
-
-_log = structlog.get_logger(__name__)
 
 
 class Bellringer:
@@ -30,7 +28,6 @@ class Bellringer:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._breaker = pybreaker.CircuitBreaker(fail_max=FAILURES_TO_OPEN, reset_timeout=OPEN_SECONDS)
         # One: a publish takes under a millisecond, and the breaker lets through one at a time.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ring")
         self._is_warm = False
@@ -87,6 +84,13 @@ class Bellringer:
         )
 
     @cached_property
+    def _breaker(self) -> "pybreaker.CircuitBreaker":
+        # Used on the ring's own thread only, so it is made once. It imports the broker's client.
+        import pybreaker
+
+        return pybreaker.CircuitBreaker(fail_max=FAILURES_TO_OPEN, reset_timeout=OPEN_SECONDS)
+
+    @cached_property
     def _app(self) -> Any:
         from celery import Celery
 
@@ -103,5 +107,11 @@ class Bellringer:
         return app
 
     def _missed(self, bell: Bell, reason: str) -> bool:
-        _log.warning("bell_not_rung", turn=bell.turn_id, reason=reason)
+        # It imports what draws in colours: a fifth of a second, for a line that is hardly ever written.
+        import structlog
+
+        from conversation.logs import use_standard_logging
+
+        use_standard_logging()
+        structlog.get_logger(__name__).warning("bell_not_rung", turn=bell.turn_id, reason=reason)
         return False

@@ -3,12 +3,14 @@
 import threading
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from producers.files import Attachable
 from producers.producer import Producer
 from producers.turn import AsyncTurn, Turn
-from store.borrow import Borrowable
+
+if TYPE_CHECKING:
+    from store.borrow import Borrowable
 
 _default: Producer | None = None
 _making = threading.Lock()
@@ -20,19 +22,19 @@ class SendOptions(TypedDict, total=False):
     #: Files: `Attachment` values or paths. Stored before the message is.
     attachments: Iterable[Attachable] | None
     #: The agent that shall answer; without it, the setting THREADMILL_DEFAULT_AGENT.
-    agent: str
+    agent: str | None
     #: The same key with the same request gives the first turn again; with another request, an error.
-    idempotency_key: str
+    idempotency_key: str | None
     #: JSON that is stored with the message; tools see it as their context's metadata.
-    metadata: Mapping[str, Any]
+    metadata: Mapping[str, Any] | None
     #: Whose thread it is: thread ids of two tenants never meet.
     tenant: str
     #: 0 to 9, higher is sooner; it orders threads, never the messages of one.
     priority: int
     #: Aware; the message joins its thread's order then.
-    not_before: datetime
+    not_before: datetime | None
     #: Aware; a turn that has not begun by then fails.
-    deadline: datetime
+    deadline: datetime | None
     #: `user` or `system`.
     role: str
     #: Accept an agent that no worker has registered yet: its turn waits for one.
@@ -40,7 +42,7 @@ class SendOptions(TypedDict, total=False):
 
 
 def send_message(
-    thread_id: str, content: str, *, connection: Borrowable | None = None, **options: Unpack[SendOptions]
+    thread_id: str, content: str, *, connection: "Borrowable | None" = None, **options: Unpack[SendOptions]
 ) -> Turn:
     """Store what a user wrote, with the turn that answers it, and ring for a worker.
 
@@ -77,7 +79,7 @@ async def find_turn_async(turn_id: str) -> AsyncTurn:
 
 
 def default_producer() -> Producer:
-    """The producer of this process, by the settings of its environment."""
+    """The producer of this process, by the settings of its environment. Close it where a server stops."""
     global _default  # noqa: PLW0603 - one a process: callers are functions, and pools are shared
     if _default is None:
         with _making:

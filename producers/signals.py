@@ -14,8 +14,10 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from conversation.logs import use_standard_logging
 from store.settings import Settings
 
+use_standard_logging()
 _log = structlog.get_logger(__name__)
 
 

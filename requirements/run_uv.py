@@ -32,9 +32,13 @@ def main() -> int:
 
 
 def pip_settings() -> dict[str, str]:
-    """What pip is configured to, files and variables together; white space divides several values."""
+    """What pip is configured to, files and variables together."""
     command = [sys.executable, "-m", "pip", "config", "list"]
-    listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    return settings_in(subprocess.run(command, capture_output=True, text=True, check=False).stdout)
+
+
+def settings_in(listed: str) -> dict[str, str]:
+    """pip's own listing as values by name; white space divides several values."""
     found: dict[str, tuple[int, str]] = {}
     for line in listed.splitlines():
         section, _, rest = line.partition(".")

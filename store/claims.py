@@ -121,8 +121,10 @@ def _start_head(
             retry_at=None,
             started_at=func.coalesce(turns.c.started_at, clock()),
             window_to_seq=func.coalesce(turns.c.window_to_seq, literal(thread.last_seq) + inputs),
-            window_summary_id=func.coalesce(
-                turns.c.window_summary_id, literal(thread.summary_id, turns.c.window_summary_id.type)
+            # A first claim that found no summary has frozen that, too.
+            window_summary_id=case(
+                (turns.c.attempt == 0, literal(thread.summary_id, turns.c.window_summary_id.type)),
+                else_=turns.c.window_summary_id,
             ),
             window_context_version=func.coalesce(turns.c.window_context_version, thread.context_version),
         )

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from functools import cached_property
 from math import ceil
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine, event
@@ -18,12 +18,14 @@ from sqlalchemy import create_engine as create_sync_engine
 from sqlalchemy.engine import URL, ExceptionContext
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
 
 from conversation.errors import DatabaseUnavailable
 from store.address import is_in_memory, mapped
 from store.settings import Settings
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 T = TypeVar("T")
 
@@ -64,11 +66,14 @@ class Database:
         return engine
 
     @property
-    def async_engine(self) -> AsyncEngine:
+    def async_engine(self) -> "AsyncEngine":
         """The engine of the running event loop: asyncio connections cannot move between loops."""
         loop = asyncio.get_running_loop()
         engine = self._async_engines.get(loop)
         if engine is None:
+            # It imports SQLAlchemy's whole ORM: a quarter of a second that sync callers need not wait.
+            from sqlalchemy.ext.asyncio import create_async_engine
+
             url = self.url.set(drivername="sqlite+aiosqlite") if self.is_sqlite else self.url
             options = _engine_options(self.url, self.settings, AsyncAdaptedQueuePool)
             engine = create_async_engine(url, hide_parameters=True, **options)

@@ -1,12 +1,13 @@
 """Which turn of a thread is next. Claim, settle and sweep ask here, so that they never disagree.
 
-The *head* is the oldest unfinished turn that is due. One that was sent for a later time is not in
-the order before that; one that has begun keeps its place, so a retrying head blocks its thread.
+The *head* is the turn that has begun, else the oldest unfinished one that is due. One that was sent
+for a later time is not in the order before that. One that has begun stays the head, whatever earlier
+one comes due or is committed late: a retrying head blocks its thread.
 """
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, ScalarSelect, and_, not_, or_, select, text
+from sqlalchemy import ColumnElement, ScalarSelect, Select, and_, func, not_, or_, select, text
 
 from store.columns import clock
 from store.tables import UNFINISHED, turns, workers
@@ -14,7 +15,8 @@ from store.tables import UNFINISHED, turns, workers
 #: The predicate of the partial index, word for word, so that the planner sees that it fits.
 unfinished: ColumnElement[bool] = text(f"turns.{UNFINISHED}")  # type: ignore[assignment]
 
-in_the_order = or_(turns.c.attempt > 0, turns.c.not_before.is_(None), turns.c.not_before <= clock())
+has_begun = turns.c.attempt > 0
+in_the_order = or_(has_begun, turns.c.not_before.is_(None), turns.c.not_before <= clock())
 
 
 def can_start() -> ColumnElement[bool]:
@@ -30,7 +32,15 @@ def head_of(thread_key: int, *, besides: str | None = None) -> ScalarSelect[Any]
     statement = select(turns.c.position).where(turns.c.thread_key == thread_key, unfinished, in_the_order)
     if besides is not None:
         statement = statement.where(turns.c.id != besides)
-    return statement.order_by(turns.c.position).limit(1).scalar_subquery()
+    return statement.order_by(~has_begun, turns.c.position).limit(1).scalar_subquery()
+
+
+def heads() -> Select[Any]:
+    """The positions of the heads of all threads."""
+    begun = func.min(turns.c.position).filter(has_begun)
+    oldest = func.min(turns.c.position)
+    due = select(func.coalesce(begun, oldest)).where(unfinished, in_the_order)
+    return due.group_by(turns.c.thread_key)
 
 
 def next_after(thread_key: int, turn_id: str) -> ScalarSelect[Any]:

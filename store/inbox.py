@@ -86,12 +86,13 @@ def accept(connection: Connection, request: Request) -> Accepted:
     return Accepted(request.turn_id, is_new=True)
 
 
-def is_known(connection: Connection, thread_key: int, message_id: str) -> bool:
-    """Whether a message of this id is in the thread's history, or waits in its inbox."""
+def is_known(connection: Connection, thread_key: int, message_id: str, *, besides: str) -> bool:
+    """Whether a message of this id is in the history, or in the inbox for another turn than `besides`."""
     said = exists().where(messages.c.thread_key == thread_key, messages.c.id == message_id)
     waits = exists().where(
         turns.c.id == turn_inputs.c.turn_id,
         turns.c.thread_key == thread_key,
+        turns.c.id != besides,
         turn_inputs.c.id == message_id,
     )
     return bool(connection.execute(select(said | waits)).scalar_one())

@@ -32,6 +32,8 @@ SLIP_RATIO = 0.85
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 #: As `Seconds`, where none at all makes sense too.
 SomeSeconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
+#: A length of time that a calendar can hold, in days.
+Days = Annotated[float, Field(ge=0, le=36_500, allow_inf_nan=False)]
 #: Text that must say something.
 Word = Annotated[str, Field(min_length=1)]
 
@@ -134,12 +136,6 @@ class Settings(BaseSettings):
     #: Bells that may wait in the broker before a sweep holds back.
     sweep_queue_limit: int = Field(2000, ge=1)
 
-    @field_validator("*", mode="before")
-    @classmethod
-    def _strip(cls, value: object) -> object:
-        """White space around a value is never meant: files and copied lines bring it along."""
-        return value.strip() if isinstance(value, str) else value
-
     #: Messages without a summary after which a thread gets one; 0 means never.
     summarize_after_messages: int = Field(200, ge=0)
     #: The newest messages of a thread, which no summary covers.
@@ -147,13 +143,19 @@ class Settings(BaseSettings):
     #: The model that writes summaries; empty takes `THREADMILL_MODEL`.
     summary_model: str = ""
     #: Seconds between two looks for threads to summarize.
-    summarize_seconds: float = Field(60, gt=0)
+    summarize_seconds: Seconds = 60
     #: Days after its last change when a thread is deleted; 0 means never.
-    retention_days: float = Field(0, ge=0)
+    retention_days: Days = 0
     #: Days that a blob is kept after the last message with it is gone.
-    blob_grace_days: float = Field(7, ge=0)
+    blob_grace_days: Days = 7
     #: Seconds between two runs of retention.
-    retention_seconds: float = Field(3600, gt=0)
+    retention_seconds: Seconds = 3600
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _strip(cls, value: object) -> object:
+        """White space around a value is never meant: files and copied lines bring it along."""
+        return value.strip() if isinstance(value, str) else value
 
     @field_validator("attachment_types", "agents", mode="before")
     @classmethod

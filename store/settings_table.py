@@ -29,7 +29,7 @@ This page is made by `python -m store.settings_table`.
 """
 
 #: Whatever a sentence about an amount begins with is its unit.
-UNITS = {"Seconds": "seconds", "Bytes": "bytes"}
+UNITS = {"Seconds": "seconds", "Bytes": "bytes", "Days": "days"}
 
 _COMMENT = re.compile(r"\s*#: (.*)")
 _FIELD = re.compile(r"    (\w+): ")

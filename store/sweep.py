@@ -4,24 +4,23 @@ What stays true: one bell a thread, oldest first, bounded; a bell is marked as r
 transaction that picks it, so that two sweeps at once ring each thread once.
 """
 
-from sqlalchemy import Connection, case, func, not_, or_, select, update
+from sqlalchemy import Connection, case, not_, or_, select, update
 
 from conversation.bell import SUSPECTS_QUEUE, TURNS_QUEUE, Bell
 from store.claims import SHARED_CRASHES
 from store.columns import clock
-from store.heads import can_start, in_the_order, is_abandoned, is_alive, unfinished
+from store.heads import can_start, heads, is_abandoned, is_alive
 from store.statements import AnyRow
 from store.tables import threads, turns
 
 
 def due_bells(connection: Connection, *, grace_seconds: float, limit: int) -> list[Bell]:
     """Pick the heads that nobody holds and that were not rung lately, and mark them as rung."""
-    heads = select(func.min(turns.c.position)).where(unfinished, in_the_order).group_by(turns.c.thread_key)
     waiting = (
         select(turns.c.position)
         .join(threads, turns.c.thread_key == threads.c.key)
         .where(
-            turns.c.position.in_(heads),
+            turns.c.position.in_(heads()),
             can_start(),
             or_(turns.c.runner.is_(None), is_abandoned()),
             or_(turns.c.rung_at.is_(None), turns.c.rung_at < clock(plus_seconds=-grace_seconds)),
@@ -30,12 +29,14 @@ def due_bells(connection: Connection, *, grace_seconds: float, limit: int) -> li
         .order_by(turns.c.position)
         .limit(limit)
         .with_for_update(skip_locked=True, of=turns)
+        # Run once and for all: a planner may run a subquery again for each row, and pick more than asked.
+        .cte("waiting")
     )
     thread_id = select(threads.c.id).where(threads.c.key == turns.c.thread_key).scalar_subquery()
     crashes = turns.c.crashes + case((turns.c.state == "running", 1), else_=0)
     picked = connection.execute(
         update(turns)
-        .where(turns.c.position.in_(waiting))
+        .where(turns.c.position.in_(select(waiting.c.position)))
         .values(rung_at=clock())
         .returning(
             turns.c.position,

@@ -5,11 +5,14 @@ its commit; a save appends and never removes what is stored.
 """
 
 import asyncio
+import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Self
+from tempfile import TemporaryFile
+from typing import IO, Any, Self
 from weakref import WeakValueDictionary
 
 from sqlalchemy import Connection
@@ -17,18 +20,32 @@ from sqlalchemy import Connection
 from conversation.errors import InvalidInput, ThreadNotFound
 from conversation.ids import new_id
 from conversation.message import Message
+from conversation.openai_format import from_openai
 from conversation.thread import Thread
-from store import listing, migrations, threads
+from store import arrival, listing, migrations, threads
+from store.arrival import Imported
 from store.engine import Database
 from store.file_store import FileStore
-from store.listing import Hit, Stats, ThreadFilter, ThreadPage
+from store.listing import Order, Stats, ThreadFilter, ThreadPage
+from store.search import Hit, search_messages
 from store.settings import Settings, load
+from store.transfer import Export
 
 IN_MEMORY = "sqlite://"
 DEFAULT_TENANT = "default"
 
 #: The stores of this process that are open, by identity.
 _open: "WeakValueDictionary[str, ThreadStore]" = WeakValueDictionary()
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedMessages:
+    """Messages that came from elsewhere."""
+
+    #: The messages that were added, as a working copy.
+    thread: Thread
+    #: What was changed so that the history is well-formed; a sentence each.
+    changes: tuple[str, ...]
 
 
 class ThreadStore:
@@ -126,11 +143,16 @@ class ThreadStore:
             raise InvalidInput(
                 "tenant", f"is {thread.tenant!r} in a store for {self.tenant!r}", "open a store for it"
             )
-        if thread.home not in (None, self.identity):
+        if thread.home != self.identity:
             thread.loaded = None
             if thread.has_messages:
-                thread.messages = [replace(message, seq=None) for message in thread.messages]
+                thread.messages = [m if m.seq is None else replace(m, seq=None) for m in thread.messages]
         thread.home = self.identity
+
+    async def _files(self) -> FileStore:
+        if self.file_store is None:
+            self.file_store = await FileStore.create(settings=self.settings)
+        return self.file_store
 
     def _own(self, thread: Thread) -> Thread:
         thread.home = self.identity
@@ -152,10 +174,17 @@ class ThreadStore:
         try:
             return await self.get_thread(thread_id)
         except ThreadNotFound:
-            return await self.save_thread(Thread(thread_id, tenant=self.tenant, **options))
+            thread = Thread(thread_id, tenant=self.tenant, **options)
+        await self.store_attachments(thread)
+        return self._own(await self.database.run_async(partial(threads.get_or_create, thread=thread)))
 
     async def list_threads(
-        self, *, limit: int | None = None, cursor: str | None = None, **filters: Any
+        self,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        order: Order = "created",
+        **filters: Any,
     ) -> ThreadPage:
         """Threads without their messages, newest first; see `ThreadFilter` for the filters.
 
@@ -163,7 +192,7 @@ class ThreadStore:
         """
         wanted = ThreadFilter(**{"tenant": self.tenant} | filters)
         page = await self.database.run_async(
-            partial(listing.list_threads, filters=wanted, limit=limit, cursor=cursor)
+            partial(listing.list_threads, filters=wanted, limit=limit, cursor=cursor, order=order)
         )
         for thread in page:
             self._own(thread)
@@ -176,7 +205,7 @@ class ThreadStore:
     async def search_messages(self, query: str, *, limit: int = 20) -> list[Hit]:
         """Messages with these words, best first, with the passage highlighted."""
         return await self.database.run_async(
-            partial(listing.search_messages, query=query, tenant=self.tenant, limit=limit)
+            partial(search_messages, query=query, tenant=self.tenant, limit=limit)
         )
 
     async def fork(
@@ -191,6 +220,54 @@ class ThreadStore:
             at=at,
         )
         return self._own(await self.database.run_async(fork))
+
+    async def export_thread(self, thread_id: str) -> AsyncIterator[str]:
+        """The thread as JSON Lines, page by page; no connection is held between them.
+
+        Raises `ThreadNotFound`. `import_thread` reads them.
+        """
+        export = Export(self.tenant, thread_id)
+        while True:
+            page, export = await self.database.run_async(partial(_next_page, export=export))
+            if not page:
+                return
+            for line in page:
+                yield json.dumps(line, ensure_ascii=False)
+
+    async def import_thread(
+        self, lines: Iterable[str] | AsyncIterable[str], *, thread_id: str | None = None
+    ) -> Imported:
+        """Store a thread out of the lines of an export: with the same ids, seqs and times, or not at all.
+
+        Under `thread_id`, if it is named. Files do not come along: `missing_blobs` names those that
+        the file store does not have. Raises `InvalidInput` for a thread that is stored already, and
+        for lines that are broken, with the number of the line and the field.
+        """
+        with TemporaryFile("w+", encoding="utf-8", newline="\n") as spool:
+            await _copy(lines, spool)
+
+            def store(connection: Connection) -> Imported:
+                spool.seek(0)
+                return arrival.import_thread(connection, spool, tenant=self.tenant, thread_id=thread_id)
+
+            done = await self.database.run_async(store)
+        if not done.blobs:
+            return done
+        files = await self._files()
+        missing = [s for s in done.blobs if not await asyncio.to_thread(files.blobs.exists, self.tenant, s)]
+        return replace(done, missing_blobs=tuple(missing))
+
+    async def import_messages(
+        self, thread_id: str, messages: Iterable[Mapping[str, Any]]
+    ) -> ImportedMessages:
+        """Append messages as chat-completions requests have them; makes the thread if it is not there.
+
+        What cannot stand as it is is repaired, and said in `changes`. Raises `InvalidInput` with the
+        place of what cannot be read: then nothing is stored.
+        """
+        read = from_openai(messages)
+        thread = await self.append(thread_id, *read.messages)
+        return ImportedMessages(thread, read.changes)
 
     async def delete_thread(self, thread_id: str) -> bool:
         """Delete a thread and all that belongs to it; False if there was none."""
@@ -214,10 +291,24 @@ class ThreadStore:
             for index, attachment in enumerate(message.attachments):
                 if attachment.content is None:
                     continue
-                if files is None:
-                    files = self.file_store = await FileStore.create(settings=self.settings)
+                files = files or await self._files()
                 message.attachments[index] = examined = files.examined(attachment)
                 await asyncio.to_thread(files.put, examined, tenant=thread.tenant)
+
+
+async def _copy(lines: Iterable[str] | AsyncIterable[str], spool: IO[str]) -> None:
+    """Keep lines that may come only once, or slowly: the transaction can be run again, and is short."""
+    if isinstance(lines, AsyncIterable):
+        async for line in lines:
+            spool.write(line.rstrip("\n") + "\n")
+    else:
+        spool.writelines(line.rstrip("\n") + "\n" for line in lines)
+
+
+def _next_page(connection: Connection, export: Export) -> tuple[Sequence[Mapping[str, Any]], Export]:
+    """A transaction that is run again must not skip a page: it goes on from where the last one ended."""
+    following = copy(export)
+    return following.next_page(connection), following
 
 
 def _migrate(connection: Connection) -> None:

@@ -10,8 +10,9 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, literal, select, update
+from sqlalchemy import Connection, delete, exists, func, literal, select, update
 
+from conversation.checks import check_id
 from conversation.errors import InvalidInput, ThreadNotFound, TitleConflict
 from conversation.history import open_calls
 from conversation.message import Message
@@ -34,10 +35,14 @@ class Saved:
 
 def ensure_thread(connection: Connection, tenant: str, thread_id: str) -> None:
     """Insert the thread, with nothing in it, if it is not there."""
-    statement = insert_for(connection, threads).values(
-        tenant=tenant, id=thread_id, metadata={}, created_at=clock(), updated_at=clock()
-    )
-    connection.execute(statement.on_conflict_do_nothing(index_elements=["tenant", "id"]))
+    connection.execute(_new_thread(connection, tenant, thread_id))
+
+
+def get_or_create(connection: Connection, thread: Thread) -> Thread:
+    """The stored thread of this id; else this one, stored now. Of many callers at once, one makes it."""
+    if _insert(connection, thread.tenant, thread.id):
+        save(connection, thread, new=thread.new_messages)
+    return load(connection, thread.tenant, thread.id)
 
 
 def save(
@@ -47,6 +52,10 @@ def save(
 
     Raises `TitleConflict` if `check_title` is asked for and another writer changed the title.
     """
+    thread.check()
+    for message in new:
+        message.check()
+        message.check_files()
     ensure_thread(connection, thread.tenant, thread.id)
     row = _locked(connection, thread.tenant, thread.id)
     base = thread.loaded
@@ -55,13 +64,15 @@ def save(
     seqs = _append(connection, row, thread.tenant, new)
     added = sum(seq > row.last_seq for seq in seqs.values())
     front = {key: message.content for key, message in thread.leading_context.items()}
-    changed = _write_context(connection, row.key, thread.context | front)
+    known = base.context if base else {}
+    mine = {key: text for key, text in (thread.context | front).items() if known.get(key) != text}
+    changed = _write_context(connection, row.key, mine)
     changed |= _drop_context(connection, row.key, thread.dropped_context)
     written = connection.execute(
         update(threads)
         .where(threads.c.key == row.key)
         .values(
-            title=thread.title if base is None or thread.title != base.title else row.title,
+            title=thread.title if thread.title != (base.title if base else None) else row.title,
             metadata=_merged(row.metadata, thread.metadata, base.metadata if base else {}),
             updated_at=clock(),
             last_seq=max([row.last_seq, *seqs.values()]),
@@ -148,17 +159,14 @@ def fork(
     Raises `ThreadNotFound`, and `InvalidInput` where `at` is no place or parts a tool call from its
     result.
     """
+    check_id("new_thread_id", new_id)
     source = _locked(connection, tenant, thread_id)
     at = source.last_seq if at is None else at
-    if not 0 <= at <= source.last_seq:
+    if not isinstance(at, int) or not 0 <= at <= source.last_seq:
         raise InvalidInput("at", f"is {at}", f"pass a seq from 0 to {source.last_seq}")
-    tail = message_rows.history_rows(source.key, after_seq=max(0, at - 100), to_seq=at).order_by(
-        messages.c.seq
-    )
-    if open_calls(message_rows.load(connection, source.key, connection.execute(tail))):
-        raise InvalidInput("at", f"{at} parts a tool call from its result", "pass the seq of the last result")
+    _check_parts_no_call(connection, source.key, at)
     key = connection.execute(
-        insert(threads)
+        insert_for(connection, threads)
         .values(
             tenant=tenant,
             id=new_id,
@@ -167,12 +175,29 @@ def fork(
             created_at=clock(),
             updated_at=clock(),
             last_seq=at,
+            uncovered_messages=at,
+            retention_cut=min(at, source.retention_cut),
             context_version=source.context_version,
         )
+        .on_conflict_do_nothing(index_elements=["tenant", "id"])
         .returning(threads.c.key)
-    ).scalar_one()
+    ).scalar_one_or_none()
+    if key is None:
+        raise InvalidInput("new_thread_id", f"{new_id!r} is the id of a thread already", "pass another one")
     _copy_rows(connection, source.key, key, at)
     return load(connection, tenant, new_id)
+
+
+def _check_parts_no_call(connection: Connection, key: int, at: int) -> None:
+    asks = select(func.max(messages.c.seq)).where(
+        messages.c.thread_key == key, messages.c.seq <= at, messages.c.role == "assistant"
+    )
+    block = message_rows.history_rows(key, after_seq=0, to_seq=at).where(
+        messages.c.seq >= asks.scalar_subquery()
+    )
+    rows = connection.execute(block.order_by(messages.c.seq))
+    if open_calls(message_rows.load(connection, key, rows)):
+        raise InvalidInput("at", f"{at} parts a tool call from its result", "pass the seq of the last result")
 
 
 def _copy_rows(connection: Connection, source: int, key: int, at: int) -> None:
@@ -200,6 +225,22 @@ def _copy_rows(connection: Connection, source: int, key: int, at: int) -> None:
     )
 
 
+def _insert(connection: Connection, tenant: str, thread_id: str) -> bool:
+    """Insert the thread, with nothing in it; False if it was there."""
+    new = _new_thread(connection, tenant, thread_id).returning(threads.c.key)
+    return connection.execute(new).one_or_none() is not None
+
+
+def _new_thread(connection: Connection, tenant: str, thread_id: str) -> Any:
+    """It is looked for first: on a conflict alone, PostgreSQL waits for whoever is changing the row."""
+    absent = ~exists().where(threads.c.tenant == tenant, threads.c.id == thread_id)
+    values = {"tenant": tenant, "id": thread_id, "metadata": {}}
+    row = [literal(value, threads.c[name].type) for name, value in values.items()]
+    source = select(*row, clock(), clock()).where(absent)
+    statement = insert_for(connection, threads).from_select([*values, "created_at", "updated_at"], source)
+    return statement.on_conflict_do_nothing(index_elements=["tenant", "id"])
+
+
 def _select(tenant: str, thread_id: str) -> Any:
     return select(threads).where(threads.c.tenant == tenant, threads.c.id == thread_id)
 
@@ -218,9 +259,9 @@ def _append(connection: Connection, row: AnyRow, tenant: str, new: Sequence[Mess
     if not new:
         return {}
     rows = message_rows.reply_rows(row.key, None, after_seq=row.last_seq, replies=new)
-    statement = insert_for(connection, messages).values(rows)
-    statement = statement.on_conflict_do_nothing(index_elements=["thread_key", "id"])
-    placed = connection.execute(statement.returning(messages.c.id, messages.c.seq)).all()
+    statement = insert_for(connection, messages).on_conflict_do_nothing(index_elements=["thread_key", "id"])
+    # As a list of rows, not as one long statement: that has room for a few thousand only.
+    placed = connection.execute(statement.returning(messages.c.id, messages.c.seq), rows).all()
     seqs = {found.id: found.seq for found in placed}
     missing = [message.id for message in new if message.id not in seqs]
     if missing:
@@ -268,7 +309,7 @@ def _merged(stored: Mapping[str, Any], mine: Mapping[str, Any], base: Mapping[st
 
 
 def _seq_before_last(connection: Connection, key: int, last: int) -> int:
-    if last <= 0:
+    if isinstance(last, bool) or not isinstance(last, int) or last <= 0:
         raise InvalidInput("last", f"is {last}", "pass how many messages to load, 1 or more")
     newest = (
         select(messages.c.seq)
@@ -284,6 +325,13 @@ def _describe(thread: Thread, row: AnyRow, *, is_cut: bool = False) -> None:
     thread.title = row.title
     thread.created_at, thread.updated_at = row.created_at, row.updated_at
     thread.metadata = dict(row.metadata) | {LAST_UPDATED: row.updated_at.isoformat()}
-    stored = [m.id for m in thread.messages if m.seq is not None] if thread.has_messages else []
     # A list inside may be edited in place: that is told from a copy of its own.
-    thread.loaded = Loaded(row.title, deepcopy(thread.metadata), tuple(stored), row.last_seq, is_cut)
+    shown = {key: message.content for key, message in thread.leading_context.items()}
+    thread.loaded = Loaded(
+        title=row.title,
+        metadata=deepcopy(thread.metadata),
+        context=thread.context | shown,
+        message_ids=thread.seen_ids(),
+        last_seq=row.last_seq if thread.loaded is None else thread.loaded.last_seq,
+        is_cut=is_cut,
+    )

@@ -117,7 +117,11 @@ def _turn_write(turn_id: str, ending: Ending) -> Update:
         case RetryLater(after=after, error=error):
             return statement.values(
                 state="queued",
-                retry_at=clock(plus_seconds=after.total_seconds()),
+                # One that somebody asked to stop is due now, so that its next holder can end it.
+                retry_at=case(
+                    (turns.c.cancel_requested_at.is_(None), clock(plus_seconds=after.total_seconds())),
+                    else_=None,
+                ),
                 rung_at=None,
                 **_error(error),
             )

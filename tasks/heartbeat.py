@@ -73,6 +73,8 @@ class Heartbeat:
                 self._beat()
             except DatabaseUnavailable as error:
                 _log.warning("heartbeat_missed", worker=self._worker, reason=str(error))
+            except Exception as error:  # noqa: BLE001 - a heart that stops would take every turn here along
+                _log.error("heartbeat_broken", worker=self._worker, error=type(error).__name__)
 
     def _loop_answers(self) -> None:
         self._answered_at = time.monotonic()

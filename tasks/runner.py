@@ -141,6 +141,9 @@ class Runner:
         run = Run(agent, claimed, self._hands(agent, claimed))
         entry.turn_id, entry.stop_reason = claimed.id, None
         entry.run = asyncio.create_task(run.go())
+        if self.running.grace_is_over:
+            # Claimed while the process was told to stop.
+            entry.stop(StopReason.SHUTDOWN)
         try:
             return await entry.run
         except (LeaseLost, DatabaseUnavailable):

@@ -44,6 +44,7 @@ class Running:
     def __init__(self) -> None:
         self._occupied: set[Occupied] = set()
         self.is_stopping = False
+        self.grace_is_over = False
 
     @contextmanager
     def entered(self, thread: ThreadName) -> Iterator[Occupied]:
@@ -66,7 +67,8 @@ class Running:
                 entry.stop(StopReason.CANCEL)
 
     def stop_all(self) -> None:
-        """Stop every run: its turn is handed back. Only on the event loop."""
+        """Stop every run, now and from now on: turns are handed back. Only on the event loop."""
+        self.grace_is_over = True
         for entry in tuple(self._occupied):
             entry.stop(StopReason.SHUTDOWN)
 

@@ -1,5 +1,3 @@
-from agent.web import WEB_TOOLS as WEB_TOOLS
-
 from agent.context import RunContext as RunContext
 from agent.events import Event as Event
 from agent.events import Finished as Finished
@@ -14,6 +12,7 @@ from agent.model import TextDelta as TextDelta
 from agent.registry import register as register
 from agent.tool import Tool as Tool
 from agent.tool import tool as tool
+from agent.web import WEB_TOOLS as WEB_TOOLS
 from conversation.attachment import Attachment as Attachment
 from conversation.errors import FileNotStored as FileNotStored
 from conversation.errors import FileRefused as FileRefused

@@ -276,8 +276,8 @@ class LocalRun:
         """The stored window; or this copy, if the caller cut it, with what others added meanwhile."""
         if not self.thread.is_cut or self.thread.loaded is None:
             return claimed.window
-        mine, shown = {message.id for message in self.thread.messages}, self.thread.said
-        known = self.thread.loaded.last_seq
+        shown, known = self.thread.said, self.thread.loaded.last_seq
+        mine = {*self.thread.loaded.message_ids, *(message.id for message in shown)}
         added = [m for m in claimed.window if m.id not in mine and (m.seq or 0) > known]
         # What this copy asks stands last; what others said meanwhile stands before it.
         asked = len(shown) - 1 if shown and shown[-1].role == "user" else len(shown)

@@ -5,6 +5,7 @@ What stays true: nobody has to close it. It goes with its loop, or with its agen
 
 import asyncio
 from collections.abc import AsyncGenerator
+from weakref import ref
 
 from store.thread_store import IN_MEMORY, ThreadStore
 
@@ -23,14 +24,24 @@ class OwnStores:
         async with self._door.setdefault(loop, asyncio.Lock()):
             if loop not in self._opened:
                 # A loop ends its asynchronous generators before it closes: that closes the store.
-                life = self._open(loop)
+                life = _life(ref(self), loop)
                 self._opened[loop] = life, await anext(life)
             return self._opened[loop][1]
 
-    async def _open(self, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[ThreadStore, None]:
-        async with await ThreadStore.create(IN_MEMORY) as store:
-            try:
-                yield store
-            finally:
-                self._opened.pop(loop, None)
-                self._door.pop(loop, None)
+    def forget(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The loop's store is closed."""
+        self._opened.pop(loop, None)
+        self._door.pop(loop, None)
+
+
+async def _life(
+    owner: "ref[OwnStores]", loop: asyncio.AbstractEventLoop
+) -> AsyncGenerator[ThreadStore, None]:
+    # It knows its owner weakly: in a circle, both would wait for the garbage collector.
+    async with await ThreadStore.create(IN_MEMORY) as store:
+        try:
+            yield store
+        finally:
+            stores = owner()
+            if stores is not None:
+                stores.forget(loop)

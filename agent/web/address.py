@@ -54,6 +54,7 @@ def checked(url: httpx.URL, *, allow_ports: Collection[int]) -> httpx.URL:
 
 
 def port_of(url: httpx.URL) -> int:
+    """The port that is meant where none is written, too."""
     return url.port if url.port is not None else _DEFAULT_PORTS[url.scheme]
 
 

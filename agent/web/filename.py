@@ -12,6 +12,8 @@ from email.message import Message
 from pathlib import PurePosixPath
 from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
+from agent.extract import storable
+
 #: UTF-8 bytes: file systems hold 255, and somebody may put a number in front.
 NAME_MAX_BYTES = 200
 #: Of an ending; what is longer is part of the name.
@@ -30,18 +32,16 @@ def file_name(asked: str | None, *, disposition: str, url: str, media_type: str)
     name = next(filter(None, map(plain, candidates)), NAMELESS)
     if PurePosixPath(name).suffix or not media_type:
         return name
-    return name + (mimetypes.guess_extension(media_type) or "")
+    return _shortened(name + (mimetypes.guess_extension(media_type) or ""))
 
 
 def plain(text: str) -> str:
     """The last part of a path, without what no file's name should hold; "" if nothing is left."""
     last = re.split(r"[/\\]", text)[-1]
     # Categories of "other": control, format (as the marks of direction), surrogate, private.
-    kept = "".join(
-        char for char in unicodedata.normalize("NFC", last) if unicodedata.category(char)[0] != "C"
-    )
+    kept = "".join(char for char in last if unicodedata.category(char)[0] != "C")
     # A leading dot hides a file; one at the end is dropped by some systems.
-    return _shortened(_UNWELCOME.sub("_", kept).strip(" ."))
+    return _shortened(_UNWELCOME.sub("_", unicodedata.normalize("NFC", kept)).strip(" ."))
 
 
 def _said(disposition: str) -> str:
@@ -52,7 +52,7 @@ def _said(disposition: str) -> str:
         except (LookupError, UnicodeError):
             pass
     header = Message()
-    header["Content-Disposition"] = disposition.replace("\r", " ").replace("\n", " ")
+    header["Content-Disposition"] = storable(disposition).replace("\r", " ").replace("\n", " ")
     return header.get_filename() or ""
 
 

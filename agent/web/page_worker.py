@@ -14,6 +14,7 @@ TITLE_MAX_CHARS = 300
 
 
 def main() -> None:
+    """Read a page from standard input, and write its text."""
     # Started by its path, it does not know yet where its own packages are.
     sys.path.append(str(Path(__file__).resolve().parents[2]))
     from agent.extract_worker import restrain
@@ -33,8 +34,10 @@ def read(html: str, url: str, wanted: str, max_chars: int) -> dict[str, Any]:
         return {"title": "", "text": ""}
     title = " ".join((tree.findtext(".//title") or "").split())
     is_markdown = wanted == "markdown"
+    # The extractor would take every relative link as one from the root.
+    tree.make_links_absolute(url, handle_failures="ignore")
     text = extract(
-        html,
+        tree,
         url=url,
         output_format="markdown" if is_markdown else "txt",
         include_links=is_markdown,

@@ -41,7 +41,7 @@ def note(what: str, context: RunContext | None = None, **more: Any) -> None:
 async def opened(gate: str) -> None:
     """Return when the test opens this gate."""
     give_up_at = time.monotonic() + GATE_SECONDS
-    while not (folder() / f"gate-{gate}").exists() and time.monotonic() < give_up_at:
+    while not (folder() / f"gate-{gate}").exists() and time.monotonic() < give_up_at:  # noqa: ASYNC110 - a file
         await asyncio.sleep(0.02)
 
 

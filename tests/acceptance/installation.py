@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ class Installation:
 
     def upkeep(self) -> tuple[Program, Program]:
         """The sweep, and the clock that asks for it."""
-        return maintenance(), programs.beat(self.folder / "beat")
+        return maintenance(), beat(self.folder)
 
     def close(self) -> None:
         """End every process at once: a test that stops one in good order does so itself."""
@@ -183,6 +184,10 @@ def suspects() -> Program:
 
 def maintenance(name: str = "maintenance") -> Program:
     return programs.worker(name, [MAINTENANCE_QUEUE], options=["-c", "2"])
+
+
+def beat(folder: Path, name: str = "beat") -> Program:
+    return replace(programs.beat(folder / name), name=name)
 
 
 def eventually(

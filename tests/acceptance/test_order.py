@@ -11,7 +11,9 @@ from conversation.turn import TurnState
 from tests.acceptance.installation import (
     Installation,
     assert_well_formed,
+    beat,
     eventually,
+    maintenance,
     run_python,
     worker,
 )
@@ -109,3 +111,19 @@ def test_a_caller_who_rolls_back_has_sent_nothing(running: Installation) -> None
 
     assert result.state is TurnState.COMPLETED
     assert [m["content"] for m in running.history("t") if m["role"] == "user"] == ["said"]
+
+
+def test_two_clocks_and_two_sweeps_answer_nobody_twice(running: Installation) -> None:
+    """Without a single ring of the senders'."""
+    running.start(maintenance("upkeep"), beat(running.folder, "clock"))
+    with psycopg.connect(running.database_url) as connection:
+        turns = [running.send(f"thread-{n % 10}", f"message {n}", connection=connection) for n in range(30)]
+        connection.commit()
+
+    results = running.all_ended(turns)
+
+    assert {result.state for result in results} == {TurnState.COMPLETED}
+    assert_well_formed(running.history())
+    assert [m["role"] for m in running.history()] == ["user", "assistant"] * 30
+    assert {row["attempt"] for row in running.query("SELECT attempt FROM turns")} == {1}
+    assert all(running.processes[name].running for name in ("beat", "clock"))

@@ -9,6 +9,8 @@ import pytest
 from tests.acceptance.installation import Installation, worker
 from tests.conftest import LendDatabase
 from tests.docs.pages import all_blocks
+from tests.stub_openai import StubOpenAI
+from tests.stub_openai.behaviours import reply
 from threadmill.embedded.valkey import EmbeddedValkey
 
 
@@ -26,7 +28,8 @@ def folder_of_pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
+# Of one module: a worker that outlived it would take the bells of other tests.
+@pytest.fixture(scope="module")
 def with_a_worker(
     lend_database: LendDatabase,
     migrated_template: str,
@@ -49,3 +52,11 @@ def with_a_worker(
             yield installation.environment
         finally:
             installation.close()
+
+
+@pytest.fixture
+def with_a_stub() -> Iterator[dict[str, str]]:
+    """The variables under which a page finds a provider that speaks OpenAI's protocol."""
+    with StubOpenAI() as stub:
+        stub.answer_with(lambda _: reply("Hello."))
+        yield {"MY_MODEL_SERVER": stub.base_url}

@@ -1,9 +1,9 @@
 """The pages of the project, taken apart: fenced blocks, headings, links.
 
-How a Python block is marked says what becomes of it: ```` ```python ```` runs, in the order of its page and
-in one namespace; `python worker` runs where a worker answers; `python no-run` does not and says why in its
-first comment; `python from=PATH` is a piece of that file. A block that begins with `# NAME.py` is that
-file. `text output` holds lines that the page prints.
+How a Python block is marked says what becomes of it. `python` runs, in the order of its page and in one
+namespace; `python worker` where a worker answers; `python stub` where a stub of a provider does; `python
+no-run` does not run, and says why in its first comment; `python from=PATH` is a piece of that file. A
+block that begins with `# NAME.py` is that file. `text output` holds lines that the page prints.
 """
 
 import re

@@ -20,19 +20,16 @@ def main(page: Path) -> None:
     with asyncio.Runner() as runner:
         for block in blocks(page):
             if block.runs:
-                runner.run(_run(_compiled(block), namespace))
+                # A coroutine only where the block itself awaits; else the block may call `asyncio.run`.
+                found = eval(_compiled(block), namespace)
+                if inspect.iscoroutine(found):
+                    runner.run(found)
 
 
 def _compiled(block: Block) -> CodeType:
     text = "\n" * (block.line - 1) + block.text
     code: CodeType = compile(text, str(block.page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     return code
-
-
-async def _run(code: CodeType, namespace: dict[str, object]) -> None:
-    found = eval(code, namespace)  # noqa: S307 - the page is ours
-    if inspect.isawaitable(found):
-        await found
 
 
 if __name__ == "__main__":

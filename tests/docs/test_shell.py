@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,20 @@ from tests.docs.pages import ROOT, Block, all_blocks
 from threadmill.cli.command import app
 
 #: Programs of the system: that they are spelled right is all that can be seen from here.
-FOREIGN = {"cd", "cp", "curl", "export", "git", "openssl", "pip", "python", "python3", "kill", "mkdir"}
+FOREIGN = {
+    "cd",
+    "cp",
+    "curl",
+    "export",
+    "git",
+    "openssl",
+    "pip",
+    "python",
+    "python3",
+    "kill",
+    "mkdir",
+    "pgrep",
+}
 MAKE_TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 SERVICES = set(yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"])
 QUEUES = {bell.TURNS_QUEUE, bell.SUSPECTS_QUEUE, bell.MAINTENANCE_QUEUE}
@@ -39,26 +53,30 @@ def commands(block: Block) -> list[list[str]]:
 def complaint(words: list[str]) -> str | None:
     """What is wrong with a command, as far as we can tell."""
     program, *rest = words
-    if program == "make":
-        return next((f"no target {w}" for w in rest if "=" not in w and w not in MAKE_TARGETS), None)
-    if program in ("python", ".venv/bin/python") and rest[:2] == ["-m", "threadmill"]:
-        return threadmill(rest[2:])
-    if program == "threadmill":
-        return threadmill(rest)
-    if program.endswith("celery"):
-        queues = {
-            queue
-            for option, value in zip(rest, rest[1:], strict=False)
-            if option == "-Q"
-            for queue in value.split(",")
-        }
-        return None if queues <= QUEUES and "tasks.app" in rest else f"no queue {queues - QUEUES}, or no app"
-    if program == "docker":
-        scaled = [word.partition("=")[0] for word in rest if re.fullmatch(r"\w+=\d+", word)]
-        return next((f"no service {name}" for name in scaled if name not in SERVICES), None)
-    if program in FOREIGN or program.startswith(".venv/bin/"):
-        return None
-    return f"unknown program {program}"
+    if rest[:2] == ["-m", "threadmill"]:
+        program, rest = "threadmill", rest[2:]
+    if program in CHECKS:
+        return CHECKS[program](rest)
+    return None if program in FOREIGN or program.startswith(".venv/bin/") else f"unknown program {program}"
+
+
+def make(words: list[str]) -> str | None:
+    """Whether the Makefile has these targets."""
+    return next((f"no target {word}" for word in words if "=" not in word and word not in MAKE_TARGETS), None)
+
+
+def celery(words: list[str]) -> str | None:
+    """Whether it is our app, on queues that we have."""
+    queues = {
+        queue for option, value in pairwise(words) if option == "-Q" for queue in value.split(",")
+    } - QUEUES
+    return f"no queue {queues}" if queues else None if "tasks.app" in words else "not our app"
+
+
+def docker(words: list[str]) -> str | None:
+    """Whether the compose file has the services that are scaled."""
+    scaled = [word.partition("=")[0] for word in words if re.fullmatch(r"\w+=\d+", word)]
+    return next((f"no service {name}" for name in scaled if name not in SERVICES), None)
 
 
 def threadmill(words: list[str]) -> str | None:
@@ -73,6 +91,9 @@ def threadmill(words: list[str]) -> str | None:
             return None if not hasattr(command, "commands") else f"no command {word}"
         command = inner
     return None
+
+
+CHECKS = {"make": make, "celery": celery, "docker": docker, "threadmill": threadmill}
 
 
 @pytest.mark.parametrize("block", all_blocks("sh"), ids=lambda block: block.place)

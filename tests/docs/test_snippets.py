@@ -11,21 +11,25 @@ from tests.docs.pages import ROOT, all_blocks, blocks, name_of, pages
 
 RUNNING = [page for page in pages() if any(block.runs for block in blocks(page))]
 #: What may stand behind `python` in the first line of a block.
-FLAGS = {"worker", "no-run"}
+FLAGS = {"worker", "stub", "no-run"}
 
 
 @pytest.mark.parametrize("page", RUNNING, ids=name_of)
 def test_the_python_of_a_page_runs_and_prints_what_the_page_says(
     page: Path, folder_of_pages: Path, request: pytest.FixtureRequest
 ) -> None:
-    needs_worker = any("worker" in block.flags for block in blocks(page) if block.language == "python")
-    variables = request.getfixturevalue("with_a_worker") if needs_worker else os.environ
+    flags = {flag for block in blocks(page) if block.runs for flag in block.flags}
+    variables = dict(os.environ)
+    if "worker" in flags:
+        variables |= request.getfixturevalue("with_a_worker")
+    if "stub" in flags:
+        variables |= request.getfixturevalue("with_a_stub")
     paths = [str(ROOT), str(folder_of_pages)]
 
     done = subprocess.run(
         [sys.executable, "-m", "tests.docs.run_page", name_of(page)],
         cwd=folder_of_pages,
-        env=dict(variables) | {"PYTHONPATH": os.pathsep.join(paths)},
+        env=variables | {"PYTHONPATH": os.pathsep.join(paths)},
         capture_output=True,
         text=True,
         timeout=110,
@@ -47,10 +51,18 @@ def test_a_piece_of_a_file_stands_in_it_word_for_word() -> None:
     wrong = [
         f"{block.place}: {source} does not hold this"
         for block, source in pieces
-        if block.text.strip() not in (ROOT / source).read_text()
+        if block.text not in unindented((ROOT / source).read_text())
     ]
 
     assert wrong == []
+
+
+def unindented(text: str) -> str:
+    """A file as it is, and again without the indentation of one to four levels."""
+    levels = ["    " * level for level in range(5)]
+    return "\n".join(
+        "".join(line.removeprefix(level) for line in text.splitlines(keepends=True)) for level in levels
+    )
 
 
 def test_every_block_says_what_it_is() -> None:

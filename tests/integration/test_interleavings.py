@@ -117,6 +117,7 @@ def due(connection: Connection, *, grace_seconds: float = 10, limit: int = 500) 
 @pytest.fixture
 def mailbox(database: Database) -> Iterator[Mailbox]:
     opened = Mailbox(database)
+    opened.worker()  # makes the agent known
     yield opened
     opened.pool.shutdown(wait=True)
 
@@ -228,6 +229,27 @@ def test_a_bell_that_comes_while_the_holder_goes_on_is_not_needed(
     assert hearing.result() == Nothing()
     assert (settled.next_turn_id, settled.keeps_lease) == (second, True)
     assert mailbox.claim(holder, held=claimed.lease).id == second
+
+
+def test_a_message_whose_transaction_commits_while_the_holder_lets_go_is_found(
+    mailbox: Mailbox, connection: Connection
+) -> None:
+    holder, hears = mailbox.worker(), mailbox.worker()
+    mailbox.send("one")
+    claimed = mailbox.claim(holder)
+
+    with mailbox.database.engine.connect() as sender:
+        second = accept(sender, content="two")
+        settled = settle(claimed)(connection)
+        sender.commit()
+        hearing = mailbox.soon(claim(hears))
+        mailbox.wait_until_blocked()
+        connection.commit()
+
+    assert not settled.keeps_lease
+    found = hearing.result()
+    assert isinstance(found, ClaimedTurn)
+    assert found.id == second
 
 
 def test_sending_waits_for_no_claim_and_no_commit(mailbox: Mailbox, connection: Connection) -> None:
@@ -349,7 +371,7 @@ def test_a_turn_that_has_begun_stays_the_head_though_an_earlier_one_commits_late
     connection.commit()
     mailbox.kill(dead)
 
-    assert mailbox.do(due) == ["t"]
+    assert mailbox.do(partial(due, grace_seconds=0)) == ["t"]
     resumed = mailbox.claim(next_one)
     assert resumed.id == begun
     settled = mailbox.do(settle(resumed))
@@ -461,53 +483,56 @@ def test_a_cancelled_turn_is_not_put_off(mailbox: Mailbox) -> None:
 # Everything at once
 
 
-def test_nothing_deadlocks_when_everybody_works_on_the_same_threads(mailbox: Mailbox) -> None:
-    """Senders, workers, cancellers and sweeps on three threads, in random order."""
-    until = time.monotonic() + 4
-    done: list[str] = []
+class Traffic:
+    """Senders, workers, cancellers and sweeps on three threads, in random order, for a while."""
 
-    def sender(seed: int) -> None:
-        random = Random(seed)
-        while time.monotonic() < until:
-            done.append(mailbox.send(f"m{len(done)}", thread=f"thread-{random.randrange(3)}"))
-            time.sleep(0.005)
+    def __init__(self, mailbox: Mailbox, *, seconds: float) -> None:
+        self.mailbox = mailbox
+        self.until = time.monotonic() + seconds
+        self.sent: list[str] = []
 
-    def runner(seed: int) -> None:
-        random, claimant = Random(seed), mailbox.worker()
-        while time.monotonic() < until:
-            claimed = mailbox.do(claim(claimant, f"thread-{random.randrange(3)}"))
+    def lasts(self) -> bool:
+        return time.monotonic() < self.until
+
+    def send(self, random: Random) -> None:
+        while self.lasts():
+            self.sent.append(self.mailbox.send(thread=f"thread-{random.randrange(3)}"))
+            time.sleep(0.02)
+
+    def work(self, random: Random) -> None:
+        claimant = self.mailbox.worker()
+        while self.lasts():
+            claimed = self.mailbox.do(claim(claimant, f"thread-{random.randrange(3)}"))
             while isinstance(claimed, ClaimedTurn):
-                mailbox.do(record(claimed))
-                settled = mailbox.do(settle(claimed, release=random.random() < 0.3))
-                thread, lease = claimed.thread_id, claimed.lease
-                claimed = mailbox.do(claim(claimant, thread, lease)) if settled.keeps_lease else None
+                self.mailbox.do(record(claimed))
+                settled = self.mailbox.do(settle(claimed, release=random.random() < 0.3))
+                goes_on = claim(claimant, claimed.thread_id, claimed.lease)
+                claimed = self.mailbox.do(goes_on) if settled.keeps_lease else None
 
-    def canceller(seed: int) -> None:
-        random = Random(seed)
-        while time.monotonic() < until:
-            if done:
-                mailbox.do(partial(turns.request_cancel, turn_id=random.choice(done[-20:])))
-            mailbox.do(partial(due, grace_seconds=0))
+    def disturb(self, random: Random) -> None:
+        while self.lasts():
+            if self.sent:
+                turn = random.choice(self.sent[-20:])
+                self.mailbox.do(partial(turns.request_cancel, turn_id=turn))
+            self.mailbox.do(partial(due, grace_seconds=0))
 
-    work = [mailbox.pool.submit(who, seed) for seed in range(3) for who in (sender, runner, canceller)]
-    for future in work:
+
+def test_nothing_deadlocks_when_everybody_works_on_the_same_threads(mailbox: Mailbox) -> None:
+    traffic = Traffic(mailbox, seconds=2.5)
+    kinds = (traffic.send, traffic.work, traffic.disturb)
+    for future in [mailbox.pool.submit(kind, Random(seed)) for seed in range(3) for kind in kinds]:
         future.result()
 
     assert mailbox.deadlocks() == 0
+    assert len(traffic.sent) > 50
     claimant = mailbox.worker()
     for thread in ("thread-0", "thread-1", "thread-2"):
         while isinstance(claimed := mailbox.do(claim(claimant, thread)), ClaimedTurn):
             mailbox.do(settle(claimed, release=True))
     states = mailbox.do(lambda c: c.execute(select(tables.turns.c.state).distinct()).scalars().all())
     assert set(states) <= {"completed", "cancelled"}
-    assert len(done) > 100
-    rows = mailbox.do(
-        lambda c: c.execute(
-            select(tables.messages.c.thread_key, tables.messages.c.role, tables.messages.c.turn_id).order_by(
-                tables.messages.c.thread_key, tables.messages.c.seq
-            )
-        ).all()
-    )
+    said = select(tables.messages).order_by(tables.messages.c.thread_key, tables.messages.c.seq)
+    rows = mailbox.do(lambda c: c.execute(said).all())
     for asked, answer in zip(rows[::2], rows[1::2], strict=True):
         assert (asked.role, answer.role) == ("user", "assistant")
         assert asked.turn_id == answer.turn_id

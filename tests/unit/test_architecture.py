@@ -3,6 +3,8 @@
 import ast
 import importlib
 import inspect
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -134,3 +136,19 @@ def test_what_users_call_says_what_it_promises(package: str) -> None:
     explained = {name for name, _, words in methods if words}
 
     assert [full_name for name, full_name, _ in methods if name not in explained] == []
+
+
+#: What a web backend that only sends has no use for, or only with its first message.
+NOT_FOR_SENDERS = {
+    *("agent", "tasks", "threadmill", "litellm", "boto3", "celery", "kombu", "redis"),
+    *("psycopg", "sqlalchemy.orm", "structlog", "rich", "httpx", "trafilatura"),
+}
+
+
+def test_what_sends_imports_little() -> None:
+    """Under a second on a slow machine: `benchmarks/bench_import.py` measures it."""
+    command = [sys.executable, "-c", "import producers, sys; print(*sys.modules)"]
+
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert NOT_FOR_SENDERS & set(done.stdout.split()) == set()

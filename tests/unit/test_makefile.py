@@ -153,19 +153,18 @@ def test_a_variable_of_uvs_own_wins(run_uv: ModuleType, variable: str) -> None:
     assert [value for value in environment.values() if value in ("mine", "pips")] == ["mine"]
 
 
-def test_pips_variables_and_files_are_read_as_pip_ranks_them(
-    run_uv: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "pip.conf").write_text(
-        "[global]\nindex-url = from-file\nextra-index-url =\n    one\n    two\n[install]\ncert = /install.pem\n"
-    )
-    for name in [name for name in os.environ if name.startswith("PIP_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
-    monkeypatch.setenv("PIP_INDEX_URL", "from-variable")
+def test_pips_settings_are_read_as_pip_ranks_them(run_uv: ModuleType) -> None:
+    listed = """\
+:env:.index-url='from-variable'
+global.extra-index-url='\\none\\ntwo'
+global.cert='/global.pem'
+global.index-url='from-file'
+install.cert='/install.pem'
+freeze.timeout='10'
+"""
 
-    settings = run_uv.pip_settings()
-
-    assert settings["index-url"] == "from-variable"
-    assert settings["extra-index-url"] == "one two"
-    assert settings["cert"] == "/install.pem"
+    assert run_uv.settings_in(listed) == {
+        "index-url": "from-variable",
+        "extra-index-url": "one two",
+        "cert": "/install.pem",
+    }

@@ -17,7 +17,9 @@ from store.settings import Settings, load, variable
 ROOT = Path(__file__).parents[2]
 SECRET = "hunter2"
 OLD_NAMES = ("database_url", "db_pool_size", "db_max_overflow", "db_pool_timeout", "db_pool_recycle")
-DURATIONS = [name for name in Settings.model_fields if name.endswith(("_seconds", "_timeout"))]
+DURATIONS = [name for name in Settings.model_fields if name.endswith(("_seconds", "_timeout", "_days"))]
+#: Here zero says something: no grace, or never.
+MAY_BE_NONE = {"shutdown_grace_seconds", "sweep_grace_seconds", "retention_days", "blob_grace_days"}
 
 Environment = pytest.MonkeyPatch
 
@@ -126,7 +128,7 @@ def test_a_duration_is_a_number_that_a_timer_can_count(
     assert refusal()[0].startswith(f"{variable(field)}={value!r}: ")
 
 
-@pytest.mark.parametrize("field", sorted(set(DURATIONS) - {"shutdown_grace_seconds", "sweep_grace_seconds"}))
+@pytest.mark.parametrize("field", sorted(set(DURATIONS) - MAY_BE_NONE))
 def test_a_duration_that_something_waits_for_is_above_zero(field: str, monkeypatch: Environment) -> None:
     monkeypatch.setenv(variable(field), "0")
 

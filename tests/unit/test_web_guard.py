@@ -140,6 +140,7 @@ def test_a_url_is_shown_without_its_query() -> None:
         ("attachment; filename*=UTF-8''invoice%E2%80%AEfdp.exe", "invoicefdp.exe"),
         ('attachment; filename=".."', "page.html"),
         ('attachment; filename="a<b>:c?.txt"', "a_b__c_.txt"),
+        ('attachment; filename="prüfung.pdf"', "prüfung.pdf"),
         ("inline", "page.html"),
         ("", "page.html"),
         (";;=", "page.html"),
@@ -174,6 +175,7 @@ def test_any_file_name_can_be_attached(asked: str, disposition: str) -> None:
 
     assert ProducedFile(name, b"x").filename == name
     assert plain(name) == name
+    assert len(name.encode()) <= NAME_MAX_BYTES
 
 
 @pytest.mark.parametrize(
@@ -241,7 +243,9 @@ def test_both_forms_and_several_members_are_unpacked_in_pieces_of_any_size(size:
 def test_a_packed_body_that_is_damaged_or_ends_early_is_an_error() -> None:
     packed = gzip.compress(b"text " * 100)
     cut, damaged, empty = unpacker("gzip"), unpacker("gzip"), unpacker("gzip")
-    assert cut and damaged and empty
+    assert cut
+    assert damaged
+    assert empty
 
     cut.feed(packed[:-12], at_most=10_000)
 

@@ -1,5 +1,6 @@
 """A wire to PostgreSQL that breaks at the worst moment: after a COMMIT arrived, before its answer did."""
 
+import contextlib
 import socket
 import threading
 from types import TracebackType
@@ -74,10 +75,8 @@ class _Pair:
 
     def _hang_up(self) -> None:
         for side in (self._client, self._server):
-            try:
+            with contextlib.suppress(OSError):
                 side.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
             side.close()
 
 

@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from conversation.errors import InvalidInput, UnknownAgent
 from producers.producer import Producer
+from store.borrow import _Lent
 from store.engine import Database
 from tests.integration.sending.backend import NOTHING, break_inbox, counts, make_orders, orders
 
@@ -69,6 +70,15 @@ def test_the_first_loan_of_a_process_does_not_end_the_transaction(
     assert (orders(database), counts(database)) == ([], NOTHING)
 
 
+@pytest.mark.parametrize("end", ["commit", "rollback", "close"])
+def test_a_loan_is_deaf_to_every_word_about_transactions(raw: psycopg.Connection[Any], end: str) -> None:
+    before = transaction_id(raw)
+
+    getattr(_Lent(raw), end)()
+
+    assert transaction_id(raw) == before
+
+
 @pytest.mark.parametrize("row_factory", [dict_row, namedtuple_row])
 def test_the_shape_of_the_callers_rows_is_no_concern_of_ours(
     raw: psycopg.Connection[Any], producer: Producer, database: Database, row_factory: Any
@@ -89,7 +99,7 @@ def test_many_loans_leave_nothing_behind_on_the_connection(
     for n in range(5):
         producer.send("t", f"message {n}", connection=raw)
 
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="sqlalchemy"):
         raw.execute("DO $$ BEGIN RAISE NOTICE 'for its owner' ; END $$")
 
     assert [record for record in caplog.records if "for its owner" in record.getMessage()] == []

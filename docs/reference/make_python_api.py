@@ -1,0 +1,191 @@
+"""Makes `python-api.md` out of the sources: `python docs/reference/make_python_api.py --write`.
+
+What stays true: nothing is imported; names, groups, signatures and first sentences are those that stand in
+the code, so the page says nothing else.
+"""
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PAGE = Path(__file__).with_name("python-api.md")
+INTRO = """# Python API
+
+Everything that `threadmill` offers: `from threadmill import …`. A name is loaded when it is first used,
+so a backend that only sends imports no model library.
+
+This page is made by `python docs/reference/make_python_api.py --write`.
+"""
+MORE = """
+## For backends
+
+These stand in modules of their own, since most programs need none or one of them.
+"""
+#: Names beside the public table: where they are, in which order they are shown.
+BESIDE = {
+    "producers": ["find_turn", "find_turn_async", "Producer", "default_producer"],
+    "producers.send": ["SendOptions"],
+    "producers.orm": ["send_message_in", "send_message_in_async"],
+    "producers.django": ["send_message_in_atomic"],
+}
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+#: Special methods that people use without their names.
+SHOWN_SPECIAL = {"__init__"}
+
+
+@cache
+def tree_of(module: str) -> tuple[ast.Module, list[str]]:
+    """A module's syntax and its lines."""
+    path = ROOT.joinpath(*module.split("."))
+    text = (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text()
+    return ast.parse(text), text.splitlines()
+
+
+def definition(module: str, name: str) -> tuple[str, ast.stmt]:
+    """Where a name is defined, followed through imports."""
+    for node in tree_of(module)[0].body:
+        if isinstance(node, ast.ImportFrom) and node.module and any(a.name == name for a in node.names):
+            return definition(node.module, name)
+        if isinstance(node, ast.ClassDef | Function) and node.name == name and not _is_overload(node):
+            return module, node
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        if any(isinstance(target, ast.Name) and target.id == name for target in targets):
+            return module, node
+    raise LookupError(f"{module} has no {name}")
+
+
+def _is_overload(node: ast.ClassDef | Function) -> bool:
+    return any("overload" in ast.unparse(decorator) for decorator in node.decorator_list)
+
+
+def groups() -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """The public table: its comments are the groups."""
+    _tree, lines = tree_of("threadmill")
+    title, found = "", list[tuple[str, str]]()
+    for line in lines:
+        if match := re.fullmatch(r"    # (.+)", line):
+            if found:
+                yield title, found
+            title, found = match[1], []
+        elif match := re.fullmatch(r'    "(\w+)": "([\w.]+)",', line):
+            found.append((match[1], match[2]))
+    yield title, found
+
+
+def page() -> str:
+    """The whole page."""
+    parts = [INTRO]
+    for title, names in groups():
+        parts += [f"## {title}\n", *(entry(module, name) for name, module in names)]
+    parts.append(MORE)
+    for module, names in BESIDE.items():
+        parts += [entry(module, name, f"{module}.{name}") for name in names]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def entry(module: str, name: str, shown: str = "") -> str:
+    """One name: its signature, its promise, and what a class has."""
+    home, node = definition(module, name)
+    if isinstance(node, Function):
+        return f"### `{shown or name}`\n\n```text\n{signature(node)}\n```\n\n{promise(node)}\n"
+    if isinstance(node, ast.ClassDef):
+        return _class(home, node, shown or name)
+    return f"### `{shown or name}`\n\n```text\n{ast.unparse(node)}\n```\n"
+
+
+def _class(home: str, node: ast.ClassDef, shown: str) -> str:
+    lines = [f"### `{shown}`\n", f"{promise(node)}\n"]
+    family = list(_family(home, node))
+    fields = [f"| {field} |" for home, member in family for field in _fields(home, member)]
+    if fields:
+        lines += ["| field | |", "|---|---|", *fields, ""]
+    methods = [m for _, member in family for m in member.body if isinstance(m, Function) and _is_shown(m)]
+    if methods:
+        told = ["\n".join([signature(method), *_indented(promise(method))]).rstrip() for method in methods]
+        lines += ["```text", "\n\n".join(told), "```", ""]
+    return "\n".join(lines)
+
+
+def _family(home: str, node: ast.ClassDef) -> Iterator[tuple[str, ast.ClassDef]]:
+    """A class and those of ours that it is based on: what they have, it has; errors have nothing."""
+    for base in node.bases:
+        module, _, name = ast.unparse(base).rpartition(".")
+        try:
+            found, parent = definition(module or home, name)
+        except (LookupError, OSError):
+            continue
+        if isinstance(parent, ast.ClassDef) and not name.endswith("Error"):
+            yield from _family(found, parent)
+    yield home, node
+
+
+def _is_shown(method: Function) -> bool:
+    setter = any(ast.unparse(d).endswith(".setter") for d in method.decorator_list)
+    return not setter and (method.name in SHOWN_SPECIAL or not method.name.startswith("_"))
+
+
+def _fields(home: str, node: ast.ClassDef) -> Iterator[str]:
+    """Fields of a data class, with the `#:` lines above them."""
+    lines = tree_of(home)[1]
+    for item in node.body:
+        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name) and item.target.id[0] != "_":
+            if item.value is not None and "init=False" in ast.unparse(item.value):
+                continue
+            default = "" if item.value is None else f" = {_default(item.value)}"
+            declared = f"{item.target.id}: {ast.unparse(item.annotation)}{default}".replace("|", r"\|")
+            yield f"`{declared}` | {_comment_above(lines, item.lineno).replace('|', chr(92) + '|')}"
+        elif isinstance(item, ast.Assign):
+            yield f"`{ast.unparse(item)}` | "
+
+
+def _default(value: ast.expr) -> str:
+    """A default as it is meant: factories by what they make."""
+    if isinstance(value, ast.Call) and ast.unparse(value.func) == "field":
+        made = next((k.value for k in value.keywords if k.arg == "default_factory"), None)
+        return "…" if made is None else f"{ast.unparse(made)}()" if isinstance(made, ast.Name) else "…"
+    return ast.unparse(value)
+
+
+def _comment_above(lines: list[str], number: int) -> str:
+    words: list[str] = []
+    for line in reversed(lines[: number - 1]):
+        if not line.strip().startswith("#:"):
+            break
+        words.insert(0, line.strip().removeprefix("#:").strip())
+    return " ".join(words)
+
+
+def signature(node: Function) -> str:
+    """As it is written, without `self`; a property without brackets."""
+    returned = f" -> {ast.unparse(node.returns)}" if node.returns else ""
+    decorators = {ast.unparse(decorator) for decorator in node.decorator_list}
+    if decorators & {"property", "cached_property"}:
+        return f"{node.name}{returned}"
+    arguments = ast.parse(f"def f({ast.unparse(node.args)}): ...").body[0]
+    assert isinstance(arguments, ast.FunctionDef)
+    if arguments.args.args and arguments.args.args[0].arg in ("self", "cls"):
+        del arguments.args.args[0]
+    is_async = "async " if isinstance(node, ast.AsyncFunctionDef) else ""
+    return f"{is_async}{node.name}({ast.unparse(arguments.args)}){returned}"
+
+
+def promise(node: Function | ast.ClassDef) -> str:
+    """The docstring, its paragraphs as they are."""
+    text = ast.get_docstring(node) or ""
+    return text.strip()
+
+
+def _indented(text: str) -> list[str]:
+    return [f"    {line}".rstrip() for line in text.splitlines()] + [""]
+
+
+if __name__ == "__main__":
+    if "--write" in sys.argv:
+        PAGE.write_text(page())
+    else:
+        print(page())

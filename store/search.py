@@ -1,0 +1,149 @@
+"""Searching messages: PostgreSQL's full-text search, SQLite's FTS5, in one language of queries.
+
+What stays true: a query is words, `"a phrase"`, `or` and `-not`, and never an error of SQL's; a
+tenant finds its own messages only.
+
+Words are found as they are written, in any language, whatever their case: nothing is stemmed. On
+SQLite an accent makes no difference, on PostgreSQL it does. A language written without spaces is
+found by whole passages between spaces and punctuation marks, not by the words inside them.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from sqlalchemy import ColumnElement, Connection, func, literal_column, select, text
+
+from conversation.checks import check_tenant, check_text
+from conversation.errors import InvalidInput
+from store.tables import messages, threads
+
+#: Hits of one search, at most.
+HITS_MAX = 200
+#: Characters of a query: a few sentences.
+QUERY_MAX_CHARS = 2_000
+#: PostgreSQL knows words up to 2 KiB: of so many characters, whatever they are.
+WORD_MAX_CHARS = 500
+#: Characters of a message that PostgreSQL's index reads; see the index in `tables`.
+SEARCHED_CHARS = 100_000
+#: What a highlight is put between.
+MARKS = ("**", "**")
+
+_SIMPLE: ColumnElement[str] = literal_column("'simple'")
+_TERM = re.compile(r'(-?)(?:"([^"]*)"|([^\s"]+))')
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A message that a search found."""
+
+    thread_id: str
+    message_id: str
+    seq: int
+    role: str
+    #: Higher is better; comparable within one search only.
+    rank: float
+    #: The passage, with the words that were found between `**`.
+    highlight: str
+
+
+@dataclass(slots=True)
+class _Group:
+    """Terms that a message must have together, and those that it must not have."""
+
+    wanted: list[str] = field(default_factory=list)
+    unwanted: list[str] = field(default_factory=list)
+
+
+def search_messages(
+    connection: Connection, query: str, *, tenant: str = "default", limit: int = 20
+) -> list[Hit]:
+    """Messages with the words of `query`, best first: as in a web search, `"a phrase"`, `or`, `-not`.
+
+    Raises `InvalidInput` for a query without words to look for.
+    """
+    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= HITS_MAX:
+        raise InvalidInput("limit", f"is {limit}", f"pass 1 to {HITS_MAX}")
+    check_tenant(tenant)
+    groups = _groups(check_text("query", query, max_chars=QUERY_MAX_CHARS))
+    if connection.dialect.name == "sqlite":
+        return _search_sqlite(connection, groups, tenant, limit)
+    return _search_postgresql(connection, groups, tenant, limit)
+
+
+def _groups(query: str) -> list[_Group]:
+    """The query as alternatives of terms."""
+    groups = [_Group()]
+    for is_unwanted, term, is_phrase in _terms(query):
+        if term.lower() == "or" and not is_phrase and not is_unwanted:
+            groups.append(_Group())
+        else:
+            (groups[-1].unwanted if is_unwanted else groups[-1].wanted).append(term)
+    groups = [group for group in groups if group.wanted or group.unwanted]
+    if not groups or not all(group.wanted for group in groups):
+        raise InvalidInput("query", "has no words to look for", "add one, on each side of an `or`")
+    return groups
+
+
+def _terms(query: str) -> Iterator[tuple[bool, str, bool]]:
+    """Whether it is unwanted, the term, and whether it is a phrase. What holds no letter is no term."""
+    for minus, phrase, word in _TERM.findall(query):
+        term = phrase or word
+        if any(len(part) > WORD_MAX_CHARS for part in term.split()):
+            raise InvalidInput(
+                "query", "has a word that is too long", f"at most {WORD_MAX_CHARS} characters fit"
+            )
+        if any(char.isalnum() for char in term):
+            yield bool(minus), term, bool(phrase)
+
+
+def _search_postgresql(connection: Connection, groups: list[_Group], tenant: str, limit: int) -> list[Hit]:
+    words = func.websearch_to_tsquery(_SIMPLE, " or ".join(_web(group) for group in groups))
+    searched = func.left(messages.c.content, literal_column(str(SEARCHED_CHARS)))
+    document = func.to_tsvector(_SIMPLE, searched)
+    rank = func.ts_rank_cd(document, words).label("rank")
+    columns = (messages.c.id, messages.c.seq, messages.c.role, messages.c.content, messages.c.created_at)
+    found = (
+        select(threads.c.id.label("thread_id"), *columns, rank)
+        .join(threads, messages.c.thread_key == threads.c.key)
+        .where(threads.c.tenant == tenant, document.bool_op("@@")(words))
+        .order_by(rank.desc(), messages.c.created_at.desc(), messages.c.seq.desc())
+        .limit(limit)
+        .subquery()
+    )
+    marks = f"StartSel={MARKS[0]}, StopSel={MARKS[1]}, MaxFragments=2, MaxWords=20, MinWords=5"
+    # Only what is shown is highlighted: that reads the whole text.
+    shown = func.ts_headline(_SIMPLE, func.left(found.c.content, SEARCHED_CHARS), words, marks)
+    rows = connection.execute(
+        select(*found.c, shown.label("highlight")).order_by(
+            found.c.rank.desc(), found.c.created_at.desc(), found.c.seq.desc()
+        )
+    )
+    return [Hit(r.thread_id, r.id, r.seq, r.role, float(r.rank), r.highlight) for r in rows]
+
+
+def _web(group: _Group) -> str:
+    """The group for `websearch_to_tsquery`, each term quoted so that none of them is an operator."""
+    return " ".join([*(f'"{term}"' for term in group.wanted), *(f'-"{term}"' for term in group.unwanted)])
+
+
+def _search_sqlite(connection: Connection, groups: list[_Group], tenant: str, limit: int) -> list[Hit]:
+    statement = text(
+        "SELECT threads.id AS thread_id, messages.id, messages.seq, messages.role, "
+        "-bm25(messages_search) AS score, "
+        "snippet(messages_search, 0, :start, :stop, '…', 30) AS highlight "
+        "FROM messages_search JOIN messages ON messages.rowid = messages_search.rowid "
+        "JOIN threads ON threads.key = messages.thread_key "
+        "WHERE messages_search MATCH :query AND threads.tenant = :tenant "
+        "ORDER BY score DESC, messages.created_at DESC, messages.seq DESC LIMIT :limit"
+    )
+    query = " OR ".join(_fts5(group) for group in groups)
+    values = {"query": query, "tenant": tenant, "limit": limit, "start": MARKS[0], "stop": MARKS[1]}
+    rows = connection.execute(statement, values)
+    return [Hit(r.thread_id, r.id, r.seq, r.role, float(r.score), r.highlight) for r in rows]
+
+
+def _fts5(group: _Group) -> str:
+    """The group for FTS5, each term quoted so that none of them is an operator."""
+    wanted = " ".join(f'"{term}"' for term in group.wanted)
+    return f"(({wanted})" + "".join(f' NOT "{term}"' for term in group.unwanted) + ")"

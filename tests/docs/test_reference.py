@@ -1,0 +1,155 @@
+"""Reference pages say what the code says."""
+
+import ast
+import re
+import runpy
+from pathlib import Path
+
+import conversation.errors
+from conversation import bell
+from conversation.turn import FINAL_STATES, TurnState
+from store.tables import metadata
+from tests.docs.pages import ROOT
+
+REFERENCE = ROOT / "docs" / "reference"
+
+
+def page(name: str) -> str:
+    return (REFERENCE / name).read_text()
+
+
+def first_cells(text: str) -> list[str]:
+    """What stands in the first column of a page's tables."""
+    return re.findall(r"^\| `([\w.]+)` \|", text, re.MULTILINE)
+
+
+def test_the_python_api_is_as_the_sources_say() -> None:
+    made = runpy.run_path(str(REFERENCE / "make_python_api.py"))["page"]()
+
+    assert page("python-api.md") == made, "run: python docs/reference/make_python_api.py --write"
+
+
+def test_every_public_name_is_in_the_python_api() -> None:
+    import threadmill
+
+    shown = set(re.findall(r"^### `(\w+)`$", page("python-api.md"), re.MULTILINE))
+
+    assert shown == set(threadmill.__all__)
+
+
+def test_the_tree_of_errors_is_that_of_the_code() -> None:
+    doc = conversation.errors.__doc__ or ""
+    tree = doc[doc.index("ThreadmillError\n") :].rstrip()
+    classes = {
+        name
+        for name, value in vars(conversation.errors).items()
+        if isinstance(value, type) and issubclass(value, conversation.errors.ThreadmillError)
+    }
+    shown = set(re.findall(r"^\| `([A-Z]\w+)`", page("errors.md"), re.MULTILINE))
+
+    assert tree in page("errors.md")
+    assert shown == classes - {"ThreadmillError"}
+
+
+def test_the_kinds_of_a_models_errors_are_those_of_the_adapter() -> None:
+    import agent.litellm_errors
+
+    told = re.findall(r"^\| (\w+) +\| (yes|no)", agent.litellm_errors.__doc__ or "", re.MULTILINE)
+    shown = re.findall(r"^\| `(\w+)` \| (yes|no) \|", page("errors.md"), re.MULTILINE)
+
+    assert shown == told
+
+
+def test_every_state_of_a_turn_is_told() -> None:
+    rows = dict(re.findall(r"^\| `(\w+)` \| .* \| (yes|no) \|$", page("turn-states.md"), re.MULTILINE))
+
+    assert rows == {state.value: "yes" if state in FINAL_STATES else "no" for state in TurnState}
+
+
+def test_every_kind_of_a_turns_error_is_told() -> None:
+    text = page("turn-states.md").partition("## Kinds of errors")[2]
+
+    assert set(first_cells(text)) == kinds_of_turn_errors()
+
+
+def kinds_of_turn_errors() -> set[str]:
+    """The first argument of each `TurnError(…)` in the code; a name is looked up in its module."""
+    found = set()
+    for folder in ("agent", "store", "tasks", "threadmill"):
+        for path in (ROOT / folder).rglob("*.py"):
+            found |= _kinds_in(path)
+    return found
+
+
+def _kinds_in(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text())
+    constants = {
+        node.targets[0].id: node.value.value
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and isinstance(node.value, ast.Constant)
+    }
+    calls = [
+        node.args[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "TurnError" and node.args
+    ]
+    literal = {arg.value for arg in calls if isinstance(arg, ast.Constant)}
+    return literal | {constants[arg.id] for arg in calls if isinstance(arg, ast.Name)}
+
+
+def test_every_table_is_told() -> None:
+    assert set(first_cells(page("tables.md"))) == set(metadata.tables)
+
+
+def test_every_task_and_queue_is_told() -> None:
+    from tasks.app import app
+
+    app.loader.import_default_modules()
+    ours = {name for name in app.tasks if not name.startswith("celery.")}
+    text = page("task-names-and-queues.md")
+    queues = {bell.TURNS_QUEUE, bell.SUSPECTS_QUEUE, bell.MAINTENANCE_QUEUE}
+
+    assert set(first_cells(text)) == ours
+    assert queues <= set(re.findall(r"`(\w+)`", text))
+    assert bell.turn_channel("ID") in text
+    assert bell.CANCEL_CHANNEL in text
+
+
+def test_the_round_trips_of_the_readme_are_those_that_are_measured() -> None:
+    measured = (ROOT / "tests" / "integration" / "test_round_trips.py").read_text()
+    sums = re.findall(r"^(?:SEND|TURN|TOOL_CALL) = ([\d +]+)$", measured, re.MULTILINE)
+    send, turn, tool = ([int(part) for part in each.split(" + ")] for each in sums)
+    idle = int(re.findall(r"assert traffic.round_trips == (\d+)", measured)[0])
+    sweep, heartbeat = [int(cost) for cost in re.findall(r"assert costs == \[(\d+), \d+\]", measured)]
+    told = re.findall(
+        r"^\| [^|]+ \| (\d+)(?:, every 2 s)? \|$", (ROOT / "README.md").read_text(), re.MULTILINE
+    )
+
+    assert list(map(int, told)) == [sum(send), sum(turn), *tool, idle, heartbeat, sweep]
+
+
+def test_every_command_is_told() -> None:
+    from typer.main import get_command
+
+    from threadmill.cli.command import app
+
+    told = {
+        name
+        for row in re.findall(r"^\| (`.+`) \| .* \|$", page("command-line.md"), re.MULTILINE)
+        for name in re.findall(r"`([\w-]+)`", row.partition(" | ")[0])
+    }
+
+    assert told == set(getattr(get_command(app), "commands", {}))
+
+
+def test_every_decision_names_what_enforces_it() -> None:
+    pages = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+    numbers = [int(path.name[:4]) for path in pages]
+
+    assert numbers == list(range(1, len(pages) + 1))
+    for path in pages:
+        text = path.read_text()
+        assert text.startswith(f"# {int(path.name[:4])}. "), path
+        assert "tests/" in text.partition("## Enforced by")[2], path

@@ -1,0 +1,140 @@
+"""A model that follows a script, a journal in memory, and what holds for every run of the loop."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from agent.agent import Agent
+from agent.events import Event
+from agent.loop import Hands, Run
+from agent.model import ModelReply, ModelRequest, Restarted, TextDelta
+from agent.tool_threads import ToolThreads
+from conversation.errors import ModelError
+from conversation.history import check_next, open_calls
+from conversation.message import Message, ToolCall, Usage
+from conversation.step import Step
+from conversation.turn import ClaimedTurn, Completed, Ended, Failed, Lease
+
+SPENT = Usage(prompt_tokens=10, completion_tokens=5)
+Answer = ModelReply | ModelError | Callable[[ModelRequest], ModelReply]
+
+
+def says(text: str, *calls: ToolCall) -> ModelReply:
+    return ModelReply(content=text, tool_calls=calls, model="scripted", usage=SPENT, cost=0.5)
+
+
+def call(name: str, call_id: str, **arguments: Any) -> ToolCall:
+    return ToolCall(call_id, name, json.dumps(arguments))
+
+
+class Scripted:
+    """Gives its answers in order; the last one again and again."""
+
+    def __init__(self, *answers: Answer) -> None:
+        self.answers = answers
+        self.requests: list[ModelRequest] = []
+
+    def _next(self, request: ModelRequest) -> ModelReply:
+        self.requests.append(request)
+        # By what was said, not by how often it was asked: a resumed run asks fewer times.
+        said = sum(1 for message in request.messages if message["role"] == "assistant")
+        answer = self.answers[min(said, len(self.answers) - 1)]
+        if isinstance(answer, ModelError):
+            raise answer
+        return answer if isinstance(answer, ModelReply) else answer(request)
+
+    async def complete(self, request: ModelRequest) -> ModelReply:
+        await asyncio.sleep(0)
+        return self._next(request)
+
+    async def stream(self, request: ModelRequest) -> AsyncIterator[TextDelta | Restarted | ModelReply]:
+        reply = self._next(request)
+        for word in reply.content.split(" "):
+            await asyncio.sleep(0)
+            yield TextDelta(f"{word} ")
+        yield reply
+
+
+@dataclass
+class Memory:
+    """A journal as the store keeps it: a finished step stays as it is."""
+
+    steps: dict[int, Step] = field(default_factory=dict)
+    before: Callable[[Sequence[Step]], None] = lambda _: None
+
+    async def record(self, steps: Sequence[Step]) -> None:
+        await asyncio.sleep(0)
+        self.before(steps)
+        for step in steps:
+            known = self.steps.get(step.index)
+            if known is None or known.state != "finished":
+                self.steps[step.index] = step
+        await asyncio.sleep(0)
+
+
+class NoFiles:
+    async def parts(self, tenant: str, messages: Sequence[Message]) -> dict[str, Any]:
+        await asyncio.sleep(0)
+        return {}
+
+
+THREADS = ToolThreads(8)
+
+
+def run_of(
+    agent: Agent,
+    model: Scripted,
+    journal: Memory | None = None,
+    *,
+    emit: Callable[[Event], None] | None = None,
+    **claimed: Any,
+) -> Run:
+    journal = journal or Memory()
+    turn: dict[str, Any] = {
+        "lease": Lease(thread_key=1, worker="w", fence=1),
+        "id": "turn",
+        "tenant": "default",
+        "thread_id": "thread",
+        "agent": agent.name,
+        "attempt": 2 if journal.steps else 1,
+        "cancel_requested": False,
+        "window": (Message(role="user", content="go"),),
+        "steps": dict(journal.steps),
+    }
+    hands = Hands(
+        model=model,
+        model_name="scripted",
+        journal=journal,
+        attachments=NoFiles(),
+        tool_threads=THREADS,
+        emit=emit,
+    )
+    return Run(agent, ClaimedTurn(**turn | claimed), hands)
+
+
+def assert_well_formed(messages: Sequence[Message]) -> None:
+    history: list[Message] = [Message(role="user", content="go")]
+    for message in messages:
+        check_next(history, message)
+        history.append(message)
+    assert open_calls(history) == {}
+
+
+def results(ended: Ended) -> dict[str | None, str]:
+    return {m.tool_call_id: m.content for m in ended.messages if m.role == "tool"}
+
+
+async def completed(run: Run) -> Completed:
+    ending = await run.go()
+    assert isinstance(ending, Completed), ending
+    assert_well_formed(ending.messages)
+    return ending
+
+
+async def failed(run: Run) -> Failed:
+    ending = await run.go()
+    assert isinstance(ending, Failed), ending
+    assert_well_formed(ending.messages)
+    return ending

@@ -1,0 +1,176 @@
+"""The heartbeat of a worker's process, on a real database and a real event loop."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import pytest
+from sqlalchemy import select, text
+
+from agent.agent import Agent
+from conversation.ids import new_id
+from conversation.message import Message
+from conversation.turn import ClaimedTurn
+from store import claims, inbox, tables, turns
+from store.claims import Claimant
+from store.engine import Database
+from store.inbox import Request
+from store.settings import load
+from tasks.heartbeat import Heartbeat
+from tasks.running import Running
+
+BEAT_SECONDS = 0.1
+LEASE_SECONDS = 0.6
+
+
+@dataclass
+class Process:
+    """What a worker's process has around its heart."""
+
+    database: Database
+    loop: asyncio.AbstractEventLoop
+    running: Running = field(default_factory=Running)
+    id: str = field(default_factory=new_id)
+
+    def heartbeat(self) -> Heartbeat:
+        settings = load(
+            database_url=self.database.url.render_as_string(hide_password=False),
+            lease_seconds=LEASE_SECONDS,
+            heartbeat_seconds=BEAT_SECONDS,
+        )
+        return Heartbeat(self.id, settings, {"assistant": Agent(name="assistant")}, self.running, self.loop)
+
+    def until(self) -> datetime:
+        statement = select(tables.workers.c.until).where(tables.workers.c.id == self.id)
+        return self.database.run(lambda c: c.execute(statement).scalar_one())
+
+    def claim(self, thread: str = "t") -> ClaimedTurn:
+        message = Message(role="user", content="hello")
+        request = Request(
+            turn_id=new_id(), tenant="default", thread_id=thread, message=message, agent="assistant"
+        )
+        self.database.run(partial(inbox.accept, request=request))
+        claimant = Claimant(worker=self.id, agents=frozenset({"assistant"}))
+        claim = partial(claims.claim, tenant="default", thread_id=thread, claimant=claimant)
+        claimed = self.database.run(claim)
+        assert isinstance(claimed, ClaimedTurn)
+        return claimed
+
+    def turn(self, claimed: ClaimedTurn) -> Any:
+        statement = select(tables.turns).where(tables.turns.c.id == claimed.id)
+        return self.database.run(lambda c: c.execute(statement).one())
+
+
+def eventually(what: Callable[[], object], seconds: float = 5) -> None:
+    give_up_at = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < give_up_at, "it did not happen"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def process(database: Database) -> Iterator[Process]:
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    yield Process(database, loop)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
+@pytest.fixture
+def beating(process: Process) -> Iterator[Process]:
+    heartbeat = process.heartbeat()
+    heartbeat.start()
+    yield process
+    heartbeat.stop()
+
+
+def test_a_lease_that_nobody_in_the_process_works_for_is_freed(beating: Process) -> None:
+    """Its turn is queued again, and that was no crash."""
+    claimed = beating.claim()
+
+    eventually(lambda: beating.turn(claimed).state == "queued")
+
+    row = beating.turn(claimed)
+    assert (row.attempt, row.crashes, row.rung_at) == (1, 0, None)
+    again = beating.claim()
+    assert again.id == claimed.id
+    assert again.lease.fence > claimed.lease.fence
+    assert beating.turn(again).crashes == 0
+
+
+def test_a_lease_that_somebody_works_for_is_kept(beating: Process) -> None:
+    with beating.running.entered(("default", "t")):
+        claimed = beating.claim()
+        before = beating.until()
+        eventually(lambda: (beating.until() - before).total_seconds() > 3 * BEAT_SECONDS)
+
+        assert beating.turn(claimed).state == "running"
+
+
+def test_a_cancel_request_comes_with_the_next_beat(beating: Process) -> None:
+    async def work() -> None:
+        await asyncio.sleep(30)
+
+    with beating.running.entered(("default", "t")) as entry:
+        claimed = beating.claim()
+        run = asyncio.run_coroutine_threadsafe(started(work), beating.loop).result(5)
+        entry.turn_id, entry.run = claimed.id, run
+
+        beating.database.run(partial(turns.request_cancel, turn_id=claimed.id))
+
+        eventually(run.cancelled)
+
+
+async def started(work: Callable[[], Any]) -> asyncio.Task[object]:
+    return asyncio.create_task(work())
+
+
+def test_it_stops_while_the_event_loop_hangs_and_goes_on_afterwards(beating: Process) -> None:
+    free = threading.Event()
+    beating.loop.call_soon_threadsafe(free.wait, 10)
+
+    time.sleep(2 * LEASE_SECONDS + 2 * BEAT_SECONDS)
+    assert is_over(beating), "a process that hangs keeps its leases"
+
+    free.set()
+    eventually(lambda: not is_over(beating))
+
+
+def test_it_survives_a_database_that_answers_what_nobody_expected(beating: Process) -> None:
+    refuse = text("ALTER TABLE workers ADD CONSTRAINT refused CHECK (false) NOT VALID")
+    beating.database.run(lambda c: c.execute(refuse))
+    time.sleep(3 * BEAT_SECONDS)
+    beating.database.run(lambda c: c.execute(text("ALTER TABLE workers DROP CONSTRAINT refused")))
+
+    before = beating.until()
+    eventually(lambda: beating.until() > before)
+
+
+def test_a_worker_whose_row_was_cleared_enters_itself_again(beating: Process) -> None:
+    beating.database.run(lambda c: c.execute(tables.workers.delete()))
+
+    eventually(lambda: beating.database.run(lambda c: c.execute(select(tables.workers.c.id)).scalar()))
+
+    assert not is_over(beating)
+
+
+def test_a_worker_that_stops_takes_its_row_away(process: Process) -> None:
+    heartbeat = process.heartbeat()
+    heartbeat.start()
+
+    heartbeat.stop()
+
+    assert process.database.run(lambda c: c.execute(select(tables.workers.c.id)).all()) == []
+
+
+def is_over(process: Process) -> bool:
+    statement = select(tables.workers.c.until < text("clock_timestamp()"))
+    return bool(process.database.run(lambda c: c.execute(statement).scalar_one()))

@@ -1,0 +1,246 @@
+"""The loop: tools at the same time, what goes wrong with them, limits, and a model that is away."""
+
+import asyncio
+import json
+import threading
+
+import pytest
+
+from agent.agent import Agent
+from agent.context import RunContext
+from agent.model import ModelReply, ModelRequest
+from agent.tool import tool
+from conversation.errors import ModelError
+from conversation.message import Message, ToolCall, Usage
+from conversation.turn import RetryLater
+from tests.integration.scripted import Scripted, call, completed, failed, results, run_of, says
+
+
+@tool
+async def echo(text: str) -> str:
+    """Say it again."""
+    await asyncio.sleep(0)
+    return text
+
+
+# Tools
+
+
+async def test_tools_of_one_reply_run_at_the_same_time() -> None:
+    """Each of them waits for all of them."""
+    on_loop, in_threads = asyncio.Barrier(3), threading.Barrier(3)
+
+    @tool(timeout_seconds=5)
+    async def meet() -> str:
+        await on_loop.wait()
+        return "met"
+
+    @tool(timeout_seconds=5)
+    def meet_in_threads() -> str:
+        in_threads.wait(5)
+        return "met"
+
+    calls = [call(name, f"{name}-{n}") for name in ("meet", "meet_in_threads") for n in range(3)]
+    model = Scripted(says("", *calls), says("done"))
+
+    ending = await completed(run_of(Agent(name="a", tools=[meet, meet_in_threads]), model))
+
+    assert set(results(ending).values()) == {'"met"'}
+    # In the order of the calls, whoever was first.
+    assert [m.tool_call_id for m in ending.messages if m.role == "tool"] == [c.id for c in calls]
+
+
+async def test_what_goes_wrong_with_a_tool_is_told_to_the_model_and_the_turn_goes_on() -> None:
+    @tool
+    def broken() -> str:
+        raise ValueError("it broke")
+
+    @tool
+    async def impatient() -> str:
+        raise asyncio.CancelledError
+
+    calls = [
+        call("broken", "1"),
+        call("impatient", "2"),
+        call("echo", "3", wrong="argument"),
+        ToolCall("4", "echo", "{no json"),
+        call("missing", "5"),
+        call("echo", "6", text="fine"),
+    ]
+    model = Scripted(says("", *calls), says("done"))
+
+    ending = await completed(run_of(Agent(name="a", tools=[broken, impatient, echo]), model))
+
+    kinds = {key: json.loads(text)["error"]["type"] for key, text in results(ending).items() if key != "6"}
+    assert kinds == {
+        "1": "ValueError",
+        "2": "CancelledError",
+        "3": "InvalidArguments",
+        "4": "InvalidArguments",
+        "5": "UnknownTool",
+    }
+    assert results(ending)["6"] == '"fine"'
+    assert [m["content"] for m in model.requests[1].messages if m["role"] == "tool"] == list(
+        results(ending).values()
+    )
+
+
+async def test_calls_without_an_id_or_with_the_same_one_are_told_apart() -> None:
+    calls = [call("echo", given, text=f"text {n}") for n, given in enumerate(["x", "x", "", "", "x-1"])]
+
+    ending = await completed(run_of(Agent(name="a", tools=[echo]), Scripted(says("", *calls), says("done"))))
+
+    assert list(results(ending).values()) == [f'"text {n}"' for n in range(5)]
+    assert len(results(ending)) == 5
+
+
+def told(mine: str, context: RunContext) -> str:
+    whose = (context.tenant, context.thread_id, context.turn_id, context.user, context.call_id)
+    return " ".join([mine, *map(str, whose)])
+
+
+async def test_each_call_has_a_context_of_its_own_however_many_run_on_one_agent() -> None:
+    @tool
+    async def who(mine: str, context: RunContext) -> str:
+        await asyncio.sleep(0.001)
+        return (
+            f"{mine} {context.tenant} {context.thread_id} {context.turn_id} {context.user} {context.call_id}"
+        )
+
+    @tool
+    def who_in_thread(mine: str, context: RunContext) -> str:
+        return (
+            f"{mine} {context.tenant} {context.thread_id} {context.turn_id} {context.user} {context.call_id}"
+        )
+
+    def ask(request: ModelRequest) -> ModelReply:
+        number = request.messages[-1]["content"]
+        names = ("who", "who_in_thread")
+        return says("", *(call(name, f"{name}-{number}", mine=number) for name in names))
+
+    agent = Agent(name="a", tools=[who, who_in_thread])
+    model = Scripted(ask, says("done"))
+
+    async def one(n: int) -> dict[str | None, str]:
+        run = run_of(
+            agent,
+            model,
+            id=f"turn-{n}",
+            tenant=f"tenant-{n}",
+            thread_id=f"thread-{n}",
+            metadata={"user": f"user-{n}"},
+            window=(Message(role="user", content=str(n)),),
+        )
+        return results(await completed(run))
+
+    for n, found in enumerate(await asyncio.gather(*(one(n) for n in range(50)))):
+        names = ("who", "who_in_thread")
+        assert found == {
+            f"{name}-{n}": f'"{n} tenant-{n} thread-{n} turn-{n} user-{n} {name}-{n}"' for name in names
+        }
+
+
+# Limits
+
+
+async def test_a_turn_that_never_answers_ends_at_its_steps() -> None:
+    model = Scripted(lambda request: says("", call("echo", f"c{len(request.messages)}", text="again")))
+
+    ending = await failed(run_of(Agent(name="a", tools=[echo], max_steps=3), model))
+
+    assert ending.error.kind == "step_limit"
+    assert [m.role for m in ending.messages] == ["assistant", "tool"] * 3
+    assert len(model.requests) == 3
+    assert (ending.usage, ending.cost) == (Usage(30, 15), 1.5)
+
+
+async def test_a_turn_ends_at_its_tokens() -> None:
+    model = Scripted(lambda request: says("", call("echo", f"c{len(request.messages)}", text="again")))
+
+    ending = await failed(run_of(Agent(name="a", tools=[echo], max_turn_tokens=30), model))
+
+    assert ending.error.kind == "token_limit"
+    assert len(model.requests) == 2
+
+
+async def test_a_turn_ends_at_its_time_with_its_tools_closed() -> None:
+    @tool
+    async def slow() -> str:
+        await asyncio.sleep(30)
+        return "late"
+
+    @tool
+    def slow_in_thread() -> str:
+        free.wait(5)
+        return "late"
+
+    free = threading.Event()
+    calls = (call("slow", "1"), call("slow_in_thread", "2"), call("echo", "3", text="quick"))
+    agent = Agent(name="a", tools=[slow, slow_in_thread, echo], max_turn_seconds=0.2)
+
+    ending = await failed(run_of(agent, Scripted(says("I look", *calls), says("done"))))
+    free.set()
+
+    assert ending.error.kind == "time_limit"
+    assert results(ending)["3"] == '"quick"'
+    # The tools have the turn's time: they may be cut off by either, a moment apart.
+    assert all("error" in json.loads(results(ending)[key]) for key in ("1", "2"))
+
+
+async def test_a_model_that_hangs_ends_with_the_turns_time() -> None:
+    class Hanging(Scripted):
+        async def complete(self, request: ModelRequest) -> ModelReply:
+            await asyncio.sleep(30)
+            raise AssertionError
+
+    ending = await failed(run_of(Agent(name="a", max_turn_seconds=0.1), Hanging()))
+
+    assert ending.error.kind == "time_limit"
+    assert ending.messages == ()
+
+
+async def test_a_timeout_of_the_models_own_is_not_the_turns() -> None:
+    class Slow(Scripted):
+        async def complete(self, request: ModelRequest) -> ModelReply:
+            raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        await run_of(Agent(name="a"), Slow()).go()
+
+
+# A model that is away
+
+
+@pytest.mark.parametrize(("attempt", "seconds"), [(1, 5), (2, 10), (4, 40)])
+async def test_a_model_that_is_away_puts_the_turn_off_for_longer_each_time(
+    attempt: int, seconds: int
+) -> None:
+    away = ModelError("unavailable", "away", retryable=True)
+
+    ending = await run_of(Agent(name="a"), Scripted(away), attempt=attempt).go()
+
+    assert isinstance(ending, RetryLater)
+    assert ending.after.total_seconds() == seconds
+
+
+async def test_a_provider_that_asks_for_a_longer_pause_gets_it() -> None:
+    away = ModelError("rate_limited", "slow down", retryable=True, retry_after_seconds=120)
+
+    ending = await run_of(Agent(name="a"), Scripted(away)).go()
+
+    assert isinstance(ending, RetryLater)
+    assert ending.after.total_seconds() == 120
+
+
+@pytest.mark.parametrize(("retryable", "attempt"), [(False, 1), (True, 5)], ids=["refused", "too often"])
+async def test_a_model_that_fails_for_good_fails_the_turn_and_says_nothing_in_it(
+    retryable: bool, attempt: int
+) -> None:
+    model = Scripted(
+        says("I look", call("echo", "1", text="found")), ModelError("x", "reason", retryable=retryable)
+    )
+
+    ending = await failed(run_of(Agent(name="a", tools=[echo]), model, attempt=attempt))
+
+    assert (ending.error.kind, ending.error.retryable) == ("model", retryable)
+    assert [m.content for m in ending.messages] == ["I look", '"found"']

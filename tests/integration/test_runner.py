@@ -1,0 +1,189 @@
+"""The runner between the store and the loop: what it does when somebody comes in between."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from agent.agent import Agent
+from agent.model import ModelReply
+from agent.tool_threads import ToolThreads
+from conversation.bell import Bell
+from conversation.errors import ThreadmillError
+from conversation.ids import new_id
+from conversation.message import Message, Usage
+from store import inbox, tables, workers
+from store.claims import Claimant
+from store.engine import Database
+from store.inbox import Request
+from store.ledger import Ledger
+from store.settings import load
+from tasks.runner import Runner
+from tasks.running import Running
+from tests.integration.scripted import NoFiles, Scripted, call, says
+
+BELL = Bell(tenant="default", thread_id="t", turn_id=new_id())
+
+
+def quote(request: Any) -> ModelReply:
+    return says(f"re {request.messages[-1]['content']}")
+
+
+def breaks(request: Any) -> ModelReply:
+    raise RuntimeError(request.messages[-1]["content"])
+
+
+@dataclass
+class Process:
+    """A worker's process as far as its runner sees it."""
+
+    database: Database
+    model: Scripted = field(default_factory=lambda: Scripted(quote))
+    running: Running = field(default_factory=Running)
+    announced: list[str] = field(default_factory=list)
+    worker: str = field(default_factory=new_id)
+
+    def register(self) -> None:
+        entry = {"host": "here", "pid": 1, "serves": {"a": "1"}, "lease_seconds": 60}
+        self.database.run(partial(workers.register, worker=self.worker, **entry))
+
+    def send(self, content: str) -> str:
+        message = Message(role="user", content=content)
+        request = Request(
+            turn_id=new_id(), tenant="default", thread_id="t", message=message, agent="a", rings=False
+        )
+        return self.database.run(partial(inbox.accept, request=request)).turn_id
+
+    def runner(self) -> Runner:
+        return Runner(
+            settings=load(),
+            agents={"a": Agent(name="a", model=self.model)},
+            claimant=Claimant(worker=self.worker, agents=frozenset({"a"})),
+            ledger=Ledger(self.database),
+            running=self.running,
+            attachments=NoFiles(),
+            tool_threads=ToolThreads(2),
+            announce=self.announced.append,
+        )
+
+    def turn(self, turn_id: str) -> Any:
+        return self.database.run(
+            lambda c: c.execute(select(tables.turns).where(tables.turns.c.id == turn_id)).one()
+        )
+
+    def owners(self) -> list[str | None]:
+        return self.database.run(lambda c: list(c.execute(select(tables.threads.c.owner)).scalars()))
+
+    def history(self) -> list[str]:
+        said = select(tables.messages.c.content).order_by(tables.messages.c.seq)
+        return self.database.run(lambda c: list(c.execute(said).scalars()))
+
+
+@pytest.fixture
+async def process(database: Database) -> AsyncIterator[Process]:
+    opened = Process(database)
+    opened.register()
+    yield opened
+    await database.close_async()
+
+
+async def test_one_bell_answers_all_that_is_due_and_lets_go(process: Process) -> None:
+    sent = [process.send(text) for text in ("one", "two", "three")]
+
+    await process.runner().answer(BELL)
+
+    assert process.history() == ["one", "re one", "two", "re two", "three", "re three"]
+    assert process.announced == sent
+    assert process.owners() == [None]
+
+
+async def test_a_turn_that_is_claimed_when_the_grace_is_over_is_handed_back(process: Process) -> None:
+    turn = process.send("one")
+    with process.database.engine.connect() as other:
+        other.execute(select(tables.threads).with_for_update())
+        answering = asyncio.create_task(process.runner().answer(BELL))
+        await asyncio.sleep(0.2)
+        process.running.is_stopping = True
+        process.running.stop_all()
+        other.rollback()
+    await answering
+
+    row = process.turn(turn)
+    assert (row.state, row.attempt, row.crashes) == ("queued", 1, 0)
+    assert process.owners() == [None]
+    assert process.model.requests == []
+
+
+async def test_an_agent_that_breaks_one_turn_does_not_hold_up_the_next(process: Process) -> None:
+    def breaks_once(request: Any) -> ModelReply:
+        return breaks(request) if len(process.model.requests) == 1 else quote(request)
+
+    process.model = Scripted(breaks_once)
+    broken = process.send("one")
+    process.send("two")
+
+    with pytest.raises(ThreadmillError, match=broken) as told:
+        await process.runner().answer(BELL)
+
+    assert "one" not in str(told.value)
+    assert process.turn(broken).error_kind == "bug"
+    assert process.history() == ["one", "two", "re two"]
+    assert process.owners() == [None]
+
+
+async def test_what_was_said_before_an_agent_broke_is_kept(process: Process) -> None:
+    process.model = Scripted(says("I look", call("missing", "1")), breaks)
+    broken = process.send("one")
+
+    with pytest.raises(ThreadmillError):
+        await process.runner().answer(BELL)
+
+    assert process.history()[:2] == ["one", "I look"]
+    assert len(process.history()) == 3
+    assert Usage(**process.turn(broken).usage) == Usage(10, 5)
+
+
+async def test_an_end_that_cannot_be_stored_fails_the_turn(process: Process) -> None:
+    """Else it would be run again, and asked for again, for ever."""
+    process.model = Scripted(ModelReply(content="fine", model="m", finish_reason="st\x00op"))
+    turn = process.send("one")
+
+    with pytest.raises(ThreadmillError):
+        await process.runner().answer(BELL)
+
+    assert process.turn(turn).state == "failed"
+    assert process.turn(turn).error_kind == "bug"
+    assert process.owners() == [None]
+
+
+async def test_a_cancellation_that_nobody_asked_for_fails_the_turn(process: Process) -> None:
+    def cancels(request: Any) -> ModelReply:
+        raise asyncio.CancelledError
+
+    process.model = Scripted(cancels)
+    turn = process.send("one")
+
+    with pytest.raises(ThreadmillError):
+        await process.runner().answer(BELL)
+
+    assert process.turn(turn).error_kind == "bug"
+
+
+async def test_a_lease_that_was_lost_ends_the_work_on_the_thread_quietly(process: Process) -> None:
+    def overtaken(request: Any) -> ModelReply:
+        process.database.run(lambda c: c.execute(update(tables.threads).values(fence=99)))
+        return quote(request)
+
+    process.model = Scripted(overtaken)
+    turn = process.send("one")
+    process.send("two")
+
+    await process.runner().answer(BELL)
+
+    assert process.turn(turn).state == "running"
+    assert process.history() == ["one"]
+    assert process.announced == []

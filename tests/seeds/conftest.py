@@ -1,0 +1,68 @@
+"""Every snippet on each database, with the real road to a provider: only the provider is a stub."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from agent import litellm_model
+from tests.stub_openai import StubOpenAI, reply
+from threadmill import Agent, ThreadStore
+
+#: Both are of litellm's own code. It installs these filters at its import; pytest takes them out again.
+LITELLM_WARNINGS = (
+    "ignore:.*`ReadOnly` qualifier.*:UserWarning",
+    "ignore:Accessing the .* attribute on the instance is deprecated:DeprecationWarning",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            for warning in LITELLM_WARNINGS:
+                item.add_marker(pytest.mark.filterwarnings(warning))
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the snippet runs: what it writes to `./…` lands here."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An address of each kind of database, spelled as the documents do."""
+    if request.param == "memory":
+        return "sqlite+aiosqlite:///:memory:"
+    if request.param == "sqlite":
+        return f"sqlite+aiosqlite:///{tmp_path}/conversations.db"
+    url: str = request.getfixturevalue("database_url")
+    return url.replace("postgresql://", "postgresql+asyncpg://")
+
+
+@pytest.fixture
+async def thread_store(store_url: str) -> AsyncIterator[ThreadStore]:
+    async with await ThreadStore.create(store_url) as store:
+        yield store
+
+
+@pytest.fixture
+async def provider(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[StubOpenAI]:
+    """The provider that `gpt-4` and its like lead to. It says "All right." unless a test scripts it."""
+    with StubOpenAI() as stub:
+        for name, value in stub.environment().items():
+            monkeypatch.setenv(name, value)
+        stub.answer_with(lambda _: reply("All right."))
+        yield stub
+        await litellm_model.close()
+
+
+@pytest.fixture
+def agent(provider: StubOpenAI, thread_store: ThreadStore) -> Agent:
+    return Agent(name="assistant", model_name="gpt-4", purpose="To be helpful.", thread_store=thread_store)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _loaded(clean_environment: None) -> None:
+    litellm_model.load()
