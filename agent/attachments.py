@@ -25,6 +25,10 @@ class FileReader(Protocol):
         """Raises `FileNotStored` and `FileStoreUnavailable`."""
         ...
 
+    async def save(self, tenant: str, file: Attachment) -> Attachment:
+        """Raises `FileRefused` and `FileStoreUnavailable`."""
+        ...
+
     async def text_of(self, tenant: str, sha256: str) -> str | None:
         """The text that `keep_text` kept, or None."""
         ...
@@ -38,6 +42,10 @@ class AttachmentParts:
     def __init__(self, files: FileReader) -> None:
         self._files = files
         self._slots = asyncio.Semaphore(READ_AT_ONCE)
+
+    async def store(self, tenant: str, file: Attachment) -> Attachment:
+        """Keep a file that a tool brought. Raises `FileRefused` and `FileStoreUnavailable`."""
+        return await self._files.save(tenant, file)
 
     async def parts(
         self, tenant: str, messages: Sequence[Message]

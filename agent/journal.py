@@ -6,11 +6,12 @@ stored: models send NULs, half characters and repeated ids.
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from agent.model import ModelReply
 from agent.transcript import Transcript
+from conversation.attachment import Attachment
 from conversation.message import Message, ToolCall, Usage
 from conversation.step import Step
 from conversation.turn import Cancelled, ClaimedTurn, Failed
@@ -82,10 +83,7 @@ def replayed(steps: Mapping[int, Step], source: Mapping[str, Any]) -> Transcript
             transcript.close_block()
             transcript.open_block(assistant_message(reply, source))
         elif step.state == "finished":
-            content = str((step.result or {}).get("content", ""))
-            transcript.result(
-                Message(role="tool", tool_call_id=step.call_id, name=step.name, content=content)
-            )
+            transcript.result(tool_message(step.call_id, step.name, tool_result_of(step)))
     return transcript
 
 
@@ -122,3 +120,37 @@ def tool_intent(index: int, call: ToolCall) -> Step:
 
 def _text(text: str) -> str:
     return text.replace("\x00", "").encode("utf-8", "replace").decode()
+
+
+@dataclass(frozen=True, slots=True)
+class JournalledResult:
+    """A tool's result as the journal keeps it: its files are stored, and only pointed to."""
+
+    #: JSON text for the model.
+    content: str
+    outcome: str = "ok"
+    files: tuple[Attachment, ...] = ()
+
+
+def tool_step(index: int, call: ToolCall, result: JournalledResult) -> Step:
+    """A tool call that finished."""
+    done = {
+        "content": result.content,
+        "outcome": result.outcome,
+        "files": [file.to_json() for file in result.files],
+    }
+    return replace(tool_intent(index, call), state="finished", result=done)
+
+
+def tool_result_of(step: Step) -> JournalledResult:
+    """The result of a tool call that finished in an earlier attempt."""
+    result = step.result or {}
+    files = tuple(Attachment(**file) for file in result.get("files", ()))
+    return JournalledResult(str(result.get("content", "")), str(result.get("outcome", "ok")), files)
+
+
+def tool_message(call_id: str, name: str, result: JournalledResult) -> Message:
+    """A tool's result as a message of the conversation."""
+    return Message(
+        role="tool", tool_call_id=call_id, name=name, content=result.content, attachments=list(result.files)
+    )

@@ -7,7 +7,7 @@ journalled with the commit of its answer, which costs no transaction of its own.
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
@@ -18,12 +18,16 @@ from agent.context import RunContext
 from agent.events import Event, MessageAdded, ToolFinished, ToolStarted
 from agent.journal import (
     Journal,
+    JournalledResult,
     assistant_message,
     model_step,
     over_before_it_ran,
     reply_of,
     storable,
     tool_intent,
+    tool_message,
+    tool_result_of,
+    tool_step,
 )
 from agent.model import Model, ModelReply, ModelRequest, Restarted, TextDelta
 from agent.request import build_messages, request_digest
@@ -31,7 +35,8 @@ from agent.tokens import TokenCounter
 from agent.tool_result import ToolResult, failure
 from agent.tool_threads import ToolThreads
 from agent.transcript import Transcript
-from conversation.errors import FileStoreUnavailable, ModelError
+from conversation.attachment import Attachment
+from conversation.errors import FileRefused, FileStoreUnavailable, ModelError
 from conversation.message import Message, ToolCall
 from conversation.step import Step
 from conversation.turn import Cancelled, ClaimedTurn, Completed, Ending, Failed, RetryLater, TurnError
@@ -51,7 +56,11 @@ _log = structlog.get_logger(__name__)
 
 
 class AttachmentReader(Protocol):
-    """Turns the files of messages into content parts, by message id."""
+    """Stores files that tools bring, and turns the files of messages into content parts."""
+
+    async def store(self, tenant: str, file: Attachment) -> Attachment:
+        """The file without its bytes, once they are stored. Raises `FileRefused`, `FileStoreUnavailable`."""
+        ...
 
     async def parts(
         self, tenant: str, messages: Sequence[Message]
@@ -203,25 +212,34 @@ class Run:
         except ExceptionGroup as errors:
             # One write that was refused is why the others were stopped: say that, and only that.
             raise errors.exceptions[0] from None
-        for message in self.transcript.close_block():
+        closing = self.transcript.close_block()
+        self._parts = {**self._parts, **await self.hands.attachments.parts(self.claimed.tenant, closing)}
+        for message in closing:
             self._emit(MessageAdded(message))
 
     async def _use_tool(self, index: int, call: ToolCall) -> None:
         """One tool call: out of the journal, unknown, or run."""
         known = self.claimed.steps.get(index)
         if known is not None and known.state == "finished":
-            content = str((known.result or {}).get("content", ""))
+            result = tool_result_of(known)
         else:
             self._emit(ToolStarted(call))
-            result = await self._outcome(call, interrupted=known is not None)
-            content = result.content
-            done = {"content": content, "outcome": result.outcome}
-            await self.hands.journal.record(
-                [replace(tool_intent(index, call), state="finished", result=done)]
-            )
-            self._emit(ToolFinished(call, content))
-        message = Message(role="tool", tool_call_id=call.id, name=call.name, content=content)
-        self.transcript.result(message)
+            result = await self._stored(await self._outcome(call, interrupted=known is not None))
+            await self.hands.journal.record([tool_step(index, call, result)])
+            self._emit(ToolFinished(call, result.content))
+        self.transcript.result(tool_message(call.id, call.name, result))
+
+    async def _stored(self, outcome: ToolResult) -> JournalledResult:
+        """The result with its files stored: what the journal and the tool's message point to."""
+        try:
+            stored = [
+                await self.hands.attachments.store(self.claimed.tenant, file.attachment())
+                for file in outcome.files
+            ]
+        except FileRefused as error:
+            # The tool did its work, but what it brought may not be kept: the model can do without.
+            return JournalledResult(failure("FileRefused", str(error)).content, "error")
+        return JournalledResult(outcome.content, outcome.outcome, tuple(stored))
 
     async def _outcome(self, call: ToolCall, *, interrupted: bool) -> ToolResult:
         tool = self.agent.toolbox.get(call.name)

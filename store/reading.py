@@ -1,11 +1,13 @@
-"""Reading attachments on the event loop: bytes out of the file store, text out of the database."""
+"""Files for a runner of turns, on the event loop: bytes in the file store, text in the database."""
 
 import asyncio
 from functools import partial
 
 from sqlalchemy import Connection, select, update
 
+from conversation.attachment import Attachment
 from store.engine import Database
+from store.file_store import FileStore
 from store.files import BlobStore
 from store.tables import blobs
 
@@ -20,6 +22,11 @@ class StoredFiles:
     async def read(self, tenant: str, sha256: str) -> bytes:
         """The bytes. Raises `FileNotStored` and `FileStoreUnavailable`."""
         return await asyncio.to_thread(self._store.get, tenant, sha256)
+
+    async def save(self, tenant: str, file: Attachment) -> Attachment:
+        """Store a file, examined as one that a user sends. Raises `FileRefused`, `FileStoreUnavailable`."""
+        files = FileStore(self._store, self._database.settings, tenant=tenant)
+        return await files.save(file.content or b"", file.filename)
 
     async def text_of(self, tenant: str, sha256: str) -> str | None:
         """The text that was kept for this blob, if it was."""

@@ -30,6 +30,7 @@ from conversation.turn import (
 )
 from store import messages as message_rows
 from store import steps as journal
+from store.attachments import insert_attachments
 from store.columns import clock
 from store.heads import next_after
 from store.statements import AnyRow, Write, together
@@ -67,6 +68,7 @@ def settle(connection: Connection, lease: Lease, turn_id: str, ending: Ending, *
         writes.append(messages.insert().values(rows))
     if kept.steps:
         writes.append(journal.upsert(connection, lease, turn_id, kept.steps))
+    insert_attachments(connection, lease.thread_key, thread.tenant, kept.messages)
     following = next_after(lease.thread_key, turn_id)
     goes_on = isinstance(ending, Ended) and not release
     then = (
@@ -91,7 +93,9 @@ def settle(connection: Connection, lease: Lease, turn_id: str, ending: Ending, *
 def _lock_with_token(connection: Connection, lease: Lease, turn_id: str) -> AnyRow:
     state = select(turns.c.state).where(turns.c.id == turn_id).scalar_subquery()
     thread: AnyRow | None = connection.execute(
-        select(threads.c.fence, threads.c.owner, threads.c.last_seq, state.label("turn_state"))
+        select(
+            threads.c.tenant, threads.c.fence, threads.c.owner, threads.c.last_seq, state.label("turn_state")
+        )
         .where(threads.c.key == lease.thread_key)
         .with_for_update(key_share=True, of=threads)
     ).one_or_none()
