@@ -76,8 +76,9 @@ class Thread:
         self._messages: list[Message] | None = []
         #: Keys whose context the next save removes.
         self.dropped_context: set[str] = set()
-        #: None until this copy was loaded or saved.
-        self.loaded: Loaded | None = None
+        self._loaded: Loaded | None = None
+        #: The loaded part: the same objects, so that one glance tells whether it stands as it stood.
+        self._loaded_messages: list[Message] = []
         #: Names the store that this copy was loaded from or saved in: a `seq` means something there only.
         self.home: str | None = None
         for message in messages:
@@ -130,6 +131,12 @@ class Thread:
             self.context[key] = check_text("context.text", text)
             self.dropped_context.discard(key)
 
+    def keep_newest_context(self) -> None:
+        """Of system messages in front with one key, only the one that counts stays there."""
+        front, kept = self._front, self.leading_context
+        if self._messages is not None and len(kept) < len(front):
+            self._messages[: len(front)] = kept.values()
+
     def check(self) -> None:
         """Raises `InvalidInput` with the field that was set to something that cannot be stored."""
         if self.title is not None:
@@ -142,9 +149,24 @@ class Thread:
     # What is new, told from what was loaded
 
     @property
+    def loaded(self) -> Loaded | None:
+        """None until this copy was loaded or saved."""
+        return self._loaded
+
+    @loaded.setter
+    def loaded(self, loaded: Loaded | None) -> None:
+        behind = self._behind_loaded()
+        known, rest = self._loaded_messages, self._messages or []
+        if behind is None:
+            known, behind = [], 0
+        self._loaded = loaded
+        self._loaded_messages = [*known, *(m for m in rest[behind:] if m.seq is not None)]
+
+    @property
     def new_messages(self) -> list[Message]:
         """Messages that are not stored yet, without those that are context."""
-        return [message for message in self.said if message.seq is None] if self.has_messages else []
+        behind = self._behind_loaded() or len(self._front)
+        return [message for message in (self._messages or [])[behind:] if message.seq is None]
 
     @property
     def leading_context(self) -> dict[str, Message]:
@@ -168,8 +190,8 @@ class Thread:
         """Whether the loaded part was cut, replaced or reordered: then this copy is its own window."""
         if self.loaded is None or self._messages is None:
             return False
-        if self.loaded.is_cut:
-            return True
+        if self.loaded.is_cut or self._behind_loaded() is not None:
+            return self.loaded.is_cut
         stored = tuple(message.id for message in self._messages if message.seq is not None)
         return stored[: len(self.loaded.message_ids)] != self.loaded.message_ids
 
@@ -180,11 +202,23 @@ class Thread:
 
     def seen_ids(self) -> tuple[str, ...]:
         """Ids of the stored messages that this copy has, and of those that it had before it was cut."""
-        stored = tuple(message.id for message in self._messages or () if message.seq is not None)
+        behind = self._behind_loaded() or 0
+        rest = tuple(m.id for m in (self._messages or [])[behind:] if m.seq is not None)
+        if self.loaded is not None and behind:
+            return self.loaded.message_ids + rest
+        stored = rest
         if self.loaded is None or not self.is_cut:
             return stored
         known = set(self.loaded.message_ids)
         return (*self.loaded.message_ids, *(id_ for id_ in stored if id_ not in known))
+
+    def _behind_loaded(self) -> int | None:
+        """The place behind the loaded part; None if it does not stand there as it was loaded."""
+        if self._loaded is None or self._loaded.is_cut or not self._loaded_messages:
+            return None
+        front = len(self._front)
+        behind = front + len(self._loaded_messages)
+        return behind if (self._messages or [])[front:behind] == self._loaded_messages else None
 
     # Helpers that people use
 

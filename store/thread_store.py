@@ -104,9 +104,10 @@ class ThreadStore:
 
     async def close(self) -> None:
         """Close all connections; what was in memory is gone."""
-        await self.database.close_async()
+        # First of all: nobody shall begin on it any more.
         if _open.get(self.identity) is self:
             del _open[self.identity]
+        await self.database.close_async()
 
     async def save_thread(self, thread: Thread, *, check_title: bool = False) -> Thread:
         """Append the thread's new messages, and write its title, metadata and context.

@@ -89,9 +89,9 @@ def apply(thread: Thread, saved: Saved) -> None:
     was_cut = thread.is_cut
     thread.dropped_context.clear()
     if thread.has_messages:
-        thread.messages = [*thread.leading_context.values(), *thread.said]
-        for message in thread.messages:
-            if message.seq is None and message.id in saved.seqs:
+        thread.keep_newest_context()
+        for message in thread.new_messages:
+            if message.id in saved.seqs:
                 for file in message.attachments:
                     file.content = None
                 message.seq = saved.seqs[message.id]

@@ -99,7 +99,10 @@ class Agent(agent.agent.Agent):
     async def _store(self, thread: Thread) -> ThreadStore:
         """This agent's store; else the one that the thread is kept in; else this process's memory."""
         store = self.thread_store or ThreadStore.of(thread)
-        return store if store is not None else await self._own_stores.here()
+        if store is None:
+            store = await self._own_stores.here()
+            self._own_stores.live_for(thread)
+        return store
 
 
 @dataclass(slots=True)

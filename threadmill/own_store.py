@@ -1,12 +1,14 @@
 """The store of an agent that was given none: in memory, one for each event loop.
 
-What stays true: nobody has to close it. It goes with its loop, or with its agent.
+What stays true: nobody has to close it. It goes with its loop, or with its agent and the
+threads that it answered.
 """
 
 import asyncio
 from collections.abc import AsyncGenerator
-from weakref import ref
+from weakref import WeakKeyDictionary, ref
 
+from conversation.thread import Thread
 from store.thread_store import IN_MEMORY, ThreadStore
 
 
@@ -28,10 +30,17 @@ class OwnStores:
                 self._opened[loop] = life, await anext(life)
             return self._opened[loop][1]
 
+    def live_for(self, thread: Thread) -> None:
+        """Stay open as long as this working copy is there: another agent may go on with it."""
+        _kept_for[thread] = self
+
     def forget(self, loop: asyncio.AbstractEventLoop) -> None:
         """The loop's store is closed."""
         self._opened.pop(loop, None)
         self._door.pop(loop, None)
+
+
+_kept_for: "WeakKeyDictionary[Thread, OwnStores]" = WeakKeyDictionary()
 
 
 async def _life(

@@ -38,10 +38,14 @@ def note(what: str, context: RunContext | None = None, **more: Any) -> None:
     os.close(descriptor)
 
 
+def is_open(gate: str) -> bool:
+    return (folder() / f"gate-{gate}").exists()
+
+
 async def opened(gate: str) -> None:
     """Return when the test opens this gate."""
     give_up_at = time.monotonic() + GATE_SECONDS
-    while not (folder() / f"gate-{gate}").exists() and time.monotonic() < give_up_at:  # noqa: ASYNC110 - a file
+    while not is_open(gate) and time.monotonic() < give_up_at:  # noqa: ASYNC110 - another process opens it
         await asyncio.sleep(0.02)
 
 
@@ -84,11 +88,12 @@ def fail(text: str) -> str:
     raise ValueError(f"no luck with {text}")
 
 
-@tool
-async def freeze(seconds: float, context: RunContext) -> str:
-    """Hold up the event loop, as broken code does."""
+@tool(timeout_seconds=GATE_SECONDS)
+async def freeze(gate: str, context: RunContext) -> str:
+    """Hold up the event loop until a gate opens, as broken code does."""
     note("freeze begins", context)
-    time.sleep(seconds)  # noqa: ASYNC251 - the mistake that the test is about
+    while not is_open(gate):
+        time.sleep(0.02)  # noqa: ASYNC251 - the mistake that the test is about
     note("freeze ends", context)
     return "thawed"
 

@@ -19,6 +19,13 @@ def installation(database_url: str, valkey_url: str, tmp_path: Path) -> Iterator
 
 
 @pytest.fixture
+def answering(installation: Installation) -> Installation:
+    """An installation with one worker, called `one`, that hears each bell, and nobody who sweeps."""
+    installation.start(worker("one"))
+    return installation
+
+
+@pytest.fixture
 def running(installation: Installation) -> Installation:
     """An installation with one worker, called `one`, and the sweep."""
     installation.start(worker("one"), *installation.upkeep())

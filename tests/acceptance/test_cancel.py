@@ -26,7 +26,7 @@ def test_a_running_turn_is_stopped_and_its_thread_goes_on(
 ) -> None:
     # A heartbeat so slow that only the signal can be what stopped it, or no signal at all.
     slow = {"THREADMILL_LEASE_SECONDS": "60", "THREADMILL_HEARTBEAT_SECONDS": "20"}
-    installation.start(worker("one"), *installation.upkeep(), **(slow if signal_arrives else {}))
+    installation.start(worker("one"), **(slow if signal_arrives else {}))
     if not signal_arrives:
         silence(installation, monkeypatch)
     turn = installation.send("t", ORDERS)
@@ -61,18 +61,18 @@ def silence(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(installation.producer.signals, "publish", lossy)
 
 
-def test_a_turn_that_waits_behind_another_is_cancelled_without_having_run(running: Installation) -> None:
-    first = running.send("t", 'call hold with {"gate": "tool"}')
-    running.saw("hold begins")
-    second = running.send("t", "never mind")
+def test_a_turn_that_waits_behind_another_is_cancelled_without_having_run(answering: Installation) -> None:
+    first = answering.send("t", 'call hold with {"gate": "tool"}')
+    answering.saw("hold begins")
+    second = answering.send("t", "never mind")
 
     assert second.cancel() is TurnState.CANCELLED
-    running.open_gate("tool")
-    (result,) = running.all_ended([first])
+    answering.open_gate("tool")
+    (result,) = answering.all_ended([first])
 
     assert result.state is TurnState.COMPLETED
-    assert running.turn_row(second)["attempt"] == 0
-    assert all("never mind" not in m["content"] for m in running.history("t"))
+    assert answering.turn_row(second)["attempt"] == 0
+    assert all("never mind" not in m["content"] for m in answering.history("t"))
 
 
 def test_a_cancelled_turn_whose_worker_died_ends_without_running_on(running: Installation) -> None:

@@ -18,9 +18,9 @@ from threadmill.embedded.programs import FLOWER_USER
 MARKER = "xylophone-4711"
 
 
-def test_flower_lists_turns_by_their_ids_and_shows_no_word_of_them(running: Installation) -> None:
-    running.start(programs.flower(running.folder / "flower"))
-    home = Home(running.folder / "flower")
+def test_flower_lists_turns_by_their_ids_and_shows_no_word_of_them(answering: Installation) -> None:
+    answering.start(programs.flower(answering.folder / "flower"))
+    home = Home(answering.folder / "flower")
     address = f"http://127.0.0.1:{home.last_port()}"
 
     def shown(turn: Turn) -> list[dict[str, Any]]:
@@ -29,16 +29,16 @@ def test_flower_lists_turns_by_their_ids_and_shows_no_word_of_them(running: Inst
         return [task for task in done if turn.id in task["kwargs"]]
 
     def listens() -> bool:
-        first = running.send("first", "is anybody listening?")
-        running.all_ended([first])
+        first = answering.send("first", "is anybody listening?")
+        answering.all_ended([first])
         time.sleep(0.2)
         return bool(shown(first))
 
     # It answers before it has subscribed to what workers tell.
     eventually(listens)
-    turns = [running.send(f"thread-{n}", f"say {MARKER}") for n in range(3)]
-    turns.append(running.send("broken", MARKER, agent="broken"))
-    running.all_ended(turns)
+    turns = [answering.send(f"thread-{n}", f"say {MARKER}") for n in range(3)]
+    turns.append(answering.send("broken", MARKER, agent="broken"))
+    answering.all_ended(turns)
 
     eventually(lambda: all(shown(turn) for turn in turns))
     tasks = [task for turn in turns for task in shown(turn)]

@@ -102,15 +102,15 @@ def test_a_caller_who_keeps_a_transaction_open_holds_up_nobody(running: Installa
     assert running.query("SELECT count(*) AS n FROM orders") == [{"n": 1}]
 
 
-def test_a_caller_who_rolls_back_has_sent_nothing(running: Installation) -> None:
-    with psycopg.connect(running.database_url) as connection:
-        running.send("t", "never said", connection=connection)
+def test_a_caller_who_rolls_back_has_sent_nothing(answering: Installation) -> None:
+    with psycopg.connect(answering.database_url) as connection:
+        answering.send("t", "never said", connection=connection)
         connection.rollback()
 
-    (result,) = running.all_ended([running.send("t", "said")])
+    (result,) = answering.all_ended([answering.send("t", "said")])
 
     assert result.state is TurnState.COMPLETED
-    assert [m["content"] for m in running.history("t") if m["role"] == "user"] == ["said"]
+    assert [m["content"] for m in answering.history("t") if m["role"] == "user"] == ["said"]
 
 
 def test_two_clocks_and_two_sweeps_answer_nobody_twice(running: Installation) -> None:

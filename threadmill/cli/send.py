@@ -1,11 +1,14 @@
 """`threadmill send`: say something to a worker's agent, as a backend would."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from threadmill.cli.opened import DEFAULT_TENANT, AsJson, Tenant, print_json
+
+if TYPE_CHECKING:
+    from producers import Turn
 
 
 def send(
@@ -36,26 +39,25 @@ def send(
         )
         if wait == 0:
             print_json({"turn": turn.id}) if as_json else print(turn.id)
-            return
-        try:
-            result = turn.wait(wait)
-        except TimeoutError as error:
-            typer.echo(f"threadmill: {error}; it goes on, and its answer will be in the thread", err=True)
-            raise typer.Exit(3) from None
-        if as_json:
-            print_json(
-                {
-                    "turn": turn.id,
-                    "state": result.state,
-                    "content": result.content,
-                    "error": result.error.message if result.error else None,
-                }
-            )
-        elif result.error is not None:
-            typer.echo(f"threadmill: the turn {result.state}: {result.error.message}", err=True)
         else:
-            print(result.content)
-        if result.error is not None:
-            raise typer.Exit(1)
+            _await(turn, wait, as_json=as_json)
     finally:
         producer.close()
+
+
+def _await(turn: "Turn", seconds: float, *, as_json: bool) -> None:
+    """Print the answer, or why there is none."""
+    try:
+        result = turn.wait(seconds)
+    except TimeoutError as error:
+        typer.echo(f"threadmill: {error}; it goes on, and its answer will be in the thread", err=True)
+        raise typer.Exit(3) from None
+    why = result.error.message if result.error is not None else None
+    if as_json:
+        print_json({"turn": turn.id, "state": result.state, "content": result.content, "error": why})
+    elif why is None:
+        print(result.content)
+    else:
+        typer.echo(f"threadmill: the turn {result.state}: {why}", err=True)
+    if why is not None:
+        raise typer.Exit(1)

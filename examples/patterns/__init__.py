@@ -1,0 +1,1 @@
+"""Patterns of conversations, each a program: python -m examples.patterns.user_threads."""
