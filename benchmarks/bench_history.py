@@ -38,7 +38,7 @@ STOCK = (
 
 def main() -> None:
     """Each length in turns, round by round; the medians."""
-    rounds = 10 if is_quick(__doc__) else 200
+    rounds = 10 if is_quick(__doc__) else 100
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     with stack() as servers:
         settings = settings_of(servers)

@@ -19,7 +19,7 @@ THREADS = 8
 
 def main() -> None:
     """One thread, then eight; baseline and sends in turns."""
-    count, rounds = (100, 1) if is_quick(__doc__) else (1_000, 5)
+    count, rounds = (100, 1) if is_quick(__doc__) else (500, 3)
     with stack() as servers:
         settings = settings_of(servers).model_copy(update={"db_pool_size": THREADS})
         producer = Producer(settings)

@@ -30,7 +30,7 @@ OURS = worker("turns", [TURNS_QUEUE])
 
 def main() -> None:
     """Start each worker some times, on the same servers, with nothing else running."""
-    rounds = 1 if is_quick(__doc__) else 5
+    rounds = 1 if is_quick(__doc__) else 3
     with stack() as servers, StubOpenAI() as provider:
         provider.answer_with(lambda _: reply("Hello."))
         providers = dict(provider.environment())

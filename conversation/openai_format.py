@@ -7,7 +7,7 @@ is said, in a sentence that names the place; nothing is left out in silence.
 import base64
 import binascii
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,7 +76,7 @@ class _Reader:
             content = given.get("refusal") or ""
         parts: list[Part] = []
         files: list[Attachment] = []
-        for place, item in enumerate([content] if isinstance(content, str | Mapping) else content):
+        for place, item in enumerate([content] if isinstance(content, str) else _items("content", content)):
             try:
                 parts.append(self._part(f"{where}.content[{place}]", item, files))
             except InvalidInput as error:
@@ -126,7 +126,7 @@ class _Reader:
     def _calls(self, where: str, given: Mapping[str, Any]) -> tuple[ToolCall, ...]:
         calls = [
             self._call(f"{where}.tool_calls[{place}]", call)
-            for place, call in enumerate(given.get("tool_calls") or ())
+            for place, call in enumerate(_items("tool_calls", given.get("tool_calls") or []))
         ]
         legacy = given.get("function_call")
         if legacy:
@@ -153,4 +153,10 @@ class _Reader:
         if id_:
             return str(id_)
         # It answers nothing that is known: the repair leaves it out and says so.
-        return f"{where}"
+        return where
+
+
+def _items(field_: str, value: object) -> Sequence[object]:
+    if not isinstance(value, list | tuple):
+        raise InvalidInput(field_, f"is {type(value).__name__}", "pass a list")
+    return value

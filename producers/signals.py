@@ -9,10 +9,7 @@ from typing import Any
 import structlog
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
-from redis.asyncio.retry import Retry as AsyncRetry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from redis.retry import Retry
 
 from conversation.logs import use_standard_logging
 from store.settings import Settings
@@ -70,8 +67,7 @@ class Signals:
         self, channel: str, *, within_seconds: float
     ) -> AsyncIterator[Callable[[float], Awaitable[None]]]:
         """As `subscribed`, on the event loop."""
-        bounded = self._bounded(within_seconds)
-        client = AsyncRedis.from_url(self._url, retry=AsyncRetry(NoBackoff(), 0), **bounded)
+        client = AsyncRedis.from_url(self._url, **self._bounded(within_seconds))
         async with client, client.pubsub(ignore_subscribe_messages=True) as listener:
             hears = True
             try:
@@ -93,8 +89,7 @@ class Signals:
             yield wait
 
     def _client(self, within_seconds: float = float("inf")) -> Redis:
-        # The client's own retries would take longer than looking at the row does.
-        return Redis.from_url(self._url, retry=Retry(NoBackoff(), 0), **self._bounded(within_seconds))
+        return Redis.from_url(self._url, **self._bounded(within_seconds))
 
     def _bounded(self, within_seconds: float) -> dict[str, Any]:
         # Zero would mean not to wait at all, and fail at once.

@@ -7,11 +7,20 @@ from agent.registry import register
 from agent.tool import tool
 
 
+_both = asyncio.Barrier(2)
+
+
 @tool
-async def add(a: int, b: int) -> int:
-    """Add two numbers, slowly."""
-    await asyncio.sleep(0.2)
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
     return a + b
 
 
-register(Agent(name="caller", model_name="openai/gpt-4o-mini", tools=[add], model_max_attempts=1))
+@tool(timeout_seconds=10)
+async def meet(name: str) -> str:
+    """Return once two of these calls are at work at the same time."""
+    await _both.wait()
+    return f"{name} met"
+
+
+register(Agent(name="caller", model_name="openai/gpt-4o-mini", tools=[add, meet], model_max_attempts=1))

@@ -17,7 +17,7 @@ ORDERS = (
 
 def seconds_to_cancel(installation: Installation, turn: Turn) -> float:
     turn.cancel()
-    return eventually(lambda: turn.state is TurnState.CANCELLED, 10, lambda: installation.told([turn.id]))
+    return eventually(lambda: turn.state is TurnState.CANCELLED, 20, lambda: installation.told([turn.id]))
 
 
 @pytest.mark.parametrize("signal_arrives", [True, False], ids=["signal", "heartbeat"])
@@ -36,8 +36,8 @@ def test_a_running_turn_is_stopped_and_its_thread_goes_on(
 
     seconds = seconds_to_cancel(installation, turn)
 
-    # At once, or with the next beat, which is half a second away at most.
-    assert seconds < (2 if signal_arrives else 3)
+    # Long before the next beat, or with it: they are 20 seconds apart, or half a second.
+    assert seconds < (8 if signal_arrives else 4)
     (after,) = installation.all_ended([behind])
     assert after.state is TurnState.COMPLETED
     assert installation.notes("hold ends") == []

@@ -33,6 +33,20 @@ def test_it_tells_its_addresses_and_stops_when_asked_to(tmp_path: Path, number: 
     assert (tmp_path / ".threadmill" / "postgres" / "data").is_dir()
 
 
+def test_it_stops_while_the_database_is_still_being_made(tmp_path: Path) -> None:
+    """The program that makes it starts servers of its own."""
+    with started("up", folder=tmp_path) as up:
+        read_until(up, "starting postgres")
+        while not any("postgres --single" in command for command in processes_of(tmp_path).values()):
+            assert up.poll() is None
+
+        up.send_signal(signal.SIGINT)
+
+        up.communicate(timeout=60)
+    assert up.returncode == 0
+    assert processes_of(tmp_path) == {}
+
+
 def test_a_part_that_dies_is_started_again(tmp_path: Path) -> None:
     with started("up", folder=tmp_path) as up:
         read_until(up, LAST_LINE)

@@ -1,7 +1,6 @@
 """Order: every message is answered once, directly after itself, whoever sends and whoever works."""
 
 import json
-import time
 from collections import defaultdict
 from itertools import pairwise
 
@@ -80,13 +79,10 @@ def test_a_caller_who_keeps_a_transaction_open_holds_up_nobody(running: Installa
         connection.execute("INSERT INTO orders VALUES (1)")
         waiting = running.send("shared", "from the long transaction", connection=connection)
         before = running.query("SELECT until FROM workers")[0]["until"]
-        started = time.monotonic()
         for n in range(3):
             on_it = running.send("shared", f"meanwhile {n}")
             elsewhere = running.send(f"other-{n}", f"elsewhere {n}")
             running.all_ended([on_it, elsewhere], seconds=10)
-        # Nobody waited for a lock: that would have taken until it times out, which is 5 seconds.
-        assert time.monotonic() - started < 4.5
         # Two heartbeats and more, while the transaction is open.
         eventually(
             lambda: (running.query("SELECT until FROM workers")[0]["until"] - before).total_seconds() > 1.2,

@@ -121,7 +121,7 @@ def test_the_round_trips_of_the_readme_are_those_that_are_measured() -> None:
     measured = (ROOT / "tests" / "integration" / "test_round_trips.py").read_text()
     sums = re.findall(r"^(?:SEND|TURN|TOOL_CALL) = ([\d +]+)$", measured, re.MULTILINE)
     send, turn, tool = ([int(part) for part in each.split(" + ")] for each in sums)
-    idle = int(re.findall(r"assert traffic.round_trips == (\d+)", measured)[0])
+    idle = int(re.findall(r"assert traffic.round_trips == (\d+), traffic", measured)[0])
     sweep, heartbeat = [int(cost) for cost in re.findall(r"assert costs == \[(\d+), \d+\]", measured)]
     told = re.findall(
         r"^\| [^|]+ \| (\d+)(?:, every 2 s)? \|$", (ROOT / "README.md").read_text(), re.MULTILINE

@@ -15,6 +15,7 @@ from agent.request import build_messages, image_part, read_text_part, request_di
 from conversation.attachment import Attachment
 from conversation.errors import InvalidInput
 from conversation.message import Message, ToolCall
+from conversation.parts import FilePart, ImagePart, TextPart
 
 
 def user(content: str = "hi", **values: Any) -> Message:
@@ -202,6 +203,61 @@ def test_attachment_parts_stand_behind_the_text_of_their_message() -> None:
         {"type": "image_url", "image_url": {"url": url}},
     ]
     assert second["content"] == [text_part("a.txt", "words")]
+
+
+def test_parts_are_sent_in_the_order_in_which_they_were_said() -> None:
+    files = [Attachment(filename=name, content=b"1") for name in ("a.txt", "b.png", "c.txt")]
+    asked = user(
+        "",
+        parts=(
+            TextPart("compare"),
+            FilePart("b.png"),
+            TextPart("with"),
+            ImagePart("https://a.example/x.png"),
+            FilePart("a.txt"),
+            TextPart(""),
+        ),
+        attachments=files,
+    )
+    of_files = [text_part("a.txt", "A"), image_part(b"B", "image/png"), text_part("c.txt", "C")]
+
+    [message] = built(asked, attachment_parts={asked.id: of_files})
+
+    assert message["content"] == [
+        {"type": "text", "text": "compare"},
+        of_files[1],
+        {"type": "text", "text": "with"},
+        {"type": "image_url", "image_url": {"url": "https://a.example/x.png"}},
+        of_files[0],
+        of_files[2],
+    ]
+
+
+def test_a_file_that_is_spoken_of_twice_is_sent_once() -> None:
+    asked = user(
+        parts=(FilePart("a.txt"), TextPart("hi"), FilePart("a.txt")),
+        attachments=[Attachment(filename="a.txt", content=b"1")],
+    )
+
+    [message] = built(asked, attachment_parts={asked.id: [text_part("a.txt", "A")]})
+
+    assert message["content"] == [text_part("a.txt", "A"), {"type": "text", "text": "hi"}]
+
+
+def test_a_file_that_is_not_there_is_said_to_be_missing() -> None:
+    [message] = built(user("", parts=(FilePart("a.txt"),)))
+
+    assert message["content"] == [text_part("a.txt", "[This file is not attached.]")]
+
+
+def test_parts_that_are_all_text_are_sent_as_text() -> None:
+    assert built(user("", parts=(TextPart("a"), TextPart("b"))))[0]["content"] == "a\n\nb"
+
+
+def test_parts_of_others_than_users_are_sent_as_text() -> None:
+    note = Message(role="system", parts=(TextPart("rules"), ImagePart("https://a.example/x.png")))
+
+    assert built(note)[0]["content"] == "rules"
 
 
 def test_files_of_others_than_users_are_sent_as_text() -> None:

@@ -73,9 +73,15 @@ class EmbeddedPostgres(Server):
             *("--auth=scram-sha-256", f"--pwfile={self._home.directory / 'password'}"),
             *("--no-instructions", *([] if self._durable else ["--no-sync"])),
         ]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=_environment())
-        if done.returncode != 0:
-            raise ServerFailed(f"initdb could not make {unfinished}:\n{done.stdout}{done.stderr}".rstrip())
+        # initdb starts servers of its own, which outlive it: they end with its process group.
+        initdb = Process("initdb", command, log=self._home.log, environment=_environment())
+        try:
+            initdb.start()
+            initdb.join(self.start_seconds)
+        finally:
+            initdb.kill()
+        if initdb.exit_code != 0:
+            raise initdb.failure(f"could not make {unfinished}")
         unfinished.rename(self._data)
 
     def _program(self) -> Process:

@@ -78,7 +78,13 @@ class Process:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         if self.log.exists() and self.log.stat().st_size > LOG_LIMIT_BYTES:
             self.log.replace(self.log.with_name(self.log.name + ".1"))
-        self._child = _launcher(os.getpid()).submit(self._fork).result()
+        forked = _launcher(os.getpid()).submit(self._fork)
+        try:
+            self._child = forked.result()
+        except KeyboardInterrupt:
+            # It came while we waited: whoever stops us now has to know of the child.
+            self._child = forked.result()
+            raise
 
     def wait_ready(self, check: Callable[[], bool], timeout_seconds: float = 30) -> None:
         """Return when `check` holds; a program that ends or takes too long is stopped: `ServerFailed`."""

@@ -115,7 +115,9 @@ def test_a_commit_whose_answer_was_lost_is_found_and_not_made_twice(
     """The server commits; the connection breaks before its answer arrives."""
     options = {"idempotency_key": key} if key else {}
     with CommitLostOnce(settings.database_url.get_secret_value()) as wire:
-        producer = Producer(load(database_url=wire.url, broker_url=settings.broker_url.get_secret_value()))
+        producer = Producer(
+            load(database_url=wire.url, broker_url=settings.broker_url.get_secret_value(), ring_timeout=10)
+        )
         turn = producer.send("t", "hello", **options)
         producer.close()
 

@@ -9,13 +9,16 @@ from datetime import UTC, datetime
 import pytest
 from django.db import IntegrityError, connection, connections, transaction
 from psycopg.pq import TransactionStatus
+from sqlalchemy import select
 
 from conversation.errors import IdempotencyConflict, InvalidInput, UnknownAgent
 from producers import send as default
 from producers.django import send_message_in_atomic
 from producers.producer import Producer
 from producers.send import send_message
+from store.borrow import borrowed
 from store.engine import Database
+from store.tables import turns
 from tests.integration.sending.backend import (
     NOTHING,
     SpyBellringer,
@@ -116,7 +119,7 @@ def test_the_transaction_survives_whatever_goes_wrong_with_ours(
 
 
 def test_django_goes_on_as_before_with_its_own_types(database: Database) -> None:
-    """It reads jsonb as text and times in its own zone; ours are read as what they are."""
+    """It reads jsonb as text and times in its own zone; the store reads both as what they are."""
     with transaction.atomic():
         turn = send_message_in_atomic(
             "t", "hello", metadata={"a": 1}, not_before=LATER, idempotency_key="k", attachments=[]
@@ -124,7 +127,10 @@ def test_django_goes_on_as_before_with_its_own_types(database: Database) -> None
         with connection.cursor() as cursor:
             cursor.execute("SELECT metadata, not_before FROM turns")
             metadata, not_before = cursor.fetchone()
+        with borrowed(connection.connection) as ours:
+            row = ours.execute(select(turns.c.metadata, turns.c.not_before)).one()
 
+    assert (row.metadata, row.not_before, row.not_before.tzinfo) == ({"a": 1}, LATER, UTC)
     assert json.loads(metadata) == {"a": 1}
     assert not_before == LATER
     assert turn_row(database, turn.id).not_before == LATER

@@ -1,0 +1,199 @@
+"""A small database with every kind of row in it, made by the store's own verbs as far as they reach."""
+
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Connection, insert, update
+
+from conversation.attachment import Attachment
+from conversation.ids import new_id
+from conversation.message import Message, ToolCall, Usage
+from conversation.parts import FilePart, ImagePart, TextPart
+from conversation.step import Step
+from conversation.thread import Thread
+from conversation.turn import Cancelled, ClaimedTurn, Completed, Failed, RetryLater, TurnError
+from store import claims, inbox, schedule, steps, summaries, tables, threads, turns, workers
+from store.claims import Claimant
+from store.columns import clock
+from store.inbox import Request
+
+#: The tenant of the second thread.
+OTHER_TENANT = "acme"
+
+
+@dataclass(frozen=True)
+class Told:
+    """Where to look for what happened."""
+
+    completed_turn: str
+    failed_turn: str
+    running_turn: str
+    queued_turn: str
+
+
+def tell(connection: Connection) -> Told:
+    """Fill a database that is empty."""
+    told = _Story(connection).tell()
+    _other_tenant(connection)
+    _installation(connection)
+    return told
+
+
+def expected(connection: Connection, told: Told) -> dict[str, Any]:
+    """What a reader of any later release must find, as JSON."""
+    stories = {
+        tenant: [threads.load(connection, tenant, id_).to_json() for id_ in ids]
+        for tenant, ids in {"default": ("story", "waits"), OTHER_TENANT: ("story",)}.items()
+    }
+    read = partial(turns.result, connection)
+    results = {
+        id_: [message.to_json() for message in read(id_).messages]
+        for id_ in (told.completed_turn, told.failed_turn)
+    }
+    return {"threads": stories, "told": asdict(told), "replies": results}
+
+
+class _Story:
+    """One thread in which everything happens once."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.worker = new_id()
+        self.claimant = Claimant(worker=self.worker, agents=frozenset({"assistant"}))
+
+    def tell(self) -> Told:
+        workers.register(
+            self.connection, self.worker, host="here", pid=1, serves={"assistant": "1"}, lease_seconds=60
+        )
+        self._library()
+        completed = self._completed()
+        self._summary()
+        failed = self._ended(
+            Failed(error=TurnError("step_limit", "it went on and on"), usage=Usage(1, 1), cost=0.5)
+        )
+        self._ended(Cancelled(messages=(Message(role="assistant", content="I was ab", state="partial"),)))
+        self._superseded()
+        running = self._send("are you there?", idempotency_key="once")
+        self._claim(running)
+        queued = self._send("and then?", priority=3, metadata={"channel": "mail"})
+        self._waits()
+        return Told(completed, failed, running, queued)
+
+    def _library(self) -> None:
+        """What library code saved: a title, metadata, context, parts, a file."""
+        picture = Attachment(filename="plan.png", sha256="1" * 64, size=70, mime_type="image/png")
+        look = Message(
+            role="user",
+            parts=(
+                TextPart("Look at"),
+                FilePart("plan.png"),
+                ImagePart("https://a.example/b.png"),
+                TextPart("— 见"),
+            ),
+            attachments=[picture],
+            name="ann",
+            metadata={"née": [1, 2.5, None, True]},
+        )
+        thread = Thread("story", title="A story: 100% of it", metadata={"user": "ann", "deep": {"x": [1]}})
+        thread.add_message(look)
+        thread.set_context("tone", "Be kind.")
+        threads.save(self.connection, thread, new=thread.new_messages)
+
+    def _send(self, content: str, thread: str = "story", **options: Any) -> str:
+        request = Request(
+            turn_id=new_id(),
+            tenant="default",
+            thread_id=thread,
+            message=Message(role="user", content=content),
+            agent="assistant",
+            **options,
+        )
+        return inbox.accept(self.connection, request).turn_id
+
+    def _claim(self, turn_id: str, thread: str = "story") -> ClaimedTurn:
+        claimed = claims.claim(self.connection, "default", thread, self.claimant)
+        assert isinstance(claimed, ClaimedTurn)
+        assert claimed.id == turn_id
+        return claimed
+
+    def _completed(self) -> str:
+        """A turn with a tool, its journal, and an answer."""
+        claimed = self._claim(self._send("What is 1 + 2?", deadline=None))
+        call = ToolCall("call_1", "add", '{"a": 1, "b": 2}')
+        entry = partial(Step, kind="tool", call_id="call_1", name="add")
+        steps.record(self.connection, claimed.lease, claimed.id, [entry(index=1, state="started")])
+        result = {"content": "3"}
+        steps.record(
+            self.connection, claimed.lease, claimed.id, [entry(index=1, state="finished", result=result)]
+        )
+        source = {"agent": "assistant", "model": "offline/recall"}
+        asks = Message(role="assistant", tool_calls=(call,), reasoning="a sum", usage=Usage(9, 3, 1))
+        answers = Message(role="assistant", content="It is 3; isn't it?", source=source, usage=Usage(12, 5))
+        ending = Completed(
+            messages=(asks, Message(role="tool", tool_call_id="call_1", name="add", content="3"), answers),
+            steps=(
+                Step(index=0, kind="model", name="offline/recall", state="finished", result={"content": ""}),
+            ),
+            usage=Usage(21, 8, 1),
+            cost=0.000125,
+        )
+        turns.settle(self.connection, claimed.lease, claimed.id, ending, release=True)
+        return claimed.id
+
+    def _summary(self) -> None:
+        draft = summaries.draft(self.connection, "default", "story", keep_messages=2)
+        assert draft is not None
+        assert summaries.put(self.connection, draft, "Ann showed a plan.", model="m", usage=Usage(5, 5))
+
+    def _ended(self, ending: Failed | Cancelled) -> str:
+        claimed = self._claim(self._send("Go on."))
+        turns.settle(self.connection, claimed.lease, claimed.id, ending, release=True)
+        return claimed.id
+
+    def _superseded(self) -> None:
+        """No verb of this release does so; a column of every later one may hold it."""
+        turn_id = self._send("Never mind.")
+        inbox.discard(self.connection, turn_id)
+        self.connection.execute(
+            update(tables.turns)
+            .where(tables.turns.c.id == turn_id)
+            .values(state="superseded", finished_at=clock())
+        )
+
+    def _waits(self) -> None:
+        """A thread whose turn is to be tried again, and one turn that waits for somebody."""
+        claimed = self._claim(self._send("later", "waits"), "waits")
+        put_off = RetryLater(after=timedelta(hours=1), error=TurnError("model", "away", retryable=True))
+        turns.settle(self.connection, claimed.lease, claimed.id, put_off, release=True)
+        waiting = self._send("is it allowed?", "waits")
+        self.connection.execute(
+            update(tables.turns).where(tables.turns.c.id == waiting).values(state="waiting")
+        )
+
+
+def _other_tenant(connection: Connection) -> None:
+    """The same id, in another tenant, under legal hold."""
+    thread = Thread("story", tenant=OTHER_TENANT, messages=[Message(role="user", content="Also a story.")])
+    threads.save(connection, thread, new=thread.new_messages)
+    held = (tables.threads.c.tenant == OTHER_TENANT) & (tables.threads.c.id == "story")
+    connection.execute(update(tables.threads).where(held).values(legal_hold=True))
+
+
+def _installation(connection: Connection) -> None:
+    """What belongs to no thread."""
+    due_at = schedule.claim_run(connection, "retention", every_seconds=60)
+    assert due_at is not None
+    schedule.finish_run(connection, "retention", due_at, {"deleted": 0})
+    connection.execute(
+        insert(tables.audit).values(
+            tenant="default", thread_id="gone", action="deleted", details={"by": "test"}, created_at=clock()
+        )
+    )
+    connection.execute(
+        insert(tables.blobs).values(
+            tenant="default", sha256="2" * 64, size=5, media_type="text/plain", text="words",
+            created_at=clock(), unreferenced_since=clock(),
+        )
+    )  # fmt: skip
