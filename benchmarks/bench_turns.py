@@ -25,7 +25,7 @@ from threadmill.embedded.stack import Stack
 
 def main() -> None:
     """Tasks, then turns; the other worker is idle meanwhile."""
-    count, rounds = (100, 1) if is_quick(__doc__) else (1_000, 3)
+    count, rounds = (100, 1) if is_quick(__doc__) else (500, 3)
     programs = (
         worker("turns", [TURNS_QUEUE]),
         worker("noop", [noop.QUEUE], app="benchmarks.noop"),

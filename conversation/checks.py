@@ -83,9 +83,10 @@ def check_moment(field: str, value: object) -> datetime:
 def moment_from_json(field: str, value: object) -> datetime:
     """A moment as `isoformat` writes it, with its zone."""
     try:
-        return check_moment(field, datetime.fromisoformat(str(value)))
+        moment = datetime.fromisoformat(str(value))
     except ValueError:
         raise InvalidInput(field, f"is {value!r}", "write it as 2030-01-31T12:00:00+00:00") from None
+    return check_moment(field, moment)
 
 
 def check_metadata(field: str, value: object) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 """Shapes of statements that both databases understand, in as few round trips as each allows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
+    Column,
+    ColumnElement,
     CompoundSelect,
     Connection,
     Delete,
@@ -13,9 +15,13 @@ from sqlalchemy import (
     Select,
     Table,
     Update,
+    cast,
     false,
+    literal,
+    null,
     select,
     true,
+    union_all,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import ReturningUpdate
@@ -28,6 +34,25 @@ def insert_for(connection: Connection, table: Table) -> Any:
     """An INSERT that knows `on_conflict_do_nothing` and `on_conflict_do_update` (same words on both)."""
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     return dialect.insert(table)
+
+
+def with_rows(statement: Any, table: Table, rows: Sequence[Mapping[str, Any]]) -> Any:
+    """An INSERT with these rows, as a SELECT of them: all have the same columns.
+
+    SQLAlchemy compiles it once for each number of rows; `values([…])` it compiles every time, which
+    costs more than sending it.
+    """
+    names = list(rows[0])
+    # The condition keeps SQLite from reading ON CONFLICT as the end of a join.
+    sources = [select(*(_typed(table.c[name], row[name]) for name in names)).where(true()) for row in rows]
+    return statement.from_select(names, sources[0] if len(sources) == 1 else union_all(*sources))
+
+
+def _typed(column: Column[Any], value: Any) -> ColumnElement[Any]:
+    if isinstance(value, ColumnElement):
+        return value
+    # PostgreSQL would take a union of bare NULLs for text.
+    return cast(null(), column.type) if value is None else literal(value, column.type)
 
 
 def together(

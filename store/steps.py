@@ -14,7 +14,7 @@ from conversation.message import Usage
 from conversation.step import Step
 from conversation.turn import Lease
 from store.columns import clock
-from store.statements import insert_for
+from store.statements import insert_for, with_rows
 from store.tables import steps, threads
 
 
@@ -30,7 +30,8 @@ def record(connection: Connection, lease: Lease, turn_id: str, entries: Sequence
 
 def upsert(connection: Connection, lease: Lease, turn_id: str, entries: Sequence[Step]) -> Any:
     """The write itself. A step that is finished stays as it was: running this twice changes nothing."""
-    statement = insert_for(connection, steps).values([_row(lease, turn_id, entry) for entry in entries])
+    rows = [_row(lease, turn_id, entry) for entry in entries]
+    statement = with_rows(insert_for(connection, steps), steps, rows)
     new = statement.excluded
     return statement.on_conflict_do_update(
         index_elements=["turn_id", "index"],

@@ -83,7 +83,11 @@ class ThreadStore:
             url = database_url or (None if named else IN_MEMORY)
             settings = load(**({} if url is None else {"database_url": url}))
         store = cls(settings, tenant=tenant, file_store=file_store)
-        await store.database.run_async(_migrate if store.database.is_sqlite else migrations.check)
+        try:
+            await store.database.run_async(_migrate if store.database.is_sqlite else migrations.check)
+        except BaseException:
+            await store.close()
+            raise
         return store
 
     @classmethod

@@ -33,7 +33,7 @@ from store import steps as journal
 from store.attachments import insert_attachments
 from store.columns import clock
 from store.heads import next_after
-from store.statements import AnyRow, Write, together
+from store.statements import AnyRow, Write, together, with_rows
 from store.tables import messages, threads, turns
 
 #: Enough of an error for a person; a provider's page of HTML is not kept.
@@ -65,7 +65,7 @@ def settle(connection: Connection, lease: Lease, turn_id: str, ending: Ending, *
         rows = message_rows.reply_rows(
             lease.thread_key, turn_id, after_seq=thread.last_seq, replies=kept.messages
         )
-        writes.append(messages.insert().values(rows))
+        writes.append(with_rows(messages.insert(), messages, rows))
     if kept.steps:
         writes.append(journal.upsert(connection, lease, turn_id, kept.steps))
     insert_attachments(connection, lease.thread_key, thread.tenant, kept.messages)

@@ -6,7 +6,6 @@ from agent.agent import Agent
 from agent.registry import register
 from agent.tool import tool
 
-
 _both = asyncio.Barrier(2)
 
 

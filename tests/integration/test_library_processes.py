@@ -3,14 +3,17 @@
 import asyncio
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from agent.journal import over_before_it_ran
+from store import tables, turns
 from store.claims import Nothing
 from tests.integration.library_stage import LEASE_SECONDS, FakeModel, Worker, opened, said, states, user
-from threadmill import Agent, Thread
+from threadmill import Agent, Thread, TurnFailed
 
 CALLER = Path(__file__).parent / "library_caller.py"
 ROOT = Path(__file__).parents[2]
@@ -22,6 +25,26 @@ def shared_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/store.db"
     return str(request.getfixturevalue("database_url"))
+
+
+async def test_a_call_that_somebody_else_cancels_says_so_and_keeps_what_was_said(
+    shared_url: str, tmp_path: Path
+) -> None:
+    async with await opened(shared_url, tmp_path) as store:
+        model = FakeModel(hangs_at=1)
+        agent = Agent(name="caller", model=model, thread_store=store)
+        call = asyncio.create_task(agent.go(Thread(id="t", messages=[user("hello")])))
+        await model.asked.wait()
+        find = select(tables.turns.c.id)
+        turn_id = await store.database.run_async(lambda c: c.execute(find).scalar_one())
+
+        await store.database.run_async(partial(turns.request_cancel, turn_id=turn_id))
+        with pytest.raises(TurnFailed, match="cancelled"):
+            await call
+
+        assert model.cancelled
+        assert await states(store) == [("cancelled", None)]
+        assert await said(store) == ["hello"]
 
 
 async def start(*arguments: str) -> asyncio.subprocess.Process:

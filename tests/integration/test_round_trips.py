@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import ClauseElement, func, select, text
+from sqlalchemy import ClauseElement, event, func, select, text
+from sqlalchemy.engine.interfaces import CacheStats
 
 from agent.agent import Agent
 from agent.attachments import AttachmentParts
@@ -258,6 +259,24 @@ async def test_a_turn_reads_its_window_and_not_the_history(site: Site) -> None:
 
     assert read[WINDOWFUL] > 3 * read[FEW], read
     assert read[MANY] < 1.01 * read[WINDOWFUL], read
+
+
+async def test_no_statement_of_a_send_or_a_turn_is_compiled_again(site: Site) -> None:
+    """Compiling one costs more than sending it: a statement that has no cache key would double a turn."""
+    order = 'call add with {"a": 1, "b": 2}'
+    compiled: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, _values: Any, context: Any, _many: Any) -> None:
+        if context.cache_hit is not CacheStats.CACHE_HIT:
+            compiled.append(statement)
+
+    await site.answer(site.send("t", order))
+    for engine in (site.producer.database.engine, site.database.async_engine.sync_engine):
+        event.listen(engine, "after_cursor_execute", note)
+    await site.answer(site.send("t"))
+    await site.answer(site.send("t", order))
+
+    assert compiled == []
 
 
 async def test_a_sweep_costs_the_same_however_many_wait(site: Site) -> None:

@@ -3,18 +3,21 @@
 import logging
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
 import pytest
+from django.db.backends.postgresql.psycopg_any import register_tzloader
 from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row, namedtuple_row
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from conversation.errors import InvalidInput, UnknownAgent
 from producers.producer import Producer
-from store.borrow import _Lent
+from store.borrow import _Lent, borrowed
 from store.engine import Database
+from store.tables import turns
 from tests.integration.sending.backend import NOTHING, break_inbox, counts, make_orders, orders
 
 
@@ -91,6 +94,22 @@ def test_the_shape_of_the_callers_rows_is_no_concern_of_ours(
 
     assert (again.id, counts(database)["turns"]) == (turn.id, 1)
     assert raw.row_factory is row_factory
+
+
+def test_times_are_read_right_on_a_connection_that_reads_them_naive_and_in_its_own_zone(
+    raw: psycopg.Connection[Any], producer: Producer
+) -> None:
+    """As Django's with USE_TZ=False."""
+    later = datetime(2100, 1, 1, tzinfo=UTC)
+    raw.execute("SET TIME ZONE 'Asia/Tokyo'")
+    register_tzloader(None, raw)
+    producer.send("t", "tomorrow", not_before=later, connection=raw)
+
+    with borrowed(raw) as ours:
+        assert ours.execute(select(turns.c.not_before)).scalar_one() == later
+
+    (naive,) = raw.execute("SELECT not_before FROM turns").fetchone() or ()
+    assert naive == datetime(2100, 1, 1, 9)  # noqa: DTZ001 - the owner still reads as it did
 
 
 def test_many_loans_leave_nothing_behind_on_the_connection(
@@ -171,8 +190,6 @@ def test_sending_inside_a_callback_of_another_loan_works(
     raw: psycopg.Connection[Any], producer: Producer, database: Database, database_url: str
 ) -> None:
     """Two loans of one thread, one within the other, each to its own connection."""
-    from store.borrow import borrowed
-
     with psycopg.connect(database_url) as other, borrowed(raw) as ours:
         producer.send("inner", "hello", connection=other)
         ours.execute(text("INSERT INTO orders VALUES ('outer')"))

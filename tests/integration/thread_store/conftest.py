@@ -1,4 +1,4 @@
-"""A thread store of each kind: in memory, in a SQLite file, in PostgreSQL. One suite holds them to one behaviour."""
+"""A thread store of each kind: in memory, in a file, in PostgreSQL. One suite holds them to one behaviour."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager

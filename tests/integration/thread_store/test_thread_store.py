@@ -353,11 +353,13 @@ async def test_a_copy_of_another_store_is_stored_whole(store: ThreadStore) -> No
 async def test_what_was_set_to_nonsense_is_refused_by_its_name(
     store: ThreadStore, field: str, value: object
 ) -> None:
-    thread = Thread("t")
-
-    with pytest.raises(InvalidInput, match=f"^{field}"):
+    async def save() -> None:
+        thread = Thread("t")
         setattr(thread, field, value)
         await store.save_thread(thread)
+
+    with pytest.raises(InvalidInput, match=f"^{field}"):
+        await save()
 
     assert await store.count() == 0
 
@@ -395,7 +397,7 @@ async def test_what_is_stored_outlives_the_store_that_is_a_file(kind: str, store
 
 
 async def test_a_postgresql_without_our_schema_is_refused(empty_database_url: str) -> None:
-    with pytest.raises(OperatorError, match="schema is not there, this release needs .*threadmill init"):
+    with pytest.raises(OperatorError, match=r"schema is not there, this release needs .*threadmill init"):
         await ThreadStore.create(empty_database_url)
 
 

@@ -86,7 +86,7 @@ async def test_a_fork_inside_a_block_of_tool_calls_is_refused(store: ThreadStore
 async def test_a_fork_where_nothing_is_is_refused(store: ThreadStore, at: object) -> None:
     await store.append("t", said("1"), said("2"))
 
-    with pytest.raises(InvalidInput, match="at: is .*; pass a seq from 0 to 2"):
+    with pytest.raises(InvalidInput, match=r"at: is .*; pass a seq from 0 to 2"):
         await store.fork("t", at=at)  # type: ignore[arg-type]
 
 

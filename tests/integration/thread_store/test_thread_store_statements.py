@@ -1,4 +1,4 @@
-"""What saving and loading asks of the database: the same number of statements, whatever the history's length."""
+"""What saving and loading asks of the database: as many statements, whatever the history's length."""
 
 from collections.abc import Awaitable, Callable
 
