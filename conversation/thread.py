@@ -214,7 +214,7 @@ class Thread:
 
     def _behind_loaded(self) -> int | None:
         """The place behind the loaded part; None if it does not stand there as it was loaded."""
-        if self._loaded is None or self._loaded.is_cut or not self._loaded_messages:
+        if self._loaded is None or not self._loaded_messages:
             return None
         front = len(self._front)
         behind = front + len(self._loaded_messages)

