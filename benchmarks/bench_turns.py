@@ -3,7 +3,8 @@
 From the first publish to the last end, published by eight threads of this process. The turns have
 the offline model, and each is a thread of its own: sent, rung, claimed, answered, committed. Both
 workers have the same pool and the same broker; Celery's own work is in both figures. Rounds in
-turns; the best of each.
+turns; the best of each. Publishers, worker and database share the machine's cores, so the processor
+time says more about the worker than the rate does.
 """
 
 import time
@@ -13,7 +14,7 @@ from sqlalchemy import Connection, func, select
 
 from benchmarks import noop
 from benchmarks.bench_send import THREADS, best, crowd
-from benchmarks.stage import Figure, is_quick, settings_of, show, stack
+from benchmarks.stage import Figure, is_quick, processor_seconds, settings_of, show, stack
 from conversation.bell import TURNS_QUEUE
 from producers import Producer
 from store.heads import unfinished
@@ -30,13 +31,19 @@ def main() -> None:
         worker("turns", [TURNS_QUEUE]),
         worker("noop", [noop.QUEUE], app="benchmarks.noop"),
     )
+    total = count * rounds
     with stack(*programs) as servers:
+        pids = [servers.pid("noop"), servers.pid("turns")]
+        before = [processor_seconds(pid) for pid in pids]
         rates = best((no_ops(servers, count), answered(servers, count)) for _ in range(rounds))
+        used = [processor_seconds(pid) - spent for pid, spent in zip(pids, before, strict=True)]
     show(
         "Turns of one worker process",
         [
             Figure("bare no-op Celery tasks", rates[0], "/s"),
             Figure("turns with the offline model", rates[1], "/s", rates[0]),
+            Figure("processor time of the worker, each task", 1000 * used[0] / total, "ms"),
+            Figure("... each turn", 1000 * used[1] / total, "ms", 1000 * used[0] / total),
         ],
     )
 

@@ -6,7 +6,6 @@ model behind litellm, whose import is most of it. The least of some starts, and 
 of the worker until then: where that is much less than the seconds, something else was running.
 """
 
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 from redis import Redis
 
 from benchmarks import noop
-from benchmarks.stage import Figure, is_quick, settings_of, show, stack
+from benchmarks.stage import Figure, is_quick, processor_seconds, settings_of, show, stack
 from conversation.bell import TURNS_QUEUE
 from producers import Producer
 from tests.stub_openai import StubOpenAI, reply
@@ -61,7 +60,7 @@ def bare_start(servers: Stack) -> tuple[float, float]:
         process = launch(servers, BARE.argv, {})
         while not client.exists(noop.DONE):
             time.sleep(POLL_SECONDS)
-        ended, used = time.time(), processor_seconds(process)
+        ended, used = time.time(), processor_seconds(process.pid)
     process.stop(timeout_seconds=60)
     return ended - started, used
 
@@ -73,7 +72,7 @@ def first_turn(servers: Stack, variables: Mapping[str, str]) -> tuple[float, flo
     started = time.time()
     process = launch(servers, OURS.argv, variables)
     state = turn.wait(timeout=120).state
-    used = processor_seconds(process)
+    used = processor_seconds(process.pid)
     claimed = turn.record.started_at
     process.stop(timeout_seconds=60)
     producer.close()
@@ -88,12 +87,6 @@ def launch(servers: Stack, argv: tuple[str, ...], variables: Mapping[str, str]) 
     process = Process("worker", argv, log=log, environment={**servers.environment, **variables})
     process.start()
     return process
-
-
-def processor_seconds(process: Process) -> float:
-    """What a process used so far, as Linux counts it."""
-    words = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":

@@ -95,6 +95,8 @@ class _Reader:
                 return self._file(where, "image", url, files) if url.startswith("data:") else ImagePart(url)
             case {"type": "file", "file": {"filename": str(filename), "file_data": str(data)}}:
                 return self._file(where, filename, data, files)
+            case {"type": "text" | "input_text" | "output_text" | "refusal" | "image_url" as kind}:
+                raise InvalidInput("content", f"is a {kind} without one", "pass its text, or its url")
             case {"type": str(kind)}:
                 self.changes.append(
                     f"{where}: a part of type {kind} was left out; a note stands in its place"

@@ -1,7 +1,6 @@
 """Thread names, metadata, cleanup, batch saves and the cache that is not needed."""
 
 import asyncio
-import time
 from datetime import datetime, timedelta
 
 import pytest
@@ -134,15 +133,10 @@ async def test_a_cache_around_an_async_function_breaks_on_its_second_use(
         await pattern.get_cached_thread("t")
 
 
-async def test_loading_needs_no_cache_and_sees_what_others_wrote(thread_store: ThreadStore) -> None:
-    thread = Thread(id="t", messages=[user(f"message {n}") for n in range(500)])
-    await thread_store.save_thread(thread)
+async def test_loading_without_a_cache_sees_what_others_wrote(thread_store: ThreadStore) -> None:
+    await thread_store.save_thread(Thread(id="t", messages=[user("first")]))
+    assert len((await thread_store.get_thread("t")).messages) == 1
 
-    started = time.perf_counter()
-    for _ in range(5):
-        await thread_store.get_thread("t")
-    seconds = (time.perf_counter() - started) / 5
     await thread_store.append("t", user("from elsewhere"))
 
-    assert seconds < 0.5
     assert (await thread_store.get_thread("t", last=1)).messages[0].content == "from elsewhere"
