@@ -2,7 +2,8 @@
 
 In this process, without a broker's delay: `send_message` without its ring, and a worker that is
 handed the bell. The window of the offline assistant is 101 to 200 messages, so a turn on a long
-thread reads that much; the line for 300 messages shows that nothing grows after it.
+thread reads that much; the line for 300 messages shows that nothing grows after it. Each round has
+threads of its own: one that is used again would not stay short.
 """
 
 import time
@@ -21,16 +22,18 @@ from store.settings import Settings
 from tasks.worker import Worker
 
 LENGTHS = (10, 300, 5_000)
+LONG = LENGTHS[-1]
+WARM_ROUNDS = 3
 STOCK = (
     """
     insert into threads (tenant, id, metadata, created_at, updated_at, last_seq)
-    values ('default', :thread, '{}', now(), now(), :count)
+    select 'default', :thread || n, '{}', now(), now(), :count from generate_series(1, :threads) n
     """,
     """
     insert into messages (thread_key, seq, id, role, content, metadata, created_at)
     select key, n, 'm-' || n, case n % 2 when 1 then 'user' else 'assistant' end,
         rpad('message ' || n, 200, '.'), '{}', now()
-    from threads, generate_series(1, :count) n where threads.id = :thread
+    from threads, generate_series(1, :count) n where threads.id like :thread || '%'
     """,
     "analyze",
 )
@@ -59,14 +62,14 @@ def measured(settings: Settings, rounds: int) -> dict[int, tuple[list[float], li
     """Seconds of each send and each turn, by the length of the thread."""
     producer = Producer(settings)
     for length in LENGTHS:
-        stock(producer.database, length)
+        stock(producer.database, length, WARM_ROUNDS + rounds)
     worker = Worker(settings, registry.load(settings.agents))
     worker.start()
     costs: dict[int, tuple[list[float], list[float]]] = {length: ([], []) for length in LENGTHS}
-    for number in range(rounds + 3):
+    for number in range(1, 1 + WARM_ROUNDS + rounds):
         for length in LENGTHS:
-            send, turn = one_round(producer, worker, length)
-            if number >= 3:
+            send, turn = one_round(producer, worker, f"t-{length}-{number if length < LONG else 1}")
+            if number > WARM_ROUNDS:
                 costs[length][0].append(send)
                 costs[length][1].append(turn)
     worker.stop()
@@ -74,22 +77,23 @@ def measured(settings: Settings, rounds: int) -> dict[int, tuple[list[float], li
     return costs
 
 
-def one_round(producer: Producer, worker: Worker, length: int) -> tuple[float, float]:
+def one_round(producer: Producer, worker: Worker, thread: str) -> tuple[float, float]:
     """Seconds of a send, and of the turn that answers it."""
     # On the caller's own connection: a send that does not ring.
     started = time.perf_counter()
     with producer.database.engine.begin() as connection:
-        turn: Turn = producer.send(f"t-{length}", "hello", connection=connection)
+        turn: Turn = producer.send(thread, "hello", connection=connection)
     sent = time.perf_counter()
     worker.answer(Bell(tenant=turn.tenant, thread_id=turn.thread_id, turn_id=turn.id))
     return sent - started, time.perf_counter() - sent
 
 
-def stock(database: Database, length: int) -> None:
-    """A thread of so many messages, all of them answered."""
+def stock(database: Database, length: int, rounds: int) -> None:
+    """Threads of so many messages, all of them answered; of the longest one is enough, for it stays long."""
+    values = {"thread": f"t-{length}-", "count": length, "threads": rounds if length < LONG else 1}
     with database.engine.begin() as connection:
         for statement in STOCK:
-            connection.execute(text(statement), {"thread": f"t-{length}", "count": length})
+            connection.execute(text(statement), values)
 
 
 if __name__ == "__main__":

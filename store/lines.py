@@ -71,6 +71,7 @@ def checked(values: object, checks: Mapping[str, Check]) -> dict[str, Any]:
 
 
 def whole_number(field: str, value: object, most: int = 2**63 - 1) -> int:
+    """A number that a bigint has room for, from 0 on. Raises `InvalidInput`."""
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
         raise InvalidInput(field, f"is {value!r}", f"a whole number from 0 to {most} stands there")
     return value

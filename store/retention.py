@@ -85,7 +85,7 @@ def delete_unused_blobs(
     """
     doomed = connection.execute(
         select(blobs.c.tenant, blobs.c.sha256)
-        .where(blobs.c.unreferenced_since < clock(plus_seconds=-grace_days * DAY), not_(_is_used))
+        .where(blobs.c.unreferenced_since <= clock(plus_seconds=-grace_days * DAY), not_(_is_used))
         .order_by(blobs.c.sha256)
         .limit(limit)
         # A message that is just being sent holds a lock on its blob's row.

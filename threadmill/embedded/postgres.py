@@ -26,7 +26,7 @@ USER = "postgres"
 #: Seconds that an orphan of a killed owner gets to finish.
 ORPHAN_SECONDS = 15.0
 #: A lost machine loses the cluster with these: for tests only.
-NOT_DURABLE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
+NOT_DURABLE = ("fsync=off", "full_page_writes=off")
 
 
 class EmbeddedPostgres(Server):

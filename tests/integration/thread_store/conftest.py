@@ -81,3 +81,8 @@ def said(content: str, role: str = "user", **values: object) -> Message:
 async def contents(store: ThreadStore, thread_id: str = "t") -> list[str]:
     """What is stored, in order."""
     return [message.content for message in (await store.get_thread(thread_id)).messages]
+
+
+async def lines_of(store: ThreadStore, thread_id: str = "t") -> list[str]:
+    """An export of a thread."""
+    return [line async for line in store.export_thread(thread_id)]
