@@ -17,6 +17,7 @@ from typing import Any, assert_never
 from agent.model import ModelRequest
 from agent.tool_result import failure
 from conversation.errors import InvalidInput
+from conversation.history import segments
 from conversation.message import Message, ToolCall
 from conversation.parts import FilePart, ImagePart, Part, TextPart
 
@@ -54,7 +55,7 @@ def build_messages(
     text = "\n\n".join(text for text in system_texts if text)
     if text:
         built.append({"role": "system", "content": text})
-    for segment in _segments([*window, *new]):
+    for segment in segments([*window, *new]):
         built.extend(_build_segment(segment, parts))
     return built
 
@@ -93,18 +94,6 @@ def request_digest(request: ModelRequest) -> str:
     }
     text = json.dumps(asked, sort_keys=True, separators=(",", ":"), default=_canonical)
     return hashlib.sha256(text.encode("ascii")).hexdigest()
-
-
-def _segments(messages: Sequence[Message]) -> Iterator[list[Message]]:
-    """Cut before every assistant message: what answers its calls stands before the next one."""
-    segment: list[Message] = []
-    for message in messages:
-        if message.role == "assistant" and segment:
-            yield segment
-            segment = []
-        segment.append(message)
-    if segment:
-        yield segment
 
 
 def _build_segment(

@@ -62,7 +62,7 @@ def repairs(messages: Iterable[Message]) -> Repairs:
     """
     kept: list[Message] = []
     changes: list[str] = []
-    for segment in _segments(messages):
+    for segment in segments(messages):
         if segment[0].role == "assistant" and segment[0].tool_calls:
             kept.extend(_block(segment, changes))
         else:
@@ -70,7 +70,7 @@ def repairs(messages: Iterable[Message]) -> Repairs:
     return Repairs(kept, tuple(changes))
 
 
-def _segments(messages: Iterable[Message]) -> Iterator[list[Message]]:
+def segments(messages: Iterable[Message]) -> Iterator[list[Message]]:
     """Cut before every assistant message: what answers its calls stands before the next one."""
     segment: list[Message] = []
     for message in messages:

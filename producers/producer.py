@@ -138,10 +138,7 @@ class Producer:
     ) -> Request:
         if role not in SENDERS:
             raise InvalidInput("role", f"is {role!r}", f"use one of {', '.join(SENDERS)}")
-        if isinstance(priority, bool) or not isinstance(priority, int) or not 0 <= priority <= PRIORITY_MAX:
-            raise InvalidInput(
-                "priority", f"is {priority!r}", f"pass a whole number from 0 to {PRIORITY_MAX}"
-            )
+        _check_priority(priority)
         files = examined(attachments, self.settings)
         if not files and not (isinstance(content, str) and content.strip()):
             check_text("content", content)
@@ -221,6 +218,11 @@ def _accept_on(lender: Any, request: Request) -> Accepted:
 
     with borrowed(lender) as ours:
         return inbox.accept(ours, request)
+
+
+def _check_priority(priority: object) -> None:
+    if isinstance(priority, bool) or not isinstance(priority, int) or not 0 <= priority <= PRIORITY_MAX:
+        raise InvalidInput("priority", f"is {priority!r}", f"pass a whole number from 0 to {PRIORITY_MAX}")
 
 
 def _aware(field: str, value: datetime | None) -> datetime | None:
