@@ -157,5 +157,6 @@ def test_a_turn_that_kills_its_process_is_found_guilty_alone_and_others_go_free(
     assert results[0].error.kind == "poison"
     assert len(running.notes("die")) == 3
     assert len(running.notes("write")) == 1
-    assert running.turn_row(innocent)["crashes"] == 2
+    # Its neighbour shared one crash at least; the second may come before it was claimed again.
+    assert running.turn_row(innocent)["crashes"] in {1, 2}
     assert_well_formed(running.history())
