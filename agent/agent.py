@@ -50,8 +50,13 @@ class Agent:
     max_steps: int = 25
     #: Tokens that the model calls of one turn may use together; None means no limit.
     max_turn_tokens: int | None = None
-    #: Seconds that one attempt at a turn may take.
+    #: Seconds that one attempt at a turn may take; a turn's own deadline may be sooner.
     max_turn_seconds: float = 600
+    #: Attempts at a turn while what it needs is away; None takes `THREADMILL_TURN_MAX_ATTEMPTS`.
+    max_turn_attempts: int | None = None
+    #: Take replies in pieces, so that a cancelled turn keeps what was said. A whole reply costs a worker
+    #: less CPU, but is there whole or not at all.
+    streams: bool = True
     #: Stands in for the model that `model_name` names: in tests, or for a provider of your own.
     model: Model | None = None
 
@@ -62,6 +67,10 @@ class Agent:
         for limit in ("max_messages", "max_steps", "max_turn_seconds", "model_timeout_seconds"):
             if getattr(self, limit) <= 0:
                 raise InvalidInput(f"agent.{limit}", f"is {getattr(self, limit)}", "pass a number above 0")
+        if self.max_turn_attempts is not None and self.max_turn_attempts < 1:
+            raise InvalidInput(
+                "agent.max_turn_attempts", f"is {self.max_turn_attempts}", "pass at least 1, or None"
+            )
         object.__setattr__(self, "toolbox", Toolbox(self.tools))
 
     toolbox: Toolbox = field(init=False, repr=False)

@@ -13,8 +13,10 @@ class RunContext:
     tenant: str
     thread_id: str
     turn_id: str
-    #: The model's id of this call: with the turn's, the key under which an effect is done once.
+    #: The model's id of this call. Some models number their calls anew in each reply.
     call_id: str
+    #: One call, one key, however often it is tried: hand it to the service that the tool calls.
+    idempotency_key: str = ""
     #: Who the conversation is with, in the caller's own words; None where nobody said.
     user: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from agent.model import ModelReply
+from agent.tool_result import Outcome
 from agent.transcript import Transcript
 from conversation.attachment import Attachment
 from conversation.message import Message, ToolCall, Usage
@@ -82,7 +83,7 @@ def replayed(steps: Mapping[int, Step], source: Mapping[str, Any]) -> Transcript
             transcript.spend(reply.usage, reply.cost)
             transcript.close_block()
             transcript.open_block(assistant_message(reply, source))
-        elif step.state == "finished":
+        elif step.result is not None:
             transcript.result(tool_message(step.call_id, step.name, tool_result_of(step)))
     return transcript
 
@@ -128,25 +129,22 @@ class JournalledResult:
 
     #: JSON text for the model.
     content: str
-    outcome: str = "ok"
+    outcome: Outcome = "finished"
     files: tuple[Attachment, ...] = ()
 
 
 def tool_step(index: int, call: ToolCall, result: JournalledResult) -> Step:
-    """A tool call that finished."""
-    done = {
-        "content": result.content,
-        "outcome": result.outcome,
-        "files": [file.to_json() for file in result.files],
-    }
-    return replace(tool_intent(index, call), state="finished", result=done)
+    """A tool call that came to an end."""
+    done = {"content": result.content, "files": [file.to_json() for file in result.files]}
+    return replace(tool_intent(index, call), state=result.outcome, result=done)
 
 
 def tool_result_of(step: Step) -> JournalledResult:
-    """The result of a tool call that finished in an earlier attempt."""
+    """The result of a tool call that came to an end in an earlier attempt."""
+    assert step.state != "started"
     result = step.result or {}
     files = tuple(Attachment(**file) for file in result.get("files", ()))
-    return JournalledResult(str(result.get("content", "")), str(result.get("outcome", "ok")), files)
+    return JournalledResult(str(result.get("content", "")), step.state, files)
 
 
 def tool_message(call_id: str, name: str, result: JournalledResult) -> Message:

@@ -6,18 +6,19 @@ journalled with the commit of its answer, which costs no transaction of its own.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+import random
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
 from agent.agent import Agent
 from agent.context import RunContext
 from agent.events import Event, MessageAdded, ToolFinished, ToolStarted
+from agent.hands import Hands
 from agent.journal import (
-    Journal,
     JournalledResult,
     assistant_message,
     model_step,
@@ -29,14 +30,12 @@ from agent.journal import (
     tool_result_of,
     tool_step,
 )
-from agent.model import Model, ModelReply, ModelRequest, Restarted, TextDelta
+from agent.model import ModelReply, ModelRequest, Restarted, TextDelta
 from agent.request import build_messages, request_digest
-from agent.tokens import TokenCounter
+from agent.tokens import TokenCounter, estimated_usage
 from agent.tool_result import ToolResult, failure
-from agent.tool_threads import ToolThreads
 from agent.transcript import Transcript
-from conversation.attachment import Attachment
-from conversation.errors import FileRefused, FileStoreUnavailable, ModelError
+from conversation.errors import Fault, FileRefused, FileStoreUnavailable, ModelError
 from conversation.message import Message, ToolCall
 from conversation.step import Step
 from conversation.turn import Cancelled, ClaimedTurn, Completed, Ending, Failed, RetryLater, TurnError
@@ -47,40 +46,14 @@ UNKNOWN = failure(
     "Unknown",
     "this call had started when its worker died: it may or may not have taken effect. "
     "Find out before you do it again.",
+    outcome="unknown",
 )
-#: Seconds before a turn whose model is away is tried again; doubled each time.
+#: Seconds before a turn whose model is away is tried again; doubled each time, and spread over the
+#: second half of that time, so that turns which failed together do not come back together.
 RETRY_FIRST_SECONDS = 5.0
 RETRY_MAX_SECONDS = 300.0
 
 _log = structlog.get_logger(__name__)
-
-
-class AttachmentReader(Protocol):
-    """Stores files that tools bring, and turns the files of messages into content parts."""
-
-    async def store(self, tenant: str, file: Attachment) -> Attachment:
-        """The file without its bytes, once they are stored. Raises `FileRefused`, `FileStoreUnavailable`."""
-        ...
-
-    async def parts(
-        self, tenant: str, messages: Sequence[Message]
-    ) -> Mapping[str, Sequence[Mapping[str, Any]]]: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hands:
-    """What a run is handed: it owns none of it."""
-
-    model: Model
-    #: As the request names it.
-    model_name: str
-    journal: Journal
-    attachments: AttachmentReader
-    tool_threads: ToolThreads
-    #: Attempts at a turn, while its model is away, before it fails.
-    max_attempts: int = 5
-    #: Told what happens; None where nobody watches, and then nothing is streamed.
-    emit: Callable[[Event], None] | None = None
 
 
 @dataclass(slots=True)
@@ -94,28 +67,34 @@ class Run:
     _index: int = 0
     _parts: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     _deadline: datetime | None = None
+    #: The model call that is under way.
+    _asked: ModelRequest | None = None
 
     async def go(self) -> Ending:
         """Run to an ending. Cancellation and `LeaseLost` pass through: see `cancelled`."""
         over = over_before_it_ran(self.claimed)
         if over is not None:
             return over
-        self._deadline = datetime.now(UTC) + timedelta(seconds=self.agent.max_turn_seconds)
+        seconds = self._seconds()
+        self._deadline = datetime.now(UTC) + timedelta(seconds=seconds)
         try:
-            async with asyncio.timeout(self.agent.max_turn_seconds) as time_limit:
+            async with asyncio.timeout(seconds) as time_limit:
                 return await self._converse()
         except TimeoutError:
             if not time_limit.expired():
                 raise
-            limit = self.agent.max_turn_seconds
-            return self._failed(TurnError("time_limit", f"the turn took longer than {limit:g} seconds"))
+            over = self._time_is_over()
+            self._settle_broken_call()
+            return self._failed(over)
         except ModelError as error:
-            return self._put_off(TurnError("model", f"{error.kind}: {error}", error.retryable), error)
+            told = TurnError("model", f"{error.kind}: {error}", error.retryable, error.fault)
+            return self._put_off(told, error)
         except FileStoreUnavailable as error:
-            return self._put_off(TurnError("files", str(error), retryable=True))
+            return self._put_off(TurnError("files", str(error), retryable=True, fault=Fault.OPERATOR))
 
     def cancelled(self) -> Cancelled:
         """What is kept when somebody stopped this run: all that was said, closed."""
+        self._settle_broken_call()
         messages = self.transcript.closed(source=self._source())
         return Cancelled(messages=messages, usage=self.transcript.usage, cost=self.transcript.cost)
 
@@ -128,12 +107,16 @@ class Run:
         self._parts = await self.hands.attachments.parts(self.claimed.tenant, window)
         for _ in range(self.agent.max_steps):
             if self._tokens_used_up():
-                return self._failed(TurnError("token_limit", f"the turn used {self._tokens()} tokens"))
+                return self._failed(
+                    TurnError("token_limit", f"the turn used {self._tokens()} tokens", fault=Fault.MODEL)
+                )
             reply, step = await self._ask(window)
             if not reply.tool_calls:
                 return self._completed(reply, step)
             await self._use_tools(reply)
-        return self._failed(TurnError("step_limit", f"no answer after {self.agent.max_steps} model calls"))
+        return self._failed(
+            TurnError("step_limit", f"no answer after {self.agent.max_steps} model calls", fault=Fault.MODEL)
+        )
 
     async def _window(self) -> Sequence[Message]:
         """What the model sees of the history: the same for every call of this turn."""
@@ -151,13 +134,14 @@ class Run:
         digest = request_digest(request)
         index = self._take_index()
         known = self.claimed.steps.get(index)
-        if known is not None and known.state == "finished":
+        if known is not None and known.is_final:
             if known.request_digest != digest:
                 _log.warning("step_request_changed", turn=self.claimed.id, step=index)
             reply = reply_of(known)
             self.transcript.spend(reply.usage, reply.cost)
             return reply, known
         reply = storable(await self._call_model(request))
+        self._asked = None
         self.transcript.spend(reply.usage, reply.cost)
         step = model_step(index, reply, digest)
         if reply.tool_calls:
@@ -182,17 +166,26 @@ class Run:
         )
 
     async def _call_model(self, request: ModelRequest) -> ModelReply:
-        if self.hands.emit is None:
+        self._asked = request
+        try:
+            return await self._reply_to(request)
+        except ModelError:
+            # The provider said no: there is nothing to pay for.
+            self._asked = None
+            raise
+
+    async def _reply_to(self, request: ModelRequest) -> ModelReply:
+        if self.hands.emit is None and not self.agent.streams:
             return await self.hands.model.complete(request)
         reply: ModelReply | None = None
         async for piece in self.hands.model.stream(request):
             match piece:
                 case TextDelta(text=text):
                     self.transcript.partial_text += text
-                    self.hands.emit(piece)
+                    self._emit(piece)
                 case Restarted():
                     self.transcript.partial_text = ""
-                    self.hands.emit(piece)
+                    self._emit(piece)
                 case ModelReply():
                     reply = piece
         if reply is None:
@@ -220,11 +213,11 @@ class Run:
     async def _use_tool(self, index: int, call: ToolCall) -> None:
         """One tool call: out of the journal, unknown, or run."""
         known = self.claimed.steps.get(index)
-        if known is not None and known.state == "finished":
+        if known is not None and known.is_final:
             result = tool_result_of(known)
         else:
             self._emit(ToolStarted(call))
-            result = await self._stored(await self._outcome(call, interrupted=known is not None))
+            result = await self._stored(await self._outcome(index, call, interrupted=known is not None))
             await self.hands.journal.record([tool_step(index, call, result)])
             self._emit(ToolFinished(call, result.content))
         self.transcript.result(tool_message(call.id, call.name, result))
@@ -238,10 +231,10 @@ class Run:
             ]
         except FileRefused as error:
             # The tool did its work, but what it brought may not be kept: the model can do without.
-            return JournalledResult(failure("FileRefused", str(error)).content, "error")
+            return JournalledResult(failure("FileRefused", str(error)).content, "failed")
         return JournalledResult(outcome.content, outcome.outcome, tuple(stored))
 
-    async def _outcome(self, call: ToolCall, *, interrupted: bool) -> ToolResult:
+    async def _outcome(self, index: int, call: ToolCall, *, interrupted: bool) -> ToolResult:
         tool = self.agent.toolbox.get(call.name)
         if interrupted and not (tool is not None and tool.idempotent):
             return UNKNOWN
@@ -250,6 +243,8 @@ class Run:
             thread_id=self.claimed.thread_id,
             turn_id=self.claimed.id,
             call_id=call.id,
+            # By its place, which a resume finds again: ids of calls may repeat within a turn.
+            idempotency_key=f"{self.claimed.id}-{index}",
             user=self.claimed.metadata.get("user"),
             metadata=self.claimed.metadata,
             attempt=self.claimed.attempt,
@@ -276,11 +271,32 @@ class Run:
 
     def _put_off(self, told: TurnError, error: ModelError | None = None) -> Ending:
         """What the turn needs is away: try it later, from its journal, or give up."""
-        if not told.retryable or self.claimed.attempt >= self.hands.max_attempts:
+        retries = self.claimed.retries
+        if not told.retryable or retries + 1 >= (self.agent.max_turn_attempts or self.hands.max_attempts):
             return self._failed(told)
-        wait = min(RETRY_FIRST_SECONDS * 2 ** (self.claimed.attempt - 1), RETRY_MAX_SECONDS)
+        longest = min(RETRY_FIRST_SECONDS * 2 ** min(retries, 16), RETRY_MAX_SECONDS)
+        wait = longest * random.uniform(0.5, 1)  # noqa: S311 - spreads load, guards nothing
         asked = (error.retry_after_seconds if error is not None else None) or 0
         return RetryLater(after=timedelta(seconds=max(wait, asked)), error=told)
+
+    def _seconds(self) -> float:
+        """What is left of the time of this attempt."""
+        left = self.claimed.seconds_left
+        limit = self.agent.max_turn_seconds
+        return limit if left is None else min(limit, left)
+
+    def _time_is_over(self) -> TurnError:
+        fault = Fault.PROVIDER if self._asked is not None else Fault.TOOL
+        limit = self.agent.max_turn_seconds
+        if self._seconds() < limit:
+            return TurnError("deadline", "the turn did not end before its deadline", fault=fault)
+        return TurnError("time_limit", f"the turn took longer than {limit:g} seconds", fault=fault)
+
+    def _settle_broken_call(self) -> None:
+        """A call that is broken off is paid for and never counted by its provider: estimate it."""
+        if self._asked is not None:
+            self.transcript.spend(estimated_usage(self._asked, self.transcript.partial_text), None)
+            self._asked = None
 
     def _assistant(self, reply: ModelReply) -> Message:
         return assistant_message(reply, self._source())

@@ -6,10 +6,14 @@ are not counted: providers price images by rules of their own.
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
+from agent.model import ModelRequest
 from agent.recall import RECALL_MODEL
-from conversation.message import Message
+from conversation.message import Message, Usage
 
+#: Of English text under most tokenizers.
+CHARS_PER_TOKEN = 4
 #: What chat formats add around each message: roles and separators.
 PER_MESSAGE = 4
 #: Counts that a process remembers: a few megabytes.
@@ -25,6 +29,18 @@ class TokenCounter:
     def of(self, message: Message) -> int:
         """The tokens of a message: its text and its tool calls."""
         return PER_MESSAGE + _count(self.model_name, message.id, _text(message))
+
+
+def estimated_usage(request: ModelRequest, said: str) -> Usage:
+    """What a call may have cost that was broken off after it had `said` this much: by lengths alone."""
+    asked = sum(_length(message.get("content")) for message in request.messages)
+    return Usage(asked // CHARS_PER_TOKEN, len(said) // CHARS_PER_TOKEN, is_estimate=True)
+
+
+def _length(content: Any) -> int:
+    if isinstance(content, str):
+        return len(content)
+    return sum(len(part.get("text", "")) for part in content or ())
 
 
 def _text(message: Message) -> str:

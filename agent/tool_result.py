@@ -19,7 +19,8 @@ RESULT_MAX_CHARS = 64_000
 #: Characters of an error's message: the cause stands at its beginning.
 ERROR_MAX_CHARS = 2_000
 
-Outcome = Literal["ok", "error", "timeout_unknown"]
+#: As the journal says it: it worked, it told an error, or nobody knows.
+Outcome = Literal["finished", "failed", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +29,8 @@ class ToolResult:
 
     #: JSON text for the model.
     content: str
-    #: `timeout_unknown`: it overran its time and nobody knows whether its effect happened.
-    outcome: Outcome = "ok"
+    #: `unknown`: it overran its time, or its worker died, and its effect may have happened.
+    outcome: Outcome = "finished"
     #: Files that the tool returned, to be stored and hung on the tool message.
     files: tuple[ProducedFile, ...] = ()
 
@@ -49,7 +50,7 @@ def success(value: object) -> ToolResult:
     return ToolResult(text, files=tuple(files))
 
 
-def failure(kind: str, message: str, *, outcome: Outcome = "error") -> ToolResult:
+def failure(kind: str, message: str, *, outcome: Outcome = "failed") -> ToolResult:
     """An error that the model can read and act on."""
     if len(message) > ERROR_MAX_CHARS:
         message = message[: ERROR_MAX_CHARS - 1] + "…"

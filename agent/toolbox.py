@@ -153,13 +153,13 @@ def _raised(error: BaseException, tool: Tool, context: RunContext) -> ToolResult
 def _cut_off(tool: Tool, seconds: float) -> ToolResult:
     message = f"the tool was cut off after {seconds:g} s"
     if tool.idempotent:
-        return failure("Timeout", f"{message}; it may safely be called again")
-    return failure("Timeout", f"{message}; whether it had an effect is unknown", outcome="timeout_unknown")
+        return failure("Timeout", f"{message}; it may safely be called again", outcome="unknown")
+    return failure("Timeout", f"{message}; whether it had an effect is unknown", outcome="unknown")
 
 
 def _still_running(seconds: float) -> ToolResult:
     return failure(
         "Timeout",
         f"the tool did not return within {seconds:g} s and may still run; its effect is unknown",
-        outcome="timeout_unknown",
+        outcome="unknown",
     )

@@ -7,6 +7,8 @@ ThreadmillError
 │   ├── UnknownAgent
 │   ├── ThreadNotFound
 │   ├── TurnNotFound
+│   ├── TurnNotFailed
+│   ├── LimitReached
 │   ├── TitleConflict
 │   ├── MessagesNotLoaded
 │   └── FileRefused
@@ -19,6 +21,25 @@ ThreadmillError
 ├── TurnFailed                a library call's turn ended without an answer
 └── LeaseLost                 another worker holds the thread: commit nothing
 """
+
+from enum import StrEnum
+
+
+class Fault(StrEnum):
+    """Whose fault an error is, and so who can mend it."""
+
+    #: Who sent the message, or who ran the turn for itself.
+    CALLER = "caller"
+    #: Who runs the installation: keys, addresses, workers, storage.
+    OPERATOR = "operator"
+    #: The model said what cannot be used, or never came to an end.
+    MODEL = "model"
+    #: The model's provider was away, slow or too busy.
+    PROVIDER = "provider"
+    #: A tool did not come back, or took the process along.
+    TOOL = "tool"
+    #: The agent's own code, or ours.
+    INTERNAL = "internal"
 
 
 class ThreadmillError(Exception):
@@ -55,6 +76,14 @@ class TurnNotFound(UserError, LookupError):
     """No turn with this id is stored."""
 
 
+class TurnNotFailed(UserError):
+    """Only a turn that failed or was cancelled can be asked for again."""
+
+
+class LimitReached(UserError):
+    """The tenant has as many unfinished turns as it may; the same call may succeed later."""
+
+
 class TitleConflict(UserError):
     """Another writer changed the title since this thread was loaded."""
 
@@ -87,6 +116,21 @@ class FileNotStored(OperatorError, LookupError):
     """No blob is stored under this tenant and hash."""
 
 
+#: By the kind of a model's error. What is not here is our own.
+_FAULT_OF_KIND = {
+    "rate_limited": Fault.PROVIDER,
+    "unavailable": Fault.PROVIDER,
+    "timeout": Fault.PROVIDER,
+    "cut_off": Fault.PROVIDER,
+    "out_of_credit": Fault.OPERATOR,
+    "unauthorized": Fault.OPERATOR,
+    "not_found": Fault.OPERATOR,
+    "refused": Fault.OPERATOR,
+    "context_length": Fault.MODEL,
+    "content_filtered": Fault.MODEL,
+}
+
+
 class ModelError(ThreadmillError):
     """The model could not be asked, or its answer could not be used."""
 
@@ -99,6 +143,10 @@ class ModelError(ThreadmillError):
         self.retryable = retryable
         #: What the provider asked for, in seconds; None where it asked for nothing.
         self.retry_after_seconds = retry_after_seconds
+
+    @property
+    def fault(self) -> Fault:
+        return _FAULT_OF_KIND.get(self.kind, Fault.INTERNAL)
 
 
 class TurnFailed(ThreadmillError):

@@ -43,6 +43,8 @@ class Usage:
     completion_tokens: int = 0
     #: The part of the prompt that the provider read from its cache.
     cached_tokens: int = 0
+    #: Some of it was not counted but estimated, because the call was broken off.
+    is_estimate: bool = False
 
     @property
     def total_tokens(self) -> int:
@@ -58,14 +60,16 @@ class Usage:
             self.prompt_tokens + other.prompt_tokens,
             self.completion_tokens + other.completion_tokens,
             self.cached_tokens + other.cached_tokens,
+            self.is_estimate or other.is_estimate,
         )
 
     def to_json(self) -> dict[str, int]:
-        return {
+        counted = {
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": self.completion_tokens,
             "cached_tokens": self.cached_tokens,
         }
+        return counted | {"is_estimate": True} if self.is_estimate else counted
 
 
 @dataclass(kw_only=True, slots=True)
@@ -236,5 +240,5 @@ def _each(field: str, values: object, kind: Any) -> Any:
     return values
 
 
-def _usage(value: Mapping[str, int] | None) -> Usage | None:
+def _usage(value: Mapping[str, Any] | None) -> Usage | None:
     return None if value is None else Usage(**value)

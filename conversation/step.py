@@ -1,6 +1,6 @@
 """A step: one model or tool call of a turn, as the journal remembers it.
 
-What stays true: a finished step is never done again. Resume replays steps by their index.
+What stays true: a step in a final state is never done again. Resume replays steps by their index.
 """
 
 from dataclasses import dataclass
@@ -20,8 +20,9 @@ class Step:
     call_id: str = ""
     #: The tool's or the model's name.
     name: str = ""
-    #: `started`: the intent is written, its outcome is unknown until it is `finished`.
-    state: Literal["started", "finished"]
+    #: `started`: the intent is written. The others are final: `failed` where a tool told an error,
+    #: `unknown` where nobody knows whether it took effect. None of those is ever done again.
+    state: Literal["started", "finished", "failed", "unknown"]
     #: SHA-256 of what was asked, so that a replay under changed code is noticed.
     request_digest: str = ""
     #: JSON: a model's reply or a tool's result; None while it is only started.
@@ -29,3 +30,7 @@ class Step:
     usage: Usage | None = None
     #: In US dollars; None where no price is known.
     cost: float | None = None
+
+    @property
+    def is_final(self) -> bool:
+        return self.state != "started"

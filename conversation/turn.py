@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from conversation.errors import Fault
 from conversation.message import Message, Usage
 from conversation.step import Step
 
@@ -37,6 +38,7 @@ class TurnError:
     kind: str
     message: str
     retryable: bool = False
+    fault: Fault = Fault.INTERNAL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +50,16 @@ class TurnRecord:
     thread_id: str
     state: TurnState
     agent: str
+    #: Of the agent, at the newest claim; None before the first.
+    agent_version: str | None
+    #: How often it was claimed: hand-backs and crashes are in it.
     attempt: int
+    #: How often it was put off, because what it needs was away.
+    retries: int
+    #: Deaths of a whole process that it stood in.
     crashes: int
+    #: The turn that it does again, if it was requeued as a new one.
+    requeued_from: str | None
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -95,7 +105,11 @@ class ClaimedTurn:
     thread_id: str
     agent: str
     attempt: int
-    cancel_requested: bool
+    #: How often it was put off before.
+    retries: int = 0
+    cancel_requested: bool = False
+    #: Seconds until its deadline, when it was claimed; None without one.
+    seconds_left: float | None = None
     #: Why it must end without being run: too many crashes, or too late; None lets it run.
     refused: TurnError | None = None
     #: The frozen window: the stored messages that the model sees, the turn's own inputs last.

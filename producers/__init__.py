@@ -4,7 +4,15 @@ Importing this is cheap: no model library, no S3 client, no agent and no task co
 """
 
 from producers.producer import Producer
-from producers.send import default_producer, find_turn, find_turn_async, send_message, send_message_async
+from producers.send import (
+    default_producer,
+    find_turn,
+    find_turn_async,
+    requeue_turn,
+    requeue_turn_async,
+    send_message,
+    send_message_async,
+)
 from producers.turn import AsyncTurn, Turn
 
 __all__ = [
@@ -17,6 +25,8 @@ __all__ = [
     # The verbs
     "find_turn",
     "find_turn_async",
+    "requeue_turn",
+    "requeue_turn_async",
     "send_message",
     "send_message_async",
 ]

@@ -26,9 +26,12 @@ from store import inbox, turns
 from store.engine import Database
 from store.files import BlobStore, open_file_store
 from store.inbox import Accepted, Request
+from store.requeue import Requeued, requeue
 from store.settings import Settings, current
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from producers.signals import Signals
     from store.borrow import Borrowable
 
@@ -99,6 +102,18 @@ class Producer:
         """As `turn`, on the event loop."""
         return AsyncTurn(**self._found(await self.database.run_async(partial(turns.read, turn_id=turn_id))))
 
+    def requeue(self, turn_id: str) -> Turn:
+        """Queue a turn again; see `producers.requeue_turn`."""
+        turn = Turn(**self._requeued(self.database.run(_requeue(turn_id))))
+        turn.ring()
+        return turn
+
+    async def requeue_async(self, turn_id: str) -> AsyncTurn:
+        """As `requeue`, on the event loop."""
+        turn = AsyncTurn(**self._requeued(await self.database.run_async(_requeue(turn_id))))
+        await turn.ring()
+        return turn
+
     def close(self) -> None:
         """Let rings on their way end, and close the connections of sync callers."""
         self.bellringer.close()
@@ -158,6 +173,7 @@ class Producer:
             deadline=_aware("deadline", deadline),
             metadata=checked_metadata,
             rings=rings,
+            tenant_max_unfinished=self.settings.tenant_max_unfinished_turns,
         )
 
     def _handle(self, request: Request, accepted: Accepted) -> dict[str, Any]:
@@ -177,6 +193,15 @@ class Producer:
             "tenant": record.tenant,
             "thread_id": record.thread_id,
             "is_new": False,
+            "producer": self,
+        }
+
+    def _requeued(self, found: Requeued) -> dict[str, Any]:
+        return {
+            "id": found.turn_id,
+            "tenant": found.tenant,
+            "thread_id": found.thread_id,
+            "is_new": found.is_new,
             "producer": self,
         }
 
@@ -210,6 +235,11 @@ def _run_sync(lender: Any) -> Callable[..., Awaitable[Accepted]]:
             "pass an AsyncConnection or an AsyncSession, or call send_message",
         )
     return lender.run_sync
+
+
+def _requeue(turn_id: str) -> Callable[["Connection"], Requeued]:
+    # Made before the transaction, so that it may run again without asking twice.
+    return partial(requeue, turn_id=turn_id, new_turn_id=new_id(), new_message_id=new_id())
 
 
 def _accept_on(lender: Any, request: Request) -> Accepted:

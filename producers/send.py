@@ -33,7 +33,7 @@ class SendOptions(TypedDict, total=False):
     priority: int
     #: Aware; the message joins its thread's order then.
     not_before: datetime | None
-    #: Aware; a turn that has not begun by then fails.
+    #: Aware; a turn that has not ended by then fails, with what it had said.
     deadline: datetime | None
     #: `user` or `system`.
     role: str
@@ -51,8 +51,8 @@ def send_message(
     call `turn.ring()` after the commit, use `producers.orm` or `producers.django`, or leave it to
     the sweep.
 
-    Raises `InvalidInput`, `FileRefused`, `UnknownAgent` and `IdempotencyConflict` for what the
-    caller can mend, `DatabaseUnavailable` and `FileStoreUnavailable` where nothing was accepted. A
+    Raises `InvalidInput`, `FileRefused`, `UnknownAgent`, `IdempotencyConflict` and `LimitReached` for
+    what the caller can mend, `DatabaseUnavailable` and `FileStoreUnavailable` where nothing was accepted. A
     broker that is away raises nothing: the sweep rings later.
     """
     return default_producer().send(thread_id, content, connection=connection, **options)
@@ -76,6 +76,22 @@ def find_turn(turn_id: str) -> Turn:
 async def find_turn_async(turn_id: str) -> AsyncTurn:
     """As `find_turn`, on the event loop."""
     return await default_producer().turn_async(turn_id)
+
+
+def requeue_turn(turn_id: str) -> Turn:
+    """Queue a turn again that failed or was cancelled, and ring for a worker.
+
+    Where nothing was said since its question, the turn itself goes on from its journal: what
+    finished is not done again. Else its question is asked anew, as a new turn at the thread's end.
+
+    Raises `TurnNotFound`, `TurnNotFailed` and `DatabaseUnavailable`.
+    """
+    return default_producer().requeue(turn_id)
+
+
+async def requeue_turn_async(turn_id: str) -> AsyncTurn:
+    """As `requeue_turn`, on the event loop."""
+    return await default_producer().requeue_async(turn_id)
 
 
 def default_producer() -> Producer:

@@ -5,8 +5,9 @@ an older snapshot would miss what the last holder committed. A claim that finds 
 changes nothing but, at most, giving the lease back.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
@@ -23,11 +24,12 @@ from sqlalchemy import (
     update,
 )
 
+from conversation.errors import Fault
 from conversation.turn import ClaimedTurn, Lease, TurnError
 from store import messages as message_rows
 from store import steps as journal
 from store.columns import clock
-from store.heads import can_start, head_of, is_abandoned, is_alive
+from store.heads import can_start, has_room, head_of, is_abandoned, is_alive
 from store.messages import SAID
 from store.statements import AnyRow, Write, together
 from store.tables import context, messages, summaries, threads, turn_inputs, turns
@@ -48,10 +50,12 @@ class Claimant:
     only_turn: str | None = None
     #: It runs nothing else, so it may run what crashed others.
     runs_suspects: bool = False
-    #: The agents that it serves; turns of others are left to other workers.
-    agents: frozenset[str]
+    #: The agents that it serves, name → version; turns of others are left to other workers.
+    agents: Mapping[str, str]
     #: Given the name of the turn's agent and the newest seq: the seq after which the window begins.
     window_start: Callable[[str, int], int] = lambda _agent, _to_seq: 0
+    #: Turns of one tenant that may run at once; 0 means any number.
+    tenant_max_running: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,19 +109,26 @@ def _start_head(
 ) -> AnyRow | None:
     inputs = select(func.count()).where(turn_inputs.c.turn_id == turns.c.id).scalar_subquery()
     free = not_(is_alive(owner)) if owner is not None else true()
+    died = turns.c.state == "running"
     statement = (
         update(turns)
         .where(
             turns.c.position == head_of(thread.key),
             can_start(),
             or_(_is_for(claimant), is_abandoned()),
+            has_room(claimant.tenant_max_running),
             free,
         )
         .values(
             state="running",
             attempt=turns.c.attempt + 1,
             # Found running without a living owner: its process died under it.
-            crashes=turns.c.crashes + case((turns.c.state == "running", 1), else_=0),
+            crashes=turns.c.crashes + case((died, 1), else_=0),
+            crashed_worker=case(
+                (died, literal(owner, turns.c.crashed_worker.type)), else_=turns.c.crashed_worker
+            ),
+            # The version in force goes on with what another one began.
+            agent_version=_version(claimant),
             retry_at=None,
             started_at=func.coalesce(turns.c.started_at, clock()),
             window_to_seq=func.coalesce(turns.c.window_to_seq, literal(thread.last_seq) + inputs),
@@ -128,7 +139,7 @@ def _start_head(
             ),
             window_context_version=func.coalesce(turns.c.window_context_version, thread.context_version),
         )
-        .returning(turns, (turns.c.deadline < clock()).label("is_late"))
+        .returning(turns, clock().label("claimed_at"))
     )
     return connection.execute(statement).one_or_none()
 
@@ -137,6 +148,12 @@ def _is_for(claimant: Claimant) -> ColumnElement[bool]:
     mine = turns.c.runner.is_(None) if claimant.runner is None else turns.c.runner == claimant.runner
     wanted = true() if claimant.only_turn is None else turns.c.id == claimant.only_turn
     return and_(mine, wanted, turns.c.agent.in_(sorted(claimant.agents)))
+
+
+def _version(claimant: Claimant) -> ColumnElement[Any]:
+    """Of the turn's agent, as the claimant serves it; as it was, for a turn that is only ended."""
+    served = dict(claimant.agents)
+    return case(served, value=turns.c.agent, else_=turns.c.agent_version) if served else turns.c.agent_version
 
 
 def _let_go(connection: Connection, thread: AnyRow) -> None:
@@ -162,6 +179,8 @@ def _claimed(connection: Connection, thread: AnyRow, turn: AnyRow, claimant: Cla
         thread_id=thread.id,
         agent=turn.agent,
         attempt=turn.attempt,
+        retries=turn.retries,
+        seconds_left=_seconds_left(turn),
         cancel_requested=turn.cancel_requested_at is not None,
         refused=_refusal(turn, claimant),
         window=message_rows.load(connection, thread.key, rows),
@@ -203,14 +222,25 @@ def _is_foreign(turn: AnyRow, claimant: Claimant) -> bool:
 def _refusal(turn: AnyRow, claimant: Claimant) -> TurnError | None:
     """Why a turn that was claimed must end without being run."""
     if _is_foreign(turn, claimant):
-        return TurnError("abandoned", "the process that ran this turn for itself is gone")
+        return TurnError("abandoned", "the process that ran this turn for itself is gone", fault=Fault.CALLER)
     if turn.crashes > SHARED_CRASHES:
         return TurnError(
-            "poison", f"{turn.crashes} processes died under this turn, the last one alone with it"
+            "poison",
+            f"{turn.crashes} processes died under this turn, the last one alone with it",
+            fault=Fault.TOOL,
         )
-    if turn.is_late and turn.attempt == 1:
-        return TurnError("deadline", "no worker was free before the turn's deadline")
+    left = _seconds_left(turn)
+    if left is not None and left <= 0:
+        return TurnError("deadline", "the turn's deadline is over", fault=Fault.OPERATOR)
     return None
+
+
+def _seconds_left(turn: AnyRow) -> float | None:
+    """By the database's clock alone, whatever the worker's says."""
+    if turn.deadline is None:
+        return None
+    left: float = (turn.deadline - turn.claimed_at).total_seconds()
+    return left
 
 
 def _context(connection: Connection, thread_key: int, turn: AnyRow) -> tuple[str, ...]:

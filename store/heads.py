@@ -7,7 +7,7 @@ one comes due or is committed late: a retrying head blocks its thread.
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, ScalarSelect, Select, and_, func, not_, or_, select, text
+from sqlalchemy import ColumnElement, ScalarSelect, Select, and_, func, not_, or_, select, text, true
 
 from store.columns import clock
 from store.tables import UNFINISHED, turns, workers
@@ -15,6 +15,8 @@ from store.tables import UNFINISHED, turns, workers
 #: The predicate of the partial index, word for word, so that the planner sees that it fits.
 unfinished: ColumnElement[bool] = text(f"turns.{UNFINISHED}")  # type: ignore[assignment]
 
+#: The turns of everybody, beside the one that is looked at.
+others = turns.alias("others")
 has_begun = turns.c.attempt > 0
 in_the_order = or_(has_begun, turns.c.not_before.is_(None), turns.c.not_before <= clock())
 
@@ -55,6 +57,20 @@ def next_after(thread_key: int, turn_id: str) -> ScalarSelect[Any]:
         )
         .scalar_subquery()
     )
+
+
+def has_room(tenant_max_running: int) -> ColumnElement[bool]:
+    """The turn's tenant runs fewer turns than it may. Two claims at once may both take the last place."""
+    if not tenant_max_running:
+        return true()
+    full = (
+        select(others.c.tenant)
+        .where(others.c.state == "running")
+        .group_by(others.c.tenant)
+        .having(func.count() >= tenant_max_running)
+    )
+    # One that broke off in the middle holds its place already.
+    return or_(turns.c.state == "running", turns.c.tenant.not_in(full))
 
 
 def is_abandoned() -> ColumnElement[bool]:

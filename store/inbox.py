@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Insert, exists, false, literal, select, true
+from sqlalchemy import ColumnElement, Connection, Insert, exists, false, func, literal, select, true
 
 from conversation.attachment import Attachment
-from conversation.errors import IdempotencyConflict, UnknownAgent
+from conversation.errors import IdempotencyConflict, LimitReached, UnknownAgent
 from conversation.message import Message
 from store.attachments import insert_attachments
 from store.columns import clock
+from store.heads import unfinished
 from store.messages import said_columns
 from store.statements import insert_for, inserted
 from store.tables import agents, messages, threads, turn_inputs, turns
@@ -45,6 +46,8 @@ class Request:
     metadata: dict[str, Any] = field(default_factory=dict)
     #: The caller rings right after its commit: the sweep waits a while before it rings again.
     rings: bool = True
+    #: Unfinished turns that its tenant may have with this one; 0 means any number.
+    tenant_max_unfinished: int = 0
 
     @property
     def attachments(self) -> list[Attachment]:
@@ -76,7 +79,10 @@ class Accepted:
 
 
 def accept(connection: Connection, request: Request) -> Accepted:
-    """Store a message with its turn. Raises `UnknownAgent` and `IdempotencyConflict`, breaking nothing."""
+    """Store a message with its turn.
+
+    Raises `UnknownAgent`, `IdempotencyConflict` and `LimitReached`, breaking nothing.
+    """
     ensure_thread(connection, request.tenant, request.thread_id)
     row = _insert_turn_with_input(connection, request)
     if row is None:
@@ -140,15 +146,26 @@ def _turn(connection: Connection, request: Request) -> Insert:
     if request.rings and request.not_before is None:
         times["rung_at"] = clock()
     known = true() if request.allow_unknown_agent else exists().where(agents.c.name == request.agent)
+    allowed = known & has_room(request)
     source = select(
         threads.c.key,
         *(literal(value, turns.c[name].type) for name, value in values.items()),
         *times.values(),
-    ).where(threads.c.tenant == request.tenant, threads.c.id == request.thread_id, known)
+    ).where(threads.c.tenant == request.tenant, threads.c.id == request.thread_id, allowed)
     statement = insert_for(connection, turns).from_select(["thread_key", *values, *times], source)
     # Whatever it meets: its idempotency key, or its own row if the answer to its commit was lost.
     conflict: Insert = statement.on_conflict_do_nothing()
     return conflict
+
+
+def has_room(request: Request) -> ColumnElement[bool]:
+    """Whether the tenant may have one more unfinished turn. No condition where no limit is set."""
+    if not request.tenant_max_unfinished:
+        return true()
+    of_tenant = select(literal(1)).where(turns.c.tenant == request.tenant, unfinished)
+    # Counted up to the limit only: a tenant far above it costs no more than one that is just there.
+    counted = of_tenant.limit(request.tenant_max_unfinished).subquery()
+    return select(func.count()).select_from(counted).scalar_subquery() < request.tenant_max_unfinished
 
 
 def _explain(connection: Connection, request: Request) -> Accepted:
@@ -164,6 +181,11 @@ def _explain(connection: Connection, request: Request) -> Accepted:
         raise IdempotencyConflict(
             f"idempotency_key: {request.idempotency_key!r} was used with another request; "
             "send this one under a new key"
+        )
+    if not connection.execute(select(has_room(request))).scalar_one():
+        raise LimitReached(
+            f"tenant: {request.tenant!r} has {request.tenant_max_unfinished} unfinished turns, as many as "
+            "THREADMILL_TENANT_MAX_UNFINISHED_TURNS allows; send again when some have ended"
         )
     known = connection.execute(select(agents.c.name).order_by(agents.c.name).limit(20)).scalars().all()
     raise UnknownAgent(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from conversation.checks import check_id, check_metadata, check_tenant, check_text, moment_from_json
-from conversation.errors import InvalidInput
+from conversation.errors import Fault, InvalidInput
 from conversation.ids import is_our_id
 from conversation.thread import TITLE_MAX_CHARS
 from conversation.turn import FINAL_STATES
@@ -120,6 +120,12 @@ def _final(field: str, value: object) -> object:
     return value
 
 
+def _fault(field: str, value: object) -> object:
+    if value not in set(Fault):
+        raise InvalidInput(field, f"is {value!r}", f"one of {', '.join(Fault)} stands there")
+    return value
+
+
 def _dollars(field: str, value: object) -> float:
     # Nine digits before the point are what its column has room for.
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 10**9:
@@ -159,6 +165,7 @@ TURN: Mapping[str, Check] = {
     "agent": check_text,
     "agent_version": _optional(check_text),
     "attempt": _up_to(_INT),
+    "retries": _up_to(_INT),
     "crashes": _up_to(_INT),
     "priority": _up_to(9),
     "metadata": check_metadata,
@@ -170,6 +177,7 @@ TURN: Mapping[str, Check] = {
     "error_kind": _optional(check_text),
     "error_message": _optional(check_text),
     "error_retryable": _optional(_flag),
+    "error_fault": _optional(_fault),
     "usage": _optional(check_metadata),
     "cost": _optional(_dollars),
 }

@@ -119,8 +119,12 @@ class Settings(BaseSettings):
     lease_seconds: Seconds = 15
     #: Seconds between two heartbeats.
     heartbeat_seconds: Seconds = 2
-    #: Attempts at one turn, while its model is away, before it fails.
+    #: Attempts at one turn, while its model is away, before it fails; an agent may have its own number.
     turn_max_attempts: int = Field(5, ge=1)
+    #: Turns of one tenant that run at once, over all workers; 0 means any number.
+    tenant_max_running_turns: int = Field(0, ge=0)
+    #: Unfinished turns of one tenant before further messages are refused; 0 means any number.
+    tenant_max_unfinished_turns: int = Field(0, ge=0)
     #: Turns of one thread that a task runs before it yields to others.
     drain_max_turns: int = Field(20, ge=1)
     #: Seconds after which a task yields to others, between two turns.

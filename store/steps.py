@@ -7,7 +7,7 @@ of its own: an INSERT that only compares the token can commit after another work
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, select
+from sqlalchemy import Connection, RowMapping, Update, select, update
 
 from conversation.errors import LeaseLost
 from conversation.message import Usage
@@ -20,16 +20,19 @@ from store.tables import steps, threads
 
 def record(connection: Connection, lease: Lease, turn_id: str, entries: Sequence[Step]) -> None:
     """Write entries of the journal. Raises `LeaseLost` if another worker has claimed the thread."""
-    fence = connection.execute(
-        select(threads.c.fence).where(threads.c.key == lease.thread_key).with_for_update(read=True)
-    ).scalar_one_or_none()
-    if fence != lease.fence:
+    held = connection.execute(
+        select(threads.c.fence, threads.c.owner)
+        .where(threads.c.key == lease.thread_key)
+        .with_for_update(read=True)
+    ).one_or_none()
+    # The owner, too: a database that lost its newest commits in a failover hands a token out twice.
+    if held is None or (held.fence, held.owner) != (lease.fence, lease.worker):
         raise LeaseLost(f"thread {lease.thread_key} is held under a newer token than {lease.fence}")
     connection.execute(upsert(connection, lease, turn_id, entries))
 
 
 def upsert(connection: Connection, lease: Lease, turn_id: str, entries: Sequence[Step]) -> Any:
-    """The write itself. A step that is finished stays as it was: running this twice changes nothing."""
+    """The write itself. A step that is final stays as it was: running this twice changes nothing."""
     rows = [_row(lease, turn_id, entry) for entry in entries]
     statement = with_rows(insert_for(connection, steps), steps, rows)
     new = statement.excluded
@@ -43,8 +46,14 @@ def upsert(connection: Connection, lease: Lease, turn_id: str, entries: Sequence
             "cost": new.cost,
             "finished_at": new.finished_at,
         },
-        where=steps.c.state != "finished",
+        where=steps.c.state == "started",
     )
+
+
+def close_open(turn_id: str) -> Update:
+    """The write after which no call of a turn that is over counts as under way."""
+    open_calls = (steps.c.turn_id == turn_id) & (steps.c.state == "started")
+    return update(steps).where(open_calls).values(state="unknown", finished_at=clock())
 
 
 def load(connection: Connection, turn_id: str) -> dict[int, Step]:
@@ -81,5 +90,5 @@ def _row(lease: Lease, turn_id: str, entry: Step) -> dict[str, Any]:
         "usage": entry.usage.to_json() if entry.usage else None,
         "cost": entry.cost,
         "started_at": clock(),
-        "finished_at": clock() if entry.state == "finished" else None,
+        "finished_at": clock() if entry.is_final else None,
     }

@@ -9,12 +9,14 @@ from sqlalchemy import Connection, case, not_, or_, select, update
 from conversation.bell import SUSPECTS_QUEUE, TURNS_QUEUE, Bell
 from store.claims import SHARED_CRASHES
 from store.columns import clock
-from store.heads import can_start, heads, is_abandoned, is_alive
+from store.heads import can_start, has_room, heads, is_abandoned, is_alive
 from store.statements import AnyRow
 from store.tables import threads, turns
 
 
-def due_bells(connection: Connection, *, grace_seconds: float, limit: int) -> list[Bell]:
+def due_bells(
+    connection: Connection, *, grace_seconds: float, limit: int, tenant_max_running: int = 0
+) -> list[Bell]:
     """Pick the heads that nobody holds and that were not rung lately, and mark them as rung."""
     waiting = (
         select(turns.c.position)
@@ -22,6 +24,7 @@ def due_bells(connection: Connection, *, grace_seconds: float, limit: int) -> li
         .where(
             turns.c.position.in_(heads()),
             can_start(),
+            has_room(tenant_max_running),
             or_(turns.c.runner.is_(None), is_abandoned()),
             or_(turns.c.rung_at.is_(None), turns.c.rung_at < clock(plus_seconds=-grace_seconds)),
             or_(threads.c.owner.is_(None), not_(is_alive(threads.c.owner))),

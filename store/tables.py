@@ -86,8 +86,14 @@ turns = Table(
     Column("runner", OurId),
     #: How often it was claimed.
     Column("attempt", Integer, nullable=False, server_default="0"),
+    #: How often it was put off because what it needs was away: the limit of retries counts these.
+    Column("retries", Integer, nullable=False, server_default="0"),
     #: In how many crashes of a whole process it stood.
     Column("crashes", Integer, nullable=False, server_default="0"),
+    #: The worker that was counted last in `crashes`: it takes that back if it was not dead after all.
+    Column("crashed_worker", OurId),
+    #: The turn that it does again: one that failed, or was cancelled. Itself, where it goes on.
+    Column("requeued_from", OurId),
     #: 0 is ordinary; higher is sooner. It orders threads, never the turns of one thread.
     Column("priority", SmallInteger, nullable=False, server_default="0"),
     Column("metadata", Json, nullable=False),
@@ -95,7 +101,7 @@ turns = Table(
     Column("not_before", Time),
     #: A head that waits for its model to come back blocks its thread until then.
     Column("retry_at", Time),
-    #: It fails instead of starting later than this.
+    #: It fails instead of going on after this.
     Column("deadline", Time),
     Column("idempotency_key", Text),
     #: SHA-256 of the whole request, attachments' hashes in it.
@@ -112,6 +118,7 @@ turns = Table(
     Column("error_kind", Text),
     Column("error_message", Text),
     Column("error_retryable", Boolean),
+    Column("error_fault", Text),
     Column("usage", Json),
     #: In US dollars.
     Column("cost", Numeric(18, 9, asdecimal=False)),
@@ -125,6 +132,13 @@ turns = Table(
         "ix_turns_unfinished",
         "thread_key",
         "position",
+        postgresql_where=text(UNFINISHED),
+        sqlite_where=text(UNFINISHED),
+    ),
+    Index(
+        "ix_turns_unfinished_tenant",
+        "tenant",
+        "state",
         postgresql_where=text(UNFINISHED),
         sqlite_where=text(UNFINISHED),
     ),
@@ -210,7 +224,7 @@ steps = Table(
     Column("started_at", Time, nullable=False),
     Column("finished_at", Time),
     CheckConstraint("kind in ('model', 'tool')", name="kind"),
-    CheckConstraint("state in ('started', 'finished')", name="state"),
+    CheckConstraint("state in ('started', 'finished', 'failed', 'unknown')", name="state"),
 )
 
 workers = Table(

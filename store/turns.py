@@ -10,7 +10,7 @@ from typing import Any, assert_never
 
 from sqlalchemy import Connection, Select, Update, case, literal, select, update
 
-from conversation.errors import LeaseLost, TurnNotFound
+from conversation.errors import Fault, LeaseLost, TurnNotFound
 from conversation.ids import is_our_id
 from conversation.message import Message, Usage
 from conversation.turn import (
@@ -66,6 +66,8 @@ def settle(connection: Connection, lease: Lease, turn_id: str, ending: Ending, *
             lease.thread_key, turn_id, after_seq=thread.last_seq, replies=kept.messages
         )
         writes.append(with_rows(messages.insert(), messages, rows))
+    if isinstance(ending, Failed | Cancelled):
+        writes.append(journal.close_open(turn_id))
     if kept.steps:
         writes.append(journal.upsert(connection, lease, turn_id, kept.steps))
     insert_attachments(connection, lease.thread_key, thread.tenant, kept.messages)
@@ -126,6 +128,7 @@ def _turn_write(turn_id: str, ending: Ending) -> Update:
                     (turns.c.cancel_requested_at.is_(None), clock(plus_seconds=after.total_seconds())),
                     else_=None,
                 ),
+                retries=turns.c.retries + 1,
                 rung_at=None,
                 **_error(error),
             )
@@ -144,6 +147,7 @@ def _error(error: TurnError) -> dict[str, Any]:
         "error_kind": error.kind,
         "error_message": error.message.replace("\x00", "")[:ERROR_MAX_CHARS],
         "error_retryable": error.retryable,
+        "error_fault": error.fault,
     }
 
 
@@ -185,8 +189,11 @@ def read(connection: Connection, turn_id: str) -> TurnRecord:
         thread_id=row.thread_id,
         state=TurnState(row.state),
         agent=row.agent,
+        agent_version=row.agent_version,
         attempt=row.attempt,
+        retries=row.retries,
         crashes=row.crashes,
+        requeued_from=row.requeued_from,
         created_at=row.created_at,
         started_at=row.started_at,
         finished_at=row.finished_at,
@@ -228,4 +235,5 @@ def _is(turn_id: str) -> Any:
 def _stored_error(row: AnyRow) -> TurnError | None:
     if row.error_kind is None or row.state not in ("failed", "queued"):
         return None
-    return TurnError(row.error_kind, row.error_message, bool(row.error_retryable))
+    fault = Fault(row.error_fault) if row.error_fault else Fault.INTERNAL
+    return TurnError(row.error_kind, row.error_message, bool(row.error_retryable), fault)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, delete, select, update
 
 from store.columns import clock
-from store.heads import is_alive
+from store.heads import is_alive, unfinished
 from store.statements import insert_for
 from store.tables import agents, threads, turns, workers
 
@@ -66,6 +66,16 @@ def beat(connection: Connection, worker: str, *, lease_seconds: float) -> bool:
     """Keep this worker's leases alive. False if its row is gone: then it holds nothing any more."""
     statement = update(workers).where(workers.c.id == worker).values(until=clock(plus_seconds=lease_seconds))
     return connection.execute(statement).rowcount == 1
+
+
+def take_back_crashes(connection: Connection, worker: str) -> int:
+    """This worker was away, not dead: the turns that it lost stood in no crash. Returns how many.
+
+    Running it twice changes nothing.
+    """
+    counted = (turns.c.crashed_worker == worker) & unfinished
+    lived = update(turns).where(counted).values(crashes=turns.c.crashes - 1, crashed_worker=None)
+    return connection.execute(lived).rowcount
 
 
 def held_by(connection: Connection, worker: str) -> list[Held]:

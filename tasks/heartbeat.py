@@ -44,12 +44,14 @@ class Heartbeat:
         self._database = Database(_single(settings))
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat_on, name="heartbeat", daemon=True)
-        self._answered_at = time.monotonic()
+        #: When the loop was asked for a sign of life that it has not given yet.
+        self._asked_at: float | None = None
+        self._hung = False
+        self._beat_at = time.monotonic()
 
     def start(self) -> None:
         """Enter this worker, and begin to beat. Raises `DatabaseUnavailable`."""
         self._register()
-        self._answered_at = time.monotonic()
         self._thread.start()
 
     def stop(self) -> None:
@@ -64,10 +66,7 @@ class Heartbeat:
 
     def _beat_on(self) -> None:
         while not self._stop.wait(self._settings.heartbeat_seconds):
-            self._loop.call_soon_threadsafe(self._loop_answers)
-            silent = time.monotonic() - self._answered_at
-            if silent > self._settings.lease_seconds:
-                _log.error("loop_hangs", worker=self._worker, silent_seconds=round(silent))
+            if self._loop_hangs():
                 continue
             try:
                 self._beat()
@@ -76,22 +75,44 @@ class Heartbeat:
             except Exception as error:  # noqa: BLE001 - a heart that stops would take every turn here along
                 _log.error("heartbeat_broken", worker=self._worker, error=type(error).__name__)
 
+    def _loop_hangs(self) -> bool:
+        """Ask the loop for a sign of life. Time in which this thread did not run either does not count."""
+        if self._asked_at is None:
+            self._asked_at = time.monotonic()
+            self._loop.call_soon_threadsafe(self._loop_answers)
+            return False
+        silent = time.monotonic() - self._asked_at
+        if silent <= self._settings.lease_seconds:
+            return False
+        _log.error("loop_hangs", worker=self._worker, silent_seconds=round(silent))
+        self._hung = True
+        return True
+
     def _loop_answers(self) -> None:
-        self._answered_at = time.monotonic()
+        self._asked_at = None
 
     def _beat(self) -> None:
         """Keep the row alive; then, apart from that, look after what the database says is ours."""
-        lease = self._settings.lease_seconds
-        is_known = self._database.run(partial(workers.beat, worker=self._worker, lease_seconds=lease))
-        if not is_known:
-            # Away for so long that the row was cleared: nothing is held any more, begin anew.
-            self._register()
+        self._keep_row()
         for held in self._database.run(partial(workers.held_by, worker=self._worker)):
             if not self._running.has((held.tenant, held.thread_id)):
                 freed = self._database.run(partial(workers.let_go, worker=self._worker, held=held))
                 _log.warning("orphaned_lease", worker=self._worker, turn=held.turn_id, freed=freed)
             elif held.cancel_requested and held.turn_id is not None:
                 self._loop.call_soon_threadsafe(self._running.cancel, held.turn_id)
+
+    def _keep_row(self) -> None:
+        lease = self._settings.lease_seconds
+        is_known = self._database.run(partial(workers.beat, worker=self._worker, lease_seconds=lease))
+        if not is_known:
+            # Away for so long that the row was cleared: nothing is held any more, begin anew.
+            self._register()
+        now = time.monotonic()
+        if now - self._beat_at > lease and not self._hung:
+            # Stopped from outside, or without a database: the turns that others took did not kill us.
+            lived = self._database.run(partial(workers.take_back_crashes, worker=self._worker))
+            _log.warning("lease_lapsed", worker=self._worker, crashes_taken_back=lived)
+        self._beat_at, self._hung = now, False
 
     def _register(self) -> None:
         self._database.run(

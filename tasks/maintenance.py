@@ -35,7 +35,10 @@ def sweep() -> None:
     limit = min(settings.sweep_batch, room)
     bells = _database().run(
         lambda connection: sweeping.due_bells(
-            connection, grace_seconds=settings.sweep_grace_seconds, limit=limit
+            connection,
+            grace_seconds=settings.sweep_grace_seconds,
+            limit=limit,
+            tenant_max_running=settings.tenant_max_running_turns,
         )
     )
     for bell in bells:

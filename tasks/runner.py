@@ -14,8 +14,9 @@ from typing import assert_never
 import structlog
 
 from agent.agent import Agent
+from agent.hands import AttachmentReader, Hands
 from agent.journal import over_before_it_ran
-from agent.loop import AttachmentReader, Hands, Run
+from agent.loop import Run
 from agent.models import model_for
 from agent.tool_threads import ToolThreads
 from conversation.bell import SUSPECTS_QUEUE, TURNS_QUEUE, Bell

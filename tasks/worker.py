@@ -61,8 +61,9 @@ class Worker:
             claimant=Claimant(
                 worker=self.id,
                 runs_suspects=runs_suspects,
-                agents=frozenset(agents),
+                agents={name: agent.version for name, agent in agents.items()},
                 window_start=self._window_start,
+                tenant_max_running=settings.tenant_max_running_turns,
             ),
             ledger=Ledger(self.database),
             running=self.running,

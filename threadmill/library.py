@@ -15,8 +15,9 @@ from sqlalchemy import Connection
 import agent.agent
 from agent.attachments import AttachmentParts
 from agent.events import Event, Finished
+from agent.hands import Hands
 from agent.journal import over_before_it_ran
-from agent.loop import Hands, Run
+from agent.loop import Run
 from agent.models import model_for, prepare
 from agent.tool_threads import ToolThreads
 from conversation.errors import TurnFailed
@@ -199,7 +200,7 @@ class LocalRun:
             worker=self.presence.process,
             runner=self.presence.process,
             only_turn=self.turn_id,
-            agents=frozenset({self.agent.name}),
+            agents={self.agent.name: self.agent.version},
             window_start=lambda _agent, to_seq: window_start(to_seq, self.agent.max_messages),
         )
         pause = LOOK_FIRST_SECONDS

@@ -134,8 +134,8 @@ class SelfCancelling(RecallModel):
 TOOLS = (write, hold, hold_again, die, fail, freeze)
 
 register(Agent(name="worker", purpose="Do as you are told.", tools=TOOLS))
-register(Agent(name="thinker", model=Thinker(), tools=TOOLS))
-register(Agent(name="broken", model=Broken()))
-register(Agent(name="unstorable", model=Unstorable()))
-register(Agent(name="self_cancelling", model=SelfCancelling()))
+register(Agent(name="thinker", model=Thinker(), streams=False, tools=TOOLS))
+register(Agent(name="broken", model=Broken(), streams=False))
+register(Agent(name="unstorable", model=Unstorable(), streams=False))
+register(Agent(name="self_cancelling", model=SelfCancelling(), streams=False))
 register(Agent(name="hasty", tools=TOOLS, max_turn_seconds=1))

@@ -77,7 +77,7 @@ class Worker:
 
     def __init__(self, store: ThreadStore) -> None:
         self.run = store.database.run_async
-        self.claimant = Claimant(worker=new_id(), agents=frozenset({"caller"}))
+        self.claimant = Claimant(worker=new_id(), agents={"caller": "1"})
 
     async def begins(self) -> None:
         register = partial(

@@ -8,7 +8,8 @@ from typing import Any
 
 from agent.agent import Agent
 from agent.events import Event
-from agent.loop import Hands, Run
+from agent.hands import Hands
+from agent.loop import Run
 from agent.model import ModelReply, ModelRequest, Restarted, TextDelta
 from agent.tool_threads import ToolThreads
 from conversation.errors import ModelError
@@ -59,7 +60,7 @@ class Scripted:
 
 @dataclass
 class Memory:
-    """A journal as the store keeps it: a finished step stays as it is."""
+    """A journal as the store keeps it: a final step stays as it is."""
 
     steps: dict[int, Step] = field(default_factory=dict)
     before: Callable[[Sequence[Step]], None] = lambda _: None
@@ -69,7 +70,7 @@ class Memory:
         self.before(steps)
         for step in steps:
             known = self.steps.get(step.index)
-            if known is None or known.state != "finished":
+            if known is None or not known.is_final:
                 self.steps[step.index] = step
         await asyncio.sleep(0)
 

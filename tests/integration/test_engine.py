@@ -552,7 +552,7 @@ AN_HOUR_ON = {"postgresql": "(clock_timestamp() + interval '1 hour')", "sqlite":
 def test_a_test_can_move_the_clock_so_that_a_lease_lapses(
     any_database: Database, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, second = (Claimant(worker=new_id(), agents=frozenset({"assistant"})) for _ in range(2))
+    first, second = (Claimant(worker=new_id(), agents={"assistant": "1"}) for _ in range(2))
     request = Request(
         turn_id=new_id(),
         tenant="default",

@@ -55,7 +55,7 @@ class Process:
             turn_id=new_id(), tenant="default", thread_id=thread, message=message, agent="assistant"
         )
         self.database.run(partial(inbox.accept, request=request))
-        claimant = Claimant(worker=self.id, agents=frozenset({"assistant"}))
+        claimant = Claimant(worker=self.id, agents={"assistant": "1"})
         claim = partial(claims.claim, tenant="default", thread_id=thread, claimant=claimant)
         claimed = self.database.run(claim)
         assert isinstance(claimed, ClaimedTurn)

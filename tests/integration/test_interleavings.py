@@ -41,7 +41,7 @@ class Mailbox:
         worker = new_id()
         entry = {"host": "here", "pid": 1, "serves": {"assistant": "1"}, "lease_seconds": 60}
         self.database.run(partial(workers.register, worker=worker, **entry))
-        return Claimant(worker=worker, agents=frozenset({"assistant"}), **rules)
+        return Claimant(worker=worker, agents={"assistant": "1"}, **rules)
 
     def kill(self, claimant: Claimant) -> None:
         past = update(tables.workers).values(until=datetime(2020, 1, 1, tzinfo=UTC))

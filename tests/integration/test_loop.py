@@ -8,11 +8,12 @@ import pytest
 
 from agent.agent import Agent
 from agent.context import RunContext
+from agent.loop import Run
 from agent.model import ModelReply, ModelRequest
 from agent.tool import tool
-from conversation.errors import ModelError
+from conversation.errors import Fault, ModelError
 from conversation.message import Message, ToolCall, Usage
-from conversation.turn import RetryLater
+from conversation.turn import Failed, RetryLater
 from tests.integration.scripted import Scripted, call, completed, failed, results, run_of, says
 
 
@@ -193,7 +194,7 @@ async def test_a_model_that_hangs_ends_with_the_turns_time() -> None:
             await asyncio.sleep(30)
             raise AssertionError
 
-    ending = await failed(run_of(Agent(name="a", max_turn_seconds=0.1), Hanging()))
+    ending = await failed(run_of(Agent(name="a", max_turn_seconds=0.1, streams=False), Hanging()))
 
     assert ending.error.kind == "time_limit"
     assert ending.messages == ()
@@ -205,22 +206,42 @@ async def test_a_timeout_of_the_models_own_is_not_the_turns() -> None:
             raise TimeoutError
 
     with pytest.raises(TimeoutError):
-        await run_of(Agent(name="a"), Slow()).go()
+        await run_of(Agent(name="a", streams=False), Slow()).go()
 
 
 # A model that is away
 
 
-@pytest.mark.parametrize(("attempt", "seconds"), [(1, 5), (2, 10), (4, 40)])
+@pytest.mark.parametrize(("retries", "seconds"), [(0, 5), (1, 10), (3, 40), (998, 300)])
 async def test_a_model_that_is_away_puts_the_turn_off_for_longer_each_time(
-    attempt: int, seconds: int
+    retries: int, seconds: int
 ) -> None:
     away = ModelError("unavailable", "away", retryable=True)
+    agent = Agent(name="a", max_turn_attempts=1000)
 
-    ending = await run_of(Agent(name="a"), Scripted(away), attempt=attempt).go()
+    waits = {(await put_off(run_of(agent, Scripted(away), retries=retries))) for _ in range(20)}
 
+    assert all(seconds / 2 <= wait <= seconds for wait in waits)
+    # Turns that failed together do not come back together.
+    assert len(waits) > 1
+
+
+async def test_only_retries_count_against_the_limit_of_attempts() -> None:
+    away = ModelError("unavailable", "away", retryable=True)
+    patient = Agent(name="a", max_turn_attempts=3)
+
+    claimed_often = await run_of(patient, Scripted(away), attempt=50, retries=1).go()
+    tried_often = await run_of(patient, Scripted(away), attempt=3, retries=2).go()
+
+    assert isinstance(claimed_often, RetryLater)
+    assert isinstance(tried_often, Failed)
+
+
+async def put_off(run: Run) -> float:
+    ending = await run.go()
     assert isinstance(ending, RetryLater)
-    assert ending.after.total_seconds() == seconds
+    assert ending.error.fault is Fault.PROVIDER
+    return ending.after.total_seconds()
 
 
 async def test_a_provider_that_asks_for_a_longer_pause_gets_it() -> None:
@@ -232,15 +253,15 @@ async def test_a_provider_that_asks_for_a_longer_pause_gets_it() -> None:
     assert ending.after.total_seconds() == 120
 
 
-@pytest.mark.parametrize(("retryable", "attempt"), [(False, 1), (True, 5)], ids=["refused", "too often"])
+@pytest.mark.parametrize(("retryable", "retries"), [(False, 0), (True, 4)], ids=["refused", "too often"])
 async def test_a_model_that_fails_for_good_fails_the_turn_and_says_nothing_in_it(
-    retryable: bool, attempt: int
+    retryable: bool, retries: int
 ) -> None:
     model = Scripted(
         says("I look", call("echo", "1", text="found")), ModelError("x", "reason", retryable=retryable)
     )
 
-    ending = await failed(run_of(Agent(name="a", tools=[echo]), model, attempt=attempt))
+    ending = await failed(run_of(Agent(name="a", tools=[echo]), model, retries=retries))
 
     assert (ending.error.kind, ending.error.retryable) == ("model", retryable)
     assert [m.content for m in ending.messages] == ["I look", '"found"']

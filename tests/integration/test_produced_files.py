@@ -64,7 +64,7 @@ async def test_a_replayed_result_has_its_files(url: str, tmp_path: Path) -> None
     thread, _files = await ask(url, tmp_path / "files", "call report with {}")
     (brought,) = [message for message in thread.messages if message.role == "tool"]
 
-    result = JournalledResult(brought.content, "ok", tuple(brought.attachments))
+    result = JournalledResult(brought.content, "finished", tuple(brought.attachments))
     again = tool_result_of(tool_step(1, ToolCall("c", "report", "{}"), result))
 
     assert again == result

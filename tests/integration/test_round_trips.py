@@ -73,7 +73,7 @@ class Site:
             agents=self.agents,
             claimant=Claimant(
                 worker=self.worker,
-                agents=frozenset(self.agents),
+                agents={name: agent.version for name, agent in self.agents.items()},
                 window_start=lambda name, to_seq: window_start(to_seq, self.agents[name].max_messages),
             ),
             ledger=Ledger(self.database),

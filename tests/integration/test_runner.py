@@ -62,7 +62,7 @@ class Process:
         return Runner(
             settings=load(),
             agents={"a": Agent(name="a", model=self.model)},
-            claimant=Claimant(worker=self.worker, agents=frozenset({"a"})),
+            claimant=Claimant(worker=self.worker, agents={"a": "1"}),
             ledger=Ledger(self.database),
             running=self.running,
             attachments=NoFiles(),

@@ -47,7 +47,7 @@ class Store:
                 lease_seconds=lease_seconds,
             )
         )
-        return Claimant(worker=worker, agents=frozenset({"assistant"}), **rules)
+        return Claimant(worker=worker, agents={"assistant": "1"}, **rules)
 
     def send(self, content: str, thread: str = "t", **options: Any) -> Accepted:
         request = Request(

@@ -51,7 +51,7 @@ def claim(database: Database, thread_id: str) -> ClaimedTurn:
         agent="a",
     )
     database.run(partial(inbox.accept, request=request))
-    claimant = Claimant(worker=worker, agents=frozenset({"a"}))
+    claimant = Claimant(worker=worker, agents={"a": "1"})
     claimed = database.run(partial(claims.claim, tenant="default", thread_id=thread_id, claimant=claimant))
     assert isinstance(claimed, ClaimedTurn)
     return claimed

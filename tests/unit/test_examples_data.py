@@ -70,7 +70,7 @@ async def test_every_action_of_a_ticket_succeeds_in_order(ticket: Ticket) -> Non
     ]
 
     assert [(name, outcome) for name, outcome, _ in outcomes] == [
-        (action.name, "ok") for action in ticket.actions
+        (action.name, "finished") for action in ticket.actions
     ], outcomes
 
 
@@ -223,7 +223,7 @@ async def test_what_the_shop_does_not_do_is_an_error_that_the_model_can_read(
 ) -> None:
     outcome, read = await run(action)
 
-    assert outcome == "error"
+    assert outcome == "failed"
     assert said in read["error"]["message"]
     assert ledger_entries() == []
 

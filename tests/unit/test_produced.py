@@ -55,7 +55,7 @@ async def test_a_file_is_described_in_its_place_and_carried_beside_the_text(
 ) -> None:
     result = await call(value, in_thread=in_thread)
 
-    assert result.outcome == "ok"
+    assert result.outcome == "finished"
     assert json.loads(result.content) == told
     assert result.files == files
 
@@ -66,7 +66,7 @@ async def test_a_result_that_holds_itself_is_an_error() -> None:
 
     result = await call(circle)
 
-    assert result.outcome == "error"
+    assert result.outcome == "failed"
     assert result.files == ()
 
 

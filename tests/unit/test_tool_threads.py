@@ -99,7 +99,7 @@ async def test_the_outcome_of_a_sync_tool_that_overruns_is_unknown(gate: threadi
 
     result = await run(made, "", CONTEXT, executor=ToolThreads(1))
 
-    assert result.outcome == "timeout_unknown"
+    assert result.outcome == "unknown"
 
 
 async def test_a_sync_tool_that_found_no_thread_has_a_known_outcome(gate: threading.Event) -> None:
@@ -110,7 +110,7 @@ async def test_a_sync_tool_that_found_no_thread_has_a_known_outcome(gate: thread
         Tool.from_function(lambda: 1, name="f", timeout_seconds=0.02), "", CONTEXT, executor=threads
     )
 
-    assert result.outcome == "error"
+    assert result.outcome == "failed"
     assert "was not started" in result.content
 
 

@@ -61,7 +61,7 @@ class _Story:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.worker = new_id()
-        self.claimant = Claimant(worker=self.worker, agents=frozenset({"assistant"}))
+        self.claimant = Claimant(worker=self.worker, agents={"assistant": "1"})
 
     def tell(self) -> Told:
         workers.register(

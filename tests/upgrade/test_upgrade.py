@@ -89,7 +89,7 @@ async def test_the_work_goes_on(old: tuple[str, dict[str, Any]]) -> None:
     """What was running belongs to a dead worker: the next one takes it, then what waited behind it."""
     url, expected = old
     told, worker = expected["told"], new_id()
-    claimant = Claimant(worker=worker, agents=frozenset({"assistant"}))
+    claimant = Claimant(worker=worker, agents={"assistant": "1"})
     serve = partial(workers.register, host="h", pid=1, serves={"assistant": "2"}, lease_seconds=60)
     claim = partial(claims.claim, tenant="default", thread_id="story", claimant=claimant)
     async with await ThreadStore.create(url) as store:

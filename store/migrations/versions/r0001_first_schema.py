@@ -150,7 +150,10 @@ def upgrade() -> None:
         sa.Column("agent_version", sa.Text(), nullable=True),
         sa.Column("runner", sa.Uuid(), nullable=True),
         sa.Column("attempt", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("retries", sa.Integer(), server_default="0", nullable=False),
         sa.Column("crashes", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("crashed_worker", sa.Uuid(as_uuid=False), nullable=True),
+        sa.Column("requeued_from", sa.Uuid(as_uuid=False), nullable=True),
         sa.Column("priority", sa.SmallInteger(), server_default="0", nullable=False),
         sa.Column("metadata", JSON, nullable=False),
         sa.Column("not_before", TIME, nullable=True),
@@ -169,6 +172,7 @@ def upgrade() -> None:
         sa.Column("error_kind", sa.Text(), nullable=True),
         sa.Column("error_message", sa.Text(), nullable=True),
         sa.Column("error_retryable", sa.Boolean(), nullable=True),
+        sa.Column("error_fault", sa.Text(), nullable=True),
         sa.Column("usage", JSON, nullable=True),
         sa.Column("cost", sa.Numeric(precision=18, scale=9, asdecimal=False), nullable=True),
         sa.CheckConstraint(
@@ -187,6 +191,13 @@ def upgrade() -> None:
         "ix_turns_unfinished",
         "turns",
         ["thread_key", "position"],
+        postgresql_where=sa.text("state in ('queued', 'running', 'waiting')"),
+        sqlite_where=sa.text("state in ('queued', 'running', 'waiting')"),
+    )
+    op.create_index(
+        "ix_turns_unfinished_tenant",
+        "turns",
+        ["tenant", "state"],
         postgresql_where=sa.text("state in ('queued', 'running', 'waiting')"),
         sqlite_where=sa.text("state in ('queued', 'running', 'waiting')"),
     )
@@ -262,7 +273,9 @@ def upgrade() -> None:
         sa.Column("started_at", TIME, nullable=False),
         sa.Column("finished_at", TIME, nullable=True),
         sa.CheckConstraint("kind in ('model', 'tool')", name=op.f("ck_steps_kind")),
-        sa.CheckConstraint("state in ('started', 'finished')", name=op.f("ck_steps_state")),
+        sa.CheckConstraint(
+            "state in ('started', 'finished', 'failed', 'unknown')", name=op.f("ck_steps_state")
+        ),
         sa.ForeignKeyConstraint(["turn_id"], ["turns.id"], name=op.f("fk_steps_turn_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("turn_id", "index", name=op.f("pk_steps")),
     )

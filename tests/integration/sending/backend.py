@@ -83,7 +83,7 @@ def _turn_of(message: dict[str, Any]) -> str:
 
 
 def claim(database: Database, worker: str, thread: str) -> ClaimedTurn:
-    claimant = Claimant(worker=worker, agents=frozenset({"assistant"}))
+    claimant = Claimant(worker=worker, agents={"assistant": "1"})
     claimed = database.run(
         partial(claims.claim, tenant="default", thread_id=thread, claimant=claimant, held=None)
     )

@@ -172,7 +172,7 @@ async def _running_turn(store: ThreadStore) -> ClaimedTurn:
     request = Request(
         turn_id=turn_id, tenant="default", thread_id="t", message=said("question"), agent="assistant"
     )
-    claimant = Claimant(worker=worker, agents=frozenset({"assistant"}))
+    claimant = Claimant(worker=worker, agents={"assistant": "1"})
     serve = partial(workers.register, host="h", pid=1, serves={"assistant": "1"}, lease_seconds=60)
     await store.database.run_async(partial(serve, worker=worker))
     await store.database.run_async(partial(inbox.accept, request=request))

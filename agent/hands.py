@@ -1,0 +1,44 @@
+"""What a run is handed by whoever owns it: a model, a journal, files, threads for tools.
+
+What stays true: the loop reaches the world through these alone, so that a worker, a library call and
+a test run it in the same way.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from agent.events import Event
+from agent.journal import Journal
+from agent.model import Model
+from agent.tool_threads import ToolThreads
+from conversation.attachment import Attachment
+from conversation.message import Message
+
+
+class AttachmentReader(Protocol):
+    """Stores files that tools bring, and turns the files of messages into content parts."""
+
+    async def store(self, tenant: str, file: Attachment) -> Attachment:
+        """The file without its bytes, once they are stored. Raises `FileRefused`, `FileStoreUnavailable`."""
+        ...
+
+    async def parts(
+        self, tenant: str, messages: Sequence[Message]
+    ) -> Mapping[str, Sequence[Mapping[str, Any]]]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hands:
+    """What a run is handed: it owns none of it."""
+
+    model: Model
+    #: As the request names it.
+    model_name: str
+    journal: Journal
+    attachments: AttachmentReader
+    tool_threads: ToolThreads
+    #: Attempts at a turn, while its model is away, before it fails.
+    max_attempts: int = 5
+    #: Told what happens; None where nobody watches.
+    emit: Callable[[Event], None] | None = None
