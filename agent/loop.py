@@ -83,9 +83,9 @@ class Run:
         except TimeoutError:
             if not time_limit.expired():
                 raise
-            over = self._time_is_over()
+            reason = self._time_is_over()
             self._settle_broken_call()
-            return self._failed(over)
+            return self._failed(reason)
         except ModelError as error:
             told = TurnError("model", f"{error.kind}: {error}", error.retryable, error.fault)
             return self._put_off(told, error)

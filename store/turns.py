@@ -5,6 +5,7 @@ after every end the next head is looked for in the same transaction, so that no 
 a message that arrived meanwhile.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, assert_never
 
@@ -177,12 +178,27 @@ def request_cancel(connection: Connection, turn_id: str) -> TurnState:
 
 def read(connection: Connection, turn_id: str) -> TurnRecord:
     """What is stored of a turn. Raises `TurnNotFound`."""
-    statement = select(turns, threads.c.id.label("thread_id")).join(
-        threads, turns.c.thread_key == threads.c.key
-    )
-    row = connection.execute(statement.where(_is(turn_id))).one_or_none()
+    row = connection.execute(_records().where(_is(turn_id))).one_or_none()
     if row is None:
         raise TurnNotFound(f"turn_id: no turn {turn_id!r} is stored")
+    return _record(row)
+
+
+def latest(
+    connection: Connection, tenant: str, *, states: Collection[TurnState], limit: int
+) -> list[TurnRecord]:
+    """A tenant's newest turns in these states, the newest first."""
+    of_tenant = _records().where(turns.c.tenant == tenant, turns.c.state.in_(sorted(states)))
+    return [
+        _record(row) for row in connection.execute(of_tenant.order_by(turns.c.position.desc()).limit(limit))
+    ]
+
+
+def _records() -> Select[Any]:
+    return select(turns, threads.c.id.label("thread_id")).join(threads, turns.c.thread_key == threads.c.key)
+
+
+def _record(row: AnyRow) -> TurnRecord:
     return TurnRecord(
         id=row.id,
         tenant=row.tenant,

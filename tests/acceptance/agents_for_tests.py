@@ -8,12 +8,13 @@ import asyncio
 import json
 import os
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 from agent.agent import Agent
 from agent.context import RunContext
-from agent.model import ModelReply, ModelRequest
+from agent.model import ModelReply, ModelRequest, Restarted, TextDelta
 from agent.recall import RecallModel
 from agent.registry import register
 from agent.tool import tool
@@ -131,10 +132,24 @@ class SelfCancelling(RecallModel):
         raise asyncio.CancelledError
 
 
+class Talker(RecallModel):
+    """Says its answer word by word, and falls silent before the last word until a gate opens."""
+
+    async def stream(self, request: ModelRequest) -> AsyncIterator[TextDelta | Restarted | ModelReply]:
+        items = [item async for item in super().stream(request)]
+        for item in items[:-2]:
+            yield item
+        note("talks")
+        await opened("talker")
+        for item in items[-2:]:
+            yield item
+
+
 TOOLS = (write, hold, hold_again, die, fail, freeze)
 
 register(Agent(name="worker", purpose="Do as you are told.", tools=TOOLS))
 register(Agent(name="thinker", model=Thinker(), streams=False, tools=TOOLS))
+register(Agent(name="talker", model=Talker(), tools=TOOLS))
 register(Agent(name="broken", model=Broken(), streams=False))
 register(Agent(name="unstorable", model=Unstorable(), streams=False))
 register(Agent(name="self_cancelling", model=SelfCancelling(), streams=False))

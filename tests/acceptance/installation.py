@@ -109,7 +109,7 @@ class Installation:
     def send(self, thread: str, content: str, **options: Any) -> Turn:
         return self.producer.send(thread, content, **options)
 
-    def all_ended(self, turns: Iterable[Turn], seconds: float = 60) -> list[TurnResult]:
+    def all_ended(self, turns: Iterable[Turn], seconds: float = 90) -> list[TurnResult]:
         """Wait for turns in one look at a time, so that waiting costs the workers nothing."""
         wanted = {turn.id: turn for turn in turns}
         eventually(lambda: self._unfinished(wanted) == 0, seconds, lambda: self.told(wanted))
@@ -165,7 +165,7 @@ class Installation:
         lines = path.read_text().splitlines() if path.exists() else []
         return [entry for line in lines if (entry := json.loads(line))["what"] == what or what is None]
 
-    def saw(self, what: str, count: int = 1, seconds: float = 30) -> list[dict[str, Any]]:
+    def saw(self, what: str, count: int = 1, seconds: float = 60) -> list[dict[str, Any]]:
         """Wait until the agents noted this so many times."""
         eventually(lambda: len(self.notes(what)) >= count, seconds, lambda: self.told([]))
         return self.notes(what)
@@ -191,7 +191,7 @@ def beat(folder: Path, name: str = "beat") -> Program:
 
 
 def eventually(
-    what: Callable[[], object], seconds: float = 30, told: Callable[[], str] = lambda: ""
+    what: Callable[[], object], seconds: float = 60, told: Callable[[], str] = lambda: ""
 ) -> float:
     """Wait until `what` holds; returns the seconds that it took."""
     started = time.monotonic()

@@ -108,6 +108,23 @@ def test_a_worker_that_was_frozen_and_lost_its_lease_commits_nothing(running: In
     assert running.all_ended([running.send("other", "hello")])[0].state is TurnState.COMPLETED
 
 
+def test_a_worker_that_was_only_stopped_convicts_nobody(running: Installation) -> None:
+    turn = running.send("t", 'call hold_again with {"gate": "tool"}')
+    running.saw("hold_again begins")
+    running.start(worker("two"))
+    first = running.processes["one"]
+    assert first.pid is not None
+
+    os.kill(first.pid, signal.SIGSTOP)
+    eventually(lambda: running.turn_row(turn)["crashes"] == 1, told=lambda: running.told([turn.id]))
+    os.kill(first.pid, signal.SIGCONT)
+    eventually(lambda: running.turn_row(turn)["crashes"] == 0, told=lambda: running.told([turn.id]))
+
+    running.open_gate("tool")
+    (result,) = running.all_ended([turn])
+    assert result.state is TurnState.COMPLETED
+
+
 def test_a_hung_event_loop_loses_its_turns_and_writes_nothing_afterwards(running: Installation) -> None:
     frozen = running.send("t", 'call freeze with {"gate": "thaw"} and call write with {"text": "late"}')
     running.saw("freeze begins")

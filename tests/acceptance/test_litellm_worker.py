@@ -10,7 +10,7 @@ from conversation.turn import TurnState
 from producers import Turn
 from tests.acceptance.installation import Installation, assert_well_formed, eventually, worker
 from tests.conftest import LendDatabase
-from tests.stub_openai import StubOpenAI, reply, status
+from tests.stub_openai import StubOpenAI, reply, status, stream, text_delta
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def calling(
 def put_off(installation: Installation, turn: Turn, attempt: int) -> None:
     """Wait until a turn waits for its model after this attempt; then have it due at once."""
     waits = "SELECT 1 FROM turns WHERE id = %s AND state = 'queued' AND attempt = %s AND retry_at > now()"
-    eventually(lambda: installation.query(waits, turn.id, attempt), 15, lambda: installation.told([turn.id]))
+    eventually(lambda: installation.query(waits, turn.id, attempt), 60, lambda: installation.told([turn.id]))
     installation.query("UPDATE turns SET retry_at = now() WHERE id = %s", turn.id)
 
 
@@ -139,3 +139,21 @@ def test_a_turn_that_is_resumed_does_not_ask_again_what_was_answered(
     assert len(provider.requests) - asked_before == 3
     assert_well_formed(calling.history())
     assert not any("sk-stub" in process.log.read_text() for process in calling.processes.values())
+
+
+def test_a_cancel_hangs_up_on_the_provider_and_keeps_what_it_had_sent(
+    calling: Installation, provider: StubOpenAI
+) -> None:
+    asked_before = len(provider.requests)
+    provider.enqueue(stream(text_delta("The first half"), ending="hang"))
+    turn = calling.send("cancelled", "tell me", agent="caller")
+    eventually(lambda: len(provider.requests) > asked_before, told=lambda: calling.told([turn.id]))
+
+    turn.cancel()
+    (result,) = calling.all_ended([turn])
+
+    assert provider.requests[-1].hung_up()
+    assert result.state is TurnState.CANCELLED
+    assert [(m.content, m.state) for m in result.messages] in ([], [("The first half", "partial")])
+    assert result.usage is not None
+    assert result.usage.is_estimate

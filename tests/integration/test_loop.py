@@ -3,13 +3,14 @@
 import asyncio
 import json
 import threading
+from collections.abc import AsyncIterator
 
 import pytest
 
 from agent.agent import Agent
 from agent.context import RunContext
 from agent.loop import Run
-from agent.model import ModelReply, ModelRequest
+from agent.model import ModelReply, ModelRequest, Restarted, TextDelta
 from agent.tool import tool
 from conversation.errors import Fault, ModelError
 from conversation.message import Message, ToolCall, Usage
@@ -198,6 +199,19 @@ async def test_a_model_that_hangs_ends_with_the_turns_time() -> None:
 
     assert ending.error.kind == "time_limit"
     assert ending.messages == ()
+
+
+async def test_a_deadline_sooner_than_the_agents_limit_ends_the_turn() -> None:
+    class Talking(Scripted):
+        async def stream(self, request: ModelRequest) -> AsyncIterator[TextDelta | Restarted | ModelReply]:
+            yield TextDelta("the first ")
+            await asyncio.Event().wait()
+
+    ending = await failed(run_of(Agent(name="a"), Talking(), seconds_left=0.1))
+
+    assert (ending.error.kind, ending.error.fault) == ("deadline", Fault.PROVIDER)
+    assert [(m.content, m.state) for m in ending.messages] == [("the first ", "partial")]
+    assert ending.usage.is_estimate
 
 
 async def test_a_timeout_of_the_models_own_is_not_the_turns() -> None:

@@ -268,7 +268,8 @@ async def test_no_statement_of_a_send_or_a_turn_is_compiled_again(site: Site) ->
     compiled: list[str] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, _values: Any, context: Any, _many: Any) -> None:
-        if context.cache_hit is not CacheStats.CACHE_HIT:
+        # A transaction begins with a text that is sent as it is.
+        if context.cache_hit is not CacheStats.CACHE_HIT and not statement.startswith("BEGIN;"):
             compiled.append(statement)
 
     await site.answer(site.send("t", order))

@@ -54,7 +54,7 @@ class Store:
             turn_id=new_id(),
             tenant="default",
             thread_id=thread,
-            message=Message(role="user", content=content),
+            message=options.pop("message", None) or Message(role="user", content=content),
             agent=options.pop("agent", "assistant"),
             **options,
         )

@@ -3,10 +3,13 @@
 import json
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from producers import Producer
+from store.settings import load
 from threadmill.cli import docker
 
 
@@ -188,3 +191,24 @@ def test_without_an_engine_there_is_one_clear_error(checkout: Path, tmp_path: Pa
     Docker(tmp_path, status=1)
     with pytest.raises(docker.OperatorError, match="no engine"):
         docker.docker_start()
+
+
+def test_a_turn_that_was_cancelled_is_listed_and_asked_again(terminal: Terminal) -> None:
+    terminal.run("init")
+    producer = Producer(load(database_url=f"sqlite:///{terminal.folder}/threads.db"))
+    with closing(producer):
+        turn_id = producer.send("t1", "hello", agent="later", allow_unknown_agent=True).id
+
+    stopped = terminal.run("turns", "cancel", turn_id, "--json")
+    listed = json.loads(terminal.run("turns", "list", "--state", "cancelled", "--json").stdout)
+    again = terminal.run("turns", "requeue", turn_id, "--json")
+    waiting = terminal.run("turns", "list", "--state", "queued")
+
+    assert json.loads(stopped.stdout) == {"id": turn_id, "state": "cancelled"}
+    assert [(turn["id"], turn["thread_id"]) for turn in listed] == [(turn_id, "t1")]
+    assert json.loads(again.stdout) == {"requeued": turn_id, "id": turn_id, "is_new": False}
+    assert turn_id in waiting.stdout
+    refused = terminal.run("turns", "requeue", turn_id, status=0)
+    assert "goes on" in refused.stdout
+    unknown = terminal.run("turns", "requeue", "nonsense", status=1)
+    assert "turn_id: no turn 'nonsense' is stored" in unknown.stderr

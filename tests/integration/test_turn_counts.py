@@ -1,0 +1,130 @@
+"""What is counted on a turn, and what is not: retries, crashes, versions, calls that were cut off."""
+
+from datetime import timedelta
+from functools import partial
+
+import pytest
+from sqlalchemy import select, update
+
+from conversation.errors import LeaseLost
+from conversation.step import Step
+from conversation.turn import Cancelled, HandBack, RetryLater, TurnError, TurnRecord
+from store import steps, tables, turns, workers
+from store.engine import Database
+from tests.integration.test_turn_lifecycle import Store, answer
+
+AWAY = RetryLater(after=timedelta(0), error=TurnError("model", "away", retryable=True))
+
+
+@pytest.fixture
+def store(any_database: Database) -> Store:
+    store = Store(any_database)
+    store.worker()  # its agent may be asked for
+    return store
+
+
+def record(store: Store, turn_id: str) -> TurnRecord:
+    return store.database.run(partial(turns.read, turn_id=turn_id))
+
+
+def take_back(store: Store, worker: str) -> int:
+    return store.database.run(partial(workers.take_back_crashes, worker=worker))
+
+
+def test_only_being_put_off_counts_as_a_retry(store: Store) -> None:
+    sent = store.send("hello")
+    endings = [HandBack(), AWAY, HandBack(), AWAY]
+
+    for ending in endings:
+        store.settle(store.claim_turn(store.worker()), ending)
+
+    found = record(store, sent.turn_id)
+    assert (found.attempt, found.retries, found.crashes) == (4, 2, 0)
+    assert store.claim_turn(store.worker()).retries == 2
+
+
+def test_a_worker_that_was_only_away_takes_the_crashes_back_that_it_was_counted_for(store: Store) -> None:
+    sent = store.send("hello")
+    stopped = store.worker()
+    store.claim_turn(stopped)
+    store.kill(stopped)
+    store.claim_turn(store.worker())
+    assert record(store, sent.turn_id).crashes == 1
+
+    lived = [take_back(store, stopped.worker) for _ in range(2)]
+
+    assert lived == [1, 0]
+    assert record(store, sent.turn_id).crashes == 0
+
+
+def test_nobody_takes_back_the_crash_of_another(store: Store) -> None:
+    sent = store.send("hello")
+    stopped, dead = store.worker(), store.worker()
+    for worker in (stopped, dead):
+        store.claim_turn(worker)
+        store.kill(worker)
+    store.claim_turn(store.worker(runs_suspects=True))
+
+    assert take_back(store, stopped.worker) == 0
+
+    assert record(store, sent.turn_id).crashes == 2
+
+
+def test_the_version_in_force_goes_on_with_what_another_began(store: Store) -> None:
+    sent = store.send("hello")
+    asked = Step(index=0, kind="model", state="finished", result={"content": "I look"})
+    old = store.claim_turn(store.worker())
+    store.record(old, asked)
+    store.settle(old, HandBack())
+
+    newer = store.worker()
+    newer = type(newer)(worker=newer.worker, agents={"assistant": "2"})
+    resumed = store.claim_turn(newer)
+
+    assert resumed.steps[0].result == {"content": "I look"}
+    assert record(store, sent.turn_id).agent_version == "2"
+
+
+def test_a_call_that_a_cancel_cut_off_is_unknown_in_the_journal(store: Store) -> None:
+    store.send("hello")
+    claimed = store.claim_turn(store.worker())
+    done = Step(index=0, kind="tool", call_id="c0", state="failed", result={"content": "no"})
+    store.record(claimed, done, Step(index=1, kind="tool", call_id="c1", state="started"))
+
+    store.settle(claimed, Cancelled())
+
+    journal = store.database.run(partial(steps.load, turn_id=claimed.id))
+    assert [step.state for step in journal.values()] == ["failed", "unknown"]
+
+
+def test_a_final_step_stays_as_it_is(store: Store) -> None:
+    store.send("hello")
+    claimed = store.claim_turn(store.worker())
+    unknown = Step(index=0, kind="tool", call_id="c0", state="unknown", result={"content": "who knows"})
+    store.record(claimed, unknown)
+
+    store.record(claimed, Step(index=0, kind="tool", call_id="c0", state="finished", result={"content": "x"}))
+
+    journal = store.database.run(partial(steps.load, turn_id=claimed.id))
+    assert (journal[0].state, journal[0].result) == ("unknown", {"content": "who knows"})
+
+
+def test_a_token_that_a_failover_gave_out_again_is_not_its_first_holders(store: Store) -> None:
+    """A promoted replica has forgotten a claim; the next worker gets the same token for the same turn."""
+    sent = store.send("hello")
+    forgotten = store.claim_turn(store.worker())
+    with store.database.engine.begin() as connection:
+        connection.execute(update(tables.threads).values(owner=None, fence=0))
+        connection.execute(update(tables.turns).values(state="queued", attempt=0))
+    current = store.claim_turn(store.worker())
+    assert current.lease.fence == forgotten.lease.fence
+
+    with pytest.raises(LeaseLost):
+        store.record(forgotten, Step(index=0, kind="model", state="finished"))
+    with pytest.raises(LeaseLost):
+        store.settle(forgotten, answer("late"))
+
+    with store.database.engine.begin() as connection:
+        assert connection.execute(select(tables.steps)).all() == []
+    store.settle(current, answer("hi"))
+    assert record(store, sent.turn_id).state == "completed"
