@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from conversation.bell import Bell
 from conversation.step import Step
 from conversation.turn import ClaimedTurn, Ending, Lease
 from store import claims, turns
 from store import steps as journal
 from store.claims import Claimant, Nothing, Suspect
 from store.engine import Database
+from store.sweep import due_bells
 from store.turns import Settled
 
 
@@ -30,6 +32,13 @@ class Ledger:
     ) -> ClaimedTurn | Nothing | Suspect:
         """Take the thread's next turn, if there is one for this claimant."""
         operation = partial(claims.claim, tenant=tenant, thread_id=thread_id, claimant=claimant, held=held)
+        return await self.database.run_async(operation)
+
+    async def next_of_tenant(self, tenant: str, *, tenant_max_running: int) -> list[Bell]:
+        """A bell for the turn that may run now that the tenant has a place free, if one waits for it."""
+        operation = partial(
+            due_bells, grace_seconds=0, limit=1, tenant_max_running=tenant_max_running, tenant=tenant
+        )
         return await self.database.run_async(operation)
 
     def journal_of(self, claimed: ClaimedTurn) -> "TurnJournal":

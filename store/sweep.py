@@ -4,7 +4,7 @@ What stays true: one bell a thread, oldest first, bounded; a bell is marked as r
 transaction that picks it, so that two sweeps at once ring each thread once.
 """
 
-from sqlalchemy import Connection, case, not_, or_, select, update
+from sqlalchemy import Connection, case, not_, or_, select, true, update
 
 from conversation.bell import SUSPECTS_QUEUE, TURNS_QUEUE, Bell
 from store.claims import SHARED_CRASHES
@@ -15,9 +15,17 @@ from store.tables import threads, turns
 
 
 def due_bells(
-    connection: Connection, *, grace_seconds: float, limit: int, tenant_max_running: int = 0
+    connection: Connection,
+    *,
+    grace_seconds: float,
+    limit: int,
+    tenant_max_running: int = 0,
+    tenant: str | None = None,
 ) -> list[Bell]:
-    """Pick the heads that nobody holds and that were not rung lately, and mark them as rung."""
+    """Pick the heads that nobody holds and that were not rung lately, and mark them as rung.
+
+    Of one tenant, or of all; of tenants that run as many turns as they may, none.
+    """
     waiting = (
         select(turns.c.position)
         .join(threads, turns.c.thread_key == threads.c.key)
@@ -25,6 +33,7 @@ def due_bells(
             turns.c.position.in_(heads()),
             can_start(),
             has_room(tenant_max_running),
+            true() if tenant is None else turns.c.tenant == tenant,
             or_(turns.c.runner.is_(None), is_abandoned()),
             or_(turns.c.rung_at.is_(None), turns.c.rung_at < clock(plus_seconds=-grace_seconds)),
             or_(threads.c.owner.is_(None), not_(is_alive(threads.c.owner))),

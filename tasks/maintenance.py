@@ -1,5 +1,6 @@
 """What beat asks for. Each task finds in Postgres what it has to do; a tick that is lost does no harm."""
 
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import cache, partial
@@ -7,6 +8,7 @@ from functools import cache, partial
 import structlog
 
 from conversation.bell import RUN_RETENTION, RUN_SUMMARIES, SWEEP_TURNS, TURNS_QUEUE
+from conversation.errors import DatabaseUnavailable
 from store import sweep as sweeping
 from store import workers
 from store.engine import Database
@@ -19,6 +21,15 @@ from tasks.upkeep import run_retention, run_summaries
 _log = structlog.get_logger(__name__)
 
 
+class _Outage:
+    """How long this process leaves leases alone that lapsed while the database was away."""
+
+    until = 0.0
+
+
+_outage = _Outage()
+
+
 @cache
 def _database() -> Database:
     return Database(current())
@@ -28,19 +39,25 @@ def _database() -> Database:
 def sweep() -> None:
     """Ring for every thread that has a due turn and nobody who works on it."""
     settings = current()
+    if time.monotonic() < _outage.until:
+        # Workers that were cut off from the database as well come first: what they hold is theirs.
+        return
     room = settings.sweep_queue_limit - waiting_bells(TURNS_QUEUE)
     if room <= 0:
         _log.info("sweep_held_back", limit=settings.sweep_queue_limit)
         return
     limit = min(settings.sweep_batch, room)
-    bells = _database().run(
-        lambda connection: sweeping.due_bells(
-            connection,
-            grace_seconds=settings.sweep_grace_seconds,
-            limit=limit,
-            tenant_max_running=settings.tenant_max_running_turns,
-        )
+    pick = partial(
+        sweeping.due_bells,
+        grace_seconds=settings.sweep_grace_seconds,
+        limit=limit,
+        tenant_max_running=settings.tenant_max_running_turns,
     )
+    try:
+        bells = _database().run(pick)
+    except DatabaseUnavailable:
+        _outage.until = time.monotonic() + 2 * settings.heartbeat_seconds
+        raise
     for bell in bells:
         ring(bell)
     forgotten = _database().run(workers.forget_dead)

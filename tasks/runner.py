@@ -65,6 +65,13 @@ class Runner:
         if broken:
             raise ThreadmillError(f"an agent broke {', '.join(broken)}")
 
+    async def _pass_on_place(self, tenant: str) -> None:
+        """A tenant with a limit has a place free: whoever waits for it need not wait for the sweep."""
+        limit = self.settings.tenant_max_running_turns
+        if limit:
+            for bell in await self.ledger.next_of_tenant(tenant, tenant_max_running=limit):
+                await asyncio.to_thread(ring, bell)
+
     async def _drain(self, bell: Bell, entry: Occupied, broken: list[str]) -> str | None:
         """Run turn after turn; the id of the one that is left to others, if one is due."""
         started = time.monotonic()
@@ -120,6 +127,8 @@ class Runner:
         self.announce(claimed.id)
         if isinstance(ending, Failed) and ending.error.kind == BUG:
             broken.append(claimed.id)
+        if not settled.keeps_lease:
+            await self._pass_on_place(claimed.tenant)
         return settled
 
     async def _settle(self, claimed: ClaimedTurn, ending: Ending, *, release: bool) -> tuple[Ending, Settled]:
