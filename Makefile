@@ -17,7 +17,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 # Another environment that is active, or how its owner likes to install, is not meant for .venv.
 unexport VIRTUAL_ENV CONDA_PREFIX PYTHONHOME PIP_USER PIP_TARGET PIP_PREFIX
 
-.PHONY: help demo up test check bench lock clean
+.PHONY: help demo up test chaos check bench lock clean
 
 ## List these commands (the default).
 help:
@@ -36,6 +36,10 @@ up: $(VENV)/.demo
 ## Run all tests, on real servers. ARGS="-k name" chooses some.
 test: $(VENV)/.dev
 	@$(BIN)/python -m pytest -q -n auto --dist loadfile $(ARGS)
+
+## Break everything for ten minutes while conversations go on. ARGS="--seed 7" repeats a plan.
+chaos: $(VENV)/.dev
+	@$(BIN)/python -m tests.chaos $(ARGS)
 
 ## Lint, format, types, and which floor may import which.
 check: $(VENV)/.dev

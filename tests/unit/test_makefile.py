@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-TARGETS = ["help", "demo", "up", "test", "check", "bench", "lock", "clean"]
+TARGETS = ["help", "demo", "up", "test", "chaos", "check", "bench", "lock", "clean"]
 
 
 def make(*arguments: str, folder: Path = CHECKOUT, **variables: str) -> subprocess.CompletedProcess[str]:
