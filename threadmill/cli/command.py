@@ -10,10 +10,11 @@ import sys
 import typer
 
 from conversation.errors import ThreadmillError
-from threadmill.cli import healthcheck, threads
+from threadmill.cli import healthcheck, threads, turns
 from threadmill.cli.chat import chat
 from threadmill.cli.demo import demo
 from threadmill.cli.docker import docker_setup, docker_start, docker_stop
+from threadmill.cli.doctor import doctor
 from threadmill.cli.migrate import migrate
 from threadmill.cli.retention import retention
 from threadmill.cli.send import send
@@ -35,7 +36,9 @@ app.command()(chat)
 app.command()(send)
 app.add_typer(threads.group, name="threads")
 app.command()(threads.search)
+app.add_typer(turns.group, name="turns")
 app.command()(retention)
+app.command()(doctor)
 app.command()(docker_setup)
 app.command()(docker_start)
 app.command()(docker_stop)

@@ -1,0 +1,15 @@
+"""All checks, in the order in which they are made: first what stops work, then what is cheap, files last.
+
+What one repair leaves to be counted is counted by a check behind it.
+"""
+
+from store.doctor import files, leases, sequences, tool_calls, upkeep
+from store.doctor.finding import Check
+
+CHECKS: tuple[Check, ...] = (
+    *leases.CHECKS,
+    *sequences.CHECKS,
+    *tool_calls.CHECKS,
+    *upkeep.CHECKS,
+    *files.CHECKS,
+)

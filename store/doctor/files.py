@@ -1,0 +1,277 @@
+"""Attachments, the rows of their blobs, and the bytes in the file store.
+
+What stays true: no bytes are deleted here. An object that no row knows gets a row that nobody uses, and
+retention deletes both when the grace is over, under the row's lock: a message that is just being sent
+with the same bytes keeps them. The file store is never asked while a lock is held, but once: a row
+goes only while its lock says that nobody uses it, and its bytes are seen to be missing.
+"""
+
+import heapq
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import groupby, islice
+from operator import itemgetter
+from typing import Any
+
+from sqlalchemy import Connection, Select, and_, delete, exists, func, or_, select, tuple_, update
+
+from conversation.errors import FileNotStored, FileRefused
+from store.columns import clock
+from store.doctor.finding import Check, Finding
+from store.doctor.look import Look, Scope
+from store.doctor.row_check import of_thread, thread_ids
+from store.files import examine
+from store.statements import AnyRow, insert_for
+from store.tables import attachments, blobs, threads
+
+#: A blob's tenant and hash.
+Address = tuple[str, str]
+
+#: Blobs of one statement.
+PAGE = 1000
+#: Tenants whose files are compared, at most.
+TENANTS_MAX = 1000
+#: Seconds after which a blob is not just being deleted any more.
+DELETING_SECONDS = 24 * 3600.0
+#: What bytes are that nobody can tell.
+UNKNOWN_TYPE = "application/octet-stream"
+
+_is_used = exists().where(attachments.c.tenant == blobs.c.tenant, attachments.c.sha256 == blobs.c.sha256)
+
+
+# Attachments whose blob has no row
+
+
+def _find_without_blob(look: Look) -> Iterator[Finding]:
+    for keys in look.pages():
+        for row in look.run(partial(_without_blob, scope=look.scope, keys=keys)):
+            ids = thread_ids(row) | {"message": row.message_id, "index": row.place, "sha256": row.sha256}
+            is_there = look.files.exists(row.tenant, row.sha256)
+            detail = "its bytes are in the file store" if is_there else "its bytes are missing as well"
+            yield Finding(ids=ids, detail=f"its blob has no row; {detail}", is_repairable=is_there)
+
+
+def _without_blob(connection: Connection, scope: Scope, keys: tuple[int, int]) -> Sequence[AnyRow]:
+    statement = (
+        select(
+            *of_thread(), attachments.c.message_id, attachments.c.index.label("place"), attachments.c.sha256
+        )
+        .join(threads, attachments.c.thread_key == threads.c.key)
+        .outerjoin(blobs, _same_blob())
+        .where(threads.c.key.between(*keys), blobs.c.sha256.is_(None))
+    )
+    if scope.tenant is not None:
+        statement = statement.where(threads.c.tenant == scope.tenant)
+    return connection.execute(statement.order_by(threads.c.key).limit(scope.findings + 1)).all()
+
+
+def _same_blob() -> Any:
+    return and_(attachments.c.tenant == blobs.c.tenant, attachments.c.sha256 == blobs.c.sha256)
+
+
+# Blobs that are being deleted for long
+
+
+def _deleting() -> Select[Any]:
+    long_ago = clock(plus_seconds=-DELETING_SECONDS)
+    return select(blobs.c.tenant, blobs.c.sha256).where(
+        blobs.c.state == "deleting",
+        or_(blobs.c.unreferenced_since.is_(None), blobs.c.unreferenced_since < long_ago),
+    )
+
+
+def _find_deleting(look: Look) -> Iterator[Finding]:
+    statement = _deleting().order_by(blobs.c.tenant, blobs.c.sha256).limit(look.scope.findings + 1)
+    if look.scope.tenant is not None:
+        statement = statement.where(blobs.c.tenant == look.scope.tenant)
+    for row in look.run(lambda connection: connection.execute(statement).all()):
+        ids = {"tenant": row.tenant, "sha256": row.sha256}
+        yield Finding(ids=ids, detail="it is marked as being deleted", is_repairable=True)
+
+
+def _keep(look: Look, finding: Finding) -> str | None:
+    def keep(connection: Connection) -> str | None:
+        if not connection.execute(_this(_deleting(), finding).with_for_update()).all():
+            return None
+        # Retention finds it again if nobody has it, and its grace begins anew.
+        connection.execute(_this(update(blobs), finding).values(state="stored", unreferenced_since=None))
+        return "it is marked as stored again"
+
+    return look.mend("blob-left-deleting", finding.ids, keep)
+
+
+def _this(statement: Any, finding: Finding) -> Any:
+    return statement.where(blobs.c.tenant == finding.ids["tenant"], blobs.c.sha256 == finding.ids["sha256"])
+
+
+# Rows and objects, side by side
+
+
+def _compared(look: Look) -> Iterator[tuple[str, str, set[str]]]:
+    """Each tenant's hashes, and on which sides they are: `row`, `object`."""
+    tenants = [look.scope.tenant] if look.scope.tenant is not None else look.run(_tenants)
+    if len(tenants) > TENANTS_MAX:
+        look.cut_by.add("tenants")
+    for tenant in tenants[:TENANTS_MAX]:
+        if look.is_over():
+            return
+        sides = heapq.merge(
+            ((sha256, "row") for sha256 in _rows(look, tenant)),
+            ((sha256, "object") for sha256 in look.files.list(tenant)),
+        )
+        for count, (sha256, found) in enumerate(groupby(sides, key=itemgetter(0)), start=1):
+            if count > look.scope.objects:
+                look.cut_by.add("objects")
+                break
+            if count % PAGE == 0 and look.is_over():
+                return
+            yield tenant, sha256, {side for _, side in found}
+
+
+def _tenants(connection: Connection) -> list[str]:
+    known = select(threads.c.tenant).union(select(blobs.c.tenant)).order_by("tenant").limit(TENANTS_MAX + 1)
+    return list(connection.execute(known).scalars())
+
+
+def _rows(look: Look, tenant: str) -> Iterator[str]:
+    after = ""
+    while page := look.run(partial(_row_page, tenant=tenant, after=after)):
+        yield from page
+        after = page[-1]
+
+
+def _row_page(connection: Connection, *, tenant: str, after: str) -> list[str]:
+    statement = select(blobs.c.sha256).where(blobs.c.tenant == tenant, blobs.c.sha256 > after)
+    return list(connection.execute(statement.order_by(blobs.c.sha256).limit(PAGE)).scalars())
+
+
+def _lonely(look: Look, side: str) -> Iterator[list[Address]]:
+    """What is on one side only, in batches: each is looked at again before it is told."""
+    lonely = ((tenant, sha256) for tenant, sha256, sides in _compared(look) if sides == {side})
+    while batch := list(islice(lonely, PAGE)):
+        yield batch
+
+
+def _are(addresses: Sequence[Address]) -> Any:
+    return tuple_(blobs.c.tenant, blobs.c.sha256).in_(addresses)
+
+
+# Rows whose bytes are missing
+
+
+def _find_without_object(look: Look) -> Iterator[Finding]:
+    for batch in _lonely(look, "row"):
+        missing = [address for address in batch if not look.files.exists(*address)]
+        for row in look.run(partial(_still_rows, addresses=missing)):
+            ids = {"tenant": row.tenant, "sha256": row.sha256}
+            if row.message_id is None:
+                yield Finding(
+                    ids=ids, detail="its bytes are missing, and no message has it", is_repairable=True
+                )
+            else:
+                ids |= {"message": row.message_id}
+                yield Finding(
+                    ids=ids, detail="its bytes are missing, and a message has it", is_repairable=False
+                )
+
+
+def _still_rows(connection: Connection, *, addresses: Sequence[Address]) -> Sequence[AnyRow]:
+    """Those that are still there. One that retention is deleting is locked: its bytes go first."""
+    lock = select(blobs.c.tenant, blobs.c.sha256).where(_are(addresses)).order_by(blobs.c.sha256)
+    still = [(row.tenant, row.sha256) for row in connection.execute(lock.with_for_update(skip_locked=True))]
+    of_a_message = select(func.min(attachments.c.message_id)).where(_same_blob()).correlate(blobs)
+    statement = select(blobs.c.tenant, blobs.c.sha256, of_a_message.scalar_subquery().label("message_id"))
+    return connection.execute(statement.where(_are(still)).order_by(blobs.c.sha256)).all()
+
+
+def _drop_row(look: Look, finding: Finding) -> str | None:
+    def drop(connection: Connection) -> str | None:
+        locked = _this(select(blobs.c.sha256), finding).with_for_update(skip_locked=True)
+        if not connection.execute(locked).all():
+            return None
+        if look.files.exists(finding.ids["tenant"], finding.ids["sha256"]):
+            return None
+        # In a later statement: a message may have come to it before the lock.
+        gone = connection.execute(_this(delete(blobs), finding).where(~_is_used))
+        return "the row was deleted" if gone.rowcount else None
+
+    return look.mend("blob-without-object", finding.ids, drop)
+
+
+# Bytes that no row knows
+
+
+def _find_without_row(look: Look) -> Iterator[Finding]:
+    for batch in _lonely(look, "object"):
+        # Bytes are stored first: the row of a message that is being sent may follow within moments.
+        time.sleep(max(0.0, min(look.scope.upload_seconds, look.until - time.monotonic())))
+        known = look.run(partial(_known, addresses=batch))
+        for tenant, sha256 in batch:
+            if (tenant, sha256) not in known:
+                ids = {"tenant": tenant, "sha256": sha256}
+                yield Finding(ids=ids, detail="the file store has it, and no row does", is_repairable=True)
+
+
+def _known(connection: Connection, *, addresses: Sequence[Address]) -> set[Address]:
+    rows = connection.execute(select(blobs.c.tenant, blobs.c.sha256).where(_are(addresses)))
+    return {(row.tenant, row.sha256) for row in rows}
+
+
+def _adopt(look: Look, finding: Finding, *, check: str) -> str | None:
+    """Enter a blob whose bytes are stored. Raises `FileNotStored` for damaged bytes."""
+    tenant, sha256 = finding.ids["tenant"], finding.ids["sha256"]
+    try:
+        content = look.files.get(tenant, sha256)
+    except FileNotStored:
+        if not look.files.exists(tenant, sha256):
+            return None
+        raise
+    values = {"tenant": tenant, "sha256": sha256, "size": len(content), "media_type": _type_of(content)}
+
+    def adopt(connection: Connection) -> str | None:
+        row = insert_for(connection, blobs).values(**values, created_at=clock())
+        row = row.on_conflict_do_nothing(index_elements=["tenant", "sha256"]).returning(blobs.c.sha256)
+        return "its row was written" if connection.execute(row).all() else None
+
+    return look.mend(check, finding.ids, adopt)
+
+
+def _type_of(content: bytes) -> str:
+    try:
+        return examine("file", content, None, max_bytes=len(content), allowed=["*"])
+    except FileRefused:
+        return UNKNOWN_TYPE
+
+
+CHECKS: tuple[Check, ...] = (
+    Check(
+        name="attachment-without-blob",
+        means="a message has a file whose blob has no row",
+        advice="the row is written again if the bytes are in the file store; else restore them from a backup",
+        find=_find_without_blob,
+        repair=partial(_adopt, check="attachment-without-blob"),
+    ),
+    Check(
+        name="blob-left-deleting",
+        means="a blob is marked as being deleted for more than a day",
+        advice="it is marked as stored; retention deletes it if no message has it",
+        find=_find_deleting,
+        repair=_keep,
+    ),
+    Check(
+        name="blob-without-object",
+        means="a blob has a row, and its bytes are not in the file store",
+        advice="a row that no message uses is deleted; else restore the bytes from a backup, "
+        "or store the same file again",
+        find=_find_without_object,
+        repair=_drop_row,
+    ),
+    Check(
+        name="object-without-blob",
+        means="the file store has bytes that no row knows",
+        advice="a row is written that no message uses: retention deletes both when the grace is over",
+        find=_find_without_row,
+        repair=partial(_adopt, check="object-without-blob"),
+    ),
+)

@@ -1,0 +1,136 @@
+"""The places of a history, and the inbox in front of it.
+
+An empty place is no finding: `last_seq` never falls, so what retention or a person deleted leaves its
+place empty, and of two copies that save the same message only one uses its place. What nothing explains
+is a message that stands where no reader looks, and a turn that has begun without its question.
+"""
+
+from typing import Any
+
+from sqlalchemy import Connection, Select, exists, func, or_, select, update
+
+from store.doctor.finding import Check, Finding
+from store.doctor.look import Scope
+from store.doctor.row_check import RowCheck, of_rows, of_thread, thread_ids
+from store.heads import unfinished
+from store.statements import AnyRow
+from store.tables import messages, threads, turn_inputs, turns
+
+_newest = (
+    select(func.max(messages.c.seq))
+    .where(messages.c.thread_key == threads.c.key)
+    .correlate(threads)
+    .scalar_subquery()
+)
+_oldest = (
+    select(func.min(messages.c.seq))
+    .where(messages.c.thread_key == threads.c.key)
+    .correlate(threads)
+    .scalar_subquery()
+)
+
+
+def _behind(_: Connection, __: Scope) -> Select[Any]:
+    return select(*of_thread(), threads.c.last_seq, _newest.label("newest")).where(
+        _newest > threads.c.last_seq
+    )
+
+
+def _tell_behind(row: AnyRow) -> Finding:
+    detail = f"last_seq is {row.last_seq}, the newest message stands at {row.newest}"
+    return Finding(ids=thread_ids(row), detail=detail, is_repairable=True, row=row)
+
+
+def _catch_up(connection: Connection, row: AnyRow) -> str:
+    connection.execute(update(threads).where(threads.c.key == row.key).values(last_seq=row.newest))
+    return f"last_seq was set to {row.newest}"
+
+
+def _out_of_reach(_: Connection, __: Scope) -> Select[Any]:
+    return select(*of_thread(), threads.c.retention_cut, _oldest.label("oldest")).where(
+        or_(_oldest < 1, _oldest <= threads.c.retention_cut)
+    )
+
+
+def _tell_out_of_reach(row: AnyRow) -> Finding:
+    detail = f"a message stands at {row.oldest}"
+    if row.oldest >= 1:
+        detail += f", and retention says that it deleted up to {row.retention_cut}"
+    return Finding(ids=thread_ids(row) | {"seq": row.oldest}, detail=detail, is_repairable=False, row=row)
+
+
+def _without_question(_: Connection, __: Scope) -> Select[Any]:
+    asked = exists().where(
+        messages.c.thread_key == turns.c.thread_key, messages.c.seq == turns.c.window_to_seq
+    )
+    return (
+        select(*of_thread(), turns.c.id.label("turn_id"), turns.c.window_to_seq)
+        .join(threads, turns.c.thread_key == threads.c.key)
+        .where(
+            unfinished,
+            turns.c.window_to_seq > threads.c.retention_cut,
+            ~asked.correlate(turns),
+        )
+    )
+
+
+def _tell_without_question(row: AnyRow) -> Finding:
+    ids = thread_ids(row) | {"turn": row.turn_id, "seq": row.window_to_seq}
+    return Finding(
+        ids=ids,
+        detail=f"it has begun, and nothing stands at {row.window_to_seq}",
+        is_repairable=False,
+        row=row,
+    )
+
+
+def _left_in_inbox(_: Connection, __: Scope) -> Select[Any]:
+    return (
+        select(*of_thread(), turns.c.id.label("turn_id"), turn_inputs.c.index.label("place"))
+        .select_from(turn_inputs)
+        .join(turns, turn_inputs.c.turn_id == turns.c.id)
+        .join(threads, turns.c.thread_key == threads.c.key)
+        .where(turns.c.window_to_seq.is_not(None))
+    )
+
+
+def _tell_left_in_inbox(row: AnyRow) -> Finding:
+    ids = thread_ids(row) | {"turn": row.turn_id, "index": row.place}
+    return Finding(
+        ids=ids,
+        detail="the turn has begun, and its message has no place in the history",
+        is_repairable=False,
+        row=row,
+    )
+
+
+CHECKS: tuple[Check, ...] = (
+    of_rows(
+        "question-missing",
+        RowCheck(rows=_without_question, same={"turn_id": turns.c.id}, tell=_tell_without_question),
+        means="a turn has begun and is not over, and the newest message that it answers is missing",
+        advice="cancel the turn, and send the message again",
+    ),
+    of_rows(
+        "input-left-behind",
+        RowCheck(
+            rows=_left_in_inbox,
+            same={"turn_id": turns.c.id, "place": turn_inputs.c.index},
+            tell=_tell_left_in_inbox,
+        ),
+        means="a turn has begun, and its message is still in the inbox",
+        advice="read it in turn_inputs, and send it again: a place behind the answer would be a wrong one",
+    ),
+    of_rows(
+        "last-seq-behind",
+        RowCheck(rows=_behind, tell=_tell_behind, mend=_catch_up, reads_histories=True),
+        means="a message stands behind the last place that its thread knows",
+        advice="the thread's last_seq is moved to its newest message",
+    ),
+    of_rows(
+        "message-out-of-reach",
+        RowCheck(rows=_out_of_reach, tell=_tell_out_of_reach, reads_histories=True),
+        means="a message stands before the first place, or where retention has deleted everything",
+        advice="compare with a backup; delete the message, or lower the thread's retention_cut",
+    ),
+)

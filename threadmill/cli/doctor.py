@@ -1,0 +1,138 @@
+"""`threadmill doctor`: find stored state that contradicts itself, and mend what can be mended."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from threadmill.cli.opened import AsJson, print_json
+
+if TYPE_CHECKING:
+    from store.doctor import Examination, Note, Result
+    from store.engine import Database
+
+#: Leases after which nobody goes on by itself with what a dead worker left behind.
+LEASES = 4
+#: What was looked at is healthy, but the time was over before all of it was.
+NOT_IN_TIME = 3
+
+
+def doctor(
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Mend what can be mended without a guess.")
+    ] = False,
+    tenant: Annotated[str | None, typer.Option(help="Look at this tenant only.")] = None,
+    check: Annotated[list[str] | None, typer.Option(help="Make this check only; may be repeated.")] = None,
+    skip: Annotated[list[str] | None, typer.Option(help="Leave this check out; may be repeated.")] = None,
+    seconds: Annotated[float, typer.Option(min=0, help="Begin nothing more after so long.")] = 300,
+    threads: Annotated[
+        int, typer.Option(min=1, help="Read the histories of so many threads, the newest first.")
+    ] = 10_000,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Findings of one check, at most.")] = 100,
+    older_than: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="Seconds after which a dead worker's lease counts; without it, four leases."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find stored state that contradicts itself: leases, turns, histories, tool calls, files.
+
+    It may run beside living workers. Nothing that was said is changed, moved
+    or deleted; only ids are printed. Without --repair it only looks.
+
+    Exit status: 0 healthy, or everything was mended; 1 something is wrong, or
+    could not be examined; 3 the time was over before everything was examined.
+    """
+    from conversation.checks import check_tenant
+    from store.doctor import Examination, Scope
+    from store.engine import Database
+    from store.files import open_file_store
+    from store.settings import load
+
+    settings = load()
+    scope = Scope(
+        tenant=None if tenant is None else check_tenant(tenant),
+        older_than_seconds=LEASES * settings.lease_seconds if older_than is None else older_than,
+        tenant_max_running=settings.tenant_max_running_turns,
+        findings=limit,
+        threads=threads,
+        seconds=seconds,
+    )
+    database, files = Database(settings), open_file_store(settings)
+    examination = Examination(
+        database=database, files=files, scope=scope, repairs=repair, only=check or (), skip=skip or ()
+    )
+    try:
+        results = _examine(database, examination, as_json=as_json)
+    finally:
+        files.close()
+        database.close()
+    raise typer.Exit(_status(results))
+
+
+def _examine(database: "Database", examination: "Examination", *, as_json: bool) -> list["Result"]:
+    from store import migrations
+
+    database.run(migrations.check)
+    results = []
+    for result in examination.run():
+        results.append(result)
+        if not as_json:
+            _show(result)
+    if as_json:
+        _print_as_json(results)
+    else:
+        print(_summed_up(results))
+    return results
+
+
+def _status(results: Sequence["Result"]) -> int:
+    if any(result.is_wrong for result in results):
+        return 1
+    return NOT_IN_TIME if any("seconds" in result.cut_by for result in results) else 0
+
+
+def _show(result: "Result") -> None:
+    """A check that found nothing says nothing."""
+    cut = f"; left out by the bound on {', '.join(sorted(result.cut_by))}" if result.cut_by else ""
+    if result.problem is not None:
+        print(f"{result.check.name}: could not be examined: {result.problem}")
+    elif result.notes:
+        print(f"{result.check.name}: {result.check.means}{cut}")
+    elif cut:
+        print(f"{result.check.name}: nothing found{cut}")
+    for note in result.notes:
+        print(f"  {_told(note)}")
+    if any(note.outcome.is_open for note in result.notes):
+        print(f"  what helps: {result.check.advice}")
+
+
+def _told(note: "Note") -> str:
+    ids = " ".join(f"{name}={value}" for name, value in note.finding.ids.items())
+    outcome = f"{note.outcome.value}: {note.done}" if note.done else note.outcome.value
+    return f"{ids}: {note.finding.detail} [{outcome}]"
+
+
+def _summed_up(results: Sequence["Result"]) -> str:
+    notes = [note for result in results for note in result.notes]
+    still = [note for note in notes if note.outcome.is_open]
+    mendable = sum(note.finding.is_repairable for note in still)
+    unseen = sum(result.problem is not None for result in results)
+    parts = [f"{len(results)} checks, {len(notes)} findings, {len(still)} still open"]
+    if still:
+        parts.append(f"{mendable} of them can be mended with --repair")
+    if unseen:
+        parts.append(f"{unseen} checks could not be made")
+    return "; ".join(parts)
+
+
+def _print_as_json(results: Sequence["Result"]) -> None:
+    print_json(
+        {
+            "healthy": _status(results) == 0,
+            "complete": not any(result.cut_by for result in results),
+            "checks": [result.to_json() for result in results],
+        }
+    )
