@@ -64,10 +64,10 @@ def test_a_broker_that_was_away_finds_its_workers_and_the_clock_again(
     try:
         started = time.monotonic()
         turns += [running.send(f"thread-{n}", "while it is away") for n in range(5)]
-        assert time.monotonic() - started < 5, "a sender was held up by the broker"
+        assert time.monotonic() - started < 20, "a sender was held up by the broker"
         # What runs goes on: no broker is needed for it.
         running.open_gate("tool")
-        running.all_ended(turns[:1], seconds=15)
+        running.all_ended(turns[:1], seconds=60)
         time.sleep(2)
     finally:
         valkey_server.start()

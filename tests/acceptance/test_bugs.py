@@ -15,7 +15,7 @@ def test_a_turn_that_its_model_breaks_fails_once_and_the_thread_goes_on(
     answering: Installation, agent: str
 ) -> None:
     turn = answering.send("t", f"say {MARKER}", agent=agent)
-    (result,) = answering.all_ended([turn], seconds=15)
+    (result,) = answering.all_ended([turn])
     (after,) = answering.all_ended([answering.send("t", "hello")])
 
     assert result.state is TurnState.FAILED

@@ -17,7 +17,7 @@ ORDERS = (
 
 def seconds_to_cancel(installation: Installation, turn: Turn) -> float:
     turn.cancel()
-    return eventually(lambda: turn.state is TurnState.CANCELLED, 20, lambda: installation.told([turn.id]))
+    return eventually(lambda: turn.state is TurnState.CANCELLED, 60, lambda: installation.told([turn.id]))
 
 
 @pytest.mark.parametrize("signal_arrives", [True, False], ids=["signal", "heartbeat"])

@@ -47,7 +47,7 @@ def test_a_turn_that_is_longer_than_the_grace_is_handed_back_and_resumed(
 
     seconds = installation.stop("one")
 
-    assert 1 <= seconds < 9
+    assert 1 <= seconds < 25
     assert installation.processes["one"].exit_code == 0
     rows = [installation.turn_row(t) for t in (turn, asking)]
     assert [(row["state"], row["crashes"]) for row in rows] == [("queued", 0)] * 2
@@ -71,7 +71,7 @@ def test_without_any_grace_a_worker_hands_everything_back_at_once(installation: 
 
     seconds = installation.stop("one")
 
-    assert seconds < 8
+    assert seconds < 25
     assert installation.processes["one"].exit_code == 0
     installation.open_gate("tool")
     installation.start(worker("two"))

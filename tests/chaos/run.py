@@ -81,6 +81,9 @@ def run(wanted: Plan, folder: Path, tell: Tell) -> Report:
         blobs = open_file_store(site.settings)
         report.findings += checker.check(picture, dict(load.accepted), blobs.get)
         blobs.close()
+        examined = site.doctor()
+        if examined.returncode != 0:
+            report.findings.append(Finding("the doctor finds nothing", "", examined.stdout + examined.stderr))
         report.refused = load.refused
     _count(report, picture)
     report.seconds = time.monotonic() - began

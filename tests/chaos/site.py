@@ -5,6 +5,7 @@ killed is started again under its own name; the database and the broker lie on d
 """
 
 import os
+import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -123,6 +124,17 @@ class Site:
         ours = {f"THREADMILL_{name.upper()}": str(value) for name, value in self.values.items()}
         theirs = {agents.PROVIDER_VARIABLE: str(self.provider.port), "PYTHONUNBUFFERED": "1"}
         return {**os.environ, **ours, **theirs}
+
+    def doctor(self) -> "subprocess.CompletedProcess[str]":
+        """What `threadmill doctor` says of this installation, as an operator would ask it."""
+        return subprocess.run(
+            [sys.executable, "-m", "threadmill", "doctor", "--older-than", "0"],
+            env=self._environment(),
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
     # Servers
 
