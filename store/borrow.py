@@ -17,12 +17,12 @@ from psycopg.rows import tuple_row
 from psycopg.types.datetime import TimestamptzLoader
 from psycopg.types.json import JsonbLoader
 from sqlalchemy import Connection, Engine, create_engine
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, scoped_session
 from sqlalchemy.pool import NullPool
 
 from conversation.errors import DatabaseUnavailable, InvalidInput
-from store.engine import RUN_AGAIN, reason_of
+from store.faults import RACES, Answer, answer_to, reason_of, sqlstate_of
 
 Borrowable = Connection | Session | scoped_session[Any] | psycopg.Connection[Any]
 
@@ -41,9 +41,9 @@ def borrowed(lender: Borrowable) -> Iterator[Connection]:
         try:
             with connection.begin_nested():
                 yield connection
-        except OperationalError as error:
+        except DBAPIError as error:
             # A transaction that lost a race is its owner's to run again: it must know the error.
-            if getattr(error.orig, "sqlstate", None) in RUN_AGAIN:
+            if answer_to(error) is Answer.RAISE or sqlstate_of(error) in RACES:
                 raise
             raise DatabaseUnavailable(reason_of(error)) from error
 
@@ -63,7 +63,14 @@ def _opened(lender: Borrowable) -> Iterator[Connection]:
             f"is {type(lender).__name__}",
             "pass a SQLAlchemy Connection, an ORM Session or a psycopg connection",
         )
-    _check_usable(connection.connection.driver_connection)
+    driver: Any = connection.connection.driver_connection
+    if getattr(driver, "autocommit", False) is True and not connection.in_transaction():
+        # An engine that begins by itself, as ours does, begins with the first statement: before it, its
+        # connection looks like one that never begins.
+        begun = connection.begin()
+        if driver.info.transaction_status is TransactionStatus.IDLE:
+            begun.rollback()
+    _check_usable(driver)
     yield connection
 
 

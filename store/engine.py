@@ -16,12 +16,12 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy import create_engine as create_sync_engine
 from sqlalchemy.engine import URL, ExceptionContext
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
 
-from conversation.errors import DatabaseUnavailable
 from store.address import is_in_memory, mapped
+from store.faults import READ_ONLY, Attempts
 from store.settings import Settings
 
 if TYPE_CHECKING:
@@ -29,12 +29,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: SQLSTATEs of a transaction that lost a race and may simply run again: serialization, deadlock.
-RUN_AGAIN = frozenset({"40001", "40P01"})
-#: SQLSTATEs of a table or column that is not there: nobody migrated this database.
-NO_SCHEMA = frozenset({"42P01", "42703"})
-#: How often a transaction runs before its caller is told.
-MAX_RUNS = 3
+#: Seconds that a transaction of ours may be silent, at least, before the server gives it up and frees
+#: its locks: its client was stopped, or its machine is gone.
+SILENT_SECONDS = 10
+#: libpq's way to notice that the server's machine is gone, instead of waiting for it for hours: ask
+#: after so many seconds of silence, so often.
+KEEPALIVE = {"keepalives": 1, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+#: Seconds in which the server's machine must take what it was sent, at least.
+UNTAKEN_SECONDS = 10
 
 
 class Database:
@@ -62,7 +64,7 @@ class Database:
         engine = create_sync_engine(
             self.url, hide_parameters=True, **_engine_options(self.url, self.settings, QueuePool)
         )
-        _prepare(engine)
+        _prepare(engine, self.settings)
         return engine
 
     @property
@@ -77,7 +79,7 @@ class Database:
             url = self.url.set(drivername="sqlite+aiosqlite") if self.is_sqlite else self.url
             options = _engine_options(self.url, self.settings, AsyncAdaptedQueuePool)
             engine = create_async_engine(url, hide_parameters=True, **options)
-            _prepare(engine.sync_engine)
+            _prepare(engine.sync_engine, self.settings)
             self._async_engines[loop] = engine
         return engine
 
@@ -86,7 +88,7 @@ class Database:
 
         Raises `DatabaseUnavailable` once `patience_seconds` of trying are over.
         """
-        attempts = _Attempts(patience_seconds)
+        attempts = Attempts(patience_seconds)
         while True:
             try:
                 with self.engine.begin() as connection:
@@ -106,7 +108,7 @@ class Database:
         return await asyncio.shield(task)
 
     async def _run_on_loop(self, operation: Callable[[Connection], T], patience_seconds: float) -> T:
-        attempts = _Attempts(patience_seconds)
+        attempts = Attempts(patience_seconds)
         while True:
             try:
                 async with self.async_engine.begin() as connection:
@@ -127,53 +129,6 @@ class Database:
             await engine.dispose()
 
 
-class _Attempts:
-    """Decides after each failure: run again after a pause, or tell the caller."""
-
-    def __init__(self, patience_seconds: float) -> None:
-        self.give_up_at = time.monotonic() + patience_seconds
-        self.runs = 0
-
-    def pause_after(self, error: DBAPIError | PoolTimeout) -> float:
-        """Seconds to wait before the next run. Raises what the caller should see instead."""
-        self.runs += 1
-        lost = _lost_connection(error)
-        state = _sqlstate(error)
-        if (state in RUN_AGAIN or lost == "broken") and self.runs < MAX_RUNS:
-            return 0.01 * self.runs
-        if lost and time.monotonic() < self.give_up_at:
-            return float(min(0.1 * 2 ** min(self.runs, 5), 2.0))
-        if lost or state in RUN_AGAIN | NO_SCHEMA or isinstance(error, OperationalError):
-            raise DatabaseUnavailable(reason_of(error)) from error
-        raise error
-
-
-def _lost_connection(error: DBAPIError | PoolTimeout) -> str:
-    """`broken` where a connection died in use, `refused` where none could be had, else nothing."""
-    if isinstance(error, PoolTimeout):
-        return "refused"
-    if error.connection_invalidated:
-        return "broken"
-    if isinstance(error, InterfaceError):
-        return "broken"
-    if isinstance(error, OperationalError) and error.statement is None:
-        return "refused"
-    return ""
-
-
-def reason_of(error: DBAPIError | PoolTimeout) -> str:
-    """One line for the caller: the driver's first line; it holds no parameters and no password."""
-    text = str(getattr(error, "orig", None) or error).strip().splitlines()
-    said = text[0] if text else type(error).__name__
-    if _sqlstate(error) in NO_SCHEMA or said.startswith(("no such table", "no such column")):
-        return f"the database does not have the schema of this release: {said}"
-    return f"the database did not answer: {said}"
-
-
-def _sqlstate(error: DBAPIError | PoolTimeout) -> str | None:
-    return getattr(getattr(error, "orig", None), "sqlstate", None)
-
-
 def _engine_options(url: URL, settings: Settings, pool: type[QueuePool]) -> dict[str, Any]:
     if url.get_backend_name() == "sqlite":
         return _sqlite_options(url, settings, pool)
@@ -184,29 +139,44 @@ def _engine_options(url: URL, settings: Settings, pool: type[QueuePool]) -> dict
         "pool_timeout": settings.db_pool_timeout,
         "pool_recycle": settings.db_pool_recycle,
         "connect_args": _postgres_arguments(url, settings),
+        # Nothing of ours is one, and looking for the type is a transaction of its own.
+        "use_native_hstore": False,
     }
 
 
 def _postgres_arguments(url: URL, settings: Settings) -> dict[str, Any]:
     """What each connection is opened with. What the URL itself says stands."""
-    limits = {
-        "lock_timeout": settings.db_lock_timeout,
-        "statement_timeout": settings.db_statement_timeout,
-    }
-    # Rounded up: to the server, 0 milliseconds is no limit at all.
-    ours = [f"-c {name}={ceil(seconds * 1000)}" for name, seconds in limits.items()]
-    theirs = url.query.get("options", ())
+    untaken = max(settings.db_statement_timeout, UNTAKEN_SECONDS)
     arguments: dict[str, Any] = {
         "connect_timeout": settings.db_connect_timeout,
         "application_name": "threadmill",
+        "tcp_user_timeout": ceil(untaken * 1000),
+        **KEEPALIVE,
     }
     return {
         **{name: value for name, value in arguments.items() if name not in url.query},
-        # Of two that name the same limit, the server takes the last.
-        "options": " ".join([*ours, *([theirs] if isinstance(theirs, str) else theirs)]),
+        # We begin, not the driver: see `_beginning`.
+        "autocommit": True,
         # A prepared statement costs a round trip of its own and breaks behind a transaction pooler.
         "prepare_threshold": None,
     }
+
+
+def _beginning(url: URL, settings: Settings) -> str:
+    """How each transaction begins on PostgreSQL: with its limits, in the same round trip.
+
+    In start-up options a pooler would refuse them, and set for the session they would be lost, or
+    another's, behind one that lends its connections by the transaction.
+    """
+    limits = {
+        "lock_timeout": settings.db_lock_timeout,
+        "statement_timeout": settings.db_statement_timeout,
+        "idle_in_transaction_session_timeout": max(settings.db_statement_timeout, SILENT_SECONDS),
+    }
+    theirs = url.query.get("options", "")
+    # Rounded up: to the server, 0 milliseconds is no limit at all.
+    ours = [f"SET LOCAL {name} = {ceil(s * 1000)}" for name, s in limits.items() if name not in str(theirs)]
+    return "; ".join(["BEGIN", *ours])
 
 
 def _sqlite_options(url: URL, settings: Settings, pool: type[QueuePool]) -> dict[str, Any]:
@@ -221,11 +191,21 @@ def _sqlite_options(url: URL, settings: Settings, pool: type[QueuePool]) -> dict
     return options | {"pool_size": settings.db_pool_size, "max_overflow": settings.db_max_overflow}
 
 
-def _prepare(engine: Engine) -> None:
-    if engine.dialect.name != "sqlite":
-        event.listen(engine, "handle_error", _forget_the_row)
+def _prepare(engine: Engine, settings: Settings) -> None:
+    if engine.dialect.name == "sqlite":
+        _prepare_sqlite(engine)
         return
+    beginning = _beginning(engine.url, settings)
+    event.listen(engine, "handle_error", _forget_the_row)
+    event.listen(engine, "handle_error", _leave_the_standby)
 
+    @event.listens_for(engine, "begin")
+    def _on_begin(connection: Connection) -> None:
+        # Several statements at once go without parameters only.
+        connection.exec_driver_sql(beginning, execution_options={"no_parameters": True})
+
+
+def _prepare_sqlite(engine: Engine) -> None:
     @event.listens_for(engine, "connect")
     def _on_connect(connection: Any, _record: object) -> None:
         # SQLAlchemy shall begin, not the driver: see `_on_begin`.
@@ -249,3 +229,9 @@ def _forget_the_row(failure: ExceptionContext) -> None:
     if said is not None and ours is not None:
         original.args = (said,)
         ours.args = (str(ours.args[0]).partition("\n")[0],)
+
+
+def _leave_the_standby(failure: ExceptionContext) -> None:
+    """The server was demoted under its connections: none of them will write again."""
+    if getattr(failure.original_exception, "sqlstate", None) == READ_ONLY:
+        failure.is_disconnect = True

@@ -96,7 +96,7 @@ class Installation:
         """What all processes said."""
         return "\n".join(process.log.read_text(errors="replace") for process in self.processes.values())
 
-    def stop(self, name: str, seconds: float = 30) -> float:
+    def stop(self, name: str, seconds: float = 60) -> float:
         """Ask one process to end, as a deployment does; returns the seconds that it took."""
         asked = time.monotonic()
         process = self.processes[name]

@@ -24,7 +24,8 @@ from store import claims, inbox, workers
 from store.address import mapped
 from store.claims import Claimant, Nothing
 from store.columns import CLOCK_SQL, clock
-from store.engine import MAX_RUNS, Database
+from store.engine import Database
+from store.faults import MAX_RUNS
 from store.inbox import Request
 from store.settings import load
 from store.tables import agents, metadata, threads
