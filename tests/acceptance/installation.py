@@ -68,6 +68,13 @@ class Installation:
 
     def start(self, *wanted: Program, **variables: str) -> None:
         """Start programs together, because most of a start is importing, and wait until all work."""
+        self.launch(*wanted, **variables)
+        for program in wanted:
+            process = self.processes[program.name]
+            process.wait_ready(lambda ready=program.ready, at=process: ready(at), program.start_seconds)
+
+    def launch(self, *wanted: Program, **variables: str) -> None:
+        """Start programs and wait for nothing."""
         for program in wanted:
             process = Process(
                 program.name,
@@ -78,9 +85,6 @@ class Installation:
             )
             self.processes[program.name] = process
             process.start()
-        for program in wanted:
-            process = self.processes[program.name]
-            process.wait_ready(lambda ready=program.ready, at=process: ready(at), program.start_seconds)
 
     def upkeep(self) -> tuple[Program, Program]:
         """The sweep, and the clock that asks for it."""

@@ -8,7 +8,7 @@ import redis
 
 from conversation.turn import TurnState
 from producers import Turn
-from tests.acceptance.installation import Installation, assert_well_formed, worker
+from tests.acceptance.installation import Installation, assert_well_formed, eventually, worker
 from threadmill.embedded.postgres import EmbeddedPostgres
 from threadmill.embedded.valkey import EmbeddedValkey
 
@@ -52,6 +52,23 @@ def test_a_broker_that_is_flushed_while_turns_run_loses_no_turn(running: Install
 
     all_answered_once(running, turns)
     assert len(running.notes("write")) == 1
+
+
+def test_workers_that_start_before_their_broker_consume_once_it_is_there(
+    installation: Installation, valkey_server: EmbeddedValkey
+) -> None:
+    valkey_server.kill()
+    try:
+        installation.launch(worker("one"), *installation.upkeep())
+        turns = [installation.send(f"thread-{n}", "hello", allow_unknown_agent=True) for n in range(5)]
+        # Each has been refused a connection, and goes on trying.
+        for process in installation.processes.values():
+            eventually(lambda at=process: at.has_said("Trying again"), told=process.last_words)
+    finally:
+        valkey_server.start()
+
+    all_answered_once(installation, turns, seconds=120)
+    assert [name for name, process in installation.processes.items() if not process.running] == []
 
 
 def test_a_broker_that_was_away_finds_its_workers_and_the_clock_again(
