@@ -46,6 +46,7 @@ class Heartbeat:
         self._thread = threading.Thread(target=self._beat_on, name="heartbeat", daemon=True)
         #: When the loop was asked for a sign of life that it has not given yet.
         self._asked_at: float | None = None
+        self._looked_at = time.monotonic()
         self._hung = False
         self._beat_at = time.monotonic()
 
@@ -77,11 +78,15 @@ class Heartbeat:
 
     def _loop_hangs(self) -> bool:
         """Ask the loop for a sign of life. Time in which this thread did not run either does not count."""
-        if self._asked_at is None:
-            self._asked_at = time.monotonic()
+        now = time.monotonic()
+        # Three beats fit into a lease: after a longer gap the whole process was stopped, or a beat waited.
+        was_away = now - self._looked_at > self._settings.lease_seconds / 2
+        self._looked_at = now
+        if self._asked_at is None or was_away:
+            self._asked_at = now
             self._loop.call_soon_threadsafe(self._loop_answers)
             return False
-        silent = time.monotonic() - self._asked_at
+        silent = now - self._asked_at
         if silent <= self._settings.lease_seconds:
             return False
         _log.error("loop_hangs", worker=self._worker, silent_seconds=round(silent))

@@ -1,7 +1,7 @@
 """The verdict: what the database, the effects and the bucket say of each message that was accepted.
 
-What stays true: nothing is taken from logs or from memory but the references of what was accepted; each
-finding names a promise that was broken and where.
+What stays true: nothing is taken from logs or from memory but what was accepted; each finding names a
+promise that was broken, and where.
 """
 
 import hashlib
@@ -9,114 +9,103 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from enum import StrEnum
 
-import psycopg
-from psycopg.rows import dict_row
+from tests.chaos.picture import Accepted, Picture, Row
 
-Row = dict[str, Any]
 #: Reads the bytes of (tenant, sha256); raises if they are not there.
 ReadBlob = Callable[[str, str], bytes]
+
+
+class Promise(StrEnum):
+    """What may be broken."""
+
+    DURABLE = "accepted is durable"
+    ANSWERED = "every message is answered"
+    ONCE = "a turn is committed once"
+    ORDER = "in order"
+    NO_HOLES = "history has no holes"
+    WELL_FORMED = "history is well-formed"
+    EFFECTS_ONCE = "effects once"
+    ACCOUNTED = "effects are accounted for"
+    BLOBS = "a blob is stored before its row"
+    NO_LEASE = "no lease is left"
+    NOTHING_INVENTED = "nothing is invented"
+    DOCTOR = "the doctor finds nothing"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One broken promise."""
 
-    promise: str
+    promise: Promise
     where: str
     what: str
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """All that is stored, read once, when nothing runs any more."""
-
-    turns: Mapping[str, Row]
-    messages: list[Row]
-    steps: list[Row]
-    effects: list[Row]
-    threads: list[Row]
-    inputs: list[Row]
-    attachments: list[Row]
-
-
-def read(database_url: str) -> Picture:
-    with psycopg.connect(database_url, row_factory=dict_row) as connection:
-
-        def rows(statement: str) -> list[Row]:
-            return connection.execute(statement).fetchall()  # type: ignore[call-overload,no-any-return]
-
-        return Picture(
-            turns={str(row["id"]): row for row in rows("SELECT * FROM turns ORDER BY position")},
-            messages=rows("SELECT * FROM messages ORDER BY thread_key, seq"),
-            steps=rows('SELECT * FROM steps ORDER BY turn_id, "index"'),
-            effects=rows("SELECT * FROM shop.effects"),
-            threads=rows("SELECT * FROM threads"),
-            inputs=rows("SELECT * FROM turn_inputs"),
-            attachments=rows(
-                "SELECT a.*, b.size FROM attachments a LEFT JOIN blobs b USING (tenant, sha256)"
-            ),
-        )
-
-
-def check(picture: Picture, accepted: Mapping[str, str], read_blob: ReadBlob) -> list[Finding]:
-    """Every promise that is broken. `accepted` names the turn of each reference."""
+def check(picture: Picture, accepted: Mapping[str, Accepted], read_blob: ReadBlob) -> list[Finding]:
+    """Every promise that is broken. `accepted` is by the messages' references, in the order of sending."""
     return [
         *_lost(picture, accepted),
         *_answers(picture, accepted),
         *_order(picture, accepted),
         *_well_formed(picture),
-        *_effects(picture),
+        *_effects(picture, accepted),
+        *_calls(picture, accepted),
+        *_files(picture, accepted),
         *_blobs(picture, read_blob),
         *_left_over(picture),
     ]
 
 
-def _lost(picture: Picture, accepted: Mapping[str, str]) -> Iterator[Finding]:
-    for ref, turn_id in accepted.items():
-        turn = picture.turns.get(turn_id)
+def _lost(picture: Picture, accepted: Mapping[str, Accepted]) -> Iterator[Finding]:
+    for ref, sent in accepted.items():
+        turn = picture.turns.get(sent.turn_id)
         if turn is None:
-            yield Finding("accepted is durable", ref, f"turn {turn_id} is not stored")
+            yield Finding(Promise.DURABLE, ref, f"turn {sent.turn_id} is not stored")
         elif turn["state"] != "completed":
             why = f"{turn['error_kind']}: {turn['error_message']}"
-            yield Finding("every message is answered", ref, f"its turn is {turn['state']} ({why})")
-    for turn_id in picture.turns.keys() - set(accepted.values()):
-        yield Finding("nothing is invented", turn_id, "a turn that nobody sent")
+            yield Finding(Promise.ANSWERED, ref, f"turn {sent.turn_id} is {turn['state']} ({why})")
+    for turn_id in picture.turns.keys() - {sent.turn_id for sent in accepted.values()}:
+        yield Finding(Promise.NOTHING_INVENTED, turn_id, "a turn that nobody sent")
 
 
-def _answers(picture: Picture, accepted: Mapping[str, str]) -> Iterator[Finding]:
+def _answers(picture: Picture, accepted: Mapping[str, Accepted]) -> Iterator[Finding]:
     """One question and one final answer a turn, and the answer quotes its own question."""
     of_turn: dict[str, list[Row]] = defaultdict(list)
     for message in picture.messages:
         of_turn[str(message["turn_id"])].append(message)
-    for ref, turn_id in accepted.items():
-        said = of_turn[turn_id]
+    for ref, sent in accepted.items():
+        said = of_turn[sent.turn_id]
         asked = [m for m in said if m["role"] == "user"]
         answers = [m for m in said if m["role"] == "assistant" and not m["tool_calls"]]
         if len(asked) != 1 or len(answers) != 1:
-            told = f"{len(asked)} questions and {len(answers)} answers"
-            yield Finding("effects once", ref, told)
-        elif ref not in answers[0]["content"]:
-            yield Finding("in order", ref, "its answer is another question's")
+            told = f"{len(asked)} questions and {len(answers)} answers of turn {sent.turn_id}"
+            yield Finding(Promise.ONCE, ref, told)
+        elif not said[0]["role"] == "user" or not said[-1]["seq"] == answers[0]["seq"]:
+            yield Finding(Promise.ORDER, ref, "its question does not begin its turn, or its answer end it")
+        elif ref not in asked[0]["content"] or ref not in answers[0]["content"]:
+            yield Finding(Promise.ORDER, ref, "its answer is another question's")
+        elif any(message["state"] != "complete" for message in said):
+            yield Finding(Promise.ONCE, ref, "a part of an answer was kept")
 
 
-def _order(picture: Picture, accepted: Mapping[str, str]) -> Iterator[Finding]:
+def _order(picture: Picture, accepted: Mapping[str, Accepted]) -> Iterator[Finding]:
     """A thread's turns stand one after the other, as they were sent; seq has no holes."""
-    refs = {turn_id: ref for ref, turn_id in accepted.items()}
+    sent = {accepted.turn_id: place for place, accepted in enumerate(accepted.values())}
     threads: dict[int, list[Row]] = defaultdict(list)
     for message in picture.messages:
         threads[message["thread_key"]].append(message)
     for key, said in threads.items():
         if [m["seq"] for m in said] != list(range(1, len(said) + 1)):
-            yield Finding("history has no holes", f"thread {key}", "places are missing or taken twice")
+            yield Finding(Promise.NO_HOLES, f"thread {key}", "places are missing or taken twice")
         blocks = [str(m["turn_id"]) for m in said]
         turns = list(dict.fromkeys(blocks))
         if len(turns) != sum(1 for n, turn in enumerate(blocks) if n == 0 or blocks[n - 1] != turn):
-            yield Finding("in order", f"thread {key}", "one turn's messages stand between another's")
-        asked = [refs.get(turn, "") for turn in turns]
-        if asked != sorted(asked):
-            yield Finding("in order", f"thread {key}", "turns do not stand in the order of sending")
+            yield Finding(Promise.ORDER, f"thread {key}", "one turn's messages stand between another's")
+        places = [sent.get(turn, -1) for turn in turns]
+        if places != sorted(places):
+            yield Finding(Promise.ORDER, f"thread {key}", "turns do not stand in the order of sending")
 
 
 def _well_formed(picture: Picture) -> Iterator[Finding]:
@@ -126,32 +115,53 @@ def _well_formed(picture: Picture) -> Iterator[Finding]:
         where = f"thread {message['thread_key']}, place {message['seq']}"
         if message["role"] == "tool" and message["thread_key"] == thread:
             if not waiting[message["tool_call_id"]]:
-                yield Finding("history is well-formed", where, "a tool message without its call")
+                yield Finding(Promise.WELL_FORMED, where, "a tool message without its call")
             waiting[message["tool_call_id"]] -= 1
             continue
-        if any(waiting.values()):
-            yield Finding("history is well-formed", where, "a call before it has no tool message")
+        if any(count > 0 for count in waiting.values()):
+            yield Finding(Promise.WELL_FORMED, where, "a call before it has no tool message")
         thread = message["thread_key"]
         waiting = Counter(call["id"] for call in message["tool_calls"] or ())
 
 
-def _effects(picture: Picture) -> Iterator[Finding]:
-    """What may not be repeated happened at most once, and all that happened stands in the journal."""
-    done = Counter(effect["idempotency_key"] for effect in picture.effects)
-    tools = {effect["idempotency_key"]: effect["tool"] for effect in picture.effects}
-    calls = {f"{step['turn_id']}-{step['index']}": step for step in picture.steps if step["kind"] == "tool"}
-    for key, count in done.items():
+def _effects(picture: Picture, accepted: Mapping[str, Accepted]) -> Iterator[Finding]:
+    """What may not be repeated happened at most once for its message, and under one key what may."""
+    calls = picture.calls()
+    done: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for effect in picture.effects:
+        done[effect["ref"], effect["tool"]].append(effect)
+        sent, key = accepted.get(effect["ref"]), effect["idempotency_key"]
+        if sent is None or sent.turn_id != str(effect["turn_id"]):
+            yield Finding(Promise.ACCOUNTED, key, f"{effect['tool']} for {effect['ref']} in another's turn")
         if key not in calls:
-            yield Finding("effects are accounted for", key, "it happened, and no journal knows of it")
-        if tools[key] == "charge" and count > 1:
-            yield Finding("effects once", key, f"charged {count} times")
-    for key, step in calls.items():
+            yield Finding(Promise.ACCOUNTED, key, f"{effect['tool']} happened, and no journal knows of it")
+        elif calls[key]["state"] == "failed":
+            yield Finding(Promise.ACCOUNTED, key, f"{effect['tool']} counts as failed, and it happened")
+    for (ref, tool), effects in done.items():
+        keys = {effect["idempotency_key"] for effect in effects}
+        if len(effects) > 1 and not all(effect["repeatable"] for effect in effects):
+            yield Finding(Promise.EFFECTS_ONCE, ref, f"{tool} happened {len(effects)} times ({sorted(keys)})")
+        elif len(keys) > 1:
+            yield Finding(Promise.EFFECTS_ONCE, ref, f"{tool} happened under {len(keys)} keys")
+
+
+def _calls(picture: Picture, accepted: Mapping[str, Accepted]) -> Iterator[Finding]:
+    """Each call that was asked for was made, each came to an end, and the end is true and was told."""
+    happened = {effect["idempotency_key"] for effect in picture.effects}
+    effectful = {effect["tool"] for effect in picture.effects}
+    made: dict[str, list[str]] = defaultdict(list)
+    for key, step in picture.calls().items():
+        made[str(step["turn_id"])].append(step["name"])
         if step["state"] == "started":
-            yield Finding("effects are accounted for", key, "its call is still under way")
-        if step["state"] == "finished" and step["name"] in ("charge", "reserve") and not done[key]:
-            yield Finding("effects are accounted for", key, "it counts as done and never happened")
-        if step["state"] == "unknown" and not _was_told(picture, step):
-            yield Finding("effects are accounted for", key, "nobody was told that it is unknown")
+            yield Finding(Promise.ACCOUNTED, key, f"{step['name']} is still under way")
+        if step["state"] == "finished" and step["name"] in effectful and key not in happened:
+            yield Finding(Promise.ACCOUNTED, key, f"{step['name']} counts as done and never happened")
+        if step["state"] in ("unknown", "failed") and not _was_told(picture, step):
+            yield Finding(Promise.ACCOUNTED, key, f"nobody was told that {step['name']} is {step['state']}")
+    for ref, sent in accepted.items():
+        if sent.turn_id in picture.turns and sorted(made[sent.turn_id]) != sorted(sent.tools):
+            told = f"{sorted(sent.tools)} were asked for, {sorted(made[sent.turn_id])} called"
+            yield Finding(Promise.ACCOUNTED, ref, told)
 
 
 def _was_told(picture: Picture, step: Row) -> bool:
@@ -159,24 +169,35 @@ def _was_told(picture: Picture, step: Row) -> bool:
     return any(m["tool_call_id"] == step["call_id"] and "error" in json.loads(m["content"]) for m in told)
 
 
+def _files(picture: Picture, accepted: Mapping[str, Accepted]) -> Iterator[Finding]:
+    """Each message has the files that came with it, and those that its tools brought."""
+    kept: dict[str, set[str]] = defaultdict(set)
+    for row in picture.attachments:
+        kept[str(row["turn_id"])].add(row["sha256"])
+    for ref, sent in accepted.items():
+        if sent.turn_id in picture.turns and kept[sent.turn_id] != sent.files:
+            told = f"{len(sent.files)} files belong to it, {len(kept[sent.turn_id])} are there, or are others"
+            yield Finding(Promise.DURABLE, ref, told)
+
+
 def _blobs(picture: Picture, read_blob: ReadBlob) -> Iterator[Finding]:
     for row in picture.attachments:
         where = f"{row['message_id']} {row['filename']}"
-        if row["size"] is None:
-            yield Finding("a blob is stored before its row", where, "no row says what its blob is")
+        if row["size"] is None or row["state"] != "stored":
+            yield Finding(Promise.BLOBS, where, "no row says that its blob is stored")
             continue
         try:
             content = read_blob(row["tenant"], row["sha256"])
         except Exception as error:  # noqa: BLE001 - whatever the reason, it cannot be read
-            yield Finding("a blob is stored before its row", where, f"{type(error).__name__}")
+            yield Finding(Promise.BLOBS, where, f"{type(error).__name__}: {error}")
             continue
         if hashlib.sha256(content).hexdigest() != row["sha256"] or len(content) != row["size"]:
-            yield Finding("a blob is stored before its row", where, "its bytes are others")
+            yield Finding(Promise.BLOBS, where, "its bytes are others")
 
 
 def _left_over(picture: Picture) -> Iterator[Finding]:
     for thread in picture.threads:
         if thread["owner"] is not None:
-            yield Finding("no lease is left", f"thread {thread['id']}", f"held by {thread['owner']}")
+            yield Finding(Promise.NO_LEASE, f"thread {thread['id']}", f"held by {thread['owner']}")
     for row in picture.inputs:
-        yield Finding("every message is answered", str(row["turn_id"]), "its question is still in the inbox")
+        yield Finding(Promise.ANSWERED, str(row["turn_id"]), "its question is still in the inbox")

@@ -15,6 +15,7 @@ CREATE SCHEMA IF NOT EXISTS shop;
 CREATE TABLE IF NOT EXISTS shop.effects (
     execution uuid PRIMARY KEY,
     tool text NOT NULL,
+    repeatable boolean NOT NULL,
     turn_id uuid NOT NULL,
     call_id text NOT NULL,
     idempotency_key text NOT NULL,
@@ -23,7 +24,7 @@ CREATE TABLE IF NOT EXISTS shop.effects (
 )
 """
 #: Seconds that a tool goes on trying while its database is away: below the tool's own limit.
-PATIENCE_SECONDS = 25.0
+PATIENCE_SECONDS = 45.0
 
 
 def create(database_url: str) -> None:
@@ -37,6 +38,8 @@ class Effect:
     """One thing done, and the call that asked for it."""
 
     tool: str
+    #: Whether doing it twice under one key is as good as once.
+    repeatable: bool
     turn_id: str
     call_id: str
     idempotency_key: str
@@ -51,8 +54,8 @@ def leave(database_url: str, effect: Effect) -> None:
         try:
             with psycopg.connect(database_url, connect_timeout=5) as connection:
                 connection.execute(
-                    "INSERT INTO shop.effects (execution, tool, turn_id, call_id, idempotency_key, ref) "
-                    "VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (execution) DO NOTHING",
+                    "INSERT INTO shop.effects (execution, tool, repeatable, turn_id, call_id, idempotency_key, "
+                    "ref) VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (execution) DO NOTHING",
                     row,
                 )
                 return
