@@ -13,5 +13,7 @@ support_slow = register(
         purpose=support.purpose,
         tools=support.tools,
         parameters={"delay_seconds": DELAY_SECONDS},
+        # Else it would wait before each word.
+        streams=False,
     )
 )
