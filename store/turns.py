@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, assert_never
 
-from sqlalchemy import Connection, Select, Update, case, literal, select, update
+from sqlalchemy import Connection, Select, Update, and_, case, literal, select, update
 
 from conversation.errors import Fault, LeaseLost, TurnNotFound
 from conversation.ids import is_our_id
@@ -94,18 +94,25 @@ def settle(connection: Connection, lease: Lease, turn_id: str, ending: Ending, *
 
 
 def _lock_with_token(connection: Connection, lease: Lease, turn_id: str) -> AnyRow:
-    state = select(turns.c.state).where(turns.c.id == turn_id).scalar_subquery()
     thread: AnyRow | None = connection.execute(
         select(
-            threads.c.tenant, threads.c.fence, threads.c.owner, threads.c.last_seq, state.label("turn_state")
+            threads.c.tenant,
+            threads.c.fence,
+            threads.c.owner,
+            threads.c.last_seq,
+            turns.c.state.label("turn_state"),
         )
+        .join(turns, and_(turns.c.thread_key == threads.c.key, turns.c.id == turn_id))
         .where(threads.c.key == lease.thread_key)
-        .with_for_update(key_share=True, of=threads)
+        # Both: of a row that is only read, whoever had to wait sees what was there before it waited.
+        .with_for_update(key_share=True, of=[threads, turns])
     ).one_or_none()
-    if thread is None or thread.turn_state is None:
+    if thread is None:
         raise LeaseLost(f"thread {lease.thread_key} or its turn {turn_id} is no longer stored")
-    settled_before = TurnState(thread.turn_state).is_final
-    if thread.fence != lease.fence or (thread.owner != lease.worker and not settled_before):
+    state = TurnState(thread.turn_state)
+    # One that is queued again was settled under this token, and its next run needs another.
+    is_held = thread.owner == lease.worker and state is TurnState.RUNNING
+    if thread.fence != lease.fence or not (is_held or state.is_final):
         raise LeaseLost(f"thread {lease.thread_key} is no longer held under token {lease.fence}")
     return thread
 
