@@ -146,8 +146,10 @@ def test_a_connection_that_commits_by_itself_is_refused(
 ) -> None:
     engine = create_engine(mapped(database_url), isolation_level="AUTOCOMMIT")
 
-    with engine.connect() as connection, pytest.raises(InvalidInput, match="commits after every statement"):
-        producer.send("t", "hello", connection=connection)
+    with engine.connect() as connection:
+        with pytest.raises(InvalidInput, match="commits after every statement"):
+            producer.send("t", "hello", connection=connection)
+        assert not connection.in_transaction()
 
     assert counts(database) == NOTHING
     engine.dispose()

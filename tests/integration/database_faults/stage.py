@@ -1,0 +1,173 @@
+"""A mailbox whose one road to the database may break, and a steady road beside it to see what came of it."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, select, text
+
+from conversation.ids import new_id
+from conversation.message import Message, Usage
+from conversation.step import Step
+from conversation.turn import Cancelled, ClaimedTurn, Completed, Ending, Lease
+from store import claims, inbox, steps, sweep, tables, turns, workers
+from store.claims import Claimant, Nothing, Suspect
+from store.engine import Database
+from store.inbox import Request
+from store.ledger import Ledger
+from store.settings import load
+from store.turns import Settled
+
+T = TypeVar("T")
+
+QUESTION, ANSWER = "question", "answer"
+SERVES = {"assistant": "1"}
+#: Seconds after which a turn that has not ended never will, on the slowest machine.
+ENDLESS_SECONDS = 90
+
+
+class Stage:
+    """One worker, and the verbs of the store by both roads."""
+
+    def __init__(self, steady_url: str, broken_url: str, **settings: Any) -> None:
+        self.steady = Database(load(database_url=steady_url))
+        self.settings = load(database_url=broken_url, db_pool_size=1, db_max_overflow=0, **settings)
+        #: Its one connection goes over the road that breaks.
+        self.database = Database(self.settings)
+        self.ledger = Ledger(self.database, patience_seconds=0)
+        self.worker = self.sign_on()
+        self.claimant = Claimant(worker=self.worker, agents=SERVES)
+
+    async def open(self) -> None:
+        """Open connections, so that only statements are counted from now on."""
+        self.database.run(lambda connection: None)
+        await self.database.run_async(lambda connection: None)
+
+    async def close(self) -> None:
+        await self.database.close_async()
+        self.database.close()
+        self.steady.close()
+
+    def sign_on(self) -> str:
+        worker = new_id()
+        enter = partial(workers.register, host="here", pid=1, serves=SERVES, lease_seconds=600)
+        self.steady.run(partial(enter, worker=worker))
+        return worker
+
+    def sent(self, thread: str) -> str:
+        return self.steady.run(partial(inbox.accept, request=request(thread))).turn_id
+
+    def claimed(self, thread: str) -> ClaimedTurn:
+        self.sent(thread)
+        found = self.steady.run(claim_of(thread, self.claimant))
+        assert isinstance(found, ClaimedTurn)
+        return found
+
+    def settled(self, claimed: ClaimedTurn, ending: Ending | None = None) -> Settled:
+        return self.steady.run(settling(claimed, ending or answer()))
+
+    def recorded(self, claimed: ClaimedTurn, *entries: Step) -> None:
+        self.steady.run(partial(steps.record, lease=claimed.lease, turn_id=claimed.id, entries=entries))
+
+    def go_on(self) -> None:
+        """What processes do by themselves: the heartbeat frees what no task works on, the sweep rings.
+
+        Over and over: a session of the server may hold its locks until it notices that its client is gone.
+        """
+        give_up_at = time.monotonic() + ENDLESS_SECONDS
+        while self._unfinished():
+            assert time.monotonic() < give_up_at, f"not ended: {self._unfinished()}"
+            for held in self.steady.run(partial(workers.held_by, worker=self.worker)):
+                self.steady.run(partial(workers.let_go, worker=self.worker, held=held))
+            for bell in self.steady.run(partial(sweep.due_bells, grace_seconds=0, limit=1000)):
+                found = self.steady.run(claim_of(bell.thread_id, self.claimant))
+                if isinstance(found, ClaimedTurn):
+                    self._run(found)
+
+    def _run(self, claimed: ClaimedTurn) -> None:
+        """As the loop does: a call that somebody began and nobody finished is unknown, then the answer."""
+        if claimed.cancel_requested:
+            self.settled(claimed, Cancelled())
+            return
+        begun = [step for step in claimed.steps.values() if not step.is_final]
+        if begun:
+            self.recorded(claimed, *(replace(step, state="unknown") for step in begun))
+        self.settled(claimed)
+
+    def _unfinished(self) -> list[str]:
+        open_turns = select(tables.turns.c.id).where(tables.turns.c.state.in_(["queued", "running"]))
+        return list(self.steady.run(lambda connection: connection.execute(open_turns).scalars().all()))
+
+    def turn_ids(self, thread: str) -> list[str]:
+        of_thread = (
+            select(tables.turns.c.id)
+            .join(tables.threads, tables.turns.c.thread_key == tables.threads.c.key)
+            .where(tables.threads.c.id == thread)
+            .order_by(tables.turns.c.position)
+        )
+        return list(self.steady.run(lambda connection: connection.execute(of_thread).scalars().all()))
+
+    def assert_whole(self, thread: str, *, turn_ids: list[str], state: str, told: str) -> None:
+        """Each turn is over, said once, in order, and nothing is left of it but the history."""
+        with self.steady.engine.begin() as connection:
+            (owner, last_seq, key) = connection.execute(
+                select(tables.threads.c.owner, tables.threads.c.last_seq, tables.threads.c.key).where(
+                    tables.threads.c.id == thread
+                )
+            ).one()
+            ended = rows(connection, tables.turns, "id", "state", thread_key=key)
+            said = rows(connection, tables.messages, "seq", "turn_id", "content", thread_key=key)
+            waiting = connection.execute(select(tables.turn_inputs.c.turn_id)).scalars().all()
+            left = connection.execute(
+                select(tables.steps.c.turn_id).where(tables.steps.c.state == "started")
+            ).all()
+
+        assert owner is None, told
+        assert ended == [(turn_id, state) for turn_id in turn_ids], told
+        assert not set(waiting) & set(turn_ids) or state == "cancelled", told
+        assert left == [], told
+        expected = [(turn_id, text) for turn_id in turn_ids for text in (QUESTION, ANSWER)]
+        if state == "completed":
+            assert [row[1:] for row in said] == expected, told
+        assert [row[0] for row in said] == list(range(1, last_seq + 1)), told
+
+
+def rows(connection: Connection, table: Any, *names: str, thread_key: int) -> list[tuple[Any, ...]]:
+    order = table.c.position if "position" in table.c else table.c.seq
+    columns = [table.c[name] for name in names]
+    found = connection.execute(select(*columns).where(table.c.thread_key == thread_key).order_by(order))
+    return [tuple(row) for row in found]
+
+
+def request(thread: str, **options: Any) -> Request:
+    return Request(
+        **{
+            "turn_id": new_id(),
+            "tenant": "default",
+            "thread_id": thread,
+            "message": Message(role="user", content=QUESTION),
+            "agent": "assistant",
+        }
+        | options
+    )
+
+
+def answer() -> Completed:
+    return Completed(messages=(Message(role="assistant", content=ANSWER),), usage=Usage(3, 4), cost=0.5)
+
+
+def claim_of(
+    thread: str, claimant: Claimant, held: Lease | None = None
+) -> Callable[[Connection], ClaimedTurn | Nothing | Suspect]:
+    return partial(claims.claim, tenant="default", thread_id=thread, claimant=claimant, held=held)
+
+
+def settling(claimed: ClaimedTurn, ending: Ending, *, release: bool = False) -> Callable[..., Settled]:
+    return partial(turns.settle, lease=claimed.lease, turn_id=claimed.id, ending=ending, release=release)
+
+
+def ping(connection: Connection) -> int:
+    """The process of the server that this connection leads to."""
+    return int(connection.execute(text("select pg_backend_pid()")).scalar_one())
