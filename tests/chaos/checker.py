@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tests.chaos.picture import Accepted, Picture, Row
+from tests.chaos.tickets import READS
 
 #: Reads the bytes of (tenant, sha256); raises if they are not there.
 ReadBlob = Callable[[str, str], bytes]
@@ -32,6 +33,7 @@ class Promise(StrEnum):
     NO_LEASE = "no lease is left"
     NOTHING_INVENTED = "nothing is invented"
     DOCTOR = "the doctor finds nothing"
+    STOPPED = "nothing is left running"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ def _answers(picture: Picture, accepted: Mapping[str, Accepted]) -> Iterator[Fin
         if len(asked) != 1 or len(answers) != 1:
             told = f"{len(asked)} questions and {len(answers)} answers of turn {sent.turn_id}"
             yield Finding(Promise.ONCE, ref, told)
-        elif not said[0]["role"] == "user" or not said[-1]["seq"] == answers[0]["seq"]:
+        elif said[0]["role"] != "user" or said[-1]["seq"] != answers[0]["seq"]:
             yield Finding(Promise.ORDER, ref, "its question does not begin its turn, or its answer end it")
         elif ref not in asked[0]["content"] or ref not in answers[0]["content"]:
             yield Finding(Promise.ORDER, ref, "its answer is another question's")
@@ -148,13 +150,12 @@ def _effects(picture: Picture, accepted: Mapping[str, Accepted]) -> Iterator[Fin
 def _calls(picture: Picture, accepted: Mapping[str, Accepted]) -> Iterator[Finding]:
     """Each call that was asked for was made, each came to an end, and the end is true and was told."""
     happened = {effect["idempotency_key"] for effect in picture.effects}
-    effectful = {effect["tool"] for effect in picture.effects}
     made: dict[str, list[str]] = defaultdict(list)
     for key, step in picture.calls().items():
         made[str(step["turn_id"])].append(step["name"])
         if step["state"] == "started":
             yield Finding(Promise.ACCOUNTED, key, f"{step['name']} is still under way")
-        if step["state"] == "finished" and step["name"] in effectful and key not in happened:
+        if step["state"] == "finished" and step["name"] not in READS and key not in happened:
             yield Finding(Promise.ACCOUNTED, key, f"{step['name']} counts as done and never happened")
         if step["state"] in ("unknown", "failed") and not _was_told(picture, step):
             yield Finding(Promise.ACCOUNTED, key, f"nobody was told that {step['name']} is {step['state']}")
@@ -170,14 +171,16 @@ def _was_told(picture: Picture, step: Row) -> bool:
 
 
 def _files(picture: Picture, accepted: Mapping[str, Accepted]) -> Iterator[Finding]:
-    """Each message has the files that came with it, and those that its tools brought."""
+    """Each message has the files that came with it, and those that its tools say they brought."""
     kept: dict[str, set[str]] = defaultdict(set)
     for row in picture.attachments:
         kept[str(row["turn_id"])].add(row["sha256"])
+    unended = {str(s["turn_id"]) for s in picture.calls().values() if s["state"] != "finished"}
     for ref, sent in accepted.items():
-        if sent.turn_id in picture.turns and kept[sent.turn_id] != sent.files:
-            told = f"{len(sent.files)} files belong to it, {len(kept[sent.turn_id])} are there, or are others"
-            yield Finding(Promise.DURABLE, ref, told)
+        if kept[sent.turn_id] - sent.files:
+            yield Finding(Promise.NOTHING_INVENTED, ref, "it has files that nobody gave it")
+        if sent.files - kept[sent.turn_id] and sent.turn_id not in unended:
+            yield Finding(Promise.DURABLE, ref, "a file of it is gone")
 
 
 def _blobs(picture: Picture, read_blob: ReadBlob) -> Iterator[Finding]:

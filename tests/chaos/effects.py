@@ -54,8 +54,9 @@ def leave(database_url: str, effect: Effect) -> None:
         try:
             with psycopg.connect(database_url, connect_timeout=5) as connection:
                 connection.execute(
-                    "INSERT INTO shop.effects (execution, tool, repeatable, turn_id, call_id, idempotency_key, "
-                    "ref) VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (execution) DO NOTHING",
+                    "INSERT INTO shop.effects (execution, tool, repeatable, turn_id, call_id, "
+                    "idempotency_key, ref) VALUES (%s, %s, %s, %s, %s, %s, %s) "
+                    "ON CONFLICT (execution) DO NOTHING",
                     row,
                 )
                 return

@@ -1,134 +1,225 @@
 """The faults, each with its own mending: what dies is started again before the next fault.
 
-What stays true: a fault returns when the installation is whole again; which one comes next, and whom
-it hits, follows from the seed.
+What stays true: a fault returns when the installation is whole again; which one comes next, whom it
+hits and for how long was all drawn from the seed before the first one.
 """
 
 import os
 import random
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 
-import psycopg
 import redis
 
-from tests.chaos.site import LEASE_SECONDS, WORKERS, Site
+from tests.chaos.gate import Gate
+from tests.chaos.recovery import Takeovers
+from tests.chaos.site import GATED_WORKERS, LEASE_SECONDS, SENDERS_LINE, WORKERS, Site
 
 #: Seconds for which a server or a way to it is away.
 AWAY_SECONDS = (0.5, 4.0)
-#: Seconds beyond its lease that a stopped worker sleeps.
+#: Seconds beyond its lease that a worker sleeps or is cut off.
 OVERSLEPT_SECONDS = 3.0
-#: Seconds after which a dead worker's turns count as never taken over.
-RECOVERY_LIMIT_SECONDS = 120.0
+#: A worker dies most often.
+WORKER_KILLED, WORKER_KILLED_WEIGHT = "worker killed", 3
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault of a plan."""
+
+    kind: str
+    #: The worker that it hits, if its kind hits one.
+    worker: str
+    #: The same, of those whose line to the database can be cut.
+    gated_worker: str
+    #: For how long something is away, if its kind has a choice.
+    seconds: float
+
+
+def plan(kinds: Sequence[str], count: int, randomness: random.Random) -> list[Fault]:
+    """Every kind about as often as every other, in a random order; workers are killed more often."""
+    extra = [WORKER_KILLED] * (WORKER_KILLED_WEIGHT - 1) if count >= 2 * len(kinds) else []
+    order: list[str] = []
+    while len(order) < count:
+        bag = [*kinds, *extra]
+        order += randomness.sample(bag, k=len(bag))
+    return [_fault(kind, randomness) for kind in order[:count]]
+
+
+def _fault(kind: str, randomness: random.Random) -> Fault:
+    worker, gated_worker = randomness.choice(WORKERS), randomness.choice(GATED_WORKERS)
+    return Fault(kind, worker, gated_worker, randomness.uniform(*AWAY_SECONDS))
+
+
+@dataclass(frozen=True, slots=True)
 class Faults:
-    """What can be done to one site, and the times of recovery that were seen."""
+    """What can be done to one site."""
 
     site: Site
-    randomness: random.Random
-    #: Seconds from a worker's death until the last of its turns was claimed by another, or over.
-    recoveries: list[float] = field(default_factory=list)
+    takeovers: Takeovers
 
-    def kinds(self) -> dict[str, Callable[[], None]]:
-        return {
-            "worker killed": self.kill_worker,
-            "beat killed": self.kill_beat,
-            "broker killed": self.kill_broker,
-            "broker flushed": self.flush_broker,
-            "database restarted, fast": self.restart_database,
-            "database restarted, immediate": self.crash_database,
-            "worker stopped past its lease": self.stop_worker,
-            "provider cut off": self.cut_provider,
-            "S3 cut off": self.cut_s3,
-        }
+    def inject(self, fault: Fault) -> None:
+        KINDS[fault.kind](self, fault)
 
-    def kill_worker(self) -> None:
-        name = self.randomness.choice(WORKERS)
-        held = self._held_by(name)
+    # One process
+
+    def kill_worker(self, fault: Fault) -> None:
+        """The others take over before it comes back, or it would wait for itself."""
+        with self.takeovers.of(fault.worker):
+            self.site.programs[fault.worker].kill()
+        self.site.start(fault.worker)
+
+    def kill_every_worker(self, fault: Fault) -> None:
+        for name in WORKERS:
+            self.site.programs[name].kill()
+        time.sleep(fault.seconds)
+        self.site.start(*WORKERS)
+
+    def restart_worker(self, fault: Fault) -> None:
+        """As a deployment does: it hands back what it cannot finish."""
+        self.site.programs[fault.worker].stop(signal.SIGTERM, 60)
+        self.site.start(fault.worker)
+
+    def stop_worker(self, fault: Fault) -> None:
+        with _stopped(self.site.programs[fault.worker].pid):
+            time.sleep(LEASE_SECONDS + OVERSLEPT_SECONDS)
+
+    def kill_beat(self, fault: Fault) -> None:
+        self._kill_for_a_while("beat", fault)
+
+    def kill_maintenance(self, fault: Fault) -> None:
+        self._kill_for_a_while("maintenance", fault)
+
+    def _kill_for_a_while(self, name: str, fault: Fault) -> None:
         self.site.programs[name].kill()
-        died_at = time.monotonic()
-        # Another worker takes over: this one comes back only after that, or it would wait for itself.
-        self._see_taken_over(held, died_at)
+        time.sleep(fault.seconds)
         self.site.start(name)
 
-    def kill_beat(self) -> None:
-        self.site.programs["beat"].kill()
-        self._pause()
-        self.site.start("beat")
+    # The broker
 
-    def kill_broker(self) -> None:
-        self.site.valkey.kill()
-        self._pause()
-        self.site.valkey.start()
+    def kill_broker(self, fault: Fault) -> None:
+        with self._without_broker():
+            time.sleep(fault.seconds)
 
-    def flush_broker(self) -> None:
+    def stop_broker(self, fault: Fault) -> None:
+        with _stopped(self.site.valkey.pid):
+            time.sleep(fault.seconds)
+
+    def flush_broker(self, fault: Fault) -> None:
         with redis.Redis.from_url(self.site.valkey.url) as client:
             client.flushall()
 
-    def restart_database(self) -> None:
-        self.site.postgres.stop()
-        self._pause()
-        self.site.postgres.start()
+    def kill_worker_and_broker(self, fault: Fault) -> None:
+        with self._without_broker():
+            self.site.programs[fault.worker].kill()
+            time.sleep(fault.seconds)
+        self.site.start(fault.worker)
 
-    def crash_database(self) -> None:
-        self.site.postgres.kill()
-        self._pause()
-        self.site.postgres.start()
+    # The database
 
-    def stop_worker(self) -> None:
-        process = self.site.programs[self.randomness.choice(WORKERS)]
-        assert process.pid is not None
-        os.kill(process.pid, signal.SIGSTOP)
-        time.sleep(LEASE_SECONDS + OVERSLEPT_SECONDS)
-        os.kill(process.pid, signal.SIGCONT)
+    def restart_database(self, fault: Fault) -> None:
+        with self._without_database(self.site.postgres.stop):
+            time.sleep(fault.seconds)
 
-    def cut_provider(self) -> None:
-        with _cut(self.site.provider.cut, self.site.provider.mend):
-            self._pause()
+    def restart_database_at_once(self, fault: Fault) -> None:
+        with self._without_database(self.site.crash_database):
+            time.sleep(fault.seconds)
 
-    def cut_s3(self) -> None:
-        with _cut(self.site.s3.cut, self.site.s3.mend):
-            self._pause()
+    def kill_database(self, fault: Fault) -> None:
+        with self._without_database(self.site.postgres.kill):
+            time.sleep(fault.seconds)
 
-    def _pause(self) -> None:
-        time.sleep(self.randomness.uniform(*AWAY_SECONDS))
+    def kill_worker_and_database(self, fault: Fault) -> None:
+        with self._without_database(self.site.crash_database):
+            self.site.programs[fault.worker].kill()
+            time.sleep(fault.seconds)
+        self.site.start(fault.worker)
 
-    def _held_by(self, name: str) -> dict[str, int]:
-        """The running turns of a worker's process, each with the number of its attempt."""
-        rows = self.site.query(
-            "SELECT r.id::text AS id, r.attempt FROM turns r JOIN threads t ON t.key = r.thread_key "
-            "JOIN workers w ON w.id = t.owner WHERE w.pid = %s AND r.state = 'running'",
-            self.site.programs[name].pid,
-        )
-        return {row["id"]: row["attempt"] for row in rows}
+    def cut_worker(self, fault: Fault) -> None:
+        with _cut(self.site.lines[fault.gated_worker]):
+            time.sleep(fault.seconds)
 
-    def _see_taken_over(self, held: dict[str, int], died_at: float) -> None:
-        while held and time.monotonic() - died_at < RECOVERY_LIMIT_SECONDS:
-            with suppress(psycopg.OperationalError):
-                rows = self.site.query(
-                    "SELECT id::text AS id, attempt, state FROM turns WHERE id = ANY(%s::uuid[])", list(held)
-                )
-                moved = [row for row in rows if row["attempt"] > held[row["id"]] or _is_over(row["state"])]
-                for row in moved:
-                    del held[row["id"]]
-                    self.recoveries.append(time.monotonic() - died_at)
-            time.sleep(0.1)
-        self.recoveries += [RECOVERY_LIMIT_SECONDS] * len(held)
+    def cut_worker_for_long(self, fault: Fault) -> None:
+        """It lives and works on while others take its turns: whatever it writes later is refused."""
+        with _cut(self.site.lines[fault.gated_worker]):
+            time.sleep(LEASE_SECONDS + OVERSLEPT_SECONDS)
+
+    def cut_senders(self, fault: Fault) -> None:
+        with _cut(self.site.lines[SENDERS_LINE]):
+            time.sleep(fault.seconds)
+
+    # What is asked over the network
+
+    def cut_provider(self, fault: Fault) -> None:
+        with _cut(self.site.provider):
+            time.sleep(fault.seconds)
+
+    def cut_s3(self, fault: Fault) -> None:
+        with _cut(self.site.s3):
+            time.sleep(fault.seconds)
+
+    @contextmanager
+    def _without_broker(self) -> Iterator[None]:
+        self.site.valkey.kill()
+        try:
+            yield
+        finally:
+            self.site.valkey.start()
+
+    @contextmanager
+    def _without_database(self, stop: Callable[[], None]) -> Iterator[None]:
+        stop()
+        try:
+            yield
+        finally:
+            self.site.postgres.start()
 
 
-def _is_over(state: str) -> bool:
-    return state not in ("queued", "running", "waiting")
+#: Each fault once: what a short run injects.
+ESSENTIAL: Mapping[str, Callable[[Faults, Fault], None]] = {
+    WORKER_KILLED: Faults.kill_worker,
+    "worker stopped past its lease": Faults.stop_worker,
+    "worker cut off past its lease": Faults.cut_worker_for_long,
+    "beat killed": Faults.kill_beat,
+    "broker killed": Faults.kill_broker,
+    "broker flushed": Faults.flush_broker,
+    "database restarted, fast": Faults.restart_database,
+    "database restarted, immediate": Faults.restart_database_at_once,
+    "provider cut off": Faults.cut_provider,
+    "S3 cut off": Faults.cut_s3,
+}
+KINDS: Mapping[str, Callable[[Faults, Fault], None]] = {
+    **ESSENTIAL,
+    "worker restarted": Faults.restart_worker,
+    "worker cut off for a moment": Faults.cut_worker,
+    "every worker killed": Faults.kill_every_worker,
+    "worker killed, broker away": Faults.kill_worker_and_broker,
+    "worker killed, database away": Faults.kill_worker_and_database,
+    "maintenance killed": Faults.kill_maintenance,
+    "broker stopped": Faults.stop_broker,
+    "database killed": Faults.kill_database,
+    "senders cut off": Faults.cut_senders,
+}
 
 
 @contextmanager
-def _cut(cut: Callable[[], None], mend: Callable[[], None]) -> Iterator[None]:
-    cut()
+def _cut(gate: Gate) -> Iterator[None]:
+    gate.cut()
     try:
         yield
     finally:
-        mend()
+        gate.mend()
+
+
+@contextmanager
+def _stopped(pid: int | None) -> Iterator[None]:
+    """A process that does nothing and knows nothing of it."""
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)

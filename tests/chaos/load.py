@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from conversation.attachment import Attachment
 from conversation.errors import OperatorError
 from producers import Producer
+from tests.chaos.picture import Accepted
 from tests.chaos.tickets import Ticket
 
 #: Users who send at the same time; each has threads of its own.
@@ -22,8 +23,8 @@ class Load:
     """All users together."""
 
     def __init__(self, producer: Producer, tickets: Sequence[Ticket], per_second: float) -> None:
-        #: Turn ids by the ticket's reference.
-        self.accepted: dict[str, str] = {}
+        #: By the ticket's reference.
+        self.accepted: dict[str, Accepted] = {}
         self.refused = 0
         self.broken: list[BaseException] = []
         self._producer = producer
@@ -39,16 +40,20 @@ class Load:
         for thread in self._threads:
             thread.start()
 
-    @property
-    def is_over(self) -> bool:
-        return not any(thread.is_alive() for thread in self._threads)
+    def join(self, seconds: float) -> None:
+        """Wait for the end of all senders, so long at most; raises what broke one of them."""
+        give_up_at = time.monotonic() + seconds
+        for thread in self._threads:
+            thread.join(max(0.0, give_up_at - time.monotonic()))
+        if self.broken:
+            raise self.broken[0]
 
     def _send_all(self, tickets: Sequence[Ticket]) -> None:
         try:
             for ticket in tickets:
                 self._send(ticket)
                 time.sleep(self._pause_seconds)
-        except BaseException as error:  # noqa: BLE001 - told by whoever waits for the end
+        except BaseException as error:  # noqa: BLE001 - `join` raises it
             self.broken.append(error)
 
     def _send(self, ticket: Ticket) -> None:
@@ -63,5 +68,5 @@ class Load:
                 self.refused += 1
                 time.sleep(0.2)
                 continue
-            self.accepted[ticket.ref] = turn.id
+            self.accepted[ticket.ref] = Accepted(turn.id, ticket.tools, ticket.files)
             return

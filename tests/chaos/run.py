@@ -1,32 +1,33 @@
-"""One run: load and faults at the same time, then quiet, then the verdict and its table.
+"""One run: load and faults at the same time, then quiet, then the verdict.
 
 What stays true: the seed decides what is sent, which faults come in which order, and whom they hit; how
 the machine interleaves them is its own affair, so a seed repeats the plan and not the run.
 """
 
+import os
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import quantiles
 
 from store.files import open_file_store
-from tests.chaos import checker
-from tests.chaos.checker import Finding, Picture
-from tests.chaos.faults import Faults
+from tests.chaos import checker, faults, picture
+from tests.chaos.checker import Finding, Promise
+from tests.chaos.display import Counts, Display
+from tests.chaos.faults import KINDS, Fault, Faults
 from tests.chaos.load import Load
-from tests.chaos.site import LEASE_SECONDS, SWEEP_SECONDS, Site
+from tests.chaos.picture import Picture
+from tests.chaos.recovery import Takeovers
+from tests.chaos.site import Site
 from tests.chaos.tickets import plan
 
-#: Seconds beyond lease and sweep in which a dead worker's turn is claimed again.
-RECOVERY_MARGIN_SECONDS = 5.0
-RECOVERY_BOUND_SECONDS = LEASE_SECONDS + SWEEP_SECONDS + RECOVERY_MARGIN_SECONDS
-#: Seconds after the last fault in which everything has to be answered.
+#: Seconds after the last fault in which the senders come to their end: they go at the plan's pace.
+SENDING_SECONDS = 600.0
+#: Seconds after that in which everything has to be answered.
 QUIET_SECONDS = 300.0
-
-Tell = Callable[[str], None]
+UNFINISHED = ("queued", "running", "waiting")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,11 @@ class Plan:
     faults: int
     #: The load is spread over so long; faults come one after the other for as long as they take.
     seconds: float
+    kinds: Sequence[str] = tuple(KINDS)
+
+    @property
+    def totals(self) -> Counts:
+        return {"accepted": self.turns, "answered": self.turns, "faults": self.faults}
 
 
 @dataclass(kw_only=True)
@@ -46,93 +52,90 @@ class Report:
     """What a run came to."""
 
     plan: Plan
-    findings: list[Finding] = field(default_factory=list)
+    picture: Picture
+    findings: list[Finding]
+    takeovers: Takeovers
     faults: Counter[str] = field(default_factory=Counter)
-    recoveries: list[float] = field(default_factory=list)
-    states: Counter[str] = field(default_factory=Counter)
-    #: Tool calls by tool and by what the journal says of them.
-    calls: Counter[tuple[str, str]] = field(default_factory=Counter)
-    effects: Counter[str] = field(default_factory=Counter)
-    attempts: int = 0
-    crashes: int = 0
+    #: Sends that were not accepted, or whose answer was lost: each was tried again.
     refused: int = 0
     seconds: float = 0
 
-    @property
-    def slow_recoveries(self) -> float:
-        """The 99th percentile of recovery, in seconds; 0 where nobody had to be taken over."""
-        if len(self.recoveries) < 2:
-            return max(self.recoveries, default=0.0)
-        return quantiles(self.recoveries, n=100, method="inclusive")[98]
 
-
-def run(wanted: Plan, folder: Path, tell: Tell) -> Report:
+def run(wanted: Plan, folder: Path, display: Display) -> Report:
     """Run it, and leave nothing running."""
+    began = time.monotonic()
     randomness = random.Random(wanted.seed)
-    report, began = Report(plan=wanted), time.monotonic()
     tickets = plan(wanted.turns, wanted.threads, randomness)
+    order = faults.plan(wanted.kinds, wanted.faults, randomness)
+    injected: Counter[str] = Counter()
     with Site(folder) as site:
-        tell("the installation is up")
+        display.tell("the installation is up")
         load = Load(site.producer, tickets, wanted.turns / wanted.seconds)
+        display.watch(lambda: _counts(site, load, injected))
         load.start()
-        _break_things(Faults(site, randomness), wanted, load, report, tell)
-        _wait_for_quiet(site, load, len(tickets), tell)
-        picture = checker.read(site.postgres.url)
-        blobs = open_file_store(site.settings)
-        report.findings += checker.check(picture, dict(load.accepted), blobs.get)
-        blobs.close()
-        examined = site.doctor()
-        if examined.returncode != 0:
-            report.findings.append(Finding("the doctor finds nothing", "", examined.stdout + examined.stderr))
-        report.refused = load.refused
-    _count(report, picture)
+        takeovers = Takeovers(site)
+        _break_things(Faults(site, takeovers), order, wanted.seconds, injected, display)
+        _wait_for_quiet(site, load, display)
+        pids = site.processes
+        report = _verdict(site, load, wanted, takeovers)
+    report.findings += [
+        Finding(Promise.STOPPED, name, f"process {pid} runs on") for name, pid in pids.items() if _lives(pid)
+    ]
+    report.faults, report.refused = injected, load.refused
     report.seconds = time.monotonic() - began
     return report
 
 
-def _break_things(faults: Faults, wanted: Plan, load: Load, report: Report, tell: Tell) -> None:
-    order = _order(list(faults.kinds()), wanted.faults, faults.randomness)
-    pause = wanted.seconds / (wanted.faults + 1)
+def _break_things(
+    broken: Faults, order: Sequence[Fault], seconds: float, injected: Counter[str], display: Display
+) -> None:
+    pause = seconds / (len(order) + 1)
     began = time.monotonic()
-    for number, kind in enumerate(order, start=1):
-        due = began + pause * number
-        time.sleep(max(0.0, due - time.monotonic()))
-        tell(f"fault {number} of {len(order)}: {kind}; {len(load.accepted)} messages accepted")
-        faults.kinds()[kind]()
-        report.faults[kind] += 1
-    report.recoveries = faults.recoveries
+    for number, fault in enumerate(order, start=1):
+        time.sleep(max(0.0, began + pause * number - time.monotonic()))
+        display.tell(f"fault {number} of {len(order)}: {fault.kind}")
+        broken.inject(fault)
+        injected[fault.kind] += 1
 
 
-def _order(kinds: Sequence[str], count: int, randomness: random.Random) -> list[str]:
-    """Every kind as often as every other, in a random order; workers are killed twice as often."""
-    bag = [*kinds, "worker killed"]
-    order: list[str] = []
-    while len(order) < count:
-        order += randomness.sample(bag, k=len(bag))
-    return order[:count]
-
-
-def _wait_for_quiet(site: Site, load: Load, expected: int, tell: Tell) -> None:
+def _wait_for_quiet(site: Site, load: Load, display: Display) -> None:
+    """Return when everything is answered and let go, or when it has had its time: the checker sees it."""
+    display.tell("no further faults: what is accepted has to be answered now")
+    load.join(SENDING_SECONDS)
     give_up_at = time.monotonic() + QUIET_SECONDS
-    said = -1
     while time.monotonic() < give_up_at:
-        if load.broken:
-            raise load.broken[0]
         (row,) = site.query(
-            "SELECT count(*) FILTER (WHERE state IN ('queued', 'running', 'waiting')) AS unfinished, "
-            "(SELECT count(*) FROM threads WHERE owner IS NOT NULL) AS held FROM turns"
+            "SELECT (SELECT count(*) FROM turns WHERE state = ANY(%s)) AS unfinished, "
+            "(SELECT count(*) FROM threads WHERE owner IS NOT NULL) AS held",
+            list(UNFINISHED),
         )
-        if load.is_over and row["unfinished"] == row["held"] == 0:
+        if row["unfinished"] == row["held"] == 0:
             return
-        if row["unfinished"] // 20 != said:
-            said = row["unfinished"] // 20
-            tell(f"{len(load.accepted)} of {expected} accepted, {row['unfinished']} unfinished")
         time.sleep(0.5)
 
 
-def _count(report: Report, picture: Picture) -> None:
-    report.states.update(turn["state"] for turn in picture.turns.values())
-    report.attempts = sum(turn["attempt"] for turn in picture.turns.values())
-    report.crashes = sum(turn["crashes"] for turn in picture.turns.values())
-    report.calls.update((step["name"], step["state"]) for step in picture.steps if step["kind"] == "tool")
-    report.effects.update(effect["tool"] for effect in picture.effects)
+def _counts(site: Site, load: Load, injected: Counter[str]) -> Counts:
+    (row,) = site.query("SELECT count(*) AS n FROM turns WHERE NOT state = ANY(%s)", list(UNFINISHED))
+    return {"accepted": len(load.accepted), "answered": row["n"], "faults": injected.total()}
+
+
+def _verdict(site: Site, load: Load, wanted: Plan, takeovers: Takeovers) -> Report:
+    seen = picture.read(site.postgres.url)
+    blobs = open_file_store(site.settings)
+    findings = checker.check(seen, dict(load.accepted), blobs.get)
+    blobs.close()
+    if len(load.accepted) != wanted.turns:
+        told = f"{len(load.accepted)} of {wanted.turns} messages were accepted"
+        findings.append(Finding(Promise.DURABLE, "the senders", told))
+    examined = site.doctor()
+    if examined.returncode != 0:
+        findings.append(Finding(Promise.DOCTOR, "", examined.stdout + examined.stderr))
+    return Report(plan=wanted, picture=seen, findings=findings, takeovers=takeovers)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -77,7 +77,7 @@ def _ticket(number: int, threads: int, known: dict[str, Any], randomness: random
 
 
 def _orders(ref: str, stages: Iterable[Sequence[str]], details: dict[str, Any]) -> str:
-    """The orders as the offline model reads them: the calls of a stage together, one stage after the other."""
+    """The orders as the offline model reads them: the calls of a stage together, stage by stage."""
 
     def order(name: str) -> str:
         return f"call {name} with {json.dumps({'ref': ref, 'details': details.get(name, {})})}"

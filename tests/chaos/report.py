@@ -1,0 +1,77 @@
+"""The table at the end of a run, and whether the run was a good one.
+
+What stays true: every number is counted from what is stored or from what was done to the installation.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from rich.table import Table
+
+from tests.chaos.recovery import BOUND_SECONDS
+from tests.chaos.run import Report
+
+Line = tuple[str, str]
+#: The share of takeovers, in percent, that the bound is asked of.
+BOUND_PERCENT = 99
+
+
+def is_slow(report: Report) -> bool:
+    """Whether dead workers' turns waited longer than they may."""
+    return report.takeovers.quantile(BOUND_PERCENT) > BOUND_SECONDS
+
+
+def table(report: Report) -> Table:
+    """All figures."""
+    shown = Table("what", "how much", title=f"seed {report.plan.seed}, {report.seconds:.0f} s")
+    for section in (_faults(report), _turns(report), _effects(report), _recovery(report)):
+        for what, how_much in section:
+            shown.add_row(what, how_much)
+        shown.add_section()
+    for promise, count in Counter(finding.promise for finding in report.findings).items():
+        shown.add_row(f"broken: {promise}", str(count))
+    shown.add_row("broken promises", str(len(report.findings)))
+    return shown
+
+
+def _faults(report: Report) -> Iterator[Line]:
+    yield "faults", f"{report.faults.total()} of {len(report.faults)} kinds"
+    for kind, count in sorted(report.faults.items()):
+        yield f"  {kind}", str(count)
+
+
+def _turns(report: Report) -> Iterator[Line]:
+    turns = report.picture.turns.values()
+    yield "threads, messages", f"{len(report.picture.threads)}, {len(report.picture.messages)}"
+    for state, count in sorted(Counter(turn["state"] for turn in turns).items()):
+        yield f"turns {state}", str(count)
+    why = Counter(f"{t['error_kind']}: {t['error_message']}" for t in turns if t["state"] == "failed")
+    for reason, count in why.most_common(5):
+        yield f"  {reason[:80]}", str(count)
+    yield "turns claimed more than once", str(sum(1 for turn in turns if turn["attempt"] > 1))
+    yield (
+        "claims, put off, crashes",
+        ", ".join(str(sum(turn[column] for turn in turns)) for column in ("attempt", "retries", "crashes")),
+    )
+    yield "sends tried again", str(report.refused)
+    yield "files kept", str(len(report.picture.attachments))
+
+
+def _effects(report: Report) -> Iterator[Line]:
+    """Of each tool that writes: calls by what the journal says, effects by what the shop says."""
+    once = {effect["tool"]: not effect["repeatable"] for effect in report.picture.effects}
+    calls = Counter((step["name"], step["state"]) for step in report.picture.calls().values())
+    effects = Counter(effect["tool"] for effect in report.picture.effects)
+    for tool in sorted(effects, key=lambda tool: (not once[tool], tool)):
+        states = {state: count for (name, state), count in calls.items() if name == tool}
+        told = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+        rule = "once" if once[tool] else "repeatable"
+        yield f"{tool} ({rule})", f"{sum(states.values())} calls ({told}), {effects[tool]} effects"
+
+
+def _recovery(report: Report) -> Iterator[Line]:
+    takeovers = report.takeovers
+    yield "turns taken over from killed workers", str(len(takeovers.seconds))
+    figures = (takeovers.quantile(50), takeovers.quantile(99), max(takeovers.seconds, default=0.0))
+    yield "recovery p50, p99, slowest", ", ".join(f"{seconds:.1f} s" for seconds in figures)
+    yield "recovery bound at p99: lease, sweep and 5 s", f"{BOUND_SECONDS:g} s"
