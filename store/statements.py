@@ -36,8 +36,12 @@ def insert_for(connection: Connection, table: Table) -> Any:
     return dialect.insert(table)
 
 
-def with_rows(statement: Any, table: Table, rows: Sequence[Mapping[str, Any]]) -> Any:
+def with_rows(
+    statement: Any, table: Table, rows: Sequence[Mapping[str, Any]], *, source: FromClause | None = None
+) -> Any:
     """An INSERT with these rows, as a SELECT of them: all have the same columns.
+
+    Once for each row of `source`, if there is one.
 
     SQLAlchemy compiles it once for each number of rows; `values([…])` it compiles every time, which
     costs more than sending it.
@@ -45,6 +49,8 @@ def with_rows(statement: Any, table: Table, rows: Sequence[Mapping[str, Any]]) -
     names = list(rows[0])
     # The condition keeps SQLite from reading ON CONFLICT as the end of a join.
     sources = [select(*(_typed(table.c[name], row[name]) for name in names)).where(true()) for row in rows]
+    if source is not None:
+        sources = [one.select_from(source) for one in sources]
     return statement.from_select(names, sources[0] if len(sources) == 1 else union_all(*sources))
 
 

@@ -1,40 +1,52 @@
 """The journal: what each model and tool call of a turn came to.
 
-What stays true: a write is fenced. It first locks the thread's row with its token, in a statement
-of its own: an INSERT that only compares the token can commit after another worker's claim.
+What stays true: a write is fenced. It locks the thread's row with its token before it inserts: an
+INSERT that only compares the token can commit after another worker's claim.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Update, select, update
+from sqlalchemy import Connection, FromClause, RowMapping, Update, select, update
 
 from conversation.errors import LeaseLost
 from conversation.message import Usage
 from conversation.step import Step
 from conversation.turn import Lease
 from store.columns import clock
-from store.statements import insert_for, with_rows
+from store.statements import insert_for, together, with_rows
 from store.tables import steps, threads
 
 
 def record(connection: Connection, lease: Lease, turn_id: str, entries: Sequence[Step]) -> None:
     """Write entries of the journal. Raises `LeaseLost` if another worker has claimed the thread."""
-    held = connection.execute(
-        select(threads.c.fence, threads.c.owner)
-        .where(threads.c.key == lease.thread_key)
+    held = (
+        select(threads.c.key)
+        # The owner, too: a database that lost its newest commits in a failover hands a token out twice.
+        .where(
+            threads.c.key == lease.thread_key,
+            threads.c.fence == lease.fence,
+            threads.c.owner == lease.worker,
+        )
         .with_for_update(read=True)
-    ).one_or_none()
-    # The owner, too: a database that lost its newest commits in a failover hands a token out twice.
-    if held is None or (held.fence, held.owner) != (lease.fence, lease.worker):
-        raise LeaseLost(f"thread {lease.thread_key} is held under a newer token than {lease.fence}")
-    connection.execute(upsert(connection, lease, turn_id, entries))
+        .cte("held")
+    )
+    # The rows are made out of the locked one: without it there are none.
+    write = upsert(connection, lease, turn_id, entries, held)
+    if not together(connection, [write], select(held.c.key)):
+        raise LeaseLost(f"thread {lease.thread_key} is no longer held under token {lease.fence}")
 
 
-def upsert(connection: Connection, lease: Lease, turn_id: str, entries: Sequence[Step]) -> Any:
+def upsert(
+    connection: Connection,
+    lease: Lease,
+    turn_id: str,
+    entries: Sequence[Step],
+    held: FromClause | None = None,
+) -> Any:
     """The write itself. A step that is final stays as it was: running this twice changes nothing."""
     rows = [_row(lease, turn_id, entry) for entry in entries]
-    statement = with_rows(insert_for(connection, steps), steps, rows)
+    statement = with_rows(insert_for(connection, steps), steps, rows, source=held)
     new = statement.excluded
     return statement.on_conflict_do_update(
         index_elements=["turn_id", "index"],

@@ -82,7 +82,9 @@ class Runner:
             if claimed is None:
                 return None
             is_last = (
-                count == self.settings.drain_max_turns
+                # Suspects come one by one: what stands behind this one is for workers that run many.
+                self.claimant.runs_suspects
+                or count == self.settings.drain_max_turns
                 or time.monotonic() - started > self.settings.drain_max_seconds
             )
             settled = await self._run(claimed, entry, broken, is_last=is_last)

@@ -44,8 +44,8 @@ SEND = 4
 #: The claim: BEGIN, lock the thread, start its head, move the input and read the window, COMMIT.
 #: The commit: BEGIN, lock the thread with its token, replies and states and the next head, COMMIT.
 TURN = 5 + 4
-#: Before a tool and after it, each BEGIN, lock with the token, write the journal, COMMIT.
-TOOL_CALL = 4 + 4
+#: Before a tool and after it, each BEGIN, lock with the token and write the journal, COMMIT.
+TOOL_CALL = 3 + 3
 
 FEW, WINDOWFUL, MANY = 10, 300, 5_000
 
@@ -216,7 +216,7 @@ async def test_tools_that_run_together_share_the_write_before_them(site: Site) -
     traffic = await site.answered(turn)
 
     assert len([m for m in turn.wait(1).messages if m.role == "tool"]) == 2
-    assert traffic.round_trips == TURN + 4 + 2 * 4, traffic
+    assert traffic.round_trips == TURN + TOOL_CALL + TOOL_CALL // 2, traffic
 
 
 async def test_a_drain_costs_no_more_for_each_turn(site: Site) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 from agent.agent import Agent
 from agent.model import ModelReply
 from agent.tool_threads import ToolThreads
-from conversation.bell import Bell
+from conversation.bell import TURNS_QUEUE, Bell
 from conversation.errors import ThreadmillError
 from conversation.ids import new_id
 from conversation.message import Message, Usage
@@ -58,11 +58,11 @@ class Process:
         )
         return self.database.run(partial(inbox.accept, request=request)).turn_id
 
-    def runner(self) -> Runner:
+    def runner(self, *, runs_suspects: bool = False) -> Runner:
         return Runner(
             settings=load(),
             agents={"a": Agent(name="a", model=self.model)},
-            claimant=Claimant(worker=self.worker, agents={"a": "1"}),
+            claimant=Claimant(worker=self.worker, runs_suspects=runs_suspects, agents={"a": "1"}),
             ledger=Ledger(self.database),
             running=self.running,
             attachments=NoFiles(),
@@ -99,6 +99,20 @@ async def test_one_bell_answers_all_that_is_due_and_lets_go(process: Process) ->
     assert process.history() == ["one", "re one", "two", "re two", "three", "re three"]
     assert process.announced == sent
     assert process.owners() == [None]
+
+
+async def test_who_runs_suspects_leaves_the_rest_of_the_thread_to_others(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rung: list[Bell] = []
+    monkeypatch.setattr("tasks.runner.ring", rung.append)
+    suspect, behind = process.send("one"), process.send("two")
+
+    await process.runner(runs_suspects=True).answer(BELL)
+
+    assert process.announced == [suspect]
+    assert process.owners() == [None]
+    assert [(bell.turn_id, bell.queue) for bell in rung] == [(behind, TURNS_QUEUE)]
 
 
 async def test_a_turn_that_is_claimed_when_the_grace_is_over_is_handed_back(process: Process) -> None:
