@@ -3,7 +3,9 @@
 from celery import Celery
 
 from tasks import lifecycle
+from tasks.untaken import outlive_the_broker
 
 app = Celery("threadmill")
 app.config_from_object("celeryconfig")
 lifecycle.connect()
+outlive_the_broker()

@@ -94,6 +94,27 @@ def test_a_broker_that_was_away_finds_its_workers_and_the_clock_again(
     assert [name for name, process in running.processes.items() if not process.running] == []
 
 
+def test_a_busy_worker_with_a_bell_in_hand_outlives_its_broker(
+    installation: Installation, valkey_server: EmbeddedValkey
+) -> None:
+    """Two turns run, a third one's bell waits in the process, and there is room for a fourth."""
+    installation.start(worker("one", threads=2), *installation.upkeep())
+    turns = [installation.send(f"held-{n}", HELD, allow_unknown_agent=True) for n in range(3)]
+    installation.saw("hold_again begins", count=2)
+    with redis.Redis.from_url(installation.environment["THREADMILL_BROKER_URL"]) as client:
+        eventually(lambda: client.hlen("unacked") == 1)
+
+    valkey_server.kill()
+    try:
+        time.sleep(2)
+    finally:
+        valkey_server.start()
+    installation.open_gate("tool")
+
+    all_answered_once(installation, turns)
+    assert [name for name, process in installation.processes.items() if not process.running] == []
+
+
 @pytest.mark.parametrize("how", [EmbeddedPostgres.stop, EmbeddedPostgres.kill], ids=["stop", "kill"])
 def test_a_database_that_was_away_loses_no_turn_and_repeats_none(
     running: Installation, postgres_server: EmbeddedPostgres, how: Callable[[EmbeddedPostgres], None]

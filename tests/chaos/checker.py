@@ -34,6 +34,7 @@ class Promise(StrEnum):
     NOTHING_INVENTED = "nothing is invented"
     DOCTOR = "the doctor finds nothing"
     STOPPED = "nothing is left running"
+    ALIVE = "nothing ends by itself"
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,10 +74,12 @@ def run(wanted: Plan, folder: Path, display: Display) -> Report:
         display.watch(lambda: _counts(site, load, injected))
         load.start()
         takeovers = Takeovers(site)
-        _break_things(Faults(site, takeovers), order, wanted.seconds, injected, display)
+        ended = _break_things(Faults(site, takeovers), order, wanted.seconds, injected, display)
         _wait_for_quiet(site, load, display)
+        ended += site.revived("after the last fault")
         pids = site.processes
         report = _verdict(site, load, wanted, takeovers)
+    report.findings += [Finding(Promise.ALIVE, name, when) for name, when in ended]
     report.findings += [
         Finding(Promise.STOPPED, name, f"process {pid} runs on") for name, pid in pids.items() if _lives(pid)
     ]
@@ -88,14 +90,18 @@ def run(wanted: Plan, folder: Path, display: Display) -> Report:
 
 def _break_things(
     broken: Faults, order: Sequence[Fault], seconds: float, injected: Counter[str], display: Display
-) -> None:
+) -> list[tuple[str, str]]:
+    """Inject one after the other; which programs were found dead before one, though nobody killed them."""
+    ended: list[tuple[str, str]] = []
     pause = seconds / (len(order) + 1)
     began = time.monotonic()
     for number, fault in enumerate(order, start=1):
         time.sleep(max(0.0, began + pause * number - time.monotonic()))
+        ended += broken.site.revived(f"before fault {number}")
         display.tell(f"fault {number} of {len(order)}: {fault.kind}")
         broken.inject(fault)
         injected[fault.kind] += 1
+    return ended
 
 
 def _wait_for_quiet(site: Site, load: Load, display: Display) -> None:

@@ -157,6 +157,12 @@ class Site:
             process = self.programs[name]
             process.wait_ready(partial(self._plans[name].ready, process), START_SECONDS)
 
+    def revived(self, when: str) -> list[tuple[str, str]]:
+        """The programs that ended by themselves, each with `when` that was seen: all run again after."""
+        gone = [name for name, process in self.programs.items() if not process.running]
+        self.start(*gone)
+        return [(name, when) for name in gone]
+
     def _environment(self, name: str) -> dict[str, str]:
         values = {**self.values, "database_url": self._database_url(name)}
         ours = {f"THREADMILL_{name.upper()}": str(value) for name, value in values.items()}
