@@ -1,0 +1,60 @@
+"""Bells in a worker's hand when its connection to the broker ends: put back, or lost; never its end."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from kombu import Connection, Consumer, Queue
+from kombu.transport.redis import Channel
+
+from tasks.untaken import outlive_the_broker
+from threadmill.embedded.valkey import EmbeddedValkey
+
+
+@pytest.fixture(autouse=True)
+def as_in_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Channel, "QoS", Channel.QoS)
+    outlive_the_broker()
+
+
+@pytest.fixture
+def connection(valkey_url: str) -> Iterator[Any]:
+    """As a worker's: one bell was taken from it and not begun with, and it waits for the next."""
+    opened = Connection(valkey_url, transport_options={"socket_timeout": 10, "socket_connect_timeout": 5})
+    opened.SimpleQueue("turns").put({"v": 1})
+    taken: list[Any] = []
+    # Celery's consumer works on this channel.
+    consumer = Consumer(opened.default_channel, [Queue("turns")], on_message=taken.append)
+    consumer.consume()
+    # Where a worker listens for remote control: closing it fails first, and the other one is left open.
+    Consumer(opened.channel(), [Queue("control")], on_message=taken.append).consume()
+    while not taken:
+        with contextlib.suppress(TimeoutError):
+            opened.drain_events(timeout=1)
+    with pytest.raises(TimeoutError):
+        opened.drain_events(timeout=0.2)
+    yield opened
+    opened.close()
+
+
+def test_a_bell_in_hand_is_put_back_when_the_worker_stops(connection: Any, valkey_url: str) -> None:
+    connection.close()
+
+    with Connection(valkey_url) as later:
+        assert later.SimpleQueue("turns").get(timeout=60).payload == {"v": 1}
+
+
+def test_a_broker_that_is_away_does_not_end_who_has_a_bell_in_hand(
+    connection: Any, valkey_server: EmbeddedValkey
+) -> None:
+    """As Celery's consumer lets go of a lost connection: it forgives errors in the first step only."""
+    valkey_server.kill()
+    try:
+        with contextlib.suppress(Exception):
+            connection.collect(socket_timeout=0.1)
+        connection.close()
+    finally:
+        valkey_server.start()
+
+    assert not connection.connected
