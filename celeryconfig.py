@@ -56,7 +56,8 @@ task_store_errors_even_if_ignored = False
 # --- How tasks are taken ---------------------------------------------------------------------------
 # Early: recovery comes from the lease, in seconds, not from the broker's visibility timeout.
 task_acks_late = False
-# What waits in a worker's memory cannot be taken by an idle one.
+# What waits in a worker's memory cannot be taken by an idle one: a worker hears no more bells than it has threads.
+worker_disable_prefetch = True
 worker_prefetch_multiplier = 1
 worker_pool = "threads"
 worker_concurrency = _settings.worker_concurrency

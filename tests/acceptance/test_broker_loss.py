@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import redis
@@ -94,11 +95,25 @@ def test_a_broker_that_was_away_finds_its_workers_and_the_clock_again(
     assert [name for name, process in running.processes.items() if not process.running] == []
 
 
+def test_a_bell_that_a_busy_worker_has_no_thread_for_is_left_to_others(installation: Installation) -> None:
+    installation.start(worker("one", threads=2))
+    turns = [installation.send(f"held-{n}", HELD) for n in range(3)]
+    installation.saw("hold_again begins", count=2)
+
+    installation.start(worker("two", threads=2))
+
+    # Nobody sweeps here: a bell that waited in the first one's memory would be heard by nobody else.
+    installation.saw("hold_again begins", count=3)
+    installation.open_gate("tool")
+    all_answered_once(installation, turns)
+
+
 def test_a_busy_worker_with_a_bell_in_hand_outlives_its_broker(
     installation: Installation, valkey_server: EmbeddedValkey
 ) -> None:
     """Two turns run, a third one's bell waits in the process, and there is room for a fourth."""
-    installation.start(worker("one", threads=2), *installation.upkeep())
+    one = worker("one", threads=2)
+    installation.start(replace(one, argv=(*one.argv, "--", "worker.disable_prefetch=no")), *installation.upkeep())
     turns = [installation.send(f"held-{n}", HELD, allow_unknown_agent=True) for n in range(3)]
     installation.saw("hold_again begins", count=2)
     with redis.Redis.from_url(installation.environment["THREADMILL_BROKER_URL"]) as client:

@@ -19,11 +19,16 @@ def as_in_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def connection(valkey_url: str) -> Iterator[Any]:
+def taken() -> list[Any]:
+    """The bells in hand."""
+    return []
+
+
+@pytest.fixture
+def connection(valkey_url: str, taken: list[Any]) -> Iterator[Any]:
     """As a worker's: one bell was taken from it and not begun with, and it waits for the next."""
     opened = Connection(valkey_url, transport_options={"socket_timeout": 10, "socket_connect_timeout": 5})
     opened.SimpleQueue("turns").put({"v": 1})
-    taken: list[Any] = []
     # Celery's consumer works on this channel.
     consumer = Consumer(opened.default_channel, [Queue("turns")], on_message=taken.append)
     consumer.consume()
@@ -58,3 +63,12 @@ def test_a_broker_that_is_away_does_not_end_who_has_a_bell_in_hand(
         valkey_server.start()
 
     assert not connection.connected
+
+
+def test_a_bell_that_is_begun_with_after_its_connection_ended_does_no_harm(
+    connection: Any, taken: list[Any]
+) -> None:
+    connection.close()
+
+    for bell in taken:
+        bell.ack()
