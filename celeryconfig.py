@@ -56,7 +56,7 @@ task_store_errors_even_if_ignored = False
 # --- How tasks are taken ---------------------------------------------------------------------------
 # Early: recovery comes from the lease, in seconds, not from the broker's visibility timeout.
 task_acks_late = False
-# What waits in a worker's memory cannot be taken by an idle one: a worker hears no more bells than it has threads.
+# What waits in a worker's memory cannot be taken by an idle one: it takes no bell without a free thread.
 worker_disable_prefetch = True
 worker_prefetch_multiplier = 1
 worker_pool = "threads"

@@ -113,7 +113,8 @@ def test_a_busy_worker_with_a_bell_in_hand_outlives_its_broker(
 ) -> None:
     """Two turns run, a third one's bell waits in the process, and there is room for a fourth."""
     one = worker("one", threads=2)
-    installation.start(replace(one, argv=(*one.argv, "--", "worker.disable_prefetch=no")), *installation.upkeep())
+    greedy = replace(one, argv=(*one.argv, "--", "worker.disable_prefetch=no"))
+    installation.start(greedy, *installation.upkeep())
     turns = [installation.send(f"held-{n}", HELD, allow_unknown_agent=True) for n in range(3)]
     installation.saw("hold_again begins", count=2)
     with redis.Redis.from_url(installation.environment["THREADMILL_BROKER_URL"]) as client:
