@@ -213,7 +213,8 @@ class Run:
     async def _use_tool(self, index: int, call: ToolCall) -> None:
         """One tool call: out of the journal, unknown, or run."""
         known = self.claimed.steps.get(index)
-        if known is not None and known.is_final:
+        # One that its turn's end closed has no result: nobody knows what it came to.
+        if known is not None and known.is_final and known.result is not None:
             result = tool_result_of(known)
         else:
             self._emit(ToolStarted(call))

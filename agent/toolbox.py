@@ -22,6 +22,8 @@ from agent.tool_result import ToolResult, failure, raised, success
 from agent.tool_threads import NotStarted, StillRunning, ToolThreads
 from conversation.errors import InvalidInput
 
+#: Seconds that an async tool has to clean up after it was cancelled.
+STOP_SECONDS = 1.0
 #: Innermost frames of a tool's exception in the log: enough to find the line.
 TRACE_FRAMES = 8
 
@@ -91,18 +93,37 @@ async def run(tool: Tool, arguments_json: str, context: RunContext, *, executor:
 async def _run_on_loop(
     call: Callable[[], Awaitable[Any]], tool: Tool, context: RunContext, seconds: float
 ) -> ToolResult:
-    scope = asyncio.timeout(seconds)
+    """In a task of its own: a tool that swallows its cancellation holds up nobody but itself."""
+    running = asyncio.create_task(_awaited(call, tool, context))
     try:
-        async with scope:
-            value = await call()
+        await asyncio.wait({running}, timeout=seconds)
+    except asyncio.CancelledError:
+        await _stop(running, tool, context)
+        raise
+    if running.done():
+        return running.result()
+    await _stop(running, tool, context)
+    return _cut_off(tool, seconds)
+
+
+async def _awaited(call: Callable[[], Awaitable[Any]], tool: Tool, context: RunContext) -> ToolResult:
+    try:
+        return success(await call())
     except asyncio.CancelledError as error:
         if _is_cancelled():
             raise
         # Nobody asked us to stop: something that the tool waited for was cancelled.
         return _raised(error, tool, context)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - foreign code; its sys.exit() ends its call, not the worker
-        return _cut_off(tool, seconds) if scope.expired() else _raised(error, tool, context)
-    return success(value)
+        return _raised(error, tool, context)
+
+
+async def _stop(running: asyncio.Task[ToolResult], tool: Tool, context: RunContext) -> None:
+    """Cancel a tool, and let it clean up; one that goes on after that is left to itself."""
+    running.cancel()
+    _, stuck = await asyncio.wait({running}, timeout=STOP_SECONDS)
+    if stuck:
+        _log.error("tool_refuses_to_stop", tool=tool.name, call_id=context.call_id)
 
 
 async def _run_in_thread(

@@ -15,6 +15,7 @@ from sqlalchemy import (
     and_,
     case,
     delete,
+    false,
     func,
     literal,
     not_,
@@ -109,7 +110,8 @@ def _start_head(
 ) -> AnyRow | None:
     inputs = select(func.count()).where(turn_inputs.c.turn_id == turns.c.id).scalar_subquery()
     free = not_(is_alive(owner)) if owner is not None else true()
-    died = turns.c.state == "running"
+    # Without an owner nobody died: this very process goes on, or a failover forgot that the turn had ended.
+    died = turns.c.state == "running" if owner is not None else false()
     statement = (
         update(turns)
         .where(

@@ -13,8 +13,9 @@ from conversation.attachment import Attachment
 from conversation.message import Message, ToolCall, Usage
 from conversation.parts import part_from_json
 from store.attachments import attachments_of
+from store.heads import unfinished
 from store.statements import AnyRow
-from store.tables import messages, turn_inputs
+from store.tables import messages, turn_inputs, turns
 
 #: The columns that the inbox and the history share.
 SAID = ("id", "role", "content", "parts", "name", "metadata", "source", "has_attachments", "created_at")
@@ -110,3 +111,13 @@ def said_columns(message: Message) -> dict[str, Any]:
         "has_attachments": bool(message.attachments),
         "created_at": message.created_at,
     }
+
+
+def waiting(connection: Connection, thread_key: int) -> set[str]:
+    """The ids of messages that have no place in the thread's history yet."""
+    statement = (
+        select(turn_inputs.c.id)
+        .join(turns, turns.c.id == turn_inputs.c.turn_id)
+        .where(turns.c.thread_key == thread_key, unfinished)
+    )
+    return set(connection.execute(statement).scalars())

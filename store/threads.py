@@ -256,6 +256,9 @@ def _locked(connection: Connection, tenant: str, thread_id: str) -> AnyRow:
 
 def _append(connection: Connection, row: AnyRow, tenant: str, new: Sequence[Message]) -> dict[str, int]:
     """Insert messages at the end; one that another copy saved already keeps its place."""
+    # The claim of its turn gives a place to what waits in the inbox.
+    waiting = message_rows.waiting(connection, row.key)
+    new = [message for message in new if message.id not in waiting]
     if not new:
         return {}
     rows = message_rows.reply_rows(row.key, None, after_seq=row.last_seq, replies=new)

@@ -39,16 +39,17 @@ def register(
     serves: Mapping[str, str],
     lease_seconds: float,
 ) -> None:
-    """Enter a process, and the agents that it serves (name → version)."""
+    """Enter a process, and the agents that it serves (name → version). Running it twice changes nothing."""
+    entry = insert_for(connection, workers).values(
+        id=worker,
+        host=host,
+        pid=pid,
+        agents=dict(serves),
+        started_at=clock(),
+        until=clock(plus_seconds=lease_seconds),
+    )
     connection.execute(
-        workers.insert().values(
-            id=worker,
-            host=host,
-            pid=pid,
-            agents=dict(serves),
-            started_at=clock(),
-            until=clock(plus_seconds=lease_seconds),
-        )
+        entry.on_conflict_do_update(index_elements=["id"], set_={"until": entry.excluded.until})
     )
     # In the order of their names, so that two workers that start at once cannot wait for each other.
     for name in sorted(serves):
@@ -115,7 +116,13 @@ def let_go(connection: Connection, worker: str, held: Held) -> bool:
 
 
 def leave(connection: Connection, worker: str) -> None:
-    """A process stops in good order: its row goes, and with it whatever lease it still has."""
+    """A process stops in good order: what it still holds is handed back, and its row goes."""
+    mine = select(threads.c.key).where(threads.c.owner == worker).order_by(threads.c.key)
+    keys = connection.execute(mine.with_for_update(key_share=True)).scalars().all()
+    if keys:
+        running = turns.c.thread_key.in_(keys) & (turns.c.state == "running")
+        connection.execute(update(turns).where(running).values(state="queued", rung_at=None))
+        connection.execute(update(threads).where(threads.c.key.in_(keys)).values(owner=None))
     connection.execute(delete(workers).where(workers.c.id == worker))
 
 

@@ -29,8 +29,15 @@ def _on_setup(instance: Any, **_: object) -> None:
     queues = set(instance.app.amqp.queues.consume_from)
     if not queues & {TURNS_QUEUE, SUSPECTS_QUEUE}:
         return
+    runs_suspects = SUSPECTS_QUEUE in queues
+    if runs_suspects and (len(queues) > 1 or instance.concurrency != 1):
+        # A turn that kills its process must be alone in it, or its neighbours would be convicted, too.
+        sys.exit(
+            f"the worker cannot start: queue {SUSPECTS_QUEUE} needs a worker of its own that runs one turn "
+            f"at a time; start it with -Q {SUSPECTS_QUEUE} -c 1"
+        )
     try:
-        start_worker(current(), runs_suspects=queues == {SUSPECTS_QUEUE})
+        start_worker(current(), runs_suspects=runs_suspects)
     except ThreadmillError as error:
         sys.exit(f"the worker cannot start: {error}")
     except Exception:  # noqa: BLE001 - whatever a user's module raises while it is imported

@@ -94,6 +94,10 @@ class Runner:
         return settled.next_turn_id if settled is not None else None
 
     async def _claim(self, bell: Bell, held: Lease | None) -> ClaimedTurn | None:
+        if held is None and self.running.has_run((bell.tenant, bell.thread_id)):
+            # Whoever runs here looks for what comes next. After a failover that forgot its claim, a second
+            # one would get the same token, and both could write.
+            return None
         if self.running.is_stopping and held is None:
             # Another worker hears it; were this one the last, the sweep would ring again.
             await asyncio.to_thread(ring, bell)

@@ -60,6 +60,11 @@ class Running:
         """Whether a task works on this thread. From any thread."""
         return any(entry.thread == thread for entry in tuple(self._occupied))
 
+    def has_run(self, thread: ThreadName) -> bool:
+        """Whether a turn of this thread runs here. Only on the event loop."""
+        runs = (entry.run for entry in self._occupied if entry.thread == thread)
+        return any(run is not None and not run.done() for run in runs)
+
     def cancel(self, turn_id: str) -> None:
         """Stop a turn that somebody asked to cancel, if it runs here. Only on the event loop."""
         for entry in tuple(self._occupied):

@@ -91,6 +91,26 @@ async def test_a_call_that_had_begun_is_unknown_unless_it_may_be_repeated() -> N
     assert (journal.steps[1].state, journal.steps[2].state) == ("unknown", "finished")
 
 
+async def test_a_call_that_the_end_of_its_turn_closed_is_unknown_when_the_turn_is_asked_for_again() -> None:
+    """Such a step is final and has no result: an empty one would read as if it had worked."""
+    done: list[str] = []
+    agent = Agent(name="a", tools=[counted(done), counted(done, idempotent=True, name="again")])
+    calls = [call("effect", "1", text="one"), call("again", "2", text="two")]
+    model = Scripted(says("I do", *calls), says("done"))
+    journal = Memory()
+    await completed(run_of(agent, model, journal))
+    journal.steps = {
+        index: replace(step, state="unknown", result=None) if step.kind == "tool" else step
+        for index, step in journal.steps.items()
+    }
+
+    ending = await completed(run_of(agent, model, journal))
+
+    assert json.loads(results(ending)["1"])["error"]["type"] == "Unknown"
+    assert results(ending)["2"] == '"did two"'
+    assert done.count("one begins 1") == 1
+
+
 # Losing the lease
 
 

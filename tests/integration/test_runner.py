@@ -187,6 +187,30 @@ async def test_a_cancellation_that_nobody_asked_for_fails_the_turn(process: Proc
     assert process.turn(turn).error_kind == "bug"
 
 
+async def test_a_second_bell_begins_no_second_run_of_a_turn_whose_claim_a_failover_forgot(
+    process: Process,
+) -> None:
+    """It would get the same token for the same worker: both could write, and do each effect."""
+
+    class Forgotten(Scripted):
+        async def stream(self, request: Any) -> AsyncIterator[Any]:
+            with process.database.engine.begin() as connection:
+                connection.execute(update(tables.threads).values(owner=None, fence=0))
+                connection.execute(update(tables.turns).values(state="queued", attempt=0))
+            await process.runner().answer(BELL)
+            async for piece in super().stream(request):
+                yield piece
+
+    process.model = Forgotten(quote)
+    turn = process.send("one")
+
+    await process.runner().answer(BELL)
+
+    assert len(process.model.requests) == 1
+    assert process.turn(turn).state == "queued"
+    assert process.owners() == [None]
+
+
 async def test_a_lease_that_was_lost_ends_the_work_on_the_thread_quietly(process: Process) -> None:
     def overtaken(request: Any) -> ModelReply:
         process.database.run(lambda c: c.execute(update(tables.threads).values(fence=99)))

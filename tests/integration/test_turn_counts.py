@@ -10,6 +10,7 @@ from conversation.errors import LeaseLost
 from conversation.step import Step
 from conversation.turn import Cancelled, HandBack, RetryLater, TurnError, TurnRecord
 from store import steps, tables, turns, workers
+from store.claims import Claimant
 from store.engine import Database
 from tests.integration.test_turn_lifecycle import Store, answer
 
@@ -68,6 +69,50 @@ def test_nobody_takes_back_the_crash_of_another(store: Store) -> None:
     assert take_back(store, stopped.worker) == 0
 
     assert record(store, sent.turn_id).crashes == 2
+
+
+def test_who_leaves_in_good_order_hands_back_what_it_still_holds(store: Store) -> None:
+    """Its own way to hand it back had failed: no crash is counted, and nobody waits for a lease to lapse."""
+    sent, other = store.send("hello"), store.send("hello", thread="other")
+    leaving, staying = store.worker(), store.worker()
+    left, kept = store.claim_turn(leaving), store.claim_turn(staying, thread="other")
+
+    store.database.run(partial(workers.leave, worker=leaving.worker))
+
+    assert (store.state(sent.turn_id), store.state(other.turn_id)) == ("queued", "running")
+    with pytest.raises(LeaseLost):
+        store.settle(left, answer("late"))
+    store.settle(kept, answer("hi"))
+    assert store.claim_turn(store.worker()).attempt == 2
+    assert record(store, sent.turn_id).crashes == 0
+
+
+def test_a_worker_that_enters_itself_twice_is_entered_once(store: Store) -> None:
+    """The answer to its first COMMIT was lost."""
+    entry = {"host": "here", "pid": 1, "serves": {"assistant": "1"}, "lease_seconds": 60}
+    worker = store.worker().worker
+
+    store.database.run(partial(workers.register, worker=worker, **entry))
+
+    assert worker in store.database.run(workers.alive)
+
+
+def test_who_goes_on_after_a_failover_that_forgot_its_commit_counts_no_crash(store: Store) -> None:
+    first = store.send("one")
+    store.send("two")
+    claimed = store.claim_turn(store.worker())
+    assert store.settle(claimed, answer("hi")).keeps_lease
+    with store.database.engine.begin() as connection:
+        mine = tables.turns.c.id == first.turn_id
+        connection.execute(update(tables.turns).where(mine).values(state="running", finished_at=None))
+        connection.execute(tables.messages.delete().where(tables.messages.c.role == "assistant"))
+        connection.execute(update(tables.threads).values(last_seq=1))
+
+    again = store.claim_turn(
+        Claimant(worker=claimed.lease.worker, agents={"assistant": "1"}), held=claimed.lease
+    )
+
+    assert (again.id, record(store, first.turn_id).crashes) == (first.turn_id, 0)
 
 
 def test_the_version_in_force_goes_on_with_what_another_began(store: Store) -> None:

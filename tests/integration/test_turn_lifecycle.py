@@ -11,6 +11,7 @@ from conversation.errors import IdempotencyConflict, LeaseLost, TurnNotFound, Un
 from conversation.ids import new_id
 from conversation.message import Message, ToolCall, Usage
 from conversation.step import Step
+from conversation.thread import Thread
 from conversation.turn import (
     Cancelled,
     ClaimedTurn,
@@ -22,7 +23,7 @@ from conversation.turn import (
     TurnError,
     TurnState,
 )
-from store import claims, inbox, steps, tables, turns, workers
+from store import claims, inbox, steps, tables, threads, turns, workers
 from store.claims import Claimant, Nothing, Suspect
 from store.engine import Database
 from store.inbox import Accepted, Request
@@ -146,6 +147,20 @@ def test_a_message_that_arrives_during_a_turn_waits_behind_its_answer(store: Sto
     assert [m.content for m in claimed.window] == ["one", "re one", "two"]
     store.settle(claimed, answer("re two"))
     assert [content for _, _, content in store.history()] == ["one", "re one", "two", "re two"]
+
+
+def test_a_message_that_waits_in_the_inbox_is_not_saved_beside_it(store: Store) -> None:
+    """A copy of the thread has it as well: were it saved first, no claim could give it its place."""
+    asked = Message(role="user", content="hello")
+    worker = store.worker()
+    sent = store.send("", message=asked)
+    copy = Thread("t", messages=[asked, Message(role="user", content="mine")])
+
+    store.database.run(partial(threads.save, thread=copy, new=copy.new_messages))
+
+    store.settle(store.claim_turn(worker), answer("hi"))
+    assert store.state(sent.turn_id) == TurnState.COMPLETED
+    assert [content for _, _, content in store.history()] == ["mine", "hello", "hi"]
 
 
 def test_only_one_worker_holds_a_thread(store: Store) -> None:

@@ -1,10 +1,12 @@
 """What a call of a tool comes to: its result as JSON, or an error that the model can act on."""
 
 import asyncio
+import contextlib
 import contextvars
 import dataclasses
 import enum
 import json
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any
@@ -232,6 +234,38 @@ async def test_an_async_tool_that_overruns_is_cancelled(idempotent: bool, outcom
     result = await call(slow, timeout_seconds=0.02, idempotent=idempotent)
 
     assert (result.outcome, error_of(result)["type"], ends) == (outcome, "Timeout", ["cancelled"])
+
+
+@pytest.fixture
+def stubborn(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Awaitable[None]]:
+    """A tool that goes on when it is told to stop."""
+    monkeypatch.setattr("agent.toolbox.STOP_SECONDS", 0.02)
+
+    async def tool() -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(30)
+        await asyncio.sleep(30)
+
+    return tool
+
+
+async def test_an_async_tool_that_swallows_its_cancellation_is_left_to_itself(stubborn: Any) -> None:
+    with capture_logs() as logs:
+        result = await call(stubborn, timeout_seconds=0.02)
+
+    assert (result.outcome, error_of(result)["type"]) == ("unknown", "Timeout")
+    assert [entry["event"] for entry in logs] == ["tool_refuses_to_stop"]
+
+
+async def test_a_tool_that_swallows_its_cancellation_does_not_hold_the_turn(stubborn: Any) -> None:
+    task = asyncio.create_task(call(stubborn))
+    await asyncio.sleep(0.02)
+
+    task.cancel()
+
+    done, _ = await asyncio.wait({task}, timeout=30)
+    assert done
+    assert task.cancelled()
 
 
 async def test_the_turns_deadline_cuts_a_tools_time() -> None:

@@ -135,6 +135,12 @@ class Mailbox:
         return len(counted)
 
     def leave(self, worker: str) -> None:
+        for name, thread in self.threads.items():
+            if thread.owner == worker:
+                thread.owner = None
+                for turn in self.unfinished(name):
+                    if turn.state == "running":
+                        turn.state, turn.rung_at = "queued", None
         self.workers.pop(worker, None)
 
     def forget_dead(self) -> int:
@@ -174,7 +180,7 @@ class Mailbox:
                 thread.owner = None
             return "nothing"
         is_foreign = turn.runner not in (None, who.runner)
-        died = turn.state == "running"
+        died = turn.state == "running" and owner is not None
         if turn.crashes + died == SHARED_CRASHES and not (who.runs_suspects or is_foreign):
             return f"suspect {turn.id}"
         if died:

@@ -35,7 +35,7 @@ async def counted(
     return seen[0], seen[1]
 
 
-async def test_saving_one_message_is_four_statements(store: ThreadStore) -> None:
+async def test_saving_one_message_is_five_statements(store: ThreadStore) -> None:
     """The thread if it is absent, its lock, the message, the thread's own row."""
 
     async def save(thread: Thread) -> None:
@@ -44,7 +44,7 @@ async def test_saving_one_message_is_four_statements(store: ThreadStore) -> None
 
     few, many = await counted(store, save)
 
-    assert [statement.split()[0] for statement in few] == ["INSERT", "SELECT", "INSERT", "UPDATE"]
+    assert [statement.split()[0] for statement in few] == ["INSERT", "SELECT", "SELECT", "INSERT", "UPDATE"]
     assert few == many
 
 
@@ -72,7 +72,7 @@ async def test_a_hundred_messages_are_saved_like_one(store: ThreadStore) -> None
 
     few, many = await counted(store, save)
 
-    assert len(few) == len(many) == 4
+    assert len(few) == len(many) == 5
 
 
 async def test_saving_a_file_is_two_statements_more(store: ThreadStore) -> None:
@@ -82,7 +82,7 @@ async def test_saving_a_file_is_two_statements_more(store: ThreadStore) -> None:
 
     few, many = await counted(store, save)
 
-    assert len(few) == len(many) == 6
+    assert len(few) == len(many) == 7
 
 
 async def test_loading_is_three_statements(store: ThreadStore) -> None:
