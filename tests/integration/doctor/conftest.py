@@ -50,6 +50,11 @@ class Site:
         """It died twenty minutes ago: longer ago than a lease, not so long that its row is forgotten."""
         self.database.run(partial(workers.beat, worker=claimant.worker, lease_seconds=-1200))
 
+    def forget(self, claimant: Claimant) -> None:
+        """It died so long ago that its row was cleared away."""
+        gone = tables.workers.delete().where(tables.workers.c.id == claimant.worker)
+        self.database.run(lambda c: c.execute(gone))
+
     def send(self, content: str | None = "hello", thread: str = "t", **options: Any) -> str:
         request = Request(
             turn_id=new_id(),

@@ -35,7 +35,7 @@ def test_a_lease_of_a_dead_worker_without_a_turn_is_given_back(site: Site, row_i
     site.answered()
     site.change(owner=dead.worker)
     site.age()
-    site.kill(dead) if row_is_there else site.database.run(partial(workers.leave, worker=dead.worker))
+    site.kill(dead) if row_is_there else site.forget(dead)
 
     found = site.found("lease-held-by-nobody")
     mended = site.repaired("lease-held-by-nobody")
@@ -86,7 +86,7 @@ def test_a_turn_that_runs_without_a_lease_is_queued_again_and_then_answered(site
         case "the dead":
             site.kill(stale)
         case "the forgotten":
-            site.database.run(partial(workers.leave, worker=stale.worker))
+            site.forget(stale)
     site.age()
 
     (note,) = site.found("turn-without-lease")["turn-without-lease"]
