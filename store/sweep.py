@@ -4,7 +4,9 @@ What stays true: one bell a thread, oldest first, bounded; a bell is marked as r
 transaction that picks it, so that two sweeps at once ring each thread once.
 """
 
-from sqlalchemy import Connection, case, not_, or_, select, true, update
+from typing import Any
+
+from sqlalchemy import Connection, Select, case, not_, or_, select, true, update
 
 from conversation.bell import SUSPECTS_QUEUE, TURNS_QUEUE, Bell
 from store.claims import SHARED_CRASHES
@@ -27,17 +29,8 @@ def due_bells(
     Of one tenant, or of all; of tenants that run as many turns as they may, none.
     """
     waiting = (
-        select(turns.c.position)
-        .join(threads, turns.c.thread_key == threads.c.key)
-        .where(
-            turns.c.position.in_(heads()),
-            can_start(),
-            has_room(tenant_max_running),
-            true() if tenant is None else turns.c.tenant == tenant,
-            or_(turns.c.runner.is_(None), is_abandoned()),
-            or_(turns.c.rung_at.is_(None), turns.c.rung_at < clock(plus_seconds=-grace_seconds)),
-            or_(threads.c.owner.is_(None), not_(is_alive(threads.c.owner))),
-        )
+        _waiting(grace_seconds=grace_seconds, tenant_max_running=tenant_max_running)
+        .where(true() if tenant is None else turns.c.tenant == tenant)
         .order_by(turns.c.position)
         .limit(limit)
         .with_for_update(skip_locked=True, of=turns)
@@ -60,6 +53,22 @@ def due_bells(
         )
     )
     return [_bell(row) for row in sorted(picked, key=lambda row: row.position)]
+
+
+def _waiting(*, grace_seconds: float, tenant_max_running: int) -> Select[Any]:
+    """The heads that could run, that nobody holds, and that were not rung lately."""
+    return (
+        select(turns.c.position)
+        .join(threads, turns.c.thread_key == threads.c.key)
+        .where(
+            turns.c.position.in_(heads()),
+            can_start(),
+            has_room(tenant_max_running),
+            or_(turns.c.runner.is_(None), is_abandoned()),
+            or_(turns.c.rung_at.is_(None), turns.c.rung_at < clock(plus_seconds=-grace_seconds)),
+            or_(threads.c.owner.is_(None), not_(is_alive(threads.c.owner))),
+        )
+    )
 
 
 def _bell(row: AnyRow) -> Bell:

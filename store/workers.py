@@ -80,7 +80,7 @@ def take_back_crashes(connection: Connection, worker: str) -> int:
 
 
 def held_by(connection: Connection, worker: str) -> list[Held]:
-    """The threads that this worker owns, with the cancel requests for their turns."""
+    """The threads that this worker owns, by key, with the cancel requests for their turns."""
     statement = (
         select(
             threads.c.tenant,
@@ -92,6 +92,7 @@ def held_by(connection: Connection, worker: str) -> list[Held]:
         )
         .outerjoin(turns, (turns.c.thread_key == threads.c.key) & (turns.c.state == "running"))
         .where(threads.c.owner == worker)
+        .order_by(threads.c.key)
     )
     return [
         Held(row.tenant, row.thread_id, row.key, row.fence, row.id, row.cancel_requested_at is not None)
@@ -117,12 +118,8 @@ def let_go(connection: Connection, worker: str, held: Held) -> bool:
 
 def leave(connection: Connection, worker: str) -> None:
     """A process stops in good order: what it still holds is handed back, and its row goes."""
-    mine = select(threads.c.key).where(threads.c.owner == worker).order_by(threads.c.key)
-    keys = connection.execute(mine.with_for_update(key_share=True)).scalars().all()
-    if keys:
-        running = turns.c.thread_key.in_(keys) & (turns.c.state == "running")
-        connection.execute(update(turns).where(running).values(state="queued", rung_at=None))
-        connection.execute(update(threads).where(threads.c.key.in_(keys)).values(owner=None))
+    for held in held_by(connection, worker):
+        let_go(connection, worker, held)
     connection.execute(delete(workers).where(workers.c.id == worker))
 
 

@@ -68,18 +68,24 @@ async def test_what_the_journal_has_is_neither_asked_nor_done_again() -> None:
     assert [step.index for step in ending.steps] == [3]
 
 
+async def journal_with_calls_left(agent: Agent, model: Scripted, *, state: Any) -> Memory:
+    """The journal of a run whose tool calls were all left in this state, without a result."""
+    journal = Memory()
+    await completed(run_of(agent, model, journal))
+    journal.steps = {
+        index: replace(step, state=state, result=None) if step.kind == "tool" else step
+        for index, step in journal.steps.items()
+    }
+    return journal
+
+
 async def test_a_call_that_had_begun_is_unknown_unless_it_may_be_repeated() -> None:
     done: list[str] = []
     tools = [counted(done), counted(done, idempotent=True, name="again")]
     agent = Agent(name="a", tools=tools)
     calls = [call("effect", "1", text="one"), call("again", "2", text="two")]
     model = Scripted(says("I do", *calls), says("done"))
-    journal = Memory()
-    await completed(run_of(agent, model, journal))
-    journal.steps = {
-        index: replace(step, state="started", result=None) if step.kind == "tool" else step
-        for index, step in journal.steps.items()
-    }
+    journal = await journal_with_calls_left(agent, model, state="started")
 
     ending = await completed(run_of(agent, model, journal))
 
@@ -97,12 +103,7 @@ async def test_a_call_that_the_end_of_its_turn_closed_is_unknown_when_the_turn_i
     agent = Agent(name="a", tools=[counted(done), counted(done, idempotent=True, name="again")])
     calls = [call("effect", "1", text="one"), call("again", "2", text="two")]
     model = Scripted(says("I do", *calls), says("done"))
-    journal = Memory()
-    await completed(run_of(agent, model, journal))
-    journal.steps = {
-        index: replace(step, state="unknown", result=None) if step.kind == "tool" else step
-        for index, step in journal.steps.items()
-    }
+    journal = await journal_with_calls_left(agent, model, state="unknown")
 
     ending = await completed(run_of(agent, model, journal))
 

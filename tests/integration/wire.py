@@ -5,14 +5,11 @@ BEGIN and COMMIT are round trips like any other; opening a connection is counted
 """
 
 import asyncio
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Self
 
-from sqlalchemy.engine import make_url
+from tests.integration.relay import Relay
 
 #: Bytes that are read at once.
 CHUNK_BYTES = 65536
@@ -37,33 +34,13 @@ class Traffic:
         return "\n".join([f"{self.round_trips} round trips, {self.bytes_read} bytes read", *lines])
 
 
-class WireTap:
+class WireTap(Relay):
     """Passes every byte on as it is, and reads along."""
 
     def __init__(self, database_url: str) -> None:
-        """`url` is then the same database by way of the tap, without encryption: it has to read along."""
-        self._upstream = make_url(database_url)
+        super().__init__(database_url)
         self._traffic = Traffic()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="wiretap", daemon=True)
         self._pairs: set[asyncio.Task[None]] = set()
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        listening = asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self._server = asyncio.run_coroutine_threadsafe(listening, self._loop).result()
-        port = self._server.sockets[0].getsockname()[1]
-        plain = self._upstream.update_query_dict({"sslmode": "disable", "gssencmode": "disable"})
-        self.url = plain.set(host="127.0.0.1", port=port).render_as_string(hide_password=False)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
 
     @contextmanager
     def listening(self) -> Iterator[Traffic]:
@@ -114,7 +91,7 @@ class WireTap:
         return answered
 
     async def _close(self) -> None:
-        self._server.close()
+        await super()._close()
         pairs = list(self._pairs)
         for task in pairs:
             task.cancel()

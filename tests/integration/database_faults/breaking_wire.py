@@ -5,18 +5,13 @@ count. Statements are counted on each connection for itself, from the moment tha
 """
 
 import asyncio
-import threading
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
-from sqlalchemy.engine import make_url
-
+from tests.integration.relay import Relay
 from tests.integration.wire import CHUNK_BYTES, PARSE, QUERY, READY_FOR_QUERY, Messages
 
 SYNC = b"S"
-#: Seconds that the wire's own loop may take for a word from outside, on a busy machine.
-LOOP_SECONDS = 60
 
 #: `before`: the server never sees the statement. `after`: it has run it, and its answer is lost.
 Moment = Literal["before", "after"]
@@ -42,37 +37,18 @@ class Break:
         return True
 
 
-class BreakingWire:
+class BreakingWire(Relay):
     """Passes everything on until it breaks. `url` leads through it."""
 
     def __init__(self, database_url: str) -> None:
-        self._upstream = make_url(database_url)
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="breaking-wire", daemon=True)
+        super().__init__(database_url)
         self._pairs: set[_Pair] = set()
         self.set = Break()
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        listening = asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self._server = asyncio.run_coroutine_threadsafe(listening, self._loop).result(LOOP_SECONDS)
-        port = self._server.sockets[0].getsockname()[1]
-        plain = self._upstream.update_query_dict({"sslmode": "disable", "gssencmode": "disable"})
-        self.url = plain.set(host="127.0.0.1", port=port).render_as_string(hide_password=False)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(LOOP_SECONDS)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
 
     def breaks(self, at: int = 0, moment: Moment = "before", *, times: int = 1) -> Break:
         """Set where it breaks next; counting begins anew on every connection."""
         new = Break(at, moment, times)
-        asyncio.run_coroutine_threadsafe(self._set(new), self._loop).result(LOOP_SECONDS)
+        self._ask(self._set(new))
         return new
 
     async def _set(self, new: Break) -> None:
@@ -90,7 +66,7 @@ class BreakingWire:
             self._pairs.discard(pair)
 
     async def _close(self) -> None:
-        self._server.close()
+        await super()._close()
         for pair in list(self._pairs):
             pair.hang_up()
         await asyncio.gather(*(pair.task for pair in list(self._pairs)), return_exceptions=True)

@@ -9,13 +9,10 @@ each parameter in `options`; a client that hangs up in a transaction costs the c
 import asyncio
 import os
 import socket
-import threading
-from types import TracebackType
-from typing import Self
 
 from psycopg.pq import ConnStatus, PGconn
-from sqlalchemy.engine import make_url
 
+from tests.integration.relay import Relay
 from tests.integration.wire import QUERY, READY_FOR_QUERY
 
 #: Start-up parameters that it takes: those that the server reports, and who wants what.
@@ -32,19 +29,15 @@ REPORTED = (
 )
 #: The version fields of messages that come before the first one: for TLS, for GSSAPI.
 ENCRYPTION = {80877103, 80877104}
-#: Seconds that the pooler's own loop may take for a word from outside, on a busy machine.
-LOOP_SECONDS = 60
 TERMINATE, SYNC, IDLE = b"X", b"S", b"I"
 
 
-class Pooler:
+class Pooler(Relay):
     """Lends `size` connections to as many clients as come; `url` leads to it."""
 
     def __init__(self, database_url: str, *, size: int = 1) -> None:
-        self._upstream = make_url(database_url)
+        super().__init__(database_url)
         self._size = size
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="pooler", daemon=True)
         self._free: asyncio.Queue[_Server] = asyncio.Queue()
         self._clients: set[asyncio.Task[None]] = set()
         #: How often a connection was lent: once a transaction.
@@ -52,30 +45,13 @@ class Pooler:
         #: Clients that were logged in at one time, at most.
         self.most_clients = 0
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        self._server = asyncio.run_coroutine_threadsafe(self._open(), self._loop).result(LOOP_SECONDS)
-        port = self._server.sockets[0].getsockname()[1]
-        plain = self._upstream.update_query_dict({"sslmode": "disable", "gssencmode": "disable"})
-        self.url = plain.set(host="127.0.0.1", port=port).render_as_string(hide_password=False)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(LOOP_SECONDS)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
     async def _open(self) -> asyncio.Server:
         for _ in range(self._size):
             self._free.put_nowait(await _Server.opened(self._url()))
-        return await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        return await super()._open()
 
     def _url(self) -> str:
-        plain = self._upstream.update_query_dict({"sslmode": "disable", "gssencmode": "disable"})
-        return plain.set(drivername="postgresql").render_as_string(hide_password=False)
+        return self._plain.set(drivername="postgresql").render_as_string(hide_password=False)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -131,7 +107,7 @@ class Pooler:
                 self._free.put_nowait(server)
 
     async def _close(self) -> None:
-        self._server.close()
+        await super()._close()
         for task in list(self._clients):
             task.cancel()
         await asyncio.gather(*self._clients, return_exceptions=True)
