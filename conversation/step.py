@@ -1,6 +1,6 @@
 """A step: one model or tool call of a turn, as the journal remembers it.
 
-What stays true: a step in a final state is never done again. Resume replays steps by their index.
+What stays true: a step that has its result is never done again. Resume replays steps by their index.
 """
 
 from dataclasses import dataclass
@@ -21,11 +21,12 @@ class Step:
     #: The tool's or the model's name.
     name: str = ""
     #: `started`: the intent is written. The others are final: `failed` where a tool told an error,
-    #: `unknown` where nobody knows whether it took effect. None of those is ever done again.
+    #: `unknown` where nobody knows whether it took effect. None of those is done again, except
+    #: an idempotent call that its turn's end left unknown, without a result.
     state: Literal["started", "finished", "failed", "unknown"]
     #: SHA-256 of what was asked, so that a replay under changed code is noticed.
     request_digest: str = ""
-    #: JSON: a model's reply or a tool's result; None while it is only started.
+    #: JSON: a model's reply or a tool's result; None while it is started, or where its turn ended first.
     result: dict[str, Any] | None = None
     usage: Usage | None = None
     #: In US dollars; None where no price is known.
