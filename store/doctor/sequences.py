@@ -1,8 +1,9 @@
 """The places of a history, and the inbox in front of it.
 
-An empty place is no finding: `last_seq` never falls, so what retention or a person deleted leaves its
-place empty, and of two copies that save the same message only one uses its place. What nothing explains
-is a message that stands where no reader looks, and a turn that has begun without its question.
+Some empty places are no finding: `last_seq` never falls, so what retention deleted leaves its place
+empty, and of two copies that save the same messages only one uses its places; what follows those was
+saved as well. Turns leave none: an empty place right before a turn's message is a message that is gone.
+So is a turn that has begun without its question; and no reader looks where some messages stand.
 """
 
 from typing import Any
@@ -28,6 +29,28 @@ _oldest = (
     .correlate(threads)
     .scalar_subquery()
 )
+
+
+def _gaps(_: Connection, __: Scope) -> Select[Any]:
+    before = messages.alias("before")
+    is_preceded = exists().where(
+        before.c.thread_key == messages.c.thread_key, before.c.seq == messages.c.seq - 1
+    )
+    return (
+        select(*of_thread(), messages.c.seq)
+        .join(threads, messages.c.thread_key == threads.c.key)
+        .where(
+            messages.c.turn_id.is_not(None),
+            messages.c.seq > threads.c.retention_cut + 1,
+            ~is_preceded.correlate(messages),
+        )
+    )
+
+
+def _tell_gap(row: AnyRow) -> Finding:
+    ids = thread_ids(row) | {"seq": row.seq - 1}
+    detail = f"nothing stands at {row.seq - 1}, right before a message of a turn"
+    return Finding(ids=ids, detail=detail, is_repairable=False, row=row)
 
 
 def _behind(_: Connection, __: Scope) -> Select[Any]:
@@ -120,6 +143,12 @@ CHECKS: tuple[Check, ...] = (
         ),
         means="a turn has begun, and its message is still in the inbox",
         advice="read it in turn_inputs, and send it again: a place behind the answer would be a wrong one",
+    ),
+    of_rows(
+        "gap-in-sequence",
+        RowCheck(rows=_gaps, same={"seq": messages.c.seq}, tell=_tell_gap, reads_histories=True),
+        means="a place right before a turn's message is empty: a message is gone",
+        advice="compare with a backup; nothing that was said is moved together",
     ),
     of_rows(
         "last-seq-behind",

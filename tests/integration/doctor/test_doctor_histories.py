@@ -13,7 +13,7 @@ from conversation.message import Message, ToolCall
 from conversation.thread import Thread
 from conversation.turn import Cancelled
 from store import messages as message_rows
-from store import tables
+from store import tables, threads
 from store.columns import clock
 from store.doctor import Outcome
 from tests.integration.doctor.conftest import Site, outcomes
@@ -69,13 +69,37 @@ def test_a_last_place_that_stands_before_the_newest_message_is_moved_to_it(site:
     assert [seq for seq, _, _ in site.history()] == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_place_that_is_empty_is_no_finding(site: Site) -> None:
+def test_a_message_that_is_gone_before_a_turns_message_is_told_and_nothing_moves(site: Site) -> None:
     site.answered()
+    site.answered()
+    lose(site, 2)
+    before = site.history()
+
+    notes = site.repaired()["gap-in-sequence"]
+
+    assert [(note.finding.ids["seq"], note.outcome) for note in notes] == [(2, Outcome.LEFT)]
+    assert site.history() == before
+
+
+def test_an_empty_place_among_saved_messages_is_no_finding(site: Site) -> None:
+    """Of two copies that saved the same messages only one uses its places."""
+    copy = Thread("t", messages=[said(role="user"), said(), said(role="user")])
+    site.database.run(lambda c: threads.save(c, copy, new=copy.new_messages))
     site.answered()
 
-    lose(site, 2, 4)
+    lose(site, 2)
 
     assert site.found() == {}
+
+
+def test_a_place_that_retention_emptied_is_no_finding(site: Site) -> None:
+    site.answered()
+    site.answered()
+    site.change(retention_cut=2)
+
+    lose(site, 1, 2)
+
+    assert site.found("gap-in-sequence") == {}
 
 
 @pytest.mark.parametrize(("seq", "cut"), [(2, 3), (1, 1), (0, 0), (-5, 0)])
@@ -107,7 +131,7 @@ def test_a_turn_that_is_over_may_have_lost_its_question(site: Site) -> None:
 
     lose(site, 1)
 
-    assert site.found() == {}
+    assert list(site.found()) == ["gap-in-sequence"]
 
 
 def test_a_message_that_stayed_in_the_inbox_of_a_turn_that_began_is_told(site: Site) -> None:
@@ -152,7 +176,8 @@ def test_a_call_without_its_result_at_the_end_of_a_history_is_closed(site: Site)
     ]
     assert open_calls(loaded(site)) == {}
     assert (site.row().last_seq, site.row().uncovered_messages) == (7, 7)
-    assert site.found() == {}
+    # What stood at 4 and 5 is gone.
+    assert list(site.found()) == ["gap-in-sequence"]
 
 
 def test_a_call_without_its_result_inside_a_history_stays_and_readers_close_it(site: Site) -> None:
@@ -324,9 +349,9 @@ def test_a_count_of_places_is_as_right_as_one_of_messages(site: Site) -> None:
     site.answered()
     lose(site, 2)
 
-    assert site.found() == {}
+    assert site.found("uncovered-count-wrong") == {}
     site.change(uncovered_messages=3)
-    assert site.found() == {}
+    assert site.found("uncovered-count-wrong") == {}
 
 
 def test_only_messages_behind_the_summary_count(site: Site) -> None:
