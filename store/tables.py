@@ -11,11 +11,9 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     ForeignKey,
-    ForeignKeyConstraint,
     Identity,
     Index,
     Integer,
-    MetaData,
     Numeric,
     SmallInteger,
     Table,
@@ -26,16 +24,13 @@ from sqlalchemy import (
 )
 
 from store.columns import Json, Key, OurId, Time
+from store.file_tables import attachments, blobs, renditions, uploads
+from store.schema import metadata
 
-metadata = MetaData(
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-    }
-)
+__all__ = [
+    "UNFINISHED", "agents", "attachments", "audit", "blobs", "context", "messages", "metadata", "renditions",
+    "schedule_runs", "steps", "summaries", "threads", "turn_inputs", "turns", "uploads", "workers",
+]  # fmt: skip
 
 #: A turn in one of these states still has work ahead of it.
 UNFINISHED = "state in ('queued', 'running', 'waiting')"
@@ -271,37 +266,6 @@ summaries = Table(
     Column("usage", Json),
     Column("created_at", Time, nullable=False),
     Index("ix_summaries_thread_key", "thread_key"),
-)
-
-blobs = Table(
-    "blobs",
-    metadata,
-    Column("tenant", Text, primary_key=True),
-    #: Lower-case hex SHA-256 of the bytes.
-    Column("sha256", Text, primary_key=True),
-    #: In bytes.
-    Column("size", BigInteger, nullable=False),
-    #: What the bytes are, sniffed; never what somebody said.
-    Column("media_type", Text, nullable=False),
-    Column("state", Text, nullable=False, server_default="stored"),
-    #: The text that was extracted for the model, kept so that it is extracted once.
-    Column("text", Text),
-    Column("created_at", Time, nullable=False),
-    Column("unreferenced_since", Time),
-    CheckConstraint("state in ('stored', 'deleting')", name="state"),
-)
-
-attachments = Table(
-    "attachments",
-    metadata,
-    Column("thread_key", Key, ForeignKey("threads.key", ondelete="CASCADE"), primary_key=True),
-    Column("message_id", Text, primary_key=True),
-    Column("index", Integer, primary_key=True, autoincrement=False),
-    Column("filename", Text, nullable=False),
-    Column("tenant", Text, nullable=False),
-    Column("sha256", Text, nullable=False),
-    ForeignKeyConstraint(["tenant", "sha256"], ["blobs.tenant", "blobs.sha256"]),
-    Index("ix_attachments_tenant_sha256", "tenant", "sha256"),
 )
 
 schedule_runs = Table(

@@ -41,12 +41,62 @@ def upgrade() -> None:
         sa.Column("size", sa.BigInteger(), nullable=False),
         sa.Column("media_type", sa.Text(), nullable=False),
         sa.Column("state", sa.Text(), server_default="stored", nullable=False),
+        sa.Column("scan", sa.Text(), nullable=True),
+        sa.Column("finding", sa.Text(), nullable=True),
+        sa.Column("prepared_at", TIME, nullable=True),
+        sa.Column("prepare_attempts", sa.Integer(), server_default="0", nullable=False),
         sa.Column("text", sa.Text(), nullable=True),
+        sa.Column("problem", sa.Text(), nullable=True),
         sa.Column("created_at", TIME, nullable=False),
         sa.Column("unreferenced_since", TIME, nullable=True),
-        sa.CheckConstraint("state in ('stored', 'deleting')", name=op.f("ck_blobs_state")),
+        sa.CheckConstraint("state in ('pending', 'stored')", name=op.f("ck_blobs_state")),
+        sa.CheckConstraint("scan in ('pending', 'clean', 'infected')", name=op.f("ck_blobs_scan")),
         sa.PrimaryKeyConstraint("tenant", "sha256", name=op.f("pk_blobs")),
     )
+    op.create_index("ix_blobs_tenant_size", "blobs", ["tenant", "size"])
+    for name, column, condition in (
+        ("ix_blobs_unprepared", "created_at", "prepared_at is null"),
+        ("ix_blobs_unreferenced_since", "unreferenced_since", "unreferenced_since is not null"),
+    ):
+        op.create_index(
+            name, "blobs", [column], postgresql_where=sa.text(condition), sqlite_where=sa.text(condition)
+        )
+    op.create_table(
+        "renditions",
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("sha256", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("made_sha256", sa.Text(), nullable=False),
+        sa.CheckConstraint("kind in ('thumbnail', 'model')", name=op.f("ck_renditions_kind")),
+        sa.ForeignKeyConstraint(
+            ["tenant", "sha256"],
+            ["blobs.tenant", "blobs.sha256"],
+            name=op.f("fk_renditions_tenant_sha256"),
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["tenant", "made_sha256"],
+            ["blobs.tenant", "blobs.sha256"],
+            name=op.f("fk_renditions_tenant_made_sha256"),
+        ),
+        sa.PrimaryKeyConstraint("tenant", "sha256", "kind", name=op.f("pk_renditions")),
+    )
+    op.create_index("ix_renditions_tenant_made_sha256", "renditions", ["tenant", "made_sha256"])
+    op.create_table(
+        "uploads",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("filename", sa.Text(), nullable=False),
+        sa.Column("media_type", sa.Text(), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("sha256", sa.Text(), nullable=False),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("expires_at", TIME, nullable=False),
+        sa.Column("completed_at", TIME, nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_uploads")),
+    )
+    op.create_index("ix_uploads_expires_at", "uploads", ["expires_at"])
+    op.create_index("ix_uploads_tenant", "uploads", ["tenant"])
     op.create_table(
         "schedule_runs",
         sa.Column("schedule", sa.Text(), nullable=False),

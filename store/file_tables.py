@@ -1,0 +1,112 @@
+"""The tables of files: which message has which, which blobs there are, and what is made of them.
+
+What stays true: `(tenant, sha256)` names the same bytes here and in the file store; what points to a
+blob keeps its row.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    Table,
+    Text,
+    text,
+)
+
+from store.columns import Key, OurId, Time
+from store.schema import metadata
+
+blobs = Table(
+    "blobs",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    #: Lower-case hex SHA-256 of the bytes.
+    Column("sha256", Text, primary_key=True),
+    #: In bytes.
+    Column("size", BigInteger, nullable=False),
+    #: What the bytes are, sniffed; never what somebody said.
+    Column("media_type", Text, nullable=False),
+    #: `pending` until its bytes are known to be stored: no message may get it before.
+    Column("state", Text, nullable=False, server_default="stored"),
+    #: What the scanner said; null where there was none when the file came.
+    Column("scan", Text),
+    #: What the scanner calls what it found.
+    Column("finding", Text),
+    #: When it was made ready for models: its text extracted, its pictures scaled; null while that is to do.
+    Column("prepared_at", Time),
+    #: How often that was begun: a file that kills its reader is given up.
+    Column("prepare_attempts", Integer, nullable=False, server_default="0"),
+    #: The text that was extracted, whole or its beginning.
+    Column("text", Text),
+    #: Why there is no text, or not all of it, in a sentence for the model.
+    Column("problem", Text),
+    Column("created_at", Time, nullable=False),
+    Column("unreferenced_since", Time),
+    CheckConstraint("state in ('pending', 'stored')", name="state"),
+    CheckConstraint("scan in ('pending', 'clean', 'infected')", name="scan"),
+    Index("ix_blobs_tenant_size", "tenant", "size"),
+    Index(
+        "ix_blobs_unprepared",
+        "created_at",
+        postgresql_where=text("prepared_at is null"),
+        sqlite_where=text("prepared_at is null"),
+    ),
+    Index(
+        "ix_blobs_unreferenced_since",
+        "unreferenced_since",
+        postgresql_where=text("unreferenced_since is not null"),
+        sqlite_where=text("unreferenced_since is not null"),
+    ),
+)
+
+#: Blobs that were made out of another one: they live as long as it does.
+renditions = Table(
+    "renditions",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("sha256", Text, primary_key=True),
+    #: What it is for: `thumbnail` for people, `model` for the model.
+    Column("kind", Text, primary_key=True),
+    #: The blob that was made.
+    Column("made_sha256", Text, nullable=False),
+    ForeignKeyConstraint(["tenant", "sha256"], ["blobs.tenant", "blobs.sha256"], ondelete="CASCADE"),
+    ForeignKeyConstraint(["tenant", "made_sha256"], ["blobs.tenant", "blobs.sha256"]),
+    CheckConstraint("kind in ('thumbnail', 'model')", name="kind"),
+    Index("ix_renditions_tenant_made_sha256", "tenant", "made_sha256"),
+)
+
+#: Files that a client may put into the store by itself, until they are completed or expire.
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("id", OurId, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("filename", Text, nullable=False),
+    #: What the client says about it: the store's server checks it, and completion again.
+    Column("media_type", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("created_at", Time, nullable=False),
+    Column("expires_at", Time, nullable=False),
+    #: Its blob may be attached from then on.
+    Column("completed_at", Time),
+    Index("ix_uploads_expires_at", "expires_at"),
+    Index("ix_uploads_tenant", "tenant"),
+)
+
+attachments = Table(
+    "attachments",
+    metadata,
+    Column("thread_key", Key, ForeignKey("threads.key", ondelete="CASCADE"), primary_key=True),
+    Column("message_id", Text, primary_key=True),
+    Column("index", Integer, primary_key=True, autoincrement=False),
+    Column("filename", Text, nullable=False),
+    Column("tenant", Text, nullable=False),
+    Column("sha256", Text, nullable=False),
+    ForeignKeyConstraint(["tenant", "sha256"], ["blobs.tenant", "blobs.sha256"]),
+    Index("ix_attachments_tenant_sha256", "tenant", "sha256"),
+)
