@@ -9,6 +9,9 @@ ThreadmillError
 │   ├── TurnNotFound
 │   ├── TurnNotFailed
 │   ├── LimitReached
+│   ├── UploadNotFound
+│   ├── UploadIncomplete
+│   ├── FileNotReady
 │   ├── TitleConflict
 │   ├── MessagesNotLoaded
 │   └── FileRefused
@@ -16,7 +19,8 @@ ThreadmillError
 │   ├── InvalidSettings
 │   ├── DatabaseUnavailable
 │   ├── FileStoreUnavailable
-│   └── FileNotStored
+│   ├── FileNotStored
+│   └── ScannerUnavailable
 ├── ModelError                the provider failed; `retryable` says what to do next
 ├── TurnFailed                a library call's turn ended without an answer
 └── LeaseLost                 another worker holds the thread: commit nothing
@@ -81,7 +85,19 @@ class TurnNotFailed(UserError):
 
 
 class LimitReached(UserError):
-    """The tenant has as many unfinished turns as it may; the same call may succeed later."""
+    """The tenant has as much as it may, of unfinished turns or of files; later the same call may succeed."""
+
+
+class UploadNotFound(UserError, LookupError):
+    """No upload with this id is open for this tenant: it was never asked for, or has expired."""
+
+
+class UploadIncomplete(UserError):
+    """The client has not put the file yet, or another one than it said."""
+
+
+class FileNotReady(UserError):
+    """A scanner has not passed the file yet; the same call may succeed later."""
 
 
 class TitleConflict(UserError):
@@ -114,6 +130,10 @@ class FileStoreUnavailable(OperatorError):
 
 class FileNotStored(OperatorError, LookupError):
     """No blob is stored under this tenant and hash."""
+
+
+class ScannerUnavailable(OperatorError):
+    """The virus scanner gave no verdict: the file waits for one."""
 
 
 #: By the kind of a model's error. What is not here is our own.

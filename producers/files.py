@@ -34,7 +34,14 @@ def examined(attachments: Iterable[Attachable] | None, settings: Settings) -> li
         raise InvalidInput(
             "attachments", f"are {len(found)}", f"at most {settings.attachments_max_count} fit in one message"
         )
-    return [_examined_one(_opened(file, settings), settings) for file in found]
+    files = [_examined_one(_opened(file, settings), settings) for file in found]
+    together = sum(file.size or 0 for file in files)
+    if together > settings.message_max_bytes:
+        raise FileRefused(
+            f"attachments: have {together} bytes together, at most {settings.message_max_bytes} are "
+            "accepted; send them in several messages, or raise THREADMILL_MESSAGE_MAX_BYTES"
+        )
+    return files
 
 
 def _opened(file: Attachable, settings: Settings) -> Attachment:
@@ -68,7 +75,7 @@ def _opened(file: Attachable, settings: Settings) -> Attachment:
 
 def _examined_one(file: Attachment, settings: Settings) -> Attachment:
     if file.content is None:
-        raise InvalidInput("attachments.content", "is missing", "pass the file's bytes")
+        return file  # it is stored already: the transaction that attaches it makes sure
     media_type = examine(
         file.filename,
         file.content,

@@ -26,6 +26,7 @@ from store import inbox, turns
 from store.engine import Database
 from store.files import BlobStore, open_file_store
 from store.inbox import Accepted, Request
+from store.keeping import Keeper
 from store.requeue import Requeued, requeue
 from store.settings import Settings, current
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from producers.signals import Signals
+    from producers.upload import Uploads
     from store.borrow import Borrowable
 
 #: Who may speak through a producer: the others are the agent's own words.
@@ -63,6 +65,13 @@ class Producer:
     def blobs(self) -> BlobStore:
         """Where attachments go. Opened with the first one: an S3 client takes a while to import."""
         return open_file_store(self.settings)
+
+    @cached_property
+    def uploads(self) -> "Uploads":
+        """Files that clients put into the store, and fetch from it, by themselves."""
+        from producers.upload import Uploads
+
+        return Uploads(self.database, self.blobs, self.settings)
 
     def send(
         self, thread_id: str, content: str, *, connection: "Borrowable | None" = None, **options: Any
@@ -128,10 +137,8 @@ class Producer:
         """All that comes before the transaction: the checks, then the blobs."""
         self.bellringer.warm_up()
         request = self._request(thread_id, content, rings=rings, **options)
-        for file in request.attachments:
-            assert file.sha256 is not None
-            assert file.content is not None
-            self.blobs.put(request.tenant, file.sha256, file.content, file.mime_type or "")
+        if request.attachments:
+            Keeper(self.database, self.blobs).keep(request.tenant, request.attachments)
         return request
 
     def _request(

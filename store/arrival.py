@@ -19,10 +19,11 @@ from conversation.errors import InvalidInput
 from conversation.message import Message
 from store import messages as message_rows
 from store.attachments import insert_attachments
+from store.blob_rows import announce
 from store.columns import clock
 from store.lines import CONTEXT, KINDS, SUMMARY, THREAD, TURN, Line, checked, named, numbered, whole_number
 from store.statements import insert_for
-from store.tables import blobs, context, messages, summaries, threads, turns
+from store.tables import context, messages, summaries, threads, turns
 from store.transfer import FORMAT, PAGE, VERSION
 
 #: Ids of copies are made from this and the id that they are a copy of: the same ones each time.
@@ -57,7 +58,7 @@ def import_thread(
 ) -> Imported:
     """Store a thread out of its lines; under another tenant or id where they are named.
 
-    A file counts as missing when the database has not heard of it before. Raises `InvalidInput`:
+    A file counts as missing when it is not stored here: its row waits for the bytes. Raises `InvalidInput`:
     for a thread that is stored already (delete it first, or name another id), for lines that are
     broken, cut off, or of a newer version.
     """
@@ -226,8 +227,7 @@ class _Arrival:
             )
 
     def _note_files(self, said: Sequence[Message]) -> None:
-        hashes = {file.sha256 for message in said for file in message.attachments} - self.files.keys()
-        if hashes:
-            known = select(blobs.c.sha256).where(blobs.c.tenant == self.tenant, blobs.c.sha256.in_(hashes))
-            there = set(self.connection.execute(known).scalars())
-            self.files |= {str(sha256): sha256 in there for sha256 in hashes}
+        new = [file for message in said for file in message.attachments if file.sha256 not in self.files]
+        if new:
+            announced = announce(self.connection, self.tenant, new)
+            self.files |= {sha256: row.is_stored for sha256, row in announced.items()}

@@ -1,7 +1,7 @@
-"""Attachments as rows: which message has which file, and which blobs there are.
+"""Attachments as rows: which message has which file.
 
-What stays true: a blob is stored before a row points to it; rows of blobs are locked in the order
-of their hashes.
+What stays true: a blob is stored before a row points to it (`blob_rows` sees to that); rows of blobs
+are locked in the order of their hashes.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,6 @@ from sqlalchemy import Connection, select
 
 from conversation.attachment import Attachment
 from conversation.message import Message
-from store.columns import clock
 from store.statements import insert_for
 from store.tables import attachments, blobs
 
@@ -18,38 +17,21 @@ from store.tables import attachments, blobs
 def insert_attachments(
     connection: Connection, thread_key: int, tenant: str, messages: Sequence[Message]
 ) -> None:
-    """Enter the files of messages, whose bytes are stored. Two statements, however many there are."""
-    files = {file.sha256: file for message in messages for file in message.attachments}
-    if not files:
-        return
-    stored = insert_for(connection, blobs).values(
-        [
-            {
-                "tenant": tenant,
-                "sha256": sha256,
-                "size": files[sha256].size,
-                "media_type": files[sha256].mime_type,
-                "created_at": clock(),
-            }
-            for sha256 in sorted(files, key=str)
-        ]
-    )
-    connection.execute(stored.on_conflict_do_nothing(index_elements=["tenant", "sha256"]))
-    rows = insert_for(connection, attachments).values(
-        [
-            {
-                "thread_key": thread_key,
-                "message_id": message.id,
-                "index": index,
-                "filename": file.filename,
-                "tenant": tenant,
-                "sha256": file.sha256,
-            }
-            for message in messages
-            for index, file in enumerate(message.attachments)
-        ]
-    )
-    connection.execute(rows.on_conflict_do_nothing())
+    """Enter the files of messages, whose blobs are held. One statement, however many there are."""
+    rows = [
+        {
+            "thread_key": thread_key,
+            "message_id": message.id,
+            "index": index,
+            "filename": file.filename,
+            "tenant": tenant,
+            "sha256": file.sha256,
+        }
+        for message in messages
+        for index, file in enumerate(message.attachments)
+    ]
+    if rows:
+        connection.execute(insert_for(connection, attachments).values(rows).on_conflict_do_nothing())
 
 
 def attachments_of(

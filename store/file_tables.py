@@ -30,7 +30,8 @@ blobs = Table(
     Column("size", BigInteger, nullable=False),
     #: What the bytes are, sniffed; never what somebody said.
     Column("media_type", Text, nullable=False),
-    #: `pending` until its bytes are known to be stored: no message may get it before.
+    #: `pending` until its bytes are known to be stored: no message may have it before. `deleting` while
+    #: garbage collection takes the bytes and the row away.
     Column("state", Text, nullable=False, server_default="stored"),
     #: What the scanner said; null where there was none when the file came.
     Column("scan", Text),
@@ -46,7 +47,7 @@ blobs = Table(
     Column("problem", Text),
     Column("created_at", Time, nullable=False),
     Column("unreferenced_since", Time),
-    CheckConstraint("state in ('pending', 'stored')", name="state"),
+    CheckConstraint("state in ('pending', 'stored', 'deleting')", name="state"),
     CheckConstraint("scan in ('pending', 'clean', 'infected')", name="scan"),
     Index("ix_blobs_tenant_size", "tenant", "size"),
     Index(

@@ -16,6 +16,7 @@ from conversation.attachment import Attachment
 from conversation.errors import IdempotencyConflict, LimitReached, UnknownAgent
 from conversation.message import Message
 from store.attachments import insert_attachments
+from store.blob_rows import check_stored
 from store.columns import clock
 from store.heads import unfinished
 from store.messages import said_columns
@@ -81,8 +82,11 @@ class Accepted:
 def accept(connection: Connection, request: Request) -> Accepted:
     """Store a message with its turn.
 
-    Raises `UnknownAgent`, `IdempotencyConflict` and `LimitReached`, breaking nothing.
+    Raises `UnknownAgent`, `IdempotencyConflict`, `LimitReached`, `FileNotStored` and `FileRefused`,
+    breaking nothing.
     """
+    if request.attachments:
+        check_stored(connection, request.tenant, request.attachments)
     ensure_thread(connection, request.tenant, request.thread_id)
     row = _insert_turn_with_input(connection, request)
     if row is None:

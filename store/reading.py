@@ -1,6 +1,7 @@
 """Files for a runner of turns, on the event loop: bytes in the file store, text in the database."""
 
 import asyncio
+from dataclasses import replace
 from functools import partial
 
 from sqlalchemy import Connection, select, update
@@ -9,6 +10,7 @@ from conversation.attachment import Attachment
 from store.engine import Database
 from store.file_store import FileStore
 from store.files import BlobStore
+from store.keeping import Keeper
 from store.tables import blobs
 
 
@@ -26,7 +28,9 @@ class StoredFiles:
     async def save(self, tenant: str, file: Attachment) -> Attachment:
         """Store a file, examined as one that a user sends. Raises `FileRefused`, `FileStoreUnavailable`."""
         files = FileStore(self._store, self._database.settings, tenant=tenant)
-        return await files.save(file.content or b"", file.filename)
+        examined = files.examined(replace(file, mime_type=None))
+        await Keeper(self._database, self._store).keep_async(tenant, [examined])
+        return replace(examined, content=None)
 
     async def text_of(self, tenant: str, sha256: str) -> str | None:
         """The text that was kept for this blob, if it was."""

@@ -91,6 +91,12 @@ class Settings(BaseSettings):
     s3_region: Word = "us-east-1"
     #: Bytes of one attachment, at most.
     attachment_max_bytes: int = Field(20 * 1024 * 1024, ge=1)
+    #: Bytes of all attachments of one message, at most.
+    message_max_bytes: int = Field(50 * 1024 * 1024, ge=1)
+    #: Bytes of all files of one tenant, each counted once; 0 means any number.
+    tenant_max_bytes: int = Field(0, ge=0)
+    #: Bytes of one file that a client puts into the store by itself.
+    upload_max_bytes: int = Field(100 * 1024 * 1024, ge=1)
     #: Attachments of one message, at most.
     attachments_max_count: int = Field(20, ge=0)
     #: Media types that are accepted, comma-separated; `image/*` means every image type.
@@ -103,6 +109,15 @@ class Settings(BaseSettings):
         "application/json",
         "text/*",
     )
+
+    #: The virus scanner: `clamd://host:3310` or `clamd:///path/of/socket`; empty scans nothing.
+    scanner_url: str = ""
+    #: Seconds that the scanner may take over one file.
+    scanner_timeout: Seconds = 60
+    #: Seconds that a turn waits for its files to be made ready before it is put off.
+    prepare_wait_seconds: Seconds = 90
+    #: Seconds in which a client may put a file by itself, after it was given the address.
+    upload_expires_seconds: Seconds = 900
 
     #: Modules that define agents, comma-separated: imported by every worker.
     agents: Annotated[tuple[str, ...], NoDecode] = ("agent.assistant",)
@@ -150,8 +165,9 @@ class Settings(BaseSettings):
     summarize_seconds: Seconds = 60
     #: Days after its last change when a thread is deleted; 0 means never.
     retention_days: Days = 0
-    #: Days that a blob is kept after the last message with it is gone.
-    blob_grace_days: Days = 7
+    #: Days that a blob is kept after the last message with it is gone; an hour at least, for a message
+    #: whose files are just being stored.
+    blob_grace_days: Annotated[Days, Field(ge=1 / 24)] = 7
     #: Seconds between two runs of retention.
     retention_seconds: Seconds = 3600
 

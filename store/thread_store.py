@@ -26,6 +26,7 @@ from store import arrival, listing, migrations, threads
 from store.arrival import Imported
 from store.engine import Database
 from store.file_store import FileStore
+from store.keeping import Keeper
 from store.listing import Order, Stats, ThreadFilter, ThreadPage
 from store.search import Hit, search_messages
 from store.settings import Settings, load
@@ -291,14 +292,14 @@ class ThreadStore:
 
     async def store_attachments(self, thread: Thread, file_store: FileStore | None = None) -> None:
         """Store the bytes of new attachments, so that rows may point to them."""
-        files = file_store or self.file_store
-        for message in thread.new_messages:
-            for index, attachment in enumerate(message.attachments):
-                if attachment.content is None:
-                    continue
-                files = files or await self._files()
-                message.attachments[index] = examined = files.examined(attachment)
-                await asyncio.to_thread(files.put, examined, tenant=thread.tenant)
+        new = [message for message in thread.new_messages if message.attachments]
+        if not new:
+            return
+        files = file_store or await self._files()
+        for message in new:
+            message.attachments[:] = [files.examined(file) for file in message.attachments]
+        keeper = Keeper(self.database, files.blobs)
+        await keeper.keep_async(thread.tenant, [file for message in new for file in message.attachments])
 
 
 async def _copy(lines: Iterable[str] | AsyncIterable[str], spool: IO[str]) -> None:

@@ -19,6 +19,7 @@ from conversation.message import Message
 from conversation.thread import LAST_UPDATED, LEADING, Loaded, Thread
 from store import messages as message_rows
 from store.attachments import insert_attachments
+from store.blob_rows import check_stored
 from store.columns import clock
 from store.messages import SAID
 from store.statements import AnyRow, insert_for
@@ -272,7 +273,10 @@ def _append(connection: Connection, row: AnyRow, tenant: str, new: Sequence[Mess
             messages.c.thread_key == row.key, messages.c.id.in_(missing)
         )
         seqs |= {found.id: found.seq for found in connection.execute(stored)}
-    insert_attachments(connection, row.key, tenant, [message for message in new if message.id not in missing])
+    placed_new = [message for message in new if message.id not in missing]
+    if files := [file for message in placed_new for file in message.attachments]:
+        check_stored(connection, tenant, files)
+        insert_attachments(connection, row.key, tenant, placed_new)
     return seqs
 
 

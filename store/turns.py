@@ -5,7 +5,7 @@ after every end the next head is looked for in the same transaction, so that no 
 a message that arrived meanwhile.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, assert_never
 
@@ -32,6 +32,7 @@ from conversation.turn import (
 from store import messages as message_rows
 from store import steps as journal
 from store.attachments import insert_attachments
+from store.blob_rows import lock_stored
 from store.columns import clock
 from store.heads import next_after
 from store.statements import AnyRow, Write, together, with_rows
@@ -61,6 +62,7 @@ def settle(connection: Connection, lease: Lease, turn_id: str, ending: Ending, *
     if TurnState(thread.turn_state).is_final:
         return Settled(keeps_lease=thread.owner == lease.worker)
     kept = ending if isinstance(ending, Ended) else Ended()
+    _leave_out_lost_files(connection, thread.tenant, kept.messages)
     writes: list[Write] = [_turn_write(turn_id, ending)]
     if kept.messages:
         rows = message_rows.reply_rows(
@@ -91,6 +93,16 @@ def settle(connection: Connection, lease: Lease, turn_id: str, ending: Ending, *
     # A turn that is queued again is itself the head: nothing behind it can start.
     following_id = row.following if isinstance(ending, Ended) else None
     return Settled(following_id, keeps_lease=row.owner is not None)
+
+
+def _leave_out_lost_files(connection: Connection, tenant: str, messages: Sequence[Message]) -> None:
+    """A turn that went on after weeks may bring a tool's file that nobody kept: no row may point to it."""
+    files = [file for message in messages for file in message.attachments]
+    if not files:
+        return
+    stored = lock_stored(connection, tenant, files)
+    for message in messages:
+        message.attachments[:] = [file for file in message.attachments if file.sha256 in stored]
 
 
 def _lock_with_token(connection: Connection, lease: Lease, turn_id: str) -> AnyRow:

@@ -49,7 +49,7 @@ def upgrade() -> None:
         sa.Column("problem", sa.Text(), nullable=True),
         sa.Column("created_at", TIME, nullable=False),
         sa.Column("unreferenced_since", TIME, nullable=True),
-        sa.CheckConstraint("state in ('pending', 'stored')", name=op.f("ck_blobs_state")),
+        sa.CheckConstraint("state in ('pending', 'stored', 'deleting')", name=op.f("ck_blobs_state")),
         sa.CheckConstraint("scan in ('pending', 'clean', 'infected')", name=op.f("ck_blobs_scan")),
         sa.PrimaryKeyConstraint("tenant", "sha256", name=op.f("pk_blobs")),
     )

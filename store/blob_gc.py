@@ -1,0 +1,172 @@
+"""Garbage collection: the only place that deletes stored bytes because nobody uses them.
+
+A blob that no message has is noted, and when its grace is over it is marked in a transaction of its
+own. Then its bytes and its row are deleted under the row's lock, one blob a transaction: whoever is
+about to store the same bytes waits for that, or takes the mark away first (`blob_rows.announce`). A
+process that dies in between leaves a mark, which the next run finds. Bytes that no row knows get a
+marked row, so that they leave by the same road.
+
+What stays true: a blob that a message has, or that was made out of one, is never deleted; nothing is
+deleted before its grace is over; every step is bounded, and may be run twice or by two at once.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Select, delete, exists, func, not_, or_, select, tuple_, update
+
+from store.columns import clock
+from store.statements import insert_for
+from store.tables import attachments, blobs, renditions
+
+#: Seconds of a day.
+DAY = 86_400.0
+#: Blobs of one transaction.
+BATCH = 100
+#: Rows that one run looks at for blobs whose last message went unnoticed.
+SCAN = 10_000
+
+#: A blob's tenant and hash.
+Address = tuple[str, str]
+
+_address = tuple_(blobs.c.tenant, blobs.c.sha256)
+_is_used = or_(
+    exists().where(attachments.c.tenant == blobs.c.tenant, attachments.c.sha256 == blobs.c.sha256),
+    exists().where(renditions.c.tenant == blobs.c.tenant, renditions.c.made_sha256 == blobs.c.sha256),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unused:
+    """What garbage collection has before it."""
+
+    #: Blobs that nobody uses and whose grace is over: the next run deletes them.
+    due: int = 0
+    due_bytes: int = 0
+    #: Blobs that nobody uses and that have time left.
+    in_grace: int = 0
+    in_grace_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """What one batch came to."""
+
+    #: To be deleted now: what an earlier run left marked is in it, too.
+    addresses: Sequence[Address] = ()
+    #: Blobs that have a message again.
+    used: int = 0
+
+
+def note_unused(connection: Connection, *, after: Address = ("", ""), limit: int = SCAN) -> Address | None:
+    """Note since when blobs have no message, in the next `limit` rows behind an address.
+
+    Returns where to go on, or None at the end.
+    """
+    page = select(blobs.c.tenant, blobs.c.sha256).where(_address > tuple_(*after))
+    page = page.order_by(blobs.c.tenant, blobs.c.sha256).limit(limit)
+    last = connection.execute(page.offset(limit - 1).limit(1)).one_or_none()
+    within = [_address > tuple_(*after)]
+    if last is not None:
+        within.append(_address <= tuple_(last.tenant, last.sha256))
+    unnoted = select(blobs.c.tenant, blobs.c.sha256).where(
+        *within, blobs.c.unreferenced_since.is_(None), not_(_is_used)
+    )
+    found = connection.execute(_locked(unnoted)).all()
+    if found:
+        now = update(blobs).where(_address.in_([tuple(row) for row in found]))
+        connection.execute(now.values(unreferenced_since=clock()))
+    return None if last is None else (last.tenant, last.sha256)
+
+
+def mark_due(connection: Connection, *, grace_days: float, limit: int = BATCH) -> Marked:
+    """Mark blobs whose grace is over, and forget the grace of those that have a message again."""
+    over = blobs.c.unreferenced_since <= clock(plus_seconds=-grace_days * DAY)
+    due = select(blobs.c.tenant, blobs.c.sha256).where(over).order_by(blobs.c.unreferenced_since)
+    found = connection.execute(_locked(due.limit(limit))).all()
+    if not found:
+        return Marked()
+    # In later statements: a message may have come to one of them just before its lock.
+    these = _address.in_([tuple(row) for row in found])
+    used = connection.execute(update(blobs).where(these, _is_used).values(unreferenced_since=None))
+    marked = connection.execute(
+        update(blobs)
+        .where(these, not_(_is_used))
+        .values(state="deleting")
+        .returning(blobs.c.tenant, blobs.c.sha256)
+    )
+    return Marked([(row.tenant, row.sha256) for row in marked], used.rowcount)
+
+
+def delete_marked(
+    connection: Connection, address: Address, delete_object: Callable[[str, str], None]
+) -> bool:
+    """Delete a marked blob: its bytes, then its row. False if it is not marked any more, or just in use.
+
+    `delete_object(tenant, sha256)` may be called again for bytes that are gone already.
+    """
+    tenant, sha256 = address
+    mine = (blobs.c.tenant == tenant) & (blobs.c.sha256 == sha256) & (blobs.c.state == "deleting")
+    if not connection.execute(select(blobs.c.sha256).where(mine).with_for_update(skip_locked=True)).all():
+        return False
+    # In a later statement: whoever had the lock before may have given it a message.
+    if not connection.execute(select(blobs.c.sha256).where(mine, not_(_is_used))).all():
+        return False
+    delete_object(tenant, sha256)
+    connection.execute(delete(blobs).where(mine))
+    return True
+
+
+def mark_unknown(
+    connection: Connection, tenant: str, found: Collection[tuple[str, int]], *, grace_days: float
+) -> Sequence[Address]:
+    """Of bytes in the file store, by hash and size: give those without a row one that is due after the grace.
+
+    Returns those that had none. They are as old as the grace when they are passed here.
+    """
+    rows = [
+        {
+            "tenant": tenant,
+            "sha256": sha256,
+            "size": size,
+            "media_type": "application/octet-stream",
+            "state": "deleting",
+            "created_at": clock(),
+            "unreferenced_since": clock(plus_seconds=-grace_days * DAY),
+        }
+        for sha256, size in sorted(found)
+    ]
+    if not rows:
+        return []
+    statement = insert_for(connection, blobs).values(rows).on_conflict_do_nothing()
+    new = connection.execute(statement.returning(blobs.c.tenant, blobs.c.sha256))
+    return [(row.tenant, row.sha256) for row in new]
+
+
+def known(connection: Connection, tenant: str, hashes: Collection[str]) -> set[str]:
+    """Those of the hashes that have a row."""
+    rows = select(blobs.c.sha256).where(blobs.c.tenant == tenant, blobs.c.sha256.in_(sorted(hashes)))
+    return set(connection.execute(rows).scalars())
+
+
+def unused(connection: Connection, *, grace_days: float) -> Unused:
+    """What a run would delete, and what waits. Nothing is changed."""
+    is_over = blobs.c.unreferenced_since <= clock(plus_seconds=-grace_days * DAY)
+    statement = (
+        select(is_over.label("is_over"), func.count().label("blobs"), func.sum(blobs.c.size).label("bytes"))
+        .where(blobs.c.unreferenced_since.is_not(None), not_(_is_used))
+        .group_by(is_over)
+    )
+    found = {bool(row.is_over): row for row in connection.execute(statement)}
+    due, waiting = found.get(True), found.get(False)
+    return Unused(
+        due=due.blobs if due else 0,
+        due_bytes=int(due.bytes) if due else 0,
+        in_grace=waiting.blobs if waiting else 0,
+        in_grace_bytes=int(waiting.bytes) if waiting else 0,
+    )
+
+
+def _locked(statement: Select[tuple[str, str]]) -> Select[tuple[str, str]]:
+    # As a whole: a message that is just being sent holds the weakest lock on its blob's row, and keeps it.
+    return statement.with_for_update(skip_locked=True, of=blobs)

@@ -1,0 +1,130 @@
+"""Rows of blobs around the moment when their bytes are stored.
+
+A row comes before the bytes and says `pending`; when the bytes are stored it says `stored`, and only
+then can a message get it. Garbage collection says `deleting` before it touches the bytes, and deletes
+them and the row under the row's lock. So at every moment:
+
+What stays true: the bytes of a row that says `stored` are in the file store; bytes without a row are
+found by nobody but who lists the store.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, case, func, select, tuple_, update
+
+from conversation.attachment import Attachment
+from conversation.errors import FileNotStored, FileRefused, LimitReached
+from store.columns import clock
+from store.statements import AnyRow, insert_for
+from store.tables import blobs
+
+_UNKNOWN_TYPE = "application/octet-stream"
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """A row that waits for its bytes, or has them."""
+
+    #: When the row was made: another one of the same hash has another time.
+    created_at: datetime
+    is_stored: bool
+
+
+def announce(
+    connection: Connection,
+    tenant: str,
+    files: Iterable[Attachment],
+    *,
+    scans: bool = False,
+    max_bytes: int = 0,
+) -> Mapping[str, Announced]:
+    """Say that the bytes of these files are about to be stored, by hash. One statement, or two.
+
+    A blob that nobody uses gets its whole grace again; one that is about to be deleted is kept. Waits
+    while it is deleted. `scans` has new ones wait for a scanner. Raises `LimitReached` where the
+    tenant's files would have more than `max_bytes` (0 means any number).
+    """
+    by_hash = {str(file.sha256): file for file in files}
+    if max_bytes:
+        _check_room(connection, tenant, by_hash, max_bytes)
+    rows = [
+        {
+            "tenant": tenant,
+            "sha256": sha256,
+            "size": by_hash[sha256].size,
+            "media_type": by_hash[sha256].mime_type or _UNKNOWN_TYPE,
+            "state": "pending",
+            "scan": "pending" if scans else None,
+            "created_at": clock(),
+            "unreferenced_since": clock(),
+        }
+        for sha256 in sorted(by_hash)
+    ]
+    # A key's columns stay as they are, so that this waits for no transaction that attaches the blob.
+    statement = insert_for(connection, blobs).values(rows)
+    is_leaving = blobs.c.state == "deleting"
+    statement = statement.on_conflict_do_update(
+        index_elements=["tenant", "sha256"],
+        set_={
+            "state": case((is_leaving, "pending"), else_=blobs.c.state),
+            # Bytes that no row knew were entered without a look at what they are.
+            "media_type": case((is_leaving, statement.excluded.media_type), else_=blobs.c.media_type),
+            "unreferenced_since": case((blobs.c.unreferenced_since.is_(None), None), else_=clock()),
+        },
+    )
+    found = connection.execute(statement.returning(blobs.c.sha256, blobs.c.created_at, blobs.c.state))
+    return {row.sha256: Announced(row.created_at, row.state == "stored") for row in found}
+
+
+def confirm(connection: Connection, tenant: str, announced: Mapping[str, Announced]) -> None:
+    """Say that the bytes are stored now. A row that is another than the announced one stays as it is."""
+    waiting = [(sha256, row.created_at) for sha256, row in announced.items() if not row.is_stored]
+    if waiting:
+        mine = (blobs.c.tenant == tenant) & tuple_(blobs.c.sha256, blobs.c.created_at).in_(waiting)
+        connection.execute(update(blobs).where(mine, blobs.c.state == "pending").values(state="stored"))
+
+
+def lock_stored(connection: Connection, tenant: str, files: Collection[Attachment]) -> Mapping[str, AnyRow]:
+    """What a scanner said of those files whose bytes are stored, which hold until the transaction ends."""
+    # Deletion locks the row as a whole, so the weakest lock holds it off; what is written beside, such
+    # as the text for the model, does not have to wait for a caller's long transaction.
+    statement = (
+        select(blobs.c.sha256, blobs.c.scan, blobs.c.finding)
+        .where(
+            blobs.c.tenant == tenant,
+            blobs.c.sha256.in_(sorted({str(file.sha256) for file in files})),
+            blobs.c.state == "stored",
+        )
+        .order_by(blobs.c.sha256)
+        .with_for_update(read=True, key_share=True)
+    )
+    return {row.sha256: row for row in connection.execute(statement)}
+
+
+def check_stored(connection: Connection, tenant: str, files: Collection[Attachment]) -> None:
+    """Hold the blobs of these files until the transaction ends. Raises `FileNotStored`, `FileRefused`."""
+    stored = lock_stored(connection, tenant, files)
+    for file in files:
+        row = stored.get(str(file.sha256))
+        if row is None:
+            raise FileNotStored(
+                f"{file.filename!r} is not stored for tenant {tenant!r}; "
+                "pass its bytes, or complete its upload first"
+            )
+        if row.scan == "infected":
+            raise FileRefused(f"{file.filename!r} is infected ({row.finding}); it is not accepted")
+
+
+def _check_room(
+    connection: Connection, tenant: str, by_hash: Mapping[str, Attachment], max_bytes: int
+) -> None:
+    others = (blobs.c.tenant == tenant) & blobs.c.sha256.not_in(by_hash)
+    used = connection.execute(select(func.coalesce(func.sum(blobs.c.size), 0)).where(others)).scalar_one()
+    new = sum(file.size or 0 for file in by_hash.values())
+    if used + new > max_bytes:
+        raise LimitReached(
+            f"tenant: {tenant!r} has {used} bytes of files, and {new} more are above the {max_bytes} of "
+            "THREADMILL_TENANT_MAX_BYTES; delete threads, or raise it"
+        )

@@ -1,0 +1,10 @@
+"""The seam to a virus scanner, and the one for ClamAV.
+
+What stays true: a file is clean only when a scanner said so; a scanner that is away, slow, or cannot
+look into a file leaves it waiting, which is no verdict.
+"""
+
+from store.scanning.opening import open_scanner
+from store.scanning.scanner import Scanner, Verdict
+
+__all__ = ["Scanner", "Verdict", "open_scanner"]

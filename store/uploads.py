@@ -1,0 +1,123 @@
+"""Uploads: files that a client puts into the store by itself, from being asked for to being complete.
+
+What stays true: an upload is promised by a row before a client gets an address; no message can have
+its file before it was verified; what expires leaves nothing behind.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, func, select, update
+
+from conversation.attachment import Attachment
+from conversation.errors import LimitReached, UploadNotFound
+from conversation.ids import is_our_id
+from store.columns import clock
+from store.tables import blobs, uploads
+
+#: Seconds after its expiry in which bytes may still arrive: a client that began in time may be slow.
+LATE_SECONDS = 3600.0
+#: Uploads of one transaction.
+BATCH = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """A file that a client was given an address for."""
+
+    id: str
+    tenant: str
+    #: What the client says that it is; nothing of it is verified.
+    file: Attachment
+    expires_at: datetime
+    is_complete: bool = False
+
+
+def create(
+    connection: Connection,
+    upload_id: str,
+    tenant: str,
+    file: Attachment,
+    *,
+    expires_seconds: float,
+    max_bytes: int = 0,
+) -> Upload:
+    """Promise an upload. Raises `LimitReached` where the tenant's files would have more than `max_bytes`."""
+    if max_bytes:
+        _check_room(connection, tenant, file.size or 0, max_bytes)
+    expires_at = connection.execute(
+        uploads.insert()
+        .values(
+            id=upload_id,
+            tenant=tenant,
+            filename=file.filename,
+            media_type=file.mime_type,
+            size=file.size,
+            sha256=file.sha256,
+            created_at=clock(),
+            expires_at=clock(plus_seconds=expires_seconds),
+        )
+        .returning(uploads.c.expires_at)
+    ).scalar_one()
+    return Upload(id=upload_id, tenant=tenant, file=file, expires_at=expires_at)
+
+
+def read(connection: Connection, tenant: str, upload_id: str) -> Upload:
+    """An upload that can still be completed, or is. Raises `UploadNotFound`."""
+    is_open = uploads.c.completed_at.is_not(None) | (
+        uploads.c.expires_at > clock(plus_seconds=-LATE_SECONDS)
+    )
+    mine = select(uploads).where(uploads.c.id == upload_id, uploads.c.tenant == tenant, is_open)
+    row = connection.execute(mine).one_or_none() if is_our_id(upload_id) else None
+    if row is None:
+        raise UploadNotFound(
+            f"upload {upload_id!r} of tenant {tenant!r} is not open: it has expired, or never was; "
+            "create a new one"
+        )
+    return Upload(
+        id=upload_id,
+        tenant=tenant,
+        file=Attachment(filename=row.filename, mime_type=row.media_type, sha256=row.sha256, size=row.size),
+        expires_at=row.expires_at,
+        is_complete=row.completed_at is not None,
+    )
+
+
+def complete(connection: Connection, upload_id: str) -> None:
+    """Note that its file is verified and stored."""
+    mine = (uploads.c.id == upload_id) & uploads.c.completed_at.is_(None)
+    connection.execute(update(uploads).where(mine).values(completed_at=clock()))
+
+
+def expire(connection: Connection, discard: Callable[[str, str], None], *, limit: int = BATCH) -> int:
+    """Forget uploads that are over, complete or not, and what was put for them. Run it until it gives 0.
+
+    `discard(tenant, upload_id)` may be called again for bytes that are gone already.
+    """
+    over = (
+        select(uploads.c.id, uploads.c.tenant)
+        .where(uploads.c.expires_at < clock(plus_seconds=-LATE_SECONDS))
+        .order_by(uploads.c.expires_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    found: Sequence[tuple[str, str]] = [(row.tenant, row.id) for row in connection.execute(over)]
+    for tenant, upload_id in found:
+        # Also of a complete one: its address was good until now, and somebody may have used it again.
+        discard(tenant, upload_id)
+    connection.execute(delete(uploads).where(uploads.c.id.in_([upload_id for _, upload_id in found])))
+    return len(found)
+
+
+def _check_room(connection: Connection, tenant: str, size: int, max_bytes: int) -> None:
+    stored = select(func.coalesce(func.sum(blobs.c.size), 0)).where(blobs.c.tenant == tenant)
+    waiting = select(func.coalesce(func.sum(uploads.c.size), 0)).where(
+        uploads.c.tenant == tenant, uploads.c.completed_at.is_(None)
+    )
+    used = connection.execute(select(stored.scalar_subquery() + waiting.scalar_subquery())).scalar_one()
+    if used + size > max_bytes:
+        raise LimitReached(
+            f"tenant: {tenant!r} has {used} bytes of files and uploads, and {size} more are above the "
+            f"{max_bytes} of THREADMILL_TENANT_MAX_BYTES; delete threads, or raise it"
+        )

@@ -1,0 +1,118 @@
+"""Garbage collection of files, in bounded runs that go on where the one before ended.
+
+What stays true: a file store that is away ends the run with its error; what was marked is found by the
+next one.
+"""
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import islice
+
+import structlog
+
+from store import blob_gc
+from store.blob_gc import Address
+from store.engine import Database
+from store.files import BlobStore, open_file_store
+from store.settings import Settings
+
+#: Objects of one listing, at most; and of one statement that looks for their rows.
+LISTED = 10_000
+PAGE = 1000
+#: Seconds after which a run leaves the rest to the next one.
+RUN_SECONDS = 300.0
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collected:
+    """What a run came to."""
+
+    #: Blobs that were deleted, bytes and row.
+    blobs: int = 0
+    #: Of those: bytes that no row knew.
+    unknown: int = 0
+    #: Where the next look through the rows, and the next listing of the store, go on.
+    rows_after: Address | None = None
+    listing_after: Address | None = None
+
+
+def collect(
+    database: Database,
+    settings: Settings,
+    *,
+    rows_after: Address | None = None,
+    listing_after: Address | None = None,
+    grace_days: float | None = None,
+) -> Collected:
+    """Delete what is due, then look a bounded way further for what nobody uses."""
+    grace = settings.blob_grace_days if grace_days is None else grace_days
+    files = open_file_store(settings)
+    until = time.monotonic() + RUN_SECONDS
+    try:
+        rows_after = database.run(partial(blob_gc.note_unused, after=rows_after or ("", "")))
+        listed, listing_after = _mark_unknown(database, files, listing_after or ("", ""), grace)
+        gone = _delete_due(database, files, grace, until)
+    finally:
+        files.close()
+    collected = Collected(blobs=gone, unknown=listed, rows_after=rows_after, listing_after=listing_after)
+    _log.info("blobs_collected", blobs=gone, unknown=listed)
+    return collected
+
+
+def collect_all(database: Database, settings: Settings, *, grace_days: float | None = None) -> Collected:
+    """Runs from one end to the other, for a person who asks for it."""
+    done = collect(database, settings, grace_days=grace_days)
+    blobs, unknown = done.blobs, done.unknown
+    while done.rows_after or done.listing_after:
+        done = collect(
+            database,
+            settings,
+            # What came to its end stays there, while the other goes on.
+            rows_after=done.rows_after or ("\uffff", ""),
+            listing_after=done.listing_after or ("\uffff", ""),
+            grace_days=grace_days,
+        )
+        blobs, unknown = blobs + done.blobs, unknown + done.unknown
+    return Collected(blobs=blobs, unknown=unknown)
+
+
+def _delete_due(database: Database, files: BlobStore, grace_days: float, until: float) -> int:
+    gone = 0
+    while time.monotonic() < until:
+        marked = database.run(partial(blob_gc.mark_due, grace_days=grace_days))
+        deleted = sum(
+            database.run(partial(blob_gc.delete_marked, address=address, delete_object=files.delete))
+            for address in marked.addresses
+        )
+        gone += deleted
+        if not deleted and not marked.used:
+            break
+    return gone
+
+
+def _mark_unknown(
+    database: Database, files: BlobStore, after: Address, grace_days: float
+) -> tuple[int, Address | None]:
+    """Look through the next objects of the store; returns how many no row knew, and where to go on."""
+    marked, left = 0, LISTED
+    for tenant in files.tenants():
+        if tenant < after[0]:
+            continue
+        objects = files.list(tenant, after=after[1] if tenant == after[0] else "")
+        while page := list(islice(objects, min(PAGE, left))):
+            # Younger ones may be on their way: what is put by a library has no row before its message.
+            old = datetime.now(UTC) - timedelta(days=grace_days)
+            found = {each.sha256: each.size for each in page if each.modified_at <= old}
+            unknown = found.keys() - database.run(partial(blob_gc.known, tenant=tenant, hashes=found))
+            rows = [(sha256, found[sha256]) for sha256 in unknown]
+            marked += len(
+                database.run(partial(blob_gc.mark_unknown, tenant=tenant, found=rows, grace_days=grace_days))
+            )
+            left -= len(page)
+            if left <= 0:
+                return marked, (tenant, page[-1].sha256)
+    return marked, None
