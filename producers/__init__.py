@@ -5,28 +5,41 @@ Importing this is cheap: no model library, no S3 client, no agent and no task co
 
 from producers.producer import Producer
 from producers.send import (
+    complete_upload,
+    complete_upload_async,
+    create_upload,
+    create_upload_async,
     default_producer,
+    file_url,
+    file_url_async,
     find_turn,
     find_turn_async,
     requeue_turn,
     requeue_turn_async,
     send_message,
     send_message_async,
+    thumbnail_url,
+    thumbnail_url_async,
 )
 from producers.turn import AsyncTurn, Turn
 
 __all__ = [
-    # The handle
     "AsyncTurn",
-    # For applications with more than one configuration
     "Producer",
     "Turn",
+    "complete_upload",
+    "complete_upload_async",
+    "create_upload",
+    "create_upload_async",
     "default_producer",
-    # The verbs
+    "file_url",
+    "file_url_async",
     "find_turn",
     "find_turn_async",
     "requeue_turn",
     "requeue_turn_async",
     "send_message",
     "send_message_async",
+    "thumbnail_url",
+    "thumbnail_url_async",
 ]

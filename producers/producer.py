@@ -66,7 +66,7 @@ class Producer:
         """Where attachments go. Opened with the first one: an S3 client takes a while to import."""
         return open_file_store(self.settings)
 
-    @cached_property
+    @property
     def uploads(self) -> "Uploads":
         """Files that clients put into the store, and fetch from it, by themselves."""
         from producers.upload import Uploads

@@ -1,15 +1,18 @@
 """The verbs of this floor, on the producer of this process, which is made with the first message."""
 
+import asyncio
 import threading
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
+from conversation.attachment import Attachment
 from producers.files import Attachable
 from producers.producer import Producer
 from producers.turn import AsyncTurn, Turn
 
 if TYPE_CHECKING:
+    from producers.upload import Upload
     from store.borrow import Borrowable
 
 _default: Producer | None = None
@@ -92,6 +95,81 @@ def requeue_turn(turn_id: str) -> Turn:
 async def requeue_turn_async(turn_id: str) -> AsyncTurn:
     """As `requeue_turn`, on the event loop."""
     return await default_producer().requeue_async(turn_id)
+
+
+def create_upload(
+    filename: str, media_type: str, size: int, sha256: str, *, tenant: str = "default"
+) -> "Upload":
+    """Let a client put a file into the store by itself: an address for one PUT of these very bytes.
+
+    `size` is in bytes, `sha256` in lower-case hex: the client computes both. The address is good for
+    `THREADMILL_UPLOAD_EXPIRES_SECONDS`. Raises `InvalidInput`, `FileRefused` (too large), `LimitReached`,
+    `UploadsNotSupported` (the file store is no S3), `DatabaseUnavailable` and `FileStoreUnavailable`.
+    """
+    return default_producer().uploads.create(filename, media_type, size, sha256, tenant=tenant)
+
+
+async def create_upload_async(
+    filename: str, media_type: str, size: int, sha256: str, *, tenant: str = "default"
+) -> "Upload":
+    """As `create_upload`, on the event loop."""
+    return await asyncio.to_thread(create_upload, filename, media_type, size, sha256, tenant=tenant)
+
+
+def complete_upload(upload_id: str, *, tenant: str = "default") -> Attachment:
+    """Look at what a client has put, and make it a file that messages may have. May be called again.
+
+    Reads it once from end to end. Raises `UploadNotFound` (expired), `UploadIncomplete` (nothing was
+    put, or other bytes than promised), `FileRefused` (a type that is not accepted, or that the bytes
+    are not), `DatabaseUnavailable` and `FileStoreUnavailable`.
+    """
+    return default_producer().uploads.complete(upload_id, tenant=tenant)
+
+
+async def complete_upload_async(upload_id: str, *, tenant: str = "default") -> Attachment:
+    """As `complete_upload`, on the event loop."""
+    return await asyncio.to_thread(complete_upload, upload_id, tenant=tenant)
+
+
+def file_url(
+    file: Attachment,
+    *,
+    tenant: str = "default",
+    expires: timedelta = timedelta(minutes=15),
+    inline: bool = False,
+) -> str:
+    """Where a client can fetch a file of a message, under its name, until the address expires.
+
+    As a download; `inline` lets a browser show an image in its page. Make sure that the user may see the
+    message: the address asks nobody. Raises `FileNotStored`, `FileNotReady` (not scanned yet),
+    `FileRefused` (infected), `DatabaseUnavailable`.
+    """
+    return default_producer().uploads.url(file, tenant=tenant, expires=expires, inline=inline)
+
+
+async def file_url_async(
+    file: Attachment,
+    *,
+    tenant: str = "default",
+    expires: timedelta = timedelta(minutes=15),
+    inline: bool = False,
+) -> str:
+    """As `file_url`, on the event loop."""
+    return await asyncio.to_thread(file_url, file, tenant=tenant, expires=expires, inline=inline)
+
+
+def thumbnail_url(
+    file: Attachment, *, tenant: str = "default", expires: timedelta = timedelta(minutes=15)
+) -> str | None:
+    """Where a client can fetch a small picture of an image; None where there is none, or none yet."""
+    return default_producer().uploads.thumbnail_url(file, tenant=tenant, expires=expires)
+
+
+async def thumbnail_url_async(
+    file: Attachment, *, tenant: str = "default", expires: timedelta = timedelta(minutes=15)
+) -> str | None:
+    """As `thumbnail_url`, on the event loop."""
+    return await asyncio.to_thread(thumbnail_url, file, tenant=tenant, expires=expires)
 
 
 def default_producer() -> Producer:

@@ -25,9 +25,6 @@ from store.files.sample import HEAD_BYTES, TAIL_BYTES, Sample
 from store.files.sniff import examine_sample
 from store.settings import Settings
 
-#: How long an address for a download is good.
-DOWNLOAD_EXPIRES = timedelta(minutes=15)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
@@ -84,9 +81,7 @@ class Uploads:
 
     def complete(self, upload_id: str, *, tenant: str = "default") -> Attachment:
         """See `producers.complete_upload`."""
-        upload = self._database.run(
-            partial(uploads.read, tenant=check_tenant(tenant), upload_id=upload_id)
-        )
+        upload = self._database.run(partial(uploads.read, tenant=check_tenant(tenant), upload_id=upload_id))
         if not upload.is_complete:
             file = self._verified(upload)
             announced = self._database.run(
@@ -99,15 +94,13 @@ class Uploads:
         return self._database.run(partial(downloads.stored_file, tenant=tenant, file=upload.file))
 
     def url(
-        self, file: Attachment, *, tenant: str = "default", expires: timedelta = DOWNLOAD_EXPIRES, inline: bool
+        self, file: Attachment, *, tenant: str = "default", expires: timedelta, inline: bool = False
     ) -> str:
         """See `producers.file_url`."""
         found = self._database.run(partial(downloads.passed, tenant=check_tenant(tenant), file=file))
         return self._url(found, tenant, expires, inline=inline)
 
-    def thumbnail_url(
-        self, file: Attachment, *, tenant: str = "default", expires: timedelta = DOWNLOAD_EXPIRES
-    ) -> str | None:
+    def thumbnail_url(self, file: Attachment, *, tenant: str = "default", expires: timedelta) -> str | None:
         """See `producers.thumbnail_url`."""
         found = self._database.run(partial(downloads.thumbnail, tenant=check_tenant(tenant), file=file))
         return None if found is None else self._url(found, tenant, expires, inline=True)

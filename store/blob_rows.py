@@ -15,7 +15,7 @@ from datetime import datetime
 from sqlalchemy import Connection, case, func, select, tuple_, update
 
 from conversation.attachment import Attachment
-from conversation.errors import FileNotStored, FileRefused, LimitReached
+from conversation.errors import FileNotStored, FileRefused, InvalidInput, LimitReached
 from store.columns import clock
 from store.statements import AnyRow, insert_for
 from store.tables import blobs
@@ -104,15 +104,22 @@ def lock_stored(connection: Connection, tenant: str, files: Collection[Attachmen
 
 
 def check_stored(connection: Connection, tenant: str, files: Collection[Attachment]) -> None:
-    """Hold the blobs of these files until the transaction ends. Raises `FileNotStored`, `FileRefused`."""
+    """Hold the blobs of these files until the transaction ends.
+
+    Raises `InvalidInput` for a file that comes without its bytes and is not stored, `FileNotStored` for
+    one that was collected since, and `FileRefused` for one in which a scanner found something.
+    """
     stored = lock_stored(connection, tenant, files)
     for file in files:
         row = stored.get(str(file.sha256))
-        if row is None:
-            raise FileNotStored(
-                f"{file.filename!r} is not stored for tenant {tenant!r}; "
-                "pass its bytes, or complete its upload first"
+        if row is None and file.content is None:
+            raise InvalidInput(
+                "attachments.content",
+                f"is missing, and {file.filename!r} is not stored",
+                "pass the file's bytes, or complete its upload first",
             )
+        if row is None:
+            raise FileNotStored(f"{file.filename!r} was deleted since it was stored; send it again")
         if row.scan == "infected":
             raise FileRefused(f"{file.filename!r} is infected ({row.finding}); it is not accepted")
 

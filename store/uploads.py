@@ -65,9 +65,7 @@ def create(
 
 def read(connection: Connection, tenant: str, upload_id: str) -> Upload:
     """An upload that can still be completed, or is. Raises `UploadNotFound`."""
-    is_open = uploads.c.completed_at.is_not(None) | (
-        uploads.c.expires_at > clock(plus_seconds=-LATE_SECONDS)
-    )
+    is_open = uploads.c.completed_at.is_not(None) | (uploads.c.expires_at > clock(plus_seconds=-LATE_SECONDS))
     mine = select(uploads).where(uploads.c.id == upload_id, uploads.c.tenant == tenant, is_open)
     row = connection.execute(mine).one_or_none() if is_our_id(upload_id) else None
     if row is None:

@@ -17,6 +17,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, and_, delete, exists, func, or_, select, tuple_, update
 
 from conversation.errors import FileNotStored, FileRefused
+from store.blob_gc import delete_marked
 from store.columns import clock
 from store.doctor.finding import Check, Finding
 from store.doctor.look import Look, Scope
@@ -90,15 +91,43 @@ def _find_deleting(look: Look) -> Iterator[Finding]:
         yield Finding(ids=ids, detail="it is marked as being deleted", is_repairable=True)
 
 
-def _keep(look: Look, finding: Finding) -> str | None:
-    def keep(connection: Connection) -> str | None:
+def _finish_deleting(look: Look, finding: Finding) -> str | None:
+    def finish(connection: Connection) -> str | None:
         if not connection.execute(_this(_deleting(), finding).with_for_update()).all():
             return None
-        # Retention finds it again if nobody has it, and its grace begins anew.
-        connection.execute(_this(update(blobs), finding).values(state="stored", unreferenced_since=None))
-        return "it is marked as stored again"
+        address = (finding.ids["tenant"], finding.ids["sha256"])
+        done = delete_marked(connection, address, look.files.delete)
+        return "its bytes and its row were deleted" if done else None
 
-    return look.mend("blob-left-deleting", finding.ids, keep)
+    return look.mend("blob-left-deleting", finding.ids, finish)
+
+
+# Blobs that messages have, whose row still waits for the bytes
+
+
+def _pending() -> Select[Any]:
+    return select(blobs.c.tenant, blobs.c.sha256).where(blobs.c.state == "pending", _is_used)
+
+
+def _find_pending(look: Look) -> Iterator[Finding]:
+    statement = _pending().order_by(blobs.c.tenant, blobs.c.sha256).limit(look.scope.findings + 1)
+    if look.scope.tenant is not None:
+        statement = statement.where(blobs.c.tenant == look.scope.tenant)
+    for row in look.run(lambda connection: connection.execute(statement).all()):
+        # Without its bytes, it is told as a blob that has none.
+        if look.files.exists(row.tenant, row.sha256):
+            ids = {"tenant": row.tenant, "sha256": row.sha256}
+            yield Finding(ids=ids, detail="its bytes came after its row", is_repairable=True)
+
+
+def _confirm(look: Look, finding: Finding) -> str | None:
+    def confirm(connection: Connection) -> str | None:
+        if not connection.execute(_this(_pending(), finding).with_for_update(of=blobs)).all():
+            return None
+        connection.execute(_this(update(blobs), finding).values(state="stored"))
+        return "it is marked as stored"
+
+    return look.mend("blob-left-pending", finding.ids, confirm)
 
 
 def _this(statement: Any, finding: Finding) -> Any:
@@ -182,6 +211,8 @@ def _still_rows(connection: Connection, *, addresses: Sequence[Address]) -> Sequ
     still = [(row.tenant, row.sha256) for row in connection.execute(lock.with_for_update(skip_locked=True))]
     of_a_message = select(func.min(attachments.c.message_id)).where(_same_blob()).correlate(blobs)
     statement = select(blobs.c.tenant, blobs.c.sha256, of_a_message.scalar_subquery().label("message_id"))
+    # Of one that nobody has, the bytes may be on their way, or being deleted.
+    statement = statement.where(or_(blobs.c.state == "stored", _is_used))
     return connection.execute(statement.where(_are(still)).order_by(blobs.c.sha256)).all()
 
 
@@ -255,9 +286,16 @@ CHECKS: tuple[Check, ...] = (
     Check(
         name="blob-left-deleting",
         means="a blob is marked as being deleted for more than a day",
-        advice="it is marked as stored; retention deletes it if no message has it",
+        advice="its bytes and its row are deleted, unless a message has it",
         find=_find_deleting,
-        repair=_keep,
+        repair=_finish_deleting,
+    ),
+    Check(
+        name="blob-left-pending",
+        means="a message has a file whose row waits for its bytes, and they are there",
+        advice="it is marked as stored: an import brought the row, and somebody the bytes",
+        find=_find_pending,
+        repair=_confirm,
     ),
     Check(
         name="blob-without-object",

@@ -14,7 +14,8 @@ from conversation.parts import FilePart, ImagePart, TextPart
 from conversation.step import Step
 from conversation.thread import Thread
 from conversation.turn import Cancelled, ClaimedTurn, Completed, Failed, RetryLater, TurnError
-from store import claims, inbox, schedule, steps, summaries, tables, threads, turns, workers
+from store import claims, inbox, schedule, steps, summaries, tables, threads, turns, uploads, workers
+from store.blob_rows import announce, confirm
 from store.claims import Claimant
 from store.columns import clock
 from store.inbox import Request
@@ -99,6 +100,17 @@ class _Story:
         thread = Thread("story", title="A story: 100% of it", metadata={"user": "ann", "deep": {"x": [1]}})
         thread.add_message(look)
         thread.set_context("tone", "Be kind.")
+        small = Attachment(filename="small.png", sha256="2" * 64, size=20, mime_type="image/png")
+        announced = announce(self.connection, "default", [picture, small])
+        confirm(self.connection, "default", announced)
+        made = {
+            "tenant": "default",
+            "sha256": picture.sha256,
+            "kind": "thumbnail",
+            "made_sha256": small.sha256,
+        }
+        self.connection.execute(tables.renditions.insert().values(made))
+        uploads.create(self.connection, new_id(), "default", picture, expires_seconds=900)
         threads.save(self.connection, thread, new=thread.new_messages)
 
     def _send(self, content: str, thread: str = "story", **options: Any) -> str:

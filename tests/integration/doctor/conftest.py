@@ -16,12 +16,13 @@ from conversation.ids import new_id
 from conversation.message import Message
 from conversation.thread import Thread
 from conversation.turn import ClaimedTurn, Completed, Ending, Lease
-from store import claims, inbox, tables, threads, turns, workers
+from store import blob_gc, claims, inbox, tables, threads, turns, workers
 from store.claims import Claimant
 from store.doctor import Examination, Note, Outcome, Result, Scope
 from store.engine import Database
 from store.files import BlobStore, LocalBlobs
 from store.inbox import Request
+from store.keeping import Keeper
 from store.settings import load
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -89,11 +90,8 @@ class Site:
         return claimed
 
     def save(self, thread: Thread) -> None:
-        for message in thread.new_messages:
-            for file in message.attachments:
-                assert file.content is not None
-                assert file.sha256 is not None
-                self.files.put(thread.tenant, file.sha256, file.content, file.mime_type or "")
+        files = [file for message in thread.new_messages for file in message.attachments]
+        Keeper(self.database, self.files).keep(thread.tenant, files)
         saved = self.database.run(partial(threads.save, thread=thread, new=thread.new_messages))
         threads.apply(thread, saved)
 
@@ -105,6 +103,14 @@ class Site:
         self.save(holder)
         assert file.sha256 is not None
         return file.sha256
+
+    def collect(self) -> None:
+        """Garbage collection of files, without any grace."""
+        self.database.run(blob_gc.note_unused)
+        for address in self.database.run(partial(blob_gc.mark_due, grace_days=0)).addresses:
+            delete_object = self.files.delete
+            delete = partial(blob_gc.delete_marked, address=address, delete_object=delete_object)
+            assert self.database.run(delete)
 
     # What a test breaks and sees
 

@@ -2,10 +2,13 @@
 
 import hashlib
 from collections.abc import Iterator
+from functools import partial
 
 from sqlalchemy import select, update
 
-from store import retention, tables, threads
+from conversation.attachment import Attachment
+from store import blob_gc, tables, threads
+from store.blob_rows import announce
 from store.doctor import Outcome
 from store.files import BlobStore, LocalBlobs, S3Blobs
 from tests.conftest import S3
@@ -31,7 +34,7 @@ def test_files_with_rows_and_rows_with_files_are_no_finding(site: Site) -> None:
     site.save_file(b"two", "c")
     site.save_file(b"three", "gone")
     forget_thread(site, "gone")
-    site.database.run(retention.mark_unused_blobs)
+    site.database.run(blob_gc.note_unused)
 
     assert site.repaired() == {}
 
@@ -117,8 +120,7 @@ def test_bytes_that_no_row_knows_get_a_row_and_leave_with_retention(site: Site) 
     assert (row.size, row.media_type) == (len(CONTENT), "application/pdf")
     assert site.files.exists("default", SHA256)
     assert site.found() == {}
-    site.database.run(retention.mark_unused_blobs)
-    site.database.run(lambda c: retention.delete_unused_blobs(c, site.files.delete, grace_days=0))
+    site.collect()
     assert not site.files.exists("default", SHA256)
     assert site.found() == {}
 
@@ -151,10 +153,11 @@ def test_a_blob_that_retention_is_deleting_right_now_is_no_finding(postgres_site
     site = postgres_site
     sha256 = site.save_file()
     forget_thread(site)
-    site.database.run(retention.mark_unused_blobs)
+    site.database.run(blob_gc.note_unused)
+    (address,) = site.database.run(partial(blob_gc.mark_due, grace_days=0)).addresses
 
     with site.database.engine.begin() as connection:
-        retention.delete_unused_blobs(connection, site.files.delete, grace_days=0)
+        assert blob_gc.delete_marked(connection, address, site.files.delete)
         assert not site.files.exists("default", sha256)
 
         assert site.found("blob-without-object") == {}
@@ -205,18 +208,43 @@ def test_bytes_that_a_listing_does_not_show_yet_are_no_finding(site: Site) -> No
     assert site.found() == {}
 
 
-def test_a_blob_that_is_being_deleted_for_long_is_marked_as_stored_again(site: Site) -> None:
+def test_a_blob_that_is_being_deleted_for_long_is_deleted(site: Site) -> None:
     used, unused = site.save_file(b"used", "a"), site.save_file(b"unused", "b")
     forget_thread(site, "b")
-    site.write(update(tables.blobs).values(state="deleting", unreferenced_since=LONG_AGO))
+    site.write(
+        update(tables.blobs)
+        .where(tables.blobs.c.sha256 == unused)
+        .values(state="deleting", unreferenced_since=LONG_AGO)
+    )
 
     mended = site.repaired()
 
-    assert outcomes(mended) == {"blob-left-deleting": [Outcome.REPAIRED, Outcome.REPAIRED]}
+    assert outcomes(mended) == {"blob-left-deleting": [Outcome.REPAIRED]}
+    assert [row.sha256 for row in site.rows(select(tables.blobs))] == [used]
+    assert not site.files.exists("default", unused)
+    assert site.found() == {}
+
+
+def test_a_row_that_was_there_before_its_bytes_is_marked_as_stored(site: Site) -> None:
+    came, missing = site.save_file(b"came", "a"), site.save_file(b"missing", "b")
+    site.write(update(tables.blobs).values(state="pending"))
+    site.files.delete("default", missing)
+
+    mended = site.repaired("blob-left-pending")
+
+    assert outcomes(mended) == {"blob-left-pending": [Outcome.REPAIRED]}
     assert {row.sha256: row.state for row in site.rows(select(tables.blobs))} == {
-        used: "stored",
-        unused: "stored",
+        came: "stored",
+        missing: "pending",
     }
+    assert [note.finding.ids["sha256"] for note in site.found()["blob-without-object"]] == [missing]
+
+
+def test_a_file_that_is_just_being_stored_is_no_finding(site: Site) -> None:
+    site.save_file()
+    file = Attachment(filename="b.txt", content=b"on its way", mime_type="text/plain")
+    site.database.run(partial(announce, tenant="default", files=[file]))
+
     assert site.found() == {}
 
 

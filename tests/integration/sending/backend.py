@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 import redis
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, exists, func, select, text
 
 from conversation.bell import Bell
 from conversation.ids import new_id
@@ -37,13 +37,18 @@ def register_agent(database: Database, *names: str) -> str:
 
 
 def counts(database: Database) -> dict[str, int]:
-    """How many rows there are of what a message is made of."""
+    """How many rows there are of what a message is made of. A blob without a message is none of it."""
+    blobs, attached = tables.blobs.c, tables.attachments.c
+    is_used = exists().where(attached.tenant == blobs.tenant, attached.sha256 == blobs.sha256)
 
     def count(connection: Connection) -> dict[str, int]:
         found = {}
         for name in COUNTED:
             table = tables.metadata.tables[name]
-            found[name] = connection.execute(select(func.count()).select_from(table)).scalar_one()
+            counted = select(func.count()).select_from(table)
+            if table is tables.blobs:
+                counted = counted.where(is_used)
+            found[name] = connection.execute(counted).scalar_one()
         return found
 
     return database.run(count)

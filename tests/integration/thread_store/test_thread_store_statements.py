@@ -75,14 +75,15 @@ async def test_a_hundred_messages_are_saved_like_one(store: ThreadStore) -> None
     assert len(few) == len(many) == 5
 
 
-async def test_saving_a_file_is_two_statements_more(store: ThreadStore) -> None:
+async def test_saving_a_file_is_four_statements_more(store: ThreadStore) -> None:
     async def save(thread: Thread) -> None:
         thread.add_message(said("new", attachments=[Attachment(filename="b.txt", content=b"2")]))
         await store.save_thread(thread)
 
     few, many = await counted(store, save)
 
-    assert len(few) == len(many) == 7
+    # Announced, confirmed, held, entered; the second time its bytes are there, which needs no confirming.
+    assert (len(few), len(many)) == (9, 8)
 
 
 async def test_loading_is_three_statements(store: ThreadStore) -> None:

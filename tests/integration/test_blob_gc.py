@@ -1,0 +1,378 @@
+"""Storing files and collecting those that nobody uses: one against the other, at every step."""
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select, update
+
+from conversation.attachment import Attachment
+from conversation.errors import FileNotStored, FileRefused, InvalidInput, LimitReached
+from conversation.ids import new_id
+from conversation.message import Message
+from store import blob_gc, blob_rows, inbox, tables, threads
+from store.engine import Database
+from store.files import BlobStore, LocalBlobs
+from store.inbox import Request
+from store.keeping import Keeper
+
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+FILE = Attachment(filename="a.txt", content=b"the bytes", mime_type="text/plain")
+SHA256 = str(FILE.sha256)
+ADDRESS = ("default", SHA256)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> LocalBlobs:
+    return LocalBlobs(tmp_path / "files")
+
+
+def request(thread_id: str, *attached: Attachment) -> Request:
+    return Request(
+        turn_id=new_id(),
+        tenant="default",
+        thread_id=thread_id,
+        message=Message(role="user", content="see", attachments=list(attached)),
+        agent="a",
+        allow_unknown_agent=True,
+    )
+
+
+def send(database: Database, thread_id: str, *attached: Attachment) -> None:
+    database.run(partial(inbox.accept, request=request(thread_id, *attached)))
+
+
+def forget(database: Database, thread_id: str) -> None:
+    database.run(partial(threads.delete_thread, tenant="default", thread_id=thread_id))
+
+
+def let_time_pass(database: Database) -> None:
+    with database.engine.begin() as connection:
+        noted = tables.blobs.c.unreferenced_since.is_not(None)
+        connection.execute(update(tables.blobs).where(noted).values(unreferenced_since=LONG_AGO))
+
+
+def collect(database: Database, files: BlobStore, *, grace_days: float = 7) -> int:
+    database.run(blob_gc.note_unused)
+    marked = database.run(partial(blob_gc.mark_due, grace_days=grace_days))
+    delete = partial(blob_gc.delete_marked, delete_object=files.delete)
+    return sum(database.run(partial(delete, address=address)) for address in marked.addresses)
+
+
+def state(database: Database, sha256: str = SHA256) -> str | None:
+    with database.engine.begin() as connection:
+        statement = select(tables.blobs.c.state).where(tables.blobs.c.sha256 == sha256)
+        found: str | None = connection.execute(statement).scalar_one_or_none()
+        return found
+
+
+def test_a_kept_file_is_stored_and_a_message_may_have_it(any_database: Database, files: LocalBlobs) -> None:
+    Keeper(any_database, files).keep("default", [FILE])
+    send(any_database, "t", FILE)
+
+    assert state(any_database) == "stored"
+    assert files.get("default", SHA256) == b"the bytes"
+
+
+def test_a_message_cannot_have_a_file_whose_bytes_never_came(
+    any_database: Database, files: LocalBlobs
+) -> None:
+    any_database.run(partial(blob_rows.announce, tenant="default", files=[FILE]))
+
+    with pytest.raises(FileNotStored, match=r"'a\.txt' was deleted"):
+        send(any_database, "t", FILE)
+    with pytest.raises(InvalidInput, match=r"attachments\.content: is missing, and 'a\.txt' is not stored"):
+        send(any_database, "t", Attachment(filename="a.txt", sha256=SHA256))
+
+    with any_database.engine.begin() as connection:
+        assert connection.execute(select(func.count()).select_from(tables.threads)).scalar_one() == 0
+
+
+def test_a_message_cannot_have_an_infected_file(any_database: Database, files: LocalBlobs) -> None:
+    Keeper(any_database, files).keep("default", [FILE])
+    with any_database.engine.begin() as connection:
+        connection.execute(update(tables.blobs).values(scan="infected", finding="Eicar-Test-Signature"))
+
+    with pytest.raises(FileRefused, match="infected"):
+        send(any_database, "t", FILE)
+
+
+def test_a_file_without_its_bytes_has_to_be_in_the_store(any_database: Database, files: LocalBlobs) -> None:
+    by_hash = Attachment(filename="a.txt", sha256=SHA256, size=9, mime_type="text/plain")
+    with pytest.raises(FileNotStored):
+        Keeper(any_database, files).keep("default", [by_hash])
+    assert state(any_database) == "pending"
+
+    files.put("default", SHA256, b"the bytes", "text/plain")
+    Keeper(any_database, files).keep("default", [by_hash])
+
+    send(any_database, "t", by_hash)
+    assert state(any_database) == "stored"
+
+
+def test_what_a_dead_sender_left_behind_is_collected(any_database: Database, files: LocalBlobs) -> None:
+    any_database.run(partial(blob_rows.announce, tenant="default", files=[FILE]))
+    files.put("default", SHA256, b"the bytes", "text/plain")  # and then it died
+
+    assert collect(any_database, files) == 0
+    let_time_pass(any_database)
+    assert collect(any_database, files) == 1
+
+    assert not files.exists("default", SHA256)
+    assert state(any_database) is None
+
+
+def test_a_file_leaves_with_its_last_message_after_the_grace(
+    any_database: Database, files: LocalBlobs
+) -> None:
+    Keeper(any_database, files).keep("default", [FILE])
+    send(any_database, "one", FILE)
+    send(any_database, "two", FILE)
+    let_time_pass(any_database)
+
+    forget(any_database, "one")
+    assert collect(any_database, files) == 0
+    forget(any_database, "two")
+    assert collect(any_database, files) == 0  # its grace begins now
+    assert files.exists("default", SHA256)
+    let_time_pass(any_database)
+
+    assert collect(any_database, files) == 1
+    assert not files.exists("default", SHA256)
+
+
+def test_a_file_that_is_sent_again_has_its_grace_again(any_database: Database, files: LocalBlobs) -> None:
+    Keeper(any_database, files).keep("default", [FILE])
+    let_time_pass(any_database)
+
+    Keeper(any_database, files).keep("default", [FILE])
+
+    assert collect(any_database, files) == 0
+    assert files.exists("default", SHA256)
+
+
+def test_a_rendition_lives_as_long_as_what_it_was_made_of(any_database: Database, files: LocalBlobs) -> None:
+    small = Attachment(filename="small.png", content=b"small", mime_type="image/png")
+    Keeper(any_database, files).keep("default", [FILE, small])
+    with any_database.engine.begin() as connection:
+        connection.execute(
+            tables.renditions.insert().values(
+                tenant="default", sha256=SHA256, kind="thumbnail", made_sha256=small.sha256
+            )
+        )
+    send(any_database, "t", FILE)
+    let_time_pass(any_database)
+    assert collect(any_database, files) == 0
+
+    forget(any_database, "t")
+    for _ in range(4):  # note and delete the one, then the other
+        collect(any_database, files)
+        let_time_pass(any_database)
+
+    assert state(any_database) is None
+    assert state(any_database, str(small.sha256)) is None
+    assert not files.exists("default", str(small.sha256))
+
+
+# One against the other
+
+
+def test_a_file_that_is_just_being_attached_is_not_marked(database: Database, files: LocalBlobs) -> None:
+    Keeper(database, files).keep("default", [FILE])
+    let_time_pass(database)
+
+    with database.engine.begin() as sender:
+        inbox.accept(sender, request("t", FILE))
+        assert database.run(partial(blob_gc.mark_due, grace_days=7)).addresses == ()
+
+    assert state(database) == "stored"
+    # Its next look finds the message, and forgets the grace.
+    assert database.run(partial(blob_gc.mark_due, grace_days=7)).used == 1
+    assert files.exists("default", SHA256)
+
+
+def test_a_senders_open_transaction_keeps_nobody_from_sending_or_preparing_the_file(
+    database: Database, files: LocalBlobs
+) -> None:
+    Keeper(database, files).keep("default", [FILE])
+
+    with database.engine.begin() as sender:
+        inbox.accept(sender, request("t", FILE))
+        Keeper(database, files).keep("default", [FILE])
+        send(database, "other", FILE)
+        with database.engine.begin() as worker:
+            worker.execute(update(tables.blobs).values(text="what it says"))
+
+
+def test_a_sender_takes_the_mark_away(any_database: Database, files: LocalBlobs) -> None:
+    Keeper(any_database, files).keep("default", [FILE])
+    let_time_pass(any_database)
+    marked = any_database.run(partial(blob_gc.mark_due, grace_days=7))
+    assert marked.addresses == [ADDRESS]
+
+    Keeper(any_database, files).keep("default", [FILE])
+    gone = any_database.run(partial(blob_gc.delete_marked, address=ADDRESS, delete_object=files.delete))
+
+    assert not gone
+    assert state(any_database) == "stored"
+    assert files.get("default", SHA256) == b"the bytes"
+
+
+def test_a_message_cannot_have_a_file_that_is_marked(any_database: Database, files: LocalBlobs) -> None:
+    Keeper(any_database, files).keep("default", [FILE])
+    let_time_pass(any_database)
+    any_database.run(partial(blob_gc.mark_due, grace_days=7))
+
+    with pytest.raises(FileNotStored):
+        send(any_database, "t", FILE)
+
+
+def test_a_sender_waits_while_the_bytes_are_deleted_and_stores_them_again(
+    database: Database, files: LocalBlobs
+) -> None:
+    Keeper(database, files).keep("default", [FILE])
+    let_time_pass(database)
+    database.run(partial(blob_gc.mark_due, grace_days=7))
+    sender = threading.Thread(target=Keeper(database, files).keep, args=("default", [FILE]))
+
+    with database.engine.begin() as collector:
+        assert blob_gc.delete_marked(collector, ADDRESS, files.delete)
+        sender.start()
+        sender.join(timeout=0.5)
+        assert sender.is_alive()
+        assert not files.exists("default", SHA256)
+    sender.join(timeout=10)
+
+    assert state(database) == "stored"
+    assert files.get("default", SHA256) == b"the bytes"
+
+
+def test_a_collector_that_dies_after_the_bytes_leaves_no_row_that_claims_them(
+    any_database: Database, files: LocalBlobs
+) -> None:
+    Keeper(any_database, files).keep("default", [FILE])
+    let_time_pass(any_database)
+    any_database.run(partial(blob_gc.mark_due, grace_days=7))
+
+    def delete_and_die(tenant: str, sha256: str) -> None:
+        files.delete(tenant, sha256)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        any_database.run(partial(blob_gc.delete_marked, address=ADDRESS, delete_object=delete_and_die))
+    assert state(any_database) == "deleting"
+
+    Keeper(any_database, files).keep("default", [FILE])
+    send(any_database, "t", FILE)
+    assert files.get("default", SHA256) == b"the bytes"
+
+
+def test_a_slow_sender_does_not_confirm_the_row_of_another(database: Database, files: LocalBlobs) -> None:
+    announced = database.run(partial(blob_rows.announce, tenant="default", files=[FILE]))
+    files.put("default", SHA256, b"the bytes", "text/plain")
+    let_time_pass(database)
+    assert collect(database, files) == 1
+    database.run(partial(blob_rows.announce, tenant="default", files=[FILE]))  # another one begins
+
+    database.run(partial(blob_rows.confirm, tenant="default", announced=announced))
+
+    assert state(database) == "pending"
+
+
+def test_senders_and_collectors_at_once_leave_no_message_without_its_bytes(
+    database: Database, files: LocalBlobs
+) -> None:
+    stop, failures = threading.Event(), []
+
+    def repeat(work: Callable[[], object]) -> None:
+        while not stop.is_set():
+            try:
+                work()
+            except FileNotStored:
+                continue  # collected in between, without any grace: it is sent again
+            except Exception as error:  # noqa: BLE001 - whatever it is, the test has to tell it
+                failures.append(error)
+                return
+
+    def sends(name: str) -> None:
+        Keeper(database, files).keep("default", [FILE])
+        send(database, name, FILE)
+        assert files.get("default", SHA256) == b"the bytes"
+        forget(database, name)
+
+    workers = [threading.Thread(target=repeat, args=(partial(sends, f"t{number}"),)) for number in range(3)]
+    workers += [
+        threading.Thread(target=repeat, args=(partial(collect, database, files, grace_days=0),))
+        for _ in range(2)
+    ]
+    for worker in workers:
+        worker.start()
+    stop.wait(6)
+    stop.set()
+    for worker in workers:
+        worker.join(timeout=30)
+
+    assert failures == []
+
+
+# Bytes that no row knows
+
+
+def test_bytes_that_no_row_knows_leave_by_the_same_road(any_database: Database, files: LocalBlobs) -> None:
+    Keeper(any_database, files).keep("default", [FILE])
+    files.put("default", str(Attachment(filename="b", content=b"lost").sha256), b"lost", "text/plain")
+    found = [(SHA256, 9), (str(Attachment(filename="b", content=b"lost").sha256), 4)]
+
+    marked = any_database.run(partial(blob_gc.mark_unknown, tenant="default", found=found, grace_days=7))
+    assert [sha256 for _, sha256 in marked] == [found[1][0]]
+    assert collect(any_database, files) == 1
+
+    assert not files.exists("default", found[1][0])
+    assert files.exists("default", SHA256)
+
+
+def test_the_rows_are_looked_through_in_pages(any_database: Database, files: LocalBlobs) -> None:
+    kept = [Attachment(filename="a", content=bytes([number]) * 9) for number in range(7)]
+    Keeper(any_database, files).keep("default", kept)
+    with any_database.engine.begin() as connection:
+        connection.execute(update(tables.blobs).values(unreferenced_since=None))
+
+    pages, after = 0, ("", "")
+    while (following := any_database.run(partial(blob_gc.note_unused, after=after, limit=3))) is not None:
+        pages, after = pages + 1, following
+
+    assert pages == 2
+    with any_database.engine.begin() as connection:
+        unnoted = select(func.count()).where(tables.blobs.c.unreferenced_since.is_(None))
+        assert connection.execute(unnoted).scalar_one() == 0
+
+
+def test_what_is_before_a_collection_can_be_told_without_changing_it(
+    any_database: Database, files: LocalBlobs
+) -> None:
+    Keeper(any_database, files).keep("default", [FILE])
+    let_time_pass(any_database)
+    Keeper(any_database, files).keep("default", [Attachment(filename="b", content=b"four")])
+
+    told = any_database.run(partial(blob_gc.unused, grace_days=7))
+
+    assert (told.due, told.due_bytes, told.in_grace, told.in_grace_bytes) == (1, 9, 1, 4)
+    assert state(any_database) == "stored"
+
+
+# Limits
+
+
+def test_a_tenants_files_are_limited_together_and_each_is_counted_once(
+    any_database: Database, files: LocalBlobs
+) -> None:
+    announce = partial(blob_rows.announce, tenant="default", max_bytes=12)
+    any_database.run(partial(announce, files=[FILE]))
+    any_database.run(partial(announce, files=[FILE]))
+    any_database.run(partial(blob_rows.announce, tenant="other", files=[FILE], max_bytes=12))
+
+    with pytest.raises(LimitReached, match="THREADMILL_TENANT_MAX_BYTES"):
+        any_database.run(partial(announce, files=[Attachment(filename="b", content=b"four")]))
