@@ -11,11 +11,17 @@ RUN_TURNS = "turns.run"
 SWEEP_TURNS = "turns.sweep"
 RUN_SUMMARIES = "summaries.run"
 RUN_RETENTION = "retention.run"
+PREPARE_FILE = "files.prepare"
+PREPARE_FILES = "files.prepare_waiting"
+COLLECT_FILES = "files.collect"
+EXPIRE_UPLOADS = "uploads.expire"
 
 #: Where ordinary turns are rung.
 TURNS_QUEUE = "turns"
 #: Where a turn goes that stood in two crashes: it runs alone there.
 SUSPECTS_QUEUE = "suspects"
+#: Where files are made ready for models: work for a CPU, in processes that a file may take down.
+FILES_QUEUE = "files"
 #: Sweeps, retention and whatever else beat asks for: never behind a queue of turns.
 MAINTENANCE_QUEUE = "maintenance"
 

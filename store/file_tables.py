@@ -39,7 +39,9 @@ blobs = Table(
     Column("finding", Text),
     #: When it was made ready for models: its text extracted, its pictures scaled; null while that is to do.
     Column("prepared_at", Time),
-    #: How often that was begun: a file that kills its reader is given up.
+    #: Nobody else begins with it before then.
+    Column("preparing_until", Time),
+    #: How often it was begun: a file that kills its reader is given up.
     Column("prepare_attempts", Integer, nullable=False, server_default="0"),
     #: The text that was extracted, whole or its beginning.
     Column("text", Text),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from conversation.bell import MAINTENANCE_QUEUE, SUSPECTS_QUEUE, TURNS_QUEUE
+from conversation.bell import FILES_QUEUE, MAINTENANCE_QUEUE, SUSPECTS_QUEUE, TURNS_QUEUE
 from store import settings
 
 ROOT = Path(__file__).parents[2]
@@ -210,7 +210,12 @@ def test_workers_listen_to_every_queue_and_each_to_its_own() -> None:
         name: SERVICES[name]["command"][SERVICES[name]["command"].index("-Q") + 1] for name in WORKERS
     }
 
-    assert listened == {"worker": TURNS_QUEUE, "suspects": SUSPECTS_QUEUE, "maintenance": MAINTENANCE_QUEUE}
+    assert listened == {
+        "worker": TURNS_QUEUE,
+        "suspects": SUSPECTS_QUEUE,
+        "maintenance": MAINTENANCE_QUEUE,
+        "files": FILES_QUEUE,
+    }
 
 
 def test_a_suspect_runs_alone() -> None:

@@ -26,7 +26,7 @@ def run_with_help(command: list[str]) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_celery_processes_are_the_ones_that_the_stack_needs() -> None:
-    assert CELERY == ["beat", "flower", "maintenance", "suspects", "worker"]
+    assert CELERY == ["beat", "files", "flower", "maintenance", "suspects", "worker"]
 
 
 @pytest.mark.parametrize("name", CELERY)

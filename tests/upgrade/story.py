@@ -100,7 +100,7 @@ class _Story:
         thread = Thread("story", title="A story: 100% of it", metadata={"user": "ann", "deep": {"x": [1]}})
         thread.add_message(look)
         thread.set_context("tone", "Be kind.")
-        small = Attachment(filename="small.png", sha256="2" * 64, size=20, mime_type="image/png")
+        small = Attachment(filename="small.png", sha256="3" * 64, size=20, mime_type="image/png")
         announced = announce(self.connection, "default", [picture, small])
         confirm(self.connection, "default", announced)
         made = {

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from conversation.bell import MAINTENANCE_QUEUE, SUSPECTS_QUEUE, TURNS_QUEUE
+from conversation.bell import FILES_QUEUE, MAINTENANCE_QUEUE, SUSPECTS_QUEUE, TURNS_QUEUE
 from store.settings import load
 from threadmill.embedded.home import Home
 from threadmill.embedded.process import Process
@@ -46,6 +46,8 @@ def plan(directory: Path) -> Sequence[Program]:
         # One turn at a time, and no other queue: a crash in here convicts the turn.
         worker("suspects", [SUSPECTS_QUEUE], options=["-c", "1"]),
         worker("maintenance", [MAINTENANCE_QUEUE], options=["-c", "2"]),
+        # Processes of its own for each file: reading them takes a CPU, and perhaps the process with it.
+        worker("files", [FILES_QUEUE], options=["-P", "prefork", "-c", "2"]),
         beat(directory / "beat"),
         flower(directory / FLOWER),
     ]

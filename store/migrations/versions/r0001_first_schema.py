@@ -44,6 +44,7 @@ def upgrade() -> None:
         sa.Column("scan", sa.Text(), nullable=True),
         sa.Column("finding", sa.Text(), nullable=True),
         sa.Column("prepared_at", TIME, nullable=True),
+        sa.Column("preparing_until", TIME, nullable=True),
         sa.Column("prepare_attempts", sa.Integer(), server_default="0", nullable=False),
         sa.Column("text", sa.Text(), nullable=True),
         sa.Column("problem", sa.Text(), nullable=True),
