@@ -17,7 +17,7 @@ def pixel_size(head: bytes, media_type: str) -> tuple[int, int] | None:
 
 
 def _by_library(head: bytes, media_type: str) -> tuple[int, int]:
-    # Named one by one: the library's own `open` warns of large pictures, and asks formats that we do not take.
+    # Named one by one: the library's own `open` warns of large ones, and tries formats we do not take.
     from PIL import GifImagePlugin, ImageFile, JpegImagePlugin, PngImagePlugin
 
     readers: dict[str, type[ImageFile.ImageFile]] = {

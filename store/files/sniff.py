@@ -174,7 +174,7 @@ def _archive_type(filename: str, sample: Sample) -> str | None:
     found = container_type(sample, contents)
     if unpacks_to_too_much(found, contents):
         raise FileRefused(
-            f"{filename!r} unpacks to {contents.unpacked} bytes; save it again with less in it, or send it as text"
+            f"{filename!r} unpacks to {contents.unpacked} bytes; send it with less in it, or as text"
         )
     return found
 
@@ -183,7 +183,8 @@ def _check_pixels(shown: str, sample: Sample, found: str) -> None:
     size = pixel_size(sample.head[:HEAD_BYTES], found) if found in IMAGES else None
     if size is not None and size[0] * size[1] > IMAGE_PIXELS_MAX:
         raise FileRefused(
-            f"{shown} has {size[0]} x {size[1]} pixels, at most {IMAGE_PIXELS_MAX} are accepted; scale it down"
+            f"{shown} has {size[0]} x {size[1]} pixels, at most {IMAGE_PIXELS_MAX} are accepted; "
+            "scale it down"
         )
 
 
