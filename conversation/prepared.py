@@ -45,6 +45,8 @@ class PreparedFile:
     picture: str | None = None
     #: The media type of that picture.
     picture_type: str | None = None
+    #: Its size in bytes.
+    picture_size: int | None = None
     #: Why this file must not be shown or opened, in a sentence; None where it may.
     blocked: str | None = None
 

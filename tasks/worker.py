@@ -17,6 +17,7 @@ from agent import registry
 from agent.agent import Agent
 from agent.attachments import AttachmentParts
 from agent.models import prepare
+from agent.prepare import prepare_file
 from agent.tool_threads import ToolThreads
 from conversation.bell import Bell
 from conversation.errors import InvalidSettings
@@ -67,7 +68,7 @@ class Worker:
             ),
             ledger=Ledger(self.database),
             running=self.running,
-            attachments=AttachmentParts(StoredFiles(open_file_store(settings), self.database)),
+            attachments=AttachmentParts(StoredFiles(open_file_store(settings), self.database, prepare_file)),
             tool_threads=self.tool_threads,
             announce=self.announcer.turn_ended,
         )

@@ -19,6 +19,7 @@ from agent.hands import Hands
 from agent.journal import over_before_it_ran
 from agent.loop import Run
 from agent.models import model_for, prepare
+from agent.prepare import prepare_file
 from agent.tool_threads import ToolThreads
 from conversation.errors import TurnFailed
 from conversation.ids import new_id
@@ -292,7 +293,7 @@ class LocalRun:
             model=self.agent.model or model_for(self._model_name),
             model_name=self._model_name,
             journal=self._ledger.journal_of(claimed),
-            attachments=AttachmentParts(StoredFiles(files.blobs, self.store.database)),
+            attachments=AttachmentParts(StoredFiles(files.blobs, self.store.database, prepare_file)),
             tool_threads=_tool_threads,
             # The caller is here and can decide: there is no later.
             max_attempts=1,

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from agent.attachments import AttachmentParts
+from agent.prepare import prepare_file
 from agent.registry import registered
 from agent.tool_threads import ToolThreads
 from conversation.attachment import Attachment
@@ -84,7 +85,7 @@ def _runner(database: Database, settings: Settings, blobs: BlobStore) -> Runner:
         claimant=Claimant(worker=worker, agents=serves),
         ledger=Ledger(database),
         running=Running(),
-        attachments=AttachmentParts(StoredFiles(blobs, database)),
+        attachments=AttachmentParts(StoredFiles(blobs, database, prepare_file)),
         tool_threads=ToolThreads(4),
         announce=lambda _turn: None,
     )

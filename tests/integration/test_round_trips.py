@@ -18,6 +18,7 @@ from sqlalchemy.engine.interfaces import CacheStats
 
 from agent.agent import Agent
 from agent.attachments import AttachmentParts
+from agent.prepare import prepare_file
 from agent.recall import RecallModel
 from agent.tool_threads import ToolThreads
 from conversation.bell import Bell
@@ -78,7 +79,7 @@ class Site:
             ),
             ledger=Ledger(self.database),
             running=self.running,
-            attachments=AttachmentParts(StoredFiles(open_file_store(settings), self.database)),
+            attachments=AttachmentParts(StoredFiles(open_file_store(settings), self.database, prepare_file)),
             tool_threads=self.tool_threads,
             announce=self.ended.append,
         )
