@@ -3,7 +3,12 @@
 from datetime import timedelta
 
 from conversation.bell import (
+    COLLECT_FILES,
+    EXPIRE_UPLOADS,
+    FILES_QUEUE,
     MAINTENANCE_QUEUE,
+    PREPARE_FILE,
+    PREPARE_FILES,
     PRIORITY_MAX,
     RUN_RETENTION,
     RUN_SUMMARIES,
@@ -45,9 +50,13 @@ task_routes = {
     SWEEP_TURNS: {"queue": MAINTENANCE_QUEUE},
     RUN_SUMMARIES: {"queue": MAINTENANCE_QUEUE},
     RUN_RETENTION: {"queue": MAINTENANCE_QUEUE},
+    PREPARE_FILE: {"queue": FILES_QUEUE},
+    PREPARE_FILES: {"queue": MAINTENANCE_QUEUE},
+    COLLECT_FILES: {"queue": MAINTENANCE_QUEUE},
+    EXPIRE_UPLOADS: {"queue": MAINTENANCE_QUEUE},
 }
 # Nothing else is imported by naming it in a message.
-imports = ("tasks.turns", "tasks.maintenance")
+imports = ("tasks.turns", "tasks.files", "tasks.maintenance")
 
 # --- No result backend: the turn's row in Postgres is the result -----------------------------------
 task_ignore_result = True
@@ -90,6 +99,24 @@ beat_schedule = {
     "run-retention": {
         "task": RUN_RETENTION,
         "schedule": timedelta(seconds=min(60.0, _settings.retention_seconds)),
+        "options": {"expires": 60},
+    },
+    # Files that no turn has asked for yet, or whose bell was lost.
+    "prepare-files": {
+        "task": PREPARE_FILES,
+        "schedule": timedelta(seconds=60),
+        "options": {"expires": 60},
+    },
+    # Blobs that no message has, and bytes that no row knows; each run goes on where the last one ended.
+    "collect-files": {
+        "task": COLLECT_FILES,
+        "schedule": timedelta(seconds=60),
+        "options": {"expires": 60},
+    },
+    # Uploads that were never completed, and what was put for them.
+    "expire-uploads": {
+        "task": EXPIRE_UPLOADS,
+        "schedule": timedelta(seconds=60),
         "options": {"expires": 60},
     },
 }

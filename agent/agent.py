@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from agent.capabilities import Capabilities
 from agent.model import Model
 from agent.tool import TOOL_NAME, Tool
 from agent.toolbox import Toolbox
@@ -46,6 +47,11 @@ class Agent:
     max_messages: int = 200
     #: Tokens of the history that the model sees, at most, by its own tokenizer; None counts none.
     max_window_tokens: int | None = None
+    #: Tokens of the files of one turn that the model sees, at most, about: the newest first. What tools
+    #: bring in the turn has as much room again.
+    max_file_tokens: int = 20_000
+    #: What the model takes beside text; None asks whoever asks the model.
+    capabilities: Capabilities | None = None
     #: Model calls of one turn, at most.
     max_steps: int = 25
     #: Tokens that the model calls of one turn may use together; None means no limit.
@@ -67,6 +73,8 @@ class Agent:
         for limit in ("max_messages", "max_steps", "max_turn_seconds", "model_timeout_seconds"):
             if getattr(self, limit) <= 0:
                 raise InvalidInput(f"agent.{limit}", f"is {getattr(self, limit)}", "pass a number above 0")
+        if self.max_file_tokens < 0:
+            raise InvalidInput("agent.max_file_tokens", f"is {self.max_file_tokens}", "pass 0 or more")
         if self.max_turn_attempts is not None and self.max_turn_attempts < 1:
             raise InvalidInput(
                 "agent.max_turn_attempts", f"is {self.max_turn_attempts}", "pass at least 1, or None"

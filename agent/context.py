@@ -1,9 +1,22 @@
 """What a tool may know about the call it serves. Made for one call, handed to it, and kept nowhere."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from conversation.attachment import Attachment
+from conversation.errors import InvalidInput
+
+
+class OpensFiles(Protocol):
+    """The files of a thread: see `ThreadFiles`."""
+
+    async def all(self) -> Sequence[Attachment]: ...
+
+    async def open(self, name: str) -> bytes: ...
+
+    def wait_for(self, work: Any, seconds: float | None) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,3 +37,40 @@ class RunContext:
     attempt: int = 1
     #: Aware: the turn's end, past which no tool is waited for.
     deadline: datetime | None = None
+    #: Behind `files` and `open_file`; None where a tool is called without a turn.
+    thread_files: OpensFiles | None = field(default=None, repr=False, compare=False)
+
+    async def files(self) -> Sequence[Attachment]:
+        """The files of this conversation, the newest first, without their bytes."""
+        return () if self.thread_files is None else await self.thread_files.all()
+
+    async def open_file(self, name: str) -> bytes:
+        """The bytes of the newest file of this conversation with this name, or with this SHA-256.
+
+        Raises `InvalidInput` where there is none, `FileRefused` where it is blocked, and
+        `FileNotStored` and `FileStoreUnavailable`; what a tool lets pass is told to the model.
+        """
+        return await self._thread_files().open(name)
+
+    def files_sync(self) -> Sequence[Attachment]:
+        """As `files`, for a tool that is a plain function: it runs in a thread."""
+        if self.thread_files is None:
+            return ()
+        found: Sequence[Attachment] = self.thread_files.wait_for(
+            self.thread_files.all(), self._seconds_left()
+        )
+        return found
+
+    def open_file_sync(self, name: str) -> bytes:
+        """As `open_file`, for a tool that is a plain function. Raises `TimeoutError` at the turn's end."""
+        files = self._thread_files()
+        content: bytes = files.wait_for(files.open(name), self._seconds_left())
+        return content
+
+    def _thread_files(self) -> OpensFiles:
+        if self.thread_files is None:
+            raise InvalidInput("file", "cannot be opened: this call belongs to no turn", "run it in a turn")
+        return self.thread_files
+
+    def _seconds_left(self) -> float | None:
+        return None if self.deadline is None else (self.deadline - datetime.now(UTC)).total_seconds()

@@ -1,12 +1,13 @@
-"""Text out of files, for a model to read.
+"""Text out of files, for a model to read, and pictures as models take them.
 
 What stays true: no file can hang, crash or fill the process that asks. Text is decoded here, and no
-more of it than is asked for; a PDF is read by a child process with limits of its own
+more of it than is asked for; what has a structure is read by a child process with limits of its own
 (`extract_worker.py`), which is gone when the call is over, however it ends. What goes wrong with a
 file is a sentence in the result, never an exception: the model is told it.
 """
 
 import asyncio
+import base64
 import codecs
 import json
 import math
@@ -16,24 +17,48 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import structlog
 
+from conversation.prepared import Picture
+
 #: Of a child's address space: a Python with a large PDF needs about a third of it.
 MEMORY_BYTES = 768 * 1024 * 1024
 #: Children of one process at once. More would only take turns on the cores that the workers share.
 CHILDREN_MAX = 2
-#: Part of the timeout after which the child hands over the pages that it has read.
+#: Part of the timeout after which the child hands over what it has read.
 SOFT_PART = 0.75
+#: Characters that are kept of one file, at most: what a model is shown of it is cut by its tokens.
+TEXT_MAX_CHARS = 400_000
 
 _log = structlog.get_logger(__name__)
 _WORKER = Path(__file__).with_name("extract_worker.py")
 #: All that a child is told of the environment: no key and no password.
 _ENVIRONMENT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR")
+_OOXML = "application/vnd.openxmlformats-officedocument"
+_ODF = "application/vnd.oasis.opendocument"
+_PICTURE = ("picture", "picture:read")
+#: What reads a media type in the child, and what to call such a file in a sentence.
+_READERS = {
+    "application/pdf": ("PDF", "pdf:read"),
+    f"{_OOXML}.wordprocessingml.document": ("document", "office:read_document"),
+    f"{_OOXML}.spreadsheetml.sheet": ("workbook", "office:read_workbook"),
+    f"{_OOXML}.presentationml.presentation": ("presentation", "office:read_presentation"),
+    f"{_ODF}.text": ("document", "open_document:read"),
+    f"{_ODF}.spreadsheet": ("workbook", "open_document:read"),
+    f"{_ODF}.presentation": ("presentation", "open_document:read"),
+    "text/html": ("page", "page:read"),
+    "image/png": _PICTURE,
+    "image/jpeg": _PICTURE,
+    "image/gif": _PICTURE,
+    "image/webp": _PICTURE,
+}
+#: What ends a child that used up its time: by its own clocks.
+_OUT_OF_TIME = (-signal.SIGXCPU, -signal.SIGALRM)
 #: The longest encoding of one character.
 _BYTES_PER_CHAR = 4
 #: The mark of UTF-32 begins like the one of UTF-16, so that it is asked for first.
@@ -57,24 +82,30 @@ class Extracted:
     truncated: bool = False
     #: Why there is no text, or not all of it, in a sentence for the model.
     problem: str | None = None
-
-
-_TOO_SLOW = Extracted("", problem="The PDF could not be read: it takes too much time.")
+    #: By their use, `picture` and `thumbnail`, as in `Prepared`.
+    pictures: Mapping[str, Picture] = field(default_factory=dict)
+    #: Whether another try would come to the same.
+    is_final: bool = True
 
 
 async def extract_text(
-    content: bytes, media_type: str, *, timeout_seconds: float = 20, max_chars: int = 100_000
+    content: bytes, media_type: str, *, timeout_seconds: float = 20, max_chars: int = TEXT_MAX_CHARS
 ) -> Extracted:
-    """Read the text of a file, as far as there is any.
+    """Read the text of a file, as far as there is any; of a picture, its size in pixels.
 
     The time counts from when its child starts; a file waits before that while `CHILDREN_MAX` others are read.
     """
     media_type = media_type.partition(";")[0].strip().lower()
-    if media_type == "application/pdf":
-        return await _extract_pdf(content, timeout_seconds, max_chars)
-    if media_type.startswith("text/") or media_type.endswith(("/json", "+json")):
-        return decode_text(content, max_chars=max_chars)
+    if media_type in _READERS:
+        return await _read(content, media_type, timeout_seconds, max_chars)
+    if _is_text(media_type):
+        # Milliseconds, but each holds up every turn of the loop.
+        return await asyncio.to_thread(decode_text, content, max_chars=max_chars)
     return Extracted("", problem=f"A file of type {media_type} has no text that can be read.")
+
+
+def _is_text(media_type: str) -> bool:
+    return media_type.startswith("text/") or media_type.endswith(("/json", "+json", "+xml"))
 
 
 def decode_text(content: bytes, *, max_chars: int) -> Extracted:
@@ -133,15 +164,23 @@ async def read_in_child(
     return output, child.returncode
 
 
-async def _extract_pdf(content: bytes, timeout_seconds: float, max_chars: int) -> Extracted:
-    told = {"max_chars": max_chars}
+async def _read(content: bytes, media_type: str, timeout_seconds: float, max_chars: int) -> Extracted:
+    noun, reader = _READERS[media_type]
+    told = {"max_chars": max_chars, "reader": reader, "noun": noun}
+    failed = f"The {noun} could not be read"
     try:
         output, returncode = await read_in_child(_WORKER, content, timeout_seconds=timeout_seconds, told=told)
     except TimeoutError:
-        return _TOO_SLOW
+        return Extracted("", problem=f"{failed}: it takes too much time.")
     except OSError as error:
-        return Extracted("", problem=f"The PDF could not be read now: {error.strerror}.")
-    return _result(output, returncode)
+        return Extracted("", problem=f"{failed} now: {error.strerror}.", is_final=False)
+    if returncode == 0:
+        return await asyncio.to_thread(_result, output)
+    if returncode in _OUT_OF_TIME:
+        return Extracted("", problem=f"{failed}: it takes too much time.")
+    # One file that does this is a bad file; all of them mean a broken installation.
+    _log.warning("reader_failed", media_type=media_type, returncode=returncode)
+    return Extracted("", problem=f"{failed}: it crashed its reader, as a damaged file may.")
 
 
 async def _started(
@@ -167,11 +206,10 @@ async def _started(
     )  # fmt: skip
 
 
-def _result(output: bytes, returncode: int | None) -> Extracted:
-    if returncode == 0:
-        return Extracted(**json.loads(output))
-    if returncode in (-signal.SIGXCPU, -signal.SIGALRM):
-        return _TOO_SLOW
-    # One file that does this is a bad file; all of them mean a broken installation.
-    _log.warning("pdf_reader_failed", returncode=returncode)
-    return Extracted("", problem="The PDF could not be read: it crashed its reader, as a damaged file may.")
+def _result(output: bytes) -> Extracted:
+    found = json.loads(output)
+    pictures = {
+        use: Picture(base64.b64decode(made.pop("content")), **made)
+        for use, made in found.pop("pictures", {}).items()
+    }
+    return Extracted(**found, pictures=pictures)

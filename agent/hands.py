@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from agent.capabilities import Capabilities
 from agent.events import Event
+from agent.file_room import FileRoom
 from agent.journal import Journal
 from agent.model import Model
 from agent.tool_threads import ToolThreads
@@ -17,15 +19,25 @@ from conversation.message import Message
 
 
 class AttachmentReader(Protocol):
-    """Stores files that tools bring, and turns the files of messages into content parts."""
+    """Stores files that tools bring, turns the files of messages into content parts, and opens them."""
 
     async def store(self, tenant: str, file: Attachment) -> Attachment:
         """The file without its bytes, once they are stored. Raises `FileRefused`, `FileStoreUnavailable`."""
         ...
 
     async def parts(
-        self, tenant: str, messages: Sequence[Message]
-    ) -> Mapping[str, Sequence[Mapping[str, Any]]]: ...
+        self, tenant: str, messages: Sequence[Message], capabilities: Capabilities, room: FileRoom
+    ) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+        """By message id, a part for each of its files. Raises `FileStoreUnavailable`."""
+        ...
+
+    async def of_thread(self, tenant: str, thread_id: str) -> Sequence[Attachment]:
+        """The files of the thread's history, the newest first."""
+        ...
+
+    async def open(self, tenant: str, file: Attachment) -> bytes:
+        """Raises `FileRefused` for one that is blocked, `FileNotStored`, `FileStoreUnavailable`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

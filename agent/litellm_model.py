@@ -16,6 +16,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
+from agent.capabilities import Capabilities
 from agent.litellm_errors import model_error
 from agent.model import ModelReply, ModelRequest, Restarted, TextDelta
 from agent.reply_pieces import ReplyPieces, tool_calls
@@ -68,6 +69,22 @@ async def close() -> None:
     litellm.in_memory_llm_clients_cache.flush_cache()
 
 
+@cache
+def _capabilities(model_name: str) -> Capabilities:
+    """By the list alone: litellm's own look-up asks some providers' servers."""
+    known = load().model_cost
+    while model_name and model_name not in known:
+        model_name = model_name.partition("/")[
+            2
+        ]  # `openrouter/anthropic/…`: what is listed has fewer prefixes
+    if not model_name:
+        return Capabilities()
+    info = known[model_name]
+    return Capabilities(
+        images=bool(info.get("supports_vision")), audio=bool(info.get("supports_audio_input"))
+    )
+
+
 class LitellmModel:
     """A `Model` that asks whatever provider the request's model names."""
 
@@ -86,6 +103,10 @@ class LitellmModel:
             max_seconds=backoff_max_seconds,
             retry_after_max_seconds=retry_after_max_seconds,
         )
+
+    async def capabilities_of(self, model_name: str) -> Capabilities:
+        """By litellm's own list of models; the first look loads it, off the event loop."""
+        return await asyncio.to_thread(_capabilities, model_name)
 
     async def complete(self, request: ModelRequest) -> ModelReply:
         async with aclosing(self._answer(request, streamed=False)) as items:

@@ -15,8 +15,10 @@ from typing import Any
 import structlog
 
 from agent.agent import Agent
+from agent.capabilities import capabilities_of
 from agent.context import RunContext
 from agent.events import Event, MessageAdded, ToolFinished, ToolStarted
+from agent.file_room import FileRoom
 from agent.hands import Hands
 from agent.journal import (
     JournalledResult,
@@ -32,9 +34,11 @@ from agent.journal import (
 )
 from agent.model import ModelReply, ModelRequest, Restarted, TextDelta
 from agent.request import build_messages, request_digest
+from agent.thread_files import ThreadFiles
 from agent.tokens import TokenCounter, estimated_usage
 from agent.tool_result import ToolResult, failure
 from agent.transcript import Transcript
+from conversation.attachment import Attachment
 from conversation.errors import Fault, FileRefused, FileStoreUnavailable, ModelError
 from conversation.message import Message, ToolCall
 from conversation.step import Step
@@ -104,7 +108,8 @@ class Run:
 
     async def _converse(self) -> Ending:
         window = await self._window()
-        self._parts = await self.hands.attachments.parts(self.claimed.tenant, window)
+        await self._show_files(window, FileRoom(self.agent.max_file_tokens))
+        room_for_tools = FileRoom(self.agent.max_file_tokens)
         for _ in range(self.agent.max_steps):
             if self._tokens_used_up():
                 return self._failed(
@@ -113,7 +118,8 @@ class Run:
             reply, step = await self._ask(window)
             if not reply.tool_calls:
                 return self._completed(reply, step)
-            await self._use_tools(reply)
+            closing = await self._use_tools(reply)
+            await self._show_files(closing, room_for_tools)
         return self._failed(
             TurnError("step_limit", f"no answer after {self.agent.max_steps} model calls", fault=Fault.MODEL)
         )
@@ -192,8 +198,18 @@ class Run:
             raise ModelError("cut_off", "the model's stream ended without an answer", retryable=True)
         return reply
 
-    async def _use_tools(self, reply: ModelReply) -> None:
-        """Run the tools that one reply asks for, all at once."""
+    async def _show_files(self, messages: Sequence[Message], room: FileRoom) -> None:
+        """Let the model see the files of these messages from now on."""
+        if not any(message.attachments for message in messages):
+            return
+        takes = self.agent.capabilities
+        if takes is None:
+            takes = await capabilities_of(self.hands.model, self.hands.model_name)
+        shown = await self.hands.attachments.parts(self.claimed.tenant, messages, takes, room)
+        self._parts = {**self._parts, **shown}
+
+    async def _use_tools(self, reply: ModelReply) -> Sequence[Message]:
+        """Run the tools that one reply asks for, all at once. The messages that they came to."""
         assistant = self._assistant(reply)
         self.transcript.open_block(assistant)
         self._emit(MessageAdded(assistant))
@@ -206,9 +222,9 @@ class Run:
             # One write that was refused is why the others were stopped: say that, and only that.
             raise errors.exceptions[0] from None
         closing = self.transcript.close_block()
-        self._parts = {**self._parts, **await self.hands.attachments.parts(self.claimed.tenant, closing)}
         for message in closing:
             self._emit(MessageAdded(message))
+        return closing
 
     async def _use_tool(self, index: int, call: ToolCall) -> None:
         """One tool call: out of the journal, unknown, or run."""
@@ -250,6 +266,9 @@ class Run:
             metadata=self.claimed.metadata,
             attempt=self.claimed.attempt,
             deadline=self._deadline,
+            thread_files=ThreadFiles(
+                self.hands.attachments, self.claimed.tenant, self.claimed.thread_id, self._brought
+            ),
         )
         return await self.agent.toolbox.run(
             call.name, call.arguments, context, executor=self.hands.tool_threads
@@ -304,6 +323,9 @@ class Run:
 
     def _source(self) -> dict[str, Any]:
         return {"agent": self.agent.name, "version": self.agent.version}
+
+    def _brought(self) -> Sequence[Attachment]:
+        return [file for message in self.transcript.messages for file in message.attachments]
 
     def _take_index(self) -> int:
         self._index += 1

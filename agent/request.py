@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any, assert_never
+from typing import Any, Literal, assert_never
 
 from agent.model import ModelRequest
 from agent.tool_result import failure
@@ -66,6 +66,12 @@ def image_part(content: bytes, media_type: str) -> dict[str, Any]:
         raise InvalidInput("attachments.mime_type", f"is {media_type!r}", "pass the image's own type")
     data = base64.b64encode(content).decode("ascii")
     return {"type": "image_url", "image_url": {"url": f"data:{media_type};base64,{data}"}}
+
+
+def audio_part(content: bytes, kind: Literal["wav", "mp3"]) -> dict[str, Any]:
+    """Sound, carried in the request itself."""
+    data = base64.b64encode(content).decode("ascii")
+    return {"type": "input_audio", "input_audio": {"data": data, "format": kind}}
 
 
 def text_part(filename: str, text: str) -> dict[str, Any]:
@@ -132,7 +138,7 @@ def _build_block(
             "role": "tool",
             "tool_call_id": call.id,
             "name": _function_name(call.name),
-            "content": result.content if result else _NO_RESULT,
+            "content": _content(result, parts.get(result.id, ())) if result else _NO_RESULT,
         }
 
 

@@ -8,13 +8,12 @@ sniffs the type from the bytes.
 import hashlib
 import re
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from conversation.checks import check_text
 from conversation.errors import InvalidInput
-
-FILENAME_MAX_CHARS = 255
+from conversation.filename import FILENAME_MAX_CHARS, clean_filename
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -23,6 +22,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 class Attachment:
     """One file of one message."""
 
+    #: A plain name, without what people cannot see: it is cleaned when the attachment is made.
     filename: str
     #: The bytes, until they are stored; None on an attachment that was loaded.
     content: bytes | None = None
@@ -34,10 +34,7 @@ class Attachment:
     size: int | None = None
 
     def __post_init__(self) -> None:
-        check_text("attachments.filename", self.filename, max_chars=FILENAME_MAX_CHARS)
-        name = PurePosixPath(self.filename.replace("\\", "/")).name
-        if name in ("", "..") or name != self.filename:
-            raise InvalidInput("attachments.filename", "is no plain file name", "pass a name without folders")
+        self.filename = clean_filename("attachments.filename", self.filename)
         if self.mime_type is not None:
             check_text("attachments.mime_type", self.mime_type, max_chars=FILENAME_MAX_CHARS)
         if isinstance(self.content, str):

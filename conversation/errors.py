@@ -19,8 +19,8 @@ ThreadmillError
 │   ├── InvalidSettings
 │   ├── DatabaseUnavailable
 │   ├── FileStoreUnavailable
-│   ├── FileNotStored
-│   └── ScannerUnavailable
+│   │   └── ScannerUnavailable
+│   └── FileNotStored
 ├── ModelError                the provider failed; `retryable` says what to do next
 ├── TurnFailed                a library call's turn ended without an answer
 └── LeaseLost                 another worker holds the thread: commit nothing
@@ -132,7 +132,7 @@ class FileNotStored(OperatorError, LookupError):
     """No blob is stored under this tenant and hash."""
 
 
-class ScannerUnavailable(OperatorError):
+class ScannerUnavailable(FileStoreUnavailable):
     """The virus scanner gave no verdict: the file waits for one."""
 
 

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from conversation.checks import check_text
 from conversation.errors import InvalidInput
+from conversation.filename import clean_filename
 
 #: An image's address; a picture itself goes as an attachment, where it is stored once.
 URL_MAX_CHARS = 2_000
@@ -66,7 +67,7 @@ def part_from_json(value: Mapping[str, Any]) -> Part:
         }:
             return ImagePart(_address(url))
         case {"type": "file", "file": {"filename": str(filename)}}:
-            return FilePart(check_text("content.file.filename", filename, max_chars=255))
+            return FilePart(clean_filename("content.file.filename", filename))
         case {"type": kind}:
             raise InvalidInput(
                 "content.type", f"is {kind!r}", "use text, image_url or file, with their own keys"

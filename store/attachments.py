@@ -11,12 +11,13 @@ from sqlalchemy import Connection, select
 from conversation.attachment import Attachment
 from conversation.message import Message
 from store.statements import insert_for
-from store.tables import attachments, blobs
+from store.tables import attachments, blobs, messages, threads
+
+#: Files of one thread that tools can choose from.
+THREAD_FILES_MAX = 1000
 
 
-def insert_attachments(
-    connection: Connection, thread_key: int, tenant: str, messages: Sequence[Message]
-) -> None:
+def insert_attachments(connection: Connection, thread_key: int, tenant: str, said: Sequence[Message]) -> None:
     """Enter the files of messages, whose blobs are held. One statement, however many there are."""
     rows = [
         {
@@ -27,7 +28,7 @@ def insert_attachments(
             "tenant": tenant,
             "sha256": file.sha256,
         }
-        for message in messages
+        for message in said
         for index, file in enumerate(message.attachments)
     ]
     if rows:
@@ -54,3 +55,26 @@ def attachments_of(
         file = Attachment(filename=row.filename, mime_type=row.media_type, sha256=row.sha256, size=row.size)
         found.setdefault(row.message_id, []).append(file)
     return found
+
+
+def files_of_thread(connection: Connection, tenant: str, thread_id: str) -> list[Attachment]:
+    """The files of a thread's history, the newest first; at most `THREAD_FILES_MAX`."""
+    said = (
+        threads.join(messages, messages.c.thread_key == threads.c.key)
+        .join(
+            attachments,
+            (attachments.c.thread_key == messages.c.thread_key) & (attachments.c.message_id == messages.c.id),
+        )
+        .join(blobs, (attachments.c.tenant == blobs.c.tenant) & (attachments.c.sha256 == blobs.c.sha256))
+    )
+    statement = (
+        select(attachments.c.filename, blobs.c.sha256, blobs.c.size, blobs.c.media_type)
+        .select_from(said)
+        .where(threads.c.tenant == tenant, threads.c.id == thread_id)
+        .order_by(messages.c.seq.desc(), attachments.c.index.desc())
+        .limit(THREAD_FILES_MAX)
+    )
+    return [
+        Attachment(filename=row.filename, mime_type=row.media_type, sha256=row.sha256, size=row.size)
+        for row in connection.execute(statement)
+    ]

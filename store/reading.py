@@ -1,25 +1,45 @@
-"""Files for a runner of turns, on the event loop: bytes in the file store, text in the database."""
+"""Files for a runner of turns, on the event loop: their bytes, and what was made of them.
+
+What stays true: a file that nobody has made ready is waited for, for a while; a file that is missing is
+not waited for.
+"""
 
 import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from sqlalchemy import Connection, select, update
-
 from conversation.attachment import Attachment
+from conversation.errors import FileNotStored, FileStoreUnavailable
+from conversation.prepared import PreparedFile
+from store import preparations
+from store.attachments import files_of_thread
 from store.engine import Database
 from store.file_store import FileStore
 from store.files import BlobStore
 from store.keeping import Keeper
-from store.tables import blobs
+
+#: Files that are made ready at once: each holds its bytes.
+PREPARE_AT_ONCE = 4
+#: Seconds between two looks whether somebody else has made a file ready: the first, and the longest.
+LOOK_SECONDS = 0.05
+LOOK_SECONDS_MAX = 1.0
+
+#: Makes a file ready (tenant, hash), or has it made: then it gives None, and so it does when all is kept.
+Make = Callable[[str, str], Awaitable[PreparedFile | None]]
+
+_GONE = PreparedFile(problem="This file is no longer stored.")
 
 
 class StoredFiles:
-    """The blobs of one installation, and the text that was extracted from them."""
+    """The blobs of one installation, and what was made of them."""
 
-    def __init__(self, store: BlobStore, database: Database) -> None:
+    def __init__(self, store: BlobStore, database: Database, make: Make) -> None:
         self._store = store
         self._database = database
+        self._make = make
+        self._slots = asyncio.Semaphore(PREPARE_AT_ONCE)
 
     async def read(self, tenant: str, sha256: str) -> bytes:
         """The bytes. Raises `FileNotStored` and `FileStoreUnavailable`."""
@@ -32,20 +52,49 @@ class StoredFiles:
         await Keeper(self._database, self._store).keep_async(tenant, [examined])
         return replace(examined, content=None)
 
-    async def text_of(self, tenant: str, sha256: str) -> str | None:
-        """The text that was kept for this blob, if it was."""
-        return await self._database.run_async(partial(_text_of, tenant=tenant, sha256=sha256))
+    async def thread_files(self, tenant: str, thread_id: str) -> Sequence[Attachment]:
+        """The files of a thread's history, the newest first."""
+        return await self._database.run_async(partial(files_of_thread, tenant=tenant, thread_id=thread_id))
 
-    async def keep_text(self, tenant: str, sha256: str, text: str) -> None:
-        """Keep extracted text beside its blob: the same bytes give the same text, whoever writes it."""
-        await self._database.run_async(partial(_keep_text, tenant=tenant, sha256=sha256, text=text))
+    async def prepared(self, tenant: str, files: Sequence[Attachment]) -> Mapping[str, PreparedFile]:
+        """What is kept of these files, by hash: one statement, if all are ready.
 
+        The others are made ready now. Raises `FileStoreUnavailable`, also where nobody makes them ready
+        within THREADMILL_PREPARE_WAIT_SECONDS.
+        """
+        by_hash = {str(file.sha256): file for file in files}
+        known = await self._look(tenant, list(by_hash))
+        missing = [file for sha256, file in by_hash.items() if sha256 not in known]
+        made = await asyncio.gather(*(self._prepared(tenant, file) for file in missing))
+        return known | {str(file.sha256): one for file, one in zip(missing, made, strict=True)}
 
-def _text_of(connection: Connection, tenant: str, sha256: str) -> str | None:
-    statement = select(blobs.c.text).where(blobs.c.tenant == tenant, blobs.c.sha256 == sha256)
-    return connection.execute(statement).scalar_one_or_none()
+    async def _look(self, tenant: str, hashes: Sequence[str]) -> dict[str, PreparedFile]:
+        scans = bool(self._database.settings.scanner_url)
+        return await self._database.run_async(
+            partial(preparations.look, tenant=tenant, hashes=hashes, scans=scans)
+        )
 
+    async def _prepared(self, tenant: str, file: Attachment) -> PreparedFile:
+        sha256 = str(file.sha256)
+        async with self._slots:
+            try:
+                if not await asyncio.to_thread(self._store.exists, tenant, sha256):
+                    return _GONE
+                return await self._waited_for(tenant, sha256)
+            except FileNotStored:
+                return _GONE
 
-def _keep_text(connection: Connection, tenant: str, sha256: str, text: str) -> None:
-    mine = (blobs.c.tenant == tenant) & (blobs.c.sha256 == sha256)
-    connection.execute(update(blobs).where(mine).values(text=text))
+    async def _waited_for(self, tenant: str, sha256: str) -> PreparedFile:
+        seconds = self._database.settings.prepare_wait_seconds
+        until, pause = time.monotonic() + seconds, LOOK_SECONDS
+        while time.monotonic() < until:
+            made = await self._make(tenant, sha256)
+            known = {sha256: made} if made else await self._look(tenant, [sha256])
+            if sha256 in known:
+                return known[sha256]
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LOOK_SECONDS_MAX)
+        raise FileStoreUnavailable(
+            f"blob {sha256} of tenant {tenant!r} was not made ready within {seconds:g} seconds; "
+            "see that a worker hears the queue files, and look at its log"
+        )

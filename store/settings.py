@@ -99,7 +99,8 @@ class Settings(BaseSettings):
     upload_max_bytes: int = Field(100 * 1024 * 1024, ge=1)
     #: Attachments of one message, at most.
     attachments_max_count: int = Field(20, ge=0)
-    #: Media types that are accepted, comma-separated; `image/*` means every image type.
+    #: Media types that are accepted, comma-separated; `image/*` means every image type. What may run
+    #: (programs, SVG, Office files with macros and of the old formats) is accepted only by its own name.
     attachment_types: Annotated[tuple[str, ...], NoDecode] = (
         "image/png",
         "image/jpeg",
@@ -108,6 +109,16 @@ class Settings(BaseSettings):
         "application/pdf",
         "application/json",
         "text/*",
+        "application/vnd.openxmlformats-officedocument.*",
+        "application/vnd.oasis.opendocument.*",
+        "audio/*",
+        "video/*",
+        "application/zip",
+        "application/gzip",
+        "application/x-tar",
+        "application/x-7z-compressed",
+        "application/x-bzip2",
+        "application/x-xz",
     )
 
     #: The virus scanner: `clamd://host:3310` or `clamd:///path/of/socket`; empty scans nothing.

@@ -3,7 +3,7 @@
 import structlog
 from kombu.exceptions import OperationalError
 
-from conversation.bell import RUN_TURNS, Bell
+from conversation.bell import FILES_QUEUE, PAYLOAD_VERSION, PREPARE_FILE, RUN_TURNS, Bell
 
 _log = structlog.get_logger(__name__)
 
@@ -22,6 +22,23 @@ def ring(bell: Bell) -> bool:
         )
     except OperationalError as error:
         _log.warning("bell_not_rung", turn=bell.turn_id, reason=type(error).__name__)
+        return False
+    return True
+
+
+def ring_for_file(tenant: str, sha256: str) -> bool:
+    """Ask for a file to be made ready; False if the broker is away."""
+    from tasks.app import app
+
+    try:
+        app.send_task(
+            PREPARE_FILE,
+            kwargs={"v": PAYLOAD_VERSION, "tenant": tenant, "sha256": sha256},
+            queue=FILES_QUEUE,
+            retry=False,
+        )
+    except OperationalError as error:
+        _log.warning("file_not_rung_for", sha256=sha256, reason=type(error).__name__)
         return False
     return True
 

@@ -31,6 +31,7 @@ from store.reading import StoredFiles
 from store.settings import Settings
 from tasks.announce import Announcer
 from tasks.heartbeat import Heartbeat
+from tasks.queued_files import QueuedMaker
 from tasks.runner import Runner
 from tasks.running import Running
 
@@ -67,7 +68,9 @@ class Worker:
             ),
             ledger=Ledger(self.database),
             running=self.running,
-            attachments=AttachmentParts(StoredFiles(open_file_store(settings), self.database)),
+            attachments=AttachmentParts(
+                StoredFiles(open_file_store(settings), self.database, QueuedMaker().make)
+            ),
             tool_threads=self.tool_threads,
             announce=self.announcer.turn_ended,
         )

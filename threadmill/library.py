@@ -19,6 +19,7 @@ from agent.hands import Hands
 from agent.journal import over_before_it_ran
 from agent.loop import Run
 from agent.models import model_for, prepare
+from agent.prepare import prepare_file
 from agent.tool_threads import ToolThreads
 from conversation.errors import TurnFailed
 from conversation.ids import new_id
@@ -31,6 +32,7 @@ from store.claims import Claimant, Nothing, Suspect
 from store.file_store import FileStore
 from store.inbox import Request
 from store.ledger import Ledger
+from store.making import FileMaker
 from store.reading import StoredFiles
 from store.thread_store import ThreadStore
 from tasks.running import Occupied, ThreadName
@@ -288,11 +290,12 @@ class LocalRun:
         return (*shown[:asked], *added, *shown[asked:])
 
     def _hands(self, claimed: ClaimedTurn, files: FileStore) -> Hands:
+        maker = FileMaker(files.blobs, self.store.database, prepare_file)
         return Hands(
             model=self.agent.model or model_for(self._model_name),
             model_name=self._model_name,
             journal=self._ledger.journal_of(claimed),
-            attachments=AttachmentParts(StoredFiles(files.blobs, self.store.database)),
+            attachments=AttachmentParts(StoredFiles(files.blobs, self.store.database, maker.make)),
             tool_threads=_tool_threads,
             # The caller is here and can decide: there is no later.
             max_attempts=1,

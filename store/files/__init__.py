@@ -8,6 +8,6 @@ from store.files.blobs import BlobStore
 from store.files.local import LocalBlobs
 from store.files.opening import open_file_store
 from store.files.s3 import S3Blobs
-from store.files.sniff import examine
+from store.files.sniff import examine, examine_sample
 
-__all__ = ["BlobStore", "LocalBlobs", "S3Blobs", "examine", "open_file_store"]
+__all__ = ["BlobStore", "LocalBlobs", "S3Blobs", "examine", "examine_sample", "open_file_store"]

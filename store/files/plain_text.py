@@ -8,6 +8,8 @@ import codecs
 import json
 import re
 
+from store.files.sample import Sample
+
 #: Text that does nothing when it is opened, so that one kind may pass for another.
 INERT = frozenset({
     "text/plain", "text/csv", "text/tab-separated-values", "text/markdown", "text/xml", "application/json",
@@ -22,6 +24,7 @@ _MARKS = (
 )
 #: The "binary data bytes" of the MIME Sniffing standard: no text has them.
 _BINARY = re.compile("[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
+_BINARY_BYTES = re.compile(b"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
 #: Elements that make a document of a browser. Others, such as `<div>`, open many a README.
 _ROOT = re.compile(
     r"<(?:[a-z]\w*:)?(?:(svg)|html|head|body|frameset|script|iframe|style|title|meta|link|base|object|embed)\b",
@@ -45,22 +48,24 @@ def is_textual(media_type: str | None) -> bool:
     return media_type.startswith("text/") or media_type in _TEXTUAL or media_type.endswith(("+json", "+yaml"))
 
 
-def decoded(content: bytes, *, is_called_text: bool) -> str | None:
-    """The text that these bytes are; None where they are no text.
+def decoded(sample: Sample, *, is_called_text: bool) -> str | None:
+    """The text that these bytes are, of a large file its beginning; None where they are no text.
 
     Old 8-bit encodings cannot be told from binary data by their bytes alone, so that they pass only
     for files that are called text and are ASCII for the larger part.
     """
+    content, is_whole = sample.head, sample.is_whole
     for mark, encoding in _MARKS:
         if content.startswith(mark):
-            return _strictly(content[len(mark) :], encoding)
-    text = _strictly(content, "utf-8")
+            return _strictly(content[len(mark) :], encoding, is_whole=is_whole)
+    text = _strictly(content, "utf-8", is_whole=is_whole)
     if text is None and is_called_text and _mostly_ascii(content):
-        text = _strictly(content, "latin-1")
-    return text
+        text = _strictly(content, "latin-1", is_whole=is_whole)
+    # What begins as text may be a program behind it.
+    return None if not is_whole and _BINARY_BYTES.search(sample.tail) else text
 
 
-def text_type(text: str, claims: tuple[str | None, ...]) -> str:
+def text_type(text: str, claims: tuple[str | None, ...], *, is_whole: bool = True) -> str:
     """The media type of a text. `claims` says what it is called, the strongest claim first."""
     text = text.removeprefix("\ufeff")
     active = _active_type(text)
@@ -69,16 +74,17 @@ def text_type(text: str, claims: tuple[str | None, ...]) -> str:
     for claim in filter(None, claims):
         if claim in _TABLES:
             return claim
-        if claim == "application/json" and _is_json(text):
+        if claim == "application/json" and (_is_json(text) if is_whole else _begins_as_json(text)):
             return claim
         if claim.endswith(("/xml", "+xml")) and text.lstrip().startswith("<"):
             return "text/xml"
     return "text/plain"
 
 
-def _strictly(content: bytes, encoding: str) -> str | None:
+def _strictly(content: bytes, encoding: str, *, is_whole: bool) -> str | None:
     try:
-        text = content.decode(encoding)
+        # A beginning may end within a character.
+        text = codecs.getincrementaldecoder(encoding)("strict").decode(content, final=is_whole)
     except UnicodeDecodeError:
         return None
     return None if _BINARY.search(text) else text
@@ -114,6 +120,10 @@ def _active_type(text: str) -> str | None:
 def _end_of(match: "re.Match[str] | None") -> int:
     assert match is not None  # the pattern matches nothing, too
     return match.end()
+
+
+def _begins_as_json(text: str) -> bool:
+    return text.lstrip()[:1] in ("{", "[")
 
 
 def _is_json(text: str) -> bool:

@@ -1,16 +1,19 @@
 """What bytes are by their signature, and what else they could be taken for.
 
-What stays true: a signature counts only when it is complete and stands at the very beginning; a
-type that this module knows is never guessed by the library behind it, which asks for less.
+What stays true: a signature counts only when it is complete and stands where it belongs; a type
+that this module knows is never guessed by the library behind it, which asks for less.
 """
 
 import re
 import struct
 
+from store.files.sample import Sample
+
 IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 #: Types that are recognised here, strictly, and nowhere else.
 KNOWN = IMAGES | {"application/pdf"}
-#: What an operating system or a browser would run. A wildcard among the accepted types never means these.
+#: What an operating system, a browser or an office program would run, and no wildcard among the accepted
+#: types means: SVG holds scripts, and files of old Office programs hold macros as a matter of course.
 RUNNABLE = {
     "application/vnd.microsoft.portable-executable": (b"MZ",),
     "application/x-executable": (b"\x7fELF",),
@@ -20,6 +23,14 @@ RUNNABLE = {
     "application/java-vm": (b"\xca\xfe\xba\xbe",),
     "application/wasm": (b"\x00asm",),
     "image/svg+xml": (),
+    "application/java-archive": (),
+    "application/msword": (),
+    "application/vnd.ms-excel": (),
+    "application/vnd.ms-powerpoint": (),
+    "application/x-ole-storage": (),
+    "application/vnd.ms-word.document.macroenabled.12": (),
+    "application/vnd.ms-excel.sheet.macroenabled.12": (),
+    "application/vnd.ms-powerpoint.presentation.macroenabled.12": (),
 }  # fmt: skip
 
 #: Where viewers of PDF look for its header, and browsers for markup: further in than they should.
@@ -29,17 +40,53 @@ ZIP_END_BYTES = 22 + 0xFFFF
 
 _MARKUP = re.compile(rb"<\s*(?:!doctype|html|head|body|script|iframe|svg|\?php)|<\?php", re.IGNORECASE)
 _PDF = re.compile(rb"%PDF-\d\.\d")
+#: Archives, sound and film: where the signature stands, and what it says.
+_PLAIN = (
+    (0, b"\x1f\x8b\x08", "application/gzip"),
+    (0, b"7z\xbc\xaf\x27\x1c", "application/x-7z-compressed"),
+    (0, b"\xfd7zXZ\x00", "application/x-xz"),
+    (0, b"\x28\xb5\x2f\xfd", "application/zstd"),
+    (0, b"Rar!\x1a\x07", "application/vnd.rar"),
+    (4, b"1AY&SY", "application/x-bzip2"),
+    (257, b"ustar", "application/x-tar"),
+    (8, b"WAVE", "audio/wav"),
+    (8, b"AVI ", "video/x-msvideo"),
+    (0, b"ID3", "audio/mpeg"),
+    (0, b"\xff\xfb", "audio/mpeg"),
+    (0, b"\xff\xf3", "audio/mpeg"),
+    (0, b"\xff\xf2", "audio/mpeg"),
+    (0, b"fLaC", "audio/flac"),
+    (0, b"OggS\x00", "audio/ogg"),
+    (0, b"\x1a\x45\xdf\xa3", "video/webm"),
+    (4, b"ftypM4A ", "audio/mp4"),
+    (4, b"ftypqt  ", "video/quicktime"),
+    (4, b"ftypheic", "image/heic"),
+    (4, b"ftypmif1", "image/heif"),
+    (4, b"ftypavif", "image/avif"),
+    (4, b"ftyp", "video/mp4"),
+)
+#: What must stand before a signature that is further in.
+_BEFORE = {"audio/wav": b"RIFF", "video/x-msvideo": b"RIFF", "application/x-bzip2": b"BZh"}
+_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+#: The stream that makes an OLE file what it is, by its name in the file's directory.
+_OLE_STREAMS = {
+    "WordDocument": "application/msword",
+    "Workbook": "application/vnd.ms-excel",
+    "Book": "application/vnd.ms-excel",
+    "PowerPoint Document": "application/vnd.ms-powerpoint",
+}
 
 
-def known_type(content: bytes) -> str | None:
-    """The accepted binary type whose complete signature opens these bytes; None where none does."""
+def known_type(sample: Sample) -> str | None:
+    """The image or PDF whose complete signature opens these bytes; None where none does."""
+    content = sample.head
     if content.startswith(b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"):
         return "image/png"
     if len(content) > 3 and content.startswith(b"\xff\xd8\xff") and content[3] >= 0xC0:
         return "image/jpeg"
     if content.startswith((b"GIF87a", b"GIF89a")) and len(content) > 13:
         return "image/gif"
-    if _is_webp(content):
+    if _is_webp(sample):
         return "image/webp"
     return "application/pdf" if _PDF.match(content) else None
 
@@ -49,17 +96,36 @@ def runnable_type(content: bytes) -> str | None:
     return next((name for name, magic in RUNNABLE.items() if magic and content.startswith(magic)), None)
 
 
-def second_nature(content: bytes, media_type: str) -> str | None:
+def ole_type(sample: Sample) -> str | None:
+    """Which program of the old Office wrote this, or that it is another OLE file; None where it is none."""
+    if not sample.head.startswith(_OLE):
+        return None
+    for stream, media_type in _OLE_STREAMS.items():
+        name = f"{stream}\0".encode("utf-16-le")
+        if name in sample.head or name in sample.tail:
+            return media_type
+    return "application/x-ole-storage"
+
+
+def plain_type(content: bytes) -> str | None:
+    """The archive, sound or film that these bytes are; None where they are none that is known."""
+    for at, magic, name in _PLAIN:
+        if content.startswith(magic, at) and content.startswith(_BEFORE.get(name, b"")):
+            return name
+    return None
+
+
+def second_nature(sample: Sample, media_type: str) -> str | None:
     """What another program could take this image or PDF for, in words; None where it is only itself."""
     if media_type not in KNOWN:
         return None
     is_image = media_type in IMAGES
-    head = content[:LENIENT_READ_BYTES]
+    head = sample.head[:LENIENT_READ_BYTES]
     if is_image and b"%PDF-" in head:
         return "a PDF"
     if is_image and _MARKUP.search(head):
         return "a web page"
-    return "a ZIP archive" if _ends_as_zip(content, anything_after=is_image) else None
+    return "a ZIP archive" if _ends_as_zip(sample, anything_after=is_image) else None
 
 
 def guessed_type(content: bytes, hint: str | None) -> str:
@@ -74,25 +140,31 @@ def guessed_type(content: bytes, hint: str | None) -> str:
     except puremagic.PureError:
         return "application/octet-stream"
     # What is known is recognised strictly, and text is no binary type.
-    names = [name for name in names if name and name not in KNOWN and not name.startswith("text/")]
+    names = [
+        name
+        for name in names
+        if name and name not in KNOWN and name not in RUNNABLE and not name.startswith("text/")
+    ]
     if hint in names:
         return str(hint)
     return str(names[0]) if names else "application/octet-stream"
 
 
-def _is_webp(content: bytes) -> bool:
+def _is_webp(sample: Sample) -> bool:
+    content = sample.head
     if len(content) < 20 or content[:4] != b"RIFF" or content[8:12] != b"WEBP":
         return False
     (declared,) = struct.unpack_from("<I", content, 4)
     # Chunks are padded to even lengths; some writers leave out the last pad byte.
-    return content[12:16] in (b"VP8 ", b"VP8L", b"VP8X") and declared + 8 in (len(content), len(content) + 1)
+    return content[12:16] in (b"VP8 ", b"VP8L", b"VP8X") and declared + 8 in (sample.size, sample.size + 1)
 
 
-def _ends_as_zip(content: bytes, *, anything_after: bool) -> bool:
+def _ends_as_zip(sample: Sample, *, anything_after: bool) -> bool:
     """Whether an archiver finds an archive at the end.
 
     A PDF may well carry one whole inside; there it counts only when it reaches to the file's end.
     """
+    content = sample.tail
     start = max(0, len(content) - ZIP_END_BYTES)
     at = content.rfind(b"PK\x05\x06", start)
     while at >= 0:
@@ -100,8 +172,9 @@ def _ends_as_zip(content: bytes, *, anything_after: bool) -> bool:
         if len(record) == 22:
             directory_size, comment_length = struct.unpack_from("<I4xH", record, 12)
             directory = at - directory_size
-            listed = directory >= 0 and content[directory : directory + 4] == b"PK\x01\x02"
-            if listed and (anything_after or at + 22 + comment_length == len(content)):
+            # Of a large file, the directory may begin before what was read.
+            listed = directory < 0 < sample.tail_at or content[directory : directory + 4] == b"PK\x01\x02"
+            if (listed and directory_size) and (anything_after or at + 22 + comment_length == len(content)):
                 return True
         at = content.rfind(b"PK\x05\x06", start, at)
     return False

@@ -2,7 +2,7 @@
 
 What stays true: the type that comes out is what the bytes are, whatever name or type the file came
 with; a file that is refused is refused before anything of it is kept, with the file, the reason
-and what to do about it.
+and what to do about it. A file too large to hold is judged by its two ends, by the same rules.
 """
 
 import mimetypes
@@ -10,10 +10,25 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from conversation.errors import FileRefused
+from store.files.containers import container_type, contents_of, unpacks_to_too_much
+from store.files.pixels import pixel_size
 from store.files.plain_text import INERT, decoded, is_textual, text_type
-from store.files.signatures import KNOWN, RUNNABLE, guessed_type, known_type, runnable_type, second_nature
+from store.files.sample import HEAD_BYTES, Sample
+from store.files.signatures import (
+    IMAGES,
+    KNOWN,
+    RUNNABLE,
+    guessed_type,
+    known_type,
+    ole_type,
+    plain_type,
+    runnable_type,
+    second_nature,
+)
 
 UNKNOWN = "application/octet-stream"
+#: Pixels of one picture, by its header: what a camera takes passes, what would fill a reader does not.
+IMAGE_PIXELS_MAX = 120_000_000
 
 #: What a name says about a file's bytes, for the endings that are worth a contradiction.
 _BY_ENDING = {
@@ -22,6 +37,19 @@ _BY_ENDING = {
     ".html": "text/html", ".htm": "text/html", ".txt": "text/plain",
     ".md": "text/markdown", ".markdown": "text/markdown", ".csv": "text/csv",
     ".tsv": "text/tab-separated-values", ".json": "application/json", ".xml": "text/xml",
+    ".docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    ".pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+    ".docm": "application/vnd.ms-word.document.macroenabled.12",
+    ".xlsm": "application/vnd.ms-excel.sheet.macroenabled.12",
+    ".pptm": "application/vnd.ms-powerpoint.presentation.macroenabled.12",
+    ".odt": "application/vnd.oasis.opendocument.text",
+    ".ods": "application/vnd.oasis.opendocument.spreadsheet",
+    ".odp": "application/vnd.oasis.opendocument.presentation",
+    ".doc": "application/msword", ".xls": "application/vnd.ms-excel",
+    ".ppt": "application/vnd.ms-powerpoint",
+    ".zip": "application/zip", ".gz": "application/gzip", ".tgz": "application/gzip",
+    ".tar": "application/x-tar", ".7z": "application/x-7z-compressed",
 }  # fmt: skip
 #: Other names under which clients send the types that we know.
 _ALIASES = {
@@ -29,6 +57,17 @@ _ALIASES = {
     "application/x-pdf": "application/pdf", "text/x-markdown": "text/markdown",
     "text/json": "application/json", "application/csv": "text/csv", "text/x-csv": "text/csv",
     "application/xml": "text/xml", "application/xhtml+xml": "text/html",
+    "application/x-zip-compressed": "application/zip", "application/x-zip": "application/zip",
+    "application/x-gzip": "application/gzip", "application/x-gtar": "application/x-tar",
+    "application/tar": "application/x-tar", "application/x-compressed-tar": "application/gzip",
+    "application/x-bzip": "application/x-bzip2", "application/x-rar-compressed": "application/vnd.rar",
+}  # fmt: skip
+#: What to save documents as that may hold macros.
+_NEWER = {
+    "application/msword": ".docx", "application/vnd.ms-word.document.macroenabled.12": ".docx",
+    "application/vnd.ms-excel": ".xlsx", "application/vnd.ms-excel.sheet.macroenabled.12": ".xlsx",
+    "application/vnd.ms-powerpoint": ".pptx",
+    "application/vnd.ms-powerpoint.presentation.macroenabled.12": ".pptx",
 }  # fmt: skip
 #: Said by clients that do not know.
 _NO_CLAIM = {"", UNKNOWN, "binary/octet-stream", "application/unknown", "*/*"}
@@ -45,22 +84,48 @@ def examine(
     """The media type that the bytes are. `allowed` holds types and patterns like `image/*`.
 
     Raises `FileRefused` for a file that is empty, too large, of no welcome type, other than it is
-    called, or two things at once.
+    called, broken off, a bomb, or two things at once.
     """
+    return _examine(filename, Sample.whole(content), declared, max_bytes=max_bytes, allowed=allowed)
+
+
+def examine_sample(
+    filename: str,
+    head: bytes,
+    tail: bytes,
+    size: int,
+    declared: str | None,
+    *,
+    max_bytes: int,
+    allowed: Sequence[str],
+) -> str:
+    """As `examine`, of a file of `size` bytes by its first `HEAD_BYTES` and its last `TAIL_BYTES`.
+
+    JSON is believed by its first character, and text by its two ends: whoever parses it has to expect
+    that the rest is none.
+    """
+    sample = Sample(head, head if len(head) >= size else tail, size)
+    return _examine(filename, sample, declared, max_bytes=max_bytes, allowed=allowed)
+
+
+def _examine(
+    filename: str, sample: Sample, declared: str | None, *, max_bytes: int, allowed: Sequence[str]
+) -> str:
     shown = repr(filename)
-    if not content:
+    if not sample.size:
         raise FileRefused(f"{shown} is empty; send a file with content")
-    if len(content) > max_bytes:
+    if sample.size > max_bytes:
         raise FileRefused(
-            f"{shown} has {len(content)} bytes, at most {max_bytes} are accepted; "
+            f"{shown} has {sample.size} bytes, at most {max_bytes} are accepted; "
             "send a smaller file, or raise THREADMILL_ATTACHMENT_MAX_BYTES"
         )
     ending = _BY_ENDING.get(PurePosixPath(filename.lower()).suffix)
     claim = _claim(declared, ending)
-    found = _recognised(filename, content, claim, ending)
-    _check_single(shown, content, found)
+    found = _recognised(filename, sample, claim, ending)
+    _check_single(shown, sample, found)
     _check_claim(shown, claim or _firm(ending, found), found)
     _check_allowed(shown, found, allowed)
+    _check_pixels(shown, sample, found)
     return found
 
 
@@ -83,19 +148,48 @@ def _firm(ending: str | None, found: str) -> str | None:
     return None if same_kind or both_text else ending
 
 
-def _recognised(filename: str, content: bytes, claim: str | None, ending: str | None) -> str:
+def _recognised(filename: str, sample: Sample, claim: str | None, ending: str | None) -> str:
     hint = claim or ending or mimetypes.guess_type(filename)[0]
-    text = decoded(content, is_called_text=is_textual(hint))
-    found = known_type(content)
+    text = decoded(sample, is_called_text=is_textual(hint))
+    found = known_type(sample)
     if found and not (found == "image/gif" and text is not None):  # a script can open with GIF89a
         return found
     if text is not None:
-        return text_type(text, (claim if claim != "text/plain" else None, ending))
-    return runnable_type(content) or guessed_type(content, hint)
+        return text_type(text, (claim if claim != "text/plain" else None, ending), is_whole=sample.is_whole)
+    return (
+        runnable_type(sample.head)
+        or ole_type(sample)
+        or _archive_type(filename, sample)
+        or plain_type(sample.head)
+        or guessed_type(sample.head, hint)
+    )
 
 
-def _check_single(shown: str, content: bytes, found: str) -> None:
-    other = second_nature(content, found)
+def _archive_type(filename: str, sample: Sample) -> str | None:
+    """What a ZIP archive is, or None. Raises `FileRefused` for a document that would fill its reader."""
+    contents = contents_of(sample)
+    if contents is None:
+        # It begins as one, and its table of contents is missing.
+        return UNKNOWN if sample.head.startswith(b"PK\x03\x04") else None
+    found = container_type(sample, contents)
+    if unpacks_to_too_much(found, contents):
+        raise FileRefused(
+            f"{filename!r} unpacks to {contents.unpacked} bytes; send it with less in it, or as text"
+        )
+    return found
+
+
+def _check_pixels(shown: str, sample: Sample, found: str) -> None:
+    size = pixel_size(sample.head[:HEAD_BYTES], found) if found in IMAGES else None
+    if size is not None and size[0] * size[1] > IMAGE_PIXELS_MAX:
+        raise FileRefused(
+            f"{shown} has {size[0]} x {size[1]} pixels, at most {IMAGE_PIXELS_MAX} are accepted; "
+            "scale it down"
+        )
+
+
+def _check_single(shown: str, sample: Sample, found: str) -> None:
+    other = second_nature(sample, found)
     if other:
         raise FileRefused(
             f"{shown} is {found}, but opens as {other} too; save it again from a program that shows it"
@@ -120,12 +214,16 @@ def _agrees(claim: str, found: str) -> bool:
         return is_textual(claim) and claim != "application/json"
     family = claim.partition("/")[0]
     # Sound and film have many names for one format, and none of them runs.
-    return family in ("audio", "video") and found.startswith(f"{family}/")
+    return family in ("audio", "video") and found.startswith(("audio/", "video/"))
 
 
 def _check_allowed(shown: str, found: str, allowed: Sequence[str]) -> None:
     if any(_matches(pattern.strip().lower(), found) for pattern in allowed):
         return
+    if found in _NEWER:
+        raise FileRefused(
+            f"{shown} is {found}, which may hold macros; save it as {_NEWER[found]} and send that"
+        )
     raise FileRefused(
         f"{shown} is {found}, which is not accepted; send one of {', '.join(allowed) or 'no files at all'}, "
         "or add its type to THREADMILL_ATTACHMENT_TYPES"
@@ -137,4 +235,4 @@ def _matches(pattern: str, found: str) -> bool:
         return True
     if found in RUNNABLE:
         return False  # what runs has to be named
-    return pattern in ("*", "*/*") or (pattern.endswith("/*") and found.startswith(pattern[:-1]))
+    return pattern in ("*", "*/*") or (pattern.endswith(("/*", ".*")) and found.startswith(pattern[:-1]))

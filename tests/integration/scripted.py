@@ -76,7 +76,7 @@ class Memory:
 
 
 class NoFiles:
-    async def parts(self, tenant: str, messages: Sequence[Message]) -> dict[str, Any]:
+    async def parts(self, tenant: str, messages: Sequence[Message], *view: Any) -> dict[str, Any]:
         await asyncio.sleep(0)
         return {}
 

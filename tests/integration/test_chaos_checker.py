@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from agent.attachments import AttachmentParts
+from agent.prepare import prepare_file
 from agent.registry import registered
 from agent.tool_threads import ToolThreads
 from conversation.attachment import Attachment
@@ -20,6 +21,7 @@ from store.claims import Claimant
 from store.engine import Database
 from store.files import BlobStore, open_file_store
 from store.ledger import Ledger
+from store.making import FileMaker
 from store.reading import StoredFiles
 from store.settings import Settings
 from tasks.runner import Runner
@@ -78,13 +80,14 @@ def _runner(database: Database, settings: Settings, blobs: BlobStore) -> Runner:
     database.run(
         partial(workers.register, worker=worker, host="here", pid=1, serves=serves, lease_seconds=600)
     )
+    maker = FileMaker(blobs, database, prepare_file)
     return Runner(
         settings=settings,
         agents=registered(),
         claimant=Claimant(worker=worker, agents=serves),
         ledger=Ledger(database),
         running=Running(),
-        attachments=AttachmentParts(StoredFiles(blobs, database)),
+        attachments=AttachmentParts(StoredFiles(blobs, database, maker.make)),
         tool_threads=ToolThreads(4),
         announce=lambda _turn: None,
     )

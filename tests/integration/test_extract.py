@@ -94,15 +94,17 @@ def nobody_is_left() -> Iterator[None]:
 async def test_the_pages_of_a_pdf_are_read_in_order() -> None:
     content = pdf(page("First page"), page("Second page"))
 
-    assert await extract_text(content, PDF) == Extracted("First page\n\nSecond page")
+    assert await extract_text(content, PDF) == Extracted(
+        "--- page 1 ---\nFirst page\n\n--- page 2 ---\nSecond page"
+    )
 
 
 async def test_text_beyond_the_limit_is_cut_and_said_to_be() -> None:
     content = pdf(*[page(f"This is page {number}") for number in range(100)])
 
-    found = await extract_text(content, PDF, max_chars=20)
+    found = await extract_text(content, PDF, max_chars=50)
 
-    assert found == Extracted("This is page 0\n\nThis", truncated=True)
+    assert found == Extracted("--- page 1 ---\nThis is page 0\n\n--- page 2 ---\nThis", truncated=True)
 
 
 @pytest.mark.parametrize("length", [0, 10, 300, 700])
@@ -128,7 +130,7 @@ async def test_a_pdf_under_a_password_asks_for_one_without() -> None:
 
 
 async def test_a_pdf_that_only_its_owner_may_change_is_read() -> None:
-    assert await extract_text(encrypted(""), PDF) == Extracted("Top secret")
+    assert await extract_text(encrypted(""), PDF) == Extracted("--- page 1 ---\nTop secret")
 
 
 async def test_a_scan_is_called_one() -> None:
@@ -143,7 +145,7 @@ async def test_one_damaged_page_does_not_cost_the_others() -> None:
 
     found = await extract_text(content, PDF)
 
-    assert found.text == "First page\n\nThird page"
+    assert found.text == "--- page 1 ---\nFirst page\n\n--- page 3 ---\nThird page"
     assert found.problem == "Some pages of the PDF could not be read: 2."
 
 
@@ -191,7 +193,7 @@ async def test_a_long_pdf_gives_the_pages_that_time_allows() -> None:
 
     found = await extract_text(content, PDF, timeout_seconds=3, max_chars=10**8)
 
-    assert found.text.startswith("AAA")
+    assert found.text.startswith("--- page 1 ---\nAAA")
     assert found.truncated
     assert found.problem is not None
     assert "of 2000 pages of the PDF were read: it takes too much time" in found.problem
@@ -236,7 +238,7 @@ def test_a_loop_in_a_thread_of_a_worker_can_read_files_too() -> None:
     thread.start()
     thread.join(30)
 
-    assert found == [Extracted("Hello")]
+    assert found == [Extracted("--- page 1 ---\nHello")]
 
 
 READS_FOR_LONG = """
@@ -317,4 +319,5 @@ async def test_a_reader_that_cannot_be_started_is_a_problem(monkeypatch) -> None
 
     found = await extract_text(pdf(page("Hello")), PDF)
 
-    assert found == Extracted("", problem="The PDF could not be read now: No such file or directory.")
+    problem = "The PDF could not be read now: No such file or directory."
+    assert found == Extracted("", problem=problem, is_final=False)

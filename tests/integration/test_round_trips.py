@@ -18,6 +18,7 @@ from sqlalchemy.engine.interfaces import CacheStats
 
 from agent.agent import Agent
 from agent.attachments import AttachmentParts
+from agent.prepare import prepare_file
 from agent.recall import RecallModel
 from agent.tool_threads import ToolThreads
 from conversation.bell import Bell
@@ -31,6 +32,7 @@ from store.engine import Database
 from store.files import open_file_store
 from store.heads import head_of, in_the_order, unfinished
 from store.ledger import Ledger
+from store.making import FileMaker
 from store.reading import StoredFiles
 from store.settings import Settings, load
 from store.tables import turns as turn_rows
@@ -68,6 +70,8 @@ class Site:
         self.running = Running()
         self.tool_threads = ToolThreads(2)
         self.ended: list[str] = []
+        blobs = open_file_store(settings)
+        maker = FileMaker(blobs, self.database, prepare_file)
         self.runner = Runner(
             settings=settings,
             agents=self.agents,
@@ -78,7 +82,7 @@ class Site:
             ),
             ledger=Ledger(self.database),
             running=self.running,
-            attachments=AttachmentParts(StoredFiles(open_file_store(settings), self.database)),
+            attachments=AttachmentParts(StoredFiles(blobs, self.database, maker.make)),
             tool_threads=self.tool_threads,
             announce=self.ended.append,
         )

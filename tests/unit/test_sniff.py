@@ -186,7 +186,6 @@ def test_the_largest_accepted_file_passes_and_one_byte_more_is_refused() -> None
 @pytest.mark.parametrize(
     ("filename", "content", "found"),
     [
-        ("a.zip", archive(), "application/zip"),
         ("a.bin", bytes(range(256)), "application/octet-stream"),
         ("a", LINUX_PROGRAM, "application/x-executable"),
         ("a.svg", SVG, "image/svg+xml"),

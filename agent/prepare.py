@@ -1,0 +1,24 @@
+"""Making a file ready for models: its text, a picture that they take, a thumbnail for people.
+
+What stays true: it depends on the bytes alone, so it is done once for each blob, by whoever comes
+first; it raises nothing that is the file's fault.
+"""
+
+from agent.extract import TEXT_MAX_CHARS, extract_text
+from conversation.prepared import Prepared
+
+_GOES_ON = f"The file goes on; only its first {TEXT_MAX_CHARS:,} characters were read."
+
+
+async def prepare_file(content: bytes, filename: str, media_type: str) -> Prepared:  # noqa: ARG001 - `Prepare` has it
+    """What models and people see of these bytes, which are of this type."""
+    found = await extract_text(content, media_type)
+    # What is missing and why: a reader that stopped by itself has said so.
+    problem = found.problem or (_GOES_ON if found.truncated else None)
+    return Prepared(
+        text=found.text or None,
+        problem=problem,
+        picture=found.pictures.get("picture"),
+        thumbnail=found.pictures.get("thumbnail"),
+        is_final=found.is_final,
+    )

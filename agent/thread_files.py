@@ -1,0 +1,61 @@
+"""The files that a tool may open: those of its thread, and what tools brought earlier in the turn.
+
+What stays true: a name or hash reaches no file of another thread; a file that is blocked is not
+opened. Both forms wait for the same coroutine on the turn's loop.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from agent.hands import AttachmentReader
+from conversation.attachment import Attachment
+from conversation.errors import InvalidInput
+
+#: File names in the error for one that is not there.
+OFFERED_MAX = 20
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadFiles:
+    """The files of the thread that one turn runs on. Made on the turn's loop."""
+
+    reader: AttachmentReader
+    tenant: str
+    thread_id: str
+    #: What tools brought in this turn so far, the newest last.
+    brought: Callable[[], Sequence[Attachment]]
+    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
+
+    async def all(self) -> tuple[Attachment, ...]:
+        """The newest first, each name and content once."""
+        stored = await self.reader.of_thread(self.tenant, self.thread_id)
+        found = [*reversed(self.brought()), *stored]
+        return tuple({(file.filename, file.sha256): file for file in reversed(found)}.values())[::-1]
+
+    async def open(self, name: str) -> bytes:
+        """The bytes of the newest file of this name, or of this hash.
+
+        Raises `InvalidInput` where the thread has none, `FileRefused` where it is blocked.
+        """
+        files = await self.all()
+        file = next((file for file in files if name in (file.filename, file.sha256)), None)
+        if file is None:
+            names = ", ".join(dict.fromkeys(repr(file.filename) for file in files[:OFFERED_MAX]))
+            fix = f"pass one of {names}" if names else "there are none in this conversation"
+            raise InvalidInput("file", f"{name[:255]!r} is no file of this conversation", fix)
+        return await self.reader.open(self.tenant, file)
+
+    def wait_for(self, work: Coroutine[Any, Any, T], seconds: float | None) -> T:
+        """Let the loop do it while this thread waits. Raises `RuntimeError` on the loop itself."""
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError:
+            running = None
+        if running is self.loop:
+            work.close()
+            raise RuntimeError("this would hold up the event loop: await files() or open_file() instead")
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(seconds)

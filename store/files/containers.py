@@ -1,0 +1,106 @@
+"""What a ZIP archive is by the names in it: a document of an office program, a program, or an archive.
+
+What stays true: nothing is unpacked. An archive is what its table of contents says, whatever it is
+called; a document with macros is another type than one without.
+"""
+
+import io
+import re
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from store.files.sample import HEAD_BYTES, TAIL_BYTES, Sample
+
+ZIP = "application/zip"
+#: Bytes that the parts of one document may unpack to, as its table of contents says: far above any
+#: that people write. An archive that nobody unpacks here may say what it likes.
+DOCUMENT_UNPACKED_MAX = 1024 * 1024 * 1024
+
+#: Of a table of contents: about 20,000 entries, more than any document has.
+TABLE_MAX_BYTES = 2 * 1024 * 1024
+
+_OOXML = "application/vnd.openxmlformats-officedocument"
+_ODF = "application/vnd.oasis.opendocument"
+_MARKED = b"[Content_Types].xml"
+#: By the part that holds the document itself: its type, and its type with macros.
+_OFFICE = {
+    "word/": (f"{_OOXML}.wordprocessingml.document", "application/vnd.ms-word.document.macroenabled.12"),
+    "xl/": (f"{_OOXML}.spreadsheetml.sheet", "application/vnd.ms-excel.sheet.macroenabled.12"),
+    "ppt/": (
+        f"{_OOXML}.presentationml.presentation",
+        "application/vnd.ms-powerpoint.presentation.macroenabled.12",
+    ),
+}
+#: The first part of these says what they are, unpacked.
+_SAYS_ITSELF = frozenset(
+    {f"{_ODF}.text", f"{_ODF}.spreadsheet", f"{_ODF}.presentation", "application/epub+zip"}
+)
+#: Documents that are ZIP archives, and are read as text.
+DOCUMENTS = frozenset({plain for plain, _ in _OFFICE.values()} | _SAYS_ITSELF)
+
+_MIMETYPE = re.compile(rb"PK\x03\x04.{22}\x08\x00.{2}mimetype([a-z0-9.+/-]{1,80})", re.DOTALL)
+_LOCAL = re.compile(rb"PK\x03\x04.{26}", re.DOTALL)
+_LISTED = re.compile(rb"PK\x01\x02.{42}", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """A ZIP archive's table of contents, as far as it was at hand."""
+
+    names: frozenset[str]
+    #: In bytes, all parts together, as the table says.
+    unpacked: int = 0
+
+
+def contents_of(sample: Sample) -> Contents | None:
+    """The table of contents of a ZIP archive; None for other bytes and for an archive that breaks off."""
+    if not sample.head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        return None
+    try:
+        # A table that reaches further back than this is not worth its memory.
+        with zipfile.ZipFile(io.BytesIO(sample.tail[-TABLE_MAX_BYTES:])) as archive:
+            listed = archive.infolist()
+            return Contents(frozenset(part.filename for part in listed), sum(p.file_size for p in listed))
+    except Exception:  # noqa: BLE001 - a damaged archive raises anything
+        return _glimpsed(sample.head[:HEAD_BYTES], sample.tail[-TAIL_BYTES:])
+
+
+def container_type(sample: Sample, contents: Contents) -> str:
+    """The media type of a ZIP archive."""
+    said = _MIMETYPE.match(sample.head)
+    if said and said[1].decode() in _SAYS_ITSELF:
+        return said[1].decode()
+    if _MARKED.decode() in contents.names:
+        for folder, (plain, with_macros) in _OFFICE.items():
+            if any(name.startswith(folder) for name in contents.names):
+                return with_macros if _has_macros(contents.names) else plain
+    if contents.names & {"META-INF/MANIFEST.MF", "AndroidManifest.xml"}:
+        return "application/java-archive"
+    return ZIP
+
+
+def unpacks_to_too_much(media_type: str, contents: Contents) -> bool:
+    """Whether a document would fill its reader."""
+    return media_type in DOCUMENTS and contents.unpacked > DOCUMENT_UNPACKED_MAX
+
+
+def _has_macros(names: frozenset[str]) -> bool:
+    return any(name.rpartition("/")[2].lower() == "vbaproject.bin" for name in names)
+
+
+def _glimpsed(head: bytes, tail: bytes) -> Contents | None:
+    """The names in the ends of an archive whose table of contents begins before what was read."""
+    if b"PK\x05\x06" not in tail:
+        return None
+    found = {**_entries(_LOCAL, head, 22, 26), **_entries(_LISTED, tail, 24, 28)}
+    return Contents(frozenset(found), sum(found.values()))
+
+
+def _entries(pattern: re.Pattern[bytes], piece: bytes, size_at: int, length_at: int) -> Mapping[str, int]:
+    found = {}
+    for entry in pattern.finditer(piece):
+        length = int.from_bytes(entry[0][length_at : length_at + 2], "little")
+        name = piece[entry.end() : entry.end() + length].decode("utf-8", "replace")
+        found[name] = int.from_bytes(entry[0][size_at : size_at + 4], "little")
+    return found

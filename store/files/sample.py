@@ -1,0 +1,38 @@
+"""As much of a file as is looked at to tell what it is: its beginning, its end, and its size.
+
+What stays true: of a file that is there whole, the beginning is all of it; of a larger one, what
+lies between is never guessed.
+"""
+
+from dataclasses import dataclass
+
+#: What has to be read of the beginning of a large file.
+HEAD_BYTES = 1024 * 1024
+#: What has to be read of its end: the end record of a ZIP archive is never further from it.
+TAIL_BYTES = 66 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The two ends of a file."""
+
+    head: bytes
+    #: The last bytes; they may overlap with the head.
+    tail: bytes
+    #: Of the whole file, in bytes.
+    size: int
+
+    @classmethod
+    def whole(cls, content: bytes) -> "Sample":
+        """A file that is at hand."""
+        return cls(content, content, len(content))
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the head is all of the file."""
+        return len(self.head) >= self.size
+
+    @property
+    def tail_at(self) -> int:
+        """Where in the file the tail begins."""
+        return self.size - len(self.tail)

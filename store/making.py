@@ -1,0 +1,78 @@
+"""Making files ready for models: scanned, read once, and what was made of them kept.
+
+What stays true: what was made of a blob is stored before a row says so, so that a death between the two
+costs nothing but the work; an infected file is not read.
+"""
+
+import asyncio
+from functools import partial
+
+from conversation.attachment import Attachment
+from conversation.errors import FileNotStored, FileStoreUnavailable
+from conversation.prepared import Prepare, PreparedFile
+from store import preparations
+from store.engine import Database
+from store.files import BlobStore
+from store.keeping import Keeper
+from store.preparations import Begun
+from store.scanning import open_scanner
+
+
+class FileMaker:
+    """Makes files ready in this process."""
+
+    def __init__(self, store: BlobStore, database: Database, prepare: Prepare) -> None:
+        self._store = store
+        self._database = database
+        self._prepare = prepare
+        self._scanner = open_scanner(database.settings)
+        self._keeper = Keeper(database, store)
+
+    async def make(self, tenant: str, sha256: str) -> PreparedFile | None:
+        """Make a file ready, if nobody is at it. What comes to nothing now, and is not kept, is returned.
+
+        Raises `FileStoreUnavailable`, also for a scanner that gives no verdict.
+        """
+        begun = await self._database.run_async(
+            partial(preparations.begin, tenant=tenant, sha256=sha256, scans=self._scanner is not None)
+        )
+        if begun is None:
+            return None
+        try:
+            return await self._made(tenant, sha256, begun)
+        except (FileStoreUnavailable, FileNotStored):
+            await self._put_back(tenant, sha256)
+            raise
+
+    async def _made(self, tenant: str, sha256: str, begun: Begun) -> PreparedFile | None:
+        content = await asyncio.to_thread(self._store.get, tenant, sha256)
+        if begun.waits_for_scan and not await self._passes(tenant, sha256, content):
+            return None
+        if begun.is_read:
+            await self._put_back(tenant, sha256)
+            return None
+        prepared = await self._prepare(content, "", begun.media_type)
+        if not prepared.is_final:
+            await self._put_back(tenant, sha256)
+            return PreparedFile(text=prepared.text, problem=prepared.problem)
+        made = {
+            kind: Attachment(filename=kind, content=picture.content, mime_type=picture.media_type)
+            for kind, picture in preparations.pictures_of(prepared).items()
+        }
+        await self._keeper.keep_async(tenant, list(made.values()))
+        hashes = {kind: str(file.sha256) for kind, file in made.items()}
+        await self._database.run_async(
+            partial(preparations.write, tenant=tenant, sha256=sha256, prepared=prepared, made=hashes)
+        )
+        return None
+
+    async def _passes(self, tenant: str, sha256: str, content: bytes) -> bool:
+        assert self._scanner is not None
+        verdict = await asyncio.to_thread(self._scanner.scan, [content])
+        await self._database.run_async(
+            partial(preparations.note_scan, tenant=tenant, sha256=sha256, finding=verdict.finding)
+        )
+        return verdict.is_clean
+
+    async def _put_back(self, tenant: str, sha256: str) -> None:
+        await self._database.run_async(partial(preparations.put_back, tenant=tenant, sha256=sha256))

@@ -1,0 +1,178 @@
+"""What was made of blobs for models, as rows: texts, problems, renditions.
+
+What stays true: one process at a time makes a blob ready, and what it wrote stays, so that whoever reads
+it sees the same; a blob that kills those who read it is given up; pictures are stored before a row
+points to them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Select, and_, or_, select, update
+
+from conversation.prepared import Picture, Prepared, PreparedFile
+from store.columns import clock
+from store.statements import AnyRow, insert_for
+from store.tables import blobs, renditions
+
+#: Seconds after which whoever began with a file is dead.
+PREPARE_SECONDS = 150.0
+#: How often a file is begun with: then it has killed its reader each time.
+ATTEMPTS_MAX = 3
+
+_WANTED = (blobs.c.media_type, blobs.c.size, blobs.c.scan, blobs.c.prepared_at)
+_GIVEN_UP = "The file could not be read: it ended its reader each time."
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A file that is this caller's to make ready."""
+
+    media_type: str
+    size: int
+    #: Whether a scanner has to pass it first.
+    waits_for_scan: bool
+    #: Whether that is all that is left to do: it was read before there was a scanner.
+    is_read: bool
+
+
+def look(
+    connection: Connection, tenant: str, hashes: Sequence[str], *, scans: bool = False
+) -> dict[str, PreparedFile]:
+    """What is kept of these blobs: one statement. Those that nobody has made ready are missing.
+
+    With `scans`, so are those that no scanner has passed.
+    """
+    made = blobs.alias("made")
+    joined = blobs.outerjoin(
+        renditions,
+        and_(
+            renditions.c.tenant == blobs.c.tenant,
+            renditions.c.sha256 == blobs.c.sha256,
+            renditions.c.kind == "model",
+        ),
+    ).outerjoin(made, and_(made.c.tenant == renditions.c.tenant, made.c.sha256 == renditions.c.made_sha256))
+    statement = (
+        select(
+            *(blobs.c.sha256, blobs.c.text, blobs.c.problem, blobs.c.prepared_at, blobs.c.scan),
+            *(made.c.sha256.label("picture"), made.c.media_type.label("picture_type")),
+            made.c.size.label("picture_size"),
+        )
+        .select_from(joined)
+        .where(blobs.c.tenant == tenant, blobs.c.sha256.in_(hashes))
+    )
+    found = ((row.sha256, _read(row, scans=scans)) for row in connection.execute(statement))
+    return {sha256: file for sha256, file in found if file is not None}
+
+
+def _read(row: AnyRow, *, scans: bool) -> PreparedFile | None:
+    if row.scan == "infected":
+        return PreparedFile(blocked="a virus scanner found something harmful in it")
+    if row.prepared_at is None or row.scan == "pending" or (scans and row.scan is None):
+        return None
+    return PreparedFile(
+        text=row.text,
+        problem=row.problem,
+        picture=row.picture,
+        picture_type=row.picture_type,
+        picture_size=row.picture_size,
+    )
+
+
+def begin(connection: Connection, tenant: str, sha256: str, *, scans: bool = False) -> Begun | None:
+    """Take a file that is to be made ready; None if it is ready, or somebody is at it.
+
+    A file that was begun with often enough is given up here.
+    """
+    mine = and_(_this(tenant, sha256), _is_to_do(scans=scans))
+    row = connection.execute(
+        update(blobs)
+        .where(mine, or_(blobs.c.preparing_until.is_(None), blobs.c.preparing_until < clock()))
+        .values(
+            preparing_until=clock(plus_seconds=PREPARE_SECONDS),
+            prepare_attempts=blobs.c.prepare_attempts + 1,
+        )
+        .returning(blobs.c.prepare_attempts, *_WANTED)
+    ).one_or_none()
+    if row is None:
+        return None
+    if row.prepare_attempts > ATTEMPTS_MAX:
+        write(connection, tenant, sha256, Prepared(problem=_GIVEN_UP), {})
+        return None
+    waits_for_scan = scans and row.scan != "clean"
+    return Begun(row.media_type, row.size, waits_for_scan, is_read=row.prepared_at is not None)
+
+
+def put_back(connection: Connection, tenant: str, sha256: str) -> None:
+    """Leave a file to others: what it needs is away, which is not its fault."""
+    connection.execute(
+        update(blobs)
+        .where(_this(tenant, sha256), blobs.c.preparing_until.is_not(None))
+        .values(preparing_until=None, prepare_attempts=blobs.c.prepare_attempts - 1)
+    )
+
+
+def note_scan(connection: Connection, tenant: str, sha256: str, finding: str | None) -> None:
+    """Keep what a scanner said. A file in which it found something is not read any further."""
+    values: dict[str, Any] = {"scan": "clean"}
+    if finding is not None:
+        values = {"scan": "infected", "finding": finding[:200], "prepared_at": clock()}
+    connection.execute(update(blobs).where(_this(tenant, sha256)).values(**values))
+
+
+def pictures_of(prepared: Prepared) -> Mapping[str, Picture]:
+    """What is to be stored before `write`: by the kind of rendition."""
+    made = {"model": prepared.picture, "thumbnail": prepared.thumbnail}
+    return {kind: picture for kind, picture in made.items() if picture is not None}
+
+
+def write(
+    connection: Connection, tenant: str, sha256: str, prepared: Prepared, made: Mapping[str, str]
+) -> None:
+    """Keep what was made of a blob, unless somebody else has.
+
+    `made` holds the hashes of its pictures, by the kind of rendition: they are stored already.
+    """
+    mine = and_(_this(tenant, sha256), blobs.c.prepared_at.is_(None))
+    values = {"text": prepared.text, "problem": prepared.problem, "prepared_at": clock()}
+    done = connection.execute(update(blobs).where(mine).values(**values, preparing_until=None))
+    if not done.rowcount or not made:
+        return
+    links = [
+        {"tenant": tenant, "sha256": sha256, "kind": kind, "made_sha256": made[kind]} for kind in sorted(made)
+    ]
+    connection.execute(insert_for(connection, renditions).values(links).on_conflict_do_nothing())
+    pictures = pictures_of(prepared)
+    for kind in sorted(made, key=made.__getitem__):
+        # A picture is ready as it is, and came through no scanner: it was made here.
+        own = and_(_this(tenant, made[kind]), blobs.c.prepared_at.is_(None))
+        text = pictures[kind].text
+        connection.execute(update(blobs).where(own).values(text=text, prepared_at=clock(), scan="clean"))
+
+
+def waiting(connection: Connection, *, older_than_seconds: float, limit: int) -> Sequence[tuple[str, str]]:
+    """Files that nobody has made ready for a while, and that nobody is at: tenant and hash."""
+    statement: Select[tuple[str, str]] = (
+        select(blobs.c.tenant, blobs.c.sha256)
+        .where(
+            blobs.c.prepared_at.is_(None),
+            blobs.c.state == "stored",
+            blobs.c.scan.is_distinct_from("infected"),
+            blobs.c.created_at < clock(plus_seconds=-older_than_seconds),
+            or_(blobs.c.preparing_until.is_(None), blobs.c.preparing_until < clock()),
+        )
+        .order_by(blobs.c.created_at)
+        .limit(limit)
+    )
+    return [(row.tenant, row.sha256) for row in connection.execute(statement)]
+
+
+def _this(tenant: str, sha256: str) -> Any:
+    return and_(blobs.c.tenant == tenant, blobs.c.sha256 == sha256)
+
+
+def _is_to_do(*, scans: bool) -> Any:
+    unscanned = blobs.c.scan.is_(None) | (blobs.c.scan == "pending")
+    open_ = blobs.c.prepared_at.is_(None)
+    return and_(open_ | unscanned if scans else open_, blobs.c.scan.is_distinct_from("infected"))

@@ -1,0 +1,64 @@
+"""Files made ready for models, in processes of their own.
+
+What stays true: a task carries a hash, never a name; a file is made ready by one process at a time,
+however often it is rung for; a bell that is lost is rung again by who waits, and by beat.
+"""
+
+import asyncio
+from functools import cache, partial
+
+import structlog
+
+from agent.prepare import prepare_file
+from conversation.bell import PREPARE_FILE, PREPARE_FILES
+from conversation.errors import FileNotStored, FileStoreUnavailable
+from store import preparations
+from store.engine import Database
+from store.files import open_file_store
+from store.making import FileMaker
+from store.settings import current
+from tasks.app import app
+from tasks.rings import ring_for_file
+
+#: Seconds that a file may wait before beat rings for it: somebody has, as a rule.
+FORGOTTEN_SECONDS = 60.0
+#: Bells of one tick, at most.
+BELLS = 100
+
+_log = structlog.get_logger(__name__)
+
+
+@app.task(name=PREPARE_FILE, time_limit=preparations.PREPARE_SECONDS)  # type: ignore[untyped-decorator]  # celery ships no types
+def prepare(*, v: int, tenant: str, sha256: str) -> None:
+    """Make one file ready, if nobody has and nobody is at it."""
+    del v  # the payload has had one shape so far
+    try:
+        asyncio.run(_prepare(tenant, sha256))
+    except (FileStoreUnavailable, FileNotStored) as error:
+        # Whoever waits rings again; beat does, too.
+        _log.warning("file_not_prepared", tenant=tenant, sha256=sha256, reason=type(error).__name__)
+
+
+@app.task(name=PREPARE_FILES)  # type: ignore[untyped-decorator]  # celery ships no types
+def prepare_waiting() -> None:
+    """Ring for files that nobody has made ready: of messages that no turn has read yet, or lost bells."""
+    find = partial(preparations.waiting, older_than_seconds=FORGOTTEN_SECONDS, limit=BELLS)
+    found = _database().run(find)
+    for tenant, sha256 in found:
+        ring_for_file(tenant, sha256)
+    if found:
+        _log.info("files_rung_for", files=len(found))
+
+
+async def _prepare(tenant: str, sha256: str) -> None:
+    database, files = Database(current()), open_file_store(current())
+    try:
+        await FileMaker(files, database, prepare_file).make(tenant, sha256)
+    finally:
+        files.close()
+        await database.close_async()
+
+
+@cache
+def _database() -> Database:
+    return Database(current())
