@@ -16,7 +16,8 @@ ThreadmillError
 │   ├── InvalidSettings
 │   ├── DatabaseUnavailable
 │   ├── FileStoreUnavailable
-│   └── FileNotStored
+│   ├── FileNotStored
+│   └── UploadsNotSupported
 ├── ModelError                the provider failed; `retryable` says what to do next
 ├── TurnFailed                a library call's turn ended without an answer
 └── LeaseLost                 another worker holds the thread: commit nothing
@@ -114,6 +115,10 @@ class FileStoreUnavailable(OperatorError):
 
 class FileNotStored(OperatorError, LookupError):
     """No blob is stored under this tenant and hash."""
+
+
+class UploadsNotSupported(OperatorError):
+    """The place where blobs are kept is one that no browser can reach."""
 
 
 #: By the kind of a model's error. What is not here is our own.
