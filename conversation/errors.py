@@ -20,7 +20,8 @@ ThreadmillError
 │   ├── DatabaseUnavailable
 │   ├── FileStoreUnavailable
 │   │   └── ScannerUnavailable
-│   └── FileNotStored
+│   ├── FileNotStored
+│   └── UploadsNotSupported
 ├── ModelError                the provider failed; `retryable` says what to do next
 ├── TurnFailed                a library call's turn ended without an answer
 └── LeaseLost                 another worker holds the thread: commit nothing
@@ -134,6 +135,10 @@ class FileNotStored(OperatorError, LookupError):
 
 class ScannerUnavailable(FileStoreUnavailable):
     """The virus scanner gave no verdict: the file waits for one."""
+
+
+class UploadsNotSupported(OperatorError):
+    """The place where blobs are kept is one that no browser can reach."""
 
 
 #: By the kind of a model's error. What is not here is our own.

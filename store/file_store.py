@@ -1,4 +1,4 @@
-"""`FileStore`: attachments for library users, over a folder or a bucket.
+"""`FileStore`: attachments for library users, over a folder, a bucket, or memory.
 
 What stays true: a file is addressed by its tenant and hash, so a path never comes from outside;
 limits and types are checked against the bytes before anything is written.
@@ -32,7 +32,7 @@ class FileStore:
     async def create(
         cls, base_path: str | Path | None = None, *, tenant: str = "default", settings: Settings | None = None
     ) -> Self:
-        """A store in a folder, or in a bucket: `s3://bucket/prefix`; without a place, the settings' own.
+        """A store in a folder, in a bucket (`s3://bucket/prefix`) or in `memory:`; else, the settings' own.
 
         Limits, types and the keys of S3 come from the settings. Raises `InvalidSettings`.
         """
@@ -66,7 +66,7 @@ class FileStore:
 
     async def list(self) -> Sequence[str]:
         """The hashes of all files, ascending."""
-        return await asyncio.to_thread(lambda: tuple(self.blobs.list(self.tenant)))
+        return await asyncio.to_thread(lambda: tuple(blob.sha256 for blob in self.blobs.list(self.tenant)))
 
     async def url(self, file: Attachment, *, expires: timedelta = URL_EXPIRES) -> str:
         """Where a browser can fetch the file until it expires; a `file://` address for a folder."""

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable
 from difflib import get_close_matches
 from functools import lru_cache
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
@@ -79,7 +79,7 @@ class Settings(BaseSettings):
     #: Seconds that ringing may hold up a caller, broker up or down.
     ring_timeout: Annotated[Seconds, Field(le=10)] = 1
 
-    #: Where attachments are kept: a folder, or `s3://bucket/prefix`.
+    #: Where attachments are kept: a folder, `s3://bucket/prefix`, or `memory:` of one process.
     file_store: Word = "./.threadmill/files"
     #: The S3-compatible server; empty means AWS.
     s3_endpoint_url: str = ""
@@ -89,6 +89,22 @@ class Settings(BaseSettings):
     s3_secret_access_key: SecretStr = SecretStr("")
     #: Where the bucket is; servers other than AWS mostly take any.
     s3_region: Word = "us-east-1"
+    #: Seconds to wait for the S3 server to accept a connection.
+    s3_connect_timeout: Seconds = 3
+    #: Seconds to wait for more of an answer of the S3 server.
+    s3_read_timeout: Seconds = 20
+    #: Attempts at one request to the S3 server, with a growing random pause between two.
+    s3_max_attempts: int = Field(3, ge=1, le=20)
+    #: How the S3 server encrypts objects: `AES256` or `aws:kms`; empty means as the bucket says.
+    s3_sse: Literal["", "AES256", "aws:kms"] = ""
+    #: The key of `aws:kms`; empty means the account's own.
+    s3_sse_kms_key_id: str = ""
+    #: The storage class of objects, as `STANDARD_IA`; empty means the server's default.
+    s3_storage_class: Annotated[str, Field(pattern=r"^[A-Z0-9_]*$")] = ""
+    #: Bytes from which an object is sent in parts.
+    s3_multipart_bytes: int = Field(32 * 1024 * 1024, ge=5 * 1024 * 1024, le=5 * 1024**3)
+    #: Bytes of one such part, each held in memory.
+    s3_part_bytes: int = Field(16 * 1024 * 1024, ge=5 * 1024 * 1024, le=5 * 1024**3)
     #: Bytes of one attachment, at most.
     attachment_max_bytes: int = Field(20 * 1024 * 1024, ge=1)
     #: Bytes of all attachments of one message, at most.
@@ -210,6 +226,12 @@ class Settings(BaseSettings):
         except ArgumentError:
             raise ValueError("is no URL; write scheme://user:password@host:port/name") from None
         return value
+
+    @model_validator(mode="after")
+    def _key_has_encryption(self) -> Self:
+        if self.s3_sse_kms_key_id and self.s3_sse != "aws:kms":
+            raise ValueError(f"{variable('s3_sse_kms_key_id')}: needs {variable('s3_sse')}=aws:kms")
+        return self
 
     @model_validator(mode="after")
     def _heartbeat_fits_lease(self) -> Self:

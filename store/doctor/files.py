@@ -147,7 +147,7 @@ def _compared(look: Look) -> Iterator[tuple[str, str, set[str]]]:
             return
         sides = heapq.merge(
             ((sha256, "row") for sha256 in _rows(look, tenant)),
-            ((sha256, "object") for sha256 in look.files.list(tenant)),
+            ((blob.sha256, "object") for blob in look.files.list(tenant)),
         )
         for count, (sha256, found) in enumerate(groupby(sides, key=itemgetter(0)), start=1):
             if count > look.scope.objects:

@@ -5,34 +5,48 @@ it becomes part of a path or key; bytes that do not have the hash they are addre
 kept nor handed out.
 """
 
-import hashlib
 import re
 from collections.abc import Iterator
-from datetime import timedelta
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Protocol
-from urllib.parse import quote
 
 from conversation.checks import check_tenant
-from conversation.errors import FileNotStored, FileRefused, InvalidInput
+from conversation.errors import FileNotStored, InvalidInput
+from store.files.content import Content
+from store.files.uploads import BlobUploads
 
 #: The longest life that Signature Version 4 gives a signed URL; the local store keeps to it as well.
 URL_EXPIRES_MAX = timedelta(days=7)
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_UNSAFE_IN_QUOTES = re.compile(r"[^ !#-\[\]-~]")
 
 
-class BlobStore(Protocol):
+@dataclass(frozen=True)
+class StoredBlob:
+    """A blob as a listing names it: nobody looked at its bytes."""
+
+    sha256: str
+    #: In bytes.
+    size: int
+    #: When it was put, by the clock of the place where it is kept; aware.
+    modified_at: datetime
+
+
+class BlobStore(BlobUploads, Protocol):
     """Keeps bytes. Every verb blocks; every verb may be called from any thread.
 
     Each raises `InvalidInput` for an address that is none, and `FileStoreUnavailable` when the place
-    behind it does not answer, refuses, or is full.
+    behind it does not answer, refuses, or is full. Whatever its size, a blob that is put from a file or
+    read by `open` takes a few MiB of memory.
     """
 
-    def put(self, tenant: str, sha256: str, content: bytes, media_type: str) -> None:
+    def put(self, tenant: str, sha256: str, content: Content, media_type: str) -> None:
         """Keep these bytes: durably once this returns, and any number of times with the same effect.
 
-        Raises `FileRefused` for bytes that do not have this hash.
+        A file is read from its beginning, more than once, and left open at some place. Raises
+        `FileRefused` for bytes that do not have this hash, also where they change while they are read.
         """
         ...
 
@@ -40,20 +54,54 @@ class BlobStore(Protocol):
         """The bytes as they were put. Raises `FileNotStored` where they are missing or damaged."""
         ...
 
+    def open(self, tenant: str, sha256: str) -> AbstractContextManager[Iterator[bytes]]:
+        """The bytes in pieces of about 1 MiB, to be read inside of the `with`, once.
+
+        Raises `FileNotStored`: at once where they are missing, after the last piece where they are
+        damaged. Who acts before the end acts on bytes that nobody has checked.
+        """
+        ...
+
     def exists(self, tenant: str, sha256: str) -> bool:
         """Whether the blob is there. It is not read, so damage goes unnoticed."""
         ...
 
     def delete(self, tenant: str, sha256: str) -> None:
-        """Remove the blob, if it is there."""
+        """Remove the blob, if it is there, with every older version that the place keeps of it."""
         ...
 
-    def list(self, tenant: str) -> Iterator[str]:
-        """The hashes of a tenant's blobs, ascending. What was put or deleted meanwhile may be missed."""
+    def delete_tenant(self, tenant: str) -> int:
+        """Remove all that a tenant has, uploads included; returns how many objects, each version counted.
+
+        What is put meanwhile may stay. One that was broken off is run again.
+        """
         ...
 
-    def url(self, tenant: str, sha256: str, *, expires: timedelta, filename: str, media_type: str) -> str:
-        """Where a client can fetch the blob, as a download of this name. Made up without asking the store."""
+    def list(self, tenant: str, *, after: str = "") -> Iterator[StoredBlob]:
+        """A tenant's blobs, ascending by hash, from the first behind `after`. Read page by page.
+
+        What was put or deleted meanwhile may be missed.
+        """
+        ...
+
+    def tenants(self) -> Iterator[str]:
+        """Those who have something here, ascending. One whose last blob is gone may still be named."""
+        ...
+
+    def url(
+        self,
+        tenant: str,
+        sha256: str,
+        *,
+        expires: timedelta,
+        filename: str,
+        media_type: str,
+        inline: bool = False,
+    ) -> str:
+        """Where a client can fetch the blob, as a download of this name. Made up without asking the store.
+
+        `inline` lets a browser show it, if it is a picture that cannot hold a program; see `download`.
+        """
         ...
 
     def close(self) -> None:
@@ -64,34 +112,26 @@ class BlobStore(Protocol):
 def check_address(tenant: str, sha256: str) -> None:
     """Refuse what could leave the place that belongs to the tenant. Raises `InvalidInput`."""
     check_tenant(tenant)
-    if not isinstance(sha256, str) or not is_sha256(sha256):
+    check_sha256("sha256", sha256)
+
+
+def check_sha256(field: str, value: object) -> str:
+    """A hash as we spell it. Raises `InvalidInput`."""
+    if not isinstance(value, str) or not is_sha256(value):
         raise InvalidInput(
-            "sha256", "is no hash", "pass 64 lower-case hex digits: hashlib.sha256(…).hexdigest()"
+            field, "is no hash", "pass 64 lower-case hex digits: hashlib.sha256(…).hexdigest()"
         )
+    return value
+
+
+def check_after(after: str) -> str:
+    """Where a listing goes on: behind a hash, or at the beginning. Raises `InvalidInput`."""
+    return check_sha256("after", after) if after else ""
 
 
 def is_sha256(text: str) -> bool:
     """Whether this is a hash as we spell it: lower-case hex."""
     return _SHA256.fullmatch(text) is not None
-
-
-def check_content(sha256: str, content: bytes) -> None:
-    """Refuse bytes that would be kept under a wrong address. Raises `FileRefused`."""
-    found = hashlib.sha256(content).hexdigest()
-    if found != sha256:
-        raise FileRefused(
-            f"blob {sha256}: its bytes have the hash {found}; read the file again and send it anew"
-        )
-
-
-def check_undamaged(tenant: str, sha256: str, content: bytes) -> bytes:
-    """Hand on the bytes that were read if they are the ones that were put. Raises `FileNotStored`."""
-    if hashlib.sha256(content).hexdigest() != sha256:
-        raise FileNotStored(
-            f"blob {sha256} of tenant {tenant} is damaged: its {len(content)} bytes have another hash; "
-            "put the same file again or restore it from a backup"
-        )
-    return content
 
 
 def not_stored(tenant: str, sha256: str) -> FileNotStored:
@@ -102,14 +142,17 @@ def not_stored(tenant: str, sha256: str) -> FileNotStored:
     )
 
 
+def is_tenant(name: str) -> bool:
+    """Whether a folder can be a tenant's."""
+    try:
+        check_tenant(name)
+    except InvalidInput:
+        return False
+    return True
+
+
 def check_expires(expires: timedelta) -> int:
     """The life of a URL in whole seconds. Raises `InvalidInput`."""
     if not timedelta(seconds=1) <= expires <= URL_EXPIRES_MAX:
         raise InvalidInput("expires", f"is {expires}", f"pass one second to {URL_EXPIRES_MAX.days} days")
     return int(expires.total_seconds())
-
-
-def as_download(filename: str) -> str:
-    """A Content-Disposition that saves the file under its name and never shows it in the page (RFC 6266)."""
-    plain = _UNSAFE_IN_QUOTES.sub("_", filename)
-    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"

@@ -1,24 +1,39 @@
-"""Blobs in a local folder: `tenant/ab/cdef…`, readable by their owner alone.
+"""Blobs in a local folder: `tenant/sha256/ab/cdef…`, readable by their owner alone.
 
-What stays true: a blob appears under its name whole and synced, or not at all: it is written beside
-its name, synced, renamed, and the folders' entries are synced, before `put` returns. A link inside
-the folder is never followed out of it. What a crash leaves half-written has a name that is no hash,
-so that it is never listed or read.
+What stays true: a blob appears under its name whole and synced, or not at all: it is written to
+`tenant/staging/.partial-…`, synced, renamed, and the folders' entries are synced, before `put`
+returns. A link inside the folder is never followed out of it. What a crash leaves half-written is
+never listed or read, and is removed by a put of the same tenant a day later.
 """
 
 import errno
 import os
 import re
+import shutil
 import stat
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import BinaryIO
 from uuid import uuid4
 
 from conversation.checks import check_tenant
-from conversation.errors import FileStoreUnavailable
-from store.files.blobs import check_address, check_content, check_expires, check_undamaged, not_stored
+from conversation.errors import FileRefused, FileStoreUnavailable
+from store.files.blobs import (
+    StoredBlob,
+    check_address,
+    check_after,
+    check_expires,
+    is_tenant,
+    not_stored,
+)
+from store.files.content import CHUNK_BYTES, Content, check_content, hashed_pieces, undamaged_pieces
+from store.files.uploads import NoUploads
+
+#: Seconds after which nobody is writing to a partial file any more.
+PARTIAL_SECONDS = 24 * 3600.0
 
 _FOLDER = re.compile(r"[0-9a-f]{2}")
 _NAME = re.compile(r"[0-9a-f]{62}")
@@ -26,36 +41,46 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
-class LocalBlobs:
+class LocalBlobs(NoUploads):
     """Keeps blobs in a folder that is created, for its owner alone, when the first blob is put."""
 
     def __init__(self, base: str | Path) -> None:
         #: Absolute from the beginning, so that a later change of the working folder moves nothing.
         self.base = Path(base).expanduser().absolute()
 
-    def put(self, tenant: str, sha256: str, content: bytes, media_type: str) -> None:  # noqa: ARG002 - a folder keeps no types
+    def put(self, tenant: str, sha256: str, content: Content, media_type: str) -> None:  # noqa: ARG002 - a folder keeps no types
         check_address(tenant, sha256)
-        check_content(sha256, content)
-        path = self._path(tenant, sha256)
+        size = check_content(sha256, content)
+        path, staging = self._path(tenant, sha256), self.base / tenant / "staging"
         with self._translated("write"):
-            self._check_inside(path.parent)
-            self._make_folders(path.parent)
+            for folder in (path.parent, staging):
+                self._check_inside(folder)
+                self._make_folders(folder)
+            _remove_old_partials(staging)
             # A damaged blob is written again: a put heals it.
-            if self._read(path) != content:
-                _write_whole(path, content)
+            if not _is_whole(path, sha256, size):
+                _write_whole(path, staging, hashed_pieces(sha256, content))
             # Also for a blob that was there: another process may have renamed it and not synced yet.
-            for folder in (path.parent, path.parent.parent, self.base):
+            for folder in (path.parent, *path.parent.parents):
                 _sync_folder(folder)
+                if folder == self.base:
+                    break
 
     def get(self, tenant: str, sha256: str) -> bytes:
+        with self.open(tenant, sha256) as pieces:
+            return b"".join(pieces)
+
+    @contextmanager
+    def open(self, tenant: str, sha256: str) -> Iterator[Iterator[bytes]]:
         check_address(tenant, sha256)
         path = self._path(tenant, sha256)
         with self._translated("read"):
             self._check_inside(path.parent)
-            content = self._read(path)
-        if content is None:
+            file = _opened(path)
+        if file is None:
             raise not_stored(tenant, sha256)
-        return check_undamaged(tenant, sha256, content)
+        with file:
+            yield undamaged_pieces(tenant, sha256, self._pieces(file))
 
     def exists(self, tenant: str, sha256: str) -> bool:
         check_address(tenant, sha256)
@@ -74,15 +99,37 @@ class LocalBlobs:
             self._check_inside(path.parent)
             path.unlink(missing_ok=True)
 
-    def list(self, tenant: str) -> Iterator[str]:
+    def delete_tenant(self, tenant: str) -> int:
         check_tenant(tenant)
+        folder = self.base / tenant
+        with self._translated("delete from"):
+            self._check_inside(folder)
+            files = sum(len(names) for _, _, names in os.walk(folder))
+            with suppress(FileNotFoundError):
+                shutil.rmtree(folder)
+        return files
+
+    def list(self, tenant: str, *, after: str = "") -> Iterator[StoredBlob]:
+        check_tenant(tenant)
+        check_after(after)
+        blobs = self.base / tenant / "sha256"
         with self._translated("list"):
-            self._check_inside(self.base / tenant)
-        for folder in self._entries(self.base / tenant):
-            if _FOLDER.fullmatch(folder.name) and folder.is_dir(follow_symlinks=False):
+            self._check_inside(blobs)
+        for folder in self._folders(blobs):
+            if _FOLDER.fullmatch(folder.name) and folder.name >= after[:2]:
                 for blob in self._entries(Path(folder)):
-                    if _NAME.fullmatch(blob.name) and blob.is_file(follow_symlinks=False):
-                        yield folder.name + blob.name
+                    sha256 = folder.name + blob.name
+                    if (
+                        _NAME.fullmatch(blob.name)
+                        and sha256 > after
+                        and (found := self._listed(sha256, blob))
+                    ):
+                        yield found
+
+    def tenants(self) -> Iterator[str]:
+        for folder in self._folders(self.base):
+            if is_tenant(folder.name):
+                yield folder.name
 
     def url(
         self,
@@ -91,7 +138,8 @@ class LocalBlobs:
         *,
         expires: timedelta,
         filename: str,  # noqa: ARG002 - a file: URL can neither rename
-        media_type: str,  # noqa: ARG002 - nor say a type
+        media_type: str,  # noqa: ARG002 - nor say a type,
+        inline: bool = False,  # noqa: ARG002 - nor whether to show it
     ) -> str:
         check_address(tenant, sha256)
         check_expires(expires)
@@ -101,13 +149,14 @@ class LocalBlobs:
         """Nothing is held open between calls."""
 
     def _path(self, tenant: str, sha256: str) -> Path:
-        return self.base / tenant / sha256[:2] / sha256[2:]
+        return self.base / tenant / "sha256" / sha256[:2] / sha256[2:]
 
     def _make_folders(self, folder: Path) -> None:
         if not self.base.is_dir():
             self.base.mkdir(mode=0o700, parents=True, exist_ok=True)
             _sync_folder(self.base.parent)
-        for part in (folder.parent, folder):
+        missing = [part for part in (folder, *folder.parents) if part.is_relative_to(self.base)]
+        for part in reversed(missing[:-1]):
             part.mkdir(mode=0o700, exist_ok=True)
 
     def _check_inside(self, folder: Path) -> None:
@@ -119,17 +168,16 @@ class LocalBlobs:
                 )
             folder = folder.parent
 
-    def _read(self, path: Path) -> bytes | None:
-        try:
-            opened = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            if error.errno == errno.ELOOP:  # a link stands where a blob should
-                return None
-            raise
-        with os.fdopen(opened, "rb") as file:
-            return file.read()
+    def _pieces(self, file: BinaryIO) -> Iterator[bytes]:
+        while True:
+            with self._translated("read"):
+                piece = file.read(CHUNK_BYTES)
+            if not piece:
+                return
+            yield piece
+
+    def _folders(self, folder: Path) -> Iterator[os.DirEntry[str]]:
+        return (entry for entry in self._entries(folder) if entry.is_dir(follow_symlinks=False))
 
     def _entries(self, folder: Path) -> Sequence[os.DirEntry[str]]:
         with self._translated("list"):
@@ -137,6 +185,14 @@ class LocalBlobs:
                 return sorted(os.scandir(folder), key=lambda entry: entry.name)
             except FileNotFoundError:
                 return ()
+
+    def _listed(self, sha256: str, blob: os.DirEntry[str]) -> StoredBlob | None:
+        """None for what is no file, or was deleted since its folder was read."""
+        with self._translated("list"), suppress(FileNotFoundError):
+            found = blob.stat(follow_symlinks=False)
+            if stat.S_ISREG(found.st_mode):
+                return StoredBlob(sha256, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
+        return None
 
     @contextmanager
     def _translated(self, verb: str) -> Iterator[None]:
@@ -157,13 +213,39 @@ def _fix(error: OSError) -> str:
     return "check that it is a folder on a working disk, or point THREADMILL_FILE_STORE at another one"
 
 
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write beside the name, sync, and rename: a reader sees the old state or the whole new file."""
-    partial = path.with_name(f".partial-{uuid4().hex}")
+def _opened(path: Path) -> BinaryIO | None:
+    try:
+        opened = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno == errno.ELOOP:  # a link stands where a blob should
+            return None
+        raise
+    return os.fdopen(opened, "rb", buffering=0)
+
+
+def _is_whole(path: Path, sha256: str, size: int) -> bool:
+    file = _opened(path)
+    if file is None:
+        return False
+    with file:
+        if os.fstat(file.fileno()).st_size != size:
+            return False
+        try:
+            return check_content(sha256, file) == size
+        except FileRefused:
+            return False
+
+
+def _write_whole(path: Path, staging: Path, pieces: Iterator[bytes]) -> None:
+    """Write elsewhere on the disk, sync, and rename: a reader sees the old state or the whole new file."""
+    partial = staging / f".partial-{uuid4().hex}"
     opened = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(opened, "wb") as file:
-            file.write(content)
+            for piece in pieces:
+                file.write(piece)
             file.flush()
             os.fsync(opened)
         partial.replace(path)
@@ -171,6 +253,15 @@ def _write_whole(path: Path, content: bytes) -> None:
         with suppress(OSError):
             partial.unlink()
         raise
+
+
+def _remove_old_partials(staging: Path) -> None:
+    """Remove what processes that died left half-written. The folder holds little else."""
+    long_ago = time.time() - PARTIAL_SECONDS
+    for entry in os.scandir(staging):
+        with suppress(FileNotFoundError):
+            if entry.name.startswith(".partial-") and entry.stat(follow_symlinks=False).st_mtime < long_ago:
+                Path(entry).unlink()
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,20 +1,30 @@
-"""From settings to a store: a folder's path, or `s3://bucket/prefix`."""
+"""From settings to a store: a folder's path, `s3://bucket/prefix`, or `memory:`."""
 
 from urllib.parse import urlsplit
 
 from conversation.errors import InvalidSettings
+from store.files import memory
 from store.files.blobs import BlobStore
 from store.files.local import LocalBlobs
 from store.files.s3 import S3Blobs
+from store.files.s3_place import S3Options
 from store.settings import Settings
+
+#: Keeps blobs in this process, gone with it: for tests, and for library use.
+MEMORY = "memory:"
+#: Connections for what is no turn: sends, and the upkeep of blobs.
+SPARE_CONNECTIONS = 10
 
 
 def open_file_store(settings: Settings) -> BlobStore:
     """The store that THREADMILL_FILE_STORE names. Nothing is connected or created before its first use.
 
-    Raises `InvalidSettings` for an address that names neither a folder nor a bucket.
+    `memory:` gives everybody in this process the same one. Raises `InvalidSettings` for an address
+    that names neither a folder nor a bucket.
     """
     place = settings.file_store
+    if place == MEMORY:
+        return memory.of_this_process()
     if "://" not in place:
         return LocalBlobs(place)
     parts = urlsplit(place)
@@ -23,11 +33,24 @@ def open_file_store(settings: Settings) -> BlobStore:
             "THREADMILL_FILE_STORE: is neither a folder nor a bucket; write ./folder or s3://bucket/prefix, "
             "with the keys in THREADMILL_S3_ACCESS_KEY_ID and THREADMILL_S3_SECRET_ACCESS_KEY"
         )
-    return S3Blobs(
-        parts.netloc,
-        parts.path,
+    return S3Blobs(parts.netloc, parts.path, _options(settings))
+
+
+def _options(settings: Settings) -> S3Options:
+    return S3Options(
         endpoint_url=settings.s3_endpoint_url,
         access_key_id=settings.s3_access_key_id,
         secret_access_key=settings.s3_secret_access_key.get_secret_value(),
         region=settings.s3_region,
+        connect_timeout_seconds=settings.s3_connect_timeout,
+        read_timeout_seconds=settings.s3_read_timeout,
+        max_attempts=settings.s3_max_attempts,
+        # All turns of a worker may read their files at once. A connection beyond these is not refused:
+        # it is opened, and closed after one request.
+        max_connections=settings.worker_concurrency + SPARE_CONNECTIONS,
+        sse=settings.s3_sse,
+        sse_kms_key_id=settings.s3_sse_kms_key_id,
+        storage_class=settings.s3_storage_class,
+        multipart_bytes=settings.s3_multipart_bytes,
+        part_bytes=settings.s3_part_bytes,
     )

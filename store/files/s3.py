@@ -1,233 +1,116 @@
-"""Blobs in a bucket of S3, or of a server that speaks like it: `prefix/tenant/ab/cdef…`.
+"""Blobs in a bucket of S3, or of a server that speaks like it: `prefix/tenant/sha256/ab/cdef…`.
 
-What stays true: boto3 is imported at first use; one client serves all threads of a process and is
-never taken across a fork, whose two sides would share its sockets; every error of the driver
-becomes one of ours here, in a line that holds no secret.
+What stays true: bytes that do not have the hash are never seen under its address: they are hashed
+before and while they are sent, the server compares what arrived with a signed hash, and an object in
+parts becomes one only after its last part was hashed too.
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from threading import Lock
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import Any
 
 from conversation.checks import check_tenant
-from conversation.errors import FileStoreUnavailable
-from store.files.blobs import (
-    as_download,
-    check_address,
-    check_content,
-    check_expires,
-    check_undamaged,
-    is_sha256,
-    not_stored,
-)
-
-if TYPE_CHECKING:  # the stubs are no part of an installation
-    from botocore.exceptions import ClientError
-    from mypy_boto3_s3 import S3Client
-
-_MISSING_KEY = {"404", "NoSuchKey", "NotFound"}
-_WRONG_KEYS = {
-    "401", "403", "AccessDenied", "AuthorizationHeaderMalformed", "ExpiredToken", "InvalidAccessKeyId",
-    "InvalidToken", "SignatureDoesNotMatch", "TokenRefreshRequired",
-}  # fmt: skip
+from store.files.blobs import StoredBlob, check_after, check_expires, is_sha256, is_tenant, not_stored
+from store.files.content import Content, check_content, hashed_pieces, undamaged_pieces
+from store.files.download import content_disposition, served_type
+from store.files.s3_deletion import delete_folder, delete_object
+from store.files.s3_parts import send_in_parts
+from store.files.s3_place import S3Options, S3Place
+from store.files.s3_reading import reading
+from store.files.s3_uploads import S3Uploads
 
 
-class S3Blobs:
+class S3Blobs(S3Uploads):
     """Keeps blobs in a bucket, which has to exist. Needs the rights to get, put, delete and list."""
 
-    def __init__(
-        self,
-        bucket: str,
-        prefix: str = "",
-        *,
-        endpoint_url: str = "",
-        access_key_id: str = "",
-        secret_access_key: str = "",
-        region: str = "us-east-1",
-        connect_timeout_seconds: float = 3,
-        read_timeout_seconds: float = 20,
-        max_attempts: int = 3,
-        max_connections: int = 50,
-    ) -> None:
-        self.bucket = bucket
-        self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
-        self._endpoint_url = endpoint_url
-        self._keys = (access_key_id, secret_access_key)
-        self._region = region
-        self._options: dict[str, Any] = {
-            "connect_timeout": connect_timeout_seconds,
-            "read_timeout": read_timeout_seconds,
-            "retries": {"mode": "standard", "total_max_attempts": max_attempts},
-            "max_pool_connections": max_connections,
-        }
-        self._forget_client()
+    def __init__(self, bucket: str, prefix: str = "", options: S3Options | None = None) -> None:
+        self._place = S3Place(bucket, prefix, options or S3Options())
 
-    def put(self, tenant: str, sha256: str, content: bytes, media_type: str) -> None:
-        check_content(sha256, content)
-        key = self._key(tenant, sha256)
-        if self._size(key) == len(content):
+    def put(self, tenant: str, sha256: str, content: Content, media_type: str) -> None:
+        key = self._place.key(tenant, sha256)
+        size = check_content(sha256, content)
+        if self._place.size(key) == size:
             return
-        with self._translated() as client:
-            client.put_object(
-                Bucket=self.bucket,
-                Key=key,
-                Body=content,
-                ContentType=media_type,
-                Metadata={"sha256": sha256},
-            )
+        described = self._place.described(sha256, media_type)
+        if size >= self._place.options.multipart_bytes:
+            send_in_parts(self._place, key, sha256, content, size=size, **described)
+            return
+        # In memory, where nobody writes to it between the last look at it and its way out.
+        whole = content if isinstance(content, bytes) else b"".join(hashed_pieces(sha256, content))
+        with self._place.translated() as client:
+            client.put_object(Bucket=self._place.bucket, Key=key, Body=whole, **described)
 
     def get(self, tenant: str, sha256: str) -> bytes:
-        key = self._key(tenant, sha256)
-        with self._translated() as client:
-            try:
-                content = client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
-            except client.exceptions.NoSuchKey:
-                raise not_stored(tenant, sha256) from None
-        return check_undamaged(tenant, sha256, content)
+        with self.open(tenant, sha256) as pieces:
+            return b"".join(pieces)
+
+    @contextmanager
+    def open(self, tenant: str, sha256: str) -> Iterator[Iterator[bytes]]:
+        key = self._place.key(tenant, sha256)
+        with reading(self._place, key, not_stored(tenant, sha256)) as pieces:
+            yield undamaged_pieces(tenant, sha256, iter(pieces))
 
     def exists(self, tenant: str, sha256: str) -> bool:
-        return self._size(self._key(tenant, sha256)) is not None
+        return self._place.size_in_bucket(self._place.key(tenant, sha256)) is not None
 
     def delete(self, tenant: str, sha256: str) -> None:
-        key = self._key(tenant, sha256)
-        with self._translated() as client:
-            client.delete_object(Bucket=self.bucket, Key=key)
+        delete_object(self._place, self._place.key(tenant, sha256))
 
-    def list(self, tenant: str) -> Iterator[str]:
+    def delete_tenant(self, tenant: str) -> int:
         check_tenant(tenant)
-        folder = f"{self._prefix}{tenant}/"
-        token: dict[str, Any] = {}
-        while True:
-            with self._translated() as client:
-                page = client.list_objects_v2(Bucket=self.bucket, Prefix=folder, **token)
+        return delete_folder(self._place, f"{self._place.prefix}{tenant}/")
+
+    def list(self, tenant: str, *, after: str = "") -> Iterator[StoredBlob]:
+        check_tenant(tenant)
+        folder = f"{self._place.prefix}{tenant}/sha256/"
+        where = {"StartAfter": self._place.key(tenant, after)} if check_after(after) else {}
+        for page in self._pages(Prefix=folder, **where):
             for item in page.get("Contents", ()):
                 sha256 = item["Key"].removeprefix(folder).replace("/", "", 1)
-                if is_sha256(sha256) and item["Key"] == self._key(tenant, sha256):
-                    yield sha256
-            if not page.get("IsTruncated"):
-                return
-            token = {"ContinuationToken": page["NextContinuationToken"]}
+                if is_sha256(sha256) and item["Key"] == self._place.key(tenant, sha256):
+                    yield StoredBlob(sha256, item["Size"], item["LastModified"])
 
-    def url(self, tenant: str, sha256: str, *, expires: timedelta, filename: str, media_type: str) -> str:
-        key = self._key(tenant, sha256)
+    def tenants(self) -> Iterator[str]:
+        for page in self._pages(Prefix=self._place.prefix, Delimiter="/"):
+            for folder in page.get("CommonPrefixes", ()):
+                name = folder["Prefix"].removeprefix(self._place.prefix).removesuffix("/")
+                if is_tenant(name):
+                    yield name
+
+    def url(
+        self,
+        tenant: str,
+        sha256: str,
+        *,
+        expires: timedelta,
+        filename: str,
+        media_type: str,
+        inline: bool = False,
+    ) -> str:
+        key = self._place.key(tenant, sha256)
         seconds = check_expires(expires)
-        with self._translated() as client:
+        with self._place.translated() as client:
             return client.generate_presigned_url(
                 "get_object",
                 Params={
-                    "Bucket": self.bucket,
+                    "Bucket": self._place.bucket,
                     "Key": key,
-                    "ResponseContentDisposition": as_download(filename),
-                    "ResponseContentType": media_type,
+                    "ResponseContentDisposition": content_disposition(filename, media_type, inline=inline),
+                    "ResponseContentType": served_type(media_type),
                 },
                 ExpiresIn=seconds,
             )
 
     def close(self) -> None:
-        client = self._client
-        self._forget_client()
-        if client is not None:
-            client.close()
+        self._place.close()
 
-    def _key(self, tenant: str, sha256: str) -> str:
-        check_address(tenant, sha256)
-        return f"{self._prefix}{tenant}/{sha256[:2]}/{sha256[2:]}"
-
-    def _size(self, key: str) -> int | None:
-        """The size of an object in bytes; None where there is none."""
-        with self._translated() as client:
-            try:
-                return client.head_object(Bucket=self.bucket, Key=key)["ContentLength"]
-            except client.exceptions.ClientError as error:
-                if _code(error) not in _MISSING_KEY:
-                    raise
-            # The answer to HEAD has no body, so that a missing bucket looks like a missing object.
-            client.head_bucket(Bucket=self.bucket)
-        return None
-
-    def _forget_client(self) -> None:
-        self._client: S3Client | None = None
-        self._lock = Lock()
-        # Last: whoever sees the process renewed sees the other two renewed.
-        self._process = os.getpid()
-
-    def _connected(self) -> "S3Client":
-        if self._process != os.getpid():
-            self._forget_client()
-        with self._lock:
-            if self._client is None:
-                self._client = self._connect()
-            return self._client
-
-    def _connect(self) -> "S3Client":
-        from boto3.session import Session
-        from botocore.config import Config
-
-        access_key_id, secret_access_key = self._keys
-        # A session of its own: boto3's default one must not be used by two threads at once.
-        return Session().client(
-            "s3",
-            endpoint_url=self._endpoint_url or None,
-            aws_access_key_id=access_key_id or None,
-            aws_secret_access_key=secret_access_key or None,
-            region_name=self._region,
-            config=Config(
-                # Left alone, boto3 presigns for custom endpoints with the retired version 2.
-                signature_version="s3v4",
-                # The signed hash of the payload is what the server checks the upload against, also over TLS.
-                s3={
-                    "addressing_style": "path" if self._endpoint_url else "auto",
-                    "payload_signing_enabled": True,
-                },
-                # The newer default checksums are refused by some servers that speak S3.
-                request_checksum_calculation="when_required",
-                response_checksum_validation="when_required",
-                **self._options,
-            ),
-        )
-
-    @contextmanager
-    def _translated(self) -> Iterator["S3Client"]:
-        """The border at which the driver's errors become ours. Hands out the client."""
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        try:
-            yield self._connected()
-        except ClientError as error:
-            raise FileStoreUnavailable(self._told(error)) from None
-        except (BotoCoreError, ValueError) as error:
-            raise FileStoreUnavailable(
-                f"{self._place()}: {self._shown(error)}; "
-                "check THREADMILL_S3_ENDPOINT_URL, and that the server runs"
-            ) from None
-
-    def _told(self, error: "ClientError") -> str:
-        code = _code(error)
-        if code == "NoSuchBucket" or code in _MISSING_KEY:
-            return f"{self._place()}: there is no such bucket; create it, or mend THREADMILL_FILE_STORE"
-        if code in _WRONG_KEYS:
-            return (
-                f"{self._place()}: access was refused ({code}); check THREADMILL_S3_ACCESS_KEY_ID, "
-                "THREADMILL_S3_SECRET_ACCESS_KEY and their rights to get, put, delete and list"
-            )
-        return (
-            f"{self._place()}: the server answered {code} to {error.operation_name}; "
-            "try again, or look at its log"
-        )
-
-    def _shown(self, error: Exception) -> str:
-        text = " ".join(str(error).split())
-        return text.replace(self._endpoint_url, "the endpoint") if self._endpoint_url else text
-
-    def _place(self) -> str:
-        """Where the trouble is, without what a URL may carry before its host."""
-        server = f" at {urlsplit(self._endpoint_url).netloc.rpartition('@')[2]}" if self._endpoint_url else ""
-        return f"bucket {self.bucket!r}{server}"
-
-
-def _code(error: "ClientError") -> str:
-    return str(error.response.get("Error", {}).get("Code", "an unknown error"))
+    def _pages(self, **where: Any) -> Iterator[Any]:
+        """A listing, one page in memory at a time."""
+        more = True
+        while more:
+            with self._place.translated() as client:
+                page = client.list_objects_v2(Bucket=self._place.bucket, **where)
+            yield page
+            more = page["IsTruncated"]
+            where["ContinuationToken"] = page.get("NextContinuationToken")

@@ -153,7 +153,7 @@ def lose_blob_row(shop: Shop) -> None:
 
 
 def lose_blob(shop: Shop) -> None:
-    (digest, *_) = shop.blobs.list("default")
+    (digest, *_) = (blob.sha256 for blob in shop.blobs.list("default"))
     shop.blobs.delete("default", digest)
 
 

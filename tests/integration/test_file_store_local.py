@@ -1,4 +1,4 @@
-"""What the local folder promises beyond the others: privacy, crash safety, and clear trouble."""
+"""What the local folder and memory promise beyond the others: privacy, crash safety, clear trouble."""
 
 import errno
 import hashlib
@@ -7,13 +7,14 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from conversation.errors import FileNotStored, FileStoreUnavailable, InvalidSettings
-from store.files import LocalBlobs, open_file_store
+from conversation.errors import FileNotStored, FileStoreUnavailable, InvalidSettings, UploadsNotSupported
+from store.files import LocalBlobs, MemoryBlobs, open_file_store
 from store.settings import load
 
 CONTENT = b"a file"
@@ -27,16 +28,16 @@ def store(tmp_path: Path) -> LocalBlobs:
 
 def put(store: LocalBlobs) -> Path:
     store.put("acme", HASH, CONTENT, "text/plain")
-    return store.base / "acme" / HASH[:2] / HASH[2:]
+    return store.base / "acme" / "sha256" / HASH[:2] / HASH[2:]
 
 
 def test_only_its_owner_can_look_inside(store: LocalBlobs) -> None:
     blob = put(store)
 
-    modes = [
-        stat.S_IMODE(path.stat().st_mode) for path in (store.base, blob.parent.parent, blob.parent, blob)
-    ]
-    assert modes == [0o700, 0o700, 0o700, 0o600]
+    folders = [folder for folder in blob.parents if folder.is_relative_to(store.base)]
+    assert len(folders) == 4
+    assert {stat.S_IMODE(folder.stat().st_mode) for folder in folders} == {0o700}
+    assert stat.S_IMODE(blob.stat().st_mode) == 0o600
 
 
 def test_nothing_is_created_before_the_first_put(store: LocalBlobs) -> None:
@@ -69,17 +70,18 @@ def test_the_folder_itself_may_be_a_link_to_another_disk(tmp_path: Path) -> None
     assert (tmp_path / "disk" / "acme").is_dir()
 
 
-@pytest.mark.parametrize("link", ["acme", f"acme/{HASH[:2]}"])
-@pytest.mark.parametrize("target", ["outside", "files/other", "files/acme/loop"])
+@pytest.mark.parametrize("link", ["acme", "acme/sha256", f"acme/sha256/{HASH[:2]}"])
+@pytest.mark.parametrize("target", ["outside", "files/other", "files/loop"])
 def test_a_link_to_elsewhere_is_neither_read_nor_written_nor_emptied(
     tmp_path: Path, link: str, target: str
 ) -> None:
     store = LocalBlobs(tmp_path / "files")
     outside = tmp_path / target
     if not target.endswith("loop"):
-        for folder in (outside, outside / HASH[:2]):
+        for folder in (outside, outside / HASH[:2], outside / "sha256" / HASH[:2]):
             folder.mkdir(parents=True)
             (folder / HASH[2:]).write_bytes(CONTENT)
+    before = sorted(outside.rglob("*"))
     (store.base / link).parent.mkdir(parents=True, exist_ok=True)
     (store.base / link).symlink_to(outside if not target.endswith("loop") else store.base / link)
 
@@ -89,8 +91,13 @@ def test_a_link_to_elsewhere_is_neither_read_nor_written_nor_emptied(
     with pytest.raises(FileStoreUnavailable):
         put(store)
 
-    if outside.exists():
-        assert sorted(path.name for path in outside.rglob("*")) == sorted([HASH[:2], HASH[2:], HASH[2:]])
+    if link == "acme":
+        with pytest.raises(FileStoreUnavailable, match="link to elsewhere"):
+            store.delete_tenant("acme")
+    else:
+        store.delete_tenant("acme")
+
+    assert sorted(outside.rglob("*")) == before
 
 
 def test_a_link_in_the_place_of_a_blob_is_replaced_and_never_followed(
@@ -127,12 +134,63 @@ def test_a_crash_before_the_end_leaves_nothing_that_is_listed_or_read(store: Loc
     crashed = subprocess.run([sys.executable, "-c", DIES_BEFORE_RENAME, str(store.base), HASH], check=False)
 
     assert crashed.returncode == -signal.SIGKILL
-    assert len(list((store.base / "acme" / HASH[:2]).iterdir())) == 1
+    assert len(list((store.base / "acme" / "staging").iterdir())) == 1
     assert list(store.list("acme")) == []
     assert not store.exists("acme", HASH)
 
     put(store)
-    assert list(store.list("acme")) == [HASH]
+    assert [blob.sha256 for blob in store.list("acme")] == [HASH]
+
+
+def test_what_a_crash_left_is_removed_a_day_later_by_a_put(store: LocalBlobs) -> None:
+    put(store)
+    staging = store.base / "acme" / "staging"
+    for name, hours in ((".partial-old", 25), (".partial-new", 23), ("no-partial", 25)):
+        (staging / name).write_bytes(b"half")
+        os.utime(staging / name, (time.time() - hours * 3600,) * 2)
+
+    put(store)
+
+    assert sorted(path.name for path in staging.iterdir()) == [".partial-new", "no-partial"]
+
+
+def test_a_damaged_blob_of_the_same_size_is_healed_by_a_put(store: LocalBlobs) -> None:
+    put(store).write_bytes(b"A FILE")
+
+    put(store)
+
+    assert store.get("acme", HASH) == CONTENT
+
+
+def test_a_tenant_goes_with_its_folder(store: LocalBlobs) -> None:
+    put(store)
+    (store.base / "acme" / "staging" / ".partial-new").write_bytes(b"half")
+
+    assert store.delete_tenant("acme") == 2
+
+    assert list(store.base.iterdir()) == []
+
+
+def test_browsers_cannot_upload_into_a_folder(store: LocalBlobs) -> None:
+    with pytest.raises(UploadsNotSupported, match=r"THREADMILL_FILE_STORE name a bucket"):
+        store.upload_url(
+            "acme", "one", sha256=HASH, size=6, media_type="text/plain", expires=timedelta(hours=1)
+        )
+    with pytest.raises(UploadsNotSupported):
+        store.discard_upload("acme", "one")
+
+
+def test_memory_is_shared_in_a_process_and_refuses_uploads_too() -> None:
+    one, other = (open_file_store(load(file_store="memory:")) for _ in range(2))
+    tenant = f"t{time.time_ns()}"
+
+    one.put(tenant, HASH, CONTENT, "text/plain")
+
+    assert other.get(tenant, HASH) == CONTENT
+    assert not MemoryBlobs().exists(tenant, HASH)
+    with pytest.raises(UploadsNotSupported):
+        other.uploaded_size(tenant, "one")
+    assert other.delete_tenant(tenant) == 1
 
 
 @pytest.mark.parametrize(
@@ -175,7 +233,7 @@ def test_a_url_is_the_path_of_the_file(tmp_path: Path) -> None:
 
     address = store.url("acme", HASH, expires=timedelta(hours=1), filename="a.txt", media_type="text/plain")
 
-    assert address == f"file://{tmp_path}/my%20files/acme/{HASH[:2]}/{HASH[2:]}"
+    assert address == f"file://{tmp_path}/my%20files/acme/sha256/{HASH[:2]}/{HASH[2:]}"
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,11 @@ from urllib.request import Request, urlopen
 import pytest
 
 from conversation.errors import FileStoreUnavailable
-from store.files import S3Blobs
+from store.files import S3Blobs, S3Options
 
 CONTENT = b"a file"
 HASH = hashlib.sha256(CONTENT).hexdigest()
-KEY = f"kept/acme/{HASH[:2]}/{HASH[2:]}"
+KEY = f"kept/acme/sha256/{HASH[:2]}/{HASH[2:]}"
 HOUR = timedelta(hours=1)
 
 
@@ -30,15 +30,13 @@ def store(s3: Any) -> Iterator[S3Blobs]:
     with_store.close()
 
 
-def opened(s3: Any, **replaced: Any) -> S3Blobs:
+def opened(s3: Any, bucket: str = "", **replaced: Any) -> S3Blobs:
     settings = {
-        "bucket": s3.bucket,
-        "prefix": "/kept/",
         "endpoint_url": s3.endpoint,
         "access_key_id": s3.key,
         "secret_access_key": s3.secret,
     }
-    return S3Blobs(**{**settings, **replaced})
+    return S3Blobs(bucket or s3.bucket, "/kept/", S3Options(**{**settings, **replaced}))
 
 
 def put(store: S3Blobs) -> None:
@@ -70,12 +68,14 @@ def test_a_list_goes_on_past_the_first_page(s3: Any, store: S3Blobs) -> None:
         store.put("acme", hashlib.sha256(content).hexdigest(), content, "text/plain")
 
     # The server's page is a thousand long; this one asks for three.
-    client = store._connected()
+    client = store._place.connected()
     client.meta.events.register(
         "provide-client-params.s3.ListObjectsV2", lambda params, **_: {**params, "MaxKeys": 3}
     )
 
-    assert list(store.list("acme")) == sorted(hashlib.sha256(content).hexdigest() for content in contents)
+    assert [blob.sha256 for blob in store.list("acme")] == sorted(
+        hashlib.sha256(content).hexdigest() for content in contents
+    )
 
 
 def test_a_url_is_signed_with_version_4_and_saves_under_the_given_name(store: S3Blobs) -> None:
@@ -90,8 +90,8 @@ def test_a_url_is_signed_with_version_4_and_saves_under_the_given_name(store: S3
         assert answer.headers["Content-Type"].startswith("text/csv")
         assert answer.headers["X"] is None
         assert answer.headers["Content-Disposition"] == (
-            'attachment; filename="gr__e _1___X: y.txt"; '
-            "filename*=UTF-8''gr%C3%BC%C3%9Fe%20%221%22%0D%0AX%3A%20y.txt"
+            'attachment; filename="gr__e _1____X_ y.txt"; '
+            "filename*=UTF-8''gr%C3%BC%C3%9Fe%20_1____X_%20y.txt"
         )
 
 
@@ -159,10 +159,8 @@ def silent_port() -> Iterator[int]:
 def test_a_server_that_is_away_is_told_soon_and_without_its_password() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    store = S3Blobs(
-        "files", endpoint_url=f"http://user:pass@127.0.0.1:{port}",
-        access_key_id="k", secret_access_key="s3cret", max_attempts=2,
-    )  # fmt: skip
+    endpoint = f"http://user:pass@127.0.0.1:{port}"
+    store = S3Blobs("files", options=S3Options(endpoint, "k", "s3cret", max_attempts=2))
 
     started = time.monotonic()
     with pytest.raises(
@@ -177,10 +175,9 @@ def test_a_server_that_is_away_is_told_soon_and_without_its_password() -> None:
 
 
 def test_a_server_that_never_answers_is_given_up_after_the_stated_time(silent_port: int) -> None:
-    store = S3Blobs(
-        "files", endpoint_url=f"http://127.0.0.1:{silent_port}", access_key_id="k", secret_access_key="s",
-        read_timeout_seconds=0.3, max_attempts=2,
-    )  # fmt: skip
+    endpoint = f"http://127.0.0.1:{silent_port}"
+    options = S3Options(endpoint, "k", "s", read_timeout_seconds=0.3, max_attempts=2)
+    store = S3Blobs("files", options=options)
 
     started = time.monotonic()
     with pytest.raises(FileStoreUnavailable, match="timeout"):
@@ -191,7 +188,7 @@ def test_a_server_that_never_answers_is_given_up_after_the_stated_time(silent_po
 
 
 def test_an_endpoint_that_is_no_url_is_told() -> None:
-    store = S3Blobs("files", endpoint_url="nowhere", access_key_id="k", secret_access_key="s")
+    store = S3Blobs("files", options=S3Options("nowhere", "k", "s"))
 
     with pytest.raises(FileStoreUnavailable, match="Invalid endpoint"):
         put(store)
@@ -201,7 +198,7 @@ def test_missing_keys_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
-    store = S3Blobs("files", endpoint_url="http://127.0.0.1:1")
+    store = S3Blobs("files", options=S3Options("http://127.0.0.1:1"))
 
     with pytest.raises(FileStoreUnavailable, match="Unable to locate credentials"):
         put(store)
@@ -210,16 +207,16 @@ def test_missing_keys_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -
 
 FORKS = """
 import hashlib, os, sys
-from store.files import S3Blobs
+from store.files import S3Blobs, S3Options
 
 address = hashlib.sha256(b"a file").hexdigest()
 endpoint_url, key, secret, bucket = sys.argv[1:]
-store = S3Blobs(bucket, endpoint_url=endpoint_url, access_key_id=key, secret_access_key=secret)
+store = S3Blobs(bucket, options=S3Options(endpoint_url, key, secret))
 store.put("acme", address, b"a file", "text/plain")
-inherited = store._client
+inherited = store._place._client
 child = os.fork()
 assert store.get("acme", address) == b"a file"
-assert (store._client is inherited) == bool(child)
+assert (store._place._client is inherited) == bool(child)
 if child:
     sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """

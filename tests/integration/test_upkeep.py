@@ -208,8 +208,8 @@ def test_a_crash_between_object_and_row_is_made_up_for(
     age(database, "old")
     database.run(partial(retention.delete_old_threads, days=1))
     database.run(retention.mark_unused_blobs)
-    for sha256 in list(blobs.list("default")):
-        blobs.delete("default", sha256)
+    for blob in list(blobs.list("default")):
+        blobs.delete("default", blob.sha256)
 
     assert upkeep.run_retention(database, settings).blobs == 1
 

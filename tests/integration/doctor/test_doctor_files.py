@@ -128,7 +128,7 @@ def test_bytes_that_no_row_knows_get_a_row_and_leave_with_retention(site: Site) 
 def test_damaged_bytes_that_no_row_knows_are_told_and_stay(site: Site, files: LocalBlobs) -> None:
     site.save_file()
     site.files.put("default", SHA256, CONTENT, "application/pdf")
-    (files.base / "default" / SHA256[:2] / SHA256[2:]).write_bytes(b"something else")
+    (files.base / "default" / "sha256" / SHA256[:2] / SHA256[2:]).write_bytes(b"something else")
 
     (note,) = site.repaired()["object-without-blob"]
 

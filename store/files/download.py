@@ -1,0 +1,68 @@
+"""What a browser is told about a file that somebody else sent: its name, its type, and to save it.
+
+What stays true: nothing that a name or a type says becomes a header of its own, a path, or a
+program that runs in the page. A file is saved, not shown, unless its type is one of few that cannot
+hold a program and the caller asks for it.
+"""
+
+import re
+import unicodedata
+from urllib.parse import quote
+
+#: What a browser may show in its page. SVG is no picture here: it can hold a program; nor is a PDF.
+INLINE_TYPES = frozenset({"image/gif", "image/jpeg", "image/png", "image/webp"})
+#: Of a type that a browser would run, or that is none.
+UNKNOWN_TYPE = "application/octet-stream"
+#: Bytes of a name that file systems take.
+NAME_MAX_BYTES = 255
+#: Characters of an ending that is kept when a name is cut.
+ENDING_MAX_CHARS = 16
+
+_UNSAFE_IN_QUOTES = re.compile(r"[^ !#-\[\]-~]")
+_UNSAFE_IN_NAMES = re.compile(r'[/\\:*?"<>|]')
+_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}")
+_ACTIVE = re.compile(
+    r"html|[/+-]xml|svg|xsl|javascript|ecmascript|jscript|livescript|vbscript|wasm|flash|cache-manifest"
+    r"|^multipart/|^message/|^application/hta$"
+)
+
+
+def content_disposition(filename: str, media_type: str, *, inline: bool) -> str:
+    """The header that names the file, in plain ASCII and in UTF-8 (RFC 6266)."""
+    kind = "inline" if inline and served_type(media_type) in INLINE_TYPES else "attachment"
+    name = safe_filename(filename)
+    plain = _UNSAFE_IN_QUOTES.sub("_", name)
+    return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
+
+
+def served_type(media_type: str) -> str:
+    """The type that a browser may be told: without parameters, and none that it would run."""
+    essence = media_type.partition(";")[0].strip().lower()
+    if not _TYPE.fullmatch(essence) or _ACTIVE.search(essence):
+        return UNKNOWN_TYPE
+    return essence
+
+
+def safe_filename(filename: str) -> str:
+    """The name as one file in one folder, at most 255 bytes long, and reading as what it is.
+
+    Control characters, marks that turn the direction of writing, and what is no character become `_`.
+    """
+    shown = "".join("_" if _is_hidden(character) else character for character in filename)
+    name = _UNSAFE_IN_NAMES.sub("_", shown).strip(". ")
+    return _cut(name) or "file"
+
+
+def _is_hidden(character: str) -> bool:
+    category = unicodedata.category(character)
+    return category.startswith("C") or category in ("Zl", "Zp")
+
+
+def _cut(name: str) -> str:
+    if len(name.encode()) <= NAME_MAX_BYTES:
+        return name
+    stem, dot, ending = name.rpartition(".")
+    if not dot or len(ending) > ENDING_MAX_CHARS:
+        stem, dot, ending = name, "", ""
+    room = NAME_MAX_BYTES - len((dot + ending).encode())
+    return stem.encode()[:room].decode(errors="ignore") + dot + ending
