@@ -195,6 +195,8 @@ class Settings(BaseSettings):
     #: Days that a blob is kept after the last message with it is gone; an hour at least, for a message
     #: whose files are just being stored.
     blob_grace_days: Annotated[Days, Field(ge=1 / 24)] = 7
+    #: Seconds between two collections of files that no message has any more.
+    collect_seconds: Seconds = 3600
     #: Seconds between two runs of retention.
     retention_seconds: Seconds = 3600
 

@@ -276,7 +276,9 @@ schedule_runs = Table(
     Column("due_at", Time, primary_key=True),
     Column("started_at", Time, nullable=False),
     Column("finished_at", Time),
+    #: Counts, and where the next run goes on; null while it runs, and of a run that failed.
     Column("outcome", Json),
+    Column("error", Text),
 )
 
 audit = Table(

@@ -5,14 +5,18 @@ next one.
 """
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import islice
+from typing import Any
 
 import structlog
 
-from store import blob_gc
+from conversation.errors import UploadsNotSupported
+from store import blob_gc, uploads
 from store.blob_gc import Address
 from store.engine import Database
 from store.files import BlobStore, open_file_store
@@ -63,6 +67,28 @@ def collect(
     return collected
 
 
+def collect_after(database: Database, settings: Settings, last: Mapping[str, Any]) -> dict[str, Any]:
+    """As `collect`, for a schedule: `last` and the result are what a run leaves for the next one."""
+    done = collect(
+        database,
+        settings,
+        rows_after=_address(last.get("rows_after")),
+        listing_after=_address(last.get("listing_after")),
+    )
+    return asdict(done)
+
+
+def run_expiry(database: Database, settings: Settings) -> int:
+    """Forget uploads that are over, with what was put for them; returns how many."""
+    files, expired = open_file_store(settings), 0
+    try:
+        while done := database.run(partial(uploads.expire, discard=partial(_discard, files))):
+            expired += done
+    finally:
+        files.close()
+    return expired
+
+
 def collect_all(database: Database, settings: Settings, *, grace_days: float | None = None) -> Collected:
     """Runs from one end to the other, for a person who asks for it."""
     done = collect(database, settings, grace_days=grace_days)
@@ -78,6 +104,17 @@ def collect_all(database: Database, settings: Settings, *, grace_days: float | N
         )
         blobs, unknown = blobs + done.blobs, unknown + done.unknown
     return Collected(blobs=blobs, unknown=unknown)
+
+
+def _address(value: Sequence[str] | None) -> Address | None:
+    """JSON has lists only."""
+    return (value[0], value[1]) if value else None
+
+
+def _discard(files: BlobStore, tenant: str, upload_id: str) -> None:
+    # Promised while the files were in a bucket; now they are elsewhere.
+    with suppress(UploadsNotSupported):
+        files.discard_upload(tenant, upload_id)
 
 
 def _delete_due(database: Database, files: BlobStore, grace_days: float, until: float) -> int:

@@ -4,19 +4,31 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import cache, partial
+from typing import Any
 
 import structlog
 
-from conversation.bell import RUN_RETENTION, RUN_SUMMARIES, SWEEP_TURNS, TURNS_QUEUE
-from conversation.errors import DatabaseUnavailable
+from conversation.bell import (
+    COLLECT_FILES,
+    EXPIRE_UPLOADS,
+    RUN_RETENTION,
+    RUN_SUMMARIES,
+    SWEEP_TURNS,
+    TURNS_QUEUE,
+)
+from conversation.errors import DatabaseUnavailable, ThreadmillError
 from store import sweep as sweeping
 from store import workers
 from store.engine import Database
-from store.schedule import claim_run, finish_run
+from store.schedule import claim_run, fail_run, finish_run
 from store.settings import current
 from tasks.app import app
+from tasks.blob_gc import collect_after, run_expiry
 from tasks.rings import ring, waiting_bells
 from tasks.upkeep import run_retention, run_summaries
+
+#: Seconds between two looks for uploads that are over.
+EXPIRE_SECONDS = 600.0
 
 _log = structlog.get_logger(__name__)
 
@@ -70,7 +82,7 @@ def summarize() -> None:
     """Write summaries for the threads that need one."""
     settings = current()
     _once(
-        RUN_SUMMARIES, settings.summarize_seconds, lambda: {"written": run_summaries(_database(), settings)}
+        RUN_SUMMARIES, settings.summarize_seconds, lambda _: {"written": run_summaries(_database(), settings)}
     )
 
 
@@ -78,12 +90,33 @@ def summarize() -> None:
 def retain() -> None:
     """Delete what is past its time."""
     settings = current()
-    _once(RUN_RETENTION, settings.retention_seconds, lambda: asdict(run_retention(_database(), settings)))
+    _once(RUN_RETENTION, settings.retention_seconds, lambda _: asdict(run_retention(_database(), settings)))
 
 
-def _once(schedule: str, every_seconds: float, work: Callable[[], dict[str, int]]) -> None:
-    """Do a schedule's work, if this period's run is not somebody else's."""
-    due_at = _database().run(partial(claim_run, schedule=schedule, every_seconds=every_seconds))
-    if due_at is not None:
-        outcome = work()
-        _database().run(partial(finish_run, schedule=schedule, due_at=due_at, outcome=outcome))
+@app.task(name=COLLECT_FILES)  # type: ignore[untyped-decorator]  # celery ships no types
+def collect_files() -> None:
+    """Delete blobs that nobody uses, and bytes that no row knows."""
+    settings = current()
+    _once(COLLECT_FILES, settings.collect_seconds, lambda last: collect_after(_database(), settings, last))
+
+
+@app.task(name=EXPIRE_UPLOADS)  # type: ignore[untyped-decorator]  # celery ships no types
+def expire_uploads() -> None:
+    """Forget uploads that are over."""
+    settings = current()
+    _once(EXPIRE_UPLOADS, EXPIRE_SECONDS, lambda _: {"expired": run_expiry(_database(), settings)})
+
+
+def _once(schedule: str, every_seconds: float, work: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Do a schedule's work, if this period's run is nobody else's; `work` gets what the last one gave."""
+    run = _database().run(partial(claim_run, schedule=schedule, every_seconds=every_seconds))
+    if run is None:
+        return
+    try:
+        outcome = work(run.last)
+    except Exception as error:
+        # What is ours says what to do, and holds no secret; of others, the kind has to do.
+        told = str(error) if isinstance(error, ThreadmillError) else type(error).__name__
+        _database().run(partial(fail_run, run=run, error=told))
+        raise
+    _database().run(partial(finish_run, run=run, outcome=outcome))

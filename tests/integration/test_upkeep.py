@@ -221,8 +221,32 @@ def test_two_beats_run_a_schedule_once_a_period(any_database: Database) -> None:
 
     assert runs[0] is not None
     # The second is None, unless the hour struck between the two.
-    assert runs[1] is None or runs[1] > runs[0]
-    any_database.run(partial(schedule.finish_run, schedule="s", due_at=runs[0], outcome={"written": 1}))
+    assert runs[1] is None or runs[1].due_at > runs[0].due_at
+    any_database.run(partial(schedule.finish_run, run=runs[0], outcome={"written": 1}))
+    (last,) = any_database.run(schedule.last_runs)
+    assert (last.schedule, last.outcome, last.error) == ("s", {"written": 1}, None)
+    assert last.finished_at is not None
+
+
+def test_a_run_goes_on_where_the_last_one_that_ended_well_left_off(any_database: Database) -> None:
+    claim = partial(schedule.claim_run, schedule="s", every_seconds=0.01)
+
+    def claimed() -> schedule.Run:
+        while (run := any_database.run(claim)) is None:
+            pass
+        return run
+
+    assert claimed().last == {}  # and it died
+    any_database.run(partial(schedule.finish_run, run=claimed(), outcome={"after": 3}))
+    failing = claimed()
+    assert failing.last == {"after": 3}
+    any_database.run(partial(schedule.fail_run, run=failing, error="the store is away" * 100))
+
+    (last,) = any_database.run(schedule.last_runs)
+    assert last.error is not None
+    assert last.error.startswith("the store is away")
+    assert len(last.error) == schedule.ERROR_MAX_CHARS
+    assert claimed().last == {"after": 3}
 
 
 def threads_listed(connection: object) -> list[Thread]:

@@ -195,9 +195,9 @@ def _other_tenant(connection: Connection) -> None:
 
 def _installation(connection: Connection) -> None:
     """What belongs to no thread."""
-    due_at = schedule.claim_run(connection, "retention", every_seconds=60)
-    assert due_at is not None
-    schedule.finish_run(connection, "retention", due_at, {"deleted": 0})
+    run = schedule.claim_run(connection, "retention", every_seconds=60)
+    assert run is not None
+    schedule.finish_run(connection, run, {"deleted": 0})
     connection.execute(
         insert(tables.audit).values(
             tenant="default", thread_id="gone", action="deleted", details={"by": "test"}, created_at=clock()

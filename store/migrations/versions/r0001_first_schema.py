@@ -105,6 +105,7 @@ def upgrade() -> None:
         sa.Column("started_at", TIME, nullable=False),
         sa.Column("finished_at", TIME, nullable=True),
         sa.Column("outcome", JSON, nullable=True),
+        sa.Column("error", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("schedule", "due_at", name=op.f("pk_schedule_runs")),
     )
     op.create_table(
