@@ -1,7 +1,6 @@
 """ClamAV's socket protocol, against a server that speaks it."""
 
 import socketserver
-import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,26 +10,7 @@ import pytest
 from conversation.errors import InvalidSettings, ScannerUnavailable
 from store.scanning import Scanner, open_scanner
 from store.settings import load
-
-#: The test file of the antivirus industry, put together here so that no scanner takes this file for one.
-EICAR = b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$" + b"EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
-STREAM_MAX = 1_000_000
-
-
-class Clamd(socketserver.StreamRequestHandler):
-    """Answers `zINSTREAM` as clamd(8) says: pieces behind their lengths, and one of length 0 at the end."""
-
-    def handle(self) -> None:
-        if self.rfile.read(10) != b"zINSTREAM\0":
-            self.wfile.write(b"UNKNOWN COMMAND\0")
-            return
-        content = b""
-        while length := struct.unpack("!L", self.rfile.read(4))[0]:
-            content += self.rfile.read(length)
-            if len(content) > STREAM_MAX:
-                self.wfile.write(b"INSTREAM size limit exceeded. ERROR\0")
-                return
-        self.wfile.write(b"stream: Eicar-Test-Signature FOUND\0" if EICAR in content else b"stream: OK\0")
+from tests.clamd import EICAR, FINDING, Clamd, scanning
 
 
 class Mute(socketserver.StreamRequestHandler):
@@ -38,20 +18,10 @@ class Mute(socketserver.StreamRequestHandler):
         self.rfile.read(10)
 
 
-class Tcp(socketserver.ThreadingTCPServer):
-    daemon_threads = True
-
-
 @pytest.fixture
 def clamd() -> Iterator[str]:
-    yield from serving(Tcp(("127.0.0.1", 0), Clamd))
-
-
-def serving(server: socketserver.TCPServer) -> Iterator[str]:
-    with server:
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        yield f"clamd://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
+    with scanning() as url:
+        yield url
 
 
 def scanner(url: str, **values: float) -> Scanner:
@@ -69,14 +39,14 @@ def test_what_the_scanner_finds_is_named(clamd: str) -> None:
     verdict = scanner(clamd).scan([EICAR[:half], b"", EICAR[half:]])
 
     assert not verdict.is_clean
-    assert verdict.finding == "Eicar-Test-Signature"
+    assert verdict.finding == FINDING
 
 
 def test_a_daemon_behind_a_unix_socket_is_asked_as_well(tmp_path: Path) -> None:
     path = tmp_path / "clamd.sock"
     with socketserver.ThreadingUnixStreamServer(str(path), Clamd) as server:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        assert scanner(f"clamd://{path}").scan([EICAR]).finding == "Eicar-Test-Signature"
+        assert scanner(f"clamd://{path}").scan([EICAR]).finding == FINDING
         server.shutdown()
 
 
@@ -91,9 +61,8 @@ def test_a_scanner_that_is_away_gives_no_verdict() -> None:
 
 
 def test_a_scanner_that_hangs_up_gives_no_verdict() -> None:
-    for url in serving(Tcp(("127.0.0.1", 0), Mute)):
-        with pytest.raises(ScannerUnavailable):
-            scanner(url).scan([b"x"])
+    with scanning(Mute) as url, pytest.raises(ScannerUnavailable):
+        scanner(url).scan([b"x"])
 
 
 def test_a_scanner_that_says_nothing_gives_no_verdict_in_time() -> None:
@@ -103,7 +72,7 @@ def test_a_scanner_that_says_nothing_gives_no_verdict_in_time() -> None:
         def handle(self) -> None:
             silent.wait(10)
 
-    for url in serving(Tcp(("127.0.0.1", 0), Silent)):
+    with scanning(Silent) as url:
         with pytest.raises(ScannerUnavailable):
             scanner(url, scanner_timeout=0.2).scan([b"x"])
         silent.set()

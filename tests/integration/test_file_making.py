@@ -1,0 +1,249 @@
+"""Making files ready: once for each blob, past a scanner, and whatever dies on the way."""
+
+import asyncio
+import socketserver
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from conversation.attachment import Attachment
+from conversation.errors import FileStoreUnavailable
+from conversation.prepared import Picture, Prepared, PreparedFile
+from store import preparations, tables
+from store.engine import Database
+from store.files import LocalBlobs
+from store.keeping import Keeper
+from store.making import FileMaker
+from store.reading import StoredFiles
+from store.settings import load
+from tests.clamd import EICAR, scanning
+
+FILE = Attachment(filename="a.txt", content=b"the bytes", mime_type="text/plain")
+SHA256 = str(FILE.sha256)
+INFECTED = Attachment(filename="b.txt", content=b"x" + EICAR, mime_type="text/plain")
+
+
+class Reader:
+    """Stands for the programs that read files, and counts how often they do."""
+
+    def __init__(self, prepared: Prepared | None = None) -> None:
+        self.prepared = prepared or Prepared(text="what it says")
+        self.read: list[bytes] = []
+
+    async def __call__(self, content: bytes, _filename: str, _media_type: str) -> Prepared:
+        self.read.append(content)
+        await asyncio.sleep(0.05)
+        return self.prepared
+
+
+class Site:
+    """An installation whose settings a test may change."""
+
+    def __init__(self, url: str, folder: Path, **values: Any) -> None:
+        self.database = Database(load(database_url=url, prepare_wait_seconds=5, **values))
+        self.blobs = LocalBlobs(folder / "files")
+
+    def files(self, reader: Reader) -> StoredFiles:
+        """As in a process of its own."""
+        return StoredFiles(self.blobs, self.database, FileMaker(self.blobs, self.database, reader).make)
+
+    async def keep(self, file: Attachment = FILE) -> None:
+        await Keeper(self.database, self.blobs).keep_async("default", [file])
+
+    async def prepared(self, reader: Reader, file: Attachment = FILE) -> PreparedFile:
+        found = await self.files(reader).prepared("default", [file])
+        return found[str(file.sha256)]
+
+    async def row(self, sha256: str = SHA256) -> Any:
+        statement = select(tables.blobs).where(tables.blobs.c.sha256 == sha256)
+        return await self.database.run_async(lambda connection: connection.execute(statement).one())
+
+    async def write(self, **values: Any) -> None:
+        await self.database.run_async(lambda c: c.execute(update(tables.blobs).values(**values)))
+
+
+Opened = Callable[..., Site]
+
+
+@pytest.fixture
+async def opened(database_url: str, tmp_path: Path) -> AsyncIterator[Opened]:
+    sites: list[Site] = []
+
+    def open_site(**values: Any) -> Site:
+        sites.append(Site(database_url, tmp_path, **values))
+        return sites[-1]
+
+    yield open_site
+    for site in sites:
+        await site.database.close_async()
+
+
+@pytest.fixture
+def clamd() -> Iterator[str]:
+    with scanning() as url:
+        yield url
+
+
+async def test_a_file_is_read_once_whoever_asks_and_however_many_at_once(opened: Opened) -> None:
+    site, reader = opened(), Reader()
+    await site.keep()
+
+    found = await asyncio.gather(*(site.prepared(reader) for _ in range(8)))
+    again = await site.prepared(Reader(Prepared(text="something else")))
+
+    assert reader.read == [b"the bytes"]
+    assert {file.text for file in (*found, again)} == {"what it says"}
+    assert (await site.row()).prepare_attempts == 1
+
+
+async def test_its_pictures_are_blobs_of_the_same_tenant(opened: Opened) -> None:
+    site = opened()
+    await site.keep()
+    reader = Reader(
+        Prepared(
+            text="4000 x 3000 pixels",
+            picture=Picture(b"scaled", "image/png", "1568 x 1176 pixels"),
+            thumbnail=Picture(b"small", "image/png", "320 x 240 pixels"),
+        )
+    )
+
+    found = await site.prepared(reader)
+
+    assert found.picture is not None
+    assert site.blobs.get("default", found.picture) == b"scaled"
+    assert found.picture_size == len(b"scaled")
+    assert (await site.row(found.picture)).state == "stored"
+
+
+async def test_a_file_that_kills_its_readers_is_given_up(opened: Opened) -> None:
+    site, reader = opened(), Reader()
+    await site.keep()
+    for _ in range(preparations.ATTEMPTS_MAX):
+        begin = partial(preparations.begin, tenant="default", sha256=SHA256)
+        assert await site.database.run_async(begin) is not None  # and the process dies
+        await site.write(preparing_until=(await site.row()).created_at)
+
+    found = await site.prepared(reader)
+
+    assert reader.read == []
+    assert found.problem == "The file could not be read: it ended its reader each time."
+
+
+async def test_who_comes_second_waits_for_the_first(opened: Opened) -> None:
+    site, reader = opened(), Reader()
+    await site.keep()
+    begin = partial(preparations.begin, tenant="default", sha256=SHA256)
+    assert await site.database.run_async(begin) is not None  # by another process
+
+    waiting = asyncio.create_task(site.prepared(reader))
+    await asyncio.sleep(0.3)
+    write = partial(preparations.write, sha256=SHA256, prepared=Prepared(text="by the other"), made={})
+    await site.database.run_async(partial(write, tenant="default"))
+
+    assert (await waiting).text == "by the other"
+    assert reader.read == []
+
+
+async def test_a_file_that_nobody_makes_ready_is_not_waited_for_without_end(opened: Opened) -> None:
+    site = opened()
+    site.database.settings = site.database.settings.model_copy(update={"prepare_wait_seconds": 0.3})
+    await site.keep()
+
+    async def nobody(_tenant: str, _sha256: str) -> None:
+        return None
+
+    with pytest.raises(FileStoreUnavailable, match="a worker hears the queue files"):
+        await StoredFiles(site.blobs, site.database, nobody).prepared("default", [FILE])
+
+
+async def test_a_file_whose_bytes_are_lost_is_not_waited_for(opened: Opened) -> None:
+    site, reader = opened(), Reader()
+    await site.keep()
+    site.blobs.delete("default", SHA256)
+
+    assert (await site.prepared(reader)).problem == "This file is no longer stored."
+    assert reader.read == []
+
+
+async def test_what_is_no_fault_of_the_file_is_not_kept(opened: Opened) -> None:
+    site = opened()
+    await site.keep()
+
+    found = await site.prepared(Reader(Prepared(problem="No program could be started.", is_final=False)))
+    assert found.problem == "No program could be started."
+    row = await site.row()
+    assert (row.prepared_at, row.preparing_until, row.prepare_attempts) == (None, None, 0)
+
+    assert (await site.prepared(Reader())).text == "what it says"
+
+
+# Past a scanner
+
+
+async def test_an_infected_file_is_not_read_and_not_shown(opened: Opened, clamd: str) -> None:
+    site, reader = opened(scanner_url=clamd), Reader()
+    await site.keep(INFECTED)
+    assert (await site.row(str(INFECTED.sha256))).scan == "pending"
+
+    found = await site.prepared(reader, INFECTED)
+
+    assert found.blocked is not None
+    assert found.text is None
+    assert reader.read == []
+    row = await site.row(str(INFECTED.sha256))
+    assert (row.scan, row.finding) == ("infected", "Eicar-Test-Signature")
+
+
+async def test_a_clean_file_is_scanned_and_read(opened: Opened, clamd: str) -> None:
+    site, reader = opened(scanner_url=clamd), Reader()
+    await site.keep()
+
+    assert (await site.prepared(reader)).text == "what it says"
+    assert (await site.row()).scan == "clean"
+
+
+async def test_a_file_waits_for_a_scanner_that_is_away(opened: Opened, clamd: str) -> None:
+    class Away(socketserver.StreamRequestHandler):
+        pass
+
+    with scanning(Away) as silent:
+        site, reader = opened(scanner_url=silent), Reader()
+        await site.keep()
+        with pytest.raises(FileStoreUnavailable, match="gave no verdict"):
+            await site.prepared(reader)
+
+    row = await site.row()
+    assert (row.scan, row.prepare_attempts, row.preparing_until) == ("pending", 0, None)
+    assert reader.read == []
+    assert (await opened(scanner_url=clamd).prepared(reader)).text == "what it says"
+
+
+async def test_a_file_from_before_there_was_a_scanner_is_scanned_when_it_is_used(
+    opened: Opened, clamd: str
+) -> None:
+    before, reader = opened(), Reader()
+    await before.keep(INFECTED)
+    assert (await before.prepared(reader, INFECTED)).text == "what it says"
+
+    found = await opened(scanner_url=clamd).prepared(reader, INFECTED)
+
+    assert found.blocked is not None
+    assert len(reader.read) == 1
+
+
+# What beat rings for
+
+
+async def test_files_that_nobody_asked_for_are_found(opened: Opened) -> None:
+    site = opened()
+    await site.keep()
+    find = partial(preparations.waiting, limit=10)
+
+    assert await site.database.run_async(partial(find, older_than_seconds=60)) == []
+    assert await site.database.run_async(partial(find, older_than_seconds=0)) == [("default", SHA256)]
+    await site.prepared(Reader())
+    assert await site.database.run_async(partial(find, older_than_seconds=0)) == []
