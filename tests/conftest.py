@@ -5,13 +5,9 @@ fails its tests; nothing is skipped.
 """
 
 import os
-import sys
-import tempfile
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -20,9 +16,8 @@ import pytest
 import redis
 
 from store import settings
-from threadmill.embedded.home import free_port
+from tests.swift.running import KEY, running_swift
 from threadmill.embedded.postgres import EmbeddedPostgres
-from threadmill.embedded.process import Process
 from threadmill.embedded.valkey import EmbeddedValkey
 
 #: The name of a database in, the address of its copy out.
@@ -155,23 +150,8 @@ class S3:
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
     """OpenStack Swift with its S3 API, of this test process."""
-    program = Path(__file__).parent / "swift" / "server.py"
-    port, secret = free_port(), uuid4().hex
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as spare:
-        folder = folder_with_attributes(tmp_path_factory.mktemp("swift"), Path(spare))
-        server = Process(
-            "Swift",
-            [
-                *(sys.executable, "-W", "ignore::DeprecationWarning", str(program)),
-                *("--directory", str(folder / "data"), "--port", str(port)),
-            ],
-            log=folder / "server.log",
-            environment={**os.environ, "SWIFT_SECRET": secret},
-        )
-        server.start()
-        server.wait_ready(lambda: is_healthy(port))
-        yield S3(f"http://127.0.0.1:{port}", "threadmill:tester", secret)
-        server.stop()
+    with running_swift(tmp_path_factory.mktemp("swift")) as server:
+        yield S3(server.endpoint, KEY, server.secret)
 
 
 @pytest.fixture
@@ -180,25 +160,6 @@ def s3(s3_server: S3) -> S3:
     bucket = f"test-{uuid4().hex}"
     s3_server.client().create_bucket(Bucket=bucket)
     return S3(s3_server.endpoint, s3_server.key, s3_server.secret, bucket)
-
-
-def is_healthy(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthcheck", timeout=5) as answer:
-            return answer.status == 200
-    except OSError:
-        return False
-
-
-def folder_with_attributes(*candidates: Path) -> Path:
-    """The first folder whose file system keeps extended attributes, which not every tmpfs does."""
-    for folder in candidates:
-        try:
-            os.setxattr(folder, "user.probe", b"1")
-        except OSError:
-            continue
-        return folder
-    raise OSError(f"none of {', '.join(map(str, candidates))} keeps extended attributes, as Swift needs")
 
 
 def create_database(server: EmbeddedPostgres, name: str, *, template: str) -> None:

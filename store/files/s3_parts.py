@@ -8,8 +8,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-import structlog
-
 from conversation.errors import FileRefused, FileStoreUnavailable
 from store.files.content import Content, hashed_pieces
 from store.files.s3_place import MISSING_KEY, S3Place, code_of
@@ -23,8 +21,6 @@ PARTS_MAX = 10_000
 COPY_BYTES = 256 * 1024 * 1024
 #: Answers to a condition that does not hold any more.
 CHANGED = {"412", "PreconditionFailed"}
-
-_log = structlog.get_logger(__name__)
 
 
 def send_in_parts(
@@ -95,4 +91,6 @@ def _drop(place: S3Place, upload: Mapping[str, Any]) -> None:
         with place.translated() as client, suppress(client.exceptions.NoSuchUpload):
             client.abort_multipart_upload(**upload)
     except FileStoreUnavailable:
-        _log.warning("s3.upload_not_dropped", bucket=place.bucket, key=upload["Key"])
+        import structlog
+
+        structlog.get_logger(__name__).warning("s3.upload_not_dropped", bucket=place.bucket, key=upload["Key"])

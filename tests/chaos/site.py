@@ -27,7 +27,8 @@ from store.settings import load
 from tests.acceptance.installation import maintenance, suspects, worker
 from tests.chaos import agents, effects
 from tests.chaos.gate import Gate, Provider
-from tests.conftest import S3, folder_with_attributes
+from tests.conftest import S3
+from tests.swift.running import folder_with_attributes
 from threadmill.embedded import programs
 from threadmill.embedded.home import free_port
 from threadmill.embedded.postgres import EmbeddedPostgres

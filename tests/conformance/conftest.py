@@ -124,7 +124,7 @@ def in_memory(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
 
     def overwrite(key: str, content: bytes) -> None:
         tenant, _, name = key.partition("/sha256/")
-        if is_sha256(name.replace("/", "", 1)):  # a dictionary has no room for strays
+        if name[2:3] == "/" and is_sha256(name.replace("/", "", 1)):  # a dictionary has no room for strays
             store._tenants.setdefault(tenant, {})[name.replace("/", "", 1)] = Kept(content)
 
     return Place(store, overwrite, looks=1)

@@ -90,9 +90,35 @@ def test_a_url_is_signed_with_version_4_and_saves_under_the_given_name(store: S3
         assert answer.headers["Content-Type"].startswith("text/csv")
         assert answer.headers["X"] is None
         assert answer.headers["Content-Disposition"] == (
-            'attachment; filename="gr__e _1____X_ y.txt"; '
-            "filename*=UTF-8''gr%C3%BC%C3%9Fe%20_1____X_%20y.txt"
+            "attachment; filename=\"gr__e _1___X_ y.txt\"; filename*=UTF-8''gr%C3%BC%C3%9Fe%20_1___X_%20y.txt"
         )
+
+
+@pytest.mark.parametrize(
+    ("media_type", "disposition", "served"),
+    [
+        ("image/png", "inline", "image/png"),
+        ("image/svg+xml", "attachment", "application/octet-stream"),
+        ("text/html; charset=utf-8", "attachment", "application/octet-stream"),
+        ("application/pdf", "attachment", "application/pdf"),
+    ],
+)
+def test_a_browser_is_shown_pictures_and_never_a_program(
+    store: S3Blobs, media_type: str, disposition: str, served: str
+) -> None:
+    store.put("acme", HASH, CONTENT, media_type)
+
+    address = store.url(
+        "acme", HASH, expires=HOUR, filename="../\u202ea.html", media_type=media_type, inline=True
+    )
+
+    with urlopen(address) as answer:
+        assert answer.headers["Content-Type"].partition(";")[0] == served
+        assert answer.headers["Content-Disposition"] == (
+            f"{disposition}; filename=\"__a.html\"; filename*=UTF-8''__a.html"
+        )
+    with urlopen(store.url("acme", HASH, expires=HOUR, filename="a", media_type=media_type)) as answer:
+        assert answer.headers["Content-Disposition"].startswith("attachment;")
 
 
 def test_a_url_that_was_changed_or_is_too_old_opens_nothing(store: S3Blobs) -> None:

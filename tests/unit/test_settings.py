@@ -41,7 +41,16 @@ def test_without_any_variable_every_setting_has_its_default() -> None:
 
 @pytest.mark.parametrize("field", sorted(Settings.model_fields))
 def test_every_setting_is_read_from_its_variable(field: str, monkeypatch: Environment) -> None:
-    given = {"database_url": "sqlite:///x.db", "broker_url": "redis://elsewhere/1"}
+    given = {
+        "database_url": "sqlite:///x.db",
+        "broker_url": "redis://elsewhere/1",
+        "s3_sse": "AES256",
+        "s3_storage_class": "ELSEWHERE",
+        "s3_part_bytes": "19000000",
+        "s3_multipart_bytes": "19000000",
+    }
+    if field == "s3_sse_kms_key_id":
+        monkeypatch.setenv("THREADMILL_S3_SSE", "aws:kms")
     default = Settings.model_fields[field].default
     number = {"ring_timeout": "1.5", "heartbeat_seconds": "3", "db_connect_timeout": "7"}.get(field, "19")
     value = given.get(field, number if isinstance(default, int | float) else "elsewhere")
@@ -258,3 +267,24 @@ def test_the_page_explains_every_setting() -> None:
     assert sorted(settings_table.meanings()) == sorted(Settings.model_fields)
     assert all(f"| `{variable(field)}`" in page for field in Settings.model_fields)
     assert "| `THREADMILL_LEASE_SECONDS` | `15` | seconds | Seconds after its last heartbeat" in page
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("S3_SSE", "aes256", "THREADMILL_S3_SSE='aes256': Input should be '', 'AES256' or 'aws:kms'"),
+        ("S3_SSE_KMS_KEY_ID", "alias/files", "THREADMILL_S3_SSE_KMS_KEY_ID: needs THREADMILL_S3_SSE=aws:kms"),
+        ("S3_STORAGE_CLASS", "Standard\r\nx: y", "THREADMILL_S3_STORAGE_CLASS="),
+        ("S3_PART_BYTES", "1000", "THREADMILL_S3_PART_BYTES='1000': "),
+        ("S3_MAX_ATTEMPTS", "0", "THREADMILL_S3_MAX_ATTEMPTS='0': "),
+        ("S3_READ_TIMEOUT", "0", "THREADMILL_S3_READ_TIMEOUT='0': "),
+    ],
+)
+def test_how_s3_keeps_objects_is_checked_at_the_start(
+    name: str, value: str, told: str, monkeypatch: Environment
+) -> None:
+    monkeypatch.setenv(f"THREADMILL_{name}", value)
+
+    (line,) = refusal()
+
+    assert line.startswith(told)

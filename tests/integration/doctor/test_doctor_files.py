@@ -10,7 +10,7 @@ from conversation.attachment import Attachment
 from store import blob_gc, tables, threads
 from store.blob_rows import announce
 from store.doctor import Outcome
-from store.files import BlobStore, LocalBlobs, S3Blobs
+from store.files import BlobStore, LocalBlobs, S3Blobs, S3Options
 from tests.conftest import S3
 from tests.integration.doctor.conftest import LONG_AGO, Site, outcomes
 
@@ -270,7 +270,8 @@ def test_the_comparison_of_files_is_bounded(site: Site) -> None:
 def test_a_file_store_that_is_away_takes_no_other_check_along(site: Site) -> None:
     class Away:
         def __getattr__(self, name: str) -> object:
-            return getattr(S3Blobs("none", endpoint_url="http://127.0.0.1:1", max_attempts=1), name)
+            away = S3Options("http://127.0.0.1:1", max_attempts=1)
+            return getattr(S3Blobs("none", options=away), name)
 
     site.save_file()
     site.answered()
@@ -288,9 +289,7 @@ def test_a_file_store_that_is_away_takes_no_other_check_along(site: Site) -> Non
 
 def test_files_in_a_bucket_are_compared_as_those_in_a_folder(postgres_site: Site, s3: S3) -> None:
     site = postgres_site
-    site.files = S3Blobs(
-        s3.bucket, endpoint_url=s3.endpoint, access_key_id=s3.key, secret_access_key=s3.secret
-    )
+    site.files = S3Blobs(s3.bucket, options=S3Options(s3.endpoint, s3.key, s3.secret))
     kept, lost = site.save_file(b"kept", "a"), site.save_file(b"lost", "b")
     site.files.delete("default", lost)
     site.files.put("default", SHA256, CONTENT, "application/pdf")

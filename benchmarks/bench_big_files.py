@@ -1,0 +1,156 @@
+"""A large file into the file store and out again, against boto3 by itself: time, and memory.
+
+Each transfer has an interpreter of its own. Its memory is the most that it ever held, beyond what it
+held when all was imported and connected. The server is Swift, in one process on the same machine.
+"""
+
+import argparse
+import gc
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.stage import ROOT, Figure, show
+from store.files import LocalBlobs, S3Blobs, S3Options
+from tests.conftest import S3
+from tests.swift.running import KEY, running_swift
+
+MIB = 1024 * 1024
+#: MiB that a transfer may take beyond what the process had, whatever the file's size.
+DEMAND = 100
+BUCKET = "big-files"
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """What one interpreter is told to do."""
+
+    endpoint: str
+    secret: str
+    source: str
+    target: str
+    sha256: str
+
+    def blobs(self) -> S3Blobs:
+        return S3Blobs(BUCKET, options=S3Options(self.endpoint, KEY, self.secret, read_timeout_seconds=60))
+
+    def folder(self) -> LocalBlobs:
+        return LocalBlobs(Path(self.target).parent / "blobs")
+
+    def put(self, store: S3Blobs | LocalBlobs) -> None:
+        with Path(self.source).open("rb") as file:
+            store.put("acme", self.sha256, file, "application/octet-stream")
+
+    def read(self, store: S3Blobs | LocalBlobs) -> None:
+        with store.open("acme", self.sha256) as pieces, Path(self.target).open("wb") as file:
+            file.writelines(pieces)
+
+
+def main() -> None:
+    """Send and fetch, by turns through boto3 and through us; then the same in a folder."""
+    size = _size()
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder, running_swift(Path(folder)) as server:
+        S3(server.endpoint, KEY, server.secret).client().create_bucket(Bucket=BUCKET)
+        source, target = Path(folder) / "source", Path(folder) / "target"
+        told = Transfer(server.endpoint, server.secret, str(source), str(target), _write(source, size))
+        figures = []
+        for way in ("upload", "download"):
+            plain, ours = _run(told, f"plain_{way}"), _run(told, f"s3_{way}")
+            figures += _lines(f"boto3's {way}_file, {size} MiB", plain, None)
+            figures += _lines(f"the same through S3Blobs, {size} MiB", ours, plain)
+        for way in ("upload", "download"):
+            figures += _lines(f"{way} through LocalBlobs, {size} MiB", _run(told, f"local_{way}"), None)
+    show("Big files", figures)
+
+
+def _size() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--mib", type=int, default=1024, help="the size of the file")
+    parser.add_argument("--quick", action="store_true", help="a file of 64 MiB")
+    options = parser.parse_args()
+    return 64 if options.quick else int(options.mib)
+
+
+def _write(path: Path, mib: int) -> str:
+    """A file of which no two MiB are the same; returns its hash."""
+    found = hashlib.sha256()
+    block = os.urandom(MIB - 8)
+    with path.open("wb") as file:
+        for number in range(mib):
+            piece = number.to_bytes(8, "big") + block
+            found.update(piece)
+            file.write(piece)
+    return found.hexdigest()
+
+
+def _run(told: Transfer, way: str) -> dict[str, float]:
+    """Seconds and MiB of one transfer in an interpreter of its own."""
+    command = [sys.executable, __file__, "--child", way, json.dumps(told.__dict__)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    target = Path(told.target)
+    if target.exists():
+        assert _sha256_of(target) == told.sha256, f"{way}: other bytes came back"
+        target.unlink()
+    return {name: float(value) for name, value in json.loads(done.stdout).items()}
+
+
+def _sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _lines(what: str, found: dict[str, float], plain: dict[str, float] | None) -> list[Figure]:
+    ours = not what.startswith("boto3")
+    return [
+        Figure(what, found["seconds"], "s", plain and plain["seconds"]),
+        Figure(
+            "    additional memory", found["mib"], "MiB", plain and plain["mib"], DEMAND if ours else None
+        ),
+    ]
+
+
+def child(way: str, told: Transfer) -> None:
+    """Do one transfer, and print what it took."""
+    work = _prepared(way, told)
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5")  # the most held so far is now what is held
+    before = _held("VmRSS")
+    started = time.perf_counter()
+    work()
+    seconds = time.perf_counter() - started
+    print(json.dumps({"seconds": seconds, "mib": (_held("VmHWM") - before) / 1024}))
+
+
+def _prepared(way: str, told: Transfer) -> Callable[[], None]:
+    """The transfer, with everything imported and connected that comes before it."""
+    kind, _, verb = way.partition("_")
+    if kind == "plain":
+        client = S3(told.endpoint, KEY, told.secret).client()
+        client.list_objects_v2(Bucket=BUCKET)
+        if verb == "upload":
+            return lambda: client.upload_file(told.source, BUCKET, "plain")
+        return lambda: client.download_file(BUCKET, "plain", told.target)
+    store = told.blobs() if kind == "s3" else told.folder()
+    store.exists("acme", told.sha256)
+    return lambda: told.put(store) if verb == "upload" else told.read(store)
+
+
+def _held(what: str) -> int:
+    """In KiB, as Linux counts it."""
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(what)]
+    return int(line.split()[1])
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--child"]:
+        child(sys.argv[2], Transfer(**json.loads(sys.argv[3])))
+    else:
+        main()
