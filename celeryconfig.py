@@ -68,7 +68,7 @@ task_acks_late = False
 # What waits in a worker's memory cannot be taken by an idle one: it takes no bell without a free thread.
 worker_disable_prefetch = True
 worker_prefetch_multiplier = 1
-worker_pool = "threads"
+# No pool here: Celery would not let the worker of files have another one. Turns refuse all but `threads`.
 worker_concurrency = _settings.worker_concurrency
 
 # --- What Flower sees ------------------------------------------------------------------------------

@@ -36,6 +36,9 @@ def _on_setup(instance: Any, **_: object) -> None:
             f"the worker cannot start: queue {SUSPECTS_QUEUE} needs a worker of its own that runs one turn "
             f"at a time; start it with -Q {SUSPECTS_QUEUE} -c 1"
         )
+    if "thread" not in str(getattr(instance.pool_cls, "__module__", instance.pool_cls)):
+        # Its event loop and its lease are in this process: a forked child would have neither.
+        sys.exit("the worker cannot start: turns run on threads; start it with -P threads")
     try:
         start_worker(current(), runs_suspects=runs_suspects)
     except ThreadmillError as error:

@@ -93,4 +93,6 @@ def _drop(place: S3Place, upload: Mapping[str, Any]) -> None:
     except FileStoreUnavailable:
         import structlog
 
-        structlog.get_logger(__name__).warning("s3.upload_not_dropped", bucket=place.bucket, key=upload["Key"])
+        structlog.get_logger(__name__).warning(
+            "s3.upload_not_dropped", bucket=place.bucket, key=upload["Key"]
+        )

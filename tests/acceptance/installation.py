@@ -18,7 +18,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from conversation.bell import MAINTENANCE_QUEUE, SUSPECTS_QUEUE, TURNS_QUEUE
+from conversation.bell import FILES_QUEUE, MAINTENANCE_QUEUE, SUSPECTS_QUEUE, TURNS_QUEUE
 from conversation.turn import TurnResult
 from producers import Producer, Turn
 from store.settings import load
@@ -188,6 +188,10 @@ def suspects() -> Program:
 
 def maintenance(name: str = "maintenance") -> Program:
     return programs.worker(name, [MAINTENANCE_QUEUE], options=["-c", "2"])
+
+
+def files(name: str = "files") -> Program:
+    return programs.worker(name, [FILES_QUEUE], options=["-P", "prefork", "-c", "2"])
 
 
 def beat(folder: Path, name: str = "beat") -> Program:

@@ -225,10 +225,10 @@ def test_a_suspect_runs_alone() -> None:
 
 
 @each(WORKERS)
-def test_workers_run_turns_on_threads(name: str) -> None:
+def test_workers_run_turns_on_threads_and_read_files_in_processes(name: str) -> None:
     command = SERVICES[name]["command"]
 
-    assert command[command.index("-P") + 1] == "threads"
+    assert command[command.index("-P") + 1] == ("prefork" if name == "files" else "threads")
 
 
 def test_the_worker_can_be_scaled() -> None:
