@@ -26,6 +26,7 @@ from store import migrations
 from store.claims import Claimant
 from store.engine import Database
 from store.files import open_file_store
+from store.files.opening import MEMORY
 from store.ledger import Ledger
 from store.reading import StoredFiles
 from store.settings import Settings
@@ -125,6 +126,10 @@ class Worker:
 def start_worker(settings: Settings, *, runs_suspects: bool) -> None:
     """Make the worker of this process. Raises `InvalidSettings` and `DatabaseUnavailable`."""
     global _current  # noqa: PLW0603 - one worker a process: Celery's tasks are functions and find it here
+    if settings.file_store == MEMORY:
+        raise InvalidSettings(
+            "THREADMILL_FILE_STORE: workers need a folder or a bucket; memory: serves one process, as a library"
+        )
     worker = Worker(settings, registry.load(settings.agents), runs_suspects=runs_suspects)
     if worker.database.is_sqlite:
         raise InvalidSettings(

@@ -57,10 +57,14 @@ class Bucket:
         found = self.client.list_objects_v2(Bucket=self.s3.bucket, Prefix=f"{self.prefix}/")
         return [item["Key"].removeprefix(f"{self.prefix}/") for item in found.get("Contents", ())]
 
-    def unfinished(self) -> list[str]:
-        """Uploads in parts that nobody finished or dropped."""
+    def unfinished(self) -> list[tuple[str, str]]:
+        """Key and id of uploads in parts that nobody finished or dropped."""
         found = self.client.list_multipart_uploads(Bucket=self.s3.bucket)
-        return [item["Key"] for item in found.get("Uploads", ()) if item["Key"].startswith(self.prefix)]
+        return [
+            (item["Key"], item["UploadId"])
+            for item in found.get("Uploads", ())
+            if item["Key"].startswith(f"{self.prefix}/")
+        ]
 
     def empty(self) -> None:
         for page in self.client.get_paginator("list_object_versions").paginate(
@@ -68,6 +72,8 @@ class Bucket:
         ):
             for item in [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]:
                 self.client.delete_object(Bucket=self.s3.bucket, Key=item["Key"], VersionId=item["VersionId"])
+        for key, upload in self.unfinished():
+            self.client.abort_multipart_upload(Bucket=self.s3.bucket, Key=key, UploadId=upload)
         self.client.close()
 
 
