@@ -6,14 +6,18 @@ stored before a row points to them.
 
 from collections.abc import Mapping, Sequence
 from hashlib import sha256 as hash_of
+from typing import Any
 
-from sqlalchemy import Connection, and_, select, update
+from sqlalchemy import Connection, and_, case, func, select, update
 
 from conversation.attachment import Attachment
 from conversation.prepared import Picture, Prepared, PreparedFile
 from store.columns import clock
 from store.statements import insert_for
 from store.tables import blobs, renditions
+
+#: Whose text is their size.
+PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 
 
 def look(connection: Connection, tenant: str, hashes: Sequence[str]) -> dict[str, PreparedFile]:
@@ -29,7 +33,10 @@ def look(connection: Connection, tenant: str, hashes: Sequence[str]) -> dict[str
     ).outerjoin(made, and_(made.c.tenant == renditions.c.tenant, made.c.sha256 == renditions.c.made_sha256))
     statement = (
         select(
-            *(blobs.c.sha256, blobs.c.text, blobs.c.problem, blobs.c.prepared_at, blobs.c.scan),
+            *(blobs.c.sha256, blobs.c.problem, blobs.c.prepared_at, blobs.c.scan),
+            # A text may be long, and there may be thousands: only those that are shown are fetched.
+            func.coalesce(func.length(blobs.c.text), 0).label("text_chars"),
+            case((blobs.c.media_type.in_(PICTURES), blobs.c.text)).label("size_px"),
             *(made.c.sha256.label("picture"), made.c.media_type.label("picture_type")),
             made.c.size.label("picture_size"),
         )
@@ -42,13 +49,22 @@ def look(connection: Connection, tenant: str, hashes: Sequence[str]) -> dict[str
             known[row.sha256] = PreparedFile(blocked="a virus scanner found something harmful in it")
         elif row.prepared_at is not None:
             known[row.sha256] = PreparedFile(
-                text=row.text,
+                text_chars=row.text_chars,
+                size_px=row.size_px,
                 problem=row.problem,
                 picture=row.picture,
                 picture_type=row.picture_type,
                 picture_size=row.picture_size,
             )
     return known
+
+
+def texts(connection: Connection, tenant: str, hashes: Sequence[str]) -> dict[str, str]:
+    """The texts of these blobs, of those that have one."""
+    statement = select(blobs.c.sha256, blobs.c.text).where(
+        blobs.c.tenant == tenant, blobs.c.sha256.in_(hashes), blobs.c.text.is_not(None)
+    )
+    return {row.sha256: row.text for row in connection.execute(statement)}
 
 
 def pictures_of(prepared: Prepared) -> Mapping[str, Picture]:
@@ -65,7 +81,9 @@ def write(connection: Connection, tenant: str, file: Attachment, prepared: Prepa
     assert file.sha256 is not None
     pictures = {kind: (_hash(picture), picture) for kind, picture in pictures_of(prepared).items()}
     own = {"sha256": file.sha256, "size": file.size, "media_type": file.mime_type}
-    rows = [own | {"tenant": tenant, "created_at": clock(), "prepared_at": None, "text": None}]
+    rows: list[dict[str, Any]] = [
+        own | {"tenant": tenant, "created_at": clock(), "prepared_at": None, "text": None}
+    ]
     for made, picture in pictures.values():
         row = {"sha256": made, "size": len(picture.content), "media_type": picture.media_type}
         rows.append(

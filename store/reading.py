@@ -1,4 +1,4 @@
-"""Files for a runner of turns, on the event loop: bytes in the file store, what was made of them in the database.
+"""Files for a runner of turns, on the event loop: their bytes, and what was made of them.
 
 What stays true: a blob is made ready once, by whoever asks first; what was made of it is stored
 before a row says so, so that a crash between the two costs nothing but the work.
@@ -61,6 +61,10 @@ class StoredFiles:
         made = await asyncio.gather(*(self._prepared(tenant, file) for file in missing))
         return known | {str(file.sha256): one for file, one in zip(missing, made, strict=True)}
 
+    async def texts(self, tenant: str, hashes: Sequence[str]) -> Mapping[str, str]:
+        """The texts that are kept, by hash: one statement."""
+        return await self._database.run_async(partial(preparations.texts, tenant=tenant, hashes=hashes))
+
     async def _look(self, tenant: str, hashes: Sequence[str]) -> dict[str, PreparedFile]:
         return await self._database.run_async(partial(preparations.look, tenant=tenant, hashes=hashes))
 
@@ -80,7 +84,7 @@ class StoredFiles:
             return _GONE
         prepared = await self._prepare(content, file.filename, file.mime_type or "")
         if not prepared.is_final:
-            return PreparedFile(text=prepared.text, problem=prepared.problem)
+            return PreparedFile(problem=prepared.problem)
         for picture in preparations.pictures_of(prepared).values():
             made = hash_of(picture.content).hexdigest()
             await asyncio.to_thread(self._store.put, tenant, made, picture.content, picture.media_type)

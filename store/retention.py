@@ -11,18 +11,21 @@ a blob that a message has is never deleted.
 
 from collections.abc import Callable
 
-from sqlalchemy import Connection, delete, exists, insert, not_, select, update
+from sqlalchemy import Connection, delete, exists, insert, not_, or_, select, update
 
 from store.columns import clock
 from store.heads import unfinished
-from store.tables import attachments, audit, blobs, threads, turns
+from store.tables import attachments, audit, blobs, renditions, threads, turns
 
 #: Seconds of a day.
 DAY = 86_400.0
 #: Threads or blobs of one transaction.
 BATCH = 100
 
-_is_used = exists().where(attachments.c.tenant == blobs.c.tenant, attachments.c.sha256 == blobs.c.sha256)
+_is_attached = exists().where(attachments.c.tenant == blobs.c.tenant, attachments.c.sha256 == blobs.c.sha256)
+_is_made = exists().where(renditions.c.tenant == blobs.c.tenant, renditions.c.made_sha256 == blobs.c.sha256)
+#: A rendition goes after what it was made of: by its own grace.
+_is_used = or_(_is_attached, _is_made)
 
 
 def delete_old_threads(connection: Connection, *, days: float, limit: int = BATCH) -> int:
