@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol, assert_never
 
 from agent.capabilities import Capabilities
-from agent.cutting import cut, tokens_of
+from agent.cutting import cut, tokens_in
 from agent.file_room import FileRoom
 from agent.request import audio_part, image_part, text_part
 from conversation.attachment import Attachment
@@ -50,6 +50,10 @@ class FileReader(Protocol):
 
         Raises `FileStoreUnavailable`.
         """
+        ...
+
+    async def texts(self, tenant: str, hashes: Sequence[str]) -> Mapping[str, str]:
+        """The texts of files that are ready, by hash."""
         ...
 
     async def thread_files(self, tenant: str, thread_id: str) -> Sequence[Attachment]:
@@ -105,20 +109,27 @@ class AttachmentParts:
         prepared = await self._files.prepared(tenant, list(files.values()))
         shown = _all_shown(newest_first, prepared, capabilities)
         given = _shares(newest_first, shown, room)
+        texts = await self._texts(tenant, [shown[number] for number in given])
         built = await asyncio.gather(
-            *(self._part(tenant, one, given.get(number)) for number, one in enumerate(shown))
+            *(self._part(tenant, one, given.get(number), texts) for number, one in enumerate(shown))
         )
         remaining = iter(built)
         return {message.id: [next(remaining) for _ in message.attachments] for message in newest_first}
 
-    async def _part(self, tenant: str, shown: _Shown, tokens: int | None) -> Mapping[str, Any]:
+    async def _texts(self, tenant: str, shown: Sequence[_Shown]) -> Mapping[str, str]:
+        hashes = [str(one.file.sha256) for one in shown if one.kind == "text"]
+        return await self._files.texts(tenant, hashes) if hashes else {}
+
+    async def _part(
+        self, tenant: str, shown: _Shown, tokens: int | None, texts: Mapping[str, str]
+    ) -> Mapping[str, Any]:
         file, prepared = shown.file, shown.prepared
         if shown.kind == "line" or tokens is None:
             return _line(file, prepared, shown.reason or _NO_ROOM)
         try:
             match shown.kind:
                 case "text":
-                    return _text(file, prepared, tokens)
+                    return _text(file, prepared, texts.get(str(file.sha256), ""), tokens)
                 case "sound":
                     kind = _AUDIO_KINDS[file.mime_type or ""]
                     return audio_part(await self._read(tenant, file.sha256), kind)
@@ -163,13 +174,13 @@ def _shown(file: Attachment, prepared: PreparedFile, takes: Capabilities) -> _Sh
         return _shown_picture(file, prepared, takes)
     if file.mime_type in _AUDIO_KINDS and takes.audio:
         return _Shown(file, prepared, "sound", (file.size or 0) // AUDIO_BYTES_PER_TOKEN + 1)
-    if prepared.text:
-        return _Shown(file, prepared, "text", tokens_of(prepared.text))
+    if prepared.text_chars:
+        return _Shown(file, prepared, "text", tokens_in(prepared.text_chars))
     return _Shown(file, prepared, "line", reason="its content cannot be shown; a tool may open it")
 
 
 def _shown_picture(file: Attachment, prepared: PreparedFile, takes: Capabilities) -> _Shown:
-    if not prepared.text:  # it was not decoded to its end, and would fail the whole request
+    if prepared.size_px is None:  # it was not decoded to its end, and would fail the whole request
         return _Shown(file, prepared, "line", reason="it cannot be shown")
     if not takes.images:
         return _Shown(file, prepared, "line", reason="you cannot see it; people can")
@@ -186,16 +197,16 @@ def _shares(messages: Sequence[Message], shown: Sequence[_Shown], room: FileRoom
     )
 
 
-def _text(file: Attachment, prepared: PreparedFile, tokens: int) -> Mapping[str, Any]:
-    text = cut(prepared.text or "", tokens)
+def _text(file: Attachment, prepared: PreparedFile, whole: str, tokens: int) -> Mapping[str, Any]:
+    text = cut(whole, tokens)
     return text_part(file.filename, f"{text}\n[{prepared.problem}]" if prepared.problem else text)
 
 
 def _line(file: Attachment, prepared: PreparedFile, reason: str) -> Mapping[str, Any]:
     """What the file is, in one line: its type, its size, and why there is no more of it."""
     said = [file.mime_type or "unknown type"]
-    if file.mime_type in _IMAGE_TYPES and prepared.text:
-        said.append(prepared.text)
+    if prepared.size_px is not None:
+        said.append(prepared.size_px)
     if file.size is not None:
         said.append(human_size(file.size))
     why = prepared.problem if prepared.problem and not prepared.blocked else None

@@ -13,9 +13,9 @@ NAMED_MAX = 5
 _MARK = re.compile(r"^--- (page|sheet|slide) (.+) ---$", re.MULTILINE)
 
 
-def tokens_of(text: str) -> int:
-    """About how many tokens this is: by its length, so that it is the same for every model."""
-    return -(-len(text) // CHARS_PER_TOKEN)
+def tokens_in(chars: int) -> int:
+    """About how many tokens so many characters are: the same for every model."""
+    return -(-chars // CHARS_PER_TOKEN)
 
 
 def cut(text: str, max_tokens: int) -> str:
@@ -31,7 +31,7 @@ def cut(text: str, max_tokens: int) -> str:
 
 
 def _left_out(rest: str) -> str:
-    tokens = f"about {tokens_of(rest):,} tokens"
+    tokens = f"about {tokens_in(len(rest)):,} tokens"
     marks = _MARK.findall(rest)
     if not marks:
         return f"the rest was left out, {tokens}"

@@ -104,6 +104,11 @@ async def extract_text(
     return Extracted("", problem=f"A file of type {media_type} has no text that can be read.")
 
 
+def is_readable(media_type: str) -> bool:
+    """Whether there is something to be read in files of this type."""
+    return media_type in _READERS or _is_text(media_type)
+
+
 def _is_text(media_type: str) -> bool:
     return media_type.startswith("text/") or media_type.endswith(("/json", "+json", "+xml"))
 

@@ -80,8 +80,9 @@ def _capabilities(model_name: str) -> Capabilities:
     if not model_name:
         return Capabilities()
     info = known[model_name]
+    # Of many models the list says neither; then it is not known.
     return Capabilities(
-        images=bool(info.get("supports_vision")), audio=bool(info.get("supports_audio_input"))
+        images=info.get("supports_vision", True), audio=info.get("supports_audio_input", False)
     )
 
 

@@ -4,7 +4,7 @@ What stays true: it depends on the bytes alone, so it is done once for each blob
 first; it raises nothing that is the file's fault.
 """
 
-from agent.extract import TEXT_MAX_CHARS, extract_text
+from agent.extract import TEXT_MAX_CHARS, extract_text, is_readable
 from conversation.prepared import Prepared
 
 _GOES_ON = f"The file goes on; only its first {TEXT_MAX_CHARS:,} characters were read."
@@ -12,6 +12,8 @@ _GOES_ON = f"The file goes on; only its first {TEXT_MAX_CHARS:,} characters were
 
 async def prepare_file(content: bytes, filename: str, media_type: str) -> Prepared:  # noqa: ARG001 - `Prepare` has it
     """What models and people see of these bytes, which are of this type."""
+    if not is_readable(media_type):
+        return Prepared()
     found = await extract_text(content, media_type)
     # What is missing and why: a reader that stopped by itself has said so.
     problem = found.problem or (_GOES_ON if found.truncated else None)

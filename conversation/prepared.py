@@ -35,10 +35,12 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedFile:
-    """What is kept of a stored file for models."""
+    """What is kept of a stored file for models, without its text: that is long."""
 
-    #: As in `Prepared`.
-    text: str | None = None
+    #: Characters of the text that is kept; 0 where there is none.
+    text_chars: int = 0
+    #: Of a picture that could be decoded: `640 x 480 pixels`.
+    size_px: str | None = None
     #: As in `Prepared`.
     problem: str | None = None
     #: SHA-256 of the picture to show instead of the original; None shows the original.

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, and_, select
 
 from conversation.attachment import Attachment
 from conversation.errors import FileNotReady, FileNotStored, FileRefused
+from store.preparations import PICTURES
 from store.statements import AnyRow
 from store.tables import blobs, renditions
 
@@ -28,8 +29,12 @@ def passed(connection: Connection, tenant: str, file: Attachment) -> Attachment:
 
 
 def thumbnail(connection: Connection, tenant: str, file: Attachment) -> Attachment | None:
-    """The small picture of an image; None where there is none (yet). Raises as `passed`."""
-    _check_scan(file, _row(connection, tenant, file))
+    """The small picture of an image, or itself if it is small; None where there is none (yet).
+
+    Raises as `passed`.
+    """
+    own = _row(connection, tenant, file)
+    _check_scan(file, own)
     made = select(blobs.c.sha256, blobs.c.size, blobs.c.media_type).join(
         renditions,
         and_(renditions.c.tenant == blobs.c.tenant, renditions.c.made_sha256 == blobs.c.sha256),
@@ -41,6 +46,8 @@ def thumbnail(connection: Connection, tenant: str, file: Attachment) -> Attachme
             renditions.c.kind == "thumbnail",
         )
     ).one_or_none()
+    if row is None and own.prepared_at is not None and own.media_type in PICTURES:
+        row = own
     if row is None:
         return None
     return Attachment(

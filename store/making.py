@@ -54,7 +54,7 @@ class FileMaker:
         prepared = await self._prepare(content, "", begun.media_type)
         if not prepared.is_final:
             await self._put_back(tenant, sha256)
-            return PreparedFile(text=prepared.text, problem=prepared.problem)
+            return PreparedFile(problem=prepared.problem)
         made = {
             kind: Attachment(filename=kind, content=picture.content, mime_type=picture.media_type)
             for kind, picture in preparations.pictures_of(prepared).items()

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, or_, select, update
+from sqlalchemy import Connection, Select, and_, case, func, or_, select, update
 
 from conversation.prepared import Picture, Prepared, PreparedFile
 from store.columns import clock
@@ -20,6 +20,8 @@ from store.tables import blobs, renditions
 PREPARE_SECONDS = 150.0
 #: How often a file is begun with: then it has killed its reader each time.
 ATTEMPTS_MAX = 3
+#: Whose text is their size.
+PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 
 _WANTED = (blobs.c.media_type, blobs.c.size, blobs.c.scan, blobs.c.prepared_at)
 _GIVEN_UP = "The file could not be read: it ended its reader each time."
@@ -55,7 +57,10 @@ def look(
     ).outerjoin(made, and_(made.c.tenant == renditions.c.tenant, made.c.sha256 == renditions.c.made_sha256))
     statement = (
         select(
-            *(blobs.c.sha256, blobs.c.text, blobs.c.problem, blobs.c.prepared_at, blobs.c.scan),
+            *(blobs.c.sha256, blobs.c.problem, blobs.c.prepared_at, blobs.c.scan),
+            # A text may be long, and there may be thousands: only those that are shown are fetched.
+            func.coalesce(func.length(blobs.c.text), 0).label("text_chars"),
+            case((blobs.c.media_type.in_(PICTURES), blobs.c.text)).label("size_px"),
             *(made.c.sha256.label("picture"), made.c.media_type.label("picture_type")),
             made.c.size.label("picture_size"),
         )
@@ -72,7 +77,8 @@ def _read(row: AnyRow, *, scans: bool) -> PreparedFile | None:
     if row.prepared_at is None or row.scan == "pending" or (scans and row.scan is None):
         return None
     return PreparedFile(
-        text=row.text,
+        text_chars=row.text_chars,
+        size_px=row.size_px,
         problem=row.problem,
         picture=row.picture,
         picture_type=row.picture_type,
@@ -119,6 +125,14 @@ def note_scan(connection: Connection, tenant: str, sha256: str, finding: str | N
     if finding is not None:
         values = {"scan": "infected", "finding": finding[:200], "prepared_at": clock()}
     connection.execute(update(blobs).where(_this(tenant, sha256)).values(**values))
+
+
+def texts(connection: Connection, tenant: str, hashes: Sequence[str]) -> dict[str, str]:
+    """The texts of these blobs, of those that have one."""
+    statement = select(blobs.c.sha256, blobs.c.text).where(
+        blobs.c.tenant == tenant, blobs.c.sha256.in_(hashes), blobs.c.text.is_not(None)
+    )
+    return {row.sha256: row.text for row in connection.execute(statement)}
 
 
 def pictures_of(prepared: Prepared) -> Mapping[str, Picture]:

@@ -68,6 +68,10 @@ class StoredFiles:
         made = await asyncio.gather(*(self._prepared(tenant, file) for file in missing))
         return known | {str(file.sha256): one for file, one in zip(missing, made, strict=True)}
 
+    async def texts(self, tenant: str, hashes: Sequence[str]) -> Mapping[str, str]:
+        """The texts that are kept, by hash: one statement."""
+        return await self._database.run_async(partial(preparations.texts, tenant=tenant, hashes=hashes))
+
     async def _look(self, tenant: str, hashes: Sequence[str]) -> dict[str, PreparedFile]:
         scans = bool(self._database.settings.scanner_url)
         return await self._database.run_async(

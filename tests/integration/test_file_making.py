@@ -58,6 +58,10 @@ class Site:
         found = await self.files(reader).prepared("default", [file])
         return found[str(file.sha256)]
 
+    async def text(self, file: Attachment = FILE) -> str | None:
+        found = await self.files(Reader()).texts("default", [str(file.sha256)])
+        return found.get(str(file.sha256))
+
     async def row(self, sha256: str = SHA256) -> Any:
         statement = select(tables.blobs).where(tables.blobs.c.sha256 == sha256)
         return await self.database.run_async(lambda connection: connection.execute(statement).one())
@@ -96,7 +100,8 @@ async def test_a_file_is_read_once_whoever_asks_and_however_many_at_once(opened:
     again = await site.prepared(Reader(Prepared(text="something else")))
 
     assert reader.read == [b"the bytes"]
-    assert {file.text for file in (*found, again)} == {"what it says"}
+    assert {file.text_chars for file in (*found, again)} == {len("what it says")}
+    assert await site.text() == "what it says"
     assert (await site.row()).prepare_attempts == 1
 
 
@@ -144,7 +149,7 @@ async def test_who_comes_second_waits_for_the_first(opened: Opened) -> None:
     write = partial(preparations.write, sha256=SHA256, prepared=Prepared(text="by the other"), made={})
     await site.database.run_async(partial(write, tenant="default"))
 
-    assert (await waiting).text == "by the other"
+    assert (await waiting).text_chars == len("by the other")
     assert reader.read == []
 
 
@@ -178,7 +183,7 @@ async def test_what_is_no_fault_of_the_file_is_not_kept(opened: Opened) -> None:
     row = await site.row()
     assert (row.prepared_at, row.preparing_until, row.prepare_attempts) == (None, None, 0)
 
-    assert (await site.prepared(Reader())).text == "what it says"
+    assert (await site.prepared(Reader())).text_chars == len("what it says")
 
 
 # Past a scanner
@@ -192,7 +197,7 @@ async def test_an_infected_file_is_not_read_and_not_shown(opened: Opened, clamd:
     found = await site.prepared(reader, INFECTED)
 
     assert found.blocked is not None
-    assert found.text is None
+    assert await site.text(INFECTED) is None
     assert reader.read == []
     row = await site.row(str(INFECTED.sha256))
     assert (row.scan, row.finding) == ("infected", "Eicar-Test-Signature")
@@ -202,7 +207,7 @@ async def test_a_clean_file_is_scanned_and_read(opened: Opened, clamd: str) -> N
     site, reader = opened(scanner_url=clamd), Reader()
     await site.keep()
 
-    assert (await site.prepared(reader)).text == "what it says"
+    assert (await site.prepared(reader)).text_chars == len("what it says")
     assert (await site.row()).scan == "clean"
 
 
@@ -219,7 +224,7 @@ async def test_a_file_waits_for_a_scanner_that_is_away(opened: Opened, clamd: st
     row = await site.row()
     assert (row.scan, row.prepare_attempts, row.preparing_until) == ("pending", 0, None)
     assert reader.read == []
-    assert (await opened(scanner_url=clamd).prepared(reader)).text == "what it says"
+    assert (await opened(scanner_url=clamd).prepared(reader)).text_chars == len("what it says")
 
 
 async def test_a_file_from_before_there_was_a_scanner_is_scanned_when_it_is_used(
@@ -227,7 +232,7 @@ async def test_a_file_from_before_there_was_a_scanner_is_scanned_when_it_is_used
 ) -> None:
     before, reader = opened(), Reader()
     await before.keep(INFECTED)
-    assert (await before.prepared(reader, INFECTED)).text == "what it says"
+    assert (await before.prepared(reader, INFECTED)).text_chars == len("what it says")
 
     found = await opened(scanner_url=clamd).prepared(reader, INFECTED)
 

@@ -1,0 +1,38 @@
+"""What a model takes beside text: as its list says, as it says itself, or as is likely."""
+
+import pytest
+
+from agent.capabilities import Capabilities, capabilities_of
+from agent.litellm_model import LitellmModel
+from agent.recall import RecallModel
+
+
+@pytest.mark.parametrize(
+    ("name", "takes"),
+    [
+        ("openai/gpt-4o", Capabilities(images=True)),
+        ("gemini/gemini-2.5-flash", Capabilities(images=True, audio=True)),
+        ("openrouter/made/up/gemini/gemini-2.5-flash", Capabilities(images=True, audio=True)),
+        ("openai/a-model-of-my-own", Capabilities(images=True, audio=False)),
+        ("", Capabilities(images=True, audio=False)),
+    ],
+)
+async def test_litellms_list_says_what_a_model_takes(name: str, takes: Capabilities) -> None:
+    assert await capabilities_of(LitellmModel(), name) == takes
+
+
+async def test_a_model_that_the_list_says_is_blind_gets_no_pictures(monkeypatch) -> None:
+    from agent import litellm_model
+
+    monkeypatch.setitem(litellm_model.load().model_cost, "blind-one", {"supports_vision": False})
+
+    assert await capabilities_of(LitellmModel(), "openai/blind-one") == Capabilities(images=False)
+
+
+async def test_a_model_of_ones_own_can_say_what_it_takes() -> None:
+    class Deaf(RecallModel):
+        async def capabilities_of(self, model_name: str) -> Capabilities:
+            return Capabilities(images=False)
+
+    assert await capabilities_of(Deaf(), "x") == Capabilities(images=False)
+    assert await capabilities_of(RecallModel(), "offline/recall") == Capabilities()
