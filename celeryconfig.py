@@ -8,6 +8,7 @@ from conversation.bell import (
     RUN_RETENTION,
     RUN_SUMMARIES,
     RUN_TURNS,
+    SUMMARIZE_DUE,
     SWEEP_TURNS,
     TURNS_QUEUE,
 )
@@ -44,6 +45,7 @@ task_routes = {
     RUN_TURNS: {"queue": TURNS_QUEUE},
     SWEEP_TURNS: {"queue": MAINTENANCE_QUEUE},
     RUN_SUMMARIES: {"queue": MAINTENANCE_QUEUE},
+    SUMMARIZE_DUE: {"queue": MAINTENANCE_QUEUE},
     RUN_RETENTION: {"queue": MAINTENANCE_QUEUE},
 }
 # Nothing else is imported by naming it in a message.

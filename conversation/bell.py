@@ -10,6 +10,7 @@ from typing import Any
 RUN_TURNS = "turns.run"
 SWEEP_TURNS = "turns.sweep"
 RUN_SUMMARIES = "summaries.run"
+SUMMARIZE_DUE = "summaries.due"
 RUN_RETENTION = "retention.run"
 
 #: Where ordinary turns are rung.

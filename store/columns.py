@@ -22,6 +22,14 @@ CLOCK_SQL = {
     "sqlite": "'now'",
 }
 
+#: How constraints and indexes are called, the same on both databases.
+NAMING = {
+    "pk": "pk_%(table_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+}
 #: A key that is never used twice, even after its row was deleted.
 Key = BigInteger().with_variant(Integer, "sqlite")
 #: A JSON object or list.
@@ -55,12 +63,12 @@ class _Clock(ColumnElement[datetime]):
         ("seconds", InternalTraversal.dp_clauseelement)
     ]
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds = literal(float(seconds))
+    def __init__(self, seconds: float | ColumnElement[Any]) -> None:
+        self.seconds = seconds if isinstance(seconds, ColumnElement) else literal(float(seconds))
 
 
-def clock(*, plus_seconds: float = 0) -> ColumnElement[datetime]:
-    """The database's time as the statement runs, moved by some seconds."""
+def clock(*, plus_seconds: float | ColumnElement[Any] = 0) -> ColumnElement[datetime]:
+    """The database's time as the statement runs, moved by some seconds, or by so many as a column says."""
     return _Clock(plus_seconds)
 
 

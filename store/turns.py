@@ -6,7 +6,7 @@ a message that arrived meanwhile.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, assert_never
 
 from sqlalchemy import Connection, Select, Update, and_, case, literal, select, update
@@ -35,7 +35,9 @@ from store.attachments import insert_attachments
 from store.columns import clock
 from store.heads import next_after
 from store.statements import AnyRow, Write, together, with_rows
+from store.summary_dues import may_be_summarized
 from store.tables import messages, threads, turns
+from store.uncovered import tokens_of
 
 #: Enough of an error for a person; a provider's page of HTML is not kept.
 ERROR_MAX_CHARS = 2000
@@ -49,6 +51,9 @@ class Settled:
     next_turn_id: str | None = None
     #: The lease is still held, to go on with that turn.
     keeps_lease: bool = False
+    #: What no summary covers, for whoever has to ring for one; nothing where one is put off.
+    uncovered_messages: int = 0
+    uncovered_tokens: int = 0
 
 
 def settle(connection: Connection, lease: Lease, turn_id: str, ending: Ending, *, release: bool) -> Settled:
@@ -80,17 +85,27 @@ def settle(connection: Connection, lease: Lease, turn_id: str, ending: Ending, *
         .values(
             last_seq=thread.last_seq + len(kept.messages),
             uncovered_messages=threads.c.uncovered_messages + len(kept.messages),
+            uncovered_tokens=threads.c.uncovered_tokens + sum(map(tokens_of, kept.messages)),
             updated_at=clock(),
             owner=case((following.is_not(None), literal(lease.worker, threads.c.owner.type)), else_=None)
             if goes_on
             else None,
         )
-        .returning(threads.c.owner, following.label("following"))
+        .returning(
+            threads.c.owner,
+            following.label("following"),
+            threads.c.uncovered_messages,
+            threads.c.uncovered_tokens,
+            may_be_summarized().label("may_be_summarized"),
+        )
     )
     (row,) = together(connection, writes, then)
     # A turn that is queued again is itself the head: nothing behind it can start.
     following_id = row.following if isinstance(ending, Ended) else None
-    return Settled(following_id, keeps_lease=row.owner is not None)
+    settled = Settled(following_id, keeps_lease=row.owner is not None)
+    if not row.may_be_summarized:
+        return settled
+    return replace(settled, uncovered_messages=row.uncovered_messages, uncovered_tokens=row.uncovered_tokens)
 
 
 def _lock_with_token(connection: Connection, lease: Lease, turn_id: str) -> AnyRow:

@@ -7,7 +7,7 @@ from functools import cache, partial
 
 import structlog
 
-from conversation.bell import RUN_RETENTION, RUN_SUMMARIES, SWEEP_TURNS, TURNS_QUEUE
+from conversation.bell import RUN_RETENTION, RUN_SUMMARIES, SUMMARIZE_DUE, SWEEP_TURNS, TURNS_QUEUE
 from conversation.errors import DatabaseUnavailable
 from store import sweep as sweeping
 from store import workers
@@ -16,7 +16,8 @@ from store.schedule import claim_run, finish_run
 from store.settings import current
 from tasks.app import app
 from tasks.rings import ring, waiting_bells
-from tasks.upkeep import run_retention, run_summaries
+from tasks.summaries import run_summaries
+from tasks.upkeep import run_retention
 
 _log = structlog.get_logger(__name__)
 
@@ -72,6 +73,13 @@ def summarize() -> None:
     _once(
         RUN_SUMMARIES, settings.summarize_seconds, lambda: {"written": run_summaries(_database(), settings)}
     )
+
+
+@app.task(name=SUMMARIZE_DUE)  # type: ignore[untyped-decorator]  # celery ships no types
+def summarize_due(*, v: int) -> None:
+    """Hear that a turn has filled a thread: write the summaries that are due, beat's or not."""
+    del v  # the payload has had one shape so far
+    run_summaries(_database(), current())
 
 
 @app.task(name=RUN_RETENTION)  # type: ignore[untyped-decorator]  # celery ships no types

@@ -3,7 +3,7 @@
 import structlog
 from kombu.exceptions import OperationalError
 
-from conversation.bell import RUN_TURNS, Bell
+from conversation.bell import MAINTENANCE_QUEUE, PAYLOAD_VERSION, RUN_TURNS, SUMMARIZE_DUE, Bell
 
 _log = structlog.get_logger(__name__)
 
@@ -22,6 +22,21 @@ def ring(bell: Bell) -> bool:
         )
     except OperationalError as error:
         _log.warning("bell_not_rung", turn=bell.turn_id, reason=type(error).__name__)
+        return False
+    return True
+
+
+def ring_for_summaries(*, expires_seconds: float) -> bool:
+    """Say that a thread is due for a summary; False if the broker is away: then beat finds the thread."""
+    from tasks.app import app
+
+    payload = {"v": PAYLOAD_VERSION}
+    try:
+        app.send_task(
+            SUMMARIZE_DUE, kwargs=payload, queue=MAINTENANCE_QUEUE, expires=expires_seconds, retry=False
+        )
+    except OperationalError as error:
+        _log.warning("summary_bell_not_rung", reason=type(error).__name__)
         return False
     return True
 
