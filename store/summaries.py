@@ -6,6 +6,8 @@ What is covered are turns that are over, messages are only read, and a message t
 stands behind the cover. Every row stays: a turn that goes on reads the summary that it began with.
 """
 
+from typing import Any
+
 from sqlalchemy import Connection, func, select, update
 
 from conversation.errors import InvalidInput, ThreadNotFound
@@ -16,7 +18,7 @@ from conversation.water_marks import WaterMarks
 from store import messages as message_rows
 from store.columns import clock
 from store.heads import unfinished
-from store.statements import AnyRow, together
+from store.statements import AnyRow
 from store.summary_cut import cover_to
 from store.tables import messages, summaries, threads, turns
 from store.uncovered import recounted
@@ -92,48 +94,36 @@ def put(connection: Connection, draft: Draft, new: NewSummary) -> Summary | None
     ).one_or_none()
     if current is None or current.summary_id != draft.previous_id:
         return None
-    summary_id = new_id()
-    row = summaries.insert().values(
-        id=summary_id,
-        thread_key=draft.thread_key,
-        from_seq=draft.from_seq,
-        to_seq=draft.to_seq,
-        content=new.content,
-        sections=new.sections,
-        model=new.model,
-        prompt_version=new.prompt_version,
-        usage=new.usage.to_json(),
-        cost=new.cost,
-        report=new.report,
-        previous_id=draft.previous_id,
-        created_at=clock(),
-    )
+    values = _values(draft, new)
     in_its_place = (
         update(threads)
         .where(threads.c.key == draft.thread_key)
         .values(
-            summary_id=summary_id,
+            summary_id=values["id"],
             summary_failures=0,
             **recounted(draft.thread_key, behind=draft.to_seq),
         )
-        .returning(clock().label("now"))
     )
-    (done,) = together(connection, [row], in_its_place)
-    return Summary(
-        id=summary_id,
-        from_seq=draft.from_seq,
-        to_seq=draft.to_seq,
-        content=new.content,
-        model=new.model,
-        prompt_version=new.prompt_version,
-        usage=new.usage,
-        cost=new.cost,
-        report=new.report,
-        previous_id=draft.previous_id,
-        created_at=done.now,
-        restored_at=None,
-        is_current=True,
-    )
+    stored = summaries.insert().values(**values, created_at=clock()).returning(summaries)
+    connection.execute(in_its_place)
+    return _summary(connection.execute(stored).one(), current=values["id"])
+
+
+def _values(draft: Draft, new: NewSummary) -> dict[str, Any]:
+    return {
+        "id": new_id(),
+        "thread_key": draft.thread_key,
+        "from_seq": draft.from_seq,
+        "to_seq": draft.to_seq,
+        "content": new.content,
+        "sections": new.sections,
+        "model": new.model,
+        "prompt_version": new.prompt_version,
+        "usage": new.usage.to_json(),
+        "cost": new.cost,
+        "report": new.report,
+        "previous_id": draft.previous_id,
+    }
 
 
 def list_of(connection: Connection, tenant: str, thread_id: str) -> list[Summary]:

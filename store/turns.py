@@ -6,10 +6,10 @@ a message that arrived meanwhile.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Any, assert_never
 
-from sqlalchemy import Connection, Select, Update, and_, case, literal, select, update
+from sqlalchemy import ColumnElement, Connection, Select, Update, and_, case, literal, select, update
 
 from conversation.errors import Fault, LeaseLost, TurnNotFound
 from conversation.ids import is_our_id
@@ -51,9 +51,10 @@ class Settled:
     next_turn_id: str | None = None
     #: The lease is still held, to go on with that turn.
     keeps_lease: bool = False
-    #: What no summary covers, for whoever has to ring for one; nothing where one is put off.
-    uncovered_messages: int = 0
-    uncovered_tokens: int = 0
+    #: What no summary covers, for whoever rings for one; nothing where one is put off. It says nothing
+    #: of what comes next.
+    uncovered_messages: int = field(default=0, compare=False)
+    uncovered_tokens: int = field(default=0, compare=False)
 
 
 def settle(connection: Connection, lease: Lease, turn_id: str, ending: Ending, *, release: bool) -> Settled:
@@ -91,21 +92,25 @@ def settle(connection: Connection, lease: Lease, turn_id: str, ending: Ending, *
             if goes_on
             else None,
         )
-        .returning(
-            threads.c.owner,
-            following.label("following"),
-            threads.c.uncovered_messages,
-            threads.c.uncovered_tokens,
-            may_be_summarized().label("may_be_summarized"),
-        )
+        .returning(threads.c.owner, following.label("following"), *_uncovered())
     )
     (row,) = together(connection, writes, then)
+    return _settled(row, ending)
+
+
+def _uncovered() -> tuple[ColumnElement[Any], ...]:
+    return threads.c.uncovered_messages, threads.c.uncovered_tokens, may_be_summarized().label("may")
+
+
+def _settled(row: AnyRow, ending: Ending) -> Settled:
     # A turn that is queued again is itself the head: nothing behind it can start.
     following_id = row.following if isinstance(ending, Ended) else None
-    settled = Settled(following_id, keeps_lease=row.owner is not None)
-    if not row.may_be_summarized:
-        return settled
-    return replace(settled, uncovered_messages=row.uncovered_messages, uncovered_tokens=row.uncovered_tokens)
+    return Settled(
+        following_id,
+        keeps_lease=row.owner is not None,
+        uncovered_messages=row.uncovered_messages if row.may else 0,
+        uncovered_tokens=row.uncovered_tokens if row.may else 0,
+    )
 
 
 def _lock_with_token(connection: Connection, lease: Lease, turn_id: str) -> AnyRow:

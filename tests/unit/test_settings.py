@@ -41,7 +41,14 @@ def test_without_any_variable_every_setting_has_its_default() -> None:
 
 @pytest.mark.parametrize("field", sorted(Settings.model_fields))
 def test_every_setting_is_read_from_its_variable(field: str, monkeypatch: Environment) -> None:
-    given = {"database_url": "sqlite:///x.db", "broker_url": "redis://elsewhere/1"}
+    given = {
+        "database_url": "sqlite:///x.db",
+        "broker_url": "redis://elsewhere/1",
+        "summarize_after_messages": "119",
+        "summarize_after_tokens": "19000",
+        "summary_max_chars": "19000",
+        "summary_check": "True",
+    }
     default = Settings.model_fields[field].default
     number = {"ring_timeout": "1.5", "heartbeat_seconds": "3", "db_connect_timeout": "7"}.get(field, "19")
     value = given.get(field, number if isinstance(default, int | float) else "elsewhere")
