@@ -81,4 +81,4 @@ def _clock_postgresql(element: _Clock, compiler: SQLCompiler, **kw: Any) -> str:
 def _clock_sqlite(element: _Clock, compiler: SQLCompiler, **kw: Any) -> str:
     # Six digits, as SQLAlchemy writes times there: they are compared as text.
     seconds = compiler.process(element.seconds, **kw)
-    return f"(strftime('%Y-%m-%d %H:%M:%f', {CLOCK_SQL['sqlite']}, {seconds} || ' seconds') || '000')"
+    return f"(strftime('%Y-%m-%d %H:%M:%f', {CLOCK_SQL['sqlite']}, ({seconds}) || ' seconds') || '000')"

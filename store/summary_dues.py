@@ -8,7 +8,7 @@ that two looks at once find each thread once, and a dead summarizer's thread is 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, or_, select, union, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, select, true, union, update
 
 from conversation.water_marks import WaterMarks
 from store.columns import clock
@@ -37,7 +37,8 @@ class Due:
 
 def may_be_summarized() -> ColumnElement[bool]:
     """Nobody is at it, and it did not fail lately or too often."""
-    is_free = or_(threads.c.summary_retry_at.is_(None), threads.c.summary_retry_at <= clock())
+    # Not IS NULL: in a RETURNING, SQLite takes that for false.
+    is_free = func.coalesce(threads.c.summary_retry_at <= clock(), true())
     return and_(threads.c.summary_failures < MAX_FAILURES, is_free)
 
 
