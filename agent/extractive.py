@@ -1,6 +1,7 @@
 """A summary without a model: the sentences of a conversation that hold what must not be lost.
 
-What stays true: equal material, equal summary; every entry was said by somebody, word for word.
+What stays true: equal material, equal summary; every entry was said by somebody, word for word, and where
+nothing can be picked it says how much was said.
 """
 
 import re
@@ -14,7 +15,7 @@ from agent.summary_request import Material
 PLAIN_FACTS = 5
 #: Characters of all other facts together: of more, the oldest go.
 FACTS_MAX_CHARS = 6_000
-_FOUND = ("facts", "open_tasks", "preferences", "plain", "closed")
+_FOUND = ("facts", "open_tasks", "preferences", "plain", "questions", "closed")
 _ATTACHED = re.compile(r"^\[attached: (.+)\]$", re.MULTILINE)
 _DONE = re.compile(r"^(?:done|closed|finished): (.+)$", re.IGNORECASE)
 
@@ -38,6 +39,8 @@ def extracted(material: Material) -> dict[str, list[str]]:
         .with_more("preferences", _open((*old.preferences, *found["preferences"]), closed))
         .with_more("attachments", (*old.attachments, *attached))
     )
+    if written.is_empty:
+        written = Sections(facts=(f"{len(material.said)} messages were exchanged.",))
     return written.to_json() | {"closed": closed}
 
 
@@ -48,7 +51,9 @@ def _section_of(sentence: str) -> str:
         return "open_tasks"
     if is_preference(sentence):
         return "preferences"
-    return "facts" if strong_values_in(sentence) else "plain"
+    if strong_values_in(sentence):
+        return "facts"
+    return "questions" if sentence.endswith("?") else "plain"
 
 
 def _open(entries: Iterable[str], closed: list[str]) -> list[str]:
