@@ -16,8 +16,11 @@ from store.summarizing import defaults_of, summarize_down
 class ThreadSummaries:
     """What `ThreadStore` can do about summaries."""
 
+    #: What the store was opened with.
     settings: Settings
+    #: Where its rows are.
     database: Database
+    #: Whose threads it keeps.
     tenant: str
 
     async def summarize_thread(

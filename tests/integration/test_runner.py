@@ -256,7 +256,7 @@ async def test_a_turn_that_passes_a_high_mark_rings_for_a_summary_when_nobody_wa
 
 
 async def test_a_mark_in_tokens_rings_as_well(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
-    few = {"summarize_after_messages": 0, "summarize_after_tokens": 10, "summarize_keep_tokens": 1}
+    few = {"summarize_after_messages": 0, "summarize_after_tokens": 9, "summarize_keep_tokens": 1}
 
     assert await rung_by(process, monkeypatch, "one", **few) == ["ended", "rung"]
 
