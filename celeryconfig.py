@@ -13,6 +13,7 @@ from conversation.bell import (
     RUN_RETENTION,
     RUN_SUMMARIES,
     RUN_TURNS,
+    SUMMARIZE_DUE,
     SWEEP_TURNS,
     TURNS_QUEUE,
 )
@@ -49,6 +50,7 @@ task_routes = {
     RUN_TURNS: {"queue": TURNS_QUEUE},
     SWEEP_TURNS: {"queue": MAINTENANCE_QUEUE},
     RUN_SUMMARIES: {"queue": MAINTENANCE_QUEUE},
+    SUMMARIZE_DUE: {"queue": MAINTENANCE_QUEUE},
     RUN_RETENTION: {"queue": MAINTENANCE_QUEUE},
     PREPARE_FILE: {"queue": FILES_QUEUE},
     PREPARE_FILES: {"queue": MAINTENANCE_QUEUE},

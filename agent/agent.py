@@ -7,15 +7,20 @@ tenant and thread at once.
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agent.capabilities import Capabilities
 from agent.model import Model
+from agent.models import model_for
+from agent.summarizer import ModelSummarizer
+from agent.summary_request import PURPOSE
 from agent.tool import TOOL_NAME, Tool
 from agent.toolbox import Toolbox
 from conversation.checks import check_text
 from conversation.errors import InvalidInput
+from conversation.summary import SummaryDefaults
+from conversation.water_marks import WaterMarks
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -60,6 +65,21 @@ class Agent:
     max_turn_seconds: float = 600
     #: Attempts at a turn while what it needs is away; None takes `THREADMILL_TURN_MAX_ATTEMPTS`.
     max_turn_attempts: int | None = None
+    #: Messages without a summary with which a thread gets one; None takes
+    #: `THREADMILL_SUMMARIZE_AFTER_MESSAGES`, 0 counts none.
+    summarize_after_messages: int | None = None
+    #: The same in tokens; None takes `THREADMILL_SUMMARIZE_AFTER_TOKENS`.
+    summarize_after_tokens: int | None = None
+    #: Messages that the newest turns may have together to stay as they are; None takes the setting.
+    summarize_keep_messages: int | None = None
+    #: The same in tokens; None takes the setting, 0 counts none.
+    summarize_keep_tokens: int | None = None
+    #: The model that writes summaries; None takes `THREADMILL_SUMMARY_MODEL`, else the agent's own.
+    summary_model: str | None = None
+    #: What summaries are for, in place of the built-in words; their form is told beside it.
+    summary_purpose: str | None = None
+    #: Whether the model is asked if a summary is true, before it is used; None takes the setting.
+    summary_check: bool | None = None
     #: Take replies in pieces, so that a cancelled turn keeps what was said. A whole reply costs a worker
     #: less CPU, but is there whole or not at all.
     streams: bool = True
@@ -92,6 +112,33 @@ class Agent:
             "stop": self.stop,
         }
         return {key: value for key, value in named.items() if value is not None} | dict(self.parameters)
+
+    def water_marks(self, defaults: SummaryDefaults) -> WaterMarks:
+        """When its threads are summarized, and down to where.
+
+        Raises `InvalidInput` for a low mark that is not below its high one.
+        """
+        own = {
+            "high_messages": self.summarize_after_messages,
+            "high_tokens": self.summarize_after_tokens,
+            "low_messages": self.summarize_keep_messages,
+            "low_tokens": self.summarize_keep_tokens,
+        }
+        return replace(defaults.marks, **{name: mark for name, mark in own.items() if mark is not None})
+
+    def summarizer(self, defaults: SummaryDefaults) -> ModelSummarizer:
+        """Who writes the summaries of its threads."""
+        named = self.summary_model or defaults.summary_model
+        name = named or self.model_name or defaults.model
+        return ModelSummarizer(
+            model=model_for(name) if named or self.model is None else self.model,
+            model_name=name,
+            max_chars=defaults.max_chars,
+            is_checked=defaults.is_checked if self.summary_check is None else self.summary_check,
+            purpose=self.summary_purpose or PURPOSE,
+            timeout_seconds=self.model_timeout_seconds,
+            max_attempts=self.model_max_attempts,
+        )
 
     @property
     def version(self) -> str:

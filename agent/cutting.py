@@ -5,7 +5,7 @@ What stays true: the same text and room give the same bytes, however often a req
 
 import re
 
-from agent.tokens import CHARS_PER_TOKEN
+from conversation.token_estimate import CHARS_PER_TOKEN
 
 #: Marks that are named one by one in the note; more of them are counted.
 NAMED_MAX = 5

@@ -8,6 +8,7 @@ shares most words with a question, and calls the tools that it is told to call:
 What stays true: every answer says what wrote it; equal requests get equal replies, tool call ids
 included. `parameters["delay_seconds"]` slows it down: per word when it streams, once when it
 answers whole. It counts words where a provider counts tokens, and it costs nothing.
+Asked for a summary, it picks the sentences with ids, dates, amounts, preferences and open tasks.
 """
 
 import asyncio
@@ -17,10 +18,12 @@ import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
+from agent.extractive import extracted
 from agent.lookup import Sentence, best_matches, file_sentences, is_question, result_sentences, text_sentences
 from agent.model import ModelReply, ModelRequest, Restarted, TextDelta
 from agent.orders import Order, orders_in, tools_named
 from agent.request import read_text_part, request_digest
+from agent.summary_request import is_comparison, read_material
 from conversation.errors import ModelError
 from conversation.message import ToolCall, Usage
 
@@ -67,6 +70,10 @@ def _delay_seconds(request: ModelRequest) -> float:
 
 
 def _reply(request: ModelRequest) -> ModelReply:
+    if material := read_material(request.messages):
+        return _finish(request, content=json.dumps(extracted(material), ensure_ascii=False), tool_calls=())
+    if is_comparison(request.messages):
+        return _finish(request, content='{"ok": true, "missing": []}', tool_calls=())
     asked_at = _last_user_index(request.messages)
     earlier, current = request.messages[:asked_at], request.messages[asked_at:]
     question = _text(current[0]) if current else ""

@@ -11,11 +11,8 @@ from typing import Any
 from agent.model import ModelRequest
 from agent.recall import RECALL_MODEL
 from conversation.message import Message, Usage
+from conversation.token_estimate import CHARS_PER_TOKEN, PER_MESSAGE
 
-#: Of English text under most tokenizers.
-CHARS_PER_TOKEN = 4
-#: What chat formats add around each message: roles and separators.
-PER_MESSAGE = 4
 #: Counts that a process remembers: a few megabytes.
 REMEMBERED = 65_536
 

@@ -10,6 +10,7 @@ from typing import Any
 RUN_TURNS = "turns.run"
 SWEEP_TURNS = "turns.sweep"
 RUN_SUMMARIES = "summaries.run"
+SUMMARIZE_DUE = "summaries.due"
 RUN_RETENTION = "retention.run"
 PREPARE_FILE = "files.prepare"
 PREPARE_FILES = "files.prepare_waiting"

@@ -89,16 +89,16 @@ def moment_from_json(field: str, value: object) -> datetime:
     return check_moment(field, moment)
 
 
-def check_metadata(field: str, value: object) -> dict[str, Any]:
-    """A JSON object with string keys, of at most 64 KiB. Returned as plain JSON values."""
+def check_metadata(field: str, value: object, *, max_bytes: int = METADATA_MAX_BYTES) -> dict[str, Any]:
+    """A JSON object with string keys, of at most 64 KiB if nothing else is said. Returned as plain values."""
     if value is None:
         return {}
     if not isinstance(value, Mapping):
         raise InvalidInput(field, "is no JSON object", "pass a dict with string keys")
     _check_json(field, value, depth=0)
     text = json.dumps(value, allow_nan=False, default=dict)
-    if len(text) > METADATA_MAX_BYTES:
-        raise InvalidInput(field, f"has {len(text)} bytes of JSON", f"at most {METADATA_MAX_BYTES} fit")
+    if len(text) > max_bytes:
+        raise InvalidInput(field, f"has {len(text)} bytes of JSON", f"at most {max_bytes} fit")
     stored: dict[str, Any] = json.loads(text, parse_float=_number)
     return stored
 

@@ -153,6 +153,8 @@ _FAULT_OF_KIND = {
     "refused": Fault.OPERATOR,
     "context_length": Fault.MODEL,
     "content_filtered": Fault.MODEL,
+    "summary_unusable": Fault.MODEL,
+    "summary_untrue": Fault.MODEL,
 }
 
 

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, Table, func, select, update
 
 from conversation.checks import check_id, check_tenant
 from conversation.errors import InvalidInput
@@ -25,6 +25,7 @@ from store.lines import CONTEXT, KINDS, SUMMARY, THREAD, TURN, Line, checked, na
 from store.statements import insert_for
 from store.tables import context, messages, summaries, threads, turns
 from store.transfer import FORMAT, PAGE, VERSION
+from store.uncovered import recounted
 
 #: Ids of copies are made from this and the id that they are a copy of: the same ones each time.
 _COPIES = uuid.UUID("2f6e64a0-2f3c-5c0e-9d4e-3f1f6c6f1f0b")
@@ -142,6 +143,7 @@ class _Arrival:
             raise InvalidInput(
                 f"line {self._number + 1}", "is missing", "the file was cut off: copy it again"
             )
+        self._count()
         return Imported(
             tenant=self.tenant,
             thread_id=self.thread_id,
@@ -152,6 +154,14 @@ class _Arrival:
             blobs=tuple(sorted(self.files)),
             missing_blobs=tuple(sorted(sha256 for sha256, known in self.files.items() if not known)),
         )
+
+    def _count(self) -> None:
+        """What no summary covers is counted here: the file could say anything."""
+        covered = select(func.coalesce(func.max(summaries.c.to_seq), 0))
+        covered = covered.where(summaries.c.thread_key == self.key, summaries.c.id == threads.c.summary_id)
+        behind = covered.correlate(threads).scalar_subquery()
+        of_thread = update(threads).where(threads.c.key == self.key)
+        self.connection.execute(of_thread.values(recounted(self.key, behind=behind)))
 
     def own_id(self, value: str | None) -> str | None:
         """The id under which a turn or summary is stored here."""
@@ -176,7 +186,8 @@ class _Arrival:
                 return checked(line.values, CONTEXT) | {"thread_key": self.key}
             case "summary":
                 values = checked(line.values, SUMMARY)
-                return values | {"thread_key": self.key, "id": self.own_id(values["id"])}
+                ids = {name: self.own_id(values[name]) for name in ("id", "previous_id")}
+                return {**values, **ids, "thread_key": self.key}
             case _:
                 values = checked(line.values, TURN)
                 own = {"thread_key": self.key, "tenant": self.tenant, "id": self.own_id(values["id"])}

@@ -34,6 +34,7 @@ from store.heads import can_start, has_room, head_of, is_abandoned, is_alive
 from store.messages import SAID
 from store.statements import AnyRow, Write, together
 from store.tables import context, messages, summaries, threads, turn_inputs, turns
+from store.uncovered import estimate_of, inbox_tokens
 
 #: Crashes of a shared process that a turn may stand in before it must run alone.
 SHARED_CRASHES = 2
@@ -167,9 +168,9 @@ def _let_go(connection: Connection, thread: AnyRow) -> None:
 def _claimed(connection: Connection, thread: AnyRow, turn: AnyRow, claimant: Claimant) -> ClaimedTurn:
     lease = Lease(thread_key=thread.key, worker=claimant.worker, fence=thread.fence + 1)
     summary = _summary(connection, turn)
-    after_seq = max(
-        claimant.window_start(turn.agent, turn.window_to_seq), summary.to_seq if summary is not None else 0
-    )
+    covered = summary.to_seq if summary is not None else 0
+    # Counted from behind the summary: else the start could jump over what no summary covers yet.
+    after_seq = covered + claimant.window_start(turn.agent, max(turn.window_to_seq - covered, 0))
     window = message_rows.window_rows(
         thread.key, turn.id, after_seq=after_seq, to_seq=turn.window_to_seq, inbox_after=thread.last_seq
     )
@@ -200,10 +201,12 @@ def _moves(thread: AnyRow, turn: AnyRow, lease: Lease) -> list[Write]:
     last_seq = max(thread.last_seq, turn.window_to_seq)
     return [
         messages.insert().from_select(
-            ["thread_key", "seq", "turn_id", *SAID],
-            select(literal(thread.key), place, turn_inputs.c.turn_id, *said).where(of_turn),
+            ["thread_key", "seq", "turn_id", "tokens", *SAID],
+            select(literal(thread.key), place, turn_inputs.c.turn_id, estimate_of(turn_inputs), *said).where(
+                of_turn
+            ),
         ),
-        delete(turn_inputs).where(of_turn),
+        # Before the inbox is emptied: SQLite runs one after the other.
         update(threads)
         .where(threads.c.key == thread.key)
         .values(
@@ -211,8 +214,11 @@ def _moves(thread: AnyRow, turn: AnyRow, lease: Lease) -> list[Write]:
             fence=lease.fence,
             last_seq=last_seq,
             uncovered_messages=threads.c.uncovered_messages + (last_seq - thread.last_seq),
+            uncovered_tokens=threads.c.uncovered_tokens + inbox_tokens(turn.id),
+            agent=turn.agent,
             updated_at=clock(),
         ),
+        delete(turn_inputs).where(of_turn),
     ]
 
 

@@ -55,12 +55,12 @@ class _Clock(ColumnElement[datetime]):
         ("seconds", InternalTraversal.dp_clauseelement)
     ]
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds = literal(float(seconds))
+    def __init__(self, seconds: float | ColumnElement[Any]) -> None:
+        self.seconds = seconds if isinstance(seconds, ColumnElement) else literal(float(seconds))
 
 
-def clock(*, plus_seconds: float = 0) -> ColumnElement[datetime]:
-    """The database's time as the statement runs, moved by some seconds."""
+def clock(*, plus_seconds: float | ColumnElement[Any] = 0) -> ColumnElement[datetime]:
+    """The database's time as the statement runs, moved by some seconds, or by so many as a column says."""
     return _Clock(plus_seconds)
 
 
@@ -73,4 +73,4 @@ def _clock_postgresql(element: _Clock, compiler: SQLCompiler, **kw: Any) -> str:
 def _clock_sqlite(element: _Clock, compiler: SQLCompiler, **kw: Any) -> str:
     # Six digits, as SQLAlchemy writes times there: they are compared as text.
     seconds = compiler.process(element.seconds, **kw)
-    return f"(strftime('%Y-%m-%d %H:%M:%f', {CLOCK_SQL['sqlite']}, {seconds} || ' seconds') || '000')"
+    return f"(strftime('%Y-%m-%d %H:%M:%f', {CLOCK_SQL['sqlite']}, ({seconds}) || ' seconds') || '000')"

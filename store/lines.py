@@ -133,6 +133,10 @@ def _dollars(field: str, value: object) -> float:
     return float(value)
 
 
+def _long_object(field: str, value: object) -> dict[str, Any]:
+    return check_metadata(field, value, max_bytes=LINE_MAX_CHARS)
+
+
 _INT = 2**31 - 1
 
 CONTEXT: Mapping[str, Check] = {"key": check_id, "content": check_text}
@@ -143,6 +147,12 @@ SUMMARY: Mapping[str, Check] = {
     "content": check_text,
     "model": check_text,
     "usage": _optional(check_metadata),
+    "cost": _optional(_dollars),
+    "prompt_version": _optional(check_text),
+    "sections": _optional(_long_object),
+    "report": _optional(_long_object),
+    "previous_id": _optional(_our_id),
+    "restored_at": _optional(moment_from_json),
     "created_at": moment_from_json,
 }
 THREAD: Mapping[str, Check] = {
@@ -154,7 +164,7 @@ THREAD: Mapping[str, Check] = {
     "updated_at": moment_from_json,
     "last_seq": whole_number,
     "summary_id": _optional(_our_id),
-    "uncovered_messages": whole_number,
+    "agent": _optional(check_text),
     "retention_cut": whole_number,
     "legal_hold": _flag,
 }

@@ -16,6 +16,7 @@ from store.attachments import attachments_of
 from store.heads import unfinished
 from store.statements import AnyRow
 from store.tables import messages, turn_inputs, turns
+from store.uncovered import tokens_of
 
 #: The columns that the inbox and the history share.
 SAID = ("id", "role", "content", "parts", "name", "metadata", "source", "has_attachments", "created_at")
@@ -92,6 +93,7 @@ def reply_rows(
             "tool_call_id": reply.tool_call_id,
             "reasoning": reply.reasoning,
             "usage": reply.usage.to_json() if reply.usage else None,
+            "tokens": tokens_of(reply),
             "state": reply.state,
         }
         for index, reply in enumerate(replies, start=1)

@@ -182,12 +182,20 @@ class Settings(BaseSettings):
     #: Bells that may wait in the broker before a sweep holds back.
     sweep_queue_limit: int = Field(2000, ge=1)
 
-    #: Messages without a summary after which a thread gets one; 0 means never.
+    #: Messages without a summary with which a thread gets one; 0 counts none. An agent may have its own.
     summarize_after_messages: int = Field(200, ge=0)
-    #: The newest messages of a thread, which no summary covers.
+    #: Tokens without a summary with which a thread gets one; 0 counts none. An agent may have its own.
+    summarize_after_tokens: int = Field(50_000, ge=0)
+    #: Messages that the newest turns may have together to stay as they are; an agent may have its own.
     summarize_keep_messages: int = Field(50, ge=1)
-    #: The model that writes summaries; empty takes `THREADMILL_MODEL`.
+    #: Tokens that they may have together; 0 counts none. An agent may have its own.
+    summarize_keep_tokens: int = Field(12_000, ge=0)
+    #: The model that writes summaries; empty takes the agent's.
     summary_model: str = ""
+    #: Characters of a summary, at most: a longer one is not stored.
+    summary_max_chars: int = Field(24_000, ge=1000, le=200_000)
+    #: Whether a model is asked if a summary is true to what it covers, before it is used.
+    summary_check: bool = False
     #: Seconds between two looks for threads to summarize.
     summarize_seconds: Seconds = 60
     #: Days after its last change when a thread is deleted; 0 means never.
@@ -233,6 +241,14 @@ class Settings(BaseSettings):
     def _key_has_encryption(self) -> Self:
         if self.s3_sse_kms_key_id and self.s3_sse != "aws:kms":
             raise ValueError(f"{variable('s3_sse_kms_key_id')}: needs {variable('s3_sse')}=aws:kms")
+        return self
+
+    @model_validator(mode="after")
+    def _low_marks_are_low(self) -> Self:
+        for unit in ("messages", "tokens"):
+            high, low = f"summarize_after_{unit}", f"summarize_keep_{unit}"
+            if 0 < getattr(self, high) <= getattr(self, low):
+                raise ValueError(f"{variable(low)}: keep less than {variable(high)}")
         return self
 
     @model_validator(mode="after")

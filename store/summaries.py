@@ -1,127 +1,199 @@
-"""Summaries: what stands for the older part of a thread in front of a model.
+"""Summaries as rows: what the next one has to cover, putting it in its place, taking it back.
 
-What stays true: a summary covers messages and replaces none; it ends where a turn ends; each one
-says all that the one before said, so dropping it brings back the messages, not a gap.
+What stays true: a summary is put in place of the one that its draft was made from, or not at all; no
+lease is needed for that and no model is asked meanwhile, so a turn never waits for more than a row.
+What is covered are turns that are over, messages are only read, and a message that arrives meanwhile
+stands behind the cover. Every row stays: a turn that goes on reads the summary that it began with.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, func, select, update
 
+from conversation.errors import InvalidInput, ThreadNotFound
 from conversation.ids import new_id
 from conversation.message import Message, Usage
+from conversation.summary import Draft, NewSummary, Summary
+from conversation.water_marks import WaterMarks
 from store import messages as message_rows
 from store.columns import clock
-from store.tables import messages, summaries, threads
+from store.heads import unfinished
+from store.statements import AnyRow
+from store.summary_cut import cover_to
+from store.tables import messages, summaries, threads, turns
+from store.uncovered import recounted
 
-#: Messages of one summary, at most: a longer history is covered in several steps.
-COVERED_AT_ONCE = 400
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Overdue:
-    """A thread with so much that no summary covers that it should be summarized."""
-
-    tenant: str
-    thread_id: str
+#: Seconds after a restore in which no summary is begun by itself: somebody wanted to see the messages.
+RESTORED_SECONDS = 86_400.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
-    """What the next summary of a thread has to cover."""
+def draft(connection: Connection, tenant: str, thread_id: str, *, marks: WaterMarks) -> Draft | None:
+    """What to cover next, on the way down to the low mark; None where there is no whole turn above it.
 
-    thread_key: int
-    #: The newest summary now: the next one is only put in its place if that is still so.
-    previous_id: str | None
-    previous: str
-    from_seq: int
-    to_seq: int
-    covered: tuple[Message, ...]
-
-
-def overdue(connection: Connection, *, after_messages: int, limit: int) -> Sequence[Overdue]:
-    """Threads with more uncovered messages than that, the fullest first."""
-    statement = (
-        select(threads.c.tenant, threads.c.id)
-        .where(threads.c.uncovered_messages > after_messages)
-        .order_by(threads.c.uncovered_messages.desc(), threads.c.key)
-        .limit(limit)
+    Raises `ThreadNotFound`.
+    """
+    thread = _thread(connection, tenant, thread_id)
+    after_seq = thread.to_seq or 0
+    to_seq = cover_to(
+        connection,
+        thread.key,
+        after_seq=after_seq,
+        # What a turn that is not over has begun to say is not covered.
+        before_seq=min(thread.last_seq + 1, thread.unfinished_seq or thread.last_seq + 1),
+        marks=marks,
     )
-    return [Overdue(tenant=row.tenant, thread_id=row.id) for row in connection.execute(statement)]
-
-
-def draft(connection: Connection, tenant: str, thread_id: str, *, keep_messages: int) -> Draft | None:
-    """The messages to cover next, all but the newest `keep_messages`; None where there is no whole turn."""
-    thread = connection.execute(
-        select(threads.c.key, threads.c.last_seq, threads.c.summary_id).where(
-            threads.c.tenant == tenant, threads.c.id == thread_id
-        )
-    ).one_or_none()
-    if thread is None:
+    if to_seq is None:
         return None
-    previous = connection.execute(select(summaries).where(summaries.c.id == thread.summary_id)).one_or_none()
-    after_seq = previous.to_seq if previous is not None else 0
-    newest = min(thread.last_seq - keep_messages, after_seq + COVERED_AT_ONCE)
-    # A user's message begins a turn: what stands before it is whole.
-    boundary = connection.execute(
-        select(func.max(messages.c.seq)).where(
-            messages.c.thread_key == thread.key,
-            messages.c.role == "user",
-            messages.c.seq > after_seq + 1,
-            messages.c.seq <= newest + 1,
-        )
-    ).scalar_one()
-    if boundary is None:
-        return None
-    rows = connection.execute(
-        message_rows.history_rows(thread.key, after_seq=after_seq, to_seq=boundary - 1).order_by(
-            messages.c.seq
-        )
-    )
     return Draft(
         thread_key=thread.key,
         previous_id=thread.summary_id,
-        previous=previous.content if previous is not None else "",
-        from_seq=previous.from_seq if previous is not None else 1,
-        to_seq=boundary - 1,
-        covered=message_rows.load(connection, thread.key, rows),
+        previous=thread.content or "",
+        previous_sections=thread.sections,
+        from_seq=thread.from_seq or thread.retention_cut + 1,
+        to_seq=to_seq,
+        covered=_covered(connection, thread.key, after_seq=after_seq, to_seq=to_seq),
     )
 
 
-def put(connection: Connection, draft: Draft, content: str, *, model: str, usage: Usage) -> bool:
-    """Make this the thread's summary; False if another one came first."""
+def _thread(connection: Connection, tenant: str, thread_id: str) -> AnyRow:
+    """The thread with its summary, and the first message of a turn that is not over."""
+    unfinished_seq = (
+        select(func.min(messages.c.seq))
+        .join(turns, messages.c.turn_id == turns.c.id)
+        .where(turns.c.thread_key == threads.c.key, messages.c.thread_key == threads.c.key, unfinished)
+        .correlate(threads)
+        .scalar_subquery()
+    )
+    row: AnyRow | None = connection.execute(
+        select(
+            threads.c.key,
+            threads.c.last_seq,
+            threads.c.retention_cut,
+            threads.c.summary_id,
+            unfinished_seq.label("unfinished_seq"),
+            *(summaries.c[name] for name in ("from_seq", "to_seq", "content", "sections")),
+        )
+        .outerjoin(summaries, summaries.c.id == threads.c.summary_id)
+        .where(threads.c.tenant == tenant, threads.c.id == thread_id)
+    ).one_or_none()
+    if row is None:
+        raise ThreadNotFound(f"no thread {thread_id!r} is stored for tenant {tenant!r}")
+    return row
+
+
+def _covered(connection: Connection, key: int, *, after_seq: int, to_seq: int) -> tuple[Message, ...]:
+    statement = message_rows.history_rows(key, after_seq=after_seq, to_seq=to_seq).order_by(messages.c.seq)
+    return message_rows.load(connection, key, connection.execute(statement))
+
+
+def put(connection: Connection, draft: Draft, new: NewSummary) -> Summary | None:
+    """Make this the thread's summary; None if another one came first, or the thread is gone."""
+    # In a statement of its own: what is counted behind the cover has to be seen as it is under the lock.
     current = connection.execute(
         select(threads.c.summary_id).where(threads.c.key == draft.thread_key).with_for_update(key_share=True)
     ).one_or_none()
     if current is None or current.summary_id != draft.previous_id:
-        return False
-    summary_id = new_id()
-    connection.execute(
-        summaries.insert().values(
-            id=summary_id,
-            thread_key=draft.thread_key,
-            from_seq=draft.from_seq,
-            to_seq=draft.to_seq,
-            content=content,
-            model=model,
-            usage=usage.to_json(),
-            created_at=clock(),
-        )
-    )
-    connection.execute(
+        return None
+    values = _values(draft, new)
+    in_its_place = (
         update(threads)
         .where(threads.c.key == draft.thread_key)
-        .values(summary_id=summary_id, uncovered_messages=threads.c.last_seq - draft.to_seq)
+        .values(
+            summary_id=values["id"],
+            summary_failures=0,
+            **recounted(draft.thread_key, behind=draft.to_seq),
+        )
     )
-    return True
+    stored = summaries.insert().values(**values, created_at=clock()).returning(summaries)
+    connection.execute(in_its_place)
+    return _summary(connection.execute(stored).one(), current=values["id"])
 
 
-def drop(connection: Connection, tenant: str, thread_id: str) -> bool:
-    """Show models the messages again; the summary's row stays. False if the thread had none."""
-    done = connection.execute(
+def _values(draft: Draft, new: NewSummary) -> dict[str, Any]:
+    return {
+        "id": new_id(),
+        "thread_key": draft.thread_key,
+        "from_seq": draft.from_seq,
+        "to_seq": draft.to_seq,
+        "content": new.content,
+        "sections": new.sections,
+        "model": new.model,
+        "prompt_version": new.prompt_version,
+        "usage": new.usage.to_json(),
+        "cost": new.cost,
+        "report": new.report,
+        "previous_id": draft.previous_id,
+    }
+
+
+def list_of(connection: Connection, tenant: str, thread_id: str) -> list[Summary]:
+    """All summaries of a thread, those that were taken back among them, the newest first.
+
+    Raises `ThreadNotFound`.
+    """
+    thread = _thread(connection, tenant, thread_id)
+    rows = connection.execute(
+        select(summaries)
+        .where(summaries.c.thread_key == thread.key)
+        .order_by(summaries.c.created_at.desc(), summaries.c.id.desc())
+    )
+    return [_summary(row, current=thread.summary_id) for row in rows]
+
+
+def restore(connection: Connection, tenant: str, thread_id: str) -> Summary | None:
+    """Take the thread's summary back: models read the one before it again, or the messages themselves.
+
+    Returns the summary that was taken back; None if the thread had none. Raises `ThreadNotFound`,
+    and `InvalidInput` where retention deleted messages that would have to come back.
+    """
+    key = _thread(connection, tenant, thread_id).key
+    lock = select(threads.c.key).where(threads.c.key == key).with_for_update(key_share=True)
+    connection.execute(lock)
+    thread = _thread(connection, tenant, thread_id)
+    of_thread = summaries.c.thread_key == key
+    current = connection.execute(
+        select(summaries).where(of_thread, summaries.c.id == thread.summary_id)
+    ).one_or_none()
+    if current is None:
+        return None
+    before = connection.execute(
+        select(summaries.c.id, summaries.c.to_seq).where(of_thread, summaries.c.id == current.previous_id)
+    ).one_or_none()
+    behind = before.to_seq if before is not None else 0
+    if thread.retention_cut > behind:
+        raise InvalidInput(
+            "thread_id",
+            f"retention deleted the messages of {thread_id!r} up to seq {thread.retention_cut} "
+            f"(threads.retention_cut), and only its summary up to seq {current.to_seq} tells of them",
+            "keep the summary",
+        )
+    connection.execute(update(summaries).where(summaries.c.id == current.id).values(restored_at=clock()))
+    connection.execute(
         update(threads)
-        .where(threads.c.tenant == tenant, threads.c.id == thread_id, threads.c.summary_id.is_not(None))
-        .values(summary_id=None, uncovered_messages=threads.c.last_seq)
+        .where(threads.c.key == key)
+        .values(
+            summary_id=before.id if before is not None else None,
+            summary_failures=0,
+            summary_retry_at=clock(plus_seconds=RESTORED_SECONDS),
+            **recounted(key, behind=behind),
+        )
     )
-    return done.rowcount == 1
+    return _summary(current, current=None)
+
+
+def _summary(row: AnyRow, *, current: str | None) -> Summary:
+    return Summary(
+        id=row.id,
+        from_seq=row.from_seq,
+        to_seq=row.to_seq,
+        content=row.content,
+        model=row.model,
+        prompt_version=row.prompt_version,
+        usage=Usage(**row.usage) if row.usage else None,
+        cost=row.cost,
+        report=row.report,
+        previous_id=row.previous_id,
+        created_at=row.created_at,
+        restored_at=row.restored_at,
+        is_current=row.id == current,
+    )

@@ -60,6 +60,15 @@ threads = Table(
     #: Retention deleted the history up to and with this seq.
     Column("retention_cut", BigInteger, nullable=False, server_default="0"),
     Column("legal_hold", Boolean, nullable=False, server_default=false()),
+    # Summaries: whose water marks count, and what became of the last attempts at one.
+    #: The agent of its newest claimed turn; null until there is one.
+    Column("agent", Text),
+    #: Attempts that failed since the last summary.
+    Column("summary_failures", Integer, nullable=False, server_default="0"),
+    #: Nobody begins a summary by itself before this: one is under way, failed, or was taken back.
+    Column("summary_retry_at", Time),
+    Index("ix_threads_agent_uncovered_messages", "agent", "uncovered_messages"),
+    Index("ix_threads_agent_uncovered_tokens", "agent", "uncovered_tokens"),
     UniqueConstraint("tenant", "id"),
     Index("ix_threads_owner", "owner", postgresql_where=text("owner is not null")),
     Index("ix_threads_tenant_updated_at_key", "tenant", "updated_at", "key"),
@@ -184,7 +193,7 @@ messages = Table(
     Column("tool_call_id", Text),
     Column("reasoning", Text),
     Column("usage", Json),
-    #: Of its content, by the tokenizer of the model that saw it first; null where nobody counted.
+    #: A reply's as its provider counted it, else an estimate by length; null where nobody did either.
     Column("tokens", Integer),
     Column("state", Text, nullable=False, server_default="complete"),
     UniqueConstraint("thread_key", "id"),
@@ -261,9 +270,20 @@ summaries = Table(
     Column("thread_key", Key, ForeignKey("threads.key", ondelete="CASCADE"), nullable=False),
     Column("from_seq", BigInteger, nullable=False),
     Column("to_seq", BigInteger, nullable=False),
+    #: What the model reads.
     Column("content", Text, nullable=False),
     Column("model", Text, nullable=False),
     Column("usage", Json),
+    Column("cost", Numeric(18, 9, asdecimal=False)),
+    #: Twelve hex digits that change whenever the summarizer is told something else.
+    Column("prompt_version", Text),
+    #: The summary in its sections, which the next one builds upon; null where it is text alone.
+    Column("sections", Json),
+    #: What was carried over, put back and left out.
+    Column("report", Json),
+    #: The summary that it took the place of: a restore goes back to that.
+    Column("previous_id", OurId),
+    Column("restored_at", Time),
     Column("created_at", Time, nullable=False),
     Index("ix_summaries_thread_key", "thread_key"),
 )

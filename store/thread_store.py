@@ -30,6 +30,7 @@ from store.keeping import Keeper
 from store.listing import Order, Stats, ThreadFilter, ThreadPage
 from store.search import Hit, search_messages
 from store.settings import Settings, load
+from store.thread_summaries import ThreadSummaries
 from store.transfer import Export
 
 IN_MEMORY = "sqlite://"
@@ -49,7 +50,7 @@ class ImportedMessages:
     changes: tuple[str, ...]
 
 
-class ThreadStore:
+class ThreadStore(ThreadSummaries):
     """Where threads are kept."""
 
     def __init__(

@@ -24,6 +24,7 @@ from store.columns import clock
 from store.messages import SAID
 from store.statements import AnyRow, insert_for
 from store.tables import attachments, context, messages, threads
+from store.uncovered import recounted, tokens_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ def save(
     if check_title and row.title not in (thread.title, base.title if base else None):
         raise TitleConflict(f"title: another writer made it {row.title!r}; load the thread again")
     seqs = _append(connection, row, thread.tenant, new)
-    added = sum(seq > row.last_seq for seq in seqs.values())
+    added = [message for message in new if seqs.get(message.id, 0) > row.last_seq]
     front = {key: message.content for key, message in thread.leading_context.items()}
     known = base.context if base else {}
     mine = {key: text for key, text in (thread.context | front).items() if known.get(key) != text}
@@ -78,7 +79,8 @@ def save(
             updated_at=clock(),
             last_seq=max([row.last_seq, *seqs.values()]),
             context_version=row.context_version + changed,
-            uncovered_messages=threads.c.uncovered_messages + added,
+            uncovered_messages=threads.c.uncovered_messages + len(added),
+            uncovered_tokens=threads.c.uncovered_tokens + sum(map(tokens_of, added)),
         )
         .returning(threads)
     ).one()
@@ -176,9 +178,9 @@ def fork(
             created_at=clock(),
             updated_at=clock(),
             last_seq=at,
-            uncovered_messages=at,
             retention_cut=min(at, source.retention_cut),
             context_version=source.context_version,
+            agent=source.agent,
         )
         .on_conflict_do_nothing(index_elements=["tenant", "id"])
         .returning(threads.c.key)
@@ -186,6 +188,7 @@ def fork(
     if key is None:
         raise InvalidInput("new_thread_id", f"{new_id!r} is the id of a thread already", "pass another one")
     _copy_rows(connection, source.key, key, at)
+    connection.execute(update(threads).where(threads.c.key == key).values(recounted(key, behind=0)))
     return load(connection, tenant, new_id)
 
 

@@ -6,10 +6,10 @@ a message that arrived meanwhile.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, assert_never
 
-from sqlalchemy import Connection, Select, Update, and_, case, literal, select, update
+from sqlalchemy import ColumnElement, Connection, Select, Update, and_, case, literal, select, update
 
 from conversation.errors import Fault, LeaseLost, TurnNotFound
 from conversation.ids import is_our_id
@@ -36,7 +36,9 @@ from store.blob_rows import lock_stored
 from store.columns import clock
 from store.heads import next_after
 from store.statements import AnyRow, Write, together, with_rows
+from store.summary_dues import may_be_summarized
 from store.tables import messages, threads, turns
+from store.uncovered import tokens_of
 
 #: Enough of an error for a person; a provider's page of HTML is not kept.
 ERROR_MAX_CHARS = 2000
@@ -50,6 +52,10 @@ class Settled:
     next_turn_id: str | None = None
     #: The lease is still held, to go on with that turn.
     keeps_lease: bool = False
+    #: What no summary covers, for whoever rings for one; nothing where one is put off. It says nothing
+    #: of what comes next.
+    uncovered_messages: int = field(default=0, compare=False)
+    uncovered_tokens: int = field(default=0, compare=False)
 
 
 def settle(connection: Connection, lease: Lease, turn_id: str, ending: Ending, *, release: bool) -> Settled:
@@ -82,17 +88,31 @@ def settle(connection: Connection, lease: Lease, turn_id: str, ending: Ending, *
         .values(
             last_seq=thread.last_seq + len(kept.messages),
             uncovered_messages=threads.c.uncovered_messages + len(kept.messages),
+            uncovered_tokens=threads.c.uncovered_tokens + sum(map(tokens_of, kept.messages)),
             updated_at=clock(),
             owner=case((following.is_not(None), literal(lease.worker, threads.c.owner.type)), else_=None)
             if goes_on
             else None,
         )
-        .returning(threads.c.owner, following.label("following"))
+        .returning(threads.c.owner, following.label("following"), *_uncovered())
     )
     (row,) = together(connection, writes, then)
+    return _settled(row, ending)
+
+
+def _uncovered() -> tuple[ColumnElement[Any], ...]:
+    return threads.c.uncovered_messages, threads.c.uncovered_tokens, may_be_summarized().label("may")
+
+
+def _settled(row: AnyRow, ending: Ending) -> Settled:
     # A turn that is queued again is itself the head: nothing behind it can start.
     following_id = row.following if isinstance(ending, Ended) else None
-    return Settled(following_id, keeps_lease=row.owner is not None)
+    return Settled(
+        following_id,
+        keeps_lease=row.owner is not None,
+        uncovered_messages=row.uncovered_messages if row.may else 0,
+        uncovered_tokens=row.uncovered_tokens if row.may else 0,
+    )
 
 
 def _leave_out_lost_files(connection: Connection, tenant: str, messages: Sequence[Message]) -> None:

@@ -13,6 +13,7 @@ from conversation.bell import (
     EXPIRE_UPLOADS,
     RUN_RETENTION,
     RUN_SUMMARIES,
+    SUMMARIZE_DUE,
     SWEEP_TURNS,
     TURNS_QUEUE,
 )
@@ -25,7 +26,8 @@ from store.settings import current
 from tasks.app import app
 from tasks.blob_gc import collect_after, run_expiry
 from tasks.rings import ring, waiting_bells
-from tasks.upkeep import run_retention, run_summaries
+from tasks.summaries import run_summaries
+from tasks.upkeep import run_retention
 
 #: Seconds between two looks for uploads that are over.
 EXPIRE_SECONDS = 600.0
@@ -84,6 +86,13 @@ def summarize() -> None:
     _once(
         RUN_SUMMARIES, settings.summarize_seconds, lambda _: {"written": run_summaries(_database(), settings)}
     )
+
+
+@app.task(name=SUMMARIZE_DUE)  # type: ignore[untyped-decorator]  # celery ships no types
+def summarize_due(*, v: int) -> None:
+    """Hear that a turn has filled a thread: write the summaries that are due, beat's or not."""
+    del v  # the payload has had one shape so far
+    run_summaries(_database(), current())
 
 
 @app.task(name=RUN_RETENTION)  # type: ignore[untyped-decorator]  # celery ships no types

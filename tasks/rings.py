@@ -1,9 +1,19 @@
 """Ringing from a worker. A bell that cannot be rung is left to the sweep."""
 
+from typing import Any
+
 import structlog
 from kombu.exceptions import OperationalError
 
-from conversation.bell import FILES_QUEUE, PAYLOAD_VERSION, PREPARE_FILE, RUN_TURNS, Bell
+from conversation.bell import (
+    FILES_QUEUE,
+    MAINTENANCE_QUEUE,
+    PAYLOAD_VERSION,
+    PREPARE_FILE,
+    RUN_TURNS,
+    SUMMARIZE_DUE,
+    Bell,
+)
 
 _log = structlog.get_logger(__name__)
 
@@ -28,17 +38,22 @@ def ring(bell: Bell) -> bool:
 
 def ring_for_file(tenant: str, sha256: str) -> bool:
     """Ask for a file to be made ready; False if the broker is away."""
+    payload = {"v": PAYLOAD_VERSION, "tenant": tenant, "sha256": sha256}
+    return _ask(PREPARE_FILE, payload, queue=FILES_QUEUE)
+
+
+def ring_for_summaries(*, expires_seconds: float) -> bool:
+    """Say that a thread is due for a summary; False if the broker is away: then beat finds the thread."""
+    return _ask(SUMMARIZE_DUE, {"v": PAYLOAD_VERSION}, queue=MAINTENANCE_QUEUE, expires=expires_seconds)
+
+
+def _ask(name: str, payload: dict[str, Any], **options: Any) -> bool:
     from tasks.app import app
 
     try:
-        app.send_task(
-            PREPARE_FILE,
-            kwargs={"v": PAYLOAD_VERSION, "tenant": tenant, "sha256": sha256},
-            queue=FILES_QUEUE,
-            retry=False,
-        )
+        app.send_task(name, kwargs=payload, retry=False, **options)
     except OperationalError as error:
-        _log.warning("file_not_rung_for", sha256=sha256, reason=type(error).__name__)
+        _log.warning("not_rung", task=name, reason=type(error).__name__)
         return False
     return True
 

@@ -8,7 +8,8 @@ import asyncio
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import assert_never
 
 import structlog
@@ -25,8 +26,9 @@ from conversation.turn import ClaimedTurn, Ending, Failed, HandBack, Lease, Turn
 from store.claims import Claimant, Nothing, Suspect
 from store.ledger import Ledger
 from store.settings import Settings
+from store.summarizing import defaults_of
 from store.turns import Settled
-from tasks.rings import ring
+from tasks.rings import ring, ring_for_summaries
 from tasks.running import Occupied, Running, StopReason
 
 #: The kind of error of a turn that its agent broke.
@@ -35,6 +37,16 @@ BUG = "bug"
 BUG_FRAMES = 8
 
 _log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Drained:
+    """What the turns of one bell came to."""
+
+    #: The turns that their agent broke.
+    broken: list[str] = field(default_factory=list)
+    #: The last turn left its thread above the high mark.
+    is_due_for_summary: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,13 +69,17 @@ class Runner:
         Raises `ThreadmillError` when all that is done, if an agent broke a turn: the turn has failed
         in good order, and Celery and Flower shall show that there is a bug.
         """
-        broken: list[str] = []
+        drained = _Drained()
         with self.running.entered((bell.tenant, bell.thread_id)) as entry:
-            following = await self._drain(bell, entry, broken)
+            following = await self._drain(bell, entry, drained)
         if following is not None:
             await asyncio.to_thread(ring, _next_bell(bell, following))
-        if broken:
-            raise ThreadmillError(f"an agent broke {', '.join(broken)}")
+        if drained.is_due_for_summary:
+            # After all turns: nobody waits for this, and beat finds the thread without it.
+            ring_late = partial(ring_for_summaries, expires_seconds=self.settings.summarize_seconds)
+            await asyncio.to_thread(ring_late)
+        if drained.broken:
+            raise ThreadmillError(f"an agent broke {', '.join(drained.broken)}")
 
     async def _pass_on_place(self, tenant: str) -> None:
         """A tenant with a limit has a place free: whoever waits for it need not wait for the sweep."""
@@ -72,7 +88,7 @@ class Runner:
             for bell in await self.ledger.next_of_tenant(tenant, tenant_max_running=limit):
                 await asyncio.to_thread(ring, bell)
 
-    async def _drain(self, bell: Bell, entry: Occupied, broken: list[str]) -> str | None:
+    async def _drain(self, bell: Bell, entry: Occupied, drained: "_Drained") -> str | None:
         """Run turn after turn; the id of the one that is left to others, if one is due."""
         started = time.monotonic()
         held: Lease | None = None
@@ -87,7 +103,7 @@ class Runner:
                 or count == self.settings.drain_max_turns
                 or time.monotonic() - started > self.settings.drain_max_seconds
             )
-            settled = await self._run(claimed, entry, broken, is_last=is_last)
+            settled = await self._run(claimed, entry, drained, is_last=is_last)
             if settled is None or not settled.keeps_lease:
                 break
             held = claimed.lease
@@ -115,7 +131,7 @@ class Runner:
                 assert_never(found)
 
     async def _run(
-        self, claimed: ClaimedTurn, entry: Occupied, broken: list[str], *, is_last: bool
+        self, claimed: ClaimedTurn, entry: Occupied, drained: "_Drained", *, is_last: bool
     ) -> Settled | None:
         """One turn, from its claim to its commit; None where the lease was lost."""
         log = _log.bind(
@@ -132,10 +148,17 @@ class Runner:
         log.info("turn_ended", ending=type(ending).__name__)
         self.announce(claimed.id)
         if isinstance(ending, Failed) and ending.error.kind == BUG:
-            broken.append(claimed.id)
+            drained.broken.append(claimed.id)
+        drained.is_due_for_summary = self._passes_mark(claimed.agent, settled)
         if not settled.keeps_lease:
             await self._pass_on_place(claimed.tenant)
         return settled
+
+    def _passes_mark(self, agent_name: str, settled: Settled) -> bool:
+        agent = self.agents.get(agent_name)
+        return agent is not None and agent.water_marks(defaults_of(self.settings)).are_passed(
+            messages=settled.uncovered_messages, tokens=settled.uncovered_tokens
+        )
 
     async def _settle(self, claimed: ClaimedTurn, ending: Ending, *, release: bool) -> tuple[Ending, Settled]:
         """Commit the end; one that cannot be stored becomes a failure that can."""

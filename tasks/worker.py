@@ -30,6 +30,7 @@ from store.files.opening import MEMORY
 from store.ledger import Ledger
 from store.reading import StoredFiles
 from store.settings import Settings
+from store.summarizing import defaults_of
 from tasks.announce import Announcer
 from tasks.heartbeat import Heartbeat
 from tasks.queued_files import QueuedMaker
@@ -80,6 +81,8 @@ class Worker:
     def start(self) -> None:
         """Load what is slow, then the loop, then the lease: after this, turns may be claimed."""
         for agent in self.agents.values():
+            # Marks that contradict each other are told now, and not with every turn.
+            agent.water_marks(defaults_of(self.settings))
             if agent.model is None:
                 prepare(agent.model_name or self.settings.model)
         self._loop_thread.start()

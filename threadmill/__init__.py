@@ -28,6 +28,7 @@ _HOMES = {
     "Usage": "conversation.message",
     # Stores
     "ThreadStore": "store.thread_store",
+    "Summary": "conversation.summary",
     "FileStore": "store.file_store",
     # Sending to workers
     "send_message": "producers",

@@ -28,6 +28,7 @@ from conversation.message import Usage as Usage
 from conversation.parts import FilePart as FilePart
 from conversation.parts import ImagePart as ImagePart
 from conversation.parts import TextPart as TextPart
+from conversation.summary import Summary as Summary
 from conversation.thread import Thread as Thread
 from conversation.turn import TurnResult as TurnResult
 from conversation.turn import TurnState as TurnState

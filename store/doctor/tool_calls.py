@@ -127,6 +127,7 @@ def _close(connection: Connection, row: AnyRow) -> str:
         .values(
             last_seq=row.last_seq + len(added),
             uncovered_messages=threads.c.uncovered_messages + len(added),
+            uncovered_tokens=threads.c.uncovered_tokens + sum(row["tokens"] for row in added),
             updated_at=clock(),
         )
     )

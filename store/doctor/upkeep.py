@@ -4,14 +4,16 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Select, exists, func, not_, or_, select, update
+from sqlalchemy import Connection, Select, and_, exists, func, not_, or_, select, update
 
 from store.columns import clock
 from store.doctor.finding import Check, Finding
 from store.doctor.look import Look, Scope
 from store.doctor.row_check import RowCheck, of_rows, of_thread, thread_ids
 from store.statements import AnyRow
-from store.tables import messages, schedule_runs, summaries, threads, workers
+from store.summary_dues import MAX_FAILURES, try_again
+from store.tables import schedule_runs, summaries, threads, workers
+from store.uncovered import count_behind, recounted, tokens_behind
 from store.workers import KEEP_DEAD_SECONDS, forget_dead
 
 #: Seconds after which a run of a schedule is not at work any more: its process died, or it broke.
@@ -29,16 +31,12 @@ _covered_to = func.coalesce(
     .scalar_subquery(),
     0,
 )
-_uncovered = (
-    select(func.count())
-    .where(messages.c.thread_key == threads.c.key, messages.c.seq > _covered_to)
-    .correlate(threads)
-    .scalar_subquery()
-)
+_uncovered = count_behind(threads.c.key, _covered_to)
+_uncovered_tokens = tokens_behind(threads.c.key, _covered_to)
 
 
 def _without_summary(_: Connection, __: Scope) -> Select[Any]:
-    return select(*of_thread(), threads.c.summary_id, threads.c.last_seq).where(
+    return select(*of_thread(), threads.c.summary_id).where(
         threads.c.summary_id.is_not(None), not_(_summary_is_there)
     )
 
@@ -51,7 +49,7 @@ def _tell_without_summary(row: AnyRow) -> Finding:
 def _drop_summary(connection: Connection, row: AnyRow) -> str:
     """As if somebody had dropped it: models see the messages again."""
     mended = update(threads).where(threads.c.key == row.key)
-    connection.execute(mended.values(summary_id=None, uncovered_messages=row.last_seq))
+    connection.execute(mended.values(summary_id=None, **recounted(row.key, behind=0)))
     return "the thread has no summary any more"
 
 
@@ -59,22 +57,54 @@ def _miscounted(_: Connection, __: Scope) -> Select[Any]:
     """Places are counted as well as messages: what is between the two is right."""
     counted = threads.c.uncovered_messages
     places = threads.c.last_seq - _covered_to
-    return select(*of_thread(), counted.label("counted"), _uncovered.label("uncovered")).where(
+    return select(
+        *of_thread(),
+        _covered_to.label("covered_to"),
+        counted.label("counted"),
+        _uncovered.label("uncovered"),
+        threads.c.uncovered_tokens.label("counted_tokens"),
+        _uncovered_tokens.label("uncovered_tokens"),
+    ).where(
         or_(threads.c.summary_id.is_(None), _summary_is_there),
-        or_(counted > places, counted < _uncovered),
+        or_(
+            counted > places,
+            counted < _uncovered,
+            threads.c.uncovered_tokens < _uncovered_tokens,
+            # Of an empty place nobody knows how many tokens it had.
+            and_(places == _uncovered, threads.c.uncovered_tokens > _uncovered_tokens),
+        ),
     )
 
 
 def _tell_miscounted(row: AnyRow) -> Finding:
-    detail = f"it counts {row.counted} messages without a summary, and has {row.uncovered}"
+    detail = (
+        f"it counts {row.counted} messages and {row.counted_tokens} tokens without a summary, "
+        f"and has {row.uncovered} and {row.uncovered_tokens}"
+    )
     return Finding(ids=thread_ids(row), detail=detail, is_repairable=True, row=row)
 
 
 def _recount(connection: Connection, row: AnyRow) -> str:
-    connection.execute(
-        update(threads).where(threads.c.key == row.key).values(uncovered_messages=row.uncovered)
-    )
+    counted = recounted(row.key, behind=row.covered_to)
+    connection.execute(update(threads).where(threads.c.key == row.key).values(counted))
     return f"uncovered_messages was set to {row.uncovered}"
+
+
+def _given_up(_: Connection, __: Scope) -> Select[Any]:
+    return select(*of_thread(), threads.c.summary_failures, threads.c.agent).where(
+        threads.c.summary_failures >= MAX_FAILURES
+    )
+
+
+def _tell_given_up(row: AnyRow) -> Finding:
+    ids = thread_ids(row) | {"agent": row.agent}
+    detail = f"its next summary failed {row.summary_failures} times in a row, and nobody tries again"
+    return Finding(ids=ids, detail=detail, is_repairable=True, row=row)
+
+
+def _try_again(connection: Connection, row: AnyRow) -> str:
+    try_again(connection, row.key)
+    return "its summary is tried again"
 
 
 def _long_dead(connection: Connection, *, limit: int) -> list[AnyRow]:
@@ -151,5 +181,11 @@ CHECKS: tuple[Check, ...] = (
         RowCheck(rows=_miscounted, tell=_tell_miscounted, mend=_recount, reads_histories=True),
         means="a thread miscounts its messages that no summary covers",
         advice="they are counted again",
+    ),
+    of_rows(
+        "summary-given-up",
+        RowCheck(rows=_given_up, tell=_tell_given_up, mend=_try_again, reads_histories=True),
+        means="the next summary of a thread failed too often",
+        advice="it is tried again; the log of the maintenance worker says why it failed: see its model",
     ),
 )

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import pytest
+from kombu.exceptions import OperationalError
 from sqlalchemy import select, update
 
 from agent.agent import Agent
@@ -16,7 +17,7 @@ from conversation.bell import TURNS_QUEUE, Bell
 from conversation.errors import ThreadmillError
 from conversation.ids import new_id
 from conversation.message import Message, Usage
-from store import inbox, tables, workers
+from store import inbox, summary_dues, tables, workers
 from store.claims import Claimant
 from store.engine import Database
 from store.inbox import Request
@@ -225,3 +226,67 @@ async def test_a_lease_that_was_lost_ends_the_work_on_the_thread_quietly(process
     assert process.turn(turn).state == "running"
     assert process.history() == ["one"]
     assert process.announced == []
+
+
+# The bell for a summary
+
+
+async def rung_by(
+    process: Process, monkeypatch: pytest.MonkeyPatch, *contents: str, **marks: int
+) -> list[str]:
+    """What happened, in order: turns that ended, bells for summaries."""
+    happened: list[str] = []
+    monkeypatch.setattr("tasks.runner.ring_for_summaries", lambda *, expires_seconds: happened.append("rung"))
+    for content in contents:
+        process.send(content)
+    runner = process.runner()
+    agents = {"a": replace(runner.agents["a"], summarize_keep_messages=1, **marks)}
+    runner = replace(runner, agents=agents, announce=lambda _: happened.append("ended"))
+    await runner.answer(BELL)
+    return happened
+
+
+async def test_a_turn_that_passes_a_high_mark_rings_for_a_summary_when_nobody_waits_any_more(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    happened = await rung_by(process, monkeypatch, "one", "two", "three", summarize_after_messages=4)
+
+    assert happened == ["ended"] * 3 + ["rung"]
+    assert process.owners() == [None]
+
+
+async def test_a_mark_in_tokens_rings_as_well(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+    few = {"summarize_after_messages": 0, "summarize_after_tokens": 9, "summarize_keep_tokens": 1}
+
+    assert await rung_by(process, monkeypatch, "one", **few) == ["ended", "rung"]
+
+
+async def test_below_the_marks_nobody_rings(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await rung_by(process, monkeypatch, "one", summarize_after_messages=3) == ["ended"]
+
+
+async def test_nobody_rings_for_a_summary_that_is_put_off(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process.send("first")
+    await process.runner().answer(BELL)
+    key = process.database.run(lambda c: c.execute(select(tables.threads.c.key)).scalar_one())
+    process.database.run(partial(summary_dues.note_failure, key=key))
+
+    assert await rung_by(process, monkeypatch, "one", summarize_after_messages=2) == ["ended"]
+
+
+async def test_a_bell_for_a_summary_that_cannot_be_rung_harms_no_turn(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: Any, **__: Any) -> None:
+        raise OperationalError("away")
+
+    monkeypatch.setattr("tasks.app.app.send_task", away)
+    process.send("one")
+    runner = process.runner()
+    agents = {"a": replace(runner.agents["a"], summarize_after_messages=2, summarize_keep_messages=1)}
+
+    await replace(runner, agents=agents).answer(BELL)
+
+    assert process.history() == ["one", "re one"]

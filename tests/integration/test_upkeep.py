@@ -1,4 +1,4 @@
-"""Summaries and retention: what they cover, what they delete, and what they never touch."""
+"""Retention: what it deletes, and what it never touches."""
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -9,10 +9,10 @@ from sqlalchemy import select, update
 
 from conversation.attachment import Attachment
 from conversation.ids import new_id
-from conversation.message import Message, ToolCall, Usage
+from conversation.message import Message, ToolCall
 from conversation.thread import Thread
 from conversation.turn import ClaimedTurn
-from store import claims, inbox, retention, schedule, summaries, tables, threads, workers
+from store import claims, inbox, retention, schedule, tables, threads, workers
 from store.claims import Claimant
 from store.engine import Database
 from store.files import LocalBlobs
@@ -62,67 +62,6 @@ def age(database: Database, thread_id: str) -> None:
         connection.execute(
             update(tables.threads).where(tables.threads.c.id == thread_id).values(updated_at=LONG_AGO)
         )
-
-
-@pytest.mark.parametrize("with_tools", [False, True])
-def test_a_summary_covers_whole_turns_and_stands_before_the_rest(
-    any_database: Database, *, with_tools: bool
-) -> None:
-    thread = save(any_database, chat("t", 10, with_tools=with_tools))
-
-    draft = any_database.run(partial(summaries.draft, tenant="default", thread_id="t", keep_messages=5))
-    assert draft is not None
-    assert draft.covered[-1].content.startswith("answer")
-    put = partial(summaries.put, draft=draft, content="they talked", model="m", usage=Usage())
-    assert any_database.run(put)
-    claimed = claim(any_database, "t")
-
-    assert claimed.context == ("Summary of the conversation before:\nthey talked",)
-    assert claimed.window[0].role == "user"
-    assert claimed.window[0].seq == draft.to_seq + 1
-    assert claimed.window[-1].content == "and now?"
-    stored = any_database.run(partial(threads.load, tenant="default", thread_id="t"))
-    assert [m.id for m in stored.messages[:-1]] == [m.id for m in thread.messages]
-
-
-def test_of_two_summaries_at_once_the_first_one_stands(any_database: Database) -> None:
-    save(any_database, chat("t", 10))
-    draft = any_database.run(partial(summaries.draft, tenant="default", thread_id="t", keep_messages=4))
-    assert draft is not None
-
-    first = any_database.run(partial(summaries.put, draft=draft, content="one", model="m", usage=Usage()))
-    second = any_database.run(partial(summaries.put, draft=draft, content="two", model="m", usage=Usage()))
-
-    assert (first, second) == (True, False)
-    assert claim(any_database, "t").context[0].endswith("one")
-
-
-def test_a_summary_that_is_dropped_shows_the_messages_again(any_database: Database) -> None:
-    save(any_database, chat("t", 10))
-    draft = any_database.run(partial(summaries.draft, tenant="default", thread_id="t", keep_messages=4))
-    assert draft is not None
-    any_database.run(partial(summaries.put, draft=draft, content="one", model="m", usage=Usage()))
-
-    assert any_database.run(partial(summaries.drop, tenant="default", thread_id="t"))
-
-    claimed = claim(any_database, "t")
-    assert claimed.context == ()
-    assert len(claimed.window) == 21
-
-
-def test_threads_are_summarized_when_they_are_overdue_and_then_no_more(
-    database: Database, database_url: str
-) -> None:
-    settings = load(database_url=database_url, summarize_after_messages=30, summarize_keep_messages=10)
-    save(database, chat("long", 20))
-    save(database, chat("short", 5))
-
-    assert upkeep.run_summaries(database, settings) == 1
-    assert upkeep.run_summaries(database, settings) == 0
-
-    with database.engine.begin() as connection:
-        rows = connection.execute(select(tables.summaries.c.to_seq, tables.summaries.c.model)).all()
-    assert [tuple(row) for row in rows] == [(30, "offline/recall")]
 
 
 @pytest.fixture

@@ -48,6 +48,10 @@ def test_every_setting_is_read_from_its_variable(field: str, monkeypatch: Enviro
         "s3_storage_class": "ELSEWHERE",
         "s3_part_bytes": "19000000",
         "s3_multipart_bytes": "19000000",
+        "summarize_after_messages": "119",
+        "summarize_after_tokens": "19000",
+        "summary_max_chars": "19000",
+        "summary_check": "True",
     }
     if field == "s3_sse_kms_key_id":
         monkeypatch.setenv("THREADMILL_S3_SSE", "aws:kms")

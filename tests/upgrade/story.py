@@ -12,8 +12,10 @@ from conversation.ids import new_id
 from conversation.message import Message, ToolCall, Usage
 from conversation.parts import FilePart, ImagePart, TextPart
 from conversation.step import Step
+from conversation.summary import NewSummary
 from conversation.thread import Thread
 from conversation.turn import Cancelled, ClaimedTurn, Completed, Failed, RetryLater, TurnError
+from conversation.water_marks import WaterMarks
 from store import claims, inbox, schedule, steps, summaries, tables, threads, turns, uploads, workers
 from store.blob_rows import announce, confirm
 from store.claims import Claimant
@@ -155,9 +157,19 @@ class _Story:
         return claimed.id
 
     def _summary(self) -> None:
-        draft = summaries.draft(self.connection, "default", "story", keep_messages=2)
+        marks = WaterMarks(high_messages=0, high_tokens=0, low_messages=4, low_tokens=0)
+        draft = summaries.draft(self.connection, "default", "story", marks=marks)
         assert draft is not None
-        assert summaries.put(self.connection, draft, "Ann showed a plan.", model="m", usage=Usage(5, 5))
+        new = NewSummary(
+            content="Facts:\n- Ann showed a plan.",
+            sections={"facts": ["Ann showed a plan."]},
+            model="m",
+            prompt_version="0123456789ab",
+            usage=Usage(5, 5),
+            cost=0.000125,
+            report={"counts": {"carried": 0}},
+        )
+        assert summaries.put(self.connection, draft, new)
 
     def _ended(self, ending: Failed | Cancelled) -> str:
         claimed = self._claim(self._send("Go on."))

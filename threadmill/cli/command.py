@@ -10,7 +10,7 @@ import sys
 import typer
 
 from conversation.errors import ThreadmillError
-from threadmill.cli import healthcheck, threads, turns
+from threadmill.cli import healthcheck, summaries, threads, turns
 from threadmill.cli.chat import chat
 from threadmill.cli.demo import demo
 from threadmill.cli.docker import docker_setup, docker_start, docker_stop
@@ -34,6 +34,9 @@ app.command("init", help="Make the tables, or bring them to the newest schema.")
 app.command()(status)
 app.command()(chat)
 app.command()(send)
+threads.group.command()(summaries.summarize)
+threads.group.command()(summaries.summaries)
+threads.group.command()(summaries.restore)
 app.add_typer(threads.group, name="threads")
 app.command()(threads.search)
 app.add_typer(turns.group, name="turns")

@@ -126,12 +126,17 @@ def upgrade() -> None:
         sa.Column("uncovered_tokens", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("retention_cut", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("legal_hold", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("agent", sa.Text(), nullable=True),
+        sa.Column("summary_failures", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("summary_retry_at", TIME, nullable=True),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_threads")),
         sa.UniqueConstraint("tenant", "id", name=op.f("uq_threads_tenant_id")),
         sqlite_autoincrement=True,
     )
     op.create_index("ix_threads_owner", "threads", ["owner"], postgresql_where=sa.text("owner is not null"))
     op.create_index("ix_threads_tenant_updated_at_key", "threads", ["tenant", "updated_at", "key"])
+    for counted in ("uncovered_messages", "uncovered_tokens"):
+        op.create_index(f"ix_threads_agent_{counted}", "threads", ["agent", counted])
 
     op.create_table(
         "workers",
@@ -183,6 +188,12 @@ def upgrade() -> None:
         sa.Column("content", sa.Text(), nullable=False),
         sa.Column("model", sa.Text(), nullable=False),
         sa.Column("usage", JSON, nullable=True),
+        sa.Column("cost", sa.Numeric(18, 9), nullable=True),
+        sa.Column("prompt_version", sa.Text(), nullable=True),
+        sa.Column("sections", JSON, nullable=True),
+        sa.Column("report", JSON, nullable=True),
+        sa.Column("previous_id", sa.Uuid(), nullable=True),
+        sa.Column("restored_at", TIME, nullable=True),
         sa.Column("created_at", TIME, nullable=False),
         sa.ForeignKeyConstraint(
             ["thread_key"], ["threads.key"], name=op.f("fk_summaries_thread_key"), ondelete="CASCADE"

@@ -212,3 +212,34 @@ def test_a_turn_that_was_cancelled_is_listed_and_asked_again(terminal: Terminal)
     assert "goes on" in refused.stdout
     unknown = terminal.run("turns", "requeue", "nonsense", status=1)
     assert "turn_id: no turn 'nonsense' is stored" in unknown.stderr
+
+
+def test_a_thread_is_summarized_listed_and_restored(terminal: Terminal) -> None:
+    lines = "".join(f"How is day {n}?\n" for n in range(6))
+    terminal.run("chat", "t1", stdin=f"Please book 2 seats for #W1234567.\n{lines}/quit\n")
+
+    written = terminal.run("threads", "summarize", "t1", "--keep", "4")
+    again = terminal.run("threads", "summarize", "t1", "--keep", "4")
+    listed = terminal.run("threads", "summaries", "t1")
+    as_json = json.loads(terminal.run("threads", "summaries", "t1", "--json").stdout)
+    restored = terminal.run("threads", "restore", "t1")
+    nothing = terminal.run("threads", "restore", "t1")
+
+    assert "seq 1 to 10, by offline/recall" in written.stdout
+    assert "nothing to summarize" in again.stdout
+    assert "current   to seq 10" in listed.stdout
+    assert "- Please book 2 seats for #W1234567." in listed.stdout
+    assert [(summary["to_seq"], summary["is_current"]) for summary in as_json] == [(10, True)]
+    assert "is taken back" in restored.stdout
+    assert nothing.stdout == "t1 has no summary\n"
+    assert "restored" in terminal.run("threads", "summaries", "t1").stdout
+
+
+def test_a_summary_of_an_unknown_agent_or_thread_is_refused(terminal: Terminal) -> None:
+    terminal.run("chat", "t1", stdin="hi\n/quit\n")
+
+    agent = terminal.run("threads", "summarize", "t1", "--agent", "nobody", status=1)
+    thread = terminal.run("threads", "summaries", "t2", status=1)
+
+    assert "agent: 'nobody' is not registered" in agent.stderr
+    assert "no thread 't2'" in thread.stderr

@@ -371,7 +371,8 @@ def covers_two(site: Site, thread: str) -> str:
     row = {"id": summary, "from_seq": 1, "to_seq": 2, "content": "they talked", "model": "m"}
     key = site.row(thread).key
     site.write(insert(tables.summaries).values(**row, thread_key=key, created_at=clock()))
-    site.change(thread, summary_id=summary, uncovered_messages=2)
+    behind = tables.threads.c.uncovered_tokens / 2
+    site.change(thread, summary_id=summary, uncovered_messages=2, uncovered_tokens=behind)
     return summary
 
 

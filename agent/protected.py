@@ -1,0 +1,82 @@
+"""What a summary must not lose: values like ids, dates and amounts, and the sentences that matter with them.
+
+What stays true: all of it is found by pattern, so that equal text gives equal finds, whatever model
+wrote the summary. Patterns know English; ids, dates and amounts look alike in most languages.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+
+#: Characters of one message that are searched for sentences: a pasted book is no request.
+SEARCHED_CHARS = 100_000
+SENTENCE_MAX_CHARS = 500
+
+_UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+_EMAIL = r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}"
+_ORDER = r"#?\b[A-Z]{1,5}-?\d{3,12}\b|#\w*\d\w*"
+_MONTH = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*"
+_DATE = (
+    r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2})?|\d{1,2}[./]\d{1,2}[./]\d{2,4}"
+    rf"|\d{{1,2}}(?:st|nd|rd|th)? {_MONTH}(?: \d{{4}})?|{_MONTH} \d{{1,2}}(?:st|nd|rd|th)?(?:,? \d{{4}})?"
+)
+_AMOUNT = (
+    r"[$€£¥]\s?\d[\d,.]*\d|[$€£¥]\s?\d|\d[\d,.]*\s?[€£¥$]"
+    r"|\d[\d,.]*\s?(?:USD|EUR|GBP|CHF|JPY|dollars|euros?)\b|(?:USD|EUR|GBP|CHF|JPY)\s?\d[\d,.]*\d"
+)
+#: What identifies something: nothing else can stand for it.
+_IDS = re.compile("|".join((_UUID, _EMAIL, _ORDER)))
+#: What is worth a sentence of its own in a summary.
+_STRONG = re.compile("|".join((_UUID, _EMAIL, _DATE, _AMOUNT, _ORDER)))
+_NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
+#: A capitalized word that does not begin its sentence.
+_NAME = re.compile(r"(?<=[\w,;:'\"(] )[A-Z][a-z]{2,}|(?<=[\w,;:] \()[A-Z][a-z]{2,}")
+_SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|\n+")
+_TASK = re.compile(
+    r"\b(?:to-?do|remind me|don't forget|do not forget|remember to|follow up|still (?:need|have|has) to|"
+    r"(?:still|remains?) open|open task|action item|needs? to be|by (?:monday|tuesday|wednesday|thursday|"
+    r"friday|saturday|sunday|tomorrow)|deadline|is pending|please (?:send|book|call|order|refund|cancel|"
+    r"check|ship|schedule|exchange|return|change))\b",
+    re.IGNORECASE,
+)
+_PREFERENCE = re.compile(
+    r"\b(?:i|we) (?:\w+ )?(?:prefer|like|love|hate|dislike|don't like|do not like|don't want|do not want)\b"
+    r"|\bcall me\b|\bmy name is\b|\balways\b|\bnever\b|\bfrom now on\b|\bi am allergic\b|\bi'm allergic\b"
+    r"|\bprefers?\b|\bpreferences?\b",
+    re.IGNORECASE,
+)
+
+
+def ids_in(text: str) -> set[str]:
+    """Order ids, UUIDs and mail addresses."""
+    return {match[0] for match in _IDS.finditer(text)}
+
+
+def strong_values_in(text: str) -> set[str]:
+    """Ids, and dates and amounts."""
+    return {match[0] for match in _STRONG.finditer(text)}
+
+
+def values_in(text: str) -> set[str]:
+    """Ids, dates, amounts, every other number, and names."""
+    rest = _STRONG.sub(" ", text)
+    return strong_values_in(text) | set(_NUMBER.findall(rest)) | set(_NAME.findall(text))
+
+
+def is_task(sentence: str) -> bool:
+    """Whether a sentence says that something has to be done."""
+    return _TASK.search(sentence) is not None
+
+
+def is_preference(sentence: str) -> bool:
+    """Whether a sentence says how somebody wants to be treated."""
+    return _PREFERENCE.search(sentence) is not None
+
+
+def sentences_of(texts: Iterable[str]) -> Iterator[str]:
+    """The sentences of texts, each on one line."""
+    for text in texts:
+        for part in _SENTENCE_END.split(text[:SEARCHED_CHARS]):
+            sentence = " ".join(part.split())
+            # A longer one is pasted material: cut in two it could say the opposite.
+            if sentence and len(sentence) <= SENTENCE_MAX_CHARS:
+                yield sentence

@@ -1,0 +1,111 @@
+"""A summary in its sections: how a model writes it, and how a model reads it.
+
+What stays true: equal sections give equal text; an entry is one line; what a model wrote is taken only
+if it has this shape.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+#: Characters of one entry.
+ENTRY_MAX_CHARS = 500
+
+#: As models read them.
+_TITLES = {
+    "facts": "Facts",
+    "decisions": "Decisions",
+    "open_tasks": "Open tasks",
+    "preferences": "Preferences",
+    "names": "Names",
+    "numbers": "Numbers, ids and dates",
+    "attachments": "Attachments",
+}
+_FENCE = re.compile(r"```(?:json)?\s*\n(.*)\n\s*```", re.DOTALL)
+
+
+class NotSections(ValueError):
+    """A text is no summary in sections; the message says why, without quoting it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sections:
+    """What somebody must know to go on with a conversation."""
+
+    facts: tuple[str, ...] = ()
+    decisions: tuple[str, ...] = ()
+    #: What somebody still has to do.
+    open_tasks: tuple[str, ...] = ()
+    #: How somebody wants to be treated.
+    preferences: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    numbers: tuple[str, ...] = ()
+    attachments: tuple[str, ...] = ()
+
+    @classmethod
+    def from_json(cls, value: object) -> "Sections":
+        """The sections out of JSON; those that are missing are empty. Raises `NotSections`."""
+        if not isinstance(value, Mapping):
+            raise NotSections("it is no JSON object")
+        return cls(**{name: _entries(name, value.get(name)) for name in _TITLES})
+
+    @classmethod
+    def of_text(cls, text: str) -> "Sections":
+        """A summary that is text alone, as facts."""
+        return cls(facts=_lines(text.splitlines()))
+
+    def to_json(self) -> dict[str, list[str]]:
+        return {name: list(getattr(self, name)) for name in _TITLES}
+
+    @property
+    def is_empty(self) -> bool:
+        return not any(getattr(self, field.name) for field in fields(self))
+
+    def with_more(self, name: str, entries: Iterable[str]) -> "Sections":
+        """With further entries in a section, those that stand there already once."""
+        return replace(self, **{name: _lines((*getattr(self, name), *entries))})
+
+    def render(self) -> str:
+        """The text that a model reads."""
+        parts = [
+            "\n".join((f"{title}:", *(f"- {entry}" for entry in getattr(self, name))))
+            for name, title in _TITLES.items()
+            if getattr(self, name)
+        ]
+        return "\n\n".join(parts)
+
+
+def parsed(text: str) -> Mapping[str, Any]:
+    """The JSON object that a model answered with, fenced or not. Raises `NotSections`."""
+    fenced = _FENCE.search(text)
+    try:
+        value = json.loads(fenced[1] if fenced else text)
+    except (ValueError, RecursionError):
+        raise NotSections("it is no JSON") from None
+    if not isinstance(value, Mapping):
+        raise NotSections("it is no JSON object")
+    return value
+
+
+def line(text: str) -> str:
+    """Text as an entry: one line, without what a database refuses."""
+    return " ".join(text.replace("\x00", "").split())[:ENTRY_MAX_CHARS]
+
+
+def entries_of(name: str, value: object) -> tuple[str, ...]:
+    """The entries of a list in JSON. Raises `NotSections`."""
+    return _entries(name, value)
+
+
+def _entries(name: str, value: object) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not all(isinstance(entry, str | int | float) for entry in value):
+        raise NotSections(f"{name} is no list of texts")
+    return _lines(str(entry) for entry in value)
+
+
+def _lines(entries: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(filter(None, map(line, entries))))

@@ -1,0 +1,173 @@
+"""Checking a summary before it is used: what a model left out is put back, word for word.
+
+What stays true: an open task or a preference of the summary before leaves only where the model says
+that it is over and somebody spoke of it since; an id that nobody said does not come in; and whatever
+is put back or left out stands in the report.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from agent.protected import ids_in, is_preference, is_task, sentences_of, strong_values_in, values_in
+from agent.sections import Sections, line
+from conversation.message import Message
+
+#: The sections whose entries are carried over.
+PROTECTED = ("open_tasks", "preferences")
+#: Entries of each list of a report, and characters of an entry: enough to see what it is about.
+REPORTED_MAX = 50
+REPORTED_CHARS = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What became of what had to be kept."""
+
+    #: Entries of the summary before that the model left out, and that are in again.
+    carried: tuple[str, ...] = ()
+    #: Sentences of users with values that the model left out, and that are in again.
+    put_back: tuple[str, ...] = ()
+    #: Entries of the summary before that are over.
+    closed: tuple[str, ...] = ()
+    #: Entries that the model said are over, and of which nobody had spoken: they stay.
+    kept_open: tuple[str, ...] = ()
+    #: Entries with an id that nobody said: they are out.
+    made_up: tuple[str, ...] = ()
+    #: Ids, dates and amounts of the summary before that this one does not have any more.
+    dropped: tuple[str, ...] = ()
+    #: The oldest entries of sections that were full.
+    crowded_out: tuple[str, ...] = ()
+
+    def counts(self) -> dict[str, int]:
+        """How much of each: what a log may say."""
+        return {name: len(found) for name, found in asdict(self).items()}
+
+    def to_json(self) -> dict[str, Any]:
+        """The counts, and what was counted, up to a bound."""
+        listed = {
+            name: [entry[:REPORTED_CHARS] for entry in found[:REPORTED_MAX]]
+            for name, found in asdict(self).items()
+            if found
+        }
+        return {"counts": self.counts(), **listed}
+
+
+def checked(
+    written: Sections,
+    closed: Collection[str],
+    previous: Sections,
+    covered: Sequence[Message],
+    *,
+    max_chars: int,
+) -> tuple[Sections, Report]:
+    """The summary as it may be used, and what was done to it.
+
+    Open tasks and preferences together take half of `max_chars`, at most; of more, the oldest go.
+    """
+    said = "\n".join(_all_of(message) for message in covered)
+    known = f"{previous.render()}\n{said}"
+    written, made_up = _without_made_up(written, known)
+    over, kept_open = _closed(set(map(line, closed)), previous, said)
+    written, carried = _carried_over(written, previous, over)
+    written, put_back = _put_back(written, covered, over)
+    written, crowded_out = _bounded(written, max_chars // 2 // len(PROTECTED))
+    text = written.render()
+    return written, Report(
+        carried=carried,
+        put_back=put_back,
+        closed=tuple(sorted(over)),
+        kept_open=tuple(sorted(kept_open)),
+        made_up=made_up,
+        dropped=tuple(sorted(v for v in strong_values_in(previous.render()) if not has(text, v))),
+        crowded_out=crowded_out,
+    )
+
+
+def has(text: str, value: str) -> bool:
+    """Whether a value stands in a text by itself, not as a piece of a longer one."""
+    at = text.find(value)
+    while at >= 0:
+        before, behind = text[at - 1 : at] if at else "", text[at + len(value) : at + len(value) + 1]
+        if not (_goes_on(before) and _goes_on(value[:1])) and not (_goes_on(value[-1:]) and _goes_on(behind)):
+            return True
+        at = text.find(value, at + 1)
+    return False
+
+
+def _goes_on(char: str) -> bool:
+    return char.isalnum()
+
+
+def _all_of(message: Message) -> str:
+    calls = [call.arguments for call in message.tool_calls]
+    files = [file.filename for file in message.attachments]
+    return "\n".join((message.content, *calls, *files))
+
+
+def _without_made_up(written: Sections, known: str) -> tuple[Sections, tuple[str, ...]]:
+    """Only where it would be acted upon: in open tasks and preferences."""
+    made_up: list[str] = []
+    for name in PROTECTED:
+        entries = getattr(written, name)
+        wrong = [entry for entry in entries if not all(has(known, found) for found in ids_in(entry))]
+        written = replace(written, **{name: tuple(entry for entry in entries if entry not in wrong)})
+        made_up += wrong
+    return written, tuple(made_up)
+
+
+def _closed(claimed: set[str], previous: Sections, said: str) -> tuple[set[str], set[str]]:
+    """The entries that are over, and those of which that is only claimed."""
+    entries = {entry for name in PROTECTED for entry in getattr(previous, name)} & claimed
+    over = set()
+    for entry in entries:
+        values = values_in(entry)
+        if not values or any(has(said, value) for value in values):
+            over.add(entry)
+    return over, entries - over
+
+
+def _carried_over(
+    written: Sections, previous: Sections, over: Collection[str]
+) -> tuple[Sections, tuple[str, ...]]:
+    carried: list[str] = []
+    for name in PROTECTED:
+        old = [entry for entry in getattr(previous, name) if entry not in over]
+        new = getattr(written, name)
+        carried += [entry for entry in old if entry not in new]
+        # In their old order, and in front: the beginning of the text stays the same.
+        rest = (entry for entry in new if entry not in over)
+        written = replace(written, **{name: ()}).with_more(name, (*old, *rest))
+    return written, tuple(carried)
+
+
+def _put_back(
+    written: Sections, covered: Sequence[Message], over: Collection[str]
+) -> tuple[Sections, tuple[str, ...]]:
+    """Requests and preferences of users whose values the summary has nowhere."""
+    text = written.render()
+    back: list[str] = []
+    for sentence in sentences_of(message.content for message in covered if message.role == "user"):
+        name = "open_tasks" if is_task(sentence) else "preferences" if is_preference(sentence) else None
+        if name is None or any(entry in sentence for entry in over):
+            continue
+        if all(has(text, value) for value in values_in(sentence)):
+            continue
+        written = written.with_more(name, [sentence])
+        text = f"{text}\n{sentence}"
+        back.append(sentence)
+    return written, tuple(back)
+
+
+def _bounded(written: Sections, section_chars: int) -> tuple[Sections, tuple[str, ...]]:
+    out: list[str] = []
+    for name in PROTECTED:
+        entries = getattr(written, name)
+        first = len(entries)
+        left = section_chars
+        while first and left >= len(entries[first - 1]):
+            first -= 1
+            left -= len(entries[first])
+        out += entries[:first]
+        written = replace(written, **{name: entries[first:]})
+    return written, tuple(out)

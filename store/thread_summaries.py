@@ -1,0 +1,57 @@
+"""The verbs of `ThreadStore` that are about summaries.
+
+What stays true: no message is changed or removed by any of them.
+"""
+
+from dataclasses import replace
+from functools import partial
+
+from conversation.summary import Summarized, Summary
+from store import summaries
+from store.engine import Database
+from store.settings import Settings
+from store.summarizing import defaults_of, summarize_down
+
+
+class ThreadSummaries:
+    """What `ThreadStore` can do about summaries."""
+
+    #: What the store was opened with.
+    settings: Settings
+    #: Where its rows are.
+    database: Database
+    #: Whose threads it keeps.
+    tenant: str
+
+    async def summarize_thread(
+        self, thread_id: str, agent: Summarized, *, keep_messages: int | None = None
+    ) -> list[Summary]:
+        """Have all turns but the newest summarized, as `agent` does it; returns the summaries, oldest first.
+
+        Those of the newest turns that together have no more than `keep_messages` (without it, what the
+        agent and the settings say) stay as they are. A long history is covered in several steps. Raises
+        `ThreadNotFound`, and `ModelError` where a summary cannot be used: those before it stay.
+        """
+        defaults = defaults_of(self.settings)
+        marks = agent.water_marks(defaults)
+        if keep_messages is not None:
+            marks = replace(marks, high_messages=0, high_tokens=0, low_messages=keep_messages, low_tokens=0)
+        return await summarize_down(self.database, self.tenant, thread_id, agent.summarizer(defaults), marks)
+
+    async def list_summaries(self, thread_id: str) -> list[Summary]:
+        """All summaries of a thread, those that were taken back among them, the newest first.
+
+        Raises `ThreadNotFound`.
+        """
+        listed = partial(summaries.list_of, tenant=self.tenant, thread_id=thread_id)
+        return await self.database.run_async(listed)
+
+    async def restore_summary(self, thread_id: str) -> Summary | None:
+        """Take the thread's summary back: models read the one before it again, or the messages themselves.
+
+        For a day no new one is written by itself. Returns the summary that was taken back; None if
+        the thread had none. Raises `ThreadNotFound`, and `InvalidInput` where retention deleted messages
+        that would have to come back.
+        """
+        restore = partial(summaries.restore, tenant=self.tenant, thread_id=thread_id)
+        return await self.database.run_async(restore)

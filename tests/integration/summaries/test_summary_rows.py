@@ -1,0 +1,381 @@
+"""A summary and what it covers: where it ends, how it is put in its place, and how it is taken back."""
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+from sqlalchemy import delete, update
+
+from conversation.errors import InvalidInput, ThreadNotFound
+from conversation.message import Message, ToolCall, Usage
+from conversation.thread import Thread
+from conversation.turn import ClaimedTurn, RetryLater, TurnError
+from store import claims, tables, threads
+from store.engine import Database
+from store.thread_store import ThreadStore
+from tests.integration.summaries.conftest import Desk, chat, marks
+
+
+@pytest.mark.parametrize("with_tools", [False, True])
+def test_a_summary_covers_whole_turns_and_stands_before_the_rest(desk: Desk, *, with_tools: bool) -> None:
+    thread = desk.chat("t", 10, with_tools=with_tools)
+
+    draft = desk.draft(marks(keep=5))
+    assert draft is not None
+    assert draft.covered[-1].content.startswith("answer")
+    assert desk.put(draft) is not None
+    claimed = desk.claim()
+
+    assert claimed.context == ("Summary of the conversation before:\nthey talked",)
+    assert claimed.window[0].role == "user"
+    assert claimed.window[0].seq == draft.to_seq + 1
+    assert claimed.window[-1].content == "and now?"
+    stored = desk.database.run(partial(threads.load, tenant="default", thread_id="t"))
+    assert [m.id for m in stored.messages[:-1]] == [m.id for m in thread.messages]
+
+
+def test_what_stays_is_at_most_the_low_mark(desk: Desk) -> None:
+    desk.chat("t", 10)
+
+    kept = [20 - draft.to_seq for keep in (1, 2, 3, 4, 19) if (draft := desk.draft(marks(keep=keep)))]
+
+    # The newest turn of two is never covered.
+    assert kept == [2, 2, 2, 4, 18]
+    assert desk.draft(marks(keep=20)) is None
+
+
+def test_a_low_mark_in_tokens_counts_too(desk: Desk) -> None:
+    desk.chat("t", 10)
+    # Of a turn: twice four for the format, and "question 9" and "answer 9" by their length.
+    turn = 2 * 4 + 2 + 2
+
+    draft = desk.draft(marks(keep=10, keep_tokens=2 * turn + 1))
+
+    assert draft is not None
+    assert draft.to_seq == 16
+
+
+def test_a_history_longer_than_a_model_can_read_is_covered_in_steps(desk: Desk) -> None:
+    desk.chat("t", 300)
+    steps = []
+
+    while (draft := desk.draft(marks(keep=10))) is not None:
+        steps.append((draft.covered[0].seq, draft.from_seq, draft.to_seq))
+        desk.put(draft)
+
+    assert steps == [(1, 1, 400), (401, 1, 590)]
+    assert desk.counted() == desk.behind(590)
+
+
+def test_a_step_ends_where_a_model_has_enough_to_read(desk: Desk) -> None:
+    thread = Thread("t")
+    for _ in range(6):
+        thread.add_message(Message(role="user", content="long " * 20_000))
+        thread.add_message(Message(role="assistant", content="yes"))
+    desk.save(thread)
+
+    draft = desk.draft(marks(keep=2))
+
+    # 25,000 tokens a turn: one more would be over the bound.
+    assert draft is not None
+    assert draft.to_seq == 2
+
+
+def test_a_turn_longer_than_a_step_is_covered_whole(desk: Desk) -> None:
+    thread = Thread("t")
+    thread.add_message(Message(role="user", content="go"))
+    for index in range(250):
+        thread.add_message(Message(role="assistant", tool_calls=(ToolCall(f"c{index}", "look", "{}"),)))
+        thread.add_message(Message(role="tool", tool_call_id=f"c{index}", content='"seen"'))
+    thread.add_message(Message(role="assistant", content="done"))
+    desk.save(thread)
+    assert desk.draft(marks(keep=4)) is None
+    desk.save(chat("t", 1))
+
+    draft = desk.draft(marks(keep=4))
+
+    assert draft is not None
+    assert draft.to_seq == 502
+    desk.put(draft)
+    assert desk.draft(marks(keep=4)) is None
+
+
+def test_a_place_that_is_empty_before_the_newest_turn_is_nothing_to_cover(desk: Desk) -> None:
+    desk.chat("t", 3)
+    gone = delete(tables.messages).where(tables.messages.c.seq <= 4)
+    desk.database.run(lambda c: c.execute(gone) and None)
+
+    assert desk.draft(marks(keep=2)) is None
+
+
+def test_a_history_without_a_user_has_nothing_to_cover(desk: Desk) -> None:
+    thread = Thread("t")
+    for _ in range(9):
+        thread.add_message(Message(role="assistant", content="news"))
+    desk.save(thread)
+
+    assert desk.draft(marks(keep=2)) is None
+
+
+def test_system_messages_stay_in_the_window(desk: Desk) -> None:
+    thread = chat("t", 2)
+    thread.add_message(Message(role="system", content="The user is a child."))
+    thread.set_context("tone", "Be kind.")
+    desk.save(thread)
+    desk.chat("t", 4)
+
+    desk.put(desk.draft(marks(keep=2)))
+    claimed = desk.claim()
+
+    assert [m.content for m in claimed.window if m.role == "system"] == ["The user is a child."]
+    assert claimed.context == ("Be kind.", "Summary of the conversation before:\nthey talked")
+
+
+def test_a_turn_that_is_not_over_is_not_covered(desk: Desk) -> None:
+    desk.chat("t", 3)
+    claimed = desk.claim()
+    put_off = RetryLater(after=timedelta(hours=1), error=TurnError("model", "away"))
+    desk.settle(claimed, ending=put_off)
+    desk.chat("t", 4)
+
+    draft = desk.draft(marks(keep=2))
+
+    assert draft is not None
+    assert draft.to_seq == 6
+
+
+def test_a_message_that_arrives_while_the_model_writes_is_behind_the_cover(desk: Desk) -> None:
+    desk.chat("t", 5)
+    draft = desk.draft(marks(keep=2))
+    claimed = desk.claim(content="late")
+    desk.settle(claimed)
+
+    stored = desk.put(draft)
+
+    assert stored is not None
+    assert stored.to_seq == 8
+    assert desk.counted() == desk.behind(8)
+    assert [m.content for m in desk.claim().window] == [
+        "question 4", "answer 4", "late", "an answer", "and now?",
+    ]  # fmt: skip
+
+
+def test_a_turn_that_runs_keeps_the_summary_that_it_began_with(desk: Desk) -> None:
+    desk.chat("t", 5)
+    draft = desk.draft(marks(keep=2))
+    claimed = desk.claim()
+
+    desk.put(draft)
+
+    assert claimed.context == ()
+    assert desk.settle(claimed).uncovered_messages == 4
+
+
+def test_of_two_summaries_at_once_the_first_one_stands(desk: Desk) -> None:
+    desk.chat("t", 10)
+    draft = desk.draft(marks(keep=4))
+
+    first, second = desk.put(draft, "one"), desk.put(draft, "two")
+
+    assert first is not None
+    assert second is None
+    assert desk.claim().context[0].endswith("one")
+    assert len(desk.listed()) == 1
+
+
+async def test_many_summarizers_at_once_leave_one(postgres_desk: Desk) -> None:
+    desk = postgres_desk
+    desk.chat("t", 10)
+    drafts = [desk.draft(marks(keep=4)) for _ in range(8)]
+
+    stored = await asyncio.gather(
+        *(asyncio.to_thread(desk.put, draft, f"{n}") for n, draft in enumerate(drafts))
+    )
+
+    (first,) = (summary for summary in stored if summary is not None)
+    assert [summary.id for summary in desk.listed()] == [first.id]
+    assert desk.row().summary_id == first.id
+
+
+def test_a_summary_of_a_thread_that_was_deleted_is_not_stored(desk: Desk) -> None:
+    desk.chat("t", 10)
+    draft = desk.draft(marks(keep=4))
+    desk.database.run(partial(threads.delete_thread, tenant="default", thread_id="t"))
+    desk.chat("t", 10)
+
+    assert desk.put(draft) is None
+    assert desk.listed() == []
+
+
+def test_a_summary_names_its_model_its_cost_and_what_it_took_the_place_of(desk: Desk) -> None:
+    desk.chat("t", 10)
+    first = desk.put(desk.draft(marks(keep=10)))
+    second = desk.put(desk.draft(marks(keep=4)))
+
+    newest, oldest = desk.listed()
+
+    assert first is not None
+    assert second is not None
+    assert (newest.id, newest.previous_id, newest.is_current) == (second.id, first.id, True)
+    assert (oldest.id, oldest.previous_id, oldest.is_current) == (first.id, None, False)
+    assert (newest.from_seq, newest.to_seq, oldest.to_seq) == (1, 16, 10)
+    assert (newest.model, newest.usage, newest.cost) == ("m", Usage(7, 3), 0.5)
+
+
+def test_the_window_counts_from_behind_the_summary(desk: Desk) -> None:
+    """Counted from the first message, its start would jump over some that no summary covers."""
+    desk.chat("t", 100)
+    draft = desk.draft(marks(keep=50))
+    desk.put(draft)
+    desk.chat("t", 40)
+    desk.claimant = replace(desk.claimant, window_start=lambda _agent, to_seq: max(0, to_seq - 140))
+
+    claimed = desk.claim()
+
+    assert claimed.window[0].seq == 151
+    assert len(claimed.window) == 131
+
+
+# Taking a summary back
+
+
+def test_a_summary_that_is_taken_back_shows_the_messages_again(desk: Desk) -> None:
+    desk.chat("t", 10)
+    stored = desk.put(desk.draft(marks(keep=4)))
+
+    taken = desk.restore()
+
+    assert stored is not None
+    assert taken is not None
+    assert taken.id == stored.id
+    assert desk.counted() == desk.behind(0)
+    claimed = desk.claim()
+    assert claimed.context == ()
+    assert len(claimed.window) == 21
+    assert [(s.is_current, s.restored_at is not None) for s in desk.listed()] == [(False, True)]
+
+
+def test_the_summary_before_comes_back_first(desk: Desk) -> None:
+    desk.chat("t", 10)
+    desk.put(desk.draft(marks(keep=10)), "one")
+    desk.put(desk.draft(marks(keep=4)), "two")
+
+    desk.restore()
+
+    assert desk.counted() == desk.behind(10)
+    claimed = desk.claim()
+    assert claimed.context[0].endswith("one")
+    assert claimed.window[0].seq == 11
+    assert desk.restore() is not None
+    assert desk.restore() is None
+
+
+def test_a_turn_that_runs_keeps_a_summary_that_is_taken_back(desk: Desk) -> None:
+    desk.chat("t", 10)
+    desk.put(desk.draft(marks(keep=4)))
+    claimed = desk.claim()
+    desk.restore()
+    desk.database.run(
+        lambda c: c.execute(update(tables.workers).values(until=datetime(2020, 1, 1, tzinfo=UTC))) and None
+    )
+    again = Desk(desk.database)
+    resumed = again.database.run(
+        partial(claims.claim, tenant="default", thread_id="t", claimant=again.claimant)
+    )
+
+    assert isinstance(resumed, ClaimedTurn)
+    assert (resumed.id, resumed.context, resumed.window) == (claimed.id, claimed.context, claimed.window)
+
+
+def test_a_summary_stays_when_retention_deleted_what_it_covers(desk: Desk) -> None:
+    desk.chat("t", 10)
+    desk.put(desk.draft(marks(keep=10)), "one")
+    desk.put(desk.draft(marks(keep=4)), "two")
+    desk.change(retention_cut=12)
+
+    with pytest.raises(InvalidInput, match=r"retention deleted .* up to seq 12 \(threads.retention_cut\)"):
+        desk.restore()
+
+    assert desk.claim().context[0].endswith("two")
+    desk.change(retention_cut=10)
+    assert desk.restore() is not None
+    with pytest.raises(InvalidInput, match="up to seq 10"):
+        desk.restore()
+
+
+@pytest.mark.parametrize("verb", ["draft", "restore", "list_of"])
+def test_a_thread_that_is_not_there_is_named(desk: Desk, verb: str) -> None:
+    work: dict[str, Any] = {
+        "draft": lambda: desk.draft(marks()),
+        "restore": desk.restore,
+        "list_of": desk.listed,
+    }
+
+    with pytest.raises(ThreadNotFound, match="no thread 't'"):
+        work[verb]()
+
+
+# Counters
+
+
+def test_every_write_counts_what_it_appends(desk: Desk) -> None:
+    desk.chat("t", 3, with_tools=True)
+    assert desk.counted() == desk.behind(0)
+    claimed = desk.claim(content="a question of some length")
+    assert desk.counted() == desk.behind(0)
+    counted = Message(role="assistant", content="short", usage=Usage(prompt_tokens=1, completion_tokens=999))
+    settled = desk.settle(claimed, counted)
+
+    assert desk.counted() == desk.behind(0) == (settled.uncovered_messages, settled.uncovered_tokens)
+    assert desk.counted()[1] > 999
+    assert desk.row().agent == "a"
+
+
+def test_a_claim_that_is_made_again_counts_nothing_twice(desk: Desk) -> None:
+    claimed = desk.claim()
+    put_off = RetryLater(after=timedelta(0), error=TurnError("model", "away"))
+    desk.settle(claimed, ending=put_off)
+    desk.database.run(partial(claims.claim, tenant="default", thread_id="t", claimant=desk.claimant))
+
+    assert desk.counted() == desk.behind(0)
+
+
+def test_saving_a_message_again_counts_it_once(desk: Desk) -> None:
+    thread = chat("t", 2)
+    again = Thread("t", messages=list(thread.messages))
+    desk.save(thread)
+    again.messages = [Message(id=m.id, role=m.role, content=m.content) for m in again.messages]
+    desk.save(again)
+
+    assert desk.counted() == desk.behind(0)
+
+
+def test_a_fork_counts_what_it_copied(desk: Desk) -> None:
+    desk.chat("t", 4)
+    gone = delete(tables.messages).where(tables.messages.c.seq == 1)
+    desk.database.run(lambda c: c.execute(gone) and None)
+
+    desk.database.run(partial(threads.fork, tenant="default", thread_id="t", new_id="f", at=6))
+
+    assert desk.counted("f") == desk.behind(0, "f")
+    assert desk.counted("f")[0] == 5
+
+
+async def test_an_import_counts_by_itself(any_database: Database, tmp_path: Any) -> None:
+    desk = Desk(any_database)
+    desk.chat("t", 6)
+    desk.put(desk.draft(marks(keep=4)))
+    store = ThreadStore(any_database.settings)
+    lines = [line async for line in store.export_thread("t")]
+    async with await ThreadStore.create(f"sqlite:///{tmp_path}/other.db") as other:
+        await other.import_thread(lines)
+        (summary,) = await other.list_summaries("t")
+    await store.close()
+
+    copy = Database(other.settings)
+    assert Desk(copy).counted() == desk.counted() == desk.behind(8)
+    assert (summary.to_seq, summary.is_current) == (8, True)
+    copy.close()

@@ -1,0 +1,80 @@
+"""`threadmill threads summarize`, `summaries` and `restore`: what stands for a thread's older part."""
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from conversation.errors import InvalidInput
+from threadmill.cli.opened import DEFAULT_TENANT, AsJson, Tenant, opened, print_json, run
+from threadmill.cli.threads import ThreadId
+
+
+def summarize(
+    thread_id: ThreadId,
+    tenant: Tenant = DEFAULT_TENANT,
+    agent: Annotated[
+        str | None, typer.Option(help="Whose model and prompt; without it, THREADMILL_DEFAULT_AGENT.")
+    ] = None,
+    keep: Annotated[
+        int | None, typer.Option(min=1, help="Messages that stay; without it, as the agent says.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Have all turns but the newest summarized, now. The messages stay stored."""
+
+    async def work() -> Any:
+        from agent import registry
+        from agent.models import prepare
+        from store.summarizing import defaults_of
+
+        async with opened(tenant) as store:
+            agents = registry.load(store.settings.agents)
+            name = agent or store.settings.default_agent
+            if name not in agents:
+                raise InvalidInput("agent", f"{name!r} is not registered", f"use one of {', '.join(agents)}")
+            prepare(agents[name].summarizer(defaults_of(store.settings)).model_name)
+            return await store.summarize_thread(thread_id, agents[name], keep_messages=keep)
+
+    written = run(work())
+    if as_json:
+        print_json([asdict(summary) for summary in written])
+        return
+    for summary in written:
+        print(f"{summary.id}: seq {summary.from_seq} to {summary.to_seq}, by {summary.model}")
+    if not written:
+        print("nothing to summarize: only the newest turns are left")
+
+
+def summaries(thread_id: ThreadId, tenant: Tenant = DEFAULT_TENANT, as_json: AsJson = False) -> None:
+    """List a thread's summaries, the newest first; models read the current one."""
+
+    async def work() -> Any:
+        async with opened(tenant) as store:
+            return await store.list_summaries(thread_id)
+
+    found = run(work())
+    if as_json:
+        print_json([asdict(summary) for summary in found])
+        return
+    for summary in found:
+        state = "current" if summary.is_current else "restored" if summary.restored_at else "replaced"
+        print(f"{summary.created_at:%Y-%m-%d %H:%M}  {summary.id}  {state:<8}  to seq {summary.to_seq}")
+        if summary.is_current:
+            print(summary.content)
+
+
+def restore(thread_id: ThreadId, tenant: Tenant = DEFAULT_TENANT, as_json: AsJson = False) -> None:
+    """Take the newest summary back: models read the one before again, or the messages themselves."""
+
+    async def work() -> Any:
+        async with opened(tenant) as store:
+            return await store.restore_summary(thread_id)
+
+    taken = run(work())
+    if as_json:
+        print_json(None if taken is None else asdict(taken))
+    elif taken is None:
+        print(f"{thread_id} has no summary")
+    else:
+        print(f"{taken.id} is taken back; no other is written by itself for a day")
