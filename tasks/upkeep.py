@@ -12,9 +12,9 @@ from agent.summarizer import summarize
 from conversation.errors import ModelError
 from store import retention, summaries
 from store.engine import Database
-from store.files import open_file_store
 from store.settings import Settings
 from store.summaries import Overdue
+from tasks.blob_gc import run_blob_gc
 
 #: Threads of one run: a model call each, so the next tick is not kept waiting.
 SUMMARIES_AT_ONCE = 10
@@ -74,17 +74,9 @@ async def summarize_thread(database: Database, settings: Settings, tenant: str, 
 def run_retention(database: Database, settings: Settings, *, days: float | None = None) -> Deleted:
     """Delete old threads, then blobs that nobody has any more. `days` stands in for the setting's."""
     days = settings.retention_days if days is None else days
-    threads = blobs = 0
+    threads = 0
     while days > 0 and (gone := database.run(partial(retention.delete_old_threads, days=days))):
         threads += gone
-    database.run(retention.mark_unused_blobs)
-    store = open_file_store(settings)
-    delete = partial(
-        retention.delete_unused_blobs, delete_object=store.delete, grace_days=settings.blob_grace_days
-    )
-    while gone := database.run(delete):
-        blobs += gone
-    store.close()
-    deleted = Deleted(threads, blobs)
+    deleted = Deleted(threads, run_blob_gc(database, settings))
     _log.info("retention_ran", **asdict(deleted))
     return deleted

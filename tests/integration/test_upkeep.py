@@ -12,7 +12,7 @@ from conversation.ids import new_id
 from conversation.message import Message, ToolCall, Usage
 from conversation.thread import Thread
 from conversation.turn import ClaimedTurn
-from store import claims, inbox, retention, schedule, summaries, tables, threads, workers
+from store import blob_gc, claims, inbox, retention, schedule, summaries, tables, threads, workers
 from store.claims import Claimant
 from store.engine import Database
 from store.files import LocalBlobs
@@ -207,7 +207,7 @@ def test_a_crash_between_object_and_row_is_made_up_for(
     save(database, with_file("old", blobs, b"mine"))
     age(database, "old")
     database.run(partial(retention.delete_old_threads, days=1))
-    database.run(retention.mark_unused_blobs)
+    database.run(blob_gc.mark_unused_blobs)
     for sha256 in list(blobs.list("default")):
         blobs.delete("default", sha256)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import select, update
 
-from store import retention, tables, threads
+from store import blob_gc, tables, threads
 from store.doctor import Outcome
 from store.files import BlobStore, LocalBlobs, S3Blobs
 from tests.conftest import S3
@@ -31,7 +31,7 @@ def test_files_with_rows_and_rows_with_files_are_no_finding(site: Site) -> None:
     site.save_file(b"two", "c")
     site.save_file(b"three", "gone")
     forget_thread(site, "gone")
-    site.database.run(retention.mark_unused_blobs)
+    site.database.run(blob_gc.mark_unused_blobs)
 
     assert site.repaired() == {}
 
@@ -117,8 +117,8 @@ def test_bytes_that_no_row_knows_get_a_row_and_leave_with_retention(site: Site) 
     assert (row.size, row.media_type) == (len(CONTENT), "application/pdf")
     assert site.files.exists("default", SHA256)
     assert site.found() == {}
-    site.database.run(retention.mark_unused_blobs)
-    site.database.run(lambda c: retention.delete_unused_blobs(c, site.files.delete, grace_days=0))
+    site.database.run(blob_gc.mark_unused_blobs)
+    site.database.run(lambda c: blob_gc.delete_unused_blobs(c, site.files.delete, grace_days=0))
     assert not site.files.exists("default", SHA256)
     assert site.found() == {}
 
@@ -151,10 +151,10 @@ def test_a_blob_that_retention_is_deleting_right_now_is_no_finding(postgres_site
     site = postgres_site
     sha256 = site.save_file()
     forget_thread(site)
-    site.database.run(retention.mark_unused_blobs)
+    site.database.run(blob_gc.mark_unused_blobs)
 
     with site.database.engine.begin() as connection:
-        retention.delete_unused_blobs(connection, site.files.delete, grace_days=0)
+        blob_gc.delete_unused_blobs(connection, site.files.delete, grace_days=0)
         assert not site.files.exists("default", sha256)
 
         assert site.found("blob-without-object") == {}
