@@ -5,6 +5,7 @@ from datetime import timedelta
 from conversation.bell import (
     MAINTENANCE_QUEUE,
     PRIORITY_MAX,
+    RUN_PURGE,
     RUN_RETENTION,
     RUN_SUMMARIES,
     RUN_TURNS,
@@ -45,6 +46,7 @@ task_routes = {
     SWEEP_TURNS: {"queue": MAINTENANCE_QUEUE},
     RUN_SUMMARIES: {"queue": MAINTENANCE_QUEUE},
     RUN_RETENTION: {"queue": MAINTENANCE_QUEUE},
+    RUN_PURGE: {"queue": MAINTENANCE_QUEUE},
 }
 # Nothing else is imported by naming it in a message.
 imports = ("tasks.turns", "tasks.maintenance")
@@ -89,6 +91,11 @@ beat_schedule = {
     # More often than it runs, so that a tick that was lost is made up for by the next one.
     "run-retention": {
         "task": RUN_RETENTION,
+        "schedule": timedelta(seconds=min(60.0, _settings.retention_seconds)),
+        "options": {"expires": 60},
+    },
+    "run-purge": {
+        "task": RUN_PURGE,
         "schedule": timedelta(seconds=min(60.0, _settings.retention_seconds)),
         "options": {"expires": 60},
     },

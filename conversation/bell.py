@@ -11,6 +11,7 @@ RUN_TURNS = "turns.run"
 SWEEP_TURNS = "turns.sweep"
 RUN_SUMMARIES = "summaries.run"
 RUN_RETENTION = "retention.run"
+RUN_PURGE = "turns.purge"
 
 #: Where ordinary turns are rung.
 TURNS_QUEUE = "turns"

@@ -9,6 +9,7 @@ ThreadmillError
 │   ├── TurnNotFound
 │   ├── TurnNotFailed
 │   ├── LimitReached
+│   ├── ThreadHeld
 │   ├── TitleConflict
 │   ├── MessagesNotLoaded
 │   └── FileRefused
@@ -22,6 +23,7 @@ ThreadmillError
 └── LeaseLost                 another worker holds the thread: commit nothing
 """
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 
@@ -82,6 +84,15 @@ class TurnNotFailed(UserError):
 
 class LimitReached(UserError):
     """The tenant has as many unfinished turns as it may; the same call may succeed later."""
+
+
+class ThreadHeld(UserError):
+    """Threads under legal hold are not deleted; nothing of this call's was."""
+
+    def __init__(self, thread_ids: Sequence[str]) -> None:
+        held = ", ".join(repr(thread_id) for thread_id in thread_ids)
+        super().__init__(f"thread_id: {held} under legal hold; release the hold first")
+        self.thread_ids = tuple(thread_ids)
 
 
 class TitleConflict(UserError):

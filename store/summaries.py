@@ -35,6 +35,8 @@ class Draft:
     #: The newest summary now: the next one is only put in its place if that is still so.
     previous_id: str | None
     previous: str
+    #: The cut now: what was cut meanwhile must not live on in a summary.
+    retention_cut: int
     from_seq: int
     to_seq: int
     covered: tuple[Message, ...]
@@ -54,14 +56,14 @@ def overdue(connection: Connection, *, after_messages: int, limit: int) -> Seque
 def draft(connection: Connection, tenant: str, thread_id: str, *, keep_messages: int) -> Draft | None:
     """The messages to cover next, all but the newest `keep_messages`; None where there is no whole turn."""
     thread = connection.execute(
-        select(threads.c.key, threads.c.last_seq, threads.c.summary_id).where(
+        select(threads.c.key, threads.c.last_seq, threads.c.summary_id, threads.c.retention_cut).where(
             threads.c.tenant == tenant, threads.c.id == thread_id
         )
     ).one_or_none()
     if thread is None:
         return None
     previous = connection.execute(select(summaries).where(summaries.c.id == thread.summary_id)).one_or_none()
-    after_seq = previous.to_seq if previous is not None else 0
+    after_seq = max(thread.retention_cut, previous.to_seq if previous is not None else 0)
     newest = min(thread.last_seq - keep_messages, after_seq + COVERED_AT_ONCE)
     # A user's message begins a turn: what stands before it is whole.
     boundary = connection.execute(
@@ -83,18 +85,21 @@ def draft(connection: Connection, tenant: str, thread_id: str, *, keep_messages:
         thread_key=thread.key,
         previous_id=thread.summary_id,
         previous=previous.content if previous is not None else "",
-        from_seq=previous.from_seq if previous is not None else 1,
+        retention_cut=thread.retention_cut,
+        from_seq=previous.from_seq if previous is not None else thread.retention_cut + 1,
         to_seq=boundary - 1,
         covered=message_rows.load(connection, thread.key, rows),
     )
 
 
 def put(connection: Connection, draft: Draft, content: str, *, model: str, usage: Usage) -> bool:
-    """Make this the thread's summary; False if another one came first."""
+    """Make this the thread's summary; False if another one, or a cut, came first."""
     current = connection.execute(
-        select(threads.c.summary_id).where(threads.c.key == draft.thread_key).with_for_update(key_share=True)
+        select(threads.c.summary_id, threads.c.retention_cut)
+        .where(threads.c.key == draft.thread_key)
+        .with_for_update(key_share=True)
     ).one_or_none()
-    if current is None or current.summary_id != draft.previous_id:
+    if current is None or tuple(current) != (draft.previous_id, draft.retention_cut):
         return False
     summary_id = new_id()
     connection.execute(
@@ -112,7 +117,12 @@ def put(connection: Connection, draft: Draft, content: str, *, model: str, usage
     connection.execute(
         update(threads)
         .where(threads.c.key == draft.thread_key)
-        .values(summary_id=summary_id, uncovered_messages=threads.c.last_seq - draft.to_seq)
+        .values(
+            summary_id=summary_id,
+            uncovered_messages=threads.c.last_seq - draft.to_seq,
+            # A policy that keeps summaries can now take more.
+            retention_seen_at=None,
+        )
     )
     return True
 
@@ -122,6 +132,6 @@ def drop(connection: Connection, tenant: str, thread_id: str) -> bool:
     done = connection.execute(
         update(threads)
         .where(threads.c.tenant == tenant, threads.c.id == thread_id, threads.c.summary_id.is_not(None))
-        .values(summary_id=None, uncovered_messages=threads.c.last_seq)
+        .values(summary_id=None, uncovered_messages=threads.c.last_seq - threads.c.retention_cut)
     )
     return done.rowcount == 1

@@ -15,7 +15,6 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
-    MetaData,
     Numeric,
     SmallInteger,
     Table,
@@ -26,16 +25,8 @@ from sqlalchemy import (
 )
 
 from store.columns import Json, Key, OurId, Time
-
-metadata = MetaData(
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-    }
-)
+from store.retention_tables import index_threads
+from store.schema import metadata
 
 #: A turn in one of these states still has work ahead of it.
 UNFINISHED = "state in ('queued', 'running', 'waiting')"
@@ -48,6 +39,8 @@ threads = Table(
     #: The user's own id of the thread.
     Column("id", Text, nullable=False),
     Column("title", Text),
+    #: The agent that answered last; null before the first turn.
+    Column("agent", Text),
     Column("metadata", Json, nullable=False),
     Column("created_at", Time, nullable=False),
     Column("updated_at", Time, nullable=False),
@@ -62,9 +55,14 @@ threads = Table(
     #: What no summary covers yet.
     Column("uncovered_messages", BigInteger, nullable=False, server_default="0"),
     Column("uncovered_tokens", BigInteger, nullable=False, server_default="0"),
-    #: Retention deleted the history up to and with this seq.
+    #: Nobody reads the history up to and with this seq: retention deletes it, or has.
     Column("retention_cut", BigInteger, nullable=False, server_default="0"),
+    #: Nothing of it is deleted, whatever a policy says.
     Column("legal_hold", Boolean, nullable=False, server_default=false()),
+    #: Nothing above the cut is older; null: nothing is older than the thread.
+    Column("retained_from", Time),
+    #: Retention found here nothing more to take; a change of the thread after it makes it look again.
+    Column("retention_seen_at", Time),
     UniqueConstraint("tenant", "id"),
     Index("ix_threads_owner", "owner", postgresql_where=text("owner is not null")),
     Index("ix_threads_tenant_updated_at_key", "tenant", "updated_at", "key"),
@@ -128,6 +126,7 @@ turns = Table(
         name="state",
     ),
     Index("ix_turns_thread_key", "thread_key"),
+    Index("ix_turns_finished_at", "finished_at", "position"),
     Index(
         "ix_turns_unfinished",
         "thread_key",
@@ -325,6 +324,7 @@ audit = Table(
     Column("details", Json, nullable=False),
     Column("created_at", Time, nullable=False),
     Index("ix_audit_tenant_created_at", "tenant", "created_at"),
+    Index("ix_audit_tenant_thread_id", "tenant", "thread_id"),
     sqlite_autoincrement=True,
 )
 
@@ -336,3 +336,5 @@ Index(
     postgresql_using="gin",
     _table=messages,
 ).ddl_if(dialect="postgresql")
+
+index_threads(threads)

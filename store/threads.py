@@ -20,6 +20,7 @@ from conversation.thread import LAST_UPDATED, LEADING, Loaded, Thread
 from store import messages as message_rows
 from store.attachments import insert_attachments
 from store.columns import clock
+from store.cut import cut_of
 from store.messages import SAID
 from store.statements import AnyRow, insert_for
 from store.tables import attachments, context, messages, threads
@@ -175,7 +176,7 @@ def fork(
             created_at=clock(),
             updated_at=clock(),
             last_seq=at,
-            uncovered_messages=at,
+            uncovered_messages=max(0, at - source.retention_cut),
             retention_cut=min(at, source.retention_cut),
             context_version=source.context_version,
         )
@@ -204,6 +205,7 @@ def _copy_rows(connection: Connection, source: int, key: int, at: int) -> None:
     """One statement a table: the rows never leave the database."""
     columns = ["seq", *SAID, *message_rows.REPLIED]
     kept = (messages.c.thread_key == source) & (messages.c.seq <= at)
+    kept &= messages.c.seq > cut_of(source)
     copied = select(literal(key), *(messages.c[name] for name in columns)).where(kept)
     connection.execute(messages.insert().from_select(["thread_key", *columns], copied))
     said = select(messages.c.id).where(kept)
@@ -316,7 +318,7 @@ def _seq_before_last(connection: Connection, key: int, last: int) -> int:
         raise InvalidInput("last", f"is {last}", "pass how many messages to load, 1 or more")
     newest = (
         select(messages.c.seq)
-        .where(messages.c.thread_key == key)
+        .where(messages.c.thread_key == key, messages.c.seq > cut_of(key))
         .order_by(messages.c.seq.desc())
         .limit(last)
         .subquery()

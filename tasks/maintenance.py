@@ -7,7 +7,7 @@ from functools import cache, partial
 
 import structlog
 
-from conversation.bell import RUN_RETENTION, RUN_SUMMARIES, SWEEP_TURNS, TURNS_QUEUE
+from conversation.bell import RUN_PURGE, RUN_RETENTION, RUN_SUMMARIES, SWEEP_TURNS, TURNS_QUEUE
 from conversation.errors import DatabaseUnavailable
 from store import sweep as sweeping
 from store import workers
@@ -15,8 +15,9 @@ from store.engine import Database
 from store.schedule import claim_run, finish_run
 from store.settings import current
 from tasks.app import app
+from tasks.retention import run_purge, run_retention
 from tasks.rings import ring, waiting_bells
-from tasks.upkeep import run_retention, run_summaries
+from tasks.upkeep import run_summaries
 
 _log = structlog.get_logger(__name__)
 
@@ -79,6 +80,13 @@ def retain() -> None:
     """Delete what is past its time."""
     settings = current()
     _once(RUN_RETENTION, settings.retention_seconds, lambda: asdict(run_retention(_database(), settings)))
+
+
+@app.task(name=RUN_PURGE)  # type: ignore[untyped-decorator]  # celery ships no types
+def purge() -> None:
+    """Delete turns that ended long ago."""
+    settings = current()
+    _once(RUN_PURGE, settings.retention_seconds, lambda: {"turns": run_purge(_database(), settings)})
 
 
 def _once(schedule: str, every_seconds: float, work: Callable[[], dict[str, int]]) -> None:

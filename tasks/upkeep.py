@@ -1,8 +1,7 @@
-"""Summaries and retention, as plain functions that a task, a command or a test can call."""
+"""Summaries, as plain functions that a task, a command or a test can call."""
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from functools import partial
 
 import structlog
@@ -10,24 +9,15 @@ import structlog
 from agent.models import model_for, prepare
 from agent.summarizer import summarize
 from conversation.errors import ModelError
-from store import retention, summaries
+from store import summaries
 from store.engine import Database
 from store.settings import Settings
 from store.summaries import Overdue
-from tasks.blob_gc import run_blob_gc
 
 #: Threads of one run: a model call each, so the next tick is not kept waiting.
 SUMMARIES_AT_ONCE = 10
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Deleted:
-    """What a run of retention came to."""
-
-    threads: int = 0
-    blobs: int = 0
 
 
 def run_summaries(database: Database, settings: Settings) -> int:
@@ -69,14 +59,3 @@ async def summarize_thread(database: Database, settings: Settings, tenant: str, 
         return False
     write = partial(summaries.put, draft=draft, content=reply.content, model=reply.model, usage=reply.usage)
     return await asyncio.to_thread(database.run, write)
-
-
-def run_retention(database: Database, settings: Settings, *, days: float | None = None) -> Deleted:
-    """Delete old threads, then blobs that nobody has any more. `days` stands in for the setting's."""
-    days = settings.retention_days if days is None else days
-    threads = 0
-    while days > 0 and (gone := database.run(partial(retention.delete_old_threads, days=days))):
-        threads += gone
-    deleted = Deleted(threads, run_blob_gc(database, settings))
-    _log.info("retention_ran", **asdict(deleted))
-    return deleted

@@ -31,7 +31,11 @@ _covered_to = func.coalesce(
 )
 _uncovered = (
     select(func.count())
-    .where(messages.c.thread_key == threads.c.key, messages.c.seq > _covered_to)
+    .where(
+        messages.c.thread_key == threads.c.key,
+        messages.c.seq > _covered_to,
+        messages.c.seq > threads.c.retention_cut,
+    )
     .correlate(threads)
     .scalar_subquery()
 )

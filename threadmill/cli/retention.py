@@ -23,7 +23,7 @@ def retention(
     from conversation.logs import use_standard_logging
     from store.engine import Database
     from store.settings import load
-    from tasks.upkeep import run_retention
+    from tasks.retention import run_retention
 
     use_standard_logging()
     settings = load()
@@ -32,7 +32,7 @@ def retention(
         typer.confirm(f"Delete threads that were not changed for {days:g} days, for good?", abort=True)
     database = Database(settings)
     try:
-        deleted = run_retention(database, settings, days=days)
+        deleted = run_retention(database, settings.model_copy(update={"retention_days": days}))
     finally:
         database.close()
     if as_json:
