@@ -8,7 +8,6 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
 from tempfile import TemporaryFile
@@ -29,7 +28,7 @@ from store.file_store import FileStore
 from store.listing import Order, Stats, ThreadFilter, ThreadPage
 from store.search import Hit, search_messages
 from store.settings import Settings, load
-from store.transfer import Export
+from store.transfer import Export, next_page
 
 IN_MEMORY = "sqlite://"
 DEFAULT_TENANT = "default"
@@ -233,7 +232,7 @@ class ThreadStore:
         """
         export = Export(self.tenant, thread_id)
         while True:
-            page, export = await self.database.run_async(partial(_next_page, export=export))
+            page, export = await self.database.run_async(partial(next_page, export=export))
             if not page:
                 return
             for line in page:
@@ -308,12 +307,6 @@ async def _copy(lines: Iterable[str] | AsyncIterable[str], spool: IO[str]) -> No
             spool.write(line.rstrip("\n") + "\n")
     else:
         spool.writelines(line.rstrip("\n") + "\n" for line in lines)
-
-
-def _next_page(connection: Connection, export: Export) -> tuple[Sequence[Mapping[str, Any]], Export]:
-    """A transaction that is run again must not skip a page: it goes on from where the last one ended."""
-    following = copy(export)
-    return following.next_page(connection), following
 
 
 def _migrate(connection: Connection) -> None:

@@ -11,6 +11,7 @@ bytes.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -124,6 +125,12 @@ class Export:
             message_line(message, row.tokens, turn_id=message.turn_id if row.in_turn else None)
             for message, row in zip(found, rows, strict=True)
         ]
+
+
+def next_page(connection: Connection, export: Export) -> tuple[list[Record], Export]:
+    """A transaction that is run again must not skip a page: it goes on from where the last one ended."""
+    following = copy(export)
+    return following.next_page(connection), following
 
 
 def header_line(row: AnyRow) -> Record:

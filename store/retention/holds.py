@@ -66,14 +66,14 @@ def _take_back(connection: Connection, thread: AnyRow) -> int:
     pending = connection.execute(select(retention_cuts).where(of_thread)).one_or_none()
     if pending is None:
         return int(thread.retention_cut)
-    cut = pending.deleted_to
+    cut = max(pending.deleted_to, pending.cut_before)
     if pending.deleted_to > pending.cut_before:
         beginning = boundary.at_or_above(connection, thread.key, pending.deleted_to)
         cut = thread.retention_cut if beginning is None else min(beginning, thread.retention_cut)
     summary_id = thread.summary_id or pending.summary_id
     shown: dict[str, Any] = shows_from(connection, thread, cut, summary_id) | {"retained_from": None}
     connection.execute(update(threads).where(threads.c.key == thread.key).values(**shown))
-    if cut == pending.deleted_to:
+    if cut in (pending.deleted_to, pending.cut_before):
         connection.execute(delete(retention_cuts).where(of_thread))
     else:
         # What is below is deleted once the hold is released; the rest is the policies' again.

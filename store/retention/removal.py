@@ -30,7 +30,7 @@ from sqlalchemy import (
 )
 
 from conversation.turn import FINAL_STATES
-from store.retention.audit import note
+from store.retention.audit import forget_name, note
 from store.retention.cuts import is_busy
 from store.retention_tables import erasures, retention_cuts
 from store.statements import AnyRow
@@ -159,7 +159,7 @@ def remove_thread(connection: Connection, key: int, *, erasure_id: str | None = 
     is_left = connection.execute(select(is_busy(key, row.owner), has_turns | has_messages)).one()
     if is_left[0] or (is_left[1] and erasure_id is not None):
         return None
-    if is_left[1] or row.last_seq > row.retention_cut:
+    if is_left[1] or (erasure_id is None and row.last_seq > row.retention_cut):
         # Something came meanwhile: the thread lives on.
         connection.execute(
             update(retention_cuts).where(retention_cuts.c.thread_key == key).values(whole=False)
@@ -171,6 +171,7 @@ def remove_thread(connection: Connection, key: int, *, erasure_id: str | None = 
     }
     connection.execute(delete(threads).where(threads.c.key == key))
     counts["threads"] = 1
+    forget_name(connection, row.tenant, row.id)
     _tell(connection, row, row, "thread", counts, to_seq=row.last_seq)
     return Removed(counts)
 
