@@ -211,7 +211,7 @@ def test_a_hold_that_meets_retention_comes_before_or_after_it_never_between(
     scene.run()
 
     assert (scene.seqs() if scene.row() is not None else []) == left
-    assert [len(history(scene))] == [len(left)]
+    assert scene.row() is None or len(history(scene)) == len(left)
 
 
 @pytest.mark.parametrize("after", [1, 2, 3, 5, 8, STATEMENTS])
