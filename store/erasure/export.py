@@ -134,8 +134,8 @@ def _work(connection: Connection, *, key: int, after: int) -> tuple[int, list[Li
     journal = select(steps).where(steps.c.turn_id.in_(ids)).order_by(steps.c.turn_id, steps.c.index)
     inbox = select(turn_inputs).where(turn_inputs.c.turn_id.in_(ids)).order_by(turn_inputs.c.turn_id)
     return found[-1].position, [
-        *({"kind": "step", **_plain(row)} for row in connection.execute(journal)),
-        *({"kind": "input", **_plain(row)} for row in connection.execute(inbox)),
+        *({"row": "step", **_plain(row)} for row in connection.execute(journal)),
+        *({"row": "input", **_plain(row)} for row in connection.execute(inbox)),
     ]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, func, literal, select, text, tuple_
 
-from store.columns import clock
+from store.columns import moment_ago
 from store.engine import Database
 from store.retention import policies
 from store.retention.policy import Effective, strictest
@@ -21,8 +21,6 @@ from store.retention_tables import UNSEEN, retention_cuts, retention_policies
 from store.statements import AnyRow
 from store.tables import threads
 
-#: Seconds of a day.
-DAY = 86_400.0
 #: Threads of one page.
 PAGE = 100
 
@@ -82,7 +80,7 @@ def due_rows(tenant: str, agent: str, rule: str, value: float, *, after: AnyRow 
     statement = select(threads.c.key, place.label("place")).where(
         threads.c.tenant == tenant,
         _agent == agent,
-        place > value if rule == "max_messages" else place < clock(plus_seconds=-value * DAY),
+        place > value if rule == "max_messages" else place < moment_ago(days=value),
     )
     if rule != "idle_days":
         statement = statement.where(_unseen)

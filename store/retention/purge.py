@@ -12,9 +12,8 @@ from typing import Any
 from sqlalchemy import Connection, literal, not_, select, tuple_
 
 from conversation.turn import FINAL_STATES
-from store.columns import clock
+from store.columns import moment_ago
 from store.retention.audit import note
-from store.retention.due import DAY
 from store.retention.removal import BATCH, remove_turns
 from store.statements import AnyRow
 from store.tables import threads, turns
@@ -50,7 +49,7 @@ def due_turns(days: float, after: Place, limit: int) -> Any:
     behind = literal(after[0], place[0].type), literal(after[1], place[1].type)
     return (
         select(turns.c.id, turns.c.thread_key, turns.c.tenant, *place)
-        .where(turns.c.finished_at < clock(plus_seconds=-days * DAY), tuple_(*place) > tuple_(*behind))
+        .where(turns.c.finished_at < moment_ago(days=days), tuple_(*place) > tuple_(*behind))
         .order_by(*place)
         .limit(limit)
     )

@@ -9,9 +9,8 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from store.columns import clock
+from store.columns import moment_ago
 from store.retention import boundary
-from store.retention.due import DAY
 from store.retention.policy import Effective
 from store.statements import AnyRow
 from store.tables import messages, summaries, threads
@@ -68,8 +67,8 @@ def _placed(connection: Connection, thread: AnyRow, seq: int, *, rounds_up: bool
 def _is_idle(connection: Connection, thread: AnyRow, days: float | None) -> bool:
     if days is None:
         return False
-    before = clock(plus_seconds=-days * DAY)
-    idle = select(threads.c.key).where(threads.c.key == thread.key, threads.c.updated_at < before)
+    is_old = threads.c.updated_at < moment_ago(days=days)
+    idle = select(threads.c.key).where(threads.c.key == thread.key, is_old)
     return connection.execute(idle).first() is not None
 
 
@@ -77,7 +76,7 @@ def _past_its_age(connection: Connection, thread: AnyRow, days: float | None) ->
     """The last message before the first one that is young enough."""
     if days is None:
         return int(thread.retention_cut)
-    young = _kept(thread).where(messages.c.created_at >= clock(plus_seconds=-days * DAY))
+    young = _kept(thread).where(messages.c.created_at >= moment_ago(days=days))
     first = connection.execute(young.order_by(messages.c.seq).limit(1)).scalar_one_or_none()
     return int(thread.last_seq if first is None else first - 1)
 

@@ -11,6 +11,8 @@ import pytest
 from conversation.errors import FileNotStored, InvalidInput, ThreadNotFound
 from store.retention import archive
 from store.retention.archive import ARCHIVES
+from store.retention.audit import hash_of
+from store.retention_tables import archives
 from store.thread_store import ThreadStore
 from tests.integration.retention.scenes import TURN, Scene
 
@@ -101,9 +103,6 @@ def test_an_archive_names_its_thread_and_user_by_hash_alone(scene: Scene) -> Non
     scene.change(metadata={"user": "ann"})
 
     scene.run()
-
-    from store.retention.audit import hash_of
-    from store.retention_tables import archives
 
     row = scene.database.run(lambda c: c.execute(archives.select()).one())
     assert (row.thread_sha256, row.user_sha256) == (hash_of("default", "t"), hash_of("default", "ann"))
