@@ -66,23 +66,7 @@ def fence_off(connection: Connection, erasure_id: str, subject: Subject, key: in
         return False
     if thread.legal_hold:
         raise ThreadHeld([thread.id])
-    connection.execute(
-        update(turns)
-        .where(turns.c.thread_key == key, unfinished)
-        .values(state="cancelled", finished_at=clock(), retry_at=None)
-    )
-    connection.execute(
-        update(threads)
-        .where(threads.c.key == key)
-        .values(
-            owner=None,
-            fence=threads.c.fence + 1,
-            retention_cut=thread.last_seq,
-            summary_id=None,
-            uncovered_messages=0,
-            uncovered_tokens=0,
-        )
-    )
+    _fence(connection, thread)
     entry = insert_for(connection, retention_cuts).values(
         thread_key=key,
         cut_before=thread.retention_cut,
@@ -100,6 +84,27 @@ def fence_off(connection: Connection, erasure_id: str, subject: Subject, key: in
     connection.execute(entry.on_conflict_do_update(index_elements=["thread_key"], set_=theirs))
     _remember(connection, erasure_id, "thread", [hash_of(thread.tenant, thread.id)])
     return True
+
+
+def _fence(connection: Connection, thread: AnyRow) -> None:
+    """Cancel its turns, raise its token, and hide all of it."""
+    connection.execute(
+        update(turns)
+        .where(turns.c.thread_key == thread.key, unfinished)
+        .values(state="cancelled", finished_at=clock(), retry_at=None)
+    )
+    connection.execute(
+        update(threads)
+        .where(threads.c.key == thread.key)
+        .values(
+            owner=None,
+            fence=threads.c.fence + 1,
+            retention_cut=thread.last_seq,
+            summary_id=None,
+            uncovered_messages=0,
+            uncovered_tokens=0,
+        )
+    )
 
 
 def remove_batch(connection: Connection, erasure_id: str, key: int) -> removal.Removed | None:
