@@ -89,10 +89,10 @@ archives = Table(
     Column("sha256", Text, nullable=False),
     #: In bytes, compressed.
     Column("size", BigInteger, nullable=False),
-    #: `writing` until it was read back and what it holds was deleted.
+    #: `writing` until it was read back and what it holds was deleted; `discarded` if that never happens.
     Column("state", Text, nullable=False),
     Column("created_at", Time, nullable=False),
-    CheckConstraint("state in ('writing', 'stored')", name="state"),
+    CheckConstraint("state in ('writing', 'stored', 'discarded')", name="state"),
     Index("ix_archives_tenant_thread_sha256", "tenant", "thread_sha256"),
     Index("ix_archives_tenant_user_sha256", "tenant", "user_sha256"),
     Index("ix_archives_thread_key", "thread_key"),

@@ -68,7 +68,7 @@ class _Run:
         came_to: dict[int, str] = {}
         for key in due.due(self.database):
             if self.is_over():
-                return
+                break
             came_to[key] = self.database.run(partial(cuts.move, key=key)).came_to
         seen = Counter(came_to.values())
         self.deleted.held, self.deleted.busy = seen["held"], seen["busy"]
@@ -96,8 +96,7 @@ class _Run:
         """As `_take`, once it can be read back from the file store."""
         try:
             for begun in self.database.run(partial(archive.unfinished, thread_key=key)):
-                self.files.delete(ARCHIVES, begun.sha256)
-                self.database.run(partial(archive.forget, archive_key=begun.key))
+                self._discard(*begun)
             part = self.database.run(
                 partial(archive.draft, thread_key=key, user_key=self.settings.user_metadata_key)
             )
@@ -111,7 +110,16 @@ class _Run:
             return None
         removed = self.database.run(partial(archive.remove_archived, part=part))
         self.deleted.archived += removed is not None
+        if removed is None:
+            # Held, asked something, or erased meanwhile: nothing may stay that nobody has to find.
+            self._discard(part.key, part.sha256)
         return removed
+
+    def _discard(self, archive_key: int, sha256: str) -> None:
+        """Remove the object of a part that was begun, then its row."""
+        if self.database.run(partial(archive.discard, archive_key=archive_key)):
+            self.files.delete(ARCHIVES, sha256)
+            self.database.run(partial(archive.forget, archive_key=archive_key))
 
 
 def run_retention(database: Database, settings: Settings) -> Deleted:

@@ -52,6 +52,7 @@ _HOMES = {
     "ThreadmillError": "conversation.errors",
     "InvalidInput": "conversation.errors",
     "ThreadNotFound": "conversation.errors",
+    "ThreadHeld": "conversation.errors",
     "TitleConflict": "conversation.errors",
     "TurnFailed": "conversation.errors",
     "FileRefused": "conversation.errors",

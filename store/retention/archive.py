@@ -16,13 +16,13 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, exists, insert, select, update
 
+from conversation.ids import new_id
 from store import messages as message_rows
 from store.columns import clock
 from store.files import BlobStore
 from store.retention.audit import hash_of
 from store.retention.removal import Batch, Removed, next_batch, remove
 from store.retention_tables import archives
-from store.statements import AnyRow
 from store.tables import context, messages, summaries, turns
 from store.transfer import Record, context_line, header_line, message_line, summary_line, turn_line
 
@@ -44,10 +44,20 @@ class Part:
     content: bytes
 
 
-def unfinished(connection: Connection, thread_key: int) -> list[AnyRow]:
-    """Parts that were begun, by a process that died, and of which nothing was deleted."""
-    begun = (archives.c.thread_key == thread_key) & (archives.c.state == "writing")
-    return list(connection.execute(select(archives).where(begun)))
+def unfinished(connection: Connection, thread_key: int) -> list[tuple[int, str]]:
+    """Parts that were begun and of which nothing was deleted: the keys of their rows, and their hashes."""
+    begun = (archives.c.thread_key == thread_key) & (archives.c.state != "stored")
+    rows = connection.execute(select(archives.c.key, archives.c.sha256).where(begun))
+    return [(row.key, row.sha256) for row in rows]
+
+
+def discard(connection: Connection, archive_key: int) -> bool:
+    """From now on nothing is deleted for the sake of this part; False where something was: it is stored."""
+    part = archives.c.key == archive_key
+    begun = update(archives).where(part, archives.c.state != "stored").values(state="discarded")
+    connection.execute(begun)
+    state = connection.execute(select(archives.c.state).where(part)).scalar_one_or_none()
+    return state != "stored"
 
 
 def forget(connection: Connection, archive_key: int) -> None:
@@ -95,13 +105,13 @@ def write(files: BlobStore, part: Part) -> None:
 def remove_archived(connection: Connection, part: Part) -> Removed | None:
     """Delete the batch that a part holds; None where it may not be deleted any more."""
     batch = next_batch(connection, part.thread_key, limit=PART)
-    row = connection.execute(select(archives).where(archives.c.key == part.key)).one_or_none()
-    if batch is None or row is None:
+    if batch is None:
         return None
-    if (row.from_seq, row.to_seq, row.messages) != (batch.cut.deleted_to + 1, batch.to_seq, batch.messages):
-        return None
-    connection.execute(update(archives).where(archives.c.key == part.key).values(state="stored"))
-    return remove(connection, batch)
+    mine = (archives.c.key == part.key) & (archives.c.state == "writing")
+    holds = {"from_seq": batch.cut.deleted_to + 1, "to_seq": batch.to_seq, "messages": batch.messages}
+    same = [archives.c[name] == value for name, value in holds.items()]
+    kept = connection.execute(update(archives).where(mine, *same).values(state="stored"))
+    return remove(connection, batch) if kept.rowcount else None
 
 
 def remove_rest(connection: Connection, thread_key: int) -> Removed | None:
@@ -124,6 +134,8 @@ def _lines(connection: Connection, batch: Batch) -> Iterator[Record]:
     statement = message_rows.stored_rows(thread.key, after_seq=cut.deleted_to, to_seq=batch.to_seq)
     rows = connection.execute(statement.order_by(messages.c.seq)).all()
     header = header_line(thread)
+    # Two processes that archive the same batch have an object each, and remove no other's.
+    header["archive"] = new_id()
     header["thread"] |= {
         "retention_cut": cut.deleted_to,
         "summary_id": thread.summary_id or cut.summary_id,

@@ -386,7 +386,7 @@ def _create_retention_tables() -> None:
         sa.Column("size", sa.BigInteger(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("created_at", TIME, nullable=False),
-        sa.CheckConstraint("state in ('writing', 'stored')", name=op.f("ck_archives_state")),
+        sa.CheckConstraint("state in ('writing', 'stored', 'discarded')", name=op.f("ck_archives_state")),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_archives")),
         sqlite_autoincrement=True,
     )

@@ -5,6 +5,7 @@ import hashlib
 import json
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -111,6 +112,41 @@ def test_an_archive_names_its_thread_and_user_by_hash_alone(scene: Scene) -> Non
     lines = [json.loads(line) for line in gzip.decompress(content).splitlines()]
     assert [line["kind"] for line in lines[:2]] == ["thread", "summary"]
     assert lines[-1] == {"kind": "end", "lines": len(lines) - 1}
+
+
+def test_a_part_that_another_run_discarded_deletes_nothing(scene: Scene) -> None:
+    """Two runs at once: the one that comes later takes the object of the first for one that was left."""
+    due(scene)
+    scene.cut()
+    part = scene.database.run(partial(archive.draft, thread_key=scene.key(), user_key="user"))
+    assert part is not None
+    archive.write(scene.files, part)
+
+    assert scene.database.run(partial(archive.discard, archive_key=part.key))
+
+    assert scene.database.run(partial(archive.remove_archived, part=part)) is None
+    assert len(scene.seqs()) == 4 * TURN
+    assert scene.run().archived == 1
+    assert not scene.database.run(partial(archive.discard, archive_key=part.key + 1))
+    assert scene.count("archives") == len(list(scene.files.list(ARCHIVES))) == 1
+
+
+def test_what_was_put_aside_is_removed_when_its_thread_is_held_meanwhile(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    due(scene)
+    write = archive.write
+
+    def write_then_hold(files: Any, part: archive.Part) -> None:
+        write(files, part)
+        scene.change(legal_hold=True)
+
+    monkeypatch.setattr(archive, "write", write_then_hold)
+
+    done = scene.run()
+
+    assert (done.archived, done.messages, len(scene.seqs())) == (0, 0, 4 * TURN)
+    assert scene.count("archives") == len(list(scene.files.list(ARCHIVES))) == 0
 
 
 async def test_what_was_never_archived_cannot_be_restored(scene: Scene) -> None:
