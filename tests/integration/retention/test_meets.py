@@ -276,3 +276,22 @@ def test_an_erasure_that_meets_a_worker_leaves_nothing_of_what_it_wrote(
     run_erasure(scene.database, scene.files, subject)
 
     assert {scene.count(name) for name in ("messages", "turns", "steps", "threads")} == {0}
+
+
+def test_a_batch_waits_for_the_turn_that_came_after_the_cut(scene: Scene) -> None:
+    due(scene, pending=True)
+    claimed = scene.claimed("at work")
+
+    assert scene.database.run(batch(scene)) is None
+
+    assert len(scene.seqs()) == 5 * TURN + 1
+    scene.database.run(settle(claimed, 6))
+    removed = scene.database.run(batch(scene))
+    assert removed.counts["messages"] == 3 * TURN
+
+
+def test_a_batch_waits_for_a_message_that_waits_for_its_turn(scene: Scene) -> None:
+    due(scene, pending=True)
+    scene.send("not begun")
+
+    assert scene.database.run(batch(scene)) is None
