@@ -10,6 +10,7 @@ from conversation.bell import (
     PREPARE_FILE,
     PREPARE_FILES,
     PRIORITY_MAX,
+    RUN_PURGE,
     RUN_RETENTION,
     RUN_SUMMARIES,
     RUN_TURNS,
@@ -56,6 +57,7 @@ task_routes = {
     PREPARE_FILES: {"queue": MAINTENANCE_QUEUE},
     COLLECT_FILES: {"queue": MAINTENANCE_QUEUE},
     EXPIRE_UPLOADS: {"queue": MAINTENANCE_QUEUE},
+    RUN_PURGE: {"queue": MAINTENANCE_QUEUE},
 }
 # Nothing else is imported by naming it in a message.
 imports = ("tasks.turns", "tasks.files", "tasks.maintenance")
@@ -100,6 +102,12 @@ beat_schedule = {
     # More often than it runs, so that a tick that was lost is made up for by the next one.
     "run-retention": {
         "task": RUN_RETENTION,
+        "schedule": timedelta(seconds=min(60.0, _settings.retention_seconds)),
+        "options": {"expires": 60},
+    },
+    # Turns that ended long ago, with their journals; their messages stay.
+    "run-purge": {
+        "task": RUN_PURGE,
         "schedule": timedelta(seconds=min(60.0, _settings.retention_seconds)),
         "options": {"expires": 60},
     },

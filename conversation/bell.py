@@ -16,6 +16,7 @@ PREPARE_FILE = "files.prepare"
 PREPARE_FILES = "files.prepare_waiting"
 COLLECT_FILES = "files.collect"
 EXPIRE_UPLOADS = "uploads.expire"
+RUN_PURGE = "turns.purge"
 
 #: Where ordinary turns are rung.
 TURNS_QUEUE = "turns"

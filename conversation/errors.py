@@ -12,6 +12,7 @@ ThreadmillError
 │   ├── UploadNotFound
 │   ├── UploadIncomplete
 │   ├── FileNotReady
+│   ├── ThreadHeld
 │   ├── TitleConflict
 │   ├── MessagesNotLoaded
 │   └── FileRefused
@@ -27,6 +28,7 @@ ThreadmillError
 └── LeaseLost                 another worker holds the thread: commit nothing
 """
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 
@@ -99,6 +101,15 @@ class UploadIncomplete(UserError):
 
 class FileNotReady(UserError):
     """A scanner has not passed the file yet; the same call may succeed later."""
+
+
+class ThreadHeld(UserError):
+    """Threads under legal hold are not deleted; nothing of this call's was."""
+
+    def __init__(self, thread_ids: Sequence[str]) -> None:
+        held = ", ".join(repr(thread_id) for thread_id in thread_ids)
+        super().__init__(f"thread_id: {held} under legal hold; release the hold first")
+        self.thread_ids = tuple(thread_ids)
 
 
 class TitleConflict(UserError):

@@ -24,6 +24,8 @@ class Draft:
     previous: str
     #: The same in sections; None where it is text alone.
     previous_sections: Mapping[str, Any] | None = None
+    #: The cut of retention now: what was cut meanwhile must not live on in a summary.
+    retention_cut: int = 0
     #: The place of the first message that the new summary stands for, and of the last one.
     from_seq: int
     to_seq: int

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Select, delete, exists, func, not_, or_, select, tuple_, update
 
 from store.columns import clock
+from store.retention_tables import ARCHIVES, archives
 from store.statements import insert_for
 from store.tables import attachments, blobs, renditions
 
@@ -23,6 +24,8 @@ from store.tables import attachments, blobs, renditions
 DAY = 86_400.0
 #: Blobs of one transaction.
 BATCH = 100
+#: Longer than any grace.
+LONG_AGO_SECONDS = 100 * 365 * DAY
 #: Rows that one run looks at for blobs whose last message went unnoticed.
 SCAN = 10_000
 
@@ -98,6 +101,28 @@ def mark_due(connection: Connection, *, grace_days: float, limit: int = BATCH) -
     return Marked([(row.tenant, row.sha256) for row in marked], used.rowcount)
 
 
+def mark_now(connection: Connection, address: Address) -> Collection[str]:
+    """Mark a blob that nobody uses, without any grace; returns hashes of what was made out of it.
+
+    They are left without a message. Nothing happens to a blob that is in use. Waits for whoever is just
+    giving it to a message.
+    """
+    tenant, sha256 = address
+    mine = (blobs.c.tenant == tenant) & (blobs.c.sha256 == sha256)
+    connection.execute(select(blobs.c.sha256).where(mine).with_for_update())
+    marked = (
+        update(blobs)
+        .where(mine, not_(_is_used))
+        # Should this process die, the next collection finds it at once.
+        .values(state="deleting", unreferenced_since=clock(plus_seconds=-LONG_AGO_SECONDS))
+    )
+    if not connection.execute(marked).rowcount:
+        return ()
+    of_blob = (renditions.c.tenant == tenant) & (renditions.c.sha256 == sha256)
+    made = connection.execute(delete(renditions).where(of_blob).returning(renditions.c.made_sha256))
+    return set(made.scalars())
+
+
 def delete_marked(
     connection: Connection, address: Address, delete_object: Callable[[str, str], None]
 ) -> bool:
@@ -144,8 +169,11 @@ def mark_unknown(
 
 
 def known(connection: Connection, tenant: str, hashes: Collection[str]) -> set[str]:
-    """Those of the hashes that have a row."""
-    rows = select(blobs.c.sha256).where(blobs.c.tenant == tenant, blobs.c.sha256.in_(sorted(hashes)))
+    """Those of the hashes that have a row, as a blob or as a part of an archive."""
+    table = archives if tenant == ARCHIVES else blobs
+    rows = select(table.c.sha256).where(table.c.sha256.in_(sorted(hashes)))
+    if table is blobs:
+        rows = rows.where(blobs.c.tenant == tenant)
     return set(connection.execute(rows).scalars())
 
 

@@ -8,7 +8,7 @@ in Python. Nothing above this module asks which database it talks to.
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Integer, Uuid
+from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Integer, ScalarSelect, Uuid, select
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -16,6 +16,8 @@ from sqlalchemy.sql.expression import ColumnElement, literal
 from sqlalchemy.sql.visitors import InternalTraversal
 from sqlalchemy.types import TypeDecorator
 
+#: Seconds of a day.
+DAY = 86_400.0
 #: How each database tells the time that a statement runs at. Tests put another text here.
 CLOCK_SQL = {
     "postgresql": "clock_timestamp()",
@@ -62,6 +64,14 @@ class _Clock(ColumnElement[datetime]):
 def clock(*, plus_seconds: float | ColumnElement[Any] = 0) -> ColumnElement[datetime]:
     """The database's time as the statement runs, moved by some seconds, or by so many as a column says."""
     return _Clock(plus_seconds)
+
+
+def moment_ago(*, days: float) -> ScalarSelect[datetime]:
+    """The database's time so many days ago, read once: a statement can look for it in an index.
+
+    `clock` itself is read anew for each row, so that no index helps to find what is older.
+    """
+    return select(clock(plus_seconds=-days * DAY)).scalar_subquery()
 
 
 @compiles(_Clock, "postgresql")

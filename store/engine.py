@@ -129,6 +129,19 @@ class Database:
             await engine.dispose()
 
 
+class FromThread:
+    """A database of a running event loop, for what works in another thread meanwhile."""
+
+    def __init__(self, database: Database, loop: asyncio.AbstractEventLoop) -> None:
+        self._database = database
+        self._loop = loop
+
+    def run(self, operation: Callable[[Connection], T]) -> T:
+        """As `Database.run`, on the loop's own connections: one in memory has no others."""
+        running = self._database.run_async(operation)
+        return asyncio.run_coroutine_threadsafe(running, self._loop).result()
+
+
 def _engine_options(url: URL, settings: Settings, pool: type[QueuePool]) -> dict[str, Any]:
     if url.get_backend_name() == "sqlite":
         return _sqlite_options(url, settings, pool)

@@ -17,8 +17,9 @@ from conversation.errors import DatabaseUnavailable
 
 Fault = DBAPIError | PoolTimeout
 
-#: SQLSTATEs of a transaction that lost a race and may simply run again: serialization, deadlock.
-RACES = frozenset({"40001", "40P01"})
+#: SQLSTATEs of a transaction that lost a race and may simply run again: serialization, deadlock, and a
+#: foreign key whose row was deleted between two statements, as when a thread goes while one sends to it.
+RACES = frozenset({"40001", "40P01", "23503"})
 #: Writing to a server that was demoted: the connection is thrown away, the next may find the new primary.
 READ_ONLY = "25006"
 #: SQLSTATEs of a table or column that is not there: nobody migrated this database.

@@ -191,6 +191,10 @@ def _explain(connection: Connection, request: Request) -> Accepted:
             f"tenant: {request.tenant!r} has {request.tenant_max_unfinished} unfinished turns, as many as "
             "THREADMILL_TENANT_MAX_UNFINISHED_TURNS allows; send again when some have ended"
         )
+    here = (threads.c.tenant == request.tenant) & (threads.c.id == request.thread_id)
+    if not connection.execute(select(exists().where(here))).scalar_one():
+        # Deleted between two statements of ours: it is made anew.
+        return accept(connection, request)
     known = connection.execute(select(agents.c.name).order_by(agents.c.name).limit(20)).scalars().all()
     raise UnknownAgent(
         f"agent: no worker has ever registered {request.agent!r} (known: {', '.join(known) or 'none'}); "

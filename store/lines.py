@@ -5,10 +5,10 @@ line's number; nothing that a database would refuse gets past here.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 from conversation.checks import check_id, check_metadata, check_tenant, check_text, moment_from_json
 from conversation.errors import Fault, InvalidInput
@@ -38,6 +38,15 @@ class Line:
         if name not in self.values:
             raise InvalidInput(name, "is missing", _FIX)
         return self.values[name]
+
+
+async def keep_lines(lines: Iterable[str] | AsyncIterable[str], spool: IO[str]) -> None:
+    """Keep lines that may come only once, or slowly: the transaction can be run again, and is short."""
+    if isinstance(lines, AsyncIterable):
+        async for line in lines:
+            spool.write(line.rstrip("\n") + "\n")
+    else:
+        spool.writelines(line.rstrip("\n") + "\n" for line in lines)
 
 
 def numbered(lines: Iterable[Mapping[str, Any] | str]) -> Iterator[Line]:

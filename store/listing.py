@@ -110,13 +110,16 @@ def stats(connection: Connection, tenant: str = "default") -> Stats:
     by_state = select(turns.c.state, func.count()).where(turns.c.tenant == tenant).group_by(turns.c.state)
     stored = select(func.count(), func.coalesce(func.sum(blobs.c.size), 0)).where(blobs.c.tenant == tenant)
     files, size = connection.execute(stored).one()
+    is_kept = messages.c.seq > threads.c.retention_cut
     joined = messages.join(threads, messages.c.thread_key == threads.c.key)
     return Stats(
         threads=int(
             connection.execute(select(func.count()).select_from(threads).where(of_tenant)).scalar_one()
         ),
         messages=int(
-            connection.execute(select(func.count()).select_from(joined).where(of_tenant)).scalar_one()
+            connection.execute(
+                select(func.count()).select_from(joined).where(of_tenant, is_kept)
+            ).scalar_one()
         ),
         turns={row[0]: row[1] for row in connection.execute(by_state)},
         blobs=int(files),

@@ -1,6 +1,7 @@
 """Messages as rows: reading the window and the history, and the rows that a reply becomes.
 
-What stays true: a row in `messages` is never updated; `seq` is the only order.
+What stays true: a row in `messages` is never updated; `seq` is the only order; what lies at or below
+the thread's `retention_cut` is read by nobody but those who delete it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,6 +14,7 @@ from conversation.attachment import Attachment
 from conversation.message import Message, ToolCall, Usage
 from conversation.parts import part_from_json
 from store.attachments import attachments_of
+from store.cut import cut_of
 from store.heads import unfinished
 from store.statements import AnyRow
 from store.tables import messages, turn_inputs, turns
@@ -25,7 +27,14 @@ REPLIED = ("tool_calls", "tool_call_id", "reasoning", "usage", "tokens", "state"
 
 
 def history_rows(thread_key: int, *, after_seq: int, to_seq: int) -> Select[Any]:
-    """The stored messages with `after_seq < seq <= to_seq`."""
+    """The messages with `after_seq < seq <= to_seq`, above the thread's cut."""
+    return stored_rows(thread_key, after_seq=after_seq, to_seq=to_seq).where(
+        messages.c.seq > cut_of(thread_key)
+    )
+
+
+def stored_rows(thread_key: int, *, after_seq: int, to_seq: int) -> Select[Any]:
+    """As `history_rows`, below the cut as well: what is about to be deleted."""
     columns = (messages.c.seq, messages.c.turn_id, *(messages.c[name] for name in SAID + REPLIED))
     return select(*columns).where(
         messages.c.thread_key == thread_key, messages.c.seq > after_seq, messages.c.seq <= to_seq

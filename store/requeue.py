@@ -14,6 +14,7 @@ from conversation.errors import TurnNotFailed, TurnNotFound
 from conversation.ids import is_our_id
 from conversation.turn import TurnState
 from store.columns import clock
+from store.cut import cut_of
 from store.messages import SAID
 from store.statements import AnyRow
 from store.tables import attachments, messages, threads, turn_inputs, turns
@@ -63,9 +64,14 @@ def _locked(connection: Connection, turn_id: str) -> tuple[AnyRow, AnyRow]:
     if found is None:
         raise TurnNotFound(f"turn_id: no turn {turn_id!r} is stored")
     thread = connection.execute(
-        select(threads.c.id, threads.c.last_seq).where(threads.c.key == found).with_for_update(key_share=True)
+        select(threads.c.id, threads.c.last_seq, threads.c.retention_cut)
+        .where(threads.c.key == found)
+        .with_for_update(key_share=True)
     ).one()
-    return connection.execute(select(turns).where(of_turn)).one(), thread
+    turn = connection.execute(select(turns).where(of_turn)).one_or_none()
+    if turn is None or (turn.window_to_seq is not None and turn.window_to_seq <= thread.retention_cut):
+        raise TurnNotFound(f"turn_id: what {turn_id!r} asked is past its retention; send the question anew")
+    return turn, thread
 
 
 def _goes_on(connection: Connection, turn: AnyRow, thread: AnyRow) -> bool:
@@ -127,6 +133,7 @@ def _ask_anew(connection: Connection, turn: AnyRow, new_turn_id: str, new_messag
     of_turn = [source.c.turn_id == turn.id]
     if source is messages:
         of_turn += [messages.c.thread_key == turn.thread_key, messages.c.seq <= turn.window_to_seq]
+        of_turn += [messages.c.seq > cut_of(turn.thread_key)]
     question = connection.execute(select(source.c.id, source.c.has_attachments).where(*of_turn)).first()
     if question is None:
         return

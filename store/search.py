@@ -106,7 +106,11 @@ def _search_postgresql(connection: Connection, groups: list[_Group], tenant: str
     found = (
         select(threads.c.id.label("thread_id"), *columns, rank)
         .join(threads, messages.c.thread_key == threads.c.key)
-        .where(threads.c.tenant == tenant, document.bool_op("@@")(words))
+        .where(
+            threads.c.tenant == tenant,
+            messages.c.seq > threads.c.retention_cut,
+            document.bool_op("@@")(words),
+        )
         .order_by(rank.desc(), messages.c.created_at.desc(), messages.c.seq.desc())
         .limit(limit)
         .subquery()
@@ -135,6 +139,7 @@ def _search_sqlite(connection: Connection, groups: list[_Group], tenant: str, li
         "FROM messages_search JOIN messages ON messages.rowid = messages_search.rowid "
         "JOIN threads ON threads.key = messages.thread_key "
         "WHERE messages_search MATCH :query AND threads.tenant = :tenant "
+        "AND messages.seq > threads.retention_cut "
         "ORDER BY score DESC, messages.created_at DESC, messages.seq DESC LIMIT :limit"
     )
     query = " OR ".join(_fts5(group) for group in groups)

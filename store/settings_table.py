@@ -75,6 +75,8 @@ def _default(field: FieldInfo) -> str:
 def _unit(field: FieldInfo, meaning: str) -> str:
     if field.annotation in (int, float):
         return UNITS.get(meaning.partition(" ")[0], "count")
+    if field.annotation is bool:
+        return "true or false"
     return "list" if str(field.annotation).startswith("tuple") else "text"
 
 

@@ -33,7 +33,7 @@ def draft(connection: Connection, tenant: str, thread_id: str, *, marks: WaterMa
     Raises `ThreadNotFound`.
     """
     thread = _thread(connection, tenant, thread_id)
-    after_seq = thread.to_seq or 0
+    after_seq = max(thread.retention_cut, thread.to_seq or 0)
     to_seq = cover_to(
         connection,
         thread.key,
@@ -49,6 +49,7 @@ def draft(connection: Connection, tenant: str, thread_id: str, *, marks: WaterMa
         previous_id=thread.summary_id,
         previous=thread.content or "",
         previous_sections=thread.sections,
+        retention_cut=thread.retention_cut,
         from_seq=thread.from_seq or thread.retention_cut + 1,
         to_seq=to_seq,
         covered=_covered(connection, thread.key, after_seq=after_seq, to_seq=to_seq),
@@ -90,9 +91,11 @@ def put(connection: Connection, draft: Draft, new: NewSummary) -> Summary | None
     """Make this the thread's summary; None if another one came first, or the thread is gone."""
     # In a statement of its own: what is counted behind the cover has to be seen as it is under the lock.
     current = connection.execute(
-        select(threads.c.summary_id).where(threads.c.key == draft.thread_key).with_for_update(key_share=True)
+        select(threads.c.summary_id, threads.c.retention_cut)
+        .where(threads.c.key == draft.thread_key)
+        .with_for_update(key_share=True)
     ).one_or_none()
-    if current is None or current.summary_id != draft.previous_id:
+    if current is None or tuple(current) != (draft.previous_id, draft.retention_cut):
         return None
     values = _values(draft, new)
     in_its_place = (
@@ -101,7 +104,9 @@ def put(connection: Connection, draft: Draft, new: NewSummary) -> Summary | None
         .values(
             summary_id=values["id"],
             summary_failures=0,
-            **recounted(draft.thread_key, behind=draft.to_seq),
+            # A policy that keeps summaries can now take more.
+            retention_seen_at=None,
+            **recounted(draft.thread_key, behind=max(draft.to_seq, draft.retention_cut)),
         )
     )
     stored = summaries.insert().values(**values, created_at=clock()).returning(summaries)

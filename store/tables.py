@@ -25,6 +25,7 @@ from sqlalchemy import (
 
 from store.columns import Json, Key, OurId, Time
 from store.file_tables import attachments, blobs, renditions, uploads
+from store.retention_tables import index_threads
 from store.schema import metadata
 
 __all__ = [
@@ -43,6 +44,7 @@ threads = Table(
     #: The user's own id of the thread.
     Column("id", Text, nullable=False),
     Column("title", Text),
+    #: The agent that answered last; null before the first turn.
     Column("metadata", Json, nullable=False),
     Column("created_at", Time, nullable=False),
     Column("updated_at", Time, nullable=False),
@@ -57,8 +59,9 @@ threads = Table(
     #: What no summary covers yet.
     Column("uncovered_messages", BigInteger, nullable=False, server_default="0"),
     Column("uncovered_tokens", BigInteger, nullable=False, server_default="0"),
-    #: Retention deleted the history up to and with this seq.
+    #: Nobody reads the history up to and with this seq: retention deletes it, or has.
     Column("retention_cut", BigInteger, nullable=False, server_default="0"),
+    #: Nothing of it is deleted, whatever a policy says.
     Column("legal_hold", Boolean, nullable=False, server_default=false()),
     # Summaries: whose water marks count, and what became of the last attempts at one.
     #: The agent of its newest claimed turn; null until there is one.
@@ -69,6 +72,10 @@ threads = Table(
     Column("summary_retry_at", Time),
     Index("ix_threads_agent_uncovered_messages", "agent", "uncovered_messages"),
     Index("ix_threads_agent_uncovered_tokens", "agent", "uncovered_tokens"),
+    #: Nothing above the cut is older; null: nothing is older than the thread.
+    Column("retained_from", Time),
+    #: Retention found here nothing more to take; a change of the thread after it makes it look again.
+    Column("retention_seen_at", Time),
     UniqueConstraint("tenant", "id"),
     Index("ix_threads_owner", "owner", postgresql_where=text("owner is not null")),
     Index("ix_threads_tenant_updated_at_key", "tenant", "updated_at", "key"),
@@ -132,6 +139,7 @@ turns = Table(
         name="state",
     ),
     Index("ix_turns_thread_key", "thread_key"),
+    Index("ix_turns_finished_at", "finished_at", "position"),
     Index(
         "ix_turns_unfinished",
         "thread_key",
@@ -311,6 +319,7 @@ audit = Table(
     Column("details", Json, nullable=False),
     Column("created_at", Time, nullable=False),
     Index("ix_audit_tenant_created_at", "tenant", "created_at"),
+    Index("ix_audit_tenant_thread_id", "tenant", "thread_id"),
     sqlite_autoincrement=True,
 )
 
@@ -322,3 +331,5 @@ Index(
     postgresql_using="gin",
     _table=messages,
 ).ddl_if(dialect="postgresql")
+
+index_threads(threads)

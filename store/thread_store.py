@@ -8,7 +8,6 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
 from tempfile import TemporaryFile
@@ -24,14 +23,20 @@ from conversation.openai_format import from_openai
 from conversation.thread import Thread
 from store import arrival, listing, migrations, threads
 from store.arrival import Imported
-from store.engine import Database
+from store.engine import Database, FromThread
+from store.erasure.certificate import Certificate
+from store.erasure.export import PersonExport
+from store.erasure.run import run_erasure
+from store.erasure.subject import Subject
 from store.file_store import FileStore
 from store.keeping import Keeper
+from store.lines import keep_lines
 from store.listing import Order, Stats, ThreadFilter, ThreadPage
+from store.retention.restore import lines_of_parts, stored_parts
 from store.search import Hit, search_messages
 from store.settings import Settings, load
 from store.thread_summaries import ThreadSummaries
-from store.transfer import Export
+from store.transfer import Export, next_page
 
 IN_MEMORY = "sqlite://"
 DEFAULT_TENANT = "default"
@@ -235,7 +240,7 @@ class ThreadStore(ThreadSummaries):
         """
         export = Export(self.tenant, thread_id)
         while True:
-            page, export = await self.database.run_async(partial(_next_page, export=export))
+            page, export = await self.database.run_async(partial(next_page, export=export))
             if not page:
                 return
             for line in page:
@@ -251,7 +256,7 @@ class ThreadStore(ThreadSummaries):
         for lines that are broken, with the number of the line and the field.
         """
         with TemporaryFile("w+", encoding="utf-8", newline="\n") as spool:
-            await _copy(lines, spool)
+            await keep_lines(lines, spool)
 
             def store(connection: Connection) -> Imported:
                 spool.seek(0)
@@ -263,6 +268,42 @@ class ThreadStore(ThreadSummaries):
         files = await self._files()
         missing = [s for s in done.blobs if not await asyncio.to_thread(files.blobs.exists, self.tenant, s)]
         return replace(done, missing_blobs=tuple(missing))
+
+    async def restore_archive(self, thread_id: str, *, as_id: str | None = None) -> Imported:
+        """Read a thread back that retention archived, with its ids, seqs and times; under `as_id`, if named.
+
+        Raises `ThreadNotFound` where no archive is, and as `import_thread` does.
+        """
+        files = (await self._files()).blobs
+        parts = await self.database.run_async(partial(stored_parts, tenant=self.tenant, thread_id=thread_id))
+        return await self.import_thread(lines_of_parts(files, parts), thread_id=as_id)
+
+    async def erase(self, *, user: str | None = None, thread_id: str | None = None) -> Certificate:
+        """Delete all that is stored of a user, or of one thread; the certificate says what.
+
+        Raises `ThreadHeld`. Called again after it broke off, it goes on.
+        """
+        return await asyncio.to_thread(
+            run_erasure, self._from_a_thread(), (await self._files()).blobs, self._subject(user, thread_id)
+        )
+
+    async def export_person(
+        self, target: IO[bytes], *, user: str | None = None, thread_id: str | None = None
+    ) -> int:
+        """Write all that is stored of a user, or of one thread, as a ZIP file; returns how many threads.
+
+        Raises `ThreadNotFound` where nothing is stored.
+        """
+        subject = self._subject(user, thread_id)
+        export = PersonExport(self._from_a_thread(), (await self._files()).blobs, subject)
+        return await asyncio.to_thread(export.write, target)
+
+    def _subject(self, user: str | None, thread_id: str | None) -> Subject:
+        key = self.settings.user_metadata_key
+        return Subject(tenant=self.tenant, user=user, thread_id=thread_id, user_key=key)
+
+    def _from_a_thread(self) -> FromThread:
+        return FromThread(self.database, asyncio.get_running_loop())
 
     async def import_messages(
         self, thread_id: str, messages: Iterable[Mapping[str, Any]]
@@ -301,21 +342,6 @@ class ThreadStore(ThreadSummaries):
             message.attachments[:] = [files.examined(file) for file in message.attachments]
         keeper = Keeper(self.database, files.blobs)
         await keeper.keep_async(thread.tenant, [file for message in new for file in message.attachments])
-
-
-async def _copy(lines: Iterable[str] | AsyncIterable[str], spool: IO[str]) -> None:
-    """Keep lines that may come only once, or slowly: the transaction can be run again, and is short."""
-    if isinstance(lines, AsyncIterable):
-        async for line in lines:
-            spool.write(line.rstrip("\n") + "\n")
-    else:
-        spool.writelines(line.rstrip("\n") + "\n" for line in lines)
-
-
-def _next_page(connection: Connection, export: Export) -> tuple[Sequence[Mapping[str, Any]], Export]:
-    """A transaction that is run again must not skip a page: it goes on from where the last one ended."""
-    following = copy(export)
-    return following.next_page(connection), following
 
 
 def _migrate(connection: Connection) -> None:

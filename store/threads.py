@@ -21,6 +21,7 @@ from store import messages as message_rows
 from store.attachments import insert_attachments
 from store.blob_rows import check_stored
 from store.columns import clock
+from store.cut import cut_of
 from store.messages import SAID
 from store.statements import AnyRow, insert_for
 from store.tables import attachments, context, messages, threads
@@ -208,6 +209,7 @@ def _copy_rows(connection: Connection, source: int, key: int, at: int) -> None:
     """One statement a table: the rows never leave the database."""
     columns = ["seq", *SAID, *message_rows.REPLIED]
     kept = (messages.c.thread_key == source) & (messages.c.seq <= at)
+    kept &= messages.c.seq > cut_of(source)
     copied = select(literal(key), *(messages.c[name] for name in columns)).where(kept)
     connection.execute(messages.insert().from_select(["thread_key", *columns], copied))
     said = select(messages.c.id).where(kept)
@@ -323,7 +325,7 @@ def _seq_before_last(connection: Connection, key: int, last: int) -> int:
         raise InvalidInput("last", f"is {last}", "pass how many messages to load, 1 or more")
     newest = (
         select(messages.c.seq)
-        .where(messages.c.thread_key == key)
+        .where(messages.c.thread_key == key, messages.c.seq > cut_of(key))
         .order_by(messages.c.seq.desc())
         .limit(last)
         .subquery()

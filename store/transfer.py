@@ -11,15 +11,18 @@ bytes.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, not_, select
 
 from conversation.errors import ThreadNotFound
+from conversation.message import Message
 from conversation.turn import FINAL_STATES
 from store import messages as message_rows
+from store.cut import goes_with_the_cut
 from store.lines import SUMMARY, THREAD, TURN
 from store.statements import AnyRow
 from store.tables import context, messages, summaries, threads, turns
@@ -70,7 +73,7 @@ class Export:
             case "turn":
                 rows = self._turns(connection, after)
                 last = rows[-1].position if len(rows) == PAGE else None
-                return [_turn(row) for row in rows], ("message", 0) if last is None else ("turn", last)
+                return [turn_line(row) for row in rows], ("message", 0) if last is None else ("turn", last)
             case "message":
                 lines = self._messages(connection, after)
                 last = lines[-1]["seq"] if len(lines) == PAGE else None
@@ -91,18 +94,11 @@ class Export:
             raise ThreadNotFound(f"no thread {self.thread_id!r} is stored for tenant {self.tenant!r}")
         self._thread, self._last_position = row, row.last_position
         keyed = select(context.c.key, context.c.content).where(context.c.thread_key == row.key)
-        summed = select(summaries).where(summaries.c.thread_key == row.key)
-        header = {"kind": "thread", "format": FORMAT, "version": VERSION, "thread": _plain(row, THREAD)}
+        summed = select(summaries).where(summaries.c.thread_key == row.key, not_(goes_with_the_cut(row.key)))
         return [
-            header,
-            *(
-                {"kind": "context", "key": found.key, "content": found.content}
-                for found in connection.execute(keyed.order_by(context.c.key))
-            ),
-            *(
-                {"kind": "summary"} | _plain(found, SUMMARY)
-                for found in connection.execute(summed.order_by(summaries.c.id))
-            ),
+            header_line(row),
+            *map(context_line, connection.execute(keyed.order_by(context.c.key))),
+            *map(summary_line, connection.execute(summed.order_by(summaries.c.id))),
         ]
 
     def _turns(self, connection: Connection, after: int) -> Sequence[AnyRow]:
@@ -126,15 +122,40 @@ class Export:
         rows = connection.execute(statement.order_by(messages.c.seq).limit(PAGE)).all()
         found = message_rows.load(connection, key, rows)
         return [
-            {"kind": "message"}
-            | message.to_json()
-            | {"tokens": row.tokens, "turn_id": message.turn_id if row.in_turn else None}
+            message_line(message, row.tokens, turn_id=message.turn_id if row.in_turn else None)
             for message, row in zip(found, rows, strict=True)
         ]
 
 
-def _turn(row: AnyRow) -> Record:
+def next_page(connection: Connection, export: Export) -> tuple[list[Record], Export]:
+    """A transaction that is run again must not skip a page: it goes on from where the last one ended."""
+    following = copy(export)
+    return following.next_page(connection), following
+
+
+def header_line(row: AnyRow) -> Record:
+    """The first line: what the thread's own row says."""
+    return {"kind": "thread", "format": FORMAT, "version": VERSION, "thread": _plain(row, THREAD)}
+
+
+def context_line(row: AnyRow) -> Record:
+    """The line of a keyed system text."""
+    return {"kind": "context", "key": row.key, "content": row.content}
+
+
+def summary_line(row: AnyRow) -> Record:
+    """The line of a summary."""
+    return {"kind": "summary"} | _plain(row, SUMMARY)
+
+
+def turn_line(row: AnyRow) -> Record:
+    """The line of a turn that is over."""
     return {"kind": "turn"} | _plain(row, TURN)
+
+
+def message_line(message: Message, tokens: int | None, *, turn_id: str | None) -> Record:
+    """The line of a message; `turn_id` names a turn that has a line before it."""
+    return {"kind": "message"} | message.to_json() | {"tokens": tokens, "turn_id": turn_id}
 
 
 def _plain(row: AnyRow, columns: Iterable[str]) -> Record:

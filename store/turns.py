@@ -276,7 +276,12 @@ def replies(connection: Connection, turn_id: str) -> tuple[Message, ...]:
     statement: Select[Any] = (
         select(messages)
         .join(turns, messages.c.turn_id == turns.c.id)
-        .where(messages.c.turn_id == turn_id, messages.c.seq > turns.c.window_to_seq)
+        .join(threads, messages.c.thread_key == threads.c.key)
+        .where(
+            messages.c.turn_id == turn_id,
+            messages.c.seq > turns.c.window_to_seq,
+            messages.c.seq > threads.c.retention_cut,
+        )
         .order_by(messages.c.seq)
     )
     rows = connection.execute(statement).all()

@@ -11,6 +11,7 @@ import structlog
 from conversation.bell import (
     COLLECT_FILES,
     EXPIRE_UPLOADS,
+    RUN_PURGE,
     RUN_RETENTION,
     RUN_SUMMARIES,
     SUMMARIZE_DUE,
@@ -25,9 +26,9 @@ from store.schedule import claim_run, fail_run, finish_run
 from store.settings import current
 from tasks.app import app
 from tasks.blob_gc import collect_after, run_expiry
+from tasks.retention import run_purge, run_retention
 from tasks.rings import ring, waiting_bells
 from tasks.summaries import run_summaries
-from tasks.upkeep import run_retention
 
 #: Seconds between two looks for uploads that are over.
 EXPIRE_SECONDS = 600.0
@@ -100,6 +101,13 @@ def retain() -> None:
     """Delete what is past its time."""
     settings = current()
     _once(RUN_RETENTION, settings.retention_seconds, lambda _: asdict(run_retention(_database(), settings)))
+
+
+@app.task(name=RUN_PURGE)  # type: ignore[untyped-decorator]  # celery ships no types
+def purge() -> None:
+    """Delete turns that ended long ago."""
+    settings = current()
+    _once(RUN_PURGE, settings.retention_seconds, lambda _: {"turns": run_purge(_database(), settings)})
 
 
 @app.task(name=COLLECT_FILES)  # type: ignore[untyped-decorator]  # celery ships no types

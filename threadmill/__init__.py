@@ -53,6 +53,7 @@ _HOMES = {
     "ThreadmillError": "conversation.errors",
     "InvalidInput": "conversation.errors",
     "ThreadNotFound": "conversation.errors",
+    "ThreadHeld": "conversation.errors",
     "TitleConflict": "conversation.errors",
     "TurnFailed": "conversation.errors",
     "FileRefused": "conversation.errors",

@@ -18,6 +18,7 @@ from conversation.errors import FileNotStored as FileNotStored
 from conversation.errors import FileRefused as FileRefused
 from conversation.errors import FileStoreUnavailable as FileStoreUnavailable
 from conversation.errors import InvalidInput as InvalidInput
+from conversation.errors import ThreadHeld as ThreadHeld
 from conversation.errors import ThreadmillError as ThreadmillError
 from conversation.errors import ThreadNotFound as ThreadNotFound
 from conversation.errors import TitleConflict as TitleConflict

@@ -8,12 +8,13 @@ So is a turn that has begun without its question; and no reader looks where some
 
 from typing import Any
 
-from sqlalchemy import Connection, Select, exists, func, or_, select, update
+from sqlalchemy import Connection, Select, and_, exists, func, not_, or_, select, update
 
 from store.doctor.finding import Check, Finding
 from store.doctor.look import Scope
 from store.doctor.row_check import RowCheck, of_rows, of_thread, thread_ids
 from store.heads import unfinished
+from store.retention_tables import retention_cuts
 from store.statements import AnyRow
 from store.tables import messages, threads, turn_inputs, turns
 
@@ -23,6 +24,7 @@ _newest = (
     .correlate(threads)
     .scalar_subquery()
 )
+_is_being_deleted = exists().where(retention_cuts.c.thread_key == threads.c.key).correlate(threads)
 _oldest = (
     select(func.min(messages.c.seq))
     .where(messages.c.thread_key == threads.c.key)
@@ -71,7 +73,7 @@ def _catch_up(connection: Connection, row: AnyRow) -> str:
 
 def _out_of_reach(_: Connection, __: Scope) -> Select[Any]:
     return select(*of_thread(), threads.c.retention_cut, _oldest.label("oldest")).where(
-        or_(_oldest < 1, _oldest <= threads.c.retention_cut)
+        or_(_oldest < 1, and_(_oldest <= threads.c.retention_cut, not_(_is_being_deleted)))
     )
 
 

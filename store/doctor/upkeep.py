@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, exists, func, not_, or_, select, update
+from sqlalchemy import Connection, Select, and_, case, exists, func, not_, or_, select, update
 
 from store.columns import clock
 from store.doctor.finding import Check, Finding
@@ -31,8 +31,9 @@ _covered_to = func.coalesce(
     .scalar_subquery(),
     0,
 )
-_uncovered = count_behind(threads.c.key, _covered_to)
-_uncovered_tokens = tokens_behind(threads.c.key, _covered_to)
+_told_to = case((_covered_to > threads.c.retention_cut, _covered_to), else_=threads.c.retention_cut)
+_uncovered = count_behind(threads.c.key, _told_to)
+_uncovered_tokens = tokens_behind(threads.c.key, _told_to)
 
 
 def _without_summary(_: Connection, __: Scope) -> Select[Any]:

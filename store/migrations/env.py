@@ -2,7 +2,8 @@
 
 from alembic import context
 
-from store.tables import metadata
+import store.tables  # noqa: F401 - fills the metadata
+from store.schema import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

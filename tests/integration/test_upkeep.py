@@ -12,13 +12,14 @@ from conversation.ids import new_id
 from conversation.message import Message, ToolCall
 from conversation.thread import Thread
 from conversation.turn import ClaimedTurn
-from store import claims, inbox, retention, schedule, tables, threads, workers
+from store import blob_gc, claims, inbox, schedule, tables, threads, workers
 from store.claims import Claimant
 from store.engine import Database
 from store.files import LocalBlobs
 from store.inbox import Request
+from store.retention.audit import hash_of
 from store.settings import Settings, load
-from tasks import upkeep
+from tasks.retention import run_retention
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
@@ -93,14 +94,15 @@ def test_old_threads_go_with_the_blobs_that_nobody_else_has(
     age(database, "old")
     age(database, "old2")
 
-    first = upkeep.run_retention(database, settings)
+    first = run_retention(database, settings)
 
     assert (first.threads, first.blobs) == (2, 1)
     assert len(list(blobs.list("default"))) == 1
     assert [thread.id for thread in database.run(partial(threads_listed))] == ["new"]
     with database.engine.begin() as connection:
-        audited = connection.execute(select(tables.audit.c.thread_id).order_by(tables.audit.c.thread_id))
-        assert list(audited.scalars()) == ["old", "old2"]
+        gone = select(tables.audit.c.thread_id).where(tables.audit.c.action == "retention.thread_deleted")
+        audited = set(connection.execute(gone).scalars())
+    assert audited == {hash_of("default", "old"), hash_of("default", "old2")}
 
 
 def test_a_blob_stays_for_its_grace(kept: tuple[Database, Settings, LocalBlobs]) -> None:
@@ -108,7 +110,7 @@ def test_a_blob_stays_for_its_grace(kept: tuple[Database, Settings, LocalBlobs])
     save(database, with_file("old", blobs, b"mine"))
     age(database, "old")
 
-    done = upkeep.run_retention(database, settings.model_copy(update={"blob_grace_days": 7}))
+    done = run_retention(database, settings.model_copy(update={"blob_grace_days": 7}))
 
     assert (done.threads, done.blobs) == (1, 0)
     assert len(list(blobs.list("default"))) == 1
@@ -127,7 +129,7 @@ def test_a_thread_under_legal_hold_or_with_work_ahead_stays(
     age(database, "held")
     age(database, "busy")
 
-    assert upkeep.run_retention(database, settings).threads == 0
+    assert run_retention(database, settings).threads == 0
 
 
 def test_retention_is_off_unless_days_are_set(kept: tuple[Database, Settings, LocalBlobs]) -> None:
@@ -135,8 +137,8 @@ def test_retention_is_off_unless_days_are_set(kept: tuple[Database, Settings, Lo
     save(database, chat("old", 1))
     age(database, "old")
 
-    assert upkeep.run_retention(database, settings.model_copy(update={"retention_days": 0})).threads == 0
-    assert upkeep.run_retention(database, settings, days=1).threads == 1
+    assert run_retention(database, settings.model_copy(update={"retention_days": 0})).threads == 0
+    assert run_retention(database, settings.model_copy(update={"retention_days": 1})).threads == 1
 
 
 def test_a_crash_between_object_and_row_is_made_up_for(
@@ -145,12 +147,12 @@ def test_a_crash_between_object_and_row_is_made_up_for(
     database, settings, blobs = kept
     save(database, with_file("old", blobs, b"mine"))
     age(database, "old")
-    database.run(partial(retention.delete_old_threads, days=1))
-    database.run(retention.mark_unused_blobs)
+    database.run(partial(threads.delete_thread, tenant="default", thread_id="old"))
+    database.run(blob_gc.note_unused)
     for blob in list(blobs.list("default")):
         blobs.delete("default", blob.sha256)
 
-    assert upkeep.run_retention(database, settings).blobs == 1
+    assert run_retention(database, settings).blobs == 1
 
 
 def test_two_beats_run_a_schedule_once_a_period(any_database: Database) -> None:

@@ -19,7 +19,10 @@ SECRET = "hunter2"
 OLD_NAMES = ("database_url", "db_pool_size", "db_max_overflow", "db_pool_timeout", "db_pool_recycle")
 DURATIONS = [name for name in Settings.model_fields if name.endswith(("_seconds", "_timeout", "_days"))]
 #: Here zero says something: no grace, or never.
-MAY_BE_NONE = {"shutdown_grace_seconds", "sweep_grace_seconds", "retention_days", "blob_grace_days"}
+MAY_BE_NONE = {
+    *("shutdown_grace_seconds", "sweep_grace_seconds", "retention_days", "retention_max_age_days"),
+    *("blob_grace_days", "purge_turns_days"),
+}
 
 Environment = pytest.MonkeyPatch
 
@@ -58,6 +61,7 @@ def test_every_setting_is_read_from_its_variable(field: str, monkeypatch: Enviro
     default = Settings.model_fields[field].default
     number = {"ring_timeout": "1.5", "heartbeat_seconds": "3", "db_connect_timeout": "7"}.get(field, "19")
     value = given.get(field, number if isinstance(default, int | float) else "elsewhere")
+    value = "True" if default is False else value
     monkeypatch.setenv(variable(field), value)
 
     found = getattr(load(), field)

@@ -5,7 +5,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, insert, update
+from sqlalchemy import Connection, insert, select, update
 
 from conversation.attachment import Attachment
 from conversation.ids import new_id
@@ -20,7 +20,12 @@ from store import claims, inbox, schedule, steps, summaries, tables, threads, tu
 from store.blob_rows import announce, confirm
 from store.claims import Claimant
 from store.columns import clock
+from store.erasure import erase
+from store.erasure.subject import Subject
 from store.inbox import Request
+from store.retention import archive, cuts, policies
+from store.retention.policy import Policy
+from store.retention_tables import erasure_items
 
 #: The tenant of the second thread.
 OTHER_TENANT = "acme"
@@ -215,9 +220,27 @@ def _installation(connection: Connection) -> None:
             tenant="default", thread_id="gone", action="deleted", details={"by": "test"}, created_at=clock()
         )
     )
+    _kept_no_longer(connection)
     connection.execute(
         insert(tables.blobs).values(
             tenant="default", sha256="2" * 64, size=5, media_type="text/plain", text="words",
             created_at=clock(), unreferenced_since=clock(),
         )
     )  # fmt: skip
+
+
+def _kept_no_longer(connection: Connection) -> None:
+    """A policy, a thread that is being deleted, an archive, and an erasure that broke off."""
+    policies.put(connection, Policy(tenant="default", idle_days=30, keep_last=10, archive=True))
+    old = Thread("old", tenant="third", messages=[Message(role="user", content="Long ago.")])
+    threads.save(connection, old, new=old.new_messages)
+    key = connection.execute(select(tables.threads.c.key).where(tables.threads.c.id == "old")).scalar_one()
+    policies.put(connection, Policy(tenant="third", thread_id="old", max_messages=0))
+    assert cuts.move(connection, key).came_to == "cut"
+    part = archive.draft(connection, key, user_key="user")
+    assert part is not None
+    subject = Subject(tenant=OTHER_TENANT, user="ann")
+    erasure = erase.begin(connection, subject)
+    connection.execute(
+        insert(erasure_items).values(erasure_id=erasure, kind="blob", sha256="3" * 64, done=True)
+    )

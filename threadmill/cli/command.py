@@ -10,13 +10,13 @@ import sys
 import typer
 
 from conversation.errors import ThreadmillError
-from threadmill.cli import healthcheck, summaries, threads, turns
+from threadmill.cli import healthcheck, retention, summaries, threads, turns
 from threadmill.cli.chat import chat
 from threadmill.cli.demo import demo
 from threadmill.cli.docker import docker_setup, docker_start, docker_stop
 from threadmill.cli.doctor import doctor
 from threadmill.cli.migrate import migrate
-from threadmill.cli.retention import retention
+from threadmill.cli.persons import erase, export_person
 from threadmill.cli.send import send
 from threadmill.cli.status import status
 from threadmill.cli.up import up
@@ -40,7 +40,9 @@ threads.group.command()(summaries.restore)
 app.add_typer(threads.group, name="threads")
 app.command()(threads.search)
 app.add_typer(turns.group, name="turns")
-app.command()(retention)
+app.add_typer(retention.group, name="retention")
+app.command()(erase)
+app.command()(export_person)
 app.command()(doctor)
 app.command()(docker_setup)
 app.command()(docker_start)

@@ -1,41 +1,165 @@
-"""`threadmill retention`: delete what is past its time, now."""
+"""`threadmill retention …`: policies, holds, what is due, and deleting it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Annotated
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from threadmill.cli.opened import AsJson, print_json
+from conversation.errors import InvalidInput
+from threadmill.cli.opened import DEFAULT_TENANT, AsJson, Tenant, print_json
+
+if TYPE_CHECKING:
+    from store.engine import Database
+    from store.settings import Settings
+
+group = typer.Typer(help="Say how long threads are kept, and delete what is past it.", no_args_is_help=True)
+
+ThreadId = Annotated[str, typer.Argument(help="The thread's id.")]
+OfTenant = Annotated[str, typer.Option(help="The policy of this tenant; without it, of every one.")]
+OfAgent = Annotated[str, typer.Option(help="Of threads that this agent answers.")]
+OfThread = Annotated[str, typer.Option(help="Of one thread of the tenant.")]
+Reason = Annotated[str, typer.Option(help="Why: a matter, not a person. It stands in the audit for good.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
-def retention(
-    days: Annotated[
-        float | None,
-        typer.Option(min=0, help="Days since a thread's last change; without it, THREADMILL_RETENTION_DAYS."),
-    ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+@group.command("set")
+def set_policy(
+    tenant: OfTenant = "",
+    agent: OfAgent = "",
+    thread: OfThread = "",
+    idle_days: Annotated[float | None, typer.Option(help="Threads unchanged for so long go.")] = None,
+    max_age_days: Annotated[float | None, typer.Option(help="Messages as old as that go.")] = None,
+    max_messages: Annotated[int | None, typer.Option(help="So many of the newest stay, at most.")] = None,
+    keep_last: Annotated[int | None, typer.Option(help="So many stay however old they are.")] = None,
+    keep_summary: Annotated[bool | None, typer.Option(help="Keep the summary, drop what it covers.")] = None,
+    archive: Annotated[bool | None, typer.Option(help="Archive what is deleted.")] = None,
+) -> None:
+    """Set the policy of a scope, in place of the one before; the strictest of all applies to a thread."""
+    from store.retention import policies
+    from store.retention.policy import Policy
+
+    policy = Policy(
+        tenant=tenant,
+        agent=agent,
+        thread_id=thread,
+        idle_days=idle_days,
+        max_age_days=max_age_days,
+        max_messages=max_messages,
+        keep_last=keep_last,
+        keep_summary=keep_summary,
+        archive=archive,
+    )
+    if policy.scope == "installation":
+        raise InvalidInput("--tenant", "is missing", "what holds for all stands in the settings")
+    with _opened() as (database, _):
+        database.run(partial(policies.put, policy=policy))
+
+
+@group.command("list")
+def list_policies(
+    tenant: Annotated[str | None, typer.Option(help="Those that apply to this tenant.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Delete threads that nobody changed for so many days, and blobs that no message has any more.
+    """List the policies; that of the installation is what the settings said at the last run."""
+    from store.retention import policies
 
-    Threads under legal hold, or with work ahead, stay. Beat does the same by itself.
+    with _opened() as (database, _):
+        found = database.run(partial(policies.stored, tenant=tenant))
+    for policy in found:
+        said = {"scope": policy.scope, **policy.to_json()}
+        if as_json:
+            print_json(said)
+        else:
+            print("  ".join(f"{name}={value}" for name, value in said.items()))
+
+
+@group.command("remove")
+def remove_policy(tenant: OfTenant = "", agent: OfAgent = "", thread: OfThread = "") -> None:
+    """Remove the policy of a scope."""
+    from store.retention import policies
+
+    with _opened() as (database, _):
+        there = database.run(partial(policies.remove, tenant=tenant, agent=agent, thread_id=thread))
+    if not there:
+        raise InvalidInput("policy", "is not set for this scope", "`threadmill retention list` shows all")
+
+
+@group.command()
+def hold(thread_id: ThreadId, tenant: Tenant = DEFAULT_TENANT, reason: Reason = "") -> None:
+    """Put a thread under legal hold: nothing of it is deleted, whatever a policy says."""
+    from store.retention import holds
+
+    with _opened() as (database, _):
+        database.run(partial(holds.hold, tenant=tenant, thread_id=thread_id, reason=reason))
+
+
+@group.command()
+def release(thread_id: ThreadId, tenant: Tenant = DEFAULT_TENANT, reason: Reason = "") -> None:
+    """Release a thread from its legal hold."""
+    from store.retention import holds
+
+    with _opened() as (database, _):
+        database.run(partial(holds.release, tenant=tenant, thread_id=thread_id, reason=reason))
+
+
+@group.command()
+def report(as_json: AsJson = False) -> None:
+    """Say what would be deleted now, by which policy, and what a hold keeps. Nothing is deleted."""
+    from store.retention import policies
+    from store.retention.report import report as look
+
+    with _opened() as (database, settings):
+        database.run(partial(policies.mirror, settings=settings))
+        made = look(database)
+    if as_json:
+        print_json(made.to_json())
+        return
+    for share in made.due:
+        rule = f"{share.policy['field']}={share.policy['value']:g} of the {share.policy['scope']}"
+        print(f"{rule}: {share.threads} threads, {share.messages} messages, {share.bytes} bytes")
+        if share.oldest is not None:
+            print(f"  the oldest of {share.oldest:%Y-%m-%d %H:%M}")
+    for thread in made.held:
+        print(f"kept by a legal hold: {thread['id']} of {thread['tenant']} ({thread['policy']['field']})")
+    print(f"at work now: {made.busy}")
+
+
+@group.command()
+def run(yes: Yes = False, as_json: AsJson = False) -> None:
+    """Delete what is past its time, and blobs that no message has any more. Beat does it by itself.
+
+    Threads under legal hold, or with work ahead, stay.
     """
+    from tasks.retention import run_retention
+
+    if not yes:
+        typer.confirm("Delete what `threadmill retention report` shows, for good?", abort=True)
+    with _opened() as (database, settings):
+        deleted = run_retention(database, settings)
+    if as_json:
+        print_json(asdict(deleted))
+        return
+    print(f"deleted {deleted.threads} threads, {deleted.messages} messages and {deleted.blobs} blobs")
+    if deleted.held or deleted.busy:
+        print(f"kept {deleted.held} threads by a legal hold, and {deleted.busy} that are at work")
+    if deleted.failed:
+        print(f"could not archive {deleted.failed} threads: they keep their messages")
+
+
+@contextmanager
+def _opened() -> "Iterator[tuple[Database, Settings]]":
+    """The database that the environment names."""
     from conversation.logs import use_standard_logging
     from store.engine import Database
     from store.settings import load
-    from tasks.upkeep import run_retention
 
     use_standard_logging()
     settings = load()
-    days = settings.retention_days if days is None else days
-    if days and not yes:
-        typer.confirm(f"Delete threads that were not changed for {days:g} days, for good?", abort=True)
     database = Database(settings)
     try:
-        deleted = run_retention(database, settings, days=days)
+        yield database, settings
     finally:
         database.close()
-    if as_json:
-        print_json(asdict(deleted))
-    else:
-        print(f"deleted {deleted.threads} threads and {deleted.blobs} blobs")

@@ -116,6 +116,24 @@ def import_thread(
 
 
 @group.command()
+def restore(
+    thread_id: ThreadId,
+    as_id: Annotated[str | None, typer.Option("--as", help="Under another id.")] = None,
+    tenant: Tenant = DEFAULT_TENANT,
+) -> None:
+    """Read a thread back that retention archived."""
+
+    async def work() -> Any:
+        async with opened(tenant) as store:
+            return await store.restore_archive(thread_id, as_id=as_id)
+
+    imported = run(work())
+    print(f"{imported.thread_id}: {imported.messages} messages")
+    for sha256 in imported.missing_blobs:
+        print(f"not in the file store: {sha256}", file=sys.stderr)
+
+
+@group.command()
 def delete(
     thread_id: ThreadId,
     tenant: Tenant = DEFAULT_TENANT,

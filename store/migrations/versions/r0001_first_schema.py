@@ -33,6 +33,7 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_audit_tenant_created_at", "audit", ["tenant", "created_at"])
+    op.create_index("ix_audit_tenant_thread_id", "audit", ["tenant", "thread_id"])
 
     op.create_table(
         "blobs",
@@ -129,6 +130,8 @@ def upgrade() -> None:
         sa.Column("agent", sa.Text(), nullable=True),
         sa.Column("summary_failures", sa.Integer(), server_default="0", nullable=False),
         sa.Column("summary_retry_at", TIME, nullable=True),
+        sa.Column("retained_from", TIME, nullable=True),
+        sa.Column("retention_seen_at", TIME, nullable=True),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_threads")),
         sa.UniqueConstraint("tenant", "id", name=op.f("uq_threads_tenant_id")),
         sqlite_autoincrement=True,
@@ -137,6 +140,8 @@ def upgrade() -> None:
     op.create_index("ix_threads_tenant_updated_at_key", "threads", ["tenant", "updated_at", "key"])
     for counted in ("uncovered_messages", "uncovered_tokens"):
         op.create_index(f"ix_threads_agent_{counted}", "threads", ["agent", counted])
+    if op.get_bind().dialect.name == "postgresql":
+        _create_retention_indexes()
 
     op.create_table(
         "workers",
@@ -250,6 +255,7 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_turns_thread_key", "turns", ["thread_key"])
+    op.create_index("ix_turns_finished_at", "turns", ["finished_at", "position"])
     op.create_index(
         "ix_turns_unfinished",
         "turns",
@@ -360,8 +366,129 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("turn_id", "index", name=op.f("pk_turn_inputs")),
     )
+    _create_retention_tables()
     if op.get_bind().dialect.name == "sqlite":
         _create_sqlite_search()
+
+
+def _create_retention_indexes() -> None:
+    """Threads by what makes them due, and by whose they are."""
+    unseen = sa.text("retention_seen_at is null or retention_seen_at < updated_at")
+    op.create_index(
+        "ix_threads_idle", "threads", ["tenant", sa.text("coalesce(agent, '')"), "updated_at", "key"]
+    )
+    op.create_index(
+        "ix_threads_oldest",
+        "threads",
+        ["tenant", sa.text("coalesce(agent, '')"), sa.text("coalesce(retained_from, created_at)"), "key"],
+        postgresql_where=unseen,
+    )
+    op.create_index(
+        "ix_threads_fullest",
+        "threads",
+        ["tenant", sa.text("coalesce(agent, '')"), sa.text("(last_seq - retention_cut)"), "key"],
+        postgresql_where=unseen,
+    )
+    op.create_index(
+        "ix_threads_user",
+        "threads",
+        ["tenant", sa.text("(metadata ->> 'user')")],
+        postgresql_where=sa.text("metadata ->> 'user' is not null"),
+    )
+
+
+def _create_retention_tables() -> None:
+    op.create_table(
+        "retention_policies",
+        sa.Column("key", KEY, sa.Identity(always=False), nullable=False),
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("agent", sa.Text(), nullable=False),
+        sa.Column("thread_id", sa.Text(), nullable=False),
+        sa.Column("idle_days", sa.Double(), nullable=True),
+        sa.Column("max_age_days", sa.Double(), nullable=True),
+        sa.Column("max_messages", sa.Integer(), nullable=True),
+        sa.Column("keep_last", sa.Integer(), nullable=True),
+        sa.Column("keep_summary", sa.Boolean(), nullable=True),
+        sa.Column("archive", sa.Boolean(), nullable=True),
+        sa.Column("updated_at", TIME, nullable=False),
+        sa.PrimaryKeyConstraint("key", name=op.f("pk_retention_policies")),
+        sa.UniqueConstraint(
+            "tenant", "agent", "thread_id", name=op.f("uq_retention_policies_tenant_agent_thread_id")
+        ),
+        sqlite_autoincrement=True,
+    )
+    op.create_table(
+        "retention_cuts",
+        sa.Column("thread_key", KEY, nullable=False),
+        sa.Column("cut_before", sa.BigInteger(), nullable=False),
+        sa.Column("deleted_to", sa.BigInteger(), nullable=False),
+        sa.Column("whole", sa.Boolean(), nullable=False),
+        sa.Column("keep_summary", sa.Boolean(), nullable=False),
+        sa.Column("archive", sa.Boolean(), nullable=False),
+        sa.Column("policy", JSON, nullable=False),
+        sa.Column("summary_id", sa.Uuid(), nullable=True),
+        sa.Column("erasure_id", sa.Uuid(), nullable=True),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.ForeignKeyConstraint(
+            ["thread_key"], ["threads.key"], name=op.f("fk_retention_cuts_thread_key"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("thread_key", name=op.f("pk_retention_cuts")),
+    )
+    op.create_table(
+        "archives",
+        sa.Column("key", KEY, sa.Identity(always=False), nullable=False),
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("thread_key", sa.BigInteger(), nullable=False),
+        sa.Column("thread_sha256", sa.Text(), nullable=False),
+        sa.Column("user_sha256", sa.Text(), nullable=True),
+        sa.Column("from_seq", sa.BigInteger(), nullable=False),
+        sa.Column("to_seq", sa.BigInteger(), nullable=False),
+        sa.Column("messages", sa.Integer(), nullable=False),
+        sa.Column("sha256", sa.Text(), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.CheckConstraint("state in ('writing', 'stored', 'discarded')", name=op.f("ck_archives_state")),
+        sa.PrimaryKeyConstraint("key", name=op.f("pk_archives")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_archives_tenant_thread_sha256", "archives", ["tenant", "thread_sha256"])
+    op.create_index("ix_archives_tenant_user_sha256", "archives", ["tenant", "user_sha256"])
+    op.create_index("ix_archives_thread_key", "archives", ["thread_key"])
+    op.create_table(
+        "erasures",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("subject_sha256", sa.Text(), nullable=False),
+        sa.Column("counts", JSON, nullable=False),
+        sa.Column("requested_at", TIME, nullable=False),
+        sa.Column("finished_at", TIME, nullable=True),
+        sa.Column("certificate", JSON, nullable=True),
+        sa.CheckConstraint("subject in ('user', 'thread')", name=op.f("ck_erasures_subject")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_erasures")),
+    )
+    op.create_index("ix_erasures_tenant_subject_sha256", "erasures", ["tenant", "subject_sha256"])
+    op.create_index(
+        "uq_erasures_under_way",
+        "erasures",
+        ["tenant", "subject", "subject_sha256"],
+        unique=True,
+        postgresql_where=sa.text("finished_at is null"),
+        sqlite_where=sa.text("finished_at is null"),
+    )
+    op.create_table(
+        "erasure_items",
+        sa.Column("erasure_id", sa.Uuid(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("sha256", sa.Text(), nullable=False),
+        sa.Column("done", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.CheckConstraint("kind in ('thread', 'blob')", name=op.f("ck_erasure_items_kind")),
+        sa.ForeignKeyConstraint(
+            ["erasure_id"], ["erasures.id"], name=op.f("fk_erasure_items_erasure_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("erasure_id", "kind", "sha256", name=op.f("pk_erasure_items")),
+    )
 
 
 def _create_sqlite_search() -> None:

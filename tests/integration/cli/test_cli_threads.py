@@ -113,10 +113,49 @@ def test_status_says_what_is_missing_and_init_makes_it(terminal: Terminal) -> No
 def test_retention_asks_first_and_deletes_nothing_that_is_new(terminal: Terminal) -> None:
     terminal.run("chat", "t1", stdin="hello\n")
 
-    terminal.run("retention", "--days", "30", stdin="n\n", status=1)
-    done = terminal.run("retention", "--days", "30", "--yes", "--json")
+    terminal.run("retention", "set", "--tenant", "default", "--idle-days", "30")
+    terminal.run("retention", "run", stdin="n\n", status=1)
+    done = terminal.run("retention", "run", "--yes", "--json")
 
-    assert json.loads(done.stdout) == {"threads": 0, "blobs": 0}
+    told = json.loads(done.stdout)
+    assert (told["threads"], told["messages"], told["blobs"]) == (0, 0, 0)
+
+
+def test_policies_are_set_listed_reported_and_removed(terminal: Terminal) -> None:
+    terminal.run("chat", "t1", stdin="hello\n")
+    terminal.run("chat", "t2", stdin="hello\n")
+    terminal.run("retention", "set", "--tenant", "default", "--max-messages", "0", "--archive")
+    terminal.run("retention", "hold", "t2", "--reason", "matter 7")
+
+    listed = json.loads(terminal.run("retention", "list", "--json").stdout)
+    assert listed == {"scope": "tenant", "tenant": "default", "max_messages": 0, "archive": True}
+    told = json.loads(terminal.run("retention", "report", "--json").stdout)
+    assert [(share["threads"], share["messages"]) for share in told["due"]] == [(1, 2)]
+    assert [thread["id"] for thread in told["held"]] == ["t2"]
+    assert "kept by a legal hold: t2" in terminal.run("retention", "report").stdout
+    done = json.loads(terminal.run("retention", "run", "--yes", "--json").stdout)
+    assert (done["messages"], done["archived"], done["held"]) == (2, 1, 1)
+    terminal.run("threads", "restore", "t1", "--as", "t1-again")
+    assert len(json.loads(terminal.run("threads", "show", "t1-again", "--json").stdout)["messages"]) == 2
+    terminal.run("retention", "release", "t2")
+    terminal.run("retention", "remove", "--tenant", "default")
+    terminal.run("retention", "remove", "--tenant", "default", status=1)
+    terminal.run("retention", "set", "--idle-days", "3", status=1)
+
+
+def test_a_person_is_exported_and_erased(terminal: Terminal, tmp_path: Path) -> None:
+    terminal.run("chat", "t1", stdin="hello\n")
+
+    terminal.run("export-person", "ann.zip", "--thread", "t1")
+    terminal.run("retention", "hold", "t1")
+    refused = terminal.run("erase", "--thread", "t1", "--yes", status=1)
+    assert "'t1' under legal hold" in refused.stderr
+    terminal.run("retention", "release", "t1")
+    certificate = json.loads(terminal.run("erase", "--thread", "t1", "--yes", "--json").stdout)
+
+    assert (tmp_path / "ann.zip").stat().st_size > 0
+    assert certificate["counts"]["messages"] == 2
+    terminal.run("threads", "show", "t1", status=1)
 
 
 def test_wrong_usage_is_exit_status_2(terminal: Terminal) -> None:

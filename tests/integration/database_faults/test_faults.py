@@ -34,7 +34,7 @@ from tests.integration.database_faults.stage import ENDLESS_SECONDS, Stage, answ
 from tests.integration.database_faults.verbs import ENDS, GIVEN_UP, VERBS, tried
 
 #: Lost a race: serialization failure, deadlock.
-RACES = ("40001", "40P01")
+RACES = ("40001", "40P01", "23503")
 #: May pass: a lock, a statement's time, connections, memory, disk.
 PASSING = ("55P03", "57014", "53300", "53200", "53100")
 #: As often as no test lasts.

@@ -1,0 +1,69 @@
+"""The certificate of an erasure: what was removed, how much, when, and a digest over all of it.
+
+What stays true: it is made once, by the transaction that ends the erasure, and stands in `audit` as
+well; it holds hashes of ids and no id.
+"""
+
+import hashlib
+import json
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+
+from store.columns import clock
+from store.erasure.subject import Subject
+from store.retention.audit import note
+from store.retention_tables import erasure_items, erasures
+
+Certificate = dict[str, Any]
+
+
+def finish(connection: Connection, erasure_id: str, subject: Subject) -> Certificate:
+    """End an erasure. Running it twice gives the same certificate."""
+    of_erasure = erasures.c.id == erasure_id
+    row = connection.execute(select(erasures, clock().label("now")).where(of_erasure).with_for_update()).one()
+    if row.finished_at is not None:
+        return dict(row.certificate)
+    items = erasure_items.c
+    named = select(items.sha256).where(items.erasure_id == erasure_id, items.kind == "thread")
+    said = {
+        "format": "threadmill.erasure",
+        "version": 1,
+        "id": row.id,
+        "tenant": row.tenant,
+        "subject": {"kind": row.subject, "sha256": row.subject_sha256},
+        "threads": sorted(connection.execute(named).scalars()),
+        "counts": dict(sorted(row.counts.items())),
+        "requested_at": row.requested_at.isoformat(),
+        "finished_at": row.now.isoformat(),
+    }
+    certificate = said | {"digest": digest_of(said)}
+    connection.execute(
+        update(erasures).where(of_erasure).values(finished_at=row.now, certificate=certificate)
+    )
+    note(connection, subject.tenant, "", "erasure.finished", certificate)
+    return certificate
+
+
+def latest(connection: Connection, subject: Subject) -> Certificate | None:
+    """The newest certificate of this subject."""
+    found = (
+        select(erasures.c.certificate)
+        .where(
+            erasures.c.tenant == subject.tenant,
+            erasures.c.subject == subject.kind,
+            erasures.c.subject_sha256 == subject.sha256,
+            erasures.c.finished_at.is_not(None),
+        )
+        .order_by(erasures.c.finished_at.desc())
+        .limit(1)
+    )
+    certificate = connection.execute(found).scalar_one_or_none()
+    return None if certificate is None else dict(certificate)
+
+
+def digest_of(certificate: Certificate) -> str:
+    """SHA-256 over everything in it but the digest itself, as JSON with sorted keys and no spaces."""
+    said = {name: value for name, value in certificate.items() if name != "digest"}
+    text = json.dumps(said, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()

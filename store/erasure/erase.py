@@ -1,0 +1,207 @@
+"""The steps of an erasure, each a short transaction that can be run again.
+
+What stays true: counts are written by the transaction that removed what they count; a step that finds
+nothing to do changes nothing.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Select, delete, exists, select, update
+
+from conversation.errors import ThreadHeld
+from conversation.ids import new_id
+from store import blob_gc
+from store.columns import clock
+from store.erasure.subject import Subject, rows_of
+from store.heads import unfinished
+from store.retention import removal
+from store.retention.audit import forget_name, hash_of
+from store.retention.removal import count_erased
+from store.retention_tables import archives, erasure_items, erasures, retention_cuts, retention_policies
+from store.statements import AnyRow, insert_for
+from store.tables import blobs, threads, turns
+
+#: Threads, files or archives of one page.
+PAGE = 100
+#: Ids that an error names, at most.
+NAMED = 20
+
+
+def begin(connection: Connection, subject: Subject) -> str:
+    """The id of the erasure that is under way for this subject: a new one, or one that broke off.
+
+    Raises `ThreadHeld` if one of its threads is under legal hold; then nothing is begun.
+    """
+    subject.check()
+    check_not_held(connection, subject)
+    entry = insert_for(connection, erasures).values(
+        id=new_id(),
+        tenant=subject.tenant,
+        subject=subject.kind,
+        subject_sha256=subject.sha256,
+        counts={},
+        requested_at=clock(),
+    )
+    connection.execute(entry.on_conflict_do_nothing())
+    return str(connection.execute(_under_way(subject)).scalar_one())
+
+
+def check_not_held(connection: Connection, subject: Subject) -> None:
+    """Raise `ThreadHeld`, with the first of them, if threads of the subject are under legal hold."""
+    held = select(threads.c.id).where(threads.c.legal_hold, threads.c.key.in_(rows_of(connection, subject)))
+    found = connection.execute(held.order_by(threads.c.key).limit(NAMED)).scalars().all()
+    if found:
+        raise ThreadHeld(found)
+
+
+def fence_off(connection: Connection, erasure_id: str, subject: Subject, key: int) -> bool:
+    """From now on nobody works on this thread, and nobody reads it; False if it is gone.
+
+    Its turns are cancelled, its token is raised: a worker that still runs commits nothing. Raises
+    `ThreadHeld`.
+    """
+    mine = (threads.c.key == key) & threads.c.key.in_(rows_of(connection, subject))
+    thread = connection.execute(select(threads).where(mine).with_for_update(key_share=True)).one_or_none()
+    if thread is None:
+        return False
+    if thread.legal_hold:
+        raise ThreadHeld([thread.id])
+    _fence(connection, thread)
+    entry = insert_for(connection, retention_cuts).values(
+        thread_key=key,
+        cut_before=thread.retention_cut,
+        deleted_to=0,
+        whole=True,
+        keep_summary=False,
+        archive=False,
+        policy={"field": "erasure"},
+        summary_id=thread.summary_id,
+        erasure_id=erasure_id,
+        created_at=clock(),
+    )
+    # One that retention began is this erasure's now, and goes whole.
+    theirs = {"whole": True, "keep_summary": False, "erasure_id": erasure_id}
+    connection.execute(entry.on_conflict_do_update(index_elements=["thread_key"], set_=theirs))
+    _remember(connection, erasure_id, "thread", [hash_of(thread.tenant, thread.id)])
+    return True
+
+
+def _fence(connection: Connection, thread: AnyRow) -> None:
+    """Cancel its turns, raise its token, and hide all of it."""
+    connection.execute(
+        update(turns)
+        .where(turns.c.thread_key == thread.key, unfinished)
+        .values(state="cancelled", finished_at=clock(), retry_at=None)
+    )
+    connection.execute(
+        update(threads)
+        .where(threads.c.key == thread.key)
+        .values(
+            owner=None,
+            fence=threads.c.fence + 1,
+            retention_cut=thread.last_seq,
+            summary_id=None,
+            uncovered_messages=0,
+            uncovered_tokens=0,
+        )
+    )
+
+
+def remove_batch(connection: Connection, erasure_id: str, key: int) -> removal.Removed | None:
+    """Delete the next batch of a thread that was fenced off; None if it may not go any more."""
+    removed = removal.remove_next(connection, key, erasure_id=erasure_id)
+    if removed is not None:
+        _remember(connection, erasure_id, "blob", sorted(removed.files))
+    return removed
+
+
+def end_thread(connection: Connection, erasure_id: str, tenant: str, key: int) -> None:
+    """Delete the row of a thread of which nothing is left, and its id wherever it stands."""
+    named = select(threads.c.id).where(threads.c.key == key)
+    thread_id = connection.execute(named).scalar_one_or_none()
+    removed = removal.remove_thread(connection, key, erasure_id=erasure_id)
+    if removed is not None and thread_id is not None:
+        forget_policy(connection, erasure_id, tenant, thread_id)
+
+
+def forget_policy(connection: Connection, erasure_id: str, tenant: str, thread_id: str) -> None:
+    """Delete the policy of a thread's own, which names it; and its id in the audit."""
+    forget_name(connection, tenant, thread_id)
+    own = retention_policies.c
+    policies = delete(retention_policies).where(own.tenant == tenant, own.thread_id == thread_id)
+    gone = connection.execute(policies).rowcount
+    if gone:
+        count_erased(connection, erasure_id, {"policies": gone})
+
+
+def is_stored(connection: Connection, subject: Subject) -> bool:
+    """Whether there is anything to erase, or an erasure that broke off."""
+    theirs = archives.c[f"{subject.kind}_sha256"] == subject.sha256
+    archived = exists().where(archives.c.tenant == subject.tenant, theirs)
+    there = rows_of(connection, subject).exists() | _under_way(subject).exists() | archived
+    return bool(connection.execute(select(there)).scalar_one())
+
+
+def files_left(connection: Connection, erasure_id: str) -> list[str]:
+    """Hashes of files that hung on what was erased, and were not looked at yet."""
+    items = erasure_items.c
+    todo = select(items.sha256).where(items.erasure_id == erasure_id, items.kind == "blob", ~items.done)
+    return list(connection.execute(todo.order_by(items.sha256).limit(PAGE)).scalars())
+
+
+def mark_file(connection: Connection, erasure_id: str, subject: Subject, sha256: str) -> None:
+    """Have a blob deleted, and what was made out of it, unless somebody else has it."""
+    made = blob_gc.mark_now(connection, (subject.tenant, sha256))
+    _remember(connection, erasure_id, "blob", sorted(made))
+
+
+def remove_file(
+    connection: Connection, erasure_id: str, subject: Subject, sha256: str, delete_object: Any
+) -> None:
+    """Delete a blob that is marked, with its text and its bytes."""
+    address = (subject.tenant, sha256)
+    size = connection.execute(
+        select(blobs.c.size).where(blobs.c.tenant == subject.tenant, blobs.c.sha256 == sha256)
+    ).scalar_one_or_none()
+    if blob_gc.delete_marked(connection, address, delete_object):
+        count_erased(connection, erasure_id, {"blobs": 1, "blob_bytes": size or 0})
+    items = erasure_items.c
+    of_item = (items.erasure_id == erasure_id) & (items.kind == "blob") & (items.sha256 == sha256)
+    connection.execute(update(erasure_items).where(of_item).values(done=True))
+
+
+def archives_of(connection: Connection, erasure_id: str, subject: Subject) -> list[AnyRow]:
+    """Archives of the user, or of a thread that this erasure is about."""
+    return list(connection.execute(archive_rows(erasure_id, subject).limit(PAGE)))
+
+
+def archive_rows(erasure_id: str, subject: Subject) -> Select[Any]:
+    """The rows of those archives, in any state: one that was begun may have its object."""
+    items = erasure_items.c
+    of_erasure = select(items.sha256).where(items.erasure_id == erasure_id, items.kind == "thread")
+    of_thread = archives.c.thread_sha256.in_(of_erasure)
+    theirs = archives.c[f"{subject.kind}_sha256"] == subject.sha256
+    mine = select(archives).where(archives.c.tenant == subject.tenant, of_thread | theirs)
+    return mine.order_by(archives.c.key)
+
+
+def remove_archive(connection: Connection, erasure_id: str, row: AnyRow) -> None:
+    """Delete the row of an archive whose object is gone."""
+    if connection.execute(delete(archives).where(archives.c.key == row.key)).rowcount:
+        count_erased(connection, erasure_id, {"archives": 1, "archived_messages": row.messages})
+
+
+def _under_way(subject: Subject) -> Select[Any]:
+    return select(erasures.c.id).where(
+        erasures.c.tenant == subject.tenant,
+        erasures.c.subject == subject.kind,
+        erasures.c.subject_sha256 == subject.sha256,
+        erasures.c.finished_at.is_(None),
+    )
+
+
+def _remember(connection: Connection, erasure_id: str, kind: str, hashes: Sequence[str]) -> None:
+    if hashes:
+        rows = [{"erasure_id": erasure_id, "kind": kind, "sha256": sha256} for sha256 in hashes]
+        connection.execute(insert_for(connection, erasure_items).values(rows).on_conflict_do_nothing())

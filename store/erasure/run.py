@@ -1,0 +1,85 @@
+"""An erasure from its request to its certificate.
+
+What stays true: every step is a transaction of its own and finds again what is left, so that whoever
+calls again after a crash, or at the same time, comes to the same end.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Protocol, TypeVar
+
+from sqlalchemy import Connection
+
+from store.erasure import certificate, erase
+from store.erasure.certificate import Certificate
+from store.erasure.subject import Subject, keys_of
+from store.files import BlobStore
+from store.retention_tables import ARCHIVES
+
+T = TypeVar("T")
+
+
+class Runs(Protocol):
+    """Runs an operation in a transaction of its own, as `Database` does."""
+
+    def run(self, operation: Callable[[Connection], T]) -> T:
+        """What the operation returns, once it is committed."""
+        ...
+
+
+def run_erasure(database: Runs, files: BlobStore, subject: Subject) -> Certificate:
+    """Erase a subject; returns the certificate. What broke off is taken up again.
+
+    A subject of which nothing is stored gives the certificate of its last erasure, else one that
+    counts nothing. Raises `ThreadHeld`, and `FileStoreUnavailable`: then it can be called again.
+    """
+    subject.check()
+    if not database.run(partial(erase.is_stored, subject=subject)):
+        last = database.run(partial(certificate.latest, subject=subject))
+        if last is not None:
+            return last
+    erasure_id = database.run(partial(erase.begin, subject=subject))
+    for key in keys(database, subject):
+        # Before anything is deleted, so that no thread of a person is left at work meanwhile.
+        database.run(partial(erase.fence_off, erasure_id=erasure_id, subject=subject, key=key))
+    for key in keys(database, subject):
+        _erase_thread(database, erasure_id, subject, key)
+    _erase_files(database, files, erasure_id, subject)
+    if subject.thread_id is not None:
+        forget = partial(erase.forget_policy, tenant=subject.tenant, thread_id=subject.thread_id)
+        database.run(partial(forget, erasure_id=erasure_id))
+    return database.run(partial(certificate.finish, erasure_id=erasure_id, subject=subject))
+
+
+def keys(database: Runs, subject: Subject) -> Iterator[int]:
+    """The keys of the subject's threads, ascending."""
+    after = 0
+    while page := database.run(partial(keys_of, subject=subject, after=after, limit=erase.PAGE)):
+        yield from page
+        after = page[-1]
+
+
+def _erase_thread(database: Runs, erasure_id: str, subject: Subject, key: int) -> None:
+    """Batch by batch; what is sent to it meanwhile goes, too, until its row is gone."""
+    fence_off = partial(erase.fence_off, erasure_id=erasure_id, subject=subject, key=key)
+    batch = partial(erase.remove_batch, erasure_id=erasure_id, key=key)
+    while database.run(fence_off):
+        removed = database.run(batch)
+        while removed is not None and not removed.is_over:
+            removed = database.run(batch)
+        database.run(partial(erase.end_thread, erasure_id=erasure_id, tenant=subject.tenant, key=key))
+
+
+def _erase_files(database: Runs, files: BlobStore, erasure_id: str, subject: Subject) -> None:
+    """What nobody else has; then what retention put aside."""
+    while hashes := database.run(partial(erase.files_left, erasure_id=erasure_id)):
+        for sha256 in hashes:
+            # Marked first, in a transaction of its own: see `blob_gc`.
+            mark = partial(erase.mark_file, subject=subject, sha256=sha256)
+            database.run(partial(mark, erasure_id=erasure_id))
+            remove = partial(erase.remove_file, subject=subject, sha256=sha256)
+            database.run(partial(remove, erasure_id=erasure_id, delete_object=files.delete))
+    while rows := database.run(partial(erase.archives_of, erasure_id=erasure_id, subject=subject)):
+        for row in rows:
+            files.delete(ARCHIVES, row.sha256)
+            database.run(partial(erase.remove_archive, erasure_id=erasure_id, row=row))

@@ -1,0 +1,70 @@
+"""Who or what an erasure or an export is about: one thread, or all threads of a user.
+
+A thread's user is what its metadata has, as text, under the key that THREADMILL_USER_METADATA_KEY
+names. What stays true: on PostgreSQL the threads of a user are found through an index, as long as
+that key is the default.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, func, literal_column, select
+
+from conversation.checks import check_id, check_tenant, check_text
+from conversation.errors import InvalidInput
+from store.retention.audit import hash_of
+from store.tables import threads
+
+#: Characters of a user's name: as metadata has it, where it need not be an id.
+USER_MAX_CHARS = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """One thread, or one user, of a tenant."""
+
+    tenant: str
+    thread_id: str | None = None
+    user: str | None = None
+    #: The key of metadata that names users.
+    user_key: str = "user"
+
+    def check(self) -> None:
+        """Refuse what names nobody, or both. Raises `InvalidInput`."""
+        check_tenant(self.tenant)
+        if (self.thread_id is None) == (self.user is None):
+            raise InvalidInput("user", "and thread_id are both given, or neither", "name one of them")
+        if self.thread_id is not None:
+            check_id("thread_id", self.thread_id)
+        if self.user is not None and not check_text("user", self.user, max_chars=USER_MAX_CHARS):
+            raise InvalidInput("user", "is empty", "pass what the metadata has")
+
+    @property
+    def kind(self) -> str:
+        return "user" if self.user is not None else "thread"
+
+    @property
+    def sha256(self) -> str:
+        """What stands for it where it must not be named."""
+        return hash_of(self.tenant, self.user if self.user is not None else self.thread_id or "")
+
+
+def keys_of(connection: Connection, subject: Subject, *, after: int, limit: int) -> list[int]:
+    """The keys of its threads, ascending, page by page."""
+    statement = rows_of(connection, subject).where(threads.c.key > after)
+    return list(connection.execute(statement.order_by(threads.c.key).limit(limit)).scalars())
+
+
+def rows_of(connection: Connection, subject: Subject) -> Select[Any]:
+    """Its threads, by key."""
+    of_tenant = threads.c.tenant == subject.tenant
+    if subject.user is None:
+        return select(threads.c.key).where(of_tenant, threads.c.id == subject.thread_id)
+    return select(threads.c.key).where(of_tenant, _user(connection, subject.user_key) == subject.user)
+
+
+def _user(connection: Connection, key: str) -> ColumnElement[Any]:
+    """What the metadata says, word for word as the index has it; the key was checked with the settings."""
+    if connection.dialect.name == "postgresql":
+        return literal_column(f"(threads.metadata ->> '{key}')")
+    return func.json_extract(threads.c.metadata, f'$."{key}"')

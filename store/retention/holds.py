@@ -1,0 +1,81 @@
+"""Legal holds: while one stands, nothing of its thread is deleted, and what was cut is read again.
+
+A hold that comes after the cut has moved takes the cut back: to where it was, if nothing was deleted
+yet; else to the first turn of which everything is still stored. What is left of a turn before that is
+kept, too, and read by nobody: half a turn is no history. The summary comes back with the messages.
+
+What stays true: from the commit of a hold on, no statement deletes anything of its thread; each hold
+and each release leaves a row in `audit`.
+"""
+
+from typing import Any
+
+from sqlalchemy import Connection, delete, select, update
+
+from conversation.checks import check_text
+from conversation.errors import ThreadNotFound
+from store.retention import boundary
+from store.retention.audit import note
+from store.retention.cuts import shows_from
+from store.retention_tables import retention_cuts
+from store.statements import AnyRow
+from store.tables import threads
+
+#: Characters of a reason: a matter and its number, not a letter.
+REASON_MAX_CHARS = 500
+
+
+def hold(connection: Connection, tenant: str, thread_id: str, *, reason: str = "") -> None:
+    """Put a thread under legal hold. Running it twice changes nothing. Raises `ThreadNotFound`.
+
+    The reason stands in `audit` for good, so name a matter, not a person.
+    """
+    check_text("reason", reason, max_chars=REASON_MAX_CHARS)
+    thread = _locked(connection, tenant, thread_id)
+    if thread.legal_hold:
+        return
+    cut = _take_back(connection, thread)
+    held = update(threads).where(threads.c.key == thread.key)
+    connection.execute(held.values(legal_hold=True))
+    note(connection, tenant, thread_id, "retention.hold", {"reason": reason, "cut": cut})
+
+
+def release(connection: Connection, tenant: str, thread_id: str, *, reason: str = "") -> None:
+    """Let policies apply to a thread again. Raises `ThreadNotFound`."""
+    check_text("reason", reason, max_chars=REASON_MAX_CHARS)
+    thread = _locked(connection, tenant, thread_id)
+    if not thread.legal_hold:
+        return
+    free = update(threads).where(threads.c.key == thread.key)
+    connection.execute(free.values(legal_hold=False, retention_seen_at=None))
+    note(connection, tenant, thread_id, "retention.release", {"reason": reason})
+
+
+def _locked(connection: Connection, tenant: str, thread_id: str) -> AnyRow:
+    of_thread = (threads.c.tenant == tenant) & (threads.c.id == thread_id)
+    statement = select(threads).where(of_thread).with_for_update(key_share=True)
+    row: AnyRow | None = connection.execute(statement).one_or_none()
+    if row is None:
+        raise ThreadNotFound(f"no thread {thread_id!r} is stored for tenant {tenant!r}")
+    return row
+
+
+def _take_back(connection: Connection, thread: AnyRow) -> int:
+    """Move the cut back over what is still stored; returns where it stands then."""
+    of_thread = retention_cuts.c.thread_key == thread.key
+    pending = connection.execute(select(retention_cuts).where(of_thread)).one_or_none()
+    if pending is None:
+        return int(thread.retention_cut)
+    cut = max(pending.deleted_to, pending.cut_before)
+    if pending.deleted_to > pending.cut_before:
+        beginning = boundary.at_or_above(connection, thread.key, pending.deleted_to)
+        cut = thread.retention_cut if beginning is None else min(beginning, thread.retention_cut)
+    summary_id = thread.summary_id or pending.summary_id
+    shown: dict[str, Any] = shows_from(connection, thread, cut, summary_id) | {"retained_from": None}
+    connection.execute(update(threads).where(threads.c.key == thread.key).values(**shown))
+    if cut in (pending.deleted_to, pending.cut_before):
+        connection.execute(delete(retention_cuts).where(of_thread))
+    else:
+        # What is below is deleted once the hold is released; the rest is the policies' again.
+        connection.execute(update(retention_cuts).where(of_thread).values(whole=False, keep_summary=True))
+    return int(cut)

@@ -1,0 +1,107 @@
+"""Policies as rows: set, list and remove them; which ones apply to a thread.
+
+What stays true: one row a scope. Whoever changes a policy makes retention look again at the threads
+that it is about.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Select, delete, select, true, update
+
+from store.columns import clock
+from store.retention.audit import note
+from store.retention.policy import STRICTEST, Policy, of_settings
+from store.retention_tables import retention_policies
+from store.settings import Settings
+from store.statements import insert_for
+from store.tables import threads
+
+_SCOPE = ("tenant", "agent", "thread_id")
+
+
+def put(connection: Connection, policy: Policy) -> None:
+    """Make this the policy of its scope, in place of the one before. Raises `InvalidInput`."""
+    policy.check()
+    _write(connection, policy)
+    note(connection, policy.tenant, policy.thread_id, "retention.policy_set", _said(policy))
+
+
+def remove(connection: Connection, *, tenant: str = "", agent: str = "", thread_id: str = "") -> bool:
+    """Let a scope say nothing any more; False if it did not."""
+    scope = Policy(tenant=tenant, agent=agent, thread_id=thread_id)
+    gone = connection.execute(delete(retention_policies).where(*_is(scope))).rowcount == 1
+    if gone:
+        _look_again(connection, scope)
+        note(connection, tenant, thread_id, "retention.policy_removed", _said(scope))
+    return gone
+
+
+def mirror(connection: Connection, settings: Settings) -> None:
+    """Enter what the settings say as the policy of the installation, if it changed."""
+    policy = of_settings(settings)
+    stored = [each for each in general(connection) if each.scope == "installation"]
+    if (stored or [Policy()]) != [policy]:
+        _write(connection, policy)
+
+
+def stored(connection: Connection, *, tenant: str | None = None) -> list[Policy]:
+    """The policies of a tenant, or of all, by scope."""
+    statement = _select().order_by(*(retention_policies.c[name] for name in _SCOPE))
+    if tenant is not None:
+        statement = statement.where(retention_policies.c.tenant.in_(["", tenant]))
+    return _read(connection, statement)
+
+
+def general(connection: Connection) -> list[Policy]:
+    """Those that are about more than one thread."""
+    return _read(connection, _select().where(retention_policies.c.thread_id == ""))
+
+
+def of_thread(connection: Connection, tenant: str, agent: str | None, thread_id: str) -> list[Policy]:
+    """Those that apply to this thread."""
+    named = {"tenant": tenant, "agent": agent or "", "thread_id": thread_id}
+    statement = _select().where(*(retention_policies.c[name].in_(["", said]) for name, said in named.items()))
+    return _read(connection, statement)
+
+
+def applying(policies: Sequence[Policy], tenant: str, agent: str) -> list[Policy]:
+    """Of general policies, those that apply to threads of this tenant that this agent answers."""
+    return [each for each in policies if each.tenant in ("", tenant) and each.agent in ("", agent)]
+
+
+def _write(connection: Connection, policy: Policy) -> None:
+    values = {name: getattr(policy, name) for name in (*_SCOPE, *STRICTEST)}
+    statement = insert_for(connection, retention_policies).values(**values, updated_at=clock())
+    changed = {name: statement.excluded[name] for name in (*STRICTEST, "updated_at")}
+    connection.execute(statement.on_conflict_do_update(index_elements=list(_SCOPE), set_=changed))
+    _look_again(connection, policy)
+
+
+def _look_again(connection: Connection, scope: Policy) -> None:
+    """Threads that had nothing more to give may have now."""
+    about = [
+        threads.c.tenant == scope.tenant if scope.tenant else true(),
+        threads.c.agent == scope.agent if scope.agent else true(),
+        threads.c.id == scope.thread_id if scope.thread_id else true(),
+    ]
+    seen = threads.c.retention_seen_at.is_not(None)
+    connection.execute(update(threads).where(seen, *about).values(retention_seen_at=None))
+
+
+def _is(scope: Policy) -> list[Any]:
+    return [retention_policies.c[name] == getattr(scope, name) for name in _SCOPE]
+
+
+def _select() -> Select[Any]:
+    return select(*(retention_policies.c[name] for name in (*_SCOPE, *STRICTEST)))
+
+
+def _read(connection: Connection, statement: Select[Any]) -> list[Policy]:
+    return [Policy(**row) for row in connection.execute(statement).mappings()]
+
+
+def _said(policy: Policy) -> dict[str, Any]:
+    """What the audit has of a policy: its thread's id stands there as its hash already."""
+    said = {name: value for name, value in policy.to_json().items() if name not in ("tenant", "thread_id")}
+    return {"scope": policy.scope, **said}

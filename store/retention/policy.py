@@ -1,0 +1,130 @@
+"""Policies as values: what one scope says, and what several come to for one thread.
+
+What stays true: of what several policies say about a field, the strictest holds; a policy that says
+nothing of a field leaves it to the others.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from conversation.checks import check_id, check_tenant
+from conversation.errors import InvalidInput
+from store.settings import Settings
+
+#: Days that a calendar can hold.
+DAYS_MAX = 36_500.0
+#: Messages that a column of numbers can hold.
+MESSAGES_MAX = 2**31 - 1
+
+#: How strict wins, field by field: the fewest days, the fewest messages; a summary stays if all who
+#: speak of it say so, and an archive is written if anybody does.
+STRICTEST: Mapping[str, Callable[[Iterable[Any]], Any]] = {
+    "idle_days": min,
+    "max_age_days": min,
+    "max_messages": min,
+    "keep_last": min,
+    "keep_summary": all,
+    "archive": any,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What one scope says. None says nothing."""
+
+    #: Empty: every tenant.
+    tenant: str = ""
+    #: Empty: whichever agent answered last.
+    agent: str = ""
+    #: Empty: every thread.
+    thread_id: str = ""
+    #: Days without a change after which the whole thread goes.
+    idle_days: float | None = None
+    #: Days after which a message goes.
+    max_age_days: float | None = None
+    #: Messages that stay, at most; more only where the newest turn alone has more.
+    max_messages: int | None = None
+    #: The newest messages, which stay however old they are.
+    keep_last: int | None = None
+    #: The summary stays, and with it every message that it does not cover.
+    keep_summary: bool | None = None
+    #: What is deleted is put into the file store first.
+    archive: bool | None = None
+
+    @property
+    def scope(self) -> str:
+        """The word for whom it is about."""
+        if self.thread_id:
+            return "thread"
+        return "agent" if self.agent else "tenant" if self.tenant else "installation"
+
+    def check(self) -> None:
+        """Refuse what makes no sense. Raises `InvalidInput`."""
+        if self.thread_id and (self.agent or not self.tenant):
+            raise InvalidInput("thread_id", "stands without its tenant alone", "name tenant and thread only")
+        if self.tenant:
+            check_tenant(self.tenant)
+        if self.agent:
+            check_id("agent", self.agent)
+        if self.thread_id:
+            check_id("thread_id", self.thread_id)
+        for name in ("idle_days", "max_age_days"):
+            _check_number(name, getattr(self, name), DAYS_MAX)
+        for name in ("max_messages", "keep_last"):
+            _check_number(name, getattr(self, name), MESSAGES_MAX)
+        if all(getattr(self, name) is None for name in STRICTEST):
+            raise InvalidInput("policy", "says nothing", f"set one of {', '.join(STRICTEST)}")
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: value for name, value in asdict(self).items() if value not in (None, "")}
+
+
+@dataclass(frozen=True, slots=True)
+class Effective:
+    """What several policies come to: field → its value, and the scopes that say it."""
+
+    said: Mapping[str, tuple[Any, str]]
+
+    def value(self, name: str) -> Any:
+        """The strictest value of a field; None where no policy speaks of it."""
+        return self.said.get(name, (None, ""))[0]
+
+    @property
+    def takes_nothing(self) -> bool:
+        """No policy deletes anything."""
+        return all(self.value(name) is None for name in ("idle_days", "max_age_days", "max_messages"))
+
+    def named(self, name: str) -> dict[str, Any]:
+        """The field that decided, as the audit has it: no ids in it."""
+        value, scope = self.said[name]
+        return {"field": name, "value": value, "scope": scope}
+
+
+def strictest(policies: Iterable[Policy]) -> Effective:
+    """What these policies, all of one thread, come to."""
+    found = list(policies)
+    said = {}
+    for name, strict in STRICTEST.items():
+        values = [(getattr(each, name), each.scope) for each in found if getattr(each, name) is not None]
+        if values:
+            value = strict(value for value, _ in values)
+            said[name] = value, next(scope for each, scope in values if each == value)
+    return Effective(said)
+
+
+def of_settings(settings: Settings) -> Policy:
+    """The policy of the whole installation. A 0 says nothing."""
+    return Policy(
+        idle_days=settings.retention_days or None,
+        max_age_days=settings.retention_max_age_days or None,
+        max_messages=settings.retention_max_messages or None,
+        keep_last=settings.retention_keep_last or None,
+        keep_summary=settings.retention_keep_summary or None,
+        archive=settings.retention_archive or None,
+    )
+
+
+def _check_number(name: str, value: float | None, most: float) -> None:
+    if value is not None and (isinstance(value, bool) or not 0 <= value <= most):
+        raise InvalidInput(name, f"is {value!r}", f"pass 0 to {most:g}")

@@ -1,0 +1,95 @@
+"""What retention would delete now, and what stays only because of a hold or of work: nothing is changed.
+
+What stays true: it asks the same questions as the run, of the same rows; a thread is counted once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from store.engine import Database
+from store.retention import cuts
+from store.retention.due import due
+from store.retention.removal import bytes_of
+from store.statements import AnyRow
+from store.tables import messages
+
+#: Threads under hold, or at work, that a report names; more are counted.
+NAMED = 1_000
+
+
+@dataclass(slots=True)
+class Share:
+    """What one policy would delete."""
+
+    policy: dict[str, Any]
+    threads: int = 0
+    messages: int = 0
+    #: Of the messages' text.
+    bytes: int = 0
+    oldest: datetime | None = None
+
+    def add(self, row: AnyRow) -> None:
+        """Count one thread more."""
+        self.threads += 1
+        self.messages += row.messages
+        self.bytes += row.bytes
+        if row.oldest is not None:
+            self.oldest = row.oldest if self.oldest is None else min(self.oldest, row.oldest)
+
+
+@dataclass(slots=True)
+class Report:
+    """What a run of retention would come to."""
+
+    due: list[Share] = field(default_factory=list)
+    #: Threads that a policy wants and a legal hold keeps: tenant, id, and the policy.
+    held: list[dict[str, Any]] = field(default_factory=list)
+    #: Threads that are at work: their turn comes later.
+    busy: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def report(database: Database) -> Report:
+    """Look at everything that is due, in short transactions."""
+    made = Report()
+    shares: dict[str, Share] = {}
+    for key in set(due(database)):
+        look, size = database.run(partial(_look, key=key))
+        if look.came_to == "busy":
+            made.busy += 1
+        elif look.came_to == "held" and len(made.held) < NAMED:
+            assert look.thread is not None
+            made.held.append({"tenant": look.thread.tenant, "id": look.thread.id, "policy": look.policy})
+        elif look.came_to == "cut":
+            assert look.policy is not None
+            assert size is not None
+            shares.setdefault(str(look.policy), Share(look.policy)).add(size)
+    made.due = [shares[name] for name in sorted(shares)]
+    made.held.sort(key=lambda thread: (thread["tenant"], thread["id"]))
+    return made
+
+
+def _look(connection: Connection, *, key: int) -> tuple[cuts.Look, AnyRow | None]:
+    look = cuts.look(connection, key, locks=False)
+    if look.came_to != "cut":
+        return look, None
+    assert look.thread is not None
+    assert look.reach is not None
+    goes = select(
+        func.count().label("messages"),
+        func.coalesce(func.sum(bytes_of(connection, messages.c.content)), 0).label("bytes"),
+        func.min(messages.c.created_at).label("oldest"),
+    ).where(
+        messages.c.thread_key == key,
+        messages.c.seq > look.thread.retention_cut,
+        messages.c.seq <= look.reach.cut,
+    )
+    found: Sequence[AnyRow] = connection.execute(goes).all()
+    return look, found[0]

@@ -1,0 +1,164 @@
+"""The tables of retention and erasure: what may be kept how long, what is being deleted, what was.
+
+What stays true: nothing here is said by a person. Ids that could name one stand as their SHA-256, in
+a policy for one thread alone as they are.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    Table,
+    Text,
+    UniqueConstraint,
+    false,
+    text,
+)
+
+from store.columns import Json, Key, OurId, Time
+from store.schema import metadata
+
+#: The tenant under which parts of archives are addressed in the file store: none of a user's.
+ARCHIVES = "threadmill.archives"
+#: What is not over yet.
+UNDER_WAY = "finished_at is null"
+#: Retention has not looked at this thread, or not since it changed.
+UNSEEN = "retention_seen_at is null or retention_seen_at < updated_at"
+
+retention_policies = Table(
+    "retention_policies",
+    metadata,
+    Column("key", Key, Identity(always=False), primary_key=True),
+    #: Empty: the whole installation, as its settings say.
+    Column("tenant", Text, nullable=False),
+    #: Empty: whichever agent answers.
+    Column("agent", Text, nullable=False),
+    #: Empty: all threads.
+    Column("thread_id", Text, nullable=False),
+    Column("idle_days", Double),
+    Column("max_age_days", Double),
+    Column("max_messages", Integer),
+    Column("keep_last", Integer),
+    Column("keep_summary", Boolean),
+    Column("archive", Boolean),
+    Column("updated_at", Time, nullable=False),
+    UniqueConstraint("tenant", "agent", "thread_id"),
+    sqlite_autoincrement=True,
+)
+
+retention_cuts = Table(
+    "retention_cuts",
+    metadata,
+    #: What lies at or below this thread's cut is being deleted.
+    Column("thread_key", Key, ForeignKey("threads.key", ondelete="CASCADE"), primary_key=True),
+    #: The thread's cut before.
+    Column("cut_before", BigInteger, nullable=False),
+    #: Up to and with this seq, nothing is left.
+    Column("deleted_to", BigInteger, nullable=False),
+    #: The thread's row goes, too, if nothing came meanwhile.
+    Column("whole", Boolean, nullable=False),
+    Column("keep_summary", Boolean, nullable=False),
+    Column("archive", Boolean, nullable=False),
+    #: Which policy asks for it, for the audit.
+    Column("policy", Json, nullable=False),
+    #: The thread's summary before the cut: a hold brings it back.
+    Column("summary_id", OurId),
+    #: Set where a person asked for it: then only that erasure deletes.
+    Column("erasure_id", OurId),
+    Column("created_at", Time, nullable=False),
+)
+
+archives = Table(
+    "archives",
+    metadata,
+    Column("key", Key, Identity(always=False), primary_key=True),
+    Column("tenant", Text, nullable=False),
+    #: No foreign key: it outlives the thread.
+    Column("thread_key", BigInteger, nullable=False),
+    Column("thread_sha256", Text, nullable=False),
+    #: Of the user that the thread's metadata named.
+    Column("user_sha256", Text),
+    Column("from_seq", BigInteger, nullable=False),
+    Column("to_seq", BigInteger, nullable=False),
+    Column("messages", Integer, nullable=False),
+    #: Its address in the file store.
+    Column("sha256", Text, nullable=False),
+    #: In bytes, compressed.
+    Column("size", BigInteger, nullable=False),
+    #: `writing` until it was read back and what it holds was deleted; `discarded` if that never happens.
+    Column("state", Text, nullable=False),
+    Column("created_at", Time, nullable=False),
+    CheckConstraint("state in ('writing', 'stored', 'discarded')", name="state"),
+    Index("ix_archives_tenant_thread_sha256", "tenant", "thread_sha256"),
+    Index("ix_archives_tenant_user_sha256", "tenant", "user_sha256"),
+    Index("ix_archives_thread_key", "thread_key"),
+    sqlite_autoincrement=True,
+)
+
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("id", OurId, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("subject_sha256", Text, nullable=False),
+    #: What was removed so far, written by the transaction that removed it.
+    Column("counts", Json, nullable=False),
+    Column("requested_at", Time, nullable=False),
+    Column("finished_at", Time),
+    Column("certificate", Json),
+    CheckConstraint("subject in ('user', 'thread')", name="subject"),
+    Index("ix_erasures_tenant_subject_sha256", "tenant", "subject_sha256"),
+    Index(
+        "uq_erasures_under_way",
+        "tenant",
+        "subject",
+        "subject_sha256",
+        unique=True,
+        postgresql_where=text(UNDER_WAY),
+        sqlite_where=text(UNDER_WAY),
+    ),
+)
+
+erasure_items = Table(
+    "erasure_items",
+    metadata,
+    Column("erasure_id", OurId, ForeignKey("erasures.id", ondelete="CASCADE"), primary_key=True),
+    Column("kind", Text, primary_key=True),
+    #: Of a thread's id, or of a blob's bytes.
+    Column("sha256", Text, primary_key=True),
+    Column("done", Boolean, nullable=False, server_default=false()),
+    CheckConstraint("kind in ('thread', 'blob')", name="kind"),
+)
+
+
+def index_threads(threads: Table) -> None:
+    """Index threads by what makes them due: retention finds these without reading the others."""
+    unseen = text(UNSEEN)
+    group = ("tenant", text("coalesce(agent, '')"))
+    oldest = text("coalesce(retained_from, created_at)")
+    named = text("metadata ->> 'user' is not null")
+    indexes = (
+        Index("ix_threads_idle", *group, "updated_at", "key", _table=threads),
+        Index("ix_threads_oldest", *group, oldest, "key", postgresql_where=unseen, _table=threads),
+        Index(
+            "ix_threads_fullest",
+            *group,
+            text("(last_seq - retention_cut)"),
+            "key",
+            postgresql_where=unseen,
+            _table=threads,
+        ),
+        # Whose threads they are, where THREADMILL_USER_METADATA_KEY has its default.
+        Index(
+            "ix_threads_user", "tenant", text("(metadata ->> 'user')"), postgresql_where=named, _table=threads
+        ),
+    )
+    for index in indexes:
+        index.ddl_if(dialect="postgresql")

@@ -1,0 +1,150 @@
+"""Retention and the purge of old turns, as plain functions that a task, a command or a test can call.
+
+What stays true: everything is done in short transactions, and found again by the next run; a thread
+that cannot be archived keeps its messages and stops no other.
+"""
+
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from functools import partial
+
+import structlog
+
+from conversation.errors import FileNotStored, FileStoreUnavailable
+from store.engine import Database
+from store.files import BlobStore, open_file_store
+from store.retention import archive, cuts, due, policies, purge, removal
+from store.retention.removal import Counts, Removed
+from store.retention_tables import ARCHIVES
+from store.settings import Settings
+from tasks.blob_gc import collect_all
+
+#: Seconds of one run: what is left is taken up by the next.
+RUN_SECONDS = 600.0
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Deleted:
+    """What a run of retention came to."""
+
+    threads: int = 0
+    messages: int = 0
+    #: Of the messages' text.
+    bytes: int = 0
+    turns: int = 0
+    #: Threads that are due and stay: under legal hold, or at work.
+    held: int = 0
+    busy: int = 0
+    #: Parts of archives that were written, and threads whose archive failed.
+    archived: int = 0
+    failed: int = 0
+    blobs: int = 0
+
+    def add(self, counts: Counts) -> None:
+        self.threads += counts.get("threads", 0)
+        self.messages += counts.get("messages", 0)
+        self.bytes += counts.get("bytes", 0)
+        self.turns += counts.get("turns", 0)
+
+
+@dataclass(slots=True)
+class _Run:
+    """A run under way."""
+
+    database: Database
+    settings: Settings
+    files: BlobStore
+    deleted: Deleted = field(default_factory=Deleted)
+    until: float = field(default_factory=lambda: time.monotonic() + RUN_SECONDS)
+
+    def is_over(self) -> bool:
+        return time.monotonic() >= self.until
+
+    def move_cuts(self) -> None:
+        """First of all nobody reads any more what is going to be deleted."""
+        came_to: dict[int, str] = {}
+        for key in due.due(self.database):
+            if self.is_over():
+                break
+            came_to[key] = self.database.run(partial(cuts.move, key=key)).came_to
+        seen = Counter(came_to.values())
+        self.deleted.held, self.deleted.busy = seen["held"], seen["busy"]
+
+    def delete(self) -> None:
+        """Then that goes, batch by batch, and the thread's row at last."""
+        for row in due.pending(self.database):
+            take = self._take_archived if row.archive else self._take
+            while not self.is_over() and (removed := take(row.key)) is not None:
+                self.deleted.add(removed.counts)
+                if removed.is_over and self._take_thread(row.key):
+                    break
+
+    def _take(self, key: int) -> Removed | None:
+        return self.database.run(partial(removal.remove_next, key=key))
+
+    def _take_thread(self, key: int) -> bool:
+        """Whether the thread is done with: its row is deleted, or stays."""
+        removed = self.database.run(partial(removal.remove_thread, key=key))
+        if removed is not None:
+            self.deleted.add(removed.counts)
+        return removed is None or removed.is_over
+
+    def _take_archived(self, key: int) -> Removed | None:
+        """As `_take`, once it can be read back from the file store."""
+        try:
+            for begun in self.database.run(partial(archive.unfinished, thread_key=key)):
+                self._discard(*begun)
+            part = self.database.run(
+                partial(archive.draft, thread_key=key, user_key=self.settings.user_metadata_key)
+            )
+            if part is None:
+                return self.database.run(partial(archive.remove_rest, thread_key=key))
+            archive.write(self.files, part)
+        except (FileNotStored, FileStoreUnavailable) as error:
+            # Nothing was deleted; the next run begins this part anew.
+            self.deleted.failed += 1
+            _log.warning("archive_failed", thread_key=key, reason=type(error).__name__)
+            return None
+        removed = self.database.run(partial(archive.remove_archived, part=part))
+        self.deleted.archived += removed is not None
+        if removed is None:
+            # Held, asked something, or erased meanwhile: nothing may stay that nobody has to find.
+            self._discard(part.key, part.sha256)
+        return removed
+
+    def _discard(self, archive_key: int, sha256: str) -> None:
+        """Remove the object of a part that was begun, then its row."""
+        if self.database.run(partial(archive.discard, archive_key=archive_key)):
+            self.files.delete(ARCHIVES, sha256)
+            self.database.run(partial(archive.forget, archive_key=archive_key))
+
+
+def run_retention(database: Database, settings: Settings) -> Deleted:
+    """Delete what the policies say is past its time, then blobs that nobody has any more."""
+    database.run(partial(policies.mirror, settings=settings))
+    run = _Run(database, settings, open_file_store(settings))
+    try:
+        run.move_cuts()
+        run.delete()
+    finally:
+        run.files.close()
+    run.deleted.blobs = collect_all(database, settings).blobs
+    _log.info("retention_ran", **asdict(run.deleted))
+    return run.deleted
+
+
+def run_purge(database: Database, settings: Settings) -> int:
+    """Delete turns, with their journals, that ended too long ago; returns how many."""
+    if settings.purge_turns_days == 0:
+        return 0
+    until = time.monotonic() + RUN_SECONDS
+    turns = 0
+    place: purge.Place | None = purge.BEGINNING
+    while place is not None and time.monotonic() < until:
+        purged = database.run(partial(purge.purge, days=settings.purge_turns_days, after=place))
+        turns, place = turns + purged.turns, purged.next_place
+    _log.info("turns_purged", turns=turns)
+    return turns

@@ -1,0 +1,178 @@
+"""Threads to be retained or not: what was said, how long ago, and what is left of it."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Connection, func, select, update
+
+from conversation.attachment import Attachment
+from conversation.ids import new_id
+from conversation.message import Message, ToolCall, Usage
+from conversation.step import Step
+from conversation.thread import Thread
+from conversation.turn import ClaimedTurn, Completed
+from store import claims, inbox, retention_tables, steps, summaries, tables, threads, turns, workers
+from store.claims import Claimant
+from store.engine import Database
+from store.files import BlobStore
+from store.inbox import Request
+from store.retention import cuts, policies
+from store.retention.policy import Policy
+from store.settings import Settings
+from tasks.retention import Deleted, run_retention
+
+#: Messages of one turn: a question, a call, its result, an answer.
+TURN = 4
+
+
+@dataclass
+class Scene:
+    """A store, and the verbs of these tests."""
+
+    database: Database
+    settings: Settings
+    files: BlobStore
+
+    def run(self, **settings: Any) -> Deleted:
+        return run_retention(self.database, self.settings.model_copy(update=settings))
+
+    def policy(self, **values: Any) -> None:
+        self.database.run(partial(policies.put, policy=Policy(**values)))
+
+    def answered(
+        self, thread: str = "t", turns_: int = 5, *, tenant: str = "default", **options: Any
+    ) -> None:
+        """So many turns that ran, each with a tool, a journal and what `options` ask for."""
+        for number in range(1, turns_ + 1):
+            claimed = self.claimed(f"question {number}", thread, tenant=tenant, **options)
+            self.database.run(settle(claimed, number))
+
+    def claimed(self, content: str = "and now?", thread: str = "t", **options: Any) -> ClaimedTurn:
+        self.send(content, thread, **options)
+        return self.claim(thread, options.get("tenant", "default"))
+
+    def send(
+        self,
+        content: str,
+        thread: str = "t",
+        *,
+        tenant: str = "default",
+        file: bytes | None = None,
+        **rest: Any,
+    ) -> str:
+        attached = []
+        if file is not None:
+            attached = [Attachment(filename="note.txt", content=file, mime_type="text/plain")]
+            self.files.put(tenant, attached[0].sha256 or "", file, "text/plain")
+        message = Message(role="user", content=content, attachments=attached)
+        request = Request(
+            turn_id=new_id(),
+            tenant=tenant,
+            thread_id=thread,
+            message=message,
+            agent="a",
+            allow_unknown_agent=True,
+            **rest,
+        )
+        return self.database.run(partial(inbox.accept, request=request)).turn_id
+
+    def claim(self, thread: str = "t", tenant: str = "default") -> ClaimedTurn:
+        worker = new_id()
+        entry = {"host": "", "pid": 1, "serves": {"a": "1"}, "lease_seconds": 600}
+        self.database.run(partial(workers.register, worker=worker, **entry))
+        claimant = Claimant(worker=worker, agents={"a": "1"})
+        claimed = self.database.run(partial(claims.claim, tenant=tenant, thread_id=thread, claimant=claimant))
+        assert isinstance(claimed, ClaimedTurn)
+        return claimed
+
+    def age(
+        self, days: float, thread: str = "t", *, to_seq: int | None = None, moves_thread: bool = True
+    ) -> None:
+        """So long ago was it said, up to a seq; and so long has nobody changed the thread."""
+        then = datetime.now(UTC) - timedelta(days=days)
+        key = self.key(thread)
+        said = update(tables.messages).where(tables.messages.c.thread_key == key)
+        said = said.where(tables.messages.c.seq <= (2**60 if to_seq is None else to_seq))
+        self.database.run(lambda c: c.execute(said.values(created_at=then)))
+        values = {"created_at": then} | ({"updated_at": then} if moves_thread else {})
+        changed = update(tables.threads).where(tables.threads.c.key == key).values(**values)
+        self.database.run(lambda c: c.execute(changed))
+
+    def change(self, thread: str = "t", **values: Any) -> None:
+        changed = update(tables.threads).where(tables.threads.c.id == thread).values(**values)
+        self.database.run(lambda c: c.execute(changed))
+
+    def summary(self, thread: str = "t", *, keep: int) -> None:
+        drafted = partial(summaries.draft, tenant="default", thread_id=thread, keep_messages=keep)
+        draft = self.database.run(drafted)
+        assert draft is not None
+        put = partial(summaries.put, draft=draft, content="they talked", model="m", usage=Usage())
+        assert self.database.run(put)
+
+    def cut(self, thread: str = "t") -> str:
+        """Move the cut, and delete nothing."""
+        return self.database.run(partial(cuts.move, key=self.key(thread))).came_to
+
+    def key(self, thread: str = "t", tenant: str = "default") -> int:
+        named = (tables.threads.c.id == thread) & (tables.threads.c.tenant == tenant)
+        return self.database.run(
+            lambda c: int(c.execute(select(tables.threads.c.key).where(named)).scalar_one())
+        )
+
+    def thread(self, thread: str = "t") -> Thread:
+        return self.database.run(partial(threads.load, tenant="default", thread_id=thread))
+
+    def contents(self, thread: str = "t") -> list[str]:
+        return [message.content for message in self.thread(thread).messages]
+
+    def seqs(self, thread: str = "t") -> list[int]:
+        """Of the messages that are stored, read or not."""
+        stored = select(tables.messages.c.seq).where(tables.messages.c.thread_key == self.key(thread))
+        return self.database.run(lambda c: list(c.execute(stored.order_by(tables.messages.c.seq)).scalars()))
+
+    def row(self, thread: str = "t") -> Any:
+        named = select(tables.threads).where(tables.threads.c.id == thread)
+        return self.database.run(lambda c: c.execute(named).one_or_none())
+
+    def count(self, name: str) -> int:
+        table = tables.metadata.tables[name]
+        return self.database.run(
+            lambda c: int(c.execute(select(func.count()).select_from(table)).scalar_one())
+        )
+
+    def counts(self) -> dict[str, int]:
+        return {table.name: self.count(table.name) for table in tables.metadata.sorted_tables}
+
+    def audited(self, action: str | None = None) -> list[Any]:
+        rows = select(tables.audit).order_by(tables.audit.c.key)
+        if action is not None:
+            rows = rows.where(tables.audit.c.action == action)
+        return self.database.run(lambda c: list(c.execute(rows)))
+
+    def pending(self) -> list[Any]:
+        return self.database.run(lambda c: list(c.execute(select(retention_tables.retention_cuts))))
+
+
+def settle(claimed: ClaimedTurn, number: int = 1) -> Any:
+    """A turn that called a tool, and answered."""
+    call = ToolCall(f"c{number}", "look", "{}")
+    replies = (
+        Message(role="assistant", tool_calls=(call,)),
+        Message(role="tool", tool_call_id=call.id, content=f"seen {number}"),
+        Message(role="assistant", content=f"answer {number}"),
+    )
+    done = {"content": f"seen {number}"}
+    entry = Step(index=0, kind="tool", call_id=call.id, name="look", state="finished", result=done)
+    ending = Completed(messages=replies, steps=(entry,))
+
+    def commit(connection: Connection) -> turns.Settled:
+        return turns.settle(connection, claimed.lease, claimed.id, ending, release=True)
+
+    return commit
+
+
+def record(claimed: ClaimedTurn) -> Any:
+    step = Step(index=0, kind="model", state="finished", result={"content": "said"})
+    return partial(steps.record, lease=claimed.lease, turn_id=claimed.id, entries=[step])

@@ -1,0 +1,168 @@
+"""Archives: read back before anything is deleted, and read in again as the thread that was."""
+
+import gzip
+import hashlib
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conversation.errors import FileNotStored, InvalidInput, ThreadNotFound
+from store.retention import archive
+from store.retention.audit import hash_of
+from store.retention_tables import ARCHIVES, archives
+from store.thread_store import ThreadStore
+from tests.integration.retention.scenes import TURN, Scene
+
+
+def path_of(scene: Scene, sha256: str) -> Path:
+    return Path(scene.settings.file_store) / ARCHIVES / sha256[:2] / sha256[2:]
+
+
+def due(scene: Scene, **rule: float) -> None:
+    scene.answered(turns_=4)
+    scene.summary(keep=TURN)
+    scene.age(40)
+    scene.policy(tenant="default", archive=True, **(rule or {"idle_days": 30}))
+
+
+async def test_a_thread_that_was_archived_is_restored_as_it_was(scene: Scene) -> None:
+    due(scene)
+    before = scene.thread()
+
+    done = scene.run()
+
+    assert (done.archived, done.threads, scene.row()) == (1, 1, None)
+    async with ThreadStore(scene.settings) as store:
+        imported = await store.restore_archive("t")
+        await store.database.close_async()
+    assert (imported.messages, imported.turns, imported.summaries) == (4 * TURN, 4, 1)
+    after = scene.thread()
+    assert [message.to_json() for message in after.messages] == [m.to_json() for m in before.messages]
+    assert after.updated_at == before.updated_at
+    assert scene.row().summary_id is not None
+
+
+async def test_parts_are_put_together_in_order(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "PART", 5)
+    due(scene, max_messages=TURN)
+    before = scene.thread()
+
+    done = scene.run()
+
+    assert done.archived == 3
+    async with ThreadStore(scene.settings) as store:
+        with pytest.raises(InvalidInput, match="stored already"):
+            await store.restore_archive("t")
+        imported = await store.restore_archive("t", as_id="again")
+        await store.database.close_async()
+    assert (imported.messages, imported.turns) == (3 * TURN, 3)
+    restored = [message.content for message in scene.thread("again").messages]
+    assert restored == [message.content for message in before.messages][: 3 * TURN]
+
+
+def test_an_archive_that_is_damaged_on_its_way_deletes_nothing(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    due(scene)
+    stored = type(scene.files).put
+
+    def put_and_damage(self: object, tenant: str, sha256: str, content: bytes, media_type: str) -> None:
+        stored(self, tenant, sha256, content, media_type)  # type: ignore[arg-type]
+        path_of(scene, sha256).write_bytes(content[:-1] + b"?")
+
+    with monkeypatch.context() as damaged:
+        damaged.setattr(type(scene.files), "put", put_and_damage)
+        done = scene.run()
+
+    assert (done.failed, done.messages, done.archived, done.threads) == (1, 0, 0, 0)
+    assert len(scene.seqs()) == 4 * TURN
+    assert scene.audited("retention.messages_deleted") == []
+    # The next run makes it anew.
+    assert scene.run().messages == 4 * TURN
+    assert scene.count("archives") == len(list(scene.files.list(ARCHIVES))) == 1
+
+
+def test_a_hold_between_archive_and_deletion_keeps_the_messages(scene: Scene) -> None:
+    due(scene)
+    scene.cut()
+    part = scene.database.run(partial(archive.draft, thread_key=scene.key(), user_key="user"))
+    assert part is not None
+    archive.write(scene.files, part)
+
+    scene.change(legal_hold=True)
+
+    assert scene.database.run(partial(archive.remove_archived, part=part)) is None
+    assert len(scene.seqs()) == 4 * TURN
+
+
+def test_an_archive_names_its_thread_and_user_by_hash_alone(scene: Scene) -> None:
+    due(scene)
+    scene.change(metadata={"user": "ann"})
+
+    scene.run()
+
+    row = scene.database.run(lambda c: c.execute(archives.select()).one())
+    assert (row.thread_sha256, row.user_sha256) == (hash_of("default", "t"), hash_of("default", "ann"))
+    content = scene.files.get(ARCHIVES, row.sha256)
+    assert (hashlib.sha256(content).hexdigest(), len(content)) == (row.sha256, row.size)
+    lines = [json.loads(line) for line in gzip.decompress(content).splitlines()]
+    assert [line["kind"] for line in lines[:2]] == ["thread", "summary"]
+    assert lines[-1] == {"kind": "end", "lines": len(lines) - 1}
+
+
+def test_a_part_that_another_run_discarded_deletes_nothing(scene: Scene) -> None:
+    """Two runs at once: the one that comes later takes the object of the first for one that was left."""
+    due(scene)
+    scene.cut()
+    part = scene.database.run(partial(archive.draft, thread_key=scene.key(), user_key="user"))
+    assert part is not None
+    archive.write(scene.files, part)
+
+    assert scene.database.run(partial(archive.discard, archive_key=part.key))
+
+    assert scene.database.run(partial(archive.remove_archived, part=part)) is None
+    assert len(scene.seqs()) == 4 * TURN
+    assert scene.run().archived == 1
+    assert not scene.database.run(partial(archive.discard, archive_key=part.key + 1))
+    assert scene.count("archives") == len(list(scene.files.list(ARCHIVES))) == 1
+
+
+def test_what_was_put_aside_is_removed_when_its_thread_is_held_meanwhile(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    due(scene)
+    write = archive.write
+
+    def write_then_hold(files: Any, part: archive.Part) -> None:
+        write(files, part)
+        scene.change(legal_hold=True)
+
+    monkeypatch.setattr(archive, "write", write_then_hold)
+
+    done = scene.run()
+
+    assert (done.archived, done.messages, len(scene.seqs())) == (0, 0, 4 * TURN)
+    assert scene.count("archives") == len(list(scene.files.list(ARCHIVES))) == 0
+
+
+async def test_what_was_never_archived_cannot_be_restored(scene: Scene) -> None:
+    async with ThreadStore(scene.settings) as store:
+        with pytest.raises(ThreadNotFound, match="no archive"):
+            await store.restore_archive("t")
+        await store.database.close_async()
+
+
+async def test_a_part_that_is_gone_stops_the_restore_before_anything_is_stored(scene: Scene) -> None:
+    due(scene)
+    scene.run()
+    for sha256 in list(scene.files.list(ARCHIVES)):
+        path_of(scene, sha256).unlink()
+
+    async with ThreadStore(scene.settings) as store:
+        with pytest.raises(FileNotStored):
+            await store.restore_archive("t")
+        await store.database.close_async()
+    assert scene.row() is None

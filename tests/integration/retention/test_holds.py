@@ -1,0 +1,137 @@
+"""Legal holds: they beat every policy, say so, and take back a cut of which something is left."""
+
+from functools import partial
+
+import pytest
+
+from conversation.errors import InvalidInput, ThreadNotFound
+from conversation.message import Usage
+from store import summaries
+from store.retention import holds, removal
+from store.thread_store import ThreadStore
+from tests.integration.retention.scenes import TURN, Scene
+
+
+def hold(scene: Scene, thread: str = "t") -> None:
+    scene.database.run(partial(holds.hold, tenant="default", thread_id=thread, reason="matter 7"))
+
+
+def release(scene: Scene, thread: str = "t") -> None:
+    scene.database.run(partial(holds.release, tenant="default", thread_id=thread))
+
+
+@pytest.mark.parametrize(
+    "rule", [{"idle_days": 1}, {"max_age_days": 1}, {"max_messages": 0}], ids=lambda rule: next(iter(rule))
+)
+def test_a_hold_beats_every_policy_and_says_so(scene: Scene, rule: dict[str, float]) -> None:
+    scene.answered()
+    scene.age(40)
+    scene.policy(tenant="default", **rule)
+    hold(scene)
+
+    done = scene.run()
+
+    assert (done.held, done.messages, done.threads) == (1, 0, 0)
+    assert len(scene.contents()) == 5 * TURN
+    release(scene)
+    assert scene.run().messages == 5 * TURN
+
+
+def test_a_hold_after_the_cut_brings_everything_back(scene: Scene) -> None:
+    scene.answered()
+    scene.summary(keep=TURN)
+    before = scene.row()
+    scene.age(40)
+    scene.policy(tenant="default", idle_days=1)
+    scene.cut()
+    assert scene.contents() == []
+
+    hold(scene)
+    scene.run()
+
+    assert len(scene.contents()) == 5 * TURN
+    after = scene.row()
+    assert (after.retention_cut, after.summary_id) == (0, before.summary_id)
+    assert after.uncovered_messages == before.uncovered_messages
+    assert scene.pending() == []
+
+
+def test_a_hold_between_two_batches_keeps_what_is_left_and_shows_whole_turns(scene: Scene) -> None:
+    scene.answered()
+    scene.policy(tenant="default", max_messages=TURN)
+    scene.cut()
+    # One turn and a half.
+    batch = scene.database.run(partial(remove_some, key=scene.key(), limit=6))
+    assert batch.counts["messages"] == 6
+
+    hold(scene)
+    scene.run()
+
+    assert scene.seqs() == list(range(7, 21))
+    assert scene.contents()[0] == "question 3"
+    assert len(scene.contents()) == 3 * TURN
+    release(scene)
+    # What was half deleted first; then the policies look again.
+    scene.run()
+    scene.run()
+    assert scene.seqs() == list(range(17, 21))
+    assert scene.pending() == []
+
+
+def test_a_hold_in_the_middle_of_a_deletion_stops_the_next_batch(scene: Scene) -> None:
+    scene.answered()
+    scene.policy(tenant="default", max_messages=TURN)
+    scene.cut()
+    scene.database.run(partial(remove_some, key=scene.key(), limit=2 * TURN))
+    scene.change(legal_hold=True)
+
+    assert scene.database.run(partial(removal.remove_next, key=scene.key())) is None
+    assert scene.database.run(partial(removal.remove_thread, key=scene.key())) is None
+    assert len(scene.seqs()) == 3 * TURN
+
+
+def test_holds_and_releases_are_audited_once(scene: Scene) -> None:
+    scene.answered(turns_=1)
+
+    hold(scene)
+    hold(scene)
+    release(scene)
+    release(scene)
+
+    told = [(row.action, row.details["reason"]) for row in scene.audited()]
+    assert told == [("retention.hold", "matter 7"), ("retention.release", "")]
+    assert "t" not in [row.thread_id for row in scene.audited()]
+
+
+def test_a_thread_that_is_not_there_cannot_be_held(scene: Scene) -> None:
+    with pytest.raises(ThreadNotFound, match="'t'"):
+        hold(scene)
+
+
+async def test_a_held_thread_is_not_deleted_by_hand_either(scene: Scene) -> None:
+    scene.answered(turns_=1)
+    hold(scene)
+
+    async with ThreadStore(scene.settings) as store:
+        with pytest.raises(InvalidInput, match="legal hold"):
+            await store.delete_thread("t")
+
+
+def test_a_summary_that_was_drafted_before_a_cut_is_not_put(scene: Scene) -> None:
+    """Its words would be of messages that were deleted."""
+    scene.answered()
+    draft = scene.database.run(partial(summaries.draft, tenant="default", thread_id="t", keep_messages=TURN))
+    assert draft is not None
+    scene.policy(tenant="default", max_messages=2 * TURN)
+    scene.run()
+
+    put = partial(summaries.put, draft=draft, content="they talked", model="m", usage=Usage())
+
+    assert not scene.database.run(put)
+    assert scene.count("summaries") == 0
+
+
+def remove_some(connection: object, key: int, limit: int) -> removal.Removed:
+    batch = removal.next_batch(connection, key, limit=limit)  # type: ignore[arg-type]
+    assert batch is not None
+    return removal.remove(connection, batch)  # type: ignore[arg-type]

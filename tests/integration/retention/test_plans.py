@@ -1,0 +1,118 @@
+"""What retention costs: an index finds what is due, and a batch is a stated number of statements."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, event, text
+
+from store.engine import Database
+from store.retention import cuts, due, purge, removal
+from tests.integration.retention.scenes import TURN, Scene
+
+#: The thread's lock, its state, its policies, how far one rule reaches, where a turn ends there, the entry,
+#: what is shown then, the thread, the audit.
+MOVE = 9
+#: The thread's lock, its entry, what is said, the turns; files, messages; files of the inbox, journals,
+#: inputs, turns; the entry, the summaries, the entry's end, the audit.
+BATCH = 14
+#: The lock, what is left, summaries, context, the row, the names in the audit, the audit.
+ROW = 7
+
+
+def plan_of(database: Database, make: Callable[[Connection], Any]) -> str:
+    """How PostgreSQL would run it, were the table large: a scan of all of it costs too much then."""
+
+    def explain(connection: Connection) -> str:
+        connection.execute(text("SET LOCAL enable_seqscan = off"))
+        connection.execute(text("SET LOCAL enable_bitmapscan = off"))
+        statement = make(connection).compile(connection, compile_kwargs={"literal_binds": True})
+        rows = connection.exec_driver_sql(f"EXPLAIN {statement}".replace("%%", "%")).scalars()
+        return "\n".join(rows)
+
+    return database.run(explain)
+
+
+@pytest.mark.parametrize(
+    ("rule", "index"),
+    [
+        ("idle_days", "ix_threads_idle"),
+        ("max_age_days", "ix_threads_oldest"),
+        ("max_messages", "ix_threads_fullest"),
+    ],
+)
+def test_threads_that_are_due_are_found_through_an_index(
+    postgres_scene: Scene, rule: str, index: str
+) -> None:
+    """Its condition is the index's, and so is the order: nothing is sorted, nothing is filtered away."""
+    plan = plan_of(postgres_scene.database, lambda _: due.due_rows("default", "a", rule, 3, after=None))
+
+    assert index in plan
+    assert "Index Cond: ((tenant = 'default'::text)" in plan
+    assert "Sort" not in plan
+    assert "Filter" not in plan
+
+
+def test_turns_to_be_purged_are_found_through_an_index(postgres_scene: Scene) -> None:
+    plan = plan_of(postgres_scene.database, lambda _: purge.due_turns(30, purge.BEGINNING, 100))
+
+    assert "ix_turns_finished_at" in plan
+    assert "Sort" not in plan
+
+
+def test_a_thread_that_is_not_due_is_not_looked_at(postgres_scene: Scene) -> None:
+    for number in range(5):
+        postgres_scene.answered(f"t{number}", 1)
+    postgres_scene.age(40, "t3")
+    postgres_scene.policy(tenant="default", idle_days=30, max_age_days=365, max_messages=TURN)
+
+    assert list(due.due(postgres_scene.database)) == [postgres_scene.key("t3")]
+
+
+def test_a_thread_that_keeps_its_last_messages_is_looked_at_once(postgres_scene: Scene) -> None:
+    postgres_scene.answered()
+    postgres_scene.age(40)
+    postgres_scene.policy(tenant="default", max_age_days=30, keep_last=TURN)
+    postgres_scene.run()
+    postgres_scene.run()
+
+    assert list(due.due(postgres_scene.database)) == []
+    # A change makes it worth a look again.
+    postgres_scene.answered(turns_=1)
+    assert list(due.due(postgres_scene.database)) == [postgres_scene.key()]
+
+
+def statements_of(database: Database, operation: Callable[[Connection], Any]) -> int:
+    count = 0
+
+    def note(*_: Any) -> None:
+        nonlocal count
+        count += 1
+
+    with database.engine.begin() as connection:
+        event.listen(connection, "before_cursor_execute", note)
+        assert operation(connection) is not None
+    return count
+
+
+@pytest.mark.parametrize("turns", [3, 30])
+def test_a_cut_and_a_batch_cost_the_same_however_much_there_is(postgres_scene: Scene, turns: int) -> None:
+    postgres_scene.answered(turns_=turns)
+    postgres_scene.policy(tenant="default", max_messages=TURN)
+    key, database = postgres_scene.key(), postgres_scene.database
+
+    assert statements_of(database, partial(cuts.move, key=key)) == MOVE
+    assert statements_of(database, partial(removal.remove_next, key=key)) == BATCH
+
+
+def test_the_end_of_a_thread_costs_so_many_statements(postgres_scene: Scene) -> None:
+    postgres_scene.answered(turns_=2)
+    postgres_scene.age(40)
+    postgres_scene.policy(tenant="default", idle_days=30)
+    postgres_scene.cut()
+    postgres_scene.database.run(partial(removal.remove_next, key=postgres_scene.key()))
+
+    removed = partial(removal.remove_thread, key=postgres_scene.key())
+
+    assert statements_of(postgres_scene.database, removed) == ROW

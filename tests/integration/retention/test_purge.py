@@ -1,0 +1,68 @@
+"""The purge of old turns: journals go, messages stay."""
+
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+from store import tables
+from store.retention import purge
+from tasks.retention import run_purge
+from tests.integration.retention.scenes import TURN, Scene
+
+OLD = datetime.now(UTC) - timedelta(days=40)
+
+
+def end_long_ago(scene: Scene, thread: str) -> None:
+    ended = tables.turns.update().where(tables.turns.c.thread_key == scene.key(thread))
+    scene.database.run(lambda c: c.execute(ended.values(finished_at=OLD)))
+
+
+def test_turns_that_ended_long_ago_go_with_their_journals_and_the_messages_stay(scene: Scene) -> None:
+    scene.answered("old", 3)
+    scene.answered("held", 1)
+    scene.change("held", legal_hold=True)
+    end_long_ago(scene, "old")
+    end_long_ago(scene, "held")
+    scene.answered("old", 1)
+    settings = scene.settings.model_copy(update={"purge_turns_days": 30})
+
+    assert run_purge(scene.database, settings) == 3
+
+    assert (scene.count("turns"), scene.count("steps")) == (2, 2)
+    assert len(scene.contents("old")) == 4 * TURN
+    (row,) = scene.audited("purge.turns_deleted")
+    assert row.details["counts"] == {"turns": 3, "steps": 3, "turn_inputs": 0, "attachments": 0}
+    assert run_purge(scene.database, settings) == 0
+
+
+def test_a_purge_takes_page_after_page_and_passes_over_what_stays(scene: Scene) -> None:
+    scene.answered("held", 3)
+    scene.change("held", legal_hold=True)
+    scene.answered("old", 3)
+    for thread in ("held", "old"):
+        end_long_ago(scene, thread)
+    place: purge.Place | None = purge.BEGINNING
+    turns, pages = 0, 0
+
+    while place is not None:
+        purged = scene.database.run(partial(purge.purge, days=30, after=place, limit=2))
+        turns, place, pages = turns + purged.turns, purged.next_place, pages + 1
+
+    assert (turns, pages) == (3, 4)
+    assert scene.count("turns") == 3
+
+
+def test_what_waited_in_the_inbox_of_a_cancelled_turn_goes_with_its_file(scene: Scene) -> None:
+    scene.send("never answered", file=b"its file")
+    scene.database.run(lambda c: c.execute(tables.turns.update().values(state="cancelled", finished_at=OLD)))
+
+    run_purge(scene.database, scene.settings.model_copy(update={"purge_turns_days": 30}))
+
+    assert (scene.count("turns"), scene.count("turn_inputs"), scene.count("attachments")) == (0, 0, 0)
+
+
+def test_nothing_is_purged_unless_days_are_set(scene: Scene) -> None:
+    scene.answered(turns_=1)
+    end_long_ago(scene, "t")
+
+    assert run_purge(scene.database, scene.settings) == 0
+    assert scene.count("turns") == 1

@@ -1,0 +1,58 @@
+"""`threadmill erase` and `threadmill export-person`: what a person may ask for."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from threadmill.cli.opened import DEFAULT_TENANT, AsJson, Tenant, opened, print_json, run
+
+User = Annotated[str | None, typer.Option(help="All threads whose metadata names this user.")]
+OneThread = Annotated[str | None, typer.Option(help="One thread, by its id.")]
+
+
+def erase(
+    user: User = None,
+    thread: OneThread = None,
+    tenant: Tenant = DEFAULT_TENANT,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Erase all that is stored of a user, or of one thread, and print the certificate.
+
+    A thread under legal hold refuses it. Run it again if it broke off: it goes on.
+    """
+    if not yes:
+        typer.confirm(f"Erase {user or thread} of {tenant} for good?", abort=True)
+
+    async def work() -> dict[str, Any]:
+        async with opened(tenant) as store:
+            return await store.erase(user=user, thread_id=thread)
+
+    certificate = run(work())
+    if as_json:
+        print_json(certificate)
+        return
+    for name, count in certificate["counts"].items():
+        print(f"{name:<18} {count}")
+    print(f"certificate {certificate['id']}\n{certificate['digest']}")
+
+
+def export_person(
+    output: Annotated[Path, typer.Argument(help="The ZIP file to write.", dir_okay=False)],
+    user: User = None,
+    thread: OneThread = None,
+    tenant: Tenant = DEFAULT_TENANT,
+) -> None:
+    """Write all that is stored of a user, or of one thread, into a ZIP file."""
+
+    async def work() -> int:
+        # Beside it first: a file that was there is replaced by a whole one, or not at all.
+        unfinished = output.with_name(f"{output.name}.part")
+        async with opened(tenant) as store:
+            with unfinished.open("wb") as file:
+                count = await store.export_person(file, user=user, thread_id=thread)
+        unfinished.replace(output)
+        return count
+
+    print(f"{output.name}: {run(work())} threads")
