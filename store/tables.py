@@ -44,7 +44,6 @@ threads = Table(
     #: The user's own id of the thread.
     Column("id", Text, nullable=False),
     Column("title", Text),
-    #: The agent that answered last; null before the first turn.
     Column("metadata", Json, nullable=False),
     Column("created_at", Time, nullable=False),
     Column("updated_at", Time, nullable=False),
