@@ -68,8 +68,11 @@ class FileStore:
         """The hashes of all files, ascending."""
         return await asyncio.to_thread(lambda: tuple(blob.sha256 for blob in self.blobs.list(self.tenant)))
 
-    async def url(self, file: Attachment, *, expires: timedelta = URL_EXPIRES) -> str:
-        """Where a browser can fetch the file until it expires; a `file://` address for a folder."""
+    async def url(self, file: Attachment, *, expires: timedelta = URL_EXPIRES, inline: bool = False) -> str:
+        """Where a browser can fetch the file until it expires; a `file://` address for a folder.
+
+        It is saved under its name; `inline` lets a browser show it, if it is a PNG, JPEG, GIF or WebP.
+        """
         return await asyncio.to_thread(
             lambda: self.blobs.url(
                 self.tenant,
@@ -77,6 +80,7 @@ class FileStore:
                 expires=expires,
                 filename=file.filename,
                 media_type=file.mime_type or "application/octet-stream",
+                inline=inline,
             )
         )
 

@@ -131,8 +131,8 @@ def start_worker(settings: Settings, *, runs_suspects: bool) -> None:
     global _current  # noqa: PLW0603 - one worker a process: Celery's tasks are functions and find it here
     if settings.file_store == MEMORY:
         raise InvalidSettings(
-            "THREADMILL_FILE_STORE: workers need a folder or a bucket; memory: serves one process, "
-            "as a library"
+            "THREADMILL_FILE_STORE: workers need a folder or a bucket; "
+            "memory: serves one process, as a library"
         )
     worker = Worker(settings, registry.load(settings.agents), runs_suspects=runs_suspects)
     if worker.database.is_sqlite:

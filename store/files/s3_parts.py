@@ -93,6 +93,5 @@ def _drop(place: S3Place, upload: Mapping[str, Any]) -> None:
     except FileStoreUnavailable:
         import structlog
 
-        structlog.get_logger(__name__).warning(
-            "s3.upload_not_dropped", bucket=place.bucket, key=upload["Key"]
-        )
+        log = structlog.get_logger(__name__)
+        log.warning("s3.upload_not_dropped", bucket=place.bucket, key=upload["Key"])

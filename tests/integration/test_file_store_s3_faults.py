@@ -1,6 +1,9 @@
 """An S3 server that is busy, slow, broken off, or emptied behind our back, in front of a real one."""
 
 import hashlib
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -217,6 +220,36 @@ def test_parts_that_cannot_be_dropped_hide_no_error_and_go_with_the_tenant(
     assert store.delete_tenant("acme") == 0
 
     assert unfinished(s3) == 0
+
+
+DIES_BETWEEN_PARTS = """
+import hashlib, os, signal, sys
+from store.files import S3Blobs, S3Options
+
+def die(params, **_):
+    if params["PartNumber"] == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+endpoint, key, secret, bucket = sys.argv[1:]
+part = 5 * 1024 * 1024
+store = S3Blobs(bucket, options=S3Options(endpoint, key, secret, multipart_bytes=part, part_bytes=part))
+store._place.connected().meta.events.register("provide-client-params.s3.UploadPart", die)
+content = b"0123456789abcdef" * (11 * 1024 * 1024 // 16)
+store.put("acme", hashlib.sha256(content).hexdigest(), content, "text/plain")
+"""
+
+
+def test_a_process_that_dies_between_two_parts_leaves_nothing_to_be_seen(store: S3Blobs, s3: S3) -> None:
+    arguments = [s3.endpoint, s3.key, s3.secret, s3.bucket]
+    died = subprocess.run([sys.executable, "-c", DIES_BETWEEN_PARTS, *arguments], check=False)
+    assert died.returncode == -signal.SIGKILL
+    assert (keys(s3), unfinished(s3)) == ([], 1)
+
+    put(store, LARGE)
+
+    assert store.get("acme", LARGE_HASH) == LARGE
+    assert store.delete_tenant("acme") == 1
+    assert (keys(s3), unfinished(s3)) == ([], 0)
 
 
 def test_a_deletion_that_was_refused_is_told_and_can_be_repeated(
