@@ -13,6 +13,7 @@ from conversation.errors import InvalidInput, ThreadNotFound
 from conversation.message import Message, ToolCall, Usage
 from conversation.thread import Thread
 from conversation.turn import ClaimedTurn, RetryLater, TurnError
+from conversation.window import window_start
 from store import claims, tables, threads
 from store.engine import Database
 from store.thread_store import ThreadStore
@@ -231,7 +232,7 @@ def test_the_window_counts_from_behind_the_summary(desk: Desk) -> None:
     draft = desk.draft(marks(keep=50))
     desk.put(draft)
     desk.chat("t", 40)
-    desk.claimant = replace(desk.claimant, window_start=lambda _agent, to_seq: max(0, to_seq - 140))
+    desk.claimant = replace(desk.claimant, window_start=lambda _agent, to_seq: window_start(to_seq, 140))
 
     claimed = desk.claim()
 
