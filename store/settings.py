@@ -200,9 +200,9 @@ class Settings(BaseSettings):
     summarize_seconds: Seconds = 60
     #: Days after its last change when a thread is deleted; 0 means never.
     retention_days: Days = 0
-    #: Days that a blob is kept after the last message with it is gone; an hour at least, for a message
-    #: whose files are just being stored.
-    blob_grace_days: Annotated[Days, Field(ge=1 / 24)] = 7
+    #: Days that a blob is kept after the last message with it is gone. Below an hour, a message may be
+    #: refused because its file was collected while it was sent.
+    blob_grace_days: Days = 7
     #: Seconds between two collections of files that no message has any more.
     collect_seconds: Seconds = 3600
     #: Days after which a message is deleted, however lively its thread is; 0 means never.

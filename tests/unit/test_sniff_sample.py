@@ -46,7 +46,7 @@ def sampled(
             packed({"mimetype": "application/vnd.oasis.opendocument.text", "a": NOISE}, stored=("mimetype",)),
         ),
         ("a.zip", packed({"a": NOISE})),
-        ("a.gz", gzip.compress(NOISE)),
+        ("a.gz", gzip.compress(NOISE, mtime=0)),
         ("a.png", png(1000, 1000, pixels=NOISE)),
         ("a.pdf", b"%PDF-1.4\n" + NOISE),
         ("a.mp4", b"\0\0\0\x20ftypisom" + NOISE),

@@ -2,8 +2,9 @@
 
 import sys
 from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import IO, Annotated, Any
 
 import typer
 
@@ -92,42 +93,32 @@ def export_thread(
 
 @group.command("import")
 def import_thread(
-    source: Annotated[Path, typer.Argument(help="A file that `export` wrote.", exists=True, dir_okay=False)],
+    source: Annotated[
+        Path | None, typer.Argument(help="A file that `export` wrote.", exists=True, dir_okay=False)
+    ] = None,
+    archive: Annotated[
+        str | None, typer.Option(help="Instead of a file: the id of a thread that retention archived.")
+    ] = None,
+    as_id: Annotated[str | None, typer.Option("--as", help="Under another id.")] = None,
     tenant: Tenant = DEFAULT_TENANT,
     as_json: AsJson = False,
 ) -> None:
     """Read a thread back, with the same ids, into a store that does not have it."""
-    from rich.console import Console
-    from rich.progress import open as open_with_progress
+    if (source is None) == (archive is None):
+        raise InvalidInput("SOURCE", "and --archive are both given, or neither", "name one of them")
 
     async def work() -> Any:
-        console = Console(stderr=True)
-        with open_with_progress(source, "r", encoding="utf-8", console=console, transient=True) as lines:
-            async with opened(tenant) as store:
-                return await store.import_thread(lines)
+        async with opened(tenant) as store:
+            if archive is not None:
+                return await store.restore_archive(archive, as_id=as_id)
+            assert source is not None
+            with _shown_progress(source) as lines:
+                return await store.import_thread(lines, thread_id=as_id)
 
     imported = run(work())
     if as_json:
         print_json(imported.to_json())
         return
-    print(f"{imported.thread_id}: {imported.messages} messages")
-    for sha256 in imported.missing_blobs:
-        print(f"not in the file store: {sha256}", file=sys.stderr)
-
-
-@group.command()
-def restore(
-    thread_id: ThreadId,
-    as_id: Annotated[str | None, typer.Option("--as", help="Under another id.")] = None,
-    tenant: Tenant = DEFAULT_TENANT,
-) -> None:
-    """Read a thread back that retention archived."""
-
-    async def work() -> Any:
-        async with opened(tenant) as store:
-            return await store.restore_archive(thread_id, as_id=as_id)
-
-    imported = run(work())
     print(f"{imported.thread_id}: {imported.messages} messages")
     for sha256 in imported.missing_blobs:
         print(f"not in the file store: {sha256}", file=sys.stderr)
@@ -178,6 +169,13 @@ def search(
             )
         else:
             print(f"{hit.thread_id}  {hit.seq}  {hit.role}: {' '.join(hit.highlight.split())}")
+
+
+def _shown_progress(source: Path) -> AbstractContextManager[IO[str]]:
+    from rich.console import Console
+    from rich.progress import open as open_with_progress
+
+    return open_with_progress(source, "r", encoding="utf-8", console=Console(stderr=True), transient=True)
 
 
 async def _write(lines: AsyncIterator[str], output: Path) -> None:

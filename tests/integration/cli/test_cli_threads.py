@@ -135,7 +135,7 @@ def test_policies_are_set_listed_reported_and_removed(terminal: Terminal) -> Non
     assert "kept by a legal hold: t2" in terminal.run("retention", "report").stdout
     done = json.loads(terminal.run("retention", "run", "--yes", "--json").stdout)
     assert (done["messages"], done["archived"], done["held"]) == (2, 1, 1)
-    terminal.run("threads", "restore", "t1", "--as", "t1-again")
+    terminal.run("threads", "import", "--archive", "t1", "--as", "t1-again")
     assert len(json.loads(terminal.run("threads", "show", "t1-again", "--json").stdout)["messages"]) == 2
     terminal.run("retention", "release", "t2")
     terminal.run("retention", "remove", "--tenant", "default")
