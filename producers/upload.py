@@ -46,6 +46,7 @@ class Uploads:
         self._database = database
         self._blobs = blobs
         self._settings = settings
+        self._scans = bool(settings.scanner_url)
 
     def create(
         self, filename: str, media_type: str, size: int, sha256: str, *, tenant: str = "default"
@@ -84,9 +85,7 @@ class Uploads:
         upload = self._database.run(partial(uploads.read, tenant=check_tenant(tenant), upload_id=upload_id))
         if not upload.is_complete:
             file = self._verified(upload)
-            announced = self._database.run(
-                partial(announce, tenant=tenant, files=[file], scans=bool(self._settings.scanner_url))
-            )
+            announced = self._database.run(partial(announce, tenant=tenant, files=[file], scans=self._scans))
             # Copied before the row says so, and removed only after: a death in between costs a second copy.
             self._blobs.adopt_upload(tenant, upload.id, str(file.sha256), file.mime_type or "")
             self._database.run(partial(_completed, upload=upload, announced=announced))
@@ -97,12 +96,14 @@ class Uploads:
         self, file: Attachment, *, tenant: str = "default", expires: timedelta, inline: bool = False
     ) -> str:
         """See `producers.file_url`."""
-        found = self._database.run(partial(downloads.passed, tenant=check_tenant(tenant), file=file))
+        show = partial(downloads.passed, tenant=check_tenant(tenant), file=file, scans=self._scans)
+        found = self._database.run(show)
         return self._url(found, tenant, expires, inline=inline)
 
     def thumbnail_url(self, file: Attachment, *, tenant: str = "default", expires: timedelta) -> str | None:
         """See `producers.thumbnail_url`."""
-        found = self._database.run(partial(downloads.thumbnail, tenant=check_tenant(tenant), file=file))
+        show = partial(downloads.thumbnail, tenant=check_tenant(tenant), file=file, scans=self._scans)
+        found = self._database.run(show)
         return None if found is None else self._url(found, tenant, expires, inline=True)
 
     def _url(self, file: Attachment, tenant: str, expires: timedelta, *, inline: bool) -> str:

@@ -15,13 +15,11 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Select, delete, exists, func, not_, or_, select, tuple_, update
 
-from store.columns import clock
+from store.columns import DAY, clock, moment_ago
 from store.retention_tables import ARCHIVES, archives
 from store.statements import insert_for
 from store.tables import attachments, blobs, renditions
 
-#: Seconds of a day.
-DAY = 86_400.0
 #: Blobs of one transaction.
 BATCH = 100
 #: Longer than any grace.
@@ -84,7 +82,7 @@ def note_unused(connection: Connection, *, after: Address = ("", ""), limit: int
 
 def mark_due(connection: Connection, *, grace_days: float, limit: int = BATCH) -> Marked:
     """Mark blobs whose grace is over, and forget the grace of those that have a message again."""
-    over = blobs.c.unreferenced_since <= clock(plus_seconds=-grace_days * DAY)
+    over = blobs.c.unreferenced_since <= moment_ago(days=grace_days)
     due = select(blobs.c.tenant, blobs.c.sha256).where(over).order_by(blobs.c.unreferenced_since)
     found = connection.execute(_locked(due.limit(limit))).all()
     if not found:
@@ -179,7 +177,7 @@ def known(connection: Connection, tenant: str, hashes: Collection[str]) -> set[s
 
 def unused(connection: Connection, *, grace_days: float) -> Unused:
     """What a run would delete, and what waits. Nothing is changed."""
-    is_over = blobs.c.unreferenced_since <= clock(plus_seconds=-grace_days * DAY)
+    is_over = blobs.c.unreferenced_since <= moment_ago(days=grace_days)
     statement = (
         select(is_over.label("is_over"), func.count().label("blobs"), func.sum(blobs.c.size).label("bytes"))
         .where(blobs.c.unreferenced_since.is_not(None), not_(_is_used))

@@ -21,20 +21,25 @@ def stored_file(connection: Connection, tenant: str, file: Attachment) -> Attach
     return replace(file, mime_type=row.media_type, size=row.size, content=None)
 
 
-def passed(connection: Connection, tenant: str, file: Attachment) -> Attachment:
-    """As `stored_file`, for one that may be shown. Raises `FileNotReady` and `FileRefused` for others."""
+def passed(connection: Connection, tenant: str, file: Attachment, *, scans: bool = False) -> Attachment:
+    """As `stored_file`, for one that may be shown. Raises `FileNotReady` and `FileRefused` for others.
+
+    With `scans`, a file that came before there was a scanner has to wait for it.
+    """
     row = _row(connection, tenant, file)
-    _check_scan(file, row)
+    _check_scan(file, row, scans=scans)
     return replace(file, mime_type=row.media_type, size=row.size, content=None)
 
 
-def thumbnail(connection: Connection, tenant: str, file: Attachment) -> Attachment | None:
+def thumbnail(
+    connection: Connection, tenant: str, file: Attachment, *, scans: bool = False
+) -> Attachment | None:
     """The small picture of an image, or itself if it is small; None where there is none (yet).
 
     Raises as `passed`.
     """
     own = _row(connection, tenant, file)
-    _check_scan(file, own)
+    _check_scan(file, own, scans=scans)
     made = select(blobs.c.sha256, blobs.c.size, blobs.c.media_type).join(
         renditions,
         and_(renditions.c.tenant == blobs.c.tenant, renditions.c.made_sha256 == blobs.c.sha256),
@@ -68,8 +73,8 @@ def _row(connection: Connection, tenant: str, file: Attachment) -> AnyRow:
     return row
 
 
-def _check_scan(file: Attachment, row: AnyRow) -> None:
+def _check_scan(file: Attachment, row: AnyRow, *, scans: bool) -> None:
     if row.scan == "infected":
         raise FileRefused(f"{file.filename!r} is infected ({row.finding}); it is not handed out")
-    if row.scan == "pending":
+    if row.scan == "pending" or (scans and row.scan is None):
         raise FileNotReady(f"{file.filename!r} was not scanned yet; try again in a moment")

@@ -9,13 +9,18 @@ from functools import partial
 
 from conversation.attachment import Attachment
 from conversation.errors import FileNotStored, FileStoreUnavailable
-from conversation.prepared import Prepare, PreparedFile
+from conversation.prepared import Prepare, Prepared, PreparedFile
 from store import preparations
 from store.engine import Database
 from store.files import BlobStore
 from store.keeping import Keeper
 from store.preparations import Begun
-from store.scanning import open_scanner
+from store.scanning import Verdict, open_scanner
+
+#: Files above this are stored and handed out, but not read for models: reading takes them into memory.
+READ_MAX_BYTES = 64 * 1024 * 1024
+
+_TOO_LARGE = f"The file is too large to be read: only files up to {READ_MAX_BYTES // 2**20} MiB are."
 
 
 class FileMaker:
@@ -45,13 +50,16 @@ class FileMaker:
             raise
 
     async def _made(self, tenant: str, sha256: str, begun: Begun) -> PreparedFile | None:
-        content = await asyncio.to_thread(self._store.get, tenant, sha256)
-        if begun.waits_for_scan and not await self._passes(tenant, sha256, content):
+        if begun.waits_for_scan and not await self._passes(tenant, sha256):
             return None
         if begun.is_read:
             await self._put_back(tenant, sha256)
             return None
-        prepared = await self._prepare(content, "", begun.media_type)
+        if begun.size > READ_MAX_BYTES:
+            prepared = Prepared(problem=_TOO_LARGE)
+        else:
+            content = await asyncio.to_thread(self._store.get, tenant, sha256)
+            prepared = await self._prepare(content, "", begun.media_type)
         if not prepared.is_final:
             await self._put_back(tenant, sha256)
             return PreparedFile(problem=prepared.problem)
@@ -66,13 +74,18 @@ class FileMaker:
         )
         return None
 
-    async def _passes(self, tenant: str, sha256: str, content: bytes) -> bool:
-        assert self._scanner is not None
-        verdict = await asyncio.to_thread(self._scanner.scan, [content])
+    async def _passes(self, tenant: str, sha256: str) -> bool:
+        verdict = await asyncio.to_thread(self._scanned, tenant, sha256)
         await self._database.run_async(
             partial(preparations.note_scan, tenant=tenant, sha256=sha256, finding=verdict.finding)
         )
         return verdict.is_clean
+
+    def _scanned(self, tenant: str, sha256: str) -> Verdict:
+        assert self._scanner is not None
+        # Piece by piece: a file that was uploaded past us may be large.
+        with self._store.open(tenant, sha256) as chunks:
+            return self._scanner.scan(chunks)
 
     async def _put_back(self, tenant: str, sha256: str) -> None:
         await self._database.run_async(partial(preparations.put_back, tenant=tenant, sha256=sha256))

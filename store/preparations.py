@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, case, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, or_, select, update
 
 from conversation.prepared import Picture, Prepared, PreparedFile
-from store.columns import clock
+from store.columns import DAY, clock, moment_ago
 from store.statements import AnyRow, insert_for
 from store.tables import blobs, renditions
 
@@ -165,15 +165,29 @@ def write(
         connection.execute(update(blobs).where(own).values(text=text, prepared_at=clock(), scan="clean"))
 
 
-def waiting(connection: Connection, *, older_than_seconds: float, limit: int) -> Sequence[tuple[str, str]]:
-    """Files that nobody has made ready for a while, and that nobody is at: tenant and hash."""
+def waiting(
+    connection: Connection, *, older_than_seconds: float, limit: int, scans: bool = False
+) -> Sequence[tuple[str, str]]:
+    """Files that nobody has made ready for a while, and that nobody is at: tenant and hash.
+
+    With `scans`, then those that came before there was a scanner.
+    """
+    unready = _waiting(connection, blobs.c.prepared_at.is_(None), older_than_seconds, limit)
+    if not scans or len(unready) == limit:
+        return unready
+    return [*unready, *_waiting(connection, blobs.c.scan.is_(None), older_than_seconds, limit - len(unready))]
+
+
+def _waiting(
+    connection: Connection, is_open: ColumnElement[bool], older_than_seconds: float, limit: int
+) -> Sequence[tuple[str, str]]:
     statement: Select[tuple[str, str]] = (
         select(blobs.c.tenant, blobs.c.sha256)
         .where(
-            blobs.c.prepared_at.is_(None),
+            is_open,
             blobs.c.state == "stored",
             blobs.c.scan.is_distinct_from("infected"),
-            blobs.c.created_at < clock(plus_seconds=-older_than_seconds),
+            blobs.c.created_at < moment_ago(days=older_than_seconds / DAY),
             or_(blobs.c.preparing_until.is_(None), blobs.c.preparing_until < clock()),
         )
         .order_by(blobs.c.created_at)

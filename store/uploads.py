@@ -13,7 +13,7 @@ from sqlalchemy import Connection, delete, func, select, update
 from conversation.attachment import Attachment
 from conversation.errors import LimitReached, UploadNotFound
 from conversation.ids import is_our_id
-from store.columns import clock
+from store.columns import DAY, clock, moment_ago
 from store.tables import blobs, uploads
 
 #: Seconds after its expiry in which bytes may still arrive: a client that began in time may be slow.
@@ -95,7 +95,7 @@ def expire(connection: Connection, discard: Callable[[str, str], None], *, limit
     """
     over = (
         select(uploads.c.id, uploads.c.tenant)
-        .where(uploads.c.expires_at < clock(plus_seconds=-LATE_SECONDS))
+        .where(uploads.c.expires_at < moment_ago(days=LATE_SECONDS / DAY))
         .order_by(uploads.c.expires_at)
         .limit(limit)
         .with_for_update(skip_locked=True)

@@ -42,7 +42,8 @@ def prepare(*, v: int, tenant: str, sha256: str) -> None:
 @app.task(name=PREPARE_FILES)  # type: ignore[untyped-decorator]  # celery ships no types
 def prepare_waiting() -> None:
     """Ring for files that nobody has made ready: of messages that no turn has read yet, or lost bells."""
-    find = partial(preparations.waiting, older_than_seconds=FORGOTTEN_SECONDS, limit=BELLS)
+    scans = bool(current().scanner_url)
+    find = partial(preparations.waiting, older_than_seconds=FORGOTTEN_SECONDS, limit=BELLS, scans=scans)
     found = _database().run(find)
     for tenant, sha256 in found:
         ring_for_file(tenant, sha256)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.installation import Installation, worker
+from tests.acceptance.installation import Installation, files, worker
 from tests.conftest import LendDatabase
 from tests.docs.pages import all_blocks
 from tests.stub_openai import StubOpenAI
@@ -48,7 +48,7 @@ def with_a_worker(
             "THREADMILL_DEFAULT_AGENT": "assistant",
         }
         try:
-            installation.start(worker("pages"), *installation.upkeep())
+            installation.start(worker("pages"), files(), *installation.upkeep())
             yield installation.environment
         finally:
             installation.close()

@@ -1,19 +1,21 @@
 """Storing files and collecting those that nobody uses: one against the other, at every step."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import Connection, event, func, select, text, update
 
 from conversation.attachment import Attachment
 from conversation.errors import FileNotStored, FileRefused, InvalidInput, LimitReached
 from conversation.ids import new_id
 from conversation.message import Message
-from store import blob_gc, blob_rows, inbox, tables, threads
+from store import blob_gc, blob_rows, inbox, preparations, tables, threads, uploads
 from store.engine import Database
 from store.files import BlobStore, LocalBlobs
 from store.inbox import Request
@@ -376,3 +378,49 @@ def test_a_tenants_files_are_limited_together_and_each_is_counted_once(
 
     with pytest.raises(LimitReached, match="THREADMILL_TENANT_MAX_BYTES"):
         any_database.run(partial(announce, files=[Attachment(filename="b", content=b"four")]))
+
+
+# What a look costs
+
+
+@pytest.mark.parametrize(
+    ("look", "index"),
+    [
+        (partial(blob_gc.mark_due, grace_days=7), "ix_blobs_unreferenced_since"),
+        (partial(preparations.waiting, older_than_seconds=60, limit=9, scans=True), "ix_blobs_unprepared"),
+        (partial(preparations.waiting, older_than_seconds=60, limit=9, scans=True), "ix_blobs_unscanned"),
+        (partial(uploads.expire, discard=lambda *_: None), "ix_uploads_expires_at"),
+        (partial(blob_gc.note_unused, after=("default", SHA256)), "pk_blobs"),
+        (
+            partial(blob_rows.announce, tenant="default", files=[FILE], max_bytes=10**9),
+            "ix_blobs_tenant_size",
+        ),
+    ],
+)
+def test_what_beat_looks_for_is_found_through_an_index(
+    database: Database, look: Callable[[Connection], object], index: str
+) -> None:
+    def plans(connection: Connection) -> str:
+        connection.execute(text("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off"))
+        asked: list[tuple[str, Any]] = []
+        with heard(connection, asked):
+            look(connection)
+        told = [connection.exec_driver_sql(f"EXPLAIN {said}", values).scalars() for said, values in asked]
+        return "\n".join(line for plan in told for line in plan)
+
+    plan = database.run(plans)
+
+    assert index in plan
+    found = next(at for at, line in enumerate(plan.splitlines()) if index in line)
+    assert "Index Cond" in plan.splitlines()[found + 1]
+
+
+@contextmanager
+def heard(connection: Connection, asked: list[tuple[str, Any]]) -> Iterator[None]:
+    def note(_connection: object, _cursor: object, statement: str, values: Any, *_: object) -> None:
+        if not statement.startswith("INSERT"):
+            asked.append((statement, values))
+
+    event.listen(connection, "before_cursor_execute", note)
+    yield
+    event.remove(connection, "before_cursor_execute", note)

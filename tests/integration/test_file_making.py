@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 from conversation.attachment import Attachment
 from conversation.errors import FileStoreUnavailable
 from conversation.prepared import Picture, Prepared, PreparedFile
-from store import preparations, tables
+from store import making, preparations, tables
 from store.engine import Database
 from store.files import LocalBlobs
 from store.keeping import Keeper
@@ -186,6 +186,17 @@ async def test_what_is_no_fault_of_the_file_is_not_kept(opened: Opened) -> None:
     assert (await site.prepared(Reader())).text_chars == len("what it says")
 
 
+async def test_a_file_that_is_too_large_is_not_taken_into_memory(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(making, "READ_MAX_BYTES", len(b"the bytes") - 1)
+    site, reader = opened(), Reader()
+    await site.keep()
+
+    assert "too large to be read" in str((await site.prepared(reader)).problem)
+    assert reader.read == []
+
+
 # Past a scanner
 
 
@@ -252,3 +263,14 @@ async def test_files_that_nobody_asked_for_are_found(opened: Opened) -> None:
     assert await site.database.run_async(partial(find, older_than_seconds=0)) == [("default", SHA256)]
     await site.prepared(Reader())
     assert await site.database.run_async(partial(find, older_than_seconds=0)) == []
+
+
+async def test_files_from_before_there_was_a_scanner_are_found_by_one(opened: Opened) -> None:
+    site = opened()
+    await site.keep()
+    await site.prepared(Reader())
+    find = partial(preparations.waiting, limit=10, older_than_seconds=0)
+
+    assert await site.database.run_async(partial(find, scans=True)) == [("default", SHA256)]
+    await site.write(scan="clean")
+    assert await site.database.run_async(partial(find, scans=True)) == []

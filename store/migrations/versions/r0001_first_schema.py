@@ -58,6 +58,7 @@ def upgrade() -> None:
     op.create_index("ix_blobs_tenant_size", "blobs", ["tenant", "size"])
     for name, column, condition in (
         ("ix_blobs_unprepared", "created_at", "prepared_at is null"),
+        ("ix_blobs_unscanned", "created_at", "scan is null"),
         ("ix_blobs_unreferenced_since", "unreferenced_since", "unreferenced_since is not null"),
     ):
         op.create_index(
