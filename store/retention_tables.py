@@ -113,7 +113,7 @@ erasures = Table(
     Column("requested_at", Time, nullable=False),
     Column("finished_at", Time),
     Column("certificate", Json),
-    CheckConstraint("subject in ('user', 'thread')", name="subject"),
+    CheckConstraint("subject in ('user', 'thread', 'tenant')", name="subject"),
     Index("ix_erasures_tenant_subject_sha256", "tenant", "subject_sha256"),
     Index(
         "uq_erasures_under_way",

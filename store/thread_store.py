@@ -11,7 +11,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Seq
 from dataclasses import dataclass, replace
 from functools import partial
 from tempfile import TemporaryFile
-from typing import IO, Any, Self
+from typing import Any, Self
 from weakref import WeakValueDictionary
 
 from sqlalchemy import Connection
@@ -23,11 +23,7 @@ from conversation.openai_format import from_openai
 from conversation.thread import Thread
 from store import arrival, listing, migrations, threads
 from store.arrival import Imported
-from store.engine import Database, FromThread
-from store.erasure.certificate import Certificate
-from store.erasure.export import PersonExport
-from store.erasure.run import run_erasure
-from store.erasure.subject import Subject
+from store.engine import Database
 from store.file_store import FileStore
 from store.keeping import Keeper
 from store.lines import keep_lines
@@ -35,6 +31,7 @@ from store.listing import Order, Stats, ThreadFilter, ThreadPage
 from store.retention.restore import lines_of_parts, stored_parts
 from store.search import Hit, search_messages
 from store.settings import Settings, load
+from store.thread_erasure import ThreadErasure
 from store.thread_summaries import ThreadSummaries
 from store.transfer import Export, next_page
 
@@ -55,7 +52,7 @@ class ImportedMessages:
     changes: tuple[str, ...]
 
 
-class ThreadStore(ThreadSummaries):
+class ThreadStore(ThreadSummaries, ThreadErasure):
     """Where threads are kept."""
 
     def __init__(
@@ -277,33 +274,6 @@ class ThreadStore(ThreadSummaries):
         files = (await self._files()).blobs
         parts = await self.database.run_async(partial(stored_parts, tenant=self.tenant, thread_id=thread_id))
         return await self.import_thread(lines_of_parts(files, parts), thread_id=as_id)
-
-    async def erase(self, *, user: str | None = None, thread_id: str | None = None) -> Certificate:
-        """Delete all that is stored of a user, or of one thread; the certificate says what.
-
-        Raises `ThreadHeld`. Called again after it broke off, it goes on.
-        """
-        return await asyncio.to_thread(
-            run_erasure, self._from_a_thread(), (await self._files()).blobs, self._subject(user, thread_id)
-        )
-
-    async def export_person(
-        self, target: IO[bytes], *, user: str | None = None, thread_id: str | None = None
-    ) -> int:
-        """Write all that is stored of a user, or of one thread, as a ZIP file; returns how many threads.
-
-        Raises `ThreadNotFound` where nothing is stored.
-        """
-        subject = self._subject(user, thread_id)
-        export = PersonExport(self._from_a_thread(), (await self._files()).blobs, subject)
-        return await asyncio.to_thread(export.write, target)
-
-    def _subject(self, user: str | None, thread_id: str | None) -> Subject:
-        key = self.settings.user_metadata_key
-        return Subject(tenant=self.tenant, user=user, thread_id=thread_id, user_key=key)
-
-    def _from_a_thread(self) -> FromThread:
-        return FromThread(self.database, asyncio.get_running_loop())
 
     async def import_messages(
         self, thread_id: str, messages: Iterable[Mapping[str, Any]]

@@ -7,7 +7,7 @@ nothing to do changes nothing.
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, exists, select, update
+from sqlalchemy import ColumnElement, Connection, Select, delete, exists, select, true, update
 
 from conversation.errors import ThreadHeld
 from conversation.ids import new_id
@@ -20,7 +20,7 @@ from store.retention.audit import forget_name, hash_of
 from store.retention.removal import count_erased
 from store.retention_tables import archives, erasure_items, erasures, retention_cuts, retention_policies
 from store.statements import AnyRow, insert_for
-from store.tables import blobs, threads, turns
+from store.tables import blobs, renditions, threads, turns, uploads
 
 #: Threads, files or archives of one page.
 PAGE = 100
@@ -137,7 +137,7 @@ def forget_policy(connection: Connection, erasure_id: str, tenant: str, thread_i
 
 def is_stored(connection: Connection, subject: Subject) -> bool:
     """Whether there is anything to erase, or an erasure that broke off."""
-    theirs = archives.c[f"{subject.kind}_sha256"] == subject.sha256
+    theirs = _archived_of(subject)
     archived = exists().where(archives.c.tenant == subject.tenant, theirs)
     there = rows_of(connection, subject).exists() | _under_way(subject).exists() | archived
     return bool(connection.execute(select(there)).scalar_one())
@@ -181,9 +181,42 @@ def archive_rows(erasure_id: str, subject: Subject) -> Select[Any]:
     items = erasure_items.c
     of_erasure = select(items.sha256).where(items.erasure_id == erasure_id, items.kind == "thread")
     of_thread = archives.c.thread_sha256.in_(of_erasure)
-    theirs = archives.c[f"{subject.kind}_sha256"] == subject.sha256
+    theirs = _archived_of(subject)
     mine = select(archives).where(archives.c.tenant == subject.tenant, of_thread | theirs)
     return mine.order_by(archives.c.key)
+
+
+def _archived_of(subject: Subject) -> ColumnElement[bool]:
+    return true() if subject.everything else archives.c[f"{subject.kind}_sha256"] == subject.sha256
+
+
+def remember_files(connection: Connection, erasure_id: str, tenant: str, after: str) -> str | None:
+    """Enter the next page of a tenant's blobs; returns where to go on.
+
+    What was made of others goes with them.
+    """
+    is_made = exists().where(renditions.c.tenant == tenant, renditions.c.made_sha256 == blobs.c.sha256)
+    page = select(blobs.c.sha256).where(blobs.c.tenant == tenant, blobs.c.sha256 > after, ~is_made)
+    found = list(connection.execute(page.order_by(blobs.c.sha256).limit(PAGE)).scalars())
+    _remember(connection, erasure_id, "blob", found)
+    return found[-1] if found else None
+
+
+def forget_tenant(connection: Connection, erasure_id: str, tenant: str) -> None:
+    """Delete what belongs to a tenant and to none of its threads: uploads, and its policies."""
+    counts = {
+        "uploads": connection.execute(delete(uploads).where(uploads.c.tenant == tenant)).rowcount,
+        "policies": connection.execute(
+            delete(retention_policies).where(retention_policies.c.tenant == tenant)
+        ).rowcount,
+    }
+    count_erased(connection, erasure_id, {name: count for name, count in counts.items() if count})
+
+
+def count_objects(connection: Connection, erasure_id: str, objects: int) -> None:
+    """Note how many objects the file store still had of the tenant, versions and uploads counted."""
+    if objects:
+        count_erased(connection, erasure_id, {"objects": objects})
 
 
 def remove_archive(connection: Connection, erasure_id: str, row: AnyRow) -> None:

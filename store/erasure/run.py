@@ -34,7 +34,7 @@ def run_erasure(database: Runs, files: BlobStore, subject: Subject) -> Certifica
     counts nothing. Raises `ThreadHeld`, and `FileStoreUnavailable`: then it can be called again.
     """
     subject.check()
-    if not database.run(partial(erase.is_stored, subject=subject)):
+    if not subject.everything and not database.run(partial(erase.is_stored, subject=subject)):
         last = database.run(partial(certificate.latest, subject=subject))
         if last is not None:
             return last
@@ -44,7 +44,11 @@ def run_erasure(database: Runs, files: BlobStore, subject: Subject) -> Certifica
         database.run(partial(erase.fence_off, erasure_id=erasure_id, subject=subject, key=key))
     for key in keys(database, subject):
         _erase_thread(database, erasure_id, subject, key)
+    if subject.everything:
+        _enter_all_files(database, erasure_id, subject)
     _erase_files(database, files, erasure_id, subject)
+    if subject.everything:
+        _erase_rest(database, files, erasure_id, subject)
     if subject.thread_id is not None:
         forget = partial(erase.forget_policy, tenant=subject.tenant, thread_id=subject.thread_id)
         database.run(partial(forget, erasure_id=erasure_id))
@@ -68,6 +72,22 @@ def _erase_thread(database: Runs, erasure_id: str, subject: Subject, key: int) -
         while removed is not None and not removed.is_over:
             removed = database.run(batch)
         database.run(partial(erase.end_thread, erasure_id=erasure_id, tenant=subject.tenant, key=key))
+
+
+def _enter_all_files(database: Runs, erasure_id: str, subject: Subject) -> None:
+    """Also those that no thread had."""
+    after: str | None = ""
+    while after is not None:
+        enter = partial(erase.remember_files, tenant=subject.tenant, after=after)
+        after = database.run(partial(enter, erasure_id=erasure_id))
+
+
+def _erase_rest(database: Runs, files: BlobStore, erasure_id: str, subject: Subject) -> None:
+    """What belongs to no thread; at last all that the file store has of the tenant, in every version."""
+    forget = partial(erase.forget_tenant, tenant=subject.tenant)
+    database.run(partial(forget, erasure_id=erasure_id))
+    objects = files.delete_tenant(subject.tenant)
+    database.run(partial(erase.count_objects, erasure_id=erasure_id, objects=objects))
 
 
 def _erase_files(database: Runs, files: BlobStore, erasure_id: str, subject: Subject) -> None:

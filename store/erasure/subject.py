@@ -1,4 +1,4 @@
-"""Who or what an erasure or an export is about: one thread, or all threads of a user.
+"""Who or what an erasure or an export is about: one thread, all threads of a user, or a whole tenant.
 
 A thread's user is what its metadata has, as text, under the key that THREADMILL_USER_METADATA_KEY
 names. What stays true: on PostgreSQL the threads of a user are found through an index, as long as
@@ -21,19 +21,23 @@ USER_MAX_CHARS = 1_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """One thread, or one user, of a tenant."""
+    """One thread, or one user, of a tenant; or all that the tenant has."""
 
     tenant: str
     thread_id: str | None = None
     user: str | None = None
+    #: All of the tenant, whoever it is about.
+    everything: bool = False
     #: The key of metadata that names users.
     user_key: str = "user"
 
     def check(self) -> None:
         """Refuse what names nobody, or both. Raises `InvalidInput`."""
         check_tenant(self.tenant)
-        if (self.thread_id is None) == (self.user is None):
-            raise InvalidInput("user", "and thread_id are both given, or neither", "name one of them")
+        if [self.thread_id is not None, self.user is not None, self.everything].count(True) != 1:
+            raise InvalidInput(
+                "user", "thread_id and everything are given together, or none of them", "name one of them"
+            )
         if self.thread_id is not None:
             check_id("thread_id", self.thread_id)
         if self.user is not None and not check_text("user", self.user, max_chars=USER_MAX_CHARS):
@@ -41,6 +45,8 @@ class Subject:
 
     @property
     def kind(self) -> str:
+        if self.everything:
+            return "tenant"
         return "user" if self.user is not None else "thread"
 
     @property
@@ -58,6 +64,8 @@ def keys_of(connection: Connection, subject: Subject, *, after: int, limit: int)
 def rows_of(connection: Connection, subject: Subject) -> Select[Any]:
     """Its threads, by key."""
     of_tenant = threads.c.tenant == subject.tenant
+    if subject.everything:
+        return select(threads.c.key).where(of_tenant)
     if subject.user is None:
         return select(threads.c.key).where(of_tenant, threads.c.id == subject.thread_id)
     return select(threads.c.key).where(of_tenant, _user(connection, subject.user_key) == subject.user)

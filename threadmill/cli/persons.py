@@ -14,20 +14,24 @@ OneThread = Annotated[str | None, typer.Option(help="One thread, by its id.")]
 def erase(
     user: User = None,
     thread: OneThread = None,
+    everything: Annotated[
+        bool, typer.Option("--everything", help="All that the tenant has, in every version.")
+    ] = False,
     tenant: Tenant = DEFAULT_TENANT,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Erase all that is stored of a user, or of one thread, and print the certificate.
+    """Erase all that is stored of a user, of one thread, or of a tenant, and print the certificate.
 
     A thread under legal hold refuses it. Run it again if it broke off: it goes on.
     """
     if not yes:
-        typer.confirm(f"Erase {user or thread} of {tenant} for good?", abort=True)
+        what = "everything" if everything else user or thread
+        typer.confirm(f"Erase {what} of {tenant} for good?", abort=True)
 
     async def work() -> dict[str, Any]:
         async with opened(tenant) as store:
-            return await store.erase(user=user, thread_id=thread)
+            return await store.erase(user=user, thread_id=thread, everything=everything)
 
     certificate = run(work())
     if as_json:

@@ -466,7 +466,7 @@ def _create_retention_tables() -> None:
         sa.Column("requested_at", TIME, nullable=False),
         sa.Column("finished_at", TIME, nullable=True),
         sa.Column("certificate", JSON, nullable=True),
-        sa.CheckConstraint("subject in ('user', 'thread')", name=op.f("ck_erasures_subject")),
+        sa.CheckConstraint("subject in ('user', 'thread', 'tenant')", name=op.f("ck_erasures_subject")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_erasures")),
     )
     op.create_index("ix_erasures_tenant_subject_sha256", "erasures", ["tenant", "subject_sha256"])

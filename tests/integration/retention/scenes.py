@@ -9,15 +9,18 @@ from sqlalchemy import Connection, func, select, update
 
 from conversation.attachment import Attachment
 from conversation.ids import new_id
-from conversation.message import Message, ToolCall, Usage
+from conversation.message import Message, ToolCall
 from conversation.step import Step
+from conversation.summary import Draft, NewSummary, Summary
 from conversation.thread import Thread
 from conversation.turn import ClaimedTurn, Completed
+from conversation.water_marks import WaterMarks
 from store import claims, inbox, retention_tables, steps, summaries, tables, threads, turns, workers
 from store.claims import Claimant
 from store.engine import Database
 from store.files import BlobStore
 from store.inbox import Request
+from store.keeping import Keeper
 from store.retention import cuts, policies
 from store.retention.policy import Policy
 from store.settings import Settings
@@ -65,7 +68,7 @@ class Scene:
         attached = []
         if file is not None:
             attached = [Attachment(filename="note.txt", content=file, mime_type="text/plain")]
-            self.files.put(tenant, attached[0].sha256 or "", file, "text/plain")
+            Keeper(self.database, self.files).keep(tenant, attached)
         message = Message(role="user", content=content, attachments=attached)
         request = Request(
             turn_id=new_id(),
@@ -105,11 +108,18 @@ class Scene:
         self.database.run(lambda c: c.execute(changed))
 
     def summary(self, thread: str = "t", *, keep: int) -> None:
-        drafted = partial(summaries.draft, tenant="default", thread_id=thread, keep_messages=keep)
-        draft = self.database.run(drafted)
+        draft = self.draft(thread, keep=keep)
         assert draft is not None
-        put = partial(summaries.put, draft=draft, content="they talked", model="m", usage=Usage())
-        assert self.database.run(put)
+        assert self.put(draft)
+
+    def draft(self, thread: str = "t", *, keep: int) -> Draft | None:
+        marks = WaterMarks(high_messages=0, high_tokens=0, low_messages=keep, low_tokens=0)
+        drafted = partial(summaries.draft, tenant="default", thread_id=thread, marks=marks)
+        return self.database.run(drafted)
+
+    def put(self, draft: Draft) -> Summary | None:
+        new = NewSummary(content="they talked", model="m")
+        return self.database.run(partial(summaries.put, draft=draft, new=new))
 
     def cut(self, thread: str = "t") -> str:
         """Move the cut, and delete nothing."""

@@ -11,15 +11,18 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from conversation.attachment import Attachment
 from conversation.errors import InvalidInput, ThreadHeld, ThreadNotFound
+from conversation.ids import new_id
 from conversation.message import Message
 from conversation.thread import Thread
-from store import tables, threads
+from store import tables, threads, uploads
 from store.engine import Database
 from store.erasure import erase
 from store.erasure.certificate import digest_of
 from store.erasure.run import run_erasure
 from store.erasure.subject import Subject, rows_of
+from store.keeping import Keeper
 from store.retention import holds, removal
 from store.retention.audit import hash_of
 from store.retention_tables import ARCHIVES
@@ -264,3 +267,49 @@ def test_another_key_may_name_users(any_database: Database, tmp_path: Path) -> N
     run_erasure(scene.database, scene.files, Subject(tenant="default", user="ann", user_key="customer"))
 
     assert scene.row() is None
+
+
+def test_nothing_is_left_of_a_tenant_and_no_other_loses_anything(scene: Scene) -> None:
+    seed(scene)
+    lonely = Attachment(filename="lonely.txt", content=b"a file without a message", mime_type="text/plain")
+    Keeper(scene.database, scene.files).keep("default", [lonely])
+    promise = partial(uploads.create, upload_id=new_id(), tenant="default", file=lonely, expires_seconds=900)
+    scene.database.run(promise)
+    acme = scene.database.run(partial(threads.load, tenant="acme", thread_id="ann")).to_json()
+
+    certificate = run_erasure(scene.database, scene.files, Subject(tenant="default", everything=True))
+
+    left = everything(scene)
+    assert MARK not in left
+    assert "bob" not in left
+    assert "a file without a message" not in left
+    assert list(scene.files.list("default")) == []
+    assert scene.count("uploads") == 0
+    assert scene.database.run(partial(threads.load, tenant="acme", thread_id="ann")).to_json() == acme
+    assert (certificate["subject"]["kind"], certificate["counts"]["threads"]) == ("tenant", 3)
+    assert certificate["counts"]["uploads"] == 1
+
+
+def test_a_hold_on_one_thread_keeps_the_whole_tenant(scene: Scene) -> None:
+    seed(scene)
+    scene.database.run(partial(holds.hold, tenant="default", thread_id="bob", reason="case 12"))
+    before = everything(scene)
+
+    with pytest.raises(ThreadHeld, match="bob"):
+        run_erasure(scene.database, scene.files, Subject(tenant="default", everything=True))
+
+    assert everything(scene) == before
+
+
+def test_the_small_pictures_of_a_file_go_with_it(scene: Scene) -> None:
+    scene.answered("t", 1, file=b"a picture")
+    small = Attachment(filename="small.png", content=b"its thumbnail", mime_type="image/png")
+    Keeper(scene.database, scene.files).keep("default", [small])
+    picture = str(Attachment(filename="a", content=b"a picture").sha256)
+    made = {"sha256": picture, "kind": "thumbnail", "made_sha256": small.sha256}
+    scene.database.run(lambda c: c.execute(tables.renditions.insert().values(tenant="default", **made)))
+
+    run_erasure(scene.database, scene.files, Subject(tenant="default", thread_id="t"))
+
+    assert scene.count("blobs") == 0
+    assert list(scene.files.list("default")) == []

@@ -5,8 +5,6 @@ from functools import partial
 import pytest
 
 from conversation.errors import InvalidInput, ThreadNotFound
-from conversation.message import Usage
-from store import summaries
 from store.retention import holds, removal
 from store.thread_store import ThreadStore
 from tests.integration.retention.scenes import TURN, Scene
@@ -120,14 +118,12 @@ async def test_a_held_thread_is_not_deleted_by_hand_either(scene: Scene) -> None
 def test_a_summary_that_was_drafted_before_a_cut_is_not_put(scene: Scene) -> None:
     """Its words would be of messages that were deleted."""
     scene.answered()
-    draft = scene.database.run(partial(summaries.draft, tenant="default", thread_id="t", keep_messages=TURN))
+    draft = scene.draft(keep=TURN)
     assert draft is not None
     scene.policy(tenant="default", max_messages=2 * TURN)
     scene.run()
 
-    put = partial(summaries.put, draft=draft, content="they talked", model="m", usage=Usage())
-
-    assert not scene.database.run(put)
+    assert scene.put(draft) is None
     assert scene.count("summaries") == 0
 
 
