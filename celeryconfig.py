@@ -10,6 +10,7 @@ from conversation.bell import (
     PREPARE_FILE,
     PREPARE_FILES,
     PRIORITY_MAX,
+    REFRESH_STATISTICS,
     RUN_PURGE,
     RUN_RETENTION,
     RUN_SUMMARIES,
@@ -57,6 +58,7 @@ task_routes = {
     PREPARE_FILES: {"queue": MAINTENANCE_QUEUE},
     COLLECT_FILES: {"queue": MAINTENANCE_QUEUE},
     EXPIRE_UPLOADS: {"queue": MAINTENANCE_QUEUE},
+    REFRESH_STATISTICS: {"queue": MAINTENANCE_QUEUE},
     RUN_PURGE: {"queue": MAINTENANCE_QUEUE},
 }
 # Nothing else is imported by naming it in a message.
@@ -120,6 +122,12 @@ beat_schedule = {
     # Blobs that no message has, and bytes that no row knows; each run goes on where the last one ended.
     "collect-files": {
         "task": COLLECT_FILES,
+        "schedule": timedelta(seconds=60),
+        "options": {"expires": 60},
+    },
+    # What the database knows of its tables, so that it finds what is due through its indexes.
+    "refresh-statistics": {
+        "task": REFRESH_STATISTICS,
         "schedule": timedelta(seconds=60),
         "options": {"expires": 60},
     },

@@ -16,6 +16,7 @@ PREPARE_FILE = "files.prepare"
 PREPARE_FILES = "files.prepare_waiting"
 COLLECT_FILES = "files.collect"
 EXPIRE_UPLOADS = "uploads.expire"
+REFRESH_STATISTICS = "statistics.refresh"
 RUN_PURGE = "turns.purge"
 
 #: Where ordinary turns are rung.

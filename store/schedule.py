@@ -44,6 +44,8 @@ class LastRun:
     error: str | None
     #: Seconds since it began, by the database's clock.
     age_seconds: float
+    #: Seconds since a run of this schedule ended well; None if none did.
+    good_seconds_ago: float | None = None
 
 
 def claim_run(connection: Connection, schedule: str, *, every_seconds: float) -> Run | None:
@@ -80,7 +82,9 @@ def last_runs(connection: Connection) -> list[LastRun]:
     found = []
     for name in names.all():
         newest = select(schedule_runs).where(schedule_runs.c.schedule == name)
-        row = connection.execute(newest.order_by(schedule_runs.c.due_at.desc()).limit(1)).one()
+        newest = newest.order_by(schedule_runs.c.due_at.desc()).limit(1)
+        row = connection.execute(newest).one()
+        good = connection.execute(newest.where(schedule_runs.c.outcome.is_not(None))).one_or_none()
         found.append(
             LastRun(
                 schedule=name,
@@ -90,6 +94,7 @@ def last_runs(connection: Connection) -> list[LastRun]:
                 outcome=row.outcome,
                 error=row.error,
                 age_seconds=(now - row.started_at).total_seconds(),
+                good_seconds_ago=(now - good.finished_at).total_seconds() if good is not None else None,
             )
         )
     return found

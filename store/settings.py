@@ -219,6 +219,8 @@ class Settings(BaseSettings):
     purge_turns_days: Days = 0
     #: The key of a thread's metadata that names its user, for exports and erasures.
     user_metadata_key: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] = "user"
+    #: Seconds between two looks of PostgreSQL at its tables, for better plans.
+    statistics_seconds: Seconds = 21_600
     #: Seconds between two runs of retention.
     retention_seconds: Seconds = 3600
 

@@ -6,7 +6,7 @@ What stays true: one statement a heartbeat, whatever the number of turns; time i
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, delete, func, select, update
 
 from store.columns import clock
 from store.heads import is_alive, unfinished
@@ -127,6 +127,13 @@ def alive(connection: Connection) -> list[str]:
     """The ids of the workers that live now."""
     statement = select(workers.c.id).where(is_alive(workers.c.id)).order_by(workers.c.id)
     return list(connection.execute(statement).scalars())
+
+
+def longest_up(connection: Connection) -> float:
+    """For how many seconds the oldest worker that lives now has been there; 0 where none does."""
+    statement = select(func.min(workers.c.started_at), clock()).where(is_alive(workers.c.id))
+    started_at, now = connection.execute(statement).one()
+    return 0.0 if started_at is None else float((now - started_at).total_seconds())
 
 
 def forget_dead(connection: Connection) -> int:

@@ -19,7 +19,7 @@ from conversation.errors import UploadsNotSupported
 from store import blob_gc, uploads
 from store.blob_gc import Address
 from store.engine import Database
-from store.files import BlobStore, open_file_store
+from store.files import BlobStore, StoredBlob, open_file_store
 from store.settings import Settings
 
 #: Objects of one listing, at most; and of one statement that looks for their rows.
@@ -106,6 +106,40 @@ def collect_all(database: Database, settings: Settings, *, grace_days: float | N
     return Collected(blobs=blobs, unknown=unknown)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unknown:
+    """Bytes in the file store that no row knows."""
+
+    unknown: int = 0
+    unknown_bytes: int = 0
+
+
+def count_unknown(database: Database, settings: Settings) -> Unknown:
+    """What a listing of the whole store finds, of those older than the grace. Nothing is changed."""
+    files = open_file_store(settings)
+    count = size = 0
+    try:
+        for tenant in files.tenants():
+            objects = files.list(tenant)
+            while page := list(islice(objects, PAGE)):
+                found = _without_row(database, tenant, page, settings.blob_grace_days)
+                count, size = count + len(found), size + sum(found.values())
+    finally:
+        files.close()
+    return Unknown(unknown=count, unknown_bytes=size)
+
+
+def _without_row(
+    database: Database, tenant: str, page: Sequence[StoredBlob], grace_days: float
+) -> dict[str, int]:
+    """Sizes of those that no row knows, by hash."""
+    # Younger ones may be on their way: what is put by a library has no row before its message.
+    old = datetime.now(UTC) - timedelta(days=grace_days)
+    found = {each.sha256: each.size for each in page if each.modified_at <= old}
+    known = database.run(partial(blob_gc.known, tenant=tenant, hashes=found))
+    return {sha256: size for sha256, size in found.items() if sha256 not in known}
+
+
 def _address(value: Sequence[str] | None) -> Address | None:
     """JSON has lists only."""
     return (value[0], value[1]) if value else None
@@ -141,11 +175,7 @@ def _mark_unknown(
             continue
         objects = files.list(tenant, after=after[1] if tenant == after[0] else "")
         while page := list(islice(objects, min(PAGE, left))):
-            # Younger ones may be on their way: what is put by a library has no row before its message.
-            old = datetime.now(UTC) - timedelta(days=grace_days)
-            found = {each.sha256: each.size for each in page if each.modified_at <= old}
-            unknown = found.keys() - database.run(partial(blob_gc.known, tenant=tenant, hashes=found))
-            rows = [(sha256, found[sha256]) for sha256 in unknown]
+            rows = list(_without_row(database, tenant, page, grace_days).items())
             marked += len(
                 database.run(partial(blob_gc.mark_unknown, tenant=tenant, found=rows, grace_days=grace_days))
             )

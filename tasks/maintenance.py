@@ -11,6 +11,7 @@ import structlog
 from conversation.bell import (
     COLLECT_FILES,
     EXPIRE_UPLOADS,
+    REFRESH_STATISTICS,
     RUN_PURGE,
     RUN_RETENTION,
     RUN_SUMMARIES,
@@ -19,19 +20,17 @@ from conversation.bell import (
     TURNS_QUEUE,
 )
 from conversation.errors import DatabaseUnavailable, ThreadmillError
+from store import statistics, workers
 from store import sweep as sweeping
-from store import workers
 from store.engine import Database
 from store.schedule import claim_run, fail_run, finish_run
-from store.settings import current
+from store.settings import Settings, current
 from tasks.app import app
 from tasks.blob_gc import collect_after, run_expiry
 from tasks.retention import run_purge, run_retention
 from tasks.rings import ring, waiting_bells
+from tasks.schedules import PERIODS
 from tasks.summaries import run_summaries
-
-#: Seconds between two looks for uploads that are over.
-EXPIRE_SECONDS = 600.0
 
 _log = structlog.get_logger(__name__)
 
@@ -83,10 +82,7 @@ def sweep() -> None:
 @app.task(name=RUN_SUMMARIES)  # type: ignore[untyped-decorator]  # celery ships no types
 def summarize() -> None:
     """Write summaries for the threads that need one."""
-    settings = current()
-    _once(
-        RUN_SUMMARIES, settings.summarize_seconds, lambda _: {"written": run_summaries(_database(), settings)}
-    )
+    _once(RUN_SUMMARIES, lambda settings, _: {"written": run_summaries(_database(), settings)})
 
 
 @app.task(name=SUMMARIZE_DUE)  # type: ignore[untyped-decorator]  # celery ships no types
@@ -99,38 +95,45 @@ def summarize_due(*, v: int) -> None:
 @app.task(name=RUN_RETENTION)  # type: ignore[untyped-decorator]  # celery ships no types
 def retain() -> None:
     """Delete what is past its time."""
-    settings = current()
-    _once(RUN_RETENTION, settings.retention_seconds, lambda _: asdict(run_retention(_database(), settings)))
+    _once(RUN_RETENTION, lambda settings, _: asdict(run_retention(_database(), settings)))
 
 
 @app.task(name=RUN_PURGE)  # type: ignore[untyped-decorator]  # celery ships no types
 def purge() -> None:
     """Delete turns that ended long ago."""
-    settings = current()
-    _once(RUN_PURGE, settings.retention_seconds, lambda _: {"turns": run_purge(_database(), settings)})
+    _once(RUN_PURGE, lambda settings, _: {"turns": run_purge(_database(), settings)})
 
 
 @app.task(name=COLLECT_FILES)  # type: ignore[untyped-decorator]  # celery ships no types
 def collect_files() -> None:
     """Delete blobs that nobody uses, and bytes that no row knows."""
-    settings = current()
-    _once(COLLECT_FILES, settings.collect_seconds, lambda last: collect_after(_database(), settings, last))
+    _once(COLLECT_FILES, lambda settings, last: collect_after(_database(), settings, last))
 
 
 @app.task(name=EXPIRE_UPLOADS)  # type: ignore[untyped-decorator]  # celery ships no types
 def expire_uploads() -> None:
     """Forget uploads that are over."""
+    _once(EXPIRE_UPLOADS, lambda settings, _: {"expired": run_expiry(_database(), settings)})
+
+
+@app.task(name=REFRESH_STATISTICS)  # type: ignore[untyped-decorator]  # celery ships no types
+def refresh_statistics() -> None:
+    """Have PostgreSQL look at its tables anew."""
+    _once(REFRESH_STATISTICS, lambda *_: dict(_database().run(statistics.refresh)))
+
+
+#: What a schedule does: with the settings, and what its last run that ended well has left behind.
+Work = Callable[[Settings, dict[str, Any]], dict[str, Any]]
+
+
+def _once(name: str, work: Work) -> None:
+    """Do a schedule's work, if this period's run is nobody else's."""
     settings = current()
-    _once(EXPIRE_UPLOADS, EXPIRE_SECONDS, lambda _: {"expired": run_expiry(_database(), settings)})
-
-
-def _once(schedule: str, every_seconds: float, work: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-    """Do a schedule's work, if this period's run is nobody else's; `work` gets what the last one gave."""
-    run = _database().run(partial(claim_run, schedule=schedule, every_seconds=every_seconds))
+    run = _database().run(partial(claim_run, schedule=name, every_seconds=PERIODS[name](settings)))
     if run is None:
         return
     try:
-        outcome = work(run.last)
+        outcome = work(settings, run.last)
     except Exception as error:
         # What is ours says what to do, and holds no secret; of others, the kind has to do.
         told = str(error) if isinstance(error, ThreadmillError) else type(error).__name__

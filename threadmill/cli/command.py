@@ -10,13 +10,14 @@ import sys
 import typer
 
 from conversation.errors import ThreadmillError
-from threadmill.cli import healthcheck, retention, summaries, threads, turns
+from threadmill.cli import files, healthcheck, retention, summaries, threads, turns
 from threadmill.cli.chat import chat
 from threadmill.cli.demo import demo
 from threadmill.cli.docker import docker_setup, docker_start, docker_stop
 from threadmill.cli.doctor import doctor
 from threadmill.cli.migrate import migrate
 from threadmill.cli.persons import erase, export_person
+from threadmill.cli.schedules import schedules
 from threadmill.cli.send import send
 from threadmill.cli.status import status
 from threadmill.cli.up import up
@@ -41,6 +42,8 @@ app.add_typer(threads.group, name="threads")
 app.command()(threads.search)
 app.add_typer(turns.group, name="turns")
 app.add_typer(retention.group, name="retention")
+app.add_typer(files.group, name="files")
+app.command()(schedules)
 app.command()(erase)
 app.command()(export_person)
 app.command()(doctor)

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 def status(tenant: Tenant = DEFAULT_TENANT, as_json: AsJson = False) -> None:
-    """Say what is there: schema, workers, turns. Exit status 1 where the database or its schema is not."""
+    """Say what is there: schema, workers, turns, schedules.
+
+    Exit status 1 where the database or its schema is not there, or a schedule is stale.
+    """
     from conversation.errors import OperatorError
     from store.engine import Database
     from store.settings import load
@@ -22,12 +25,13 @@ def status(tenant: Tenant = DEFAULT_TENANT, as_json: AsJson = False) -> None:
     found: dict[str, Any] = {"database": database.url.render_as_string(hide_password=True)}
     try:
         found |= _stored(database, tenant)
-        problem = None
+        problem = _stale(database, settings)
     except OperatorError as error:
         problem = str(error)
-        found["problem"] = problem
     finally:
         database.close()
+    if problem is not None:
+        found["problem"] = problem
     found["broker"] = _broker(settings)
     if as_json:
         print_json(found)
@@ -53,6 +57,19 @@ def _stored(database: "Database", tenant: str) -> dict[str, Any]:
         }
 
     return database.run(look)
+
+
+def _stale(database: "Database", settings: "Settings") -> str | None:
+    """Which schedules no run of which ended well for too long."""
+    from functools import partial
+
+    from tasks.schedules import states
+
+    found = database.run(partial(states, settings=settings))
+    stale = [schedule.name for schedule in found if schedule.state == "stale"]
+    if not stale:
+        return None
+    return f"no run ended well for two periods: {', '.join(stale)}; see that beat and maintenance run"
 
 
 def _broker(settings: "Settings") -> str:

@@ -18,7 +18,7 @@ from tests.integration.retention.scenes import TURN, Scene
 
 
 def path_of(scene: Scene, sha256: str) -> Path:
-    return Path(scene.settings.file_store) / ARCHIVES / sha256[:2] / sha256[2:]
+    return Path(scene.settings.file_store) / ARCHIVES / "sha256" / sha256[:2] / sha256[2:]
 
 
 def due(scene: Scene, **rule: float) -> None:
@@ -158,7 +158,7 @@ async def test_what_was_never_archived_cannot_be_restored(scene: Scene) -> None:
 async def test_a_part_that_is_gone_stops_the_restore_before_anything_is_stored(scene: Scene) -> None:
     due(scene)
     scene.run()
-    for sha256 in list(scene.files.list(ARCHIVES)):
+    for sha256 in [blob.sha256 for blob in scene.files.list(ARCHIVES)]:
         path_of(scene, sha256).unlink()
 
     async with ThreadStore(scene.settings) as store:

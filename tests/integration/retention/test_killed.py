@@ -126,7 +126,7 @@ def check_what_is_left(scene: Scene) -> None:
     rows = scene.database.run(lambda c: c.execute(select(archives)).all())
     assert {row.state for row in rows} == {"stored"}
     assert sum(row.messages for row in rows) == 5 * TURN
-    assert sorted(scene.files.list(ARCHIVES)) == sorted(row.sha256 for row in rows)
+    assert sorted(blob.sha256 for blob in scene.files.list(ARCHIVES)) == sorted(row.sha256 for row in rows)
     assert all(scene.files.get(ARCHIVES, row.sha256) for row in rows)
     # "of full" has another message still; the others had none.
     assert len(list(scene.files.list("default"))) == scene.count("blobs") == 1

@@ -1,0 +1,143 @@
+"""What is done by the clock: how a schedule stands, and what two beats, a death or an error make of it."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+from sqlalchemy import text, update
+
+from conversation.bell import COLLECT_FILES, RUN_RETENTION
+from conversation.errors import FileStoreUnavailable
+from conversation.ids import new_id
+from store import schedule, statistics, tables, workers
+from store.columns import clock
+from store.engine import Database
+from store.settings import load
+from tasks import maintenance
+from tasks.schedules import LATE_SECONDS, PERIODS, Schedule, states
+
+SETTINGS = load()
+RETENTION = SETTINGS.retention_seconds
+PATIENCE = 2 * RETENTION + LATE_SECONDS
+
+
+def of(database: Database, name: str = RUN_RETENTION) -> Schedule:
+    found = database.run(partial(states, settings=SETTINGS))
+    return next(each for each in found if each.name == name)
+
+
+def ran(
+    database: Database, seconds_ago: float, end: Callable[..., None] | None = None, **values: Any
+) -> None:
+    """A run of retention that began so long ago."""
+    run = schedule.Run(schedule=RUN_RETENTION, due_at=database.run(_now) - timedelta(seconds=seconds_ago))
+    then = clock(plus_seconds=-seconds_ago)
+    row = {"schedule": run.schedule, "due_at": run.due_at, "started_at": then}
+    database.run(lambda c: c.execute(tables.schedule_runs.insert().values(row)))
+    if end is not None:
+        database.run(partial(end, run=run, **values))
+        mine = tables.schedule_runs.c.due_at == run.due_at
+        ended = update(tables.schedule_runs).where(mine).values(finished_at=then)
+        database.run(lambda c: c.execute(ended))
+
+
+def _now(connection: Any) -> Any:
+    from sqlalchemy import select
+
+    return connection.execute(select(clock())).scalar_one()
+
+
+def worker_up(database: Database, seconds: float) -> None:
+    enter = partial(workers.register, worker=new_id(), host="", pid=1, serves={}, lease_seconds=60)
+    database.run(enter)
+    began = update(tables.workers).values(started_at=clock(plus_seconds=-seconds))
+    database.run(lambda c: c.execute(began))
+
+
+def test_every_schedule_is_told(any_database: Database) -> None:
+    found = any_database.run(partial(states, settings=SETTINGS))
+
+    assert [each.name for each in found] == sorted(PERIODS)
+    assert {each.state for each in found} == {"never"}
+
+
+@pytest.mark.parametrize(("up", "state"), [(60.0, "never"), (PATIENCE + 1, "stale")])
+def test_one_that_never_ran_is_stale_once_workers_are_there_for_long(
+    any_database: Database, up: float, state: str
+) -> None:
+    worker_up(any_database, up)
+
+    assert of(any_database).state == state
+
+
+def test_one_that_ended_well_is_ok_for_two_periods(any_database: Database) -> None:
+    ran(any_database, PATIENCE - 60, schedule.finish_run, outcome={"threads": 2})
+    assert of(any_database).state == "ok"
+
+    any_database.run(lambda c: c.execute(tables.schedule_runs.delete()))
+    ran(any_database, PATIENCE + 60, schedule.finish_run, outcome={})
+    assert of(any_database).state == "stale"
+
+
+def test_one_that_fails_says_why_and_is_stale_after_two_periods(any_database: Database) -> None:
+    ran(any_database, RETENTION, schedule.finish_run, outcome={})
+    ran(any_database, 60, schedule.fail_run, error="the bucket is away")
+    found = of(any_database)
+    assert (found.state, found.last and found.last.error) == ("failed", "the bucket is away")
+
+    any_database.run(
+        lambda c: c.execute(tables.schedule_runs.delete().where(tables.schedule_runs.c.outcome.is_not(None)))
+    )
+    assert of(any_database).state == "stale"
+
+
+def test_one_whose_process_died_is_running_and_then_stale(any_database: Database) -> None:
+    ran(any_database, 60)
+    assert of(any_database).state == "running"
+
+    any_database.run(lambda c: c.execute(tables.schedule_runs.delete()))
+    ran(any_database, PATIENCE + 60)
+    assert of(any_database).state == "stale"
+
+
+def test_an_error_stands_in_the_row_of_its_run(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: object) -> dict[str, Any]:
+        raise FileStoreUnavailable("bucket 'b': no answer")
+
+    monkeypatch.setattr(maintenance, "_database", lambda: database)
+    monkeypatch.setattr(maintenance, "collect_after", away)
+
+    with pytest.raises(FileStoreUnavailable):
+        maintenance.collect_files()
+
+    last = of(database, COLLECT_FILES).last
+    assert last is not None
+    assert (last.error, last.outcome) == ("bucket 'b': no answer", None)
+    assert last.finished_at is not None
+
+
+def test_two_beats_at_once_are_one_run(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = []
+    monkeypatch.setattr(maintenance, "_database", lambda: database)
+    monkeypatch.setattr(maintenance, "run_purge", lambda *_: runs.append(1) or 0)
+
+    maintenance.purge()
+    maintenance.purge()
+
+    assert len(runs) == 1 or RETENTION < 60
+
+
+def test_statistics_are_fresh_after_a_refresh(database: Database) -> None:
+    insert = text(
+        "INSERT INTO threads (tenant, id, metadata, created_at, updated_at) "
+        "SELECT 'default', n, '{}', now(), now() FROM generate_series(1, 500) n"
+    )
+    database.run(lambda connection: connection.execute(insert))
+
+    found = database.run(statistics.refresh)
+
+    assert found["threads"]["rows"] == 500
+    assert found["threads"]["bytes"] > 0
+    assert found.keys() == {table.name for table in tables.metadata.sorted_tables}

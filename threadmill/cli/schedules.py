@@ -1,0 +1,34 @@
+"""`threadmill schedules`: what is done by the clock, and how the last runs ended."""
+
+import typer
+
+from threadmill.cli.opened import AsJson, print_json
+
+
+def schedules(as_json: AsJson = False) -> None:
+    """Show each schedule's newest run.
+
+    Exit status 1 where one is stale: no run of it ended well for two periods.
+    """
+    from functools import partial
+
+    from store.engine import Database
+    from store.settings import load
+    from tasks.schedules import described, states
+
+    settings = load()
+    database = Database(settings)
+    try:
+        found = database.run(partial(states, settings=settings))
+    finally:
+        database.close()
+    for schedule in found:
+        said = described(schedule)
+        if as_json:
+            print_json(said)
+            continue
+        counts = ", ".join(f"{name}={value}" for name, value in (said["outcome"] or {}).items() if value)
+        told = said["error"] or counts
+        print(f"{schedule.state:<8} {schedule.name:<20} {said['started_at'] or '':<33} {told}")
+    if any(schedule.state == "stale" for schedule in found):
+        raise typer.Exit(1)
