@@ -15,6 +15,9 @@ from conversation.checks import check_text
 from conversation.errors import InvalidInput
 from conversation.filename import FILENAME_MAX_CHARS, clean_filename
 
+#: Bytes of a file, at most: far above what any store takes.
+SIZE_MAX = 2**50
+
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -43,7 +46,9 @@ class Attachment:
             raise InvalidInput("attachments.content", "is missing", "pass the file's bytes")
         if self.sha256 is not None and not _SHA256.fullmatch(str(self.sha256)):
             raise InvalidInput("attachments.sha256", "is no hash", "pass 64 lower-case hex digits")
-        if self.size is not None and (not isinstance(self.size, int) or self.size < 0):
+        if self.size is not None and (
+            isinstance(self.size, bool) or not isinstance(self.size, int) or not 0 <= self.size <= SIZE_MAX
+        ):
             raise InvalidInput("attachments.size", f"is {self.size!r}", "pass a number of bytes")
         if self.content is not None:
             # bytes(5) would be five NULs.

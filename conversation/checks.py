@@ -26,6 +26,9 @@ NUMBER_MAX = int(float_info.max)
 #: From here on every float is a whole number (2**53).
 EXACT_FLOAT_MAX = 2.0**53
 
+#: How the names begin under which Threadmill keeps things of its own.
+OUR_TENANTS = "threadmill."
+
 _ID = re.compile(r"[^\s\x00-\x1f\x7f/\\]+")
 _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
@@ -47,6 +50,13 @@ def check_id(field: str, value: object) -> str:
             "use letters, digits and . _ - : @ and the like",
         )
     return value
+
+
+def check_tenant_of_user(value: object) -> str:
+    """As `check_tenant`, but for what Threadmill keeps for itself, as archives."""
+    if isinstance(value, str) and value.startswith(OUR_TENANTS):
+        raise InvalidInput("tenant", f"begins with {OUR_TENANTS}", "choose another name: these are ours")
+    return check_tenant(value)
 
 
 def check_tenant(value: object) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from conversation.bell import PRIORITY_MAX
-from conversation.checks import check_id, check_metadata, check_tenant, check_text
+from conversation.checks import check_id, check_metadata, check_tenant_of_user, check_text
 from conversation.errors import InvalidInput
 from conversation.ids import new_id
 from conversation.message import Message
@@ -169,7 +169,7 @@ class Producer:
         message = Message(role=role, content=content, attachments=files, metadata=checked_metadata)  # type: ignore[arg-type]
         return Request(
             turn_id=new_id(),
-            tenant=check_tenant(tenant),
+            tenant=check_tenant_of_user(tenant),
             thread_id=check_id("thread_id", thread_id),
             message=message,
             agent=check_id("agent", agent if agent is not None else self.settings.default_agent),
@@ -180,6 +180,7 @@ class Producer:
             deadline=_aware("deadline", deadline),
             metadata=checked_metadata,
             rings=rings,
+            message_max_bytes=self.settings.message_max_bytes,
             tenant_max_unfinished=self.settings.tenant_max_unfinished_turns,
         )
 

@@ -119,7 +119,7 @@ async def create_upload_async(
 def complete_upload(upload_id: str, *, tenant: str = "default") -> Attachment:
     """Look at what a client has put, and make it a file that messages may have. May be called again.
 
-    Reads it once from end to end. Raises `UploadNotFound` (expired), `UploadIncomplete` (nothing was
+    Reads it from end to end, twice. Raises `UploadNotFound` (expired), `UploadIncomplete` (nothing was
     put, or other bytes than promised), `FileRefused` (a type that is not accepted, or that the bytes
     are not), `DatabaseUnavailable` and `FileStoreUnavailable`.
     """

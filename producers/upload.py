@@ -14,13 +14,14 @@ from functools import partial
 from sqlalchemy import Connection
 
 from conversation.attachment import Attachment
-from conversation.checks import check_tenant
+from conversation.checks import check_tenant, check_tenant_of_user
 from conversation.errors import FileNotStored, FileRefused, InvalidInput, UploadIncomplete
 from conversation.ids import new_id
 from store import downloads, uploads
 from store.blob_rows import Announced, announce, confirm
 from store.engine import Database
 from store.files import BlobStore
+from store.files.blobs import check_sha256
 from store.files.sample import HEAD_BYTES, TAIL_BYTES, Sample
 from store.files.sniff import examine_sample
 from store.settings import Settings
@@ -55,7 +56,7 @@ class Uploads:
         file = self._promised(filename, media_type, size, sha256)
         upload_id, seconds = new_id(), self._settings.upload_expires_seconds
         signed = self._blobs.upload_url(
-            check_tenant(tenant),
+            check_tenant_of_user(tenant),
             upload_id,
             sha256=sha256,
             size=size,
@@ -84,13 +85,22 @@ class Uploads:
         """See `producers.complete_upload`."""
         upload = self._database.run(partial(uploads.read, tenant=check_tenant(tenant), upload_id=upload_id))
         if not upload.is_complete:
-            file = self._verified(upload)
-            announced = self._database.run(partial(announce, tenant=tenant, files=[file], scans=self._scans))
-            # Copied before the row says so, and removed only after: a death in between costs a second copy.
-            self._blobs.adopt_upload(tenant, upload.id, str(file.sha256), file.mime_type or "")
-            self._database.run(partial(_completed, upload=upload, announced=announced))
-            self._blobs.discard_upload(tenant, upload.id)
+            try:
+                self._complete(upload)
+            except (UploadIncomplete, FileNotStored):
+                # Another call may have completed it meanwhile, and taken away what was put.
+                read = partial(uploads.read, tenant=tenant, upload_id=upload_id)
+                if not self._database.run(read).is_complete:
+                    raise
         return self._database.run(partial(downloads.stored_file, tenant=tenant, file=upload.file))
+
+    def _complete(self, upload: uploads.Upload) -> None:
+        tenant, file = upload.tenant, self._verified(upload)
+        announced = self._database.run(partial(announce, tenant=tenant, files=[file], scans=self._scans))
+        # Copied before the row says so, and removed only after: a death in between costs a second copy.
+        self._blobs.adopt_upload(tenant, upload.id, str(file.sha256), file.mime_type or "")
+        self._database.run(partial(_completed, upload=upload, announced=announced))
+        self._blobs.discard_upload(tenant, upload.id)
 
     def url(
         self, file: Attachment, *, tenant: str = "default", expires: timedelta, inline: bool = False
@@ -128,6 +138,7 @@ class Uploads:
             raise InvalidInput(
                 "media_type", f"is {media_type!r}", "pass the type that the client will send, as image/png"
             )
+        check_sha256("sha256", sha256)
         return Attachment(filename=filename, mime_type=media_type, size=size, sha256=sha256)
 
     def _verified(self, upload: uploads.Upload) -> Attachment:

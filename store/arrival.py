@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, func, select, update
 
-from conversation.checks import check_id, check_tenant
+from conversation.checks import check_id, check_tenant_of_user
 from conversation.errors import InvalidInput
 from conversation.message import Message
 from store import messages as message_rows
@@ -83,7 +83,7 @@ def _begin(connection: Connection, header: Line, tenant: str | None, thread_id: 
             "version", f"is {version}", f"this release reads up to {VERSION}: take a newer one"
         )
     said = checked(header["thread"], THREAD)
-    wanted = (check_tenant(tenant or said["tenant"]), check_id("id", thread_id or said["id"]))
+    wanted = (check_tenant_of_user(tenant or said["tenant"]), check_id("id", thread_id or said["id"]))
     arrival = _Arrival(
         connection, *wanted, is_copy=wanted != (said["tenant"], said["id"]), last_seq=said["last_seq"]
     )

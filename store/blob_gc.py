@@ -3,8 +3,8 @@
 A blob that no message has is noted, and when its grace is over it is marked in a transaction of its
 own. Then its bytes and its row are deleted under the row's lock, one blob a transaction: whoever is
 about to store the same bytes waits for that, or takes the mark away first (`blob_rows.announce`). A
-process that dies in between leaves a mark, which the next run finds. Bytes that no row knows get a
-marked row, so that they leave by the same road.
+process that dies in between leaves a mark, which the next run finds. Bytes that no row knows get a row,
+and leave by the same road.
 
 What stays true: a blob that a message has, or that was made out of one, is never deleted; nothing is
 deleted before its grace is over; every step is bounded, and may be run twice or by two at once.
@@ -13,7 +13,7 @@ deleted before its grace is over; every step is bounded, and may be run twice or
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Select, delete, exists, func, not_, or_, select, tuple_, update
+from sqlalchemy import Connection, Select, and_, delete, exists, func, not_, or_, select, tuple_, update
 
 from store.columns import DAY, clock, moment_ago
 from store.retention_tables import ARCHIVES, archives
@@ -31,9 +31,11 @@ SCAN = 10_000
 Address = tuple[str, str]
 
 _address = tuple_(blobs.c.tenant, blobs.c.sha256)
-_is_used = or_(
+is_used = or_(
     exists().where(attachments.c.tenant == blobs.c.tenant, attachments.c.sha256 == blobs.c.sha256),
     exists().where(renditions.c.tenant == blobs.c.tenant, renditions.c.made_sha256 == blobs.c.sha256),
+    # An archive needs no row here; one that got it is not to be deleted because of that.
+    and_(blobs.c.tenant == ARCHIVES, exists().where(archives.c.sha256 == blobs.c.sha256)),
 )
 
 
@@ -71,7 +73,7 @@ def note_unused(connection: Connection, *, after: Address = ("", ""), limit: int
     if last is not None:
         within.append(_address <= tuple_(last.tenant, last.sha256))
     unnoted = select(blobs.c.tenant, blobs.c.sha256).where(
-        *within, blobs.c.unreferenced_since.is_(None), not_(_is_used)
+        *within, blobs.c.unreferenced_since.is_(None), not_(is_used)
     )
     found = connection.execute(_locked(unnoted)).all()
     if found:
@@ -89,14 +91,29 @@ def mark_due(connection: Connection, *, grace_days: float, limit: int = BATCH) -
         return Marked()
     # In later statements: a message may have come to one of them just before its lock.
     these = _address.in_([tuple(row) for row in found])
-    used = connection.execute(update(blobs).where(these, _is_used).values(unreferenced_since=None))
+    used = connection.execute(update(blobs).where(these, is_used).values(unreferenced_since=None))
     marked = connection.execute(
         update(blobs)
-        .where(these, not_(_is_used))
+        .where(these, not_(is_used))
         .values(state="deleting")
         .returning(blobs.c.tenant, blobs.c.sha256)
     )
     return Marked([(row.tenant, row.sha256) for row in marked], used.rowcount)
+
+
+def note_dropped(connection: Connection, addresses: Select[tuple[str, str]]) -> None:
+    """Begin the grace of blobs that just lost a message. One that has another forgets it again."""
+    # In one order for everybody: two that drop the same blobs must not wait for each other.
+    these = select(blobs.c.tenant, blobs.c.sha256).where(_address.in_(addresses))
+    these = these.order_by(blobs.c.tenant, blobs.c.sha256).with_for_update(key_share=True)
+    connection.execute(update(blobs).where(_address.in_(these)).values(unreferenced_since=clock()))
+
+
+def put_off(connection: Connection, address: Address, *, grace_days: float) -> None:
+    """Try a blob whose bytes could not be deleted again in a day: it must not stand in front of others."""
+    mine = (blobs.c.tenant == address[0]) & (blobs.c.sha256 == address[1]) & (blobs.c.state == "deleting")
+    again = clock(plus_seconds=(1 - grace_days) * DAY)
+    connection.execute(update(blobs).where(mine).values(unreferenced_since=again))
 
 
 def mark_now(connection: Connection, address: Address) -> Collection[str]:
@@ -110,7 +127,7 @@ def mark_now(connection: Connection, address: Address) -> Collection[str]:
     connection.execute(select(blobs.c.sha256).where(mine).with_for_update())
     marked = (
         update(blobs)
-        .where(mine, not_(_is_used))
+        .where(mine, not_(is_used))
         # Should this process die, the next collection finds it at once.
         .values(state="deleting", unreferenced_since=clock(plus_seconds=-LONG_AGO_SECONDS))
     )
@@ -133,19 +150,19 @@ def delete_marked(
     if not connection.execute(select(blobs.c.sha256).where(mine).with_for_update(skip_locked=True)).all():
         return False
     # In a later statement: whoever had the lock before may have given it a message.
-    if not connection.execute(select(blobs.c.sha256).where(mine, not_(_is_used))).all():
+    if not connection.execute(select(blobs.c.sha256).where(mine, not_(is_used))).all():
         return False
     delete_object(tenant, sha256)
     connection.execute(delete(blobs).where(mine))
     return True
 
 
-def mark_unknown(
-    connection: Connection, tenant: str, found: Collection[tuple[str, int]], *, grace_days: float
+def enter_unknown(
+    connection: Connection, tenant: str, found: Collection[tuple[str, int]]
 ) -> Sequence[Address]:
-    """Of bytes in the file store, by hash and size: give those without a row one that is due after the grace.
+    """Of bytes in the file store, by hash and size: give those without a row one, whose grace begins now.
 
-    Returns those that had none. They are as old as the grace when they are passed here.
+    Returns those that had none.
     """
     rows = [
         {
@@ -153,9 +170,10 @@ def mark_unknown(
             "sha256": sha256,
             "size": size,
             "media_type": "application/octet-stream",
-            "state": "deleting",
+            # Not `stored`: nobody looked at what they are.
+            "state": "pending",
             "created_at": clock(),
-            "unreferenced_since": clock(plus_seconds=-grace_days * DAY),
+            "unreferenced_since": clock(),
         }
         for sha256, size in sorted(found)
     ]
@@ -180,7 +198,7 @@ def unused(connection: Connection, *, grace_days: float) -> Unused:
     is_over = blobs.c.unreferenced_since <= moment_ago(days=grace_days)
     statement = (
         select(is_over.label("is_over"), func.count().label("blobs"), func.sum(blobs.c.size).label("bytes"))
-        .where(blobs.c.unreferenced_since.is_not(None), not_(_is_used))
+        .where(blobs.c.unreferenced_since.is_not(None), not_(is_used))
         .group_by(is_over)
     )
     found = {bool(row.is_over): row for row in connection.execute(statement)}

@@ -17,8 +17,11 @@ from sqlalchemy import Connection, case, func, select, tuple_, update
 from conversation.attachment import Attachment
 from conversation.errors import FileNotStored, FileRefused, InvalidInput, LimitReached
 from store.columns import clock
-from store.statements import AnyRow, insert_for
+from store.statements import AnyRow, insert_for, one_at_a_time
 from store.tables import blobs
+
+#: What a scanner said of files that nobody gets, in words.
+BLOCKED = {"infected": "infected", "refused": "one that the scanner could not look into"}
 
 _UNKNOWN_TYPE = "application/octet-stream"
 
@@ -40,14 +43,16 @@ def announce(
     scans: bool = False,
     max_bytes: int = 0,
 ) -> Mapping[str, Announced]:
-    """Say that the bytes of these files are about to be stored, by hash. One statement, or two.
+    """Say that the bytes of these files are about to be stored, by hash. One statement; three with a limit.
 
-    A blob that nobody uses gets its whole grace again; one that is about to be deleted is kept. Waits
-    while it is deleted. `scans` has new ones wait for a scanner. Raises `LimitReached` where the
-    tenant's files would have more than `max_bytes` (0 means any number).
+    Their sizes and types are taken for what they are: pass what was examined. A blob that nobody uses
+    gets its whole grace again; one that is about to be deleted is kept. Waits while it is deleted.
+    `scans` has new ones wait for a scanner. Raises `LimitReached` where the tenant's files would have
+    more than `max_bytes` (0 means any number).
     """
     by_hash = {str(file.sha256): file for file in files}
     if max_bytes:
+        one_at_a_time(connection, f"files of {tenant}")
         _check_room(connection, tenant, by_hash, max_bytes)
     rows = [
         {
@@ -64,13 +69,15 @@ def announce(
     ]
     # A key's columns stay as they are, so that this waits for no transaction that attaches the blob.
     statement = insert_for(connection, blobs).values(rows)
-    is_leaving = blobs.c.state == "deleting"
+    said, is_stored = statement.excluded, blobs.c.state == "stored"
     statement = statement.on_conflict_do_update(
         index_elements=["tenant", "sha256"],
         set_={
-            "state": case((is_leaving, "pending"), else_=blobs.c.state),
-            # Bytes that no row knew were entered without a look at what they are.
-            "media_type": case((is_leaving, statement.excluded.media_type), else_=blobs.c.media_type),
+            "state": case((is_stored, "stored"), else_="pending"),
+            # A row that waits for its bytes was entered by somebody who may not have had them.
+            "media_type": case((is_stored, blobs.c.media_type), else_=said.media_type),
+            "size": case((is_stored, blobs.c.size), else_=said.size),
+            "scan": func.coalesce(blobs.c.scan, said.scan),
             "unreferenced_since": case((blobs.c.unreferenced_since.is_(None), None), else_=clock()),
         },
     )
@@ -91,7 +98,7 @@ def lock_stored(connection: Connection, tenant: str, files: Collection[Attachmen
     # Deletion locks the row as a whole, so the weakest lock holds it off; what is written beside, such
     # as the text for the model, does not have to wait for a caller's long transaction.
     statement = (
-        select(blobs.c.sha256, blobs.c.scan, blobs.c.finding)
+        select(blobs.c.sha256, blobs.c.size, blobs.c.scan)
         .where(
             blobs.c.tenant == tenant,
             blobs.c.sha256.in_(sorted({str(file.sha256) for file in files})),
@@ -103,13 +110,22 @@ def lock_stored(connection: Connection, tenant: str, files: Collection[Attachmen
     return {row.sha256: row for row in connection.execute(statement)}
 
 
-def check_stored(connection: Connection, tenant: str, files: Collection[Attachment]) -> None:
+def check_stored(
+    connection: Connection, tenant: str, files: Collection[Attachment], *, max_bytes: int = 0
+) -> None:
     """Hold the blobs of these files until the transaction ends.
 
     Raises `InvalidInput` for a file that comes without its bytes and is not stored, `FileNotStored` for
-    one that was collected since, and `FileRefused` for one in which a scanner found something.
+    one that was collected since, and `FileRefused` for one that a scanner did not pass, or for more than
+    `max_bytes` together (0 means any number).
     """
     stored = lock_stored(connection, tenant, files)
+    together = sum(row.size for row in stored.values())
+    if 0 < max_bytes < together:
+        raise FileRefused(
+            f"attachments: have {together} bytes together, at most {max_bytes} are accepted; "
+            "send them in several messages, or raise THREADMILL_MESSAGE_MAX_BYTES"
+        )
     for file in files:
         row = stored.get(str(file.sha256))
         if row is None and file.content is None:
@@ -120,8 +136,8 @@ def check_stored(connection: Connection, tenant: str, files: Collection[Attachme
             )
         if row is None:
             raise FileNotStored(f"{file.filename!r} was deleted since it was stored; send it again")
-        if row.scan == "infected":
-            raise FileRefused(f"{file.filename!r} is infected ({row.finding}); it is not accepted")
+        if row.scan in BLOCKED:
+            raise FileRefused(f"{file.filename!r} is {BLOCKED[row.scan]}; it is not accepted")
 
 
 def _check_room(

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, and_, select
 
 from conversation.attachment import Attachment
 from conversation.errors import FileNotReady, FileNotStored, FileRefused
+from store.blob_rows import BLOCKED
 from store.preparations import PICTURES
 from store.statements import AnyRow
 from store.tables import blobs, renditions
@@ -51,7 +52,8 @@ def thumbnail(
             renditions.c.kind == "thumbnail",
         )
     ).one_or_none()
-    if row is None and own.prepared_at is not None and own.media_type in PICTURES:
+    # A picture that could be read, and needed none: its size is kept as its text.
+    if row is None and own.media_type in PICTURES and own.text is not None and own.problem is None:
         row = own
     if row is None:
         return None
@@ -74,7 +76,7 @@ def _row(connection: Connection, tenant: str, file: Attachment) -> AnyRow:
 
 
 def _check_scan(file: Attachment, row: AnyRow, *, scans: bool) -> None:
-    if row.scan == "infected":
-        raise FileRefused(f"{file.filename!r} is infected ({row.finding}); it is not handed out")
-    if row.scan == "pending" or (scans and row.scan is None):
+    if row.scan in BLOCKED:
+        raise FileRefused(f"{file.filename!r} is {BLOCKED[row.scan]}; it is not handed out")
+    if scans and row.scan != "clean":
         raise FileNotReady(f"{file.filename!r} was not scanned yet; try again in a moment")

@@ -33,7 +33,7 @@ blobs = Table(
     #: `pending` until its bytes are known to be stored: no message may have it before. `deleting` while
     #: garbage collection takes the bytes and the row away.
     Column("state", Text, nullable=False, server_default="stored"),
-    #: What the scanner said; null where there was none when the file came.
+    #: What the scanner said; null where there was none when the file came. `refused`: it could not look.
     Column("scan", Text),
     #: What the scanner calls what it found.
     Column("finding", Text),
@@ -50,8 +50,8 @@ blobs = Table(
     Column("created_at", Time, nullable=False),
     Column("unreferenced_since", Time),
     CheckConstraint("state in ('pending', 'stored', 'deleting')", name="state"),
-    CheckConstraint("scan in ('pending', 'clean', 'infected')", name="scan"),
-    Index("ix_blobs_tenant_size", "tenant", "size"),
+    CheckConstraint("scan in ('pending', 'clean', 'infected', 'refused')", name="scan"),
+    Index("ix_blobs_tenant_sha256_size", "tenant", "sha256", "size"),
     Index(
         "ix_blobs_unprepared",
         "created_at",

@@ -47,6 +47,8 @@ class Request:
     metadata: dict[str, Any] = field(default_factory=dict)
     #: The caller rings right after its commit: the sweep waits a while before it rings again.
     rings: bool = True
+    #: Bytes of its attachments together, at most; 0 means any number.
+    message_max_bytes: int = 0
     #: Unfinished turns that its tenant may have with this one; 0 means any number.
     tenant_max_unfinished: int = 0
 
@@ -86,7 +88,7 @@ def accept(connection: Connection, request: Request) -> Accepted:
     breaking nothing.
     """
     if request.attachments:
-        check_stored(connection, request.tenant, request.attachments)
+        check_stored(connection, request.tenant, request.attachments, max_bytes=request.message_max_bytes)
     ensure_thread(connection, request.tenant, request.thread_id)
     row = _insert_turn_with_input(connection, request)
     if row is None:

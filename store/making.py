@@ -8,15 +8,17 @@ import asyncio
 from functools import partial
 
 from conversation.attachment import Attachment
-from conversation.errors import FileNotStored, FileStoreUnavailable
+from conversation.errors import FileNotStored
 from conversation.prepared import Prepare, Prepared, PreparedFile
 from store import preparations
 from store.engine import Database
 from store.files import BlobStore
 from store.keeping import Keeper
-from store.preparations import Begun
+from store.preparations import Begun, Scan
 from store.scanning import Verdict, open_scanner
 
+#: Files that are made ready at once: each may have its bytes in memory.
+MADE_AT_ONCE = 4
 #: Files above this are stored and handed out, but not read for models: reading takes them into memory.
 READ_MAX_BYTES = 64 * 1024 * 1024
 
@@ -31,29 +33,36 @@ class FileMaker:
         self._database = database
         self._prepare = prepare
         self._scanner = open_scanner(database.settings)
-        self._keeper = Keeper(database, store)
+        # What is made here is not the tenant's doing.
+        self._keeper = Keeper(database, store, is_limited=False)
+        self._slots = asyncio.Semaphore(MADE_AT_ONCE)
 
     async def make(self, tenant: str, sha256: str) -> PreparedFile | None:
         """Make a file ready, if nobody is at it. What comes to nothing now, and is not kept, is returned.
 
         Raises `FileStoreUnavailable`, also for a scanner that gives no verdict.
         """
-        begun = await self._database.run_async(
-            partial(preparations.begin, tenant=tenant, sha256=sha256, scans=self._scanner is not None)
-        )
-        if begun is None:
-            return None
-        try:
-            return await self._made(tenant, sha256, begun)
-        except (FileStoreUnavailable, FileNotStored):
-            await self._put_back(tenant, sha256)
-            raise
+        async with self._slots:
+            begun = await self._database.run_async(
+                partial(preparations.begin, tenant=tenant, sha256=sha256, scans=self._scanner is not None)
+            )
+            if begun is None:
+                return None
+            try:
+                return await self._made(tenant, sha256, begun)
+            except FileNotStored:
+                await self._put_back(tenant, sha256, begun, again_seconds=preparations.LOST_SECONDS)
+                raise
+            except BaseException:
+                # Whatever it was, and be it that nobody wants it any more: it is no fault of the file.
+                await asyncio.shield(self._put_back(tenant, sha256, begun))
+                raise
 
     async def _made(self, tenant: str, sha256: str, begun: Begun) -> PreparedFile | None:
         if begun.waits_for_scan and not await self._passes(tenant, sha256):
             return None
         if begun.is_read:
-            await self._put_back(tenant, sha256)
+            await self._put_back(tenant, sha256, begun)
             return None
         if begun.size > READ_MAX_BYTES:
             prepared = Prepared(problem=_TOO_LARGE)
@@ -61,7 +70,7 @@ class FileMaker:
             content = await asyncio.to_thread(self._store.get, tenant, sha256)
             prepared = await self._prepare(content, "", begun.media_type)
         if not prepared.is_final:
-            await self._put_back(tenant, sha256)
+            await self._put_back(tenant, sha256, begun)
             return PreparedFile(problem=prepared.problem)
         made = {
             kind: Attachment(filename=kind, content=picture.content, mime_type=picture.media_type)
@@ -76,9 +85,9 @@ class FileMaker:
 
     async def _passes(self, tenant: str, sha256: str) -> bool:
         verdict = await asyncio.to_thread(self._scanned, tenant, sha256)
-        await self._database.run_async(
-            partial(preparations.note_scan, tenant=tenant, sha256=sha256, finding=verdict.finding)
-        )
+        scan: Scan = "clean" if verdict.is_clean else "infected" if verdict.finding else "refused"
+        note = partial(preparations.note_scan, scan=scan, finding=verdict.finding)
+        await self._database.run_async(partial(note, tenant=tenant, sha256=sha256))
         return verdict.is_clean
 
     def _scanned(self, tenant: str, sha256: str) -> Verdict:
@@ -87,5 +96,8 @@ class FileMaker:
         with self._store.open(tenant, sha256) as chunks:
             return self._scanner.scan(chunks)
 
-    async def _put_back(self, tenant: str, sha256: str) -> None:
-        await self._database.run_async(partial(preparations.put_back, tenant=tenant, sha256=sha256))
+    async def _put_back(
+        self, tenant: str, sha256: str, begun: Begun, again_seconds: float = preparations.AGAIN_SECONDS
+    ) -> None:
+        put_back = partial(preparations.put_back, tenant=tenant, sha256=sha256)
+        await self._database.run_async(partial(put_back, begun=begun, again_seconds=again_seconds))

@@ -7,7 +7,7 @@ points to them.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, or_, select, update
 
@@ -23,7 +23,15 @@ ATTEMPTS_MAX = 3
 #: Whose text is their size.
 PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 
+#: What a scanner said of a file.
+Scan = Literal["clean", "infected", "refused"]
+
 _WANTED = (blobs.c.media_type, blobs.c.size, blobs.c.scan, blobs.c.prepared_at)
+#: Seconds after which a file is begun with again whose scanner or store was away, or whose reader could
+#: not be started; and one whose bytes are lost.
+AGAIN_SECONDS = 10.0
+LOST_SECONDS = 3600.0
+
 _GIVEN_UP = "The file could not be read: it ended its reader each time."
 
 
@@ -37,6 +45,8 @@ class Begun:
     waits_for_scan: bool
     #: Whether that is all that is left to do: it was read before there was a scanner.
     is_read: bool
+    #: Who begins next has another one: what a late one writes does not count.
+    attempt: int
 
 
 def look(
@@ -74,7 +84,9 @@ def look(
 def _read(row: AnyRow, *, scans: bool) -> PreparedFile | None:
     if row.scan == "infected":
         return PreparedFile(blocked="a virus scanner found something harmful in it")
-    if row.prepared_at is None or row.scan == "pending" or (scans and row.scan is None):
+    if row.scan == "refused":
+        return PreparedFile(blocked="no virus scanner could look into it")
+    if row.prepared_at is None or (scans and row.scan != "clean"):
         return None
     return PreparedFile(
         text_chars=row.text_chars,
@@ -103,27 +115,41 @@ def begin(connection: Connection, tenant: str, sha256: str, *, scans: bool = Fal
     ).one_or_none()
     if row is None:
         return None
+    waits_for_scan = scans and row.scan != "clean"
     if row.prepare_attempts > ATTEMPTS_MAX:
+        if waits_for_scan:
+            note_scan(connection, tenant, sha256, "refused")
         write(connection, tenant, sha256, Prepared(problem=_GIVEN_UP), {})
         return None
-    waits_for_scan = scans and row.scan != "clean"
-    return Begun(row.media_type, row.size, waits_for_scan, is_read=row.prepared_at is not None)
-
-
-def put_back(connection: Connection, tenant: str, sha256: str) -> None:
-    """Leave a file to others: what it needs is away, which is not its fault."""
-    connection.execute(
-        update(blobs)
-        .where(_this(tenant, sha256), blobs.c.preparing_until.is_not(None))
-        .values(preparing_until=None, prepare_attempts=blobs.c.prepare_attempts - 1)
+    return Begun(
+        media_type=row.media_type,
+        size=row.size,
+        waits_for_scan=waits_for_scan,
+        is_read=row.prepared_at is not None,
+        attempt=row.prepare_attempts,
     )
 
 
-def note_scan(connection: Connection, tenant: str, sha256: str, finding: str | None) -> None:
-    """Keep what a scanner said. A file in which it found something is not read any further."""
-    values: dict[str, Any] = {"scan": "clean"}
-    if finding is not None:
-        values = {"scan": "infected", "finding": finding[:200], "prepared_at": clock()}
+def put_back(
+    connection: Connection, tenant: str, sha256: str, begun: Begun, *, again_seconds: float = AGAIN_SECONDS
+) -> None:
+    """Leave a file to others, after a while: what it needs is away, which is not its fault."""
+    connection.execute(
+        update(blobs)
+        .where(_this(tenant, sha256), blobs.c.prepare_attempts == begun.attempt)
+        .values(
+            preparing_until=clock(plus_seconds=again_seconds), prepare_attempts=blobs.c.prepare_attempts - 1
+        )
+    )
+
+
+def note_scan(
+    connection: Connection, tenant: str, sha256: str, scan: Scan, finding: str | None = None
+) -> None:
+    """Keep what a scanner said. A file that is not clean is not read any further."""
+    values: dict[str, Any] = {"scan": scan, "finding": finding and finding[:200]}
+    if scan != "clean":
+        values["prepared_at"] = clock()
     connection.execute(update(blobs).where(_this(tenant, sha256)).values(**values))
 
 
@@ -186,7 +212,7 @@ def _waiting(
         .where(
             is_open,
             blobs.c.state == "stored",
-            blobs.c.scan.is_distinct_from("infected"),
+            _is_open_to_scan,
             blobs.c.created_at < moment_ago(days=older_than_seconds / DAY),
             or_(blobs.c.preparing_until.is_(None), blobs.c.preparing_until < clock()),
         )
@@ -203,4 +229,8 @@ def _this(tenant: str, sha256: str) -> Any:
 def _is_to_do(*, scans: bool) -> Any:
     unscanned = blobs.c.scan.is_(None) | (blobs.c.scan == "pending")
     open_ = blobs.c.prepared_at.is_(None)
-    return and_(open_ | unscanned if scans else open_, blobs.c.scan.is_distinct_from("infected"))
+    return and_(open_ | unscanned if scans else open_, _is_open_to_scan)
+
+
+#: Those that a scanner did not let pass are done with.
+_is_open_to_scan = func.coalesce(blobs.c.scan, "").not_in(["infected", "refused"])

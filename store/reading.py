@@ -20,8 +20,6 @@ from store.file_store import FileStore
 from store.files import BlobStore
 from store.keeping import Keeper
 
-#: Files that are made ready at once: each holds its bytes.
-PREPARE_AT_ONCE = 4
 #: Seconds between two looks whether somebody else has made a file ready: the first, and the longest.
 LOOK_SECONDS = 0.05
 LOOK_SECONDS_MAX = 1.0
@@ -39,7 +37,6 @@ class StoredFiles:
         self._store = store
         self._database = database
         self._make = make
-        self._slots = asyncio.Semaphore(PREPARE_AT_ONCE)
 
     async def read(self, tenant: str, sha256: str) -> bytes:
         """The bytes. Raises `FileNotStored` and `FileStoreUnavailable`."""
@@ -62,15 +59,21 @@ class StoredFiles:
         The others are made ready now. Raises `FileStoreUnavailable`, also where nobody makes them ready
         within THREADMILL_PREPARE_WAIT_SECONDS.
         """
-        by_hash = {str(file.sha256): file for file in files}
-        known = await self._look(tenant, list(by_hash))
-        missing = [file for sha256, file in by_hash.items() if sha256 not in known]
-        made = await asyncio.gather(*(self._prepared(tenant, file) for file in missing))
-        return known | {str(file.sha256): one for file, one in zip(missing, made, strict=True)}
+        hashes = list(dict.fromkeys(str(file.sha256) for file in files))
+        known = await self._look(tenant, hashes)
+        missing = [sha256 for sha256 in hashes if sha256 not in known]
+        if missing:
+            gone = {sha256 for sha256 in missing if not await self._is_there(tenant, sha256)}
+            known |= dict.fromkeys(gone, _GONE)
+            known |= await self._waited_for(tenant, [sha256 for sha256 in missing if sha256 not in gone])
+        return known
 
     async def texts(self, tenant: str, hashes: Sequence[str]) -> Mapping[str, str]:
         """The texts that are kept, by hash: one statement."""
         return await self._database.run_async(partial(preparations.texts, tenant=tenant, hashes=hashes))
+
+    async def _is_there(self, tenant: str, sha256: str) -> bool:
+        return await asyncio.to_thread(self._store.exists, tenant, sha256)
 
     async def _look(self, tenant: str, hashes: Sequence[str]) -> dict[str, PreparedFile]:
         scans = bool(self._database.settings.scanner_url)
@@ -78,27 +81,35 @@ class StoredFiles:
             partial(preparations.look, tenant=tenant, hashes=hashes, scans=scans)
         )
 
-    async def _prepared(self, tenant: str, file: Attachment) -> PreparedFile:
-        sha256 = str(file.sha256)
-        async with self._slots:
-            try:
-                if not await asyncio.to_thread(self._store.exists, tenant, sha256):
-                    return _GONE
-                return await self._waited_for(tenant, sha256)
-            except FileNotStored:
-                return _GONE
-
-    async def _waited_for(self, tenant: str, sha256: str) -> PreparedFile:
+    async def _waited_for(self, tenant: str, hashes: Sequence[str]) -> dict[str, PreparedFile]:
+        """All of them, by one look for all at a time, until one deadline."""
         seconds = self._database.settings.prepare_wait_seconds
         until, pause = time.monotonic() + seconds, LOOK_SECONDS
-        while time.monotonic() < until:
-            made = await self._make(tenant, sha256)
-            known = {sha256: made} if made else await self._look(tenant, [sha256])
-            if sha256 in known:
-                return known[sha256]
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, LOOK_SECONDS_MAX)
-        raise FileStoreUnavailable(
-            f"blob {sha256} of tenant {tenant!r} was not made ready within {seconds:g} seconds; "
-            "see that a worker hears the queue files, and look at its log"
+        known: dict[str, PreparedFile] = {}
+        while missing := [sha256 for sha256 in hashes if sha256 not in known]:
+            if time.monotonic() >= until:
+                raise FileStoreUnavailable(
+                    f"blob {missing[0]} of tenant {tenant!r} was not made ready within {seconds:g} seconds; "
+                    "see that a worker hears the queue files, and look at its log"
+                )
+            known |= await self._have_made(tenant, missing)
+            known |= await self._look(tenant, [sha256 for sha256 in missing if sha256 not in known])
+            if len(known) < len(hashes):
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LOOK_SECONDS_MAX)
+        return known
+
+    async def _have_made(self, tenant: str, hashes: Sequence[str]) -> dict[str, PreparedFile]:
+        """What came of it at once. All have their chance before an error is raised."""
+        made = await asyncio.gather(
+            *(self._make(tenant, sha256) for sha256 in hashes), return_exceptions=True
         )
+        known = {}
+        for sha256, one in zip(hashes, made, strict=True):
+            if isinstance(one, FileNotStored):
+                known[sha256] = _GONE
+            elif isinstance(one, BaseException):
+                raise one
+            elif one is not None:
+                known[sha256] = one
+        return known

@@ -95,6 +95,7 @@ archives = Table(
     Column("state", Text, nullable=False),
     Column("created_at", Time, nullable=False),
     CheckConstraint("state in ('writing', 'stored', 'discarded')", name="state"),
+    Index("ix_archives_sha256", "sha256"),
     Index("ix_archives_tenant_thread_sha256", "tenant", "thread_sha256"),
     Index("ix_archives_tenant_user_sha256", "tenant", "user_sha256"),
     Index("ix_archives_thread_key", "thread_key"),

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Update,
     cast,
     false,
+    func,
     literal,
     null,
     select,
@@ -34,6 +35,12 @@ def insert_for(connection: Connection, table: Table) -> Any:
     """An INSERT that knows `on_conflict_do_nothing` and `on_conflict_do_update` (same words on both)."""
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     return dialect.insert(table)
+
+
+def one_at_a_time(connection: Connection, what: str) -> None:
+    """Have transactions that do this wait for each other until they end. On SQLite they do anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(what, 0))))
 
 
 def with_rows(

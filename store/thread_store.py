@@ -16,6 +16,8 @@ from weakref import WeakValueDictionary
 
 from sqlalchemy import Connection
 
+from conversation.attachment import Attachment
+from conversation.checks import check_tenant_of_user
 from conversation.errors import InvalidInput, ThreadNotFound
 from conversation.ids import new_id
 from conversation.message import Message
@@ -23,6 +25,7 @@ from conversation.openai_format import from_openai
 from conversation.thread import Thread
 from store import arrival, listing, migrations, threads
 from store.arrival import Imported
+from store.blob_rows import lock_stored
 from store.engine import Database
 from store.file_store import FileStore
 from store.keeping import Keeper
@@ -60,7 +63,7 @@ class ThreadStore(ThreadSummaries, ThreadErasure):
     ) -> None:
         self.settings = settings
         self.database = Database(settings)
-        self.tenant = tenant
+        self.tenant = check_tenant_of_user(tenant)
         #: Where attachments of saved messages go; an agent that has one brings its own.
         self.file_store = file_store
         #: Names the database, for a thread to know where it is stored.
@@ -309,9 +312,21 @@ class ThreadStore(ThreadSummaries, ThreadErasure):
             return
         files = file_store or await self._files()
         for message in new:
-            message.attachments[:] = [files.examined(file) for file in message.attachments]
+            message.attachments[:] = [
+                await self._examined(files, thread.tenant, f) for f in message.attachments
+            ]
         keeper = Keeper(self.database, files.blobs)
         await keeper.keep_async(thread.tenant, [file for message in new for file in message.attachments])
+
+    async def _examined(self, files: FileStore, tenant: str, file: Attachment) -> Attachment:
+        """With its bytes where no row knows them, though the file store does: a row says what they are."""
+        if file.content is None:
+            known = await self.database.run_async(partial(lock_stored, tenant=tenant, files=[file]))
+            if known or not await asyncio.to_thread(files.blobs.exists, tenant, str(file.sha256)):
+                return file
+            content = await asyncio.to_thread(files.blobs.get, tenant, str(file.sha256))
+            file = Attachment(filename=file.filename, content=content)
+        return files.examined(file)
 
 
 def _migrate(connection: Connection) -> None:

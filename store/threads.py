@@ -19,6 +19,7 @@ from conversation.message import Message
 from conversation.thread import LAST_UPDATED, LEADING, Loaded, Thread
 from store import messages as message_rows
 from store.attachments import insert_attachments
+from store.blob_gc import note_dropped
 from store.blob_rows import check_stored
 from store.columns import clock
 from store.cut import cut_of
@@ -151,6 +152,8 @@ def delete_thread(connection: Connection, tenant: str, thread_id: str) -> bool:
         return False
     if row.legal_hold:
         raise InvalidInput("thread_id", f"{thread_id!r} is under legal hold", "lift the hold first")
+    files = select(attachments.c.tenant, attachments.c.sha256).where(attachments.c.thread_key == row.key)
+    note_dropped(connection, files)
     connection.execute(delete(threads).where(threads.c.key == row.key))
     return True
 

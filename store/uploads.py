@@ -4,16 +4,17 @@ What stays true: an upload is promised by a row before a client gets an address;
 its file before it was verified; what expires leaves nothing behind.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, delete, func, select, tuple_, update
 
 from conversation.attachment import Attachment
 from conversation.errors import LimitReached, UploadNotFound
 from conversation.ids import is_our_id
 from store.columns import DAY, clock, moment_ago
+from store.statements import one_at_a_time
 from store.tables import blobs, uploads
 
 #: Seconds after its expiry in which bytes may still arrive: a client that began in time may be slow.
@@ -45,6 +46,7 @@ def create(
 ) -> Upload:
     """Promise an upload. Raises `LimitReached` where the tenant's files would have more than `max_bytes`."""
     if max_bytes:
+        one_at_a_time(connection, f"files of {tenant}")
         _check_room(connection, tenant, file.size or 0, max_bytes)
     expires_at = connection.execute(
         uploads.insert()
@@ -88,24 +90,30 @@ def complete(connection: Connection, upload_id: str) -> None:
     connection.execute(update(uploads).where(mine).values(completed_at=clock()))
 
 
-def expire(connection: Connection, discard: Callable[[str, str], None], *, limit: int = BATCH) -> int:
-    """Forget uploads that are over, complete or not, and what was put for them. Run it until it gives 0.
+@dataclass(frozen=True, slots=True)
+class Over:
+    """An upload that is over, complete or not."""
 
-    `discard(tenant, upload_id)` may be called again for bytes that are gone already.
-    """
-    over = (
-        select(uploads.c.id, uploads.c.tenant)
-        .where(uploads.c.expires_at < moment_ago(days=LATE_SECONDS / DAY))
-        .order_by(uploads.c.expires_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
+    tenant: str
+    id: str
+    expires_at: datetime
+
+
+def over(connection: Connection, *, after: Over | None = None, limit: int = BATCH) -> Sequence[Over]:
+    """The next uploads that are over, the oldest first."""
+    place = tuple_(uploads.c.expires_at, uploads.c.id)
+    statement = select(uploads.c.tenant, uploads.c.id, uploads.c.expires_at).where(
+        uploads.c.expires_at < moment_ago(days=LATE_SECONDS / DAY)
     )
-    found: Sequence[tuple[str, str]] = [(row.tenant, row.id) for row in connection.execute(over)]
-    for tenant, upload_id in found:
-        # Also of a complete one: its address was good until now, and somebody may have used it again.
-        discard(tenant, upload_id)
-    connection.execute(delete(uploads).where(uploads.c.id.in_([upload_id for _, upload_id in found])))
-    return len(found)
+    if after is not None:
+        statement = statement.where(place > tuple_(after.expires_at, after.id))
+    found = connection.execute(statement.order_by(uploads.c.expires_at, uploads.c.id).limit(limit))
+    return [Over(row.tenant, row.id, row.expires_at) for row in found]
+
+
+def forget(connection: Connection, upload_id: str) -> int:
+    """Forget an upload, whose bytes are gone from where they were put; 0 if somebody has."""
+    return connection.execute(delete(uploads).where(uploads.c.id == upload_id)).rowcount
 
 
 def _check_room(connection: Connection, tenant: str, size: int, max_bytes: int) -> None:

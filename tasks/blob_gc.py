@@ -15,16 +15,19 @@ from typing import Any
 
 import structlog
 
-from conversation.errors import UploadsNotSupported
+from conversation.errors import FileStoreUnavailable, UploadsNotSupported
 from store import blob_gc, uploads
 from store.blob_gc import Address
 from store.engine import Database
 from store.files import BlobStore, StoredBlob, open_file_store
 from store.settings import Settings
+from store.uploads import Over
 
 #: Objects of one listing, at most; and of one statement that looks for their rows.
 LISTED = 10_000
 PAGE = 1000
+#: Failures in a row after which the file store counts as away.
+FAILURES_MAX = 5
 #: Seconds after which a run leaves the rest to the next one.
 RUN_SECONDS = 300.0
 
@@ -37,7 +40,7 @@ class Collected:
 
     #: Blobs that were deleted, bytes and row.
     blobs: int = 0
-    #: Of those: bytes that no row knew.
+    #: Bytes that no row knew: they have one now, and the grace.
     unknown: int = 0
     #: Where the next look through the rows, and the next listing of the store, go on.
     rows_after: Address | None = None
@@ -58,8 +61,8 @@ def collect(
     until = time.monotonic() + RUN_SECONDS
     try:
         rows_after = database.run(partial(blob_gc.note_unused, after=rows_after or ("", "")))
-        listed, listing_after = _mark_unknown(database, files, listing_after or ("", ""), grace)
         gone = _delete_due(database, files, grace, until)
+        listed, listing_after = _enter_unknown(database, files, listing_after or ("", ""), grace, until)
     finally:
         files.close()
     collected = Collected(blobs=gone, unknown=listed, rows_after=rows_after, listing_after=listing_after)
@@ -79,13 +82,28 @@ def collect_after(database: Database, settings: Settings, last: Mapping[str, Any
 
 
 def run_expiry(database: Database, settings: Settings) -> int:
-    """Forget uploads that are over, with what was put for them; returns how many."""
+    """Forget uploads that are over, with what was put for them; returns how many.
+
+    One whose bytes cannot be removed stops no other. Raises `FileStoreUnavailable` for the last of them.
+    """
     files, expired = open_file_store(settings), 0
+    after: Over | None = None
+    failed: FileStoreUnavailable | None = None
     try:
-        while done := database.run(partial(uploads.expire, discard=partial(_discard, files))):
-            expired += done
+        while page := database.run(partial(uploads.over, after=after)):
+            for upload in page:
+                try:
+                    # Also of a complete one: its address was good until now, and may have been used again.
+                    _discard(files, upload.tenant, upload.id)
+                except FileStoreUnavailable as error:
+                    failed = error
+                else:
+                    expired += database.run(partial(uploads.forget, upload_id=upload.id))
+            after = page[-1]
     finally:
         files.close()
+    if failed is not None:
+        raise failed
     return expired
 
 
@@ -152,34 +170,50 @@ def _discard(files: BlobStore, tenant: str, upload_id: str) -> None:
 
 
 def _delete_due(database: Database, files: BlobStore, grace_days: float, until: float) -> int:
+    """Delete what is due. Bytes that cannot be deleted wait for a day, and stop no others."""
     gone = 0
     while time.monotonic() < until:
         marked = database.run(partial(blob_gc.mark_due, grace_days=grace_days))
-        deleted = sum(
-            database.run(partial(blob_gc.delete_marked, address=address, delete_object=files.delete))
-            for address in marked.addresses
-        )
+        deleted, failed = _delete_each(database, files, marked.addresses)
         gone += deleted
+        if failed and not deleted:
+            # It is away, not one object's fault. All are found again.
+            raise failed[-1][1]
+        for address, _ in failed:
+            database.run(partial(blob_gc.put_off, address=address, grace_days=grace_days))
         if not deleted and not marked.used:
             break
     return gone
 
 
-def _mark_unknown(
-    database: Database, files: BlobStore, after: Address, grace_days: float
+def _delete_each(
+    database: Database, files: BlobStore, addresses: Sequence[Address]
+) -> tuple[int, list[tuple[Address, FileStoreUnavailable]]]:
+    deleted, failed = 0, []
+    for address in addresses:
+        try:
+            delete = partial(blob_gc.delete_marked, address=address, delete_object=files.delete)
+            deleted += database.run(delete)
+        except FileStoreUnavailable as error:
+            failed.append((address, error))
+            if len(failed) >= FAILURES_MAX and not deleted:
+                break
+    return deleted, failed
+
+
+def _enter_unknown(
+    database: Database, files: BlobStore, after: Address, grace_days: float, until: float
 ) -> tuple[int, Address | None]:
     """Look through the next objects of the store; returns how many no row knew, and where to go on."""
-    marked, left = 0, LISTED
+    entered, left = 0, LISTED
     for tenant in files.tenants():
         if tenant < after[0]:
             continue
         objects = files.list(tenant, after=after[1] if tenant == after[0] else "")
         while page := list(islice(objects, min(PAGE, left))):
             rows = list(_without_row(database, tenant, page, grace_days).items())
-            marked += len(
-                database.run(partial(blob_gc.mark_unknown, tenant=tenant, found=rows, grace_days=grace_days))
-            )
+            entered += len(database.run(partial(blob_gc.enter_unknown, tenant=tenant, found=rows)))
             left -= len(page)
-            if left <= 0:
-                return marked, (tenant, page[-1].sha256)
-    return marked, None
+            if left <= 0 or time.monotonic() >= until:
+                return entered, (tenant, page[-1].sha256)
+    return entered, None

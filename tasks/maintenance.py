@@ -95,7 +95,7 @@ def summarize_due(*, v: int) -> None:
 @app.task(name=RUN_RETENTION)  # type: ignore[untyped-decorator]  # celery ships no types
 def retain() -> None:
     """Delete what is past its time."""
-    _once(RUN_RETENTION, lambda settings, _: asdict(run_retention(_database(), settings)))
+    _once(RUN_RETENTION, lambda settings, _: asdict(run_retention(_database(), settings, collects=False)))
 
 
 @app.task(name=RUN_PURGE)  # type: ignore[untyped-decorator]  # celery ships no types

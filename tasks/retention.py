@@ -122,8 +122,8 @@ class _Run:
             self.database.run(partial(archive.forget, archive_key=archive_key))
 
 
-def run_retention(database: Database, settings: Settings) -> Deleted:
-    """Delete what the policies say is past its time, then blobs that nobody has any more."""
+def run_retention(database: Database, settings: Settings, *, collects: bool = True) -> Deleted:
+    """Delete what the policies say is past its time; with `collects`, then files that nobody has."""
     database.run(partial(policies.mirror, settings=settings))
     run = _Run(database, settings, open_file_store(settings))
     try:
@@ -131,7 +131,8 @@ def run_retention(database: Database, settings: Settings) -> Deleted:
         run.delete()
     finally:
         run.files.close()
-    run.deleted.blobs = collect_all(database, settings).blobs
+    if collects:
+        run.deleted.blobs = collect_all(database, settings).blobs
     _log.info("retention_ran", **asdict(run.deleted))
     return run.deleted
 

@@ -14,15 +14,16 @@ from itertools import groupby, islice
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, delete, exists, func, or_, select, tuple_, update
+from sqlalchemy import Connection, Select, and_, delete, func, or_, select, tuple_, update
 
 from conversation.errors import FileNotStored, FileRefused
-from store.blob_gc import delete_marked
+from store.blob_gc import delete_marked, is_used
 from store.columns import clock
 from store.doctor.finding import Check, Finding
 from store.doctor.look import Look, Scope
 from store.doctor.row_check import of_thread, thread_ids
 from store.files import examine
+from store.retention_tables import ARCHIVES
 from store.statements import AnyRow, insert_for
 from store.tables import attachments, blobs, threads
 
@@ -37,8 +38,6 @@ TENANTS_MAX = 1000
 DELETING_SECONDS = 24 * 3600.0
 #: What bytes are that nobody can tell.
 UNKNOWN_TYPE = "application/octet-stream"
-
-_is_used = exists().where(attachments.c.tenant == blobs.c.tenant, attachments.c.sha256 == blobs.c.sha256)
 
 
 # Attachments whose blob has no row
@@ -106,7 +105,7 @@ def _finish_deleting(look: Look, finding: Finding) -> str | None:
 
 
 def _pending() -> Select[Any]:
-    return select(blobs.c.tenant, blobs.c.sha256).where(blobs.c.state == "pending", _is_used)
+    return select(blobs.c.tenant, blobs.c.sha256).where(blobs.c.state == "pending", is_used)
 
 
 def _find_pending(look: Look) -> Iterator[Finding]:
@@ -160,7 +159,8 @@ def _compared(look: Look) -> Iterator[tuple[str, str, set[str]]]:
 
 def _tenants(connection: Connection) -> list[str]:
     known = select(threads.c.tenant).union(select(blobs.c.tenant)).order_by("tenant").limit(TENANTS_MAX + 1)
-    return list(connection.execute(known).scalars())
+    # Parts of archives have rows of their own.
+    return [tenant for tenant in connection.execute(known).scalars() if tenant != ARCHIVES]
 
 
 def _rows(look: Look, tenant: str) -> Iterator[str]:
@@ -212,7 +212,7 @@ def _still_rows(connection: Connection, *, addresses: Sequence[Address]) -> Sequ
     of_a_message = select(func.min(attachments.c.message_id)).where(_same_blob()).correlate(blobs)
     statement = select(blobs.c.tenant, blobs.c.sha256, of_a_message.scalar_subquery().label("message_id"))
     # Of one that nobody has, the bytes may be on their way, or being deleted.
-    statement = statement.where(or_(blobs.c.state == "stored", _is_used))
+    statement = statement.where(or_(blobs.c.state == "stored", is_used))
     return connection.execute(statement.where(_are(still)).order_by(blobs.c.sha256)).all()
 
 
@@ -224,7 +224,7 @@ def _drop_row(look: Look, finding: Finding) -> str | None:
         if look.files.exists(finding.ids["tenant"], finding.ids["sha256"]):
             return None
         # In a later statement: a message may have come to it before the lock.
-        gone = connection.execute(_this(delete(blobs), finding).where(~_is_used))
+        gone = connection.execute(_this(delete(blobs), finding).where(~is_used))
         return "the row was deleted" if gone.rowcount else None
 
     return look.mend("blob-without-object", finding.ids, drop)

@@ -30,6 +30,7 @@ from sqlalchemy import (
 )
 
 from conversation.turn import FINAL_STATES
+from store.blob_gc import note_dropped
 from store.retention.audit import forget_name, note
 from store.retention.cuts import is_busy
 from store.retention_tables import erasures, retention_cuts
@@ -221,6 +222,7 @@ def _turns_of(thread: AnyRow, cut: AnyRow, to_seq: int, limit: int) -> Select[An
 def _remove_files(connection: Connection, said: Select[Any], *conditions: ColumnElement[bool]) -> list[str]:
     """Take files off messages, named by thread and id; the blobs stay until nobody has them."""
     named = tuple_(attachments.c.thread_key, attachments.c.message_id).in_(said)
+    note_dropped(connection, select(attachments.c.tenant, attachments.c.sha256).where(named, *conditions))
     gone = delete(attachments).where(named, *conditions)
     return list(connection.execute(gone.returning(attachments.c.sha256)).scalars())
 

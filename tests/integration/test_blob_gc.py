@@ -102,17 +102,39 @@ def test_a_message_cannot_have_an_infected_file(any_database: Database, files: L
         send(any_database, "t", FILE)
 
 
-def test_a_file_without_its_bytes_has_to_be_in_the_store(any_database: Database, files: LocalBlobs) -> None:
-    by_hash = Attachment(filename="a.txt", sha256=SHA256, size=9, mime_type="text/plain")
-    with pytest.raises(FileNotStored):
-        Keeper(any_database, files).keep("default", [by_hash])
-    assert state(any_database) == "pending"
+def test_what_somebody_claims_of_bytes_that_nobody_saw_makes_no_row(
+    any_database: Database, files: LocalBlobs
+) -> None:
+    claim = Attachment(filename="a.png", sha256=SHA256, size=10**9, mime_type="image/png")
+    Keeper(any_database, files).keep("default", [claim])
+    assert state(any_database) is None
 
-    files.put("default", SHA256, b"the bytes", "text/plain")
-    Keeper(any_database, files).keep("default", [by_hash])
+    Keeper(any_database, files).keep("default", [FILE])
+    send(any_database, "t", claim)
+    with any_database.engine.begin() as connection:
+        row = connection.execute(select(tables.blobs)).one()
+    assert (row.size, row.media_type) == (9, "text/plain")
 
-    send(any_database, "t", by_hash)
-    assert state(any_database) == "stored"
+
+def test_a_row_that_an_import_made_says_what_the_bytes_are_when_they_come(
+    any_database: Database, files: LocalBlobs
+) -> None:
+    claim = Attachment(filename="a.png", sha256=SHA256, size=1, mime_type="image/png")
+    any_database.run(partial(blob_rows.announce, tenant="default", files=[claim]))
+
+    Keeper(any_database, files).keep("default", [FILE])
+
+    with any_database.engine.begin() as connection:
+        row = connection.execute(select(tables.blobs)).one()
+    assert (row.size, row.media_type, row.state) == (9, "text/plain", "stored")
+
+
+def test_files_of_one_message_are_limited_by_what_they_are(any_database: Database, files: LocalBlobs) -> None:
+    Keeper(any_database, files).keep("default", [FILE])
+    by_hash = Attachment(filename="a.txt", sha256=SHA256, size=0)
+
+    with pytest.raises(FileRefused, match="THREADMILL_MESSAGE_MAX_BYTES"):
+        any_database.run(partial(blob_rows.check_stored, tenant="default", files=[by_hash], max_bytes=8))
 
 
 def test_what_a_dead_sender_left_behind_is_collected(any_database: Database, files: LocalBlobs) -> None:
@@ -136,7 +158,9 @@ def test_a_file_leaves_with_its_last_message_after_the_grace(
     let_time_pass(any_database)
 
     forget(any_database, "one")
+    let_time_pass(any_database)
     assert collect(any_database, files) == 0
+    let_time_pass(any_database)
     forget(any_database, "two")
     assert collect(any_database, files) == 0  # its grace begins now
     assert files.exists("default", SHA256)
@@ -303,13 +327,16 @@ def test_senders_and_collectors_at_once_leave_no_message_without_its_bytes(
         Keeper(database, files).keep("default", [FILE])
         send(database, name, FILE)
         assert files.get("default", SHA256) == b"the bytes"
+        sent.append(name)
         forget(database, name)
 
+    sent, collected = [], []
+
+    def collects() -> None:
+        collected.append(collect(database, files, grace_days=0))
+
     workers = [threading.Thread(target=repeat, args=(partial(sends, f"t{number}"),)) for number in range(3)]
-    workers += [
-        threading.Thread(target=repeat, args=(partial(collect, database, files, grace_days=0),))
-        for _ in range(2)
-    ]
+    workers += [threading.Thread(target=repeat, args=(collects,)) for _ in range(2)]
     for worker in workers:
         worker.start()
     stop.wait(6)
@@ -318,6 +345,8 @@ def test_senders_and_collectors_at_once_leave_no_message_without_its_bytes(
         worker.join(timeout=30)
 
     assert failures == []
+    assert len(sent) > 10
+    assert sum(collected) > 10
 
 
 # Bytes that no row knows
@@ -328,8 +357,11 @@ def test_bytes_that_no_row_knows_leave_by_the_same_road(any_database: Database, 
     files.put("default", str(Attachment(filename="b", content=b"lost").sha256), b"lost", "text/plain")
     found = [(SHA256, 9), (str(Attachment(filename="b", content=b"lost").sha256), 4)]
 
-    marked = any_database.run(partial(blob_gc.mark_unknown, tenant="default", found=found, grace_days=7))
-    assert [sha256 for _, sha256 in marked] == [found[1][0]]
+    entered = any_database.run(partial(blob_gc.enter_unknown, tenant="default", found=found))
+    assert [sha256 for _, sha256 in entered] == [found[1][0]]
+    assert collect(any_database, files) == 0  # its grace begins now
+    let_time_pass(any_database)
+    Keeper(any_database, files).keep("default", [FILE])
     assert collect(any_database, files) == 1
 
     assert not files.exists("default", found[1][0])
@@ -389,11 +421,11 @@ def test_a_tenants_files_are_limited_together_and_each_is_counted_once(
         (partial(blob_gc.mark_due, grace_days=7), "ix_blobs_unreferenced_since"),
         (partial(preparations.waiting, older_than_seconds=60, limit=9, scans=True), "ix_blobs_unprepared"),
         (partial(preparations.waiting, older_than_seconds=60, limit=9, scans=True), "ix_blobs_unscanned"),
-        (partial(uploads.expire, discard=lambda *_: None), "ix_uploads_expires_at"),
-        (partial(blob_gc.note_unused, after=("default", SHA256)), "pk_blobs"),
+        (uploads.over, "ix_uploads_expires_at"),
+        (partial(blob_gc.note_unused, after=("default", SHA256)), "ix_blobs_tenant_sha256_size"),
         (
             partial(blob_rows.announce, tenant="default", files=[FILE], max_bytes=10**9),
-            "ix_blobs_tenant_size",
+            "ix_blobs_tenant_sha256_size",
         ),
     ],
 )

@@ -181,7 +181,8 @@ async def test_what_is_no_fault_of_the_file_is_not_kept(opened: Opened) -> None:
     found = await site.prepared(Reader(Prepared(problem="No program could be started.", is_final=False)))
     assert found.problem == "No program could be started."
     row = await site.row()
-    assert (row.prepared_at, row.preparing_until, row.prepare_attempts) == (None, None, 0)
+    assert (row.prepared_at, row.prepare_attempts) == (None, 0)
+    await site.write(preparing_until=row.created_at)  # a while later
 
     assert (await site.prepared(Reader())).text_chars == len("what it says")
 
@@ -233,8 +234,9 @@ async def test_a_file_waits_for_a_scanner_that_is_away(opened: Opened, clamd: st
             await site.prepared(reader)
 
     row = await site.row()
-    assert (row.scan, row.prepare_attempts, row.preparing_until) == ("pending", 0, None)
+    assert (row.scan, row.prepare_attempts) == ("pending", 0)
     assert reader.read == []
+    await site.write(preparing_until=row.created_at)  # a while later
     assert (await opened(scanner_url=clamd).prepared(reader)).text_chars == len("what it says")
 
 
@@ -274,3 +276,82 @@ async def test_files_from_before_there_was_a_scanner_are_found_by_one(opened: Op
     assert await site.database.run_async(partial(find, scans=True)) == [("default", SHA256)]
     await site.write(scan="clean")
     assert await site.database.run_async(partial(find, scans=True)) == []
+
+
+async def test_what_happens_to_its_maker_is_no_fault_of_the_file(opened: Opened) -> None:
+    class Broken(Reader):
+        async def __call__(self, *_: object) -> Prepared:  # type: ignore[override]
+            raise RuntimeError("out of something")
+
+    site = opened()
+    await site.keep()
+    for _ in range(preparations.ATTEMPTS_MAX + 1):
+        with pytest.raises(RuntimeError):
+            await site.prepared(Broken())
+        await site.write(preparing_until=(await site.row()).created_at)
+
+    assert (await site.row()).prepare_attempts == 0
+    assert (await site.prepared(Reader())).text_chars == len("what it says")
+
+
+async def test_pictures_that_we_make_do_not_count_against_the_tenant(opened: Opened) -> None:
+    site = opened(tenant_max_bytes=len(b"the bytes"))
+    await site.keep()
+    made = Prepared(text="1 x 1 pixels", thumbnail=Picture(b"a small picture", "image/png", "1 x 1 pixels"))
+
+    assert (await site.prepared(Reader(made))).size_px is None  # of a text, it is its text
+    assert (await site.row()).prepared_at is not None
+
+
+async def test_a_file_that_kills_its_scanner_each_time_is_never_shown(opened: Opened, clamd: str) -> None:
+    site, reader = opened(scanner_url=clamd), Reader()
+    await site.keep()
+    begin = partial(preparations.begin, tenant="default", sha256=SHA256, scans=True)
+    for _ in range(preparations.ATTEMPTS_MAX):
+        assert await site.database.run_async(begin) is not None  # and the process dies
+        await site.write(preparing_until=(await site.row()).created_at)
+
+    assert (await site.prepared(reader)).blocked == "no virus scanner could look into it"
+    assert reader.read == []
+    assert (await site.row()).scan == "refused"
+
+
+async def test_files_that_waited_for_a_scanner_that_is_no_more_are_read(opened: Opened, clamd: str) -> None:
+    await opened(scanner_url=clamd).keep()
+
+    assert (await opened().prepared(Reader())).text_chars == len("what it says")
+
+
+async def test_a_late_maker_takes_nothing_back(opened: Opened) -> None:
+    site = opened()
+    await site.keep()
+    begin = partial(preparations.begin, tenant="default", sha256=SHA256)
+    late = await site.database.run_async(begin)
+    assert late is not None
+    await site.write(preparing_until=(await site.row()).created_at)
+    assert await site.database.run_async(begin) is not None  # by another one
+
+    put_back = partial(preparations.put_back, tenant="default", sha256=SHA256, begun=late)
+    await site.database.run_async(put_back)
+
+    assert (await site.row()).prepare_attempts == 2
+    assert await site.database.run_async(begin) is None
+
+
+async def test_files_that_nobody_makes_ready_hold_up_no_others(opened: Opened) -> None:
+    site, reader = opened(), Reader()
+    stuck = [Attachment(filename="s", content=bytes([n]) * 3, mime_type="text/plain") for n in range(12)]
+    for file in [*stuck, FILE]:
+        await site.keep(file)
+    maker = FileMaker(site.blobs, site.database, reader)
+
+    async def make(tenant: str, sha256: str) -> PreparedFile | None:
+        return await maker.make(tenant, sha256) if sha256 == SHA256 else None
+
+    files = StoredFiles(site.blobs, site.database, make)
+    waiting = asyncio.create_task(files.prepared("default", stuck))
+    await asyncio.sleep(0.2)
+
+    async with asyncio.timeout(2):
+        assert (await files.prepared("default", [FILE]))[SHA256].text_chars > 0
+    waiting.cancel()

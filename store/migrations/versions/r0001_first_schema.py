@@ -52,10 +52,10 @@ def upgrade() -> None:
         sa.Column("created_at", TIME, nullable=False),
         sa.Column("unreferenced_since", TIME, nullable=True),
         sa.CheckConstraint("state in ('pending', 'stored', 'deleting')", name=op.f("ck_blobs_state")),
-        sa.CheckConstraint("scan in ('pending', 'clean', 'infected')", name=op.f("ck_blobs_scan")),
+        sa.CheckConstraint("scan in ('pending', 'clean', 'infected', 'refused')", name=op.f("ck_blobs_scan")),
         sa.PrimaryKeyConstraint("tenant", "sha256", name=op.f("pk_blobs")),
     )
-    op.create_index("ix_blobs_tenant_size", "blobs", ["tenant", "size"])
+    op.create_index("ix_blobs_tenant_sha256_size", "blobs", ["tenant", "sha256", "size"])
     for name, column, condition in (
         ("ix_blobs_unprepared", "created_at", "prepared_at is null"),
         ("ix_blobs_unscanned", "created_at", "scan is null"),
@@ -453,6 +453,7 @@ def _create_retention_tables() -> None:
         sa.PrimaryKeyConstraint("key", name=op.f("pk_archives")),
         sqlite_autoincrement=True,
     )
+    op.create_index("ix_archives_sha256", "archives", ["sha256"])
     op.create_index("ix_archives_tenant_thread_sha256", "archives", ["tenant", "thread_sha256"])
     op.create_index("ix_archives_tenant_user_sha256", "archives", ["tenant", "user_sha256"])
     op.create_index("ix_archives_thread_key", "archives", ["thread_key"])

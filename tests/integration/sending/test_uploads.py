@@ -6,7 +6,6 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -113,6 +112,22 @@ def test_completing_twice_is_completing_once(site: Producer) -> None:
     assert count(site, tables.blobs) == 1
 
 
+def test_two_that_complete_at_once_both_get_the_file(site: Producer, monkeypatch: pytest.MonkeyPatch) -> None:
+    upload = created(site)
+    put(upload, TEXT)
+    read = site.blobs.read_upload
+
+    def completed_by_another(tenant: str, upload_id: str) -> Any:
+        with monkeypatch.context() as first:
+            first.setattr(site.blobs, "read_upload", read)
+            site.uploads.complete(upload.id)
+        return read(tenant, upload_id)
+
+    monkeypatch.setattr(site.blobs, "read_upload", completed_by_another)
+
+    assert site.uploads.complete(upload.id).sha256 == SHA256
+
+
 def test_what_was_put_is_gone_from_staging_when_it_is_complete(site: Producer) -> None:
     upload = created(site)
     put(upload, TEXT)
@@ -214,7 +229,7 @@ def test_an_upload_belongs_to_its_tenant(site: Producer) -> None:
     [
         ("size", {"size": 0}),
         ("size", {"size": "12"}),
-        ("attachments.sha256", {"sha256": "no hash"}),
+        ("sha256", {"sha256": "no hash"}),
         ("media_type", {"media_type": "picture"}),
         ("tenant", {"tenant": "../acme"}),
     ],
@@ -303,15 +318,20 @@ def test_addresses_are_secrets_and_not_shown(site: Producer) -> None:
 
 
 def test_a_file_that_was_not_scanned_yet_or_is_infected_is_not_handed_out(
-    producer: Producer, tmp_path: Path
+    producer: Producer, settings: Settings
 ) -> None:
     file = Attachment(filename="fox.txt", content=TEXT, mime_type="text/plain")
     producer.send("t", "see", attachments=[file])
     assert producer.uploads.url(file, expires=MINUTE).startswith("file://")
 
-    producer.database.run(lambda c: c.execute(update(tables.blobs).values(scan="pending")))
-    with pytest.raises(FileNotReady):
-        producer.uploads.url(file, expires=MINUTE)
+    scanning = Producer(settings.model_copy(update={"scanner_url": "clamd://127.0.0.1:1"}))
+    for scan in (None, "pending"):
+        producer.database.run(lambda c, scan=scan: c.execute(update(tables.blobs).values(scan=scan)))
+        with pytest.raises(FileNotReady):
+            scanning.uploads.url(file, expires=MINUTE)
+        with pytest.raises(FileNotReady):
+            scanning.uploads.thumbnail_url(file, expires=MINUTE)
+    scanning.close()
     producer.database.run(lambda c: c.execute(update(tables.blobs).values(scan="infected", finding="Eicar")))
     with pytest.raises(FileRefused, match="infected"):
         producer.uploads.url(file, expires=MINUTE)
