@@ -10,7 +10,7 @@ from conversation.prepared import Prepared
 _GOES_ON = f"The file goes on; only its first {TEXT_MAX_CHARS:,} characters were read."
 
 
-async def prepare_file(content: bytes, filename: str, media_type: str) -> Prepared:  # noqa: ARG001 - `Prepare` has it
+async def prepare_file(content: bytes, media_type: str) -> Prepared:
     """What models and people see of these bytes, which are of this type."""
     if not is_readable(media_type):
         return Prepared()

@@ -53,5 +53,5 @@ class PreparedFile:
     blocked: str | None = None
 
 
-#: Makes a file ready: its bytes, its name and its media type. Raises nothing of the file's.
-Prepare = Callable[[bytes, str, str], Awaitable[Prepared]]
+#: Makes a file ready, of its bytes and their media type. Raises nothing of the file's.
+Prepare = Callable[[bytes, str], Awaitable[Prepared]]

@@ -68,7 +68,7 @@ class FileMaker:
             prepared = Prepared(problem=_TOO_LARGE)
         else:
             content = await asyncio.to_thread(self._store.get, tenant, sha256)
-            prepared = await self._prepare(content, "", begun.media_type)
+            prepared = await self._prepare(content, begun.media_type)
         if not prepared.is_final:
             await self._put_back(tenant, sha256, begun)
             return PreparedFile(problem=prepared.problem)

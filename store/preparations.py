@@ -29,7 +29,7 @@ Scan = Literal["clean", "infected", "refused"]
 _WANTED = (blobs.c.media_type, blobs.c.size, blobs.c.scan, blobs.c.prepared_at)
 #: Seconds after which a file is begun with again whose scanner or store was away, or whose reader could
 #: not be started; and one whose bytes are lost.
-AGAIN_SECONDS = 10.0
+AGAIN_SECONDS = 2.0
 LOST_SECONDS = 3600.0
 
 _GIVEN_UP = "The file could not be read: it ended its reader each time."

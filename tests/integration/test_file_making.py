@@ -34,7 +34,7 @@ class Reader:
         self.prepared = prepared or Prepared(text="what it says")
         self.read: list[bytes] = []
 
-    async def __call__(self, content: bytes, _filename: str, _media_type: str) -> Prepared:
+    async def __call__(self, content: bytes, _media_type: str) -> Prepared:
         self.read.append(content)
         await asyncio.sleep(0.05)
         return self.prepared

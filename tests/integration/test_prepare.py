@@ -36,7 +36,7 @@ PAGE = (
 
 
 async def prepared(content: bytes, media_type: str) -> Prepared:
-    return await prepare_file(content, "file", media_type)
+    return await prepare_file(content, media_type)
 
 
 @pytest.mark.parametrize(

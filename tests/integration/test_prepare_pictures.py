@@ -32,7 +32,7 @@ def noise(size: tuple[int, int], kind: str) -> bytes:
 
 async def prepared(content: bytes) -> Prepared:
     kind = {b"\x89": "png", b"\xff": "jpeg", b"G": "gif", b"R": "webp"}[content[:1]]
-    return await prepare_file(content, "picture", f"image/{kind}")
+    return await prepare_file(content, f"image/{kind}")
 
 
 def opened(found: Prepared) -> Image.Image:

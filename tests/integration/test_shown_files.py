@@ -22,6 +22,7 @@ from conversation.message import Message
 from conversation.prepared import Prepared
 from store.engine import Database
 from store.files import LocalBlobs
+from store.making import FileMaker
 from store.reading import StoredFiles
 from store.tables import blobs, renditions
 from tests.integration.test_prepare_pictures import noise, picture
@@ -37,12 +38,12 @@ class Site:
         self.database = database
         self.blobs = LocalBlobs(folder)
         self.made: list[str] = []
-        self.files = StoredFiles(self.blobs, database, self.prepare)
+        self.files = StoredFiles(self.blobs, database, FileMaker(self.blobs, database, self.prepare).make)
         self.reader = AttachmentParts(self.files)
 
-    async def prepare(self, content: bytes, filename: str, media_type: str) -> Prepared:
-        self.made.append(filename)
-        return await prepare_file(content, filename, media_type)
+    async def prepare(self, content: bytes, media_type: str) -> Prepared:
+        self.made.append(media_type)
+        return await prepare_file(content, media_type)
 
     async def message(self, *files: tuple[str, bytes], role: str = "user") -> Message:
         stored = [
@@ -176,7 +177,7 @@ async def test_the_same_file_is_made_ready_once_and_shown_once(site: Site) -> No
     shown = await site.texts(*messages)
     await site.parts(*messages)
 
-    assert site.made == ["note.txt"]
+    assert site.made == ["text/plain"]
     assert shown[-1] == "the words"
     assert set(shown[:-1]) == {"[text/plain, 9 bytes: the same file stands further down.]"}
     stored = site.database.run(lambda connection: connection.execute(select(blobs.c.sha256)).all())
@@ -189,7 +190,7 @@ async def test_two_turns_that_need_a_file_at_once_make_it_ready_once(site: Site)
 
     first, *others = await asyncio.gather(*(site.parts(message) for _ in range(5)))
 
-    assert site.made == ["a.png"]
+    assert site.made == ["image/png"]
     assert all(other == first for other in others)
 
 
@@ -272,30 +273,16 @@ async def test_a_crash_before_the_row_leaves_the_work_to_the_next(site: Site, mo
     (part,) = await site.parts(message)
 
     assert part["type"] == "image_url"
-    assert site.made == ["a.png", "a.png"]
-
-
-async def test_what_was_written_first_stays(site: Site, tmp_path: Path) -> None:
-    message = await site.message(("a.txt", b"words"))
-    other = Site(site.database, tmp_path / "files")
-
-    async def differently(content: bytes, filename: str, media_type: str) -> Prepared:
-        await site.parts(message)  # the other one is quicker
-        return Prepared(text="other words")
-
-    other.files = StoredFiles(other.blobs, other.database, differently)
-    other.reader = AttachmentParts(other.files)
-
-    assert await other.texts(message) == ["words"]
+    assert site.made == ["image/png", "image/png"]
 
 
 async def test_what_may_go_better_next_time_is_not_kept(site: Site) -> None:
     message = await site.message(("a.docx", docx("Hello")))
 
-    async def busy(content: bytes, filename: str, media_type: str) -> Prepared:
+    async def busy(content: bytes, media_type: str) -> Prepared:
         return Prepared(problem="The document could not be read now: no more processes.", is_final=False)
 
-    site.files = StoredFiles(site.blobs, site.database, busy)
+    site.files = StoredFiles(site.blobs, site.database, FileMaker(site.blobs, site.database, busy).make)
     site.reader = AttachmentParts(site.files)
     (told,) = await site.texts(message)
     (later,) = await Site(site.database, site.blobs.base).texts(message)

@@ -15,6 +15,7 @@ from agent.request import request_digest
 from conversation.errors import InvalidInput
 from store.engine import Database
 from store.files import LocalBlobs
+from store.making import FileMaker
 from store.reading import StoredFiles
 from store.tables import blobs
 from tests.integration.scripted import Memory, Scripted, call, completed, run_of, says
@@ -155,7 +156,8 @@ async def test_without_a_turn_there_are_no_files() -> None:
 
 
 def files_of(database: Database, folder: Path) -> AttachmentParts:
-    return AttachmentParts(StoredFiles(LocalBlobs(folder), database, prepare_file))
+    blobs = LocalBlobs(folder)
+    return AttachmentParts(StoredFiles(blobs, database, FileMaker(blobs, database, prepare_file).make))
 
 
 async def run_with_files(
