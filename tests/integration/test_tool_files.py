@@ -15,6 +15,7 @@ from agent.request import request_digest
 from conversation.errors import InvalidInput
 from store.engine import Database
 from store.files import LocalBlobs
+from store.making import FileMaker
 from store.reading import StoredFiles
 from store.tables import blobs
 from tests.integration.scripted import Memory, Scripted, call, completed, run_of, says
@@ -155,7 +156,8 @@ async def test_without_a_turn_there_are_no_files() -> None:
 
 
 def files_of(database: Database, folder: Path) -> AttachmentParts:
-    return AttachmentParts(StoredFiles(LocalBlobs(folder), database, prepare_file))
+    place = LocalBlobs(folder)
+    return AttachmentParts(StoredFiles(place, database, FileMaker(place, database, prepare_file).make))
 
 
 async def run_with_files(
@@ -164,7 +166,7 @@ async def run_with_files(
     from agent.agent import Agent as Bare
 
     reader = files_of(database, folder)
-    note = await reader.store("default", Attachment(filename="note.txt", content=NOTE * 400))
+    (note,) = await reader.store_all("default", [Attachment(filename="note.txt", content=NOTE * 400)])
     window = (Message(id="m1", role="user", content="go", attachments=[note]),)
     run = run_of(Bare(name="clerk", tools=[report], **agent), model, journal, window=window)
     object.__setattr__(run.hands, "attachments", reader)
