@@ -84,7 +84,8 @@ def examine(
     """The media type that the bytes are. `allowed` holds types and patterns like `image/*`.
 
     Raises `FileRefused` for a file that is empty, too large, of no welcome type, other than it is
-    called, broken off, a bomb, or two things at once.
+    called, broken off, a bomb, or two things at once. JSON above `JSON_BUILT_MAX_CHARS` is believed by its
+    first and last character.
     """
     return _examine(filename, Sample.whole(content), declared, max_bytes=max_bytes, allowed=allowed)
 

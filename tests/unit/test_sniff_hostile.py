@@ -1,6 +1,8 @@
 """Files that are made to fill, fool or run something: refused, or stored and never opened at the gate."""
 
 import io
+import subprocess
+import sys
 import time
 import tracemalloc
 import zlib
@@ -164,6 +166,31 @@ def test_a_document_that_unpacks_to_gigabytes_is_refused_without_unpacking_it() 
 
     assert "unpacks to" in told
     assert time.monotonic() - started < 1
+
+
+EXAMINES_JSON = """
+import resource
+from store.files import examine
+
+content = b"[" + b"[]," * 6_600_000 + b"[]]"
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+found = examine("a.json", content, "application/json", max_bytes=10**8, allowed=("application/json",))
+print(found, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_json_that_would_fill_its_parser_is_not_built_at_the_gate() -> None:
+    run = subprocess.run([sys.executable, "-c", EXAMINES_JSON], capture_output=True, check=True, text=True)
+
+    found, kilobytes = run.stdout.split()
+    assert found == "application/json"
+    assert int(kilobytes) < 100_000
+
+
+@pytest.mark.parametrize("content", [b"word " * 300_000, b"[" + b"[]," * 400_000, b"{" + b" " * 1_100_000])
+def test_large_text_that_does_not_begin_and_end_as_json_is_none(content: bytes) -> None:
+    with pytest.raises(FileRefused, match="is called application/json, but its bytes are text/plain"):
+        examine("a.json", content, "application/json", max_bytes=50_000_000, allowed=ALLOWED)
 
 
 def test_an_archive_of_archives_is_stored_and_not_opened() -> None:
