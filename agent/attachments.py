@@ -42,7 +42,7 @@ class FileReader(Protocol):
         ...
 
     async def save(self, tenant: str, file: Attachment) -> Attachment:
-        """Raises `FileRefused` and `FileStoreUnavailable`."""
+        """Raises `FileRefused`, `LimitReached` and `FileStoreUnavailable`."""
         ...
 
     async def prepared(self, tenant: str, files: Sequence[Attachment]) -> Mapping[str, PreparedFile]:
@@ -62,6 +62,28 @@ class FileReader(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class FileLimits:
+    """What the files of one message may be together: the defaults are those of the settings."""
+
+    max_count: int = 20
+    max_bytes: int = 50 * 1024 * 1024
+
+    def check(self, files: Sequence[Attachment]) -> None:
+        """Raises `FileRefused` for more files or bytes than fit in one message."""
+        if len(files) > self.max_count:
+            raise FileRefused(
+                f"these are {len(files)} files, at most {self.max_count} fit in one message; "
+                "bring fewer, or raise THREADMILL_ATTACHMENTS_MAX_COUNT"
+            )
+        together = sum(file.size or 0 for file in files)
+        if together > self.max_bytes:
+            raise FileRefused(
+                f"these files have {together} bytes together, at most {self.max_bytes} fit in one message; "
+                "bring less, or raise THREADMILL_MESSAGE_MAX_BYTES"
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class _Shown:
     """What a file is shown as, if there is room for it."""
 
@@ -77,13 +99,18 @@ class _Shown:
 class AttachmentParts:
     """Makes content parts of attachments, for one process."""
 
-    def __init__(self, files: FileReader) -> None:
+    def __init__(self, files: FileReader, limits: FileLimits | None = None) -> None:
         self._files = files
+        self._limits = limits or FileLimits()
         self._slots = asyncio.Semaphore(READ_AT_ONCE)
 
-    async def store(self, tenant: str, file: Attachment) -> Attachment:
-        """Keep a file that a tool brought. Raises `FileRefused` and `FileStoreUnavailable`."""
-        return await self._files.save(tenant, file)
+    async def store_all(self, tenant: str, files: Sequence[Attachment]) -> Sequence[Attachment]:
+        """Keep what one call of a tool brought, without its bytes: nothing of it where it is too much.
+
+        Raises `FileRefused`, `LimitReached` and `FileStoreUnavailable`.
+        """
+        self._limits.check(files)
+        return [await self._files.save(tenant, file) for file in files]
 
     async def of_thread(self, tenant: str, thread_id: str) -> Sequence[Attachment]:
         """The files of the thread's history, the newest first."""

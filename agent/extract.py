@@ -24,6 +24,7 @@ from weakref import WeakKeyDictionary
 
 import structlog
 
+from agent.extract_worker import NOT_INSTALLED
 from conversation.prepared import Picture
 
 #: Of a child's address space: a Python with a large PDF needs about a third of it.
@@ -59,6 +60,11 @@ _READERS = {
 }
 #: What ends a child that used up its time: by its own clocks.
 _OUT_OF_TIME = (-signal.SIGXCPU, -signal.SIGALRM)
+#: What ends a child for reasons of the host. Its own limits end it in other ways.
+_NOT_THE_FILE = {
+    -signal.SIGKILL: "its reader was killed, as hosts do that run out of memory",
+    NOT_INSTALLED: "its reader is not installed",
+}
 #: The longest encoding of one character.
 _BYTES_PER_CHAR = 4
 #: The mark of UTF-32 begins like the one of UTF-16, so that it is asked for first.
@@ -183,8 +189,9 @@ async def _read(content: bytes, media_type: str, timeout_seconds: float, max_cha
         return await asyncio.to_thread(_result, output)
     if returncode in _OUT_OF_TIME:
         return Extracted("", problem=f"{failed}: it takes too much time.")
-    # One file that does this is a bad file; all of them mean a broken installation.
     _log.warning("reader_failed", media_type=media_type, returncode=returncode)
+    if returncode in _NOT_THE_FILE:
+        return Extracted("", problem=f"{failed} now: {_NOT_THE_FILE[returncode]}.", is_final=False)
     return Extracted("", problem=f"{failed}: it crashed its reader, as a damaged file may.")
 
 

@@ -17,6 +17,8 @@ from typing import Any
 
 #: From <sys/prctl.h>.
 _PR_SET_PDEATHSIG = 1
+#: Exit status where a reader or what it needs cannot be imported: EX_CONFIG of <sysexits.h>.
+NOT_INSTALLED = 78
 
 
 def main() -> None:
@@ -27,13 +29,17 @@ def main() -> None:
         result = read(sys.stdin.buffer.read(), told)
     except MemoryError:
         result = _problem(f"The {told['noun']} could not be read: it needs too much memory.")
+    except ImportError:
+        sys.exit(NOT_INSTALLED)
     sys.stdout.write(json.dumps(result))
 
 
 def restrain(limits: dict[str, Any]) -> None:
     """Give up the means to do harm, before a byte of the file is seen."""
+    cpu_seconds = limits["cpu_seconds"]
+    # With both limits the same, Linux kills at once, and nobody can tell what for.
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
     for limit, value in (
-        (resource.RLIMIT_CPU, limits["cpu_seconds"]),
         (resource.RLIMIT_AS, limits["memory_bytes"]),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, 0),
@@ -58,7 +64,7 @@ def read(content: bytes, told: dict[str, Any]) -> dict[str, Any]:
     try:
         found: dict[str, Any] = reader(content, *arguments)
         return found
-    except MemoryError:
+    except (MemoryError, ImportError):
         raise
     except Unreadable as reason:
         return _problem(str(reason))

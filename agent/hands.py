@@ -21,8 +21,11 @@ from conversation.message import Message
 class AttachmentReader(Protocol):
     """Stores files that tools bring, turns the files of messages into content parts, and opens them."""
 
-    async def store(self, tenant: str, file: Attachment) -> Attachment:
-        """The file without its bytes, once they are stored. Raises `FileRefused`, `FileStoreUnavailable`."""
+    async def store_all(self, tenant: str, files: Sequence[Attachment]) -> Sequence[Attachment]:
+        """The files of one message without their bytes, once they are stored.
+
+        Raises `FileRefused`, `LimitReached` and `FileStoreUnavailable`.
+        """
         ...
 
     async def parts(

@@ -39,7 +39,7 @@ from agent.tokens import TokenCounter, estimated_usage
 from agent.tool_result import ToolResult, failure
 from agent.transcript import Transcript
 from conversation.attachment import Attachment
-from conversation.errors import Fault, FileRefused, FileStoreUnavailable, ModelError
+from conversation.errors import Fault, FileRefused, FileStoreUnavailable, LimitReached, ModelError
 from conversation.message import Message, ToolCall
 from conversation.step import Step
 from conversation.turn import Cancelled, ClaimedTurn, Completed, Ending, Failed, RetryLater, TurnError
@@ -241,14 +241,14 @@ class Run:
 
     async def _stored(self, outcome: ToolResult) -> JournalledResult:
         """The result with its files stored: what the journal and the tool's message point to."""
-        try:
-            stored = [
-                await self.hands.attachments.store(self.claimed.tenant, file.attachment())
-                for file in outcome.files
-            ]
-        except FileRefused as error:
-            # The tool did its work, but what it brought may not be kept: the model can do without.
-            return JournalledResult(failure("FileRefused", str(error)).content, "failed")
+        stored: Sequence[Attachment] = ()
+        if outcome.files:
+            brought = [file.attachment() for file in outcome.files]
+            try:
+                stored = await self.hands.attachments.store_all(self.claimed.tenant, brought)
+            except (FileRefused, LimitReached) as error:
+                # The tool did its work, but what it brought may not be kept: the model can do without.
+                return JournalledResult(failure(type(error).__name__, str(error)).content, "failed")
         return JournalledResult(outcome.content, outcome.outcome, tuple(stored))
 
     async def _outcome(self, index: int, call: ToolCall, *, interrupted: bool) -> ToolResult:

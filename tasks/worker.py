@@ -15,7 +15,7 @@ import structlog
 
 from agent import registry
 from agent.agent import Agent
-from agent.attachments import AttachmentParts
+from agent.attachments import AttachmentParts, FileLimits
 from agent.models import prepare
 from agent.tool_threads import ToolThreads
 from conversation.bell import Bell
@@ -71,7 +71,8 @@ class Worker:
             ledger=Ledger(self.database),
             running=self.running,
             attachments=AttachmentParts(
-                StoredFiles(open_file_store(settings), self.database, QueuedMaker().make)
+                StoredFiles(open_file_store(settings), self.database, QueuedMaker().make),
+                FileLimits(settings.attachments_max_count, settings.message_max_bytes),
             ),
             tool_threads=self.tool_threads,
             announce=self.announcer.turn_ended,

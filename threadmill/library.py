@@ -13,7 +13,7 @@ from functools import partial
 from sqlalchemy import Connection
 
 import agent.agent
-from agent.attachments import AttachmentParts
+from agent.attachments import AttachmentParts, FileLimits
 from agent.events import Event, Finished
 from agent.hands import Hands
 from agent.journal import over_before_it_ran
@@ -290,12 +290,16 @@ class LocalRun:
         return (*shown[:asked], *added, *shown[asked:])
 
     def _hands(self, claimed: ClaimedTurn, files: FileStore) -> Hands:
+        settings = self.store.settings
         maker = FileMaker(files.blobs, self.store.database, prepare_file)
         return Hands(
             model=self.agent.model or model_for(self._model_name),
             model_name=self._model_name,
             journal=self._ledger.journal_of(claimed),
-            attachments=AttachmentParts(StoredFiles(files.blobs, self.store.database, maker.make)),
+            attachments=AttachmentParts(
+                StoredFiles(files.blobs, self.store.database, maker.make),
+                FileLimits(settings.attachments_max_count, settings.message_max_bytes),
+            ),
             tool_threads=_tool_threads,
             # The caller is here and can decide: there is no later.
             max_attempts=1,

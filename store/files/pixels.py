@@ -1,38 +1,84 @@
 """How many pixels a picture says it has: read off its header, without decoding anything.
 
-What stays true: what a header says costs nothing to read, however large it is; a header that
-cannot be read is no error here.
+What stays true: what a header says costs little to read, however large it is, and no library reads
+it; where a reader could find another size further on, the largest counts.
 """
 
+import re
 import struct
-from io import BytesIO
+
+#: A JPEG has a few dozen before its pixels; one with a large colour profile or a preview, some hundred.
+JPEG_SEGMENTS_MAX = 10_000
+#: Where the first frame of a GIF has to begin: comments and the like before it are small.
+GIF_FRAME_WITHIN_BYTES = 1024 * 1024
+
+#: As readers do, past fill bytes and what does not belong there.
+_JPEG_MARKER = re.compile(rb"\xff([^\x00\xff])")
+#: Markers that no length follows: TEM, RST0 to RST7, and the image's begin and end.
+_JPEG_BARE = {0x01, *range(0xD0, 0xDA)}
+#: Start of frame: all of this row but tables of Huffman, of arithmetic coding, and one that is reserved.
+_JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_JPEG_SCAN = 0xDA
 
 
 def pixel_size(head: bytes, media_type: str) -> tuple[int, int] | None:
-    """Width and height by the header of a PNG, JPEG, GIF or WebP; None where it cannot be read."""
+    """Width and height by the header of a PNG, JPEG, GIF or WebP; None where it says none."""
+    reader = {"image/png": _png, "image/jpeg": _jpeg, "image/gif": _gif, "image/webp": _webp}[media_type]
     try:
-        return _webp(head) if media_type == "image/webp" else _by_library(head, media_type)
-    except Exception:  # noqa: BLE001 - a damaged header raises anything, from deep inside its parser
+        width, height = reader(head)
+    except (struct.error, IndexError, ValueError):  # it is broken off, or says nothing
         return None
+    return (width, height) if width and height else None
 
 
-def _by_library(head: bytes, media_type: str) -> tuple[int, int]:
-    # Named one by one: the library's own `open` warns of large ones, and tries formats we do not take.
-    from PIL import GifImagePlugin, ImageFile, JpegImagePlugin, PngImagePlugin
+def _png(head: bytes) -> tuple[int, int]:
+    """IHDR has its fixed place: checksums and other chunks are none of our business."""
+    width, height = struct.unpack_from(">II", head, 16)
+    return width, height
 
-    readers: dict[str, type[ImageFile.ImageFile]] = {
-        "image/png": PngImagePlugin.PngImageFile,
-        "image/jpeg": JpegImagePlugin.JpegImageFile,
-        "image/gif": GifImagePlugin.GifImageFile,
-    }
-    return readers[media_type](BytesIO(head)).size
+
+def _jpeg(head: bytes) -> tuple[int, int]:
+    sizes: list[tuple[int, int]] = []
+    at = 0
+    for _ in range(JPEG_SEGMENTS_MAX):
+        found = _JPEG_MARKER.search(head, at)
+        if found is None or found[1][0] == _JPEG_SCAN:
+            return max(sizes, key=lambda size: size[0] * size[1])
+        at = found.end()
+        if found[1][0] in _JPEG_FRAMES:
+            height, width = struct.unpack_from(">HH", head, at + 3)
+            sizes.append((width, height))
+        if found[1][0] not in _JPEG_BARE:
+            at += int(struct.unpack_from(">H", head, at)[0])
+    raise ValueError("there is no end of segments")
+
+
+def _gif(head: bytes) -> tuple[int, int]:
+    """The screen's, or the first frame's: readers make room for a frame that is larger."""
+    head = head[:GIF_FRAME_WITHIN_BYTES]
+    width, height, flags = struct.unpack_from("<HHB", head, 6)
+    at = 13 + (3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0)
+    while head[at] != ord(","):
+        at = _gif_block_end(head, at)
+    left, top, frame_width, frame_height = struct.unpack_from("<HHHH", head, at + 1)
+    return max(width, left + frame_width), max(height, top + frame_height)
+
+
+def _gif_block_end(head: bytes, at: int) -> int:
+    """Where the extension that begins here ends. Raises `ValueError` and `IndexError` where none does."""
+    if head[at] != ord("!"):
+        raise ValueError("there is neither a frame nor an extension")
+    at += 2
+    while head[at]:
+        at += 1 + head[at]
+    return at + 1
 
 
 def _webp(head: bytes) -> tuple[int, int]:
-    """The library would set up a decoder with room for all pixels."""
     match head[12:16]:
         case b"VP8X":
-            return 1 + int.from_bytes(head[24:27], "little"), 1 + int.from_bytes(head[27:30], "little")
+            canvas = struct.unpack_from("<HBHB", head, 24)
+            return 1 + canvas[0] + (canvas[1] << 16), 1 + canvas[2] + (canvas[3] << 16)
         case b"VP8L":
             (bits,) = struct.unpack_from("<I", head, 21)
             return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)

@@ -14,6 +14,8 @@ from store.files.sample import Sample
 INERT = frozenset({
     "text/plain", "text/csv", "text/tab-separated-values", "text/markdown", "text/xml", "application/json",
 })  # fmt: skip
+#: JSON is built to be checked up to here: 20 MB of empty lists take 500 MB. Larger, it is judged by its ends.
+JSON_BUILT_MAX_CHARS = 1024 * 1024
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -127,6 +129,8 @@ def _begins_as_json(text: str) -> bool:
 
 
 def _is_json(text: str) -> bool:
+    if len(text) > JSON_BUILT_MAX_CHARS:
+        return _begins_as_json(text) and text.rstrip()[-1:] in ("}", "]")
     try:
         json.loads(text)
     except (ValueError, RecursionError):

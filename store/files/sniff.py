@@ -13,7 +13,7 @@ from conversation.errors import FileRefused
 from store.files.containers import container_type, contents_of, unpacks_to_too_much
 from store.files.pixels import pixel_size
 from store.files.plain_text import INERT, decoded, is_textual, text_type
-from store.files.sample import HEAD_BYTES, Sample
+from store.files.sample import Sample
 from store.files.signatures import (
     IMAGES,
     KNOWN,
@@ -84,7 +84,8 @@ def examine(
     """The media type that the bytes are. `allowed` holds types and patterns like `image/*`.
 
     Raises `FileRefused` for a file that is empty, too large, of no welcome type, other than it is
-    called, broken off, a bomb, or two things at once.
+    called, broken off, a bomb, or two things at once. JSON above `JSON_BUILT_MAX_CHARS` is believed by its
+    first and last character.
     """
     return _examine(filename, Sample.whole(content), declared, max_bytes=max_bytes, allowed=allowed)
 
@@ -180,8 +181,15 @@ def _archive_type(filename: str, sample: Sample) -> str | None:
 
 
 def _check_pixels(shown: str, sample: Sample, found: str) -> None:
-    size = pixel_size(sample.head[:HEAD_BYTES], found) if found in IMAGES else None
-    if size is not None and size[0] * size[1] > IMAGE_PIXELS_MAX:
+    if found not in IMAGES:
+        return
+    size = pixel_size(sample.head, found)
+    if size is None:
+        raise FileRefused(
+            f"{shown} is {found}, but its header does not say how many pixels it has; "
+            "save it again from a program that shows it"
+        )
+    if size[0] * size[1] > IMAGE_PIXELS_MAX:
         raise FileRefused(
             f"{shown} has {size[0]} x {size[1]} pixels, at most {IMAGE_PIXELS_MAX} are accepted; "
             "scale it down"

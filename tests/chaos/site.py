@@ -24,7 +24,7 @@ from sqlalchemy.engine import make_url
 from producers import Producer
 from store.migrations import upgrade
 from store.settings import load
-from tests.acceptance.installation import maintenance, suspects, worker
+from tests.acceptance.installation import files, maintenance, suspects, worker
 from tests.chaos import agents, effects
 from tests.chaos.gate import Gate, Provider
 from tests.conftest import S3
@@ -138,7 +138,7 @@ class Site:
     def _start_programs(self) -> None:
         clock = programs.beat(self.folder / "beat")
         workers = [worker(name, threads=8) for name in WORKERS]
-        for program in (*workers, suspects(), maintenance(), clock):
+        for program in (*workers, suspects(), files(), maintenance(), clock):
             self._plans[program.name] = program
             self.programs[program.name] = Process(
                 program.name,

@@ -109,7 +109,7 @@ def test_every_task_and_queue_is_told() -> None:
     app.loader.import_default_modules()
     ours = {name for name in app.tasks if not name.startswith("celery.")}
     text = page("task-names-and-queues.md")
-    queues = {bell.TURNS_QUEUE, bell.SUSPECTS_QUEUE, bell.MAINTENANCE_QUEUE}
+    queues = {bell.TURNS_QUEUE, bell.SUSPECTS_QUEUE, bell.MAINTENANCE_QUEUE, bell.FILES_QUEUE}
 
     assert set(first_cells(text)) == ours
     assert queues <= set(re.findall(r"`(\w+)`", text))

@@ -31,7 +31,7 @@ FOREIGN = {
 }
 MAKE_TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 SERVICES = set(yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"])
-QUEUES = {bell.TURNS_QUEUE, bell.SUSPECTS_QUEUE, bell.MAINTENANCE_QUEUE}
+QUEUES = {bell.TURNS_QUEUE, bell.SUSPECTS_QUEUE, bell.MAINTENANCE_QUEUE, bell.FILES_QUEUE}
 SETTINGS = {variable(field) for field in Settings.model_fields}
 VARIABLE = re.compile(r"\bTHREADMILL_[A-Z0-9_]+\b")
 

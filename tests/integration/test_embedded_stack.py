@@ -18,7 +18,7 @@ import psycopg
 import pytest
 from celery import Celery
 
-from conversation.bell import MAINTENANCE_QUEUE, SUSPECTS_QUEUE, TURNS_QUEUE
+from conversation.bell import FILES_QUEUE, MAINTENANCE_QUEUE, SUSPECTS_QUEUE, TURNS_QUEUE
 from conversation.errors import InvalidInput
 from threadmill.embedded import programs
 from threadmill.embedded.errors import DirectoryInUse, ServerFailed
@@ -123,7 +123,12 @@ def test_every_queue_has_a_worker_and_suspects_have_theirs_alone(tmp_path: Path)
 
     queues = {name: argv[argv.index("-Q") + 1] for name, argv in commands.items() if "-Q" in argv}
 
-    assert queues == {"turns": TURNS_QUEUE, "suspects": SUSPECTS_QUEUE, "maintenance": MAINTENANCE_QUEUE}
+    assert queues == {
+        "turns": TURNS_QUEUE,
+        "suspects": SUSPECTS_QUEUE,
+        "maintenance": MAINTENANCE_QUEUE,
+        "files": FILES_QUEUE,
+    }
 
 
 def test_a_worker_is_not_killed_within_its_own_grace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +141,8 @@ def test_a_worker_is_not_killed_within_its_own_grace(tmp_path: Path, monkeypatch
 
 def test_the_programs_of_threadmill_start_and_stop(tmp_path: Path) -> None:
     with Stack(tmp_path / "stack") as stack:
-        assert stack.names() == ["postgres", "valkey", "turns", "suspects", "maintenance", "beat", "flower"]
+        programs_of_ours = ["turns", "suspects", "maintenance", "files", "beat", "flower"]
+        assert stack.names() == ["postgres", "valkey", *programs_of_ours]
         assert stack.dead() == []
 
     assert processes_of(tmp_path) == {}

@@ -11,6 +11,7 @@ from conversation.message import Message, ToolCall
 from conversation.step import Step
 from conversation.turn import Failed, TurnError, TurnState
 from store import turns
+from store.blob_rows import announce, confirm
 from store.engine import Database
 from store.requeue import Requeued, requeue
 from tests.integration.test_turn_lifecycle import Store, answer
@@ -111,8 +112,9 @@ def test_a_turn_that_was_cancelled_before_it_began_still_has_its_question(store:
 
 
 def test_the_question_keeps_its_files(store: Store) -> None:
-    file = Attachment(filename="a.txt", content=b"text")
-    file.sha256, file.size, file.mime_type = "a" * 64, 4, "text/plain"
+    file = Attachment(filename="a.txt", content=b"text", mime_type="text/plain")
+    announced = store.database.run(partial(announce, tenant="default", files=[file]))
+    store.database.run(partial(confirm, tenant="default", announced=announced))
     store.send("look", message=Message(role="user", content="look", attachments=[file]))
     failed = store.claim_turn(store.worker())
     store.settle(failed, AWAY, release=True)
@@ -122,7 +124,7 @@ def test_the_question_keeps_its_files(store: Store) -> None:
     again(store, failed.id)
 
     question = store.claim_turn(store.worker()).window[-1]
-    assert [(f.filename, f.sha256) for f in question.attachments] == [("a.txt", "a" * 64)]
+    assert [(f.filename, f.sha256) for f in question.attachments] == [("a.txt", file.sha256)]
 
 
 def test_counts_that_ended_a_turn_begin_anew(store: Store) -> None:

@@ -166,7 +166,7 @@ async def run_with_files(
     from agent.agent import Agent as Bare
 
     reader = files_of(database, folder)
-    note = await reader.store("default", Attachment(filename="note.txt", content=NOTE * 400))
+    (note,) = await reader.store_all("default", [Attachment(filename="note.txt", content=NOTE * 400)])
     window = (Message(id="m1", role="user", content="go", attachments=[note]),)
     run = run_of(Bare(name="clerk", tools=[report], **agent), model, journal, window=window)
     object.__setattr__(run.hands, "attachments", reader)

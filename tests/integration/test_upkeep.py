@@ -17,6 +17,7 @@ from store.claims import Claimant
 from store.engine import Database
 from store.files import LocalBlobs
 from store.inbox import Request
+from store.keeping import Keeper
 from store.retention.audit import hash_of
 from store.settings import Settings, load
 from tasks.retention import run_retention
@@ -76,10 +77,9 @@ def kept(any_database: Database, tmp_path: Path) -> tuple[Database, Settings, Lo
     return any_database, settings, LocalBlobs(tmp_path / "files")
 
 
-def with_file(thread_id: str, blobs: LocalBlobs, content: bytes) -> Thread:
+def with_file(database: Database, thread_id: str, blobs: LocalBlobs, content: bytes) -> Thread:
     file = Attachment(filename="a.txt", content=content, mime_type="text/plain")
-    assert file.sha256 is not None
-    blobs.put("default", file.sha256, content, "text/plain")
+    Keeper(database, blobs).keep("default", [file])
     thread = Thread(thread_id)
     thread.add_message(Message(role="user", content="see", attachments=[file]))
     return thread
@@ -90,7 +90,7 @@ def test_old_threads_go_with_the_blobs_that_nobody_else_has(
 ) -> None:
     database, settings, blobs = kept
     for thread_id, content in (("old", b"mine"), ("old2", b"shared"), ("new", b"shared")):
-        save(database, with_file(thread_id, blobs, content))
+        save(database, with_file(database, thread_id, blobs, content))
     age(database, "old")
     age(database, "old2")
 
@@ -107,7 +107,7 @@ def test_old_threads_go_with_the_blobs_that_nobody_else_has(
 
 def test_a_blob_stays_for_its_grace(kept: tuple[Database, Settings, LocalBlobs]) -> None:
     database, settings, blobs = kept
-    save(database, with_file("old", blobs, b"mine"))
+    save(database, with_file(database, "old", blobs, b"mine"))
     age(database, "old")
 
     done = run_retention(database, settings.model_copy(update={"blob_grace_days": 7}))
@@ -145,7 +145,7 @@ def test_a_crash_between_object_and_row_is_made_up_for(
     kept: tuple[Database, Settings, LocalBlobs],
 ) -> None:
     database, settings, blobs = kept
-    save(database, with_file("old", blobs, b"mine"))
+    save(database, with_file(database, "old", blobs, b"mine"))
     age(database, "old")
     database.run(partial(threads.delete_thread, tenant="default", thread_id="old"))
     database.run(blob_gc.note_unused)

@@ -11,6 +11,7 @@ import pytest
 from conversation.errors import FileRefused
 from store.files import examine
 from store.settings import Settings
+from tests.unit.documents import jpeg_header
 
 ALLOWED = Settings.model_fields["attachment_types"].default
 
@@ -32,7 +33,7 @@ def archive() -> bytes:
 
 
 PNG = png()
-JPEG = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00" + b"\x00" * 40 + b"\xff\xd9"
+JPEG = jpeg_header(1, 1)
 GIF = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
 WEBP = base64.b64decode("UklGRhoAAABXRUJQVlA4TA0AAAAvAAAAEAcQERGIiP4HAA==")
 PDF = b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n1 0 obj\n<< /Type /Catalog >>\nendobj\n%%EOF\n"
@@ -136,7 +137,9 @@ def test_a_file_that_is_not_what_it_is_called_is_refused(
 
 
 @pytest.mark.parametrize(
-    "whole", [PNG[:16], JPEG[:4], GIF[:14], WEBP[:-1], b"%PDF-1.4"], ids=["png", "jpeg", "gif", "webp", "pdf"]
+    "whole",
+    [PNG[:24], JPEG[:29], GIF[:36], WEBP[:-1], b"%PDF-1.4"],
+    ids=["png", "jpeg", "gif", "webp", "pdf"],
 )
 def test_a_signature_that_is_cut_short_counts_for_nothing(whole: bytes) -> None:
     kind = sniff("upload", whole)

@@ -82,6 +82,15 @@ def test_a_large_file_that_pretends_is_refused(filename: str, content: bytes, to
         sampled(filename, content)
 
 
+def test_a_large_jpeg_with_its_size_behind_the_beginning_is_refused() -> None:
+    picture = jpeg_header(400, 300)
+    segments = (b"\xff\xe2\xff\xff" + bytes(0xFFFF - 2)) * 20
+
+    with pytest.raises(FileRefused, match="does not say how many pixels"):
+        sampled("a.jpg", picture[:20] + segments + picture[20:])
+    assert sampled("a.jpg", picture + segments) == "image/jpeg"
+
+
 def test_a_large_file_that_is_declared_json_has_to_begin_as_json() -> None:
     with pytest.raises(FileRefused, match="is called application/json"):
         sampled("a.json", b"text " * 300_000, "application/json")
