@@ -8,7 +8,6 @@ parts becomes one only after its last part was hashed too.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
 
 from conversation.checks import check_tenant
 from store.files.blobs import StoredBlob, check_after, check_expires, is_sha256, is_tenant, not_stored
@@ -65,14 +64,14 @@ class S3Blobs(S3Uploads):
         check_tenant(tenant)
         folder = f"{self._place.prefix}{tenant}/sha256/"
         where = {"StartAfter": self._place.key(tenant, after)} if check_after(after) else {}
-        for page in self._pages(Prefix=folder, **where):
+        for page in self._place.listing(Prefix=folder, **where):
             for item in page.get("Contents", ()):
                 sha256 = item["Key"].removeprefix(folder).replace("/", "", 1)
                 if is_sha256(sha256) and item["Key"] == self._place.key(tenant, sha256):
                     yield StoredBlob(sha256, item["Size"], item["LastModified"])
 
     def tenants(self) -> Iterator[str]:
-        for page in self._pages(Prefix=self._place.prefix, Delimiter="/"):
+        for page in self._place.listing(Prefix=self._place.prefix, Delimiter="/"):
             for folder in page.get("CommonPrefixes", ()):
                 name = folder["Prefix"].removeprefix(self._place.prefix).removesuffix("/")
                 if is_tenant(name):
@@ -104,13 +103,3 @@ class S3Blobs(S3Uploads):
 
     def close(self) -> None:
         self._place.close()
-
-    def _pages(self, **where: Any) -> Iterator[Any]:
-        """A listing, one page in memory at a time."""
-        more = True
-        while more:
-            with self._place.translated() as client:
-                page = client.list_objects_v2(Bucket=self._place.bucket, **where)
-            yield page
-            more = page["IsTruncated"]
-            where["ContinuationToken"] = page.get("NextContinuationToken")

@@ -118,6 +118,16 @@ class S3Place:
                 client.head_bucket(Bucket=self.bucket)
         return size
 
+    def listing(self, **where: Any) -> Iterator[Any]:
+        """Answers to ListObjectsV2, one page in memory at a time."""
+        more = True
+        while more:
+            with self.translated() as client:
+                page = client.list_objects_v2(Bucket=self.bucket, **where)
+            yield page
+            more = page["IsTruncated"]
+            where["ContinuationToken"] = page.get("NextContinuationToken")
+
     def keeps_versions(self) -> bool:
         """Whether the bucket says that it keeps old versions; asked once for each client.
 

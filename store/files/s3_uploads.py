@@ -18,7 +18,7 @@ from store.files.s3_deletion import delete_object
 from store.files.s3_parts import copy_object
 from store.files.s3_place import S3Place
 from store.files.s3_reading import Reading, reading
-from store.files.uploads import PresignedUpload, check_upload_id
+from store.files.uploads import PresignedUpload, StagedUpload, check_upload_id, is_upload_id
 
 #: Bytes of one PUT, says S3; a browser sends no parts.
 UPLOAD_MAX_BYTES = 5 * 1024**3
@@ -94,6 +94,15 @@ class S3Uploads:
 
     def discard_upload(self, tenant: str, upload_id: str) -> None:
         delete_object(self._place, self._staging_key(tenant, upload_id))
+
+    def list_uploads(self, tenant: str) -> Iterator[StagedUpload]:
+        check_tenant(tenant)
+        folder = f"{self._place.prefix}{tenant}/staging/"
+        for page in self._place.listing(Prefix=folder):
+            for item in page.get("Contents", ()):
+                upload_id = item["Key"].removeprefix(folder)
+                if is_upload_id(upload_id):
+                    yield StagedUpload(upload_id, item["Size"], item["LastModified"])
 
     @contextmanager
     def _uploaded(self, tenant: str, upload_id: str) -> Iterator[Reading]:

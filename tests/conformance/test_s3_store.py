@@ -265,6 +265,33 @@ def test_an_upload_that_cannot_be_is_not_signed(store: S3Blobs, field: str, valu
 # Listings
 
 
+def test_uploads_that_nobody_discarded_are_listed(store: S3Blobs, bucket: Bucket) -> None:
+    started = datetime.now(UTC)
+    assert send(announced(store)) == 200
+    bucket.write("acme/staging/two", b"uploaded")
+    for other in ("acme/staging/a/b", "acme/staging/.hidden", "acme2/staging/one", KEY):
+        bucket.write(other, b"no upload of this tenant")
+
+    first, second = store.list_uploads("acme")
+
+    assert (first.upload_id, first.size) == ("one", len(CONTENT))
+    assert (second.upload_id, second.size) == ("two", len(b"uploaded"))
+    # A server's clock may be another, and some keep whole seconds.
+    assert abs(first.modified_at - started) < timedelta(minutes=15)
+    store.discard_upload("acme", "one")
+    assert list(store.list_uploads("acme")) == [second]
+
+
+def test_uploads_are_listed_past_the_first_page(store: S3Blobs, bucket: Bucket) -> None:
+    for number in range(7):
+        bucket.write(f"acme/staging/{number}", b"uploaded")
+    store._place.connected().meta.events.register(
+        "provide-client-params.s3.ListObjectsV2", lambda params, **_: {**params, "MaxKeys": 3}
+    )
+
+    assert [upload.upload_id for upload in store.list_uploads("acme")] == list("0123456")
+
+
 def test_listings_go_on_past_the_first_page(store: S3Blobs) -> None:
     contents = [f"file {number}".encode() for number in range(7)]
     for index, content in enumerate(contents):
