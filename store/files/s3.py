@@ -14,9 +14,10 @@ from store.files.blobs import StoredBlob, check_after, check_expires, is_sha256,
 from store.files.content import Content, check_content, hashed_pieces, undamaged_pieces
 from store.files.download import content_disposition, served_type
 from store.files.s3_deletion import delete_folder, delete_object
-from store.files.s3_parts import send_in_parts
+from store.files.s3_parts import part_bytes, send_in_parts
 from store.files.s3_place import S3Options, S3Place
 from store.files.s3_reading import reading
+from store.files.s3_sums import checksum, is_whole
 from store.files.s3_uploads import S3Uploads
 
 
@@ -29,7 +30,8 @@ class S3Blobs(S3Uploads):
     def put(self, tenant: str, sha256: str, content: Content, media_type: str) -> None:
         key = self._place.key(tenant, sha256)
         size = check_content(sha256, content)
-        if self._place.size(key) == size:
+        kept = self._place.head(key)
+        if kept and is_whole(kept, sha256, content, size=size, part_bytes=part_bytes(self._place, size)):
             return
         described = self._place.described(sha256, media_type)
         if size >= self._place.options.multipart_bytes:
@@ -37,6 +39,9 @@ class S3Blobs(S3Uploads):
             return
         # In memory, where nobody writes to it between the last look at it and its way out.
         whole = content if isinstance(content, bytes) else b"".join(hashed_pieces(sha256, content))
+        if self._place.options.sse == "aws:kms":
+            # Or nothing would tell the next put that these bytes are there.
+            described["ChecksumSHA256"] = checksum(sha256)
         with self._place.translated() as client:
             client.put_object(Bucket=self._place.bucket, Key=key, Body=whole, **described)
 

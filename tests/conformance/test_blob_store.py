@@ -83,6 +83,17 @@ def test_a_blob_cut_short_is_healed_by_putting_it_again(place: Place) -> None:
     assert place.store.get("acme", HASH) == PICTURE
 
 
+@pytest.mark.parametrize("content", [PICTURE, b"\x00"], ids=["picture", "one byte"])
+def test_damage_of_the_same_length_is_healed_by_putting_it_again(place: Place, content: bytes) -> None:
+    sha256 = sha256_of(content)
+    place.store.put("acme", sha256, content, "image/png")
+    place.overwrite(f"acme/sha256/{sha256[:2]}/{sha256[2:]}", b"!" + content[1:])
+
+    place.store.put("acme", sha256, io.BytesIO(content), "image/png")
+
+    assert place.store.get("acme", sha256) == content
+
+
 def test_deleting_removes_a_blob_and_may_be_repeated(store: BlobStore) -> None:
     store.put("acme", HASH, PICTURE, "image/png")
 
