@@ -18,7 +18,7 @@ import psycopg
 import pytest
 from celery import Celery
 
-from conversation.bell import MAINTENANCE_QUEUE, SUSPECTS_QUEUE, TURNS_QUEUE
+from conversation.bell import FILES_QUEUE, MAINTENANCE_QUEUE, SUSPECTS_QUEUE, TURNS_QUEUE
 from conversation.errors import InvalidInput
 from threadmill.embedded import programs
 from threadmill.embedded.errors import DirectoryInUse, ServerFailed
@@ -123,7 +123,18 @@ def test_every_queue_has_a_worker_and_suspects_have_theirs_alone(tmp_path: Path)
 
     queues = {name: argv[argv.index("-Q") + 1] for name, argv in commands.items() if "-Q" in argv}
 
-    assert queues == {"turns": TURNS_QUEUE, "suspects": SUSPECTS_QUEUE, "maintenance": MAINTENANCE_QUEUE}
+    assert queues == {
+        "turns": TURNS_QUEUE,
+        "suspects": SUSPECTS_QUEUE,
+        "maintenance": MAINTENANCE_QUEUE,
+        "files": FILES_QUEUE,
+    }
+
+
+def test_processes_that_read_files_are_replaced_before_they_grow(tmp_path: Path) -> None:
+    (files,) = (program.argv for program in programs.plan(tmp_path) if program.name == "files")
+
+    assert files[-4:] == ("--max-tasks-per-child", "200", "--max-memory-per-child", "600000")
 
 
 def test_a_worker_is_not_killed_within_its_own_grace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +147,8 @@ def test_a_worker_is_not_killed_within_its_own_grace(tmp_path: Path, monkeypatch
 
 def test_the_programs_of_threadmill_start_and_stop(tmp_path: Path) -> None:
     with Stack(tmp_path / "stack") as stack:
-        assert stack.names() == ["postgres", "valkey", "turns", "suspects", "maintenance", "beat", "flower"]
+        names = ["postgres", "valkey", "turns", "suspects", "maintenance", "files", "beat", "flower"]
+        assert stack.names() == names
         assert stack.dead() == []
 
     assert processes_of(tmp_path) == {}
