@@ -6,7 +6,7 @@ from typing import Any
 
 from celery import signals
 
-from conversation.bell import SUSPECTS_QUEUE, TURNS_QUEUE
+from conversation.bell import FILES_QUEUE, SUSPECTS_QUEUE, TURNS_QUEUE
 from conversation.errors import ThreadmillError
 from store.settings import current
 from tasks import logs
@@ -27,6 +27,9 @@ def _on_logging(**_: object) -> None:
 
 def _on_setup(instance: Any, **_: object) -> None:
     queues = set(instance.app.amqp.queues.consume_from)
+    if FILES_QUEUE in queues and "prefork" not in _pool(instance):
+        # No other pool can end a task at its time limit, and a file could take the whole worker down.
+        sys.exit("the worker cannot start: files are read in processes; start it with -P prefork")
     if not queues & {TURNS_QUEUE, SUSPECTS_QUEUE}:
         return
     runs_suspects = SUSPECTS_QUEUE in queues
@@ -36,7 +39,7 @@ def _on_setup(instance: Any, **_: object) -> None:
             f"the worker cannot start: queue {SUSPECTS_QUEUE} needs a worker of its own that runs one turn "
             f"at a time; start it with -Q {SUSPECTS_QUEUE} -c 1"
         )
-    if "thread" not in str(getattr(instance.pool_cls, "__module__", instance.pool_cls)):
+    if "thread" not in _pool(instance):
         # Its event loop and its lease are in this process: a forked child would have neither.
         sys.exit("the worker cannot start: turns run on threads; start it with -P threads")
     try:
@@ -47,6 +50,10 @@ def _on_setup(instance: Any, **_: object) -> None:
         # Celery logs what a signal's receiver raises, and goes on without us: it would take bells
         # and answer none.
         sys.exit(f"the worker cannot start:\n{traceback.format_exc()}")
+
+
+def _pool(worker: Any) -> str:
+    return str(getattr(worker.pool_cls, "__module__", worker.pool_cls))
 
 
 def _on_stopping(**_: object) -> None:

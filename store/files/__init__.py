@@ -11,7 +11,7 @@ from store.files.opening import open_file_store
 from store.files.s3 import S3Blobs
 from store.files.s3_place import S3Options
 from store.files.sniff import examine, examine_sample
-from store.files.uploads import PresignedUpload
+from store.files.uploads import PresignedUpload, StagedUpload
 
 __all__ = [
     "BlobStore",
@@ -20,6 +20,7 @@ __all__ = [
     "PresignedUpload",
     "S3Blobs",
     "S3Options",
+    "StagedUpload",
     "StoredBlob",
     "examine",
     "examine_sample",

@@ -8,16 +8,16 @@ parts becomes one only after its last part was hashed too.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
 
 from conversation.checks import check_tenant
 from store.files.blobs import StoredBlob, check_after, check_expires, is_sha256, is_tenant, not_stored
 from store.files.content import Content, check_content, hashed_pieces, undamaged_pieces
 from store.files.download import content_disposition, served_type
 from store.files.s3_deletion import delete_folder, delete_object
-from store.files.s3_parts import send_in_parts
+from store.files.s3_parts import part_bytes, send_in_parts
 from store.files.s3_place import S3Options, S3Place
 from store.files.s3_reading import reading
+from store.files.s3_sums import checksum, is_whole
 from store.files.s3_uploads import S3Uploads
 
 
@@ -30,7 +30,8 @@ class S3Blobs(S3Uploads):
     def put(self, tenant: str, sha256: str, content: Content, media_type: str) -> None:
         key = self._place.key(tenant, sha256)
         size = check_content(sha256, content)
-        if self._place.size(key) == size:
+        kept = self._place.head(key)
+        if kept and is_whole(kept, sha256, content, size=size, part_bytes=part_bytes(self._place, size)):
             return
         described = self._place.described(sha256, media_type)
         if size >= self._place.options.multipart_bytes:
@@ -38,6 +39,9 @@ class S3Blobs(S3Uploads):
             return
         # In memory, where nobody writes to it between the last look at it and its way out.
         whole = content if isinstance(content, bytes) else b"".join(hashed_pieces(sha256, content))
+        if self._place.options.sse == "aws:kms":
+            # Or nothing would tell the next put that these bytes are there.
+            described["ChecksumSHA256"] = checksum(sha256)
         with self._place.translated() as client:
             client.put_object(Bucket=self._place.bucket, Key=key, Body=whole, **described)
 
@@ -65,14 +69,14 @@ class S3Blobs(S3Uploads):
         check_tenant(tenant)
         folder = f"{self._place.prefix}{tenant}/sha256/"
         where = {"StartAfter": self._place.key(tenant, after)} if check_after(after) else {}
-        for page in self._pages(Prefix=folder, **where):
+        for page in self._place.listing(Prefix=folder, **where):
             for item in page.get("Contents", ()):
                 sha256 = item["Key"].removeprefix(folder).replace("/", "", 1)
                 if is_sha256(sha256) and item["Key"] == self._place.key(tenant, sha256):
                     yield StoredBlob(sha256, item["Size"], item["LastModified"])
 
     def tenants(self) -> Iterator[str]:
-        for page in self._pages(Prefix=self._place.prefix, Delimiter="/"):
+        for page in self._place.listing(Prefix=self._place.prefix, Delimiter="/"):
             for folder in page.get("CommonPrefixes", ()):
                 name = folder["Prefix"].removeprefix(self._place.prefix).removesuffix("/")
                 if is_tenant(name):
@@ -104,13 +108,3 @@ class S3Blobs(S3Uploads):
 
     def close(self) -> None:
         self._place.close()
-
-    def _pages(self, **where: Any) -> Iterator[Any]:
-        """A listing, one page in memory at a time."""
-        more = True
-        while more:
-            with self._place.translated() as client:
-                page = client.list_objects_v2(Bucket=self._place.bucket, **where)
-            yield page
-            more = page["IsTruncated"]
-            where["ContinuationToken"] = page.get("NextContinuationToken")

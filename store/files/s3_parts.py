@@ -23,13 +23,18 @@ COPY_BYTES = 256 * 1024 * 1024
 CHANGED = {"412", "PreconditionFailed"}
 
 
+def part_bytes(place: S3Place, size: int) -> int:
+    """The length of the parts in which an object of this size is sent."""
+    return max(place.options.part_bytes, -(-size // PARTS_MAX))
+
+
 def send_in_parts(
     place: S3Place, key: str, sha256: str, content: Content, *, size: int, **described: Any
 ) -> None:
     """Send content part after part, one in memory at a time. Raises `FileRefused` if it changed meanwhile."""
-    part_bytes = max(place.options.part_bytes, -(-size // PARTS_MAX))
     with _in_parts(place, key, described) as (upload, parts):
-        for number, piece in enumerate(hashed_pieces(sha256, content, part_bytes), start=1):
+        pieces = hashed_pieces(sha256, content, part_bytes(place, size))
+        for number, piece in enumerate(pieces, start=1):
             with place.translated() as client:
                 sent = client.upload_part(**upload, PartNumber=number, Body=piece)
             parts.append({"PartNumber": number, "ETag": sent["ETag"]})

@@ -21,6 +21,7 @@ from store.files.blobs import check_address
 if TYPE_CHECKING:  # the stubs are no part of an installation
     from botocore.exceptions import ClientError
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
 
 #: Answers to a question for an object that is not there.
 MISSING_KEY = {"404", "NoSuchKey", "NotFound"}
@@ -99,24 +100,35 @@ class S3Place:
         """What an object is made with besides its bytes."""
         return {"ContentType": media_type, "Metadata": {"sha256": sha256}, **self.options.kept_as()}
 
-    def size(self, key: str) -> int | None:
-        """The size of an object in bytes; None where there is none, or no such bucket."""
+    def head(self, key: str) -> "HeadObjectOutputTypeDef | None":
+        """What the server tells of an object; None where there is none, or no such bucket."""
         with self.translated() as client:
             try:
-                return client.head_object(Bucket=self.bucket, Key=key)["ContentLength"]
+                return client.head_object(Bucket=self.bucket, Key=key, ChecksumMode="ENABLED")
             except client.exceptions.ClientError as error:
                 if code_of(error) not in MISSING_KEY:
                     raise
         return None
 
     def size_in_bucket(self, key: str) -> int | None:
-        """As `size`, where a bucket that is missing is an error."""
-        size = self.size(key)
-        if size is None:
+        """The size of an object in bytes; None where there is none. A bucket that is missing is an error."""
+        kept = self.head(key)
+        if kept is None:
             # The answer to HEAD has no body, so that a missing bucket looks like a missing object.
             with self.translated() as client:
                 client.head_bucket(Bucket=self.bucket)
-        return size
+            return None
+        return kept["ContentLength"]
+
+    def listing(self, **where: Any) -> Iterator[Any]:
+        """Answers to ListObjectsV2, one page in memory at a time."""
+        more = True
+        while more:
+            with self.translated() as client:
+                page = client.list_objects_v2(Bucket=self.bucket, **where)
+            yield page
+            more = page["IsTruncated"]
+            where["ContinuationToken"] = page.get("NextContinuationToken")
 
     def keeps_versions(self) -> bool:
         """Whether the bucket says that it keeps old versions; asked once for each client.

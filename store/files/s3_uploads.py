@@ -4,7 +4,6 @@ What stays true: nothing reaches the address of a blob but bytes that were read 
 hash. The signature of an upload binds key, length, type and SHA-256, and how the object is kept.
 """
 
-import base64
 import hashlib
 import re
 from collections.abc import Iterator
@@ -18,7 +17,8 @@ from store.files.s3_deletion import delete_object
 from store.files.s3_parts import copy_object
 from store.files.s3_place import S3Place
 from store.files.s3_reading import Reading, reading
-from store.files.uploads import PresignedUpload, check_upload_id
+from store.files.s3_sums import checksum
+from store.files.uploads import PresignedUpload, StagedUpload, check_upload_id, is_upload_id
 
 #: Bytes of one PUT, says S3; a browser sends no parts.
 UPLOAD_MAX_BYTES = 5 * 1024**3
@@ -50,7 +50,6 @@ class S3Uploads:
         check_address(tenant, sha256)
         _check_upload(size, media_type)
         seconds = check_expires(expires)
-        checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
         kept_as = self._place.options.kept_as()
         signed_at = datetime.now(UTC)
         with self._place.translated() as client:
@@ -61,12 +60,12 @@ class S3Uploads:
                     "Key": key,
                     "ContentLength": size,
                     "ContentType": media_type,
-                    "ChecksumSHA256": checksum,
+                    "ChecksumSHA256": checksum(sha256),
                     **kept_as,
                 },
                 ExpiresIn=seconds,
             )
-        headers = {"Content-Type": media_type, "x-amz-checksum-sha256": checksum}
+        headers = {"Content-Type": media_type, "x-amz-checksum-sha256": checksum(sha256)}
         headers |= {HEADERS[name]: value for name, value in kept_as.items()}
         return PresignedUpload(url, "PUT", headers, signed_at + timedelta(seconds=seconds))
 
@@ -84,16 +83,26 @@ class S3Uploads:
             size = _check_uploaded(upload_id, sha256, upload)
             etag = upload.etag
         # Only now: whoever names the hash of a blob that is there must have its bytes too.
-        if self._place.size(key) == size:
+        kept = self._place.head(key)
+        if kept and kept["ETag"] == etag:
             return
         described = self._place.described(sha256, media_type)
         copy_object(self._place, self._staging_key(tenant, upload_id), key, etag=etag, size=size, **described)
-        if self._place.size(key) != size:
+        if self._place.size_in_bucket(key) != size:
             delete_object(self._place, key)
             raise FileStoreUnavailable(f"{self._place}: a copy has another size than its source; try again")
 
     def discard_upload(self, tenant: str, upload_id: str) -> None:
         delete_object(self._place, self._staging_key(tenant, upload_id))
+
+    def list_uploads(self, tenant: str) -> Iterator[StagedUpload]:
+        check_tenant(tenant)
+        folder = f"{self._place.prefix}{tenant}/staging/"
+        for page in self._place.listing(Prefix=folder):
+            for item in page.get("Contents", ()):
+                upload_id = item["Key"].removeprefix(folder)
+                if is_upload_id(upload_id):
+                    yield StagedUpload(upload_id, item["Size"], item["LastModified"])
 
     @contextmanager
     def _uploaded(self, tenant: str, upload_id: str) -> Iterator[Reading]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NoReturn, Protocol
 
+from conversation.checks import check_tenant
 from conversation.errors import InvalidInput, UploadsNotSupported
 
 _UPLOAD_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -28,8 +29,22 @@ class PresignedUpload:
     expires_at: datetime
 
 
+@dataclass(frozen=True)
+class StagedUpload:
+    """An upload as a listing names it: nobody looked at its bytes."""
+
+    upload_id: str
+    #: In bytes.
+    size: int
+    #: When it was put, by the clock of the place where it is kept; aware.
+    modified_at: datetime
+
+
 class BlobUploads(Protocol):
-    """The verbs of uploads. Each raises `UploadsNotSupported` where browsers cannot reach the store."""
+    """The verbs of uploads.
+
+    Each but `list_uploads` raises `UploadsNotSupported` where browsers cannot reach the store.
+    """
 
     def upload_url(
         self, tenant: str, upload_id: str, *, sha256: str, size: int, media_type: str, expires: timedelta
@@ -60,6 +75,13 @@ class BlobUploads(Protocol):
         """Remove what was uploaded, if anything. Until its URL expires it may be uploaded again."""
         ...
 
+    def list_uploads(self, tenant: str) -> Iterator[StagedUpload]:
+        """What a tenant uploaded and nobody discarded, ascending by id; read page by page.
+
+        Nothing, where browsers cannot reach the store. What was put or discarded meanwhile may be missed.
+        """
+        ...
+
 
 class NoUploads:
     """The verbs of uploads, of a store that no browser can reach."""
@@ -72,9 +94,18 @@ class NoUploads:
 
     upload_url = uploaded_size = read_upload = adopt_upload = discard_upload = _refuse
 
+    def list_uploads(self, tenant: str) -> Iterator[StagedUpload]:
+        check_tenant(tenant)
+        return iter(())
+
 
 def check_upload_id(upload_id: object) -> str:
     """Refuse what could leave the folder of uploads. Raises `InvalidInput`."""
-    if not isinstance(upload_id, str) or not _UPLOAD_ID.fullmatch(upload_id):
+    if not isinstance(upload_id, str) or not is_upload_id(upload_id):
         raise InvalidInput("upload_id", "is no plain name", "use 1 to 64 of A-Z a-z 0-9 - _")
     return upload_id
+
+
+def is_upload_id(text: str) -> bool:
+    """Whether this is the name of an upload."""
+    return _UPLOAD_ID.fullmatch(text) is not None

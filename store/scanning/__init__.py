@@ -1,7 +1,7 @@
 """The seam to a virus scanner, and the one for ClamAV.
 
-What stays true: a file is clean only when a scanner said so; a scanner that is away, slow, or cannot
-look into a file leaves it waiting, which is no verdict.
+What stays true: a file is clean only when a scanner said so; a file that it will never look into is not;
+a scanner that is away or slow leaves it waiting, which is no verdict.
 """
 
 from store.scanning.opening import open_scanner

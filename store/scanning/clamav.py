@@ -1,11 +1,14 @@
 """ClamAV, over the socket protocol of its daemon: `INSTREAM`, as clamd(8) describes it.
 
-What stays true: one connection a file; whatever is neither `OK` nor `FOUND` is no verdict.
+What stays true: one connection a file, for a bounded time; whatever is neither `OK` nor `FOUND` nor a
+refusal of the file's size is no verdict.
 """
 
+import errno
 import socket
 import struct
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 from conversation.errors import ScannerUnavailable
@@ -15,6 +18,8 @@ from store.scanning.scanner import Verdict
 PIECE_BYTES = 64 * 1024
 #: The longest answer that is read: it is one short line.
 ANSWER_BYTES = 4096
+#: What clamd says of a file above its StreamMaxLength, and would say of it each time.
+TOO_LARGE = "INSTREAM size limit exceeded. ERROR"
 
 Address = tuple[str, int] | str
 
@@ -23,28 +28,30 @@ class ClamAV:
     """A clamd at a host and port, or behind a Unix socket."""
 
     def __init__(self, address: Address, *, timeout_seconds: float) -> None:
+        """The timeout is that of a whole scan, with the time in which the file is read."""
         self._address = address
         self._timeout_seconds = timeout_seconds
 
     def scan(self, chunks: Iterable[bytes]) -> Verdict:
+        ends_at = time.monotonic() + self._timeout_seconds
         try:
-            with self._connected() as connection:
-                connection.sendall(b"zINSTREAM\0")
+            with self._connected(ends_at) as connection:
+                _send(connection, b"zINSTREAM\0", ends_at)
                 # It hangs up in mid-stream on a file that is too large, and says so first.
                 with suppress(ConnectionError):
-                    for chunk in chunks:
-                        _send(connection, chunk)
-                    connection.sendall(struct.pack("!L", 0))
-                answer = _answer(connection)
+                    for piece in _pieces(chunks):
+                        _send(connection, struct.pack("!L", len(piece)) + piece, ends_at)
+                    _send(connection, struct.pack("!L", 0), ends_at)
+                answer = _answer(connection, ends_at)
         except OSError as error:
             raise self._unavailable(error.strerror or type(error).__name__) from None
         return self._verdict(answer)
 
-    def _connected(self) -> socket.socket:
+    def _connected(self, ends_at: float) -> socket.socket:
         if isinstance(self._address, tuple):
-            return socket.create_connection(self._address, timeout=self._timeout_seconds)
+            return socket.create_connection(self._address, timeout=_left(ends_at))
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.settimeout(self._timeout_seconds)
+        connection.settimeout(_left(ends_at))
         try:
             connection.connect(self._address)
         except OSError:
@@ -58,26 +65,42 @@ class ClamAV:
             return Verdict()
         if said.endswith(" FOUND"):
             return Verdict(finding=said.removesuffix(" FOUND"))
+        if said == TOO_LARGE:
+            return Verdict(refusal="it is larger than the StreamMaxLength of clamd")
         raise self._unavailable(said or "it hung up")
 
     def _unavailable(self, reason: str) -> ScannerUnavailable:
         return ScannerUnavailable(
             f"the scanner at {self._address} gave no verdict: {reason}; "
-            "check THREADMILL_SCANNER_URL, that clamd runs, and its StreamMaxLength"
+            "check THREADMILL_SCANNER_URL, THREADMILL_SCANNER_TIMEOUT, and that clamd runs"
         )
 
 
-def _send(connection: socket.socket, chunk: bytes) -> None:
-    for start in range(0, len(chunk), PIECE_BYTES):
-        piece = chunk[start : start + PIECE_BYTES]
-        connection.sendall(struct.pack("!L", len(piece)) + piece)
+def _pieces(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    for chunk in chunks:
+        for start in range(0, len(chunk), PIECE_BYTES):
+            yield chunk[start : start + PIECE_BYTES]
 
 
-def _answer(connection: socket.socket) -> str:
+def _send(connection: socket.socket, content: bytes, ends_at: float) -> None:
+    connection.settimeout(_left(ends_at))
+    connection.sendall(content)
+
+
+def _answer(connection: socket.socket, ends_at: float) -> str:
     answer = b""
     while b"\0" not in answer and len(answer) < ANSWER_BYTES:
+        connection.settimeout(_left(ends_at))
         received = connection.recv(ANSWER_BYTES)
         if not received:
             break
         answer += received
     return answer.partition(b"\0")[0].decode("utf-8", "replace").strip()
+
+
+def _left(ends_at: float) -> float:
+    """Seconds until then. Raises `TimeoutError` when they are over."""
+    left = ends_at - time.monotonic()
+    if left <= 0:
+        raise TimeoutError(errno.ETIMEDOUT, "it took too long")
+    return left

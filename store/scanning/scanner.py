@@ -11,10 +11,12 @@ class Verdict:
 
     #: What the scanner calls what it found; None in a clean file.
     finding: str | None = None
+    #: Why the scanner will never look into this file; None where it did.
+    refusal: str | None = None
 
     @property
     def is_clean(self) -> bool:
-        return self.finding is None
+        return self.finding is None and self.refusal is None
 
 
 class Scanner(Protocol):

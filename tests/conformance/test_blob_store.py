@@ -83,6 +83,17 @@ def test_a_blob_cut_short_is_healed_by_putting_it_again(place: Place) -> None:
     assert place.store.get("acme", HASH) == PICTURE
 
 
+@pytest.mark.parametrize("content", [PICTURE, b"\x00"], ids=["picture", "one byte"])
+def test_damage_of_the_same_length_is_healed_by_putting_it_again(place: Place, content: bytes) -> None:
+    sha256 = sha256_of(content)
+    place.store.put("acme", sha256, content, "image/png")
+    place.overwrite(f"acme/sha256/{sha256[:2]}/{sha256[2:]}", b"!" + content[1:])
+
+    place.store.put("acme", sha256, io.BytesIO(content), "image/png")
+
+    assert place.store.get("acme", sha256) == content
+
+
 def test_deleting_removes_a_blob_and_may_be_repeated(store: BlobStore) -> None:
     store.put("acme", HASH, PICTURE, "image/png")
 
@@ -134,7 +145,11 @@ def test_a_tenant_that_could_leave_its_place_is_refused_by_every_verb(store: Blo
     for verb in verbs(store, tenant, HASH):
         with pytest.raises(InvalidInput, match="tenant"):
             verb()
-    for of_tenant in (lambda: list(store.list(tenant)), lambda: store.delete_tenant(tenant)):
+    for of_tenant in (
+        lambda: list(store.list(tenant)),
+        lambda: list(store.list_uploads(tenant)),
+        lambda: store.delete_tenant(tenant),
+    ):
         with pytest.raises(InvalidInput, match="tenant"):
             of_tenant()
 
@@ -356,6 +371,13 @@ def test_tenants_are_those_who_have_something(place: Place) -> None:
     found = list(place.store.tenants())
 
     assert found == ["Acme", "a.c", "b-tenant"]
+
+
+def test_blobs_and_what_is_half_written_are_no_uploads(place: Place) -> None:
+    place.store.put("acme", HASH, PICTURE, "image/png")
+    place.overwrite(f"acme/staging/.partial-{HASH[:32]}", b"half")
+
+    assert list(place.store.list_uploads("acme")) == list(place.store.list_uploads("nobody")) == []
 
 
 # All of a tenant

@@ -69,6 +69,49 @@ def test_a_tenant_goes_with_its_uploads_in_parts_and_otherwise(store: S3Blobs, b
     assert bucket.unfinished() == []
 
 
+def made(store: S3Blobs) -> list[str]:
+    """Names of the requests that make an object, from now on."""
+    found: list[str] = []
+    for verb in ("PutObject", "CreateMultipartUpload", "CopyObject"):
+        store._place.connected().meta.events.register(
+            f"before-call.s3.{verb}", lambda model, **_: found.append(model.name)
+        )
+    return found
+
+
+def test_a_whole_blob_is_not_sent_again_in_parts_or_otherwise(store: S3Blobs) -> None:
+    store.put("acme", HASH, CONTENT, "image/png")
+    store.put("acme", LARGE_HASH, LARGE, "text/plain")
+    requests = made(store)
+
+    store.put("acme", HASH, CONTENT, "image/png")
+    store.put("acme", LARGE_HASH, LARGE, "text/plain")
+
+    assert requests == []
+
+
+def test_a_large_blob_that_was_damaged_is_healed_by_putting_it_again(store: S3Blobs, bucket: Bucket) -> None:
+    store.put("acme", LARGE_HASH, LARGE, "text/plain")
+    bucket.write(bucket.keys()[0], b"!" + LARGE[1:])
+
+    store.put("acme", LARGE_HASH, LARGE, "text/plain")
+
+    assert store.get("acme", LARGE_HASH) == LARGE
+
+
+def test_damage_in_parts_is_healed_by_putting_it_again(store: S3Blobs, bucket: Bucket) -> None:
+    """Sent as we send, by somebody who wrote our own description beside other bytes."""
+    key = f"{bucket.prefix}/acme/sha256/{LARGE_HASH[:2]}/{LARGE_HASH[2:]}"
+    other = b"!" + LARGE[1:]
+    described = store._place.described(LARGE_HASH, "text/plain")
+    other_hash = hashlib.sha256(other).hexdigest()
+    s3_parts.send_in_parts(store._place, key, other_hash, other, size=len(other), **described)
+
+    store.put("acme", LARGE_HASH, LARGE, "text/plain")
+
+    assert store.get("acme", LARGE_HASH) == LARGE
+
+
 # Uploads
 
 
@@ -113,6 +156,19 @@ def test_an_upload_becomes_a_blob(store: S3Blobs, bucket: Bucket) -> None:
     kept = bucket.client.head_object(Bucket=bucket.s3.bucket, Key=f"{bucket.prefix}/{KEY}")
     assert (kept["ContentType"], kept["Metadata"]) == ("image/png", {"sha256": HASH})
     assert store.uploaded_size("acme", "one") is None
+
+
+def test_a_damaged_blob_is_healed_by_uploading_it_again(store: S3Blobs, bucket: Bucket) -> None:
+    store.put("acme", HASH, CONTENT, "image/png")
+    bucket.write(KEY, b"!" + CONTENT[1:])
+    bucket.write("acme/staging/one", CONTENT)
+    requests = made(store)
+
+    store.adopt_upload("acme", "one", HASH, "image/png")
+    store.adopt_upload("acme", "one", HASH, "image/png")
+
+    assert store.get("acme", HASH) == CONTENT
+    assert requests == ["CopyObject"]
 
 
 def test_a_large_upload_is_copied_in_parts(
@@ -263,6 +319,33 @@ def test_an_upload_that_cannot_be_is_not_signed(store: S3Blobs, field: str, valu
 
 
 # Listings
+
+
+def test_uploads_that_nobody_discarded_are_listed(store: S3Blobs, bucket: Bucket) -> None:
+    started = datetime.now(UTC)
+    assert send(announced(store)) == 200
+    bucket.write("acme/staging/two", b"uploaded")
+    for other in ("acme/staging/a/b", "acme/staging/.hidden", "acme2/staging/one", KEY):
+        bucket.write(other, b"no upload of this tenant")
+
+    first, second = store.list_uploads("acme")
+
+    assert (first.upload_id, first.size) == ("one", len(CONTENT))
+    assert (second.upload_id, second.size) == ("two", len(b"uploaded"))
+    # A server's clock may be another, and some keep whole seconds.
+    assert abs(first.modified_at - started) < timedelta(minutes=15)
+    store.discard_upload("acme", "one")
+    assert list(store.list_uploads("acme")) == [second]
+
+
+def test_uploads_are_listed_past_the_first_page(store: S3Blobs, bucket: Bucket) -> None:
+    for number in range(7):
+        bucket.write(f"acme/staging/{number}", b"uploaded")
+    store._place.connected().meta.events.register(
+        "provide-client-params.s3.ListObjectsV2", lambda params, **_: {**params, "MaxKeys": 3}
+    )
+
+    assert [upload.upload_id for upload in store.list_uploads("acme")] == list("0123456")
 
 
 def test_listings_go_on_past_the_first_page(store: S3Blobs) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from conversation.errors import FileStoreUnavailable
 from store.files import S3Blobs, S3Options, open_file_store, s3_parts
+from store.files.s3_sums import checksum
 from store.settings import load
 from tests.conftest import S3
 from tests.integration.s3_relay import Heard, S3Relay
@@ -60,6 +61,8 @@ def test_every_request_that_makes_an_object_says_how_to_keep_it(s3: S3, relay: S
     made = [heard for heard in relay.heard if heard.method in ("PUT", "POST")]
     assert [told(heard) for heard in made] == [ON_THE_WIRE] * 3
     assert ["x-amz-copy-source" in heard.headers for heard in made] == [False, False, True]
+    # By it alone a later put can tell that the bytes are there: an ETag of KMS is no sum of them.
+    assert made[0].headers["x-amz-checksum-sha256"] == checksum(HASH)
     store.close()
 
 

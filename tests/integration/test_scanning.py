@@ -2,7 +2,9 @@
 
 import socketserver
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -50,9 +52,22 @@ def test_a_daemon_behind_a_unix_socket_is_asked_as_well(tmp_path: Path) -> None:
         server.shutdown()
 
 
-def test_a_file_above_the_scanners_limit_is_no_clean_file(clamd: str) -> None:
-    with pytest.raises(ScannerUnavailable, match=r"size limit exceeded.*StreamMaxLength"):
-        scanner(clamd).scan(b"x" * 50_000 for _ in range(1000))
+def test_a_file_above_the_scanners_limit_is_refused_and_not_clean(clamd: str) -> None:
+    verdict = scanner(clamd).scan(b"x" * 50_000 for _ in range(1000))
+
+    assert not verdict.is_clean
+    assert verdict.finding is None
+    assert verdict.refusal == "it is larger than the StreamMaxLength of clamd"
+
+
+def test_another_error_of_the_scanner_is_no_verdict() -> None:
+    class Failing(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            self.rfile.read(15)
+            self.wfile.write(b"stream: Can't allocate memory ERROR\0")
+
+    with scanning(Failing) as url, pytest.raises(ScannerUnavailable, match="allocate memory ERROR"):
+        scanner(url).scan([b"x"])
 
 
 def test_a_scanner_that_is_away_gives_no_verdict() -> None:
@@ -76,6 +91,36 @@ def test_a_scanner_that_says_nothing_gives_no_verdict_in_time() -> None:
         with pytest.raises(ScannerUnavailable):
             scanner(url, scanner_timeout=0.2).scan([b"x"])
         silent.set()
+
+
+def test_a_scanner_that_answers_a_byte_at_a_time_gives_no_verdict_in_time() -> None:
+    stopped = threading.Event()
+
+    class Trickling(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            with suppress(ConnectionError):
+                while not stopped.wait(0.05):
+                    self.wfile.write(b"x")
+
+    with scanning(Trickling) as url:
+        started = time.monotonic()
+        with pytest.raises(ScannerUnavailable, match=r"took too long|TimeoutError"):
+            scanner(url, scanner_timeout=0.5).scan([b"x"])
+        assert 0.4 < time.monotonic() - started < 3
+        stopped.set()
+
+
+def test_a_file_that_is_read_slowly_is_given_up_in_time(clamd: str) -> None:
+    def trickle() -> Iterator[bytes]:
+        for _ in range(100):
+            time.sleep(0.05)
+            yield b"x"
+
+    started = time.monotonic()
+    with pytest.raises(ScannerUnavailable, match=r"took too long.*THREADMILL_SCANNER_TIMEOUT"):
+        scanner(clamd, scanner_timeout=0.5).scan(trickle())
+
+    assert time.monotonic() - started < 3
 
 
 @pytest.mark.parametrize("url", ["http://host:1", "clamd://", "clamd:///", "clamd://host:99999", "host:3310"])

@@ -231,6 +231,13 @@ def test_workers_run_turns_on_threads_and_read_files_in_processes(name: str) -> 
     assert command[command.index("-P") + 1] == ("prefork" if name == "files" else "threads")
 
 
+def test_processes_that_read_files_are_replaced_before_they_grow() -> None:
+    command = SERVICES["files"]["command"]
+
+    assert command[command.index("--max-tasks-per-child") + 1] == "200"
+    assert command[command.index("--max-memory-per-child") + 1] == "600000"
+
+
 def test_the_worker_can_be_scaled() -> None:
     assert not {"container_name", "ports", "hostname", "deploy"} & SERVICES["worker"].keys()
     assert not {"-n", "--hostname"} & set(SERVICES["worker"]["command"])

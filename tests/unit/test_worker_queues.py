@@ -1,11 +1,11 @@
-"""How a worker may be started: a suspect has to be alone in its process, and turns run on threads."""
+"""How a worker may be started: a suspect alone in its process, turns on threads, files in processes."""
 
 from types import SimpleNamespace
 
 import pytest
-from celery.concurrency.prefork import TaskPool
+from celery.concurrency import prefork, solo, thread
 
-from conversation.bell import SUSPECTS_QUEUE, TURNS_QUEUE
+from conversation.bell import FILES_QUEUE, SUSPECTS_QUEUE, TURNS_QUEUE
 from tasks import lifecycle
 
 
@@ -23,4 +23,19 @@ def test_turns_that_would_run_in_forked_children_are_refused() -> None:
     app = SimpleNamespace(amqp=SimpleNamespace(queues=SimpleNamespace(consume_from={TURNS_QUEUE})))
 
     with pytest.raises(SystemExit, match="start it with -P threads"):
-        lifecycle._on_setup(SimpleNamespace(app=app, concurrency=4, pool_cls=TaskPool))
+        lifecycle._on_setup(SimpleNamespace(app=app, concurrency=4, pool_cls=prefork.TaskPool))
+
+
+@pytest.mark.parametrize("pool", [thread.TaskPool, solo.TaskPool])
+@pytest.mark.parametrize("queues", [{FILES_QUEUE}, {FILES_QUEUE, TURNS_QUEUE}])
+def test_files_that_would_be_read_without_processes_are_refused(queues: set[str], pool: type) -> None:
+    app = SimpleNamespace(amqp=SimpleNamespace(queues=SimpleNamespace(consume_from=queues)))
+
+    with pytest.raises(SystemExit, match="files are read in processes; start it with -P prefork"):
+        lifecycle._on_setup(SimpleNamespace(app=app, concurrency=4, pool_cls=pool))
+
+
+def test_files_are_read_in_processes() -> None:
+    app = SimpleNamespace(amqp=SimpleNamespace(queues=SimpleNamespace(consume_from={FILES_QUEUE})))
+
+    lifecycle._on_setup(SimpleNamespace(app=app, concurrency=2, pool_cls=prefork.TaskPool))

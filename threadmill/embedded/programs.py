@@ -17,6 +17,9 @@ FLOWER = "flower"
 FLOWER_USER = "threadmill"
 #: Finished tasks that Flower keeps in memory; its own default is 100,000.
 FLOWER_MAX_TASKS = "5000"
+#: When a process that reads files is replaced, with what they left behind in it: after so many of them,
+#: or with so many kilobytes, which are looked at after each.
+FRESH_PROCESSES = ("--max-tasks-per-child", "200", "--max-memory-per-child", "600000")
 #: Seconds for a worker to import its libraries, several workers at once on a small machine.
 START_SECONDS = 90.0
 #: Seconds that a worker gets beyond its own grace, in which it hands back what still runs.
@@ -47,7 +50,7 @@ def plan(directory: Path) -> Sequence[Program]:
         worker("suspects", [SUSPECTS_QUEUE], options=["-c", "1"]),
         worker("maintenance", [MAINTENANCE_QUEUE], options=["-c", "2"]),
         # Processes of its own for each file: reading them takes a CPU, and perhaps the process with it.
-        worker("files", [FILES_QUEUE], options=["-P", "prefork", "-c", "2"]),
+        worker("files", [FILES_QUEUE], options=["-P", "prefork", "-c", "2", *FRESH_PROCESSES]),
         beat(directory / "beat"),
         flower(directory / FLOWER),
     ]
