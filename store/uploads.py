@@ -4,7 +4,7 @@ What stays true: an upload is promised by a row before a client gets an address;
 its file before it was verified; what expires leaves nothing behind.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -109,6 +109,12 @@ def over(connection: Connection, *, after: Over | None = None, limit: int = BATC
         statement = statement.where(place > tuple_(after.expires_at, after.id))
     found = connection.execute(statement.order_by(uploads.c.expires_at, uploads.c.id).limit(limit))
     return [Over(row.tenant, row.id, row.expires_at) for row in found]
+
+
+def known(connection: Connection, upload_ids: Collection[str]) -> set[str]:
+    """Those of the ids that are of an upload."""
+    ours = [upload_id for upload_id in upload_ids if is_our_id(upload_id)]
+    return set(connection.execute(select(uploads.c.id).where(uploads.c.id.in_(ours))).scalars())
 
 
 def forget(connection: Connection, upload_id: str) -> int:

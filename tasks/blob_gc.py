@@ -100,11 +100,24 @@ def run_expiry(database: Database, settings: Settings) -> int:
                 else:
                     expired += database.run(partial(uploads.forget, upload_id=upload.id))
             after = page[-1]
+        _discard_strays(database, files, settings)
     finally:
         files.close()
     if failed is not None:
         raise failed
     return expired
+
+
+def _discard_strays(database: Database, files: BlobStore, settings: Settings) -> None:
+    """Remove what a late client put for an upload that was forgotten."""
+    late = timedelta(seconds=settings.upload_expires_seconds + 2 * uploads.LATE_SECONDS)
+    for tenant in files.tenants():
+        staged = files.list_uploads(tenant)
+        while page := list(islice(staged, PAGE)):
+            old = {each.upload_id for each in page if each.modified_at <= datetime.now(UTC) - late}
+            known = database.run(partial(uploads.known, upload_ids=old))
+            for upload_id in sorted(old - known):
+                _discard(files, tenant, upload_id)
 
 
 def collect_all(database: Database, settings: Settings, *, grace_days: float | None = None) -> Collected:

@@ -129,15 +129,12 @@ def test_every_queue_has_a_worker_and_suspects_have_theirs_alone(tmp_path: Path)
         "maintenance": MAINTENANCE_QUEUE,
         "files": FILES_QUEUE,
     }
-<<<<<<< HEAD
-=======
 
 
 def test_processes_that_read_files_are_replaced_before_they_grow(tmp_path: Path) -> None:
     (files,) = (program.argv for program in programs.plan(tmp_path) if program.name == "files")
 
     assert files[-4:] == ("--max-tasks-per-child", "200", "--max-memory-per-child", "600000")
->>>>>>> 36cf004473bd8631dd6129ae7773921894067a8f
 
 
 def test_a_worker_is_not_killed_within_its_own_grace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,13 +147,8 @@ def test_a_worker_is_not_killed_within_its_own_grace(tmp_path: Path, monkeypatch
 
 def test_the_programs_of_threadmill_start_and_stop(tmp_path: Path) -> None:
     with Stack(tmp_path / "stack") as stack:
-<<<<<<< HEAD
         programs_of_ours = ["turns", "suspects", "maintenance", "files", "beat", "flower"]
         assert stack.names() == ["postgres", "valkey", *programs_of_ours]
-=======
-        names = ["postgres", "valkey", "turns", "suspects", "maintenance", "files", "beat", "flower"]
-        assert stack.names() == names
->>>>>>> 36cf004473bd8631dd6129ae7773921894067a8f
         assert stack.dead() == []
 
     assert processes_of(tmp_path) == {}

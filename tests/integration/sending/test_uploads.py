@@ -25,7 +25,7 @@ from conversation.errors import (
 )
 from producers.producer import Producer
 from producers.upload import Upload
-from store import tables
+from store import tables, uploads
 from store.engine import Database
 from store.settings import Settings
 from tasks.blob_gc import run_expiry
@@ -277,6 +277,23 @@ def test_an_upload_that_is_over_leaves_nothing(site: Producer, on_s3: Settings) 
     with pytest.raises(UploadNotFound, match="has expired"):
         site.uploads.complete(late.id)
     assert run_expiry(site.database, on_s3) == 0
+
+
+def test_what_a_late_client_put_for_a_forgotten_upload_is_removed(
+    site: Producer, on_s3: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forgotten, fresh = created(site), created(site)
+    everything_is_over(site)
+    assert run_expiry(site.database, on_s3) == 2
+    put(forgotten, TEXT)
+    assert run_expiry(site.database, on_s3) == 0
+    assert site.blobs.uploaded_size("default", forgotten.id) == len(TEXT)  # it may belong to one to come
+
+    monkeypatch.setattr(uploads, "LATE_SECONDS", -on_s3.upload_expires_seconds)
+    assert run_expiry(site.database, on_s3) == 0
+
+    assert site.blobs.uploaded_size("default", forgotten.id) is None
+    assert site.blobs.uploaded_size("default", fresh.id) is None
 
 
 def test_an_upload_that_just_expired_may_still_be_completed(site: Producer, on_s3: Settings) -> None:
