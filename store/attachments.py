@@ -6,10 +6,11 @@ are locked in the order of their hashes.
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Select, select
 
 from conversation.attachment import Attachment
 from conversation.message import Message
+from store.blob_rows import check_stored
 from store.statements import insert_for
 from store.tables import attachments, blobs, messages, threads
 
@@ -33,6 +34,19 @@ def insert_attachments(connection: Connection, thread_key: int, tenant: str, sai
     ]
     if rows:
         connection.execute(insert_for(connection, attachments).values(rows).on_conflict_do_nothing())
+
+
+def attach(connection: Connection, thread_key: int, tenant: str, said: Sequence[Message]) -> None:
+    """As `insert_attachments`, once their blobs are held. Raises as `check_stored`."""
+    files = [file for message in said for file in message.attachments]
+    if files:
+        check_stored(connection, tenant, files)
+        insert_attachments(connection, thread_key, tenant, said)
+
+
+def addresses_of(thread_key: int) -> Select[tuple[str, str]]:
+    """Tenant and hash of each file of a thread."""
+    return select(attachments.c.tenant, attachments.c.sha256).where(attachments.c.thread_key == thread_key)
 
 
 def attachments_of(

@@ -18,9 +18,8 @@ from conversation.history import open_calls
 from conversation.message import Message
 from conversation.thread import LAST_UPDATED, LEADING, Loaded, Thread
 from store import messages as message_rows
-from store.attachments import insert_attachments
+from store.attachments import addresses_of, attach
 from store.blob_gc import note_dropped
-from store.blob_rows import check_stored
 from store.columns import clock
 from store.cut import cut_of
 from store.messages import SAID
@@ -152,8 +151,7 @@ def delete_thread(connection: Connection, tenant: str, thread_id: str) -> bool:
         return False
     if row.legal_hold:
         raise InvalidInput("thread_id", f"{thread_id!r} is under legal hold", "lift the hold first")
-    files = select(attachments.c.tenant, attachments.c.sha256).where(attachments.c.thread_key == row.key)
-    note_dropped(connection, files)
+    note_dropped(connection, addresses_of(row.key))
     connection.execute(delete(threads).where(threads.c.key == row.key))
     return True
 
@@ -282,9 +280,7 @@ def _append(connection: Connection, row: AnyRow, tenant: str, new: Sequence[Mess
         )
         seqs |= {found.id: found.seq for found in connection.execute(stored)}
     placed_new = [message for message in new if message.id not in missing]
-    if files := [file for message in placed_new for file in message.attachments]:
-        check_stored(connection, tenant, files)
-        insert_attachments(connection, row.key, tenant, placed_new)
+    attach(connection, row.key, tenant, placed_new)
     return seqs
 
 

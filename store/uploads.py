@@ -8,12 +8,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, func, select, tuple_, update
+from sqlalchemy import Connection, delete, func, literal, select, tuple_, update
 
 from conversation.attachment import Attachment
 from conversation.errors import LimitReached, UploadNotFound
 from conversation.ids import is_our_id
-from store.columns import DAY, clock, moment_ago
+from store.columns import DAY, OurId, Time, clock, moment_ago
 from store.statements import one_at_a_time
 from store.tables import blobs, uploads
 
@@ -106,7 +106,8 @@ def over(connection: Connection, *, after: Over | None = None, limit: int = BATC
         uploads.c.expires_at < moment_ago(days=LATE_SECONDS / DAY)
     )
     if after is not None:
-        statement = statement.where(place > tuple_(after.expires_at, after.id))
+        behind = tuple_(literal(after.expires_at, Time()), literal(after.id, OurId))
+        statement = statement.where(place > behind)
     found = connection.execute(statement.order_by(uploads.c.expires_at, uploads.c.id).limit(limit))
     return [Over(row.tenant, row.id, row.expires_at) for row in found]
 
