@@ -70,7 +70,8 @@ class FileMaker:
             content = await asyncio.to_thread(self._store.get, tenant, sha256)
             prepared = await self._prepare(content, begun.media_type)
         if not prepared.is_final:
-            await self._put_back(tenant, sha256, begun)
+            # Its reader was killed, or could not be started: a file that has it happen each time is given up.
+            await self._put_back(tenant, sha256, begun, counts=True)
             return PreparedFile(problem=prepared.problem)
         made = {
             kind: Attachment(filename=kind, content=picture.content, mime_type=picture.media_type)
@@ -97,7 +98,13 @@ class FileMaker:
             return self._scanner.scan(chunks)
 
     async def _put_back(
-        self, tenant: str, sha256: str, begun: Begun, again_seconds: float = preparations.AGAIN_SECONDS
+        self,
+        tenant: str,
+        sha256: str,
+        begun: Begun,
+        *,
+        again_seconds: float = preparations.AGAIN_SECONDS,
+        counts: bool = False,
     ) -> None:
-        put_back = partial(preparations.put_back, tenant=tenant, sha256=sha256)
-        await self._database.run_async(partial(put_back, begun=begun, again_seconds=again_seconds))
+        put_back = partial(preparations.put_back, tenant=tenant, sha256=sha256, begun=begun)
+        await self._database.run_async(partial(put_back, again_seconds=again_seconds, counts=counts))

@@ -131,15 +131,23 @@ def begin(connection: Connection, tenant: str, sha256: str, *, scans: bool = Fal
 
 
 def put_back(
-    connection: Connection, tenant: str, sha256: str, begun: Begun, *, again_seconds: float = AGAIN_SECONDS
+    connection: Connection,
+    tenant: str,
+    sha256: str,
+    begun: Begun,
+    *,
+    again_seconds: float = AGAIN_SECONDS,
+    counts: bool = False,
 ) -> None:
-    """Leave a file to others, after a while: what it needs is away, which is not its fault."""
+    """Leave a file to others, after a while: what it needs is away, which is not its fault.
+
+    With `counts`, that was an attempt all the same: perhaps it is its fault.
+    """
+    attempts = blobs.c.prepare_attempts if counts else blobs.c.prepare_attempts - 1
     connection.execute(
         update(blobs)
         .where(_this(tenant, sha256), blobs.c.prepare_attempts == begun.attempt)
-        .values(
-            preparing_until=clock(plus_seconds=again_seconds), prepare_attempts=blobs.c.prepare_attempts - 1
-        )
+        .values(preparing_until=clock(plus_seconds=again_seconds), prepare_attempts=attempts)
     )
 
 

@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection
-
 from conversation.bell import (
     COLLECT_FILES,
     EXPIRE_UPLOADS,
@@ -19,6 +17,7 @@ from conversation.bell import (
     RUN_SUMMARIES,
 )
 from store import schedule, workers
+from store.engine import Database
 from store.schedule import LastRun
 from store.settings import Settings
 
@@ -51,13 +50,13 @@ class Schedule:
     last: LastRun | None
 
 
-def states(connection: Connection, settings: Settings) -> list[Schedule]:
+def states(database: Database, settings: Settings) -> list[Schedule]:
     """How each schedule stands, by the database's clock.
 
     One that never ran is stale once a worker has been there for as long as it should have taken.
     """
-    runs = {run.schedule: run for run in schedule.last_runs(connection)}
-    up_seconds = workers.longest_up(connection)
+    runs = {run.schedule: run for run in database.run(schedule.last_runs)}
+    up_seconds = database.run(workers.longest_up)
     return [
         _state(name, period(settings), runs.get(name), up_seconds) for name, period in sorted(PERIODS.items())
     ]

@@ -174,14 +174,14 @@ async def test_a_file_whose_bytes_are_lost_is_not_waited_for(opened: Opened) -> 
     assert reader.read == []
 
 
-async def test_what_is_no_fault_of_the_file_is_not_kept(opened: Opened) -> None:
+async def test_a_reader_that_could_not_work_is_not_kept_and_tried_again(opened: Opened) -> None:
     site = opened()
     await site.keep()
 
     found = await site.prepared(Reader(Prepared(problem="No program could be started.", is_final=False)))
     assert found.problem == "No program could be started."
     row = await site.row()
-    assert (row.prepared_at, row.prepare_attempts) == (None, 0)
+    assert (row.prepared_at, row.prepare_attempts) == (None, 1)
     await site.write(preparing_until=row.created_at)  # a while later
 
     assert (await site.prepared(Reader())).text_chars == len("what it says")

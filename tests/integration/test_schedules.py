@@ -24,7 +24,7 @@ PATIENCE = 2 * RETENTION + LATE_SECONDS
 
 
 def of(database: Database, name: str = RUN_RETENTION) -> Schedule:
-    found = database.run(partial(states, settings=SETTINGS))
+    found = states(database, SETTINGS)
     return next(each for each in found if each.name == name)
 
 
@@ -57,7 +57,7 @@ def worker_up(database: Database, seconds: float) -> None:
 
 
 def test_every_schedule_is_told(any_database: Database) -> None:
-    found = any_database.run(partial(states, settings=SETTINGS))
+    found = states(any_database, SETTINGS)
 
     assert [each.name for each in found] == sorted(PERIODS)
     assert {each.state for each in found} == {"never"}

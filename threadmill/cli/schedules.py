@@ -10,8 +10,6 @@ def schedules(as_json: AsJson = False) -> None:
 
     Exit status 1 where one is stale: no run of it ended well for two periods.
     """
-    from functools import partial
-
     from store.engine import Database
     from store.settings import load
     from tasks.schedules import described, states
@@ -19,7 +17,7 @@ def schedules(as_json: AsJson = False) -> None:
     settings = load()
     database = Database(settings)
     try:
-        found = database.run(partial(states, settings=settings))
+        found = states(database, settings)
     finally:
         database.close()
     for schedule in found:

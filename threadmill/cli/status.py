@@ -61,11 +61,9 @@ def _stored(database: "Database", tenant: str) -> dict[str, Any]:
 
 def _stale(database: "Database", settings: "Settings") -> str | None:
     """Which schedules no run of which ended well for too long."""
-    from functools import partial
-
     from tasks.schedules import states
 
-    found = database.run(partial(states, settings=settings))
+    found = states(database, settings)
     stale = [schedule.name for schedule in found if schedule.state == "stale"]
     if not stale:
         return None
