@@ -139,15 +139,21 @@ def mark_now(connection: Connection, address: Address) -> Collection[str]:
 
 
 def delete_marked(
-    connection: Connection, address: Address, delete_object: Callable[[str, str], None]
+    connection: Connection,
+    address: Address,
+    delete_object: Callable[[str, str], None],
+    *,
+    waits: bool = False,
 ) -> bool:
     """Delete a marked blob: its bytes, then its row. False if it is not marked any more, or just in use.
 
+    With `waits`, it waits for whoever has the row at the moment, instead of leaving it to the next run.
     `delete_object(tenant, sha256)` may be called again for bytes that are gone already.
     """
     tenant, sha256 = address
     mine = (blobs.c.tenant == tenant) & (blobs.c.sha256 == sha256) & (blobs.c.state == "deleting")
-    if not connection.execute(select(blobs.c.sha256).where(mine).with_for_update(skip_locked=True)).all():
+    lock = select(blobs.c.sha256).where(mine).with_for_update(skip_locked=not waits)
+    if not connection.execute(lock).all():
         return False
     # In a later statement: whoever had the lock before may have given it a message.
     if not connection.execute(select(blobs.c.sha256).where(mine, not_(is_used))).all():

@@ -50,7 +50,8 @@ def _tell_without_summary(row: AnyRow) -> Finding:
 def _drop_summary(connection: Connection, row: AnyRow) -> str:
     """As if somebody had dropped it: models see the messages again."""
     mended = update(threads).where(threads.c.key == row.key)
-    connection.execute(mended.values(summary_id=None, **recounted(row.key, behind=0)))
+    cut = select(threads.c.retention_cut).where(threads.c.key == row.key).scalar_subquery()
+    connection.execute(mended.values(summary_id=None, **recounted(row.key, behind=cut)))
     return "the thread has no summary any more"
 
 
@@ -60,7 +61,7 @@ def _miscounted(_: Connection, __: Scope) -> Select[Any]:
     places = threads.c.last_seq - _covered_to
     return select(
         *of_thread(),
-        _covered_to.label("covered_to"),
+        _told_to.label("covered_to"),
         counted.label("counted"),
         _uncovered.label("uncovered"),
         threads.c.uncovered_tokens.label("counted_tokens"),

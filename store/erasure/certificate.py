@@ -8,7 +8,7 @@ import hashlib
 import json
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, delete, select, update
 
 from store.columns import clock
 from store.erasure.subject import Subject
@@ -41,6 +41,8 @@ def finish(connection: Connection, erasure_id: str, subject: Subject) -> Certifi
     connection.execute(
         update(erasures).where(of_erasure).values(finished_at=row.now, certificate=certificate)
     )
+    # The hash of a file's bytes tells who has the file that it was here.
+    connection.execute(delete(erasure_items).where(items.erasure_id == erasure_id, items.kind == "blob"))
     note(connection, subject.tenant, "", "erasure.finished", certificate)
     return certificate
 

@@ -164,11 +164,21 @@ def remove_file(
     size = connection.execute(
         select(blobs.c.size).where(blobs.c.tenant == subject.tenant, blobs.c.sha256 == sha256)
     ).scalar_one_or_none()
-    if blob_gc.delete_marked(connection, address, delete_object):
+    # Whoever has its row at the moment is waited for: the certificate says that it is gone.
+    if blob_gc.delete_marked(connection, address, delete_object, waits=True):
+        _forget_uploads(connection, erasure_id, address)
         count_erased(connection, erasure_id, {"blobs": 1, "blob_bytes": size or 0})
     items = erasure_items.c
     of_item = (items.erasure_id == erasure_id) & (items.kind == "blob") & (items.sha256 == sha256)
     connection.execute(update(erasure_items).where(of_item).values(done=True))
+
+
+def _forget_uploads(connection: Connection, erasure_id: str, address: tuple[str, str]) -> None:
+    """What a client said of a file when it put it into the store by itself: its name, above all."""
+    theirs = (uploads.c.tenant == address[0]) & (uploads.c.sha256 == address[1])
+    gone = connection.execute(delete(uploads).where(theirs)).rowcount
+    if gone:
+        count_erased(connection, erasure_id, {"uploads": gone})
 
 
 def archives_of(connection: Connection, erasure_id: str, subject: Subject) -> list[AnyRow]:

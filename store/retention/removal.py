@@ -33,7 +33,7 @@ from conversation.turn import FINAL_STATES
 from store.blob_gc import note_dropped
 from store.retention.audit import forget_name, note
 from store.retention.cuts import is_busy
-from store.retention_tables import erasures, retention_cuts
+from store.retention_tables import erasures, retention_cuts, retention_policies
 from store.statements import AnyRow
 from store.tables import attachments, context, messages, steps, summaries, threads, turn_inputs, turns
 
@@ -170,6 +170,9 @@ def remove_thread(connection: Connection, key: int, *, erasure_id: str | None = 
         "summaries": _delete_of(connection, summaries, key),
         "context": _delete_of(connection, context, key),
     }
+    if erasure_id is None:
+        own = (retention_policies.c.tenant == row.tenant) & (retention_policies.c.thread_id == row.id)
+        connection.execute(delete(retention_policies).where(own))
     connection.execute(delete(threads).where(threads.c.key == key))
     counts["threads"] = 1
     forget_name(connection, row.tenant, row.id)

@@ -1,4 +1,4 @@
-"""`threadmill threads summarize`, `summaries` and `restore`: what stands for a thread's older part."""
+"""`threadmill threads summarize`, `summaries`, `restore-summary`: what stands for a thread's older part."""
 
 from dataclasses import asdict
 from typing import Annotated, Any

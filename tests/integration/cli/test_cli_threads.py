@@ -261,8 +261,8 @@ def test_a_thread_is_summarized_listed_and_restored(terminal: Terminal) -> None:
     again = terminal.run("threads", "summarize", "t1", "--keep", "4")
     listed = terminal.run("threads", "summaries", "t1")
     as_json = json.loads(terminal.run("threads", "summaries", "t1", "--json").stdout)
-    restored = terminal.run("threads", "restore", "t1")
-    nothing = terminal.run("threads", "restore", "t1")
+    restored = terminal.run("threads", "restore-summary", "t1")
+    nothing = terminal.run("threads", "restore-summary", "t1")
 
     assert "seq 1 to 10, by offline/recall" in written.stdout
     assert "nothing to summarize" in again.stdout

@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import threading
 import zipfile
 from functools import partial
 from pathlib import Path
@@ -313,3 +314,48 @@ def test_the_small_pictures_of_a_file_go_with_it(scene: Scene) -> None:
 
     assert scene.count("blobs") == 0
     assert list(scene.files.list("default")) == []
+
+
+def test_the_certificate_comes_after_the_bytes_though_somebody_has_the_row(postgres_scene: Scene) -> None:
+    scene = postgres_scene
+    scene.answered("t", 1, file=b"a secret")
+    locked, done = threading.Event(), threading.Event()
+
+    def hold_the_row() -> None:
+        with scene.database.engine.begin() as connection:
+            connection.execute(select(tables.blobs).with_for_update())
+            locked.set()
+            done.wait(1)
+
+    holder = threading.Thread(target=hold_the_row)
+    holder.start()
+    locked.wait(10)
+    certificate = run_erasure(scene.database, scene.files, Subject(tenant="default", thread_id="t"))
+    done.set()
+    holder.join(10)
+
+    assert certificate["counts"]["blobs"] == 1
+    assert list(scene.files.list("default")) == []
+
+
+def test_the_name_that_an_upload_gave_a_file_goes_with_it(scene: Scene) -> None:
+    scene.answered("t", 1, file=b"a passport")
+    file = Attachment(filename="ann-lee-passport.txt", content=b"a passport", mime_type="text/plain")
+    promise = partial(uploads.create, upload_id=new_id(), tenant="default", file=file, expires_seconds=900)
+    scene.database.run(promise)
+
+    run_erasure(scene.database, scene.files, Subject(tenant="default", thread_id="t"))
+
+    left = everything(scene)
+    assert "ann-lee" not in left
+    assert str(file.sha256) not in left
+
+
+def test_a_threads_own_policy_goes_with_it(scene: Scene) -> None:
+    scene.answered("ann-lee", 1)
+    scene.policy(tenant="default", thread_id="ann-lee", idle_days=10)
+    scene.age(20, "ann-lee")
+
+    assert scene.run().threads == 1
+
+    assert scene.count("retention_policies") == 0
