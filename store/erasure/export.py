@@ -22,6 +22,7 @@ from zipfile import ZIP_DEFLATED, ZipFile
 from sqlalchemy import Connection, Select, select
 
 from conversation.errors import FileNotStored, ThreadNotFound
+from store.blob_rows import BLOCKED
 from store.columns import clock
 from store.erasure.run import Runs, keys
 from store.erasure.subject import Subject
@@ -97,17 +98,23 @@ class PersonExport:
         rows = self.database.run(partial(_files, key=thread.key))
         lines = []
         for row in rows:
-            stored = row.sha256 in self._written or self._write_file(archive, row)
+            # What a scanner did not pass is told, and not handed out.
+            passed = row.scan not in BLOCKED
+            stored = passed and (row.sha256 in self._written or self._write_file(archive, row))
             lines.append({"thread": thread.id, **_plain(row), "stored": stored})
         return lines
 
     def _write_file(self, archive: ZipFile, row: AnyRow) -> bool:
         """False where its bytes are lost: the rest is the person's all the same."""
         try:
-            content = self.files.get(self.subject.tenant, row.sha256)
+            with (
+                self.files.open(self.subject.tenant, row.sha256) as chunks,
+                archive.open(f"files/{row.sha256}", "w", force_zip64=True) as member,
+            ):
+                for chunk in chunks:
+                    member.write(chunk)
         except FileNotStored:
             return False
-        archive.writestr(f"files/{row.sha256}", content)
         self._written.add(row.sha256)
         return True
 
@@ -147,7 +154,7 @@ def _files(connection: Connection, *, key: int) -> Sequence[AnyRow]:
         messages.c.seq <= select(threads.c.retention_cut).where(threads.c.key == key).scalar_subquery(),
     )
     columns = (attachments.c.message_id, attachments.c.filename, attachments.c.sha256)
-    statement: Select[Any] = select(*columns, blobs.c.size, blobs.c.media_type, blobs.c.text)
+    statement: Select[Any] = select(*columns, blobs.c.size, blobs.c.media_type, blobs.c.scan, blobs.c.text)
     of_thread = (attachments.c.thread_key == key) & attachments.c.message_id.not_in(hidden)
     ordered = statement.select_from(joined).where(of_thread).order_by(*columns)
     return connection.execute(ordered).all()

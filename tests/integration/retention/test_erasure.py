@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from conversation.attachment import Attachment
 from conversation.errors import InvalidInput, ThreadHeld, ThreadNotFound
@@ -359,3 +359,17 @@ def test_a_threads_own_policy_goes_with_it(scene: Scene) -> None:
     assert scene.run().threads == 1
 
     assert scene.count("retention_policies") == 0
+
+
+async def test_an_export_does_not_hand_out_what_a_scanner_stopped(scene: Scene) -> None:
+    scene.answered("t", 1, file=b"malware")
+    scene.database.run(lambda c: c.execute(update(tables.blobs).values(scan="infected", finding="Eicar")))
+    target = io.BytesIO()
+
+    async with ThreadStore(scene.settings) as store:
+        await store.export_person(target, thread_id="t")
+
+    with zipfile.ZipFile(target) as archive:
+        assert not [name for name in archive.namelist() if name.startswith("files/")]
+        told = "".join(archive.read(name).decode() for name in archive.namelist() if name.endswith(".jsonl"))
+    assert '"scan": "infected"' in told or '"scan":"infected"' in told
