@@ -6,6 +6,8 @@
 #   make test ARGS="-k lease"        further arguments for pytest
 
 PYTHON ?= python3
+# Tests wait for servers as often as they compute: three processes on two cores.
+JOBS ?= $(shell echo $$(( ($$(getconf _NPROCESSORS_ONLN) * 3 + 1) / 2 )))
 VENV := .venv
 BIN := $(VENV)/bin
 # uv, told what pip is configured to use: a mirror that works for the one works for the other.
@@ -35,7 +37,7 @@ up: $(VENV)/.demo
 
 ## Run all tests, on real servers. ARGS="-k name" chooses some.
 test: $(VENV)/.dev
-	@$(BIN)/python -m pytest -q -n auto --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile $(ARGS)
 
 ## Break everything for ten minutes while conversations go on. ARGS="--seed 7" repeats a plan.
 chaos: $(VENV)/.dev

@@ -14,11 +14,11 @@ from tests.integration.retention.scenes import TURN, Scene
 #: The thread's lock, its state, its policies, how far one rule reaches, where a turn ends there, the entry,
 #: what is shown then, the thread, the audit.
 MOVE = 9
-#: The thread's lock, its entry, what is said, the turns; files, messages; files of the inbox, journals,
-#: inputs, turns; the entry, the summaries, the entry's end, the audit.
-BATCH = 14
-#: The lock, what is left, summaries, context, the row, the names in the audit, the audit.
-ROW = 7
+#: The thread's lock, its entry, what is said, the turns; files and the grace of their blobs, messages; the
+#: same of the inbox, journals, inputs, turns; the entry, the summaries, the entry's end, the audit.
+BATCH = 16
+#: The lock, what is left, summaries, context, its policy, the row, the names in the audit, the audit.
+ROW = 8
 
 
 def plan_of(database: Database, make: Callable[[Connection], Any]) -> str:

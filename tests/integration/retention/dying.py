@@ -1,9 +1,8 @@
-"""A process that is killed by SIGKILL after so many statements: URL FOLDER COUNT SETTINGS WORK."""
+"""What a process does that is killed by SIGKILL at a stated moment."""
 
-import json
 import os
 import signal
-import sys
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import event
@@ -16,16 +15,16 @@ from store.settings import load
 from tasks.retention import run_retention
 
 
-def main(url: str, folder: str, count: str, values: str, work: str) -> None:
-    """Run it, up to that statement; 0 counts none, and prints how many there were."""
-    settings = load(database_url=url, file_store=folder, blob_grace_days=0, **json.loads(values))
+def until_it_dies(url: str, folder: str, count: int, values: Mapping[str, Any], work: str) -> int:
+    """Run `retention`, or the erasure of a user, up to that event; 0 counts them all, and lives."""
+    settings = load(database_url=url, file_store=folder, blob_grace_days=0, **values)
     database = Database(settings)
     seen = 0
 
     def die(*_: Any) -> None:
         nonlocal seen
         seen += 1
-        if seen == int(count):
+        if seen == count:
             os.kill(os.getpid(), signal.SIGKILL)
 
     # Before and after each: between two statements, in the middle of one, and before a commit.
@@ -36,8 +35,4 @@ def main(url: str, folder: str, count: str, values: str, work: str) -> None:
         run_retention(database, settings)
     else:
         run_erasure(database, open_file_store(settings), Subject(tenant="default", user=work))
-    print(seen)  # noqa: T201 - the test reads it
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+    return seen
