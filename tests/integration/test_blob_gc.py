@@ -1,6 +1,7 @@
 """Storing files and collecting those that nobody uses: one against the other, at every step."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -206,6 +207,12 @@ def test_a_rendition_lives_as_long_as_what_it_was_made_of(any_database: Database
 # One against the other
 
 
+def eventually(what: Callable[[], object]) -> None:
+    until = time.monotonic() + 60
+    while not what() and time.monotonic() < until:
+        time.sleep(0.1)
+
+
 def test_a_file_that_is_just_being_attached_is_not_marked(database: Database, files: LocalBlobs) -> None:
     Keeper(database, files).keep("default", [FILE])
     let_time_pass(database)
@@ -329,6 +336,7 @@ def test_senders_and_collectors_at_once_leave_no_message_without_its_bytes(
         assert files.get("default", SHA256) == b"the bytes"
         sent.append(name)
         forget(database, name)
+        stop.wait(0.01)  # now and then nobody sends, and it is collected
 
     sent, collected = [], []
 
@@ -340,6 +348,8 @@ def test_senders_and_collectors_at_once_leave_no_message_without_its_bytes(
     for worker in workers:
         worker.start()
     stop.wait(6)
+    # As long as it takes for both to have met, on a machine that is busy.
+    eventually(lambda: failures or (len(sent) > 10 and sum(collected) > 10))
     stop.set()
     for worker in workers:
         worker.join(timeout=30)
