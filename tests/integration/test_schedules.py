@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+import typer
 from sqlalchemy import text, update
 
 from conversation.bell import COLLECT_FILES, RUN_RETENTION
@@ -17,6 +18,8 @@ from store.engine import Database
 from store.settings import load
 from tasks import maintenance
 from tasks.schedules import LATE_SECONDS, PERIODS, Schedule, states
+from threadmill.cli.schedules import schedules
+from threadmill.cli.status import status
 
 SETTINGS = load()
 RETENTION = SETTINGS.retention_seconds
@@ -141,3 +144,20 @@ def test_statistics_are_fresh_after_a_refresh(database: Database) -> None:
     assert found["threads"]["rows"] == 500
     assert found["threads"]["bytes"] > 0
     assert found.keys() == {table.name for table in tables.metadata.sorted_tables}
+
+
+def test_a_stale_schedule_is_status_1_of_both_commands_that_tell_it(
+    database: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = database.settings.database_url.get_secret_value()
+    monkeypatch.setenv("THREADMILL_DATABASE_URL", url)
+    schedules(as_json=False)
+    status(tenant="default", as_json=False)
+    ran(database, PATIENCE + 60, schedule.finish_run, outcome={"threads": 2})
+
+    for command in (partial(schedules, as_json=False), partial(status, tenant="default", as_json=False)):
+        capsys.readouterr()
+        with pytest.raises(typer.Exit) as left:
+            command()
+        assert left.value.exit_code == 1
+        assert RUN_RETENTION in capsys.readouterr().out

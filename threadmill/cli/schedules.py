@@ -25,7 +25,8 @@ def schedules(as_json: AsJson = False) -> None:
         if as_json:
             print_json(said)
             continue
-        counts = ", ".join(f"{name}={value}" for name, value in (said["outcome"] or {}).items() if value)
+        outcome = (said["outcome"] or {}).items()
+        counts = ", ".join(f"{name}={value}" for name, value in outcome if value and isinstance(value, int))
         told = said["error"] or counts
         print(f"{schedule.state:<8} {schedule.name:<20} {said['started_at'] or '':<33} {told}")
     if any(schedule.state == "stale" for schedule in found):
