@@ -6,7 +6,6 @@ next one.
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -15,13 +14,12 @@ from typing import Any
 
 import structlog
 
-from conversation.errors import FileStoreUnavailable, UploadsNotSupported
-from store import blob_gc, uploads
+from conversation.errors import FileStoreUnavailable
+from store import blob_gc
 from store.blob_gc import Address
 from store.engine import Database
 from store.files import BlobStore, StoredBlob, open_file_store
 from store.settings import Settings
-from store.uploads import Over
 
 #: Objects of one listing, at most; and of one statement that looks for their rows.
 LISTED = 10_000
@@ -81,45 +79,6 @@ def collect_after(database: Database, settings: Settings, last: Mapping[str, Any
     return asdict(done)
 
 
-def run_expiry(database: Database, settings: Settings) -> int:
-    """Forget uploads that are over, with what was put for them; returns how many.
-
-    One whose bytes cannot be removed stops no other. Raises `FileStoreUnavailable` for the last of them.
-    """
-    files, expired = open_file_store(settings), 0
-    after: Over | None = None
-    failed: FileStoreUnavailable | None = None
-    try:
-        while page := database.run(partial(uploads.over, after=after)):
-            for upload in page:
-                try:
-                    # Also of a complete one: its address was good until now, and may have been used again.
-                    _discard(files, upload.tenant, upload.id)
-                except FileStoreUnavailable as error:
-                    failed = error
-                else:
-                    expired += database.run(partial(uploads.forget, upload_id=upload.id))
-            after = page[-1]
-        _discard_strays(database, files, settings)
-    finally:
-        files.close()
-    if failed is not None:
-        raise failed
-    return expired
-
-
-def _discard_strays(database: Database, files: BlobStore, settings: Settings) -> None:
-    """Remove what a late client put for an upload that was forgotten."""
-    late = timedelta(seconds=settings.upload_expires_seconds + 2 * uploads.LATE_SECONDS)
-    for tenant in files.tenants():
-        staged = files.list_uploads(tenant)
-        while page := list(islice(staged, PAGE)):
-            old = {each.upload_id for each in page if each.modified_at <= datetime.now(UTC) - late}
-            known = database.run(partial(uploads.known, upload_ids=old))
-            for upload_id in sorted(old - known):
-                _discard(files, tenant, upload_id)
-
-
 def collect_all(database: Database, settings: Settings, *, grace_days: float | None = None) -> Collected:
     """Runs from one end to the other, for a person who asks for it."""
     done = collect(database, settings, grace_days=grace_days)
@@ -174,12 +133,6 @@ def _without_row(
 def _address(value: Sequence[str] | None) -> Address | None:
     """JSON has lists only."""
     return (value[0], value[1]) if value else None
-
-
-def _discard(files: BlobStore, tenant: str, upload_id: str) -> None:
-    # Promised while the files were in a bucket; now they are elsewhere.
-    with suppress(UploadsNotSupported):
-        files.discard_upload(tenant, upload_id)
 
 
 def _delete_due(database: Database, files: BlobStore, grace_days: float, until: float) -> int:

@@ -5,12 +5,11 @@ however often it is rung for; a bell that is lost is rung again by who waits, an
 """
 
 import asyncio
-from functools import cache, partial
 
 import structlog
 
 from agent.prepare import prepare_file
-from conversation.bell import PREPARE_FILE, PREPARE_FILES
+from conversation.bell import PREPARE_FILE
 from conversation.errors import FileNotStored, FileStoreUnavailable
 from store import preparations
 from store.engine import Database
@@ -18,12 +17,6 @@ from store.files import open_file_store
 from store.making import FileMaker
 from store.settings import current
 from tasks.app import app
-from tasks.rings import ring_for_file
-
-#: Seconds that a file may wait before beat rings for it: somebody has, as a rule.
-FORGOTTEN_SECONDS = 60.0
-#: Bells of one tick, at most.
-BELLS = 100
 
 _log = structlog.get_logger(__name__)
 
@@ -39,18 +32,6 @@ def prepare(*, v: int, tenant: str, sha256: str) -> None:
         _log.warning("file_not_prepared", tenant=tenant, sha256=sha256, reason=type(error).__name__)
 
 
-@app.task(name=PREPARE_FILES)  # type: ignore[untyped-decorator]  # celery ships no types
-def prepare_waiting() -> None:
-    """Ring for files that nobody has made ready: of messages that no turn has read yet, or lost bells."""
-    scans = bool(current().scanner_url)
-    find = partial(preparations.waiting, older_than_seconds=FORGOTTEN_SECONDS, limit=BELLS, scans=scans)
-    found = _database().run(find)
-    for tenant, sha256 in found:
-        ring_for_file(tenant, sha256)
-    if found:
-        _log.info("files_rung_for", files=len(found))
-
-
 async def _prepare(tenant: str, sha256: str) -> None:
     database, files = Database(current()), open_file_store(current())
     try:
@@ -58,8 +39,3 @@ async def _prepare(tenant: str, sha256: str) -> None:
     finally:
         files.close()
         await database.close_async()
-
-
-@cache
-def _database() -> Database:
-    return Database(current())

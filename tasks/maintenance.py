@@ -11,6 +11,7 @@ import structlog
 from conversation.bell import (
     COLLECT_FILES,
     EXPIRE_UPLOADS,
+    PREPARE_FILES,
     REFRESH_STATISTICS,
     RUN_PURGE,
     RUN_RETENTION,
@@ -20,17 +21,23 @@ from conversation.bell import (
     TURNS_QUEUE,
 )
 from conversation.errors import DatabaseUnavailable, ThreadmillError
-from store import statistics, workers
+from store import preparations, statistics, workers
 from store import sweep as sweeping
 from store.engine import Database
 from store.schedule import claim_run, fail_run, finish_run
 from store.settings import Settings, current
 from tasks.app import app
-from tasks.blob_gc import collect_after, run_expiry
+from tasks.blob_gc import collect_after
 from tasks.retention import run_purge, run_retention
-from tasks.rings import ring, waiting_bells
+from tasks.rings import ring, ring_for_file, waiting_bells
 from tasks.schedules import PERIODS
 from tasks.summaries import run_summaries
+from tasks.uploads import run_expiry
+
+#: Seconds that a file may wait before beat rings for it: somebody has, as a rule.
+FORGOTTEN_SECONDS = 60.0
+#: Bells of one tick, at most.
+FILE_BELLS = 100
 
 _log = structlog.get_logger(__name__)
 
@@ -102,6 +109,18 @@ def retain() -> None:
 def purge() -> None:
     """Delete turns that ended long ago."""
     _once(RUN_PURGE, lambda settings, _: {"turns": run_purge(_database(), settings)})
+
+
+@app.task(name=PREPARE_FILES)  # type: ignore[untyped-decorator]  # celery ships no types
+def prepare_waiting() -> None:
+    """Ring for files that nobody has made ready: of messages that no turn has read yet, or lost bells."""
+    scans = bool(current().scanner_url)
+    find = partial(preparations.waiting, older_than_seconds=FORGOTTEN_SECONDS, limit=FILE_BELLS, scans=scans)
+    found = _database().run(find)
+    for tenant, sha256 in found:
+        ring_for_file(tenant, sha256)
+    if found:
+        _log.info("files_rung_for", files=len(found))
 
 
 @app.task(name=COLLECT_FILES)  # type: ignore[untyped-decorator]  # celery ships no types

@@ -28,7 +28,7 @@ from producers.upload import Upload
 from store import tables, uploads
 from store.engine import Database
 from store.settings import Settings
-from tasks.blob_gc import run_expiry
+from tasks.uploads import run_expiry
 from tests.conftest import S3
 from tests.integration.sending.backend import claim
 
