@@ -195,7 +195,8 @@ messages = Table(
     Column("thread_key", Key, ForeignKey("threads.key", ondelete="CASCADE"), primary_key=True),
     Column("seq", BigInteger, primary_key=True, autoincrement=False),
     *_said(),
-    Column("turn_id", OurId, ForeignKey("turns.id", ondelete="SET NULL")),
+    #: No foreign key: it tells which messages belong together also after its turn was purged.
+    Column("turn_id", OurId),
     Column("tool_calls", Json),
     Column("tool_call_id", Text),
     Column("reasoning", Text),

@@ -305,9 +305,6 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(
             ["thread_key"], ["threads.key"], name=op.f("fk_messages_thread_key"), ondelete="CASCADE"
         ),
-        sa.ForeignKeyConstraint(
-            ["turn_id"], ["turns.id"], name=op.f("fk_messages_turn_id"), ondelete="SET NULL"
-        ),
         sa.PrimaryKeyConstraint("thread_key", "seq", name=op.f("pk_messages")),
         sa.UniqueConstraint("thread_key", "id", name=op.f("uq_messages_thread_key_id")),
     )

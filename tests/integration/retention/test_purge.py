@@ -3,10 +3,12 @@
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from store import tables
+from conversation.message import Message
+from conversation.thread import Thread
+from store import tables, threads
 from store.retention import purge
 from tasks.retention import run_purge
-from tests.integration.retention.scenes import TURN, Scene
+from tests.integration.retention.scenes import TURN, Scene, settle
 
 OLD = datetime.now(UTC) - timedelta(days=40)
 
@@ -66,3 +68,20 @@ def test_nothing_is_purged_unless_days_are_set(scene: Scene) -> None:
 
     assert run_purge(scene.database, scene.settings) == 0
     assert scene.count("turns") == 1
+
+
+def test_a_purged_turn_is_still_cut_as_a_whole(scene: Scene) -> None:
+    """Its messages belong together also where library code wrote between them."""
+    claimed = scene.claimed("asked")
+    note = Thread("t", messages=[Message(role="user", content="by the way")])
+    scene.database.run(lambda c: threads.save(c, note, new=note.new_messages))
+    scene.database.run(settle(claimed))
+    end_long_ago(scene, "t")
+    run_purge(scene.database, scene.settings.model_copy(update={"purge_turns_days": 30}))
+    assert scene.count("turns") == 0
+    scene.answered(turns_=1)
+    scene.policy(tenant="default", max_messages=2 * TURN)
+
+    scene.run()
+
+    assert scene.contents()[0] == "question 1"
