@@ -161,7 +161,8 @@ class _Arrival:
         covered = covered.where(summaries.c.thread_key == self.key, summaries.c.id == threads.c.summary_id)
         behind = covered.correlate(threads).scalar_subquery()
         of_thread = update(threads).where(threads.c.key == self.key)
-        self.connection.execute(of_thread.values(recounted(self.key, behind=behind)))
+        counted = recounted(self.key, behind=behind)
+        self.connection.execute(of_thread.values(**counted, retained_from=message_rows.oldest(self.key)))
 
     def own_id(self, value: str | None) -> str | None:
         """The id under which a turn or summary is stored here."""

@@ -7,7 +7,7 @@ the thread's `retention_cut` is read by nobody but those who delete it.
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, literal, null, select, union_all
+from sqlalchemy import Connection, ScalarSelect, Select, func, literal, null, select, union_all
 from sqlalchemy.sql.selectable import CompoundSelect
 
 from conversation.attachment import Attachment
@@ -122,6 +122,13 @@ def said_columns(message: Message) -> dict[str, Any]:
         "has_attachments": bool(message.attachments),
         "created_at": message.created_at,
     }
+
+
+def oldest(thread_key: int) -> ScalarSelect[Any]:
+    """When the oldest message of a thread was said: for those that get a whole history at once."""
+    return (
+        select(func.min(messages.c.created_at)).where(messages.c.thread_key == thread_key).scalar_subquery()
+    )
 
 
 def waiting(connection: Connection, thread_key: int) -> set[str]:

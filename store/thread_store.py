@@ -23,7 +23,7 @@ from conversation.ids import new_id
 from conversation.message import Message
 from conversation.openai_format import from_openai
 from conversation.thread import Thread
-from store import arrival, listing, migrations, threads
+from store import arrival, forks, listing, migrations, threads
 from store.arrival import Imported
 from store.blob_rows import lock_stored
 from store.engine import Database
@@ -225,7 +225,7 @@ class ThreadStore(ThreadSummaries, ThreadErasure):
     ) -> Thread:
         """A new thread with the history up to `at`; its messages keep their ids, blobs are shared."""
         fork = partial(
-            threads.fork,
+            forks.fork,
             tenant=self.tenant,
             thread_id=thread_id,
             new_id=new_thread_id or new_id(),

@@ -1,4 +1,4 @@
-"""Threads: saving what is new of a working copy, loading, forking, deleting.
+"""Threads: saving what is new of a working copy, loading, deleting.
 
 What stays true: saving appends, in a number of statements that does not depend on the history's
 length; metadata is merged by key, the last writer of a key wins; no writer's messages are lost,
@@ -12,9 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, exists, func, literal, select, update
 
-from conversation.checks import check_id
 from conversation.errors import InvalidInput, ThreadNotFound, TitleConflict
-from conversation.history import open_calls
 from conversation.message import Message
 from conversation.thread import LAST_UPDATED, LEADING, Loaded, Thread
 from store import messages as message_rows
@@ -22,10 +20,9 @@ from store.attachments import addresses_of, attach
 from store.blob_gc import note_dropped
 from store.columns import clock
 from store.cut import cut_of
-from store.messages import SAID
 from store.statements import AnyRow, insert_for
-from store.tables import attachments, context, messages, threads
-from store.uncovered import recounted, tokens_of
+from store.tables import context, messages, threads
+from store.uncovered import tokens_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,24 +50,29 @@ def save(
 ) -> Saved:
     """Append `new` messages and write what else changed. Running it twice changes nothing more.
 
-    Raises `TitleConflict` if `check_title` is asked for and another writer changed the title.
+    Raises `TitleConflict` if `check_title` is asked for and another writer changed the title, and
+    `InvalidInput` for context that is dropped from a thread under legal hold.
     """
     thread.check()
     for message in new:
         message.check()
         message.check_files()
     ensure_thread(connection, thread.tenant, thread.id)
-    row = _locked(connection, thread.tenant, thread.id)
+    row = locked(connection, thread.tenant, thread.id)
     base = thread.loaded
     if check_title and row.title not in (thread.title, base.title if base else None):
         raise TitleConflict(f"title: another writer made it {row.title!r}; load the thread again")
     seqs = _append(connection, row, thread.tenant, new)
     added = [message for message in new if seqs.get(message.id, 0) > row.last_seq]
+    oldest = min([row.retained_from or row.created_at, *(message.created_at for message in added)])
     front = {key: message.content for key, message in thread.leading_context.items()}
     known = base.context if base else {}
     mine = {key: text for key, text in (thread.context | front).items() if known.get(key) != text}
     changed = _write_context(connection, row.key, mine)
-    changed |= _drop_context(connection, row.key, thread.dropped_context)
+    if _drop_context(connection, row.key, thread.dropped_context):
+        if row.legal_hold:
+            raise InvalidInput("context", f"of {thread.id!r} is under legal hold", "lift the hold first")
+        changed = True
     written = connection.execute(
         update(threads)
         .where(threads.c.key == row.key)
@@ -80,6 +82,8 @@ def save(
             updated_at=clock(),
             last_seq=max([row.last_seq, *seqs.values()]),
             context_version=row.context_version + changed,
+            # What was said elsewhere, long ago, is as old here.
+            retained_from=oldest if oldest < row.created_at else row.retained_from,
             uncovered_messages=threads.c.uncovered_messages + len(added),
             uncovered_tokens=threads.c.uncovered_tokens + sum(map(tokens_of, added)),
         )
@@ -156,82 +160,6 @@ def delete_thread(connection: Connection, tenant: str, thread_id: str) -> bool:
     return True
 
 
-def fork(
-    connection: Connection, tenant: str, thread_id: str, new_id: str, *, at: int | None = None
-) -> Thread:
-    """Copy a thread up to and with the seq `at` into a new one; blobs are shared.
-
-    Raises `ThreadNotFound`, and `InvalidInput` where `at` is no place or parts a tool call from its
-    result.
-    """
-    check_id("new_thread_id", new_id)
-    source = _locked(connection, tenant, thread_id)
-    at = source.last_seq if at is None else at
-    if not isinstance(at, int) or not 0 <= at <= source.last_seq:
-        raise InvalidInput("at", f"is {at}", f"pass a seq from 0 to {source.last_seq}")
-    _check_parts_no_call(connection, source.key, at)
-    key = connection.execute(
-        insert_for(connection, threads)
-        .values(
-            tenant=tenant,
-            id=new_id,
-            title=source.title,
-            metadata=source.metadata,
-            created_at=clock(),
-            updated_at=clock(),
-            last_seq=at,
-            retention_cut=min(at, source.retention_cut),
-            context_version=source.context_version,
-            agent=source.agent,
-        )
-        .on_conflict_do_nothing(index_elements=["tenant", "id"])
-        .returning(threads.c.key)
-    ).scalar_one_or_none()
-    if key is None:
-        raise InvalidInput("new_thread_id", f"{new_id!r} is the id of a thread already", "pass another one")
-    _copy_rows(connection, source.key, key, at)
-    connection.execute(update(threads).where(threads.c.key == key).values(recounted(key, behind=0)))
-    return load(connection, tenant, new_id)
-
-
-def _check_parts_no_call(connection: Connection, key: int, at: int) -> None:
-    asks = select(func.max(messages.c.seq)).where(
-        messages.c.thread_key == key, messages.c.seq <= at, messages.c.role == "assistant"
-    )
-    block = message_rows.history_rows(key, after_seq=0, to_seq=at).where(
-        messages.c.seq >= asks.scalar_subquery()
-    )
-    rows = connection.execute(block.order_by(messages.c.seq))
-    if open_calls(message_rows.load(connection, key, rows)):
-        raise InvalidInput("at", f"{at} parts a tool call from its result", "pass the seq of the last result")
-
-
-def _copy_rows(connection: Connection, source: int, key: int, at: int) -> None:
-    """One statement a table: the rows never leave the database."""
-    columns = ["seq", *SAID, *message_rows.REPLIED]
-    kept = (messages.c.thread_key == source) & (messages.c.seq <= at)
-    kept &= messages.c.seq > cut_of(source)
-    copied = select(literal(key), *(messages.c[name] for name in columns)).where(kept)
-    connection.execute(messages.insert().from_select(["thread_key", *columns], copied))
-    said = select(messages.c.id).where(kept)
-    filed = ["message_id", "index", "filename", "tenant", "sha256"]
-    connection.execute(
-        attachments.insert().from_select(
-            ["thread_key", *filed],
-            select(literal(key), *(attachments.c[name] for name in filed)).where(
-                attachments.c.thread_key == source, attachments.c.message_id.in_(said)
-            ),
-        )
-    )
-    keyed = ["key", "content", "updated_at"]
-    connection.execute(
-        context.insert().from_select(
-            ["thread_key", *keyed],
-            select(literal(key), *(context.c[name] for name in keyed)).where(context.c.thread_key == source),
-        )
-    )
-
-
 def _insert(connection: Connection, tenant: str, thread_id: str) -> bool:
     """Insert the thread, with nothing in it; False if it was there."""
     new = _new_thread(connection, tenant, thread_id).returning(threads.c.key)
@@ -252,7 +180,7 @@ def _select(tenant: str, thread_id: str) -> Any:
     return select(threads).where(threads.c.tenant == tenant, threads.c.id == thread_id)
 
 
-def _locked(connection: Connection, tenant: str, thread_id: str) -> AnyRow:
+def locked(connection: Connection, tenant: str, thread_id: str) -> AnyRow:
     row: AnyRow | None = connection.execute(
         _select(tenant, thread_id).with_for_update(key_share=True)
     ).one_or_none()

@@ -7,11 +7,11 @@ thread, works on it, or has asked it something; from its commit on nobody reads 
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, exists, func, select, update
+from sqlalchemy import Connection, case, exists, select, update
 
 from store.columns import clock
 from store.heads import is_alive, unfinished
-from store.retention import policies
+from store.retention import carried, policies
 from store.retention.audit import note
 from store.retention.policy import Effective, strictest
 from store.retention.reach import Reach, reach
@@ -113,7 +113,7 @@ def _note_seen(connection: Connection, found: Look) -> None:
 
 
 def _oldest(thread: AnyRow) -> Any:
-    """When the first message above the cut was said; nothing is younger than now where there is none."""
+    """When the first message above the cut was said; now where there is none, or it claims a later time."""
     first = (
         select(messages.c.created_at)
         .where(messages.c.thread_key == thread.key, messages.c.seq > thread.retention_cut)
@@ -121,7 +121,7 @@ def _oldest(thread: AnyRow) -> Any:
         .limit(1)
         .scalar_subquery()
     )
-    return func.coalesce(first, clock())
+    return case((first < clock(), first), else_=clock())
 
 
 def _cut(connection: Connection, found: Look) -> None:
@@ -144,6 +144,8 @@ def _cut(connection: Connection, found: Look) -> None:
         )
     )
     shown = shows_from(connection, thread, wanted.cut, thread.summary_id if keeps_summary else None)
+    if keeps_summary and carried.carry(connection, thread, to_seq=wanted.cut):
+        shown["context_version"] = thread.context_version + 1
     connection.execute(update(threads).where(threads.c.key == thread.key).values(**shown))
     said = {"after_seq": thread.retention_cut, "to_seq": wanted.cut, "policy": found.policy}
     note(connection, thread.tenant, thread.id, "retention.cut", said)

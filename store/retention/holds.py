@@ -14,12 +14,13 @@ from sqlalchemy import Connection, delete, select, update
 
 from conversation.checks import check_text
 from conversation.errors import ThreadNotFound
-from store.retention import boundary
+from store.columns import clock
+from store.retention import boundary, carried
 from store.retention.audit import note
 from store.retention.cuts import shows_from
 from store.retention_tables import retention_cuts
 from store.statements import AnyRow
-from store.tables import threads
+from store.tables import summaries, threads
 
 #: Characters of a reason: a matter and its number, not a letter.
 REASON_MAX_CHARS = 500
@@ -70,7 +71,8 @@ def _take_back(connection: Connection, thread: AnyRow) -> int:
     if pending.deleted_to > pending.cut_before:
         beginning = boundary.at_or_above(connection, thread.key, pending.deleted_to)
         cut = thread.retention_cut if beginning is None else min(beginning, thread.retention_cut)
-    summary_id = thread.summary_id or pending.summary_id
+    carried.take_back(connection, thread, cut=cut)
+    summary_id = _without_a_hole(connection, thread, pending, cut)
     shown: dict[str, Any] = shows_from(connection, thread, cut, summary_id) | {"retained_from": None}
     connection.execute(update(threads).where(threads.c.key == thread.key).values(**shown))
     if cut in (pending.deleted_to, pending.cut_before):
@@ -79,3 +81,14 @@ def _take_back(connection: Connection, thread: AnyRow) -> int:
         # What is below is deleted once the hold is released; the rest is the policies' again.
         connection.execute(update(retention_cuts).where(of_thread).values(whole=False, keep_summary=True))
     return int(cut)
+
+
+def _without_a_hole(connection: Connection, thread: AnyRow, pending: AnyRow, cut: int) -> str | None:
+    """The thread's summary, unless messages that come back stand before what it tells of."""
+    begins = select(summaries.c.from_seq).where(summaries.c.id == thread.summary_id)
+    from_seq = connection.execute(begins).scalar_one_or_none()
+    if from_seq is not None and from_seq <= cut + 1:
+        return str(thread.summary_id)
+    taken_back = update(summaries).where(summaries.c.id == thread.summary_id)
+    connection.execute(taken_back.values(restored_at=clock()))
+    return None if pending.summary_id is None else str(pending.summary_id)

@@ -5,6 +5,7 @@ keeps the summary never cuts beyond what the summary covers.
 """
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -14,6 +15,9 @@ from store.retention import boundary
 from store.retention.policy import Effective
 from store.statements import AnyRow
 from store.tables import messages, summaries, threads
+
+#: By how much a sender's clock may be ahead of the database's before its times are not believed.
+SKEW = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +80,16 @@ def _past_its_age(connection: Connection, thread: AnyRow, days: float | None) ->
     """The last message before the first one that is young enough."""
     if days is None:
         return int(thread.retention_cut)
-    young = _kept(thread).where(messages.c.created_at >= moment_ago(days=days))
+    # Whoever sent it dates a message. None was said after its thread's last change.
+    dated = _kept(thread).where(messages.c.created_at <= thread.updated_at + SKEW)
+    young = dated.where(messages.c.created_at >= moment_ago(days=days))
     first = connection.execute(young.order_by(messages.c.seq).limit(1)).scalar_one_or_none()
-    return int(thread.last_seq if first is None else first - 1)
+    if first is not None:
+        return int(first - 1)
+    if _is_idle(connection, thread, days):
+        return int(thread.last_seq)
+    last = connection.execute(dated.order_by(messages.c.seq.desc()).limit(1)).scalar_one_or_none()
+    return int(thread.retention_cut if last is None else last)
 
 
 def _beyond_the_newest(connection: Connection, thread: AnyRow, count: int | None) -> int:

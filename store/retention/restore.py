@@ -14,6 +14,7 @@ from sqlalchemy import Connection, select
 from conversation.errors import ThreadNotFound
 from store.files import BlobStore
 from store.retention.audit import hash_of
+from store.retention.carried import is_carried
 from store.retention_tables import ARCHIVES, archives
 from store.statements import AnyRow
 
@@ -41,7 +42,8 @@ def _in_order(files: BlobStore, parts: Sequence[AnyRow]) -> Iterator[dict[str, A
     """The newest header and what goes with it, then the turns of all parts, then their messages."""
     newest = list(_lines(files, parts[-1]))
     newest[0]["thread"]["retention_cut"] = parts[0].from_seq - 1
-    yield from (line for line in newest if line["kind"] in ("thread", "context", "summary"))
+    about = [line for line in newest if line["kind"] in ("thread", "context", "summary")]
+    yield from (line for line in about if not _comes_back(line, parts[0].from_seq - 1))
     told: set[str] = set()
     for part in parts:
         for line in _lines(files, part):
@@ -51,6 +53,11 @@ def _in_order(files: BlobStore, parts: Sequence[AnyRow]) -> Iterator[dict[str, A
                 yield line
     for part in parts:
         yield from (line for line in _lines(files, part) if line["kind"] == "message")
+
+
+def _comes_back(line: dict[str, Any], cut: int) -> bool:
+    """Context that is a message of these parts as well."""
+    return line["kind"] == "context" and is_carried(line["key"], above=cut)
 
 
 def _lines(files: BlobStore, part: AnyRow) -> Iterator[dict[str, Any]]:

@@ -81,6 +81,15 @@ class Scene:
         )
         return self.database.run(partial(inbox.accept, request=request)).turn_id
 
+    def say_system(self, content: str, thread: str = "t", **values: Any) -> None:
+        """A program writes a system message into the history."""
+        self.say(Message(role="system", content=content, **values), thread)
+
+    def say(self, message: Message, thread: str = "t") -> None:
+        copy = self.thread(thread)
+        copy.add_message(message)
+        self.database.run(partial(threads.save, thread=copy, new=copy.new_messages))
+
     def claim(self, thread: str = "t", tenant: str = "default") -> ClaimedTurn:
         worker = new_id()
         entry = {"host": "", "pid": 1, "serves": {"a": "1"}, "lease_seconds": 600}
@@ -91,12 +100,19 @@ class Scene:
         return claimed
 
     def age(
-        self, days: float, thread: str = "t", *, to_seq: int | None = None, moves_thread: bool = True
+        self,
+        days: float,
+        thread: str = "t",
+        *,
+        after_seq: int = 0,
+        to_seq: int | None = None,
+        moves_thread: bool = True,
     ) -> None:
         """So long ago was it said, up to a seq; and so long has nobody changed the thread."""
         then = datetime.now(UTC) - timedelta(days=days)
         key = self.key(thread)
         said = update(tables.messages).where(tables.messages.c.thread_key == key)
+        said = said.where(tables.messages.c.seq > after_seq)
         said = said.where(tables.messages.c.seq <= (2**60 if to_seq is None else to_seq))
         self.database.run(lambda c: c.execute(said.values(created_at=then)))
         values = {"created_at": then} | ({"updated_at": then} if moves_thread else {})

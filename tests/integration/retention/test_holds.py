@@ -106,6 +106,55 @@ def test_a_thread_that_is_not_there_cannot_be_held(scene: Scene) -> None:
         hold(scene)
 
 
+async def test_context_of_a_held_thread_cannot_be_dropped(scene: Scene) -> None:
+    scene.answered(turns_=1)
+    async with ThreadStore(scene.settings) as store:
+        thread = await store.get_thread("t")
+        thread.set_context("address", "12 Main Street")
+        await store.save_thread(thread)
+        hold(scene)
+        thread.set_context("address", None)
+
+        with pytest.raises(InvalidInput, match="legal hold"):
+            await store.save_thread(thread)
+
+    assert scene.count("context") == 1
+
+
+def test_a_hold_gives_back_the_summary_that_leaves_no_hole(scene: Scene) -> None:
+    """A later one tells of nothing that was cut: with it, what comes back would be read by nobody."""
+    scene.answered(turns_=4)
+    scene.summary(keep=2 * TURN)
+    before = scene.row().summary_id
+    scene.policy(tenant="default", max_messages=TURN)
+    scene.cut()
+    scene.answered(turns_=3)
+    scene.summary(keep=TURN)
+    assert scene.row().summary_id not in (None, before)
+
+    hold(scene)
+
+    row = scene.row()
+    assert (row.retention_cut, row.summary_id) == (0, before)
+    assert row.uncovered_messages == 7 * TURN - 2 * TURN
+    assert len(scene.claimed().window) == 5 * TURN + 1
+
+
+def test_a_hold_gives_back_system_messages_that_had_become_context(scene: Scene) -> None:
+    scene.answered(turns_=1)
+    scene.say_system("Answer in French.")
+    scene.answered(turns_=3)
+    scene.summary(keep=TURN)
+    scene.policy(tenant="default", max_messages=TURN, keep_summary=True)
+    scene.cut()
+    assert scene.count("context") == 1
+
+    hold(scene)
+
+    assert scene.count("context") == 0
+    assert "Answer in French." in scene.contents()
+
+
 async def test_a_held_thread_is_not_deleted_by_hand_either(scene: Scene) -> None:
     scene.answered(turns_=1)
     hold(scene)

@@ -1,5 +1,7 @@
 """What policies come to: the strictest of each field, cut where a turn ends."""
 
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -8,7 +10,7 @@ from conversation.errors import InvalidInput
 from conversation.history import check_next
 from conversation.message import Message
 from conversation.thread import Thread
-from store import listing, search, threads, turns
+from store import forks, listing, search, threads, turns
 from store.retention import policies
 from store.retention.policy import Policy, strictest
 from store.transfer import export_thread
@@ -145,6 +147,88 @@ def test_the_summary_stays_and_nothing_goes_that_it_does_not_cover(scene: Scene)
     assert scene.claimed().context == ("Summary of the conversation before:\nthey talked",)
 
 
+def test_system_messages_below_the_cut_stay_as_context_where_the_summary_stays(scene: Scene) -> None:
+    """No summary tells of them, and a model goes on reading them."""
+    scene.answered(turns_=1)
+    scene.say_system("Answer in French.")
+    scene.answered(turns_=4)
+    scene.summary(keep=2 * TURN)
+    scene.policy(tenant="default", max_messages=2 * TURN, keep_summary=True)
+
+    scene.run()
+
+    assert scene.contents()[0] == "question 3"
+    assert scene.claimed().context == (
+        "Answer in French.",
+        "Summary of the conversation before:\nthey talked",
+    )
+
+
+def test_a_fork_brings_the_summary_of_what_was_cut(scene: Scene) -> None:
+    scene.answered(turns_=5)
+    scene.summary(keep=2 * TURN)
+    scene.policy(tenant="default", max_messages=2 * TURN, keep_summary=True)
+    scene.run()
+
+    scene.database.run(lambda c: forks.fork(c, "default", "t", "copy"))
+
+    row = scene.row("copy")
+    assert (row.retention_cut, row.uncovered_messages) == (3 * TURN, 2 * TURN)
+    assert scene.claimed(thread="copy").context == ("Summary of the conversation before:\nthey talked",)
+
+
+def test_a_fork_makes_no_message_younger(scene: Scene) -> None:
+    scene.answered(turns_=3)
+    scene.age(40)
+    scene.database.run(lambda c: forks.fork(c, "default", "t", "copy"))
+    scene.answered("copy", 1)
+    scene.policy(tenant="default", max_age_days=30)
+
+    scene.run()
+
+    assert scene.contents("copy")[0] == "question 1"
+    assert len(scene.contents("copy")) == TURN
+
+
+def test_an_old_message_that_is_saved_today_is_as_old_as_it_says(scene: Scene) -> None:
+    old = Message(role="user", content="long ago", created_at=datetime.now(UTC) - timedelta(days=40))
+    scene.database.run(partial(threads.ensure_thread, tenant="default", thread_id="t"))
+    scene.say(old)
+    scene.answered(turns_=1)
+    scene.policy(tenant="default", max_age_days=30)
+
+    scene.run()
+
+    assert scene.contents()[0] == "question 1"
+
+
+def test_a_message_from_the_future_keeps_nothing(scene: Scene) -> None:
+    """Whoever sent it had a clock that was wrong."""
+    scene.answered(turns_=2)
+    scene.say(Message(role="user", content="tomorrow", created_at=datetime.now(UTC) + timedelta(days=9000)))
+    scene.answered(turns_=1)
+    scene.age(40, to_seq=2 * TURN, moves_thread=False)
+    scene.age(40, after_seq=2 * TURN + 1, moves_thread=False)
+    scene.answered(turns_=1)
+    scene.policy(tenant="default", max_age_days=30)
+
+    scene.run()
+
+    assert scene.contents()[0] == "question 1"
+    assert len(scene.contents()) == TURN
+
+
+def test_a_message_from_the_future_goes_when_its_thread_is_past_its_age(scene: Scene) -> None:
+    scene.answered(turns_=1)
+    scene.say(Message(role="user", content="tomorrow", created_at=datetime.now(UTC) + timedelta(days=9000)))
+    scene.age(40, to_seq=TURN)
+    scene.policy(tenant="default", max_age_days=30)
+
+    scene.run()
+
+    assert scene.contents() == []
+
+
 def test_without_a_summary_a_policy_that_keeps_it_takes_nothing(scene: Scene) -> None:
     scene.answered(turns_=5)
     scene.age(40)
@@ -239,7 +323,7 @@ def test_nobody_reads_below_the_cut(scene: Scene) -> None:
     lines = run(lambda c: list(export_thread(c, "default", "t")))
     assert [line["seq"] for line in lines if line["kind"] == "message"] == [9, 10, 11, 12]
     assert [line for line in lines if line["kind"] == "summary"] == []
-    assert len(run(lambda c: threads.fork(c, "default", "t", "copy")).messages) == TURN
+    assert len(run(lambda c: forks.fork(c, "default", "t", "copy")).messages) == TURN
     claimed = scene.claimed()
     assert (claimed.window[0].content, claimed.context) == ("question 3", ())
 

@@ -14,7 +14,7 @@ from conversation.message import Message, ToolCall, Usage
 from conversation.thread import Thread
 from conversation.turn import ClaimedTurn, RetryLater, TurnError
 from conversation.window import window_start
-from store import claims, tables, threads
+from store import claims, forks, tables, threads
 from store.engine import Database
 from store.thread_store import ThreadStore
 from tests.integration.summaries.conftest import Desk, chat, marks
@@ -359,7 +359,7 @@ def test_a_fork_counts_what_it_copied(desk: Desk) -> None:
     gone = delete(tables.messages).where(tables.messages.c.seq == 1)
     desk.database.run(lambda c: c.execute(gone) and None)
 
-    desk.database.run(partial(threads.fork, tenant="default", thread_id="t", new_id="f", at=6))
+    desk.database.run(partial(forks.fork, tenant="default", thread_id="t", new_id="f", at=6))
 
     assert desk.counted("f") == desk.behind(0, "f")
     assert desk.counted("f")[0] == 5
