@@ -28,6 +28,8 @@ from store.schema import metadata
 ARCHIVES = "threadmill.archives"
 #: What is not over yet.
 UNDER_WAY = "finished_at is null"
+#: A part of an archive for whose sake nothing was deleted yet.
+BEGUN = "state <> 'stored'"
 #: Retention has not looked at this thread, or not since it changed.
 UNSEEN = "retention_seen_at is null or retention_seen_at < updated_at"
 
@@ -99,6 +101,12 @@ archives = Table(
     Index("ix_archives_tenant_thread_sha256", "tenant", "thread_sha256"),
     Index("ix_archives_tenant_user_sha256", "tenant", "user_sha256"),
     Index("ix_archives_thread_key", "thread_key"),
+    Index(
+        "ix_archives_begun",
+        "created_at",
+        postgresql_where=text(BEGUN),
+        sqlite_where=text(BEGUN),
+    ),
     sqlite_autoincrement=True,
 )
 

@@ -22,6 +22,8 @@ from tasks.blob_gc import collect_all
 
 #: Seconds of one run: what is left is taken up by the next.
 RUN_SECONDS = 600.0
+#: Parts of archives that one run clears up, at most.
+LEFT_BEHIND = 1000
 
 _log = structlog.get_logger(__name__)
 
@@ -62,6 +64,16 @@ class _Run:
 
     def is_over(self) -> bool:
         return time.monotonic() >= self.until
+
+    def clear_up(self) -> None:
+        """Remove what runs that died have left in the file store, whatever became of their threads."""
+        for begun in self.database.run(partial(archive.left_behind, limit=LEFT_BEHIND)):
+            try:
+                self._discard(*begun)
+            except FileStoreUnavailable as error:
+                self.deleted.failed += 1
+                _log.warning("archive_not_discarded", archive=begun[0], reason=type(error).__name__)
+                break
 
     def move_cuts(self) -> None:
         """First of all nobody reads any more what is going to be deleted."""
@@ -127,6 +139,7 @@ def run_retention(database: Database, settings: Settings, *, collects: bool = Tr
     database.run(partial(policies.mirror, settings=settings))
     run = _Run(database, settings, open_file_store(settings))
     try:
+        run.clear_up()
         run.move_cuts()
         run.delete()
     finally:

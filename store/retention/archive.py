@@ -14,20 +14,22 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, exists, insert, select, update
+from sqlalchemy import Connection, delete, exists, insert, select, text, update
 
 from conversation.ids import new_id
 from store import messages as message_rows
-from store.columns import clock
+from store.columns import DAY, clock, moment_ago
 from store.files import BlobStore
 from store.retention.audit import hash_of
 from store.retention.removal import Batch, Removed, next_batch, remove
-from store.retention_tables import ARCHIVES, archives
+from store.retention_tables import ARCHIVES, BEGUN, archives
 from store.tables import context, messages, summaries, turns
 from store.transfer import Record, context_line, header_line, message_line, summary_line, turn_line
 
 #: Messages of one part: it is in memory, compressed and not.
 PART = 200
+#: Seconds after which nobody is taken to be writing a part any more.
+LEFT_SECONDS = 3600.0
 MEDIA_TYPE = "application/gzip"
 
 
@@ -46,6 +48,16 @@ def unfinished(connection: Connection, thread_key: int) -> list[tuple[int, str]]
     """Parts that were begun and of which nothing was deleted: the keys of their rows, and their hashes."""
     begun = (archives.c.thread_key == thread_key) & (archives.c.state != "stored")
     rows = connection.execute(select(archives.c.key, archives.c.sha256).where(begun))
+    return [(row.key, row.sha256) for row in rows]
+
+
+def left_behind(connection: Connection, limit: int) -> list[tuple[int, str]]:
+    """As `unfinished`, of threads that may be gone or held: whoever began them has died since."""
+    begun = text(BEGUN)  # word for word as its index has it
+    statement = select(archives.c.key, archives.c.sha256).where(
+        begun, archives.c.created_at < moment_ago(days=LEFT_SECONDS / DAY)
+    )
+    rows = connection.execute(statement.order_by(archives.c.created_at).limit(limit))
     return [(row.key, row.sha256) for row in rows]
 
 

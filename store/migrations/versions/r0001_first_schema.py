@@ -454,6 +454,13 @@ def _create_retention_tables() -> None:
     op.create_index("ix_archives_tenant_thread_sha256", "archives", ["tenant", "thread_sha256"])
     op.create_index("ix_archives_tenant_user_sha256", "archives", ["tenant", "user_sha256"])
     op.create_index("ix_archives_thread_key", "archives", ["thread_key"])
+    op.create_index(
+        "ix_archives_begun",
+        "archives",
+        ["created_at"],
+        postgresql_where=sa.text("state <> 'stored'"),
+        sqlite_where=sa.text("state <> 'stored'"),
+    )
     op.create_table(
         "erasures",
         sa.Column("id", sa.Uuid(), nullable=False),

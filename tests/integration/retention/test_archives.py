@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from conversation.errors import FileNotStored, InvalidInput, ThreadNotFound
-from store.retention import archive
+from store.retention import archive, holds
 from store.retention.audit import hash_of
 from store.retention_tables import ARCHIVES, archives
 from store.thread_store import ThreadStore
@@ -146,6 +147,42 @@ def test_what_was_put_aside_is_removed_when_its_thread_is_held_meanwhile(
 
     assert (done.archived, done.messages, len(scene.seqs())) == (0, 0, 4 * TURN)
     assert scene.count("archives") == len(list(scene.files.list(ARCHIVES))) == 0
+
+
+def test_what_a_run_that_died_put_aside_is_removed_also_when_its_thread_is_held(scene: Scene) -> None:
+    due(scene)
+    scene.cut()
+    part = scene.database.run(partial(archive.draft, thread_key=scene.key(), user_key="user"))
+    assert part is not None
+    archive.write(scene.files, part)
+    scene.database.run(partial(holds.hold, tenant="default", thread_id="t"))
+    scene.run()
+    # Somebody may be writing it just now.
+    assert scene.count("archives") == 1
+
+    long_ago = datetime.now(UTC) - timedelta(seconds=archive.LEFT_SECONDS + 1)
+    scene.database.run(lambda c: c.execute(archives.update().values(created_at=long_ago)))
+    scene.run()
+
+    assert scene.count("archives") == len(list(scene.files.list(ARCHIVES))) == 0
+    assert len(scene.contents()) == 4 * TURN
+
+
+async def test_a_system_message_that_was_carried_over_comes_back_once(scene: Scene) -> None:
+    scene.answered(turns_=1)
+    scene.say_system("Answer in French.")
+    scene.answered(turns_=4)
+    scene.summary(keep=TURN)
+    scene.policy(tenant="default", max_messages=TURN, keep_summary=True, archive=True)
+    scene.run()
+    assert scene.count("context") == 1
+
+    async with ThreadStore(scene.settings) as store:
+        imported = await store.restore_archive("t", as_id="again")
+        await store.database.close_async()
+
+    assert imported.context == 0
+    assert "Answer in French." in scene.contents("again")
 
 
 async def test_what_was_never_archived_cannot_be_restored(scene: Scene) -> None:
