@@ -66,7 +66,7 @@ def clock(*, plus_seconds: float | ColumnElement[Any] = 0) -> ColumnElement[date
     return _Clock(plus_seconds)
 
 
-def moment_ago(*, days: float) -> ScalarSelect[datetime]:
+def moment_ago(*, days: float | ColumnElement[Any]) -> ScalarSelect[datetime]:
     """The database's time so many days ago, read once: a statement can look for it in an index.
 
     `clock` itself is read anew for each row, so that no index helps to find what is older.

@@ -54,6 +54,20 @@ retention_policies = Table(
     sqlite_autoincrement=True,
 )
 
+retention_looks = Table(
+    "retention_looks",
+    metadata,
+    #: A policy changed: threads that had nothing more to give may have now. Worked off page by page.
+    Column("key", Key, Identity(always=False), primary_key=True),
+    #: Whose threads, as in the policy.
+    Column("tenant", Text, nullable=False),
+    Column("agent", Text, nullable=False),
+    #: The tenant and id of the last thread that was looked at.
+    Column("after_tenant", Text, nullable=False, server_default=""),
+    Column("after_id", Text, nullable=False, server_default=""),
+    sqlite_autoincrement=True,
+)
+
 retention_cuts = Table(
     "retention_cuts",
     metadata,

@@ -65,14 +65,7 @@ def save(
     seqs = _append(connection, row, thread.tenant, new)
     added = [message for message in new if seqs.get(message.id, 0) > row.last_seq]
     oldest = min([row.retained_from or row.created_at, *(message.created_at for message in added)])
-    front = {key: message.content for key, message in thread.leading_context.items()}
-    known = base.context if base else {}
-    mine = {key: text for key, text in (thread.context | front).items() if known.get(key) != text}
-    changed = _write_context(connection, row.key, mine)
-    if _drop_context(connection, row.key, thread.dropped_context):
-        if row.legal_hold:
-            raise InvalidInput("context", f"of {thread.id!r} is under legal hold", "lift the hold first")
-        changed = True
+    changed = _save_context(connection, row, thread)
     written = connection.execute(
         update(threads)
         .where(threads.c.key == row.key)
@@ -181,6 +174,7 @@ def _select(tenant: str, thread_id: str) -> Any:
 
 
 def locked(connection: Connection, tenant: str, thread_id: str) -> AnyRow:
+    """The row of a thread, locked until the transaction ends. Raises `ThreadNotFound`."""
     row: AnyRow | None = connection.execute(
         _select(tenant, thread_id).with_for_update(key_share=True)
     ).one_or_none()
@@ -210,6 +204,19 @@ def _append(connection: Connection, row: AnyRow, tenant: str, new: Sequence[Mess
     placed_new = [message for message in new if message.id not in missing]
     attach(connection, row.key, tenant, placed_new)
     return seqs
+
+
+def _save_context(connection: Connection, row: AnyRow, thread: Thread) -> bool:
+    """Write what changed of the context, drop what was dropped; True if anything did."""
+    front = {key: message.content for key, message in thread.leading_context.items()}
+    known = thread.loaded.context if thread.loaded else {}
+    mine = {key: text for key, text in (thread.context | front).items() if known.get(key) != text}
+    changed = _write_context(connection, row.key, mine)
+    if not _drop_context(connection, row.key, thread.dropped_context):
+        return changed
+    if row.legal_hold:
+        raise InvalidInput("context", f"of {thread.id!r} is under legal hold", "lift the hold first")
+    return True
 
 
 def _write_context(connection: Connection, key: int, keyed: Mapping[str, str]) -> bool:

@@ -75,6 +75,11 @@ class _Run:
                 _log.warning("archive_not_discarded", archive=begun[0], reason=type(error).__name__)
                 break
 
+    def look_again(self) -> None:
+        """Where a policy changed, what was seen under the old one counts no more."""
+        while not self.is_over() and self.database.run(policies.look_again):
+            pass
+
     def move_cuts(self) -> None:
         """First of all nobody reads any more what is going to be deleted."""
         came_to: dict[int, str] = {}
@@ -140,6 +145,7 @@ def run_retention(database: Database, settings: Settings, *, collects: bool = Tr
     run = _Run(database, settings, open_file_store(settings))
     try:
         run.clear_up()
+        run.look_again()
         run.move_cuts()
         run.delete()
     finally:

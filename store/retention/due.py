@@ -3,26 +3,39 @@
 A group is the threads of one tenant that one agent answered last: general policies say the same of
 all of them. Threads with a policy of their own are looked at one by one.
 
-What stays true: the cost is that of what is due, not of what is stored; a thread that is due and must
-stay is passed over, and nothing behind it is missed.
+What stays true: the cost is that of what is due, and of a step in an index for each group, not of what
+is stored; a thread that is due and must stay is passed over, and nothing behind it is missed.
 """
 
 from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, func, literal, select, text, tuple_
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    Connection,
+    Select,
+    Subquery,
+    and_,
+    exists,
+    func,
+    literal,
+    select,
+    text,
+    tuple_,
+)
 
 from store.columns import moment_ago
 from store.engine import Database
-from store.retention import policies
-from store.retention.policy import Effective, strictest
 from store.retention_tables import UNSEEN, retention_cuts, retention_policies
 from store.statements import AnyRow
 from store.tables import threads
 
 #: Threads of one page.
 PAGE = 100
+#: Groups of one statement.
+GROUPS = 1_000
 
 _agent = func.coalesce(threads.c.agent, text("''"))
 _unseen: ColumnElement[bool] = text(f"({UNSEEN})")  # type: ignore[assignment]
@@ -36,15 +49,16 @@ _PLACES: Mapping[str, Any] = {
 
 def due(database: Database) -> Iterator[int]:
     """The keys of threads that a policy may want something of; one may come twice."""
-    general = database.run(policies.general)
-    group = ("", "")
-    while general and (following := database.run(partial(_next_group, after=group))):
-        group = following
-        effective = strictest(policies.applying(general, *group))
-        for rule in _PLACES:
-            if effective.value(rule) is not None:
-                read = partial(_due_page, group=group, rule=rule, effective=effective)
-                yield from (row.key for row in _pages(database, read))
+    after: tuple[str, str] | None = ("", "")
+    while after is not None:
+        groups = database.run(partial(due_groups, after=after))
+        for group in groups:
+            for rule in _PLACES:
+                if getattr(group, f"has_{rule}"):
+                    value = getattr(group, rule)
+                    read = partial(_due_page, group=(group.tenant, group.agent), rule=rule, value=value)
+                    yield from (row.key for row in _pages(database, read))
+        after = (groups[-1].tenant, groups[-1].agent) if len(groups) == GROUPS else None
     yield from (row.key for row in _pages(database, _page_of_their_own))
 
 
@@ -61,33 +75,72 @@ def _pages(database: Database, read: Any) -> Iterator[AnyRow]:
         after = rows[-1]
 
 
-def _next_group(connection: Connection, *, after: tuple[str, str]) -> tuple[str, str] | None:
-    """The next tenant and agent: one look into an index each, however many threads they have."""
-    groups = select(threads.c.tenant, _agent.label("agent")).where(tuple_(threads.c.tenant, _agent) > after)
-    row = connection.execute(groups.order_by(threads.c.tenant, _agent).limit(1)).one_or_none()
-    return None if row is None else (row.tenant, row.agent)
+def due_groups(connection: Connection, *, after: tuple[str, str]) -> list[AnyRow]:
+    """A page of groups in their order: what the strictest policies say, and whether any thread is past it."""
+    return list(connection.execute(groups_statement(after)))
+
+
+def groups_statement(after: tuple[str, str]) -> Select[Any]:
+    """The statement of `due_groups`."""
+    said = _said(_groups(after))
+    of_group = (threads.c.tenant == said.c.tenant) & (_agent == said.c.agent)
+    has = {rule: exists().where(of_group, *_is_past(rule, said.c[rule])) for rule in _PLACES}
+    flags = (found.correlate(said).label(f"has_{rule}") for rule, found in has.items())
+    return select(said, *flags).order_by(said.c.tenant, said.c.agent)
+
+
+def _groups(after: tuple[str, str]) -> CTE:
+    """The groups behind one: a step in an index each, however many threads they have."""
+    first = [_next(name, tuple_(*map(literal, after))).label(name) for name in ("tenant", "agent")]
+    groups = select(*first).cte("groups", recursive=True)
+    here = tuple_(groups.c.tenant, groups.c.agent)
+    following = [_next(name, here) for name in ("tenant", "agent")]
+    return groups.union_all(select(*following).where(groups.c.tenant.is_not(None)))
+
+
+def _next(name: str, after: Any) -> Any:
+    group = {"tenant": threads.c.tenant, "agent": _agent}
+    behind = select(group[name]).where(tuple_(*group.values()) > after)
+    return behind.order_by(*group.values()).limit(1).scalar_subquery()
+
+
+def _said(groups: CTE) -> Subquery:
+    """What the strictest of all policies for each of so many groups says: of each rule, the least."""
+    page = select(groups).where(groups.c.tenant.is_not(None)).limit(GROUPS).subquery()
+    own = retention_policies.c
+    applies = and_(
+        own.thread_id == "", own.tenant.in_(["", page.c.tenant]), own.agent.in_(["", page.c.agent])
+    )
+    least = (func.min(own[rule]).label(rule) for rule in _PLACES)
+    statement = select(page.c.tenant, page.c.agent, *least).outerjoin(retention_policies, applies)
+    return statement.group_by(page.c.tenant, page.c.agent).subquery()
 
 
 def _due_page(
-    connection: Connection, *, group: tuple[str, str], rule: str, effective: Effective, after: AnyRow | None
+    connection: Connection, *, group: tuple[str, str], rule: str, value: float, after: AnyRow | None
 ) -> list[AnyRow]:
-    return list(connection.execute(due_rows(*group, rule, effective.value(rule), after=after)))
+    return list(connection.execute(due_rows(*group, rule, value, after=after)))
 
 
 def due_rows(tenant: str, agent: str, rule: str, value: float, *, after: AnyRow | None) -> Select[Any]:
     """A page of one group's threads that one rule is about."""
     place = _PLACES[rule]
     statement = select(threads.c.key, place.label("place")).where(
-        threads.c.tenant == tenant,
-        _agent == agent,
-        place > value if rule == "max_messages" else place < moment_ago(days=value),
+        threads.c.tenant == tenant, _agent == agent, *_is_past(rule, value)
     )
-    if rule != "idle_days":
-        statement = statement.where(_unseen)
     if after is not None:
         behind = literal(after.place, place.type), literal(after.key, threads.c.key.type)
         statement = statement.where(tuple_(place, threads.c.key) > tuple_(*behind))
     return statement.order_by(place, threads.c.key).limit(PAGE)
+
+
+def _is_past(rule: str, value: Any) -> list[ColumnElement[bool]]:
+    """What a rule is about, as the condition of its index."""
+    place = _PLACES[rule]
+    if rule == "max_messages":
+        return [place > value, _unseen]
+    past = place < moment_ago(days=value)
+    return [past] if rule == "idle_days" else [past, _unseen]
 
 
 def _page_of_their_own(connection: Connection, *, after: AnyRow | None) -> list[AnyRow]:

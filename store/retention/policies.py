@@ -7,15 +7,18 @@ that it is about.
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, select, true, update
+from sqlalchemy import Connection, Select, delete, literal, select, true, tuple_, update
 
 from store.columns import clock
 from store.retention.audit import note
 from store.retention.policy import STRICTEST, Policy, of_settings
-from store.retention_tables import retention_policies
+from store.retention_tables import retention_looks, retention_policies
 from store.settings import Settings
 from store.statements import insert_for
 from store.tables import threads
+
+#: Threads of one transaction that are to be looked at again.
+LOOKED = 1_000
 
 _SCOPE = ("tenant", "agent", "thread_id")
 
@@ -65,9 +68,37 @@ def of_thread(connection: Connection, tenant: str, agent: str | None, thread_id:
     return _read(connection, statement)
 
 
-def applying(policies: Sequence[Policy], tenant: str, agent: str) -> list[Policy]:
-    """Of general policies, those that apply to threads of this tenant that this agent answers."""
-    return [each for each in policies if each.tenant in ("", tenant) and each.agent in ("", agent)]
+def look_again(connection: Connection, *, limit: int = LOOKED) -> bool:
+    """Have the next threads of a changed policy looked at again; False where there are none left."""
+    asked = select(retention_looks).order_by(retention_looks.c.key).limit(1)
+    look = connection.execute(asked.with_for_update(skip_locked=True)).one_or_none()
+    if look is None:
+        return False
+    place = threads.c.tenant, threads.c.id
+    behind = tuple_(*place) > tuple_(literal(look.after_tenant), literal(look.after_id))
+    of_tenant = threads.c.tenant == look.tenant if look.tenant else true()
+    page = select(threads.c.key, *place).where(behind, of_tenant).order_by(*place).limit(limit)
+    rows = connection.execute(page).all()
+    _forget_seen(connection, [row.key for row in rows], look.agent)
+    of_look = retention_looks.c.key == look.key
+    if len(rows) < limit:
+        connection.execute(delete(retention_looks).where(of_look))
+    else:
+        last = {"after_tenant": rows[-1].tenant, "after_id": rows[-1].id}
+        connection.execute(update(retention_looks).where(of_look).values(last))
+    return True
+
+
+def _forget_seen(connection: Connection, keys: Sequence[int], agent: str) -> None:
+    seen = threads.c.key.in_(keys) & threads.c.retention_seen_at.is_not(None)
+    if agent:
+        seen &= threads.c.agent == agent
+    # In the order in which everybody takes the locks of several threads.
+    locked = select(threads.c.key).where(seen).order_by(threads.c.key).with_for_update(key_share=True)
+    found = connection.execute(locked).scalars().all()
+    if found:
+        forgotten = update(threads).where(threads.c.key.in_(found))
+        connection.execute(forgotten.values(retention_seen_at=None))
 
 
 def _write(connection: Connection, policy: Policy) -> None:
@@ -79,14 +110,12 @@ def _write(connection: Connection, policy: Policy) -> None:
 
 
 def _look_again(connection: Connection, scope: Policy) -> None:
-    """Threads that had nothing more to give may have now."""
-    about = [
-        threads.c.tenant == scope.tenant if scope.tenant else true(),
-        threads.c.agent == scope.agent if scope.agent else true(),
-        threads.c.id == scope.thread_id if scope.thread_id else true(),
-    ]
-    seen = threads.c.retention_seen_at.is_not(None)
-    connection.execute(update(threads).where(seen, *about).values(retention_seen_at=None))
+    """Threads that had nothing more to give may have now: the next run forgets that it has seen them."""
+    if scope.thread_id:
+        of_thread = (threads.c.tenant == scope.tenant) & (threads.c.id == scope.thread_id)
+        connection.execute(update(threads).where(of_thread).values(retention_seen_at=None))
+    else:
+        connection.execute(retention_looks.insert().values(tenant=scope.tenant, agent=scope.agent))
 
 
 def _is(scope: Policy) -> list[Any]:

@@ -90,11 +90,6 @@ class Effective:
         """The strictest value of a field; None where no policy speaks of it."""
         return self.said.get(name, (None, ""))[0]
 
-    @property
-    def takes_nothing(self) -> bool:
-        """No policy deletes anything."""
-        return all(self.value(name) is None for name in ("idle_days", "max_age_days", "max_messages"))
-
     def named(self, name: str) -> dict[str, Any]:
         """The field that decided, as the audit has it: no ids in it."""
         value, scope = self.said[name]

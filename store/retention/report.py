@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from store.engine import Database
-from store.retention import cuts
+from store.retention import cuts, policies
 from store.retention.due import due
 from store.retention.removal import bytes_of
 from store.statements import AnyRow
@@ -58,6 +58,8 @@ class Report:
 
 def report(database: Database) -> Report:
     """Look at everything that is due, in short transactions."""
+    while database.run(policies.look_again):
+        pass
     made = Report()
     shares: dict[str, Share] = {}
     for key in set(due(database)):

@@ -416,6 +416,16 @@ def _create_retention_tables() -> None:
         sqlite_autoincrement=True,
     )
     op.create_table(
+        "retention_looks",
+        sa.Column("key", KEY, sa.Identity(always=False), nullable=False),
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("agent", sa.Text(), nullable=False),
+        sa.Column("after_tenant", sa.Text(), server_default="", nullable=False),
+        sa.Column("after_id", sa.Text(), server_default="", nullable=False),
+        sa.PrimaryKeyConstraint("key", name=op.f("pk_retention_looks")),
+        sqlite_autoincrement=True,
+    )
+    op.create_table(
         "retention_cuts",
         sa.Column("thread_key", KEY, nullable=False),
         sa.Column("cut_before", sa.BigInteger(), nullable=False),

@@ -1,5 +1,6 @@
 """What retention costs: an index finds what is due, and a batch is a stated number of statements."""
 
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -7,8 +8,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event, text
 
+from store import tables
+from store.columns import clock
 from store.engine import Database
-from store.retention import cuts, due, purge, removal
+from store.retention import cuts, due, policies, purge, removal
 from tests.integration.retention.scenes import TURN, Scene
 
 #: The thread's lock, its state, its policies, how far one rule reaches, where a turn ends there, the entry,
@@ -19,6 +22,11 @@ MOVE = 9
 BATCH = 16
 #: The lock, what is left, summaries, context, its policy, the row, the names in the audit, the audit.
 ROW = 8
+#: A database has to have something to be planned for.
+STOCK = """
+    insert into threads (tenant, id, metadata, created_at, updated_at)
+    select 'tenant-' || n % 20, n, '{}', now(), now() from generate_series(1, 5000) n
+"""
 
 
 def plan_of(database: Database, make: Callable[[Connection], Any]) -> str:
@@ -52,6 +60,51 @@ def test_threads_that_are_due_are_found_through_an_index(
     assert "Index Cond: ((tenant = 'default'::text)" in plan
     assert "Sort" not in plan
     assert "Filter" not in plan
+
+
+def test_whether_a_group_has_threads_that_are_due_is_told_by_indexes(postgres_scene: Scene) -> None:
+    """With the groups themselves: no thread is read that is not due."""
+    postgres_scene.policy(tenant="default", idle_days=30, max_age_days=365, max_messages=10)
+    with postgres_scene.database.engine.begin() as connection:
+        connection.execute(text(STOCK))
+        connection.execute(text("analyze threads"))
+    plan = plan_of(postgres_scene.database, lambda _: due.groups_statement(("", "")))
+
+    for index in ("ix_threads_idle", "ix_threads_oldest", "ix_threads_fullest"):
+        assert index in plan
+    assert "Seq Scan on threads" not in plan
+    # Each rule by all of its index: what is filtered are groups.
+    assert set(re.findall(r"(?<!Join )Filter: (.*)", plan)) == {"(tenant IS NOT NULL)"}
+
+
+@pytest.mark.parametrize("tenants", [1, 40])
+def test_looking_for_what_is_due_costs_the_same_however_many_tenants_there_are(
+    postgres_scene: Scene, tenants: int
+) -> None:
+    database = postgres_scene.database
+    for number in range(tenants):
+        postgres_scene.send("hello", tenant=f"t{number}")
+    postgres_scene.policy(idle_days=30, max_age_days=365, max_messages=10)
+
+    # The groups, and the threads with a policy of their own; each in a transaction with its limits.
+    assert all_statements_of(database, lambda: list(due.due(database))) == 2 * 2
+
+
+def test_a_changed_policy_has_threads_looked_at_again_page_by_page(scene: Scene) -> None:
+    for number in range(5):
+        scene.send("hello", f"t{number}")
+    scene.send("hello", "other", tenant="acme")
+    every = tables.threads.update().values(retention_seen_at=clock(), agent="a")
+    scene.database.run(lambda c: c.execute(every))
+    scene.policy(tenant="default", agent="a", idle_days=30)
+
+    pages = 0
+    while scene.database.run(partial(policies.look_again, limit=2)):
+        pages += 1
+
+    assert pages == 3
+    assert [scene.row(f"t{number}").retention_seen_at for number in range(5)] == [None] * 5
+    assert scene.row("other").retention_seen_at is not None
 
 
 def test_turns_to_be_purged_are_found_through_an_index(postgres_scene: Scene) -> None:
@@ -93,6 +146,22 @@ def statements_of(database: Database, operation: Callable[[Connection], Any]) ->
     with database.engine.begin() as connection:
         event.listen(connection, "before_cursor_execute", note)
         assert operation(connection) is not None
+    return count
+
+
+def all_statements_of(database: Database, operation: Callable[[], Any]) -> int:
+    """Of all connections of its pool."""
+    count = 0
+
+    def note(*_: Any) -> None:
+        nonlocal count
+        count += 1
+
+    event.listen(database.engine, "before_cursor_execute", note)
+    try:
+        operation()
+    finally:
+        event.remove(database.engine, "before_cursor_execute", note)
     return count
 
 
