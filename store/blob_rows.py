@@ -11,13 +11,15 @@ found by nobody but who lists the store.
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, case, func, select, tuple_, update
 
 from conversation.attachment import Attachment
-from conversation.errors import FileNotStored, FileRefused, InvalidInput, LimitReached
+from conversation.errors import FileNotStored, FileRefused, InvalidInput
 from store.columns import clock
-from store.statements import AnyRow, insert_for, one_at_a_time
+from store.room import check_room
+from store.statements import AnyRow, insert_for
 from store.tables import blobs
 
 #: What a scanner said of files that nobody gets, in words.
@@ -51,22 +53,9 @@ def announce(
     more than `max_bytes` (0 means any number).
     """
     by_hash = {str(file.sha256): file for file in files}
-    if max_bytes:
-        one_at_a_time(connection, f"files of {tenant}")
-        _check_room(connection, tenant, by_hash, max_bytes)
-    rows = [
-        {
-            "tenant": tenant,
-            "sha256": sha256,
-            "size": by_hash[sha256].size,
-            "media_type": by_hash[sha256].mime_type or _UNKNOWN_TYPE,
-            "state": "pending",
-            "scan": "pending" if scans else None,
-            "created_at": clock(),
-            "unreferenced_since": clock(),
-        }
-        for sha256 in sorted(by_hash)
-    ]
+    new = sum(file.size or 0 for file in by_hash.values())
+    check_room(connection, tenant, new, max_bytes=max_bytes, besides=by_hash)
+    rows = [_pending(tenant, by_hash[sha256], scans=scans) for sha256 in sorted(by_hash)]
     # A key's columns stay as they are, so that this waits for no transaction that attaches the blob.
     statement = insert_for(connection, blobs).values(rows)
     said, is_stored = statement.excluded, blobs.c.state == "stored"
@@ -83,6 +72,19 @@ def announce(
     )
     found = connection.execute(statement.returning(blobs.c.sha256, blobs.c.created_at, blobs.c.state))
     return {row.sha256: Announced(row.created_at, row.state == "stored") for row in found}
+
+
+def _pending(tenant: str, file: Attachment, *, scans: bool) -> dict[str, Any]:
+    return {
+        "tenant": tenant,
+        "sha256": file.sha256,
+        "size": file.size,
+        "media_type": file.mime_type or _UNKNOWN_TYPE,
+        "state": "pending",
+        "scan": "pending" if scans else None,
+        "created_at": clock(),
+        "unreferenced_since": clock(),
+    }
 
 
 def confirm(connection: Connection, tenant: str, announced: Mapping[str, Announced]) -> None:
@@ -138,16 +140,3 @@ def check_stored(
             raise FileNotStored(f"{file.filename!r} was deleted since it was stored; send it again")
         if row.scan in BLOCKED:
             raise FileRefused(f"{file.filename!r} is {BLOCKED[row.scan]}; it is not accepted")
-
-
-def _check_room(
-    connection: Connection, tenant: str, by_hash: Mapping[str, Attachment], max_bytes: int
-) -> None:
-    others = (blobs.c.tenant == tenant) & blobs.c.sha256.not_in(by_hash)
-    used = connection.execute(select(func.coalesce(func.sum(blobs.c.size), 0)).where(others)).scalar_one()
-    new = sum(file.size or 0 for file in by_hash.values())
-    if used + new > max_bytes:
-        raise LimitReached(
-            f"tenant: {tenant!r} has {used} bytes of files, and {new} more are above the {max_bytes} of "
-            "THREADMILL_TENANT_MAX_BYTES; delete threads, or raise it"
-        )

@@ -8,14 +8,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, func, literal, select, tuple_, update
+from sqlalchemy import Connection, delete, literal, select, tuple_, update
 
 from conversation.attachment import Attachment
-from conversation.errors import LimitReached, UploadNotFound
+from conversation.errors import UploadNotFound
 from conversation.ids import is_our_id
 from store.columns import DAY, OurId, Time, clock, moment_ago
-from store.statements import one_at_a_time
-from store.tables import blobs, uploads
+from store.room import check_room
+from store.tables import uploads
 
 #: Seconds after its expiry in which bytes may still arrive: a client that began in time may be slow.
 LATE_SECONDS = 3600.0
@@ -45,9 +45,7 @@ def create(
     max_bytes: int = 0,
 ) -> Upload:
     """Promise an upload. Raises `LimitReached` where the tenant's files would have more than `max_bytes`."""
-    if max_bytes:
-        one_at_a_time(connection, f"files of {tenant}")
-        _check_room(connection, tenant, file.size or 0, max_bytes)
+    check_room(connection, tenant, file.size or 0, max_bytes=max_bytes, with_uploads=True)
     expires_at = connection.execute(
         uploads.insert()
         .values(
@@ -121,16 +119,3 @@ def known(connection: Connection, upload_ids: Collection[str]) -> set[str]:
 def forget(connection: Connection, upload_id: str) -> int:
     """Forget an upload, whose bytes are gone from where they were put; 0 if somebody has."""
     return connection.execute(delete(uploads).where(uploads.c.id == upload_id)).rowcount
-
-
-def _check_room(connection: Connection, tenant: str, size: int, max_bytes: int) -> None:
-    stored = select(func.coalesce(func.sum(blobs.c.size), 0)).where(blobs.c.tenant == tenant)
-    waiting = select(func.coalesce(func.sum(uploads.c.size), 0)).where(
-        uploads.c.tenant == tenant, uploads.c.completed_at.is_(None)
-    )
-    used = connection.execute(select(stored.scalar_subquery() + waiting.scalar_subquery())).scalar_one()
-    if used + size > max_bytes:
-        raise LimitReached(
-            f"tenant: {tenant!r} has {used} bytes of files and uploads, and {size} more are above the "
-            f"{max_bytes} of THREADMILL_TENANT_MAX_BYTES; delete threads, or raise it"
-        )

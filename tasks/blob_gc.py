@@ -142,11 +142,12 @@ def _delete_due(database: Database, files: BlobStore, grace_days: float, until: 
         marked = database.run(partial(blob_gc.mark_due, grace_days=grace_days))
         deleted, failed = _delete_each(database, files, marked.addresses)
         gone += deleted
-        if failed and not deleted:
+        if len(failed) >= FAILURES_MAX and not deleted:
             # It is away, not one object's fault. All are found again.
             raise failed[-1][1]
-        for address, _ in failed:
-            database.run(partial(blob_gc.put_off, address=address, grace_days=grace_days))
+        for (tenant, sha256), error in failed:
+            _log.warning("file_not_deleted", tenant=tenant, sha256=sha256, reason=type(error).__name__)
+            database.run(partial(blob_gc.put_off, address=(tenant, sha256), grace_days=grace_days))
         if not deleted and not marked.used:
             break
     return gone

@@ -13,7 +13,13 @@ import pytest
 from sqlalchemy import Connection, event, func, select, text, update
 
 from conversation.attachment import Attachment
-from conversation.errors import FileNotStored, FileRefused, InvalidInput, LimitReached
+from conversation.errors import (
+    FileNotStored,
+    FileRefused,
+    FileStoreUnavailable,
+    InvalidInput,
+    LimitReached,
+)
 from conversation.ids import new_id
 from conversation.message import Message
 from store import blob_gc, blob_rows, inbox, preparations, tables, threads, uploads
@@ -21,6 +27,8 @@ from store.engine import Database
 from store.files import BlobStore, LocalBlobs
 from store.inbox import Request
 from store.keeping import Keeper
+from store.settings import load
+from tasks import blob_gc as collector
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 FILE = Attachment(filename="a.txt", content=b"the bytes", mime_type="text/plain")
@@ -466,3 +474,30 @@ def heard(connection: Connection, asked: list[tuple[str, Any]]) -> Iterator[None
     event.listen(connection, "before_cursor_execute", note)
     yield
     event.remove(connection, "before_cursor_execute", note)
+
+
+# What cannot be deleted
+
+
+def test_bytes_that_cannot_be_deleted_wait_for_a_day_and_stop_nothing_else(
+    any_database: Database, files: LocalBlobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One object under a lock of its own: the run goes on, and lists the store."""
+    Keeper(any_database, files).keep("default", [FILE])
+    unknown = Attachment(filename="u", content=b"unknown", mime_type="text/plain")
+    files.put("default", str(unknown.sha256), b"unknown", "text/plain")
+    settings = load(database_url=any_database.settings.database_url, file_store=str(tmp_path / "files"))
+
+    def refuse(*_: object) -> None:
+        raise FileStoreUnavailable("the object is locked")
+
+    with monkeypatch.context() as locked:
+        locked.setattr(LocalBlobs, "delete", refuse)
+        done = collector.collect(any_database, settings, grace_days=0)
+        assert state(any_database) == "deleting"
+        # It is not tried again at once, and then it is.
+        assert collector.collect(any_database, settings, grace_days=0).unknown == 0
+
+    assert (done.blobs, done.unknown) == (0, 1)
+    let_time_pass(any_database)
+    assert collector.collect(any_database, settings, grace_days=0).blobs == 2
