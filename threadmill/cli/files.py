@@ -31,14 +31,14 @@ def report(as_json: AsJson = False) -> None:
         return
     print(f"due now           {found['due']} files, {found['due_bytes']} bytes")
     print(f"in their grace    {found['in_grace']} files, {found['in_grace_bytes']} bytes")
-    print(f"without a row     {found['unknown']} files, {found['unknown_bytes']} bytes")
+    print(f"without a row     {found['unknown']} files, {found['unknown_bytes']} bytes: their grace begins next")
 
 
 @group.command()
 def collect(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False, as_json: AsJson = False
 ) -> None:
-    """Delete files that no message has any more, and bytes that no row knows, after their grace.
+    """Delete files that no message has any more, after their grace, and begin that of bytes without a row.
 
     Beat does the same by itself.
     """
@@ -48,7 +48,7 @@ def collect(
     from tasks.blob_gc import collect_all
 
     if not yes:
-        typer.confirm("Delete what `threadmill files report` shows, for good?", abort=True)
+        typer.confirm("Delete what `threadmill files report` shows as due, for good?", abort=True)
     use_standard_logging()
     settings = load()
     database = Database(settings)
@@ -59,4 +59,4 @@ def collect(
     if as_json:
         print_json({"blobs": done.blobs, "unknown": done.unknown})
     else:
-        print(f"deleted {done.blobs} files, {done.unknown} of them without a row")
+        print(f"deleted {done.blobs} files; the grace of {done.unknown} without a row begins")
