@@ -287,6 +287,8 @@ def test_a_looser_policy_that_was_tightened_is_applied_anew(scene: Scene) -> Non
     scene.age(40)
     scene.policy(tenant="default", max_age_days=30, keep_last=3 * TURN)
     scene.run()
+    scene.run()
+    assert scene.row().retention_seen_at is not None
 
     scene.policy(tenant="default", max_age_days=30, keep_last=TURN)
 
