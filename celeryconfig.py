@@ -95,13 +95,16 @@ beat_schedule = {
         # A tick that waited longer than this has a younger one behind it.
         "options": {"expires": _settings.sweep_seconds * 2},
     },
-    # Each tick asks the database whether this period's run was claimed: two beats run it once.
+    # From here on each tick asks the database whether this period's run was claimed: two beats run it
+    # once. Those with long periods tick more often, so that one that was lost is made up for.
+    #
+    # Threads whose uncovered history passed a high-water mark, down to the low one.
     "run-summaries": {
         "task": RUN_SUMMARIES,
         "schedule": timedelta(seconds=_settings.summarize_seconds),
         "options": {"expires": _settings.summarize_seconds},
     },
-    # More often than it runs, so that a tick that was lost is made up for by the next one.
+    # What policies say is past its time, and erasures that broke off.
     "run-retention": {
         "task": RUN_RETENTION,
         "schedule": timedelta(seconds=min(60.0, _settings.retention_seconds)),

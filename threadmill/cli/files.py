@@ -31,7 +31,9 @@ def report(as_json: AsJson = False) -> None:
         return
     print(f"due now           {found['due']} files, {found['due_bytes']} bytes")
     print(f"in their grace    {found['in_grace']} files, {found['in_grace_bytes']} bytes")
-    print(f"without a row     {found['unknown']} files, {found['unknown_bytes']} bytes: their grace begins next")
+    print(
+        f"without a row     {found['unknown']} files, {found['unknown_bytes']} bytes: their grace begins next"
+    )
 
 
 @group.command()

@@ -143,6 +143,8 @@ def run(yes: Yes = False, as_json: AsJson = False) -> None:
         print_json(asdict(deleted))
         return
     print(f"deleted {deleted.threads} threads, {deleted.messages} messages and {deleted.blobs} blobs")
+    if deleted.archived:
+        print(f"archived what a policy wants archived first, in {deleted.archived} parts")
     if deleted.held or deleted.busy:
         print(f"kept {deleted.held} threads by a legal hold, and {deleted.busy} that are at work")
     if deleted.failed:
