@@ -1,7 +1,7 @@
 """System messages that a cut would take though the thread's summary stays: no summary tells of them.
 
 They become context of the thread, so that a model goes on reading them. What stays true: each stands
-in the history or in the context, never in both.
+in the history or in the context, never in both; it goes when the summary does.
 """
 
 from typing import Any
@@ -38,6 +38,13 @@ def take_back(connection: Connection, thread: AnyRow, *, cut: int) -> None:
     keys = [_key(row.seq) for row in connection.execute(read)]
     if keys:
         connection.execute(delete(context).where(context.c.thread_key == thread.key, context.c.key.in_(keys)))
+
+
+def drop(connection: Connection, thread: AnyRow) -> int:
+    """Delete those whose messages stood below the thread's cut; returns how many."""
+    below = (context.c.key >= _key(0)) & (context.c.key <= _key(thread.retention_cut))
+    gone = delete(context).where(context.c.thread_key == thread.key, below, context.c.key.like(f"{CARRIED}%"))
+    return connection.execute(gone).rowcount
 
 
 def is_carried(key: str, *, above: int) -> bool:

@@ -31,6 +31,7 @@ from sqlalchemy import (
 
 from conversation.turn import FINAL_STATES
 from store.blob_gc import note_dropped
+from store.retention import carried
 from store.retention.audit import forget_name, note
 from store.retention.cuts import is_busy
 from store.retention_tables import erasures, retention_cuts, retention_policies
@@ -236,6 +237,7 @@ def _finish(connection: Connection, thread: AnyRow, cut: AnyRow) -> Counts:
     if not cut.keep_summary:
         spoke = (summaries.c.thread_key == thread.key) & (summaries.c.from_seq <= thread.retention_cut)
         counts["summaries"] = connection.execute(delete(summaries).where(spoke)).rowcount
+        counts["context"] = carried.drop(connection, thread)
     connection.execute(delete(retention_cuts).where(retention_cuts.c.thread_key == thread.key))
     return counts
 

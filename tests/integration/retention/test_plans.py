@@ -18,8 +18,9 @@ from tests.integration.retention.scenes import TURN, Scene
 #: what is shown then, the thread, the audit.
 MOVE = 9
 #: The thread's lock, its entry, what is said, the turns; files and the grace of their blobs, messages; the
-#: same of the inbox, journals, inputs, turns; the entry, the summaries, the entry's end, the audit.
-BATCH = 16
+#: same of the inbox, journals, inputs, turns; the entry, the summaries and what was carried over with them,
+#: the entry's end, the audit.
+BATCH = 17
 #: The lock, what is left, summaries, context, its policy, the row, the names in the audit, the audit.
 ROW = 8
 #: A database has to have something to be planned for.

@@ -164,6 +164,21 @@ def test_system_messages_below_the_cut_stay_as_context_where_the_summary_stays(s
     )
 
 
+def test_what_was_kept_with_a_summary_goes_when_the_policy_keeps_none_any_more(scene: Scene) -> None:
+    scene.answered(turns_=1)
+    scene.say_system("Answer in French.")
+    scene.answered(turns_=4)
+    scene.summary(keep=2 * TURN)
+    scene.policy(tenant="default", max_messages=2 * TURN, keep_summary=True)
+    scene.run()
+    assert (scene.count("summaries"), scene.count("context")) == (1, 1)
+
+    scene.policy(tenant="default", max_messages=TURN)
+    scene.run()
+
+    assert (scene.count("summaries"), scene.count("context")) == (0, 0)
+
+
 def test_a_fork_brings_the_summary_of_what_was_cut(scene: Scene) -> None:
     scene.answered(turns_=5)
     scene.summary(keep=2 * TURN)
