@@ -11,7 +11,7 @@ from conversation.thread import Thread
 from store.engine import Database
 from store.settings import load
 from store.summarizing import defaults_of, summarize_down
-from tests.integration.summaries.conftest import Desk
+from tests.integration.desk import Desk
 
 #: By the kind of what must not be lost.
 PLANTED = {

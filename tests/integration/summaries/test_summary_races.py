@@ -17,7 +17,7 @@ from conversation.turn import Completed
 from store import summaries, threads, turns
 from store.engine import Database
 from store.settings import load
-from tests.integration.summaries.conftest import Desk, marks
+from tests.integration.desk import Desk, marks
 
 SECONDS = float(os.environ.get("SUMMARY_RACE_SECONDS", "8"))
 

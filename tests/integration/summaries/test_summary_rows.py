@@ -17,7 +17,7 @@ from conversation.window import window_start
 from store import claims, tables, threads
 from store.engine import Database
 from store.thread_store import ThreadStore
-from tests.integration.summaries.conftest import Desk, chat, marks
+from tests.integration.desk import Desk, chat, marks
 
 
 @pytest.mark.parametrize("with_tools", [False, True])

@@ -20,8 +20,9 @@ from store.settings import Settings, load
 from store.summarizing import defaults_of
 from store.summary_dues import MAX_FAILURES
 from tasks.summaries import run_summaries
+from tests.integration.desk import Desk, marks
 from tests.integration.scripted import Scripted, says
-from tests.integration.summaries.conftest import Desk, marks, stock
+from tests.integration.summaries.conftest import stock
 from tests.integration.wire import WireTap
 
 GOOD = json.dumps({"facts": ["They talked."]})
