@@ -38,8 +38,9 @@ def draft(connection: Connection, tenant: str, thread_id: str, *, marks: WaterMa
         connection,
         thread.key,
         after_seq=after_seq,
+        last_seq=thread.last_seq,
         # What a turn that is not over has begun to say is not covered.
-        before_seq=min(thread.last_seq + 1, thread.unfinished_seq or thread.last_seq + 1),
+        unfinished_seq=thread.unfinished_seq,
         marks=marks,
     )
     if to_seq is None:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, delete, select, update
 
 from conversation.checks import check_text
 from conversation.errors import ThreadNotFound
-from store.retention import boundary
+from store import boundary
 from store.retention.audit import note
 from store.retention.cuts import shows_from
 from store.retention_tables import retention_cuts
