@@ -1,13 +1,17 @@
 """Threads that are long enough for a summary."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 
+from store import summary_dues
+from store.columns import clock
 from store.engine import Database
-from tests.integration.desk import Desk
+from store.summary_dues import Due
+from tests.integration.desk import Desk, marks
 
 
 @pytest.fixture
@@ -44,3 +48,15 @@ def stock(database: Database, prefix: str, *, threads: int, count: int, agent: s
     with database.engine.begin() as connection:
         for statement in STOCK:
             connection.execute(text(statement), values)
+
+
+def reserved(desk: Desk) -> Due:
+    """The thread `t`, as a look finds it."""
+    desk.change(agent="a", summary_retry_at=None)
+    take = partial(summary_dues.take_due, marks={}, other_marks=marks(2, 1), limit=1)
+    (due,) = desk.database.run(take)
+    return due
+
+
+def now(desk: Desk) -> Any:
+    return desk.database.run(lambda c: c.execute(select(clock())).scalar_one())

@@ -22,7 +22,7 @@ from store.summary_dues import MAX_FAILURES
 from tasks.summaries import run_summaries
 from tests.integration.desk import Desk, marks
 from tests.integration.scripted import Scripted, says
-from tests.integration.summaries.conftest import stock
+from tests.integration.summaries.conftest import now, reserved, stock
 from tests.integration.wire import WireTap
 
 GOOD = json.dumps({"facts": ["They talked."]})
@@ -243,21 +243,14 @@ def test_what_cannot_be_used_is_not_stored_and_tried_again_later(
 
 def test_each_failure_waits_twice_as_long(desk: Desk) -> None:
     desk.chat("t", 1)
-    key = desk.row().key
     waits = []
 
     for _ in range(4):
-        desk.database.run(partial(summary_dues.note_failure, key=key))
+        desk.database.run(partial(summary_dues.note_failure, due=reserved(desk)))
         row = desk.row()
         waits.append(round((row.summary_retry_at - now(desk)).total_seconds() / 60))
 
     assert waits == [1, 2, 4, 8]
-
-
-def now(desk: Desk) -> Any:
-    from store.columns import clock
-
-    return desk.database.run(lambda c: c.execute(select(clock())).scalar_one())
 
 
 def test_after_some_failures_it_is_left_and_the_doctor_names_it(
