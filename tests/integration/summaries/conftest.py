@@ -60,3 +60,8 @@ def reserved(desk: Desk) -> Due:
 
 def now(desk: Desk) -> Any:
     return desk.database.run(lambda c: c.execute(select(clock())).scalar_one())
+
+
+def taken(database: Database, limit: int = 10, **own: Any) -> list[str]:
+    take = partial(summary_dues.take_due, marks=own, other_marks=marks(30, 10), limit=limit)
+    return [due.thread_id for due in database.run(take)]
