@@ -40,11 +40,11 @@ async def summarize_down(
     while (draft := await database.run_async(look)) is not None:
         new = await _written(summarizer, draft)
         stored = await database.run_async(partial(_put, draft=draft, new=new, due=due))
-        if stored is None:
-            break
-        written.append(stored.summary)
         if due is not None and stored.until is not None:
             due.until = stored.until
+        if stored.summary is None:
+            break
+        written.append(stored.summary)
     if due is not None:
         # Nothing written: a single long turn, or another summarizer came first.
         seconds = 0 if written else NOTHING_SECONDS
@@ -67,20 +67,19 @@ async def _written(summarizer: Summarizer, draft: Draft) -> NewSummary:
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    summary: Summary
-    #: The thread is reserved until then; None where it was not.
+    #: None where it came too late.
+    summary: Summary | None
+    #: The thread is reserved until then; None where it is not.
     until: datetime | None
 
 
-def _put(connection: Connection, draft: Draft, new: NewSummary, due: Due | None) -> _Stored | None:
-    """Put a summary in its place, and have the time for the next one; None where it comes too late."""
+def _put(connection: Connection, draft: Draft, new: NewSummary, due: Due | None) -> _Stored:
+    """Put a summary in its place, and have the time for the next one."""
     until = summary_dues.renew(connection, due) if due is not None else None
     if due is not None and until is None:
-        return None
+        return _Stored(None, None)
     summary = summaries.put(connection, draft, new)
-    if summary is None:
-        return None
-    if due is None:
+    if summary is not None and due is None:
         # Somebody asked for it: what the thread was put off for is over.
         summary_dues.try_again(connection, draft.thread_key)
     return _Stored(summary, until)

@@ -9,6 +9,7 @@ import pytest
 from agent.recall import RECALL_MODEL, RecallModel
 from agent.summarizer import ModelSummarizer
 from agent.summary_request import CUT, PICKED_CHARS, SHOWN_CHARS, shown_of
+from conversation.attachment import Attachment
 from conversation.message import Message, ToolCall
 from conversation.summary import Draft, NewSummary
 from tests.integration.scripted import Scripted, says
@@ -119,6 +120,28 @@ async def test_the_calls_of_a_long_message_are_shown() -> None:
     await ModelSummarizer(model=model, model_name="scripted", max_chars=4000).summarize(draft)
 
     assert "asks for refund" in str(model.requests[0].messages)
+
+
+async def test_the_offline_model_fills_every_section_and_still_fits() -> None:
+    said = (
+        "#W{}.", "I prefer {}.", "Please book {}.", "We decided {}.", "The cat named Tom has {}.", "Room {}.",
+    )  # fmt: skip
+    files = [Attachment(filename=f"{n}.txt", sha256=f"{n:064}", size=1) for n in range(1_000)]
+    covered = [
+        Message(role="user", content=" ".join(text.format(1_000 + number) for text in said))
+        for number in range(1_000)
+    ]
+    covered += [Message(role="user", content="see", attachments=[file]) for file in files]
+
+    found = await summarized(covered)
+
+    assert found.sections is not None
+    assert all(len(entries) > 30 for entries in found.sections.values()), found.sections
+    assert 20_000 < len(found.content) <= 24_000
+    assert found.report is not None
+    kept = sum(map(len, found.sections.values()))
+    plain = sum(entry == "see" for entry in found.sections["facts"])
+    assert found.report["counts"]["crowded_out"] == 7_000 - kept + plain
 
 
 @pytest.mark.parametrize("piece", ["1", "1,", "Please book 3 seats. ", "#W1234567 ", "a@"])

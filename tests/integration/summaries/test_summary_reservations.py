@@ -133,6 +133,18 @@ async def test_a_summary_that_would_outlive_its_reservation_is_broken_off(
     assert desk.listed() == []
 
 
+async def test_a_summary_that_came_too_late_gives_its_reservation_back(desk: Desk) -> None:
+    """Retention cut the thread while the model wrote."""
+    desk.chat("t", 10)
+
+    assert (
+        await summarized(desk, Interrupted(partial(desk.change, retention_cut=2)), due=reserved(desk)) == []
+    )
+
+    waits = (desk.row().summary_retry_at - now(desk)).total_seconds()
+    assert 0 < waits <= summary_dues.NOTHING_SECONDS < summary_dues.RESERVED_SECONDS
+
+
 async def test_a_reservation_that_is_over_is_not_renewed(desk: Desk) -> None:
     desk.chat("t", 10)
     due = reserved(desk)
