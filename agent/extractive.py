@@ -1,21 +1,40 @@
 """A summary without a model: the sentences of a conversation that hold what must not be lost.
 
-What stays true: equal material, equal summary; every entry was said by somebody, word for word, and where
-nothing can be picked it says how much was said.
+What stays true: equal material, equal summary; every entry was said by somebody, word for word; where
+nothing can be picked it says how much was said; and what there was no room for is named.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-from agent.protected import is_preference, is_task, sentences_of, strong_values_in
-from agent.sections import Sections
-from agent.summary_request import Material
+from agent.protected import (
+    is_counting,
+    is_decision,
+    is_naming,
+    is_preference,
+    is_task,
+    sentences_of,
+    strong_values_in,
+)
+from agent.sections import Sections, parted
+from agent.summary_request import CUT, Material
 
 #: Facts that say nothing of ids, dates or amounts: the newest, for a person to see what it was about.
 PLAIN_FACTS = 5
-#: Characters of all other facts together: of more, the oldest go.
-FACTS_MAX_CHARS = 6_000
-_FOUND = ("facts", "open_tasks", "preferences", "plain", "questions", "closed")
+#: Characters of a section, as a model reads it: of more, the oldest entries go. Open tasks and preferences
+#: are bounded where a summary is checked.
+MAX_CHARS = {"facts": 6_000, "decisions": 1_500, "names": 1_000, "numbers": 1_500, "attachments": 1_500}
+_FOUND = (
+    "facts",
+    "open_tasks",
+    "preferences",
+    "decisions",
+    "names",
+    "numbers",
+    "plain",
+    "questions",
+    "closed",
+)
 _ATTACHED = re.compile(r"^\[attached: (.+)\]$", re.MULTILINE)
 _DONE = re.compile(r"^(?:done|closed|finished): (.+)$", re.IGNORECASE)
 
@@ -23,54 +42,71 @@ _DONE = re.compile(r"^(?:done|closed|finished): (.+)$", re.IGNORECASE)
 def extracted(material: Material) -> dict[str, list[str]]:
     """The next summary, in the form in which a model is asked for one.
 
-    A sentence `done: …` of a user closes the open task or preference that it repeats.
+    A sentence `done: …` of a user closes the open task or preference that it repeats. `left_out` names
+    what would have been an entry, were there room.
     """
     old = material.previous
     found: dict[str, list[str]] = {name: [] for name in _FOUND}
     for sentence in sentences_of(material.asked):
+        if sentence == CUT or _ATTACHED.match(sentence):
+            continue
         done = _DONE.match(sentence)
         found[_section_of(sentence)].append(done[1] if done else sentence)
     closed = found["closed"]
-    attached = [name for text in material.said for name in _ATTACHED.findall(text)]
+    found["attachments"] = [name for text in material.said for name in _ATTACHED.findall(text)]
+    found["facts"] = _few_plain((*old.facts, *found["facts"], *found["plain"]))
     written = (
-        Sections(decisions=old.decisions, names=old.names, numbers=old.numbers)
-        .with_more("facts", _facts((*old.facts, *found["facts"], *found["plain"])))
+        Sections()
         .with_more("open_tasks", _open((*old.open_tasks, *found["open_tasks"]), closed))
         .with_more("preferences", _open((*old.preferences, *found["preferences"]), closed))
-        .with_more("attachments", (*old.attachments, *attached))
     )
+    left_out: list[str] = []
+    for name, max_chars in MAX_CHARS.items():
+        entries = found[name] if name == "facts" else (*getattr(old, name), *found[name])
+        oldest, newest = parted(dict.fromkeys(entries), max_chars)
+        written = written.with_more(name, newest)
+        left_out += oldest
     if written.is_empty:
         written = Sections(facts=(f"{len(material.said)} messages were exchanged.",))
-    return written.to_json() | {"closed": closed}
+    return written.to_json() | {"closed": closed, "left_out": left_out}
 
 
 def _section_of(sentence: str) -> str:
     if _DONE.match(sentence):
         return "closed"
-    if is_task(sentence):
-        return "open_tasks"
-    if is_preference(sentence):
-        return "preferences"
-    if strong_values_in(sentence):
-        return "facts"
+    for name, is_one in _KINDS:
+        if is_one(sentence):
+            return name
     return "questions" if sentence.endswith("?") else "plain"
+
+
+def _is_statement(sentence: str) -> bool:
+    return not sentence.endswith("?")
+
+
+#: The first that fits.
+_KINDS: tuple[tuple[str, Callable[[str], object]], ...] = (
+    ("open_tasks", is_task),
+    ("preferences", is_preference),
+    ("decisions", lambda sentence: is_decision(sentence) and _is_statement(sentence)),
+    ("facts", strong_values_in),
+    ("names", lambda sentence: is_naming(sentence) and _is_statement(sentence)),
+    ("numbers", lambda sentence: is_counting(sentence) and _is_statement(sentence)),
+)
 
 
 def _open(entries: Iterable[str], closed: list[str]) -> list[str]:
     return [entry for entry in entries if entry not in closed]
 
 
-def _facts(entries: Iterable[str]) -> list[str]:
-    """The newest facts within the bound, those without a value being only a few."""
+def _few_plain(entries: Iterable[str]) -> list[str]:
+    """Facts, of those without a value only the newest."""
     kept: list[str] = []
-    plain = chars = 0
+    plain = 0
     for entry in reversed(list(dict.fromkeys(entries))):
         if not strong_values_in(entry):
             plain += 1
-            if plain > PLAIN_FACTS or _ATTACHED.match(entry):
+            if plain > PLAIN_FACTS:
                 continue
-        chars += len(entry)
-        if chars > FACTS_MAX_CHARS:
-            break
         kept.append(entry)
     return kept[::-1]

@@ -7,8 +7,8 @@ wrote the summary. Patterns know English; ids, dates and amounts look alike in m
 import re
 from collections.abc import Iterable, Iterator
 
-#: Characters of one message that are searched for sentences: a pasted book is no request.
-SEARCHED_CHARS = 100_000
+#: Characters of a sentence that is repeated. A longer one is pasted material: cut in two it could say
+#: the opposite.
 SENTENCE_MAX_CHARS = 500
 
 _UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
@@ -19,9 +19,11 @@ _DATE = (
     r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2})?|\d{1,2}[./]\d{1,2}[./]\d{2,4}"
     rf"|\d{{1,2}}(?:st|nd|rd|th)? {_MONTH}(?: \d{{4}})?|{_MONTH} \d{{1,2}}(?:st|nd|rd|th)?(?:,? \d{{4}})?"
 )
+# Bounded, so that a million digits are not read anew from each of them.
+_FIGURE = r"\d[\d,.]{0,30}"
 _AMOUNT = (
-    r"[$€£¥]\s?\d[\d,.]*\d|[$€£¥]\s?\d|\d[\d,.]*\s?[€£¥$]"
-    r"|\d[\d,.]*\s?(?:USD|EUR|GBP|CHF|JPY|dollars|euros?)\b|(?:USD|EUR|GBP|CHF|JPY)\s?\d[\d,.]*\d"
+    rf"[$€£¥]\s?{_FIGURE}(?<=\d)|{_FIGURE}\s?[€£¥$]"
+    rf"|{_FIGURE}\s?(?:USD|EUR|GBP|CHF|JPY|dollars|euros?)\b|(?:USD|EUR|GBP|CHF|JPY)\s?{_FIGURE}(?<=\d)"
 )
 #: What identifies something: nothing else can stand for it.
 _IDS = re.compile("|".join((_UUID, _EMAIL, _ORDER)))
@@ -42,6 +44,23 @@ _PREFERENCE = re.compile(
     r"\b(?:i|we) (?:\w+ )?(?:prefer|like|love|hate|dislike|don't like|do not like|don't want|do not want)\b"
     r"|\bcall me\b|\bmy name is\b|\balways\b|\bnever\b|\bfrom now on\b|\bi am allergic\b|\bi'm allergic\b"
     r"|\bprefers?\b|\bpreferences?\b",
+    re.IGNORECASE,
+)
+_DECISION = re.compile(
+    r"\b(?:we|i|you)(?:'ve| have)? (?:\w+ )?(?:decided?|agreed?|settled|chose|choose|opted)\b|\bdecision\b"
+    r"|\blet's (?:go with|take|use)\b|\b(?:i|we)(?:'ll| will) (?:take|go with)\b"
+    r"|\bit is (?:settled|agreed)\b",
+    re.IGNORECASE,
+)
+_CALLED = re.compile(
+    r"\b(?:named?|called|surname|nickname|my (?:wife|husband|partner|son|daughter|mother|father|sister|"
+    r"brother|boss|colleague|doctor|lawyer|neighbou?r|friend|cat|dog)|our (?:client|team|company))\b",
+    re.IGNORECASE,
+)
+_COUNTED = re.compile(
+    r"\b(?:numbers?|code|pin|room|seat|gate|flight|size|version|account|phone|extension|age|floor|"
+    r"budget|weighs?|measures?|height|width|length)\b|\d ?(?:kg|g|km|m|cm|mm|l|ml|°C|°F|%|years?|months?|"
+    r"weeks?|days?|hours?|minutes?|people|persons|nights?|pieces|seats|rooms)\b",
     re.IGNORECASE,
 )
 
@@ -72,11 +91,40 @@ def is_preference(sentence: str) -> bool:
     return _PREFERENCE.search(sentence) is not None
 
 
+def is_decision(sentence: str) -> bool:
+    """Whether a sentence says what was decided."""
+    return _DECISION.search(sentence) is not None
+
+
+def is_naming(sentence: str) -> bool:
+    """Whether a sentence says who or what is called how."""
+    return _CALLED.search(sentence) is not None and _NAME.search(sentence) is not None
+
+
+def is_counting(sentence: str) -> bool:
+    """Whether a sentence says which number something has."""
+    return _COUNTED.search(sentence) is not None and _NUMBER.search(sentence) is not None
+
+
+def is_protected(sentence: str) -> bool:
+    """Whether a sentence holds anything that a summary must not lose."""
+    finds = (is_task, is_preference, strong_values_in, is_decision, is_naming, is_counting)
+    return any(find(sentence) for find in finds)
+
+
 def sentences_of(texts: Iterable[str]) -> Iterator[str]:
-    """The sentences of texts, each on one line."""
+    """The sentences of texts that can be repeated, each on one line."""
     for text in texts:
-        for part in _SENTENCE_END.split(text[:SEARCHED_CHARS]):
-            sentence = " ".join(part.split())
-            # A longer one is pasted material: cut in two it could say the opposite.
-            if sentence and len(sentence) <= SENTENCE_MAX_CHARS:
+        for _, sentence in sentence_ends(text):
+            if len(sentence) <= SENTENCE_MAX_CHARS:
                 yield sentence
+
+
+def sentence_ends(text: str) -> Iterator[tuple[int, str]]:
+    """The sentences of a text, of any length, each on one line and with the place where it ends."""
+    begin = 0
+    for match in (*_SENTENCE_END.finditer(text), None):
+        end = len(text) if match is None else match.start()
+        if sentence := " ".join(text[begin:end].split()):
+            yield end, sentence
+        begin = end if match is None else match.end()

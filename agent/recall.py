@@ -8,7 +8,7 @@ shares most words with a question, and calls the tools that it is told to call:
 What stays true: every answer says what wrote it; equal requests get equal replies, tool call ids
 included. `parameters["delay_seconds"]` slows it down: per word when it streams, once when it
 answers whole. It counts words where a provider counts tokens, and it costs nothing.
-Asked for a summary, it picks the sentences with ids, dates, amounts, preferences and open tasks.
+Asked for a summary, it picks the sentences that must not be lost: `agent/extractive.py` says which.
 """
 
 import asyncio

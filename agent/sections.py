@@ -12,6 +12,8 @@ from typing import Any
 
 #: Characters of one entry.
 ENTRY_MAX_CHARS = 500
+#: Characters that an entry takes beside its own, as models read it.
+_ENTRY_CHARS = len("- \n")
 
 #: As models read them.
 _TITLES = {
@@ -92,6 +94,16 @@ def parsed(text: str) -> Mapping[str, Any]:
 def line(text: str) -> str:
     """Text as an entry: one line, without what a database refuses."""
     return " ".join(text.replace("\x00", "").split())[:ENTRY_MAX_CHARS]
+
+
+def parted(entries: Iterable[str], max_chars: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The oldest entries of a section, and the newest ones, for which there is room."""
+    listed = tuple(entries)
+    first = len(listed)
+    while first and max_chars >= len(listed[first - 1]) + _ENTRY_CHARS:
+        first -= 1
+        max_chars -= len(listed[first]) + _ENTRY_CHARS
+    return listed[:first], listed[first:]
 
 
 def entries_of(name: str, value: object) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ import structlog
 
 from agent.model import Model, ModelReply, ModelRequest
 from agent.sections import NotSections, Sections, entries_of, parsed
-from agent.summary_check import Report, checked
+from agent.summary_check import Report, checked, with_missing
 from agent.summary_request import (
     PURPOSE,
     check_messages,
@@ -48,7 +48,7 @@ class ModelSummarizer:
         asking = _Asking(self)
         written, report = await asking.written(previous, draft.covered)
         if self.is_checked:
-            written = await asking.compared(previous, draft.covered, written)
+            written, report = await asking.compared(previous, draft.covered, written, report)
         _log.info("summary_written", thread_key=draft.thread_key, to_seq=draft.to_seq, **report.counts())
         return NewSummary(
             content=written.render(),
@@ -102,19 +102,24 @@ class _Asking:
         if written.is_empty:
             raise NotSections("it says nothing")
         closed = entries_of("closed", said.get("closed"))
-        written, report = checked(written, closed, previous, covered, max_chars=self.by.max_chars)
+        left_out = entries_of("left_out", said.get("left_out"))
+        written, report = checked(
+            written, closed, previous, covered, max_chars=self.by.max_chars, left_out=left_out
+        )
         length = len(written.render())
         if length > self.by.max_chars:
             raise NotSections(f"it has {length} characters, and {self.by.max_chars} fit")
         return written, report
 
-    async def compared(self, previous: Sections, covered: Sequence[Message], written: Sections) -> Sections:
+    async def compared(
+        self, previous: Sections, covered: Sequence[Message], written: Sections, report: Report
+    ) -> tuple[Sections, Report]:
         """The summary with the open tasks that the model found missing."""
         said = self._judgement(await self._reply(check_messages(previous, covered, written)))
         if said.get("ok") is not True:
             raise ModelError("summary_untrue", "the check says that it is not what was said", retryable=True)
-        more = written.with_more("open_tasks", entries_of("missing", said.get("missing")))
-        return more if len(more.render()) <= self.by.max_chars else written
+        missing = entries_of("missing", said.get("missing"))
+        return with_missing(written, report, missing, previous, covered, max_chars=self.by.max_chars)
 
     def _judgement(self, reply: ModelReply) -> Mapping[str, Any]:
         try:

@@ -1,16 +1,26 @@
 """Checking a summary before it is used: what a model left out is put back, word for word.
 
 What stays true: an open task or a preference of the summary before leaves only where the model says
-that it is over and somebody spoke of it since; an id that nobody said does not come in; and whatever
-is put back or left out stands in the report.
+that it is over and somebody spoke of it since; an id that nobody said does not come in, whichever model
+brought it; and whatever is put back or left out stands in the report, by all that is covered and not by
+what the model was shown of it.
 """
 
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from agent.protected import ids_in, is_preference, is_task, sentences_of, strong_values_in, values_in
-from agent.sections import Sections, line
+from agent.protected import (
+    ids_in,
+    is_preference,
+    is_task,
+    sentence_ends,
+    sentences_of,
+    strong_values_in,
+    values_in,
+)
+from agent.sections import Sections, line, parted
+from agent.summary_request import shown_of
 from conversation.message import Message
 
 #: The sections whose entries are carried over.
@@ -26,17 +36,21 @@ class Report:
 
     #: Entries of the summary before that the model left out, and that are in again.
     carried: tuple[str, ...] = ()
-    #: Sentences of users with values that the model left out, and that are in again.
+    #: Requests and preferences of users whose values the model left out, or that it was not shown: they
+    #: are in again.
     put_back: tuple[str, ...] = ()
+    #: Open tasks that the comparison by a model missed, and that are in.
+    found_missing: tuple[str, ...] = ()
     #: Entries of the summary before that are over.
     closed: tuple[str, ...] = ()
     #: Entries that the model said are over, and of which nobody had spoken: they stay.
     kept_open: tuple[str, ...] = ()
     #: Entries with an id that nobody said: they are out.
     made_up: tuple[str, ...] = ()
-    #: Ids, dates and amounts of the summary before that this one does not have any more.
+    #: Ids, dates and amounts of the summary before and of the messages since that this one does not have;
+    #: of requests and preferences also numbers and names; and files.
     dropped: tuple[str, ...] = ()
-    #: The oldest entries of sections that were full.
+    #: The oldest entries of sections that were full, and what had no room at all.
     crowded_out: tuple[str, ...] = ()
 
     def counts(self) -> dict[str, int]:
@@ -60,27 +74,60 @@ def checked(
     covered: Sequence[Message],
     *,
     max_chars: int,
+    left_out: Sequence[str] = (),
 ) -> tuple[Sections, Report]:
     """The summary as it may be used, and what was done to it.
 
     Open tasks and preferences together take half of `max_chars`, at most; of more, the oldest go.
+    `left_out` is what its model says that it had no room for.
     """
-    said = "\n".join(_all_of(message) for message in covered)
-    known = f"{previous.render()}\n{said}"
-    written, made_up = _without_made_up(written, known)
+    said = _said(covered)
+    written, made_up = _without_made_up(written, f"{previous.render()}\n{said}")
     over, kept_open = _closed(set(map(line, closed)), previous, said)
     written, carried = _carried_over(written, previous, over)
     written, put_back = _put_back(written, covered, over)
-    written, crowded_out = _bounded(written, max_chars // 2 // len(PROTECTED))
-    text = written.render()
+    written, crowded_out = _bounded(written, max_chars)
     return written, Report(
         carried=carried,
         put_back=put_back,
         closed=tuple(sorted(over)),
         kept_open=tuple(sorted(kept_open)),
         made_up=made_up,
-        dropped=tuple(sorted(v for v in strong_values_in(previous.render()) if not has(text, v))),
-        crowded_out=crowded_out,
+        dropped=_dropped(written, previous, covered),
+        crowded_out=(*crowded_out, *left_out),
+    )
+
+
+def with_missing(
+    written: Sections,
+    report: Report,
+    missing: Sequence[str],
+    previous: Sections,
+    covered: Sequence[Message],
+    *,
+    max_chars: int,
+) -> tuple[Sections, Report]:
+    """A checked summary with the open tasks that a model found missing, as far as they can be used."""
+    new = Sections(open_tasks=tuple(task for task in missing if task not in report.closed))
+    new, made_up = _without_made_up(new, f"{previous.render()}\n{_said(covered)}")
+    found: list[str] = []
+    crowded_out: list[str] = []
+    for task in new.open_tasks:
+        if task in written.open_tasks:
+            continue
+        more, out = _bounded(written.with_more("open_tasks", [task]), max_chars)
+        if len(more.render()) > max_chars:
+            crowded_out.append(task)
+        else:
+            written = more
+            found.append(task)
+            crowded_out += out
+    return written, replace(
+        report,
+        found_missing=tuple(found),
+        made_up=(*report.made_up, *made_up),
+        dropped=_dropped(written, previous, covered),
+        crowded_out=(*report.crowded_out, *crowded_out),
     )
 
 
@@ -97,6 +144,10 @@ def has(text: str, value: str) -> bool:
 
 def _goes_on(char: str) -> bool:
     return char.isalnum()
+
+
+def _said(covered: Sequence[Message]) -> str:
+    return "\n".join(map(_all_of, covered))
 
 
 def _all_of(message: Message) -> str:
@@ -144,30 +195,51 @@ def _carried_over(
 def _put_back(
     written: Sections, covered: Sequence[Message], over: Collection[str]
 ) -> tuple[Sections, tuple[str, ...]]:
-    """Requests and preferences of users whose values the summary has nowhere."""
+    """Requests and preferences of users whose values the summary has nowhere, or that no model saw."""
     text = written.render()
-    back: list[str] = []
-    for sentence in sentences_of(message.content for message in covered if message.role == "user"):
-        name = "open_tasks" if is_task(sentence) else "preferences" if is_preference(sentence) else None
-        if name is None or any(entry in sentence for entry in over):
-            continue
-        if all(has(text, value) for value in values_in(sentence)):
-            continue
-        written = written.with_more(name, [sentence])
-        text = f"{text}\n{sentence}"
-        back.append(sentence)
+    back: dict[str, str] = {}
+    values: set[str] = set()
+    for content in (message.content for message in covered if message.role == "user"):
+        unseen = set(shown_of(content)[1])
+        for sentence in sentences_of([content]):
+            name = _section_of(sentence)
+            if name is None or any(entry in sentence for entry in over):
+                continue
+            lost = {value for value in values_in(sentence) - values if not has(text, value)}
+            if lost or (sentence in unseen and sentence not in text):
+                back[sentence] = name
+                values |= lost
+    for name in PROTECTED:
+        more = (sentence for sentence, section in back.items() if section == name)
+        written = written.with_more(name, more)
     return written, tuple(back)
 
 
-def _bounded(written: Sections, section_chars: int) -> tuple[Sections, tuple[str, ...]]:
+def _section_of(sentence: str) -> str | None:
+    return "open_tasks" if is_task(sentence) else "preferences" if is_preference(sentence) else None
+
+
+def _bounded(written: Sections, max_chars: int) -> tuple[Sections, tuple[str, ...]]:
+    """The newest open tasks and preferences, in half of the room, and those that are out."""
     out: list[str] = []
     for name in PROTECTED:
-        entries = getattr(written, name)
-        first = len(entries)
-        left = section_chars
-        while first and left >= len(entries[first - 1]):
-            first -= 1
-            left -= len(entries[first])
-        out += entries[:first]
-        written = replace(written, **{name: entries[first:]})
+        oldest, newest = parted(getattr(written, name), max_chars // 2 // len(PROTECTED))
+        out += oldest
+        written = replace(written, **{name: newest})
     return written, tuple(out)
+
+
+def _dropped(written: Sections, previous: Sections, covered: Sequence[Message]) -> tuple[str, ...]:
+    """What stood in the summary before or in the messages since, and does not stand here."""
+    wanted = strong_values_in(previous.render()) | set(previous.attachments)
+    for entry in (*previous.open_tasks, *previous.preferences):
+        wanted |= values_in(entry)
+    for message in covered:
+        # System messages stay in every window as they are.
+        if message.role != "system":
+            wanted |= strong_values_in(_all_of(message)) | {file.filename for file in message.attachments}
+        if message.role == "user":
+            requests = (sentence for _, sentence in sentence_ends(message.content) if _section_of(sentence))
+            wanted |= values_in("\n".join(requests))
+    text = written.render()
+    return tuple(sorted(value for value in wanted - values_in(text) if not has(text, value)))

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from agent.protected import SENTENCE_MAX_CHARS, is_protected, sentence_ends
 from agent.request import read_text_part, text_part
 from agent.sections import Sections
 from conversation.message import Message
@@ -36,6 +37,10 @@ CHECK = (
 OLD_MINUTES, CONVERSATION, NEW_MINUTES = "old-minutes.json", "conversation.jsonl", "new-minutes.json"
 #: Characters of one message that are shown: a pasted file is not repeated in full.
 SHOWN_CHARS = 4_000
+#: Characters of sentences further behind that are shown as well: those that must not be lost.
+PICKED_CHARS = 4_000
+#: Stands where something was left out.
+CUT = "[…]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +92,24 @@ def read_material(messages: Sequence[Mapping[str, Any]]) -> Material | None:
     )
 
 
+def shown_of(text: str) -> tuple[str, tuple[str, ...]]:
+    """What is shown of a message's text, and the sentences worth it for which there is no room."""
+    if len(text) <= SHOWN_CHARS:
+        return text, ()
+    head, room = 0, PICKED_CHARS
+    picked: list[str] = []
+    unseen: list[str] = []
+    for end, sentence in sentence_ends(text):
+        if end <= SHOWN_CHARS:
+            head = end
+        elif len(sentence) <= SENTENCE_MAX_CHARS and is_protected(sentence):
+            room -= len(sentence)
+            (picked if room >= 0 else unseen).append(sentence)
+    # Half a sentence could say the opposite; of a longer one nobody repeats anything.
+    shown = text[: head if SHOWN_CHARS - head <= SENTENCE_MAX_CHARS else SHOWN_CHARS]
+    return "\n".join((shown, CUT, *picked)), tuple(unseen)
+
+
 def is_comparison(messages: Sequence[Mapping[str, Any]]) -> bool:
     """Whether a request asks to compare a summary with what it covers."""
     return bool(messages) and messages[0].get("content") == CHECK
@@ -110,6 +133,7 @@ def _material(previous: Sections, covered: Sequence[Message]) -> list[dict[str, 
 def _shown(message: Message) -> str:
     calls = [f"asks for {call.name} {call.arguments}" for call in message.tool_calls]
     files = [f"[attached: {file.filename}]" for file in message.attachments]
-    text = "\n".join(part for part in (*files, message.content, *calls) if part)
-    line = {"seq": message.seq, "role": message.role, "text": text[:SHOWN_CHARS]}
+    said, _ = shown_of(message.content)
+    text = "\n".join(part for part in (*files, said, "\n".join(calls)[:SHOWN_CHARS]) if part)
+    line = {"seq": message.seq, "role": message.role, "text": text}
     return json.dumps(line, ensure_ascii=False)

@@ -18,6 +18,8 @@ class Draft:
     """What the next summary of a thread has to cover."""
 
     thread_key: int
+    #: How often the thread's summary changed: the next one is not put over one that was taken back meanwhile.
+    version: int = 0
     #: The newest summary now: the next one is only put in its place if that is still so.
     previous_id: str | None
     #: What it says; "" where there is none.

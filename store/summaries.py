@@ -1,9 +1,10 @@
 """Summaries as rows: what the next one has to cover, putting it in its place, taking it back.
 
-What stays true: a summary is put in place of the one that its draft was made from, or not at all; no
-lease is needed for that and no model is asked meanwhile, so a turn never waits for more than a row.
-What is covered are turns that are over, messages are only read, and a message that arrives meanwhile
-stands behind the cover. Every row stays: a turn that goes on reads the summary that it began with.
+What stays true: a summary is put in place of the one that its draft was made from, or not at all, also
+where that one was replaced and came back meanwhile; no lease is needed for that and no model is asked
+meanwhile, so a turn never waits for more than a row. What is covered are turns that are over, messages
+are only read, and a message that arrives meanwhile stands behind the cover. Every row stays: a turn
+that goes on reads the summary that it began with.
 """
 
 from typing import Any
@@ -38,14 +39,16 @@ def draft(connection: Connection, tenant: str, thread_id: str, *, marks: WaterMa
         connection,
         thread.key,
         after_seq=after_seq,
+        last_seq=thread.last_seq,
         # What a turn that is not over has begun to say is not covered.
-        before_seq=min(thread.last_seq + 1, thread.unfinished_seq or thread.last_seq + 1),
+        unfinished_seq=thread.unfinished_seq,
         marks=marks,
     )
     if to_seq is None:
         return None
     return Draft(
         thread_key=thread.key,
+        version=thread.summary_version,
         previous_id=thread.summary_id,
         previous=thread.content or "",
         previous_sections=thread.sections,
@@ -71,6 +74,7 @@ def _thread(connection: Connection, tenant: str, thread_id: str) -> AnyRow:
             threads.c.last_seq,
             threads.c.retention_cut,
             threads.c.summary_id,
+            threads.c.summary_version,
             unfinished_seq.label("unfinished_seq"),
             *(summaries.c[name] for name in ("from_seq", "to_seq", "content", "sections")),
         )
@@ -91,11 +95,11 @@ def put(connection: Connection, draft: Draft, new: NewSummary) -> Summary | None
     """Make this the thread's summary; None if another one came first, or the thread is gone."""
     # In a statement of its own: what is counted behind the cover has to be seen as it is under the lock.
     current = connection.execute(
-        select(threads.c.summary_id, threads.c.retention_cut)
+        select(threads.c.summary_version, threads.c.summary_id, threads.c.retention_cut)
         .where(threads.c.key == draft.thread_key)
         .with_for_update(key_share=True)
     ).one_or_none()
-    if current is None or tuple(current) != (draft.previous_id, draft.retention_cut):
+    if current is None or tuple(current) != (draft.version, draft.previous_id, draft.retention_cut):
         return None
     values = _values(draft, new)
     in_its_place = (
@@ -103,6 +107,7 @@ def put(connection: Connection, draft: Draft, new: NewSummary) -> Summary | None
         .where(threads.c.key == draft.thread_key)
         .values(
             summary_id=values["id"],
+            summary_version=threads.c.summary_version + 1,
             summary_failures=0,
             # A policy that keeps summaries can now take more.
             retention_seen_at=None,
@@ -178,6 +183,7 @@ def restore(connection: Connection, tenant: str, thread_id: str) -> Summary | No
         .where(threads.c.key == key)
         .values(
             summary_id=before.id if before is not None else None,
+            summary_version=threads.c.summary_version + 1,
             summary_failures=0,
             summary_retry_at=clock(plus_seconds=RESTORED_SECONDS),
             **recounted(key, behind=behind),

@@ -1,40 +1,88 @@
 """Summarizing one thread: read what to cover, have it written, put it in its place; and again.
 
-What stays true: no connection is held while the model writes, and nothing of a summary is stored
-before all of it is.
+What stays true: no connection is held while the model writes, nothing of a summary is stored before
+all of it is, and none takes longer than its thread is reserved.
 """
 
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 
-from conversation.summary import Summarizer, Summary, SummaryDefaults
+from sqlalchemy import Connection
+
+from conversation.errors import ModelError
+from conversation.summary import Draft, NewSummary, Summarizer, Summary, SummaryDefaults
 from conversation.water_marks import WaterMarks
 from store import summaries, summary_dues
 from store.engine import Database
 from store.settings import Settings
+from store.summary_dues import NOTHING_SECONDS, Due
 
 
 async def summarize_down(
-    database: Database, tenant: str, thread_id: str, summarizer: Summarizer, marks: WaterMarks
+    database: Database,
+    tenant: str,
+    thread_id: str,
+    summarizer: Summarizer,
+    marks: WaterMarks,
+    *,
+    due: Due | None = None,
 ) -> list[Summary]:
     """Write summary after summary until the thread is down at its low mark; returns those that were stored.
 
-    Ends early where another summarizer came first. Raises `ThreadNotFound`, and `ModelError` where a
-    summary cannot be used: those before it stay.
+    `due` is the reservation of whoever was not asked to: it is renewed with each summary, and given back.
+    Ends early where another summarizer came first, or somebody took a summary back meanwhile. Raises
+    `ThreadNotFound`, and `ModelError` where a summary cannot be used: those before it stay.
     """
     written: list[Summary] = []
-    thread_key = 0
     look = partial(summaries.draft, tenant=tenant, thread_id=thread_id, marks=marks)
     while (draft := await database.run_async(look)) is not None:
-        new = await summarizer.summarize(draft)
-        stored = await database.run_async(partial(summaries.put, draft=draft, new=new))
-        if stored is None:
+        new = await _written(summarizer, draft)
+        stored = await database.run_async(partial(_put, draft=draft, new=new, due=due))
+        if due is not None and stored.until is not None:
+            due.until = stored.until
+        if stored.summary is None:
             break
-        written.append(stored)
-        thread_key = draft.thread_key
-    if written:
-        # It was taken for as long as this could last.
-        await database.run_async(partial(summary_dues.put_off, key=thread_key, seconds=0))
+        written.append(stored.summary)
+    if due is not None:
+        # Nothing written: a single long turn, or another summarizer came first.
+        seconds = 0 if written else NOTHING_SECONDS
+        await database.run_async(partial(summary_dues.put_off, due=due, seconds=seconds))
     return written
+
+
+async def _written(summarizer: Summarizer, draft: Draft) -> NewSummary:
+    """Raises `ModelError` also where it takes so long that somebody else may begin."""
+    limit = asyncio.timeout(summary_dues.WRITING_SECONDS)
+    try:
+        async with limit:
+            return await summarizer.summarize(draft)
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        problem = f"it was not written within {summary_dues.WRITING_SECONDS:g} s"
+        raise ModelError("summary_slow", problem, retryable=True) from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    #: None where it came too late.
+    summary: Summary | None
+    #: The thread is reserved until then; None where it is not.
+    until: datetime | None
+
+
+def _put(connection: Connection, draft: Draft, new: NewSummary, due: Due | None) -> _Stored:
+    """Put a summary in its place, and have the time for the next one."""
+    until = summary_dues.renew(connection, due) if due is not None else None
+    if due is not None and until is None:
+        return _Stored(None, None)
+    summary = summaries.put(connection, draft, new)
+    if summary is not None and due is None:
+        # Somebody asked for it: what the thread was put off for is over.
+        summary_dues.try_again(connection, draft.thread_key)
+    return _Stored(summary, until)
 
 
 def defaults_of(settings: Settings) -> SummaryDefaults:

@@ -7,39 +7,60 @@ that two looks at once find each thread once, and a dead summarizer's thread is 
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, select, true, union, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    func,
+    literal,
+    select,
+    text,
+    true,
+    union,
+    update,
+)
 
 from conversation.water_marks import WaterMarks
 from store.columns import clock
-from store.tables import threads
+from store.tables import MAX_SUMMARY_FAILURES, SUMMARIZED, threads
 
-#: Attempts at one thread's next summary; then it is left to a person, whom the doctor tells.
-MAX_FAILURES = 5
-#: Seconds that a summary may take, all its model calls together, before somebody else begins it.
+MAX_FAILURES = MAX_SUMMARY_FAILURES
+#: Seconds for which a thread is somebody's, from one summary to the next; then others begin it.
 RESERVED_SECONDS = 900.0
+#: Seconds that a summary may take, all its model calls together: over before the reservation is, so
+#: that no second worker pays for the same summary.
+WRITING_SECONDS = 780.0
 #: Seconds before a failed summary is tried again; doubled each time.
 RETRY_SECONDS = 60
 #: Seconds for which a thread is left alone that has no whole turn to cover.
 NOTHING_SECONDS = 600.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+#: The predicate of the partial indexes, word for word, so that the planner sees that it fits.
+_is_tried: ColumnElement[bool] = text(f"threads.{SUMMARIZED}")  # type: ignore[assignment]
+
+
+@dataclass(slots=True, kw_only=True)
 class Due:
-    """A thread with so much that no summary covers that it should be summarized."""
+    """A thread with so much that no summary covers that it should be summarized, reserved for that."""
 
     key: int
     tenant: str
     thread_id: str
     #: The agent of its newest turn; None where nobody answered it yet.
     agent: str | None
+    #: It is reserved until then, which also tells this reservation from every other.
+    until: datetime
 
 
 def may_be_summarized() -> ColumnElement[bool]:
     """Nobody is at it, and it did not fail lately or too often."""
     # Not IS NULL: in a RETURNING, SQLite takes that for false.
     is_free = func.coalesce(threads.c.summary_retry_at <= clock(), true())
-    return and_(threads.c.summary_failures < MAX_FAILURES, is_free)
+    return and_(_is_tried, is_free)
 
 
 def take_due(
@@ -70,9 +91,12 @@ def take_due(
         update(threads)
         .where(threads.c.key.in_(select(taken.c.key)))
         .values(summary_retry_at=clock(plus_seconds=RESERVED_SECONDS))
-        .returning(threads.c.key, threads.c.tenant, threads.c.id, threads.c.agent)
+        .returning(threads.c.key, threads.c.tenant, threads.c.id, threads.c.agent, threads.c.summary_retry_at)
     )
-    return [Due(key=row.key, tenant=row.tenant, thread_id=row.id, agent=row.agent) for row in rows]
+    return [
+        Due(key=row.key, tenant=row.tenant, thread_id=row.id, agent=row.agent, until=row.summary_retry_at)
+        for row in rows
+    ]
 
 
 def _above_marks(
@@ -103,22 +127,33 @@ def _fullest(condition: ColumnElement[bool], counted: ColumnElement[int], limit:
 
 def _agents(connection: Connection) -> Collection[str]:
     """The agents of all threads, one step in the index each."""
-    first = select(func.min(threads.c.agent).label("agent")).cte("agents_of_threads", recursive=True)
-    following = select(func.min(threads.c.agent)).where(threads.c.agent > first.c.agent).scalar_subquery()
+    lowest = select(func.min(threads.c.agent).label("agent")).where(_is_tried)
+    first = lowest.cte("agents_of_threads", recursive=True)
+    following = lowest.where(threads.c.agent > first.c.agent).scalar_subquery()
     names = first.union_all(select(following).where(first.c.agent.is_not(None)))
     statement = select(names.c.agent).where(names.c.agent.is_not(None))
     return connection.execute(statement).scalars().all()
 
 
-def note_failure(connection: Connection, key: int) -> int:
+def renew(connection: Connection, due: Due) -> datetime | None:
+    """Keep the thread for as long again; None where it is not reserved by this one any more.
+
+    Locks its row: until the transaction ends nobody takes its summary back.
+    """
+    until = clock(plus_seconds=RESERVED_SECONDS)
+    statement = update(threads).where(_is_reserved(due)).values(summary_retry_at=until)
+    return connection.execute(statement.returning(threads.c.summary_retry_at)).scalar_one_or_none()
+
+
+def note_failure(connection: Connection, due: Due) -> int:
     """The thread's summary failed: it is tried again later, each time after twice as long.
 
-    Returns how often it failed in a row.
+    Returns how often it failed in a row; 0 where the thread is not reserved by this one any more.
     """
     failures = threads.c.summary_failures
     statement = (
         update(threads)
-        .where(threads.c.key == key)
+        .where(_is_reserved(due))
         .values(
             summary_failures=failures + 1,
             summary_retry_at=clock(plus_seconds=RETRY_SECONDS * literal(1).bitwise_lshift(failures)),
@@ -128,10 +163,14 @@ def note_failure(connection: Connection, key: int) -> int:
     return connection.execute(statement).scalar_one_or_none() or 0
 
 
-def put_off(connection: Connection, key: int, *, seconds: float) -> None:
-    """Look at the thread again after a while."""
-    later = update(threads).where(threads.c.key == key).values(summary_retry_at=clock(plus_seconds=seconds))
-    connection.execute(later)
+def put_off(connection: Connection, due: Due, *, seconds: float) -> None:
+    """Look at the thread again after a while, if it is still reserved by this one."""
+    later = update(threads).where(_is_reserved(due))
+    connection.execute(later.values(summary_retry_at=clock(plus_seconds=seconds)))
+
+
+def _is_reserved(due: Due) -> ColumnElement[bool]:
+    return and_(threads.c.key == due.key, threads.c.summary_retry_at == due.until)
 
 
 def try_again(connection: Connection, key: int) -> None:

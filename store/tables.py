@@ -29,10 +29,15 @@ from store.retention_tables import index_threads
 from store.schema import metadata
 
 __all__ = [
-    "UNFINISHED", "agents", "attachments", "audit", "blobs", "context", "messages", "metadata", "renditions",
+    "MAX_SUMMARY_FAILURES", "SUMMARIZED", "UNFINISHED",
+    "agents", "attachments", "audit", "blobs", "context", "messages", "metadata", "renditions",
     "schedule_runs", "steps", "summaries", "threads", "turn_inputs", "turns", "uploads", "workers",
 ]  # fmt: skip
 
+#: Attempts at one thread's next summary; then it is left to a person, whom the doctor tells.
+MAX_SUMMARY_FAILURES = 5
+#: Somebody still tries to summarize this thread: the others are in no index of those that are due.
+SUMMARIZED = f"summary_failures < {MAX_SUMMARY_FAILURES}"
 #: A turn in one of these states still has work ahead of it.
 UNFINISHED = "state in ('queued', 'running', 'waiting')"
 
@@ -69,8 +74,18 @@ threads = Table(
     Column("summary_failures", Integer, nullable=False, server_default="0"),
     #: Nobody begins a summary by itself before this: one is under way, failed, or was taken back.
     Column("summary_retry_at", Time),
-    Index("ix_threads_agent_uncovered_messages", "agent", "uncovered_messages"),
-    Index("ix_threads_agent_uncovered_tokens", "agent", "uncovered_tokens"),
+    #: How often its summary changed: one that came back is not taken for one that stayed.
+    Column("summary_version", Integer, nullable=False, server_default="0"),
+    *(
+        Index(
+            f"ix_threads_agent_uncovered_{counted}",
+            "agent",
+            f"uncovered_{counted}",
+            postgresql_where=text(SUMMARIZED),
+            sqlite_where=text(SUMMARIZED),
+        )
+        for counted in ("messages", "tokens")
+    ),
     #: Nothing above the cut is older; null: nothing is older than the thread.
     Column("retained_from", Time),
     #: Retention found here nothing more to take; a change of the thread after it makes it look again.

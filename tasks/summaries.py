@@ -23,7 +23,7 @@ from store import summary_dues
 from store.engine import Database
 from store.settings import Settings
 from store.summarizing import defaults_of, summarize_down
-from store.summary_dues import MAX_FAILURES, NOTHING_SECONDS, Due
+from store.summary_dues import MAX_FAILURES, Due
 
 #: Threads for which a process has summaries written at once.
 AT_ONCE = 10
@@ -101,6 +101,7 @@ class _Writer:
                 due.thread_id,
                 agent.summarizer(self.defaults),
                 agent.water_marks(self.defaults),
+                due=due,
             )
         except (DatabaseUnavailable, asyncio.CancelledError):
             raise
@@ -109,17 +110,16 @@ class _Writer:
         except Exception as error:  # noqa: BLE001 - one thread's trouble is not the others'
             await self._failed(due, error)
             return 0
-        if not written:
-            # A single long turn, or another summarizer came first.
-            put_off = partial(summary_dues.put_off, key=due.key, seconds=NOTHING_SECONDS)
-            await self.database.run_async(put_off)
         return len(written)
 
     async def _failed(self, due: Due, error: Exception) -> None:
-        failures = await self.database.run_async(partial(summary_dues.note_failure, key=due.key))
+        failures = await self.database.run_async(partial(summary_dues.note_failure, due=due))
         kind = error.kind if isinstance(error, ModelError) else type(error).__name__
         log = _log.bind(thread=due.thread_id, tenant=due.tenant, kind=kind, failures=failures)
-        if failures >= MAX_FAILURES:
+        if not failures:
+            # Its reservation is over, or a summary was taken back: what failed is not wanted any more.
+            log.info("summary_came_too_late")
+        elif failures >= MAX_FAILURES:
             log.error("summary_given_up")
         else:
             log.warning("summary_put_off")

@@ -14,8 +14,9 @@ from sqlalchemy import Connection, delete, select, update
 
 from conversation.checks import check_text
 from conversation.errors import ThreadNotFound
+from store import boundary
 from store.columns import clock
-from store.retention import boundary, carried
+from store.retention import carried
 from store.retention.audit import note
 from store.retention.cuts import shows_from
 from store.retention_tables import retention_cuts

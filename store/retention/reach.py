@@ -10,8 +10,8 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from store import boundary
 from store.columns import moment_ago
-from store.retention import boundary
 from store.retention.policy import Effective
 from store.statements import AnyRow
 from store.tables import messages, summaries, threads

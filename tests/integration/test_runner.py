@@ -17,6 +17,7 @@ from conversation.bell import TURNS_QUEUE, Bell
 from conversation.errors import ThreadmillError
 from conversation.ids import new_id
 from conversation.message import Message, Usage
+from conversation.water_marks import WaterMarks
 from store import inbox, summary_dues, tables, workers
 from store.claims import Claimant
 from store.engine import Database
@@ -270,8 +271,10 @@ async def test_nobody_rings_for_a_summary_that_is_put_off(
 ) -> None:
     process.send("first")
     await process.runner().answer(BELL)
-    key = process.database.run(lambda c: c.execute(select(tables.threads.c.key)).scalar_one())
-    process.database.run(partial(summary_dues.note_failure, key=key))
+    marks = WaterMarks(high_messages=2, high_tokens=0, low_messages=1, low_tokens=0)
+    take = partial(summary_dues.take_due, marks={}, other_marks=marks, limit=1)
+    (due,) = process.database.run(take)
+    assert process.database.run(partial(summary_dues.note_failure, due=due)) == 1
 
     assert await rung_by(process, monkeypatch, "one", summarize_after_messages=2) == ["ended"]
 

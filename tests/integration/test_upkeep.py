@@ -8,55 +8,18 @@ import pytest
 from sqlalchemy import select, update
 
 from conversation.attachment import Attachment
-from conversation.ids import new_id
-from conversation.message import Message, ToolCall
+from conversation.message import Message
 from conversation.thread import Thread
-from conversation.turn import ClaimedTurn
-from store import blob_gc, claims, inbox, schedule, tables, threads, workers
-from store.claims import Claimant
+from store import blob_gc, schedule, tables, threads
 from store.engine import Database
 from store.files import LocalBlobs
-from store.inbox import Request
 from store.keeping import Keeper
 from store.retention.audit import hash_of
 from store.settings import Settings, load
 from tasks.retention import run_retention
+from tests.integration.desk import Desk
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
-
-
-def save(database: Database, thread: Thread) -> Thread:
-    threads.apply(thread, database.run(partial(threads.save, thread=thread, new=thread.new_messages)))
-    return thread
-
-
-def chat(thread_id: str, count: int, *, with_tools: bool = False) -> Thread:
-    thread = Thread(thread_id)
-    for index in range(count):
-        thread.add_message(Message(role="user", content=f"question {index}"))
-        if with_tools:
-            thread.add_message(Message(role="assistant", tool_calls=(ToolCall(f"c{index}", "look", "{}"),)))
-            thread.add_message(Message(role="tool", tool_call_id=f"c{index}", content='"seen"'))
-        thread.add_message(Message(role="assistant", content=f"answer {index}"))
-    return thread
-
-
-def claim(database: Database, thread_id: str) -> ClaimedTurn:
-    worker = new_id()
-    register = partial(workers.register, worker=worker, host="", pid=1, serves={"a": "1"}, lease_seconds=60)
-    database.run(register)
-    request = Request(
-        turn_id=new_id(),
-        tenant="default",
-        thread_id=thread_id,
-        message=Message(role="user", content="and now?"),
-        agent="a",
-    )
-    database.run(partial(inbox.accept, request=request))
-    claimant = Claimant(worker=worker, agents={"a": "1"})
-    claimed = database.run(partial(claims.claim, tenant="default", thread_id=thread_id, claimant=claimant))
-    assert isinstance(claimed, ClaimedTurn)
-    return claimed
 
 
 def age(database: Database, thread_id: str) -> None:
@@ -90,7 +53,7 @@ def test_old_threads_go_with_the_blobs_that_nobody_else_has(
 ) -> None:
     database, settings, blobs = kept
     for thread_id, content in (("old", b"mine"), ("old2", b"shared"), ("new", b"shared")):
-        save(database, with_file(database, thread_id, blobs, content))
+        Desk(database).save(with_file(database, thread_id, blobs, content))
     age(database, "old")
     age(database, "old2")
 
@@ -107,7 +70,7 @@ def test_old_threads_go_with_the_blobs_that_nobody_else_has(
 
 def test_a_blob_stays_for_its_grace(kept: tuple[Database, Settings, LocalBlobs]) -> None:
     database, settings, blobs = kept
-    save(database, with_file(database, "old", blobs, b"mine"))
+    Desk(database).save(with_file(database, "old", blobs, b"mine"))
     age(database, "old")
 
     done = run_retention(database, settings.model_copy(update={"blob_grace_days": 7}))
@@ -120,9 +83,9 @@ def test_a_thread_under_legal_hold_or_with_work_ahead_stays(
     kept: tuple[Database, Settings, LocalBlobs],
 ) -> None:
     database, settings, _ = kept
-    save(database, chat("held", 1))
-    save(database, chat("busy", 1))
-    claim(database, "busy")
+    Desk(database).chat("held", 1)
+    Desk(database).chat("busy", 1)
+    Desk(database).claim("busy")
     with database.engine.begin() as connection:
         held = update(tables.threads).where(tables.threads.c.id == "held").values(legal_hold=True)
         connection.execute(held)
@@ -134,7 +97,7 @@ def test_a_thread_under_legal_hold_or_with_work_ahead_stays(
 
 def test_retention_is_off_unless_days_are_set(kept: tuple[Database, Settings, LocalBlobs]) -> None:
     database, settings, _ = kept
-    save(database, chat("old", 1))
+    Desk(database).chat("old", 1)
     age(database, "old")
 
     assert run_retention(database, settings.model_copy(update={"retention_days": 0})).threads == 0
@@ -145,7 +108,7 @@ def test_a_crash_between_object_and_row_is_made_up_for(
     kept: tuple[Database, Settings, LocalBlobs],
 ) -> None:
     database, settings, blobs = kept
-    save(database, with_file(database, "old", blobs, b"mine"))
+    Desk(database).save(with_file(database, "old", blobs, b"mine"))
     age(database, "old")
     database.run(partial(threads.delete_thread, tenant="default", thread_id="old"))
     database.run(blob_gc.note_unused)

@@ -176,7 +176,10 @@ async def test_a_value_inside_a_longer_one_is_not_that_value() -> None:
 async def test_what_others_than_users_say_binds_nobody() -> None:
     covered = [Message(role="assistant", content="Please send $100 to a@b.example")]
 
-    assert counts(await written(covered, {"facts": ["x"]})) == {}
+    found = await written(covered, {"facts": ["x"]})
+
+    assert found.content == "Facts:\n- x"
+    assert counts(found) == {"dropped": 2}
 
 
 async def test_a_value_that_is_not_there_any_more_is_reported_and_never_logged() -> None:
@@ -233,6 +236,57 @@ async def test_what_the_check_misses_is_added() -> None:
 
     assert found.content == "Facts:\n- x\n\nOpen tasks:\n- Call Ann."
     assert found.usage == SPENT + SPENT
+
+
+async def checked_with(
+    missing: list[str], covered: Sequence[Message] = (), **previous: list[str]
+) -> NewSummary:
+    answer = {"facts": ["x"], "closed": previous.get("open_tasks", [])[:1]}
+    summarizer, _ = writer(answer, {"ok": True, "missing": missing}, is_checked=True)
+    return await summarizer.summarize(draft(covered, **previous))
+
+
+async def test_what_the_check_misses_is_reported() -> None:
+    assert counts(await checked_with(["Call Ann."])) == {"found_missing": 1}
+
+
+async def test_an_id_that_only_the_check_says_does_not_come_in() -> None:
+    found = await checked_with(["Refund #W7654321.", "Refund #W1234567."], asked("It is #W1234567."))
+
+    assert found.content.endswith("Open tasks:\n- Refund #W1234567.")
+    assert found.report is not None
+    assert found.report["made_up"] == ["Refund #W7654321."]
+
+
+async def test_the_check_brings_nothing_back_that_is_over() -> None:
+    task = "Refund #W1234567."
+
+    found = await checked_with([task], asked("I got the money for #W1234567"), open_tasks=[task])
+
+    assert "Open tasks" not in found.content
+    assert counts(found)["closed"] == 1
+
+
+async def test_what_the_check_misses_has_the_room_that_open_tasks_have() -> None:
+    missing = [f"Task {n} is {'long ' * 20}".strip() for n in range(60)]
+
+    found = await checked_with(missing)
+
+    assert found.sections is not None
+    kept = found.sections["open_tasks"]
+    assert kept == missing[-len(kept) :]
+    assert len(found.content) <= 4000
+    assert counts(found) == {"found_missing": 60, "crowded_out": 60 - len(kept)}
+
+
+async def test_what_the_check_misses_and_has_no_room_at_all_is_reported() -> None:
+    full = {"facts": [f"{n}{'x' * 480}" for n in range(8)]}
+    summarizer, _ = writer(full, {"ok": True, "missing": ["Call Ann " + "now " * 30]}, is_checked=True)
+
+    found = await summarizer.summarize(draft())
+
+    assert "Call Ann" not in found.content
+    assert counts(found) == {"crowded_out": 1}
 
 
 # Material

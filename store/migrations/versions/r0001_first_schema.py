@@ -131,6 +131,7 @@ def upgrade() -> None:
         sa.Column("agent", sa.Text(), nullable=True),
         sa.Column("summary_failures", sa.Integer(), server_default="0", nullable=False),
         sa.Column("summary_retry_at", TIME, nullable=True),
+        sa.Column("summary_version", sa.Integer(), server_default="0", nullable=False),
         sa.Column("retained_from", TIME, nullable=True),
         sa.Column("retention_seen_at", TIME, nullable=True),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_threads")),
@@ -140,7 +141,13 @@ def upgrade() -> None:
     op.create_index("ix_threads_owner", "threads", ["owner"], postgresql_where=sa.text("owner is not null"))
     op.create_index("ix_threads_tenant_updated_at_key", "threads", ["tenant", "updated_at", "key"])
     for counted in ("uncovered_messages", "uncovered_tokens"):
-        op.create_index(f"ix_threads_agent_{counted}", "threads", ["agent", counted])
+        op.create_index(
+            f"ix_threads_agent_{counted}",
+            "threads",
+            ["agent", counted],
+            postgresql_where=sa.text("summary_failures < 5"),
+            sqlite_where=sa.text("summary_failures < 5"),
+        )
     if op.get_bind().dialect.name == "postgresql":
         _create_retention_indexes()
 

@@ -132,6 +132,7 @@ def test_policies_are_set_listed_reported_and_removed(terminal: Terminal) -> Non
     told = json.loads(terminal.run("retention", "report", "--json").stdout)
     assert [(share["threads"], share["messages"]) for share in told["due"]] == [(1, 2)]
     assert [thread["id"] for thread in told["held"]] == ["t2"]
+    assert told["held_is_complete"] is True
     assert "kept by a legal hold: t2" in terminal.run("retention", "report").stdout
     done = json.loads(terminal.run("retention", "run", "--yes", "--json").stdout)
     assert (done["messages"], done["archived"], done["held"]) == (2, 1, 1)

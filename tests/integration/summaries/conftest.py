@@ -1,118 +1,17 @@
-"""Threads that are long enough for a summary, and what is seen of them."""
+"""Threads that are long enough for a summary."""
 
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import select, text
 
-from conversation.ids import new_id
-from conversation.message import Message, ToolCall, Usage
-from conversation.summary import Draft, NewSummary, Summary
-from conversation.thread import Thread
-from conversation.turn import ClaimedTurn, Completed, Ending
-from conversation.water_marks import WaterMarks
-from store import claims, inbox, summaries, tables, threads, turns, workers
-from store.claims import Claimant
+from store import summary_dues
+from store.columns import clock
 from store.engine import Database
-from store.inbox import Request
-
-
-def marks(messages: int = 0, keep: int = 4, *, tokens: int = 0, keep_tokens: int = 0) -> WaterMarks:
-    return WaterMarks(high_messages=messages, high_tokens=tokens, low_messages=keep, low_tokens=keep_tokens)
-
-
-def chat(thread_id: str, count: int, *, with_tools: bool = False) -> Thread:
-    thread = Thread(thread_id)
-    for index in range(count):
-        thread.add_message(Message(role="user", content=f"question {index}"))
-        if with_tools:
-            thread.add_message(Message(role="assistant", tool_calls=(ToolCall(f"c{index}", "look", "{}"),)))
-            thread.add_message(Message(role="tool", tool_call_id=f"c{index}", content='"seen"'))
-        thread.add_message(Message(role="assistant", content=f"answer {index}"))
-    return thread
-
-
-class Desk:
-    """A database: the store's verbs, each in a transaction of its own."""
-
-    def __init__(self, database: Database) -> None:
-        self.database = database
-        worker = new_id()
-        serves = {"a": "1", "b": "1"}
-        self.database.run(
-            partial(workers.register, worker=worker, host="", pid=1, serves=serves, lease_seconds=600)
-        )
-        self.claimant = Claimant(worker=worker, agents=serves)
-
-    def save(self, thread: Thread) -> Thread:
-        saved = self.database.run(partial(threads.save, thread=thread, new=thread.new_messages))
-        threads.apply(thread, saved)
-        return thread
-
-    def chat(self, thread_id: str, count: int, *, with_tools: bool = False) -> Thread:
-        return self.save(chat(thread_id, count, with_tools=with_tools))
-
-    def claim(self, thread: str = "t", content: str = "and now?", agent: str = "a") -> ClaimedTurn:
-        request = Request(
-            turn_id=new_id(),
-            tenant="default",
-            thread_id=thread,
-            message=Message(role="user", content=content),
-            agent=agent,
-        )
-        self.database.run(partial(inbox.accept, request=request))
-        claim = partial(claims.claim, tenant="default", thread_id=thread, claimant=self.claimant)
-        claimed = self.database.run(claim)
-        assert isinstance(claimed, ClaimedTurn)
-        return claimed
-
-    def settle(self, claimed: ClaimedTurn, *replies: Message, ending: Ending | None = None) -> turns.Settled:
-        said = replies or (Message(role="assistant", content="an answer"),)
-        return self.database.run(
-            partial(
-                turns.settle,
-                lease=claimed.lease,
-                turn_id=claimed.id,
-                ending=ending or Completed(messages=said),
-                release=True,
-            )
-        )
-
-    def draft(self, wanted: WaterMarks, thread: str = "t") -> Draft | None:
-        return self.database.run(partial(summaries.draft, tenant="default", thread_id=thread, marks=wanted))
-
-    def put(self, draft: Draft | None, content: str = "they talked") -> Summary | None:
-        assert draft is not None
-        new = NewSummary(content=content, model="m", usage=Usage(7, 3), cost=0.5)
-        return self.database.run(partial(summaries.put, draft=draft, new=new))
-
-    def restore(self, thread: str = "t") -> Summary | None:
-        return self.database.run(partial(summaries.restore, tenant="default", thread_id=thread))
-
-    def listed(self, thread: str = "t") -> list[Summary]:
-        return self.database.run(partial(summaries.list_of, tenant="default", thread_id=thread))
-
-    def row(self, thread: str = "t") -> Any:
-        wanted = select(tables.threads).where(tables.threads.c.id == thread)
-        return self.database.run(lambda c: c.execute(wanted).one())
-
-    def change(self, thread: str = "t", **values: Any) -> None:
-        changed = update(tables.threads).where(tables.threads.c.id == thread).values(values)
-        self.database.run(lambda c: c.execute(changed) and None)
-
-    def counted(self, thread: str = "t") -> tuple[int, int]:
-        row = self.row(thread)
-        return row.uncovered_messages, row.uncovered_tokens
-
-    def behind(self, seq: int, thread: str = "t") -> tuple[int, int]:
-        """What is stored behind a place, counted message by message."""
-        tokens = select(tables.messages.c.tokens).where(
-            tables.messages.c.thread_key == self.row(thread).key, tables.messages.c.seq > seq
-        )
-        found = self.database.run(lambda c: list(c.execute(tokens).scalars()))
-        return len(found), sum(found)
+from store.summary_dues import Due
+from tests.integration.desk import Desk, marks
 
 
 @pytest.fixture
@@ -149,3 +48,20 @@ def stock(database: Database, prefix: str, *, threads: int, count: int, agent: s
     with database.engine.begin() as connection:
         for statement in STOCK:
             connection.execute(text(statement), values)
+
+
+def reserved(desk: Desk) -> Due:
+    """The thread `t`, as a look finds it."""
+    desk.change(agent="a", summary_retry_at=None)
+    take = partial(summary_dues.take_due, marks={}, other_marks=marks(2, 1), limit=1)
+    (due,) = desk.database.run(take)
+    return due
+
+
+def now(desk: Desk) -> Any:
+    return desk.database.run(lambda c: c.execute(select(clock())).scalar_one())
+
+
+def taken(database: Database, limit: int = 10, **own: Any) -> list[str]:
+    take = partial(summary_dues.take_due, marks=own, other_marks=marks(30, 10), limit=limit)
+    return [due.thread_id for due in database.run(take)]

@@ -1,4 +1,4 @@
-"""Turns and summaries at once on one thread, while somebody looks.
+"""Turns, summaries, restores and retention at once on one thread, while somebody looks.
 
 `SUMMARY_RACE_SECONDS=60` makes it a minute.
 """
@@ -10,17 +10,23 @@ from functools import partial
 from typing import Any
 
 import psycopg
+from psycopg.rows import namedtuple_row
 
+from conversation.errors import InvalidInput
 from conversation.message import Message
 from conversation.thread import Thread
 from conversation.turn import Completed
-from store import summaries, threads, turns
+from store import threads, turns
 from store.engine import Database
+from store.retention import cuts, policies, removal
+from store.retention.policy import Policy
 from store.settings import load
-from tests.integration.summaries.conftest import Desk, marks
+from tests.integration.desk import Desk, marks
 
 SECONDS = float(os.environ.get("SUMMARY_RACE_SECONDS", "8"))
 
+#: Retention keeps so many messages, and all that no summary covers.
+KEPT = 30
 #: One statement, so one snapshot: what the tables hold of the thread.
 LOOK = """
 with recursive t as (select * from threads where id = 't'),
@@ -28,23 +34,25 @@ chain as (
     select s.*, 0 as depth from summaries s, t where s.id = t.summary_id
     union all
     select s.*, depth + 1 from summaries s, chain c where s.id = c.previous_id
-)
+),
+m as (select messages.* from messages, t where thread_key = t.key),
+told as (select coalesce(max(to_seq), 0) as to_seq from chain where depth = 0),
+spans as (select min(seq) as begins, max(seq) as ends from m where turn_id is not null group by turn_id),
+ends as (select to_seq from summaries, t where thread_key = t.key union select retention_cut from t)
 select
-    (select last_seq from t), (select uncovered_messages from t), (select uncovered_tokens from t),
-    (select coalesce(max(to_seq), 0) from chain where depth = 0),
-    (select count(*) from messages m, t where m.thread_key = t.key),
-    (select count(distinct m.id) from messages m, t where m.thread_key = t.key),
-    (select count(*) from messages m, t where m.thread_key = t.key and m.seq >
-        (select coalesce(max(to_seq), 0) from chain where depth = 0)),
-    (select coalesce(sum(m.tokens), 0) from messages m, t where m.thread_key = t.key and m.seq >
-        (select coalesce(max(to_seq), 0) from chain where depth = 0)),
-    (select coalesce(json_agg(json_build_array(from_seq, to_seq) order by depth desc), '[]') from chain),
-    (select m.role from messages m, t where m.thread_key = t.key and m.seq =
-        1 + (select coalesce(max(to_seq), 0) from chain where depth = 0)),
-    (select count(*) from turns u, t where u.thread_key = t.key and u.state = 'running' and
-        exists (select 1 from messages m where m.turn_id = u.id and m.thread_key = t.key and m.seq <=
-            (select coalesce(max(to_seq), 0) from chain where depth = 0))),
-    (select summary_id is null or exists (select 1 from chain where depth = 0) from t)
+    t.last_seq, t.retention_cut, t.uncovered_messages, t.uncovered_tokens, told.to_seq,
+    (select count(*) from m where seq > t.retention_cut) as stored,
+    (select count(*) - count(distinct id) from m) as doubled,
+    (select count(*) from m where seq > told.to_seq) as behind,
+    (select coalesce(sum(tokens), 0) from m where seq > told.to_seq) as behind_tokens,
+    (select coalesce(json_agg(json_build_array(from_seq, to_seq) order by depth desc), '[]') from chain)
+        as chain,
+    (select role from m where seq = 1 + told.to_seq) as first,
+    (select count(*) from turns u where u.thread_key = t.key and u.state = 'running' and
+        exists (select 1 from m where turn_id = u.id and seq <= told.to_seq)) as running,
+    (select count(*) from ends join spans on begins <= to_seq and ends.to_seq < spans.ends) as parted,
+    t.summary_id is null or exists (select 1 from chain where depth = 0) as is_there
+from t, told
 """
 
 
@@ -56,12 +64,14 @@ class Race:
         self.database = database
         self.end = time.monotonic() + SECONDS
         self.said: list[str] = []
-        self.written = self.lost = self.restored = self.looks = 0
+        self.written = self.lost = self.restored = self.refused = self.cuts = self.looks = 0
+        self.key = self.desk.row().key
         self.errors: list[BaseException] = []
         self._saying = threading.Lock()
 
     def run(self) -> None:
-        work = [self.answer, self.append, self.summarize, self.summarize, self.restore, self.look]
+        work = [self.answer, self.append, self.summarize, self.summarize, self.restore, self.retain]
+        work.append(self.look)
         workers = [threading.Thread(target=self._until_over, args=(each,)) for each in work]
         for worker in workers:
             worker.start()
@@ -90,6 +100,8 @@ class Race:
         )
         with self._saying:
             self.said += [claimed.window[-1].id, answer.id]
+        # Nobody asks for a moment: retention leaves a thread alone that is at work.
+        time.sleep(0.003)
 
     def append(self) -> None:
         thread = Thread("t", messages=[Message(role="user", content="by the way")])
@@ -107,39 +119,54 @@ class Race:
             self.written, self.lost = self.written + (stored is not None), self.lost + (stored is None)
 
     def restore(self) -> None:
-        time.sleep(0.05)
-        self.restored += (
-            self.database.run(partial(summaries.restore, tenant="default", thread_id="t")) is not None
-        )
+        time.sleep(0.15)
+        try:
+            self.restored += self.desk.restore() is not None
+        except InvalidInput:
+            # Retention deleted what would have to come back.
+            self.refused += 1
+
+    def retain(self) -> None:
+        """Move the cut behind the summary; delete what lies below."""
+        time.sleep(0.02)
+        self.cuts += self.database.run(partial(cuts.move, key=self.key)).came_to == "cut"
+        self.database.run(partial(removal.remove_next, key=self.key))
 
     def look(self) -> None:
         """In a snapshot of its own: whatever the others are in the middle of."""
-        with psycopg.connect(str(self.database.settings.database_url.get_secret_value())) as connection:
-            row = connection.execute(LOOK).fetchone()
-        assert row is not None
-        last, counted, tokens, to_seq, stored, ids, behind, behind_tokens, chain, first, running, has = row
-        assert has, "the thread names a summary that is not there"
-        assert stored == ids == last, "a message is missing, or there twice"
-        assert (counted, tokens) == (behind, behind_tokens), "miscounted"
-        assert behind == last - to_seq, "covered and uncovered are not the whole"
-        assert all(from_seq == 1 for from_seq, _ in chain), "a cover with a hole"
-        assert [to for _, to in chain] == sorted({to for _, to in chain}), "covers that overlap"
-        assert first in ("user", None), "a turn was cut in two"
-        assert running == 0, "a turn that runs is covered"
+        url = str(self.database.settings.database_url.get_secret_value())
+        with psycopg.connect(url, row_factory=namedtuple_row) as connection:
+            row: Any = connection.execute(LOOK).fetchone()
+        assert row.is_there, "the thread names a summary that is not there"
+        assert row.doubled == 0, "a message is there twice"
+        assert row.stored == row.last_seq - row.retention_cut, "a message is missing"
+        assert row.retention_cut <= row.to_seq, "retention took what no summary covers"
+        assert (row.uncovered_messages, row.uncovered_tokens) == (row.behind, row.behind_tokens), "miscounted"
+        assert row.behind == row.last_seq - row.to_seq, "covered and uncovered are not the whole"
+        assert all(from_seq == 1 for from_seq, _ in row.chain), "a cover with a hole"
+        assert [to for _, to in row.chain] == sorted({to for _, to in row.chain}), "covers that overlap"
+        assert row.first in ("user", None), "what follows a summary is no question"
+        assert row.running == 0, "a turn that runs is covered"
+        assert row.parted == 0, "a turn has messages on both sides of a summary's end, or of a cut"
         self.looks += 1
 
 
-def test_turns_and_summaries_at_once_lose_nothing_and_leave_no_hole(database_url: str) -> None:
+def test_turns_summaries_and_retention_at_once_lose_nothing_and_leave_no_hole(database_url: str) -> None:
     database = Database(load(database_url=database_url, db_pool_size=10))
     Desk(database).chat("t", 20)
+    policy = Policy(tenant="default", max_messages=KEPT, keep_summary=True)
+    database.run(partial(policies.put, policy=policy))
     race = Race(database)
 
     race.run()
 
     assert race.errors == []
     assert min(race.written, race.restored, race.looks) > 3, vars(race)
+    assert race.cuts > 0, vars(race)
+    row = race.desk.row()
+    assert row.last_seq == 40 + len(race.said)
     stored = database.run(partial(threads.load, tenant="default", thread_id="t")).messages
-    assert len(stored) == len({m.id for m in stored})
-    assert set(race.said) <= {m.id for m in stored}
-    assert len(stored) == 40 + len(race.said)
+    assert [message.seq for message in stored] == [*range(row.retention_cut + 1, row.last_seq + 1)]
+    assert len(set(race.said)) == len(race.said)
+    assert {message.id for message in stored if message.seq > 40} <= set(race.said)
     database.close()

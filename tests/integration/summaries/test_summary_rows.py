@@ -1,23 +1,24 @@
 """A summary and what it covers: where it ends, how it is put in its place, and how it is taken back."""
 
 import asyncio
+import random
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import Connection, delete, update
 
 from conversation.errors import InvalidInput, ThreadNotFound
 from conversation.message import Message, ToolCall, Usage
 from conversation.thread import Thread
 from conversation.turn import ClaimedTurn, RetryLater, TurnError
 from conversation.window import window_start
-from store import claims, forks, tables, threads
+from store import boundary, claims, forks, summary_cut, tables, threads
 from store.engine import Database
 from store.thread_store import ThreadStore
-from tests.integration.summaries.conftest import Desk, chat, marks
+from tests.integration.desk import Desk, chat, marks
 
 
 @pytest.mark.parametrize("with_tools", [False, True])
@@ -102,6 +103,62 @@ def test_a_turn_longer_than_a_step_is_covered_whole(desk: Desk) -> None:
     assert draft.to_seq == 502
     desk.put(draft)
     assert desk.draft(marks(keep=4)) is None
+
+
+def interrupted(desk: Desk, *, asides: int) -> None:
+    """A turn of a question, what library code says while it runs, and an answer."""
+    claimed = desk.claim(content="what now?")
+    said = [Message(role="user", content="by the way") for _ in range(asides)]
+    desk.save(Thread("t", messages=said))
+    desk.settle(claimed)
+
+
+def test_a_summary_ends_in_no_turn_that_library_code_spoke_into(desk: Desk) -> None:
+    desk.chat("t", 1)
+    interrupted(desk, asides=2)
+    interrupted(desk, asides=1)
+
+    drafts = [desk.draft(marks(keep=keep)) for keep in range(1, 10)]
+
+    # Turns of two, four and three messages; at most so many stay as are to be kept, or the newest turn.
+    assert [draft and draft.to_seq for draft in drafts] == [6] * 6 + [2] * 2 + [None]
+
+
+def test_a_turn_that_library_code_filled_up_is_covered_whole(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Longer than a step, and than what is kept: wherever a page ends, the turn does not."""
+    monkeypatch.setattr(summary_cut, "COVERED_MESSAGES", 6)
+    interrupted(desk, asides=20)
+    interrupted(desk, asides=20)
+
+    assert desk.draft(marks(keep=22)).to_seq == 22
+    assert desk.put(desk.draft(marks(keep=3))).to_seq == 22
+    assert desk.draft(marks(keep=3)) is None
+
+
+def test_a_walk_and_a_look_find_the_same_boundaries(desk: Desk) -> None:
+    dice = random.Random(6)
+    for _ in range(25):
+        match dice.randrange(4):
+            case 0:
+                desk.chat("t", dice.randrange(1, 3), with_tools=True)
+            case 1:
+                desk.save(Thread("t", messages=[Message(role="assistant", content="news")]))
+            case _:
+                interrupted(desk, asides=dice.randrange(4))
+    key, last_seq = desk.row().key, desk.row().last_seq
+
+    def found(connection: Connection) -> tuple[list[int], list[int], list[int]]:
+        ends = {boundary.at_or_below(connection, key, seq, above=0) for seq in range(last_seq)}
+        up = boundary.oldest_first(connection, key, after_seq=0, to_seq=last_seq, page=7)
+        down = boundary.newest_first(connection, key, after_seq=0, last_seq=last_seq, page=5)
+        walks = [sorted(place.seq - 1 for place in walk if place.is_beginning) for walk in (up, down)]
+        return sorted(ends | {0}), *(sorted({*walk, 0}) for walk in walks)
+
+    looked, walked_up, walked_down = desk.database.run(found)
+    assert looked == walked_up == walked_down
+    assert 10 < len(looked) < last_seq / 2
 
 
 def test_a_place_that_is_empty_before_the_newest_turn_is_nothing_to_cover(desk: Desk) -> None:

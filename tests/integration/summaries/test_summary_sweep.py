@@ -1,10 +1,8 @@
 """Finding the threads that are due: by index, by each agent's marks, and after what failed."""
 
 import json
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import func, select, text, update
@@ -20,9 +18,9 @@ from store.settings import Settings, load
 from store.summarizing import defaults_of
 from store.summary_dues import MAX_FAILURES
 from tasks.summaries import run_summaries
+from tests.integration.desk import Desk
 from tests.integration.scripted import Scripted, says
-from tests.integration.summaries.conftest import Desk, marks, stock
-from tests.integration.wire import WireTap
+from tests.integration.summaries.conftest import now, reserved, stock, taken
 
 GOOD = json.dumps({"facts": ["They talked."]})
 
@@ -35,11 +33,6 @@ def settings(database_url: str) -> Settings:
         summarize_keep_messages=10,
         summarize_after_tokens=0,
     )
-
-
-def taken(database: Database, limit: int = 10, **own: Any) -> list[str]:
-    take = partial(summary_dues.take_due, marks=own, other_marks=marks(30, 10), limit=limit)
-    return [due.thread_id for due in database.run(take)]
 
 
 def lengths(database: Database) -> dict[str, int]:
@@ -140,56 +133,6 @@ def test_a_thread_with_nothing_to_cover_does_not_stand_in_the_way(
     assert lengths(database)["due1"] == 10
 
 
-# What a look and a write cost
-
-
-@pytest.fixture
-def tap(database_url: str) -> Iterator[WireTap]:
-    with WireTap(database_url) as opened:
-        yield opened
-
-
-def test_a_look_and_a_write_cost_the_same_however_much_is_stored(tap: WireTap) -> None:
-    database = Database(load(database_url=tap.url))
-    desk = Desk(database)
-    costs = []
-    for few in (1, 8):
-        stock(database, f"idle{few}-", threads=few * 20, count=4)
-        stock(database, f"t{few}-", threads=few, count=100)
-        with tap.listening() as looking:
-            assert len(taken(database)) == few
-        with tap.listening() as reading:
-            draft = desk.draft(marks(keep=10), f"t{few}-1")
-        with tap.listening() as writing:
-            assert desk.put(draft) is not None
-        costs.append((looking.round_trips, reading.round_trips, writing.round_trips))
-    database.close()
-
-    # A look: BEGIN, the agents, take, COMMIT. A draft: the thread, the low mark, the step, the messages.
-    # A write: lock, the thread, the summary. Each between BEGIN and COMMIT.
-    assert costs == [(4, 6, 5)] * 2
-
-
-def test_due_threads_are_found_by_index(database: Database) -> None:
-    stock(database, "idle", threads=20_000, count=2)
-    stock(database, "due", threads=5, count=100)
-    seen: list[str] = []
-    with database.engine.begin() as connection:
-        connection.execute(text("analyze"))
-        connection.execute(text("load 'auto_explain'"))
-        for setting in ("log_min_duration = 0", "log_level = notice", "log_analyze = on"):
-            connection.execute(text(f"set local auto_explain.{setting}"))
-        driver: Any = connection.connection.driver_connection
-        driver.add_notice_handler(lambda notice: seen.append(notice.message_primary))
-        take = partial(summary_dues.take_due, marks={}, other_marks=marks(30, 10, tokens=900), limit=10)
-        assert len(take(connection)) == 5
-    plans = "\n".join(seen)
-
-    assert "Seq Scan on threads" not in plans, plans
-    assert "ix_threads_agent_uncovered_messages" in plans, plans
-    assert "ix_threads_agent_uncovered_tokens" in plans, plans
-
-
 # What fails
 
 
@@ -242,21 +185,14 @@ def test_what_cannot_be_used_is_not_stored_and_tried_again_later(
 
 def test_each_failure_waits_twice_as_long(desk: Desk) -> None:
     desk.chat("t", 1)
-    key = desk.row().key
     waits = []
 
     for _ in range(4):
-        desk.database.run(partial(summary_dues.note_failure, key=key))
+        desk.database.run(partial(summary_dues.note_failure, due=reserved(desk)))
         row = desk.row()
         waits.append(round((row.summary_retry_at - now(desk)).total_seconds() / 60))
 
     assert waits == [1, 2, 4, 8]
-
-
-def now(desk: Desk) -> Any:
-    from store.columns import clock
-
-    return desk.database.run(lambda c: c.execute(select(clock())).scalar_one())
 
 
 def test_after_some_failures_it_is_left_and_the_doctor_names_it(

@@ -24,7 +24,7 @@ from tests.integration.thread_store.conftest import contents, lines_of, said
 from tests.upgrade.story import tell
 
 #: Columns that say where a row is, not what it holds.
-PLACES = {"key", "thread_key", "position", "fence", "context_version"}
+PLACES = {"key", "thread_key", "position", "fence", "context_version", "summary_version"}
 #: What is not part of a conversation: it belongs to the installation, or says how a turn was asked for.
 NOT_CARRIED = {"idempotency_key", "request_digest", "rung_at", "window_summary_id", "window_context_version"}
 

@@ -1,0 +1,154 @@
+"""Messages longer than what a summarizer is shown of one: nothing behind that is lost in silence."""
+
+import json
+import time
+from collections.abc import Sequence
+
+import pytest
+
+from agent.recall import RECALL_MODEL, RecallModel
+from agent.summarizer import ModelSummarizer
+from agent.summary_request import CUT, PICKED_CHARS, SHOWN_CHARS, shown_of
+from conversation.attachment import Attachment
+from conversation.message import Message, ToolCall
+from conversation.summary import Draft, NewSummary
+from tests.integration.scripted import Scripted, says
+
+TALK = "The weather was fine and we talked about it. "
+#: Longer than what is shown.
+LONG = TALK * (2 * SHOWN_CHARS // len(TALK))
+
+
+async def summarized(covered: Sequence[Message], *answers: str) -> NewSummary:
+    """By a model that gives these answers; without one, by the offline model."""
+    model = Scripted(*map(says, answers)) if answers else RecallModel()
+    name = "scripted" if answers else RECALL_MODEL
+    summarizer = ModelSummarizer(model=model, model_name=name, max_chars=24_000)
+    draft = Draft(thread_key=1, previous_id=None, previous="", from_seq=1, to_seq=9, covered=covered)
+    return await summarizer.summarize(draft)
+
+
+def user(text: str) -> list[Message]:
+    return [Message(role="user", content=text)]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "My order is #W1234567.",
+        "The flight leaves on 2026-12-24.",
+        "I paid $1,250.50 for it.",
+        "I prefer a window seat.",
+        "Please remind me to water the plants.",
+        "We decided to paint it blue.",
+        "My sister is called Margaret.",
+        "The room number is 42.",
+    ],
+)
+async def test_the_offline_model_picks_from_the_whole_of_a_message(said: str) -> None:
+    found = await summarized(user(f"{LONG}{said} {LONG}"))
+
+    assert said in found.content
+    assert found.report is not None
+    assert not any(found.report["counts"].values())
+
+
+async def test_a_sentence_on_the_edge_is_shown_whole() -> None:
+    said = "Please refund order #W1234567 by Friday."
+    before = TALK * (SHOWN_CHARS // len(TALK))
+
+    for moved in range(0, 60, 7):
+        text = "x" * moved + before + said + " " + LONG
+        shown, _ = shown_of(text)
+        assert shown.count(said) == 1
+        assert shown.count("Please") == 1
+        assert (await summarized(user(text))).content.count("#W1234567") == 1
+
+
+def test_what_is_picked_is_bounded_and_the_rest_is_named() -> None:
+    tasks = [f"Please refund order #W{1_000_000 + n} today." for n in range(300)]
+
+    shown, unseen = shown_of(LONG + "\n".join(tasks))
+
+    picked = shown.split(CUT)[1].split("\n")[1:]
+    assert sum(map(len, picked)) <= PICKED_CHARS < sum(map(len, picked)) + len(tasks[0])
+    assert [*picked, *unseen] == tasks
+
+
+async def test_what_no_model_saw_of_requests_is_put_back() -> None:
+    """Also a request without any value: nothing else could tell that it is missing."""
+    tasks = [
+        f"Please call the {'very ' * 40}old man by Friday, the {n // 26}{chr(97 + n % 26)} one."
+        for n in range(19)
+    ]
+    plain = "Please remind me to water the plants."
+
+    found = await summarized(user(LONG + " ".join([*tasks, plain])), json.dumps({"facts": ["x"]}))
+
+    assert found.sections is not None
+    assert plain in found.sections["open_tasks"]
+
+
+async def test_what_a_model_leaves_out_is_dropped_by_all_that_is_covered() -> None:
+    covered = [
+        *user(f"{LONG}My order is #W1234567."),
+        Message(role="assistant", content=f"{LONG}It arrives on 2026-12-24."),
+        *user(f"{LONG}Please send {'a long, long list of things, ' * 20} to Margaret in 3 days."),
+    ]
+
+    found = await summarized(covered, json.dumps({"facts": ["They talked about #W1234567."]}))
+
+    assert found.report is not None
+    # The request is longer than what is repeated: its number and its names are told.
+    assert found.report["dropped"] == ["2026-12-24", "3", "Margaret"]
+
+
+async def test_what_stands_behind_a_hundred_thousand_characters_is_put_back() -> None:
+    far = TALK * (150_000 // len(TALK))
+
+    found = await summarized(user(f"{far}Please refund order #W1234567."), json.dumps({"facts": ["x"]}))
+
+    assert "Please refund order #W1234567." in found.content
+
+
+async def test_the_calls_of_a_long_message_are_shown() -> None:
+    model = Scripted(says(json.dumps({"facts": ["x"]})))
+    call = ToolCall("c1", "refund", '{"order": "#W1234567"}')
+    covered = [Message(role="assistant", content=LONG, tool_calls=(call,))]
+    draft = Draft(thread_key=1, previous_id=None, previous="", from_seq=1, to_seq=9, covered=covered)
+
+    await ModelSummarizer(model=model, model_name="scripted", max_chars=4000).summarize(draft)
+
+    assert "asks for refund" in str(model.requests[0].messages)
+
+
+async def test_the_offline_model_fills_every_section_and_still_fits() -> None:
+    said = (
+        "#W{}.", "I prefer {}.", "Please book {}.", "We decided {}.", "The cat named Tom has {}.", "Room {}.",
+    )  # fmt: skip
+    files = [Attachment(filename=f"{n}.txt", sha256=f"{n:064}", size=1) for n in range(1_000)]
+    covered = [
+        Message(role="user", content=" ".join(text.format(1_000 + number) for text in said))
+        for number in range(1_000)
+    ]
+    covered += [Message(role="user", content="see", attachments=[file]) for file in files]
+
+    found = await summarized(covered)
+
+    assert found.sections is not None
+    assert all(len(entries) > 30 for entries in found.sections.values()), found.sections
+    assert 20_000 < len(found.content) <= 24_000
+    assert found.report is not None
+    kept = sum(map(len, found.sections.values()))
+    plain = sum(entry == "see" for entry in found.sections["facts"])
+    assert found.report["counts"]["crowded_out"] == 7_000 - kept + plain
+
+
+@pytest.mark.parametrize("piece", ["1", "1,", "Please book 3 seats. ", "#W1234567 ", "a@"])
+async def test_a_message_as_long_as_they_may_be_is_read_in_seconds(piece: str) -> None:
+    text = piece * (1_000_000 // len(piece))
+    began = time.process_time()
+
+    await summarized(user(text), json.dumps({"facts": ["x"]}))
+
+    assert time.process_time() - began < 30
