@@ -8,6 +8,7 @@ the transaction that removed it, so an erasure that was killed goes on with the 
 certificate counts all of it.
 
 What stays true: a thread under legal hold refuses the whole erasure before anything is touched, and
-stops one that is under way; nothing of another thread, user or tenant is touched; what stays behind
+stops one that is under way: then threads that are still there are read again, and it stays unfinished
+until the hold is released; nothing of another thread, user or tenant is touched; what stays behind
 (`audit`, `erasures`) names nobody: ids stand there as hashes.
 """

@@ -15,7 +15,7 @@ from store import blob_gc
 from store.columns import clock
 from store.erasure.subject import Subject, rows_of
 from store.heads import unfinished
-from store.retention import removal
+from store.retention import holds, removal
 from store.retention.audit import forget_name, hash_of
 from store.retention.removal import count_erased
 from store.retention_tables import archives, erasure_items, erasures, retention_cuts, retention_policies
@@ -31,9 +31,12 @@ NAMED = 20
 def begin(connection: Connection, subject: Subject) -> str:
     """The id of the erasure that is under way for this subject: a new one, or one that broke off.
 
-    Raises `ThreadHeld` if one of its threads is under legal hold; then nothing is begun.
+    Raises `ThreadHeld` if one of its threads is under legal hold; then none is begun.
     """
     subject.check()
+    found = connection.execute(_under_way(subject)).scalar_one_or_none()
+    if found is not None:
+        return str(found)
     check_not_held(connection, subject)
     entry = insert_for(connection, erasures).values(
         id=new_id(),
@@ -106,6 +109,22 @@ def _fence(connection: Connection, thread: AnyRow) -> None:
             uncovered_tokens=0,
         )
     )
+
+
+def fenced_off(connection: Connection, erasure_id: str, after: int) -> list[int]:
+    """The keys of threads that this erasure fenced off and that are still there, ascending, page by page."""
+    key = retention_cuts.c.thread_key
+    page = select(key).where(retention_cuts.c.erasure_id == erasure_id, key > after)
+    return list(connection.execute(page.order_by(key).limit(PAGE)).scalars())
+
+
+def give_back(connection: Connection, erasure_id: str, key: int) -> None:
+    """Have a thread read again that was fenced off, as far as it is still stored. Its turns stay cancelled."""
+    mine = select(retention_cuts.c.thread_key).where(retention_cuts.c.erasure_id == erasure_id)
+    locked = select(threads).where(threads.c.key == key, threads.c.key.in_(mine))
+    thread = connection.execute(locked.with_for_update(of=threads, key_share=True)).one_or_none()
+    if thread is not None:
+        holds.take_back(connection, thread)
 
 
 def remove_batch(connection: Connection, erasure_id: str, key: int) -> removal.Removed | None:

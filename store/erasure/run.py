@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection
 
+from conversation.errors import ThreadHeld
 from store.erasure import certificate, erase
 from store.erasure.certificate import Certificate
 from store.erasure.subject import Subject, keys_of
@@ -39,6 +40,17 @@ def run_erasure(database: Runs, files: BlobStore, subject: Subject) -> Certifica
         if last is not None:
             return last
     erasure_id = database.run(partial(erase.begin, subject=subject))
+    try:
+        _erase(database, files, erasure_id, subject)
+    except ThreadHeld:
+        _give_back(database, erasure_id)
+        raise
+    return database.run(partial(certificate.finish, erasure_id=erasure_id, subject=subject))
+
+
+def _erase(database: Runs, files: BlobStore, erasure_id: str, subject: Subject) -> None:
+    """All of it. Raises `ThreadHeld`, and `FileStoreUnavailable`."""
+    database.run(partial(erase.check_not_held, subject=subject))
     for key in keys(database, subject):
         # Before anything is deleted, so that no thread of a person is left at work meanwhile.
         database.run(partial(erase.fence_off, erasure_id=erasure_id, subject=subject, key=key))
@@ -52,7 +64,15 @@ def run_erasure(database: Runs, files: BlobStore, subject: Subject) -> Certifica
     if subject.thread_id is not None:
         forget = partial(erase.forget_policy, tenant=subject.tenant, thread_id=subject.thread_id)
         database.run(partial(forget, erasure_id=erasure_id))
-    return database.run(partial(certificate.finish, erasure_id=erasure_id, subject=subject))
+
+
+def _give_back(database: Runs, erasure_id: str) -> None:
+    """A hold stands in the way, for as long as it may: what is still there is hidden from nobody meanwhile."""
+    after = 0
+    while page := database.run(partial(erase.fenced_off, erasure_id=erasure_id, after=after)):
+        for key in page:
+            database.run(partial(erase.give_back, erasure_id=erasure_id, key=key))
+        after = page[-1]
 
 
 def keys(database: Runs, subject: Subject) -> Iterator[int]:
