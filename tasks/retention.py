@@ -19,6 +19,7 @@ from store.retention.removal import Counts, Removed
 from store.retention_tables import ARCHIVES
 from store.settings import Settings
 from tasks.blob_gc import collect_all
+from tasks.erasures import resume_erasures
 
 #: Seconds of one run: what is left is taken up by the next.
 RUN_SECONDS = 600.0
@@ -42,6 +43,10 @@ class Deleted:
     archived: int = 0
     failed: int = 0
     blobs: int = 0
+    #: Erasures that had broken off: finished now, stopped by a legal hold, and still not finished.
+    erased: int = 0
+    erasures_held: int = 0
+    erasures_left: int = 0
 
     def add(self, counts: Counts) -> None:
         self.threads += counts.get("threads", 0)
@@ -62,6 +67,12 @@ class _Run:
 
     def is_over(self) -> bool:
         return time.monotonic() >= self.until
+
+    def resume_erasures(self) -> None:
+        """Persons have asked for these: they come before what only a policy asks for."""
+        resumed = resume_erasures(self.database, self.files)
+        self.deleted.erased = resumed.finished
+        self.deleted.erasures_held, self.deleted.erasures_left = resumed.held, resumed.left
 
     def move_cuts(self) -> None:
         """First of all nobody reads any more what is going to be deleted."""
@@ -123,10 +134,14 @@ class _Run:
 
 
 def run_retention(database: Database, settings: Settings, *, collects: bool = True) -> Deleted:
-    """Delete what the policies say is past its time; with `collects`, then files that nobody has."""
+    """Delete what the policies say is past its time; with `collects`, then files that nobody has.
+
+    First of all what persons asked for, and what broke off.
+    """
     database.run(partial(policies.mirror, settings=settings))
     run = _Run(database, settings, open_file_store(settings))
     try:
+        run.resume_erasures()
         run.move_cuts()
         run.delete()
     finally:

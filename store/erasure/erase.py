@@ -45,6 +45,9 @@ def begin(connection: Connection, subject: Subject) -> str:
         subject_sha256=subject.sha256,
         counts={},
         requested_at=clock(),
+        named=subject.name,
+        user_key=subject.user_key,
+        worked_at=clock(),
     )
     connection.execute(entry.on_conflict_do_nothing())
     return str(connection.execute(_under_way(subject)).scalar_one())
@@ -119,7 +122,7 @@ def fenced_off(connection: Connection, erasure_id: str, after: int) -> list[int]
 
 
 def give_back(connection: Connection, erasure_id: str, key: int) -> None:
-    """Have a thread read again that was fenced off, as far as it is still stored. Its turns stay cancelled."""
+    """Have a thread read again that was fenced off, as far as it is stored. Its turns stay cancelled."""
     mine = select(retention_cuts.c.thread_key).where(retention_cuts.c.erasure_id == erasure_id)
     locked = select(threads).where(threads.c.key == key, threads.c.key.in_(mine))
     thread = connection.execute(locked.with_for_update(of=threads, key_share=True)).one_or_none()

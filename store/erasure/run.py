@@ -1,10 +1,12 @@
 """An erasure from its request to its certificate.
 
 What stays true: every step is a transaction of its own and finds again what is left, so that whoever
-calls again after a crash, or at the same time, comes to the same end.
+calls again after a crash, or at the same time, comes to the same end. A step of an erasure that
+somebody else has finished is rolled back: what is stored after a certificate stays.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -14,6 +16,7 @@ from conversation.errors import ThreadHeld
 from store.erasure import certificate, erase
 from store.erasure.certificate import Certificate
 from store.erasure.subject import Subject, keys_of
+from store.erasure.unfinished import ErasureOver, note_work
 from store.files import BlobStore
 from store.retention_tables import ARCHIVES
 
@@ -28,6 +31,25 @@ class Runs(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    """Runs the steps of one erasure, for as long as nobody has finished it."""
+
+    database: Runs
+    erasure_id: str
+
+    def run(self, operation: Callable[[Connection], T]) -> T:
+        """As `Database.run`. Raises `ErasureOver`."""
+
+        def step(connection: Connection) -> T:
+            result = operation(connection)
+            # At the end: whoever has the erasure's row waits for no other.
+            note_work(connection, self.erasure_id)
+            return result
+
+        return self.database.run(step)
+
+
 def run_erasure(database: Runs, files: BlobStore, subject: Subject) -> Certificate:
     """Erase a subject; returns the certificate. What broke off is taken up again.
 
@@ -40,11 +62,19 @@ def run_erasure(database: Runs, files: BlobStore, subject: Subject) -> Certifica
         if last is not None:
             return last
     erasure_id = database.run(partial(erase.begin, subject=subject))
+    return go_on(database, files, erasure_id, subject)
+
+
+def go_on(database: Runs, files: BlobStore, erasure_id: str, subject: Subject) -> Certificate:
+    """Go on with an erasure that was begun, by this process or another one. Raises as `run_erasure` does."""
     try:
-        _erase(database, files, erasure_id, subject)
+        _erase(_Steps(database, erasure_id), files, erasure_id, subject)
     except ThreadHeld:
         _give_back(database, erasure_id)
         raise
+    except ErasureOver:
+        # Whoever finished it has made its certificate.
+        pass
     return database.run(partial(certificate.finish, erasure_id=erasure_id, subject=subject))
 
 
@@ -67,7 +97,7 @@ def _erase(database: Runs, files: BlobStore, erasure_id: str, subject: Subject) 
 
 
 def _give_back(database: Runs, erasure_id: str) -> None:
-    """A hold stands in the way, for as long as it may: what is still there is hidden from nobody meanwhile."""
+    """A hold stands in the way, for as long as it may: what is still there is read again meanwhile."""
     after = 0
     while page := database.run(partial(erase.fenced_off, erasure_id=erasure_id, after=after)):
         for key in page:

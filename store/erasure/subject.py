@@ -50,9 +50,14 @@ class Subject:
         return "user" if self.user is not None else "thread"
 
     @property
+    def name(self) -> str:
+        """The user's, or the thread's id; empty for a tenant."""
+        return self.user if self.user is not None else self.thread_id or ""
+
+    @property
     def sha256(self) -> str:
         """What stands for it where it must not be named."""
-        return hash_of(self.tenant, self.user if self.user is not None else self.thread_id or "")
+        return hash_of(self.tenant, self.name)
 
 
 def keys_of(connection: Connection, subject: Subject, *, after: int, limit: int) -> list[int]:
