@@ -7,7 +7,19 @@ nothing to do changes nothing.
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, delete, exists, select, true, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    Select,
+    delete,
+    exists,
+    false,
+    func,
+    select,
+    true,
+    update,
+)
 
 from conversation.errors import ThreadHeld
 from conversation.ids import new_id
@@ -209,17 +221,25 @@ def archives_of(connection: Connection, erasure_id: str, subject: Subject) -> li
 
 
 def archive_rows(erasure_id: str, subject: Subject) -> Select[Any]:
-    """The rows of those archives, in any state: one that was begun may have its object."""
+    """The rows of those archives, in any state: one that was begun may have its object.
+
+    All parts of a thread go if one of them names the user. That one goes last: the others are found by it.
+    """
     items = erasure_items.c
     of_erasure = select(items.sha256).where(items.erasure_id == erasure_id, items.kind == "thread")
-    of_thread = archives.c.thread_sha256.in_(of_erasure)
+    of_tenant = archives.c.tenant == subject.tenant
+    if subject.everything:
+        return select(archives).where(of_tenant).order_by(archives.c.key)
     theirs = _archived_of(subject)
-    mine = select(archives).where(archives.c.tenant == subject.tenant, of_thread | theirs)
-    return mine.order_by(archives.c.key)
+    part = archives.alias("part")
+    naming = select(part.c.thread_key).where(part.c.tenant == subject.tenant, _archived_of(subject, part))
+    same_thread = archives.c.thread_key.in_(naming)
+    mine = select(archives).where(of_tenant, archives.c.thread_sha256.in_(of_erasure) | same_thread)
+    return mine.order_by(func.coalesce(theirs, false()), archives.c.key)
 
 
-def _archived_of(subject: Subject) -> ColumnElement[bool]:
-    return true() if subject.everything else archives.c[f"{subject.kind}_sha256"] == subject.sha256
+def _archived_of(subject: Subject, part: FromClause = archives) -> ColumnElement[bool]:
+    return true() if subject.everything else part.c[f"{subject.kind}_sha256"] == subject.sha256
 
 
 def remember_files(connection: Connection, erasure_id: str, tenant: str, after: str) -> str | None:

@@ -22,6 +22,7 @@ from store.columns import clock
 from store.files import BlobStore
 from store.retention.audit import hash_of
 from store.retention.removal import Batch, Removed, next_batch, remove
+from store.retention.user import enter_in_archives
 from store.retention_tables import ARCHIVES, archives
 from store.tables import context, messages, summaries, turns
 from store.transfer import Record, context_line, header_line, message_line, summary_line, turn_line
@@ -72,14 +73,13 @@ def draft(connection: Connection, thread_key: int, *, user_key: str) -> Part | N
     content = gzip.compress(lines.encode(), mtime=0)
     sha256 = hashlib.sha256(content).hexdigest()
     thread = batch.thread
-    user = thread.metadata.get(user_key)
     row = connection.execute(
         insert(archives)
         .values(
             tenant=thread.tenant,
             thread_key=thread.key,
             thread_sha256=hash_of(thread.tenant, thread.id),
-            user_sha256=hash_of(thread.tenant, user) if isinstance(user, str) else None,
+            user_sha256=enter_in_archives(connection, thread.key, user_key),
             from_seq=batch.cut.deleted_to + 1,
             to_seq=batch.to_seq,
             messages=batch.messages,
