@@ -5,7 +5,7 @@ from typing import IO
 
 from store.engine import Database, FromThread
 from store.erasure.certificate import Certificate
-from store.erasure.export import PersonExport
+from store.erasure.export import Exported, PersonExport
 from store.erasure.run import run_erasure
 from store.erasure.subject import Subject
 from store.file_store import FileStore
@@ -37,10 +37,11 @@ class ThreadErasure:
 
     async def export_person(
         self, target: IO[bytes], *, user: str | None = None, thread_id: str | None = None
-    ) -> int:
-        """Write all that is stored of a user, or of one thread, as a ZIP file; returns how many threads.
+    ) -> Exported:
+        """Write all that is stored of a user, or of one thread, as a ZIP file; says what is in it.
 
-        Raises `ThreadNotFound` where nothing is stored.
+        Bytes that the file store has lost are named there, and in the manifest. Raises `ThreadNotFound`
+        where nothing is stored, and `FileStoreUnavailable`.
         """
         subject = self._subject(user, thread_id)
         export = PersonExport(self._from_a_thread(), (await self._files()).blobs, subject)

@@ -8,16 +8,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
-    FromClause,
     Select,
     delete,
     exists,
     false,
     func,
     select,
-    true,
     update,
 )
 
@@ -25,6 +22,7 @@ from conversation.errors import ThreadHeld
 from conversation.ids import new_id
 from store import blob_gc
 from store.columns import clock
+from store.erasure.archived import is_of_same_thread, names
 from store.erasure.subject import Subject, rows_of
 from store.heads import unfinished
 from store.retention import holds, removal
@@ -171,8 +169,7 @@ def forget_policy(connection: Connection, erasure_id: str, tenant: str, thread_i
 
 def is_stored(connection: Connection, subject: Subject) -> bool:
     """Whether there is anything to erase, or an erasure that broke off."""
-    theirs = _archived_of(subject)
-    archived = exists().where(archives.c.tenant == subject.tenant, theirs)
+    archived = exists().where(archives.c.tenant == subject.tenant, names(subject))
     there = rows_of(connection, subject).exists() | _under_way(subject).exists() | archived
     return bool(connection.execute(select(there)).scalar_one())
 
@@ -230,16 +227,10 @@ def archive_rows(erasure_id: str, subject: Subject) -> Select[Any]:
     of_tenant = archives.c.tenant == subject.tenant
     if subject.everything:
         return select(archives).where(of_tenant).order_by(archives.c.key)
-    theirs = _archived_of(subject)
-    part = archives.alias("part")
-    naming = select(part.c.thread_key).where(part.c.tenant == subject.tenant, _archived_of(subject, part))
-    same_thread = archives.c.thread_key.in_(naming)
-    mine = select(archives).where(of_tenant, archives.c.thread_sha256.in_(of_erasure) | same_thread)
-    return mine.order_by(func.coalesce(theirs, false()), archives.c.key)
-
-
-def _archived_of(subject: Subject, part: FromClause = archives) -> ColumnElement[bool]:
-    return true() if subject.everything else part.c[f"{subject.kind}_sha256"] == subject.sha256
+    mine = select(archives).where(
+        of_tenant, archives.c.thread_sha256.in_(of_erasure) | is_of_same_thread(subject)
+    )
+    return mine.order_by(func.coalesce(names(subject), false()), archives.c.key)
 
 
 def remember_files(connection: Connection, erasure_id: str, tenant: str, after: str) -> str | None:
