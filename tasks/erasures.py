@@ -5,21 +5,16 @@ somebody works on is left to them. A hold keeps it unfinished, until it is relea
 """
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
 
 import structlog
-from sqlalchemy import Connection
 
-from conversation.errors import ThreadHeld, ThreadmillError
+from conversation.errors import ThreadHeld
 from store.engine import Database
 from store.erasure.run import go_on
 from store.erasure.unfinished import Unfinished, take_up
 from store.files import BlobStore
-
-T = TypeVar("T")
 
 #: Seconds without a step after which nobody works on an erasure any more: longer than a step takes, as
 #: a rule; where it is not, two work on it, which does no harm.
@@ -28,10 +23,6 @@ IDLE_SECONDS = 900.0
 RUN_SECONDS = 300.0
 
 _log = structlog.get_logger(__name__)
-
-
-class _TimeIsOver(ThreadmillError):
-    """The run's time is over, between two steps."""
 
 
 @dataclass(slots=True)
@@ -43,34 +34,22 @@ class Resumed:
     left: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Bounded:
-    """A database that takes no further step when the time is over."""
-
-    database: Database
-    until: float
-
-    def run(self, operation: Callable[[Connection], T]) -> T:
-        if time.monotonic() >= self.until:
-            raise _TimeIsOver("what is left is taken up by a later run")
-        return self.database.run(operation)
-
-
 def resume_erasures(database: Database, files: BlobStore, *, seconds: float = RUN_SECONDS) -> Resumed:
     """Go on with each erasure that nobody works on, the one that waits longest first."""
-    resumed = Resumed()
-    bounded = _Bounded(database, time.monotonic() + seconds)
-    while time.monotonic() < bounded.until:
+    resumed, until = Resumed(), time.monotonic() + seconds
+    while time.monotonic() < until:
         found = database.run(partial(take_up, idle_seconds=IDLE_SECONDS))
         if found is None:
             break
-        _resume(bounded, files, found, resumed)
+        _resume(database, files, found, resumed, until=until)
     return resumed
 
 
-def _resume(database: _Bounded, files: BlobStore, found: Unfinished, resumed: Resumed) -> None:
+def _resume(
+    database: Database, files: BlobStore, found: Unfinished, resumed: Resumed, *, until: float
+) -> None:
     try:
-        go_on(database, files, found.id, found.subject)
+        go_on(database, files, found.id, found.subject, until=until)
     except ThreadHeld:
         resumed.held += 1
         _log.warning("erasure_held", erasure_id=found.id, tenant=found.subject.tenant)

@@ -10,14 +10,12 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 
 import structlog
-from sqlalchemy import Connection
 
 from conversation.errors import FileNotStored, FileStoreUnavailable
 from store.engine import Database
 from store.files import BlobStore, open_file_store
 from store.retention import archive, cuts, due, policies, purge, removal
 from store.retention.removal import Counts, Removed
-from store.retention.user import enter_in_archives
 from store.retention_tables import ARCHIVES
 from store.settings import Settings
 from tasks.blob_gc import collect_all
@@ -100,8 +98,8 @@ class _Run:
 
     def _take_thread(self, key: int) -> bool:
         """Whether the thread is done with: its row is deleted, or stays."""
-        named = partial(_remove_thread, key=key, user_key=self.settings.user_metadata_key)
-        removed = self.database.run(named)
+        remove = partial(archive.remove_thread, user_key=self.settings.user_metadata_key)
+        removed = self.database.run(partial(remove, key=key))
         if removed is not None:
             self.deleted.add(removed.counts)
         return removed is None or removed.is_over
@@ -134,11 +132,6 @@ class _Run:
         if self.database.run(partial(archive.discard, archive_key=archive_key)):
             self.files.delete(ARCHIVES, sha256)
             self.database.run(partial(archive.forget, archive_key=archive_key))
-
-
-def _remove_thread(connection: Connection, *, key: int, user_key: str) -> Removed | None:
-    enter_in_archives(connection, key, user_key)
-    return removal.remove_thread(connection, key)
 
 
 def run_retention(database: Database, settings: Settings, *, collects: bool = True) -> Deleted:

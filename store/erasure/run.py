@@ -5,6 +5,8 @@ calls again after a crash, or at the same time, comes to the same end. A step of
 somebody else has finished is rolled back: what is stored after a certificate stays.
 """
 
+import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +18,7 @@ from conversation.errors import ThreadHeld
 from store.erasure import certificate, erase
 from store.erasure.certificate import Certificate
 from store.erasure.subject import Subject, keys_of
-from store.erasure.unfinished import ErasureOver, note_work
+from store.erasure.unfinished import ErasureOver, OutOfTime, note_work
 from store.files import BlobStore
 from store.retention_tables import ARCHIVES
 
@@ -37,9 +39,13 @@ class _Steps:
 
     database: Runs
     erasure_id: str
+    #: By the clock of `time.monotonic`.
+    until: float
 
     def run(self, operation: Callable[[Connection], T]) -> T:
-        """As `Database.run`. Raises `ErasureOver`."""
+        """As `Database.run`. Raises `ErasureOver` and `OutOfTime`."""
+        if time.monotonic() >= self.until:
+            raise OutOfTime("the time of this run is over; a later one goes on")
 
         def step(connection: Connection) -> T:
             result = operation(connection)
@@ -65,10 +71,15 @@ def run_erasure(database: Runs, files: BlobStore, subject: Subject) -> Certifica
     return go_on(database, files, erasure_id, subject)
 
 
-def go_on(database: Runs, files: BlobStore, erasure_id: str, subject: Subject) -> Certificate:
-    """Go on with an erasure that was begun, by this process or another one. Raises as `run_erasure` does."""
+def go_on(
+    database: Runs, files: BlobStore, erasure_id: str, subject: Subject, *, until: float = math.inf
+) -> Certificate:
+    """Go on with an erasure that was begun, by this process or another one.
+
+    Raises as `run_erasure` does, and `OutOfTime` when `time.monotonic()` comes to `until`.
+    """
     try:
-        _erase(_Steps(database, erasure_id), files, erasure_id, subject)
+        _erase(_Steps(database, erasure_id, until), files, erasure_id, subject)
     except ThreadHeld:
         _give_back(database, erasure_id)
         raise

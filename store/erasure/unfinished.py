@@ -19,6 +19,10 @@ class ErasureOver(ThreadmillError):
     """Somebody else has finished this erasure: what this step did is rolled back."""
 
 
+class OutOfTime(ThreadmillError):
+    """The time for this erasure is over, between two steps: somebody takes it up later."""
+
+
 @dataclass(frozen=True, slots=True)
 class Unfinished:
     """An erasure that is this caller's to go on with."""

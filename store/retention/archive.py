@@ -20,6 +20,7 @@ from conversation.ids import new_id
 from store import messages as message_rows
 from store.columns import clock
 from store.files import BlobStore
+from store.retention import removal
 from store.retention.audit import hash_of
 from store.retention.removal import Batch, Removed, next_batch, remove
 from store.retention.user import enter_in_archives
@@ -116,6 +117,12 @@ def remove_rest(connection: Connection, thread_key: int) -> Removed | None:
     """End a cut of which nothing is left to archive; None where it may not be ended now."""
     batch = next_batch(connection, thread_key, limit=PART)
     return None if batch is None or _has_something(connection, batch) else remove(connection, batch)
+
+
+def remove_thread(connection: Connection, key: int, *, user_key: str) -> Removed | None:
+    """Delete the row of a thread of which nothing else is left; its archives name its user first."""
+    enter_in_archives(connection, key, user_key)
+    return removal.remove_thread(connection, key)
 
 
 def _has_something(connection: Connection, batch: Batch) -> bool:
