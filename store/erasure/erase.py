@@ -26,7 +26,7 @@ from store.erasure.archived import is_of_same_thread, names
 from store.erasure.subject import Subject, rows_of
 from store.heads import unfinished
 from store.retention import holds, removal
-from store.retention.audit import forget_name, hash_of
+from store.retention.audit import forget_hashes, forget_name, hash_of
 from store.retention.removal import count_erased
 from store.retention_tables import archives, erasure_items, erasures, retention_cuts, retention_policies
 from store.statements import AnyRow, insert_for
@@ -77,7 +77,10 @@ def fence_off(connection: Connection, erasure_id: str, subject: Subject, key: in
     Its turns are cancelled, its token is raised: a worker that still runs commits nothing. Raises
     `ThreadHeld`.
     """
-    mine = (threads.c.key == key) & threads.c.key.in_(rows_of(connection, subject))
+    # Also one that has become somebody else's since: it was asked for, and nobody reads it any more.
+    fenced = select(retention_cuts.c.thread_key).where(retention_cuts.c.erasure_id == erasure_id)
+    wanted = threads.c.key.in_(rows_of(connection, subject)) | threads.c.key.in_(fenced)
+    mine = (threads.c.key == key) & wanted
     thread = connection.execute(select(threads).where(mine).with_for_update(key_share=True)).one_or_none()
     if thread is None:
         return False
@@ -165,6 +168,14 @@ def forget_policy(connection: Connection, erasure_id: str, tenant: str, thread_i
     gone = connection.execute(policies).rowcount
     if gone:
         count_erased(connection, erasure_id, {"policies": gone})
+
+
+def forget_files(connection: Connection, erasure_id: str, tenant: str) -> None:
+    """Where the audit names a file that this erasure deleted, let it name none."""
+    items = erasure_items.c
+    there = exists().where(blobs.c.tenant == tenant, blobs.c.sha256 == items.sha256)
+    gone = select(items.sha256).where(items.erasure_id == erasure_id, items.kind == "blob", ~there)
+    forget_hashes(connection, tenant, gone)
 
 
 def is_stored(connection: Connection, subject: Subject) -> bool:

@@ -97,11 +97,14 @@ def _erase(database: Runs, files: BlobStore, erasure_id: str, subject: Subject) 
         database.run(partial(erase.fence_off, erasure_id=erasure_id, subject=subject, key=key))
     for key in keys(database, subject):
         _erase_thread(database, erasure_id, subject, key)
+    for key in _fenced_off(database, erasure_id):
+        _erase_thread(database, erasure_id, subject, key)
     if subject.everything:
         _enter_all_files(database, erasure_id, subject)
     _erase_files(database, files, erasure_id, subject)
     if subject.everything:
         _erase_rest(database, files, erasure_id, subject)
+    database.run(partial(erase.forget_files, erasure_id=erasure_id, tenant=subject.tenant))
     if subject.thread_id is not None:
         forget = partial(erase.forget_policy, tenant=subject.tenant, thread_id=subject.thread_id)
         database.run(partial(forget, erasure_id=erasure_id))
@@ -109,10 +112,15 @@ def _erase(database: Runs, files: BlobStore, erasure_id: str, subject: Subject) 
 
 def _give_back(database: Runs, erasure_id: str) -> None:
     """A hold stands in the way, for as long as it may: what is still there is read again meanwhile."""
+    for key in _fenced_off(database, erasure_id):
+        database.run(partial(erase.give_back, erasure_id=erasure_id, key=key))
+
+
+def _fenced_off(database: Runs, erasure_id: str) -> Iterator[int]:
+    """The keys of threads that it has fenced off and that are still there, ascending."""
     after = 0
     while page := database.run(partial(erase.fenced_off, erasure_id=erasure_id, after=after)):
-        for key in page:
-            database.run(partial(erase.give_back, erasure_id=erasure_id, key=key))
+        yield from page
         after = page[-1]
 
 

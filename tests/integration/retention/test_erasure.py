@@ -352,6 +352,25 @@ def test_the_name_that_an_upload_gave_a_file_goes_with_it(scene: Scene) -> None:
     assert str(file.sha256) not in left
 
 
+def test_where_the_doctor_named_a_file_its_hash_goes_with_it(scene: Scene) -> None:
+    scene.answered("t", 1, file=b"a passport")
+    scene.answered("bob", 1, file=b"another's")
+    mine, others = (str(Attachment(filename="a", content=c).sha256) for c in (b"a passport", b"another's"))
+    for sha256 in (mine, others):
+        mended = tables.audit.insert().values(
+            tenant="default", action="doctor.blob-left-pending", created_at=scene.thread("bob").created_at,
+            details={"tenant": "default", "sha256": sha256, "done": "it is marked as stored"},
+        )  # fmt: skip
+        scene.database.run(lambda c, mended=mended: c.execute(mended))
+
+    run_erasure(scene.database, scene.files, Subject(tenant="default", thread_id="t"))
+
+    left = everything(scene)
+    assert mine not in left
+    assert len(scene.audited("doctor.blob-left-pending")) == 2
+    assert [row.details for row in scene.audited() if row.details.get("sha256") == others] != []
+
+
 def test_a_threads_own_policy_goes_with_it(scene: Scene) -> None:
     scene.answered("ann-lee", 1)
     scene.policy(tenant="default", thread_id="ann-lee", idle_days=10)

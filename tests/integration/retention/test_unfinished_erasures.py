@@ -224,6 +224,16 @@ def test_what_is_said_after_the_certificate_stays_though_somebody_still_works_on
     assert scene.pending() == []
 
 
+def test_a_thread_that_changes_hands_while_it_is_erased_does_not_stay_hidden(scene: Scene) -> None:
+    fenced(scene, "a", "b")
+    scene.change("b", metadata={"user": "bob"})
+
+    certificate = run_erasure(scene.database, scene.files, ANN)
+
+    assert (scene.row("a"), scene.row("b"), scene.pending()) == (None, None, [])
+    assert certificate["counts"]["messages"] == 2 * 3 * TURN
+
+
 def told(scene: Scene, **scope: Any) -> list[Note]:
     examination = Examination(
         database=scene.database, files=scene.files, only=["erasure-unfinished"], scope=Scope(**scope)
