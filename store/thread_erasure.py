@@ -28,8 +28,9 @@ class ThreadErasure:
         """Delete all that is stored of a user, of one thread, or of the tenant; the certificate says what.
 
         `everything` takes uploads, policies, and every version of every object in the file store, too:
-        see that nobody sends for the tenant any more. Raises `InvalidInput`, `ThreadHeld`, and
-        `FileStoreUnavailable`. Called again after it broke off, it goes on.
+        see that nobody sends for the tenant any more. Archives go as well, which `delete_thread` leaves.
+        Raises `InvalidInput`, `ThreadHeld`, and `FileStoreUnavailable`. What broke off goes on when it
+        is called again, and by itself with retention's run; a hold that came meanwhile stops it.
         """
         subject = self._subject(user, thread_id, everything=everything)
         blobs = (await self._files()).blobs

@@ -30,7 +30,8 @@ def erase(
 ) -> None:
     """Erase all that is stored of a user, of one thread, or of a tenant, and print the certificate.
 
-    A thread under legal hold refuses it. Run it again if it broke off: it goes on.
+    A thread under legal hold refuses it. One that broke off goes on when it is
+    run again, and by itself with the next run of retention.
     """
     if not yes:
         what = "everything" if everything else user or thread
