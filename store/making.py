@@ -10,7 +10,7 @@ from functools import partial
 from conversation.attachment import Attachment
 from conversation.errors import FileNotStored
 from conversation.prepared import Prepare, Prepared, PreparedFile
-from store import preparations
+from store import blob_gc, preparations
 from store.engine import Database
 from store.files import BlobStore
 from store.keeping import Keeper
@@ -79,9 +79,14 @@ class FileMaker:
         }
         await self._keeper.keep_async(tenant, list(made.values()))
         hashes = {kind: str(file.sha256) for kind, file in made.items()}
-        await self._database.run_async(
+        orphans = await self._database.run_async(
             partial(preparations.write, tenant=tenant, sha256=sha256, prepared=prepared, made=hashes)
         )
+        for orphan in orphans:
+            # At once, and not by the next collection: the file may have been a person's who was erased.
+            await self._database.run_async(
+                partial(blob_gc.delete_marked, address=(tenant, orphan), delete_object=self._store.delete)
+            )
         return None
 
     async def _passes(self, tenant: str, sha256: str) -> bool:

@@ -2,16 +2,17 @@
 
 What stays true: one process at a time makes a blob ready, and what it wrote stays, so that whoever reads
 it sees the same; a blob that kills those who read it is given up; pictures are stored before a row
-points to them.
+points to them, and none outlives a blob that was deleted while they were made.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, or_, select, update
 
 from conversation.prepared import Picture, Prepared, PreparedFile
+from store import blob_gc
 from store.columns import DAY, clock, moment_ago
 from store.statements import AnyRow, insert_for
 from store.tables import blobs, renditions
@@ -177,16 +178,21 @@ def pictures_of(prepared: Prepared) -> Mapping[str, Picture]:
 
 def write(
     connection: Connection, tenant: str, sha256: str, prepared: Prepared, made: Mapping[str, str]
-) -> None:
+) -> Collection[str]:
     """Keep what was made of a blob, unless somebody else has.
 
-    `made` holds the hashes of its pictures, by the kind of rendition: they are stored already.
+    `made` holds the hashes of its pictures, by the kind of rendition: they are stored already. If the
+    blob was deleted meanwhile, or is about to be, those that nobody else has are marked for deletion
+    and returned.
     """
+    if not _hold(connection, tenant, sha256, made.values()):
+        _mark(connection, tenant, {made[kind]: each for kind, each in pictures_of(prepared).items()})
+        return sorted(set(made.values()))
     mine = and_(_this(tenant, sha256), blobs.c.prepared_at.is_(None))
     values = {"text": prepared.text, "problem": prepared.problem, "prepared_at": clock()}
     done = connection.execute(update(blobs).where(mine).values(**values, preparing_until=None))
     if not done.rowcount or not made:
-        return
+        return ()
     links = [
         {"tenant": tenant, "sha256": sha256, "kind": kind, "made_sha256": made[kind]} for kind in sorted(made)
     ]
@@ -197,6 +203,25 @@ def write(
         own = and_(_this(tenant, made[kind]), blobs.c.prepared_at.is_(None))
         text = pictures[kind].text
         connection.execute(update(blobs).where(own).values(text=text, prepared_at=clock(), scan="clean"))
+    return ()
+
+
+def _hold(connection: Connection, tenant: str, sha256: str, made: Collection[str]) -> bool:
+    """Whether a blob stays; it does until the transaction ends. Whoever is deleting it is waited for."""
+    these = select(blobs.c.sha256, blobs.c.state).where(
+        blobs.c.tenant == tenant, blobs.c.sha256.in_({sha256, *made})
+    )
+    # Its pictures are written as well: all in the one order in which everybody locks blobs.
+    rows = connection.execute(these.order_by(blobs.c.sha256).with_for_update(key_share=True))
+    return any(row.sha256 == sha256 and row.state != "deleting" for row in rows)
+
+
+def _mark(connection: Connection, tenant: str, pictures: Mapping[str, Picture]) -> None:
+    """Have pictures deleted whose file is gone, also where their row went with it: their bytes came later."""
+    sizes = {sha256: len(picture.content) for sha256, picture in pictures.items()}
+    blob_gc.enter_unknown(connection, tenant, sizes.items())
+    for sha256 in sorted(sizes):
+        blob_gc.mark_now(connection, (tenant, sha256))
 
 
 def waiting(

@@ -1,7 +1,7 @@
 """The tables of retention and erasure: what may be kept how long, what is being deleted, what was.
 
-What stays true: nothing here is said by a person. Ids that could name one stand as their SHA-256, in
-a policy for one thread alone as they are.
+What stays true: nothing here is said by a person. Ids that could name one stand as their SHA-256; as
+they are only in a policy for one thread, and in an erasure while it is under way.
 """
 
 from sqlalchemy import (
@@ -136,6 +136,12 @@ erasures = Table(
     Column("requested_at", Time, nullable=False),
     Column("finished_at", Time),
     Column("certificate", Json),
+    #: For whoever takes it up again. The user or thread, word for word; null once it is finished.
+    Column("named", Text),
+    #: The key of metadata that named users when it was asked for.
+    Column("user_key", Text, nullable=False),
+    #: When its last step was taken.
+    Column("worked_at", Time, nullable=False),
     CheckConstraint("subject in ('user', 'thread', 'tenant')", name="subject"),
     Index("ix_erasures_tenant_subject_sha256", "tenant", "subject_sha256"),
     Index(

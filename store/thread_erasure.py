@@ -5,7 +5,7 @@ from typing import IO
 
 from store.engine import Database, FromThread
 from store.erasure.certificate import Certificate
-from store.erasure.export import PersonExport
+from store.erasure.export import Exported, PersonExport
 from store.erasure.run import run_erasure
 from store.erasure.subject import Subject
 from store.file_store import FileStore
@@ -28,8 +28,9 @@ class ThreadErasure:
         """Delete all that is stored of a user, of one thread, or of the tenant; the certificate says what.
 
         `everything` takes uploads, policies, and every version of every object in the file store, too:
-        see that nobody sends for the tenant any more. Raises `InvalidInput`, `ThreadHeld`, and
-        `FileStoreUnavailable`. Called again after it broke off, it goes on.
+        see that nobody sends for the tenant any more. Archives go as well, which `delete_thread` leaves.
+        Raises `InvalidInput`, `ThreadHeld`, and `FileStoreUnavailable`. What broke off goes on when it
+        is called again, and by itself with retention's run; a hold that came meanwhile stops it.
         """
         subject = self._subject(user, thread_id, everything=everything)
         blobs = (await self._files()).blobs
@@ -37,10 +38,11 @@ class ThreadErasure:
 
     async def export_person(
         self, target: IO[bytes], *, user: str | None = None, thread_id: str | None = None
-    ) -> int:
-        """Write all that is stored of a user, or of one thread, as a ZIP file; returns how many threads.
+    ) -> Exported:
+        """Write all that is stored of a user, or of one thread, as a ZIP file; says what is in it.
 
-        Raises `ThreadNotFound` where nothing is stored.
+        Bytes that the file store has lost are named there, and in the manifest. Raises `ThreadNotFound`
+        where nothing is stored, and `FileStoreUnavailable`.
         """
         subject = self._subject(user, thread_id)
         export = PersonExport(self._from_a_thread(), (await self._files()).blobs, subject)

@@ -291,10 +291,13 @@ class ThreadStore(ThreadSummaries, ThreadErasure):
         return ImportedMessages(thread, read.changes)
 
     async def delete_thread(self, thread_id: str) -> bool:
-        """Delete a thread and all that belongs to it; False if there was none."""
-        return await self.database.run_async(
-            partial(threads.delete_thread, tenant=self.tenant, thread_id=thread_id)
-        )
+        """Delete a thread and all that belongs to it; False if there was none.
+
+        What retention archived of it stays, and can be restored: `erase` deletes that, too. Raises
+        `InvalidInput` for a thread under legal hold.
+        """
+        deletion = partial(threads.delete_thread, user_key=self.settings.user_metadata_key)
+        return await self.database.run_async(partial(deletion, tenant=self.tenant, thread_id=thread_id))
 
     async def count(self, **filters: Any) -> int:
         """How many threads a listing with these filters would show."""

@@ -20,6 +20,7 @@ from store.attachments import addresses_of, attach
 from store.blob_gc import note_dropped
 from store.columns import clock
 from store.cut import cut_of
+from store.retention.user import enter_in_archives
 from store.statements import AnyRow, insert_for
 from store.tables import context, messages, threads
 from store.uncovered import tokens_of
@@ -137,11 +138,11 @@ def described(row: AnyRow) -> Thread:
     return thread
 
 
-def delete_thread(connection: Connection, tenant: str, thread_id: str) -> bool:
+def delete_thread(connection: Connection, tenant: str, thread_id: str, *, user_key: str = "user") -> bool:
     """Delete a thread with everything that belongs to it; False if there was none.
 
-    Its blobs stay until no other message has them and their grace is over. Raises `InvalidInput`
-    for a thread under legal hold.
+    Its blobs stay until no other message has them and their grace is over; what retention archived of
+    it stays, as its user's. Raises `InvalidInput` for a thread under legal hold.
     """
     row = connection.execute(_select(tenant, thread_id).with_for_update()).one_or_none()
     if row is None:
@@ -149,6 +150,7 @@ def delete_thread(connection: Connection, tenant: str, thread_id: str) -> bool:
     if row.legal_hold:
         raise InvalidInput("thread_id", f"{thread_id!r} is under legal hold", "lift the hold first")
     note_dropped(connection, addresses_of(row.key))
+    enter_in_archives(connection, row.key, user_key)
     connection.execute(delete(threads).where(threads.c.key == row.key))
     return True
 

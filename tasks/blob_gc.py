@@ -1,7 +1,7 @@
 """Garbage collection of files, in bounded runs that go on where the one before ended.
 
 What stays true: a file store that is away ends the run with its error; what was marked is found by the
-next one.
+next one. Where a run ended is kept without naming a file.
 """
 
 import time
@@ -24,6 +24,9 @@ from store.settings import Settings
 #: Objects of one listing, at most; and of one statement that looks for their rows.
 LISTED = 10_000
 PAGE = 1000
+#: Characters of a hash that a run leaves for the next one, at least: where there are so many files that a
+#: run ends among them, dozens begin with these two.
+PLACE_CHARS = 2
 #: Failures in a row after which the file store counts as away.
 FAILURES_MAX = 5
 #: Seconds after which a run leaves the rest to the next one.
@@ -58,7 +61,9 @@ def collect(
     files = open_file_store(settings)
     until = time.monotonic() + RUN_SECONDS
     try:
-        rows_after = database.run(partial(blob_gc.note_unused, after=rows_after or ("", "")))
+        rows_after = database.run(
+            partial(blob_gc.note_unused, after=rows_after or ("", ""), limit=blob_gc.SCAN)
+        )
         gone = _delete_due(database, files, grace, until)
         listed, listing_after = _enter_unknown(database, files, listing_after or ("", ""), grace, until)
     finally:
@@ -70,13 +75,12 @@ def collect(
 
 def collect_after(database: Database, settings: Settings, last: Mapping[str, Any]) -> dict[str, Any]:
     """As `collect`, for a schedule: `last` and the result are what a run leaves for the next one."""
-    done = collect(
-        database,
-        settings,
-        rows_after=_address(last.get("rows_after")),
-        listing_after=_address(last.get("listing_after")),
-    )
-    return asdict(done)
+    rows_after, listing_after = _address(last.get("rows_after")), _address(last.get("listing_after"))
+    done = collect(database, settings, rows_after=rows_after, listing_after=listing_after)
+    return asdict(done) | {
+        "rows_after": _rounded(done.rows_after, rows_after),
+        "listing_after": _rounded(done.listing_after, listing_after),
+    }
 
 
 def collect_all(database: Database, settings: Settings, *, grace_days: float | None = None) -> Collected:
@@ -133,6 +137,21 @@ def _without_row(
 def _address(value: Sequence[str] | None) -> Address | None:
     """JSON has lists only."""
     return (value[0], value[1]) if value else None
+
+
+def _rounded(place: Address | None, before: Address | None) -> Address | None:
+    """A place a little before this one, behind that `before`, which names no file.
+
+    It outlives files that are erased. What lies between is looked at twice.
+    """
+    if place is None:
+        return None
+    tenant, sha256 = place
+    if before is None or before[0] != tenant:
+        return tenant, ""
+    begun = before[1] or "0" * len(sha256)
+    shorter = (sha256[:count].ljust(len(sha256), "0") for count in range(PLACE_CHARS, len(sha256)))
+    return tenant, next((each for each in shorter if each > begun), sha256)
 
 
 def _delete_due(database: Database, files: BlobStore, grace_days: float, until: float) -> int:

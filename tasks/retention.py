@@ -19,6 +19,7 @@ from store.retention.removal import Counts, Removed
 from store.retention_tables import ARCHIVES
 from store.settings import Settings
 from tasks.blob_gc import collect_all
+from tasks.erasures import resume_erasures
 
 #: Seconds of one run: what is left is taken up by the next.
 RUN_SECONDS = 600.0
@@ -44,6 +45,10 @@ class Deleted:
     archived: int = 0
     failed: int = 0
     blobs: int = 0
+    #: Erasures that had broken off: finished now, stopped by a legal hold, and still not finished.
+    erased: int = 0
+    erasures_held: int = 0
+    erasures_left: int = 0
 
     def add(self, counts: Counts) -> None:
         self.threads += counts.get("threads", 0)
@@ -64,6 +69,12 @@ class _Run:
 
     def is_over(self) -> bool:
         return time.monotonic() >= self.until
+
+    def resume_erasures(self) -> None:
+        """Persons have asked for these: they come before what only a policy asks for."""
+        resumed = resume_erasures(self.database, self.files)
+        self.deleted.erased = resumed.finished
+        self.deleted.erasures_held, self.deleted.erasures_left = resumed.held, resumed.left
 
     def clear_up(self) -> None:
         """Remove what runs that died have left in the file store, whatever became of their threads."""
@@ -104,7 +115,8 @@ class _Run:
 
     def _take_thread(self, key: int) -> bool:
         """Whether the thread is done with: its row is deleted, or stays."""
-        removed = self.database.run(partial(removal.remove_thread, key=key))
+        remove = partial(archive.remove_thread, user_key=self.settings.user_metadata_key)
+        removed = self.database.run(partial(remove, key=key))
         if removed is not None:
             self.deleted.add(removed.counts)
         return removed is None or removed.is_over
@@ -140,10 +152,14 @@ class _Run:
 
 
 def run_retention(database: Database, settings: Settings, *, collects: bool = True) -> Deleted:
-    """Delete what the policies say is past its time; with `collects`, then files that nobody has."""
+    """Delete what the policies say is past its time; with `collects`, then files that nobody has.
+
+    First of all what persons asked for, and what broke off.
+    """
     database.run(partial(policies.mirror, settings=settings))
     run = _Run(database, settings, open_file_store(settings))
     try:
+        run.resume_erasures()
         run.clear_up()
         run.look_again()
         run.move_cuts()

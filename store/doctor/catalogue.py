@@ -3,7 +3,7 @@
 What one repair leaves to be counted is counted by a check behind it.
 """
 
-from store.doctor import files, leases, sequences, tool_calls, upkeep
+from store.doctor import archives, erasures, files, leases, sequences, tool_calls, upkeep
 from store.doctor.finding import Check
 
 CHECKS: tuple[Check, ...] = (
@@ -11,5 +11,7 @@ CHECKS: tuple[Check, ...] = (
     *sequences.CHECKS,
     *tool_calls.CHECKS,
     *upkeep.CHECKS,
+    *erasures.CHECKS,
     *files.CHECKS,
+    *archives.CHECKS,
 )

@@ -8,7 +8,7 @@ goes only while its lock says that nobody uses it, and its bytes are seen to be 
 
 import heapq
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import groupby, islice
 from operator import itemgetter
@@ -144,17 +144,23 @@ def _compared(look: Look) -> Iterator[tuple[str, str, set[str]]]:
     for tenant in tenants[:TENANTS_MAX]:
         if look.is_over():
             return
-        sides = heapq.merge(
-            ((sha256, "row") for sha256 in _rows(look, tenant)),
-            ((blob.sha256, "object") for blob in look.files.list(tenant)),
-        )
-        for count, (sha256, found) in enumerate(groupby(sides, key=itemgetter(0)), start=1):
-            if count > look.scope.objects:
-                look.cut_by.add("objects")
-                break
-            if count % PAGE == 0 and look.is_over():
-                return
-            yield tenant, sha256, {side for _, side in found}
+        for sha256, sides in side_by_side(look, tenant, _rows(look, tenant)):
+            yield tenant, sha256, sides
+
+
+def side_by_side(look: Look, tenant: str, rows: Iterable[str]) -> Iterator[tuple[str, set[str]]]:
+    """Hashes of rows, which are ascending, and of a tenant's objects: on which sides each is."""
+    sides = heapq.merge(
+        ((sha256, "row") for sha256 in rows),
+        ((blob.sha256, "object") for blob in look.files.list(tenant)),
+    )
+    for count, (sha256, found) in enumerate(groupby(sides, key=itemgetter(0)), start=1):
+        if count > look.scope.objects:
+            look.cut_by.add("objects")
+            return
+        if count % PAGE == 0 and look.is_over():
+            return
+        yield sha256, {side for _, side in found}
 
 
 def _tenants(connection: Connection) -> list[str]:

@@ -1,7 +1,7 @@
 """The certificate of an erasure: what was removed, how much, when, and a digest over all of it.
 
 What stays true: it is made once, by the transaction that ends the erasure, and stands in `audit` as
-well; it holds hashes of ids and no id.
+well; it holds hashes of ids and no id, and from then on its erasure's row does, too.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ def finish(connection: Connection, erasure_id: str, subject: Subject) -> Certifi
     }
     certificate = said | {"digest": digest_of(said)}
     connection.execute(
-        update(erasures).where(of_erasure).values(finished_at=row.now, certificate=certificate)
+        update(erasures).where(of_erasure).values(finished_at=row.now, certificate=certificate, named=None)
     )
     # The hash of a file's bytes tells who has the file that it was here.
     connection.execute(delete(erasure_items).where(items.erasure_id == erasure_id, items.kind == "blob"))

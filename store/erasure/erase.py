@@ -7,16 +7,26 @@ nothing to do changes nothing.
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, delete, exists, select, true, update
+from sqlalchemy import (
+    Connection,
+    Select,
+    delete,
+    exists,
+    false,
+    func,
+    select,
+    update,
+)
 
 from conversation.errors import ThreadHeld
 from conversation.ids import new_id
 from store import blob_gc
 from store.columns import clock
+from store.erasure.archived import is_of_same_thread, names
 from store.erasure.subject import Subject, rows_of
 from store.heads import unfinished
-from store.retention import removal
-from store.retention.audit import forget_name, hash_of
+from store.retention import holds, removal
+from store.retention.audit import forget_hashes, forget_name, hash_of
 from store.retention.removal import count_erased
 from store.retention_tables import archives, erasure_items, erasures, retention_cuts, retention_policies
 from store.statements import AnyRow, insert_for
@@ -31,9 +41,12 @@ NAMED = 20
 def begin(connection: Connection, subject: Subject) -> str:
     """The id of the erasure that is under way for this subject: a new one, or one that broke off.
 
-    Raises `ThreadHeld` if one of its threads is under legal hold; then nothing is begun.
+    Raises `ThreadHeld` if one of its threads is under legal hold; then none is begun.
     """
     subject.check()
+    found = connection.execute(_under_way(subject)).scalar_one_or_none()
+    if found is not None:
+        return str(found)
     check_not_held(connection, subject)
     entry = insert_for(connection, erasures).values(
         id=new_id(),
@@ -42,6 +55,9 @@ def begin(connection: Connection, subject: Subject) -> str:
         subject_sha256=subject.sha256,
         counts={},
         requested_at=clock(),
+        named=subject.name,
+        user_key=subject.user_key,
+        worked_at=clock(),
     )
     connection.execute(entry.on_conflict_do_nothing())
     return str(connection.execute(_under_way(subject)).scalar_one())
@@ -61,7 +77,10 @@ def fence_off(connection: Connection, erasure_id: str, subject: Subject, key: in
     Its turns are cancelled, its token is raised: a worker that still runs commits nothing. Raises
     `ThreadHeld`.
     """
-    mine = (threads.c.key == key) & threads.c.key.in_(rows_of(connection, subject))
+    # Also one that has become somebody else's since: it was asked for, and nobody reads it any more.
+    fenced = select(retention_cuts.c.thread_key).where(retention_cuts.c.erasure_id == erasure_id)
+    wanted = threads.c.key.in_(rows_of(connection, subject)) | threads.c.key.in_(fenced)
+    mine = (threads.c.key == key) & wanted
     thread = connection.execute(select(threads).where(mine).with_for_update(key_share=True)).one_or_none()
     if thread is None:
         return False
@@ -108,6 +127,22 @@ def _fence(connection: Connection, thread: AnyRow) -> None:
     )
 
 
+def fenced_off(connection: Connection, erasure_id: str, after: int) -> list[int]:
+    """The keys of threads that this erasure fenced off and that are still there, ascending, page by page."""
+    key = retention_cuts.c.thread_key
+    page = select(key).where(retention_cuts.c.erasure_id == erasure_id, key > after)
+    return list(connection.execute(page.order_by(key).limit(PAGE)).scalars())
+
+
+def give_back(connection: Connection, erasure_id: str, key: int) -> None:
+    """Have a thread read again that was fenced off, as far as it is stored. Its turns stay cancelled."""
+    mine = select(retention_cuts.c.thread_key).where(retention_cuts.c.erasure_id == erasure_id)
+    locked = select(threads).where(threads.c.key == key, threads.c.key.in_(mine))
+    thread = connection.execute(locked.with_for_update(of=threads, key_share=True)).one_or_none()
+    if thread is not None:
+        holds.take_back(connection, thread)
+
+
 def remove_batch(connection: Connection, erasure_id: str, key: int) -> removal.Removed | None:
     """Delete the next batch of a thread that was fenced off; None if it may not go any more."""
     removed = removal.remove_next(connection, key, erasure_id=erasure_id)
@@ -135,10 +170,17 @@ def forget_policy(connection: Connection, erasure_id: str, tenant: str, thread_i
         count_erased(connection, erasure_id, {"policies": gone})
 
 
+def forget_files(connection: Connection, erasure_id: str, tenant: str) -> None:
+    """Where the audit names a file that this erasure deleted, let it name none."""
+    items = erasure_items.c
+    there = exists().where(blobs.c.tenant == tenant, blobs.c.sha256 == items.sha256)
+    gone = select(items.sha256).where(items.erasure_id == erasure_id, items.kind == "blob", ~there)
+    forget_hashes(connection, tenant, gone)
+
+
 def is_stored(connection: Connection, subject: Subject) -> bool:
     """Whether there is anything to erase, or an erasure that broke off."""
-    theirs = _archived_of(subject)
-    archived = exists().where(archives.c.tenant == subject.tenant, theirs)
+    archived = exists().where(archives.c.tenant == subject.tenant, names(subject))
     there = rows_of(connection, subject).exists() | _under_way(subject).exists() | archived
     return bool(connection.execute(select(there)).scalar_one())
 
@@ -187,17 +229,19 @@ def archives_of(connection: Connection, erasure_id: str, subject: Subject) -> li
 
 
 def archive_rows(erasure_id: str, subject: Subject) -> Select[Any]:
-    """The rows of those archives, in any state: one that was begun may have its object."""
+    """The rows of those archives, in any state: one that was begun may have its object.
+
+    All parts of a thread go if one of them names the user. That one goes last: the others are found by it.
+    """
     items = erasure_items.c
     of_erasure = select(items.sha256).where(items.erasure_id == erasure_id, items.kind == "thread")
-    of_thread = archives.c.thread_sha256.in_(of_erasure)
-    theirs = _archived_of(subject)
-    mine = select(archives).where(archives.c.tenant == subject.tenant, of_thread | theirs)
-    return mine.order_by(archives.c.key)
-
-
-def _archived_of(subject: Subject) -> ColumnElement[bool]:
-    return true() if subject.everything else archives.c[f"{subject.kind}_sha256"] == subject.sha256
+    of_tenant = archives.c.tenant == subject.tenant
+    if subject.everything:
+        return select(archives).where(of_tenant).order_by(archives.c.key)
+    mine = select(archives).where(
+        of_tenant, archives.c.thread_sha256.in_(of_erasure) | is_of_same_thread(subject)
+    )
+    return mine.order_by(func.coalesce(names(subject), false()), archives.c.key)
 
 
 def remember_files(connection: Connection, erasure_id: str, tenant: str, after: str) -> str | None:

@@ -1,18 +1,24 @@
 """An erasure from its request to its certificate.
 
 What stays true: every step is a transaction of its own and finds again what is left, so that whoever
-calls again after a crash, or at the same time, comes to the same end.
+calls again after a crash, or at the same time, comes to the same end. A step of an erasure that
+somebody else has finished is rolled back: what is stored after a certificate stays.
 """
 
+import math
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection
 
+from conversation.errors import ThreadHeld
 from store.erasure import certificate, erase
 from store.erasure.certificate import Certificate
 from store.erasure.subject import Subject, keys_of
+from store.erasure.unfinished import ErasureOver, OutOfTime, note_work
 from store.files import BlobStore
 from store.retention_tables import ARCHIVES
 
@@ -27,6 +33,29 @@ class Runs(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    """Runs the steps of one erasure, for as long as nobody has finished it."""
+
+    database: Runs
+    erasure_id: str
+    #: By the clock of `time.monotonic`.
+    until: float
+
+    def run(self, operation: Callable[[Connection], T]) -> T:
+        """As `Database.run`. Raises `ErasureOver` and `OutOfTime`."""
+        if time.monotonic() >= self.until:
+            raise OutOfTime("the time of this run is over; a later one goes on")
+
+        def step(connection: Connection) -> T:
+            result = operation(connection)
+            # At the end: whoever has the erasure's row waits for no other.
+            note_work(connection, self.erasure_id)
+            return result
+
+        return self.database.run(step)
+
+
 def run_erasure(database: Runs, files: BlobStore, subject: Subject) -> Certificate:
     """Erase a subject; returns the certificate. What broke off is taken up again.
 
@@ -39,20 +68,60 @@ def run_erasure(database: Runs, files: BlobStore, subject: Subject) -> Certifica
         if last is not None:
             return last
     erasure_id = database.run(partial(erase.begin, subject=subject))
+    return go_on(database, files, erasure_id, subject)
+
+
+def go_on(
+    database: Runs, files: BlobStore, erasure_id: str, subject: Subject, *, until: float = math.inf
+) -> Certificate:
+    """Go on with an erasure that was begun, by this process or another one.
+
+    Raises as `run_erasure` does, and `OutOfTime` when `time.monotonic()` comes to `until`.
+    """
+    try:
+        _erase(_Steps(database, erasure_id, until), files, erasure_id, subject)
+    except ThreadHeld:
+        _give_back(database, erasure_id)
+        raise
+    except ErasureOver:
+        # Whoever finished it has made its certificate.
+        pass
+    return database.run(partial(certificate.finish, erasure_id=erasure_id, subject=subject))
+
+
+def _erase(database: Runs, files: BlobStore, erasure_id: str, subject: Subject) -> None:
+    """All of it. Raises `ThreadHeld`, and `FileStoreUnavailable`."""
+    database.run(partial(erase.check_not_held, subject=subject))
     for key in keys(database, subject):
         # Before anything is deleted, so that no thread of a person is left at work meanwhile.
         database.run(partial(erase.fence_off, erasure_id=erasure_id, subject=subject, key=key))
     for key in keys(database, subject):
+        _erase_thread(database, erasure_id, subject, key)
+    for key in _fenced_off(database, erasure_id):
         _erase_thread(database, erasure_id, subject, key)
     if subject.everything:
         _enter_all_files(database, erasure_id, subject)
     _erase_files(database, files, erasure_id, subject)
     if subject.everything:
         _erase_rest(database, files, erasure_id, subject)
+    database.run(partial(erase.forget_files, erasure_id=erasure_id, tenant=subject.tenant))
     if subject.thread_id is not None:
         forget = partial(erase.forget_policy, tenant=subject.tenant, thread_id=subject.thread_id)
         database.run(partial(forget, erasure_id=erasure_id))
-    return database.run(partial(certificate.finish, erasure_id=erasure_id, subject=subject))
+
+
+def _give_back(database: Runs, erasure_id: str) -> None:
+    """A hold stands in the way, for as long as it may: what is still there is read again meanwhile."""
+    for key in _fenced_off(database, erasure_id):
+        database.run(partial(erase.give_back, erasure_id=erasure_id, key=key))
+
+
+def _fenced_off(database: Runs, erasure_id: str) -> Iterator[int]:
+    """The keys of threads that it has fenced off and that are still there, ascending."""
+    after = 0
+    while page := database.run(partial(erase.fenced_off, erasure_id=erasure_id, after=after)):
+        yield from page
+        after = page[-1]
 
 
 def keys(database: Runs, subject: Subject) -> Iterator[int]:

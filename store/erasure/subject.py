@@ -1,18 +1,18 @@
 """Who or what an erasure or an export is about: one thread, all threads of a user, or a whole tenant.
 
-A thread's user is what its metadata has, as text, under the key that THREADMILL_USER_METADATA_KEY
-names. What stays true: on PostgreSQL the threads of a user are found through an index, as long as
-that key is the default.
+What stays true: on PostgreSQL the threads of a user are found through an index, as long as the key of
+metadata that names users is the default.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, func, literal_column, select
+from sqlalchemy import Connection, Select, select
 
 from conversation.checks import check_id, check_tenant, check_text
 from conversation.errors import InvalidInput
 from store.retention.audit import hash_of
+from store.retention.user import user_of
 from store.tables import threads
 
 #: Characters of a user's name: as metadata has it, where it need not be an id.
@@ -28,7 +28,7 @@ class Subject:
     user: str | None = None
     #: All of the tenant, whoever it is about.
     everything: bool = False
-    #: The key of metadata that names users.
+    #: The key of metadata that names users: see `store.retention.user`.
     user_key: str = "user"
 
     def check(self) -> None:
@@ -50,9 +50,14 @@ class Subject:
         return "user" if self.user is not None else "thread"
 
     @property
+    def name(self) -> str:
+        """The user's, or the thread's id; empty for a tenant."""
+        return self.user if self.user is not None else self.thread_id or ""
+
+    @property
     def sha256(self) -> str:
         """What stands for it where it must not be named."""
-        return hash_of(self.tenant, self.user if self.user is not None else self.thread_id or "")
+        return hash_of(self.tenant, self.name)
 
 
 def keys_of(connection: Connection, subject: Subject, *, after: int, limit: int) -> list[int]:
@@ -68,11 +73,4 @@ def rows_of(connection: Connection, subject: Subject) -> Select[Any]:
         return select(threads.c.key).where(of_tenant)
     if subject.user is None:
         return select(threads.c.key).where(of_tenant, threads.c.id == subject.thread_id)
-    return select(threads.c.key).where(of_tenant, _user(connection, subject.user_key) == subject.user)
-
-
-def _user(connection: Connection, key: str) -> ColumnElement[Any]:
-    """What the metadata says, word for word as the index has it; the key was checked with the settings."""
-    if connection.dialect.name == "postgresql":
-        return literal_column(f"(threads.metadata ->> '{key}')")
-    return func.json_extract(threads.c.metadata, f'$."{key}"')
+    return select(threads.c.key).where(of_tenant, user_of(connection, subject.user_key) == subject.user)

@@ -20,8 +20,10 @@ from conversation.ids import new_id
 from store import messages as message_rows
 from store.columns import DAY, clock, moment_ago
 from store.files import BlobStore
+from store.retention import removal
 from store.retention.audit import hash_of
 from store.retention.removal import Batch, Removed, next_batch, remove
+from store.retention.user import enter_in_archives
 from store.retention_tables import ARCHIVES, BEGUN, archives
 from store.tables import context, messages, summaries, turns
 from store.transfer import Record, context_line, header_line, message_line, summary_line, turn_line
@@ -84,14 +86,13 @@ def draft(connection: Connection, thread_key: int, *, user_key: str) -> Part | N
     content = gzip.compress(lines.encode(), mtime=0)
     sha256 = hashlib.sha256(content).hexdigest()
     thread = batch.thread
-    user = thread.metadata.get(user_key)
     row = connection.execute(
         insert(archives)
         .values(
             tenant=thread.tenant,
             thread_key=thread.key,
             thread_sha256=hash_of(thread.tenant, thread.id),
-            user_sha256=hash_of(thread.tenant, user) if isinstance(user, str) else None,
+            user_sha256=enter_in_archives(connection, thread.key, user_key),
             from_seq=batch.cut.deleted_to + 1,
             to_seq=batch.to_seq,
             messages=batch.messages,
@@ -128,6 +129,12 @@ def remove_rest(connection: Connection, thread_key: int) -> Removed | None:
     """End a cut of which nothing is left to archive; None where it may not be ended now."""
     batch = next_batch(connection, thread_key, limit=PART)
     return None if batch is None or _has_something(connection, batch) else remove(connection, batch)
+
+
+def remove_thread(connection: Connection, key: int, *, user_key: str) -> Removed | None:
+    """Delete the row of a thread of which nothing else is left; its archives name its user first."""
+    enter_in_archives(connection, key, user_key)
+    return removal.remove_thread(connection, key)
 
 
 def _has_something(connection: Connection, batch: Batch) -> bool:

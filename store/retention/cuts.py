@@ -81,15 +81,9 @@ def shows_from(connection: Connection, thread: AnyRow, cut: int, summary_id: str
         statement = select(summaries.c.to_seq).where(summaries.c.id == summary_id)
         to_seq = connection.execute(statement).scalar_one_or_none()
     covered = max(cut, to_seq or 0)
-    first = connection.execute(
-        select(messages.c.created_at)
-        .where(messages.c.thread_key == thread.key, messages.c.seq > cut)
-        .order_by(messages.c.seq)
-        .limit(1)
-    ).scalar_one_or_none()
     return {
         "retention_cut": cut,
-        "retained_from": first,
+        "retained_from": _oldest(thread.key, cut),
         "retention_seen_at": None,
         "summary_id": summary_id if to_seq is not None else None,
         **recounted(thread.key, behind=covered),
@@ -108,15 +102,19 @@ def _note_seen(connection: Connection, found: Look) -> None:
     assert wanted is not None
     assert effective is not None
     waits_for_time = effective.value("max_age_days") is not None and not wanted.stuck
-    values = {"retained_from": _oldest(thread)} if waits_for_time else {"retention_seen_at": clock()}
+    values = (
+        {"retained_from": _oldest(thread.key, thread.retention_cut)}
+        if waits_for_time
+        else {"retention_seen_at": clock()}
+    )
     connection.execute(update(threads).where(threads.c.key == thread.key).values(**values))
 
 
-def _oldest(thread: AnyRow) -> Any:
-    """When the first message above the cut was said; now where there is none, or it claims a later time."""
+def _oldest(key: int, cut: int) -> Any:
+    """When the first message above a cut was said; now where there is none, or it claims a later time."""
     first = (
         select(messages.c.created_at)
-        .where(messages.c.thread_key == thread.key, messages.c.seq > thread.retention_cut)
+        .where(messages.c.thread_key == key, messages.c.seq > cut)
         .order_by(messages.c.seq)
         .limit(1)
         .scalar_subquery()

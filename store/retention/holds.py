@@ -2,13 +2,12 @@
 
 A hold that comes after the cut has moved takes the cut back: to where it was, if nothing was deleted
 yet; else to the first turn of which everything is still stored. What is left of a turn before that is
-kept, too, and read by nobody: half a turn is no history. The summary comes back with the messages.
+kept, too, and read by nobody: half a turn is no history. The summary comes back with the messages. A
+cut that an erasure made is no longer that erasure's.
 
 What stays true: from the commit of a hold on, no statement deletes anything of its thread; each hold
 and each release leaves a row in `audit`.
 """
-
-from typing import Any
 
 from sqlalchemy import Connection, delete, select, update
 
@@ -36,7 +35,7 @@ def hold(connection: Connection, tenant: str, thread_id: str, *, reason: str = "
     thread = _locked(connection, tenant, thread_id)
     if thread.legal_hold:
         return
-    cut = _take_back(connection, thread)
+    cut = take_back(connection, thread)
     held = update(threads).where(threads.c.key == thread.key)
     connection.execute(held.values(legal_hold=True))
     note(connection, tenant, thread_id, "retention.hold", {"reason": reason, "cut": cut})
@@ -62,8 +61,11 @@ def _locked(connection: Connection, tenant: str, thread_id: str) -> AnyRow:
     return row
 
 
-def _take_back(connection: Connection, thread: AnyRow) -> int:
-    """Move the cut back over what is still stored; returns where it stands then."""
+def take_back(connection: Connection, thread: AnyRow) -> int:
+    """Move the cut back over what is still stored; returns where it stands then.
+
+    The thread's row was locked by this transaction.
+    """
     of_thread = retention_cuts.c.thread_key == thread.key
     pending = connection.execute(select(retention_cuts).where(of_thread)).one_or_none()
     if pending is None:
@@ -74,13 +76,14 @@ def _take_back(connection: Connection, thread: AnyRow) -> int:
         cut = thread.retention_cut if beginning is None else min(beginning, thread.retention_cut)
     carried.take_back(connection, thread, cut=cut)
     summary_id = _without_a_hole(connection, thread, pending, cut)
-    shown: dict[str, Any] = shows_from(connection, thread, cut, summary_id) | {"retained_from": None}
+    shown = shows_from(connection, thread, cut, summary_id)
     connection.execute(update(threads).where(threads.c.key == thread.key).values(**shown))
     if cut in (pending.deleted_to, pending.cut_before):
         connection.execute(delete(retention_cuts).where(of_thread))
     else:
         # What is below is deleted once the hold is released; the rest is the policies' again.
-        connection.execute(update(retention_cuts).where(of_thread).values(whole=False, keep_summary=True))
+        left = {"whole": False, "keep_summary": True, "erasure_id": None}
+        connection.execute(update(retention_cuts).where(of_thread).values(**left))
     return int(cut)
 
 

@@ -1,11 +1,18 @@
 """`threadmill erase` and `threadmill export-person`: what a person may ask for."""
 
+import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from threadmill.cli.opened import DEFAULT_TENANT, AsJson, Tenant, opened, print_json, run
+
+if TYPE_CHECKING:
+    from store.erasure.export import Exported
+
+#: An export is written, and something that belongs into it is lost.
+LOST = 3
 
 User = Annotated[str | None, typer.Option(help="All threads whose metadata names this user.")]
 OneThread = Annotated[str | None, typer.Option(help="One thread, by its id.")]
@@ -23,7 +30,8 @@ def erase(
 ) -> None:
     """Erase all that is stored of a user, of one thread, or of a tenant, and print the certificate.
 
-    A thread under legal hold refuses it. Run it again if it broke off: it goes on.
+    A thread under legal hold refuses it. One that broke off goes on when it is
+    run again, and by itself with the next run of retention.
     """
     if not yes:
         what = "everything" if everything else user or thread
@@ -48,15 +56,23 @@ def export_person(
     thread: OneThread = None,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
-    """Write all that is stored of a user, or of one thread, into a ZIP file."""
+    """Write all that is stored of a user, or of one thread, into a ZIP file.
 
-    async def work() -> int:
+    Exit status 3 if the file store has lost something that belongs into it.
+    """
+
+    async def work() -> "Exported":
         # Beside it first: a file that was there is replaced by a whole one, or not at all.
         unfinished = output.with_name(f"{output.name}.part")
         async with opened(tenant) as store:
             with unfinished.open("wb") as file:
-                count = await store.export_person(file, user=user, thread_id=thread)
+                exported = await store.export_person(file, user=user, thread_id=thread)
         unfinished.replace(output)
-        return count
+        return exported
 
-    print(f"{output.name}: {run(work())} threads")
+    exported = run(work())
+    print(f"{output.name}: {exported.threads} threads")
+    for name in exported.lost:
+        print(f"lost, or damaged: {name}", file=sys.stderr)
+    if exported.lost:
+        raise typer.Exit(LOST)

@@ -162,6 +162,12 @@ def run(yes: Yes = False, as_json: AsJson = False) -> None:
         print(f"archived what a policy wants archived first, in {deleted.archived} parts")
     if deleted.held or deleted.busy:
         print(f"kept {deleted.held} threads by a legal hold, and {deleted.busy} that are at work")
+    if deleted.erased:
+        print(f"finished {deleted.erased} erasures that had broken off")
+    if deleted.erasures_held or deleted.erasures_left:
+        print(
+            f"erasures not finished: {deleted.erasures_held} by a legal hold, {deleted.erasures_left} others"
+        )
     if deleted.failed:
         print(f"could not archive {deleted.failed} threads: they keep their messages")
 

@@ -488,6 +488,9 @@ def _create_retention_tables() -> None:
         sa.Column("requested_at", TIME, nullable=False),
         sa.Column("finished_at", TIME, nullable=True),
         sa.Column("certificate", JSON, nullable=True),
+        sa.Column("named", sa.Text(), nullable=True),
+        sa.Column("user_key", sa.Text(), nullable=False),
+        sa.Column("worked_at", TIME, nullable=False),
         sa.CheckConstraint("subject in ('user', 'thread', 'tenant')", name=op.f("ck_erasures_subject")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_erasures")),
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from producers import Producer
+from store.retention_tables import ARCHIVES
 from store.settings import load
 from threadmill.cli import docker
 
@@ -157,6 +158,21 @@ def test_a_person_is_exported_and_erased(terminal: Terminal, tmp_path: Path) -> 
     assert (tmp_path / "ann.zip").stat().st_size > 0
     assert certificate["counts"]["messages"] == 2
     terminal.run("threads", "show", "t1", status=1)
+
+
+def test_an_export_says_what_the_file_store_has_lost(terminal: Terminal, tmp_path: Path) -> None:
+    terminal.run("chat", "t1", stdin="hello\n")
+    terminal.run("retention", "set", "--tenant", "default", "--max-messages", "0", "--archive")
+    terminal.run("retention", "run", "--yes")
+    for part in (tmp_path / ".threadmill" / "files" / ARCHIVES).rglob("*"):
+        if part.is_file():
+            part.unlink()
+
+    told = terminal.run("export-person", "ann.zip", "--thread", "t1", status=3)
+
+    assert "ann.zip: 1 threads" in told.stdout
+    assert "lost, or damaged: archives/" in told.stderr
+    assert (tmp_path / "ann.zip").stat().st_size > 0
 
 
 def test_wrong_usage_is_exit_status_2(terminal: Terminal) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from conversation.errors import FileNotStored, InvalidInput, ThreadNotFound
+from store.doctor import Examination, Note, Scope
 from store.retention import archive, holds
 from store.retention.audit import hash_of
 from store.retention_tables import ARCHIVES, archives
@@ -203,3 +204,41 @@ async def test_a_part_that_is_gone_stops_the_restore_before_anything_is_stored(s
             await store.restore_archive("t")
         await store.database.close_async()
     assert scene.row() is None
+
+
+def archive_findings(scene: Scene, **scope: Any) -> list[Note]:
+    only = ["archive-without-object"]
+    examination = Examination(database=scene.database, files=scene.files, only=only, scope=Scope(**scope))
+    (result,) = examination.run()
+    assert result.problem is None
+    return result.notes
+
+
+def test_the_doctor_names_an_archive_whose_object_is_missing(scene: Scene) -> None:
+    for thread in ("a", "b"):
+        scene.answered(thread, 1)
+        scene.age(40, thread)
+    scene.policy(tenant="default", idle_days=30, archive=True)
+    scene.run()
+    assert archive_findings(scene) == []
+    rows = scene.database.run(lambda c: c.execute(archives.select().order_by(archives.c.key)).all())
+    path_of(scene, rows[0].sha256).unlink()
+
+    (note,) = archive_findings(scene)
+
+    assert note.finding.ids == {
+        "tenant": "default",
+        "archive": rows[0].key,
+        "thread": rows[0].thread_sha256,
+    }
+    assert len(archive_findings(scene, tenant="default")) == 1
+    assert archive_findings(scene, tenant="acme") == []
+
+
+def test_an_archive_that_is_being_written_is_no_finding(scene: Scene) -> None:
+    due(scene)
+    scene.cut()
+    draft = partial(archive.draft, thread_key=scene.key(), user_key="user")
+    assert scene.database.run(draft) is not None
+
+    assert archive_findings(scene) == []

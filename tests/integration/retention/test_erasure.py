@@ -21,6 +21,7 @@ from store import tables, threads, uploads
 from store.engine import Database
 from store.erasure import erase
 from store.erasure.certificate import digest_of
+from store.erasure.export import Exported
 from store.erasure.run import run_erasure
 from store.erasure.subject import Subject, rows_of
 from store.keeping import Keeper
@@ -223,7 +224,7 @@ async def test_an_export_has_all_that_is_stored_of_a_person(scene: Scene) -> Non
     target = io.BytesIO()
 
     async with ThreadStore(scene.settings) as store:
-        count = await store.export_person(target, user=ANN.user)
+        exported = await store.export_person(target, user=ANN.user)
         with pytest.raises(ThreadNotFound):
             await store.export_person(io.BytesIO(), user="nobody")
         await store.database.close_async()
@@ -231,11 +232,11 @@ async def test_an_export_has_all_that_is_stored_of_a_person(scene: Scene) -> Non
     with zipfile.ZipFile(target) as found:
         manifest = json.loads(found.read("manifest.json"))
         texts = {name: found.read(name) for name in found.namelist()}
-    assert (count, manifest["threads"], manifest["user"]) == (2, 2, ANN.user)
+    assert (exported, manifest["threads"], manifest["user"]) == (Exported(2), 2, ANN.user)
     kinds = [json.loads(line)["kind"] for line in texts["threads/0001.jsonl"].splitlines()]
     assert {"thread", "context", "summary", "turn", "message", "end"} == set(kinds)
     work = [json.loads(line)["row"] for line in texts["threads/0001.work.jsonl"].splitlines()]
-    assert set(work) == {"step", "input"}
+    assert set(work) == {"turn", "step", "input"}
     assert b"doctor.x" in texts["threads/0001.audit.jsonl"]
     files = [json.loads(line) for line in texts["files.jsonl"].splitlines()]
     assert all(file["stored"] and f"files/{file['sha256']}" in texts for file in files)
@@ -349,6 +350,25 @@ def test_the_name_that_an_upload_gave_a_file_goes_with_it(scene: Scene) -> None:
     left = everything(scene)
     assert "ann-lee" not in left
     assert str(file.sha256) not in left
+
+
+def test_where_the_doctor_named_a_file_its_hash_goes_with_it(scene: Scene) -> None:
+    scene.answered("t", 1, file=b"a passport")
+    scene.answered("bob", 1, file=b"another's")
+    mine, others = (str(Attachment(filename="a", content=c).sha256) for c in (b"a passport", b"another's"))
+    for sha256 in (mine, others):
+        mended = tables.audit.insert().values(
+            tenant="default", action="doctor.blob-left-pending", created_at=scene.thread("bob").created_at,
+            details={"tenant": "default", "sha256": sha256, "done": "it is marked as stored"},
+        )  # fmt: skip
+        scene.database.run(lambda c, mended=mended: c.execute(mended))
+
+    run_erasure(scene.database, scene.files, Subject(tenant="default", thread_id="t"))
+
+    left = everything(scene)
+    assert mine not in left
+    assert len(scene.audited("doctor.blob-left-pending")) == 2
+    assert [row.details for row in scene.audited() if row.details.get("sha256") == others] != []
 
 
 def test_a_threads_own_policy_goes_with_it(scene: Scene) -> None:

@@ -5,6 +5,7 @@ from functools import partial
 import pytest
 
 from conversation.errors import InvalidInput, ThreadNotFound
+from store import forks
 from store.retention import holds, removal
 from store.thread_store import ThreadStore
 from tests.integration.retention.scenes import TURN, Scene
@@ -138,6 +139,20 @@ def test_a_hold_gives_back_the_summary_that_leaves_no_hole(scene: Scene) -> None
     assert (row.retention_cut, row.summary_id) == (0, before)
     assert row.uncovered_messages == 7 * TURN - 2 * TURN
     assert len(scene.claimed().window) == 5 * TURN + 1
+
+
+def test_what_a_hold_gave_back_is_as_old_as_it_was(scene: Scene) -> None:
+    scene.answered(turns_=3)
+    scene.age(40, moves_thread=False)
+    scene.database.run(lambda c: forks.fork(c, "default", "t", "copy"))
+    scene.policy(tenant="default", max_age_days=30)
+    scene.cut("copy")
+    hold(scene, "copy")
+    release(scene, "copy")
+
+    scene.run()
+
+    assert scene.contents("copy") == []
 
 
 def test_a_hold_gives_back_system_messages_that_had_become_context(scene: Scene) -> None:

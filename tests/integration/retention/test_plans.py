@@ -15,8 +15,8 @@ from store.retention import cuts, due, policies, purge, removal
 from tests.integration.retention.scenes import TURN, Scene
 
 #: The thread's lock, its state, its policies, how far one rule reaches, where a turn ends there, the entry,
-#: what is shown then, the thread, the audit.
-MOVE = 9
+#: the thread, the audit.
+MOVE = 8
 #: The thread's lock, its entry, what is said, the turns; files and the grace of their blobs, messages; the
 #: same of the inbox, journals, inputs, turns; the entry, the summaries and what was carried over with them,
 #: the entry's end, the audit.

@@ -1,0 +1,110 @@
+"""The rows that an export is made of, as lines of JSON.
+
+What stays true: a page is one short transaction; what retention is about to delete is not among them,
+what a legal hold keeps is.
+"""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Select, select
+
+from store import messages as message_rows
+from store.erasure.archived import is_of_same_thread
+from store.erasure.subject import Subject, rows_of
+from store.retention.audit import hash_of
+from store.retention_tables import archives, retention_policies
+from store.statements import AnyRow
+from store.tables import attachments, audit, blobs, messages, steps, threads, turn_inputs, turns, uploads
+from store.transfer import message_line
+
+#: Rows of one page.
+PAGE = 200
+
+Line = dict[str, Any]
+
+
+def thread(connection: Connection, key: int) -> AnyRow | None:
+    """The thread's own row; None if it is gone."""
+    return connection.execute(select(threads).where(threads.c.key == key)).one_or_none()
+
+
+def work(connection: Connection, key: int, after: int) -> tuple[int, list[Line]] | None:
+    """The next turns in any state, their journals and inputs, and the position of the last of them."""
+    of_thread = (turns.c.thread_key == key) & (turns.c.position > after)
+    found = connection.execute(select(turns).where(of_thread).order_by(turns.c.position).limit(PAGE)).all()
+    if not found:
+        return None
+    ids = [row.id for row in found]
+    journal = select(steps).where(steps.c.turn_id.in_(ids)).order_by(steps.c.turn_id, steps.c.index)
+    inbox = select(turn_inputs).where(turn_inputs.c.turn_id.in_(ids)).order_by(turn_inputs.c.turn_id)
+    return found[-1].position, [
+        *({"row": "turn", **plain(row)} for row in found),
+        *({"row": "step", **plain(row)} for row in connection.execute(journal)),
+        *({"row": "input", **plain(row)} for row in connection.execute(inbox)),
+    ]
+
+
+def held(connection: Connection, key: int, after: int) -> list[Line]:
+    """The next messages that nobody reads any more, and that a legal hold keeps: the rest of a half turn."""
+    row = thread(connection, key)
+    if row is None or not row.legal_hold:
+        return []
+    statement = message_rows.stored_rows(key, after_seq=after, to_seq=row.retention_cut)
+    found = connection.execute(statement.order_by(messages.c.seq).limit(PAGE)).all()
+    said = zip(message_rows.load(connection, key, found), found, strict=True)
+    return [message_line(message, each.tokens, turn_id=each.turn_id) for message, each in said]
+
+
+def files(connection: Connection, key: int) -> Sequence[AnyRow]:
+    """The files of its messages, as they are read or held, and of its inbox."""
+    joined = attachments.join(
+        blobs, (attachments.c.tenant == blobs.c.tenant) & (attachments.c.sha256 == blobs.c.sha256)
+    )
+    cut = select(threads.c.retention_cut).where(threads.c.key == key, ~threads.c.legal_hold)
+    hidden = select(messages.c.id).where(
+        messages.c.thread_key == key, messages.c.seq <= cut.scalar_subquery()
+    )
+    columns = (attachments.c.message_id, attachments.c.filename, attachments.c.sha256)
+    statement: Select[Any] = select(*columns, blobs.c.size, blobs.c.media_type, blobs.c.scan, blobs.c.text)
+    of_thread = (attachments.c.thread_key == key) & attachments.c.message_id.not_in(hidden)
+    ordered = statement.select_from(joined).where(of_thread).order_by(*columns)
+    return connection.execute(ordered).all()
+
+
+def uploads_of(connection: Connection, tenant: str, hashes: Collection[str]) -> list[Line]:
+    """What a client said of these files when it put them, or was about to."""
+    statement = select(uploads).where(uploads.c.tenant == tenant, uploads.c.sha256.in_(sorted(hashes)))
+    return [plain(row) for row in connection.execute(statement.order_by(uploads.c.id))]
+
+
+def policies_of(connection: Connection, row: AnyRow) -> list[Line]:
+    """The policy of a thread's own."""
+    own = retention_policies.c
+    statement = select(retention_policies).where(own.tenant == row.tenant, own.thread_id == row.id)
+    return [plain(each) for each in connection.execute(statement.order_by(own.key))]
+
+
+def audit_of(connection: Connection, row: AnyRow) -> list[Line]:
+    """What was deleted or mended in a thread."""
+    named = [row.id, hash_of(row.tenant, row.id)]
+    of_thread = (audit.c.tenant == row.tenant) & audit.c.thread_id.in_(named)
+    return [plain(each) for each in connection.execute(select(audit).where(of_thread).order_by(audit.c.key))]
+
+
+def archives_of(connection: Connection, subject: Subject) -> Sequence[AnyRow]:
+    """The archives of its threads, also of those that are gone."""
+    of_threads = archives.c.thread_key.in_(rows_of(connection, subject))
+    mine = select(archives).where(archives.c.tenant == subject.tenant, archives.c.state == "stored")
+    return connection.execute(
+        mine.where(of_threads | is_of_same_thread(subject)).order_by(archives.c.key)
+    ).all()
+
+
+def plain(row: AnyRow) -> Line:
+    """A row as JSON has it."""
+    return {
+        name: value.isoformat() if isinstance(value, datetime) else value
+        for name, value in row._asdict().items()
+    }
