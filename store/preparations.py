@@ -190,6 +190,8 @@ def write(
         return sorted(set(made.values()))
     mine = and_(_this(tenant, sha256), blobs.c.prepared_at.is_(None))
     values = {"text": prepared.text, "problem": prepared.problem, "prepared_at": clock()}
+    # Read without the scanner that it waited for: should there be one again, beat looks for these.
+    values["scan"] = func.nullif(blobs.c.scan, "pending")
     done = connection.execute(update(blobs).where(mine).values(**values, preparing_until=None))
     if not done.rowcount or not made:
         return ()

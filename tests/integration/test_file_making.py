@@ -320,6 +320,8 @@ async def test_files_that_waited_for_a_scanner_that_is_no_more_are_read(opened: 
     await opened(scanner_url=clamd).keep()
 
     assert (await opened().prepared(Reader())).text_chars == len("what it says")
+    find = partial(preparations.waiting, older_than_seconds=-60, limit=9, scans=True)
+    assert await opened(scanner_url=clamd).database.run_async(find) == [("default", SHA256)]
 
 
 async def test_a_late_maker_takes_nothing_back(opened: Opened) -> None:
