@@ -93,6 +93,10 @@ class Faults:
     def kill_maintenance(self, fault: Fault) -> None:
         self._kill_for_a_while("maintenance", fault)
 
+    def kill_files_worker(self, fault: Fault) -> None:
+        """Turns that need a file wait for it, or are put off."""
+        self._kill_for_a_while("files", fault)
+
     def _kill_for_a_while(self, name: str, fault: Fault) -> None:
         self.site.programs[name].kill()
         time.sleep(fault.seconds)
@@ -199,6 +203,7 @@ KINDS: Mapping[str, Callable[[Faults, Fault], None]] = {
     "worker killed, broker away": Faults.kill_worker_and_broker,
     "worker killed, database away": Faults.kill_worker_and_database,
     "maintenance killed": Faults.kill_maintenance,
+    "files worker killed": Faults.kill_files_worker,
     "broker stopped": Faults.stop_broker,
     "database killed": Faults.kill_database,
     "senders cut off": Faults.cut_senders,
