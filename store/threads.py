@@ -65,7 +65,8 @@ def save(
         raise TitleConflict(f"title: another writer made it {row.title!r}; load the thread again")
     seqs = _append(connection, row, thread.tenant, new)
     added = [message for message in new if seqs.get(message.id, 0) > row.last_seq]
-    oldest = min([row.retained_from or row.created_at, *(message.created_at for message in added)])
+    retained_from = row.retained_from or row.created_at
+    oldest = min([retained_from, *(message.created_at for message in added)])
     changed = _save_context(connection, row, thread)
     written = connection.execute(
         update(threads)
@@ -77,7 +78,7 @@ def save(
             last_seq=max([row.last_seq, *seqs.values()]),
             context_version=row.context_version + changed,
             # What was said elsewhere, long ago, is as old here.
-            retained_from=oldest if oldest < row.created_at else row.retained_from,
+            retained_from=oldest if oldest < retained_from else row.retained_from,
             uncovered_messages=threads.c.uncovered_messages + len(added),
             uncovered_tokens=threads.c.uncovered_tokens + sum(map(tokens_of, added)),
         )

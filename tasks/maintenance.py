@@ -1,5 +1,6 @@
 """What beat asks for. Each task finds in Postgres what it has to do; a tick that is lost does no harm."""
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -32,12 +33,16 @@ from tasks.retention import run_purge, run_retention
 from tasks.rings import ring, ring_for_file, waiting_bells
 from tasks.schedules import PERIODS
 from tasks.summaries import run_summaries
-from tasks.uploads import run_expiry
+from tasks.uploads import expire_after
 
 #: Seconds that a file may wait before beat rings for it: somebody has, as a rule.
 FORGOTTEN_SECONDS = 60.0
 #: Bells of one tick, at most.
 FILE_BELLS = 100
+
+#: Held while this process does what may take minutes, one thing at a time. With what summaries hold, two
+#: threads of three are busy at most: the sweep finds one free.
+_upkeep = threading.Lock()
 
 _log = structlog.get_logger(__name__)
 
@@ -89,7 +94,7 @@ def sweep() -> None:
 @app.task(name=RUN_SUMMARIES)  # type: ignore[untyped-decorator]  # celery ships no types
 def summarize() -> None:
     """Write summaries for the threads that need one."""
-    _once(RUN_SUMMARIES, lambda settings, _: {"written": run_summaries(_database(), settings)})
+    _claimed(RUN_SUMMARIES, lambda settings, _: {"written": run_summaries(_database(), settings)})
 
 
 @app.task(name=SUMMARIZE_DUE)  # type: ignore[untyped-decorator]  # celery ships no types
@@ -132,7 +137,7 @@ def collect_files() -> None:
 @app.task(name=EXPIRE_UPLOADS)  # type: ignore[untyped-decorator]  # celery ships no types
 def expire_uploads() -> None:
     """Forget uploads that are over."""
-    _once(EXPIRE_UPLOADS, lambda settings, _: {"expired": run_expiry(_database(), settings)})
+    _once(EXPIRE_UPLOADS, lambda settings, last: expire_after(_database(), settings, last))
 
 
 @app.task(name=REFRESH_STATISTICS)  # type: ignore[untyped-decorator]  # celery ships no types
@@ -146,6 +151,15 @@ Work = Callable[[Settings, dict[str, Any]], dict[str, Any]]
 
 
 def _once(name: str, work: Work) -> None:
+    """As `_claimed`, unless this process is at something long: a later tick finds it free, or another one."""
+    if _upkeep.acquire(blocking=False):
+        try:
+            _claimed(name, work)
+        finally:
+            _upkeep.release()
+
+
+def _claimed(name: str, work: Work) -> None:
     """Do a schedule's work, if this period's run is nobody else's."""
     settings = current()
     run = _database().run(partial(claim_run, schedule=name, every_seconds=PERIODS[name](settings)))

@@ -22,7 +22,7 @@ from tasks.blob_gc import collect_all
 from tasks.erasures import resume_erasures
 
 #: Seconds of one run: what is left is taken up by the next.
-RUN_SECONDS = 600.0
+RUN_SECONDS = 300.0
 #: Parts of archives that one run clears up, at most.
 LEFT_BEHIND = 1000
 
@@ -92,7 +92,7 @@ class _Run:
             pass
 
     def move_cuts(self) -> None:
-        """First of all nobody reads any more what is going to be deleted."""
+        """Before anything of a thread is deleted, nobody reads it any more."""
         came_to: dict[int, str] = {}
         for key in due.due(self.database):
             if self.is_over():
@@ -104,6 +104,8 @@ class _Run:
     def delete(self) -> None:
         """Then that goes, batch by batch, and the thread's row at last."""
         for row in due.pending(self.database):
+            if self.is_over():
+                break
             take = self._take_archived if row.archive else self._take
             while not self.is_over() and (removed := take(row.key)) is not None:
                 self.deleted.add(removed.counts)
@@ -132,16 +134,16 @@ class _Run:
             if part is None:
                 return self.database.run(partial(archive.remove_rest, thread_key=key))
             archive.write(self.files, part)
+            removed = self.database.run(partial(archive.remove_archived, part=part))
+            if removed is None:
+                # Held, asked something, or erased meanwhile: nothing may stay that nobody has to find.
+                self._discard(part.key, part.sha256)
         except (FileNotStored, FileStoreUnavailable) as error:
-            # Nothing was deleted; the next run begins this part anew.
+            # Nothing was deleted; the next run begins this part anew, or clears it up.
             self.deleted.failed += 1
             _log.warning("archive_failed", thread_key=key, reason=type(error).__name__)
             return None
-        removed = self.database.run(partial(archive.remove_archived, part=part))
         self.deleted.archived += removed is not None
-        if removed is None:
-            # Held, asked something, or erased meanwhile: nothing may stay that nobody has to find.
-            self._discard(part.key, part.sha256)
         return removed
 
     def _discard(self, archive_key: int, sha256: str) -> None:
@@ -162,6 +164,8 @@ def run_retention(database: Database, settings: Settings, *, collects: bool = Tr
         run.resume_erasures()
         run.clear_up()
         run.look_again()
+        # What was hidden longest goes first: what only its time hides from now on can wait for it.
+        run.delete()
         run.move_cuts()
         run.delete()
     finally:

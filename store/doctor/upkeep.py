@@ -151,8 +151,8 @@ def _finish(look: Look, finding: Finding) -> str | None:
     assert row is not None
     mine = (schedule_runs.c.schedule == row.schedule) & (schedule_runs.c.due_at == row.due_at)
     statement = update(schedule_runs).where(mine, _never_finished())
-    statement = statement.values(finished_at=clock(), outcome={"unknown": True})
-    return "its outcome was noted as unknown" if look.run(lambda c: c.execute(statement).rowcount) else None
+    statement = statement.values(finished_at=clock(), error="it never finished")
+    return "it was noted as failed" if look.run(lambda c: c.execute(statement).rowcount) else None
 
 
 CHECKS: tuple[Check, ...] = (

@@ -76,11 +76,13 @@ class S3Blobs(S3Uploads):
                     yield StoredBlob(sha256, item["Size"], item["LastModified"])
 
     def tenants(self) -> Iterator[str]:
-        for page in self._place.listing(Prefix=self._place.prefix, Delimiter="/"):
-            for folder in page.get("CommonPrefixes", ()):
-                name = folder["Prefix"].removeprefix(self._place.prefix).removesuffix("/")
-                if is_tenant(name):
-                    yield name
+        folders = (
+            folder["Prefix"].removeprefix(self._place.prefix).removesuffix("/")
+            for page in self._place.listing(Prefix=self._place.prefix, Delimiter="/")
+            for folder in page.get("CommonPrefixes", ())
+        )
+        # S3 sorts the slash along: to it `a-b/` comes before `a/`.
+        yield from sorted(filter(is_tenant, folders))
 
     def url(
         self,

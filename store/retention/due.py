@@ -7,9 +7,9 @@ What stays true: the cost is that of what is due, and of a step in an index for 
 is stored; a thread that is due and must stay is passed over, and nothing behind it is missed.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import (
     CTE,
@@ -27,10 +27,11 @@ from sqlalchemy import (
 )
 
 from store.columns import moment_ago
-from store.engine import Database
 from store.retention_tables import UNSEEN, retention_cuts, retention_policies
 from store.statements import AnyRow
 from store.tables import threads
+
+T = TypeVar("T")
 
 #: Threads of one page.
 PAGE = 100
@@ -47,7 +48,15 @@ _PLACES: Mapping[str, Any] = {
 }
 
 
-def due(database: Database) -> Iterator[int]:
+class Runs(Protocol):
+    """Runs an operation over a connection, as `Database` does."""
+
+    def run(self, operation: Callable[[Connection], T]) -> T:
+        """What the operation returns."""
+        ...
+
+
+def due(database: Runs) -> Iterator[int]:
     """The keys of threads that a policy may want something of; one may come twice."""
     after: tuple[str, str] | None = ("", "")
     while after is not None:
@@ -62,12 +71,12 @@ def due(database: Database) -> Iterator[int]:
     yield from (row.key for row in _pages(database, _page_of_their_own))
 
 
-def pending(database: Database) -> Iterator[AnyRow]:
+def pending(database: Runs) -> Iterator[AnyRow]:
     """Threads whose cut was moved, and of which something is left to delete: `key` and `archive`."""
     yield from _pages(database, _pending_page)
 
 
-def _pages(database: Database, read: Any) -> Iterator[AnyRow]:
+def _pages(database: Runs, read: Any) -> Iterator[AnyRow]:
     """Page by page, each behind the last row of the one before."""
     after: AnyRow | None = None
     while rows := database.run(partial(read, after=after)):
@@ -135,12 +144,11 @@ def due_rows(tenant: str, agent: str, rule: str, value: float, *, after: AnyRow 
 
 
 def _is_past(rule: str, value: Any) -> list[ColumnElement[bool]]:
-    """What a rule is about, as the condition of its index."""
+    """What a rule is about, as the condition of its index; without threads that are being deleted."""
     place = _PLACES[rule]
-    if rule == "max_messages":
-        return [place > value, _unseen]
-    past = place < moment_ago(days=value)
-    return [past] if rule == "idle_days" else [past, _unseen]
+    untouched = ~exists().where(retention_cuts.c.thread_key == threads.c.key).correlate(threads)
+    past = place > value if rule == "max_messages" else place < moment_ago(days=value)
+    return [past, untouched] if rule == "idle_days" else [past, untouched, _unseen]
 
 
 def _page_of_their_own(connection: Connection, *, after: AnyRow | None) -> list[AnyRow]:

@@ -89,6 +89,11 @@ def look_again(connection: Connection, *, limit: int = LOOKED) -> bool:
     return True
 
 
+def is_changed(connection: Connection) -> bool:
+    """Whether there are threads that `look_again` has not come to."""
+    return connection.execute(select(retention_looks.c.key).limit(1)).first() is not None
+
+
 def _forget_seen(connection: Connection, keys: Sequence[int], agent: str) -> None:
     seen = threads.c.key.in_(keys) & threads.c.retention_seen_at.is_not(None)
     if agent:

@@ -71,6 +71,8 @@ class Policy:
             check_id("thread_id", self.thread_id)
         for name in ("idle_days", "max_age_days"):
             _check_number(name, getattr(self, name), DAYS_MAX)
+            if getattr(self, name) == 0:
+                raise InvalidInput(name, "is 0: everything would go at once", "pass a part of a day, or none")
         for name in ("max_messages", "keep_last"):
             _check_number(name, getattr(self, name), MESSAGES_MAX)
         if all(getattr(self, name) is None for name in STRICTEST):

@@ -3,11 +3,11 @@
 What stays true: it asks the same questions as the run, of the same rows; a thread is counted once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, func, select
 
@@ -15,8 +15,11 @@ from store.engine import Database
 from store.retention import cuts, policies
 from store.retention.due import due
 from store.retention.removal import bytes_of
+from store.settings import Settings
 from store.statements import AnyRow
 from store.tables import messages
+
+T = TypeVar("T")
 
 #: Threads under hold, or at work, that a report names; more are counted.
 NAMED = 1_000
@@ -51,15 +54,37 @@ class Report:
     held: list[dict[str, Any]] = field(default_factory=list)
     #: Threads that are at work: their turn comes later.
     busy: int = 0
+    #: No policy changed since the last run; else the next run may find more.
+    is_complete: bool = True
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def report(database: Database) -> Report:
-    """Look at everything that is due, in short transactions."""
-    while database.run(policies.look_again):
-        pass
+@dataclass(frozen=True, slots=True)
+class _Within:
+    """Runs operations in one transaction, of which nothing stays."""
+
+    connection: Connection
+
+    def run(self, operation: Callable[[Connection], T]) -> T:
+        return operation(self.connection)
+
+
+def report(database: Database, settings: Settings) -> Report:
+    """Look at everything that is due by the policies, with what these settings say for the installation.
+
+    One transaction, which locks no thread and is rolled back: a run of others goes on by their settings.
+    """
+    with database.engine.connect() as connection:
+        policies.mirror(connection, settings)
+        made = _report(_Within(connection))
+        made.is_complete = not policies.is_changed(connection)
+        connection.rollback()
+    return made
+
+
+def _report(database: _Within) -> Report:
     made = Report()
     shares: dict[str, Share] = {}
     for key in set(due(database)):

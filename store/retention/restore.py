@@ -62,4 +62,5 @@ def _comes_back(line: dict[str, Any], cut: int) -> bool:
 
 def _lines(files: BlobStore, part: AnyRow) -> Iterator[dict[str, Any]]:
     text = gzip.decompress(files.get(ARCHIVES, part.sha256)).decode()
-    return map(json.loads, text.splitlines())
+    # Not `splitlines`: a text may hold other ends of lines than the one that parts these.
+    return (json.loads(line) for line in text.split("\n") if line)

@@ -187,7 +187,7 @@ def suspects() -> Program:
 
 
 def maintenance(name: str = "maintenance") -> Program:
-    return programs.worker(name, [MAINTENANCE_QUEUE], options=["-c", "2"])
+    return programs.worker(name, [MAINTENANCE_QUEUE], options=["-c", "3"])
 
 
 def files(name: str = "files") -> Program:

@@ -9,7 +9,7 @@ import pytest
 import typer
 from sqlalchemy import text, update
 
-from conversation.bell import COLLECT_FILES, RUN_RETENTION
+from conversation.bell import COLLECT_FILES, RUN_PURGE, RUN_RETENTION
 from conversation.errors import FileStoreUnavailable
 from conversation.ids import new_id
 from store import schedule, statistics, tables, workers
@@ -130,6 +130,27 @@ def test_two_beats_at_once_are_one_run(database: Database, monkeypatch: pytest.M
     maintenance.purge()
 
     assert len(runs) == 1 or RETENTION < 60
+
+
+def test_what_may_take_minutes_leaves_a_thread_for_the_sweep(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tick that finds this process at something long gives its thread back, and claims no run."""
+    monkeypatch.setattr(maintenance, "_database", lambda: database)
+    ran = []
+
+    def meanwhile(*_: object) -> int:
+        maintenance.retain()
+        maintenance.collect_files()
+        ran.extend(each.name for each in states(database, SETTINGS) if each.last is not None)
+        return 0
+
+    monkeypatch.setattr(maintenance, "run_purge", meanwhile)
+    maintenance.purge()
+
+    assert ran == [RUN_PURGE]
+    maintenance.collect_files()
+    assert of(database, COLLECT_FILES).state == "ok"
 
 
 def test_statistics_are_fresh_after_a_refresh(database: Database) -> None:

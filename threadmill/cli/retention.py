@@ -107,13 +107,14 @@ def release(thread_id: ThreadId, tenant: Tenant = DEFAULT_TENANT, reason: Reason
 
 @group.command()
 def report(as_json: AsJson = False) -> None:
-    """Say what would be deleted now, by which policy, and what a hold keeps. Nothing is deleted."""
-    from store.retention import policies
+    """Say what would be deleted now, by which policy, and what a hold keeps. Nothing is changed.
+
+    For the installation, the settings of this shell count.
+    """
     from store.retention.report import report as look
 
     with _opened() as (database, settings):
-        database.run(partial(policies.mirror, settings=settings))
-        made = look(database)
+        made = look(database, settings)
     if as_json:
         print_json(made.to_json() | {"held_is_complete": is_complete(made.held)})
         return
@@ -125,6 +126,8 @@ def report(as_json: AsJson = False) -> None:
     for line in held_lines(made.held):
         print(line)
     print(f"at work now: {made.busy}")
+    if not made.is_complete:
+        print("a policy changed since the last run: the next one may find more")
 
 
 def is_complete(held: Sequence[Mapping[str, Any]]) -> bool:

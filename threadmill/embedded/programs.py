@@ -48,7 +48,8 @@ def plan(directory: Path) -> Sequence[Program]:
         worker("turns", [TURNS_QUEUE]),
         # One turn at a time, and no other queue: a crash in here convicts the turn.
         worker("suspects", [SUSPECTS_QUEUE], options=["-c", "1"]),
-        worker("maintenance", [MAINTENANCE_QUEUE], options=["-c", "2"]),
+        # Summaries and the other schedules have a thread each: one is left for the sweep.
+        worker("maintenance", [MAINTENANCE_QUEUE], options=["-c", "3"]),
         # Processes of its own for each file: reading them takes a CPU, and perhaps the process with it.
         worker("files", [FILES_QUEUE], options=["-P", "prefork", "-c", "2", *FRESH_PROCESSES]),
         beat(directory / "beat"),

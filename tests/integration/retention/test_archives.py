@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from conversation.errors import FileNotStored, InvalidInput, ThreadNotFound
+from conversation.errors import FileNotStored, FileStoreUnavailable, InvalidInput, ThreadNotFound
+from store import tables
 from store.doctor import Examination, Note, Scope
 from store.retention import archive, holds
 from store.retention.audit import hash_of
@@ -63,6 +64,46 @@ async def test_parts_are_put_together_in_order(scene: Scene, monkeypatch: pytest
     assert (imported.messages, imported.turns) == (3 * TURN, 3)
     restored = [message.content for message in scene.thread("again").messages]
     assert restored == [message.content for message in before.messages][: 3 * TURN]
+
+
+async def test_a_text_with_ends_of_lines_of_all_kinds_comes_back(scene: Scene) -> None:
+    scene.send("one\u2028two\u2029three\x85four\r\nfive\x1csix")
+    said = scene.claimed().window[0].content
+    scene.change(owner=None)
+    scene.database.run(lambda c: c.execute(tables.turns.update().values(state="cancelled")))
+    scene.age(40)
+    scene.policy(tenant="default", archive=True, idle_days=30)
+    assert scene.run().archived == 1
+
+    async with ThreadStore(scene.settings) as store:
+        await store.restore_archive("t")
+        await store.database.close_async()
+
+    assert scene.contents()[0] == said
+
+
+def test_an_object_that_cannot_be_discarded_stops_no_other_thread(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    due(scene)
+    scene.answered("other", 1)
+    scene.age(40, "other")
+    write = archive.write
+
+    def write_then_hold(files: Any, part: archive.Part) -> None:
+        write(files, part)
+        if part.thread_key == scene.key():
+            scene.change(legal_hold=True)
+
+    def away(*_: object) -> None:
+        raise FileStoreUnavailable("away")
+
+    monkeypatch.setattr(archive, "write", write_then_hold)
+    monkeypatch.setattr(type(scene.files), "delete", away)
+
+    done = scene.run(blob_grace_days=7)
+
+    assert (done.failed, done.threads, scene.row("other")) == (1, 1, None)
 
 
 def test_an_archive_that_is_damaged_on_its_way_deletes_nothing(

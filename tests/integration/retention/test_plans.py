@@ -1,7 +1,7 @@
 """What retention costs: an index finds what is due, and a batch is a stated number of statements."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -122,6 +122,35 @@ def test_a_thread_that_is_not_due_is_not_looked_at(postgres_scene: Scene) -> Non
     postgres_scene.policy(tenant="default", idle_days=30, max_age_days=365, max_messages=TURN)
 
     assert list(due.due(postgres_scene.database)) == [postgres_scene.key("t3")]
+
+
+def test_a_thread_that_is_being_deleted_is_not_looked_at(postgres_scene: Scene) -> None:
+    """However many there are: a backlog must not use up the time in which it would be deleted."""
+    postgres_scene.answered("t", 2)
+    postgres_scene.age(40)
+    postgres_scene.policy(tenant="default", idle_days=30, max_messages=1)
+    assert list(due.due(postgres_scene.database)) == [postgres_scene.key()] * 2
+    postgres_scene.cut()
+
+    assert list(due.due(postgres_scene.database)) == []
+
+
+def test_what_was_cut_is_deleted_before_more_is_cut(
+    postgres_scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    postgres_scene.answered("t", 2)
+    postgres_scene.age(40)
+    postgres_scene.policy(tenant="default", idle_days=30)
+    postgres_scene.cut()
+
+    def never(_: Database) -> Iterator[int]:
+        raise AssertionError("the time is over before")
+
+    monkeypatch.setattr(due, "due", never)
+    with pytest.raises(AssertionError, match="the time is over"):
+        postgres_scene.run()
+
+    assert postgres_scene.row() is None
 
 
 def test_a_thread_that_keeps_its_last_messages_is_looked_at_once(postgres_scene: Scene) -> None:

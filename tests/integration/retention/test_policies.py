@@ -13,6 +13,7 @@ from conversation.thread import Thread
 from store import forks, listing, search, threads, turns
 from store.retention import policies
 from store.retention.policy import Policy, strictest
+from store.retention.report import report
 from store.transfer import export_thread
 from tests.integration.retention.scenes import TURN, Scene, settle
 
@@ -48,6 +49,9 @@ def test_the_scope_that_decided_is_named() -> None:
     ("values", "field"),
     [
         ({"idle_days": -1}, "idle_days"),
+        # In the settings it means never.
+        ({"idle_days": 0}, "idle_days"),
+        ({"max_age_days": 0}, "max_age_days"),
         ({"max_messages": 2**31}, "max_messages"),
         ({}, "policy"),
         ({"thread_id": "t", "idle_days": 1}, "thread_id"),
@@ -217,6 +221,19 @@ def test_an_old_message_that_is_saved_today_is_as_old_as_it_says(scene: Scene) -
     assert scene.contents()[0] == "question 1"
 
 
+def test_an_old_message_that_is_saved_after_a_cut_is_as_old_as_it_says(scene: Scene) -> None:
+    scene.answered(turns_=1)
+    scene.age(60, moves_thread=False)
+    scene.policy(tenant="default", max_age_days=30)
+    scene.run()
+    assert scene.contents() == []
+    scene.say(Message(role="user", content="found", created_at=datetime.now(UTC) - timedelta(days=40)))
+
+    scene.run()
+
+    assert scene.contents() == []
+
+
 def test_a_message_from_the_future_keeps_nothing(scene: Scene) -> None:
     """Whoever sent it had a clock that was wrong."""
     scene.answered(turns_=2)
@@ -295,6 +312,22 @@ def test_settings_are_the_installations_policy_and_show_in_the_list(scene: Scene
     assert scene.run(retention_max_messages=TURN).messages == 2 * TURN
     assert [policy.scope for policy in scene.database.run(policies.stored)] == ["installation"]
     assert scene.database.run(policies.stored)[0].max_messages == TURN
+
+
+def test_a_report_by_other_settings_changes_nothing(scene: Scene) -> None:
+    scene.answered(turns_=3)
+    scene.age(40)
+    scene.run(retention_days=100)
+    before = scene.counts()
+
+    what_if = scene.settings.model_copy(update={"retention_days": 30})
+    found = report(scene.database, what_if)
+
+    assert [(share.threads, share.messages) for share in found.due] == [(1, 3 * TURN)]
+    assert not found.is_complete
+    assert scene.counts() == before
+    assert [policy.idle_days for policy in scene.database.run(policies.stored)] == [100]
+    assert report(scene.database, scene.settings.model_copy(update={"retention_days": 100})).is_complete
 
 
 def test_a_looser_policy_that_was_tightened_is_applied_anew(scene: Scene) -> None:

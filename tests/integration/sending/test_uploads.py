@@ -17,6 +17,7 @@ from conversation.errors import (
     FileNotReady,
     FileNotStored,
     FileRefused,
+    FileStoreUnavailable,
     InvalidInput,
     LimitReached,
     UploadIncomplete,
@@ -28,7 +29,8 @@ from producers.upload import Upload
 from store import tables, uploads
 from store.engine import Database
 from store.settings import Settings
-from tasks.uploads import run_expiry
+from tasks import uploads as upload_runs
+from tasks.uploads import FAILURES_MAX, run_expiry
 from tests.conftest import S3
 from tests.integration.sending.backend import claim
 
@@ -268,7 +270,7 @@ def test_an_upload_that_is_over_leaves_nothing(site: Producer, on_s3: Settings) 
     put(early, TEXT)  # its address is still good
     everything_is_over(site)
 
-    assert run_expiry(site.database, on_s3) == 2
+    assert expired(site, on_s3) == 2
 
     assert count(site, tables.uploads) == 0
     assert site.blobs.uploaded_size("default", late.id) is None
@@ -276,7 +278,7 @@ def test_an_upload_that_is_over_leaves_nothing(site: Producer, on_s3: Settings) 
     assert site.blobs.exists("default", SHA256)
     with pytest.raises(UploadNotFound, match="has expired"):
         site.uploads.complete(late.id)
-    assert run_expiry(site.database, on_s3) == 0
+    assert expired(site, on_s3) == 0
 
 
 def test_what_a_late_client_put_for_a_forgotten_upload_is_removed(
@@ -284,13 +286,13 @@ def test_what_a_late_client_put_for_a_forgotten_upload_is_removed(
 ) -> None:
     forgotten, fresh = created(site), created(site)
     everything_is_over(site)
-    assert run_expiry(site.database, on_s3) == 2
+    assert expired(site, on_s3) == 2
     put(forgotten, TEXT)
-    assert run_expiry(site.database, on_s3) == 0
+    assert expired(site, on_s3) == 0
     assert site.blobs.uploaded_size("default", forgotten.id) == len(TEXT)  # it may belong to one to come
 
     monkeypatch.setattr(uploads, "LATE_SECONDS", -on_s3.upload_expires_seconds)
-    assert run_expiry(site.database, on_s3) == 0
+    assert expired(site, on_s3) == 0
 
     assert site.blobs.uploaded_size("default", forgotten.id) is None
     assert site.blobs.uploaded_size("default", fresh.id) is None
@@ -303,8 +305,46 @@ def test_an_upload_that_just_expired_may_still_be_completed(site: Producer, on_s
     a_while_ago = datetime.now(UTC) - timedelta(minutes=10)
     site.database.run(lambda c: c.execute(update(tables.uploads).values(expires_at=a_while_ago)))
 
-    assert run_expiry(site.database, on_s3) == 0
+    assert expired(site, on_s3) == 0
     assert site.uploads.complete(upload.id).sha256 == SHA256
+
+
+def test_a_file_store_that_is_away_ends_the_run(
+    site: Producer, on_s3: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each waits for its time-outs: a hundred of them would keep the thread that everything else needs."""
+    for _ in range(FAILURES_MAX + 3):
+        created(site)
+    everything_is_over(site)
+    asked = []
+
+    def away(_: object, tenant: str, upload_id: str) -> None:
+        asked.append(upload_id)
+        raise FileStoreUnavailable("no answer")
+
+    with monkeypatch.context() as gone:
+        gone.setattr(type(site.blobs), "discard_upload", away)
+        with pytest.raises(FileStoreUnavailable):
+            run_expiry(site.database, on_s3)
+
+    assert len(asked) == FAILURES_MAX
+    assert expired(site, on_s3) == FAILURES_MAX + 3
+
+
+def test_strays_are_looked_for_in_so_many_tenants_a_run(
+    site: Producer, on_s3: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for tenant in ("acme", "acme-west", "beta"):
+        site.blobs.put(tenant, SHA256, TEXT, "text/plain")
+    monkeypatch.setattr(upload_runs, "STRAY_TENANTS", 2)
+
+    first = upload_runs.expire_after(site.database, on_s3, {})
+    assert first == {"expired": 0, "strays_after": "acme-west"}
+    assert upload_runs.expire_after(site.database, on_s3, first)["strays_after"] == ""
+
+
+def expired(site: Producer, settings: Settings) -> int:
+    return run_expiry(site.database, settings).expired
 
 
 def everything_is_over(site: Producer) -> None:
