@@ -16,6 +16,7 @@ import pytest
 import redis
 
 from store import settings
+from tests.memory_folder import memory_folder
 from tests.swift.running import KEY, running_swift
 from threadmill.embedded.postgres import EmbeddedPostgres
 from threadmill.embedded.valkey import EmbeddedValkey
@@ -60,7 +61,10 @@ def fresh_settings() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
     """A PostgreSQL server of this test process."""
-    with EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), durable=False) as server:
+    with (
+        memory_folder(tmp_path_factory.mktemp("postgres")) as folder,
+        EmbeddedPostgres(folder / "server", durable=False) as server,
+    ):
         yield server
 
 
