@@ -170,7 +170,7 @@ def restore(connection: Connection, tenant: str, thread_id: str) -> Summary | No
         select(summaries.c.id, summaries.c.to_seq).where(of_thread, summaries.c.id == current.previous_id)
     ).one_or_none()
     behind = before.to_seq if before is not None else 0
-    if thread.retention_cut > behind:
+    if current.from_seq <= thread.retention_cut and thread.retention_cut > behind:
         raise InvalidInput(
             "thread_id",
             f"retention deleted the messages of {thread_id!r} up to seq {thread.retention_cut} "
@@ -186,7 +186,7 @@ def restore(connection: Connection, tenant: str, thread_id: str) -> Summary | No
             summary_version=threads.c.summary_version + 1,
             summary_failures=0,
             summary_retry_at=clock(plus_seconds=RESTORED_SECONDS),
-            **recounted(key, behind=behind),
+            **recounted(key, behind=max(behind, thread.retention_cut)),
         )
     )
     return _summary(current, current=None)

@@ -364,6 +364,19 @@ def test_a_summary_stays_when_retention_deleted_what_it_covers(desk: Desk) -> No
         desk.restore()
 
 
+def test_a_summary_of_what_came_after_the_cut_can_be_taken_back(desk: Desk) -> None:
+    """A policy that kept no summary had deleted what was before: nothing of what this one covers is gone."""
+    desk.chat("t", 20)
+    desk.change(retention_cut=10)
+    summary = desk.put(desk.draft(marks(keep=4)))
+
+    assert summary is not None
+    assert (summary.from_seq, summary.to_seq) == (11, 36)
+    assert desk.restore() is not None
+    assert desk.counted() == desk.behind(10)
+    assert desk.claim().window[0].seq == 11
+
+
 @pytest.mark.parametrize("verb", ["draft", "restore", "list_of"])
 def test_a_thread_that_is_not_there_is_named(desk: Desk, verb: str) -> None:
     work: dict[str, Any] = {
