@@ -289,6 +289,8 @@ def test_after_a_restore_nobody_summarizes_again_by_himself(database: Database, 
         ({"summarize_after_tokens": 10, "summarize_keep_tokens": 11}, "summarize_keep_tokens"),
         ({"summarize_keep_messages": 0}, "summarize_keep_messages"),
         ({"summarize_after_messages": -1}, "summarize_after_messages"),
+        ({"summarize_keep_messages": -1}, "summarize_keep_messages"),
+        ({"summarize_keep_tokens": -1}, "summarize_keep_tokens"),
     ],
 )
 def test_marks_that_contradict_each_other_are_refused(values: dict[str, int], field: str) -> None:
