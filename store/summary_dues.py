@@ -143,6 +143,16 @@ def _agents(connection: Connection) -> Collection[str]:
     return connection.execute(statement).scalars().all()
 
 
+def is_above(connection: Connection, tenant: str, thread_id: str, *, marks: WaterMarks) -> bool:
+    """Whether a thread is above its high mark, whoever has it."""
+    row = connection.execute(
+        select(threads.c.uncovered_messages, threads.c.uncovered_tokens).where(
+            threads.c.tenant == tenant, threads.c.id == thread_id
+        )
+    ).one_or_none()
+    return row is not None and marks.are_passed(messages=row.uncovered_messages, tokens=row.uncovered_tokens)
+
+
 def renew(connection: Connection, due: Due) -> datetime | None:
     """Keep the thread for as long again; None where it is not reserved by this one any more.
 
