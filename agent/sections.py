@@ -92,8 +92,8 @@ def parsed(text: str) -> Mapping[str, Any]:
 
 
 def line(text: str) -> str:
-    """Text as an entry: one line, without what a database refuses."""
-    return " ".join(text.replace("\x00", "").split())[:ENTRY_MAX_CHARS]
+    """Text as an entry: one line, without what a database refuses, as NULs and lone surrogates."""
+    return " ".join(text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8").split())[:ENTRY_MAX_CHARS]
 
 
 def parted(entries: Iterable[str], max_chars: int) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -95,6 +95,15 @@ async def test_an_answer_that_cannot_be_used_is_asked_for_once_more(bad: Any) ->
     assert "cannot be used" in model.requests[1].messages[-1]["content"]
 
 
+async def test_what_no_database_takes_is_not_in_a_summary() -> None:
+    """A model that breaks off in the middle of an emoji answers with half of it."""
+    found = await written((), '{"facts": ["Ann\\u0000 likes \\ud83d."], "left_out": ["\\ud83d"]}')
+
+    assert found.content == "Facts:\n- Ann likes ?."
+    assert found.report is not None
+    assert found.report["crowded_out"] == ["?"]
+
+
 async def test_two_such_answers_are_an_error_that_does_not_quote_them() -> None:
     summarizer, model = writer("my secret", "my secret")
 
