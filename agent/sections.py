@@ -1,14 +1,17 @@
 """A summary in its sections: how a model writes it, and how a model reads it.
 
-What stays true: equal sections give equal text; an entry is one line; what a model wrote is taken only
-if it has this shape.
+What stays true: equal sections give equal text; an entry is one line, and never cut; what a model wrote
+is taken only if it has this shape.
 """
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
+
+from agent.protected import sentence_ends
 
 #: Characters of one entry.
 ENTRY_MAX_CHARS = 500
@@ -51,12 +54,17 @@ class Sections:
         """The sections out of JSON; those that are missing are empty. Raises `NotSections`."""
         if not isinstance(value, Mapping):
             raise NotSections("it is no JSON object")
-        return cls(**{name: _entries(name, value.get(name)) for name in _TITLES})
+        found = {name: entries_of(name, value.get(name)) for name in _TITLES}
+        for name, entries in found.items():
+            longest = max(map(len, entries), default=0)
+            if longest > ENTRY_MAX_CHARS:
+                raise NotSections(f"an entry of {name} has {longest} characters, and {ENTRY_MAX_CHARS} fit")
+        return cls(**found)
 
     @classmethod
     def of_text(cls, text: str) -> "Sections":
-        """A summary that is text alone, as facts."""
-        return cls(facts=_lines(text.splitlines()))
+        """A summary that is text alone, as facts: a line each, of a longer one its sentences, all of it."""
+        return cls(facts=_lines(piece for each in text.splitlines() for piece in _pieces(each)))
 
     def to_json(self) -> dict[str, list[str]]:
         return {name: list(getattr(self, name)) for name in _TITLES}
@@ -93,7 +101,7 @@ def parsed(text: str) -> Mapping[str, Any]:
 
 def line(text: str) -> str:
     """Text as an entry: one line, without what a database refuses, as NULs and lone surrogates."""
-    return " ".join(text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8").split())[:ENTRY_MAX_CHARS]
+    return " ".join(text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8").split())
 
 
 def parted(entries: Iterable[str], max_chars: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -107,16 +115,22 @@ def parted(entries: Iterable[str], max_chars: int) -> tuple[tuple[str, ...], tup
 
 
 def entries_of(name: str, value: object) -> tuple[str, ...]:
-    """The entries of a list in JSON. Raises `NotSections`."""
-    return _entries(name, value)
-
-
-def _entries(name: str, value: object) -> tuple[str, ...]:
+    """The entries of a list in JSON, of any length. Raises `NotSections`."""
     if value is None:
         return ()
     if not isinstance(value, list) or not all(isinstance(entry, str | int | float) for entry in value):
         raise NotSections(f"{name} is no list of texts")
     return _lines(str(entry) for entry in value)
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """A line of a text as entries: itself, or its sentences, or parts of those that are too long."""
+    text = line(text)
+    if len(text) <= ENTRY_MAX_CHARS:
+        yield text
+        return
+    for _, sentence in sentence_ends(text):
+        yield from textwrap.wrap(sentence, ENTRY_MAX_CHARS, break_on_hyphens=False)
 
 
 def _lines(entries: Iterable[str]) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from agent.protected import (
     strong_values_in,
     values_in,
 )
-from agent.sections import Sections, line, parted
+from agent.sections import ENTRY_MAX_CHARS, Sections, line, parted
 from agent.summary_request import shown_of
 from conversation.message import Message
 
@@ -108,10 +108,11 @@ def with_missing(
     max_chars: int,
 ) -> tuple[Sections, Report]:
     """A checked summary with the open tasks that a model found missing, as far as they can be used."""
-    new = Sections(open_tasks=tuple(task for task in missing if task not in report.closed))
+    fitting = [task for task in missing if len(task) <= ENTRY_MAX_CHARS]
+    new = Sections(open_tasks=tuple(task for task in fitting if task not in report.closed))
     new, made_up = _without_made_up(new, f"{previous.render()}\n{_said(covered)}")
     found: list[str] = []
-    crowded_out: list[str] = []
+    crowded_out = [task for task in missing if task not in fitting]
     for task in new.open_tasks:
         if task in written.open_tasks:
             continue

@@ -82,7 +82,17 @@ async def test_json_in_a_fence_is_taken() -> None:
 
 @pytest.mark.parametrize(
     "bad",
-    ["They talked.", "", "{", "[1]", "{}", {"facts": 1}, {"facts": [["x"]]}, {"facts": ["x" * 400] * 2}],
+    [
+        "They talked.",
+        "",
+        "{",
+        "[1]",
+        "{}",
+        {"facts": 1},
+        {"facts": [["x"]]},
+        {"facts": ["x" * 400] * 2},
+        {"facts": ["x" * 501]},
+    ],
 )
 async def test_an_answer_that_cannot_be_used_is_asked_for_once_more(bad: Any) -> None:
     bad = {"facts": [f"{n}{'x' * 400}" for n in range(20)]} if bad == {"facts": ["x" * 400] * 2} else bad
@@ -225,6 +235,19 @@ async def test_a_summary_that_is_text_alone_is_built_upon() -> None:
     assert "Ann is 7." in model.requests[0].messages[1]["content"][0]["text"]
 
 
+@pytest.mark.parametrize("words", [1, 30, 600])
+def test_a_long_line_of_a_text_is_built_upon_to_its_end(words: int) -> None:
+    """Of what was written by hand nothing is lost, a sentence longer than an entry and one without spaces."""
+    sentences = [f"Ann {n} is {' '.join(str(1000 * n + m) for m in range(words))}." for n in range(30)]
+    text = f"{' '.join(sentences)} {''.join(map(str, range(600)))}"
+
+    facts = Sections.of_text(text).facts
+
+    assert "".join(facts).replace(" ", "") == text.replace(" ", "")
+    assert max(map(len, facts)) <= 500
+    assert [fact[:7] for fact in facts if "Ann" in fact] == [sentence[:7] for sentence in sentences]
+
+
 # The comparison by a model
 
 
@@ -286,6 +309,13 @@ async def test_what_the_check_misses_has_the_room_that_open_tasks_have() -> None
     assert kept == missing[-len(kept) :]
     assert len(found.content) <= 4000
     assert counts(found) == {"found_missing": 60, "crowded_out": 60 - len(kept)}
+
+
+async def test_what_the_check_misses_at_too_great_a_length_is_reported() -> None:
+    found = await checked_with(["Call Ann " + "now " * 150, "Call Ben."])
+
+    assert found.content == "Facts:\n- x\n\nOpen tasks:\n- Call Ben."
+    assert counts(found) == {"found_missing": 1, "crowded_out": 1}
 
 
 async def test_what_the_check_misses_and_has_no_room_at_all_is_reported() -> None:
