@@ -199,17 +199,16 @@ def _put_back(
     """Requests and preferences of users whose values the summary has nowhere, or that no model saw."""
     text = written.render()
     back: dict[str, str] = {}
-    values: set[str] = set()
     for content in (message.content for message in covered if message.role == "user"):
         unseen = set(shown_of(content)[1])
         for sentence in sentences_of([content]):
             name = _section_of(sentence)
             if name is None or any(entry in sentence for entry in over):
                 continue
-            lost = {value for value in values_in(sentence) - values if not has(text, value)}
-            if lost or (sentence in unseen and sentence not in text):
+            # By the summary alone: two requests about one id are not the same request.
+            is_lost = not all(has(text, value) for value in values_in(sentence))
+            if is_lost or (sentence in unseen and sentence not in text):
                 back[sentence] = name
-                values |= lost
     for name in PROTECTED:
         more = (sentence for sentence, section in back.items() if section == name)
         written = written.with_more(name, more)

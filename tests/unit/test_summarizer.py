@@ -186,6 +186,16 @@ async def test_what_a_user_wants_is_put_back_where_its_values_are_lost(said: str
     assert counts(kept) == {}
 
 
+async def test_a_second_request_about_the_same_id_is_put_back_too() -> None:
+    first, second = "Please refund order #W1.", "Please cancel the refund of #W1, I want an exchange."
+
+    found = await written(asked(first, second), {"facts": ["They talked."]})
+
+    assert found.sections is not None
+    assert found.sections["open_tasks"] == [first, second]
+    assert counts(found) == {"put_back": 2}
+
+
 async def test_a_value_inside_a_longer_one_is_not_that_value() -> None:
     found = await written(asked("Please book 3 seats."), {"facts": ["Order 13 has 30 seats."]})
 
