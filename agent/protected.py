@@ -32,6 +32,7 @@ _STRONG = re.compile("|".join((_UUID, _EMAIL, _DATE, _AMOUNT, _ORDER)))
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 #: A capitalized word that does not begin its sentence.
 _NAME = re.compile(r"(?<=[\w,;:'\"(] )[A-Z][a-z]{2,}|(?<=[\w,;:] \()[A-Z][a-z]{2,}")
+_DONE = re.compile(r"(?:done|closed|finished): (.+)", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|\n+")
 _TASK = re.compile(
     r"\b(?:to-?do|remind me|don't forget|do not forget|remember to|follow up|still (?:need|have|has) to|"
@@ -79,6 +80,12 @@ def values_in(text: str) -> set[str]:
     """Ids, dates, amounts, every other number, and names."""
     rest = _STRONG.sub(" ", text)
     return strong_values_in(text) | set(_NUMBER.findall(rest)) | set(_NAME.findall(text))
+
+
+def closed_by(sentence: str) -> str | None:
+    """The request that a sentence says is over: what follows `done: `; None for any other sentence."""
+    match = _DONE.fullmatch(sentence)
+    return match[1] if match else None
 
 
 def is_task(sentence: str) -> bool:

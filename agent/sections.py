@@ -28,6 +28,8 @@ _TITLES = {
     "numbers": "Numbers, ids and dates",
     "attachments": "Attachments",
 }
+#: The sections whose entries are carried over from summary to summary.
+PROTECTED = ("open_tasks", "preferences")
 _FENCE = re.compile(r"```(?:json)?\s*\n(.*)\n\s*```", re.DOTALL)
 
 

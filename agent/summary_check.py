@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from agent.protected import (
+    closed_by,
     ids_in,
     is_preference,
     is_task,
@@ -19,12 +20,10 @@ from agent.protected import (
     strong_values_in,
     values_in,
 )
-from agent.sections import ENTRY_MAX_CHARS, Sections, line, parted
+from agent.sections import ENTRY_MAX_CHARS, PROTECTED, Sections, line, parted
 from agent.summary_request import shown_of
 from conversation.message import Message
 
-#: The sections whose entries are carried over.
-PROTECTED = ("open_tasks", "preferences")
 #: Entries of each list of a report, and characters of an entry: enough to see what it is about.
 REPORTED_MAX = 50
 REPORTED_CHARS = 200
@@ -43,7 +42,8 @@ class Report:
     found_missing: tuple[str, ...] = ()
     #: Entries of the summary before that are over.
     closed: tuple[str, ...] = ()
-    #: Entries that the model said are over, and of which nobody had spoken: they stay.
+    #: Entries that the model said are over, and of which nobody had spoken, or that it lists as open, too:
+    #: they stay.
     kept_open: tuple[str, ...] = ()
     #: Entries with an id that nobody said: they are out.
     made_up: tuple[str, ...] = ()
@@ -83,7 +83,7 @@ def checked(
     """
     said = _said(covered)
     written, made_up = _without_made_up(written, f"{previous.render()}\n{said}")
-    over, kept_open = _closed(set(map(line, closed)), previous, said)
+    over, kept_open = _closed(set(map(line, closed)), written, previous, said)
     written, carried = _carried_over(written, previous, over)
     written, put_back = _put_back(written, covered, over)
     written, crowded_out = _bounded(written, max_chars)
@@ -168,15 +168,20 @@ def _without_made_up(written: Sections, known: str) -> tuple[Sections, tuple[str
     return written, tuple(made_up)
 
 
-def _closed(claimed: set[str], previous: Sections, said: str) -> tuple[set[str], set[str]]:
+def _closed(claimed: set[str], written: Sections, previous: Sections, said: str) -> tuple[set[str], set[str]]:
     """The entries that are over, and those of which that is only claimed."""
-    entries = {entry for name in PROTECTED for entry in getattr(previous, name)} & claimed
+    entries = _protected(previous) & claimed
     over = set()
-    for entry in entries:
+    # What the model lists itself as well was asked for again.
+    for entry in entries - _protected(written):
         values = values_in(entry)
         if not values or any(has(said, value) for value in values):
             over.add(entry)
     return over, entries - over
+
+
+def _protected(sections: Sections) -> set[str]:
+    return {entry for name in PROTECTED for entry in getattr(sections, name)}
 
 
 def _carried_over(
@@ -188,8 +193,7 @@ def _carried_over(
         new = getattr(written, name)
         carried += [entry for entry in old if entry not in new]
         # In their old order, and in front: the beginning of the text stays the same.
-        rest = (entry for entry in new if entry not in over)
-        written = replace(written, **{name: ()}).with_more(name, (*old, *rest))
+        written = replace(written, **{name: ()}).with_more(name, (*old, *new))
     return written, tuple(carried)
 
 
@@ -203,7 +207,8 @@ def _put_back(
         unseen = set(shown_of(content)[1])
         for sentence in sentences_of([content]):
             name = _section_of(sentence)
-            if name is None or any(entry in sentence for entry in over):
+            done = closed_by(sentence) or ""
+            if name is None or sentence in over or done in over or back.pop(done, ""):
                 continue
             # By the summary alone: two requests about one id are not the same request.
             is_lost = not all(has(text, value) for value in values_in(sentence))

@@ -162,6 +162,27 @@ async def test_an_entry_that_is_over_leaves_if_somebody_spoke_of_it() -> None:
     assert (spoken.sections["open_tasks"], counts(spoken)["closed"]) == ([], 1)
 
 
+async def test_what_is_asked_for_again_in_the_same_words_is_open_again() -> None:
+    task = "Refund #W1234567."
+
+    found = await written(
+        asked("#W1234567 came back."), {"open_tasks": [task], "closed": [task]}, open_tasks=[task]
+    )
+
+    assert found.content == f"Open tasks:\n- {task}"
+    assert counts(found) == {"kept_open": 1}
+
+
+async def test_a_request_that_holds_the_words_of_one_that_is_over_is_put_back() -> None:
+    over, new = "Please refund #W1", "Please refund #W1 and #W2 by Friday."
+
+    found = await written(asked(new), {"facts": ["x"], "closed": [over]}, open_tasks=[over])
+
+    assert found.sections is not None
+    assert found.sections["open_tasks"] == [new]
+    assert counts(found) == {"closed": 1, "put_back": 1}
+
+
 @pytest.mark.parametrize(
     "said",
     [
@@ -386,6 +407,18 @@ async def test_the_offline_model_closes_what_a_user_says_is_done() -> None:
     found = await recalled(asked("done: Please refund #W1234567."), open_tasks=["Please refund #W1234567."])
 
     assert "Open tasks" not in found.content
+
+
+async def test_the_offline_model_opens_again_what_a_user_asks_for_again() -> None:
+    task = "Please refund #W1234567."
+
+    found = await recalled(asked(task, f"done: {task}", f"Oh no! {task}"), open_tasks=[task])
+    again = await recalled(asked(f"done: {task}"), open_tasks=[task])
+    at_once = await recalled(asked(task, f"done: {task}"))
+
+    assert found.content == f"Facts:\n- Oh no!\n\nOpen tasks:\n- {task}"
+    assert task not in again.content
+    assert task not in at_once.content
 
 
 async def test_the_offline_model_answers_other_questions_as_before() -> None:
