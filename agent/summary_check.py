@@ -12,6 +12,7 @@ from typing import Any
 
 from agent.protected import (
     closed_by,
+    content_words_in,
     ids_in,
     is_preference,
     is_task,
@@ -19,6 +20,7 @@ from agent.protected import (
     sentences_of,
     strong_values_in,
     values_in,
+    words_in,
 )
 from agent.sections import ENTRY_MAX_CHARS, PROTECTED, Sections, line, parted
 from agent.summary_request import shown_of
@@ -171,13 +173,17 @@ def _without_made_up(written: Sections, known: str) -> tuple[Sections, tuple[str
 def _closed(claimed: set[str], written: Sections, previous: Sections, said: str) -> tuple[set[str], set[str]]:
     """The entries that are over, and those of which that is only claimed."""
     entries = _protected(previous) & claimed
-    over = set()
     # What the model lists itself as well was asked for again.
-    for entry in entries - _protected(written):
-        values = values_in(entry)
-        if not values or any(has(said, value) for value in values):
-            over.add(entry)
+    claimed_alone = entries - _protected(written)
+    words = words_in(said) if claimed_alone else set()
+    over = {entry for entry in claimed_alone if _is_spoken_of(entry, said, words)}
     return over, entries - over
+
+
+def _is_spoken_of(entry: str, said: str, words: set[str]) -> bool:
+    """By one of its values; where it has none, by a word that tells what it is about."""
+    values = values_in(entry)
+    return any(has(said, value) for value in values) if values else bool(content_words_in(entry) & words)
 
 
 def _protected(sections: Sections) -> set[str]:

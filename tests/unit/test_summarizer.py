@@ -162,6 +162,30 @@ async def test_an_entry_that_is_over_leaves_if_somebody_spoke_of_it() -> None:
     assert (spoken.sections["open_tasks"], counts(spoken)["closed"]) == ([], 1)
 
 
+@pytest.mark.parametrize(
+    ("entry", "said", "is_over"),
+    [
+        ("Remind me to water the plants.", "The PLANTS have water now.", True),
+        ("Remind me to water the plants.", "Please remind me to send the book that I need.", False),
+        ("Prefers tea.", "I drink coffee, and no tea any more.", True),
+        ("Prefers tea.", "I prefer coffee now.", False),
+        ("Buy a cat.", "The cat is here.", True),
+        ("Buy a cat.", "A dog is here.", False),
+        ("Написать маме.", "Маме написал.", True),
+        ("Написать маме.", "Привет!", False),
+    ],
+)
+async def test_an_entry_without_a_value_leaves_if_somebody_used_its_words(
+    entry: str, said: str, *, is_over: bool
+) -> None:
+    for section in ("open_tasks", "preferences"):
+        found = await written(asked(said), {"facts": ["x"], "closed": [entry]}, **{section: [entry]})
+
+        assert found.sections is not None
+        assert found.sections[section] == ([] if is_over else [entry])
+        assert counts(found) == ({"closed": 1} if is_over else {"kept_open": 1, "carried": 1})
+
+
 async def test_what_is_asked_for_again_in_the_same_words_is_open_again() -> None:
     task = "Refund #W1234567."
 
