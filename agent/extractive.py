@@ -22,9 +22,9 @@ from agent.summary_request import CUT, Material
 
 #: Facts that say nothing of ids, dates or amounts: the newest, for a person to see what it was about.
 PLAIN_FACTS = 5
-#: Characters of a section, as a model reads it: of more, the oldest entries go. Open tasks and preferences
-#: are bounded where a summary is checked.
-MAX_CHARS = {"facts": 6_000, "decisions": 1_500, "names": 1_000, "numbers": 1_500, "attachments": 1_500}
+#: Which part of the room each section has: a half, an eighth, …; all of them are less than the whole.
+#: Open tasks and preferences are bounded where a summary is checked.
+PARTS = {"facts": 2, "decisions": 8, "names": 12, "numbers": 8, "attachments": 8}
 _FOUND = (
     "facts",
     "open_tasks",
@@ -65,11 +65,11 @@ def extracted(material: Material) -> dict[str, list[str]]:
         still_open = (entry for entry in getattr(old, name) if entry not in closed)
         written = written.with_more(name, (*still_open, *found[name]))
     left_out: list[str] = []
-    for name, max_chars in MAX_CHARS.items():
+    for name, part in PARTS.items():
         entries = found[name] if name == "facts" else (*getattr(old, name), *found[name])
-        oldest, newest = parted(dict.fromkeys(entries), max_chars)
-        written = written.with_more(name, newest)
-        left_out += oldest
+        crowded_out, kept = parted(dict.fromkeys(entries), material.room // part)
+        written = written.with_more(name, kept)
+        left_out += crowded_out
     if written.is_empty:
         written = Sections(facts=(f"{len(material.said)} messages were exchanged.",))
     return written.to_json() | {"closed": closed, "left_out": left_out}

@@ -28,6 +28,8 @@ _TITLES = {
     "numbers": "Numbers, ids and dates",
     "attachments": "Attachments",
 }
+#: Characters of all titles, and of what stands between sections.
+_TITLES_CHARS = sum(len(f"{title}:\n\n") for title in _TITLES.values())
 #: The sections whose entries are carried over from summary to summary.
 PROTECTED = ("open_tasks", "preferences")
 _FENCE = re.compile(r"```(?:json)?\s*\n(.*)\n\s*```", re.DOTALL)
@@ -106,14 +108,26 @@ def line(text: str) -> str:
     return " ".join(text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8").split())
 
 
+def room_of(max_chars: int) -> int:
+    """Characters that the entries of a summary have, whichever sections they are in."""
+    return max_chars - _TITLES_CHARS
+
+
 def parted(entries: Iterable[str], max_chars: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The oldest entries of a section, and the newest ones, for which there is room."""
-    listed = tuple(entries)
-    first = len(listed)
-    while first and max_chars >= len(listed[first - 1]) + _ENTRY_CHARS:
-        first -= 1
-        max_chars -= len(listed[first]) + _ENTRY_CHARS
-    return listed[:first], listed[first:]
+    """The entries of a section for which there is no room, and the others.
+
+    The newest come first; one that is too long for what is left makes room for shorter ones before it.
+    """
+    out: list[str] = []
+    kept: list[str] = []
+    for entry in reversed(tuple(entries)):
+        takes = len(entry) + _ENTRY_CHARS
+        if takes > max_chars:
+            out.append(entry)
+        else:
+            kept.append(entry)
+            max_chars -= takes
+    return tuple(reversed(out)), tuple(reversed(kept))
 
 
 def entries_of(name: str, value: object) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from agent.protected import (
     values_in,
     words_in,
 )
-from agent.sections import ENTRY_MAX_CHARS, PROTECTED, Sections, line, parted
+from agent.sections import ENTRY_MAX_CHARS, PROTECTED, Sections, line, parted, room_of
 from agent.summary_request import shown_of
 from conversation.message import Message
 
@@ -52,7 +52,7 @@ class Report:
     #: Ids, dates and amounts of the summary before and of the messages since that this one does not have;
     #: of requests and preferences also numbers and names; and files.
     dropped: tuple[str, ...] = ()
-    #: The oldest entries of sections that were full, and what had no room at all.
+    #: The oldest entries of sections that were full, and what was too long for the room that was left.
     crowded_out: tuple[str, ...] = ()
 
     def counts(self) -> dict[str, int]:
@@ -80,7 +80,7 @@ def checked(
 ) -> tuple[Sections, Report]:
     """The summary as it may be used, and what was done to it.
 
-    Open tasks and preferences together take half of `max_chars`, at most; of more, the oldest go.
+    Open tasks and preferences together take half of the room in `max_chars`, at most; of more, the oldest go.
     `left_out` is what its model says that it had no room for.
     """
     said = _said(covered)
@@ -234,9 +234,9 @@ def _bounded(written: Sections, max_chars: int) -> tuple[Sections, tuple[str, ..
     """The newest open tasks and preferences, in half of the room, and those that are out."""
     out: list[str] = []
     for name in PROTECTED:
-        oldest, newest = parted(getattr(written, name), max_chars // 2 // len(PROTECTED))
-        out += oldest
-        written = replace(written, **{name: newest})
+        crowded_out, kept = parted(getattr(written, name), room_of(max_chars) // 2 // len(PROTECTED))
+        out += crowded_out
+        written = replace(written, **{name: kept})
     return written, tuple(out)
 
 
