@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable
 
 from agent.protected import (
+    closed_by,
     is_counting,
     is_decision,
     is_naming,
@@ -16,14 +17,14 @@ from agent.protected import (
     sentences_of,
     strong_values_in,
 )
-from agent.sections import Sections, parted
+from agent.sections import PROTECTED, Sections, parted
 from agent.summary_request import CUT, Material
 
 #: Facts that say nothing of ids, dates or amounts: the newest, for a person to see what it was about.
 PLAIN_FACTS = 5
-#: Characters of a section, as a model reads it: of more, the oldest entries go. Open tasks and preferences
-#: are bounded where a summary is checked.
-MAX_CHARS = {"facts": 6_000, "decisions": 1_500, "names": 1_000, "numbers": 1_500, "attachments": 1_500}
+#: Which part of the room each section has: a half, an eighth, …; all of them are less than the whole.
+#: Open tasks and preferences are bounded where a summary is checked.
+PARTS = {"facts": 2, "decisions": 8, "names": 12, "numbers": 8, "attachments": 8}
 _FOUND = (
     "facts",
     "open_tasks",
@@ -36,44 +37,45 @@ _FOUND = (
     "closed",
 )
 _ATTACHED = re.compile(r"^\[attached: (.+)\]$", re.MULTILINE)
-_DONE = re.compile(r"^(?:done|closed|finished): (.+)$", re.IGNORECASE)
 
 
 def extracted(material: Material) -> dict[str, list[str]]:
     """The next summary, in the form in which a model is asked for one.
 
-    A sentence `done: …` of a user closes the open task or preference that it repeats. `left_out` names
-    what would have been an entry, were there room.
+    A sentence `done: …` of a user closes the open task or preference that it repeats, as far as it was
+    said before. `left_out` names what would have been an entry, were there room.
     """
     old = material.previous
     found: dict[str, list[str]] = {name: [] for name in _FOUND}
     for sentence in sentences_of(material.asked):
         if sentence == CUT or _ATTACHED.match(sentence):
             continue
-        done = _DONE.match(sentence)
-        found[_section_of(sentence)].append(done[1] if done else sentence)
+        if (done := closed_by(sentence)) is None:
+            found[_section_of(sentence)].append(sentence)
+            continue
+        found["closed"].append(done)
+        for name in PROTECTED:
+            # Asked for again later on, it is open again.
+            found[name] = [entry for entry in found[name] if entry != done]
     closed = found["closed"]
     found["attachments"] = [name for text in material.said for name in _ATTACHED.findall(text)]
     found["facts"] = _few_plain((*old.facts, *found["facts"], *found["plain"]))
-    written = (
-        Sections()
-        .with_more("open_tasks", _open((*old.open_tasks, *found["open_tasks"]), closed))
-        .with_more("preferences", _open((*old.preferences, *found["preferences"]), closed))
-    )
+    written = Sections()
+    for name in PROTECTED:
+        still_open = (entry for entry in getattr(old, name) if entry not in closed)
+        written = written.with_more(name, (*still_open, *found[name]))
     left_out: list[str] = []
-    for name, max_chars in MAX_CHARS.items():
+    for name, part in PARTS.items():
         entries = found[name] if name == "facts" else (*getattr(old, name), *found[name])
-        oldest, newest = parted(dict.fromkeys(entries), max_chars)
-        written = written.with_more(name, newest)
-        left_out += oldest
+        crowded_out, kept = parted(dict.fromkeys(entries), material.room // part)
+        written = written.with_more(name, kept)
+        left_out += crowded_out
     if written.is_empty:
         written = Sections(facts=(f"{len(material.said)} messages were exchanged.",))
     return written.to_json() | {"closed": closed, "left_out": left_out}
 
 
 def _section_of(sentence: str) -> str:
-    if _DONE.match(sentence):
-        return "closed"
     for name, is_one in _KINDS:
         if is_one(sentence):
             return name
@@ -93,10 +95,6 @@ _KINDS: tuple[tuple[str, Callable[[str], object]], ...] = (
     ("names", lambda sentence: is_naming(sentence) and _is_statement(sentence)),
     ("numbers", lambda sentence: is_counting(sentence) and _is_statement(sentence)),
 )
-
-
-def _open(entries: Iterable[str], closed: list[str]) -> list[str]:
-    return [entry for entry in entries if entry not in closed]
 
 
 def _few_plain(entries: Iterable[str]) -> list[str]:

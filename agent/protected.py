@@ -32,6 +32,19 @@ _STRONG = re.compile("|".join((_UUID, _EMAIL, _DATE, _AMOUNT, _ORDER)))
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 #: A capitalized word that does not begin its sentence.
 _NAME = re.compile(r"(?<=[\w,;:'\"(] )[A-Z][a-z]{2,}|(?<=[\w,;:] \()[A-Z][a-z]{2,}")
+_DONE = re.compile(r"(?:done|closed|finished): (.+)", re.IGNORECASE)
+_WORD = re.compile(r"[^\W\d_]+")
+#: Characters of a word that tells what a sentence is about, at least.
+_CONTENT_CHARS = 4
+#: Longer ones that do not, for many requests and preferences are made with them.
+_COMMON = frozenset(
+    _WORD.findall(
+        "about after again always been before call could does every follow from have here into just "
+        "like likes love make more must need needs never open order other please prefer prefers "
+        "remember remind send should some still sure than thanks that their them then there they "
+        "this wants want were what when where which will with would your"
+    )
+)
 _SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|\n+")
 _TASK = re.compile(
     r"\b(?:to-?do|remind me|don't forget|do not forget|remember to|follow up|still (?:need|have|has) to|"
@@ -79,6 +92,24 @@ def values_in(text: str) -> set[str]:
     """Ids, dates, amounts, every other number, and names."""
     rest = _STRONG.sub(" ", text)
     return strong_values_in(text) | set(_NUMBER.findall(rest)) | set(_NAME.findall(text))
+
+
+def words_in(text: str) -> set[str]:
+    """All words, of letters alone and in one case."""
+    return {word.casefold() for word in _WORD.findall(text)}
+
+
+def content_words_in(text: str) -> set[str]:
+    """The words that tell what a text is about; the longest that it has where all are short."""
+    words = words_in(text) - _COMMON or words_in(text)
+    enough = min(_CONTENT_CHARS, max(map(len, words), default=0))
+    return {word for word in words if len(word) >= enough}
+
+
+def closed_by(sentence: str) -> str | None:
+    """The request that a sentence says is over: what follows `done: `; None for any other sentence."""
+    match = _DONE.fullmatch(sentence)
+    return match[1] if match else None
 
 
 def is_task(sentence: str) -> bool:

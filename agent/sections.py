@@ -1,14 +1,17 @@
 """A summary in its sections: how a model writes it, and how a model reads it.
 
-What stays true: equal sections give equal text; an entry is one line; what a model wrote is taken only
-if it has this shape.
+What stays true: equal sections give equal text; an entry is one line, and never cut; what a model wrote
+is taken only if it has this shape.
 """
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
+
+from agent.protected import sentence_ends
 
 #: Characters of one entry.
 ENTRY_MAX_CHARS = 500
@@ -25,6 +28,10 @@ _TITLES = {
     "numbers": "Numbers, ids and dates",
     "attachments": "Attachments",
 }
+#: Characters of all titles, and of what stands between sections.
+_TITLES_CHARS = sum(len(f"{title}:\n\n") for title in _TITLES.values())
+#: The sections whose entries are carried over from summary to summary.
+PROTECTED = ("open_tasks", "preferences")
 _FENCE = re.compile(r"```(?:json)?\s*\n(.*)\n\s*```", re.DOTALL)
 
 
@@ -51,12 +58,17 @@ class Sections:
         """The sections out of JSON; those that are missing are empty. Raises `NotSections`."""
         if not isinstance(value, Mapping):
             raise NotSections("it is no JSON object")
-        return cls(**{name: _entries(name, value.get(name)) for name in _TITLES})
+        found = {name: entries_of(name, value.get(name)) for name in _TITLES}
+        for name, entries in found.items():
+            longest = max(map(len, entries), default=0)
+            if longest > ENTRY_MAX_CHARS:
+                raise NotSections(f"an entry of {name} has {longest} characters, and {ENTRY_MAX_CHARS} fit")
+        return cls(**found)
 
     @classmethod
     def of_text(cls, text: str) -> "Sections":
-        """A summary that is text alone, as facts."""
-        return cls(facts=_lines(text.splitlines()))
+        """A summary that is text alone, as facts: a line each, of a longer one its sentences, all of it."""
+        return cls(facts=_lines(piece for each in text.splitlines() for piece in _pieces(each)))
 
     def to_json(self) -> dict[str, list[str]]:
         return {name: list(getattr(self, name)) for name in _TITLES}
@@ -92,31 +104,49 @@ def parsed(text: str) -> Mapping[str, Any]:
 
 
 def line(text: str) -> str:
-    """Text as an entry: one line, without what a database refuses."""
-    return " ".join(text.replace("\x00", "").split())[:ENTRY_MAX_CHARS]
+    """Text as an entry: one line, without what a database refuses, as NULs and lone surrogates."""
+    return " ".join(text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8").split())
+
+
+def room_of(max_chars: int) -> int:
+    """Characters that the entries of a summary have, whichever sections they are in."""
+    return max_chars - _TITLES_CHARS
 
 
 def parted(entries: Iterable[str], max_chars: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The oldest entries of a section, and the newest ones, for which there is room."""
-    listed = tuple(entries)
-    first = len(listed)
-    while first and max_chars >= len(listed[first - 1]) + _ENTRY_CHARS:
-        first -= 1
-        max_chars -= len(listed[first]) + _ENTRY_CHARS
-    return listed[:first], listed[first:]
+    """The entries of a section for which there is no room, and the others.
+
+    The newest come first; one that is too long for what is left makes room for shorter ones before it.
+    """
+    out: list[str] = []
+    kept: list[str] = []
+    for entry in reversed(tuple(entries)):
+        takes = len(entry) + _ENTRY_CHARS
+        if takes > max_chars:
+            out.append(entry)
+        else:
+            kept.append(entry)
+            max_chars -= takes
+    return tuple(reversed(out)), tuple(reversed(kept))
 
 
 def entries_of(name: str, value: object) -> tuple[str, ...]:
-    """The entries of a list in JSON. Raises `NotSections`."""
-    return _entries(name, value)
-
-
-def _entries(name: str, value: object) -> tuple[str, ...]:
+    """The entries of a list in JSON, of any length. Raises `NotSections`."""
     if value is None:
         return ()
     if not isinstance(value, list) or not all(isinstance(entry, str | int | float) for entry in value):
         raise NotSections(f"{name} is no list of texts")
     return _lines(str(entry) for entry in value)
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """A line of a text as entries: itself, or its sentences, or parts of those that are too long."""
+    text = line(text)
+    if len(text) <= ENTRY_MAX_CHARS:
+        yield text
+        return
+    for _, sentence in sentence_ends(text):
+        yield from textwrap.wrap(sentence, ENTRY_MAX_CHARS, break_on_hyphens=False)
 
 
 def _lines(entries: Iterable[str]) -> tuple[str, ...]:

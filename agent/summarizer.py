@@ -54,7 +54,7 @@ class ModelSummarizer:
             content=written.render(),
             sections=written.to_json(),
             model=asking.model_name,
-            prompt_version=prompt_version(self.purpose),
+            prompt_version=prompt_version(self.purpose, self.max_chars),
             usage=asking.usage,
             cost=asking.cost,
             report=report.to_json(),
@@ -80,7 +80,7 @@ class _Asking:
 
     async def written(self, previous: Sections, covered: Sequence[Message]) -> tuple[Sections, Report]:
         """A summary that can be used. An answer that cannot be is told why, once."""
-        messages = summary_messages(self.by.purpose, previous, covered)
+        messages = summary_messages(self.by.purpose, previous, covered, max_chars=self.by.max_chars)
         reply = await self._reply(messages)
         self.model_name = reply.model
         try:

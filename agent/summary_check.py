@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from agent.protected import (
+    closed_by,
+    content_words_in,
     ids_in,
     is_preference,
     is_task,
@@ -18,13 +20,12 @@ from agent.protected import (
     sentences_of,
     strong_values_in,
     values_in,
+    words_in,
 )
-from agent.sections import Sections, line, parted
+from agent.sections import ENTRY_MAX_CHARS, PROTECTED, Sections, line, parted, room_of
 from agent.summary_request import shown_of
 from conversation.message import Message
 
-#: The sections whose entries are carried over.
-PROTECTED = ("open_tasks", "preferences")
 #: Entries of each list of a report, and characters of an entry: enough to see what it is about.
 REPORTED_MAX = 50
 REPORTED_CHARS = 200
@@ -43,14 +44,15 @@ class Report:
     found_missing: tuple[str, ...] = ()
     #: Entries of the summary before that are over.
     closed: tuple[str, ...] = ()
-    #: Entries that the model said are over, and of which nobody had spoken: they stay.
+    #: Entries that the model said are over, and of which nobody had spoken, or that it lists as open, too:
+    #: they stay.
     kept_open: tuple[str, ...] = ()
     #: Entries with an id that nobody said: they are out.
     made_up: tuple[str, ...] = ()
     #: Ids, dates and amounts of the summary before and of the messages since that this one does not have;
     #: of requests and preferences also numbers and names; and files.
     dropped: tuple[str, ...] = ()
-    #: The oldest entries of sections that were full, and what had no room at all.
+    #: The oldest entries of sections that were full, and what was too long for the room that was left.
     crowded_out: tuple[str, ...] = ()
 
     def counts(self) -> dict[str, int]:
@@ -78,12 +80,12 @@ def checked(
 ) -> tuple[Sections, Report]:
     """The summary as it may be used, and what was done to it.
 
-    Open tasks and preferences together take half of `max_chars`, at most; of more, the oldest go.
+    Open tasks and preferences together take half of the room in `max_chars`, at most; of more, the oldest go.
     `left_out` is what its model says that it had no room for.
     """
     said = _said(covered)
     written, made_up = _without_made_up(written, f"{previous.render()}\n{said}")
-    over, kept_open = _closed(set(map(line, closed)), previous, said)
+    over, kept_open = _closed(set(map(line, closed)), written, previous, said)
     written, carried = _carried_over(written, previous, over)
     written, put_back = _put_back(written, covered, over)
     written, crowded_out = _bounded(written, max_chars)
@@ -108,10 +110,11 @@ def with_missing(
     max_chars: int,
 ) -> tuple[Sections, Report]:
     """A checked summary with the open tasks that a model found missing, as far as they can be used."""
-    new = Sections(open_tasks=tuple(task for task in missing if task not in report.closed))
+    fitting = [task for task in missing if len(task) <= ENTRY_MAX_CHARS]
+    new = Sections(open_tasks=tuple(task for task in fitting if task not in report.closed))
     new, made_up = _without_made_up(new, f"{previous.render()}\n{_said(covered)}")
     found: list[str] = []
-    crowded_out: list[str] = []
+    crowded_out = [task for task in missing if task not in fitting]
     for task in new.open_tasks:
         if task in written.open_tasks:
             continue
@@ -167,15 +170,24 @@ def _without_made_up(written: Sections, known: str) -> tuple[Sections, tuple[str
     return written, tuple(made_up)
 
 
-def _closed(claimed: set[str], previous: Sections, said: str) -> tuple[set[str], set[str]]:
+def _closed(claimed: set[str], written: Sections, previous: Sections, said: str) -> tuple[set[str], set[str]]:
     """The entries that are over, and those of which that is only claimed."""
-    entries = {entry for name in PROTECTED for entry in getattr(previous, name)} & claimed
-    over = set()
-    for entry in entries:
-        values = values_in(entry)
-        if not values or any(has(said, value) for value in values):
-            over.add(entry)
+    entries = _protected(previous) & claimed
+    # What the model lists itself as well was asked for again.
+    claimed_alone = entries - _protected(written)
+    words = words_in(said) if claimed_alone else set()
+    over = {entry for entry in claimed_alone if _is_spoken_of(entry, said, words)}
     return over, entries - over
+
+
+def _is_spoken_of(entry: str, said: str, words: set[str]) -> bool:
+    """By one of its values; where it has none, by a word that tells what it is about."""
+    values = values_in(entry)
+    return any(has(said, value) for value in values) if values else bool(content_words_in(entry) & words)
+
+
+def _protected(sections: Sections) -> set[str]:
+    return {entry for name in PROTECTED for entry in getattr(sections, name)}
 
 
 def _carried_over(
@@ -187,8 +199,7 @@ def _carried_over(
         new = getattr(written, name)
         carried += [entry for entry in old if entry not in new]
         # In their old order, and in front: the beginning of the text stays the same.
-        rest = (entry for entry in new if entry not in over)
-        written = replace(written, **{name: ()}).with_more(name, (*old, *rest))
+        written = replace(written, **{name: ()}).with_more(name, (*old, *new))
     return written, tuple(carried)
 
 
@@ -198,17 +209,17 @@ def _put_back(
     """Requests and preferences of users whose values the summary has nowhere, or that no model saw."""
     text = written.render()
     back: dict[str, str] = {}
-    values: set[str] = set()
     for content in (message.content for message in covered if message.role == "user"):
         unseen = set(shown_of(content)[1])
         for sentence in sentences_of([content]):
             name = _section_of(sentence)
-            if name is None or any(entry in sentence for entry in over):
+            done = closed_by(sentence) or ""
+            if name is None or sentence in over or done in over or back.pop(done, ""):
                 continue
-            lost = {value for value in values_in(sentence) - values if not has(text, value)}
-            if lost or (sentence in unseen and sentence not in text):
+            # By the summary alone: two requests about one id are not the same request.
+            is_lost = not all(has(text, value) for value in values_in(sentence))
+            if is_lost or (sentence in unseen and sentence not in text):
                 back[sentence] = name
-                values |= lost
     for name in PROTECTED:
         more = (sentence for sentence, section in back.items() if section == name)
         written = written.with_more(name, more)
@@ -223,9 +234,9 @@ def _bounded(written: Sections, max_chars: int) -> tuple[Sections, tuple[str, ..
     """The newest open tasks and preferences, in half of the room, and those that are out."""
     out: list[str] = []
     for name in PROTECTED:
-        oldest, newest = parted(getattr(written, name), max_chars // 2 // len(PROTECTED))
-        out += oldest
-        written = replace(written, **{name: newest})
+        crowded_out, kept = parted(getattr(written, name), room_of(max_chars) // 2 // len(PROTECTED))
+        out += crowded_out
+        written = replace(written, **{name: kept})
     return written, tuple(out)
 
 

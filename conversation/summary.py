@@ -31,8 +31,9 @@ class Draft:
     #: The place of the first message that the new summary stands for, and of the last one.
     from_seq: int
     to_seq: int
-    #: The messages behind the previous summary, whole turns.
+    #: The messages behind the previous summary, whole turns, and the place behind which they begin.
     covered: Sequence[Message]
+    after_seq: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

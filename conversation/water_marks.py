@@ -23,8 +23,9 @@ class WaterMarks:
     def __post_init__(self) -> None:
         for unit in ("messages", "tokens"):
             high, low = getattr(self, f"high_{unit}"), getattr(self, f"low_{unit}")
-            if high < 0 or low < 0:
-                raise InvalidInput(f"summarize_after_{unit}", f"is {high}", "pass 0 or more")
+            for field, mark in ((f"summarize_after_{unit}", high), (f"summarize_keep_{unit}", low)):
+                if mark < 0:
+                    raise InvalidInput(field, f"is {mark}", "pass 0 or more")
             if 0 < high <= low:
                 raise InvalidInput(
                     f"summarize_keep_{unit}", f"is {low}", f"keep less than summarize_after_{unit}, {high}"

@@ -26,6 +26,7 @@ from sqlalchemy import (
 )
 
 from conversation.errors import Fault
+from conversation.fence import fenced
 from conversation.turn import ClaimedTurn, Lease, TurnError
 from store import messages as message_rows
 from store import steps as journal
@@ -271,4 +272,5 @@ def _summary(connection: Connection, turn: AnyRow) -> AnyRow | None:
 
 
 def _told(summary: AnyRow | None) -> tuple[str, ...]:
-    return () if summary is None else (f"Summary of the conversation before:\n{summary.content}",)
+    """What users said stands in it: in a system text it would read like an instruction."""
+    return () if summary is None else (fenced("Summary of the conversation before", summary.content),)

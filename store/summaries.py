@@ -22,7 +22,7 @@ from store.heads import unfinished
 from store.statements import AnyRow
 from store.summary_cut import cover_to
 from store.tables import messages, summaries, threads, turns
-from store.uncovered import recounted
+from store.uncovered import less_covered, recounted
 
 #: Seconds after a restore in which no summary is begun by itself: somebody wanted to see the messages.
 RESTORED_SECONDS = 86_400.0
@@ -56,6 +56,7 @@ def draft(connection: Connection, tenant: str, thread_id: str, *, marks: WaterMa
         from_seq=thread.from_seq or thread.retention_cut + 1,
         to_seq=to_seq,
         covered=_covered(connection, thread.key, after_seq=after_seq, to_seq=to_seq),
+        after_seq=after_seq,
     )
 
 
@@ -93,7 +94,6 @@ def _covered(connection: Connection, key: int, *, after_seq: int, to_seq: int) -
 
 def put(connection: Connection, draft: Draft, new: NewSummary) -> Summary | None:
     """Make this the thread's summary; None if another one came first, or the thread is gone."""
-    # In a statement of its own: what is counted behind the cover has to be seen as it is under the lock.
     current = connection.execute(
         select(threads.c.summary_version, threads.c.summary_id, threads.c.retention_cut)
         .where(threads.c.key == draft.thread_key)
@@ -111,7 +111,8 @@ def put(connection: Connection, draft: Draft, new: NewSummary) -> Summary | None
             summary_failures=0,
             # A policy that keeps summaries can now take more.
             retention_seen_at=None,
-            **recounted(draft.thread_key, behind=max(draft.to_seq, draft.retention_cut)),
+            # Not counted again: a long history is covered in many steps, and each would read all the rest.
+            **less_covered(draft.thread_key, after_seq=draft.after_seq, to_seq=draft.to_seq),
         )
     )
     stored = summaries.insert().values(**values, created_at=clock()).returning(summaries)
@@ -170,7 +171,7 @@ def restore(connection: Connection, tenant: str, thread_id: str) -> Summary | No
         select(summaries.c.id, summaries.c.to_seq).where(of_thread, summaries.c.id == current.previous_id)
     ).one_or_none()
     behind = before.to_seq if before is not None else 0
-    if thread.retention_cut > behind:
+    if current.from_seq <= thread.retention_cut and thread.retention_cut > behind:
         raise InvalidInput(
             "thread_id",
             f"retention deleted the messages of {thread_id!r} up to seq {thread.retention_cut} "
@@ -186,7 +187,7 @@ def restore(connection: Connection, tenant: str, thread_id: str) -> Summary | No
             summary_version=threads.c.summary_version + 1,
             summary_failures=0,
             summary_retry_at=clock(plus_seconds=RESTORED_SECONDS),
-            **recounted(key, behind=behind),
+            **recounted(key, behind=max(behind, thread.retention_cut)),
         )
     )
     return _summary(current, current=None)

@@ -1,7 +1,8 @@
 """Summarizing one thread: read what to cover, have it written, put it in its place; and again.
 
 What stays true: no connection is held while the model writes, nothing of a summary is stored before
-all of it is, and none takes longer than its thread is reserved.
+all of it is, and none takes longer than its thread is reserved. A worker writes a bounded number for
+one thread, then it is another one's turn.
 """
 
 import asyncio
@@ -19,6 +20,9 @@ from store.engine import Database
 from store.settings import Settings
 from store.summary_dues import NOTHING_SECONDS, Due
 
+#: Summaries of a thread for one reservation: a history that needs hundreds is gone on with later.
+AT_MOST = 5
+
 
 async def summarize_down(
     database: Database,
@@ -31,12 +35,15 @@ async def summarize_down(
 ) -> list[Summary]:
     """Write summary after summary until the thread is down at its low mark; returns those that were stored.
 
-    `due` is the reservation of whoever was not asked to: it is renewed with each summary, and given back.
-    Ends early where another summarizer came first, or somebody took a summary back meanwhile. Raises
+    `due` is the reservation of whoever was not asked to: it is renewed with each summary, and given back,
+    after `AT_MOST` of them also with the thread above its high mark, so that it is due again at once. Ends
+    early where another summarizer came first, or somebody took a summary back meanwhile. Raises
     `ThreadNotFound`, and `ModelError` where a summary cannot be used: those before it stay.
     """
     written: list[Summary] = []
     look = partial(summaries.draft, tenant=tenant, thread_id=thread_id, marks=marks)
+    # What is left below the high mark would not be due again, and never come down to the low one.
+    is_above = partial(summary_dues.is_above, tenant=tenant, thread_id=thread_id, marks=marks)
     while (draft := await database.run_async(look)) is not None:
         new = await _written(summarizer, draft)
         stored = await database.run_async(partial(_put, draft=draft, new=new, due=due))
@@ -45,6 +52,8 @@ async def summarize_down(
         if stored.summary is None:
             break
         written.append(stored.summary)
+        if due is not None and len(written) >= AT_MOST and await database.run_async(is_above):
+            break
     if due is not None:
         # Nothing written: a single long turn, or another summarizer came first.
         seconds = 0 if written else NOTHING_SECONDS

@@ -12,14 +12,16 @@ from datetime import datetime
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Float,
     Select,
     and_,
+    cast,
     func,
     literal,
     select,
     text,
     true,
-    union,
+    union_all,
     update,
 )
 
@@ -70,20 +72,23 @@ def take_due(
     other_marks: WaterMarks,
     limit: int,
 ) -> list[Due]:
-    """Take the fullest threads above their agent's high mark; nobody else is given them for a while.
+    """Take the threads furthest above their agent's high mark; nobody else is given them for a while.
 
     `other_marks` are those of agents that `marks` does not name.
     """
     found = _above_marks(connection, marks, other_marks, limit)
     if not found:
         return []
-    due = union(*found).cte("due")
+    above = union_all(*found).subquery()
+    due = select(above.c.key, func.max(above.c.fullness).label("fullness")).group_by(above.c.key).cte("due")
     taken = (
         select(threads.c.key)
-        .where(threads.c.key.in_(select(due.c.key)), may_be_summarized())
-        .order_by(threads.c.key)
+        .join(due, due.c.key == threads.c.key)
+        .where(may_be_summarized())
+        # Not by key, as locks are taken elsewhere: who skips what is locked waits for nobody.
+        .order_by(due.c.fullness.desc(), threads.c.key)
         .limit(limit)
-        .with_for_update(key_share=True, skip_locked=True)
+        .with_for_update(key_share=True, skip_locked=True, of=threads)
         # Run once and for all: a planner may run a subquery again for each row, and take more than asked.
         .cte("taken")
     )
@@ -101,15 +106,15 @@ def take_due(
 
 def _above_marks(
     connection: Connection, marks: Mapping[str, WaterMarks], other_marks: WaterMarks, limit: int
-) -> list[Select[tuple[int]]]:
-    """A query for each pair of an index and a mark."""
+) -> list[Select[tuple[int, float]]]:
+    """A query for each pair of an index and a mark: keys, and how many times the mark each is full."""
     groups: dict[WaterMarks, list[str]] = {}
     for name in _agents(connection):
         groups.setdefault(marks.get(name, other_marks), []).append(name)
     whose = [(threads.c.agent.in_(names), group) for group, names in groups.items()]
     whose.append((threads.c.agent.is_(None), other_marks))
     return [
-        _fullest(and_(of_agents, counted >= high, may_be_summarized()), counted, limit)
+        _fullest(and_(of_agents, counted >= high, may_be_summarized()), counted, high, limit)
         for of_agents, group in whose
         for counted, high in (
             (threads.c.uncovered_messages, group.high_messages),
@@ -119,10 +124,13 @@ def _above_marks(
     ]
 
 
-def _fullest(condition: ColumnElement[bool], counted: ColumnElement[int], limit: int) -> Select[tuple[int]]:
+def _fullest(
+    condition: ColumnElement[bool], counted: ColumnElement[int], high: int, limit: int
+) -> Select[tuple[int, float]]:
     # The subquery keeps ORDER BY and LIMIT on their own side of the UNION, on SQLite too.
-    found = select(threads.c.key).where(condition).order_by(counted.desc()).limit(limit).subquery()
-    return select(found.c.key)
+    fullness = (cast(counted, Float) / high).label("fullness")
+    found = select(threads.c.key, fullness).where(condition).order_by(counted.desc()).limit(limit).subquery()
+    return select(found.c.key, found.c.fullness)
 
 
 def _agents(connection: Connection) -> Collection[str]:
@@ -133,6 +141,16 @@ def _agents(connection: Connection) -> Collection[str]:
     names = first.union_all(select(following).where(first.c.agent.is_not(None)))
     statement = select(names.c.agent).where(names.c.agent.is_not(None))
     return connection.execute(statement).scalars().all()
+
+
+def is_above(connection: Connection, tenant: str, thread_id: str, *, marks: WaterMarks) -> bool:
+    """Whether a thread is above its high mark, whoever has it."""
+    row = connection.execute(
+        select(threads.c.uncovered_messages, threads.c.uncovered_tokens).where(
+            threads.c.tenant == tenant, threads.c.id == thread_id
+        )
+    ).one_or_none()
+    return row is not None and marks.are_passed(messages=row.uncovered_messages, tokens=row.uncovered_tokens)
 
 
 def renew(connection: Connection, due: Due) -> datetime | None:

@@ -1,7 +1,8 @@
 """Counting what no summary of a thread covers: its messages, and their tokens.
 
 What stays true: every write that appends to a history adds what it appended, under the thread's lock;
-every write that moves the cover counts again what is behind it. Both count a message alike, here in
+every write that moves the cover on takes off what it covers, and one that moves it back, or the cut,
+counts again what is behind it. All count a message alike, here in
 SQL and in `conversation/token_estimate.py`.
 """
 
@@ -11,7 +12,7 @@ from sqlalchemy import ColumnElement, FromClause, ScalarSelect, func, select
 
 from conversation.message import Message
 from conversation.token_estimate import CHARS_PER_TOKEN, PER_MESSAGE, estimated_tokens
-from store.tables import messages, turn_inputs
+from store.tables import messages, threads, turn_inputs
 
 
 def tokens_of(message: Message) -> int:
@@ -37,15 +38,15 @@ def inbox_tokens(turn_id: str) -> ScalarSelect[Any]:
     return total.where(turn_inputs.c.turn_id == turn_id).scalar_subquery()
 
 
-def count_behind(thread_key: Any, seq: Any) -> ScalarSelect[Any]:
+def count_behind(thread_key: Any, seq: Any, *which: ColumnElement[bool]) -> ScalarSelect[Any]:
     """How many messages a thread has behind a place."""
-    return _behind(func.count(), thread_key, seq)
+    return _behind(func.count(), thread_key, seq, *which)
 
 
-def tokens_behind(thread_key: Any, seq: Any) -> ScalarSelect[Any]:
+def tokens_behind(thread_key: Any, seq: Any, *which: ColumnElement[bool]) -> ScalarSelect[Any]:
     """The tokens of a thread's messages behind a place."""
     stored = func.coalesce(messages.c.tokens, estimate_of(messages))
-    return _behind(func.coalesce(func.sum(stored), 0), thread_key, seq)
+    return _behind(func.coalesce(func.sum(stored), 0), thread_key, seq, *which)
 
 
 def recounted(thread_key: Any, *, behind: Any) -> dict[str, ScalarSelect[Any]]:
@@ -56,8 +57,19 @@ def recounted(thread_key: Any, *, behind: Any) -> dict[str, ScalarSelect[Any]]:
     }
 
 
-def _behind(counted: ColumnElement[Any], thread_key: Any, seq: Any) -> ScalarSelect[Any]:
-    statement = select(counted).where(messages.c.thread_key == thread_key, messages.c.seq > seq)
+def less_covered(thread_key: Any, *, after_seq: int, to_seq: int) -> dict[str, ColumnElement[Any]]:
+    """Both counters of `threads`, less what is newly covered. For an update of the locked thread."""
+    covered = messages.c.seq <= to_seq
+    return {
+        "uncovered_messages": threads.c.uncovered_messages - count_behind(thread_key, after_seq, covered),
+        "uncovered_tokens": threads.c.uncovered_tokens - tokens_behind(thread_key, after_seq, covered),
+    }
+
+
+def _behind(
+    counted: ColumnElement[Any], thread_key: Any, seq: Any, *which: ColumnElement[bool]
+) -> ScalarSelect[Any]:
+    statement = select(counted).where(messages.c.thread_key == thread_key, messages.c.seq > seq, *which)
     return statement.correlate_except(messages).scalar_subquery()
 
 

@@ -82,7 +82,17 @@ async def test_json_in_a_fence_is_taken() -> None:
 
 @pytest.mark.parametrize(
     "bad",
-    ["They talked.", "", "{", "[1]", "{}", {"facts": 1}, {"facts": [["x"]]}, {"facts": ["x" * 400] * 2}],
+    [
+        "They talked.",
+        "",
+        "{",
+        "[1]",
+        "{}",
+        {"facts": 1},
+        {"facts": [["x"]]},
+        {"facts": ["x" * 400] * 2},
+        {"facts": ["x" * 501]},
+    ],
 )
 async def test_an_answer_that_cannot_be_used_is_asked_for_once_more(bad: Any) -> None:
     bad = {"facts": [f"{n}{'x' * 400}" for n in range(20)]} if bad == {"facts": ["x" * 400] * 2} else bad
@@ -93,6 +103,15 @@ async def test_an_answer_that_cannot_be_used_is_asked_for_once_more(bad: Any) ->
     assert found.content == "Facts:\n- x"
     assert (found.usage, found.cost) == (SPENT + SPENT, 1.0)
     assert "cannot be used" in model.requests[1].messages[-1]["content"]
+
+
+async def test_what_no_database_takes_is_not_in_a_summary() -> None:
+    """A model that breaks off in the middle of an emoji answers with half of it."""
+    found = await written((), '{"facts": ["Ann\\u0000 likes \\ud83d."], "left_out": ["\\ud83d"]}')
+
+    assert found.content == "Facts:\n- Ann likes ?."
+    assert found.report is not None
+    assert found.report["crowded_out"] == ["?"]
 
 
 async def test_two_such_answers_are_an_error_that_does_not_quote_them() -> None:
@@ -144,6 +163,51 @@ async def test_an_entry_that_is_over_leaves_if_somebody_spoke_of_it() -> None:
 
 
 @pytest.mark.parametrize(
+    ("entry", "said", "is_over"),
+    [
+        ("Remind me to water the plants.", "The PLANTS have water now.", True),
+        ("Remind me to water the plants.", "Please remind me to send the book that I need.", False),
+        ("Prefers tea.", "I drink coffee, and no tea any more.", True),
+        ("Prefers tea.", "I prefer coffee now.", False),
+        ("Buy a cat.", "The cat is here.", True),
+        ("Buy a cat.", "A dog is here.", False),
+        ("Написать маме.", "Маме написал.", True),
+        ("Написать маме.", "Привет!", False),
+    ],
+)
+async def test_an_entry_without_a_value_leaves_if_somebody_used_its_words(
+    entry: str, said: str, *, is_over: bool
+) -> None:
+    for section in ("open_tasks", "preferences"):
+        found = await written(asked(said), {"facts": ["x"], "closed": [entry]}, **{section: [entry]})
+
+        assert found.sections is not None
+        assert found.sections[section] == ([] if is_over else [entry])
+        assert counts(found) == ({"closed": 1} if is_over else {"kept_open": 1, "carried": 1})
+
+
+async def test_what_is_asked_for_again_in_the_same_words_is_open_again() -> None:
+    task = "Refund #W1234567."
+
+    found = await written(
+        asked("#W1234567 came back."), {"open_tasks": [task], "closed": [task]}, open_tasks=[task]
+    )
+
+    assert found.content == f"Open tasks:\n- {task}"
+    assert counts(found) == {"kept_open": 1}
+
+
+async def test_a_request_that_holds_the_words_of_one_that_is_over_is_put_back() -> None:
+    over, new = "Please refund #W1", "Please refund #W1 and #W2 by Friday."
+
+    found = await written(asked(new), {"facts": ["x"], "closed": [over]}, open_tasks=[over])
+
+    assert found.sections is not None
+    assert found.sections["open_tasks"] == [new]
+    assert counts(found) == {"closed": 1, "put_back": 1}
+
+
+@pytest.mark.parametrize(
     "said",
     [
         "Please refund order #W1234567.",
@@ -165,6 +229,16 @@ async def test_what_a_user_wants_is_put_back_where_its_values_are_lost(said: str
     assert said in found.content
     assert counts(found) == {"put_back": 1}
     assert counts(kept) == {}
+
+
+async def test_a_second_request_about_the_same_id_is_put_back_too() -> None:
+    first, second = "Please refund order #W1.", "Please cancel the refund of #W1, I want an exchange."
+
+    found = await written(asked(first, second), {"facts": ["They talked."]})
+
+    assert found.sections is not None
+    assert found.sections["open_tasks"] == [first, second]
+    assert counts(found) == {"put_back": 2}
 
 
 async def test_a_value_inside_a_longer_one_is_not_that_value() -> None:
@@ -214,6 +288,19 @@ async def test_a_summary_that_is_text_alone_is_built_upon() -> None:
     await summarizer.summarize(plain)
 
     assert "Ann is 7." in model.requests[0].messages[1]["content"][0]["text"]
+
+
+@pytest.mark.parametrize("words", [1, 30, 600])
+def test_a_long_line_of_a_text_is_built_upon_to_its_end(words: int) -> None:
+    """Of what was written by hand nothing is lost, a sentence longer than an entry and one without spaces."""
+    sentences = [f"Ann {n} is {' '.join(str(1000 * n + m) for m in range(words))}." for n in range(30)]
+    text = f"{' '.join(sentences)} {''.join(map(str, range(600)))}"
+
+    facts = Sections.of_text(text).facts
+
+    assert "".join(facts).replace(" ", "") == text.replace(" ", "")
+    assert max(map(len, facts)) <= 500
+    assert [fact[:7] for fact in facts if "Ann" in fact] == [sentence[:7] for sentence in sentences]
 
 
 # The comparison by a model
@@ -279,6 +366,13 @@ async def test_what_the_check_misses_has_the_room_that_open_tasks_have() -> None
     assert counts(found) == {"found_missing": 60, "crowded_out": 60 - len(kept)}
 
 
+async def test_what_the_check_misses_at_too_great_a_length_is_reported() -> None:
+    found = await checked_with(["Call Ann " + "now " * 150, "Call Ben."])
+
+    assert found.content == "Facts:\n- x\n\nOpen tasks:\n- Call Ben."
+    assert counts(found) == {"found_missing": 1, "crowded_out": 1}
+
+
 async def test_what_the_check_misses_and_has_no_room_at_all_is_reported() -> None:
     full = {"facts": [f"{n}{'x' * 480}" for n in range(8)]}
     summarizer, _ = writer(full, {"ok": True, "missing": ["Call Ann " + "now " * 30]}, is_checked=True)
@@ -337,6 +431,18 @@ async def test_the_offline_model_closes_what_a_user_says_is_done() -> None:
     found = await recalled(asked("done: Please refund #W1234567."), open_tasks=["Please refund #W1234567."])
 
     assert "Open tasks" not in found.content
+
+
+async def test_the_offline_model_opens_again_what_a_user_asks_for_again() -> None:
+    task = "Please refund #W1234567."
+
+    found = await recalled(asked(task, f"done: {task}", f"Oh no! {task}"), open_tasks=[task])
+    again = await recalled(asked(f"done: {task}"), open_tasks=[task])
+    at_once = await recalled(asked(task, f"done: {task}"))
+
+    assert found.content == f"Facts:\n- Oh no!\n\nOpen tasks:\n- {task}"
+    assert task not in again.content
+    assert task not in at_once.content
 
 
 async def test_the_offline_model_answers_other_questions_as_before() -> None:

@@ -19,11 +19,11 @@ TALK = "The weather was fine and we talked about it. "
 LONG = TALK * (2 * SHOWN_CHARS // len(TALK))
 
 
-async def summarized(covered: Sequence[Message], *answers: str) -> NewSummary:
+async def summarized(covered: Sequence[Message], *answers: str, max_chars: int = 24_000) -> NewSummary:
     """By a model that gives these answers; without one, by the offline model."""
     model = Scripted(*map(says, answers)) if answers else RecallModel()
     name = "scripted" if answers else RECALL_MODEL
-    summarizer = ModelSummarizer(model=model, model_name=name, max_chars=24_000)
+    summarizer = ModelSummarizer(model=model, model_name=name, max_chars=max_chars)
     draft = Draft(thread_key=1, previous_id=None, previous="", from_seq=1, to_seq=9, covered=covered)
     return await summarizer.summarize(draft)
 
@@ -122,16 +122,74 @@ async def test_the_calls_of_a_long_message_are_shown() -> None:
     assert "asks for refund" in str(model.requests[0].messages)
 
 
-async def test_the_offline_model_fills_every_section_and_still_fits() -> None:
+def crowd(count: int) -> list[Message]:
+    """So many of each kind, and as many files."""
     said = (
         "#W{}.", "I prefer {}.", "Please book {}.", "We decided {}.", "The cat named Tom has {}.", "Room {}.",
     )  # fmt: skip
-    files = [Attachment(filename=f"{n}.txt", sha256=f"{n:064}", size=1) for n in range(1_000)]
+    files = [Attachment(filename=f"{n}.txt", sha256=f"{n:064}", size=1) for n in range(count)]
     covered = [
         Message(role="user", content=" ".join(text.format(1_000 + number) for text in said))
-        for number in range(1_000)
+        for number in range(count)
     ]
-    covered += [Message(role="user", content="see", attachments=[file]) for file in files]
+    return [*covered, *(Message(role="user", content="see", attachments=[file]) for file in files)]
+
+
+@pytest.mark.parametrize("max_chars", [1_000, 1_001, 2_500, 10_000, 24_000, 200_000])
+@pytest.mark.parametrize("length", [0, 60, 240, 480])
+async def test_the_offline_model_writes_no_more_than_there_is_room_for(max_chars: int, length: int) -> None:
+    """Nor less than something of each kind, whether the newest of it is long or not."""
+    kinds = ("#W77 is", "I prefer #W78", "Please book #W79", "We decided", "The cat named Tom", "Room 7")
+    long = " ".join(f"{kind} {'x' * length}." for kind in kinds)
+
+    found = await summarized([*crowd(2_000), *user(long)], max_chars=max_chars)
+
+    assert max_chars // 2 < len(found.content) <= max_chars or max_chars == 200_000
+    assert found.sections is not None
+    assert all(found.sections.values()), found.sections
+
+
+async def test_a_model_is_told_how_long_a_summary_may_be() -> None:
+    told = []
+    for max_chars in (1_000, 24_000):
+        model = Scripted(says(json.dumps({"facts": ["x"]})))
+        draft = Draft(thread_key=1, previous_id=None, previous="", from_seq=1, to_seq=9, covered=user("hi"))
+        summarizer = ModelSummarizer(model=model, model_name="scripted", max_chars=max_chars)
+        told.append((model, (await summarizer.summarize(draft)).prompt_version))
+
+    (short, version), (long, other) = told
+    assert (
+        "226 characters each, all other lists together for 453;" in short.requests[0].messages[0]["content"]
+    )
+    assert "together for 11953;" in long.requests[0].messages[0]["content"]
+    assert version != other
+
+
+async def test_an_answer_as_long_as_it_may_be_has_room_for_all_that_is_put_back() -> None:
+    answer = {"facts": [f"{n:03}{'x' * 44}" for n in range(11_953 // 50)]}
+    tasks = [f"Please refund order #W{1_000_000 + n} today." for n in range(100)]
+
+    found = await summarized(user(" ".join(tasks)), json.dumps(answer))
+
+    assert found.sections is not None
+    assert len(found.sections["facts"]) == 239
+    assert found.sections["open_tasks"] == tasks
+
+
+async def test_a_long_request_pushes_out_no_shorter_ones() -> None:
+    tasks = ["Please call Ann.", "Please call Ben."]
+    long = f"Please send {'a long list of things, ' * 15}to Margaret."
+
+    found = await summarized(user(" ".join([*tasks, long])), json.dumps({"facts": ["x"]}), max_chars=1_000)
+
+    assert found.sections is not None
+    assert found.sections["open_tasks"] == tasks
+    assert found.report is not None
+    assert found.report["crowded_out"] == [long[:200]]
+
+
+async def test_the_offline_model_fills_every_section_and_still_fits() -> None:
+    covered = crowd(1_000)
 
     found = await summarized(covered)
 

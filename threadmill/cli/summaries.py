@@ -43,7 +43,8 @@ def summarize(
     for summary in written:
         print(f"{summary.id}: seq {summary.from_seq} to {summary.to_seq}, by {summary.model}")
     if not written:
-        print("nothing to summarize: only the newest turns are left")
+        left = "only the turns to keep are left"
+        print(f"no summary was written: {left}, or another summary, a restore or retention came first")
 
 
 def summaries(thread_id: ThreadId, tenant: Tenant = DEFAULT_TENANT, as_json: AsJson = False) -> None:

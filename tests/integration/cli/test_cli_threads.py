@@ -282,7 +282,11 @@ def test_a_thread_is_summarized_listed_and_restored(terminal: Terminal) -> None:
     nothing = terminal.run("threads", "restore-summary", "t1")
 
     assert "seq 1 to 10, by offline/recall" in written.stdout
-    assert "nothing to summarize" in again.stdout
+    # A summary that another one came before is not written either.
+    assert again.stdout == (
+        "no summary was written: only the turns to keep are left, "
+        "or another summary, a restore or retention came first\n"
+    )
     assert "current   to seq 10" in listed.stdout
     assert "- Please book 2 seats for #W1234567." in listed.stdout
     assert [(summary["to_seq"], summary["is_current"]) for summary in as_json] == [(10, True)]

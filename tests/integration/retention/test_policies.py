@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from conversation.errors import InvalidInput
+from conversation.fence import fenced
 from conversation.history import check_next
 from conversation.message import Message
 from conversation.thread import Thread
@@ -17,6 +18,8 @@ from store.retention.report import report
 from store.transfer import export_thread
 from tests.integration.retention.scenes import TURN, Scene, settle
 
+#: What a model reads of a scene's summary.
+TOLD = fenced("Summary of the conversation before", "they talked")
 SAID = [
     ({"idle_days": 30}, {"idle_days": 7}, {"idle_days": 7}),
     ({"idle_days": 7}, {"idle_days": 30}, {"idle_days": 7}),
@@ -148,7 +151,7 @@ def test_the_summary_stays_and_nothing_goes_that_it_does_not_cover(scene: Scene)
     assert scene.contents()[0] == "question 4"
     row = scene.row()
     assert (row.retention_cut, row.summary_id is not None, row.uncovered_messages) == (12, True, 8)
-    assert scene.claimed().context == ("Summary of the conversation before:\nthey talked",)
+    assert scene.claimed().context == (TOLD,)
 
 
 def test_system_messages_below_the_cut_stay_as_context_where_the_summary_stays(scene: Scene) -> None:
@@ -162,10 +165,7 @@ def test_system_messages_below_the_cut_stay_as_context_where_the_summary_stays(s
     scene.run()
 
     assert scene.contents()[0] == "question 3"
-    assert scene.claimed().context == (
-        "Answer in French.",
-        "Summary of the conversation before:\nthey talked",
-    )
+    assert scene.claimed().context == ("Answer in French.", TOLD)
 
 
 def test_what_was_kept_with_a_summary_goes_when_the_policy_keeps_none_any_more(scene: Scene) -> None:
@@ -193,7 +193,7 @@ def test_a_fork_brings_the_summary_of_what_was_cut(scene: Scene) -> None:
 
     row = scene.row("copy")
     assert (row.retention_cut, row.uncovered_messages) == (3 * TURN, 2 * TURN)
-    assert scene.claimed(thread="copy").context == ("Summary of the conversation before:\nthey talked",)
+    assert scene.claimed(thread="copy").context == (TOLD,)
 
 
 def test_a_fork_makes_no_message_younger(scene: Scene) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event, text, update
 
+from conversation.summary import NewSummary
 from store import migrations, summaries, summary_dues, tables
 from store.engine import Database
 from store.settings import load
@@ -70,6 +71,21 @@ def test_a_draft_reads_no_other_threads_messages(database: Database) -> None:
     plans = plans_of(database, draft)
 
     assert "Seq Scan on messages" not in plans, plans
+
+
+def test_a_write_reads_what_it_covers_and_not_all_behind(database: Database) -> None:
+    """Else a history of a hundred thousand messages would be counted again at each of its steps."""
+    stock(database, "t", threads=1, count=5_000)
+    desk = Desk(database)
+    draft = desk.draft(marks(30, 10), "t1")
+    assert draft is not None
+    new = NewSummary(content="they talked", model="m")
+
+    plans = plans_of(database, partial(summaries.put, draft=draft, new=new))
+
+    read = [float(rows) for rows in re.findall(r"on messages .*?actual .*?rows=([\d.]+)", plans)]
+    assert read == [400, 400], plans
+    assert desk.counted("t1") == desk.behind(400, "t1")
 
 
 def plans_of(database: Database, operation: Callable[[Connection], Any]) -> str:

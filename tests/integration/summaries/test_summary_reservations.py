@@ -30,13 +30,22 @@ class Interrupted:
         return NewSummary(content=f"they talked up to {draft.to_seq}", model="m")
 
 
-async def summarized(desk: Desk, summarizer: Summarizer, *, due: Due | None = None) -> list[Summary]:
+async def summarized(
+    desk: Desk, summarizer: Summarizer, *, due: Due | None = None, high: int = 3
+) -> list[Summary]:
     try:
         return await summarize_down(
-            desk.database, "default", "t", summarizer, marks(keep=2, messages=3), due=due
+            desk.database, "default", "t", summarizer, marks(keep=2, messages=high), due=due
         )
     finally:
         await desk.database.close_async()
+
+
+def taken_now(desk: Desk) -> Due:
+    """The thread, as a look finds it without anything being changed before."""
+    take = partial(summary_dues.take_due, marks={}, other_marks=marks(2, 1), limit=1)
+    (due,) = desk.database.run(take)
+    return due
 
 
 def replaced_and_back(desk: Desk) -> None:
@@ -112,6 +121,32 @@ async def test_each_summary_of_a_thread_reserves_it_for_the_next_one(
 
     assert began < left[0] < left[1] < left[2] == due.until
     assert desk.row().summary_retry_at <= now(desk)
+
+
+async def test_a_long_history_is_given_back_after_some_summaries_and_due_again_at_once(desk: Desk) -> None:
+    desk.chat("t", 1_300)
+
+    first = await summarized(desk, Interrupted(lambda: None), due=reserved(desk))
+    later = await summarized(desk, Interrupted(lambda: None), due=taken_now(desk))
+
+    assert [summary.to_seq for summary in first] == [400, 800, 1_200, 1_600, 2_000]
+    assert [summary.to_seq for summary in later] == [2_400, 2_598]
+
+
+async def test_what_would_not_be_due_again_comes_down_to_the_low_mark(desk: Desk) -> None:
+    desk.chat("t", 1_300)
+
+    written = await summarized(desk, Interrupted(lambda: None), due=reserved(desk), high=1_000)
+
+    assert [summary.to_seq for summary in written][4:] == [2_000, 2_400, 2_598]
+
+
+async def test_whoever_is_asked_writes_a_long_history_to_its_end(desk: Desk) -> None:
+    desk.chat("t", 1_300)
+
+    assert len(await summarized(desk, Interrupted(lambda: None))) == 7
+
+    assert desk.counted()[0] == 2
 
 
 async def test_a_summary_that_would_outlive_its_reservation_is_broken_off(

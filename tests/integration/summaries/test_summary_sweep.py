@@ -18,7 +18,7 @@ from store.settings import Settings, load
 from store.summarizing import defaults_of
 from store.summary_dues import MAX_FAILURES
 from tasks.summaries import run_summaries
-from tests.integration.desk import Desk
+from tests.integration.desk import Desk, marks
 from tests.integration.scripted import Scripted, says
 from tests.integration.summaries.conftest import now, reserved, stock, taken
 
@@ -95,6 +95,18 @@ def test_a_batch_is_bounded_and_takes_the_fullest(database: Database) -> None:
         stock(database, f"t{count}-", threads=1, count=count)
 
     assert sorted(taken(database, limit=2)) == ["t50-1", "t60-1"]
+
+
+def test_of_several_agents_those_furthest_above_their_own_mark_are_taken(desk: Desk) -> None:
+    """By how full each is, also by the tokens of one and the messages of another."""
+    for name, agent, messages, tokens in (
+        ("low", "a", 110, 0), ("a", "a", 300, 0), ("b", "b", 40, 0), ("c", "b", 20, 5_000), ("d", "b", 21, 0),
+    ):  # fmt: skip
+        desk.chat(name, 1)
+        desk.change(name, agent=agent, uncovered_messages=messages, uncovered_tokens=tokens)
+    look = partial(taken, desk.database, limit=1, a=marks(100), b=marks(20, tokens=1_000))
+
+    assert [look() for _ in range(6)] == [["c"], ["a"], ["b"], ["low"], ["d"], []]
 
 
 def test_a_thread_that_was_taken_is_left_alone_until_its_time_is_over(database: Database) -> None:
@@ -289,6 +301,8 @@ def test_after_a_restore_nobody_summarizes_again_by_himself(database: Database, 
         ({"summarize_after_tokens": 10, "summarize_keep_tokens": 11}, "summarize_keep_tokens"),
         ({"summarize_keep_messages": 0}, "summarize_keep_messages"),
         ({"summarize_after_messages": -1}, "summarize_after_messages"),
+        ({"summarize_keep_messages": -1}, "summarize_keep_messages"),
+        ({"summarize_keep_tokens": -1}, "summarize_keep_tokens"),
     ],
 )
 def test_marks_that_contradict_each_other_are_refused(values: dict[str, int], field: str) -> None:
