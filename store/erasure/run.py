@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar
 from sqlalchemy import Connection
 
 from conversation.errors import ThreadHeld
-from store.erasure import certificate, erase
+from store.erasure import archived, certificate, erase
 from store.erasure.certificate import Certificate
 from store.erasure.subject import Subject, keys_of
 from store.erasure.unfinished import ErasureOver, OutOfTime, note_work
@@ -168,7 +168,8 @@ def _erase_files(database: Runs, files: BlobStore, erasure_id: str, subject: Sub
             database.run(partial(mark, erasure_id=erasure_id))
             remove = partial(erase.remove_file, subject=subject, sha256=sha256)
             database.run(partial(remove, erasure_id=erasure_id, delete_object=files.delete))
-    while rows := database.run(partial(erase.archives_of, erasure_id=erasure_id, subject=subject)):
+    while rows := database.run(partial(archived.archives_of, erasure_id=erasure_id, subject=subject)):
         for row in rows:
+            database.run(partial(archived.mark_archive, erasure_id=erasure_id, row=row))
             files.delete(ARCHIVES, row.sha256)
-            database.run(partial(erase.remove_archive, erasure_id=erasure_id, row=row))
+            database.run(partial(archived.remove_archive, row=row))
