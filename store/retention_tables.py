@@ -32,6 +32,8 @@ UNDER_WAY = "finished_at is null"
 BEGUN = "state <> 'stored'"
 #: Retention has not looked at this thread, or not since it changed.
 UNSEEN = "retention_seen_at is null or retention_seen_at < updated_at"
+#: A row of the audit that names a file.
+NAMES_FILE = "(details ->> 'sha256') is not null"
 
 retention_policies = Table(
     "retention_policies",
@@ -167,8 +169,16 @@ erasure_items = Table(
 )
 
 
-def index_threads(threads: Table) -> None:
-    """Index threads by what makes them due: retention finds these without reading the others."""
+def index_tables(threads: Table, audit: Table) -> None:
+    """Index what retention and erasures look for in tables that are not theirs."""
+    _index_threads(threads)
+    # There are few of these: an erasure has them name none.
+    named = text(NAMES_FILE)
+    Index("ix_audit_names_file", "tenant", postgresql_where=named, sqlite_where=named, _table=audit)
+
+
+def _index_threads(threads: Table) -> None:
+    """By what makes them due: retention finds these without reading the others."""
     unseen = text(UNSEEN)
     group = ("tenant", text("coalesce(agent, '')"))
     oldest = text("coalesce(retained_from, created_at)")

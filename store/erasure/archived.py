@@ -17,6 +17,7 @@ from sqlalchemy import (
     func,
     select,
     true,
+    union,
     update,
 )
 
@@ -42,9 +43,9 @@ def named_threads(subject: Subject) -> Select[Any]:
     return select(part.c.thread_key).where(part.c.tenant == subject.tenant, names(subject, part))
 
 
-def is_of_same_thread(subject: Subject) -> ColumnElement[bool]:
-    """A part of a thread of which one part names it."""
-    return archives.c.thread_key.in_(named_threads(subject))
+def parts_of(*keys: Select[Any]) -> Select[Any]:
+    """The keys of the parts of these threads: an index finds them, however many others there are."""
+    return select(archives.c.key).where(archives.c.thread_key.in_(union(*keys)))
 
 
 def archives_of(connection: Connection, erasure_id: str, subject: Subject) -> list[AnyRow]:
@@ -62,9 +63,9 @@ def archive_rows(erasure_id: str, subject: Subject) -> Select[Any]:
     of_tenant = archives.c.tenant == subject.tenant
     if subject.everything:
         return select(archives).where(of_tenant).order_by(archives.c.key)
-    mine = select(archives).where(
-        of_tenant, archives.c.thread_sha256.in_(of_erasure) | is_of_same_thread(subject)
-    )
+    erased = select(archives.c.key).where(of_tenant, archives.c.thread_sha256.in_(of_erasure))
+    # As one set of keys: for the one or the other, PostgreSQL would read all archives that there are.
+    mine = select(archives).where(archives.c.key.in_(union(erased, parts_of(named_threads(subject)))))
     return mine.order_by(func.coalesce(names(subject), false()), archives.c.key)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, select
 
 from store import messages as message_rows
-from store.erasure.archived import is_of_same_thread
+from store.erasure.archived import named_threads, parts_of
 from store.erasure.subject import Subject, rows_of
 from store.retention.audit import hash_of
 from store.retention_tables import archives, retention_policies
@@ -95,11 +95,13 @@ def audit_of(connection: Connection, row: AnyRow) -> list[Line]:
 
 def archives_of(connection: Connection, subject: Subject) -> Sequence[AnyRow]:
     """The archives of its threads, also of those that are gone."""
-    of_threads = archives.c.thread_key.in_(rows_of(connection, subject))
-    mine = select(archives).where(archives.c.tenant == subject.tenant, archives.c.state == "stored")
-    return connection.execute(
-        mine.where(of_threads | is_of_same_thread(subject)).order_by(archives.c.key)
-    ).all()
+    return connection.execute(archive_rows(connection, subject)).all()
+
+
+def archive_rows(connection: Connection, subject: Subject) -> Select[Any]:
+    """The rows of those archives, that of the oldest part first."""
+    mine = archives.c.key.in_(parts_of(rows_of(connection, subject), named_threads(subject)))
+    return select(archives).where(mine, archives.c.state == "stored").order_by(archives.c.key)
 
 
 def plain(row: AnyRow) -> Line:

@@ -34,6 +34,13 @@ def upgrade() -> None:
     )
     op.create_index("ix_audit_tenant_created_at", "audit", ["tenant", "created_at"])
     op.create_index("ix_audit_tenant_thread_id", "audit", ["tenant", "thread_id"])
+    op.create_index(
+        "ix_audit_names_file",
+        "audit",
+        ["tenant"],
+        postgresql_where=sa.text("(details ->> 'sha256') is not null"),
+        sqlite_where=sa.text("(details ->> 'sha256') is not null"),
+    )
 
     op.create_table(
         "blobs",
