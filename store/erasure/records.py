@@ -8,9 +8,10 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, Select, not_, or_, select
 
 from store import messages as message_rows
+from store.cut import is_hidden_turn
 from store.erasure.archived import named_threads, parts_of
 from store.erasure.subject import Subject, rows_of
 from store.retention.audit import hash_of
@@ -32,8 +33,10 @@ def thread(connection: Connection, key: int) -> AnyRow | None:
 
 def work(connection: Connection, key: int, after: int) -> tuple[int, list[Line]] | None:
     """The next turns in any state, their journals and inputs, and the position of the last of them."""
+    is_held = select(threads.c.legal_hold).where(threads.c.key == key).scalar_subquery()
     of_thread = (turns.c.thread_key == key) & (turns.c.position > after)
-    found = connection.execute(select(turns).where(of_thread).order_by(turns.c.position).limit(PAGE)).all()
+    shown = select(turns).where(of_thread, or_(is_held, not_(is_hidden_turn(key))))
+    found = connection.execute(shown.order_by(turns.c.position).limit(PAGE)).all()
     if not found:
         return None
     ids = [row.id for row in found]

@@ -22,15 +22,17 @@ from sqlalchemy import (
     cast,
     delete,
     exists,
+    false,
     func,
     not_,
     select,
+    true,
     tuple_,
     update,
 )
 
-from conversation.turn import FINAL_STATES
 from store.blob_gc import note_dropped
+from store.cut import goes_with_its_messages
 from store.retention import carried
 from store.retention.audit import forget_name, note
 from store.retention.cuts import is_busy
@@ -211,16 +213,9 @@ def _messages_of(connection: Connection, thread: AnyRow, cut: AnyRow, limit: int
 
 def _turns_of(thread: AnyRow, cut: AnyRow, to_seq: int, limit: int) -> Select[Any]:
     """Finished turns of which nothing is left above `to_seq`; of a thread that goes whole, all at its end."""
-    of_thread = (turns.c.thread_key == thread.key) & turns.c.state.in_(sorted(FINAL_STATES))
-    has_more = exists().where(
-        messages.c.thread_key == thread.key, messages.c.turn_id == turns.c.id, messages.c.seq > to_seq
-    )
-    newest = select(func.max(turns.c.position)).where(of_thread, turns.c.window_to_seq <= to_seq)
-    statement = select(turns.c.id).where(of_thread, not_(has_more))
-    if not (cut.whole and to_seq == thread.retention_cut):
-        # One that never began went with those that arrived before it.
-        statement = statement.where(turns.c.position <= newest.scalar_subquery())
-    return statement.order_by(turns.c.position).limit(limit)
+    whole = true() if cut.whole and to_seq == thread.retention_cut else false()
+    goes = goes_with_its_messages(thread.key, to_seq, whole=whole)
+    return select(turns.c.id).where(goes).order_by(turns.c.position).limit(limit)
 
 
 def _remove_files(connection: Connection, said: Select[Any], *conditions: ColumnElement[bool]) -> list[str]:

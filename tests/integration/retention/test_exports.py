@@ -123,6 +123,35 @@ def test_turns_in_any_state_are_given_with_their_idempotency_keys(scene: Scene) 
     ]
 
 
+@pytest.mark.parametrize("held", [False, True])
+def test_turns_and_journals_of_what_is_about_to_be_deleted_are_given_if_a_hold_keeps_them(
+    scene: Scene, held: bool
+) -> None:
+    anns(scene, turns=2)
+    scene.send("not begun", "t")
+    scene.change(retention_cut=TURN, legal_hold=held)
+
+    copy = Copy(scene)
+
+    work = [line["row"] for line in copy.lines("threads/0001.work.jsonl")]
+    assert (work.count("turn"), work.count("step")) == ((3, 2) if held else (2, 1))
+    assert (b"seen 1" in copy.members["threads/0001.work.jsonl"]) == held
+    told = [line for line in copy.lines("threads/0001.jsonl") if line["kind"] == "turn"]
+    assert len(told) == 1
+
+
+def test_no_turn_is_given_of_a_thread_that_goes_whole(scene: Scene) -> None:
+    anns(scene)
+    scene.age(40)
+    scene.policy(tenant="default", idle_days=30)
+    scene.cut()
+
+    copy = Copy(scene)
+
+    assert copy.lines("threads/0001.work.jsonl") == []
+    assert [line["kind"] for line in copy.lines("threads/0001.jsonl")] == ["thread", "end"]
+
+
 def test_a_threads_own_policy_is_given(scene: Scene) -> None:
     anns(scene)
     scene.policy(tenant="default", thread_id="t", idle_days=90)
