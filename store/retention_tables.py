@@ -11,6 +11,7 @@ from sqlalchemy import (
     Column,
     Double,
     ForeignKey,
+    ForeignKeyConstraint,
     Identity,
     Index,
     Integer,
@@ -124,6 +125,24 @@ archives = Table(
         sqlite_where=text(BEGUN),
     ),
     sqlite_autoincrement=True,
+)
+
+#: Files that a thread dropped, for as long as their blobs are stored: in their grace, or because
+#: somebody else has them.
+dropped_files = Table(
+    "dropped_files",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("sha256", Text, primary_key=True),
+    #: No foreign key: it outlives the thread.
+    Column("thread_key", BigInteger, primary_key=True, autoincrement=False),
+    Column("thread_sha256", Text, nullable=False),
+    #: Of the user that the thread's metadata named when it was archived, or at its end.
+    Column("user_sha256", Text),
+    ForeignKeyConstraint(["tenant", "sha256"], ["blobs.tenant", "blobs.sha256"], ondelete="CASCADE"),
+    Index("ix_dropped_files_tenant_thread_sha256", "tenant", "thread_sha256"),
+    Index("ix_dropped_files_tenant_user_sha256", "tenant", "user_sha256"),
+    Index("ix_dropped_files_thread_key", "thread_key"),
 )
 
 erasures = Table(

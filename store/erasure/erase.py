@@ -13,6 +13,7 @@ from sqlalchemy import (
     delete,
     exists,
     select,
+    tuple_,
     union,
     update,
 )
@@ -27,7 +28,14 @@ from store.heads import unfinished
 from store.retention import holds, removal
 from store.retention.audit import forget_hashes, forget_name, hash_of
 from store.retention.removal import count_erased
-from store.retention_tables import archives, erasure_items, erasures, retention_cuts, retention_policies
+from store.retention_tables import (
+    archives,
+    dropped_files,
+    erasure_items,
+    erasures,
+    retention_cuts,
+    retention_policies,
+)
 from store.statements import AnyRow, insert_for
 from store.tables import blobs, renditions, threads, turns, uploads
 
@@ -148,14 +156,6 @@ def give_back(connection: Connection, erasure_id: str, key: int) -> None:
         holds.take_back(connection, thread)
 
 
-def remove_batch(connection: Connection, erasure_id: str, key: int) -> removal.Removed | None:
-    """Delete the next batch of a thread that was fenced off; None if it may not go any more."""
-    removed = removal.remove_next(connection, key, erasure_id=erasure_id)
-    if removed is not None:
-        _remember(connection, erasure_id, "blob", sorted(removed.files))
-    return removed
-
-
 def end_thread(connection: Connection, erasure_id: str, tenant: str, key: int) -> None:
     """Delete the row of a thread of which nothing is left, and its id wherever it stands."""
     named = select(threads.c.id).where(threads.c.key == key)
@@ -186,7 +186,8 @@ def forget_files(connection: Connection, erasure_id: str, tenant: str) -> None:
 def is_stored(connection: Connection, subject: Subject) -> bool:
     """Whether there is anything to erase, or an erasure that broke off."""
     archived = exists().where(archives.c.tenant == subject.tenant, names(subject))
-    there = rows_of(connection, subject).exists() | _under_way(subject).exists() | archived
+    dropped = exists().where(dropped_files.c.tenant == subject.tenant, names(subject, dropped_files))
+    there = rows_of(connection, subject).exists() | _under_way(subject).exists() | archived | dropped
     return bool(connection.execute(select(there)).scalar_one())
 
 
@@ -238,6 +239,24 @@ def remember_files(connection: Connection, erasure_id: str, tenant: str, after: 
     found = list(connection.execute(page.order_by(blobs.c.sha256).limit(PAGE)).scalars())
     _remember(connection, erasure_id, "blob", found)
     return found[-1] if found else None
+
+
+def remember_dropped(connection: Connection, erasure_id: str, subject: Subject) -> bool:
+    """Enter the next page of files that its threads dropped, now or before they were gone; False at the end.
+
+    Nothing else says from then on whose they were.
+    """
+    items, mine = erasure_items.c, dropped_files.c
+    of_erasure = select(items.sha256).where(items.erasure_id == erasure_id, items.kind == "thread")
+    of_tenant = select(mine.sha256, mine.thread_key).where(mine.tenant == subject.tenant)
+    theirs = union(
+        of_tenant.where(mine.thread_sha256.in_(of_erasure)), of_tenant.where(names(subject, dropped_files))
+    )
+    page = [tuple(row) for row in connection.execute(theirs.limit(PAGE))]
+    these = (mine.tenant == subject.tenant) & tuple_(mine.sha256, mine.thread_key).in_(page)
+    gone = connection.execute(delete(dropped_files).where(these).returning(mine.sha256))
+    _remember(connection, erasure_id, "blob", sorted(set(gone.scalars())))
+    return bool(page)
 
 
 def forget_tenant(connection: Connection, erasure_id: str, tenant: str) -> None:

@@ -20,6 +20,7 @@ from store.erasure.certificate import Certificate
 from store.erasure.subject import Subject, keys_of
 from store.erasure.unfinished import ErasureOver, OutOfTime, note_work
 from store.files import BlobStore
+from store.retention import removal
 from store.retention_tables import ARCHIVES
 
 T = TypeVar("T")
@@ -99,6 +100,8 @@ def _erase(database: Runs, files: BlobStore, erasure_id: str, subject: Subject) 
         _erase_thread(database, erasure_id, subject, key)
     for key in _fenced_off(database, erasure_id):
         _erase_thread(database, erasure_id, subject, key)
+    while database.run(partial(erase.remember_dropped, erasure_id=erasure_id, subject=subject)):
+        pass
     if subject.everything:
         _enter_all_files(database, erasure_id, subject)
     _erase_files(database, files, erasure_id, subject)
@@ -135,7 +138,7 @@ def keys(database: Runs, subject: Subject) -> Iterator[int]:
 def _erase_thread(database: Runs, erasure_id: str, subject: Subject, key: int) -> None:
     """Batch by batch; what is sent to it meanwhile goes, too, until its row is gone."""
     fence_off = partial(erase.fence_off, erasure_id=erasure_id, subject=subject, key=key)
-    batch = partial(erase.remove_batch, erasure_id=erasure_id, key=key)
+    batch = partial(removal.remove_next, key=key, erasure_id=erasure_id)
     while database.run(fence_off):
         removed = database.run(batch)
         while removed is not None and not removed.is_over:

@@ -486,6 +486,24 @@ def _create_retention_tables() -> None:
         sqlite_where=sa.text("state <> 'stored'"),
     )
     op.create_table(
+        "dropped_files",
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("sha256", sa.Text(), nullable=False),
+        sa.Column("thread_key", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("thread_sha256", sa.Text(), nullable=False),
+        sa.Column("user_sha256", sa.Text(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["tenant", "sha256"],
+            ["blobs.tenant", "blobs.sha256"],
+            name=op.f("fk_dropped_files_tenant_sha256"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("tenant", "sha256", "thread_key", name=op.f("pk_dropped_files")),
+    )
+    op.create_index("ix_dropped_files_tenant_thread_sha256", "dropped_files", ["tenant", "thread_sha256"])
+    op.create_index("ix_dropped_files_tenant_user_sha256", "dropped_files", ["tenant", "user_sha256"])
+    op.create_index("ix_dropped_files_thread_key", "dropped_files", ["thread_key"])
+    op.create_table(
         "erasures",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("tenant", sa.Text(), nullable=False),
