@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, not_, or_, select
+from sqlalchemy import Connection, Select, exists, not_, or_, select, tuple_
 
 from store import messages as message_rows
 from store.cut import is_hidden_turn
@@ -60,20 +60,26 @@ def held(connection: Connection, key: int, after: int) -> list[Line]:
     return [message_line(message, each.tokens, turn_id=each.turn_id) for message, each in said]
 
 
-def files(connection: Connection, key: int) -> Sequence[AnyRow]:
-    """The files of its messages, as they are read or held, and of its inbox."""
+def files(connection: Connection, key: int, after: tuple[str, int]) -> Sequence[AnyRow]:
+    """The next files of its messages, as they are read or held, and of its inbox; without their texts."""
+    place = attachments.c.message_id, attachments.c.index
     joined = attachments.join(
         blobs, (attachments.c.tenant == blobs.c.tenant) & (attachments.c.sha256 == blobs.c.sha256)
     )
-    cut = select(threads.c.retention_cut).where(threads.c.key == key, ~threads.c.legal_hold)
-    hidden = select(messages.c.id).where(
-        messages.c.thread_key == key, messages.c.seq <= cut.scalar_subquery()
+    is_hidden = exists().where(
+        threads.c.key == key,
+        not_(threads.c.legal_hold),
+        messages.c.thread_key == key,
+        messages.c.id == attachments.c.message_id,
+        messages.c.seq <= threads.c.retention_cut,
     )
-    columns = (attachments.c.message_id, attachments.c.filename, attachments.c.sha256)
-    statement: Select[Any] = select(*columns, blobs.c.size, blobs.c.media_type, blobs.c.scan, blobs.c.text)
-    of_thread = (attachments.c.thread_key == key) & attachments.c.message_id.not_in(hidden)
-    ordered = statement.select_from(joined).where(of_thread).order_by(*columns)
-    return connection.execute(ordered).all()
+    named = attachments.c.message_id, attachments.c.index.label("place"), attachments.c.filename
+    statement = select(*named, blobs.c.sha256, blobs.c.size, blobs.c.media_type, blobs.c.scan)
+    following = tuple_(*place) > tuple_(*after)
+    of_thread = (attachments.c.thread_key == key) & following & not_(is_hidden)
+    return connection.execute(
+        statement.select_from(joined).where(of_thread).order_by(*place).limit(PAGE)
+    ).all()
 
 
 def uploads_of(connection: Connection, tenant: str, hashes: Collection[str]) -> list[Line]:
