@@ -156,7 +156,6 @@ def _lines(connection: Connection, batch: Batch) -> Iterator[Record]:
     header["thread"] |= {
         "retention_cut": cut.deleted_to,
         "summary_id": thread.summary_id or cut.summary_id,
-        "uncovered_messages": thread.last_seq - cut.deleted_to,
     }
     known = {row.turn_id for row in rows} | set(batch.turns)
     told = [header, *_about(connection, thread.key), *_turns(connection, known)]
