@@ -61,7 +61,8 @@ def run_erasure(database: Runs, files: BlobStore, subject: Subject) -> Certifica
     """Erase a subject; returns the certificate. What broke off is taken up again.
 
     A subject of which nothing is stored gives the certificate of its last erasure, else one that
-    counts nothing; so does a whole tenant, whose file store is looked through each time. Raises `ThreadHeld`, and `FileStoreUnavailable`: then it can be called again.
+    counts nothing. A whole tenant is looked through, and certified, each time. Raises `ThreadHeld`, and
+    `FileStoreUnavailable`: then it can be called again.
     """
     subject.check()
     if not subject.everything and not database.run(partial(erase.is_stored, subject=subject)):
