@@ -88,6 +88,26 @@ def test_a_dropped_file_that_somebody_else_has_stays_and_does_not_say_who_had_it
     assert scene.count("dropped_files") == 0
 
 
+@pytest.mark.parametrize("subject", [ANN, THREAD], ids=["user", "thread"])
+def test_a_thumbnail_in_its_grace_goes_though_its_file_was_collected_before(
+    scene: Scene, subject: Subject
+) -> None:
+    kept(scene)
+    scene.database.run(write())
+    scene.change("t", metadata={"user": "ann"})
+    scene.database.run(partial(threads.delete_thread, tenant="default", thread_id="t"))
+    long_ago = datetime.now(UTC) - timedelta(days=40)
+    over = tables.blobs.update().where(tables.blobs.c.sha256 == SOURCE).values(unreferenced_since=long_ago)
+    scene.database.run(lambda c: c.execute(over))
+    scene.run(blob_grace_days=14)
+    assert stored(scene) == [SMALL.sha256]
+
+    erase(scene, subject)
+
+    assert stored(scene) == []
+    assert scene.count("blobs") == scene.count("dropped_files") == 0
+
+
 def test_dropped_files_of_others_stay(scene: Scene) -> None:
     dropped(scene, "program")
 
