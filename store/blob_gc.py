@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Select, and_, delete, exists, func, not_, or_, select, tuple_, update
 
 from store.columns import DAY, clock, moment_ago
-from store.retention_tables import ARCHIVES, archives
+from store.retention_tables import ARCHIVES, archives, dropped_files
 from store.statements import insert_for
 from store.tables import attachments, blobs, renditions
 
@@ -159,8 +159,24 @@ def delete_marked(
     if not connection.execute(select(blobs.c.sha256).where(mine, not_(is_used))).all():
         return False
     delete_object(tenant, sha256)
+    _hand_down(connection, address)
     connection.execute(delete(blobs).where(mine))
     return True
+
+
+def _hand_down(connection: Connection, address: Address) -> None:
+    """What was made out of a blob has a grace of its own: it says meanwhile who dropped the blob."""
+    same = (renditions.c.tenant == dropped_files.c.tenant) & (renditions.c.sha256 == dropped_files.c.sha256)
+    whose = [dropped_files.c[name] for name in ("thread_key", "thread_sha256", "user_sha256")]
+    made = (
+        select(renditions.c.tenant, renditions.c.made_sha256, *whose)
+        .select_from(renditions.join(dropped_files, same))
+        .where(renditions.c.tenant == address[0], renditions.c.sha256 == address[1])
+        .distinct()
+    )
+    names = ["tenant", "sha256", *(column.name for column in whose)]
+    statement = insert_for(connection, dropped_files).from_select(names, made)
+    connection.execute(statement.on_conflict_do_nothing())
 
 
 def enter_unknown(

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Column,
     Double,
     ForeignKey,
+    ForeignKeyConstraint,
     Identity,
     Index,
     Integer,
@@ -32,6 +33,8 @@ UNDER_WAY = "finished_at is null"
 BEGUN = "state <> 'stored'"
 #: Retention has not looked at this thread, or not since it changed.
 UNSEEN = "retention_seen_at is null or retention_seen_at < updated_at"
+#: A row of the audit that names a file.
+NAMES_FILE = "(details ->> 'sha256') is not null"
 
 retention_policies = Table(
     "retention_policies",
@@ -124,6 +127,24 @@ archives = Table(
     sqlite_autoincrement=True,
 )
 
+#: Files that a thread dropped, for as long as their blobs are stored: in their grace, or because
+#: somebody else has them.
+dropped_files = Table(
+    "dropped_files",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("sha256", Text, primary_key=True),
+    #: No foreign key: it outlives the thread.
+    Column("thread_key", BigInteger, primary_key=True, autoincrement=False),
+    Column("thread_sha256", Text, nullable=False),
+    #: Of the user that the thread's metadata named when it was archived, or at its end.
+    Column("user_sha256", Text),
+    ForeignKeyConstraint(["tenant", "sha256"], ["blobs.tenant", "blobs.sha256"], ondelete="CASCADE"),
+    Index("ix_dropped_files_tenant_thread_sha256", "tenant", "thread_sha256"),
+    Index("ix_dropped_files_tenant_user_sha256", "tenant", "user_sha256"),
+    Index("ix_dropped_files_thread_key", "thread_key"),
+)
+
 erasures = Table(
     "erasures",
     metadata,
@@ -167,8 +188,16 @@ erasure_items = Table(
 )
 
 
-def index_threads(threads: Table) -> None:
-    """Index threads by what makes them due: retention finds these without reading the others."""
+def index_tables(threads: Table, audit: Table) -> None:
+    """Index what retention and erasures look for in tables that are not theirs."""
+    _index_threads(threads)
+    # There are few of these: an erasure has them name none.
+    named = text(NAMES_FILE)
+    Index("ix_audit_names_file", "tenant", postgresql_where=named, sqlite_where=named, _table=audit)
+
+
+def _index_threads(threads: Table) -> None:
+    """By what makes them due: retention finds these without reading the others."""
     unseen = text(UNSEEN)
     group = ("tenant", text("coalesce(agent, '')"))
     oldest = text("coalesce(retained_from, created_at)")

@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from store.columns import Json, Key, OurId, Time
 from store.file_tables import attachments, blobs, renditions, uploads
-from store.retention_tables import index_threads
+from store.retention_tables import index_tables
 from store.schema import metadata
 
 __all__ = [
@@ -347,4 +347,4 @@ Index(
     _table=messages,
 ).ddl_if(dialect="postgresql")
 
-index_threads(threads)
+index_tables(threads, audit)

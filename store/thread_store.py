@@ -31,7 +31,7 @@ from store.file_store import FileStore
 from store.keeping import Keeper
 from store.lines import keep_lines
 from store.listing import Order, Stats, ThreadFilter, ThreadPage
-from store.retention.restore import lines_of_parts, stored_parts
+from store.retention.restore import Archived, archived_threads, read_parts, stored_parts
 from store.search import Hit, search_messages
 from store.settings import Settings, load
 from store.thread_erasure import ThreadErasure
@@ -269,14 +269,23 @@ class ThreadStore(ThreadSummaries, ThreadErasure):
         missing = [s for s in done.blobs if not await asyncio.to_thread(files.blobs.exists, self.tenant, s)]
         return replace(done, missing_blobs=tuple(missing))
 
-    async def restore_archive(self, thread_id: str, *, as_id: str | None = None) -> Imported:
+    async def list_archives(self, thread_id: str) -> list[Archived]:
+        """What retention archived under this id, the oldest thread first: an id may be used again."""
+        listed = partial(archived_threads, tenant=self.tenant, thread_id=thread_id)
+        return await self.database.run_async(listed)
+
+    async def restore_archive(
+        self, thread_id: str, *, as_id: str | None = None, nth: int | None = None
+    ) -> Imported:
         """Read a thread back that retention archived, with its ids, seqs and times; under `as_id`, if named.
 
-        Raises `ThreadNotFound` where no archive is, and as `import_thread` does.
+        Of several that had this id, the youngest, or the `nth` of `list_archives`. Raises
+        `ThreadNotFound` where no archive is, and as `import_thread` does.
         """
         files = (await self._files()).blobs
-        parts = await self.database.run_async(partial(stored_parts, tenant=self.tenant, thread_id=thread_id))
-        return await self.import_thread(lines_of_parts(files, parts), thread_id=as_id)
+        named = partial(stored_parts, tenant=self.tenant, thread_id=thread_id, nth=nth)
+        parts = await self.database.run_async(named)
+        return await self.import_thread(read_parts(files, parts), thread_id=as_id)
 
     async def import_messages(
         self, thread_id: str, messages: Iterable[Mapping[str, Any]]

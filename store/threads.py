@@ -20,9 +20,10 @@ from store.attachments import addresses_of, attach
 from store.blob_gc import note_dropped
 from store.columns import clock
 from store.cut import cut_of
-from store.retention.user import enter_in_archives
+from store.retention import dropped
+from store.retention.user import enter_user
 from store.statements import AnyRow, insert_for
-from store.tables import context, messages, threads
+from store.tables import attachments, context, messages, threads
 from store.uncovered import tokens_of
 
 
@@ -151,7 +152,9 @@ def delete_thread(connection: Connection, tenant: str, thread_id: str, *, user_k
     if row.legal_hold:
         raise InvalidInput("thread_id", f"{thread_id!r} is under legal hold", "lift the hold first")
     note_dropped(connection, addresses_of(row.key))
-    enter_in_archives(connection, row.key, user_key)
+    of_thread = addresses_of(row.key).add_columns(attachments.c.thread_key)
+    dropped.remember(connection, connection.execute(of_thread).all())
+    enter_user(connection, row.key, user_key)
     connection.execute(delete(threads).where(threads.c.key == row.key))
     return True
 

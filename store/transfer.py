@@ -22,7 +22,7 @@ from conversation.errors import ThreadNotFound
 from conversation.message import Message
 from conversation.turn import FINAL_STATES
 from store import messages as message_rows
-from store.cut import goes_with_the_cut
+from store.cut import goes_with_the_cut, is_hidden_turn
 from store.lines import SUMMARY, THREAD, TURN
 from store.statements import AnyRow
 from store.tables import context, messages, summaries, threads, turns
@@ -108,6 +108,7 @@ class Export:
             turns.c.position > after,
             turns.c.position <= self._last_position,
             turns.c.state.in_(FINAL_STATES),
+            not_(is_hidden_turn(self._thread.key)),
         )
         return connection.execute(statement.order_by(turns.c.position).limit(PAGE)).all()
 

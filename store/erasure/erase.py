@@ -12,9 +12,9 @@ from sqlalchemy import (
     Select,
     delete,
     exists,
-    false,
-    func,
     select,
+    tuple_,
+    union,
     update,
 )
 
@@ -22,17 +22,24 @@ from conversation.errors import ThreadHeld
 from conversation.ids import new_id
 from store import blob_gc
 from store.columns import clock
-from store.erasure.archived import is_of_same_thread, names
+from store.erasure.archived import named_threads, names
 from store.erasure.subject import Subject, rows_of
 from store.heads import unfinished
 from store.retention import holds, removal
 from store.retention.audit import forget_hashes, forget_name, hash_of
 from store.retention.removal import count_erased
-from store.retention_tables import archives, erasure_items, erasures, retention_cuts, retention_policies
+from store.retention_tables import (
+    archives,
+    dropped_files,
+    erasure_items,
+    erasures,
+    retention_cuts,
+    retention_policies,
+)
 from store.statements import AnyRow, insert_for
 from store.tables import blobs, renditions, threads, turns, uploads
 
-#: Threads, files or archives of one page.
+#: Threads or files of one page.
 PAGE = 100
 #: Ids that an error names, at most.
 NAMED = 20
@@ -64,8 +71,14 @@ def begin(connection: Connection, subject: Subject) -> str:
 
 
 def check_not_held(connection: Connection, subject: Subject) -> None:
-    """Raise `ThreadHeld`, with the first of them, if threads of the subject are under legal hold."""
-    held = select(threads.c.id).where(threads.c.legal_hold, threads.c.key.in_(rows_of(connection, subject)))
+    """Raise `ThreadHeld`, with the first of them, if threads of the subject are under legal hold.
+
+    So is a thread that has become somebody else's, and of which an archive names the subject: that
+    would go with all its parts.
+    """
+    keys = rows_of(connection, subject)
+    theirs = keys if subject.everything else union(keys, named_threads(subject))
+    held = select(threads.c.id).where(threads.c.legal_hold, threads.c.key.in_(theirs))
     found = connection.execute(held.order_by(threads.c.key).limit(NAMED)).scalars().all()
     if found:
         raise ThreadHeld(found)
@@ -143,14 +156,6 @@ def give_back(connection: Connection, erasure_id: str, key: int) -> None:
         holds.take_back(connection, thread)
 
 
-def remove_batch(connection: Connection, erasure_id: str, key: int) -> removal.Removed | None:
-    """Delete the next batch of a thread that was fenced off; None if it may not go any more."""
-    removed = removal.remove_next(connection, key, erasure_id=erasure_id)
-    if removed is not None:
-        _remember(connection, erasure_id, "blob", sorted(removed.files))
-    return removed
-
-
 def end_thread(connection: Connection, erasure_id: str, tenant: str, key: int) -> None:
     """Delete the row of a thread of which nothing is left, and its id wherever it stands."""
     named = select(threads.c.id).where(threads.c.key == key)
@@ -181,7 +186,8 @@ def forget_files(connection: Connection, erasure_id: str, tenant: str) -> None:
 def is_stored(connection: Connection, subject: Subject) -> bool:
     """Whether there is anything to erase, or an erasure that broke off."""
     archived = exists().where(archives.c.tenant == subject.tenant, names(subject))
-    there = rows_of(connection, subject).exists() | _under_way(subject).exists() | archived
+    dropped = exists().where(dropped_files.c.tenant == subject.tenant, names(subject, dropped_files))
+    there = rows_of(connection, subject).exists() | _under_way(subject).exists() | archived | dropped
     return bool(connection.execute(select(there)).scalar_one())
 
 
@@ -223,27 +229,6 @@ def _forget_uploads(connection: Connection, erasure_id: str, address: tuple[str,
         count_erased(connection, erasure_id, {"uploads": gone})
 
 
-def archives_of(connection: Connection, erasure_id: str, subject: Subject) -> list[AnyRow]:
-    """Archives of the user, or of a thread that this erasure is about."""
-    return list(connection.execute(archive_rows(erasure_id, subject).limit(PAGE)))
-
-
-def archive_rows(erasure_id: str, subject: Subject) -> Select[Any]:
-    """The rows of those archives, in any state: one that was begun may have its object.
-
-    All parts of a thread go if one of them names the user. That one goes last: the others are found by it.
-    """
-    items = erasure_items.c
-    of_erasure = select(items.sha256).where(items.erasure_id == erasure_id, items.kind == "thread")
-    of_tenant = archives.c.tenant == subject.tenant
-    if subject.everything:
-        return select(archives).where(of_tenant).order_by(archives.c.key)
-    mine = select(archives).where(
-        of_tenant, archives.c.thread_sha256.in_(of_erasure) | is_of_same_thread(subject)
-    )
-    return mine.order_by(func.coalesce(names(subject), false()), archives.c.key)
-
-
 def remember_files(connection: Connection, erasure_id: str, tenant: str, after: str) -> str | None:
     """Enter the next page of a tenant's blobs; returns where to go on.
 
@@ -254,6 +239,24 @@ def remember_files(connection: Connection, erasure_id: str, tenant: str, after: 
     found = list(connection.execute(page.order_by(blobs.c.sha256).limit(PAGE)).scalars())
     _remember(connection, erasure_id, "blob", found)
     return found[-1] if found else None
+
+
+def remember_dropped(connection: Connection, erasure_id: str, subject: Subject) -> bool:
+    """Enter the next page of files that its threads dropped, now or before they were gone; False at the end.
+
+    Nothing else says from then on whose they were.
+    """
+    items, mine = erasure_items.c, dropped_files.c
+    of_erasure = select(items.sha256).where(items.erasure_id == erasure_id, items.kind == "thread")
+    of_tenant = select(mine.sha256, mine.thread_key).where(mine.tenant == subject.tenant)
+    theirs = union(
+        of_tenant.where(mine.thread_sha256.in_(of_erasure)), of_tenant.where(names(subject, dropped_files))
+    )
+    page = [tuple(row) for row in connection.execute(theirs.limit(PAGE))]
+    these = (mine.tenant == subject.tenant) & tuple_(mine.sha256, mine.thread_key).in_(page)
+    gone = connection.execute(delete(dropped_files).where(these).returning(mine.sha256))
+    _remember(connection, erasure_id, "blob", sorted(set(gone.scalars())))
+    return bool(page)
 
 
 def forget_tenant(connection: Connection, erasure_id: str, tenant: str) -> None:
@@ -271,12 +274,6 @@ def count_objects(connection: Connection, erasure_id: str, objects: int) -> None
     """Note how many objects the file store still had of the tenant, versions and uploads counted."""
     if objects:
         count_erased(connection, erasure_id, {"objects": objects})
-
-
-def remove_archive(connection: Connection, erasure_id: str, row: AnyRow) -> None:
-    """Delete the row of an archive whose object is gone."""
-    if connection.execute(delete(archives).where(archives.c.key == row.key)).rowcount:
-        count_erased(connection, erasure_id, {"archives": 1, "archived_messages": row.messages})
 
 
 def _under_way(subject: Subject) -> Select[Any]:

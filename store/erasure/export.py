@@ -6,20 +6,23 @@
     threads/0001.held.jsonl   the rest of a half turn, which only a legal hold keeps
     threads/0001.policy.jsonl   a policy of its own
     threads/0001.audit.jsonl   what was deleted or mended in it
-    files.jsonl, files/…   the files of its messages: names, and bytes by their hash
+    files.jsonl            the files of its messages: names, hashes, and whether their bytes are here
+    files/…, texts/…       their bytes, and the texts that were extracted, by their hash: each once
     uploads.jsonl          what a client said of these files when it put them, or was about to
     archives/….jsonl.gz    what retention put aside
 
-What stays true: it is written as it is read, a page or a file at a time; no connection is held while
-a page is written. What retention is about to delete is not in it. Bytes that are lost stop nothing:
-they are told.
+What stays true: it is written as it is read, a page or a file at a time, and of what was written only
+names are kept; no connection is held while a page is written. What retention is about to delete is not
+in it. Bytes that are lost stop nothing: they are told.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from shutil import copyfileobj
+from tempfile import TemporaryFile
 from typing import IO
 from zipfile import ZIP_DEFLATED, ZipFile
 
@@ -33,6 +36,7 @@ from store.erasure.records import PAGE, Line
 from store.erasure.run import Runs, keys
 from store.erasure.subject import Subject
 from store.files import BlobStore
+from store.preparations import texts
 from store.retention_tables import ARCHIVES
 from store.statements import AnyRow
 from store.transfer import Export, next_page
@@ -55,6 +59,8 @@ class PersonExport:
     database: Runs
     files: BlobStore
     subject: Subject
+    #: Of the files that are listed.
+    _hashes: set[str] = field(default_factory=set)
     _written: set[str] = field(default_factory=set)
     _lost: list[str] = field(default_factory=list)
 
@@ -62,19 +68,21 @@ class PersonExport:
         """Write the whole export. Raises `ThreadNotFound`, and `FileStoreUnavailable`."""
         self.subject.check()
         count = 0
-        listed: list[Line] = []
-        with ZipFile(target, "w", ZIP_DEFLATED) as archive:
+        # A member at a time is written: this one waits beside it until the others are.
+        with TemporaryFile() as listed, ZipFile(target, "w", ZIP_DEFLATED) as archive:
             for key in keys(self.database, self.subject):
                 thread = self.database.run(partial(records.thread, key=key))
                 if thread is not None:
                     count += 1
                     self._write_thread(archive, f"threads/{count:04}", thread)
-                    listed += self._write_files(archive, thread)
+                    self._write_files(archive, thread, listed)
             put_aside = self._write_archives(archive)
             if not count and not put_aside:
                 raise ThreadNotFound(f"nothing is stored of this {self.subject.kind}")
-            _write_lines(archive, "files.jsonl", listed)
-            _write_lines(archive, "uploads.jsonl", self._uploads(listed))
+            listed.seek(0)
+            with archive.open("files.jsonl", "w", force_zip64=True) as member:
+                copyfileobj(listed, member)
+            self._write_uploads(archive)
             archive.writestr("manifest.json", json.dumps(self._manifest(count), ensure_ascii=False))
         return Exported(count, tuple(self._lost))
 
@@ -111,22 +119,32 @@ class PersonExport:
         for kind, read in (("policy", records.policies_of), ("audit", records.audit_of)):
             _write_lines(archive, f"{name}.{kind}.jsonl", self.database.run(partial(read, row=thread)))
 
-    def _write_files(self, archive: ZipFile, thread: AnyRow) -> list[Line]:
-        rows = self.database.run(partial(records.files, key=thread.key))
-        lines = []
-        for row in rows:
-            # What a scanner did not pass is told, and not handed out.
-            passed = row.scan not in BLOCKED
-            member = f"files/{row.sha256}"
-            stored = passed and self._write_object(archive, member, self.subject.tenant, row.sha256)
-            lines.append({"thread": thread.id, **records.plain(row), "stored": stored})
-        return lines
+    def _write_files(self, archive: ZipFile, thread: AnyRow, listed: IO[bytes]) -> None:
+        after = ("", -1)
+        while rows := self.database.run(partial(records.files, key=thread.key, after=after)):
+            for row in rows:
+                # What a scanner did not pass is told, and not handed out.
+                passed = row.scan not in BLOCKED
+                stored = passed and self._write_file(archive, row.sha256)
+                listed.write(_text([{"thread": thread.id, **records.plain(row), "stored": stored}]))
+                self._hashes.add(row.sha256)
+            after = (rows[-1].message_id, rows[-1].place)
 
-    def _uploads(self, listed: list[Line]) -> Iterator[Line]:
-        hashes = sorted({line["sha256"] for line in listed})
-        for start in range(0, len(hashes), PAGE):
-            page = hashes[start : start + PAGE]
-            yield from self.database.run(partial(records.uploads_of, tenant=self.subject.tenant, hashes=page))
+    def _write_file(self, archive: ZipFile, sha256: str) -> bool:
+        """Its bytes and its text, unless they are written; False where its bytes are lost."""
+        if sha256 not in self._hashes:
+            read = partial(texts, tenant=self.subject.tenant, hashes=[sha256])
+            for text in self.database.run(read).values():
+                archive.writestr(f"texts/{sha256}.txt", text)
+        return self._write_object(archive, f"files/{sha256}", self.subject.tenant, sha256)
+
+    def _write_uploads(self, archive: ZipFile) -> None:
+        hashes = sorted(self._hashes)
+        with archive.open("uploads.jsonl", "w", force_zip64=True) as member:
+            for start in range(0, len(hashes), PAGE):
+                page = hashes[start : start + PAGE]
+                read = partial(records.uploads_of, tenant=self.subject.tenant, hashes=page)
+                member.write(_text(self.database.run(read)))
 
     def _write_archives(self, archive: ZipFile) -> int:
         rows = self.database.run(partial(records.archives_of, subject=self.subject))

@@ -8,10 +8,11 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, Select, exists, not_, or_, select, tuple_
 
 from store import messages as message_rows
-from store.erasure.archived import is_of_same_thread
+from store.cut import is_hidden_turn
+from store.erasure.archived import named_threads, parts_of
 from store.erasure.subject import Subject, rows_of
 from store.retention.audit import hash_of
 from store.retention_tables import archives, retention_policies
@@ -32,8 +33,10 @@ def thread(connection: Connection, key: int) -> AnyRow | None:
 
 def work(connection: Connection, key: int, after: int) -> tuple[int, list[Line]] | None:
     """The next turns in any state, their journals and inputs, and the position of the last of them."""
+    is_held = select(threads.c.legal_hold).where(threads.c.key == key).scalar_subquery()
     of_thread = (turns.c.thread_key == key) & (turns.c.position > after)
-    found = connection.execute(select(turns).where(of_thread).order_by(turns.c.position).limit(PAGE)).all()
+    shown = select(turns).where(of_thread, or_(is_held, not_(is_hidden_turn(key))))
+    found = connection.execute(shown.order_by(turns.c.position).limit(PAGE)).all()
     if not found:
         return None
     ids = [row.id for row in found]
@@ -57,20 +60,26 @@ def held(connection: Connection, key: int, after: int) -> list[Line]:
     return [message_line(message, each.tokens, turn_id=each.turn_id) for message, each in said]
 
 
-def files(connection: Connection, key: int) -> Sequence[AnyRow]:
-    """The files of its messages, as they are read or held, and of its inbox."""
+def files(connection: Connection, key: int, after: tuple[str, int]) -> Sequence[AnyRow]:
+    """The next files of its messages, as they are read or held, and of its inbox; without their texts."""
+    place = attachments.c.message_id, attachments.c.index
     joined = attachments.join(
         blobs, (attachments.c.tenant == blobs.c.tenant) & (attachments.c.sha256 == blobs.c.sha256)
     )
-    cut = select(threads.c.retention_cut).where(threads.c.key == key, ~threads.c.legal_hold)
-    hidden = select(messages.c.id).where(
-        messages.c.thread_key == key, messages.c.seq <= cut.scalar_subquery()
+    is_hidden = exists().where(
+        threads.c.key == key,
+        not_(threads.c.legal_hold),
+        messages.c.thread_key == key,
+        messages.c.id == attachments.c.message_id,
+        messages.c.seq <= threads.c.retention_cut,
     )
-    columns = (attachments.c.message_id, attachments.c.filename, attachments.c.sha256)
-    statement: Select[Any] = select(*columns, blobs.c.size, blobs.c.media_type, blobs.c.scan, blobs.c.text)
-    of_thread = (attachments.c.thread_key == key) & attachments.c.message_id.not_in(hidden)
-    ordered = statement.select_from(joined).where(of_thread).order_by(*columns)
-    return connection.execute(ordered).all()
+    named = attachments.c.message_id, attachments.c.index.label("place"), attachments.c.filename
+    statement = select(*named, blobs.c.sha256, blobs.c.size, blobs.c.media_type, blobs.c.scan)
+    following = tuple_(*place) > tuple_(*after)
+    of_thread = (attachments.c.thread_key == key) & following & not_(is_hidden)
+    return connection.execute(
+        statement.select_from(joined).where(of_thread).order_by(*place).limit(PAGE)
+    ).all()
 
 
 def uploads_of(connection: Connection, tenant: str, hashes: Collection[str]) -> list[Line]:
@@ -95,11 +104,13 @@ def audit_of(connection: Connection, row: AnyRow) -> list[Line]:
 
 def archives_of(connection: Connection, subject: Subject) -> Sequence[AnyRow]:
     """The archives of its threads, also of those that are gone."""
-    of_threads = archives.c.thread_key.in_(rows_of(connection, subject))
-    mine = select(archives).where(archives.c.tenant == subject.tenant, archives.c.state == "stored")
-    return connection.execute(
-        mine.where(of_threads | is_of_same_thread(subject)).order_by(archives.c.key)
-    ).all()
+    return connection.execute(archive_rows(connection, subject)).all()
+
+
+def archive_rows(connection: Connection, subject: Subject) -> Select[Any]:
+    """The rows of those archives, that of the oldest part first."""
+    mine = archives.c.key.in_(parts_of(rows_of(connection, subject), named_threads(subject)))
+    return select(archives).where(mine, archives.c.state == "stored").order_by(archives.c.key)
 
 
 def plain(row: AnyRow) -> Line:

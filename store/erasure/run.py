@@ -15,11 +15,12 @@ from typing import Protocol, TypeVar
 from sqlalchemy import Connection
 
 from conversation.errors import ThreadHeld
-from store.erasure import certificate, erase
+from store.erasure import archived, certificate, erase
 from store.erasure.certificate import Certificate
 from store.erasure.subject import Subject, keys_of
 from store.erasure.unfinished import ErasureOver, OutOfTime, note_work
 from store.files import BlobStore
+from store.retention import removal
 from store.retention_tables import ARCHIVES
 
 T = TypeVar("T")
@@ -60,7 +61,8 @@ def run_erasure(database: Runs, files: BlobStore, subject: Subject) -> Certifica
     """Erase a subject; returns the certificate. What broke off is taken up again.
 
     A subject of which nothing is stored gives the certificate of its last erasure, else one that
-    counts nothing. Raises `ThreadHeld`, and `FileStoreUnavailable`: then it can be called again.
+    counts nothing. A whole tenant is looked through, and certified, each time. Raises `ThreadHeld`, and
+    `FileStoreUnavailable`: then it can be called again.
     """
     subject.check()
     if not subject.everything and not database.run(partial(erase.is_stored, subject=subject)):
@@ -99,6 +101,8 @@ def _erase(database: Runs, files: BlobStore, erasure_id: str, subject: Subject) 
         _erase_thread(database, erasure_id, subject, key)
     for key in _fenced_off(database, erasure_id):
         _erase_thread(database, erasure_id, subject, key)
+    while database.run(partial(erase.remember_dropped, erasure_id=erasure_id, subject=subject)):
+        pass
     if subject.everything:
         _enter_all_files(database, erasure_id, subject)
     _erase_files(database, files, erasure_id, subject)
@@ -135,7 +139,7 @@ def keys(database: Runs, subject: Subject) -> Iterator[int]:
 def _erase_thread(database: Runs, erasure_id: str, subject: Subject, key: int) -> None:
     """Batch by batch; what is sent to it meanwhile goes, too, until its row is gone."""
     fence_off = partial(erase.fence_off, erasure_id=erasure_id, subject=subject, key=key)
-    batch = partial(erase.remove_batch, erasure_id=erasure_id, key=key)
+    batch = partial(removal.remove_next, key=key, erasure_id=erasure_id)
     while database.run(fence_off):
         removed = database.run(batch)
         while removed is not None and not removed.is_over:
@@ -168,7 +172,8 @@ def _erase_files(database: Runs, files: BlobStore, erasure_id: str, subject: Sub
             database.run(partial(mark, erasure_id=erasure_id))
             remove = partial(erase.remove_file, subject=subject, sha256=sha256)
             database.run(partial(remove, erasure_id=erasure_id, delete_object=files.delete))
-    while rows := database.run(partial(erase.archives_of, erasure_id=erasure_id, subject=subject)):
+    while rows := database.run(partial(archived.archives_of, erasure_id=erasure_id, subject=subject)):
         for row in rows:
+            database.run(partial(archived.mark_archive, erasure_id=erasure_id, row=row))
             files.delete(ARCHIVES, row.sha256)
-            database.run(partial(erase.remove_archive, erasure_id=erasure_id, row=row))
+            database.run(partial(archived.remove_archive, row=row))

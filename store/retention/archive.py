@@ -23,7 +23,7 @@ from store.files import BlobStore
 from store.retention import removal
 from store.retention.audit import hash_of
 from store.retention.removal import Batch, Removed, next_batch, remove
-from store.retention.user import enter_in_archives
+from store.retention.user import enter_user
 from store.retention_tables import ARCHIVES, BEGUN, archives
 from store.tables import context, messages, summaries, turns
 from store.transfer import Record, context_line, header_line, message_line, summary_line, turn_line
@@ -92,7 +92,7 @@ def draft(connection: Connection, thread_key: int, *, user_key: str) -> Part | N
             tenant=thread.tenant,
             thread_key=thread.key,
             thread_sha256=hash_of(thread.tenant, thread.id),
-            user_sha256=enter_in_archives(connection, thread.key, user_key),
+            user_sha256=enter_user(connection, thread.key, user_key),
             from_seq=batch.cut.deleted_to + 1,
             to_seq=batch.to_seq,
             messages=batch.messages,
@@ -132,8 +132,8 @@ def remove_rest(connection: Connection, thread_key: int) -> Removed | None:
 
 
 def remove_thread(connection: Connection, key: int, *, user_key: str) -> Removed | None:
-    """Delete the row of a thread of which nothing else is left; its archives name its user first."""
-    enter_in_archives(connection, key, user_key)
+    """Delete the row of a thread of which nothing else is left; what stays of it names its user first."""
+    enter_user(connection, key, user_key)
     return removal.remove_thread(connection, key)
 
 
@@ -156,7 +156,6 @@ def _lines(connection: Connection, batch: Batch) -> Iterator[Record]:
     header["thread"] |= {
         "retention_cut": cut.deleted_to,
         "summary_id": thread.summary_id or cut.summary_id,
-        "uncovered_messages": thread.last_seq - cut.deleted_to,
     }
     known = {row.turn_id for row in rows} | set(batch.turns)
     told = [header, *_about(connection, thread.key), *_turns(connection, known)]

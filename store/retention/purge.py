@@ -37,7 +37,7 @@ def purge(connection: Connection, *, days: float, after: Place, limit: int = BAT
     page = connection.execute(due_turns(days, after, limit)).all()
     over = _still_over(connection, page) if page else []
     for tenant in sorted({row.tenant for row in over}):
-        counts, _ = remove_turns(connection, [row.id for row in over if row.tenant == tenant])
+        counts = remove_turns(connection, [row.id for row in over if row.tenant == tenant])
         note(connection, tenant, "", "purge.turns_deleted", {"counts": counts, "days": days})
     last = page[-1] if len(page) == limit else None
     return Purged(len(over), None if last is None else (last.finished_at, last.position))

@@ -22,16 +22,18 @@ from sqlalchemy import (
     cast,
     delete,
     exists,
+    false,
     func,
     not_,
     select,
+    true,
     tuple_,
     update,
 )
 
-from conversation.turn import FINAL_STATES
 from store.blob_gc import note_dropped
-from store.retention import carried
+from store.cut import goes_with_its_messages
+from store.retention import carried, dropped
 from store.retention.audit import forget_name, note
 from store.retention.cuts import is_busy
 from store.retention_tables import erasures, retention_cuts, retention_policies
@@ -51,8 +53,6 @@ class Removed:
 
     #: What was deleted: a table's name → how many rows; `bytes` of text.
     counts: Counts = field(default_factory=dict)
-    #: Hashes of the files that hung on it.
-    files: frozenset[str] = frozenset()
     #: Nothing is left to do here, for now.
     is_over: bool = True
 
@@ -105,11 +105,9 @@ def remove(connection: Connection, batch: Batch) -> Removed:
     in_batch &= messages.c.seq <= batch.to_seq
     files = _remove_files(connection, select(messages.c.thread_key, messages.c.id).where(in_batch))
     said = connection.execute(delete(messages).where(in_batch)).rowcount
-    counts = {"messages": said, "bytes": batch.bytes, "attachments": len(files)}
+    counts = {"messages": said, "bytes": batch.bytes, "attachments": files}
     if batch.turns:
-        gone, more = remove_turns(connection, batch.turns)
-        counts = added(counts, gone)
-        files = [*files, *more]
+        counts = added(counts, remove_turns(connection, batch.turns))
     connection.execute(
         update(retention_cuts)
         .where(retention_cuts.c.thread_key == thread.key)
@@ -118,7 +116,7 @@ def remove(connection: Connection, batch: Batch) -> Removed:
     if batch.is_last and not cut.whole:
         counts = added(counts, _finish(connection, thread, cut))
     _tell(connection, thread, cut, "messages", counts, to_seq=batch.to_seq)
-    return Removed(counts, frozenset(files), is_over=batch.is_last)
+    return Removed(counts, is_over=batch.is_last)
 
 
 def remove_next(connection: Connection, key: int, *, erasure_id: str | None = None) -> Removed | None:
@@ -127,8 +125,8 @@ def remove_next(connection: Connection, key: int, *, erasure_id: str | None = No
     return None if batch is None else remove(connection, batch)
 
 
-def remove_turns(connection: Connection, ids: Sequence[str]) -> tuple[Counts, list[str]]:
-    """Delete turns with their journals and what waited in their inbox; returns hashes of its files, too."""
+def remove_turns(connection: Connection, ids: Sequence[str]) -> Counts:
+    """Delete turns with their journals and what waited in their inbox."""
     waited = (
         select(turns.c.thread_key, turn_inputs.c.id)
         .join(turns, turn_inputs.c.turn_id == turns.c.id)
@@ -141,8 +139,7 @@ def remove_turns(connection: Connection, ids: Sequence[str]) -> tuple[Counts, li
     journal = connection.execute(delete(steps).where(steps.c.turn_id.in_(ids))).rowcount
     inputs = connection.execute(delete(turn_inputs).where(turn_inputs.c.turn_id.in_(ids))).rowcount
     gone = connection.execute(delete(turns).where(turns.c.id.in_(ids))).rowcount
-    counts = {"turns": gone, "steps": journal, "turn_inputs": inputs, "attachments": len(files)}
-    return counts, files
+    return {"turns": gone, "steps": journal, "turn_inputs": inputs, "attachments": files}
 
 
 def remove_thread(connection: Connection, key: int, *, erasure_id: str | None = None) -> Removed | None:
@@ -211,24 +208,20 @@ def _messages_of(connection: Connection, thread: AnyRow, cut: AnyRow, limit: int
 
 def _turns_of(thread: AnyRow, cut: AnyRow, to_seq: int, limit: int) -> Select[Any]:
     """Finished turns of which nothing is left above `to_seq`; of a thread that goes whole, all at its end."""
-    of_thread = (turns.c.thread_key == thread.key) & turns.c.state.in_(sorted(FINAL_STATES))
-    has_more = exists().where(
-        messages.c.thread_key == thread.key, messages.c.turn_id == turns.c.id, messages.c.seq > to_seq
-    )
-    newest = select(func.max(turns.c.position)).where(of_thread, turns.c.window_to_seq <= to_seq)
-    statement = select(turns.c.id).where(of_thread, not_(has_more))
-    if not (cut.whole and to_seq == thread.retention_cut):
-        # One that never began went with those that arrived before it.
-        statement = statement.where(turns.c.position <= newest.scalar_subquery())
-    return statement.order_by(turns.c.position).limit(limit)
+    whole = true() if cut.whole and to_seq == thread.retention_cut else false()
+    goes = goes_with_its_messages(thread.key, to_seq, whole=whole)
+    return select(turns.c.id).where(goes).order_by(turns.c.position).limit(limit)
 
 
-def _remove_files(connection: Connection, said: Select[Any], *conditions: ColumnElement[bool]) -> list[str]:
+def _remove_files(connection: Connection, said: Select[Any], *conditions: ColumnElement[bool]) -> int:
     """Take files off messages, named by thread and id; the blobs stay until nobody has them."""
     named = tuple_(attachments.c.thread_key, attachments.c.message_id).in_(said)
     note_dropped(connection, select(attachments.c.tenant, attachments.c.sha256).where(named, *conditions))
     gone = delete(attachments).where(named, *conditions)
-    return list(connection.execute(gone.returning(attachments.c.sha256)).scalars())
+    address = attachments.c.tenant, attachments.c.sha256
+    files = connection.execute(gone.returning(*address, attachments.c.thread_key)).all()
+    dropped.remember(connection, files)
+    return len(files)
 
 
 def _finish(connection: Connection, thread: AnyRow, cut: AnyRow) -> Counts:

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, String, case, cast, func, literal_column, select, update
 
 from store.retention.audit import hash_of
-from store.retention_tables import archives
+from store.retention_tables import archives, dropped_files
 from store.tables import threads
 
 
@@ -31,13 +31,15 @@ def hashed_user(connection: Connection, thread_key: int, user_key: str) -> str |
     return None if row is None or row.user is None else hash_of(row.tenant, row.user)
 
 
-def enter_in_archives(connection: Connection, thread_key: int, user_key: str) -> str | None:
-    """Have a thread's archives name its user where they name none; returns the user's hash.
+def enter_user(connection: Connection, thread_key: int, user_key: str) -> str | None:
+    """Have what a thread leaves behind name its user where it names none; returns the user's hash.
 
-    To be done before the thread's row goes: afterwards nobody knows whose they are.
+    That is its archives, and the files that it dropped. To be done before the thread's row goes:
+    afterwards nobody knows whose they are.
     """
     user_sha256 = hashed_user(connection, thread_key, user_key)
     if user_sha256 is not None:
-        nameless = (archives.c.thread_key == thread_key) & archives.c.user_sha256.is_(None)
-        connection.execute(update(archives).where(nameless).values(user_sha256=user_sha256))
+        for left in (archives, dropped_files):
+            nameless = (left.c.thread_key == thread_key) & left.c.user_sha256.is_(None)
+            connection.execute(update(left).where(nameless).values(user_sha256=user_sha256))
     return user_sha256

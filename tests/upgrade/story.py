@@ -25,7 +25,7 @@ from store.erasure.subject import Subject
 from store.inbox import Request
 from store.retention import archive, cuts, policies
 from store.retention.policy import Policy
-from store.retention_tables import erasure_items
+from store.retention_tables import dropped_files, erasure_items
 
 #: The tenant of the second thread.
 OTHER_TENANT = "acme"
@@ -227,6 +227,11 @@ def _installation(connection: Connection) -> None:
             created_at=clock(), unreferenced_since=clock(),
         )
     )  # fmt: skip
+    connection.execute(
+        insert(dropped_files).values(
+            tenant="default", sha256="2" * 64, thread_key=999, thread_sha256="4" * 64, user_sha256="5" * 64
+        )
+    )
 
 
 def _kept_no_longer(connection: Connection) -> None:

@@ -64,10 +64,14 @@ def export_person(
     async def work() -> "Exported":
         # Beside it first: a file that was there is replaced by a whole one, or not at all.
         unfinished = output.with_name(f"{output.name}.part")
-        async with opened(tenant) as store:
-            with unfinished.open("wb") as file:
-                exported = await store.export_person(file, user=user, thread_id=thread)
-        unfinished.replace(output)
+        try:
+            async with opened(tenant) as store:
+                with unfinished.open("wb") as file:
+                    exported = await store.export_person(file, user=user, thread_id=thread)
+            unfinished.replace(output)
+        finally:
+            # What is written of a person stays nowhere that nobody looks.
+            unfinished.unlink(missing_ok=True)
         return exported
 
     exported = run(work())

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Annotated, Any
 
@@ -99,6 +100,9 @@ def import_thread(
     archive: Annotated[
         str | None, typer.Option(help="Instead of a file: the id of a thread that retention archived.")
     ] = None,
+    nth: Annotated[
+        int | None, typer.Option(min=1, help="With --archive: which of `threads archives`, not the youngest.")
+    ] = None,
     as_id: Annotated[str | None, typer.Option("--as", help="Under another id.")] = None,
     tenant: Tenant = DEFAULT_TENANT,
     as_json: AsJson = False,
@@ -106,11 +110,13 @@ def import_thread(
     """Read a thread back, with the same ids, into a store that does not have it."""
     if (source is None) == (archive is None):
         raise InvalidInput("SOURCE", "and --archive are both given, or neither", "name one of them")
+    if nth is not None and archive is None:
+        raise InvalidInput("--nth", "is given without --archive", "name the thread that was archived")
 
     async def work() -> Any:
         async with opened(tenant) as store:
             if archive is not None:
-                return await store.restore_archive(archive, as_id=as_id)
+                return await store.restore_archive(archive, as_id=as_id, nth=nth)
             assert source is not None
             with _shown_progress(source) as lines:
                 return await store.import_thread(lines, thread_id=as_id)
@@ -122,6 +128,26 @@ def import_thread(
     print(f"{imported.thread_id}: {imported.messages} messages")
     for sha256 in imported.missing_blobs:
         print(f"not in the file store: {sha256}", file=sys.stderr)
+
+
+@group.command("archives")
+def list_archives(thread_id: ThreadId, tenant: Tenant = DEFAULT_TENANT, as_json: AsJson = False) -> None:
+    """List what retention archived under an id, the oldest thread first."""
+
+    async def work() -> Any:
+        async with opened(tenant) as store:
+            return await store.list_archives(thread_id)
+
+    found = run(work())
+    if as_json:
+        moments = ("first_at", "last_at")
+        print_json(
+            [asdict(each) | {name: getattr(each, name).isoformat() for name in moments} for each in found]
+        )
+        return
+    for each in found:
+        when = f"{each.first_at:%Y-%m-%d %H:%M} to {each.last_at:%Y-%m-%d %H:%M}"
+        print(f"{each.number:>3}  {when}  {each.messages} messages")
 
 
 @group.command()

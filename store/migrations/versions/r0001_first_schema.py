@@ -34,6 +34,13 @@ def upgrade() -> None:
     )
     op.create_index("ix_audit_tenant_created_at", "audit", ["tenant", "created_at"])
     op.create_index("ix_audit_tenant_thread_id", "audit", ["tenant", "thread_id"])
+    op.create_index(
+        "ix_audit_names_file",
+        "audit",
+        ["tenant"],
+        postgresql_where=sa.text("(details ->> 'sha256') is not null"),
+        sqlite_where=sa.text("(details ->> 'sha256') is not null"),
+    )
 
     op.create_table(
         "blobs",
@@ -478,6 +485,24 @@ def _create_retention_tables() -> None:
         postgresql_where=sa.text("state <> 'stored'"),
         sqlite_where=sa.text("state <> 'stored'"),
     )
+    op.create_table(
+        "dropped_files",
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("sha256", sa.Text(), nullable=False),
+        sa.Column("thread_key", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("thread_sha256", sa.Text(), nullable=False),
+        sa.Column("user_sha256", sa.Text(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["tenant", "sha256"],
+            ["blobs.tenant", "blobs.sha256"],
+            name=op.f("fk_dropped_files_tenant_sha256"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("tenant", "sha256", "thread_key", name=op.f("pk_dropped_files")),
+    )
+    op.create_index("ix_dropped_files_tenant_thread_sha256", "dropped_files", ["tenant", "thread_sha256"])
+    op.create_index("ix_dropped_files_tenant_user_sha256", "dropped_files", ["tenant", "user_sha256"])
+    op.create_index("ix_dropped_files_thread_key", "dropped_files", ["thread_key"])
     op.create_table(
         "erasures",
         sa.Column("id", sa.Uuid(), nullable=False),

@@ -137,7 +137,11 @@ def test_policies_are_set_listed_reported_and_removed(terminal: Terminal) -> Non
     assert "kept by a legal hold: t2" in terminal.run("retention", "report").stdout
     done = json.loads(terminal.run("retention", "run", "--yes", "--json").stdout)
     assert (done["messages"], done["archived"], done["held"]) == (2, 1, 1)
-    terminal.run("threads", "import", "--archive", "t1", "--as", "t1-again")
+    (archived,) = json.loads(terminal.run("threads", "archives", "t1", "--json").stdout)
+    assert (archived["number"], archived["messages"]) == (1, 2)
+    assert "2 messages" in terminal.run("threads", "archives", "t1").stdout
+    assert "nth" in terminal.run("threads", "import", "--archive", "t1", "--nth", "2", status=1).stderr
+    terminal.run("threads", "import", "--archive", "t1", "--nth", "1", "--as", "t1-again")
     assert len(json.loads(terminal.run("threads", "show", "t1-again", "--json").stdout)["messages"]) == 2
     terminal.run("retention", "release", "t2")
     terminal.run("retention", "remove", "--tenant", "default")
@@ -158,6 +162,12 @@ def test_a_person_is_exported_and_erased(terminal: Terminal, tmp_path: Path) -> 
     assert (tmp_path / "ann.zip").stat().st_size > 0
     assert certificate["counts"]["messages"] == 2
     terminal.run("threads", "show", "t1", status=1)
+
+
+def test_an_export_that_fails_leaves_no_half_file(terminal: Terminal, tmp_path: Path) -> None:
+    terminal.run("export-person", "ann.zip", "--thread", "nobody", status=1)
+
+    assert list(tmp_path.glob("ann.zip*")) == []
 
 
 def test_an_export_says_what_the_file_store_has_lost(terminal: Terminal, tmp_path: Path) -> None:

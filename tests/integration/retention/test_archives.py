@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import threading
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -225,6 +226,47 @@ async def test_a_system_message_that_was_carried_over_comes_back_once(scene: Sce
 
     assert imported.context == 0
     assert "Answer in French." in scene.contents("again")
+
+
+async def test_each_of_the_threads_that_had_an_id_can_be_restored(scene: Scene) -> None:
+    scene.policy(tenant="default", idle_days=30, archive=True)
+    for turns in (1, 2, 3):
+        scene.answered(turns_=turns)
+        scene.age(40)
+        scene.run()
+
+    async with ThreadStore(scene.settings) as store:
+        listed = await store.list_archives("t")
+        assert [(each.number, each.messages) for each in listed] == [(1, TURN), (2, 2 * TURN), (3, 3 * TURN)]
+        assert listed[0].first_at <= listed[0].last_at < listed[1].first_at
+        assert await store.list_archives("other") == []
+        restored = [
+            (await store.restore_archive("t", as_id=f"t{nth}", nth=nth)).messages for nth in (1, 2, None)
+        ]
+        for nth in (0, 4, -1):
+            with pytest.raises(InvalidInput, match="nth"):
+                await store.restore_archive("t", as_id="none", nth=nth)
+        await store.database.close_async()
+    assert restored == [TURN, 2 * TURN, 3 * TURN]
+
+
+async def test_a_restore_leaves_the_callers_loop_free(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    due(scene)
+    scene.run()
+    get, on_loop = type(scene.files).get, threading.get_ident()
+    threads: set[int] = set()
+
+    def get_and_tell(self: Any, tenant: str, sha256: str) -> bytes:
+        threads.add(threading.get_ident())
+        return bytes(get(self, tenant, sha256))
+
+    monkeypatch.setattr(type(scene.files), "get", get_and_tell)
+    async with ThreadStore(scene.settings) as store:
+        await store.restore_archive("t")
+        await store.database.close_async()
+
+    assert threads
+    assert on_loop not in threads
 
 
 async def test_what_was_never_archived_cannot_be_restored(scene: Scene) -> None:

@@ -1,8 +1,9 @@
-"""Files that are made ready while they are erased: nothing that was made of them stays behind."""
+"""Files that are erased in their grace, or while they are made ready: nothing of them stays behind."""
 
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -10,23 +11,120 @@ import pytest
 from sqlalchemy import select, text
 
 from conversation.attachment import Attachment
+from conversation.ids import new_id
 from conversation.prepared import Picture, Prepared
-from store import blob_gc, preparations, tables
+from store import blob_gc, preparations, tables, threads, uploads
 from store.erasure.run import run_erasure
 from store.erasure.subject import Subject
 from store.keeping import Keeper
 from store.making import FileMaker
-from tests.integration.retention.scenes import Scene
+from store.retention import purge
+from tests.integration.retention.scenes import TURN, Scene
 
 SOURCE = str(Attachment(filename="a", content=b"a picture").sha256)
 SMALL = Attachment(filename="small.png", content=b"its thumbnail", mime_type="image/png")
 MADE = Prepared(text="400 x 300 pixels", thumbnail=Picture(b"its thumbnail", "image/png", "40 x 30 pixels"))
 THREAD = Subject(tenant="default", thread_id="t")
+ANN = Subject(tenant="default", user="ann")
 TENANT = Subject(tenant="default", everything=True)
 
 
 def erase(scene: Scene, subject: Subject) -> None:
     run_erasure(scene.database, scene.files, subject)
+
+
+def dropped(scene: Scene, by: str) -> None:
+    """A thread of ann's lost its file a while ago, in one of these ways; the file's grace lasts."""
+    scene.answered("t", 1, file=None if by == "purge" else b"a picture")
+    scene.change("t", metadata={"user": "ann"})
+    if by == "purge":
+        turn = scene.send("never mind", "t", file=b"a picture")
+        long_ago = datetime.now(UTC) - timedelta(days=40)
+        cancelled = tables.turns.update().where(tables.turns.c.id == turn)
+        cancelled = cancelled.values(state="cancelled", finished_at=long_ago)
+        scene.database.run(lambda c: c.execute(cancelled))
+        scene.database.run(partial(purge.purge, days=30, after=purge.BEGINNING))
+    elif by == "batch":
+        scene.answered("t", 1)
+        scene.policy(tenant="default", max_messages=TURN)
+        scene.run(blob_grace_days=14)
+    elif by == "retention":
+        scene.age(40, "t")
+        scene.policy(tenant="default", idle_days=30)
+        scene.run(blob_grace_days=14)
+    else:
+        scene.database.run(partial(threads.delete_thread, tenant="default", thread_id="t"))
+    assert scene.count("attachments") == 0
+    assert stored(scene) == [SOURCE]
+
+
+@pytest.mark.parametrize("subject", [ANN, THREAD], ids=["user", "thread"])
+@pytest.mark.parametrize("by", ["batch", "retention", "program", "purge"])
+def test_a_file_that_was_dropped_before_goes_at_once_though_its_grace_lasts(
+    scene: Scene, by: str, subject: Subject
+) -> None:
+    dropped(scene, by)
+    named = Attachment(filename="ann-lee.png", content=b"a picture", mime_type="image/png")
+    promise = partial(uploads.create, upload_id=new_id(), tenant="default", file=named, expires_seconds=900)
+    scene.database.run(promise)
+
+    certificate = run_erasure(scene.database, scene.files, subject)
+
+    assert certificate["counts"]["blobs"] == 1
+    assert stored(scene) == []
+    assert [scene.count(name) for name in ("blobs", "uploads", "dropped_files")] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("by", ["batch", "retention", "program"])
+def test_a_dropped_file_that_somebody_else_has_stays_and_does_not_say_who_had_it(
+    scene: Scene, by: str
+) -> None:
+    dropped(scene, by)
+    scene.answered("bob", 1, file=b"a picture")
+
+    erase(scene, ANN)
+
+    assert scene.files.get("default", SOURCE) == b"a picture"
+    assert scene.count("dropped_files") == 0
+
+
+@pytest.mark.parametrize("subject", [ANN, THREAD], ids=["user", "thread"])
+def test_a_thumbnail_in_its_grace_goes_though_its_file_was_collected_before(
+    scene: Scene, subject: Subject
+) -> None:
+    kept(scene)
+    scene.database.run(write())
+    scene.change("t", metadata={"user": "ann"})
+    scene.database.run(partial(threads.delete_thread, tenant="default", thread_id="t"))
+    long_ago = datetime.now(UTC) - timedelta(days=40)
+    over = tables.blobs.update().where(tables.blobs.c.sha256 == SOURCE).values(unreferenced_since=long_ago)
+    scene.database.run(lambda c: c.execute(over))
+    scene.run(blob_grace_days=14)
+    assert stored(scene) == [SMALL.sha256]
+
+    erase(scene, subject)
+
+    assert stored(scene) == []
+    assert scene.count("blobs") == scene.count("dropped_files") == 0
+
+
+def test_dropped_files_of_others_stay(scene: Scene) -> None:
+    dropped(scene, "program")
+
+    erase(scene, Subject(tenant="default", user="bob"))
+    erase(scene, Subject(tenant="acme", user="ann"))
+
+    assert stored(scene) == [SOURCE]
+    assert scene.count("dropped_files") == 1
+
+
+def test_what_says_who_dropped_a_file_goes_with_it_when_its_grace_is_over(scene: Scene) -> None:
+    dropped(scene, "program")
+
+    scene.run()
+
+    assert stored(scene) == []
+    assert scene.count("dropped_files") == 0
 
 
 async def make(scene: Scene, meanwhile: Callable[[], None]) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy import select
 from conversation.attachment import Attachment
 from conversation.ids import new_id
 from store import tables, uploads
+from store.erasure import records
 from store.erasure.export import Exported, PersonExport
 from store.erasure.subject import Subject
 from store.retention import holds, removal
@@ -27,9 +28,9 @@ class Copy:
     """An export that was read back."""
 
     def __init__(self, scene: Scene, subject: Subject = ANN) -> None:
-        target = io.BytesIO()
-        self.exported: Exported = PersonExport(scene.database, scene.files, subject).write(target)
-        with zipfile.ZipFile(target) as found:
+        self.target = io.BytesIO()
+        self.exported: Exported = PersonExport(scene.database, scene.files, subject).write(self.target)
+        with zipfile.ZipFile(self.target) as found:
             assert found.testzip() is None
             self.members = {name: found.read(name) for name in found.namelist()}
         self.manifest = json.loads(self.members["manifest.json"])
@@ -74,6 +75,40 @@ def test_a_file_that_is_lost_is_named_once_and_the_rest_is_given(scene: Scene) -
     assert copy.exported.lost == (f"files/{FILE.sha256}",)
     assert sorted({line["stored"] for line in copy.lines("files.jsonl")}) == [False, True]
     assert b"kept" in copy.members.values()
+
+
+def test_the_text_of_a_file_is_given_once_however_many_messages_have_it(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "PAGE", 2)
+    anns(scene, turns=3, file=b"a passport")
+    anns(scene, "t2", turns=2, file=b"a passport")
+    scene.send("one more", "t", file=b"another")
+    scene.database.run(lambda c: c.execute(tables.blobs.update().values(text="born in 1970")))
+
+    copy = Copy(scene)
+
+    listed = copy.lines("files.jsonl")
+    assert [line["sha256"] == FILE.sha256 for line in listed].count(True) == 5
+    assert len({(line["thread"], line["message_id"]) for line in listed}) == 6
+    assert b"born" not in copy.members["files.jsonl"]
+    told = {name: text for name, text in copy.members.items() if name.startswith("texts/")}
+    assert told.pop(f"texts/{FILE.sha256}.txt") == b"born in 1970"
+    assert list(told.values()) == [b"born in 1970"]
+    with zipfile.ZipFile(copy.target) as found:
+        assert len(found.namelist()) == len(set(found.namelist()))
+
+
+def test_an_export_reads_files_page_by_page(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    anns(scene, turns=5, file=b"a passport")
+    monkeypatch.setattr(records, "PAGE", 2)
+    page = partial(records.files, key=scene.key())
+
+    first = scene.database.run(partial(page, after=("", -1)))
+    second = scene.database.run(partial(page, after=(first[-1].message_id, first[-1].place)))
+
+    assert (len(first), len(second)) == (2, 2)
+    assert not {row.message_id for row in first} & {row.message_id for row in second}
 
 
 @pytest.mark.parametrize("held", [True, False])
@@ -121,6 +156,35 @@ def test_turns_in_any_state_are_given_with_their_idempotency_keys(scene: Scene) 
         ("completed", "order-7"),
         ("queued", "order-8"),
     ]
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_turns_and_journals_of_what_is_about_to_be_deleted_are_given_if_a_hold_keeps_them(
+    scene: Scene, held: bool
+) -> None:
+    anns(scene, turns=2)
+    scene.send("not begun", "t")
+    scene.change(retention_cut=TURN, legal_hold=held)
+
+    copy = Copy(scene)
+
+    work = [line["row"] for line in copy.lines("threads/0001.work.jsonl")]
+    assert (work.count("turn"), work.count("step")) == ((3, 2) if held else (2, 1))
+    assert (b"seen 1" in copy.members["threads/0001.work.jsonl"]) == held
+    told = [line for line in copy.lines("threads/0001.jsonl") if line["kind"] == "turn"]
+    assert len(told) == 1
+
+
+def test_no_turn_is_given_of_a_thread_that_goes_whole(scene: Scene) -> None:
+    anns(scene)
+    scene.age(40)
+    scene.policy(tenant="default", idle_days=30)
+    scene.cut()
+
+    copy = Copy(scene)
+
+    assert copy.lines("threads/0001.work.jsonl") == []
+    assert [line["kind"] for line in copy.lines("threads/0001.jsonl")] == ["thread", "end"]
 
 
 def test_a_threads_own_policy_is_given(scene: Scene) -> None:

@@ -6,12 +6,17 @@ from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event, text
+from sqlalchemy import Connection, event, select, text
 
+from conversation.ids import new_id
 from store import tables
 from store.columns import clock
 from store.engine import Database
+from store.erasure import archived, erase, records
+from store.erasure.subject import Subject
 from store.retention import cuts, due, policies, purge, removal
+from store.retention.audit import tells_of
+from store.retention_tables import erasure_items
 from tests.integration.retention.scenes import TURN, Scene
 
 #: The thread's lock, its state, its policies, how far one rule reaches, where a turn ends there, the entry,
@@ -30,14 +35,33 @@ STOCK = """
 """
 
 
-def plan_of(database: Database, make: Callable[[Connection], Any]) -> str:
-    """How PostgreSQL would run it, were the table large: a scan of all of it costs too much then."""
+#: Archives and audit of a tenant, nearly all of them of others than the one who is erased.
+ARCHIVED = """
+    insert into archives (tenant, thread_key, thread_sha256, user_sha256, from_seq, to_seq, messages,
+        sha256, size, state, created_at)
+    select 'default', n / 4, 't-' || n / 4, 'u-' || n / 40, 1, 2, 2, 's-' || n, 1, 'stored', now()
+    from generate_series(1, 100000) n
+"""
+AUDITED = """
+    insert into audit (tenant, thread_id, action, details, created_at)
+    select 'default', 't-' || n, case when n % 100 = 0 then 'doctor.x' else 'retention.x' end,
+        case when n % 100 = 0 then jsonb_build_object('sha256', 's-' || n) else '{"to_seq": 1}' end, now()
+    from generate_series(1, 20000) n
+"""
+ANN = Subject(tenant="default", user="ann")
+
+
+def plan_of(database: Database, make: Callable[[Connection], Any], *, is_stocked: bool = False) -> str:
+    """How PostgreSQL would run it, were the table large: a scan of all of it costs too much then.
+
+    With `is_stocked` it is large, and PostgreSQL is left to choose.
+    """
 
     def explain(connection: Connection) -> str:
-        connection.execute(text("SET LOCAL enable_seqscan = off"))
-        connection.execute(text("SET LOCAL enable_bitmapscan = off"))
+        for kind in () if is_stocked else ("seqscan", "bitmapscan"):
+            connection.execute(text(f"SET LOCAL enable_{kind} = off"))
         statement = make(connection).compile(connection, compile_kwargs={"literal_binds": True})
-        rows = connection.exec_driver_sql(f"EXPLAIN {statement}".replace("%%", "%")).scalars()
+        rows = connection.exec_driver_sql(f"EXPLAIN {statement}").scalars()
         return "\n".join(rows)
 
     return database.run(explain)
@@ -113,6 +137,40 @@ def test_turns_to_be_purged_are_found_through_an_index(postgres_scene: Scene) ->
 
     assert "ix_turns_finished_at" in plan
     assert "Sort" not in plan
+
+
+@pytest.fixture
+def stocked(postgres_scene: Scene) -> Database:
+    """A tenant of which much was archived and told; an erasure is under way."""
+    with postgres_scene.database.engine.begin() as connection:
+        erase.begin(connection, ANN)
+        for statement in (STOCK, ARCHIVED, AUDITED):
+            connection.execute(text(statement))
+        for table in ("threads", "archives", "audit", "erasures", "erasure_items"):
+            connection.execute(text(f"analyze {table}"))
+    return postgres_scene.database
+
+
+def test_archives_of_a_user_are_found_through_indexes_however_many_there_are(stocked: Database) -> None:
+    erased = plan_of(stocked, lambda _: archived.archive_rows(new_id(), ANN), is_stocked=True)
+    exported = plan_of(stocked, lambda c: records.archive_rows(c, ANN), is_stocked=True)
+
+    for plan in (erased, exported):
+        assert "Seq Scan on archives" not in plan
+        assert "ix_archives_tenant_user_sha256" in plan
+        assert "ix_archives_thread_key" in plan
+    assert "ix_archives_tenant_thread_sha256" in erased
+
+
+def test_rows_of_the_audit_that_name_a_file_are_found_through_an_index(stocked: Database) -> None:
+    items = erasure_items.c
+    hashes = select(items.sha256).where(items.kind == "blob")
+
+    told = select(tables.audit.c.key).where(tells_of("default", hashes))
+    plan = plan_of(stocked, lambda _: told, is_stocked=True)
+
+    assert "ix_audit_names_file" in plan
+    assert "Seq Scan on audit" not in plan
 
 
 def test_a_thread_that_is_not_due_is_not_looked_at(postgres_scene: Scene) -> None:

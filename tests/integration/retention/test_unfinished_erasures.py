@@ -43,7 +43,7 @@ def test_a_hold_in_the_middle_has_the_persons_other_threads_read_again_until_it_
     scene: Scene,
 ) -> None:
     erasure = fenced(scene, "a", "b", "c")
-    scene.database.run(partial(erase.remove_batch, erasure_id=erasure, key=scene.key("a")))
+    scene.database.run(partial(removal.remove_next, erasure_id=erasure, key=scene.key("a")))
     scene.database.run(partial(holds.hold, tenant="default", thread_id="c"))
     assert scene.contents("b") == []
 

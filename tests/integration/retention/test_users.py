@@ -4,14 +4,16 @@ import io
 import json
 import zipfile
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 
-from conversation.errors import FileStoreUnavailable, ThreadNotFound
+from conversation.errors import FileStoreUnavailable, ThreadHeld, ThreadNotFound
 from store.erasure.run import run_erasure
 from store.erasure.subject import Subject
+from store.retention import holds
 from store.retention.audit import hash_of
 from store.retention_tables import ARCHIVES, archives
 from store.thread_store import ThreadStore
@@ -100,6 +102,46 @@ def test_all_parts_of_a_thread_go_with_each_user_that_one_of_them_names(
     (left,) = parts(scene)
     assert left.user_sha256 == hash_of("default", "cleo")
     assert [blob.sha256 for blob in scene.files.list(ARCHIVES)] == [left.sha256]
+
+
+def test_a_hold_keeps_the_archives_of_its_thread_from_a_user_whom_it_was_before(scene: Scene) -> None:
+    archived(scene, "ann", "bob")
+    scene.answered("ann's", 1)
+    scene.change("ann's", metadata={"user": "ann"})
+    scene.database.run(partial(holds.hold, tenant="default", thread_id="t"))
+
+    with pytest.raises(ThreadHeld, match="'t'"):
+        run_erasure(scene.database, scene.files, of_user("ann"))
+
+    assert len(parts(scene)) == len(list(scene.files.list(ARCHIVES))) == 2
+    assert len(scene.contents("ann's")) == TURN
+    scene.database.run(partial(holds.release, tenant="default", thread_id="t"))
+    run_erasure(scene.database, scene.files, of_user("ann"))
+    assert parts(scene) == []
+    assert scene.row("ann's") is None
+
+
+def test_a_hold_that_comes_in_the_middle_keeps_the_archives_that_are_left(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archived(scene, "bob", "bob", "ann", "bob")
+    delete = type(scene.files).delete
+
+    def delete_then_hold(self: Any, tenant: str, sha256: str) -> None:
+        delete(self, tenant, sha256)
+        scene.database.run(partial(holds.hold, tenant="default", thread_id="t"))
+
+    monkeypatch.setattr(type(scene.files), "delete", delete_then_hold)
+    with pytest.raises(ThreadHeld):
+        run_erasure(scene.database, scene.files, of_user("ann"))
+    monkeypatch.undo()
+
+    left = [part.sha256 for part in parts(scene) if part.state == "stored"]
+    assert len(left) == len(list(scene.files.list(ARCHIVES))) == 3
+    scene.database.run(partial(holds.release, tenant="default", thread_id="t"))
+    certificate = run_erasure(scene.database, scene.files, of_user("ann"))
+    assert certificate["counts"]["archives"] == 4
+    assert parts(scene) == []
 
 
 @pytest.mark.parametrize("by", ["retention", "program"])
