@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from functools import cached_property
 from math import ceil
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine, event
@@ -37,6 +37,14 @@ SILENT_SECONDS = 10
 KEEPALIVE = {"keepalives": 1, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 #: Seconds in which the server's machine must take what it was sent, at least.
 UNTAKEN_SECONDS = 10
+
+
+class Runs(Protocol):
+    """Runs an operation in a transaction, as `Database` does."""
+
+    def run(self, operation: Callable[[Connection], T]) -> T:
+        """What the operation returns."""
+        ...
 
 
 class Database:

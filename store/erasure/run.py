@@ -10,11 +10,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from sqlalchemy import Connection
 
 from conversation.errors import ThreadHeld
+from store.engine import Runs
 from store.erasure import archived, certificate, erase
 from store.erasure.certificate import Certificate
 from store.erasure.subject import Subject, keys_of
@@ -24,14 +25,6 @@ from store.retention import removal
 from store.retention_tables import ARCHIVES
 
 T = TypeVar("T")
-
-
-class Runs(Protocol):
-    """Runs an operation in a transaction of its own, as `Database` does."""
-
-    def run(self, operation: Callable[[Connection], T]) -> T:
-        """What the operation returns, once it is committed."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ What stays true: the cost is that of what is due, and of a step in an index for 
 is stored; a thread that is due and must stay is passed over, and nothing behind it is missed.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from sqlalchemy import (
     CTE,
@@ -27,11 +27,10 @@ from sqlalchemy import (
 )
 
 from store.columns import moment_ago
+from store.engine import Runs
 from store.retention_tables import UNSEEN, retention_cuts, retention_policies
 from store.statements import AnyRow
 from store.tables import threads
-
-T = TypeVar("T")
 
 #: Threads of one page.
 PAGE = 100
@@ -46,14 +45,6 @@ _PLACES: Mapping[str, Any] = {
     "max_age_days": func.coalesce(threads.c.retained_from, threads.c.created_at),
     "max_messages": threads.c.last_seq - threads.c.retention_cut,
 }
-
-
-class Runs(Protocol):
-    """Runs an operation over a connection, as `Database` does."""
-
-    def run(self, operation: Callable[[Connection], T]) -> T:
-        """What the operation returns."""
-        ...
 
 
 def due(database: Runs) -> Iterator[int]:
