@@ -22,6 +22,9 @@ from store.summary_dues import NOTHING_SECONDS, Due
 
 #: Summaries of a thread for one reservation: a history that needs hundreds is gone on with later.
 AT_MOST = 5
+#: Seconds in which it is somebody else's turn then: the fullest come first, and ten that need hundreds
+#: would fill every batch.
+PAUSE_SECONDS = 10.0
 
 
 async def summarize_down(
@@ -36,11 +39,13 @@ async def summarize_down(
     """Write summary after summary until the thread is down at its low mark; returns those that were stored.
 
     `due` is the reservation of whoever was not asked to: it is renewed with each summary, and given back,
-    after `AT_MOST` of them also with the thread above its high mark, so that it is due again at once. Ends
+    after `AT_MOST` of them also with the thread above its high mark, so that it is due again soon. Ends
     early where another summarizer came first, or somebody took a summary back meanwhile. Raises
     `ThreadNotFound`, and `ModelError` where a summary cannot be used: those before it stay.
     """
     written: list[Summary] = []
+    # Nothing written: a single long turn, or another summarizer came first.
+    again_seconds = NOTHING_SECONDS
     look = partial(summaries.draft, tenant=tenant, thread_id=thread_id, marks=marks)
     # What is left below the high mark would not be due again, and never come down to the low one.
     is_above = partial(summary_dues.is_above, tenant=tenant, thread_id=thread_id, marks=marks)
@@ -52,12 +57,12 @@ async def summarize_down(
         if stored.summary is None:
             break
         written.append(stored.summary)
+        again_seconds = 0.0
         if due is not None and len(written) >= AT_MOST and await database.run_async(is_above):
+            again_seconds = PAUSE_SECONDS
             break
     if due is not None:
-        # Nothing written: a single long turn, or another summarizer came first.
-        seconds = 0 if written else NOTHING_SECONDS
-        await database.run_async(partial(summary_dues.put_off, due=due, seconds=seconds))
+        await database.run_async(partial(summary_dues.put_off, due=due, seconds=again_seconds))
     return written
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 
 import pytest
@@ -10,7 +11,7 @@ from sqlalchemy import Connection, select
 from conversation.errors import ModelError
 from conversation.summary import Draft, NewSummary, Summarizer, Summary
 from store import summaries, summary_dues, tables
-from store.summarizing import summarize_down
+from store.summarizing import PAUSE_SECONDS, summarize_down
 from store.summary_dues import Due
 from tests.integration.desk import Desk, marks
 from tests.integration.summaries.conftest import now, reserved
@@ -123,10 +124,14 @@ async def test_each_summary_of_a_thread_reserves_it_for_the_next_one(
     assert desk.row().summary_retry_at <= now(desk)
 
 
-async def test_a_long_history_is_given_back_after_some_summaries_and_due_again_at_once(desk: Desk) -> None:
+async def test_a_long_history_is_given_back_after_some_summaries_and_due_again_soon(desk: Desk) -> None:
     desk.chat("t", 1_300)
 
     first = await summarized(desk, Interrupted(lambda: None), due=reserved(desk))
+    # Others come first now, however few messages they have.
+    pause = desk.row().summary_retry_at - now(desk)
+    assert timedelta(0) < pause <= timedelta(seconds=PAUSE_SECONDS)
+    desk.change(summary_retry_at=None)
     later = await summarized(desk, Interrupted(lambda: None), due=taken_now(desk))
 
     assert [summary.to_seq for summary in first] == [400, 800, 1_200, 1_600, 2_000]
