@@ -34,6 +34,8 @@ _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 _NAME = re.compile(r"(?<=[\w,;:'\"(] )[A-Z][a-z]{2,}|(?<=[\w,;:] \()[A-Z][a-z]{2,}")
 _DONE = re.compile(r"(?:done|closed|finished): (.+)", re.IGNORECASE)
 _WORD = re.compile(r"[^\W\d_]+")
+#: Letters of Thai, Lao, Japanese and Chinese, where nothing stands between words.
+_UNPARTED = re.compile("[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff]")
 #: Characters of a word that tells what a sentence is about, at least.
 _CONTENT_CHARS = 4
 #: Longer ones that do not, for many requests and preferences are made with them.
@@ -104,6 +106,11 @@ def content_words_in(text: str) -> set[str]:
     words = words_in(text) - _COMMON or words_in(text)
     enough = min(_CONTENT_CHARS, max(map(len, words), default=0))
     return {word for word in words if len(word) >= enough}
+
+
+def parts_words(text: str) -> bool:
+    """Whether the words of a text can be told apart."""
+    return _UNPARTED.search(text) is None
 
 
 def closed_by(sentence: str) -> str | None:

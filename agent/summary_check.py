@@ -16,6 +16,7 @@ from agent.protected import (
     ids_in,
     is_preference,
     is_task,
+    parts_words,
     sentence_ends,
     sentences_of,
     strong_values_in,
@@ -182,8 +183,10 @@ def _closed(claimed: set[str], written: Sections, previous: Sections, said: str)
 
 def _is_spoken_of(entry: str, said: str, words: set[str]) -> bool:
     """By one of its values; where it has none, by a word that tells what it is about."""
-    values = values_in(entry)
-    return any(has(said, value) for value in values) if values else bool(content_words_in(entry) & words)
+    if values := values_in(entry):
+        return any(has(said, value) for value in values)
+    # Where words are not parted, there is none to be found again: the model is believed.
+    return not parts_words(entry) or bool(content_words_in(entry) & words)
 
 
 def _protected(sections: Sections) -> set[str]:

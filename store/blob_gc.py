@@ -91,14 +91,23 @@ def mark_due(connection: Connection, *, grace_days: float, limit: int = BATCH) -
         return Marked()
     # In later statements: a message may have come to one of them just before its lock.
     these = _address.in_([tuple(row) for row in found])
-    used = connection.execute(update(blobs).where(these, is_used).values(unreferenced_since=None))
+    used = connection.execute(
+        update(blobs)
+        .where(these, is_used)
+        .values(unreferenced_since=None)
+        .returning(blobs.c.tenant, blobs.c.sha256)
+    ).all()
+    if used:
+        # Others have it: who dropped it has no say any more.
+        dropped = tuple_(dropped_files.c.tenant, dropped_files.c.sha256)
+        connection.execute(delete(dropped_files).where(dropped.in_([tuple(row) for row in used])))
     marked = connection.execute(
         update(blobs)
         .where(these, not_(is_used))
         .values(state="deleting")
         .returning(blobs.c.tenant, blobs.c.sha256)
     )
-    return Marked([(row.tenant, row.sha256) for row in marked], used.rowcount)
+    return Marked([(row.tenant, row.sha256) for row in marked], len(used))
 
 
 def note_dropped(connection: Connection, addresses: Select[tuple[str, str]]) -> None:

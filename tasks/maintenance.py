@@ -152,7 +152,8 @@ Work = Callable[[Settings, dict[str, Any]], dict[str, Any]]
 
 def _once(name: str, work: Work) -> None:
     """As `_claimed`, unless this process is at something long: a later tick finds it free, or another one."""
-    if _upkeep.acquire(blocking=False):
+    # Ticks come together: one that only asks whether it is time is over at once.
+    if _upkeep.acquire(timeout=1):
         try:
             _claimed(name, work)
         finally:

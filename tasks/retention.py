@@ -23,6 +23,8 @@ from tasks.erasures import resume_erasures
 
 #: Seconds of one run: what is left is taken up by the next.
 RUN_SECONDS = 300.0
+#: Threads that may wait in vain for the file store before it counts as away.
+UNANSWERED_MAX = 3
 #: Parts of archives that one run clears up, at most.
 LEFT_BEHIND = 1000
 
@@ -66,15 +68,18 @@ class _Run:
     files: BlobStore
     deleted: Deleted = field(default_factory=Deleted)
     until: float = field(default_factory=lambda: time.monotonic() + RUN_SECONDS)
+    #: Threads in a row for which the file store gave no answer.
+    unanswered: int = 0
 
     def is_over(self) -> bool:
         return time.monotonic() >= self.until
 
     def resume_erasures(self) -> None:
-        """Persons have asked for these: they come before what only a policy asks for."""
+        """Persons have asked for these: they come first, and in a time of their own."""
         resumed = resume_erasures(self.database, self.files)
         self.deleted.erased = resumed.finished
         self.deleted.erasures_held, self.deleted.erasures_left = resumed.held, resumed.left
+        self.until = time.monotonic() + RUN_SECONDS
 
     def clear_up(self) -> None:
         """Remove what runs that died have left in the file store, whatever became of their threads."""
@@ -106,6 +111,9 @@ class _Run:
         for row in due.pending(self.database):
             if self.is_over():
                 break
+            if row.archive and self.unanswered >= UNANSWERED_MAX:
+                # It is away: what is to be archived waits for the next run.
+                continue
             take = self._take_archived if row.archive else self._take
             while not self.is_over() and (removed := take(row.key)) is not None:
                 self.deleted.add(removed.counts)
@@ -141,8 +149,10 @@ class _Run:
         except (FileNotStored, FileStoreUnavailable) as error:
             # Nothing was deleted; the next run begins this part anew, or clears it up.
             self.deleted.failed += 1
+            self.unanswered += isinstance(error, FileStoreUnavailable)
             _log.warning("archive_failed", thread_key=key, reason=type(error).__name__)
             return None
+        self.unanswered = 0
         self.deleted.archived += removed is not None
         return removed
 

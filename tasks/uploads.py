@@ -12,6 +12,8 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
+import structlog
+
 from conversation.errors import FileStoreUnavailable, UploadsNotSupported
 from store import uploads
 from store.engine import Database
@@ -28,38 +30,47 @@ FAILURES_MAX = 5
 #: Seconds after which a run leaves the rest to the next one.
 RUN_SECONDS = 300.0
 
+_log = structlog.get_logger(__name__)
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Expired:
     """What a run came to."""
 
-    #: Uploads that are forgotten now.
-    expired: int
-    #: The tenant behind which the next look for strays goes on; "" at the end.
-    strays_after: str
+    #: Uploads that are forgotten now, and those whose bytes could not be removed.
+    expired: int = 0
+    failed: int = 0
+    #: Where the next run goes on, if this one did not come to the end: behind this upload, this tenant.
+    over_after: Over | None = None
+    strays_after: str = ""
 
 
 def expire_after(database: Database, settings: Settings, last: Mapping[str, Any]) -> dict[str, Any]:
     """As `run_expiry`, for a schedule: `last` and the result are what a run leaves for the next one."""
-    return asdict(run_expiry(database, settings, strays_after=last.get("strays_after", "")))
+    place = last.get("over_after")
+    over_after = Over(place[0], place[1], datetime.fromisoformat(place[2])) if place else None
+    done = run_expiry(database, settings, over_after=over_after, strays_after=last.get("strays_after", ""))
+    place = done.over_after
+    told = [place.tenant, place.id, place.expires_at.isoformat()] if place is not None else None
+    return asdict(done) | {"over_after": told}
 
 
-def run_expiry(database: Database, settings: Settings, *, strays_after: str = "") -> Expired:
+def run_expiry(
+    database: Database, settings: Settings, *, over_after: Over | None = None, strays_after: str = ""
+) -> Expired:
     """Forget uploads that are over, with what was put for them; then look for strays, a bounded way further.
 
-    One whose bytes cannot be removed stops no other; several in a row end the run. Raises
-    `FileStoreUnavailable` for the last of them.
+    One whose bytes cannot be removed stops no other: it is tried again when all others were. Raises
+    `FileStoreUnavailable` where the store cannot be listed either.
     """
     run = _Run(database, open_file_store(settings), time.monotonic() + RUN_SECONDS)
     try:
-        run.expire()
+        over_after = run.expire(over_after)
         late = timedelta(seconds=settings.upload_expires_seconds + 2 * uploads.LATE_SECONDS)
-        following = run.discard_strays(strays_after, late)
+        strays_after = run.discard_strays(strays_after, late)
     finally:
         run.files.close()
-    if run.failed is not None:
-        raise run.failed
-    return Expired(run.expired, following)
+    return Expired(expired=run.expired, failed=run.failed, over_after=over_after, strays_after=strays_after)
 
 
 @dataclass(slots=True)
@@ -71,30 +82,34 @@ class _Run:
     #: By the clock of `time.monotonic`.
     until: float
     expired: int = 0
-    failed: FileStoreUnavailable | None = None
+    failed: int = 0
 
-    def expire(self) -> None:
-        """Forget what is over, the oldest first."""
-        after: Over | None = None
+    def expire(self, after: Over | None) -> Over | None:
+        """Forget what is over, the oldest first; returns where to go on."""
         in_a_row = 0
         while page := self.database.run(partial(uploads.over, after=after)):
             for upload in page:
-                if time.monotonic() >= self.until:
-                    return
-                in_a_row = 0 if self._forget(upload) else in_a_row + 1
-                if in_a_row == FAILURES_MAX:
-                    assert self.failed is not None
-                    raise self.failed
+                if self._is_gone(upload.tenant, upload.id):
+                    self.expired += self.database.run(partial(uploads.forget, upload_id=upload.id))
+                    in_a_row = 0
+                else:
+                    in_a_row += 1
+                if in_a_row == FAILURES_MAX or time.monotonic() >= self.until:
+                    return upload
             after = page[-1]
+        return None
 
-    def _forget(self, upload: Over) -> bool:
+    def _is_gone(self, tenant: str, upload_id: str) -> bool:
+        """Remove what was put for an upload, and whether that could be done."""
         try:
-            # Also of a complete one: its address was good until now, and may have been used again.
-            _discard(self.files, upload.tenant, upload.id)
+            # Promised while the files were in a bucket; now they may be elsewhere. Also of a complete one:
+            # its address was good until now, and may have been used again.
+            with suppress(UploadsNotSupported):
+                self.files.discard_upload(tenant, upload_id)
         except FileStoreUnavailable as error:
-            self.failed = error
+            self.failed += 1
+            _log.warning("upload_not_removed", tenant=tenant, upload=upload_id, reason=type(error).__name__)
             return False
-        self.expired += self.database.run(partial(uploads.forget, upload_id=upload.id))
         return True
 
     def discard_strays(self, after: str, late: timedelta) -> str:
@@ -108,12 +123,6 @@ class _Run:
                 old = {each.upload_id for each in page if each.modified_at <= datetime.now(UTC) - late}
                 known = self.database.run(partial(uploads.known, upload_ids=old))
                 for upload_id in sorted(old - known):
-                    _discard(self.files, tenant, upload_id)
+                    self._is_gone(tenant, upload_id)
             after = tenant
         return after if len(tenants) > STRAY_TENANTS else ""
-
-
-def _discard(files: BlobStore, tenant: str, upload_id: str) -> None:
-    # Promised while the files were in a bucket; now they are elsewhere.
-    with suppress(UploadsNotSupported):
-        files.discard_upload(tenant, upload_id)

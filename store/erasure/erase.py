@@ -201,7 +201,8 @@ def files_left(connection: Connection, erasure_id: str) -> list[str]:
 def mark_file(connection: Connection, erasure_id: str, subject: Subject, sha256: str) -> None:
     """Have a blob deleted, and what was made out of it, unless somebody else has it."""
     made = blob_gc.mark_now(connection, (subject.tenant, sha256))
-    _remember(connection, erasure_id, "blob", sorted(made))
+    # Also what was looked at before: until now this blob kept it.
+    _remember(connection, erasure_id, "blob", sorted(made), looks_again=True)
 
 
 def remove_file(
@@ -255,7 +256,11 @@ def remember_dropped(connection: Connection, erasure_id: str, subject: Subject) 
     page = [tuple(row) for row in connection.execute(theirs.limit(PAGE))]
     these = (mine.tenant == subject.tenant) & tuple_(mine.sha256, mine.thread_key).in_(page)
     gone = connection.execute(delete(dropped_files).where(these).returning(mine.sha256))
-    _remember(connection, erasure_id, "blob", sorted(set(gone.scalars())))
+    files = set(gone.scalars())
+    of_files = (renditions.c.tenant == subject.tenant) & renditions.c.sha256.in_(files)
+    made = connection.execute(select(renditions.c.made_sha256).where(of_files)).scalars()
+    # With what was made out of them: a collection may come first, and nothing would lead to it any more.
+    _remember(connection, erasure_id, "blob", sorted(files.union(made)))
     return bool(page)
 
 
@@ -285,7 +290,13 @@ def _under_way(subject: Subject) -> Select[Any]:
     )
 
 
-def _remember(connection: Connection, erasure_id: str, kind: str, hashes: Sequence[str]) -> None:
+def _remember(
+    connection: Connection, erasure_id: str, kind: str, hashes: Sequence[str], *, looks_again: bool = False
+) -> None:
     if hashes:
         rows = [{"erasure_id": erasure_id, "kind": kind, "sha256": sha256} for sha256 in hashes]
-        connection.execute(insert_for(connection, erasure_items).values(rows).on_conflict_do_nothing())
+        statement = insert_for(connection, erasure_items).values(rows)
+        undone = statement.on_conflict_do_update(
+            index_elements=["erasure_id", "kind", "sha256"], set_={"done": False}
+        )
+        connection.execute(undone if looks_again else statement.on_conflict_do_nothing())

@@ -66,17 +66,29 @@ def files(connection: Connection, key: int, after: tuple[str, int]) -> Sequence[
     joined = attachments.join(
         blobs, (attachments.c.tenant == blobs.c.tenant) & (attachments.c.sha256 == blobs.c.sha256)
     )
-    is_hidden = exists().where(
+    is_below = exists().where(
         threads.c.key == key,
         not_(threads.c.legal_hold),
         messages.c.thread_key == key,
         messages.c.id == attachments.c.message_id,
         messages.c.seq <= threads.c.retention_cut,
     )
+    waited = turn_inputs.join(turns, turn_inputs.c.turn_id == turns.c.id)
+    is_unheard = (
+        select(turn_inputs.c.id)
+        .select_from(waited)
+        .where(
+            turn_inputs.c.id == attachments.c.message_id,
+            exists().where(threads.c.key == key, not_(threads.c.legal_hold)),
+            is_hidden_turn(key),
+        )
+        .correlate(attachments)
+        .exists()
+    )
     named = attachments.c.message_id, attachments.c.index.label("place"), attachments.c.filename
     statement = select(*named, blobs.c.sha256, blobs.c.size, blobs.c.media_type, blobs.c.scan)
     following = tuple_(*place) > tuple_(*after)
-    of_thread = (attachments.c.thread_key == key) & following & not_(is_hidden)
+    of_thread = (attachments.c.thread_key == key) & following & not_(is_below) & not_(is_unheard)
     return connection.execute(
         statement.select_from(joined).where(of_thread).order_by(*place).limit(PAGE)
     ).all()

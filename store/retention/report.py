@@ -74,14 +74,19 @@ class _Within:
 def report(database: Database, settings: Settings) -> Report:
     """Look at everything that is due by the policies, with what these settings say for the installation.
 
-    One transaction, which locks no thread and is rolled back: a run of others goes on by their settings.
+    One transaction, of which nothing stays: a run of others goes on by their settings. It locks no thread;
+    SQLite lets nobody else write until it ends.
     """
-    with database.engine.connect() as connection:
-        policies.mirror(connection, settings)
-        made = _report(_Within(connection))
-        made.is_complete = not policies.is_changed(connection)
-        connection.rollback()
-    return made
+
+    def look(connection: Connection) -> Report:
+        with connection.begin_nested() as nothing_stays:
+            policies.mirror(connection, settings)
+            made = _report(_Within(connection))
+            made.is_complete = not policies.is_changed(connection)
+            nothing_stays.rollback()
+        return made
+
+    return database.run(look)
 
 
 def _report(database: _Within) -> Report:

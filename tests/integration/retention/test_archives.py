@@ -18,6 +18,7 @@ from store.retention import archive, holds
 from store.retention.audit import hash_of
 from store.retention_tables import ARCHIVES, archives
 from store.thread_store import ThreadStore
+from tasks.retention import UNANSWERED_MAX
 from tests.integration.retention.scenes import TURN, Scene
 
 
@@ -65,6 +66,30 @@ async def test_parts_are_put_together_in_order(scene: Scene, monkeypatch: pytest
     assert (imported.messages, imported.turns) == (3 * TURN, 3)
     restored = [message.content for message in scene.thread("again").messages]
     assert restored == [message.content for message in before.messages][: 3 * TURN]
+
+
+def test_a_store_that_is_away_is_soon_left_alone_and_stops_nothing_else(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archived = [f"t{number}" for number in range(UNANSWERED_MAX + 2)]
+    for thread in [*archived, "last"]:
+        scene.answered(thread, 1)
+        scene.age(40, thread)
+    scene.policy(tenant="default", idle_days=30)
+    for thread in archived:
+        scene.policy(tenant="default", thread_id=thread, archive=True)
+    asked = []
+
+    def away(*_: object) -> None:
+        asked.append(1)
+        raise FileStoreUnavailable("no answer")
+
+    monkeypatch.setattr(type(scene.files), "put", away)
+
+    done = scene.run(blob_grace_days=7)
+
+    assert (len(asked), done.failed) == (UNANSWERED_MAX, UNANSWERED_MAX)
+    assert (done.threads, scene.row("last")) == (1, None)
 
 
 async def test_a_text_with_ends_of_lines_of_all_kinds_comes_back(scene: Scene) -> None:

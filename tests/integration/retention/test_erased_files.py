@@ -108,6 +108,38 @@ def test_a_thumbnail_in_its_grace_goes_though_its_file_was_collected_before(
     assert scene.count("blobs") == scene.count("dropped_files") == 0
 
 
+@pytest.mark.parametrize("thumbnail", [b"its thumbnail", b"thumb 1"])
+def test_a_thumbnail_goes_also_when_it_was_looked_at_before_its_file(scene: Scene, thumbnail: bytes) -> None:
+    """Files are taken in the order of their hashes, and what is made of one may come before it."""
+    small = Attachment(filename="small.png", content=thumbnail, mime_type="image/png")
+    assert (str(small.sha256) < SOURCE) == (thumbnail == b"its thumbnail")
+    scene.answered("t", 1, file=b"a picture")
+    scene.change("t", metadata={"user": "ann"})
+    Keeper(scene.database, scene.files).keep("default", [small])
+    prepared = Prepared(text="x", thumbnail=Picture(thumbnail, "image/png", "x"))
+    made = {"thumbnail": str(small.sha256)}
+    write = partial(preparations.write, tenant="default", sha256=SOURCE, prepared=prepared, made=made)
+    scene.database.run(write)
+
+    erase(scene, ANN)
+
+    assert stored(scene) == []
+    assert scene.count("blobs") == 0
+
+
+def test_who_dropped_a_file_that_others_go_on_using_is_forgotten_after_its_grace(scene: Scene) -> None:
+    """Else a logo that is on every thread would have a row for each thread that ever was."""
+    dropped(scene, "program")
+    scene.answered("bob", 1, file=b"a picture")
+    long_ago = datetime.now(UTC) - timedelta(days=40)
+    scene.database.run(lambda c: c.execute(tables.blobs.update().values(unreferenced_since=long_ago)))
+
+    scene.run(blob_grace_days=14)
+
+    assert stored(scene) == [SOURCE]
+    assert scene.count("dropped_files") == 0
+
+
 def test_dropped_files_of_others_stay(scene: Scene) -> None:
     dropped(scene, "program")
 

@@ -187,6 +187,23 @@ def test_no_turn_is_given_of_a_thread_that_goes_whole(scene: Scene) -> None:
     assert [line["kind"] for line in copy.lines("threads/0001.jsonl")] == ["thread", "end"]
 
 
+@pytest.mark.parametrize("held", [False, True])
+def test_files_of_a_turn_that_never_began_are_given_if_the_turn_is(scene: Scene, held: bool) -> None:
+    anns(scene, turns=1)
+    turn = scene.send("never mind", "t", file=b"a passport")
+    cancelled = tables.turns.update().where(tables.turns.c.id == turn).values(state="cancelled")
+    scene.database.run(lambda c: c.execute(cancelled))
+    scene.age(40)
+    scene.policy(tenant="default", idle_days=30)
+    scene.cut()
+    scene.change(legal_hold=held)
+
+    copy = Copy(scene)
+
+    assert len(copy.lines("files.jsonl")) == held
+    assert any(name.startswith("files/") for name in copy.members) == held
+
+
 def test_a_threads_own_policy_is_given(scene: Scene) -> None:
     anns(scene)
     scene.policy(tenant="default", thread_id="t", idle_days=90)

@@ -17,7 +17,8 @@ from store.erasure.subject import Subject
 from store.erasure.unfinished import take_up
 from store.retention import holds, removal
 from store.retention_tables import erasures
-from tasks.erasures import IDLE_SECONDS, resume_erasures
+from tasks import retention
+from tasks.erasures import IDLE_SECONDS, Resumed, resume_erasures
 from tests.integration.retention.scenes import TURN, Scene
 
 ANN = Subject(tenant="default", user="ann")
@@ -89,6 +90,21 @@ def idle(scene: Scene) -> None:
     """Nobody has worked on any of them for long."""
     long_ago = datetime.now(UTC) - timedelta(seconds=2 * IDLE_SECONDS)
     scene.database.run(lambda c: c.execute(update(erasures).values(worked_at=long_ago)))
+
+
+def test_erasures_leave_retention_its_time(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+
+    def takes_long(*_: object) -> Resumed:
+        now[0] += 10 * retention.RUN_SECONDS
+        return Resumed()
+
+    monkeypatch.setattr(retention, "resume_erasures", takes_long)
+    monkeypatch.setattr("tasks.retention.time.monotonic", lambda: now[0])
+    scene.answered(turns_=2)
+    scene.policy(tenant="default", max_messages=TURN)
+
+    assert scene.run(blob_grace_days=7).messages == TURN
 
 
 def test_the_schedule_finishes_an_erasure_that_broke_off(scene: Scene) -> None:
