@@ -37,7 +37,7 @@ up: $(VENV)/.demo
 
 ## Run all tests, on real servers. ARGS="-k name" chooses some.
 test: $(VENV)/.dev
-	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile $(ARGS)
 
 ## Break everything for ten minutes while conversations go on. ARGS="--seed 7" repeats a plan.
 chaos: $(VENV)/.dev

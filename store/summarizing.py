@@ -24,7 +24,7 @@ from store.summary_dues import NOTHING_SECONDS, Due
 AT_MOST = 5
 #: Seconds in which it is somebody else's turn then: the fullest come first, and ten that need hundreds
 #: would fill every batch.
-PAUSE_SECONDS = 10.0
+PAUSE_SECONDS = 1.0
 
 
 async def summarize_down(
@@ -59,7 +59,7 @@ async def summarize_down(
         written.append(stored.summary)
         again_seconds = 0.0
         if due is not None and len(written) >= AT_MOST and await database.run_async(is_above):
-            again_seconds = PAUSE_SECONDS
+            again_seconds, due.goes_on = PAUSE_SECONDS, True
             break
     if due is not None:
         await database.run_async(partial(summary_dues.put_off, due=due, seconds=again_seconds))

@@ -56,6 +56,8 @@ class Due:
     agent: str | None
     #: It is reserved until then, which also tells this reservation from every other.
     until: datetime
+    #: It was given back with more to be written.
+    goes_on: bool = False
 
 
 def may_be_summarized() -> ColumnElement[bool]:

@@ -22,7 +22,7 @@ from conversation.summary import SummaryDefaults
 from store import summary_dues
 from store.engine import Database
 from store.settings import Settings
-from store.summarizing import defaults_of, summarize_down
+from store.summarizing import PAUSE_SECONDS, defaults_of, summarize_down
 from store.summary_dues import MAX_FAILURES, Due
 
 #: Threads for which a process has summaries written at once.
@@ -67,13 +67,20 @@ class _Writer:
 
     def until_dry(self, end: float) -> int:
         """Batch after batch, by the clock of `time.monotonic`."""
-        written = 0
-        while due := self.database.run(self._take):
-            self._prepare(due)
-            written += asyncio.run(self._write_all(due))
+        written, rest_until = 0, 0.0
+        while True:
+            if due := self.database.run(self._take):
+                self._prepare(due)
+                written += asyncio.run(self._write_all(due))
+                if any(each.goes_on for each in due):
+                    rest_until = time.monotonic() + PAUSE_SECONDS
+            elif (rest := rest_until - time.monotonic()) > 0:
+                # Long ones leave a while to others: there are none.
+                time.sleep(rest)
+            else:
+                return written
             if time.monotonic() > end:
-                break
-        return written
+                return written
 
     def _agent(self, due: Due) -> Agent:
         return self.agents.get(due.agent or "", _NOBODY)
