@@ -70,11 +70,14 @@ class Policy:
         if self.thread_id:
             check_id("thread_id", self.thread_id)
         for name in ("idle_days", "max_age_days"):
-            _check_number(name, getattr(self, name), DAYS_MAX)
-            if getattr(self, name) == 0:
-                raise InvalidInput(name, "is 0: everything would go at once", "pass a part of a day, or none")
+            days = getattr(self, name)
+            if days is not None and (isinstance(days, bool) or not 0 < days <= DAYS_MAX):
+                fix = f"pass more than 0, up to {DAYS_MAX:g}; for never, leave it out"
+                raise InvalidInput(name, f"is {days!r}", fix)
         for name in ("max_messages", "keep_last"):
-            _check_number(name, getattr(self, name), MESSAGES_MAX)
+            count = getattr(self, name)
+            if count is not None and (isinstance(count, bool) or not 0 <= count <= MESSAGES_MAX):
+                raise InvalidInput(name, f"is {count!r}", f"pass 0 to {MESSAGES_MAX}")
         if all(getattr(self, name) is None for name in STRICTEST):
             raise InvalidInput("policy", "says nothing", f"set one of {', '.join(STRICTEST)}")
 
@@ -120,8 +123,3 @@ def of_settings(settings: Settings) -> Policy:
         keep_summary=settings.retention_keep_summary or None,
         archive=settings.retention_archive or None,
     )
-
-
-def _check_number(name: str, value: float | None, most: float) -> None:
-    if value is not None and (isinstance(value, bool) or not 0 <= value <= most):
-        raise InvalidInput(name, f"is {value!r}", f"pass 0 to {most:g}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from threadmill.cli.opened import DEFAULT_TENANT, AsJson, Tenant, opened, print_json, run
+from threadmill.cli.output import written_whole
 
 if TYPE_CHECKING:
     from store.erasure.export import Exported
@@ -62,17 +63,9 @@ def export_person(
     """
 
     async def work() -> "Exported":
-        # Beside it first: a file that was there is replaced by a whole one, or not at all.
-        unfinished = output.with_name(f"{output.name}.part")
-        try:
+        with written_whole(output) as file:
             async with opened(tenant) as store:
-                with unfinished.open("wb") as file:
-                    exported = await store.export_person(file, user=user, thread_id=thread)
-            unfinished.replace(output)
-        finally:
-            # What is written of a person stays nowhere that nobody looks.
-            unfinished.unlink(missing_ok=True)
-        return exported
+                return await store.export_person(file, user=user, thread_id=thread)
 
     exported = run(work())
     print(f"{output.name}: {exported.threads} threads")

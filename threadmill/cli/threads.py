@@ -13,6 +13,7 @@ from conversation.errors import InvalidInput, ThreadNotFound
 from conversation.message import Message
 from conversation.thread import Thread
 from threadmill.cli.opened import DEFAULT_TENANT, AsJson, Tenant, opened, print_json, run
+from threadmill.cli.output import written_whole
 
 group = typer.Typer(help="Look at threads, move them, delete them.", no_args_is_help=True)
 
@@ -205,17 +206,14 @@ def _shown_progress(source: Path) -> AbstractContextManager[IO[str]]:
 
 
 async def _write(lines: AsyncIterator[str], output: Path) -> None:
-    """Write beside the file first: one that was there is replaced by a whole one, or not at all."""
     from rich.console import Console
     from rich.progress import Progress
 
-    unfinished = output.with_name(f"{output.name}.part")
-    with Progress(console=Console(stderr=True), transient=True) as progress, unfinished.open("w") as file:
+    with Progress(console=Console(stderr=True), transient=True) as progress, written_whole(output) as file:
         task = progress.add_task(f"writing {output.name}", total=None)
         async for line in lines:
-            file.write(line + "\n")
+            file.write(f"{line}\n".encode())
             progress.advance(task)
-    unfinished.replace(output)
 
 
 def _pairs(pairs: list[str]) -> dict[str, str]:

@@ -164,6 +164,18 @@ def test_a_person_is_exported_and_erased(terminal: Terminal, tmp_path: Path) -> 
     terminal.run("threads", "show", "t1", status=1)
 
 
+@pytest.mark.parametrize(
+    "command", [["export-person", "{}", "--thread", "t1"], ["threads", "export", "t1", "-o", "{}"]]
+)
+def test_a_place_that_cannot_be_written_to_is_named(terminal: Terminal, command: list[str]) -> None:
+    terminal.run("chat", "t1", stdin="hello\n")
+
+    told = terminal.run(*(part.format("nowhere/ann.out") for part in command), status=1)
+
+    assert "output: 'nowhere/ann.out' cannot be written (No such file or directory)" in told.stderr
+    assert "Traceback" not in told.stderr
+
+
 def test_an_export_that_fails_leaves_no_half_file(terminal: Terminal, tmp_path: Path) -> None:
     terminal.run("export-person", "ann.zip", "--thread", "nobody", status=1)
 
