@@ -156,25 +156,24 @@ def test_the_summary_stays_and_nothing_goes_that_it_does_not_cover(scene: Scene)
 
 def test_system_messages_below_the_cut_stay_as_context_where_the_summary_stays(scene: Scene) -> None:
     """No summary tells of them, and a model goes on reading them."""
-    scene.answered(turns_=1)
-    scene.say_system("Answer in French.")
-    scene.answered(turns_=4)
-    scene.summary(keep=2 * TURN)
-    scene.policy(tenant="default", max_messages=2 * TURN, keep_summary=True)
-
-    scene.run()
+    cut_behind_a_summary(scene)
 
     assert scene.contents()[0] == "question 3"
     assert scene.claimed().context == ("Answer in French.", TOLD)
 
 
-def test_what_was_kept_with_a_summary_goes_when_the_policy_keeps_none_any_more(scene: Scene) -> None:
+def cut_behind_a_summary(scene: Scene) -> None:
+    """A system message, and turns around it, of which a policy kept the summary alone."""
     scene.answered(turns_=1)
     scene.say_system("Answer in French.")
     scene.answered(turns_=4)
     scene.summary(keep=2 * TURN)
     scene.policy(tenant="default", max_messages=2 * TURN, keep_summary=True)
     scene.run()
+
+
+def test_what_was_kept_with_a_summary_goes_when_the_policy_keeps_none_any_more(scene: Scene) -> None:
+    cut_behind_a_summary(scene)
     assert (scene.count("summaries"), scene.count("context")) == (1, 1)
 
     scene.policy(tenant="default", max_messages=TURN)
