@@ -95,6 +95,12 @@ beat_schedule = {
         # A tick that waited longer than this has a younger one behind it.
         "options": {"expires": _settings.sweep_seconds * 2},
     },
+    # Files that no turn has asked for yet, or whose bell was lost.
+    "prepare-files": {
+        "task": PREPARE_FILES,
+        "schedule": timedelta(seconds=60),
+        "options": {"expires": 60},
+    },
     # From here on each tick asks the database whether this period's run was claimed: two beats run it
     # once. Those with long periods tick more often, so that one that was lost is made up for.
     #
@@ -114,12 +120,6 @@ beat_schedule = {
     "run-purge": {
         "task": RUN_PURGE,
         "schedule": timedelta(seconds=min(60.0, _settings.retention_seconds)),
-        "options": {"expires": 60},
-    },
-    # Files that no turn has asked for yet, or whose bell was lost.
-    "prepare-files": {
-        "task": PREPARE_FILES,
-        "schedule": timedelta(seconds=60),
         "options": {"expires": 60},
     },
     # Blobs that no message has, and bytes that no row knows; each run goes on where the last one ended.

@@ -1,7 +1,7 @@
 """What a look for threads past their retention costs beside 100,000 that are not, against 1,000.
 
-The same ten threads are past each of three rules in both databases. The plan is printed, so that it
-can be seen that every access to `threads` goes through an index.
+In both databases the same ten threads are idle and too old, and ten others too long. The plan is
+printed, so that it can be seen that every access to `threads` goes through an index.
 """
 
 from functools import partial
@@ -47,7 +47,7 @@ def main() -> None:
             database.close()
     base, found = median(costs[0]), median(costs[1])
     show(
-        f"A look for {DUE} threads past each of three rules",
+        f"A look for {2 * DUE} threads that are past their retention",
         [
             Figure(f"beside {STORED[0]:,} threads", base, "ms"),
             Figure(f"beside {STORED[1]:,} threads", found, "ms", base, at_most=1.5 * base),

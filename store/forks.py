@@ -6,12 +6,12 @@ the history's length; what retention hides is not copied, and the summary that t
 
 from typing import Any
 
-from sqlalchemy import Connection, exists, func, literal, not_, null, select, update
+from sqlalchemy import Connection, func, literal, not_, null, select, update
 
+from conversation import ids
 from conversation.checks import check_id
 from conversation.errors import InvalidInput
 from conversation.history import open_calls
-from conversation.ids import new_id
 from conversation.thread import Thread
 from store import messages as message_rows
 from store.columns import clock
@@ -113,13 +113,14 @@ def _copy_context(connection: Connection, source: int, key: int) -> None:
 
 def _copy_summary(connection: Connection, source: AnyRow, key: int, at: int) -> dict[str, Any]:
     """The newest one that speaks of nothing behind `at`; returns what the copy's row says of it."""
+    if source.summary_id is None:
+        return {"summary_id": None, **recounted(key, behind=min(at, source.retention_cut))}
     told = (
         select(summaries)
         .where(
             summaries.c.thread_key == source.key,
             summaries.c.restored_at.is_(None),
             summaries.c.to_seq <= at,
-            exists().where(threads.c.key == source.key, threads.c.summary_id.is_not(None)),
             not_(goes_with_the_cut(source.key)),
         )
         .order_by(summaries.c.to_seq.desc())
@@ -129,7 +130,7 @@ def _copy_summary(connection: Connection, source: AnyRow, key: int, at: int) -> 
     names = ["thread_key", "id", *_TOLD, "previous_id", "created_at"]
     copied = select(
         literal(key),
-        literal(new_id(), summaries.c.id.type),
+        literal(ids.new_id(), summaries.c.id.type),
         *(told.c[name] for name in _TOLD),
         null(),
         told.c.created_at,

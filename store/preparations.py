@@ -182,8 +182,8 @@ def write(
     """Keep what was made of a blob, unless somebody else has.
 
     `made` holds the hashes of its pictures, by the kind of rendition: they are stored already. If the
-    blob was deleted meanwhile, or is about to be, those that nobody else has are marked for deletion
-    and returned.
+    blob was deleted meanwhile, or is about to be, those that nobody else has are marked for deletion;
+    all are returned, and `delete_marked` passes over the others.
     """
     if not _hold(connection, tenant, sha256, made.values()):
         _mark(connection, tenant, {made[kind]: each for kind, each in pictures_of(prepared).items()})

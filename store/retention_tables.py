@@ -137,7 +137,7 @@ dropped_files = Table(
     #: No foreign key: it outlives the thread.
     Column("thread_key", BigInteger, primary_key=True, autoincrement=False),
     Column("thread_sha256", Text, nullable=False),
-    #: Of the user that the thread's metadata named when it was archived, or at its end.
+    #: Of the user that the thread's metadata named when it was archived, or at the end of the next cut.
     Column("user_sha256", Text),
     ForeignKeyConstraint(["tenant", "sha256"], ["blobs.tenant", "blobs.sha256"], ondelete="CASCADE"),
     Index("ix_dropped_files_tenant_thread_sha256", "tenant", "thread_sha256"),

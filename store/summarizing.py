@@ -1,8 +1,8 @@
 """Summarizing one thread: read what to cover, have it written, put it in its place; and again.
 
 What stays true: no connection is held while the model writes, nothing of a summary is stored before
-all of it is, and none takes longer than its thread is reserved. A worker writes a bounded number for
-one thread, then it is another one's turn.
+all of it is, and none takes longer than its thread is reserved. A thread that needs hundreds leaves
+others their turn in between.
 """
 
 import asyncio
@@ -20,8 +20,9 @@ from store.engine import Database
 from store.settings import Settings
 from store.summary_dues import NOTHING_SECONDS, Due
 
-#: Summaries of a thread for one reservation: a history that needs hundreds is gone on with later.
-AT_MOST = 5
+#: Summaries after which a thread that is still above its high mark is left for a while; one below it is
+#: finished, since it would not be due again.
+IN_A_ROW = 5
 #: Seconds in which it is somebody else's turn then: the fullest come first, and ten that need hundreds
 #: would fill every batch.
 PAUSE_SECONDS = 1.0
@@ -39,7 +40,7 @@ async def summarize_down(
     """Write summary after summary until the thread is down at its low mark; returns those that were stored.
 
     `due` is the reservation of whoever was not asked to: it is renewed with each summary, and given back,
-    after `AT_MOST` of them also with the thread above its high mark, so that it is due again soon. Ends
+    after `IN_A_ROW` of them also with the thread above its high mark, so that it is due again soon. Ends
     early where another summarizer came first, or somebody took a summary back meanwhile. Raises
     `ThreadNotFound`, and `ModelError` where a summary cannot be used: those before it stay.
     """
@@ -58,7 +59,7 @@ async def summarize_down(
             break
         written.append(stored.summary)
         again_seconds = 0.0
-        if due is not None and len(written) >= AT_MOST and await database.run_async(is_above):
+        if due is not None and len(written) >= IN_A_ROW and await database.run_async(is_above):
             again_seconds, due.goes_on = PAUSE_SECONDS, True
             break
     if due is not None:

@@ -27,9 +27,8 @@ from sqlalchemy import (
 
 from conversation.water_marks import WaterMarks
 from store.columns import clock
-from store.tables import MAX_SUMMARY_FAILURES, SUMMARIZED, threads
+from store.tables import SUMMARIZED, threads
 
-MAX_FAILURES = MAX_SUMMARY_FAILURES
 #: Seconds for which a thread is somebody's, from one summary to the next; then others begin it.
 RESERVED_SECONDS = 900.0
 #: Seconds that a summary may take, all its model calls together: over before the reservation is, so

@@ -125,7 +125,7 @@ class _Run:
 
     def _take_thread(self, key: int) -> bool:
         """Whether the thread is done with: its row is deleted, or stays."""
-        remove = partial(archive.remove_thread, user_key=self.settings.user_metadata_key)
+        remove = partial(archive.end_cut, user_key=self.settings.user_metadata_key)
         removed = self.database.run(partial(remove, key=key))
         if removed is not None:
             self.deleted.add(removed.counts)

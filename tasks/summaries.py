@@ -23,7 +23,8 @@ from store import summary_dues
 from store.engine import Database
 from store.settings import Settings
 from store.summarizing import PAUSE_SECONDS, defaults_of, summarize_down
-from store.summary_dues import MAX_FAILURES, Due
+from store.summary_dues import Due
+from store.tables import MAX_SUMMARY_FAILURES
 
 #: Threads for which a process has summaries written at once.
 AT_ONCE = 10
@@ -126,7 +127,7 @@ class _Writer:
         if not failures:
             # Its reservation is over, or a summary was taken back: what failed is not wanted any more.
             log.info("summary_came_too_late")
-        elif failures >= MAX_FAILURES:
+        elif failures >= MAX_SUMMARY_FAILURES:
             log.error("summary_given_up")
         else:
             log.warning("summary_put_off")

@@ -1,9 +1,9 @@
 """Attachments, the rows of their blobs, and the bytes in the file store.
 
-What stays true: no bytes are deleted here. An object that no row knows gets a row that nobody uses, and
-retention deletes both when the grace is over, under the row's lock: a message that is just being sent
-with the same bytes keeps them. The file store is never asked while a lock is held, but once: a row
-goes only while its lock says that nobody uses it, and its bytes are seen to be missing.
+What stays true: no bytes are deleted here. An object that no row knows gets a row that nobody uses,
+and garbage collection deletes both when the grace is over, under the row's lock: a message that is
+just being sent with the same bytes keeps them. The file store is never asked while a lock is held, but
+once: a row goes only while its lock says that nobody uses it, and its bytes are seen to be missing.
 """
 
 import heapq
@@ -314,7 +314,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         name="object-without-blob",
         means="the file store has bytes that no row knows",
-        advice="a row is written that no message uses: retention deletes both when the grace is over",
+        advice="a row is written that no message uses: both are deleted when the grace is over",
         find=_find_without_row,
         repair=partial(_adopt, check="object-without-blob"),
     ),

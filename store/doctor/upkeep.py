@@ -11,8 +11,8 @@ from store.doctor.finding import Check, Finding
 from store.doctor.look import Look, Scope
 from store.doctor.row_check import RowCheck, of_rows, of_thread, thread_ids
 from store.statements import AnyRow
-from store.summary_dues import MAX_FAILURES, try_again
-from store.tables import schedule_runs, summaries, threads, workers
+from store.summary_dues import try_again
+from store.tables import MAX_SUMMARY_FAILURES, schedule_runs, summaries, threads, workers
 from store.uncovered import count_behind, recounted, tokens_behind
 from store.workers import KEEP_DEAD_SECONDS, forget_dead
 
@@ -94,7 +94,7 @@ def _recount(connection: Connection, row: AnyRow) -> str:
 
 def _given_up(_: Connection, __: Scope) -> Select[Any]:
     return select(*of_thread(), threads.c.summary_failures, threads.c.agent).where(
-        threads.c.summary_failures >= MAX_FAILURES
+        threads.c.summary_failures >= MAX_SUMMARY_FAILURES
     )
 
 

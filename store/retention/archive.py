@@ -131,8 +131,8 @@ def remove_rest(connection: Connection, thread_key: int) -> Removed | None:
     return None if batch is None or _has_something(connection, batch) else remove(connection, batch)
 
 
-def remove_thread(connection: Connection, key: int, *, user_key: str) -> Removed | None:
-    """Delete the row of a thread of which nothing else is left; what stays of it names its user first."""
+def end_cut(connection: Connection, key: int, *, user_key: str) -> Removed | None:
+    """What the cut leaves behind names the thread's user; then `remove_thread`, if the thread goes whole."""
     enter_user(connection, key, user_key)
     return removal.remove_thread(connection, key)
 

@@ -43,7 +43,7 @@ def remove(connection: Connection, *, tenant: str = "", agent: str = "", thread_
 def mirror(connection: Connection, settings: Settings) -> None:
     """Enter what the settings say as the policy of the installation, if it changed."""
     policy = of_settings(settings)
-    stored = [each for each in general(connection) if each.scope == "installation"]
+    stored = _read(connection, _select().where(*_is(Policy())))
     if (stored or [Policy()]) != [policy]:
         _write(connection, policy)
 
@@ -54,11 +54,6 @@ def stored(connection: Connection, *, tenant: str | None = None) -> list[Policy]
     if tenant is not None:
         statement = statement.where(retention_policies.c.tenant.in_(["", tenant]))
     return _read(connection, statement)
-
-
-def general(connection: Connection) -> list[Policy]:
-    """Those that are about more than one thread."""
-    return _read(connection, _select().where(retention_policies.c.thread_id == ""))
 
 
 def of_thread(connection: Connection, tenant: str, agent: str | None, thread_id: str) -> list[Policy]:

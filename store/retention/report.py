@@ -21,7 +21,7 @@ from store.tables import messages
 
 T = TypeVar("T")
 
-#: Threads under hold, or at work, that a report names; more are counted.
+#: Threads under hold that a report names.
 NAMED = 1_000
 
 
@@ -52,6 +52,8 @@ class Report:
     due: list[Share] = field(default_factory=list)
     #: Threads that a policy wants and a legal hold keeps: tenant, id, and the policy.
     held: list[dict[str, Any]] = field(default_factory=list)
+    #: All of them are named.
+    held_is_complete: bool = True
     #: Threads that are at work: their turn comes later.
     busy: int = 0
     #: No policy changed since the last run; else the next run may find more.
@@ -96,7 +98,9 @@ def _report(database: _Within) -> Report:
         look, size = database.run(partial(_look, key=key))
         if look.came_to == "busy":
             made.busy += 1
-        elif look.came_to == "held" and len(made.held) < NAMED:
+        elif look.came_to == "held" and len(made.held) == NAMED:
+            made.held_is_complete = False
+        elif look.came_to == "held":
             assert look.thread is not None
             made.held.append({"tenant": look.thread.tenant, "id": look.thread.id, "policy": look.policy})
         elif look.came_to == "cut":

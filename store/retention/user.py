@@ -34,8 +34,8 @@ def hashed_user(connection: Connection, thread_key: int, user_key: str) -> str |
 def enter_user(connection: Connection, thread_key: int, user_key: str) -> str | None:
     """Have what a thread leaves behind name its user where it names none; returns the user's hash.
 
-    That is its archives, and the files that it dropped. To be done before the thread's row goes:
-    afterwards nobody knows whose they are.
+    That is its archives, and the files that it dropped. Done at the end of each cut, and before the
+    thread's row goes: afterwards nobody knows whose they are.
     """
     user_sha256 = hashed_user(connection, thread_key, user_key)
     if user_sha256 is not None:

@@ -488,7 +488,10 @@ def test_bytes_that_cannot_be_deleted_wait_for_a_day_and_stop_nothing_else(
     files.put("default", str(unknown.sha256), b"unknown", "text/plain")
     settings = load(database_url=any_database.settings.database_url, file_store=str(tmp_path / "files"))
 
-    def refuse(*_: object) -> None:
+    refused: list[str] = []
+
+    def refuse(_: object, tenant: str, sha256: str) -> None:
+        refused.append(sha256)
         raise FileStoreUnavailable("the object is locked")
 
     with monkeypatch.context() as locked:
@@ -499,5 +502,6 @@ def test_bytes_that_cannot_be_deleted_wait_for_a_day_and_stop_nothing_else(
         assert collector.collect(any_database, settings, grace_days=0).unknown == 0
 
     assert (done.blobs, done.unknown) == (0, 1)
+    assert sorted(refused) == sorted([SHA256, str(unknown.sha256)])
     let_time_pass(any_database)
     assert collector.collect(any_database, settings, grace_days=0).blobs == 2

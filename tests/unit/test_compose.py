@@ -271,10 +271,10 @@ def test_a_secret_has_no_value_in_the_file(name: str) -> None:
         assert re.fullmatch(r"\$\{\w+:\?[^}]*\}", secret), secret
 
 
-def test_only_those_that_run_turns_are_given_keys_of_models() -> None:
+def test_only_those_that_talk_to_models_are_given_their_keys() -> None:
     given = {name for name in SERVICES if passed_on(SERVICES[name])}
 
-    assert given == {"worker", "suspects"}
+    assert given == {"worker", "suspects", "maintenance"}
     assert all(key.endswith("_API_KEY") for name in given for key in passed_on(SERVICES[name]))
 
 

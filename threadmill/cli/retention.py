@@ -1,10 +1,10 @@
 """`threadmill retention …`: policies, holds, what is due, and deleting it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -116,33 +116,20 @@ def report(as_json: AsJson = False) -> None:
     with _opened() as (database, settings):
         made = look(database, settings)
     if as_json:
-        print_json(made.to_json() | {"held_is_complete": is_complete(made.held)})
+        print_json(made.to_json())
         return
     for share in made.due:
         rule = f"{share.policy['field']}={share.policy['value']:g} of the {share.policy['scope']}"
         print(f"{rule}: {share.threads} threads, {share.messages} messages, {share.bytes} bytes")
         if share.oldest is not None:
             print(f"  the oldest of {share.oldest:%Y-%m-%d %H:%M}")
-    for line in held_lines(made.held):
-        print(line)
+    for thread in made.held:
+        print(f"kept by a legal hold: {thread['id']} of {thread['tenant']} ({thread['policy']['field']})")
+    if not made.held_is_complete:
+        print(f"kept by a legal hold: more than {len(made.held):,}, of which no more are named")
     print(f"at work now: {made.busy}")
     if not made.is_complete:
         print("a policy changed since the last run: the next one may find more")
-
-
-def is_complete(held: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether a report names all threads that a hold keeps: it names so many, and no more."""
-    from store.retention.report import NAMED
-
-    return len(held) < NAMED
-
-
-def held_lines(held: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """What a report says of the threads that a hold keeps."""
-    for thread in held:
-        yield f"kept by a legal hold: {thread['id']} of {thread['tenant']} ({thread['policy']['field']})"
-    if not is_complete(held):
-        yield f"kept by a legal hold: {len(held):,} or more, of which no more are named"
 
 
 @group.command()

@@ -6,7 +6,7 @@ import pytest
 
 from conversation.errors import InvalidInput, ThreadNotFound
 from store import forks
-from store.retention import holds, removal
+from store.retention import holds, removal, report
 from store.thread_store import ThreadStore
 from tests.integration.retention.scenes import TURN, Scene
 
@@ -34,6 +34,22 @@ def test_a_hold_beats_every_policy_and_says_so(scene: Scene, rule: dict[str, flo
     assert len(scene.contents()) == 5 * TURN
     release(scene)
     assert scene.run().messages == 5 * TURN
+
+
+@pytest.mark.parametrize(("most", "is_complete"), [(1, False), (2, True)])
+def test_a_report_names_so_many_held_threads_and_says_whether_there_are_more(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, most: int, *, is_complete: bool
+) -> None:
+    scene.policy(tenant="default", max_messages=0)
+    for thread in ("a", "b"):
+        scene.answered(thread, 1)
+        hold(scene, thread)
+    monkeypatch.setattr(report, "NAMED", most)
+
+    found = report.report(scene.database, scene.settings)
+
+    assert [thread["id"] for thread in found.held] == ["a", "b"][:most]
+    assert found.held_is_complete is is_complete
 
 
 def test_a_hold_after_the_cut_brings_everything_back(scene: Scene) -> None:

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import traceback
 from collections import Counter
 from pathlib import Path
 from random import Random
@@ -24,7 +25,6 @@ from tests.conftest import LendDatabase
 from tests.integration.retention.dying import until_it_dies
 from tests.integration.retention.scenes import TURN, Scene
 
-ROOT = Path(__file__).parents[3]
 #: How often a process is killed, each time over the same database anew.
 DEATHS = 50
 RULES = {"retention_days": 30, "retention_max_messages": 2 * TURN, "retention_archive": True}
@@ -40,7 +40,8 @@ def die(url: str, scene: Scene, count: int, work: str) -> str:
             seen = until_it_dies(url, scene.settings.file_store, count, RULES, work)
             os.write(writing, str(seen).encode())
             os._exit(0)
-        finally:
+        except BaseException:  # noqa: BLE001 - this process ends here, whatever it was
+            traceback.print_exc()
             os._exit(1)
     os.close(writing)
     with os.fdopen(reading) as told:

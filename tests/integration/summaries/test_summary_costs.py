@@ -13,7 +13,7 @@ from conversation.summary import NewSummary
 from store import migrations, summaries, summary_dues, tables
 from store.engine import Database
 from store.settings import load
-from store.summary_dues import MAX_FAILURES
+from store.tables import MAX_SUMMARY_FAILURES
 from tests.integration.desk import Desk, marks
 from tests.integration.summaries.conftest import stock, taken
 from tests.integration.wire import WireTap
@@ -52,7 +52,7 @@ def test_due_threads_are_found_by_index(database: Database) -> None:
     stock(database, "givenup", threads=2_000, count=40)
     stock(database, "due", threads=5, count=100)
     given_up = update(tables.threads).where(tables.threads.c.id.like("givenup%"))
-    database.run(lambda c: c.execute(given_up.values(summary_failures=MAX_FAILURES)) and None)
+    database.run(lambda c: c.execute(given_up.values(summary_failures=MAX_SUMMARY_FAILURES)) and None)
     take = partial(summary_dues.take_due, marks={}, other_marks=marks(30, 10, tokens=300), limit=10)
 
     plans = plans_of(database, take)

@@ -16,7 +16,7 @@ from store.engine import Database
 from store.files import LocalBlobs
 from store.settings import Settings, load
 from store.summarizing import defaults_of
-from store.summary_dues import MAX_FAILURES
+from store.tables import MAX_SUMMARY_FAILURES
 from tasks.summaries import run_summaries
 from tests.integration.desk import Desk, marks
 from tests.integration.scripted import Scripted, says
@@ -214,11 +214,11 @@ def test_after_some_failures_it_is_left_and_the_doctor_names_it(
     agents, _ = answering("no")
     again = update(tables.threads).values(summary_retry_at=None)
 
-    for _ in range(MAX_FAILURES + 2):
+    for _ in range(MAX_SUMMARY_FAILURES + 2):
         run_summaries(database, settings, agents)
         database.run(lambda c: c.execute(again) and None)
 
-    assert Desk(database).row("t1").summary_failures == MAX_FAILURES
+    assert Desk(database).row("t1").summary_failures == MAX_SUMMARY_FAILURES
     examination = partial(
         Examination,
         database=database,
