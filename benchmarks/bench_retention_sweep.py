@@ -1,24 +1,20 @@
 """What a look for threads past their retention costs beside 100,000 that are not, against 1,000.
 
-In both databases the same ten threads are idle and too old, and ten others too long. The plan is
-printed, so that it can be seen that every access to `threads` goes through an index.
+In both databases the same ten threads are idle and too old, and ten others too long.
 """
 
 from functools import partial
-from statistics import median
 
-import psycopg
 from sqlalchemy import Connection, text
 
-from benchmarks.stage import Figure, is_quick, seconds, settings_of, show, stack
+from benchmarks.stage import is_quick
+from benchmarks.sweeps import compare
 from store.engine import Database
 from store.retention import policies
 from store.retention.due import due, groups_statement
 from store.retention.policy import Policy
 
-STORED = (1_000, 100_000)
 DUE = 10
-WARM_ROUNDS = 5
 #: Each tenant is a step in an index: as many in both databases.
 TENANTS = 20
 STOCK = f"""
@@ -30,28 +26,14 @@ STOCK = f"""
 
 
 def main() -> None:
-    """Both databases in turns, round by round; the medians."""
-    rounds = 20 if is_quick(__doc__) else 300
-    with stack() as few, stack() as many:
-        databases = [Database(settings_of(servers)) for servers in (few, many)]
-        for database, stored in zip(databases, STORED, strict=True):
-            fill(database, stored)
-        costs: list[list[float]] = [[], []]
-        for number in range(WARM_ROUNDS + rounds):
-            for database, column in zip(databases, costs, strict=True):
-                cost = seconds(partial(look, database))
-                if number >= WARM_ROUNDS:
-                    column.append(1000 * cost)
-        print(plan(databases[1]))
-        for database in databases:
-            database.close()
-    base, found = median(costs[0]), median(costs[1])
-    show(
+    """Nothing is put back after a look: it changes nothing."""
+    compare(
         f"A look for {2 * DUE} threads that are past their retention",
-        [
-            Figure(f"beside {STORED[0]:,} threads", base, "ms"),
-            Figure(f"beside {STORED[1]:,} threads", found, "ms", base, at_most=1.5 * base),
-        ],
+        rounds=20 if is_quick(__doc__) else 300,
+        fill=fill,
+        look=look,
+        explain=explain,
+        undo=lambda _: None,
     )
 
 
@@ -72,21 +54,14 @@ def fill(database: Database, stored: int) -> None:
         ):
             values = {"prefix": prefix, "threads": threads, "days": days, "count": count}
             connection.execute(text(STOCK), values)
-    with psycopg.connect(database.settings.database_url.get_secret_value(), autocommit=True) as connection:
-        connection.execute("vacuum analyze threads")
 
 
-def plan(database: Database) -> str:
-    """How PostgreSQL finds what is due."""
-
+def explain(database: Database) -> list[str]:
     def explained(connection: Connection) -> list[str]:
         statement = groups_statement(("", "")).compile(connection, compile_kwargs={"literal_binds": True})
         return list(connection.exec_driver_sql(f"explain {statement}".replace("%%", "%")).scalars())
 
-    lines = database.run(explained)
-    accesses = sorted({line.strip() for line in lines if "Scan" in line and "threads" in line})
-    assert not any("Seq Scan" in line for line in accesses), accesses
-    return "\n".join(accesses)
+    return database.run(explained)
 
 
 if __name__ == "__main__":
