@@ -5,6 +5,7 @@ length; metadata is merged by key, the last writer of a key wins; no writer's me
 and all stand in one order.
 """
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, exists, func, literal, select, update
 
+from conversation.checks import check_metadata
 from conversation.errors import InvalidInput, ThreadNotFound, TitleConflict
 from conversation.message import Message
 from conversation.thread import LAST_UPDATED, LEADING, Loaded, Thread
@@ -253,11 +255,17 @@ def _drop_context(connection: Connection, key: int, names: Collection[str]) -> b
 
 def _merged(stored: Mapping[str, Any], mine: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
     """The stored metadata with the keys that this copy set, changed or removed."""
-    changed = {key: value for key, value in mine.items() if key not in base or base[key] != value}
+    mine, base = check_metadata("metadata", mine), check_metadata("metadata", base)  # plain values
+    changed = {key: value for key, value in mine.items() if key not in base or not _same(base[key], value)}
     kept = {key: value for key, value in stored.items() if key in mine or key not in base}
     merged = kept | changed
     merged.pop(LAST_UPDATED, None)
     return merged
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether JSON writes both alike. To Python, true equals 1."""
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
 def _seq_before_last(connection: Connection, key: int, last: int) -> int:

@@ -2,6 +2,8 @@
 
 import dataclasses
 from datetime import UTC, datetime, timedelta, timezone
+from types import MappingProxyType
+from typing import Any
 from unittest.mock import ANY
 
 import pytest
@@ -102,6 +104,28 @@ async def test_a_fresh_thread_with_a_stored_id_adds_to_it(store: ThreadStore) ->
     assert await contents(store) == ["1", "2"]
     assert stored.title == "kept"
     assert stored.metadata == {"a": 1, "b": 2, "last_updated": ANY}
+
+
+@pytest.mark.parametrize(("was", "is_"), [(True, 1), (0, False), ([1.0], [True]), ({"a": 0}, {"a": False})])
+async def test_a_value_of_another_kind_that_python_calls_equal_is_written(
+    store: ThreadStore, was: Any, is_: Any
+) -> None:
+    thread = await store.save_thread(Thread("t", metadata={"k": was}))
+
+    thread.metadata["k"] = is_
+    await store.save_thread(thread)
+
+    assert repr((await store.get_thread("t")).metadata["k"]) == repr(is_)
+
+
+async def test_metadata_may_hold_any_mapping(store: ThreadStore) -> None:
+    thread = await store.save_thread(Thread("t", metadata={"k": MappingProxyType({"a": 1})}))
+    assert (await store.get_thread("t")).metadata["k"] == {"a": 1}
+
+    thread.metadata["k"] = MappingProxyType({"a": 2})
+    await store.save_thread(thread)
+
+    assert (await store.get_thread("t")).metadata["k"] == {"a": 2}
 
 
 async def test_a_stored_message_cannot_be_changed(store: ThreadStore) -> None:
