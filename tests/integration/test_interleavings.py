@@ -24,9 +24,12 @@ from store import claims, inbox, steps, sweep, tables, turns, workers
 from store.claims import Claimant, Nothing
 from store.engine import Database
 from store.inbox import Request
+from store.settings import load
 
 T = TypeVar("T")
 
+#: Seconds until somebody who waits is held to wait for ever; a lock is waited for longer.
+PATIENCE = 10
 AWAY = TurnError("model", "away", retryable=True)
 
 
@@ -75,7 +78,7 @@ class Mailbox:
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
             "AND wait_event_type = 'Lock'"
         )
-        give_up_at = time.monotonic() + 4
+        give_up_at = time.monotonic() + PATIENCE
         while self.do(lambda c: c.execute(waiting).scalar_one()) < count:
             assert time.monotonic() < give_up_at, "nobody waits for a lock"
             time.sleep(0.01)
@@ -112,6 +115,13 @@ def record(claimed: ClaimedTurn) -> Callable[[Connection], None]:
 
 def due(connection: Connection, *, grace_seconds: float = 10, limit: int = 500) -> list[str]:
     return [b.thread_id for b in sweep.due_bells(connection, grace_seconds=grace_seconds, limit=limit)]
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    opened = Database(load(database_url=database_url, db_lock_timeout=3 * PATIENCE))
+    yield opened
+    opened.close()
 
 
 @pytest.fixture
@@ -257,10 +267,10 @@ def test_sending_waits_for_no_claim_and_no_commit(mailbox: Mailbox, connection: 
     mailbox.send("one")
 
     claimed = claim(holder)(connection)
-    during_claim = mailbox.soon(partial(accept, content="two")).result(timeout=2)
+    during_claim = mailbox.soon(partial(accept, content="two")).result(timeout=PATIENCE)
     connection.commit()
     settle(claimed)(connection)
-    during_commit = mailbox.soon(partial(accept, content="three")).result(timeout=2)
+    during_commit = mailbox.soon(partial(accept, content="three")).result(timeout=PATIENCE)
     connection.commit()
 
     assert {mailbox.read(turn).state for turn in (during_claim, during_commit)} == {"queued"}
@@ -271,11 +281,11 @@ def test_an_open_send_on_a_thread_holds_up_no_turn_of_it(mailbox: Mailbox, conne
     mailbox.send("one")
 
     late = accept(connection, content="from a long transaction")
-    claimed = mailbox.soon(claim(holder)).result(timeout=2)
-    mailbox.soon(record(claimed)).result(timeout=2)
-    mailbox.soon(settle(claimed)).result(timeout=2)
-    mailbox.soon(partial(turns.request_cancel, turn_id=claimed.id)).result(timeout=2)
-    assert mailbox.soon(claim(holder)).result(timeout=2) == Nothing()
+    claimed = mailbox.soon(claim(holder)).result(timeout=PATIENCE)
+    mailbox.soon(record(claimed)).result(timeout=PATIENCE)
+    mailbox.soon(settle(claimed)).result(timeout=PATIENCE)
+    mailbox.soon(partial(turns.request_cancel, turn_id=claimed.id)).result(timeout=PATIENCE)
+    assert mailbox.soon(claim(holder)).result(timeout=PATIENCE) == Nothing()
     connection.commit()
 
     assert mailbox.claim(holder).id == late
@@ -309,7 +319,7 @@ def test_two_sweeps_at_once_ring_each_thread_once(mailbox: Mailbox, connection: 
         mailbox.send(thread=f"thread-{number}", rings=False)
 
     first = due(connection, limit=4)
-    second = mailbox.soon(due).result(timeout=2)
+    second = mailbox.soon(due).result(timeout=PATIENCE)
     connection.commit()
     third = mailbox.do(due)
 
