@@ -106,10 +106,11 @@ class Database:
 
     async def run_async(self, operation: Callable[[Connection], T], *, patience_seconds: float = 0) -> T:
         """As `run`, on the event loop."""
-        if not is_in_memory(self.url):
+        if not self.is_sqlite:
             return await self._run_on_loop(operation, patience_seconds)
-        # Cancelled in the middle of a statement, SQLAlchemy closes the connection: here that would be
-        # the whole database. So the transaction goes on to its end, whoever still waits for it.
+        # Cancelled in the middle of a statement, SQLAlchemy closes the connection: in memory that would
+        # be the whole database, and in a file the lock outlives it, while the traceback of the caller
+        # holds a cursor. So the transaction goes on to its end, whoever still waits for it.
         task = asyncio.create_task(self._run_on_loop(operation, patience_seconds))
         self._unstoppable.add(task)
         task.add_done_callback(self._unstoppable.discard)
@@ -131,8 +132,11 @@ class Database:
             del self.engine
 
     async def close_async(self) -> None:
-        """Close the connections of the running loop's engine."""
-        engine = self._async_engines.pop(asyncio.get_running_loop(), None)
+        """Close the connections of the running loop's engine, once nothing that was cancelled needs them."""
+        loop = asyncio.get_running_loop()
+        if left := [task for task in self._unstoppable if task.get_loop() is loop]:
+            await asyncio.wait(left)
+        engine = self._async_engines.pop(loop, None)
         if engine is not None:
             await engine.dispose()
 

@@ -36,6 +36,7 @@ from store.making import FileMaker
 from store.reading import StoredFiles
 from store.thread_store import ThreadStore
 from tasks.running import Occupied, ThreadName
+from threadmill.cancelling import to_its_end
 from threadmill.own_store import OwnStores
 from threadmill.presence import Presence, presence_in
 
@@ -165,7 +166,7 @@ class LocalRun:
             # Half a sending cannot be told from a whole one: let it end, then take the turn back.
             await asyncio.wait([sending])
             if sending.exception() is None:
-                await asyncio.shield(self._withdraw(sending.result()))
+                await to_its_end(self._withdraw(sending.result()))
             raise
 
     async def _store_new(self) -> Message | None:
@@ -218,7 +219,7 @@ class LocalRun:
                 await self.presence.turn_ended(self._thread_name, within_seconds=pause)
                 pause = min(pause * 2, LOOK_MOST_SECONDS)
             except asyncio.CancelledError:
-                await asyncio.shield(self._give_up(claiming, question))
+                await to_its_end(self._give_up(claiming, question))
                 raise
 
     async def _give_up(
@@ -270,11 +271,11 @@ class LocalRun:
             ending = run.cancelled()
         except Exception as error:
             bug = TurnError("bug", f"{type(error).__module__}.{type(error).__qualname__}")
-            await asyncio.shield(self._ledger.settle(claimed, Failed(error=bug), release=True))
+            await to_its_end(self._ledger.settle(claimed, Failed(error=bug), release=True))
             raise
-        await asyncio.shield(self._ledger.settle(claimed, ending, release=True))
+        await to_its_end(self._ledger.settle(claimed, ending, release=True))
         if stopped is not None:
-            await asyncio.shield(self._stored())
+            await to_its_end(self._stored())
             raise stopped
         return ending
 

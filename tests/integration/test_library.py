@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import select
@@ -11,6 +12,8 @@ from agent.model import ModelReply, ModelRequest, TextDelta
 from conversation.errors import ModelError
 from store import tables
 from store.claims import Nothing
+from store.ledger import Ledger
+from store.turns import Settled
 from tests.integration.library_stage import (
     FakeModel,
     Worker,
@@ -144,6 +147,29 @@ async def test_a_call_that_is_cancelled_while_it_waits_keeps_the_question_and_fr
     assert await states(store) == [("completed", None), ("cancelled", None)]
     thread.add_message(user("third"))
     assert (await agent.go(thread)).content == "answer to third"
+
+
+async def test_a_call_that_is_cancelled_while_its_answer_is_stored_has_stored_it(
+    store: ThreadStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storing, settle = asyncio.Event(), Ledger.settle
+
+    async def slow(*args: Any, **options: Any) -> Settled:
+        storing.set()
+        await asyncio.sleep(0.2)
+        return await settle(*args, **options)
+
+    monkeypatch.setattr(Ledger, "settle", slow)
+    agent = Agent(name="caller", model=FakeModel(), thread_store=store)
+    call = asyncio.create_task(agent.go(Thread(id="t", messages=[user("hello")])))
+    await storing.wait()
+
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+
+    assert await said(store) == ["hello", "answer to hello"]
+    assert await states(store) == [("completed", None)]
 
 
 @pytest.mark.parametrize("after_seconds", [0, 0.001, 0.003, 0.006, 0.01, 0.02, 0.04])
