@@ -34,6 +34,10 @@ def erase(
     A thread under legal hold refuses it. One that broke off goes on when it is
     run again, and by itself with the next run of retention.
     """
+    from store.erasure.subject import Subject
+
+    # Before anybody is asked about it.
+    Subject(tenant=tenant, thread_id=thread, user=user, everything=everything).check()
     if not yes:
         what = "everything" if everything else user or thread
         typer.confirm(f"Erase {what} of {tenant} for good?", abort=True)

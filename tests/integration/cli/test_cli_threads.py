@@ -154,6 +154,9 @@ def test_a_person_is_exported_and_erased(terminal: Terminal, tmp_path: Path) -> 
 
     terminal.run("export-person", "ann.zip", "--thread", "t1")
     terminal.run("retention", "hold", "t1")
+    nobody = terminal.run("erase", stdin="y\n", status=1)
+    assert "Erase" not in nobody.stdout
+    assert "name one of them" in nobody.stderr
     refused = terminal.run("erase", "--thread", "t1", "--yes", status=1)
     assert "'t1' under legal hold" in refused.stderr
     terminal.run("retention", "release", "t1")
