@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.stage import ROOT, Figure, show
-from store.files import LocalBlobs, S3Blobs, S3Options
+from store.blobs import LocalBlobs, S3Blobs, S3Options
 from tests.conftest import S3
 from tests.swift.running import KEY, running_swift
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from conversation.attachment import Attachment
 from conversation.errors import FileRefused, InvalidInput
-from store.files import examine
+from store.media_types.examine import examine
 from store.settings import Settings
 
 #: An attachment, or the path of a file to attach.

@@ -23,8 +23,8 @@ from producers.files import Attachable, examined
 from producers.ring import Bellringer
 from producers.turn import AsyncTurn, Turn
 from store import inbox, turns
+from store.blobs import BlobStore, open_file_store
 from store.engine import Database
-from store.files import BlobStore, open_file_store
 from store.inbox import Accepted, Request
 from store.keeping import Keeper
 from store.requeue import Requeued, requeue

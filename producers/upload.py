@@ -19,11 +19,11 @@ from conversation.errors import FileNotStored, FileRefused, InvalidInput, Upload
 from conversation.ids import new_id
 from store import downloads, uploads
 from store.blob_rows import Announced, announce, confirm
+from store.blobs import BlobStore
+from store.blobs.protocol import check_sha256
 from store.engine import Database
-from store.files import BlobStore
-from store.files.blobs import check_sha256
-from store.files.sample import HEAD_BYTES, TAIL_BYTES, Sample
-from store.files.sniff import examine_sample
+from store.media_types.examine import examine_sample
+from store.media_types.sample import HEAD_BYTES, TAIL_BYTES, Sample
 from store.settings import Settings
 
 

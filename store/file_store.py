@@ -13,7 +13,8 @@ from typing import Self
 from conversation.attachment import Attachment
 from conversation.checks import check_tenant
 from conversation.errors import FileNotStored
-from store.files import BlobStore, examine, open_file_store
+from store.blobs import BlobStore, open_file_store
+from store.media_types.examine import examine
 from store.settings import Settings, load
 
 #: How long an address that `url` gives can be used.

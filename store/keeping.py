@@ -13,8 +13,8 @@ from sqlalchemy import Connection
 
 from conversation.attachment import Attachment
 from store.blob_rows import Announced, announce, confirm
+from store.blobs import BlobStore
 from store.engine import Database
-from store.files import BlobStore
 
 
 class Keeper:

@@ -11,8 +11,8 @@ from conversation.attachment import Attachment
 from conversation.errors import FileNotStored
 from conversation.prepared import Prepare, Prepared, PreparedFile
 from store import blob_gc, preparations
+from store.blobs import BlobStore
 from store.engine import Database
-from store.files import BlobStore
 from store.keeping import Keeper
 from store.preparations import Begun, Scan
 from store.scanning import Verdict, open_scanner

@@ -15,9 +15,9 @@ from conversation.errors import FileNotStored, FileStoreUnavailable
 from conversation.prepared import PreparedFile
 from store import preparations
 from store.attachments import files_of_thread
+from store.blobs import BlobStore
 from store.engine import Database
 from store.file_store import FileStore
-from store.files import BlobStore
 from store.keeping import Keeper
 
 #: Seconds between two looks whether somebody else has made a file ready: the first, and the longest.

@@ -12,8 +12,8 @@ from agent.prepare import prepare_file
 from conversation.bell import PREPARE_FILE
 from conversation.errors import FileNotStored, FileStoreUnavailable
 from store import preparations
+from store.blobs import open_file_store
 from store.engine import Database
-from store.files import open_file_store
 from store.making import FileMaker
 from store.settings import current
 from tasks.app import app

@@ -16,8 +16,8 @@ import structlog
 
 from conversation.errors import FileStoreUnavailable, UploadsNotSupported
 from store import uploads
+from store.blobs import BlobStore, open_file_store
 from store.engine import Database
-from store.files import BlobStore, open_file_store
 from store.settings import Settings
 from store.uploads import Over
 

@@ -23,10 +23,10 @@ from conversation.errors import InvalidSettings
 from conversation.ids import new_id
 from conversation.window import window_start
 from store import migrations
+from store.blobs import open_file_store
+from store.blobs.factory import MEMORY
 from store.claims import Claimant
 from store.engine import Database
-from store.files import open_file_store
-from store.files.opening import MEMORY
 from store.ledger import Ledger
 from store.reading import StoredFiles
 from store.settings import Settings

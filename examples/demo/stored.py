@@ -10,8 +10,8 @@ from conversation.attachment import Attachment
 from conversation.thread import Thread
 from conversation.turn import TurnRecord
 from store import tables, threads, turns
+from store.blobs import open_file_store
 from store.engine import Database
-from store.files import open_file_store
 from store.settings import Settings
 
 TENANT = "default"

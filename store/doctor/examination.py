@@ -12,11 +12,11 @@ from itertools import islice
 from typing import Any
 
 from conversation.errors import InvalidInput, OperatorError
+from store.blobs import BlobStore
 from store.doctor.catalogue import CHECKS
 from store.doctor.finding import Check, Finding
 from store.doctor.look import Look, Scope
 from store.engine import Database
-from store.files import BlobStore
 
 
 class Outcome(StrEnum):

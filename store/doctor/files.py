@@ -22,7 +22,7 @@ from store.columns import clock
 from store.doctor.finding import Check, Finding
 from store.doctor.look import Look, Scope
 from store.doctor.row_check import of_thread, thread_ids
-from store.files import examine
+from store.media_types.examine import examine
 from store.retention_tables import ARCHIVES
 from store.statements import AnyRow, insert_for
 from store.tables import attachments, blobs, threads

@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, insert, select
 
+from store.blobs import BlobStore
 from store.columns import clock
 from store.engine import Database
-from store.files import BlobStore
 from store.tables import audit, threads
 
 T = TypeVar("T")

@@ -30,13 +30,13 @@ from sqlalchemy import select
 
 from conversation.errors import FileNotStored, ThreadNotFound
 from store.blob_rows import BLOCKED
+from store.blobs import BlobStore
 from store.columns import clock
 from store.engine import Runs
 from store.erasure import records
 from store.erasure.records import PAGE, Line
 from store.erasure.run import keys
 from store.erasure.subject import Subject
-from store.files import BlobStore
 from store.preparations import texts
 from store.retention_tables import ARCHIVES
 from store.statements import AnyRow

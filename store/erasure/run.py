@@ -15,12 +15,12 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from conversation.errors import ThreadHeld
+from store.blobs import BlobStore
 from store.engine import Runs
 from store.erasure import archived, certificate, erase
 from store.erasure.certificate import Certificate
 from store.erasure.subject import Subject, keys_of
 from store.erasure.unfinished import ErasureOver, OutOfTime, note_work
-from store.files import BlobStore
 from store.retention import removal
 from store.retention_tables import ARCHIVES
 

@@ -18,8 +18,8 @@ from sqlalchemy import Connection, delete, exists, insert, select, text, update
 
 from conversation.ids import new_id
 from store import messages as message_rows
+from store.blobs import BlobStore
 from store.columns import DAY, clock, moment_ago
-from store.files import BlobStore
 from store.retention import removal
 from store.retention.audit import hash_of
 from store.retention.removal import Batch, Removed, next_batch, remove

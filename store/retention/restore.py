@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from conversation.errors import InvalidInput, ThreadNotFound
-from store.files import BlobStore
+from store.blobs import BlobStore
 from store.retention.audit import hash_of
 from store.retention.carried import is_carried
 from store.retention_tables import ARCHIVES, archives

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from store.files import open_file_store
+from store.blobs import open_file_store
 from tests.chaos import checker, faults, picture
 from tests.chaos.checker import Finding, Promise
 from tests.chaos.display import Counts, Display

@@ -12,7 +12,7 @@ from urllib.request import urlopen
 import pytest
 
 from conversation.errors import FileNotStored, FileRefused, InvalidInput
-from store.files import BlobStore
+from store.blobs import BlobStore
 from tests.conformance.conftest import Place
 
 PICTURE = b"\x89PNG and so on \x00\xff" * 100

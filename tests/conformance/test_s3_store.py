@@ -11,7 +11,8 @@ from urllib.request import Request, urlopen
 import pytest
 
 from conversation.errors import FileNotStored, FileRefused, InvalidInput
-from store.files import PresignedUpload, S3Blobs, s3_parts
+from store.blobs import PresignedUpload, S3Blobs
+from store.blobs.s3 import multipart
 from tests.conformance.conftest import Bucket
 
 MIB = 1024 * 1024
@@ -48,7 +49,7 @@ def test_a_large_file_that_changes_between_its_parts_is_dropped(
     store: S3Blobs, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As if somebody wrote to it after it was hashed: the look before the upload sees the right bytes."""
-    monkeypatch.setattr("store.files.s3.check_content", lambda sha256, content: len(content))
+    monkeypatch.setattr("store.blobs.s3.store.check_content", lambda sha256, content: len(content))
 
     with pytest.raises(FileRefused, match=LARGE_HASH):
         store.put("acme", LARGE_HASH, LARGE[:-1] + b"!", "text/plain")
@@ -105,7 +106,7 @@ def test_damage_in_parts_is_healed_by_putting_it_again(store: S3Blobs, bucket: B
     other = b"!" + LARGE[1:]
     described = store._place.described(LARGE_HASH, "text/plain")
     other_hash = hashlib.sha256(other).hexdigest()
-    s3_parts.send_in_parts(store._place, key, other_hash, other, size=len(other), **described)
+    multipart.send_in_parts(store._place, key, other_hash, other, size=len(other), **described)
 
     store.put("acme", LARGE_HASH, LARGE, "text/plain")
 
@@ -174,7 +175,7 @@ def test_a_damaged_blob_is_healed_by_uploading_it_again(store: S3Blobs, bucket: 
 def test_a_large_upload_is_copied_in_parts(
     store: S3Blobs, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(s3_parts, "COPY_BYTES", 5 * MIB)
+    monkeypatch.setattr(multipart, "COPY_BYTES", 5 * MIB)
     bucket.write("acme/staging/one", LARGE)
 
     store.adopt_upload("acme", "one", LARGE_HASH, "text/plain")
@@ -368,7 +369,7 @@ def test_listings_go_on_past_the_first_page(store: S3Blobs) -> None:
 def test_a_tenant_goes_past_the_first_page(
     store: S3Blobs, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("store.files.s3_deletion.BATCH", 3)
+    monkeypatch.setattr("store.blobs.s3.deletion.BATCH", 3)
     for number in range(8):
         content = f"file {number}".encode()
         store.put("acme", hashlib.sha256(content).hexdigest(), content, "text/plain")

@@ -23,8 +23,8 @@ from conversation.errors import (
 from conversation.ids import new_id
 from conversation.message import Message
 from store import blob_gc, blob_rows, inbox, preparations, tables, threads, uploads
+from store.blobs import BlobStore, LocalBlobs
 from store.engine import Database
-from store.files import BlobStore, LocalBlobs
 from store.inbox import Request
 from store.keeping import Keeper
 from store.settings import load

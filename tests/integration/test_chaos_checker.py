@@ -17,9 +17,9 @@ from conversation.bell import Bell
 from conversation.ids import new_id
 from producers import Producer
 from store import workers
+from store.blobs import BlobStore, open_file_store
 from store.claims import Claimant
 from store.engine import Database
-from store.files import BlobStore, open_file_store
 from store.ledger import Ledger
 from store.making import FileMaker
 from store.reading import StoredFiles

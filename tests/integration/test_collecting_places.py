@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import func, insert, select
 
 from store import blob_gc, tables
+from store.blobs import LocalBlobs
 from store.columns import clock
 from store.engine import Database
-from store.files import LocalBlobs
 from store.settings import load
 from tasks import blob_gc as collecting
 

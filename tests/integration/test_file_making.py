@@ -14,8 +14,8 @@ from conversation.attachment import Attachment
 from conversation.errors import FileStoreUnavailable
 from conversation.prepared import Picture, Prepared, PreparedFile
 from store import making, preparations, tables
+from store.blobs import LocalBlobs
 from store.engine import Database
-from store.files import LocalBlobs
 from store.keeping import Keeper
 from store.making import FileMaker
 from store.reading import StoredFiles

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from conversation.errors import FileNotStored, FileStoreUnavailable, InvalidSettings, UploadsNotSupported
-from store.files import LocalBlobs, MemoryBlobs, open_file_store
+from store.blobs import LocalBlobs, MemoryBlobs, open_file_store
 from store.settings import load
 
 CONTENT = b"a file"

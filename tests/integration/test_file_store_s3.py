@@ -15,7 +15,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from conversation.errors import FileStoreUnavailable
-from store.files import S3Blobs, S3Options
+from store.blobs import S3Blobs, S3Options
 
 CONTENT = b"a file"
 HASH = hashlib.sha256(CONTENT).hexdigest()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from conversation.errors import FileNotStored, FileStoreUnavailable
-from store.files import S3Blobs, S3Options
+from store.blobs import S3Blobs, S3Options
 from tests.conftest import S3
 from tests.integration.s3_relay import Busy, Cut, HangUp, Heard, Late, S3Relay
 

@@ -9,8 +9,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from conversation.errors import FileStoreUnavailable
-from store.files import S3Blobs, S3Options, open_file_store, s3_parts
-from store.files.s3_sums import checksum
+from store.blobs import S3Blobs, S3Options, open_file_store
+from store.blobs.s3 import multipart
+from store.blobs.s3.checksums import checksum
 from store.settings import load
 from tests.conftest import S3
 from tests.integration.s3_relay import Heard, S3Relay
@@ -92,7 +93,7 @@ def test_nothing_is_said_where_nothing_is_set(s3: S3, relay: S3Relay) -> None:
 def test_a_storage_class_that_the_server_has_is_taken_by_every_request(
     s3: S3, relay: S3Relay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(s3_parts, "COPY_BYTES", 5 * MIB)
+    monkeypatch.setattr(multipart, "COPY_BYTES", 5 * MIB)
     store = opened(s3, relay, storage_class="STANDARD")
     s3.client().put_object(Bucket=s3.bucket, Key="acme/staging/one", Body=LARGE)
 
@@ -137,7 +138,7 @@ def test_the_settings_reach_the_client() -> None:
 def test_a_part_grows_with_a_file_that_would_have_too_many(
     s3: S3, relay: S3Relay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(s3_parts, "PARTS_MAX", 1)
+    monkeypatch.setattr(multipart, "PARTS_MAX", 1)
     store = opened(s3, relay)
 
     store.put("acme", LARGE_HASH, LARGE, "text/plain")

@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from conversation.errors import FileStoreUnavailable
-from store.files import S3Blobs, S3Options
+from store.blobs import S3Blobs, S3Options
 from tests.conftest import S3
 from tests.integration.s3_relay import S3Relay
 
@@ -129,7 +129,7 @@ def test_a_tenant_goes_with_all_versions(store: S3Blobs, s3: S3) -> None:
 
 
 def test_many_versions_go_a_page_at_a_time(store: S3Blobs, s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("store.files.s3_deletion.BATCH", 3)
+    monkeypatch.setattr("store.blobs.s3.deletion.BATCH", 3)
     set_versions(s3, "Enabled")
     client = s3.client()
     for number in range(5):

@@ -27,9 +27,9 @@ from conversation.turn import TurnState
 from conversation.window import window_start
 from producers import Producer, Turn
 from store import messages, sweep, workers
+from store.blobs import open_file_store
 from store.claims import Claimant
 from store.engine import Database
-from store.files import open_file_store
 from store.heads import head_of, in_the_order, unfinished
 from store.ledger import Ledger
 from store.making import FileMaker

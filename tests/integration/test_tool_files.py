@@ -13,8 +13,8 @@ from agent.prepare import prepare_file
 from agent.produced import ProducedFile
 from agent.request import request_digest
 from conversation.errors import InvalidInput
+from store.blobs import LocalBlobs
 from store.engine import Database
-from store.files import LocalBlobs
 from store.making import FileMaker
 from store.reading import StoredFiles
 from store.tables import blobs

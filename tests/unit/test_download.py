@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.files.download import content_disposition, safe_filename, served_type
+from store.blobs.download_headers import content_disposition, safe_filename, served_type
 
 PNG = "image/png"
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from store.files.s3_sums import checksum, is_whole
+from store.blobs.s3.checksums import checksum, is_whole
 
 CONTENT = b"a file"
 HASH = hashlib.sha256(CONTENT).hexdigest()

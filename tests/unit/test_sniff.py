@@ -9,7 +9,7 @@ import zlib
 import pytest
 
 from conversation.errors import FileRefused
-from store.files import examine
+from store.media_types.examine import examine
 from store.settings import Settings
 from tests.unit.documents import jpeg_header
 

@@ -9,8 +9,8 @@ import tarfile
 import pytest
 
 from conversation.errors import FileRefused
-from store.files import examine
-from store.files.containers import TABLE_MAX_BYTES
+from store.media_types.examine import examine
+from store.media_types.zip_contents import TABLE_MAX_BYTES
 from store.settings import Settings
 from tests.unit.documents import ODF, OOXML, docx, odf, packed, pptx, xlsx
 

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from conversation.errors import FileRefused
-from store.files import examine
-from store.files.containers import DOCUMENT_UNPACKED_MAX
-from store.files.pixels import pixel_size
+from store.media_types.examine import examine
+from store.media_types.image_size import pixel_size
+from store.media_types.zip_contents import DOCUMENT_UNPACKED_MAX
 from store.settings import Settings
 from tests.unit.documents import (
     billion_laughs,

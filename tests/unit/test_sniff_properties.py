@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from conversation.errors import FileRefused
-from store.files import examine
+from store.media_types.examine import examine
 
 NAMES = st.sampled_from(
     ["a", "a.png", "a.pdf", "a.txt", "a.csv", "a.md", "a.json", "a.xml", "a.html", "a.svg", "a.zip"]

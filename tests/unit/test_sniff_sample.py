@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conversation.errors import FileRefused
-from store.files import examine, examine_sample
-from store.files.sample import HEAD_BYTES, TAIL_BYTES
+from store.media_types.examine import examine, examine_sample
+from store.media_types.sample import HEAD_BYTES, TAIL_BYTES
 from store.settings import Settings
 from tests.unit.documents import docx, gif_header, jpeg_header, odf, packed, png, webp_header, xlsx
 

@@ -46,9 +46,9 @@ def doctor(
     could not be examined; 3 the time was over before everything was examined.
     """
     from conversation.checks import check_tenant
+    from store.blobs import open_file_store
     from store.doctor import Examination, Scope
     from store.engine import Database
-    from store.files import open_file_store
     from store.settings import load
 
     settings = load()

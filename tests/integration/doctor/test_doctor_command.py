@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from store.blobs import LocalBlobs
 from store.doctor import CHECKS
-from store.files import LocalBlobs
 from tests.integration.doctor.conftest import Site
 
 ROOT = Path(__file__).parents[3]

@@ -9,8 +9,8 @@ from sqlalchemy import select, update
 from conversation.attachment import Attachment
 from store import blob_gc, tables, threads
 from store.blob_rows import announce
+from store.blobs import BlobStore, LocalBlobs, S3Blobs, S3Options
 from store.doctor import Outcome
-from store.files import BlobStore, LocalBlobs, S3Blobs, S3Options
 from tests.conftest import S3
 from tests.integration.doctor.conftest import LONG_AGO, Site, outcomes
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from store.blobs import LocalBlobs
 from store.engine import Database
-from store.files import LocalBlobs
 from store.settings import load
 from tests.integration.retention.scenes import Scene
 

@@ -13,11 +13,11 @@ import pytest
 from sqlalchemy import exists, select
 
 from store import retention_tables, tables
+from store.blobs import LocalBlobs
 from store.engine import Database
 from store.erasure.certificate import digest_of
 from store.erasure.run import run_erasure
 from store.erasure.subject import Subject
-from store.files import LocalBlobs
 from store.retention.audit import hash_of
 from store.retention_tables import ARCHIVES
 from store.settings import load

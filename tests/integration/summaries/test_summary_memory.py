@@ -10,8 +10,8 @@ from conversation.attachment import Attachment
 from conversation.message import Message
 from conversation.summary import Summary
 from conversation.thread import Thread
+from store.blobs import LocalBlobs
 from store.engine import Database
-from store.files import LocalBlobs
 from store.keeping import Keeper
 from store.settings import load
 from store.summarizing import defaults_of, summarize_down

@@ -11,9 +11,9 @@ from agent.agent import Agent
 from agent.model import ModelReply, ModelRequest
 from conversation.errors import InvalidInput, ModelError
 from store import summary_dues, tables
+from store.blobs import LocalBlobs
 from store.doctor import Examination, Outcome, Scope
 from store.engine import Database
-from store.files import LocalBlobs
 from store.settings import Settings, load
 from store.summarizing import defaults_of
 from store.tables import MAX_SUMMARY_FAILURES

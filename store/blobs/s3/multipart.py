@@ -9,8 +9,8 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from conversation.errors import FileRefused, FileStoreUnavailable
-from store.files.content import Content, hashed_pieces
-from store.files.s3_place import MISSING_KEY, S3Place, code_of
+from store.blobs.hashing import Content, hashed_pieces
+from store.blobs.s3.bucket import MISSING_KEY, S3Place, code_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

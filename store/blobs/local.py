@@ -21,16 +21,9 @@ from uuid import uuid4
 
 from conversation.checks import check_tenant
 from conversation.errors import FileRefused, FileStoreUnavailable
-from store.files.blobs import (
-    StoredBlob,
-    check_address,
-    check_after,
-    check_expires,
-    is_tenant,
-    not_stored,
-)
-from store.files.content import CHUNK_BYTES, Content, check_content, hashed_pieces, undamaged_pieces
-from store.files.uploads import NoUploads
+from store.blobs.hashing import CHUNK_BYTES, Content, check_content, hashed_pieces, undamaged_pieces
+from store.blobs.presigned import NoUploads
+from store.blobs.protocol import StoredBlob, check_address, check_after, check_expires, is_tenant, not_stored
 
 #: Seconds after which nobody is writing to a partial file any more.
 PARTIAL_SECONDS = 24 * 3600.0

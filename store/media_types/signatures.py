@@ -7,7 +7,7 @@ that this module knows is never guessed by the library behind it, which asks for
 import re
 import struct
 
-from store.files.sample import Sample
+from store.media_types.sample import Sample
 
 IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 #: Types that are recognised here, strictly, and nowhere else.

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from store.files.content import Content, hashed_pieces
+from store.blobs.hashing import Content, hashed_pieces
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef

@@ -12,13 +12,13 @@ from datetime import UTC, datetime, timedelta
 
 from conversation.checks import check_tenant
 from conversation.errors import FileNotStored, FileRefused, FileStoreUnavailable, InvalidInput
-from store.files.blobs import check_address, check_expires
-from store.files.s3_deletion import delete_object
-from store.files.s3_parts import copy_object
-from store.files.s3_place import S3Place
-from store.files.s3_reading import Reading, reading
-from store.files.s3_sums import checksum
-from store.files.uploads import PresignedUpload, StagedUpload, check_upload_id, is_upload_id
+from store.blobs.presigned import PresignedUpload, StagedUpload, check_upload_id, is_upload_id
+from store.blobs.protocol import check_address, check_expires
+from store.blobs.s3.bucket import S3Place
+from store.blobs.s3.checksums import checksum
+from store.blobs.s3.deletion import delete_object
+from store.blobs.s3.multipart import copy_object
+from store.blobs.s3.resumable_read import Reading, reading
 
 #: Bytes of one PUT, says S3; a browser sends no parts.
 UPLOAD_MAX_BYTES = 5 * 1024**3

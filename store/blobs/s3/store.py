@@ -10,15 +10,15 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 from conversation.checks import check_tenant
-from store.files.blobs import StoredBlob, check_after, check_expires, is_sha256, is_tenant, not_stored
-from store.files.content import Content, check_content, hashed_pieces, undamaged_pieces
-from store.files.download import content_disposition, served_type
-from store.files.s3_deletion import delete_folder, delete_object
-from store.files.s3_parts import part_bytes, send_in_parts
-from store.files.s3_place import S3Options, S3Place
-from store.files.s3_reading import reading
-from store.files.s3_sums import checksum, is_whole
-from store.files.s3_uploads import S3Uploads
+from store.blobs.download_headers import content_disposition, served_type
+from store.blobs.hashing import Content, check_content, hashed_pieces, undamaged_pieces
+from store.blobs.protocol import StoredBlob, check_after, check_expires, is_sha256, is_tenant, not_stored
+from store.blobs.s3.bucket import S3Options, S3Place
+from store.blobs.s3.checksums import checksum, is_whole
+from store.blobs.s3.deletion import delete_folder, delete_object
+from store.blobs.s3.multipart import part_bytes, send_in_parts
+from store.blobs.s3.presigned import S3Uploads
+from store.blobs.s3.resumable_read import reading
 
 
 class S3Blobs(S3Uploads):

@@ -8,7 +8,7 @@ import codecs
 import json
 import re
 
-from store.files.sample import Sample
+from store.media_types.sample import Sample
 
 #: Text that does nothing when it is opened, so that one kind may pass for another.
 INERT = frozenset({

@@ -3,11 +3,11 @@
 from urllib.parse import urlsplit
 
 from conversation.errors import InvalidSettings
-from store.files import memory
-from store.files.blobs import BlobStore
-from store.files.local import LocalBlobs
-from store.files.s3 import S3Blobs
-from store.files.s3_place import S3Options
+from store.blobs import memory
+from store.blobs.local import LocalBlobs
+from store.blobs.protocol import BlobStore
+from store.blobs.s3.bucket import S3Options
+from store.blobs.s3.store import S3Blobs
 from store.settings import Settings
 
 #: Keeps blobs in this process, gone with it: for tests, and for library use.

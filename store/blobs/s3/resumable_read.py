@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
-from store.files.content import CHUNK_BYTES
-from store.files.s3_place import S3Place
+from store.blobs.hashing import CHUNK_BYTES
+from store.blobs.s3.bucket import S3Place
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody

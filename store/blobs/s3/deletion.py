@@ -9,7 +9,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from conversation.errors import FileStoreUnavailable
-from store.files.s3_place import NOT_SUPPORTED, REFUSED, S3Place, code_of
+from store.blobs.s3.bucket import NOT_SUPPORTED, REFUSED, S3Place, code_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from conversation.errors import FileStoreUnavailable
-from store.files.blobs import check_address
+from store.blobs.protocol import check_address
 
 if TYPE_CHECKING:  # the stubs are no part of an installation
     from botocore.exceptions import ClientError

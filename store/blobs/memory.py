@@ -13,10 +13,10 @@ from functools import lru_cache
 from threading import Lock
 
 from conversation.checks import check_tenant
-from store.files.blobs import StoredBlob, check_address, check_after, check_expires, not_stored
-from store.files.content import CHUNK_BYTES, Content, hashed_pieces, undamaged_pieces
-from store.files.download import served_type
-from store.files.uploads import NoUploads
+from store.blobs.download_headers import served_type
+from store.blobs.hashing import CHUNK_BYTES, Content, hashed_pieces, undamaged_pieces
+from store.blobs.presigned import NoUploads
+from store.blobs.protocol import StoredBlob, check_address, check_after, check_expires, not_stored
 
 
 @dataclass(frozen=True)

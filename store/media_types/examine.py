@@ -10,11 +10,9 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from conversation.errors import FileRefused
-from store.files.containers import container_type, contents_of, unpacks_to_too_much
-from store.files.pixels import pixel_size
-from store.files.plain_text import INERT, decoded, is_textual, text_type
-from store.files.sample import Sample
-from store.files.signatures import (
+from store.media_types.image_size import pixel_size
+from store.media_types.sample import Sample
+from store.media_types.signatures import (
     IMAGES,
     KNOWN,
     RUNNABLE,
@@ -25,6 +23,8 @@ from store.files.signatures import (
     runnable_type,
     second_nature,
 )
+from store.media_types.text_types import INERT, decoded, is_textual, text_type
+from store.media_types.zip_contents import container_type, contents_of, unpacks_to_too_much
 
 UNKNOWN = "application/octet-stream"
 #: Pixels of one picture, by its header: what a camera takes passes, what would fill a reader does not.

@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from store.files.sample import HEAD_BYTES, TAIL_BYTES, Sample
+from store.media_types.sample import HEAD_BYTES, TAIL_BYTES, Sample
 
 ZIP = "application/zip"
 #: Bytes that the parts of one document may unpack to, as its table of contents says: far above any

@@ -14,8 +14,8 @@ from typing import Protocol
 
 from conversation.checks import check_tenant
 from conversation.errors import FileNotStored, InvalidInput
-from store.files.content import Content
-from store.files.uploads import BlobUploads
+from store.blobs.hashing import Content
+from store.blobs.presigned import BlobUploads
 
 #: The longest life that Signature Version 4 gives a signed URL; the local store keeps to it as well.
 URL_EXPIRES_MAX = timedelta(days=7)

@@ -4,14 +4,13 @@ What stays true: a blob is addressed by its tenant and the SHA-256 of its bytes,
 that hash when it is written and when it is read, and is whole or not there.
 """
 
-from store.files.blobs import BlobStore, StoredBlob
-from store.files.local import LocalBlobs
-from store.files.memory import MemoryBlobs
-from store.files.opening import open_file_store
-from store.files.s3 import S3Blobs
-from store.files.s3_place import S3Options
-from store.files.sniff import examine, examine_sample
-from store.files.uploads import PresignedUpload, StagedUpload
+from store.blobs.factory import open_file_store
+from store.blobs.local import LocalBlobs
+from store.blobs.memory import MemoryBlobs
+from store.blobs.presigned import PresignedUpload, StagedUpload
+from store.blobs.protocol import BlobStore, StoredBlob
+from store.blobs.s3.bucket import S3Options
+from store.blobs.s3.store import S3Blobs
 
 __all__ = [
     "BlobStore",
@@ -22,7 +21,5 @@ __all__ = [
     "S3Options",
     "StagedUpload",
     "StoredBlob",
-    "examine",
-    "examine_sample",
     "open_file_store",
 ]
