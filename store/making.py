@@ -11,11 +11,11 @@ from conversation.attachment import Attachment
 from conversation.errors import FileNotStored
 from conversation.prepared import Prepare, Prepared, PreparedFile
 from store import blob_gc, preparations
+from store.antivirus import Verdict, open_scanner
 from store.blobs import BlobStore
 from store.engine import Database
 from store.keeping import Keeper
 from store.preparations import Begun, Scan
-from store.scanning import Verdict, open_scanner
 
 #: Files that are made ready at once: each may have its bytes in memory.
 MADE_AT_ONCE = 4

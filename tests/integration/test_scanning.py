@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from conversation.errors import InvalidSettings, ScannerUnavailable
-from store.scanning import Scanner, open_scanner
+from store.antivirus import Scanner, open_scanner
 from store.settings import load
 from tests.clamd import EICAR, FINDING, Clamd, scanning
 

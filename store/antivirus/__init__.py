@@ -4,7 +4,7 @@ What stays true: a file is clean only when a scanner said so; a file that it wil
 a scanner that is away or slow leaves it waiting, which is no verdict.
 """
 
-from store.scanning.opening import open_scanner
-from store.scanning.scanner import Scanner, Verdict
+from store.antivirus.factory import open_scanner
+from store.antivirus.protocol import Scanner, Verdict
 
 __all__ = ["Scanner", "Verdict", "open_scanner"]

@@ -3,8 +3,8 @@
 from urllib.parse import unquote, urlsplit
 
 from conversation.errors import InvalidSettings
-from store.scanning.clamav import ClamAV
-from store.scanning.scanner import Scanner
+from store.antivirus.clamav import ClamAV
+from store.antivirus.protocol import Scanner
 from store.settings import Settings
 
 CLAMD_PORT = 3310

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 from conversation.errors import ScannerUnavailable
-from store.scanning.scanner import Verdict
+from store.antivirus.protocol import Verdict
 
 #: Bytes of one piece: clamd takes any size below its StreamMaxLength.
 PIECE_BYTES = 64 * 1024
