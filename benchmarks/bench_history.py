@@ -17,7 +17,7 @@ from benchmarks.stage import Figure, is_quick, settings_of, show, stack
 from conversation.bell import Bell
 from producers import Producer
 from producers.turn import Turn
-from store.engine import Database
+from store.database.engine import Database
 from store.settings import Settings
 from tasks.worker import Worker
 

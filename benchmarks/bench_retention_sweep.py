@@ -9,7 +9,7 @@ from sqlalchemy import Connection, text
 
 from benchmarks.stage import is_quick
 from benchmarks.sweeps import compare
-from store.engine import Database
+from store.database.engine import Database
 from store.retention import policies
 from store.retention.due import due, groups_statement
 from store.retention.policy import Policy

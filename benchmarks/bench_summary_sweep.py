@@ -10,7 +10,7 @@ from sqlalchemy import text
 from benchmarks.stage import is_quick
 from benchmarks.sweeps import compare
 from conversation.water_marks import WaterMarks
-from store.engine import Database
+from store.database.engine import Database
 from store.summary_dues import take_due
 
 DUE = 10

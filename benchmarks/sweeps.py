@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 
 from benchmarks.stage import Figure, seconds, settings_of, show, stack
-from store.engine import Database
+from store.database.engine import Database
 
 STORED = (1_000, 100_000)
 WARM_ROUNDS = 5

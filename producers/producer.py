@@ -24,7 +24,7 @@ from producers.ring import Bellringer
 from producers.turn import AsyncTurn, Turn
 from store import inbox, turns
 from store.blobs import BlobStore, open_file_store
-from store.engine import Database
+from store.database.engine import Database
 from store.inbox import Accepted, Request
 from store.keeping import Keeper
 from store.requeue import Requeued, requeue
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from producers.signals import Signals
     from producers.upload import Uploads
-    from store.borrow import Borrowable
+    from store.database.caller_connection import Borrowable
 
 #: Who may speak through a producer: the others are the agent's own words.
 SENDERS = ("user", "system")
@@ -252,7 +252,7 @@ def _requeue(turn_id: str) -> Callable[["Connection"], Requeued]:
 
 def _accept_on(lender: Any, request: Request) -> Accepted:
     # Only for callers who lend: it knows SQLAlchemy's ORM and psycopg, half a second of imports.
-    from store.borrow import borrowed
+    from store.database.caller_connection import borrowed
 
     with borrowed(lender) as ours:
         return inbox.accept(ours, request)

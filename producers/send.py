@@ -13,7 +13,7 @@ from producers.turn import AsyncTurn, Turn
 
 if TYPE_CHECKING:
     from producers.upload import Upload
-    from store.borrow import Borrowable
+    from store.database.caller_connection import Borrowable
 
 _default: Producer | None = None
 _making = threading.Lock()

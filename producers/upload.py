@@ -21,7 +21,7 @@ from store import downloads, uploads
 from store.blob_rows import Announced, announce, confirm
 from store.blobs import BlobStore
 from store.blobs.protocol import check_sha256
-from store.engine import Database
+from store.database.engine import Database
 from store.media_types.examine import examine_sample
 from store.media_types.sample import HEAD_BYTES, TAIL_BYTES, Sample
 from store.settings import Settings

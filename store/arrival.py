@@ -20,9 +20,9 @@ from conversation.message import Message
 from store import messages as message_rows
 from store.attachments import insert_attachments
 from store.blob_rows import announce
-from store.columns import clock
+from store.database.column_types import clock
+from store.database.statements import insert_for
 from store.lines import CONTEXT, KINDS, SUMMARY, THREAD, TURN, Line, checked, named, numbered, whole_number
-from store.statements import insert_for
 from store.tables import context, messages, summaries, threads, turns
 from store.transfer import FORMAT, PAGE, VERSION
 from store.uncovered import recounted

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Select, and_, delete, exists, func, not_, or_, select, tuple_, update
 
-from store.columns import DAY, clock, moment_ago
+from store.database.column_types import DAY, clock, moment_ago
+from store.database.statements import insert_for
 from store.retention_tables import ARCHIVES, archives, dropped_files
-from store.statements import insert_for
 from store.tables import attachments, blobs, renditions
 
 #: Blobs of one transaction.

@@ -17,9 +17,9 @@ from sqlalchemy import Connection, case, func, select, tuple_, update
 
 from conversation.attachment import Attachment
 from conversation.errors import FileNotStored, FileRefused, InvalidInput
-from store.columns import clock
+from store.database.column_types import clock
+from store.database.statements import AnyRow, insert_for
 from store.room import check_room
-from store.statements import AnyRow, insert_for
 from store.tables import blobs
 
 #: What a scanner said of files that nobody gets, in words.

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, exists, func, not_, select
 
-from store.statements import AnyRow
+from store.database.statements import AnyRow
 from store.tables import messages
 from store.uncovered import estimate_of
 

@@ -30,10 +30,10 @@ from conversation.fence import fenced
 from conversation.turn import ClaimedTurn, Lease, TurnError
 from store import messages as message_rows
 from store import steps as journal
-from store.columns import clock
+from store.database.column_types import clock
+from store.database.statements import AnyRow, Write, together
 from store.heads import can_start, has_room, head_of, is_abandoned, is_alive
 from store.messages import SAID
-from store.statements import AnyRow, Write, together
 from store.tables import context, messages, summaries, threads, turn_inputs, turns
 from store.uncovered import estimate_of, inbox_tokens
 

@@ -11,8 +11,8 @@ from sqlalchemy import Connection, and_, select
 from conversation.attachment import Attachment
 from conversation.errors import FileNotReady, FileNotStored, FileRefused
 from store.blob_rows import BLOCKED
+from store.database.statements import AnyRow
 from store.preparations import PICTURES
-from store.statements import AnyRow
 from store.tables import blobs, renditions
 
 

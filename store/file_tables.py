@@ -17,7 +17,7 @@ from sqlalchemy import (
     text,
 )
 
-from store.columns import Key, OurId, Time
+from store.database.column_types import Key, OurId, Time
 from store.schema import metadata
 
 blobs = Table(

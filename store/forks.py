@@ -14,10 +14,10 @@ from conversation.errors import InvalidInput
 from conversation.history import open_calls
 from conversation.thread import Thread
 from store import messages as message_rows
-from store.columns import clock
 from store.cut import cut_of, goes_with_the_cut
+from store.database.column_types import clock
+from store.database.statements import AnyRow, insert_for
 from store.messages import SAID
-from store.statements import AnyRow, insert_for
 from store.tables import attachments, context, messages, summaries, threads
 from store.threads import load, locked
 from store.uncovered import recounted

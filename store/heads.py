@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, ScalarSelect, Select, and_, func, not_, or_, select, text, true
 
-from store.columns import clock
+from store.database.column_types import clock
 from store.tables import UNFINISHED, turns, workers
 
 #: The predicate of the partial index, word for word, so that the planner sees that it fits.

@@ -17,10 +17,10 @@ from conversation.errors import IdempotencyConflict, LimitReached, UnknownAgent
 from conversation.message import Message
 from store.attachments import insert_attachments
 from store.blob_rows import check_stored
-from store.columns import clock
+from store.database.column_types import clock
+from store.database.statements import insert_for, inserted
 from store.heads import unfinished
 from store.messages import said_columns
-from store.statements import insert_for, inserted
 from store.tables import agents, messages, threads, turn_inputs, turns
 from store.threads import ensure_thread
 

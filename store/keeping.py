@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from conversation.attachment import Attachment
 from store.blob_rows import Announced, announce, confirm
 from store.blobs import BlobStore
-from store.engine import Database
+from store.database.engine import Database
 
 
 class Keeper:

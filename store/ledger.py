@@ -14,7 +14,7 @@ from conversation.turn import ClaimedTurn, Ending, Lease
 from store import claims, turns
 from store import steps as journal
 from store.claims import Claimant, Nothing, Suspect
-from store.engine import Database
+from store.database.engine import Database
 from store.sweep import due_bells
 from store.turns import Settled
 

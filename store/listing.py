@@ -19,8 +19,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 from conversation.checks import check_metadata, check_moment, check_tenant, check_text
 from conversation.errors import InvalidInput
 from conversation.thread import TITLE_MAX_CHARS, Thread
-from store.json_values import metadata_has
-from store.statements import AnyRow
+from store.database.json_equality import metadata_has
+from store.database.statements import AnyRow
 from store.tables import blobs, messages, threads, turns
 from store.threads import described
 

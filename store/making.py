@@ -13,7 +13,7 @@ from conversation.prepared import Prepare, Prepared, PreparedFile
 from store import blob_gc, preparations
 from store.antivirus import Verdict, open_scanner
 from store.blobs import BlobStore
-from store.engine import Database
+from store.database.engine import Database
 from store.keeping import Keeper
 from store.preparations import Begun, Scan
 

@@ -13,8 +13,8 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, or_,
 
 from conversation.prepared import Picture, Prepared, PreparedFile
 from store import blob_gc
-from store.columns import DAY, clock, moment_ago
-from store.statements import AnyRow, insert_for
+from store.database.column_types import DAY, clock, moment_ago
+from store.database.statements import AnyRow, insert_for
 from store.tables import blobs, renditions
 
 #: Seconds after which whoever began with a file is dead.

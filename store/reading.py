@@ -16,7 +16,7 @@ from conversation.prepared import PreparedFile
 from store import preparations
 from store.attachments import files_of_thread
 from store.blobs import BlobStore
-from store.engine import Database
+from store.database.engine import Database
 from store.file_store import FileStore
 from store.keeping import Keeper
 

@@ -22,7 +22,7 @@ from sqlalchemy import (
     text,
 )
 
-from store.columns import Json, Key, OurId, Time
+from store.database.column_types import Json, Key, OurId, Time
 from store.schema import metadata
 
 #: The tenant under which parts of archives are addressed in the file store: none of a user's.

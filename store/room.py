@@ -8,7 +8,7 @@ from collections.abc import Collection
 from sqlalchemy import Connection, func, literal, select
 
 from conversation.errors import LimitReached
-from store.statements import one_at_a_time
+from store.database.statements import one_at_a_time
 from store.tables import blobs, uploads
 
 

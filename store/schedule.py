@@ -10,8 +10,8 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, select, update
 
-from store.columns import clock
-from store.statements import insert_for
+from store.database.column_types import clock
+from store.database.statements import insert_for
 from store.tables import schedule_runs
 
 #: How long the rows of runs are kept, for a person to look at.

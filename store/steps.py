@@ -13,8 +13,8 @@ from conversation.errors import LeaseLost
 from conversation.message import Usage
 from conversation.step import Step
 from conversation.turn import Lease
-from store.columns import clock
-from store.statements import insert_for, together, with_rows
+from store.database.column_types import clock
+from store.database.statements import insert_for, together, with_rows
 from store.tables import steps, threads
 
 

@@ -17,9 +17,9 @@ from conversation.message import Message, Usage
 from conversation.summary import Draft, NewSummary, Summary
 from conversation.water_marks import WaterMarks
 from store import messages as message_rows
-from store.columns import clock
+from store.database.column_types import clock
+from store.database.statements import AnyRow
 from store.heads import unfinished
-from store.statements import AnyRow
 from store.summary_cut import cover_to
 from store.tables import messages, summaries, threads, turns
 from store.uncovered import less_covered, recounted

@@ -16,7 +16,7 @@ from conversation.errors import ModelError
 from conversation.summary import Draft, NewSummary, Summarizer, Summary, SummaryDefaults
 from conversation.water_marks import WaterMarks
 from store import summaries, summary_dues
-from store.engine import Database
+from store.database.engine import Database
 from store.settings import Settings
 from store.summary_dues import NOTHING_SECONDS, Due
 

@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 
 from conversation.water_marks import WaterMarks
-from store.columns import clock
+from store.database.column_types import clock
 from store.tables import SUMMARIZED, threads
 
 #: Seconds for which a thread is somebody's, from one summary to the next; then others begin it.

@@ -23,7 +23,7 @@ from sqlalchemy import (
     text,
 )
 
-from store.columns import Json, Key, OurId, Time
+from store.database.column_types import Json, Key, OurId, Time
 from store.file_tables import attachments, blobs, renditions, uploads
 from store.retention_tables import index_tables
 from store.schema import metadata

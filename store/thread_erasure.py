@@ -3,7 +3,7 @@
 import asyncio
 from typing import IO
 
-from store.engine import Database, FromThread
+from store.database.engine import Database, FromThread
 from store.erasure.certificate import Certificate
 from store.erasure.export import Exported, PersonExport
 from store.erasure.run import run_erasure

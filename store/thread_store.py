@@ -26,7 +26,7 @@ from conversation.thread import Thread
 from store import arrival, forks, listing, migrations, threads
 from store.arrival import Imported
 from store.blob_rows import lock_stored
-from store.engine import Database
+from store.database.engine import Database
 from store.file_store import FileStore
 from store.keeping import Keeper
 from store.lines import keep_lines

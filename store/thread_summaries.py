@@ -8,7 +8,7 @@ from functools import partial
 
 from conversation.summary import Summarized, Summary
 from store import summaries
-from store.engine import Database
+from store.database.engine import Database
 from store.settings import Settings
 from store.summarizing import defaults_of, summarize_down
 

@@ -20,11 +20,11 @@ from conversation.thread import LAST_UPDATED, LEADING, Loaded, Thread
 from store import messages as message_rows
 from store.attachments import addresses_of, attach
 from store.blob_gc import note_dropped
-from store.columns import clock
 from store.cut import cut_of
+from store.database.column_types import clock
+from store.database.statements import AnyRow, insert_for
 from store.retention import dropped
 from store.retention.user import enter_user
-from store.statements import AnyRow, insert_for
 from store.tables import attachments, context, messages, threads
 from store.uncovered import tokens_of
 

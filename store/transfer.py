@@ -23,8 +23,8 @@ from conversation.message import Message
 from conversation.turn import FINAL_STATES
 from store import messages as message_rows
 from store.cut import goes_with_the_cut, is_hidden_turn
+from store.database.statements import AnyRow
 from store.lines import SUMMARY, THREAD, TURN
-from store.statements import AnyRow
 from store.tables import context, messages, summaries, threads, turns
 
 FORMAT = "threadmill.thread"

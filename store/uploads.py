@@ -13,7 +13,7 @@ from sqlalchemy import Connection, delete, literal, select, tuple_, update
 from conversation.attachment import Attachment
 from conversation.errors import UploadNotFound
 from conversation.ids import is_our_id
-from store.columns import DAY, OurId, Time, clock, moment_ago
+from store.database.column_types import DAY, OurId, Time, clock, moment_ago
 from store.room import check_room
 from store.tables import uploads
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, func, select, update
 
-from store.columns import clock
+from store.database.column_types import clock
+from store.database.statements import insert_for
 from store.heads import is_alive, unfinished
-from store.statements import insert_for
 from store.tables import agents, threads, turns, workers
 
 #: Seconds for which the row of a dead worker is kept, for a person to look at.

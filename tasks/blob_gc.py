@@ -18,7 +18,7 @@ from conversation.errors import FileStoreUnavailable
 from store import blob_gc
 from store.blob_gc import Address
 from store.blobs import BlobStore, StoredBlob, open_file_store
-from store.engine import Database
+from store.database.engine import Database
 from store.settings import Settings
 
 #: Objects of one listing, at most; and of one statement that looks for their rows.

@@ -12,7 +12,7 @@ import structlog
 
 from conversation.errors import ThreadHeld
 from store.blobs import BlobStore
-from store.engine import Database
+from store.database.engine import Database
 from store.erasure.run import go_on
 from store.erasure.unfinished import Unfinished, take_up
 

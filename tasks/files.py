@@ -13,7 +13,7 @@ from conversation.bell import PREPARE_FILE
 from conversation.errors import FileNotStored, FileStoreUnavailable
 from store import preparations
 from store.blobs import open_file_store
-from store.engine import Database
+from store.database.engine import Database
 from store.making import FileMaker
 from store.settings import current
 from tasks.app import app

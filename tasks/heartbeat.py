@@ -18,7 +18,7 @@ import structlog
 from agent.agent import Agent
 from conversation.errors import DatabaseUnavailable
 from store import workers
-from store.engine import Database
+from store.database.engine import Database
 from store.settings import Settings
 from tasks.running import Running
 

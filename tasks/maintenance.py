@@ -24,7 +24,7 @@ from conversation.bell import (
 from conversation.errors import DatabaseUnavailable, ThreadmillError
 from store import preparations, statistics, workers
 from store import sweep as sweeping
-from store.engine import Database
+from store.database.engine import Database
 from store.schedule import claim_run, fail_run, finish_run
 from store.settings import Settings, current
 from tasks.app import app

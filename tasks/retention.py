@@ -13,7 +13,7 @@ import structlog
 
 from conversation.errors import FileNotStored, FileStoreUnavailable
 from store.blobs import BlobStore, open_file_store
-from store.engine import Database
+from store.database.engine import Database
 from store.retention import archive, cuts, due, policies, purge, removal
 from store.retention.removal import Counts, Removed
 from store.retention_tables import ARCHIVES

@@ -17,7 +17,7 @@ from conversation.bell import (
     RUN_SUMMARIES,
 )
 from store import schedule, workers
-from store.engine import Database
+from store.database.engine import Database
 from store.schedule import LastRun
 from store.settings import Settings
 

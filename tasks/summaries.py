@@ -20,7 +20,7 @@ from agent.models import prepare
 from conversation.errors import DatabaseUnavailable, ModelError, ThreadNotFound
 from conversation.summary import SummaryDefaults
 from store import summary_dues
-from store.engine import Database
+from store.database.engine import Database
 from store.settings import Settings
 from store.summarizing import PAUSE_SECONDS, defaults_of, summarize_down
 from store.summary_dues import Due

@@ -17,7 +17,7 @@ import structlog
 from conversation.errors import FileStoreUnavailable, UploadsNotSupported
 from store import uploads
 from store.blobs import BlobStore, open_file_store
-from store.engine import Database
+from store.database.engine import Database
 from store.settings import Settings
 from store.uploads import Over
 

@@ -26,7 +26,7 @@ from store import migrations
 from store.blobs import open_file_store
 from store.blobs.factory import MEMORY
 from store.claims import Claimant
-from store.engine import Database
+from store.database.engine import Database
 from store.ledger import Ledger
 from store.reading import StoredFiles
 from store.settings import Settings

@@ -11,7 +11,7 @@ from conversation.thread import Thread
 from conversation.turn import TurnRecord
 from store import tables, threads, turns
 from store.blobs import open_file_store
-from store.engine import Database
+from store.database.engine import Database
 from store.settings import Settings
 
 TENANT = "default"

@@ -13,10 +13,10 @@ from typing import Any
 
 from conversation.errors import InvalidInput, OperatorError
 from store.blobs import BlobStore
+from store.database.engine import Database
 from store.doctor.catalogue import CHECKS
 from store.doctor.finding import Check, Finding
 from store.doctor.look import Look, Scope
-from store.engine import Database
 
 
 class Outcome(StrEnum):

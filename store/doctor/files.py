@@ -18,13 +18,13 @@ from sqlalchemy import Connection, Select, and_, delete, func, or_, select, tupl
 
 from conversation.errors import FileNotStored, FileRefused
 from store.blob_gc import delete_marked, is_used
-from store.columns import clock
+from store.database.column_types import clock
+from store.database.statements import AnyRow, insert_for
 from store.doctor.finding import Check, Finding
 from store.doctor.look import Look, Scope
 from store.doctor.row_check import of_thread, thread_ids
 from store.media_types.examine import examine
 from store.retention_tables import ARCHIVES
-from store.statements import AnyRow, insert_for
 from store.tables import attachments, blobs, threads
 
 #: A blob's tenant and hash.

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from store.database.statements import AnyRow
 from store.doctor.look import Look
-from store.statements import AnyRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,12 +11,12 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, not_, or_, select, true, update
 
-from store.columns import clock
+from store.database.column_types import clock
+from store.database.statements import AnyRow
 from store.doctor.finding import Check, Finding
 from store.doctor.look import Look, Scope
 from store.doctor.row_check import RowCheck, of_rows, of_thread, thread_ids
 from store.heads import can_start, has_room, heads, is_abandoned, is_alive, unfinished
-from store.statements import AnyRow
 from store.tables import threads, turns, workers
 
 #: Living workers whose agents are read, to say whether anybody serves one.

@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, insert, select
 
 from store.blobs import BlobStore
-from store.columns import clock
-from store.engine import Database
+from store.database.column_types import clock
+from store.database.engine import Database
 from store.tables import audit, threads
 
 T = TypeVar("T")

@@ -12,9 +12,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, select
 
+from store.database.statements import AnyRow
 from store.doctor.finding import Check, Finding
 from store.doctor.look import Keys, Look, Scope
-from store.statements import AnyRow
 from store.tables import threads
 
 

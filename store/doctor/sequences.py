@@ -10,12 +10,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, and_, exists, func, not_, or_, select, update
 
+from store.database.statements import AnyRow
 from store.doctor.finding import Check, Finding
 from store.doctor.look import Scope
 from store.doctor.row_check import RowCheck, of_rows, of_thread, thread_ids
 from store.heads import unfinished
 from store.retention_tables import retention_cuts
-from store.statements import AnyRow
 from store.tables import messages, threads, turn_inputs, turns
 
 _newest = (

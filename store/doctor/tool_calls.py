@@ -28,12 +28,12 @@ from conversation.message import Message
 from conversation.turn import FINAL_STATES
 from store import messages as message_rows
 from store import steps as journal
-from store.columns import clock
+from store.database.column_types import clock
+from store.database.statements import AnyRow
 from store.doctor.finding import Check, Finding
 from store.doctor.look import Scope
 from store.doctor.row_check import RowCheck, of_rows, of_thread, thread_ids
 from store.heads import unfinished
-from store.statements import AnyRow
 from store.tables import messages, steps, threads, turns
 
 

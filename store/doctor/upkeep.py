@@ -6,11 +6,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, and_, case, exists, func, not_, or_, select, update
 
-from store.columns import clock
+from store.database.column_types import clock
+from store.database.statements import AnyRow
 from store.doctor.finding import Check, Finding
 from store.doctor.look import Look, Scope
 from store.doctor.row_check import RowCheck, of_rows, of_thread, thread_ids
-from store.statements import AnyRow
 from store.summary_dues import try_again
 from store.tables import MAX_SUMMARY_FAILURES, schedule_runs, summaries, threads, workers
 from store.uncovered import count_behind, recounted, tokens_behind

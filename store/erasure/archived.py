@@ -22,10 +22,10 @@ from sqlalchemy import (
 )
 
 from conversation.errors import ThreadHeld
+from store.database.statements import AnyRow
 from store.erasure.subject import Subject
 from store.retention.removal import count_erased
 from store.retention_tables import archives, erasure_items
-from store.statements import AnyRow
 from store.tables import threads
 
 #: Parts of one page.

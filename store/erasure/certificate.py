@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, select, update
 
-from store.columns import clock
+from store.database.column_types import clock
 from store.erasure.subject import Subject
 from store.retention.audit import note
 from store.retention_tables import erasure_items, erasures

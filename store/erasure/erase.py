@@ -21,7 +21,8 @@ from sqlalchemy import (
 from conversation.errors import ThreadHeld
 from conversation.ids import new_id
 from store import blob_gc
-from store.columns import clock
+from store.database.column_types import clock
+from store.database.statements import AnyRow, insert_for
 from store.erasure.archived import named_threads, names
 from store.erasure.subject import Subject, rows_of
 from store.heads import unfinished
@@ -36,7 +37,6 @@ from store.retention_tables import (
     retention_cuts,
     retention_policies,
 )
-from store.statements import AnyRow, insert_for
 from store.tables import blobs, renditions, threads, turns, uploads
 
 #: Threads or files of one page.

@@ -31,15 +31,15 @@ from sqlalchemy import select
 from conversation.errors import FileNotStored, ThreadNotFound
 from store.blob_rows import BLOCKED
 from store.blobs import BlobStore
-from store.columns import clock
-from store.engine import Runs
+from store.database.column_types import clock
+from store.database.engine import Runs
+from store.database.statements import AnyRow
 from store.erasure import records
 from store.erasure.records import PAGE, Line
 from store.erasure.run import keys
 from store.erasure.subject import Subject
 from store.preparations import texts
 from store.retention_tables import ARCHIVES
-from store.statements import AnyRow
 from store.transfer import Export, next_page
 
 

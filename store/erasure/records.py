@@ -12,11 +12,11 @@ from sqlalchemy import Connection, Select, exists, not_, or_, select, tuple_
 
 from store import messages as message_rows
 from store.cut import is_hidden_turn
+from store.database.statements import AnyRow
 from store.erasure.archived import named_threads, parts_of
 from store.erasure.subject import Subject, rows_of
 from store.retention.audit import hash_of
 from store.retention_tables import archives, retention_policies
-from store.statements import AnyRow
 from store.tables import attachments, audit, blobs, messages, steps, threads, turn_inputs, turns, uploads
 from store.transfer import message_line
 

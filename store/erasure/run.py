@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from conversation.errors import ThreadHeld
 from store.blobs import BlobStore
-from store.engine import Runs
+from store.database.engine import Runs
 from store.erasure import archived, certificate, erase
 from store.erasure.certificate import Certificate
 from store.erasure.subject import Subject, keys_of

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, select, update
 
 from conversation.errors import ThreadmillError
-from store.columns import DAY, clock, moment_ago
+from store.database.column_types import DAY, clock, moment_ago
+from store.database.statements import AnyRow
 from store.erasure.subject import Subject
 from store.retention_tables import erasures
-from store.statements import AnyRow
 
 
 class ErasureOver(ThreadmillError):

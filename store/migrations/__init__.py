@@ -13,7 +13,7 @@ from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.pool import NullPool
 
 from conversation.errors import OperatorError
-from store.address import mapped
+from store.database.url import mapped
 
 #: A number of ours for `pg_advisory_xact_lock`: who migrates holds it.
 MIGRATION_LOCK = 0x7EAD_0111

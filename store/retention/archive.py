@@ -19,7 +19,7 @@ from sqlalchemy import Connection, delete, exists, insert, select, text, update
 from conversation.ids import new_id
 from store import messages as message_rows
 from store.blobs import BlobStore
-from store.columns import DAY, clock, moment_ago
+from store.database.column_types import DAY, clock, moment_ago
 from store.retention import removal
 from store.retention.audit import hash_of
 from store.retention.removal import Batch, Removed, next_batch, remove

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, insert, text, update
 
-from store.columns import clock
+from store.database.column_types import clock
 from store.retention_tables import NAMES_FILE
 from store.tables import audit
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, delete, select
 
-from store.columns import clock
-from store.statements import AnyRow, insert_for
+from store.database.column_types import clock
+from store.database.statements import AnyRow, insert_for
 from store.tables import context, messages
 
 #: Begins their keys; the seq that each had follows, in so many digits that the keys sort like them.

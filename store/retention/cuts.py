@@ -9,14 +9,14 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, case, exists, select, update
 
-from store.columns import clock
+from store.database.column_types import clock
+from store.database.statements import AnyRow
 from store.heads import is_alive, unfinished
 from store.retention import carried, policies
 from store.retention.audit import note
 from store.retention.policy import Effective, strictest
 from store.retention.reach import Reach, reach
 from store.retention_tables import retention_cuts
-from store.statements import AnyRow
 from store.tables import messages, summaries, threads, turns
 from store.uncovered import recounted
 

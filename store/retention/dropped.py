@@ -8,9 +8,9 @@ from collections.abc import Iterable
 
 from sqlalchemy import Connection, select
 
+from store.database.statements import AnyRow, insert_for
 from store.retention.audit import hash_of
 from store.retention_tables import dropped_files
-from store.statements import AnyRow, insert_for
 from store.tables import threads
 
 

@@ -26,10 +26,10 @@ from sqlalchemy import (
     tuple_,
 )
 
-from store.columns import moment_ago
-from store.engine import Runs
+from store.database.column_types import moment_ago
+from store.database.engine import Runs
+from store.database.statements import AnyRow
 from store.retention_tables import UNSEEN, retention_cuts, retention_policies
-from store.statements import AnyRow
 from store.tables import threads
 
 #: Threads of one page.

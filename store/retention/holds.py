@@ -14,12 +14,12 @@ from sqlalchemy import Connection, delete, select, update
 from conversation.checks import check_text
 from conversation.errors import ThreadNotFound
 from store import boundary
-from store.columns import clock
+from store.database.column_types import clock
+from store.database.statements import AnyRow
 from store.retention import carried
 from store.retention.audit import note
 from store.retention.cuts import shows_from
 from store.retention_tables import retention_cuts
-from store.statements import AnyRow
 from store.tables import summaries, threads
 
 #: Characters of a reason: a matter and its number, not a letter.

@@ -9,12 +9,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, delete, literal, select, true, tuple_, update
 
-from store.columns import clock
+from store.database.column_types import clock
+from store.database.statements import insert_for
 from store.retention.audit import note
 from store.retention.policy import STRICTEST, Policy, of_settings
 from store.retention_tables import retention_looks, retention_policies
 from store.settings import Settings
-from store.statements import insert_for
 from store.tables import threads
 
 #: Threads of one transaction that are to be looked at again.

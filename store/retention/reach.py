@@ -11,9 +11,9 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from store import boundary
-from store.columns import moment_ago
+from store.database.column_types import moment_ago
+from store.database.statements import AnyRow
 from store.retention.policy import Effective
-from store.statements import AnyRow
 from store.tables import messages, summaries, threads
 
 #: By how much a sender's clock may be ahead of the database's before its times are not believed.

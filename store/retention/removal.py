@@ -33,11 +33,11 @@ from sqlalchemy import (
 
 from store.blob_gc import note_dropped
 from store.cut import goes_with_its_messages
+from store.database.statements import AnyRow
 from store.retention import carried, dropped
 from store.retention.audit import forget_name, note
 from store.retention.cuts import is_busy
 from store.retention_tables import erasures, retention_cuts, retention_policies
-from store.statements import AnyRow
 from store.tables import attachments, context, messages, steps, summaries, threads, turn_inputs, turns
 
 #: Messages, or turns, of one transaction.

@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, func, select
 
-from store.engine import Database
+from store.database.engine import Database
+from store.database.statements import AnyRow
 from store.retention import cuts, policies
 from store.retention.due import due
 from store.retention.removal import bytes_of
 from store.settings import Settings
-from store.statements import AnyRow
 from store.tables import messages
 
 T = TypeVar("T")

@@ -17,10 +17,10 @@ from sqlalchemy import ColumnElement, Connection, func, select
 
 from conversation.errors import InvalidInput, ThreadNotFound
 from store.blobs import BlobStore
+from store.database.statements import AnyRow
 from store.retention.audit import hash_of
 from store.retention.carried import is_carried
 from store.retention_tables import ARCHIVES, archives
-from store.statements import AnyRow
 
 #: Lines that one thread reads at a time.
 PAGE = 500

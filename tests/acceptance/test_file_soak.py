@@ -21,7 +21,7 @@ from conversation.errors import FileStoreUnavailable
 from producers.producer import Producer
 from store import tables
 from store.blobs import BlobStore
-from store.engine import Database
+from store.database.engine import Database
 from store.settings import Settings, load
 from store.threads import delete_thread
 from tasks.blob_gc import collect_all

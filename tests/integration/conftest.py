@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from store import migrations
-from store.engine import Database
+from store.database.engine import Database
 from store.settings import Settings, load
 
 

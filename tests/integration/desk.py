@@ -13,7 +13,7 @@ from conversation.turn import ClaimedTurn, Completed, Ending
 from conversation.water_marks import WaterMarks
 from store import claims, inbox, summaries, tables, threads, turns, workers
 from store.claims import Claimant
-from store.engine import Database
+from store.database.engine import Database
 from store.inbox import Request
 
 

@@ -24,7 +24,7 @@ from conversation.ids import new_id
 from conversation.message import Message
 from store import blob_gc, blob_rows, inbox, preparations, tables, threads, uploads
 from store.blobs import BlobStore, LocalBlobs
-from store.engine import Database
+from store.database.engine import Database
 from store.inbox import Request
 from store.keeping import Keeper
 from store.settings import load

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, text
 
-from store.engine import Database
+from store.database.engine import Database
 from store.settings import load
 
 #: Takes long enough to be cancelled in the middle, and has a row then that nobody fetches.

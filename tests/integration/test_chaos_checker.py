@@ -19,7 +19,7 @@ from producers import Producer
 from store import workers
 from store.blobs import BlobStore, open_file_store
 from store.claims import Claimant
-from store.engine import Database
+from store.database.engine import Database
 from store.ledger import Ledger
 from store.making import FileMaker
 from store.reading import StoredFiles

@@ -11,8 +11,8 @@ from sqlalchemy import func, insert, select
 
 from store import blob_gc, tables
 from store.blobs import LocalBlobs
-from store.columns import clock
-from store.engine import Database
+from store.database.column_types import clock
+from store.database.engine import Database
 from store.settings import load
 from tasks import blob_gc as collecting
 

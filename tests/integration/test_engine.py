@@ -21,11 +21,11 @@ from conversation.ids import new_id
 from conversation.message import Message
 from conversation.turn import ClaimedTurn
 from store import claims, inbox, workers
-from store.address import mapped
 from store.claims import Claimant, Nothing
-from store.columns import CLOCK_SQL, clock
-from store.engine import Database
-from store.faults import MAX_RUNS
+from store.database.column_types import CLOCK_SQL, clock
+from store.database.engine import Database
+from store.database.retry_policy import MAX_RUNS
+from store.database.url import mapped
 from store.inbox import Request
 from store.settings import load
 from store.tables import agents, metadata, threads

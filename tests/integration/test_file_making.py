@@ -15,7 +15,7 @@ from conversation.errors import FileStoreUnavailable
 from conversation.prepared import Picture, Prepared, PreparedFile
 from store import making, preparations, tables
 from store.blobs import LocalBlobs
-from store.engine import Database
+from store.database.engine import Database
 from store.keeping import Keeper
 from store.making import FileMaker
 from store.reading import StoredFiles

@@ -18,7 +18,7 @@ from conversation.message import Message
 from conversation.turn import ClaimedTurn
 from store import claims, inbox, tables, turns
 from store.claims import Claimant
-from store.engine import Database
+from store.database.engine import Database
 from store.inbox import Request
 from store.settings import load
 from tasks.heartbeat import Heartbeat

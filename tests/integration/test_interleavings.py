@@ -22,7 +22,7 @@ from conversation.step import Step
 from conversation.turn import ClaimedTurn, Completed, HandBack, Lease, RetryLater, TurnError, TurnState
 from store import claims, inbox, steps, sweep, tables, turns, workers
 from store.claims import Claimant, Nothing
-from store.engine import Database
+from store.database.engine import Database
 from store.inbox import Request
 from store.settings import load
 

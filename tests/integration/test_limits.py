@@ -9,7 +9,7 @@ from sqlalchemy import update
 from conversation.errors import Fault, IdempotencyConflict, LimitReached
 from conversation.turn import ClaimedTurn, HandBack
 from store.claims import Nothing
-from store.engine import Database
+from store.database.engine import Database
 from store.sweep import due_bells
 from store.tables import turns
 from tests.integration.test_turn_lifecycle import Store, answer

@@ -9,7 +9,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, create_engine, inspect
 
 from store import migrations
-from store.address import mapped
+from store.database.url import mapped
 from store.tables import metadata
 
 

@@ -12,7 +12,7 @@ from conversation.step import Step
 from conversation.turn import Failed, TurnError, TurnState
 from store import turns
 from store.blob_rows import announce, confirm
-from store.engine import Database
+from store.database.engine import Database
 from store.requeue import Requeued, requeue
 from tests.integration.test_turn_lifecycle import Store, answer
 

@@ -29,7 +29,7 @@ from producers import Producer, Turn
 from store import messages, sweep, workers
 from store.blobs import open_file_store
 from store.claims import Claimant
-from store.engine import Database
+from store.database.engine import Database
 from store.heads import head_of, in_the_order, unfinished
 from store.ledger import Ledger
 from store.making import FileMaker

@@ -20,7 +20,7 @@ from conversation.message import Message, Usage
 from conversation.water_marks import WaterMarks
 from store import inbox, summary_dues, tables, workers
 from store.claims import Claimant
-from store.engine import Database
+from store.database.engine import Database
 from store.inbox import Request
 from store.ledger import Ledger
 from store.settings import load

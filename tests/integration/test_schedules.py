@@ -13,8 +13,8 @@ from conversation.bell import COLLECT_FILES, RUN_PURGE, RUN_RETENTION
 from conversation.errors import FileStoreUnavailable
 from conversation.ids import new_id
 from store import schedule, statistics, tables, workers
-from store.columns import clock
-from store.engine import Database
+from store.database.column_types import clock
+from store.database.engine import Database
 from store.settings import load
 from tasks import maintenance
 from tasks.schedules import LATE_SECONDS, PERIODS, Schedule, states

@@ -21,7 +21,7 @@ from conversation.errors import FileRefused, FileStoreUnavailable
 from conversation.message import Message
 from conversation.prepared import Prepared
 from store.blobs import LocalBlobs
-from store.engine import Database
+from store.database.engine import Database
 from store.making import FileMaker
 from store.reading import StoredFiles
 from store.tables import blobs, renditions

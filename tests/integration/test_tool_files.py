@@ -14,7 +14,7 @@ from agent.produced import ProducedFile
 from agent.request import request_digest
 from conversation.errors import InvalidInput
 from store.blobs import LocalBlobs
-from store.engine import Database
+from store.database.engine import Database
 from store.making import FileMaker
 from store.reading import StoredFiles
 from store.tables import blobs

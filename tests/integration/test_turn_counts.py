@@ -11,7 +11,7 @@ from conversation.step import Step
 from conversation.turn import Cancelled, HandBack, RetryLater, TurnError, TurnRecord
 from store import steps, tables, turns, workers
 from store.claims import Claimant
-from store.engine import Database
+from store.database.engine import Database
 from tests.integration.test_turn_lifecycle import Store, answer
 
 AWAY = RetryLater(after=timedelta(0), error=TurnError("model", "away", retryable=True))

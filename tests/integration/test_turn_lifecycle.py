@@ -25,7 +25,7 @@ from conversation.turn import (
 )
 from store import claims, inbox, steps, tables, threads, turns, workers
 from store.claims import Claimant, Nothing, Suspect
-from store.engine import Database
+from store.database.engine import Database
 from store.inbox import Accepted, Request
 from store.turns import Settled
 

@@ -12,7 +12,7 @@ from conversation.message import Message
 from conversation.thread import Thread
 from store import blob_gc, schedule, tables, threads
 from store.blobs import LocalBlobs
-from store.engine import Database
+from store.database.engine import Database
 from store.keeping import Keeper
 from store.retention.audit import hash_of
 from store.settings import Settings, load

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from producers import send as default
-from store.engine import Database
+from store.database.engine import Database
 from store.settings import Settings
 from tests.integration.sending.backend import answer, bells, counts, register_agent
 from tests.integration.sending.django_backend import configure

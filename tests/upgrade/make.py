@@ -12,8 +12,8 @@ from pathlib import Path
 from sqlalchemy import create_engine
 
 from store import migrations
-from store.address import mapped
-from store.engine import Database
+from store.database.engine import Database
+from store.database.url import mapped
 from store.settings import load
 from tests.upgrade import fixtures, story
 from threadmill.embedded.postgres import EmbeddedPostgres

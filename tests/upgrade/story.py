@@ -19,7 +19,7 @@ from conversation.water_marks import WaterMarks
 from store import claims, inbox, schedule, steps, summaries, tables, threads, turns, uploads, workers
 from store.blob_rows import announce, confirm
 from store.claims import Claimant
-from store.columns import clock
+from store.database.column_types import clock
 from store.erasure import erase
 from store.erasure.subject import Subject
 from store.inbox import Request

@@ -12,8 +12,8 @@ from conversation.ids import new_id
 from conversation.message import Message
 from conversation.turn import ClaimedTurn, TurnState
 from store import claims, migrations, tables, turns, workers
-from store.address import mapped
 from store.claims import Claimant
+from store.database.url import mapped
 from store.thread_store import ThreadStore
 from tests.upgrade import fixtures
 

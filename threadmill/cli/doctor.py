@@ -8,8 +8,8 @@ import typer
 from threadmill.cli.opened import AsJson, print_json
 
 if TYPE_CHECKING:
+    from store.database.engine import Database
     from store.doctor import Examination, Note, Result
-    from store.engine import Database
 
 #: Leases after which nobody goes on by itself with what a dead worker left behind.
 LEASES = 4
@@ -47,8 +47,8 @@ def doctor(
     """
     from conversation.checks import check_tenant
     from store.blobs import open_file_store
+    from store.database.engine import Database
     from store.doctor import Examination, Scope
-    from store.engine import Database
     from store.settings import load
 
     settings = load()

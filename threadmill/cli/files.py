@@ -15,7 +15,7 @@ group = typer.Typer(help="Look at stored files, and delete those that no message
 def report(as_json: AsJson = False) -> None:
     """Say what `collect` would delete now, and what has time left. Nothing is deleted."""
     from store import blob_gc
-    from store.engine import Database
+    from store.database.engine import Database
     from store.settings import load
     from tasks.blob_gc import count_unknown
 
@@ -45,7 +45,7 @@ def collect(
     Beat does the same by itself.
     """
     from conversation.logs import use_standard_logging
-    from store.engine import Database
+    from store.database.engine import Database
     from store.settings import load
     from tasks.blob_gc import collect_all
 

@@ -29,7 +29,7 @@ def worker() -> None:
     from functools import partial
 
     from store import workers
-    from store.engine import Database
+    from store.database.engine import Database
     from store.settings import load
 
     limits = {

@@ -13,7 +13,7 @@ MIGRATION_SECONDS = 24 * 3600
 
 def migrate() -> None:
     """Bring the database to the newest schema; nothing happens where it is there already."""
-    from store.engine import Database
+    from store.database.engine import Database
     from store.settings import load
 
     patience = {"db_statement_timeout": MIGRATION_SECONDS, "db_lock_timeout": MIGRATION_SECONDS}

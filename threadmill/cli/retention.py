@@ -12,7 +12,7 @@ from conversation.errors import InvalidInput
 from threadmill.cli.opened import DEFAULT_TENANT, AsJson, Tenant, print_json
 
 if TYPE_CHECKING:
-    from store.engine import Database
+    from store.database.engine import Database
     from store.settings import Settings
 
 group = typer.Typer(help="Say how long threads are kept, and delete what is past it.", no_args_is_help=True)
@@ -166,7 +166,7 @@ def run(yes: Yes = False, as_json: AsJson = False) -> None:
 def _opened() -> "Iterator[tuple[Database, Settings]]":
     """The database that the environment names."""
     from conversation.logs import use_standard_logging
-    from store.engine import Database
+    from store.database.engine import Database
     from store.settings import load
 
     use_standard_logging()

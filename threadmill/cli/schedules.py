@@ -10,7 +10,7 @@ def schedules(as_json: AsJson = False) -> None:
 
     Exit status 1 where one is stale: no run of it ended well for two periods.
     """
-    from store.engine import Database
+    from store.database.engine import Database
     from store.settings import load
     from tasks.schedules import described, states
 

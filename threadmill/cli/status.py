@@ -7,7 +7,7 @@ import typer
 from threadmill.cli.opened import DEFAULT_TENANT, AsJson, Tenant, print_json
 
 if TYPE_CHECKING:
-    from store.engine import Database
+    from store.database.engine import Database
     from store.settings import Settings
 
 
@@ -17,7 +17,7 @@ def status(tenant: Tenant = DEFAULT_TENANT, as_json: AsJson = False) -> None:
     Exit status 1 where the database or its schema is not there, or a schedule is stale.
     """
     from conversation.errors import OperatorError
-    from store.engine import Database
+    from store.database.engine import Database
     from store.settings import load
 
     settings = load()

@@ -14,7 +14,7 @@ from conversation.step import Step
 from conversation.turn import Cancelled, ClaimedTurn, Completed, Ending, Lease
 from store import claims, inbox, steps, sweep, tables, turns, workers
 from store.claims import Claimant, Nothing, Suspect
-from store.engine import Database
+from store.database.engine import Database
 from store.inbox import Request
 from store.ledger import Ledger
 from store.settings import load

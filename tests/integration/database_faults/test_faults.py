@@ -20,11 +20,11 @@ from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError
 
 from conversation.errors import DatabaseUnavailable
-from store import engine as engine_module
 from store import inbox
-from store.columns import clock
-from store.engine import Database
-from store.faults import MAX_RUNS
+from store.database import engine as engine_module
+from store.database.column_types import clock
+from store.database.engine import Database
+from store.database.retry_policy import MAX_RUNS
 from store.ledger import Ledger
 from store.settings import load
 from store.tables import agents, metadata

@@ -15,7 +15,7 @@ from conversation.errors import DatabaseUnavailable, LeaseLost
 from conversation.turn import ClaimedTurn, HandBack, RetryLater, TurnError
 from store import sweep, turns
 from store.claims import Nothing
-from store.faults import MAX_RUNS
+from store.database.retry_policy import MAX_RUNS
 from store.settings import load
 from store.turns import Settled
 from tasks.heartbeat import Heartbeat

@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import Connection, text
 
 from conversation.errors import DatabaseUnavailable
-from store import engine as engine_module
 from store import inbox
-from store.borrow import borrowed
-from store.engine import Database
+from store.database import engine as engine_module
+from store.database.caller_connection import borrowed
+from store.database.engine import Database
 from store.settings import load
 from tests.integration.database_faults.breaking_wire import BreakingWire
 from tests.integration.database_faults.stage import Stage, ping, request

@@ -15,7 +15,7 @@ from conversation.step import Step
 from conversation.turn import ClaimedTurn, TurnState
 from producers import Producer
 from store import migrations, sweep, workers
-from store.engine import Database
+from store.database.engine import Database
 from store.settings import Settings, load
 from store.thread_store import ThreadStore
 from tasks.heartbeat import Heartbeat

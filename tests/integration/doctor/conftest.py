@@ -19,8 +19,8 @@ from conversation.turn import ClaimedTurn, Completed, Ending, Lease
 from store import blob_gc, claims, inbox, tables, threads, turns, workers
 from store.blobs import BlobStore, LocalBlobs
 from store.claims import Claimant
+from store.database.engine import Database
 from store.doctor import Examination, Note, Outcome, Result, Scope
-from store.engine import Database
 from store.inbox import Request
 from store.keeping import Keeper
 from store.settings import load

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, event, insert, select, update
 from conversation.errors import InvalidInput
 from conversation.ids import new_id
 from store import inbox, tables, workers
-from store.columns import clock
+from store.database.column_types import clock
 from store.doctor import CHECKS, Outcome
 from tests.integration.doctor.conftest import LONG_AGO, Site, outcomes
 

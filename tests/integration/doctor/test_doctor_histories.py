@@ -14,7 +14,7 @@ from conversation.thread import Thread
 from conversation.turn import Cancelled
 from store import messages as message_rows
 from store import tables, threads
-from store.columns import clock
+from store.database.column_types import clock
 from store.doctor import Outcome
 from tests.integration.doctor.conftest import Site, outcomes
 

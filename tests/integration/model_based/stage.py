@@ -16,8 +16,8 @@ import psycopg
 import pytest
 from sqlalchemy import Connection, event
 
-from store.columns import CLOCK_SQL
-from store.engine import Database
+from store.database.column_types import CLOCK_SQL
+from store.database.engine import Database
 from store.settings import load
 from tests.integration.model_based import picture
 from tests.integration.model_based.operations import Operation, moment, outcome

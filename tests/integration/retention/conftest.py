@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from store.blobs import LocalBlobs
-from store.engine import Database
+from store.database.engine import Database
 from store.settings import load
 from tests.integration.retention.scenes import Scene
 

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import event
 
 from store.blobs import open_file_store
-from store.engine import Database
+from store.database.engine import Database
 from store.erasure.run import run_erasure
 from store.erasure.subject import Subject
 from store.settings import load

@@ -18,7 +18,7 @@ from conversation.water_marks import WaterMarks
 from store import claims, inbox, retention_tables, steps, summaries, tables, threads, turns, workers
 from store.blobs import BlobStore
 from store.claims import Claimant
-from store.engine import Database
+from store.database.engine import Database
 from store.inbox import Request
 from store.keeping import Keeper
 from store.retention import cuts, policies

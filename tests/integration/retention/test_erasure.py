@@ -18,7 +18,7 @@ from conversation.ids import new_id
 from conversation.message import Message
 from conversation.thread import Thread
 from store import tables, threads, uploads
-from store.engine import Database
+from store.database.engine import Database
 from store.erasure import erase
 from store.erasure.certificate import digest_of
 from store.erasure.export import Exported

@@ -14,7 +14,7 @@ from sqlalchemy import exists, select
 
 from store import retention_tables, tables
 from store.blobs import LocalBlobs
-from store.engine import Database
+from store.database.engine import Database
 from store.erasure.certificate import digest_of
 from store.erasure.run import run_erasure
 from store.erasure.subject import Subject

@@ -15,7 +15,7 @@ from conversation.message import Message
 from conversation.turn import ClaimedTurn, Lease
 from store import claims, inbox, messages, tables
 from store.claims import Claimant
-from store.engine import Database
+from store.database.engine import Database
 from store.erasure import erase
 from store.erasure.run import run_erasure
 from store.erasure.subject import Subject

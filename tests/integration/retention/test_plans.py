@@ -10,8 +10,8 @@ from sqlalchemy import Connection, event, select, text
 
 from conversation.ids import new_id
 from store import tables
-from store.columns import clock
-from store.engine import Database
+from store.database.column_types import clock
+from store.database.engine import Database
 from store.erasure import archived, erase, records
 from store.erasure.subject import Subject
 from store.retention import cuts, due, policies, purge, removal

@@ -20,7 +20,7 @@ from conversation.message import Message
 from conversation.turn import ClaimedTurn, Completed
 from store import claims, tables, turns, workers
 from store.claims import Claimant
-from store.engine import Database
+from store.database.engine import Database
 from store.settings import Settings
 
 COUNTED = ("threads", "turns", "turn_inputs", "attachments", "blobs")

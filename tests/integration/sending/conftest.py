@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from producers.producer import Producer
-from store.engine import Database
+from store.database.engine import Database
 from store.settings import Settings
 from tests.integration.sending.backend import SpyBellringer, register_agent
 

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from producers.producer import Producer
-from store.engine import mapped
+from store.database.engine import mapped
 
 INSERT = "INSERT INTO orders VALUES ('{}')"
 

@@ -15,7 +15,7 @@ from sqlalchemy import text
 from conversation.errors import DatabaseUnavailable
 from producers.producer import Producer
 from store import migrations
-from store.engine import Database
+from store.database.engine import Database
 from store.settings import Settings, load
 from tests.integration.sending.backend import (
     bells,

@@ -16,8 +16,8 @@ from producers import send as default
 from producers.django import send_message_in_atomic
 from producers.producer import Producer
 from producers.send import send_message
-from store.borrow import borrowed
-from store.engine import Database
+from store.database.caller_connection import borrowed
+from store.database.engine import Database
 from store.tables import turns
 from tests.integration.sending.backend import (
     NOTHING,

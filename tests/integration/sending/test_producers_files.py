@@ -8,7 +8,7 @@ import pytest
 from conversation.attachment import Attachment
 from conversation.errors import FileStoreUnavailable
 from producers.producer import Producer
-from store.engine import Database
+from store.database.engine import Database
 from store.settings import Settings, load
 from tests.conftest import S3
 from tests.integration.sending.backend import NOTHING, bells, claim, counts, free_port

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from store.engine import Database
+from store.database.engine import Database
 from store.settings import Settings
 from tests.integration.sending.backend import bells, counts
 

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from conversation.attachment import Attachment
 from conversation.errors import IdempotencyConflict
 from producers.producer import Producer
-from store.engine import Database
+from store.database.engine import Database
 from store.settings import Settings, load
 from tests.integration.sending.backend import SpyBellringer, bells, counts
 

@@ -12,7 +12,7 @@ from producers import orm
 from producers import send as default
 from producers.orm import send_message_in, send_message_in_async
 from producers.producer import Producer
-from store.engine import Database, mapped
+from store.database.engine import Database, mapped
 from tests.integration.sending.backend import (
     NOTHING,
     SpyBellringer,

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from conversation.errors import DatabaseUnavailable, IdempotencyConflict, InvalidInput, UnknownAgent
 from producers.producer import Producer
-from store.engine import Database, mapped
+from store.database.engine import Database, mapped
 from store.settings import Settings
 from tests.integration.sending.backend import (
     NOTHING,

@@ -15,8 +15,8 @@ from sqlalchemy import select, text
 
 from conversation.errors import InvalidInput, UnknownAgent
 from producers.producer import Producer
-from store.borrow import _Lent, borrowed
-from store.engine import Database
+from store.database.caller_connection import _Lent, borrowed
+from store.database.engine import Database
 from store.tables import turns
 from tests.integration.sending.backend import NOTHING, break_inbox, counts, make_orders, orders
 
@@ -59,9 +59,9 @@ def test_the_transaction_stays_the_callers_own(
 def test_the_first_loan_of_a_process_does_not_end_the_transaction(
     raw: psycopg.Connection[Any], producer: Producer, database: Database
 ) -> None:
-    from store import borrow
+    from store.database import caller_connection
 
-    borrow._engine_over_lent.cache_clear()
+    caller_connection._engine_over_lent.cache_clear()
     raw.execute("INSERT INTO orders VALUES ('earlier')")
     before = transaction_id(raw)
 
@@ -151,9 +151,9 @@ def test_two_threads_with_two_connections_do_not_mix(
     database: Database, database_url: str, producer: Producer
 ) -> None:
     """One of them commits and one rolls back, in step, again and again."""
-    from store import borrow
+    from store.database import caller_connection
 
-    borrow._engine_over_lent.cache_clear()
+    caller_connection._engine_over_lent.cache_clear()
     make_orders(database)
     together = threading.Barrier(2, timeout=20)
     failures: list[BaseException] = []

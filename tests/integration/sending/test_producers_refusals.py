@@ -16,7 +16,7 @@ from conversation.attachment import Attachment
 from conversation.checks import METADATA_MAX_BYTES, METADATA_MAX_DEPTH
 from conversation.errors import FileRefused, InvalidInput
 from producers.producer import Producer
-from store.engine import Database
+from store.database.engine import Database
 from store.settings import Settings
 from tests.integration.sending.backend import NOTHING, bells, counts, said
 

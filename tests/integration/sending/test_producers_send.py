@@ -18,7 +18,7 @@ from conversation.turn import TurnState
 from producers import send as default
 from producers.producer import Producer
 from store import sweep
-from store.engine import Database
+from store.database.engine import Database
 from store.settings import Settings
 from tests.integration.sending.backend import (
     NOTHING,

@@ -17,7 +17,7 @@ from conversation.turn import Failed, TurnError, TurnState
 from producers import turn as handles
 from producers.producer import Producer
 from store import turns
-from store.engine import Database
+from store.database.engine import Database
 from store.settings import Settings, load
 from tests.integration.sending.backend import answer, claim, free_port, silent_server
 

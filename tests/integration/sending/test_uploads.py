@@ -28,7 +28,7 @@ from conversation.errors import (
 from producers.producer import Producer
 from producers.upload import Upload
 from store import tables, uploads
-from store.engine import Database
+from store.database.engine import Database
 from store.settings import Settings
 from tasks import uploads as upload_runs
 from tasks.uploads import FAILURES_MAX, run_expiry

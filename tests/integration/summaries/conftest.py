@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import select, text
 
 from store import summary_dues
-from store.columns import clock
-from store.engine import Database
+from store.database.column_types import clock
+from store.database.engine import Database
 from store.summary_dues import Due
 from tests.integration.desk import Desk, marks
 

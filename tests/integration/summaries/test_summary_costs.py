@@ -11,7 +11,7 @@ from sqlalchemy import Connection, event, text, update
 
 from conversation.summary import NewSummary
 from store import migrations, summaries, summary_dues, tables
-from store.engine import Database
+from store.database.engine import Database
 from store.settings import load
 from store.tables import MAX_SUMMARY_FAILURES
 from tests.integration.desk import Desk, marks

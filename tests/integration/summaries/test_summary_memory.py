@@ -11,7 +11,7 @@ from conversation.message import Message
 from conversation.summary import Summary
 from conversation.thread import Thread
 from store.blobs import LocalBlobs
-from store.engine import Database
+from store.database.engine import Database
 from store.keeping import Keeper
 from store.settings import load
 from store.summarizing import defaults_of, summarize_down

@@ -17,7 +17,7 @@ from conversation.message import Message
 from conversation.thread import Thread
 from conversation.turn import Completed
 from store import threads, turns
-from store.engine import Database
+from store.database.engine import Database
 from store.retention import cuts, policies, removal
 from store.retention.policy import Policy
 from store.settings import load

@@ -17,7 +17,7 @@ from conversation.thread import Thread
 from conversation.turn import ClaimedTurn, RetryLater, TurnError
 from conversation.window import window_start
 from store import boundary, claims, forks, summary_cut, tables, threads
-from store.engine import Database
+from store.database.engine import Database
 from store.thread_store import ThreadStore
 from tests.integration.desk import Desk, chat, marks
 

@@ -12,8 +12,8 @@ from agent.model import ModelReply, ModelRequest
 from conversation.errors import InvalidInput, ModelError
 from store import summary_dues, tables
 from store.blobs import LocalBlobs
+from store.database.engine import Database
 from store.doctor import Examination, Outcome, Scope
-from store.engine import Database
 from store.settings import Settings, load
 from store.summarizing import defaults_of
 from store.tables import MAX_SUMMARY_FAILURES

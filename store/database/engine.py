@@ -20,8 +20,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
 
-from store.address import is_in_memory, mapped
-from store.faults import READ_ONLY, Attempts
+from store.database.retry_policy import READ_ONLY, Attempts
+from store.database.url import is_in_memory, mapped
 from store.settings import Settings
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session, scoped_session
 from sqlalchemy.pool import NullPool
 
 from conversation.errors import DatabaseUnavailable, InvalidInput
-from store.faults import RACES, Answer, answer_to, reason_of, sqlstate_of
+from store.database.retry_policy import RACES, Answer, answer_to, reason_of, sqlstate_of
 
 Borrowable = Connection | Session | scoped_session[Any] | psycopg.Connection[Any]
 
