@@ -17,8 +17,8 @@ from sqlalchemy import Connection, Select, and_, delete, exists, func, not_, or_
 
 from store.database.column_types import DAY, clock, moment_ago
 from store.database.statements import insert_for
-from store.retention_tables import ARCHIVES, archives, dropped_files
 from store.tables import attachments, blobs, renditions
+from store.tables.retention import ARCHIVES, archives, dropped_files
 
 #: Blobs of one transaction.
 BATCH = 100

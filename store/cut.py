@@ -10,8 +10,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, ScalarSelect, and_, exists, func, not_, or_, select
 
 from conversation.turn import FINAL_STATES
-from store.retention_tables import retention_cuts
 from store.tables import messages, summaries, threads, turns
+from store.tables.retention import retention_cuts
 
 
 def cut_of(thread_key: int) -> ScalarSelect[Any]:

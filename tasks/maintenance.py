@@ -22,11 +22,12 @@ from conversation.bell import (
     TURNS_QUEUE,
 )
 from conversation.errors import DatabaseUnavailable, ThreadmillError
-from store import preparations, statistics, workers
+from store import preparations, workers
 from store import sweep as sweeping
 from store.database.engine import Database
 from store.schedule import claim_run, fail_run, finish_run
 from store.settings import Settings, current
+from store.tables import statistics
 from tasks.app import app
 from tasks.blob_gc import collect_after
 from tasks.retention import run_purge, run_retention

@@ -16,8 +16,8 @@ from store.blobs import BlobStore, open_file_store
 from store.database.engine import Database
 from store.retention import archive, cuts, due, policies, purge, removal
 from store.retention.removal import Counts, Removed
-from store.retention_tables import ARCHIVES
 from store.settings import Settings
+from store.tables.retention import ARCHIVES
 from tasks.blob_gc import collect_all
 from tasks.erasures import resume_erasures
 

@@ -14,7 +14,7 @@ from store.database.statements import AnyRow
 from store.doctor.files import PAGE, side_by_side
 from store.doctor.finding import Check, Finding
 from store.doctor.look import Look, Scope
-from store.retention_tables import ARCHIVES, archives
+from store.tables.retention import ARCHIVES, archives
 
 
 def _find_without_object(look: Look) -> Iterator[Finding]:

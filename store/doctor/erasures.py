@@ -13,7 +13,7 @@ from store.doctor.finding import Check, Finding
 from store.doctor.look import Look, Scope
 from store.erasure.erase import check_not_held
 from store.erasure.unfinished import subject_of
-from store.retention_tables import erasures
+from store.tables.retention import erasures
 
 #: In which an erasure is finished, as a rule: the schedule takes up one that broke off within hours.
 LONG = timedelta(days=1)

@@ -24,8 +24,8 @@ from store.doctor.finding import Check, Finding
 from store.doctor.look import Look, Scope
 from store.doctor.row_check import of_thread, thread_ids
 from store.media_types.examine import examine
-from store.retention_tables import ARCHIVES
 from store.tables import attachments, blobs, threads
+from store.tables.retention import ARCHIVES
 
 #: A blob's tenant and hash.
 Address = tuple[str, str]

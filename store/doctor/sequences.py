@@ -15,8 +15,8 @@ from store.doctor.finding import Check, Finding
 from store.doctor.look import Scope
 from store.doctor.row_check import RowCheck, of_rows, of_thread, thread_ids
 from store.heads import unfinished
-from store.retention_tables import retention_cuts
 from store.tables import messages, threads, turn_inputs, turns
+from store.tables.retention import retention_cuts
 
 _newest = (
     select(func.max(messages.c.seq))

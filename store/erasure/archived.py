@@ -25,8 +25,8 @@ from conversation.errors import ThreadHeld
 from store.database.statements import AnyRow
 from store.erasure.subject import Subject
 from store.retention.removal import count_erased
-from store.retention_tables import archives, erasure_items
 from store.tables import threads
+from store.tables.retention import archives, erasure_items
 
 #: Parts of one page.
 PAGE = 100

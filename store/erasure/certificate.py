@@ -13,7 +13,7 @@ from sqlalchemy import Connection, delete, select, update
 from store.database.column_types import clock
 from store.erasure.subject import Subject
 from store.retention.audit import note
-from store.retention_tables import erasure_items, erasures
+from store.tables.retention import erasure_items, erasures
 
 Certificate = dict[str, Any]
 

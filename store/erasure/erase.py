@@ -29,7 +29,8 @@ from store.heads import unfinished
 from store.retention import holds, removal
 from store.retention.audit import forget_hashes, forget_name, hash_of
 from store.retention.removal import count_erased
-from store.retention_tables import (
+from store.tables import blobs, renditions, threads, turns, uploads
+from store.tables.retention import (
     archives,
     dropped_files,
     erasure_items,
@@ -37,7 +38,6 @@ from store.retention_tables import (
     retention_cuts,
     retention_policies,
 )
-from store.tables import blobs, renditions, threads, turns, uploads
 
 #: Threads or files of one page.
 PAGE = 100

@@ -39,7 +39,7 @@ from store.erasure.records import PAGE, Line
 from store.erasure.run import keys
 from store.erasure.subject import Subject
 from store.preparations import texts
-from store.retention_tables import ARCHIVES
+from store.tables.retention import ARCHIVES
 from store.transfer import Export, next_page
 
 

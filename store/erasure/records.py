@@ -16,8 +16,8 @@ from store.database.statements import AnyRow
 from store.erasure.archived import named_threads, parts_of
 from store.erasure.subject import Subject, rows_of
 from store.retention.audit import hash_of
-from store.retention_tables import archives, retention_policies
 from store.tables import attachments, audit, blobs, messages, steps, threads, turn_inputs, turns, uploads
+from store.tables.retention import archives, retention_policies
 from store.transfer import message_line
 
 #: Rows of one page.

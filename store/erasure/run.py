@@ -22,7 +22,7 @@ from store.erasure.certificate import Certificate
 from store.erasure.subject import Subject, keys_of
 from store.erasure.unfinished import ErasureOver, OutOfTime, note_work
 from store.retention import removal
-from store.retention_tables import ARCHIVES
+from store.tables.retention import ARCHIVES
 
 T = TypeVar("T")
 

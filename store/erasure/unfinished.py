@@ -12,7 +12,7 @@ from conversation.errors import ThreadmillError
 from store.database.column_types import DAY, clock, moment_ago
 from store.database.statements import AnyRow
 from store.erasure.subject import Subject
-from store.retention_tables import erasures
+from store.tables.retention import erasures
 
 
 class ErasureOver(ThreadmillError):

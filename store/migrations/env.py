@@ -3,7 +3,7 @@
 from alembic import context
 
 import store.tables  # noqa: F401 - fills the metadata
-from store.schema import metadata
+from store.tables.metadata import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -11,8 +11,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, and_, insert, text, update
 
 from store.database.column_types import clock
-from store.retention_tables import NAMES_FILE
 from store.tables import audit
+from store.tables.retention import NAMES_FILE
 
 
 def note(connection: Connection, tenant: str, thread_id: str, action: str, details: dict[str, Any]) -> None:

@@ -16,8 +16,8 @@ from store.retention import carried, policies
 from store.retention.audit import note
 from store.retention.policy import Effective, strictest
 from store.retention.reach import Reach, reach
-from store.retention_tables import retention_cuts
 from store.tables import messages, summaries, threads, turns
+from store.tables.retention import retention_cuts
 from store.uncovered import recounted
 
 #: What became of a thread that was looked at: `held` by law, `busy`, or nothing of it is due.

@@ -10,8 +10,8 @@ from sqlalchemy import Connection, select
 
 from store.database.statements import AnyRow, insert_for
 from store.retention.audit import hash_of
-from store.retention_tables import dropped_files
 from store.tables import threads
+from store.tables.retention import dropped_files
 
 
 def remember(connection: Connection, files: Iterable[AnyRow]) -> None:

@@ -29,8 +29,8 @@ from sqlalchemy import (
 from store.database.column_types import moment_ago
 from store.database.engine import Runs
 from store.database.statements import AnyRow
-from store.retention_tables import UNSEEN, retention_cuts, retention_policies
 from store.tables import threads
+from store.tables.retention import UNSEEN, retention_cuts, retention_policies
 
 #: Threads of one page.
 PAGE = 100

@@ -19,8 +19,8 @@ from store.database.statements import AnyRow
 from store.retention import carried
 from store.retention.audit import note
 from store.retention.cuts import shows_from
-from store.retention_tables import retention_cuts
 from store.tables import summaries, threads
+from store.tables.retention import retention_cuts
 
 #: Characters of a reason: a matter and its number, not a letter.
 REASON_MAX_CHARS = 500

@@ -13,9 +13,9 @@ from store.database.column_types import clock
 from store.database.statements import insert_for
 from store.retention.audit import note
 from store.retention.policy import STRICTEST, Policy, of_settings
-from store.retention_tables import retention_looks, retention_policies
 from store.settings import Settings
 from store.tables import threads
+from store.tables.retention import retention_looks, retention_policies
 
 #: Threads of one transaction that are to be looked at again.
 LOOKED = 1_000

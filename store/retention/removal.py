@@ -37,8 +37,8 @@ from store.database.statements import AnyRow
 from store.retention import carried, dropped
 from store.retention.audit import forget_name, note
 from store.retention.cuts import is_busy
-from store.retention_tables import erasures, retention_cuts, retention_policies
 from store.tables import attachments, context, messages, steps, summaries, threads, turn_inputs, turns
+from store.tables.retention import erasures, retention_cuts, retention_policies
 
 #: Messages, or turns, of one transaction.
 BATCH = 500

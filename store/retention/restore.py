@@ -20,7 +20,7 @@ from store.blobs import BlobStore
 from store.database.statements import AnyRow
 from store.retention.audit import hash_of
 from store.retention.carried import is_carried
-from store.retention_tables import ARCHIVES, archives
+from store.tables.retention import ARCHIVES, archives
 
 #: Lines that one thread reads at a time.
 PAGE = 500

@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, String, case, cast, func, literal_column, select, update
 
 from store.retention.audit import hash_of
-from store.retention_tables import archives, dropped_files
 from store.tables import threads
+from store.tables.retention import archives, dropped_files
 
 
 def user_of(connection: Connection, key: str) -> ColumnElement[Any]:

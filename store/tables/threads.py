@@ -1,9 +1,4 @@
-"""The tables. Children refer to a thread by its internal `key`; users see `(tenant, id)`.
-
-What stays true: every foreign key has an index; a key is never used twice; `turn_inputs` holds
-what was said but has no place in the history yet, `messages` holds the history in the order of
-`seq`. A change here needs a migration beside it: a test compares the two.
-"""
+"""Threads, their messages in the order of `seq`, the context and the summaries that stand before them."""
 
 from sqlalchemy import (
     BigInteger,
@@ -15,7 +10,6 @@ from sqlalchemy import (
     Index,
     Integer,
     Numeric,
-    SmallInteger,
     Table,
     Text,
     UniqueConstraint,
@@ -24,22 +18,12 @@ from sqlalchemy import (
 )
 
 from store.database.column_types import Json, Key, OurId, Time
-from store.file_tables import attachments, blobs, renditions, uploads
-from store.retention_tables import index_tables
-from store.schema import metadata
-
-__all__ = [
-    "MAX_SUMMARY_FAILURES", "SUMMARIZED", "UNFINISHED",
-    "agents", "attachments", "audit", "blobs", "context", "messages", "metadata", "renditions",
-    "schedule_runs", "steps", "summaries", "threads", "turn_inputs", "turns", "uploads", "workers",
-]  # fmt: skip
+from store.tables.metadata import metadata
 
 #: Attempts at one thread's next summary; then it is left to a person, whom the doctor tells.
 MAX_SUMMARY_FAILURES = 5
 #: Somebody still tries to summarize this thread: the others are in no index of those that are due.
 SUMMARIZED = f"summary_failures < {MAX_SUMMARY_FAILURES}"
-#: A turn in one of these states still has work ahead of it.
-UNFINISHED = "state in ('queued', 'running', 'waiting')"
 
 threads = Table(
     "threads",
@@ -96,91 +80,8 @@ threads = Table(
     sqlite_autoincrement=True,
 )
 
-turns = Table(
-    "turns",
-    metadata,
-    #: Arrival order.
-    Column("position", Key, Identity(always=False), primary_key=True),
-    Column("id", OurId, nullable=False),
-    Column("thread_key", Key, ForeignKey("threads.key", ondelete="CASCADE"), nullable=False),
-    Column("tenant", Text, nullable=False),
-    Column("state", Text, nullable=False),
-    Column("agent", Text, nullable=False),
-    Column("agent_version", Text),
-    #: The library caller's process that alone may run it; null where any worker may.
-    Column("runner", OurId),
-    #: How often it was claimed.
-    Column("attempt", Integer, nullable=False, server_default="0"),
-    #: How often it was put off because what it needs was away: the limit of retries counts these.
-    Column("retries", Integer, nullable=False, server_default="0"),
-    #: In how many crashes of a whole process it stood.
-    Column("crashes", Integer, nullable=False, server_default="0"),
-    #: The worker that was counted last in `crashes`: it takes that back if it was not dead after all.
-    Column("crashed_worker", OurId),
-    #: The turn that it does again: one that failed, or was cancelled. Itself, where it goes on.
-    Column("requeued_from", OurId),
-    #: 0 is ordinary; higher is sooner. It orders threads, never the turns of one thread.
-    Column("priority", SmallInteger, nullable=False, server_default="0"),
-    Column("metadata", Json, nullable=False),
-    #: It joins the order when this is past.
-    Column("not_before", Time),
-    #: A head that waits for its model to come back blocks its thread until then.
-    Column("retry_at", Time),
-    #: It fails instead of going on after this.
-    Column("deadline", Time),
-    Column("idempotency_key", Text),
-    #: SHA-256 of the whole request, attachments' hashes in it.
-    Column("request_digest", Text),
-    #: The window, frozen at the first claim: the newest seq that the model sees, its summary, its context.
-    Column("window_to_seq", BigInteger),
-    Column("window_summary_id", OurId),
-    Column("window_context_version", Integer),
-    Column("rung_at", Time),
-    Column("cancel_requested_at", Time),
-    Column("created_at", Time, nullable=False),
-    Column("started_at", Time),
-    Column("finished_at", Time),
-    Column("error_kind", Text),
-    Column("error_message", Text),
-    Column("error_retryable", Boolean),
-    Column("error_fault", Text),
-    Column("usage", Json),
-    #: In US dollars.
-    Column("cost", Numeric(18, 9, asdecimal=False)),
-    UniqueConstraint("id"),
-    CheckConstraint(
-        "state in ('queued', 'running', 'waiting', 'completed', 'failed', 'cancelled', 'superseded')",
-        name="state",
-    ),
-    Index("ix_turns_thread_key", "thread_key"),
-    Index("ix_turns_finished_at", "finished_at", "position"),
-    Index(
-        "ix_turns_unfinished",
-        "thread_key",
-        "position",
-        postgresql_where=text(UNFINISHED),
-        sqlite_where=text(UNFINISHED),
-    ),
-    Index(
-        "ix_turns_unfinished_tenant",
-        "tenant",
-        "state",
-        postgresql_where=text(UNFINISHED),
-        sqlite_where=text(UNFINISHED),
-    ),
-    Index(
-        "uq_turns_tenant_idempotency_key",
-        "tenant",
-        "idempotency_key",
-        unique=True,
-        postgresql_where=text("idempotency_key is not null"),
-        sqlite_where=text("idempotency_key is not null"),
-    ),
-    sqlite_autoincrement=True,
-)
 
-
-def _said() -> list[Column[object]]:
+def said_columns() -> list[Column[object]]:
     """What a message says: the same columns in the inbox and in the history."""
     return [
         Column("id", Text, nullable=False),
@@ -196,20 +97,12 @@ def _said() -> list[Column[object]]:
     ]
 
 
-turn_inputs = Table(
-    "turn_inputs",
-    metadata,
-    Column("turn_id", OurId, ForeignKey("turns.id", ondelete="CASCADE"), primary_key=True),
-    Column("index", Integer, primary_key=True, autoincrement=False),
-    *_said(),
-)
-
 messages = Table(
     "messages",
     metadata,
     Column("thread_key", Key, ForeignKey("threads.key", ondelete="CASCADE"), primary_key=True),
     Column("seq", BigInteger, primary_key=True, autoincrement=False),
-    *_said(),
+    *said_columns(),
     #: No foreign key: it tells which messages belong together also after its turn was purged.
     Column("turn_id", OurId),
     Column("tool_calls", Json),
@@ -231,50 +124,6 @@ messages = Table(
         postgresql_where=text("role = 'system'"),
         sqlite_where=text("role = 'system'"),
     ),
-)
-
-steps = Table(
-    "steps",
-    metadata,
-    Column("turn_id", OurId, ForeignKey("turns.id", ondelete="CASCADE"), primary_key=True),
-    Column("index", Integer, primary_key=True, autoincrement=False),
-    Column("kind", Text, nullable=False),
-    Column("call_id", Text, nullable=False),
-    Column("name", Text, nullable=False),
-    Column("state", Text, nullable=False),
-    #: The fencing token of the worker that wrote it last.
-    Column("fence", BigInteger, nullable=False),
-    Column("request_digest", Text, nullable=False),
-    Column("result", Json),
-    Column("usage", Json),
-    Column("cost", Numeric(18, 9, asdecimal=False)),
-    Column("started_at", Time, nullable=False),
-    Column("finished_at", Time),
-    CheckConstraint("kind in ('model', 'tool')", name="kind"),
-    CheckConstraint("state in ('started', 'finished', 'failed', 'unknown')", name="state"),
-)
-
-workers = Table(
-    "workers",
-    metadata,
-    Column("id", OurId, primary_key=True),
-    Column("host", Text, nullable=False),
-    Column("pid", Integer, nullable=False),
-    #: Agent name → version, as this process serves them.
-    Column("agents", Json, nullable=False),
-    Column("started_at", Time, nullable=False),
-    #: Its leases live until then; every heartbeat moves it on.
-    Column("until", Time, nullable=False),
-    Index("ix_workers_until", "until"),
-)
-
-agents = Table(
-    "agents",
-    metadata,
-    #: Every agent that a worker ever registered: a producer may ask for these.
-    Column("name", Text, primary_key=True),
-    Column("version", Text, nullable=False),
-    Column("registered_at", Time, nullable=False),
 )
 
 context = Table(
@@ -311,33 +160,6 @@ summaries = Table(
     Index("ix_summaries_thread_key", "thread_key"),
 )
 
-schedule_runs = Table(
-    "schedule_runs",
-    metadata,
-    Column("schedule", Text, primary_key=True),
-    #: The time that this run was due: two beats claim it once.
-    Column("due_at", Time, primary_key=True),
-    Column("started_at", Time, nullable=False),
-    Column("finished_at", Time),
-    #: Counts, and where the next run goes on; null while it runs, and of a run that failed.
-    Column("outcome", Json),
-    Column("error", Text),
-)
-
-audit = Table(
-    "audit",
-    metadata,
-    Column("key", Key, Identity(always=False), primary_key=True),
-    Column("tenant", Text, nullable=False),
-    Column("thread_id", Text),
-    Column("action", Text, nullable=False),
-    Column("details", Json, nullable=False),
-    Column("created_at", Time, nullable=False),
-    Index("ix_audit_tenant_created_at", "tenant", "created_at"),
-    Index("ix_audit_tenant_thread_id", "tenant", "thread_id"),
-    sqlite_autoincrement=True,
-)
-
 #: Full-text search in the words as written, whatever the language. A tsvector holds at most 1 MB:
 #: the first 100,000 characters of a message are found, a longer one can still be stored.
 Index(
@@ -346,5 +168,3 @@ Index(
     postgresql_using="gin",
     _table=messages,
 ).ddl_if(dialect="postgresql")
-
-index_tables(threads, audit)

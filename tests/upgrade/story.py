@@ -25,7 +25,7 @@ from store.erasure.subject import Subject
 from store.inbox import Request
 from store.retention import archive, cuts, policies
 from store.retention.policy import Policy
-from store.retention_tables import dropped_files, erasure_items
+from store.tables.retention import dropped_files, erasure_items
 
 #: The tenant of the second thread.
 OTHER_TENANT = "acme"

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from producers import Producer
-from store.retention_tables import ARCHIVES
 from store.settings import load
+from store.tables.retention import ARCHIVES
 from threadmill.cli import docker
 
 

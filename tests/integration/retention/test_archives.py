@@ -16,7 +16,7 @@ from store import tables
 from store.doctor import Examination, Note, Scope
 from store.retention import archive, holds
 from store.retention.audit import hash_of
-from store.retention_tables import ARCHIVES, archives
+from store.tables.retention import ARCHIVES, archives
 from store.thread_store import ThreadStore
 from tasks.retention import UNANSWERED_MAX
 from tests.integration.retention.scenes import TURN, Scene

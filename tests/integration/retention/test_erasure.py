@@ -27,7 +27,7 @@ from store.erasure.subject import Subject, rows_of
 from store.keeping import Keeper
 from store.retention import holds, removal
 from store.retention.audit import hash_of
-from store.retention_tables import ARCHIVES
+from store.tables.retention import ARCHIVES
 from store.thread_store import ThreadStore
 from tests.integration.retention.conftest import scene_over
 from tests.integration.retention.scenes import TURN, Scene

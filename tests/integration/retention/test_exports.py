@@ -17,7 +17,7 @@ from store.erasure import records
 from store.erasure.export import Exported, PersonExport
 from store.erasure.subject import Subject
 from store.retention import holds, removal
-from store.retention_tables import ARCHIVES, archives
+from store.tables.retention import ARCHIVES, archives
 from tests.integration.retention.scenes import TURN, Scene
 
 ANN = Subject(tenant="default", user="ann")

@@ -12,15 +12,16 @@ from typing import Any
 import pytest
 from sqlalchemy import exists, select
 
-from store import retention_tables, tables
+from store import tables
 from store.blobs import LocalBlobs
 from store.database.engine import Database
 from store.erasure.certificate import digest_of
 from store.erasure.run import run_erasure
 from store.erasure.subject import Subject
 from store.retention.audit import hash_of
-from store.retention_tables import ARCHIVES
 from store.settings import load
+from store.tables import retention as retention_tables
+from store.tables.retention import ARCHIVES
 from tests.conftest import LendDatabase
 from tests.integration.retention.dying import until_it_dies
 from tests.integration.retention.scenes import TURN, Scene

@@ -16,7 +16,7 @@ from store.erasure import archived, erase, records
 from store.erasure.subject import Subject
 from store.retention import cuts, due, policies, purge, removal
 from store.retention.audit import tells_of
-from store.retention_tables import erasure_items
+from store.tables.retention import erasure_items
 from tests.integration.retention.scenes import TURN, Scene
 
 #: The thread's lock, its state, its policies, how far one rule reaches, where a turn ends there, the entry,

@@ -16,7 +16,7 @@ from store.erasure.run import go_on, run_erasure
 from store.erasure.subject import Subject
 from store.erasure.unfinished import take_up
 from store.retention import holds, removal
-from store.retention_tables import erasures
+from store.tables.retention import erasures
 from tasks import retention
 from tasks.erasures import IDLE_SECONDS, Resumed, resume_erasures
 from tests.integration.retention.scenes import TURN, Scene

@@ -15,7 +15,7 @@ from store.erasure.run import run_erasure
 from store.erasure.subject import Subject
 from store.retention import holds
 from store.retention.audit import hash_of
-from store.retention_tables import ARCHIVES, archives
+from store.tables.retention import ARCHIVES, archives
 from store.thread_store import ThreadStore
 from tests.integration.retention.scenes import TURN, Scene
 

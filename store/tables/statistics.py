@@ -5,7 +5,7 @@ What stays true: nothing is locked that a turn needs; the counts are estimates, 
 
 from sqlalchemy import Connection, text
 
-from store.schema import metadata
+from store.tables.metadata import metadata
 
 
 def refresh(connection: Connection) -> dict[str, dict[str, int]]:

@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 
 from store.database.column_types import Key, OurId, Time
-from store.schema import metadata
+from store.tables.metadata import metadata
 
 blobs = Table(
     "blobs",

@@ -23,7 +23,9 @@ from sqlalchemy import (
 )
 
 from store.database.column_types import Json, Key, OurId, Time
-from store.schema import metadata
+from store.tables.metadata import metadata
+from store.tables.operations import audit
+from store.tables.threads import threads
 
 #: The tenant under which parts of archives are addressed in the file store: none of a user's.
 ARCHIVES = "threadmill.archives"
@@ -188,15 +190,15 @@ erasure_items = Table(
 )
 
 
-def index_tables(threads: Table, audit: Table) -> None:
+def _index_tables() -> None:
     """Index what retention and erasures look for in tables that are not theirs."""
-    _index_threads(threads)
+    _index_threads()
     # There are few of these: an erasure has them name none.
     named = text(NAMES_FILE)
     Index("ix_audit_names_file", "tenant", postgresql_where=named, sqlite_where=named, _table=audit)
 
 
-def _index_threads(threads: Table) -> None:
+def _index_threads() -> None:
     """By what makes them due: retention finds these without reading the others."""
     unseen = text(UNSEEN)
     group = ("tenant", text("coalesce(agent, '')"))
@@ -220,3 +222,6 @@ def _index_threads(threads: Table) -> None:
     )
     for index in indexes:
         index.ddl_if(dialect="postgresql")
+
+
+_index_tables()

@@ -1,0 +1,160 @@
+"""Turns: the inbox of messages that have no place in the history yet, the journal of steps, who works."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    Numeric,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+from store.database.column_types import Json, Key, OurId, Time
+from store.tables.metadata import metadata
+from store.tables.threads import said_columns
+
+#: A turn in one of these states still has work ahead of it.
+UNFINISHED = "state in ('queued', 'running', 'waiting')"
+
+turns = Table(
+    "turns",
+    metadata,
+    #: Arrival order.
+    Column("position", Key, Identity(always=False), primary_key=True),
+    Column("id", OurId, nullable=False),
+    Column("thread_key", Key, ForeignKey("threads.key", ondelete="CASCADE"), nullable=False),
+    Column("tenant", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("agent", Text, nullable=False),
+    Column("agent_version", Text),
+    #: The library caller's process that alone may run it; null where any worker may.
+    Column("runner", OurId),
+    #: How often it was claimed.
+    Column("attempt", Integer, nullable=False, server_default="0"),
+    #: How often it was put off because what it needs was away: the limit of retries counts these.
+    Column("retries", Integer, nullable=False, server_default="0"),
+    #: In how many crashes of a whole process it stood.
+    Column("crashes", Integer, nullable=False, server_default="0"),
+    #: The worker that was counted last in `crashes`: it takes that back if it was not dead after all.
+    Column("crashed_worker", OurId),
+    #: The turn that it does again: one that failed, or was cancelled. Itself, where it goes on.
+    Column("requeued_from", OurId),
+    #: 0 is ordinary; higher is sooner. It orders threads, never the turns of one thread.
+    Column("priority", SmallInteger, nullable=False, server_default="0"),
+    Column("metadata", Json, nullable=False),
+    #: It joins the order when this is past.
+    Column("not_before", Time),
+    #: A head that waits for its model to come back blocks its thread until then.
+    Column("retry_at", Time),
+    #: It fails instead of going on after this.
+    Column("deadline", Time),
+    Column("idempotency_key", Text),
+    #: SHA-256 of the whole request, attachments' hashes in it.
+    Column("request_digest", Text),
+    #: The window, frozen at the first claim: the newest seq that the model sees, its summary, its context.
+    Column("window_to_seq", BigInteger),
+    Column("window_summary_id", OurId),
+    Column("window_context_version", Integer),
+    Column("rung_at", Time),
+    Column("cancel_requested_at", Time),
+    Column("created_at", Time, nullable=False),
+    Column("started_at", Time),
+    Column("finished_at", Time),
+    Column("error_kind", Text),
+    Column("error_message", Text),
+    Column("error_retryable", Boolean),
+    Column("error_fault", Text),
+    Column("usage", Json),
+    #: In US dollars.
+    Column("cost", Numeric(18, 9, asdecimal=False)),
+    UniqueConstraint("id"),
+    CheckConstraint(
+        "state in ('queued', 'running', 'waiting', 'completed', 'failed', 'cancelled', 'superseded')",
+        name="state",
+    ),
+    Index("ix_turns_thread_key", "thread_key"),
+    Index("ix_turns_finished_at", "finished_at", "position"),
+    Index(
+        "ix_turns_unfinished",
+        "thread_key",
+        "position",
+        postgresql_where=text(UNFINISHED),
+        sqlite_where=text(UNFINISHED),
+    ),
+    Index(
+        "ix_turns_unfinished_tenant",
+        "tenant",
+        "state",
+        postgresql_where=text(UNFINISHED),
+        sqlite_where=text(UNFINISHED),
+    ),
+    Index(
+        "uq_turns_tenant_idempotency_key",
+        "tenant",
+        "idempotency_key",
+        unique=True,
+        postgresql_where=text("idempotency_key is not null"),
+        sqlite_where=text("idempotency_key is not null"),
+    ),
+    sqlite_autoincrement=True,
+)
+
+turn_inputs = Table(
+    "turn_inputs",
+    metadata,
+    Column("turn_id", OurId, ForeignKey("turns.id", ondelete="CASCADE"), primary_key=True),
+    Column("index", Integer, primary_key=True, autoincrement=False),
+    *said_columns(),
+)
+
+steps = Table(
+    "steps",
+    metadata,
+    Column("turn_id", OurId, ForeignKey("turns.id", ondelete="CASCADE"), primary_key=True),
+    Column("index", Integer, primary_key=True, autoincrement=False),
+    Column("kind", Text, nullable=False),
+    Column("call_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    #: The fencing token of the worker that wrote it last.
+    Column("fence", BigInteger, nullable=False),
+    Column("request_digest", Text, nullable=False),
+    Column("result", Json),
+    Column("usage", Json),
+    Column("cost", Numeric(18, 9, asdecimal=False)),
+    Column("started_at", Time, nullable=False),
+    Column("finished_at", Time),
+    CheckConstraint("kind in ('model', 'tool')", name="kind"),
+    CheckConstraint("state in ('started', 'finished', 'failed', 'unknown')", name="state"),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", OurId, primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    #: Agent name → version, as this process serves them.
+    Column("agents", Json, nullable=False),
+    Column("started_at", Time, nullable=False),
+    #: Its leases live until then; every heartbeat moves it on.
+    Column("until", Time, nullable=False),
+    Index("ix_workers_until", "until"),
+)
+
+agents = Table(
+    "agents",
+    metadata,
+    #: Every agent that a worker ever registered: a producer may ask for these.
+    Column("name", Text, primary_key=True),
+    Column("version", Text, nullable=False),
+    Column("registered_at", Time, nullable=False),
+)
