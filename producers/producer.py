@@ -25,8 +25,8 @@ from producers.turn import AsyncTurn, Turn
 from store import inbox, turns
 from store.blobs import BlobStore, open_file_store
 from store.database.engine import Database
+from store.files.ingest import Keeper
 from store.inbox import Accepted, Request
-from store.keeping import Keeper
 from store.requeue import Requeued, requeue
 from store.settings import Settings, current
 

@@ -17,11 +17,11 @@ from conversation.attachment import Attachment
 from conversation.checks import check_tenant, check_tenant_of_user
 from conversation.errors import FileNotStored, FileRefused, InvalidInput, UploadIncomplete
 from conversation.ids import new_id
-from store import downloads, uploads
-from store.blob_rows import Announced, announce, confirm
 from store.blobs import BlobStore
 from store.blobs.protocol import check_sha256
 from store.database.engine import Database
+from store.files import access, uploads
+from store.files.blob_rows import Announced, announce, confirm
 from store.media_types.examine import examine_sample
 from store.media_types.sample import HEAD_BYTES, TAIL_BYTES, Sample
 from store.settings import Settings
@@ -92,7 +92,7 @@ class Uploads:
                 read = partial(uploads.read, tenant=tenant, upload_id=upload_id)
                 if not self._database.run(read).is_complete:
                     raise
-        return self._database.run(partial(downloads.stored_file, tenant=tenant, file=upload.file))
+        return self._database.run(partial(access.stored_file, tenant=tenant, file=upload.file))
 
     def _complete(self, upload: uploads.Upload) -> None:
         tenant, file = upload.tenant, self._verified(upload)
@@ -106,13 +106,13 @@ class Uploads:
         self, file: Attachment, *, tenant: str = "default", expires: timedelta, inline: bool = False
     ) -> str:
         """See `producers.file_url`."""
-        show = partial(downloads.passed, tenant=check_tenant(tenant), file=file, scans=self._scans)
+        show = partial(access.passed, tenant=check_tenant(tenant), file=file, scans=self._scans)
         found = self._database.run(show)
         return self._url(found, tenant, expires, inline=inline)
 
     def thumbnail_url(self, file: Attachment, *, tenant: str = "default", expires: timedelta) -> str | None:
         """See `producers.thumbnail_url`."""
-        show = partial(downloads.thumbnail, tenant=check_tenant(tenant), file=file, scans=self._scans)
+        show = partial(access.thumbnail, tenant=check_tenant(tenant), file=file, scans=self._scans)
         found = self._database.run(show)
         return None if found is None else self._url(found, tenant, expires, inline=True)
 

@@ -18,10 +18,10 @@ from conversation.checks import check_id, check_tenant_of_user
 from conversation.errors import InvalidInput
 from conversation.message import Message
 from store import messages as message_rows
-from store.attachments import insert_attachments
-from store.blob_rows import announce
 from store.database.column_types import clock
 from store.database.statements import insert_for
+from store.files.attachments import insert_attachments
+from store.files.blob_rows import announce
 from store.lines import CONTEXT, KINDS, SUMMARY, THREAD, TURN, Line, checked, named, numbered, whole_number
 from store.tables import context, messages, summaries, threads, turns
 from store.transfer import FORMAT, PAGE, VERSION

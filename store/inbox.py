@@ -15,10 +15,10 @@ from sqlalchemy import ColumnElement, Connection, Insert, exists, false, func, l
 from conversation.attachment import Attachment
 from conversation.errors import IdempotencyConflict, LimitReached, UnknownAgent
 from conversation.message import Message
-from store.attachments import insert_attachments
-from store.blob_rows import check_stored
 from store.database.column_types import clock
 from store.database.statements import insert_for, inserted
+from store.files.attachments import insert_attachments
+from store.files.blob_rows import check_stored
 from store.heads import unfinished
 from store.messages import said_columns
 from store.tables import agents, messages, threads, turn_inputs, turns

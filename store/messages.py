@@ -13,9 +13,9 @@ from sqlalchemy.sql.selectable import CompoundSelect
 from conversation.attachment import Attachment
 from conversation.message import Message, ToolCall, Usage
 from conversation.parts import part_from_json
-from store.attachments import attachments_of
 from store.cut import cut_of
 from store.database.statements import AnyRow
+from store.files.attachments import attachments_of
 from store.heads import unfinished
 from store.tables import messages, turn_inputs, turns
 from store.uncovered import tokens_of

@@ -25,10 +25,10 @@ from conversation.openai_format import from_openai
 from conversation.thread import Thread
 from store import arrival, forks, listing, migrations, threads
 from store.arrival import Imported
-from store.blob_rows import lock_stored
 from store.database.engine import Database
 from store.file_store import FileStore
-from store.keeping import Keeper
+from store.files.blob_rows import lock_stored
+from store.files.ingest import Keeper
 from store.lines import keep_lines
 from store.listing import Order, Stats, ThreadFilter, ThreadPage
 from store.retention.restore import Archived, archived_threads, read_parts, stored_parts

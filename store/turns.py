@@ -31,10 +31,10 @@ from conversation.turn import (
 )
 from store import messages as message_rows
 from store import steps as journal
-from store.attachments import insert_attachments
-from store.blob_rows import lock_stored
 from store.database.column_types import clock
 from store.database.statements import AnyRow, Write, together, with_rows
+from store.files.attachments import insert_attachments
+from store.files.blob_rows import lock_stored
 from store.heads import next_after
 from store.summary_dues import may_be_summarized
 from store.tables import messages, threads, turns

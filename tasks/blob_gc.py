@@ -15,10 +15,10 @@ from typing import Any
 import structlog
 
 from conversation.errors import FileStoreUnavailable
-from store import blob_gc
-from store.blob_gc import Address
 from store.blobs import BlobStore, StoredBlob, open_file_store
 from store.database.engine import Database
+from store.files import garbage_collection
+from store.files.garbage_collection import Address
 from store.settings import Settings
 
 #: Objects of one listing, at most; and of one statement that looks for their rows.
@@ -62,7 +62,9 @@ def collect(
     until = time.monotonic() + RUN_SECONDS
     try:
         rows_after = database.run(
-            partial(blob_gc.note_unused, after=rows_after or ("", ""), limit=blob_gc.SCAN)
+            partial(
+                garbage_collection.note_unused, after=rows_after or ("", ""), limit=garbage_collection.SCAN
+            )
         )
         gone = _delete_due(database, files, grace, until)
         listed, listing_after = _enter_unknown(database, files, listing_after or ("", ""), grace, until)
@@ -130,7 +132,7 @@ def _without_row(
     # Younger ones may be on their way: what is put by a library has no row before its message.
     old = datetime.now(UTC) - timedelta(days=grace_days)
     found = {each.sha256: each.size for each in page if each.modified_at <= old}
-    known = database.run(partial(blob_gc.known, tenant=tenant, hashes=found))
+    known = database.run(partial(garbage_collection.known, tenant=tenant, hashes=found))
     return {sha256: size for sha256, size in found.items() if sha256 not in known}
 
 
@@ -158,7 +160,7 @@ def _delete_due(database: Database, files: BlobStore, grace_days: float, until: 
     """Delete what is due. Bytes that cannot be deleted wait for a day, and stop no others."""
     gone = 0
     while time.monotonic() < until:
-        marked = database.run(partial(blob_gc.mark_due, grace_days=grace_days))
+        marked = database.run(partial(garbage_collection.mark_due, grace_days=grace_days))
         deleted, failed = _delete_each(database, files, marked.addresses)
         gone += deleted
         if len(failed) >= FAILURES_MAX and not deleted:
@@ -166,7 +168,7 @@ def _delete_due(database: Database, files: BlobStore, grace_days: float, until: 
             raise failed[-1][1]
         for (tenant, sha256), error in failed:
             _log.warning("file_not_deleted", tenant=tenant, sha256=sha256, reason=type(error).__name__)
-            database.run(partial(blob_gc.put_off, address=(tenant, sha256), grace_days=grace_days))
+            database.run(partial(garbage_collection.put_off, address=(tenant, sha256), grace_days=grace_days))
         if not deleted and not marked.used:
             break
     return gone
@@ -178,7 +180,7 @@ def _delete_each(
     deleted, failed = 0, []
     for address in addresses:
         try:
-            delete = partial(blob_gc.delete_marked, address=address, delete_object=files.delete)
+            delete = partial(garbage_collection.delete_marked, address=address, delete_object=files.delete)
             deleted += database.run(delete)
         except FileStoreUnavailable as error:
             failed.append((address, error))
@@ -198,7 +200,7 @@ def _enter_unknown(
         objects = files.list(tenant, after=after[1] if tenant == after[0] else "")
         while page := list(islice(objects, min(PAGE, left))):
             rows = list(_without_row(database, tenant, page, grace_days).items())
-            entered += len(database.run(partial(blob_gc.enter_unknown, tenant=tenant, found=rows)))
+            entered += len(database.run(partial(garbage_collection.enter_unknown, tenant=tenant, found=rows)))
             left -= len(page)
             if left <= 0 or time.monotonic() >= until:
                 return entered, (tenant, page[-1].sha256)

@@ -11,17 +11,17 @@ import structlog
 from agent.prepare import prepare_file
 from conversation.bell import PREPARE_FILE
 from conversation.errors import FileNotStored, FileStoreUnavailable
-from store import preparations
 from store.blobs import open_file_store
 from store.database.engine import Database
-from store.making import FileMaker
+from store.files import prepared_rows
+from store.files.prepare import FileMaker
 from store.settings import current
 from tasks.app import app
 
 _log = structlog.get_logger(__name__)
 
 
-@app.task(name=PREPARE_FILE, time_limit=preparations.PREPARE_SECONDS)  # type: ignore[untyped-decorator]  # celery ships no types
+@app.task(name=PREPARE_FILE, time_limit=prepared_rows.PREPARE_SECONDS)  # type: ignore[untyped-decorator]  # celery ships no types
 def prepare(*, v: int, tenant: str, sha256: str) -> None:
     """Make one file ready, if nobody has and nobody is at it."""
     del v  # the payload has had one shape so far

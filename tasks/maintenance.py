@@ -22,9 +22,10 @@ from conversation.bell import (
     TURNS_QUEUE,
 )
 from conversation.errors import DatabaseUnavailable, ThreadmillError
-from store import preparations, workers
 from store import sweep as sweeping
+from store import workers
 from store.database.engine import Database
+from store.files import prepared_rows
 from store.schedule import claim_run, fail_run, finish_run
 from store.settings import Settings, current
 from store.tables import statistics
@@ -121,7 +122,7 @@ def purge() -> None:
 def prepare_waiting() -> None:
     """Ring for files that nobody has made ready: of messages that no turn has read yet, or lost bells."""
     scans = bool(current().scanner_url)
-    find = partial(preparations.waiting, older_than_seconds=FORGOTTEN_SECONDS, limit=FILE_BELLS, scans=scans)
+    find = partial(prepared_rows.waiting, older_than_seconds=FORGOTTEN_SECONDS, limit=FILE_BELLS, scans=scans)
     found = _database().run(find)
     for tenant, sha256 in found:
         ring_for_file(tenant, sha256)

@@ -15,11 +15,11 @@ from typing import Any
 import structlog
 
 from conversation.errors import FileStoreUnavailable, UploadsNotSupported
-from store import uploads
 from store.blobs import BlobStore, open_file_store
 from store.database.engine import Database
+from store.files import uploads
+from store.files.uploads import Over
 from store.settings import Settings
-from store.uploads import Over
 
 #: Objects of one statement that looks for their rows.
 PAGE = 1000

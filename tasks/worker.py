@@ -27,8 +27,8 @@ from store.blobs import open_file_store
 from store.blobs.factory import MEMORY
 from store.claims import Claimant
 from store.database.engine import Database
+from store.files.reader import StoredFiles
 from store.ledger import Ledger
-from store.reading import StoredFiles
 from store.settings import Settings
 from store.summarizing import defaults_of
 from tasks.announce import Announcer

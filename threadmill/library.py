@@ -30,10 +30,10 @@ from conversation.window import window_start
 from store import inbox, threads, turns
 from store.claims import Claimant, Nothing, Suspect
 from store.file_store import FileStore
+from store.files.prepare import FileMaker
+from store.files.reader import StoredFiles
 from store.inbox import Request
 from store.ledger import Ledger
-from store.making import FileMaker
-from store.reading import StoredFiles
 from store.thread_store import ThreadStore
 from tasks.running import Occupied, ThreadName
 from threadmill.cancelling import to_its_end

@@ -17,12 +17,12 @@ from typing import Any
 from sqlalchemy import Connection, Select, and_, delete, func, or_, select, tuple_, update
 
 from conversation.errors import FileNotStored, FileRefused
-from store.blob_gc import delete_marked, is_used
 from store.database.column_types import clock
 from store.database.statements import AnyRow, insert_for
 from store.doctor.finding import Check, Finding
 from store.doctor.look import Look, Scope
 from store.doctor.row_check import of_thread, thread_ids
+from store.files.garbage_collection import delete_marked, is_used
 from store.media_types.examine import examine
 from store.tables import attachments, blobs, threads
 from store.tables.retention import ARCHIVES

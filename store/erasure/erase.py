@@ -20,11 +20,11 @@ from sqlalchemy import (
 
 from conversation.errors import ThreadHeld
 from conversation.ids import new_id
-from store import blob_gc
 from store.database.column_types import clock
 from store.database.statements import AnyRow, insert_for
 from store.erasure.archived import named_threads, names
 from store.erasure.subject import Subject, rows_of
+from store.files import garbage_collection
 from store.heads import unfinished
 from store.retention import holds, removal
 from store.retention.audit import forget_hashes, forget_name, hash_of
@@ -200,7 +200,7 @@ def files_left(connection: Connection, erasure_id: str) -> list[str]:
 
 def mark_file(connection: Connection, erasure_id: str, subject: Subject, sha256: str) -> None:
     """Have a blob deleted, and what was made out of it, unless somebody else has it."""
-    made = blob_gc.mark_now(connection, (subject.tenant, sha256))
+    made = garbage_collection.mark_now(connection, (subject.tenant, sha256))
     # Also what was looked at before: until now this blob kept it.
     _remember(connection, erasure_id, "blob", sorted(made), looks_again=True)
 
@@ -214,7 +214,7 @@ def remove_file(
         select(blobs.c.size).where(blobs.c.tenant == subject.tenant, blobs.c.sha256 == sha256)
     ).scalar_one_or_none()
     # Whoever has its row at the moment is waited for: the certificate says that it is gone.
-    if blob_gc.delete_marked(connection, address, delete_object, waits=True):
+    if garbage_collection.delete_marked(connection, address, delete_object, waits=True):
         _forget_uploads(connection, erasure_id, address)
         count_erased(connection, erasure_id, {"blobs": 1, "blob_bytes": size or 0})
     items = erasure_items.c

@@ -29,7 +29,6 @@ from zipfile import ZIP_DEFLATED, ZipFile
 from sqlalchemy import select
 
 from conversation.errors import FileNotStored, ThreadNotFound
-from store.blob_rows import BLOCKED
 from store.blobs import BlobStore
 from store.database.column_types import clock
 from store.database.engine import Runs
@@ -38,7 +37,8 @@ from store.erasure import records
 from store.erasure.records import PAGE, Line
 from store.erasure.run import keys
 from store.erasure.subject import Subject
-from store.preparations import texts
+from store.files.blob_rows import BLOCKED
+from store.files.prepared_rows import texts
 from store.tables.retention import ARCHIVES
 from store.transfer import Export, next_page
 

@@ -22,11 +22,12 @@ from conversation.errors import (
 )
 from conversation.ids import new_id
 from conversation.message import Message
-from store import blob_gc, blob_rows, inbox, preparations, tables, threads, uploads
+from store import inbox, tables, threads
 from store.blobs import BlobStore, LocalBlobs
 from store.database.engine import Database
+from store.files import blob_rows, garbage_collection, prepared_rows, uploads
+from store.files.ingest import Keeper
 from store.inbox import Request
-from store.keeping import Keeper
 from store.settings import load
 from tasks import blob_gc as collector
 
@@ -67,9 +68,9 @@ def let_time_pass(database: Database) -> None:
 
 
 def collect(database: Database, files: BlobStore, *, grace_days: float = 7) -> int:
-    database.run(blob_gc.note_unused)
-    marked = database.run(partial(blob_gc.mark_due, grace_days=grace_days))
-    delete = partial(blob_gc.delete_marked, delete_object=files.delete)
+    database.run(garbage_collection.note_unused)
+    marked = database.run(partial(garbage_collection.mark_due, grace_days=grace_days))
+    delete = partial(garbage_collection.delete_marked, delete_object=files.delete)
     return sum(database.run(partial(delete, address=address)) for address in marked.addresses)
 
 
@@ -227,11 +228,11 @@ def test_a_file_that_is_just_being_attached_is_not_marked(database: Database, fi
 
     with database.engine.begin() as sender:
         inbox.accept(sender, request("t", FILE))
-        assert database.run(partial(blob_gc.mark_due, grace_days=7)).addresses == ()
+        assert database.run(partial(garbage_collection.mark_due, grace_days=7)).addresses == ()
 
     assert state(database) == "stored"
     # Its next look finds the message, and forgets the grace.
-    assert database.run(partial(blob_gc.mark_due, grace_days=7)).used == 1
+    assert database.run(partial(garbage_collection.mark_due, grace_days=7)).used == 1
     assert files.exists("default", SHA256)
 
 
@@ -251,11 +252,13 @@ def test_a_senders_open_transaction_keeps_nobody_from_sending_or_preparing_the_f
 def test_a_sender_takes_the_mark_away(any_database: Database, files: LocalBlobs) -> None:
     Keeper(any_database, files).keep("default", [FILE])
     let_time_pass(any_database)
-    marked = any_database.run(partial(blob_gc.mark_due, grace_days=7))
+    marked = any_database.run(partial(garbage_collection.mark_due, grace_days=7))
     assert marked.addresses == [ADDRESS]
 
     Keeper(any_database, files).keep("default", [FILE])
-    gone = any_database.run(partial(blob_gc.delete_marked, address=ADDRESS, delete_object=files.delete))
+    gone = any_database.run(
+        partial(garbage_collection.delete_marked, address=ADDRESS, delete_object=files.delete)
+    )
 
     assert not gone
     assert state(any_database) == "stored"
@@ -265,7 +268,7 @@ def test_a_sender_takes_the_mark_away(any_database: Database, files: LocalBlobs)
 def test_a_message_cannot_have_a_file_that_is_marked(any_database: Database, files: LocalBlobs) -> None:
     Keeper(any_database, files).keep("default", [FILE])
     let_time_pass(any_database)
-    any_database.run(partial(blob_gc.mark_due, grace_days=7))
+    any_database.run(partial(garbage_collection.mark_due, grace_days=7))
 
     with pytest.raises(FileNotStored):
         send(any_database, "t", FILE)
@@ -276,11 +279,11 @@ def test_a_sender_waits_while_the_bytes_are_deleted_and_stores_them_again(
 ) -> None:
     Keeper(database, files).keep("default", [FILE])
     let_time_pass(database)
-    database.run(partial(blob_gc.mark_due, grace_days=7))
+    database.run(partial(garbage_collection.mark_due, grace_days=7))
     sender = threading.Thread(target=Keeper(database, files).keep, args=("default", [FILE]))
 
     with database.engine.begin() as collector:
-        assert blob_gc.delete_marked(collector, ADDRESS, files.delete)
+        assert garbage_collection.delete_marked(collector, ADDRESS, files.delete)
         sender.start()
         sender.join(timeout=0.5)
         assert sender.is_alive()
@@ -296,14 +299,16 @@ def test_a_collector_that_dies_after_the_bytes_leaves_no_row_that_claims_them(
 ) -> None:
     Keeper(any_database, files).keep("default", [FILE])
     let_time_pass(any_database)
-    any_database.run(partial(blob_gc.mark_due, grace_days=7))
+    any_database.run(partial(garbage_collection.mark_due, grace_days=7))
 
     def delete_and_die(tenant: str, sha256: str) -> None:
         files.delete(tenant, sha256)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        any_database.run(partial(blob_gc.delete_marked, address=ADDRESS, delete_object=delete_and_die))
+        any_database.run(
+            partial(garbage_collection.delete_marked, address=ADDRESS, delete_object=delete_and_die)
+        )
     assert state(any_database) == "deleting"
 
     Keeper(any_database, files).keep("default", [FILE])
@@ -375,7 +380,7 @@ def test_bytes_that_no_row_knows_leave_by_the_same_road(any_database: Database, 
     files.put("default", str(Attachment(filename="b", content=b"lost").sha256), b"lost", "text/plain")
     found = [(SHA256, 9), (str(Attachment(filename="b", content=b"lost").sha256), 4)]
 
-    entered = any_database.run(partial(blob_gc.enter_unknown, tenant="default", found=found))
+    entered = any_database.run(partial(garbage_collection.enter_unknown, tenant="default", found=found))
     assert [sha256 for _, sha256 in entered] == [found[1][0]]
     assert collect(any_database, files) == 0  # its grace begins now
     let_time_pass(any_database)
@@ -393,7 +398,9 @@ def test_the_rows_are_looked_through_in_pages(any_database: Database, files: Loc
         connection.execute(update(tables.blobs).values(unreferenced_since=None))
 
     pages, after = 0, ("", "")
-    while (following := any_database.run(partial(blob_gc.note_unused, after=after, limit=3))) is not None:
+    while (
+        following := any_database.run(partial(garbage_collection.note_unused, after=after, limit=3))
+    ) is not None:
         pages, after = pages + 1, following
 
     assert pages == 2
@@ -409,7 +416,7 @@ def test_what_is_before_a_collection_can_be_told_without_changing_it(
     let_time_pass(any_database)
     Keeper(any_database, files).keep("default", [Attachment(filename="b", content=b"four")])
 
-    told = any_database.run(partial(blob_gc.unused, grace_days=7))
+    told = any_database.run(partial(garbage_collection.unused, grace_days=7))
 
     assert (told.due, told.due_bytes, told.in_grace, told.in_grace_bytes) == (1, 9, 1, 4)
     assert state(any_database) == "stored"
@@ -436,11 +443,11 @@ def test_a_tenants_files_are_limited_together_and_each_is_counted_once(
 @pytest.mark.parametrize(
     ("look", "index"),
     [
-        (partial(blob_gc.mark_due, grace_days=7), "ix_blobs_unreferenced_since"),
-        (partial(preparations.waiting, older_than_seconds=60, limit=9, scans=True), "ix_blobs_unprepared"),
-        (partial(preparations.waiting, older_than_seconds=60, limit=9, scans=True), "ix_blobs_unscanned"),
+        (partial(garbage_collection.mark_due, grace_days=7), "ix_blobs_unreferenced_since"),
+        (partial(prepared_rows.waiting, older_than_seconds=60, limit=9, scans=True), "ix_blobs_unprepared"),
+        (partial(prepared_rows.waiting, older_than_seconds=60, limit=9, scans=True), "ix_blobs_unscanned"),
         (uploads.over, "ix_uploads_expires_at"),
-        (partial(blob_gc.note_unused, after=("default", SHA256)), "ix_blobs_tenant_sha256_size"),
+        (partial(garbage_collection.note_unused, after=("default", SHA256)), "ix_blobs_tenant_sha256_size"),
         (
             partial(blob_rows.announce, tenant="default", files=[FILE], max_bytes=10**9),
             "ix_blobs_tenant_sha256_size",

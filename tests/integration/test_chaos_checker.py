@@ -20,9 +20,9 @@ from store import workers
 from store.blobs import BlobStore, open_file_store
 from store.claims import Claimant
 from store.database.engine import Database
+from store.files.prepare import FileMaker
+from store.files.reader import StoredFiles
 from store.ledger import Ledger
-from store.making import FileMaker
-from store.reading import StoredFiles
 from store.settings import Settings
 from tasks.runner import Runner
 from tasks.running import Running

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from sqlalchemy import func, insert, select
 
-from store import blob_gc, tables
+from store import tables
 from store.blobs import LocalBlobs
 from store.database.column_types import clock
 from store.database.engine import Database
+from store.files import garbage_collection
 from store.settings import load
 from tasks import blob_gc as collecting
 
@@ -27,7 +28,7 @@ def small_runs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     # With none, more files begin alike than a run looks at.
     monkeypatch.setattr(collecting, "PLACE_CHARS", request.param)
     monkeypatch.setattr(collecting, "LISTED", RUN)
-    monkeypatch.setattr(blob_gc, "SCAN", RUN)
+    monkeypatch.setattr(garbage_collection, "SCAN", RUN)
 
 
 def hashes() -> list[tuple[str, str, bytes]]:

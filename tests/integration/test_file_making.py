@@ -13,12 +13,13 @@ from sqlalchemy import select, update
 from conversation.attachment import Attachment
 from conversation.errors import FileStoreUnavailable
 from conversation.prepared import Picture, Prepared, PreparedFile
-from store import making, preparations, tables
+from store import tables
 from store.blobs import LocalBlobs
 from store.database.engine import Database
-from store.keeping import Keeper
-from store.making import FileMaker
-from store.reading import StoredFiles
+from store.files import prepare, prepared_rows
+from store.files.ingest import Keeper
+from store.files.prepare import FileMaker
+from store.files.reader import StoredFiles
 from store.settings import load
 from tests.clamd import EICAR, scanning
 
@@ -127,8 +128,8 @@ async def test_its_pictures_are_blobs_of_the_same_tenant(opened: Opened) -> None
 async def test_a_file_that_kills_its_readers_is_given_up(opened: Opened) -> None:
     site, reader = opened(), Reader()
     await site.keep()
-    for _ in range(preparations.ATTEMPTS_MAX):
-        begin = partial(preparations.begin, tenant="default", sha256=SHA256)
+    for _ in range(prepared_rows.ATTEMPTS_MAX):
+        begin = partial(prepared_rows.begin, tenant="default", sha256=SHA256)
         assert await site.database.run_async(begin) is not None  # and the process dies
         await site.write(preparing_until=(await site.row()).created_at)
 
@@ -141,12 +142,12 @@ async def test_a_file_that_kills_its_readers_is_given_up(opened: Opened) -> None
 async def test_who_comes_second_waits_for_the_first(opened: Opened) -> None:
     site, reader = opened(), Reader()
     await site.keep()
-    begin = partial(preparations.begin, tenant="default", sha256=SHA256)
+    begin = partial(prepared_rows.begin, tenant="default", sha256=SHA256)
     assert await site.database.run_async(begin) is not None  # by another process
 
     waiting = asyncio.create_task(site.prepared(reader))
     await asyncio.sleep(0.3)
-    write = partial(preparations.write, sha256=SHA256, prepared=Prepared(text="by the other"), made={})
+    write = partial(prepared_rows.write, sha256=SHA256, prepared=Prepared(text="by the other"), made={})
     await site.database.run_async(partial(write, tenant="default"))
 
     assert (await waiting).text_chars == len("by the other")
@@ -190,7 +191,7 @@ async def test_a_reader_that_could_not_work_is_not_kept_and_tried_again(opened: 
 async def test_a_file_that_is_too_large_is_not_taken_into_memory(
     opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(making, "READ_MAX_BYTES", len(b"the bytes") - 1)
+    monkeypatch.setattr(prepare, "READ_MAX_BYTES", len(b"the bytes") - 1)
     site, reader = opened(), Reader()
     await site.keep()
 
@@ -259,7 +260,7 @@ async def test_a_file_from_before_there_was_a_scanner_is_scanned_when_it_is_used
 async def test_files_that_nobody_asked_for_are_found(opened: Opened) -> None:
     site = opened()
     await site.keep()
-    find = partial(preparations.waiting, limit=10)
+    find = partial(prepared_rows.waiting, limit=10)
 
     assert await site.database.run_async(partial(find, older_than_seconds=60)) == []
     assert await site.database.run_async(partial(find, older_than_seconds=0)) == [("default", SHA256)]
@@ -271,7 +272,7 @@ async def test_files_from_before_there_was_a_scanner_are_found_by_one(opened: Op
     site = opened()
     await site.keep()
     await site.prepared(Reader())
-    find = partial(preparations.waiting, limit=10, older_than_seconds=0)
+    find = partial(prepared_rows.waiting, limit=10, older_than_seconds=0)
 
     assert await site.database.run_async(partial(find, scans=True)) == [("default", SHA256)]
     await site.write(scan="clean")
@@ -285,7 +286,7 @@ async def test_what_happens_to_its_maker_is_no_fault_of_the_file(opened: Opened)
 
     site = opened()
     await site.keep()
-    for _ in range(preparations.ATTEMPTS_MAX + 1):
+    for _ in range(prepared_rows.ATTEMPTS_MAX + 1):
         with pytest.raises(RuntimeError):
             await site.prepared(Broken())
         await site.write(preparing_until=(await site.row()).created_at)
@@ -306,8 +307,8 @@ async def test_pictures_that_we_make_do_not_count_against_the_tenant(opened: Ope
 async def test_a_file_that_kills_its_scanner_each_time_is_never_shown(opened: Opened, clamd: str) -> None:
     site, reader = opened(scanner_url=clamd), Reader()
     await site.keep()
-    begin = partial(preparations.begin, tenant="default", sha256=SHA256, scans=True)
-    for _ in range(preparations.ATTEMPTS_MAX):
+    begin = partial(prepared_rows.begin, tenant="default", sha256=SHA256, scans=True)
+    for _ in range(prepared_rows.ATTEMPTS_MAX):
         assert await site.database.run_async(begin) is not None  # and the process dies
         await site.write(preparing_until=(await site.row()).created_at)
 
@@ -320,20 +321,20 @@ async def test_files_that_waited_for_a_scanner_that_is_no_more_are_read(opened: 
     await opened(scanner_url=clamd).keep()
 
     assert (await opened().prepared(Reader())).text_chars == len("what it says")
-    find = partial(preparations.waiting, older_than_seconds=-60, limit=9, scans=True)
+    find = partial(prepared_rows.waiting, older_than_seconds=-60, limit=9, scans=True)
     assert await opened(scanner_url=clamd).database.run_async(find) == [("default", SHA256)]
 
 
 async def test_a_late_maker_takes_nothing_back(opened: Opened) -> None:
     site = opened()
     await site.keep()
-    begin = partial(preparations.begin, tenant="default", sha256=SHA256)
+    begin = partial(prepared_rows.begin, tenant="default", sha256=SHA256)
     late = await site.database.run_async(begin)
     assert late is not None
     await site.write(preparing_until=(await site.row()).created_at)
     assert await site.database.run_async(begin) is not None  # by another one
 
-    put_back = partial(preparations.put_back, tenant="default", sha256=SHA256, begun=late)
+    put_back = partial(prepared_rows.put_back, tenant="default", sha256=SHA256, begun=late)
     await site.database.run_async(put_back)
 
     assert (await site.row()).prepare_attempts == 2

@@ -11,8 +11,8 @@ from conversation.message import Message, ToolCall
 from conversation.step import Step
 from conversation.turn import Failed, TurnError, TurnState
 from store import turns
-from store.blob_rows import announce, confirm
 from store.database.engine import Database
+from store.files.blob_rows import announce, confirm
 from store.requeue import Requeued, requeue
 from tests.integration.test_turn_lifecycle import Store, answer
 

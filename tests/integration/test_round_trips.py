@@ -30,10 +30,10 @@ from store import messages, sweep, workers
 from store.blobs import open_file_store
 from store.claims import Claimant
 from store.database.engine import Database
+from store.files.prepare import FileMaker
+from store.files.reader import StoredFiles
 from store.heads import head_of, in_the_order, unfinished
 from store.ledger import Ledger
-from store.making import FileMaker
-from store.reading import StoredFiles
 from store.settings import Settings, load
 from store.tables import turns as turn_rows
 from tasks.heartbeat import Heartbeat

@@ -22,8 +22,8 @@ from conversation.message import Message
 from conversation.prepared import Prepared
 from store.blobs import LocalBlobs
 from store.database.engine import Database
-from store.making import FileMaker
-from store.reading import StoredFiles
+from store.files.prepare import FileMaker
+from store.files.reader import StoredFiles
 from store.tables import blobs, renditions
 from tests.integration.test_prepare_pictures import noise, picture
 from tests.unit.documents import docx, packed, xlsx
@@ -267,7 +267,7 @@ async def test_a_crash_before_the_row_leaves_the_work_to_the_next(site: Site, mo
     message = await site.message(("a.png", picture((3136, 10))))
 
     with monkeypatch.context() as patch:
-        patch.setattr("store.preparations.write", lambda *_, **__: 1 / 0)
+        patch.setattr("store.files.prepared_rows.write", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             await site.parts(message)
     (part,) = await site.parts(message)

@@ -15,8 +15,8 @@ from agent.request import request_digest
 from conversation.errors import InvalidInput
 from store.blobs import LocalBlobs
 from store.database.engine import Database
-from store.making import FileMaker
-from store.reading import StoredFiles
+from store.files.prepare import FileMaker
+from store.files.reader import StoredFiles
 from store.tables import blobs
 from tests.integration.scripted import Memory, Scripted, call, completed, run_of, says
 from threadmill import Agent, Attachment, FileStore, Message, Thread, ThreadStore, tool

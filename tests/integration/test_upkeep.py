@@ -10,10 +10,11 @@ from sqlalchemy import select, update
 from conversation.attachment import Attachment
 from conversation.message import Message
 from conversation.thread import Thread
-from store import blob_gc, schedule, tables, threads
+from store import schedule, tables, threads
 from store.blobs import LocalBlobs
 from store.database.engine import Database
-from store.keeping import Keeper
+from store.files import garbage_collection
+from store.files.ingest import Keeper
 from store.retention.audit import hash_of
 from store.settings import Settings, load
 from tasks.retention import run_retention
@@ -111,7 +112,7 @@ def test_a_crash_between_object_and_row_is_made_up_for(
     Desk(database).save(with_file(database, "old", blobs, b"mine"))
     age(database, "old")
     database.run(partial(threads.delete_thread, tenant="default", thread_id="old"))
-    database.run(blob_gc.note_unused)
+    database.run(garbage_collection.note_unused)
     for blob in list(blobs.list("default")):
         blobs.delete("default", blob.sha256)
 

@@ -16,12 +16,13 @@ from conversation.summary import NewSummary
 from conversation.thread import Thread
 from conversation.turn import Cancelled, ClaimedTurn, Completed, Failed, RetryLater, TurnError
 from conversation.water_marks import WaterMarks
-from store import claims, inbox, schedule, steps, summaries, tables, threads, turns, uploads, workers
-from store.blob_rows import announce, confirm
+from store import claims, inbox, schedule, steps, summaries, tables, threads, turns, workers
 from store.claims import Claimant
 from store.database.column_types import clock
 from store.erasure import erase
 from store.erasure.subject import Subject
+from store.files import uploads
+from store.files.blob_rows import announce, confirm
 from store.inbox import Request
 from store.retention import archive, cuts, policies
 from store.retention.policy import Policy

@@ -14,15 +14,15 @@ group = typer.Typer(help="Look at stored files, and delete those that no message
 @group.command()
 def report(as_json: AsJson = False) -> None:
     """Say what `collect` would delete now, and what has time left. Nothing is deleted."""
-    from store import blob_gc
     from store.database.engine import Database
+    from store.files import garbage_collection
     from store.settings import load
     from tasks.blob_gc import count_unknown
 
     settings = load()
     database = Database(settings)
     try:
-        found = asdict(database.run(partial(blob_gc.unused, grace_days=settings.blob_grace_days)))
+        found = asdict(database.run(partial(garbage_collection.unused, grace_days=settings.blob_grace_days)))
         found |= asdict(count_unknown(database, settings))
     finally:
         database.close()

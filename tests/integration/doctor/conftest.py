@@ -16,13 +16,14 @@ from conversation.ids import new_id
 from conversation.message import Message
 from conversation.thread import Thread
 from conversation.turn import ClaimedTurn, Completed, Ending, Lease
-from store import blob_gc, claims, inbox, tables, threads, turns, workers
+from store import claims, inbox, tables, threads, turns, workers
 from store.blobs import BlobStore, LocalBlobs
 from store.claims import Claimant
 from store.database.engine import Database
 from store.doctor import Examination, Note, Outcome, Result, Scope
+from store.files import garbage_collection
+from store.files.ingest import Keeper
 from store.inbox import Request
-from store.keeping import Keeper
 from store.settings import load
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -106,10 +107,10 @@ class Site:
 
     def collect(self) -> None:
         """Garbage collection of files, without any grace."""
-        self.database.run(blob_gc.note_unused)
-        for address in self.database.run(partial(blob_gc.mark_due, grace_days=0)).addresses:
+        self.database.run(garbage_collection.note_unused)
+        for address in self.database.run(partial(garbage_collection.mark_due, grace_days=0)).addresses:
             delete_object = self.files.delete
-            delete = partial(blob_gc.delete_marked, address=address, delete_object=delete_object)
+            delete = partial(garbage_collection.delete_marked, address=address, delete_object=delete_object)
             assert self.database.run(delete)
 
     # What a test breaks and sees

@@ -7,10 +7,11 @@ from functools import partial
 from sqlalchemy import select, update
 
 from conversation.attachment import Attachment
-from store import blob_gc, tables, threads
-from store.blob_rows import announce
+from store import tables, threads
 from store.blobs import BlobStore, LocalBlobs, S3Blobs, S3Options
 from store.doctor import Outcome
+from store.files import garbage_collection
+from store.files.blob_rows import announce
 from tests.conftest import S3
 from tests.integration.doctor.conftest import LONG_AGO, Site, outcomes
 
@@ -34,7 +35,7 @@ def test_files_with_rows_and_rows_with_files_are_no_finding(site: Site) -> None:
     site.save_file(b"two", "c")
     site.save_file(b"three", "gone")
     forget_thread(site, "gone")
-    site.database.run(blob_gc.note_unused)
+    site.database.run(garbage_collection.note_unused)
 
     assert site.repaired() == {}
 
@@ -153,11 +154,11 @@ def test_a_blob_that_retention_is_deleting_right_now_is_no_finding(postgres_site
     site = postgres_site
     sha256 = site.save_file()
     forget_thread(site)
-    site.database.run(blob_gc.note_unused)
-    (address,) = site.database.run(partial(blob_gc.mark_due, grace_days=0)).addresses
+    site.database.run(garbage_collection.note_unused)
+    (address,) = site.database.run(partial(garbage_collection.mark_due, grace_days=0)).addresses
 
     with site.database.engine.begin() as connection:
-        assert blob_gc.delete_marked(connection, address, site.files.delete)
+        assert garbage_collection.delete_marked(connection, address, site.files.delete)
         assert not site.files.exists("default", sha256)
 
         assert site.found("blob-without-object") == {}

@@ -19,8 +19,8 @@ from store import claims, inbox, steps, summaries, tables, threads, turns, worke
 from store.blobs import BlobStore
 from store.claims import Claimant
 from store.database.engine import Database
+from store.files.ingest import Keeper
 from store.inbox import Request
-from store.keeping import Keeper
 from store.retention import cuts, policies
 from store.retention.policy import Policy
 from store.settings import Settings

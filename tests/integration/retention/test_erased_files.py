@@ -13,11 +13,12 @@ from sqlalchemy import select, text
 from conversation.attachment import Attachment
 from conversation.ids import new_id
 from conversation.prepared import Picture, Prepared
-from store import blob_gc, preparations, tables, threads, uploads
+from store import tables, threads
 from store.erasure.run import run_erasure
 from store.erasure.subject import Subject
-from store.keeping import Keeper
-from store.making import FileMaker
+from store.files import garbage_collection, prepared_rows, uploads
+from store.files.ingest import Keeper
+from store.files.prepare import FileMaker
 from store.retention import purge
 from tests.integration.retention.scenes import TURN, Scene
 
@@ -118,7 +119,7 @@ def test_a_thumbnail_goes_also_when_it_was_looked_at_before_its_file(scene: Scen
     Keeper(scene.database, scene.files).keep("default", [small])
     prepared = Prepared(text="x", thumbnail=Picture(thumbnail, "image/png", "x"))
     made = {"thumbnail": str(small.sha256)}
-    write = partial(preparations.write, tenant="default", sha256=SOURCE, prepared=prepared, made=made)
+    write = partial(prepared_rows.write, tenant="default", sha256=SOURCE, prepared=prepared, made=made)
     scene.database.run(write)
 
     erase(scene, ANN)
@@ -222,7 +223,7 @@ def test_an_erasure_that_marks_the_file_is_waited_for(postgres_scene: Scene) -> 
 
     with ThreadPoolExecutor() as pool, scene.database.engine.begin() as connection:
         connection.execute(tables.attachments.delete())
-        blob_gc.mark_now(connection, ("default", SOURCE))
+        garbage_collection.mark_now(connection, ("default", SOURCE))
         writing = pool.submit(scene.database.run, write())
         wait_until_blocked(scene)
         connection.commit()
@@ -239,7 +240,7 @@ def test_an_erasure_that_comes_second_finds_what_was_made(postgres_scene: Scene)
 
     with ThreadPoolExecutor() as pool, scene.database.engine.begin() as connection:
         assert write()(connection) == ()
-        mark = partial(blob_gc.mark_now, address=("default", SOURCE))
+        mark = partial(garbage_collection.mark_now, address=("default", SOURCE))
         marking = pool.submit(scene.database.run, mark)
         wait_until_blocked(scene)
         connection.commit()
@@ -253,7 +254,7 @@ def kept(scene: Scene) -> None:
 
 def write() -> Any:
     made = {"thumbnail": str(SMALL.sha256)}
-    return partial(preparations.write, tenant="default", sha256=SOURCE, prepared=MADE, made=made)
+    return partial(prepared_rows.write, tenant="default", sha256=SOURCE, prepared=MADE, made=made)
 
 
 def states(scene: Scene) -> dict[str, str]:

@@ -17,14 +17,15 @@ from conversation.errors import InvalidInput, ThreadHeld, ThreadNotFound
 from conversation.ids import new_id
 from conversation.message import Message
 from conversation.thread import Thread
-from store import tables, threads, uploads
+from store import tables, threads
 from store.database.engine import Database
 from store.erasure import erase
 from store.erasure.certificate import digest_of
 from store.erasure.export import Exported
 from store.erasure.run import run_erasure
 from store.erasure.subject import Subject, rows_of
-from store.keeping import Keeper
+from store.files import uploads
+from store.files.ingest import Keeper
 from store.retention import holds, removal
 from store.retention.audit import hash_of
 from store.tables.retention import ARCHIVES

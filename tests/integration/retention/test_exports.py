@@ -12,10 +12,11 @@ from sqlalchemy import select
 
 from conversation.attachment import Attachment
 from conversation.ids import new_id
-from store import tables, uploads
+from store import tables
 from store.erasure import records
 from store.erasure.export import Exported, PersonExport
 from store.erasure.subject import Subject
+from store.files import uploads
 from store.retention import holds, removal
 from store.tables.retention import ARCHIVES, archives
 from tests.integration.retention.scenes import TURN, Scene

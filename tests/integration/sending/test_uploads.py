@@ -27,8 +27,9 @@ from conversation.errors import (
 )
 from producers.producer import Producer
 from producers.upload import Upload
-from store import tables, uploads
+from store import tables
 from store.database.engine import Database
+from store.files import uploads
 from store.settings import Settings
 from tasks import uploads as upload_runs
 from tasks.uploads import FAILURES_MAX, run_expiry

@@ -12,7 +12,7 @@ from conversation.summary import Summary
 from conversation.thread import Thread
 from store.blobs import LocalBlobs
 from store.database.engine import Database
-from store.keeping import Keeper
+from store.files.ingest import Keeper
 from store.settings import load
 from store.summarizing import defaults_of, summarize_down
 from tests.integration.desk import Desk

@@ -10,9 +10,9 @@ from sqlalchemy import Connection, and_, select
 
 from conversation.attachment import Attachment
 from conversation.errors import FileNotReady, FileNotStored, FileRefused
-from store.blob_rows import BLOCKED
 from store.database.statements import AnyRow
-from store.preparations import PICTURES
+from store.files.blob_rows import BLOCKED
+from store.files.prepared_rows import PICTURES
 from store.tables import blobs, renditions
 
 

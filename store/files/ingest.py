@@ -12,9 +12,9 @@ from functools import partial
 from sqlalchemy import Connection
 
 from conversation.attachment import Attachment
-from store.blob_rows import Announced, announce, confirm
 from store.blobs import BlobStore
 from store.database.engine import Database
+from store.files.blob_rows import Announced, announce, confirm
 
 
 class Keeper:

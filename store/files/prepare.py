@@ -10,12 +10,12 @@ from functools import partial
 from conversation.attachment import Attachment
 from conversation.errors import FileNotStored
 from conversation.prepared import Prepare, Prepared, PreparedFile
-from store import blob_gc, preparations
 from store.antivirus import Verdict, open_scanner
 from store.blobs import BlobStore
 from store.database.engine import Database
-from store.keeping import Keeper
-from store.preparations import Begun, Scan
+from store.files import garbage_collection, prepared_rows
+from store.files.ingest import Keeper
+from store.files.prepared_rows import Begun, Scan
 
 #: Files that are made ready at once: each may have its bytes in memory.
 MADE_AT_ONCE = 4
@@ -44,14 +44,14 @@ class FileMaker:
         """
         async with self._slots:
             begun = await self._database.run_async(
-                partial(preparations.begin, tenant=tenant, sha256=sha256, scans=self._scanner is not None)
+                partial(prepared_rows.begin, tenant=tenant, sha256=sha256, scans=self._scanner is not None)
             )
             if begun is None:
                 return None
             try:
                 return await self._made(tenant, sha256, begun)
             except FileNotStored:
-                await self._put_back(tenant, sha256, begun, again_seconds=preparations.LOST_SECONDS)
+                await self._put_back(tenant, sha256, begun, again_seconds=prepared_rows.LOST_SECONDS)
                 raise
             except BaseException:
                 # Whatever it was, and be it that nobody wants it any more: it is no fault of the file.
@@ -75,24 +75,28 @@ class FileMaker:
             return PreparedFile(problem=prepared.problem)
         made = {
             kind: Attachment(filename=kind, content=picture.content, mime_type=picture.media_type)
-            for kind, picture in preparations.pictures_of(prepared).items()
+            for kind, picture in prepared_rows.pictures_of(prepared).items()
         }
         await self._keeper.keep_async(tenant, list(made.values()))
         hashes = {kind: str(file.sha256) for kind, file in made.items()}
         orphans = await self._database.run_async(
-            partial(preparations.write, tenant=tenant, sha256=sha256, prepared=prepared, made=hashes)
+            partial(prepared_rows.write, tenant=tenant, sha256=sha256, prepared=prepared, made=hashes)
         )
         for orphan in orphans:
             # At once, and not by the next collection: the file may have been a person's who was erased.
             await self._database.run_async(
-                partial(blob_gc.delete_marked, address=(tenant, orphan), delete_object=self._store.delete)
+                partial(
+                    garbage_collection.delete_marked,
+                    address=(tenant, orphan),
+                    delete_object=self._store.delete,
+                )
             )
         return None
 
     async def _passes(self, tenant: str, sha256: str) -> bool:
         verdict = await asyncio.to_thread(self._scanned, tenant, sha256)
         scan: Scan = "clean" if verdict.is_clean else "infected" if verdict.finding else "refused"
-        note = partial(preparations.note_scan, scan=scan, finding=verdict.finding)
+        note = partial(prepared_rows.note_scan, scan=scan, finding=verdict.finding)
         await self._database.run_async(partial(note, tenant=tenant, sha256=sha256))
         return verdict.is_clean
 
@@ -108,8 +112,8 @@ class FileMaker:
         sha256: str,
         begun: Begun,
         *,
-        again_seconds: float = preparations.AGAIN_SECONDS,
+        again_seconds: float = prepared_rows.AGAIN_SECONDS,
         counts: bool = False,
     ) -> None:
-        put_back = partial(preparations.put_back, tenant=tenant, sha256=sha256, begun=begun)
+        put_back = partial(prepared_rows.put_back, tenant=tenant, sha256=sha256, begun=begun)
         await self._database.run_async(partial(put_back, again_seconds=again_seconds, counts=counts))

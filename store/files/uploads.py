@@ -14,7 +14,7 @@ from conversation.attachment import Attachment
 from conversation.errors import UploadNotFound
 from conversation.ids import is_our_id
 from store.database.column_types import DAY, OurId, Time, clock, moment_ago
-from store.room import check_room
+from store.files.quota import check_room
 from store.tables import uploads
 
 #: Seconds after its expiry in which bytes may still arrive: a client that began in time may be slow.

@@ -12,9 +12,9 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, or_, select, update
 
 from conversation.prepared import Picture, Prepared, PreparedFile
-from store import blob_gc
 from store.database.column_types import DAY, clock, moment_ago
 from store.database.statements import AnyRow, insert_for
+from store.files import garbage_collection
 from store.tables import blobs, renditions
 
 #: Seconds after which whoever began with a file is dead.
@@ -221,9 +221,9 @@ def _hold(connection: Connection, tenant: str, sha256: str, made: Collection[str
 def _mark(connection: Connection, tenant: str, pictures: Mapping[str, Picture]) -> None:
     """Have pictures deleted whose file is gone, also where their row went with it: their bytes came later."""
     sizes = {sha256: len(picture.content) for sha256, picture in pictures.items()}
-    blob_gc.enter_unknown(connection, tenant, sizes.items())
+    garbage_collection.enter_unknown(connection, tenant, sizes.items())
     for sha256 in sorted(sizes):
-        blob_gc.mark_now(connection, (tenant, sha256))
+        garbage_collection.mark_now(connection, (tenant, sha256))
 
 
 def waiting(

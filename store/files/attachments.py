@@ -10,8 +10,8 @@ from sqlalchemy import Connection, Select, select
 
 from conversation.attachment import Attachment
 from conversation.message import Message
-from store.blob_rows import check_stored
 from store.database.statements import insert_for
+from store.files.blob_rows import check_stored
 from store.tables import attachments, blobs, messages, threads
 
 #: Files of one thread that tools can choose from.

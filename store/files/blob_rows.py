@@ -19,7 +19,7 @@ from conversation.attachment import Attachment
 from conversation.errors import FileNotStored, FileRefused, InvalidInput
 from store.database.column_types import clock
 from store.database.statements import AnyRow, insert_for
-from store.room import check_room
+from store.files.quota import check_room
 from store.tables import blobs
 
 #: What a scanner said of files that nobody gets, in words.

@@ -13,12 +13,12 @@ from functools import partial
 from conversation.attachment import Attachment
 from conversation.errors import FileNotStored, FileStoreUnavailable
 from conversation.prepared import PreparedFile
-from store import preparations
-from store.attachments import files_of_thread
 from store.blobs import BlobStore
 from store.database.engine import Database
 from store.file_store import FileStore
-from store.keeping import Keeper
+from store.files import prepared_rows
+from store.files.attachments import files_of_thread
+from store.files.ingest import Keeper
 
 #: Seconds between two looks whether somebody else has made a file ready: the first, and the longest.
 LOOK_SECONDS = 0.05
@@ -70,7 +70,7 @@ class StoredFiles:
 
     async def texts(self, tenant: str, hashes: Sequence[str]) -> Mapping[str, str]:
         """The texts that are kept, by hash: one statement."""
-        return await self._database.run_async(partial(preparations.texts, tenant=tenant, hashes=hashes))
+        return await self._database.run_async(partial(prepared_rows.texts, tenant=tenant, hashes=hashes))
 
     async def _is_there(self, tenant: str, sha256: str) -> bool:
         return await asyncio.to_thread(self._store.exists, tenant, sha256)
@@ -78,7 +78,7 @@ class StoredFiles:
     async def _look(self, tenant: str, hashes: Sequence[str]) -> dict[str, PreparedFile]:
         scans = bool(self._database.settings.scanner_url)
         return await self._database.run_async(
-            partial(preparations.look, tenant=tenant, hashes=hashes, scans=scans)
+            partial(prepared_rows.look, tenant=tenant, hashes=hashes, scans=scans)
         )
 
     async def _waited_for(self, tenant: str, hashes: Sequence[str]) -> dict[str, PreparedFile]:
