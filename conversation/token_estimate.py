@@ -1,7 +1,7 @@
 """How many tokens a message is taken for where its provider did not count it.
 
 What stays true: equal messages give equal numbers, in every process and release that reads what
-another one stored; `store/uncovered.py` says the same in SQL.
+another one stored; `store/history/counters.py` says the same in SQL.
 """
 
 from conversation.message import Message

@@ -13,14 +13,14 @@ from conversation.checks import check_id
 from conversation.errors import InvalidInput
 from conversation.history import open_calls
 from conversation.thread import Thread
-from store import messages as message_rows
-from store.cut import cut_of, goes_with_the_cut
 from store.database.column_types import clock
 from store.database.statements import AnyRow, insert_for
-from store.messages import SAID
+from store.history import message_rows
+from store.history.counters import recounted
+from store.history.message_rows import SAID
+from store.history.visibility import cut_of, goes_with_the_cut
 from store.tables import attachments, context, messages, summaries, threads
 from store.threads import load, locked
-from store.uncovered import recounted
 
 #: Of a summary: what its copy says as well.
 _TOLD = ("from_seq", "to_seq", "content", "model", "usage", "cost", "prompt_version", "sections", "report")

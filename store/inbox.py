@@ -20,7 +20,7 @@ from store.database.statements import insert_for, inserted
 from store.files.attachments import insert_attachments
 from store.files.blob_rows import check_stored
 from store.heads import unfinished
-from store.messages import said_columns
+from store.history.message_rows import said_columns
 from store.tables import agents, messages, threads, turn_inputs, turns
 from store.threads import ensure_thread
 

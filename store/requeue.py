@@ -13,10 +13,10 @@ from sqlalchemy import Connection, insert, literal, select, update
 from conversation.errors import TurnNotFailed, TurnNotFound
 from conversation.ids import is_our_id
 from conversation.turn import TurnState
-from store.cut import cut_of
 from store.database.column_types import clock
 from store.database.statements import AnyRow
-from store.messages import SAID
+from store.history.message_rows import SAID
+from store.history.visibility import cut_of
 from store.tables import attachments, messages, threads, turn_inputs, turns
 
 #: The ends after which a turn may be asked for again.

@@ -16,13 +16,13 @@ from conversation.ids import new_id
 from conversation.message import Message, Usage
 from conversation.summary import Draft, NewSummary, Summary
 from conversation.water_marks import WaterMarks
-from store import messages as message_rows
 from store.database.column_types import clock
 from store.database.statements import AnyRow
 from store.heads import unfinished
+from store.history import message_rows
+from store.history.counters import less_covered, recounted
 from store.summary_cut import cover_to
 from store.tables import messages, summaries, threads, turns
-from store.uncovered import less_covered, recounted
 
 #: Seconds after a restore in which no summary is begun by itself: somebody wanted to see the messages.
 RESTORED_SECONDS = 86_400.0

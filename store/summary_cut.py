@@ -8,7 +8,7 @@ read at once, unless a single turn is longer than that.
 from sqlalchemy import Connection
 
 from conversation.water_marks import WaterMarks
-from store import boundary
+from store.history import turn_boundary
 
 #: Messages and tokens of one summary, at most: a longer history is covered in several steps.
 COVERED_MESSAGES = 400
@@ -48,7 +48,7 @@ def _low_mark(
 
     Where the newest turn is longer than what should be kept, it stays whole.
     """
-    walk = boundary.newest_first(
+    walk = turn_boundary.newest_first(
         connection, key, after_seq=after_seq, last_seq=last_seq, page=marks.low_messages + 1
     )
     kept = tokens = 0
@@ -64,7 +64,7 @@ def _low_mark(
 
 def _step(connection: Connection, key: int, *, after_seq: int, low_seq: int) -> int | None:
     """As many turns, on the way to the low mark, as one summary covers: one at least."""
-    walk = boundary.oldest_first(
+    walk = turn_boundary.oldest_first(
         connection, key, after_seq=after_seq, to_seq=low_seq, page=COVERED_MESSAGES + 1
     )
     covered = tokens = 0

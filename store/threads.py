@@ -17,16 +17,16 @@ from conversation.checks import check_metadata
 from conversation.errors import InvalidInput, ThreadNotFound, TitleConflict
 from conversation.message import Message
 from conversation.thread import LAST_UPDATED, LEADING, Loaded, Thread
-from store import messages as message_rows
-from store.cut import cut_of
 from store.database.column_types import clock
 from store.database.statements import AnyRow, insert_for
 from store.files.attachments import addresses_of, attach
 from store.files.garbage_collection import note_dropped
+from store.history import message_rows
+from store.history.counters import tokens_of
+from store.history.visibility import cut_of
 from store.retention import dropped
 from store.retention.user import enter_user
 from store.tables import attachments, context, messages, threads
-from store.uncovered import tokens_of
 
 
 @dataclass(frozen=True, slots=True)

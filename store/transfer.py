@@ -21,9 +21,9 @@ from sqlalchemy import Connection, func, not_, select
 from conversation.errors import ThreadNotFound
 from conversation.message import Message
 from conversation.turn import FINAL_STATES
-from store import messages as message_rows
-from store.cut import goes_with_the_cut, is_hidden_turn
 from store.database.statements import AnyRow
+from store.history import message_rows
+from store.history.visibility import goes_with_the_cut, is_hidden_turn
 from store.lines import SUMMARY, THREAD, TURN
 from store.tables import context, messages, summaries, threads, turns
 

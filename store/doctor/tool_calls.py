@@ -26,7 +26,6 @@ from sqlalchemy.dialects.postgresql import JSONB
 from conversation.history import NO_RESULT, open_calls
 from conversation.message import Message
 from conversation.turn import FINAL_STATES
-from store import messages as message_rows
 from store import steps as journal
 from store.database.column_types import clock
 from store.database.statements import AnyRow
@@ -34,6 +33,7 @@ from store.doctor.finding import Check, Finding
 from store.doctor.look import Scope
 from store.doctor.row_check import RowCheck, of_rows, of_thread, thread_ids
 from store.heads import unfinished
+from store.history import message_rows
 from store.tables import messages, steps, threads, turns
 
 

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, delete, exists, insert, select, text, update
 
 from conversation.ids import new_id
-from store import messages as message_rows
 from store.blobs import BlobStore
 from store.database.column_types import DAY, clock, moment_ago
+from store.history import message_rows
 from store.retention import removal
 from store.retention.audit import hash_of
 from store.retention.removal import Batch, Removed, next_batch, remove

@@ -13,9 +13,9 @@ from sqlalchemy import Connection, delete, select, update
 
 from conversation.checks import check_text
 from conversation.errors import ThreadNotFound
-from store import boundary
 from store.database.column_types import clock
 from store.database.statements import AnyRow
+from store.history import turn_boundary
 from store.retention import carried
 from store.retention.audit import note
 from store.retention.cuts import shows_from
@@ -72,7 +72,7 @@ def take_back(connection: Connection, thread: AnyRow) -> int:
         return int(thread.retention_cut)
     cut = max(pending.deleted_to, pending.cut_before)
     if pending.deleted_to > pending.cut_before:
-        beginning = boundary.at_or_above(connection, thread.key, pending.deleted_to)
+        beginning = turn_boundary.at_or_above(connection, thread.key, pending.deleted_to)
         cut = thread.retention_cut if beginning is None else min(beginning, thread.retention_cut)
     carried.take_back(connection, thread, cut=cut)
     summary_id = _without_a_hole(connection, thread, pending, cut)

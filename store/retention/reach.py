@@ -10,9 +10,9 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from store import boundary
 from store.database.column_types import moment_ago
 from store.database.statements import AnyRow
+from store.history import turn_boundary
 from store.retention.policy import Effective
 from store.tables import messages, summaries, threads
 
@@ -62,10 +62,10 @@ def _placed(connection: Connection, thread: AnyRow, seq: int, *, rounds_up: bool
     """Where a turn ends, near this seq."""
     if seq <= thread.retention_cut or seq >= thread.last_seq:
         return seq
-    above = boundary.at_or_above(connection, thread.key, seq) if rounds_up else None
+    above = turn_boundary.at_or_above(connection, thread.key, seq) if rounds_up else None
     if above is not None:
         return above
-    return boundary.at_or_below(connection, thread.key, seq, above=thread.retention_cut)
+    return turn_boundary.at_or_below(connection, thread.key, seq, above=thread.retention_cut)
 
 
 def _is_idle(connection: Connection, thread: AnyRow, days: float | None) -> bool:

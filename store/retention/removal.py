@@ -31,9 +31,9 @@ from sqlalchemy import (
     update,
 )
 
-from store.cut import goes_with_its_messages
 from store.database.statements import AnyRow
 from store.files.garbage_collection import note_dropped
+from store.history.visibility import goes_with_its_messages
 from store.retention import carried, dropped
 from store.retention.audit import forget_name, note
 from store.retention.cuts import is_busy

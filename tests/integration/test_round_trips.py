@@ -26,13 +26,14 @@ from conversation.ids import new_id
 from conversation.turn import TurnState
 from conversation.window import window_start
 from producers import Producer, Turn
-from store import messages, sweep, workers
+from store import sweep, workers
 from store.blobs import open_file_store
 from store.claims import Claimant
 from store.database.engine import Database
 from store.files.prepare import FileMaker
 from store.files.reader import StoredFiles
 from store.heads import head_of, in_the_order, unfinished
+from store.history import message_rows
 from store.ledger import Ledger
 from store.settings import Settings, load
 from store.tables import turns as turn_rows
@@ -341,10 +342,10 @@ async def test_what_a_turn_reads_is_found_by_index(site: Site) -> None:
     key = site.database.run(lambda connection: connection.execute(find).scalar_one())
     turn = site.send("long")
     await site.answer(turn)
-    window = messages.window_rows(key, turn.id, after_seq=4900, to_seq=5001, inbox_after=5000)
+    window = message_rows.window_rows(key, turn.id, after_seq=4900, to_seq=5001, inbox_after=5000)
     head = select(head_of(key))
     swept = select(func.min(turn_rows.c.position)).where(unfinished, in_the_order)
-    replies = select(messages.messages.c.seq).where(messages.messages.c.turn_id == turn.id)
+    replies = select(message_rows.messages.c.seq).where(message_rows.messages.c.turn_id == turn.id)
 
     plans = {
         "window": plan_of(site.database, window),

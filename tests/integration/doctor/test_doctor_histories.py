@@ -12,10 +12,10 @@ from conversation.ids import new_id
 from conversation.message import Message, ToolCall
 from conversation.thread import Thread
 from conversation.turn import Cancelled
-from store import messages as message_rows
 from store import tables, threads
 from store.database.column_types import clock
 from store.doctor import Outcome
+from store.history import message_rows
 from tests.integration.doctor.conftest import Site, outcomes
 
 

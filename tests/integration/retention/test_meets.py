@@ -13,12 +13,13 @@ from conversation.errors import LeaseLost, ThreadHeld, ThreadNotFound
 from conversation.history import check_next
 from conversation.message import Message
 from conversation.turn import ClaimedTurn, Lease
-from store import claims, inbox, messages, tables
+from store import claims, inbox, tables
 from store.claims import Claimant
 from store.database.engine import Database
 from store.erasure import erase
 from store.erasure.run import run_erasure
 from store.erasure.subject import Subject
+from store.history import message_rows
 from store.inbox import Request
 from store.retention import cuts, holds, removal
 from tests.integration.retention.scenes import TURN, Scene, record, settle
@@ -170,8 +171,8 @@ def running(scene: Scene) -> ClaimedTurn:
         lambda c: c.execute(select(tables.turns).where(tables.turns.c.state == "running",
                                                        tables.turns.c.thread_key == row.key)).one()
     )  # fmt: skip
-    window = messages.history_rows(row.key, after_seq=0, to_seq=turn.window_to_seq)
-    said = scene.database.run(lambda c: messages.load(c, row.key, c.execute(window)))
+    window = message_rows.history_rows(row.key, after_seq=0, to_seq=turn.window_to_seq)
+    said = scene.database.run(lambda c: message_rows.load(c, row.key, c.execute(window)))
     return ClaimedTurn(
         lease=Lease(thread_key=row.key, worker=row.owner, fence=row.fence), id=turn.id, tenant="default",
         thread_id="t", agent="a", attempt=1, retries=0, seconds_left=None, cancel_requested=False,

@@ -16,8 +16,9 @@ from conversation.message import Message, ToolCall, Usage
 from conversation.thread import Thread
 from conversation.turn import ClaimedTurn, RetryLater, TurnError
 from conversation.window import window_start
-from store import boundary, claims, forks, summary_cut, tables, threads
+from store import claims, forks, summary_cut, tables, threads
 from store.database.engine import Database
+from store.history import turn_boundary
 from store.thread_store import ThreadStore
 from tests.integration.desk import Desk, chat, marks
 
@@ -167,9 +168,9 @@ def test_a_walk_and_a_look_find_the_same_boundaries(desk: Desk) -> None:
     key, last_seq = desk.row().key, desk.row().last_seq
 
     def found(connection: Connection) -> tuple[list[int], list[int], list[int]]:
-        ends = {boundary.at_or_below(connection, key, seq, above=0) for seq in range(last_seq)}
-        up = boundary.oldest_first(connection, key, after_seq=0, to_seq=last_seq, page=7)
-        down = boundary.newest_first(connection, key, after_seq=0, last_seq=last_seq, page=5)
+        ends = {turn_boundary.at_or_below(connection, key, seq, above=0) for seq in range(last_seq)}
+        up = turn_boundary.oldest_first(connection, key, after_seq=0, to_seq=last_seq, page=7)
+        down = turn_boundary.newest_first(connection, key, after_seq=0, last_seq=last_seq, page=5)
         walks = [sorted(place.seq - 1 for place in walk if place.is_beginning) for walk in (up, down)]
         return sorted(ends | {0}), *(sorted({*walk, 0}) for walk in walks)
 

@@ -15,8 +15,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, exists, func, not_, select
 
 from store.database.statements import AnyRow
+from store.history.counters import estimate_of
 from store.tables import messages
-from store.uncovered import estimate_of
 
 _first = messages.alias("first")
 _before = messages.alias("before")

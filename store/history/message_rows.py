@@ -13,12 +13,12 @@ from sqlalchemy.sql.selectable import CompoundSelect
 from conversation.attachment import Attachment
 from conversation.message import Message, ToolCall, Usage
 from conversation.parts import part_from_json
-from store.cut import cut_of
 from store.database.statements import AnyRow
 from store.files.attachments import attachments_of
 from store.heads import unfinished
+from store.history.counters import tokens_of
+from store.history.visibility import cut_of
 from store.tables import messages, turn_inputs, turns
-from store.uncovered import tokens_of
 
 #: The columns that the inbox and the history share.
 SAID = ("id", "role", "content", "parts", "name", "metadata", "source", "has_attachments", "created_at")
