@@ -22,7 +22,7 @@ from store.files.blob_rows import check_stored
 from store.heads import unfinished
 from store.history.message_rows import said_columns
 from store.tables import agents, messages, threads, turn_inputs, turns
-from store.threads import ensure_thread
+from store.threads.repository import ensure_thread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

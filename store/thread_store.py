@@ -23,20 +23,21 @@ from conversation.ids import new_id
 from conversation.message import Message
 from conversation.openai_format import from_openai
 from conversation.thread import Thread
-from store import arrival, forks, listing, migrations, threads
-from store.arrival import Imported
+from store import migrations
 from store.database.engine import Database
 from store.file_store import FileStore
 from store.files.blob_rows import lock_stored
 from store.files.ingest import Keeper
-from store.lines import keep_lines
-from store.listing import Order, Stats, ThreadFilter, ThreadPage
 from store.retention.restore import Archived, archived_threads, read_parts, stored_parts
-from store.search import Hit, search_messages
 from store.settings import Settings, load
 from store.thread_erasure import ThreadErasure
 from store.thread_summaries import ThreadSummaries
-from store.transfer import Export, next_page
+from store.threads import forks, importer, listing, repository
+from store.threads.export import Export, next_page
+from store.threads.export_format import keep_lines
+from store.threads.importer import Imported
+from store.threads.listing import Order, Stats, ThreadFilter, ThreadPage
+from store.threads.search import Hit, search_messages
 
 IN_MEMORY = "sqlite://"
 DEFAULT_TENANT = "default"
@@ -137,12 +138,12 @@ class ThreadStore(ThreadSummaries, ThreadErasure):
         ordered = sorted(batch, key=lambda thread: (thread.tenant, thread.id))
         saved = await self.database.run_async(
             lambda connection: [
-                threads.save(connection, thread, new=thread.new_messages, check_title=check_title)
+                repository.save(connection, thread, new=thread.new_messages, check_title=check_title)
                 for thread in ordered
             ]
         )
         for thread, done in zip(ordered, saved, strict=True):
-            threads.apply(thread, done)
+            repository.apply(thread, done)
 
     def adopt(self, thread: Thread) -> None:
         """Make a working copy this store's own: what another store holds of it is new here.
@@ -178,7 +179,7 @@ class ThreadStore(ThreadSummaries, ThreadErasure):
 
     async def get_thread(self, thread_id: str, *, last: int | None = None) -> Thread:
         """A working copy with all its messages, or the `last` ones. Raises `ThreadNotFound`."""
-        load = partial(threads.load, tenant=self.tenant, thread_id=thread_id, last=last)
+        load = partial(repository.load, tenant=self.tenant, thread_id=thread_id, last=last)
         return self._own(await self.database.run_async(load))
 
     async def get_or_create_thread(self, thread_id: str, **options: Any) -> Thread:
@@ -188,7 +189,7 @@ class ThreadStore(ThreadSummaries, ThreadErasure):
         except ThreadNotFound:
             thread = Thread(thread_id, tenant=self.tenant, **options)
         await self.store_attachments(thread)
-        return self._own(await self.database.run_async(partial(threads.get_or_create, thread=thread)))
+        return self._own(await self.database.run_async(partial(repository.get_or_create, thread=thread)))
 
     async def list_threads(
         self,
@@ -260,7 +261,7 @@ class ThreadStore(ThreadSummaries, ThreadErasure):
 
             def store(connection: Connection) -> Imported:
                 spool.seek(0)
-                return arrival.import_thread(connection, spool, tenant=self.tenant, thread_id=thread_id)
+                return importer.import_thread(connection, spool, tenant=self.tenant, thread_id=thread_id)
 
             done = await self.database.run_async(store)
         if not done.blobs:
@@ -305,7 +306,7 @@ class ThreadStore(ThreadSummaries, ThreadErasure):
         What retention archived of it stays, and can be restored: `erase` deletes that, too. Raises
         `InvalidInput` for a thread under legal hold.
         """
-        deletion = partial(threads.delete_thread, user_key=self.settings.user_metadata_key)
+        deletion = partial(repository.delete_thread, user_key=self.settings.user_metadata_key)
         return await self.database.run_async(partial(deletion, tenant=self.tenant, thread_id=thread_id))
 
     async def count(self, **filters: Any) -> int:

@@ -27,7 +27,7 @@ from conversation.message import Message, Usage
 from conversation.thread import Thread
 from conversation.turn import Cancelled, ClaimedTurn, Ending, Failed, TurnError, TurnResult
 from conversation.window import window_start
-from store import inbox, threads, turns
+from store import inbox, turns
 from store.claims import Claimant, Nothing, Suspect
 from store.file_store import FileStore
 from store.files.prepare import FileMaker
@@ -35,6 +35,7 @@ from store.files.reader import StoredFiles
 from store.inbox import Request
 from store.ledger import Ledger
 from store.thread_store import ThreadStore
+from store.threads import repository
 from tasks.running import Occupied, ThreadName
 from threadmill.cancelling import to_its_end
 from threadmill.own_store import OwnStores
@@ -174,8 +175,8 @@ class LocalRun:
         is_asked = bool(new) and new[-1].role == "user" and self.thread.messages[-1] is new[-1]
         question = new[-1] if is_asked else None
 
-        def store(connection: Connection) -> tuple[threads.Saved, bool]:
-            saved = threads.save(connection, self.thread, new=new[:-1] if is_asked else new)
+        def store(connection: Connection) -> tuple[repository.Saved, bool]:
+            saved = repository.save(connection, self.thread, new=new[:-1] if is_asked else new)
             # The same copy, asked twice at once, says it once.
             is_new = question is not None and not inbox.is_known(
                 connection, saved.row.key, question.id, besides=self.turn_id
@@ -194,7 +195,7 @@ class LocalRun:
             return saved, is_new
 
         saved, is_new = await self.store.database.run_async(store)
-        threads.apply(self.thread, saved)
+        repository.apply(self.thread, saved)
         return question if is_new else None
 
     async def _claim(self, question: Message | None) -> ClaimedTurn:
@@ -244,12 +245,12 @@ class LocalRun:
     async def _withdraw(self, question: Message | None) -> None:
         """The turn is over before it began, the user's message is kept."""
 
-        def withdraw(connection: Connection) -> threads.Saved:
+        def withdraw(connection: Connection) -> repository.Saved:
             turns.request_cancel(connection, self.turn_id)
             inbox.discard(connection, self.turn_id)
-            return threads.save(connection, self.thread, new=[question] if question else [])
+            return repository.save(connection, self.thread, new=[question] if question else [])
 
-        threads.apply(self.thread, await self.store.database.run_async(withdraw))
+        repository.apply(self.thread, await self.store.database.run_async(withdraw))
 
     def _place(self, question: Message | None, claimed: ClaimedTurn) -> None:
         """The claim gave the question its place in the history."""

@@ -9,10 +9,11 @@ from sqlalchemy import Connection, select
 from conversation.attachment import Attachment
 from conversation.thread import Thread
 from conversation.turn import TurnRecord
-from store import tables, threads, turns
+from store import tables, turns
 from store.blobs import open_file_store
 from store.database.engine import Database
 from store.settings import Settings
+from store.threads import repository
 
 TENANT = "default"
 
@@ -40,7 +41,7 @@ class Stored:
 
     def thread(self, thread_id: str) -> Thread:
         """The whole history, in the order of `seq`."""
-        return self._database.run(partial(threads.load, tenant=TENANT, thread_id=thread_id))
+        return self._database.run(partial(repository.load, tenant=TENANT, thread_id=thread_id))
 
     def turn(self, thread_id: str) -> TurnRecord | None:
         """The thread's only turn; None before it is accepted."""

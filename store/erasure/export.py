@@ -40,7 +40,7 @@ from store.erasure.subject import Subject
 from store.files.blob_rows import BLOCKED
 from store.files.prepared_rows import texts
 from store.tables.retention import ARCHIVES
-from store.transfer import Export, next_page
+from store.threads.export import Export, next_page
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from store.history.visibility import is_hidden_turn
 from store.retention.audit import hash_of
 from store.tables import attachments, audit, blobs, messages, steps, threads, turn_inputs, turns, uploads
 from store.tables.retention import archives, retention_policies
-from store.transfer import message_line
+from store.threads.export import message_line
 
 #: Rows of one page.
 PAGE = 200

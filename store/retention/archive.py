@@ -26,7 +26,7 @@ from store.retention.removal import Batch, Removed, next_batch, remove
 from store.retention.user import enter_user
 from store.tables import context, messages, summaries, turns
 from store.tables.retention import ARCHIVES, BEGUN, archives
-from store.transfer import Record, context_line, header_line, message_line, summary_line, turn_line
+from store.threads.export import Record, context_line, header_line, message_line, summary_line, turn_line
 
 #: Messages of one part: it is in memory, compressed and not.
 PART = 200

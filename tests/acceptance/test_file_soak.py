@@ -23,7 +23,7 @@ from store import tables
 from store.blobs import BlobStore
 from store.database.engine import Database
 from store.settings import Settings, load
-from store.threads import delete_thread
+from store.threads.repository import delete_thread
 from tasks.blob_gc import collect_all
 from tests.conftest import S3
 from tests.integration.sending.backend import register_agent

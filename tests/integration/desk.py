@@ -11,10 +11,11 @@ from conversation.summary import Draft, NewSummary, Summary
 from conversation.thread import Thread
 from conversation.turn import ClaimedTurn, Completed, Ending
 from conversation.water_marks import WaterMarks
-from store import claims, inbox, summaries, tables, threads, turns, workers
+from store import claims, inbox, summaries, tables, turns, workers
 from store.claims import Claimant
 from store.database.engine import Database
 from store.inbox import Request
+from store.threads import repository
 
 
 def marks(messages: int = 0, keep: int = 4, *, tokens: int = 0, keep_tokens: int = 0) -> WaterMarks:
@@ -45,8 +46,8 @@ class Desk:
         self.claimant = Claimant(worker=worker, agents=serves)
 
     def save(self, thread: Thread) -> Thread:
-        saved = self.database.run(partial(threads.save, thread=thread, new=thread.new_messages))
-        threads.apply(thread, saved)
+        saved = self.database.run(partial(repository.save, thread=thread, new=thread.new_messages))
+        repository.apply(thread, saved)
         return thread
 
     def chat(self, thread_id: str, count: int, *, with_tools: bool = False) -> Thread:

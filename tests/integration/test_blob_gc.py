@@ -22,13 +22,14 @@ from conversation.errors import (
 )
 from conversation.ids import new_id
 from conversation.message import Message
-from store import inbox, tables, threads
+from store import inbox, tables
 from store.blobs import BlobStore, LocalBlobs
 from store.database.engine import Database
 from store.files import blob_rows, garbage_collection, prepared_rows, uploads
 from store.files.ingest import Keeper
 from store.inbox import Request
 from store.settings import load
+from store.threads import repository
 from tasks import blob_gc as collector
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -58,7 +59,7 @@ def send(database: Database, thread_id: str, *attached: Attachment) -> None:
 
 
 def forget(database: Database, thread_id: str) -> None:
-    database.run(partial(threads.delete_thread, tenant="default", thread_id=thread_id))
+    database.run(partial(repository.delete_thread, tenant="default", thread_id=thread_id))
 
 
 def let_time_pass(database: Database) -> None:

@@ -23,10 +23,11 @@ from conversation.turn import (
     TurnError,
     TurnState,
 )
-from store import claims, inbox, steps, tables, threads, turns, workers
+from store import claims, inbox, steps, tables, turns, workers
 from store.claims import Claimant, Nothing, Suspect
 from store.database.engine import Database
 from store.inbox import Accepted, Request
+from store.threads import repository
 from store.turns import Settled
 
 
@@ -156,7 +157,7 @@ def test_a_message_that_waits_in_the_inbox_is_not_saved_beside_it(store: Store) 
     sent = store.send("", message=asked)
     copy = Thread("t", messages=[asked, Message(role="user", content="mine")])
 
-    store.database.run(partial(threads.save, thread=copy, new=copy.new_messages))
+    store.database.run(partial(repository.save, thread=copy, new=copy.new_messages))
 
     store.settle(store.claim_turn(worker), answer("hi"))
     assert store.state(sent.turn_id) == TurnState.COMPLETED

@@ -10,13 +10,14 @@ from sqlalchemy import select, update
 from conversation.attachment import Attachment
 from conversation.message import Message
 from conversation.thread import Thread
-from store import schedule, tables, threads
+from store import schedule, tables
 from store.blobs import LocalBlobs
 from store.database.engine import Database
 from store.files import garbage_collection
 from store.files.ingest import Keeper
 from store.retention.audit import hash_of
 from store.settings import Settings, load
+from store.threads import repository
 from tasks.retention import run_retention
 from tests.integration.desk import Desk
 
@@ -111,7 +112,7 @@ def test_a_crash_between_object_and_row_is_made_up_for(
     database, settings, blobs = kept
     Desk(database).save(with_file(database, "old", blobs, b"mine"))
     age(database, "old")
-    database.run(partial(threads.delete_thread, tenant="default", thread_id="old"))
+    database.run(partial(repository.delete_thread, tenant="default", thread_id="old"))
     database.run(garbage_collection.note_unused)
     for blob in list(blobs.list("default")):
         blobs.delete("default", blob.sha256)
@@ -155,6 +156,6 @@ def test_a_run_goes_on_where_the_last_one_that_ended_well_left_off(any_database:
 
 
 def threads_listed(connection: object) -> list[Thread]:
-    from store.listing import ThreadFilter, list_threads
+    from store.threads.listing import ThreadFilter, list_threads
 
     return list_threads(connection, ThreadFilter())  # type: ignore[arg-type]

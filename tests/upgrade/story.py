@@ -16,7 +16,7 @@ from conversation.summary import NewSummary
 from conversation.thread import Thread
 from conversation.turn import Cancelled, ClaimedTurn, Completed, Failed, RetryLater, TurnError
 from conversation.water_marks import WaterMarks
-from store import claims, inbox, schedule, steps, summaries, tables, threads, turns, workers
+from store import claims, inbox, schedule, steps, summaries, tables, turns, workers
 from store.claims import Claimant
 from store.database.column_types import clock
 from store.erasure import erase
@@ -27,6 +27,7 @@ from store.inbox import Request
 from store.retention import archive, cuts, policies
 from store.retention.policy import Policy
 from store.tables.retention import dropped_files, erasure_items
+from store.threads import repository
 
 #: The tenant of the second thread.
 OTHER_TENANT = "acme"
@@ -53,7 +54,7 @@ def tell(connection: Connection) -> Told:
 def expected(connection: Connection, told: Told) -> dict[str, Any]:
     """What a reader of any later release must find, as JSON."""
     stories = {
-        tenant: [threads.load(connection, tenant, id_).to_json() for id_ in ids]
+        tenant: [repository.load(connection, tenant, id_).to_json() for id_ in ids]
         for tenant, ids in {"default": ("story", "waits"), OTHER_TENANT: ("story",)}.items()
     }
     read = partial(turns.result, connection)
@@ -119,7 +120,7 @@ class _Story:
         }
         self.connection.execute(tables.renditions.insert().values(made))
         uploads.create(self.connection, new_id(), "default", picture, expires_seconds=900)
-        threads.save(self.connection, thread, new=thread.new_messages)
+        repository.save(self.connection, thread, new=thread.new_messages)
 
     def _send(self, content: str, thread: str = "story", **options: Any) -> str:
         request = Request(
@@ -206,7 +207,7 @@ class _Story:
 def _other_tenant(connection: Connection) -> None:
     """The same id, in another tenant, under legal hold."""
     thread = Thread("story", tenant=OTHER_TENANT, messages=[Message(role="user", content="Also a story.")])
-    threads.save(connection, thread, new=thread.new_messages)
+    repository.save(connection, thread, new=thread.new_messages)
     held = (tables.threads.c.tenant == OTHER_TENANT) & (tables.threads.c.id == "story")
     connection.execute(update(tables.threads).where(held).values(legal_hold=True))
 
@@ -239,7 +240,7 @@ def _kept_no_longer(connection: Connection) -> None:
     """A policy, a thread that is being deleted, an archive, and an erasure that broke off."""
     policies.put(connection, Policy(tenant="default", idle_days=30, keep_last=10, archive=True))
     old = Thread("old", tenant="third", messages=[Message(role="user", content="Long ago.")])
-    threads.save(connection, old, new=old.new_messages)
+    repository.save(connection, old, new=old.new_messages)
     key = connection.execute(select(tables.threads.c.key).where(tables.threads.c.id == "old")).scalar_one()
     policies.put(connection, Policy(tenant="third", thread_id="old", max_messages=0))
     assert cuts.move(connection, key).came_to == "cut"

@@ -43,7 +43,8 @@ def status(tenant: Tenant = DEFAULT_TENANT, as_json: AsJson = False) -> None:
 
 
 def _stored(database: "Database", tenant: str) -> dict[str, Any]:
-    from store import listing, migrations, workers
+    from store import migrations, workers
+    from store.threads import listing
 
     def look(connection: Any) -> dict[str, Any]:
         migrations.check(connection)

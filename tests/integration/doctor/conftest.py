@@ -16,7 +16,7 @@ from conversation.ids import new_id
 from conversation.message import Message
 from conversation.thread import Thread
 from conversation.turn import ClaimedTurn, Completed, Ending, Lease
-from store import claims, inbox, tables, threads, turns, workers
+from store import claims, inbox, tables, turns, workers
 from store.blobs import BlobStore, LocalBlobs
 from store.claims import Claimant
 from store.database.engine import Database
@@ -25,6 +25,7 @@ from store.files import garbage_collection
 from store.files.ingest import Keeper
 from store.inbox import Request
 from store.settings import load
+from store.threads import repository
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 #: What happens in a test counts as new, however slow the machine is.
@@ -93,8 +94,8 @@ class Site:
     def save(self, thread: Thread) -> None:
         files = [file for message in thread.new_messages for file in message.attachments]
         Keeper(self.database, self.files).keep(thread.tenant, files)
-        saved = self.database.run(partial(threads.save, thread=thread, new=thread.new_messages))
-        threads.apply(thread, saved)
+        saved = self.database.run(partial(repository.save, thread=thread, new=thread.new_messages))
+        repository.apply(thread, saved)
 
     def save_file(self, content: bytes = b"the bytes", thread: str = "t") -> str:
         """A thread whose message has a file; gives the file's hash."""

@@ -7,11 +7,12 @@ from functools import partial
 from sqlalchemy import select, update
 
 from conversation.attachment import Attachment
-from store import tables, threads
+from store import tables
 from store.blobs import BlobStore, LocalBlobs, S3Blobs, S3Options
 from store.doctor import Outcome
 from store.files import garbage_collection
 from store.files.blob_rows import announce
+from store.threads import repository
 from tests.conftest import S3
 from tests.integration.doctor.conftest import LONG_AGO, Site, outcomes
 
@@ -26,7 +27,7 @@ def blob(site: Site, sha256: str) -> object:
 
 def forget_thread(site: Site, thread: str = "t") -> None:
     """Its blob is left without a message."""
-    site.database.run(lambda connection: threads.delete_thread(connection, "default", thread))
+    site.database.run(lambda connection: repository.delete_thread(connection, "default", thread))
 
 
 def test_files_with_rows_and_rows_with_files_are_no_finding(site: Site) -> None:

@@ -12,10 +12,11 @@ from conversation.ids import new_id
 from conversation.message import Message, ToolCall
 from conversation.thread import Thread
 from conversation.turn import Cancelled
-from store import tables, threads
+from store import tables
 from store.database.column_types import clock
 from store.doctor import Outcome
 from store.history import message_rows
+from store.threads import repository
 from tests.integration.doctor.conftest import Site, outcomes
 
 
@@ -84,7 +85,7 @@ def test_a_message_that_is_gone_before_a_turns_message_is_told_and_nothing_moves
 def test_an_empty_place_among_saved_messages_is_no_finding(site: Site) -> None:
     """Of two copies that saved the same messages only one uses its places."""
     copy = Thread("t", messages=[said(role="user"), said(), said(role="user")])
-    site.database.run(lambda c: threads.save(c, copy, new=copy.new_messages))
+    site.database.run(lambda c: repository.save(c, copy, new=copy.new_messages))
     site.answered()
 
     lose(site, 2)

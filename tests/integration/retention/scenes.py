@@ -15,7 +15,7 @@ from conversation.summary import Draft, NewSummary, Summary
 from conversation.thread import Thread
 from conversation.turn import ClaimedTurn, Completed
 from conversation.water_marks import WaterMarks
-from store import claims, inbox, steps, summaries, tables, threads, turns, workers
+from store import claims, inbox, steps, summaries, tables, turns, workers
 from store.blobs import BlobStore
 from store.claims import Claimant
 from store.database.engine import Database
@@ -25,6 +25,7 @@ from store.retention import cuts, policies
 from store.retention.policy import Policy
 from store.settings import Settings
 from store.tables import retention as retention_tables
+from store.threads import repository
 from tasks.retention import Deleted, run_retention
 
 #: Messages of one turn: a question, a call, its result, an answer.
@@ -89,7 +90,7 @@ class Scene:
     def say(self, message: Message, thread: str = "t") -> None:
         copy = self.thread(thread)
         copy.add_message(message)
-        self.database.run(partial(threads.save, thread=copy, new=copy.new_messages))
+        self.database.run(partial(repository.save, thread=copy, new=copy.new_messages))
 
     def claim(self, thread: str = "t", tenant: str = "default") -> ClaimedTurn:
         worker = new_id()
@@ -149,7 +150,7 @@ class Scene:
         )
 
     def thread(self, thread: str = "t") -> Thread:
-        return self.database.run(partial(threads.load, tenant="default", thread_id=thread))
+        return self.database.run(partial(repository.load, tenant="default", thread_id=thread))
 
     def contents(self, thread: str = "t") -> list[str]:
         return [message.content for message in self.thread(thread).messages]

@@ -17,7 +17,7 @@ from conversation.errors import InvalidInput, ThreadHeld, ThreadNotFound
 from conversation.ids import new_id
 from conversation.message import Message
 from conversation.thread import Thread
-from store import tables, threads
+from store import tables
 from store.database.engine import Database
 from store.erasure import erase
 from store.erasure.certificate import digest_of
@@ -30,6 +30,7 @@ from store.retention import holds, removal
 from store.retention.audit import hash_of
 from store.tables.retention import ARCHIVES
 from store.thread_store import ThreadStore
+from store.threads import repository
 from tests.integration.retention.conftest import scene_over
 from tests.integration.retention.scenes import TURN, Scene
 from tests.integration.retention.test_plans import plan_of
@@ -49,13 +50,13 @@ def seed(scene: Scene) -> None:
     ):
         person = Thread(thread, tenant=tenant, title=mark, metadata={"user": f"ann-{mark}", "note": mark})
         person.set_context("about", mark)
-        scene.database.run(partial(threads.save, thread=person, new=[]))
+        scene.database.run(partial(repository.save, thread=person, new=[]))
         options: dict[str, Any] = {"metadata": {"from": mark}}
         for number in range(4):
             file = b"shared" if number == 3 else f"{mark} of {thread} {number}".encode()
             scene.answered(thread, 1, tenant=tenant, file=file, **options)
         note = Thread(thread, tenant=tenant, messages=[Message(role="user", content=f"{mark} noted")])
-        scene.database.run(partial(threads.save, thread=note, new=note.messages))
+        scene.database.run(partial(repository.save, thread=note, new=note.messages))
     scene.summary(f"ann-{MARK}-1", keep=5)
     scene.change(f"ann-{MARK}-1", agent="a")
     scene.policy(tenant="default", thread_id=f"ann-{MARK}-2", max_messages=2 * TURN, archive=True)
@@ -88,7 +89,7 @@ def everything(scene: Scene) -> str:
 
 def of_others(scene: Scene) -> list[Any]:
     return [
-        scene.database.run(partial(threads.load, tenant=tenant, thread_id=thread)).to_json()
+        scene.database.run(partial(repository.load, tenant=tenant, thread_id=thread)).to_json()
         for tenant, thread in (("default", "bob"), ("acme", "ann"))
     ]
 
@@ -278,7 +279,7 @@ def test_nothing_is_left_of_a_tenant_and_no_other_loses_anything(scene: Scene) -
     Keeper(scene.database, scene.files).keep("default", [lonely])
     promise = partial(uploads.create, upload_id=new_id(), tenant="default", file=lonely, expires_seconds=900)
     scene.database.run(promise)
-    acme = scene.database.run(partial(threads.load, tenant="acme", thread_id="ann")).to_json()
+    acme = scene.database.run(partial(repository.load, tenant="acme", thread_id="ann")).to_json()
 
     certificate = run_erasure(scene.database, scene.files, Subject(tenant="default", everything=True))
 
@@ -288,7 +289,7 @@ def test_nothing_is_left_of_a_tenant_and_no_other_loses_anything(scene: Scene) -
     assert "a file without a message" not in left
     assert list(scene.files.list("default")) == []
     assert scene.count("uploads") == 0
-    assert scene.database.run(partial(threads.load, tenant="acme", thread_id="ann")).to_json() == acme
+    assert scene.database.run(partial(repository.load, tenant="acme", thread_id="ann")).to_json() == acme
     assert (certificate["subject"]["kind"], certificate["counts"]["threads"]) == ("tenant", 3)
     assert certificate["counts"]["uploads"] == 1
 

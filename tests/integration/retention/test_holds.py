@@ -5,9 +5,9 @@ from functools import partial
 import pytest
 
 from conversation.errors import InvalidInput, ThreadNotFound
-from store import forks
 from store.retention import holds, removal, report
 from store.thread_store import ThreadStore
+from store.threads import forks
 from tests.integration.retention.scenes import TURN, Scene
 
 

@@ -11,11 +11,12 @@ from conversation.fence import fenced
 from conversation.history import check_next
 from conversation.message import Message
 from conversation.thread import Thread
-from store import forks, listing, search, threads, turns
+from store import turns
 from store.retention import policies
 from store.retention.policy import Policy, strictest
 from store.retention.report import report
-from store.transfer import export_thread
+from store.threads import forks, listing, repository, search
+from store.threads.export import export_thread
 from tests.integration.retention.scenes import TURN, Scene, settle
 
 #: What a model reads of a scene's summary.
@@ -210,7 +211,7 @@ def test_a_fork_makes_no_message_younger(scene: Scene) -> None:
 
 def test_an_old_message_that_is_saved_today_is_as_old_as_it_says(scene: Scene) -> None:
     old = Message(role="user", content="long ago", created_at=datetime.now(UTC) - timedelta(days=40))
-    scene.database.run(partial(threads.ensure_thread, tenant="default", thread_id="t"))
+    scene.database.run(partial(repository.ensure_thread, tenant="default", thread_id="t"))
     scene.say(old)
     scene.answered(turns_=1)
     scene.policy(tenant="default", max_age_days=30)
@@ -346,7 +347,7 @@ def test_a_turn_that_library_code_wrote_into_is_not_parted(scene: Scene) -> None
     scene.answered(turns_=1)
     claimed = scene.claimed("asked")
     with_note = Thread("t", messages=[Message(role="user", content="by the way")])
-    scene.database.run(lambda c: threads.save(c, with_note, new=with_note.new_messages))
+    scene.database.run(lambda c: repository.save(c, with_note, new=with_note.new_messages))
     scene.database.run(settle(claimed, 2))
     scene.policy(tenant="default", max_messages=TURN)
 
@@ -365,7 +366,7 @@ def test_nobody_reads_below_the_cut(scene: Scene) -> None:
 
     run = scene.database.run
     assert scene.contents()[0] == "question 3"
-    assert len(run(lambda c: threads.load(c, "default", "t", last=99)).messages) == TURN
+    assert len(run(lambda c: repository.load(c, "default", "t", last=99)).messages) == TURN
     assert run(lambda c: search.search_messages(c, "question")) != []
     assert {hit.seq for hit in run(lambda c: search.search_messages(c, "question"))} == {9}
     assert run(listing.stats).messages == TURN

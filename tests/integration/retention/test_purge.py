@@ -5,8 +5,9 @@ from functools import partial
 
 from conversation.message import Message
 from conversation.thread import Thread
-from store import tables, threads
+from store import tables
 from store.retention import purge
+from store.threads import repository
 from tasks.retention import run_purge
 from tests.integration.retention.scenes import TURN, Scene, settle
 
@@ -74,7 +75,7 @@ def test_a_purged_turn_is_still_cut_as_a_whole(scene: Scene) -> None:
     """Its messages belong together also where library code wrote between them."""
     claimed = scene.claimed("asked")
     note = Thread("t", messages=[Message(role="user", content="by the way")])
-    scene.database.run(lambda c: threads.save(c, note, new=note.new_messages))
+    scene.database.run(lambda c: repository.save(c, note, new=note.new_messages))
     scene.database.run(settle(claimed))
     end_long_ago(scene, "t")
     run_purge(scene.database, scene.settings.model_copy(update={"purge_turns_days": 30}))

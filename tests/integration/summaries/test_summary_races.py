@@ -16,11 +16,12 @@ from conversation.errors import InvalidInput
 from conversation.message import Message
 from conversation.thread import Thread
 from conversation.turn import Completed
-from store import threads, turns
+from store import turns
 from store.database.engine import Database
 from store.retention import cuts, policies, removal
 from store.retention.policy import Policy
 from store.settings import load
+from store.threads import repository
 from tests.integration.desk import Desk, marks
 
 SECONDS = float(os.environ.get("SUMMARY_RACE_SECONDS", "8"))
@@ -106,7 +107,7 @@ class Race:
     def append(self) -> None:
         thread = Thread("t", messages=[Message(role="user", content="by the way")])
         (message,) = thread.messages
-        self.database.run(partial(threads.save, thread=thread, new=thread.new_messages))
+        self.database.run(partial(repository.save, thread=thread, new=thread.new_messages))
         with self._saying:
             self.said.append(message.id)
         time.sleep(0.01)
@@ -165,7 +166,7 @@ def test_turns_summaries_and_retention_at_once_lose_nothing_and_leave_no_hole(da
     assert race.cuts > 0, vars(race)
     row = race.desk.row()
     assert row.last_seq == 40 + len(race.said)
-    stored = database.run(partial(threads.load, tenant="default", thread_id="t")).messages
+    stored = database.run(partial(repository.load, tenant="default", thread_id="t")).messages
     assert [message.seq for message in stored] == [*range(row.retention_cut + 1, row.last_seq + 1)]
     assert len(set(race.said)) == len(race.said)
     assert {message.id for message in stored if message.seq > 40} <= set(race.said)

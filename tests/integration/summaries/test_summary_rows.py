@@ -16,10 +16,11 @@ from conversation.message import Message, ToolCall, Usage
 from conversation.thread import Thread
 from conversation.turn import ClaimedTurn, RetryLater, TurnError
 from conversation.window import window_start
-from store import claims, forks, summary_cut, tables, threads
+from store import claims, summary_cut, tables
 from store.database.engine import Database
 from store.history import turn_boundary
 from store.thread_store import ThreadStore
+from store.threads import forks, repository
 from tests.integration.desk import Desk, chat, marks
 
 #: What a model reads of a desk's summary.
@@ -40,7 +41,7 @@ def test_a_summary_covers_whole_turns_and_stands_before_the_rest(desk: Desk, *, 
     assert claimed.window[0].role == "user"
     assert claimed.window[0].seq == draft.to_seq + 1
     assert claimed.window[-1].content == "and now?"
-    stored = desk.database.run(partial(threads.load, tenant="default", thread_id="t"))
+    stored = desk.database.run(partial(repository.load, tenant="default", thread_id="t"))
     assert [m.id for m in stored.messages[:-1]] == [m.id for m in thread.messages]
 
 
@@ -279,7 +280,7 @@ async def test_many_summarizers_at_once_leave_one(postgres_desk: Desk) -> None:
 def test_a_summary_of_a_thread_that_was_deleted_is_not_stored(desk: Desk) -> None:
     desk.chat("t", 10)
     draft = desk.draft(marks(keep=4))
-    desk.database.run(partial(threads.delete_thread, tenant="default", thread_id="t"))
+    desk.database.run(partial(repository.delete_thread, tenant="default", thread_id="t"))
     desk.chat("t", 10)
 
     assert desk.put(draft) is None

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from conversation.attachment import Attachment
 from conversation.errors import InvalidInput
 from conversation.thread import Thread
-from store.listing import ThreadPage
 from store.thread_store import ThreadStore
+from store.threads.listing import ThreadPage
 from tests.integration.thread_store.conftest import said
 
 #: What no cursor of ours holds.

@@ -8,8 +8,8 @@ import pytest
 
 from conversation.errors import TitleConflict
 from conversation.thread import Thread
-from store import threads
 from store.thread_store import ThreadStore
+from store.threads import repository
 from tests.integration.thread_store.conftest import OpenStore, contents, said
 
 
@@ -18,8 +18,8 @@ async def test_running_a_save_again_changes_nothing(store: ThreadStore) -> None:
     thread = Thread("t", title="x", metadata={"a": 1}, messages=[said("1"), said("2")])
     new = thread.new_messages
 
-    first = await store.database.run_async(lambda connection: threads.save(connection, thread, new=new))
-    again = await store.database.run_async(lambda connection: threads.save(connection, thread, new=new))
+    first = await store.database.run_async(lambda connection: repository.save(connection, thread, new=new))
+    again = await store.database.run_async(lambda connection: repository.save(connection, thread, new=new))
 
     assert again.seqs == first.seqs
     same = dict(again.row._mapping) | {"updated_at": None}

@@ -15,11 +15,12 @@ from conversation.attachment import Attachment
 from conversation.errors import InvalidInput, ThreadNotFound
 from conversation.message import Message, ToolCall, Usage
 from conversation.thread import Thread
-from store import tables, transfer, turns
-from store.arrival import import_thread
+from store import tables, turns
 from store.file_store import FileStore
 from store.thread_store import ThreadStore
-from store.transfer import PAGE, export_thread
+from store.threads import export
+from store.threads.export import PAGE, export_thread
+from store.threads.importer import import_thread
 from tests.integration.thread_store.conftest import contents, lines_of, said
 from tests.upgrade.story import tell
 
@@ -255,5 +256,5 @@ async def test_a_transaction_of_the_callers_can_export_and_import(store: ThreadS
     lines = await store.database.run_async(work)
 
     assert [line["kind"] for line in lines] == ["thread", "message", "message", "message", "end"]
-    assert lines[0]["version"] == transfer.VERSION
+    assert lines[0]["version"] == export.VERSION
     assert datetime.fromisoformat(lines[1]["created_at"]).tzinfo is not None

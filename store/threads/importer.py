@@ -23,9 +23,20 @@ from store.files.attachments import insert_attachments
 from store.files.blob_rows import announce
 from store.history import message_rows
 from store.history.counters import recounted
-from store.lines import CONTEXT, KINDS, SUMMARY, THREAD, TURN, Line, checked, named, numbered, whole_number
 from store.tables import context, messages, summaries, threads, turns
-from store.transfer import FORMAT, PAGE, VERSION
+from store.threads.export import FORMAT, PAGE, VERSION
+from store.threads.export_format import (
+    CONTEXT,
+    KINDS,
+    SUMMARY,
+    THREAD,
+    TURN,
+    Line,
+    checked,
+    named,
+    numbered,
+    whole_number,
+)
 
 #: Ids of copies are made from this and the id that they are a copy of: the same ones each time.
 _COPIES = uuid.UUID("2f6e64a0-2f3c-5c0e-9d4e-3f1f6c6f1f0b")

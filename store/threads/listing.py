@@ -22,7 +22,7 @@ from conversation.thread import TITLE_MAX_CHARS, Thread
 from store.database.json_equality import metadata_has
 from store.database.statements import AnyRow
 from store.tables import blobs, messages, threads, turns
-from store.threads import described
+from store.threads.repository import described
 
 Condition = ColumnElement[bool] | TextClause
 Order = Literal["created", "updated"]

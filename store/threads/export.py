@@ -24,8 +24,8 @@ from conversation.turn import FINAL_STATES
 from store.database.statements import AnyRow
 from store.history import message_rows
 from store.history.visibility import goes_with_the_cut, is_hidden_turn
-from store.lines import SUMMARY, THREAD, TURN
 from store.tables import context, messages, summaries, threads, turns
+from store.threads.export_format import SUMMARY, THREAD, TURN
 
 FORMAT = "threadmill.thread"
 #: Raised when a reader of the version before could misunderstand a line.

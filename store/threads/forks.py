@@ -20,7 +20,7 @@ from store.history.counters import recounted
 from store.history.message_rows import SAID
 from store.history.visibility import cut_of, goes_with_the_cut
 from store.tables import attachments, context, messages, summaries, threads
-from store.threads import load, locked
+from store.threads.repository import load, locked
 
 #: Of a summary: what its copy says as well.
 _TOLD = ("from_seq", "to_seq", "content", "model", "usage", "cost", "prompt_version", "sections", "report")
