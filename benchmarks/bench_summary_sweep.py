@@ -11,7 +11,7 @@ from benchmarks.stage import is_quick
 from benchmarks.sweeps import compare
 from conversation.water_marks import WaterMarks
 from store.database.engine import Database
-from store.summary_dues import take_due
+from store.summaries.due import take_due
 
 DUE = 10
 MARKS = WaterMarks(high_messages=200, high_tokens=50_000, low_messages=50, low_tokens=12_000)

@@ -37,7 +37,7 @@ from store.files.blob_rows import lock_stored
 from store.heads import next_after
 from store.history import message_rows
 from store.history.counters import tokens_of
-from store.summary_dues import may_be_summarized
+from store.summaries.due import may_be_summarized
 from store.tables import messages, threads, turns
 
 #: Enough of an error for a person; a provider's page of HTML is not kept.

@@ -26,7 +26,7 @@ from conversation.turn import ClaimedTurn, Ending, Failed, HandBack, Lease, Turn
 from store.claims import Claimant, Nothing, Suspect
 from store.ledger import Ledger
 from store.settings import Settings
-from store.summarizing import defaults_of
+from store.summaries.summarize import defaults_of
 from store.turns import Settled
 from tasks.rings import ring, ring_for_summaries
 from tasks.running import Occupied, Running, StopReason

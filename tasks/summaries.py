@@ -19,11 +19,11 @@ from agent.agent import Agent
 from agent.models import prepare
 from conversation.errors import DatabaseUnavailable, ModelError, ThreadNotFound
 from conversation.summary import SummaryDefaults
-from store import summary_dues
 from store.database.engine import Database
 from store.settings import Settings
-from store.summarizing import PAUSE_SECONDS, defaults_of, summarize_down
-from store.summary_dues import Due
+from store.summaries import due as summary_dues
+from store.summaries.due import Due
+from store.summaries.summarize import PAUSE_SECONDS, defaults_of, summarize_down
 from store.tables import MAX_SUMMARY_FAILURES
 
 #: Threads for which a process has summaries written at once.

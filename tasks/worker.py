@@ -30,7 +30,7 @@ from store.database.engine import Database
 from store.files.reader import StoredFiles
 from store.ledger import Ledger
 from store.settings import Settings
-from store.summarizing import defaults_of
+from store.summaries.summarize import defaults_of
 from tasks.announce import Announcer
 from tasks.heartbeat import Heartbeat
 from tasks.queued_files import QueuedMaker

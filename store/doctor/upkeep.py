@@ -12,7 +12,7 @@ from store.doctor.finding import Check, Finding
 from store.doctor.look import Look, Scope
 from store.doctor.row_check import RowCheck, of_rows, of_thread, thread_ids
 from store.history.counters import count_behind, recounted, tokens_behind
-from store.summary_dues import try_again
+from store.summaries.due import try_again
 from store.tables import MAX_SUMMARY_FAILURES, schedule_runs, summaries, threads, workers
 from store.workers import KEEP_DEAD_SECONDS, forget_dead
 

@@ -11,10 +11,11 @@ from conversation.summary import Draft, NewSummary, Summary
 from conversation.thread import Thread
 from conversation.turn import ClaimedTurn, Completed, Ending
 from conversation.water_marks import WaterMarks
-from store import claims, inbox, summaries, tables, turns, workers
+from store import claims, inbox, tables, turns, workers
 from store.claims import Claimant
 from store.database.engine import Database
 from store.inbox import Request
+from store.summaries import repository as summaries
 from store.threads import repository
 
 

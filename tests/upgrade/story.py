@@ -16,7 +16,7 @@ from conversation.summary import NewSummary
 from conversation.thread import Thread
 from conversation.turn import Cancelled, ClaimedTurn, Completed, Failed, RetryLater, TurnError
 from conversation.water_marks import WaterMarks
-from store import claims, inbox, schedule, steps, summaries, tables, turns, workers
+from store import claims, inbox, schedule, steps, tables, turns, workers
 from store.claims import Claimant
 from store.database.column_types import clock
 from store.erasure import erase
@@ -26,6 +26,7 @@ from store.files.blob_rows import announce, confirm
 from store.inbox import Request
 from store.retention import archive, cuts, policies
 from store.retention.policy import Policy
+from store.summaries import repository as summaries
 from store.tables.retention import dropped_files, erasure_items
 from store.threads import repository
 

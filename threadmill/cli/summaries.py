@@ -26,7 +26,7 @@ def summarize(
     async def work() -> Any:
         from agent import registry
         from agent.models import prepare
-        from store.summarizing import defaults_of
+        from store.summaries.summarize import defaults_of
 
         async with opened(tenant) as store:
             agents = registry.load(store.settings.agents)

@@ -15,7 +15,7 @@ from conversation.summary import Draft, NewSummary, Summary
 from conversation.thread import Thread
 from conversation.turn import ClaimedTurn, Completed
 from conversation.water_marks import WaterMarks
-from store import claims, inbox, steps, summaries, tables, turns, workers
+from store import claims, inbox, steps, tables, turns, workers
 from store.blobs import BlobStore
 from store.claims import Claimant
 from store.database.engine import Database
@@ -24,6 +24,7 @@ from store.inbox import Request
 from store.retention import cuts, policies
 from store.retention.policy import Policy
 from store.settings import Settings
+from store.summaries import repository as summaries
 from store.tables import retention as retention_tables
 from store.threads import repository
 from tasks.retention import Deleted, run_retention

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from sqlalchemy import select, text
 
-from store import summary_dues
 from store.database.column_types import clock
 from store.database.engine import Database
-from store.summary_dues import Due
+from store.summaries import due as summary_dues
+from store.summaries.due import Due
 from tests.integration.desk import Desk, marks
 
 

@@ -10,9 +10,10 @@ import pytest
 from sqlalchemy import Connection, event, text, update
 
 from conversation.summary import NewSummary
-from store import migrations, summaries, summary_dues, tables
+from store import migrations, tables
 from store.database.engine import Database
 from store.settings import load
+from store.summaries import due, repository
 from store.tables import MAX_SUMMARY_FAILURES
 from tests.integration.desk import Desk, marks
 from tests.integration.summaries.conftest import stock, taken
@@ -53,7 +54,7 @@ def test_due_threads_are_found_by_index(database: Database) -> None:
     stock(database, "due", threads=5, count=100)
     given_up = update(tables.threads).where(tables.threads.c.id.like("givenup%"))
     database.run(lambda c: c.execute(given_up.values(summary_failures=MAX_SUMMARY_FAILURES)) and None)
-    take = partial(summary_dues.take_due, marks={}, other_marks=marks(30, 10, tokens=300), limit=10)
+    take = partial(due.take_due, marks={}, other_marks=marks(30, 10, tokens=300), limit=10)
 
     plans = plans_of(database, take)
 
@@ -66,7 +67,7 @@ def test_due_threads_are_found_by_index(database: Database) -> None:
 
 def test_a_draft_reads_no_other_threads_messages(database: Database) -> None:
     stock(database, "t", threads=300, count=100)
-    draft = partial(summaries.draft, tenant="default", thread_id="t7", marks=marks(30, 10))
+    draft = partial(repository.draft, tenant="default", thread_id="t7", marks=marks(30, 10))
 
     plans = plans_of(database, draft)
 
@@ -81,7 +82,7 @@ def test_a_write_reads_what_it_covers_and_not_all_behind(database: Database) -> 
     assert draft is not None
     new = NewSummary(content="they talked", model="m")
 
-    plans = plans_of(database, partial(summaries.put, draft=draft, new=new))
+    plans = plans_of(database, partial(repository.put, draft=draft, new=new))
 
     read = [float(rows) for rows in re.findall(r"on messages .*?actual .*?rows=([\d.]+)", plans)]
     assert read == [400, 400], plans
@@ -114,7 +115,7 @@ def test_sqlite_finds_due_threads_by_index(tmp_path: Path) -> None:
 
     with database.engine.begin() as connection:
         event.listen(connection, "before_cursor_execute", note)
-        take = partial(summary_dues.take_due, marks={}, other_marks=marks(30, 10, tokens=900), limit=10)
+        take = partial(due.take_due, marks={}, other_marks=marks(30, 10, tokens=900), limit=10)
         take(connection)
         event.remove(connection, "before_cursor_execute", note)
         plans = [
@@ -141,7 +142,7 @@ def test_a_look_is_two_statements_however_many_tenants_and_agents_there_are(
 
     with database.engine.begin() as connection:
         event.listen(connection, "before_cursor_execute", lambda *given: seen.append(given[2]))
-        take = partial(summary_dues.take_due, marks=own, other_marks=marks(30, 10), limit=100)
+        take = partial(due.take_due, marks=own, other_marks=marks(30, 10), limit=100)
         assert len(take(connection)) == agents
 
     assert len(seen) == 2

@@ -14,7 +14,7 @@ from store.blobs import LocalBlobs
 from store.database.engine import Database
 from store.files.ingest import Keeper
 from store.settings import load
-from store.summarizing import defaults_of, summarize_down
+from store.summaries.summarize import defaults_of, summarize_down
 from tests.integration.desk import Desk
 
 #: By the kind of what must not be lost.

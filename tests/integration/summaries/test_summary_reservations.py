@@ -10,9 +10,11 @@ from sqlalchemy import Connection, select
 
 from conversation.errors import ModelError
 from conversation.summary import Draft, NewSummary, Summarizer, Summary
-from store import summaries, summary_dues, tables
-from store.summarizing import PAUSE_SECONDS, summarize_down
-from store.summary_dues import Due
+from store import tables
+from store.summaries import due as summary_dues
+from store.summaries import repository
+from store.summaries.due import Due
+from store.summaries.summarize import PAUSE_SECONDS, summarize_down
 from tests.integration.desk import Desk, marks
 from tests.integration.summaries.conftest import now, reserved
 
@@ -116,8 +118,8 @@ async def test_each_summary_of_a_thread_reserves_it_for_the_next_one(
         left.append(connection.execute(select(tables.threads.c.summary_retry_at)).scalar_one())
         return put(connection, draft, new)
 
-    put = summaries.put
-    monkeypatch.setattr(summaries, "put", told)
+    put = repository.put
+    monkeypatch.setattr(repository, "put", told)
     assert len(await summarized(desk, summarizer, due=due)) == 3
 
     assert began < left[0] < left[1] < left[2] == due.until

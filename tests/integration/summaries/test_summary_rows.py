@@ -16,9 +16,10 @@ from conversation.message import Message, ToolCall, Usage
 from conversation.thread import Thread
 from conversation.turn import ClaimedTurn, RetryLater, TurnError
 from conversation.window import window_start
-from store import claims, summary_cut, tables
+from store import claims, tables
 from store.database.engine import Database
 from store.history import turn_boundary
+from store.summaries import next_range
 from store.thread_store import ThreadStore
 from store.threads import forks, repository
 from tests.integration.desk import Desk, chat, marks
@@ -147,7 +148,7 @@ def test_a_turn_that_library_code_filled_up_is_covered_whole(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Longer than a step, and than what is kept: wherever a page ends, the turn does not."""
-    monkeypatch.setattr(summary_cut, "COVERED_MESSAGES", 6)
+    monkeypatch.setattr(next_range, "COVERED_MESSAGES", 6)
     interrupted(desk, asides=20)
     interrupted(desk, asides=20)
 

@@ -10,12 +10,13 @@ from sqlalchemy import func, select, text, update
 from agent.agent import Agent
 from agent.model import ModelReply, ModelRequest
 from conversation.errors import InvalidInput, ModelError
-from store import summary_dues, tables
+from store import tables
 from store.blobs import LocalBlobs
 from store.database.engine import Database
 from store.doctor import Examination, Outcome, Scope
 from store.settings import Settings, load
-from store.summarizing import defaults_of
+from store.summaries import due as summary_dues
+from store.summaries.summarize import defaults_of
 from store.tables import MAX_SUMMARY_FAILURES
 from tasks.summaries import run_summaries
 from tests.integration.desk import Desk, marks

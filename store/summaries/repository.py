@@ -21,7 +21,7 @@ from store.database.statements import AnyRow
 from store.heads import unfinished
 from store.history import message_rows
 from store.history.counters import less_covered, recounted
-from store.summary_cut import cover_to
+from store.summaries.next_range import cover_to
 from store.tables import messages, summaries, threads, turns
 
 #: Seconds after a restore in which no summary is begun by itself: somebody wanted to see the messages.

@@ -7,10 +7,10 @@ from dataclasses import replace
 from functools import partial
 
 from conversation.summary import Summarized, Summary
-from store import summaries
 from store.database.engine import Database
 from store.settings import Settings
-from store.summarizing import defaults_of, summarize_down
+from store.summaries import repository
+from store.summaries.summarize import defaults_of, summarize_down
 
 
 class ThreadSummaries:
@@ -43,7 +43,7 @@ class ThreadSummaries:
 
         Raises `ThreadNotFound`.
         """
-        listed = partial(summaries.list_of, tenant=self.tenant, thread_id=thread_id)
+        listed = partial(repository.list_of, tenant=self.tenant, thread_id=thread_id)
         return await self.database.run_async(listed)
 
     async def restore_summary(self, thread_id: str) -> Summary | None:
@@ -53,5 +53,5 @@ class ThreadSummaries:
         the thread had none. Raises `ThreadNotFound`, and `InvalidInput` where retention deleted messages
         that would have to come back.
         """
-        restore = partial(summaries.restore, tenant=self.tenant, thread_id=thread_id)
+        restore = partial(repository.restore, tenant=self.tenant, thread_id=thread_id)
         return await self.database.run_async(restore)

@@ -15,10 +15,11 @@ from sqlalchemy import Connection
 from conversation.errors import ModelError
 from conversation.summary import Draft, NewSummary, Summarizer, Summary, SummaryDefaults
 from conversation.water_marks import WaterMarks
-from store import summaries, summary_dues
 from store.database.engine import Database
 from store.settings import Settings
-from store.summary_dues import NOTHING_SECONDS, Due
+from store.summaries import due as summary_dues
+from store.summaries import repository
+from store.summaries.due import NOTHING_SECONDS, Due
 
 #: Summaries after which a thread that is still above its high mark is left for a while; one below it is
 #: finished, since it would not be due again.
@@ -47,7 +48,7 @@ async def summarize_down(
     written: list[Summary] = []
     # Nothing written: a single long turn, or another summarizer came first.
     again_seconds = NOTHING_SECONDS
-    look = partial(summaries.draft, tenant=tenant, thread_id=thread_id, marks=marks)
+    look = partial(repository.draft, tenant=tenant, thread_id=thread_id, marks=marks)
     # What is left below the high mark would not be due again, and never come down to the low one.
     is_above = partial(summary_dues.is_above, tenant=tenant, thread_id=thread_id, marks=marks)
     while (draft := await database.run_async(look)) is not None:
@@ -93,7 +94,7 @@ def _put(connection: Connection, draft: Draft, new: NewSummary, due: Due | None)
     until = summary_dues.renew(connection, due) if due is not None else None
     if due is not None and until is None:
         return _Stored(None, None)
-    summary = summaries.put(connection, draft, new)
+    summary = repository.put(connection, draft, new)
     if summary is not None and due is None:
         # Somebody asked for it: what the thread was put off for is over.
         summary_dues.try_again(connection, draft.thread_key)
