@@ -17,8 +17,8 @@ from benchmarks.bench_send import THREADS, best, crowd
 from benchmarks.stage import Figure, is_quick, processor_seconds, settings_of, show, stack
 from conversation.bell import TURNS_QUEUE
 from producers import Producer
-from store.heads import unfinished
 from store.tables import turns
+from store.turns.next_turn import unfinished
 from threadmill.embedded.process import POLL_SECONDS
 from threadmill.embedded.programs import worker
 from threadmill.embedded.stack import Stack

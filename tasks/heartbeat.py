@@ -17,9 +17,9 @@ import structlog
 
 from agent.agent import Agent
 from conversation.errors import DatabaseUnavailable
-from store import workers
 from store.database.engine import Database
 from store.settings import Settings
+from store.turns import workers
 from tasks.running import Running
 
 _log = structlog.get_logger(__name__)

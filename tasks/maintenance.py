@@ -22,13 +22,13 @@ from conversation.bell import (
     TURNS_QUEUE,
 )
 from conversation.errors import DatabaseUnavailable, ThreadmillError
-from store import sweep as sweeping
-from store import workers
 from store.database.engine import Database
 from store.files import prepared_rows
 from store.schedule import claim_run, fail_run, finish_run
 from store.settings import Settings, current
 from store.tables import statistics
+from store.turns import sweep as sweeping
+from store.turns import workers
 from tasks.app import app
 from tasks.blob_gc import collect_after
 from tasks.retention import run_purge, run_retention

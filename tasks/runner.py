@@ -23,11 +23,11 @@ from agent.tool_threads import ToolThreads
 from conversation.bell import SUSPECTS_QUEUE, TURNS_QUEUE, Bell
 from conversation.errors import DatabaseUnavailable, LeaseLost, ThreadmillError
 from conversation.turn import ClaimedTurn, Ending, Failed, HandBack, Lease, TurnError
-from store.claims import Claimant, Nothing, Suspect
-from store.ledger import Ledger
 from store.settings import Settings
 from store.summaries.summarize import defaults_of
-from store.turns import Settled
+from store.turns.claims import Claimant, Nothing, Suspect
+from store.turns.settle import Settled
+from store.turns.turn_store import Ledger
 from tasks.rings import ring, ring_for_summaries
 from tasks.running import Occupied, Running, StopReason
 

@@ -16,10 +16,11 @@ from conversation.bell import (
     RUN_RETENTION,
     RUN_SUMMARIES,
 )
-from store import schedule, workers
+from store import schedule
 from store.database.engine import Database
 from store.schedule import LastRun
 from store.settings import Settings
+from store.turns import workers
 
 #: Seconds between two looks for uploads that are over.
 EXPIRE_SECONDS = 600.0

@@ -25,12 +25,12 @@ from conversation.window import window_start
 from store import migrations
 from store.blobs import open_file_store
 from store.blobs.factory import MEMORY
-from store.claims import Claimant
 from store.database.engine import Database
 from store.files.reader import StoredFiles
-from store.ledger import Ledger
 from store.settings import Settings
 from store.summaries.summarize import defaults_of
+from store.turns.claims import Claimant
+from store.turns.turn_store import Ledger
 from tasks.announce import Announcer
 from tasks.heartbeat import Heartbeat
 from tasks.queued_files import QueuedMaker

@@ -27,15 +27,16 @@ from conversation.message import Message, Usage
 from conversation.thread import Thread
 from conversation.turn import Cancelled, ClaimedTurn, Ending, Failed, TurnError, TurnResult
 from conversation.window import window_start
-from store import inbox, turns
-from store.claims import Claimant, Nothing, Suspect
 from store.file_store import FileStore
 from store.files.prepare import FileMaker
 from store.files.reader import StoredFiles
-from store.inbox import Request
-from store.ledger import Ledger
 from store.thread_store import ThreadStore
 from store.threads import repository
+from store.turns import inbox
+from store.turns import settle as turns
+from store.turns.claims import Claimant, Nothing, Suspect
+from store.turns.inbox import Request
+from store.turns.turn_store import Ledger
 from tasks.running import Occupied, ThreadName
 from threadmill.cancelling import to_its_end
 from threadmill.own_store import OwnStores

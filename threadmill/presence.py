@@ -12,8 +12,8 @@ from functools import partial
 from weakref import WeakKeyDictionary
 
 from conversation.ids import new_id
-from store import workers
 from store.thread_store import ThreadStore
+from store.turns import workers
 from tasks.heartbeat import Heartbeat
 from tasks.running import Running, ThreadName
 

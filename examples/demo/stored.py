@@ -9,11 +9,12 @@ from sqlalchemy import Connection, select
 from conversation.attachment import Attachment
 from conversation.thread import Thread
 from conversation.turn import TurnRecord
-from store import tables, turns
+from store import tables
 from store.blobs import open_file_store
 from store.database.engine import Database
 from store.settings import Settings
 from store.threads import repository
+from store.turns import settle
 
 TENANT = "default"
 
@@ -67,7 +68,7 @@ def _turn(connection: Connection, thread_id: str) -> TurnRecord | None:
         .where(tables.threads.c.tenant == TENANT, tables.threads.c.id == thread_id)
     )
     turn_id = connection.execute(statement).scalar_one_or_none()
-    return None if turn_id is None else turns.read(connection, turn_id)
+    return None if turn_id is None else settle.read(connection, turn_id)
 
 
 def _journal(connection: Connection, turn_id: str) -> list[Entry]:

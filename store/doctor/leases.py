@@ -16,8 +16,8 @@ from store.database.statements import AnyRow
 from store.doctor.finding import Check, Finding
 from store.doctor.look import Look, Scope
 from store.doctor.row_check import RowCheck, of_rows, of_thread, thread_ids
-from store.heads import can_start, has_room, heads, is_abandoned, is_alive, unfinished
 from store.tables import threads, turns, workers
+from store.turns.next_turn import can_start, has_room, heads, is_abandoned, is_alive, unfinished
 
 #: Living workers whose agents are read, to say whether anybody serves one.
 WORKERS_MAX = 1000

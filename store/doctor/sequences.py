@@ -14,9 +14,9 @@ from store.database.statements import AnyRow
 from store.doctor.finding import Check, Finding
 from store.doctor.look import Scope
 from store.doctor.row_check import RowCheck, of_rows, of_thread, thread_ids
-from store.heads import unfinished
 from store.tables import messages, threads, turn_inputs, turns
 from store.tables.retention import retention_cuts
+from store.turns.next_turn import unfinished
 
 _newest = (
     select(func.max(messages.c.seq))

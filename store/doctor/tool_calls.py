@@ -26,15 +26,15 @@ from sqlalchemy.dialects.postgresql import JSONB
 from conversation.history import NO_RESULT, open_calls
 from conversation.message import Message
 from conversation.turn import FINAL_STATES
-from store import steps as journal
 from store.database.column_types import clock
 from store.database.statements import AnyRow
 from store.doctor.finding import Check, Finding
 from store.doctor.look import Scope
 from store.doctor.row_check import RowCheck, of_rows, of_thread, thread_ids
-from store.heads import unfinished
 from store.history import message_rows
 from store.tables import messages, steps, threads, turns
+from store.turns import journal
+from store.turns.next_turn import unfinished
 
 
 def _calls_of(connection: Connection, message: FromClause) -> tuple[FromClause, ColumnElement[str]]:

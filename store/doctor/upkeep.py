@@ -14,7 +14,7 @@ from store.doctor.row_check import RowCheck, of_rows, of_thread, thread_ids
 from store.history.counters import count_behind, recounted, tokens_behind
 from store.summaries.due import try_again
 from store.tables import MAX_SUMMARY_FAILURES, schedule_runs, summaries, threads, workers
-from store.workers import KEEP_DEAD_SECONDS, forget_dead
+from store.turns.workers import KEEP_DEAD_SECONDS, forget_dead
 
 #: Seconds after which a run of a schedule is not at work any more: its process died, or it broke.
 RUN_SECONDS = 24 * 3600.0

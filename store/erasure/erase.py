@@ -25,7 +25,6 @@ from store.database.statements import AnyRow, insert_for
 from store.erasure.archived import named_threads, names
 from store.erasure.subject import Subject, rows_of
 from store.files import garbage_collection
-from store.heads import unfinished
 from store.retention import holds, removal
 from store.retention.audit import forget_hashes, forget_name, hash_of
 from store.retention.removal import count_erased
@@ -38,6 +37,7 @@ from store.tables.retention import (
     retention_cuts,
     retention_policies,
 )
+from store.turns.next_turn import unfinished
 
 #: Threads or files of one page.
 PAGE = 100

@@ -15,10 +15,10 @@ from conversation.message import Message, ToolCall, Usage
 from conversation.parts import part_from_json
 from store.database.statements import AnyRow
 from store.files.attachments import attachments_of
-from store.heads import unfinished
 from store.history.counters import tokens_of
 from store.history.visibility import cut_of
 from store.tables import messages, turn_inputs, turns
+from store.turns.next_turn import unfinished
 
 #: The columns that the inbox and the history share.
 SAID = ("id", "role", "content", "parts", "name", "metadata", "source", "has_attachments", "created_at")

@@ -11,7 +11,6 @@ from sqlalchemy import Connection, case, exists, select, update
 
 from store.database.column_types import clock
 from store.database.statements import AnyRow
-from store.heads import is_alive, unfinished
 from store.history.counters import recounted
 from store.retention import carried, policies
 from store.retention.audit import note
@@ -19,6 +18,7 @@ from store.retention.policy import Effective, strictest
 from store.retention.reach import Reach, reach
 from store.tables import messages, summaries, threads, turns
 from store.tables.retention import retention_cuts
+from store.turns.next_turn import is_alive, unfinished
 
 #: What became of a thread that was looked at: `held` by law, `busy`, or nothing of it is due.
 Looked = Literal["cut", "held", "busy", "nothing"]

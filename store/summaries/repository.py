@@ -18,11 +18,11 @@ from conversation.summary import Draft, NewSummary, Summary
 from conversation.water_marks import WaterMarks
 from store.database.column_types import clock
 from store.database.statements import AnyRow
-from store.heads import unfinished
 from store.history import message_rows
 from store.history.counters import less_covered, recounted
 from store.summaries.next_range import cover_to
 from store.tables import messages, summaries, threads, turns
+from store.turns.next_turn import unfinished
 
 #: Seconds after a restore in which no summary is begun by itself: somebody wanted to see the messages.
 RESTORED_SECONDS = 86_400.0

@@ -11,12 +11,14 @@ from conversation.summary import Draft, NewSummary, Summary
 from conversation.thread import Thread
 from conversation.turn import ClaimedTurn, Completed, Ending
 from conversation.water_marks import WaterMarks
-from store import claims, inbox, tables, turns, workers
-from store.claims import Claimant
+from store import tables
 from store.database.engine import Database
-from store.inbox import Request
 from store.summaries import repository as summaries
 from store.threads import repository
+from store.turns import claims, inbox, workers
+from store.turns import settle as turns
+from store.turns.claims import Claimant
+from store.turns.inbox import Request
 
 
 def marks(messages: int = 0, keep: int = 4, *, tokens: int = 0, keep_tokens: int = 0) -> WaterMarks:

@@ -11,10 +11,12 @@ from sqlalchemy import select
 from agent.model import ModelReply, ModelRequest, Restarted, TextDelta
 from conversation.ids import new_id
 from conversation.turn import ClaimedTurn, Completed
-from store import claims, inbox, tables, turns, workers
-from store.claims import Claimant
-from store.inbox import Request
+from store import tables
 from store.settings import load
+from store.turns import claims, inbox, workers
+from store.turns import settle as turns
+from store.turns.claims import Claimant
+from store.turns.inbox import Request
 from threadmill import Message, ThreadStore, ToolCall
 
 #: A killed caller is missed after this.

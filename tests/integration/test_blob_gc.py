@@ -22,14 +22,15 @@ from conversation.errors import (
 )
 from conversation.ids import new_id
 from conversation.message import Message
-from store import inbox, tables
+from store import tables
 from store.blobs import BlobStore, LocalBlobs
 from store.database.engine import Database
 from store.files import blob_rows, garbage_collection, prepared_rows, uploads
 from store.files.ingest import Keeper
-from store.inbox import Request
 from store.settings import load
 from store.threads import repository
+from store.turns import inbox
+from store.turns.inbox import Request
 from tasks import blob_gc as collector
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)

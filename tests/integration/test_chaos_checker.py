@@ -16,14 +16,14 @@ from conversation.attachment import Attachment
 from conversation.bell import Bell
 from conversation.ids import new_id
 from producers import Producer
-from store import workers
 from store.blobs import BlobStore, open_file_store
-from store.claims import Claimant
 from store.database.engine import Database
 from store.files.prepare import FileMaker
 from store.files.reader import StoredFiles
-from store.ledger import Ledger
 from store.settings import Settings
+from store.turns import workers
+from store.turns.claims import Claimant
+from store.turns.turn_store import Ledger
 from tasks.runner import Runner
 from tasks.running import Running
 from tests.chaos import effects

@@ -20,15 +20,15 @@ from conversation.errors import DatabaseUnavailable, InvalidSettings
 from conversation.ids import new_id
 from conversation.message import Message
 from conversation.turn import ClaimedTurn
-from store import claims, inbox, workers
-from store.claims import Claimant, Nothing
 from store.database.column_types import CLOCK_SQL, clock
 from store.database.engine import Database
 from store.database.retry_policy import MAX_RUNS
 from store.database.url import mapped
-from store.inbox import Request
 from store.settings import load
 from store.tables import agents, metadata, threads
+from store.turns import claims, inbox, workers
+from store.turns.claims import Claimant, Nothing
+from store.turns.inbox import Request
 from threadmill.embedded.home import free_port
 from threadmill.embedded.postgres import EmbeddedPostgres
 

@@ -16,11 +16,12 @@ from agent.agent import Agent
 from conversation.ids import new_id
 from conversation.message import Message
 from conversation.turn import ClaimedTurn
-from store import claims, inbox, tables, turns
-from store.claims import Claimant
+from store import tables
 from store.database.engine import Database
-from store.inbox import Request
 from store.settings import load
+from store.turns import claims, inbox, settle
+from store.turns.claims import Claimant
+from store.turns.inbox import Request
 from tasks.heartbeat import Heartbeat
 from tasks.running import Running
 
@@ -124,7 +125,7 @@ def test_a_cancel_request_comes_with_the_next_beat(beating: Process) -> None:
         run = asyncio.run_coroutine_threadsafe(started(work), beating.loop).result(5)
         entry.turn_id, entry.run = claimed.id, run
 
-        beating.database.run(partial(turns.request_cancel, turn_id=claimed.id))
+        beating.database.run(partial(settle.request_cancel, turn_id=claimed.id))
 
         eventually(run.cancelled)
 

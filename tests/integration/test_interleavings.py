@@ -20,11 +20,13 @@ from conversation.ids import new_id
 from conversation.message import Message
 from conversation.step import Step
 from conversation.turn import ClaimedTurn, Completed, HandBack, Lease, RetryLater, TurnError, TurnState
-from store import claims, inbox, steps, sweep, tables, turns, workers
-from store.claims import Claimant, Nothing
+from store import tables
 from store.database.engine import Database
-from store.inbox import Request
 from store.settings import load
+from store.turns import claims, inbox, journal, sweep, workers
+from store.turns import settle as turns
+from store.turns.claims import Claimant, Nothing
+from store.turns.inbox import Request
 
 T = TypeVar("T")
 
@@ -110,7 +112,7 @@ def settle(claimed: ClaimedTurn, ending: Any = None, *, release: bool = False) -
 
 def record(claimed: ClaimedTurn) -> Callable[[Connection], None]:
     step = Step(index=0, kind="model", state="finished", result={"content": "said"})
-    return partial(steps.record, lease=claimed.lease, turn_id=claimed.id, entries=[step])
+    return partial(journal.record, lease=claimed.lease, turn_id=claimed.id, entries=[step])
 
 
 def due(connection: Connection, *, grace_seconds: float = 10, limit: int = 500) -> list[str]:

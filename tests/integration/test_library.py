@@ -11,9 +11,9 @@ from sqlalchemy import select
 from agent.model import ModelReply, ModelRequest, TextDelta
 from conversation.errors import ModelError
 from store import tables
-from store.claims import Nothing
-from store.ledger import Ledger
-from store.turns import Settled
+from store.turns.claims import Nothing
+from store.turns.settle import Settled
+from store.turns.turn_store import Ledger
 from tests.integration.library_stage import (
     FakeModel,
     Worker,

@@ -8,10 +8,10 @@ from sqlalchemy import update
 
 from conversation.errors import Fault, IdempotencyConflict, LimitReached
 from conversation.turn import ClaimedTurn, HandBack
-from store.claims import Nothing
 from store.database.engine import Database
-from store.sweep import due_bells
 from store.tables import turns
+from store.turns.claims import Nothing
+from store.turns.sweep import due_bells
 from tests.integration.test_turn_lifecycle import Store, answer
 
 

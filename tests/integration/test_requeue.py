@@ -10,10 +10,10 @@ from conversation.ids import new_id
 from conversation.message import Message, ToolCall
 from conversation.step import Step
 from conversation.turn import Failed, TurnError, TurnState
-from store import turns
 from store.database.engine import Database
 from store.files.blob_rows import announce, confirm
-from store.requeue import Requeued, requeue
+from store.turns import settle as turns
+from store.turns.requeue import Requeued, requeue
 from tests.integration.test_turn_lifecycle import Store, answer
 
 AWAY = Failed(error=TurnError("model", "refused: no such key", fault=Fault.OPERATOR))

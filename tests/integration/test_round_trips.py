@@ -26,17 +26,17 @@ from conversation.ids import new_id
 from conversation.turn import TurnState
 from conversation.window import window_start
 from producers import Producer, Turn
-from store import sweep, workers
 from store.blobs import open_file_store
-from store.claims import Claimant
 from store.database.engine import Database
 from store.files.prepare import FileMaker
 from store.files.reader import StoredFiles
-from store.heads import head_of, in_the_order, unfinished
 from store.history import message_rows
-from store.ledger import Ledger
 from store.settings import Settings, load
 from store.tables import turns as turn_rows
+from store.turns import sweep, workers
+from store.turns.claims import Claimant
+from store.turns.next_turn import head_of, in_the_order, unfinished
+from store.turns.turn_store import Ledger
 from tasks.heartbeat import Heartbeat
 from tasks.runner import Runner
 from tasks.running import Running

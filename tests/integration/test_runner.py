@@ -18,13 +18,14 @@ from conversation.errors import ThreadmillError
 from conversation.ids import new_id
 from conversation.message import Message, Usage
 from conversation.water_marks import WaterMarks
-from store import inbox, tables, workers
-from store.claims import Claimant
+from store import tables
 from store.database.engine import Database
-from store.inbox import Request
-from store.ledger import Ledger
 from store.settings import load
 from store.summaries import due as summary_dues
+from store.turns import inbox, workers
+from store.turns.claims import Claimant
+from store.turns.inbox import Request
+from store.turns.turn_store import Ledger
 from tasks.runner import Runner
 from tasks.running import Running
 from tests.integration.scripted import NoFiles, Scripted, call, says

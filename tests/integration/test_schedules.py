@@ -12,11 +12,12 @@ from sqlalchemy import text, update
 from conversation.bell import COLLECT_FILES, RUN_PURGE, RUN_RETENTION
 from conversation.errors import FileStoreUnavailable
 from conversation.ids import new_id
-from store import schedule, tables, workers
+from store import schedule, tables
 from store.database.column_types import clock
 from store.database.engine import Database
 from store.settings import load
 from store.tables import statistics
+from store.turns import workers
 from tasks import maintenance
 from tasks.schedules import LATE_SECONDS, PERIODS, Schedule, states
 from threadmill.cli.schedules import schedules

@@ -9,9 +9,12 @@ from sqlalchemy import select, update
 from conversation.errors import LeaseLost
 from conversation.step import Step
 from conversation.turn import Cancelled, HandBack, RetryLater, TurnError, TurnRecord
-from store import steps, tables, turns, workers
-from store.claims import Claimant
+from store import tables
 from store.database.engine import Database
+from store.turns import journal as steps
+from store.turns import settle as turns
+from store.turns import workers
+from store.turns.claims import Claimant
 from tests.integration.test_turn_lifecycle import Store, answer
 
 AWAY = RetryLater(after=timedelta(0), error=TurnError("model", "away", retryable=True))

@@ -23,12 +23,14 @@ from conversation.turn import (
     TurnError,
     TurnState,
 )
-from store import claims, inbox, steps, tables, turns, workers
-from store.claims import Claimant, Nothing, Suspect
+from store import tables
 from store.database.engine import Database
-from store.inbox import Accepted, Request
 from store.threads import repository
-from store.turns import Settled
+from store.turns import claims, inbox, journal, workers
+from store.turns import settle as turns
+from store.turns.claims import Claimant, Nothing, Suspect
+from store.turns.inbox import Accepted, Request
+from store.turns.settle import Settled
 
 
 class Store:
@@ -80,7 +82,7 @@ class Store:
         )
 
     def record(self, claimed: ClaimedTurn, *entries: Step) -> None:
-        self.database.run(partial(steps.record, lease=claimed.lease, turn_id=claimed.id, entries=entries))
+        self.database.run(partial(journal.record, lease=claimed.lease, turn_id=claimed.id, entries=entries))
 
     def state(self, turn_id: str) -> TurnState:
         return self.database.run(partial(turns.read, turn_id=turn_id)).state

@@ -16,19 +16,21 @@ from conversation.summary import NewSummary
 from conversation.thread import Thread
 from conversation.turn import Cancelled, ClaimedTurn, Completed, Failed, RetryLater, TurnError
 from conversation.water_marks import WaterMarks
-from store import claims, inbox, schedule, steps, tables, turns, workers
-from store.claims import Claimant
+from store import schedule, tables
 from store.database.column_types import clock
 from store.erasure import erase
 from store.erasure.subject import Subject
 from store.files import uploads
 from store.files.blob_rows import announce, confirm
-from store.inbox import Request
 from store.retention import archive, cuts, policies
 from store.retention.policy import Policy
 from store.summaries import repository as summaries
 from store.tables.retention import dropped_files, erasure_items
 from store.threads import repository
+from store.turns import claims, inbox, journal, workers
+from store.turns import settle as turns
+from store.turns.claims import Claimant
+from store.turns.inbox import Request
 
 #: The tenant of the second thread.
 OTHER_TENANT = "acme"
@@ -145,9 +147,9 @@ class _Story:
         claimed = self._claim(self._send("What is 1 + 2?", deadline=None))
         call = ToolCall("call_1", "add", '{"a": 1, "b": 2}')
         entry = partial(Step, kind="tool", call_id="call_1", name="add")
-        steps.record(self.connection, claimed.lease, claimed.id, [entry(index=1, state="started")])
+        journal.record(self.connection, claimed.lease, claimed.id, [entry(index=1, state="started")])
         result = {"content": "3"}
-        steps.record(
+        journal.record(
             self.connection, claimed.lease, claimed.id, [entry(index=1, state="finished", result=result)]
         )
         source = {"agent": "assistant", "model": "offline/recall"}

@@ -28,9 +28,9 @@ def worker() -> None:
     _answer_in_time()
     from functools import partial
 
-    from store import workers
     from store.database.engine import Database
     from store.settings import load
+    from store.turns import workers
 
     limits = {
         "db_connect_timeout": DATABASE_SECONDS,

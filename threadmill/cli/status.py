@@ -43,8 +43,9 @@ def status(tenant: Tenant = DEFAULT_TENANT, as_json: AsJson = False) -> None:
 
 
 def _stored(database: "Database", tenant: str) -> dict[str, Any]:
-    from store import migrations, workers
+    from store import migrations
     from store.threads import listing
+    from store.turns import workers
 
     def look(connection: Any) -> dict[str, Any]:
         migrations.check(connection)

@@ -12,13 +12,15 @@ from conversation.ids import new_id
 from conversation.message import Message, Usage
 from conversation.step import Step
 from conversation.turn import Cancelled, ClaimedTurn, Completed, Ending, Lease
-from store import claims, inbox, steps, sweep, tables, turns, workers
-from store.claims import Claimant, Nothing, Suspect
+from store import tables
 from store.database.engine import Database
-from store.inbox import Request
-from store.ledger import Ledger
 from store.settings import load
-from store.turns import Settled
+from store.turns import claims, inbox, journal, sweep, workers
+from store.turns import settle as turns
+from store.turns.claims import Claimant, Nothing, Suspect
+from store.turns.inbox import Request
+from store.turns.settle import Settled
+from store.turns.turn_store import Ledger
 
 T = TypeVar("T")
 
@@ -69,7 +71,7 @@ class Stage:
         return self.steady.run(settling(claimed, ending or answer()))
 
     def recorded(self, claimed: ClaimedTurn, *entries: Step) -> None:
-        self.steady.run(partial(steps.record, lease=claimed.lease, turn_id=claimed.id, entries=entries))
+        self.steady.run(partial(journal.record, lease=claimed.lease, turn_id=claimed.id, entries=entries))
 
     def go_on(self) -> None:
         """What processes do by themselves: the heartbeat frees what no task works on, the sweep rings.

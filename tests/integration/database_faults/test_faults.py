@@ -20,15 +20,15 @@ from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError
 
 from conversation.errors import DatabaseUnavailable
-from store import inbox
 from store.database import engine as engine_module
 from store.database.column_types import clock
 from store.database.engine import Database
 from store.database.retry_policy import MAX_RUNS
-from store.ledger import Ledger
 from store.settings import load
 from store.tables import agents, metadata
-from store.turns import Settled
+from store.turns import inbox
+from store.turns.settle import Settled
+from store.turns.turn_store import Ledger
 from tests.integration.database_faults.breaking_wire import BreakingWire
 from tests.integration.database_faults.stage import ENDLESS_SECONDS, Stage, answer, ping, request
 from tests.integration.database_faults.verbs import ENDS, GIVEN_UP, VERBS, tried

@@ -13,11 +13,12 @@ import pytest
 
 from conversation.errors import DatabaseUnavailable, LeaseLost
 from conversation.turn import ClaimedTurn, HandBack, RetryLater, TurnError
-from store import sweep, turns
-from store.claims import Nothing
 from store.database.retry_policy import MAX_RUNS
 from store.settings import load
-from store.turns import Settled
+from store.turns import settle as turns
+from store.turns import sweep
+from store.turns.claims import Nothing
+from store.turns.settle import Settled
 from tasks.heartbeat import Heartbeat
 from tasks.running import Running
 from tests.integration.database_faults.breaking_wire import BreakingWire, Moment

@@ -10,11 +10,11 @@ import pytest
 from sqlalchemy import Connection, text
 
 from conversation.errors import DatabaseUnavailable
-from store import inbox
 from store.database import engine as engine_module
 from store.database.caller_connection import borrowed
 from store.database.engine import Database
 from store.settings import load
+from store.turns import inbox
 from tests.integration.database_faults.breaking_wire import BreakingWire
 from tests.integration.database_faults.stage import Stage, ping, request
 

@@ -14,10 +14,11 @@ from conversation.message import Message
 from conversation.step import Step
 from conversation.turn import ClaimedTurn, TurnState
 from producers import Producer
-from store import migrations, sweep, workers
+from store import migrations
 from store.database.engine import Database
 from store.settings import Settings, load
 from store.thread_store import ThreadStore
+from store.turns import sweep, workers
 from tasks.heartbeat import Heartbeat
 from tasks.running import Running
 from tests.integration.database_faults.pooler import Pooler

@@ -9,8 +9,9 @@ from conversation.errors import DatabaseUnavailable
 from conversation.ids import new_id
 from conversation.step import Step
 from conversation.turn import ClaimedTurn, Failed, TurnError
-from store import inbox, sweep, turns, workers
-from store.requeue import requeue
+from store.turns import inbox, sweep, workers
+from store.turns import settle as turns
+from store.turns.requeue import requeue
 from tasks.heartbeat import Heartbeat
 from tasks.running import Running
 from tests.integration.database_faults.stage import SERVES, Stage, answer, request

@@ -16,16 +16,18 @@ from conversation.ids import new_id
 from conversation.message import Message
 from conversation.thread import Thread
 from conversation.turn import ClaimedTurn, Completed, Ending, Lease
-from store import claims, inbox, tables, turns, workers
+from store import tables
 from store.blobs import BlobStore, LocalBlobs
-from store.claims import Claimant
 from store.database.engine import Database
 from store.doctor import Examination, Note, Outcome, Result, Scope
 from store.files import garbage_collection
 from store.files.ingest import Keeper
-from store.inbox import Request
 from store.settings import load
 from store.threads import repository
+from store.turns import claims, inbox, workers
+from store.turns import settle as turns
+from store.turns.claims import Claimant
+from store.turns.inbox import Request
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 #: What happens in a test counts as new, however slow the machine is.

@@ -9,9 +9,10 @@ from sqlalchemy import Connection, event, insert, select, update
 
 from conversation.errors import InvalidInput
 from conversation.ids import new_id
-from store import inbox, tables, workers
+from store import tables
 from store.database.column_types import clock
 from store.doctor import CHECKS, Outcome
+from store.turns import inbox, workers
 from tests.integration.doctor.conftest import LONG_AGO, Site, outcomes
 
 #: More than one page of threads.

@@ -12,9 +12,11 @@ from conversation.errors import LeaseLost
 from conversation.ids import new_id
 from conversation.step import Step
 from conversation.turn import RetryLater, TurnError
-from store import claims, steps, tables, turns, workers
+from store import tables
 from store.doctor import Check, Finding, Outcome
 from store.doctor.look import Look
+from store.turns import claims, journal, workers
+from store.turns import settle as turns
 from tests.integration.doctor.conftest import LONG_AGO, Site, outcomes
 
 AWAY = TurnError("model", "away", retryable=True)
@@ -103,7 +105,7 @@ def test_a_turn_that_runs_without_a_lease_is_queued_again_and_then_answered(site
         site.settle(lost)
     step = Step(index=0, kind="model", state="finished")
     with pytest.raises(LeaseLost):
-        site.database.run(partial(steps.record, lease=lost.lease, turn_id=lost.id, entries=[step]))
+        site.database.run(partial(journal.record, lease=lost.lease, turn_id=lost.id, entries=[step]))
     site.settle(site.claim(next_one), release=True)
     assert [role for _, role, _ in site.history()] == ["user", "assistant"]
     assert site.found() == {}

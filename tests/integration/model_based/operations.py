@@ -25,12 +25,12 @@ from conversation.turn import (
     RetryLater,
     TurnError,
 )
-from store import claims, inbox, sweep, turns, workers
-from store import requeue as requeues
-from store import steps as journal
 from store import tables as t
-from store.claims import Claimant, Suspect
-from store.inbox import Request
+from store.turns import claims, inbox, journal, sweep, workers
+from store.turns import requeue as requeues
+from store.turns import settle as turns
+from store.turns.claims import Claimant, Suspect
+from store.turns.inbox import Request
 from tests.integration.model_based.reference import GRACE, LEASE, Mailbox
 from tests.integration.model_based.values import Ask, Claimed, End, Process
 

@@ -15,18 +15,20 @@ from conversation.summary import Draft, NewSummary, Summary
 from conversation.thread import Thread
 from conversation.turn import ClaimedTurn, Completed
 from conversation.water_marks import WaterMarks
-from store import claims, inbox, steps, tables, turns, workers
+from store import tables
 from store.blobs import BlobStore
-from store.claims import Claimant
 from store.database.engine import Database
 from store.files.ingest import Keeper
-from store.inbox import Request
 from store.retention import cuts, policies
 from store.retention.policy import Policy
 from store.settings import Settings
 from store.summaries import repository as summaries
 from store.tables import retention as retention_tables
 from store.threads import repository
+from store.turns import claims, inbox, journal, workers
+from store.turns import settle as turns
+from store.turns.claims import Claimant
+from store.turns.inbox import Request
 from tasks.retention import Deleted, run_retention
 
 #: Messages of one turn: a question, a call, its result, an answer.
@@ -204,4 +206,4 @@ def settle(claimed: ClaimedTurn, number: int = 1) -> Any:
 
 def record(claimed: ClaimedTurn) -> Any:
     step = Step(index=0, kind="model", state="finished", result={"content": "said"})
-    return partial(steps.record, lease=claimed.lease, turn_id=claimed.id, entries=[step])
+    return partial(journal.record, lease=claimed.lease, turn_id=claimed.id, entries=[step])

@@ -13,15 +13,16 @@ from conversation.errors import LeaseLost, ThreadHeld, ThreadNotFound
 from conversation.history import check_next
 from conversation.message import Message
 from conversation.turn import ClaimedTurn, Lease
-from store import claims, inbox, tables
-from store.claims import Claimant
+from store import tables
 from store.database.engine import Database
 from store.erasure import erase
 from store.erasure.run import run_erasure
 from store.erasure.subject import Subject
 from store.history import message_rows
-from store.inbox import Request
 from store.retention import cuts, holds, removal
+from store.turns import claims, inbox
+from store.turns.claims import Claimant
+from store.turns.inbox import Request
 from tests.integration.retention.scenes import TURN, Scene, record, settle
 
 Operation = Callable[[Connection], Any]

@@ -11,12 +11,12 @@ from conversation.fence import fenced
 from conversation.history import check_next
 from conversation.message import Message
 from conversation.thread import Thread
-from store import turns
 from store.retention import policies
 from store.retention.policy import Policy, strictest
 from store.retention.report import report
 from store.threads import forks, listing, repository, search
 from store.threads.export import export_thread
+from store.turns import settle as turns
 from tests.integration.retention.scenes import TURN, Scene, settle
 
 #: What a model reads of a scene's summary.

@@ -18,10 +18,12 @@ from conversation.bell import Bell
 from conversation.ids import new_id
 from conversation.message import Message
 from conversation.turn import ClaimedTurn, Completed
-from store import claims, tables, turns, workers
-from store.claims import Claimant
+from store import tables
 from store.database.engine import Database
 from store.settings import Settings
+from store.turns import claims, workers
+from store.turns import settle as turns
+from store.turns.claims import Claimant
 
 COUNTED = ("threads", "turns", "turn_inputs", "attachments", "blobs")
 

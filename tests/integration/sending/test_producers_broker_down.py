@@ -15,9 +15,9 @@ from sqlalchemy import text
 
 from producers import ring
 from producers.producer import Producer
-from store import sweep
 from store.database.engine import Database
 from store.settings import Settings
+from store.turns import sweep
 from tests.integration.sending.backend import bells, counts, free_port, said, silent_server
 from threadmill.embedded.valkey import EmbeddedValkey
 

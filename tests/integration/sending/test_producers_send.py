@@ -17,9 +17,9 @@ from conversation.ids import new_id
 from conversation.turn import TurnState
 from producers import send as default
 from producers.producer import Producer
-from store import sweep
 from store.database.engine import Database
 from store.settings import Settings
+from store.turns import sweep
 from tests.integration.sending.backend import (
     NOTHING,
     answer,

@@ -16,9 +16,9 @@ from conversation.bell import CANCEL_CHANNEL, turn_channel
 from conversation.turn import Failed, TurnError, TurnState
 from producers import turn as handles
 from producers.producer import Producer
-from store import turns
 from store.database.engine import Database
 from store.settings import Settings, load
+from store.turns import settle as turns
 from tests.integration.sending.backend import answer, claim, free_port, silent_server
 
 

@@ -16,12 +16,12 @@ from conversation.errors import InvalidInput
 from conversation.message import Message
 from conversation.thread import Thread
 from conversation.turn import Completed
-from store import turns
 from store.database.engine import Database
 from store.retention import cuts, policies, removal
 from store.retention.policy import Policy
 from store.settings import load
 from store.threads import repository
+from store.turns import settle as turns
 from tests.integration.desk import Desk, marks
 
 SECONDS = float(os.environ.get("SUMMARY_RACE_SECONDS", "8"))

@@ -16,12 +16,13 @@ from conversation.message import Message, ToolCall, Usage
 from conversation.thread import Thread
 from conversation.turn import ClaimedTurn, RetryLater, TurnError
 from conversation.window import window_start
-from store import claims, tables
+from store import tables
 from store.database.engine import Database
 from store.history import turn_boundary
 from store.summaries import next_range
 from store.thread_store import ThreadStore
 from store.threads import forks, repository
+from store.turns import claims
 from tests.integration.desk import Desk, chat, marks
 
 #: What a model reads of a desk's summary.

@@ -12,11 +12,13 @@ from conversation.ids import new_id
 from conversation.message import Message, ToolCall
 from conversation.thread import Thread
 from conversation.turn import ClaimedTurn, Completed, TurnState
-from store import claims, inbox, tables, turns, workers
-from store.claims import Claimant
+from store import tables
 from store.file_store import FileStore
-from store.inbox import Request
 from store.thread_store import ThreadStore
+from store.turns import claims, inbox, workers
+from store.turns import settle as turns
+from store.turns.claims import Claimant
+from store.turns.inbox import Request
 from tests.integration.thread_store.conftest import contents, said, statements
 
 

@@ -28,14 +28,14 @@ from sqlalchemy import (
 from conversation.errors import Fault
 from conversation.fence import fenced
 from conversation.turn import ClaimedTurn, Lease, TurnError
-from store import steps as journal
 from store.database.column_types import clock
 from store.database.statements import AnyRow, Write, together
-from store.heads import can_start, has_room, head_of, is_abandoned, is_alive
 from store.history import message_rows
 from store.history.counters import estimate_of, inbox_tokens
 from store.history.message_rows import SAID
 from store.tables import context, messages, summaries, threads, turn_inputs, turns
+from store.turns import journal
+from store.turns.next_turn import can_start, has_room, head_of, is_abandoned, is_alive
 
 #: Crashes of a shared process that a turn may stand in before it must run alone.
 SHARED_CRASHES = 2

@@ -19,10 +19,10 @@ from store.database.column_types import clock
 from store.database.statements import insert_for, inserted
 from store.files.attachments import insert_attachments
 from store.files.blob_rows import check_stored
-from store.heads import unfinished
 from store.history.message_rows import said_columns
 from store.tables import agents, messages, threads, turn_inputs, turns
 from store.threads.repository import ensure_thread
+from store.turns.next_turn import unfinished
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

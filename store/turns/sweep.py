@@ -9,11 +9,11 @@ from typing import Any
 from sqlalchemy import Connection, Select, case, not_, or_, select, true, update
 
 from conversation.bell import SUSPECTS_QUEUE, TURNS_QUEUE, Bell
-from store.claims import SHARED_CRASHES
 from store.database.column_types import clock
 from store.database.statements import AnyRow
-from store.heads import can_start, has_room, heads, is_abandoned, is_alive
 from store.tables import threads, turns
+from store.turns.claims import SHARED_CRASHES
+from store.turns.next_turn import can_start, has_room, heads, is_abandoned, is_alive
 
 
 def due_bells(

@@ -11,12 +11,12 @@ from functools import partial
 from conversation.bell import Bell
 from conversation.step import Step
 from conversation.turn import ClaimedTurn, Ending, Lease
-from store import claims, turns
-from store import steps as journal
-from store.claims import Claimant, Nothing, Suspect
 from store.database.engine import Database
-from store.sweep import due_bells
-from store.turns import Settled
+from store.turns import claims, journal
+from store.turns import settle as turns
+from store.turns.claims import Claimant, Nothing, Suspect
+from store.turns.settle import Settled
+from store.turns.sweep import due_bells
 
 
 @dataclass(frozen=True, slots=True)

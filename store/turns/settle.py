@@ -29,16 +29,16 @@ from conversation.turn import (
     TurnResult,
     TurnState,
 )
-from store import steps as journal
 from store.database.column_types import clock
 from store.database.statements import AnyRow, Write, together, with_rows
 from store.files.attachments import insert_attachments
 from store.files.blob_rows import lock_stored
-from store.heads import next_after
 from store.history import message_rows
 from store.history.counters import tokens_of
 from store.summaries.due import may_be_summarized
 from store.tables import messages, threads, turns
+from store.turns import journal
+from store.turns.next_turn import next_after
 
 #: Enough of an error for a person; a provider's page of HTML is not kept.
 ERROR_MAX_CHARS = 2000
