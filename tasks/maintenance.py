@@ -24,7 +24,7 @@ from conversation.bell import (
 from conversation.errors import DatabaseUnavailable, ThreadmillError
 from store.database.engine import Database
 from store.files import prepared_rows
-from store.schedule import claim_run, fail_run, finish_run
+from store.schedule_runs import claim_run, fail_run, finish_run
 from store.settings import Settings, current
 from store.tables import statistics
 from store.turns import sweep as sweeping

@@ -14,8 +14,8 @@ import structlog
 from conversation.errors import FileNotStored, FileStoreUnavailable
 from store.blobs import BlobStore, open_file_store
 from store.database.engine import Database
-from store.retention import archive, cuts, due, policies, purge, removal
-from store.retention.removal import Counts, Removed
+from store.retention import archive, deletion, due, move_cut, policies, purge
+from store.retention.deletion import Counts, Removed
 from store.settings import Settings
 from store.tables.retention import ARCHIVES
 from tasks.blob_gc import collect_all
@@ -102,7 +102,7 @@ class _Run:
         for key in due.due(self.database):
             if self.is_over():
                 break
-            came_to[key] = self.database.run(partial(cuts.move, key=key)).came_to
+            came_to[key] = self.database.run(partial(move_cut.move, key=key)).came_to
         seen = Counter(came_to.values())
         self.deleted.held, self.deleted.busy = seen["held"], seen["busy"]
 
@@ -121,7 +121,7 @@ class _Run:
                     break
 
     def _take(self, key: int) -> Removed | None:
-        return self.database.run(partial(removal.remove_next, key=key))
+        return self.database.run(partial(deletion.remove_next, key=key))
 
     def _take_thread(self, key: int) -> bool:
         """Whether the thread is done with: its row is deleted, or stays."""

@@ -16,9 +16,9 @@ from conversation.bell import (
     RUN_RETENTION,
     RUN_SUMMARIES,
 )
-from store import schedule
+from store import schedule_runs
 from store.database.engine import Database
-from store.schedule import LastRun
+from store.schedule_runs import LastRun
 from store.settings import Settings
 from store.turns import workers
 
@@ -56,7 +56,7 @@ def states(database: Database, settings: Settings) -> list[Schedule]:
 
     One that never ran is stale once a worker has been there for as long as it should have taken.
     """
-    runs = {run.schedule: run for run in database.run(schedule.last_runs)}
+    runs = {run.schedule: run for run in database.run(schedule_runs.last_runs)}
     up_seconds = database.run(workers.longest_up)
     return [
         _state(name, period(settings), runs.get(name), up_seconds) for name, period in sorted(PERIODS.items())

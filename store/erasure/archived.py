@@ -24,7 +24,7 @@ from sqlalchemy import (
 from conversation.errors import ThreadHeld
 from store.database.statements import AnyRow
 from store.erasure.subject import Subject
-from store.retention.removal import count_erased
+from store.retention.deletion import count_erased
 from store.tables import threads
 from store.tables.retention import archives, erasure_items
 

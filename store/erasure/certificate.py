@@ -10,9 +10,9 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, select, update
 
+from store.audit import note
 from store.database.column_types import clock
 from store.erasure.subject import Subject
-from store.retention.audit import note
 from store.tables.retention import erasure_items, erasures
 
 Certificate = dict[str, Any]

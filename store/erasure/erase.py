@@ -20,14 +20,14 @@ from sqlalchemy import (
 
 from conversation.errors import ThreadHeld
 from conversation.ids import new_id
+from store.audit import forget_hashes, forget_name, hash_of
 from store.database.column_types import clock
 from store.database.statements import AnyRow, insert_for
 from store.erasure.archived import named_threads, names
 from store.erasure.subject import Subject, rows_of
 from store.files import garbage_collection
-from store.retention import holds, removal
-from store.retention.audit import forget_hashes, forget_name, hash_of
-from store.retention.removal import count_erased
+from store.retention import deletion, legal_holds
+from store.retention.deletion import count_erased
 from store.tables import blobs, renditions, threads, turns, uploads
 from store.tables.retention import (
     archives,
@@ -153,14 +153,14 @@ def give_back(connection: Connection, erasure_id: str, key: int) -> None:
     locked = select(threads).where(threads.c.key == key, threads.c.key.in_(mine))
     thread = connection.execute(locked.with_for_update(of=threads, key_share=True)).one_or_none()
     if thread is not None:
-        holds.take_back(connection, thread)
+        legal_holds.take_back(connection, thread)
 
 
 def end_thread(connection: Connection, erasure_id: str, tenant: str, key: int) -> None:
     """Delete the row of a thread of which nothing is left, and its id wherever it stands."""
     named = select(threads.c.id).where(threads.c.key == key)
     thread_id = connection.execute(named).scalar_one_or_none()
-    removed = removal.remove_thread(connection, key, erasure_id=erasure_id)
+    removed = deletion.remove_thread(connection, key, erasure_id=erasure_id)
     if removed is not None and thread_id is not None:
         forget_policy(connection, erasure_id, tenant, thread_id)
 

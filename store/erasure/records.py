@@ -10,12 +10,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, exists, not_, or_, select, tuple_
 
+from store.audit import hash_of
 from store.database.statements import AnyRow
 from store.erasure.archived import named_threads, parts_of
 from store.erasure.subject import Subject, rows_of
 from store.history import message_rows
 from store.history.visibility import is_hidden_turn
-from store.retention.audit import hash_of
 from store.tables import attachments, audit, blobs, messages, steps, threads, turn_inputs, turns, uploads
 from store.tables.retention import archives, retention_policies
 from store.threads.export import message_line

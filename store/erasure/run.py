@@ -21,7 +21,7 @@ from store.erasure import archived, certificate, erase
 from store.erasure.certificate import Certificate
 from store.erasure.subject import Subject, keys_of
 from store.erasure.unfinished import ErasureOver, OutOfTime, note_work
-from store.retention import removal
+from store.retention import deletion
 from store.tables.retention import ARCHIVES
 
 T = TypeVar("T")
@@ -132,7 +132,7 @@ def keys(database: Runs, subject: Subject) -> Iterator[int]:
 def _erase_thread(database: Runs, erasure_id: str, subject: Subject, key: int) -> None:
     """Batch by batch; what is sent to it meanwhile goes, too, until its row is gone."""
     fence_off = partial(erase.fence_off, erasure_id=erasure_id, subject=subject, key=key)
-    batch = partial(removal.remove_next, key=key, erasure_id=erasure_id)
+    batch = partial(deletion.remove_next, key=key, erasure_id=erasure_id)
     while database.run(fence_off):
         removed = database.run(batch)
         while removed is not None and not removed.is_over:

@@ -11,8 +11,8 @@ from sqlalchemy import Connection, Select, select
 
 from conversation.checks import check_id, check_tenant, check_text
 from conversation.errors import InvalidInput
-from store.retention.audit import hash_of
-from store.retention.user import user_of
+from store.audit import hash_of
+from store.retention.thread_user import user_of
 from store.tables import threads
 
 #: Characters of a user's name: as metadata has it, where it need not be an id.

@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, delete, exists, insert, select, text, update
 
 from conversation.ids import new_id
+from store.audit import hash_of
 from store.blobs import BlobStore
 from store.database.column_types import DAY, clock, moment_ago
 from store.history import message_rows
-from store.retention import removal
-from store.retention.audit import hash_of
-from store.retention.removal import Batch, Removed, next_batch, remove
-from store.retention.user import enter_user
+from store.retention import deletion
+from store.retention.deletion import Batch, Removed, next_batch, remove
+from store.retention.thread_user import enter_user
 from store.tables import context, messages, summaries, turns
 from store.tables.retention import ARCHIVES, BEGUN, archives
 from store.threads.export import Record, context_line, header_line, message_line, summary_line, turn_line
@@ -134,7 +134,7 @@ def remove_rest(connection: Connection, thread_key: int) -> Removed | None:
 def end_cut(connection: Connection, key: int, *, user_key: str) -> Removed | None:
     """What the cut leaves behind names the thread's user; then `remove_thread`, if the thread goes whole."""
     enter_user(connection, key, user_key)
-    return removal.remove_thread(connection, key)
+    return deletion.remove_thread(connection, key)
 
 
 def _has_something(connection: Connection, batch: Batch) -> bool:

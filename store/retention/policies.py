@@ -9,9 +9,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, delete, literal, select, true, tuple_, update
 
+from store.audit import note
 from store.database.column_types import clock
 from store.database.statements import insert_for
-from store.retention.audit import note
 from store.retention.policy import STRICTEST, Policy, of_settings
 from store.settings import Settings
 from store.tables import threads

@@ -12,10 +12,10 @@ from typing import Any
 from sqlalchemy import Connection, literal, not_, select, tuple_
 
 from conversation.turn import FINAL_STATES
+from store.audit import note
 from store.database.column_types import moment_ago
 from store.database.statements import AnyRow
-from store.retention.audit import note
-from store.retention.removal import BATCH, remove_turns
+from store.retention.deletion import BATCH, remove_turns
 from store.tables import threads, turns
 
 #: Where a purge was: the time and the position of the last turn that it looked at.

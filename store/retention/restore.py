@@ -16,10 +16,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from conversation.errors import InvalidInput, ThreadNotFound
+from store.audit import hash_of
 from store.blobs import BlobStore
 from store.database.statements import AnyRow
-from store.retention.audit import hash_of
-from store.retention.carried import is_carried
+from store.retention.carried_context import is_carried
 from store.tables.retention import ARCHIVES, archives
 
 #: Lines that one thread reads at a time.

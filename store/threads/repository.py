@@ -24,8 +24,8 @@ from store.files.garbage_collection import note_dropped
 from store.history import message_rows
 from store.history.counters import tokens_of
 from store.history.visibility import cut_of
-from store.retention import dropped
-from store.retention.user import enter_user
+from store.retention import dropped_files
+from store.retention.thread_user import enter_user
 from store.tables import attachments, context, messages, threads
 
 
@@ -155,7 +155,7 @@ def delete_thread(connection: Connection, tenant: str, thread_id: str, *, user_k
         raise InvalidInput("thread_id", f"{thread_id!r} is under legal hold", "lift the hold first")
     note_dropped(connection, addresses_of(row.key))
     of_thread = addresses_of(row.key).add_columns(attachments.c.thread_key)
-    dropped.remember(connection, connection.execute(of_thread).all())
+    dropped_files.remember(connection, connection.execute(of_thread).all())
     enter_user(connection, row.key, user_key)
     connection.execute(delete(threads).where(threads.c.key == row.key))
     return True

@@ -12,7 +12,8 @@ from sqlalchemy import text, update
 from conversation.bell import COLLECT_FILES, RUN_PURGE, RUN_RETENTION
 from conversation.errors import FileStoreUnavailable
 from conversation.ids import new_id
-from store import schedule, tables
+from store import schedule_runs as schedule
+from store import tables
 from store.database.column_types import clock
 from store.database.engine import Database
 from store.settings import load

@@ -10,12 +10,12 @@ from sqlalchemy import select, update
 from conversation.attachment import Attachment
 from conversation.message import Message
 from conversation.thread import Thread
-from store import schedule, tables
+from store import schedule_runs, tables
+from store.audit import hash_of
 from store.blobs import LocalBlobs
 from store.database.engine import Database
 from store.files import garbage_collection
 from store.files.ingest import Keeper
-from store.retention.audit import hash_of
 from store.settings import Settings, load
 from store.threads import repository
 from tasks.retention import run_retention
@@ -123,35 +123,37 @@ def test_a_crash_between_object_and_row_is_made_up_for(
 def test_two_beats_run_a_schedule_once_a_period(any_database: Database) -> None:
     hour = timedelta(hours=1).total_seconds()
 
-    runs = [any_database.run(partial(schedule.claim_run, schedule="s", every_seconds=hour)) for _ in range(2)]
+    runs = [
+        any_database.run(partial(schedule_runs.claim_run, schedule="s", every_seconds=hour)) for _ in range(2)
+    ]
 
     assert runs[0] is not None
     # The second is None, unless the hour struck between the two.
     assert runs[1] is None or runs[1].due_at > runs[0].due_at
-    any_database.run(partial(schedule.finish_run, run=runs[0], outcome={"written": 1}))
-    (last,) = any_database.run(schedule.last_runs)
+    any_database.run(partial(schedule_runs.finish_run, run=runs[0], outcome={"written": 1}))
+    (last,) = any_database.run(schedule_runs.last_runs)
     assert (last.schedule, last.outcome, last.error) == ("s", {"written": 1}, None)
     assert last.finished_at is not None
 
 
 def test_a_run_goes_on_where_the_last_one_that_ended_well_left_off(any_database: Database) -> None:
-    claim = partial(schedule.claim_run, schedule="s", every_seconds=0.01)
+    claim = partial(schedule_runs.claim_run, schedule="s", every_seconds=0.01)
 
-    def claimed() -> schedule.Run:
+    def claimed() -> schedule_runs.Run:
         while (run := any_database.run(claim)) is None:
             pass
         return run
 
     assert claimed().last == {}  # and it died
-    any_database.run(partial(schedule.finish_run, run=claimed(), outcome={"after": 3}))
+    any_database.run(partial(schedule_runs.finish_run, run=claimed(), outcome={"after": 3}))
     failing = claimed()
     assert failing.last == {"after": 3}
-    any_database.run(partial(schedule.fail_run, run=failing, error="the store is away" * 100))
+    any_database.run(partial(schedule_runs.fail_run, run=failing, error="the store is away" * 100))
 
-    (last,) = any_database.run(schedule.last_runs)
+    (last,) = any_database.run(schedule_runs.last_runs)
     assert last.error is not None
     assert last.error.startswith("the store is away")
-    assert len(last.error) == schedule.ERROR_MAX_CHARS
+    assert len(last.error) == schedule_runs.ERROR_MAX_CHARS
     assert claimed().last == {"after": 3}
 
 

@@ -5,7 +5,7 @@ from contextlib import nullcontext
 
 import pytest
 
-from store.retention import report
+from store.retention import dry_run
 from threadmill.cli import retention
 
 T0 = {"tenant": "acme", "id": "t0", "policy": {"field": "idle_days"}}
@@ -14,8 +14,8 @@ T0 = {"tenant": "acme", "id": "t0", "policy": {"field": "idle_days"}}
 @pytest.fixture
 def printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., list[str]]:
     def lines(*, is_complete: bool) -> list[str]:
-        made = report.Report(held=[T0], held_is_complete=is_complete)
-        monkeypatch.setattr(report, "report", lambda *_: made)
+        made = dry_run.Report(held=[T0], held_is_complete=is_complete)
+        monkeypatch.setattr(dry_run, "report", lambda *_: made)
         monkeypatch.setattr(retention, "_opened", lambda: nullcontext((None, None)))
         retention.report()
         return [line for line in capsys.readouterr().out.splitlines() if "hold" in line]

@@ -16,13 +16,13 @@ from conversation.summary import NewSummary
 from conversation.thread import Thread
 from conversation.turn import Cancelled, ClaimedTurn, Completed, Failed, RetryLater, TurnError
 from conversation.water_marks import WaterMarks
-from store import schedule, tables
+from store import schedule_runs, tables
 from store.database.column_types import clock
 from store.erasure import erase
 from store.erasure.subject import Subject
 from store.files import uploads
 from store.files.blob_rows import announce, confirm
-from store.retention import archive, cuts, policies
+from store.retention import archive, move_cut, policies
 from store.retention.policy import Policy
 from store.summaries import repository as summaries
 from store.tables.retention import dropped_files, erasure_items
@@ -217,9 +217,9 @@ def _other_tenant(connection: Connection) -> None:
 
 def _installation(connection: Connection) -> None:
     """What belongs to no thread."""
-    run = schedule.claim_run(connection, "retention", every_seconds=60)
+    run = schedule_runs.claim_run(connection, "retention", every_seconds=60)
     assert run is not None
-    schedule.finish_run(connection, run, {"deleted": 0})
+    schedule_runs.finish_run(connection, run, {"deleted": 0})
     connection.execute(
         insert(tables.audit).values(
             tenant="default", thread_id="gone", action="deleted", details={"by": "test"}, created_at=clock()
@@ -246,7 +246,7 @@ def _kept_no_longer(connection: Connection) -> None:
     repository.save(connection, old, new=old.new_messages)
     key = connection.execute(select(tables.threads.c.key).where(tables.threads.c.id == "old")).scalar_one()
     policies.put(connection, Policy(tenant="third", thread_id="old", max_messages=0))
-    assert cuts.move(connection, key).came_to == "cut"
+    assert move_cut.move(connection, key).came_to == "cut"
     part = archive.draft(connection, key, user_key="user")
     assert part is not None
     subject = Subject(tenant=OTHER_TENANT, user="ann")

@@ -90,19 +90,19 @@ def remove_policy(tenant: OfTenant = "", agent: OfAgent = "", thread: OfThread =
 @group.command()
 def hold(thread_id: ThreadId, tenant: Tenant = DEFAULT_TENANT, reason: Reason = "") -> None:
     """Put a thread under legal hold: nothing of it is deleted, whatever a policy says."""
-    from store.retention import holds
+    from store.retention import legal_holds
 
     with _opened() as (database, _):
-        database.run(partial(holds.hold, tenant=tenant, thread_id=thread_id, reason=reason))
+        database.run(partial(legal_holds.hold, tenant=tenant, thread_id=thread_id, reason=reason))
 
 
 @group.command()
 def release(thread_id: ThreadId, tenant: Tenant = DEFAULT_TENANT, reason: Reason = "") -> None:
     """Release a thread from its legal hold."""
-    from store.retention import holds
+    from store.retention import legal_holds
 
     with _opened() as (database, _):
-        database.run(partial(holds.release, tenant=tenant, thread_id=thread_id, reason=reason))
+        database.run(partial(legal_holds.release, tenant=tenant, thread_id=thread_id, reason=reason))
 
 
 @group.command()
@@ -111,7 +111,7 @@ def report(as_json: AsJson = False) -> None:
 
     For the installation, the settings of this shell count.
     """
-    from store.retention.report import report as look
+    from store.retention.dry_run import report as look
 
     with _opened() as (database, settings):
         made = look(database, settings)

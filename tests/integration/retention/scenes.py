@@ -19,7 +19,7 @@ from store import tables
 from store.blobs import BlobStore
 from store.database.engine import Database
 from store.files.ingest import Keeper
-from store.retention import cuts, policies
+from store.retention import move_cut, policies
 from store.retention.policy import Policy
 from store.settings import Settings
 from store.summaries import repository as summaries
@@ -144,7 +144,7 @@ class Scene:
 
     def cut(self, thread: str = "t") -> str:
         """Move the cut, and delete nothing."""
-        return self.database.run(partial(cuts.move, key=self.key(thread))).came_to
+        return self.database.run(partial(move_cut.move, key=self.key(thread))).came_to
 
     def key(self, thread: str = "t", tenant: str = "default") -> int:
         named = (tables.threads.c.id == thread) & (tables.threads.c.tenant == tenant)

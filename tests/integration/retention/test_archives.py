@@ -13,9 +13,9 @@ import pytest
 
 from conversation.errors import FileNotStored, FileStoreUnavailable, InvalidInput, ThreadNotFound
 from store import tables
+from store.audit import hash_of
 from store.doctor import Examination, Note, Scope
-from store.retention import archive, holds
-from store.retention.audit import hash_of
+from store.retention import archive, legal_holds
 from store.tables.retention import ARCHIVES, archives
 from store.thread_store import ThreadStore
 from tasks.retention import UNANSWERED_MAX
@@ -223,7 +223,7 @@ def test_what_a_run_that_died_put_aside_is_removed_also_when_its_thread_is_held(
     part = scene.database.run(partial(archive.draft, thread_key=scene.key(), user_key="user"))
     assert part is not None
     archive.write(scene.files, part)
-    scene.database.run(partial(holds.hold, tenant="default", thread_id="t"))
+    scene.database.run(partial(legal_holds.hold, tenant="default", thread_id="t"))
     scene.run()
     # Somebody may be writing it just now.
     assert scene.count("archives") == 1

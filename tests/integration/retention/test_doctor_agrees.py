@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 
 from store.doctor import Examination, Scope
-from store.retention import holds, removal
+from store.retention import deletion, legal_holds
 from tests.integration.retention.scenes import TURN, Scene
 
 STAGES = ["cut", "batch", "hold", "done"]
@@ -19,10 +19,10 @@ def test_no_stage_contradicts_itself(scene: Scene, stage: str) -> None:
 
     scene.cut()
     if STAGES.index(stage) >= 1:
-        some = partial(removal.next_batch, key=scene.key(), limit=6)
-        scene.database.run(lambda c: removal.remove(c, some(c)))
+        some = partial(deletion.next_batch, key=scene.key(), limit=6)
+        scene.database.run(lambda c: deletion.remove(c, some(c)))
     if stage == "hold":
-        scene.database.run(partial(holds.hold, tenant="default", thread_id="t"))
+        scene.database.run(partial(legal_holds.hold, tenant="default", thread_id="t"))
     if stage == "done":
         scene.run()
 

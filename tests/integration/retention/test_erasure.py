@@ -18,6 +18,7 @@ from conversation.ids import new_id
 from conversation.message import Message
 from conversation.thread import Thread
 from store import tables
+from store.audit import hash_of
 from store.database.engine import Database
 from store.erasure import erase
 from store.erasure.certificate import digest_of
@@ -26,8 +27,7 @@ from store.erasure.run import run_erasure
 from store.erasure.subject import Subject, rows_of
 from store.files import uploads
 from store.files.ingest import Keeper
-from store.retention import holds, removal
-from store.retention.audit import hash_of
+from store.retention import deletion, legal_holds
 from store.tables.retention import ARCHIVES
 from store.thread_store import ThreadStore
 from store.threads import repository
@@ -166,7 +166,7 @@ def test_what_retention_archived_and_deleted_before_is_erased_with_its_user(scen
 def test_a_hold_refuses_an_erasure_before_anything_is_touched(scene: Scene) -> None:
     seed(scene)
     held = f"ann-{MARK}-2"
-    scene.database.run(partial(holds.hold, tenant="default", thread_id=held))
+    scene.database.run(partial(legal_holds.hold, tenant="default", thread_id=held))
     before = scene.counts()
 
     with pytest.raises(ThreadHeld, match=held) as refused:
@@ -185,18 +185,18 @@ def test_a_hold_in_the_middle_of_an_erasure_stops_it_and_shows_what_is_left(scen
     scene.database.run(partial(erase.fence_off, erasure_id=erasure, subject=subject, key=key))
 
     def one_turn(connection: Any) -> None:
-        batch = removal.next_batch(connection, key, erasure_id=erasure, limit=TURN)
+        batch = deletion.next_batch(connection, key, erasure_id=erasure, limit=TURN)
         assert batch is not None
-        removal.remove(connection, batch)
+        deletion.remove(connection, batch)
 
     scene.database.run(one_turn)
 
-    scene.database.run(partial(holds.hold, tenant="default", thread_id="t"))
+    scene.database.run(partial(legal_holds.hold, tenant="default", thread_id="t"))
 
     with pytest.raises(ThreadHeld):
         run_erasure(scene.database, scene.files, subject)
     assert scene.contents()[0] == "question 2"
-    scene.database.run(partial(holds.release, tenant="default", thread_id="t"))
+    scene.database.run(partial(legal_holds.release, tenant="default", thread_id="t"))
     certificate = run_erasure(scene.database, scene.files, subject)
     assert certificate["counts"]["messages"] == 3 * TURN
 
@@ -296,7 +296,7 @@ def test_nothing_is_left_of_a_tenant_and_no_other_loses_anything(scene: Scene) -
 
 def test_a_hold_on_one_thread_keeps_the_whole_tenant(scene: Scene) -> None:
     seed(scene)
-    scene.database.run(partial(holds.hold, tenant="default", thread_id="bob", reason="case 12"))
+    scene.database.run(partial(legal_holds.hold, tenant="default", thread_id="bob", reason="case 12"))
     before = everything(scene)
 
     with pytest.raises(ThreadHeld, match="bob"):

@@ -17,7 +17,7 @@ from store.erasure import records
 from store.erasure.export import Exported, PersonExport
 from store.erasure.subject import Subject
 from store.files import uploads
-from store.retention import holds, removal
+from store.retention import deletion, legal_holds
 from store.tables.retention import ARCHIVES, archives
 from tests.integration.retention.scenes import TURN, Scene
 
@@ -121,13 +121,13 @@ def test_the_rest_of_a_half_turn_is_given_while_a_hold_keeps_it(scene: Scene, he
     key = scene.key()
 
     def remove(connection: Any) -> None:
-        batch = removal.next_batch(connection, key, limit=2 * TURN + 2)
+        batch = deletion.next_batch(connection, key, limit=2 * TURN + 2)
         assert batch is not None
-        removal.remove(connection, batch)
+        deletion.remove(connection, batch)
 
     if held:
         scene.database.run(remove)
-        scene.database.run(partial(holds.hold, tenant="default", thread_id="t"))
+        scene.database.run(partial(legal_holds.hold, tenant="default", thread_id="t"))
         assert scene.contents() == []
 
     copy = Copy(scene)

@@ -5,18 +5,18 @@ from functools import partial
 import pytest
 
 from conversation.errors import InvalidInput, ThreadNotFound
-from store.retention import holds, removal, report
+from store.retention import deletion, dry_run, legal_holds
 from store.thread_store import ThreadStore
 from store.threads import forks
 from tests.integration.retention.scenes import TURN, Scene
 
 
 def hold(scene: Scene, thread: str = "t") -> None:
-    scene.database.run(partial(holds.hold, tenant="default", thread_id=thread, reason="matter 7"))
+    scene.database.run(partial(legal_holds.hold, tenant="default", thread_id=thread, reason="matter 7"))
 
 
 def release(scene: Scene, thread: str = "t") -> None:
-    scene.database.run(partial(holds.release, tenant="default", thread_id=thread))
+    scene.database.run(partial(legal_holds.release, tenant="default", thread_id=thread))
 
 
 @pytest.mark.parametrize(
@@ -44,9 +44,9 @@ def test_a_report_names_so_many_held_threads_and_says_whether_there_are_more(
     for thread in ("a", "b"):
         scene.answered(thread, 1)
         hold(scene, thread)
-    monkeypatch.setattr(report, "NAMED", most)
+    monkeypatch.setattr(dry_run, "NAMED", most)
 
-    found = report.report(scene.database, scene.settings)
+    found = dry_run.report(scene.database, scene.settings)
 
     assert [thread["id"] for thread in found.held] == ["a", "b"][:most]
     assert found.held_is_complete is is_complete
@@ -100,8 +100,8 @@ def test_a_hold_in_the_middle_of_a_deletion_stops_the_next_batch(scene: Scene) -
     scene.database.run(partial(remove_some, key=scene.key(), limit=2 * TURN))
     scene.change(legal_hold=True)
 
-    assert scene.database.run(partial(removal.remove_next, key=scene.key())) is None
-    assert scene.database.run(partial(removal.remove_thread, key=scene.key())) is None
+    assert scene.database.run(partial(deletion.remove_next, key=scene.key())) is None
+    assert scene.database.run(partial(deletion.remove_thread, key=scene.key())) is None
     assert len(scene.seqs()) == 3 * TURN
 
 
@@ -207,7 +207,7 @@ def test_a_summary_that_was_drafted_before_a_cut_is_not_put(scene: Scene) -> Non
     assert scene.count("summaries") == 0
 
 
-def remove_some(connection: object, key: int, limit: int) -> removal.Removed:
-    batch = removal.next_batch(connection, key, limit=limit)  # type: ignore[arg-type]
+def remove_some(connection: object, key: int, limit: int) -> deletion.Removed:
+    batch = deletion.next_batch(connection, key, limit=limit)  # type: ignore[arg-type]
     assert batch is not None
-    return removal.remove(connection, batch)  # type: ignore[arg-type]
+    return deletion.remove(connection, batch)  # type: ignore[arg-type]

@@ -19,7 +19,7 @@ from store.erasure import erase
 from store.erasure.run import run_erasure
 from store.erasure.subject import Subject
 from store.history import message_rows
-from store.retention import cuts, holds, removal
+from store.retention import deletion, legal_holds, move_cut
 from store.turns import claims, inbox
 from store.turns.claims import Claimant
 from store.turns.inbox import Request
@@ -93,19 +93,19 @@ def send(scene: Scene) -> Operation:
 
 
 def take(scene: Scene) -> Operation:
-    return partial(cuts.move, key=scene.key())
+    return partial(move_cut.move, key=scene.key())
 
 
 def batch(scene: Scene) -> Operation:
-    return partial(removal.remove_next, key=scene.key())
+    return partial(deletion.remove_next, key=scene.key())
 
 
 def row(scene: Scene) -> Operation:
-    return partial(removal.remove_thread, key=scene.key())
+    return partial(deletion.remove_thread, key=scene.key())
 
 
 def hold(scene: Scene) -> Operation:
-    return partial(holds.hold, tenant="default", thread_id="t")
+    return partial(legal_holds.hold, tenant="default", thread_id="t")
 
 
 def history(scene: Scene) -> list[str]:

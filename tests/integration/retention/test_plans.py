@@ -10,12 +10,12 @@ from sqlalchemy import Connection, event, select, text
 
 from conversation.ids import new_id
 from store import tables
+from store.audit import tells_of
 from store.database.column_types import clock
 from store.database.engine import Database
 from store.erasure import archived, erase, records
 from store.erasure.subject import Subject
-from store.retention import cuts, due, policies, purge, removal
-from store.retention.audit import tells_of
+from store.retention import deletion, due, move_cut, policies, purge
 from store.tables.retention import erasure_items
 from tests.integration.retention.scenes import TURN, Scene
 
@@ -259,8 +259,8 @@ def test_a_cut_and_a_batch_cost_the_same_however_much_there_is(postgres_scene: S
     postgres_scene.policy(tenant="default", max_messages=TURN)
     key, database = postgres_scene.key(), postgres_scene.database
 
-    assert statements_of(database, partial(cuts.move, key=key)) == MOVE
-    assert statements_of(database, partial(removal.remove_next, key=key)) == BATCH
+    assert statements_of(database, partial(move_cut.move, key=key)) == MOVE
+    assert statements_of(database, partial(deletion.remove_next, key=key)) == BATCH
 
 
 def test_the_end_of_a_thread_costs_so_many_statements(postgres_scene: Scene) -> None:
@@ -268,8 +268,8 @@ def test_the_end_of_a_thread_costs_so_many_statements(postgres_scene: Scene) -> 
     postgres_scene.age(40)
     postgres_scene.policy(tenant="default", idle_days=30)
     postgres_scene.cut()
-    postgres_scene.database.run(partial(removal.remove_next, key=postgres_scene.key()))
+    postgres_scene.database.run(partial(deletion.remove_next, key=postgres_scene.key()))
 
-    removed = partial(removal.remove_thread, key=postgres_scene.key())
+    removed = partial(deletion.remove_thread, key=postgres_scene.key())
 
     assert statements_of(postgres_scene.database, removed) == ROW

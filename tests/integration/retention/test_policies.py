@@ -12,8 +12,8 @@ from conversation.history import check_next
 from conversation.message import Message
 from conversation.thread import Thread
 from store.retention import policies
+from store.retention.dry_run import report
 from store.retention.policy import Policy, strictest
-from store.retention.report import report
 from store.threads import forks, listing, repository, search
 from store.threads.export import export_thread
 from store.turns import settle as turns

@@ -15,7 +15,7 @@ from store.erasure import erase
 from store.erasure.run import go_on, run_erasure
 from store.erasure.subject import Subject
 from store.erasure.unfinished import take_up
-from store.retention import holds, removal
+from store.retention import deletion, legal_holds
 from store.tables.retention import erasures
 from tasks import retention
 from tasks.erasures import IDLE_SECONDS, Resumed, resume_erasures
@@ -44,8 +44,8 @@ def test_a_hold_in_the_middle_has_the_persons_other_threads_read_again_until_it_
     scene: Scene,
 ) -> None:
     erasure = fenced(scene, "a", "b", "c")
-    scene.database.run(partial(removal.remove_next, erasure_id=erasure, key=scene.key("a")))
-    scene.database.run(partial(holds.hold, tenant="default", thread_id="c"))
+    scene.database.run(partial(deletion.remove_next, erasure_id=erasure, key=scene.key("a")))
+    scene.database.run(partial(legal_holds.hold, tenant="default", thread_id="c"))
     assert scene.contents("b") == []
 
     with pytest.raises(ThreadHeld, match="'c'"):
@@ -54,7 +54,7 @@ def test_a_hold_in_the_middle_has_the_persons_other_threads_read_again_until_it_
     assert len(scene.contents("b")) == len(scene.contents("c")) == 3 * TURN
     assert [row for row in scene.pending() if row.erasure_id is not None] == []
     assert rows(scene)[0].finished_at is None
-    scene.database.run(partial(holds.release, tenant="default", thread_id="c"))
+    scene.database.run(partial(legal_holds.release, tenant="default", thread_id="c"))
     certificate = run_erasure(scene.database, scene.files, ANN)
     assert certificate["id"] == erasure
     assert (certificate["counts"]["messages"], certificate["counts"]["threads"]) == (3 * 3 * TURN, 3)
@@ -65,14 +65,14 @@ def test_retention_takes_up_what_an_erasure_left_of_a_turn_when_its_hold_is_rele
     key = scene.key("a")
 
     def half_a_turn(connection: Any) -> None:
-        batch = removal.next_batch(connection, key, erasure_id=erasure, limit=TURN // 2)
+        batch = deletion.next_batch(connection, key, erasure_id=erasure, limit=TURN // 2)
         assert batch is not None
-        removal.remove(connection, batch)
+        deletion.remove(connection, batch)
 
     scene.database.run(half_a_turn)
-    scene.database.run(partial(holds.hold, tenant="default", thread_id="a"))
+    scene.database.run(partial(legal_holds.hold, tenant="default", thread_id="a"))
     assert len(scene.seqs("a")) == 3 * TURN - TURN // 2
-    scene.database.run(partial(holds.release, tenant="default", thread_id="a"))
+    scene.database.run(partial(legal_holds.release, tenant="default", thread_id="a"))
 
     scene.run()
 
@@ -202,12 +202,12 @@ def test_one_that_fails_stops_no_other_and_is_told(scene: Scene, monkeypatch: py
 
 def test_one_that_a_hold_stops_goes_on_when_the_hold_is_released(scene: Scene) -> None:
     broke_off(scene, "a", "b")
-    scene.database.run(partial(holds.hold, tenant="default", thread_id="b"))
+    scene.database.run(partial(legal_holds.hold, tenant="default", thread_id="b"))
 
     assert scene.run().erasures_held == 1
 
     assert len(scene.contents("a")) == len(scene.contents("b")) == 3 * TURN
-    scene.database.run(partial(holds.release, tenant="default", thread_id="b"))
+    scene.database.run(partial(legal_holds.release, tenant="default", thread_id="b"))
     idle(scene)
     assert scene.run().erased == 1
     assert (scene.row("a"), scene.row("b")) == (None, None)
@@ -290,7 +290,7 @@ def test_the_doctor_names_all_of_them_however_many(scene: Scene, monkeypatch: py
 
 def test_the_doctor_names_the_hold_that_stops_an_erasure_at_once(scene: Scene) -> None:
     fenced(scene, "a", "b")
-    scene.database.run(partial(holds.hold, tenant="default", thread_id="b"))
+    scene.database.run(partial(legal_holds.hold, tenant="default", thread_id="b"))
 
     (note,) = told(scene)
 

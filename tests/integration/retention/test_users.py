@@ -11,10 +11,10 @@ import pytest
 from sqlalchemy import select
 
 from conversation.errors import FileStoreUnavailable, ThreadHeld, ThreadNotFound
+from store.audit import hash_of
 from store.erasure.run import run_erasure
 from store.erasure.subject import Subject
-from store.retention import holds
-from store.retention.audit import hash_of
+from store.retention import legal_holds
 from store.tables.retention import ARCHIVES, archives
 from store.thread_store import ThreadStore
 from tests.integration.retention.scenes import TURN, Scene
@@ -108,14 +108,14 @@ def test_a_hold_keeps_the_archives_of_its_thread_from_a_user_whom_it_was_before(
     archived(scene, "ann", "bob")
     scene.answered("ann's", 1)
     scene.change("ann's", metadata={"user": "ann"})
-    scene.database.run(partial(holds.hold, tenant="default", thread_id="t"))
+    scene.database.run(partial(legal_holds.hold, tenant="default", thread_id="t"))
 
     with pytest.raises(ThreadHeld, match="'t'"):
         run_erasure(scene.database, scene.files, of_user("ann"))
 
     assert len(parts(scene)) == len(list(scene.files.list(ARCHIVES))) == 2
     assert len(scene.contents("ann's")) == TURN
-    scene.database.run(partial(holds.release, tenant="default", thread_id="t"))
+    scene.database.run(partial(legal_holds.release, tenant="default", thread_id="t"))
     run_erasure(scene.database, scene.files, of_user("ann"))
     assert parts(scene) == []
     assert scene.row("ann's") is None
@@ -129,7 +129,7 @@ def test_a_hold_that_comes_in_the_middle_keeps_the_archives_that_are_left(
 
     def delete_then_hold(self: Any, tenant: str, sha256: str) -> None:
         delete(self, tenant, sha256)
-        scene.database.run(partial(holds.hold, tenant="default", thread_id="t"))
+        scene.database.run(partial(legal_holds.hold, tenant="default", thread_id="t"))
 
     monkeypatch.setattr(type(scene.files), "delete", delete_then_hold)
     with pytest.raises(ThreadHeld):
@@ -138,7 +138,7 @@ def test_a_hold_that_comes_in_the_middle_keeps_the_archives_that_are_left(
 
     left = [part.sha256 for part in parts(scene) if part.state == "stored"]
     assert len(left) == len(list(scene.files.list(ARCHIVES))) == 3
-    scene.database.run(partial(holds.release, tenant="default", thread_id="t"))
+    scene.database.run(partial(legal_holds.release, tenant="default", thread_id="t"))
     certificate = run_erasure(scene.database, scene.files, of_user("ann"))
     assert certificate["counts"]["archives"] == 4
     assert parts(scene) == []

@@ -17,7 +17,7 @@ from conversation.message import Message
 from conversation.thread import Thread
 from conversation.turn import Completed
 from store.database.engine import Database
-from store.retention import cuts, policies, removal
+from store.retention import deletion, move_cut, policies
 from store.retention.policy import Policy
 from store.settings import load
 from store.threads import repository
@@ -130,8 +130,8 @@ class Race:
     def retain(self) -> None:
         """Move the cut behind the summary; delete what lies below."""
         time.sleep(0.02)
-        self.cuts += self.database.run(partial(cuts.move, key=self.key)).came_to == "cut"
-        self.database.run(partial(removal.remove_next, key=self.key))
+        self.cuts += self.database.run(partial(move_cut.move, key=self.key)).came_to == "cut"
+        self.database.run(partial(deletion.remove_next, key=self.key))
 
     def look(self) -> None:
         """In a snapshot of its own: whatever the others are in the middle of."""

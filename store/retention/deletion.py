@@ -31,12 +31,12 @@ from sqlalchemy import (
     update,
 )
 
+from store.audit import forget_name, note
 from store.database.statements import AnyRow
 from store.files.garbage_collection import note_dropped
 from store.history.visibility import goes_with_its_messages
-from store.retention import carried, dropped
-from store.retention.audit import forget_name, note
-from store.retention.cuts import is_busy
+from store.retention import carried_context, dropped_files
+from store.retention.move_cut import is_busy
 from store.tables import attachments, context, messages, steps, summaries, threads, turn_inputs, turns
 from store.tables.retention import erasures, retention_cuts, retention_policies
 
@@ -220,7 +220,7 @@ def _remove_files(connection: Connection, said: Select[Any], *conditions: Column
     gone = delete(attachments).where(named, *conditions)
     address = attachments.c.tenant, attachments.c.sha256
     files = connection.execute(gone.returning(*address, attachments.c.thread_key)).all()
-    dropped.remember(connection, files)
+    dropped_files.remember(connection, files)
     return len(files)
 
 
@@ -230,7 +230,7 @@ def _finish(connection: Connection, thread: AnyRow, cut: AnyRow) -> Counts:
     if not cut.keep_summary:
         spoke = (summaries.c.thread_key == thread.key) & (summaries.c.from_seq <= thread.retention_cut)
         counts["summaries"] = connection.execute(delete(summaries).where(spoke)).rowcount
-        counts["context"] = carried.drop(connection, thread)
+        counts["context"] = carried_context.drop(connection, thread)
     connection.execute(delete(retention_cuts).where(retention_cuts.c.thread_key == thread.key))
     return counts
 

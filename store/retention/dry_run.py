@@ -13,9 +13,9 @@ from sqlalchemy import Connection, func, select
 
 from store.database.engine import Database
 from store.database.statements import AnyRow
-from store.retention import cuts, policies
+from store.retention import move_cut, policies
+from store.retention.deletion import bytes_of
 from store.retention.due import due
-from store.retention.removal import bytes_of
 from store.settings import Settings
 from store.tables import messages
 
@@ -112,8 +112,8 @@ def _report(database: _Within) -> Report:
     return made
 
 
-def _look(connection: Connection, *, key: int) -> tuple[cuts.Look, AnyRow | None]:
-    look = cuts.look(connection, key, locks=False)
+def _look(connection: Connection, *, key: int) -> tuple[move_cut.Look, AnyRow | None]:
+    look = move_cut.look(connection, key, locks=False)
     if look.came_to != "cut":
         return look, None
     assert look.thread is not None

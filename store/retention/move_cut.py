@@ -9,13 +9,13 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, case, exists, select, update
 
+from store.audit import note
 from store.database.column_types import clock
 from store.database.statements import AnyRow
 from store.history.counters import recounted
-from store.retention import carried, policies
-from store.retention.audit import note
+from store.retention import carried_context, policies
+from store.retention.cutoff import Reach, reach
 from store.retention.policy import Effective, strictest
-from store.retention.reach import Reach, reach
 from store.tables import messages, summaries, threads, turns
 from store.tables.retention import retention_cuts
 from store.turns.next_turn import is_alive, unfinished
@@ -142,7 +142,7 @@ def _cut(connection: Connection, found: Look) -> None:
         )
     )
     shown = shows_from(connection, thread, wanted.cut, thread.summary_id if keeps_summary else None)
-    if keeps_summary and carried.carry(connection, thread, to_seq=wanted.cut):
+    if keeps_summary and carried_context.carry(connection, thread, to_seq=wanted.cut):
         shown["context_version"] = thread.context_version + 1
     connection.execute(update(threads).where(threads.c.key == thread.key).values(**shown))
     said = {"after_seq": thread.retention_cut, "to_seq": wanted.cut, "policy": found.policy}

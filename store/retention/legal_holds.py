@@ -13,12 +13,12 @@ from sqlalchemy import Connection, delete, select, update
 
 from conversation.checks import check_text
 from conversation.errors import ThreadNotFound
+from store.audit import note
 from store.database.column_types import clock
 from store.database.statements import AnyRow
 from store.history import turn_boundary
-from store.retention import carried
-from store.retention.audit import note
-from store.retention.cuts import shows_from
+from store.retention import carried_context
+from store.retention.move_cut import shows_from
 from store.tables import summaries, threads
 from store.tables.retention import retention_cuts
 
@@ -74,7 +74,7 @@ def take_back(connection: Connection, thread: AnyRow) -> int:
     if pending.deleted_to > pending.cut_before:
         beginning = turn_boundary.at_or_above(connection, thread.key, pending.deleted_to)
         cut = thread.retention_cut if beginning is None else min(beginning, thread.retention_cut)
-    carried.take_back(connection, thread, cut=cut)
+    carried_context.take_back(connection, thread, cut=cut)
     summary_id = _without_a_hole(connection, thread, pending, cut)
     shown = shows_from(connection, thread, cut, summary_id)
     connection.execute(update(threads).where(threads.c.key == thread.key).values(**shown))

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, String, case, cast, func, literal_column, select, update
 
-from store.retention.audit import hash_of
+from store.audit import hash_of
 from store.tables import threads
 from store.tables.retention import archives, dropped_files
 

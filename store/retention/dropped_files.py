@@ -8,8 +8,8 @@ from collections.abc import Iterable
 
 from sqlalchemy import Connection, select
 
+from store.audit import hash_of
 from store.database.statements import AnyRow, insert_for
-from store.retention.audit import hash_of
 from store.tables import threads
 from store.tables.retention import dropped_files
 
