@@ -25,13 +25,13 @@ from conversation.openai_format import from_openai
 from conversation.thread import Thread
 from store import migrations
 from store.database.engine import Database
+from store.erasure.thread_erasure import ThreadErasure
 from store.file_store import FileStore
 from store.files.blob_rows import lock_stored
 from store.files.ingest import Keeper
 from store.retention.restore import Archived, archived_threads, read_parts, stored_parts
 from store.settings import Settings, load
 from store.summaries.thread_summaries import ThreadSummaries
-from store.thread_erasure import ThreadErasure
 from store.threads import forks, importer, listing, repository
 from store.threads.export import Export, next_page
 from store.threads.export_format import keep_lines

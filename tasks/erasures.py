@@ -13,8 +13,8 @@ import structlog
 from conversation.errors import ThreadHeld
 from store.blobs import BlobStore
 from store.database.engine import Database
-from store.erasure.run import go_on
 from store.erasure.unfinished import Unfinished, take_up
+from store.erasure.workflow import go_on
 
 #: Seconds without a step after which nobody works on an erasure any more: longer than a step takes, as
 #: a rule; where it is not, two work on it, which does no harm.

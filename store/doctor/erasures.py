@@ -11,7 +11,7 @@ from store.database.column_types import OurId, Time, clock
 from store.database.statements import AnyRow
 from store.doctor.finding import Check, Finding
 from store.doctor.look import Look, Scope
-from store.erasure.erase import check_not_held
+from store.erasure.steps import check_not_held
 from store.erasure.unfinished import subject_of
 from store.tables.retention import erasures
 

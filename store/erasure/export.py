@@ -33,10 +33,10 @@ from store.blobs import BlobStore
 from store.database.column_types import clock
 from store.database.engine import Runs
 from store.database.statements import AnyRow
-from store.erasure import records
-from store.erasure.records import PAGE, Line
-from store.erasure.run import keys
+from store.erasure import export_rows
+from store.erasure.export_rows import PAGE, Line
 from store.erasure.subject import Subject
+from store.erasure.workflow import keys
 from store.files.blob_rows import BLOCKED
 from store.files.prepared_rows import texts
 from store.tables.retention import ARCHIVES
@@ -72,7 +72,7 @@ class PersonExport:
         # A member at a time is written: this one waits beside it until the others are.
         with TemporaryFile() as listed, ZipFile(target, "w", ZIP_DEFLATED) as archive:
             for key in keys(self.database, self.subject):
-                thread = self.database.run(partial(records.thread, key=key))
+                thread = self.database.run(partial(export_rows.thread, key=key))
                 if thread is not None:
                     count += 1
                     self._write_thread(archive, f"threads/{count:04}", thread)
@@ -109,25 +109,25 @@ class PersonExport:
                 member.write(_text(page))
         with archive.open(f"{name}.work.jsonl", "w", force_zip64=True) as member:
             after = 0
-            while work := self.database.run(partial(records.work, key=thread.key, after=after)):
+            while work := self.database.run(partial(export_rows.work, key=thread.key, after=after)):
                 after, lines = work
                 member.write(_text(lines))
         with archive.open(f"{name}.held.jsonl", "w", force_zip64=True) as member:
             after = 0
-            while lines := self.database.run(partial(records.held, key=thread.key, after=after)):
+            while lines := self.database.run(partial(export_rows.held, key=thread.key, after=after)):
                 after = lines[-1]["seq"]
                 member.write(_text(lines))
-        for kind, read in (("policy", records.policies_of), ("audit", records.audit_of)):
+        for kind, read in (("policy", export_rows.policies_of), ("audit", export_rows.audit_of)):
             _write_lines(archive, f"{name}.{kind}.jsonl", self.database.run(partial(read, row=thread)))
 
     def _write_files(self, archive: ZipFile, thread: AnyRow, listed: IO[bytes]) -> None:
         after = ("", -1)
-        while rows := self.database.run(partial(records.files, key=thread.key, after=after)):
+        while rows := self.database.run(partial(export_rows.files, key=thread.key, after=after)):
             for row in rows:
                 # What a scanner did not pass is told, and not handed out.
                 passed = row.scan not in BLOCKED
                 stored = passed and self._write_file(archive, row.sha256)
-                listed.write(_text([{"thread": thread.id, **records.plain(row), "stored": stored}]))
+                listed.write(_text([{"thread": thread.id, **export_rows.plain(row), "stored": stored}]))
                 self._hashes.add(row.sha256)
             after = (rows[-1].message_id, rows[-1].place)
 
@@ -144,11 +144,11 @@ class PersonExport:
         with archive.open("uploads.jsonl", "w", force_zip64=True) as member:
             for start in range(0, len(hashes), PAGE):
                 page = hashes[start : start + PAGE]
-                read = partial(records.uploads_of, tenant=self.subject.tenant, hashes=page)
+                read = partial(export_rows.uploads_of, tenant=self.subject.tenant, hashes=page)
                 member.write(_text(self.database.run(read)))
 
     def _write_archives(self, archive: ZipFile) -> int:
-        rows = self.database.run(partial(records.archives_of, subject=self.subject))
+        rows = self.database.run(partial(export_rows.archives_of, subject=self.subject))
         for row in rows:
             self._write_object(archive, f"archives/{row.sha256}.jsonl.gz", ARCHIVES, row.sha256)
         return len(rows)

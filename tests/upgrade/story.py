@@ -18,7 +18,7 @@ from conversation.turn import Cancelled, ClaimedTurn, Completed, Failed, RetryLa
 from conversation.water_marks import WaterMarks
 from store import schedule_runs, tables
 from store.database.column_types import clock
-from store.erasure import erase
+from store.erasure import steps as erase
 from store.erasure.subject import Subject
 from store.files import uploads
 from store.files.blob_rows import announce, confirm

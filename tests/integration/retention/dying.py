@@ -9,8 +9,8 @@ from sqlalchemy import event
 
 from store.blobs import open_file_store
 from store.database.engine import Database
-from store.erasure.run import run_erasure
 from store.erasure.subject import Subject
+from store.erasure.workflow import run_erasure
 from store.settings import load
 from tasks.retention import run_retention
 

@@ -14,8 +14,8 @@ from conversation.attachment import Attachment
 from conversation.ids import new_id
 from conversation.prepared import Picture, Prepared
 from store import tables
-from store.erasure.run import run_erasure
 from store.erasure.subject import Subject
+from store.erasure.workflow import run_erasure
 from store.files import garbage_collection, prepared_rows, uploads
 from store.files.ingest import Keeper
 from store.files.prepare import FileMaker

@@ -20,11 +20,11 @@ from conversation.thread import Thread
 from store import tables
 from store.audit import hash_of
 from store.database.engine import Database
-from store.erasure import erase
+from store.erasure import steps
 from store.erasure.certificate import digest_of
 from store.erasure.export import Exported
-from store.erasure.run import run_erasure
 from store.erasure.subject import Subject, rows_of
+from store.erasure.workflow import run_erasure
 from store.files import uploads
 from store.files.ingest import Keeper
 from store.retention import deletion, legal_holds
@@ -180,9 +180,9 @@ def test_a_hold_refuses_an_erasure_before_anything_is_touched(scene: Scene) -> N
 def test_a_hold_in_the_middle_of_an_erasure_stops_it_and_shows_what_is_left(scene: Scene) -> None:
     scene.answered(turns_=3)
     subject = Subject(tenant="default", thread_id="t")
-    erasure = scene.database.run(partial(erase.begin, subject=subject))
+    erasure = scene.database.run(partial(steps.begin, subject=subject))
     key = scene.key()
-    scene.database.run(partial(erase.fence_off, erasure_id=erasure, subject=subject, key=key))
+    scene.database.run(partial(steps.fence_off, erasure_id=erasure, subject=subject, key=key))
 
     def one_turn(connection: Any) -> None:
         batch = deletion.next_batch(connection, key, erasure_id=erasure, limit=TURN)
@@ -204,8 +204,8 @@ def test_a_hold_in_the_middle_of_an_erasure_stops_it_and_shows_what_is_left(scen
 def test_retention_leaves_an_erasure_to_itself(scene: Scene) -> None:
     scene.answered(turns_=3)
     subject = Subject(tenant="default", thread_id="t")
-    erasure = scene.database.run(partial(erase.begin, subject=subject))
-    fence = partial(erase.fence_off, erasure_id=erasure, subject=subject, key=scene.key())
+    erasure = scene.database.run(partial(steps.begin, subject=subject))
+    fence = partial(steps.fence_off, erasure_id=erasure, subject=subject, key=scene.key())
     scene.database.run(fence)
 
     assert scene.run().messages == 0

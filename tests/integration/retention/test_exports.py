@@ -13,7 +13,7 @@ from sqlalchemy import select
 from conversation.attachment import Attachment
 from conversation.ids import new_id
 from store import tables
-from store.erasure import records
+from store.erasure import export_rows
 from store.erasure.export import Exported, PersonExport
 from store.erasure.subject import Subject
 from store.files import uploads
@@ -81,7 +81,7 @@ def test_a_file_that_is_lost_is_named_once_and_the_rest_is_given(scene: Scene) -
 def test_the_text_of_a_file_is_given_once_however_many_messages_have_it(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(records, "PAGE", 2)
+    monkeypatch.setattr(export_rows, "PAGE", 2)
     anns(scene, turns=3, file=b"a passport")
     anns(scene, "t2", turns=2, file=b"a passport")
     scene.send("one more", "t", file=b"another")
@@ -102,8 +102,8 @@ def test_the_text_of_a_file_is_given_once_however_many_messages_have_it(
 
 def test_an_export_reads_files_page_by_page(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     anns(scene, turns=5, file=b"a passport")
-    monkeypatch.setattr(records, "PAGE", 2)
-    page = partial(records.files, key=scene.key())
+    monkeypatch.setattr(export_rows, "PAGE", 2)
+    page = partial(export_rows.files, key=scene.key())
 
     first = scene.database.run(partial(page, after=("", -1)))
     second = scene.database.run(partial(page, after=(first[-1].message_id, first[-1].place)))

@@ -17,8 +17,8 @@ from store.audit import hash_of
 from store.blobs import LocalBlobs
 from store.database.engine import Database
 from store.erasure.certificate import digest_of
-from store.erasure.run import run_erasure
 from store.erasure.subject import Subject
+from store.erasure.workflow import run_erasure
 from store.settings import load
 from store.tables import retention as retention_tables
 from store.tables.retention import ARCHIVES

@@ -15,9 +15,9 @@ from conversation.message import Message
 from conversation.turn import ClaimedTurn, Lease
 from store import tables
 from store.database.engine import Database
-from store.erasure import erase
-from store.erasure.run import run_erasure
+from store.erasure import steps as erase
 from store.erasure.subject import Subject
+from store.erasure.workflow import run_erasure
 from store.history import message_rows
 from store.retention import deletion, legal_holds, move_cut
 from store.turns import claims, inbox

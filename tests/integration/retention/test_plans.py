@@ -13,7 +13,7 @@ from store import tables
 from store.audit import tells_of
 from store.database.column_types import clock
 from store.database.engine import Database
-from store.erasure import archived, erase, records
+from store.erasure import archives, export_rows, steps
 from store.erasure.subject import Subject
 from store.retention import deletion, due, move_cut, policies, purge
 from store.tables.retention import erasure_items
@@ -143,7 +143,7 @@ def test_turns_to_be_purged_are_found_through_an_index(postgres_scene: Scene) ->
 def stocked(postgres_scene: Scene) -> Database:
     """A tenant of which much was archived and told; an erasure is under way."""
     with postgres_scene.database.engine.begin() as connection:
-        erase.begin(connection, ANN)
+        steps.begin(connection, ANN)
         for statement in (STOCK, ARCHIVED, AUDITED):
             connection.execute(text(statement))
         for table in ("threads", "archives", "audit", "erasures", "erasure_items"):
@@ -152,8 +152,8 @@ def stocked(postgres_scene: Scene) -> Database:
 
 
 def test_archives_of_a_user_are_found_through_indexes_however_many_there_are(stocked: Database) -> None:
-    erased = plan_of(stocked, lambda _: archived.archive_rows(new_id(), ANN), is_stocked=True)
-    exported = plan_of(stocked, lambda c: records.archive_rows(c, ANN), is_stocked=True)
+    erased = plan_of(stocked, lambda _: archives.archive_rows(new_id(), ANN), is_stocked=True)
+    exported = plan_of(stocked, lambda c: export_rows.archive_rows(c, ANN), is_stocked=True)
 
     for plan in (erased, exported):
         assert "Seq Scan on archives" not in plan

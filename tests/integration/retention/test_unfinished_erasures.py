@@ -11,10 +11,10 @@ from sqlalchemy import select, update
 from conversation.errors import FileStoreUnavailable, ThreadHeld
 from store.doctor import Examination, Note, Scope
 from store.doctor import erasures as doctor_erasures
-from store.erasure import erase
-from store.erasure.run import go_on, run_erasure
+from store.erasure import steps
 from store.erasure.subject import Subject
 from store.erasure.unfinished import take_up
+from store.erasure.workflow import go_on, run_erasure
 from store.retention import deletion, legal_holds
 from store.tables.retention import erasures
 from tasks import retention
@@ -33,8 +33,8 @@ def fenced(scene: Scene, *threads_: str) -> str:
     for thread in threads_:
         scene.answered(thread, 3)
         scene.change(thread, metadata={"user": "ann"})
-    erasure = scene.database.run(partial(erase.begin, subject=ANN))
-    fence = partial(erase.fence_off, erasure_id=erasure, subject=ANN)
+    erasure = scene.database.run(partial(steps.begin, subject=ANN))
+    fence = partial(steps.fence_off, erasure_id=erasure, subject=ANN)
     for thread in threads_:
         scene.database.run(partial(fence, key=scene.key(thread)))
     return erasure
@@ -138,7 +138,7 @@ def test_whom_it_is_about_is_stored_only_until_it_is_finished(scene: Scene) -> N
 )
 def test_an_erasure_of_whatever_kind_is_taken_up(scene: Scene, subject: Subject) -> None:
     scene.answered("a", 1)
-    scene.database.run(partial(erase.begin, subject=subject))
+    scene.database.run(partial(steps.begin, subject=subject))
     idle(scene)
 
     assert scene.run().erased == 1
@@ -151,7 +151,7 @@ def test_one_that_names_users_by_another_key_is_taken_up_with_that_key(scene: Sc
     scene.answered("a", 1)
     scene.change("a", metadata={"customer": "ann"})
     subject = Subject(tenant="default", user="ann", user_key="customer")
-    scene.database.run(partial(erase.begin, subject=subject))
+    scene.database.run(partial(steps.begin, subject=subject))
     idle(scene)
 
     assert scene.run().erased == 1
@@ -183,7 +183,7 @@ def test_one_that_fails_stops_no_other_and_is_told(scene: Scene, monkeypatch: py
     broke_off(scene, "a")
     scene.answered("bob", 1, file=b"of bob")
     theirs = Subject(tenant="default", thread_id="bob")
-    scene.database.run(partial(erase.begin, subject=theirs))
+    scene.database.run(partial(steps.begin, subject=theirs))
     idle(scene)
 
     def refuse(*_: object) -> None:
@@ -282,7 +282,7 @@ def test_the_doctor_names_all_of_them_however_many(scene: Scene, monkeypatch: py
     monkeypatch.setattr(doctor_erasures, "PAGE", 1)
     asked = datetime.now(UTC) - timedelta(days=2)
     for user in ("ann", "bob", "cleo"):
-        scene.database.run(partial(erase.begin, subject=Subject(tenant="default", user=user)))
+        scene.database.run(partial(steps.begin, subject=Subject(tenant="default", user=user)))
     scene.database.run(lambda c: c.execute(update(erasures).values(requested_at=asked)))
 
     assert {note.finding.ids["erasure"] for note in told(scene)} == {row.id for row in rows(scene)}

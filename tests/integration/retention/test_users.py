@@ -12,8 +12,8 @@ from sqlalchemy import select
 
 from conversation.errors import FileStoreUnavailable, ThreadHeld, ThreadNotFound
 from store.audit import hash_of
-from store.erasure.run import run_erasure
 from store.erasure.subject import Subject
+from store.erasure.workflow import run_erasure
 from store.retention import legal_holds
 from store.tables.retention import ARCHIVES, archives
 from store.thread_store import ThreadStore

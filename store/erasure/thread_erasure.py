@@ -6,8 +6,8 @@ from typing import IO
 from store.database.engine import Database, FromThread
 from store.erasure.certificate import Certificate
 from store.erasure.export import Exported, PersonExport
-from store.erasure.run import run_erasure
 from store.erasure.subject import Subject
+from store.erasure.workflow import run_erasure
 from store.file_store import FileStore
 from store.settings import Settings
 

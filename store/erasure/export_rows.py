@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Select, exists, not_, or_, select, tuple_
 
 from store.audit import hash_of
 from store.database.statements import AnyRow
-from store.erasure.archived import named_threads, parts_of
+from store.erasure.archives import named_threads, parts_of
 from store.erasure.subject import Subject, rows_of
 from store.history import message_rows
 from store.history.visibility import is_hidden_turn

@@ -23,7 +23,7 @@ from conversation.ids import new_id
 from store.audit import forget_hashes, forget_name, hash_of
 from store.database.column_types import clock
 from store.database.statements import AnyRow, insert_for
-from store.erasure.archived import named_threads, names
+from store.erasure.archives import named_threads, names
 from store.erasure.subject import Subject, rows_of
 from store.files import garbage_collection
 from store.retention import deletion, legal_holds
