@@ -8,6 +8,6 @@ workers, and any number of times. What was said is never changed, moved or delet
 from store.doctor.catalogue import CHECKS
 from store.doctor.examination import Examination, Note, Outcome, Result
 from store.doctor.finding import Check, Finding
-from store.doctor.look import Scope
+from store.doctor.inspection import Scope
 
 __all__ = ["CHECKS", "Check", "Examination", "Finding", "Note", "Outcome", "Result", "Scope"]

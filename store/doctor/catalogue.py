@@ -3,7 +3,7 @@
 What one repair leaves to be counted is counted by a check behind it.
 """
 
-from store.doctor import archives, erasures, files, leases, sequences, tool_calls, upkeep
+from store.doctor.checks import archives, erasures, files, leases, sequences, tool_calls, upkeep
 from store.doctor.finding import Check
 
 CHECKS: tuple[Check, ...] = (

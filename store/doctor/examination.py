@@ -16,7 +16,7 @@ from store.blobs import BlobStore
 from store.database.engine import Database
 from store.doctor.catalogue import CHECKS
 from store.doctor.finding import Check, Finding
-from store.doctor.look import Look, Scope
+from store.doctor.inspection import Look, Scope
 
 
 class Outcome(StrEnum):

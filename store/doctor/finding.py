@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from store.database.statements import AnyRow
-from store.doctor.look import Look
+from store.doctor.inspection import Look
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Select, select
 
 from store.database.statements import AnyRow
 from store.doctor.finding import Check, Finding
-from store.doctor.look import Keys, Look, Scope
+from store.doctor.inspection import Keys, Look, Scope
 from store.tables import threads
 
 

@@ -14,7 +14,7 @@ from conversation.step import Step
 from conversation.turn import RetryLater, TurnError
 from store import tables
 from store.doctor import Check, Finding, Outcome
-from store.doctor.look import Look
+from store.doctor.inspection import Look
 from store.turns import claims, journal, workers
 from store.turns import settle as turns
 from tests.integration.doctor.conftest import LONG_AGO, Site, outcomes

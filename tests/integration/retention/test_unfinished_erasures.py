@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 
 from conversation.errors import FileStoreUnavailable, ThreadHeld
 from store.doctor import Examination, Note, Scope
-from store.doctor import erasures as doctor_erasures
+from store.doctor.checks import erasures as doctor_erasures
 from store.erasure import steps
 from store.erasure.subject import Subject
 from store.erasure.unfinished import take_up

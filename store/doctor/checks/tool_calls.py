@@ -29,7 +29,7 @@ from conversation.turn import FINAL_STATES
 from store.database.column_types import clock
 from store.database.statements import AnyRow
 from store.doctor.finding import Check, Finding
-from store.doctor.look import Scope
+from store.doctor.inspection import Scope
 from store.doctor.row_check import RowCheck, of_rows, of_thread, thread_ids
 from store.history import message_rows
 from store.tables import messages, steps, threads, turns

@@ -10,7 +10,7 @@ from conversation.errors import ThreadHeld
 from store.database.column_types import OurId, Time, clock
 from store.database.statements import AnyRow
 from store.doctor.finding import Check, Finding
-from store.doctor.look import Look, Scope
+from store.doctor.inspection import Look, Scope
 from store.erasure.steps import check_not_held
 from store.erasure.unfinished import subject_of
 from store.tables.retention import erasures

@@ -20,7 +20,7 @@ from conversation.errors import FileNotStored, FileRefused
 from store.database.column_types import clock
 from store.database.statements import AnyRow, insert_for
 from store.doctor.finding import Check, Finding
-from store.doctor.look import Look, Scope
+from store.doctor.inspection import Look, Scope
 from store.doctor.row_check import of_thread, thread_ids
 from store.files.garbage_collection import delete_marked, is_used
 from store.media_types.examine import examine

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Select, and_, exists, func, not_, or_, select
 
 from store.database.statements import AnyRow
 from store.doctor.finding import Check, Finding
-from store.doctor.look import Scope
+from store.doctor.inspection import Scope
 from store.doctor.row_check import RowCheck, of_rows, of_thread, thread_ids
 from store.tables import messages, threads, turn_inputs, turns
 from store.tables.retention import retention_cuts

@@ -11,9 +11,9 @@ from itertools import islice
 from sqlalchemy import ColumnElement, Connection, select, true
 
 from store.database.statements import AnyRow
-from store.doctor.files import PAGE, side_by_side
+from store.doctor.checks.files import PAGE, side_by_side
 from store.doctor.finding import Check, Finding
-from store.doctor.look import Look, Scope
+from store.doctor.inspection import Look, Scope
 from store.tables.retention import ARCHIVES, archives
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Select, and_, case, exists, func, not_, or_, 
 from store.database.column_types import clock
 from store.database.statements import AnyRow
 from store.doctor.finding import Check, Finding
-from store.doctor.look import Look, Scope
+from store.doctor.inspection import Look, Scope
 from store.doctor.row_check import RowCheck, of_rows, of_thread, thread_ids
 from store.history.counters import count_behind, recounted, tokens_behind
 from store.summaries.due import try_again
