@@ -12,7 +12,7 @@ from typing import Any
 
 from agent.capabilities import Capabilities
 from agent.model import Model
-from agent.models import model_for
+from agent.model_factory import model_for
 from agent.summarizer import ModelSummarizer
 from agent.summary_request import PURPOSE
 from agent.tool import TOOL_NAME, Tool

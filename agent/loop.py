@@ -16,10 +16,11 @@ import structlog
 
 from agent.agent import Agent
 from agent.capabilities import capabilities_of
+from agent.chat_messages import build_messages, request_digest
 from agent.context import RunContext
+from agent.dependencies import Hands
 from agent.events import Event, MessageAdded, ToolFinished, ToolStarted
 from agent.file_room import FileRoom
-from agent.hands import Hands
 from agent.journal import (
     JournalledResult,
     assistant_message,
@@ -33,7 +34,6 @@ from agent.journal import (
     tool_step,
 )
 from agent.model import ModelReply, ModelRequest, Restarted, TextDelta
-from agent.request import build_messages, request_digest
 from agent.thread_files import ThreadFiles
 from agent.tokens import TokenCounter, estimated_usage
 from agent.tool_result import ToolResult, failure

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from agent.chat_messages import read_text_part, text_part
 from agent.protected import SENTENCE_MAX_CHARS, is_protected, sentence_ends
-from agent.request import read_text_part, text_part
 from agent.sections import ENTRY_MAX_CHARS, PROTECTED, Sections, room_of
 from conversation.message import Message
 

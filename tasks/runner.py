@@ -15,10 +15,10 @@ from typing import assert_never
 import structlog
 
 from agent.agent import Agent
-from agent.hands import AttachmentReader, Hands
+from agent.dependencies import AttachmentReader, Hands
 from agent.journal import over_before_it_ran
 from agent.loop import Run
-from agent.models import model_for
+from agent.model_factory import model_for
 from agent.tool_threads import ToolThreads
 from conversation.bell import SUSPECTS_QUEUE, TURNS_QUEUE, Bell
 from conversation.errors import DatabaseUnavailable, LeaseLost, ThreadmillError

@@ -16,7 +16,7 @@ import structlog
 
 from agent import registry
 from agent.agent import Agent
-from agent.models import prepare
+from agent.model_factory import prepare
 from conversation.errors import DatabaseUnavailable, ModelError, ThreadNotFound
 from conversation.summary import SummaryDefaults
 from store.database.engine import Database

@@ -16,7 +16,7 @@ import structlog
 from agent import registry
 from agent.agent import Agent
 from agent.attachments import AttachmentParts, FileLimits
-from agent.models import prepare
+from agent.model_factory import prepare
 from agent.tool_threads import ToolThreads
 from conversation.bell import Bell
 from conversation.errors import InvalidSettings

@@ -14,11 +14,11 @@ from sqlalchemy import Connection
 
 import agent.agent
 from agent.attachments import AttachmentParts, FileLimits
+from agent.dependencies import Hands
 from agent.events import Event, Finished
-from agent.hands import Hands
 from agent.journal import over_before_it_ran
 from agent.loop import Run
-from agent.models import model_for, prepare
+from agent.model_factory import model_for, prepare
 from agent.prepare import prepare_file
 from agent.tool_threads import ToolThreads
 from conversation.errors import TurnFailed

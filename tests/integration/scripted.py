@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agent.agent import Agent
+from agent.dependencies import Hands
 from agent.events import Event
-from agent.hands import Hands
 from agent.loop import Run
 from agent.model import ModelReply, ModelRequest, Restarted, TextDelta
 from agent.tool_threads import ToolThreads

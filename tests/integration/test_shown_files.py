@@ -13,9 +13,9 @@ from sqlalchemy import event, select, update
 
 from agent.attachments import AttachmentParts, human_size
 from agent.capabilities import Capabilities
+from agent.chat_messages import read_text_part
 from agent.file_room import FileRoom
 from agent.prepare import prepare_file
-from agent.request import read_text_part
 from conversation.attachment import Attachment
 from conversation.errors import FileRefused, FileStoreUnavailable
 from conversation.message import Message

@@ -7,11 +7,11 @@ import pytest
 from sqlalchemy import update
 
 from agent.attachments import AttachmentParts
+from agent.chat_messages import request_digest
 from agent.context import RunContext
 from agent.model import ModelRequest
 from agent.prepare import prepare_file
 from agent.produced import ProducedFile
-from agent.request import request_digest
 from conversation.errors import InvalidInput
 from store.blobs import LocalBlobs
 from store.database.engine import Database

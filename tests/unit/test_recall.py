@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from agent.chat_messages import build_messages, image_part, text_part
 from agent.model import ModelReply, ModelRequest, TextDelta
 from agent.recall import DISCLAIMER, RECALL_MODEL, RecallModel
-from agent.request import build_messages, image_part, text_part
 from agent.tool import Tool
 from agent.toolbox import Toolbox
 from conversation.errors import ModelError

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from agent.chat_messages import text_part
 from agent.model import ModelReply, ModelRequest
 from agent.recall import RECALL_MODEL, RecallModel
-from agent.request import text_part
 from agent.sections import Sections
 from agent.summarizer import ModelSummarizer
 from conversation.attachment import Attachment

@@ -5,7 +5,7 @@ from itertools import pairwise, takewhile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.request import build_messages
+from agent.chat_messages import build_messages
 from conversation.message import Message, ToolCall
 from conversation.window import from_turn_boundary, window_start, within_tokens
 

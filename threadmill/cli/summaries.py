@@ -25,7 +25,7 @@ def summarize(
 
     async def work() -> Any:
         from agent import registry
-        from agent.models import prepare
+        from agent.model_factory import prepare
         from store.summaries.summarize import defaults_of
 
         async with opened(tenant) as store:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, insert, select, update
 
-from agent.request import build_messages
+from agent.chat_messages import build_messages
 from conversation.history import open_calls
 from conversation.ids import new_id
 from conversation.message import Message, ToolCall
