@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from agent.capabilities import Capabilities
-from agent.model import Model
 from agent.model_factory import model_for
+from agent.models.capabilities import Capabilities
+from agent.models.protocol import Model
 from agent.summarizer import ModelSummarizer
 from agent.summary_request import PURPOSE
 from agent.tool import TOOL_NAME, Tool

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, Literal, assert_never
 
-from agent.model import ModelRequest
+from agent.models.protocol import ModelRequest
 from agent.tool_result import failure
 from conversation.errors import InvalidInput
 from conversation.fence import fenced

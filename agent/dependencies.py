@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from agent.capabilities import Capabilities
 from agent.events import Event
 from agent.file_room import FileRoom
 from agent.journal import Journal
-from agent.model import Model
+from agent.models.capabilities import Capabilities
+from agent.models.protocol import Model
 from agent.tool_threads import ToolThreads
 from conversation.attachment import Attachment
 from conversation.message import Message

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from agent.model import Restarted, TextDelta
+from agent.models.protocol import Restarted, TextDelta
 from conversation.message import Message, ToolCall
 from conversation.turn import TurnResult
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from agent.model import ModelReply
+from agent.models.protocol import ModelReply
 from agent.tool_result import Outcome
 from agent.transcript import Transcript
 from conversation.attachment import Attachment

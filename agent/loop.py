@@ -15,7 +15,6 @@ from typing import Any
 import structlog
 
 from agent.agent import Agent
-from agent.capabilities import capabilities_of
 from agent.chat_messages import build_messages, request_digest
 from agent.context import RunContext
 from agent.dependencies import Hands
@@ -33,9 +32,10 @@ from agent.journal import (
     tool_result_of,
     tool_step,
 )
-from agent.model import ModelReply, ModelRequest, Restarted, TextDelta
+from agent.models.capabilities import capabilities_of
+from agent.models.protocol import ModelReply, ModelRequest, Restarted, TextDelta
+from agent.models.token_counter import TokenCounter, estimated_usage
 from agent.thread_files import ThreadFiles
-from agent.tokens import TokenCounter, estimated_usage
 from agent.tool_result import ToolResult, failure
 from agent.transcript import Transcript
 from conversation.attachment import Attachment

@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from agent.model import Model
+from agent.models.protocol import Model
 from agent.recall import RECALL_MODEL, RecallModel
 
 
@@ -17,13 +17,13 @@ def model_for(name: str) -> Model:
 def prepare(name: str) -> None:
     """Import what the model of that name needs: seconds for litellm, so before a worker consumes."""
     if name != RECALL_MODEL:
-        from agent import litellm_model
+        from agent.models import litellm_model
 
         litellm_model.load()
 
 
 @cache
 def _litellm() -> Model:
-    from agent.litellm_model import LitellmModel
+    from agent.models.litellm_model import LitellmModel
 
     return LitellmModel()

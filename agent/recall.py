@@ -21,7 +21,7 @@ from typing import Any
 from agent.chat_messages import read_text_part, request_digest
 from agent.extractive import extracted
 from agent.lookup import Sentence, best_matches, file_sentences, is_question, result_sentences, text_sentences
-from agent.model import ModelReply, ModelRequest, Restarted, TextDelta
+from agent.models.protocol import ModelReply, ModelRequest, Restarted, TextDelta
 from agent.orders import Order, orders_in, tools_named
 from agent.summary_request import is_comparison, read_material
 from conversation.errors import ModelError

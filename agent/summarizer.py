@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from agent.model import Model, ModelReply, ModelRequest
+from agent.models.protocol import Model, ModelReply, ModelRequest
 from agent.sections import NotSections, Sections, entries_of, parsed
 from agent.summary_check import Report, checked, with_missing
 from agent.summary_request import (

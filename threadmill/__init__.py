@@ -39,16 +39,16 @@ _HOMES = {
     "TurnResult": "conversation.turn",
     # Watching a run
     "Event": "agent.events",
-    "TextDelta": "agent.model",
-    "Restarted": "agent.model",
+    "TextDelta": "agent.models.protocol",
+    "Restarted": "agent.models.protocol",
     "ToolStarted": "agent.events",
     "ToolFinished": "agent.events",
     "MessageAdded": "agent.events",
     "Finished": "agent.events",
     # Models of your own
-    "Model": "agent.model",
-    "ModelRequest": "agent.model",
-    "ModelReply": "agent.model",
+    "Model": "agent.models.protocol",
+    "ModelRequest": "agent.models.protocol",
+    "ModelReply": "agent.models.protocol",
     # Errors
     "ThreadmillError": "conversation.errors",
     "InvalidInput": "conversation.errors",

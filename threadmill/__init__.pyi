@@ -4,11 +4,11 @@ from agent.events import Finished as Finished
 from agent.events import MessageAdded as MessageAdded
 from agent.events import ToolFinished as ToolFinished
 from agent.events import ToolStarted as ToolStarted
-from agent.model import Model as Model
-from agent.model import ModelReply as ModelReply
-from agent.model import ModelRequest as ModelRequest
-from agent.model import Restarted as Restarted
-from agent.model import TextDelta as TextDelta
+from agent.models.protocol import Model as Model
+from agent.models.protocol import ModelReply as ModelReply
+from agent.models.protocol import ModelRequest as ModelRequest
+from agent.models.protocol import Restarted as Restarted
+from agent.models.protocol import TextDelta as TextDelta
 from agent.registry import register as register
 from agent.tool import Tool as Tool
 from agent.tool import tool as tool

@@ -14,7 +14,7 @@ from typing import Any
 
 from agent.agent import Agent
 from agent.context import RunContext
-from agent.model import ModelReply, ModelRequest, Restarted, TextDelta
+from agent.models.protocol import ModelReply, ModelRequest, Restarted, TextDelta
 from agent.recall import RecallModel
 from agent.registry import register
 from agent.tool import tool

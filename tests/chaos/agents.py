@@ -12,7 +12,7 @@ from typing import Any
 
 from agent.agent import Agent
 from agent.context import RunContext
-from agent.model import ModelReply, ModelRequest, Restarted, TextDelta
+from agent.models.protocol import ModelReply, ModelRequest, Restarted, TextDelta
 from agent.produced import ProducedFile
 from agent.recall import RecallModel
 from agent.registry import register

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from agent.model import ModelReply, ModelRequest, Restarted, TextDelta
+from agent.models.protocol import ModelReply, ModelRequest, Restarted, TextDelta
 from conversation.ids import new_id
 from conversation.turn import ClaimedTurn, Completed
 from store import tables

@@ -10,7 +10,7 @@ from agent.agent import Agent
 from agent.dependencies import Hands
 from agent.events import Event
 from agent.loop import Run
-from agent.model import ModelReply, ModelRequest, Restarted, TextDelta
+from agent.models.protocol import ModelReply, ModelRequest, Restarted, TextDelta
 from agent.tool_threads import ToolThreads
 from conversation.errors import ModelError
 from conversation.history import check_next, open_calls

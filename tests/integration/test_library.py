@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from agent.model import ModelReply, ModelRequest, TextDelta
+from agent.models.protocol import ModelReply, ModelRequest, TextDelta
 from conversation.errors import ModelError
 from store import tables
 from store.turns.claims import Nothing

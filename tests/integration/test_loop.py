@@ -10,7 +10,7 @@ import pytest
 from agent.agent import Agent
 from agent.context import RunContext
 from agent.loop import Run
-from agent.model import ModelReply, ModelRequest, Restarted, TextDelta
+from agent.models.protocol import ModelReply, ModelRequest, Restarted, TextDelta
 from agent.tool import tool
 from conversation.errors import Fault, ModelError
 from conversation.message import Message, ToolCall, Usage

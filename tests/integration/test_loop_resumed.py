@@ -11,7 +11,7 @@ import pytest
 from agent.agent import Agent
 from agent.context import RunContext
 from agent.events import Event
-from agent.model import ModelReply, ModelRequest, Restarted, TextDelta
+from agent.models.protocol import ModelReply, ModelRequest, Restarted, TextDelta
 from agent.tool import tool
 from conversation.errors import LeaseLost, ModelError
 from conversation.message import Usage

@@ -11,7 +11,7 @@ from kombu.exceptions import OperationalError
 from sqlalchemy import select, update
 
 from agent.agent import Agent
-from agent.model import ModelReply
+from agent.models.protocol import ModelReply
 from agent.tool_threads import ToolThreads
 from conversation.bell import TURNS_QUEUE, Bell
 from conversation.errors import ThreadmillError

@@ -12,9 +12,9 @@ import pytest
 from sqlalchemy import event, select, update
 
 from agent.attachments import AttachmentParts, human_size
-from agent.capabilities import Capabilities
 from agent.chat_messages import read_text_part
 from agent.file_room import FileRoom
+from agent.models.capabilities import Capabilities
 from agent.prepare import prepare_file
 from conversation.attachment import Attachment
 from conversation.errors import FileRefused, FileStoreUnavailable

@@ -9,7 +9,7 @@ from sqlalchemy import update
 from agent.attachments import AttachmentParts
 from agent.chat_messages import request_digest
 from agent.context import RunContext
-from agent.model import ModelRequest
+from agent.models.protocol import ModelRequest
 from agent.prepare import prepare_file
 from agent.produced import ProducedFile
 from conversation.errors import InvalidInput

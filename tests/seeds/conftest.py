@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agent import litellm_model
+from agent.models import litellm_model
 from tests.stub_openai import StubOpenAI, reply
 from threadmill import Agent, ThreadStore
 

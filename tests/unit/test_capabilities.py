@@ -2,8 +2,8 @@
 
 import pytest
 
-from agent.capabilities import Capabilities, capabilities_of
-from agent.litellm_model import LitellmModel
+from agent.models.capabilities import Capabilities, capabilities_of
+from agent.models.litellm_model import LitellmModel
 from agent.recall import RecallModel
 
 
@@ -22,7 +22,7 @@ async def test_litellms_list_says_what_a_model_takes(name: str, takes: Capabilit
 
 
 async def test_a_model_that_the_list_says_is_blind_gets_no_pictures(monkeypatch) -> None:
-    from agent import litellm_model
+    from agent.models import litellm_model
 
     monkeypatch.setitem(litellm_model.load().model_cost, "blind-one", {"supports_vision": False})
 

@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from agent.reply_pieces import ReplyPieces, ToolCallPieces
+from agent.models.stream_assembly import ReplyPieces, ToolCallPieces
 from conversation.message import ToolCall
 
 

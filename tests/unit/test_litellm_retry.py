@@ -2,7 +2,7 @@
 
 import pytest
 
-from agent.retry import Backoff
+from agent.models.backoff import Backoff
 from conversation.errors import ModelError
 
 

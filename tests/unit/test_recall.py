@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agent.chat_messages import build_messages, image_part, text_part
-from agent.model import ModelReply, ModelRequest, TextDelta
+from agent.models.protocol import ModelReply, ModelRequest, TextDelta
 from agent.recall import DISCLAIMER, RECALL_MODEL, RecallModel
 from agent.tool import Tool
 from agent.toolbox import Toolbox

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from agent.chat_messages import build_messages, image_part, read_text_part, request_digest, text_part
-from agent.model import ModelRequest
+from agent.models.protocol import ModelRequest
 from conversation.attachment import Attachment
 from conversation.errors import InvalidInput
 from conversation.message import Message, ToolCall

@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from agent.chat_messages import text_part
-from agent.model import ModelReply, ModelRequest
+from agent.models.protocol import ModelReply, ModelRequest
 from agent.recall import RECALL_MODEL, RecallModel
 from agent.sections import Sections
 from agent.summarizer import ModelSummarizer

@@ -80,7 +80,7 @@ class Conversation:
 
     async def _answer(self) -> None:
         from agent.events import ToolStarted
-        from agent.model import Restarted, TextDelta
+        from agent.models.protocol import Restarted, TextDelta
 
         async for event in self._agent.stream(self._thread):
             if isinstance(event, TextDelta):

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from agent import litellm_model
-from agent.litellm_model import LitellmModel
-from agent.model import ModelReply, ModelRequest
+from agent.models import litellm_model
+from agent.models.litellm_model import LitellmModel
+from agent.models.protocol import ModelReply, ModelRequest
 from tests.stub_openai import API_KEY, StubOpenAI
 
 Ask = Callable[[ModelRequest], Awaitable[ModelReply]]

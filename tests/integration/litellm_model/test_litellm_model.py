@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agent.model import ModelReply
+from agent.models.protocol import ModelReply
 from conversation.errors import ModelError
 from conversation.message import ToolCall, Usage
 from tests.stub_openai import (

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agent.model import Restarted, TextDelta
+from agent.models.protocol import Restarted, TextDelta
 from conversation.errors import ModelError
 from conversation.message import ToolCall, Usage
 from tests.stub_openai import (

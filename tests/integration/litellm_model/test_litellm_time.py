@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from agent.litellm_model import LitellmModel
-from agent.model import TextDelta
+from agent.models.litellm_model import LitellmModel
+from agent.models.protocol import TextDelta
 from conversation.errors import ModelError
 from tests.stub_openai import (
     hang,

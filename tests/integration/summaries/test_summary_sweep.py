@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import func, select, text, update
 
 from agent.agent import Agent
-from agent.model import ModelReply, ModelRequest
+from agent.models.protocol import ModelReply, ModelRequest
 from conversation.errors import InvalidInput, ModelError
 from store import tables
 from store.blobs import LocalBlobs

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 
-from agent.model import ModelReply, ModelRequest, Restarted, TextDelta
+from agent.models.protocol import ModelReply, ModelRequest, Restarted, TextDelta
 from conversation.attachment import Attachment
 from conversation.message import Message
 from conversation.parts import FilePart, ImagePart, TextPart

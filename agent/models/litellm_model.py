@@ -16,11 +16,11 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-from agent.capabilities import Capabilities
-from agent.litellm_errors import model_error
-from agent.model import ModelReply, ModelRequest, Restarted, TextDelta
-from agent.reply_pieces import ReplyPieces, tool_calls
-from agent.retry import Backoff
+from agent.models.backoff import Backoff
+from agent.models.capabilities import Capabilities
+from agent.models.litellm_errors import model_error
+from agent.models.protocol import ModelReply, ModelRequest, Restarted, TextDelta
+from agent.models.stream_assembly import ReplyPieces, tool_calls
 from conversation.errors import ModelError
 from conversation.message import Usage
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from agent.model import ModelRequest
+from agent.models.protocol import ModelRequest
 from agent.recall import RECALL_MODEL
 from conversation.message import Message, Usage
 from conversation.token_estimate import CHARS_PER_TOKEN, PER_MESSAGE
@@ -48,7 +48,7 @@ def _text(message: Message) -> str:
 def _count(model_name: str, _message_id: str, text: str) -> int:
     if model_name == RECALL_MODEL:
         return len(text.split())
-    from agent.litellm_model import load
+    from agent.models.litellm_model import load
 
     load()
     import litellm

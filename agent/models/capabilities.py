@@ -7,7 +7,7 @@ one, few the other, and a request with what a model does not take fails as a who
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from agent.model import Model
+from agent.models.protocol import Model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
