@@ -15,8 +15,8 @@ from agent.models.capabilities import Capabilities
 from agent.models.protocol import Model
 from agent.summarizer import ModelSummarizer
 from agent.summary_request import PURPOSE
-from agent.tool import TOOL_NAME, Tool
-from agent.toolbox import Toolbox
+from agent.tools.tool import TOOL_NAME, Tool
+from agent.tools.toolbox import Toolbox
 from conversation.checks import check_text
 from conversation.errors import InvalidInput
 from conversation.summary import SummaryDefaults

@@ -15,7 +15,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any, Literal, assert_never
 
 from agent.models.protocol import ModelRequest
-from agent.tool_result import failure
+from agent.tools.result import failure
 from conversation.errors import InvalidInput
 from conversation.fence import fenced
 from conversation.history import segments

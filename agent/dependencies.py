@@ -13,7 +13,7 @@ from agent.file_room import FileRoom
 from agent.journal import Journal
 from agent.models.capabilities import Capabilities
 from agent.models.protocol import Model
-from agent.tool_threads import ToolThreads
+from agent.tools.thread_pool import ToolThreads
 from conversation.attachment import Attachment
 from conversation.message import Message
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from agent.models.protocol import ModelReply
-from agent.tool_result import Outcome
+from agent.tools.result import Outcome
 from agent.transcript import Transcript
 from conversation.attachment import Attachment
 from conversation.message import Message, ToolCall, Usage

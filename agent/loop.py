@@ -16,7 +16,6 @@ import structlog
 
 from agent.agent import Agent
 from agent.chat_messages import build_messages, request_digest
-from agent.context import RunContext
 from agent.dependencies import Hands
 from agent.events import Event, MessageAdded, ToolFinished, ToolStarted
 from agent.file_room import FileRoom
@@ -36,7 +35,8 @@ from agent.models.capabilities import capabilities_of
 from agent.models.protocol import ModelReply, ModelRequest, Restarted, TextDelta
 from agent.models.token_counter import TokenCounter, estimated_usage
 from agent.thread_files import ThreadFiles
-from agent.tool_result import ToolResult, failure
+from agent.tools.result import ToolResult, failure
+from agent.tools.run_context import RunContext
 from agent.transcript import Transcript
 from conversation.attachment import Attachment
 from conversation.errors import Fault, FileRefused, FileStoreUnavailable, LimitReached, ModelError

@@ -6,7 +6,7 @@ followed by exactly one tool message, whenever the run ended.
 
 from dataclasses import dataclass, field
 
-from agent.tool_result import failure
+from agent.tools.result import failure
 from conversation.message import Message, ToolCall, Usage
 
 #: What the model reads, in a later turn, of a call that this turn's end cut off.

@@ -19,7 +19,7 @@ from agent.dependencies import AttachmentReader, Hands
 from agent.journal import over_before_it_ran
 from agent.loop import Run
 from agent.model_factory import model_for
-from agent.tool_threads import ToolThreads
+from agent.tools.thread_pool import ToolThreads
 from conversation.bell import SUSPECTS_QUEUE, TURNS_QUEUE, Bell
 from conversation.errors import DatabaseUnavailable, LeaseLost, ThreadmillError
 from conversation.turn import ClaimedTurn, Ending, Failed, HandBack, Lease, TurnError

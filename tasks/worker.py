@@ -17,7 +17,7 @@ from agent import registry
 from agent.agent import Agent
 from agent.attachments import AttachmentParts, FileLimits
 from agent.model_factory import prepare
-from agent.tool_threads import ToolThreads
+from agent.tools.thread_pool import ToolThreads
 from conversation.bell import Bell
 from conversation.errors import InvalidSettings
 from conversation.ids import new_id

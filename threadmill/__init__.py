@@ -13,9 +13,9 @@ _HOMES = {
     "Agent": "threadmill.library",
     "AgentResult": "threadmill.library",
     "register": "agent.registry",
-    "Tool": "agent.tool",
-    "tool": "agent.tool",
-    "RunContext": "agent.context",
+    "Tool": "agent.tools.tool",
+    "tool": "agent.tools.tool",
+    "RunContext": "agent.tools.run_context",
     "WEB_TOOLS": "agent.web",
     # Conversations
     "Thread": "conversation.thread",

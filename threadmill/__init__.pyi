@@ -1,4 +1,3 @@
-from agent.context import RunContext as RunContext
 from agent.events import Event as Event
 from agent.events import Finished as Finished
 from agent.events import MessageAdded as MessageAdded
@@ -10,8 +9,9 @@ from agent.models.protocol import ModelRequest as ModelRequest
 from agent.models.protocol import Restarted as Restarted
 from agent.models.protocol import TextDelta as TextDelta
 from agent.registry import register as register
-from agent.tool import Tool as Tool
-from agent.tool import tool as tool
+from agent.tools.run_context import RunContext as RunContext
+from agent.tools.tool import Tool as Tool
+from agent.tools.tool import tool as tool
 from agent.web import WEB_TOOLS as WEB_TOOLS
 from conversation.attachment import Attachment as Attachment
 from conversation.errors import FileNotStored as FileNotStored

@@ -20,7 +20,7 @@ from agent.journal import over_before_it_ran
 from agent.loop import Run
 from agent.model_factory import model_for, prepare
 from agent.prepare import prepare_file
-from agent.tool_threads import ToolThreads
+from agent.tools.thread_pool import ToolThreads
 from conversation.errors import TurnFailed
 from conversation.ids import new_id
 from conversation.message import Message, Usage

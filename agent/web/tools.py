@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from agent.produced import UNKNOWN_TYPE, ProducedFile
-from agent.tool import Tool
+from agent.tools.produced_file import UNKNOWN_TYPE, ProducedFile
+from agent.tools.tool import Tool
 from agent.web.client import WebClient
 from agent.web.errors import AnswerRefused
 from agent.web.filename import file_name

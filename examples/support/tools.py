@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from agent.context import RunContext
-from agent.tool import tool
+from agent.tools.run_context import RunContext
+from agent.tools.tool import tool
 from examples.support import database
 from examples.support.ledger import Book, open_book
 

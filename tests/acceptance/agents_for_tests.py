@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from agent.agent import Agent
-from agent.context import RunContext
 from agent.models.protocol import ModelReply, ModelRequest, Restarted, TextDelta
 from agent.recall import RecallModel
 from agent.registry import register
-from agent.tool import tool
+from agent.tools.run_context import RunContext
+from agent.tools.tool import tool
 
 #: Names the folder that a test and its workers share.
 FOLDER_VARIABLE = "ACCEPTANCE_FOLDER"

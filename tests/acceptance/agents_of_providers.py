@@ -4,7 +4,7 @@ import asyncio
 
 from agent.agent import Agent
 from agent.registry import register
-from agent.tool import tool
+from agent.tools.tool import tool
 
 _both = asyncio.Barrier(2)
 

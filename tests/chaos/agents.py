@@ -11,12 +11,12 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from agent.agent import Agent
-from agent.context import RunContext
 from agent.models.protocol import ModelReply, ModelRequest, Restarted, TextDelta
-from agent.produced import ProducedFile
 from agent.recall import RecallModel
 from agent.registry import register
-from agent.tool import Tool
+from agent.tools.produced_file import ProducedFile
+from agent.tools.run_context import RunContext
+from agent.tools.tool import Tool
 from conversation.errors import ModelError
 from tests.chaos.effects import Effect, leave
 from tests.chaos.tickets import INVOICE, ONCE, READS, REPEATABLE, invoice_of

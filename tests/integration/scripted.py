@@ -11,7 +11,7 @@ from agent.dependencies import Hands
 from agent.events import Event
 from agent.loop import Run
 from agent.models.protocol import ModelReply, ModelRequest, Restarted, TextDelta
-from agent.tool_threads import ToolThreads
+from agent.tools.thread_pool import ToolThreads
 from conversation.errors import ModelError
 from conversation.history import check_next, open_calls
 from conversation.message import Message, ToolCall, Usage

@@ -11,7 +11,7 @@ import pytest
 from agent.attachments import AttachmentParts
 from agent.prepare import prepare_file
 from agent.registry import registered
-from agent.tool_threads import ToolThreads
+from agent.tools.thread_pool import ToolThreads
 from conversation.attachment import Attachment
 from conversation.bell import Bell
 from conversation.ids import new_id

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from agent.agent import Agent
-from agent.context import RunContext
 from agent.loop import Run
 from agent.models.protocol import ModelReply, ModelRequest, Restarted, TextDelta
-from agent.tool import tool
+from agent.tools.run_context import RunContext
+from agent.tools.tool import tool
 from conversation.errors import Fault, ModelError
 from conversation.message import Message, ToolCall, Usage
 from conversation.turn import Failed, RetryLater

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from agent.agent import Agent
-from agent.context import RunContext
 from agent.events import Event
 from agent.models.protocol import ModelReply, ModelRequest, Restarted, TextDelta
-from agent.tool import tool
+from agent.tools.run_context import RunContext
+from agent.tools.tool import tool
 from conversation.errors import LeaseLost, ModelError
 from conversation.message import Usage
 from conversation.step import Step

@@ -6,7 +6,7 @@ import pytest
 
 from agent.attachments import FileLimits
 from agent.journal import JournalledResult, tool_result_of, tool_step
-from agent.produced import ProducedFile
+from agent.tools.produced_file import ProducedFile
 from conversation.message import ToolCall
 from store.settings import Settings, load
 from threadmill import Agent, FileStore, Message, Thread, ThreadStore, tool

@@ -20,7 +20,7 @@ from agent.agent import Agent
 from agent.attachments import AttachmentParts
 from agent.prepare import prepare_file
 from agent.recall import RecallModel
-from agent.tool_threads import ToolThreads
+from agent.tools.thread_pool import ToolThreads
 from conversation.bell import Bell
 from conversation.ids import new_id
 from conversation.turn import TurnState

@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 
 from agent.agent import Agent
 from agent.models.protocol import ModelReply
-from agent.tool_threads import ToolThreads
+from agent.tools.thread_pool import ToolThreads
 from conversation.bell import TURNS_QUEUE, Bell
 from conversation.errors import ThreadmillError
 from conversation.ids import new_id

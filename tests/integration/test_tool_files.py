@@ -8,10 +8,10 @@ from sqlalchemy import update
 
 from agent.attachments import AttachmentParts
 from agent.chat_messages import request_digest
-from agent.context import RunContext
 from agent.models.protocol import ModelRequest
 from agent.prepare import prepare_file
-from agent.produced import ProducedFile
+from agent.tools.produced_file import ProducedFile
+from agent.tools.run_context import RunContext
 from conversation.errors import InvalidInput
 from store.blobs import LocalBlobs
 from store.database.engine import Database

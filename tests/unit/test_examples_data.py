@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from pypdf import PdfReader
 
-from agent.context import RunContext
 from agent.orders import orders_in, tools_named
 from agent.registry import registered
-from agent.tool_threads import ToolThreads
+from agent.tools.run_context import RunContext
+from agent.tools.thread_pool import ToolThreads
 from examples.support import tools
 from examples.support.agent import support
 from examples.support.ledger import DEFAULT_PATH, PATH_VARIABLE, ledger_entries

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from agent.context import RunContext
-from agent.produced import ProducedFile
-from agent.tool import Tool
-from agent.tool_result import ToolResult
-from agent.tool_threads import ToolThreads
-from agent.toolbox import run
+from agent.tools.produced_file import ProducedFile
+from agent.tools.result import ToolResult
+from agent.tools.run_context import RunContext
+from agent.tools.thread_pool import ToolThreads
+from agent.tools.tool import Tool
+from agent.tools.toolbox import run
 from conversation.errors import InvalidInput
 
 CONTEXT = RunContext(tenant="acme", thread_id="t-1", turn_id="turn-1", call_id="call-1")

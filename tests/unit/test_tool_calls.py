@@ -16,11 +16,11 @@ from pydantic import BaseModel, Field
 from structlog.testing import capture_logs
 from typing_extensions import TypedDict
 
-from agent.context import RunContext
-from agent.tool import Tool
-from agent.tool_result import ERROR_MAX_CHARS, RESULT_MAX_CHARS, ToolResult
-from agent.tool_threads import ToolThreads
-from agent.toolbox import Toolbox, run
+from agent.tools.result import ERROR_MAX_CHARS, RESULT_MAX_CHARS, ToolResult
+from agent.tools.run_context import RunContext
+from agent.tools.thread_pool import ToolThreads
+from agent.tools.tool import Tool
+from agent.tools.toolbox import Toolbox, run
 
 CONTEXT = RunContext(tenant="acme", thread_id="t-1", turn_id="turn-1", call_id="call-1")
 UNSHOWABLE = object()
@@ -239,7 +239,7 @@ async def test_an_async_tool_that_overruns_is_cancelled(idempotent: bool, outcom
 @pytest.fixture
 def stubborn(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Awaitable[None]]:
     """A tool that goes on when it is told to stop."""
-    monkeypatch.setattr("agent.toolbox.STOP_SECONDS", 0.02)
+    monkeypatch.setattr("agent.tools.toolbox.STOP_SECONDS", 0.02)
 
     async def tool() -> None:
         with contextlib.suppress(asyncio.CancelledError):

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from agent.context import RunContext
-from agent.tool import Tool
-from agent.tool_threads import NotStarted, StillRunning, ToolThreads
-from agent.toolbox import run
+from agent.tools.run_context import RunContext
+from agent.tools.thread_pool import NotStarted, StillRunning, ToolThreads
+from agent.tools.tool import Tool
+from agent.tools.toolbox import run
 
 CONTEXT = RunContext(tenant="acme", thread_id="t-1", turn_id="turn-1", call_id="call-1")
 

@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import Field
 
-from agent.context import RunContext
-from agent.tool import Tool, tool
-from agent.tool_threads import ToolThreads
-from agent.toolbox import Toolbox
+from agent.tools.run_context import RunContext
+from agent.tools.thread_pool import ToolThreads
+from agent.tools.tool import Tool, tool
+from agent.tools.toolbox import Toolbox
 from conversation.errors import InvalidInput
 
 UNSHOWABLE = object()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.produced import ProducedFile
+from agent.tools.produced_file import ProducedFile
 from agent.web.address import joined, parse, shown
 from agent.web.charset import decode
 from agent.web.client import WEB_PORTS

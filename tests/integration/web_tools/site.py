@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from agent.context import RunContext
-from agent.tool_result import ToolResult
-from agent.tool_threads import ToolThreads
-from agent.toolbox import Toolbox
+from agent.tools.result import ToolResult
+from agent.tools.run_context import RunContext
+from agent.tools.thread_pool import ToolThreads
+from agent.tools.toolbox import Toolbox
 from agent.web import (
     WebClient,
     WebLimits,

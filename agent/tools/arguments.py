@@ -19,7 +19,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
 from pydantic_core import CoreSchema, ErrorDetails
 from pydantic_core.core_schema import ModelField
 
-from agent.context import RunContext
+from agent.tools.run_context import RunContext
 from conversation.errors import InvalidInput
 
 #: Problems told to the model at once: enough to mend a call, short enough to read.

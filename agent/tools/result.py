@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic_core import to_json
 
-from agent.produced import ProducedFile
+from agent.tools.produced_file import ProducedFile
 
 #: Characters of one result: about 16,000 tokens, more than most answers need of one look-up.
 RESULT_MAX_CHARS = 64_000

@@ -15,11 +15,11 @@ from typing import Any
 
 import structlog
 
-from agent.arguments import ArgumentsRefused
-from agent.context import RunContext
-from agent.tool import Tool
-from agent.tool_result import ToolResult, failure, raised, success
-from agent.tool_threads import NotStarted, StillRunning, ToolThreads
+from agent.tools.arguments import ArgumentsRefused
+from agent.tools.result import ToolResult, failure, raised, success
+from agent.tools.run_context import RunContext
+from agent.tools.thread_pool import NotStarted, StillRunning, ToolThreads
+from agent.tools.tool import Tool
 from conversation.errors import InvalidInput
 
 #: Seconds that an async tool has to clean up after it was cancelled.

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, overload
 
-from agent.arguments import Arguments, describe
+from agent.tools.arguments import Arguments, describe
 from conversation.errors import InvalidInput
 
 #: What every provider accepts as a function's name.
