@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from agent.events import Event
-from agent.file_room import FileRoom
+from agent.files.token_budget import FileRoom
 from agent.journal import Journal
 from agent.models.capabilities import Capabilities
 from agent.models.protocol import Model

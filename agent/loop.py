@@ -18,7 +18,8 @@ from agent.agent import Agent
 from agent.chat_messages import build_messages, request_digest
 from agent.dependencies import Hands
 from agent.events import Event, MessageAdded, ToolFinished, ToolStarted
-from agent.file_room import FileRoom
+from agent.files.thread_files import ThreadFiles
+from agent.files.token_budget import FileRoom
 from agent.journal import (
     JournalledResult,
     assistant_message,
@@ -34,7 +35,6 @@ from agent.journal import (
 from agent.models.capabilities import capabilities_of
 from agent.models.protocol import ModelReply, ModelRequest, Restarted, TextDelta
 from agent.models.token_counter import TokenCounter, estimated_usage
-from agent.thread_files import ThreadFiles
 from agent.tools.result import ToolResult, failure
 from agent.tools.run_context import RunContext
 from agent.transcript import Transcript

@@ -8,7 +8,7 @@ import asyncio
 
 import structlog
 
-from agent.prepare import prepare_file
+from agent.files.prepare import prepare_file
 from conversation.bell import PREPARE_FILE
 from conversation.errors import FileNotStored, FileStoreUnavailable
 from store.blobs import open_file_store

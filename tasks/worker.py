@@ -15,7 +15,7 @@ import structlog
 
 from agent import registry
 from agent.agent import Agent
-from agent.attachments import AttachmentParts, FileLimits
+from agent.files.content_parts import AttachmentParts, FileLimits
 from agent.model_factory import prepare
 from agent.tools.thread_pool import ToolThreads
 from conversation.bell import Bell

@@ -13,13 +13,13 @@ from functools import partial
 from sqlalchemy import Connection
 
 import agent.agent
-from agent.attachments import AttachmentParts, FileLimits
 from agent.dependencies import Hands
 from agent.events import Event, Finished
+from agent.files.content_parts import AttachmentParts, FileLimits
+from agent.files.prepare import prepare_file
 from agent.journal import over_before_it_ran
 from agent.loop import Run
 from agent.model_factory import model_for, prepare
-from agent.prepare import prepare_file
 from agent.tools.thread_pool import ToolThreads
 from conversation.errors import TurnFailed
 from conversation.ids import new_id

@@ -8,7 +8,7 @@ cost time.
 import codecs
 import re
 
-from agent.extract import decode_text, storable
+from agent.files.extract import decode_text, storable
 
 #: Browsers look this far for a document's own word.
 HEAD_BYTES = 1024

@@ -12,7 +12,7 @@ from email.message import Message
 from pathlib import PurePosixPath
 from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
-from agent.extract import storable
+from agent.files.extract import storable
 
 #: UTF-8 bytes: file systems hold 255, and somebody may put a number in front.
 NAME_MAX_BYTES = 200

@@ -11,7 +11,7 @@ from typing import Literal
 
 import structlog
 
-from agent.extract import read_in_child
+from agent.files.extract import read_in_child
 from agent.web.charset import decode
 from agent.web.client import Answer
 from agent.web.errors import AnswerRefused

@@ -17,7 +17,7 @@ def main() -> None:
     """Read a page from standard input, and write its text."""
     # Started by its path, it does not know yet where its own packages are.
     sys.path.append(str(Path(__file__).resolve().parents[2]))
-    from agent.extract_worker import restrain
+    from agent.files.extract_worker import restrain
 
     told = json.loads(sys.argv[1])
     restrain(told)

@@ -8,8 +8,8 @@ from functools import partial
 import psycopg
 import pytest
 
-from agent.attachments import AttachmentParts
-from agent.prepare import prepare_file
+from agent.files.content_parts import AttachmentParts
+from agent.files.prepare import prepare_file
 from agent.registry import registered
 from agent.tools.thread_pool import ToolThreads
 from conversation.attachment import Attachment

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from pypdf import PdfReader, PdfWriter
 
-from agent import extract
-from agent.extract import Extracted, extract_text
+from agent.files import extract
+from agent.files.extract import Extracted, extract_text
 
 PDF = "application/pdf"
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from agent import extract
-from agent.extract import Extracted, extract_text
+from agent.files import extract
+from agent.files.extract import Extracted, extract_text
 from tests.integration.test_extract import PDF, page, pdf
 
 

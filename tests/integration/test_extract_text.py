@@ -2,7 +2,7 @@
 
 import pytest
 
-from agent.extract import Extracted, extract_text
+from agent.files.extract import Extracted, extract_text
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from io import BytesIO
 import pytest
 from pypdf import PdfWriter
 
-from agent.extract import TEXT_MAX_CHARS
-from agent.prepare import prepare_file
+from agent.files.extract import TEXT_MAX_CHARS
+from agent.files.prepare import prepare_file
 from conversation.prepared import Prepared
 from tests.unit.documents import ODF, OOXML, billion_laughs, docx, odf, packed, pptx, xlsx
 

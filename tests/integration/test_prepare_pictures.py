@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from agent.prepare import prepare_file
+from agent.files.prepare import prepare_file
 from conversation.prepared import Prepared
 from tests.unit.documents import png
 
-#: As in `agent/readers/picture.py`: what providers take.
+#: As in `agent/files/readers/picture.py`: what providers take.
 EDGE, BYTES = 1568, 3_750_000
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.attachments import FileLimits
+from agent.files.content_parts import FileLimits
 from agent.journal import JournalledResult, tool_result_of, tool_step
 from agent.tools.produced_file import ProducedFile
 from conversation.message import ToolCall

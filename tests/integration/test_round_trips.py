@@ -17,8 +17,8 @@ from sqlalchemy import ClauseElement, event, func, select, text
 from sqlalchemy.engine.interfaces import CacheStats
 
 from agent.agent import Agent
-from agent.attachments import AttachmentParts
-from agent.prepare import prepare_file
+from agent.files.content_parts import AttachmentParts
+from agent.files.prepare import prepare_file
 from agent.recall import RecallModel
 from agent.tools.thread_pool import ToolThreads
 from conversation.bell import Bell

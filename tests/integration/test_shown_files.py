@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from sqlalchemy import event, select, update
 
-from agent.attachments import AttachmentParts, human_size
 from agent.chat_messages import read_text_part
-from agent.file_room import FileRoom
+from agent.files.content_parts import AttachmentParts, human_size
+from agent.files.prepare import prepare_file
+from agent.files.token_budget import FileRoom
 from agent.models.capabilities import Capabilities
-from agent.prepare import prepare_file
 from conversation.attachment import Attachment
 from conversation.errors import FileRefused, FileStoreUnavailable
 from conversation.message import Message

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from agent.attachments import AttachmentParts
 from agent.chat_messages import request_digest
+from agent.files.content_parts import AttachmentParts
+from agent.files.prepare import prepare_file
 from agent.models.protocol import ModelRequest
-from agent.prepare import prepare_file
 from agent.tools.produced_file import ProducedFile
 from agent.tools.run_context import RunContext
 from conversation.errors import InvalidInput

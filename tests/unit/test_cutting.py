@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.cutting import cut, tokens_in
-from agent.file_room import PIECE_MIN_TOKENS, FileRoom
+from agent.files.token_budget import PIECE_MIN_TOKENS, FileRoom
+from agent.files.truncate import cut, tokens_in
 
 
 def pages(kind: str, labels: list[str], words: int = 50) -> str:

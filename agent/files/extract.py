@@ -24,7 +24,7 @@ from weakref import WeakKeyDictionary
 
 import structlog
 
-from agent.extract_worker import NOT_INSTALLED
+from agent.files.extract_worker import NOT_INSTALLED
 from conversation.prepared import Picture
 
 #: Of a child's address space: a Python with a large PDF needs about a third of it.

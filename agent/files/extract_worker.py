@@ -56,7 +56,7 @@ def read(content: bytes, told: dict[str, Any]) -> dict[str, Any]:
     """What the reader that was asked for finds; `told` is what `extract.py` says of the file."""
     # Started by its path, it does not know yet where its own packages are.
     sys.path.append(str(Path(__file__).resolve().parents[1]))
-    from agent.readers.sections import Sections, Unreadable
+    from agent.files.readers.sections import Sections, Unreadable
 
     module, _, function = told["reader"].partition(":")
     reader = getattr(import_module(f"agent.readers.{module}"), function)

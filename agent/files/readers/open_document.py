@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Iterator
 from typing import Any
 
-from agent.readers.sections import Sections
+from agent.files.readers.sections import Sections
 
 #: How often a repeated cell is written.
 REPEATED_MAX = 100

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from agent.readers.sections import Sections, Unreadable
+from agent.files.readers.sections import Sections, Unreadable
 
 _UNSEEN = ("head", "script", "style", "noscript", "template", "svg", "iframe", "object")
 #: What begins a line of its own.

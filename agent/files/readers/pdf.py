@@ -3,7 +3,7 @@
 import io
 from typing import TYPE_CHECKING, Any
 
-from agent.readers.sections import Sections, Unreadable
+from agent.files.readers.sections import Sections, Unreadable
 
 if TYPE_CHECKING:  # imported under the limits, below
     from pypdf import PdfReader

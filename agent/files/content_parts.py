@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol, assert_never
 
 from agent.chat_messages import audio_part, image_part, text_part
-from agent.cutting import cut, tokens_in
-from agent.file_room import FileRoom
+from agent.files.token_budget import FileRoom
+from agent.files.truncate import cut, tokens_in
 from agent.models.capabilities import Capabilities
 from conversation.attachment import Attachment
 from conversation.errors import FileNotStored, FileRefused

@@ -8,7 +8,7 @@ import base64
 import io
 from typing import TYPE_CHECKING, Any
 
-from agent.readers.sections import Unreadable
+from agent.files.readers.sections import Unreadable
 
 if TYPE_CHECKING:  # imported under the limits, below
     from PIL import Image

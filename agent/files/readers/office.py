@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from datetime import date, datetime, time
 from typing import Any
 
-from agent.readers.sections import Sections
+from agent.files.readers.sections import Sections
 
 
 def read_document(content: bytes, sections: Sections) -> dict[str, Any]:

@@ -4,7 +4,7 @@ What stays true: it depends on the bytes alone, so it is done once for each blob
 first; it raises nothing that is the file's fault.
 """
 
-from agent.extract import TEXT_MAX_CHARS, extract_text, is_readable
+from agent.files.extract import TEXT_MAX_CHARS, extract_text, is_readable
 from conversation.prepared import Prepared
 
 _GOES_ON = f"The file goes on; only its first {TEXT_MAX_CHARS:,} characters were read."
