@@ -13,8 +13,8 @@ from typing import Any
 from agent.model_factory import model_for
 from agent.models.capabilities import Capabilities
 from agent.models.protocol import Model
-from agent.summarizer import ModelSummarizer
-from agent.summary_request import PURPOSE
+from agent.summaries.prompt import PURPOSE
+from agent.summaries.summarizer import ModelSummarizer
 from agent.tools.tool import TOOL_NAME, Tool
 from agent.tools.toolbox import Toolbox
 from conversation.checks import check_text

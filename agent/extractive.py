@@ -7,7 +7,8 @@ nothing can be picked it says how much was said; and what there was no room for 
 import re
 from collections.abc import Callable, Iterable
 
-from agent.protected import (
+from agent.summaries.prompt import CUT, Material
+from agent.summaries.salience import (
     closed_by,
     is_counting,
     is_decision,
@@ -17,8 +18,7 @@ from agent.protected import (
     sentences_of,
     strong_values_in,
 )
-from agent.sections import PROTECTED, Sections, parted
-from agent.summary_request import CUT, Material
+from agent.summaries.sections import PROTECTED, Sections, parted
 
 #: Facts that say nothing of ids, dates or amounts: the newest, for a person to see what it was about.
 PLAIN_FACTS = 5

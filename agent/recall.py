@@ -23,7 +23,7 @@ from agent.extractive import extracted
 from agent.lookup import Sentence, best_matches, file_sentences, is_question, result_sentences, text_sentences
 from agent.models.protocol import ModelReply, ModelRequest, Restarted, TextDelta
 from agent.orders import Order, orders_in, tools_named
-from agent.summary_request import is_comparison, read_material
+from agent.summaries.prompt import is_comparison, read_material
 from conversation.errors import ModelError
 from conversation.message import ToolCall, Usage
 

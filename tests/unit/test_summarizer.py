@@ -10,8 +10,8 @@ from structlog.testing import capture_logs
 from agent.chat_messages import text_part
 from agent.models.protocol import ModelReply, ModelRequest
 from agent.recall import RECALL_MODEL, RecallModel
-from agent.sections import Sections
-from agent.summarizer import ModelSummarizer
+from agent.summaries.sections import Sections
+from agent.summaries.summarizer import ModelSummarizer
 from conversation.attachment import Attachment
 from conversation.errors import ModelError
 from conversation.message import Message, Usage

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pytest
 
 from agent.recall import RECALL_MODEL, RecallModel
-from agent.summarizer import ModelSummarizer
-from agent.summary_request import CUT, PICKED_CHARS, SHOWN_CHARS, shown_of
+from agent.summaries.prompt import CUT, PICKED_CHARS, SHOWN_CHARS, shown_of
+from agent.summaries.summarizer import ModelSummarizer
 from conversation.attachment import Attachment
 from conversation.message import Message, ToolCall
 from conversation.summary import Draft, NewSummary

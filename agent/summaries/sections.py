@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from agent.protected import sentence_ends
+from agent.summaries.salience import sentence_ends
 
 #: Characters of one entry.
 ENTRY_MAX_CHARS = 500

@@ -10,7 +10,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from agent.protected import (
+from agent.summaries.prompt import shown_of
+from agent.summaries.salience import (
     closed_by,
     content_words_in,
     ids_in,
@@ -23,8 +24,7 @@ from agent.protected import (
     values_in,
     words_in,
 )
-from agent.sections import ENTRY_MAX_CHARS, PROTECTED, Sections, line, parted, room_of
-from agent.summary_request import shown_of
+from agent.summaries.sections import ENTRY_MAX_CHARS, PROTECTED, Sections, line, parted, room_of
 from conversation.message import Message
 
 #: Entries of each list of a report, and characters of an entry: enough to see what it is about.

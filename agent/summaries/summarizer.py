@@ -12,15 +12,9 @@ from typing import Any
 import structlog
 
 from agent.models.protocol import Model, ModelReply, ModelRequest
-from agent.sections import NotSections, Sections, entries_of, parsed
-from agent.summary_check import Report, checked, with_missing
-from agent.summary_request import (
-    PURPOSE,
-    check_messages,
-    prompt_version,
-    repair_messages,
-    summary_messages,
-)
+from agent.summaries.check import Report, checked, with_missing
+from agent.summaries.prompt import PURPOSE, check_messages, prompt_version, repair_messages, summary_messages
+from agent.summaries.sections import NotSections, Sections, entries_of, parsed
 from conversation.errors import ModelError
 from conversation.message import Message, Usage
 from conversation.summary import Draft, NewSummary
