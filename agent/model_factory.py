@@ -3,7 +3,7 @@
 from functools import cache
 
 from agent.models.protocol import Model
-from agent.recall import RECALL_MODEL, RecallModel
+from agent.offline.model import RECALL_MODEL, RecallModel
 
 
 @cache

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from agent.models.protocol import ModelRequest
-from agent.recall import RECALL_MODEL
+from agent.offline.model import RECALL_MODEL
 from conversation.message import Message, Usage
 from conversation.token_estimate import CHARS_PER_TOKEN, PER_MESSAGE
 

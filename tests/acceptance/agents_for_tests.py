@@ -14,7 +14,7 @@ from typing import Any
 
 from agent.agent import Agent
 from agent.models.protocol import ModelReply, ModelRequest, Restarted, TextDelta
-from agent.recall import RecallModel
+from agent.offline.model import RecallModel
 from agent.registry import register
 from agent.tools.run_context import RunContext
 from agent.tools.tool import tool

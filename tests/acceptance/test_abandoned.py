@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.recall import RecallModel
+from agent.offline.model import RecallModel
 from conversation.message import Message
 from conversation.turn import TurnState
 from store.turns import settle

@@ -12,7 +12,7 @@ from typing import Any
 
 from agent.agent import Agent
 from agent.models.protocol import ModelReply, ModelRequest, Restarted, TextDelta
-from agent.recall import RecallModel
+from agent.offline.model import RecallModel
 from agent.registry import register
 from agent.tools.produced_file import ProducedFile
 from agent.tools.run_context import RunContext

@@ -19,7 +19,7 @@ from sqlalchemy.engine.interfaces import CacheStats
 from agent.agent import Agent
 from agent.files.content_parts import AttachmentParts
 from agent.files.prepare import prepare_file
-from agent.recall import RecallModel
+from agent.offline.model import RecallModel
 from agent.tools.thread_pool import ToolThreads
 from conversation.bell import Bell
 from conversation.ids import new_id

@@ -4,7 +4,7 @@ import pytest
 
 from agent.models.capabilities import Capabilities, capabilities_of
 from agent.models.litellm_model import LitellmModel
-from agent.recall import RecallModel
+from agent.offline.model import RecallModel
 
 
 @pytest.mark.parametrize(

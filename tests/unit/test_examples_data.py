@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pypdf import PdfReader
 
-from agent.orders import orders_in, tools_named
+from agent.offline.tool_commands import orders_in, tools_named
 from agent.registry import registered
 from agent.tools.run_context import RunContext
 from agent.tools.thread_pool import ToolThreads

@@ -9,7 +9,7 @@ import pytest
 
 from agent.chat_messages import build_messages, image_part, text_part
 from agent.models.protocol import ModelReply, ModelRequest, TextDelta
-from agent.recall import DISCLAIMER, RECALL_MODEL, RecallModel
+from agent.offline.model import DISCLAIMER, RECALL_MODEL, RecallModel
 from agent.tools.tool import Tool
 from agent.tools.toolbox import Toolbox
 from conversation.errors import ModelError

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from agent.chat_messages import text_part
 from agent.models.protocol import ModelReply, ModelRequest
-from agent.recall import RECALL_MODEL, RecallModel
+from agent.offline.model import RECALL_MODEL, RecallModel
 from agent.summaries.sections import Sections
 from agent.summaries.summarizer import ModelSummarizer
 from conversation.attachment import Attachment

@@ -8,7 +8,7 @@ shares most words with a question, and calls the tools that it is told to call:
 What stays true: every answer says what wrote it; equal requests get equal replies, tool call ids
 included. `parameters["delay_seconds"]` slows it down: per word when it streams, once when it
 answers whole. It counts words where a provider counts tokens, and it costs nothing.
-Asked for a summary, it picks the sentences that must not be lost: `agent/extractive.py` says which.
+Asked for a summary, it picks the sentences that must not be lost: `agent/offline/summary.py` says which.
 """
 
 import asyncio
@@ -19,10 +19,17 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from agent.chat_messages import read_text_part, request_digest
-from agent.extractive import extracted
-from agent.lookup import Sentence, best_matches, file_sentences, is_question, result_sentences, text_sentences
 from agent.models.protocol import ModelReply, ModelRequest, Restarted, TextDelta
-from agent.orders import Order, orders_in, tools_named
+from agent.offline.lookup import (
+    Sentence,
+    best_matches,
+    file_sentences,
+    is_question,
+    result_sentences,
+    text_sentences,
+)
+from agent.offline.summary import extracted
+from agent.offline.tool_commands import Order, orders_in, tools_named
 from agent.summaries.prompt import is_comparison, read_material
 from conversation.errors import ModelError
 from conversation.message import ToolCall, Usage
