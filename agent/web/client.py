@@ -10,7 +10,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from agent.web.guard import Guard, Network
+from agent.web.address_guard import Guard, Network
 from agent.web.limits import WebLimits
 
 #: All addresses of a host, in the order in which to try them. Raises `socket.gaierror`.
@@ -70,7 +70,7 @@ class WebClient:
 
         `objection` says of a media type why it is not wanted; then no body is read.
         """
-        from agent.web.transfer import get
+        from agent.web.fetch import get
 
         return await get(self, url, limits=limits, objection=objection)
 

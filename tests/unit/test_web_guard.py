@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.tools.produced_file import ProducedFile
-from agent.web.address import joined, parse, shown
+from agent.web.address_guard import Guard
 from agent.web.charset import decode
 from agent.web.client import WEB_PORTS
+from agent.web.decompression import Damaged, unpacker
 from agent.web.errors import UrlRefused
 from agent.web.filename import NAME_MAX_BYTES, file_name, plain
-from agent.web.guard import Guard
-from agent.web.unpacking import Damaged, unpacker
+from agent.web.url import joined, parse, shown
 
 
 @pytest.mark.parametrize(

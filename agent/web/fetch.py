@@ -15,12 +15,12 @@ from http import HTTPStatus
 import httpcore
 import httpx
 
-from agent.web.address import joined, parse, shown
 from agent.web.client import Answer, WebClient
-from agent.web.connecting import GuardedBackend
+from agent.web.decompression import ACCEPTED, Damaged, unpacker
 from agent.web.errors import AnswerRefused, NotReached, TooLarge, TooSlow
+from agent.web.guarded_backend import GuardedBackend
 from agent.web.limits import WebLimits
-from agent.web.unpacking import ACCEPTED, Damaged, unpacker
+from agent.web.url import joined, parse, shown
 
 USER_AGENT = "Threadmill (an agent that reads for a person)"
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import httpcore
 
+from agent.web.address_guard import Guard
 from agent.web.client import Resolve
 from agent.web.errors import NotReached, UrlRefused
-from agent.web.guard import Guard
 
 
 class GuardedBackend(httpcore.AsyncNetworkBackend):
