@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from conversation.bell import (
+from conversation.task_contract import (
     COLLECT_FILES,
     EXPIRE_UPLOADS,
     FILES_QUEUE,

@@ -17,9 +17,9 @@ from agent.summaries.prompt import PURPOSE
 from agent.summaries.summarizer import ModelSummarizer
 from agent.tools.tool import TOOL_NAME, Tool
 from agent.tools.toolbox import Toolbox
-from conversation.checks import check_text
 from conversation.errors import InvalidInput
 from conversation.summary import SummaryDefaults
+from conversation.validation import check_text
 from conversation.water_marks import WaterMarks
 
 

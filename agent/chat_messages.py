@@ -17,10 +17,10 @@ from typing import Any, Literal, assert_never
 from agent.models.protocol import ModelRequest
 from agent.tools.result import failure
 from conversation.errors import InvalidInput
-from conversation.fence import fenced
 from conversation.history import segments
 from conversation.message import Message, ToolCall
 from conversation.parts import FilePart, ImagePart, Part, TextPart
+from conversation.untrusted_text import fenced
 
 #: Says how a call is made, not what is asked: a rotated key is still the same request.
 _NOT_ASKED = frozenset({"api_key"})

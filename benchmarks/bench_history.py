@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from agent import registry
 from benchmarks.stage import Figure, is_quick, settings_of, show, stack
-from conversation.bell import Bell
+from conversation.task_contract import Bell
 from producers import Producer
 from producers.turn import Turn
 from store.database.engine import Database

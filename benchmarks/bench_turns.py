@@ -15,7 +15,7 @@ from sqlalchemy import Connection, func, select
 from benchmarks import noop
 from benchmarks.bench_send import THREADS, best, crowd
 from benchmarks.stage import Figure, is_quick, processor_seconds, settings_of, show, stack
-from conversation.bell import TURNS_QUEUE
+from conversation.task_contract import TURNS_QUEUE
 from producers import Producer
 from store.tables import turns
 from store.turns.next_turn import unfinished

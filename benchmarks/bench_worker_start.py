@@ -14,7 +14,7 @@ from redis import Redis
 
 from benchmarks import noop
 from benchmarks.stage import Figure, is_quick, processor_seconds, settings_of, show, stack
-from conversation.bell import TURNS_QUEUE
+from conversation.task_contract import TURNS_QUEUE
 from producers import Producer
 from tests.stub_openai import StubOpenAI, reply
 from threadmill.embedded.process import POLL_SECONDS, Process

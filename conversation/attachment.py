@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from conversation.checks import check_text
 from conversation.errors import InvalidInput
 from conversation.filename import FILENAME_MAX_CHARS, clean_filename
+from conversation.validation import check_text
 
 #: Bytes of a file, at most: far above what any store takes.
 SIZE_MAX = 2**50

@@ -8,8 +8,8 @@ name that came out passes unchanged.
 import re
 import unicodedata
 
-from conversation.checks import check_text
 from conversation.errors import InvalidInput
+from conversation.validation import check_text
 
 FILENAME_MAX_CHARS = 255
 #: What file systems hold, in UTF-8; what other encodings take is no longer.

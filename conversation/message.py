@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
 from conversation.attachment import Attachment
-from conversation.checks import check_id, check_metadata, check_moment, check_text, moment_from_json
 from conversation.errors import InvalidInput
 from conversation.ids import is_our_id, new_id
 from conversation.parts import FilePart, Part, part_from_json, parts_of, text_of
+from conversation.validation import check_id, check_metadata, check_moment, check_text, moment_from_json
 
 Role = Literal["system", "user", "assistant", "tool"]
 ROLES: tuple[str, ...] = get_args(Role)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from conversation.checks import check_text
 from conversation.errors import InvalidInput
 from conversation.filename import clean_filename
+from conversation.validation import check_text
 
 #: An image's address; a picture itself goes as an attachment, where it is stored once.
 URL_MAX_CHARS = 2_000

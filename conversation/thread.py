@@ -14,11 +14,11 @@ from datetime import UTC, datetime
 from itertools import takewhile
 from typing import Any
 
-from conversation.checks import check_id, check_metadata, check_tenant, check_text, moment_from_json
 from conversation.errors import InvalidInput, MessagesNotLoaded
 from conversation.history import check_next
 from conversation.ids import new_id
 from conversation.message import Message, Usage
+from conversation.validation import check_id, check_metadata, check_tenant, check_text, moment_from_json
 
 #: Kept up by the store and shown in `metadata`, so that old code that reads it there goes on working.
 LAST_UPDATED = "last_updated"

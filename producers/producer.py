@@ -13,12 +13,12 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from conversation.bell import PRIORITY_MAX
-from conversation.checks import check_id, check_metadata, check_tenant_of_user, check_text
 from conversation.errors import InvalidInput
 from conversation.ids import new_id
 from conversation.message import Message
+from conversation.task_contract import PRIORITY_MAX
 from conversation.turn import TurnRecord
+from conversation.validation import check_id, check_metadata, check_tenant_of_user, check_text
 from producers.files import Attachable, examined
 from producers.ring import Bellringer
 from producers.turn import AsyncTurn, Turn

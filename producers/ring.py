@@ -11,7 +11,7 @@ from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from conversation.bell import RUN_TURNS, Bell
+from conversation.task_contract import RUN_TURNS, Bell
 from store.settings import Settings
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from conversation.bell import CANCEL_CHANNEL, Bell, turn_channel
+from conversation.task_contract import CANCEL_CHANNEL, Bell, turn_channel
 from conversation.turn import TurnRecord, TurnResult, TurnState
 from store.turns import settle
 

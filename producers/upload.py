@@ -14,9 +14,9 @@ from functools import partial
 from sqlalchemy import Connection
 
 from conversation.attachment import Attachment
-from conversation.checks import check_tenant, check_tenant_of_user
 from conversation.errors import FileNotStored, FileRefused, InvalidInput, UploadIncomplete
 from conversation.ids import new_id
+from conversation.validation import check_tenant, check_tenant_of_user
 from store.blobs import BlobStore
 from store.blobs.protocol import check_sha256
 from store.database.engine import Database

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Self
 
 from conversation.attachment import Attachment
-from conversation.checks import check_tenant
 from conversation.errors import FileNotStored
+from conversation.validation import check_tenant
 from store.blobs import BlobStore, open_file_store
 from store.media_types.examine import examine
 from store.settings import Settings, load

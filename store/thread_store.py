@@ -17,12 +17,12 @@ from weakref import WeakValueDictionary
 from sqlalchemy import Connection
 
 from conversation.attachment import Attachment
-from conversation.checks import check_tenant_of_user
 from conversation.errors import InvalidInput, ThreadNotFound
 from conversation.ids import new_id
 from conversation.message import Message
 from conversation.openai_format import from_openai
 from conversation.thread import Thread
+from conversation.validation import check_tenant_of_user
 from store import migrations
 from store.database.engine import Database
 from store.erasure.thread_erasure import ThreadErasure

@@ -10,7 +10,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from conversation.bell import CANCEL_CHANNEL, turn_channel
+from conversation.task_contract import CANCEL_CHANNEL, turn_channel
 from store.settings import Settings
 from tasks.running import Running
 

@@ -9,8 +9,8 @@ import asyncio
 import structlog
 
 from agent.files.prepare import prepare_file
-from conversation.bell import PREPARE_FILE
 from conversation.errors import FileNotStored, FileStoreUnavailable
+from conversation.task_contract import PREPARE_FILE
 from store.blobs import open_file_store
 from store.database.engine import Database
 from store.files import prepared_rows

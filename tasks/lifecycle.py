@@ -6,8 +6,8 @@ from typing import Any
 
 from celery import signals
 
-from conversation.bell import FILES_QUEUE, SUSPECTS_QUEUE, TURNS_QUEUE
 from conversation.errors import ThreadmillError
+from conversation.task_contract import FILES_QUEUE, SUSPECTS_QUEUE, TURNS_QUEUE
 from store.settings import current
 from tasks import logs
 from tasks.worker import current_worker, has_worker, start_worker

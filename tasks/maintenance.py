@@ -9,7 +9,8 @@ from typing import Any
 
 import structlog
 
-from conversation.bell import (
+from conversation.errors import DatabaseUnavailable, ThreadmillError
+from conversation.task_contract import (
     COLLECT_FILES,
     EXPIRE_UPLOADS,
     PREPARE_FILES,
@@ -21,7 +22,6 @@ from conversation.bell import (
     SWEEP_TURNS,
     TURNS_QUEUE,
 )
-from conversation.errors import DatabaseUnavailable, ThreadmillError
 from store.database.engine import Database
 from store.files import prepared_rows
 from store.schedule_runs import claim_run, fail_run, finish_run

@@ -5,7 +5,7 @@ from typing import Any
 import structlog
 from kombu.exceptions import OperationalError
 
-from conversation.bell import (
+from conversation.task_contract import (
     FILES_QUEUE,
     MAINTENANCE_QUEUE,
     PAYLOAD_VERSION,

@@ -20,8 +20,8 @@ from agent.journal import over_before_it_ran
 from agent.loop import Run
 from agent.model_factory import model_for
 from agent.tools.thread_pool import ToolThreads
-from conversation.bell import SUSPECTS_QUEUE, TURNS_QUEUE, Bell
 from conversation.errors import DatabaseUnavailable, LeaseLost, ThreadmillError
+from conversation.task_contract import SUSPECTS_QUEUE, TURNS_QUEUE, Bell
 from conversation.turn import ClaimedTurn, Ending, Failed, HandBack, Lease, TurnError
 from store.settings import Settings
 from store.summaries.summarize import defaults_of

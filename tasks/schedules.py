@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from conversation.bell import (
+from conversation.task_contract import (
     COLLECT_FILES,
     EXPIRE_UPLOADS,
     REFRESH_STATISTICS,

@@ -1,6 +1,6 @@
 """The task behind a doorbell: run the turns of one thread."""
 
-from conversation.bell import RUN_TURNS, Bell
+from conversation.task_contract import RUN_TURNS, Bell
 from tasks.app import app
 from tasks.worker import current_worker
 

@@ -18,9 +18,9 @@ from agent.agent import Agent
 from agent.files.content_parts import AttachmentParts, FileLimits
 from agent.model_factory import prepare
 from agent.tools.thread_pool import ToolThreads
-from conversation.bell import Bell
 from conversation.errors import InvalidSettings
 from conversation.ids import new_id
+from conversation.task_contract import Bell
 from conversation.window import window_start
 from store import migrations
 from store.blobs import open_file_store

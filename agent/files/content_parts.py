@@ -16,7 +16,7 @@ from agent.models.capabilities import Capabilities
 from conversation.attachment import Attachment
 from conversation.errors import FileNotStored, FileRefused
 from conversation.message import Message
-from conversation.prepared import PreparedFile
+from conversation.prepared_file import PreparedFile
 
 #: Files that are read at once: each holds its bytes.
 READ_AT_ONCE = 4

@@ -25,7 +25,7 @@ from weakref import WeakKeyDictionary
 import structlog
 
 from agent.files.extract_worker import NOT_INSTALLED
-from conversation.prepared import Picture
+from conversation.prepared_file import Picture
 
 #: Of a child's address space: a Python with a large PDF needs about a third of it.
 MEMORY_BYTES = 768 * 1024 * 1024

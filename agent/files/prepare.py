@@ -5,7 +5,7 @@ first; it raises nothing that is the file's fault.
 """
 
 from agent.files.extract import TEXT_MAX_CHARS, extract_text, is_readable
-from conversation.prepared import Prepared
+from conversation.prepared_file import Prepared
 
 _GOES_ON = f"The file goes on; only its first {TEXT_MAX_CHARS:,} characters were read."
 

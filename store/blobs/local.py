@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
 
-from conversation.checks import check_tenant
 from conversation.errors import FileRefused, FileStoreUnavailable
+from conversation.validation import check_tenant
 from store.blobs.hashing import CHUNK_BYTES, Content, check_content, hashed_pieces, undamaged_pieces
 from store.blobs.presigned import NoUploads
 from store.blobs.protocol import StoredBlob, check_address, check_after, check_expires, is_tenant, not_stored

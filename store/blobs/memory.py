@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from threading import Lock
 
-from conversation.checks import check_tenant
+from conversation.validation import check_tenant
 from store.blobs.download_headers import served_type
 from store.blobs.hashing import CHUNK_BYTES, Content, hashed_pieces, undamaged_pieces
 from store.blobs.presigned import NoUploads

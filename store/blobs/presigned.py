@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NoReturn, Protocol
 
-from conversation.checks import check_tenant
 from conversation.errors import InvalidInput, UploadsNotSupported
+from conversation.validation import check_tenant
 
 _UPLOAD_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from conversation.checks import check_tenant
 from conversation.errors import FileNotStored, InvalidInput
+from conversation.validation import check_tenant
 from store.blobs.hashing import Content
 from store.blobs.presigned import BlobUploads
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, select
 
-from conversation.checks import check_id, check_tenant, check_text
 from conversation.errors import InvalidInput
+from conversation.validation import check_id, check_tenant, check_text
 from store.audit import hash_of
 from store.retention.thread_user import user_of
 from store.tables import threads

@@ -9,7 +9,7 @@ from functools import partial
 
 from conversation.attachment import Attachment
 from conversation.errors import FileNotStored
-from conversation.prepared import Prepare, Prepared, PreparedFile
+from conversation.prepared_file import Prepare, Prepared, PreparedFile
 from store.antivirus import Verdict, open_scanner
 from store.blobs import BlobStore
 from store.database.engine import Database

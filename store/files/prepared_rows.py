@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, or_, select, update
 
-from conversation.prepared import Picture, Prepared, PreparedFile
+from conversation.prepared_file import Picture, Prepared, PreparedFile
 from store.database.column_types import DAY, clock, moment_ago
 from store.database.statements import AnyRow, insert_for
 from store.files import garbage_collection

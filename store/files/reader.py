@@ -12,7 +12,7 @@ from functools import partial
 
 from conversation.attachment import Attachment
 from conversation.errors import FileNotStored, FileStoreUnavailable
-from conversation.prepared import PreparedFile
+from conversation.prepared_file import PreparedFile
 from store.blobs import BlobStore
 from store.database.engine import Database
 from store.file_store import FileStore

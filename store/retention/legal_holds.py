@@ -11,8 +11,8 @@ and each release leaves a row in `audit`.
 
 from sqlalchemy import Connection, delete, select, update
 
-from conversation.checks import check_text
 from conversation.errors import ThreadNotFound
+from conversation.validation import check_text
 from store.audit import note
 from store.database.column_types import clock
 from store.database.statements import AnyRow

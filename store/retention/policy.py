@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from conversation.checks import check_id, check_tenant
 from conversation.errors import InvalidInput
+from conversation.validation import check_id, check_tenant
 from store.settings import Settings
 
 #: Days that a calendar can hold.

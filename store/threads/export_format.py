@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any
 
-from conversation.checks import check_id, check_metadata, check_tenant, check_text, moment_from_json
 from conversation.errors import Fault, InvalidInput
 from conversation.ids import is_our_id
 from conversation.thread import TITLE_MAX_CHARS
 from conversation.turn import FINAL_STATES
+from conversation.validation import check_id, check_metadata, check_tenant, check_text, moment_from_json
 
 #: The kinds of lines, in the order in which they come: a message may name a turn, a turn names none.
 KINDS = ("thread", "context", "summary", "turn", "message", "end")

@@ -9,10 +9,10 @@ from typing import Any
 from sqlalchemy import Connection, func, literal, not_, null, select, update
 
 from conversation import ids
-from conversation.checks import check_id
 from conversation.errors import InvalidInput
 from conversation.history import open_calls
 from conversation.thread import Thread
+from conversation.validation import check_id
 from store.database.column_types import clock
 from store.database.statements import AnyRow, insert_for
 from store.history import message_rows

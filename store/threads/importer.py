@@ -14,9 +14,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, func, select, update
 
-from conversation.checks import check_id, check_tenant_of_user
 from conversation.errors import InvalidInput
 from conversation.message import Message
+from conversation.validation import check_id, check_tenant_of_user
 from store.database.column_types import clock
 from store.database.statements import insert_for
 from store.files.attachments import insert_attachments

@@ -16,9 +16,9 @@ from sqlalchemy import ColumnElement, Connection, Select, Text, TextClause, func
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects.postgresql import JSONB
 
-from conversation.checks import check_metadata, check_moment, check_tenant, check_text
 from conversation.errors import InvalidInput
 from conversation.thread import TITLE_MAX_CHARS, Thread
+from conversation.validation import check_metadata, check_moment, check_tenant, check_text
 from store.database.json_equality import metadata_has
 from store.database.statements import AnyRow
 from store.tables import blobs, messages, threads, turns

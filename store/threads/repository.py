@@ -13,10 +13,10 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, exists, func, literal, select, update
 
-from conversation.checks import check_metadata
 from conversation.errors import InvalidInput, ThreadNotFound, TitleConflict
 from conversation.message import Message
 from conversation.thread import LAST_UPDATED, LEADING, Loaded, Thread
+from conversation.validation import check_metadata
 from store.database.column_types import clock
 from store.database.statements import AnyRow, insert_for
 from store.files.attachments import addresses_of, attach

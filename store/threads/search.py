@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import ColumnElement, Connection, func, literal_column, select, text
 
-from conversation.checks import check_tenant, check_text
 from conversation.errors import InvalidInput
+from conversation.validation import check_tenant, check_text
 from store.tables import messages, threads
 
 #: Hits of one search, at most.

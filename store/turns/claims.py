@@ -26,8 +26,8 @@ from sqlalchemy import (
 )
 
 from conversation.errors import Fault
-from conversation.fence import fenced
 from conversation.turn import ClaimedTurn, Lease, TurnError
+from conversation.untrusted_text import fenced
 from store.database.column_types import clock
 from store.database.statements import AnyRow, Write, together
 from store.history import message_rows

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, case, not_, or_, select, true, update
 
-from conversation.bell import SUSPECTS_QUEUE, TURNS_QUEUE, Bell
+from conversation.task_contract import SUSPECTS_QUEUE, TURNS_QUEUE, Bell
 from store.database.column_types import clock
 from store.database.statements import AnyRow
 from store.tables import threads, turns

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from conversation.bell import Bell
 from conversation.step import Step
+from conversation.task_contract import Bell
 from conversation.turn import ClaimedTurn, Ending, Lease
 from store.database.engine import Database
 from store.turns import claims, journal

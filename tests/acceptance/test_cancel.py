@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from conversation.bell import CANCEL_CHANNEL
+from conversation.task_contract import CANCEL_CHANNEL
 from conversation.turn import TurnState
 from producers import Turn
 from tests.acceptance.installation import Installation, assert_well_formed, eventually, worker

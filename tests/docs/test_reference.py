@@ -6,7 +6,7 @@ import runpy
 from pathlib import Path
 
 import conversation.errors
-from conversation import bell
+from conversation import task_contract
 from conversation.turn import FINAL_STATES, TurnState
 from store.tables import metadata
 from tests.docs.pages import ROOT
@@ -109,12 +109,17 @@ def test_every_task_and_queue_is_told() -> None:
     app.loader.import_default_modules()
     ours = {name for name in app.tasks if not name.startswith("celery.")}
     text = page("task-names-and-queues.md")
-    queues = {bell.TURNS_QUEUE, bell.SUSPECTS_QUEUE, bell.MAINTENANCE_QUEUE, bell.FILES_QUEUE}
+    queues = {
+        task_contract.TURNS_QUEUE,
+        task_contract.SUSPECTS_QUEUE,
+        task_contract.MAINTENANCE_QUEUE,
+        task_contract.FILES_QUEUE,
+    }
 
     assert set(first_cells(text)) == ours
     assert queues <= set(re.findall(r"`(\w+)`", text))
-    assert bell.turn_channel("ID") in text
-    assert bell.CANCEL_CHANNEL in text
+    assert task_contract.turn_channel("ID") in text
+    assert task_contract.CANCEL_CHANNEL in text
 
 
 def test_the_round_trips_of_the_readme_are_those_that_are_measured() -> None:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from typer.main import get_command
 
-from conversation import bell
+from conversation import task_contract
 from store.settings import Settings, variable
 from tests.docs.pages import ROOT, Block, all_blocks
 from threadmill.cli.command import app
@@ -31,7 +31,12 @@ FOREIGN = {
 }
 MAKE_TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 SERVICES = set(yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"])
-QUEUES = {bell.TURNS_QUEUE, bell.SUSPECTS_QUEUE, bell.MAINTENANCE_QUEUE, bell.FILES_QUEUE}
+QUEUES = {
+    task_contract.TURNS_QUEUE,
+    task_contract.SUSPECTS_QUEUE,
+    task_contract.MAINTENANCE_QUEUE,
+    task_contract.FILES_QUEUE,
+}
 SETTINGS = {variable(field) for field in Settings.model_fields}
 VARIABLE = re.compile(r"\bTHREADMILL_[A-Z0-9_]+\b")
 

@@ -13,8 +13,8 @@ from agent.files.prepare import prepare_file
 from agent.registry import registered
 from agent.tools.thread_pool import ToolThreads
 from conversation.attachment import Attachment
-from conversation.bell import Bell
 from conversation.ids import new_id
+from conversation.task_contract import Bell
 from producers import Producer
 from store.blobs import BlobStore, open_file_store
 from store.database.engine import Database

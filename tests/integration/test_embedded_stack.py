@@ -18,8 +18,8 @@ import psycopg
 import pytest
 from celery import Celery
 
-from conversation.bell import FILES_QUEUE, MAINTENANCE_QUEUE, SUSPECTS_QUEUE, TURNS_QUEUE
 from conversation.errors import InvalidInput
+from conversation.task_contract import FILES_QUEUE, MAINTENANCE_QUEUE, SUSPECTS_QUEUE, TURNS_QUEUE
 from threadmill.embedded import programs
 from threadmill.embedded.errors import DirectoryInUse, ServerFailed
 from threadmill.embedded.programs import Program, beat, flower, says, worker

@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 
 from conversation.attachment import Attachment
 from conversation.errors import FileStoreUnavailable
-from conversation.prepared import Picture, Prepared, PreparedFile
+from conversation.prepared_file import Picture, Prepared, PreparedFile
 from store import tables
 from store.blobs import LocalBlobs
 from store.database.engine import Database

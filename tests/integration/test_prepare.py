@@ -10,7 +10,7 @@ from pypdf import PdfWriter
 
 from agent.files.extract import TEXT_MAX_CHARS
 from agent.files.prepare import prepare_file
-from conversation.prepared import Prepared
+from conversation.prepared_file import Prepared
 from tests.unit.documents import ODF, OOXML, billion_laughs, docx, odf, packed, pptx, xlsx
 
 DOCX = f"{OOXML}.wordprocessingml.document"

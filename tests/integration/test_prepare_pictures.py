@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from agent.files.prepare import prepare_file
-from conversation.prepared import Prepared
+from conversation.prepared_file import Prepared
 from tests.unit.documents import png
 
 #: As in `agent/files/readers/picture.py`: what providers take.

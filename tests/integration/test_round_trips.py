@@ -21,8 +21,8 @@ from agent.files.content_parts import AttachmentParts
 from agent.files.prepare import prepare_file
 from agent.offline.model import RecallModel
 from agent.tools.thread_pool import ToolThreads
-from conversation.bell import Bell
 from conversation.ids import new_id
+from conversation.task_contract import Bell
 from conversation.turn import TurnState
 from conversation.window import window_start
 from producers import Producer, Turn

@@ -13,10 +13,10 @@ from sqlalchemy import select, update
 from agent.agent import Agent
 from agent.models.protocol import ModelReply
 from agent.tools.thread_pool import ToolThreads
-from conversation.bell import TURNS_QUEUE, Bell
 from conversation.errors import ThreadmillError
 from conversation.ids import new_id
 from conversation.message import Message, Usage
+from conversation.task_contract import TURNS_QUEUE, Bell
 from conversation.water_marks import WaterMarks
 from store import tables
 from store.database.engine import Database

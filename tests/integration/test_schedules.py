@@ -9,9 +9,9 @@ import pytest
 import typer
 from sqlalchemy import text, update
 
-from conversation.bell import COLLECT_FILES, RUN_PURGE, RUN_RETENTION
 from conversation.errors import FileStoreUnavailable
 from conversation.ids import new_id
+from conversation.task_contract import COLLECT_FILES, RUN_PURGE, RUN_RETENTION
 from store import schedule_runs as schedule
 from store import tables
 from store.database.column_types import clock

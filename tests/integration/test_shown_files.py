@@ -19,7 +19,7 @@ from agent.models.capabilities import Capabilities
 from conversation.attachment import Attachment
 from conversation.errors import FileRefused, FileStoreUnavailable
 from conversation.message import Message
-from conversation.prepared import Prepared
+from conversation.prepared_file import Prepared
 from store.blobs import LocalBlobs
 from store.database.engine import Database
 from store.files.prepare import FileMaker

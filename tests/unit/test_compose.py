@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from conversation.bell import FILES_QUEUE, MAINTENANCE_QUEUE, SUSPECTS_QUEUE, TURNS_QUEUE
+from conversation.task_contract import FILES_QUEUE, MAINTENANCE_QUEUE, SUSPECTS_QUEUE, TURNS_QUEUE
 from store import settings
 
 ROOT = Path(__file__).parents[2]

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conversation.bell import PRIORITY_MAX, Bell
-from conversation.checks import (
+from conversation.errors import InvalidInput
+from conversation.task_contract import PRIORITY_MAX, Bell
+from conversation.validation import (
     ID_MAX_CHARS,
     METADATA_MAX_BYTES,
     METADATA_MAX_DEPTH,
@@ -19,7 +20,6 @@ from conversation.checks import (
     check_tenant,
     check_text,
 )
-from conversation.errors import InvalidInput
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from celery.concurrency import prefork, solo, thread
 
-from conversation.bell import FILES_QUEUE, SUSPECTS_QUEUE, TURNS_QUEUE
+from conversation.task_contract import FILES_QUEUE, SUSPECTS_QUEUE, TURNS_QUEUE
 from tasks import lifecycle
 
 

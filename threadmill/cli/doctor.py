@@ -45,7 +45,7 @@ def doctor(
     Exit status: 0 healthy, or everything was mended; 1 something is wrong, or
     could not be examined; 3 the time was over before everything was examined.
     """
-    from conversation.checks import check_tenant
+    from conversation.validation import check_tenant
     from store.blobs import open_file_store
     from store.database.engine import Database
     from store.doctor import Examination, Scope

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
-from conversation.checks import check_tenant
 from conversation.errors import FileNotStored, FileRefused, FileStoreUnavailable, InvalidInput
+from conversation.validation import check_tenant
 from store.blobs.presigned import PresignedUpload, StagedUpload, check_upload_id, is_upload_id
 from store.blobs.protocol import check_address, check_expires
 from store.blobs.s3.bucket import S3Place

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
-from conversation.checks import check_tenant
+from conversation.validation import check_tenant
 from store.blobs.download_headers import content_disposition, served_type
 from store.blobs.hashing import Content, check_content, hashed_pieces, undamaged_pieces
 from store.blobs.protocol import StoredBlob, check_after, check_expires, is_sha256, is_tenant, not_stored

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from conversation.bell import SUSPECTS_QUEUE, TURNS_QUEUE
+from conversation.task_contract import SUSPECTS_QUEUE, TURNS_QUEUE
 from tests.integration.model_based.events import (
     ClosesSend,
     Dies,

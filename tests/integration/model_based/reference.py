@@ -4,7 +4,6 @@ It reads like the specification, and is all of it that the machine checks. Times
 of the clock that the machine moves. A verb either raises before it changed anything, or is done.
 """
 
-from conversation.bell import SUSPECTS_QUEUE, TURNS_QUEUE
 from conversation.errors import (
     IdempotencyConflict,
     LeaseLost,
@@ -13,6 +12,7 @@ from conversation.errors import (
     TurnNotFound,
     UnknownAgent,
 )
+from conversation.task_contract import SUSPECTS_QUEUE, TURNS_QUEUE
 from tests.integration.model_based.values import Ask, Claimed, End, Process, Thread, Turn
 
 #: Seconds for which a worker that does not beat is believed to live.

@@ -12,7 +12,7 @@ from sqlalchemy import select, text
 
 from conversation.attachment import Attachment
 from conversation.ids import new_id
-from conversation.prepared import Picture, Prepared
+from conversation.prepared_file import Picture, Prepared
 from store import tables
 from store.erasure.subject import Subject
 from store.erasure.workflow import run_erasure

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from conversation.errors import InvalidInput
-from conversation.fence import fenced
 from conversation.history import check_next
 from conversation.message import Message
 from conversation.thread import Thread
+from conversation.untrusted_text import fenced
 from store.retention import policies
 from store.retention.dry_run import report
 from store.retention.policy import Policy, strictest

@@ -14,9 +14,9 @@ from typing import Any
 import redis
 from sqlalchemy import Connection, exists, func, select, text
 
-from conversation.bell import Bell
 from conversation.ids import new_id
 from conversation.message import Message
+from conversation.task_contract import Bell
 from conversation.turn import ClaimedTurn, Completed
 from store import tables
 from store.database.engine import Database

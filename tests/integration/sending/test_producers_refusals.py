@@ -13,8 +13,8 @@ from hypothesis import settings as run_with
 from hypothesis import strategies as st
 
 from conversation.attachment import Attachment
-from conversation.checks import METADATA_MAX_BYTES, METADATA_MAX_DEPTH
 from conversation.errors import FileRefused, InvalidInput
+from conversation.validation import METADATA_MAX_BYTES, METADATA_MAX_DEPTH
 from producers.producer import Producer
 from store.database.engine import Database
 from store.settings import Settings

@@ -11,9 +11,9 @@ from sqlalchemy import text
 import celeryconfig
 import producers
 from conversation.attachment import Attachment
-from conversation.bell import TURNS_QUEUE
 from conversation.errors import TurnNotFound, UnknownAgent
 from conversation.ids import new_id
+from conversation.task_contract import TURNS_QUEUE
 from conversation.turn import TurnState
 from producers import send as default
 from producers.producer import Producer

@@ -12,7 +12,7 @@ import pytest
 import redis
 from sqlalchemy import text
 
-from conversation.bell import CANCEL_CHANNEL, turn_channel
+from conversation.task_contract import CANCEL_CHANNEL, turn_channel
 from conversation.turn import Failed, TurnError, TurnState
 from producers import turn as handles
 from producers.producer import Producer

@@ -11,10 +11,10 @@ import pytest
 from sqlalchemy import Connection, delete, update
 
 from conversation.errors import InvalidInput, ThreadNotFound
-from conversation.fence import fenced
 from conversation.message import Message, ToolCall, Usage
 from conversation.thread import Thread
 from conversation.turn import ClaimedTurn, RetryLater, TurnError
+from conversation.untrusted_text import fenced
 from conversation.window import window_start
 from store import tables
 from store.database.engine import Database
