@@ -3,8 +3,7 @@
 Importing this is cheap: no model library, no S3 client, no agent and no task comes with it.
 """
 
-from producers.producer import Producer
-from producers.send import (
+from producers.api import (
     complete_upload,
     complete_upload_async,
     create_upload,
@@ -21,6 +20,7 @@ from producers.send import (
     thumbnail_url,
     thumbnail_url_async,
 )
+from producers.producer import Producer
 from producers.turn import AsyncTurn, Turn
 
 __all__ = [

@@ -3,7 +3,7 @@
 from typing import Unpack
 
 from conversation.errors import InvalidInput
-from producers.send import SendOptions, send_message
+from producers.api import SendOptions, send_message
 from producers.turn import Turn
 
 

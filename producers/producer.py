@@ -19,8 +19,8 @@ from conversation.message import Message
 from conversation.task_contract import PRIORITY_MAX
 from conversation.turn import TurnRecord
 from conversation.validation import check_id, check_metadata, check_tenant_of_user, check_text
-from producers.files import Attachable, examined
-from producers.ring import Bellringer
+from producers.attachments import Attachable, examined
+from producers.notifier import Bellringer
 from producers.turn import AsyncTurn, Turn
 from store.blobs import BlobStore, open_file_store
 from store.database.engine import Database
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from producers.signals import Signals
-    from producers.upload import Uploads
+    from producers.uploads import Uploads
     from store.database.caller_connection import Borrowable
 
 #: Who may speak through a producer: the others are the agent's own words.
@@ -69,7 +69,7 @@ class Producer:
     @property
     def uploads(self) -> "Uploads":
         """Files that clients put into the store, and fetch from it, by themselves."""
-        from producers.upload import Uploads
+        from producers.uploads import Uploads
 
         return Uploads(self.database, self.blobs, self.settings)
 

@@ -28,8 +28,8 @@ These stand in modules of their own, since most programs need none or one of the
 #: Names beside the public table: where they are, in which order they are shown.
 BESIDE = {
     "producers": ["find_turn", "find_turn_async", "Producer", "default_producer"],
-    "producers.send": ["SendOptions"],
-    "producers.orm": ["send_message_in", "send_message_in_async"],
+    "producers.api": ["SendOptions"],
+    "producers.sqlalchemy_orm": ["send_message_in", "send_message_in_async"],
     "producers.django": ["send_message_in_atomic"],
 }
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from producers import send as default
+from producers import api
 from store.database.engine import Database
 from store.settings import Settings
 from tests.integration.sending.backend import answer, bells, counts, register_agent
@@ -58,7 +58,7 @@ class FlaskClient:
         return answered.status_code, answered.get_json()
 
     def close(self) -> None:
-        default.default_producer().close()
+        api.default_producer().close()
 
 
 class DjangoClient:
@@ -84,7 +84,7 @@ class DjangoClient:
 
         self.urls.disable()
         connections.close_all()
-        default.default_producer().close()
+        api.default_producer().close()
 
 
 CLIENTS = {"fastapi": FastAPIClient, "flask": FlaskClient, "django": DjangoClient}
@@ -98,7 +98,7 @@ def client(
     monkeypatch.setenv("THREADMILL_DATABASE_URL", settings.database_url.get_secret_value())
     monkeypatch.setenv("THREADMILL_BROKER_URL", settings.broker_url.get_secret_value())
     monkeypatch.setenv("THREADMILL_RING_TIMEOUT", "10")
-    monkeypatch.setattr(default, "_default", None)
+    monkeypatch.setattr(api, "_default", None)
     configure(settings.database_url.get_secret_value())
     database.run(lambda c: c.execute(text("CREATE TABLE orders (id bigserial PRIMARY KEY, note text)")))
     opened = CLIENTS[request.param]()

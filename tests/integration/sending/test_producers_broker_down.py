@@ -13,7 +13,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
-from producers import ring
+from producers import notifier
 from producers.producer import Producer
 from store.database.engine import Database
 from store.settings import Settings
@@ -63,7 +63,7 @@ def test_the_message_is_stored_and_after_a_few_failures_sending_is_quick_again(
 ) -> None:
     send = partial(cut_off.send, "t", "hello")
 
-    first = [seconds_of(send) for _ in range(ring.FAILURES_TO_OPEN + 1)]
+    first = [seconds_of(send) for _ in range(notifier.FAILURES_TO_OPEN + 1)]
     later = [seconds_of(send) for _ in range(10)]
 
     bound = RING_SECONDS + SLACK_SECONDS
@@ -124,12 +124,12 @@ def test_many_senders_at_once_are_held_up_once_and_together(cut_off: Producer, d
 def test_a_broker_that_comes_back_is_rung_again(
     settings: Settings, worker: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ring, "OPEN_SECONDS", 0.2)
+    monkeypatch.setattr(notifier, "OPEN_SECONDS", 0.2)
     with EmbeddedValkey(tmp_path / "valkey") as server:
         producer = Producer(with_broker(settings, server.url))
         url, port = server.url, int(server.url.rpartition(":")[2].partition("/")[0])
         assert producer.send("t", "hello").ring()
-    assert [producer.send("t", "hello").ring() for _ in range(ring.FAILURES_TO_OPEN)].count(True) == 0
+    assert [producer.send("t", "hello").ring() for _ in range(notifier.FAILURES_TO_OPEN)].count(True) == 0
 
     with EmbeddedValkey(tmp_path / "valkey", port=port) as server:
         assert server.url == url

@@ -12,10 +12,10 @@ from psycopg.pq import TransactionStatus
 from sqlalchemy import select
 
 from conversation.errors import IdempotencyConflict, InvalidInput, UnknownAgent
-from producers import send as default
+from producers import api
+from producers.api import send_message
 from producers.django import send_message_in_atomic
 from producers.producer import Producer
-from producers.send import send_message
 from store.database.caller_connection import borrowed
 from store.database.engine import Database
 from store.tables import turns
@@ -47,7 +47,7 @@ def backend(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[None]:
     make_orders(database)
-    monkeypatch.setattr(default, "_default", producer)
+    monkeypatch.setattr(api, "_default", producer)
     configure(database_url)
     yield
     connections.close_all()

@@ -8,10 +8,9 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, scoped_session, sessionmaker
 
-from producers import orm
-from producers import send as default
-from producers.orm import send_message_in, send_message_in_async
+from producers import api, sqlalchemy_orm
 from producers.producer import Producer
+from producers.sqlalchemy_orm import send_message_in, send_message_in_async
 from store.database.engine import Database, mapped
 from tests.integration.sending.backend import (
     NOTHING,
@@ -34,7 +33,7 @@ class Order(Base):
 
 @pytest.fixture(autouse=True)
 def producer_of_process(producer: Producer, spy: SpyBellringer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(default, "_default", producer)
+    monkeypatch.setattr(api, "_default", producer)
 
 
 @pytest.fixture
@@ -192,4 +191,4 @@ def test_a_session_that_sends_often_listens_once(session: Session, spy: SpyBellr
         session.commit()
 
     assert len(spy.rung) == 5
-    assert session.info[orm._PENDING] == []
+    assert session.info[sqlalchemy_orm._PENDING] == []

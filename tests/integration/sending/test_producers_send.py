@@ -15,7 +15,7 @@ from conversation.errors import TurnNotFound, UnknownAgent
 from conversation.ids import new_id
 from conversation.task_contract import TURNS_QUEUE
 from conversation.turn import TurnState
-from producers import send as default
+from producers import api
 from producers.producer import Producer
 from store.database.engine import Database
 from store.settings import Settings
@@ -123,7 +123,7 @@ async def test_the_public_verbs_use_the_settings_of_the_environment(
     monkeypatch.setenv("THREADMILL_DATABASE_URL", settings.database_url.get_secret_value())
     monkeypatch.setenv("THREADMILL_BROKER_URL", settings.broker_url.get_secret_value())
     monkeypatch.setenv("THREADMILL_RING_TIMEOUT", "10")
-    monkeypatch.setattr(default, "_default", None)
+    monkeypatch.setattr(api, "_default", None)
 
     turn = producers.send_message("t", "hello", metadata={"n": 1})
     second = await producers.send_message_async("t", "and bye")
@@ -131,8 +131,8 @@ async def test_the_public_verbs_use_the_settings_of_the_environment(
     assert producers.find_turn(turn.id).state is TurnState.QUEUED
     assert await (await producers.find_turn_async(second.id)).state() is TurnState.QUEUED
     assert sorted(bells(settings)) == sorted([turn.id, second.id])
-    assert default.default_producer() is turn.producer is second.producer
-    await default.default_producer().close_async()
+    assert api.default_producer() is turn.producer is second.producer
+    await api.default_producer().close_async()
 
 
 def test_an_unknown_agent_is_refused_by_name_and_nothing_is_stored(

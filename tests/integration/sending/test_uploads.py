@@ -26,7 +26,7 @@ from conversation.errors import (
     UploadsNotSupported,
 )
 from producers.producer import Producer
-from producers.upload import Upload
+from producers.uploads import Upload
 from store import tables
 from store.database.engine import Database
 from store.files import uploads

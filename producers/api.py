@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from conversation.attachment import Attachment
-from producers.files import Attachable
+from producers.attachments import Attachable
 from producers.producer import Producer
 from producers.turn import AsyncTurn, Turn
 
 if TYPE_CHECKING:
-    from producers.upload import Upload
+    from producers.uploads import Upload
     from store.database.caller_connection import Borrowable
 
 _default: Producer | None = None

@@ -12,7 +12,7 @@ from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session
 from sqlalchemy.orm import Session, SessionTransaction, scoped_session
 
-from producers.send import SendOptions, send_message, send_message_async
+from producers.api import SendOptions, send_message, send_message_async
 from producers.turn import AsyncTurn, Turn
 
 #: Under this name a session's `info` holds what is to ring after its commit.
