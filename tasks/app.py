@@ -2,11 +2,11 @@
 
 from celery import Celery
 
-from tasks import lifecycle, orphans
-from tasks.untaken import outlive_the_broker
+from tasks import celery_hooks, orphaned_children
+from tasks.broker_outage import outlive_the_broker
 
 app = Celery("threadmill")
 app.config_from_object("celeryconfig")
-lifecycle.connect()
-orphans.connect()
+celery_hooks.connect()
+orphaned_children.connect()
 outlive_the_broker()

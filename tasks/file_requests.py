@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from tasks.rings import ring_for_file
+from tasks.publish import ring_for_file
 
 #: Seconds after which whoever waits rings again.
 RING_AGAIN_SECONDS = 10.0

@@ -20,7 +20,7 @@ from conversation.errors import DatabaseUnavailable
 from store.database.engine import Database
 from store.settings import Settings
 from store.turns import workers
-from tasks.running import Running
+from tasks.active_runs import Running
 
 _log = structlog.get_logger(__name__)
 

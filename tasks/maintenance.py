@@ -30,12 +30,12 @@ from store.tables import statistics
 from store.turns import sweep as sweeping
 from store.turns import workers
 from tasks.app import app
-from tasks.blob_gc import collect_after
-from tasks.retention import run_purge, run_retention
-from tasks.rings import ring, ring_for_file, waiting_bells
+from tasks.jobs.collect_files import collect_after
+from tasks.jobs.expire_uploads import expire_after
+from tasks.jobs.retention import run_purge, run_retention
+from tasks.jobs.summaries import run_summaries
+from tasks.publish import ring, ring_for_file, waiting_bells
 from tasks.schedules import PERIODS
-from tasks.summaries import run_summaries
-from tasks.uploads import expire_after
 
 #: Seconds that a file may wait before beat rings for it: somebody has, as a rule.
 FORGOTTEN_SECONDS = 60.0

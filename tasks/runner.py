@@ -28,8 +28,8 @@ from store.summaries.summarize import defaults_of
 from store.turns.claims import Claimant, Nothing, Suspect
 from store.turns.settle import Settled
 from store.turns.turn_store import Ledger
-from tasks.rings import ring, ring_for_summaries
-from tasks.running import Occupied, Running, StopReason
+from tasks.active_runs import Occupied, Running, StopReason
+from tasks.publish import ring, ring_for_summaries
 
 #: The kind of error of a turn that its agent broke.
 BUG = "bug"

@@ -31,11 +31,11 @@ from store.settings import Settings
 from store.summaries.summarize import defaults_of
 from store.turns.claims import Claimant
 from store.turns.turn_store import Ledger
-from tasks.announce import Announcer
+from tasks.active_runs import Running
+from tasks.file_requests import QueuedMaker
 from tasks.heartbeat import Heartbeat
-from tasks.queued_files import QueuedMaker
 from tasks.runner import Runner
-from tasks.running import Running
+from tasks.turn_signals import Announcer
 
 T = TypeVar("T")
 

@@ -37,7 +37,7 @@ from store.turns import settle as turns
 from store.turns.claims import Claimant, Nothing, Suspect
 from store.turns.inbox import Request
 from store.turns.turn_store import Ledger
-from tasks.running import Occupied, ThreadName
+from tasks.active_runs import Occupied, ThreadName
 from threadmill.cancelling import to_its_end
 from threadmill.own_store import OwnStores
 from threadmill.presence import Presence, presence_in

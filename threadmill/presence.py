@@ -14,8 +14,8 @@ from weakref import WeakKeyDictionary
 from conversation.ids import new_id
 from store.thread_store import ThreadStore
 from store.turns import workers
+from tasks.active_runs import Running, ThreadName
 from tasks.heartbeat import Heartbeat
-from tasks.running import Running, ThreadName
 
 #: Seconds of the lease in a database that dies with its process.
 FOR_EVER_SECONDS = 10.0**9

@@ -24,7 +24,7 @@ from store.blobs import BlobStore
 from store.database.engine import Database
 from store.settings import Settings, load
 from store.threads.repository import delete_thread
-from tasks.blob_gc import collect_all
+from tasks.jobs.collect_files import collect_all
 from tests.conftest import S3
 from tests.integration.sending.backend import register_agent
 from tests.swift.running import KEY, Swift, running_swift

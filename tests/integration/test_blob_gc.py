@@ -31,7 +31,7 @@ from store.settings import load
 from store.threads import repository
 from store.turns import inbox
 from store.turns.inbox import Request
-from tasks import blob_gc as collector
+from tasks.jobs import collect_files
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 FILE = Attachment(filename="a.txt", content=b"the bytes", mime_type="text/plain")
@@ -505,12 +505,12 @@ def test_bytes_that_cannot_be_deleted_wait_for_a_day_and_stop_nothing_else(
 
     with monkeypatch.context() as locked:
         locked.setattr(LocalBlobs, "delete", refuse)
-        done = collector.collect(any_database, settings, grace_days=0)
+        done = collect_files.collect(any_database, settings, grace_days=0)
         assert state(any_database) == "deleting"
         # It is not tried again at once, and then it is.
-        assert collector.collect(any_database, settings, grace_days=0).unknown == 0
+        assert collect_files.collect(any_database, settings, grace_days=0).unknown == 0
 
     assert (done.blobs, done.unknown) == (0, 1)
     assert sorted(refused) == sorted([SHA256, str(unknown.sha256)])
     let_time_pass(any_database)
-    assert collector.collect(any_database, settings, grace_days=0).blobs == 2
+    assert collect_files.collect(any_database, settings, grace_days=0).blobs == 2

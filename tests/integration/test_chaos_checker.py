@@ -24,8 +24,8 @@ from store.settings import Settings
 from store.turns import workers
 from store.turns.claims import Claimant
 from store.turns.turn_store import Ledger
+from tasks.active_runs import Running
 from tasks.runner import Runner
-from tasks.running import Running
 from tests.chaos import effects
 from tests.chaos.agents import AGENT, PROVIDER_VARIABLE, SHOP_VARIABLE
 from tests.chaos.checker import Finding, Promise, check

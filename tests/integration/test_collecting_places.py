@@ -15,7 +15,7 @@ from store.database.column_types import clock
 from store.database.engine import Database
 from store.files import garbage_collection
 from store.settings import load
-from tasks import blob_gc as collecting
+from tasks.jobs import collect_files
 
 #: Files by tenant: one that fills many runs, and some that fill none.
 FILES = {"acme": 200, "b1": 3, "b2": 3, "b3": 3, "zeta": 60}
@@ -26,8 +26,8 @@ RUN = 20
 @pytest.fixture(autouse=True, params=[2, 0], ids=["", "crowded"])
 def small_runs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     # With none, more files begin alike than a run looks at.
-    monkeypatch.setattr(collecting, "PLACE_CHARS", request.param)
-    monkeypatch.setattr(collecting, "LISTED", RUN)
+    monkeypatch.setattr(collect_files, "PLACE_CHARS", request.param)
+    monkeypatch.setattr(collect_files, "LISTED", RUN)
     monkeypatch.setattr(garbage_collection, "SCAN", RUN)
 
 
@@ -47,7 +47,7 @@ def runs(database: Database, folder: Path) -> list[dict[str, Any]]:
     )
     outcomes: list[dict[str, Any]] = [{}]
     while len(outcomes) < 200:
-        done = collecting.collect_after(database, settings, json.loads(json.dumps(outcomes[-1])))
+        done = collect_files.collect_after(database, settings, json.loads(json.dumps(outcomes[-1])))
         outcomes.append(done)
         if done["rows_after"] is None and done["listing_after"] is None:
             break

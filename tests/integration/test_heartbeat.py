@@ -22,8 +22,8 @@ from store.settings import load
 from store.turns import claims, inbox, settle
 from store.turns.claims import Claimant
 from store.turns.inbox import Request
+from tasks.active_runs import Running
 from tasks.heartbeat import Heartbeat
-from tasks.running import Running
 
 BEAT_SECONDS = 0.1
 LEASE_SECONDS = 0.6

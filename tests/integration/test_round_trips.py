@@ -37,9 +37,9 @@ from store.turns import sweep, workers
 from store.turns.claims import Claimant
 from store.turns.next_turn import head_of, in_the_order, unfinished
 from store.turns.turn_store import Ledger
+from tasks.active_runs import Running
 from tasks.heartbeat import Heartbeat
 from tasks.runner import Runner
-from tasks.running import Running
 from tests.integration.wire import Traffic, WireTap
 
 #: BEGIN, the thread if it is absent, the turn with its message, COMMIT.

@@ -26,8 +26,8 @@ from store.turns import inbox, workers
 from store.turns.claims import Claimant
 from store.turns.inbox import Request
 from store.turns.turn_store import Ledger
+from tasks.active_runs import Running
 from tasks.runner import Runner
-from tasks.running import Running
 from tests.integration.scripted import NoFiles, Scripted, call, says
 
 BELL = Bell(tenant="default", thread_id="t", turn_id=new_id())

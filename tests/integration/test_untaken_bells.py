@@ -8,7 +8,7 @@ import pytest
 from kombu import Connection, Consumer, Queue
 from kombu.transport.redis import Channel
 
-from tasks.untaken import outlive_the_broker
+from tasks.broker_outage import outlive_the_broker
 from threadmill.embedded.valkey import EmbeddedValkey
 
 

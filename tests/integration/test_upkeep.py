@@ -18,7 +18,7 @@ from store.files import garbage_collection
 from store.files.ingest import Keeper
 from store.settings import Settings, load
 from store.threads import repository
-from tasks.retention import run_retention
+from tasks.jobs.retention import run_retention
 from tests.integration.desk import Desk
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)

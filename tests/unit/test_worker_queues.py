@@ -6,7 +6,7 @@ import pytest
 from celery.concurrency import prefork, solo, thread
 
 from conversation.task_contract import FILES_QUEUE, SUSPECTS_QUEUE, TURNS_QUEUE
-from tasks import lifecycle
+from tasks import celery_hooks
 
 
 @pytest.mark.parametrize(
@@ -16,14 +16,14 @@ def test_suspects_that_would_not_be_alone_are_refused(queues: set[str], concurre
     app = SimpleNamespace(amqp=SimpleNamespace(queues=SimpleNamespace(consume_from=queues)))
 
     with pytest.raises(SystemExit, match="-Q suspects -c 1"):
-        lifecycle._on_setup(SimpleNamespace(app=app, concurrency=concurrency))
+        celery_hooks._on_setup(SimpleNamespace(app=app, concurrency=concurrency))
 
 
 def test_turns_that_would_run_in_forked_children_are_refused() -> None:
     app = SimpleNamespace(amqp=SimpleNamespace(queues=SimpleNamespace(consume_from={TURNS_QUEUE})))
 
     with pytest.raises(SystemExit, match="start it with -P threads"):
-        lifecycle._on_setup(SimpleNamespace(app=app, concurrency=4, pool_cls=prefork.TaskPool))
+        celery_hooks._on_setup(SimpleNamespace(app=app, concurrency=4, pool_cls=prefork.TaskPool))
 
 
 @pytest.mark.parametrize("pool", [thread.TaskPool, solo.TaskPool])
@@ -32,10 +32,10 @@ def test_files_that_would_be_read_without_processes_are_refused(queues: set[str]
     app = SimpleNamespace(amqp=SimpleNamespace(queues=SimpleNamespace(consume_from=queues)))
 
     with pytest.raises(SystemExit, match="files are read in processes; start it with -P prefork"):
-        lifecycle._on_setup(SimpleNamespace(app=app, concurrency=4, pool_cls=pool))
+        celery_hooks._on_setup(SimpleNamespace(app=app, concurrency=4, pool_cls=pool))
 
 
 def test_files_are_read_in_processes() -> None:
     app = SimpleNamespace(amqp=SimpleNamespace(queues=SimpleNamespace(consume_from={FILES_QUEUE})))
 
-    lifecycle._on_setup(SimpleNamespace(app=app, concurrency=2, pool_cls=prefork.TaskPool))
+    celery_hooks._on_setup(SimpleNamespace(app=app, concurrency=2, pool_cls=prefork.TaskPool))

@@ -17,7 +17,7 @@ def report(as_json: AsJson = False) -> None:
     from store.database.engine import Database
     from store.files import garbage_collection
     from store.settings import load
-    from tasks.blob_gc import count_unknown
+    from tasks.jobs.collect_files import count_unknown
 
     settings = load()
     database = Database(settings)
@@ -47,7 +47,7 @@ def collect(
     from conversation.logs import use_standard_logging
     from store.database.engine import Database
     from store.settings import load
-    from tasks.blob_gc import collect_all
+    from tasks.jobs.collect_files import collect_all
 
     if not yes:
         typer.confirm("Delete what `threadmill files report` shows as due, for good?", abort=True)

@@ -138,7 +138,7 @@ def run(yes: Yes = False, as_json: AsJson = False) -> None:
 
     Threads under legal hold, or with work ahead, stay.
     """
-    from tasks.retention import run_retention
+    from tasks.jobs.retention import run_retention
 
     if not yes:
         typer.confirm("Delete what `threadmill retention report` shows, for good?", abort=True)

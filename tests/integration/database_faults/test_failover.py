@@ -171,8 +171,8 @@ def test_a_worker_whose_row_was_lost_signs_on_again(stage: Stage, standby: Stand
     import asyncio
 
     from conversation.ids import new_id
+    from tasks.active_runs import Running
     from tasks.heartbeat import Heartbeat
-    from tasks.running import Running
 
     standby.catch_up()
     loop = asyncio.new_event_loop()

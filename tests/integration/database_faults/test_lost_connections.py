@@ -19,8 +19,8 @@ from store.turns import settle as turns
 from store.turns import sweep
 from store.turns.claims import Nothing
 from store.turns.settle import Settled
+from tasks.active_runs import Running
 from tasks.heartbeat import Heartbeat
-from tasks.running import Running
 from tests.integration.database_faults.breaking_wire import BreakingWire, Moment
 from tests.integration.database_faults.stage import Stage, answer
 from tests.integration.database_faults.verbs import ENDS, GIVEN_UP, VERBS, tried

@@ -19,8 +19,8 @@ from store.database.engine import Database
 from store.settings import Settings, load
 from store.thread_store import ThreadStore
 from store.turns import sweep, workers
+from tasks.active_runs import Running
 from tasks.heartbeat import Heartbeat
-from tasks.running import Running
 from tests.integration.database_faults.pooler import Pooler
 from tests.integration.database_faults.stage import ANSWER, QUESTION, SERVES, Stage, answer, claim_of, ping
 from tests.integration.wire import WireTap

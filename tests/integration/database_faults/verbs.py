@@ -12,8 +12,8 @@ from conversation.turn import ClaimedTurn, Failed, TurnError
 from store.turns import inbox, sweep, workers
 from store.turns import settle as turns
 from store.turns.requeue import requeue
+from tasks.active_runs import Running
 from tasks.heartbeat import Heartbeat
-from tasks.running import Running
 from tests.integration.database_faults.stage import SERVES, Stage, answer, request
 
 #: Says what a verb needs, by the steady road; gives the verb, to be done by the road that breaks.

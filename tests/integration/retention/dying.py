@@ -12,7 +12,7 @@ from store.database.engine import Database
 from store.erasure.subject import Subject
 from store.erasure.workflow import run_erasure
 from store.settings import load
-from tasks.retention import run_retention
+from tasks.jobs.retention import run_retention
 
 
 def until_it_dies(url: str, folder: str, count: int, values: Mapping[str, Any], work: str) -> int:

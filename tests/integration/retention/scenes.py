@@ -29,7 +29,7 @@ from store.turns import claims, inbox, journal, workers
 from store.turns import settle as turns
 from store.turns.claims import Claimant
 from store.turns.inbox import Request
-from tasks.retention import Deleted, run_retention
+from tasks.jobs.retention import Deleted, run_retention
 
 #: Messages of one turn: a question, a call, its result, an answer.
 TURN = 4

@@ -18,7 +18,7 @@ from store.doctor import Examination, Note, Scope
 from store.retention import archive, legal_holds
 from store.tables.retention import ARCHIVES, archives
 from store.thread_store import ThreadStore
-from tasks.retention import UNANSWERED_MAX
+from tasks.jobs.retention import UNANSWERED_MAX
 from tests.integration.retention.scenes import TURN, Scene
 
 

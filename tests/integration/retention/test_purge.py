@@ -8,7 +8,7 @@ from conversation.thread import Thread
 from store import tables
 from store.retention import purge
 from store.threads import repository
-from tasks.retention import run_purge
+from tasks.jobs.retention import run_purge
 from tests.integration.retention.scenes import TURN, Scene, settle
 
 OLD = datetime.now(UTC) - timedelta(days=40)

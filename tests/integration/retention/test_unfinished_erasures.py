@@ -17,8 +17,8 @@ from store.erasure.unfinished import take_up
 from store.erasure.workflow import go_on, run_erasure
 from store.retention import deletion, legal_holds
 from store.tables.retention import erasures
-from tasks import retention
-from tasks.erasures import IDLE_SECONDS, Resumed, resume_erasures
+from tasks.jobs import retention
+from tasks.jobs.resume_erasures import IDLE_SECONDS, Resumed, resume_erasures
 from tests.integration.retention.scenes import TURN, Scene
 
 ANN = Subject(tenant="default", user="ann")
@@ -100,7 +100,7 @@ def test_erasures_leave_retention_its_time(scene: Scene, monkeypatch: pytest.Mon
         return Resumed()
 
     monkeypatch.setattr(retention, "resume_erasures", takes_long)
-    monkeypatch.setattr("tasks.retention.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("tasks.jobs.retention.time.monotonic", lambda: now[0])
     scene.answered(turns_=2)
     scene.policy(tenant="default", max_messages=TURN)
 

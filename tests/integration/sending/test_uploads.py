@@ -31,8 +31,8 @@ from store import tables
 from store.database.engine import Database
 from store.files import uploads
 from store.settings import Settings
-from tasks import uploads as upload_runs
-from tasks.uploads import FAILURES_MAX, run_expiry
+from tasks.jobs import expire_uploads
+from tasks.jobs.expire_uploads import FAILURES_MAX, run_expiry
 from tests.conftest import S3
 from tests.integration.sending.backend import claim
 
@@ -330,11 +330,11 @@ def test_uploads_that_cannot_be_removed_stop_no_others(
 
     with monkeypatch.context() as locked:
         locked.setattr(type(site.blobs), "discard_upload", refuse)
-        first = upload_runs.expire_after(site.database, on_s3, {})
-        second = upload_runs.expire_after(site.database, on_s3, json.loads(json.dumps(first)))
+        first = expire_uploads.expire_after(site.database, on_s3, {})
+        second = expire_uploads.expire_after(site.database, on_s3, json.loads(json.dumps(first)))
 
     assert (first["expired"], first["failed"], second["expired"], second["failed"]) == (0, FAILURES_MAX, 1, 0)
-    third = upload_runs.expire_after(site.database, on_s3, second)
+    third = expire_uploads.expire_after(site.database, on_s3, second)
     assert third == {"expired": FAILURES_MAX, "failed": 0, "over_after": None, "strays_after": ""}
 
 
@@ -355,11 +355,11 @@ def test_strays_are_looked_for_in_so_many_tenants_a_run(
 ) -> None:
     for tenant in ("acme", "acme-west", "beta"):
         site.blobs.put(tenant, SHA256, TEXT, "text/plain")
-    monkeypatch.setattr(upload_runs, "STRAY_TENANTS", 2)
+    monkeypatch.setattr(expire_uploads, "STRAY_TENANTS", 2)
 
-    first = upload_runs.expire_after(site.database, on_s3, {})
+    first = expire_uploads.expire_after(site.database, on_s3, {})
     assert first["strays_after"] == "acme-west"
-    assert upload_runs.expire_after(site.database, on_s3, first)["strays_after"] == ""
+    assert expire_uploads.expire_after(site.database, on_s3, first)["strays_after"] == ""
 
 
 def expired(site: Producer, settings: Settings) -> int:

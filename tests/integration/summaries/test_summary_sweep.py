@@ -18,7 +18,7 @@ from store.settings import Settings, load
 from store.summaries import due as summary_dues
 from store.summaries.summarize import defaults_of
 from store.tables import MAX_SUMMARY_FAILURES
-from tasks.summaries import run_summaries
+from tasks.jobs.summaries import run_summaries
 from tests.integration.desk import Desk, marks
 from tests.integration.scripted import Scripted, says
 from tests.integration.summaries.conftest import now, reserved, stock, taken

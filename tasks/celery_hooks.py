@@ -9,7 +9,7 @@ from celery import signals
 from conversation.errors import ThreadmillError
 from conversation.task_contract import FILES_QUEUE, SUSPECTS_QUEUE, TURNS_QUEUE
 from store.settings import current
-from tasks import logs
+from tasks import log_config
 from tasks.worker import current_worker, has_worker, start_worker
 
 
@@ -22,7 +22,7 @@ def connect() -> None:
 
 
 def _on_logging(**_: object) -> None:
-    logs.configure()
+    log_config.configure()
 
 
 def _on_setup(instance: Any, **_: object) -> None:

@@ -18,8 +18,8 @@ from store.retention import archive, deletion, due, move_cut, policies, purge
 from store.retention.deletion import Counts, Removed
 from store.settings import Settings
 from store.tables.retention import ARCHIVES
-from tasks.blob_gc import collect_all
-from tasks.erasures import resume_erasures
+from tasks.jobs.collect_files import collect_all
+from tasks.jobs.resume_erasures import resume_erasures
 
 #: Seconds of one run: what is left is taken up by the next.
 RUN_SECONDS = 300.0

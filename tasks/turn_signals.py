@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 
 from conversation.task_contract import CANCEL_CHANNEL, turn_channel
 from store.settings import Settings
-from tasks.running import Running
+from tasks.active_runs import Running
 
 #: Seconds before listening is tried again after the server went away.
 LISTEN_AGAIN_SECONDS = 2.0
