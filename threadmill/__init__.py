@@ -10,8 +10,8 @@ from typing import Any
 #: Where each public name is. `__init__.pyi` says the same to type checkers; a test holds them together.
 _HOMES = {
     # Agents and what they are made of
-    "Agent": "threadmill.library",
-    "AgentResult": "threadmill.library",
+    "Agent": "threadmill.local_agent",
+    "AgentResult": "threadmill.local_agent",
     "register": "agent.registry",
     "Tool": "agent.tools.tool",
     "tool": "agent.tools.tool",

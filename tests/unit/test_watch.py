@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from threadmill.cli.watch import Watch
+from threadmill.cli.supervisor import Watch
 from threadmill.embedded.errors import ServerFailed
 
 

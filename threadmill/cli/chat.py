@@ -18,11 +18,11 @@ from conversation.errors import InvalidInput, ThreadmillError
 from conversation.ids import new_id
 from conversation.message import Message
 from conversation.thread import Thread
-from threadmill.cli.opened import DEFAULT_TENANT, Tenant, opened, run
+from threadmill.cli.common_options import DEFAULT_TENANT, Tenant, opened, run
 
 if TYPE_CHECKING:
     from store.thread_store import ThreadStore
-    from threadmill.library import Agent
+    from threadmill.local_agent import Agent
 
 HELP = "/attach PATH adds a file to your next message, /history shows what was said, /quit ends."
 HISTORY_FILE = Path("~/.threadmill_history")
@@ -99,7 +99,7 @@ def _read(path: str) -> Attachment:
 def _agent(name: str | None, store: "ThreadStore") -> "Agent":
     import agent.agent
     from agent import registry
-    from threadmill.library import Agent
+    from threadmill.local_agent import Agent
 
     known = registry.load(store.settings.agents)
     name = name or store.settings.default_agent

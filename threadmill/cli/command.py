@@ -15,8 +15,8 @@ from threadmill.cli.chat import chat
 from threadmill.cli.demo import demo
 from threadmill.cli.docker import docker_setup, docker_start, docker_stop
 from threadmill.cli.doctor import doctor
+from threadmill.cli.erasure import erase, export_person
 from threadmill.cli.migrate import migrate
-from threadmill.cli.persons import erase, export_person
 from threadmill.cli.schedules import schedules
 from threadmill.cli.send import send
 from threadmill.cli.status import status

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from threadmill.cli.opened import AsJson, print_json
+from threadmill.cli.common_options import AsJson, print_json
 
 if TYPE_CHECKING:
     from store.database.engine import Database

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from threadmill.cli.opened import AsJson, print_json
+from threadmill.cli.common_options import AsJson, print_json
 
 group = typer.Typer(help="Look at stored files, and delete those that no message has.", no_args_is_help=True)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from conversation.errors import InvalidInput
-from threadmill.cli.opened import DEFAULT_TENANT, AsJson, Tenant, print_json
+from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, print_json
 
 if TYPE_CHECKING:
     from store.database.engine import Database

@@ -2,7 +2,7 @@
 
 import typer
 
-from threadmill.cli.opened import AsJson, print_json
+from threadmill.cli.common_options import AsJson, print_json
 
 
 def schedules(as_json: AsJson = False) -> None:

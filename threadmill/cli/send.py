@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from threadmill.cli.opened import DEFAULT_TENANT, AsJson, Tenant, print_json
+from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, print_json
 
 if TYPE_CHECKING:
     from producers import Turn

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from threadmill.cli.opened import DEFAULT_TENANT, AsJson, Tenant, print_json
+from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, print_json
 
 if TYPE_CHECKING:
     from store.database.engine import Database

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from conversation.errors import InvalidInput
-from threadmill.cli.opened import DEFAULT_TENANT, AsJson, Tenant, opened, print_json, run
+from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, opened, print_json, run
 from threadmill.cli.threads import ThreadId
 
 

@@ -12,8 +12,8 @@ import typer
 from conversation.errors import InvalidInput, ThreadNotFound
 from conversation.message import Message
 from conversation.thread import Thread
-from threadmill.cli.opened import DEFAULT_TENANT, AsJson, Tenant, opened, print_json, run
-from threadmill.cli.output import written_whole
+from threadmill.cli.atomic_file import written_whole
+from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, opened, print_json, run
 
 group = typer.Typer(help="Look at threads, move them, delete them.", no_args_is_help=True)
 

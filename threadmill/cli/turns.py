@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from conversation.turn import TurnState
-from threadmill.cli.opened import DEFAULT_TENANT, AsJson, Tenant, print_json
+from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, print_json
 
 if TYPE_CHECKING:
     from conversation.turn import TurnRecord

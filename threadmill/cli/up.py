@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from threadmill.cli.interrupts import interruptible
-from threadmill.cli.watch import Watch
+from threadmill.cli.supervisor import Watch
 
 if TYPE_CHECKING:
     from threadmill.embedded.stack import Stack

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from threadmill.cli.opened import DEFAULT_TENANT, AsJson, Tenant, opened, print_json, run
-from threadmill.cli.output import written_whole
+from threadmill.cli.atomic_file import written_whole
+from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, opened, print_json, run
 
 if TYPE_CHECKING:
     from store.erasure.export import Exported

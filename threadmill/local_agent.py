@@ -38,9 +38,9 @@ from store.turns.claims import Claimant, Nothing, Suspect
 from store.turns.inbox import Request
 from store.turns.turn_store import Ledger
 from tasks.active_runs import Occupied, ThreadName
-from threadmill.cancelling import to_its_end
-from threadmill.own_store import OwnStores
-from threadmill.presence import Presence, presence_in
+from threadmill.memory_stores import OwnStores
+from threadmill.process_lease import Presence, presence_in
+from threadmill.shielding import to_its_end
 
 #: Seconds between two looks whether the thread is free, doubled up to the most.
 LOOK_FIRST_SECONDS = 0.01
