@@ -2,8 +2,8 @@
 
 from functools import cache
 
-from agent.models.protocol import Model
-from agent.offline.model import RECALL_MODEL, RecallModel
+from agent.models.protocol import RECALL_MODEL, Model
+from agent.offline.model import RecallModel
 
 
 @cache

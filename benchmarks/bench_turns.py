@@ -18,7 +18,7 @@ from benchmarks.stage import Figure, is_quick, processor_seconds, settings_of, s
 from conversation.task_contract import TURNS_QUEUE
 from producers import Producer
 from store.tables import turns
-from store.turns.next_turn import unfinished
+from store.tables.turns import unfinished
 from threadmill.embedded.process import POLL_SECONDS
 from threadmill.embedded.programs import worker
 from threadmill.embedded.stack import Stack

@@ -26,7 +26,7 @@ from store.blobs import BlobStore, open_file_store
 from store.database.engine import Database
 from store.files.ingest import Keeper
 from store.settings import Settings, current
-from store.turns import inbox, settle
+from store.turns import inbox, records
 from store.turns.inbox import Accepted, Request
 from store.turns.requeue import Requeued, requeue
 
@@ -105,11 +105,11 @@ class Producer:
 
     def turn(self, turn_id: str) -> Turn:
         """The handle of a turn that was sent before. Raises `TurnNotFound`."""
-        return Turn(**self._found(self.database.run(partial(settle.read, turn_id=turn_id))))
+        return Turn(**self._found(self.database.run(partial(records.read, turn_id=turn_id))))
 
     async def turn_async(self, turn_id: str) -> AsyncTurn:
         """As `turn`, on the event loop."""
-        return AsyncTurn(**self._found(await self.database.run_async(partial(settle.read, turn_id=turn_id))))
+        return AsyncTurn(**self._found(await self.database.run_async(partial(records.read, turn_id=turn_id))))
 
     def requeue(self, turn_id: str) -> Turn:
         """Queue a turn again; see `producers.requeue_turn`."""

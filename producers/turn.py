@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from conversation.task_contract import CANCEL_CHANNEL, Bell, turn_channel
 from conversation.turn import TurnRecord, TurnResult, TurnState
-from store.turns import settle
+from store.turns import cancel, records
 
 if TYPE_CHECKING:
     from producers.producer import Producer
@@ -53,12 +53,12 @@ class Turn(_Handle):
     @property
     def record(self) -> TurnRecord:
         """All that is stored of the turn."""
-        return self.producer.database.run(partial(settle.read, turn_id=self.id))
+        return self.producer.database.run(partial(records.read, turn_id=self.id))
 
     @property
     def result(self) -> TurnResult | None:
         """The turn's end and its messages; None while it has not ended."""
-        found = self.producer.database.run(partial(settle.result, turn_id=self.id))
+        found = self.producer.database.run(partial(records.result, turn_id=self.id))
         return found if found.state.is_final else None
 
     def wait(self, timeout: float | None = None) -> TurnResult:
@@ -84,7 +84,7 @@ class Turn(_Handle):
 
     def cancel(self) -> TurnState:
         """Ask the turn to stop; returns its state now. What was said so far is kept."""
-        state = self.producer.database.run(partial(settle.request_cancel, turn_id=self.id))
+        state = self.producer.database.run(partial(cancel.request_cancel, turn_id=self.id))
         self.producer.signals.publish(CANCEL_CHANNEL, self.id)
         return state
 
@@ -99,11 +99,11 @@ class AsyncTurn(_Handle):
 
     async def record(self) -> TurnRecord:
         """All that is stored of the turn."""
-        return await self.producer.database.run_async(partial(settle.read, turn_id=self.id))
+        return await self.producer.database.run_async(partial(records.read, turn_id=self.id))
 
     async def result(self) -> TurnResult | None:
         """The turn's end and its messages; None while it has not ended."""
-        found = await self.producer.database.run_async(partial(settle.result, turn_id=self.id))
+        found = await self.producer.database.run_async(partial(records.result, turn_id=self.id))
         return found if found.state.is_final else None
 
     async def wait(self, timeout: float | None = None) -> TurnResult:
@@ -133,7 +133,7 @@ class AsyncTurn(_Handle):
 
     async def cancel(self) -> TurnState:
         """Ask the turn to stop; returns its state now. What was said so far is kept."""
-        state = await self.producer.database.run_async(partial(settle.request_cancel, turn_id=self.id))
+        state = await self.producer.database.run_async(partial(cancel.request_cancel, turn_id=self.id))
         await asyncio.to_thread(self.producer.signals.publish, CANCEL_CHANNEL, self.id)
         return state
 

@@ -29,6 +29,7 @@ from store.erasure.thread_erasure import ThreadErasure
 from store.file_store import FileStore
 from store.files.blob_rows import lock_stored
 from store.files.ingest import Keeper
+from store.retention import delete_thread
 from store.retention.restore import Archived, archived_threads, read_parts, stored_parts
 from store.settings import Settings, load
 from store.summaries.thread_summaries import ThreadSummaries
@@ -306,7 +307,7 @@ class ThreadStore(ThreadSummaries, ThreadErasure):
         What retention archived of it stays, and can be restored: `erase` deletes that, too. Raises
         `InvalidInput` for a thread under legal hold.
         """
-        deletion = partial(repository.delete_thread, user_key=self.settings.user_metadata_key)
+        deletion = partial(delete_thread.delete_thread, user_key=self.settings.user_metadata_key)
         return await self.database.run_async(partial(deletion, tenant=self.tenant, thread_id=thread_id))
 
     async def count(self, **filters: Any) -> int:

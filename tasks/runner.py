@@ -15,7 +15,8 @@ from typing import assert_never
 import structlog
 
 from agent.agent import Agent
-from agent.dependencies import AttachmentReader, Hands
+from agent.dependencies import Hands
+from agent.files.protocol import AttachmentReader
 from agent.journal import over_before_it_ran
 from agent.loop import Run
 from agent.model_factory import model_for

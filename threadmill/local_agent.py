@@ -32,8 +32,7 @@ from store.files.prepare import FileMaker
 from store.files.reader import StoredFiles
 from store.thread_store import ThreadStore
 from store.threads import repository
-from store.turns import inbox
-from store.turns import settle as turns
+from store.turns import cancel, inbox, records
 from store.turns.claims import Claimant, Nothing, Suspect
 from store.turns.inbox import Request
 from store.turns.turn_store import Ledger
@@ -247,7 +246,7 @@ class LocalRun:
         """The turn is over before it began, the user's message is kept."""
 
         def withdraw(connection: Connection) -> repository.Saved:
-            turns.request_cancel(connection, self.turn_id)
+            cancel.request_cancel(connection, self.turn_id)
             inbox.discard(connection, self.turn_id)
             return repository.save(connection, self.thread, new=[question] if question else [])
 
@@ -311,7 +310,7 @@ class LocalRun:
 
     async def _stored(self) -> TurnResult:
         """Bring the caller's thread up to date with what was committed."""
-        stored = await self.store.database.run_async(partial(turns.result, turn_id=self.turn_id))
+        stored = await self.store.database.run_async(partial(records.result, turn_id=self.turn_id))
         self.thread.messages.extend(stored.messages)
         self.thread.note_stored()
         return stored

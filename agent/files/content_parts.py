@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, assert_never
 
-from agent.chat_messages import audio_part, image_part, text_part
 from agent.files.token_budget import FileRoom
 from agent.files.truncate import cut, tokens_in
 from agent.models.capabilities import Capabilities
+from agent.models.parts import audio_part, image_part, text_part
 from conversation.attachment import Attachment
 from conversation.errors import FileNotStored, FileRefused
 from conversation.message import Message

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from agent.dependencies import AttachmentReader
+from agent.files.protocol import AttachmentReader
 from conversation.attachment import Attachment
 from conversation.errors import InvalidInput
 

@@ -70,3 +70,6 @@ class Model(Protocol):
     def stream(self, request: ModelRequest) -> AsyncIterator[TextDelta | Restarted | ModelReply]:
         """Answer in pieces; the last item is the whole `ModelReply`. Raises `ModelError`."""
         ...
+
+
+RECALL_MODEL = "offline/recall"

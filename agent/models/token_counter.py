@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from agent.models.protocol import ModelRequest
-from agent.offline.model import RECALL_MODEL
+from agent.models.protocol import RECALL_MODEL, ModelRequest
 from conversation.message import Message, Usage
 from conversation.token_estimate import CHARS_PER_TOKEN, PER_MESSAGE
 

@@ -18,8 +18,9 @@ import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-from agent.chat_messages import read_text_part, request_digest
-from agent.models.protocol import ModelReply, ModelRequest, Restarted, TextDelta
+from agent.chat_messages import request_digest
+from agent.models.parts import read_text_part
+from agent.models.protocol import RECALL_MODEL, ModelReply, ModelRequest, Restarted, TextDelta
 from agent.offline.lookup import (
     Sentence,
     best_matches,
@@ -34,7 +35,6 @@ from agent.summaries.prompt import is_comparison, read_material
 from conversation.errors import ModelError
 from conversation.message import ToolCall, Usage
 
-RECALL_MODEL = "offline/recall"
 DISCLAIMER = "offline/recall is not a language model: it looks things up in this conversation."
 
 #: Characters of the user's message that are quoted back.

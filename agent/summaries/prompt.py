@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agent.chat_messages import read_text_part, text_part
+from agent.models.parts import read_text_part, text_part
 from agent.summaries.salience import SENTENCE_MAX_CHARS, is_protected, sentence_ends
 from agent.summaries.sections import ENTRY_MAX_CHARS, PROTECTED, Sections, room_of
 from conversation.message import Message

@@ -7,38 +7,14 @@ wrote. A client holds no connection and belongs to no event loop, so one serves 
 import asyncio
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 
 from agent.web.address_guard import Guard, Network
+from agent.web.answer import Answer, Resolve, any_type
 from agent.web.limits import WebLimits
-
-#: All addresses of a host, in the order in which to try them. Raises `socket.gaierror`.
-Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 #: Where the web is served. With any port at all, an agent could knock on mail servers and databases.
 WEB_PORTS = (80, 443, 8080, 8443)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What a server sent, once nothing was left to follow."""
-
-    #: Where it came from in the end, and the same without its query.
-    url: str
-    shown_url: str
-    #: As the server declares it, in lower case; "" where it does not.
-    media_type: str
-    charset: str | None
-    #: The `Content-Disposition` header.
-    disposition: str
-    #: Decompressed.
-    body: bytes
-
-
-def any_type(_media_type: str) -> str | None:
-    """No objection to any type."""
-    return None
 
 
 async def system_resolve(host: str, port: int) -> Sequence[str]:

@@ -15,7 +15,8 @@ from http import HTTPStatus
 import httpcore
 import httpx
 
-from agent.web.client import Answer, WebClient
+from agent.web.answer import Answer
+from agent.web.client import WebClient
 from agent.web.decompression import ACCEPTED, Damaged, unpacker
 from agent.web.errors import AnswerRefused, NotReached, TooLarge, TooSlow
 from agent.web.guarded_backend import GuardedBackend

@@ -13,7 +13,7 @@ from typing import Any
 import httpcore
 
 from agent.web.address_guard import Guard
-from agent.web.client import Resolve
+from agent.web.answer import Resolve
 from agent.web.errors import NotReached, UrlRefused
 
 

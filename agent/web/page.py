@@ -12,8 +12,8 @@ from typing import Literal
 import structlog
 
 from agent.files.extract import read_in_child
+from agent.web.answer import Answer
 from agent.web.charset import decode
-from agent.web.client import Answer
 from agent.web.errors import AnswerRefused
 
 #: Characters for the model: about 10,000 tokens, and within what a tool's result may hold.

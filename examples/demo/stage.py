@@ -12,7 +12,7 @@ from functools import cached_property
 
 from rich.console import Console
 
-from agent.offline.model import RECALL_MODEL
+from agent.models.protocol import RECALL_MODEL
 from conversation.errors import OperatorError
 from examples.demo.stored import Stored
 from store.settings import Settings, load

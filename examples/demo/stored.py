@@ -14,7 +14,7 @@ from store.blobs import open_file_store
 from store.database.engine import Database
 from store.settings import Settings
 from store.threads import repository
-from store.turns import settle
+from store.turns import records
 
 TENANT = "default"
 
@@ -68,7 +68,7 @@ def _turn(connection: Connection, thread_id: str) -> TurnRecord | None:
         .where(tables.threads.c.tenant == TENANT, tables.threads.c.id == thread_id)
     )
     turn_id = connection.execute(statement).scalar_one_or_none()
-    return None if turn_id is None else settle.read(connection, turn_id)
+    return None if turn_id is None else records.read(connection, turn_id)
 
 
 def _journal(connection: Connection, turn_id: str) -> list[Entry]:

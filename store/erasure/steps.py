@@ -37,7 +37,7 @@ from store.tables.retention import (
     retention_cuts,
     retention_policies,
 )
-from store.turns.next_turn import unfinished
+from store.tables.turns import unfinished
 
 #: Threads or files of one page.
 PAGE = 100

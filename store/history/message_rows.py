@@ -18,7 +18,7 @@ from store.files.attachments import attachments_of
 from store.history.counters import tokens_of
 from store.history.visibility import cut_of
 from store.tables import messages, turn_inputs, turns
-from store.turns.next_turn import unfinished
+from store.tables.turns import unfinished
 
 #: The columns that the inbox and the history share.
 SAID = ("id", "role", "content", "parts", "name", "metadata", "source", "has_attachments", "created_at")

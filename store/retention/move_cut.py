@@ -18,7 +18,8 @@ from store.retention.cutoff import Reach, reach
 from store.retention.policy import Effective, strictest
 from store.tables import messages, summaries, threads, turns
 from store.tables.retention import retention_cuts
-from store.turns.next_turn import is_alive, unfinished
+from store.tables.turns import unfinished
+from store.turns.next_turn import is_alive
 
 #: What became of a thread that was looked at: `held` by law, `busy`, or nothing of it is due.
 Looked = Literal["cut", "held", "busy", "nothing"]

@@ -22,7 +22,7 @@ from store.history import message_rows
 from store.history.counters import less_covered, recounted
 from store.summaries.next_range import cover_to
 from store.tables import messages, summaries, threads, turns
-from store.turns.next_turn import unfinished
+from store.tables.turns import unfinished
 
 #: Seconds after a restore in which no summary is begun by itself: somebody wanted to see the messages.
 RESTORED_SECONDS = 86_400.0

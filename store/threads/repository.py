@@ -19,14 +19,11 @@ from conversation.thread import LAST_UPDATED, LEADING, Loaded, Thread
 from conversation.validation import check_metadata
 from store.database.column_types import clock
 from store.database.statements import AnyRow, insert_for
-from store.files.attachments import addresses_of, attach
-from store.files.garbage_collection import note_dropped
+from store.files.attachments import attach
 from store.history import message_rows
 from store.history.counters import tokens_of
 from store.history.visibility import cut_of
-from store.retention import dropped_files
-from store.retention.thread_user import enter_user
-from store.tables import attachments, context, messages, threads
+from store.tables import context, messages, threads
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,25 +137,6 @@ def described(row: AnyRow) -> Thread:
     thread.messages = None  # a listing loads none
     _describe(thread, row)
     return thread
-
-
-def delete_thread(connection: Connection, tenant: str, thread_id: str, *, user_key: str = "user") -> bool:
-    """Delete a thread with everything that belongs to it; False if there was none.
-
-    Its blobs stay until no other message has them and their grace is over; what retention archived of
-    it stays, as its user's. Raises `InvalidInput` for a thread under legal hold.
-    """
-    row = connection.execute(_select(tenant, thread_id).with_for_update()).one_or_none()
-    if row is None:
-        return False
-    if row.legal_hold:
-        raise InvalidInput("thread_id", f"{thread_id!r} is under legal hold", "lift the hold first")
-    note_dropped(connection, addresses_of(row.key))
-    of_thread = addresses_of(row.key).add_columns(attachments.c.thread_key)
-    dropped_files.remember(connection, connection.execute(of_thread).all())
-    enter_user(connection, row.key, user_key)
-    connection.execute(delete(threads).where(threads.c.key == row.key))
-    return True
 
 
 def _insert(connection: Connection, tenant: str, thread_id: str) -> bool:

@@ -21,8 +21,8 @@ from store.files.attachments import insert_attachments
 from store.files.blob_rows import check_stored
 from store.history.message_rows import said_columns
 from store.tables import agents, messages, threads, turn_inputs, turns
+from store.tables.turns import unfinished
 from store.threads.repository import ensure_thread
-from store.turns.next_turn import unfinished
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

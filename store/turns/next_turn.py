@@ -7,13 +7,11 @@ one comes due or is committed late: a retrying head blocks its thread.
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, ScalarSelect, Select, and_, func, not_, or_, select, text, true
+from sqlalchemy import ColumnElement, ScalarSelect, Select, and_, func, not_, or_, select, true
 
 from store.database.column_types import clock
-from store.tables import UNFINISHED, turns, workers
-
-#: The predicate of the partial index, word for word, so that the planner sees that it fits.
-unfinished: ColumnElement[bool] = text(f"turns.{UNFINISHED}")  # type: ignore[assignment]
+from store.tables import turns, workers
+from store.tables.turns import unfinished
 
 #: The turns of everybody, beside the one that is looked at.
 others = turns.alias("others")

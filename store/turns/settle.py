@@ -1,21 +1,19 @@
-"""The end of a turn, asking for it, and reading it.
+"""The end of a turn.
 
 What stays true: a turn's messages are committed once, by whoever holds the thread's newest token;
 after every end the next head is looked for in the same transaction, so that no bell is needed for
 a message that arrived meanwhile.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, assert_never
 
-from sqlalchemy import ColumnElement, Connection, Select, Update, and_, case, literal, select, update
+from sqlalchemy import ColumnElement, Connection, Update, and_, case, literal, select, update
 
-from conversation.errors import Fault, LeaseLost, TurnNotFound
-from conversation.ids import is_our_id
-from conversation.message import Message, Usage
+from conversation.errors import LeaseLost
+from conversation.message import Message
 from conversation.turn import (
-    FINAL_STATES,
     Cancelled,
     Completed,
     Ended,
@@ -25,8 +23,6 @@ from conversation.turn import (
     Lease,
     RetryLater,
     TurnError,
-    TurnRecord,
-    TurnResult,
     TurnState,
 )
 from store.database.column_types import clock
@@ -189,111 +185,3 @@ def _error(error: TurnError) -> dict[str, Any]:
         "error_retryable": error.retryable,
         "error_fault": error.fault,
     }
-
-
-def request_cancel(connection: Connection, turn_id: str) -> TurnState:
-    """Ask a turn to stop. One that has not begun is cancelled at once; returns the state now.
-
-    Raises `TurnNotFound`.
-    """
-    key = connection.execute(select(turns.c.thread_key).where(_is(turn_id))).scalar_one_or_none()
-    if key is None:
-        raise TurnNotFound(f"turn_id: no turn {turn_id!r} is stored")
-    connection.execute(select(threads.c.key).where(threads.c.key == key).with_for_update(key_share=True))
-    not_begun = (turns.c.state == "queued") & (turns.c.attempt == 0)
-    connection.execute(
-        update(turns)
-        .where(turns.c.id == turn_id, turns.c.state.not_in(FINAL_STATES))
-        .values(
-            cancel_requested_at=clock(),
-            # One that waits for its model is due now, so that its holder can end it.
-            retry_at=None,
-            state=case((not_begun, "cancelled"), else_=turns.c.state),
-            finished_at=case((not_begun, clock()), else_=None),
-        )
-    )
-    return TurnState(connection.execute(select(turns.c.state).where(turns.c.id == turn_id)).scalar_one())
-
-
-def read(connection: Connection, turn_id: str) -> TurnRecord:
-    """What is stored of a turn. Raises `TurnNotFound`."""
-    row = connection.execute(_records().where(_is(turn_id))).one_or_none()
-    if row is None:
-        raise TurnNotFound(f"turn_id: no turn {turn_id!r} is stored")
-    return _record(row)
-
-
-def latest(
-    connection: Connection, tenant: str, *, states: Collection[TurnState], limit: int
-) -> list[TurnRecord]:
-    """A tenant's newest turns in these states, the newest first."""
-    of_tenant = _records().where(turns.c.tenant == tenant, turns.c.state.in_(sorted(states)))
-    return [
-        _record(row) for row in connection.execute(of_tenant.order_by(turns.c.position.desc()).limit(limit))
-    ]
-
-
-def _records() -> Select[Any]:
-    return select(turns, threads.c.id.label("thread_id")).join(threads, turns.c.thread_key == threads.c.key)
-
-
-def _record(row: AnyRow) -> TurnRecord:
-    return TurnRecord(
-        id=row.id,
-        tenant=row.tenant,
-        thread_id=row.thread_id,
-        state=TurnState(row.state),
-        agent=row.agent,
-        agent_version=row.agent_version,
-        attempt=row.attempt,
-        retries=row.retries,
-        crashes=row.crashes,
-        requeued_from=row.requeued_from,
-        created_at=row.created_at,
-        started_at=row.started_at,
-        finished_at=row.finished_at,
-        cancel_requested_at=row.cancel_requested_at,
-        error=_stored_error(row),
-        usage=Usage(**row.usage) if row.usage else None,
-        cost=row.cost,
-    )
-
-
-def result(connection: Connection, turn_id: str) -> TurnResult:
-    """A turn's state and the messages that answer it. Raises `TurnNotFound`."""
-    record = read(connection, turn_id)
-    return TurnResult(
-        state=record.state,
-        messages=replies(connection, turn_id),
-        error=record.error,
-        usage=record.usage,
-        cost=record.cost,
-    )
-
-
-def replies(connection: Connection, turn_id: str) -> tuple[Message, ...]:
-    """What a turn added after the user's message, in order."""
-    statement: Select[Any] = (
-        select(messages)
-        .join(turns, messages.c.turn_id == turns.c.id)
-        .join(threads, messages.c.thread_key == threads.c.key)
-        .where(
-            messages.c.turn_id == turn_id,
-            messages.c.seq > turns.c.window_to_seq,
-            messages.c.seq > threads.c.retention_cut,
-        )
-        .order_by(messages.c.seq)
-    )
-    rows = connection.execute(statement).all()
-    return message_rows.load(connection, rows[0].thread_key, rows) if rows else ()
-
-
-def _is(turn_id: str) -> Any:
-    return turns.c.id == turn_id if is_our_id(turn_id) else turns.c.id.is_(None)
-
-
-def _stored_error(row: AnyRow) -> TurnError | None:
-    if row.error_kind is None or row.state not in ("failed", "queued"):
-        return None
-    fault = Fault(row.error_fault) if row.error_fault else Fault.INTERNAL
-    return TurnError(row.error_kind, row.error_message, bool(row.error_retryable), fault)

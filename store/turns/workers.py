@@ -11,7 +11,8 @@ from sqlalchemy import Connection, delete, func, select, update
 from store.database.column_types import clock
 from store.database.statements import insert_for
 from store.tables import agents, threads, turns, workers
-from store.turns.next_turn import is_alive, unfinished
+from store.tables.turns import unfinished
+from store.turns.next_turn import is_alive
 
 #: Seconds for which the row of a dead worker is kept, for a person to look at.
 KEEP_DEAD_SECONDS = 3600

@@ -8,7 +8,7 @@ import pytest
 from agent.offline.model import RecallModel
 from conversation.message import Message
 from conversation.turn import TurnState
-from store.turns import settle
+from store.turns import records
 from tests.acceptance.installation import HASTY, eventually, run_python
 from threadmill import Agent, ThreadStore
 
@@ -55,7 +55,7 @@ async def test_a_turn_whose_program_died_is_ended_by_the_next_one(
         stored = await store.get_thread("t")
         first = stored.messages[0].turn_id
         assert first is not None
-        record = await store.database.run_async(lambda connection: settle.read(connection, first))
+        record = await store.database.run_async(lambda connection: records.read(connection, first))
 
     assert '"hello"' in result.content
     assert record.state is TurnState.FAILED

@@ -22,8 +22,8 @@ from producers.producer import Producer
 from store import tables
 from store.blobs import BlobStore
 from store.database.engine import Database
+from store.retention.delete_thread import delete_thread
 from store.settings import Settings, load
-from store.threads.repository import delete_thread
 from tasks.jobs.collect_files import collect_all
 from tests.conftest import S3
 from tests.integration.sending.backend import register_agent

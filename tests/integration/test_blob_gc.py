@@ -27,8 +27,8 @@ from store.blobs import BlobStore, LocalBlobs
 from store.database.engine import Database
 from store.files import blob_rows, garbage_collection, prepared_rows, uploads
 from store.files.ingest import Keeper
+from store.retention import delete_thread
 from store.settings import load
-from store.threads import repository
 from store.turns import inbox
 from store.turns.inbox import Request
 from tasks.jobs import collect_files
@@ -60,7 +60,7 @@ def send(database: Database, thread_id: str, *attached: Attachment) -> None:
 
 
 def forget(database: Database, thread_id: str) -> None:
-    database.run(partial(repository.delete_thread, tenant="default", thread_id=thread_id))
+    database.run(partial(delete_thread.delete_thread, tenant="default", thread_id=thread_id))
 
 
 def let_time_pass(database: Database) -> None:

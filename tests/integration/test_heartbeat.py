@@ -19,7 +19,7 @@ from conversation.turn import ClaimedTurn
 from store import tables
 from store.database.engine import Database
 from store.settings import load
-from store.turns import claims, inbox, settle
+from store.turns import cancel, claims, inbox
 from store.turns.claims import Claimant
 from store.turns.inbox import Request
 from tasks.active_runs import Running
@@ -125,7 +125,7 @@ def test_a_cancel_request_comes_with_the_next_beat(beating: Process) -> None:
         run = asyncio.run_coroutine_threadsafe(started(work), beating.loop).result(5)
         entry.turn_id, entry.run = claimed.id, run
 
-        beating.database.run(partial(settle.request_cancel, turn_id=claimed.id))
+        beating.database.run(partial(cancel.request_cancel, turn_id=claimed.id))
 
         eventually(run.cancelled)
 

@@ -23,7 +23,7 @@ from conversation.turn import ClaimedTurn, Completed, HandBack, Lease, RetryLate
 from store import tables
 from store.database.engine import Database
 from store.settings import load
-from store.turns import claims, inbox, journal, sweep, workers
+from store.turns import cancel, claims, inbox, journal, sweep, workers
 from store.turns import settle as turns
 from store.turns.claims import Claimant, Nothing
 from store.turns.inbox import Request
@@ -286,7 +286,7 @@ def test_an_open_send_on_a_thread_holds_up_no_turn_of_it(mailbox: Mailbox, conne
     claimed = mailbox.soon(claim(holder)).result(timeout=PATIENCE)
     mailbox.soon(record(claimed)).result(timeout=PATIENCE)
     mailbox.soon(settle(claimed)).result(timeout=PATIENCE)
-    mailbox.soon(partial(turns.request_cancel, turn_id=claimed.id)).result(timeout=PATIENCE)
+    mailbox.soon(partial(cancel.request_cancel, turn_id=claimed.id)).result(timeout=PATIENCE)
     assert mailbox.soon(claim(holder)).result(timeout=PATIENCE) == Nothing()
     connection.commit()
 
@@ -455,7 +455,7 @@ def test_a_cancel_that_waits_for_the_commit_finds_the_turn_over(
     claimed = mailbox.claim(claimant)
 
     settle(claimed)(connection)
-    cancelling = mailbox.soon(partial(turns.request_cancel, turn_id=turn))
+    cancelling = mailbox.soon(partial(cancel.request_cancel, turn_id=turn))
     mailbox.wait_until_blocked()
     connection.commit()
 
@@ -469,7 +469,7 @@ def test_a_commit_that_waits_for_a_cancel_is_cancelled_with_what_was_said(
     turn = mailbox.send()
     claimed = mailbox.claim(claimant)
 
-    assert turns.request_cancel(connection, turn) is TurnState.RUNNING
+    assert cancel.request_cancel(connection, turn) is TurnState.RUNNING
     committing = mailbox.soon(settle(claimed))
     mailbox.wait_until_blocked()
     connection.commit()
@@ -484,7 +484,7 @@ def test_a_cancelled_turn_is_not_put_off(mailbox: Mailbox) -> None:
     claimant = mailbox.worker()
     turn = mailbox.send()
     claimed = mailbox.claim(claimant)
-    mailbox.do(partial(turns.request_cancel, turn_id=turn))
+    mailbox.do(partial(cancel.request_cancel, turn_id=turn))
 
     mailbox.do(settle(claimed, RetryLater(after=timedelta(hours=1), error=AWAY)))
 
@@ -525,7 +525,7 @@ class Traffic:
         while self.lasts():
             if self.sent:
                 turn = random.choice(self.sent[-20:])
-                self.mailbox.do(partial(turns.request_cancel, turn_id=turn))
+                self.mailbox.do(partial(cancel.request_cancel, turn_id=turn))
             self.mailbox.do(partial(due, grace_seconds=0))
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from agent.journal import over_before_it_ran
 from store import tables
-from store.turns import settle
+from store.turns import cancel
 from store.turns.claims import Nothing
 from tests.integration.library_stage import LEASE_SECONDS, FakeModel, Worker, opened, said, states, user
 from threadmill import Agent, Thread, TurnFailed
@@ -39,7 +39,7 @@ async def test_a_call_that_somebody_else_cancels_says_so_and_keeps_what_was_said
         find = select(tables.turns.c.id)
         turn_id = await store.database.run_async(lambda c: c.execute(find).scalar_one())
 
-        await store.database.run_async(partial(settle.request_cancel, turn_id=turn_id))
+        await store.database.run_async(partial(cancel.request_cancel, turn_id=turn_id))
         with pytest.raises(TurnFailed, match="cancelled"):
             await call
 

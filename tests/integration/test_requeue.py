@@ -12,7 +12,7 @@ from conversation.step import Step
 from conversation.turn import Failed, TurnError, TurnState
 from store.database.engine import Database
 from store.files.blob_rows import announce, confirm
-from store.turns import settle as turns
+from store.turns import cancel, records
 from store.turns.requeue import Requeued, requeue
 from tests.integration.test_turn_lifecycle import Store, answer
 
@@ -47,7 +47,7 @@ def test_a_turn_that_said_nothing_goes_on_itself_from_its_journal(store: Store) 
     found = again(store, accepted.turn_id)
 
     assert found == Requeued(accepted.turn_id, "default", "t", is_new=False)
-    record = store.database.run(partial(turns.read, turn_id=accepted.turn_id))
+    record = store.database.run(partial(records.read, turn_id=accepted.turn_id))
     assert (record.state, record.error, record.finished_at) == (TurnState.QUEUED, None, None)
     resumed = store.claim_turn(store.worker())
     assert resumed.id == accepted.turn_id
@@ -69,7 +69,7 @@ def test_where_the_thread_has_gone_on_the_question_is_asked_anew_at_its_end(stor
     store.settle(claimed, answer("hi"))
     assert [text for _, _, text in store.history()] == ["hello", "are you there?", "yes", "hello", "hi"]
     assert store.state(failed) is TurnState.FAILED
-    record = store.database.run(partial(turns.read, turn_id=found.turn_id))
+    record = store.database.run(partial(records.read, turn_id=found.turn_id))
     assert record.requeued_from == failed
 
 
@@ -101,7 +101,7 @@ def test_a_turn_that_waits_behind_it_keeps_its_place_before_the_new_one(store: S
 
 def test_a_turn_that_was_cancelled_before_it_began_still_has_its_question(store: Store) -> None:
     accepted = store.send("hello")
-    store.database.run(partial(turns.request_cancel, turn_id=accepted.turn_id))
+    store.database.run(partial(cancel.request_cancel, turn_id=accepted.turn_id))
 
     found = again(store, accepted.turn_id)
 
@@ -142,7 +142,7 @@ def test_counts_that_ended_a_turn_begin_anew(store: Store) -> None:
 
     again(store, accepted.turn_id)
 
-    record = store.database.run(partial(turns.read, turn_id=accepted.turn_id))
+    record = store.database.run(partial(records.read, turn_id=accepted.turn_id))
     assert (record.crashes, record.retries) == (0, 0)
     assert store.claim_turn(store.worker()).refused is None
 

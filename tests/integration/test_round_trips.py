@@ -33,9 +33,10 @@ from store.files.reader import StoredFiles
 from store.history import message_rows
 from store.settings import Settings, load
 from store.tables import turns as turn_rows
+from store.tables.turns import unfinished
 from store.turns import sweep, workers
 from store.turns.claims import Claimant
-from store.turns.next_turn import head_of, in_the_order, unfinished
+from store.turns.next_turn import head_of, in_the_order
 from store.turns.turn_store import Ledger
 from tasks.active_runs import Running
 from tasks.heartbeat import Heartbeat

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from sqlalchemy import event, select, update
 
-from agent.chat_messages import read_text_part
 from agent.files.content_parts import AttachmentParts, human_size
 from agent.files.prepare import prepare_file
 from agent.files.token_budget import FileRoom
 from agent.models.capabilities import Capabilities
+from agent.models.parts import read_text_part
 from conversation.attachment import Attachment
 from conversation.errors import FileRefused, FileStoreUnavailable
 from conversation.message import Message

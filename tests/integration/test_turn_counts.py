@@ -12,8 +12,7 @@ from conversation.turn import Cancelled, HandBack, RetryLater, TurnError, TurnRe
 from store import tables
 from store.database.engine import Database
 from store.turns import journal as steps
-from store.turns import settle as turns
-from store.turns import workers
+from store.turns import records, workers
 from store.turns.claims import Claimant
 from tests.integration.test_turn_lifecycle import Store, answer
 
@@ -28,7 +27,7 @@ def store(any_database: Database) -> Store:
 
 
 def record(store: Store, turn_id: str) -> TurnRecord:
-    return store.database.run(partial(turns.read, turn_id=turn_id))
+    return store.database.run(partial(records.read, turn_id=turn_id))
 
 
 def take_back(store: Store, worker: str) -> int:

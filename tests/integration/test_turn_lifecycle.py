@@ -26,7 +26,7 @@ from conversation.turn import (
 from store import tables
 from store.database.engine import Database
 from store.threads import repository
-from store.turns import claims, inbox, journal, workers
+from store.turns import cancel, claims, inbox, journal, records, workers
 from store.turns import settle as turns
 from store.turns.claims import Claimant, Nothing, Suspect
 from store.turns.inbox import Accepted, Request
@@ -85,7 +85,7 @@ class Store:
         self.database.run(partial(journal.record, lease=claimed.lease, turn_id=claimed.id, entries=entries))
 
     def state(self, turn_id: str) -> TurnState:
-        return self.database.run(partial(turns.read, turn_id=turn_id)).state
+        return self.database.run(partial(records.read, turn_id=turn_id)).state
 
     def history(self, thread: str = "t") -> list[tuple[int, str, str]]:
         with self.database.engine.begin() as connection:
@@ -128,7 +128,7 @@ def test_a_message_becomes_history_with_its_claim_and_its_answer_stands_after_it
     settled = store.settle(claimed, answer("hi"))
     assert settled == Settled(next_turn_id=None, keeps_lease=False)
     assert store.history() == [(1, "user", "hello"), (2, "assistant", "hi")]
-    record = store.database.run(partial(turns.read, turn_id=accepted.turn_id))
+    record = store.database.run(partial(records.read, turn_id=accepted.turn_id))
     assert (record.state, record.attempt, record.usage, record.cost) == (
         TurnState.COMPLETED,
         1,
@@ -296,7 +296,7 @@ def test_a_turn_that_is_handed_back_goes_on_elsewhere(store: Store) -> None:
     store.settle(store.claim_turn(first), HandBack())
 
     taken = store.claim_turn(second)
-    record = store.database.run(partial(turns.read, turn_id=accepted.turn_id))
+    record = store.database.run(partial(records.read, turn_id=accepted.turn_id))
     assert (taken.id, record.attempt, record.crashes) == (accepted.turn_id, 2, 0)
 
 
@@ -306,7 +306,7 @@ def test_a_failure_is_a_state_and_not_a_message(store: Store) -> None:
 
     store.settle(store.claim_turn(claimant), Failed(error=TurnError("model", "refused: no")))
 
-    record = store.database.run(partial(turns.read, turn_id=accepted.turn_id))
+    record = store.database.run(partial(records.read, turn_id=accepted.turn_id))
     assert record.state is TurnState.FAILED
     assert record.error == TurnError("model", "refused: no", retryable=False)
     assert [role for _, role, _ in store.history()] == ["user"]
@@ -316,7 +316,7 @@ def test_a_turn_is_cancelled_before_it_began(store: Store) -> None:
     claimant = store.worker()
     accepted = store.send("one")
 
-    state = store.database.run(partial(turns.request_cancel, turn_id=accepted.turn_id))
+    state = store.database.run(partial(cancel.request_cancel, turn_id=accepted.turn_id))
 
     assert state is TurnState.CANCELLED
     assert store.claim(claimant) == Nothing()
@@ -327,7 +327,7 @@ def test_a_reply_that_comes_after_a_cancel_request_is_kept_in_a_cancelled_turn(s
     accepted = store.send("one")
     claimed = store.claim_turn(claimant)
 
-    state = store.database.run(partial(turns.request_cancel, turn_id=accepted.turn_id))
+    state = store.database.run(partial(cancel.request_cancel, turn_id=accepted.turn_id))
     store.settle(claimed, answer("late"))
 
     assert state is TurnState.RUNNING
@@ -399,7 +399,7 @@ def test_a_resumed_turn_sees_the_window_that_it_was_given_first(store: Store) ->
 def test_ids_that_are_none_of_ours_are_not_found(store: Store) -> None:
     for wrong in ("", "abc", new_id(), "' or 1=1 --"):
         with pytest.raises(TurnNotFound):
-            store.database.run(partial(turns.read, turn_id=wrong))
+            store.database.run(partial(records.read, turn_id=wrong))
 
 
 def test_cancelled_work_is_kept_as_it_was_closed(store: Store) -> None:
@@ -409,6 +409,6 @@ def test_cancelled_work_is_kept_as_it_was_closed(store: Store) -> None:
 
     store.settle(store.claim_turn(claimant), Cancelled(messages=(partial_text,)))
 
-    result = store.database.run(partial(turns.result, turn_id=accepted.turn_id))
+    result = store.database.run(partial(records.result, turn_id=accepted.turn_id))
     assert result.state is TurnState.CANCELLED
     assert [(m.content, m.state) for m in result.messages] == [("I was say", "partial")]

@@ -16,8 +16,8 @@ from store.blobs import LocalBlobs
 from store.database.engine import Database
 from store.files import garbage_collection
 from store.files.ingest import Keeper
+from store.retention import delete_thread
 from store.settings import Settings, load
-from store.threads import repository
 from tasks.jobs.retention import run_retention
 from tests.integration.desk import Desk
 
@@ -112,7 +112,7 @@ def test_a_crash_between_object_and_row_is_made_up_for(
     database, settings, blobs = kept
     Desk(database).save(with_file(database, "old", blobs, b"mine"))
     age(database, "old")
-    database.run(partial(repository.delete_thread, tenant="default", thread_id="old"))
+    database.run(partial(delete_thread.delete_thread, tenant="default", thread_id="old"))
     database.run(garbage_collection.note_unused)
     for blob in list(blobs.list("default")):
         blobs.delete("default", blob.sha256)

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from agent.chat_messages import build_messages, image_part, text_part
-from agent.models.protocol import ModelReply, ModelRequest, TextDelta
-from agent.offline.model import DISCLAIMER, RECALL_MODEL, RecallModel
+from agent.chat_messages import build_messages
+from agent.models.parts import image_part, text_part
+from agent.models.protocol import RECALL_MODEL, ModelReply, ModelRequest, TextDelta
+from agent.offline.model import DISCLAIMER, RecallModel
 from agent.tools.tool import Tool
 from agent.tools.toolbox import Toolbox
 from conversation.errors import ModelError

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from agent.chat_messages import build_messages, image_part, read_text_part, request_digest, text_part
+from agent.chat_messages import build_messages, request_digest
+from agent.models.parts import image_part, read_text_part, text_part
 from agent.models.protocol import ModelRequest
 from conversation.attachment import Attachment
 from conversation.errors import InvalidInput

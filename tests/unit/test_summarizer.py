@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from agent.chat_messages import text_part
-from agent.models.protocol import ModelReply, ModelRequest
-from agent.offline.model import RECALL_MODEL, RecallModel
+from agent.models.parts import text_part
+from agent.models.protocol import RECALL_MODEL, ModelReply, ModelRequest
+from agent.offline.model import RecallModel
 from agent.summaries.sections import Sections
 from agent.summaries.summarizer import ModelSummarizer
 from conversation.attachment import Attachment

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from agent.offline.model import RECALL_MODEL, RecallModel
+from agent.models.protocol import RECALL_MODEL
+from agent.offline.model import RecallModel
 from agent.summaries.prompt import CUT, PICKED_CHARS, SHOWN_CHARS, shown_of
 from agent.summaries.summarizer import ModelSummarizer
 from conversation.attachment import Attachment

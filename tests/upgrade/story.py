@@ -27,7 +27,7 @@ from store.retention.policy import Policy
 from store.summaries import repository as summaries
 from store.tables.retention import dropped_files, erasure_items
 from store.threads import repository
-from store.turns import claims, inbox, journal, workers
+from store.turns import claims, inbox, journal, records, workers
 from store.turns import settle as turns
 from store.turns.claims import Claimant
 from store.turns.inbox import Request
@@ -60,7 +60,7 @@ def expected(connection: Connection, told: Told) -> dict[str, Any]:
         tenant: [repository.load(connection, tenant, id_).to_json() for id_ in ids]
         for tenant, ids in {"default": ("story", "waits"), OTHER_TENANT: ("story",)}.items()
     }
-    read = partial(turns.result, connection)
+    read = partial(records.result, connection)
     results = {
         id_: [message.to_json() for message in read(id_).messages]
         for id_ in (told.completed_turn, told.failed_turn)

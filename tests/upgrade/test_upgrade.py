@@ -14,7 +14,7 @@ from conversation.turn import ClaimedTurn, TurnState
 from store import migrations, tables
 from store.database.url import mapped
 from store.thread_store import ThreadStore
-from store.turns import claims, settle, workers
+from store.turns import claims, records, workers
 from store.turns.claims import Claimant
 from tests.upgrade import fixtures
 
@@ -75,7 +75,7 @@ async def test_every_turn_reads_as_it_did(old: tuple[str, dict[str, Any]]) -> No
         told = expected["told"]
 
         async def result(name: str) -> Any:
-            return await store.database.run_async(partial(settle.result, turn_id=told[name]))
+            return await store.database.run_async(partial(records.result, turn_id=told[name]))
 
         completed, failed = await result("completed_turn"), await result("failed_turn")
         assert (completed.state, completed.content) == (TurnState.COMPLETED, "It is 3; isn't it?")

@@ -26,11 +26,13 @@ def list_turns(
     as_json: AsJson = False,
 ) -> None:
     """List turns, the newest first, with what went wrong."""
-    from store.turns import settle
+    from store.turns import records
 
     with _producer() as producer:
         found = producer.database.run(
-            lambda connection: settle.latest(connection, tenant, states=state or list(TurnState), limit=limit)
+            lambda connection: records.latest(
+                connection, tenant, states=state or list(TurnState), limit=limit
+            )
         )
     if as_json:
         print_json([asdict(record) for record in found])

@@ -17,7 +17,8 @@ from store.doctor.finding import Check, Finding
 from store.doctor.inspection import Look, Scope
 from store.doctor.row_check import RowCheck, of_rows, of_thread, thread_ids
 from store.tables import threads, turns, workers
-from store.turns.next_turn import can_start, has_room, heads, is_abandoned, is_alive, unfinished
+from store.tables.turns import unfinished
+from store.turns.next_turn import can_start, has_room, heads, is_abandoned, is_alive
 
 #: Living workers whose agents are read, to say whether anybody serves one.
 WORKERS_MAX = 1000

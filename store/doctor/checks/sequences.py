@@ -16,7 +16,7 @@ from store.doctor.inspection import Scope
 from store.doctor.row_check import RowCheck, of_rows, of_thread, thread_ids
 from store.tables import messages, threads, turn_inputs, turns
 from store.tables.retention import retention_cuts
-from store.turns.next_turn import unfinished
+from store.tables.turns import unfinished
 
 _newest = (
     select(func.max(messages.c.seq))

@@ -33,8 +33,8 @@ from store.doctor.inspection import Scope
 from store.doctor.row_check import RowCheck, of_rows, of_thread, thread_ids
 from store.history import message_rows
 from store.tables import messages, steps, threads, turns
+from store.tables.turns import unfinished
 from store.turns import journal
-from store.turns.next_turn import unfinished
 
 
 def _calls_of(connection: Connection, message: FromClause) -> tuple[FromClause, ColumnElement[str]]:

@@ -13,7 +13,7 @@ import pytest
 from conversation.errors import LeaseLost, TurnNotFound
 from conversation.step import Step
 from conversation.turn import ClaimedTurn
-from store.turns import inbox, settle, workers
+from store.turns import inbox, records, workers
 from store.turns.claims import Claimant
 from store.turns.inbox import Accepted
 from tests.integration.database_faults.stage import SERVES, Stage, answer, claim_of, request, settling
@@ -142,7 +142,7 @@ def test_a_message_that_was_lost_can_be_sent_again_under_its_key(stage: Stage, s
     standby.take_over()
 
     with pytest.raises(TurnNotFound):
-        stage.steady.run(partial(settle.read, turn_id=lost.turn_id))
+        stage.steady.run(partial(records.read, turn_id=lost.turn_id))
     again = [stage.steady.run(partial(inbox.accept, request=request("t", idempotency_key="k"))) for _ in "12"]
 
     assert again == [Accepted(again[0].turn_id, is_new=True), Accepted(again[0].turn_id, is_new=False)]

@@ -15,8 +15,7 @@ from conversation.errors import DatabaseUnavailable, LeaseLost
 from conversation.turn import ClaimedTurn, HandBack, RetryLater, TurnError
 from store.database.retry_policy import MAX_RUNS
 from store.settings import load
-from store.turns import settle as turns
-from store.turns import sweep
+from store.turns import records, sweep
 from store.turns.claims import Nothing
 from store.turns.settle import Settled
 from tasks.active_runs import Running
@@ -92,7 +91,7 @@ async def test_a_claim_that_nobody_heard_the_answer_of_goes_on_with_the_next_hea
     with running.entered(("default", "t")):
         assert await stage.ledger.claim("default", "t", stage.claimant) == Nothing()
         heart._beat()
-        assert stage.steady.run(partial(turns.read, turn_id=turn_id)).state == "running"
+        assert stage.steady.run(partial(records.read, turn_id=turn_id)).state == "running"
     heart._beat()
 
     heart._database.close()
@@ -102,7 +101,7 @@ async def test_a_claim_that_nobody_heard_the_answer_of_goes_on_with_the_next_hea
     assert bell.turn_id == turn_id
     found = await stage.ledger.claim("default", "t", stage.claimant)
     assert isinstance(found, ClaimedTurn)
-    record = stage.steady.run(partial(turns.read, turn_id=turn_id))
+    record = stage.steady.run(partial(records.read, turn_id=turn_id))
     assert (found.attempt, found.retries, record.crashes) == (2, 0, 0)
 
 
@@ -150,7 +149,7 @@ async def test_a_turn_that_was_put_back_without_an_answer_is_queued_once(
     with contextlib.suppress(LeaseLost):
         await stage.ledger.settle(claimed, ending, release=True)
 
-    record = stage.steady.run(partial(turns.read, turn_id=claimed.id))
+    record = stage.steady.run(partial(records.read, turn_id=claimed.id))
     assert (record.state, record.retries) == ("queued", int(isinstance(ending, RetryLater)))
     stage.go_on()
     stage.assert_whole("t", turn_ids=[claimed.id], state="completed", told="")

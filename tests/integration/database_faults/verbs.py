@@ -9,8 +9,7 @@ from conversation.errors import DatabaseUnavailable
 from conversation.ids import new_id
 from conversation.step import Step
 from conversation.turn import ClaimedTurn, Failed, TurnError
-from store.turns import inbox, sweep, workers
-from store.turns import settle as turns
+from store.turns import cancel, inbox, sweep, workers
 from store.turns.requeue import requeue
 from tasks.active_runs import Running
 from tasks.heartbeat import Heartbeat
@@ -109,11 +108,11 @@ def beat(stage: Stage, thread: str) -> Callable[[], Awaitable[Any]]:
 
 
 @verb("cancel a waiting turn")
-def cancel(stage: Stage, thread: str) -> Callable[[], Awaitable[Any]]:
+def cancel_waiting(stage: Stage, thread: str) -> Callable[[], Awaitable[Any]]:
     turn_id = stage.sent(thread)
 
     async def act() -> Any:
-        return stage.database.run(partial(turns.request_cancel, turn_id=turn_id))
+        return stage.database.run(partial(cancel.request_cancel, turn_id=turn_id))
 
     return act
 
@@ -123,7 +122,7 @@ def cancel_running(stage: Stage, thread: str) -> Callable[[], Awaitable[Any]]:
     claimed = stage.claimed(thread)
 
     async def act() -> Any:
-        await stage.database.run_async(partial(turns.request_cancel, turn_id=claimed.id))
+        await stage.database.run_async(partial(cancel.request_cancel, turn_id=claimed.id))
 
     return act
 

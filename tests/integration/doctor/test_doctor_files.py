@@ -12,7 +12,7 @@ from store.blobs import BlobStore, LocalBlobs, S3Blobs, S3Options
 from store.doctor import Outcome
 from store.files import garbage_collection
 from store.files.blob_rows import announce
-from store.threads import repository
+from store.retention import delete_thread
 from tests.conftest import S3
 from tests.integration.doctor.conftest import LONG_AGO, Site, outcomes
 
@@ -27,7 +27,7 @@ def blob(site: Site, sha256: str) -> object:
 
 def forget_thread(site: Site, thread: str = "t") -> None:
     """Its blob is left without a message."""
-    site.database.run(lambda connection: repository.delete_thread(connection, "default", thread))
+    site.database.run(lambda connection: delete_thread.delete_thread(connection, "default", thread))
 
 
 def test_files_with_rows_and_rows_with_files_are_no_finding(site: Site) -> None:

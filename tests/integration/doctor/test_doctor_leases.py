@@ -15,8 +15,7 @@ from conversation.turn import RetryLater, TurnError
 from store import tables
 from store.doctor import Check, Finding, Outcome
 from store.doctor.inspection import Look
-from store.turns import claims, journal, workers
-from store.turns import settle as turns
+from store.turns import cancel, claims, journal, workers
 from tests.integration.doctor.conftest import LONG_AGO, Site, outcomes
 
 AWAY = TurnError("model", "away", retryable=True)
@@ -296,10 +295,10 @@ def test_a_healthy_busy_installation_gives_no_finding(site: Site) -> None:
     site.send(thread="retrying")
     site.settle(site.claim(claimant, "retrying"), RetryLater(after=HOUR, error=AWAY))
     cancelled = site.send(thread="cancelled")
-    site.database.run(partial(turns.request_cancel, turn_id=cancelled))
+    site.database.run(partial(cancel.request_cancel, turn_id=cancelled))
     site.send(thread="stopping")
     stopping = site.claim(claimant, "stopping")
-    site.database.run(partial(turns.request_cancel, turn_id=stopping.id))
+    site.database.run(partial(cancel.request_cancel, turn_id=stopping.id))
     abandoned = site.send(thread="abandoned", runner=new_id())
     site.save_file(thread="with-a-file")
     for content in ("one", "two"):

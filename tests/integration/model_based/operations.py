@@ -26,7 +26,7 @@ from conversation.turn import (
     TurnError,
 )
 from store import tables as t
-from store.turns import claims, inbox, journal, sweep, workers
+from store.turns import cancel, claims, inbox, journal, sweep, workers
 from store.turns import requeue as requeues
 from store.turns import settle as turns
 from store.turns.claims import Claimant, Suspect
@@ -93,7 +93,7 @@ class Cancel:
     turn: str
 
     def on_store(self, connection: Connection) -> Any:
-        return turns.request_cancel(connection, self.turn).value
+        return cancel.request_cancel(connection, self.turn).value
 
     def on_model(self, mailbox: Mailbox, position: int) -> Any:
         return mailbox.cancel(self.turn)

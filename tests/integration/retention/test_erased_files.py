@@ -19,8 +19,7 @@ from store.erasure.workflow import run_erasure
 from store.files import garbage_collection, prepared_rows, uploads
 from store.files.ingest import Keeper
 from store.files.prepare import FileMaker
-from store.retention import purge
-from store.threads import repository
+from store.retention import delete_thread, purge
 from tests.integration.retention.scenes import TURN, Scene
 
 SOURCE = str(Attachment(filename="a", content=b"a picture").sha256)
@@ -55,7 +54,7 @@ def dropped(scene: Scene, by: str) -> None:
         scene.policy(tenant="default", idle_days=30)
         scene.run(blob_grace_days=14)
     else:
-        scene.database.run(partial(repository.delete_thread, tenant="default", thread_id="t"))
+        scene.database.run(partial(delete_thread.delete_thread, tenant="default", thread_id="t"))
     assert scene.count("attachments") == 0
     assert stored(scene) == [SOURCE]
 
@@ -97,7 +96,7 @@ def test_a_thumbnail_in_its_grace_goes_though_its_file_was_collected_before(
     kept(scene)
     scene.database.run(write())
     scene.change("t", metadata={"user": "ann"})
-    scene.database.run(partial(repository.delete_thread, tenant="default", thread_id="t"))
+    scene.database.run(partial(delete_thread.delete_thread, tenant="default", thread_id="t"))
     long_ago = datetime.now(UTC) - timedelta(days=40)
     over = tables.blobs.update().where(tables.blobs.c.sha256 == SOURCE).values(unreferenced_since=long_ago)
     scene.database.run(lambda c: c.execute(over))

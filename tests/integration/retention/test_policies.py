@@ -16,7 +16,7 @@ from store.retention.dry_run import report
 from store.retention.policy import Policy, strictest
 from store.threads import forks, listing, repository, search
 from store.threads.export import export_thread
-from store.turns import settle as turns
+from store.turns import records
 from tests.integration.retention.scenes import TURN, Scene, settle
 
 #: What a model reads of a scene's summary.
@@ -385,7 +385,7 @@ def test_the_replies_of_a_turn_below_the_cut_are_not_read(scene: Scene) -> None:
     assert first is not None
     scene.cut()
 
-    assert scene.database.run(lambda c: turns.replies(c, first)) == ()
+    assert scene.database.run(lambda c: records.replies(c, first)) == ()
 
 
 def assert_well_formed(scene: Scene, thread: str = "t") -> None:

@@ -19,6 +19,7 @@ from conversation.window import window_start
 from store import tables
 from store.database.engine import Database
 from store.history import turn_boundary
+from store.retention import delete_thread
 from store.summaries import next_range
 from store.thread_store import ThreadStore
 from store.threads import forks, repository
@@ -282,7 +283,7 @@ async def test_many_summarizers_at_once_leave_one(postgres_desk: Desk) -> None:
 def test_a_summary_of_a_thread_that_was_deleted_is_not_stored(desk: Desk) -> None:
     desk.chat("t", 10)
     draft = desk.draft(marks(keep=4))
-    desk.database.run(partial(repository.delete_thread, tenant="default", thread_id="t"))
+    desk.database.run(partial(delete_thread.delete_thread, tenant="default", thread_id="t"))
     desk.chat("t", 10)
 
     assert desk.put(draft) is None

@@ -21,7 +21,7 @@ from store.thread_store import ThreadStore
 from store.threads import export
 from store.threads.export import PAGE, export_thread
 from store.threads.importer import import_thread
-from store.turns import settle
+from store.turns import records
 from tests.integration.thread_store.conftest import contents, lines_of, said
 from tests.upgrade.story import tell
 
@@ -83,8 +83,8 @@ async def test_everything_of_a_thread_arrives_as_it_was(store: ThreadStore, else
     assert in_order(after) == in_order(before)
     assert (imported.messages, imported.turns) == (len(before["messages"]), len(before["turns"]))
     assert (imported.summaries, imported.context) == (1, 1)
-    first = await store.database.run_async(partial(settle.result, turn_id=told.completed_turn))
-    assert await elsewhere.database.run_async(partial(settle.result, turn_id=told.completed_turn)) == first
+    first = await store.database.run_async(partial(records.result, turn_id=told.completed_turn))
+    assert await elsewhere.database.run_async(partial(records.result, turn_id=told.completed_turn)) == first
     assert first.messages
 
 

@@ -1,0 +1,33 @@
+"""Deleting one thread because its user or an operator asks for it.
+
+What stays true: its files are noted as dropped in the same transaction, so that none is lost or kept.
+"""
+
+from sqlalchemy import Connection, delete, select
+
+from conversation.errors import InvalidInput
+from store.files.attachments import addresses_of
+from store.files.garbage_collection import note_dropped
+from store.retention import dropped_files
+from store.retention.thread_user import enter_user
+from store.tables import attachments, threads
+
+
+def delete_thread(connection: Connection, tenant: str, thread_id: str, *, user_key: str = "user") -> bool:
+    """Delete a thread with everything that belongs to it; False if there was none.
+
+    Its blobs stay until no other message has them and their grace is over; what retention archived of
+    it stays, as its user's. Raises `InvalidInput` for a thread under legal hold.
+    """
+    thread = select(threads).where(threads.c.tenant == tenant, threads.c.id == thread_id)
+    row = connection.execute(thread.with_for_update()).one_or_none()
+    if row is None:
+        return False
+    if row.legal_hold:
+        raise InvalidInput("thread_id", f"{thread_id!r} is under legal hold", "lift the hold first")
+    note_dropped(connection, addresses_of(row.key))
+    of_thread = addresses_of(row.key).add_columns(attachments.c.thread_key)
+    dropped_files.remember(connection, connection.execute(of_thread).all())
+    enter_user(connection, row.key, user_key)
+    connection.execute(delete(threads).where(threads.c.key == row.key))
+    return True

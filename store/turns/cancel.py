@@ -1,0 +1,40 @@
+"""Asking a turn to stop.
+
+What stays true: the thread's row is locked first, as by a claim; a turn that runs is stopped by its
+worker, which hears of it with its next heartbeat at the latest.
+"""
+
+from sqlalchemy import Connection, case, select, update
+
+from conversation.errors import TurnNotFound
+from conversation.turn import (
+    FINAL_STATES,
+    TurnState,
+)
+from store.database.column_types import clock
+from store.tables import threads, turns
+from store.turns.records import is_turn
+
+
+def request_cancel(connection: Connection, turn_id: str) -> TurnState:
+    """Ask a turn to stop. One that has not begun is cancelled at once; returns the state now.
+
+    Raises `TurnNotFound`.
+    """
+    key = connection.execute(select(turns.c.thread_key).where(is_turn(turn_id))).scalar_one_or_none()
+    if key is None:
+        raise TurnNotFound(f"turn_id: no turn {turn_id!r} is stored")
+    connection.execute(select(threads.c.key).where(threads.c.key == key).with_for_update(key_share=True))
+    not_begun = (turns.c.state == "queued") & (turns.c.attempt == 0)
+    connection.execute(
+        update(turns)
+        .where(turns.c.id == turn_id, turns.c.state.not_in(FINAL_STATES))
+        .values(
+            cancel_requested_at=clock(),
+            # One that waits for its model is due now, so that its holder can end it.
+            retry_at=None,
+            state=case((not_begun, "cancelled"), else_=turns.c.state),
+            finished_at=case((not_begun, clock()), else_=None),
+        )
+    )
+    return TurnState(connection.execute(select(turns.c.state).where(turns.c.id == turn_id)).scalar_one())

@@ -1,0 +1,103 @@
+"""Reading turns: as a record of one, and as the result of one that ended, with its messages."""
+
+from collections.abc import Collection
+from typing import Any
+
+from sqlalchemy import Connection, Select, select
+
+from conversation.errors import Fault, TurnNotFound
+from conversation.ids import is_our_id
+from conversation.message import Message, Usage
+from conversation.turn import (
+    TurnError,
+    TurnRecord,
+    TurnResult,
+    TurnState,
+)
+from store.database.statements import AnyRow
+from store.history import message_rows
+from store.tables import messages, threads, turns
+
+
+def read(connection: Connection, turn_id: str) -> TurnRecord:
+    """What is stored of a turn. Raises `TurnNotFound`."""
+    row = connection.execute(_records().where(is_turn(turn_id))).one_or_none()
+    if row is None:
+        raise TurnNotFound(f"turn_id: no turn {turn_id!r} is stored")
+    return _record(row)
+
+
+def latest(
+    connection: Connection, tenant: str, *, states: Collection[TurnState], limit: int
+) -> list[TurnRecord]:
+    """A tenant's newest turns in these states, the newest first."""
+    of_tenant = _records().where(turns.c.tenant == tenant, turns.c.state.in_(sorted(states)))
+    return [
+        _record(row) for row in connection.execute(of_tenant.order_by(turns.c.position.desc()).limit(limit))
+    ]
+
+
+def _records() -> Select[Any]:
+    return select(turns, threads.c.id.label("thread_id")).join(threads, turns.c.thread_key == threads.c.key)
+
+
+def _record(row: AnyRow) -> TurnRecord:
+    return TurnRecord(
+        id=row.id,
+        tenant=row.tenant,
+        thread_id=row.thread_id,
+        state=TurnState(row.state),
+        agent=row.agent,
+        agent_version=row.agent_version,
+        attempt=row.attempt,
+        retries=row.retries,
+        crashes=row.crashes,
+        requeued_from=row.requeued_from,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        cancel_requested_at=row.cancel_requested_at,
+        error=_stored_error(row),
+        usage=Usage(**row.usage) if row.usage else None,
+        cost=row.cost,
+    )
+
+
+def result(connection: Connection, turn_id: str) -> TurnResult:
+    """A turn's state and the messages that answer it. Raises `TurnNotFound`."""
+    record = read(connection, turn_id)
+    return TurnResult(
+        state=record.state,
+        messages=replies(connection, turn_id),
+        error=record.error,
+        usage=record.usage,
+        cost=record.cost,
+    )
+
+
+def replies(connection: Connection, turn_id: str) -> tuple[Message, ...]:
+    """What a turn added after the user's message, in order."""
+    statement: Select[Any] = (
+        select(messages)
+        .join(turns, messages.c.turn_id == turns.c.id)
+        .join(threads, messages.c.thread_key == threads.c.key)
+        .where(
+            messages.c.turn_id == turn_id,
+            messages.c.seq > turns.c.window_to_seq,
+            messages.c.seq > threads.c.retention_cut,
+        )
+        .order_by(messages.c.seq)
+    )
+    rows = connection.execute(statement).all()
+    return message_rows.load(connection, rows[0].thread_key, rows) if rows else ()
+
+
+def is_turn(turn_id: str) -> Any:
+    return turns.c.id == turn_id if is_our_id(turn_id) else turns.c.id.is_(None)
+
+
+def _stored_error(row: AnyRow) -> TurnError | None:
+    if row.error_kind is None or row.state not in ("failed", "queued"):
+        return None
+    fault = Fault(row.error_fault) if row.error_fault else Fault.INTERNAL
+    return TurnError(row.error_kind, row.error_message, bool(row.error_retryable), fault)
