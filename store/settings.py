@@ -3,7 +3,7 @@
 A variable is named `THREADMILL_` and the field's name in capitals; one that is empty counts as not
 set. A wrong value is one clear line, and so is a variable that is nearly the name of a setting:
 otherwise a default would be used and nobody told. Passwords and keys never appear in an error, a
-`repr` or a log. `python -m store.settings_table` prints this file for people.
+`repr` or a log. `docs/reference/make_settings.py` writes this file for people.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The settings as a page for people: `python -m store.settings_table > docs/reference/settings.md`.
+"""Makes `settings.md` out of the settings: `python docs/reference/make_settings.py --write`.
 
 What stays true: nothing is written twice. Names, defaults and bounds come from `Settings` itself,
 the words from the comments above its fields; a test compares the page with what is made here.
@@ -6,13 +6,16 @@ the words from the comments above its fields; a test compares the page with what
 
 import inspect
 import re
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 from pydantic import AliasChoices, SecretStr
 from pydantic.fields import FieldInfo
 
 from store.settings import OLD_PREFIX, Settings, variable
 
+PAGE = Path(__file__).with_name("settings.md")
 INTRODUCTION = f"""\
 # Settings
 
@@ -22,7 +25,7 @@ name is nearly that of a setting; passwords and keys are never shown.
 
 The variables marked † are also read under the prefix `{OLD_PREFIX}`.
 
-This page is made by `python -m store.settings_table`.
+This page is made by `python docs/reference/make_settings.py --write`.
 
 | Variable | Default | Unit | Meaning |
 |---|---|---|---|
@@ -81,4 +84,7 @@ def _unit(field: FieldInfo, meaning: str) -> str:
 
 
 if __name__ == "__main__":
-    print(page(), end="")  # noqa: T201 - a command prints
+    if "--write" in sys.argv:
+        PAGE.write_text(page())
+    else:
+        print(page(), end="")
