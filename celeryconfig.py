@@ -8,14 +8,14 @@ from conversation.task_contract import (
     FILES_QUEUE,
     MAINTENANCE_QUEUE,
     PREPARE_FILE,
-    PREPARE_FILES,
+    PREPARE_PENDING_FILES,
     PRIORITY_MAX,
     REFRESH_STATISTICS,
     RUN_PURGE,
     RUN_RETENTION,
     RUN_SUMMARIES,
+    RUN_SUMMARIES_NOW,
     RUN_TURNS,
-    SUMMARIZE_DUE,
     SWEEP_TURNS,
     TURNS_QUEUE,
 )
@@ -23,7 +23,7 @@ from store.settings import current
 
 _settings = current()
 
-# --- The broker carries doorbells, nothing that must not be lost -----------------------------------
+# --- The broker carries wake-ups, nothing that must not be lost ------------------------------------
 broker_url = _settings.broker_url.get_secret_value()
 broker_transport_options = {
     # The default, None, lets a publish hang for ever on a server that stopped answering.
@@ -31,14 +31,14 @@ broker_transport_options = {
     "socket_connect_timeout": 5,
     "socket_keepalive": True,
     "health_check_interval": 25,
-    # kombu's own 10 are too few for a hundred threads that ring.
+    # kombu's own 10 are too few for a hundred threads that publish.
     "max_connections": 200,
     # One list a priority: kombu's own four would throw 1, 2 and 3 together.
     "priority_steps": list(range(PRIORITY_MAX + 1)),
-    # Far above any task's length: a bell that is delivered twice costs a look, a turn never runs twice.
+    # Far above any task's length: a wake-up that arrives twice costs a query, a turn never runs twice.
     "visibility_timeout": 3600,
 }
-# A worker outlives a broker that is away: it tries again for ever, and the sweep rings what was missed.
+# A worker outlives a broker that is away: it tries again for ever, and the sweep publishes what was missed.
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
 # The turn's lease decides who runs it. A lost broker is no reason to stop a model call.
@@ -52,10 +52,10 @@ task_routes = {
     RUN_TURNS: {"queue": TURNS_QUEUE},
     SWEEP_TURNS: {"queue": MAINTENANCE_QUEUE},
     RUN_SUMMARIES: {"queue": MAINTENANCE_QUEUE},
-    SUMMARIZE_DUE: {"queue": MAINTENANCE_QUEUE},
+    RUN_SUMMARIES_NOW: {"queue": MAINTENANCE_QUEUE},
     RUN_RETENTION: {"queue": MAINTENANCE_QUEUE},
     PREPARE_FILE: {"queue": FILES_QUEUE},
-    PREPARE_FILES: {"queue": MAINTENANCE_QUEUE},
+    PREPARE_PENDING_FILES: {"queue": MAINTENANCE_QUEUE},
     COLLECT_FILES: {"queue": MAINTENANCE_QUEUE},
     EXPIRE_UPLOADS: {"queue": MAINTENANCE_QUEUE},
     REFRESH_STATISTICS: {"queue": MAINTENANCE_QUEUE},
@@ -71,7 +71,7 @@ task_store_errors_even_if_ignored = False
 # --- How tasks are taken ---------------------------------------------------------------------------
 # Early: recovery comes from the lease, in seconds, not from the broker's visibility timeout.
 task_acks_late = False
-# What waits in a worker's memory cannot be taken by an idle one: it takes no bell without a free thread.
+# What waits in a worker's memory cannot be taken by an idle one: it takes no wake-up without a free thread.
 worker_disable_prefetch = True
 worker_prefetch_multiplier = 1
 # No pool here: Celery would not let the worker of files have another one. Turns refuse all but `threads`.
@@ -79,7 +79,7 @@ worker_concurrency = _settings.worker_concurrency
 
 # --- What Flower sees ------------------------------------------------------------------------------
 worker_send_task_events = True
-# A second event for each task would tell nothing new.
+# A second event for each task would add nothing.
 task_send_sent_event = False
 # Arguments are ids: this is enough to show all of them.
 task_argsrepr_maxsize = 512
@@ -88,16 +88,16 @@ worker_hijack_root_logger = False
 # --- Beat only ticks: what is due is found in Postgres ---------------------------------------------
 timezone = "UTC"
 beat_schedule = {
-    # Rings for every turn whose bell was lost, whose worker died, or whose time has come.
+    # Wake-ups for every turn whose wake-up was lost, whose worker died, or whose time has come.
     "sweep-turns": {
         "task": SWEEP_TURNS,
         "schedule": timedelta(seconds=_settings.sweep_seconds),
         # A tick that waited longer than this has a younger one behind it.
         "options": {"expires": _settings.sweep_seconds * 2},
     },
-    # Files that no turn has asked for yet, or whose bell was lost.
+    # Files that no turn has requested yet, or whose request was lost.
     "prepare-files": {
-        "task": PREPARE_FILES,
+        "task": PREPARE_PENDING_FILES,
         "schedule": timedelta(seconds=60),
         "options": {"expires": 60},
     },
@@ -122,7 +122,7 @@ beat_schedule = {
         "schedule": timedelta(seconds=min(60.0, _settings.retention_seconds)),
         "options": {"expires": 60},
     },
-    # Blobs that no message has, and bytes that no row knows; each run goes on where the last one ended.
+    # Blobs that no message has, and bytes that no row knows; each run continues where the last one ended.
     "collect-files": {
         "task": COLLECT_FILES,
         "schedule": timedelta(seconds=60),

@@ -90,13 +90,13 @@ def replayed(steps: Mapping[int, Step], source: Mapping[str, Any]) -> Transcript
 
 def over_before_it_ran(claimed: ClaimedTurn) -> Failed | Cancelled | None:
     """How a turn ends that must not run, or not run on: what it had said is kept, closed."""
-    if claimed.refused is None and not claimed.cancel_requested:
+    if claimed.refusal is None and not claimed.cancel_requested:
         return None
     said = replayed(claimed.steps, {"agent": claimed.agent})
     messages = said.closed()
-    if claimed.refused is None:
+    if claimed.refusal is None:
         return Cancelled(messages=messages, usage=said.usage, cost=said.cost)
-    return Failed(error=claimed.refused, messages=messages, usage=said.usage, cost=said.cost)
+    return Failed(error=claimed.refusal, messages=messages, usage=said.usage, cost=said.cost)
 
 
 def assistant_message(reply: ModelReply, source: Mapping[str, Any]) -> Message:

@@ -39,11 +39,11 @@ from agent.tools.result import ToolResult, failure
 from agent.tools.run_context import RunContext
 from agent.transcript import Transcript
 from conversation.attachment import Attachment
-from conversation.errors import Fault, FileRefused, FileStoreUnavailable, LimitReached, ModelError
+from conversation.errors import Fault, FileRejected, FileStoreUnavailable, LimitReached, ModelError
 from conversation.message import Message, ToolCall
 from conversation.step import Step
 from conversation.turn import Cancelled, ClaimedTurn, Completed, Ending, Failed, RetryLater, TurnError
-from conversation.window import from_turn_boundary, within_tokens
+from conversation.window import fit_into_tokens, start_at_turn_boundary
 
 #: What the model reads of a call that had begun when its process died.
 UNKNOWN = failure(
@@ -126,13 +126,13 @@ class Run:
 
     async def _window(self) -> Sequence[Message]:
         """What the model sees of the history: the same for every call of this turn."""
-        window = from_turn_boundary(self.claimed.window)
+        window = start_at_turn_boundary(self.claimed.window)
         limit = self.agent.max_window_tokens
         if limit is None:
             return window
         counter = TokenCounter(self.hands.model_name)
         # The first count loads a tokenizer: tens of megabytes, and never on the loop.
-        return await asyncio.to_thread(within_tokens, window, limit, counter.of)
+        return await asyncio.to_thread(fit_into_tokens, window, limit, counter.of)
 
     async def _ask(self, window: Sequence[Message]) -> tuple[ModelReply, Step]:
         """One model call, out of the journal if it is there."""
@@ -246,7 +246,7 @@ class Run:
             brought = [file.attachment() for file in outcome.files]
             try:
                 stored = await self.hands.attachments.store_all(self.claimed.tenant, brought)
-            except (FileRefused, LimitReached) as error:
+            except (FileRejected, LimitReached) as error:
                 # The tool did its work, but what it brought may not be kept: the model can do without.
                 return JournalledResult(failure(type(error).__name__, str(error)).content, "failed")
         return JournalledResult(outcome.content, outcome.outcome, tuple(stored))
@@ -301,7 +301,7 @@ class Run:
 
     def _seconds(self) -> float:
         """What is left of the time of this attempt."""
-        left = self.claimed.seconds_left
+        left = self.claimed.remaining_seconds
         limit = self.agent.max_turn_seconds
         return limit if left is None else min(limit, left)
 

@@ -24,13 +24,13 @@ from tests.swift.running import KEY, running_swift
 
 MIB = 1024 * 1024
 #: MiB that a transfer may take beyond what the process had, whatever the file's size.
-DEMAND = 100
+EXTRA_MIB_MAX = 100
 BUCKET = "big-files"
 
 
 @dataclass(frozen=True)
 class Transfer:
-    """What one interpreter is told to do."""
+    """The transfer that one interpreter does."""
 
     endpoint: str
     secret: str
@@ -54,23 +54,25 @@ class Transfer:
 
 
 def main() -> None:
-    """Send and fetch, by turns through boto3 and through us; then the same in a folder."""
-    size = _size()
+    """Send and fetch, alternately through boto3 and through us; then the same in a folder."""
+    size = _parse_size()
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder, running_swift(Path(folder)) as server:
         S3(server.endpoint, KEY, server.secret).client().create_bucket(Bucket=BUCKET)
         source, target = Path(folder) / "source", Path(folder) / "target"
-        told = Transfer(server.endpoint, server.secret, str(source), str(target), _write(source, size))
+        transfer = Transfer(server.endpoint, server.secret, str(source), str(target), _write(source, size))
         figures = []
         for way in ("upload", "download"):
-            plain, ours = _run(told, f"plain_{way}"), _run(told, f"s3_{way}")
-            figures += _lines(f"boto3's {way}_file, {size} MiB", plain, None)
-            figures += _lines(f"the same through S3Blobs, {size} MiB", ours, plain)
+            baseline, result = _run_transfer(transfer, f"plain_{way}"), _run_transfer(transfer, f"s3_{way}")
+            figures += _figures(f"boto3's {way}_file, {size} MiB", baseline, None)
+            figures += _figures(f"the same through S3Blobs, {size} MiB", result, baseline)
         for way in ("upload", "download"):
-            figures += _lines(f"{way} through LocalBlobs, {size} MiB", _run(told, f"local_{way}"), None)
+            figures += _figures(
+                f"{way} through LocalBlobs, {size} MiB", _run_transfer(transfer, f"local_{way}"), None
+            )
     show("Big files", figures)
 
 
-def _size() -> int:
+def _parse_size() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--mib", type=int, default=1024, help="the size of the file")
     parser.add_argument("--quick", action="store_true", help="a file of 64 MiB")
@@ -80,26 +82,26 @@ def _size() -> int:
 
 def _write(path: Path, mib: int) -> str:
     """A file of which no two MiB are the same; returns its hash."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     block = os.urandom(MIB - 8)
     with path.open("wb") as file:
         for number in range(mib):
             piece = number.to_bytes(8, "big") + block
-            found.update(piece)
+            digest.update(piece)
             file.write(piece)
-    return found.hexdigest()
+    return digest.hexdigest()
 
 
-def _run(told: Transfer, way: str) -> dict[str, float]:
+def _run_transfer(transfer: Transfer, way: str) -> dict[str, float]:
     """Seconds and MiB of one transfer in an interpreter of its own."""
-    command = [sys.executable, __file__, "--child", way, json.dumps(told.__dict__)]
+    command = [sys.executable, __file__, "--child", way, json.dumps(transfer.__dict__)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    target = Path(told.target)
+    process = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    target = Path(transfer.target)
     if target.exists():
-        assert _sha256_of(target) == told.sha256, f"{way}: other bytes came back"
+        assert _sha256_of(target) == transfer.sha256, f"{way}: other bytes came back"
         target.unlink()
-    return {name: float(value) for name, value in json.loads(done.stdout).items()}
+    return {name: float(value) for name, value in json.loads(process.stdout).items()}
 
 
 def _sha256_of(path: Path) -> str:
@@ -107,50 +109,56 @@ def _sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _lines(what: str, found: dict[str, float], plain: dict[str, float] | None) -> list[Figure]:
-    ours = not what.startswith("boto3")
+def _figures(label: str, measures: dict[str, float], baseline: dict[str, float] | None) -> list[Figure]:
+    is_ours = not label.startswith("boto3")
     return [
-        Figure(what, found["seconds"], "s", plain and plain["seconds"]),
+        Figure(label, measures["seconds"], "s", baseline and baseline["seconds"]),
         Figure(
-            "    additional memory", found["mib"], "MiB", plain and plain["mib"], DEMAND if ours else None
+            "    additional memory",
+            measures["mib"],
+            "MiB",
+            baseline and baseline["mib"],
+            EXTRA_MIB_MAX if is_ours else None,
         ),
     ]
 
 
-def child(way: str, told: Transfer) -> None:
+def run_child(way: str, transfer: Transfer) -> None:
     """Do one transfer, and print what it took."""
-    work = _prepared(way, told)
+    work = _prepare(way, transfer)
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")  # the most held so far is now what is held
-    before = _held("VmRSS")
+    before = _read_memory_kib("VmRSS")
     started = time.perf_counter()
     work()
     seconds = time.perf_counter() - started
-    print(json.dumps({"seconds": seconds, "mib": (_held("VmHWM") - before) / 1024}))
+    print(json.dumps({"seconds": seconds, "mib": (_read_memory_kib("VmHWM") - before) / 1024}))
 
 
-def _prepared(way: str, told: Transfer) -> Callable[[], None]:
+def _prepare(way: str, transfer: Transfer) -> Callable[[], None]:
     """The transfer, with everything imported and connected that comes before it."""
     kind, _, verb = way.partition("_")
     if kind == "plain":
-        client = S3(told.endpoint, KEY, told.secret).client()
+        client = S3(transfer.endpoint, KEY, transfer.secret).client()
         client.list_objects_v2(Bucket=BUCKET)
         if verb == "upload":
-            return lambda: client.upload_file(told.source, BUCKET, "plain")
-        return lambda: client.download_file(BUCKET, "plain", told.target)
-    store = told.blobs() if kind == "s3" else told.folder()
-    store.exists("acme", told.sha256)
-    return lambda: told.put(store) if verb == "upload" else told.read(store)
+            return lambda: client.upload_file(transfer.source, BUCKET, "plain")
+        return lambda: client.download_file(BUCKET, "plain", transfer.target)
+    store = transfer.blobs() if kind == "s3" else transfer.folder()
+    store.exists("acme", transfer.sha256)
+    return lambda: transfer.put(store) if verb == "upload" else transfer.read(store)
 
 
-def _held(what: str) -> int:
-    """In KiB, as Linux counts it."""
-    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(what)]
+def _read_memory_kib(field_name: str) -> int:
+    """A figure of this process's memory in KiB, as Linux counts it."""
+    (line,) = [
+        line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field_name)
+    ]
     return int(line.split()[1])
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--child"]:
-        child(sys.argv[2], Transfer(**json.loads(sys.argv[3])))
+        run_child(sys.argv[2], Transfer(**json.loads(sys.argv[3])))
     else:
         main()

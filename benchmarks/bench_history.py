@@ -1,7 +1,7 @@
-"""What a send and a turn cost on a thread of 5,000 messages, against one of 10.
+"""The cost of a send and of a turn on a thread of 5,000 messages, against one of 10.
 
-In this process, without a broker's delay: `send_message` without its ring, and a worker that is
-handed the bell. The window of the offline assistant is 101 to 200 messages, so a turn on a long
+In this process, without a broker's delay: `send_message` without its wake-up, and a worker that
+is handed one. The window of the offline assistant is 101 to 200 messages, so a turn on a long
 thread reads that much; the line for 300 messages shows that nothing grows after it. A short
 thread is used once: it would not stay short.
 """
@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from agent import registry
 from benchmarks.stage import Figure, is_quick, settings_of, show, stack
-from conversation.task_contract import Bell
+from conversation.task_contract import WakeUp
 from producers import Producer
 from producers.turn import Turn
 from store.database.engine import Database
@@ -41,12 +41,12 @@ STOCK = (
 
 
 def main() -> None:
-    """Each length in turns, round by round; the medians."""
+    """Measure each length alternately, round by round; show the medians."""
     rounds = 10 if is_quick(__doc__) else 100
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     with stack() as servers:
         settings = settings_of(servers)
-        costs = measured(settings, rounds)
+        costs = measure(settings, rounds)
     show(
         "A send and a turn on threads of different lengths",
         [
@@ -59,7 +59,7 @@ def main() -> None:
     )
 
 
-def measured(settings: Settings, rounds: int) -> dict[int, tuple[list[float], list[float]]]:
+def measure(settings: Settings, rounds: int) -> dict[int, tuple[list[float], list[float]]]:
     """Seconds of each send and each turn, by the length of the thread."""
     producer = Producer(settings)
     for length in LENGTHS:
@@ -69,7 +69,7 @@ def measured(settings: Settings, rounds: int) -> dict[int, tuple[list[float], li
     costs: dict[int, tuple[list[float], list[float]]] = {length: ([], []) for length in LENGTHS}
     for number in range(1, 1 + WARM_ROUNDS + rounds):
         for length in LENGTHS:
-            send, turn = one_round(producer, worker, f"t-{length}-{number // SHARED[length]}")
+            send, turn = run_round(producer, worker, f"t-{length}-{number // SHARED[length]}")
             if number > WARM_ROUNDS:
                 costs[length][0].append(send)
                 costs[length][1].append(turn)
@@ -78,15 +78,15 @@ def measured(settings: Settings, rounds: int) -> dict[int, tuple[list[float], li
     return costs
 
 
-def one_round(producer: Producer, worker: Worker, thread: str) -> tuple[float, float]:
+def run_round(producer: Producer, worker: Worker, thread: str) -> tuple[float, float]:
     """Seconds of a send, and of the turn that answers it."""
-    # On the caller's own connection: a send that does not ring.
+    # On the caller's own connection: a send that does not notify.
     started = time.perf_counter()
     with producer.database.engine.begin() as connection:
         turn: Turn = producer.send(thread, "hello", connection=connection)
-    sent = time.perf_counter()
-    worker.answer(Bell(tenant=turn.tenant, thread_id=turn.thread_id, turn_id=turn.id))
-    return sent - started, time.perf_counter() - sent
+    sent_at = time.perf_counter()
+    worker.run_thread(WakeUp(tenant=turn.tenant, thread_id=turn.thread_id, turn_id=turn.id))
+    return sent_at - started, time.perf_counter() - sent_at
 
 
 def stock(database: Database, length: int, rounds: int) -> None:

@@ -1,6 +1,6 @@
-"""How long `import producers` keeps a web backend waiting, against `import sqlalchemy`, which it needs.
+"""The seconds that `import producers` takes in a web backend, against `import sqlalchemy`, which it needs.
 
-Fresh interpreters, byte code cached, in turns; the least of each, since whatever else the machine
+Fresh interpreters, byte code cached, alternately; the least of each, since whatever else the machine
 does only ever adds to it.
 """
 
@@ -11,36 +11,36 @@ from benchmarks.stage import ROOT, Figure, is_quick, show
 
 MEASURE = "import time; t = time.perf_counter(); import {}; print(time.perf_counter() - t)"
 #: Seconds.
-DEMAND = 1.0
+IMPORT_SECONDS_MAX = 1.0
 
 
 def main() -> None:
-    """Import in turns, so that a busy moment of the machine falls on both."""
+    """Import alternately, so that a busy moment of the machine falls on both."""
     rounds = 3 if is_quick(__doc__) else 15
     names = ("sqlalchemy", "producers")
     for name in names:
-        imported(name)
+        time_import(name)
     times: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(rounds):
         for name in names:
-            times[name].append(imported(name))
+            times[name].append(time_import(name))
 
     baseline = min(times["sqlalchemy"])
     show(
         "Import",
         [
             Figure("import sqlalchemy", baseline, "s"),
-            Figure("import producers", min(times["producers"]), "s", baseline, DEMAND),
+            Figure("import producers", min(times["producers"]), "s", baseline, IMPORT_SECONDS_MAX),
         ],
     )
 
 
-def imported(name: str) -> float:
-    """Seconds, in an interpreter of its own."""
-    done = subprocess.run(
+def time_import(name: str) -> float:
+    """Measure the seconds of an import, in an interpreter of its own."""
+    process = subprocess.run(
         [sys.executable, "-c", MEASURE.format(name)], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    return float(done.stdout)
+    return float(process.stdout)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a look for threads past their retention costs beside 100,000 that are not, against 1,000.
+"""The cost of a scan for threads past their retention beside 100,000 that are not, against 1,000.
 
 In both databases the same ten threads are idle and too old, and ten others too long.
 """
@@ -11,10 +11,10 @@ from benchmarks.stage import is_quick
 from benchmarks.sweeps import compare
 from store.database.engine import Database
 from store.retention import policies
-from store.retention.due import due, groups_statement
+from store.retention.due import find_due_threads, groups_statement
 from store.retention.policy import Policy
 
-DUE = 10
+DUE_COUNT = 10
 #: Each tenant is a step in an index: as many in both databases.
 TENANTS = 20
 STOCK = f"""
@@ -26,20 +26,20 @@ STOCK = f"""
 
 
 def main() -> None:
-    """Nothing is put back after a look: it changes nothing."""
+    """Compare the scans. Nothing is undone after one: it changes nothing."""
     compare(
-        f"A look for {2 * DUE} threads that are past their retention",
+        f"A scan for {2 * DUE_COUNT} threads that are past their retention",
         rounds=20 if is_quick(__doc__) else 300,
         fill=fill,
-        look=look,
+        scan=scan,
         explain=explain,
         undo=lambda _: None,
     )
 
 
-def look(database: Database) -> None:
-    found = set(due(database))
-    assert len(found) == 2 * DUE, found
+def scan(database: Database) -> None:
+    keys = set(find_due_threads(database))
+    assert len(keys) == 2 * DUE_COUNT, keys
 
 
 def fill(database: Database, stored: int) -> None:
@@ -49,19 +49,19 @@ def fill(database: Database, stored: int) -> None:
     with database.engine.begin() as connection:
         for prefix, threads, days, count in (
             ("young-", stored, 1, 40),
-            ("old-", DUE, 40, 40),
-            ("long-", DUE, 1, 2000),
+            ("old-", DUE_COUNT, 40, 40),
+            ("long-", DUE_COUNT, 1, 2000),
         ):
             values = {"prefix": prefix, "threads": threads, "days": days, "count": count}
             connection.execute(text(STOCK), values)
 
 
 def explain(database: Database) -> list[str]:
-    def explained(connection: Connection) -> list[str]:
+    def explain_groups(connection: Connection) -> list[str]:
         statement = groups_statement(("", "")).compile(connection, compile_kwargs={"literal_binds": True})
         return list(connection.exec_driver_sql(f"explain {statement}".replace("%%", "%")).scalars())
 
-    return database.run(explained)
+    return database.run(explain_groups)
 
 
 if __name__ == "__main__":

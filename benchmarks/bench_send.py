@@ -1,8 +1,8 @@
 """Messages sent in a second, against the least that a durable message costs: one row, one commit.
 
 Both on the same PostgreSQL, which writes to disk before it answers, and from this one process; the
-ring to the broker is part of a send. With several threads, Python's lock is shared as well. Rounds
-in turns; the best of each.
+wake-up to the broker is part of a send. With several threads, Python's lock is shared as well. Rounds
+alternate; the best of each.
 """
 
 from collections.abc import Callable, Iterable
@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 
-from benchmarks.stage import Figure, is_quick, seconds, settings_of, show, stack
+from benchmarks.stage import Figure, is_quick, measure_seconds, settings_of, show, stack
 from producers import Producer
 from store.settings import Settings
 
@@ -18,62 +18,66 @@ THREADS = 8
 
 
 def main() -> None:
-    """One thread, then eight; baseline and sends in turns."""
+    """Measure one thread, then eight; baseline and sends alternate."""
     count, rounds = (100, 1) if is_quick(__doc__) else (500, 3)
     with stack() as servers:
         settings = settings_of(servers).model_copy(update={"db_pool_size": THREADS})
         producer = Producer(settings)
-        alone = best(rates(settings, producer, threads=1, count=count) for _ in range(rounds))
-        together = best(rates(settings, producer, threads=THREADS, count=count) for _ in range(rounds))
+        single_rates = best_of_columns(
+            measure_rates(settings, producer, threads=1, count=count) for _ in range(rounds)
+        )
+        parallel_rates = best_of_columns(
+            measure_rates(settings, producer, threads=THREADS, count=count) for _ in range(rounds)
+        )
         producer.close()
     show(
         "Sending",
         [
-            Figure("one row, one commit; 1 thread", alone[0], "/s"),
-            Figure("send_message; 1 thread", alone[1], "/s", alone[0]),
-            Figure(f"one row, one commit; {THREADS} threads", together[0], "/s"),
-            Figure(f"send_message; {THREADS} threads", together[1], "/s", together[0]),
+            Figure("one row, one commit; 1 thread", single_rates[0], "/s"),
+            Figure("send_message; 1 thread", single_rates[1], "/s", single_rates[0]),
+            Figure(f"one row, one commit; {THREADS} threads", parallel_rates[0], "/s"),
+            Figure(f"send_message; {THREADS} threads", parallel_rates[1], "/s", parallel_rates[0]),
         ],
     )
 
 
-def best(pairs: Iterable[tuple[float, float]]) -> tuple[float, float]:
+def best_of_columns(pairs: Iterable[tuple[float, float]]) -> tuple[float, float]:
     """The highest of each column."""
     rows, messages = zip(*pairs, strict=True)
     return max(rows), max(messages)
 
 
-def rates(settings: Settings, producer: Producer, *, threads: int, count: int) -> tuple[float, float]:
-    """Rows and messages in a second."""
+def measure_rates(settings: Settings, producer: Producer, *, threads: int, count: int) -> tuple[float, float]:
+    """Measure rows and messages in a second."""
     url = settings.database_url.get_secret_value()
     connections = [psycopg.connect(url, autocommit=True, prepare_threshold=0) for _ in range(threads)]
     connections[0].execute("create table if not exists bench (id bigserial primary key, said text)")
 
-    def one_row(number: int) -> None:
+    def insert_row(number: int) -> None:
         with connections[number % threads].transaction():
             connections[number % threads].execute("insert into bench (said) values ('hello')")
 
-    def one_message(number: int) -> None:
+    def send_one(number: int) -> None:
         producer.send(f"t-{number % 100}", "hello", allow_unknown_agent=True)
 
-    found = []
-    for work in (one_row, one_message):
-        crowd(work, threads, THREADS * 10)
-        found.append(count / seconds(lambda work=work: crowd(work, threads, count)))
+    results = []
+    for work in (insert_row, send_one):
+        run_in_threads(work, threads, THREADS * 10)
+        results.append(count / measure_seconds(lambda work=work: run_in_threads(work, threads, count)))
     for connection in connections:
         connection.close()
-    return found[0], found[1]
+    return results[0], results[1]
 
 
-def crowd(work: Callable[[int], None], threads: int, count: int) -> None:
-    """Thread n does the numbers n, n + threads, ..."""
+def run_in_threads(work: Callable[[int], None], threads: int, count: int) -> None:
+    """Call `work` for each number: thread n does n, n + threads, ..."""
 
-    def part(first: int) -> None:
+    def run_share(first: int) -> None:
         for number in range(first, count, threads):
             work(number)
 
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(part, range(threads)))
+        list(pool.map(run_share, range(threads)))
 
 
 if __name__ == "__main__":

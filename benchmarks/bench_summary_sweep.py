@@ -1,6 +1,6 @@
-"""What a look for threads to summarize costs beside 100,000 idle threads, against 1,000.
+"""The cost of a scan for threads to summarize beside 100,000 idle threads, against 1,000.
 
-The same ten threads are due in both databases, and are put back after each look.
+The same ten threads are due in both databases, and are released after each scan.
 """
 
 from functools import partial
@@ -11,9 +11,9 @@ from benchmarks.stage import is_quick
 from benchmarks.sweeps import compare
 from conversation.water_marks import WaterMarks
 from store.database.engine import Database
-from store.summaries.due import take_due
+from store.summaries.due import reserve_due
 
-DUE = 10
+DUE_COUNT = 10
 MARKS = WaterMarks(high_messages=200, high_tokens=50_000, low_messages=50, low_tokens=12_000)
 STOCK = """
     insert into threads (tenant, id, metadata, created_at, updated_at, agent, last_seq,
@@ -21,42 +21,42 @@ STOCK = """
     select 'default', :prefix || n, '{}', now(), now(), 'agent-' || n % 5, :count, :count, 20 * :count
     from generate_series(1, :threads) n
 """
-PUT_BACK = "update threads set summary_retry_at = null where summary_retry_at is not null"
+RELEASE = "update threads set summary_retry_at = null where summary_retry_at is not null"
 
-take_ten = partial(take_due, marks={}, other_marks=MARKS, limit=DUE)
+take_ten = partial(reserve_due, marks={}, other_marks=MARKS, limit=DUE_COUNT)
 
 
 def main() -> None:
-    """What a look reserves is put back after it."""
+    """Compare the scans. The threads that a scan reserves are released after it."""
     compare(
-        f"A look for {DUE} threads that are due",
+        f"A scan for {DUE_COUNT} threads that are due",
         rounds=20 if is_quick(__doc__) else 300,
         fill=fill,
-        look=look,
+        scan=scan,
         explain=explain,
-        undo=put_back,
+        undo=release_due,
     )
 
 
-def look(database: Database) -> None:
-    found = database.run(take_ten)
-    assert len(found) == DUE, found
+def scan(database: Database) -> None:
+    batch = database.run(take_ten)
+    assert len(batch) == DUE_COUNT, batch
 
 
-def put_back(database: Database) -> None:
+def release_due(database: Database) -> None:
     with database.engine.begin() as connection:
-        connection.execute(text(PUT_BACK))
+        connection.execute(text(RELEASE))
 
 
 def fill(database: Database, idle: int) -> None:
     """Threads below the mark, and the few above it."""
     with database.engine.begin() as connection:
         connection.execute(text(STOCK), {"prefix": "idle-", "threads": idle, "count": 40})
-        connection.execute(text(STOCK), {"prefix": "due-", "threads": DUE, "count": 300})
+        connection.execute(text(STOCK), {"prefix": "due-", "threads": DUE_COUNT, "count": 300})
 
 
 def explain(database: Database) -> list[str]:
-    """What PostgreSQL says of the statements themselves: one of them writes what it found."""
+    """The plans of the very statements, as PostgreSQL logs them: one of them writes what it found."""
     lines: list[str] = []
     with database.engine.begin() as connection:
         connection.execute(text("load 'auto_explain'"))

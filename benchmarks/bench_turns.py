@@ -1,9 +1,9 @@
 """Turns in a second, end to end on one worker process, against bare no-op Celery tasks.
 
 From the first publish to the last end, published by eight threads of this process. The turns have
-the offline model, and each is a thread of its own: sent, rung, claimed, answered, committed. Both
-workers have the same pool and the same broker; Celery's own work is in both figures. Rounds in
-turns; the best of each. Publishers, worker and database share the machine's cores, so the processor
+the offline model, and each is a thread of its own: sent, published, claimed, answered, committed. Both
+workers have the same pool and the same broker; Celery's own work is in both figures. Rounds
+alternate; the best of each. Publishers, worker and database share the machine's cores, so the processor
 time says more about the worker than the rate does.
 """
 
@@ -13,7 +13,7 @@ from redis import Redis
 from sqlalchemy import Connection, func, select
 
 from benchmarks import noop
-from benchmarks.bench_send import THREADS, best, crowd
+from benchmarks.bench_send import THREADS, best_of_columns, run_in_threads
 from benchmarks.stage import Figure, is_quick, processor_seconds, settings_of, show, stack
 from conversation.task_contract import TURNS_QUEUE
 from producers import Producer
@@ -34,49 +34,53 @@ def main() -> None:
     total = count * rounds
     with stack(*programs) as servers:
         pids = [servers.pid("noop"), servers.pid("turns")]
-        before = [processor_seconds(pid) for pid in pids]
-        rates = best((no_ops(servers, count), answered(servers, count)) for _ in range(rounds))
-        used = [processor_seconds(pid) - spent for pid, spent in zip(pids, before, strict=True)]
+        start_seconds = [processor_seconds(pid) for pid in pids]
+        rates = best_of_columns(
+            (measure_no_ops(servers, count), measure_turns(servers, count)) for _ in range(rounds)
+        )
+        used_seconds = [
+            processor_seconds(pid) - spent for pid, spent in zip(pids, start_seconds, strict=True)
+        ]
     show(
         "Turns of one worker process",
         [
             Figure("bare no-op Celery tasks", rates[0], "/s"),
             Figure("turns with the offline model", rates[1], "/s", rates[0]),
-            Figure("processor time of the worker, each task", 1000 * used[0] / total, "ms"),
-            Figure("... each turn", 1000 * used[1] / total, "ms", 1000 * used[0] / total),
+            Figure("processor time of the worker, each task", 1000 * used_seconds[0] / total, "ms"),
+            Figure("... each turn", 1000 * used_seconds[1] / total, "ms", 1000 * used_seconds[0] / total),
         ],
     )
 
 
-def no_ops(servers: Stack, count: int) -> float:
-    """Bare tasks in a second."""
+def measure_no_ops(servers: Stack, count: int) -> float:
+    """Measure bare tasks in a second."""
     noop.app.conf.broker_url = servers.addresses().broker_url
     noop.noop.apply_async(queue=noop.QUEUE)
     with Redis.from_url(servers.addresses().broker_url) as client:
         client.delete(noop.DONE)
         started = time.perf_counter()
-        crowd(lambda _: noop.noop.apply_async(queue=noop.QUEUE), THREADS, count)
-        noop.last.apply_async(queue=noop.QUEUE)
+        run_in_threads(lambda _: noop.noop.apply_async(queue=noop.QUEUE), THREADS, count)
+        noop.mark_done.apply_async(queue=noop.QUEUE)
         while not client.exists(noop.DONE):
             time.sleep(POLL_SECONDS)
         return count / (time.perf_counter() - started)
 
 
-def answered(servers: Stack, count: int) -> float:
-    """Turns in a second."""
+def measure_turns(servers: Stack, count: int) -> float:
+    """Measure turns in a second."""
     producer = Producer(settings_of(servers).model_copy(update={"db_pool_size": THREADS}))
     producer.send("warm-up", "hello").wait(timeout=60)
     started = time.perf_counter()
-    crowd(lambda number: producer.send(f"t-{number}", "hello") and None, THREADS, count)
-    while producer.database.run(still_unfinished):
+    run_in_threads(lambda number: producer.send(f"t-{number}", "hello") and None, THREADS, count)
+    while producer.database.run(count_unfinished):
         time.sleep(POLL_SECONDS)
     rate = count / (time.perf_counter() - started)
     producer.close()
     return rate
 
 
-def still_unfinished(connection: Connection) -> int:
-    """Turns that have not ended."""
+def count_unfinished(connection: Connection) -> int:
+    """Count the turns that have not ended."""
     return connection.execute(select(func.count()).select_from(turns).where(unfinished)).scalar_one()
 
 

@@ -22,9 +22,9 @@ from threadmill.embedded.programs import worker
 from threadmill.embedded.stack import Stack
 
 #: Seconds.
-DEMAND = 10.0
-BARE = worker("noop", [noop.QUEUE], app="benchmarks.noop")
-OURS = worker("turns", [TURNS_QUEUE])
+START_SECONDS_MAX = 10.0
+BARE_WORKER = worker("noop", [noop.QUEUE], app="benchmarks.noop")
+OWN_WORKER = worker("turns", [TURNS_QUEUE])
 
 
 def main() -> None:
@@ -34,55 +34,63 @@ def main() -> None:
         provider.answer_with(lambda _: reply("Hello."))
         providers = dict(provider.environment())
         through_litellm = {**providers, "THREADMILL_MODEL": "openai/stub"}
-        bare = min(bare_start(servers) for _ in range(rounds))
-        offline = min(first_turn(servers, {}) for _ in range(rounds))
-        litellm = min(first_turn(servers, through_litellm) for _ in range(rounds))
+        bare_seconds = min(measure_bare_start(servers) for _ in range(rounds))
+        offline_seconds = min(measure_first_turn(servers, {}) for _ in range(rounds))
+        litellm_seconds = min(measure_first_turn(servers, through_litellm) for _ in range(rounds))
     show(
         "Worker start, to its first task or turn",
         [
-            Figure("a bare Celery worker", bare[0], "s"),
-            Figure("a worker with the offline model", offline[0], "s", bare[0], DEMAND),
-            Figure("a worker with a model behind litellm", litellm[0], "s", bare[0], DEMAND),
-            Figure("processor time of the bare worker", bare[1], "s"),
-            Figure("... with the offline model", offline[1], "s", bare[1]),
-            Figure("... with a model behind litellm", litellm[1], "s", bare[1]),
+            Figure("a bare Celery worker", bare_seconds[0], "s"),
+            Figure(
+                "a worker with the offline model", offline_seconds[0], "s", bare_seconds[0], START_SECONDS_MAX
+            ),
+            Figure(
+                "a worker with a model behind litellm",
+                litellm_seconds[0],
+                "s",
+                bare_seconds[0],
+                START_SECONDS_MAX,
+            ),
+            Figure("processor time of the bare worker", bare_seconds[1], "s"),
+            Figure("... with the offline model", offline_seconds[1], "s", bare_seconds[1]),
+            Figure("... with a model behind litellm", litellm_seconds[1], "s", bare_seconds[1]),
         ],
     )
 
 
-def bare_start(servers: Stack) -> tuple[float, float]:
-    """Seconds to the first task of a Celery worker that has nothing of ours but its settings."""
+def measure_bare_start(servers: Stack) -> tuple[float, float]:
+    """Measure the seconds to the first task of a Celery worker that has nothing of ours but its settings."""
     with Redis.from_url(servers.addresses().broker_url) as client:
         client.delete(noop.DONE)
         noop.app.conf.broker_url = servers.addresses().broker_url
-        noop.last.apply_async(queue=noop.QUEUE)
+        noop.mark_done.apply_async(queue=noop.QUEUE)
         started = time.time()
-        process = launch(servers, BARE.argv, {})
+        process = launch(servers, BARE_WORKER.argv, {})
         while not client.exists(noop.DONE):
             time.sleep(POLL_SECONDS)
-        ended, used = time.time(), processor_seconds(process.pid)
+        ended, used_seconds = time.time(), processor_seconds(process.pid)
     process.stop(timeout_seconds=60)
-    return ended - started, used
+    return ended - started, used_seconds
 
 
-def first_turn(servers: Stack, variables: Mapping[str, str]) -> tuple[float, float]:
-    """Seconds to the claim of a turn that waits for a worker; it has to come to a good end, too."""
+def measure_first_turn(servers: Stack, variables: Mapping[str, str]) -> tuple[float, float]:
+    """Measure the seconds to the claim of a turn that waits for a worker, and that has to complete, too."""
     producer = Producer(settings_of(servers))
     turn = producer.send("t", "hello", allow_unknown_agent=True)
     started = time.time()
-    process = launch(servers, OURS.argv, variables)
+    process = launch(servers, OWN_WORKER.argv, variables)
     state = turn.wait(timeout=120).state
-    used = processor_seconds(process.pid)
-    claimed = turn.record.started_at
+    used_seconds = processor_seconds(process.pid)
+    claimed_at = turn.record.started_at
     process.stop(timeout_seconds=60)
     producer.close()
     assert state == "completed", f"the turn is {state}"
-    assert claimed is not None
-    return claimed.timestamp() - started, used
+    assert claimed_at is not None
+    return claimed_at.timestamp() - started, used_seconds
 
 
 def launch(servers: Stack, argv: tuple[str, ...], variables: Mapping[str, str]) -> Process:
-    """A process of its own, that is not waited for."""
+    """Start a worker in a process of its own, without waiting for it."""
     log = Path(servers.addresses().file_store).parent / "logs" / "bench.log"
     process = Process("worker", argv, log=log, environment={**servers.environment, **variables})
     process.start()

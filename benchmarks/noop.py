@@ -1,4 +1,4 @@
-"""A bare Celery app with our broker settings and a task that does nothing: what a bell costs at least."""
+"""A bare Celery app with our broker settings and a task that does nothing: the least that a wake-up costs."""
 
 from celery import Celery
 
@@ -19,7 +19,7 @@ def noop() -> None:
 
 
 @app.task(name="noop.last")
-def last() -> None:
+def mark_done() -> None:
     """Say that all before this one were taken."""
     from redis import Redis
 

@@ -1,4 +1,4 @@
-"""What the benchmarks share: servers in a folder that goes away, a clock, and figures in a table.
+"""The base of the benchmarks: servers in a folder that goes away, a clock, and figures in a table.
 
 What stays true: every figure stands beside a baseline that was measured in the same run, on the same
 servers, and is read as a ratio to it. Seconds depend on the machine; ratios much less.
@@ -19,15 +19,15 @@ from threadmill.embedded.programs import Program
 from threadmill.embedded.stack import Stack
 
 ROOT = Path(__file__).parents[1]
-#: Variables that would turn a benchmark to somebody's own servers, or to a model that costs money.
-STEERING = ("THREADMILL_", "NARRATOR_", "LITELLM_", "CELERY_", "OPENAI_")
+#: Variables that would turn a benchmark to servers of the user's own, or to a model that costs money.
+STEERING_PREFIXES = ("THREADMILL_", "NARRATOR_", "LITELLM_", "CELERY_", "OPENAI_")
 
 
 @dataclass(frozen=True)
 class Figure:
     """One line of the table."""
 
-    what: str
+    label: str
     value: float
     unit: str
     #: The figure of the baseline; None on the baseline's own line.
@@ -45,12 +45,12 @@ def is_quick(about: str | None) -> bool:
 
 def show(title: str, figures: Sequence[Figure]) -> None:
     """Print a table. Ends the program with status 1 where a demand is not met."""
-    where = f"Python {platform.python_version()}, {os.cpu_count()} cores, {time.strftime('%Y-%m-%d')}"
-    print(f"\n{title}  ({where})")
+    machine = f"Python {platform.python_version()}, {os.cpu_count()} cores, {time.strftime('%Y-%m-%d')}"
+    print(f"\n{title}  ({machine})")
     for figure in figures:
         ratio = "baseline" if figure.baseline is None else f"x {figure.value / figure.baseline:.2f}"
         demand = "" if figure.at_most is None else f"at most {figure.at_most:g}: {_verdict(figure)}"
-        print(f"  {figure.what:<52} {figure.value:>10.4g} {figure.unit:<8} {ratio:<10} {demand}".rstrip())
+        print(f"  {figure.label:<52} {figure.value:>10.4g} {figure.unit:<8} {ratio:<10} {demand}".rstrip())
     if any(_verdict(figure) == "MISSED" for figure in figures):
         raise SystemExit(1)
 
@@ -62,35 +62,39 @@ def _verdict(figure: Figure) -> str:
 @contextmanager
 def stack(*programs: Program, **settings: str) -> Iterator[Stack]:
     """Servers, with these programs on them, in a folder that is removed. `settings` are variables."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(STEERING)}
+    clean_environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(STEERING_PREFIXES)
+    }
     variables = {f"THREADMILL_{name.upper()}": value for name, value in settings.items()}
     environment = {
-        **clean,
+        **clean_environment,
         **variables,
         "PYTHONPATH": str(ROOT),
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",
         "LITELLM_MODE": "PRODUCTION",
     }
     with tempfile.TemporaryDirectory() as folder:
-        running = Stack(Path(folder), environment, plan=lambda _: list(programs))
-        with running:
-            yield running
+        servers = Stack(Path(folder), environment, plan=lambda _: list(programs))
+        with servers:
+            yield servers
 
 
-def settings_of(running: Stack) -> Settings:
+def settings_of(servers: Stack) -> Settings:
     """The settings of a backend that talks to these servers."""
-    at = running.addresses()
-    return load(database_url=at.database_url, broker_url=at.broker_url, file_store=at.file_store)
+    addresses = servers.addresses()
+    return load(
+        database_url=addresses.database_url, broker_url=addresses.broker_url, file_store=addresses.file_store
+    )
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """How long something takes, once."""
+def measure_seconds(work: Callable[[], object]) -> float:
+    """Measure the seconds of one call."""
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
 
 
 def processor_seconds(pid: int | None) -> float:
-    """What a process used so far, as Linux counts it."""
+    """The processor time of a process so far, as Linux counts it."""
     words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")

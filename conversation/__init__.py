@@ -1,1 +1,1 @@
-"""What is said: threads, messages, attachments, turns. Pure values; this floor does no I/O."""
+"""The values of a conversation: threads, messages, attachments, turns. This layer does no I/O."""

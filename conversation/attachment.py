@@ -61,7 +61,7 @@ class Attachment:
             self.size = len(self.content)
 
     def to_json(self) -> dict[str, Any]:
-        """What it is and where its bytes are; never the bytes themselves."""
+        """The attachment's name, media type, hash and size as JSON values; never its bytes."""
         return {
             "filename": self.filename,
             "mime_type": self.mime_type,

@@ -7,16 +7,16 @@ ThreadmillError
 │   ├── UnknownAgent
 │   ├── ThreadNotFound
 │   ├── TurnNotFound
-│   ├── TurnNotFailed
+│   ├── TurnNotRequeueable
 │   ├── LimitReached
 │   ├── UploadNotFound
 │   ├── UploadIncomplete
 │   ├── FileNotReady
-│   ├── ThreadHeld
+│   ├── ThreadUnderLegalHold
 │   ├── TitleConflict
 │   ├── MessagesNotLoaded
-│   └── FileRefused
-├── OperatorError             the installation needs a hand
+│   └── FileRejected
+├── OperatorError             the operator can mend the installation
 │   ├── InvalidSettings
 │   ├── DatabaseUnavailable
 │   ├── FileStoreUnavailable
@@ -33,13 +33,13 @@ from enum import StrEnum
 
 
 class Fault(StrEnum):
-    """Whose fault an error is, and so who can mend it."""
+    """The party whose fault an error is, and that can therefore mend it."""
 
-    #: Who sent the message, or who ran the turn for itself.
+    #: The sender of the message, or the caller that ran the turn in its own process.
     CALLER = "caller"
-    #: Who runs the installation: keys, addresses, workers, storage.
+    #: The operator of the installation: keys, addresses, workers, storage.
     OPERATOR = "operator"
-    #: The model said what cannot be used, or never came to an end.
+    #: The model's output cannot be used, or never came to an end.
     MODEL = "model"
     #: The model's provider was away, slow or too busy.
     PROVIDER = "provider"
@@ -83,12 +83,12 @@ class TurnNotFound(UserError, LookupError):
     """No turn with this id is stored."""
 
 
-class TurnNotFailed(UserError):
-    """Only a turn that failed or was cancelled can be asked for again."""
+class TurnNotRequeueable(UserError):
+    """Only a turn that failed or was cancelled can be requeued."""
 
 
 class LimitReached(UserError):
-    """The tenant has as much as it may, of unfinished turns or of files; later the same call may succeed."""
+    """The tenant is at its limit of turns or its quota of files; later the same call may succeed."""
 
 
 class UploadNotFound(UserError, LookupError):
@@ -103,12 +103,12 @@ class FileNotReady(UserError):
     """A scanner has not passed the file yet; the same call may succeed later."""
 
 
-class ThreadHeld(UserError):
-    """Threads under legal hold are not deleted; nothing of this call's was."""
+class ThreadUnderLegalHold(UserError):
+    """A thread under legal hold is not deleted; the refused call deleted nothing."""
 
     def __init__(self, thread_ids: Sequence[str]) -> None:
-        held = ", ".join(repr(thread_id) for thread_id in thread_ids)
-        super().__init__(f"thread_id: {held} under legal hold; release the hold first")
+        quoted_ids = ", ".join(repr(thread_id) for thread_id in thread_ids)
+        super().__init__(f"thread_id: {quoted_ids} under legal hold; release the hold first")
         self.thread_ids = tuple(thread_ids)
 
 
@@ -120,7 +120,7 @@ class MessagesNotLoaded(UserError):
     """This thread came out of a listing: its messages were not loaded."""
 
 
-class FileRefused(UserError):
+class FileRejected(UserError):
     """A file breaks a limit: its size, its type, or what its bytes really are."""
 
 
@@ -137,7 +137,7 @@ class DatabaseUnavailable(OperatorError):
 
 
 class FileStoreUnavailable(OperatorError):
-    """The place where blobs are kept did not answer, refused, or is full."""
+    """The file store did not answer, refused the request, or is full."""
 
 
 class FileNotStored(OperatorError, LookupError):
@@ -149,10 +149,10 @@ class ScannerUnavailable(FileStoreUnavailable):
 
 
 class UploadsNotSupported(OperatorError):
-    """The place where blobs are kept is one that no browser can reach."""
+    """The file store is one that no browser can reach."""
 
 
-#: By the kind of a model's error. What is not here is our own.
+#: The fault of each kind of a model's error; any other kind is our own fault.
 _FAULT_OF_KIND = {
     "rate_limited": Fault.PROVIDER,
     "unavailable": Fault.PROVIDER,
@@ -179,7 +179,7 @@ class ModelError(ThreadmillError):
         #: A stable word for dashboards: `rate_limited`, `unavailable`, `timeout`, `refused`, `cut_off`.
         self.kind = kind
         self.retryable = retryable
-        #: What the provider asked for, in seconds; None where it asked for nothing.
+        #: The wait that the provider asked for, in seconds; None where it asked for none.
         self.retry_after_seconds = retry_after_seconds
 
     @property

@@ -29,7 +29,7 @@ def clean_filename(field: str, value: object) -> str:
     text = check_text(field, value, max_chars=FILENAME_MAX_CHARS)
     if "/" in text or "\\" in text:
         raise InvalidInput(field, "is no plain file name", "pass a name without folders")
-    name = unicodedata.normalize("NFC", "".join(map(_visible, text)))
+    name = unicodedata.normalize("NFC", "".join(map(_strip_invisible, text)))
     # Windows drops dots and spaces at the end, so that two names would be one.
     name = " ".join(name.split()).rstrip(". ")
     if not name:
@@ -43,7 +43,7 @@ def clean_filename(field: str, value: object) -> str:
     return name
 
 
-def _visible(char: str) -> str:
+def _strip_invisible(char: str) -> str:
     kind = unicodedata.category(char)
     if kind in ("Zl", "Zp") or char.isspace():
         return " "

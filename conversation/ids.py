@@ -11,7 +11,7 @@ def new_id() -> str:
 
 
 def is_our_id(value: object) -> bool:
-    """Whether this is an id of that kind: anything else can be refused without asking the database."""
+    """Whether a value is an id as `new_id` makes them: others can be refused without asking the database."""
     if not isinstance(value, str):
         return False
     try:

@@ -1,4 +1,4 @@
-"""Where events go in a process that is not ours: into standard logging, as its application set it up.
+"""Logging in a process that is not ours: events go into standard logging, as its application set it up.
 
 What stays true: an application that configured structlog is left alone, whenever it did.
 """

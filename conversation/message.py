@@ -52,7 +52,7 @@ class Usage:
 
     @property
     def is_counted(self) -> bool:
-        """Whether these are numbers of tokens: a foreign record may hold anything."""
+        """Whether the values are numbers of tokens: a foreign record may hold anything."""
         return all(isinstance(count, int) and count >= 0 for count in self.to_json().values())
 
     def __add__(self, other: "Usage") -> "Usage":
@@ -64,12 +64,12 @@ class Usage:
         )
 
     def to_json(self) -> dict[str, int]:
-        counted = {
+        counts = {
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": self.completion_tokens,
             "cached_tokens": self.cached_tokens,
         }
-        return counted | {"is_estimate": True} if self.is_estimate else counted
+        return counts | {"is_estimate": True} if self.is_estimate else counts
 
 
 @dataclass(kw_only=True, slots=True)
@@ -100,7 +100,7 @@ class Message:
     #: `partial` where a cancelled turn left text that was not finished.
     state: Literal["complete", "partial"] = "complete"
     turn_id: str | None = None
-    #: Its place in the thread, from 1; None until it is stored.
+    #: Its position in the thread, from 1; None until it is stored.
     seq: int | None = None
 
     def __post_init__(self) -> None:
@@ -114,7 +114,7 @@ class Message:
             self.check()
 
     def check(self) -> None:
-        """Raises `InvalidInput` with the field that is wrong. What is stored has been checked before."""
+        """Check every field. Raises `InvalidInput` with the wrong one; a stored message passed before."""
         if self.role not in ROLES:
             raise InvalidInput("role", f"is {self.role!r}", f"use one of {', '.join(ROLES)}")
         check_id("id", self.id)
@@ -129,7 +129,7 @@ class Message:
             raise InvalidInput("state", f"is {self.state!r}", "use complete or partial")
 
     def _check_calls(self) -> None:
-        self.tool_calls = tuple(_each("tool_calls", self.tool_calls, ToolCall))
+        self.tool_calls = tuple(_check_each("tool_calls", self.tool_calls, ToolCall))
         if self.tool_calls and self.role != "assistant":
             raise InvalidInput(
                 "tool_calls", f"stand on a {self.role} message", "only an assistant asks for tools"
@@ -164,14 +164,14 @@ class Message:
             raise InvalidInput("turn_id", f"is {self.turn_id!r}", "leave it to the store")
 
     def _check_attachments(self) -> None:
-        self.attachments = list(_each("attachments", self.attachments, Attachment))
-        _each("parts", self.parts, Part)
+        self.attachments = list(_check_each("attachments", self.attachments, Attachment))
+        _check_each("parts", self.parts, Part)
 
     def check_files(self) -> None:
-        """Before it is stored: each file that its parts speak of hangs on it. Raises `InvalidInput`."""
-        there = {file.filename for file in self.attachments}
+        """Check, before it is stored, that the parts name attached files only. Raises `InvalidInput`."""
+        attached_names = {file.filename for file in self.attachments}
         for part in self.parts:
-            if isinstance(part, FilePart) and part.filename not in there:
+            if isinstance(part, FilePart) and part.filename not in attached_names:
                 raise InvalidInput(
                     "parts", f"speak of {part.filename!r}, which is not attached", "call add_attachment first"
                 )
@@ -182,7 +182,7 @@ class Message:
         object.__setattr__(self, name, value)
 
     def add_attachment(self, attachment: Attachment) -> None:
-        """Hang a file on this message, before it is stored."""
+        """Attach a file to this message, before it is stored."""
         if self.seq is not None:
             raise AttributeError("attachments: a stored message cannot be changed; append another one")
         self.attachments.append(attachment)
@@ -211,16 +211,16 @@ class Message:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Message":
         """A message out of its JSON. Raises `InvalidInput`, naming the field."""
-        given = dict(value)
-        seq = given.pop("seq", None)
+        values = dict(value)
+        seq = values.pop("seq", None)
         try:
             message = cls(
-                parts=tuple(part_from_json(part) for part in given.pop("parts", ())),
-                tool_calls=tuple(ToolCall(**call) for call in given.pop("tool_calls", ())),
-                attachments=[Attachment(**file) for file in given.pop("attachments", ())],
-                usage=_usage(given.pop("usage", None)),
-                created_at=moment_from_json("created_at", given.pop("created_at")),
-                **given,
+                parts=tuple(part_from_json(part) for part in values.pop("parts", ())),
+                tool_calls=tuple(ToolCall(**call) for call in values.pop("tool_calls", ())),
+                attachments=[Attachment(**file) for file in values.pop("attachments", ())],
+                usage=_usage_from_json(values.pop("usage", None)),
+                created_at=moment_from_json("created_at", values.pop("created_at")),
+                **values,
             )
         except InvalidInput:
             raise
@@ -232,7 +232,7 @@ class Message:
         return message
 
 
-def _each(field: str, values: object, kind: Any) -> Any:
+def _check_each(field: str, values: object, kind: Any) -> Any:
     if not isinstance(values, list | tuple) or not all(isinstance(value, kind) for value in values):
         raise InvalidInput(
             field, "hold something else", f"pass a list of {getattr(kind, '__name__', 'parts')}"
@@ -240,5 +240,5 @@ def _each(field: str, values: object, kind: Any) -> Any:
     return values
 
 
-def _usage(value: Mapping[str, Any] | None) -> Usage | None:
+def _usage_from_json(value: Mapping[str, Any] | None) -> Usage | None:
     return None if value is None else Usage(**value)

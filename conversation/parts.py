@@ -9,7 +9,7 @@ from conversation.errors import InvalidInput
 from conversation.filename import clean_filename
 from conversation.validation import check_text
 
-#: An image's address; a picture itself goes as an attachment, where it is stored once.
+#: Characters of an image's URL; a picture itself goes as an attachment, where it is stored once.
 URL_MAX_CHARS = 2_000
 
 
@@ -35,7 +35,7 @@ class ImagePart:
 
 @dataclass(frozen=True, slots=True)
 class FilePart:
-    """The place where an attachment of this message is spoken of."""
+    """A reference to an attachment of this message, at its position among the parts."""
 
     filename: str
 
@@ -48,11 +48,11 @@ Part = TextPart | ImagePart | FilePart
 
 def parts_of(content: Iterable[object]) -> tuple[Part, ...]:
     """Parts out of a list of parts, of texts, or of dicts as chat-completions requests have them."""
-    return tuple(_part(item) for item in content)
+    return tuple(_parse_part(item) for item in content)
 
 
 def text_of(parts: Iterable[Part]) -> str:
-    """What is readable of the parts: the texts, a paragraph each."""
+    """The readable text of the parts, a paragraph each."""
     return "\n\n".join(part.text for part in parts if isinstance(part, TextPart) and part.text)
 
 
@@ -65,7 +65,7 @@ def part_from_json(value: Mapping[str, Any]) -> Part:
             "type": "image_url",
             "image_url": str(url),
         }:
-            return ImagePart(_address(url))
+            return ImagePart(_check_image_url(url))
         case {"type": "file", "file": {"filename": str(filename)}}:
             return FilePart(clean_filename("content.file.filename", filename))
         case {"type": kind}:
@@ -75,7 +75,7 @@ def part_from_json(value: Mapping[str, Any]) -> Part:
     raise InvalidInput("content", "holds something without a type", "pass text or a list of parts")
 
 
-def _part(item: object) -> Part:
+def _parse_part(item: object) -> Part:
     if isinstance(item, TextPart | ImagePart | FilePart):
         return part_from_json(item.to_json())
     if isinstance(item, str):
@@ -85,7 +85,7 @@ def _part(item: object) -> Part:
     raise InvalidInput("content", f"holds a {type(item).__name__}", "pass text or a list of parts")
 
 
-def _address(url: str) -> str:
+def _check_image_url(url: str) -> str:
     check_text("content.image_url", url, max_chars=URL_MAX_CHARS)
     if urlsplit(url).scheme not in ("http", "https"):
         raise InvalidInput(

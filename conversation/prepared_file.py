@@ -1,6 +1,6 @@
-"""A file made ready for models: its text, a picture of a size that they take, or why there is neither.
+"""A file prepared for models: its text, a picture of a size that they take, or the reason for neither.
 
-What stays true: the same bytes are made ready once, and whoever reads that later sees the same.
+What stays true: the same bytes are prepared once, and every later reader sees the same.
 """
 
 from collections.abc import Awaitable, Callable
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture that was made out of a file."""
+    """A picture that was rendered from a file."""
 
     content: bytes = field(repr=False)
     media_type: str
@@ -18,8 +18,8 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
-    """What was made out of a file's bytes."""
+class PreparationResult:
+    """The result of preparing a file's bytes for models."""
 
     #: The text in it, whole or its beginning; of a picture, its size in pixels.
     text: str | None = None
@@ -29,19 +29,19 @@ class Prepared:
     picture: Picture | None = None
     #: What people see in lists; None where the original will do.
     thumbnail: Picture | None = None
-    #: Whether another try would come to the same: if not, it is not kept.
+    #: Whether another try would give the same result: if not, it is not stored.
     is_final: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedFile:
-    """What is kept of a stored file for models, without its text: that is long."""
+    """The stored preparation of a file for models, without its text, which may be long."""
 
-    #: Characters of the text that is kept; 0 where there is none.
+    #: Characters of the text that is stored; 0 where there is none.
     text_chars: int = 0
     #: Of a picture that could be decoded: `640 x 480 pixels`.
     size_px: str | None = None
-    #: As in `Prepared`.
+    #: As in `PreparationResult`.
     problem: str | None = None
     #: SHA-256 of the picture to show instead of the original; None shows the original.
     picture: str | None = None
@@ -50,8 +50,8 @@ class PreparedFile:
     #: Its size in bytes.
     picture_size: int | None = None
     #: Why this file must not be shown or opened, in a sentence; None where it may.
-    blocked: str | None = None
+    blocked_reason: str | None = None
 
 
-#: Makes a file ready, of its bytes and their media type. Raises nothing of the file's.
-Prepare = Callable[[bytes, str], Awaitable[Prepared]]
+#: A function that prepares a file, of its bytes and their media type. A bad file raises nothing.
+Prepare = Callable[[bytes, str], Awaitable[PreparationResult]]

@@ -20,8 +20,8 @@ class Step:
     call_id: str = ""
     #: The tool's or the model's name.
     name: str = ""
-    #: `started`: the intent is written. The others are final: `failed` where a tool told an error,
-    #: `unknown` where nobody knows whether it took effect. None of those is done again, except
+    #: `started`: the intent is written. The others are final: `failed` where a tool returned an error,
+    #: `unknown` where it is not known whether it took effect. None of those is done again, except
     #: an idempotent call that its turn's end left unknown, without a result.
     state: Literal["started", "finished", "failed", "unknown"]
     #: SHA-256 of what was asked, so that a replay under changed code is noticed.

@@ -15,43 +15,43 @@ from conversation.water_marks import WaterMarks
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """What the next summary of a thread has to cover."""
+    """The material of a thread's next summary: the previous summary, and the messages that came after it."""
 
     thread_key: int
-    #: How often the thread's summary changed: the next one is not put over one that was taken back meanwhile.
+    #: How often the thread's summary changed: the next one does not replace one that was undone meanwhile.
     version: int = 0
-    #: The newest summary now: the next one is only put in its place if that is still so.
+    #: The newest summary now: the next one only replaces it if that is still so.
     previous_id: str | None
-    #: What it says; "" where there is none.
-    previous: str
+    #: Its text; "" where there is none.
+    previous_content: str
     #: The same in sections; None where it is text alone.
     previous_sections: Mapping[str, Any] | None = None
-    #: The cut of retention now: what was cut meanwhile must not live on in a summary.
-    retention_cut: int = 0
-    #: The place of the first message that the new summary stands for, and of the last one.
+    #: Retention's cutoff now: what was hidden meanwhile must not live on in a summary.
+    history_starts_after: int = 0
+    #: The positions of the first and the last message that the new summary stands for.
     from_seq: int
     to_seq: int
-    #: The messages behind the previous summary, whole turns, and the place behind which they begin.
-    covered: Sequence[Message]
+    #: The messages behind the previous summary, whole turns, and the position behind which they begin.
+    covered_messages: Sequence[Message]
     after_seq: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewSummary:
-    """What a summarizer wrote."""
+    """A summary as a summarizer wrote it, before it is stored."""
 
     #: What the model reads in place of the messages.
     content: str
     #: The same in sections, for the next one to build upon.
     sections: Mapping[str, Any] | None = None
     model: str
-    #: Changes whenever the summarizer is told something else.
+    #: Changes whenever the summarizer's instructions do.
     prompt_version: str | None = None
     #: Of all its model calls: tokens in and out.
     usage: Usage = field(default_factory=Usage)
     #: In US dollars; None where a price is missing.
     cost: float | None = None
-    #: What was carried over, put back and left out.
+    #: What was carried over, restored and left out.
     report: Mapping[str, Any] | None = None
 
 
@@ -60,7 +60,7 @@ class Summary:
     """A summary as it is stored."""
 
     id: str
-    #: The first and the last place that it covers.
+    #: The first and the last position that it covers.
     from_seq: int
     to_seq: int
     content: str
@@ -68,12 +68,12 @@ class Summary:
     prompt_version: str | None
     usage: Usage | None
     cost: float | None
-    #: What was carried over, put back and left out.
+    #: What was carried over, restored and left out.
     report: Mapping[str, Any] | None
-    #: The summary that it took the place of.
+    #: The summary that it replaced.
     previous_id: str | None
     created_at: datetime
-    #: When somebody took it back.
+    #: When it was undone, and the summary before it restored.
     restored_at: datetime | None
     #: Models read this one.
     is_current: bool
@@ -81,7 +81,7 @@ class Summary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SummaryDefaults:
-    """What holds for every agent that says nothing else."""
+    """The installation's settings of summaries, for every agent that has none of its own."""
 
     #: The model of agents that name none.
     model: str
@@ -95,20 +95,20 @@ class SummaryDefaults:
 
 
 class Summarizer(Protocol):
-    """Whatever can write a summary."""
+    """A writer of summaries."""
 
     async def summarize(self, draft: Draft) -> NewSummary:
-        """The next summary. Raises `ModelError` where there is none that can be used."""
+        """Write the next summary. Raises `ModelError` where there is none that can be used."""
         ...
 
 
-class Summarized(Protocol):
+class SummarizedAgent(Protocol):
     """An agent, as far as summaries of its threads go."""
 
     def summarizer(self, defaults: SummaryDefaults) -> Summarizer:
-        """Who writes them."""
+        """The summarizer of its threads."""
         ...
 
     def water_marks(self, defaults: SummaryDefaults) -> WaterMarks:
-        """When its threads get one, and down to where."""
+        """The marks at which its threads are summarized, and down to where."""
         ...

@@ -1,6 +1,6 @@
-"""The doorbell: the contract between those who ring and the worker that hears.
+"""The contract between publishers of tasks and workers: task names, queues, and the payload of a wake-up.
 
-A bell carries ids only, never content. Losing one loses nothing: the sweep rings again. Names and
+A wake-up carries ids only, never content. Losing one loses nothing: the sweep publishes it again. Names and
 payloads stay stable across releases; `v` is raised when a payload changes shape.
 """
 
@@ -10,20 +10,20 @@ from typing import Any
 RUN_TURNS = "turns.run"
 SWEEP_TURNS = "turns.sweep"
 RUN_SUMMARIES = "summaries.run"
-SUMMARIZE_DUE = "summaries.due"
+RUN_SUMMARIES_NOW = "summaries.due"
 RUN_RETENTION = "retention.run"
 PREPARE_FILE = "files.prepare"
-PREPARE_FILES = "files.prepare_waiting"
+PREPARE_PENDING_FILES = "files.prepare_waiting"
 COLLECT_FILES = "files.collect"
 EXPIRE_UPLOADS = "uploads.expire"
 REFRESH_STATISTICS = "statistics.refresh"
 RUN_PURGE = "turns.purge"
 
-#: Where ordinary turns are rung.
+#: The queue of wake-ups for ordinary turns.
 TURNS_QUEUE = "turns"
-#: Where a turn goes that stood in two crashes: it runs alone there.
-SUSPECTS_QUEUE = "suspects"
-#: Where files are made ready for models: work for a CPU, in processes that a file may take down.
+#: The queue of a turn that was running in two crashes of a process: it runs alone there.
+QUARANTINE_QUEUE = "suspects"
+#: The queue of files to prepare for models: work for a CPU, in processes that a file may take down.
 FILES_QUEUE = "files"
 #: Sweeps, retention and whatever else beat asks for: never behind a queue of turns.
 MAINTENANCE_QUEUE = "maintenance"
@@ -34,8 +34,8 @@ PRIORITY_MAX = 9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bell:
-    """Says that a thread has a turn to run."""
+class WakeUp:
+    """The message to a worker that a thread has a turn to run."""
 
     tenant: str
     thread_id: str
@@ -47,14 +47,14 @@ class Bell:
         return {"v": PAYLOAD_VERSION, "tenant": self.tenant, "thread": self.thread_id, "turn": self.turn_id}
 
     def broker_priority(self) -> int:
-        """Higher is sooner with us, lower is sooner in a Redis broker: this is where the two meet."""
+        """The priority in the order of a Redis broker, where lower is sooner; with us higher is."""
         return PRIORITY_MAX - self.priority
 
 
 def turn_channel(turn_id: str) -> str:
-    """The pub/sub channel on which the end of a turn is announced."""
+    """The pub/sub channel on which the end of a turn is published."""
     return f"threadmill:turn:{turn_id}"
 
 
-#: The pub/sub channel on which cancel requests are announced to workers, as turn ids.
+#: The pub/sub channel on which cancel requests are published to workers, as turn ids.
 CANCEL_CHANNEL = "threadmill:cancel"

@@ -1,7 +1,7 @@
 """A thread: a conversation as Python code works on it.
 
 What stays true: this object is a working copy over the version that was loaded. Adding appends;
-cutting or replacing `messages` changes what *this object* shows a model, never what is stored; system
+slicing or replacing `messages` changes what *this object* shows a model, never what is stored; system
 messages in front are context, kept by key, so putting one there again replaces it.
 """
 
@@ -30,8 +30,8 @@ LABEL_MAX_CHARS = 80
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
-    """What was stored when a copy was made: changes are told from it."""
+class LoadedState:
+    """The stored state when a copy was made: the copy's changes are computed against it."""
 
     title: str | None
     metadata: Mapping[str, Any]
@@ -40,8 +40,8 @@ class Loaded:
     message_ids: tuple[str, ...]
     #: The newest message when this copy was made: what is newer and not in it, others have added.
     last_seq: int
-    #: It was cut before: it stays its own window until the thread is loaded again.
-    is_cut: bool = False
+    #: It was sliced before: it stays its own window until the thread is loaded again.
+    is_sliced: bool = False
 
 
 def leading_key(message: Message) -> str:
@@ -76,11 +76,11 @@ class Thread:
         self._messages: list[Message] | None = []
         #: Keys whose context the next save removes.
         self.dropped_context: set[str] = set()
-        self._loaded: Loaded | None = None
+        self._loaded: LoadedState | None = None
         #: The loaded part: the same objects, so that one glance tells whether it stands as it stood.
         self._loaded_messages: list[Message] = []
         #: Names the store that this copy was loaded from or saved in: a `seq` means something there only.
-        self.home: str | None = None
+        self.store_identity: str | None = None
         for message in messages:
             self.add_message(message)
 
@@ -99,11 +99,11 @@ class Thread:
 
     @messages.setter
     def messages(self, messages: Iterable[Message] | None) -> None:
-        given = None if messages is None else list(messages)
-        for message in given or ():
+        new_messages = None if messages is None else list(messages)
+        for message in new_messages or ():
             if not isinstance(message, Message):
                 raise InvalidInput("messages", f"hold a {type(message).__name__}", "put Messages there")
-        self._messages = given
+        self._messages = new_messages
 
     @property
     def has_messages(self) -> bool:
@@ -120,25 +120,25 @@ class Thread:
         self._messages.append(message)
 
     def set_context(self, key: str, text: str | None) -> None:
-        """Say something to the model in every turn, under a key that replaces what it said before."""
+        """Give the model a text in every turn, under a key; a later text under the same key replaces it."""
         check_id("context.key", key)
         if text is None:
             self.context.pop(key, None)
             self.dropped_context |= {key, LEADING + key}
-            kept = [m for name, m in self.leading_context.items() if name != LEADING + key]
-            self._messages = None if self._messages is None else [*kept, *self.said]
+            remaining_context = [m for name, m in self.leading_context.items() if name != LEADING + key]
+            self._messages = None if self._messages is None else [*remaining_context, *self.spoken_messages]
         else:
             self.context[key] = check_text("context.text", text)
             self.dropped_context.discard(key)
 
     def keep_newest_context(self) -> None:
-        """Of system messages in front with one key, only the one that counts stays there."""
-        front, kept = self._front, self.leading_context
-        if self._messages is not None and len(kept) < len(front):
-            self._messages[: len(front)] = kept.values()
+        """Keep, of the system messages in front that share a key, only the one that counts."""
+        front, newest_context = self._front, self.leading_context
+        if self._messages is not None and len(newest_context) < len(front):
+            self._messages[: len(front)] = newest_context.values()
 
     def check(self) -> None:
-        """Raises `InvalidInput` with the field that was set to something that cannot be stored."""
+        """Check every field. Raises `InvalidInput` with one whose value cannot be stored."""
         if self.title is not None:
             check_text("title", self.title, max_chars=TITLE_MAX_CHARS)
         check_metadata("metadata", self.metadata)
@@ -146,38 +146,38 @@ class Thread:
             check_id("context.key", key)
             check_text("context.text", text)
 
-    # What is new, told from what was loaded
+    # What is new, compared with what was loaded
 
     @property
-    def loaded(self) -> Loaded | None:
-        """None until this copy was loaded or saved."""
+    def loaded(self) -> LoadedState | None:
+        """The stored state that this copy is compared with; None until it was loaded or saved."""
         return self._loaded
 
     @loaded.setter
-    def loaded(self, loaded: Loaded | None) -> None:
-        behind = self._behind_loaded()
-        known, rest = self._loaded_messages, self._messages or []
-        if behind is None:
-            known, behind = [], 0
+    def loaded(self, loaded: LoadedState | None) -> None:
+        loaded_end = self._loaded_end()
+        known_messages, messages = self._loaded_messages, self._messages or []
+        if loaded_end is None:
+            known_messages, loaded_end = [], 0
         self._loaded = loaded
-        self._loaded_messages = [*known, *(m for m in rest[behind:] if m.seq is not None)]
+        self._loaded_messages = [*known_messages, *(m for m in messages[loaded_end:] if m.seq is not None)]
 
     @property
     def new_messages(self) -> list[Message]:
         """Messages that are not stored yet, without those that are context."""
-        behind = self._behind_loaded() or len(self._front)
-        return [message for message in (self._messages or [])[behind:] if message.seq is None]
+        loaded_end = self._loaded_end() or len(self._front)
+        return [message for message in (self._messages or [])[loaded_end:] if message.seq is None]
 
     @property
     def leading_context(self) -> dict[str, Message]:
         """The system messages in front, by key. Of two with one key the first stands."""
-        found: dict[str, Message] = {}
+        messages_by_key: dict[str, Message] = {}
         for message in self._front:
-            found.setdefault(leading_key(message), message)
-        return found
+            messages_by_key.setdefault(leading_key(message), message)
+        return messages_by_key
 
     @property
-    def said(self) -> list[Message]:
+    def spoken_messages(self) -> list[Message]:
         """The messages of this copy without those that are context."""
         return self.messages[len(self._front) :]
 
@@ -186,39 +186,39 @@ class Thread:
         return list(takewhile(lambda m: m.seq is None and m.role == "system", self._messages or []))
 
     @property
-    def is_cut(self) -> bool:
-        """Whether the loaded part was cut, replaced or reordered: then this copy is its own window."""
+    def is_sliced(self) -> bool:
+        """Whether the loaded part was sliced, replaced or reordered: then this copy is its own window."""
         if self.loaded is None or self._messages is None:
             return False
-        if self.loaded.is_cut or self._behind_loaded() is not None:
-            return self.loaded.is_cut
-        stored = tuple(message.id for message in self._messages if message.seq is not None)
-        return stored[: len(self.loaded.message_ids)] != self.loaded.message_ids
+        if self.loaded.is_sliced or self._loaded_end() is not None:
+            return self.loaded.is_sliced
+        stored_ids = tuple(message.id for message in self._messages if message.seq is not None)
+        return stored_ids[: len(self.loaded.message_ids)] != self.loaded.message_ids
 
     def note_stored(self) -> None:
-        """What stands in this copy with a seq is stored: changes are told from here on."""
+        """Count the messages of this copy that have a seq as stored: changes are computed from here on."""
         assert self.loaded is not None, "a turn ran, so the thread was saved"
-        self.loaded = replace(self.loaded, message_ids=self.seen_ids(), is_cut=self.is_cut)
+        self.loaded = replace(self.loaded, message_ids=self.seen_ids(), is_sliced=self.is_sliced)
 
     def seen_ids(self) -> tuple[str, ...]:
-        """Ids of the stored messages that this copy has, and of those that it had before it was cut."""
-        behind = self._behind_loaded() or 0
-        rest = tuple(m.id for m in (self._messages or [])[behind:] if m.seq is not None)
-        if self.loaded is not None and behind:
-            return self.loaded.message_ids + rest
-        stored = rest
-        if self.loaded is None or not self.is_cut:
-            return stored
-        known = set(self.loaded.message_ids)
-        return (*self.loaded.message_ids, *(id_ for id_ in stored if id_ not in known))
+        """Ids of the stored messages that this copy has, and of those that it had before it was sliced."""
+        loaded_end = self._loaded_end() or 0
+        remaining_ids = tuple(m.id for m in (self._messages or [])[loaded_end:] if m.seq is not None)
+        if self.loaded is not None and loaded_end:
+            return self.loaded.message_ids + remaining_ids
+        stored_ids = remaining_ids
+        if self.loaded is None or not self.is_sliced:
+            return stored_ids
+        known_ids = set(self.loaded.message_ids)
+        return (*self.loaded.message_ids, *(id_ for id_ in stored_ids if id_ not in known_ids))
 
-    def _behind_loaded(self) -> int | None:
-        """The place behind the loaded part; None if it does not stand there as it was loaded."""
+    def _loaded_end(self) -> int | None:
+        """The index behind the loaded part; None if that part does not stand as it was loaded."""
         if self._loaded is None or not self._loaded_messages:
             return None
         front = len(self._front)
-        behind = front + len(self._loaded_messages)
-        return behind if (self._messages or [])[front:behind] == self._loaded_messages else None
+        loaded_end = front + len(self._loaded_messages)
+        return loaded_end if (self._messages or [])[front:loaded_end] == self._loaded_messages else None
 
     # Helpers that people use
 
@@ -232,12 +232,12 @@ class Thread:
 
     def usage_by_model(self) -> dict[str, Usage]:
         """Tokens by the model that answered."""
-        found: dict[str, Usage] = {}
+        usages: dict[str, Usage] = {}
         for message in self.messages:
             if message.usage is not None:
                 model = str((message.source or {}).get("model") or "unknown")
-                found[model] = found.get(model, Usage()) + message.usage
-        return found
+                usages[model] = usages.get(model, Usage()) + message.usage
+        return usages
 
     def tool_usage(self) -> dict[str, int]:
         """How often each tool was called."""

@@ -1,4 +1,4 @@
-"""How many tokens a message is taken for where its provider did not count it.
+"""The estimate of a message's tokens, for where its provider did not count them.
 
 What stays true: equal messages give equal numbers, in every process and release that reads what
 another one stored; `store/history/counters.py` says the same in SQL.
@@ -9,10 +9,10 @@ from conversation.message import Message
 #: Of English text under most tokenizers.
 CHARS_PER_TOKEN = 4
 #: What chat formats add around each message: roles and separators.
-PER_MESSAGE = 4
+TOKENS_PER_MESSAGE = 4
 
 
-def estimated_tokens(message: Message) -> int:
-    """By lengths alone: the text and the tool calls of a message, without its files."""
+def estimate_tokens(message: Message) -> int:
+    """Estimate the tokens of a message by the lengths of its text and tool calls, without its files."""
     calls = sum(len(call.name) + len(call.arguments) for call in message.tool_calls)
-    return PER_MESSAGE + (len(message.content) + calls) // CHARS_PER_TOKEN
+    return TOKENS_PER_MESSAGE + (len(message.content) + calls) // CHARS_PER_TOKEN

@@ -11,7 +11,7 @@ from conversation.step import Step
 
 
 class TurnState(StrEnum):
-    """Where a turn stands. The last three are final."""
+    """The state of a turn. Those in `FINAL_STATES` are final."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -32,7 +32,7 @@ UNFINISHED_STATES = frozenset(TurnState) - FINAL_STATES
 
 @dataclass(frozen=True, slots=True)
 class TurnError:
-    """Why a turn failed. It is a state of the turn, never a message of the conversation."""
+    """The error of a failed turn: a state of the turn, never a message of the conversation."""
 
     #: A stable word: `model`, `step_limit`, `token_limit`, `time_limit`, `poison`, `deadline`, `bug`, …
     kind: str
@@ -43,7 +43,7 @@ class TurnError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnRecord:
-    """What is stored of a turn."""
+    """A turn as it is stored."""
 
     id: str
     tenant: str
@@ -52,13 +52,13 @@ class TurnRecord:
     agent: str
     #: Of the agent, at the newest claim; None before the first.
     agent_version: str | None
-    #: How often it was claimed: hand-backs and crashes are in it.
+    #: How often it was claimed: hand-overs and crashes are in it.
     attempt: int
-    #: How often it was put off, because what it needs was away.
+    #: How often it was postponed, because what it needs was away.
     retries: int
-    #: Deaths of a whole process that it stood in.
+    #: Deaths of a whole process in which it was running.
     crashes: int
-    #: The turn that it does again, if it was requeued as a new one.
+    #: The turn that it repeats, if it was requeued as a new one.
     requeued_from: str | None
     created_at: datetime
     started_at: datetime | None
@@ -88,11 +88,11 @@ class TurnResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """The right to write to one thread: valid while `fence` is the thread's newest."""
+    """The right to write to one thread: valid while `fencing_token` is the thread's newest."""
 
     thread_key: int
     worker: str
-    fence: int
+    fencing_token: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,13 +105,13 @@ class ClaimedTurn:
     thread_id: str
     agent: str
     attempt: int
-    #: How often it was put off before.
+    #: How often it was postponed before.
     retries: int = 0
     cancel_requested: bool = False
     #: Seconds until its deadline, when it was claimed; None without one.
-    seconds_left: float | None = None
+    remaining_seconds: float | None = None
     #: Why it must end without being run: too many crashes, or too late; None lets it run.
-    refused: TurnError | None = None
+    refusal: TurnError | None = None
     #: The frozen window: the stored messages that the model sees, the turn's own inputs last.
     window: tuple[Message, ...] = ()
     #: The journal of earlier attempts, by index.
@@ -122,8 +122,8 @@ class ClaimedTurn:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
-    """A turn that is over, and what of it is kept."""
+class FinalEnding:
+    """An ending after which the turn is over, and what of it is stored."""
 
     #: Appended to the history after the user's message: whole blocks only.
     messages: tuple[Message, ...] = ()
@@ -136,20 +136,20 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Completed(Ended):
+class Completed(FinalEnding):
     """The agent answered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failed(Ended):
+class Failed(FinalEnding):
     """The turn ends without an answer."""
 
     error: TurnError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cancelled(Ended):
-    """Somebody asked to stop."""
+class Cancelled(FinalEnding):
+    """The turn was asked to stop."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,8 +161,8 @@ class RetryLater:
 
 
 @dataclass(frozen=True, slots=True)
-class HandBack:
-    """This process stops; another one goes on from the journal."""
+class HandOver:
+    """The process of the run stops; another one goes on from the journal."""
 
 
-Ending = Completed | Failed | Cancelled | RetryLater | HandBack
+Ending = Completed | Failed | Cancelled | RetryLater | HandOver

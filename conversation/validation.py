@@ -1,6 +1,6 @@
-"""Checks of what callers hand in. Each raises `InvalidInput` with the field, the problem and the fix.
+"""Validation of callers' values. Each check raises `InvalidInput` with the field, the problem and the fix.
 
-They live on the lowest floor so that a value refused by a producer is refused by the store and
+The checks live in the lowest layer so that a value refused by a producer is refused by the store and
 by a library caller in the same words.
 """
 
@@ -26,8 +26,8 @@ NUMBER_MAX = int(float_info.max)
 #: From here on every float is a whole number (2**53).
 EXACT_FLOAT_MAX = 2.0**53
 
-#: How the names begin under which Threadmill keeps things of its own.
-OUR_TENANTS = "threadmill."
+#: The beginning of tenants' names that Threadmill reserves for data of its own, as archives.
+RESERVED_TENANT_PREFIX = "threadmill."
 
 _ID = re.compile(r"[^\s\x00-\x1f\x7f/\\]+")
 _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -43,7 +43,7 @@ def check_id(field: str, value: object) -> str:
         raise InvalidInput(field, f"has {len(value)} characters", f"at most {ID_MAX_CHARS} fit")
     if value in (".", ".."):
         raise InvalidInput(field, f"is {value!r}", "a URL path cannot name it: use letters or digits too")
-    if not _ID.fullmatch(value) or not _encodes(value):
+    if not _ID.fullmatch(value) or not _is_encodable(value):
         raise InvalidInput(
             field,
             "holds white space, a slash, or a control character",
@@ -53,9 +53,11 @@ def check_id(field: str, value: object) -> str:
 
 
 def check_tenant_of_user(value: object) -> str:
-    """As `check_tenant`, but for what Threadmill keeps for itself, as archives."""
-    if isinstance(value, str) and value.startswith(OUR_TENANTS):
-        raise InvalidInput("tenant", f"begins with {OUR_TENANTS}", "choose another name: these are ours")
+    """A tenant's name that a caller may use: as `check_tenant`, without the reserved ones."""
+    if isinstance(value, str) and value.startswith(RESERVED_TENANT_PREFIX):
+        raise InvalidInput(
+            "tenant", f"begins with {RESERVED_TENANT_PREFIX}", "choose another name: these are ours"
+        )
     return check_tenant(value)
 
 
@@ -76,7 +78,7 @@ def check_text(field: str, value: object, *, max_chars: int = CONTENT_MAX_CHARS)
         raise InvalidInput(field, f"has {len(value)} characters", f"at most {max_chars} fit in one message")
     if "\x00" in value:
         raise InvalidInput(field, "holds a NUL character", "remove \\x00: PostgreSQL cannot store it")
-    if not _encodes(value):
+    if not _is_encodable(value):
         raise InvalidInput(field, "is not valid Unicode", "decode it with errors='replace' first")
     return value
 
@@ -109,12 +111,12 @@ def check_metadata(field: str, value: object, *, max_bytes: int = METADATA_MAX_B
     text = json.dumps(value, allow_nan=False, default=dict)
     if len(text) > max_bytes:
         raise InvalidInput(field, f"has {len(text)} bytes of JSON", f"at most {max_bytes} fit")
-    stored: dict[str, Any] = json.loads(text, parse_float=_number)
-    return stored
+    metadata: dict[str, Any] = json.loads(text, parse_float=_parse_number)
+    return metadata
 
 
 def _check_json(field: str, value: object, *, depth: int) -> None:
-    """Refuse what JSON cannot say, or would say differently: it is read back as it was passed."""
+    """Refuse a value that JSON cannot hold, or would not read back as it was passed."""
     if depth > METADATA_MAX_DEPTH:
         raise InvalidInput(field, "is nested too deep", f"at most {METADATA_MAX_DEPTH} levels fit")
     if isinstance(value, Mapping):
@@ -132,7 +134,7 @@ def _check_json(field: str, value: object, *, depth: int) -> None:
 
 def _check_scalar(field: str, value: object) -> None:
     if isinstance(value, str):
-        if "\x00" in value or not _encodes(value):
+        if "\x00" in value or not _is_encodable(value):
             raise InvalidInput(
                 field, "holds a NUL or invalid Unicode", "remove it: PostgreSQL cannot store it"
             )
@@ -143,13 +145,13 @@ def _check_scalar(field: str, value: object) -> None:
         raise InvalidInput(field, "holds a number that is NaN, infinite or too large", "pass it as text")
 
 
-def _number(text: str) -> float | int:
-    """A number as PostgreSQL will give it back: it writes 1e23 as an integer, of other digits."""
+def _parse_number(text: str) -> float | int:
+    """A number as PostgreSQL will return it, which writes 1e23 as an integer, of other digits."""
     value = float(text)
     return int(value) if value.is_integer() and abs(value) >= EXACT_FLOAT_MAX else value
 
 
-def _encodes(text: str) -> bool:
+def _is_encodable(text: str) -> bool:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:

@@ -11,7 +11,7 @@ from conversation.errors import InvalidInput
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaterMarks:
-    """Of what no summary of a thread covers yet: messages, and tokens."""
+    """The marks for the messages and tokens of a thread that no summary covers yet."""
 
     #: A thread with so many is due for a summary; 0 counts none.
     high_messages: int

@@ -1,8 +1,8 @@
-"""Which part of a history the model sees.
+"""The window: the part of a history that the model sees.
 
 What stays true: the window's start moves only in jumps, from a high mark down to a low one, so
 that from turn to turn the beginning of the request stays the same, byte for byte, and a provider's
-prompt cache is hit; and it begins at a user's message, so no block of tool calls is cut in two.
+prompt cache is hit; and it begins at a user's message, so no block of tool calls is split.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,40 +17,40 @@ def window_start(to_seq: int, max_messages: int) -> int:
     return 0 if surplus <= 0 else -(-surplus // jump) * jump
 
 
-def from_turn_boundary(window: Sequence[Message]) -> tuple[Message, ...]:
+def start_at_turn_boundary(window: Sequence[Message]) -> tuple[Message, ...]:
     """The window from its first user message on; system messages before that are kept.
 
-    A window without a user message is left as it is: there is no better place to begin.
+    A window without a user message is left as it is: there is no better position to begin at.
     """
     first = next((index for index, message in enumerate(window) if message.role == "user"), 0)
     return (*(m for m in window[:first] if m.role == "system"), *window[first:])
 
 
-def within_tokens(
+def fit_into_tokens(
     window: Sequence[Message], max_tokens: int, count: Callable[[Message], int]
 ) -> tuple[Message, ...]:
     """The newest turns of a window that fit into `max_tokens`; the last one and system messages always.
 
-    What the turns before decided is decided again, each with what it saw then. So the start stays
+    The decisions of earlier turns are repeated, each with the messages of its time. So the start stays
     where the last turn had it until that no longer fits; then it jumps, down to half.
     """
-    turns = _turns(window)
+    turns = _split_into_turns(window)
     costs = [[0 if m.role == "system" else count(m) for m in turn] for turn in turns]
     budget = max_tokens - sum(count(message) for message in window if message.role == "system")
     start = used = 0
     for index, cost in enumerate(costs):
-        asked = cost[0]
-        if used + asked > budget:
-            while start < index and used + asked > budget // 2:
+        question_cost = cost[0]
+        if used + question_cost > budget:
+            while start < index and used + question_cost > budget // 2:
                 used -= sum(costs[start])
                 start += 1
         used += sum(cost)
-    left_out = (message for turn in turns[:start] for message in turn if message.role == "system")
-    return (*left_out, *(message for turn in turns[start:] for message in turn))
+    system_messages = (message for turn in turns[:start] for message in turn if message.role == "system")
+    return (*system_messages, *(message for turn in turns[start:] for message in turn))
 
 
-def _turns(window: Sequence[Message]) -> list[list[Message]]:
-    """The window in pieces that each begin with a user's message."""
+def _split_into_turns(window: Sequence[Message]) -> list[list[Message]]:
+    """The window, split so that each turn begins with a user's message."""
     turns: list[list[Message]] = []
     for message in window:
         if message.role == "user" or not turns:

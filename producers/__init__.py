@@ -1,4 +1,4 @@
-"""Who may ask: a web backend says what the user wrote, and gets the handle of the turn that answers.
+"""For web backends: send what a user wrote, and get the handle of the turn that answers it.
 
 Importing this is cheap: no model library, no S3 client, no agent and no task comes with it.
 """

@@ -1,4 +1,4 @@
-"""The verbs of this floor, on the producer of this process, which is made with the first message."""
+"""The functions of this package, on the producer of this process, created with the first message."""
 
 import asyncio
 import threading
@@ -13,14 +13,14 @@ from producers.turn import AsyncTurn, Turn
 
 if TYPE_CHECKING:
     from producers.uploads import Upload
-    from store.database.caller_connection import Borrowable
+    from store.database.caller_connection import CallerConnection
 
 _default: Producer | None = None
-_making = threading.Lock()
+_default_lock = threading.Lock()
 
 
 class SendOptions(TypedDict, total=False):
-    """What can be said about a message besides its text."""
+    """The options of a message besides its text."""
 
     #: Files: `Attachment` values or paths. Stored before the message is.
     attachments: Iterable[Attachable] | None
@@ -45,18 +45,22 @@ class SendOptions(TypedDict, total=False):
 
 
 def send_message(
-    thread_id: str, content: str, *, connection: "Borrowable | None" = None, **options: Unpack[SendOptions]
+    thread_id: str,
+    content: str,
+    *,
+    connection: "CallerConnection | None" = None,
+    **options: Unpack[SendOptions],
 ) -> Turn:
-    """Store what a user wrote, with the turn that answers it, and ring for a worker.
+    """Store what a user wrote, with the turn that answers it, and notify a worker.
 
     When this returns, both are committed. With `connection` (a Core connection, an ORM session, a
-    raw psycopg connection) both are part of the caller's transaction instead, and nothing rings:
-    call `turn.ring()` after the commit, use `producers.orm` or `producers.django`, or leave it to
+    raw psycopg connection) both are part of the caller's transaction instead, and no wake-up
+    goes out: call `turn.notify()` after the commit, use `producers.orm` or `producers.django`, or leave it to
     the sweep.
 
     Raises `InvalidInput`, `FileRefused`, `UnknownAgent`, `IdempotencyConflict` and `LimitReached` for
-    what the caller can mend, `DatabaseUnavailable` and `FileStoreUnavailable` where nothing was accepted. A
-    broker that is away raises nothing: the sweep rings later.
+    what the caller can fix, `DatabaseUnavailable` and `FileStoreUnavailable` where nothing was accepted. A
+    broker that is away raises nothing: the sweep notifies later.
     """
     return default_producer().send(thread_id, content, connection=connection, **options)
 
@@ -71,21 +75,21 @@ async def send_message_async(
 def find_turn(turn_id: str) -> Turn:
     """The handle of a turn that was sent before, perhaps by another process. Raises `TurnNotFound`.
 
-    It is found whatever its tenant: compare `turn.tenant` before you show it to a user.
+    Turns of all tenants are found: compare `turn.tenant` before you show it to a user.
     """
-    return default_producer().turn(turn_id)
+    return default_producer().find_turn(turn_id)
 
 
 async def find_turn_async(turn_id: str) -> AsyncTurn:
     """As `find_turn`, on the event loop."""
-    return await default_producer().turn_async(turn_id)
+    return await default_producer().find_turn_async(turn_id)
 
 
 def requeue_turn(turn_id: str) -> Turn:
-    """Queue a turn again that failed or was cancelled, and ring for a worker.
+    """Queue a turn again that failed or was cancelled, and notify a worker.
 
     Where nothing was said since its question, the turn itself goes on from its journal: what
-    finished is not done again. Else its question is asked anew, as a new turn at the thread's end.
+    finished is not run again. Else its question is asked anew, as a new turn at the thread's end.
 
     Raises `TurnNotFound`, `TurnNotFailed` and `DatabaseUnavailable`.
     """
@@ -117,9 +121,9 @@ async def create_upload_async(
 
 
 def complete_upload(upload_id: str, *, tenant: str = "default") -> Attachment:
-    """Look at what a client has put, and make it a file that messages may have. May be called again.
+    """Examine the bytes that a client has put, and store them as a file for messages. May be called again.
 
-    Reads it from end to end, twice. Raises `UploadNotFound` (expired), `UploadIncomplete` (nothing was
+    Reads them from end to end, twice. Raises `UploadNotFound` (expired), `UploadIncomplete` (nothing was
     put, or other bytes than promised), `FileRefused` (a type that is not accepted, or that the bytes
     are not), `DatabaseUnavailable` and `FileStoreUnavailable`.
     """
@@ -138,7 +142,7 @@ def file_url(
     expires: timedelta = timedelta(minutes=15),
     inline: bool = False,
 ) -> str:
-    """Where a client can fetch a file of a message, under its name, until the address expires.
+    """An address at which a client can fetch a file of a message, under its name, until it expires.
 
     As a download; `inline` lets a browser show an image in its page. Make sure that the user may see the
     message: the address asks nobody. Raises `FileNotStored`, `FileNotReady` (not scanned yet),
@@ -161,7 +165,7 @@ async def file_url_async(
 def thumbnail_url(
     file: Attachment, *, tenant: str = "default", expires: timedelta = timedelta(minutes=15)
 ) -> str | None:
-    """Where a client can fetch a small picture of an image; None where there is none, or none yet."""
+    """An address of a small picture of an image, for a client; None where there is none, or none yet."""
     return default_producer().uploads.thumbnail_url(file, tenant=tenant, expires=expires)
 
 
@@ -176,7 +180,7 @@ def default_producer() -> Producer:
     """The producer of this process, by the settings of its environment. Close it where a server stops."""
     global _default  # noqa: PLW0603 - one a process: callers are functions, and pools are shared
     if _default is None:
-        with _making:
+        with _default_lock:
             if _default is None:
                 _default = Producer()
     return _default

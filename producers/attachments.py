@@ -1,4 +1,4 @@
-"""What callers attach, made into files that may be stored: read, measured and sniffed.
+"""Attachments of callers, turned into files that may be stored: read, measured and examined.
 
 What stays true: a file is refused before anything of its message is stored, and a path is not read
 before its size is known to be welcome.
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from conversation.attachment import Attachment
-from conversation.errors import FileRefused, InvalidInput
+from conversation.errors import FileRejected, InvalidInput
 from store.media_types.examine import examine
 from store.settings import Settings
 
@@ -16,8 +16,8 @@ from store.settings import Settings
 Attachable = Attachment | str | Path
 
 
-def examined(attachments: Iterable[Attachable] | None, settings: Settings) -> list[Attachment]:
-    """The files, each checked against its own bytes and the settings' limits.
+def examine_attachments(attachments: Iterable[Attachable] | None, settings: Settings) -> list[Attachment]:
+    """Read the files, and check each against its own bytes and the settings' limits.
 
     Raises `InvalidInput` for what is no list of files, and `FileRefused` for a file that is not welcome.
     """
@@ -29,22 +29,22 @@ def examined(attachments: Iterable[Attachable] | None, settings: Settings) -> li
         raise InvalidInput(
             "attachments", f"is {type(attachments).__name__}", "pass a list of attachments or paths"
         )
-    found = list(attachments)
-    if len(found) > settings.attachments_max_count:
+    items = list(attachments)
+    if len(items) > settings.attachments_max_count:
         raise InvalidInput(
-            "attachments", f"are {len(found)}", f"at most {settings.attachments_max_count} fit in one message"
+            "attachments", f"are {len(items)}", f"at most {settings.attachments_max_count} fit in one message"
         )
-    files = [_examined_one(_opened(file, settings), settings) for file in found]
-    together = sum(file.size or 0 for file in files)
-    if together > settings.message_max_bytes:
-        raise FileRefused(
-            f"attachments: have {together} bytes together, at most {settings.message_max_bytes} are "
+    files = [_examine_one(_read_attachment(file, settings), settings) for file in items]
+    total_bytes = sum(file.size or 0 for file in files)
+    if total_bytes > settings.message_max_bytes:
+        raise FileRejected(
+            f"attachments: have {total_bytes} bytes together, at most {settings.message_max_bytes} are "
             "accepted; send them in several messages, or raise THREADMILL_MESSAGE_MAX_BYTES"
         )
     return files
 
 
-def _opened(file: Attachable, settings: Settings) -> Attachment:
+def _read_attachment(file: Attachable, settings: Settings) -> Attachment:
     if isinstance(file, Attachment):
         return file
     if not isinstance(file, str | Path):
@@ -59,7 +59,7 @@ def _opened(file: Attachable, settings: Settings) -> Attachment:
             raise InvalidInput("attachments", f"{str(path)!r} {problem}", "pass the path of a file")
         size = path.stat().st_size
         if size > settings.attachment_max_bytes:
-            raise FileRefused(
+            raise FileRejected(
                 f"{path.name!r} has {size} bytes, at most {settings.attachment_max_bytes} are accepted; "
                 "send a smaller file, or raise THREADMILL_ATTACHMENT_MAX_BYTES"
             )
@@ -73,7 +73,7 @@ def _opened(file: Attachable, settings: Settings) -> Attachment:
         ) from error
 
 
-def _examined_one(file: Attachment, settings: Settings) -> Attachment:
+def _examine_one(file: Attachment, settings: Settings) -> Attachment:
     if file.content is None:
         return file  # it is stored already: the transaction that attaches it makes sure
     media_type = examine(

@@ -1,4 +1,4 @@
-"""For backends on Django: the message commits with the request's rows, and then it rings."""
+"""For backends on Django: the message commits with the request's rows, and then workers are notified."""
 
 from typing import Unpack
 
@@ -10,7 +10,7 @@ from producers.turn import Turn
 def send_message_in_atomic(
     thread_id: str, content: str, *, using: str = "default", **options: Unpack[SendOptions]
 ) -> Turn:
-    """As `send_message`, inside `transaction.atomic()` of the database `using`; rings after its commit.
+    """As `send_message`, inside `transaction.atomic()` of the database `using`; notifies after its commit.
 
     Raises `InvalidInput` outside of `atomic()`: there Django commits after every statement.
     """
@@ -21,6 +21,6 @@ def send_message_in_atomic(
         raise InvalidInput("using", f"{using!r} is not in atomic()", "send inside transaction.atomic()")
     wrapper.ensure_connection()
     turn = send_message(thread_id, content, connection=wrapper.connection, **options)
-    if turn.needs_ring:
-        transaction.on_commit(turn.ring, using=using)
+    if turn.needs_notify:
+        transaction.on_commit(turn.notify, using=using)
     return turn

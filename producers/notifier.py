@@ -1,7 +1,7 @@
-"""Ringing the workers' bell: after the commit, bounded, and never a reason to fail.
+"""Notifying the workers: after the commit, bounded, and never a reason to fail.
 
-What stays true: a broker that is away or slow holds a caller up for at most the ring timeout, a
-broken one soon for no time at all; the message is stored already, and the sweep rings again.
+What stays true: a broker that is away or slow holds a caller up for at most the notify timeout,
+a broken one soon for no time at all; the message is stored, and the sweep publishes a wake-up again.
 """
 
 import asyncio
@@ -11,81 +11,81 @@ from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from conversation.task_contract import RUN_TURNS, Bell
+from conversation.task_contract import RUN_TURNS, WakeUp
 from store.settings import Settings
 
 if TYPE_CHECKING:
     import pybreaker
 
-#: Failed rings in a row after which none is tried for a while.
+#: Failed publishes in a row after which none is tried for a while.
 FAILURES_TO_OPEN = 3
-#: Seconds after which one ring tries again whether the broker is back.
+#: Seconds after which one publish tests whether the broker is back.
 OPEN_SECONDS = 5
 
 
-class Bellringer:
-    """Publishes bells to the broker, from a thread of its own."""
+class Notifier:
+    """Publishes wake-ups to the broker, from a thread of its own."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         # One: a publish takes under a millisecond, and the breaker lets through one at a time.
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ring")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="notify")
         self._is_warm = False
 
     def warm_up(self) -> None:
-        """Begin what takes a while the first time: Celery imports while a message is checked and stored."""
+        """Import Celery in the background, while the first message is checked and stored."""
         if not self._is_warm:
             self._is_warm = True
             with suppress(RuntimeError):  # closed
                 self._thread.submit(lambda: self._app)
 
-    def ring(self, bell: Bell) -> bool:
-        """Ring once; False if the broker did not take it in time."""
-        ringing = self.ring_soon(bell)
+    def notify(self, wake_up: WakeUp) -> bool:
+        """Publish one wake-up; False if the broker did not take it in time."""
+        future = self.notify_soon(wake_up)
         try:
-            return ringing.result(timeout=self._settings.ring_timeout)
+            return future.result(timeout=self._settings.ring_timeout)
         except FutureTimeout:
-            return self._missed(bell, "slow")
+            return self._log_missed(wake_up, "slow")
 
-    async def ring_async(self, bell: Bell) -> bool:
-        """As `ring`, without a moment of the event loop spent on the network."""
-        ringing = asyncio.wrap_future(self.ring_soon(bell))
-        # Not `wait_for`: it would take back a bell that is only late.
-        await asyncio.wait({ringing}, timeout=self._settings.ring_timeout)
-        return ringing.result() if ringing.done() else self._missed(bell, "slow")
+    async def notify_async(self, wake_up: WakeUp) -> bool:
+        """As `notify`, without a moment of the event loop spent on the network."""
+        future = asyncio.wrap_future(self.notify_soon(wake_up))
+        # Not `wait_for`: it would cancel a publish that is only late.
+        await asyncio.wait({future}, timeout=self._settings.ring_timeout)
+        return future.result() if future.done() else self._log_missed(wake_up, "slow")
 
-    def ring_soon(self, bell: Bell) -> Future[bool]:
-        """Ring without waiting for it: for hooks that run on somebody's event loop."""
+    def notify_soon(self, wake_up: WakeUp) -> Future[bool]:
+        """Publish a wake-up without waiting for it: for hooks that run on the caller's event loop."""
         try:
-            return self._thread.submit(self._publish, bell)
+            return self._thread.submit(self._publish, wake_up)
         except RuntimeError:  # closed, or the interpreter is on its way out
-            ringing: Future[bool] = Future()
-            ringing.set_result(self._missed(bell, "closed"))
-            return ringing
+            future: Future[bool] = Future()
+            future.set_result(self._log_missed(wake_up, "closed"))
+            return future
 
     def close(self) -> None:
-        """Let rings that are on their way end."""
+        """Let publishes that are on their way end."""
         self._thread.shutdown(wait=True, cancel_futures=True)
 
-    def _publish(self, bell: Bell) -> bool:
+    def _publish(self, wake_up: WakeUp) -> bool:
         try:
-            self._breaker.call(self._send, bell)
+            self._breaker.call(self._send, wake_up)
         except Exception as error:  # noqa: BLE001 - whatever a broker's client raises, the message is stored
-            return self._missed(bell, type(error).__name__)
+            return self._log_missed(wake_up, type(error).__name__)
         return True
 
-    def _send(self, bell: Bell) -> None:
+    def _send(self, wake_up: WakeUp) -> None:
         self._app.send_task(
             RUN_TURNS,
-            kwargs=bell.payload(),
-            queue=bell.queue,
-            priority=bell.broker_priority(),
+            kwargs=wake_up.payload(),
+            queue=wake_up.queue,
+            priority=wake_up.broker_priority(),
             retry=False,
         )
 
     @cached_property
     def _breaker(self) -> "pybreaker.CircuitBreaker":
-        # Used on the ring's own thread only, so it is made once. It imports the broker's client.
+        # Used on the notifier's own thread only, so it is created once. It imports the broker's client.
         import pybreaker
 
         return pybreaker.CircuitBreaker(fail_max=FAILURES_TO_OPEN, reset_timeout=OPEN_SECONDS)
@@ -106,12 +106,12 @@ class Bellringer:
         }
         return app
 
-    def _missed(self, bell: Bell, reason: str) -> bool:
-        # It imports what draws in colours: a fifth of a second, for a line that is hardly ever written.
+    def _log_missed(self, wake_up: WakeUp, reason: str) -> bool:
+        # It imports colour drawing: a fifth of a second, for a line that is hardly ever written.
         import structlog
 
         from conversation.logs import use_standard_logging
 
         use_standard_logging()
-        structlog.get_logger(__name__).warning("bell_not_rung", turn=bell.turn_id, reason=reason)
+        structlog.get_logger(__name__).warning("wake_up_not_published", turn=wake_up.turn_id, reason=reason)
         return False

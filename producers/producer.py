@@ -1,4 +1,4 @@
-"""A producer: stores a user's message with its turn, and rings.
+"""A producer: stores a user's message with its turn, and notifies the workers.
 
 What stays true: when `send` returns, the message and its turn are committed (or stand in the
 caller's own transaction); attachments are stored before any row points to them; every refusal
@@ -19,30 +19,30 @@ from conversation.message import Message
 from conversation.task_contract import PRIORITY_MAX
 from conversation.turn import TurnRecord
 from conversation.validation import check_id, check_metadata, check_tenant_of_user, check_text
-from producers.attachments import Attachable, examined
-from producers.notifier import Bellringer
+from producers.attachments import Attachable, examine_attachments
+from producers.notifier import Notifier
 from producers.turn import AsyncTurn, Turn
 from store.blobs import BlobStore, open_file_store
 from store.database.engine import Database
-from store.files.ingest import Keeper
+from store.files.ingest import FileIngest
 from store.settings import Settings, current
 from store.turns import inbox, records
-from store.turns.inbox import Accepted, Request
-from store.turns.requeue import Requeued, requeue
+from store.turns.inbox import AcceptedTurn, SendRequest
+from store.turns.requeue import RequeueOutcome, requeue
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from producers.signals import Signals
     from producers.uploads import Uploads
-    from store.database.caller_connection import Borrowable
+    from store.database.caller_connection import CallerConnection
 
-#: Who may speak through a producer: the others are the agent's own words.
+#: The roles that a producer may send: the others are the agent's own messages.
 SENDERS = ("user", "system")
 
 
 class Producer:
-    """One installation, as those see it who send messages to it."""
+    """One installation, as a sender of messages sees it."""
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or current()
@@ -52,18 +52,18 @@ class Producer:
     def _open(self) -> None:
         """Take up everything that does not survive a fork. Nothing is connected or started yet."""
         self.database = Database(self.settings)
-        self.bellringer = Bellringer(self.settings)
+        self.notifier = Notifier(self.settings)
 
     @cached_property
     def signals(self) -> "Signals":
-        """Signals to and from waiters. The broker's client is imported by who waits or cancels."""
+        """Signals to and from waiters. The broker's client is imported only to wait or to cancel."""
         from producers.signals import Signals
 
         return Signals(self.settings)
 
     @cached_property
     def blobs(self) -> BlobStore:
-        """Where attachments go. Opened with the first one: an S3 client takes a while to import."""
+        """The store of attachments. Opened with the first one: an S3 client takes a while to import."""
         return open_file_store(self.settings)
 
     @property
@@ -74,58 +74,60 @@ class Producer:
         return Uploads(self.database, self.blobs, self.settings)
 
     def send(
-        self, thread_id: str, content: str, *, connection: "Borrowable | None" = None, **options: Any
+        self, thread_id: str, content: str, *, connection: "CallerConnection | None" = None, **options: Any
     ) -> Turn:
         """Store a message and the turn that answers it; see `producers.send_message`."""
-        request = self._prepared(thread_id, content, rings=connection is None, **options)
+        request = self._prepare_request(thread_id, content, notifies=connection is None, **options)
         if connection is not None:
-            accepted = _accept_on(connection, request)
+            accepted_turn = _accept_on(connection, request)
         else:
-            accepted = self.database.run(partial(inbox.accept, request=request))
-        turn = Turn(**self._handle(request, accepted))
-        if connection is None and turn.needs_ring:
-            turn.ring()
+            accepted_turn = self.database.run(partial(inbox.accept, request=request))
+        turn = Turn(**self._new_turn_fields(request, accepted_turn))
+        if connection is None and turn.needs_notify:
+            turn.notify()
         return turn
 
     async def send_async(
         self, thread_id: str, content: str, *, connection: Any = None, **options: Any
     ) -> AsyncTurn:
         """As `send`, on the event loop; `connection` is an `AsyncConnection` or an `AsyncSession`."""
-        prepare = partial(self._prepared, thread_id, content, rings=connection is None, **options)
+        prepare = partial(self._prepare_request, thread_id, content, notifies=connection is None, **options)
         # Files are read, hashed and stored: too long for an event loop.
         request = await asyncio.to_thread(prepare) if options.get("attachments") else prepare()
         if connection is not None:
-            accepted = await _run_sync(connection)(partial(_accept_on, request=request))
+            accepted_turn = await _get_run_sync(connection)(partial(_accept_on, request=request))
         else:
-            accepted = await self.database.run_async(partial(inbox.accept, request=request))
-        turn = AsyncTurn(**self._handle(request, accepted))
-        if connection is None and turn.needs_ring:
-            await turn.ring()
+            accepted_turn = await self.database.run_async(partial(inbox.accept, request=request))
+        turn = AsyncTurn(**self._new_turn_fields(request, accepted_turn))
+        if connection is None and turn.needs_notify:
+            await turn.notify()
         return turn
 
-    def turn(self, turn_id: str) -> Turn:
+    def find_turn(self, turn_id: str) -> Turn:
         """The handle of a turn that was sent before. Raises `TurnNotFound`."""
-        return Turn(**self._found(self.database.run(partial(records.read, turn_id=turn_id))))
+        return Turn(**self._stored_turn_fields(self.database.run(partial(records.read, turn_id=turn_id))))
 
-    async def turn_async(self, turn_id: str) -> AsyncTurn:
+    async def find_turn_async(self, turn_id: str) -> AsyncTurn:
         """As `turn`, on the event loop."""
-        return AsyncTurn(**self._found(await self.database.run_async(partial(records.read, turn_id=turn_id))))
+        return AsyncTurn(
+            **self._stored_turn_fields(await self.database.run_async(partial(records.read, turn_id=turn_id)))
+        )
 
     def requeue(self, turn_id: str) -> Turn:
         """Queue a turn again; see `producers.requeue_turn`."""
-        turn = Turn(**self._requeued(self.database.run(_requeue(turn_id))))
-        turn.ring()
+        turn = Turn(**self._requeued_turn_fields(self.database.run(_build_requeue(turn_id))))
+        turn.notify()
         return turn
 
     async def requeue_async(self, turn_id: str) -> AsyncTurn:
         """As `requeue`, on the event loop."""
-        turn = AsyncTurn(**self._requeued(await self.database.run_async(_requeue(turn_id))))
-        await turn.ring()
+        turn = AsyncTurn(**self._requeued_turn_fields(await self.database.run_async(_build_requeue(turn_id))))
+        await turn.notify()
         return turn
 
     def close(self) -> None:
-        """Let rings on their way end, and close the connections of sync callers."""
-        self.bellringer.close()
+        """Let wake-ups on their way end, and close the connections of sync callers."""
+        self.notifier.close()
         self.database.close()
 
     async def close_async(self) -> None:
@@ -133,20 +135,22 @@ class Producer:
         await self.database.close_async()
         await asyncio.to_thread(self.close)
 
-    def _prepared(self, thread_id: str, content: str, *, rings: bool, **options: Any) -> Request:
-        """All that comes before the transaction: the checks, then the blobs."""
-        self.bellringer.warm_up()
-        request = self._request(thread_id, content, rings=rings, **options)
+    def _prepare_request(
+        self, thread_id: str, content: str, *, notifies: bool, **options: Any
+    ) -> SendRequest:
+        """Prepare the transaction: check the request, then store its blobs."""
+        self.notifier.warm_up()
+        request = self._build_request(thread_id, content, notifies=notifies, **options)
         if request.attachments:
-            Keeper(self.database, self.blobs).keep(request.tenant, request.attachments)
+            FileIngest(self.database, self.blobs).store(request.tenant, request.attachments)
         return request
 
-    def _request(
+    def _build_request(
         self,
         thread_id: str,
         content: str,
         *,
-        rings: bool,
+        notifies: bool,
         attachments: Iterable[Attachable] | None = None,
         agent: str | None = None,
         idempotency_key: str | None = None,
@@ -157,17 +161,17 @@ class Producer:
         deadline: datetime | None = None,
         role: str = "user",
         allow_unknown_agent: bool = False,
-    ) -> Request:
+    ) -> SendRequest:
         if role not in SENDERS:
             raise InvalidInput("role", f"is {role!r}", f"use one of {', '.join(SENDERS)}")
         _check_priority(priority)
-        files = examined(attachments, self.settings)
+        files = examine_attachments(attachments, self.settings)
         if not files and not (isinstance(content, str) and content.strip()):
             check_text("content", content)
             raise InvalidInput("content", "is empty", "pass some text, or attach a file")
         checked_metadata = check_metadata("metadata", metadata)
         message = Message(role=role, content=content, attachments=files, metadata=checked_metadata)  # type: ignore[arg-type]
-        return Request(
+        return SendRequest(
             turn_id=new_id(),
             tenant=check_tenant_of_user(tenant),
             thread_id=check_id("thread_id", thread_id),
@@ -176,26 +180,26 @@ class Producer:
             allow_unknown_agent=allow_unknown_agent,
             idempotency_key=None if idempotency_key is None else check_id("idempotency_key", idempotency_key),
             priority=priority,
-            not_before=_aware("not_before", not_before),
-            deadline=_aware("deadline", deadline),
+            not_before=_to_utc("not_before", not_before),
+            deadline=_to_utc("deadline", deadline),
             metadata=checked_metadata,
-            rings=rings,
+            notifies=notifies,
             message_max_bytes=self.settings.message_max_bytes,
             tenant_max_unfinished=self.settings.tenant_max_unfinished_turns,
         )
 
-    def _handle(self, request: Request, accepted: Accepted) -> dict[str, Any]:
+    def _new_turn_fields(self, request: SendRequest, accepted_turn: AcceptedTurn) -> dict[str, Any]:
         return {
-            "id": accepted.turn_id,
+            "id": accepted_turn.turn_id,
             "tenant": request.tenant,
             "thread_id": request.thread_id,
-            "is_new": accepted.is_new,
+            "is_new": accepted_turn.is_new,
             "producer": self,
             "priority": request.priority,
-            "needs_ring": accepted.is_new and request.not_before is None,
+            "needs_notify": accepted_turn.is_new and request.not_before is None,
         }
 
-    def _found(self, record: TurnRecord) -> dict[str, Any]:
+    def _stored_turn_fields(self, record: TurnRecord) -> dict[str, Any]:
         return {
             "id": record.id,
             "tenant": record.tenant,
@@ -204,12 +208,12 @@ class Producer:
             "producer": self,
         }
 
-    def _requeued(self, found: Requeued) -> dict[str, Any]:
+    def _requeued_turn_fields(self, outcome: RequeueOutcome) -> dict[str, Any]:
         return {
-            "id": found.turn_id,
-            "tenant": found.tenant,
-            "thread_id": found.thread_id,
-            "is_new": found.is_new,
+            "id": outcome.turn_id,
+            "tenant": outcome.tenant,
+            "thread_id": outcome.thread_id,
+            "is_new": outcome.is_new,
             "producer": self,
         }
 
@@ -217,45 +221,45 @@ class Producer:
 #: All that live in this process: a forked child must not use its parent's connections, and its
 #: parent's threads are not there.
 _producers: WeakSet[Producer] = WeakSet()
-#: What a forked child has of its parent's: kept, so that nothing of it is closed from here.
-_inherited: list[object] = []
+#: Connections of the parent in a forked child: referenced, so that the child does not close them.
+_inherited_objects: list[object] = []
 
 
-def _open_again() -> None:
+def _reopen_after_fork() -> None:
     for producer in _producers:
-        _inherited.extend((producer.database, producer.bellringer))
+        _inherited_objects.extend((producer.database, producer.notifier))
         producer._open()  # noqa: SLF001 - it is this module's own class
 
 
-os.register_at_fork(after_in_child=_open_again)
+os.register_at_fork(after_in_child=_reopen_after_fork)
 
 
-def _run_sync(lender: Any) -> Callable[..., Awaitable[Accepted]]:
-    """The way from an asyncio connection to a sync one. Raises `InvalidInput` for what has none."""
+def _get_run_sync(connection: Any) -> Callable[..., Awaitable[AcceptedTurn]]:
+    """The `run_sync` of an asyncio connection or session. Raises `InvalidInput` for anything else."""
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
 
-    if isinstance(lender, async_scoped_session):
-        lender = lender()
-    if not isinstance(lender, AsyncConnection | AsyncSession):
+    if isinstance(connection, async_scoped_session):
+        connection = connection()
+    if not isinstance(connection, AsyncConnection | AsyncSession):
         raise InvalidInput(
             "connection",
-            f"is {type(lender).__name__}",
+            f"is {type(connection).__name__}",
             "pass an AsyncConnection or an AsyncSession, or call send_message",
         )
-    return lender.run_sync
+    return connection.run_sync
 
 
-def _requeue(turn_id: str) -> Callable[["Connection"], Requeued]:
+def _build_requeue(turn_id: str) -> Callable[["Connection"], RequeueOutcome]:
     # Made before the transaction, so that it may run again without asking twice.
     return partial(requeue, turn_id=turn_id, new_turn_id=new_id(), new_message_id=new_id())
 
 
-def _accept_on(lender: Any, request: Request) -> Accepted:
-    # Only for callers who lend: it knows SQLAlchemy's ORM and psycopg, half a second of imports.
-    from store.database.caller_connection import borrowed
+def _accept_on(connection: Any, request: SendRequest) -> AcceptedTurn:
+    # Only for callers who pass a connection: it knows SQLAlchemy's ORM and psycopg, half a second of imports.
+    from store.database.caller_connection import borrow_connection
 
-    with borrowed(lender) as ours:
-        return inbox.accept(ours, request)
+    with borrow_connection(connection) as core_connection:
+        return inbox.accept(core_connection, request)
 
 
 def _check_priority(priority: object) -> None:
@@ -263,7 +267,7 @@ def _check_priority(priority: object) -> None:
         raise InvalidInput("priority", f"is {priority!r}", f"pass a whole number from 0 to {PRIORITY_MAX}")
 
 
-def _aware(field: str, value: datetime | None) -> datetime | None:
+def _to_utc(field: str, value: datetime | None) -> datetime | None:
     if value is None:
         return None
     if not isinstance(value, datetime) or value.utcoffset() is None:

@@ -1,4 +1,4 @@
-"""Signals through the broker's server, for waiters. None of them is needed: rows are looked at too."""
+"""Signals through the broker's server, for waiters. None of them is needed: rows are polled too."""
 
 import asyncio
 import time
@@ -34,7 +34,7 @@ class Signals:
             _log.debug("signal_not_sent", reason=type(error).__name__)
 
     @contextmanager
-    def subscribed(self, channel: str, *, within_seconds: float) -> Iterator[Callable[[float], None]]:
+    def subscribe(self, channel: str, *, within_seconds: float) -> Iterator[Callable[[float], None]]:
         """Listen to a channel; gives a function that waits so many seconds for a signal, at most.
 
         A server that has not answered `within_seconds` is not listened to.
@@ -43,55 +43,55 @@ class Signals:
             self._client(within_seconds) as client,
             client.pubsub(ignore_subscribe_messages=True) as listener,
         ):
-            hears = True
+            is_subscribed = True
             try:
                 listener.subscribe(channel)
             except (RedisError, OSError):
-                hears = False
+                is_subscribed = False
 
             def wait(seconds: float) -> None:
-                nonlocal hears
+                nonlocal is_subscribed
                 started = time.monotonic()
                 try:
-                    if hears and listener.get_message(timeout=seconds) is not None:
+                    if is_subscribed and listener.get_message(timeout=seconds) is not None:
                         return
                 except (RedisError, OSError):
-                    hears = False
-                if not hears:
+                    is_subscribed = False
+                if not is_subscribed:
                     time.sleep(max(0.0, seconds - (time.monotonic() - started)))
 
             yield wait
 
     @asynccontextmanager
-    async def subscribed_async(
+    async def subscribe_async(
         self, channel: str, *, within_seconds: float
     ) -> AsyncIterator[Callable[[float], Awaitable[None]]]:
-        """As `subscribed`, on the event loop."""
-        client = AsyncRedis.from_url(self._url, **self._bounded(within_seconds))
+        """As `subscribe`, on the event loop."""
+        client = AsyncRedis.from_url(self._url, **self._timeouts(within_seconds))
         async with client, client.pubsub(ignore_subscribe_messages=True) as listener:
-            hears = True
+            is_subscribed = True
             try:
                 await listener.subscribe(channel)
             except (RedisError, OSError):
-                hears = False
+                is_subscribed = False
 
             async def wait(seconds: float) -> None:
-                nonlocal hears
+                nonlocal is_subscribed
                 started = time.monotonic()
                 try:
-                    if hears and await listener.get_message(timeout=seconds) is not None:
+                    if is_subscribed and await listener.get_message(timeout=seconds) is not None:
                         return
                 except (RedisError, OSError):
-                    hears = False
-                if not hears:
+                    is_subscribed = False
+                if not is_subscribed:
                     await asyncio.sleep(max(0.0, seconds - (time.monotonic() - started)))
 
             yield wait
 
     def _client(self, within_seconds: float = float("inf")) -> Redis:
-        return Redis.from_url(self._url, **self._bounded(within_seconds))
+        return Redis.from_url(self._url, **self._timeouts(within_seconds))
 
-    def _bounded(self, within_seconds: float) -> dict[str, Any]:
+    def _timeouts(self, within_seconds: float) -> dict[str, Any]:
         # Zero would mean not to wait at all, and fail at once.
         seconds = max(0.01, min(self._timeout, within_seconds))
         return {"socket_connect_timeout": seconds, "socket_timeout": seconds}

@@ -1,7 +1,7 @@
 """The handle of a turn: what a caller of `send_message` holds.
 
 What stays true: the turn's row in the database is the result. A signal wakes a waiter sooner;
-without it the row is looked at again and again, less and less often.
+without it the row is polled, less and less often.
 """
 
 import asyncio
@@ -11,21 +11,21 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from conversation.task_contract import CANCEL_CHANNEL, Bell, turn_channel
+from conversation.task_contract import CANCEL_CHANNEL, WakeUp, turn_channel
 from conversation.turn import TurnRecord, TurnResult, TurnState
 from store.turns import cancel, records
 
 if TYPE_CHECKING:
     from producers.producer import Producer
 
-#: Seconds between the first two looks at a turn's row, doubled up to the most.
-LOOK_FIRST_SECONDS = 0.05
-LOOK_MOST_SECONDS = 1.0
+#: Seconds between the first two polls of a turn's row, doubled up to the maximum.
+POLL_FIRST_SECONDS = 0.05
+POLL_MAX_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Handle:
-    """What both handles are."""
+    """The fields of both handles."""
 
     id: str
     tenant: str
@@ -34,11 +34,11 @@ class _Handle:
     is_new: bool
     producer: "Producer"
     priority: int = 0
-    #: Somebody should hear of it now: it is new, and not for a later time.
-    needs_ring: bool = False
+    #: A worker should be notified now: the turn is new, and not for a later time.
+    needs_notify: bool = False
 
-    def _bell(self) -> Bell:
-        return Bell(tenant=self.tenant, thread_id=self.thread_id, turn_id=self.id, priority=self.priority)
+    def _wake_up(self) -> WakeUp:
+        return WakeUp(tenant=self.tenant, thread_id=self.thread_id, turn_id=self.id, priority=self.priority)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,29 +58,29 @@ class Turn(_Handle):
     @property
     def result(self) -> TurnResult | None:
         """The turn's end and its messages; None while it has not ended."""
-        found = self.producer.database.run(partial(records.result, turn_id=self.id))
-        return found if found.state.is_final else None
+        turn_result = self.producer.database.run(partial(records.read_result, turn_id=self.id))
+        return turn_result if turn_result.state.is_final else None
 
     def wait(self, timeout: float | None = None) -> TurnResult:
         """Wait for the end, however the turn ends. Raises `TimeoutError` after `timeout` seconds."""
-        left = _countdown(timeout)
-        found = self.result
-        if found is not None:
-            return found
+        remaining_seconds = _countdown(timeout)
+        turn_result = self.result
+        if turn_result is not None:
+            return turn_result
         channel = turn_channel(self.id)
-        with self.producer.signals.subscribed(channel, within_seconds=left()) as wait_for_signal:
+        with self.producer.signals.subscribe(channel, within_seconds=remaining_seconds()) as wait_for_signal:
             for pause in _pauses():
-                found = self.result
-                if found is not None:
-                    return found
-                if left() <= 0:
+                turn_result = self.result
+                if turn_result is not None:
+                    return turn_result
+                if remaining_seconds() <= 0:
                     raise TimeoutError(f"turn {self.id} has not ended after {timeout:g} seconds")
-                wait_for_signal(min(pause, left()))
+                wait_for_signal(min(pause, remaining_seconds()))
         raise AssertionError("the pauses never end")
 
-    def ring(self) -> bool:
-        """Ring the workers' bell: after the commit, where the caller brought its own transaction."""
-        return self.producer.bellringer.ring(self._bell())
+    def notify(self) -> bool:
+        """Notify the workers: after the commit, where the caller brought its own transaction."""
+        return self.producer.notifier.notify(self._wake_up())
 
     def cancel(self) -> TurnState:
         """Ask the turn to stop; returns its state now. What was said so far is kept."""
@@ -103,33 +103,35 @@ class AsyncTurn(_Handle):
 
     async def result(self) -> TurnResult | None:
         """The turn's end and its messages; None while it has not ended."""
-        found = await self.producer.database.run_async(partial(records.result, turn_id=self.id))
-        return found if found.state.is_final else None
+        turn_result = await self.producer.database.run_async(partial(records.read_result, turn_id=self.id))
+        return turn_result if turn_result.state.is_final else None
 
     async def wait(self, timeout: float | None = None) -> TurnResult:
         """Wait for the end, however the turn ends. Raises `TimeoutError` after `timeout` seconds."""
-        left = _countdown(timeout)
-        found = await self.result()
-        if found is not None:
-            return found
+        remaining_seconds = _countdown(timeout)
+        turn_result = await self.result()
+        if turn_result is not None:
+            return turn_result
         channel = turn_channel(self.id)
-        async with self.producer.signals.subscribed_async(channel, within_seconds=left()) as wait_for_signal:
+        async with self.producer.signals.subscribe_async(
+            channel, within_seconds=remaining_seconds()
+        ) as wait_for_signal:
             for pause in _pauses():
-                found = await self.result()
-                if found is not None:
-                    return found
-                if left() <= 0:
+                turn_result = await self.result()
+                if turn_result is not None:
+                    return turn_result
+                if remaining_seconds() <= 0:
                     raise TimeoutError(f"turn {self.id} has not ended after {timeout:g} seconds")
-                await wait_for_signal(min(pause, left()))
+                await wait_for_signal(min(pause, remaining_seconds()))
         raise AssertionError("the pauses never end")
 
-    async def ring(self) -> bool:
-        """Ring the workers' bell: after the commit, where the caller brought its own transaction."""
-        return await self.producer.bellringer.ring_async(self._bell())
+    async def notify(self) -> bool:
+        """Notify the workers: after the commit, where the caller brought its own transaction."""
+        return await self.producer.notifier.notify_async(self._wake_up())
 
-    def ring_soon(self) -> None:
-        """As `ring`, for a hook that cannot wait."""
-        self.producer.bellringer.ring_soon(self._bell())
+    def notify_soon(self) -> None:
+        """As `notify`, for a hook that cannot wait."""
+        self.producer.notifier.notify_soon(self._wake_up())
 
     async def cancel(self) -> TurnState:
         """Ask the turn to stop; returns its state now. What was said so far is kept."""
@@ -139,13 +141,13 @@ class AsyncTurn(_Handle):
 
 
 def _countdown(timeout: float | None) -> Callable[[], float]:
-    """How many seconds of a timeout are left; endless without one."""
+    """A function that returns the remaining seconds of a timeout; infinite without one."""
     give_up_at = float("inf") if timeout is None else time.monotonic() + timeout
     return lambda: give_up_at - time.monotonic()
 
 
 def _pauses() -> Iterator[float]:
-    pause = LOOK_FIRST_SECONDS
+    pause = POLL_FIRST_SECONDS
     while True:
         yield pause
-        pause = min(pause * 2, LOOK_MOST_SECONDS)
+        pause = min(pause * 2, POLL_MAX_SECONDS)

@@ -26,37 +26,37 @@ INDEXES = {
 
 def main() -> int:
     """Run uv as this script was called; returns its exit status."""
-    environment = uv_environment(os.environ, pip_settings())
+    environment = uv_environment(os.environ, read_pip_settings())
     command = [Path(sys.prefix) / "bin" / "uv", *sys.argv[1:]]
     return subprocess.run(command, env=environment, check=False).returncode
 
 
-def pip_settings() -> dict[str, str]:
-    """What pip is configured to, files and variables together."""
+def read_pip_settings() -> dict[str, str]:
+    """Read pip's configuration, files and variables together."""
     command = [sys.executable, "-m", "pip", "config", "list"]
     return settings_in(subprocess.run(command, capture_output=True, text=True, check=False).stdout)
 
 
-def settings_in(listed: str) -> dict[str, str]:
+def settings_in(listing: str) -> dict[str, str]:
     """pip's own listing as values by name; white space divides several values."""
-    found: dict[str, tuple[int, str]] = {}
-    for line in listed.splitlines():
-        section, _, rest = line.partition(".")
-        name, separator, value = rest.partition("=")
+    ranked_values: dict[str, tuple[int, str]] = {}
+    for line in listing.splitlines():
+        section, _, remainder = line.partition(".")
+        name, separator, value = remainder.partition("=")
         # As pip ranks them: a variable, then the file's section of the command, then the global one.
         rank = {"global": 0, "install": 1, ":env:": 2}.get(section)
-        if separator and rank is not None and rank >= found.get(name, (0, ""))[0]:
-            found[name] = (rank, " ".join(str(ast.literal_eval(value)).split()))
-    return {name: value for name, (_, value) in found.items()}
+        if separator and rank is not None and rank >= ranked_values.get(name, (0, ""))[0]:
+            ranked_values[name] = (rank, " ".join(str(ast.literal_eval(value)).split()))
+    return {name: value for name, (_, value) in ranked_values.items()}
 
 
-def uv_environment(given: Mapping[str, str], pip: Mapping[str, str]) -> dict[str, str]:
+def uv_environment(variables: Mapping[str, str], pip: Mapping[str, str]) -> dict[str, str]:
     """The variables for uv: those that are given, and what pip's settings say where they say nothing."""
-    environment = {**given, "VIRTUAL_ENV": sys.prefix}
+    environment = {**variables, "VIRTUAL_ENV": sys.prefix}
     # As pip does: trust the authorities that this system trusts.
     environment.setdefault("UV_SYSTEM_CERTS", "1")
-    for setting, (variable, older) in INDEXES.items():
-        if pip.get(setting) and not (given.get(variable) or given.get(older)):
+    for setting, (variable, older_variable) in INDEXES.items():
+        if pip.get(setting) and not (variables.get(variable) or variables.get(older_variable)):
             environment[variable] = pip[setting]
     # uv refuses a folder that is not there; pip passes over it.
     links = [link for link in pip.get("find-links", "").split() if "://" in link or Path(link).exists()]

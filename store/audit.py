@@ -1,6 +1,6 @@
-"""What `audit` says of retention and erasure: how much, when, by which policy, and none of what it was.
+"""The audit of retention and erasure: how much was deleted, when, by which policy, and no content of it.
 
-What stays true: a row is written by the transaction that did what it tells. A thread stands there as
+What stays true: a row is written by the transaction that did what the row records. A thread stands there as
 the SHA-256 of its tenant and id: whoever knows the id finds the row, the row does not tell the id.
 (An id that can be guessed can be found by trying: the hash hides it from readers, not from searchers.)
 """
@@ -15,8 +15,10 @@ from store.tables import audit
 from store.tables.retention import NAMES_FILE
 
 
-def note(connection: Connection, tenant: str, thread_id: str, action: str, details: dict[str, Any]) -> None:
-    """Write one row."""
+def write_audit_row(
+    connection: Connection, tenant: str, thread_id: str, action: str, details: dict[str, Any]
+) -> None:
+    """Write one row of the audit; the thread stands in it as its hash."""
     connection.execute(
         insert(audit).values(
             tenant=tenant,
@@ -28,25 +30,25 @@ def note(connection: Connection, tenant: str, thread_id: str, action: str, detai
     )
 
 
-def forget_name(connection: Connection, tenant: str, thread_id: str) -> None:
-    """Where a row names this thread, let it say its hash. The doctor names what it mended."""
+def pseudonymize_thread(connection: Connection, tenant: str, thread_id: str) -> None:
+    """Replace the thread's id with its hash in rows that name it, such as those of the doctor's repairs."""
     sha256 = hash_of(tenant, thread_id)
-    named = (audit.c.tenant == tenant) & (audit.c.thread_id == thread_id)
-    connection.execute(update(audit).where(named).values(thread_id=sha256, details={"thread": sha256}))
+    of_thread = (audit.c.tenant == tenant) & (audit.c.thread_id == thread_id)
+    connection.execute(update(audit).where(of_thread).values(thread_id=sha256, details={"thread": sha256}))
 
 
-def forget_hashes(connection: Connection, tenant: str, hashes: Select[tuple[str]]) -> None:
-    """Where the doctor says what it did to one of these files, let it say no more than that it did."""
-    connection.execute(update(audit).where(tells_of(tenant, hashes)).values(details={"file": "erased"}))
+def redact_file_hashes(connection: Connection, tenant: str, hashes: Select[tuple[str]]) -> None:
+    """Remove the files' hashes from rows of the doctor; that a repair was made stays recorded."""
+    connection.execute(update(audit).where(names_files(tenant, hashes)).values(details={"file": "erased"}))
 
 
-def tells_of(tenant: str, hashes: Select[tuple[str]]) -> ColumnElement[bool]:
-    """A row in which the doctor names one of these files."""
+def names_files(tenant: str, hashes: Select[tuple[str]]) -> ColumnElement[bool]:
+    """The condition for rows in which the doctor names one of these files."""
     of_doctor = (audit.c.tenant == tenant) & audit.c.action.startswith("doctor.")
     # Word for word as the index of such rows has it: the audit grows with all that is ever deleted.
     return and_(of_doctor, text(NAMES_FILE), audit.c.details["sha256"].as_string().in_(hashes))
 
 
 def hash_of(tenant: str, name: str) -> str:
-    """What stands in place of the id of a thread, or of a user, where the id may name a person."""
+    """The SHA-256 that replaces the id of a thread or user where the id may identify a user."""
     return "sha256:" + hashlib.sha256(f"{tenant}/{name}".encode()).hexdigest()

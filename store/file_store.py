@@ -17,7 +17,7 @@ from store.blobs import BlobStore, open_file_store
 from store.media_types.examine import examine
 from store.settings import Settings, load
 
-#: How long an address that `url` gives can be used.
+#: The life of an address that `url` returns.
 URL_EXPIRES = timedelta(hours=1)
 
 
@@ -45,10 +45,10 @@ class FileStore:
     async def save(self, content: bytes, filename: str, *, mime_type: str | None = None) -> Attachment:
         """Store a file; saving the same bytes again changes nothing.
 
-        Raises `FileRefused` (empty, too large, a type that is not allowed or not what it says it
+        Raises `FileRejected` (empty, too large, a type that is not allowed or not what it says it
         is), `InvalidInput` (its name) and `FileStoreUnavailable` (a full disk, a server that is away).
         """
-        attachment = self.examined(Attachment(filename=filename, content=content, mime_type=mime_type))
+        attachment = self.examine_file(Attachment(filename=filename, content=content, mime_type=mime_type))
         await asyncio.to_thread(self.put, attachment)
         return Attachment(
             filename=attachment.filename,
@@ -86,11 +86,11 @@ class FileStore:
         )
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Release the connections."""
         await asyncio.to_thread(self.blobs.close)
 
-    def examined(self, attachment: Attachment) -> Attachment:
-        """The attachment with the type that its bytes have. Raises `FileRefused`."""
+    def examine_file(self, attachment: Attachment) -> Attachment:
+        """Examine an attachment; returns it with the type that its bytes have. Raises `FileRejected`."""
         if attachment.content is None:
             return attachment
         media_type = examine(

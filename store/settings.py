@@ -2,7 +2,7 @@
 
 A variable is named `THREADMILL_` and the field's name in capitals; one that is empty counts as not
 set. A wrong value is one clear line, and so is a variable that is nearly the name of a setting:
-otherwise a default would be used and nobody told. Passwords and keys never appear in an error, a
+otherwise a default would be used without notice. Passwords and keys never appear in an error, a
 `repr` or a log. `docs/reference/make_settings.py` writes this file for people.
 """
 
@@ -21,24 +21,24 @@ from sqlalchemy.exc import ArgumentError
 from conversation.errors import InvalidSettings
 
 PREFIX = "THREADMILL_"
-#: Older deployments of this design used this one, for what `_names` is given.
+#: Older deployments of this design used this prefix, for the fields that have `_aliases`.
 OLD_PREFIX = "NARRATOR_"
 #: What a broker's URL begins with: signals to waiters need this kind of server too.
-BROKERS = ("redis://", "rediss://")
+BROKER_SCHEMES = ("redis://", "rediss://")
 #: How alike two names are (0 to 1) before one of them is taken for a slip of the other.
 SLIP_RATIO = 0.85
 
 #: A length of time that a server's timers can count, in seconds.
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
-#: As `Seconds`, where none at all makes sense too.
-SomeSeconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
+#: As `Seconds`, where 0 makes sense too.
+SecondsOrZero = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
 #: A length of time that a calendar can hold, in days.
 Days = Annotated[float, Field(ge=0, le=36_500, allow_inf_nan=False)]
 #: Text that must say something.
-Word = Annotated[str, Field(min_length=1)]
+NonEmptyText = Annotated[str, Field(min_length=1)]
 
 
-def _names(field: str) -> AliasChoices:
+def _aliases(field: str) -> AliasChoices:
     return AliasChoices(f"{PREFIX}{field.upper()}", f"{OLD_PREFIX}{field.upper()}")
 
 
@@ -57,16 +57,16 @@ class Settings(BaseSettings):
     #: Where conversations are kept. `postgresql://`, `postgresql+asyncpg://` and `sqlite://` are mapped.
     database_url: SecretStr = Field(
         SecretStr("postgresql://threadmill@127.0.0.1:5432/threadmill"),
-        validation_alias=_names("database_url"),
+        validation_alias=_aliases("database_url"),
     )
     #: Connections kept open by each pool.
-    db_pool_size: int = Field(5, ge=1, le=1000, validation_alias=_names("db_pool_size"))
+    db_pool_size: int = Field(5, ge=1, le=1000, validation_alias=_aliases("db_pool_size"))
     #: Connections beyond the pool's size, opened under load and closed after.
-    db_max_overflow: int = Field(10, ge=0, le=1000, validation_alias=_names("db_max_overflow"))
+    db_max_overflow: int = Field(10, ge=0, le=1000, validation_alias=_aliases("db_max_overflow"))
     #: Seconds to wait for a free connection.
-    db_pool_timeout: Seconds = Field(30, validation_alias=_names("db_pool_timeout"))
+    db_pool_timeout: Seconds = Field(30, validation_alias=_aliases("db_pool_timeout"))
     #: Seconds after which a connection is replaced; -1 means never.
-    db_pool_recycle: int = Field(300, ge=-1, validation_alias=_names("db_pool_recycle"))
+    db_pool_recycle: int = Field(300, ge=-1, validation_alias=_aliases("db_pool_recycle"))
     #: Seconds to wait for the database to accept a connection.
     db_connect_timeout: int = Field(5, ge=1, le=120)
     #: Seconds that a statement waits for another transaction's row lock.
@@ -74,13 +74,13 @@ class Settings(BaseSettings):
     #: Seconds that one statement may run.
     db_statement_timeout: Seconds = 30
 
-    #: Where bells are rung: Valkey or Redis.
+    #: The broker that wake-ups are published to: Valkey or Redis.
     broker_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
-    #: Seconds that ringing may hold up a caller, broker up or down.
+    #: Seconds that publishing a wake-up may hold up a caller, broker up or down.
     ring_timeout: Annotated[Seconds, Field(le=10)] = 1
 
     #: Where attachments are kept: a folder, `s3://bucket/prefix`, or `memory:` of one process.
-    file_store: Word = "./.threadmill/files"
+    file_store: NonEmptyText = "./.threadmill/files"
     #: The S3-compatible server; empty means AWS.
     s3_endpoint_url: str = ""
     #: Empty means boto3's own chain: environment, profile, instance role.
@@ -88,7 +88,7 @@ class Settings(BaseSettings):
     #: Belongs to the access key id.
     s3_secret_access_key: SecretStr = SecretStr("")
     #: Where the bucket is; servers other than AWS mostly take any.
-    s3_region: Word = "us-east-1"
+    s3_region: NonEmptyText = "us-east-1"
     #: Seconds to wait for the S3 server to accept a connection.
     s3_connect_timeout: Seconds = 3
     #: Seconds to wait for more of an answer of the S3 server.
@@ -141,7 +141,7 @@ class Settings(BaseSettings):
     scanner_url: str = ""
     #: Seconds that the scanner may take over one file.
     scanner_timeout: Seconds = 60
-    #: Seconds that a turn waits for its files to be made ready before it is put off.
+    #: Seconds that a turn waits for its files to be prepared before it is retried later.
     prepare_wait_seconds: Seconds = 90
     #: Seconds in which a client may put a file by itself, after it was given the address.
     upload_expires_seconds: Seconds = 900
@@ -149,9 +149,9 @@ class Settings(BaseSettings):
     #: Modules that define agents, comma-separated: imported by every worker.
     agents: Annotated[tuple[str, ...], NoDecode] = ("agent.assistant",)
     #: The agent of a message that names none.
-    default_agent: Word = "assistant"
+    default_agent: NonEmptyText = "assistant"
     #: The model of agents that name none.
-    model: Word = "offline/recall"
+    model: NonEmptyText = "offline/recall"
 
     #: Turns that one worker process runs at once: one thread and one coroutine each.
     worker_concurrency: int = Field(100, ge=1, le=1000)
@@ -171,15 +171,15 @@ class Settings(BaseSettings):
     drain_max_turns: int = Field(20, ge=1)
     #: Seconds after which a task yields to others, between two turns.
     drain_max_seconds: Seconds = 60
-    #: Seconds that a stopping worker lets its turns go on before it hands them back.
-    shutdown_grace_seconds: SomeSeconds = 20
+    #: Seconds that a stopping worker lets its turns go on before it hands them over.
+    shutdown_grace_seconds: SecondsOrZero = 20
     #: Seconds between two sweeps.
     sweep_seconds: Seconds = 2
-    #: Seconds after a ring before the sweep rings for the same turn again.
-    sweep_grace_seconds: SomeSeconds = 10
-    #: Bells of one sweep, at most.
+    #: Seconds after a wake-up before the sweep publishes one for the same turn again.
+    sweep_grace_seconds: SecondsOrZero = 10
+    #: Wake-ups of one sweep, at most.
     sweep_batch: int = Field(500, ge=1)
-    #: Bells that may wait in the broker before a sweep holds back.
+    #: Wake-ups that may wait in the broker before a sweep publishes no more.
     sweep_queue_limit: int = Field(2000, ge=1)
 
     #: Messages without a summary with which a thread gets one; 0 counts none. An agent may have its own.
@@ -196,7 +196,7 @@ class Settings(BaseSettings):
     summary_max_chars: int = Field(24_000, ge=1000, le=200_000)
     #: Whether a model is asked if a summary is true to what it covers, before it is used.
     summary_check: bool = False
-    #: Seconds between two looks for threads to summarize.
+    #: Seconds between two scans for threads to summarize.
     summarize_seconds: Seconds = 60
     #: Days after its last change when a thread is deleted; 0 means never.
     retention_days: Days = 0
@@ -219,7 +219,7 @@ class Settings(BaseSettings):
     purge_turns_days: Days = 0
     #: The key of a thread's metadata that names its user, for exports and erasures.
     user_metadata_key: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] = "user"
-    #: Seconds between two looks of PostgreSQL at its tables, for better plans.
+    #: Seconds between two updates of PostgreSQL's statistics of our tables, for better plans.
     statistics_seconds: Seconds = 21_600
     #: Seconds between two runs of retention.
     retention_seconds: Seconds = 3600
@@ -239,14 +239,16 @@ class Settings(BaseSettings):
 
     @field_validator("broker_url")
     @classmethod
-    def _is_broker(cls, value: SecretStr) -> SecretStr:
-        if not value.get_secret_value().startswith(BROKERS):
-            raise ValueError(f"is no address of a Valkey or Redis; begin it with {' or '.join(BROKERS)}")
+    def _check_broker(cls, value: SecretStr) -> SecretStr:
+        if not value.get_secret_value().startswith(BROKER_SCHEMES):
+            raise ValueError(
+                f"is no address of a Valkey or Redis; begin it with {' or '.join(BROKER_SCHEMES)}"
+            )
         return value
 
     @field_validator("database_url", "broker_url")
     @classmethod
-    def _is_url(cls, value: SecretStr) -> SecretStr:
+    def _check_url(cls, value: SecretStr) -> SecretStr:
         try:
             make_url(value.get_secret_value())
         except ArgumentError:
@@ -254,13 +256,13 @@ class Settings(BaseSettings):
         return value
 
     @model_validator(mode="after")
-    def _key_has_encryption(self) -> Self:
+    def _check_kms_key(self) -> Self:
         if self.s3_sse_kms_key_id and self.s3_sse != "aws:kms":
             raise ValueError(f"{variable('s3_sse_kms_key_id')}: needs {variable('s3_sse')}=aws:kms")
         return self
 
     @model_validator(mode="after")
-    def _low_marks_are_low(self) -> Self:
+    def _check_low_marks(self) -> Self:
         for unit in ("messages", "tokens"):
             high, low = f"summarize_after_{unit}", f"summarize_keep_{unit}"
             if 0 < getattr(self, high) <= getattr(self, low):
@@ -268,7 +270,7 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
-    def _heartbeat_fits_lease(self) -> Self:
+    def _check_heartbeat(self) -> Self:
         if self.heartbeat_seconds * 3 > self.lease_seconds:
             raise ValueError(
                 f"{variable('heartbeat_seconds')}: three heartbeats must fit into {variable('lease_seconds')}"
@@ -278,16 +280,16 @@ class Settings(BaseSettings):
 
 def load(**values: Any) -> Settings:
     """Read the settings. Raises `InvalidSettings` with one line a wrong value, secrets masked."""
-    wrong = _slips(os.environ)
+    complaints = _misspelled_variables(os.environ)
     try:
-        found = Settings(**values)
+        settings = Settings(**values)
     except ValidationError as error:
         raise InvalidSettings(
-            "\n".join(wrong + [_line(item) for item in error.errors(include_url=False)])
+            "\n".join(complaints + [_error_line(item) for item in error.errors(include_url=False)])
         ) from None
-    if wrong:
-        raise InvalidSettings("\n".join(wrong))
-    return found
+    if complaints:
+        raise InvalidSettings("\n".join(complaints))
+    return settings
 
 
 @lru_cache(maxsize=1)
@@ -301,36 +303,36 @@ def variable(field: str) -> str:
     return f"{PREFIX}{field.upper()}"
 
 
-def _slips(environment: Iterable[str]) -> list[str]:
-    """A line for each variable that is nearly the name of a setting. Others are none of our business."""
-    known = {variable(field) for field in Settings.model_fields}
+def _misspelled_variables(environment: Iterable[str]) -> list[str]:
+    """A line for each variable that is nearly the name of a setting. Other variables are ignored."""
+    variables = {variable(field) for field in Settings.model_fields}
     lines = []
     for name in sorted(environment):
-        if name.upper().startswith(PREFIX) and name.upper() not in known:
-            # The prefix is common to all of them: it says nothing about likeness.
-            rest = [other.removeprefix(PREFIX) for other in known]
-            near = get_close_matches(name.upper().removeprefix(PREFIX), rest, n=1, cutoff=SLIP_RATIO)
-            lines += [f"{name}: no setting has this name; {PREFIX}{match} has" for match in near]
+        if name.upper().startswith(PREFIX) and name.upper() not in variables:
+            # The prefix is common to all names: it says nothing about likeness.
+            names = [other.removeprefix(PREFIX) for other in variables]
+            matches = get_close_matches(name.upper().removeprefix(PREFIX), names, n=1, cutoff=SLIP_RATIO)
+            lines += [f"{name}: no setting has this name; {PREFIX}{match} has" for match in matches]
     return lines
 
 
-def _line(error: ErrorDetails) -> str:
+def _error_line(error: ErrorDetails) -> str:
     message = error["msg"].removeprefix("Value error, ")
     if not error["loc"]:
         return message
     # Where it came from decides whether the field or its alias is named.
     field = str(error["loc"][0]).lower().removeprefix(PREFIX.lower())
-    return f"{_name_in_use(field)}{_shown(field, error['input'])}: {message}"
+    return f"{_name_in_use(field)}{_masked_value(field, error['input'])}: {message}"
 
 
 def _name_in_use(field: str) -> str:
-    """The variable as whoever set it knows it."""
+    """The variable under the prefix with which it was set."""
     old = f"{OLD_PREFIX}{field.upper()}"
     in_use = {name.upper() for name, value in os.environ.items() if value}
     return old if old in in_use and variable(field) not in in_use else variable(field)
 
 
-def _shown(field: str, value: object) -> str:
+def _masked_value(field: str, value: object) -> str:
     if isinstance(value, dict):
         return ""
     if any(word in field for word in ("url", "secret", "key", "password")):

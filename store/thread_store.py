@@ -1,6 +1,6 @@
 """`ThreadStore`: conversations for library users, in memory, SQLite or PostgreSQL.
 
-What stays true: every verb is one transaction, and a working copy is brought up to date only after
+What stays true: every method is one transaction, and a working copy is brought up to date only after
 its commit; a save appends and never removes what is stored.
 """
 
@@ -28,15 +28,15 @@ from store.database.engine import Database
 from store.erasure.thread_erasure import ThreadErasure
 from store.file_store import FileStore
 from store.files.blob_rows import lock_stored
-from store.files.ingest import Keeper
+from store.files.ingest import FileIngest
 from store.retention import delete_thread
-from store.retention.restore import Archived, archived_threads, read_parts, stored_parts
+from store.retention.restore import ArchivedThread, list_archived_threads, load_stored_parts, read_parts
 from store.settings import Settings, load
 from store.summaries.thread_summaries import ThreadSummaries
 from store.threads import forks, importer, listing, repository
-from store.threads.export import Export, next_page
-from store.threads.export_format import keep_lines
-from store.threads.importer import Imported
+from store.threads.export import Export, read_next_page
+from store.threads.export_format import spool_lines
+from store.threads.importer import ImportOutcome
 from store.threads.listing import Order, Stats, ThreadFilter, ThreadPage
 from store.threads.search import Hit, search_messages
 
@@ -44,7 +44,7 @@ IN_MEMORY = "sqlite://"
 DEFAULT_TENANT = "default"
 
 #: The stores of this process that are open, by identity.
-_open: "WeakValueDictionary[str, ThreadStore]" = WeakValueDictionary()
+_open_stores: "WeakValueDictionary[str, ThreadStore]" = WeakValueDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +53,12 @@ class ImportedMessages:
 
     #: The messages that were added, as a working copy.
     thread: Thread
-    #: What was changed so that the history is well-formed; a sentence each.
+    #: The changes that made the history well-formed; a sentence each.
     changes: tuple[str, ...]
 
 
 class ThreadStore(ThreadSummaries, ThreadErasure):
-    """Where threads are kept."""
+    """A store of threads, for library users."""
 
     def __init__(
         self, settings: Settings, *, tenant: str = "default", file_store: FileStore | None = None
@@ -70,7 +70,7 @@ class ThreadStore(ThreadSummaries, ThreadErasure):
         self.file_store = file_store
         #: Names the database, for a thread to know where it is stored.
         self.identity = new_id() if self.is_in_memory else str(self.database.url)
-        _open[self.identity] = self
+        _open_stores[self.identity] = self
 
     @classmethod
     async def create(
@@ -88,8 +88,8 @@ class ThreadStore(ThreadSummaries, ThreadErasure):
         `DatabaseUnavailable`, and `OperatorError` for a schema of another release.
         """
         if settings is None:
-            named = any(f"{prefix}_DATABASE_URL" in os.environ for prefix in ("THREADMILL", "NARRATOR"))
-            url = database_url or (None if named else IN_MEMORY)
+            is_url_set = any(f"{prefix}_DATABASE_URL" in os.environ for prefix in ("THREADMILL", "NARRATOR"))
+            url = database_url or (None if is_url_set else IN_MEMORY)
             settings = load(**({} if url is None else {"database_url": url}))
         store = cls(settings, tenant=tenant, file_store=file_store)
         try:
@@ -102,11 +102,11 @@ class ThreadStore(ThreadSummaries, ThreadErasure):
     @classmethod
     def of(cls, thread: Thread) -> "ThreadStore | None":
         """The store that a working copy came from, if it is still open."""
-        return _open.get(thread.home) if thread.home is not None else None
+        return _open_stores.get(thread.store_identity) if thread.store_identity is not None else None
 
     @property
     def is_in_memory(self) -> bool:
-        """Whether everything here is gone with this object."""
+        """Whether the threads are in memory, and gone with this object."""
         return self.database.is_in_memory
 
     async def __aenter__(self) -> Self:
@@ -117,9 +117,9 @@ class ThreadStore(ThreadSummaries, ThreadErasure):
 
     async def close(self) -> None:
         """Close all connections; what was in memory is gone."""
-        # First of all: nobody shall begin on it any more.
-        if _open.get(self.identity) is self:
-            del _open[self.identity]
+        # First of all, so that no caller begins on it any more.
+        if _open_stores.get(self.identity) is self:
+            del _open_stores[self.identity]
         await self.database.close_async()
 
     async def save_thread(self, thread: Thread, *, check_title: bool = False) -> Thread:
@@ -135,41 +135,41 @@ class ThreadStore(ThreadSummaries, ThreadErasure):
         for thread in batch:
             self.adopt(thread)
             await self.store_attachments(thread)
-        # One order for everybody, so that two batches cannot wait for each other.
-        ordered = sorted(batch, key=lambda thread: (thread.tenant, thread.id))
-        saved = await self.database.run_async(
+        # One order for all callers, so that two batches cannot wait for each other.
+        ordered_threads = sorted(batch, key=lambda thread: (thread.tenant, thread.id))
+        outcomes = await self.database.run_async(
             lambda connection: [
                 repository.save(connection, thread, new=thread.new_messages, check_title=check_title)
-                for thread in ordered
+                for thread in ordered_threads
             ]
         )
-        for thread, done in zip(ordered, saved, strict=True):
-            repository.apply(thread, done)
+        for thread, outcome in zip(ordered_threads, outcomes, strict=True):
+            repository.apply(thread, outcome)
 
     def adopt(self, thread: Thread) -> None:
         """Make a working copy this store's own: what another store holds of it is new here.
 
         Raises `InvalidInput` for a thread of another tenant.
         """
-        if thread.home is None and thread.tenant == DEFAULT_TENANT:
+        if thread.store_identity is None and thread.tenant == DEFAULT_TENANT:
             thread.tenant = self.tenant
         if thread.tenant != self.tenant:
             raise InvalidInput(
                 "tenant", f"is {thread.tenant!r} in a store for {self.tenant!r}", "open a store for it"
             )
-        if thread.home != self.identity:
+        if thread.store_identity != self.identity:
             thread.loaded = None
             if thread.has_messages:
                 thread.messages = [m if m.seq is None else replace(m, seq=None) for m in thread.messages]
-        thread.home = self.identity
+        thread.store_identity = self.identity
 
-    async def _files(self) -> FileStore:
+    async def _open_file_store(self) -> FileStore:
         if self.file_store is None:
             self.file_store = await FileStore.create(settings=self.settings)
         return self.file_store
 
-    def _own(self, thread: Thread) -> Thread:
-        thread.home = self.identity
+    def _set_home(self, thread: Thread) -> Thread:
+        thread.store_identity = self.identity
         return thread
 
     async def append(self, thread_id: str, *messages: Message) -> Thread:
@@ -181,7 +181,7 @@ class ThreadStore(ThreadSummaries, ThreadErasure):
     async def get_thread(self, thread_id: str, *, last: int | None = None) -> Thread:
         """A working copy with all its messages, or the `last` ones. Raises `ThreadNotFound`."""
         load = partial(repository.load, tenant=self.tenant, thread_id=thread_id, last=last)
-        return self._own(await self.database.run_async(load))
+        return self._set_home(await self.database.run_async(load))
 
     async def get_or_create_thread(self, thread_id: str, **options: Any) -> Thread:
         """The stored thread, or a new one that is stored now: of two callers at once, one makes it."""
@@ -190,7 +190,7 @@ class ThreadStore(ThreadSummaries, ThreadErasure):
         except ThreadNotFound:
             thread = Thread(thread_id, tenant=self.tenant, **options)
         await self.store_attachments(thread)
-        return self._own(await self.database.run_async(partial(repository.get_or_create, thread=thread)))
+        return self._set_home(await self.database.run_async(partial(repository.get_or_create, thread=thread)))
 
     async def list_threads(
         self,
@@ -204,12 +204,12 @@ class ThreadStore(ThreadSummaries, ThreadErasure):
 
         Without `limit` all of them; with it a page, whose `next_cursor` leads on.
         """
-        wanted = ThreadFilter(**{"tenant": self.tenant} | filters)
+        thread_filter = ThreadFilter(**{"tenant": self.tenant} | filters)
         page = await self.database.run_async(
-            partial(listing.list_threads, filters=wanted, limit=limit, cursor=cursor, order=order)
+            partial(listing.list_threads, filters=thread_filter, limit=limit, cursor=cursor, order=order)
         )
         for thread in page:
-            self._own(thread)
+            self._set_home(thread)
         return page
 
     async def find_threads(self, metadata: Mapping[str, Any] | None = None, **filters: Any) -> ThreadPage:
@@ -233,7 +233,7 @@ class ThreadStore(ThreadSummaries, ThreadErasure):
             new_id=new_thread_id or new_id(),
             at=at,
         )
-        return self._own(await self.database.run_async(fork))
+        return self._set_home(await self.database.run_async(fork))
 
     async def export_thread(self, thread_id: str) -> AsyncIterator[str]:
         """The thread as JSON Lines, page by page; no connection is held between them.
@@ -242,7 +242,7 @@ class ThreadStore(ThreadSummaries, ThreadErasure):
         """
         export = Export(self.tenant, thread_id)
         while True:
-            page, export = await self.database.run_async(partial(next_page, export=export))
+            page, export = await self.database.run_async(partial(read_next_page, export=export))
             if not page:
                 return
             for line in page:
@@ -250,7 +250,7 @@ class ThreadStore(ThreadSummaries, ThreadErasure):
 
     async def import_thread(
         self, lines: Iterable[str] | AsyncIterable[str], *, thread_id: str | None = None
-    ) -> Imported:
+    ) -> ImportOutcome:
         """Store a thread out of the lines of an export: with the same ids, seqs and times, or not at all.
 
         Under `thread_id`, if it is named. Files do not come along: `missing_blobs` names those that
@@ -258,35 +258,37 @@ class ThreadStore(ThreadSummaries, ThreadErasure):
         for lines that are broken, with the number of the line and the field.
         """
         with TemporaryFile("w+", encoding="utf-8", newline="\n") as spool:
-            await keep_lines(lines, spool)
+            await spool_lines(lines, spool)
 
-            def store(connection: Connection) -> Imported:
+            def store(connection: Connection) -> ImportOutcome:
                 spool.seek(0)
                 return importer.import_thread(connection, spool, tenant=self.tenant, thread_id=thread_id)
 
-            done = await self.database.run_async(store)
-        if not done.blobs:
-            return done
-        files = await self._files()
-        missing = [s for s in done.blobs if not await asyncio.to_thread(files.blobs.exists, self.tenant, s)]
-        return replace(done, missing_blobs=tuple(missing))
+            outcome = await self.database.run_async(store)
+        if not outcome.blobs:
+            return outcome
+        files = await self._open_file_store()
+        missing_blobs = [
+            s for s in outcome.blobs if not await asyncio.to_thread(files.blobs.exists, self.tenant, s)
+        ]
+        return replace(outcome, missing_blobs=tuple(missing_blobs))
 
-    async def list_archives(self, thread_id: str) -> list[Archived]:
-        """What retention archived under this id, the oldest thread first: an id may be used again."""
-        listed = partial(archived_threads, tenant=self.tenant, thread_id=thread_id)
-        return await self.database.run_async(listed)
+    async def list_archives(self, thread_id: str) -> list[ArchivedThread]:
+        """List the archives of threads of this id, the oldest thread first: an id may be used again."""
+        list_all = partial(list_archived_threads, tenant=self.tenant, thread_id=thread_id)
+        return await self.database.run_async(list_all)
 
     async def restore_archive(
         self, thread_id: str, *, as_id: str | None = None, nth: int | None = None
-    ) -> Imported:
+    ) -> ImportOutcome:
         """Read a thread back that retention archived, with its ids, seqs and times; under `as_id`, if named.
 
         Of several that had this id, the youngest, or the `nth` of `list_archives`. Raises
         `ThreadNotFound` where no archive is, and as `import_thread` does.
         """
-        files = (await self._files()).blobs
-        named = partial(stored_parts, tenant=self.tenant, thread_id=thread_id, nth=nth)
-        parts = await self.database.run_async(named)
+        files = (await self._open_file_store()).blobs
+        load_parts = partial(load_stored_parts, tenant=self.tenant, thread_id=thread_id, nth=nth)
+        parts = await self.database.run_async(load_parts)
         return await self.import_thread(read_parts(files, parts), thread_id=as_id)
 
     async def import_messages(
@@ -294,12 +296,12 @@ class ThreadStore(ThreadSummaries, ThreadErasure):
     ) -> ImportedMessages:
         """Append messages as chat-completions requests have them; makes the thread if it is not there.
 
-        What cannot stand as it is is repaired, and said in `changes`. Raises `InvalidInput` with the
-        place of what cannot be read: then nothing is stored.
+        A history that is not well-formed is repaired, as `changes` tells. Raises `InvalidInput` with the
+        field that cannot be read: then nothing is stored.
         """
-        read = from_openai(messages)
-        thread = await self.append(thread_id, *read.messages)
-        return ImportedMessages(thread, read.changes)
+        conversion = from_openai(messages)
+        thread = await self.append(thread_id, *conversion.messages)
+        return ImportedMessages(thread, conversion.changes)
 
     async def delete_thread(self, thread_id: str) -> bool:
         """Delete a thread and all that belongs to it; False if there was none.
@@ -311,36 +313,38 @@ class ThreadStore(ThreadSummaries, ThreadErasure):
         return await self.database.run_async(partial(deletion, tenant=self.tenant, thread_id=thread_id))
 
     async def count(self, **filters: Any) -> int:
-        """How many threads a listing with these filters would show."""
-        wanted = ThreadFilter(**{"tenant": self.tenant} | filters)
-        return await self.database.run_async(partial(listing.count, filters=wanted))
+        """Count the threads that a listing with these filters would show."""
+        thread_filter = ThreadFilter(**{"tenant": self.tenant} | filters)
+        return await self.database.run_async(partial(listing.count, filters=thread_filter))
 
     async def stats(self) -> Stats:
-        """Counts of everything that is stored."""
+        """Count everything that is stored."""
         return await self.database.run_async(partial(listing.stats, tenant=self.tenant))
 
     async def store_attachments(self, thread: Thread, file_store: FileStore | None = None) -> None:
         """Store the bytes of new attachments, so that rows may point to them."""
-        new = [message for message in thread.new_messages if message.attachments]
-        if not new:
+        new_messages = [message for message in thread.new_messages if message.attachments]
+        if not new_messages:
             return
-        files = file_store or await self._files()
-        for message in new:
+        files = file_store or await self._open_file_store()
+        for message in new_messages:
             message.attachments[:] = [
-                await self._examined(files, thread.tenant, f) for f in message.attachments
+                await self._examine(files, thread.tenant, f) for f in message.attachments
             ]
-        keeper = Keeper(self.database, files.blobs)
-        await keeper.keep_async(thread.tenant, [file for message in new for file in message.attachments])
+        ingest = FileIngest(self.database, files.blobs)
+        await ingest.store_async(
+            thread.tenant, [file for message in new_messages for file in message.attachments]
+        )
 
-    async def _examined(self, files: FileStore, tenant: str, file: Attachment) -> Attachment:
-        """With its bytes where no row knows them, though the file store does: a row says what they are."""
+    async def _examine(self, files: FileStore, tenant: str, file: Attachment) -> Attachment:
+        """Examine a file; where only the file store has it, its bytes are read for the row to describe."""
         if file.content is None:
-            known = await self.database.run_async(partial(lock_stored, tenant=tenant, files=[file]))
-            if known or not await asyncio.to_thread(files.blobs.exists, tenant, str(file.sha256)):
+            stored_rows = await self.database.run_async(partial(lock_stored, tenant=tenant, files=[file]))
+            if stored_rows or not await asyncio.to_thread(files.blobs.exists, tenant, str(file.sha256)):
                 return file
             content = await asyncio.to_thread(files.blobs.get, tenant, str(file.sha256))
             file = Attachment(filename=file.filename, content=content)
-        return files.examined(file)
+        return files.examine_file(file)
 
 
 def _migrate(connection: Connection) -> None:

@@ -1,1 +1,1 @@
-"""What is done: the Celery app, the worker's process, and tasks whose bodies are a few lines each."""
+"""What workers run: the Celery app, the worker's process, and tasks whose bodies are a few lines each."""

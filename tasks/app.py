@@ -3,10 +3,10 @@
 from celery import Celery
 
 from tasks import celery_hooks, orphaned_children
-from tasks.broker_outage import outlive_the_broker
+from tasks.broker_outage import survive_broker_outages
 
 app = Celery("threadmill")
 app.config_from_object("celeryconfig")
 celery_hooks.connect()
 orphaned_children.connect()
-outlive_the_broker()
+survive_broker_outages()

@@ -1,4 +1,4 @@
-"""Where our worker hangs on Celery's: before it consumes, when it is told to stop, when it is done."""
+"""Celery's hooks that start and stop our worker: before it consumes, on shutdown, after its last task."""
 
 import sys
 import traceback
@@ -7,14 +7,14 @@ from typing import Any
 from celery import signals
 
 from conversation.errors import ThreadmillError
-from conversation.task_contract import FILES_QUEUE, SUSPECTS_QUEUE, TURNS_QUEUE
+from conversation.task_contract import FILES_QUEUE, QUARANTINE_QUEUE, TURNS_QUEUE
 from store.settings import current
 from tasks import log_config
 from tasks.worker import current_worker, has_worker, start_worker
 
 
 def connect() -> None:
-    """Have Celery call us. It keeps weak references, so these are functions of this module."""
+    """Connect the hooks. Celery keeps weak references, so they are functions of this module."""
     signals.setup_logging.connect(_on_logging)
     signals.celeryd_after_setup.connect(_on_setup)
     signals.worker_shutting_down.connect(_on_stopping)
@@ -30,25 +30,25 @@ def _on_setup(instance: Any, **_: object) -> None:
     if FILES_QUEUE in queues and "prefork" not in _pool(instance):
         # No other pool can end a task at its time limit, and a file could take the whole worker down.
         sys.exit("the worker cannot start: files are read in processes; start it with -P prefork")
-    if not queues & {TURNS_QUEUE, SUSPECTS_QUEUE}:
+    if not queues & {TURNS_QUEUE, QUARANTINE_QUEUE}:
         return
-    runs_suspects = SUSPECTS_QUEUE in queues
-    if runs_suspects and (len(queues) > 1 or instance.concurrency != 1):
-        # A turn that kills its process must be alone in it, or its neighbours would be convicted, too.
+    runs_quarantine = QUARANTINE_QUEUE in queues
+    if runs_quarantine and (len(queues) > 1 or instance.concurrency != 1):
+        # A turn that kills its process must be alone in it, or its neighbours would be quarantined, too.
         sys.exit(
-            f"the worker cannot start: queue {SUSPECTS_QUEUE} needs a worker of its own that runs one turn "
-            f"at a time; start it with -Q {SUSPECTS_QUEUE} -c 1"
+            f"the worker cannot start: queue {QUARANTINE_QUEUE} needs a worker of its own that runs one turn "
+            f"at a time; start it with -Q {QUARANTINE_QUEUE} -c 1"
         )
     if "thread" not in _pool(instance):
         # Its event loop and its lease are in this process: a forked child would have neither.
         sys.exit("the worker cannot start: turns run on threads; start it with -P threads")
     try:
-        start_worker(current(), runs_suspects=runs_suspects)
+        start_worker(current(), runs_quarantine=runs_quarantine)
     except ThreadmillError as error:
         sys.exit(f"the worker cannot start: {error}")
     except Exception:  # noqa: BLE001 - whatever a user's module raises while it is imported
-        # Celery logs what a signal's receiver raises, and goes on without us: it would take bells
-        # and answer none.
+        # Celery logs what a signal's receiver raises, and goes on without us: it would take wake-ups
+        # and run no turn.
         sys.exit(f"the worker cannot start:\n{traceback.format_exc()}")
 
 

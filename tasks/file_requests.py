@@ -1,28 +1,28 @@
-"""Having files made ready elsewhere: what a worker of turns does, whose processor is for its turns."""
+"""Requests for prepared files: a worker of turns leaves the work to the workers of files."""
 
 import asyncio
 import time
 
-from tasks.publish import ring_for_file
+from tasks.publish import request_file
 
-#: Seconds after which whoever waits rings again.
-RING_AGAIN_SECONDS = 10.0
-#: Files that a process remembers to have rung for.
-REMEMBERED = 1000
+#: Seconds after which a waiting turn requests its file again.
+REQUEST_AGAIN_SECONDS = 10.0
+#: Files that a process remembers to have requested, at most.
+REMEMBERED_MAX = 1000
 
 
-class QueuedMaker:
-    """Rings for the workers that hear the queue of files."""
+class FileRequester:
+    """Requests files from the workers that consume the queue of files."""
 
     def __init__(self) -> None:
-        self._rung_at: dict[tuple[str, str], float] = {}
+        self._requested_at: dict[tuple[str, str], float] = {}
 
-    async def make(self, tenant: str, sha256: str) -> None:
-        """Ring, unless this process did so a moment ago. What comes of it is found in the database."""
+    async def request(self, tenant: str, sha256: str) -> None:
+        """Request a file, unless this process did so a moment ago. The result appears in the database."""
         now = time.monotonic()
-        if now - self._rung_at.get((tenant, sha256), -RING_AGAIN_SECONDS) < RING_AGAIN_SECONDS:
+        if now - self._requested_at.get((tenant, sha256), -REQUEST_AGAIN_SECONDS) < REQUEST_AGAIN_SECONDS:
             return
-        if len(self._rung_at) >= REMEMBERED:
-            self._rung_at.clear()
-        self._rung_at[tenant, sha256] = now
-        await asyncio.to_thread(ring_for_file, tenant, sha256)
+        if len(self._requested_at) >= REMEMBERED_MAX:
+            self._requested_at.clear()
+        self._requested_at[tenant, sha256] = now
+        await asyncio.to_thread(request_file, tenant, sha256)

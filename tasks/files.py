@@ -1,7 +1,7 @@
-"""Files made ready for models, in processes of their own.
+"""Preparing files for models, in processes of their own.
 
-What stays true: a task carries a hash, never a name; a file is made ready by one process at a time,
-however often it is rung for; a bell that is lost is rung again by who waits, and by beat.
+What stays true: a task carries a hash, never a name; a file is prepared by one process at a time,
+however often it is requested; a request that is lost is sent again by the waiting turn, and by beat.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from conversation.task_contract import PREPARE_FILE
 from store.blobs import open_file_store
 from store.database.engine import Database
 from store.files import prepared_rows
-from store.files.prepare import FileMaker
+from store.files.prepare import FilePreparer
 from store.settings import current
 from tasks.app import app
 
@@ -23,19 +23,19 @@ _log = structlog.get_logger(__name__)
 
 @app.task(name=PREPARE_FILE, time_limit=prepared_rows.PREPARE_SECONDS)  # type: ignore[untyped-decorator]  # celery ships no types
 def prepare(*, v: int, tenant: str, sha256: str) -> None:
-    """Make one file ready, if nobody has and nobody is at it."""
+    """Prepare one file, unless it is prepared or another process is preparing it."""
     del v  # the payload has had one shape so far
     try:
         asyncio.run(_prepare(tenant, sha256))
     except (FileStoreUnavailable, FileNotStored) as error:
-        # Whoever waits rings again; beat does, too.
+        # The waiting turn requests it again; beat does, too.
         _log.warning("file_not_prepared", tenant=tenant, sha256=sha256, reason=type(error).__name__)
 
 
 async def _prepare(tenant: str, sha256: str) -> None:
     database, files = Database(current()), open_file_store(current())
     try:
-        await FileMaker(files, database, prepare_file).make(tenant, sha256)
+        await FilePreparer(files, database, prepare_file).prepare(tenant, sha256)
     finally:
         files.close()
         await database.close_async()

@@ -7,7 +7,7 @@ import structlog
 
 
 def configure() -> None:
-    """Ours as key=value lines on standard error, and Celery's and the libraries' warnings beside them."""
+    """Log our events as key=value lines on standard error, beside warnings of Celery and the libraries."""
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )

@@ -1,4 +1,4 @@
-"""What beat asks for. Each task finds in Postgres what it has to do; a tick that is lost does no harm."""
+"""The tasks that beat sends. Each finds its work in Postgres; a tick that is lost does no harm."""
 
 import threading
 import time
@@ -13,12 +13,12 @@ from conversation.errors import DatabaseUnavailable, ThreadmillError
 from conversation.task_contract import (
     COLLECT_FILES,
     EXPIRE_UPLOADS,
-    PREPARE_FILES,
+    PREPARE_PENDING_FILES,
     REFRESH_STATISTICS,
     RUN_PURGE,
     RUN_RETENTION,
     RUN_SUMMARIES,
-    SUMMARIZE_DUE,
+    RUN_SUMMARIES_NOW,
     SWEEP_TURNS,
     TURNS_QUEUE,
 )
@@ -30,21 +30,21 @@ from store.tables import statistics
 from store.turns import sweep as sweeping
 from store.turns import workers
 from tasks.app import app
-from tasks.jobs.collect_files import collect_after
-from tasks.jobs.expire_uploads import expire_after
+from tasks.jobs.collect_files import run_scheduled_collection
+from tasks.jobs.expire_uploads import run_scheduled_expiry
 from tasks.jobs.retention import run_purge, run_retention
 from tasks.jobs.summaries import run_summaries
-from tasks.publish import ring, ring_for_file, waiting_bells
+from tasks.publish import count_queued_tasks, publish_wake_up, request_file
 from tasks.schedules import PERIODS
 
-#: Seconds that a file may wait before beat rings for it: somebody has, as a rule.
-FORGOTTEN_SECONDS = 60.0
-#: Bells of one tick, at most.
-FILE_BELLS = 100
+#: Seconds that a file may wait before beat requests it: a turn has done so, as a rule.
+FILE_WAIT_SECONDS = 60.0
+#: Files that one tick requests, at most.
+FILE_REQUESTS_MAX = 100
 
 #: Held while this process does what may take minutes, one thing at a time. With what summaries hold, two
 #: threads of three are busy at most: the sweep finds one free.
-_upkeep = threading.Lock()
+_long_job_lock = threading.Lock()
 
 _log = structlog.get_logger(__name__)
 
@@ -65,114 +65,120 @@ def _database() -> Database:
 
 @app.task(name=SWEEP_TURNS)  # type: ignore[untyped-decorator]  # celery ships no types
 def sweep() -> None:
-    """Ring for every thread that has a due turn and nobody who works on it."""
+    """Publish a wake-up for every thread that has a due turn and no worker."""
     settings = current()
     if time.monotonic() < _outage.until:
-        # Workers that were cut off from the database as well come first: what they hold is theirs.
+        # Workers that were cut off from the database as well come first: they hold leases.
         return
-    room = settings.sweep_queue_limit - waiting_bells(TURNS_QUEUE)
-    if room <= 0:
+    free_slots = settings.sweep_queue_limit - count_queued_tasks(TURNS_QUEUE)
+    if free_slots <= 0:
         _log.info("sweep_held_back", limit=settings.sweep_queue_limit)
         return
-    limit = min(settings.sweep_batch, room)
-    pick = partial(
-        sweeping.due_bells,
+    limit = min(settings.sweep_batch, free_slots)
+    find_due = partial(
+        sweeping.pick_wake_ups,
         grace_seconds=settings.sweep_grace_seconds,
         limit=limit,
         tenant_max_running=settings.tenant_max_running_turns,
     )
     try:
-        bells = _database().run(pick)
+        wake_ups = _database().run(find_due)
     except DatabaseUnavailable:
         _outage.until = time.monotonic() + 2 * settings.heartbeat_seconds
         raise
-    for bell in bells:
-        ring(bell)
-    forgotten = _database().run(workers.forget_dead)
-    if bells or forgotten:
-        _log.info("sweep_rang", bells=len(bells), forgotten_workers=forgotten)
+    for wake_up in wake_ups:
+        publish_wake_up(wake_up)
+    removed_workers = _database().run(workers.forget_dead)
+    if wake_ups or removed_workers:
+        _log.info("sweep_notified", wake_ups=len(wake_ups), removed_workers=removed_workers)
 
 
 @app.task(name=RUN_SUMMARIES)  # type: ignore[untyped-decorator]  # celery ships no types
 def summarize() -> None:
     """Write summaries for the threads that need one."""
-    _claimed(RUN_SUMMARIES, lambda settings, _: {"written": run_summaries(_database(), settings)})
+    _run_if_due(RUN_SUMMARIES, lambda settings, _: {"written": run_summaries(_database(), settings)})
 
 
-@app.task(name=SUMMARIZE_DUE)  # type: ignore[untyped-decorator]  # celery ships no types
-def summarize_due(*, v: int) -> None:
-    """Hear that a turn has filled a thread: write the summaries that are due, beat's or not."""
+@app.task(name=RUN_SUMMARIES_NOW)  # type: ignore[untyped-decorator]  # celery ships no types
+def summarize_now(*, v: int) -> None:
+    """Write the summaries that are due now: sent when a turn has filled a thread, between beat's ticks."""
     del v  # the payload has had one shape so far
     run_summaries(_database(), current())
 
 
 @app.task(name=RUN_RETENTION)  # type: ignore[untyped-decorator]  # celery ships no types
-def retain() -> None:
-    """Delete what is past its time."""
-    _once(RUN_RETENTION, lambda settings, _: asdict(run_retention(_database(), settings, collects=False)))
+def apply_retention() -> None:
+    """Delete what the retention policies say is past its time."""
+    _run_exclusively(
+        RUN_RETENTION, lambda settings, _: asdict(run_retention(_database(), settings, collects=False))
+    )
 
 
 @app.task(name=RUN_PURGE)  # type: ignore[untyped-decorator]  # celery ships no types
-def purge() -> None:
+def purge_turns() -> None:
     """Delete turns that ended long ago."""
-    _once(RUN_PURGE, lambda settings, _: {"turns": run_purge(_database(), settings)})
+    _run_exclusively(RUN_PURGE, lambda settings, _: {"turns": run_purge(_database(), settings)})
 
 
-@app.task(name=PREPARE_FILES)  # type: ignore[untyped-decorator]  # celery ships no types
-def prepare_waiting() -> None:
-    """Ring for files that nobody has made ready: of messages that no turn has read yet, or lost bells."""
+@app.task(name=PREPARE_PENDING_FILES)  # type: ignore[untyped-decorator]  # celery ships no types
+def prepare_pending() -> None:
+    """Request files that are not prepared yet: no turn has read their message, or a request was lost."""
     scans = bool(current().scanner_url)
-    find = partial(prepared_rows.waiting, older_than_seconds=FORGOTTEN_SECONDS, limit=FILE_BELLS, scans=scans)
-    found = _database().run(find)
-    for tenant, sha256 in found:
-        ring_for_file(tenant, sha256)
-    if found:
-        _log.info("files_rung_for", files=len(found))
+    find = partial(
+        prepared_rows.load_waiting, older_than_seconds=FILE_WAIT_SECONDS, limit=FILE_REQUESTS_MAX, scans=scans
+    )
+    files = _database().run(find)
+    for tenant, sha256 in files:
+        request_file(tenant, sha256)
+    if files:
+        _log.info("files_requested", files=len(files))
 
 
 @app.task(name=COLLECT_FILES)  # type: ignore[untyped-decorator]  # celery ships no types
 def collect_files() -> None:
-    """Delete blobs that nobody uses, and bytes that no row knows."""
-    _once(COLLECT_FILES, lambda settings, last: collect_after(_database(), settings, last))
+    """Delete blobs that no message uses, and bytes that no row knows."""
+    _run_exclusively(
+        COLLECT_FILES, lambda settings, last: run_scheduled_collection(_database(), settings, last)
+    )
 
 
 @app.task(name=EXPIRE_UPLOADS)  # type: ignore[untyped-decorator]  # celery ships no types
 def expire_uploads() -> None:
-    """Forget uploads that are over."""
-    _once(EXPIRE_UPLOADS, lambda settings, last: expire_after(_database(), settings, last))
+    """Delete uploads that have expired."""
+    _run_exclusively(EXPIRE_UPLOADS, lambda settings, last: run_scheduled_expiry(_database(), settings, last))
 
 
 @app.task(name=REFRESH_STATISTICS)  # type: ignore[untyped-decorator]  # celery ships no types
 def refresh_statistics() -> None:
-    """Have PostgreSQL look at its tables anew."""
-    _once(REFRESH_STATISTICS, lambda *_: dict(_database().run(statistics.refresh)))
+    """Have PostgreSQL refresh the statistics of its tables."""
+    _run_exclusively(REFRESH_STATISTICS, lambda *_: dict(_database().run(statistics.refresh)))
 
 
-#: What a schedule does: with the settings, and what its last run that ended well has left behind.
-Work = Callable[[Settings, dict[str, Any]], dict[str, Any]]
+#: The work of a schedule: takes the settings and the outcome of its last good run, returns its own.
+Job = Callable[[Settings, dict[str, Any]], dict[str, Any]]
 
 
-def _once(name: str, work: Work) -> None:
-    """As `_claimed`, unless this process is at something long: a later tick finds it free, or another one."""
+def _run_exclusively(name: str, job: Job) -> None:
+    """Run a job as `_run_if_due`, unless this process is at a long one: then a later tick runs it."""
     # Ticks come together: one that only asks whether it is time is over at once.
-    if _upkeep.acquire(timeout=1):
+    if _long_job_lock.acquire(timeout=1):
         try:
-            _claimed(name, work)
+            _run_if_due(name, job)
         finally:
-            _upkeep.release()
+            _long_job_lock.release()
 
 
-def _claimed(name: str, work: Work) -> None:
-    """Do a schedule's work, if this period's run is nobody else's."""
+def _run_if_due(name: str, job: Job) -> None:
+    """Run a schedule's job, if this process is the one that claims this period's run."""
     settings = current()
     run = _database().run(partial(claim_run, schedule=name, every_seconds=PERIODS[name](settings)))
     if run is None:
         return
     try:
-        outcome = work(settings, run.last)
+        outcome = job(settings, run.last_outcome)
     except Exception as error:
-        # What is ours says what to do, and holds no secret; of others, the kind has to do.
-        told = str(error) if isinstance(error, ThreadmillError) else type(error).__name__
-        _database().run(partial(fail_run, run=run, error=told))
+        # Our own errors say what to do, and hold no secret; of others, only the type is stored.
+        reason = str(error) if isinstance(error, ThreadmillError) else type(error).__name__
+        _database().run(partial(fail_run, run=run, error=reason))
         raise
     _database().run(partial(finish_run, run=run, outcome=outcome))

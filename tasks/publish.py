@@ -1,4 +1,4 @@
-"""Ringing from a worker. A bell that cannot be rung is left to the sweep."""
+"""Publishing tasks from a worker. A wake-up that cannot be published is left to the sweep."""
 
 from typing import Any
 
@@ -10,56 +10,58 @@ from conversation.task_contract import (
     MAINTENANCE_QUEUE,
     PAYLOAD_VERSION,
     PREPARE_FILE,
+    RUN_SUMMARIES_NOW,
     RUN_TURNS,
-    SUMMARIZE_DUE,
-    Bell,
+    WakeUp,
 )
 
 _log = structlog.get_logger(__name__)
 
 
-def ring(bell: Bell) -> bool:
-    """Publish one bell; False if the broker is away."""
+def publish_wake_up(wake_up: WakeUp) -> bool:
+    """Publish one wake-up; False if the broker is away."""
     from tasks.app import app
 
     try:
         app.send_task(
             RUN_TURNS,
-            kwargs=bell.payload(),
-            queue=bell.queue,
-            priority=bell.broker_priority(),
+            kwargs=wake_up.payload(),
+            queue=wake_up.queue,
+            priority=wake_up.broker_priority(),
             retry=False,
         )
     except OperationalError as error:
-        _log.warning("bell_not_rung", turn=bell.turn_id, reason=type(error).__name__)
+        _log.warning("wake_up_not_published", turn=wake_up.turn_id, reason=type(error).__name__)
         return False
     return True
 
 
-def ring_for_file(tenant: str, sha256: str) -> bool:
-    """Ask for a file to be made ready; False if the broker is away."""
+def request_file(tenant: str, sha256: str) -> bool:
+    """Ask for a file to be prepared; False if the broker is away."""
     payload = {"v": PAYLOAD_VERSION, "tenant": tenant, "sha256": sha256}
-    return _ask(PREPARE_FILE, payload, queue=FILES_QUEUE)
+    return _publish_task(PREPARE_FILE, payload, queue=FILES_QUEUE)
 
 
-def ring_for_summaries(*, expires_seconds: float) -> bool:
+def request_summaries(*, expires_seconds: float) -> bool:
     """Say that a thread is due for a summary; False if the broker is away: then beat finds the thread."""
-    return _ask(SUMMARIZE_DUE, {"v": PAYLOAD_VERSION}, queue=MAINTENANCE_QUEUE, expires=expires_seconds)
+    return _publish_task(
+        RUN_SUMMARIES_NOW, {"v": PAYLOAD_VERSION}, queue=MAINTENANCE_QUEUE, expires=expires_seconds
+    )
 
 
-def _ask(name: str, payload: dict[str, Any], **options: Any) -> bool:
+def _publish_task(name: str, payload: dict[str, Any], **options: Any) -> bool:
     from tasks.app import app
 
     try:
         app.send_task(name, kwargs=payload, retry=False, **options)
     except OperationalError as error:
-        _log.warning("not_rung", task=name, reason=type(error).__name__)
+        _log.warning("task_not_published", task=name, reason=type(error).__name__)
         return False
     return True
 
 
-def waiting_bells(queue: str) -> int:
-    """How many bells wait in the broker, over all priorities."""
+def count_queued_tasks(queue: str) -> int:
+    """Count the tasks that wait in a queue of the broker, over all priorities."""
     from tasks.app import app
 
     with app.connection_for_read() as connection, connection.channel() as channel:

@@ -1,4 +1,4 @@
-"""Answering a bell: claim the thread, run its turns one after the other, let go.
+"""Running a thread after a wake-up: claim it, run its turns one after the other, release it.
 
 What stays true: no connection is held while an agent runs; every path out of here has released the
 lease, or lost it, or leaves it for the heartbeat to free.
@@ -22,30 +22,30 @@ from agent.loop import Run
 from agent.model_factory import model_for
 from agent.tools.thread_pool import ToolThreads
 from conversation.errors import DatabaseUnavailable, LeaseLost, ThreadmillError
-from conversation.task_contract import SUSPECTS_QUEUE, TURNS_QUEUE, Bell
-from conversation.turn import ClaimedTurn, Ending, Failed, HandBack, Lease, TurnError
+from conversation.task_contract import QUARANTINE_QUEUE, TURNS_QUEUE, WakeUp
+from conversation.turn import ClaimedTurn, Ending, Failed, HandOver, Lease, TurnError
 from store.settings import Settings
 from store.summaries.summarize import defaults_of
-from store.turns.claims import Claimant, Nothing, Suspect
-from store.turns.settle import Settled
-from store.turns.turn_store import Ledger
-from tasks.active_runs import Occupied, Running, StopReason
-from tasks.publish import ring, ring_for_summaries
+from store.turns.claims import ClaimRequest, NothingDue, Quarantined
+from store.turns.settle import SettleOutcome
+from store.turns.turn_store import TurnStore
+from tasks.active_runs import ActiveRun, ActiveRuns, StopReason
+from tasks.publish import publish_wake_up, request_summaries
 
 #: The kind of error of a turn that its agent broke.
-BUG = "bug"
-#: Innermost frames of a bug in the log: enough to find the line.
-BUG_FRAMES = 8
+AGENT_ERROR = "bug"
+#: Innermost frames of an agent's error in the log: enough to find the line.
+AGENT_ERROR_FRAMES = 8
 
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
-class _Drained:
-    """What the turns of one bell came to."""
+class _TaskOutcome:
+    """The outcome of the turns that one task ran."""
 
     #: The turns that their agent broke.
-    broken: list[str] = field(default_factory=list)
+    broken_turn_ids: list[str] = field(default_factory=list)
     #: The last turn left its thread above the high mark.
     is_due_for_summary: bool = False
 
@@ -56,172 +56,176 @@ class Runner:
 
     settings: Settings
     agents: Mapping[str, Agent]
-    claimant: Claimant
-    ledger: Ledger
-    running: Running
+    claim_request: ClaimRequest
+    turn_store: TurnStore
+    active_runs: ActiveRuns
     attachments: AttachmentReader
     tool_threads: ToolThreads
-    #: Told the id of each turn that ended; must not block.
-    announce: Callable[[str], None]
+    #: Called with the id of each turn that ended; must not block.
+    publish_turn_ended: Callable[[str], None]
 
-    async def answer(self, bell: Bell) -> None:
-        """Run what is due on the bell's thread, within a bound; then ring for the rest.
+    async def run_thread(self, wake_up: WakeUp) -> None:
+        """Run what is due on the wake-up's thread, within a bound; then publish a wake-up for the remainder.
 
-        Raises `ThreadmillError` when all that is done, if an agent broke a turn: the turn has failed
+        Raises `ThreadmillError` after all of it, if an agent broke a turn: the turn has failed
         in good order, and Celery and Flower shall show that there is a bug.
         """
-        drained = _Drained()
-        with self.running.entered((bell.tenant, bell.thread_id)) as entry:
-            following = await self._drain(bell, entry, drained)
-        if following is not None:
-            await asyncio.to_thread(ring, _next_bell(bell, following))
-        if drained.is_due_for_summary:
-            # After all turns: nobody waits for this, and beat finds the thread without it.
-            ring_late = partial(ring_for_summaries, expires_seconds=self.settings.summarize_seconds)
-            await asyncio.to_thread(ring_late)
-        if drained.broken:
-            raise ThreadmillError(f"an agent broke {', '.join(drained.broken)}")
+        outcome = _TaskOutcome()
+        with self.active_runs.enter((wake_up.tenant, wake_up.thread_id)) as entry:
+            next_turn_id = await self._run_due_turns(wake_up, entry, outcome)
+        if next_turn_id is not None:
+            await asyncio.to_thread(publish_wake_up, _next_wake_up(wake_up, next_turn_id))
+        if outcome.is_due_for_summary:
+            # After all turns: no user waits for this, and beat finds the thread without it.
+            request_late = partial(request_summaries, expires_seconds=self.settings.summarize_seconds)
+            await asyncio.to_thread(request_late)
+        if outcome.broken_turn_ids:
+            raise ThreadmillError(f"an agent broke {', '.join(outcome.broken_turn_ids)}")
 
-    async def _pass_on_place(self, tenant: str) -> None:
-        """A tenant with a limit has a place free: whoever waits for it need not wait for the sweep."""
+    async def _notify_waiting_threads(self, tenant: str) -> None:
+        """Wake a tenant's next threads, now that its limit of running turns has a free slot."""
         limit = self.settings.tenant_max_running_turns
         if limit:
-            for bell in await self.ledger.next_of_tenant(tenant, tenant_max_running=limit):
-                await asyncio.to_thread(ring, bell)
+            for wake_up in await self.turn_store.pick_wake_up_of_tenant(tenant, tenant_max_running=limit):
+                await asyncio.to_thread(publish_wake_up, wake_up)
 
-    async def _drain(self, bell: Bell, entry: Occupied, drained: "_Drained") -> str | None:
-        """Run turn after turn; the id of the one that is left to others, if one is due."""
+    async def _run_due_turns(self, wake_up: WakeUp, entry: ActiveRun, outcome: "_TaskOutcome") -> str | None:
+        """Run turn after turn; returns the id of the next due turn, if one is left to another task."""
         started = time.monotonic()
-        held: Lease | None = None
-        settled: Settled | None = None
+        lease: Lease | None = None
+        settle_outcome: SettleOutcome | None = None
         for count in range(1, self.settings.drain_max_turns + 1):
-            claimed = await self._claim(bell, held)
-            if claimed is None:
+            turn = await self._claim_next(wake_up, lease)
+            if turn is None:
                 return None
             is_last = (
-                # Suspects come one by one: what stands behind this one is for workers that run many.
-                self.claimant.runs_suspects
+                # Quarantined turns run one by one: what is queued behind is for workers that run many.
+                self.claim_request.runs_quarantine
                 or count == self.settings.drain_max_turns
                 or time.monotonic() - started > self.settings.drain_max_seconds
             )
-            settled = await self._run(claimed, entry, drained, is_last=is_last)
-            if settled is None or not settled.keeps_lease:
+            settle_outcome = await self._run_claimed(turn, entry, outcome, is_last=is_last)
+            if settle_outcome is None or not settle_outcome.keeps_lease:
                 break
-            held = claimed.lease
-        return settled.next_turn_id if settled is not None else None
+            lease = turn.lease
+        return settle_outcome.next_turn_id if settle_outcome is not None else None
 
-    async def _claim(self, bell: Bell, held: Lease | None) -> ClaimedTurn | None:
-        if held is None and self.running.has_run((bell.tenant, bell.thread_id)):
-            # Whoever runs here looks for what comes next. After a failover that forgot its claim, a second
-            # one would get the same token, and both could write.
+    async def _claim_next(self, wake_up: WakeUp, lease: Lease | None) -> ClaimedTurn | None:
+        if lease is None and self.active_runs.has_run((wake_up.tenant, wake_up.thread_id)):
+            # The task that runs here claims what comes next. After a failover that forgot its claim, a second
+            # claim would get the same token, and both could write.
             return None
-        if self.running.is_stopping and held is None:
-            # Another worker hears it; were this one the last, the sweep would ring again.
-            await asyncio.to_thread(ring, bell)
+        if self.active_runs.is_stopping and lease is None:
+            # Another worker takes the wake-up; were this one the last, the sweep would publish it again.
+            await asyncio.to_thread(publish_wake_up, wake_up)
             return None
-        found = await self.ledger.claim(bell.tenant, bell.thread_id, self.claimant, held=held)
-        match found:
+        claim_outcome = await self.turn_store.claim(
+            wake_up.tenant, wake_up.thread_id, self.claim_request, held=lease
+        )
+        match claim_outcome:
             case ClaimedTurn():
-                return found
-            case Nothing():
+                return claim_outcome
+            case NothingDue():
                 return None
-            case Suspect(turn_id=turn_id):
-                await asyncio.to_thread(ring, _next_bell(bell, turn_id, queue=SUSPECTS_QUEUE))
+            case Quarantined(turn_id=turn_id):
+                await asyncio.to_thread(
+                    publish_wake_up, _next_wake_up(wake_up, turn_id, queue=QUARANTINE_QUEUE)
+                )
                 return None
             case _:
-                assert_never(found)
+                assert_never(claim_outcome)
 
-    async def _run(
-        self, claimed: ClaimedTurn, entry: Occupied, drained: "_Drained", *, is_last: bool
-    ) -> Settled | None:
-        """One turn, from its claim to its commit; None where the lease was lost."""
-        log = _log.bind(
-            turn=claimed.id, thread=claimed.thread_id, tenant=claimed.tenant, attempt=claimed.attempt
-        )
-        log.info("turn_started", agent=claimed.agent, fence=claimed.lease.fence)
+    async def _run_claimed(
+        self, turn: ClaimedTurn, entry: ActiveRun, outcome: "_TaskOutcome", *, is_last: bool
+    ) -> SettleOutcome | None:
+        """Run one claimed turn to the commit of its end; None where the lease was lost."""
+        log = _log.bind(turn=turn.id, thread=turn.thread_id, tenant=turn.tenant, attempt=turn.attempt)
+        log.info("turn_started", agent=turn.agent, fencing_token=turn.lease.fencing_token)
         try:
-            ending = await self._ending(claimed, entry)
-            release = is_last or self.running.is_stopping
-            ending, settled = await self._settle(claimed, ending, release=release)
+            ending = await self._run_agent(turn, entry)
+            release = is_last or self.active_runs.is_stopping
+            ending, settle_outcome = await self._commit_ending(turn, ending, release=release)
         except LeaseLost:
-            log.warning("turn_lost", fence=claimed.lease.fence)
+            log.warning("turn_lost", fencing_token=turn.lease.fencing_token)
             return None
         log.info("turn_ended", ending=type(ending).__name__)
-        self.announce(claimed.id)
-        if isinstance(ending, Failed) and ending.error.kind == BUG:
-            drained.broken.append(claimed.id)
-        drained.is_due_for_summary = self._passes_mark(claimed.agent, settled)
-        if not settled.keeps_lease:
-            await self._pass_on_place(claimed.tenant)
-        return settled
+        self.publish_turn_ended(turn.id)
+        if isinstance(ending, Failed) and ending.error.kind == AGENT_ERROR:
+            outcome.broken_turn_ids.append(turn.id)
+        outcome.is_due_for_summary = self._is_above_mark(turn.agent, settle_outcome)
+        if not settle_outcome.keeps_lease:
+            await self._notify_waiting_threads(turn.tenant)
+        return settle_outcome
 
-    def _passes_mark(self, agent_name: str, settled: Settled) -> bool:
+    def _is_above_mark(self, agent_name: str, settle_outcome: SettleOutcome) -> bool:
         agent = self.agents.get(agent_name)
         return agent is not None and agent.water_marks(defaults_of(self.settings)).are_passed(
-            messages=settled.uncovered_messages, tokens=settled.uncovered_tokens
+            messages=settle_outcome.uncovered_messages, tokens=settle_outcome.uncovered_tokens
         )
 
-    async def _settle(self, claimed: ClaimedTurn, ending: Ending, *, release: bool) -> tuple[Ending, Settled]:
-        """Commit the end; one that cannot be stored becomes a failure that can."""
+    async def _commit_ending(
+        self, turn: ClaimedTurn, ending: Ending, *, release: bool
+    ) -> tuple[Ending, SettleOutcome]:
+        """Commit how the turn ended; an ending that cannot be stored becomes a failure that can."""
         try:
-            return ending, await self.ledger.settle(claimed, ending, release=release)
+            return ending, await self.turn_store.settle(turn, ending, release=release)
         except (LeaseLost, DatabaseUnavailable):
             raise
         except Exception as error:  # noqa: BLE001 - whatever a value does to the driver, it would do so again
-            failed = Failed(error=_bug(claimed, error))
-        return failed, await self.ledger.settle(claimed, failed, release=release)
+            failure = Failed(error=_log_agent_error(turn, error))
+        return failure, await self.turn_store.settle(turn, failure, release=release)
 
-    async def _ending(self, claimed: ClaimedTurn, entry: Occupied) -> Ending:
-        """How the run ends: by itself, or stopped by somebody."""
-        over = over_before_it_ran(claimed)
-        if over is not None:
+    async def _run_agent(self, turn: ClaimedTurn, entry: ActiveRun) -> Ending:
+        """Run the agent; returns how the turn ends, by itself or stopped."""
+        early_ending = over_before_it_ran(turn)
+        if early_ending is not None:
             # Perhaps a turn of an agent that is not served here: its process is dead.
-            return over
-        agent = self.agents[claimed.agent]
-        run = Run(agent, claimed, self._hands(agent, claimed))
-        entry.turn_id, entry.stop_reason = claimed.id, None
-        entry.run = asyncio.create_task(run.go())
-        if self.running.grace_is_over:
+            return early_ending
+        agent = self.agents[turn.agent]
+        run = Run(agent, turn, self._build_dependencies(agent, turn))
+        entry.turn_id, entry.stop_reason = turn.id, None
+        entry.task = asyncio.create_task(run.go())
+        if self.active_runs.grace_is_over:
             # Claimed while the process was told to stop.
             entry.stop(StopReason.SHUTDOWN)
         try:
-            return await entry.run
+            return await entry.task
         except (LeaseLost, DatabaseUnavailable):
             raise
         except asyncio.CancelledError as error:
             if _is_cancelled():
                 raise
-            return _stopped(run, entry.stop_reason, error)
+            return _end_stopped_run(run, entry.stop_reason, error)
         except Exception as error:  # noqa: BLE001 - what an agent breaks ends its turn, not the worker
-            return run.broken(_bug(claimed, error))
+            return run.broken(_log_agent_error(turn, error))
         finally:
-            entry.turn_id = entry.run = None
+            entry.turn_id = entry.task = None
 
-    def _hands(self, agent: Agent, claimed: ClaimedTurn) -> Hands:
+    def _build_dependencies(self, agent: Agent, turn: ClaimedTurn) -> Hands:
         name = agent.model_name or self.settings.model
         return Hands(
             model=agent.model or model_for(name),
             model_name=name,
-            journal=self.ledger.journal_of(claimed),
+            journal=self.turn_store.journal_of(turn),
             attachments=self.attachments,
             tool_threads=self.tool_threads,
             max_attempts=self.settings.turn_max_attempts,
         )
 
 
-def _next_bell(bell: Bell, turn_id: str, *, queue: str = TURNS_QUEUE) -> Bell:
-    return Bell(tenant=bell.tenant, thread_id=bell.thread_id, turn_id=turn_id, queue=queue)
+def _next_wake_up(wake_up: WakeUp, turn_id: str, *, queue: str = TURNS_QUEUE) -> WakeUp:
+    return WakeUp(tenant=wake_up.tenant, thread_id=wake_up.thread_id, turn_id=turn_id, queue=queue)
 
 
-def _stopped(run: Run, reason: StopReason | None, error: asyncio.CancelledError) -> Ending:
+def _end_stopped_run(run: Run, reason: StopReason | None, error: asyncio.CancelledError) -> Ending:
     match reason:
         case StopReason.CANCEL:
             return run.cancelled()
         case StopReason.SHUTDOWN:
-            return HandBack()
+            return HandOver()
         case None:
-            # Nobody asked: something that the agent waited for was cancelled.
-            return run.broken(_bug(run.claimed, error))
+            # No stop was requested: something that the agent waited for was cancelled.
+            return run.broken(_log_agent_error(run.claimed, error))
         case _:
             assert_never(reason)
 
@@ -231,9 +235,9 @@ def _is_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-def _bug(claimed: ClaimedTurn, error: BaseException) -> TurnError:
+def _log_agent_error(turn: ClaimedTurn, error: BaseException) -> TurnError:
     """Log where it was raised, without values, and name its type only: its text may quote a message."""
     name = f"{type(error).__module__}.{type(error).__qualname__}"
-    frames = traceback.format_tb(error.__traceback__)[-BUG_FRAMES:]
-    _log.error("turn_bug", turn=claimed.id, agent=claimed.agent, error=name, frames=frames)
-    return TurnError(BUG, name)
+    frames = traceback.format_tb(error.__traceback__)[-AGENT_ERROR_FRAMES:]
+    _log.error("turn_bug", turn=turn.id, agent=turn.agent, error=name, frames=frames)
+    return TurnError(AGENT_ERROR, name)

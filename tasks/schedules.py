@@ -1,4 +1,4 @@
-"""What is done by the clock, and how often: the one place that says so.
+"""The periodic tasks, and how often each runs: the only module that says so.
 
 What stays true: beat ticks at least once in each period; the database gives each period's run to one
 process. A schedule is stale when no run of it ended well for two periods and a while.
@@ -22,8 +22,8 @@ from store.schedule_runs import LastRun
 from store.settings import Settings
 from store.turns import workers
 
-#: Seconds between two looks for uploads that are over.
-EXPIRE_SECONDS = 600.0
+#: Seconds between two runs that delete expired uploads.
+EXPIRE_INTERVAL_SECONDS = 600.0
 #: Seconds beyond two periods before a schedule counts as stale: a tick, a queue, a slow start.
 LATE_SECONDS = 180.0
 
@@ -33,7 +33,7 @@ PERIODS: Mapping[str, Callable[[Settings], float]] = {
     RUN_RETENTION: lambda settings: settings.retention_seconds,
     RUN_PURGE: lambda settings: settings.retention_seconds,
     COLLECT_FILES: lambda settings: settings.collect_seconds,
-    EXPIRE_UPLOADS: lambda _: EXPIRE_SECONDS,
+    EXPIRE_UPLOADS: lambda _: EXPIRE_INTERVAL_SECONDS,
     REFRESH_STATISTICS: lambda settings: settings.statistics_seconds,
 }
 
@@ -41,54 +41,57 @@ State = Literal["ok", "running", "failed", "stale", "never"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Schedule:
-    """How a schedule stands."""
+class ScheduleStatus:
+    """The state of one schedule."""
 
     name: str
     every_seconds: float
     state: State
     #: Its newest run; None if it never ran.
-    last: LastRun | None
+    last_run: LastRun | None
 
 
-def states(database: Database, settings: Settings) -> list[Schedule]:
-    """How each schedule stands, by the database's clock.
+def load_statuses(database: Database, settings: Settings) -> list[ScheduleStatus]:
+    """Load the state of each schedule, by the database's clock.
 
     One that never ran is stale once a worker has been there for as long as it should have taken.
     """
-    runs = {run.schedule: run for run in database.run(schedule_runs.last_runs)}
-    up_seconds = database.run(workers.longest_up)
+    runs = {run.schedule: run for run in database.run(schedule_runs.list_last_runs)}
+    up_seconds = database.run(workers.longest_uptime_seconds)
     return [
-        _state(name, period(settings), runs.get(name), up_seconds) for name, period in sorted(PERIODS.items())
+        _status_of(name, period(settings), runs.get(name), up_seconds)
+        for name, period in sorted(PERIODS.items())
     ]
 
 
-def _state(name: str, every: float, last: LastRun | None, up_seconds: float) -> Schedule:
-    patience = 2 * every + LATE_SECONDS
+def _status_of(
+    name: str, interval_seconds: float, last_run: LastRun | None, up_seconds: float
+) -> ScheduleStatus:
+    stale_after_seconds = 2 * interval_seconds + LATE_SECONDS
     state: State
-    if last is None:
-        state = "stale" if up_seconds > patience else "never"
-    elif last.good_seconds_ago is None or last.good_seconds_ago > patience:
+    if last_run is None:
+        state = "stale" if up_seconds > stale_after_seconds else "never"
+    elif last_run.seconds_since_success is None or last_run.seconds_since_success > stale_after_seconds:
         # One that began lately may be the first, or the first in a while: it has its time, too.
-        is_fresh = last.finished_at is None and last.age_seconds < patience
+        is_fresh = last_run.finished_at is None and last_run.age_seconds < stale_after_seconds
         state = "running" if is_fresh else "stale"
-    elif last.finished_at is None:
+    elif last_run.finished_at is None:
         state = "running"
     else:
-        state = "failed" if last.error is not None else "ok"
-    return Schedule(name=name, every_seconds=every, state=state, last=last)
+        state = "failed" if last_run.error is not None else "ok"
+    return ScheduleStatus(name=name, every_seconds=interval_seconds, state=state, last_run=last_run)
 
 
-def described(found: Schedule) -> dict[str, Any]:
-    """As a command prints it."""
-    last = found.last
+def to_json(status: ScheduleStatus) -> dict[str, Any]:
+    """The status as a command prints it."""
+    last_run = status.last_run
     return {
-        "schedule": found.name,
-        "state": found.state,
-        "every_seconds": found.every_seconds,
-        "due_at": last.due_at.isoformat() if last else None,
-        "started_at": last.started_at.isoformat() if last else None,
-        "finished_at": last.finished_at.isoformat() if last and last.finished_at else None,
-        "outcome": last.outcome if last else None,
-        "error": last.error if last else None,
+        "schedule": status.name,
+        "state": status.state,
+        "every_seconds": status.every_seconds,
+        "due_at": last_run.due_at.isoformat() if last_run else None,
+        "started_at": last_run.started_at.isoformat() if last_run else None,
+        "finished_at": last_run.finished_at.isoformat() if last_run and last_run.finished_at else None,
+        "outcome": last_run.outcome if last_run else None,
+        "error": last_run.error if last_run else None,
     }

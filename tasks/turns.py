@@ -1,12 +1,12 @@
-"""The task behind a doorbell: run the turns of one thread."""
+"""The task that a wake-up starts: run the turns of one thread."""
 
-from conversation.task_contract import RUN_TURNS, Bell
+from conversation.task_contract import RUN_TURNS, WakeUp
 from tasks.app import app
 from tasks.worker import current_worker
 
 
 @app.task(name=RUN_TURNS)  # type: ignore[untyped-decorator]  # celery ships no types
-def run(*, v: int, tenant: str, thread: str, turn: str) -> None:
-    """Hear a bell: claim the thread and run what is due there; return at once if nothing is."""
+def run_turns(*, v: int, tenant: str, thread: str, turn: str) -> None:
+    """Claim a thread and run what is due there; return at once if nothing is."""
     del v  # the payload has had one shape so far
-    current_worker().answer(Bell(tenant=tenant, thread_id=thread, turn_id=turn))
+    current_worker().run_thread(WakeUp(tenant=tenant, thread_id=thread, turn_id=turn))

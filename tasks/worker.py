@@ -20,81 +20,81 @@ from agent.model_factory import prepare
 from agent.tools.thread_pool import ToolThreads
 from conversation.errors import InvalidSettings
 from conversation.ids import new_id
-from conversation.task_contract import Bell
+from conversation.task_contract import WakeUp
 from conversation.window import window_start
 from store import migrations
 from store.blobs import open_file_store
 from store.blobs.factory import MEMORY
 from store.database.engine import Database
-from store.files.reader import StoredFiles
+from store.files.reader import FileReader
 from store.settings import Settings
 from store.summaries.summarize import defaults_of
-from store.turns.claims import Claimant
-from store.turns.turn_store import Ledger
-from tasks.active_runs import Running
-from tasks.file_requests import QueuedMaker
+from store.turns.claims import ClaimRequest
+from store.turns.turn_store import TurnStore
+from tasks.active_runs import ActiveRuns
+from tasks.file_requests import FileRequester
 from tasks.heartbeat import Heartbeat
 from tasks.runner import Runner
-from tasks.turn_signals import Announcer
+from tasks.turn_signals import TurnSignals
 
 T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
-_current: "Worker | None" = None
+_worker: "Worker | None" = None
 
 
 class Worker:
-    """What a process that runs turns has, from before it consumes until after its last turn."""
+    """The parts of a process that runs turns, from before it consumes until after its last turn."""
 
     def __init__(
-        self, settings: Settings, agents: Mapping[str, Agent], *, runs_suspects: bool = False
+        self, settings: Settings, agents: Mapping[str, Agent], *, runs_quarantine: bool = False
     ) -> None:
         self.id = new_id()
         self.settings = settings
         self.agents = agents
-        self.running = Running()
+        self.active_runs = ActiveRuns()
         self.database = Database(settings)
         self.tool_threads = ToolThreads(settings.tool_threads)
         self.loop = asyncio.new_event_loop()
-        self.announcer = Announcer(settings, self.running)
-        self.heartbeat = Heartbeat(self.id, settings, agents, self.running, self.loop)
+        self.turn_signals = TurnSignals(settings, self.active_runs)
+        self.heartbeat = Heartbeat(self.id, settings, agents, self.active_runs, self.loop)
         self.runner = Runner(
             settings=settings,
             agents=agents,
-            claimant=Claimant(
+            claim_request=ClaimRequest(
                 worker=self.id,
-                runs_suspects=runs_suspects,
+                runs_quarantine=runs_quarantine,
                 agents={name: agent.version for name, agent in agents.items()},
                 window_start=self._window_start,
                 tenant_max_running=settings.tenant_max_running_turns,
             ),
-            ledger=Ledger(self.database),
-            running=self.running,
+            turn_store=TurnStore(self.database),
+            active_runs=self.active_runs,
             attachments=AttachmentParts(
-                StoredFiles(open_file_store(settings), self.database, QueuedMaker().make),
+                FileReader(open_file_store(settings), self.database, FileRequester().request),
                 FileLimits(settings.attachments_max_count, settings.message_max_bytes),
             ),
             tool_threads=self.tool_threads,
-            announce=self.announcer.turn_ended,
+            publish_turn_ended=self.turn_signals.publish_turn_ended,
         )
         self._loop_thread = threading.Thread(target=self.loop.run_forever, name="loop", daemon=True)
 
     def start(self) -> None:
         """Load what is slow, then the loop, then the lease: after this, turns may be claimed."""
         for agent in self.agents.values():
-            # Marks that contradict each other are told now, and not with every turn.
+            # Marks that contradict each other raise now, and not with every turn.
             agent.water_marks(defaults_of(self.settings))
             if agent.model is None:
                 prepare(agent.model_name or self.settings.model)
         self._loop_thread.start()
-        self.loop.call_soon_threadsafe(self.announcer.start)
+        self.loop.call_soon_threadsafe(self.turn_signals.start)
         self.heartbeat.start()
         _log.info("worker_started", worker=self.id, agents=sorted(self.agents))
 
-    def answer(self, bell: Bell) -> None:
-        """Run what is due on the bell's thread, holding the calling thread until it is done."""
-        self.wait_for(self.runner.answer(bell))
-        if self.tool_threads.limit_reached and not self.running.is_stopping:
+    def run_thread(self, wake_up: WakeUp) -> None:
+        """Run what is due on the wake-up's thread; blocks the calling thread until that has ended."""
+        self.wait_for(self.runner.run_thread(wake_up))
+        if self.tool_threads.limit_reached and not self.active_runs.is_stopping:
             _log.error("tool_threads_stuck", worker=self.id, stuck=self.tool_threads.stuck)
             os.kill(os.getpid(), signal.SIGTERM)
 
@@ -103,11 +103,11 @@ class Worker:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result()
 
     def begin_to_stop(self) -> None:
-        """Claim nothing more; after the grace, hand back what still runs. Returns at once."""
-        self.running.is_stopping = True
+        """Claim nothing more; after the grace, hand over what still runs. Returns at once."""
+        self.active_runs.is_stopping = True
         grace = self.settings.shutdown_grace_seconds
-        _log.info("worker_stopping", worker=self.id, tasks=len(self.running), grace_seconds=grace)
-        self.loop.call_soon_threadsafe(self.loop.call_later, grace, self.running.stop_all)
+        _log.info("worker_stopping", worker=self.id, tasks=len(self.active_runs), grace_seconds=grace)
+        self.loop.call_soon_threadsafe(self.loop.call_later, grace, self.active_runs.stop_all)
 
     def stop(self) -> None:
         """Sign off, once nothing runs any more."""
@@ -118,39 +118,39 @@ class Worker:
         _log.info("worker_stopped", worker=self.id)
 
     async def _close(self) -> None:
-        await self.announcer.stop()
+        await self.turn_signals.stop()
         await self.database.close_async()
 
     def _window_start(self, agent_name: str, to_seq: int) -> int:
         agent = self.agents.get(agent_name)
-        # Only a turn that will not run can be of another agent: its window is not looked at.
+        # Only a turn that will not run can be of another agent: its window is not read.
         return to_seq if agent is None else window_start(to_seq, agent.max_messages)
 
 
-def start_worker(settings: Settings, *, runs_suspects: bool) -> None:
-    """Make the worker of this process. Raises `InvalidSettings` and `DatabaseUnavailable`."""
-    global _current  # noqa: PLW0603 - one worker a process: Celery's tasks are functions and find it here
+def start_worker(settings: Settings, *, runs_quarantine: bool) -> None:
+    """Start the worker of this process. Raises `InvalidSettings` and `DatabaseUnavailable`."""
+    global _worker  # noqa: PLW0603 - one worker a process: Celery's tasks are functions and find it here
     if settings.file_store == MEMORY:
         raise InvalidSettings(
             "THREADMILL_FILE_STORE: workers need a folder or a bucket; "
             "memory: serves one process, as a library"
         )
-    worker = Worker(settings, registry.load(settings.agents), runs_suspects=runs_suspects)
+    worker = Worker(settings, registry.load(settings.agents), runs_quarantine=runs_quarantine)
     if worker.database.is_sqlite:
         raise InvalidSettings(
             "THREADMILL_DATABASE_URL: workers need PostgreSQL; SQLite serves one process, as a library"
         )
     worker.database.run(migrations.check)
     worker.start()
-    _current = worker
+    _worker = worker
 
 
 def current_worker() -> Worker:
     """The worker of this process."""
-    assert _current is not None, "turns run only in a worker that consumes a queue of turns"
-    return _current
+    assert _worker is not None, "turns run only in a worker that consumes a queue of turns"
+    return _worker
 
 
 def has_worker() -> bool:
     """Whether this process runs turns; one that only sweeps does not."""
-    return _current is not None
+    return _worker is not None

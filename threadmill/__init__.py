@@ -7,8 +7,8 @@ worker needs.
 import importlib
 from typing import Any
 
-#: Where each public name is. `__init__.pyi` says the same to type checkers; a test holds them together.
-_HOMES = {
+#: The module of each public name. `__init__.pyi` says the same to type checkers; a test holds them together.
+_MODULES = {
     # Agents and what they are made of
     "Agent": "threadmill.local_agent",
     "AgentResult": "threadmill.local_agent",
@@ -40,11 +40,11 @@ _HOMES = {
     # Watching a run
     "Event": "agent.events",
     "TextDelta": "agent.models.protocol",
-    "Restarted": "agent.models.protocol",
+    "StreamRestarted": "agent.models.protocol",
     "ToolStarted": "agent.events",
     "ToolFinished": "agent.events",
     "MessageAdded": "agent.events",
-    "Finished": "agent.events",
+    "TurnFinished": "agent.events",
     # Models of your own
     "Model": "agent.models.protocol",
     "ModelRequest": "agent.models.protocol",
@@ -53,23 +53,23 @@ _HOMES = {
     "ThreadmillError": "conversation.errors",
     "InvalidInput": "conversation.errors",
     "ThreadNotFound": "conversation.errors",
-    "ThreadHeld": "conversation.errors",
+    "ThreadUnderLegalHold": "conversation.errors",
     "TitleConflict": "conversation.errors",
     "TurnFailed": "conversation.errors",
-    "FileRefused": "conversation.errors",
+    "FileRejected": "conversation.errors",
     "FileNotStored": "conversation.errors",
     "FileStoreUnavailable": "conversation.errors",
 }
 
-__all__ = list(_HOMES)
+__all__ = list(_MODULES)
 
 
 def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
+    module_name = _MODULES.get(name)
+    if module_name is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     importlib.import_module("conversation.logs").use_standard_logging()
-    return getattr(importlib.import_module(home), name)
+    return getattr(importlib.import_module(module_name), name)
 
 
 def __dir__() -> list[str]:

@@ -15,12 +15,12 @@ from agent.tools.tool import tool as tool
 from agent.web import WEB_TOOLS as WEB_TOOLS
 from conversation.attachment import Attachment as Attachment
 from conversation.errors import FileNotStored as FileNotStored
-from conversation.errors import FileRefused as FileRefused
+from conversation.errors import FileRejected as FileRejected
 from conversation.errors import FileStoreUnavailable as FileStoreUnavailable
 from conversation.errors import InvalidInput as InvalidInput
-from conversation.errors import ThreadHeld as ThreadHeld
 from conversation.errors import ThreadmillError as ThreadmillError
 from conversation.errors import ThreadNotFound as ThreadNotFound
+from conversation.errors import ThreadUnderLegalHold as ThreadUnderLegalHold
 from conversation.errors import TitleConflict as TitleConflict
 from conversation.errors import TurnFailed as TurnFailed
 from conversation.message import Message as Message

@@ -1,7 +1,7 @@
 """An agent in the caller's own process: the same loop, journal and rules as in a worker, without Celery.
 
 What stays true: the turn is stored before the model is asked, so a cancelled call or a dead process
-loses neither the user's message nor a finished step; nobody else runs this turn, and the turns of
+loses neither the user's message nor a finished step; no other process runs this turn, and the turns of
 one thread run one at a time, whoever runs them.
 """
 
@@ -28,22 +28,22 @@ from conversation.thread import Thread
 from conversation.turn import Cancelled, ClaimedTurn, Ending, Failed, TurnError, TurnResult
 from conversation.window import window_start
 from store.file_store import FileStore
-from store.files.prepare import FileMaker
-from store.files.reader import StoredFiles
+from store.files.prepare import FilePreparer
+from store.files.reader import FileReader
 from store.thread_store import ThreadStore
 from store.threads import repository
 from store.turns import cancel, inbox, records
-from store.turns.claims import Claimant, Nothing, Suspect
-from store.turns.inbox import Request
-from store.turns.turn_store import Ledger
-from tasks.active_runs import Occupied, ThreadName
-from threadmill.memory_stores import OwnStores
-from threadmill.process_lease import Presence, presence_in
-from threadmill.shielding import to_its_end
+from store.turns.claims import ClaimRequest, NothingDue, Quarantined
+from store.turns.inbox import SendRequest
+from store.turns.turn_store import TurnStore
+from tasks.active_runs import ActiveRun, ThreadName
+from threadmill.memory_stores import MemoryStores
+from threadmill.process_lease import ProcessLease, shared_process_lease
+from threadmill.shielding import run_to_completion
 
-#: Seconds between two looks whether the thread is free, doubled up to the most.
-LOOK_FIRST_SECONDS = 0.01
-LOOK_MOST_SECONDS = 0.5
+#: Seconds between two polls whether the thread is free, doubled up to the maximum.
+POLL_FIRST_SECONDS = 0.01
+POLL_MAX_SECONDS = 0.5
 #: Threads for synchronous tools of one process.
 TOOL_THREADS = 16
 
@@ -52,7 +52,7 @@ _tool_threads = ToolThreads(TOOL_THREADS)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentResult:
-    """What a turn came to."""
+    """The result of one turn of an agent."""
 
     #: The caller's thread, with the new messages in it.
     thread: Thread
@@ -75,9 +75,9 @@ class Agent(agent.agent.Agent):
 
     #: Where its threads are; without one, they live in this process's memory.
     thread_store: ThreadStore | None = None
-    #: Where attachments go; without one, the place that the settings name.
+    #: Where attachments go; without one, the store that the settings name.
     file_store: FileStore | None = None
-    _own_stores: OwnStores = field(init=False, repr=False, default_factory=OwnStores)
+    _memory_stores: MemoryStores = field(init=False, repr=False, default_factory=MemoryStores)
 
     async def go(self, thread: Thread) -> AgentResult:
         """Store the thread's new messages, answer the last one, and store the answer.
@@ -85,13 +85,13 @@ class Agent(agent.agent.Agent):
         Waits while another worker or call is at work on the thread. Raises `TurnFailed` if the
         turn ends without an answer; cancelling it keeps what was said.
         """
-        return await LocalRun.of(self, await self._store(thread), thread).go()
+        return await LocalRun.create(self, await self._choose_store(thread), thread).run()
 
     async def stream(self, thread: Thread) -> AsyncIterator[Event]:
-        """As `go`, telling what happens as it does; `Finished` comes last."""
+        """As `go`, with an event for each thing that happens; `TurnFinished` comes last."""
         events: asyncio.Queue[Event | None] = asyncio.Queue()
-        run = LocalRun.of(self, await self._store(thread), thread, emit=events.put_nowait)
-        task = asyncio.create_task(run.go())
+        local_run = LocalRun.create(self, await self._choose_store(thread), thread, emit=events.put_nowait)
+        task = asyncio.create_task(local_run.run())
         task.add_done_callback(lambda _: events.put_nowait(None))
         try:
             while (event := await events.get()) is not None:
@@ -101,12 +101,12 @@ class Agent(agent.agent.Agent):
             task.cancel()
             await asyncio.wait([task])
 
-    async def _store(self, thread: Thread) -> ThreadStore:
+    async def _choose_store(self, thread: Thread) -> ThreadStore:
         """This agent's store; else the one that the thread is kept in; else this process's memory."""
         store = self.thread_store or ThreadStore.of(thread)
         if store is None:
-            store = await self._own_stores.here()
-            self._own_stores.live_for(thread)
+            store = await self._memory_stores.open_store()
+            self._memory_stores.stay_open_for(thread)
         return store
 
 
@@ -117,42 +117,42 @@ class LocalRun:
     agent: Agent
     store: ThreadStore
     thread: Thread
-    presence: Presence
+    process_lease: ProcessLease
     emit: Callable[[Event], None] | None = None
     turn_id: str = field(default_factory=new_id)
 
     @classmethod
-    def of(
+    def create(
         cls,
         agent: Agent,
         store: ThreadStore,
         thread: Thread,
         emit: Callable[[Event], None] | None = None,
     ) -> "LocalRun":
-        """A run among the others of this process."""
+        """Create a run, under the process lease that all runs of this process share."""
         store.adopt(thread)
         if not thread.has_messages:
             # Out of a listing: the history is the store's, this copy begins with what is said now.
             thread.messages = []
-        return cls(agent, store, thread, presence_in(store), emit)
+        return cls(agent, store, thread, shared_process_lease(store), emit)
 
-    async def go(self) -> AgentResult:
-        files = await self._files()
+    async def run(self) -> AgentResult:
+        files = await self._choose_file_store()
         await self.store.store_attachments(self.thread, files)
         if self.agent.model is None:
             await asyncio.to_thread(prepare, self._model_name)
-        async with self.presence.entered(self.store):
+        async with self.process_lease.hold(self.store):
             question = await self._send()
-            with self.presence.running.entered(self._thread_name) as entry:
+            with self.process_lease.active_runs.enter(self._thread_name) as entry:
                 claimed = await self._claim(question)
-                self._place(question, claimed)
+                self._set_question_seq(question, claimed)
                 try:
-                    ending = await self._run(claimed, entry, files)
+                    ending = await self._run_agent(claimed, entry, files)
                 finally:
-                    self.presence.tell_turn_ended(self._thread_name)
-        return self._result(await self._stored(), ending)
+                    self.process_lease.notify_turn_end(self._thread_name)
+        return self._finish(await self._load_result(), ending)
 
-    async def _files(self) -> FileStore:
+    async def _choose_file_store(self) -> FileStore:
         files = self.agent.file_store or self.store.file_store
         if files is None:
             files = self.store.file_store = await FileStore.create(settings=self.store.settings)
@@ -160,146 +160,160 @@ class LocalRun:
 
     async def _send(self) -> Message | None:
         """Store what is new: the question into the inbox, what stands before it into the history."""
-        sending = asyncio.ensure_future(self._store_new())
+        send_task = asyncio.ensure_future(self._store_new_messages())
         try:
-            return await asyncio.shield(sending)
+            return await asyncio.shield(send_task)
         except asyncio.CancelledError:
-            # Half a sending cannot be told from a whole one: let it end, then take the turn back.
-            await asyncio.wait([sending])
-            if sending.exception() is None:
-                await to_its_end(self._withdraw(sending.result()))
+            # Half a sending cannot be told from a whole one: let it end, then withdraw the turn.
+            await asyncio.wait([send_task])
+            if send_task.exception() is None:
+                await run_to_completion(self._withdraw(send_task.result()))
             raise
 
-    async def _store_new(self) -> Message | None:
-        new = self.thread.new_messages
-        is_asked = bool(new) and new[-1].role == "user" and self.thread.messages[-1] is new[-1]
-        question = new[-1] if is_asked else None
+    async def _store_new_messages(self) -> Message | None:
+        new_messages = self.thread.new_messages
+        has_question = (
+            bool(new_messages)
+            and new_messages[-1].role == "user"
+            and self.thread.messages[-1] is new_messages[-1]
+        )
+        question = new_messages[-1] if has_question else None
 
-        def store(connection: Connection) -> tuple[repository.Saved, bool]:
-            saved = repository.save(connection, self.thread, new=new[:-1] if is_asked else new)
-            # The same copy, asked twice at once, says it once.
-            is_new = question is not None and not inbox.is_known(
-                connection, saved.row.key, question.id, besides=self.turn_id
+        def store(connection: Connection) -> tuple[repository.SaveOutcome, bool]:
+            save_outcome = repository.save(
+                connection, self.thread, new=new_messages[:-1] if has_question else new_messages
             )
-            request = Request(
+            # The same copy, asked twice at once, says it once.
+            is_new = question is not None and not inbox.has_message(
+                connection, save_outcome.row.key, question.id, except_turn_id=self.turn_id
+            )
+            request = SendRequest(
                 turn_id=self.turn_id,
                 tenant=self.thread.tenant,
                 thread_id=self.thread.id,
                 message=question if is_new else None,
                 agent=self.agent.name,
                 allow_unknown_agent=True,
-                runner=self.presence.process,
-                metadata=dict(saved.row.metadata),
+                local_process_id=self.process_lease.process_id,
+                metadata=dict(save_outcome.row.metadata),
             )
             inbox.accept(connection, request)
-            return saved, is_new
+            return save_outcome, is_new
 
-        saved, is_new = await self.store.database.run_async(store)
-        repository.apply(self.thread, saved)
+        save_outcome, is_new = await self.store.database.run_async(store)
+        repository.apply(self.thread, save_outcome)
         return question if is_new else None
 
     async def _claim(self, question: Message | None) -> ClaimedTurn:
         """Wait until the thread is free and this turn is its next."""
-        claimant = Claimant(
-            worker=self.presence.process,
-            runner=self.presence.process,
+        claim_request = ClaimRequest(
+            worker=self.process_lease.process_id,
+            local_process_id=self.process_lease.process_id,
             only_turn=self.turn_id,
             agents={self.agent.name: self.agent.version},
             window_start=lambda _agent, to_seq: window_start(to_seq, self.agent.max_messages),
         )
-        pause = LOOK_FIRST_SECONDS
+        pause = POLL_FIRST_SECONDS
         while True:
-            claiming = asyncio.ensure_future(self._ledger.claim(self.thread.tenant, self.thread.id, claimant))
+            claim_task = asyncio.ensure_future(
+                self._turn_store.claim(self.thread.tenant, self.thread.id, claim_request)
+            )
             try:
-                found = await asyncio.shield(claiming)
-                if isinstance(found, ClaimedTurn) and found.id == self.turn_id:
-                    return found
-                if isinstance(found, ClaimedTurn):
-                    await self._end_unrun(found)
+                outcome = await asyncio.shield(claim_task)
+                if isinstance(outcome, ClaimedTurn) and outcome.id == self.turn_id:
+                    return outcome
+                if isinstance(outcome, ClaimedTurn):
+                    await self._end_abandoned_turn(outcome)
                     continue
-                await self.presence.turn_ended(self._thread_name, within_seconds=pause)
-                pause = min(pause * 2, LOOK_MOST_SECONDS)
+                await self.process_lease.wait_for_turn_end(self._thread_name, within_seconds=pause)
+                pause = min(pause * 2, POLL_MAX_SECONDS)
             except asyncio.CancelledError:
-                await to_its_end(self._give_up(claiming, question))
+                await run_to_completion(self._give_up(claim_task, question))
                 raise
 
     async def _give_up(
-        self, claiming: "asyncio.Future[ClaimedTurn | Nothing | Suspect]", question: Message | None
+        self, claim_task: "asyncio.Future[ClaimedTurn | NothingDue | Quarantined]", question: Message | None
     ) -> None:
-        """Cancelled while it waited: what the last look claimed is ended, the user's message is kept."""
-        found = await claiming
-        if isinstance(found, ClaimedTurn) and found.id != self.turn_id:
-            await self._end_unrun(found)
-        elif isinstance(found, ClaimedTurn):
-            self._place(question, found)
-            await self._ledger.settle(found, Cancelled(), release=True)
+        """Undo a cancelled wait: a turn that was claimed meanwhile is ended, the user's message is kept."""
+        outcome = await claim_task
+        if isinstance(outcome, ClaimedTurn) and outcome.id != self.turn_id:
+            await self._end_abandoned_turn(outcome)
+        elif isinstance(outcome, ClaimedTurn):
+            self._set_question_seq(question, outcome)
+            await self._turn_store.settle(outcome, Cancelled(), release=True)
             return
         await self._withdraw(question)
 
-    async def _end_unrun(self, claimed: ClaimedTurn) -> None:
-        """A turn whose process is dead stood in front: nobody runs it, what it had said is kept."""
+    async def _end_abandoned_turn(self, claimed: ClaimedTurn) -> None:
+        """End an earlier turn whose process is dead: no process runs it, the text that it had is kept."""
         ending = over_before_it_ran(claimed)
         assert ending is not None
-        await self._ledger.settle(claimed, ending, release=True)
+        await self._turn_store.settle(claimed, ending, release=True)
 
     async def _withdraw(self, question: Message | None) -> None:
-        """The turn is over before it began, the user's message is kept."""
+        """Withdraw the turn before it began; the user's message is kept."""
 
-        def withdraw(connection: Connection) -> repository.Saved:
+        def withdraw(connection: Connection) -> repository.SaveOutcome:
             cancel.request_cancel(connection, self.turn_id)
             inbox.discard(connection, self.turn_id)
             return repository.save(connection, self.thread, new=[question] if question else [])
 
         repository.apply(self.thread, await self.store.database.run_async(withdraw))
 
-    def _place(self, question: Message | None, claimed: ClaimedTurn) -> None:
-        """The claim gave the question its place in the history."""
+    def _set_question_seq(self, question: Message | None, claimed: ClaimedTurn) -> None:
+        """Give the question the position in the history that the claim assigned."""
         if question is not None:
             for file in question.attachments:
                 file.content = None
             question.seq = next(m.seq for m in claimed.window if m.id == question.id)
 
-    async def _run(self, claimed: ClaimedTurn, entry: Occupied, files: FileStore) -> Ending:
-        run = Run(self.agent, replace(claimed, window=self._window(claimed)), self._hands(claimed, files))
-        entry.turn_id, entry.run = claimed.id, asyncio.create_task(run.go())
-        stopped: asyncio.CancelledError | None = None
+    async def _run_agent(self, claimed: ClaimedTurn, entry: ActiveRun, files: FileStore) -> Ending:
+        agent_run = Run(
+            self.agent, replace(claimed, window=self._window(claimed)), self._dependencies(claimed, files)
+        )
+        entry.turn_id, entry.task = claimed.id, asyncio.create_task(agent_run.go())
+        cancellation: asyncio.CancelledError | None = None
         ending: Ending
         try:
-            ending = await entry.run
+            ending = await entry.task
         except asyncio.CancelledError as error:
             # The caller's wish, or a cancel request out of the database.
-            stopped = None if entry.stop_reason is not None else error
-            ending = run.cancelled()
+            cancellation = None if entry.stop_reason is not None else error
+            ending = agent_run.cancelled()
         except Exception as error:
-            bug = TurnError("bug", f"{type(error).__module__}.{type(error).__qualname__}")
-            await to_its_end(self._ledger.settle(claimed, Failed(error=bug), release=True))
+            turn_error = TurnError("bug", f"{type(error).__module__}.{type(error).__qualname__}")
+            await run_to_completion(self._turn_store.settle(claimed, Failed(error=turn_error), release=True))
             raise
-        await to_its_end(self._ledger.settle(claimed, ending, release=True))
-        if stopped is not None:
-            await to_its_end(self._stored())
-            raise stopped
+        await run_to_completion(self._turn_store.settle(claimed, ending, release=True))
+        if cancellation is not None:
+            await run_to_completion(self._load_result())
+            raise cancellation
         return ending
 
     def _window(self, claimed: ClaimedTurn) -> tuple[Message, ...]:
-        """The stored window; or this copy, if the caller cut it, with what others added meanwhile."""
-        if not self.thread.is_cut or self.thread.loaded is None:
+        """The stored window; or this copy, if the caller sliced it, with what others added meanwhile."""
+        if not self.thread.is_sliced or self.thread.loaded is None:
             return claimed.window
-        shown, known = self.thread.said, self.thread.loaded.last_seq
-        mine = {*self.thread.loaded.message_ids, *(message.id for message in shown)}
-        added = [m for m in claimed.window if m.id not in mine and (m.seq or 0) > known]
+        visible_messages, last_known_seq = self.thread.spoken_messages, self.thread.loaded.last_seq
+        own_ids = {*self.thread.loaded.message_ids, *(message.id for message in visible_messages)}
+        other_messages = [m for m in claimed.window if m.id not in own_ids and (m.seq or 0) > last_known_seq]
         # What this copy asks stands last; what others said meanwhile stands before it.
-        asked = len(shown) - 1 if shown and shown[-1].role == "user" else len(shown)
-        return (*shown[:asked], *added, *shown[asked:])
+        question_index = (
+            len(visible_messages) - 1
+            if visible_messages and visible_messages[-1].role == "user"
+            else len(visible_messages)
+        )
+        return (*visible_messages[:question_index], *other_messages, *visible_messages[question_index:])
 
-    def _hands(self, claimed: ClaimedTurn, files: FileStore) -> Hands:
+    def _dependencies(self, claimed: ClaimedTurn, files: FileStore) -> Hands:
         settings = self.store.settings
-        maker = FileMaker(files.blobs, self.store.database, prepare_file)
+        preparer = FilePreparer(files.blobs, self.store.database, prepare_file)
         return Hands(
             model=self.agent.model or model_for(self._model_name),
             model_name=self._model_name,
-            journal=self._ledger.journal_of(claimed),
+            journal=self._turn_store.journal_of(claimed),
             attachments=AttachmentParts(
-                StoredFiles(files.blobs, self.store.database, maker.make),
+                FileReader(files.blobs, self.store.database, preparer.prepare),
                 FileLimits(settings.attachments_max_count, settings.message_max_bytes),
             ),
             tool_threads=_tool_threads,
@@ -308,28 +322,28 @@ class LocalRun:
             emit=self.emit,
         )
 
-    async def _stored(self) -> TurnResult:
+    async def _load_result(self) -> TurnResult:
         """Bring the caller's thread up to date with what was committed."""
-        stored = await self.store.database.run_async(partial(records.result, turn_id=self.turn_id))
-        self.thread.messages.extend(stored.messages)
+        result = await self.store.database.run_async(partial(records.read_result, turn_id=self.turn_id))
+        self.thread.messages.extend(result.messages)
         self.thread.note_stored()
-        return stored
+        return result
 
-    def _result(self, stored: TurnResult, ending: Ending) -> AgentResult:
-        self._tell(stored)
+    def _finish(self, result: TurnResult, ending: Ending) -> AgentResult:
+        self._emit_finished(result)
         if isinstance(ending, Failed):
             raise TurnFailed(ending.error.kind, ending.error.message, turn_id=self.turn_id)
         if isinstance(ending, Cancelled):
             raise TurnFailed("cancelled", "somebody asked this turn to stop", turn_id=self.turn_id)
         return AgentResult(
             thread=self.thread,
-            new_messages=list(stored.messages),
-            usage=stored.usage or Usage(),
-            cost=stored.cost,
+            new_messages=list(result.messages),
+            usage=result.usage or Usage(),
+            cost=result.cost,
             turn_id=self.turn_id,
         )
 
-    def _tell(self, result: TurnResult) -> None:
+    def _emit_finished(self, result: TurnResult) -> None:
         if self.emit is not None:
             self.emit(Finished(result))
 
@@ -338,8 +352,8 @@ class LocalRun:
         return self.thread.tenant, self.thread.id
 
     @property
-    def _ledger(self) -> Ledger:
-        return Ledger(self.store.database)
+    def _turn_store(self) -> TurnStore:
+        return TurnStore(self.store.database)
 
     @property
     def _model_name(self) -> str:

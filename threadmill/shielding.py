@@ -7,8 +7,8 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-async def to_its_end(work: Awaitable[T]) -> T:
-    """What it returns. A cancellation that comes meanwhile waits until it is over, however it ends."""
+async def run_to_completion(work: Awaitable[T]) -> T:
+    """Run work to its end and return its result; a cancellation that comes meanwhile waits until then."""
     task = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(task)

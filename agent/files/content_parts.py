@@ -14,7 +14,7 @@ from agent.files.truncate import cut, tokens_in
 from agent.models.capabilities import Capabilities
 from agent.models.parts import audio_part, image_part, text_part
 from conversation.attachment import Attachment
-from conversation.errors import FileNotStored, FileRefused
+from conversation.errors import FileNotStored, FileRejected
 from conversation.message import Message
 from conversation.prepared_file import PreparedFile
 
@@ -71,13 +71,13 @@ class FileLimits:
     def check(self, files: Sequence[Attachment]) -> None:
         """Raises `FileRefused` for more files or bytes than fit in one message."""
         if len(files) > self.max_count:
-            raise FileRefused(
+            raise FileRejected(
                 f"these are {len(files)} files, at most {self.max_count} fit in one message; "
                 "bring fewer, or raise THREADMILL_ATTACHMENTS_MAX_COUNT"
             )
         together = sum(file.size or 0 for file in files)
         if together > self.max_bytes:
-            raise FileRefused(
+            raise FileRejected(
                 f"these files have {together} bytes together, at most {self.max_bytes} fit in one message; "
                 "bring less, or raise THREADMILL_MESSAGE_MAX_BYTES"
             )
@@ -120,9 +120,9 @@ class AttachmentParts:
         """The bytes of a file, for a tool. Raises `FileRefused`, `FileNotStored`, `FileStoreUnavailable`."""
         assert file.sha256 is not None
         prepared = await self._files.prepared(tenant, [file])
-        blocked = prepared[file.sha256].blocked
+        blocked = prepared[file.sha256].blocked_reason
         if blocked:
-            raise FileRefused(f"{file.filename!r} cannot be opened: {blocked}")
+            raise FileRejected(f"{file.filename!r} cannot be opened: {blocked}")
         return await self._files.read(tenant, file.sha256)
 
     async def parts(
@@ -186,7 +186,7 @@ def _all_shown(
         for file in message.attachments:
             assert file.sha256 is not None
             known = prepared[file.sha256]
-            is_again = file.sha256 in seen and not known.blocked
+            is_again = file.sha256 in seen and not known.blocked_reason
             one = _Shown(file, known, "line", reason=_AGAIN) if is_again else _shown(file, known, takes)
             shown.append(one)
             if one.kind != "line":
@@ -195,8 +195,8 @@ def _all_shown(
 
 
 def _shown(file: Attachment, prepared: PreparedFile, takes: Capabilities) -> _Shown:
-    if prepared.blocked:
-        return _Shown(file, prepared, "line", reason=prepared.blocked)
+    if prepared.blocked_reason:
+        return _Shown(file, prepared, "line", reason=prepared.blocked_reason)
     if file.mime_type in _IMAGE_TYPES:
         return _shown_picture(file, prepared, takes)
     if file.mime_type in _AUDIO_KINDS and takes.audio:
@@ -236,7 +236,7 @@ def _line(file: Attachment, prepared: PreparedFile, reason: str) -> Mapping[str,
         said.append(prepared.size_px)
     if file.size is not None:
         said.append(human_size(file.size))
-    why = prepared.problem if prepared.problem and not prepared.blocked else None
+    why = prepared.problem if prepared.problem and not prepared.blocked_reason else None
     return text_part(file.filename, f"[{', '.join(said)}: {reason}.{f' {why}' if why else ''}]")
 
 

@@ -5,19 +5,19 @@ first; it raises nothing that is the file's fault.
 """
 
 from agent.files.extract import TEXT_MAX_CHARS, extract_text, is_readable
-from conversation.prepared_file import Prepared
+from conversation.prepared_file import PreparationResult
 
 _GOES_ON = f"The file goes on; only its first {TEXT_MAX_CHARS:,} characters were read."
 
 
-async def prepare_file(content: bytes, media_type: str) -> Prepared:
+async def prepare_file(content: bytes, media_type: str) -> PreparationResult:
     """What models and people see of these bytes, which are of this type."""
     if not is_readable(media_type):
-        return Prepared()
+        return PreparationResult()
     found = await extract_text(content, media_type)
     # What is missing and why: a reader that stopped by itself has said so.
     problem = found.problem or (_GOES_ON if found.truncated else None)
-    return Prepared(
+    return PreparationResult(
         text=found.text or None,
         problem=problem,
         picture=found.pictures.get("picture"),

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from conversation.errors import InvalidInput
-from conversation.untrusted_text import fenced
+from conversation.untrusted_text import delimit
 
 _IMAGE_TYPE = re.compile(r"image/[a-z0-9.+-]+")
 _FENCED = re.compile(
@@ -35,7 +35,7 @@ def text_part(filename: str, text: str) -> dict[str, Any]:
     """A file's text between two marks that the text itself cannot contain."""
     shown = "".join(char if char.isprintable() else "\ufffd" for char in filename)
     quoted = json.dumps(shown, ensure_ascii=False)
-    return {"type": "text", "text": fenced(f"Attached file {quoted}", text, name=shown)}
+    return {"type": "text", "text": delimit(f"Attached file {quoted}", text, name=shown)}
 
 
 def read_text_part(part: Mapping[str, Any]) -> tuple[str, str] | None:

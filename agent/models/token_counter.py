@@ -10,7 +10,7 @@ from typing import Any
 
 from agent.models.protocol import RECALL_MODEL, ModelRequest
 from conversation.message import Message, Usage
-from conversation.token_estimate import CHARS_PER_TOKEN, PER_MESSAGE
+from conversation.token_estimate import CHARS_PER_TOKEN, TOKENS_PER_MESSAGE
 
 #: Counts that a process remembers: a few megabytes.
 REMEMBERED = 65_536
@@ -24,7 +24,7 @@ class TokenCounter:
 
     def of(self, message: Message) -> int:
         """The tokens of a message: its text and its tool calls."""
-        return PER_MESSAGE + _count(self.model_name, message.id, _text(message))
+        return TOKENS_PER_MESSAGE + _count(self.model_name, message.id, _text(message))
 
 
 def estimated_usage(request: ModelRequest, said: str) -> Usage:

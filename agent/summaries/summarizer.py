@@ -40,9 +40,9 @@ class ModelSummarizer:
         """The next summary. Raises `ModelError`, also where two answers in a row cannot be used."""
         previous = _previous(draft)
         asking = _Asking(self)
-        written, report = await asking.written(previous, draft.covered)
+        written, report = await asking.written(previous, draft.covered_messages)
         if self.is_checked:
-            written, report = await asking.compared(previous, draft.covered, written, report)
+            written, report = await asking.compared(previous, draft.covered_messages, written, report)
         _log.info("summary_written", thread_key=draft.thread_key, to_seq=draft.to_seq, **report.counts())
         return NewSummary(
             content=written.render(),
@@ -60,7 +60,7 @@ def _previous(draft: Draft) -> Sections:
     try:
         return Sections.from_json(draft.previous_sections)
     except NotSections:
-        return Sections.of_text(draft.previous)
+        return Sections.of_text(draft.previous_content)
 
 
 @dataclass(slots=True)

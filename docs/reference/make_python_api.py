@@ -1,4 +1,4 @@
-"""Makes `python-api.md` out of the sources: `python docs/reference/make_python_api.py --write`.
+"""The generator of `python-api.md`, out of the sources: `python docs/reference/make_python_api.py --write`.
 
 What stays true: nothing is imported; names, groups, signatures and first sentences are those that stand in
 the code, so the page says nothing else.
@@ -20,13 +20,13 @@ so a backend that only sends imports no model library.
 
 This page is made by `python docs/reference/make_python_api.py --write`.
 """
-MORE = """
+BACKENDS_INTRO = """
 ## For backends
 
 These stand in modules of their own, since most programs need none or one of them.
 """
 #: Names beside the public table: where they are, in which order they are shown.
-BESIDE = {
+EXTRA_NAMES = {
     "producers": ["find_turn", "find_turn_async", "Producer", "default_producer"],
     "producers.api": ["SendOptions"],
     "producers.sqlalchemy_orm": ["send_message_in", "send_message_in_async"],
@@ -34,8 +34,8 @@ BESIDE = {
 }
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
-#: Special methods that people use without their names.
-SHOWN_SPECIAL = {"__init__"}
+#: Special methods that users call without their names.
+SPECIAL_METHODS = {"__init__"}
 
 
 @cache
@@ -46,11 +46,11 @@ def tree_of(module: str) -> tuple[ast.Module, list[str]]:
     return ast.parse(text), text.splitlines()
 
 
-def definition(module: str, name: str) -> tuple[str, ast.stmt]:
-    """Where a name is defined, followed through imports."""
+def find_definition(module: str, name: str) -> tuple[str, ast.stmt]:
+    """Find the definition of a name, followed through imports."""
     for node in tree_of(module)[0].body:
         if isinstance(node, ast.ImportFrom) and node.module and any(a.name == name for a in node.names):
-            return definition(node.module, name)
+            return find_definition(node.module, name)
         if isinstance(node, ast.ClassDef | Function) and node.name == name and not _is_overload(node):
             return module, node
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
@@ -66,15 +66,15 @@ def _is_overload(node: ast.ClassDef | Function) -> bool:
 def groups() -> Iterator[tuple[str, list[tuple[str, str]]]]:
     """The public table: its comments are the groups."""
     _tree, lines = tree_of("threadmill")
-    title, found = "", list[tuple[str, str]]()
+    title, names = "", list[tuple[str, str]]()
     for line in lines:
         if match := re.fullmatch(r"    # (.+)", line):
-            if found:
-                yield title, found
-            title, found = match[1], []
+            if names:
+                yield title, names
+            title, names = match[1], []
         elif match := re.fullmatch(r'    "(\w+)": "([\w.]+)",', line):
-            found.append((match[1], match[2]))
-    yield title, found
+            names.append((match[1], match[2]))
+    yield title, names
 
 
 def page() -> str:
@@ -82,32 +82,34 @@ def page() -> str:
     parts = [INTRO]
     for title, names in groups():
         parts += [f"## {title}\n", *(entry(module, name) for name, module in names)]
-    parts.append(MORE)
-    for module, names in BESIDE.items():
+    parts.append(BACKENDS_INTRO)
+    for module, names in EXTRA_NAMES.items():
         parts += [entry(module, name, f"{module}.{name}") for name in names]
     return "\n".join(parts).rstrip() + "\n"
 
 
-def entry(module: str, name: str, shown: str = "") -> str:
+def entry(module: str, name: str, heading: str = "") -> str:
     """One name: its signature, its promise, and what a class has."""
-    home, node = definition(module, name)
+    home, node = find_definition(module, name)
     if isinstance(node, Function):
-        return f"### `{shown or name}`\n\n```text\n{signature(node)}\n```\n\n{promise(node)}\n"
+        return f"### `{heading or name}`\n\n```text\n{signature(node)}\n```\n\n{promise(node)}\n"
     if isinstance(node, ast.ClassDef):
-        return _class(home, node, shown or name)
-    return f"### `{shown or name}`\n\n```text\n{ast.unparse(node)}\n```\n"
+        return _class(home, node, heading or name)
+    return f"### `{heading or name}`\n\n```text\n{ast.unparse(node)}\n```\n"
 
 
-def _class(home: str, node: ast.ClassDef, shown: str) -> str:
-    lines = [f"### `{shown}`\n", f"{promise(node)}\n"]
+def _class(home: str, node: ast.ClassDef, heading: str) -> str:
+    lines = [f"### `{heading}`\n", f"{promise(node)}\n"]
     family = list(_family(home, node))
     fields = [f"| {field} |" for home, member in family for field in _fields(home, member)]
     if fields:
         lines += ["| field | |", "|---|---|", *fields, ""]
     methods = [m for _, member in family for m in member.body if isinstance(m, Function) and _is_shown(m)]
     if methods:
-        told = ["\n".join([signature(method), *_indented(promise(method))]).rstrip() for method in methods]
-        lines += ["```text", "\n\n".join(told), "```", ""]
+        method_texts = [
+            "\n".join([signature(method), *_indent(promise(method))]).rstrip() for method in methods
+        ]
+        lines += ["```text", "\n\n".join(method_texts), "```", ""]
     return "\n".join(lines)
 
 
@@ -116,17 +118,17 @@ def _family(home: str, node: ast.ClassDef) -> Iterator[tuple[str, ast.ClassDef]]
     for base in node.bases:
         module, _, name = ast.unparse(base).rpartition(".")
         try:
-            found, parent = definition(module or home, name)
+            parent_home, parent = find_definition(module or home, name)
         except (LookupError, OSError):
             continue
         if isinstance(parent, ast.ClassDef) and not name.endswith("Error"):
-            yield from _family(found, parent)
+            yield from _family(parent_home, parent)
     yield home, node
 
 
 def _is_shown(method: Function) -> bool:
-    setter = any(ast.unparse(d).endswith(".setter") for d in method.decorator_list)
-    return not setter and (method.name in SHOWN_SPECIAL or not method.name.startswith("_"))
+    is_setter = any(ast.unparse(d).endswith(".setter") for d in method.decorator_list)
+    return not is_setter and (method.name in SPECIAL_METHODS or not method.name.startswith("_"))
 
 
 def _fields(home: str, node: ast.ClassDef) -> Iterator[str]:
@@ -137,17 +139,19 @@ def _fields(home: str, node: ast.ClassDef) -> Iterator[str]:
             if item.value is not None and "init=False" in ast.unparse(item.value):
                 continue
             default = "" if item.value is None else f" = {_default(item.value)}"
-            declared = f"{item.target.id}: {ast.unparse(item.annotation)}{default}".replace("|", r"\|")
-            yield f"`{declared}` | {_comment_above(lines, item.lineno).replace('|', chr(92) + '|')}"
+            declaration = f"{item.target.id}: {ast.unparse(item.annotation)}{default}".replace("|", r"\|")
+            yield f"`{declaration}` | {_comment_above(lines, item.lineno).replace('|', chr(92) + '|')}"
         elif isinstance(item, ast.Assign):
             yield f"`{ast.unparse(item)}` | "
 
 
 def _default(value: ast.expr) -> str:
-    """A default as it is meant: factories by what they make."""
+    """A default as it is meant: factories by what they return."""
     if isinstance(value, ast.Call) and ast.unparse(value.func) == "field":
-        made = next((k.value for k in value.keywords if k.arg == "default_factory"), None)
-        return "…" if made is None else f"{ast.unparse(made)}()" if isinstance(made, ast.Name) else "…"
+        factory = next((k.value for k in value.keywords if k.arg == "default_factory"), None)
+        return (
+            "…" if factory is None else f"{ast.unparse(factory)}()" if isinstance(factory, ast.Name) else "…"
+        )
     return ast.unparse(value)
 
 
@@ -161,17 +165,17 @@ def _comment_above(lines: list[str], number: int) -> str:
 
 
 def signature(node: Function) -> str:
-    """As it is written, without `self`; a property without brackets."""
-    returned = f" -> {ast.unparse(node.returns)}" if node.returns else ""
+    """The signature as it is written, without `self`; a property without brackets."""
+    return_text = f" -> {ast.unparse(node.returns)}" if node.returns else ""
     decorators = {ast.unparse(decorator) for decorator in node.decorator_list}
     if decorators & {"property", "cached_property"}:
-        return f"{node.name}{returned}"
+        return f"{node.name}{return_text}"
     arguments = ast.parse(f"def f({ast.unparse(node.args)}): ...").body[0]
     assert isinstance(arguments, ast.FunctionDef)
     if arguments.args.args and arguments.args.args[0].arg in ("self", "cls"):
         del arguments.args.args[0]
     is_async = "async " if isinstance(node, ast.AsyncFunctionDef) else ""
-    return f"{is_async}{node.name}({ast.unparse(arguments.args)}){returned}"
+    return f"{is_async}{node.name}({ast.unparse(arguments.args)}){return_text}"
 
 
 def promise(node: Function | ast.ClassDef) -> str:
@@ -180,7 +184,7 @@ def promise(node: Function | ast.ClassDef) -> str:
     return text.strip()
 
 
-def _indented(text: str) -> list[str]:
+def _indent(text: str) -> list[str]:
     return [f"    {line}".rstrip() for line in text.splitlines()] + [""]
 
 

@@ -31,7 +31,7 @@ This page is made by `python docs/reference/make_settings.py --write`.
 |---|---|---|---|
 """
 
-#: Whatever a sentence about an amount begins with is its unit.
+#: The unit of a setting, by the first word of its sentence.
 UNITS = {"Seconds": "seconds", "Bytes": "bytes", "Days": "days"}
 
 _COMMENT = re.compile(r"\s*#: (.*)")
@@ -45,25 +45,25 @@ def page() -> str:
 
 def rows() -> Iterator[str]:
     """One row of the table for each setting, in the order of the file."""
-    words = meanings()
+    meaning_of = meanings()
     for name, field in Settings.model_fields.items():
         mark = " †" if isinstance(field.validation_alias, AliasChoices) else ""
-        meaning = words.get(name, "")
+        meaning = meaning_of.get(name, "")
         yield f"| `{variable(name)}`{mark} | {_default(field)} | {_unit(field, meaning)} | {meaning} |"
 
 
 def meanings() -> dict[str, str]:
     """The comment above each field."""
-    found: dict[str, str] = {}
+    comments: dict[str, str] = {}
     lines: list[str] = []
     for line in inspect.getsource(Settings).splitlines():
         if comment := _COMMENT.match(line):
             lines.append(comment[1])
         elif lines:
             if field := _FIELD.match(line):
-                found[field[1]] = " ".join(lines)
+                comments[field[1]] = " ".join(lines)
             lines = []
-    return found
+    return comments
 
 
 def _default(field: FieldInfo) -> str:

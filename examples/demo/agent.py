@@ -4,7 +4,7 @@ from agent.agent import Agent
 from agent.registry import register
 from examples.support.agent import support
 
-#: What `offline/recall` waits before every answer.
+#: Seconds that `offline/recall` waits before every answer.
 DELAY_SECONDS = 1.0
 
 support_slow = register(

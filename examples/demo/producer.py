@@ -12,42 +12,42 @@ import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from conversation.turn import TurnResult, TurnState
-from examples.demo.desk import files_of, shortened, thread_of
+from examples.demo.desk import files_of, shorten, thread_id_of
 from examples.support.tickets import Ticket, load_tickets, prompt
 from producers import Turn, send_message
 
 #: Seconds for one turn: a real model thinks, and a killed worker's lease has to lapse.
 TURN_SECONDS = 180
 #: Characters of a line that is shown.
-SHOWN = 96
+LINE_CHARS = 96
 
 
 def main() -> int:
     """Send the tickets, each in a thread of its own."""
-    options = _options()
-    by_name = {ticket.ticket: ticket for ticket in load_tickets()}
-    tickets = [by_name[name] for name in options.tickets]
-    started = {}
+    options = _parse_options()
+    tickets_by_name = {ticket.ticket: ticket for ticket in load_tickets()}
+    tickets = [tickets_by_name[name] for name in options.tickets]
+    started_turns = {}
     for ticket in tickets:
         turn = send(ticket, run=options.run, agent=options.agent, for_people=options.for_people)
-        started[turn] = (ticket, time.monotonic())
-        _say(f"-> {ticket.ticket}  {shortened(ticket.message, SHOWN)}")
-    completed = 0
-    with ThreadPoolExecutor(len(started)) as waiting:
-        ends = {waiting.submit(turn.wait, TURN_SECONDS): turn for turn in started}
-        for end in as_completed(ends):
-            ticket, sent_at = started[ends[end]]
-            _show(ticket, end.result(), time.monotonic() - sent_at)
-            completed += end.result().state is TurnState.COMPLETED
-    return 0 if completed == len(tickets) else 1
+        started_turns[turn] = (ticket, time.monotonic())
+        _say(f"-> {ticket.ticket}  {shorten(ticket.message, LINE_CHARS)}")
+    completed_count = 0
+    with ThreadPoolExecutor(len(started_turns)) as pool:
+        futures = {pool.submit(turn.wait, TURN_SECONDS): turn for turn in started_turns}
+        for future in as_completed(futures):
+            ticket, sent_at = started_turns[futures[future]]
+            _show(ticket, future.result(), time.monotonic() - sent_at)
+            completed_count += future.result().state is TurnState.COMPLETED
+    return 0 if completed_count == len(tickets) else 1
 
 
 def send(ticket: Ticket, *, run: str, agent: str, for_people: bool) -> Turn:
-    """All that a backend does: one call, and the message is safe."""
-    words = f"{ticket.message}\n\n{ticket.known}"
+    """Send a ticket as a backend does: one call, and the message is stored."""
+    text = f"{ticket.message}\n\n{ticket.context}"
     return send_message(
-        thread_of(run, ticket.ticket),
-        words if for_people else prompt(ticket),
+        thread_id_of(run, ticket.ticket),
+        text if for_people else prompt(ticket),
         agent=agent,
         attachments=files_of(ticket),
     )
@@ -60,14 +60,14 @@ def _show(ticket: Ticket, result: TurnResult, seconds: float) -> None:
     lines = result.content.splitlines()
     # The offline model quotes its way to the end: what its last tool said.
     for line in lines if len(lines) <= 3 else lines[-1:]:
-        _say(f"   {shortened(line, SHOWN)}")
+        _say(f"   {shorten(line, LINE_CHARS)}")
 
 
 def _say(text: str) -> None:
     print(text, flush=True)
 
 
-def _options() -> argparse.Namespace:
+def _parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Send tickets to the support agent.")
     parser.add_argument("--run", required=True, help="begins the thread ids, so that each run has its own")
     parser.add_argument("--agent", default="support")

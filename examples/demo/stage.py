@@ -1,4 +1,4 @@
-"""Where the demonstration plays: the running stack, what is said to the audience, and what must hold."""
+"""The stage of the demonstration: the running stack, lines for the audience, and checks."""
 
 import os
 import subprocess
@@ -14,32 +14,32 @@ from rich.console import Console
 
 from agent.models.protocol import RECALL_MODEL
 from conversation.errors import OperatorError
-from examples.demo.stored import Stored
+from examples.demo.stored import StoredData
 from store.settings import Settings, load
 from threadmill.embedded.stack import Stack
 
-#: Seconds between two looks at something that will come.
+#: Seconds between two polls of a condition.
 POLL_SECONDS = 0.05
 
 
 class DemoFailed(OperatorError):
-    """Something that is promised did not happen. `part` is whose log may say why."""
+    """A promise that was not kept. `part` is the part of the stack whose log may say why."""
 
-    def __init__(self, what: str, part: str) -> None:
-        super().__init__(what)
+    def __init__(self, message: str, part: str) -> None:
+        super().__init__(message)
         self.part = part
 
 
 @dataclass(kw_only=True)
 class Stage:
-    """What every scene is handed."""
+    """The stack, the settings and the console that every scene uses."""
 
     stack: Stack
     model: str
-    #: Begins the thread ids, so that they are new even in a database that is somebody's own.
+    #: Begins the thread ids, so that they are new even in a database that was there before.
     run: str
     console: Console
-    began: float = field(default_factory=time.monotonic)
+    started_at: float = field(default_factory=time.monotonic)
 
     @cached_property
     def settings(self) -> Settings:
@@ -52,34 +52,36 @@ class Stage:
         )
 
     @cached_property
-    def stored(self) -> Stored:
-        return Stored(self.settings)
+    def stored_data(self) -> StoredData:
+        return StoredData(self.settings)
 
     @property
     def is_offline(self) -> bool:
-        """Whether replies are the same each time, and can be compared word by word."""
+        """Replies are the same each time, and can be compared word by word."""
         return self.model == RECALL_MODEL
 
-    def scene(self, title: str) -> None:
+    def print_title(self, title: str) -> None:
         self.console.print(f"\n[bold]{title}[/bold]")
 
     def say(self, text: str) -> None:
-        """A line, with the seconds since the beginning before it."""
-        seconds = f"{time.monotonic() - self.began:5.1f} s  "
+        """Print a line, with the seconds since the beginning before it."""
+        seconds = f"{time.monotonic() - self.started_at:5.1f} s  "
         self.console.print(seconds + text, markup=False, highlight=False, soft_wrap=True)
 
-    def check(self, holds: object, what: str, *, part: str = "turns") -> None:
-        """Show what was found to be so. Raises `DemoFailed` where it is not."""
+    def check(self, holds: object, statement: str, *, part: str = "turns") -> None:
+        """Print a statement that holds. Raises `DemoFailed` where it does not."""
         if not holds:
-            raise DemoFailed(f"this does not hold: {what}", part)
-        self.say(f"ok  {what}")
+            raise DemoFailed(f"this does not hold: {statement}", part)
+        self.say(f"ok  {statement}")
 
-    def until(self, happens: Callable[[], bool], what: str, *, seconds: float, part: str = "turns") -> None:
-        """Wait. Raises `DemoFailed` if it takes too long."""
+    def wait_until(
+        self, condition: Callable[[], bool], statement: str, *, seconds: float, part: str = "turns"
+    ) -> None:
+        """Wait until a condition holds. Raises `DemoFailed` if it takes too long."""
         give_up_at = time.monotonic() + seconds
-        while not happens():
+        while not condition():
             if time.monotonic() > give_up_at:
-                raise DemoFailed(f"{what}: not within {seconds:g} seconds", part)
+                raise DemoFailed(f"{statement}: not within {seconds:g} seconds", part)
             time.sleep(POLL_SECONDS)
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""What the database and the file store say: nobody else is asked whether a promise was kept."""
+"""The rows and blobs that the demo checks its promises against: nothing else is asked."""
 
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -33,25 +33,25 @@ class Entry:
     finished_at: datetime | None
 
 
-class Stored:
-    """One installation, read from the side."""
+class StoredData:
+    """The stored data of one installation, read beside it."""
 
     def __init__(self, settings: Settings) -> None:
         self._database = Database(settings)
         self._blobs = open_file_store(settings)
 
-    def thread(self, thread_id: str) -> Thread:
+    def load_thread(self, thread_id: str) -> Thread:
         """The whole history, in the order of `seq`."""
         return self._database.run(partial(repository.load, tenant=TENANT, thread_id=thread_id))
 
-    def turn(self, thread_id: str) -> TurnRecord | None:
+    def load_turn(self, thread_id: str) -> TurnRecord | None:
         """The thread's only turn; None before it is accepted."""
-        return self._database.run(partial(_turn, thread_id=thread_id))
+        return self._database.run(partial(_load_turn, thread_id=thread_id))
 
-    def journal(self, turn_id: str) -> list[Entry]:
-        return self._database.run(partial(_journal, turn_id=turn_id))
+    def load_journal(self, turn_id: str) -> list[Entry]:
+        return self._database.run(partial(_load_journal, turn_id=turn_id))
 
-    def blob(self, attachment: Attachment) -> bytes:
+    def read_blob(self, attachment: Attachment) -> bytes:
         """The stored bytes behind an attachment."""
         assert attachment.sha256 is not None
         return self._blobs.get(TENANT, attachment.sha256)
@@ -61,7 +61,7 @@ class Stored:
         self._blobs.close()
 
 
-def _turn(connection: Connection, thread_id: str) -> TurnRecord | None:
+def _load_turn(connection: Connection, thread_id: str) -> TurnRecord | None:
     statement = (
         select(tables.turns.c.id)
         .join(tables.threads, tables.turns.c.thread_key == tables.threads.c.key)
@@ -71,7 +71,7 @@ def _turn(connection: Connection, thread_id: str) -> TurnRecord | None:
     return None if turn_id is None else records.read(connection, turn_id)
 
 
-def _journal(connection: Connection, turn_id: str) -> list[Entry]:
+def _load_journal(connection: Connection, turn_id: str) -> list[Entry]:
     steps = tables.steps.c
     columns = [steps[field.name] for field in fields(Entry)]
     rows = connection.execute(select(*columns).where(steps.turn_id == turn_id).order_by(steps.index))

@@ -15,29 +15,29 @@ from rich.console import Console
 
 from conversation.errors import OperatorError
 from conversation.ids import new_id
-from examples.demo.crash import a_killed_worker_loses_nothing
+from examples.demo.crash import check_killed_worker_loses_nothing
 from examples.demo.replies import (
-    flower_shows_the_tasks,
-    the_files_are_stored,
-    the_thread_is_stored,
-    tickets_are_answered,
+    check_files_stored,
+    check_flower_shows_tasks,
+    check_thread_stored,
+    check_tickets_answered,
 )
 from examples.demo.stage import DemoFailed, Stage
 from examples.support.ledger import PATH_VARIABLE
 from threadmill.embedded.stack import Stack
 
 SCENES = {
-    "A backend sends tickets to the agent `support`": tickets_are_answered,
-    "What was said is stored": the_thread_is_stored,
-    "What was attached is stored": the_files_are_stored,
-    "What ran can be looked at": flower_shows_the_tasks,
-    "A worker is killed in the middle of a turn": a_killed_worker_loses_nothing,
+    "A backend sends tickets to the agent `support`": check_tickets_answered,
+    "What was said is stored": check_thread_stored,
+    "What was attached is stored": check_files_stored,
+    "What ran can be looked at": check_flower_shows_tasks,
+    "A worker is killed in the middle of a turn": check_killed_worker_loses_nothing,
 }
-#: Columns where nobody's terminal says how many there are.
+#: Columns where no terminal says how many there are.
 WIDTH = 110
 
 
-def tell(model: str) -> None:
+def run_demo(model: str) -> None:
     """Play every scene with this model. Raises `OperatorError` at the first thing that does not hold."""
     folder = Path(tempfile.mkdtemp(prefix="threadmill-demo-"))
     try:
@@ -54,7 +54,7 @@ def _play(folder: Path, model: str) -> None:
     _prepare_environment(folder, model)
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
     stage = Stage(stack=Stack(folder), model=model, run=f"demo-{new_id()[-6:]}", console=console)
-    stage.scene(f"Database, broker, workers, clock and Flower start in {folder}")
+    stage.print_title(f"Database, broker, workers, clock and Flower start in {folder}")
     if stage.is_offline:
         stage.say(
             f"replies come from {model}, which is no language model: it makes the calls that it is told"
@@ -64,29 +64,29 @@ def _play(folder: Path, model: str) -> None:
     stage.stack.start(stage.say)
     try:
         for title, scene in SCENES.items():
-            stage.scene(title)
+            stage.print_title(title)
             _play_scene(stage, scene)
     finally:
-        stage.scene("Everything stops")
+        stage.print_title("Everything stops")
         stage.stack.stop()
     stage.say("nothing is left running; everything held")
 
 
 def _play_scene(stage: Stage, scene: Callable[[Stage], None]) -> None:
-    """One scene. What fails is told with the last words of the part that failed."""
+    """Play one scene. A failure is raised with the last log lines of the part that failed."""
     try:
         scene(stage)
     except DemoFailed as failure:
-        words = stage.stack.last_words(failure.part)
-        raise OperatorError(f"{failure}\nThe end of the log of {failure.part}:\n{words}") from failure
+        log_lines = stage.stack.log_tail(failure.part)
+        raise OperatorError(f"{failure}\nThe end of the log of {failure.part}:\n{log_lines}") from failure
 
 
 def _prepare_environment(folder: Path, model: str) -> None:
-    """Variables of this process and of all that it starts."""
+    """Set the variables of this process and of all that it starts."""
     os.environ |= {
         "THREADMILL_AGENTS": "examples.support.agent,examples.demo.agent",
         "THREADMILL_MODEL": model,
         PATH_VARIABLE: str(folder / "support-ledger.sqlite3"),
     }
-    # Nobody wants to wait for turns that an interrupted demonstration leaves behind.
+    # No reader wants to wait for turns that an interrupted demonstration leaves behind.
     os.environ.setdefault("THREADMILL_SHUTDOWN_GRACE_SECONDS", "2")

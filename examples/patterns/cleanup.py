@@ -1,4 +1,4 @@
-"""Cleanup: delete the threads that nobody has touched for a while.
+"""Cleanup: delete the threads that were not updated for a while.
 
 python -m examples.patterns.cleanup
 """

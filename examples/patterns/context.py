@@ -1,4 +1,4 @@
-"""Context: what the model should know in every turn, and that changes from turn to turn.
+"""Context: facts that the model should know in every turn, and that change from turn to turn.
 
 python -m examples.patterns.context
 """
@@ -12,12 +12,12 @@ PREFERENCES = {"alice": {"tone": "short", "language": "English"}}
 
 
 async def load_user_preferences(user_id: str) -> dict[str, str]:
-    """Whatever your application knows."""
+    """The preferences of a user, from wherever your application keeps them."""
     return PREFERENCES[user_id]
 
 
 async def inject_user_context(thread: Thread, user_id: str) -> Thread:
-    """Tell the model about this user. Doing it again replaces what was told before."""
+    """Tell the model about this user. A second call replaces the first."""
     preferences = json.dumps(await load_user_preferences(user_id))
     thread.set_context("user-preferences", f"User preferences: {preferences}")
     return thread

@@ -17,7 +17,7 @@ class Session:
         self.session_id = session_id
 
     async def start_or_resume(self) -> str:
-        """Whether the conversation is new."""
+        """Open the conversation; returns whether it is new or resumed."""
         try:
             await self.store.get_thread(self.session_id, last=1)
             return "resumed"

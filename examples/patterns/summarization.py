@@ -12,15 +12,15 @@ LABEL = "Previous conversation summary"
 
 async def summarize(thread: Thread, summarizer: Agent, keep: int) -> None:
     """Show the model a summary in place of all but the `keep` newest messages of this copy."""
-    said = [message for message in thread.messages if message.role in ("user", "assistant")]
-    if len(said) <= keep:
+    spoken_messages = [message for message in thread.messages if message.role in ("user", "assistant")]
+    if len(spoken_messages) <= keep:
         return
-    older = "\n".join(f"{message.role}: {message.content}" for message in said[:-keep])
-    asked = Thread(messages=[Message(role="user", content=f"Summarize this conversation:\n\n{older}")])
-    summary = (await summarizer.go(asked)).content
+    older_text = "\n".join(f"{message.role}: {message.content}" for message in spoken_messages[:-keep])
+    request = Thread(messages=[Message(role="user", content=f"Summarize this conversation:\n\n{older_text}")])
+    summary = (await summarizer.go(request)).content
     # A system message in front is context, kept under its label: the next summary replaces it.
-    front = Message(role="system", content=f"{LABEL}: {summary}")
-    thread.messages = [front, *thread.messages[-keep:]]
+    summary_message = Message(role="system", content=f"{LABEL}: {summary}")
+    thread.messages = [summary_message, *thread.messages[-keep:]]
 
 
 async def main() -> None:

@@ -1,4 +1,4 @@
-"""A thread for each topic: what it is about is told to the model in every turn.
+"""A thread for each topic: the model reads the topic in every turn.
 
 python -m examples.patterns.topic_threads
 """
@@ -8,7 +8,7 @@ import asyncio
 from threadmill import Agent, Message, Thread, ThreadStore
 
 
-async def research_thread(topic: str, store: ThreadStore) -> Thread:
+async def get_research_thread(topic: str, store: ThreadStore) -> Thread:
     """The thread of a topic. Beginning it again changes nothing."""
     thread = await store.get_or_create_thread(f"research-{topic.lower().replace(' ', '-')}")
     thread.metadata |= {"type": "research", "topic": topic}
@@ -20,7 +20,7 @@ async def main() -> None:
     async with await ThreadStore.create() as store:
         agent = Agent(name="researcher", purpose="You research.", thread_store=store)
         for topic in ("Quantum computing", "Tea"):
-            thread = await research_thread(topic, store)
+            thread = await get_research_thread(topic, store)
             thread.add_message(Message(role="user", content=f"What do we know about {topic}?"))
             await agent.go(thread)
 

@@ -1,4 +1,4 @@
-"""A thread for each user: whoever comes back goes on where they stopped.
+"""A thread for each user: a user who comes back goes on where they stopped.
 
 python -m examples.patterns.user_threads
 """
@@ -8,14 +8,14 @@ import asyncio
 from threadmill import Agent, Message, Thread, ThreadStore
 
 
-async def thread_of(user_id: str, store: ThreadStore) -> Thread:
+async def get_user_thread(user_id: str, store: ThreadStore) -> Thread:
     """The user's own thread: the stored one, or a new one that is stored now."""
     return await store.get_or_create_thread(f"user-{user_id}-main", metadata={"user": user_id})
 
 
 async def say(agent: Agent, store: ThreadStore, user_id: str, text: str) -> str:
-    """One message of a user, and the answer."""
-    thread = await thread_of(user_id, store)
+    """Send one message of a user; returns the answer."""
+    thread = await get_user_thread(user_id, store)
     thread.add_message(Message(role="user", content=text))
     result = await agent.go(thread)
     return result.content

@@ -23,39 +23,39 @@ def _tables() -> dict[str, Any]:
 
 
 def shop() -> dict[str, str]:
-    """Who sends the parcels and the invoices."""
+    """The sender of the parcels and the invoices."""
     return dict(_tables()["shop"])
 
 
 def customer_by_email(email: str) -> dict[str, Any]:
-    """Raises `LookupError`; the case of the address does not matter."""
-    wanted = email.strip().lower()
-    return _one("customers", "email", wanted, f"no customer has the e-mail address {email!r}")
+    """The customer with this address. Raises `LookupError`; the case of the address does not matter."""
+    address = email.strip().lower()
+    return _find_row("customers", "email", address, f"no customer has the e-mail address {email!r}")
 
 
 def customer(customer_id: str) -> dict[str, Any]:
-    return _one("customers", "customer_id", customer_id, f"there is no customer {customer_id!r}")
+    return _find_row("customers", "customer_id", customer_id, f"there is no customer {customer_id!r}")
 
 
 def product(product_id: str) -> dict[str, Any]:
-    return _one("products", "product_id", product_id, f"there is no product {product_id!r}")
+    return _find_row("products", "product_id", product_id, f"there is no product {product_id!r}")
 
 
 def product_of_item(item_id: str) -> dict[str, Any]:
     """The product that an item is a variant of."""
-    for found in _tables()["products"]:
-        if any(variant["item_id"] == item_id for variant in found["variants"]):
-            return copy.deepcopy(found)
+    for row in _tables()["products"]:
+        if any(variant["item_id"] == item_id for variant in row["variants"]):
+            return copy.deepcopy(row)
     raise LookupError(f"there is no item {item_id!r}")
 
 
 def order(order_id: str, entries: Iterable[Entry] = ()) -> dict[str, Any]:
     """An order with what the ledger's entries changed in it."""
-    found = _one("orders", "order_id", order_id, f"there is no order {order_id!r}")
+    row = _find_row("orders", "order_id", order_id, f"there is no order {order_id!r}")
     for entry in entries:
         if entry.arguments.get("order_id") == order_id:
-            _change(found, entry)
-    return found
+            _change(row, entry)
+    return row
 
 
 def orders_of(customer_id: str, entries: Iterable[Entry] = ()) -> list[dict[str, Any]]:
@@ -79,8 +79,8 @@ def _change(order: dict[str, Any], entry: Entry) -> None:
             order.setdefault("exchanges", []).append(exchange)
 
 
-def _one(table: str, key: str, value: str, missing: str) -> dict[str, Any]:
+def _find_row(table: str, key: str, value: str, error_text: str) -> dict[str, Any]:
     for row in _tables()[table]:
         if row[key] == value:
             return copy.deepcopy(row)
-    raise LookupError(missing)
+    raise LookupError(error_text)

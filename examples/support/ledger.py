@@ -1,4 +1,4 @@
-"""What the tools did: one entry for each time that an effect happened, with the call that asked for it.
+"""The ledger of the tools: one entry for each time that an effect happened, with the call that asked.
 
 What stays true: an entry is added in the transaction that checked whether it may be, and is never
 changed. Nothing here hides a repeated call: two entries of one call are an effect done twice.
@@ -60,8 +60,8 @@ class Book:
         columns = "number, thread_id, turn_id, call_id, tool, arguments, written_at"
         rows = self._connection.execute(f"SELECT {columns} FROM entries ORDER BY number")
         names = columns.split(", ")
-        found = (dict(zip(names, row, strict=True)) for row in rows)
-        return [Entry(**row | {"arguments": json.loads(row["arguments"])}) for row in found]
+        records = (dict(zip(names, row, strict=True)) for row in rows)
+        return [Entry(**row | {"arguments": json.loads(row["arguments"])}) for row in records]
 
     def has(self, run: RunContext) -> bool:
         """Whether this very call has had its effect."""

@@ -44,16 +44,18 @@ def draw_label(path: Path) -> None:
     draw = ImageDraw.Draw(image)
     width, height = LABEL_SIZE
     draw.rectangle((12, 12, width - 12, height - 12), outline=0, width=4)
-    _lines(draw, 40, 24, "FROM", *_address(database.shop()))
+    _draw_lines(draw, 40, 24, "FROM", *_address_lines(database.shop()))
     draw.line((12, 240, width - 12, 240), fill=0, width=4)
-    _lines(draw, 264, 28, "TO", *_addressee(order))
+    _draw_lines(draw, 264, 28, "TO", *_addressee_lines(order))
     draw.line((12, 500, width - 12, 500), fill=0, width=4)
-    _lines(draw, 524, 26, f"ORDER  {order['order_id']}", f"TRACKING  {order['tracking']}")
-    _bars(draw, order["tracking"].replace(" ", ""), top=640, bottom=850)
-    said = PngInfo()
-    said.add_text("Description", f"Shipping label: order {order['order_id']}, tracking {order['tracking']}")
+    _draw_lines(draw, 524, 26, f"ORDER  {order['order_id']}", f"TRACKING  {order['tracking']}")
+    _draw_bars(draw, order["tracking"].replace(" ", ""), top=640, bottom=850)
+    metadata = PngInfo()
+    metadata.add_text(
+        "Description", f"Shipping label: order {order['order_id']}, tracking {order['tracking']}"
+    )
     # Sixteen shades are enough for black text with smooth edges.
-    image.quantize(16).save(path, optimize=True, pnginfo=said)
+    image.quantize(16).save(path, optimize=True, pnginfo=metadata)
 
 
 def write_invoice(path: Path) -> None:
@@ -62,13 +64,13 @@ def write_invoice(path: Path) -> None:
     styles = getSampleStyleSheet()
     story = [
         Paragraph(f"Invoice for order {order['order_id']}", styles["Title"]),
-        Paragraph("<br/>".join(_address(database.shop())), styles["Normal"]),
+        Paragraph("<br/>".join(_address_lines(database.shop())), styles["Normal"]),
         Spacer(0, 8 * mm),
-        Paragraph("<b>Billed to</b><br/>" + "<br/>".join(_addressee(order)), styles["Normal"]),
+        Paragraph("<b>Billed to</b><br/>" + "<br/>".join(_addressee_lines(order)), styles["Normal"]),
         Spacer(0, 4 * mm),
         Paragraph(f"Date: {order['placed_on']}<br/>Tracking: {order['tracking']}", styles["Normal"]),
         Spacer(0, 8 * mm),
-        _items(order),
+        _items_table(order),
         Spacer(0, 8 * mm),
         Paragraph("Paid by card. Returns within 60 days; keep this page.", styles["Normal"]),
     ]
@@ -81,7 +83,7 @@ def write_invoice(path: Path) -> None:
     ).build(story)
 
 
-def _items(order: dict[str, Any]) -> Table:
+def _items_table(order: dict[str, Any]) -> Table:
     rows = [["Item", "", "Quantity", "Price", "Amount"]]
     for item in order["items"]:
         name = database.product_of_item(item["item_id"])["name"]
@@ -100,13 +102,13 @@ def _items(order: dict[str, Any]) -> Table:
     return Table(rows, colWidths=[28 * mm, 62 * mm, 22 * mm, 28 * mm, 28 * mm], style=style)
 
 
-def _lines(draw: ImageDraw.ImageDraw, top: int, size: int, *lines: str) -> None:
+def _draw_lines(draw: ImageDraw.ImageDraw, top: int, size: int, *lines: str) -> None:
     font = ImageFont.load_default(size)
     for number, line in enumerate(lines):
         draw.text((MARGIN, top + number * (size + 12)), line, font=font, fill=0)
 
 
-def _bars(draw: ImageDraw.ImageDraw, text: str, *, top: int, bottom: int) -> None:
+def _draw_bars(draw: ImageDraw.ImageDraw, text: str, *, top: int, bottom: int) -> None:
     """Draw what reportlab encodes: a letter is as wide as its place in the alphabet, a bar if upper case."""
     code = Code128(text)
     code.validate()
@@ -121,13 +123,13 @@ def _bars(draw: ImageDraw.ImageDraw, text: str, *, top: int, bottom: int) -> Non
         left += width * module
 
 
-def _address(place: dict[str, str]) -> list[str]:
-    return [place["name"], place["street"], f"{place['postcode']} {place['city']}"]
+def _address_lines(address: dict[str, str]) -> list[str]:
+    return [address["name"], address["street"], f"{address['postcode']} {address['city']}"]
 
 
-def _addressee(order: dict[str, Any]) -> list[str]:
+def _addressee_lines(order: dict[str, Any]) -> list[str]:
     name = database.customer(order["customer_id"])["name"]
-    return _address({"name": name, **order["ship_to"]})
+    return _address_lines({"name": name, **order["ship_to"]})
 
 
 def _euros(cents: int) -> str:

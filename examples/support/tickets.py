@@ -1,7 +1,7 @@
-"""The tickets: what customers ask, and what an agent that gets it right does.
+"""The tickets: the requests of customers, and the calls of an agent that gets them right.
 
 The offline model understands no English; `prompt` tells it the calls in the form that it acts on.
-A real model is given `ticket.message` and `ticket.known`, and its calls are compared with `actions`.
+A real model is given `ticket.message` and `ticket.context`, and its calls are compared with `actions`.
 """
 
 import json
@@ -27,7 +27,7 @@ class Ticket:
     ticket: str
     message: str
     #: What the desk knows before it reads the message.
-    known: str
+    context: str
     #: The calls that settle it, in order.
     actions: tuple[Action, ...]
     #: Files in this folder that the customer attached.
@@ -37,7 +37,7 @@ class Ticket:
 def load_tickets() -> list[Ticket]:
     """All tickets, in the order of the file."""
     lines = (FOLDER / "tickets.jsonl").read_text(encoding="utf-8").splitlines()
-    return [_ticket(json.loads(line)) for line in lines]
+    return [_parse_ticket(json.loads(line)) for line in lines]
 
 
 def prompt(ticket: Ticket) -> str:
@@ -46,14 +46,14 @@ def prompt(ticket: Ticket) -> str:
         f"call {action.name} with {json.dumps(action.arguments, ensure_ascii=False)}"
         for action in ticket.actions
     )
-    return f"{ticket.message}\n\n{ticket.known}\n\n{calls}"
+    return f"{ticket.message}\n\n{ticket.context}\n\n{calls}"
 
 
-def _ticket(row: dict[str, Any]) -> Ticket:
+def _parse_ticket(row: dict[str, Any]) -> Ticket:
     return Ticket(
         ticket=row["ticket"],
         message=row["message"],
-        known=row["known"],
+        context=row["known"],
         actions=tuple(Action(**action) for action in row["actions"]),
         attachments=tuple(FOLDER / name for name in row.get("attachments", ())),
     )

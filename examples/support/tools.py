@@ -1,4 +1,4 @@
-"""What the support agent can do: look things up, and act.
+"""The tools of the support agent: some look things up, some act.
 
 What stays true: a tool that acts checks and writes in one transaction of the ledger. `cancel_order`,
 `change_address` and `transfer_to_human` find their own entry when they are run again for the same
@@ -19,7 +19,7 @@ CustomerId = Annotated[str, Field(pattern=r"^C-\d{4}$", examples=["C-1001"])]
 
 
 class Address(BaseModel, extra="forbid"):
-    """Where a parcel goes."""
+    """The address of a parcel."""
 
     street: str = Field(min_length=1)
     city: str = Field(min_length=1)
@@ -81,7 +81,7 @@ def cancel_order(
     """
     with open_book() as book:
         if not book.has(run):
-            _order_that_is(book, order_id, "pending")
+            _load_order_in_status(book, order_id, "pending")
             book.add(run, "cancel_order", order_id=order_id, reason=reason)
     return {"order_id": order_id, "status": "cancelled"}
 
@@ -96,7 +96,7 @@ def exchange_item(run: RunContext, order_id: OrderId, item_id: str, new_item_id:
         new_item_id: The item that is sent instead; it has to be in stock.
     """
     with open_book() as book:
-        order = _order_that_is(book, order_id, "delivered")
+        order = _load_order_in_status(book, order_id, "delivered")
         if not any(item["item_id"] == item_id for item in order["items"]):
             raise ValueError(f"order {order_id} has no item {item_id}")
         difference = _price_difference(item_id, new_item_id)
@@ -115,7 +115,7 @@ def change_address(run: RunContext, order_id: OrderId, address: Address) -> dict
     ship_to = address.model_dump()
     with open_book() as book:
         if not book.has(run):
-            _order_that_is(book, order_id, "pending")
+            _load_order_in_status(book, order_id, "pending")
             book.add(run, "change_address", order_id=order_id, address=ship_to)
     return {"order_id": order_id, "ship_to": ship_to}
 
@@ -135,12 +135,16 @@ def refund(
         reason: Why.
     """
     with open_book() as book:
-        order = _order_that_is(book, order_id, "delivered")
-        left = order["total_cents"] - order.get("refunded_cents", 0)
-        if amount_cents > left:
-            raise ValueError(f"at most {left} cents of order {order_id} are left to refund")
+        order = _load_order_in_status(book, order_id, "delivered")
+        refundable_cents = order["total_cents"] - order.get("refunded_cents", 0)
+        if amount_cents > refundable_cents:
+            raise ValueError(f"at most {refundable_cents} cents of order {order_id} are left to refund")
         book.add(run, "refund", order_id=order_id, amount_cents=amount_cents, reason=reason)
-    return {"order_id": order_id, "refunded_cents": amount_cents, "left_cents": left - amount_cents}
+    return {
+        "order_id": order_id,
+        "refunded_cents": amount_cents,
+        "left_cents": refundable_cents - amount_cents,
+    }
 
 
 @tool(idempotent=True, timeout_seconds=10)
@@ -169,7 +173,7 @@ TOOLS = (
 )
 
 
-def _order_that_is(book: Book, order_id: str, status: str) -> dict[str, Any]:
+def _load_order_in_status(book: Book, order_id: str, status: str) -> dict[str, Any]:
     order = database.order(order_id, book.entries())
     if order["status"] != status:
         raise ValueError(f"order {order_id} is {order['status']}; this needs an order that is {status}")

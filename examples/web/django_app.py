@@ -17,13 +17,13 @@ from producers.django import send_message_in_atomic
 
 @csrf_exempt
 def send(request: HttpRequest, thread_id: str) -> JsonResponse:
-    said = json.loads(request.body)
+    body = json.loads(request.body)
     try:
         with transaction.atomic():
             with connection.cursor() as cursor:
-                cursor.execute("INSERT INTO orders (note) VALUES (%s)", [said["order"]])
+                cursor.execute("INSERT INTO orders (note) VALUES (%s)", [body["order"]])
             turn = send_message_in_atomic(
-                thread_id, said["content"], idempotency_key=request.headers.get("Idempotency-Key")
+                thread_id, body["content"], idempotency_key=request.headers.get("Idempotency-Key")
             )
     except UserError as error:
         return JsonResponse({"error": str(error)}, status=400)

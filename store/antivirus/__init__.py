@@ -1,6 +1,6 @@
-"""The seam to a virus scanner, and the one for ClamAV.
+"""The seam to a virus scanner, and its implementation for ClamAV.
 
-What stays true: a file is clean only when a scanner said so; a file that it will never look into is not;
+What stays true: a file is clean only when a scanner said so; a file that it will never read is not;
 a scanner that is away or slow leaves it waiting, which is no verdict.
 """
 

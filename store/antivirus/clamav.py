@@ -18,7 +18,7 @@ from store.antivirus.protocol import Verdict
 PIECE_BYTES = 64 * 1024
 #: The longest answer that is read: it is one short line.
 ANSWER_BYTES = 4096
-#: What clamd says of a file above its StreamMaxLength, and would say of it each time.
+#: The answer of clamd to a file above its StreamMaxLength, the same each time.
 TOO_LARGE = "INSTREAM size limit exceeded. ERROR"
 
 Address = tuple[str, int] | str
@@ -35,23 +35,23 @@ class ClamAV:
     def scan(self, chunks: Iterable[bytes]) -> Verdict:
         ends_at = time.monotonic() + self._timeout_seconds
         try:
-            with self._connected(ends_at) as connection:
+            with self._connect(ends_at) as connection:
                 _send(connection, b"zINSTREAM\0", ends_at)
-                # It hangs up in mid-stream on a file that is too large, and says so first.
+                # clamd hangs up in mid-stream on a file that is too large, and says so first.
                 with suppress(ConnectionError):
-                    for piece in _pieces(chunks):
+                    for piece in _split(chunks):
                         _send(connection, struct.pack("!L", len(piece)) + piece, ends_at)
                     _send(connection, struct.pack("!L", 0), ends_at)
-                answer = _answer(connection, ends_at)
+                answer = _receive_answer(connection, ends_at)
         except OSError as error:
-            raise self._unavailable(error.strerror or type(error).__name__) from None
-        return self._verdict(answer)
+            raise self._unavailable_error(error.strerror or type(error).__name__) from None
+        return self._parse_verdict(answer)
 
-    def _connected(self, ends_at: float) -> socket.socket:
+    def _connect(self, ends_at: float) -> socket.socket:
         if isinstance(self._address, tuple):
-            return socket.create_connection(self._address, timeout=_left(ends_at))
+            return socket.create_connection(self._address, timeout=_remaining_seconds(ends_at))
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.settimeout(_left(ends_at))
+        connection.settimeout(_remaining_seconds(ends_at))
         try:
             connection.connect(self._address)
         except OSError:
@@ -59,38 +59,38 @@ class ClamAV:
             raise
         return connection
 
-    def _verdict(self, answer: str) -> Verdict:
-        said = answer.removeprefix("stream: ")
-        if said == "OK":
+    def _parse_verdict(self, answer: str) -> Verdict:
+        text = answer.removeprefix("stream: ")
+        if text == "OK":
             return Verdict()
-        if said.endswith(" FOUND"):
-            return Verdict(finding=said.removesuffix(" FOUND"))
-        if said == TOO_LARGE:
+        if text.endswith(" FOUND"):
+            return Verdict(finding=text.removesuffix(" FOUND"))
+        if text == TOO_LARGE:
             return Verdict(refusal="it is larger than the StreamMaxLength of clamd")
-        raise self._unavailable(said or "it hung up")
+        raise self._unavailable_error(text or "it hung up")
 
-    def _unavailable(self, reason: str) -> ScannerUnavailable:
+    def _unavailable_error(self, reason: str) -> ScannerUnavailable:
         return ScannerUnavailable(
             f"the scanner at {self._address} gave no verdict: {reason}; "
             "check THREADMILL_SCANNER_URL, THREADMILL_SCANNER_TIMEOUT, and that clamd runs"
         )
 
 
-def _pieces(chunks: Iterable[bytes]) -> Iterator[bytes]:
+def _split(chunks: Iterable[bytes]) -> Iterator[bytes]:
     for chunk in chunks:
         for start in range(0, len(chunk), PIECE_BYTES):
             yield chunk[start : start + PIECE_BYTES]
 
 
 def _send(connection: socket.socket, content: bytes, ends_at: float) -> None:
-    connection.settimeout(_left(ends_at))
+    connection.settimeout(_remaining_seconds(ends_at))
     connection.sendall(content)
 
 
-def _answer(connection: socket.socket, ends_at: float) -> str:
+def _receive_answer(connection: socket.socket, ends_at: float) -> str:
     answer = b""
     while b"\0" not in answer and len(answer) < ANSWER_BYTES:
-        connection.settimeout(_left(ends_at))
+        connection.settimeout(_remaining_seconds(ends_at))
         received = connection.recv(ANSWER_BYTES)
         if not received:
             break
@@ -98,9 +98,9 @@ def _answer(connection: socket.socket, ends_at: float) -> str:
     return answer.partition(b"\0")[0].decode("utf-8", "replace").strip()
 
 
-def _left(ends_at: float) -> float:
-    """Seconds until then. Raises `TimeoutError` when they are over."""
-    left = ends_at - time.monotonic()
-    if left <= 0:
+def _remaining_seconds(ends_at: float) -> float:
+    """Seconds until `ends_at`. Raises `TimeoutError` when there are none."""
+    seconds = ends_at - time.monotonic()
+    if seconds <= 0:
         raise TimeoutError(errno.ETIMEDOUT, "it took too long")
-    return left
+    return seconds

@@ -1,4 +1,4 @@
-"""What a scanner has to do."""
+"""The interface of a virus scanner, and its verdict."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,11 +7,11 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a scanner says of a file."""
+    """The verdict of a scanner on a file."""
 
-    #: What the scanner calls what it found; None in a clean file.
+    #: The scanner's name for what it found; None in a clean file.
     finding: str | None = None
-    #: Why the scanner will never look into this file; None where it did.
+    #: Why the scanner will never read this file; None where it did.
     refusal: str | None = None
 
     @property
@@ -20,7 +20,7 @@ class Verdict:
 
 
 class Scanner(Protocol):
-    """Looks for what must reach nobody. It blocks, and may be called from any thread."""
+    """Scans files for malware. It blocks, and may be called from any thread."""
 
     def scan(self, chunks: Iterable[bytes]) -> Verdict:
         """Read a file to its end and judge it. Raises `ScannerUnavailable` where there is no verdict."""

@@ -1,4 +1,4 @@
-"""Where attachments' bytes are kept: a Protocol; a bucket of S3, a local folder, memory.
+"""The stores of attachments' bytes: a Protocol, and an S3 bucket, a local folder and memory behind it.
 
 What stays true: a blob is addressed by its tenant and the SHA-256 of its bytes, is checked against
 that hash when it is written and when it is read, and is whole or not there.

@@ -1,4 +1,4 @@
-"""What a browser is told about a file that somebody else sent: its name, its type, and to save it.
+"""Headers of a download, for a file that another user sent: its name, its type, and to save it.
 
 What stays true: nothing that a name or a type says becomes a header of its own, a path, or a
 program that runs in the page. A file is saved, not shown, unless its type is one of few that cannot
@@ -9,13 +9,13 @@ import re
 import unicodedata
 from urllib.parse import quote
 
-#: What a browser may show in its page. SVG is no picture here: it can hold a program; nor is a PDF.
+#: Types that a browser may show in its page. SVG is no picture here: it can hold a program; nor is a PDF.
 INLINE_TYPES = frozenset({"image/gif", "image/jpeg", "image/png", "image/webp"})
-#: Of a type that a browser would run, or that is none.
+#: Served instead of a type that a browser would run, or that is no media type.
 UNKNOWN_TYPE = "application/octet-stream"
 #: Bytes of a name that file systems take.
 NAME_MAX_BYTES = 255
-#: Characters of an ending that is kept when a name is cut.
+#: Characters of an ending that stays when a name is truncated.
 ENDING_MAX_CHARS = 16
 
 _UNSAFE_IN_QUOTES = re.compile(r"[^ !#-\[\]-~]")
@@ -48,9 +48,9 @@ def safe_filename(filename: str) -> str:
 
     Control characters, marks that turn the direction of writing, and what is no character become `_`.
     """
-    shown = "".join("_" if _is_hidden(character) else character for character in filename)
-    name = _UNSAFE_IN_NAMES.sub("_", shown).strip(". ")
-    return _cut(name) or "file"
+    printable = "".join("_" if _is_hidden(character) else character for character in filename)
+    name = _UNSAFE_IN_NAMES.sub("_", printable).strip(". ")
+    return _truncate(name) or "file"
 
 
 def _is_hidden(character: str) -> bool:
@@ -58,11 +58,11 @@ def _is_hidden(character: str) -> bool:
     return category.startswith("C") or category in ("Zl", "Zp")
 
 
-def _cut(name: str) -> str:
+def _truncate(name: str) -> str:
     if len(name.encode()) <= NAME_MAX_BYTES:
         return name
     stem, dot, ending = name.rpartition(".")
     if not dot or len(ending) > ENDING_MAX_CHARS:
         stem, dot, ending = name, "", ""
-    room = NAME_MAX_BYTES - len((dot + ending).encode())
-    return stem.encode()[:room].decode(errors="ignore") + dot + ending
+    stem_max_bytes = NAME_MAX_BYTES - len((dot + ending).encode())
+    return stem.encode()[:stem_max_bytes].decode(errors="ignore") + dot + ending

@@ -12,22 +12,22 @@ from store.settings import Settings
 
 #: Keeps blobs in this process, gone with it: for tests, and for library use.
 MEMORY = "memory:"
-#: Connections for what is no turn: sends, and the upkeep of blobs.
+#: Connections beside those of turns: for sends, and the upkeep of blobs.
 SPARE_CONNECTIONS = 10
 
 
 def open_file_store(settings: Settings) -> BlobStore:
     """The store that THREADMILL_FILE_STORE names. Nothing is connected or created before its first use.
 
-    `memory:` gives everybody in this process the same one. Raises `InvalidSettings` for an address
+    `memory:` is the same store in all of this process. Raises `InvalidSettings` for an address
     that names neither a folder nor a bucket.
     """
-    place = settings.file_store
-    if place == MEMORY:
-        return memory.of_this_process()
-    if "://" not in place:
-        return LocalBlobs(place)
-    parts = urlsplit(place)
+    address = settings.file_store
+    if address == MEMORY:
+        return memory.shared_blobs()
+    if "://" not in address:
+        return LocalBlobs(address)
+    parts = urlsplit(address)
     if parts.scheme != "s3" or not parts.netloc or "@" in parts.netloc:
         raise InvalidSettings(
             "THREADMILL_FILE_STORE: is neither a folder nor a bucket; write ./folder or s3://bucket/prefix, "

@@ -19,13 +19,26 @@ from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
 
-from conversation.errors import FileRefused, FileStoreUnavailable
+from conversation.errors import FileRejected, FileStoreUnavailable
 from conversation.validation import check_tenant
-from store.blobs.hashing import CHUNK_BYTES, Content, check_content, hashed_pieces, undamaged_pieces
+from store.blobs.hashing import (
+    CHUNK_BYTES,
+    Content,
+    check_content,
+    read_verified_pieces,
+    verify_stored_pieces,
+)
 from store.blobs.presigned import NoUploads
-from store.blobs.protocol import StoredBlob, check_address, check_after, check_expires, is_tenant, not_stored
+from store.blobs.protocol import (
+    StoredBlob,
+    check_address,
+    check_after,
+    check_expires,
+    is_tenant,
+    not_stored_error,
+)
 
-#: Seconds after which nobody is writing to a partial file any more.
+#: Seconds after which no process writes to a partial file any more.
 PARTIAL_SECONDS = 24 * 3600.0
 
 _FOLDER = re.compile(r"[0-9a-f]{2}")
@@ -45,14 +58,14 @@ class LocalBlobs(NoUploads):
         check_address(tenant, sha256)
         size = check_content(sha256, content)
         path, staging = self._path(tenant, sha256), self.base / tenant / "staging"
-        with self._translated("write"):
+        with self._translate_errors("write"):
             for folder in (path.parent, staging):
                 self._check_inside(folder)
                 self._make_folders(folder)
             _remove_old_partials(staging)
             # A damaged blob is written again: a put heals it.
             if not _is_whole(path, sha256, size):
-                _write_whole(path, staging, hashed_pieces(sha256, content))
+                _write_whole(path, staging, read_verified_pieces(sha256, content))
             # Also for a blob that was there: another process may have renamed it and not synced yet.
             for folder in (path.parent, *path.parent.parents):
                 _sync_folder(folder)
@@ -67,18 +80,18 @@ class LocalBlobs(NoUploads):
     def open(self, tenant: str, sha256: str) -> Iterator[Iterator[bytes]]:
         check_address(tenant, sha256)
         path = self._path(tenant, sha256)
-        with self._translated("read"):
+        with self._translate_errors("read"):
             self._check_inside(path.parent)
-            file = _opened(path)
+            file = _open_blob(path)
         if file is None:
-            raise not_stored(tenant, sha256)
+            raise not_stored_error(tenant, sha256)
         with file:
-            yield undamaged_pieces(tenant, sha256, self._pieces(file))
+            yield verify_stored_pieces(tenant, sha256, self._read_pieces(file))
 
     def exists(self, tenant: str, sha256: str) -> bool:
         check_address(tenant, sha256)
         path = self._path(tenant, sha256)
-        with self._translated("read"):
+        with self._translate_errors("read"):
             self._check_inside(path.parent)
             try:
                 return stat.S_ISREG(path.lstat().st_mode)
@@ -88,14 +101,14 @@ class LocalBlobs(NoUploads):
     def delete(self, tenant: str, sha256: str) -> None:
         check_address(tenant, sha256)
         path = self._path(tenant, sha256)
-        with self._translated("delete from"):
+        with self._translate_errors("delete from"):
             self._check_inside(path.parent)
             path.unlink(missing_ok=True)
 
     def delete_tenant(self, tenant: str) -> int:
         check_tenant(tenant)
         folder = self.base / tenant
-        with self._translated("delete from"):
+        with self._translate_errors("delete from"):
             self._check_inside(folder)
             files = sum(len(names) for _, _, names in os.walk(folder))
             with suppress(FileNotFoundError):
@@ -106,21 +119,21 @@ class LocalBlobs(NoUploads):
         check_tenant(tenant)
         check_after(after)
         blobs = self.base / tenant / "sha256"
-        with self._translated("list"):
+        with self._translate_errors("list"):
             self._check_inside(blobs)
-        for folder in self._folders(blobs):
+        for folder in self._list_folders(blobs):
             if _FOLDER.fullmatch(folder.name) and folder.name >= after[:2]:
-                for blob in self._entries(Path(folder)):
+                for blob in self._list_entries(Path(folder)):
                     sha256 = folder.name + blob.name
                     if (
                         _NAME.fullmatch(blob.name)
                         and sha256 > after
-                        and (found := self._listed(sha256, blob))
+                        and (stored_blob := self._stat_blob(sha256, blob))
                     ):
-                        yield found
+                        yield stored_blob
 
-    def tenants(self) -> Iterator[str]:
-        for folder in self._folders(self.base):
+    def list_tenants(self) -> Iterator[str]:
+        for folder in self._list_folders(self.base):
             if is_tenant(folder.name):
                 yield folder.name
 
@@ -153,7 +166,7 @@ class LocalBlobs(NoUploads):
             part.mkdir(mode=0o700, exist_ok=True)
 
     def _check_inside(self, folder: Path) -> None:
-        """Somebody may have put a link there; the names themselves were checked before."""
+        """Refuse a link on the way to a folder; the names themselves were checked before."""
         while folder != self.base:
             if folder.is_symlink():
                 raise FileStoreUnavailable(
@@ -161,44 +174,44 @@ class LocalBlobs(NoUploads):
                 )
             folder = folder.parent
 
-    def _pieces(self, file: BinaryIO) -> Iterator[bytes]:
+    def _read_pieces(self, file: BinaryIO) -> Iterator[bytes]:
         while True:
-            with self._translated("read"):
+            with self._translate_errors("read"):
                 piece = file.read(CHUNK_BYTES)
             if not piece:
                 return
             yield piece
 
-    def _folders(self, folder: Path) -> Iterator[os.DirEntry[str]]:
-        return (entry for entry in self._entries(folder) if entry.is_dir(follow_symlinks=False))
+    def _list_folders(self, folder: Path) -> Iterator[os.DirEntry[str]]:
+        return (entry for entry in self._list_entries(folder) if entry.is_dir(follow_symlinks=False))
 
-    def _entries(self, folder: Path) -> Sequence[os.DirEntry[str]]:
-        with self._translated("list"):
+    def _list_entries(self, folder: Path) -> Sequence[os.DirEntry[str]]:
+        with self._translate_errors("list"):
             try:
                 return sorted(os.scandir(folder), key=lambda entry: entry.name)
             except FileNotFoundError:
                 return ()
 
-    def _listed(self, sha256: str, blob: os.DirEntry[str]) -> StoredBlob | None:
-        """None for what is no file, or was deleted since its folder was read."""
-        with self._translated("list"), suppress(FileNotFoundError):
-            found = blob.stat(follow_symlinks=False)
-            if stat.S_ISREG(found.st_mode):
-                return StoredBlob(sha256, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
+    def _stat_blob(self, sha256: str, blob: os.DirEntry[str]) -> StoredBlob | None:
+        """The blob of a folder's entry; None if it is no file, or was deleted since the folder was read."""
+        with self._translate_errors("list"), suppress(FileNotFoundError):
+            status = blob.stat(follow_symlinks=False)
+            if stat.S_ISREG(status.st_mode):
+                return StoredBlob(sha256, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))
         return None
 
     @contextmanager
-    def _translated(self, verb: str) -> Iterator[None]:
-        """The border at which the operating system's errors become ours."""
+    def _translate_errors(self, verb: str) -> Iterator[None]:
+        """Translate the operating system's errors into ours."""
         try:
             yield
         except OSError as error:
             raise FileStoreUnavailable(
-                f"cannot {verb} file store {self.base}: {error.strerror or error}; {_fix(error)}"
+                f"cannot {verb} file store {self.base}: {error.strerror or error}; {_remedy(error)}"
             ) from error
 
 
-def _fix(error: OSError) -> str:
+def _remedy(error: OSError) -> str:
     if error.errno in _FULL:
         return "free space there, or point THREADMILL_FILE_STORE at a larger disk"
     if error.errno in _FORBIDDEN:
@@ -206,20 +219,20 @@ def _fix(error: OSError) -> str:
     return "check that it is a folder on a working disk, or point THREADMILL_FILE_STORE at another one"
 
 
-def _opened(path: Path) -> BinaryIO | None:
+def _open_blob(path: Path) -> BinaryIO | None:
     try:
-        opened = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     except OSError as error:
         if error.errno == errno.ELOOP:  # a link stands where a blob should
             return None
         raise
-    return os.fdopen(opened, "rb", buffering=0)
+    return os.fdopen(descriptor, "rb", buffering=0)
 
 
 def _is_whole(path: Path, sha256: str, size: int) -> bool:
-    file = _opened(path)
+    file = _open_blob(path)
     if file is None:
         return False
     with file:
@@ -227,20 +240,20 @@ def _is_whole(path: Path, sha256: str, size: int) -> bool:
             return False
         try:
             return check_content(sha256, file) == size
-        except FileRefused:
+        except FileRejected:
             return False
 
 
 def _write_whole(path: Path, staging: Path, pieces: Iterator[bytes]) -> None:
     """Write elsewhere on the disk, sync, and rename: a reader sees the old state or the whole new file."""
     partial = staging / f".partial-{uuid4().hex}"
-    opened = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        with os.fdopen(opened, "wb") as file:
+        with os.fdopen(descriptor, "wb") as file:
             for piece in pieces:
                 file.write(piece)
             file.flush()
-            os.fsync(opened)
+            os.fsync(descriptor)
         partial.replace(path)
     except BaseException:
         with suppress(OSError):
@@ -259,8 +272,8 @@ def _remove_old_partials(staging: Path) -> None:
 
 def _sync_folder(folder: Path) -> None:
     """Make the entries of a folder durable: a synced file with an unsynced name is lost with the power."""
-    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(opened)
+        os.fsync(descriptor)
     finally:
-        os.close(opened)
+        os.close(descriptor)

@@ -14,13 +14,13 @@ from threading import Lock
 
 from conversation.validation import check_tenant
 from store.blobs.download_headers import served_type
-from store.blobs.hashing import CHUNK_BYTES, Content, hashed_pieces, undamaged_pieces
+from store.blobs.hashing import CHUNK_BYTES, Content, read_verified_pieces, verify_stored_pieces
 from store.blobs.presigned import NoUploads
-from store.blobs.protocol import StoredBlob, check_address, check_after, check_expires, not_stored
+from store.blobs.protocol import StoredBlob, check_address, check_after, check_expires, not_stored_error
 
 
 @dataclass(frozen=True)
-class Kept:
+class BlobContent:
     """The bytes of one blob."""
 
     content: bytes
@@ -31,17 +31,17 @@ class MemoryBlobs(NoUploads):
     """Keeps blobs in a dictionary of its own."""
 
     def __init__(self) -> None:
-        self._tenants: dict[str, dict[str, Kept]] = {}
+        self._tenants: dict[str, dict[str, BlobContent]] = {}
         self._lock = Lock()
 
     def put(self, tenant: str, sha256: str, content: Content, media_type: str) -> None:  # noqa: ARG002 - a dictionary keeps no types
         check_address(tenant, sha256)
-        kept = Kept(b"".join(hashed_pieces(sha256, content)))
+        blob = BlobContent(b"".join(read_verified_pieces(sha256, content)))
         with self._lock:
-            of_tenant = self._tenants.setdefault(tenant, {})
+            tenant_blobs = self._tenants.setdefault(tenant, {})
             # As a folder does: what is whole stays, what is damaged is healed.
-            if sha256 not in of_tenant or of_tenant[sha256].content != kept.content:
-                of_tenant[sha256] = kept
+            if sha256 not in tenant_blobs or tenant_blobs[sha256].content != blob.content:
+                tenant_blobs[sha256] = blob
 
     def get(self, tenant: str, sha256: str) -> bytes:
         with self.open(tenant, sha256) as pieces:
@@ -51,7 +51,7 @@ class MemoryBlobs(NoUploads):
     def open(self, tenant: str, sha256: str) -> Iterator[Iterator[bytes]]:
         content = self._content(tenant, sha256)
         starts = range(0, len(content), CHUNK_BYTES)
-        yield undamaged_pieces(tenant, sha256, (content[start : start + CHUNK_BYTES] for start in starts))
+        yield verify_stored_pieces(tenant, sha256, (content[start : start + CHUNK_BYTES] for start in starts))
 
     def exists(self, tenant: str, sha256: str) -> bool:
         check_address(tenant, sha256)
@@ -72,15 +72,15 @@ class MemoryBlobs(NoUploads):
         check_tenant(tenant)
         check_after(after)
         with self._lock:
-            found = sorted(self._tenants.get(tenant, {}).items())
-        for sha256, kept in found:
+            items = sorted(self._tenants.get(tenant, {}).items())
+        for sha256, blob in items:
             if sha256 > after:
-                yield StoredBlob(sha256, len(kept.content), kept.modified_at)
+                yield StoredBlob(sha256, len(blob.content), blob.modified_at)
 
-    def tenants(self) -> Iterator[str]:
+    def list_tenants(self) -> Iterator[str]:
         with self._lock:
-            found = sorted(tenant for tenant, kept in self._tenants.items() if kept)
-        yield from found
+            names = sorted(tenant for tenant, kept in self._tenants.items() if kept)
+        yield from names
 
     def url(
         self,
@@ -103,13 +103,13 @@ class MemoryBlobs(NoUploads):
     def _content(self, tenant: str, sha256: str) -> bytes:
         check_address(tenant, sha256)
         with self._lock:
-            kept = self._tenants.get(tenant, {}).get(sha256)
-        if kept is None:
-            raise not_stored(tenant, sha256)
-        return kept.content
+            blob = self._tenants.get(tenant, {}).get(sha256)
+        if blob is None:
+            raise not_stored_error(tenant, sha256)
+        return blob.content
 
 
 @lru_cache(maxsize=1)
-def of_this_process() -> MemoryBlobs:
-    """The one that everybody in this process gets who opens `memory:`."""
+def shared_blobs() -> MemoryBlobs:
+    """The one store behind every `memory:` of this process."""
     return MemoryBlobs()

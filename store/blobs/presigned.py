@@ -1,7 +1,7 @@
-"""How a browser uploads a file past us: straight to where blobs are kept, and only what was announced.
+"""Presigned uploads: a browser puts a file straight into the store of blobs, and only the declared one.
 
-What stays true: what a browser sends lies under `staging`, where nobody looks for blobs, until its
-bytes were read and have the hash that was announced. A store that browsers cannot reach says so.
+What stays true: what a browser sends lies under `staging`, where no blob is read from, until its
+bytes were read and have the declared hash. A store that browsers cannot reach says so.
 """
 
 import re
@@ -19,7 +19,7 @@ _UPLOAD_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 @dataclass(frozen=True)
 class PresignedUpload:
-    """All that a client needs for one upload. The URL is a secret: who has it may upload."""
+    """All that a client needs for one upload. The URL is a secret: its holder may upload."""
 
     url: str
     method: str
@@ -31,17 +31,17 @@ class PresignedUpload:
 
 @dataclass(frozen=True)
 class StagedUpload:
-    """An upload as a listing names it: nobody looked at its bytes."""
+    """An upload as a listing names it: its bytes are unchecked."""
 
     upload_id: str
     #: In bytes.
     size: int
-    #: When it was put, by the clock of the place where it is kept; aware.
+    #: When it was put, by the clock of the server that keeps it; aware.
     modified_at: datetime
 
 
 class BlobUploads(Protocol):
-    """The verbs of uploads.
+    """The verbs of presigned uploads.
 
     Each but `list_uploads` raises `UploadsNotSupported` where browsers cannot reach the store.
     """
@@ -67,7 +67,7 @@ class BlobUploads(Protocol):
         """Make what was uploaded a blob, durably; any number of times. The upload stays: discard it.
 
         The bytes are read once and copied inside the server. Raises `FileNotStored` where nothing was
-        uploaded, and `FileRefused` where it does not have this hash or changes meanwhile.
+        uploaded, and `FileRejected` where it does not have this hash or changes meanwhile.
         """
         ...
 
@@ -76,7 +76,7 @@ class BlobUploads(Protocol):
         ...
 
     def list_uploads(self, tenant: str) -> Iterator[StagedUpload]:
-        """What a tenant uploaded and nobody discarded, ascending by id; read page by page.
+        """The uploads of a tenant that were not discarded, ascending by id; read page by page.
 
         Nothing, where browsers cannot reach the store. What was put or discarded meanwhile may be missed.
         """
@@ -100,12 +100,12 @@ class NoUploads:
 
 
 def check_upload_id(upload_id: object) -> str:
-    """Refuse what could leave the folder of uploads. Raises `InvalidInput`."""
+    """Refuse an id that could leave the folder of uploads. Raises `InvalidInput`."""
     if not isinstance(upload_id, str) or not is_upload_id(upload_id):
         raise InvalidInput("upload_id", "is no plain name", "use 1 to 64 of A-Z a-z 0-9 - _")
     return upload_id
 
 
 def is_upload_id(text: str) -> bool:
-    """Whether this is the name of an upload."""
+    """Whether a text can be the id of an upload."""
     return _UPLOAD_ID.fullmatch(text) is not None

@@ -25,28 +25,28 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class StoredBlob:
-    """A blob as a listing names it: nobody looked at its bytes."""
+    """A blob as a listing names it: its bytes are unchecked."""
 
     sha256: str
     #: In bytes.
     size: int
-    #: When it was put, by the clock of the place where it is kept; aware.
+    #: When it was put, by the clock of the server or disk that keeps it; aware.
     modified_at: datetime
 
 
 class BlobStore(BlobUploads, Protocol):
-    """Keeps bytes. Every verb blocks; every verb may be called from any thread.
+    """Stores blobs. Every verb blocks; every verb may be called from any thread.
 
-    Each raises `InvalidInput` for an address that is none, and `FileStoreUnavailable` when the place
-    behind it does not answer, refuses, or is full. Whatever its size, a blob that is put from a file or
+    Each raises `InvalidInput` for an address that is none, and `FileStoreUnavailable` when the server
+    or disk does not answer, refuses, or is full. Whatever its size, a blob that is put from a file or
     read by `open` takes a few MiB of memory.
     """
 
     def put(self, tenant: str, sha256: str, content: Content, media_type: str) -> None:
         """Keep these bytes: durably once this returns, and any number of times with the same effect.
 
-        A file is read from its beginning, more than once, and left open at some place. Raises
-        `FileRefused` for bytes that do not have this hash, also where they change while they are read.
+        A file is read from its beginning, more than once, and left open at some position. Raises
+        `FileRejected` for bytes that do not have this hash, also where they change while they are read.
         """
         ...
 
@@ -58,7 +58,7 @@ class BlobStore(BlobUploads, Protocol):
         """The bytes in pieces of about 1 MiB, to be read inside of the `with`, once.
 
         Raises `FileNotStored`: at once where they are missing, after the last piece where they are
-        damaged. Who acts before the end acts on bytes that nobody has checked.
+        damaged. A caller that acts before the end acts on unchecked bytes.
         """
         ...
 
@@ -67,13 +67,13 @@ class BlobStore(BlobUploads, Protocol):
         ...
 
     def delete(self, tenant: str, sha256: str) -> None:
-        """Remove the blob, if it is there, with every older version that the place keeps of it."""
+        """Remove the blob, if it is there, with every older version that the store keeps of it."""
         ...
 
     def delete_tenant(self, tenant: str) -> int:
         """Remove all that a tenant has, uploads included; returns how many objects, each version counted.
 
-        What is put meanwhile may stay. One that was broken off is run again.
+        What is put meanwhile may stay. A deletion that was interrupted is run again.
         """
         ...
 
@@ -84,8 +84,8 @@ class BlobStore(BlobUploads, Protocol):
         """
         ...
 
-    def tenants(self) -> Iterator[str]:
-        """Those who have something here, ascending. One whose last blob is gone may still be named."""
+    def list_tenants(self) -> Iterator[str]:
+        """The tenants that have something here, ascending. One whose last blob is gone may still be named."""
         ...
 
     def url(
@@ -100,23 +100,23 @@ class BlobStore(BlobUploads, Protocol):
     ) -> str:
         """Where a client can fetch the blob, as a download of this name. Made up without asking the store.
 
-        `inline` lets a browser show it, if it is a picture that cannot hold a program; see `download`.
+        `inline` lets a browser show it, if it is a picture that holds no program; see `download_headers`.
         """
         ...
 
     def close(self) -> None:
-        """Let go of connections. The store may be used again after."""
+        """Release the connections. The store may be used again after."""
         ...
 
 
 def check_address(tenant: str, sha256: str) -> None:
-    """Refuse what could leave the place that belongs to the tenant. Raises `InvalidInput`."""
+    """Refuse an address that could leave the folder of the tenant. Raises `InvalidInput`."""
     check_tenant(tenant)
     check_sha256("sha256", sha256)
 
 
 def check_sha256(field: str, value: object) -> str:
-    """A hash as we spell it. Raises `InvalidInput`."""
+    """The value, if it is 64 lower-case hex digits. Raises `InvalidInput`."""
     if not isinstance(value, str) or not is_sha256(value):
         raise InvalidInput(
             field, "is no hash", "pass 64 lower-case hex digits: hashlib.sha256(…).hexdigest()"
@@ -125,25 +125,25 @@ def check_sha256(field: str, value: object) -> str:
 
 
 def check_after(after: str) -> str:
-    """Where a listing goes on: behind a hash, or at the beginning. Raises `InvalidInput`."""
+    """The hash behind which a listing goes on; empty for its beginning. Raises `InvalidInput`."""
     return check_sha256("after", after) if after else ""
 
 
 def is_sha256(text: str) -> bool:
-    """Whether this is a hash as we spell it: lower-case hex."""
+    """Whether a text is a SHA-256 as we spell it: 64 lower-case hex digits."""
     return _SHA256.fullmatch(text) is not None
 
 
-def not_stored(tenant: str, sha256: str) -> FileNotStored:
-    """The error for a blob that a row points to and that nobody can find."""
+def not_stored_error(tenant: str, sha256: str) -> FileNotStored:
+    """The error for a blob that a row points to and whose bytes are missing."""
     return FileNotStored(
         f"blob {sha256} of tenant {tenant} is not stored; "
-        "put the file again, and check that THREADMILL_FILE_STORE names the same place for every process"
+        "put the file again, and check that THREADMILL_FILE_STORE names the same store for every process"
     )
 
 
 def is_tenant(name: str) -> bool:
-    """Whether a folder can be a tenant's."""
+    """Whether a folder's name can be a tenant's."""
     try:
         check_tenant(name)
     except InvalidInput:

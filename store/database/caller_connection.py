@@ -1,4 +1,4 @@
-"""Working on a connection that belongs to the caller, so that its rows and ours commit together.
+"""Our statements on a connection that belongs to the caller, so that its rows and ours commit together.
 
 What stays true: nothing here begins, commits, rolls back or closes the caller's transaction. Our
 statements run behind a savepoint, so that whatever goes wrong with them leaves its earlier rows
@@ -22,54 +22,54 @@ from sqlalchemy.orm import Session, scoped_session
 from sqlalchemy.pool import NullPool
 
 from conversation.errors import DatabaseUnavailable, InvalidInput
-from store.database.retry_policy import RACES, Answer, answer_to, reason_of, sqlstate_of
+from store.database.retry_policy import RACES, FailureAction, action_for, reason_of, sqlstate_of
 
-Borrowable = Connection | Session | scoped_session[Any] | psycopg.Connection[Any]
+CallerConnection = Connection | Session | scoped_session[Any] | psycopg.Connection[Any]
 
-_lent = threading.local()
+_caller = threading.local()
 
 
 @contextmanager
-def borrowed(lender: Borrowable) -> Iterator[Connection]:
+def borrow_connection(caller_connection: CallerConnection) -> Iterator[Connection]:
     """The caller's connection as one that the store understands, behind a savepoint.
 
     Takes an open Core `Connection`, an ORM `Session`, or a raw psycopg connection (Django's is
-    `django.db.connection.connection`). Raises `InvalidInput` for anything else, and for one that
-    is closed, stands in a failed transaction, or commits by itself after every statement.
+    `django.db.connection.connection`). Raises `InvalidInput` for anything else, and for a
+    connection that is closed, stands in a failed transaction, or commits by itself after every statement.
     """
-    with _opened(lender) as connection:
+    with _open_connection(caller_connection) as connection:
         try:
             with connection.begin_nested():
                 yield connection
         except DBAPIError as error:
-            # A transaction that lost a race is its owner's to run again: it must know the error.
-            if answer_to(error) is Answer.RAISE or sqlstate_of(error) in RACES:
+            # A transaction that lost a race is its owner's to run again: the owner must see the error.
+            if action_for(error) is FailureAction.RAISE or sqlstate_of(error) in RACES:
                 raise
             raise DatabaseUnavailable(reason_of(error)) from error
 
 
 @contextmanager
-def _opened(lender: Borrowable) -> Iterator[Connection]:
-    if isinstance(lender, psycopg.Connection):
-        _check_usable(lender)
-        with _over_psycopg(lender) as connection:
+def _open_connection(caller_connection: CallerConnection) -> Iterator[Connection]:
+    if isinstance(caller_connection, psycopg.Connection):
+        _check_usable(caller_connection)
+        with _wrap_psycopg(caller_connection) as connection:
             yield connection
         return
-    session = lender() if isinstance(lender, scoped_session) else lender
+    session = caller_connection() if isinstance(caller_connection, scoped_session) else caller_connection
     connection = session.connection() if isinstance(session, Session) else session
     if not isinstance(connection, Connection):
         raise InvalidInput(
             "connection",
-            f"is {type(lender).__name__}",
+            f"is {type(caller_connection).__name__}",
             "pass a SQLAlchemy Connection, an ORM Session or a psycopg connection",
         )
     driver: Any = connection.connection.driver_connection
     if getattr(driver, "autocommit", False) is True and not connection.in_transaction():
         # An engine that begins by itself, as ours does, begins with the first statement: before it, its
         # connection looks like one that never begins.
-        begun = connection.begin()
+        transaction = connection.begin()
         if driver.info.transaction_status is TransactionStatus.IDLE:
-            begun.rollback()
+            transaction.rollback()
     _check_usable(driver)
     yield connection
 
@@ -92,32 +92,32 @@ def _check_usable(driver: Any) -> None:
 
 
 @contextmanager
-def _over_psycopg(raw: psycopg.Connection[Any]) -> Iterator[Connection]:
-    _lent.connection = raw
+def _wrap_psycopg(raw: psycopg.Connection[Any]) -> Iterator[Connection]:
+    _caller.connection = raw
     try:
-        connection = _engine_over_lent().connect()
+        connection = _engine_for_caller().connect()
     finally:
-        del _lent.connection
+        del _caller.connection
     with connection:
         yield connection
 
 
 @cache
-def _engine_over_lent() -> Engine:
-    """An engine whose every connection is the one that this thread was lent."""
+def _engine_for_caller() -> Engine:
+    """An engine whose every connection is the caller's, as set for this OS thread."""
     return create_engine(
         "postgresql+psycopg://",
         hide_parameters=True,
-        creator=lambda: _Lent(_lent.connection),
+        creator=lambda: _CallerOwnedConnection(_caller.connection),
         poolclass=NullPool,
         pool_reset_on_return=None,
-        # It would look for the type on a connection of the driver's own class.
+        # SQLAlchemy would query the type on a connection of the driver's own class.
         use_native_hstore=False,
     )
 
 
-class _Lent:
-    """A driver connection that ignores every word about transactions: they are its owner's."""
+class _CallerOwnedConnection:
+    """A driver connection that ignores commit, rollback and close: transactions are its owner's."""
 
     def __init__(self, raw: psycopg.Connection[Any]) -> None:
         self._raw = raw
@@ -131,16 +131,16 @@ class _Lent:
         return cursor
 
     def add_notice_handler(self, callback: object) -> None:
-        """The owner hears the notices; one more handler with every loan would stay there for ever."""
+        """Add no handler: the owner gets the notices, and each call would leave one more behind."""
 
     def commit(self) -> None:
-        """The owner commits."""
+        """Do nothing: the owner commits."""
 
     def rollback(self) -> None:
-        """The owner rolls back; our own failures end at a savepoint."""
+        """Do nothing: the owner rolls back; our own failures end at a savepoint."""
 
     def close(self) -> None:
-        """The owner closes."""
+        """Do nothing: the owner closes."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._raw, name)

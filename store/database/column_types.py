@@ -18,7 +18,7 @@ from sqlalchemy.types import TypeDecorator
 
 #: Seconds of a day.
 DAY = 86_400.0
-#: How each database tells the time that a statement runs at. Tests put another text here.
+#: The SQL of each database for the time at which a statement runs. Tests replace it.
 CLOCK_SQL = {
     "postgresql": "clock_timestamp()",
     "sqlite": "'now'",
@@ -62,12 +62,12 @@ class _Clock(ColumnElement[datetime]):
 
 
 def clock(*, plus_seconds: float | ColumnElement[Any] = 0) -> ColumnElement[datetime]:
-    """The database's time as the statement runs, moved by some seconds, or by so many as a column says."""
+    """The database's time as the statement runs, moved by a number of seconds, or by a column of them."""
     return _Clock(plus_seconds)
 
 
 def moment_ago(*, days: float | ColumnElement[Any]) -> ScalarSelect[datetime]:
-    """The database's time so many days ago, read once: a statement can look for it in an index.
+    """The database's time so many days ago, read once, so that a statement can use an index.
 
     `clock` itself is read anew for each row, so that no index helps to find what is older.
     """

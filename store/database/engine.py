@@ -1,6 +1,6 @@
-"""One way to a database: engines for sync and async callers, and transactions that may be run again.
+"""The database: engines for sync and async callers, and transactions that may be run again.
 
-What stays true: an operation is a plain function over a `Connection`; whoever opens the
+What stays true: an operation is a plain function over a `Connection`; the code that opens a
 transaction commits it; driver errors leave here as our own. An operation makes its ids before it
 is handed in, so a commit whose outcome is unknown is resolved by running it again.
 """
@@ -21,7 +21,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
 
 from store.database.retry_policy import READ_ONLY, Attempts
-from store.database.url import is_in_memory, mapped
+from store.database.url import driver_url, is_in_memory
 from store.settings import Settings
 
 if TYPE_CHECKING:
@@ -31,19 +31,19 @@ T = TypeVar("T")
 
 #: Seconds that a transaction of ours may be silent, at least, before the server gives it up and frees
 #: its locks: its client was stopped, or its machine is gone.
-SILENT_SECONDS = 10
+MIN_IDLE_IN_TRANSACTION_SECONDS = 10
 #: libpq's way to notice that the server's machine is gone, instead of waiting for it for hours: ask
 #: after so many seconds of silence, so often.
 KEEPALIVE = {"keepalives": 1, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
-#: Seconds in which the server's machine must take what it was sent, at least.
-UNTAKEN_SECONDS = 10
+#: Seconds in which the server's machine must acknowledge what it was sent, at least.
+MIN_TCP_USER_TIMEOUT_SECONDS = 10
 
 
-class Runs(Protocol):
-    """Runs an operation in a transaction, as `Database` does."""
+class TransactionRunner(Protocol):
+    """An object that runs operations in transactions, as `Database` does."""
 
     def run(self, operation: Callable[[Connection], T]) -> T:
-        """What the operation returns."""
+        """Run an operation in a transaction and return its result."""
         ...
 
 
@@ -52,9 +52,9 @@ class Database:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.url = mapped(settings.database_url.get_secret_value())
+        self.url = driver_url(settings.database_url.get_secret_value())
         self._async_engines: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncEngine] = WeakKeyDictionary()
-        self._unstoppable: set[asyncio.Task[Any]] = set()
+        self._shielded_tasks: set[asyncio.Task[Any]] = set()
 
     @property
     def is_sqlite(self) -> bool:
@@ -72,7 +72,7 @@ class Database:
         engine = create_sync_engine(
             self.url, hide_parameters=True, **_engine_options(self.url, self.settings, QueuePool)
         )
-        _prepare(engine, self.settings)
+        _add_listeners(engine, self.settings)
         return engine
 
     @property
@@ -87,7 +87,7 @@ class Database:
             url = self.url.set(drivername="sqlite+aiosqlite") if self.is_sqlite else self.url
             options = _engine_options(self.url, self.settings, AsyncAdaptedQueuePool)
             engine = create_async_engine(url, hide_parameters=True, **options)
-            _prepare(engine.sync_engine, self.settings)
+            _add_listeners(engine.sync_engine, self.settings)
             self._async_engines[loop] = engine
         return engine
 
@@ -110,10 +110,10 @@ class Database:
             return await self._run_on_loop(operation, patience_seconds)
         # Cancelled in the middle of a statement, SQLAlchemy closes the connection: in memory that would
         # be the whole database, and in a file the lock outlives it, while the traceback of the caller
-        # holds a cursor. So the transaction goes on to its end, whoever still waits for it.
+        # holds a cursor. So the transaction goes on to its end, whether a caller still waits or not.
         task = asyncio.create_task(self._run_on_loop(operation, patience_seconds))
-        self._unstoppable.add(task)
-        task.add_done_callback(self._unstoppable.discard)
+        self._shielded_tasks.add(task)
+        task.add_done_callback(self._shielded_tasks.discard)
         return await asyncio.shield(task)
 
     async def _run_on_loop(self, operation: Callable[[Connection], T], patience_seconds: float) -> T:
@@ -132,26 +132,26 @@ class Database:
             del self.engine
 
     async def close_async(self) -> None:
-        """Close the connections of the running loop's engine, once nothing that was cancelled needs them."""
+        """Close the connections of the running loop's engine, once no cancelled transaction needs them."""
         loop = asyncio.get_running_loop()
-        if left := [task for task in self._unstoppable if task.get_loop() is loop]:
-            await asyncio.wait(left)
+        if unfinished_tasks := [task for task in self._shielded_tasks if task.get_loop() is loop]:
+            await asyncio.wait(unfinished_tasks)
         engine = self._async_engines.pop(loop, None)
         if engine is not None:
             await engine.dispose()
 
 
-class FromThread:
-    """A database of a running event loop, for what works in another thread meanwhile."""
+class LoopTransactionRunner:
+    """Runs operations on the database of a running event loop, for code in another thread."""
 
     def __init__(self, database: Database, loop: asyncio.AbstractEventLoop) -> None:
         self._database = database
         self._loop = loop
 
     def run(self, operation: Callable[[Connection], T]) -> T:
-        """As `Database.run`, on the loop's own connections: one in memory has no others."""
-        running = self._database.run_async(operation)
-        return asyncio.run_coroutine_threadsafe(running, self._loop).result()
+        """As `Database.run`, on the loop's own connections: a database in memory has no others."""
+        coroutine = self._database.run_async(operation)
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
 
 def _engine_options(url: URL, settings: Settings, pool: type[QueuePool]) -> dict[str, Any]:
@@ -164,44 +164,48 @@ def _engine_options(url: URL, settings: Settings, pool: type[QueuePool]) -> dict
         "pool_timeout": settings.db_pool_timeout,
         "pool_recycle": settings.db_pool_recycle,
         "connect_args": _postgres_arguments(url, settings),
-        # Nothing of ours is one, and looking for the type is a transaction of its own.
+        # No column of ours is one, and a query for the type is a transaction of its own.
         "use_native_hstore": False,
     }
 
 
 def _postgres_arguments(url: URL, settings: Settings) -> dict[str, Any]:
-    """What each connection is opened with. What the URL itself says stands."""
-    untaken = max(settings.db_statement_timeout, UNTAKEN_SECONDS)
+    """The arguments that each connection is opened with. The URL's own parameters win."""
+    tcp_timeout_seconds = max(settings.db_statement_timeout, MIN_TCP_USER_TIMEOUT_SECONDS)
     arguments: dict[str, Any] = {
         "connect_timeout": settings.db_connect_timeout,
         "application_name": "threadmill",
-        "tcp_user_timeout": ceil(untaken * 1000),
+        "tcp_user_timeout": ceil(tcp_timeout_seconds * 1000),
         **KEEPALIVE,
     }
     return {
         **{name: value for name, value in arguments.items() if name not in url.query},
-        # We begin, not the driver: see `_beginning`.
+        # We begin, not the driver: see `_begin_sql`.
         "autocommit": True,
         # A prepared statement costs a round trip of its own and breaks behind a transaction pooler.
         "prepare_threshold": None,
     }
 
 
-def _beginning(url: URL, settings: Settings) -> str:
-    """How each transaction begins on PostgreSQL: with its limits, in the same round trip.
+def _begin_sql(url: URL, settings: Settings) -> str:
+    """The SQL that begins each transaction on PostgreSQL, with its limits, in the same round trip.
 
-    In start-up options a pooler would refuse them, and set for the session they would be lost, or
-    another's, behind one that lends its connections by the transaction.
+    In start-up options a pooler would refuse the limits; set for the session they would be lost, or
+    another client's, behind a pooler that assigns its connections by the transaction.
     """
     limits = {
         "lock_timeout": settings.db_lock_timeout,
         "statement_timeout": settings.db_statement_timeout,
-        "idle_in_transaction_session_timeout": max(settings.db_statement_timeout, SILENT_SECONDS),
+        "idle_in_transaction_session_timeout": max(
+            settings.db_statement_timeout, MIN_IDLE_IN_TRANSACTION_SECONDS
+        ),
     }
-    theirs = url.query.get("options", "")
+    url_options = url.query.get("options", "")
     # Rounded up: to the server, 0 milliseconds is no limit at all.
-    ours = [f"SET LOCAL {name} = {ceil(s * 1000)}" for name, s in limits.items() if name not in str(theirs)]
-    return "; ".join(["BEGIN", *ours])
+    limit_statements = [
+        f"SET LOCAL {name} = {ceil(s * 1000)}" for name, s in limits.items() if name not in str(url_options)
+    ]
+    return "; ".join(["BEGIN", *limit_statements])
 
 
 def _sqlite_options(url: URL, settings: Settings, pool: type[QueuePool]) -> dict[str, Any]:
@@ -216,21 +220,21 @@ def _sqlite_options(url: URL, settings: Settings, pool: type[QueuePool]) -> dict
     return options | {"pool_size": settings.db_pool_size, "max_overflow": settings.db_max_overflow}
 
 
-def _prepare(engine: Engine, settings: Settings) -> None:
+def _add_listeners(engine: Engine, settings: Settings) -> None:
     if engine.dialect.name == "sqlite":
-        _prepare_sqlite(engine)
+        _add_sqlite_listeners(engine)
         return
-    beginning = _beginning(engine.url, settings)
-    event.listen(engine, "handle_error", _forget_the_row)
-    event.listen(engine, "handle_error", _leave_the_standby)
+    begin_sql = _begin_sql(engine.url, settings)
+    event.listen(engine, "handle_error", _strip_row_from_error)
+    event.listen(engine, "handle_error", _disconnect_from_standby)
 
     @event.listens_for(engine, "begin")
     def _on_begin(connection: Connection) -> None:
         # Several statements at once go without parameters only.
-        connection.exec_driver_sql(beginning, execution_options={"no_parameters": True})
+        connection.exec_driver_sql(begin_sql, execution_options={"no_parameters": True})
 
 
-def _prepare_sqlite(engine: Engine) -> None:
+def _add_sqlite_listeners(engine: Engine) -> None:
     @event.listens_for(engine, "connect")
     def _on_connect(connection: Any, _record: object) -> None:
         # SQLAlchemy shall begin, not the driver: see `_on_begin`.
@@ -247,16 +251,16 @@ def _prepare_sqlite(engine: Engine) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _forget_the_row(failure: ExceptionContext) -> None:
-    """PostgreSQL quotes the row that it refused, in the details of its error: what users wrote stays out."""
-    original, ours = failure.original_exception, failure.sqlalchemy_exception
-    said = getattr(getattr(original, "diag", None), "message_primary", None)
-    if said is not None and ours is not None:
-        original.args = (said,)
-        ours.args = (str(ours.args[0]).partition("\n")[0],)
+def _strip_row_from_error(failure: ExceptionContext) -> None:
+    """Keep the refused row out of errors: PostgreSQL quotes it in their details, and it holds messages."""
+    original, wrapper = failure.original_exception, failure.sqlalchemy_exception
+    primary_message = getattr(getattr(original, "diag", None), "message_primary", None)
+    if primary_message is not None and wrapper is not None:
+        original.args = (primary_message,)
+        wrapper.args = (str(wrapper.args[0]).partition("\n")[0],)
 
 
-def _leave_the_standby(failure: ExceptionContext) -> None:
-    """The server was demoted under its connections: none of them will write again."""
+def _disconnect_from_standby(failure: ExceptionContext) -> None:
+    """Disconnect from a server that was demoted under its connections: none of them will write again."""
     if getattr(failure.original_exception, "sqlstate", None) == READ_ONLY:
         failure.is_disconnect = True

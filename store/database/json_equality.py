@@ -10,16 +10,17 @@ from typing import Any
 from sqlalchemy import ColumnElement, TextClause, bindparam, text
 
 _MEMBER = "EXISTS (SELECT 1 FROM json_each(threads.metadata) AS member WHERE member.key = :key AND {})"
-#: Read by SQLite itself, as the stored one was: it knows integers up to 64 bits only.
+#: SQLite reads the given number as it read the stored one: it knows integers up to 64 bits only.
 _NUMBER = "member.type IN ('integer', 'real') AND member.value = json_extract(:value, '$')"
 _TEXT = "member.type = 'text' AND member.value = json_extract(:value, '$')"
 _CONSTANT = "member.type = :value"
 _LEAVES = "SELECT fullkey, replace(type, 'real', 'integer'), atom FROM json_tree({})"
-_ONE_MORE = "EXISTS ({} EXCEPT {})"
-_MINE, _THEIRS = _LEAVES.format(":value"), _LEAVES.format("member.value")
+_HAS_EXTRA_LEAF = "EXISTS ({} EXCEPT {})"
+_GIVEN_LEAVES, _STORED_LEAVES = _LEAVES.format(":value"), _LEAVES.format("member.value")
 _NESTED = (
     "member.type IN ('array', 'object')"
-    f" AND NOT {_ONE_MORE.format(_MINE, _THEIRS)} AND NOT {_ONE_MORE.format(_THEIRS, _MINE)}"
+    f" AND NOT {_HAS_EXTRA_LEAF.format(_GIVEN_LEAVES, _STORED_LEAVES)}"
+    f" AND NOT {_HAS_EXTRA_LEAF.format(_STORED_LEAVES, _GIVEN_LEAVES)}"
 )
 
 

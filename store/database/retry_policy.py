@@ -1,9 +1,9 @@
-"""What a database says when it fails, and what is done about it.
+"""The retry policy of transactions: which action follows which failure of the database.
 
-What stays true: each fault gets one of four answers, and the answer depends on the fault alone, not on
-who asked. Waiting is bounded by the caller's patience, so that nobody is held up who cannot wait; a
-value that the database refuses is never taken for a database that is away, or it would be tried for
-ever. The table for people is in `docs/reference/databases.md`.
+What stays true: each failure gets one of four actions, and the action depends on the failure alone, not
+on the caller. Waiting is bounded by the caller's patience, so that no caller is held up that cannot wait;
+a value that the database refuses is never taken for a database that is away, or it would be tried for
+ever. The table for operators is in `docs/reference/databases.md`.
 """
 
 import random
@@ -15,30 +15,30 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from conversation.errors import DatabaseUnavailable
 
-Fault = DBAPIError | PoolTimeout
+DatabaseFailure = DBAPIError | PoolTimeout
 
 #: SQLSTATEs of a transaction that lost a race and may simply run again: serialization, deadlock, and a
-#: foreign key whose row was deleted between two statements, as when a thread goes while one sends to it.
+#: foreign key whose row was deleted between two statements, as when a thread is deleted during a send.
 RACES = frozenset({"40001", "40P01", "23503"})
 #: Writing to a server that was demoted: the connection is thrown away, the next may find the new primary.
 READ_ONLY = "25006"
-#: SQLSTATEs of a table or column that is not there: nobody migrated this database.
+#: SQLSTATEs of a table or column that is not there: this database was not migrated.
 NO_SCHEMA = frozenset({"42P01", "42703"})
 #: SQLSTATEs that waiting does not mend: no schema, no right, damaged data or index.
-OPERATORS = NO_SCHEMA | {"42501", "XX001", "XX002"}
+OPERATOR_STATES = NO_SCHEMA | {"42501", "XX001", "XX002"}
 #: Classes of SQLSTATEs that the driver counts as the server's trouble and that a value brings about:
 #: too large for an index, too many columns, a statement too deep.
-VALUES = ("54",)
+VALUE_STATE_CLASSES = ("54",)
 
 #: How often a transaction runs before its caller's patience is asked for.
 MAX_RUNS = 3
-#: Seconds before a transaction that lost a race or its connection runs again, at most; then twice that.
-SOON_SECONDS = 0.02
-#: Seconds between the first two runs of one that waits, at most; doubled up to the most.
-WAIT_FIRST_SECONDS, WAIT_MOST_SECONDS = 0.2, 2.0
+#: Seconds, at most, before a transaction that lost a race or its connection runs again; then twice that.
+QUICK_RETRY_SECONDS = 0.02
+#: Seconds, at most, between the first two runs of a transaction that waits; doubled up to the maximum.
+MIN_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS = 0.2, 2.0
 
-#: How a caller is told, by SQLSTATE; the driver's own line follows.
-TOLD = {
+#: The reason that a caller reads, by SQLSTATE; the driver's own line follows.
+REASONS = {
     **dict.fromkeys(RACES, "the database let others go first, again and again"),
     **dict.fromkeys(NO_SCHEMA, "the database does not have the schema of this release"),
     READ_ONLY: "the database is read-only, as a standby is",
@@ -52,84 +52,84 @@ TOLD = {
 }
 
 
-class Answer(Enum):
-    """What is done about a fault."""
+class FailureAction(Enum):
+    """The action that follows a failure."""
 
     #: The transaction itself was well, and may run again at once: it lost a race, or its connection.
-    AGAIN = "again"
+    RETRY_NOW = "again"
     #: The database is busy, full or away: that may pass.
     WAIT = "wait"
-    #: Somebody has to put the installation right.
-    TELL = "tell"
+    #: The operator has to put the installation right.
+    REPORT = "tell"
     #: The database is well and refuses what it was given: the next run would be refused, too.
     RAISE = "raise"
 
 
 class Attempts:
-    """Decides after each failure: run again after a pause, or tell the caller."""
+    """The runs of one operation: decides after each failure whether to run again or to raise."""
 
     def __init__(self, patience_seconds: float) -> None:
         self.give_up_at = time.monotonic() + patience_seconds
         self.runs = 0
 
-    def pause_after(self, error: Fault) -> float:
-        """Seconds to wait before the next run. Raises what the caller should see instead."""
+    def pause_after(self, error: DatabaseFailure) -> float:
+        """Seconds to wait before the next run. Raises the error for the caller where there is none."""
         self.runs += 1
-        answer = answer_to(error)
-        if answer is Answer.RAISE:
+        action = action_for(error)
+        if action is FailureAction.RAISE:
             raise error
-        if answer is Answer.AGAIN and self.runs < MAX_RUNS:
-            return _spread(SOON_SECONDS * self.runs)
-        if answer is not Answer.TELL and time.monotonic() < self.give_up_at:
-            return _spread(min(WAIT_FIRST_SECONDS * 2 ** min(self.runs - 1, 10), WAIT_MOST_SECONDS))
+        if action is FailureAction.RETRY_NOW and self.runs < MAX_RUNS:
+            return _add_jitter(QUICK_RETRY_SECONDS * self.runs)
+        if action is not FailureAction.REPORT and time.monotonic() < self.give_up_at:
+            return _add_jitter(min(MIN_BACKOFF_SECONDS * 2 ** min(self.runs - 1, 10), MAX_BACKOFF_SECONDS))
         raise DatabaseUnavailable(reason_of(error)) from error
 
 
-def answer_to(error: Fault) -> Answer:
-    """What is done about this fault."""
+def action_for(error: DatabaseFailure) -> FailureAction:
+    """The action that follows a failure."""
     state = sqlstate_of(error) or ""
     if isinstance(error, PoolTimeout):
-        return Answer.WAIT
-    if state in OPERATORS or _lacks_schema(error):
-        return Answer.TELL
+        return FailureAction.WAIT
+    if state in OPERATOR_STATES or _lacks_schema(error):
+        return FailureAction.REPORT
     if (
         state in RACES
         or state == READ_ONLY
         or error.connection_invalidated
         or isinstance(error, InterfaceError)
     ):
-        return Answer.AGAIN
-    if isinstance(error, OperationalError) and not state.startswith(VALUES):
+        return FailureAction.RETRY_NOW
+    if isinstance(error, OperationalError) and not state.startswith(VALUE_STATE_CLASSES):
         # A lock or a statement that took too long, no connection, memory or disk left, a SQLite file
-        # that somebody else writes to; and every connection that could not be opened.
-        return Answer.WAIT
-    return Answer.RAISE
+        # that another process writes to; and every connection that could not be opened.
+        return FailureAction.WAIT
+    return FailureAction.RAISE
 
 
-def reason_of(error: Fault) -> str:
+def reason_of(error: DatabaseFailure) -> str:
     """One line for the caller: the driver's first line; it holds no parameters and no password."""
-    said = _first_line(error)
+    driver_line = _first_line(error)
     if _lacks_schema(error):
-        return f"{TOLD['42P01']}: {said}"
-    return f"{TOLD.get(sqlstate_of(error) or '', 'the database did not answer')}: {said}"
+        return f"{REASONS['42P01']}: {driver_line}"
+    return f"{REASONS.get(sqlstate_of(error) or '', 'the database did not answer')}: {driver_line}"
 
 
-def sqlstate_of(error: Fault) -> str | None:
-    """PostgreSQL's five characters, if it came to say them."""
+def sqlstate_of(error: DatabaseFailure) -> str | None:
+    """The SQLSTATE of a failure; None where PostgreSQL did not answer."""
     return getattr(getattr(error, "orig", None), "sqlstate", None)
 
 
-def _lacks_schema(error: Fault) -> bool:
+def _lacks_schema(error: DatabaseFailure) -> bool:
     return sqlstate_of(error) in NO_SCHEMA or _first_line(error).startswith(
         ("no such table", "no such column")
     )
 
 
-def _first_line(error: Fault) -> str:
-    text = str(getattr(error, "orig", None) or error).strip().splitlines()
-    return text[0] if text else type(error).__name__
+def _first_line(error: DatabaseFailure) -> str:
+    lines = str(getattr(error, "orig", None) or error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
-def _spread(seconds: float) -> float:
-    """Not all at once: those that met in one fault shall not meet again."""
+def _add_jitter(seconds: float) -> float:
+    """Vary a pause at random, so that transactions that failed together do not retry together."""
     return seconds * random.uniform(0.5, 1)  # noqa: S311 - spreads load, guards nothing

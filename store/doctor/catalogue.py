@@ -1,6 +1,6 @@
 """All checks, in the order in which they are made: first what stops work, then what is cheap, files last.
 
-What one repair leaves to be counted is counted by a check behind it.
+A counter that one repair leaves wrong is put right by a check behind it.
 """
 
 from store.doctor.checks import archives, erasures, files, leases, sequences, tool_calls, upkeep

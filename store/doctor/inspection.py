@@ -1,7 +1,7 @@
-"""One look at an installation: which part of it, until when, and with which transactions.
+"""One inspection of an installation: its scope, its deadline and its transactions.
 
-What stays true: the bounds of a look are kept by asking here, between two statements; and a look that
-was cut short says so.
+What stays true: the bounds of an inspection are checked here, between two statements; and an
+inspection that reached one says so.
 """
 
 import time
@@ -27,13 +27,13 @@ PAGE = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """What part of the store is looked at, and how old something has to be to count."""
+    """The part of the store that is inspected, and how old something has to be to count."""
 
-    #: None looks at all of them.
+    #: None inspects all of them.
     tenant: str | None = None
     #: Seconds in which workers and the sweep mend by themselves what is left behind by a dead process.
     older_than_seconds: float = 60
-    #: Seconds after which a due turn that nobody claims is no longer just waiting for its turn.
+    #: Seconds after which a due turn that no worker claims is no longer just waiting behind others.
     unclaimed_seconds: float = 600
     #: Turns of one tenant that may run at once, so that others of it wait rightly; 0 means any number.
     tenant_max_running: int = 0
@@ -50,65 +50,67 @@ class Scope:
 
 
 @dataclass(slots=True, kw_only=True)
-class Look:
-    """Where to look, and how far it got."""
+class Inspection:
+    """An inspection under way: where it reads, until when, and which bounds it reached."""
 
     database: Database
     files: BlobStore
     scope: Scope
     #: By the clock of `time.monotonic`.
-    until: float
-    #: Which bounds cut the check short that is at work: names of fields of the scope.
-    cut_by: set[str] = field(default_factory=set)
+    deadline: float
+    #: The bounds that the present check reached: names of fields of the scope.
+    bounds_reached: set[str] = field(default_factory=set)
 
     def is_over(self) -> bool:
-        """Whether the time is over; noted, because something is left out then."""
-        over = time.monotonic() >= self.until
-        if over:
-            self.cut_by.add("seconds")
-        return over
+        """Whether the deadline has passed; noted as a bound, because something is left out then."""
+        is_over = time.monotonic() >= self.deadline
+        if is_over:
+            self.bounds_reached.add("seconds")
+        return is_over
 
     def run(self, operation: Callable[[Connection], T]) -> T:
         """Run `operation` in a short transaction of its own."""
         return self.database.run(operation)
 
-    def mend(
+    def repair(
         self, check: str, ids: Mapping[str, Any], operation: Callable[[Connection], str | None]
     ) -> str | None:
-        """Run a repair; what it did is entered in `audit` by the same transaction."""
+        """Run a repair, and enter its result in `audit` in the same transaction."""
 
-        def mended(connection: Connection) -> str | None:
-            done = operation(connection)
-            if done is not None and "tenant" in ids:
+        def repair_and_audit(connection: Connection) -> str | None:
+            result = operation(connection)
+            if result is not None and "tenant" in ids:
                 connection.execute(
                     insert(audit).values(
                         tenant=ids["tenant"],
                         thread_id=ids.get("thread"),
                         action=f"doctor.{check}",
-                        details={**ids, "done": done},
+                        details={**ids, "done": result},
                         created_at=clock(),
                     )
                 )
-            return done
+            return result
 
-        return self.run(mended)
+        return self.run(repair_and_audit)
 
-    def pages(self) -> Iterator[Keys]:
-        """The threads in pages, the newest first, until a bound is met."""
-        left, before = self.scope.threads, None
-        while left > 0:
+    def read_pages(self) -> Iterator[Keys]:
+        """Read the keys of threads in pages, the newest first, until a bound is reached."""
+        remaining, before_key = self.scope.threads, None
+        while remaining > 0:
             if self.is_over():
                 return
-            keys = self.run(partial(_page, tenant=self.scope.tenant, before=before, limit=min(PAGE, left)))
+            keys = self.run(
+                partial(_read_page, tenant=self.scope.tenant, before=before_key, limit=min(PAGE, remaining))
+            )
             if not keys:
                 return
             yield keys[-1], keys[0]
-            left, before = left - len(keys), keys[-1]
-        if self.run(partial(_page, tenant=self.scope.tenant, before=before, limit=1)):
-            self.cut_by.add("threads")
+            remaining, before_key = remaining - len(keys), keys[-1]
+        if self.run(partial(_read_page, tenant=self.scope.tenant, before=before_key, limit=1)):
+            self.bounds_reached.add("threads")
 
 
-def _page(connection: Connection, *, tenant: str | None, before: int | None, limit: int) -> list[int]:
+def _read_page(connection: Connection, *, tenant: str | None, before: int | None, limit: int) -> list[int]:
     statement = select(threads.c.key).order_by(threads.c.key.desc()).limit(limit)
     if tenant is not None:
         statement = statement.where(threads.c.tenant == tenant)

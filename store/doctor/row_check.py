@@ -14,33 +14,33 @@ from sqlalchemy import ColumnElement, Connection, Select, select
 
 from store.database.statements import AnyRow
 from store.doctor.finding import Check, Finding
-from store.doctor.inspection import Keys, Look, Scope
+from store.doctor.inspection import Inspection, Keys, Scope
 from store.tables import threads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowCheck:
-    """How rows are found, told and mended."""
+    """How the rows of a check are found, reported and repaired."""
 
-    #: Given the connection and the scope: what finds them. It joins `threads`, and selects its key as `key`.
-    rows: Callable[[Connection, Scope], Select[Any]]
-    #: What names one row among those of its thread: a name in the row, and the column behind it.
-    same: Mapping[str, ColumnElement[Any]] = field(default_factory=dict)
-    tell: Callable[[AnyRow], Finding]
-    #: Says what it did. Runs under the lock, on the row as it is then.
-    mend: Callable[[Connection, AnyRow], str] | None = None
-    #: It reads histories: page by page, within the bounds of the look.
+    #: Builds the statement that finds them. It joins `threads`, and selects its key as `key`.
+    select_rows: Callable[[Connection, Scope], Select[Any]]
+    #: Identifies one row among those of its thread: a name in the row, and the column behind it.
+    identity: Mapping[str, ColumnElement[Any]] = field(default_factory=dict)
+    report: Callable[[AnyRow], Finding]
+    #: Returns what it did. Runs under the lock, on the row as it is then.
+    repair: Callable[[Connection, AnyRow], str] | None = None
+    #: It reads histories: page by page, within the bounds of the inspection.
     reads_histories: bool = False
 
 
-def of_rows(name: str, check: RowCheck, *, means: str, advice: str) -> Check:
-    """The check of this name."""
+def build_check(name: str, check: RowCheck, *, means: str, advice: str) -> Check:
+    """Build a check whose findings are the rows of one statement."""
     return Check(
         name=name,
         means=means,
         advice=advice,
         find=partial(_find, check),
-        repair=None if check.mend is None else partial(_repair, name, check),
+        repair=None if check.repair is None else partial(_repair, name, check),
     )
 
 
@@ -49,42 +49,46 @@ def thread_ids(row: AnyRow) -> dict[str, Any]:
     return {"tenant": row.tenant, "thread": row.thread_id}
 
 
-def of_thread() -> tuple[ColumnElement[Any], ...]:
-    """The columns by which a row is told and found again."""
+def thread_columns() -> tuple[ColumnElement[Any], ...]:
+    """The columns by which a row is reported and found again."""
     return threads.c.key, threads.c.tenant, threads.c.id.label("thread_id")
 
 
-def _find(check: RowCheck, look: Look) -> Iterator[Finding]:
-    pages: Iterator[Keys | None] = look.pages() if check.reads_histories else iter([None])
+def _find(check: RowCheck, inspection: Inspection) -> Iterator[Finding]:
+    pages: Iterator[Keys | None] = inspection.read_pages() if check.reads_histories else iter([None])
     for keys in pages:
-        yield from map(check.tell, look.run(partial(_rows, check=check, scope=look.scope, keys=keys)))
+        yield from map(
+            check.report, inspection.run(partial(_read_rows, check=check, scope=inspection.scope, keys=keys))
+        )
 
 
-def _rows(connection: Connection, *, check: RowCheck, scope: Scope, keys: Keys | None) -> list[AnyRow]:
-    statement = check.rows(connection, scope)
+def _read_rows(connection: Connection, *, check: RowCheck, scope: Scope, keys: Keys | None) -> list[AnyRow]:
+    statement = check.select_rows(connection, scope)
     if scope.tenant is not None:
         statement = statement.where(threads.c.tenant == scope.tenant)
     if keys is not None:
         statement = statement.where(threads.c.key.between(*keys))
-    # One more than is told: then it is known that there are more.
-    statement = statement.order_by(threads.c.key, *check.same.values()).limit(scope.findings + 1)
+    # One more than is reported: then it is known that there are more.
+    statement = statement.order_by(threads.c.key, *check.identity.values()).limit(scope.findings + 1)
     return list(connection.execute(statement))
 
 
-def _repair(name: str, check: RowCheck, look: Look, finding: Finding) -> str | None:
-    return look.mend(name, finding.ids, partial(_mend, check=check, scope=look.scope, row=finding.row))
+def _repair(name: str, check: RowCheck, inspection: Inspection, finding: Finding) -> str | None:
+    return inspection.repair(
+        name, finding.ids, partial(_repair_row, check=check, scope=inspection.scope, row=finding.row)
+    )
 
 
-def _mend(connection: Connection, *, check: RowCheck, scope: Scope, row: AnyRow | None) -> str | None:
-    assert check.mend is not None
+def _repair_row(connection: Connection, *, check: RowCheck, scope: Scope, row: AnyRow | None) -> str | None:
+    assert check.repair is not None
     assert row is not None
     lock = select(threads.c.key).where(threads.c.key == row.key).with_for_update(key_share=True)
     connection.execute(lock)
-    again = check.rows(connection, scope).where(
+    statement = check.select_rows(connection, scope).where(
         threads.c.key == row.key,
-        *(column == getattr(row, name) for name, column in check.same.items()),
+        *(column == getattr(row, name) for name, column in check.identity.items()),
     )
-    found = connection.execute(again).first()
-    if found is None or not check.tell(found).is_repairable:
+    current_row = connection.execute(statement).first()
+    if current_row is None or not check.report(current_row).is_repairable:
         return None
-    return check.mend(connection, found)
+    return check.repair(connection, current_row)

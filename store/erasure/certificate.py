@@ -1,7 +1,7 @@
 """The certificate of an erasure: what was removed, how much, when, and a digest over all of it.
 
-What stays true: it is made once, by the transaction that ends the erasure, and stands in `audit` as
-well; it holds hashes of ids and no id, and from then on its erasure's row does, too.
+What stays true: a certificate is made once, by the transaction that ends the erasure, and stands in
+`audit` as well; it holds hashes of ids and no id, and from then on its erasure's row does, too.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, select, update
 
-from store.audit import note
+from store.audit import write_audit_row
 from store.database.column_types import clock
 from store.erasure.subject import Subject
 from store.tables.retention import erasure_items, erasures
@@ -25,31 +25,33 @@ def finish(connection: Connection, erasure_id: str, subject: Subject) -> Certifi
     if row.finished_at is not None:
         return dict(row.certificate)
     items = erasure_items.c
-    named = select(items.sha256).where(items.erasure_id == erasure_id, items.kind == "thread")
-    said = {
+    thread_hashes = select(items.sha256).where(items.erasure_id == erasure_id, items.kind == "thread")
+    content = {
         "format": "threadmill.erasure",
         "version": 1,
         "id": row.id,
         "tenant": row.tenant,
         "subject": {"kind": row.subject, "sha256": row.subject_sha256},
-        "threads": sorted(connection.execute(named).scalars()),
+        "threads": sorted(connection.execute(thread_hashes).scalars()),
         "counts": dict(sorted(row.counts.items())),
         "requested_at": row.requested_at.isoformat(),
         "finished_at": row.now.isoformat(),
     }
-    certificate = said | {"digest": digest_of(said)}
+    certificate = content | {"digest": digest_of(content)}
     connection.execute(
-        update(erasures).where(of_erasure).values(finished_at=row.now, certificate=certificate, named=None)
+        update(erasures)
+        .where(of_erasure)
+        .values(finished_at=row.now, certificate=certificate, subject_id=None)
     )
-    # The hash of a file's bytes tells who has the file that it was here.
+    # From the hash of its bytes, an owner of the file could tell that it was here.
     connection.execute(delete(erasure_items).where(items.erasure_id == erasure_id, items.kind == "blob"))
-    note(connection, subject.tenant, "", "erasure.finished", certificate)
+    write_audit_row(connection, subject.tenant, "", "erasure.finished", certificate)
     return certificate
 
 
-def latest(connection: Connection, subject: Subject) -> Certificate | None:
-    """The newest certificate of this subject."""
-    found = (
+def load_latest(connection: Connection, subject: Subject) -> Certificate | None:
+    """Load the newest certificate of this subject."""
+    query = (
         select(erasures.c.certificate)
         .where(
             erasures.c.tenant == subject.tenant,
@@ -60,12 +62,12 @@ def latest(connection: Connection, subject: Subject) -> Certificate | None:
         .order_by(erasures.c.finished_at.desc())
         .limit(1)
     )
-    certificate = connection.execute(found).scalar_one_or_none()
+    certificate = connection.execute(query).scalar_one_or_none()
     return None if certificate is None else dict(certificate)
 
 
 def digest_of(certificate: Certificate) -> str:
-    """SHA-256 over everything in it but the digest itself, as JSON with sorted keys and no spaces."""
-    said = {name: value for name, value in certificate.items() if name != "digest"}
-    text = json.dumps(said, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    """The SHA-256 of a certificate without its digest, as JSON with sorted keys and no spaces."""
+    content = {name: value for name, value in certificate.items() if name != "digest"}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()

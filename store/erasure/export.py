@@ -1,4 +1,4 @@
-"""An export of all that is stored of a person, or of one thread, as a ZIP file for them.
+"""An export of all that is stored of a user, or of one thread, as a ZIP file.
 
     manifest.json          whose it is, when it was made, and what of it is lost
     threads/0001.jsonl     a thread, as `export_thread` writes it: messages, context, summaries, turns
@@ -9,11 +9,11 @@
     files.jsonl            the files of its messages: names, hashes, and whether their bytes are here
     files/…, texts/…       their bytes, and the texts that were extracted, by their hash: each once
     uploads.jsonl          what a client said of these files when it put them, or was about to
-    archives/….jsonl.gz    what retention put aside
+    archives/….jsonl.gz    what retention archived
 
 What stays true: it is written as it is read, a page or a file at a time, and of what was written only
 names are kept; no connection is held while a page is written. What retention is about to delete is not
-in it. Bytes that are lost stop nothing: they are told.
+in it. Lost bytes do not stop an export: the manifest names them.
 """
 
 import json
@@ -31,21 +31,21 @@ from sqlalchemy import select
 from conversation.errors import FileNotStored, ThreadNotFound
 from store.blobs import BlobStore
 from store.database.column_types import clock
-from store.database.engine import Runs
+from store.database.engine import TransactionRunner
 from store.database.statements import AnyRow
 from store.erasure import export_rows
 from store.erasure.export_rows import PAGE, Line
 from store.erasure.subject import Subject
-from store.erasure.workflow import keys
-from store.files.blob_rows import BLOCKED
-from store.files.prepared_rows import texts
+from store.erasure.workflow import iterate_thread_keys
+from store.files.blob_rows import BLOCKED_SCANS
+from store.files.prepared_rows import load_texts
 from store.tables.retention import ARCHIVES
-from store.threads.export import Export, next_page
+from store.threads.export import Export, read_next_page
 
 
 @dataclass(frozen=True, slots=True)
-class Exported:
-    """What an export came to."""
+class ExportOutcome:
+    """The outcome of an export."""
 
     #: How many threads are in it.
     threads: int
@@ -54,38 +54,38 @@ class Exported:
 
 
 @dataclass(slots=True)
-class PersonExport:
+class UserExport:
     """An export under way."""
 
-    database: Runs
+    database: TransactionRunner
     files: BlobStore
     subject: Subject
-    #: Of the files that are listed.
+    #: The hashes of the files that are listed.
     _hashes: set[str] = field(default_factory=set)
-    _written: set[str] = field(default_factory=set)
-    _lost: list[str] = field(default_factory=list)
+    _written_names: set[str] = field(default_factory=set)
+    _lost_names: list[str] = field(default_factory=list)
 
-    def write(self, target: IO[bytes]) -> Exported:
+    def write(self, target: IO[bytes]) -> ExportOutcome:
         """Write the whole export. Raises `ThreadNotFound`, and `FileStoreUnavailable`."""
         self.subject.check()
         count = 0
-        # A member at a time is written: this one waits beside it until the others are.
-        with TemporaryFile() as listed, ZipFile(target, "w", ZIP_DEFLATED) as archive:
-            for key in keys(self.database, self.subject):
-                thread = self.database.run(partial(export_rows.thread, key=key))
+        # A ZIP file is written a member at a time: this one waits in a file until the others are written.
+        with TemporaryFile() as file_list, ZipFile(target, "w", ZIP_DEFLATED) as archive:
+            for key in iterate_thread_keys(self.database, self.subject):
+                thread = self.database.run(partial(export_rows.load_thread, key=key))
                 if thread is not None:
                     count += 1
                     self._write_thread(archive, f"threads/{count:04}", thread)
-                    self._write_files(archive, thread, listed)
-            put_aside = self._write_archives(archive)
-            if not count and not put_aside:
+                    self._write_files(archive, thread, file_list)
+            archive_count = self._write_archives(archive)
+            if not count and not archive_count:
                 raise ThreadNotFound(f"nothing is stored of this {self.subject.kind}")
-            listed.seek(0)
+            file_list.seek(0)
             with archive.open("files.jsonl", "w", force_zip64=True) as member:
-                copyfileobj(listed, member)
+                copyfileobj(file_list, member)
             self._write_uploads(archive)
             archive.writestr("manifest.json", json.dumps(self._manifest(count), ensure_ascii=False))
-        return Exported(count, tuple(self._lost))
+        return ExportOutcome(count, tuple(self._lost_names))
 
     def _manifest(self, count: int) -> Line:
         now: datetime = self.database.run(lambda connection: connection.execute(select(clock())).scalar_one())
@@ -95,7 +95,7 @@ class PersonExport:
             "tenant": self.subject.tenant,
             self.subject.kind: self.subject.name,
             "threads": count,
-            "lost": self._lost,
+            "lost": self._lost_names,
             "exported_at": now.isoformat(),
         }
 
@@ -103,38 +103,46 @@ class PersonExport:
         export = Export(thread.tenant, thread.id)
         with archive.open(f"{name}.jsonl", "w", force_zip64=True) as member:
             while True:
-                page, export = self.database.run(partial(next_page, export=export))
+                page, export = self.database.run(partial(read_next_page, export=export))
                 if not page:
                     break
-                member.write(_text(page))
+                member.write(_encode_lines(page))
         with archive.open(f"{name}.work.jsonl", "w", force_zip64=True) as member:
             after = 0
-            while work := self.database.run(partial(export_rows.work, key=thread.key, after=after)):
-                after, lines = work
-                member.write(_text(lines))
+            while turn_page := self.database.run(
+                partial(export_rows.load_turns, key=thread.key, after=after)
+            ):
+                after, lines = turn_page
+                member.write(_encode_lines(lines))
         with archive.open(f"{name}.held.jsonl", "w", force_zip64=True) as member:
             after = 0
-            while lines := self.database.run(partial(export_rows.held, key=thread.key, after=after)):
+            while lines := self.database.run(
+                partial(export_rows.load_held_messages, key=thread.key, after=after)
+            ):
                 after = lines[-1]["seq"]
-                member.write(_text(lines))
-        for kind, read in (("policy", export_rows.policies_of), ("audit", export_rows.audit_of)):
+                member.write(_encode_lines(lines))
+        for kind, read in (("policy", export_rows.load_policies), ("audit", export_rows.load_audit)):
             _write_lines(archive, f"{name}.{kind}.jsonl", self.database.run(partial(read, row=thread)))
 
-    def _write_files(self, archive: ZipFile, thread: AnyRow, listed: IO[bytes]) -> None:
+    def _write_files(self, archive: ZipFile, thread: AnyRow, file_list: IO[bytes]) -> None:
         after = ("", -1)
-        while rows := self.database.run(partial(export_rows.files, key=thread.key, after=after)):
+        while rows := self.database.run(partial(export_rows.load_files, key=thread.key, after=after)):
             for row in rows:
-                # What a scanner did not pass is told, and not handed out.
-                passed = row.scan not in BLOCKED
-                stored = passed and self._write_file(archive, row.sha256)
-                listed.write(_text([{"thread": thread.id, **export_rows.plain(row), "stored": stored}]))
+                # A file that the scanner did not pass is listed, and its bytes are left out.
+                is_clean = row.scan not in BLOCKED_SCANS
+                is_stored = is_clean and self._write_file(archive, row.sha256)
+                file_list.write(
+                    _encode_lines(
+                        [{"thread": thread.id, **export_rows.row_to_json(row), "stored": is_stored}]
+                    )
+                )
                 self._hashes.add(row.sha256)
             after = (rows[-1].message_id, rows[-1].place)
 
     def _write_file(self, archive: ZipFile, sha256: str) -> bool:
-        """Its bytes and its text, unless they are written; False where its bytes are lost."""
+        """Write the bytes and the text of a file, once; False where its bytes are lost."""
         if sha256 not in self._hashes:
-            read = partial(texts, tenant=self.subject.tenant, hashes=[sha256])
+            read = partial(load_texts, tenant=self.subject.tenant, hashes=[sha256])
             for text in self.database.run(read).values():
                 archive.writestr(f"texts/{sha256}.txt", text)
         return self._write_object(archive, f"files/{sha256}", self.subject.tenant, sha256)
@@ -144,18 +152,18 @@ class PersonExport:
         with archive.open("uploads.jsonl", "w", force_zip64=True) as member:
             for start in range(0, len(hashes), PAGE):
                 page = hashes[start : start + PAGE]
-                read = partial(export_rows.uploads_of, tenant=self.subject.tenant, hashes=page)
-                member.write(_text(self.database.run(read)))
+                read = partial(export_rows.load_uploads, tenant=self.subject.tenant, hashes=page)
+                member.write(_encode_lines(self.database.run(read)))
 
     def _write_archives(self, archive: ZipFile) -> int:
-        rows = self.database.run(partial(export_rows.archives_of, subject=self.subject))
+        rows = self.database.run(partial(export_rows.load_archives, subject=self.subject))
         for row in rows:
             self._write_object(archive, f"archives/{row.sha256}.jsonl.gz", ARCHIVES, row.sha256)
         return len(rows)
 
     def _write_object(self, archive: ZipFile, name: str, tenant: str, sha256: str) -> bool:
-        """False where its bytes are lost or damaged: the rest is the person's all the same."""
-        if name not in self._written and name not in self._lost:
+        """Write an object, once; False where its bytes are lost or damaged: the export goes on."""
+        if name not in self._written_names and name not in self._lost_names:
             try:
                 with (
                     self.files.open(tenant, sha256) as chunks,
@@ -163,15 +171,15 @@ class PersonExport:
                 ):
                     for chunk in chunks:
                         member.write(chunk)
-                self._written.add(name)
+                self._written_names.add(name)
             except FileNotStored:
-                self._lost.append(name)
-        return name in self._written
+                self._lost_names.append(name)
+        return name in self._written_names
 
 
 def _write_lines(archive: ZipFile, name: str, lines: Iterable[Line]) -> None:
-    archive.writestr(name, _text(lines))
+    archive.writestr(name, _encode_lines(lines))
 
 
-def _text(lines: Iterable[Line]) -> bytes:
+def _encode_lines(lines: Iterable[Line]) -> bytes:
     return "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines).encode()

@@ -1,4 +1,4 @@
-"""Who or what an erasure or an export is about: one thread, all threads of a user, or a whole tenant.
+"""The subject of an erasure or export: one thread, all threads of a user, or a whole tenant.
 
 What stays true: on PostgreSQL the threads of a user are found through an index, as long as the key of
 metadata that names users is the default.
@@ -26,13 +26,13 @@ class Subject:
     tenant: str
     thread_id: str | None = None
     user: str | None = None
-    #: All of the tenant, whoever it is about.
+    #: All of the tenant, of every user.
     everything: bool = False
     #: The key of metadata that names users: see `store.retention.user`.
     user_key: str = "user"
 
     def check(self) -> None:
-        """Refuse what names nobody, or both. Raises `InvalidInput`."""
+        """Refuse a subject that names none or several of these. Raises `InvalidInput`."""
         check_tenant(self.tenant)
         if [self.thread_id is not None, self.user is not None, self.everything].count(True) != 1:
             raise InvalidInput(
@@ -56,18 +56,18 @@ class Subject:
 
     @property
     def sha256(self) -> str:
-        """What stands for it where it must not be named."""
+        """The hash that replaces the subject's name where it must not stand."""
         return hash_of(self.tenant, self.name)
 
 
-def keys_of(connection: Connection, subject: Subject, *, after: int, limit: int) -> list[int]:
-    """The keys of its threads, ascending, page by page."""
-    statement = rows_of(connection, subject).where(threads.c.key > after)
+def load_thread_keys(connection: Connection, subject: Subject, *, after: int, limit: int) -> list[int]:
+    """Load a page of the keys of the subject's threads, ascending."""
+    statement = select_thread_keys(connection, subject).where(threads.c.key > after)
     return list(connection.execute(statement.order_by(threads.c.key).limit(limit)).scalars())
 
 
-def rows_of(connection: Connection, subject: Subject) -> Select[Any]:
-    """Its threads, by key."""
+def select_thread_keys(connection: Connection, subject: Subject) -> Select[Any]:
+    """The statement for the keys of the subject's threads."""
     of_tenant = threads.c.tenant == subject.tenant
     if subject.everything:
         return select(threads.c.key).where(of_tenant)

@@ -1,11 +1,11 @@
-"""The verbs of `ThreadStore` that a person, or a tenant that leaves, may ask for."""
+"""The methods of `ThreadStore` that erase and export the data of a user, a thread or a tenant."""
 
 import asyncio
 from typing import IO
 
-from store.database.engine import Database, FromThread
+from store.database.engine import Database, LoopTransactionRunner
 from store.erasure.certificate import Certificate
-from store.erasure.export import Exported, PersonExport
+from store.erasure.export import ExportOutcome, UserExport
 from store.erasure.subject import Subject
 from store.erasure.workflow import run_erasure
 from store.file_store import FileStore
@@ -13,13 +13,13 @@ from store.settings import Settings
 
 
 class ThreadErasure:
-    """Erasure and export, for a store that has these."""
+    """Erasure and export, for a store with these settings, database and tenant."""
 
     settings: Settings
     database: Database
     tenant: str
 
-    async def _files(self) -> FileStore:
+    async def _open_file_store(self) -> FileStore:
         raise NotImplementedError
 
     async def erase(
@@ -28,24 +28,24 @@ class ThreadErasure:
         """Delete all that is stored of a user, of one thread, or of the tenant; the certificate says what.
 
         `everything` takes uploads, policies, and every version of every object in the file store, too:
-        see that nobody sends for the tenant any more. Archives go as well, which `delete_thread` leaves.
-        Raises `InvalidInput`, `ThreadHeld`, and `FileStoreUnavailable`. What broke off goes on when it
-        is called again, and by itself with retention's run; a hold that came meanwhile stops it.
+        stop all senders of the tenant first. Archives go as well, which `delete_thread` leaves.
+        Raises `InvalidInput`, `ThreadUnderLegalHold`, and `FileStoreUnavailable`. An erasure that broke off
+        goes on when it is called again, and by itself with retention's run; a new hold stops it.
         """
         subject = self._subject(user, thread_id, everything=everything)
-        blobs = (await self._files()).blobs
-        return await asyncio.to_thread(run_erasure, self._from_a_thread(), blobs, subject)
+        blobs = (await self._open_file_store()).blobs
+        return await asyncio.to_thread(run_erasure, self._transaction_runner(), blobs, subject)
 
     async def export_person(
         self, target: IO[bytes], *, user: str | None = None, thread_id: str | None = None
-    ) -> Exported:
+    ) -> ExportOutcome:
         """Write all that is stored of a user, or of one thread, as a ZIP file; says what is in it.
 
         Bytes that the file store has lost are named there, and in the manifest. Raises `ThreadNotFound`
         where nothing is stored, and `FileStoreUnavailable`.
         """
         subject = self._subject(user, thread_id)
-        export = PersonExport(self._from_a_thread(), (await self._files()).blobs, subject)
+        export = UserExport(self._transaction_runner(), (await self._open_file_store()).blobs, subject)
         return await asyncio.to_thread(export.write, target)
 
     def _subject(self, user: str | None, thread_id: str | None, *, everything: bool = False) -> Subject:
@@ -57,5 +57,5 @@ class ThreadErasure:
             user_key=self.settings.user_metadata_key,
         )
 
-    def _from_a_thread(self) -> FromThread:
-        return FromThread(self.database, asyncio.get_running_loop())
+    def _transaction_runner(self) -> LoopTransactionRunner:
+        return LoopTransactionRunner(self.database, asyncio.get_running_loop())

@@ -1,6 +1,6 @@
-"""Which files may be shown to whom they belong to.
+"""Access to stored files: which may be handed to their users.
 
-What stays true: a file is shown only when its bytes are stored, and a scanner, where there is one, has
+What stays true: a file is handed out only when its bytes are stored, and a scanner, where there is one, has
 passed it.
 """
 
@@ -9,52 +9,59 @@ from dataclasses import replace
 from sqlalchemy import Connection, and_, select
 
 from conversation.attachment import Attachment
-from conversation.errors import FileNotReady, FileNotStored, FileRefused
+from conversation.errors import FileNotReady, FileNotStored, FileRejected
 from store.database.statements import AnyRow
-from store.files.blob_rows import BLOCKED
-from store.files.prepared_rows import PICTURES
+from store.files.blob_rows import BLOCKED_SCANS
+from store.files.prepared_rows import PICTURE_TYPES
 from store.tables import blobs, renditions
 
 
-def stored_file(connection: Connection, tenant: str, file: Attachment) -> Attachment:
-    """The file with the type and size of its bytes. Raises `FileNotStored`."""
-    row = _row(connection, tenant, file)
+def load_stored_file(connection: Connection, tenant: str, file: Attachment) -> Attachment:
+    """Load a file with the type and size of its bytes. Raises `FileNotStored`."""
+    row = _load_row(connection, tenant, file)
     return replace(file, mime_type=row.media_type, size=row.size, content=None)
 
 
-def passed(connection: Connection, tenant: str, file: Attachment, *, scans: bool = False) -> Attachment:
-    """As `stored_file`, for one that may be shown. Raises `FileNotReady` and `FileRefused` for others.
+def load_downloadable_file(
+    connection: Connection, tenant: str, file: Attachment, *, scans: bool = False
+) -> Attachment:
+    """As `load_stored_file`, if it may be handed out. Raises `FileNotReady` and `FileRejected` for others.
 
     With `scans`, a file that came before there was a scanner has to wait for it.
     """
-    row = _row(connection, tenant, file)
+    row = _load_row(connection, tenant, file)
     _check_scan(file, row, scans=scans)
     return replace(file, mime_type=row.media_type, size=row.size, content=None)
 
 
-def thumbnail(
+def load_thumbnail(
     connection: Connection, tenant: str, file: Attachment, *, scans: bool = False
 ) -> Attachment | None:
-    """The small picture of an image, or itself if it is small; None where there is none (yet).
+    """Load the small picture of an image, or itself if it is small; None where there is none (yet).
 
-    Raises as `passed`.
+    Raises as `load_downloadable_file`.
     """
-    own = _row(connection, tenant, file)
-    _check_scan(file, own, scans=scans)
-    made = select(blobs.c.sha256, blobs.c.size, blobs.c.media_type).join(
+    own_row = _load_row(connection, tenant, file)
+    _check_scan(file, own_row, scans=scans)
+    statement = select(blobs.c.sha256, blobs.c.size, blobs.c.media_type).join(
         renditions,
-        and_(renditions.c.tenant == blobs.c.tenant, renditions.c.made_sha256 == blobs.c.sha256),
+        and_(renditions.c.tenant == blobs.c.tenant, renditions.c.rendition_sha256 == blobs.c.sha256),
     )
     row = connection.execute(
-        made.where(
+        statement.where(
             renditions.c.tenant == tenant,
             renditions.c.sha256 == file.sha256,
             renditions.c.kind == "thumbnail",
         )
     ).one_or_none()
-    # A picture that could be read, and needed none: its size is kept as its text.
-    if row is None and own.media_type in PICTURES and own.text is not None and own.problem is None:
-        row = own
+    # A picture that could be read, and needed none: its size is stored as its text.
+    if (
+        row is None
+        and own_row.media_type in PICTURE_TYPES
+        and own_row.extracted_text is not None
+        and own_row.extraction_problem is None
+    ):
+        row = own_row
     if row is None:
         return None
     return Attachment(
@@ -65,7 +72,7 @@ def thumbnail(
     )
 
 
-def _row(connection: Connection, tenant: str, file: Attachment) -> AnyRow:
+def _load_row(connection: Connection, tenant: str, file: Attachment) -> AnyRow:
     statement = select(blobs).where(
         blobs.c.tenant == tenant, blobs.c.sha256 == file.sha256, blobs.c.state == "stored"
     )
@@ -76,7 +83,7 @@ def _row(connection: Connection, tenant: str, file: Attachment) -> AnyRow:
 
 
 def _check_scan(file: Attachment, row: AnyRow, *, scans: bool) -> None:
-    if row.scan in BLOCKED:
-        raise FileRefused(f"{file.filename!r} is {BLOCKED[row.scan]}; it is not handed out")
+    if row.scan in BLOCKED_SCANS:
+        raise FileRejected(f"{file.filename!r} is {BLOCKED_SCANS[row.scan]}; it is not handed out")
     if scans and row.scan != "clean":
         raise FileNotReady(f"{file.filename!r} was not scanned yet; try again in a moment")

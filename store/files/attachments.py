@@ -1,4 +1,4 @@
-"""Attachments as rows: which message has which file.
+"""Attachments as rows: the files of each message.
 
 What stays true: a blob is stored before a row points to it (`blob_rows` sees to that); rows of blobs
 are locked in the order of their hashes.
@@ -18,8 +18,10 @@ from store.tables import attachments, blobs, messages, threads
 THREAD_FILES_MAX = 1000
 
 
-def insert_attachments(connection: Connection, thread_key: int, tenant: str, said: Sequence[Message]) -> None:
-    """Enter the files of messages, whose blobs are held. One statement, however many there are."""
+def insert_attachments(
+    connection: Connection, thread_key: int, tenant: str, spoken_messages: Sequence[Message]
+) -> None:
+    """Enter the files of messages, whose blobs are locked. One statement, however many there are."""
     rows = [
         {
             "thread_key": thread_key,
@@ -29,19 +31,19 @@ def insert_attachments(connection: Connection, thread_key: int, tenant: str, sai
             "tenant": tenant,
             "sha256": file.sha256,
         }
-        for message in said
+        for message in spoken_messages
         for index, file in enumerate(message.attachments)
     ]
     if rows:
         connection.execute(insert_for(connection, attachments).values(rows).on_conflict_do_nothing())
 
 
-def attach(connection: Connection, thread_key: int, tenant: str, said: Sequence[Message]) -> None:
-    """As `insert_attachments`, once their blobs are held. Raises as `check_stored`."""
-    files = [file for message in said for file in message.attachments]
+def attach(connection: Connection, thread_key: int, tenant: str, spoken_messages: Sequence[Message]) -> None:
+    """Lock the blobs of messages, then enter their files. Raises as `check_stored`."""
+    files = [file for message in spoken_messages for file in message.attachments]
     if files:
         check_stored(connection, tenant, files)
-        insert_attachments(connection, thread_key, tenant, said)
+        insert_attachments(connection, thread_key, tenant, spoken_messages)
 
 
 def addresses_of(thread_key: int) -> Select[tuple[str, str]]:
@@ -49,10 +51,10 @@ def addresses_of(thread_key: int) -> Select[tuple[str, str]]:
     return select(attachments.c.tenant, attachments.c.sha256).where(attachments.c.thread_key == thread_key)
 
 
-def attachments_of(
+def load_attachments(
     connection: Connection, thread_key: int, message_ids: Sequence[str]
 ) -> dict[str, list[Attachment]]:
-    """The files of messages, by message id, in their order."""
+    """Load the files of messages, by message id, in their order."""
     joined = attachments.join(
         blobs, (attachments.c.tenant == blobs.c.tenant) & (attachments.c.sha256 == blobs.c.sha256)
     )
@@ -64,16 +66,16 @@ def attachments_of(
         .where(attachments.c.thread_key == thread_key, attachments.c.message_id.in_(message_ids))
         .order_by(attachments.c.message_id, attachments.c.index)
     )
-    found: dict[str, list[Attachment]] = {}
+    files_by_message: dict[str, list[Attachment]] = {}
     for row in connection.execute(statement):
         file = Attachment(filename=row.filename, mime_type=row.media_type, sha256=row.sha256, size=row.size)
-        found.setdefault(row.message_id, []).append(file)
-    return found
+        files_by_message.setdefault(row.message_id, []).append(file)
+    return files_by_message
 
 
-def files_of_thread(connection: Connection, tenant: str, thread_id: str) -> list[Attachment]:
-    """The files of a thread's history, the newest first; at most `THREAD_FILES_MAX`."""
-    said = (
+def load_thread_files(connection: Connection, tenant: str, thread_id: str) -> list[Attachment]:
+    """Load the files of a thread's history, the newest first; at most `THREAD_FILES_MAX`."""
+    joined = (
         threads.join(messages, messages.c.thread_key == threads.c.key)
         .join(
             attachments,
@@ -83,7 +85,7 @@ def files_of_thread(connection: Connection, tenant: str, thread_id: str) -> list
     )
     statement = (
         select(attachments.c.filename, blobs.c.sha256, blobs.c.size, blobs.c.media_type)
-        .select_from(said)
+        .select_from(joined)
         .where(threads.c.tenant == tenant, threads.c.id == thread_id)
         .order_by(messages.c.seq.desc(), attachments.c.index.desc())
         .limit(THREAD_FILES_MAX)

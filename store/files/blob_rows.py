@@ -5,7 +5,7 @@ then can a message get it. Garbage collection says `deleting` before it touches 
 them and the row under the row's lock. So at every moment:
 
 What stays true: the bytes of a row that says `stored` are in the file store; bytes without a row are
-found by nobody but who lists the store.
+found only by a listing of the store.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -16,65 +16,65 @@ from typing import Any
 from sqlalchemy import Connection, case, func, select, tuple_, update
 
 from conversation.attachment import Attachment
-from conversation.errors import FileNotStored, FileRefused, InvalidInput
+from conversation.errors import FileNotStored, FileRejected, InvalidInput
 from store.database.column_types import clock
 from store.database.statements import AnyRow, insert_for
-from store.files.quota import check_room
+from store.files.quota import check_quota
 from store.tables import blobs
 
-#: What a scanner said of files that nobody gets, in words.
-BLOCKED = {"infected": "infected", "refused": "one that the scanner could not look into"}
+#: The verdicts of a scanner on files that are not handed out, in words.
+BLOCKED_SCANS = {"infected": "infected", "refused": "one that the scanner could not look into"}
 
 _UNKNOWN_TYPE = "application/octet-stream"
 
 
 @dataclass(frozen=True, slots=True)
-class Announced:
-    """A row that waits for its bytes, or has them."""
+class Reservation:
+    """A row of a blob that waits for its bytes, or has them."""
 
     #: When the row was made: another one of the same hash has another time.
     created_at: datetime
     is_stored: bool
 
 
-def announce(
+def reserve(
     connection: Connection,
     tenant: str,
     files: Iterable[Attachment],
     *,
     scans: bool = False,
     max_bytes: int = 0,
-) -> Mapping[str, Announced]:
-    """Say that the bytes of these files are about to be stored, by hash. One statement; three with a limit.
+) -> Mapping[str, Reservation]:
+    """Reserve rows for files, by hash, before their bytes are stored. One statement; three with a quota.
 
-    Their sizes and types are taken for what they are: pass what was examined. A blob that nobody uses
+    Their sizes and types are taken for what they are: pass examined files. A blob that is not used
     gets its whole grace again; one that is about to be deleted is kept. Waits while it is deleted.
     `scans` has new ones wait for a scanner. Raises `LimitReached` where the tenant's files would have
     more than `max_bytes` (0 means any number).
     """
     by_hash = {str(file.sha256): file for file in files}
-    new = sum(file.size or 0 for file in by_hash.values())
-    check_room(connection, tenant, new, max_bytes=max_bytes, besides=by_hash)
-    rows = [_pending(tenant, by_hash[sha256], scans=scans) for sha256 in sorted(by_hash)]
+    new_bytes = sum(file.size or 0 for file in by_hash.values())
+    check_quota(connection, tenant, new_bytes, max_bytes=max_bytes, excluded_hashes=by_hash)
+    rows = [_pending_row(tenant, by_hash[sha256], scans=scans) for sha256 in sorted(by_hash)]
     # A key's columns stay as they are, so that this waits for no transaction that attaches the blob.
     statement = insert_for(connection, blobs).values(rows)
-    said, is_stored = statement.excluded, blobs.c.state == "stored"
+    excluded, is_stored = statement.excluded, blobs.c.state == "stored"
     statement = statement.on_conflict_do_update(
         index_elements=["tenant", "sha256"],
         set_={
             "state": case((is_stored, "stored"), else_="pending"),
-            # A row that waits for its bytes was entered by somebody who may not have had them.
-            "media_type": case((is_stored, blobs.c.media_type), else_=said.media_type),
-            "size": case((is_stored, blobs.c.size), else_=said.size),
-            "scan": func.coalesce(blobs.c.scan, said.scan),
+            # A row that waits for its bytes was entered by a caller who may not have had them.
+            "media_type": case((is_stored, blobs.c.media_type), else_=excluded.media_type),
+            "size": case((is_stored, blobs.c.size), else_=excluded.size),
+            "scan": func.coalesce(blobs.c.scan, excluded.scan),
             "unreferenced_since": case((blobs.c.unreferenced_since.is_(None), None), else_=clock()),
         },
     )
-    found = connection.execute(statement.returning(blobs.c.sha256, blobs.c.created_at, blobs.c.state))
-    return {row.sha256: Announced(row.created_at, row.state == "stored") for row in found}
+    reserved_rows = connection.execute(statement.returning(blobs.c.sha256, blobs.c.created_at, blobs.c.state))
+    return {row.sha256: Reservation(row.created_at, row.state == "stored") for row in reserved_rows}
 
 
-def _pending(tenant: str, file: Attachment, *, scans: bool) -> dict[str, Any]:
+def _pending_row(tenant: str, file: Attachment, *, scans: bool) -> dict[str, Any]:
     return {
         "tenant": tenant,
         "sha256": file.sha256,
@@ -87,16 +87,16 @@ def _pending(tenant: str, file: Attachment, *, scans: bool) -> dict[str, Any]:
     }
 
 
-def confirm(connection: Connection, tenant: str, announced: Mapping[str, Announced]) -> None:
-    """Say that the bytes are stored now. A row that is another than the announced one stays as it is."""
-    waiting = [(sha256, row.created_at) for sha256, row in announced.items() if not row.is_stored]
-    if waiting:
-        mine = (blobs.c.tenant == tenant) & tuple_(blobs.c.sha256, blobs.c.created_at).in_(waiting)
-        connection.execute(update(blobs).where(mine, blobs.c.state == "pending").values(state="stored"))
+def confirm(connection: Connection, tenant: str, reservations: Mapping[str, Reservation]) -> None:
+    """Note that the bytes are stored now. A row that is another than the reserved one stays as it is."""
+    pending_keys = [(sha256, row.created_at) for sha256, row in reservations.items() if not row.is_stored]
+    if pending_keys:
+        own_rows = (blobs.c.tenant == tenant) & tuple_(blobs.c.sha256, blobs.c.created_at).in_(pending_keys)
+        connection.execute(update(blobs).where(own_rows, blobs.c.state == "pending").values(state="stored"))
 
 
 def lock_stored(connection: Connection, tenant: str, files: Collection[Attachment]) -> Mapping[str, AnyRow]:
-    """What a scanner said of those files whose bytes are stored, which hold until the transaction ends."""
+    """Lock the rows of stored files until the transaction ends; returns size and verdict by hash."""
     # Deletion locks the row as a whole, so the weakest lock holds it off; what is written beside, such
     # as the text for the model, does not have to wait for a caller's long transaction.
     statement = (
@@ -115,17 +115,17 @@ def lock_stored(connection: Connection, tenant: str, files: Collection[Attachmen
 def check_stored(
     connection: Connection, tenant: str, files: Collection[Attachment], *, max_bytes: int = 0
 ) -> None:
-    """Hold the blobs of these files until the transaction ends.
+    """Lock the blobs of files, which have to be stored, until the transaction ends.
 
     Raises `InvalidInput` for a file that comes without its bytes and is not stored, `FileNotStored` for
-    one that was collected since, and `FileRefused` for one that a scanner did not pass, or for more than
+    one that was collected since, and `FileRejected` for one that a scanner did not pass, or for more than
     `max_bytes` together (0 means any number).
     """
     stored = lock_stored(connection, tenant, files)
-    together = sum(row.size for row in stored.values())
-    if 0 < max_bytes < together:
-        raise FileRefused(
-            f"attachments: have {together} bytes together, at most {max_bytes} are accepted; "
+    total_bytes = sum(row.size for row in stored.values())
+    if 0 < max_bytes < total_bytes:
+        raise FileRejected(
+            f"attachments: have {total_bytes} bytes together, at most {max_bytes} are accepted; "
             "send them in several messages, or raise THREADMILL_MESSAGE_MAX_BYTES"
         )
     for file in files:
@@ -138,5 +138,5 @@ def check_stored(
             )
         if row is None:
             raise FileNotStored(f"{file.filename!r} was deleted since it was stored; send it again")
-        if row.scan in BLOCKED:
-            raise FileRefused(f"{file.filename!r} is {BLOCKED[row.scan]}; it is not accepted")
+        if row.scan in BLOCKED_SCANS:
+            raise FileRejected(f"{file.filename!r} is {BLOCKED_SCANS[row.scan]}; it is not accepted")

@@ -1,8 +1,8 @@
-"""Storing files with their rows: announced, stored, confirmed.
+"""Ingest of files: reserve the rows, put the bytes, confirm the rows.
 
 What stays true: a process may die between any two of these steps, and be followed by another that
 does them all again. What is left over is a row that says `pending`, which garbage collection finds. A
-row says what the bytes are, never what somebody claims of bytes that nobody saw.
+row says what the bytes are, never what a client claims of bytes that were not read.
 """
 
 import asyncio
@@ -14,44 +14,44 @@ from sqlalchemy import Connection
 from conversation.attachment import Attachment
 from store.blobs import BlobStore
 from store.database.engine import Database
-from store.files.blob_rows import Announced, announce, confirm
+from store.files.blob_rows import Reservation, confirm, reserve
 
 
-class Keeper:
+class FileIngest:
     """Stores the files of one installation."""
 
     def __init__(self, database: Database, blobs: BlobStore, *, is_limited: bool = True) -> None:
-        """With `is_limited`, the tenant's limit counts: not for what we make of its files by ourselves."""
+        """With `is_limited`, the tenant's quota applies: not to renditions, which we make by ourselves."""
         self._database = database
         self._blobs = blobs
         settings = database.settings
         self._scans = bool(settings.scanner_url)
         self._max_bytes = settings.tenant_max_bytes if is_limited else 0
 
-    def keep(self, tenant: str, files: Sequence[Attachment]) -> None:
+    def store(self, tenant: str, files: Sequence[Attachment]) -> None:
         """Store examined files, blocking: after this, messages may have them.
 
-        Those without their bytes are passed over: whoever attaches one finds out whether it is stored.
+        Files without their bytes are passed over: attaching one checks whether it is stored.
         Raises `FileStoreUnavailable`, `LimitReached` and `DatabaseUnavailable`.
         """
         if files := [file for file in files if file.content is not None]:
-            announced = self._database.run(self._announcing(tenant, files))
+            reservations = self._database.run(self._bind_reserve(tenant, files))
             self._put(tenant, files)
-            if confirming := _confirming(tenant, announced):
-                self._database.run(confirming)
+            if confirm_rows := _bind_confirm(tenant, reservations):
+                self._database.run(confirm_rows)
 
-    async def keep_async(self, tenant: str, files: Sequence[Attachment]) -> None:
-        """As `keep`, on the event loop."""
+    async def store_async(self, tenant: str, files: Sequence[Attachment]) -> None:
+        """As `store`, on the event loop."""
         if files := [file for file in files if file.content is not None]:
-            announced = await self._database.run_async(self._announcing(tenant, files))
+            reservations = await self._database.run_async(self._bind_reserve(tenant, files))
             await asyncio.to_thread(self._put, tenant, files)
-            if confirming := _confirming(tenant, announced):
-                await self._database.run_async(confirming)
+            if confirm_rows := _bind_confirm(tenant, reservations):
+                await self._database.run_async(confirm_rows)
 
-    def _announcing(
+    def _bind_reserve(
         self, tenant: str, files: Sequence[Attachment]
-    ) -> Callable[[Connection], Mapping[str, Announced]]:
-        return partial(announce, tenant=tenant, files=files, scans=self._scans, max_bytes=self._max_bytes)
+    ) -> Callable[[Connection], Mapping[str, Reservation]]:
+        return partial(reserve, tenant=tenant, files=files, scans=self._scans, max_bytes=self._max_bytes)
 
     def _put(self, tenant: str, files: Sequence[Attachment]) -> None:
         for file in files:
@@ -61,7 +61,9 @@ class Keeper:
             self._blobs.put(tenant, file.sha256, file.content, file.mime_type or "")
 
 
-def _confirming(tenant: str, announced: Mapping[str, Announced]) -> Callable[[Connection], None] | None:
-    if all(row.is_stored for row in announced.values()):
+def _bind_confirm(
+    tenant: str, reservations: Mapping[str, Reservation]
+) -> Callable[[Connection], None] | None:
+    if all(row.is_stored for row in reservations.values()):
         return None
-    return partial(confirm, tenant=tenant, announced=announced)
+    return partial(confirm, tenant=tenant, reservations=reservations)

@@ -1,6 +1,6 @@
-"""Making files ready for models: scanned, read once, and what was made of them kept.
+"""Preparation of files for models: scan them, read them once, store the text and the renditions.
 
-What stays true: what was made of a blob is stored before a row says so, so that a death between the two
+What stays true: the renditions of a blob are stored before a row says so, so that a death between the two
 costs nothing but the work; an infected file is not read.
 """
 
@@ -9,81 +9,87 @@ from functools import partial
 
 from conversation.attachment import Attachment
 from conversation.errors import FileNotStored
-from conversation.prepared_file import Prepare, Prepared, PreparedFile
+from conversation.prepared_file import PreparationResult, Prepare, PreparedFile
 from store.antivirus import Verdict, open_scanner
 from store.blobs import BlobStore
 from store.database.engine import Database
 from store.files import garbage_collection, prepared_rows
-from store.files.ingest import Keeper
-from store.files.prepared_rows import Begun, Scan
+from store.files.ingest import FileIngest
+from store.files.prepared_rows import Preparation, Scan
 
-#: Files that are made ready at once: each may have its bytes in memory.
-MADE_AT_ONCE = 4
+#: Files that are prepared at once: each may have its bytes in memory.
+CONCURRENT_FILES_MAX = 4
 #: Files above this are stored and handed out, but not read for models: reading takes them into memory.
 READ_MAX_BYTES = 64 * 1024 * 1024
 
 _TOO_LARGE = f"The file is too large to be read: only files up to {READ_MAX_BYTES // 2**20} MiB are."
 
 
-class FileMaker:
-    """Makes files ready in this process."""
+class FilePreparer:
+    """Prepares files in this process."""
 
     def __init__(self, store: BlobStore, database: Database, prepare: Prepare) -> None:
         self._store = store
         self._database = database
         self._prepare = prepare
         self._scanner = open_scanner(database.settings)
-        # What is made here is not the tenant's doing.
-        self._keeper = Keeper(database, store, is_limited=False)
-        self._slots = asyncio.Semaphore(MADE_AT_ONCE)
+        # Renditions are not the tenant's doing: its quota does not apply.
+        self._ingest = FileIngest(database, store, is_limited=False)
+        self._slots = asyncio.Semaphore(CONCURRENT_FILES_MAX)
 
-    async def make(self, tenant: str, sha256: str) -> PreparedFile | None:
-        """Make a file ready, if nobody is at it. What comes to nothing now, and is not kept, is returned.
+    async def prepare(self, tenant: str, sha256: str) -> PreparedFile | None:
+        """Prepare a file, unless another process does. Returns only a problem that is not stored.
 
         Raises `FileStoreUnavailable`, also for a scanner that gives no verdict.
         """
         async with self._slots:
-            begun = await self._database.run_async(
+            preparation = await self._database.run_async(
                 partial(prepared_rows.begin, tenant=tenant, sha256=sha256, scans=self._scanner is not None)
             )
-            if begun is None:
+            if preparation is None:
                 return None
             try:
-                return await self._made(tenant, sha256, begun)
+                return await self._scan_and_prepare(tenant, sha256, preparation)
             except FileNotStored:
-                await self._put_back(tenant, sha256, begun, again_seconds=prepared_rows.LOST_SECONDS)
+                await self._release(
+                    tenant, sha256, preparation, retry_seconds=prepared_rows.LOST_RETRY_SECONDS
+                )
                 raise
             except BaseException:
-                # Whatever it was, and be it that nobody wants it any more: it is no fault of the file.
-                await asyncio.shield(self._put_back(tenant, sha256, begun))
+                # Whatever it was, also a cancellation: it is no fault of the file.
+                await asyncio.shield(self._release(tenant, sha256, preparation))
                 raise
 
-    async def _made(self, tenant: str, sha256: str, begun: Begun) -> PreparedFile | None:
-        if begun.waits_for_scan and not await self._passes(tenant, sha256):
+    async def _scan_and_prepare(
+        self, tenant: str, sha256: str, preparation: Preparation
+    ) -> PreparedFile | None:
+        if preparation.waits_for_scan and not await self._record_scan(tenant, sha256):
             return None
-        if begun.is_read:
-            await self._put_back(tenant, sha256, begun)
+        if preparation.is_read:
+            await self._release(tenant, sha256, preparation)
             return None
-        if begun.size > READ_MAX_BYTES:
-            prepared = Prepared(problem=_TOO_LARGE)
+        if preparation.size > READ_MAX_BYTES:
+            prepared = PreparationResult(problem=_TOO_LARGE)
         else:
             content = await asyncio.to_thread(self._store.get, tenant, sha256)
-            prepared = await self._prepare(content, begun.media_type)
+            prepared = await self._prepare(content, preparation.media_type)
         if not prepared.is_final:
-            # Its reader was killed, or could not be started: a file that has it happen each time is given up.
-            await self._put_back(tenant, sha256, begun, counts=True)
+            # The reader was killed, or could not be started: a file that does this each time is given up.
+            await self._release(tenant, sha256, preparation, counts_attempt=True)
             return PreparedFile(problem=prepared.problem)
-        made = {
+        renditions = {
             kind: Attachment(filename=kind, content=picture.content, mime_type=picture.media_type)
             for kind, picture in prepared_rows.pictures_of(prepared).items()
         }
-        await self._keeper.keep_async(tenant, list(made.values()))
-        hashes = {kind: str(file.sha256) for kind, file in made.items()}
+        await self._ingest.store_async(tenant, list(renditions.values()))
+        hashes = {kind: str(file.sha256) for kind, file in renditions.items()}
         orphans = await self._database.run_async(
-            partial(prepared_rows.write, tenant=tenant, sha256=sha256, prepared=prepared, made=hashes)
+            partial(
+                prepared_rows.write, tenant=tenant, sha256=sha256, prepared=prepared, rendition_hashes=hashes
+            )
         )
         for orphan in orphans:
-            # At once, and not by the next collection: the file may have been a person's who was erased.
+            # At once, and not by the next collection: the file may have been that of an erased user.
             await self._database.run_async(
                 partial(
                     garbage_collection.delete_marked,
@@ -93,27 +99,27 @@ class FileMaker:
             )
         return None
 
-    async def _passes(self, tenant: str, sha256: str) -> bool:
-        verdict = await asyncio.to_thread(self._scanned, tenant, sha256)
+    async def _record_scan(self, tenant: str, sha256: str) -> bool:
+        verdict = await asyncio.to_thread(self._scan, tenant, sha256)
         scan: Scan = "clean" if verdict.is_clean else "infected" if verdict.finding else "refused"
         note = partial(prepared_rows.note_scan, scan=scan, finding=verdict.finding)
         await self._database.run_async(partial(note, tenant=tenant, sha256=sha256))
         return verdict.is_clean
 
-    def _scanned(self, tenant: str, sha256: str) -> Verdict:
+    def _scan(self, tenant: str, sha256: str) -> Verdict:
         assert self._scanner is not None
         # Piece by piece: a file that was uploaded past us may be large.
         with self._store.open(tenant, sha256) as chunks:
             return self._scanner.scan(chunks)
 
-    async def _put_back(
+    async def _release(
         self,
         tenant: str,
         sha256: str,
-        begun: Begun,
+        preparation: Preparation,
         *,
-        again_seconds: float = prepared_rows.AGAIN_SECONDS,
-        counts: bool = False,
+        retry_seconds: float = prepared_rows.RETRY_SECONDS,
+        counts_attempt: bool = False,
     ) -> None:
-        put_back = partial(prepared_rows.put_back, tenant=tenant, sha256=sha256, begun=begun)
-        await self._database.run_async(partial(put_back, again_seconds=again_seconds, counts=counts))
+        release = partial(prepared_rows.release, tenant=tenant, sha256=sha256, preparation=preparation)
+        await self._database.run_async(partial(release, again_seconds=retry_seconds, counts=counts_attempt))

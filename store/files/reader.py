@@ -1,6 +1,6 @@
-"""Files for a runner of turns, on the event loop: their bytes, and what was made of them.
+"""Files for a runner of turns, on the event loop: their bytes, and their prepared texts and renditions.
 
-What stays true: a file that nobody has made ready is waited for, for a while; a file that is missing is
+What stays true: a file that is not prepared yet is waited for, for a while; a file that is missing is
 not waited for.
 """
 
@@ -17,99 +17,103 @@ from store.blobs import BlobStore
 from store.database.engine import Database
 from store.file_store import FileStore
 from store.files import prepared_rows
-from store.files.attachments import files_of_thread
-from store.files.ingest import Keeper
+from store.files.attachments import load_thread_files
+from store.files.ingest import FileIngest
 
-#: Seconds between two looks whether somebody else has made a file ready: the first, and the longest.
-LOOK_SECONDS = 0.05
-LOOK_SECONDS_MAX = 1.0
+#: Seconds between two polls whether another process has prepared a file: the first, and the longest.
+POLL_SECONDS = 0.05
+POLL_SECONDS_MAX = 1.0
 
-#: Makes a file ready (tenant, hash), or has it made: then it gives None, and so it does when all is kept.
-Make = Callable[[str, str], Awaitable[PreparedFile | None]]
+#: Prepares a file (tenant, hash), or requests it: then it returns None, and also where all is stored.
+PrepareFile = Callable[[str, str], Awaitable[PreparedFile | None]]
 
 _GONE = PreparedFile(problem="This file is no longer stored.")
 
 
-class StoredFiles:
-    """The blobs of one installation, and what was made of them."""
+class FileReader:
+    """Reads the blobs of one installation, and their prepared texts and renditions."""
 
-    def __init__(self, store: BlobStore, database: Database, make: Make) -> None:
+    def __init__(self, store: BlobStore, database: Database, prepare: PrepareFile) -> None:
         self._store = store
         self._database = database
-        self._make = make
+        self._prepare = prepare
 
     async def read(self, tenant: str, sha256: str) -> bytes:
         """The bytes. Raises `FileNotStored` and `FileStoreUnavailable`."""
         return await asyncio.to_thread(self._store.get, tenant, sha256)
 
     async def save(self, tenant: str, file: Attachment) -> Attachment:
-        """Store a file, examined as one that a user sends. Raises `FileRefused`, `FileStoreUnavailable`."""
+        """Store a file, examined as one that a user sends. Raises `FileRejected`, `FileStoreUnavailable`."""
         files = FileStore(self._store, self._database.settings, tenant=tenant)
-        examined = files.examined(replace(file, mime_type=None))
-        await Keeper(self._database, self._store).keep_async(tenant, [examined])
-        return replace(examined, content=None)
+        examined_file = files.examine_file(replace(file, mime_type=None))
+        await FileIngest(self._database, self._store).store_async(tenant, [examined_file])
+        return replace(examined_file, content=None)
 
-    async def thread_files(self, tenant: str, thread_id: str) -> Sequence[Attachment]:
-        """The files of a thread's history, the newest first."""
-        return await self._database.run_async(partial(files_of_thread, tenant=tenant, thread_id=thread_id))
+    async def load_thread_files(self, tenant: str, thread_id: str) -> Sequence[Attachment]:
+        """Load the files of a thread's history, the newest first."""
+        return await self._database.run_async(partial(load_thread_files, tenant=tenant, thread_id=thread_id))
 
-    async def prepared(self, tenant: str, files: Sequence[Attachment]) -> Mapping[str, PreparedFile]:
-        """What is kept of these files, by hash: one statement, if all are ready.
+    async def load_prepared(self, tenant: str, files: Sequence[Attachment]) -> Mapping[str, PreparedFile]:
+        """Load what is stored of prepared files, by hash: one statement, if all are prepared.
 
-        The others are made ready now. Raises `FileStoreUnavailable`, also where nobody makes them ready
-        within THREADMILL_PREPARE_WAIT_SECONDS.
+        Others are prepared now. Raises `FileStoreUnavailable`, also where they are not prepared within
+        THREADMILL_PREPARE_WAIT_SECONDS.
         """
         hashes = list(dict.fromkeys(str(file.sha256) for file in files))
-        known = await self._look(tenant, hashes)
-        missing = [sha256 for sha256 in hashes if sha256 not in known]
+        prepared_files = await self._load_prepared_rows(tenant, hashes)
+        missing = [sha256 for sha256 in hashes if sha256 not in prepared_files]
         if missing:
-            gone = {sha256 for sha256 in missing if not await self._is_there(tenant, sha256)}
-            known |= dict.fromkeys(gone, _GONE)
-            known |= await self._waited_for(tenant, [sha256 for sha256 in missing if sha256 not in gone])
-        return known
+            gone_hashes = {sha256 for sha256 in missing if not await self._is_stored(tenant, sha256)}
+            prepared_files |= dict.fromkeys(gone_hashes, _GONE)
+            prepared_files |= await self._wait_for_prepared(
+                tenant, [sha256 for sha256 in missing if sha256 not in gone_hashes]
+            )
+        return prepared_files
 
-    async def texts(self, tenant: str, hashes: Sequence[str]) -> Mapping[str, str]:
-        """The texts that are kept, by hash: one statement."""
-        return await self._database.run_async(partial(prepared_rows.texts, tenant=tenant, hashes=hashes))
+    async def load_texts(self, tenant: str, hashes: Sequence[str]) -> Mapping[str, str]:
+        """Load the extracted texts of files, by hash: one statement."""
+        return await self._database.run_async(partial(prepared_rows.load_texts, tenant=tenant, hashes=hashes))
 
-    async def _is_there(self, tenant: str, sha256: str) -> bool:
+    async def _is_stored(self, tenant: str, sha256: str) -> bool:
         return await asyncio.to_thread(self._store.exists, tenant, sha256)
 
-    async def _look(self, tenant: str, hashes: Sequence[str]) -> dict[str, PreparedFile]:
+    async def _load_prepared_rows(self, tenant: str, hashes: Sequence[str]) -> dict[str, PreparedFile]:
         scans = bool(self._database.settings.scanner_url)
         return await self._database.run_async(
-            partial(prepared_rows.look, tenant=tenant, hashes=hashes, scans=scans)
+            partial(prepared_rows.load_prepared, tenant=tenant, hashes=hashes, scans=scans)
         )
 
-    async def _waited_for(self, tenant: str, hashes: Sequence[str]) -> dict[str, PreparedFile]:
-        """All of them, by one look for all at a time, until one deadline."""
+    async def _wait_for_prepared(self, tenant: str, hashes: Sequence[str]) -> dict[str, PreparedFile]:
+        """Wait until all files are prepared, with one poll for all at a time and one deadline."""
         seconds = self._database.settings.prepare_wait_seconds
-        until, pause = time.monotonic() + seconds, LOOK_SECONDS
-        known: dict[str, PreparedFile] = {}
-        while missing := [sha256 for sha256 in hashes if sha256 not in known]:
-            if time.monotonic() >= until:
+        deadline, pause = time.monotonic() + seconds, POLL_SECONDS
+        prepared_files: dict[str, PreparedFile] = {}
+        while missing := [sha256 for sha256 in hashes if sha256 not in prepared_files]:
+            if time.monotonic() >= deadline:
                 raise FileStoreUnavailable(
-                    f"blob {missing[0]} of tenant {tenant!r} was not made ready within {seconds:g} seconds; "
+                    f"blob {missing[0]} of tenant {tenant!r} was not prepared within {seconds:g} seconds; "
                     "see that a worker hears the queue files, and look at its log"
                 )
-            known |= await self._have_made(tenant, missing)
-            known |= await self._look(tenant, [sha256 for sha256 in missing if sha256 not in known])
-            if len(known) < len(hashes):
+            prepared_files |= await self._request_preparation(tenant, missing)
+            prepared_files |= await self._load_prepared_rows(
+                tenant, [sha256 for sha256 in missing if sha256 not in prepared_files]
+            )
+            if len(prepared_files) < len(hashes):
                 await asyncio.sleep(pause)
-                pause = min(pause * 2, LOOK_SECONDS_MAX)
-        return known
+                pause = min(pause * 2, POLL_SECONDS_MAX)
+        return prepared_files
 
-    async def _have_made(self, tenant: str, hashes: Sequence[str]) -> dict[str, PreparedFile]:
-        """What came of it at once. All have their chance before an error is raised."""
-        made = await asyncio.gather(
-            *(self._make(tenant, sha256) for sha256 in hashes), return_exceptions=True
+    async def _request_preparation(self, tenant: str, hashes: Sequence[str]) -> dict[str, PreparedFile]:
+        """Request the preparation of files; returns results at hand. All are tried before any raises."""
+        results = await asyncio.gather(
+            *(self._prepare(tenant, sha256) for sha256 in hashes), return_exceptions=True
         )
-        known = {}
-        for sha256, one in zip(hashes, made, strict=True):
-            if isinstance(one, FileNotStored):
-                known[sha256] = _GONE
-            elif isinstance(one, BaseException):
-                raise one
-            elif one is not None:
-                known[sha256] = one
-        return known
+        prepared_files = {}
+        for sha256, result in zip(hashes, results, strict=True):
+            if isinstance(result, FileNotStored):
+                prepared_files[sha256] = _GONE
+            elif isinstance(result, BaseException):
+                raise result
+            elif result is not None:
+                prepared_files[sha256] = result
+        return prepared_files

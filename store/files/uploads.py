@@ -14,7 +14,7 @@ from conversation.attachment import Attachment
 from conversation.errors import UploadNotFound
 from conversation.ids import is_our_id
 from store.database.column_types import DAY, OurId, Time, clock, moment_ago
-from store.files.quota import check_room
+from store.files.quota import check_quota
 from store.tables import uploads
 
 #: Seconds after its expiry in which bytes may still arrive: a client that began in time may be slow.
@@ -25,11 +25,11 @@ BATCH = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
-    """A file that a client was given an address for."""
+    """A file that a client may put at an address."""
 
     id: str
     tenant: str
-    #: What the client says that it is; nothing of it is verified.
+    #: The file as the client describes it, unverified.
     file: Attachment
     expires_at: datetime
     is_complete: bool = False
@@ -45,7 +45,7 @@ def create(
     max_bytes: int = 0,
 ) -> Upload:
     """Promise an upload. Raises `LimitReached` where the tenant's files would have more than `max_bytes`."""
-    check_room(connection, tenant, file.size or 0, max_bytes=max_bytes, with_uploads=True)
+    check_quota(connection, tenant, file.size or 0, max_bytes=max_bytes, with_uploads=True)
     expires_at = connection.execute(
         uploads.insert()
         .values(
@@ -64,10 +64,10 @@ def create(
 
 
 def read(connection: Connection, tenant: str, upload_id: str) -> Upload:
-    """An upload that can still be completed, or is. Raises `UploadNotFound`."""
+    """Load an upload that can still be completed, or is. Raises `UploadNotFound`."""
     is_open = uploads.c.completed_at.is_not(None) | (uploads.c.expires_at > clock(plus_seconds=-LATE_SECONDS))
-    mine = select(uploads).where(uploads.c.id == upload_id, uploads.c.tenant == tenant, is_open)
-    row = connection.execute(mine).one_or_none() if is_our_id(upload_id) else None
+    statement = select(uploads).where(uploads.c.id == upload_id, uploads.c.tenant == tenant, is_open)
+    row = connection.execute(statement).one_or_none() if is_our_id(upload_id) else None
     if row is None:
         raise UploadNotFound(
             f"upload {upload_id!r} of tenant {tenant!r} is not open: it has expired, or never was; "
@@ -83,39 +83,41 @@ def read(connection: Connection, tenant: str, upload_id: str) -> Upload:
 
 
 def complete(connection: Connection, upload_id: str) -> None:
-    """Note that its file is verified and stored."""
-    mine = (uploads.c.id == upload_id) & uploads.c.completed_at.is_(None)
-    connection.execute(update(uploads).where(mine).values(completed_at=clock()))
+    """Note that the file of an upload is verified and stored."""
+    pending_row = (uploads.c.id == upload_id) & uploads.c.completed_at.is_(None)
+    connection.execute(update(uploads).where(pending_row).values(completed_at=clock()))
 
 
 @dataclass(frozen=True, slots=True)
-class Over:
-    """An upload that is over, complete or not."""
+class ExpiredUpload:
+    """An upload that has expired and can no longer arrive late, complete or not."""
 
     tenant: str
     id: str
     expires_at: datetime
 
 
-def over(connection: Connection, *, after: Over | None = None, limit: int = BATCH) -> Sequence[Over]:
-    """The next uploads that are over, the oldest first."""
-    place = tuple_(uploads.c.expires_at, uploads.c.id)
+def load_expired(
+    connection: Connection, *, after: ExpiredUpload | None = None, limit: int = BATCH
+) -> Sequence[ExpiredUpload]:
+    """Load the next uploads that have expired, the oldest first."""
+    position = tuple_(uploads.c.expires_at, uploads.c.id)
     statement = select(uploads.c.tenant, uploads.c.id, uploads.c.expires_at).where(
         uploads.c.expires_at < moment_ago(days=LATE_SECONDS / DAY)
     )
     if after is not None:
-        behind = tuple_(literal(after.expires_at, Time()), literal(after.id, OurId))
-        statement = statement.where(place > behind)
-    found = connection.execute(statement.order_by(uploads.c.expires_at, uploads.c.id).limit(limit))
-    return [Over(row.tenant, row.id, row.expires_at) for row in found]
+        cursor = tuple_(literal(after.expires_at, Time()), literal(after.id, OurId))
+        statement = statement.where(position > cursor)
+    rows = connection.execute(statement.order_by(uploads.c.expires_at, uploads.c.id).limit(limit))
+    return [ExpiredUpload(row.tenant, row.id, row.expires_at) for row in rows]
 
 
-def known(connection: Connection, upload_ids: Collection[str]) -> set[str]:
-    """Those of the ids that are of an upload."""
-    ours = [upload_id for upload_id in upload_ids if is_our_id(upload_id)]
-    return set(connection.execute(select(uploads.c.id).where(uploads.c.id.in_(ours))).scalars())
+def load_known_ids(connection: Connection, upload_ids: Collection[str]) -> set[str]:
+    """Load the ids, of the given ones, that have an upload."""
+    valid_ids = [upload_id for upload_id in upload_ids if is_our_id(upload_id)]
+    return set(connection.execute(select(uploads.c.id).where(uploads.c.id.in_(valid_ids))).scalars())
 
 
 def forget(connection: Connection, upload_id: str) -> int:
-    """Forget an upload, whose bytes are gone from where they were put; 0 if somebody has."""
+    """Delete the row of an upload whose staged bytes are gone; 0 if it is gone already."""
     return connection.execute(delete(uploads).where(uploads.c.id == upload_id)).rowcount

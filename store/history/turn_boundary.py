@@ -1,8 +1,8 @@
-"""Where a history may be parted, by a cut or by a summary's end: where a turn ends.
+"""Turn boundaries: a retention cutoff or a summary's range may end only where a turn ends.
 
-What follows begins with a user's message. Near any place this is asked of the messages around it
-(`at_or_below`, `at_or_above`); a walk from such a place, or from the end, needs to look at each turn
-that it passes once (`oldest_first`, `newest_first`), however far apart library code pushed its messages.
+The next message is a user's. Near any position a boundary is found from the messages around it
+(`find_at_or_below`, `find_at_or_above`); a walk from a boundary, or from the end, reads each turn that it
+passes once (`walk_oldest_first`, `walk_newest_first`), however far apart library code pushed its messages.
 
 What stays true: a boundary parts no tool call from its result, and no question from its answers, also
 where library code appended messages between them.
@@ -25,63 +25,67 @@ _of_turn = messages.alias("of_turn")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A message on a walk through a history."""
+class MessagePosition:
+    """The position of a message on a walk through a history."""
 
     seq: int
     tokens: int
-    #: A turn begins with it, and none is under way: the history may be parted right before it.
+    #: A turn begins with this message, and none is under way: the seq before it is a boundary.
     is_beginning: bool
 
 
-def at_or_below(connection: Connection, key: int, seq: int, *, above: int) -> int:
+def find_at_or_below(connection: Connection, key: int, seq: int, *, above: int) -> int:
     """The highest boundary from `above` to `seq`; `above` where there is none between."""
     between = _beginnings(key).where(_first.c.seq > above + 1, _first.c.seq <= seq + 1)
-    found = connection.execute(between.order_by(_first.c.seq.desc())).scalar_one_or_none()
-    return above if found is None else int(found) - 1
+    first_seq = connection.execute(between.order_by(_first.c.seq.desc())).scalar_one_or_none()
+    return above if first_seq is None else int(first_seq) - 1
 
 
-def at_or_above(connection: Connection, key: int, seq: int) -> int | None:
+def find_at_or_above(connection: Connection, key: int, seq: int) -> int | None:
     """The lowest boundary from `seq` on; None where a turn goes on from there to the end."""
     behind = _beginnings(key).where(_first.c.seq > seq)
-    found = connection.execute(behind.order_by(_first.c.seq)).scalar_one_or_none()
-    return None if found is None else int(found) - 1
+    first_seq = connection.execute(behind.order_by(_first.c.seq)).scalar_one_or_none()
+    return None if first_seq is None else int(first_seq) - 1
 
 
-def oldest_first(
-    connection: Connection, key: int, *, after_seq: int, to_seq: int, page: int
-) -> Iterator[Place]:
+def walk_oldest_first(
+    connection: Connection, key: int, *, after_seq: int, to_seq: int, page_size: int
+) -> Iterator[MessagePosition]:
     """The messages behind a boundary, up to and with `to_seq`, read in pages as they are asked for."""
-    reach = after_seq
+    open_until_seq = after_seq
     while True:
-        rows = _page(connection, key, after_seq, to_seq, limit=page)
+        rows = _read_page(connection, key, after_seq, to_seq, limit=page_size)
         for row in rows:
-            yield Place(row.seq, row.tokens, is_beginning=row.role == "user" and reach < row.seq)
-            reach = max(reach, row.turn_ends or row.seq)
-        if len(rows) < page:
+            yield MessagePosition(
+                row.seq, row.tokens, is_beginning=row.role == "user" and open_until_seq < row.seq
+            )
+            open_until_seq = max(open_until_seq, row.turn_ends or row.seq)
+        if len(rows) < page_size:
             return
         after_seq = rows[-1].seq
 
 
-def newest_first(
-    connection: Connection, key: int, *, after_seq: int, last_seq: int, page: int
-) -> Iterator[Place]:
+def walk_newest_first(
+    connection: Connection, key: int, *, after_seq: int, last_seq: int, page_size: int
+) -> Iterator[MessagePosition]:
     """The messages from the history's end, `last_seq`, down to `after_seq`, read in pages."""
-    reach = last_seq
+    open_from_seq = last_seq
     while True:
-        rows = _page(connection, key, after_seq, last_seq, limit=page, is_descending=True)
+        rows = _read_page(connection, key, after_seq, last_seq, limit=page_size, is_descending=True)
         for row in rows:
-            reach = min(reach, row.turn_begins or row.seq)
-            yield Place(row.seq, row.tokens, is_beginning=row.role == "user" and reach >= row.seq)
-        if len(rows) < page:
+            open_from_seq = min(open_from_seq, row.turn_begins or row.seq)
+            yield MessagePosition(
+                row.seq, row.tokens, is_beginning=row.role == "user" and open_from_seq >= row.seq
+            )
+        if len(rows) < page_size:
             return
         last_seq = rows[-1].seq - 1
 
 
-def _page(
+def _read_page(
     connection: Connection, key: int, after_seq: int, to_seq: int, *, limit: int, is_descending: bool = False
 ) -> list[AnyRow]:
-    """Messages of a stretch, each with the first and the last place of its turn."""
+    """Messages of a range, each with the first and the last seq of its turn."""
     tokens = func.coalesce(messages.c.tokens, estimate_of(messages)).label("tokens")
     page = (
         select(messages.c.seq, messages.c.role, messages.c.turn_id, tokens)
@@ -101,9 +105,9 @@ def _page(
         .group_by(_of_turn.c.turn_id)
         .cte("spans")
     )
-    found = select(page.c.seq, page.c.role, page.c.tokens, spans.c.turn_begins, spans.c.turn_ends)
-    found = found.outerjoin_from(page, spans, spans.c.turn_id == page.c.turn_id)
-    return list(connection.execute(found.order_by(page.c.seq.desc() if is_descending else page.c.seq)))
+    statement = select(page.c.seq, page.c.role, page.c.tokens, spans.c.turn_begins, spans.c.turn_ends)
+    statement = statement.outerjoin_from(page, spans, spans.c.turn_id == page.c.turn_id)
+    return list(connection.execute(statement.order_by(page.c.seq.desc() if is_descending else page.c.seq)))
 
 
 def _beginnings(key: int) -> Select[Any]:
@@ -113,7 +117,7 @@ def _beginnings(key: int) -> Select[Any]:
 
 
 def _is_inside_a_turn(key: int) -> ColumnElement[bool]:
-    """The turn before this message has more to say behind it: one at a time runs in a thread."""
+    """Whether the turn before a message has messages after it, too: a thread runs one turn at a time."""
     turn_before = (
         select(_before.c.turn_id)
         .where(_before.c.thread_key == key, _before.c.seq < _first.c.seq, _before.c.turn_id.is_not(None))

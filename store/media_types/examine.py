@@ -1,4 +1,4 @@
-"""The gate for files: what they are by their bytes, and whether that is welcome.
+"""The gate for files: their type by their bytes, and whether that type is accepted.
 
 What stays true: the type that comes out is what the bytes are, whatever name or type the file came
 with; a file that is refused is refused before anything of it is kept, with the file, the reason
@@ -9,28 +9,28 @@ import mimetypes
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from conversation.errors import FileRefused
+from conversation.errors import FileRejected
 from store.media_types.image_size import pixel_size
 from store.media_types.sample import Sample
 from store.media_types.signatures import (
     IMAGES,
-    KNOWN,
-    RUNNABLE,
+    KNOWN_TYPES,
+    RUNNABLE_TYPES,
     guessed_type,
     known_type,
     ole_type,
     plain_type,
+    polyglot_kind,
     runnable_type,
-    second_nature,
 )
-from store.media_types.text_types import INERT, decoded, is_textual, text_type
-from store.media_types.zip_contents import container_type, contents_of, unpacks_to_too_much
+from store.media_types.text_types import INERT_TYPES, decode, is_textual, text_type
+from store.media_types.zip_contents import container_type, contents_of, is_too_large_unpacked
 
-UNKNOWN = "application/octet-stream"
+UNKNOWN_TYPE = "application/octet-stream"
 #: Pixels of one picture, by its header: what a camera takes passes, what would fill a reader does not.
 IMAGE_PIXELS_MAX = 120_000_000
 
-#: What a name says about a file's bytes, for the endings that are worth a contradiction.
+#: Types by the ending of a name, for the endings that are worth a contradiction.
 _BY_ENDING = {
     ".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".gif": "image/gif",
     ".webp": "image/webp", ".pdf": "application/pdf", ".svg": "image/svg+xml",
@@ -62,15 +62,15 @@ _ALIASES = {
     "application/tar": "application/x-tar", "application/x-compressed-tar": "application/gzip",
     "application/x-bzip": "application/x-bzip2", "application/x-rar-compressed": "application/vnd.rar",
 }  # fmt: skip
-#: What to save documents as that may hold macros.
-_NEWER = {
+#: Endings under which to save documents that may hold macros, by their type.
+_SAFE_ENDINGS = {
     "application/msword": ".docx", "application/vnd.ms-word.document.macroenabled.12": ".docx",
     "application/vnd.ms-excel": ".xlsx", "application/vnd.ms-excel.sheet.macroenabled.12": ".xlsx",
     "application/vnd.ms-powerpoint": ".pptx",
     "application/vnd.ms-powerpoint.presentation.macroenabled.12": ".pptx",
 }  # fmt: skip
-#: Said by clients that do not know.
-_NO_CLAIM = {"", UNKNOWN, "binary/octet-stream", "application/unknown", "*/*"}
+#: Types that clients declare that do not know.
+_NO_CLAIM = {"", UNKNOWN_TYPE, "binary/octet-stream", "application/unknown", "*/*"}
 
 
 def examine(
@@ -81,13 +81,13 @@ def examine(
     max_bytes: int,
     allowed: Sequence[str],
 ) -> str:
-    """The media type that the bytes are. `allowed` holds types and patterns like `image/*`.
+    """Tell the media type of the bytes. `allowed` holds types and patterns like `image/*`.
 
-    Raises `FileRefused` for a file that is empty, too large, of no welcome type, other than it is
+    Raises `FileRejected` for a file that is empty, too large, of no accepted type, other than it is
     called, broken off, a bomb, or two things at once. JSON above `JSON_BUILT_MAX_CHARS` is believed by its
     first and last character.
     """
-    return _examine(filename, Sample.whole(content), declared, max_bytes=max_bytes, allowed=allowed)
+    return _examine(filename, Sample.from_content(content), declared, max_bytes=max_bytes, allowed=allowed)
 
 
 def examine_sample(
@@ -102,8 +102,8 @@ def examine_sample(
 ) -> str:
     """As `examine`, of a file of `size` bytes by its first `HEAD_BYTES` and its last `TAIL_BYTES`.
 
-    JSON is believed by its first character, and text by its two ends: whoever parses it has to expect
-    that the rest is none.
+    JSON is believed by its first character, and text by its two ends: a parser has to expect that the
+    remainder is none.
     """
     sample = Sample(head, head if len(head) >= size else tail, size)
     return _examine(filename, sample, declared, max_bytes=max_bytes, allowed=allowed)
@@ -112,22 +112,22 @@ def examine_sample(
 def _examine(
     filename: str, sample: Sample, declared: str | None, *, max_bytes: int, allowed: Sequence[str]
 ) -> str:
-    shown = repr(filename)
+    name = repr(filename)
     if not sample.size:
-        raise FileRefused(f"{shown} is empty; send a file with content")
+        raise FileRejected(f"{name} is empty; send a file with content")
     if sample.size > max_bytes:
-        raise FileRefused(
-            f"{shown} has {sample.size} bytes, at most {max_bytes} are accepted; "
+        raise FileRejected(
+            f"{name} has {sample.size} bytes, at most {max_bytes} are accepted; "
             "send a smaller file, or raise THREADMILL_ATTACHMENT_MAX_BYTES"
         )
     ending = _BY_ENDING.get(PurePosixPath(filename.lower()).suffix)
     claim = _claim(declared, ending)
-    found = _recognised(filename, sample, claim, ending)
-    _check_single(shown, sample, found)
-    _check_claim(shown, claim or _firm(ending, found), found)
-    _check_allowed(shown, found, allowed)
-    _check_pixels(shown, sample, found)
-    return found
+    media_type = _recognise_type(filename, sample, claim, ending)
+    _check_single(name, sample, media_type)
+    _check_claim(name, claim or _name_claim(ending, media_type), media_type)
+    _check_allowed(name, media_type, allowed)
+    _check_pixels(name, sample, media_type)
+    return media_type
 
 
 def _claim(declared: str | None, ending: str | None) -> str | None:
@@ -139,22 +139,27 @@ def _claim(declared: str | None, ending: str | None) -> str | None:
     return _ALIASES.get(name, name)
 
 
-def _firm(ending: str | None, found: str) -> str | None:
-    """What the name alone claims. A name is a weaker word than a declaration.
+def _name_claim(ending: str | None, media_type: str) -> str | None:
+    """The type that the name alone claims. A name is a weaker claim than a declaration.
 
     A photo called .jpg that is a PNG is as good an image; JSON with comments in it is still text.
     """
-    same_kind = ending and ending in KNOWN and found in KNOWN and ending[:6] == found[:6] == "image/"
-    both_text = is_textual(ending) and found in INERT
+    same_kind = (
+        ending
+        and ending in KNOWN_TYPES
+        and media_type in KNOWN_TYPES
+        and ending[:6] == media_type[:6] == "image/"
+    )
+    both_text = is_textual(ending) and media_type in INERT_TYPES
     return None if same_kind or both_text else ending
 
 
-def _recognised(filename: str, sample: Sample, claim: str | None, ending: str | None) -> str:
+def _recognise_type(filename: str, sample: Sample, claim: str | None, ending: str | None) -> str:
     hint = claim or ending or mimetypes.guess_type(filename)[0]
-    text = decoded(sample, is_called_text=is_textual(hint))
-    found = known_type(sample)
-    if found and not (found == "image/gif" and text is not None):  # a script can open with GIF89a
-        return found
+    text = decode(sample, is_called_text=is_textual(hint))
+    media_type = known_type(sample)
+    if media_type and not (media_type == "image/gif" and text is not None):  # a script can open with GIF89a
+        return media_type
     if text is not None:
         return text_type(text, (claim if claim != "text/plain" else None, ending), is_whole=sample.is_whole)
     return (
@@ -167,80 +172,81 @@ def _recognised(filename: str, sample: Sample, claim: str | None, ending: str | 
 
 
 def _archive_type(filename: str, sample: Sample) -> str | None:
-    """What a ZIP archive is, or None. Raises `FileRefused` for a document that would fill its reader."""
+    """The type of a ZIP archive; None for others. Raises `FileRejected` where a reader could not hold it."""
     contents = contents_of(sample)
     if contents is None:
         # It begins as one, and its table of contents is missing.
-        return UNKNOWN if sample.head.startswith(b"PK\x03\x04") else None
-    found = container_type(sample, contents)
-    if unpacks_to_too_much(found, contents):
-        raise FileRefused(
+        return UNKNOWN_TYPE if sample.head.startswith(b"PK\x03\x04") else None
+    media_type = container_type(sample, contents)
+    if is_too_large_unpacked(media_type, contents):
+        raise FileRejected(
             f"{filename!r} unpacks to {contents.unpacked} bytes; send it with less in it, or as text"
         )
-    return found
+    return media_type
 
 
-def _check_pixels(shown: str, sample: Sample, found: str) -> None:
-    if found not in IMAGES:
+def _check_pixels(name: str, sample: Sample, media_type: str) -> None:
+    if media_type not in IMAGES:
         return
-    size = pixel_size(sample.head, found)
+    size = pixel_size(sample.head, media_type)
     if size is None:
-        raise FileRefused(
-            f"{shown} is {found}, but its header does not say how many pixels it has; "
+        raise FileRejected(
+            f"{name} is {media_type}, but its header does not say how many pixels it has; "
             "save it again from a program that shows it"
         )
     if size[0] * size[1] > IMAGE_PIXELS_MAX:
-        raise FileRefused(
-            f"{shown} has {size[0]} x {size[1]} pixels, at most {IMAGE_PIXELS_MAX} are accepted; "
-            "scale it down"
+        raise FileRejected(
+            f"{name} has {size[0]} x {size[1]} pixels, at most {IMAGE_PIXELS_MAX} are accepted; scale it down"
         )
 
 
-def _check_single(shown: str, sample: Sample, found: str) -> None:
-    other = second_nature(sample, found)
+def _check_single(name: str, sample: Sample, media_type: str) -> None:
+    other = polyglot_kind(sample, media_type)
     if other:
-        raise FileRefused(
-            f"{shown} is {found}, but opens as {other} too; save it again from a program that shows it"
+        raise FileRejected(
+            f"{name} is {media_type}, but opens as {other} too; save it again from a program that shows it"
         )
 
 
-def _check_claim(shown: str, claim: str | None, found: str) -> None:
-    if claim is None or _agrees(claim, found):
+def _check_claim(name: str, claim: str | None, media_type: str) -> None:
+    if claim is None or _agrees(claim, media_type):
         return
-    if found == UNKNOWN:
-        raise FileRefused(f"{shown} is called {claim}, but its bytes are not; send the whole, undamaged file")
-    raise FileRefused(
-        f"{shown} is called {claim}, but its bytes are {found}; give it the name and type of what it is"
+    if media_type == UNKNOWN_TYPE:
+        raise FileRejected(f"{name} is called {claim}, but its bytes are not; send the whole, undamaged file")
+    raise FileRejected(
+        f"{name} is called {claim}, but its bytes are {media_type}; give it the name and type of what it is"
     )
 
 
-def _agrees(claim: str, found: str) -> bool:
-    if claim == found:
+def _agrees(claim: str, media_type: str) -> bool:
+    if claim == media_type:
         return True
-    if found in INERT:
-        # JSON is a promise to whoever parses it; other texts are read as text anyway.
+    if media_type in INERT_TYPES:
+        # JSON is a promise to its parser; other texts are read as text anyway.
         return is_textual(claim) and claim != "application/json"
     family = claim.partition("/")[0]
     # Sound and film have many names for one format, and none of them runs.
-    return family in ("audio", "video") and found.startswith(("audio/", "video/"))
+    return family in ("audio", "video") and media_type.startswith(("audio/", "video/"))
 
 
-def _check_allowed(shown: str, found: str, allowed: Sequence[str]) -> None:
-    if any(_matches(pattern.strip().lower(), found) for pattern in allowed):
+def _check_allowed(name: str, media_type: str, allowed: Sequence[str]) -> None:
+    if any(_matches(pattern.strip().lower(), media_type) for pattern in allowed):
         return
-    if found in _NEWER:
-        raise FileRefused(
-            f"{shown} is {found}, which may hold macros; save it as {_NEWER[found]} and send that"
+    if media_type in _SAFE_ENDINGS:
+        raise FileRejected(
+            f"{name} is {media_type}, which may hold macros; "
+            f"save it as {_SAFE_ENDINGS[media_type]} and send that"
         )
-    raise FileRefused(
-        f"{shown} is {found}, which is not accepted; send one of {', '.join(allowed) or 'no files at all'}, "
+    raise FileRejected(
+        f"{name} is {media_type}, which is not accepted; "
+        f"send one of {', '.join(allowed) or 'no files at all'}, "
         "or add its type to THREADMILL_ATTACHMENT_TYPES"
     )
 
 
-def _matches(pattern: str, found: str) -> bool:
-    if pattern == found:
+def _matches(pattern: str, media_type: str) -> bool:
+    if pattern == media_type:
         return True
-    if found in RUNNABLE:
+    if media_type in RUNNABLE_TYPES:
         return False  # what runs has to be named
-    return pattern in ("*", "*/*") or (pattern.endswith(("/*", ".*")) and found.startswith(pattern[:-1]))
+    return pattern in ("*", "*/*") or (pattern.endswith(("/*", ".*")) and media_type.startswith(pattern[:-1]))

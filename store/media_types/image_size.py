@@ -1,4 +1,4 @@
-"""How many pixels a picture says it has: read off its header, without decoding anything.
+"""The size of a picture in pixels: read off its header, without decoding anything.
 
 What stays true: what a header says costs little to read, however large it is, and no library reads
 it; where a reader could find another size further on, the largest counts.
@@ -9,10 +9,10 @@ import struct
 
 #: A JPEG has a few dozen before its pixels; one with a large colour profile or a preview, some hundred.
 JPEG_SEGMENTS_MAX = 10_000
-#: Where the first frame of a GIF has to begin: comments and the like before it are small.
+#: Bytes within which the first frame of a GIF has to begin: comments and the like before it are small.
 GIF_FRAME_WITHIN_BYTES = 1024 * 1024
 
-#: As readers do, past fill bytes and what does not belong there.
+#: The next marker, found as readers do: past fill bytes and what does not belong there.
 _JPEG_MARKER = re.compile(rb"\xff([^\x00\xff])")
 #: Markers that no length follows: TEM, RST0 to RST7, and the image's begin and end.
 _JPEG_BARE = {0x01, *range(0xD0, 0xDA)}
@@ -23,7 +23,12 @@ _JPEG_SCAN = 0xDA
 
 def pixel_size(head: bytes, media_type: str) -> tuple[int, int] | None:
     """Width and height by the header of a PNG, JPEG, GIF or WebP; None where it says none."""
-    reader = {"image/png": _png, "image/jpeg": _jpeg, "image/gif": _gif, "image/webp": _webp}[media_type]
+    reader = {
+        "image/png": _png_size,
+        "image/jpeg": _jpeg_size,
+        "image/gif": _gif_size,
+        "image/webp": _webp_size,
+    }[media_type]
     try:
         width, height = reader(head)
     except (struct.error, IndexError, ValueError):  # it is broken off, or says nothing
@@ -31,30 +36,30 @@ def pixel_size(head: bytes, media_type: str) -> tuple[int, int] | None:
     return (width, height) if width and height else None
 
 
-def _png(head: bytes) -> tuple[int, int]:
-    """IHDR has its fixed place: checksums and other chunks are none of our business."""
+def _png_size(head: bytes) -> tuple[int, int]:
+    """The size in IHDR, which has a fixed offset: checksums and other chunks are none of our business."""
     width, height = struct.unpack_from(">II", head, 16)
     return width, height
 
 
-def _jpeg(head: bytes) -> tuple[int, int]:
+def _jpeg_size(head: bytes) -> tuple[int, int]:
     sizes: list[tuple[int, int]] = []
     at = 0
     for _ in range(JPEG_SEGMENTS_MAX):
-        found = _JPEG_MARKER.search(head, at)
-        if found is None or found[1][0] == _JPEG_SCAN:
+        marker = _JPEG_MARKER.search(head, at)
+        if marker is None or marker[1][0] == _JPEG_SCAN:
             return max(sizes, key=lambda size: size[0] * size[1])
-        at = found.end()
-        if found[1][0] in _JPEG_FRAMES:
+        at = marker.end()
+        if marker[1][0] in _JPEG_FRAMES:
             height, width = struct.unpack_from(">HH", head, at + 3)
             sizes.append((width, height))
-        if found[1][0] not in _JPEG_BARE:
+        if marker[1][0] not in _JPEG_BARE:
             at += int(struct.unpack_from(">H", head, at)[0])
     raise ValueError("there is no end of segments")
 
 
-def _gif(head: bytes) -> tuple[int, int]:
-    """The screen's, or the first frame's: readers make room for a frame that is larger."""
+def _gif_size(head: bytes) -> tuple[int, int]:
+    """The size of the screen, extended to the first frame: readers make space for a larger one."""
     head = head[:GIF_FRAME_WITHIN_BYTES]
     width, height, flags = struct.unpack_from("<HHB", head, 6)
     at = 13 + (3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0)
@@ -65,7 +70,7 @@ def _gif(head: bytes) -> tuple[int, int]:
 
 
 def _gif_block_end(head: bytes, at: int) -> int:
-    """Where the extension that begins here ends. Raises `ValueError` and `IndexError` where none does."""
+    """The end of the extension that begins at `at`. Raises `ValueError` or `IndexError` where none does."""
     if head[at] != ord("!"):
         raise ValueError("there is neither a frame nor an extension")
     at += 2
@@ -74,7 +79,7 @@ def _gif_block_end(head: bytes, at: int) -> int:
     return at + 1
 
 
-def _webp(head: bytes) -> tuple[int, int]:
+def _webp_size(head: bytes) -> tuple[int, int]:
     match head[12:16]:
         case b"VP8X":
             canvas = struct.unpack_from("<HBHB", head, 24)

@@ -1,4 +1,4 @@
-"""As much of a file as is looked at to tell what it is: its beginning, its end, and its size.
+"""The parts of a file that are examined to tell its type: its beginning, its end, and its size.
 
 What stays true: of a file that is there whole, the beginning is all of it; of a larger one, what
 lies between is never guessed.
@@ -6,9 +6,9 @@ lies between is never guessed.
 
 from dataclasses import dataclass
 
-#: What has to be read of the beginning of a large file.
+#: Bytes that have to be read of the beginning of a large file.
 HEAD_BYTES = 1024 * 1024
-#: What has to be read of its end: the end record of a ZIP archive is never further from it.
+#: Bytes that have to be read of its end: the end record of a ZIP archive is never further from it.
 TAIL_BYTES = 66 * 1024
 
 
@@ -23,8 +23,8 @@ class Sample:
     size: int
 
     @classmethod
-    def whole(cls, content: bytes) -> "Sample":
-        """A file that is at hand."""
+    def from_content(cls, content: bytes) -> "Sample":
+        """The sample of a file that is in memory: all of it."""
         return cls(content, content, len(content))
 
     @property

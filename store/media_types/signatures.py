@@ -1,4 +1,4 @@
-"""What bytes are by their signature, and what else they could be taken for.
+"""The type of bytes by their signature, and any other that they could be taken for.
 
 What stays true: a signature counts only when it is complete and stands where it belongs; a type
 that this module knows is never guessed by the library behind it, which asks for less.
@@ -11,10 +11,10 @@ from store.media_types.sample import Sample
 
 IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 #: Types that are recognised here, strictly, and nowhere else.
-KNOWN = IMAGES | {"application/pdf"}
-#: What an operating system, a browser or an office program would run, and no wildcard among the accepted
-#: types means: SVG holds scripts, and files of old Office programs hold macros as a matter of course.
-RUNNABLE = {
+KNOWN_TYPES = IMAGES | {"application/pdf"}
+#: Types that an operating system, a browser or an office program would run, and that no accepted wildcard
+#: means: SVG holds scripts, and files of old Office programs hold macros as a matter of course.
+RUNNABLE_TYPES = {
     "application/vnd.microsoft.portable-executable": (b"MZ",),
     "application/x-executable": (b"\x7fELF",),
     "application/x-mach-binary": (
@@ -33,15 +33,15 @@ RUNNABLE = {
     "application/vnd.ms-powerpoint.presentation.macroenabled.12": (),
 }  # fmt: skip
 
-#: Where viewers of PDF look for its header, and browsers for markup: further in than they should.
+#: Bytes in which viewers of PDF search for its header, and browsers for markup: more than they should.
 LENIENT_READ_BYTES = 1024
 #: The furthest that the end record of a ZIP archive can be from the end of the file.
 ZIP_END_BYTES = 22 + 0xFFFF
 
 _MARKUP = re.compile(rb"<\s*(?:!doctype|html|head|body|script|iframe|svg|\?php)|<\?php", re.IGNORECASE)
 _PDF = re.compile(rb"%PDF-\d\.\d")
-#: Archives, sound and film: where the signature stands, and what it says.
-_PLAIN = (
+#: Archives, sound and film: the offset of the signature, the signature, and the type.
+_PLAIN_SIGNATURES = (
     (0, b"\x1f\x8b\x08", "application/gzip"),
     (0, b"7z\xbc\xaf\x27\x1c", "application/x-7z-compressed"),
     (0, b"\xfd7zXZ\x00", "application/x-xz"),
@@ -65,8 +65,8 @@ _PLAIN = (
     (4, b"ftypavif", "image/avif"),
     (4, b"ftyp", "video/mp4"),
 )
-#: What must stand before a signature that is further in.
-_BEFORE = {"audio/wav": b"RIFF", "video/x-msvideo": b"RIFF", "application/x-bzip2": b"BZh"}
+#: Bytes that must open a file whose signature is further in, by type.
+_PREFIXES = {"audio/wav": b"RIFF", "video/x-msvideo": b"RIFF", "application/x-bzip2": b"BZh"}
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 #: The stream that makes an OLE file what it is, by its name in the file's directory.
 _OLE_STREAMS = {
@@ -93,11 +93,11 @@ def known_type(sample: Sample) -> str | None:
 
 def runnable_type(content: bytes) -> str | None:
     """The kind of program that these bytes are; None where they are none."""
-    return next((name for name, magic in RUNNABLE.items() if magic and content.startswith(magic)), None)
+    return next((name for name, magic in RUNNABLE_TYPES.items() if magic and content.startswith(magic)), None)
 
 
 def ole_type(sample: Sample) -> str | None:
-    """Which program of the old Office wrote this, or that it is another OLE file; None where it is none."""
+    """The type of a file of an old Office program, or of another OLE file; None where it is none."""
     if not sample.head.startswith(_OLE):
         return None
     for stream, media_type in _OLE_STREAMS.items():
@@ -109,15 +109,15 @@ def ole_type(sample: Sample) -> str | None:
 
 def plain_type(content: bytes) -> str | None:
     """The archive, sound or film that these bytes are; None where they are none that is known."""
-    for at, magic, name in _PLAIN:
-        if content.startswith(magic, at) and content.startswith(_BEFORE.get(name, b"")):
+    for at, magic, name in _PLAIN_SIGNATURES:
+        if content.startswith(magic, at) and content.startswith(_PREFIXES.get(name, b"")):
             return name
     return None
 
 
-def second_nature(sample: Sample, media_type: str) -> str | None:
-    """What another program could take this image or PDF for, in words; None where it is only itself."""
-    if media_type not in KNOWN:
+def polyglot_kind(sample: Sample, media_type: str) -> str | None:
+    """The other kind of file that an image or PDF could be taken for, in words; None where there is none."""
+    if media_type not in KNOWN_TYPES:
         return None
     is_image = media_type in IMAGES
     head = sample.head[:LENIENT_READ_BYTES]
@@ -143,7 +143,7 @@ def guessed_type(content: bytes, hint: str | None) -> str:
     names = [
         name
         for name in names
-        if name and name not in KNOWN and name not in RUNNABLE and not name.startswith("text/")
+        if name and name not in KNOWN_TYPES and name not in RUNNABLE_TYPES and not name.startswith("text/")
     ]
     if hint in names:
         return str(hint)
@@ -173,8 +173,12 @@ def _ends_as_zip(sample: Sample, *, anything_after: bool) -> bool:
             directory_size, comment_length = struct.unpack_from("<I4xH", record, 12)
             directory = at - directory_size
             # Of a large file, the directory may begin before what was read.
-            listed = directory < 0 < sample.tail_at or content[directory : directory + 4] == b"PK\x01\x02"
-            if (listed and directory_size) and (anything_after or at + 22 + comment_length == len(content)):
+            has_directory = (
+                directory < 0 < sample.tail_at or content[directory : directory + 4] == b"PK\x01\x02"
+            )
+            if (has_directory and directory_size) and (
+                anything_after or at + 22 + comment_length == len(content)
+            ):
                 return True
         at = content.rfind(b"PK\x05\x06", start, at)
     return False

@@ -1,4 +1,4 @@
-"""Which text bytes are: plain, a table, Markdown, JSON, or markup that a browser would run.
+"""The type of a text: plain, a table, Markdown, JSON, or markup that a browser would run.
 
 What stays true: bytes with control characters that no text has are no text; a web page or an SVG
 drawing is called that, whatever it is named or declared as.
@@ -11,7 +11,7 @@ import re
 from store.media_types.sample import Sample
 
 #: Text that does nothing when it is opened, so that one kind may pass for another.
-INERT = frozenset({
+INERT_TYPES = frozenset({
     "text/plain", "text/csv", "text/tab-separated-values", "text/markdown", "text/xml", "application/json",
 })  # fmt: skip
 #: JSON is built to be checked up to here: 20 MB of empty lists take 500 MB. Larger, it is judged by its ends.
@@ -50,8 +50,8 @@ def is_textual(media_type: str | None) -> bool:
     return media_type.startswith("text/") or media_type in _TEXTUAL or media_type.endswith(("+json", "+yaml"))
 
 
-def decoded(sample: Sample, *, is_called_text: bool) -> str | None:
-    """The text that these bytes are, of a large file its beginning; None where they are no text.
+def decode(sample: Sample, *, is_called_text: bool) -> str | None:
+    """Decode the bytes of a text, of a large file its beginning; None where they are no text.
 
     Old 8-bit encodings cannot be told from binary data by their bytes alone, so that they pass only
     for files that are called text and are ASCII for the larger part.
@@ -59,10 +59,10 @@ def decoded(sample: Sample, *, is_called_text: bool) -> str | None:
     content, is_whole = sample.head, sample.is_whole
     for mark, encoding in _MARKS:
         if content.startswith(mark):
-            return _strictly(content[len(mark) :], encoding, is_whole=is_whole)
-    text = _strictly(content, "utf-8", is_whole=is_whole)
-    if text is None and is_called_text and _mostly_ascii(content):
-        text = _strictly(content, "latin-1", is_whole=is_whole)
+            return _decode_strictly(content[len(mark) :], encoding, is_whole=is_whole)
+    text = _decode_strictly(content, "utf-8", is_whole=is_whole)
+    if text is None and is_called_text and _is_mostly_ascii(content):
+        text = _decode_strictly(content, "latin-1", is_whole=is_whole)
     # What begins as text may be a program behind it.
     return None if not is_whole and _BINARY_BYTES.search(sample.tail) else text
 
@@ -83,7 +83,7 @@ def text_type(text: str, claims: tuple[str | None, ...], *, is_whole: bool = Tru
     return "text/plain"
 
 
-def _strictly(content: bytes, encoding: str, *, is_whole: bool) -> str | None:
+def _decode_strictly(content: bytes, encoding: str, *, is_whole: bool) -> str | None:
     try:
         # A beginning may end within a character.
         text = codecs.getincrementaldecoder(encoding)("strict").decode(content, final=is_whole)
@@ -92,13 +92,13 @@ def _strictly(content: bytes, encoding: str, *, is_whole: bool) -> str | None:
     return None if _BINARY.search(text) else text
 
 
-def _mostly_ascii(content: bytes) -> bool:
+def _is_mostly_ascii(content: bytes) -> bool:
     others = len(content.translate(None, delete=bytes(range(0x80))))
     return others * 10 <= len(content) * 3
 
 
 def _active_type(text: str) -> str | None:
-    """Look past comments, processing instructions and foreign doctypes at what a browser would see first."""
+    """The type of the first markup that a browser would see, past comments, `<?…>` and foreign doctypes."""
     at = 0
     while True:
         at = _end_of(_SPACE.match(text, at))
@@ -110,13 +110,13 @@ def _active_type(text: str) -> str | None:
                 at = end + len(closing)
                 break
         else:
-            found = _DOCTYPE.match(text, at) or _ROOT.match(text, at)
-            if found:
-                return "image/svg+xml" if found[1] else "text/html"
-            skipped = _OTHER_DOCTYPE.match(text, at)
-            if not skipped:
+            root = _DOCTYPE.match(text, at) or _ROOT.match(text, at)
+            if root:
+                return "image/svg+xml" if root[1] else "text/html"
+            doctype = _OTHER_DOCTYPE.match(text, at)
+            if not doctype:
                 return None
-            at = skipped.end()
+            at = doctype.end()
 
 
 def _end_of(match: "re.Match[str] | None") -> int:

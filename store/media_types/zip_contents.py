@@ -1,4 +1,4 @@
-"""What a ZIP archive is by the names in it: a document of an office program, a program, or an archive.
+"""The type of a ZIP archive by the names in it: a document of an office program, a program, an archive.
 
 What stays true: nothing is unpacked. An archive is what its table of contents says, whatever it is
 called; a document with macros is another type than one without.
@@ -14,7 +14,7 @@ from store.media_types.sample import HEAD_BYTES, TAIL_BYTES, Sample
 
 ZIP = "application/zip"
 #: Bytes that the parts of one document may unpack to, as its table of contents says: far above any
-#: that people write. An archive that nobody unpacks here may say what it likes.
+#: that people write. Other archives are not unpacked here, and may say what they like.
 DOCUMENT_UNPACKED_MAX = 1024 * 1024 * 1024
 
 #: Of a table of contents: about 20,000 entries, more than any document has.
@@ -22,7 +22,7 @@ TABLE_MAX_BYTES = 2 * 1024 * 1024
 
 _OOXML = "application/vnd.openxmlformats-officedocument"
 _ODF = "application/vnd.oasis.opendocument"
-_MARKED = b"[Content_Types].xml"
+_OOXML_MARKER = b"[Content_Types].xml"
 #: By the part that holds the document itself: its type, and its type with macros.
 _OFFICE = {
     "word/": (f"{_OOXML}.wordprocessingml.document", "application/vnd.ms-word.document.macroenabled.12"),
@@ -32,16 +32,16 @@ _OFFICE = {
         "application/vnd.ms-powerpoint.presentation.macroenabled.12",
     ),
 }
-#: The first part of these says what they are, unpacked.
-_SAYS_ITSELF = frozenset(
+#: Types whose first part, stored uncompressed, names the type.
+_DECLARED_TYPES = frozenset(
     {f"{_ODF}.text", f"{_ODF}.spreadsheet", f"{_ODF}.presentation", "application/epub+zip"}
 )
 #: Documents that are ZIP archives, and are read as text.
-DOCUMENTS = frozenset({plain for plain, _ in _OFFICE.values()} | _SAYS_ITSELF)
+DOCUMENTS = frozenset({plain for plain, _ in _OFFICE.values()} | _DECLARED_TYPES)
 
 _MIMETYPE = re.compile(rb"PK\x03\x04.{22}\x08\x00.{2}mimetype([a-z0-9.+/-]{1,80})", re.DOTALL)
-_LOCAL = re.compile(rb"PK\x03\x04.{26}", re.DOTALL)
-_LISTED = re.compile(rb"PK\x01\x02.{42}", re.DOTALL)
+_LOCAL_HEADER = re.compile(rb"PK\x03\x04.{26}", re.DOTALL)
+_DIRECTORY_HEADER = re.compile(rb"PK\x01\x02.{42}", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +60,18 @@ def contents_of(sample: Sample) -> Contents | None:
     try:
         # A table that reaches further back than this is not worth its memory.
         with zipfile.ZipFile(io.BytesIO(sample.tail[-TABLE_MAX_BYTES:])) as archive:
-            listed = archive.infolist()
-            return Contents(frozenset(part.filename for part in listed), sum(p.file_size for p in listed))
+            parts = archive.infolist()
+            return Contents(frozenset(part.filename for part in parts), sum(p.file_size for p in parts))
     except Exception:  # noqa: BLE001 - a damaged archive raises anything
-        return _glimpsed(sample.head[:HEAD_BYTES], sample.tail[-TAIL_BYTES:])
+        return _read_ends(sample.head[:HEAD_BYTES], sample.tail[-TAIL_BYTES:])
 
 
 def container_type(sample: Sample, contents: Contents) -> str:
     """The media type of a ZIP archive."""
-    said = _MIMETYPE.match(sample.head)
-    if said and said[1].decode() in _SAYS_ITSELF:
-        return said[1].decode()
-    if _MARKED.decode() in contents.names:
+    match = _MIMETYPE.match(sample.head)
+    if match and match[1].decode() in _DECLARED_TYPES:
+        return match[1].decode()
+    if _OOXML_MARKER.decode() in contents.names:
         for folder, (plain, with_macros) in _OFFICE.items():
             if any(name.startswith(folder) for name in contents.names):
                 return with_macros if _has_macros(contents.names) else plain
@@ -80,8 +80,8 @@ def container_type(sample: Sample, contents: Contents) -> str:
     return ZIP
 
 
-def unpacks_to_too_much(media_type: str, contents: Contents) -> bool:
-    """Whether a document would fill its reader."""
+def is_too_large_unpacked(media_type: str, contents: Contents) -> bool:
+    """Whether a document would unpack to more than its reader can hold."""
     return media_type in DOCUMENTS and contents.unpacked > DOCUMENT_UNPACKED_MAX
 
 
@@ -89,18 +89,18 @@ def _has_macros(names: frozenset[str]) -> bool:
     return any(name.rpartition("/")[2].lower() == "vbaproject.bin" for name in names)
 
 
-def _glimpsed(head: bytes, tail: bytes) -> Contents | None:
+def _read_ends(head: bytes, tail: bytes) -> Contents | None:
     """The names in the ends of an archive whose table of contents begins before what was read."""
     if b"PK\x05\x06" not in tail:
         return None
-    found = {**_entries(_LOCAL, head, 22, 26), **_entries(_LISTED, tail, 24, 28)}
-    return Contents(frozenset(found), sum(found.values()))
+    sizes_by_name = {**_entries(_LOCAL_HEADER, head, 22, 26), **_entries(_DIRECTORY_HEADER, tail, 24, 28)}
+    return Contents(frozenset(sizes_by_name), sum(sizes_by_name.values()))
 
 
 def _entries(pattern: re.Pattern[bytes], piece: bytes, size_at: int, length_at: int) -> Mapping[str, int]:
-    found = {}
+    sizes_by_name = {}
     for entry in pattern.finditer(piece):
         length = int.from_bytes(entry[0][length_at : length_at + 2], "little")
         name = piece[entry.end() : entry.end() + length].decode("utf-8", "replace")
-        found[name] = int.from_bytes(entry[0][size_at : size_at + 4], "little")
-    return found
+        sizes_by_name[name] = int.from_bytes(entry[0][size_at : size_at + 4], "little")
+    return sizes_by_name

@@ -13,17 +13,17 @@ from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.pool import NullPool
 
 from conversation.errors import OperatorError
-from store.database.url import mapped
+from store.database.url import driver_url
 
-#: A number of ours for `pg_advisory_xact_lock`: who migrates holds it.
+#: A number of ours for `pg_advisory_xact_lock`: the migrating process holds it.
 MIGRATION_LOCK = 0x7EAD_0111
-#: Milliseconds that a migration waits for a lock on a table: behind it, everybody else waits.
+#: Milliseconds that a migration waits for a lock on a table: all later statements wait behind it.
 LOCK_TIMEOUT_MS = 5_000
 
 
 def upgrade(url: str, revision: str = "head") -> None:
     """Bring the database at `url` to a revision; nothing happens where it is there already."""
-    engine = create_engine(mapped(url), poolclass=NullPool)
+    engine = create_engine(driver_url(url), poolclass=NullPool)
     try:
         with engine.begin() as connection:
             upgrade_connection(connection, revision)
@@ -41,26 +41,26 @@ def upgrade_connection(connection: Connection, revision: str = "head") -> None:
     command.upgrade(config, revision)
 
 
-def current(connection: Connection) -> str | None:
+def current_revision(connection: Connection) -> str | None:
     """The revision of this database; None where there is no schema of ours yet."""
     return MigrationContext.configure(connection).get_current_revision()
 
 
 def check(connection: Connection) -> None:
-    """Whether this release can work here. Raises `OperatorError` for a schema that is not there or older.
+    """Check that this release can work with the database. Raises `OperatorError` for no or an older schema.
 
     A schema of a later release is fine: migrations only add until every process runs on them.
     """
-    found = current(connection)
-    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
-    if found is None or (found in known and found != newest()):
+    revision = current_revision(connection)
+    known_revisions = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    if revision is None or (revision in known_revisions and revision != newest_revision()):
         raise OperatorError(
-            f"the database's schema is {found or 'not there'}, this release needs {newest()}: "
+            f"the database's schema is {revision or 'not there'}, this release needs {newest_revision()}: "
             "run `threadmill init`"
         )
 
 
-def newest() -> str:
+def newest_revision() -> str:
     """The revision that this release needs."""
     head = ScriptDirectory.from_config(_config()).get_current_head()
     assert head is not None

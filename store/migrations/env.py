@@ -1,4 +1,4 @@
-"""Alembic's entry: it is only ever run with a connection that `upgrade_connection` hands over."""
+"""Alembic's entry point, only ever run with the connection that `upgrade_connection` passes to it."""
 
 from alembic import context
 

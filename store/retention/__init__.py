@@ -1,11 +1,12 @@
-"""Retention: what is deleted because its time is over, and by nothing else but a person's wish.
+"""Retention: the deletion of threads and messages that policies say are past their time.
 
 Read this before you change a line of it. Policies say what may stay (`policies`); the strictest
-applies, field by field (`policy`). A thread that is due is found by an index (`due`); its cut is
-moved first (`cut`), under its row's lock, and from then on nobody reads what lies below. Only then
-is that deleted, batch by batch (`removal`), each of which looks again whether the thread is held, at
-work or asked something; the thread's own row goes last, and only if it is empty. What a policy wants
-archived is written, and read back, before its batch is deleted (`archive`). Each batch leaves one row
+applies, field by field (`policy`). A thread that is due is found by an index (`due`); its cutoff
+is computed (`cutoff`) and moved first (`move_cut`), under its row's lock, and from then on messages at
+or below it are not read. Only then are they deleted, batch by batch (`deletion`); each batch checks
+again that the thread is under no legal hold, at no work, and has no unfinished turn; the thread's own
+row goes last, and only if it is empty. Where a policy asks for an archive, its part is written, and
+read back, before its batch is deleted (`archive`). Each batch leaves one row
 in `audit`, by the same transaction.
 
 What stays true: nothing of a thread under legal hold is deleted; nothing of a thread that is at work

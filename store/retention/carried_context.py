@@ -1,4 +1,4 @@
-"""System messages that a cut would take though the thread's summary stays: no summary tells of them.
+"""System messages below the cutoff of a thread that keeps its summary: summaries do not cover them.
 
 They become context of the thread, so that a model goes on reading them. What stays true: each stands
 in the history or in the context, never in both; it goes when the summary does.
@@ -10,54 +10,71 @@ from sqlalchemy import Connection, Select, delete, select
 
 from store.database.column_types import clock
 from store.database.statements import AnyRow, insert_for
-from store.tables import context, messages
+from store.tables import messages, thread_context
 
-#: Begins their keys; the seq that each had follows, in so many digits that the keys sort like them.
-CARRIED = "system:"
+#: Prefix of the context keys; the message's seq follows, padded so that keys sort by seq.
+KEY_PREFIX = "system:"
 _DIGITS = 12
 
 
-def carry(connection: Connection, thread: AnyRow, *, to_seq: int) -> bool:
-    """Copy the system messages from above the thread's cut up to `to_seq`; True if there are any."""
-    found = connection.execute(
-        _system(thread.key).where(messages.c.seq > thread.retention_cut, messages.c.seq <= to_seq)
+def copy_to_context(connection: Connection, thread: AnyRow, *, to_seq: int) -> bool:
+    """Copy system messages after the thread's cutoff, up to `to_seq`, to its context; True if any."""
+    system_messages = connection.execute(
+        _select_system_messages(thread.key).where(
+            messages.c.seq > thread.history_starts_after, messages.c.seq <= to_seq
+        )
     )
-    rows = [
-        {"thread_key": thread.key, "key": _key(row.seq), "content": row.content, "updated_at": clock()}
-        for row in found
+    context_rows = [
+        {
+            "thread_key": thread.key,
+            "key": _context_key(row.seq),
+            "content": row.content,
+            "updated_at": clock(),
+        }
+        for row in system_messages
     ]
-    if rows:
-        statement = insert_for(connection, context).values(rows).on_conflict_do_nothing()
+    if context_rows:
+        statement = insert_for(connection, thread_context).values(context_rows).on_conflict_do_nothing()
         connection.execute(statement)
-    return bool(rows)
+    return bool(context_rows)
 
 
-def take_back(connection: Connection, thread: AnyRow, *, cut: int) -> None:
-    """Their messages are read again from `cut` on: they leave the context."""
-    read = _system(thread.key).where(messages.c.seq > cut, messages.c.seq <= thread.retention_cut)
-    keys = [_key(row.seq) for row in connection.execute(read)]
+def remove_from_context(connection: Connection, thread: AnyRow, *, cutoff: int) -> None:
+    """Delete from the context the messages above `cutoff`, which the history shows again."""
+    query = _select_system_messages(thread.key).where(
+        messages.c.seq > cutoff, messages.c.seq <= thread.history_starts_after
+    )
+    keys = [_context_key(row.seq) for row in connection.execute(query)]
     if keys:
-        connection.execute(delete(context).where(context.c.thread_key == thread.key, context.c.key.in_(keys)))
+        connection.execute(
+            delete(thread_context).where(
+                thread_context.c.thread_key == thread.key, thread_context.c.key.in_(keys)
+            )
+        )
 
 
-def drop(connection: Connection, thread: AnyRow) -> int:
-    """Delete those whose messages stood below the thread's cut; returns how many."""
-    below = (context.c.key >= _key(0)) & (context.c.key <= _key(thread.retention_cut))
-    gone = delete(context).where(context.c.thread_key == thread.key, below, context.c.key.like(f"{CARRIED}%"))
-    return connection.execute(gone).rowcount
+def delete_below_cutoff(connection: Connection, thread: AnyRow) -> int:
+    """Delete context copied from messages at or below the thread's cutoff; returns how many rows."""
+    is_below = (thread_context.c.key >= _context_key(0)) & (
+        thread_context.c.key <= _context_key(thread.history_starts_after)
+    )
+    statement = delete(thread_context).where(
+        thread_context.c.thread_key == thread.key, is_below, thread_context.c.key.like(f"{KEY_PREFIX}%")
+    )
+    return connection.execute(statement).rowcount
 
 
 def is_carried(key: str, *, above: int) -> bool:
-    """Whether context of this key is a message that stood above a seq."""
-    number = key.removeprefix(CARRIED)
-    return key.startswith(CARRIED) and number.isdecimal() and int(number) > above
+    """Whether this key of context is of a system message above a seq."""
+    number = key.removeprefix(KEY_PREFIX)
+    return key.startswith(KEY_PREFIX) and number.isdecimal() and int(number) > above
 
 
-def _system(key: int) -> Select[Any]:
+def _select_system_messages(key: int) -> Select[Any]:
     return select(messages.c.seq, messages.c.content).where(
         messages.c.thread_key == key, messages.c.role == "system"
     )
 
 
-def _key(seq: int) -> str:
-    return f"{CARRIED}{seq:0{_DIGITS}}"
+def _context_key(seq: int) -> str:
+    return f"{KEY_PREFIX}{seq:0{_DIGITS}}"

@@ -1,7 +1,7 @@
-"""How far the policies reach into one thread: the cut that they ask for.
+"""The cutoff of one thread: up to which message its policies ask for deletion.
 
-What stays true: the cut stands where a turn ends; the newest turn is whole or gone; a policy that
-keeps the summary never cuts beyond what the summary covers.
+What stays true: the cutoff stands where a turn ends; the newest turn is whole or gone; with a policy
+that keeps the summary, the cutoff never passes the messages that the summary covers.
 """
 
 from dataclasses import dataclass
@@ -13,109 +13,115 @@ from sqlalchemy import Connection, select
 from store.database.column_types import moment_ago
 from store.database.statements import AnyRow
 from store.history import turn_boundary
-from store.retention.policy import Effective
+from store.retention.policy import EffectivePolicy
 from store.tables import messages, summaries, threads
 
 #: By how much a sender's clock may be ahead of the database's before its times are not believed.
-SKEW = timedelta(days=1)
+CLOCK_SKEW_MAX = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
-    """What the policies want of a thread."""
+class Cutoff:
+    """The cutoff that policies ask for in one thread."""
 
     #: Everything up to and with this seq goes.
-    cut: int
-    #: The field of the policies that reaches furthest; None where none reaches beyond the cut there is.
+    to_seq: int
+    #: The field of the policies that decides; None where none asks for more than the present cutoff.
     field: str | None
     #: The thread's row goes, too.
     whole: bool = False
     #: More is past its time, and stays because of another field: only a change of the thread frees it.
-    stuck: bool = False
+    is_blocked: bool = False
 
 
-def reach(connection: Connection, thread: AnyRow, effective: Effective) -> Reach:
-    """The cut that the policies ask for. `thread` is its row, locked by whoever is going to cut."""
+def compute_cutoff(connection: Connection, thread: AnyRow, effective: EffectivePolicy) -> Cutoff:
+    """Compute the cutoff that the policies ask for. `thread` is its row, locked if it is to move."""
     if _is_idle(connection, thread, effective.value("idle_days")):
-        return Reach(thread.last_seq, "idle_days", whole=True)
-    wanted = {
-        "max_age_days": _past_its_age(connection, thread, effective.value("max_age_days")),
-        "max_messages": _beyond_the_newest(connection, thread, effective.value("max_messages")),
+        return Cutoff(thread.last_seq, "idle_days", whole=True)
+    requested_seqs = {
+        "max_age_days": _last_expired_seq(connection, thread, effective.value("max_age_days")),
+        "max_messages": _last_seq_before_newest(connection, thread, effective.value("max_messages")),
     }
     limits = {
-        "max_age_days": _before_the_newest(connection, thread, effective.value("keep_last")),
+        "max_age_days": _last_deletable_seq(connection, thread, effective.value("keep_last")),
         "max_messages": thread.last_seq,
     }
-    covered = _covered(connection, thread) if effective.value("keep_summary") else thread.last_seq
-    field, cut, stuck = None, thread.retention_cut, False
-    for name, seq in wanted.items():
-        allowed = min(seq, limits[name], covered)
-        # Half a turn is no reason to look again: the whole of it is due later, or held back as well.
-        stuck |= allowed < seq
-        placed = _placed(connection, thread, allowed, rounds_up=name == "max_messages" and allowed == seq)
-        if placed > cut:
-            field, cut = name, placed
-    return Reach(cut, field, stuck=stuck)
+    covered_seq = (
+        _last_covered_seq(connection, thread) if effective.value("keep_summary") else thread.last_seq
+    )
+    field, to_seq, is_blocked = None, thread.history_starts_after, False
+    for name, seq in requested_seqs.items():
+        allowed_seq = min(seq, limits[name], covered_seq)
+        # Half a turn is no reason to check again: the whole of it is due later, or held back as well.
+        is_blocked |= allowed_seq < seq
+        aligned_seq = _align_to_turn_end(
+            connection, thread, allowed_seq, rounds_up=name == "max_messages" and allowed_seq == seq
+        )
+        if aligned_seq > to_seq:
+            field, to_seq = name, aligned_seq
+    return Cutoff(to_seq, field, is_blocked=is_blocked)
 
 
-def _placed(connection: Connection, thread: AnyRow, seq: int, *, rounds_up: bool) -> int:
-    """Where a turn ends, near this seq."""
-    if seq <= thread.retention_cut or seq >= thread.last_seq:
+def _align_to_turn_end(connection: Connection, thread: AnyRow, seq: int, *, rounds_up: bool) -> int:
+    """The seq of the end of a turn, near this seq."""
+    if seq <= thread.history_starts_after or seq >= thread.last_seq:
         return seq
-    above = turn_boundary.at_or_above(connection, thread.key, seq) if rounds_up else None
+    above = turn_boundary.find_at_or_above(connection, thread.key, seq) if rounds_up else None
     if above is not None:
         return above
-    return turn_boundary.at_or_below(connection, thread.key, seq, above=thread.retention_cut)
+    return turn_boundary.find_at_or_below(connection, thread.key, seq, above=thread.history_starts_after)
 
 
 def _is_idle(connection: Connection, thread: AnyRow, days: float | None) -> bool:
     if days is None:
         return False
     is_old = threads.c.updated_at < moment_ago(days=days)
-    idle = select(threads.c.key).where(threads.c.key == thread.key, is_old)
-    return connection.execute(idle).first() is not None
+    query = select(threads.c.key).where(threads.c.key == thread.key, is_old)
+    return connection.execute(query).first() is not None
 
 
-def _past_its_age(connection: Connection, thread: AnyRow, days: float | None) -> int:
-    """The last message before the first one that is young enough."""
+def _last_expired_seq(connection: Connection, thread: AnyRow, days: float | None) -> int:
+    """The seq of the last message before the first one that is young enough."""
     if days is None:
-        return int(thread.retention_cut)
-    # Whoever sent it dates a message. None was said after its thread's last change.
-    dated = _kept(thread).where(messages.c.created_at <= thread.updated_at + SKEW)
-    young = dated.where(messages.c.created_at >= moment_ago(days=days))
-    first = connection.execute(young.order_by(messages.c.seq).limit(1)).scalar_one_or_none()
+        return int(thread.history_starts_after)
+    # Senders date messages. A true time is never after its thread's last change.
+    credible_messages = _select_retained_messages(thread).where(
+        messages.c.created_at <= thread.updated_at + CLOCK_SKEW_MAX
+    )
+    young_messages = credible_messages.where(messages.c.created_at >= moment_ago(days=days))
+    first = connection.execute(young_messages.order_by(messages.c.seq).limit(1)).scalar_one_or_none()
     if first is not None:
         return int(first - 1)
     if _is_idle(connection, thread, days):
         return int(thread.last_seq)
-    last = connection.execute(dated.order_by(messages.c.seq.desc()).limit(1)).scalar_one_or_none()
-    return int(thread.retention_cut if last is None else last)
+    last = connection.execute(credible_messages.order_by(messages.c.seq.desc()).limit(1)).scalar_one_or_none()
+    return int(thread.history_starts_after if last is None else last)
 
 
-def _beyond_the_newest(connection: Connection, thread: AnyRow, count: int | None) -> int:
-    """The last message that is not among the newest so many; the cut where there are fewer."""
+def _last_seq_before_newest(connection: Connection, thread: AnyRow, count: int | None) -> int:
+    """The seq of the last message before the `count` newest; the present cutoff where there are fewer."""
     if count is None:
-        return int(thread.retention_cut)
-    newest = _kept(thread).order_by(messages.c.seq.desc()).offset(count).limit(1)
-    found = connection.execute(newest).scalar_one_or_none()
-    return int(thread.retention_cut if found is None else found)
+        return int(thread.history_starts_after)
+    query = _select_retained_messages(thread).order_by(messages.c.seq.desc()).offset(count).limit(1)
+    seq = connection.execute(query).scalar_one_or_none()
+    return int(thread.history_starts_after if seq is None else seq)
 
 
-def _before_the_newest(connection: Connection, thread: AnyRow, count: int | None) -> int:
-    """As far as one may go that leaves so many."""
-    return int(thread.last_seq) if count is None else _beyond_the_newest(connection, thread, count)
+def _last_deletable_seq(connection: Connection, thread: AnyRow, count: int | None) -> int:
+    """The seq up to which deletion leaves the `count` newest messages."""
+    return int(thread.last_seq) if count is None else _last_seq_before_newest(connection, thread, count)
 
 
-def _covered(connection: Connection, thread: AnyRow) -> int:
-    """What the thread's summary speaks for; nothing where it has none."""
+def _last_covered_seq(connection: Connection, thread: AnyRow) -> int:
+    """The last seq that the thread's summary covers; the present cutoff where it has none."""
     if thread.summary_id is None:
-        return int(thread.retention_cut)
+        return int(thread.history_starts_after)
     statement = select(summaries.c.to_seq).where(summaries.c.id == thread.summary_id)
-    found = connection.execute(statement).scalar_one_or_none()
-    return int(thread.retention_cut if found is None else max(found, thread.retention_cut))
+    to_seq = connection.execute(statement).scalar_one_or_none()
+    return int(thread.history_starts_after if to_seq is None else max(to_seq, thread.history_starts_after))
 
 
-def _kept(thread: AnyRow) -> Any:
+def _select_retained_messages(thread: AnyRow) -> Any:
     return select(messages.c.seq).where(
-        messages.c.thread_key == thread.key, messages.c.seq > thread.retention_cut
+        messages.c.thread_key == thread.key, messages.c.seq > thread.history_starts_after
     )

@@ -26,8 +26,8 @@ def delete_thread(connection: Connection, tenant: str, thread_id: str, *, user_k
     if row.legal_hold:
         raise InvalidInput("thread_id", f"{thread_id!r} is under legal hold", "lift the hold first")
     note_dropped(connection, addresses_of(row.key))
-    of_thread = addresses_of(row.key).add_columns(attachments.c.thread_key)
-    dropped_files.remember(connection, connection.execute(of_thread).all())
+    thread_files = addresses_of(row.key).add_columns(attachments.c.thread_key)
+    dropped_files.record(connection, connection.execute(thread_files).all())
     enter_user(connection, row.key, user_key)
     connection.execute(delete(threads).where(threads.c.key == row.key))
     return True

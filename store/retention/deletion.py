@@ -1,11 +1,11 @@
-"""Deleting what lies below a cut: one batch a transaction, and each looks before it deletes.
+"""Deletion of messages below a cutoff: one batch a transaction, each checked before it is deleted.
 
 A batch is so many messages, oldest first, with the files that hang on them and the turns of which
 nothing is left above it: their journals, their inputs, their idempotency keys. The thread's row goes
-in a transaction of its own, when all the rest is gone and nothing came meanwhile.
+in a transaction of its own, when all else is deleted and nothing was sent meanwhile.
 
-What stays true: a thread that is held, at work or asked something gives nothing; every row that was
-deleted is counted in one row of `audit`, written by the same transaction.
+What stays true: nothing is deleted of a thread that is held, at work or has an unfinished turn; every
+row that was deleted is counted in one row of `audit`, written by the same transaction.
 """
 
 from collections.abc import Sequence
@@ -31,27 +31,36 @@ from sqlalchemy import (
     update,
 )
 
-from store.audit import forget_name, note
+from store.audit import pseudonymize_thread, write_audit_row
 from store.database.statements import AnyRow
 from store.files.garbage_collection import note_dropped
-from store.history.visibility import goes_with_its_messages
+from store.history.visibility import is_deleted_with_messages
 from store.retention import carried_context, dropped_files
 from store.retention.move_cut import is_busy
-from store.tables import attachments, context, messages, steps, summaries, threads, turn_inputs, turns
-from store.tables.retention import erasures, retention_cuts, retention_policies
+from store.tables import (
+    attachments,
+    inbox_messages,
+    messages,
+    steps,
+    summaries,
+    thread_context,
+    threads,
+    turns,
+)
+from store.tables.retention import erasures, pending_deletions, retention_policies
 
 #: Messages, or turns, of one transaction.
-BATCH = 500
+BATCH_MAX_ROWS = 500
 
-#: What is counted, in `audit` and in certificates.
+#: Deleted rows by table, and bytes, as in `audit` and in certificates.
 Counts = dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Removed:
-    """What a batch came to."""
+class BatchOutcome:
+    """The outcome of deleting one batch, or the row of a thread."""
 
-    #: What was deleted: a table's name → how many rows; `bytes` of text.
+    #: Deleted rows: a table's name → how many; `bytes` of text.
     counts: Counts = field(default_factory=dict)
     #: Nothing is left to do here, for now.
     is_over: bool = True
@@ -59,23 +68,23 @@ class Removed:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What the next batch takes."""
+    """The messages and turns of the next batch, of a thread that is locked."""
 
     thread: AnyRow
-    cut: AnyRow
+    pending_deletion: AnyRow
     to_seq: int
     messages: int
     bytes: int
     #: Ids, by position.
     turns: Sequence[str]
-    #: More follows.
+    #: No batch follows.
     is_last: bool
 
 
-def next_batch(
-    connection: Connection, key: int, *, erasure_id: str | None = None, limit: int = BATCH
+def lock_next_batch(
+    connection: Connection, key: int, *, erasure_id: str | None = None, limit: int = BATCH_MAX_ROWS
 ) -> Batch | None:
-    """What may be deleted next, under the lock of the thread's row; None where nothing may."""
+    """Lock the thread's row and load what may be deleted next; None where nothing may."""
     statement = select(threads).where(threads.c.key == key)
     thread = connection.execute(
         statement.with_for_update(key_share=True, skip_locked=erasure_id is None)
@@ -83,122 +92,137 @@ def next_batch(
     if thread is None or thread.legal_hold:
         return None
     # In a statement of its own: an older snapshot would miss what the last holder committed.
-    pending = select(retention_cuts, is_busy(key, thread.owner).label("is_busy"))
-    cut = connection.execute(pending.where(retention_cuts.c.thread_key == key)).one_or_none()
-    if cut is None or cut.is_busy or cut.erasure_id != erasure_id:
+    query = select(pending_deletions, is_busy(key, thread.lease_owner).label("is_busy"))
+    pending_deletion = connection.execute(query.where(pending_deletions.c.thread_key == key)).one_or_none()
+    if pending_deletion is None or pending_deletion.is_busy or pending_deletion.erasure_id != erasure_id:
         return None
-    said = _messages_of(connection, thread, cut, limit)
+    batch_messages = _select_messages(connection, thread, pending_deletion, limit)
     to_seq, count, size = connection.execute(
-        select(func.max(said.c.seq), func.count(), func.coalesce(func.sum(said.c.bytes), 0))
+        select(
+            func.max(batch_messages.c.seq), func.count(), func.coalesce(func.sum(batch_messages.c.bytes), 0)
+        )
     ).one()
     # Turns stay until the last message that they may have is among those that go.
-    to_seq = thread.retention_cut if count < limit else to_seq
-    ids = connection.execute(_turns_of(thread, cut, to_seq, limit)).scalars().all()
+    to_seq = thread.history_starts_after if count < limit else to_seq
+    ids = connection.execute(_select_turns(thread, pending_deletion, to_seq, limit)).scalars().all()
     is_last = count < limit and len(ids) < limit
-    return Batch(thread, cut, to_seq, count, size, ids, is_last)
+    return Batch(thread, pending_deletion, to_seq, count, size, ids, is_last)
 
 
-def remove(connection: Connection, batch: Batch) -> Removed:
-    """Delete a batch, and say so in `audit`. Its thread's row was locked by this transaction."""
-    thread, cut = batch.thread, batch.cut
-    in_batch = (messages.c.thread_key == thread.key) & (messages.c.seq > cut.deleted_to)
+def remove_batch(connection: Connection, batch: Batch) -> BatchOutcome:
+    """Delete a batch, and record it in `audit`. Its thread's row was locked by this transaction."""
+    thread, pending_deletion = batch.thread, batch.pending_deletion
+    in_batch = (messages.c.thread_key == thread.key) & (messages.c.seq > pending_deletion.deleted_to)
     in_batch &= messages.c.seq <= batch.to_seq
-    files = _remove_files(connection, select(messages.c.thread_key, messages.c.id).where(in_batch))
-    said = connection.execute(delete(messages).where(in_batch)).rowcount
-    counts = {"messages": said, "bytes": batch.bytes, "attachments": files}
+    file_count = _remove_files(connection, select(messages.c.thread_key, messages.c.id).where(in_batch))
+    message_count = connection.execute(delete(messages).where(in_batch)).rowcount
+    counts = {"messages": message_count, "bytes": batch.bytes, "attachments": file_count}
     if batch.turns:
-        counts = added(counts, remove_turns(connection, batch.turns))
+        counts = add_counts(counts, remove_turns(connection, batch.turns))
     connection.execute(
-        update(retention_cuts)
-        .where(retention_cuts.c.thread_key == thread.key)
+        update(pending_deletions)
+        .where(pending_deletions.c.thread_key == thread.key)
         .values(deleted_to=batch.to_seq)
     )
-    if batch.is_last and not cut.whole:
-        counts = added(counts, _finish(connection, thread, cut))
-    _tell(connection, thread, cut, "messages", counts, to_seq=batch.to_seq)
-    return Removed(counts, is_over=batch.is_last)
+    if batch.is_last and not pending_deletion.whole:
+        counts = add_counts(counts, _finish_deletion(connection, thread, pending_deletion))
+    _record_counts(connection, thread, pending_deletion, "messages", counts, to_seq=batch.to_seq)
+    return BatchOutcome(counts, is_over=batch.is_last)
 
 
-def remove_next(connection: Connection, key: int, *, erasure_id: str | None = None) -> Removed | None:
+def remove_next_batch(
+    connection: Connection, key: int, *, erasure_id: str | None = None
+) -> BatchOutcome | None:
     """Delete the next batch; None where nothing may be deleted now."""
-    batch = next_batch(connection, key, erasure_id=erasure_id)
-    return None if batch is None else remove(connection, batch)
+    batch = lock_next_batch(connection, key, erasure_id=erasure_id)
+    return None if batch is None else remove_batch(connection, batch)
 
 
 def remove_turns(connection: Connection, ids: Sequence[str]) -> Counts:
     """Delete turns with their journals and what waited in their inbox."""
-    waited = (
-        select(turns.c.thread_key, turn_inputs.c.id)
-        .join(turns, turn_inputs.c.turn_id == turns.c.id)
+    inbox_ids = (
+        select(turns.c.thread_key, inbox_messages.c.id)
+        .join(turns, inbox_messages.c.turn_id == turns.c.id)
         .where(turns.c.id.in_(ids))
     )
-    said = exists().where(
+    is_in_history = exists().where(
         messages.c.thread_key == attachments.c.thread_key, messages.c.id == attachments.c.message_id
     )
-    files = _remove_files(connection, waited, not_(said))
-    journal = connection.execute(delete(steps).where(steps.c.turn_id.in_(ids))).rowcount
-    inputs = connection.execute(delete(turn_inputs).where(turn_inputs.c.turn_id.in_(ids))).rowcount
-    gone = connection.execute(delete(turns).where(turns.c.id.in_(ids))).rowcount
-    return {"turns": gone, "steps": journal, "turn_inputs": inputs, "attachments": files}
+    file_count = _remove_files(connection, inbox_ids, not_(is_in_history))
+    step_count = connection.execute(delete(steps).where(steps.c.turn_id.in_(ids))).rowcount
+    input_count = connection.execute(delete(inbox_messages).where(inbox_messages.c.turn_id.in_(ids))).rowcount
+    turn_count = connection.execute(delete(turns).where(turns.c.id.in_(ids))).rowcount
+    return {
+        "turns": turn_count,
+        "steps": step_count,
+        "inbox_messages": input_count,
+        "attachments": file_count,
+    }
 
 
-def remove_thread(connection: Connection, key: int, *, erasure_id: str | None = None) -> Removed | None:
+def remove_thread(connection: Connection, key: int, *, erasure_id: str | None = None) -> BatchOutcome | None:
     """Delete the row of a thread of which nothing else is left; None where it must stay, for now."""
-    pending = select(threads, retention_cuts.c.whole, retention_cuts.c.policy, retention_cuts.c.erasure_id)
+    query = select(
+        threads, pending_deletions.c.whole, pending_deletions.c.policy, pending_deletions.c.erasure_id
+    )
     row = connection.execute(
-        pending.join(retention_cuts, retention_cuts.c.thread_key == threads.c.key)
+        query.join(pending_deletions, pending_deletions.c.thread_key == threads.c.key)
         .where(threads.c.key == key)
-        # Whoever is sending to it holds a share of the row: retention does not wait for them.
+        # A sender holds a share lock of the row: retention does not wait for senders.
         .with_for_update(of=threads, skip_locked=erasure_id is None)
     ).one_or_none()
     if row is None or row.legal_hold or row.erasure_id != erasure_id:
         return None
     has_turns = exists().where(turns.c.thread_key == key)
     has_messages = exists().where(messages.c.thread_key == key)
-    is_left = connection.execute(select(is_busy(key, row.owner), has_turns | has_messages)).one()
-    if is_left[0] or (is_left[1] and erasure_id is not None):
+    state = connection.execute(select(is_busy(key, row.lease_owner), has_turns | has_messages)).one()
+    if state[0] or (state[1] and erasure_id is not None):
         return None
-    if is_left[1] or (erasure_id is None and row.last_seq > row.retention_cut):
-        # Something came meanwhile: the thread lives on.
+    if state[1] or (erasure_id is None and row.last_seq > row.history_starts_after):
+        # A message was sent meanwhile: the thread stays.
         connection.execute(
-            update(retention_cuts).where(retention_cuts.c.thread_key == key).values(whole=False)
+            update(pending_deletions).where(pending_deletions.c.thread_key == key).values(whole=False)
         )
-        return Removed(is_over=False)
+        return BatchOutcome(is_over=False)
     counts = {
-        "summaries": _delete_of(connection, summaries, key),
-        "context": _delete_of(connection, context, key),
+        "summaries": _delete_rows_of_thread(connection, summaries, key),
+        "context": _delete_rows_of_thread(connection, thread_context, key),
     }
     if erasure_id is None:
-        own = (retention_policies.c.tenant == row.tenant) & (retention_policies.c.thread_id == row.id)
-        connection.execute(delete(retention_policies).where(own))
+        of_own_policy = (retention_policies.c.tenant == row.tenant) & (
+            retention_policies.c.thread_id == row.id
+        )
+        connection.execute(delete(retention_policies).where(of_own_policy))
     connection.execute(delete(threads).where(threads.c.key == key))
     counts["threads"] = 1
-    forget_name(connection, row.tenant, row.id)
-    _tell(connection, row, row, "thread", counts, to_seq=row.last_seq)
-    return Removed(counts)
+    pseudonymize_thread(connection, row.tenant, row.id)
+    _record_counts(connection, row, row, "thread", counts, to_seq=row.last_seq)
+    return BatchOutcome(counts)
 
 
-def added(one: Counts, other: Counts) -> Counts:
-    """Both together."""
+def add_counts(one: Counts, other: Counts) -> Counts:
+    """The sums of two counts, name by name."""
     return {
         name: one.get(name, 0) + other.get(name, 0) for name in [*one, *(n for n in other if n not in one)]
     }
 
 
 def bytes_of(connection: Connection, column: Any) -> Any:
-    """How long a text is, stored as UTF-8."""
+    """The length of a text in bytes, as UTF-8."""
     if connection.dialect.name == "postgresql":
         return func.octet_length(column)
     return func.length(cast(column, LargeBinary))
 
 
-def _messages_of(connection: Connection, thread: AnyRow, cut: AnyRow, limit: int) -> Subquery:
+def _select_messages(
+    connection: Connection, thread: AnyRow, pending_deletion: AnyRow, limit: int
+) -> Subquery:
     return (
         select(messages.c.seq, bytes_of(connection, messages.c.content).label("bytes"))
         .where(
             messages.c.thread_key == thread.key,
-            messages.c.seq > cut.deleted_to,
-            messages.c.seq <= thread.retention_cut,
+            messages.c.seq > pending_deletion.deleted_to,
+            messages.c.seq <= thread.history_starts_after,
         )
         .order_by(messages.c.seq)
         .limit(limit)
@@ -206,51 +230,63 @@ def _messages_of(connection: Connection, thread: AnyRow, cut: AnyRow, limit: int
     )
 
 
-def _turns_of(thread: AnyRow, cut: AnyRow, to_seq: int, limit: int) -> Select[Any]:
+def _select_turns(thread: AnyRow, pending_deletion: AnyRow, to_seq: int, limit: int) -> Select[Any]:
     """Finished turns of which nothing is left above `to_seq`; of a thread that goes whole, all at its end."""
-    whole = true() if cut.whole and to_seq == thread.retention_cut else false()
-    goes = goes_with_its_messages(thread.key, to_seq, whole=whole)
-    return select(turns.c.id).where(goes).order_by(turns.c.position).limit(limit)
+    whole = true() if pending_deletion.whole and to_seq == thread.history_starts_after else false()
+    is_removable = is_deleted_with_messages(thread.key, to_seq, whole=whole)
+    return select(turns.c.id).where(is_removable).order_by(turns.c.arrival_seq).limit(limit)
 
 
-def _remove_files(connection: Connection, said: Select[Any], *conditions: ColumnElement[bool]) -> int:
-    """Take files off messages, named by thread and id; the blobs stay until nobody has them."""
-    named = tuple_(attachments.c.thread_key, attachments.c.message_id).in_(said)
-    note_dropped(connection, select(attachments.c.tenant, attachments.c.sha256).where(named, *conditions))
-    gone = delete(attachments).where(named, *conditions)
+def _remove_files(connection: Connection, message_ids: Select[Any], *conditions: ColumnElement[bool]) -> int:
+    """Delete attachments of messages, by thread and id; a blob stays until its last attachment is deleted."""
+    of_messages = tuple_(attachments.c.thread_key, attachments.c.message_id).in_(message_ids)
+    note_dropped(
+        connection, select(attachments.c.tenant, attachments.c.sha256).where(of_messages, *conditions)
+    )
+    statement = delete(attachments).where(of_messages, *conditions)
     address = attachments.c.tenant, attachments.c.sha256
-    files = connection.execute(gone.returning(*address, attachments.c.thread_key)).all()
-    dropped_files.remember(connection, files)
-    return len(files)
+    rows = connection.execute(statement.returning(*address, attachments.c.thread_key)).all()
+    dropped_files.record(connection, rows)
+    return len(rows)
 
 
-def _finish(connection: Connection, thread: AnyRow, cut: AnyRow) -> Counts:
-    """Nothing is left below the cut: what spoke of it goes, unless the policy keeps it."""
+def _finish_deletion(connection: Connection, thread: AnyRow, pending_deletion: AnyRow) -> Counts:
+    """End a deletion: delete summaries and context of the deleted messages, unless the policy keeps them."""
     counts = {}
-    if not cut.keep_summary:
-        spoke = (summaries.c.thread_key == thread.key) & (summaries.c.from_seq <= thread.retention_cut)
-        counts["summaries"] = connection.execute(delete(summaries).where(spoke)).rowcount
-        counts["context"] = carried_context.drop(connection, thread)
-    connection.execute(delete(retention_cuts).where(retention_cuts.c.thread_key == thread.key))
+    if not pending_deletion.keep_summary:
+        is_outdated = (summaries.c.thread_key == thread.key) & (
+            summaries.c.from_seq <= thread.history_starts_after
+        )
+        counts["summaries"] = connection.execute(delete(summaries).where(is_outdated)).rowcount
+        counts["context"] = carried_context.delete_below_cutoff(connection, thread)
+    connection.execute(delete(pending_deletions).where(pending_deletions.c.thread_key == thread.key))
     return counts
 
 
-def _delete_of(connection: Connection, table: Table, key: int) -> int:
+def _delete_rows_of_thread(connection: Connection, table: Table, key: int) -> int:
     return connection.execute(delete(table).where(table.c.thread_key == key)).rowcount
 
 
-def _tell(
-    connection: Connection, thread: AnyRow, cut: AnyRow, what: str, counts: Counts, *, to_seq: int
+def _record_counts(
+    connection: Connection,
+    thread: AnyRow,
+    pending_deletion: AnyRow,
+    kind: str,
+    counts: Counts,
+    *,
+    to_seq: int,
 ) -> None:
-    if cut.erasure_id is not None:
-        count_erased(connection, cut.erasure_id, counts)
+    if pending_deletion.erasure_id is not None:
+        add_erased_counts(connection, pending_deletion.erasure_id, counts)
     elif any(counts.values()):
-        said = {"counts": counts, "to_seq": to_seq, "policy": cut.policy}
-        note(connection, thread.tenant, thread.id, f"retention.{what}_deleted", said)
+        details = {"counts": counts, "to_seq": to_seq, "policy": pending_deletion.policy}
+        write_audit_row(connection, thread.tenant, thread.id, f"retention.{kind}_deleted", details)
 
 
-def count_erased(connection: Connection, erasure_id: str, counts: Counts) -> None:
-    """Add to what an erasure has removed so far."""
+def add_erased_counts(connection: Connection, erasure_id: str, counts: Counts) -> None:
+    """Add counts to those of an erasure so far."""
     of_erasure = erasures.c.id == erasure_id
-    so_far = connection.execute(select(erasures.c.counts).where(of_erasure).with_for_update()).scalar_one()
-    connection.execute(update(erasures).where(of_erasure).values(counts=added(so_far, counts)))
+    previous_counts = connection.execute(
+        select(erasures.c.counts).where(of_erasure).with_for_update()
+    ).scalar_one()
+    connection.execute(update(erasures).where(of_erasure).values(counts=add_counts(previous_counts, counts)))

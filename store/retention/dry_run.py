@@ -1,6 +1,6 @@
-"""What retention would delete now, and what stays only because of a hold or of work: nothing is changed.
+"""The dry run of retention: what would be deleted now, and what a hold or work keeps.
 
-What stays true: it asks the same questions as the run, of the same rows; a thread is counted once.
+What stays true: nothing is changed; threads are inspected as by a run; a thread is counted once.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,18 +15,18 @@ from store.database.engine import Database
 from store.database.statements import AnyRow
 from store.retention import move_cut, policies
 from store.retention.deletion import bytes_of
-from store.retention.due import due
+from store.retention.due import find_due_threads
 from store.settings import Settings
 from store.tables import messages
 
 T = TypeVar("T")
 
 #: Threads under hold that a report names.
-NAMED = 1_000
+HELD_MAX_NAMED = 1_000
 
 
 @dataclass(slots=True)
-class Share:
+class PolicyShare:
     """What one policy would delete."""
 
     policy: dict[str, Any]
@@ -47,14 +47,14 @@ class Share:
 
 @dataclass(slots=True)
 class Report:
-    """What a run of retention would come to."""
+    """The outcome that a run of retention would have."""
 
-    due: list[Share] = field(default_factory=list)
+    due: list[PolicyShare] = field(default_factory=list)
     #: Threads that a policy wants and a legal hold keeps: tenant, id, and the policy.
     held: list[dict[str, Any]] = field(default_factory=list)
     #: All of them are named.
     held_is_complete: bool = True
-    #: Threads that are at work: their turn comes later.
+    #: Threads that are at work: a later run inspects them again.
     busy: int = 0
     #: No policy changed since the last run; else the next run may find more.
     is_complete: bool = True
@@ -64,8 +64,8 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class _Within:
-    """Runs operations in one transaction, of which nothing stays."""
+class _OpenTransaction:
+    """A `Runs` of one transaction that its owner rolls back."""
 
     connection: Connection
 
@@ -73,59 +73,61 @@ class _Within:
         return operation(self.connection)
 
 
-def report(database: Database, settings: Settings) -> Report:
-    """Look at everything that is due by the policies, with what these settings say for the installation.
+def build_report(database: Database, settings: Settings) -> Report:
+    """Inspect all threads that are due by the policies, with these settings as the installation's policy.
 
-    One transaction, of which nothing stays: a run of others goes on by their settings. It locks no thread;
-    SQLite lets nobody else write until it ends.
+    One transaction, which is rolled back: a run of another process keeps its own settings. It locks no
+    thread; SQLite lets no other transaction write until it ends.
     """
 
-    def look(connection: Connection) -> Report:
-        with connection.begin_nested() as nothing_stays:
+    def inspect_and_roll_back(connection: Connection) -> Report:
+        with connection.begin_nested() as savepoint:
             policies.mirror(connection, settings)
-            made = _report(_Within(connection))
-            made.is_complete = not policies.is_changed(connection)
-            nothing_stays.rollback()
-        return made
+            report = _inspect_due_threads(_OpenTransaction(connection))
+            report.is_complete = not policies.has_pending_rescans(connection)
+            savepoint.rollback()
+        return report
 
-    return database.run(look)
+    return database.run(inspect_and_roll_back)
 
 
-def _report(database: _Within) -> Report:
-    made = Report()
-    shares: dict[str, Share] = {}
-    for key in set(due(database)):
-        look, size = database.run(partial(_look, key=key))
-        if look.came_to == "busy":
-            made.busy += 1
-        elif look.came_to == "held" and len(made.held) == NAMED:
-            made.held_is_complete = False
-        elif look.came_to == "held":
-            assert look.thread is not None
-            made.held.append({"tenant": look.thread.tenant, "id": look.thread.id, "policy": look.policy})
-        elif look.came_to == "cut":
-            assert look.policy is not None
+def _inspect_due_threads(database: _OpenTransaction) -> Report:
+    report = Report()
+    shares: dict[str, PolicyShare] = {}
+    for key in set(find_due_threads(database)):
+        inspection, size = database.run(partial(_inspect_and_measure, key=key))
+        if inspection.outcome == "busy":
+            report.busy += 1
+        elif inspection.outcome == "held" and len(report.held) == HELD_MAX_NAMED:
+            report.held_is_complete = False
+        elif inspection.outcome == "held":
+            assert inspection.thread is not None
+            report.held.append(
+                {"tenant": inspection.thread.tenant, "id": inspection.thread.id, "policy": inspection.policy}
+            )
+        elif inspection.outcome == "cut":
+            assert inspection.policy is not None
             assert size is not None
-            shares.setdefault(str(look.policy), Share(look.policy)).add(size)
-    made.due = [shares[name] for name in sorted(shares)]
-    made.held.sort(key=lambda thread: (thread["tenant"], thread["id"]))
-    return made
+            shares.setdefault(str(inspection.policy), PolicyShare(inspection.policy)).add(size)
+    report.due = [shares[name] for name in sorted(shares)]
+    report.held.sort(key=lambda thread: (thread["tenant"], thread["id"]))
+    return report
 
 
-def _look(connection: Connection, *, key: int) -> tuple[move_cut.Look, AnyRow | None]:
-    look = move_cut.look(connection, key, locks=False)
-    if look.came_to != "cut":
-        return look, None
-    assert look.thread is not None
-    assert look.reach is not None
-    goes = select(
+def _inspect_and_measure(connection: Connection, *, key: int) -> tuple[move_cut.Inspection, AnyRow | None]:
+    inspection = move_cut.inspect_thread(connection, key, locks=False)
+    if inspection.outcome != "cut":
+        return inspection, None
+    assert inspection.thread is not None
+    assert inspection.cutoff is not None
+    query = select(
         func.count().label("messages"),
         func.coalesce(func.sum(bytes_of(connection, messages.c.content)), 0).label("bytes"),
         func.min(messages.c.created_at).label("oldest"),
     ).where(
         messages.c.thread_key == key,
-        messages.c.seq > look.thread.retention_cut,
-        messages.c.seq <= look.reach.cut,
+        messages.c.seq > inspection.thread.history_starts_after,
+        messages.c.seq <= inspection.cutoff.to_seq,
     )
-    found: Sequence[AnyRow] = connection.execute(goes).all()
-    return look, found[0]
+    rows: Sequence[AnyRow] = connection.execute(query).all()
+    return inspection, rows[0]

@@ -1,7 +1,7 @@
-"""Which threads are due: found through an index for each rule, one group of threads after the other.
+"""Threads that are due, found through an index for each rule, one group of threads after the other.
 
 A group is the threads of one tenant that one agent answered last: general policies say the same of
-all of them. Threads with a policy of their own are looked at one by one.
+all of them. Threads with a policy of their own are checked one by one.
 
 What stays true: the cost is that of what is due, and of a step in an index for each group, not of what
 is stored; a thread that is due and must stay is passed over, and nothing behind it is missed.
@@ -27,10 +27,10 @@ from sqlalchemy import (
 )
 
 from store.database.column_types import moment_ago
-from store.database.engine import Runs
+from store.database.engine import TransactionRunner
 from store.database.statements import AnyRow
 from store.tables import threads
-from store.tables.retention import UNSEEN, retention_cuts, retention_policies
+from store.tables.retention import NEEDS_RETENTION_CHECK, pending_deletions, retention_policies
 
 #: Threads of one page.
 PAGE = 100
@@ -38,123 +38,127 @@ PAGE = 100
 GROUPS = 1_000
 
 _agent = func.coalesce(threads.c.agent, text("''"))
-_unseen: ColumnElement[bool] = text(f"({UNSEEN})")  # type: ignore[assignment]
-#: By what each rule finds its threads: expressions of the indexes, word for word.
-_PLACES: Mapping[str, Any] = {
+_needs_check: ColumnElement[bool] = text(f"({NEEDS_RETENTION_CHECK})")  # type: ignore[assignment]
+#: The expression that each rule compares and sorts by: those of the indexes, word for word.
+_SORT_KEYS: Mapping[str, Any] = {
     "idle_days": threads.c.updated_at,
     "max_age_days": func.coalesce(threads.c.retained_from, threads.c.created_at),
-    "max_messages": threads.c.last_seq - threads.c.retention_cut,
+    "max_messages": threads.c.last_seq - threads.c.history_starts_after,
 }
 
 
-def due(database: Runs) -> Iterator[int]:
-    """The keys of threads that a policy may want something of; one may come twice."""
+def find_due_threads(database: TransactionRunner) -> Iterator[int]:
+    """Find the keys of threads that may be past a policy's rule; a key may come twice."""
     after: tuple[str, str] | None = ("", "")
     while after is not None:
-        groups = database.run(partial(due_groups, after=after))
+        groups = database.run(partial(load_due_groups, after=after))
         for group in groups:
-            for rule in _PLACES:
+            for rule in _SORT_KEYS:
                 if getattr(group, f"has_{rule}"):
                     value = getattr(group, rule)
-                    read = partial(_due_page, group=(group.tenant, group.agent), rule=rule, value=value)
-                    yield from (row.key for row in _pages(database, read))
+                    load_page = partial(
+                        _load_due_page, group=(group.tenant, group.agent), rule=rule, value=value
+                    )
+                    yield from (row.key for row in _read_pages(database, load_page))
         after = (groups[-1].tenant, groups[-1].agent) if len(groups) == GROUPS else None
-    yield from (row.key for row in _pages(database, _page_of_their_own))
+    yield from (row.key for row in _read_pages(database, _load_own_policy_page))
 
 
-def pending(database: Runs) -> Iterator[AnyRow]:
-    """Threads whose cut was moved, and of which something is left to delete: `key` and `archive`."""
-    yield from _pages(database, _pending_page)
+def find_pending_deletions(database: TransactionRunner) -> Iterator[AnyRow]:
+    """Find threads with messages left to delete below their moved cutoff: rows of `key` and `archive`."""
+    yield from _read_pages(database, _load_pending_page)
 
 
-def _pages(database: Runs, read: Any) -> Iterator[AnyRow]:
-    """Page by page, each behind the last row of the one before."""
+def _read_pages(database: TransactionRunner, load_page: Any) -> Iterator[AnyRow]:
+    """Read rows page by page, each page after the last row of the previous one."""
     after: AnyRow | None = None
-    while rows := database.run(partial(read, after=after)):
+    while rows := database.run(partial(load_page, after=after)):
         yield from rows
         after = rows[-1]
 
 
-def due_groups(connection: Connection, *, after: tuple[str, str]) -> list[AnyRow]:
-    """A page of groups in their order: what the strictest policies say, and whether any thread is past it."""
+def load_due_groups(connection: Connection, *, after: tuple[str, str]) -> list[AnyRow]:
+    """Load a page of groups in order: their strictest limits, and whether any thread is past each limit."""
     return list(connection.execute(groups_statement(after)))
 
 
 def groups_statement(after: tuple[str, str]) -> Select[Any]:
     """The statement of `due_groups`."""
-    said = _said(_groups(after))
-    of_group = (threads.c.tenant == said.c.tenant) & (_agent == said.c.agent)
-    has = {rule: exists().where(of_group, *_is_past(rule, said.c[rule])) for rule in _PLACES}
-    flags = (found.correlate(said).label(f"has_{rule}") for rule, found in has.items())
-    return select(said, *flags).order_by(said.c.tenant, said.c.agent)
+    strictest = _strictest_values(_groups(after))
+    of_group = (threads.c.tenant == strictest.c.tenant) & (_agent == strictest.c.agent)
+    has = {rule: exists().where(of_group, *_is_past(rule, strictest.c[rule])) for rule in _SORT_KEYS}
+    flags = (is_past.correlate(strictest).label(f"has_{rule}") for rule, is_past in has.items())
+    return select(strictest, *flags).order_by(strictest.c.tenant, strictest.c.agent)
 
 
 def _groups(after: tuple[str, str]) -> CTE:
-    """The groups behind one: a step in an index each, however many threads they have."""
-    first = [_next(name, tuple_(*map(literal, after))).label(name) for name in ("tenant", "agent")]
-    groups = select(*first).cte("groups", recursive=True)
-    here = tuple_(groups.c.tenant, groups.c.agent)
-    following = [_next(name, here) for name in ("tenant", "agent")]
-    return groups.union_all(select(*following).where(groups.c.tenant.is_not(None)))
+    """The groups after one: a step in an index each, however many threads they have."""
+    first_group = [
+        _next_group_value(name, tuple_(*map(literal, after))).label(name) for name in ("tenant", "agent")
+    ]
+    groups = select(*first_group).cte("groups", recursive=True)
+    last_group = tuple_(groups.c.tenant, groups.c.agent)
+    next_group = [_next_group_value(name, last_group) for name in ("tenant", "agent")]
+    return groups.union_all(select(*next_group).where(groups.c.tenant.is_not(None)))
 
 
-def _next(name: str, after: Any) -> Any:
+def _next_group_value(name: str, after: Any) -> Any:
     group = {"tenant": threads.c.tenant, "agent": _agent}
-    behind = select(group[name]).where(tuple_(*group.values()) > after)
-    return behind.order_by(*group.values()).limit(1).scalar_subquery()
+    later_groups = select(group[name]).where(tuple_(*group.values()) > after)
+    return later_groups.order_by(*group.values()).limit(1).scalar_subquery()
 
 
-def _said(groups: CTE) -> Subquery:
-    """What the strictest of all policies for each of so many groups says: of each rule, the least."""
+def _strictest_values(groups: CTE) -> Subquery:
+    """The strictest limit of each rule for a page of groups: the least of all policies that apply."""
     page = select(groups).where(groups.c.tenant.is_not(None)).limit(GROUPS).subquery()
-    own = retention_policies.c
+    policy = retention_policies.c
     applies = and_(
-        own.thread_id == "", own.tenant.in_(["", page.c.tenant]), own.agent.in_(["", page.c.agent])
+        policy.thread_id == "", policy.tenant.in_(["", page.c.tenant]), policy.agent.in_(["", page.c.agent])
     )
-    least = (func.min(own[rule]).label(rule) for rule in _PLACES)
+    least = (func.min(policy[rule]).label(rule) for rule in _SORT_KEYS)
     statement = select(page.c.tenant, page.c.agent, *least).outerjoin(retention_policies, applies)
     return statement.group_by(page.c.tenant, page.c.agent).subquery()
 
 
-def _due_page(
+def _load_due_page(
     connection: Connection, *, group: tuple[str, str], rule: str, value: float, after: AnyRow | None
 ) -> list[AnyRow]:
     return list(connection.execute(due_rows(*group, rule, value, after=after)))
 
 
 def due_rows(tenant: str, agent: str, rule: str, value: float, *, after: AnyRow | None) -> Select[Any]:
-    """A page of one group's threads that one rule is about."""
-    place = _PLACES[rule]
-    statement = select(threads.c.key, place.label("place")).where(
+    """The statement for a page of one group's threads that are past one rule."""
+    sort_key = _SORT_KEYS[rule]
+    statement = select(threads.c.key, sort_key.label("sort_key")).where(
         threads.c.tenant == tenant, _agent == agent, *_is_past(rule, value)
     )
     if after is not None:
-        behind = literal(after.place, place.type), literal(after.key, threads.c.key.type)
-        statement = statement.where(tuple_(place, threads.c.key) > tuple_(*behind))
-    return statement.order_by(place, threads.c.key).limit(PAGE)
+        last_position = literal(after.sort_key, sort_key.type), literal(after.key, threads.c.key.type)
+        statement = statement.where(tuple_(sort_key, threads.c.key) > tuple_(*last_position))
+    return statement.order_by(sort_key, threads.c.key).limit(PAGE)
 
 
 def _is_past(rule: str, value: Any) -> list[ColumnElement[bool]]:
-    """What a rule is about, as the condition of its index; without threads that are being deleted."""
-    place = _PLACES[rule]
-    untouched = ~exists().where(retention_cuts.c.thread_key == threads.c.key).correlate(threads)
-    past = place > value if rule == "max_messages" else place < moment_ago(days=value)
-    return [past, untouched] if rule == "idle_days" else [past, untouched, _unseen]
+    """The conditions for threads past a rule, as its index has them; without threads being deleted."""
+    sort_key = _SORT_KEYS[rule]
+    is_untouched = ~exists().where(pending_deletions.c.thread_key == threads.c.key).correlate(threads)
+    is_past = sort_key > value if rule == "max_messages" else sort_key < moment_ago(days=value)
+    return [is_past, is_untouched] if rule == "idle_days" else [is_past, is_untouched, _needs_check]
 
 
-def _page_of_their_own(connection: Connection, *, after: AnyRow | None) -> list[AnyRow]:
-    own = retention_policies.c
+def _load_own_policy_page(connection: Connection, *, after: AnyRow | None) -> list[AnyRow]:
+    policy = retention_policies.c
     statement = (
-        select(threads.c.key, own.key.label("place"))
-        .join(threads, (threads.c.tenant == own.tenant) & (threads.c.id == own.thread_id))
-        .where(own.thread_id != "", own.key > (0 if after is None else after.place))
+        select(threads.c.key, policy.key.label("sort_key"))
+        .join(threads, (threads.c.tenant == policy.tenant) & (threads.c.id == policy.thread_id))
+        .where(policy.thread_id != "", policy.key > (0 if after is None else after.sort_key))
     )
-    return list(connection.execute(statement.order_by(own.key).limit(PAGE)))
+    return list(connection.execute(statement.order_by(policy.key).limit(PAGE)))
 
 
-def _pending_page(connection: Connection, *, after: AnyRow | None) -> list[AnyRow]:
-    key = retention_cuts.c.thread_key
-    statement = select(key.label("key"), retention_cuts.c.archive).where(
-        key > (0 if after is None else after.key), retention_cuts.c.erasure_id.is_(None)
+def _load_pending_page(connection: Connection, *, after: AnyRow | None) -> list[AnyRow]:
+    key = pending_deletions.c.thread_key
+    statement = select(key.label("key"), pending_deletions.c.archive).where(
+        key > (0 if after is None else after.key), pending_deletions.c.erasure_id.is_(None)
     )
     return list(connection.execute(statement.order_by(key).limit(PAGE)))

@@ -1,9 +1,9 @@
-"""Legal holds: while one stands, nothing of its thread is deleted, and what was cut is read again.
+"""Legal holds: while one stands, nothing of its thread is deleted, and hidden messages are read again.
 
-A hold that comes after the cut has moved takes the cut back: to where it was, if nothing was deleted
-yet; else to the first turn of which everything is still stored. What is left of a turn before that is
-kept, too, and read by nobody: half a turn is no history. The summary comes back with the messages. A
-cut that an erasure made is no longer that erasure's.
+A hold that comes after the cutoff has moved withdraws the move: back to where it was, if nothing was
+deleted yet; else to the first turn of which everything is still stored. The remainder of a turn before
+that is kept, too, but never read: half a turn is no history. The summary comes back with the messages.
+A cutoff that an erasure moved is no longer that erasure's.
 
 What stays true: from the commit of a hold on, no statement deletes anything of its thread; each hold
 and each release leaves a row in `audit`.
@@ -13,14 +13,14 @@ from sqlalchemy import Connection, delete, select, update
 
 from conversation.errors import ThreadNotFound
 from conversation.validation import check_text
-from store.audit import note
+from store.audit import write_audit_row
 from store.database.column_types import clock
 from store.database.statements import AnyRow
 from store.history import turn_boundary
 from store.retention import carried_context
-from store.retention.move_cut import shows_from
+from store.retention.move_cut import columns_at_cutoff
 from store.tables import summaries, threads
-from store.tables.retention import retention_cuts
+from store.tables.retention import pending_deletions
 
 #: Characters of a reason: a matter and its number, not a letter.
 REASON_MAX_CHARS = 500
@@ -29,30 +29,30 @@ REASON_MAX_CHARS = 500
 def hold(connection: Connection, tenant: str, thread_id: str, *, reason: str = "") -> None:
     """Put a thread under legal hold. Running it twice changes nothing. Raises `ThreadNotFound`.
 
-    The reason stands in `audit` for good, so name a matter, not a person.
+    The reason stands in `audit` for good, so name a matter, not a user.
     """
     check_text("reason", reason, max_chars=REASON_MAX_CHARS)
-    thread = _locked(connection, tenant, thread_id)
+    thread = _lock_thread(connection, tenant, thread_id)
     if thread.legal_hold:
         return
-    cut = take_back(connection, thread)
-    held = update(threads).where(threads.c.key == thread.key)
-    connection.execute(held.values(legal_hold=True))
-    note(connection, tenant, thread_id, "retention.hold", {"reason": reason, "cut": cut})
+    cutoff = undo_cutoff(connection, thread)
+    statement = update(threads).where(threads.c.key == thread.key)
+    connection.execute(statement.values(legal_hold=True))
+    write_audit_row(connection, tenant, thread_id, "retention.hold", {"reason": reason, "cut": cutoff})
 
 
 def release(connection: Connection, tenant: str, thread_id: str, *, reason: str = "") -> None:
     """Let policies apply to a thread again. Raises `ThreadNotFound`."""
     check_text("reason", reason, max_chars=REASON_MAX_CHARS)
-    thread = _locked(connection, tenant, thread_id)
+    thread = _lock_thread(connection, tenant, thread_id)
     if not thread.legal_hold:
         return
-    free = update(threads).where(threads.c.key == thread.key)
-    connection.execute(free.values(legal_hold=False, retention_seen_at=None))
-    note(connection, tenant, thread_id, "retention.release", {"reason": reason})
+    statement = update(threads).where(threads.c.key == thread.key)
+    connection.execute(statement.values(legal_hold=False, retention_checked_at=None))
+    write_audit_row(connection, tenant, thread_id, "retention.release", {"reason": reason})
 
 
-def _locked(connection: Connection, tenant: str, thread_id: str) -> AnyRow:
+def _lock_thread(connection: Connection, tenant: str, thread_id: str) -> AnyRow:
     of_thread = (threads.c.tenant == tenant) & (threads.c.id == thread_id)
     statement = select(threads).where(of_thread).with_for_update(key_share=True)
     row: AnyRow | None = connection.execute(statement).one_or_none()
@@ -61,38 +61,44 @@ def _locked(connection: Connection, tenant: str, thread_id: str) -> AnyRow:
     return row
 
 
-def take_back(connection: Connection, thread: AnyRow) -> int:
-    """Move the cut back over what is still stored; returns where it stands then.
+def undo_cutoff(connection: Connection, thread: AnyRow) -> int:
+    """Move the cutoff back before the messages that are still stored; returns the new cutoff.
 
     The thread's row was locked by this transaction.
     """
-    of_thread = retention_cuts.c.thread_key == thread.key
-    pending = connection.execute(select(retention_cuts).where(of_thread)).one_or_none()
-    if pending is None:
-        return int(thread.retention_cut)
-    cut = max(pending.deleted_to, pending.cut_before)
-    if pending.deleted_to > pending.cut_before:
-        beginning = turn_boundary.at_or_above(connection, thread.key, pending.deleted_to)
-        cut = thread.retention_cut if beginning is None else min(beginning, thread.retention_cut)
-    carried_context.take_back(connection, thread, cut=cut)
-    summary_id = _without_a_hole(connection, thread, pending, cut)
-    shown = shows_from(connection, thread, cut, summary_id)
-    connection.execute(update(threads).where(threads.c.key == thread.key).values(**shown))
-    if cut in (pending.deleted_to, pending.cut_before):
-        connection.execute(delete(retention_cuts).where(of_thread))
+    of_thread = pending_deletions.c.thread_key == thread.key
+    pending_deletion = connection.execute(select(pending_deletions).where(of_thread)).one_or_none()
+    if pending_deletion is None:
+        return int(thread.history_starts_after)
+    cutoff = max(pending_deletion.deleted_to, pending_deletion.cut_before)
+    if pending_deletion.deleted_to > pending_deletion.cut_before:
+        turn_start = turn_boundary.find_at_or_above(connection, thread.key, pending_deletion.deleted_to)
+        cutoff = (
+            thread.history_starts_after
+            if turn_start is None
+            else min(turn_start, thread.history_starts_after)
+        )
+    carried_context.remove_from_context(connection, thread, cutoff=cutoff)
+    summary_id = _choose_summary(connection, thread, pending_deletion, cutoff)
+    columns = columns_at_cutoff(connection, thread, cutoff, summary_id)
+    connection.execute(update(threads).where(threads.c.key == thread.key).values(**columns))
+    if cutoff in (pending_deletion.deleted_to, pending_deletion.cut_before):
+        connection.execute(delete(pending_deletions).where(of_thread))
     else:
-        # What is below is deleted once the hold is released; the rest is the policies' again.
-        left = {"whole": False, "keep_summary": True, "erasure_id": None}
-        connection.execute(update(retention_cuts).where(of_thread).values(**left))
-    return int(cut)
+        # Messages below are deleted once the hold is released; the others are subject to policies again.
+        new_values = {"whole": False, "keep_summary": True, "erasure_id": None}
+        connection.execute(update(pending_deletions).where(of_thread).values(**new_values))
+    return int(cutoff)
 
 
-def _without_a_hole(connection: Connection, thread: AnyRow, pending: AnyRow, cut: int) -> str | None:
-    """The thread's summary, unless messages that come back stand before what it tells of."""
-    begins = select(summaries.c.from_seq).where(summaries.c.id == thread.summary_id)
-    from_seq = connection.execute(begins).scalar_one_or_none()
-    if from_seq is not None and from_seq <= cut + 1:
+def _choose_summary(
+    connection: Connection, thread: AnyRow, pending_deletion: AnyRow, cutoff: int
+) -> str | None:
+    """The thread's summary if no visible message precedes what it covers; else the one of before."""
+    query = select(summaries.c.from_seq).where(summaries.c.id == thread.summary_id)
+    from_seq = connection.execute(query).scalar_one_or_none()
+    if from_seq is not None and from_seq <= cutoff + 1:
         return str(thread.summary_id)
-    taken_back = update(summaries).where(summaries.c.id == thread.summary_id)
-    connection.execute(taken_back.values(restored_at=clock()))
-    return None if pending.summary_id is None else str(pending.summary_id)
+    statement = update(summaries).where(summaries.c.id == thread.summary_id)
+    connection.execute(statement.values(restored_at=clock()))
+    return None if pending_deletion.summary_id is None else str(pending_deletion.summary_id)

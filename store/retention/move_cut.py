@@ -1,7 +1,7 @@
-"""Moving a thread's cut: the first thing that retention does, and what a legal hold takes back.
+"""Moving a thread's cutoff: the first step of retention, which a legal hold undoes.
 
-What stays true: the cut moves under the lock of the thread's row, and only where nobody holds the
-thread, works on it, or has asked it something; from its commit on nobody reads what lies below.
+What stays true: the cutoff moves under the lock of the thread's row, and only where the thread is under
+no legal hold, at no work, and has no unfinished turn; from its commit on messages below are not read.
 """
 
 from dataclasses import dataclass
@@ -9,113 +9,117 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, case, exists, select, update
 
-from store.audit import note
+from store.audit import write_audit_row
 from store.database.column_types import clock
 from store.database.statements import AnyRow
-from store.history.counters import recounted
+from store.history.counters import recount
 from store.retention import carried_context, policies
-from store.retention.cutoff import Reach, reach
-from store.retention.policy import Effective, strictest
+from store.retention.cutoff import Cutoff, compute_cutoff
+from store.retention.policy import EffectivePolicy, combine_policies
 from store.tables import messages, summaries, threads, turns
-from store.tables.retention import retention_cuts
+from store.tables.retention import pending_deletions
 from store.tables.turns import unfinished
 from store.turns.next_turn import is_alive
 
-#: What became of a thread that was looked at: `held` by law, `busy`, or nothing of it is due.
-Looked = Literal["cut", "held", "busy", "nothing"]
+#: The outcome for an inspected thread: `cut`, `held` by a legal hold, `busy`, or `nothing` is due.
+InspectionOutcome = Literal["cut", "held", "busy", "nothing"]
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What retention found at one thread."""
+class Inspection:
+    """What policies ask of one thread, and whether its cutoff may move."""
 
-    came_to: Looked
+    outcome: InspectionOutcome
     thread: AnyRow | None = None
-    reach: Reach | None = None
+    cutoff: Cutoff | None = None
     #: The field of the policies that decided, as the audit has it.
     policy: dict[str, Any] | None = None
-    effective: Effective | None = None
+    effective: EffectivePolicy | None = None
 
 
-def look(connection: Connection, key: int, *, locks: bool) -> Look:
-    """What the policies want of this thread, and whether they may have it."""
+def inspect_thread(connection: Connection, key: int, *, locks: bool) -> Inspection:
+    """Compute the cutoff of a thread, and check that it may move."""
     statement = select(threads).where(threads.c.key == key)
     if locks:
-        # Whoever has it is at work on it: its turn comes with the next run.
+        # A locked row belongs to a thread at work: the next run inspects it again.
         statement = statement.with_for_update(key_share=True, skip_locked=True)
     thread = connection.execute(statement).one_or_none()
     if thread is None:
-        return Look("busy")
+        return Inspection("busy")
     # In a statement of its own: an older snapshot would miss what the last holder committed.
-    state = connection.execute(_state_of(key, thread.owner)).one()
+    state = connection.execute(_select_state(key, thread.lease_owner)).one()
     if state.is_pending:
-        return Look("nothing", thread)
-    effective = strictest(policies.of_thread(connection, thread.tenant, thread.agent, thread.id))
-    found = reach(connection, thread, effective)
-    if found.field is None and not found.whole:
-        return Look("nothing", thread, found, None, effective)
-    assert found.field is not None
-    came_to: Looked = "held" if thread.legal_hold else "busy" if state.is_busy else "cut"
-    return Look(came_to, thread, found, effective.named(found.field), effective)
+        return Inspection("nothing", thread)
+    effective = combine_policies(
+        policies.load_policies_of_thread(connection, thread.tenant, thread.agent, thread.id)
+    )
+    cutoff = compute_cutoff(connection, thread, effective)
+    if cutoff.field is None and not cutoff.whole:
+        return Inspection("nothing", thread, cutoff, None, effective)
+    assert cutoff.field is not None
+    outcome: InspectionOutcome = "held" if thread.legal_hold else "busy" if state.is_busy else "cut"
+    return Inspection(outcome, thread, cutoff, effective.describe_field(cutoff.field), effective)
 
 
-def move(connection: Connection, key: int) -> Look:
-    """Move the cut as far as the policies ask. Running it twice changes nothing more."""
-    found = look(connection, key, locks=True)
-    if found.came_to == "nothing" and found.reach is not None:
-        _note_seen(connection, found)
-    if found.came_to == "cut":
-        _cut(connection, found)
-    return found
+def move_cutoff(connection: Connection, key: int) -> Inspection:
+    """Move the cutoff as far as the policies ask. Running it twice changes nothing more."""
+    inspection = inspect_thread(connection, key, locks=True)
+    if inspection.outcome == "nothing" and inspection.cutoff is not None:
+        _postpone_next_check(connection, inspection)
+    if inspection.outcome == "cut":
+        _apply_cutoff(connection, inspection)
+    return inspection
 
 
-def is_busy(key: int, owner: str | None) -> Any:
-    """Somebody works on this thread, or has asked it something."""
-    asked = exists().where(turns.c.thread_key == key, unfinished)
-    return asked if owner is None else asked | is_alive(owner)
+def is_busy(key: int, lease_owner: str | None) -> Any:
+    """The condition for a thread that a live worker owns, or that has an unfinished turn."""
+    has_unfinished_turn = exists().where(turns.c.thread_key == key, unfinished)
+    return has_unfinished_turn if lease_owner is None else has_unfinished_turn | is_alive(lease_owner)
 
 
-def shows_from(connection: Connection, thread: AnyRow, cut: int, summary_id: str | None) -> dict[str, Any]:
-    """What the thread's row says once its cut stands there: its summary, and what none covers."""
+def columns_at_cutoff(
+    connection: Connection, thread: AnyRow, cutoff: int, summary_id: str | None
+) -> dict[str, Any]:
+    """The columns of a thread's row for a new cutoff: the summary, and the counters of uncovered messages."""
     to_seq = None
     if summary_id is not None:
         statement = select(summaries.c.to_seq).where(summaries.c.id == summary_id)
         to_seq = connection.execute(statement).scalar_one_or_none()
-    covered = max(cut, to_seq or 0)
+    covered_seq = max(cutoff, to_seq or 0)
     return {
-        "retention_cut": cut,
-        "retained_from": _oldest(thread.key, cut),
-        "retention_seen_at": None,
+        "history_starts_after": cutoff,
+        "retained_from": _oldest_message_time(thread.key, cutoff),
+        "retention_checked_at": None,
         "summary_id": summary_id if to_seq is not None else None,
-        **recounted(thread.key, behind=covered),
+        **recount(thread.key, after_seq=covered_seq),
     }
 
 
-def _state_of(key: int, owner: str | None) -> Any:
-    is_pending = exists().where(retention_cuts.c.thread_key == key)
-    return select(is_pending.label("is_pending"), is_busy(key, owner).label("is_busy"))
+def _select_state(key: int, lease_owner: str | None) -> Any:
+    is_pending = exists().where(pending_deletions.c.thread_key == key)
+    return select(is_pending.label("is_pending"), is_busy(key, lease_owner).label("is_busy"))
 
 
-def _note_seen(connection: Connection, found: Look) -> None:
-    """Retention need not come back before the thread changes, or before the next message is too old."""
-    thread, wanted, effective = found.thread, found.reach, found.effective
+def _postpone_next_check(connection: Connection, inspection: Inspection) -> None:
+    """Skip the thread in later runs until it changes, or until its next message is too old."""
+    thread, cutoff, effective = inspection.thread, inspection.cutoff, inspection.effective
     assert thread is not None
-    assert wanted is not None
+    assert cutoff is not None
     assert effective is not None
-    waits_for_time = effective.value("max_age_days") is not None and not wanted.stuck
+    waits_for_time = effective.value("max_age_days") is not None and not cutoff.is_blocked
     values = (
-        {"retained_from": _oldest(thread.key, thread.retention_cut)}
+        {"retained_from": _oldest_message_time(thread.key, thread.history_starts_after)}
         if waits_for_time
-        else {"retention_seen_at": clock()}
+        else {"retention_checked_at": clock()}
     )
     connection.execute(update(threads).where(threads.c.key == thread.key).values(**values))
 
 
-def _oldest(key: int, cut: int) -> Any:
-    """When the first message above a cut was said; now where there is none, or it claims a later time."""
+def _oldest_message_time(key: int, cutoff: int) -> Any:
+    """The time of the first message above a cutoff; now where there is none, or its time is in the future."""
     first = (
         select(messages.c.created_at)
-        .where(messages.c.thread_key == key, messages.c.seq > cut)
+        .where(messages.c.thread_key == key, messages.c.seq > cutoff)
         .order_by(messages.c.seq)
         .limit(1)
         .scalar_subquery()
@@ -123,28 +127,30 @@ def _oldest(key: int, cut: int) -> Any:
     return case((first < clock(), first), else_=clock())
 
 
-def _cut(connection: Connection, found: Look) -> None:
-    thread, wanted, effective = found.thread, found.reach, found.effective
+def _apply_cutoff(connection: Connection, inspection: Inspection) -> None:
+    thread, cutoff, effective = inspection.thread, inspection.cutoff, inspection.effective
     assert thread is not None
-    assert wanted is not None
+    assert cutoff is not None
     assert effective is not None
-    keeps_summary = bool(effective.value("keep_summary")) and not wanted.whole
+    keeps_summary = bool(effective.value("keep_summary")) and not cutoff.whole
     connection.execute(
-        retention_cuts.insert().values(
+        pending_deletions.insert().values(
             thread_key=thread.key,
-            cut_before=thread.retention_cut,
-            deleted_to=thread.retention_cut,
-            whole=wanted.whole,
+            cut_before=thread.history_starts_after,
+            deleted_to=thread.history_starts_after,
+            whole=cutoff.whole,
             keep_summary=keeps_summary,
             archive=bool(effective.value("archive")),
-            policy=found.policy,
+            policy=inspection.policy,
             summary_id=thread.summary_id,
             created_at=clock(),
         )
     )
-    shown = shows_from(connection, thread, wanted.cut, thread.summary_id if keeps_summary else None)
-    if keeps_summary and carried_context.carry(connection, thread, to_seq=wanted.cut):
-        shown["context_version"] = thread.context_version + 1
-    connection.execute(update(threads).where(threads.c.key == thread.key).values(**shown))
-    said = {"after_seq": thread.retention_cut, "to_seq": wanted.cut, "policy": found.policy}
-    note(connection, thread.tenant, thread.id, "retention.cut", said)
+    columns = columns_at_cutoff(
+        connection, thread, cutoff.to_seq, thread.summary_id if keeps_summary else None
+    )
+    if keeps_summary and carried_context.copy_to_context(connection, thread, to_seq=cutoff.to_seq):
+        columns["context_version"] = thread.context_version + 1
+    connection.execute(update(threads).where(threads.c.key == thread.key).values(**columns))
+    details = {"after_seq": thread.history_starts_after, "to_seq": cutoff.to_seq, "policy": inspection.policy}
+    write_audit_row(connection, thread.tenant, thread.id, "retention.cut", details)

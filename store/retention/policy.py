@@ -1,4 +1,4 @@
-"""Policies as values: what one scope says, and what several come to for one thread.
+"""Policies as values: that of one scope, and the effective policy of one thread.
 
 What stays true: of what several policies say about a field, the strictest holds; a policy that says
 nothing of a field leaves it to the others.
@@ -17,8 +17,8 @@ DAYS_MAX = 36_500.0
 #: Messages that a column of numbers can hold.
 MESSAGES_MAX = 2**31 - 1
 
-#: How strict wins, field by field: the fewest days, the fewest messages; a summary stays if all who
-#: speak of it say so, and an archive is written if anybody does.
+#: How strict wins, field by field: the fewest days, the fewest messages; a summary stays if all
+#: policies that set the field say so, and an archive is written if any policy does.
 STRICTEST: Mapping[str, Callable[[Iterable[Any]], Any]] = {
     "idle_days": min,
     "max_age_days": min,
@@ -31,7 +31,7 @@ STRICTEST: Mapping[str, Callable[[Iterable[Any]], Any]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What one scope says. None says nothing."""
+    """The retention policy of one scope. A field that is None sets nothing."""
 
     #: Empty: every tenant.
     tenant: str = ""
@@ -54,7 +54,7 @@ class Policy:
 
     @property
     def scope(self) -> str:
-        """The word for whom it is about."""
+        """The kind of the policy's scope: installation, tenant, agent or thread."""
         if self.thread_id:
             return "thread"
         return "agent" if self.agent else "tenant" if self.tenant else "installation"
@@ -86,35 +86,37 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class Effective:
-    """What several policies come to: field → its value, and the scopes that say it."""
+class EffectivePolicy:
+    """The strictest of several policies, field by field, with the scope that sets each value."""
 
-    said: Mapping[str, tuple[Any, str]]
+    values_by_field: Mapping[str, tuple[Any, str]]
 
     def value(self, name: str) -> Any:
-        """The strictest value of a field; None where no policy speaks of it."""
-        return self.said.get(name, (None, ""))[0]
+        """The strictest value of a field; None where no policy sets it."""
+        return self.values_by_field.get(name, (None, ""))[0]
 
-    def named(self, name: str) -> dict[str, Any]:
+    def describe_field(self, name: str) -> dict[str, Any]:
         """The field that decided, as the audit has it: no ids in it."""
-        value, scope = self.said[name]
+        value, scope = self.values_by_field[name]
         return {"field": name, "value": value, "scope": scope}
 
 
-def strictest(policies: Iterable[Policy]) -> Effective:
-    """What these policies, all of one thread, come to."""
-    found = list(policies)
-    said = {}
-    for name, strict in STRICTEST.items():
-        values = [(getattr(each, name), each.scope) for each in found if getattr(each, name) is not None]
+def combine_policies(policies: Iterable[Policy]) -> EffectivePolicy:
+    """Combine the policies of one thread: of each field, the strictest value."""
+    all_policies = list(policies)
+    values_by_field = {}
+    for name, pick_strictest in STRICTEST.items():
+        values = [
+            (getattr(each, name), each.scope) for each in all_policies if getattr(each, name) is not None
+        ]
         if values:
-            value = strict(value for value, _ in values)
-            said[name] = value, next(scope for each, scope in values if each == value)
-    return Effective(said)
+            value = pick_strictest(value for value, _ in values)
+            values_by_field[name] = value, next(scope for each, scope in values if each == value)
+    return EffectivePolicy(values_by_field)
 
 
-def of_settings(settings: Settings) -> Policy:
-    """The policy of the whole installation. A 0 says nothing."""
+def policy_from_settings(settings: Settings) -> Policy:
+    """The policy of the whole installation. A setting of 0 sets nothing."""
     return Policy(
         idle_days=settings.retention_days or None,
         max_age_days=settings.retention_max_age_days or None,

@@ -12,58 +12,58 @@ from typing import Any
 from sqlalchemy import Connection, literal, not_, select, tuple_
 
 from conversation.turn import FINAL_STATES
-from store.audit import note
+from store.audit import write_audit_row
 from store.database.column_types import moment_ago
 from store.database.statements import AnyRow
-from store.retention.deletion import BATCH, remove_turns
+from store.retention.deletion import BATCH_MAX_ROWS, remove_turns
 from store.tables import threads, turns
 
-#: Where a purge was: the time and the position of the last turn that it looked at.
-Place = tuple[datetime, int]
-BEGINNING: Place = (datetime(1970, 1, 1, tzinfo=UTC), 0)
+#: The cursor of a purge: the time and the position of the last turn that it checked.
+Cursor = tuple[datetime, int]
+BEGINNING: Cursor = (datetime(1970, 1, 1, tzinfo=UTC), 0)
 
 
 @dataclass(frozen=True, slots=True)
-class Purged:
-    """What a batch came to."""
+class PurgeOutcome:
+    """The outcome of one batch."""
 
     turns: int
-    #: Where the next one begins; None at the end.
-    next_place: Place | None
+    #: Where the next batch begins; None at the end.
+    next_cursor: Cursor | None
 
 
-def purge(connection: Connection, *, days: float, after: Place, limit: int = BATCH) -> Purged:
-    """Delete the oldest turns behind `after` that ended so many days ago."""
+def purge(connection: Connection, *, days: float, after: Cursor, limit: int = BATCH_MAX_ROWS) -> PurgeOutcome:
+    """Delete the oldest turns after the cursor `after` that ended so many days ago."""
     page = connection.execute(due_turns(days, after, limit)).all()
-    over = _still_over(connection, page) if page else []
-    for tenant in sorted({row.tenant for row in over}):
-        counts = remove_turns(connection, [row.id for row in over if row.tenant == tenant])
-        note(connection, tenant, "", "purge.turns_deleted", {"counts": counts, "days": days})
+    finished_turns = _lock_finished_turns(connection, page) if page else []
+    for tenant in sorted({row.tenant for row in finished_turns}):
+        counts = remove_turns(connection, [row.id for row in finished_turns if row.tenant == tenant])
+        write_audit_row(connection, tenant, "", "purge.turns_deleted", {"counts": counts, "days": days})
     last = page[-1] if len(page) == limit else None
-    return Purged(len(over), None if last is None else (last.finished_at, last.position))
+    return PurgeOutcome(len(finished_turns), None if last is None else (last.finished_at, last.arrival_seq))
 
 
-def due_turns(days: float, after: Place, limit: int) -> Any:
-    """A page of turns that ended so many days ago, in the order in which they did."""
-    place = turns.c.finished_at, turns.c.position
-    behind = literal(after[0], place[0].type), literal(after[1], place[1].type)
+def due_turns(days: float, after: Cursor, limit: int) -> Any:
+    """The statement for a page of turns that ended so many days ago, oldest first."""
+    sort_key = turns.c.finished_at, turns.c.arrival_seq
+    last_position = literal(after[0], sort_key[0].type), literal(after[1], sort_key[1].type)
     return (
-        select(turns.c.id, turns.c.thread_key, turns.c.tenant, *place)
-        .where(turns.c.finished_at < moment_ago(days=days), tuple_(*place) > tuple_(*behind))
-        .order_by(*place)
+        select(turns.c.id, turns.c.thread_key, turns.c.tenant, *sort_key)
+        .where(turns.c.finished_at < moment_ago(days=days), tuple_(*sort_key) > tuple_(*last_position))
+        .order_by(*sort_key)
         .limit(limit)
     )
 
 
-def _still_over(connection: Connection, page: Sequence[AnyRow]) -> list[AnyRow]:
-    """Under the locks of their threads, in the order of their keys: one may have been asked for again."""
+def _lock_finished_turns(connection: Connection, page: Sequence[AnyRow]) -> list[AnyRow]:
+    """Lock the threads in the order of their keys; returns the turns that are still finished."""
     keys = {row.thread_key for row in page}
-    free = select(threads.c.key).where(threads.c.key.in_(keys), not_(threads.c.legal_hold))
-    locked = free.order_by(threads.c.key).with_for_update(key_share=True, skip_locked=True)
-    held = connection.execute(locked).scalars().all()
-    over = select(turns.c.id, turns.c.tenant).where(
+    without_hold = select(threads.c.key).where(threads.c.key.in_(keys), not_(threads.c.legal_hold))
+    lock_query = without_hold.order_by(threads.c.key).with_for_update(key_share=True, skip_locked=True)
+    locked_keys = connection.execute(lock_query).scalars().all()
+    query = select(turns.c.id, turns.c.tenant).where(
         turns.c.id.in_([row.id for row in page]),
-        turns.c.thread_key.in_(held),
+        turns.c.thread_key.in_(locked_keys),
         turns.c.state.in_(sorted(FINAL_STATES)),
     )
-    return list(connection.execute(over))
+    return list(connection.execute(query))

@@ -15,7 +15,7 @@ COVERED_MESSAGES = 400
 COVERED_TOKENS = 40_000
 
 
-def cover_to(
+def find_range_end(
     connection: Connection,
     thread_key: int,
     *,
@@ -26,9 +26,9 @@ def cover_to(
 ) -> int | None:
     """The last seq of the next summary; None where nothing but the newest turns is left.
 
-    What has a place before `after_seq` is covered; nothing from `unfinished_seq` on may be.
+    Messages up to `after_seq` are covered already; none from `unfinished_seq` on may be.
     """
-    low = _low_mark(
+    low_seq = _find_low_seq(
         connection,
         thread_key,
         after_seq=after_seq,
@@ -36,44 +36,44 @@ def cover_to(
         before_seq=last_seq if unfinished_seq is None else unfinished_seq,
         marks=marks,
     )
-    if low is None:
+    if low_seq is None:
         return None
-    return _step(connection, thread_key, after_seq=after_seq, low_seq=low)
+    return _find_step_end(connection, thread_key, after_seq=after_seq, low_seq=low_seq)
 
 
-def _low_mark(
+def _find_low_seq(
     connection: Connection, key: int, *, after_seq: int, last_seq: int, before_seq: int, marks: WaterMarks
 ) -> int | None:
-    """The user's message with which the part begins that stays as it is.
+    """The seq of the user's message with which the part begins that stays unsummarized.
 
     Where the newest turn is longer than what should be kept, it stays whole.
     """
-    walk = turn_boundary.newest_first(
-        connection, key, after_seq=after_seq, last_seq=last_seq, page=marks.low_messages + 1
+    walk = turn_boundary.walk_newest_first(
+        connection, key, after_seq=after_seq, last_seq=last_seq, page_size=marks.low_messages + 1
     )
-    kept = tokens = 0
-    low = None
-    for place in walk:
-        kept, tokens = kept + 1, tokens + place.tokens
-        if low is not None and (kept > marks.low_messages or 0 < marks.low_tokens < tokens):
+    message_count = tokens = 0
+    low_seq = None
+    for message in walk:
+        message_count, tokens = message_count + 1, tokens + message.tokens
+        if low_seq is not None and (message_count > marks.low_messages or 0 < marks.low_tokens < tokens):
             break
-        if place.is_beginning and place.seq <= before_seq:
-            low = place.seq
-    return low
+        if message.is_beginning and message.seq <= before_seq:
+            low_seq = message.seq
+    return low_seq
 
 
-def _step(connection: Connection, key: int, *, after_seq: int, low_seq: int) -> int | None:
-    """As many turns, on the way to the low mark, as one summary covers: one at least."""
-    walk = turn_boundary.oldest_first(
-        connection, key, after_seq=after_seq, to_seq=low_seq, page=COVERED_MESSAGES + 1
+def _find_step_end(connection: Connection, key: int, *, after_seq: int, low_seq: int) -> int | None:
+    """The last seq of the turns, on the way to the low mark, that one summary covers: of one at least."""
+    walk = turn_boundary.walk_oldest_first(
+        connection, key, after_seq=after_seq, to_seq=low_seq, page_size=COVERED_MESSAGES + 1
     )
-    covered = tokens = 0
+    message_count = tokens = 0
     end = None
-    for place in walk:
-        is_full = covered > COVERED_MESSAGES or tokens > COVERED_TOKENS
+    for message in walk:
+        is_full = message_count > COVERED_MESSAGES or tokens > COVERED_TOKENS
         if end is not None and is_full:
             break
-        if place.is_beginning and covered:
-            end = place.seq - 1
-        covered, tokens = covered + 1, tokens + place.tokens
+        if message.is_beginning and message_count:
+            end = message.seq - 1
+        message_count, tokens = message_count + 1, tokens + message.tokens
     return end

@@ -1,8 +1,8 @@
-"""Summarizing one thread: read what to cover, have it written, put it in its place; and again.
+"""Summarizing one thread: load a draft, have it written, store the summary; and again.
 
 What stays true: no connection is held while the model writes, nothing of a summary is stored before
-all of it is, and none takes longer than its thread is reserved. A thread that needs hundreds leaves
-others their turn in between.
+all of it is, and none takes longer than its thread is reserved. A thread that needs hundreds is
+released in between, so that other threads are summarized too.
 """
 
 import asyncio
@@ -19,57 +19,63 @@ from store.database.engine import Database
 from store.settings import Settings
 from store.summaries import due as summary_dues
 from store.summaries import repository
-from store.summaries.due import NOTHING_SECONDS, Due
+from store.summaries.due import NOTHING_TO_COVER_SECONDS, DueThread
 
-#: Summaries after which a thread that is still above its high mark is left for a while; one below it is
+#: Summaries after which a thread that is still above its high mark is released for a while; one below it is
 #: finished, since it would not be due again.
-IN_A_ROW = 5
-#: Seconds in which it is somebody else's turn then: the fullest come first, and ten that need hundreds
-#: would fill every batch.
+SUMMARIES_IN_A_ROW = 5
+#: Seconds for which other threads come first then: the fullest are reserved first, and ten that need
+#: hundreds of summaries would fill every batch.
 PAUSE_SECONDS = 1.0
 
 
-async def summarize_down(
+async def summarize_to_low_mark(
     database: Database,
     tenant: str,
     thread_id: str,
     summarizer: Summarizer,
     marks: WaterMarks,
     *,
-    due: Due | None = None,
+    due: DueThread | None = None,
 ) -> list[Summary]:
-    """Write summary after summary until the thread is down at its low mark; returns those that were stored.
+    """Store summary after summary until the thread is down at its low mark; returns them.
 
-    `due` is the reservation of whoever was not asked to: it is renewed with each summary, and given back,
-    after `IN_A_ROW` of them also with the thread above its high mark, so that it is due again soon. Ends
-    early where another summarizer came first, or somebody took a summary back meanwhile. Raises
+    `due` is the reservation of a thread that was found due: it is renewed with each summary, and released
+    at the end, after `SUMMARIES_IN_A_ROW` also above its high mark, so that it is due again soon. Ends
+    early where another summarizer came first, or a summary was withdrawn meanwhile. Raises
     `ThreadNotFound`, and `ModelError` where a summary cannot be used: those before it stay.
     """
-    written: list[Summary] = []
+    stored_summaries: list[Summary] = []
     # Nothing written: a single long turn, or another summarizer came first.
-    again_seconds = NOTHING_SECONDS
-    look = partial(repository.draft, tenant=tenant, thread_id=thread_id, marks=marks)
-    # What is left below the high mark would not be due again, and never come down to the low one.
-    is_above = partial(summary_dues.is_above, tenant=tenant, thread_id=thread_id, marks=marks)
-    while (draft := await database.run_async(look)) is not None:
-        new = await _written(summarizer, draft)
-        stored = await database.run_async(partial(_put, draft=draft, new=new, due=due))
-        if due is not None and stored.until is not None:
-            due.until = stored.until
-        if stored.summary is None:
+    retry_seconds = NOTHING_TO_COVER_SECONDS
+    load_draft = partial(repository.load_draft, tenant=tenant, thread_id=thread_id, marks=marks)
+    # A thread below its high mark would not be due again, and never come down to the low one.
+    is_above_high_mark = partial(
+        summary_dues.is_above_high_mark, tenant=tenant, thread_id=thread_id, marks=marks
+    )
+    while (draft := await database.run_async(load_draft)) is not None:
+        new_summary = await _write_summary(summarizer, draft)
+        outcome = await database.run_async(partial(_store_summary, draft=draft, new=new_summary, due=due))
+        if due is not None and outcome.reserved_until is not None:
+            due.reserved_until = outcome.reserved_until
+        if outcome.summary is None:
             break
-        written.append(stored.summary)
-        again_seconds = 0.0
-        if due is not None and len(written) >= IN_A_ROW and await database.run_async(is_above):
-            again_seconds, due.goes_on = PAUSE_SECONDS, True
+        stored_summaries.append(outcome.summary)
+        retry_seconds = 0.0
+        if (
+            due is not None
+            and len(stored_summaries) >= SUMMARIES_IN_A_ROW
+            and await database.run_async(is_above_high_mark)
+        ):
+            retry_seconds, due.has_more = PAUSE_SECONDS, True
             break
     if due is not None:
-        await database.run_async(partial(summary_dues.put_off, due=due, seconds=again_seconds))
-    return written
+        await database.run_async(partial(summary_dues.postpone, due=due, seconds=retry_seconds))
+    return stored_summaries
 
 
-async def _written(summarizer: Summarizer, draft: Draft) -> NewSummary:
-    """Raises `ModelError` also where it takes so long that somebody else may begin."""
+async def _write_summary(summarizer: Summarizer, draft: Draft) -> NewSummary:
+    """Have a draft written. Raises `ModelError` also where that outlasts the reservation."""
     limit = asyncio.timeout(summary_dues.WRITING_SECONDS)
     try:
         async with limit:
@@ -82,27 +88,29 @@ async def _written(summarizer: Summarizer, draft: Draft) -> NewSummary:
 
 
 @dataclass(frozen=True, slots=True)
-class _Stored:
-    #: None where it came too late.
+class _StoreOutcome:
+    #: None where the summary came too late.
     summary: Summary | None
     #: The thread is reserved until then; None where it is not.
-    until: datetime | None
+    reserved_until: datetime | None
 
 
-def _put(connection: Connection, draft: Draft, new: NewSummary, due: Due | None) -> _Stored:
-    """Put a summary in its place, and have the time for the next one."""
-    until = summary_dues.renew(connection, due) if due is not None else None
-    if due is not None and until is None:
-        return _Stored(None, None)
+def _store_summary(
+    connection: Connection, draft: Draft, new: NewSummary, due: DueThread | None
+) -> _StoreOutcome:
+    """Store a summary, and renew the reservation for the next one."""
+    reserved_until = summary_dues.renew(connection, due) if due is not None else None
+    if due is not None and reserved_until is None:
+        return _StoreOutcome(None, None)
     summary = repository.put(connection, draft, new)
     if summary is not None and due is None:
-        # Somebody asked for it: what the thread was put off for is over.
-        summary_dues.try_again(connection, draft.thread_key)
-    return _Stored(summary, until)
+        # A caller asked for it: earlier failures and pauses no longer count.
+        summary_dues.reset_failures(connection, draft.thread_key)
+    return _StoreOutcome(summary, reserved_until)
 
 
 def defaults_of(settings: Settings) -> SummaryDefaults:
-    """What the settings say about summaries."""
+    """The defaults for summaries, out of the settings."""
     return SummaryDefaults(
         model=settings.model,
         summary_model=settings.summary_model,

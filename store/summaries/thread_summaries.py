@@ -1,4 +1,4 @@
-"""The verbs of `ThreadStore` that are about summaries.
+"""The methods of `ThreadStore` for summaries.
 
 What stays true: no message is changed or removed by any of them.
 """
@@ -6,25 +6,25 @@ What stays true: no message is changed or removed by any of them.
 from dataclasses import replace
 from functools import partial
 
-from conversation.summary import Summarized, Summary
+from conversation.summary import SummarizedAgent, Summary
 from store.database.engine import Database
 from store.settings import Settings
 from store.summaries import repository
-from store.summaries.summarize import defaults_of, summarize_down
+from store.summaries.summarize import defaults_of, summarize_to_low_mark
 
 
 class ThreadSummaries:
-    """What `ThreadStore` can do about summaries."""
+    """The methods of `ThreadStore` for summaries: writing, listing and restoring them."""
 
-    #: What the store was opened with.
+    #: The settings that the store was opened with.
     settings: Settings
-    #: Where its rows are.
+    #: The database of its rows.
     database: Database
-    #: Whose threads it keeps.
+    #: The tenant whose threads it keeps.
     tenant: str
 
     async def summarize_thread(
-        self, thread_id: str, agent: Summarized, *, keep_messages: int | None = None
+        self, thread_id: str, agent: SummarizedAgent, *, keep_messages: int | None = None
     ) -> list[Summary]:
         """Have all turns but the newest summarized, as `agent` does it; returns the summaries, oldest first.
 
@@ -36,20 +36,22 @@ class ThreadSummaries:
         marks = agent.water_marks(defaults)
         if keep_messages is not None:
             marks = replace(marks, high_messages=0, high_tokens=0, low_messages=keep_messages, low_tokens=0)
-        return await summarize_down(self.database, self.tenant, thread_id, agent.summarizer(defaults), marks)
+        return await summarize_to_low_mark(
+            self.database, self.tenant, thread_id, agent.summarizer(defaults), marks
+        )
 
     async def list_summaries(self, thread_id: str) -> list[Summary]:
-        """All summaries of a thread, those that were taken back among them, the newest first.
+        """List all summaries of a thread, withdrawn ones among them, the newest first.
 
         Raises `ThreadNotFound`.
         """
-        listed = partial(repository.list_of, tenant=self.tenant, thread_id=thread_id)
-        return await self.database.run_async(listed)
+        list_all = partial(repository.list_summaries, tenant=self.tenant, thread_id=thread_id)
+        return await self.database.run_async(list_all)
 
     async def restore_summary(self, thread_id: str) -> Summary | None:
-        """Take the thread's summary back: models read the one before it again, or the messages themselves.
+        """Withdraw the thread's summary: models read the one before it again, or the messages themselves.
 
-        For a day no new one is written by itself. Returns the summary that was taken back; None if
+        For a day no new one is written by itself. Returns the summary that was withdrawn; None if
         the thread had none. Raises `ThreadNotFound`, and `InvalidInput` where retention deleted messages
         that would have to come back.
         """

@@ -1,7 +1,7 @@
 """The tables. Children refer to a thread by its internal `key`; users see `(tenant, id)`.
 
-What stays true: every foreign key has an index; a key is never used twice; `turn_inputs` holds
-what was said but has no place in the history yet, `messages` holds the history in the order of
+What stays true: every foreign key has an index; a key is never used twice; `inbox_messages` holds
+messages without a seq in the history yet, `messages` holds the history in the order of
 `seq`. A change here needs a migration beside it: a test compares the two.
 """
 
@@ -13,24 +13,31 @@ from store.tables.retention import (
     dropped_files,
     erasure_items,
     erasures,
-    retention_cuts,
-    retention_looks,
+    pending_deletions,
     retention_policies,
+    retention_rescans,
 )
-from store.tables.threads import MAX_SUMMARY_FAILURES, SUMMARIZED, context, messages, summaries, threads
-from store.tables.turns import UNFINISHED, agents, steps, turn_inputs, turns, workers
+from store.tables.threads import (
+    CAN_BE_SUMMARIZED,
+    MAX_SUMMARY_FAILURES,
+    messages,
+    summaries,
+    thread_context,
+    threads,
+)
+from store.tables.turns import UNFINISHED, agents, inbox_messages, steps, turns, workers
 
 __all__ = [  # noqa: RUF022 - grouped by file
     "metadata",
     # Conversations
-    "threads", "messages", "context", "summaries", "MAX_SUMMARY_FAILURES", "SUMMARIZED",
+    "threads", "messages", "thread_context", "summaries", "MAX_SUMMARY_FAILURES", "CAN_BE_SUMMARIZED",
     # Turns
-    "turns", "turn_inputs", "steps", "workers", "agents", "UNFINISHED",
+    "turns", "inbox_messages", "steps", "workers", "agents", "UNFINISHED",
     # Files
     "attachments", "blobs", "renditions", "uploads",
     # Retention and erasure
     "archives", "dropped_files", "erasure_items", "erasures",
-    "retention_cuts", "retention_looks", "retention_policies",
+    "pending_deletions", "retention_rescans", "retention_policies",
     # Operations
     "audit", "schedule_runs",
 ]  # fmt: skip

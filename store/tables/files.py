@@ -1,4 +1,4 @@
-"""The tables of files: which message has which, which blobs there are, and what is made of them.
+"""The tables of files: attachments of messages, blobs, their renditions, and uploads.
 
 What stays true: `(tenant, sha256)` names the same bytes here and in the file store; what points to a
 blob keeps its row.
@@ -28,25 +28,25 @@ blobs = Table(
     Column("sha256", Text, primary_key=True),
     #: In bytes.
     Column("size", BigInteger, nullable=False),
-    #: What the bytes are, sniffed; never what somebody said.
+    #: What the bytes are, sniffed; never what a client declared.
     Column("media_type", Text, nullable=False),
     #: `pending` until its bytes are known to be stored: no message may have it before. `deleting` while
     #: garbage collection takes the bytes and the row away.
     Column("state", Text, nullable=False, server_default="stored"),
-    #: What the scanner said; null where there was none when the file came. `refused`: it could not look.
+    #: The scanner's verdict; null where there was none when the file came. `refused`: it could not scan.
     Column("scan", Text),
-    #: What the scanner calls what it found.
-    Column("finding", Text),
-    #: When it was made ready for models: its text extracted, its pictures scaled; null while that is to do.
+    #: The scanner's name for the malware.
+    Column("scan_finding", Text),
+    #: When it was prepared for models: its text extracted, its pictures scaled; null while that is to do.
     Column("prepared_at", Time),
-    #: Nobody else begins with it before then.
+    #: No other worker begins to prepare it before then.
     Column("preparing_until", Time),
-    #: How often it was begun: a file that kills its reader is given up.
+    #: How often preparing began: a file that kills its reader is given up.
     Column("prepare_attempts", Integer, nullable=False, server_default="0"),
     #: The text that was extracted, whole or its beginning.
-    Column("text", Text),
+    Column("extracted_text", Text),
     #: Why there is no text, or not all of it, in a sentence for the model.
-    Column("problem", Text),
+    Column("extraction_problem", Text),
     Column("created_at", Time, nullable=False),
     Column("unreferenced_since", Time),
     CheckConstraint("state in ('pending', 'stored', 'deleting')", name="state"),
@@ -72,20 +72,20 @@ blobs = Table(
     ),
 )
 
-#: Blobs that were made out of another one: they live as long as it does.
+#: Renditions: blobs that were made out of another blob, and live as long as it does.
 renditions = Table(
     "renditions",
     metadata,
     Column("tenant", Text, primary_key=True),
     Column("sha256", Text, primary_key=True),
-    #: What it is for: `thumbnail` for people, `model` for the model.
+    #: Its purpose: `thumbnail` for users, `model` for the model.
     Column("kind", Text, primary_key=True),
     #: The blob that was made.
-    Column("made_sha256", Text, nullable=False),
+    Column("rendition_sha256", Text, nullable=False),
     ForeignKeyConstraint(["tenant", "sha256"], ["blobs.tenant", "blobs.sha256"], ondelete="CASCADE"),
-    ForeignKeyConstraint(["tenant", "made_sha256"], ["blobs.tenant", "blobs.sha256"]),
+    ForeignKeyConstraint(["tenant", "rendition_sha256"], ["blobs.tenant", "blobs.sha256"]),
     CheckConstraint("kind in ('thumbnail', 'model')", name="kind"),
-    Index("ix_renditions_tenant_made_sha256", "tenant", "made_sha256"),
+    Index("ix_renditions_tenant_made_sha256", "tenant", "rendition_sha256"),
 )
 
 #: Files that a client may put into the store by itself, until they are completed or expire.
@@ -95,7 +95,7 @@ uploads = Table(
     Column("id", OurId, primary_key=True),
     Column("tenant", Text, nullable=False),
     Column("filename", Text, nullable=False),
-    #: What the client says about it: the store's server checks it, and completion again.
+    #: As the client declared it: the store's server checks it, and completion again.
     Column("media_type", Text, nullable=False),
     Column("size", BigInteger, nullable=False),
     Column("sha256", Text, nullable=False),

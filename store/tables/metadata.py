@@ -1,4 +1,4 @@
-"""What all tables are registered with, and how their keys and indexes are named."""
+"""The metadata that all tables register with, and the names of their keys and indexes."""
 
 from sqlalchemy import MetaData
 

@@ -1,7 +1,7 @@
-"""The tables of retention and erasure: what may be kept how long, what is being deleted, what was.
+"""The tables of retention and erasure: policies, deletions under way, archives, and erasures.
 
-What stays true: nothing here is said by a person. Ids that could name one stand as their SHA-256; as
-they are only in a policy for one thread, and in an erasure while it is under way.
+What stays true: no row here holds a user's words. Ids that could name a user stand as their SHA-256; they
+are in plain text only in a policy for one thread, and in an erasure while it is under way.
 """
 
 from sqlalchemy import (
@@ -29,12 +29,12 @@ from store.tables.threads import threads
 
 #: The tenant under which parts of archives are addressed in the file store: none of a user's.
 ARCHIVES = "threadmill.archives"
-#: What is not over yet.
+#: An erasure that is not finished yet.
 UNDER_WAY = "finished_at is null"
 #: A part of an archive for whose sake nothing was deleted yet.
-BEGUN = "state <> 'stored'"
-#: Retention has not looked at this thread, or not since it changed.
-UNSEEN = "retention_seen_at is null or retention_seen_at < updated_at"
+NOT_STORED = "state <> 'stored'"
+#: Retention has not checked this thread, or not since it changed.
+NEEDS_RETENTION_CHECK = "retention_checked_at is null or retention_checked_at < updated_at"
 #: A row of the audit that names a file.
 NAMES_FILE = "(details ->> 'sha256') is not null"
 
@@ -59,26 +59,26 @@ retention_policies = Table(
     sqlite_autoincrement=True,
 )
 
-retention_looks = Table(
-    "retention_looks",
+retention_rescans = Table(
+    "retention_rescans",
     metadata,
     #: A policy changed: threads that had nothing more to give may have now. Worked off page by page.
     Column("key", Key, Identity(always=False), primary_key=True),
     #: Whose threads, as in the policy.
     Column("tenant", Text, nullable=False),
     Column("agent", Text, nullable=False),
-    #: The tenant and id of the last thread that was looked at.
+    #: The tenant and id of the last thread that was checked.
     Column("after_tenant", Text, nullable=False, server_default=""),
     Column("after_id", Text, nullable=False, server_default=""),
     sqlite_autoincrement=True,
 )
 
-retention_cuts = Table(
-    "retention_cuts",
+pending_deletions = Table(
+    "pending_deletions",
     metadata,
-    #: What lies at or below this thread's cut is being deleted.
+    #: The thread whose messages at or below its cutoff are being deleted.
     Column("thread_key", Key, ForeignKey("threads.key", ondelete="CASCADE"), primary_key=True),
-    #: The thread's cut before.
+    #: The thread's cutoff before.
     Column("cut_before", BigInteger, nullable=False),
     #: Up to and with this seq, nothing is left.
     Column("deleted_to", BigInteger, nullable=False),
@@ -88,9 +88,9 @@ retention_cuts = Table(
     Column("archive", Boolean, nullable=False),
     #: Which policy asks for it, for the audit.
     Column("policy", Json, nullable=False),
-    #: The thread's summary before the cut: a hold brings it back.
+    #: The thread's summary before the cutoff moved: a legal hold restores it.
     Column("summary_id", OurId),
-    #: Set where a person asked for it: then only that erasure deletes.
+    #: Set where an erasure asked for it: then only that erasure deletes.
     Column("erasure_id", OurId),
     Column("created_at", Time, nullable=False),
 )
@@ -123,14 +123,14 @@ archives = Table(
     Index(
         "ix_archives_begun",
         "created_at",
-        postgresql_where=text(BEGUN),
-        sqlite_where=text(BEGUN),
+        postgresql_where=text(NOT_STORED),
+        sqlite_where=text(NOT_STORED),
     ),
     sqlite_autoincrement=True,
 )
 
 #: Files that a thread dropped, for as long as their blobs are stored: in their grace, or because
-#: somebody else has them.
+#: another thread has them.
 dropped_files = Table(
     "dropped_files",
     metadata,
@@ -139,7 +139,7 @@ dropped_files = Table(
     #: No foreign key: it outlives the thread.
     Column("thread_key", BigInteger, primary_key=True, autoincrement=False),
     Column("thread_sha256", Text, nullable=False),
-    #: Of the user that the thread's metadata named when it was archived, or at the end of the next cut.
+    #: Of the user that the thread's metadata named when it was archived, or at the end of the next deletion.
     Column("user_sha256", Text),
     ForeignKeyConstraint(["tenant", "sha256"], ["blobs.tenant", "blobs.sha256"], ondelete="CASCADE"),
     Index("ix_dropped_files_tenant_thread_sha256", "tenant", "thread_sha256"),
@@ -159,12 +159,12 @@ erasures = Table(
     Column("requested_at", Time, nullable=False),
     Column("finished_at", Time),
     Column("certificate", Json),
-    #: For whoever takes it up again. The user or thread, word for word; null once it is finished.
-    Column("named", Text),
+    #: The user's or thread's id in plain text, for the run that resumes it; null once it is finished.
+    Column("subject_id", Text),
     #: The key of metadata that named users when it was asked for.
     Column("user_key", Text, nullable=False),
     #: When its last step was taken.
-    Column("worked_at", Time, nullable=False),
+    Column("last_step_at", Time, nullable=False),
     CheckConstraint("subject in ('user', 'thread', 'tenant')", name="subject"),
     Index("ix_erasures_tenant_subject_sha256", "tenant", "subject_sha256"),
     Index(
@@ -191,7 +191,7 @@ erasure_items = Table(
 
 
 def _index_tables() -> None:
-    """Index what retention and erasures look for in tables that are not theirs."""
+    """Add the indexes that retention and erasures need on tables that are not theirs."""
     _index_threads()
     # There are few of these: an erasure has them name none.
     named = text(NAMES_FILE)
@@ -199,25 +199,29 @@ def _index_tables() -> None:
 
 
 def _index_threads() -> None:
-    """By what makes them due: retention finds these without reading the others."""
-    unseen = text(UNSEEN)
+    """Index threads by what makes them due: retention finds these without reading the others."""
+    needs_check = text(NEEDS_RETENTION_CHECK)
     group = ("tenant", text("coalesce(agent, '')"))
     oldest = text("coalesce(retained_from, created_at)")
-    named = text("metadata ->> 'user' is not null")
+    names_user = text("metadata ->> 'user' is not null")
     indexes = (
         Index("ix_threads_idle", *group, "updated_at", "key", _table=threads),
-        Index("ix_threads_oldest", *group, oldest, "key", postgresql_where=unseen, _table=threads),
+        Index("ix_threads_oldest", *group, oldest, "key", postgresql_where=needs_check, _table=threads),
         Index(
             "ix_threads_fullest",
             *group,
-            text("(last_seq - retention_cut)"),
+            text("(last_seq - history_starts_after)"),
             "key",
-            postgresql_where=unseen,
+            postgresql_where=needs_check,
             _table=threads,
         ),
         # Whose threads they are, where THREADMILL_USER_METADATA_KEY has its default.
         Index(
-            "ix_threads_user", "tenant", text("(metadata ->> 'user')"), postgresql_where=named, _table=threads
+            "ix_threads_user",
+            "tenant",
+            text("(metadata ->> 'user')"),
+            postgresql_where=names_user,
+            _table=threads,
         ),
     )
     for index in indexes:

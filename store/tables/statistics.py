@@ -1,4 +1,4 @@
-"""What PostgreSQL knows of our tables: it plans by that, and a person sees how large they are.
+"""PostgreSQL's statistics of our tables: the planner works by them, an operator reads the sizes.
 
 What stays true: nothing is locked that a turn needs; the counts are estimates, whatever is stored.
 """
@@ -9,13 +9,13 @@ from store.tables.metadata import metadata
 
 
 def refresh(connection: Connection) -> dict[str, dict[str, int]]:
-    """Have PostgreSQL look at its tables anew; returns rows, about, and bytes with indexes, by table."""
+    """Have PostgreSQL analyze our tables; returns rows, about, and bytes with indexes, by table."""
     names = [table.name for table in metadata.sorted_tables]
-    # Of its own accord it looks when a tenth of a table changed: late for a queue that grows and empties.
+    # Autovacuum analyzes when a tenth of a table changed: late for a queue that grows and empties.
     connection.execute(text(f"ANALYZE {', '.join(names)}"))
     sizes = text(
         "SELECT relname, greatest(reltuples, 0)::bigint AS rows, pg_total_relation_size(oid) AS bytes "
         "FROM pg_class WHERE relname = ANY(:names) AND relnamespace = current_schema()::regnamespace"
     )
-    found = connection.execute(sizes, {"names": names})
-    return {row.relname: {"rows": row.rows, "bytes": row.bytes} for row in found}
+    rows = connection.execute(sizes, {"names": names})
+    return {row.relname: {"rows": row.rows, "bytes": row.bytes} for row in rows}

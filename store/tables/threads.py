@@ -20,10 +20,10 @@ from sqlalchemy import (
 from store.database.column_types import Json, Key, OurId, Time
 from store.tables.metadata import metadata
 
-#: Attempts at one thread's next summary; then it is left to a person, whom the doctor tells.
+#: Attempts at one thread's next summary; then it is left to the operator, to whom the doctor reports it.
 MAX_SUMMARY_FAILURES = 5
-#: Somebody still tries to summarize this thread: the others are in no index of those that are due.
-SUMMARIZED = f"summary_failures < {MAX_SUMMARY_FAILURES}"
+#: A worker may still try to summarize this thread: threads without this are in no index of due ones.
+CAN_BE_SUMMARIZED = f"summary_failures < {MAX_SUMMARY_FAILURES}"
 
 threads = Table(
     "threads",
@@ -36,53 +36,53 @@ threads = Table(
     Column("metadata", Json, nullable=False),
     Column("created_at", Time, nullable=False),
     Column("updated_at", Time, nullable=False),
-    #: The newest place in the history. It never falls, so a deleted message's place stays empty.
+    #: The newest seq in the history. It never falls, so a deleted message's seq stays empty.
     Column("last_seq", BigInteger, nullable=False, server_default="0"),
     #: The worker that holds the thread's lease; alive only while its row in `workers` is.
-    Column("owner", OurId),
+    Column("lease_owner", OurId),
     #: The fencing token: raised by every claim, checked by every write of a worker.
-    Column("fence", BigInteger, nullable=False, server_default="0"),
+    Column("fencing_token", BigInteger, nullable=False, server_default="0"),
     Column("summary_id", OurId),
     Column("context_version", Integer, nullable=False, server_default="0"),
     #: What no summary covers yet.
     Column("uncovered_messages", BigInteger, nullable=False, server_default="0"),
     Column("uncovered_tokens", BigInteger, nullable=False, server_default="0"),
-    #: Nobody reads the history up to and with this seq: retention deletes it, or has.
-    Column("retention_cut", BigInteger, nullable=False, server_default="0"),
+    #: The history up to and with this seq is hidden: retention deletes it, or has.
+    Column("history_starts_after", BigInteger, nullable=False, server_default="0"),
     #: Nothing of it is deleted, whatever a policy says.
     Column("legal_hold", Boolean, nullable=False, server_default=false()),
-    # Summaries: whose water marks count, and what became of the last attempts at one.
+    # Summaries: which agent's water marks count, and how the last attempts ended.
     #: The agent of its newest claimed turn; null until there is one.
     Column("agent", Text),
     #: Attempts that failed since the last summary.
     Column("summary_failures", Integer, nullable=False, server_default="0"),
-    #: Nobody begins a summary by itself before this: one is under way, failed, or was taken back.
+    #: No summary begins by itself before this: one is under way, failed, or was undone.
     Column("summary_retry_at", Time),
-    #: How often its summary changed: one that came back is not taken for one that stayed.
+    #: How often its summary changed: a restored summary is not taken for one that never changed.
     Column("summary_version", Integer, nullable=False, server_default="0"),
     *(
         Index(
             f"ix_threads_agent_uncovered_{counted}",
             "agent",
             f"uncovered_{counted}",
-            postgresql_where=text(SUMMARIZED),
-            sqlite_where=text(SUMMARIZED),
+            postgresql_where=text(CAN_BE_SUMMARIZED),
+            sqlite_where=text(CAN_BE_SUMMARIZED),
         )
         for counted in ("messages", "tokens")
     ),
-    #: Nothing above the cut is older; null: nothing is older than the thread.
+    #: No message above the cutoff is older; null: none is older than the thread.
     Column("retained_from", Time),
-    #: Retention found here nothing more to take; a change of the thread after it makes it look again.
-    Column("retention_seen_at", Time),
+    #: Retention found nothing more to delete; a later change of the thread makes it check again.
+    Column("retention_checked_at", Time),
     UniqueConstraint("tenant", "id"),
-    Index("ix_threads_owner", "owner", postgresql_where=text("owner is not null")),
+    Index("ix_threads_lease_owner", "lease_owner", postgresql_where=text("lease_owner is not null")),
     Index("ix_threads_tenant_updated_at_key", "tenant", "updated_at", "key"),
     sqlite_autoincrement=True,
 )
 
 
 def said_columns() -> list[Column[object]]:
-    """What a message says: the same columns in the inbox and in the history."""
+    """The columns of a message that the inbox and the history share."""
     return [
         Column("id", Text, nullable=False),
         Column("role", Text, nullable=False),
@@ -109,7 +109,7 @@ messages = Table(
     Column("tool_call_id", Text),
     Column("reasoning", Text),
     Column("usage", Json),
-    #: A reply's as its provider counted it, else an estimate by length; null where nobody did either.
+    #: A reply's as its provider counted it, else an estimate by length; null where there is neither.
     Column("tokens", Integer),
     Column("state", Text, nullable=False, server_default="complete"),
     UniqueConstraint("thread_key", "id"),
@@ -126,8 +126,8 @@ messages = Table(
     ),
 )
 
-context = Table(
-    "context",
+thread_context = Table(
+    "thread_context",
     metadata,
     Column("thread_key", Key, ForeignKey("threads.key", ondelete="CASCADE"), primary_key=True),
     Column("key", Text, primary_key=True),
@@ -147,13 +147,13 @@ summaries = Table(
     Column("model", Text, nullable=False),
     Column("usage", Json),
     Column("cost", Numeric(18, 9, asdecimal=False)),
-    #: Twelve hex digits that change whenever the summarizer is told something else.
+    #: Twelve hex digits that change whenever the summarizer's prompt does.
     Column("prompt_version", Text),
     #: The summary in its sections, which the next one builds upon; null where it is text alone.
     Column("sections", Json),
-    #: What was carried over, put back and left out.
+    #: What was carried over, restored and left out.
     Column("report", Json),
-    #: The summary that it took the place of: a restore goes back to that.
+    #: The summary that it replaced: a restore goes back to that one.
     Column("previous_id", OurId),
     Column("restored_at", Time),
     Column("created_at", Time, nullable=False),

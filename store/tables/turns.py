@@ -29,7 +29,7 @@ turns = Table(
     "turns",
     metadata,
     #: Arrival order.
-    Column("position", Key, Identity(always=False), primary_key=True),
+    Column("arrival_seq", Key, Identity(always=False), primary_key=True),
     Column("id", OurId, nullable=False),
     Column("thread_key", Key, ForeignKey("threads.key", ondelete="CASCADE"), nullable=False),
     Column("tenant", Text, nullable=False),
@@ -37,25 +37,25 @@ turns = Table(
     Column("agent", Text, nullable=False),
     Column("agent_version", Text),
     #: The library caller's process that alone may run it; null where any worker may.
-    Column("runner", OurId),
+    Column("local_process_id", OurId),
     #: How often it was claimed.
     Column("attempt", Integer, nullable=False, server_default="0"),
-    #: How often it was put off because what it needs was away: the limit of retries counts these.
+    #: How often it was retried later because what it needs was away: the limit of retries counts these.
     Column("retries", Integer, nullable=False, server_default="0"),
     #: In how many crashes of a whole process it stood.
     Column("crashes", Integer, nullable=False, server_default="0"),
-    #: The worker that was counted last in `crashes`: it takes that back if it was not dead after all.
+    #: The worker that was counted last in `crashes`: it undoes that if it was not dead after all.
     Column("crashed_worker", OurId),
     #: The turn that it does again: one that failed, or was cancelled. Itself, where it goes on.
     Column("requeued_from", OurId),
     #: 0 is ordinary; higher is sooner. It orders threads, never the turns of one thread.
     Column("priority", SmallInteger, nullable=False, server_default="0"),
     Column("metadata", Json, nullable=False),
-    #: It joins the order when this is past.
+    #: The turn is due when this is past.
     Column("not_before", Time),
     #: A head that waits for its model to come back blocks its thread until then.
     Column("retry_at", Time),
-    #: It fails instead of going on after this.
+    #: The turn fails instead of going on after this.
     Column("deadline", Time),
     Column("idempotency_key", Text),
     #: SHA-256 of the whole request, attachments' hashes in it.
@@ -64,7 +64,7 @@ turns = Table(
     Column("window_to_seq", BigInteger),
     Column("window_summary_id", OurId),
     Column("window_context_version", Integer),
-    Column("rung_at", Time),
+    Column("notified_at", Time),
     Column("cancel_requested_at", Time),
     Column("created_at", Time, nullable=False),
     Column("started_at", Time),
@@ -82,11 +82,11 @@ turns = Table(
         name="state",
     ),
     Index("ix_turns_thread_key", "thread_key"),
-    Index("ix_turns_finished_at", "finished_at", "position"),
+    Index("ix_turns_finished_at", "finished_at", "arrival_seq"),
     Index(
         "ix_turns_unfinished",
         "thread_key",
-        "position",
+        "arrival_seq",
         postgresql_where=text(UNFINISHED),
         sqlite_where=text(UNFINISHED),
     ),
@@ -108,8 +108,8 @@ turns = Table(
     sqlite_autoincrement=True,
 )
 
-turn_inputs = Table(
-    "turn_inputs",
+inbox_messages = Table(
+    "inbox_messages",
     metadata,
     Column("turn_id", OurId, ForeignKey("turns.id", ondelete="CASCADE"), primary_key=True),
     Column("index", Integer, primary_key=True, autoincrement=False),
@@ -126,7 +126,7 @@ steps = Table(
     Column("name", Text, nullable=False),
     Column("state", Text, nullable=False),
     #: The fencing token of the worker that wrote it last.
-    Column("fence", BigInteger, nullable=False),
+    Column("fencing_token", BigInteger, nullable=False),
     Column("request_digest", Text, nullable=False),
     Column("result", Json),
     Column("usage", Json),
@@ -146,9 +146,9 @@ workers = Table(
     #: Agent name → version, as this process serves them.
     Column("agents", Json, nullable=False),
     Column("started_at", Time, nullable=False),
-    #: Its leases live until then; every heartbeat moves it on.
-    Column("until", Time, nullable=False),
-    Index("ix_workers_until", "until"),
+    #: Its leases expire then; every heartbeat postpones it.
+    Column("lease_expires_at", Time, nullable=False),
+    Index("ix_workers_lease_expires_at", "lease_expires_at"),
 )
 
 agents = Table(

@@ -1,13 +1,12 @@
-"""A thread as lines of JSON: what is written here, `arrival` reads.
+"""Export of a thread as lines of JSON, which `importer` reads.
 
     {"kind": "thread", "format": "threadmill.thread", "version": 1, "thread": {…}}
     {"kind": "context", …}  {"kind": "summary", …}  {"kind": "turn", …}  {"kind": "message", …}
     {"kind": "end", "lines": 4}
 
 What stays true: the lines show the thread as it was when the first was read, without turns that
-were not finished then and without what still waited in the inbox; never more than a page of it is
-in memory; a file that was cut off is known by its missing end. Files go by their hash, never as
-bytes.
+were not finished then and without messages that still waited in the inbox; never more than a page of
+it is in memory; a truncated file is known by its missing end. Files go by their hash, never as bytes.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,8 +22,8 @@ from conversation.message import Message
 from conversation.turn import FINAL_STATES
 from store.database.statements import AnyRow
 from store.history import message_rows
-from store.history.visibility import goes_with_the_cut, is_hidden_turn
-from store.tables import context, messages, summaries, threads, turns
+from store.history.visibility import is_hidden_summary, is_hidden_turn
+from store.tables import messages, summaries, thread_context, threads, turns
 from store.threads.export_format import SUMMARY, THREAD, TURN
 
 FORMAT = "threadmill.thread"
@@ -39,7 +38,7 @@ Record = dict[str, Any]
 def export_thread(connection: Connection, tenant: str, thread_id: str) -> Iterator[Record]:
     """The lines of a thread, read page by page. Raises `ThreadNotFound`."""
     export = Export(tenant, thread_id)
-    while page := export.next_page(connection):
+    while page := export.read_next_page(connection):
         yield from page
 
 
@@ -50,17 +49,17 @@ class Export:
     tenant: str
     thread_id: str
     _thread: AnyRow | None = None
-    _last_position: int = 0
-    #: What comes next: the rows behind this place of this kind; "" when all was written.
+    _last_arrival_seq: int = 0
+    #: The kind of the next rows, "" when all was written; and the number behind which they begin.
     _next: tuple[str, int] = ("thread", 0)
     _lines: int = 0
 
-    def next_page(self, connection: Connection) -> list[Record]:
-        """The next lines, none at the end. Run again before it returned, it gives the same ones."""
+    def read_next_page(self, connection: Connection) -> list[Record]:
+        """Read the next lines, none at the end. Repeated after a failure, it reads the same lines."""
         while self._next[0]:
             kind, after = self._next
-            lines, following = self._read(connection, kind, after)
-            self._next = following
+            lines, next_position = self._read(connection, kind, after)
+            self._next = next_position
             self._lines += len(lines)
             if lines:
                 return lines
@@ -71,72 +70,76 @@ class Export:
             case "thread":
                 return self._read_thread(connection), ("turn", 0)
             case "turn":
-                rows = self._turns(connection, after)
-                last = rows[-1].position if len(rows) == PAGE else None
+                rows = self._read_turns(connection, after)
+                last = rows[-1].arrival_seq if len(rows) == PAGE else None
                 return [turn_line(row) for row in rows], ("message", 0) if last is None else ("turn", last)
             case "message":
-                lines = self._messages(connection, after)
+                lines = self._read_messages(connection, after)
                 last = lines[-1]["seq"] if len(lines) == PAGE else None
                 return lines, ("end", 0) if last is None else ("message", last)
             case _:
                 return [{"kind": "end", "lines": self._lines}], ("", 0)
 
     def _read_thread(self, connection: Connection) -> list[Record]:
-        """The header, and what there is little of. What comes later is read up to where it stands now."""
+        """Read header, context and summaries, and note up to where turns and messages will be exported."""
         of_thread = (threads.c.tenant == self.tenant) & (threads.c.id == self.thread_id)
-        newest = select(func.coalesce(func.max(turns.c.position), 0)).where(
+        newest_arrival_seq = select(func.coalesce(func.max(turns.c.arrival_seq), 0)).where(
             turns.c.thread_key == threads.c.key, turns.c.state.in_(FINAL_STATES)
         )
         row = connection.execute(
-            select(threads, newest.scalar_subquery().label("last_position")).where(of_thread)
+            select(threads, newest_arrival_seq.scalar_subquery().label("last_arrival_seq")).where(of_thread)
         ).one_or_none()
         if row is None:
             raise ThreadNotFound(f"no thread {self.thread_id!r} is stored for tenant {self.tenant!r}")
-        self._thread, self._last_position = row, row.last_position
-        keyed = select(context.c.key, context.c.content).where(context.c.thread_key == row.key)
-        summed = select(summaries).where(summaries.c.thread_key == row.key, not_(goes_with_the_cut(row.key)))
+        self._thread, self._last_arrival_seq = row, row.last_arrival_seq
+        context_statement = select(thread_context.c.key, thread_context.c.content).where(
+            thread_context.c.thread_key == row.key
+        )
+        summary_statement = select(summaries).where(
+            summaries.c.thread_key == row.key, not_(is_hidden_summary(row.key))
+        )
         return [
             header_line(row),
-            *map(context_line, connection.execute(keyed.order_by(context.c.key))),
-            *map(summary_line, connection.execute(summed.order_by(summaries.c.id))),
+            *map(context_line, connection.execute(context_statement.order_by(thread_context.c.key))),
+            *map(summary_line, connection.execute(summary_statement.order_by(summaries.c.id))),
         ]
 
-    def _turns(self, connection: Connection, after: int) -> Sequence[AnyRow]:
+    def _read_turns(self, connection: Connection, after: int) -> Sequence[AnyRow]:
         assert self._thread is not None
         statement = select(turns).where(
             turns.c.thread_key == self._thread.key,
-            turns.c.position > after,
-            turns.c.position <= self._last_position,
+            turns.c.arrival_seq > after,
+            turns.c.arrival_seq <= self._last_arrival_seq,
             turns.c.state.in_(FINAL_STATES),
             not_(is_hidden_turn(self._thread.key)),
         )
-        return connection.execute(statement.order_by(turns.c.position).limit(PAGE)).all()
+        return connection.execute(statement.order_by(turns.c.arrival_seq).limit(PAGE)).all()
 
-    def _messages(self, connection: Connection, after: int) -> list[Record]:
+    def _read_messages(self, connection: Connection, after: int) -> list[Record]:
         assert self._thread is not None
         key, to_seq = self._thread.key, self._thread.last_seq
-        finished = select(turns.c.state.in_(FINAL_STATES) & (turns.c.position <= self._last_position)).where(
-            turns.c.id == messages.c.turn_id
-        )
+        is_finished = select(
+            turns.c.state.in_(FINAL_STATES) & (turns.c.arrival_seq <= self._last_arrival_seq)
+        ).where(turns.c.id == messages.c.turn_id)
         statement = message_rows.history_rows(key, after_seq=after, to_seq=to_seq)
-        statement = statement.add_columns(finished.scalar_subquery().label("in_turn"))
+        statement = statement.add_columns(is_finished.scalar_subquery().label("in_turn"))
         rows = connection.execute(statement.order_by(messages.c.seq).limit(PAGE)).all()
-        found = message_rows.load(connection, key, rows)
+        loaded_messages = message_rows.load(connection, key, rows)
         return [
             message_line(message, row.tokens, turn_id=message.turn_id if row.in_turn else None)
-            for message, row in zip(found, rows, strict=True)
+            for message, row in zip(loaded_messages, rows, strict=True)
         ]
 
 
-def next_page(connection: Connection, export: Export) -> tuple[list[Record], Export]:
-    """A transaction that is run again must not skip a page: it goes on from where the last one ended."""
-    following = copy(export)
-    return following.next_page(connection), following
+def read_next_page(connection: Connection, export: Export) -> tuple[list[Record], Export]:
+    """Read the next page, and return it with the export behind it; a repeated transaction skips none."""
+    next_export = copy(export)
+    return next_export.read_next_page(connection), next_export
 
 
 def header_line(row: AnyRow) -> Record:
-    """The first line: what the thread's own row says."""
-    return {"kind": "thread", "format": FORMAT, "version": VERSION, "thread": _plain(row, THREAD)}
+    """The first line: the columns of the thread's row."""
+    return {"kind": "thread", "format": FORMAT, "version": VERSION, "thread": _json_values(row, THREAD)}
 
 
 def context_line(row: AnyRow) -> Record:
@@ -146,12 +149,12 @@ def context_line(row: AnyRow) -> Record:
 
 def summary_line(row: AnyRow) -> Record:
     """The line of a summary."""
-    return {"kind": "summary"} | _plain(row, SUMMARY)
+    return {"kind": "summary"} | _json_values(row, SUMMARY)
 
 
 def turn_line(row: AnyRow) -> Record:
     """The line of a turn that is over."""
-    return {"kind": "turn"} | _plain(row, TURN)
+    return {"kind": "turn"} | _json_values(row, TURN)
 
 
 def message_line(message: Message, tokens: int | None, *, turn_id: str | None) -> Record:
@@ -159,7 +162,7 @@ def message_line(message: Message, tokens: int | None, *, turn_id: str | None) -
     return {"kind": "message"} | message.to_json() | {"tokens": tokens, "turn_id": turn_id}
 
 
-def _plain(row: AnyRow, columns: Iterable[str]) -> Record:
+def _json_values(row: AnyRow, columns: Iterable[str]) -> Record:
     values = {name: getattr(row, name) for name in columns}
     return {
         name: value.isoformat() if isinstance(value, datetime) else value for name, value in values.items()

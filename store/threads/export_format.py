@@ -18,7 +18,7 @@ from conversation.validation import check_id, check_metadata, check_tenant, chec
 
 #: The kinds of lines, in the order in which they come: a message may name a turn, a turn names none.
 KINDS = ("thread", "context", "summary", "turn", "message", "end")
-#: A message of a million characters, each written as an escape, and room for what hangs on it.
+#: A message of a million characters, each written as an escape, and its other fields.
 LINE_MAX_CHARS = 16 * 1024 * 1024
 
 _FIX = "pass the line as export_thread wrote it"
@@ -28,7 +28,7 @@ Check = Callable[[str, Any], Any]
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line, and which one it is."""
+    """A line of an export, and its number."""
 
     number: int
     values: Mapping[str, Any]
@@ -40,8 +40,8 @@ class Line:
         return self.values[name]
 
 
-async def keep_lines(lines: Iterable[str] | AsyncIterable[str], spool: IO[str]) -> None:
-    """Keep lines that may come only once, or slowly: the transaction can be run again, and is short."""
+async def spool_lines(lines: Iterable[str] | AsyncIterable[str], spool: IO[str]) -> None:
+    """Write lines that may come only once, or slowly, to a file: the transaction is short and repeatable."""
     if isinstance(lines, AsyncIterable):
         async for line in lines:
             spool.write(line.rstrip("\n") + "\n")
@@ -49,44 +49,44 @@ async def keep_lines(lines: Iterable[str] | AsyncIterable[str], spool: IO[str]) 
         spool.writelines(line.rstrip("\n") + "\n" for line in lines)
 
 
-def numbered(lines: Iterable[Mapping[str, Any] | str]) -> Iterator[Line]:
-    """The lines that say anything, parsed where they are text."""
+def parse_lines(lines: Iterable[Mapping[str, Any] | str]) -> Iterator[Line]:
+    """Number the lines that are not blank, and parse those that are text. Raises `InvalidInput`."""
     for number, line in enumerate(lines, start=1):
         if not isinstance(line, str) or line.strip():
-            with named(number):
-                values = _parsed(line) if isinstance(line, str) else line
+            with locate_errors(number):
+                values = _parse(line) if isinstance(line, str) else line
                 if not isinstance(values, Mapping) or values.get("kind") not in KINDS:
                     raise InvalidInput("kind", "is unknown", f"each line is one of {', '.join(KINDS)}")
             yield Line(number, values)
 
 
 @contextmanager
-def named(number: int) -> Iterator[None]:
-    """What is wrong in here is wrong with this line."""
+def locate_errors(number: int) -> Iterator[None]:
+    """Put the number of the line before the field of an `InvalidInput` that is raised inside."""
     try:
         yield
     except InvalidInput as error:
         raise InvalidInput(f"line {number}: {error.field}", error.problem, error.fix) from error
 
 
-def checked(values: object, checks: Mapping[str, Check]) -> dict[str, Any]:
-    """The fields of `checks`, each as its check gives it back; others are left out."""
+def check_fields(values: object, checks: Mapping[str, Check]) -> dict[str, Any]:
+    """Check the fields that `checks` names, and return what the checks return; others are left out."""
     if not isinstance(values, Mapping):
         raise InvalidInput("thread", "is no JSON object", _FIX)
-    missing = [name for name in checks if name not in values]
-    if missing:
-        raise InvalidInput(missing[0], "is missing", _FIX)
+    missing_names = [name for name in checks if name not in values]
+    if missing_names:
+        raise InvalidInput(missing_names[0], "is missing", _FIX)
     return {name: check(name, values[name]) for name, check in checks.items()}
 
 
-def whole_number(field: str, value: object, most: int = 2**63 - 1) -> int:
-    """A number that a bigint has room for, from 0 on. Raises `InvalidInput`."""
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
-        raise InvalidInput(field, f"is {value!r}", f"a whole number from 0 to {most} stands there")
+def check_whole_number(field: str, value: object, maximum: int = 2**63 - 1) -> int:
+    """Check a whole number from 0 to `maximum`, by default what a bigint holds. Raises `InvalidInput`."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= maximum:
+        raise InvalidInput(field, f"is {value!r}", f"a whole number from 0 to {maximum} stands there")
     return value
 
 
-def _parsed(line: str) -> Any:
+def _parse(line: str) -> Any:
     if len(line) > LINE_MAX_CHARS:
         raise InvalidInput("json", f"has {len(line)} characters", f"at most {LINE_MAX_CHARS} fit")
     try:
@@ -95,108 +95,108 @@ def _parsed(line: str) -> Any:
         raise InvalidInput("json", f"cannot be read ({error})", _FIX) from None
 
 
-def _optional(check: Check) -> Check:
+def _allow_none(check: Check) -> Check:
     return lambda field, value: None if value is None else check(field, value)
 
 
-def _title(field: str, value: object) -> str:
+def _check_title(field: str, value: object) -> str:
     return check_text(field, value, max_chars=TITLE_MAX_CHARS)
 
 
-def _up_to(most: int) -> Check:
-    return lambda field, value: whole_number(field, value, most)
+def _check_up_to(maximum: int) -> Check:
+    return lambda field, value: check_whole_number(field, value, maximum)
 
 
-def _tenant(_field: str, value: object) -> str:
+def _check_tenant(_field: str, value: object) -> str:
     return check_tenant(value)
 
 
-def _flag(field: str, value: object) -> bool:
+def _check_flag(field: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise InvalidInput(field, f"is {value!r}", "true or false stands there")
     return value
 
 
-def _our_id(field: str, value: object) -> object:
+def _check_our_id(field: str, value: object) -> object:
     if not is_our_id(value):
         raise InvalidInput(field, f"is {value!r}", "a UUID stands there")
     return value
 
 
-def _final(field: str, value: object) -> object:
+def _check_final_state(field: str, value: object) -> object:
     if value not in FINAL_STATES:
         raise InvalidInput(field, f"is {value!r}", "only finished turns are exported")
     return value
 
 
-def _fault(field: str, value: object) -> object:
+def _check_fault(field: str, value: object) -> object:
     if value not in set(Fault):
         raise InvalidInput(field, f"is {value!r}", f"one of {', '.join(Fault)} stands there")
     return value
 
 
-def _dollars(field: str, value: object) -> float:
-    # Nine digits before the point are what its column has room for.
+def _check_dollars(field: str, value: object) -> float:
+    # Its column holds nine digits before the point.
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 10**9:
         raise InvalidInput(field, f"is {value!r}", "an amount in US dollars stands there")
     return float(value)
 
 
-def _long_object(field: str, value: object) -> dict[str, Any]:
+def _check_long_object(field: str, value: object) -> dict[str, Any]:
     return check_metadata(field, value, max_bytes=LINE_MAX_CHARS)
 
 
-_INT = 2**31 - 1
+_INT_MAX = 2**31 - 1
 
 CONTEXT: Mapping[str, Check] = {"key": check_id, "content": check_text}
 SUMMARY: Mapping[str, Check] = {
-    "id": _our_id,
-    "from_seq": whole_number,
-    "to_seq": whole_number,
+    "id": _check_our_id,
+    "from_seq": check_whole_number,
+    "to_seq": check_whole_number,
     "content": check_text,
     "model": check_text,
-    "usage": _optional(check_metadata),
-    "cost": _optional(_dollars),
-    "prompt_version": _optional(check_text),
-    "sections": _optional(_long_object),
-    "report": _optional(_long_object),
-    "previous_id": _optional(_our_id),
-    "restored_at": _optional(moment_from_json),
+    "usage": _allow_none(check_metadata),
+    "cost": _allow_none(_check_dollars),
+    "prompt_version": _allow_none(check_text),
+    "sections": _allow_none(_check_long_object),
+    "report": _allow_none(_check_long_object),
+    "previous_id": _allow_none(_check_our_id),
+    "restored_at": _allow_none(moment_from_json),
     "created_at": moment_from_json,
 }
 THREAD: Mapping[str, Check] = {
     "id": check_id,
-    "tenant": _tenant,
-    "title": _optional(_title),
+    "tenant": _check_tenant,
+    "title": _allow_none(_check_title),
     "metadata": check_metadata,
     "created_at": moment_from_json,
     "updated_at": moment_from_json,
-    "last_seq": whole_number,
-    "summary_id": _optional(_our_id),
-    "agent": _optional(check_text),
-    "retention_cut": whole_number,
-    "legal_hold": _flag,
+    "last_seq": check_whole_number,
+    "summary_id": _allow_none(_check_our_id),
+    "agent": _allow_none(check_text),
+    "history_starts_after": check_whole_number,
+    "legal_hold": _check_flag,
 }
-#: What is written of a turn; its journal stays where it ran.
+#: The exported fields of a turn; its journal stays where it ran.
 TURN: Mapping[str, Check] = {
-    "id": _our_id,
-    "state": _final,
+    "id": _check_our_id,
+    "state": _check_final_state,
     "agent": check_text,
-    "agent_version": _optional(check_text),
-    "attempt": _up_to(_INT),
-    "retries": _up_to(_INT),
-    "crashes": _up_to(_INT),
-    "priority": _up_to(9),
+    "agent_version": _allow_none(check_text),
+    "attempt": _check_up_to(_INT_MAX),
+    "retries": _check_up_to(_INT_MAX),
+    "crashes": _check_up_to(_INT_MAX),
+    "priority": _check_up_to(9),
     "metadata": check_metadata,
-    "window_to_seq": _optional(whole_number),
-    "cancel_requested_at": _optional(moment_from_json),
+    "window_to_seq": _allow_none(check_whole_number),
+    "cancel_requested_at": _allow_none(moment_from_json),
     "created_at": moment_from_json,
-    "started_at": _optional(moment_from_json),
-    "finished_at": _optional(moment_from_json),
-    "error_kind": _optional(check_text),
-    "error_message": _optional(check_text),
-    "error_retryable": _optional(_flag),
-    "error_fault": _optional(_fault),
-    "usage": _optional(check_metadata),
-    "cost": _optional(_dollars),
+    "started_at": _allow_none(moment_from_json),
+    "finished_at": _allow_none(moment_from_json),
+    "error_kind": _allow_none(check_text),
+    "error_message": _allow_none(check_text),
+    "error_retryable": _allow_none(_check_flag),
+    "error_fault": _allow_none(_check_fault),
+    "usage": _allow_none(check_metadata),
+    "cost": _allow_none(_check_dollars),
 }

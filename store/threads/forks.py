@@ -1,4 +1,4 @@
-"""Forks: a thread copied up to a place into a new one.
+"""Forks: a thread copied up to a seq into a new one.
 
 What stays true: the copy is made by the database, in a number of statements that does not depend on
 the history's length; what retention hides is not copied, and the summary that tells of it is.
@@ -16,14 +16,24 @@ from conversation.validation import check_id
 from store.database.column_types import clock
 from store.database.statements import AnyRow, insert_for
 from store.history import message_rows
-from store.history.counters import recounted
-from store.history.message_rows import SAID
-from store.history.visibility import cut_of, goes_with_the_cut
-from store.tables import attachments, context, messages, summaries, threads
-from store.threads.repository import load, locked
+from store.history.counters import recount
+from store.history.message_rows import SHARED_COLUMNS
+from store.history.visibility import cutoff_of, is_hidden_summary
+from store.tables import attachments, messages, summaries, thread_context, threads
+from store.threads.repository import load, lock_thread
 
-#: Of a summary: what its copy says as well.
-_TOLD = ("from_seq", "to_seq", "content", "model", "usage", "cost", "prompt_version", "sections", "report")
+#: Columns of a summary that its copy takes over.
+_SUMMARY_COLUMNS = (
+    "from_seq",
+    "to_seq",
+    "content",
+    "model",
+    "usage",
+    "cost",
+    "prompt_version",
+    "sections",
+    "report",
+)
 
 
 def fork(
@@ -31,11 +41,11 @@ def fork(
 ) -> Thread:
     """Copy a thread up to and with the seq `at` into a new one; blobs are shared.
 
-    Raises `ThreadNotFound`, and `InvalidInput` where `at` is no place or parts a tool call from its
-    result.
+    Raises `ThreadNotFound`, and `InvalidInput` where `at` is no seq of the thread or parts a tool
+    call from its result.
     """
     check_id("new_thread_id", new_id)
-    source = locked(connection, tenant, thread_id)
+    source = lock_thread(connection, tenant, thread_id)
     at = source.last_seq if at is None else at
     if not isinstance(at, int) or not 0 <= at <= source.last_seq:
         raise InvalidInput("at", f"is {at}", f"pass a seq from 0 to {source.last_seq}")
@@ -45,10 +55,10 @@ def fork(
         raise InvalidInput("new_thread_id", f"{new_id!r} is the id of a thread already", "pass another one")
     _copy_messages(connection, source.key, key, at)
     _copy_context(connection, source.key, key)
-    covered = _copy_summary(connection, source, key, at)
-    # A copy makes nothing younger.
+    summary_values = _copy_summary(connection, source, key, at)
+    # To retention, the copy is as old as its messages.
     copy = update(threads).where(threads.c.key == key)
-    connection.execute(copy.values(**covered, retained_from=message_rows.oldest(key)))
+    connection.execute(copy.values(**summary_values, retained_from=message_rows.oldest_created_at(key)))
     return load(connection, tenant, new_id)
 
 
@@ -61,21 +71,21 @@ def _insert(connection: Connection, source: AnyRow, new_id: str, at: int) -> int
         created_at=clock(),
         updated_at=clock(),
         last_seq=at,
-        retention_cut=min(at, source.retention_cut),
+        history_starts_after=min(at, source.history_starts_after),
         context_version=source.context_version,
         agent=source.agent,
     )
-    new = statement.on_conflict_do_nothing(index_elements=["tenant", "id"]).returning(threads.c.key)
-    key: int | None = connection.execute(new).scalar_one_or_none()
+    insertion = statement.on_conflict_do_nothing(index_elements=["tenant", "id"]).returning(threads.c.key)
+    key: int | None = connection.execute(insertion).scalar_one_or_none()
     return key
 
 
 def _check_parts_no_call(connection: Connection, key: int, at: int) -> None:
-    asks = select(func.max(messages.c.seq)).where(
+    last_assistant_seq = select(func.max(messages.c.seq)).where(
         messages.c.thread_key == key, messages.c.seq <= at, messages.c.role == "assistant"
     )
     block = message_rows.history_rows(key, after_seq=0, to_seq=at).where(
-        messages.c.seq >= asks.scalar_subquery()
+        messages.c.seq >= last_assistant_seq.scalar_subquery()
     )
     rows = connection.execute(block.order_by(messages.c.seq))
     if open_calls(message_rows.load(connection, key, rows)):
@@ -83,59 +93,63 @@ def _check_parts_no_call(connection: Connection, key: int, at: int) -> None:
 
 
 def _copy_messages(connection: Connection, source: int, key: int, at: int) -> None:
-    """One statement a table: the rows never leave the database."""
-    columns = ["seq", *SAID, *message_rows.REPLIED]
-    kept = (messages.c.thread_key == source) & (messages.c.seq <= at)
-    kept &= messages.c.seq > cut_of(source)
-    copied = select(literal(key), *(messages.c[name] for name in columns)).where(kept)
-    connection.execute(messages.insert().from_select(["thread_key", *columns], copied))
-    said = select(messages.c.id).where(kept)
-    filed = ["message_id", "index", "filename", "tenant", "sha256"]
+    """Copy messages and attachments, one statement a table: the rows never leave the database."""
+    columns = ["seq", *SHARED_COLUMNS, *message_rows.HISTORY_COLUMNS]
+    is_copied = (messages.c.thread_key == source) & (messages.c.seq <= at)
+    is_copied &= messages.c.seq > cutoff_of(source)
+    copied_rows = select(literal(key), *(messages.c[name] for name in columns)).where(is_copied)
+    connection.execute(messages.insert().from_select(["thread_key", *columns], copied_rows))
+    copied_ids = select(messages.c.id).where(is_copied)
+    file_columns = ["message_id", "index", "filename", "tenant", "sha256"]
     connection.execute(
         attachments.insert().from_select(
-            ["thread_key", *filed],
-            select(literal(key), *(attachments.c[name] for name in filed)).where(
-                attachments.c.thread_key == source, attachments.c.message_id.in_(said)
+            ["thread_key", *file_columns],
+            select(literal(key), *(attachments.c[name] for name in file_columns)).where(
+                attachments.c.thread_key == source, attachments.c.message_id.in_(copied_ids)
             ),
         )
     )
 
 
 def _copy_context(connection: Connection, source: int, key: int) -> None:
-    keyed = ["key", "content", "updated_at"]
+    columns = ["key", "content", "updated_at"]
     connection.execute(
-        context.insert().from_select(
-            ["thread_key", *keyed],
-            select(literal(key), *(context.c[name] for name in keyed)).where(context.c.thread_key == source),
+        thread_context.insert().from_select(
+            ["thread_key", *columns],
+            select(literal(key), *(thread_context.c[name] for name in columns)).where(
+                thread_context.c.thread_key == source
+            ),
         )
     )
 
 
 def _copy_summary(connection: Connection, source: AnyRow, key: int, at: int) -> dict[str, Any]:
-    """The newest one that speaks of nothing behind `at`; returns what the copy's row says of it."""
+    """Copy the newest summary that covers nothing behind `at`; returns the values for the copy's row."""
     if source.summary_id is None:
-        return {"summary_id": None, **recounted(key, behind=min(at, source.retention_cut))}
-    told = (
+        return {"summary_id": None, **recount(key, after_seq=min(at, source.history_starts_after))}
+    newest_summary = (
         select(summaries)
         .where(
             summaries.c.thread_key == source.key,
             summaries.c.restored_at.is_(None),
             summaries.c.to_seq <= at,
-            not_(goes_with_the_cut(source.key)),
+            not_(is_hidden_summary(source.key)),
         )
         .order_by(summaries.c.to_seq.desc())
         .limit(1)
         .subquery()
     )
-    names = ["thread_key", "id", *_TOLD, "previous_id", "created_at"]
-    copied = select(
+    names = ["thread_key", "id", *_SUMMARY_COLUMNS, "previous_id", "created_at"]
+    copied_row = select(
         literal(key),
         literal(ids.new_id(), summaries.c.id.type),
-        *(told.c[name] for name in _TOLD),
+        *(newest_summary.c[name] for name in _SUMMARY_COLUMNS),
         null(),
-        told.c.created_at,
+        newest_summary.c.created_at,
     )
-    new = summaries.insert().from_select(names, copied).returning(summaries.c.id, summaries.c.to_seq)
-    row = connection.execute(new).one_or_none()
-    behind = 0 if row is None else max(row.to_seq, min(at, source.retention_cut))
-    return {"summary_id": None if row is None else row.id, **recounted(key, behind=behind)}
+    insertion = (
+        summaries.insert().from_select(names, copied_row).returning(summaries.c.id, summaries.c.to_seq)
+    )
+    row = connection.execute(insertion).one_or_none()
+    covered_to = 0 if row is None else max(row.to_seq, min(at, source.history_starts_after))
+    return {"summary_id": None if row is None else row.id, **recount(key, after_seq=covered_to)}

@@ -22,7 +22,7 @@ from conversation.validation import check_metadata, check_moment, check_tenant, 
 from store.database.json_equality import metadata_has
 from store.database.statements import AnyRow
 from store.tables import blobs, messages, threads, turns
-from store.threads.repository import described
+from store.threads.repository import thread_from_row
 
 Condition = ColumnElement[bool] | TextClause
 Order = Literal["created", "updated"]
@@ -33,10 +33,10 @@ PAGE_MAX = 1_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThreadFilter:
-    """Which threads a listing shows."""
+    """The conditions that the threads of a listing meet."""
 
     tenant: str = "default"
-    #: Every one of these keys has this value.
+    #: The thread's metadata has each of these values under its key.
     metadata: Mapping[str, Any] | None = None
     #: Part of the title, whatever the case.
     title: str | None = None
@@ -54,7 +54,7 @@ class ThreadPage(list[Thread]):
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """What is stored for a tenant."""
+    """Counts of the threads, messages, turns and blobs of a tenant."""
 
     threads: int
     messages: int
@@ -72,7 +72,7 @@ def list_threads(
     cursor: str | None = None,
     order: Order = "created",
 ) -> ThreadPage:
-    """The newest threads first. Without a limit: all of them, in one listing.
+    """List threads, the newest first. Without a limit: all of them, in one listing.
 
     In the order in which they were `created`, every thread that was there at the first page comes
     once, whoever writes meanwhile. In the order in which they were `updated`, one that is written
@@ -80,45 +80,49 @@ def list_threads(
     """
     if order not in ("created", "updated"):
         raise InvalidInput("order", f"is {order!r}", "use created or updated")
-    statement = _filtered(connection, select(threads), filters)
-    place = [threads.c.updated_at, threads.c.key] if order == "updated" else [threads.c.key]
+    statement = _apply_filters(connection, select(threads), filters)
+    sort_columns = [threads.c.updated_at, threads.c.key] if order == "updated" else [threads.c.key]
     if cursor is not None:
-        after = _read_cursor(cursor, order)
-        values = [literal(value, column.type) for value, column in zip(after, place, strict=True)]
-        statement = statement.where(tuple_(*place) < tuple_(*values))
-    statement = statement.order_by(*(column.desc() for column in place))
+        cursor_values = _read_cursor(cursor, order)
+        values = [
+            literal(value, column.type) for value, column in zip(cursor_values, sort_columns, strict=True)
+        ]
+        statement = statement.where(tuple_(*sort_columns) < tuple_(*values))
+    statement = statement.order_by(*(column.desc() for column in sort_columns))
     if limit is not None:
         if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= PAGE_MAX:
             raise InvalidInput("limit", f"is {limit}", f"pass 1 to {PAGE_MAX}")
         statement = statement.limit(limit + 1)
     rows = connection.execute(statement).all()
-    page = ThreadPage(described(row) for row in rows[:limit])
+    page = ThreadPage(thread_from_row(row) for row in rows[:limit])
     if limit is not None and len(rows) > limit:
         page.next_cursor = _cursor(rows[limit - 1], order)
     return page
 
 
 def count(connection: Connection, filters: ThreadFilter) -> int:
-    """How many threads a listing would show."""
-    counted = _filtered(connection, select(func.count()).select_from(threads), filters)
-    return int(connection.execute(counted).scalar_one())
+    """Count the threads that a listing would show."""
+    statement = _apply_filters(connection, select(func.count()).select_from(threads), filters)
+    return int(connection.execute(statement).scalar_one())
 
 
 def stats(connection: Connection, tenant: str = "default") -> Stats:
-    """Counts of everything that a tenant has."""
+    """Count everything that a tenant has."""
     of_tenant = threads.c.tenant == tenant
     by_state = select(turns.c.state, func.count()).where(turns.c.tenant == tenant).group_by(turns.c.state)
-    stored = select(func.count(), func.coalesce(func.sum(blobs.c.size), 0)).where(blobs.c.tenant == tenant)
-    files, size = connection.execute(stored).one()
-    is_kept = messages.c.seq > threads.c.retention_cut
-    joined = messages.join(threads, messages.c.thread_key == threads.c.key)
+    blob_totals = select(func.count(), func.coalesce(func.sum(blobs.c.size), 0)).where(
+        blobs.c.tenant == tenant
+    )
+    files, size = connection.execute(blob_totals).one()
+    is_visible = messages.c.seq > threads.c.history_starts_after
+    messages_and_threads = messages.join(threads, messages.c.thread_key == threads.c.key)
     return Stats(
         threads=int(
             connection.execute(select(func.count()).select_from(threads).where(of_tenant)).scalar_one()
         ),
         messages=int(
             connection.execute(
-                select(func.count()).select_from(joined).where(of_tenant, is_kept)
+                select(func.count()).select_from(messages_and_threads).where(of_tenant, is_visible)
             ).scalar_one()
         ),
         turns={row[0]: row[1] for row in connection.execute(by_state)},
@@ -127,13 +131,13 @@ def stats(connection: Connection, tenant: str = "default") -> Stats:
     )
 
 
-def _filtered(connection: Connection, statement: Select[Any], filters: ThreadFilter) -> Select[Any]:
+def _apply_filters(connection: Connection, statement: Select[Any], filters: ThreadFilter) -> Select[Any]:
     conditions: list[Condition] = [threads.c.tenant == check_tenant(filters.tenant)]
     if filters.title is not None:
-        wanted = check_text("title", filters.title, max_chars=TITLE_MAX_CHARS)
-        conditions.append(threads.c.title.icontains(wanted, autoescape=True))
+        title = check_text("title", filters.title, max_chars=TITLE_MAX_CHARS)
+        conditions.append(threads.c.title.icontains(title, autoescape=True))
     for key, value in check_metadata("metadata", filters.metadata).items():
-        conditions.append(_has(connection, key, value))
+        conditions.append(_has_metadata(connection, key, value))
     bounds = {
         "updated_before": threads.c.updated_at.__lt__,
         "updated_after": threads.c.updated_at.__gt__,
@@ -147,27 +151,27 @@ def _filtered(connection: Connection, statement: Select[Any], filters: ThreadFil
     return statement.where(*conditions)
 
 
-def _has(connection: Connection, key: str, value: Any) -> Condition:
+def _has_metadata(connection: Connection, key: str, value: Any) -> Condition:
     if connection.dialect.name == "postgresql":
-        stored = threads.c.metadata.op("->")(sql_cast(key, Text))
-        return stored.bool_op("=")(sql_cast(literal(value, JSONB(none_as_null=False)), JSONB))
+        stored_value = threads.c.metadata.op("->")(sql_cast(key, Text))
+        return stored_value.bool_op("=")(sql_cast(literal(value, JSONB(none_as_null=False)), JSONB))
     return metadata_has(key, value)
 
 
 def _cursor(row: AnyRow, order: Order) -> str:
-    place = [row.updated_at.isoformat(), row.key] if order == "updated" else [row.key]
-    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode().rstrip("=")
+    sort_values = [row.updated_at.isoformat(), row.key] if order == "updated" else [row.key]
+    return base64.urlsafe_b64encode(json.dumps(sort_values).encode()).decode().rstrip("=")
 
 
 def _read_cursor(cursor: str, order: Order) -> list[datetime | int]:
-    """The place behind which the next page begins."""
+    """Read the sort values behind which the next page begins."""
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
-        *moment, key = json.loads(base64.urlsafe_b64decode(padded))
-        after = [check_moment("cursor", datetime.fromisoformat(text)) for text in moment]
+        *moment_texts, key = json.loads(base64.urlsafe_b64decode(padded))
+        sort_values = [check_moment("cursor", datetime.fromisoformat(text)) for text in moment_texts]
     except (ValueError, TypeError, binascii.Error):
-        after, key = [], None
-    if len(after) != (order == "updated") or type(key) is not int or not 0 < key < 2**63:
+        sort_values, key = [], None
+    if len(sort_values) != (order == "updated") or type(key) is not int or not 0 < key < 2**63:
         fix = "pass next_cursor of the page before, and the same order"
         raise InvalidInput("cursor", "is none of ours", fix)
-    return [*after, key]
+    return [*sort_values, key]

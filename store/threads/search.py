@@ -22,11 +22,11 @@ from store.tables import messages, threads
 HITS_MAX = 200
 #: Characters of a query: a few sentences.
 QUERY_MAX_CHARS = 2_000
-#: PostgreSQL knows words up to 2 KiB: of so many characters, whatever they are.
+#: PostgreSQL indexes words up to 2 KiB: so many characters fit, of up to four bytes each.
 WORD_MAX_CHARS = 500
 #: Characters of a message that PostgreSQL's index reads; see the index in `tables`.
 SEARCHED_CHARS = 100_000
-#: What a highlight is put between.
+#: The marks before and behind a highlight.
 MARKS = ("**", "**")
 
 _SIMPLE: ColumnElement[str] = literal_column("'simple'")
@@ -49,10 +49,10 @@ class Hit:
 
 @dataclass(slots=True)
 class _Group:
-    """Terms that a message must have together, and those that it must not have."""
+    """Terms that a message must have together, and terms that it must not have."""
 
-    wanted: list[str] = field(default_factory=list)
-    unwanted: list[str] = field(default_factory=list)
+    required_terms: list[str] = field(default_factory=list)
+    excluded_terms: list[str] = field(default_factory=list)
 
 
 def search_messages(
@@ -74,19 +74,19 @@ def search_messages(
 def _groups(query: str) -> list[_Group]:
     """The query as alternatives of terms."""
     groups = [_Group()]
-    for is_unwanted, term, is_phrase in _terms(query):
-        if term.lower() == "or" and not is_phrase and not is_unwanted:
+    for is_excluded, term, is_phrase in _terms(query):
+        if term.lower() == "or" and not is_phrase and not is_excluded:
             groups.append(_Group())
         else:
-            (groups[-1].unwanted if is_unwanted else groups[-1].wanted).append(term)
-    groups = [group for group in groups if group.wanted or group.unwanted]
-    if not groups or not all(group.wanted for group in groups):
+            (groups[-1].excluded_terms if is_excluded else groups[-1].required_terms).append(term)
+    groups = [group for group in groups if group.required_terms or group.excluded_terms]
+    if not groups or not all(group.required_terms for group in groups):
         raise InvalidInput("query", "has no words to look for", "add one, on each side of an `or`")
     return groups
 
 
 def _terms(query: str) -> Iterator[tuple[bool, str, bool]]:
-    """Whether it is unwanted, the term, and whether it is a phrase. What holds no letter is no term."""
+    """Yield is_excluded, term and is_phrase of each term. A word without a letter or digit is no term."""
     for minus, phrase, word in _TERM.findall(query):
         term = phrase or word
         if any(len(part) > WORD_MAX_CHARS for part in term.split()):
@@ -98,17 +98,17 @@ def _terms(query: str) -> Iterator[tuple[bool, str, bool]]:
 
 
 def _search_postgresql(connection: Connection, groups: list[_Group], tenant: str, limit: int) -> list[Hit]:
-    words = func.websearch_to_tsquery(_SIMPLE, " or ".join(_web(group) for group in groups))
-    searched = func.left(messages.c.content, literal_column(str(SEARCHED_CHARS)))
-    document = func.to_tsvector(_SIMPLE, searched)
+    words = func.websearch_to_tsquery(_SIMPLE, " or ".join(_web_query(group) for group in groups))
+    searched_text = func.left(messages.c.content, literal_column(str(SEARCHED_CHARS)))
+    document = func.to_tsvector(_SIMPLE, searched_text)
     rank = func.ts_rank_cd(document, words).label("rank")
     columns = (messages.c.id, messages.c.seq, messages.c.role, messages.c.content, messages.c.created_at)
-    found = (
+    hits = (
         select(threads.c.id.label("thread_id"), *columns, rank)
         .join(threads, messages.c.thread_key == threads.c.key)
         .where(
             threads.c.tenant == tenant,
-            messages.c.seq > threads.c.retention_cut,
+            messages.c.seq > threads.c.history_starts_after,
             document.bool_op("@@")(words),
         )
         .order_by(rank.desc(), messages.c.created_at.desc(), messages.c.seq.desc())
@@ -116,19 +116,21 @@ def _search_postgresql(connection: Connection, groups: list[_Group], tenant: str
         .subquery()
     )
     marks = f"StartSel={MARKS[0]}, StopSel={MARKS[1]}, MaxFragments=2, MaxWords=20, MinWords=5"
-    # Only what is shown is highlighted: that reads the whole text.
-    shown = func.ts_headline(_SIMPLE, func.left(found.c.content, SEARCHED_CHARS), words, marks)
+    # Only the hits that are returned are highlighted: highlighting reads the whole text.
+    highlight = func.ts_headline(_SIMPLE, func.left(hits.c.content, SEARCHED_CHARS), words, marks)
     rows = connection.execute(
-        select(*found.c, shown.label("highlight")).order_by(
-            found.c.rank.desc(), found.c.created_at.desc(), found.c.seq.desc()
+        select(*hits.c, highlight.label("highlight")).order_by(
+            hits.c.rank.desc(), hits.c.created_at.desc(), hits.c.seq.desc()
         )
     )
     return [Hit(r.thread_id, r.id, r.seq, r.role, float(r.rank), r.highlight) for r in rows]
 
 
-def _web(group: _Group) -> str:
+def _web_query(group: _Group) -> str:
     """The group for `websearch_to_tsquery`, each term quoted so that none of them is an operator."""
-    return " ".join([*(f'"{term}"' for term in group.wanted), *(f'-"{term}"' for term in group.unwanted)])
+    return " ".join(
+        [*(f'"{term}"' for term in group.required_terms), *(f'-"{term}"' for term in group.excluded_terms)]
+    )
 
 
 def _search_sqlite(connection: Connection, groups: list[_Group], tenant: str, limit: int) -> list[Hit]:
@@ -139,16 +141,16 @@ def _search_sqlite(connection: Connection, groups: list[_Group], tenant: str, li
         "FROM messages_search JOIN messages ON messages.rowid = messages_search.rowid "
         "JOIN threads ON threads.key = messages.thread_key "
         "WHERE messages_search MATCH :query AND threads.tenant = :tenant "
-        "AND messages.seq > threads.retention_cut "
+        "AND messages.seq > threads.history_starts_after "
         "ORDER BY score DESC, messages.created_at DESC, messages.seq DESC LIMIT :limit"
     )
-    query = " OR ".join(_fts5(group) for group in groups)
+    query = " OR ".join(_fts5_query(group) for group in groups)
     values = {"query": query, "tenant": tenant, "limit": limit, "start": MARKS[0], "stop": MARKS[1]}
     rows = connection.execute(statement, values)
     return [Hit(r.thread_id, r.id, r.seq, r.role, float(r.score), r.highlight) for r in rows]
 
 
-def _fts5(group: _Group) -> str:
+def _fts5_query(group: _Group) -> str:
     """The group for FTS5, each term quoted so that none of them is an operator."""
-    wanted = " ".join(f'"{term}"' for term in group.wanted)
-    return f"(({wanted})" + "".join(f' NOT "{term}"' for term in group.unwanted) + ")"
+    required_text = " ".join(f'"{term}"' for term in group.required_terms)
+    return f"(({required_text})" + "".join(f' NOT "{term}"' for term in group.excluded_terms) + ")"

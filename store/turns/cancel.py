@@ -17,7 +17,7 @@ from store.turns.records import is_turn
 
 
 def request_cancel(connection: Connection, turn_id: str) -> TurnState:
-    """Ask a turn to stop. One that has not begun is cancelled at once; returns the state now.
+    """Ask a turn to stop. A turn that has not begun is cancelled at once; returns the state now.
 
     Raises `TurnNotFound`.
     """
@@ -25,16 +25,16 @@ def request_cancel(connection: Connection, turn_id: str) -> TurnState:
     if key is None:
         raise TurnNotFound(f"turn_id: no turn {turn_id!r} is stored")
     connection.execute(select(threads.c.key).where(threads.c.key == key).with_for_update(key_share=True))
-    not_begun = (turns.c.state == "queued") & (turns.c.attempt == 0)
+    has_not_begun = (turns.c.state == "queued") & (turns.c.attempt == 0)
     connection.execute(
         update(turns)
         .where(turns.c.id == turn_id, turns.c.state.not_in(FINAL_STATES))
         .values(
             cancel_requested_at=clock(),
-            # One that waits for its model is due now, so that its holder can end it.
+            # A turn that waits for its model is due now, so that its holder can end it.
             retry_at=None,
-            state=case((not_begun, "cancelled"), else_=turns.c.state),
-            finished_at=case((not_begun, clock()), else_=None),
+            state=case((has_not_begun, "cancelled"), else_=turns.c.state),
+            finished_at=case((has_not_begun, clock()), else_=None),
         )
     )
     return TurnState(connection.execute(select(turns.c.state).where(turns.c.id == turn_id)).scalar_one())

@@ -1,8 +1,8 @@
 """Claiming a thread: take its lease, move its head's inputs into the history, freeze its window.
 
 What stays true: the thread's row is locked first, and the head is read in a later statement, since
-an older snapshot would miss what the last holder committed. A claim that finds nothing to do
-changes nothing but, at most, giving the lease back.
+an older snapshot would miss what the last holder committed. A claim that finds nothing due
+changes nothing but, at most, the lease, which it releases.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,33 +27,33 @@ from sqlalchemy import (
 
 from conversation.errors import Fault
 from conversation.turn import ClaimedTurn, Lease, TurnError
-from conversation.untrusted_text import fenced
+from conversation.untrusted_text import delimit
 from store.database.column_types import clock
-from store.database.statements import AnyRow, Write, together
+from store.database.statements import AnyRow, Write, execute_together
 from store.history import message_rows
 from store.history.counters import estimate_of, inbox_tokens
-from store.history.message_rows import SAID
-from store.tables import context, messages, summaries, threads, turn_inputs, turns
+from store.history.message_rows import SHARED_COLUMNS
+from store.tables import inbox_messages, messages, summaries, thread_context, threads, turns
 from store.turns import journal
-from store.turns.next_turn import can_start, has_room, head_of, is_abandoned, is_alive
+from store.turns.next_turn import can_start, head_of, is_abandoned, is_alive, is_within_running_limit
 
 #: Crashes of a shared process that a turn may stand in before it must run alone.
 SHARED_CRASHES = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Claimant:
-    """Who claims, and under which rules."""
+class ClaimRequest:
+    """The process that claims, and the rules for what it may run."""
 
     #: Its id in `workers`.
     worker: str
-    #: The library process that runs its own turns only; None for a worker.
-    runner: str | None = None
-    #: The one turn that it came for; None for whichever is next.
+    #: The id of a library process, which runs its own turns only; None for a worker.
+    local_process_id: str | None = None
+    #: The only turn that may be claimed; None for whichever is next.
     only_turn: str | None = None
-    #: It runs nothing else, so it may run what crashed others.
-    runs_suspects: bool = False
-    #: The agents that it serves, name → version; turns of others are left to other workers.
+    #: Runs a quarantined turn, since it runs nothing beside it.
+    runs_quarantine: bool = False
+    #: The agents that the claimant serves, name → version; turns of others are left to other workers.
     agents: Mapping[str, str]
     #: Given the name of the turn's agent and the newest seq: the seq after which the window begins.
     window_start: Callable[[str, int], int] = lambda _agent, _to_seq: 0
@@ -62,43 +62,43 @@ class Claimant:
 
 
 @dataclass(frozen=True, slots=True)
-class Nothing:
-    """No turn is due, or another worker holds the thread: its holder will look again."""
+class NothingDue:
+    """No turn is due, or another worker holds the thread: its holder will claim the next turn."""
 
 
 @dataclass(frozen=True, slots=True)
-class Suspect:
-    """The head stood in too many crashes: it belongs to the worker that runs suspects alone."""
+class Quarantined:
+    """The head stood in too many crashes: only a worker that runs quarantined turns alone may claim it."""
 
     turn_id: str
 
 
 def claim(
-    connection: Connection, tenant: str, thread_id: str, claimant: Claimant, *, held: Lease | None = None
-) -> ClaimedTurn | Nothing | Suspect:
+    connection: Connection, tenant: str, thread_id: str, claimant: ClaimRequest, *, held: Lease | None = None
+) -> ClaimedTurn | NothingDue | Quarantined:
     """Take the thread's next turn. `held` is the lease of a claimant that goes on with the thread."""
-    thread = _lock(connection, tenant, thread_id)
+    thread = _lock_thread(connection, tenant, thread_id)
     if thread is None:
-        return Nothing()
-    held_fence = held.fence if held is not None else None
-    owner = None if thread.fence == held_fence else thread.owner
-    turn = _start_head(connection, thread, owner, claimant)
+        return NothingDue()
+    held_token = held.fencing_token if held is not None else None
+    lease_owner = None if thread.fencing_token == held_token else thread.lease_owner
+    turn = _start_next_turn(connection, thread, lease_owner, claimant)
     if turn is None:
-        if owner is None:
-            _let_go(connection, thread)
-        return Nothing()
-    if turn.crashes == SHARED_CRASHES and not (claimant.runs_suspects or _is_foreign(turn, claimant)):
+        if lease_owner is None:
+            _release_lease(connection, thread)
+        return NothingDue()
+    if turn.crashes == SHARED_CRASHES and not (claimant.runs_quarantine or _is_foreign(turn, claimant)):
         connection.rollback()
-        return Suspect(turn.id)
-    return _claimed(connection, thread, turn, claimant)
+        return Quarantined(turn.id)
+    return _load_claimed(connection, thread, turn, claimant)
 
 
-def _lock(connection: Connection, tenant: str, thread_id: str) -> AnyRow | None:
+def _lock_thread(connection: Connection, tenant: str, thread_id: str) -> AnyRow | None:
     statement = select(
         threads.c.key,
         threads.c.id,
-        threads.c.owner,
-        threads.c.fence,
+        threads.c.lease_owner,
+        threads.c.fencing_token,
         threads.c.last_seq,
         threads.c.summary_id,
         threads.c.context_version,
@@ -107,36 +107,36 @@ def _lock(connection: Connection, tenant: str, thread_id: str) -> AnyRow | None:
     return row
 
 
-def _start_head(
-    connection: Connection, thread: AnyRow, owner: str | None, claimant: Claimant
+def _start_next_turn(
+    connection: Connection, thread: AnyRow, lease_owner: str | None, claimant: ClaimRequest
 ) -> AnyRow | None:
-    inputs = select(func.count()).where(turn_inputs.c.turn_id == turns.c.id).scalar_subquery()
-    free = not_(is_alive(owner)) if owner is not None else true()
-    # Without an owner nobody died: this very process goes on, or a failover forgot that the turn had ended.
-    died = turns.c.state == "running" if owner is not None else false()
+    inputs = select(func.count()).where(inbox_messages.c.turn_id == turns.c.id).scalar_subquery()
+    is_free = not_(is_alive(lease_owner)) if lease_owner is not None else true()
+    # Without an owner nothing crashed: this very process goes on, or a failover lost the turn's end.
+    has_crashed = turns.c.state == "running" if lease_owner is not None else false()
     statement = (
         update(turns)
         .where(
-            turns.c.position == head_of(thread.key),
+            turns.c.arrival_seq == head_of(thread.key),
             can_start(),
-            or_(_is_for(claimant), is_abandoned()),
-            has_room(claimant.tenant_max_running),
-            free,
+            or_(_is_claimable_by(claimant), is_abandoned()),
+            is_within_running_limit(claimant.tenant_max_running),
+            is_free,
         )
         .values(
             state="running",
             attempt=turns.c.attempt + 1,
             # Found running without a living owner: its process died under it.
-            crashes=turns.c.crashes + case((died, 1), else_=0),
+            crashes=turns.c.crashes + case((has_crashed, 1), else_=0),
             crashed_worker=case(
-                (died, literal(owner, turns.c.crashed_worker.type)), else_=turns.c.crashed_worker
+                (has_crashed, literal(lease_owner, turns.c.crashed_worker.type)), else_=turns.c.crashed_worker
             ),
-            # The version in force goes on with what another one began.
-            agent_version=_version(claimant),
+            # The version in force goes on with what another version began.
+            agent_version=_served_version(claimant),
             retry_at=None,
             started_at=func.coalesce(turns.c.started_at, clock()),
             window_to_seq=func.coalesce(turns.c.window_to_seq, literal(thread.last_seq) + inputs),
-            # A first claim that found no summary has frozen that, too.
+            # A first claim without a summary has frozen its absence, too.
             window_summary_id=case(
                 (turns.c.attempt == 0, literal(thread.summary_id, turns.c.window_summary_id.type)),
                 else_=turns.c.window_summary_id,
@@ -148,34 +148,46 @@ def _start_head(
     return connection.execute(statement).one_or_none()
 
 
-def _is_for(claimant: Claimant) -> ColumnElement[bool]:
-    mine = turns.c.runner.is_(None) if claimant.runner is None else turns.c.runner == claimant.runner
-    wanted = true() if claimant.only_turn is None else turns.c.id == claimant.only_turn
-    return and_(mine, wanted, turns.c.agent.in_(sorted(claimant.agents)))
+def _is_claimable_by(claimant: ClaimRequest) -> ColumnElement[bool]:
+    matches_process = (
+        turns.c.local_process_id.is_(None)
+        if claimant.local_process_id is None
+        else turns.c.local_process_id == claimant.local_process_id
+    )
+    matches_turn = true() if claimant.only_turn is None else turns.c.id == claimant.only_turn
+    return and_(matches_process, matches_turn, turns.c.agent.in_(sorted(claimant.agents)))
 
 
-def _version(claimant: Claimant) -> ColumnElement[Any]:
-    """Of the turn's agent, as the claimant serves it; as it was, for a turn that is only ended."""
-    served = dict(claimant.agents)
-    return case(served, value=turns.c.agent, else_=turns.c.agent_version) if served else turns.c.agent_version
+def _served_version(claimant: ClaimRequest) -> ColumnElement[Any]:
+    """The agent's version as the claimant serves it; as it was, for a turn that is only ended."""
+    served_versions = dict(claimant.agents)
+    return (
+        case(served_versions, value=turns.c.agent, else_=turns.c.agent_version)
+        if served_versions
+        else turns.c.agent_version
+    )
 
 
-def _let_go(connection: Connection, thread: AnyRow) -> None:
-    """The caller held the thread and found nothing more: free it."""
-    if thread.owner is not None:
-        connection.execute(update(threads).where(threads.c.key == thread.key).values(owner=None))
+def _release_lease(connection: Connection, thread: AnyRow) -> None:
+    """Release the lease of a caller that held the thread and found no further turn."""
+    if thread.lease_owner is not None:
+        connection.execute(update(threads).where(threads.c.key == thread.key).values(lease_owner=None))
 
 
-def _claimed(connection: Connection, thread: AnyRow, turn: AnyRow, claimant: Claimant) -> ClaimedTurn:
-    lease = Lease(thread_key=thread.key, worker=claimant.worker, fence=thread.fence + 1)
-    summary = _summary(connection, turn)
-    covered = summary.to_seq if summary is not None else 0
+def _load_claimed(
+    connection: Connection, thread: AnyRow, turn: AnyRow, claimant: ClaimRequest
+) -> ClaimedTurn:
+    lease = Lease(thread_key=thread.key, worker=claimant.worker, fencing_token=thread.fencing_token + 1)
+    summary = _load_summary(connection, turn)
+    covered_to_seq = summary.to_seq if summary is not None else 0
     # Counted from behind the summary: else the start could jump over what no summary covers yet.
-    after_seq = covered + claimant.window_start(turn.agent, max(turn.window_to_seq - covered, 0))
+    after_seq = covered_to_seq + claimant.window_start(
+        turn.agent, max(turn.window_to_seq - covered_to_seq, 0)
+    )
     window = message_rows.window_rows(
         thread.key, turn.id, after_seq=after_seq, to_seq=turn.window_to_seq, inbox_after=thread.last_seq
     )
-    rows = together(connection, _moves(thread, turn, lease), window)
+    rows = execute_together(connection, _move_inbox_into_history(thread, turn, lease), window)
     return ClaimedTurn(
         lease=lease,
         id=turn.id,
@@ -184,52 +196,56 @@ def _claimed(connection: Connection, thread: AnyRow, turn: AnyRow, claimant: Cla
         agent=turn.agent,
         attempt=turn.attempt,
         retries=turn.retries,
-        seconds_left=_seconds_left(turn),
+        remaining_seconds=_seconds_left(turn),
         cancel_requested=turn.cancel_requested_at is not None,
-        refused=_refusal(turn, claimant),
+        refusal=_refusal(turn, claimant),
         window=message_rows.load(connection, thread.key, rows),
         steps=journal.load(connection, turn.id) if turn.attempt > 1 else {},
-        context=(*_context(connection, thread.key, turn), *_told(summary)),
+        context=(*_load_context(connection, thread.key, turn), *_summary_texts(summary)),
         metadata=turn.metadata,
     )
 
 
-def _moves(thread: AnyRow, turn: AnyRow, lease: Lease) -> list[Write]:
+def _move_inbox_into_history(thread: AnyRow, turn: AnyRow, lease: Lease) -> list[Write]:
     """Take the lease; move the turn's inputs from the inbox to the end of the history."""
-    said = [turn_inputs.c[name] for name in SAID]
-    place = literal(thread.last_seq) + turn_inputs.c.index + 1
-    of_turn = turn_inputs.c.turn_id == turn.id
+    shared_columns = [inbox_messages.c[name] for name in SHARED_COLUMNS]
+    seq = literal(thread.last_seq) + inbox_messages.c.index + 1
+    of_turn = inbox_messages.c.turn_id == turn.id
     last_seq = max(thread.last_seq, turn.window_to_seq)
     return [
         messages.insert().from_select(
-            ["thread_key", "seq", "turn_id", "tokens", *SAID],
-            select(literal(thread.key), place, turn_inputs.c.turn_id, estimate_of(turn_inputs), *said).where(
-                of_turn
-            ),
+            ["thread_key", "seq", "turn_id", "tokens", *SHARED_COLUMNS],
+            select(
+                literal(thread.key),
+                seq,
+                inbox_messages.c.turn_id,
+                estimate_of(inbox_messages),
+                *shared_columns,
+            ).where(of_turn),
         ),
         # Before the inbox is emptied: SQLite runs one after the other.
         update(threads)
         .where(threads.c.key == thread.key)
         .values(
-            owner=lease.worker,
-            fence=lease.fence,
+            lease_owner=lease.worker,
+            fencing_token=lease.fencing_token,
             last_seq=last_seq,
             uncovered_messages=threads.c.uncovered_messages + (last_seq - thread.last_seq),
             uncovered_tokens=threads.c.uncovered_tokens + inbox_tokens(turn.id),
             agent=turn.agent,
             updated_at=clock(),
         ),
-        delete(turn_inputs).where(of_turn),
+        delete(inbox_messages).where(of_turn),
     ]
 
 
-def _is_foreign(turn: AnyRow, claimant: Claimant) -> bool:
-    """Another process alone may run it; it could be claimed because that process is dead."""
-    return turn.runner is not None and turn.runner != claimant.runner
+def _is_foreign(turn: AnyRow, claimant: ClaimRequest) -> bool:
+    """Whether only another process may run the turn: it could be claimed because that process is dead."""
+    return turn.local_process_id is not None and turn.local_process_id != claimant.local_process_id
 
 
-def _refusal(turn: AnyRow, claimant: Claimant) -> TurnError | None:
-    """Why a turn that was claimed must end without being run."""
+def _refusal(turn: AnyRow, claimant: ClaimRequest) -> TurnError | None:
+    """The error with which a claimed turn must end without being run; None for most."""
     if _is_foreign(turn, claimant):
         return TurnError("abandoned", "the process that ran this turn for itself is gone", fault=Fault.CALLER)
     if turn.crashes > SHARED_CRASHES:
@@ -238,29 +254,33 @@ def _refusal(turn: AnyRow, claimant: Claimant) -> TurnError | None:
             f"{turn.crashes} processes died under this turn, the last one alone with it",
             fault=Fault.TOOL,
         )
-    left = _seconds_left(turn)
-    if left is not None and left <= 0:
+    remaining_seconds = _seconds_left(turn)
+    if remaining_seconds is not None and remaining_seconds <= 0:
         return TurnError("deadline", "the turn's deadline is over", fault=Fault.OPERATOR)
     return None
 
 
 def _seconds_left(turn: AnyRow) -> float | None:
-    """By the database's clock alone, whatever the worker's says."""
+    """Seconds until the turn's deadline, by the database's clock alone; None where it has none."""
     if turn.deadline is None:
         return None
-    left: float = (turn.deadline - turn.claimed_at).total_seconds()
-    return left
+    remaining_seconds: float = (turn.deadline - turn.claimed_at).total_seconds()
+    return remaining_seconds
 
 
-def _context(connection: Connection, thread_key: int, turn: AnyRow) -> tuple[str, ...]:
+def _load_context(connection: Connection, thread_key: int, turn: AnyRow) -> tuple[str, ...]:
     """System texts of the whole thread. No statement where there are none."""
     if not turn.window_context_version:
         return ()
-    keyed = select(context.c.content).where(context.c.thread_key == thread_key).order_by(context.c.key)
-    return tuple(connection.execute(keyed).scalars())
+    statement = (
+        select(thread_context.c.content)
+        .where(thread_context.c.thread_key == thread_key)
+        .order_by(thread_context.c.key)
+    )
+    return tuple(connection.execute(statement).scalars())
 
 
-def _summary(connection: Connection, turn: AnyRow) -> AnyRow | None:
+def _load_summary(connection: Connection, turn: AnyRow) -> AnyRow | None:
     """The summary that the window was frozen with. No statement where there is none."""
     if turn.window_summary_id is None:
         return None
@@ -271,6 +291,6 @@ def _summary(connection: Connection, turn: AnyRow) -> AnyRow | None:
     return row
 
 
-def _told(summary: AnyRow | None) -> tuple[str, ...]:
-    """What users said stands in it: in a system text it would read like an instruction."""
-    return () if summary is None else (fenced("Summary of the conversation before", summary.content),)
+def _summary_texts(summary: AnyRow | None) -> tuple[str, ...]:
+    """The summary, delimited: it holds users' words, which in a system text would read like instructions."""
+    return () if summary is None else (delimit("Summary of the conversation before", summary.content),)

@@ -1,7 +1,7 @@
-"""The journal: what each model and tool call of a turn came to.
+"""The journal: the outcome of each model and tool call of a turn.
 
-What stays true: a write is fenced. It locks the thread's row with its token before it inserts: an
-INSERT that only compares the token can commit after another worker's claim.
+What stays true: a write needs the fencing token. It locks the thread's row with that token before it
+inserts: an INSERT that only compares the token can commit after another worker's claim.
 """
 
 from collections.abc import Sequence
@@ -14,27 +14,27 @@ from conversation.message import Usage
 from conversation.step import Step
 from conversation.turn import Lease
 from store.database.column_types import clock
-from store.database.statements import insert_for, together, with_rows
+from store.database.statements import execute_together, insert_for, with_rows
 from store.tables import steps, threads
 
 
 def record(connection: Connection, lease: Lease, turn_id: str, entries: Sequence[Step]) -> None:
     """Write entries of the journal. Raises `LeaseLost` if another worker has claimed the thread."""
-    held = (
+    held_thread = (
         select(threads.c.key)
         # The owner, too: a database that lost its newest commits in a failover hands a token out twice.
         .where(
             threads.c.key == lease.thread_key,
-            threads.c.fence == lease.fence,
-            threads.c.owner == lease.worker,
+            threads.c.fencing_token == lease.fencing_token,
+            threads.c.lease_owner == lease.worker,
         )
         .with_for_update(read=True)
         .cte("held")
     )
     # The rows are made out of the locked one: without it there are none.
-    write = upsert(connection, lease, turn_id, entries, held)
-    if not together(connection, [write], select(held.c.key)):
-        raise LeaseLost(f"thread {lease.thread_key} is no longer held under token {lease.fence}")
+    write = upsert(connection, lease, turn_id, entries, held_thread)
+    if not execute_together(connection, [write], select(held_thread.c.key)):
+        raise LeaseLost(f"thread {lease.thread_key} is no longer held under token {lease.fencing_token}")
 
 
 def upsert(
@@ -42,28 +42,28 @@ def upsert(
     lease: Lease,
     turn_id: str,
     entries: Sequence[Step],
-    held: FromClause | None = None,
+    held_thread: FromClause | None = None,
 ) -> Any:
-    """The write itself. A step that is final stays as it was: running this twice changes nothing."""
+    """The statement that writes steps. A final step stays as it was: running it twice changes nothing."""
     rows = [_row(lease, turn_id, entry) for entry in entries]
-    statement = with_rows(insert_for(connection, steps), steps, rows, source=held)
-    new = statement.excluded
+    statement = with_rows(insert_for(connection, steps), steps, rows, source=held_thread)
+    excluded = statement.excluded
     return statement.on_conflict_do_update(
         index_elements=["turn_id", "index"],
         set_={
-            "state": new.state,
-            "fence": new.fence,
-            "result": new.result,
-            "usage": new.usage,
-            "cost": new.cost,
-            "finished_at": new.finished_at,
+            "state": excluded.state,
+            "fencing_token": excluded.fencing_token,
+            "result": excluded.result,
+            "usage": excluded.usage,
+            "cost": excluded.cost,
+            "finished_at": excluded.finished_at,
         },
         where=steps.c.state == "started",
     )
 
 
-def close_open(turn_id: str) -> Update:
-    """The write after which no call of a turn that is over counts as under way."""
+def close_open_calls(turn_id: str) -> Update:
+    """The statement that ends the open calls of a turn that is over: their outcome is unknown."""
     open_calls = (steps.c.turn_id == turn_id) & (steps.c.state == "started")
     return update(steps).where(open_calls).values(state="unknown", finished_at=clock())
 
@@ -96,7 +96,7 @@ def _row(lease: Lease, turn_id: str, entry: Step) -> dict[str, Any]:
         "call_id": entry.call_id,
         "name": entry.name,
         "state": entry.state,
-        "fence": lease.fence,
+        "fencing_token": lease.fencing_token,
         "request_digest": entry.request_digest,
         "result": entry.result,
         "usage": entry.usage.to_json() if entry.usage else None,

@@ -1,7 +1,7 @@
-"""Which turn of a thread is next. Claim, settle and sweep ask here, so that they never disagree.
+"""The next turn of a thread, decided here for claim, settle and sweep, so that they never disagree.
 
-The *head* is the turn that has begun, else the oldest unfinished one that is due. One that was sent
-for a later time is not in the order before that. One that has begun stays the head, whatever earlier
+The *head* is the turn that has begun, else the oldest unfinished one that is due. A turn that was sent
+for a later time is not due before that. A turn that has begun stays the head, whatever earlier
 one comes due or is committed late: a retrying head blocks its thread.
 """
 
@@ -13,69 +13,71 @@ from store.database.column_types import clock
 from store.tables import turns, workers
 from store.tables.turns import unfinished
 
-#: The turns of everybody, beside the one that is looked at.
-others = turns.alias("others")
+#: All turns, beside the one that a condition is about.
+other_turns = turns.alias("others")
 has_begun = turns.c.attempt > 0
-in_the_order = or_(has_begun, turns.c.not_before.is_(None), turns.c.not_before <= clock())
+is_due = or_(has_begun, turns.c.not_before.is_(None), turns.c.not_before <= clock())
 
 
 def can_start() -> ColumnElement[bool]:
-    """A head in this state may be claimed now, if nobody holds its thread."""
+    """Whether a head's state lets it be claimed now, if no worker holds its thread."""
     return and_(
         turns.c.state.in_(["queued", "running"]),
         or_(turns.c.retry_at.is_(None), turns.c.retry_at <= clock()),
     )
 
 
-def head_of(thread_key: int, *, besides: str | None = None) -> ScalarSelect[Any]:
-    """The position of the thread's head; `besides` leaves one turn out that is just ending."""
-    statement = select(turns.c.position).where(turns.c.thread_key == thread_key, unfinished, in_the_order)
-    if besides is not None:
-        statement = statement.where(turns.c.id != besides)
-    return statement.order_by(~has_begun, turns.c.position).limit(1).scalar_subquery()
+def head_of(thread_key: int, *, except_turn_id: str | None = None) -> ScalarSelect[Any]:
+    """The position of the thread's head; `except_turn_id` leaves one turn out that is just ending."""
+    statement = select(turns.c.arrival_seq).where(turns.c.thread_key == thread_key, unfinished, is_due)
+    if except_turn_id is not None:
+        statement = statement.where(turns.c.id != except_turn_id)
+    return statement.order_by(~has_begun, turns.c.arrival_seq).limit(1).scalar_subquery()
 
 
 def heads() -> Select[Any]:
     """The positions of the heads of all threads."""
-    begun = func.min(turns.c.position).filter(has_begun)
-    oldest = func.min(turns.c.position)
-    due = select(func.coalesce(begun, oldest)).where(unfinished, in_the_order)
+    begun_position = func.min(turns.c.arrival_seq).filter(has_begun)
+    oldest_position = func.min(turns.c.arrival_seq)
+    due = select(func.coalesce(begun_position, oldest_position)).where(unfinished, is_due)
     return due.group_by(turns.c.thread_key)
 
 
-def next_after(thread_key: int, turn_id: str) -> ScalarSelect[Any]:
+def next_turn_after(thread_key: int, turn_id: str) -> ScalarSelect[Any]:
     """The id of the turn that can start once `turn_id` has ended, if there is one."""
-    # `waiting` and other runners' turns stand at the head without being ours to start.
+    # A `waiting` turn, or one of a library process, may be the head without being a worker's to start.
     return (
         select(turns.c.id)
         .where(
-            turns.c.position == head_of(thread_key, besides=turn_id),
+            turns.c.arrival_seq == head_of(thread_key, except_turn_id=turn_id),
             can_start(),
-            turns.c.runner.is_(None),
+            turns.c.local_process_id.is_(None),
         )
         .scalar_subquery()
     )
 
 
-def has_room(tenant_max_running: int) -> ColumnElement[bool]:
-    """The turn's tenant runs fewer turns than it may. Two claims at once may both take the last place."""
+def is_within_running_limit(tenant_max_running: int) -> ColumnElement[bool]:
+    """Whether the turn's tenant runs fewer turns than its limit. Two claims at once may exceed it by one."""
     if not tenant_max_running:
         return true()
-    full = (
-        select(others.c.tenant)
-        .where(others.c.state == "running")
-        .group_by(others.c.tenant)
+    full_tenants = (
+        select(other_turns.c.tenant)
+        .where(other_turns.c.state == "running")
+        .group_by(other_turns.c.tenant)
         .having(func.count() >= tenant_max_running)
     )
-    # One that broke off in the middle holds its place already.
-    return or_(turns.c.state == "running", turns.c.tenant.not_in(full))
+    # A turn that broke off in the middle is counted already.
+    return or_(turns.c.state == "running", turns.c.tenant.not_in(full_tenants))
 
 
 def is_abandoned() -> ColumnElement[bool]:
-    """A turn of a library caller whose process is dead: nobody else may run it, anybody may end it."""
-    return and_(turns.c.runner.is_not(None), not_(is_alive(turns.c.runner)))
+    """Whether the turn's library process is dead: no other process may run the turn, any may end it."""
+    return and_(turns.c.local_process_id.is_not(None), not_(is_alive(turns.c.local_process_id)))
 
 
-def is_alive(owner: Any) -> ColumnElement[bool]:
-    """A lease lives while its worker's row does."""
-    return select(workers.c.id).where(workers.c.id == owner, workers.c.until > clock()).exists()
+def is_alive(worker_id: Any) -> ColumnElement[bool]:
+    """Whether a worker is alive, and with it the leases that it holds."""
+    return (
+        select(workers.c.id).where(workers.c.id == worker_id, workers.c.lease_expires_at > clock()).exists()
+    )

@@ -20,24 +20,25 @@ from store.tables import messages, threads, turns
 
 
 def read(connection: Connection, turn_id: str) -> TurnRecord:
-    """What is stored of a turn. Raises `TurnNotFound`."""
-    row = connection.execute(_records().where(is_turn(turn_id))).one_or_none()
+    """Read a turn's record. Raises `TurnNotFound`."""
+    row = connection.execute(_select_records().where(is_turn(turn_id))).one_or_none()
     if row is None:
         raise TurnNotFound(f"turn_id: no turn {turn_id!r} is stored")
     return _record(row)
 
 
-def latest(
+def list_latest(
     connection: Connection, tenant: str, *, states: Collection[TurnState], limit: int
 ) -> list[TurnRecord]:
     """A tenant's newest turns in these states, the newest first."""
-    of_tenant = _records().where(turns.c.tenant == tenant, turns.c.state.in_(sorted(states)))
+    of_tenant = _select_records().where(turns.c.tenant == tenant, turns.c.state.in_(sorted(states)))
     return [
-        _record(row) for row in connection.execute(of_tenant.order_by(turns.c.position.desc()).limit(limit))
+        _record(row)
+        for row in connection.execute(of_tenant.order_by(turns.c.arrival_seq.desc()).limit(limit))
     ]
 
 
-def _records() -> Select[Any]:
+def _select_records() -> Select[Any]:
     return select(turns, threads.c.id.label("thread_id")).join(threads, turns.c.thread_key == threads.c.key)
 
 
@@ -63,20 +64,20 @@ def _record(row: AnyRow) -> TurnRecord:
     )
 
 
-def result(connection: Connection, turn_id: str) -> TurnResult:
+def read_result(connection: Connection, turn_id: str) -> TurnResult:
     """A turn's state and the messages that answer it. Raises `TurnNotFound`."""
     record = read(connection, turn_id)
     return TurnResult(
         state=record.state,
-        messages=replies(connection, turn_id),
+        messages=read_replies(connection, turn_id),
         error=record.error,
         usage=record.usage,
         cost=record.cost,
     )
 
 
-def replies(connection: Connection, turn_id: str) -> tuple[Message, ...]:
-    """What a turn added after the user's message, in order."""
+def read_replies(connection: Connection, turn_id: str) -> tuple[Message, ...]:
+    """The messages that a turn added after the user's, in order."""
     statement: Select[Any] = (
         select(messages)
         .join(turns, messages.c.turn_id == turns.c.id)
@@ -84,7 +85,7 @@ def replies(connection: Connection, turn_id: str) -> tuple[Message, ...]:
         .where(
             messages.c.turn_id == turn_id,
             messages.c.seq > turns.c.window_to_seq,
-            messages.c.seq > threads.c.retention_cut,
+            messages.c.seq > threads.c.history_starts_after,
         )
         .order_by(messages.c.seq)
     )

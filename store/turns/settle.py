@@ -16,17 +16,17 @@ from conversation.message import Message
 from conversation.turn import (
     Cancelled,
     Completed,
-    Ended,
     Ending,
     Failed,
-    HandBack,
+    FinalEnding,
+    HandOver,
     Lease,
     RetryLater,
     TurnError,
     TurnState,
 )
 from store.database.column_types import clock
-from store.database.statements import AnyRow, Write, together, with_rows
+from store.database.statements import AnyRow, Write, execute_together, with_rows
 from store.files.attachments import insert_attachments
 from store.files.blob_rows import lock_stored
 from store.history import message_rows
@@ -34,151 +34,155 @@ from store.history.counters import tokens_of
 from store.summaries.due import may_be_summarized
 from store.tables import messages, threads, turns
 from store.turns import journal
-from store.turns.next_turn import next_after
+from store.turns.next_turn import next_turn_after
 
-#: Enough of an error for a person; a provider's page of HTML is not kept.
+#: Enough of an error for an operator; a provider's page of HTML is not kept.
 ERROR_MAX_CHARS = 2000
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
-    """What comes after a turn's end."""
+class SettleOutcome:
+    """The outcome of settling a turn: the thread's next turn, its lease, and what no summary covers."""
 
     #: The next turn of the thread that can start now, if there is one.
     next_turn_id: str | None = None
     #: The lease is still held, to go on with that turn.
     keeps_lease: bool = False
-    #: What no summary covers, for whoever rings for one; nothing where one is put off. It says nothing
-    #: of what comes next.
+    #: What no summary covers, to decide whether one is asked for; 0 where a summary must wait. The
+    #: next turn does not depend on it.
     uncovered_messages: int = field(default=0, compare=False)
     uncovered_tokens: int = field(default=0, compare=False)
 
 
-def settle(connection: Connection, lease: Lease, turn_id: str, ending: Ending, *, release: bool) -> Settled:
-    """Write a turn's end: its replies, its last steps, its state; then go on or let go.
+def settle(
+    connection: Connection, lease: Lease, turn_id: str, ending: Ending, *, release: bool
+) -> SettleOutcome:
+    """Write a turn's end: its replies, its last steps, its state; keep or release the lease.
 
     Running it twice changes nothing. Raises `LeaseLost` if another worker has claimed the thread:
     then nothing is written.
     """
-    thread = _lock_with_token(connection, lease, turn_id)
+    thread = _lock_held_thread(connection, lease, turn_id)
     if TurnState(thread.turn_state).is_final:
-        return Settled(keeps_lease=thread.owner == lease.worker)
-    kept = ending if isinstance(ending, Ended) else Ended()
-    _leave_out_lost_files(connection, thread.tenant, kept.messages)
-    writes: list[Write] = [_turn_write(turn_id, ending)]
-    if kept.messages:
+        return SettleOutcome(keeps_lease=thread.lease_owner == lease.worker)
+    ended = ending if isinstance(ending, FinalEnding) else FinalEnding()
+    _drop_missing_files(connection, thread.tenant, ended.messages)
+    writes: list[Write] = [_finish_turn(turn_id, ending)]
+    if ended.messages:
         rows = message_rows.reply_rows(
-            lease.thread_key, turn_id, after_seq=thread.last_seq, replies=kept.messages
+            lease.thread_key, turn_id, after_seq=thread.last_seq, replies=ended.messages
         )
         writes.append(with_rows(messages.insert(), messages, rows))
     if isinstance(ending, Failed | Cancelled):
-        writes.append(journal.close_open(turn_id))
-    if kept.steps:
-        writes.append(journal.upsert(connection, lease, turn_id, kept.steps))
-    insert_attachments(connection, lease.thread_key, thread.tenant, kept.messages)
-    following = next_after(lease.thread_key, turn_id)
-    goes_on = isinstance(ending, Ended) and not release
-    then = (
+        writes.append(journal.close_open_calls(turn_id))
+    if ended.steps:
+        writes.append(journal.upsert(connection, lease, turn_id, ended.steps))
+    insert_attachments(connection, lease.thread_key, thread.tenant, ended.messages)
+    next_turn_id = next_turn_after(lease.thread_key, turn_id)
+    keeps_lease = isinstance(ending, FinalEnding) and not release
+    thread_write = (
         update(threads)
         .where(threads.c.key == lease.thread_key)
         .values(
-            last_seq=thread.last_seq + len(kept.messages),
-            uncovered_messages=threads.c.uncovered_messages + len(kept.messages),
-            uncovered_tokens=threads.c.uncovered_tokens + sum(map(tokens_of, kept.messages)),
+            last_seq=thread.last_seq + len(ended.messages),
+            uncovered_messages=threads.c.uncovered_messages + len(ended.messages),
+            uncovered_tokens=threads.c.uncovered_tokens + sum(map(tokens_of, ended.messages)),
             updated_at=clock(),
-            owner=case((following.is_not(None), literal(lease.worker, threads.c.owner.type)), else_=None)
-            if goes_on
+            lease_owner=case(
+                (next_turn_id.is_not(None), literal(lease.worker, threads.c.lease_owner.type)), else_=None
+            )
+            if keeps_lease
             else None,
         )
-        .returning(threads.c.owner, following.label("following"), *_uncovered())
+        .returning(threads.c.lease_owner, next_turn_id.label("next_turn_id"), *_uncovered_columns())
     )
-    (row,) = together(connection, writes, then)
-    return _settled(row, ending)
+    (row,) = execute_together(connection, writes, thread_write)
+    return _settle_outcome(row, ending)
 
 
-def _uncovered() -> tuple[ColumnElement[Any], ...]:
-    return threads.c.uncovered_messages, threads.c.uncovered_tokens, may_be_summarized().label("may")
+def _uncovered_columns() -> tuple[ColumnElement[Any], ...]:
+    return threads.c.uncovered_messages, threads.c.uncovered_tokens, may_be_summarized().label("summarizable")
 
 
-def _settled(row: AnyRow, ending: Ending) -> Settled:
-    # A turn that is queued again is itself the head: nothing behind it can start.
-    following_id = row.following if isinstance(ending, Ended) else None
-    return Settled(
-        following_id,
-        keeps_lease=row.owner is not None,
-        uncovered_messages=row.uncovered_messages if row.may else 0,
-        uncovered_tokens=row.uncovered_tokens if row.may else 0,
+def _settle_outcome(row: AnyRow, ending: Ending) -> SettleOutcome:
+    # A turn that is queued again is itself the head: no later turn can start.
+    next_turn_id = row.next_turn_id if isinstance(ending, FinalEnding) else None
+    return SettleOutcome(
+        next_turn_id,
+        keeps_lease=row.lease_owner is not None,
+        uncovered_messages=row.uncovered_messages if row.summarizable else 0,
+        uncovered_tokens=row.uncovered_tokens if row.summarizable else 0,
     )
 
 
-def _leave_out_lost_files(connection: Connection, tenant: str, messages: Sequence[Message]) -> None:
-    """A turn that went on after weeks may bring a tool's file that nobody kept: no row may point to it."""
+def _drop_missing_files(connection: Connection, tenant: str, messages: Sequence[Message]) -> None:
+    """Drop attachments whose blobs garbage collection took from a turn that went on after weeks."""
     files = [file for message in messages for file in message.attachments]
     if not files:
         return
-    stored = lock_stored(connection, tenant, files)
+    stored_hashes = lock_stored(connection, tenant, files)
     for message in messages:
-        message.attachments[:] = [file for file in message.attachments if file.sha256 in stored]
+        message.attachments[:] = [file for file in message.attachments if file.sha256 in stored_hashes]
 
 
-def _lock_with_token(connection: Connection, lease: Lease, turn_id: str) -> AnyRow:
+def _lock_held_thread(connection: Connection, lease: Lease, turn_id: str) -> AnyRow:
     thread: AnyRow | None = connection.execute(
         select(
             threads.c.tenant,
-            threads.c.fence,
-            threads.c.owner,
+            threads.c.fencing_token,
+            threads.c.lease_owner,
             threads.c.last_seq,
             turns.c.state.label("turn_state"),
         )
         .join(turns, and_(turns.c.thread_key == threads.c.key, turns.c.id == turn_id))
         .where(threads.c.key == lease.thread_key)
-        # Both: of a row that is only read, whoever had to wait sees what was there before it waited.
+        # Lock both: of a row that is only read, a statement that waited sees the state before its wait.
         .with_for_update(key_share=True, of=[threads, turns])
     ).one_or_none()
     if thread is None:
         raise LeaseLost(f"thread {lease.thread_key} or its turn {turn_id} is no longer stored")
     state = TurnState(thread.turn_state)
-    # One that is queued again was settled under this token, and its next run needs another.
-    is_held = thread.owner == lease.worker and state is TurnState.RUNNING
-    if thread.fence != lease.fence or not (is_held or state.is_final):
-        raise LeaseLost(f"thread {lease.thread_key} is no longer held under token {lease.fence}")
+    # A turn that is queued again was settled under this token, and its next run needs another.
+    is_held = thread.lease_owner == lease.worker and state is TurnState.RUNNING
+    if thread.fencing_token != lease.fencing_token or not (is_held or state.is_final):
+        raise LeaseLost(f"thread {lease.thread_key} is no longer held under token {lease.fencing_token}")
     return thread
 
 
-def _turn_write(turn_id: str, ending: Ending) -> Update:
+def _finish_turn(turn_id: str, ending: Ending) -> Update:
     statement = update(turns).where(turns.c.id == turn_id)
     match ending:
         case Completed():
-            # Somebody asked to stop before this commit: the reply is kept, the turn is cancelled.
+            # A cancel request came before this commit: the reply is kept, the turn is cancelled.
             state = case((turns.c.cancel_requested_at.is_not(None), "cancelled"), else_="completed")
-            return statement.values(state=state, **_finished(ending))
+            return statement.values(state=state, **_finish_columns(ending))
         case Cancelled():
-            return statement.values(state="cancelled", **_finished(ending))
+            return statement.values(state="cancelled", **_finish_columns(ending))
         case Failed(error=error):
-            return statement.values(state="failed", **_finished(ending), **_error(error))
+            return statement.values(state="failed", **_finish_columns(ending), **_error_columns(error))
         case RetryLater(after=after, error=error):
             return statement.values(
                 state="queued",
-                # One that somebody asked to stop is due now, so that its next holder can end it.
+                # A turn with a cancel request is due now, so that its next holder can end it.
                 retry_at=case(
                     (turns.c.cancel_requested_at.is_(None), clock(plus_seconds=after.total_seconds())),
                     else_=None,
                 ),
                 retries=turns.c.retries + 1,
-                rung_at=None,
-                **_error(error),
+                notified_at=None,
+                **_error_columns(error),
             )
-        case HandBack():
-            return statement.values(state="queued", rung_at=None)
+        case HandOver():
+            return statement.values(state="queued", notified_at=None)
         case _:
             assert_never(ending)
 
 
-def _finished(ended: Ended) -> dict[str, Any]:
+def _finish_columns(ended: FinalEnding) -> dict[str, Any]:
     return {"finished_at": clock(), "usage": ended.usage.to_json(), "cost": ended.cost}
 
 
-def _error(error: TurnError) -> dict[str, Any]:
+def _error_columns(error: TurnError) -> dict[str, Any]:
     return {
         "error_kind": error.kind,
         "error_message": error.message.replace("\x00", "")[:ERROR_MAX_CHARS],

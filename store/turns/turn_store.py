@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from functools import partial
 
 from conversation.step import Step
-from conversation.task_contract import Bell
+from conversation.task_contract import WakeUp
 from conversation.turn import ClaimedTurn, Ending, Lease
 from store.database.engine import Database
 from store.turns import claims, journal
 from store.turns import settle as turns
-from store.turns.claims import Claimant, Nothing, Suspect
-from store.turns.settle import Settled
-from store.turns.sweep import due_bells
+from store.turns.claims import ClaimRequest, NothingDue, Quarantined
+from store.turns.settle import SettleOutcome
+from store.turns.sweep import pick_wake_ups
 
 
 @dataclass(frozen=True, slots=True)
-class Ledger:
+class TurnStore:
     """The turns of one database."""
 
     database: Database
@@ -28,25 +28,25 @@ class Ledger:
     patience_seconds: float = 30
 
     async def claim(
-        self, tenant: str, thread_id: str, claimant: Claimant, *, held: Lease | None = None
-    ) -> ClaimedTurn | Nothing | Suspect:
+        self, tenant: str, thread_id: str, claimant: ClaimRequest, *, held: Lease | None = None
+    ) -> ClaimedTurn | NothingDue | Quarantined:
         """Take the thread's next turn, if there is one for this claimant."""
         operation = partial(claims.claim, tenant=tenant, thread_id=thread_id, claimant=claimant, held=held)
         return await self.database.run_async(operation)
 
-    async def next_of_tenant(self, tenant: str, *, tenant_max_running: int) -> list[Bell]:
-        """A bell for the turn that may run now that the tenant has a place free, if one waits for it."""
+    async def pick_wake_up_of_tenant(self, tenant: str, *, tenant_max_running: int) -> list[WakeUp]:
+        """Pick the wake-up of a turn that may run now that its tenant runs one less, if any waits."""
         operation = partial(
-            due_bells, grace_seconds=0, limit=1, tenant_max_running=tenant_max_running, tenant=tenant
+            pick_wake_ups, grace_seconds=0, limit=1, tenant_max_running=tenant_max_running, tenant=tenant
         )
         return await self.database.run_async(operation)
 
     def journal_of(self, claimed: ClaimedTurn) -> "TurnJournal":
-        """Where the steps of a claimed turn are written."""
+        """The journal of a claimed turn, to write its steps to."""
         return TurnJournal(self, claimed.lease, claimed.id)
 
-    async def settle(self, claimed: ClaimedTurn, ending: Ending, *, release: bool) -> Settled:
-        """Commit a turn's end. Raises `LeaseLost` if it belongs to another worker."""
+    async def settle(self, claimed: ClaimedTurn, ending: Ending, *, release: bool) -> SettleOutcome:
+        """Commit a turn's end. Raises `LeaseLost` if another worker has claimed its thread."""
         operation = partial(
             turns.settle, lease=claimed.lease, turn_id=claimed.id, ending=ending, release=release
         )
@@ -57,11 +57,11 @@ class Ledger:
 class TurnJournal:
     """The journal of one claimed turn."""
 
-    ledger: Ledger
+    turn_store: TurnStore
     lease: Lease
     turn_id: str
 
     async def record(self, steps: Sequence[Step]) -> None:
-        """Write entries. Raises `LeaseLost` if the turn belongs to another worker."""
+        """Write entries. Raises `LeaseLost` if another worker has claimed the turn's thread."""
         operation = partial(journal.record, lease=self.lease, turn_id=self.turn_id, entries=steps)
-        await self.ledger.database.run_async(operation, patience_seconds=self.ledger.patience_seconds)
+        await self.turn_store.database.run_async(operation, patience_seconds=self.turn_store.patience_seconds)

@@ -14,18 +14,18 @@ from store.tables import agents, threads, turns, workers
 from store.tables.turns import unfinished
 from store.turns.next_turn import is_alive
 
-#: Seconds for which the row of a dead worker is kept, for a person to look at.
+#: Seconds for which the row of a dead worker is kept, for an operator to inspect.
 KEEP_DEAD_SECONDS = 3600
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """A thread that this worker owns, by the database's account."""
+class HeldThread:
+    """A thread whose lease a worker holds, as the database has it."""
 
     tenant: str
     thread_id: str
     thread_key: int
-    fence: int
+    fencing_token: int
     #: The turn that runs there.
     turn_id: str | None
     cancel_requested: bool
@@ -47,10 +47,12 @@ def register(
         pid=pid,
         agents=dict(serves),
         started_at=clock(),
-        until=clock(plus_seconds=lease_seconds),
+        lease_expires_at=clock(plus_seconds=lease_seconds),
     )
     connection.execute(
-        entry.on_conflict_do_update(index_elements=["id"], set_={"until": entry.excluded.until})
+        entry.on_conflict_do_update(
+            index_elements=["id"], set_={"lease_expires_at": entry.excluded.lease_expires_at}
+        )
     )
     # In the order of their names, so that two workers that start at once cannot wait for each other.
     for name in sorted(serves):
@@ -66,72 +68,82 @@ def register(
 
 def beat(connection: Connection, worker: str, *, lease_seconds: float) -> bool:
     """Keep this worker's leases alive. False if its row is gone: then it holds nothing any more."""
-    statement = update(workers).where(workers.c.id == worker).values(until=clock(plus_seconds=lease_seconds))
+    statement = (
+        update(workers)
+        .where(workers.c.id == worker)
+        .values(lease_expires_at=clock(plus_seconds=lease_seconds))
+    )
     return connection.execute(statement).rowcount == 1
 
 
-def take_back_crashes(connection: Connection, worker: str) -> int:
-    """This worker was away, not dead: the turns that it lost stood in no crash. Returns how many.
+def undo_crashes(connection: Connection, worker: str) -> int:
+    """Uncount the crashes of a worker that was away, not dead, from the turns that it lost; returns how many.
 
     Running it twice changes nothing.
     """
-    counted = (turns.c.crashed_worker == worker) & unfinished
-    lived = update(turns).where(counted).values(crashes=turns.c.crashes - 1, crashed_worker=None)
-    return connection.execute(lived).rowcount
+    of_worker = (turns.c.crashed_worker == worker) & unfinished
+    statement = update(turns).where(of_worker).values(crashes=turns.c.crashes - 1, crashed_worker=None)
+    return connection.execute(statement).rowcount
 
 
-def held_by(connection: Connection, worker: str) -> list[Held]:
+def list_held_threads(connection: Connection, worker: str) -> list[HeldThread]:
     """The threads that this worker owns, by key, with the cancel requests for their turns."""
     statement = (
         select(
             threads.c.tenant,
             threads.c.id.label("thread_id"),
             threads.c.key,
-            threads.c.fence,
+            threads.c.fencing_token,
             turns.c.id,
             turns.c.cancel_requested_at,
         )
         .outerjoin(turns, (turns.c.thread_key == threads.c.key) & (turns.c.state == "running"))
-        .where(threads.c.owner == worker)
+        .where(threads.c.lease_owner == worker)
         .order_by(threads.c.key)
     )
     return [
-        Held(row.tenant, row.thread_id, row.key, row.fence, row.id, row.cancel_requested_at is not None)
+        HeldThread(
+            row.tenant, row.thread_id, row.key, row.fencing_token, row.id, row.cancel_requested_at is not None
+        )
         for row in connection.execute(statement)
     ]
 
 
-def let_go(connection: Connection, worker: str, held: Held) -> bool:
-    """Free a thread that no task of this worker works on any more; its turn is queued again."""
-    freed = connection.execute(
+def release(connection: Connection, worker: str, held: HeldThread) -> bool:
+    """Release a thread that no task of this worker works on any more; queue its turn again."""
+    release_result = connection.execute(
         update(threads)
-        .where(threads.c.key == held.thread_key, threads.c.owner == worker, threads.c.fence == held.fence)
-        .values(owner=None)
+        .where(
+            threads.c.key == held.thread_key,
+            threads.c.lease_owner == worker,
+            threads.c.fencing_token == held.fencing_token,
+        )
+        .values(lease_owner=None)
     )
-    if freed.rowcount and held.turn_id is not None:
+    if release_result.rowcount and held.turn_id is not None:
         connection.execute(
             update(turns)
             .where(turns.c.id == held.turn_id, turns.c.state == "running")
-            .values(state="queued", rung_at=None)
+            .values(state="queued", notified_at=None)
         )
-    return freed.rowcount == 1
+    return release_result.rowcount == 1
 
 
-def leave(connection: Connection, worker: str) -> None:
-    """A process stops in good order: what it still holds is handed back, and its row goes."""
-    for held in held_by(connection, worker):
-        let_go(connection, worker, held)
+def unregister(connection: Connection, worker: str) -> None:
+    """Remove a process that stops in good order: release the threads that it holds, delete its row."""
+    for held in list_held_threads(connection, worker):
+        release(connection, worker, held)
     connection.execute(delete(workers).where(workers.c.id == worker))
 
 
-def alive(connection: Connection) -> list[str]:
+def list_alive(connection: Connection) -> list[str]:
     """The ids of the workers that live now."""
     statement = select(workers.c.id).where(is_alive(workers.c.id)).order_by(workers.c.id)
     return list(connection.execute(statement).scalars())
 
 
-def longest_up(connection: Connection) -> float:
-    """For how many seconds the oldest worker that lives now has been there; 0 where none does."""
+def longest_uptime_seconds(connection: Connection) -> float:
+    """Seconds since the start of the oldest worker that is alive; 0 where none is."""
     statement = select(func.min(workers.c.started_at), clock()).where(is_alive(workers.c.id))
     started_at, now = connection.execute(statement).one()
     return 0.0 if started_at is None else float((now - started_at).total_seconds())
@@ -139,11 +151,11 @@ def longest_up(connection: Connection) -> float:
 
 def forget_dead(connection: Connection) -> int:
     """Delete the rows of workers that died long ago; returns how many."""
-    statement = delete(workers).where(workers.c.until < clock(plus_seconds=-KEEP_DEAD_SECONDS))
+    statement = delete(workers).where(workers.c.lease_expires_at < clock(plus_seconds=-KEEP_DEAD_SECONDS))
     return connection.execute(statement).rowcount
 
 
-def lives_on(connection: Connection, host: str) -> bool:
+def has_live_worker(connection: Connection, host: str) -> bool:
     """Whether a worker of this host lives now."""
-    here = select(workers.c.id).where(workers.c.host == host, workers.c.until > clock())
-    return connection.execute(here.limit(1)).first() is not None
+    live_workers = select(workers.c.id).where(workers.c.host == host, workers.c.lease_expires_at > clock())
+    return connection.execute(live_workers.limit(1)).first() is not None

@@ -1,6 +1,6 @@
-"""Uploads that are over, as plain functions that a task or a test can call.
+"""Expiry of uploads, as plain functions that a task or a test can call.
 
-What stays true: one whose bytes cannot be removed stops no other, and keeps its row for the next run.
+What stays true: an upload whose bytes cannot be removed stops no other, and keeps its row for the next run.
 """
 
 import time
@@ -18,13 +18,13 @@ from conversation.errors import FileStoreUnavailable, UploadsNotSupported
 from store.blobs import BlobStore, open_file_store
 from store.database.engine import Database
 from store.files import uploads
-from store.files.uploads import Over
+from store.files.uploads import ExpiredUpload
 from store.settings import Settings
 
-#: Objects of one statement that looks for their rows.
-PAGE = 1000
-#: Tenants in whose part of the store one run looks for strays.
-STRAY_TENANTS = 100
+#: Objects of one statement that reads their rows.
+PAGE_SIZE = 1000
+#: Tenants in whose part of the store one run searches for strays.
+STRAY_TENANTS_MAX = 100
 #: Failures in a row after which the file store counts as away.
 FAILURES_MAX = 5
 #: Seconds after which a run leaves the rest to the next one.
@@ -34,43 +34,49 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Expired:
-    """What a run came to."""
+class ExpiryOutcome:
+    """The outcome of a run."""
 
     #: Uploads that are forgotten now, and those whose bytes could not be removed.
     expired: int = 0
     failed: int = 0
-    #: Where the next run goes on, if this one did not come to the end: behind this upload, this tenant.
-    over_after: Over | None = None
+    #: Cursors of the next run, if this one did not come to the end: behind this upload, this tenant.
+    over_after: ExpiredUpload | None = None
     strays_after: str = ""
 
 
-def expire_after(database: Database, settings: Settings, last: Mapping[str, Any]) -> dict[str, Any]:
-    """As `run_expiry`, for a schedule: `last` and the result are what a run leaves for the next one."""
-    place = last.get("over_after")
-    over_after = Over(place[0], place[1], datetime.fromisoformat(place[2])) if place else None
-    done = run_expiry(database, settings, over_after=over_after, strays_after=last.get("strays_after", ""))
-    place = done.over_after
-    told = [place.tenant, place.id, place.expires_at.isoformat()] if place is not None else None
-    return asdict(done) | {"over_after": told}
+def run_scheduled_expiry(
+    database: Database, settings: Settings, last_outcome: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Run `run_expiry` for a schedule: `last_outcome` and the result are what one run leaves for the next."""
+    cursor = last_outcome.get("over_after")
+    over_after = ExpiredUpload(cursor[0], cursor[1], datetime.fromisoformat(cursor[2])) if cursor else None
+    outcome = run_expiry(
+        database, settings, over_after=over_after, strays_after=last_outcome.get("strays_after", "")
+    )
+    cursor = outcome.over_after
+    cursor_json = [cursor.tenant, cursor.id, cursor.expires_at.isoformat()] if cursor is not None else None
+    return asdict(outcome) | {"over_after": cursor_json}
 
 
 def run_expiry(
-    database: Database, settings: Settings, *, over_after: Over | None = None, strays_after: str = ""
-) -> Expired:
-    """Forget uploads that are over, with what was put for them; then look for strays, a bounded way further.
+    database: Database, settings: Settings, *, over_after: ExpiredUpload | None = None, strays_after: str = ""
+) -> ExpiryOutcome:
+    """Delete expired uploads, with the bytes that were put for them; then a bounded number of strays.
 
-    One whose bytes cannot be removed stops no other: it is tried again when all others were. Raises
+    An upload whose bytes cannot be removed stops no other: it is tried again when all others were. Raises
     `FileStoreUnavailable` where the store cannot be listed either.
     """
     run = _Run(database, open_file_store(settings), time.monotonic() + RUN_SECONDS)
     try:
         over_after = run.expire(over_after)
-        late = timedelta(seconds=settings.upload_expires_seconds + 2 * uploads.LATE_SECONDS)
-        strays_after = run.discard_strays(strays_after, late)
+        min_age = timedelta(seconds=settings.upload_expires_seconds + 2 * uploads.LATE_SECONDS)
+        strays_after = run.discard_strays(strays_after, min_age)
     finally:
         run.files.close()
-    return Expired(expired=run.expired, failed=run.failed, over_after=over_after, strays_after=strays_after)
+    return ExpiryOutcome(
+        expired=run.expired, failed=run.failed, over_after=over_after, strays_after=strays_after
+    )
 
 
 @dataclass(slots=True)
@@ -84,23 +90,23 @@ class _Run:
     expired: int = 0
     failed: int = 0
 
-    def expire(self, after: Over | None) -> Over | None:
-        """Forget what is over, the oldest first; returns where to go on."""
-        in_a_row = 0
-        while page := self.database.run(partial(uploads.over, after=after)):
+    def expire(self, after: ExpiredUpload | None) -> ExpiredUpload | None:
+        """Delete expired uploads, the oldest first; returns the cursor of the next run."""
+        failures_in_a_row = 0
+        while page := self.database.run(partial(uploads.load_expired, after=after)):
             for upload in page:
-                if self._is_gone(upload.tenant, upload.id):
+                if self._discard_upload(upload.tenant, upload.id):
                     self.expired += self.database.run(partial(uploads.forget, upload_id=upload.id))
-                    in_a_row = 0
+                    failures_in_a_row = 0
                 else:
-                    in_a_row += 1
-                if in_a_row == FAILURES_MAX or time.monotonic() >= self.until:
+                    failures_in_a_row += 1
+                if failures_in_a_row == FAILURES_MAX or time.monotonic() >= self.until:
                     return upload
             after = page[-1]
         return None
 
-    def _is_gone(self, tenant: str, upload_id: str) -> bool:
-        """Remove what was put for an upload, and whether that could be done."""
+    def _discard_upload(self, tenant: str, upload_id: str) -> bool:
+        """Remove the bytes that were put for an upload; False if the store is away."""
         try:
             # Promised while the files were in a bucket; now they may be elsewhere. Also of a complete one:
             # its address was good until now, and may have been used again.
@@ -112,17 +118,17 @@ class _Run:
             return False
         return True
 
-    def discard_strays(self, after: str, late: timedelta) -> str:
-        """Remove what a late client put for an upload that was forgotten; returns where to go on."""
-        tenants = [tenant for tenant in self.files.tenants() if tenant > after]
-        for tenant in tenants[:STRAY_TENANTS]:
+    def discard_strays(self, after: str, min_age: timedelta) -> str:
+        """Remove what late clients put for uploads that were deleted; returns the cursor of the next run."""
+        tenants = [tenant for tenant in self.files.list_tenants() if tenant > after]
+        for tenant in tenants[:STRAY_TENANTS_MAX]:
             if time.monotonic() >= self.until:
                 return after
-            staged = self.files.list_uploads(tenant)
-            while page := list(islice(staged, PAGE)):
-                old = {each.upload_id for each in page if each.modified_at <= datetime.now(UTC) - late}
-                known = self.database.run(partial(uploads.known, upload_ids=old))
-                for upload_id in sorted(old - known):
-                    self._is_gone(tenant, upload_id)
+            objects = self.files.list_uploads(tenant)
+            while page := list(islice(objects, PAGE_SIZE)):
+                old_ids = {each.upload_id for each in page if each.modified_at <= datetime.now(UTC) - min_age}
+                stored_ids = self.database.run(partial(uploads.load_known_ids, upload_ids=old_ids))
+                for upload_id in sorted(old_ids - stored_ids):
+                    self._discard_upload(tenant, upload_id)
             after = tenant
-        return after if len(tenants) > STRAY_TENANTS else ""
+        return after if len(tenants) > STRAY_TENANTS_MAX else ""

@@ -1,7 +1,7 @@
-"""Going on with erasures that broke off, in bounded runs.
+"""Resuming erasures that broke off, in bounded runs.
 
-What stays true: one that fails stops no other, is told, and is taken up again by a later run; one that
-somebody works on is left to them. A hold keeps it unfinished, until it is released.
+What stays true: an erasure that fails stops no other, is logged, and is resumed by a later run; one that
+another process works on is left to it. A hold keeps it unfinished, until it is released.
 """
 
 import time
@@ -10,54 +10,56 @@ from functools import partial
 
 import structlog
 
-from conversation.errors import ThreadHeld
+from conversation.errors import ThreadUnderLegalHold
 from store.blobs import BlobStore
 from store.database.engine import Database
-from store.erasure.unfinished import Unfinished, take_up
-from store.erasure.workflow import go_on
+from store.erasure.unfinished import UnfinishedErasure, claim_erasure
+from store.erasure.workflow import resume_erasure
 
-#: Seconds without a step after which nobody works on an erasure any more: longer than a step takes, as
-#: a rule; where it is not, two work on it, which does no harm.
+#: Seconds without a step after which no process works on an erasure any more: longer than a step takes,
+#: as a rule; where it is not, two work on it, which does no harm.
 IDLE_SECONDS = 900.0
-#: Seconds of one run: what is left is taken up by a later one.
+#: Seconds of one run: a later one resumes the remainder.
 RUN_SECONDS = 300.0
 
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
-class Resumed:
-    """What a run came to: erasures that were finished, that a hold stops, and that are not finished yet."""
+class ResumeOutcome:
+    """The outcome of a run: erasures that were finished, that a hold stops, and that are not finished yet."""
 
     finished: int = 0
     held: int = 0
-    left: int = 0
+    unfinished: int = 0
 
 
-def resume_erasures(database: Database, files: BlobStore, *, seconds: float = RUN_SECONDS) -> Resumed:
-    """Go on with each erasure that nobody works on, the one that waits longest first."""
-    resumed, until = Resumed(), time.monotonic() + seconds
+def resume_erasures(database: Database, files: BlobStore, *, seconds: float = RUN_SECONDS) -> ResumeOutcome:
+    """Resume each erasure that no process works on, the longest waiting first."""
+    outcome, until = ResumeOutcome(), time.monotonic() + seconds
     while time.monotonic() < until:
-        found = database.run(partial(take_up, idle_seconds=IDLE_SECONDS))
-        if found is None:
+        erasure = database.run(partial(claim_erasure, idle_seconds=IDLE_SECONDS))
+        if erasure is None:
             break
-        _resume(database, files, found, resumed, until=until)
-    return resumed
+        _resume(database, files, erasure, outcome, until=until)
+    return outcome
 
 
 def _resume(
-    database: Database, files: BlobStore, found: Unfinished, resumed: Resumed, *, until: float
+    database: Database, files: BlobStore, erasure: UnfinishedErasure, outcome: ResumeOutcome, *, until: float
 ) -> None:
     try:
-        go_on(database, files, found.id, found.subject, until=until)
-    except ThreadHeld:
-        resumed.held += 1
-        _log.warning("erasure_held", erasure_id=found.id, tenant=found.subject.tenant)
-    except Exception as error:  # noqa: BLE001 - whatever stops one, the others are persons' wishes as well
-        resumed.left += 1
-        # Not its text: it may name whom this is about.
+        resume_erasure(database, files, erasure.id, erasure.subject, until=until)
+    except ThreadUnderLegalHold:
+        outcome.held += 1
+        _log.warning("erasure_held", erasure_id=erasure.id, tenant=erasure.subject.tenant)
+    except Exception as error:  # noqa: BLE001 - whatever stops one, users have asked for the others as well
+        outcome.unfinished += 1
+        # Not its text: it may name the user whose data is erased.
         reason = type(error).__name__
-        _log.warning("erasure_left", erasure_id=found.id, tenant=found.subject.tenant, reason=reason)
+        _log.warning(
+            "erasure_unfinished", erasure_id=erasure.id, tenant=erasure.subject.tenant, reason=reason
+        )
     else:
-        resumed.finished += 1
-        _log.info("erasure_finished", erasure_id=found.id, tenant=found.subject.tenant)
+        outcome.finished += 1
+        _log.info("erasure_finished", erasure_id=erasure.id, tenant=erasure.subject.tenant)

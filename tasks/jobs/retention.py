@@ -15,25 +15,25 @@ from conversation.errors import FileNotStored, FileStoreUnavailable
 from store.blobs import BlobStore, open_file_store
 from store.database.engine import Database
 from store.retention import archive, deletion, due, move_cut, policies, purge
-from store.retention.deletion import Counts, Removed
+from store.retention.deletion import BatchOutcome, Counts
 from store.settings import Settings
 from store.tables.retention import ARCHIVES
 from tasks.jobs.collect_files import collect_all
 from tasks.jobs.resume_erasures import resume_erasures
 
-#: Seconds of one run: what is left is taken up by the next.
+#: Seconds of one run: the next one continues with the remainder.
 RUN_SECONDS = 300.0
 #: Threads that may wait in vain for the file store before it counts as away.
-UNANSWERED_MAX = 3
-#: Parts of archives that one run clears up, at most.
-LEFT_BEHIND = 1000
+STORE_FAILURES_MAX = 3
+#: Parts of archives that one run discards, at most.
+LEFTOVER_PARTS_MAX = 1000
 
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
-class Deleted:
-    """What a run of retention came to."""
+class RetentionOutcome:
+    """The outcome of a run of retention."""
 
     threads: int = 0
     messages: int = 0
@@ -66,124 +66,124 @@ class _Run:
     database: Database
     settings: Settings
     files: BlobStore
-    deleted: Deleted = field(default_factory=Deleted)
+    outcome: RetentionOutcome = field(default_factory=RetentionOutcome)
     until: float = field(default_factory=lambda: time.monotonic() + RUN_SECONDS)
     #: Threads in a row for which the file store gave no answer.
-    unanswered: int = 0
+    store_failures: int = 0
 
     def is_over(self) -> bool:
         return time.monotonic() >= self.until
 
     def resume_erasures(self) -> None:
-        """Persons have asked for these: they come first, and in a time of their own."""
-        resumed = resume_erasures(self.database, self.files)
-        self.deleted.erased = resumed.finished
-        self.deleted.erasures_held, self.deleted.erasures_left = resumed.held, resumed.left
+        """Resume erasures, which users have asked for: first of all, and in a time of their own."""
+        outcome = resume_erasures(self.database, self.files)
+        self.outcome.erased = outcome.finished
+        self.outcome.erasures_held, self.outcome.erasures_left = outcome.held, outcome.unfinished
         self.until = time.monotonic() + RUN_SECONDS
 
-    def clear_up(self) -> None:
-        """Remove what runs that died have left in the file store, whatever became of their threads."""
-        for begun in self.database.run(partial(archive.left_behind, limit=LEFT_BEHIND)):
+    def discard_leftovers(self) -> None:
+        """Remove parts that crashed runs have left in the file store, whatever became of their threads."""
+        for leftover in self.database.run(partial(archive.list_abandoned_parts, limit=LEFTOVER_PARTS_MAX)):
             try:
-                self._discard(*begun)
+                self._discard_part(*leftover)
             except FileStoreUnavailable as error:
-                self.deleted.failed += 1
-                _log.warning("archive_not_discarded", archive=begun[0], reason=type(error).__name__)
+                self.outcome.failed += 1
+                _log.warning("archive_not_discarded", archive=leftover[0], reason=type(error).__name__)
                 break
 
-    def look_again(self) -> None:
-        """Where a policy changed, what was seen under the old one counts no more."""
-        while not self.is_over() and self.database.run(policies.look_again):
+    def rescan_changed_policies(self) -> None:
+        """Scan threads again whose policy changed: what was checked under the old one does not count."""
+        while not self.is_over() and self.database.run(policies.rescan_next_threads):
             pass
 
-    def move_cuts(self) -> None:
-        """Before anything of a thread is deleted, nobody reads it any more."""
-        came_to: dict[int, str] = {}
-        for key in due.due(self.database):
+    def move_cutoffs(self) -> None:
+        """Hide what is past its time: nothing of a thread is deleted while it can still be read."""
+        states: dict[int, str] = {}
+        for key in due.find_due_threads(self.database):
             if self.is_over():
                 break
-            came_to[key] = self.database.run(partial(move_cut.move, key=key)).came_to
-        seen = Counter(came_to.values())
-        self.deleted.held, self.deleted.busy = seen["held"], seen["busy"]
+            states[key] = self.database.run(partial(move_cut.move_cutoff, key=key)).outcome
+        counts = Counter(states.values())
+        self.outcome.held, self.outcome.busy = counts["held"], counts["busy"]
 
-    def delete(self) -> None:
-        """Then that goes, batch by batch, and the thread's row at last."""
-        for row in due.pending(self.database):
+    def delete_hidden(self) -> None:
+        """Delete what the cutoffs hide, batch by batch, and a thread's row at last."""
+        for row in due.find_pending_deletions(self.database):
             if self.is_over():
                 break
-            if row.archive and self.unanswered >= UNANSWERED_MAX:
-                # It is away: what is to be archived waits for the next run.
+            if row.archive and self.store_failures >= STORE_FAILURES_MAX:
+                # The file store is away: what is to be archived waits for the next run.
                 continue
-            take = self._take_archived if row.archive else self._take
-            while not self.is_over() and (removed := take(row.key)) is not None:
-                self.deleted.add(removed.counts)
-                if removed.is_over and self._take_thread(row.key):
+            remove_batch = self._archive_and_remove_batch if row.archive else self._remove_batch
+            while not self.is_over() and (progress := remove_batch(row.key)) is not None:
+                self.outcome.add(progress.counts)
+                if progress.is_over and self._finish_thread(row.key):
                     break
 
-    def _take(self, key: int) -> Removed | None:
-        return self.database.run(partial(deletion.remove_next, key=key))
+    def _remove_batch(self, key: int) -> BatchOutcome | None:
+        return self.database.run(partial(deletion.remove_next_batch, key=key))
 
-    def _take_thread(self, key: int) -> bool:
-        """Whether the thread is done with: its row is deleted, or stays."""
-        remove = partial(archive.end_cut, user_key=self.settings.user_metadata_key)
-        removed = self.database.run(partial(remove, key=key))
-        if removed is not None:
-            self.deleted.add(removed.counts)
-        return removed is None or removed.is_over
+    def _finish_thread(self, key: int) -> bool:
+        """Delete the thread's row where it is due; True once nothing of the thread is left to do."""
+        remove = partial(archive.finish_deletion, user_key=self.settings.user_metadata_key)
+        progress = self.database.run(partial(remove, key=key))
+        if progress is not None:
+            self.outcome.add(progress.counts)
+        return progress is None or progress.is_over
 
-    def _take_archived(self, key: int) -> Removed | None:
-        """As `_take`, once it can be read back from the file store."""
+    def _archive_and_remove_batch(self, key: int) -> BatchOutcome | None:
+        """Archive a batch, and remove it once it can be read back from the file store."""
         try:
-            for begun in self.database.run(partial(archive.unfinished, thread_key=key)):
-                self._discard(*begun)
+            for leftover in self.database.run(partial(archive.list_unfinished_parts, thread_key=key)):
+                self._discard_part(*leftover)
             part = self.database.run(
                 partial(archive.draft, thread_key=key, user_key=self.settings.user_metadata_key)
             )
             if part is None:
-                return self.database.run(partial(archive.remove_rest, thread_key=key))
+                return self.database.run(partial(archive.remove_remainder, thread_key=key))
             archive.write(self.files, part)
-            removed = self.database.run(partial(archive.remove_archived, part=part))
-            if removed is None:
-                # Held, asked something, or erased meanwhile: nothing may stay that nobody has to find.
-                self._discard(part.key, part.sha256)
+            progress = self.database.run(partial(archive.remove_archived_batch, part=part))
+            if progress is None:
+                # Held, asked something, or erased meanwhile: no object may stay without a row.
+                self._discard_part(part.key, part.sha256)
         except (FileNotStored, FileStoreUnavailable) as error:
-            # Nothing was deleted; the next run begins this part anew, or clears it up.
-            self.deleted.failed += 1
-            self.unanswered += isinstance(error, FileStoreUnavailable)
+            # Nothing was deleted; the next run begins this part anew, or discards it.
+            self.outcome.failed += 1
+            self.store_failures += isinstance(error, FileStoreUnavailable)
             _log.warning("archive_failed", thread_key=key, reason=type(error).__name__)
             return None
-        self.unanswered = 0
-        self.deleted.archived += removed is not None
-        return removed
+        self.store_failures = 0
+        self.outcome.archived += progress is not None
+        return progress
 
-    def _discard(self, archive_key: int, sha256: str) -> None:
+    def _discard_part(self, archive_key: int, sha256: str) -> None:
         """Remove the object of a part that was begun, then its row."""
         if self.database.run(partial(archive.discard, archive_key=archive_key)):
             self.files.delete(ARCHIVES, sha256)
-            self.database.run(partial(archive.forget, archive_key=archive_key))
+            self.database.run(partial(archive.delete_part, archive_key=archive_key))
 
 
-def run_retention(database: Database, settings: Settings, *, collects: bool = True) -> Deleted:
-    """Delete what the policies say is past its time; with `collects`, then files that nobody has.
+def run_retention(database: Database, settings: Settings, *, collects: bool = True) -> RetentionOutcome:
+    """Delete what the policies say is past its time; with `collects`, then files that no message has.
 
-    First of all what persons asked for, and what broke off.
+    First of all it resumes the erasures that users asked for, and that broke off.
     """
     database.run(partial(policies.mirror, settings=settings))
     run = _Run(database, settings, open_file_store(settings))
     try:
         run.resume_erasures()
-        run.clear_up()
-        run.look_again()
-        # What was hidden longest goes first: what only its time hides from now on can wait for it.
-        run.delete()
-        run.move_cuts()
-        run.delete()
+        run.discard_leftovers()
+        run.rescan_changed_policies()
+        # What earlier runs have hidden is deleted before the cutoffs move and hide more.
+        run.delete_hidden()
+        run.move_cutoffs()
+        run.delete_hidden()
     finally:
         run.files.close()
     if collects:
-        run.deleted.blobs = collect_all(database, settings).blobs
-    _log.info("retention_ran", **asdict(run.deleted))
-    return run.deleted
+        run.outcome.blobs = collect_all(database, settings).blobs
+    _log.info("retention_ran", **asdict(run.outcome))
+    return run.outcome
 
 
 def run_purge(database: Database, settings: Settings) -> int:
@@ -192,9 +192,9 @@ def run_purge(database: Database, settings: Settings) -> int:
         return 0
     until = time.monotonic() + RUN_SECONDS
     turns = 0
-    place: purge.Place | None = purge.BEGINNING
-    while place is not None and time.monotonic() < until:
-        purged = database.run(partial(purge.purge, days=settings.purge_turns_days, after=place))
-        turns, place = turns + purged.turns, purged.next_place
+    cursor: purge.Cursor | None = purge.BEGINNING
+    while cursor is not None and time.monotonic() < until:
+        batch = database.run(partial(purge.purge, days=settings.purge_turns_days, after=cursor))
+        turns, cursor = turns + batch.turns, batch.next_cursor
     _log.info("turns_purged", turns=turns)
     return turns

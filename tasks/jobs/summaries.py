@@ -1,9 +1,9 @@
 """Writing summaries, as plain functions that a task, a command or a test can call.
 
-What stays true: threads are found in Postgres and taken there, so that a bell that is lost or rung
+What stays true: due threads are found and reserved in Postgres, so that a task that is lost or sent
 twice does no harm; one process writes for a bounded number of threads at a time and never waits for
-its own kind, so that sweeps find a free thread beside it; and a summary that fails is put off, then
-left to a person.
+its own kind, so that sweeps find a free thread beside it; and a summary that fails is retried later,
+then left to an operator.
 """
 
 import asyncio
@@ -22,18 +22,18 @@ from conversation.summary import SummaryDefaults
 from store.database.engine import Database
 from store.settings import Settings
 from store.summaries import due as summary_dues
-from store.summaries.due import Due
-from store.summaries.summarize import PAUSE_SECONDS, defaults_of, summarize_down
+from store.summaries.due import DueThread
+from store.summaries.summarize import PAUSE_SECONDS, defaults_of, summarize_to_low_mark
 from store.tables import MAX_SUMMARY_FAILURES
 
 #: Threads for which a process has summaries written at once.
-AT_ONCE = 10
-#: What holds for threads of agents that this process does not know.
-_NOBODY = Agent(name="nobody")
+BATCH_SIZE = 10
+#: The agent that stands for those that this process does not know.
+_UNKNOWN_AGENT = Agent(name="nobody")
 
 _log = structlog.get_logger(__name__)
 #: Held while this process writes summaries.
-_writing = threading.Lock()
+_writing_lock = threading.Lock()
 
 
 def run_summaries(database: Database, settings: Settings, agents: Mapping[str, Agent] | None = None) -> int:
@@ -42,14 +42,14 @@ def run_summaries(database: Database, settings: Settings, agents: Mapping[str, A
     Returns how many summaries were written; 0 also where this process is at it already. Without
     `agents`, those that the settings name.
     """
-    if not _writing.acquire(blocking=False):
+    if not _writing_lock.acquire(blocking=False):
         return 0
     try:
-        known = registry.load(settings.agents) if agents is None else agents
-        writer = _Writer(database, known, defaults_of(settings))
-        return writer.until_dry(time.monotonic() + settings.summarize_seconds)
+        agents_by_name = registry.load(settings.agents) if agents is None else agents
+        writer = _Writer(database, agents_by_name, defaults_of(settings))
+        return writer.write_until_none_due(time.monotonic() + settings.summarize_seconds)
     finally:
-        _writing.release()
+        _writing_lock.release()
 
 
 class _Writer:
@@ -59,75 +59,75 @@ class _Writer:
         self.database = database
         self.agents = agents
         self.defaults = defaults
-        self._take = partial(
-            summary_dues.take_due,
+        self._take_due = partial(
+            summary_dues.reserve_due,
             marks={name: agent.water_marks(defaults) for name, agent in agents.items()},
             other_marks=defaults.marks,
-            limit=AT_ONCE,
+            limit=BATCH_SIZE,
         )
 
-    def until_dry(self, end: float) -> int:
-        """Batch after batch, by the clock of `time.monotonic`."""
-        written, rest_until = 0, 0.0
+    def write_until_none_due(self, deadline: float) -> int:
+        """Write batch after batch, until none is due or `deadline` of `time.monotonic` is past."""
+        written, pause_until = 0, 0.0
         while True:
-            if due := self.database.run(self._take):
-                self._prepare(due)
-                written += asyncio.run(self._write_all(due))
-                if any(each.goes_on for each in due):
-                    rest_until = time.monotonic() + PAUSE_SECONDS
-            elif (rest := rest_until - time.monotonic()) > 0:
-                # Long ones leave a while to others: there are none.
-                time.sleep(rest)
+            if batch := self.database.run(self._take_due):
+                self._prepare_models(batch)
+                written += asyncio.run(self._write_batch(batch))
+                if any(each.has_more for each in batch):
+                    pause_until = time.monotonic() + PAUSE_SECONDS
+            elif (pause_seconds := pause_until - time.monotonic()) > 0:
+                # Long threads pause, so that others are not kept waiting: here are no others.
+                time.sleep(pause_seconds)
             else:
                 return written
-            if time.monotonic() > end:
+            if time.monotonic() > deadline:
                 return written
 
-    def _agent(self, due: Due) -> Agent:
-        return self.agents.get(due.agent or "", _NOBODY)
+    def _agent_of(self, due_thread: DueThread) -> Agent:
+        return self.agents.get(due_thread.agent or "", _UNKNOWN_AGENT)
 
-    def _prepare(self, due: Sequence[Due]) -> None:
+    def _prepare_models(self, batch: Sequence[DueThread]) -> None:
         """Load what the models need before a loop runs: seconds, for some."""
-        for agent in {self._agent(each) for each in due}:
+        for agent in {self._agent_of(each) for each in batch}:
             summarizer = agent.summarizer(self.defaults)
             if summarizer.model is not agent.model:
                 prepare(summarizer.model_name)
 
-    async def _write_all(self, due: Sequence[Due]) -> int:
-        """One event loop for a batch: a model's connections belong to it."""
+    async def _write_batch(self, batch: Sequence[DueThread]) -> int:
+        """Write a batch on one event loop: a model's connections belong to it."""
         try:
-            return sum(await asyncio.gather(*map(self._write, due)))
+            return sum(await asyncio.gather(*map(self._write, batch)))
         finally:
             await self.database.close_async()
 
-    async def _write(self, due: Due) -> int:
-        agent = self._agent(due)
+    async def _write(self, due_thread: DueThread) -> int:
+        agent = self._agent_of(due_thread)
         try:
-            written = await summarize_down(
+            written = await summarize_to_low_mark(
                 self.database,
-                due.tenant,
-                due.thread_id,
+                due_thread.tenant,
+                due_thread.thread_id,
                 agent.summarizer(self.defaults),
                 agent.water_marks(self.defaults),
-                due=due,
+                due=due_thread,
             )
         except (DatabaseUnavailable, asyncio.CancelledError):
             raise
         except ThreadNotFound:
             return 0
         except Exception as error:  # noqa: BLE001 - one thread's trouble is not the others'
-            await self._failed(due, error)
+            await self._note_failure(due_thread, error)
             return 0
         return len(written)
 
-    async def _failed(self, due: Due, error: Exception) -> None:
-        failures = await self.database.run_async(partial(summary_dues.note_failure, due=due))
+    async def _note_failure(self, due_thread: DueThread, error: Exception) -> None:
+        failures = await self.database.run_async(partial(summary_dues.note_failure, due=due_thread))
         kind = error.kind if isinstance(error, ModelError) else type(error).__name__
-        log = _log.bind(thread=due.thread_id, tenant=due.tenant, kind=kind, failures=failures)
+        log = _log.bind(thread=due_thread.thread_id, tenant=due_thread.tenant, kind=kind, failures=failures)
         if not failures:
-            # Its reservation is over, or a summary was taken back: what failed is not wanted any more.
+            # Its reservation is over, or a summary was withdrawn: what failed is not needed any more.
             log.info("summary_came_too_late")
         elif failures >= MAX_SUMMARY_FAILURES:
             log.error("summary_given_up")
         else:
-            log.warning("summary_put_off")
+            log.warning("summary_postponed")

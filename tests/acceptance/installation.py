@@ -18,7 +18,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from conversation.task_contract import FILES_QUEUE, MAINTENANCE_QUEUE, SUSPECTS_QUEUE, TURNS_QUEUE
+from conversation.task_contract import FILES_QUEUE, MAINTENANCE_QUEUE, QUARANTINE_QUEUE, TURNS_QUEUE
 from conversation.turn import TurnResult
 from producers import Producer, Turn
 from store.settings import load
@@ -71,7 +71,7 @@ class Installation:
         self.launch(*wanted, **variables)
         for program in wanted:
             process = self.processes[program.name]
-            process.wait_ready(lambda ready=program.ready, at=process: ready(at), program.start_seconds)
+            process.wait_ready(lambda ready=program.is_ready, at=process: ready(at), program.start_seconds)
 
     def launch(self, *wanted: Program, **variables: str) -> None:
         """Start programs and wait for nothing."""
@@ -104,7 +104,7 @@ class Installation:
         """Ask one process to end, as a deployment does; returns the seconds that it took."""
         asked = time.monotonic()
         process = self.processes[name]
-        process.ask(signal.SIGTERM)
+        process.request_stop(signal.SIGTERM)
         process.join(seconds)
         return time.monotonic() - asked
 
@@ -155,11 +155,11 @@ class Installation:
     def told(self, ids: Iterable[str]) -> str:
         """What a failed wait shows: turns, workers, and the ends of the logs."""
         rows = self.query(
-            "SELECT id, state, attempt, crashes, error_kind, retry_at, rung_at FROM turns "
+            "SELECT id, state, attempt, crashes, error_kind, retry_at, notified_at FROM turns "
             "WHERE id = ANY(%s::uuid[]) AND state <> 'completed'",
             list(ids),
         )
-        words = [f"--- {p.name} (exit {p.exit_code})\n{p.last_words(30)}" for p in self.processes.values()]
+        words = [f"--- {p.name} (exit {p.exit_code})\n{p.log_tail(30)}" for p in self.processes.values()]
         return "\n".join([*map(str, rows[:10]), *words])
 
     # What the agents did
@@ -183,7 +183,7 @@ def worker(name: str = "one", *, threads: int = 16) -> Program:
 
 
 def suspects() -> Program:
-    return programs.worker("suspects", [SUSPECTS_QUEUE], options=["-c", "1"])
+    return programs.worker("suspects", [QUARANTINE_QUEUE], options=["-c", "1"])
 
 
 def maintenance(name: str = "maintenance") -> Program:

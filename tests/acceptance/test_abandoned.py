@@ -45,7 +45,7 @@ async def test_a_turn_whose_program_died_is_ended_by_the_next_one(
     program = run_python(
         PROGRAM, url, str(reached), environment=dict(os.environ), log=tmp_path / "program.log"
     )
-    eventually(reached.exists, 60, program.last_words)
+    eventually(reached.exists, 60, program.log_tail)
     program.kill()
 
     async with await ThreadStore.create(url) as store:

@@ -64,12 +64,12 @@ def test_workers_that_start_before_their_broker_consume_once_it_is_there(
         turns = [installation.send(f"thread-{n}", "hello", allow_unknown_agent=True) for n in range(5)]
         # Each has been refused a connection, and goes on trying.
         for process in installation.processes.values():
-            eventually(lambda at=process: at.has_said("Trying again"), told=process.last_words)
+            eventually(lambda at=process: at.has_logged("Trying again"), told=process.log_tail)
     finally:
         valkey_server.start()
 
     all_answered_once(installation, turns, seconds=120)
-    assert [name for name, process in installation.processes.items() if not process.running] == []
+    assert [name for name, process in installation.processes.items() if not process.is_running] == []
 
 
 def test_a_broker_that_was_away_finds_its_workers_and_the_clock_again(
@@ -92,7 +92,7 @@ def test_a_broker_that_was_away_finds_its_workers_and_the_clock_again(
     turns += [running.send(f"thread-{n}", "it is back") for n in range(5)]
 
     all_answered_once(running, turns)
-    assert [name for name, process in running.processes.items() if not process.running] == []
+    assert [name for name, process in running.processes.items() if not process.is_running] == []
 
 
 def test_a_bell_that_a_busy_worker_has_no_thread_for_is_left_to_others(installation: Installation) -> None:
@@ -128,7 +128,7 @@ def test_a_busy_worker_with_a_bell_in_hand_outlives_its_broker(
     installation.open_gate("tool")
 
     all_answered_once(installation, turns)
-    assert [name for name, process in installation.processes.items() if not process.running] == []
+    assert [name for name, process in installation.processes.items() if not process.is_running] == []
 
 
 @pytest.mark.parametrize("how", [EmbeddedPostgres.stop, EmbeddedPostgres.kill], ids=["stop", "kill"])
@@ -149,4 +149,4 @@ def test_a_database_that_was_away_loses_no_turn_and_repeats_none(
 
     all_answered_once(running, turns)
     assert len(running.notes("write")) == 5
-    assert [name for name, process in running.processes.items() if not process.running] == []
+    assert [name for name, process in running.processes.items() if not process.is_running] == []

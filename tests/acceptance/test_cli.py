@@ -83,7 +83,7 @@ def test_migrate_tells_the_revisions(tmp_path: Path, empty_database_url: str) ->
     first = run("migrate", folder=tmp_path, THREADMILL_DATABASE_URL=empty_database_url)
     second = run("migrate", folder=tmp_path, THREADMILL_DATABASE_URL=empty_database_url)
 
-    newest = migrations.newest()
+    newest = migrations.newest_revision()
     assert (first.returncode, first.stdout) == (0, f"the schema is at {newest}; it was not there\n")
     assert (second.returncode, second.stdout) == (0, f"the schema is at {newest}; it was at {newest}\n")
 

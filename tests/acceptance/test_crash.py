@@ -96,7 +96,7 @@ def test_a_worker_that_was_frozen_and_lost_its_lease_commits_nothing(running: In
     running.open_gate("tool")
     os.kill(first.pid, signal.SIGCONT)
     (result,) = running.all_ended([turn])
-    eventually(lambda: first.has_said("turn_lost"), told=first.last_words)
+    eventually(lambda: first.has_logged("turn_lost"), told=first.log_tail)
 
     assert result.state is TurnState.COMPLETED
     assert running.turn_row(turn)["attempt"] == 2
@@ -134,7 +134,7 @@ def test_a_hung_event_loop_loses_its_turns_and_writes_nothing_afterwards(running
     before = running.history("t")
     running.open_gate("thaw")
     hung = running.processes["one"]
-    eventually(lambda: hung.has_said("turn_lost"), told=hung.last_words)
+    eventually(lambda: hung.has_logged("turn_lost"), told=hung.log_tail)
 
     assert result.state is TurnState.COMPLETED
     row = running.turn_row(frozen)
@@ -159,7 +159,7 @@ def test_a_turn_that_kills_its_process_is_found_guilty_alone_and_others_go_free(
     behind = running.send("poisoned", "what was said after it")
 
     def died(name: str) -> bool:
-        return not running.processes[name].running
+        return not running.processes[name].is_running
 
     for _ in range(2):
         eventually(lambda: died("one"), told=lambda: running.told([poison.id]))

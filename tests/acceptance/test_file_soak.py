@@ -131,7 +131,7 @@ def die_and_come_back(swift: Swift, sent: Sent, stopped: threading.Event) -> int
 
 def rows(database: Database) -> tuple[dict[str, str], set[str], set[str]]:
     """Hashes by turn as the attachments say, and those that the blobs say, and the attachments."""
-    inputs, attached, blobs = tables.turn_inputs, tables.attachments, tables.blobs
+    inputs, attached, blobs = tables.inbox_messages, tables.attachments, tables.blobs
     with_turn = select(inputs.c.turn_id, attached.c.sha256).join_from(
         inputs, attached, inputs.c.id == attached.c.message_id
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from conversation.attachment import Attachment
-from conversation.errors import FileRefused
+from conversation.errors import FileRejected
 from tests.acceptance.installation import Installation, eventually, files, worker
 from tests.clamd import EICAR, scanning
 
@@ -117,8 +117,8 @@ def test_an_infected_file_reaches_neither_the_model_nor_a_download(
     answer = result.messages[-1].content
     assert "swordfish" not in answer
     assert "please" in answer
-    with pytest.raises(FileRefused, match="infected"):
+    with pytest.raises(FileRejected, match="infected"):
         installation.producer.uploads.url(bad, expires=MINUTE)
-    with pytest.raises(FileRefused, match="infected"):
+    with pytest.raises(FileRejected, match="infected"):
         installation.send("u", "again", attachments=[bad], **ASK_READER)
     assert "swordfish" not in installation.logs()

@@ -24,7 +24,7 @@ def test_flower_lists_turns_by_their_ids_and_shows_no_word_of_them(answering: In
     address = f"http://127.0.0.1:{home.last_port()}"
 
     def shown(turn: Turn) -> list[dict[str, Any]]:
-        tasks = json.loads(ask(f"{address}/api/tasks?limit=1000&taskname=turns.run", home.secret()))
+        tasks = json.loads(ask(f"{address}/api/tasks?limit=1000&taskname=turns.run", home.load_secret()))
         done = [task for task in tasks.values() if task["state"] in ("SUCCESS", "FAILURE")]
         return [task for task in done if turn.id in task["kwargs"]]
 
@@ -47,7 +47,7 @@ def test_flower_lists_turns_by_their_ids_and_shows_no_word_of_them(answering: In
         assert f"'thread': '{turn.thread_id}'" in task["kwargs"]
         assert task["state"] == ("FAILURE" if turn.thread_id == "broken" else "SUCCESS")
     for page in ("/api/tasks?limit=1000", "/tasks", "/api/workers", "/workers", *details(tasks)):
-        assert MARKER not in ask(address + page, home.secret())
+        assert MARKER not in ask(address + page, home.load_secret())
 
 
 def test_flower_answers_nobody_without_the_password(installation: Installation) -> None:

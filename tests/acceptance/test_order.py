@@ -43,11 +43,11 @@ def test_every_one_of_200_messages_is_answered_directly_after_itself(installatio
         )
         for n in range(4)
     ]
-    eventually(lambda: not any(sender.running for sender in senders), 60)
-    assert [sender.exit_code for sender in senders] == [0] * 4, senders[0].last_words()
+    eventually(lambda: not any(sender.is_running for sender in senders), 60)
+    assert [sender.exit_code for sender in senders] == [0] * 4, senders[0].log_tail()
     eventually(lambda: not installation.query("SELECT 1 FROM turns WHERE state <> 'completed'"), 60)
 
-    sent = [turn for sender in senders for turn in json.loads(sender.last_words(1))]
+    sent = [turn for sender in senders for turn in json.loads(sender.log_tail(1))]
     assert {str(row["id"]) for row in installation.query("SELECT id FROM turns")} == set(sent)
     history = installation.history()
     assert len(history) == 400
@@ -80,14 +80,19 @@ def test_a_caller_who_keeps_a_transaction_open_holds_up_nobody(running: Installa
     with psycopg.connect(running.database_url) as connection:
         connection.execute("INSERT INTO orders VALUES (1)")
         waiting = running.send("shared", "from the long transaction", connection=connection)
-        before = running.query("SELECT until FROM workers")[0]["until"]
+        before = running.query("SELECT lease_expires_at FROM workers")[0]["lease_expires_at"]
         for n in range(3):
             on_it = running.send("shared", f"meanwhile {n}")
             elsewhere = running.send(f"other-{n}", f"elsewhere {n}")
             running.all_ended([on_it, elsewhere])
         # Two heartbeats and more, while the transaction is open.
         eventually(
-            lambda: (running.query("SELECT until FROM workers")[0]["until"] - before).total_seconds() > 1.2,
+            lambda: (
+                (
+                    running.query("SELECT lease_expires_at FROM workers")[0]["lease_expires_at"] - before
+                ).total_seconds()
+                > 1.2
+            ),
             seconds=60,
         )
         assert running.query("SELECT 1 FROM turns WHERE id = %s", waiting.id) == []
@@ -124,4 +129,4 @@ def test_two_clocks_and_two_sweeps_answer_nobody_twice(running: Installation) ->
     assert_well_formed(running.history())
     assert [m["role"] for m in running.history()] == ["user", "assistant"] * 30
     assert {row["attempt"] for row in running.query("SELECT attempt FROM turns")} == {1}
-    assert all(running.processes[name].running for name in ("beat", "clock"))
+    assert all(running.processes[name].is_running for name in ("beat", "clock"))

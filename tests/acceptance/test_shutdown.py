@@ -17,8 +17,8 @@ def test_a_worker_that_is_told_to_stop_finishes_its_turns_and_takes_no_new_one(
     behind = running.send("t", "behind")
 
     first = running.processes["one"]
-    first.ask()
-    eventually(lambda: first.has_said("worker_stopping"))
+    first.request_stop()
+    eventually(lambda: first.has_logged("worker_stopping"))
     elsewhere = running.send("elsewhere", "hello")
     running.open_gate("tool")
     first.join(20)
@@ -27,7 +27,7 @@ def test_a_worker_that_is_told_to_stop_finishes_its_turns_and_takes_no_new_one(
     assert running.result(turn).state is TurnState.COMPLETED
     assert behind.result is None
     assert elsewhere.result is None
-    assert running.query("SELECT 1 FROM threads WHERE owner IS NOT NULL") == []
+    assert running.query("SELECT 1 FROM threads WHERE lease_owner IS NOT NULL") == []
     running.start(worker("two"))
     results = running.all_ended([behind, elsewhere])
     assert [result.state for result in results] == [TurnState.COMPLETED] * 2

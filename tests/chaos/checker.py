@@ -201,7 +201,7 @@ def _blobs(picture: Picture, read_blob: ReadBlob) -> Iterator[Finding]:
 
 def _left_over(picture: Picture) -> Iterator[Finding]:
     for thread in picture.threads:
-        if thread["owner"] is not None:
-            yield Finding(Promise.NO_LEASE, f"thread {thread['id']}", f"held by {thread['owner']}")
+        if thread["lease_owner"] is not None:
+            yield Finding(Promise.NO_LEASE, f"thread {thread['id']}", f"held by {thread['lease_owner']}")
     for row in picture.inputs:
         yield Finding(Promise.ANSWERED, str(row["turn_id"]), "its question is still in the inbox")

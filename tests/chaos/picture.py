@@ -49,12 +49,12 @@ def read(database_url: str) -> Picture:
             return connection.execute(statement).fetchall()
 
         return Picture(
-            turns={str(row["id"]): row for row in rows("SELECT * FROM turns ORDER BY position")},
+            turns={str(row["id"]): row for row in rows("SELECT * FROM turns ORDER BY arrival_seq")},
             messages=rows("SELECT * FROM messages ORDER BY thread_key, seq"),
             steps=rows('SELECT * FROM steps ORDER BY turn_id, "index"'),
             effects=rows("SELECT * FROM shop.effects ORDER BY at"),
             threads=rows("SELECT * FROM threads ORDER BY key"),
-            inputs=rows("SELECT * FROM turn_inputs"),
+            inputs=rows("SELECT * FROM inbox_messages"),
             attachments=rows(
                 "SELECT a.*, m.turn_id, b.size, b.state FROM attachments a "
                 "LEFT JOIN messages m ON m.thread_key = a.thread_key AND m.id = a.message_id "

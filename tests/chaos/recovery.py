@@ -61,7 +61,7 @@ class Takeovers:
         """The running turns of a worker, each with the number of its attempt."""
         rows = self.site.query(
             "SELECT r.id::text AS id, r.attempt FROM turns r JOIN threads t ON t.key = r.thread_key "
-            "WHERE t.owner::text = %s AND r.state = 'running'",
+            "WHERE t.lease_owner::text = %s AND r.state = 'running'",
             worker,
         )
         return {row["id"]: row["attempt"] for row in rows}

@@ -112,7 +112,7 @@ def _wait_for_quiet(site: Site, load: Load, display: Display) -> None:
     while time.monotonic() < give_up_at:
         (row,) = site.query(
             "SELECT (SELECT count(*) FROM turns WHERE state = ANY(%s)) AS unfinished, "
-            "(SELECT count(*) FROM threads WHERE owner IS NOT NULL) AS held",
+            "(SELECT count(*) FROM threads WHERE lease_owner IS NOT NULL) AS held",
             list(UNFINISHED),
         )
         if row["unfinished"] == row["held"] == 0:

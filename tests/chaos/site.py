@@ -156,11 +156,11 @@ class Site:
             self.programs[name].start()
         for name in names:
             process = self.programs[name]
-            process.wait_ready(partial(self._plans[name].ready, process), START_SECONDS)
+            process.wait_ready(partial(self._plans[name].is_ready, process), START_SECONDS)
 
     def revived(self, when: str) -> list[tuple[str, str]]:
         """The programs that ended by themselves, each with `when` that was seen: all run again after."""
-        gone = [name for name, process in self.programs.items() if not process.running]
+        gone = [name for name, process in self.programs.items() if not process.is_running]
         self.start(*gone)
         return [(name, when) for name in gone]
 
@@ -193,7 +193,7 @@ class Site:
         assert process is not None
         os.kill(process, IMMEDIATE)
         give_up_at = time.monotonic() + START_SECONDS
-        while self.postgres.running and time.monotonic() < give_up_at:
+        while self.postgres.is_running and time.monotonic() < give_up_at:
             time.sleep(0.02)
         self.postgres.stop()
 
@@ -209,7 +209,7 @@ class Site:
         self._swift = Process("Swift", command, log=self.folder / "swift.log", environment=environment)
         self._stack.callback(self._swift.kill)
         self._swift.start()
-        health = programs.answers(f"http://127.0.0.1:{port}/healthcheck")
+        health = programs.ready_when_reachable(f"http://127.0.0.1:{port}/healthcheck")
         self._swift.wait_ready(lambda: health(self._swift), START_SECONDS)
         return port
 

@@ -15,7 +15,7 @@ from uuid import uuid4
 import pytest
 
 from store.blobs import BlobStore, LocalBlobs, MemoryBlobs, S3Blobs, S3Options
-from store.blobs.memory import Kept
+from store.blobs.memory import BlobContent
 from store.blobs.protocol import is_sha256
 from tests.conftest import S3
 
@@ -131,7 +131,7 @@ def in_memory(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     def overwrite(key: str, content: bytes) -> None:
         tenant, _, name = key.partition("/sha256/")
         if name[2:3] == "/" and is_sha256(name.replace("/", "", 1)):  # a dictionary has no room for strays
-            store._tenants.setdefault(tenant, {})[name.replace("/", "", 1)] = Kept(content)
+            store._tenants.setdefault(tenant, {})[name.replace("/", "", 1)] = BlobContent(content)
 
     return Place(store, overwrite, looks=1)
 

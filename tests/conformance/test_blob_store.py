@@ -11,7 +11,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from conversation.errors import FileNotStored, FileRefused, InvalidInput
+from conversation.errors import FileNotStored, FileRejected, InvalidInput
 from store.blobs import BlobStore
 from tests.conformance.conftest import Place
 
@@ -56,7 +56,7 @@ def test_putting_a_blob_again_changes_nothing(store: BlobStore) -> None:
 
 
 def test_bytes_of_another_hash_are_refused_and_nothing_is_kept(store: BlobStore) -> None:
-    with pytest.raises(FileRefused, match=HASH):
+    with pytest.raises(FileRejected, match=HASH):
         store.put("acme", HASH, PICTURE + b"!", "image/png")
 
     assert not store.exists("acme", HASH)
@@ -162,7 +162,7 @@ def test_a_hash_that_is_none_is_refused_by_every_verb(store: BlobStore, sha256: 
     for verb in verbs(store, "acme", sha256)[1:]:
         with pytest.raises(InvalidInput, match="sha256"):
             verb()
-    with pytest.raises((InvalidInput, FileRefused)):
+    with pytest.raises((InvalidInput, FileRejected)):
         store.put("acme", sha256, PICTURE, "image/png")
 
 
@@ -311,7 +311,7 @@ def test_an_error_of_the_reader_stays_its_own(store: BlobStore) -> None:
 def test_a_file_that_changes_while_it_is_put_is_refused_and_never_seen(place: Place) -> None:
     changing = Changing(LARGE, looks=place.looks)
 
-    with pytest.raises(FileRefused, match=sha256_of(LARGE)):
+    with pytest.raises(FileRejected, match=sha256_of(LARGE)):
         place.store.put("acme", sha256_of(LARGE), changing, "text/plain")
 
     assert changing.looks == 0
@@ -362,13 +362,13 @@ def test_a_listing_may_be_left_in_the_middle(store: BlobStore) -> None:
 
 
 def test_tenants_are_those_who_have_something(place: Place) -> None:
-    assert list(place.store.tenants()) == []
+    assert list(place.store.list_tenants()) == []
     for tenant in ("b-tenant", "b", "Acme", "a.c"):
         place.store.put(tenant, HASH, PICTURE, "image/png")
     place.overwrite("readme", b"no tenant")
     place.overwrite("..hidden/sha256/readme", b"no tenant")
 
-    found = list(place.store.tenants())
+    found = list(place.store.list_tenants())
 
     assert found == ["Acme", "a.c", "b", "b-tenant"]
 
@@ -394,7 +394,7 @@ def test_a_tenant_goes_with_everything_and_nobody_else_does(store: BlobStore) ->
     assert store.delete_tenant("acme") == 0
 
     assert hashes(store) == []
-    assert sorted(store.tenants()) == ["acm", "acme.x", "acme2"]
+    assert sorted(store.list_tenants()) == ["acm", "acme.x", "acme2"]
 
 
 def test_a_tenant_that_was_deleted_can_come_back(store: BlobStore) -> None:

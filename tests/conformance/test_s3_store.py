@@ -10,7 +10,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from conversation.errors import FileNotStored, FileRefused, InvalidInput
+from conversation.errors import FileNotStored, FileRejected, InvalidInput
 from store.blobs import PresignedUpload, S3Blobs
 from store.blobs.s3 import multipart
 from tests.conformance.conftest import Bucket
@@ -51,7 +51,7 @@ def test_a_large_file_that_changes_between_its_parts_is_dropped(
     """As if somebody wrote to it after it was hashed: the look before the upload sees the right bytes."""
     monkeypatch.setattr("store.blobs.s3.store.check_content", lambda sha256, content: len(content))
 
-    with pytest.raises(FileRefused, match=LARGE_HASH):
+    with pytest.raises(FileRejected, match=LARGE_HASH):
         store.put("acme", LARGE_HASH, LARGE[:-1] + b"!", "text/plain")
 
     assert bucket.keys() == []
@@ -74,7 +74,7 @@ def made(store: S3Blobs) -> list[str]:
     """Names of the requests that make an object, from now on."""
     found: list[str] = []
     for verb in ("PutObject", "CreateMultipartUpload", "CopyObject"):
-        store._place.connected().meta.events.register(
+        store._bucket.get_client().meta.events.register(
             f"before-call.s3.{verb}", lambda model, **_: found.append(model.name)
         )
     return found
@@ -104,9 +104,9 @@ def test_damage_in_parts_is_healed_by_putting_it_again(store: S3Blobs, bucket: B
     """Sent as we send, by somebody who wrote our own description beside other bytes."""
     key = f"{bucket.prefix}/acme/sha256/{LARGE_HASH[:2]}/{LARGE_HASH[2:]}"
     other = b"!" + LARGE[1:]
-    described = store._place.described(LARGE_HASH, "text/plain")
+    described = store._bucket.object_options(LARGE_HASH, "text/plain")
     other_hash = hashlib.sha256(other).hexdigest()
-    multipart.send_in_parts(store._place, key, other_hash, other, size=len(other), **described)
+    multipart.send_in_parts(store._bucket, key, other_hash, other, size=len(other), **described)
 
     store.put("acme", LARGE_HASH, LARGE, "text/plain")
 
@@ -215,7 +215,7 @@ def test_an_upload_of_other_bytes_never_becomes_a_blob(store: S3Blobs, bucket: B
     """The one check that not every server makes: where it took them, taking them over finds them out."""
     answered = send(announced(store), b"!" + CONTENT[1:])
 
-    with pytest.raises(FileNotStored if answered == 400 else FileRefused, match="upload one"):
+    with pytest.raises(FileNotStored if answered == 400 else FileRejected, match="upload one"):
         store.adopt_upload("acme", "one", HASH, "image/png")
 
     assert answered in (200, 400)
@@ -255,7 +255,7 @@ def test_bytes_of_another_hash_are_not_adopted_even_where_the_blob_is_there(
     store.put("acme", HASH, CONTENT, "image/png")
     bucket.write("acme/staging/one", b"anything")
 
-    with pytest.raises(FileRefused, match=f"not {HASH}"):
+    with pytest.raises(FileRejected, match=f"not {HASH}"):
         store.adopt_upload("acme", "one", HASH, "image/png")
 
 
@@ -265,9 +265,9 @@ def test_an_upload_that_changes_after_it_was_read_is_not_adopted(store: S3Blobs,
     def swap(**_: object) -> None:
         bucket.write("acme/staging/one", b"!" + CONTENT[1:])
 
-    store._place.connected().meta.events.register("before-call.s3.CopyObject", swap)
+    store._bucket.get_client().meta.events.register("before-call.s3.CopyObject", swap)
 
-    with pytest.raises(FileRefused, match="changed while it was being taken"):
+    with pytest.raises(FileRejected, match="changed while it was being taken"):
         store.adopt_upload("acme", "one", HASH, "image/png")
 
     assert not store.exists("acme", HASH)
@@ -275,11 +275,11 @@ def test_an_upload_that_changes_after_it_was_read_is_not_adopted(store: S3Blobs,
 
 def test_an_upload_that_is_discarded_after_it_was_read_is_not_adopted(store: S3Blobs, bucket: Bucket) -> None:
     bucket.write("acme/staging/one", CONTENT)
-    store._place.connected().meta.events.register(
+    store._bucket.get_client().meta.events.register(
         "before-call.s3.CopyObject", lambda **_: bucket.store().discard_upload("acme", "one")
     )
 
-    with pytest.raises(FileRefused, match="upload it again"):
+    with pytest.raises(FileRejected, match="upload it again"):
         store.adopt_upload("acme", "one", HASH, "image/png")
 
     assert not store.exists("acme", HASH)
@@ -342,7 +342,7 @@ def test_uploads_that_nobody_discarded_are_listed(store: S3Blobs, bucket: Bucket
 def test_uploads_are_listed_past_the_first_page(store: S3Blobs, bucket: Bucket) -> None:
     for number in range(7):
         bucket.write(f"acme/staging/{number}", b"uploaded")
-    store._place.connected().meta.events.register(
+    store._bucket.get_client().meta.events.register(
         "provide-client-params.s3.ListObjectsV2", lambda params, **_: {**params, "MaxKeys": 3}
     )
 
@@ -357,13 +357,13 @@ def test_listings_go_on_past_the_first_page(store: S3Blobs) -> None:
     known = sorted(hashlib.sha256(content).hexdigest() for content in contents)
 
     # The server's page is a thousand long; this one asks for three.
-    store._place.connected().meta.events.register(
+    store._bucket.get_client().meta.events.register(
         "provide-client-params.s3.ListObjectsV2", lambda params, **_: {**params, "MaxKeys": 3}
     )
 
     assert [blob.sha256 for blob in store.list("acme")] == known
     assert [blob.sha256 for blob in store.list("acme", after=known[1])] == known[2:]
-    assert list(store.tenants()) == ["acme", *(f"tenant{index}" for index in range(7))]
+    assert list(store.list_tenants()) == ["acme", *(f"tenant{index}" for index in range(7))]
 
 
 def test_a_tenant_goes_past_the_first_page(

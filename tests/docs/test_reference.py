@@ -111,7 +111,7 @@ def test_every_task_and_queue_is_told() -> None:
     text = page("task-names-and-queues.md")
     queues = {
         task_contract.TURNS_QUEUE,
-        task_contract.SUSPECTS_QUEUE,
+        task_contract.QUARANTINE_QUEUE,
         task_contract.MAINTENANCE_QUEUE,
         task_contract.FILES_QUEUE,
     }

@@ -33,7 +33,7 @@ MAKE_TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re
 SERVICES = set(yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"])
 QUEUES = {
     task_contract.TURNS_QUEUE,
-    task_contract.SUSPECTS_QUEUE,
+    task_contract.QUARANTINE_QUEUE,
     task_contract.MAINTENANCE_QUEUE,
     task_contract.FILES_QUEUE,
 }

@@ -17,8 +17,8 @@ from store.summaries import repository as summaries
 from store.threads import repository
 from store.turns import claims, inbox, workers
 from store.turns import settle as turns
-from store.turns.claims import Claimant
-from store.turns.inbox import Request
+from store.turns.claims import ClaimRequest
+from store.turns.inbox import SendRequest
 
 
 def marks(messages: int = 0, keep: int = 4, *, tokens: int = 0, keep_tokens: int = 0) -> WaterMarks:
@@ -46,7 +46,7 @@ class Desk:
         self.database.run(
             partial(workers.register, worker=worker, host="", pid=1, serves=serves, lease_seconds=600)
         )
-        self.claimant = Claimant(worker=worker, agents=serves)
+        self.claimant = ClaimRequest(worker=worker, agents=serves)
 
     def save(self, thread: Thread) -> Thread:
         saved = self.database.run(partial(repository.save, thread=thread, new=thread.new_messages))
@@ -57,7 +57,7 @@ class Desk:
         return self.save(chat(thread_id, count, with_tools=with_tools))
 
     def claim(self, thread: str = "t", content: str = "and now?", agent: str = "a") -> ClaimedTurn:
-        request = Request(
+        request = SendRequest(
             turn_id=new_id(),
             tenant="default",
             thread_id=thread,
@@ -70,7 +70,9 @@ class Desk:
         assert isinstance(claimed, ClaimedTurn)
         return claimed
 
-    def settle(self, claimed: ClaimedTurn, *replies: Message, ending: Ending | None = None) -> turns.Settled:
+    def settle(
+        self, claimed: ClaimedTurn, *replies: Message, ending: Ending | None = None
+    ) -> turns.SettleOutcome:
         said = replies or (Message(role="assistant", content="an answer"),)
         return self.database.run(
             partial(
@@ -83,7 +85,9 @@ class Desk:
         )
 
     def draft(self, wanted: WaterMarks, thread: str = "t") -> Draft | None:
-        return self.database.run(partial(summaries.draft, tenant="default", thread_id=thread, marks=wanted))
+        return self.database.run(
+            partial(summaries.load_draft, tenant="default", thread_id=thread, marks=wanted)
+        )
 
     def put(self, draft: Draft | None, content: str = "they talked") -> Summary | None:
         assert draft is not None
@@ -94,7 +98,7 @@ class Desk:
         return self.database.run(partial(summaries.restore, tenant="default", thread_id=thread))
 
     def listed(self, thread: str = "t") -> list[Summary]:
-        return self.database.run(partial(summaries.list_of, tenant="default", thread_id=thread))
+        return self.database.run(partial(summaries.list_summaries, tenant="default", thread_id=thread))
 
     def row(self, thread: str = "t") -> Any:
         wanted = select(tables.threads).where(tables.threads.c.id == thread)

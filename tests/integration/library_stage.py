@@ -15,8 +15,8 @@ from store import tables
 from store.settings import load
 from store.turns import claims, inbox, workers
 from store.turns import settle as turns
-from store.turns.claims import Claimant
-from store.turns.inbox import Request
+from store.turns.claims import ClaimRequest
+from store.turns.inbox import SendRequest
 from threadmill import Message, ThreadStore, ToolCall
 
 #: A killed caller is missed after this.
@@ -79,7 +79,7 @@ class Worker:
 
     def __init__(self, store: ThreadStore) -> None:
         self.run = store.database.run_async
-        self.claimant = Claimant(worker=new_id(), agents={"caller": "1"})
+        self.claimant = ClaimRequest(worker=new_id(), agents={"caller": "1"})
 
     async def begins(self) -> None:
         register = partial(
@@ -88,7 +88,7 @@ class Worker:
         await self.run(register)
 
     async def is_sent(self, thread_id: str, text: str) -> None:
-        request = Request(
+        request = SendRequest(
             turn_id=new_id(),
             tenant="default",
             thread_id=thread_id,
@@ -103,11 +103,11 @@ class Worker:
             partial(claims.claim, tenant="default", thread_id=thread_id, claimant=self.claimant)
         )
 
-    async def answers(self, claimed: ClaimedTurn, text: str) -> turns.Settled:
+    async def answers(self, claimed: ClaimedTurn, text: str) -> turns.SettleOutcome:
         ending = Completed(messages=(Message(role="assistant", content=text),))
         return await self.settles(claimed, ending)
 
-    async def settles(self, claimed: ClaimedTurn, ending: Any) -> turns.Settled:
+    async def settles(self, claimed: ClaimedTurn, ending: Any) -> turns.SettleOutcome:
         return await self.run(
             partial(turns.settle, lease=claimed.lease, turn_id=claimed.id, ending=ending, release=False)
         )
@@ -128,5 +128,5 @@ async def said(store: ThreadStore, thread_id: str = "t") -> list[str]:
 
 
 async def states(store: ThreadStore) -> list[tuple[str, str | None]]:
-    statement = select(tables.turns.c.state, tables.turns.c.error_kind).order_by(tables.turns.c.position)
+    statement = select(tables.turns.c.state, tables.turns.c.error_kind).order_by(tables.turns.c.arrival_seq)
     return await store.database.run_async(lambda c: [tuple(row) for row in c.execute(statement)])

@@ -16,7 +16,7 @@ from conversation.errors import ModelError
 from conversation.history import check_next, open_calls
 from conversation.message import Message, ToolCall, Usage
 from conversation.step import Step
-from conversation.turn import ClaimedTurn, Completed, Ended, Failed, Lease
+from conversation.turn import ClaimedTurn, Completed, Failed, FinalEnding, Lease
 
 SPENT = Usage(prompt_tokens=10, completion_tokens=5)
 Answer = ModelReply | ModelError | Callable[[ModelRequest], ModelReply]
@@ -94,7 +94,7 @@ def run_of(
 ) -> Run:
     journal = journal or Memory()
     turn: dict[str, Any] = {
-        "lease": Lease(thread_key=1, worker="w", fence=1),
+        "lease": Lease(thread_key=1, worker="w", fencing_token=1),
         "id": "turn",
         "tenant": "default",
         "thread_id": "thread",
@@ -123,7 +123,7 @@ def assert_well_formed(messages: Sequence[Message]) -> None:
     assert open_calls(history) == {}
 
 
-def results(ended: Ended) -> dict[str | None, str]:
+def results(ended: FinalEnding) -> dict[str | None, str]:
     return {m.tool_call_id: m.content for m in ended.messages if m.role == "tool"}
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, event, func, select, text, update
 from conversation.attachment import Attachment
 from conversation.errors import (
     FileNotStored,
-    FileRefused,
+    FileRejected,
     FileStoreUnavailable,
     InvalidInput,
     LimitReached,
@@ -26,11 +26,11 @@ from store import tables
 from store.blobs import BlobStore, LocalBlobs
 from store.database.engine import Database
 from store.files import blob_rows, garbage_collection, prepared_rows, uploads
-from store.files.ingest import Keeper
+from store.files.ingest import FileIngest
 from store.retention import delete_thread
 from store.settings import load
 from store.turns import inbox
-from store.turns.inbox import Request
+from store.turns.inbox import SendRequest
 from tasks.jobs import collect_files
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -44,8 +44,8 @@ def files(tmp_path: Path) -> LocalBlobs:
     return LocalBlobs(tmp_path / "files")
 
 
-def request(thread_id: str, *attached: Attachment) -> Request:
-    return Request(
+def request(thread_id: str, *attached: Attachment) -> SendRequest:
+    return SendRequest(
         turn_id=new_id(),
         tenant="default",
         thread_id=thread_id,
@@ -84,7 +84,7 @@ def state(database: Database, sha256: str = SHA256) -> str | None:
 
 
 def test_a_kept_file_is_stored_and_a_message_may_have_it(any_database: Database, files: LocalBlobs) -> None:
-    Keeper(any_database, files).keep("default", [FILE])
+    FileIngest(any_database, files).store("default", [FILE])
     send(any_database, "t", FILE)
 
     assert state(any_database) == "stored"
@@ -94,7 +94,7 @@ def test_a_kept_file_is_stored_and_a_message_may_have_it(any_database: Database,
 def test_a_message_cannot_have_a_file_whose_bytes_never_came(
     any_database: Database, files: LocalBlobs
 ) -> None:
-    any_database.run(partial(blob_rows.announce, tenant="default", files=[FILE]))
+    any_database.run(partial(blob_rows.reserve, tenant="default", files=[FILE]))
 
     with pytest.raises(FileNotStored, match=r"'a\.txt' was deleted"):
         send(any_database, "t", FILE)
@@ -106,11 +106,11 @@ def test_a_message_cannot_have_a_file_whose_bytes_never_came(
 
 
 def test_a_message_cannot_have_an_infected_file(any_database: Database, files: LocalBlobs) -> None:
-    Keeper(any_database, files).keep("default", [FILE])
+    FileIngest(any_database, files).store("default", [FILE])
     with any_database.engine.begin() as connection:
-        connection.execute(update(tables.blobs).values(scan="infected", finding="Eicar-Test-Signature"))
+        connection.execute(update(tables.blobs).values(scan="infected", scan_finding="Eicar-Test-Signature"))
 
-    with pytest.raises(FileRefused, match="infected"):
+    with pytest.raises(FileRejected, match="infected"):
         send(any_database, "t", FILE)
 
 
@@ -118,10 +118,10 @@ def test_what_somebody_claims_of_bytes_that_nobody_saw_makes_no_row(
     any_database: Database, files: LocalBlobs
 ) -> None:
     claim = Attachment(filename="a.png", sha256=SHA256, size=10**9, mime_type="image/png")
-    Keeper(any_database, files).keep("default", [claim])
+    FileIngest(any_database, files).store("default", [claim])
     assert state(any_database) is None
 
-    Keeper(any_database, files).keep("default", [FILE])
+    FileIngest(any_database, files).store("default", [FILE])
     send(any_database, "t", claim)
     with any_database.engine.begin() as connection:
         row = connection.execute(select(tables.blobs)).one()
@@ -132,9 +132,9 @@ def test_a_row_that_an_import_made_says_what_the_bytes_are_when_they_come(
     any_database: Database, files: LocalBlobs
 ) -> None:
     claim = Attachment(filename="a.png", sha256=SHA256, size=1, mime_type="image/png")
-    any_database.run(partial(blob_rows.announce, tenant="default", files=[claim]))
+    any_database.run(partial(blob_rows.reserve, tenant="default", files=[claim]))
 
-    Keeper(any_database, files).keep("default", [FILE])
+    FileIngest(any_database, files).store("default", [FILE])
 
     with any_database.engine.begin() as connection:
         row = connection.execute(select(tables.blobs)).one()
@@ -142,15 +142,15 @@ def test_a_row_that_an_import_made_says_what_the_bytes_are_when_they_come(
 
 
 def test_files_of_one_message_are_limited_by_what_they_are(any_database: Database, files: LocalBlobs) -> None:
-    Keeper(any_database, files).keep("default", [FILE])
+    FileIngest(any_database, files).store("default", [FILE])
     by_hash = Attachment(filename="a.txt", sha256=SHA256, size=0)
 
-    with pytest.raises(FileRefused, match="THREADMILL_MESSAGE_MAX_BYTES"):
+    with pytest.raises(FileRejected, match="THREADMILL_MESSAGE_MAX_BYTES"):
         any_database.run(partial(blob_rows.check_stored, tenant="default", files=[by_hash], max_bytes=8))
 
 
 def test_what_a_dead_sender_left_behind_is_collected(any_database: Database, files: LocalBlobs) -> None:
-    any_database.run(partial(blob_rows.announce, tenant="default", files=[FILE]))
+    any_database.run(partial(blob_rows.reserve, tenant="default", files=[FILE]))
     files.put("default", SHA256, b"the bytes", "text/plain")  # and then it died
 
     assert collect(any_database, files) == 0
@@ -164,7 +164,7 @@ def test_what_a_dead_sender_left_behind_is_collected(any_database: Database, fil
 def test_a_file_leaves_with_its_last_message_after_the_grace(
     any_database: Database, files: LocalBlobs
 ) -> None:
-    Keeper(any_database, files).keep("default", [FILE])
+    FileIngest(any_database, files).store("default", [FILE])
     send(any_database, "one", FILE)
     send(any_database, "two", FILE)
     let_time_pass(any_database)
@@ -183,10 +183,10 @@ def test_a_file_leaves_with_its_last_message_after_the_grace(
 
 
 def test_a_file_that_is_sent_again_has_its_grace_again(any_database: Database, files: LocalBlobs) -> None:
-    Keeper(any_database, files).keep("default", [FILE])
+    FileIngest(any_database, files).store("default", [FILE])
     let_time_pass(any_database)
 
-    Keeper(any_database, files).keep("default", [FILE])
+    FileIngest(any_database, files).store("default", [FILE])
 
     assert collect(any_database, files) == 0
     assert files.exists("default", SHA256)
@@ -194,11 +194,11 @@ def test_a_file_that_is_sent_again_has_its_grace_again(any_database: Database, f
 
 def test_a_rendition_lives_as_long_as_what_it_was_made_of(any_database: Database, files: LocalBlobs) -> None:
     small = Attachment(filename="small.png", content=b"small", mime_type="image/png")
-    Keeper(any_database, files).keep("default", [FILE, small])
+    FileIngest(any_database, files).store("default", [FILE, small])
     with any_database.engine.begin() as connection:
         connection.execute(
             tables.renditions.insert().values(
-                tenant="default", sha256=SHA256, kind="thumbnail", made_sha256=small.sha256
+                tenant="default", sha256=SHA256, kind="thumbnail", rendition_sha256=small.sha256
             )
         )
     send(any_database, "t", FILE)
@@ -225,7 +225,7 @@ def eventually(what: Callable[[], object]) -> None:
 
 
 def test_a_file_that_is_just_being_attached_is_not_marked(database: Database, files: LocalBlobs) -> None:
-    Keeper(database, files).keep("default", [FILE])
+    FileIngest(database, files).store("default", [FILE])
     let_time_pass(database)
 
     with database.engine.begin() as sender:
@@ -241,23 +241,23 @@ def test_a_file_that_is_just_being_attached_is_not_marked(database: Database, fi
 def test_a_senders_open_transaction_keeps_nobody_from_sending_or_preparing_the_file(
     database: Database, files: LocalBlobs
 ) -> None:
-    Keeper(database, files).keep("default", [FILE])
+    FileIngest(database, files).store("default", [FILE])
 
     with database.engine.begin() as sender:
         inbox.accept(sender, request("t", FILE))
-        Keeper(database, files).keep("default", [FILE])
+        FileIngest(database, files).store("default", [FILE])
         send(database, "other", FILE)
         with database.engine.begin() as worker:
             worker.execute(update(tables.blobs).values(text="what it says"))
 
 
 def test_a_sender_takes_the_mark_away(any_database: Database, files: LocalBlobs) -> None:
-    Keeper(any_database, files).keep("default", [FILE])
+    FileIngest(any_database, files).store("default", [FILE])
     let_time_pass(any_database)
     marked = any_database.run(partial(garbage_collection.mark_due, grace_days=7))
     assert marked.addresses == [ADDRESS]
 
-    Keeper(any_database, files).keep("default", [FILE])
+    FileIngest(any_database, files).store("default", [FILE])
     gone = any_database.run(
         partial(garbage_collection.delete_marked, address=ADDRESS, delete_object=files.delete)
     )
@@ -268,7 +268,7 @@ def test_a_sender_takes_the_mark_away(any_database: Database, files: LocalBlobs)
 
 
 def test_a_message_cannot_have_a_file_that_is_marked(any_database: Database, files: LocalBlobs) -> None:
-    Keeper(any_database, files).keep("default", [FILE])
+    FileIngest(any_database, files).store("default", [FILE])
     let_time_pass(any_database)
     any_database.run(partial(garbage_collection.mark_due, grace_days=7))
 
@@ -279,10 +279,10 @@ def test_a_message_cannot_have_a_file_that_is_marked(any_database: Database, fil
 def test_a_sender_waits_while_the_bytes_are_deleted_and_stores_them_again(
     database: Database, files: LocalBlobs
 ) -> None:
-    Keeper(database, files).keep("default", [FILE])
+    FileIngest(database, files).store("default", [FILE])
     let_time_pass(database)
     database.run(partial(garbage_collection.mark_due, grace_days=7))
-    sender = threading.Thread(target=Keeper(database, files).keep, args=("default", [FILE]))
+    sender = threading.Thread(target=FileIngest(database, files).store, args=("default", [FILE]))
 
     with database.engine.begin() as collector:
         assert garbage_collection.delete_marked(collector, ADDRESS, files.delete)
@@ -299,7 +299,7 @@ def test_a_sender_waits_while_the_bytes_are_deleted_and_stores_them_again(
 def test_a_collector_that_dies_after_the_bytes_leaves_no_row_that_claims_them(
     any_database: Database, files: LocalBlobs
 ) -> None:
-    Keeper(any_database, files).keep("default", [FILE])
+    FileIngest(any_database, files).store("default", [FILE])
     let_time_pass(any_database)
     any_database.run(partial(garbage_collection.mark_due, grace_days=7))
 
@@ -313,19 +313,19 @@ def test_a_collector_that_dies_after_the_bytes_leaves_no_row_that_claims_them(
         )
     assert state(any_database) == "deleting"
 
-    Keeper(any_database, files).keep("default", [FILE])
+    FileIngest(any_database, files).store("default", [FILE])
     send(any_database, "t", FILE)
     assert files.get("default", SHA256) == b"the bytes"
 
 
 def test_a_slow_sender_does_not_confirm_the_row_of_another(database: Database, files: LocalBlobs) -> None:
-    announced = database.run(partial(blob_rows.announce, tenant="default", files=[FILE]))
+    announced = database.run(partial(blob_rows.reserve, tenant="default", files=[FILE]))
     files.put("default", SHA256, b"the bytes", "text/plain")
     let_time_pass(database)
     assert collect(database, files) == 1
-    database.run(partial(blob_rows.announce, tenant="default", files=[FILE]))  # another one begins
+    database.run(partial(blob_rows.reserve, tenant="default", files=[FILE]))  # another one begins
 
-    database.run(partial(blob_rows.confirm, tenant="default", announced=announced))
+    database.run(partial(blob_rows.confirm, tenant="default", reservations=announced))
 
     assert state(database) == "pending"
 
@@ -346,7 +346,7 @@ def test_senders_and_collectors_at_once_leave_no_message_without_its_bytes(
                 return
 
     def sends(name: str) -> None:
-        Keeper(database, files).keep("default", [FILE])
+        FileIngest(database, files).store("default", [FILE])
         send(database, name, FILE)
         assert files.get("default", SHA256) == b"the bytes"
         sent.append(name)
@@ -378,15 +378,15 @@ def test_senders_and_collectors_at_once_leave_no_message_without_its_bytes(
 
 
 def test_bytes_that_no_row_knows_leave_by_the_same_road(any_database: Database, files: LocalBlobs) -> None:
-    Keeper(any_database, files).keep("default", [FILE])
+    FileIngest(any_database, files).store("default", [FILE])
     files.put("default", str(Attachment(filename="b", content=b"lost").sha256), b"lost", "text/plain")
     found = [(SHA256, 9), (str(Attachment(filename="b", content=b"lost").sha256), 4)]
 
-    entered = any_database.run(partial(garbage_collection.enter_unknown, tenant="default", found=found))
+    entered = any_database.run(partial(garbage_collection.enter_unknown, tenant="default", objects=found))
     assert [sha256 for _, sha256 in entered] == [found[1][0]]
     assert collect(any_database, files) == 0  # its grace begins now
     let_time_pass(any_database)
-    Keeper(any_database, files).keep("default", [FILE])
+    FileIngest(any_database, files).store("default", [FILE])
     assert collect(any_database, files) == 1
 
     assert not files.exists("default", found[1][0])
@@ -395,7 +395,7 @@ def test_bytes_that_no_row_knows_leave_by_the_same_road(any_database: Database, 
 
 def test_the_rows_are_looked_through_in_pages(any_database: Database, files: LocalBlobs) -> None:
     kept = [Attachment(filename="a", content=bytes([number]) * 9) for number in range(7)]
-    Keeper(any_database, files).keep("default", kept)
+    FileIngest(any_database, files).store("default", kept)
     with any_database.engine.begin() as connection:
         connection.execute(update(tables.blobs).values(unreferenced_since=None))
 
@@ -414,11 +414,11 @@ def test_the_rows_are_looked_through_in_pages(any_database: Database, files: Loc
 def test_what_is_before_a_collection_can_be_told_without_changing_it(
     any_database: Database, files: LocalBlobs
 ) -> None:
-    Keeper(any_database, files).keep("default", [FILE])
+    FileIngest(any_database, files).store("default", [FILE])
     let_time_pass(any_database)
-    Keeper(any_database, files).keep("default", [Attachment(filename="b", content=b"four")])
+    FileIngest(any_database, files).store("default", [Attachment(filename="b", content=b"four")])
 
-    told = any_database.run(partial(garbage_collection.unused, grace_days=7))
+    told = any_database.run(partial(garbage_collection.count_unused, grace_days=7))
 
     assert (told.due, told.due_bytes, told.in_grace, told.in_grace_bytes) == (1, 9, 1, 4)
     assert state(any_database) == "stored"
@@ -430,10 +430,10 @@ def test_what_is_before_a_collection_can_be_told_without_changing_it(
 def test_a_tenants_files_are_limited_together_and_each_is_counted_once(
     any_database: Database, files: LocalBlobs
 ) -> None:
-    announce = partial(blob_rows.announce, tenant="default", max_bytes=12)
+    announce = partial(blob_rows.reserve, tenant="default", max_bytes=12)
     any_database.run(partial(announce, files=[FILE]))
     any_database.run(partial(announce, files=[FILE]))
-    any_database.run(partial(blob_rows.announce, tenant="other", files=[FILE], max_bytes=12))
+    any_database.run(partial(blob_rows.reserve, tenant="other", files=[FILE], max_bytes=12))
 
     with pytest.raises(LimitReached, match="THREADMILL_TENANT_MAX_BYTES"):
         any_database.run(partial(announce, files=[Attachment(filename="b", content=b"four")]))
@@ -446,12 +446,18 @@ def test_a_tenants_files_are_limited_together_and_each_is_counted_once(
     ("look", "index"),
     [
         (partial(garbage_collection.mark_due, grace_days=7), "ix_blobs_unreferenced_since"),
-        (partial(prepared_rows.waiting, older_than_seconds=60, limit=9, scans=True), "ix_blobs_unprepared"),
-        (partial(prepared_rows.waiting, older_than_seconds=60, limit=9, scans=True), "ix_blobs_unscanned"),
-        (uploads.over, "ix_uploads_expires_at"),
+        (
+            partial(prepared_rows.load_waiting, older_than_seconds=60, limit=9, scans=True),
+            "ix_blobs_unprepared",
+        ),
+        (
+            partial(prepared_rows.load_waiting, older_than_seconds=60, limit=9, scans=True),
+            "ix_blobs_unscanned",
+        ),
+        (uploads.load_expired, "ix_uploads_expires_at"),
         (partial(garbage_collection.note_unused, after=("default", SHA256)), "ix_blobs_tenant_sha256_size"),
         (
-            partial(blob_rows.announce, tenant="default", files=[FILE], max_bytes=10**9),
+            partial(blob_rows.reserve, tenant="default", files=[FILE], max_bytes=10**9),
             "ix_blobs_tenant_sha256_size",
         ),
     ],
@@ -492,7 +498,7 @@ def test_bytes_that_cannot_be_deleted_wait_for_a_day_and_stop_nothing_else(
     any_database: Database, files: LocalBlobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One object under a lock of its own: the run goes on, and lists the store."""
-    Keeper(any_database, files).keep("default", [FILE])
+    FileIngest(any_database, files).store("default", [FILE])
     unknown = Attachment(filename="u", content=b"unknown", mime_type="text/plain")
     files.put("default", str(unknown.sha256), b"unknown", "text/plain")
     settings = load(database_url=any_database.settings.database_url, file_store=str(tmp_path / "files"))

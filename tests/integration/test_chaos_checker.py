@@ -14,17 +14,17 @@ from agent.registry import registered
 from agent.tools.thread_pool import ToolThreads
 from conversation.attachment import Attachment
 from conversation.ids import new_id
-from conversation.task_contract import Bell
+from conversation.task_contract import WakeUp
 from producers import Producer
 from store.blobs import BlobStore, open_file_store
 from store.database.engine import Database
-from store.files.prepare import FileMaker
-from store.files.reader import StoredFiles
+from store.files.prepare import FilePreparer
+from store.files.reader import FileReader
 from store.settings import Settings
 from store.turns import workers
-from store.turns.claims import Claimant
-from store.turns.turn_store import Ledger
-from tasks.active_runs import Running
+from store.turns.claims import ClaimRequest
+from store.turns.turn_store import TurnStore
+from tasks.active_runs import ActiveRuns
 from tasks.runner import Runner
 from tests.chaos import effects
 from tests.chaos.agents import AGENT, PROVIDER_VARIABLE, SHOP_VARIABLE
@@ -80,16 +80,16 @@ def _runner(database: Database, settings: Settings, blobs: BlobStore) -> Runner:
     database.run(
         partial(workers.register, worker=worker, host="here", pid=1, serves=serves, lease_seconds=600)
     )
-    maker = FileMaker(blobs, database, prepare_file)
+    maker = FilePreparer(blobs, database, prepare_file)
     return Runner(
         settings=settings,
         agents=registered(),
-        claimant=Claimant(worker=worker, agents=serves),
-        ledger=Ledger(database),
-        running=Running(),
-        attachments=AttachmentParts(StoredFiles(blobs, database, maker.make)),
+        claim_request=ClaimRequest(worker=worker, agents=serves),
+        turn_store=TurnStore(database),
+        active_runs=ActiveRuns(),
+        attachments=AttachmentParts(FileReader(blobs, database, maker.prepare)),
         tool_threads=ToolThreads(4),
-        announce=lambda _turn: None,
+        publish_turn_ended=lambda _turn: None,
     )
 
 
@@ -100,17 +100,17 @@ async def _sent(settings: Settings, tickets: Sequence[Ticket], runner: Runner) -
         files = [Attachment(filename="notes.txt", content=ticket.file.encode())] if ticket.file else []
         turn = await producer.send_async(ticket.thread, ticket.text, agent=AGENT, attachments=files)
         accepted[ticket.ref] = Accepted(turn.id, ticket.tools, ticket.files)
-        await runner.answer(Bell(tenant="default", thread_id=ticket.thread, turn_id=turn.id))
+        await runner.run_thread(WakeUp(tenant="default", thread_id=ticket.thread, turn_id=turn.id))
     await producer.close_async()
     return accepted
 
 
 def lose_turn(shop: Shop) -> None:
-    shop.change("DELETE FROM turns WHERE position = (SELECT max(position) FROM turns)")
+    shop.change("DELETE FROM turns WHERE arrival_seq = (SELECT max(arrival_seq) FROM turns)")
 
 
 def leave_turn(shop: Shop) -> None:
-    shop.change("UPDATE turns SET state = 'running' WHERE position = 1")
+    shop.change("UPDATE turns SET state = 'running' WHERE arrival_seq = 1")
 
 
 def double_effect(shop: Shop) -> None:
@@ -145,7 +145,7 @@ def lose_tool_message(shop: Shop) -> None:
 
 
 def leave_lease(shop: Shop) -> None:
-    shop.change("UPDATE threads SET owner = gen_random_uuid() WHERE key = 1")
+    shop.change("UPDATE threads SET lease_owner = gen_random_uuid() WHERE key = 1")
 
 
 def lose_blob_row(shop: Shop) -> None:

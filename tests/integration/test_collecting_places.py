@@ -26,9 +26,9 @@ RUN = 20
 @pytest.fixture(autouse=True, params=[2, 0], ids=["", "crowded"])
 def small_runs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     # With none, more files begin alike than a run looks at.
-    monkeypatch.setattr(collect_files, "PLACE_CHARS", request.param)
-    monkeypatch.setattr(collect_files, "LISTED", RUN)
-    monkeypatch.setattr(garbage_collection, "SCAN", RUN)
+    monkeypatch.setattr(collect_files, "CURSOR_HASH_CHARS", request.param)
+    monkeypatch.setattr(collect_files, "LISTED_OBJECTS_MAX", RUN)
+    monkeypatch.setattr(garbage_collection, "SCAN_ROWS", RUN)
 
 
 def hashes() -> list[tuple[str, str, bytes]]:
@@ -47,7 +47,9 @@ def runs(database: Database, folder: Path) -> list[dict[str, Any]]:
     )
     outcomes: list[dict[str, Any]] = [{}]
     while len(outcomes) < 200:
-        done = collect_files.collect_after(database, settings, json.loads(json.dumps(outcomes[-1])))
+        done = collect_files.run_scheduled_collection(
+            database, settings, json.loads(json.dumps(outcomes[-1]))
+        )
         outcomes.append(done)
         if done["rows_after"] is None and done["listing_after"] is None:
             break

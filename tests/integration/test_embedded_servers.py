@@ -123,7 +123,7 @@ def test_a_stopped_server_leaves_no_process_and_a_free_port(kind: type[Server], 
 
     assert not is_alive(pid)
     assert is_free(port)
-    assert not server.running
+    assert not server.is_running
 
 
 def test_a_port_that_was_taken_meanwhile_is_replaced(kind: type[Server], tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ def test_postgres_starts_after_a_crash_though_a_query_still_runs(tmp_path: Path)
     server.kill()
 
     with server:
-        assert server.running
+        assert server.is_running
     worker.join()
 
 

@@ -19,10 +19,10 @@ import pytest
 from celery import Celery
 
 from conversation.errors import InvalidInput
-from conversation.task_contract import FILES_QUEUE, MAINTENANCE_QUEUE, SUSPECTS_QUEUE, TURNS_QUEUE
+from conversation.task_contract import FILES_QUEUE, MAINTENANCE_QUEUE, QUARANTINE_QUEUE, TURNS_QUEUE
 from threadmill.embedded import programs
 from threadmill.embedded.errors import DirectoryInUse, ServerFailed
-from threadmill.embedded.programs import Program, beat, flower, says, worker
+from threadmill.embedded.programs import Program, beat, flower, ready_when_logged, worker
 from threadmill.embedded.stack import Stack
 
 APP = """
@@ -127,7 +127,7 @@ def test_every_queue_has_a_worker_and_suspects_have_theirs_alone(tmp_path: Path)
 
     assert queues == {
         "turns": TURNS_QUEUE,
-        "suspects": SUSPECTS_QUEUE,
+        "suspects": QUARANTINE_QUEUE,
         "maintenance": MAINTENANCE_QUEUE,
         "files": FILES_QUEUE,
     }
@@ -151,14 +151,14 @@ def test_the_programs_of_threadmill_start_and_stop(tmp_path: Path) -> None:
     with Stack(tmp_path / "stack") as stack:
         programs_of_ours = ["turns", "suspects", "maintenance", "files", "beat", "flower"]
         assert stack.names() == ["postgres", "valkey", *programs_of_ours]
-        assert stack.dead() == []
+        assert stack.dead_parts() == []
 
     assert processes_of(tmp_path) == {}
 
 
 def test_everything_runs_and_the_workers_work(stack: Stack, tmp_path: Path) -> None:
     assert stack.names() == ["postgres", "valkey", "turns", "pool", "beat", "flower"]
-    assert stack.dead() == []
+    assert stack.dead_parts() == []
     assert works(stack, tmp_path, "turns")
     assert works(stack, tmp_path, "pool")
 
@@ -207,7 +207,7 @@ def test_a_folder_has_one_stack(stack: Stack, environment: dict[str, str]) -> No
     with pytest.raises(DirectoryInUse, match=f"process {os.getpid()}"):
         Stack(stack._home.directory, environment, plan=plan).start()
 
-    assert stack.dead() == []
+    assert stack.dead_parts() == []
 
 
 def test_a_name_that_nothing_has_is_refused_with_the_names_there_are(stack: Stack) -> None:
@@ -221,12 +221,12 @@ def test_a_part_that_was_killed_can_be_started_again(stack: Stack, tmp_path: Pat
     with closing(psycopg.connect(addresses.database_url)) as bystander:  # keeps a child of PostgreSQL alive
         bystander.execute("SELECT 1")
         stack.kill(name)
-        assert stack.dead() == [name]
+        assert stack.dead_parts() == [name]
         assert stack.pid(name) is None
 
         stack.restart(name)
 
-    assert stack.dead() == []
+    assert stack.dead_parts() == []
     assert stack.pid(name) != before
     assert stack.addresses() == addresses
     assert works(stack, tmp_path, "turns")
@@ -281,7 +281,10 @@ def test_a_program_that_does_not_start_is_an_error_that_leaves_nothing_behind(
 ) -> None:
     def broken(directory: Path) -> Sequence[Program]:
         complaint = (sys.executable, "-c", "raise SystemExit('I was not made for this')")
-        return [*only_worker(directory), Program(name="broken", argv=complaint, ready=says("ready"))]
+        return [
+            *only_worker(directory),
+            Program(name="broken", argv=complaint, is_ready=ready_when_logged("ready")),
+        ]
 
     heard: list[str] = []
     with pytest.raises(ServerFailed, match=r"(?s)broken ended with exit code 1.*I was not made for this"):

@@ -23,12 +23,12 @@ from conversation.turn import ClaimedTurn
 from store.database.column_types import CLOCK_SQL, clock
 from store.database.engine import Database
 from store.database.retry_policy import MAX_RUNS
-from store.database.url import mapped
+from store.database.url import driver_url
 from store.settings import load
 from store.tables import agents, metadata, threads
 from store.turns import claims, inbox, workers
-from store.turns.claims import Claimant, Nothing
-from store.turns.inbox import Request
+from store.turns.claims import ClaimRequest, NothingDue
+from store.turns.inbox import SendRequest
 from threadmill.embedded.home import free_port
 from threadmill.embedded.postgres import EmbeddedPostgres
 
@@ -91,7 +91,10 @@ def agent_names(connection: Connection) -> list[str]:
     ],
 )
 def test_every_spelling_of_an_address_is_mapped_to_our_driver(given: str, used: str) -> None:
-    assert mapped(given).render_as_string(hide_password=False).replace("%2F", "/").replace("%3A", ":") == used
+    assert (
+        driver_url(given).render_as_string(hide_password=False).replace("%2F", "/").replace("%3A", ":")
+        == used
+    )
 
 
 @pytest.mark.parametrize(
@@ -339,7 +342,7 @@ async def test_a_database_that_is_away_is_told_in_one_line_without_its_password(
 
 
 def test_a_wrong_password_is_told_without_it(database_url: str, opened: Open) -> None:
-    wrong = mapped(database_url).set(password=SECRET).render_as_string(hide_password=False)
+    wrong = driver_url(database_url).set(password=SECRET).render_as_string(hide_password=False)
 
     with pytest.raises(DatabaseUnavailable, match="password authentication failed") as refused:
         opened(wrong).run(agent_names)
@@ -448,7 +451,7 @@ def test_a_rollback_in_sqlite_undoes_a_change_of_the_schema_too(file_database: D
 
 
 def test_a_child_without_its_parent_is_refused_by_sqlite(file_database: Database) -> None:
-    orphan = "insert into context (thread_key, key, content, updated_at) values (1, 'k', 'c', '2026')"
+    orphan = "insert into thread_context (thread_key, key, content, updated_at) values (1, 'k', 'c', '2026')"
 
     with pytest.raises(IntegrityError, match="FOREIGN KEY"):
         file_database.run(partial(scalar, statement=orphan))
@@ -553,8 +556,8 @@ AN_HOUR_ON = {"postgresql": "(clock_timestamp() + interval '1 hour')", "sqlite":
 def test_a_test_can_move_the_clock_so_that_a_lease_lapses(
     any_database: Database, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, second = (Claimant(worker=new_id(), agents={"assistant": "1"}) for _ in range(2))
-    request = Request(
+    first, second = (ClaimRequest(worker=new_id(), agents={"assistant": "1"}) for _ in range(2))
+    request = SendRequest(
         turn_id=new_id(),
         tenant="default",
         thread_id="t",
@@ -568,7 +571,7 @@ def test_a_test_can_move_the_clock_so_that_a_lease_lapses(
     any_database.run(enter)
     any_database.run(partial(inbox.accept, request=request))
     assert isinstance(any_database.run(partial(claim, claimant=first)), ClaimedTurn)
-    assert isinstance(any_database.run(partial(claim, claimant=second)), Nothing)
+    assert isinstance(any_database.run(partial(claim, claimant=second)), NothingDue)
 
     for kind, moved in AN_HOUR_ON.items():
         monkeypatch.setitem(CLOCK_SQL, kind, moved)

@@ -12,14 +12,14 @@ from sqlalchemy import select, update
 
 from conversation.attachment import Attachment
 from conversation.errors import FileStoreUnavailable
-from conversation.prepared_file import Picture, Prepared, PreparedFile
+from conversation.prepared_file import Picture, PreparationResult, PreparedFile
 from store import tables
 from store.blobs import LocalBlobs
 from store.database.engine import Database
 from store.files import prepare, prepared_rows
-from store.files.ingest import Keeper
-from store.files.prepare import FileMaker
-from store.files.reader import StoredFiles
+from store.files.ingest import FileIngest
+from store.files.prepare import FilePreparer
+from store.files.reader import FileReader
 from store.settings import load
 from tests.clamd import EICAR, scanning
 
@@ -31,11 +31,11 @@ INFECTED = Attachment(filename="b.txt", content=b"x" + EICAR, mime_type="text/pl
 class Reader:
     """Stands for the programs that read files, and counts how often they do."""
 
-    def __init__(self, prepared: Prepared | None = None) -> None:
-        self.prepared = prepared or Prepared(text="what it says")
+    def __init__(self, prepared: PreparationResult | None = None) -> None:
+        self.prepared = prepared or PreparationResult(text="what it says")
         self.read: list[bytes] = []
 
-    async def __call__(self, content: bytes, _media_type: str) -> Prepared:
+    async def __call__(self, content: bytes, _media_type: str) -> PreparationResult:
         self.read.append(content)
         await asyncio.sleep(0.05)
         return self.prepared
@@ -48,19 +48,19 @@ class Site:
         self.database = Database(load(database_url=url, prepare_wait_seconds=5, **values))
         self.blobs = LocalBlobs(folder / "files")
 
-    def files(self, reader: Reader) -> StoredFiles:
+    def files(self, reader: Reader) -> FileReader:
         """As in a process of its own."""
-        return StoredFiles(self.blobs, self.database, FileMaker(self.blobs, self.database, reader).make)
+        return FileReader(self.blobs, self.database, FilePreparer(self.blobs, self.database, reader).prepare)
 
     async def keep(self, file: Attachment = FILE) -> None:
-        await Keeper(self.database, self.blobs).keep_async("default", [file])
+        await FileIngest(self.database, self.blobs).store_async("default", [file])
 
     async def prepared(self, reader: Reader, file: Attachment = FILE) -> PreparedFile:
-        found = await self.files(reader).prepared("default", [file])
+        found = await self.files(reader).load_prepared("default", [file])
         return found[str(file.sha256)]
 
     async def text(self, file: Attachment = FILE) -> str | None:
-        found = await self.files(Reader()).texts("default", [str(file.sha256)])
+        found = await self.files(Reader()).load_texts("default", [str(file.sha256)])
         return found.get(str(file.sha256))
 
     async def row(self, sha256: str = SHA256) -> Any:
@@ -98,7 +98,7 @@ async def test_a_file_is_read_once_whoever_asks_and_however_many_at_once(opened:
     await site.keep()
 
     found = await asyncio.gather(*(site.prepared(reader) for _ in range(8)))
-    again = await site.prepared(Reader(Prepared(text="something else")))
+    again = await site.prepared(Reader(PreparationResult(text="something else")))
 
     assert reader.read == [b"the bytes"]
     assert {file.text_chars for file in (*found, again)} == {len("what it says")}
@@ -110,7 +110,7 @@ async def test_its_pictures_are_blobs_of_the_same_tenant(opened: Opened) -> None
     site = opened()
     await site.keep()
     reader = Reader(
-        Prepared(
+        PreparationResult(
             text="4000 x 3000 pixels",
             picture=Picture(b"scaled", "image/png", "1568 x 1176 pixels"),
             thumbnail=Picture(b"small", "image/png", "320 x 240 pixels"),
@@ -147,7 +147,12 @@ async def test_who_comes_second_waits_for_the_first(opened: Opened) -> None:
 
     waiting = asyncio.create_task(site.prepared(reader))
     await asyncio.sleep(0.3)
-    write = partial(prepared_rows.write, sha256=SHA256, prepared=Prepared(text="by the other"), made={})
+    write = partial(
+        prepared_rows.write,
+        sha256=SHA256,
+        prepared=PreparationResult(text="by the other"),
+        rendition_hashes={},
+    )
     await site.database.run_async(partial(write, tenant="default"))
 
     assert (await waiting).text_chars == len("by the other")
@@ -163,7 +168,7 @@ async def test_a_file_that_nobody_makes_ready_is_not_waited_for_without_end(open
         return None
 
     with pytest.raises(FileStoreUnavailable, match="a worker hears the queue files"):
-        await StoredFiles(site.blobs, site.database, nobody).prepared("default", [FILE])
+        await FileReader(site.blobs, site.database, nobody).load_prepared("default", [FILE])
 
 
 async def test_a_file_whose_bytes_are_lost_is_not_waited_for(opened: Opened) -> None:
@@ -179,7 +184,9 @@ async def test_a_reader_that_could_not_work_is_not_kept_and_tried_again(opened: 
     site = opened()
     await site.keep()
 
-    found = await site.prepared(Reader(Prepared(problem="No program could be started.", is_final=False)))
+    found = await site.prepared(
+        Reader(PreparationResult(problem="No program could be started.", is_final=False))
+    )
     assert found.problem == "No program could be started."
     row = await site.row()
     assert (row.prepared_at, row.prepare_attempts) == (None, 1)
@@ -209,7 +216,7 @@ async def test_an_infected_file_is_not_read_and_not_shown(opened: Opened, clamd:
 
     found = await site.prepared(reader, INFECTED)
 
-    assert found.blocked is not None
+    assert found.blocked_reason is not None
     assert await site.text(INFECTED) is None
     assert reader.read == []
     row = await site.row(str(INFECTED.sha256))
@@ -250,7 +257,7 @@ async def test_a_file_from_before_there_was_a_scanner_is_scanned_when_it_is_used
 
     found = await opened(scanner_url=clamd).prepared(reader, INFECTED)
 
-    assert found.blocked is not None
+    assert found.blocked_reason is not None
     assert len(reader.read) == 1
 
 
@@ -260,7 +267,7 @@ async def test_a_file_from_before_there_was_a_scanner_is_scanned_when_it_is_used
 async def test_files_that_nobody_asked_for_are_found(opened: Opened) -> None:
     site = opened()
     await site.keep()
-    find = partial(prepared_rows.waiting, limit=10)
+    find = partial(prepared_rows.load_waiting, limit=10)
 
     assert await site.database.run_async(partial(find, older_than_seconds=60)) == []
     assert await site.database.run_async(partial(find, older_than_seconds=0)) == [("default", SHA256)]
@@ -272,7 +279,7 @@ async def test_files_from_before_there_was_a_scanner_are_found_by_one(opened: Op
     site = opened()
     await site.keep()
     await site.prepared(Reader())
-    find = partial(prepared_rows.waiting, limit=10, older_than_seconds=0)
+    find = partial(prepared_rows.load_waiting, limit=10, older_than_seconds=0)
 
     assert await site.database.run_async(partial(find, scans=True)) == [("default", SHA256)]
     await site.write(scan="clean")
@@ -281,7 +288,7 @@ async def test_files_from_before_there_was_a_scanner_are_found_by_one(opened: Op
 
 async def test_what_happens_to_its_maker_is_no_fault_of_the_file(opened: Opened) -> None:
     class Broken(Reader):
-        async def __call__(self, *_: object) -> Prepared:  # type: ignore[override]
+        async def __call__(self, *_: object) -> PreparationResult:  # type: ignore[override]
             raise RuntimeError("out of something")
 
     site = opened()
@@ -298,7 +305,9 @@ async def test_what_happens_to_its_maker_is_no_fault_of_the_file(opened: Opened)
 async def test_pictures_that_we_make_do_not_count_against_the_tenant(opened: Opened) -> None:
     site = opened(tenant_max_bytes=len(b"the bytes"))
     await site.keep()
-    made = Prepared(text="1 x 1 pixels", thumbnail=Picture(b"a small picture", "image/png", "1 x 1 pixels"))
+    made = PreparationResult(
+        text="1 x 1 pixels", thumbnail=Picture(b"a small picture", "image/png", "1 x 1 pixels")
+    )
 
     assert (await site.prepared(Reader(made))).size_px is None  # of a text, it is its text
     assert (await site.row()).prepared_at is not None
@@ -312,7 +321,7 @@ async def test_a_file_that_kills_its_scanner_each_time_is_never_shown(opened: Op
         assert await site.database.run_async(begin) is not None  # and the process dies
         await site.write(preparing_until=(await site.row()).created_at)
 
-    assert (await site.prepared(reader)).blocked == "no virus scanner could look into it"
+    assert (await site.prepared(reader)).blocked_reason == "no virus scanner could look into it"
     assert reader.read == []
     assert (await site.row()).scan == "refused"
 
@@ -321,7 +330,7 @@ async def test_files_that_waited_for_a_scanner_that_is_no_more_are_read(opened: 
     await opened(scanner_url=clamd).keep()
 
     assert (await opened().prepared(Reader())).text_chars == len("what it says")
-    find = partial(prepared_rows.waiting, older_than_seconds=-60, limit=9, scans=True)
+    find = partial(prepared_rows.load_waiting, older_than_seconds=-60, limit=9, scans=True)
     assert await opened(scanner_url=clamd).database.run_async(find) == [("default", SHA256)]
 
 
@@ -334,7 +343,7 @@ async def test_a_late_maker_takes_nothing_back(opened: Opened) -> None:
     await site.write(preparing_until=(await site.row()).created_at)
     assert await site.database.run_async(begin) is not None  # by another one
 
-    put_back = partial(prepared_rows.put_back, tenant="default", sha256=SHA256, begun=late)
+    put_back = partial(prepared_rows.release, tenant="default", sha256=SHA256, preparation=late)
     await site.database.run_async(put_back)
 
     assert (await site.row()).prepare_attempts == 2
@@ -346,15 +355,15 @@ async def test_files_that_nobody_makes_ready_hold_up_no_others(opened: Opened) -
     stuck = [Attachment(filename="s", content=bytes([n]) * 3, mime_type="text/plain") for n in range(12)]
     for file in [*stuck, FILE]:
         await site.keep(file)
-    maker = FileMaker(site.blobs, site.database, reader)
+    maker = FilePreparer(site.blobs, site.database, reader)
 
     async def make(tenant: str, sha256: str) -> PreparedFile | None:
-        return await maker.make(tenant, sha256) if sha256 == SHA256 else None
+        return await maker.prepare(tenant, sha256) if sha256 == SHA256 else None
 
-    files = StoredFiles(site.blobs, site.database, make)
-    waiting = asyncio.create_task(files.prepared("default", stuck))
+    files = FileReader(site.blobs, site.database, make)
+    waiting = asyncio.create_task(files.load_prepared("default", stuck))
     await asyncio.sleep(0.2)
 
     async with asyncio.timeout(2):
-        assert (await files.prepared("default", [FILE]))[SHA256].text_chars > 0
+        assert (await files.load_prepared("default", [FILE]))[SHA256].text_chars > 0
     waiting.cancel()

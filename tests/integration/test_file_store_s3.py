@@ -68,7 +68,7 @@ def test_a_list_goes_on_past_the_first_page(s3: Any, store: S3Blobs) -> None:
         store.put("acme", hashlib.sha256(content).hexdigest(), content, "text/plain")
 
     # The server's page is a thousand long; this one asks for three.
-    client = store._place.connected()
+    client = store._bucket.get_client()
     client.meta.events.register(
         "provide-client-params.s3.ListObjectsV2", lambda params, **_: {**params, "MaxKeys": 3}
     )

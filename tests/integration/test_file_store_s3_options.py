@@ -125,13 +125,13 @@ def test_the_settings_reach_the_client() -> None:
     store = open_file_store(settings)
     assert isinstance(store, S3Blobs)
 
-    config = store._place.connected().meta.config
+    config = store._bucket.get_client().meta.config
 
     assert (config.connect_timeout, config.read_timeout) == (1.5, 2.5)
     assert config.retries == {"mode": "standard", "total_max_attempts": 7}
     # All turns of a worker may read a file at once.
     assert config.max_pool_connections > 30
-    assert (store._place.options.part_bytes, store._place.options.multipart_bytes) == (6 * MIB, 7 * MIB)
+    assert (store._bucket.options.part_bytes, store._bucket.options.multipart_bytes) == (6 * MIB, 7 * MIB)
     store.close()
 
 

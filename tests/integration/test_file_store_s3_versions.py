@@ -51,7 +51,7 @@ def refuse(store: S3Blobs, *operations: str, code: str) -> None:
         raise ClientError({"Error": {"Code": code}}, model.name)
 
     for operation in operations:
-        store._place.connected().meta.events.register(f"before-call.s3.{operation}", answer)
+        store._bucket.get_client().meta.events.register(f"before-call.s3.{operation}", answer)
 
 
 @pytest.mark.parametrize("status", ["Enabled", "Suspended"])
@@ -152,7 +152,7 @@ def test_a_server_without_versions_deletes_what_it_lists(store: S3Blobs, s3: S3,
 
 def test_objects_that_stay_are_told(store: S3Blobs, s3: S3) -> None:
     put(store)
-    store._place.connected().meta.events.register("after-call.s3.DeleteObjects", locked)
+    store._bucket.get_client().meta.events.register("after-call.s3.DeleteObjects", locked)
 
     with pytest.raises(FileStoreUnavailable, match=r"not deleted \(AccessDenied\).*no object is locked"):
         store.delete_tenant("acme")
@@ -169,7 +169,7 @@ def locked(parsed: dict[str, Any], **_: object) -> None:
 def test_objects_that_are_only_hidden_are_told(store: S3Blobs, s3: S3) -> None:
     put(store)
     refuse(store, "GetBucketVersioning", "ListObjectVersions", code="AccessDenied")
-    store._place.connected().meta.events.register("after-call.s3.DeleteObjects", hidden)
+    store._bucket.get_client().meta.events.register("after-call.s3.DeleteObjects", hidden)
 
     with pytest.raises(FileStoreUnavailable, match="it keeps versions, which are still there"):
         store.delete_tenant("acme")

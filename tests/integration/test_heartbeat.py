@@ -20,9 +20,9 @@ from store import tables
 from store.database.engine import Database
 from store.settings import load
 from store.turns import cancel, claims, inbox
-from store.turns.claims import Claimant
-from store.turns.inbox import Request
-from tasks.active_runs import Running
+from store.turns.claims import ClaimRequest
+from store.turns.inbox import SendRequest
+from tasks.active_runs import ActiveRuns
 from tasks.heartbeat import Heartbeat
 
 BEAT_SECONDS = 0.1
@@ -35,7 +35,7 @@ class Process:
 
     database: Database
     loop: asyncio.AbstractEventLoop
-    running: Running = field(default_factory=Running)
+    running: ActiveRuns = field(default_factory=ActiveRuns)
     id: str = field(default_factory=new_id)
 
     def heartbeat(self) -> Heartbeat:
@@ -47,16 +47,16 @@ class Process:
         return Heartbeat(self.id, settings, {"assistant": Agent(name="assistant")}, self.running, self.loop)
 
     def until(self) -> datetime:
-        statement = select(tables.workers.c.until).where(tables.workers.c.id == self.id)
+        statement = select(tables.workers.c.lease_expires_at).where(tables.workers.c.id == self.id)
         return self.database.run(lambda c: c.execute(statement).scalar_one())
 
     def claim(self, thread: str = "t") -> ClaimedTurn:
         message = Message(role="user", content="hello")
-        request = Request(
+        request = SendRequest(
             turn_id=new_id(), tenant="default", thread_id=thread, message=message, agent="assistant"
         )
         self.database.run(partial(inbox.accept, request=request))
-        claimant = Claimant(worker=self.id, agents={"assistant": "1"})
+        claimant = ClaimRequest(worker=self.id, agents={"assistant": "1"})
         claim = partial(claims.claim, tenant="default", thread_id=thread, claimant=claimant)
         claimed = self.database.run(claim)
         assert isinstance(claimed, ClaimedTurn)
@@ -100,15 +100,15 @@ def test_a_lease_that_nobody_in_the_process_works_for_is_freed(beating: Process)
     eventually(lambda: beating.turn(claimed).state == "queued")
 
     row = beating.turn(claimed)
-    assert (row.attempt, row.crashes, row.rung_at) == (1, 0, None)
+    assert (row.attempt, row.crashes, row.notified_at) == (1, 0, None)
     again = beating.claim()
     assert again.id == claimed.id
-    assert again.lease.fence > claimed.lease.fence
+    assert again.lease.fencing_token > claimed.lease.fencing_token
     assert beating.turn(again).crashes == 0
 
 
 def test_a_lease_that_somebody_works_for_is_kept(beating: Process) -> None:
-    with beating.running.entered(("default", "t")):
+    with beating.running.enter(("default", "t")):
         claimed = beating.claim()
         before = beating.until()
         eventually(lambda: (beating.until() - before).total_seconds() > 3 * BEAT_SECONDS)
@@ -120,10 +120,10 @@ def test_a_cancel_request_comes_with_the_next_beat(beating: Process) -> None:
     async def work() -> None:
         await asyncio.sleep(30)
 
-    with beating.running.entered(("default", "t")) as entry:
+    with beating.running.enter(("default", "t")) as entry:
         claimed = beating.claim()
         run = asyncio.run_coroutine_threadsafe(started(work), beating.loop).result(5)
-        entry.turn_id, entry.run = claimed.id, run
+        entry.turn_id, entry.task = claimed.id, run
 
         beating.database.run(partial(cancel.request_cancel, turn_id=claimed.id))
 
@@ -173,5 +173,5 @@ def test_a_worker_that_stops_takes_its_row_away(process: Process) -> None:
 
 
 def is_over(process: Process) -> bool:
-    statement = select(tables.workers.c.until < text("clock_timestamp()"))
+    statement = select(tables.workers.c.lease_expires_at < text("clock_timestamp()"))
     return bool(process.database.run(lambda c: c.execute(statement).scalar_one()))

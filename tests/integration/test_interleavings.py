@@ -19,14 +19,14 @@ from conversation.errors import LeaseLost
 from conversation.ids import new_id
 from conversation.message import Message
 from conversation.step import Step
-from conversation.turn import ClaimedTurn, Completed, HandBack, Lease, RetryLater, TurnError, TurnState
+from conversation.turn import ClaimedTurn, Completed, HandOver, Lease, RetryLater, TurnError, TurnState
 from store import tables
 from store.database.engine import Database
 from store.settings import load
 from store.turns import cancel, claims, inbox, journal, sweep, workers
 from store.turns import settle as turns
-from store.turns.claims import Claimant, Nothing
-from store.turns.inbox import Request
+from store.turns.claims import ClaimRequest, NothingDue
+from store.turns.inbox import SendRequest
 
 T = TypeVar("T")
 
@@ -42,14 +42,14 @@ class Mailbox:
         self.database = database
         self.pool = ThreadPoolExecutor(16)
 
-    def worker(self, **rules: Any) -> Claimant:
+    def worker(self, **rules: Any) -> ClaimRequest:
         worker = new_id()
         entry = {"host": "here", "pid": 1, "serves": {"assistant": "1"}, "lease_seconds": 60}
         self.database.run(partial(workers.register, worker=worker, **entry))
-        return Claimant(worker=worker, agents={"assistant": "1"}, **rules)
+        return ClaimRequest(worker=worker, agents={"assistant": "1"}, **rules)
 
-    def kill(self, claimant: Claimant) -> None:
-        past = update(tables.workers).values(until=datetime(2020, 1, 1, tzinfo=UTC))
+    def kill(self, claimant: ClaimRequest) -> None:
+        past = update(tables.workers).values(lease_expires_at=datetime(2020, 1, 1, tzinfo=UTC))
         self.do(lambda c: c.execute(past.where(tables.workers.c.id == claimant.worker)))
 
     def do(self, operation: Callable[[Connection], T]) -> T:
@@ -62,7 +62,7 @@ class Mailbox:
     def send(self, content: str = "hello", thread: str = "t", **options: Any) -> str:
         return self.do(partial(accept, content=content, thread=thread, **options))
 
-    def claim(self, claimant: Claimant, thread: str = "t", held: Lease | None = None) -> ClaimedTurn:
+    def claim(self, claimant: ClaimRequest, thread: str = "t", held: Lease | None = None) -> ClaimedTurn:
         claimed = self.do(claim(claimant, thread, held))
         assert isinstance(claimed, ClaimedTurn)
         return claimed
@@ -94,13 +94,15 @@ class Mailbox:
 
 def accept(connection: Connection, content: str = "hello", thread: str = "t", **options: Any) -> str:
     message = Message(role="user", content=content)
-    request = Request(
+    request = SendRequest(
         turn_id=new_id(), tenant="default", thread_id=thread, message=message, agent="assistant", **options
     )
     return inbox.accept(connection, request).turn_id
 
 
-def claim(claimant: Claimant, thread: str = "t", held: Lease | None = None) -> Callable[[Connection], Any]:
+def claim(
+    claimant: ClaimRequest, thread: str = "t", held: Lease | None = None
+) -> Callable[[Connection], Any]:
     return partial(claims.claim, tenant="default", thread_id=thread, claimant=claimant, held=held)
 
 
@@ -116,7 +118,7 @@ def record(claimed: ClaimedTurn) -> Callable[[Connection], None]:
 
 
 def due(connection: Connection, *, grace_seconds: float = 10, limit: int = 500) -> list[str]:
-    return [b.thread_id for b in sweep.due_bells(connection, grace_seconds=grace_seconds, limit=limit)]
+    return [b.thread_id for b in sweep.pick_wake_ups(connection, grace_seconds=grace_seconds, limit=limit)]
 
 
 @pytest.fixture
@@ -238,7 +240,7 @@ def test_a_bell_that_comes_while_the_holder_goes_on_is_not_needed(
     mailbox.wait_until_blocked()
     connection.commit()
 
-    assert hearing.result() == Nothing()
+    assert hearing.result() == NothingDue()
     assert (settled.next_turn_id, settled.keeps_lease) == (second, True)
     assert mailbox.claim(holder, held=claimed.lease).id == second
 
@@ -287,7 +289,7 @@ def test_an_open_send_on_a_thread_holds_up_no_turn_of_it(mailbox: Mailbox, conne
     mailbox.soon(record(claimed)).result(timeout=PATIENCE)
     mailbox.soon(settle(claimed)).result(timeout=PATIENCE)
     mailbox.soon(partial(cancel.request_cancel, turn_id=claimed.id)).result(timeout=PATIENCE)
-    assert mailbox.soon(claim(holder)).result(timeout=PATIENCE) == Nothing()
+    assert mailbox.soon(claim(holder)).result(timeout=PATIENCE) == NothingDue()
     connection.commit()
 
     assert mailbox.claim(holder).id == late
@@ -302,7 +304,7 @@ def test_of_claims_at_once_one_wins(mailbox: Mailbox) -> None:
         mailbox.send(f"message {number}")
         start = threading.Barrier(len(claimants))
 
-        def race(connection: Connection, claimant: Claimant, start: threading.Barrier) -> Any:
+        def race(connection: Connection, claimant: ClaimRequest, start: threading.Barrier) -> Any:
             start.wait(10)
             return claim(claimant)(connection)
 
@@ -399,7 +401,7 @@ def test_a_turn_that_has_begun_stays_the_head_though_an_earlier_one_commits_late
 
 
 @pytest.mark.parametrize(
-    "ending", [RetryLater(after=timedelta(hours=1), error=AWAY), HandBack()], ids=["retry", "hand back"]
+    "ending", [RetryLater(after=timedelta(hours=1), error=AWAY), HandOver()], ids=["retry", "hand back"]
 )
 def test_a_turn_that_is_queued_again_stays_the_head_though_an_earlier_one_comes_due(
     mailbox: Mailbox, ending: Any
@@ -412,7 +414,7 @@ def test_a_turn_that_is_queued_again_stays_the_head_though_an_earlier_one_comes_
 
     assert (settled.next_turn_id, settled.keeps_lease) == (None, False)
     if isinstance(ending, RetryLater):
-        assert mailbox.do(claim(claimant)) == Nothing()
+        assert mailbox.do(claim(claimant)) == NothingDue()
         assert mailbox.do(due) == []
         mailbox.do(lambda c: c.execute(update(tables.turns).values(retry_at=None)))
     assert mailbox.do(due) == ["t"]
@@ -432,7 +434,7 @@ def test_a_resumed_turn_keeps_the_summary_and_context_that_it_began_with(mailbox
         connection.execute(
             tables.summaries.insert().values(**summary, model="m", created_at=datetime.now(UTC))
         )
-        connection.execute(tables.context.insert().values(**said))
+        connection.execute(tables.thread_context.insert().values(**said))
         connection.execute(update(tables.threads).values(summary_id=summary["id"], context_version=1))
 
     mailbox.do(write)

@@ -11,9 +11,9 @@ from sqlalchemy import select
 from agent.models.protocol import ModelReply, ModelRequest, TextDelta
 from conversation.errors import ModelError
 from store import tables
-from store.turns.claims import Nothing
-from store.turns.settle import Settled
-from store.turns.turn_store import Ledger
+from store.turns.claims import NothingDue
+from store.turns.settle import SettleOutcome
+from store.turns.turn_store import TurnStore
 from tests.integration.library_stage import (
     FakeModel,
     Worker,
@@ -83,7 +83,7 @@ async def test_a_worker_leaves_a_callers_turn_alone(store: ThreadStore, worker: 
     call = asyncio.create_task(agent.go(Thread(id="t", messages=[user("mine")])))
     await model.asked.wait()
     await worker.is_sent("t", "for the worker")
-    assert isinstance(await worker.claims("t"), Nothing)
+    assert isinstance(await worker.claims("t"), NothingDue)
     model.let_go.set()
     await call
 
@@ -103,7 +103,7 @@ async def test_a_worker_does_not_take_a_turn_that_still_waits(store: ThreadStore
     await worker.answers(claimed, "worker's answer")
     found = await worker.claims("t")
 
-    assert isinstance(found, Nothing)
+    assert isinstance(found, NothingDue)
     assert (await call).content == "answer to second"
 
 
@@ -152,14 +152,14 @@ async def test_a_call_that_is_cancelled_while_it_waits_keeps_the_question_and_fr
 async def test_a_call_that_is_cancelled_while_its_answer_is_stored_has_stored_it(
     store: ThreadStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    storing, settle = asyncio.Event(), Ledger.settle
+    storing, settle = asyncio.Event(), TurnStore.settle
 
-    async def slow(*args: Any, **options: Any) -> Settled:
+    async def slow(*args: Any, **options: Any) -> SettleOutcome:
         storing.set()
         await asyncio.sleep(0.2)
         return await settle(*args, **options)
 
-    monkeypatch.setattr(Ledger, "settle", slow)
+    monkeypatch.setattr(TurnStore, "settle", slow)
     agent = Agent(name="caller", model=FakeModel(), thread_store=store)
     call = asyncio.create_task(agent.go(Thread(id="t", messages=[user("hello")])))
     await storing.wait()

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from agent.journal import over_before_it_ran
 from store import tables
 from store.turns import cancel
-from store.turns.claims import Nothing
+from store.turns.claims import NothingDue
 from tests.integration.library_stage import LEASE_SECONDS, FakeModel, Worker, opened, said, states, user
 from threadmill import Agent, Thread, TurnFailed
 
@@ -92,7 +92,7 @@ async def test_a_worker_ends_the_turn_of_a_killed_caller_without_running_it(
         await worker.begins()
         await worker.is_sent("t", "for the worker")
 
-        assert isinstance(await worker.claims("t"), Nothing)
+        assert isinstance(await worker.claims("t"), NothingDue)
         await asyncio.sleep(LEASE_SECONDS + 0.5)
         abandoned = await worker.claims("t")
         ending = over_before_it_ran(abandoned)

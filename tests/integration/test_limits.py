@@ -7,11 +7,11 @@ import pytest
 from sqlalchemy import update
 
 from conversation.errors import Fault, IdempotencyConflict, LimitReached
-from conversation.turn import ClaimedTurn, HandBack
+from conversation.turn import ClaimedTurn, HandOver
 from store.database.engine import Database
 from store.tables import turns
-from store.turns.claims import Nothing
-from store.turns.sweep import due_bells
+from store.turns.claims import NothingDue
+from store.turns.sweep import pick_wake_ups
 from tests.integration.test_turn_lifecycle import Store, answer
 
 
@@ -24,7 +24,7 @@ def store(any_database: Database) -> Store:
 
 def bells(store: Store, tenant_max_running: int) -> set[str]:
     picked = store.database.run(
-        partial(due_bells, grace_seconds=0, limit=10, tenant_max_running=tenant_max_running)
+        partial(pick_wake_ups, grace_seconds=0, limit=10, tenant_max_running=tenant_max_running)
     )
     return {bell.thread_id for bell in picked}
 
@@ -54,7 +54,7 @@ def test_a_tenant_runs_no_more_turns_at_once_than_it_may(store: Store) -> None:
     worker = store.worker(tenant_max_running=2)
     running = [store.claim_turn(worker, thread) for thread in ("a", "b")]
 
-    assert store.claim(worker, "c") == Nothing()
+    assert store.claim(worker, "c") == NothingDue()
     assert bells(store, 2) == set()
 
     store.settle(running[0], answer("hi"))
@@ -77,18 +77,18 @@ def test_a_claim_knows_how_long_its_turn_may_take(store: Store) -> None:
 
     claimed = store.claim_turn(store.worker())
 
-    assert claimed.seconds_left is not None
-    assert 3000 < claimed.seconds_left <= 3600
+    assert claimed.remaining_seconds is not None
+    assert 3000 < claimed.remaining_seconds <= 3600
 
 
 def test_a_deadline_holds_for_a_turn_that_was_begun_in_time(store: Store) -> None:
     accepted = store.send("hello", deadline=datetime.now(UTC) + timedelta(hours=1))
-    store.settle(store.claim_turn(store.worker()), HandBack())
+    store.settle(store.claim_turn(store.worker()), HandOver())
     with store.database.engine.begin() as connection:
         past = datetime.now(UTC) - timedelta(seconds=1)
         connection.execute(update(turns).where(turns.c.id == accepted.turn_id).values(deadline=past))
 
-    refused = store.claim_turn(store.worker()).refused
+    refused = store.claim_turn(store.worker()).refusal
 
     assert refused is not None
     assert (refused.kind, refused.fault) == ("deadline", Fault.OPERATOR)

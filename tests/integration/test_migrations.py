@@ -9,7 +9,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, create_engine, inspect
 
 from store import migrations
-from store.database.url import mapped
+from store.database.url import driver_url
 from store.tables import metadata
 
 
@@ -25,9 +25,9 @@ def fresh_url(request: pytest.FixtureRequest, tmp_path: object) -> str:
 def test_migrations_make_exactly_the_tables(fresh_url: str) -> None:
     migrations.upgrade(fresh_url)
 
-    engine = create_engine(mapped(fresh_url))
+    engine = create_engine(driver_url(fresh_url))
     with engine.connect() as connection:
-        assert migrations.current(connection) == migrations.newest()
+        assert migrations.current_revision(connection) == migrations.newest_revision()
         options = {
             # SQLite shows an identity column as one with a default.
             "compare_server_default": connection.dialect.name == "postgresql",
@@ -43,7 +43,7 @@ def test_migrations_make_exactly_the_tables(fresh_url: str) -> None:
 def test_every_foreign_key_has_an_index(fresh_url: str) -> None:
     migrations.upgrade(fresh_url)
 
-    engine = create_engine(mapped(fresh_url))
+    engine = create_engine(driver_url(fresh_url))
     with engine.connect() as connection:
         tables = inspect(connection).get_table_names()
         assert "messages" in tables
@@ -69,9 +69,9 @@ def test_two_migrators_at_once_are_one_migration(empty_database_url: str) -> Non
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(migrations.upgrade, [empty_database_url] * 2))
 
-    engine = create_engine(mapped(empty_database_url))
+    engine = create_engine(driver_url(empty_database_url))
     with engine.connect() as connection:
-        assert migrations.current(connection) == migrations.newest()
+        assert migrations.current_revision(connection) == migrations.newest_revision()
     engine.dispose()
 
 

@@ -10,7 +10,7 @@ from pypdf import PdfWriter
 
 from agent.files.extract import TEXT_MAX_CHARS
 from agent.files.prepare import prepare_file
-from conversation.prepared_file import Prepared
+from conversation.prepared_file import PreparationResult
 from tests.unit.documents import ODF, OOXML, billion_laughs, docx, odf, packed, pptx, xlsx
 
 DOCX = f"{OOXML}.wordprocessingml.document"
@@ -35,7 +35,7 @@ PAGE = (
 )
 
 
-async def prepared(content: bytes, media_type: str) -> Prepared:
+async def prepared(content: bytes, media_type: str) -> PreparationResult:
     return await prepare_file(content, media_type)
 
 
@@ -72,7 +72,7 @@ async def prepared(content: bytes, media_type: str) -> Prepared:
     ],
 )
 async def test_a_document_is_its_text_with_marks(content: bytes, media_type: str, text: str) -> None:
-    assert await prepared(content, media_type) == Prepared(text=text)
+    assert await prepared(content, media_type) == PreparationResult(text=text)
 
 
 async def test_a_heading_and_the_pages_of_a_document_are_kept() -> None:
@@ -177,7 +177,7 @@ async def test_a_document_that_unpacks_to_a_gigabyte_is_a_problem_for_itself_alo
 
     found = await prepared(bomb.getvalue(), f"{ODF}.text")
 
-    assert found == Prepared(problem="The document could not be read: it needs too much memory.")
+    assert found == PreparationResult(problem="The document could not be read: it needs too much memory.")
 
 
 async def test_a_sheet_that_says_it_has_a_million_columns_is_read_as_what_it_has() -> None:
@@ -189,7 +189,7 @@ async def test_a_sheet_that_says_it_has_a_million_columns_is_read_as_what_it_has
 
     found = await prepared(replaced(content, "xl/worksheets/sheet1.xml", lie), XLSX)
 
-    assert found == Prepared(text='--- sheet "A" ---\none')
+    assert found == PreparationResult(text='--- sheet "A" ---\none')
 
 
 async def test_a_pdf_of_many_pages_is_read_as_far_as_its_time_goes() -> None:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from agent.files.prepare import prepare_file
-from conversation.prepared_file import Prepared
+from conversation.prepared_file import PreparationResult
 from tests.unit.documents import png
 
 #: As in `agent/files/readers/picture.py`: what providers take.
@@ -30,12 +30,12 @@ def noise(size: tuple[int, int], kind: str) -> bytes:
     return out.getvalue()
 
 
-async def prepared(content: bytes) -> Prepared:
+async def prepared(content: bytes) -> PreparationResult:
     kind = {b"\x89": "png", b"\xff": "jpeg", b"G": "gif", b"R": "webp"}[content[:1]]
     return await prepare_file(content, f"image/{kind}")
 
 
-def opened(found: Prepared) -> Image.Image:
+def opened(found: PreparationResult) -> Image.Image:
     assert found.picture is not None
     image = Image.open(BytesIO(found.picture.content))
     assert image.get_format_mimetype() == found.picture.media_type
@@ -45,7 +45,7 @@ def opened(found: Prepared) -> Image.Image:
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "WEBP"])
 async def test_a_small_picture_is_shown_as_it_is(kind: str) -> None:
-    assert await prepared(picture((300, 200), kind)) == Prepared(text="300 x 200 pixels")
+    assert await prepared(picture((300, 200), kind)) == PreparationResult(text="300 x 200 pixels")
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ async def test_people_get_a_small_picture_of_a_large_one() -> None:
     ],
 )
 async def test_a_picture_that_cannot_be_decoded_to_its_end_is_no_picture(content: bytes) -> None:
-    assert await prepared(content) == Prepared(
+    assert await prepared(content) == PreparationResult(
         problem="The picture could not be read: it is damaged or incomplete."
     )
 

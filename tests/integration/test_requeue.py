@@ -5,15 +5,15 @@ from functools import partial
 import pytest
 
 from conversation.attachment import Attachment
-from conversation.errors import Fault, TurnNotFailed, TurnNotFound
+from conversation.errors import Fault, TurnNotFound, TurnNotRequeueable
 from conversation.ids import new_id
 from conversation.message import Message, ToolCall
 from conversation.step import Step
 from conversation.turn import Failed, TurnError, TurnState
 from store.database.engine import Database
-from store.files.blob_rows import announce, confirm
+from store.files.blob_rows import confirm, reserve
 from store.turns import cancel, records
-from store.turns.requeue import Requeued, requeue
+from store.turns.requeue import RequeueOutcome, requeue
 from tests.integration.test_turn_lifecycle import Store, answer
 
 AWAY = Failed(error=TurnError("model", "refused: no such key", fault=Fault.OPERATOR))
@@ -26,7 +26,7 @@ def store(any_database: Database) -> Store:
     return store
 
 
-def again(store: Store, turn_id: str, new_turn_id: str = "") -> Requeued:
+def again(store: Store, turn_id: str, new_turn_id: str = "") -> RequeueOutcome:
     ids = {"new_turn_id": new_turn_id or new_id(), "new_message_id": new_id()}
     return store.database.run(partial(requeue, turn_id=turn_id, **ids))
 
@@ -46,7 +46,7 @@ def test_a_turn_that_said_nothing_goes_on_itself_from_its_journal(store: Store) 
 
     found = again(store, accepted.turn_id)
 
-    assert found == Requeued(accepted.turn_id, "default", "t", is_new=False)
+    assert found == RequeueOutcome(accepted.turn_id, "default", "t", is_new=False)
     record = store.database.run(partial(records.read, turn_id=accepted.turn_id))
     assert (record.state, record.error, record.finished_at) == (TurnState.QUEUED, None, None)
     resumed = store.claim_turn(store.worker())
@@ -113,8 +113,8 @@ def test_a_turn_that_was_cancelled_before_it_began_still_has_its_question(store:
 
 def test_the_question_keeps_its_files(store: Store) -> None:
     file = Attachment(filename="a.txt", content=b"text", mime_type="text/plain")
-    announced = store.database.run(partial(announce, tenant="default", files=[file]))
-    store.database.run(partial(confirm, tenant="default", announced=announced))
+    announced = store.database.run(partial(reserve, tenant="default", files=[file]))
+    store.database.run(partial(confirm, tenant="default", reservations=announced))
     store.send("look", message=Message(role="user", content="look", attachments=[file]))
     failed = store.claim_turn(store.worker())
     store.settle(failed, AWAY, release=True)
@@ -137,14 +137,14 @@ def test_counts_that_ended_a_turn_begin_anew(store: Store) -> None:
     store.claim_turn(dying)
     store.kill(dying)
     convicted = store.claim_turn(store.worker())
-    assert convicted.refused is not None
-    store.settle(convicted, Failed(error=convicted.refused))
+    assert convicted.refusal is not None
+    store.settle(convicted, Failed(error=convicted.refusal))
 
     again(store, accepted.turn_id)
 
     record = store.database.run(partial(records.read, turn_id=accepted.turn_id))
     assert (record.crashes, record.retries) == (0, 0)
-    assert store.claim_turn(store.worker()).refused is None
+    assert store.claim_turn(store.worker()).refusal is None
 
 
 def test_asking_twice_changes_nothing(store: Store) -> None:
@@ -164,11 +164,11 @@ def test_asking_twice_changes_nothing(store: Store) -> None:
 def test_only_what_failed_or_was_cancelled_is_asked_again(store: Store) -> None:
     waiting = store.send("hello")
 
-    with pytest.raises(TurnNotFailed, match="is queued"):
+    with pytest.raises(TurnNotRequeueable, match="is queued"):
         again(store, waiting.turn_id)
 
     store.settle(store.claim_turn(store.worker()), answer("hi"))
-    with pytest.raises(TurnNotFailed, match="is completed"):
+    with pytest.raises(TurnNotRequeueable, match="is completed"):
         again(store, waiting.turn_id)
 
 

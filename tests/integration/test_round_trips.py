@@ -22,23 +22,23 @@ from agent.files.prepare import prepare_file
 from agent.offline.model import RecallModel
 from agent.tools.thread_pool import ToolThreads
 from conversation.ids import new_id
-from conversation.task_contract import Bell
+from conversation.task_contract import WakeUp
 from conversation.turn import TurnState
 from conversation.window import window_start
 from producers import Producer, Turn
 from store.blobs import open_file_store
 from store.database.engine import Database
-from store.files.prepare import FileMaker
-from store.files.reader import StoredFiles
+from store.files.prepare import FilePreparer
+from store.files.reader import FileReader
 from store.history import message_rows
 from store.settings import Settings, load
 from store.tables import turns as turn_rows
 from store.tables.turns import unfinished
 from store.turns import sweep, workers
-from store.turns.claims import Claimant
-from store.turns.next_turn import head_of, in_the_order
-from store.turns.turn_store import Ledger
-from tasks.active_runs import Running
+from store.turns.claims import ClaimRequest
+from store.turns.next_turn import head_of, is_due
+from store.turns.turn_store import TurnStore
+from tasks.active_runs import ActiveRuns
 from tasks.heartbeat import Heartbeat
 from tasks.runner import Runner
 from tests.integration.wire import Traffic, WireTap
@@ -69,24 +69,24 @@ class Site:
         self.database = Database(settings)
         self.agents = {"assistant": Agent(name="assistant", tools=[add], model=RecallModel())}
         self.worker = new_id()
-        self.running = Running()
+        self.running = ActiveRuns()
         self.tool_threads = ToolThreads(2)
         self.ended: list[str] = []
         blobs = open_file_store(settings)
-        maker = FileMaker(blobs, self.database, prepare_file)
+        maker = FilePreparer(blobs, self.database, prepare_file)
         self.runner = Runner(
             settings=settings,
             agents=self.agents,
-            claimant=Claimant(
+            claim_request=ClaimRequest(
                 worker=self.worker,
                 agents={name: agent.version for name, agent in self.agents.items()},
                 window_start=lambda name, to_seq: window_start(to_seq, self.agents[name].max_messages),
             ),
-            ledger=Ledger(self.database),
-            running=self.running,
-            attachments=AttachmentParts(StoredFiles(blobs, self.database, maker.make)),
+            turn_store=TurnStore(self.database),
+            active_runs=self.running,
+            attachments=AttachmentParts(FileReader(blobs, self.database, maker.prepare)),
             tool_threads=self.tool_threads,
-            announce=self.ended.append,
+            publish_turn_ended=self.ended.append,
         )
 
     async def open(self) -> None:
@@ -101,7 +101,7 @@ class Site:
         )
         self.database.run(register)
         await self.answer(self.send("warm-up"))
-        self.database.run(partial(sweep.due_bells, grace_seconds=0, limit=1))
+        self.database.run(partial(sweep.pick_wake_ups, grace_seconds=0, limit=1))
 
     async def close(self) -> None:
         await self.database.close_async()
@@ -113,7 +113,7 @@ class Site:
 
     async def answer(self, turn: Turn) -> None:
         """Hear the bell, and run what is due."""
-        await self.runner.answer(Bell(tenant=turn.tenant, thread_id=turn.thread_id, turn_id=turn.id))
+        await self.runner.run_thread(WakeUp(tenant=turn.tenant, thread_id=turn.thread_id, turn_id=turn.id))
 
     async def answered(self, turn: Turn) -> Traffic:
         """What answering costs."""
@@ -293,7 +293,7 @@ async def test_a_sweep_costs_the_same_however_many_wait(site: Site) -> None:
         for n in range(count):
             site.send(f"{count}-{n}")
         with site.tap.listening() as traffic:
-            bells = site.database.run(partial(sweep.due_bells, grace_seconds=0, limit=500))
+            bells = site.database.run(partial(sweep.pick_wake_ups, grace_seconds=0, limit=500))
         assert len(bells) >= count
         costs.append(traffic.round_trips)
 
@@ -310,9 +310,9 @@ async def test_a_heartbeat_costs_the_same_however_many_turns_run(site: Site) -> 
         heartbeat._beat()
         for count in (0, 30):
             for n in range(count):
-                entered.enter_context(site.running.entered(("default", f"t-{n}")))
+                entered.enter_context(site.running.enter(("default", f"t-{n}")))
                 site.send(f"t-{n}")
-                await site.runner.ledger.claim("default", f"t-{n}", site.runner.claimant)
+                await site.runner.turn_store.claim("default", f"t-{n}", site.runner.claim_request)
             with site.tap.listening() as traffic:
                 heartbeat._beat()
             costs.append(traffic.round_trips)
@@ -345,7 +345,7 @@ async def test_what_a_turn_reads_is_found_by_index(site: Site) -> None:
     await site.answer(turn)
     window = message_rows.window_rows(key, turn.id, after_seq=4900, to_seq=5001, inbox_after=5000)
     head = select(head_of(key))
-    swept = select(func.min(turn_rows.c.position)).where(unfinished, in_the_order)
+    swept = select(func.min(turn_rows.c.arrival_seq)).where(unfinished, is_due)
     replies = select(message_rows.messages.c.seq).where(message_rows.messages.c.turn_id == turn.id)
 
     plans = {

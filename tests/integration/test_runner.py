@@ -16,21 +16,21 @@ from agent.tools.thread_pool import ToolThreads
 from conversation.errors import ThreadmillError
 from conversation.ids import new_id
 from conversation.message import Message, Usage
-from conversation.task_contract import TURNS_QUEUE, Bell
+from conversation.task_contract import TURNS_QUEUE, WakeUp
 from conversation.water_marks import WaterMarks
 from store import tables
 from store.database.engine import Database
 from store.settings import load
 from store.summaries import due as summary_dues
 from store.turns import inbox, workers
-from store.turns.claims import Claimant
-from store.turns.inbox import Request
-from store.turns.turn_store import Ledger
-from tasks.active_runs import Running
+from store.turns.claims import ClaimRequest
+from store.turns.inbox import SendRequest
+from store.turns.turn_store import TurnStore
+from tasks.active_runs import ActiveRuns
 from tasks.runner import Runner
 from tests.integration.scripted import NoFiles, Scripted, call, says
 
-BELL = Bell(tenant="default", thread_id="t", turn_id=new_id())
+BELL = WakeUp(tenant="default", thread_id="t", turn_id=new_id())
 
 
 def quote(request: Any) -> ModelReply:
@@ -47,7 +47,7 @@ class Process:
 
     database: Database
     model: Scripted = field(default_factory=lambda: Scripted(quote))
-    running: Running = field(default_factory=Running)
+    running: ActiveRuns = field(default_factory=ActiveRuns)
     announced: list[str] = field(default_factory=list)
     worker: str = field(default_factory=new_id)
 
@@ -57,8 +57,8 @@ class Process:
 
     def send(self, content: str) -> str:
         message = Message(role="user", content=content)
-        request = Request(
-            turn_id=new_id(), tenant="default", thread_id="t", message=message, agent="a", rings=False
+        request = SendRequest(
+            turn_id=new_id(), tenant="default", thread_id="t", message=message, agent="a", notifies=False
         )
         return self.database.run(partial(inbox.accept, request=request)).turn_id
 
@@ -66,12 +66,12 @@ class Process:
         return Runner(
             settings=load(),
             agents={"a": Agent(name="a", model=self.model)},
-            claimant=Claimant(worker=self.worker, runs_suspects=runs_suspects, agents={"a": "1"}),
-            ledger=Ledger(self.database),
-            running=self.running,
+            claim_request=ClaimRequest(worker=self.worker, runs_quarantine=runs_suspects, agents={"a": "1"}),
+            turn_store=TurnStore(self.database),
+            active_runs=self.running,
             attachments=NoFiles(),
             tool_threads=ToolThreads(2),
-            announce=self.announced.append,
+            publish_turn_ended=self.announced.append,
         )
 
     def turn(self, turn_id: str) -> Any:
@@ -80,7 +80,7 @@ class Process:
         )
 
     def owners(self) -> list[str | None]:
-        return self.database.run(lambda c: list(c.execute(select(tables.threads.c.owner)).scalars()))
+        return self.database.run(lambda c: list(c.execute(select(tables.threads.c.lease_owner)).scalars()))
 
     def history(self) -> list[str]:
         said = select(tables.messages.c.content).order_by(tables.messages.c.seq)
@@ -98,7 +98,7 @@ async def process(database: Database) -> AsyncIterator[Process]:
 async def test_one_bell_answers_all_that_is_due_and_lets_go(process: Process) -> None:
     sent = [process.send(text) for text in ("one", "two", "three")]
 
-    await process.runner().answer(BELL)
+    await process.runner().run_thread(BELL)
 
     assert process.history() == ["one", "re one", "two", "re two", "three", "re three"]
     assert process.announced == sent
@@ -108,11 +108,11 @@ async def test_one_bell_answers_all_that_is_due_and_lets_go(process: Process) ->
 async def test_who_runs_suspects_leaves_the_rest_of_the_thread_to_others(
     process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rung: list[Bell] = []
-    monkeypatch.setattr("tasks.runner.ring", rung.append)
+    rung: list[WakeUp] = []
+    monkeypatch.setattr("tasks.runner.publish_wake_up", rung.append)
     suspect, behind = process.send("one"), process.send("two")
 
-    await process.runner(runs_suspects=True).answer(BELL)
+    await process.runner(runs_suspects=True).run_thread(BELL)
 
     assert process.announced == [suspect]
     assert process.owners() == [None]
@@ -123,7 +123,7 @@ async def test_a_turn_that_is_claimed_when_the_grace_is_over_is_handed_back(proc
     turn = process.send("one")
     with process.database.engine.connect() as other:
         other.execute(select(tables.threads).with_for_update())
-        answering = asyncio.create_task(process.runner().answer(BELL))
+        answering = asyncio.create_task(process.runner().run_thread(BELL))
         await asyncio.sleep(0.2)
         process.running.is_stopping = True
         process.running.stop_all()
@@ -145,7 +145,7 @@ async def test_an_agent_that_breaks_one_turn_does_not_hold_up_the_next(process: 
     process.send("two")
 
     with pytest.raises(ThreadmillError, match=broken) as told:
-        await process.runner().answer(BELL)
+        await process.runner().run_thread(BELL)
 
     assert "one" not in str(told.value)
     assert process.turn(broken).error_kind == "bug"
@@ -158,7 +158,7 @@ async def test_what_was_said_before_an_agent_broke_is_kept(process: Process) -> 
     broken = process.send("one")
 
     with pytest.raises(ThreadmillError):
-        await process.runner().answer(BELL)
+        await process.runner().run_thread(BELL)
 
     assert process.history()[:2] == ["one", "I look"]
     assert len(process.history()) == 3
@@ -171,7 +171,7 @@ async def test_an_end_that_cannot_be_stored_fails_the_turn(process: Process) -> 
     turn = process.send("one")
 
     with pytest.raises(ThreadmillError):
-        await process.runner().answer(BELL)
+        await process.runner().run_thread(BELL)
 
     assert process.turn(turn).state == "failed"
     assert process.turn(turn).error_kind == "bug"
@@ -186,7 +186,7 @@ async def test_a_cancellation_that_nobody_asked_for_fails_the_turn(process: Proc
     turn = process.send("one")
 
     with pytest.raises(ThreadmillError):
-        await process.runner().answer(BELL)
+        await process.runner().run_thread(BELL)
 
     assert process.turn(turn).error_kind == "bug"
 
@@ -199,16 +199,16 @@ async def test_a_second_bell_begins_no_second_run_of_a_turn_whose_claim_a_failov
     class Forgotten(Scripted):
         async def stream(self, request: Any) -> AsyncIterator[Any]:
             with process.database.engine.begin() as connection:
-                connection.execute(update(tables.threads).values(owner=None, fence=0))
+                connection.execute(update(tables.threads).values(lease_owner=None, fencing_token=0))
                 connection.execute(update(tables.turns).values(state="queued", attempt=0))
-            await process.runner().answer(BELL)
+            await process.runner().run_thread(BELL)
             async for piece in super().stream(request):
                 yield piece
 
     process.model = Forgotten(quote)
     turn = process.send("one")
 
-    await process.runner().answer(BELL)
+    await process.runner().run_thread(BELL)
 
     assert len(process.model.requests) == 1
     assert process.turn(turn).state == "queued"
@@ -217,14 +217,14 @@ async def test_a_second_bell_begins_no_second_run_of_a_turn_whose_claim_a_failov
 
 async def test_a_lease_that_was_lost_ends_the_work_on_the_thread_quietly(process: Process) -> None:
     def overtaken(request: Any) -> ModelReply:
-        process.database.run(lambda c: c.execute(update(tables.threads).values(fence=99)))
+        process.database.run(lambda c: c.execute(update(tables.threads).values(fencing_token=99)))
         return quote(request)
 
     process.model = Scripted(overtaken)
     turn = process.send("one")
     process.send("two")
 
-    await process.runner().answer(BELL)
+    await process.runner().run_thread(BELL)
 
     assert process.turn(turn).state == "running"
     assert process.history() == ["one"]
@@ -239,13 +239,13 @@ async def rung_by(
 ) -> list[str]:
     """What happened, in order: turns that ended, bells for summaries."""
     happened: list[str] = []
-    monkeypatch.setattr("tasks.runner.ring_for_summaries", lambda *, expires_seconds: happened.append("rung"))
+    monkeypatch.setattr("tasks.runner.request_summaries", lambda *, expires_seconds: happened.append("rung"))
     for content in contents:
         process.send(content)
     runner = process.runner()
     agents = {"a": replace(runner.agents["a"], summarize_keep_messages=1, **marks)}
     runner = replace(runner, agents=agents, announce=lambda _: happened.append("ended"))
-    await runner.answer(BELL)
+    await runner.run_thread(BELL)
     return happened
 
 
@@ -272,9 +272,9 @@ async def test_nobody_rings_for_a_summary_that_is_put_off(
     process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process.send("first")
-    await process.runner().answer(BELL)
+    await process.runner().run_thread(BELL)
     marks = WaterMarks(high_messages=2, high_tokens=0, low_messages=1, low_tokens=0)
-    take = partial(summary_dues.take_due, marks={}, other_marks=marks, limit=1)
+    take = partial(summary_dues.reserve_due, marks={}, other_marks=marks, limit=1)
     (due,) = process.database.run(take)
     assert process.database.run(partial(summary_dues.note_failure, due=due)) == 1
 
@@ -292,6 +292,6 @@ async def test_a_bell_for_a_summary_that_cannot_be_rung_harms_no_turn(
     runner = process.runner()
     agents = {"a": replace(runner.agents["a"], summarize_after_messages=2, summarize_keep_messages=1)}
 
-    await replace(runner, agents=agents).answer(BELL)
+    await replace(runner, agents=agents).run_thread(BELL)
 
     assert process.history() == ["one", "re one"]

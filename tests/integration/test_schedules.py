@@ -20,7 +20,7 @@ from store.settings import load
 from store.tables import statistics
 from store.turns import workers
 from tasks import maintenance
-from tasks.schedules import LATE_SECONDS, PERIODS, Schedule, states
+from tasks.schedules import LATE_SECONDS, PERIODS, ScheduleStatus, load_statuses
 from threadmill.cli.schedules import schedules
 from threadmill.cli.status import status
 
@@ -29,8 +29,8 @@ RETENTION = SETTINGS.retention_seconds
 PATIENCE = 2 * RETENTION + LATE_SECONDS
 
 
-def of(database: Database, name: str = RUN_RETENTION) -> Schedule:
-    found = states(database, SETTINGS)
+def of(database: Database, name: str = RUN_RETENTION) -> ScheduleStatus:
+    found = load_statuses(database, SETTINGS)
     return next(each for each in found if each.name == name)
 
 
@@ -38,7 +38,9 @@ def ran(
     database: Database, seconds_ago: float, end: Callable[..., None] | None = None, **values: Any
 ) -> None:
     """A run of retention that began so long ago."""
-    run = schedule.Run(schedule=RUN_RETENTION, due_at=database.run(_now) - timedelta(seconds=seconds_ago))
+    run = schedule.ScheduleRun(
+        schedule=RUN_RETENTION, due_at=database.run(_now) - timedelta(seconds=seconds_ago)
+    )
     then = clock(plus_seconds=-seconds_ago)
     row = {"schedule": run.schedule, "due_at": run.due_at, "started_at": then}
     database.run(lambda c: c.execute(tables.schedule_runs.insert().values(row)))
@@ -63,7 +65,7 @@ def worker_up(database: Database, seconds: float) -> None:
 
 
 def test_every_schedule_is_told(any_database: Database) -> None:
-    found = states(any_database, SETTINGS)
+    found = load_statuses(any_database, SETTINGS)
 
     assert [each.name for each in found] == sorted(PERIODS)
     assert {each.state for each in found} == {"never"}
@@ -91,7 +93,7 @@ def test_one_that_fails_says_why_and_is_stale_after_two_periods(any_database: Da
     ran(any_database, RETENTION, schedule.finish_run, outcome={})
     ran(any_database, 60, schedule.fail_run, error="the bucket is away")
     found = of(any_database)
-    assert (found.state, found.last and found.last.error) == ("failed", "the bucket is away")
+    assert (found.state, found.last_run and found.last_run.error) == ("failed", "the bucket is away")
 
     any_database.run(
         lambda c: c.execute(tables.schedule_runs.delete().where(tables.schedule_runs.c.outcome.is_not(None)))
@@ -113,12 +115,12 @@ def test_an_error_stands_in_the_row_of_its_run(database: Database, monkeypatch: 
         raise FileStoreUnavailable("bucket 'b': no answer")
 
     monkeypatch.setattr(maintenance, "_database", lambda: database)
-    monkeypatch.setattr(maintenance, "collect_after", away)
+    monkeypatch.setattr(maintenance, "run_scheduled_collection", away)
 
     with pytest.raises(FileStoreUnavailable):
         maintenance.collect_files()
 
-    last = of(database, COLLECT_FILES).last
+    last = of(database, COLLECT_FILES).last_run
     assert last is not None
     assert (last.error, last.outcome) == ("bucket 'b': no answer", None)
     assert last.finished_at is not None
@@ -129,8 +131,8 @@ def test_two_beats_at_once_are_one_run(database: Database, monkeypatch: pytest.M
     monkeypatch.setattr(maintenance, "_database", lambda: database)
     monkeypatch.setattr(maintenance, "run_purge", lambda *_: runs.append(1) or 0)
 
-    maintenance.purge()
-    maintenance.purge()
+    maintenance.purge_turns()
+    maintenance.purge_turns()
 
     assert len(runs) == 1 or RETENTION < 60
 
@@ -143,13 +145,13 @@ def test_what_may_take_minutes_leaves_a_thread_for_the_sweep(
     ran = []
 
     def meanwhile(*_: object) -> int:
-        maintenance.retain()
+        maintenance.apply_retention()
         maintenance.collect_files()
-        ran.extend(each.name for each in states(database, SETTINGS) if each.last is not None)
+        ran.extend(each.name for each in load_statuses(database, SETTINGS) if each.last_run is not None)
         return 0
 
     monkeypatch.setattr(maintenance, "run_purge", meanwhile)
-    maintenance.purge()
+    maintenance.purge_turns()
 
     assert ran == [RUN_PURGE]
     maintenance.collect_files()

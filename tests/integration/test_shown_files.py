@@ -17,13 +17,13 @@ from agent.files.token_budget import FileRoom
 from agent.models.capabilities import Capabilities
 from agent.models.parts import read_text_part
 from conversation.attachment import Attachment
-from conversation.errors import FileRefused, FileStoreUnavailable
+from conversation.errors import FileRejected, FileStoreUnavailable
 from conversation.message import Message
-from conversation.prepared_file import Prepared
+from conversation.prepared_file import PreparationResult
 from store.blobs import LocalBlobs
 from store.database.engine import Database
-from store.files.prepare import FileMaker
-from store.files.reader import StoredFiles
+from store.files.prepare import FilePreparer
+from store.files.reader import FileReader
 from store.tables import blobs, renditions
 from tests.integration.test_prepare_pictures import noise, picture
 from tests.unit.documents import docx, packed, xlsx
@@ -38,10 +38,12 @@ class Site:
         self.database = database
         self.blobs = LocalBlobs(folder)
         self.made: list[str] = []
-        self.files = StoredFiles(self.blobs, database, FileMaker(self.blobs, database, self.prepare).make)
+        self.files = FileReader(
+            self.blobs, database, FilePreparer(self.blobs, database, self.prepare).prepare
+        )
         self.reader = AttachmentParts(self.files)
 
-    async def prepare(self, content: bytes, media_type: str) -> Prepared:
+    async def prepare(self, content: bytes, media_type: str) -> PreparationResult:
         self.made.append(media_type)
         return await prepare_file(content, media_type)
 
@@ -104,7 +106,7 @@ async def test_what_is_made_of_a_picture_is_stored_as_blobs_of_its_tenant(site: 
         ("default", message.attachments[0].sha256, kind) for kind in ("model", "thumbnail")
     }
     for row in rows:
-        assert site.blobs.exists("default", row.made_sha256)
+        assert site.blobs.exists("default", row.rendition_sha256)
 
 
 async def test_documents_are_text_and_others_are_a_line(site: Site) -> None:
@@ -243,7 +245,7 @@ async def test_an_infected_file_is_told_neither_read_nor_opened(site: Site) -> N
     site.blobs.delete("default", str(message.attachments[0].sha256))
 
     (told,) = await site.texts(message)
-    with pytest.raises(FileRefused, match=r"'a\.txt' cannot be opened: a virus scanner found"):
+    with pytest.raises(FileRejected, match=r"'a\.txt' cannot be opened: a virus scanner found"):
         await site.reader.open("default", message.attachments[0])
 
     assert told == "[text/plain, 10 bytes: a virus scanner found something harmful in it.]"
@@ -279,10 +281,12 @@ async def test_a_crash_before_the_row_leaves_the_work_to_the_next(site: Site, mo
 async def test_what_may_go_better_next_time_is_not_kept(site: Site) -> None:
     message = await site.message(("a.docx", docx("Hello")))
 
-    async def busy(content: bytes, media_type: str) -> Prepared:
-        return Prepared(problem="The document could not be read now: no more processes.", is_final=False)
+    async def busy(content: bytes, media_type: str) -> PreparationResult:
+        return PreparationResult(
+            problem="The document could not be read now: no more processes.", is_final=False
+        )
 
-    site.files = StoredFiles(site.blobs, site.database, FileMaker(site.blobs, site.database, busy).make)
+    site.files = FileReader(site.blobs, site.database, FilePreparer(site.blobs, site.database, busy).prepare)
     site.reader = AttachmentParts(site.files)
     (told,) = await site.texts(message)
     (later,) = await Site(site.database, site.blobs.base).texts(message)

@@ -15,8 +15,8 @@ from agent.tools.run_context import RunContext
 from conversation.errors import InvalidInput
 from store.blobs import LocalBlobs
 from store.database.engine import Database
-from store.files.prepare import FileMaker
-from store.files.reader import StoredFiles
+from store.files.prepare import FilePreparer
+from store.files.reader import FileReader
 from store.tables import blobs
 from tests.integration.scripted import Memory, Scripted, call, completed, run_of, says
 from threadmill import Agent, Attachment, FileStore, Message, Thread, ThreadStore, tool
@@ -157,7 +157,7 @@ async def test_without_a_turn_there_are_no_files() -> None:
 
 def files_of(database: Database, folder: Path) -> AttachmentParts:
     blobs = LocalBlobs(folder)
-    return AttachmentParts(StoredFiles(blobs, database, FileMaker(blobs, database, prepare_file).make))
+    return AttachmentParts(FileReader(blobs, database, FilePreparer(blobs, database, prepare_file).prepare))
 
 
 async def run_with_files(

@@ -8,12 +8,12 @@ from sqlalchemy import select, update
 
 from conversation.errors import LeaseLost
 from conversation.step import Step
-from conversation.turn import Cancelled, HandBack, RetryLater, TurnError, TurnRecord
+from conversation.turn import Cancelled, HandOver, RetryLater, TurnError, TurnRecord
 from store import tables
 from store.database.engine import Database
 from store.turns import journal as steps
 from store.turns import records, workers
-from store.turns.claims import Claimant
+from store.turns.claims import ClaimRequest
 from tests.integration.test_turn_lifecycle import Store, answer
 
 AWAY = RetryLater(after=timedelta(0), error=TurnError("model", "away", retryable=True))
@@ -31,12 +31,12 @@ def record(store: Store, turn_id: str) -> TurnRecord:
 
 
 def take_back(store: Store, worker: str) -> int:
-    return store.database.run(partial(workers.take_back_crashes, worker=worker))
+    return store.database.run(partial(workers.undo_crashes, worker=worker))
 
 
 def test_only_being_put_off_counts_as_a_retry(store: Store) -> None:
     sent = store.send("hello")
-    endings = [HandBack(), AWAY, HandBack(), AWAY]
+    endings = [HandOver(), AWAY, HandOver(), AWAY]
 
     for ending in endings:
         store.settle(store.claim_turn(store.worker()), ending)
@@ -79,7 +79,7 @@ def test_who_leaves_in_good_order_hands_back_what_it_still_holds(store: Store) -
     leaving, staying = store.worker(), store.worker()
     left, kept = store.claim_turn(leaving), store.claim_turn(staying, thread="other")
 
-    store.database.run(partial(workers.leave, worker=leaving.worker))
+    store.database.run(partial(workers.unregister, worker=leaving.worker))
 
     assert (store.state(sent.turn_id), store.state(other.turn_id)) == ("queued", "running")
     with pytest.raises(LeaseLost):
@@ -96,7 +96,7 @@ def test_a_worker_that_enters_itself_twice_is_entered_once(store: Store) -> None
 
     store.database.run(partial(workers.register, worker=worker, **entry))
 
-    assert worker in store.database.run(workers.alive)
+    assert worker in store.database.run(workers.list_alive)
 
 
 def test_who_goes_on_after_a_failover_that_forgot_its_commit_counts_no_crash(store: Store) -> None:
@@ -111,7 +111,7 @@ def test_who_goes_on_after_a_failover_that_forgot_its_commit_counts_no_crash(sto
         connection.execute(update(tables.threads).values(last_seq=1))
 
     again = store.claim_turn(
-        Claimant(worker=claimed.lease.worker, agents={"assistant": "1"}), held=claimed.lease
+        ClaimRequest(worker=claimed.lease.worker, agents={"assistant": "1"}), held=claimed.lease
     )
 
     assert (again.id, record(store, first.turn_id).crashes) == (first.turn_id, 0)
@@ -122,7 +122,7 @@ def test_the_version_in_force_goes_on_with_what_another_began(store: Store) -> N
     asked = Step(index=0, kind="model", state="finished", result={"content": "I look"})
     old = store.claim_turn(store.worker())
     store.record(old, asked)
-    store.settle(old, HandBack())
+    store.settle(old, HandOver())
 
     newer = store.worker()
     newer = type(newer)(worker=newer.worker, agents={"assistant": "2"})
@@ -161,10 +161,10 @@ def test_a_token_that_a_failover_gave_out_again_is_not_its_first_holders(store: 
     sent = store.send("hello")
     forgotten = store.claim_turn(store.worker())
     with store.database.engine.begin() as connection:
-        connection.execute(update(tables.threads).values(owner=None, fence=0))
+        connection.execute(update(tables.threads).values(lease_owner=None, fencing_token=0))
         connection.execute(update(tables.turns).values(state="queued", attempt=0))
     current = store.claim_turn(store.worker())
-    assert current.lease.fence == forgotten.lease.fence
+    assert current.lease.fencing_token == forgotten.lease.fencing_token
 
     with pytest.raises(LeaseLost):
         store.record(forgotten, Step(index=0, kind="model", state="finished"))

@@ -17,7 +17,7 @@ from conversation.turn import (
     ClaimedTurn,
     Completed,
     Failed,
-    HandBack,
+    HandOver,
     Lease,
     RetryLater,
     TurnError,
@@ -28,9 +28,9 @@ from store.database.engine import Database
 from store.threads import repository
 from store.turns import cancel, claims, inbox, journal, records, workers
 from store.turns import settle as turns
-from store.turns.claims import Claimant, Nothing, Suspect
-from store.turns.inbox import Accepted, Request
-from store.turns.settle import Settled
+from store.turns.claims import ClaimRequest, NothingDue, Quarantined
+from store.turns.inbox import AcceptedTurn, SendRequest
+from store.turns.settle import SettleOutcome
 
 
 class Store:
@@ -39,7 +39,7 @@ class Store:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    def worker(self, *, lease_seconds: float = 60, **rules: Any) -> Claimant:
+    def worker(self, *, lease_seconds: float = 60, **rules: Any) -> ClaimRequest:
         worker = new_id()
         self.database.run(
             partial(
@@ -51,10 +51,10 @@ class Store:
                 lease_seconds=lease_seconds,
             )
         )
-        return Claimant(worker=worker, agents={"assistant": "1"}, **rules)
+        return ClaimRequest(worker=worker, agents={"assistant": "1"}, **rules)
 
-    def send(self, content: str, thread: str = "t", **options: Any) -> Accepted:
-        request = Request(
+    def send(self, content: str, thread: str = "t", **options: Any) -> AcceptedTurn:
+        request = SendRequest(
             turn_id=new_id(),
             tenant="default",
             thread_id=thread,
@@ -65,18 +65,18 @@ class Store:
         return self.database.run(partial(inbox.accept, request=request))
 
     def claim(
-        self, claimant: Claimant, thread: str = "t", held: Lease | None = None
-    ) -> ClaimedTurn | Nothing | Suspect:
+        self, claimant: ClaimRequest, thread: str = "t", held: Lease | None = None
+    ) -> ClaimedTurn | NothingDue | Quarantined:
         return self.database.run(
             partial(claims.claim, tenant="default", thread_id=thread, claimant=claimant, held=held)
         )
 
-    def claim_turn(self, claimant: Claimant, thread: str = "t", held: Lease | None = None) -> ClaimedTurn:
+    def claim_turn(self, claimant: ClaimRequest, thread: str = "t", held: Lease | None = None) -> ClaimedTurn:
         claimed = self.claim(claimant, thread, held)
         assert isinstance(claimed, ClaimedTurn)
         return claimed
 
-    def settle(self, claimed: ClaimedTurn, ending: Any, *, release: bool = False) -> Settled:
+    def settle(self, claimed: ClaimedTurn, ending: Any, *, release: bool = False) -> SettleOutcome:
         return self.database.run(
             partial(turns.settle, lease=claimed.lease, turn_id=claimed.id, ending=ending, release=release)
         )
@@ -97,12 +97,14 @@ class Store:
             )
             return [tuple(row) for row in rows]
 
-    def kill(self, claimant: Claimant) -> None:
+    def kill(self, claimant: ClaimRequest) -> None:
         """The worker's process dies: its row is not kept up any more."""
         with self.database.engine.begin() as connection:
             past = datetime(2020, 1, 1, tzinfo=UTC)
             connection.execute(
-                update(tables.workers).where(tables.workers.c.id == claimant.worker).values(until=past)
+                update(tables.workers)
+                .where(tables.workers.c.id == claimant.worker)
+                .values(lease_expires_at=past)
             )
 
 
@@ -126,7 +128,7 @@ def test_a_message_becomes_history_with_its_claim_and_its_answer_stands_after_it
     assert [m.content for m in claimed.window] == ["hello"]
     assert store.history() == [(1, "user", "hello")]
     settled = store.settle(claimed, answer("hi"))
-    assert settled == Settled(next_turn_id=None, keeps_lease=False)
+    assert settled == SettleOutcome(next_turn_id=None, keeps_lease=False)
     assert store.history() == [(1, "user", "hello"), (2, "assistant", "hi")]
     record = store.database.run(partial(records.read, turn_id=accepted.turn_id))
     assert (record.state, record.attempt, record.usage, record.cost) == (
@@ -145,7 +147,7 @@ def test_a_message_that_arrives_during_a_turn_waits_behind_its_answer(store: Sto
     second = store.send("two")
     settled = store.settle(first, answer("re one"))
 
-    assert settled == Settled(next_turn_id=second.turn_id, keeps_lease=True)
+    assert settled == SettleOutcome(next_turn_id=second.turn_id, keeps_lease=True)
     claimed = store.claim_turn(claimant, held=first.lease)
     assert [m.content for m in claimed.window] == ["one", "re one", "two"]
     store.settle(claimed, answer("re two"))
@@ -172,8 +174,8 @@ def test_only_one_worker_holds_a_thread(store: Store) -> None:
     store.send("two")
     claimed = store.claim_turn(first)
 
-    assert store.claim(second) == Nothing()
-    assert store.claim(first) == Nothing()
+    assert store.claim(second) == NothingDue()
+    assert store.claim(first) == NothingDue()
 
     store.settle(claimed, answer("done"), release=True)
     assert store.claim_turn(second).window[-1].content == "two"
@@ -188,7 +190,7 @@ def test_a_dead_workers_thread_is_taken_over_and_it_can_write_nothing_any_more(s
     taken = store.claim_turn(second)
 
     assert (taken.id, taken.attempt) == (lost.id, 2)
-    assert taken.lease.fence == lost.lease.fence + 1
+    assert taken.lease.fencing_token == lost.lease.fencing_token + 1
     with pytest.raises(LeaseLost):
         store.record(lost, Step(index=0, kind="model", state="finished"))
     with pytest.raises(LeaseLost):
@@ -238,7 +240,7 @@ def test_the_same_key_with_the_same_request_is_the_same_turn(store: Store) -> No
 
     again = store.send("pay", idempotency_key="k")
 
-    assert again == Accepted(first.turn_id, is_new=False)
+    assert again == AcceptedTurn(first.turn_id, is_new=False)
     with pytest.raises(IdempotencyConflict, match="another request"):
         store.send("pay twice", idempotency_key="k")
 
@@ -256,7 +258,7 @@ def test_a_worker_leaves_turns_of_agents_that_it_does_not_serve(store: Store) ->
     claimant = store.worker()
     store.send("hello", agent="other", allow_unknown_agent=True)
 
-    assert store.claim(claimant) == Nothing()
+    assert store.claim(claimant) == NothingDue()
 
 
 def test_a_turn_for_later_does_not_hold_up_the_thread(store: Store) -> None:
@@ -268,7 +270,7 @@ def test_a_turn_for_later_does_not_hold_up_the_thread(store: Store) -> None:
     claimed = store.claim_turn(claimant)
 
     assert claimed.window[-1].content == "now"
-    assert store.settle(claimed, answer("ok")) == Settled()
+    assert store.settle(claimed, answer("ok")) == SettleOutcome()
 
 
 def test_a_retrying_turn_blocks_its_thread_until_it_is_due(store: Store) -> None:
@@ -281,9 +283,9 @@ def test_a_retrying_turn_blocks_its_thread_until_it_is_due(store: Store) -> None
         claimed, RetryLater(after=timedelta(hours=1), error=TurnError("model", "away", True))
     )
 
-    assert settled == Settled()
+    assert settled == SettleOutcome()
     assert store.state(first.turn_id) is TurnState.QUEUED
-    assert store.claim(claimant) == Nothing()
+    assert store.claim(claimant) == NothingDue()
     with store.database.engine.begin() as connection:
         connection.execute(update(tables.turns).values(retry_at=datetime(2020, 1, 1, tzinfo=UTC)))
     assert store.claim_turn(claimant).id == first.turn_id
@@ -293,7 +295,7 @@ def test_a_turn_that_is_handed_back_goes_on_elsewhere(store: Store) -> None:
     first, second = store.worker(), store.worker()
     accepted = store.send("one")
 
-    store.settle(store.claim_turn(first), HandBack())
+    store.settle(store.claim_turn(first), HandOver())
 
     taken = store.claim_turn(second)
     record = store.database.run(partial(records.read, turn_id=accepted.turn_id))
@@ -319,7 +321,7 @@ def test_a_turn_is_cancelled_before_it_began(store: Store) -> None:
     state = store.database.run(partial(cancel.request_cancel, turn_id=accepted.turn_id))
 
     assert state is TurnState.CANCELLED
-    assert store.claim(claimant) == Nothing()
+    assert store.claim(claimant) == NothingDue()
 
 
 def test_a_reply_that_comes_after_a_cancel_request_is_kept_in_a_cancelled_turn(store: Store) -> None:
@@ -345,21 +347,21 @@ def test_a_turn_that_crashed_two_processes_runs_alone_and_then_no_more(store: St
     innocent = store.worker()
 
     found = store.claim(innocent)
-    assert isinstance(found, Suspect)
+    assert isinstance(found, Quarantined)
     assert store.claim(innocent) == found
-    assert store.claim_turn(alone).refused is None
+    assert store.claim_turn(alone).refusal is None
     store.kill(alone)
 
     judged = store.claim_turn(innocent)
-    assert judged.refused is not None
-    assert judged.refused.kind == "poison"
+    assert judged.refusal is not None
+    assert judged.refusal.kind == "poison"
 
 
 def test_a_turn_past_its_deadline_is_refused_at_its_claim(store: Store) -> None:
     claimant = store.worker()
     store.send("late", deadline=datetime.now(UTC) - timedelta(seconds=1))
 
-    refused = store.claim_turn(claimant).refused
+    refused = store.claim_turn(claimant).refusal
 
     assert refused is not None
     assert refused.kind == "deadline"
@@ -409,6 +411,6 @@ def test_cancelled_work_is_kept_as_it_was_closed(store: Store) -> None:
 
     store.settle(store.claim_turn(claimant), Cancelled(messages=(partial_text,)))
 
-    result = store.database.run(partial(records.result, turn_id=accepted.turn_id))
+    result = store.database.run(partial(records.read_result, turn_id=accepted.turn_id))
     assert result.state is TurnState.CANCELLED
     assert [(m.content, m.state) for m in result.messages] == [("I was say", "partial")]

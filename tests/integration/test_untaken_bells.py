@@ -8,14 +8,14 @@ import pytest
 from kombu import Connection, Consumer, Queue
 from kombu.transport.redis import Channel
 
-from tasks.broker_outage import outlive_the_broker
+from tasks.broker_outage import survive_broker_outages
 from threadmill.embedded.valkey import EmbeddedValkey
 
 
 @pytest.fixture(autouse=True)
 def as_in_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Channel, "QoS", Channel.QoS)
-    outlive_the_broker()
+    survive_broker_outages()
 
 
 @pytest.fixture

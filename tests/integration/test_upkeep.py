@@ -15,7 +15,7 @@ from store.audit import hash_of
 from store.blobs import LocalBlobs
 from store.database.engine import Database
 from store.files import garbage_collection
-from store.files.ingest import Keeper
+from store.files.ingest import FileIngest
 from store.retention import delete_thread
 from store.settings import Settings, load
 from tasks.jobs.retention import run_retention
@@ -44,7 +44,7 @@ def kept(any_database: Database, tmp_path: Path) -> tuple[Database, Settings, Lo
 
 def with_file(database: Database, thread_id: str, blobs: LocalBlobs, content: bytes) -> Thread:
     file = Attachment(filename="a.txt", content=content, mime_type="text/plain")
-    Keeper(database, blobs).keep("default", [file])
+    FileIngest(database, blobs).store("default", [file])
     thread = Thread(thread_id)
     thread.add_message(Message(role="user", content="see", attachments=[file]))
     return thread
@@ -131,7 +131,7 @@ def test_two_beats_run_a_schedule_once_a_period(any_database: Database) -> None:
     # The second is None, unless the hour struck between the two.
     assert runs[1] is None or runs[1].due_at > runs[0].due_at
     any_database.run(partial(schedule_runs.finish_run, run=runs[0], outcome={"written": 1}))
-    (last,) = any_database.run(schedule_runs.last_runs)
+    (last,) = any_database.run(schedule_runs.list_last_runs)
     assert (last.schedule, last.outcome, last.error) == ("s", {"written": 1}, None)
     assert last.finished_at is not None
 
@@ -139,22 +139,22 @@ def test_two_beats_run_a_schedule_once_a_period(any_database: Database) -> None:
 def test_a_run_goes_on_where_the_last_one_that_ended_well_left_off(any_database: Database) -> None:
     claim = partial(schedule_runs.claim_run, schedule="s", every_seconds=0.01)
 
-    def claimed() -> schedule_runs.Run:
+    def claimed() -> schedule_runs.ScheduleRun:
         while (run := any_database.run(claim)) is None:
             pass
         return run
 
-    assert claimed().last == {}  # and it died
+    assert claimed().last_outcome == {}  # and it died
     any_database.run(partial(schedule_runs.finish_run, run=claimed(), outcome={"after": 3}))
     failing = claimed()
-    assert failing.last == {"after": 3}
+    assert failing.last_outcome == {"after": 3}
     any_database.run(partial(schedule_runs.fail_run, run=failing, error="the store is away" * 100))
 
-    (last,) = any_database.run(schedule_runs.last_runs)
+    (last,) = any_database.run(schedule_runs.list_last_runs)
     assert last.error is not None
     assert last.error.startswith("the store is away")
     assert len(last.error) == schedule_runs.ERROR_MAX_CHARS
-    assert claimed().last == {"after": 3}
+    assert claimed().last_outcome == {"after": 3}
 
 
 def threads_listed(connection: object) -> list[Thread]:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.seeds.snippet import run
 from tests.stub_openai import StubOpenAI, reply
-from threadmill import Agent, Attachment, FileRefused, FileStore, Message, Thread, ThreadStore
+from threadmill import Agent, Attachment, FileRejected, FileStore, Message, Thread, ThreadStore
 
 #: One red pixel.
 PNG = base64.b64decode(
@@ -88,7 +88,7 @@ async def test_a_declared_type_is_not_believed(agent: Agent, thread_store: Threa
         Attachment(filename="x.png", content=b"%PDF-1.7 not a picture at all", mime_type="image/png")
     )
 
-    with pytest.raises(FileRefused):
+    with pytest.raises(FileRejected):
         await agent.go(thread)
 
     assert await thread_store.count() == 0

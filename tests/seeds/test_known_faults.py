@@ -12,7 +12,7 @@ from tests.stub_openai import StubOpenAI, finish, hang, reply, status, stream, t
 from threadmill import (
     Agent,
     Attachment,
-    FileRefused,
+    FileRejected,
     FileStore,
     Message,
     RunContext,
@@ -175,7 +175,7 @@ async def test_ids_of_messages_differ_between_threads(thread_store: ThreadStore)
 async def test_a_file_store_believes_bytes_not_labels_and_leaves_its_folder_to_nobody() -> None:
     files = await FileStore.create(base_path="./uploads")
 
-    with pytest.raises(FileRefused):
+    with pytest.raises(FileRejected):
         await files.save(b"#!/bin/sh\nrm -rf /", "photo.png", mime_type="image/png")
     with pytest.raises(ValueError, match="file name"):
         await files.save(b"hello", "../secret.txt")

@@ -78,7 +78,7 @@ def picture() -> Picture:
             effect(ONE, 2, "cancel_order"),
             effect(THREE, 1, "write_invoice", "FH-00003"),
         ],
-        threads=[{"id": "a", "owner": None}, {"id": "b", "owner": None}],
+        threads=[{"id": "a", "lease_owner": None}, {"id": "b", "lease_owner": None}],
         inputs=[],
         attachments=[
             {
@@ -219,7 +219,7 @@ def delete_blob(picture: Picture) -> None:
 
 
 def leave_lease(picture: Picture) -> None:
-    picture.threads[0]["owner"] = UUID(int=7)
+    picture.threads[0]["lease_owner"] = UUID(int=7)
 
 
 def leave_in_inbox(picture: Picture) -> None:

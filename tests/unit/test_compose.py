@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from conversation.task_contract import FILES_QUEUE, MAINTENANCE_QUEUE, SUSPECTS_QUEUE, TURNS_QUEUE
+from conversation.task_contract import FILES_QUEUE, MAINTENANCE_QUEUE, QUARANTINE_QUEUE, TURNS_QUEUE
 from store import settings
 
 ROOT = Path(__file__).parents[2]
@@ -212,7 +212,7 @@ def test_workers_listen_to_every_queue_and_each_to_its_own() -> None:
 
     assert listened == {
         "worker": TURNS_QUEUE,
-        "suspects": SUSPECTS_QUEUE,
+        "suspects": QUARANTINE_QUEUE,
         "maintenance": MAINTENANCE_QUEUE,
         "files": FILES_QUEUE,
     }

@@ -97,7 +97,7 @@ def test_the_offline_model_reads_the_actions_out_of_the_prompt(ticket: Ticket) -
 @each_ticket
 def test_a_prompt_begins_with_what_the_customer_wrote(ticket: Ticket) -> None:
     assert prompt(ticket).startswith(f"{ticket.message}\n")
-    assert ticket.known in prompt(ticket)
+    assert ticket.context in prompt(ticket)
 
 
 @each_ticket

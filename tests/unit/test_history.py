@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 
 from conversation.errors import InvalidInput
-from conversation.history import check_next, open_calls, repaired, repairs
+from conversation.history import check_next, open_calls, repair, repair_messages
 from conversation.message import Message, ToolCall
 from conversation.thread import Thread
 from tests.unit.conversations import heaps
@@ -25,7 +25,7 @@ def user(content: str = "hi") -> Message:
 @settings(deadline=None, max_examples=300)
 @given(heaps)
 def test_any_heap_of_messages_becomes_well_formed(heap: list[Message]) -> None:
-    history = repaired(heap)
+    history = repair_messages(heap)
 
     thread = Thread(messages=history)
     assert open_calls(thread.messages) == {}
@@ -36,9 +36,9 @@ def test_any_heap_of_messages_becomes_well_formed(heap: list[Message]) -> None:
 @settings(deadline=None, max_examples=300)
 @given(heaps)
 def test_what_is_well_formed_is_left_as_it_is(heap: list[Message]) -> None:
-    history = repaired(heap)
+    history = repair_messages(heap)
 
-    again = repairs(history)
+    again = repair(history)
 
     assert (again.messages, again.changes) == (history, ())
 
@@ -46,17 +46,17 @@ def test_what_is_well_formed_is_left_as_it_is(heap: list[Message]) -> None:
 def test_a_result_behind_another_message_is_moved_to_its_call() -> None:
     call, wait, result = asks("a", "b"), user("wait"), answers("a", "late")
 
-    repair = repairs([call, answers("b"), wait, result])
+    outcome = repair([call, answers("b"), wait, result])
 
-    assert [m.content for m in repair.messages] == ["", "1", "late", "wait"]
-    assert repair.changes == ("the result of call 'a' was moved directly behind its call",)
+    assert [m.content for m in outcome.messages] == ["", "1", "late", "wait"]
+    assert outcome.changes == ("the result of call 'a' was moved directly behind its call",)
 
 
 def test_a_result_without_its_call_and_a_second_one_are_left_out() -> None:
-    repair = repairs([answers("x"), asks("a"), answers("a", "1"), answers("a", "2"), user()])
+    outcome = repair([answers("x"), asks("a"), answers("a", "1"), answers("a", "2"), user()])
 
-    assert [m.content for m in repair.messages] == ["", "1", "hi"]
-    assert repair.changes == (
+    assert [m.content for m in outcome.messages] == ["", "1", "hi"]
+    assert outcome.changes == (
         "a result of call 'x' was left out: no open call has that id",
         "a result of call 'a' was left out: no open call has that id",
     )
@@ -65,12 +65,12 @@ def test_a_result_without_its_call_and_a_second_one_are_left_out() -> None:
 def test_a_call_without_a_result_is_closed_with_its_own_time() -> None:
     call = asks("a")
 
-    repair = repairs([call, user()])
+    outcome = repair([call, user()])
 
-    assert [m.role for m in repair.messages] == ["assistant", "tool", "user"]
-    assert "no result of this call is known" in repair.messages[1].content
-    assert repair.messages[1].created_at == call.created_at
-    assert repair.changes == ("call 'a' of add had no result; one that says so was added",)
+    assert [m.role for m in outcome.messages] == ["assistant", "tool", "user"]
+    assert "no result of this call is known" in outcome.messages[1].content
+    assert outcome.messages[1].created_at == call.created_at
+    assert outcome.changes == ("call 'a' of add had no result; one that says so was added",)
 
 
 def test_each_result_needs_its_open_call() -> None:

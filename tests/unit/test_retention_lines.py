@@ -15,8 +15,8 @@ T0 = {"tenant": "acme", "id": "t0", "policy": {"field": "idle_days"}}
 def printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., list[str]]:
     def lines(*, is_complete: bool) -> list[str]:
         made = dry_run.Report(held=[T0], held_is_complete=is_complete)
-        monkeypatch.setattr(dry_run, "report", lambda *_: made)
-        monkeypatch.setattr(retention, "_opened", lambda: nullcontext((None, None)))
+        monkeypatch.setattr(dry_run, "build_report", lambda *_: made)
+        monkeypatch.setattr(retention, "_open_database", lambda: nullcontext((None, None)))
         retention.report()
         return [line for line in capsys.readouterr().out.splitlines() if "hold" in line]
 

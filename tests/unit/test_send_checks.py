@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conversation.errors import InvalidInput
-from conversation.task_contract import PRIORITY_MAX, Bell
+from conversation.task_contract import PRIORITY_MAX, WakeUp
 from conversation.validation import (
     ID_MAX_CHARS,
     METADATA_MAX_BYTES,
@@ -122,7 +122,7 @@ def test_a_number_is_still_itself_after_postgres_wrote_it_out(number: float) -> 
 
 def test_the_broker_is_told_the_more_urgent_as_the_smaller_number() -> None:
     told = [
-        Bell(tenant="t", thread_id="t", turn_id="t", priority=priority).broker_priority()
+        WakeUp(tenant="t", thread_id="t", turn_id="t", priority=priority).broker_priority()
         for priority in range(PRIORITY_MAX + 1)
     ]
 

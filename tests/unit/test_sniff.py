@@ -8,7 +8,7 @@ import zlib
 
 import pytest
 
-from conversation.errors import FileRefused
+from conversation.errors import FileRejected
 from store.media_types.examine import examine
 from store.settings import Settings
 from tests.unit.documents import jpeg_header
@@ -55,7 +55,7 @@ def sniff(
 def refusal(
     filename: str, content: bytes, declared: str | None = None, allowed: tuple[str, ...] = ALLOWED
 ) -> str:
-    with pytest.raises(FileRefused) as refused:
+    with pytest.raises(FileRejected) as refused:
         sniff(filename, content, declared, allowed)
     return str(refused.value)
 
@@ -145,7 +145,7 @@ def test_a_signature_that_is_cut_short_counts_for_nothing(whole: bytes) -> None:
     kind = sniff("upload", whole)
 
     for length in range(1, len(whole)):
-        with pytest.raises(FileRefused, match="'upload'"):
+        with pytest.raises(FileRejected, match="'upload'"):
             examine("upload", whole[:length], kind, max_bytes=100, allowed=ALLOWED)
 
 
@@ -181,7 +181,7 @@ def test_the_largest_accepted_file_passes_and_one_byte_more_is_refused() -> None
     assert examine("a.txt", b"x" * 100, None, max_bytes=100, allowed=ALLOWED) == "text/plain"
 
     with pytest.raises(
-        FileRefused, match=r"'a\.txt' has 101 bytes, at most 100 .*THREADMILL_ATTACHMENT_MAX_BYTES"
+        FileRejected, match=r"'a\.txt' has 101 bytes, at most 100 .*THREADMILL_ATTACHMENT_MAX_BYTES"
     ):
         examine("a.txt", b"x" * 101, None, max_bytes=100, allowed=ALLOWED)
 

@@ -8,7 +8,7 @@ import tarfile
 
 import pytest
 
-from conversation.errors import FileRefused
+from conversation.errors import FileRejected
 from store.media_types.examine import examine
 from store.media_types.zip_contents import TABLE_MAX_BYTES
 from store.settings import Settings
@@ -39,7 +39,7 @@ def sniff(
 
 
 def refusal(filename: str, content: bytes, declared: str | None = None) -> str:
-    with pytest.raises(FileRefused) as refused:
+    with pytest.raises(FileRejected) as refused:
         sniff(filename, content, declared)
     return str(refused.value)
 
@@ -120,7 +120,7 @@ def test_what_may_hold_macros_is_refused_with_what_to_send_instead(
     filename: str, content: bytes, fix: str
 ) -> None:
     assert fix in refusal(filename, content)
-    with pytest.raises(FileRefused, match="may hold macros"):
+    with pytest.raises(FileRejected, match="may hold macros"):
         sniff(filename, content, allowed=("*/*", "application/*"))
 
 

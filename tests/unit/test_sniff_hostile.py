@@ -10,7 +10,7 @@ import zlib
 import pytest
 from PIL import Image
 
-from conversation.errors import FileRefused
+from conversation.errors import FileRejected
 from store.media_types.examine import examine
 from store.media_types.image_size import pixel_size
 from store.media_types.zip_contents import DOCUMENT_UNPACKED_MAX
@@ -34,7 +34,7 @@ def sniff(filename: str, content: bytes, allowed: tuple[str, ...] = ALLOWED) -> 
 
 
 def refusal(filename: str, content: bytes) -> str:
-    with pytest.raises(FileRefused) as refused:
+    with pytest.raises(FileRejected) as refused:
         sniff(filename, content)
     return str(refused.value)
 
@@ -189,7 +189,7 @@ def test_json_that_would_fill_its_parser_is_not_built_at_the_gate() -> None:
 
 @pytest.mark.parametrize("content", [b"word " * 300_000, b"[" + b"[]," * 400_000, b"{" + b" " * 1_100_000])
 def test_large_text_that_does_not_begin_and_end_as_json_is_none(content: bytes) -> None:
-    with pytest.raises(FileRefused, match="is called application/json, but its bytes are text/plain"):
+    with pytest.raises(FileRejected, match="is called application/json, but its bytes are text/plain"):
         examine("a.json", content, "application/json", max_bytes=50_000_000, allowed=ALLOWED)
 
 
@@ -226,7 +226,7 @@ def test_entities_in_a_document_are_not_expanded_at_the_gate() -> None:
 def test_an_svg_is_refused_whatever_is_in_it_unless_it_is_named(filename: str, drawing: str) -> None:
     assert "image/svg+xml, which is not accepted" in refusal(filename, drawing.encode())
 
-    with pytest.raises(FileRefused):
+    with pytest.raises(FileRejected):
         sniff(filename, drawing.encode(), ("image/*", "*/*"))
     assert sniff(filename, drawing.encode(), ("image/svg+xml",)) == "image/svg+xml"
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from conversation.errors import FileRefused
+from conversation.errors import FileRejected
 from store.media_types.examine import examine
 
 NAMES = st.sampled_from(
@@ -42,7 +42,7 @@ def test_every_file_is_named_a_welcome_type_or_refused_by_name(
 
     try:
         found = examine(name, head + rest, declared, max_bytes=150, allowed=allowed)
-    except FileRefused as refused:
+    except FileRejected as refused:
         outcome = str(refused)
     else:
         outcome = f"{name!r} is {found}"
@@ -81,5 +81,5 @@ def test_a_page_is_no_plain_text_whatever_comment_comes_first(comment: bytes, el
     safe = comment.hex()
     page = f" \n<!-- {safe} --><?{safe}?>\t<{element}>".encode()
 
-    with pytest.raises(FileRefused, match="its bytes are"):
+    with pytest.raises(FileRejected, match="its bytes are"):
         examine("notes.txt", page, "text/plain", max_bytes=10**6, allowed=("*/*",))

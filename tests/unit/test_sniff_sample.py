@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conversation.errors import FileRefused
+from conversation.errors import FileRejected
 from store.media_types.examine import examine, examine_sample
 from store.media_types.sample import HEAD_BYTES, TAIL_BYTES
 from store.settings import Settings
@@ -78,7 +78,7 @@ def test_the_two_ends_of_a_file_say_the_same_as_all_of_it(filename: str, content
     ],
 )
 def test_a_large_file_that_pretends_is_refused(filename: str, content: bytes, told: str) -> None:
-    with pytest.raises(FileRefused, match=told):
+    with pytest.raises(FileRejected, match=told):
         sampled(filename, content)
 
 
@@ -86,18 +86,18 @@ def test_a_large_jpeg_with_its_size_behind_the_beginning_is_refused() -> None:
     picture = jpeg_header(400, 300)
     segments = (b"\xff\xe2\xff\xff" + bytes(0xFFFF - 2)) * 20
 
-    with pytest.raises(FileRefused, match="does not say how many pixels"):
+    with pytest.raises(FileRejected, match="does not say how many pixels"):
         sampled("a.jpg", picture[:20] + segments + picture[20:])
     assert sampled("a.jpg", picture + segments) == "image/jpeg"
 
 
 def test_a_large_file_that_is_declared_json_has_to_begin_as_json() -> None:
-    with pytest.raises(FileRefused, match="is called application/json"):
+    with pytest.raises(FileRejected, match="is called application/json"):
         sampled("a.json", b"text " * 300_000, "application/json")
 
 
 def test_a_large_file_beyond_the_limit_is_refused_by_its_size() -> None:
-    with pytest.raises(FileRefused, match=r"has 60000000 bytes, at most 50000000"):
+    with pytest.raises(FileRejected, match=r"has 60000000 bytes, at most 50000000"):
         examine_sample("a.txt", b"x", b"x", 60_000_000, None, max_bytes=50_000_000, allowed=ALLOWED)
 
 
@@ -116,7 +116,7 @@ def test_a_small_file_comes_out_the_same_by_both_ways(content: bytes, cut: int, 
     def outcome(judge) -> str:
         try:
             return judge()
-        except FileRefused as refused:
+        except FileRejected as refused:
             return str(refused)
 
     assert outcome(lambda: sampled(name, content)) == outcome(

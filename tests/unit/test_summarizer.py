@@ -30,11 +30,11 @@ def draft(covered: Sequence[Message] = (), **previous: list[str]) -> Draft:
     return Draft(
         thread_key=1,
         previous_id=None,
-        previous=sections.render(),
+        previous_content=sections.render(),
         previous_sections=sections.to_json(),
         from_seq=1,
         to_seq=9,
-        covered=covered or asked("hello"),
+        covered_messages=covered or asked("hello"),
     )
 
 
@@ -283,7 +283,12 @@ async def test_more_than_there_is_room_for_crowds_out_the_oldest() -> None:
 
 async def test_a_summary_that_is_text_alone_is_built_upon() -> None:
     plain = Draft(
-        thread_key=1, previous_id=None, previous="Ann is 7.", from_seq=1, to_seq=2, covered=asked("hi")
+        thread_key=1,
+        previous_id=None,
+        previous_content="Ann is 7.",
+        from_seq=1,
+        to_seq=2,
+        covered_messages=asked("hi"),
     )
     summarizer, model = writer({"facts": ["x"]})
 

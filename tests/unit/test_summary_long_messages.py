@@ -25,7 +25,9 @@ async def summarized(covered: Sequence[Message], *answers: str, max_chars: int =
     model = Scripted(*map(says, answers)) if answers else RecallModel()
     name = "scripted" if answers else RECALL_MODEL
     summarizer = ModelSummarizer(model=model, model_name=name, max_chars=max_chars)
-    draft = Draft(thread_key=1, previous_id=None, previous="", from_seq=1, to_seq=9, covered=covered)
+    draft = Draft(
+        thread_key=1, previous_id=None, previous_content="", from_seq=1, to_seq=9, covered_messages=covered
+    )
     return await summarizer.summarize(draft)
 
 
@@ -116,7 +118,9 @@ async def test_the_calls_of_a_long_message_are_shown() -> None:
     model = Scripted(says(json.dumps({"facts": ["x"]})))
     call = ToolCall("c1", "refund", '{"order": "#W1234567"}')
     covered = [Message(role="assistant", content=LONG, tool_calls=(call,))]
-    draft = Draft(thread_key=1, previous_id=None, previous="", from_seq=1, to_seq=9, covered=covered)
+    draft = Draft(
+        thread_key=1, previous_id=None, previous_content="", from_seq=1, to_seq=9, covered_messages=covered
+    )
 
     await ModelSummarizer(model=model, model_name="scripted", max_chars=4000).summarize(draft)
 
@@ -154,7 +158,14 @@ async def test_a_model_is_told_how_long_a_summary_may_be() -> None:
     told = []
     for max_chars in (1_000, 24_000):
         model = Scripted(says(json.dumps({"facts": ["x"]})))
-        draft = Draft(thread_key=1, previous_id=None, previous="", from_seq=1, to_seq=9, covered=user("hi"))
+        draft = Draft(
+            thread_key=1,
+            previous_id=None,
+            previous_content="",
+            from_seq=1,
+            to_seq=9,
+            covered_messages=user("hi"),
+        )
         summarizer = ModelSummarizer(model=model, model_name="scripted", max_chars=max_chars)
         told.append((model, (await summarizer.summarize(draft)).prompt_version))
 

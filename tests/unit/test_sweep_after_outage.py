@@ -22,7 +22,7 @@ class Away:
 def test_leases_are_left_alone_for_two_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
     away, now = Away(), [100.0]
     monkeypatch.setattr(maintenance, "_database", lambda: away)
-    monkeypatch.setattr(maintenance, "waiting_bells", lambda _: 0)
+    monkeypatch.setattr(maintenance, "count_queued_tasks", lambda _: 0)
     monkeypatch.setattr(maintenance, "_outage", maintenance._Outage())
     monkeypatch.setattr("tasks.maintenance.time.monotonic", lambda: now[0])
     with pytest.raises(DatabaseUnavailable):

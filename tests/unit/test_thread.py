@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from conversation.errors import InvalidInput, MessagesNotLoaded
 from conversation.message import Message, ToolCall, Usage
-from conversation.thread import Loaded, Thread
+from conversation.thread import LoadedState, Thread
 from tests.unit.conversations import messages, metadata, moments, names, text
 
 
@@ -27,8 +27,8 @@ def loaded(*contents: str) -> Thread:
     """A copy as a store gives it."""
     thread = Thread("t", messages=[user(content, seq) for seq, content in enumerate(contents, start=1)])
     ids = tuple(message.id for message in thread.messages)
-    thread.loaded = Loaded(
-        title=None, metadata={}, context={}, message_ids=ids, last_seq=len(contents), is_cut=False
+    thread.loaded = LoadedState(
+        title=None, metadata={}, context={}, message_ids=ids, last_seq=len(contents), is_sliced=False
     )
     return thread
 
@@ -146,7 +146,7 @@ def test_a_copy_goes_its_own_way() -> None:
 
     assert (len(thread.messages), thread.metadata, thread.context) == (1, {}, {})
     assert [message.content for message in copy.new_messages] == ["2"]
-    assert not copy.is_cut
+    assert not copy.is_sliced
 
 
 def test_what_is_new_is_what_has_no_place_yet() -> None:
@@ -157,14 +157,14 @@ def test_what_is_new_is_what_has_no_place_yet() -> None:
 
     assert [message.content for message in thread.new_messages] == ["between", "3"]
     assert [message.content for message in thread.leading_context.values()] == ["front"]
-    assert not thread.is_cut
+    assert not thread.is_sliced
 
 
 def test_a_copy_that_lacks_something_is_its_own_window() -> None:
     def cut(*kept: int) -> bool:
         thread = loaded("1", "2", "3")
         thread.messages = [thread.messages[index] for index in kept]
-        return thread.is_cut
+        return thread.is_sliced
 
     assert not cut(0, 1, 2)
     assert cut(1, 2)
@@ -177,7 +177,7 @@ def test_adding_to_the_loaded_part_is_no_cut() -> None:
     thread = loaded("1", "2")
     thread.add_message(user("3"))
 
-    assert not thread.is_cut
+    assert not thread.is_sliced
     assert thread.seen_ids() == tuple(message.id for message in thread.messages[:2])
 
 

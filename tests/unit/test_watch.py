@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from threadmill.cli.supervisor import Watch
+from threadmill.cli.supervisor import Supervisor
 from threadmill.embedded.errors import ServerFailed
 
 
@@ -36,16 +36,16 @@ class Scene:
     said: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.watch = Watch(self.parts, self.said.append, lambda: self.now)
+        self.watch = Supervisor(self.parts, self.said.append, lambda: self.now)
 
     def look_after(self, seconds: float) -> None:
         self.now += seconds
-        self.watch.look()
+        self.watch.check()
 
     def waits_until_restart(self) -> float:
         """Seconds from a death that is just noticed to the restart."""
         before, waited = len(self.parts.restarted), 0.0
-        self.watch.look()
+        self.watch.check()
         while len(self.parts.restarted) == before:
             self.look_after(0.5)
             waited += 0.5

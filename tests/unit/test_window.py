@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from agent.chat_messages import build_messages
 from conversation.message import Message, ToolCall
-from conversation.window import from_turn_boundary, window_start, within_tokens
+from conversation.window import fit_into_tokens, start_at_turn_boundary, window_start
 
 TURNS = 50
 WORDS = "lorem ipsum dolor sit amet " * 4
@@ -52,8 +52,8 @@ def test_a_window_begins_with_a_user_message_and_keeps_system_messages() -> None
     _question, asks, result, answer = turn(1, with_tool=True)
     second = turn(2)
 
-    assert from_turn_boundary([system, asks, result, answer, *second]) == (system, *second)
-    assert from_turn_boundary([asks, result]) == (asks, result)
+    assert start_at_turn_boundary([system, asks, result, answer, *second]) == (system, *second)
+    assert start_at_turn_boundary([asks, result]) == (asks, result)
 
 
 @given(limit=st.integers(1, 400), tools=st.lists(st.booleans(), min_size=1, max_size=30))
@@ -63,7 +63,7 @@ def test_tokens_are_kept_to_by_leaving_out_whole_turns(limit: int, tools: list[b
     turns[-1] = turns[-1][:1]
     history = [system, *(message for one in turns for message in one)]
 
-    window = within_tokens(history, limit, words)
+    window = fit_into_tokens(history, limit, words)
 
     assert window[0] is system
     assert window[-1] is history[-1]
@@ -81,7 +81,7 @@ def test_the_beginning_of_requests_stays_the_same_over_fifty_turns() -> None:
     for index in range(TURNS):
         question, answer = turn(index)
         history.append(question)
-        window = within_tokens(history, 600, words)
+        window = fit_into_tokens(history, 600, words)
         sent = str(build_messages(system_texts=["You help."], window=window))
         if before:
             # All that the last request said stands at the beginning of this one, but for its end.

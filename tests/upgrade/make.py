@@ -13,7 +13,7 @@ from sqlalchemy import create_engine
 
 from store import migrations
 from store.database.engine import Database
-from store.database.url import mapped
+from store.database.url import driver_url
 from store.settings import load
 from tests.upgrade import fixtures, story
 from threadmill.embedded.postgres import EmbeddedPostgres
@@ -26,17 +26,17 @@ def main() -> None:
         with EmbeddedPostgres(Path(folder) / "postgres", durable=False) as server:
             _make(server.url_of("postgres"))
     for kind in fixtures.KINDS:
-        print(fixtures.sql_file(migrations.newest(), kind))  # noqa: T201 - a script says what it wrote
+        print(fixtures.sql_file(migrations.newest_revision(), kind))  # noqa: T201 - a script says what it wrote
 
 
 def _make(url: str) -> None:
     migrations.upgrade(url)
     database = Database(load(database_url=url))
-    engine = create_engine(mapped(url))
+    engine = create_engine(driver_url(url))
     told = database.run(story.tell)
     database.close()
     with engine.connect() as connection:
-        fixtures.write(connection, migrations.newest(), story.expected(connection, told))
+        fixtures.write(connection, migrations.newest_revision(), story.expected(connection, told))
     engine.dispose()
 
 

@@ -21,7 +21,7 @@ from store.database.column_types import clock
 from store.erasure import steps as erase
 from store.erasure.subject import Subject
 from store.files import uploads
-from store.files.blob_rows import announce, confirm
+from store.files.blob_rows import confirm, reserve
 from store.retention import archive, move_cut, policies
 from store.retention.policy import Policy
 from store.summaries import repository as summaries
@@ -29,8 +29,8 @@ from store.tables.retention import dropped_files, erasure_items
 from store.threads import repository
 from store.turns import claims, inbox, journal, records, workers
 from store.turns import settle as turns
-from store.turns.claims import Claimant
-from store.turns.inbox import Request
+from store.turns.claims import ClaimRequest
+from store.turns.inbox import SendRequest
 
 #: The tenant of the second thread.
 OTHER_TENANT = "acme"
@@ -60,7 +60,7 @@ def expected(connection: Connection, told: Told) -> dict[str, Any]:
         tenant: [repository.load(connection, tenant, id_).to_json() for id_ in ids]
         for tenant, ids in {"default": ("story", "waits"), OTHER_TENANT: ("story",)}.items()
     }
-    read = partial(records.result, connection)
+    read = partial(records.read_result, connection)
     results = {
         id_: [message.to_json() for message in read(id_).messages]
         for id_ in (told.completed_turn, told.failed_turn)
@@ -74,7 +74,7 @@ class _Story:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.worker = new_id()
-        self.claimant = Claimant(worker=self.worker, agents={"assistant": "1"})
+        self.claimant = ClaimRequest(worker=self.worker, agents={"assistant": "1"})
 
     def tell(self) -> Told:
         workers.register(
@@ -113,20 +113,20 @@ class _Story:
         thread.add_message(look)
         thread.set_context("tone", "Be kind.")
         small = Attachment(filename="small.png", sha256="3" * 64, size=20, mime_type="image/png")
-        announced = announce(self.connection, "default", [picture, small])
+        announced = reserve(self.connection, "default", [picture, small])
         confirm(self.connection, "default", announced)
         made = {
             "tenant": "default",
             "sha256": picture.sha256,
             "kind": "thumbnail",
-            "made_sha256": small.sha256,
+            "rendition_sha256": small.sha256,
         }
         self.connection.execute(tables.renditions.insert().values(made))
         uploads.create(self.connection, new_id(), "default", picture, expires_seconds=900)
         repository.save(self.connection, thread, new=thread.new_messages)
 
     def _send(self, content: str, thread: str = "story", **options: Any) -> str:
-        request = Request(
+        request = SendRequest(
             turn_id=new_id(),
             tenant="default",
             thread_id=thread,
@@ -168,7 +168,7 @@ class _Story:
 
     def _summary(self) -> None:
         marks = WaterMarks(high_messages=0, high_tokens=0, low_messages=4, low_tokens=0)
-        draft = summaries.draft(self.connection, "default", "story", marks=marks)
+        draft = summaries.load_draft(self.connection, "default", "story", marks=marks)
         assert draft is not None
         new = NewSummary(
             content="Facts:\n- Ann showed a plan.",
@@ -246,7 +246,7 @@ def _kept_no_longer(connection: Connection) -> None:
     repository.save(connection, old, new=old.new_messages)
     key = connection.execute(select(tables.threads.c.key).where(tables.threads.c.id == "old")).scalar_one()
     policies.put(connection, Policy(tenant="third", thread_id="old", max_messages=0))
-    assert move_cut.move(connection, key).came_to == "cut"
+    assert move_cut.move_cutoff(connection, key).outcome == "cut"
     part = archive.draft(connection, key, user_key="user")
     assert part is not None
     subject = Subject(tenant=OTHER_TENANT, user="ann")

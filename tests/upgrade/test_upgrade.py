@@ -12,10 +12,10 @@ from conversation.ids import new_id
 from conversation.message import Message
 from conversation.turn import ClaimedTurn, TurnState
 from store import migrations, tables
-from store.database.url import mapped
+from store.database.url import driver_url
 from store.thread_store import ThreadStore
 from store.turns import claims, records, workers
-from store.turns.claims import Claimant
+from store.turns.claims import ClaimRequest
 from tests.upgrade import fixtures
 
 #: Every revision that a user's database may be of.
@@ -35,7 +35,7 @@ def old(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, dict[str, 
         else str(request.getfixturevalue("empty_database_url"))
     )
     migrations.upgrade(url, revision)
-    engine = create_engine(mapped(url))
+    engine = create_engine(driver_url(url))
     with engine.begin() as connection:
         fixtures.load(connection, revision)
     engine.dispose()
@@ -56,7 +56,7 @@ def test_it_holds_a_row_of_every_table_that_was_there(revision: str, kind: str) 
     filled = {line.split()[2] for line in script.splitlines() if line.startswith("INSERT INTO ")}
 
     assert filled >= {
-        table.name for table in tables.metadata.sorted_tables if revision == migrations.newest()
+        table.name for table in tables.metadata.sorted_tables if revision == migrations.newest_revision()
     }
 
 
@@ -75,7 +75,7 @@ async def test_every_turn_reads_as_it_did(old: tuple[str, dict[str, Any]]) -> No
         told = expected["told"]
 
         async def result(name: str) -> Any:
-            return await store.database.run_async(partial(records.result, turn_id=told[name]))
+            return await store.database.run_async(partial(records.read_result, turn_id=told[name]))
 
         completed, failed = await result("completed_turn"), await result("failed_turn")
         assert (completed.state, completed.content) == (TurnState.COMPLETED, "It is 3; isn't it?")
@@ -90,7 +90,7 @@ async def test_the_work_goes_on(old: tuple[str, dict[str, Any]]) -> None:
     """What was running belongs to a dead worker: the next one takes it, then what waited behind it."""
     url, expected = old
     told, worker = expected["told"], new_id()
-    claimant = Claimant(worker=worker, agents={"assistant": "1"})
+    claimant = ClaimRequest(worker=worker, agents={"assistant": "1"})
     serve = partial(workers.register, host="h", pid=1, serves={"assistant": "2"}, lease_seconds=60)
     claim = partial(claims.claim, tenant="default", thread_id="story", claimant=claimant)
     async with await ThreadStore.create(url) as store:

@@ -9,21 +9,21 @@ from conversation.errors import InvalidInput
 
 
 @contextmanager
-def written_whole(output: Path) -> Iterator[IO[bytes]]:
-    """A file beside `output` that takes its place once all is written, and is removed if that fails.
+def write_atomically(output: Path) -> Iterator[IO[bytes]]:
+    """Write a file beside `output` that replaces it once all is written, and is removed if that fails.
 
     Raises `InvalidInput` where none can be made.
     """
-    unfinished = output.with_name(f"{output.name}.part")
+    temporary_path = output.with_name(f"{output.name}.part")
     try:
-        file = unfinished.open("wb")
+        file = temporary_path.open("wb")
     except OSError as error:
         problem = f"{str(output)!r} cannot be written ({error.strerror})"
         raise InvalidInput("output", problem, "name a file in a folder that you may write to") from None
     try:
         with file:
             yield file
-        unfinished.replace(output)
+        temporary_path.replace(output)
     finally:
-        # What is written of a person stays nowhere that nobody looks.
-        unfinished.unlink(missing_ok=True)
+        # A user's data must not stay behind in a file that no operator knows of.
+        temporary_path.unlink(missing_ok=True)

@@ -18,7 +18,7 @@ from conversation.errors import InvalidInput, ThreadmillError
 from conversation.ids import new_id
 from conversation.message import Message
 from conversation.thread import Thread
-from threadmill.cli.common_options import DEFAULT_TENANT, Tenant, opened, run
+from threadmill.cli.common_options import DEFAULT_TENANT, Tenant, open_store, run
 
 if TYPE_CHECKING:
     from store.thread_store import ThreadStore
@@ -40,16 +40,16 @@ def chat(
 
 
 async def _chat(thread_id: str, agent_name: str | None, tenant: str) -> None:
-    async with opened(tenant) as store:
+    async with open_store(tenant) as store:
         thread = await store.get_or_create_thread(thread_id)
-        conversation = Conversation(_agent(agent_name, store), thread)
+        conversation = Conversation(_load_agent(agent_name, store), thread)
         typer.echo(f"thread {thread.id}, {len(thread.messages)} messages. {HELP}", err=True)
-        ask = _prompt()
-        while (line := await asyncio.to_thread(ask)) is not None:
+        read_line = _line_reader()
+        while (line := await asyncio.to_thread(read_line)) is not None:
             if line.strip() == "/quit":
                 return
             try:
-                await conversation.say(line.strip())
+                await conversation.handle_line(line.strip())
             except (ThreadmillError, OSError) as error:
                 typer.echo(f"threadmill: {error}", err=True)
 
@@ -62,10 +62,10 @@ class Conversation:
         self._thread = thread
         self._files: list[Attachment] = []
 
-    async def say(self, line: str) -> None:
-        """One line of the user's: a message or a command."""
+    async def handle_line(self, line: str) -> None:
+        """Handle one line of the user's: a message or a command."""
         if line.startswith("/attach "):
-            file = await asyncio.to_thread(_read, line.removeprefix("/attach ").strip())
+            file = await asyncio.to_thread(_read_attachment, line.removeprefix("/attach ").strip())
             self._files.append(file)
             typer.echo(f"{file.filename}, {file.size} bytes, goes with your next message", err=True)
         elif line == "/history":
@@ -92,25 +92,27 @@ class Conversation:
         typer.echo()
 
 
-def _read(path: str) -> Attachment:
+def _read_attachment(path: str) -> Attachment:
     return Attachment.from_path(Path(path).expanduser())
 
 
-def _agent(name: str | None, store: "ThreadStore") -> "Agent":
+def _load_agent(name: str | None, store: "ThreadStore") -> "Agent":
     import agent.agent
     from agent import registry
     from threadmill.local_agent import Agent
 
-    known = registry.load(store.settings.agents)
+    agents = registry.load(store.settings.agents)
     name = name or store.settings.default_agent
-    if name not in known:
-        raise InvalidInput("--agent", f"{name!r} is not registered", f"use one of {', '.join(sorted(known))}")
-    values = {f.name: getattr(known[name], f.name) for f in fields(agent.agent.Agent) if f.init}
+    if name not in agents:
+        raise InvalidInput(
+            "--agent", f"{name!r} is not registered", f"use one of {', '.join(sorted(agents))}"
+        )
+    values = {f.name: getattr(agents[name], f.name) for f in fields(agent.agent.Agent) if f.init}
     return Agent(**values, thread_store=store)
 
 
-def _prompt() -> Callable[[], str | None]:
-    """Reads the next line; None at the end. A terminal gets editing and a history of lines."""
+def _line_reader() -> Callable[[], str | None]:
+    """The reader of the next line, None at the end. A terminal gets editing and a history of lines."""
     if not sys.stdin.isatty():
         return lambda: sys.stdin.readline() or None
 
@@ -119,10 +121,10 @@ def _prompt() -> Callable[[], str | None]:
 
     session: PromptSession[str] = PromptSession(history=FileHistory(str(HISTORY_FILE.expanduser())))
 
-    def ask() -> str | None:
+    def read_line() -> str | None:
         try:
             return session.prompt("> ")
         except (EOFError, KeyboardInterrupt):
             return None
 
-    return ask
+    return read_line

@@ -1,4 +1,4 @@
-"""The command itself: which commands there are, and what becomes of an error.
+"""The root command: the list of commands, and the exit status of an error.
 
 What stays true: an error of ours is its own text and exit status 1; wrong usage is status 2. A
 module of commands imports what it needs when a command runs, so that naming it here costs nothing.
@@ -57,7 +57,7 @@ def main() -> None:
     """Run the command that this process was started with."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # What people wrote is shown as far as the terminal can, rather than not at all.
+            # Text that users wrote is printed as far as the terminal can, rather than not at all.
             stream.reconfigure(errors="replace")
     try:
         app(prog_name="threadmill")

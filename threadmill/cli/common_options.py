@@ -1,4 +1,4 @@
-"""The thread store of the settings, for commands; and how results are printed for people and programs."""
+"""The options, the thread store and the printing of results that commands share."""
 
 import asyncio
 import json
@@ -20,8 +20,8 @@ DEFAULT_TENANT = "default"
 
 
 @asynccontextmanager
-async def opened(tenant: str) -> AsyncIterator["ThreadStore"]:
-    """The store that the environment names. Raises `DatabaseUnavailable`."""
+async def open_store(tenant: str) -> AsyncIterator["ThreadStore"]:
+    """Open the store that the environment names. Raises `DatabaseUnavailable`."""
     from store.settings import load
     from store.thread_store import ThreadStore
 

@@ -1,4 +1,4 @@
-"""`threadmill demo`: finds the demonstration, which is an example of this checkout and no part of us."""
+"""`threadmill demo`: run the demonstration, an example of the checkout that is not in the package."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from conversation.errors import UserError
-from threadmill.cli.interrupts import interruptible
+from threadmill.cli.interrupts import interrupt_on_signals
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 #: What a shell shows for a program that Ctrl-C ended.
@@ -30,11 +30,11 @@ def demo(
     # The workers and the producer import the examples as well.
     sys.path.insert(0, str(CHECKOUT))
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(CHECKOUT), os.environ.get("PYTHONPATH"))))
-    from examples.demo.story import tell
+    from examples.demo.story import run_demo
 
     try:
-        with interruptible():
-            tell(model or os.environ.get("THREADMILL_MODEL") or "offline/recall")
+        with interrupt_on_signals():
+            run_demo(model or os.environ.get("THREADMILL_MODEL") or "offline/recall")
     except KeyboardInterrupt:
         print("threadmill: interrupted; everything was stopped", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None

@@ -26,16 +26,16 @@ _EMPTY = re.compile(r"^(?P<name>[A-Z0-9_]+)=$", re.MULTILINE)
 
 def docker_setup() -> None:
     """Start PostgreSQL in Docker and make the tables; safe to repeat."""
-    environment = _passwords()
-    _compose("up", "--detach", "--wait", "--wait-timeout", str(READY_SECONDS), SERVICE)
+    environment = _load_or_create_passwords()
+    _run_compose("up", "--detach", "--wait", "--wait-timeout", str(READY_SECONDS), SERVICE)
     _migrate(_url(environment))
     typer.echo(f"export THREADMILL_DATABASE_URL={_url(environment)}")
 
 
 def docker_start() -> None:
     """Start PostgreSQL again, with the data that it had."""
-    _passwords()
-    _compose("up", "--detach", "--wait", "--wait-timeout", str(READY_SECONDS), SERVICE)
+    _load_or_create_passwords()
+    _run_compose("up", "--detach", "--wait", "--wait-timeout", str(READY_SECONDS), SERVICE)
 
 
 def docker_stop(
@@ -44,19 +44,19 @@ def docker_stop(
     ] = False,
 ) -> None:
     """Stop PostgreSQL; its data stays, unless it shall be removed."""
-    _passwords()
-    _compose("rm", "--stop", "--force", SERVICE)
+    _load_or_create_passwords()
+    _run_compose("rm", "--stop", "--force", SERVICE)
     if remove_volumes:
         name = f"{_project()}_{SERVICE}"
-        _docker("volume", "rm", name)
+        _run_docker("volume", "rm", name)
         typer.echo(f"deleted the volume {name} and all that was in it")
 
 
-def _passwords() -> Mapping[str, str]:
-    """The values of `.env`, which is made of `.env.example` where there is none."""
+def _load_or_create_passwords() -> Mapping[str, str]:
+    """Load the values of `.env`, which is made of `.env.example` where there is none."""
     env, example = COMPOSE.with_name(".env"), COMPOSE.with_name(".env.example")
     if not env.exists():
-        text = _EMPTY.sub(lambda match: f"{match['name']}={_secret(match['name'])}", example.read_text())
+        text = _EMPTY.sub(lambda match: f"{match['name']}={_make_secret(match['name'])}", example.read_text())
         with os.fdopen(os.open(env, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(text)
         typer.echo(f"made passwords in {env.name}")
@@ -64,7 +64,7 @@ def _passwords() -> Mapping[str, str]:
     return {name.strip(): value.strip() for name, value in lines}
 
 
-def _secret(name: str) -> str:
+def _make_secret(name: str) -> str:
     secret = secrets.token_hex(24)
     return f"threadmill:{secret}" if name == "FLOWER_BASIC_AUTH" else secret
 
@@ -85,19 +85,19 @@ def _project() -> str:
     return match[1] if match else COMPOSE.parent.name
 
 
-def _compose(*arguments: str) -> None:
-    _docker("compose", "--file", str(COMPOSE), *arguments)
+def _run_compose(*arguments: str) -> None:
+    _run_docker("compose", "--file", str(COMPOSE), *arguments)
 
 
-def _docker(*arguments: str) -> None:
+def _run_docker(*arguments: str) -> None:
     docker = shutil.which("docker")
     if docker is None:
         raise OperatorError(
             "docker is not installed: install Docker, or run `threadmill up`, which needs none"
         )
-    done = subprocess.run([docker, *arguments], check=False, capture_output=True, text=True)
-    if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+    result = subprocess.run([docker, *arguments], check=False, capture_output=True, text=True)
+    if result.returncode != 0:
+        last_line = (result.stderr.strip().splitlines() or ["it said nothing"])[-1]
         raise OperatorError(
-            f"docker {arguments[0]} failed: {last}; is its engine running? `threadmill up` needs none"
+            f"docker {arguments[0]} failed: {last_line}; is its engine running? `threadmill up` needs none"
         )

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from store.database.engine import Database
     from store.doctor import Examination, Note, Result
 
-#: Leases after which nobody goes on by itself with what a dead worker left behind.
+#: Leases after which no worker goes on by itself with what a dead one left behind.
 LEASES = 4
-#: What was looked at is healthy, but the time was over before all of it was.
+#: Exit status: what was examined is healthy, but the time was over before the rest was.
 NOT_IN_TIME = 3
 
 
@@ -21,7 +21,7 @@ def doctor(
     repair: Annotated[
         bool, typer.Option("--repair", help="Mend what can be mended without a guess.")
     ] = False,
-    tenant: Annotated[str | None, typer.Option(help="Look at this tenant only.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="Check this tenant only.")] = None,
     check: Annotated[list[str] | None, typer.Option(help="Make this check only; may be repeated.")] = None,
     skip: Annotated[list[str] | None, typer.Option(help="Leave this check out; may be repeated.")] = None,
     seconds: Annotated[float, typer.Option(min=0, help="Begin nothing more after so long.")] = 300,
@@ -40,7 +40,7 @@ def doctor(
     """Find stored state that contradicts itself: leases, turns, histories, tool calls, files.
 
     It may run beside living workers. Nothing that was said is changed, moved
-    or deleted; only ids are printed. Without --repair it only looks.
+    or deleted; only ids are printed. Without --repair it only reports.
 
     Exit status: 0 healthy, or everything was mended; 1 something is wrong, or
     could not be examined; 3 the time was over before everything was examined.
@@ -80,51 +80,55 @@ def _examine(database: "Database", examination: "Examination", *, as_json: bool)
     for result in examination.run():
         results.append(result)
         if not as_json:
-            _show(result)
+            _print_result(result)
     if as_json:
         _print_as_json(results)
     else:
-        print(_summed_up(results))
+        print(_summary_line(results))
     return results
 
 
 def _status(results: Sequence["Result"]) -> int:
     if any(result.is_wrong for result in results):
         return 1
-    return NOT_IN_TIME if any("seconds" in result.cut_by for result in results) else 0
+    return NOT_IN_TIME if any("seconds" in result.bounds_reached for result in results) else 0
 
 
-def _show(result: "Result") -> None:
-    """A check that found nothing says nothing."""
-    cut = f"; left out by the bound on {', '.join(sorted(result.cut_by))}" if result.cut_by else ""
+def _print_result(result: "Result") -> None:
+    """Print the result of one check; nothing where it found nothing."""
+    bound_note = (
+        f"; left out by the bound on {', '.join(sorted(result.bounds_reached))}"
+        if result.bounds_reached
+        else ""
+    )
     if result.problem is not None:
         print(f"{result.check.name}: could not be examined: {result.problem}")
     elif result.notes:
-        print(f"{result.check.name}: {result.check.means}{cut}")
-    elif cut:
-        print(f"{result.check.name}: nothing found{cut}")
+        print(f"{result.check.name}: {result.check.means}{bound_note}")
+    elif bound_note:
+        print(f"{result.check.name}: nothing found{bound_note}")
     for note in result.notes:
-        print(f"  {_told(note)}")
+        print(f"  {_note_line(note)}")
     if any(note.outcome.is_open for note in result.notes):
         print(f"  what helps: {result.check.advice}")
 
 
-def _told(note: "Note") -> str:
+def _note_line(note: "Note") -> str:
     ids = " ".join(f"{name}={value}" for name, value in note.finding.ids.items())
-    outcome = f"{note.outcome.value}: {note.done}" if note.done else note.outcome.value
+    outcome = f"{note.outcome.value}: {note.result}" if note.result else note.outcome.value
     return f"{ids}: {note.finding.detail} [{outcome}]"
 
 
-def _summed_up(results: Sequence["Result"]) -> str:
+def _summary_line(results: Sequence["Result"]) -> str:
     notes = [note for result in results for note in result.notes]
-    still = [note for note in notes if note.outcome.is_open]
-    mendable = sum(note.finding.is_repairable for note in still)
-    unseen = sum(result.problem is not None for result in results)
-    parts = [f"{len(results)} checks, {len(notes)} findings, {len(still)} still open"]
-    if still:
-        parts.append(f"{mendable} of them can be mended with --repair")
-    if unseen:
-        parts.append(f"{unseen} checks could not be made")
+    open_notes = [note for note in notes if note.outcome.is_open]
+    repairable_count = sum(note.finding.is_repairable for note in open_notes)
+    failed_count = sum(result.problem is not None for result in results)
+    parts = [f"{len(results)} checks, {len(notes)} findings, {len(open_notes)} still open"]
+    if open_notes:
+        parts.append(f"{repairable_count} of them can be mended with --repair")
+    if failed_count:
+        parts.append(f"{failed_count} checks could not be made")
     return "; ".join(parts)
 
 
@@ -132,7 +136,7 @@ def _print_as_json(results: Sequence["Result"]) -> None:
     print_json(
         {
             "healthy": _status(results) == 0,
-            "complete": not any(result.cut_by for result in results),
+            "complete": not any(result.bounds_reached for result in results),
             "checks": [result.to_json() for result in results],
         }
     )

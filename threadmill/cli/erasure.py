@@ -1,4 +1,4 @@
-"""`threadmill erase` and `threadmill export-person`: what a person may ask for."""
+"""`threadmill erase` and `threadmill export-person`: what a user may ask for."""
 
 import sys
 from pathlib import Path
@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from threadmill.cli.atomic_file import written_whole
-from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, opened, print_json, run
+from threadmill.cli.atomic_file import write_atomically
+from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, open_store, print_json, run
 
 if TYPE_CHECKING:
-    from store.erasure.export import Exported
+    from store.erasure.export import ExportOutcome
 
-#: An export is written, and something that belongs into it is lost.
+#: Exit status: an export is written, but something that belongs into it is lost.
 LOST = 3
 
 User = Annotated[str | None, typer.Option(help="All threads whose metadata names this user.")]
@@ -36,14 +36,14 @@ def erase(
     """
     from store.erasure.subject import Subject
 
-    # Before anybody is asked about it.
+    # Before the operator is asked to confirm it.
     Subject(tenant=tenant, thread_id=thread, user=user, everything=everything).check()
     if not yes:
-        what = "everything" if everything else user or thread
-        typer.confirm(f"Erase {what} of {tenant} for good?", abort=True)
+        subject_name = "everything" if everything else user or thread
+        typer.confirm(f"Erase {subject_name} of {tenant} for good?", abort=True)
 
     async def work() -> dict[str, Any]:
-        async with opened(tenant) as store:
+        async with open_store(tenant) as store:
             return await store.erase(user=user, thread_id=thread, everything=everything)
 
     certificate = run(work())
@@ -66,14 +66,14 @@ def export_person(
     Exit status 3 if the file store has lost something that belongs into it.
     """
 
-    async def work() -> "Exported":
-        with written_whole(output) as file:
-            async with opened(tenant) as store:
+    async def work() -> "ExportOutcome":
+        with write_atomically(output) as file:
+            async with open_store(tenant) as store:
                 return await store.export_person(file, user=user, thread_id=thread)
 
-    exported = run(work())
-    print(f"{output.name}: {exported.threads} threads")
-    for name in exported.lost:
+    export_result = run(work())
+    print(f"{output.name}: {export_result.threads} threads")
+    for name in export_result.lost:
         print(f"lost, or damaged: {name}", file=sys.stderr)
-    if exported.lost:
+    if export_result.lost:
         raise typer.Exit(LOST)

@@ -1,4 +1,4 @@
-"""`threadmill files …`: what is stored of files, and what nobody uses any more."""
+"""`threadmill files …`: report on stored files, and delete those that no message has."""
 
 from dataclasses import asdict
 from functools import partial
@@ -8,7 +8,7 @@ import typer
 
 from threadmill.cli.common_options import AsJson, print_json
 
-group = typer.Typer(help="Look at stored files, and delete those that no message has.", no_args_is_help=True)
+group = typer.Typer(help="List stored files, and delete those that no message has.", no_args_is_help=True)
 
 
 @group.command()
@@ -22,18 +22,19 @@ def report(as_json: AsJson = False) -> None:
     settings = load()
     database = Database(settings)
     try:
-        found = asdict(database.run(partial(garbage_collection.unused, grace_days=settings.blob_grace_days)))
-        found |= asdict(count_unknown(database, settings))
+        counts = asdict(
+            database.run(partial(garbage_collection.count_unused, grace_days=settings.blob_grace_days))
+        )
+        counts |= asdict(count_unknown(database, settings))
     finally:
         database.close()
     if as_json:
-        print_json(found)
+        print_json(counts)
         return
-    print(f"due now           {found['due']} files, {found['due_bytes']} bytes")
-    print(f"in their grace    {found['in_grace']} files, {found['in_grace_bytes']} bytes")
-    print(
-        f"without a row     {found['unknown']} files, {found['unknown_bytes']} bytes: their grace begins next"
-    )
+    print(f"due now           {counts['due']} files, {counts['due_bytes']} bytes")
+    print(f"in their grace    {counts['in_grace']} files, {counts['in_grace_bytes']} bytes")
+    unknown = f"{counts['unknown']} files, {counts['unknown_bytes']} bytes"
+    print(f"without a row     {unknown}: their grace begins next")
 
 
 @group.command()
@@ -55,10 +56,10 @@ def collect(
     settings = load()
     database = Database(settings)
     try:
-        done = collect_all(database, settings)
+        result = collect_all(database, settings)
     finally:
         database.close()
     if as_json:
-        print_json({"blobs": done.blobs, "unknown": done.unknown})
+        print_json({"blobs": result.blobs, "unknown": result.unknown})
     else:
-        print(f"deleted {done.blobs} files; the grace of {done.unknown} without a row begins")
+        print(f"deleted {result.blobs} files; the grace of {result.unknown} without a row begins")

@@ -19,7 +19,7 @@ group = typer.Typer(no_args_is_help=True, help="Exit status 0 while a part of th
 
 @group.callback()
 def _group() -> None:
-    """Makes a group of one command a group."""
+    """Make a group of the one command."""
 
 
 @group.command()
@@ -39,7 +39,7 @@ def worker() -> None:
     }
     host = socket.gethostname()
     database = Database(load().model_copy(update=limits))
-    if not database.run(partial(workers.lives_on, host=host)):
+    if not database.run(partial(workers.has_live_worker, host=host)):
         raise OperatorError(f"no worker on {host} sends its heartbeat")
     print(f"a worker on {host} sends its heartbeat")
 
@@ -52,6 +52,6 @@ def _answer_in_time() -> None:
 
 
 def _give_up() -> None:
-    told = f"threadmill: the database did not answer within {ANSWER_SECONDS:g} seconds"
-    print(told, file=sys.stderr, flush=True)
+    message = f"threadmill: the database did not answer within {ANSWER_SECONDS:g} seconds"
+    print(message, file=sys.stderr, flush=True)
     os._exit(1)

@@ -9,17 +9,17 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
+def interrupt_on_signals() -> Iterator[None]:
     """Raise `KeyboardInterrupt` at the first of these signals, wherever the block is.
 
-    Those that follow are ignored while the block cleans up: that takes a bounded time, and what it
+    Further signals are ignored while the block cleans up: that takes a bounded time, and what it
     leaves behind half done would be worse.
     """
-    before = {number: signal.signal(number, _interrupt) for number in SIGNALS}
+    previous_handlers = {number: signal.signal(number, _interrupt) for number in SIGNALS}
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in previous_handlers.items():
             signal.signal(number, handler)
 
 

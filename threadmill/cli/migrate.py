@@ -16,27 +16,27 @@ def migrate() -> None:
     from store.database.engine import Database
     from store.settings import load
 
-    patience = {"db_statement_timeout": MIGRATION_SECONDS, "db_lock_timeout": MIGRATION_SECONDS}
-    database = Database(load().model_copy(update=patience))
+    timeouts = {"db_statement_timeout": MIGRATION_SECONDS, "db_lock_timeout": MIGRATION_SECONDS}
+    database = Database(load().model_copy(update=timeouts))
     try:
-        before, after = database.run(_upgrade)
+        old_revision, new_revision = database.run(_upgrade)
     finally:
         database.close()
-    print(f"the schema is at {after}; it was {'at ' + before if before else 'not there'}")
+    print(f"the schema is at {new_revision}; it was {'at ' + old_revision if old_revision else 'not there'}")
 
 
 def _upgrade(connection: "Connection") -> tuple[str | None, str | None]:
-    """The revisions before and after."""
+    """Upgrade the schema, and return the revisions before and after."""
     from alembic.util import CommandError
 
     from store import migrations
 
-    before = migrations.current(connection)
+    old_revision = migrations.current_revision(connection)
     try:
         migrations.upgrade_connection(connection)
     except CommandError as error:
         raise OperatorError(
-            f"the database is at revision {before}, which this release does not know ({error}): "
+            f"the database is at revision {old_revision}, which this release does not know ({error}): "
             "run the release that made it, or a newer one"
         ) from error
-    return before, migrations.current(connection)
+    return old_revision, migrations.current_revision(connection)

@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 group = typer.Typer(help="Say how long threads are kept, and delete what is past it.", no_args_is_help=True)
 
 ThreadId = Annotated[str, typer.Argument(help="The thread's id.")]
-OfTenant = Annotated[str, typer.Option(help="The policy of this tenant; without it, of every one.")]
-OfAgent = Annotated[str, typer.Option(help="Of threads that this agent answers.")]
-OfThread = Annotated[str, typer.Option(help="Of one thread of the tenant.")]
+TenantScope = Annotated[str, typer.Option(help="The policy of this tenant; without it, of every one.")]
+AgentScope = Annotated[str, typer.Option(help="Of threads that this agent answers.")]
+ThreadScope = Annotated[str, typer.Option(help="Of one thread of the tenant.")]
 Reason = Annotated[str, typer.Option(help="Why: a matter, not a person. It stands in the audit for good.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
 @group.command("set")
 def set_policy(
-    tenant: OfTenant = "",
-    agent: OfAgent = "",
-    thread: OfThread = "",
+    tenant: TenantScope = "",
+    agent: AgentScope = "",
+    thread: ThreadScope = "",
     idle_days: Annotated[float | None, typer.Option(help="Threads unchanged for so long go.")] = None,
     max_age_days: Annotated[float | None, typer.Option(help="Messages as old as that go.")] = None,
     max_messages: Annotated[int | None, typer.Option(help="So many of the newest stay, at most.")] = None,
@@ -54,36 +54,36 @@ def set_policy(
     )
     if policy.scope == "installation":
         raise InvalidInput("--tenant", "is missing", "what holds for all stands in the settings")
-    with _opened() as (database, _):
+    with _open_database() as (database, _):
         database.run(partial(policies.put, policy=policy))
 
 
 @group.command("list")
 def list_policies(
-    tenant: Annotated[str | None, typer.Option(help="Those that apply to this tenant.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="Policies that apply to this tenant.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """List the policies; that of the installation is what the settings said at the last run."""
     from store.retention import policies
 
-    with _opened() as (database, _):
-        found = database.run(partial(policies.stored, tenant=tenant))
-    for policy in found:
-        said = {"scope": policy.scope, **policy.to_json()}
+    with _open_database() as (database, _):
+        stored_policies = database.run(partial(policies.list_policies, tenant=tenant))
+    for policy in stored_policies:
+        columns = {"scope": policy.scope, **policy.to_json()}
         if as_json:
-            print_json(said)
+            print_json(columns)
         else:
-            print("  ".join(f"{name}={value}" for name, value in said.items()))
+            print("  ".join(f"{name}={value}" for name, value in columns.items()))
 
 
 @group.command("remove")
-def remove_policy(tenant: OfTenant = "", agent: OfAgent = "", thread: OfThread = "") -> None:
+def remove_policy(tenant: TenantScope = "", agent: AgentScope = "", thread: ThreadScope = "") -> None:
     """Remove the policy of a scope."""
     from store.retention import policies
 
-    with _opened() as (database, _):
-        there = database.run(partial(policies.remove, tenant=tenant, agent=agent, thread_id=thread))
-    if not there:
+    with _open_database() as (database, _):
+        was_removed = database.run(partial(policies.remove, tenant=tenant, agent=agent, thread_id=thread))
+    if not was_removed:
         raise InvalidInput("policy", "is not set for this scope", "`threadmill retention list` shows all")
 
 
@@ -92,7 +92,7 @@ def hold(thread_id: ThreadId, tenant: Tenant = DEFAULT_TENANT, reason: Reason = 
     """Put a thread under legal hold: nothing of it is deleted, whatever a policy says."""
     from store.retention import legal_holds
 
-    with _opened() as (database, _):
+    with _open_database() as (database, _):
         database.run(partial(legal_holds.hold, tenant=tenant, thread_id=thread_id, reason=reason))
 
 
@@ -101,7 +101,7 @@ def release(thread_id: ThreadId, tenant: Tenant = DEFAULT_TENANT, reason: Reason
     """Release a thread from its legal hold."""
     from store.retention import legal_holds
 
-    with _opened() as (database, _):
+    with _open_database() as (database, _):
         database.run(partial(legal_holds.release, tenant=tenant, thread_id=thread_id, reason=reason))
 
 
@@ -111,24 +111,24 @@ def report(as_json: AsJson = False) -> None:
 
     For the installation, the settings of this shell count.
     """
-    from store.retention.dry_run import report as look
+    from store.retention.dry_run import build_report as look
 
-    with _opened() as (database, settings):
-        made = look(database, settings)
+    with _open_database() as (database, settings):
+        dry_run = look(database, settings)
     if as_json:
-        print_json(made.to_json())
+        print_json(dry_run.to_json())
         return
-    for share in made.due:
+    for share in dry_run.due:
         rule = f"{share.policy['field']}={share.policy['value']:g} of the {share.policy['scope']}"
         print(f"{rule}: {share.threads} threads, {share.messages} messages, {share.bytes} bytes")
         if share.oldest is not None:
             print(f"  the oldest of {share.oldest:%Y-%m-%d %H:%M}")
-    for thread in made.held:
+    for thread in dry_run.held:
         print(f"kept by a legal hold: {thread['id']} of {thread['tenant']} ({thread['policy']['field']})")
-    if not made.held_is_complete:
-        print(f"kept by a legal hold: more than {len(made.held):,}, of which no more are named")
-    print(f"at work now: {made.busy}")
-    if not made.is_complete:
+    if not dry_run.held_is_complete:
+        print(f"kept by a legal hold: more than {len(dry_run.held):,}, of which no more are named")
+    print(f"at work now: {dry_run.busy}")
+    if not dry_run.is_complete:
         print("a policy changed since the last run: the next one may find more")
 
 
@@ -142,29 +142,27 @@ def run(yes: Yes = False, as_json: AsJson = False) -> None:
 
     if not yes:
         typer.confirm("Delete what `threadmill retention report` shows, for good?", abort=True)
-    with _opened() as (database, settings):
-        deleted = run_retention(database, settings)
+    with _open_database() as (database, settings):
+        result = run_retention(database, settings)
     if as_json:
-        print_json(asdict(deleted))
+        print_json(asdict(result))
         return
-    print(f"deleted {deleted.threads} threads, {deleted.messages} messages and {deleted.blobs} blobs")
-    if deleted.archived:
-        print(f"archived what a policy wants archived first, in {deleted.archived} parts")
-    if deleted.held or deleted.busy:
-        print(f"kept {deleted.held} threads by a legal hold, and {deleted.busy} that are at work")
-    if deleted.erased:
-        print(f"finished {deleted.erased} erasures that had broken off")
-    if deleted.erasures_held or deleted.erasures_left:
-        print(
-            f"erasures not finished: {deleted.erasures_held} by a legal hold, {deleted.erasures_left} others"
-        )
-    if deleted.failed:
-        print(f"could not archive {deleted.failed} threads: they keep their messages")
+    print(f"deleted {result.threads} threads, {result.messages} messages and {result.blobs} blobs")
+    if result.archived:
+        print(f"archived what a policy wants archived first, in {result.archived} parts")
+    if result.held or result.busy:
+        print(f"kept {result.held} threads by a legal hold, and {result.busy} that are at work")
+    if result.erased:
+        print(f"finished {result.erased} erasures that had broken off")
+    if result.erasures_held or result.erasures_left:
+        print(f"erasures not finished: {result.erasures_held} by a legal hold, {result.erasures_left} others")
+    if result.failed:
+        print(f"could not archive {result.failed} threads: they keep their messages")
 
 
 @contextmanager
-def _opened() -> "Iterator[tuple[Database, Settings]]":
-    """The database that the environment names."""
+def _open_database() -> "Iterator[tuple[Database, Settings]]":
+    """Open the database that the environment names."""
     from conversation.logs import use_standard_logging
     from store.database.engine import Database
     from store.settings import load

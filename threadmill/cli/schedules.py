@@ -1,4 +1,4 @@
-"""`threadmill schedules`: what is done by the clock, and how the last runs ended."""
+"""`threadmill schedules`: the periodic tasks, and the outcomes of their last runs."""
 
 import typer
 
@@ -12,22 +12,22 @@ def schedules(as_json: AsJson = False) -> None:
     """
     from store.database.engine import Database
     from store.settings import load
-    from tasks.schedules import described, states
+    from tasks.schedules import load_statuses, to_json
 
     settings = load()
     database = Database(settings)
     try:
-        found = states(database, settings)
+        schedule_statuses = load_statuses(database, settings)
     finally:
         database.close()
-    for schedule in found:
-        said = described(schedule)
+    for schedule in schedule_statuses:
+        columns = to_json(schedule)
         if as_json:
-            print_json(said)
+            print_json(columns)
             continue
-        outcome = (said["outcome"] or {}).items()
+        outcome = (columns["outcome"] or {}).items()
         counts = ", ".join(f"{name}={value}" for name, value in outcome if value and isinstance(value, int))
-        told = said["error"] or counts
-        print(f"{schedule.state:<8} {schedule.name:<20} {said['started_at'] or '':<33} {told}")
-    if any(schedule.state == "stale" for schedule in found):
+        note = columns["error"] or counts
+        print(f"{schedule.state:<8} {schedule.name:<20} {columns['started_at'] or '':<33} {note}")
+    if any(schedule.state == "stale" for schedule in schedule_statuses):
         raise typer.Exit(1)

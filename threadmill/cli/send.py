@@ -1,4 +1,4 @@
-"""`threadmill send`: say something to a worker's agent, as a backend would."""
+"""`threadmill send`: send a message to a worker's agent, as a backend would."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,7 +21,7 @@ def send(
     tenant: Tenant = DEFAULT_TENANT,
     as_json: AsJson = False,
 ) -> None:
-    """Store a message, ring for a worker, and print the answer.
+    """Store a message, notify a worker, and print the answer.
 
     Exit status: 0 answered (or only sent), 1 refused or failed, 3 not answered in time.
     """
@@ -52,12 +52,12 @@ def _await(turn: "Turn", seconds: float, *, as_json: bool) -> None:
     except TimeoutError as error:
         typer.echo(f"threadmill: {error}; it goes on, and its answer will be in the thread", err=True)
         raise typer.Exit(3) from None
-    why = result.error.message if result.error is not None else None
+    error_text = result.error.message if result.error is not None else None
     if as_json:
-        print_json({"turn": turn.id, "state": result.state, "content": result.content, "error": why})
-    elif why is None:
+        print_json({"turn": turn.id, "state": result.state, "content": result.content, "error": error_text})
+    elif error_text is None:
         print(result.content)
     else:
-        typer.echo(f"threadmill: the turn {result.state}: {why}", err=True)
-    if why is not None:
+        typer.echo(f"threadmill: the turn {result.state}: {error_text}", err=True)
+    if error_text is not None:
         raise typer.Exit(1)

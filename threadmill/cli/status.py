@@ -1,4 +1,4 @@
-"""`threadmill status`: whether the database and the broker are there, and what is going on."""
+"""`threadmill status`: the state of the database, the broker, the workers and the schedules."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -22,57 +22,57 @@ def status(tenant: Tenant = DEFAULT_TENANT, as_json: AsJson = False) -> None:
 
     settings = load()
     database = Database(settings)
-    found: dict[str, Any] = {"database": database.url.render_as_string(hide_password=True)}
+    report: dict[str, Any] = {"database": database.url.render_as_string(hide_password=True)}
     try:
-        found |= _stored(database, tenant)
-        problem = _stale(database, settings)
+        report |= _read_database(database, tenant)
+        problem = _describe_stale(database, settings)
     except OperatorError as error:
         problem = str(error)
     finally:
         database.close()
     if problem is not None:
-        found["problem"] = problem
-    found["broker"] = _broker(settings)
+        report["problem"] = problem
+    report["broker"] = _check_broker(settings)
     if as_json:
-        print_json(found)
+        print_json(report)
     else:
-        for name, value in found.items():
+        for name, value in report.items():
             print(f"{name:<9} {value}")
     if problem is not None:
         raise typer.Exit(1)
 
 
-def _stored(database: "Database", tenant: str) -> dict[str, Any]:
+def _read_database(database: "Database", tenant: str) -> dict[str, Any]:
     from store import migrations
     from store.threads import listing
     from store.turns import workers
 
-    def look(connection: Any) -> dict[str, Any]:
+    def read(connection: Any) -> dict[str, Any]:
         migrations.check(connection)
         counts = listing.stats(connection, tenant)
         return {
-            "schema": migrations.current(connection),
-            "workers": len(workers.alive(connection)),
+            "schema": migrations.current_revision(connection),
+            "workers": len(workers.list_alive(connection)),
             "threads": counts.threads,
             "messages": counts.messages,
             "turns": dict(counts.turns),
         }
 
-    return database.run(look)
+    return database.run(read)
 
 
-def _stale(database: "Database", settings: "Settings") -> str | None:
-    """Which schedules no run of which ended well for too long."""
-    from tasks.schedules import states
+def _describe_stale(database: "Database", settings: "Settings") -> str | None:
+    """The schedules without a run that ended well for too long, in a sentence; None where there is none."""
+    from tasks.schedules import load_statuses
 
-    found = states(database, settings)
-    stale = [schedule.name for schedule in found if schedule.state == "stale"]
-    if not stale:
+    schedule_statuses = load_statuses(database, settings)
+    stale_names = [schedule.name for schedule in schedule_statuses if schedule.state == "stale"]
+    if not stale_names:
         return None
-    return f"no run ended well for two periods: {', '.join(stale)}; see that beat and maintenance run"
+    return f"no run ended well for two periods: {', '.join(stale_names)}; see that beat and maintenance run"
 
 
-def _broker(settings: "Settings") -> str:
+def _check_broker(settings: "Settings") -> str:
     from redis import Redis
     from redis.exceptions import RedisError
 

@@ -1,4 +1,4 @@
-"""`threadmill threads summarize`, `summaries`, `restore-summary`: what stands for a thread's older part."""
+"""`threadmill threads summarize`, `summaries`, `restore-summary`: the summaries of a thread's older part."""
 
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from conversation.errors import InvalidInput
-from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, opened, print_json, run
+from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, open_store, print_json, run
 from threadmill.cli.threads import ThreadId
 
 
@@ -28,7 +28,7 @@ def summarize(
         from agent.model_factory import prepare
         from store.summaries.summarize import defaults_of
 
-        async with opened(tenant) as store:
+        async with open_store(tenant) as store:
             agents = registry.load(store.settings.agents)
             name = agent or store.settings.default_agent
             if name not in agents:
@@ -36,29 +36,29 @@ def summarize(
             prepare(agents[name].summarizer(defaults_of(store.settings)).model_name)
             return await store.summarize_thread(thread_id, agents[name], keep_messages=keep)
 
-    written = run(work())
+    new_summaries = run(work())
     if as_json:
-        print_json([asdict(summary) for summary in written])
+        print_json([asdict(summary) for summary in new_summaries])
         return
-    for summary in written:
+    for summary in new_summaries:
         print(f"{summary.id}: seq {summary.from_seq} to {summary.to_seq}, by {summary.model}")
-    if not written:
-        left = "only the turns to keep are left"
-        print(f"no summary was written: {left}, or another summary, a restore or retention came first")
+    if not new_summaries:
+        reason = "only the turns to keep are left"
+        print(f"no summary was written: {reason}, or another summary, a restore or retention came first")
 
 
 def summaries(thread_id: ThreadId, tenant: Tenant = DEFAULT_TENANT, as_json: AsJson = False) -> None:
     """List a thread's summaries, the newest first; models read the current one."""
 
     async def work() -> Any:
-        async with opened(tenant) as store:
+        async with open_store(tenant) as store:
             return await store.list_summaries(thread_id)
 
-    found = run(work())
+    stored_summaries = run(work())
     if as_json:
-        print_json([asdict(summary) for summary in found])
+        print_json([asdict(summary) for summary in stored_summaries])
         return
-    for summary in found:
+    for summary in stored_summaries:
         state = "current" if summary.is_current else "restored" if summary.restored_at else "replaced"
         print(f"{summary.created_at:%Y-%m-%d %H:%M}  {summary.id}  {state:<8}  to seq {summary.to_seq}")
         if summary.is_current:
@@ -66,16 +66,16 @@ def summaries(thread_id: ThreadId, tenant: Tenant = DEFAULT_TENANT, as_json: AsJ
 
 
 def restore(thread_id: ThreadId, tenant: Tenant = DEFAULT_TENANT, as_json: AsJson = False) -> None:
-    """Take the newest summary back: models read the one before again, or the messages themselves."""
+    """Undo the newest summary: models read the one before again, or the messages themselves."""
 
     async def work() -> Any:
-        async with opened(tenant) as store:
+        async with open_store(tenant) as store:
             return await store.restore_summary(thread_id)
 
-    taken = run(work())
+    undone_summary = run(work())
     if as_json:
-        print_json(None if taken is None else asdict(taken))
-    elif taken is None:
+        print_json(None if undone_summary is None else asdict(undone_summary))
+    elif undone_summary is None:
         print(f"{thread_id} has no summary")
     else:
-        print(f"{taken.id} is taken back; no other is written by itself for a day")
+        print(f"{undone_summary.id} is undone; no other is written by itself for a day")

@@ -1,7 +1,7 @@
-"""Keeps the parts of a running stack alive: says which one died, and starts it again.
+"""The supervisor of a running stack: it reports each part that died, and starts it again.
 
 What stays true: a part that dies again and again is started later and later, so that it cannot use
-up the machine; one that then stays up is forgiven.
+up the machine; one that then stays up begins anew.
 """
 
 import time
@@ -11,25 +11,25 @@ from typing import Protocol
 
 from conversation.errors import OperatorError
 
-#: Seconds before the first restart of a part, doubled with each death up to the most.
+#: Seconds before the first restart of a part, doubled with each death up to the maximum.
 RESTART_FIRST_SECONDS = 1.0
-RESTART_MOST_SECONDS = 60.0
+RESTART_MAX_SECONDS = 60.0
 #: Seconds of life after which earlier deaths no longer count.
-FORGIVEN_SECONDS = 120.0
+RESET_SECONDS = 120.0
 
 
 class Parts(Protocol):
-    """What is watched: a stack, as this module sees it."""
+    """The parts of a stack, as the supervisor sees them."""
 
-    def dead(self) -> list[str]: ...
+    def dead_parts(self) -> list[str]: ...
 
     def restart(self, name: str) -> None: ...
 
-    def last_words(self, name: str) -> str: ...
+    def log_tail(self, name: str) -> str: ...
 
 
 @dataclass(slots=True)
-class _Part:
+class _PartState:
     deaths: int = 0
     died_at: float = 0.0
     #: None while it lives.
@@ -37,33 +37,33 @@ class _Part:
 
 
 @dataclass(slots=True)
-class Watch:
-    """Looks at the parts whenever it is told to."""
+class Supervisor:
+    """Supervisor of the parts, at work whenever `check` is called."""
 
     parts: Parts
     say: Callable[[str], None]
     clock: Callable[[], float] = time.monotonic
-    _known: dict[str, _Part] = field(default_factory=dict)
+    _part_states: dict[str, _PartState] = field(default_factory=dict)
 
-    def look(self) -> None:
-        """Notice who died since the last look, and start whoever is due."""
-        for name in self.parts.dead():
-            part = self._known.setdefault(name, _Part())
+    def check(self) -> None:
+        """Report each part that died since the last check, and restart each that is due."""
+        for name in self.parts.dead_parts():
+            part = self._part_states.setdefault(name, _PartState())
             if part.restart_at is None:
-                self._died(name, part)
+                self._record_death(name, part)
             elif self.clock() >= part.restart_at:
                 self._restart(name, part)
 
-    def _died(self, name: str, part: _Part) -> None:
+    def _record_death(self, name: str, part: _PartState) -> None:
         now = self.clock()
-        part.deaths = 1 if now - part.died_at > FORGIVEN_SECONDS else part.deaths + 1
+        part.deaths = 1 if now - part.died_at > RESET_SECONDS else part.deaths + 1
         part.died_at = now
-        wait = min(RESTART_FIRST_SECONDS * 2 ** (part.deaths - 1), RESTART_MOST_SECONDS)
+        wait = min(RESTART_FIRST_SECONDS * 2 ** (part.deaths - 1), RESTART_MAX_SECONDS)
         part.restart_at = now + wait
         self.say(f"{name} died and is started again in {wait:g} s; its last words:")
-        self.say(indented(self.parts.last_words(name)))
+        self.say(indent(self.parts.log_tail(name)))
 
-    def _restart(self, name: str, part: _Part) -> None:
+    def _restart(self, name: str, part: _PartState) -> None:
         part.restart_at = None
         try:
             self.parts.restart(name)
@@ -73,6 +73,6 @@ class Watch:
             self.say(f"{name} is up again")
 
 
-def indented(text: str) -> str:
-    """Somebody else's lines, told apart from ours."""
+def indent(text: str) -> str:
+    """Indent the lines of another program, to tell them from ours."""
     return "\n".join(f"    {line}" for line in (text or "(nothing)").splitlines())

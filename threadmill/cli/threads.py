@@ -1,4 +1,4 @@
-"""`threadmill threads …` and `threadmill search`: look at what is stored, move it, delete it."""
+"""`threadmill threads …` and `threadmill search`: list and show what is stored, move it, delete it."""
 
 import sys
 from collections.abc import AsyncIterator
@@ -12,12 +12,12 @@ import typer
 from conversation.errors import InvalidInput, ThreadNotFound
 from conversation.message import Message
 from conversation.thread import Thread
-from threadmill.cli.atomic_file import written_whole
-from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, opened, print_json, run
+from threadmill.cli.atomic_file import write_atomically
+from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, open_store, print_json, run
 
-group = typer.Typer(help="Look at threads, move them, delete them.", no_args_is_help=True)
+group = typer.Typer(help="List and show threads, move them, delete them.", no_args_is_help=True)
 
-#: Characters of a message that a person is shown in a listing.
+#: Characters of a message that a listing shows.
 SHOWN_CHARS = 200
 ThreadId = Annotated[str, typer.Argument(help="The thread's id.")]
 
@@ -34,12 +34,14 @@ def list_threads(
     """List threads, the one that was used last first."""
 
     async def work() -> None:
-        async with opened(tenant) as store:
+        async with open_store(tenant) as store:
             page = await store.list_threads(
                 limit=limit, cursor=cursor, title=title, metadata=_pairs(metadata or [])
             )
         if as_json:
-            print_json({"threads": [_described(thread) for thread in page], "next_cursor": page.next_cursor})
+            print_json(
+                {"threads": [_thread_to_json(thread) for thread in page], "next_cursor": page.next_cursor}
+            )
             return
         for thread in page:
             print(f"{thread.updated_at:%Y-%m-%d %H:%M}  {thread.id}  {thread.title or ''}".rstrip())
@@ -59,7 +61,7 @@ def show(
     """Print a thread's messages."""
 
     async def work() -> Thread:
-        async with opened(tenant) as store:
+        async with open_store(tenant) as store:
             return await store.get_thread(thread_id, last=last)
 
     thread = run(work())
@@ -68,7 +70,7 @@ def show(
         return
     print(f"{thread.id}  {thread.title or ''}".rstrip())
     for message in thread.messages:
-        print(f"{message.seq:>5}  {message.role:<9}  {_shown(message)}")
+        print(f"{message.seq:>5}  {message.role:<9}  {_message_line(message)}")
 
 
 @group.command("export")
@@ -82,7 +84,7 @@ def export_thread(
     """Write a thread as JSON Lines: messages, attachments by hash, summaries, turns."""
 
     async def work() -> None:
-        async with opened(tenant) as store:
+        async with open_store(tenant) as store:
             lines = store.export_thread(thread_id)
             if output is None:
                 async for line in lines:
@@ -115,19 +117,19 @@ def import_thread(
         raise InvalidInput("--nth", "is given without --archive", "name the thread that was archived")
 
     async def work() -> Any:
-        async with opened(tenant) as store:
+        async with open_store(tenant) as store:
             if archive is not None:
                 return await store.restore_archive(archive, as_id=as_id, nth=nth)
             assert source is not None
-            with _shown_progress(source) as lines:
+            with _open_with_progress(source) as lines:
                 return await store.import_thread(lines, thread_id=as_id)
 
-    imported = run(work())
+    import_result = run(work())
     if as_json:
-        print_json(imported.to_json())
+        print_json(import_result.to_json())
         return
-    print(f"{imported.thread_id}: {imported.messages} messages")
-    for sha256 in imported.missing_blobs:
+    print(f"{import_result.thread_id}: {import_result.messages} messages")
+    for sha256 in import_result.missing_blobs:
         print(f"not in the file store: {sha256}", file=sys.stderr)
 
 
@@ -136,19 +138,19 @@ def list_archives(thread_id: ThreadId, tenant: Tenant = DEFAULT_TENANT, as_json:
     """List what retention archived under an id, the oldest thread first."""
 
     async def work() -> Any:
-        async with opened(tenant) as store:
+        async with open_store(tenant) as store:
             return await store.list_archives(thread_id)
 
-    found = run(work())
+    archives = run(work())
     if as_json:
         moments = ("first_at", "last_at")
         print_json(
-            [asdict(each) | {name: getattr(each, name).isoformat() for name in moments} for each in found]
+            [asdict(each) | {name: getattr(each, name).isoformat() for name in moments} for each in archives]
         )
         return
-    for each in found:
-        when = f"{each.first_at:%Y-%m-%d %H:%M} to {each.last_at:%Y-%m-%d %H:%M}"
-        print(f"{each.number:>3}  {when}  {each.messages} messages")
+    for archive in archives:
+        period = f"{archive.first_at:%Y-%m-%d %H:%M} to {archive.last_at:%Y-%m-%d %H:%M}"
+        print(f"{archive.number:>3}  {period}  {archive.messages} messages")
 
 
 @group.command()
@@ -162,7 +164,7 @@ def delete(
         typer.confirm(f"Delete {thread_id} for good?", abort=True)
 
     async def work() -> bool:
-        async with opened(tenant) as store:
+        async with open_store(tenant) as store:
             return await store.delete_thread(thread_id)
 
     if not run(work()):
@@ -179,7 +181,7 @@ def search(
     """Find messages by their words, best first."""
 
     async def work() -> Any:
-        async with opened(tenant) as store:
+        async with open_store(tenant) as store:
             return await store.search_messages(query, limit=limit)
 
     for hit in run(work()):
@@ -198,7 +200,7 @@ def search(
             print(f"{hit.thread_id}  {hit.seq}  {hit.role}: {' '.join(hit.highlight.split())}")
 
 
-def _shown_progress(source: Path) -> AbstractContextManager[IO[str]]:
+def _open_with_progress(source: Path) -> AbstractContextManager[IO[str]]:
     from rich.console import Console
     from rich.progress import open as open_with_progress
 
@@ -209,7 +211,7 @@ async def _write(lines: AsyncIterator[str], output: Path) -> None:
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as progress, written_whole(output) as file:
+    with Progress(console=Console(stderr=True), transient=True) as progress, write_atomically(output) as file:
         task = progress.add_task(f"writing {output.name}", total=None)
         async for line in lines:
             file.write(f"{line}\n".encode())
@@ -223,7 +225,7 @@ def _pairs(pairs: list[str]) -> dict[str, str]:
     return dict(pair.split("=", 1) for pair in pairs)
 
 
-def _described(thread: Thread) -> dict[str, Any]:
+def _thread_to_json(thread: Thread) -> dict[str, Any]:
     return {
         "id": thread.id,
         "title": thread.title,
@@ -233,7 +235,7 @@ def _described(thread: Thread) -> dict[str, Any]:
     }
 
 
-def _shown(message: Message) -> str:
+def _message_line(message: Message) -> str:
     calls = [f"{call.name}({call.arguments})" for call in message.tool_calls]
     files = [f"[{file.filename}]" for file in message.attachments]
     text = " ".join(" ".join((*files, message.content, *calls)).split())

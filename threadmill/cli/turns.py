@@ -1,4 +1,4 @@
-"""`threadmill turns …`: look at turns, stop one, ask again for one that failed."""
+"""`threadmill turns …`: list turns, stop one, requeue one that failed."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,10 +11,10 @@ from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, print_
 if TYPE_CHECKING:
     from conversation.turn import TurnRecord
 
-group = typer.Typer(help="Look at turns, stop them, ask again for those that failed.", no_args_is_help=True)
+group = typer.Typer(help="List turns, stop them, ask again for those that failed.", no_args_is_help=True)
 
 TurnIds = Annotated[list[str], typer.Argument(help="The ids of turns.")]
-#: Characters of an error that a person is shown in a listing.
+#: Characters of an error that a listing shows.
 SHOWN_CHARS = 120
 
 
@@ -26,25 +26,26 @@ def list_turns(
     as_json: AsJson = False,
 ) -> None:
     """List turns, the newest first, with what went wrong."""
-    from store.turns import records
+    from store.turns.records import list_latest
 
-    with _producer() as producer:
-        found = producer.database.run(
-            lambda connection: records.latest(
-                connection, tenant, states=state or list(TurnState), limit=limit
-            )
+    with _open_producer() as producer:
+        records = producer.database.run(
+            lambda connection: list_latest(connection, tenant, states=state or list(TurnState), limit=limit)
         )
     if as_json:
-        print_json([asdict(record) for record in found])
+        print_json([asdict(record) for record in records])
         return
-    for record in found:
-        print(f"{record.created_at:%Y-%m-%d %H:%M}  {record.id}  {record.state:<9}  {_told(record)}".rstrip())
+    for record in records:
+        print(
+            f"{record.created_at:%Y-%m-%d %H:%M}  {record.id}  {record.state:<9}  "
+            f"{_record_line(record)}".rstrip()
+        )
 
 
 @group.command()
 def requeue(turn_ids: TurnIds, as_json: AsJson = False) -> None:
     """Queue turns again that failed or were cancelled; prints the id to wait for."""
-    with _producer() as producer:
+    with _open_producer() as producer:
         for turn_id in turn_ids:
             turn = producer.requeue(turn_id)
             if as_json:
@@ -56,7 +57,7 @@ def requeue(turn_ids: TurnIds, as_json: AsJson = False) -> None:
 @group.command()
 def cancel(turn_ids: TurnIds, as_json: AsJson = False) -> None:
     """Ask turns to stop; what was said is kept. Prints where each stands now."""
-    with _producer() as producer:
+    with _open_producer() as producer:
         for turn_id in turn_ids:
             state = producer.turn(turn_id).cancel()
             if as_json:
@@ -65,20 +66,20 @@ def cancel(turn_ids: TurnIds, as_json: AsJson = False) -> None:
                 print(f"{turn_id} {state}")
 
 
-def _told(record: "TurnRecord") -> str:
+def _record_line(record: "TurnRecord") -> str:
     words = [record.thread_id, record.agent]
     if record.error is not None:
         words.append(f"{record.error.fault}: {record.error.kind}: {record.error.message}"[:SHOWN_CHARS])
     return "  ".join(words)
 
 
-def _producer() -> Any:
-    """A producer for the time of one command."""
+def _open_producer() -> Any:
+    """Open a producer for the time of one command."""
     from contextlib import closing
 
     from conversation.logs import use_standard_logging
     from producers import Producer
 
     use_standard_logging()
-    opened: closing[Producer] = closing(Producer())
-    return opened
+    closing_producer: closing[Producer] = closing(Producer())
+    return closing_producer

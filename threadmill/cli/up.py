@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from threadmill.cli.interrupts import interruptible
-from threadmill.cli.supervisor import Watch
+from threadmill.cli.interrupts import interrupt_on_signals
+from threadmill.cli.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from threadmill.embedded.stack import Stack
 
-#: Seconds between two looks at the parts.
-LOOK_SECONDS = 0.5
+#: Seconds between two checks of the parts.
+POLL_SECONDS = 0.5
 #: The server behind a variable; one that the user names has none of ours.
 SERVERS = {"THREADMILL_DATABASE_URL": "postgres", "THREADMILL_BROKER_URL": "valkey"}
 
@@ -33,29 +33,29 @@ def up(
 
     stack = Stack(directory)
     try:
-        with interruptible():
+        with interrupt_on_signals():
             stack.start(_say)
             try:
-                _say(_welcome(stack, directory))
+                _say(_welcome_text(stack, directory))
                 _stay_up(stack)
             finally:
-                _say("stopping: turns that run get a moment to finish, or are handed back")
+                _say("stopping: turns that run get a moment to finish, or are handed over")
                 stack.stop()
     except KeyboardInterrupt:
         _say("stopped")
 
 
 def _stay_up(stack: "Stack") -> None:
-    watch = Watch(stack, _say)
+    supervisor = Supervisor(stack, _say)
     while True:
-        watch.look()
-        time.sleep(LOOK_SECONDS)
+        supervisor.check()
+        time.sleep(POLL_SECONDS)
 
 
-def _welcome(stack: "Stack", directory: Path) -> str:
-    """Where everything is. What the user named is left out: they know, and it holds their password."""
+def _welcome_text(stack: "Stack", directory: Path) -> str:
+    """The addresses of the parts, without servers that the user named: those hold the user's password."""
     addresses, variables = stack.addresses(), stack.environment
-    ours = [name for name, server in SERVERS.items() if server in stack.names()]
+    own_variables = [name for name, server in SERVERS.items() if server in stack.names()]
     lines = ["", "Threadmill is up; Ctrl-C stops it.", ""]
     lines += [
         f"  database  {addresses.database_url if 'postgres' in stack.names() else 'yours'}",
@@ -66,7 +66,10 @@ def _welcome(stack: "Stack", directory: Path) -> str:
         f"  logs      {directory / 'logs'}",
         *("", "For another terminal:", ""),
     ]
-    lines += [f"  export {name}={shlex.quote(variables[name])}" for name in [*ours, "THREADMILL_FILE_STORE"]]
+    lines += [
+        f"  export {name}={shlex.quote(variables[name])}"
+        for name in [*own_variables, "THREADMILL_FILE_STORE"]
+    ]
     return "\n".join([*lines, ""])
 
 

@@ -1,4 +1,4 @@
-"""What can go wrong with servers that we start ourselves: always the operator's to mend.
+"""Errors of servers that we start ourselves: always the operator's to mend.
 
 OperatorError
 ├── ServerFailed      a program did not start, or died

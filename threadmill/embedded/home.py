@@ -1,4 +1,4 @@
-"""The private folder of one embedded server: its password, its port, its log, and who owns it.
+"""The private folder of one embedded server: its password, its port, its log, and its owner.
 
 One living process owns a folder at a time: the lock is the kernel's, so that it is free again the
 moment its owner dies. Nothing in here can be read by another user.
@@ -31,7 +31,7 @@ class Home:
         """Take the folder, making it if absent. Raises `DirectoryInUse` while another owner lives."""
         if self._lock is not None:
             return
-        self._make()
+        self._create_directory()
         lock = os.open(self.directory / "owner.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -49,8 +49,8 @@ class Home:
             os.close(self._lock)
             self._lock = None
 
-    def secret(self, name: str = "password") -> str:
-        """A random password, made at the first call and kept in a file of mode 0600."""
+    def load_secret(self, name: str = "password") -> str:
+        """Load a random password, made at the first call, from its file of mode 0600."""
         path = self.directory / name
         if not path.exists():
             self.write_private(name, secrets.token_urlsafe(24))
@@ -58,24 +58,26 @@ class Home:
 
     def write_private(self, name: str, text: str) -> Path:
         """Replace a file as a whole; it is never readable to others, not even while it is written."""
-        self._make()
-        path, unfinished = self.directory / name, self.directory / f".{name}.new"
-        unfinished.unlink(missing_ok=True)
-        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        self._create_directory()
+        path, temporary_path = self.directory / name, self.directory / f".{name}.new"
+        temporary_path.unlink(missing_ok=True)
+        descriptor = os.open(temporary_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(text)
-        unfinished.replace(path)
+        temporary_path.replace(path)
         return path
 
-    def port(self, asked: int | None = None) -> int:
-        """The port to listen on: the one asked for, else the last one if it is free, else a free one."""
-        if asked is not None:
-            if not is_free(asked):
-                raise ServerFailed(f"port {asked} of 127.0.0.1 is taken; ask for another, or for none")
-            return asked
-        kept = self.last_port()
-        if kept and is_free(kept):
-            return kept
+    def choose_port(self, requested_port: int | None = None) -> int:
+        """Choose the port to listen on: the requested one, else the last one if that is free, else any."""
+        if requested_port is not None:
+            if not is_free(requested_port):
+                raise ServerFailed(
+                    f"port {requested_port} of 127.0.0.1 is taken; ask for another, or for none"
+                )
+            return requested_port
+        previous_port = self.last_port()
+        if previous_port and is_free(previous_port):
+            return previous_port
         port = free_port()
         self.write_private("port", f"{port}\n")
         return port
@@ -86,7 +88,7 @@ class Home:
         text = path.read_text().strip() if path.exists() else ""
         return int(text) if text.isdecimal() else 0
 
-    def _make(self) -> None:
+    def _create_directory(self) -> None:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
@@ -104,7 +106,7 @@ def is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A port that nobody listens on at this moment, chosen at random so that two seekers rarely meet."""
+    """A port without a listener at this moment, chosen at random so that two seekers rarely meet."""
     for _ in range(200):
         port = secrets.choice(PORTS)
         if is_free(port):

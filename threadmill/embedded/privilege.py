@@ -1,4 +1,4 @@
-"""Who runs PostgreSQL when we are root: it refuses to be root itself.
+"""The user that runs PostgreSQL when we are root: the server refuses to be root itself.
 
 A way is a prefix to the command. It is tried out before it is used, and each one asks for the
 parent-death signal itself, because changing the user clears the one that was asked for before.
@@ -15,15 +15,15 @@ from pathlib import Path
 from threadmill.embedded.errors import ServerFailed
 
 
-def unprivileged(probe: Sequence[str], directory: Path) -> list[str]:
-    """The prefix that lets `probe` (and its like) run in `directory` by somebody who is not root."""
+def find_unprivileged_prefix(probe: Sequence[str], directory: Path) -> list[str]:
+    """Find the prefix with which `probe` (and its like) runs in `directory` as a user that is not root."""
     if os.geteuid() != 0:
         return []
-    if _works([*namespace(), *probe]):
+    if _can_run([*namespace(), *probe]):
         return namespace()
     _give_to_nobody(directory)
-    # The folder has to be within nobody's reach as well, through every folder above it.
-    if _works([*nobody(), *probe]) and _works([*nobody(), "ls", str(directory)]):
+    # The user `nobody` has to reach the folder as well, through every folder above it.
+    if _can_run([*nobody(), *probe]) and _can_run([*nobody(), "ls", str(directory)]):
         return nobody()
     raise ServerFailed(
         "PostgreSQL refuses to run as root, and neither a user namespace (unshare) nor the user `nobody` "
@@ -45,7 +45,7 @@ def nobody() -> list[str]:
     return ["setpriv", *identity, "--pdeathsig", "INT"]
 
 
-def _works(command: Sequence[str]) -> bool:
+def _can_run(command: Sequence[str]) -> bool:
     if shutil.which(command[0]) is None:
         return False
     return subprocess.run(command, capture_output=True, check=False, timeout=30).returncode == 0

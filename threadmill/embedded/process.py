@@ -20,7 +20,7 @@ from threadmill.embedded.errors import ServerFailed
 
 #: Bytes of a log above which the next start sets it aside as `NAME.1`.
 LOG_LIMIT_BYTES = 5 * 1024 * 1024
-#: Seconds between two looks at a program that is starting or stopping.
+#: Seconds between two polls of a program that is starting or stopping.
 POLL_SECONDS = 0.02
 #: Lines of the log that an error quotes.
 QUOTED_LINES = 15
@@ -52,16 +52,16 @@ class Process:
     @property
     def pid(self) -> int | None:
         """The number of the running process; None while none runs."""
-        return self._child.pid if self._child is not None and self.running else None
+        return self._child.pid if self._child is not None and self.is_running else None
 
     @property
-    def running(self) -> bool:
+    def is_running(self) -> bool:
         """Whether the program lives at this moment."""
         return self._child is not None and self.exit_code is None
 
     @property
     def exit_code(self) -> int | None:
-        """How the last run ended (negative: the signal); None before the end.
+        """The exit code of the last run (negative: the signal); None before its end.
 
         What a dead program left behind in its process group is killed when its death is noticed.
         """
@@ -73,39 +73,39 @@ class Process:
 
     def start(self) -> None:
         """Start the program. It may not be ready yet: see `wait_ready`."""
-        if self.running:
+        if self.is_running:
             raise ServerFailed(f"{self.name} runs already, as process {self.pid}")
         self.log.parent.mkdir(parents=True, exist_ok=True)
         if self.log.exists() and self.log.stat().st_size > LOG_LIMIT_BYTES:
             self.log.replace(self.log.with_name(self.log.name + ".1"))
-        forked = _launcher(os.getpid()).submit(self._fork)
+        fork_future = _launcher(os.getpid()).submit(self._fork)
         try:
-            self._child = forked.result()
+            self._child = fork_future.result()
         except KeyboardInterrupt:
             # It came while we waited: whoever stops us now has to know of the child.
-            self._child = forked.result()
+            self._child = fork_future.result()
             raise
 
     def wait_ready(self, check: Callable[[], bool], timeout_seconds: float = 30) -> None:
         """Return when `check` holds; a program that ends or takes too long is stopped: `ServerFailed`."""
         deadline = time.monotonic() + timeout_seconds
         while not check():
-            if not self.running:
+            if not self.is_running:
                 raise self.failure(f"ended with exit code {self.exit_code} before it was ready")
             if time.monotonic() > deadline:
                 self.kill()
                 raise self.failure(f"was not ready after {timeout_seconds:g} seconds")
             time.sleep(POLL_SECONDS)
 
-    def ask(self, stop_signal: signal.Signals = signal.SIGTERM) -> None:
+    def request_stop(self, stop_signal: signal.Signals = signal.SIGTERM) -> None:
         """Send a signal and return at once. Does nothing when none runs."""
-        if self._child is not None and self.running:
+        if self._child is not None and self.is_running:
             self._child.send_signal(stop_signal)
 
     def join(self, timeout_seconds: float) -> None:
         """Wait for the end of the program, and kill it if it takes longer."""
         deadline = time.monotonic() + timeout_seconds
-        while self.running:
+        while self.is_running:
             if time.monotonic() > deadline:
                 self.kill()
                 return
@@ -113,29 +113,29 @@ class Process:
 
     def stop(self, stop_signal: signal.Signals = signal.SIGTERM, timeout_seconds: float = 10) -> None:
         """Ask the program to end, and kill it if it takes longer. Does nothing when none runs."""
-        self.ask(stop_signal)
+        self.request_stop(stop_signal)
         self.join(timeout_seconds)
 
     def kill(self) -> None:
         """End the program and its process group at once, as a crash would."""
-        if self._child is None or not self.running:
+        if self._child is None or not self.is_running:
             return
         _signal_group(self._child.pid, signal.SIGKILL)
         self._child.wait()
 
-    def last_words(self, lines: int = QUOTED_LINES) -> str:
+    def log_tail(self, lines: int = QUOTED_LINES) -> str:
         """The end of what the last run wrote to its log."""
         return "\n".join(self._output().strip().splitlines()[-lines:])
 
-    def has_said(self, text: str) -> bool:
+    def has_logged(self, text: str) -> bool:
         """Whether the last run wrote this to its log."""
         return text in self._output()
 
-    def failure(self, what: str) -> ServerFailed:
-        """The error that says what happened to this program and quotes its last words."""
-        words = self.last_words() or "(nothing)"
-        quoted = "\n".join(f"    {line}" for line in words.splitlines())
-        return ServerFailed(f"{self.name} {what}. The end of {self.log}:\n{quoted}")
+    def failure(self, problem: str) -> ServerFailed:
+        """The error that names the problem of this program and quotes the end of its log."""
+        tail = self.log_tail() or "(nothing)"
+        quoted_tail = "\n".join(f"    {line}" for line in tail.splitlines())
+        return ServerFailed(f"{self.name} {problem}. The end of {self.log}:\n{quoted_tail}")
 
     def _output(self) -> str:
         if not self.log.exists():
@@ -145,11 +145,18 @@ class Process:
             return log.read().decode(errors="replace")
 
     def _fork(self) -> subprocess.Popen[bytes]:
-        tied = [sys.executable, "-I", "-S", tether.__file__, str(os.getpid()), str(int(self._death_signal))]
+        tether_command = [
+            sys.executable,
+            "-I",
+            "-S",
+            tether.__file__,
+            str(os.getpid()),
+            str(int(self._death_signal)),
+        ]
         with self.log.open("ab") as log:
             self._log_start = log.tell()
             return subprocess.Popen(
-                [*tied, *self.argv],
+                [*tether_command, *self.argv],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from conversation.task_contract import FILES_QUEUE, MAINTENANCE_QUEUE, SUSPECTS_QUEUE, TURNS_QUEUE
+from conversation.task_contract import FILES_QUEUE, MAINTENANCE_QUEUE, QUARANTINE_QUEUE, TURNS_QUEUE
 from store.settings import load
 from threadmill.embedded.home import Home
 from threadmill.embedded.process import Process
@@ -18,12 +18,12 @@ FLOWER_USER = "threadmill"
 #: Finished tasks that Flower keeps in memory; its own default is 100,000.
 FLOWER_MAX_TASKS = "5000"
 #: When a process that reads files is replaced, with what they left behind in it: after so many of them,
-#: or with so many kilobytes, which are looked at after each.
+#: or with so many kilobytes, which are checked after each.
 FRESH_PROCESSES = ("--max-tasks-per-child", "200", "--max-memory-per-child", "600000")
 #: Seconds for a worker to import its libraries, several workers at once on a small machine.
 START_SECONDS = 90.0
-#: Seconds that a worker gets beyond its own grace, in which it hands back what still runs.
-HAND_BACK_SECONDS = 10.0
+#: Seconds that a worker gets beyond its own grace, in which it hands over what still runs.
+HAND_OVER_SECONDS = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class Program:
     name: str
     argv: tuple[str, ...]
     #: Whether the started program can do its work.
-    ready: Callable[[Process], bool]
+    is_ready: Callable[[Process], bool]
     #: Variables that this program has besides those of all programs. Secrets go here, never into `argv`.
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     stop_signal: signal.Signals = signal.SIGTERM
@@ -46,8 +46,8 @@ def plan(directory: Path) -> Sequence[Program]:
     """Everything that Threadmill runs besides its servers, in the order of starting."""
     return [
         worker("turns", [TURNS_QUEUE]),
-        # One turn at a time, and no other queue: a crash in here convicts the turn.
-        worker("suspects", [SUSPECTS_QUEUE], options=["-c", "1"]),
+        # One turn at a time, and no other queue: a crash in here shows that the turn is poison.
+        worker("suspects", [QUARANTINE_QUEUE], options=["-c", "1"]),
         # Summaries and the other schedules have a thread each: one is left for the sweep.
         worker("maintenance", [MAINTENANCE_QUEUE], options=["-c", "3"]),
         # Processes of its own for each file: reading them takes a CPU, and perhaps the process with it.
@@ -58,7 +58,7 @@ def plan(directory: Path) -> Sequence[Program]:
 
 
 def worker(name: str, queues: Sequence[str], *, app: str = APP, options: Sequence[str] = ()) -> Program:
-    """A Celery worker that hears these queues. Its pool is `threads` unless `options` say otherwise."""
+    """A Celery worker that consumes these queues. Its pool is `threads` unless `options` say otherwise."""
     return Program(
         name=name,
         argv=(
@@ -68,43 +68,43 @@ def worker(name: str, queues: Sequence[str], *, app: str = APP, options: Sequenc
             *("--without-gossip", "--without-mingle"),
             *options,
         ),
-        ready=says(" ready."),
-        stop_seconds=load().shutdown_grace_seconds + HAND_BACK_SECONDS,
+        is_ready=ready_when_logged(" ready."),
+        stop_seconds=load().shutdown_grace_seconds + HAND_OVER_SECONDS,
     )
 
 
 def beat(directory: Path, *, app: str = APP) -> Program:
-    """The clock. Its folder keeps what it ticked last."""
+    """The clock of the schedules. Its folder keeps the time of each one's last run."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     return Program(
         name="beat",
         argv=(*_celery(app), "beat", "-l", "INFO", "-s", str(directory / "schedule"), "--pidfile="),
-        ready=says("beat: Starting"),
+        is_ready=ready_when_logged("beat: Starting"),
     )
 
 
 def flower(directory: Path, *, app: str = APP) -> Program:
     """The dashboard of Celery, behind a password, and on loopback: its `/metrics` asks for none."""
     home = Home(directory)
-    port = home.port()
+    port = home.choose_port()
     return Program(
         name=FLOWER,
         argv=(*_celery(app), FLOWER, "--address=127.0.0.1", f"--port={port}"),
         environment={
-            "FLOWER_BASIC_AUTH": f"{FLOWER_USER}:{home.secret()}",
+            "FLOWER_BASIC_AUTH": f"{FLOWER_USER}:{home.load_secret()}",
             "FLOWER_MAX_TASKS": FLOWER_MAX_TASKS,
         },
-        ready=answers(f"http://127.0.0.1:{port}/healthcheck"),
+        is_ready=ready_when_reachable(f"http://127.0.0.1:{port}/healthcheck"),
     )
 
 
-def says(text: str) -> Callable[[Process], bool]:
-    """Ready as soon as this stands in the log."""
-    return lambda process: process.has_said(text)
+def ready_when_logged(text: str) -> Callable[[Process], bool]:
+    """The check that a program is ready as soon as `text` stands in its log."""
+    return lambda process: process.has_logged(text)
 
 
-def answers(url: str) -> Callable[[Process], bool]:
-    """Ready as soon as this page is there. No proxy is asked for it."""
+def ready_when_reachable(url: str) -> Callable[[Process], bool]:
+    """The check that a program is ready as soon as `url` answers. No proxy is asked for it."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def check(_process: Process) -> bool:

@@ -1,4 +1,4 @@
-"""What our servers have in common: a folder, a port, a program that answers, and an owner.
+"""The common part of our servers: a folder, a port, a program that answers, and an owner.
 
 Starting is all or nothing: a start that fails leaves no process and no lock behind. Starting again
 in the same folder finds the same data, the same password and, if it is free, the same port.
@@ -14,9 +14,9 @@ from threadmill.embedded.errors import ServerFailed
 from threadmill.embedded.home import Home
 from threadmill.embedded.process import Process
 
-#: What a server says when a second start may succeed: another program took the port between our look and
+#: What a server says when a second start may succeed: another program took the port between our probe and
 #: the server's, or PostgreSQL's children have not noticed yet that their parent was killed.
-PASSING = ("Address already in use", "shared memory block")
+TRANSIENT_ERRORS = ("Address already in use", "shared memory block")
 #: Starts that are tried for such reasons, and seconds between them.
 ATTEMPTS, ATTEMPT_SECONDS = 10, 0.3
 
@@ -31,9 +31,9 @@ class Server:
     stop_seconds: ClassVar[float]
 
     def __init__(self, directory: Path, *, port: int | None = None) -> None:
-        """Nothing starts yet. Without `port` a free one is chosen, and kept for the next start."""
+        """Nothing is started. Without `port` a free one is chosen, and kept for the next start."""
         self._home = Home(directory)
-        self._asked_port = port
+        self._requested_port = port
         self._port = 0
         self._process: Process | None = None
 
@@ -43,8 +43,8 @@ class Server:
         raise NotImplementedError
 
     @property
-    def running(self) -> bool:
-        return self._process is not None and self._process.running
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.is_running
 
     @property
     def pid(self) -> int | None:
@@ -54,9 +54,9 @@ class Server:
     def log(self) -> Path:
         return self._home.log
 
-    def last_words(self) -> str:
+    def log_tail(self) -> str:
         """The end of what the server wrote to its log since it started last."""
-        return "" if self._process is None else self._process.last_words()
+        return "" if self._process is None else self._process.log_tail()
 
     def start(self) -> Self:
         """Start the server and return when it answers. Raises `ServerFailed` or `DirectoryInUse`."""
@@ -79,7 +79,7 @@ class Server:
     def restart(self) -> None:
         """Stop the server if it runs, and start it on the port where its clients look for it."""
         self.stop()
-        self._asked_port = self._port or self._asked_port
+        self._requested_port = self._port or self._requested_port
         self.start()
 
     def kill(self) -> None:
@@ -97,28 +97,28 @@ class Server:
         self.stop()
 
     def _prepare(self) -> None:
-        """What has to be done before the program can run."""
+        """Do what is needed before the program can run."""
 
-    def _program(self) -> Process:
+    def _build_process(self) -> Process:
         """The server on the chosen port, not started."""
         raise NotImplementedError
 
-    def _answers(self) -> bool:
+    def _is_answering(self) -> bool:
         """Whether a client can work with the server now."""
         raise NotImplementedError
 
     def _finish(self) -> None:
-        """What has to be done once, when the server answers."""
+        """Do what is needed once, when the server answers."""
 
     def _serve(self) -> None:
         for attempt in range(ATTEMPTS):
-            self._port = self._home.port(self._asked_port)
-            self._process = self._program()
+            self._port = self._home.choose_port(self._requested_port)
+            self._process = self._build_process()
             self._process.start()
             try:
-                self._process.wait_ready(self._answers, self.start_seconds)
+                self._process.wait_ready(self._is_answering, self.start_seconds)
             except ServerFailed as error:
-                if attempt + 1 == ATTEMPTS or not any(reason in str(error) for reason in PASSING):
+                if attempt + 1 == ATTEMPTS or not any(reason in str(error) for reason in TRANSIENT_ERRORS):
                     raise
                 time.sleep(ATTEMPT_SECONDS)
             else:

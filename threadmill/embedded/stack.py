@@ -27,7 +27,7 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where the parts of a running stack are. URLs hold their passwords, so they are left out of `repr`."""
+    """The addresses of a running stack's parts. URLs hold their passwords, so they are left out of `repr`."""
 
     database_url: str = field(repr=False)
     broker_url: str = field(repr=False)
@@ -48,9 +48,9 @@ class Stack:
         *,
         plan: Callable[[Path], Sequence[Program]] = programs.plan,
     ) -> None:
-        """Nothing starts yet. `environment` stands for the user's own, which is that of this process."""
+        """Nothing is started. `environment` replaces the user's, that of this process."""
         self._home = Home(directory)
-        self._given = dict(os.environ if environment is None else environment)
+        self._user_environment = dict(os.environ if environment is None else environment)
         self._plan = plan
         self._servers: dict[str, Server] = {}
         self._programs: dict[str, tuple[Program, Process]] = {}
@@ -70,12 +70,12 @@ class Stack:
 
     def stop(self) -> None:
         """Stop everything that was started here. Safe to repeat."""
-        running = list(reversed(self._programs.values()))
-        for program, process in running:
-            process.ask(program.stop_signal)
-        asked = time.monotonic()
-        for program, process in running:
-            process.join(max(0.0, asked + program.stop_seconds - time.monotonic()))
+        started_programs = list(reversed(self._programs.values()))
+        for program, process in started_programs:
+            process.request_stop(program.stop_signal)
+        asked_at = time.monotonic()
+        for program, process in started_programs:
+            process.join(max(0.0, asked_at + program.stop_seconds - time.monotonic()))
         for server in reversed(self._servers.values()):
             server.stop()
         self._home.release()
@@ -91,9 +91,9 @@ class Stack:
     @property
     def environment(self) -> dict[str, str]:
         """The variables of every program here: the user's own, and where the servers are."""
-        files = self._own("FILE_STORE") or str(self._home.directory / "files")
+        files = self._user_setting("FILE_STORE") or str(self._home.directory / "files")
         return {
-            **self._given,
+            **self._user_environment,
             "THREADMILL_DATABASE_URL": self._url("postgres", "DATABASE_URL"),
             "THREADMILL_BROKER_URL": self._url("valkey", "BROKER_URL"),
             "THREADMILL_FILE_STORE": files,
@@ -102,7 +102,7 @@ class Stack:
         }
 
     def addresses(self) -> Addresses:
-        """Where everything is, for a person or a client."""
+        """The addresses of the running parts, for a user or a client."""
         variables = self.environment
         flower = Home(self._home.directory / FLOWER) if FLOWER in self._programs else None
         return Addresses(
@@ -111,32 +111,32 @@ class Stack:
             file_store=variables["THREADMILL_FILE_STORE"],
             flower_url=f"http://127.0.0.1:{flower.last_port()}/" if flower else "",
             flower_user=FLOWER_USER if flower else "",
-            flower_password=flower.secret() if flower else "",
+            flower_password=flower.load_secret() if flower else "",
         )
 
     def names(self) -> list[str]:
-        """What can be killed and restarted, in the order of starting."""
+        """The names of the parts, which can be killed and restarted, in the order of starting."""
         return [*self._servers, *self._programs]
 
     def pid(self, name: str) -> int | None:
         """The process of a part; None while it is down."""
-        return self._part(name).pid
+        return self._find_part(name).pid
 
-    def dead(self) -> list[str]:
+    def dead_parts(self) -> list[str]:
         """The parts that are down at this moment."""
-        return [name for name in self.names() if not self._part(name).running]
+        return [name for name in self.names() if not self._find_part(name).is_running]
 
-    def last_words(self, name: str) -> str:
+    def log_tail(self, name: str) -> str:
         """The end of what a part wrote to its log since it started last."""
-        return self._part(name).last_words()
+        return self._find_part(name).log_tail()
 
     def kill(self, name: str) -> None:
         """End one part as a crash would. It stays down until `restart`."""
-        self._part(name).kill()
+        self._find_part(name).kill()
 
     def restart(self, name: str) -> None:
         """Stop one part if it runs, start it again, and return when it works."""
-        part = self._part(name)
+        part = self._find_part(name)
         if isinstance(part, Server):
             part.restart()
             return
@@ -145,25 +145,29 @@ class Stack:
         process.start()
         self._await(program, process)
 
-    def _part(self, name: str) -> Server | Process:
+    def _find_part(self, name: str) -> Server | Process:
         if name in self._servers:
             return self._servers[name]
         if name in self._programs:
             return self._programs[name][1]
         raise InvalidInput("name", f"no part is called {name!r}", f"use one of {', '.join(self.names())}")
 
-    def _own(self, setting: str) -> str:
+    def _user_setting(self, setting: str) -> str:
         """The user's value of a setting, under either of its names; empty if there is none."""
-        return self._given.get(f"THREADMILL_{setting}") or self._given.get(f"NARRATOR_{setting}") or ""
+        return (
+            self._user_environment.get(f"THREADMILL_{setting}")
+            or self._user_environment.get(f"NARRATOR_{setting}")
+            or ""
+        )
 
     def _url(self, server: str, setting: str) -> str:
-        return self._own(setting) or self._servers[server].url
+        return self._user_setting(setting) or self._servers[server].url
 
     def _start_servers(self, progress: Progress) -> None:
         folder = self._home.directory
-        if not self._own("DATABASE_URL"):
+        if not self._user_setting("DATABASE_URL"):
             self._servers["postgres"] = EmbeddedPostgres(folder / "postgres")
-        if not self._own("BROKER_URL"):
+        if not self._user_setting("BROKER_URL"):
             self._servers["valkey"] = EmbeddedValkey(folder / "valkey")
         for name, server in self._servers.items():
             progress(f"starting {name}")
@@ -175,7 +179,7 @@ class Stack:
         upgrade(self.environment["THREADMILL_DATABASE_URL"])
 
     def _start_programs(self, progress: Progress) -> None:
-        """Start them together, because most of a start is importing, and wait for each in turn."""
+        """Start the programs together, because most of a start is importing; wait for each afterwards."""
         for program in self._plan(self._home.directory):
             progress(f"starting {program.name}")
             process = Process(
@@ -191,4 +195,4 @@ class Stack:
             self._await(program, process)
 
     def _await(self, program: Program, process: Process) -> None:
-        process.wait_ready(lambda: program.ready(process), program.start_seconds)
+        process.wait_ready(lambda: program.is_ready(process), program.start_seconds)

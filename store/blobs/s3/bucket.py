@@ -23,9 +23,9 @@ if TYPE_CHECKING:  # the stubs are no part of an installation
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
 
-#: Answers to a question for an object that is not there.
+#: Error codes for an object that is not there.
 MISSING_KEY = {"404", "NoSuchKey", "NotFound"}
-#: Answers of servers that do not have the verb.
+#: Error codes of servers that do not have the verb.
 NOT_SUPPORTED = {
     "405",
     "501",
@@ -34,7 +34,7 @@ NOT_SUPPORTED = {
     "UnsupportedOperation",
     "XNotImplemented",
 }
-#: Answers to who may not do this.
+#: Error codes of a request that these keys may not make.
 REFUSED = {
     "401", "403", "AccessDenied", "AuthorizationHeaderMalformed", "ExpiredToken", "InvalidAccessKeyId",
     "InvalidToken", "SignatureDoesNotMatch", "TokenRefreshRequired",
@@ -65,21 +65,21 @@ class S3Options:
     multipart_bytes: int = 32 * 1024 * 1024
     part_bytes: int = 16 * 1024 * 1024
 
-    def kept_as(self) -> dict[str, str]:
-        """What every verb that makes an object is told, by boto3's names."""
-        wanted = {
+    def storage_options(self) -> dict[str, str]:
+        """The options of every request that makes an object, by boto3's names."""
+        options = {
             "ServerSideEncryption": self.sse,
             "SSEKMSKeyId": self.sse_kms_key_id,
             "StorageClass": self.storage_class,
         }
-        return {name: value for name, value in wanted.items() if value}
+        return {name: value for name, value in options.items() if value}
 
 
-class S3Place:
+class S3Bucket:
     """A bucket, which has to exist, and the beginning of all keys in it."""
 
-    def __init__(self, bucket: str, prefix: str, options: S3Options) -> None:
-        self.bucket = bucket
+    def __init__(self, name: str, prefix: str, options: S3Options) -> None:
+        self.name = name
         self.prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self.options = options
         self._forget_client()
@@ -88,47 +88,47 @@ class S3Place:
         self._client: S3Client | None = None
         self._keeps_versions: bool | None = None
         self._lock = Lock()
-        # Last: whoever sees the process renewed sees the others renewed.
+        # Last: a thread that sees the process renewed sees the others renewed.
         self._process = os.getpid()
 
     def key(self, tenant: str, sha256: str) -> str:
-        """Where a blob is. Raises `InvalidInput` for an address that is none."""
+        """The key of a blob. Raises `InvalidInput` for an address that is none."""
         check_address(tenant, sha256)
         return f"{self.prefix}{tenant}/sha256/{sha256[:2]}/{sha256[2:]}"
 
-    def described(self, sha256: str, media_type: str) -> dict[str, Any]:
-        """What an object is made with besides its bytes."""
-        return {"ContentType": media_type, "Metadata": {"sha256": sha256}, **self.options.kept_as()}
+    def object_options(self, sha256: str, media_type: str) -> dict[str, Any]:
+        """The options that an object is made with, besides its bytes."""
+        return {"ContentType": media_type, "Metadata": {"sha256": sha256}, **self.options.storage_options()}
 
     def head(self, key: str) -> "HeadObjectOutputTypeDef | None":
-        """What the server tells of an object; None where there is none, or no such bucket."""
-        with self.translated() as client:
+        """The server's description of an object; None where there is none, or no such bucket."""
+        with self.use_client() as client:
             try:
-                return client.head_object(Bucket=self.bucket, Key=key, ChecksumMode="ENABLED")
+                return client.head_object(Bucket=self.name, Key=key, ChecksumMode="ENABLED")
             except client.exceptions.ClientError as error:
                 if code_of(error) not in MISSING_KEY:
                     raise
         return None
 
-    def size_in_bucket(self, key: str) -> int | None:
+    def get_size(self, key: str) -> int | None:
         """The size of an object in bytes; None where there is none. A bucket that is missing is an error."""
-        kept = self.head(key)
-        if kept is None:
+        head = self.head(key)
+        if head is None:
             # The answer to HEAD has no body, so that a missing bucket looks like a missing object.
-            with self.translated() as client:
-                client.head_bucket(Bucket=self.bucket)
+            with self.use_client() as client:
+                client.head_bucket(Bucket=self.name)
             return None
-        return kept["ContentLength"]
+        return head["ContentLength"]
 
-    def listing(self, **where: Any) -> Iterator[Any]:
+    def list_pages(self, **request: Any) -> Iterator[Any]:
         """Answers to ListObjectsV2, one page in memory at a time."""
         more = True
         while more:
-            with self.translated() as client:
-                page = client.list_objects_v2(Bucket=self.bucket, **where)
+            with self.use_client() as client:
+                page = client.list_objects_v2(Bucket=self.name, **request)
             yield page
             more = page["IsTruncated"]
-            where["ContinuationToken"] = page.get("NextContinuationToken")
+            request["ContinuationToken"] = page.get("NextContinuationToken")
 
     def keeps_versions(self) -> bool:
         """Whether the bucket says that it keeps old versions; asked once for each client.
@@ -137,9 +137,9 @@ class S3Place:
         deletion has to tell.
         """
         if self._keeps_versions is None:
-            with self.translated() as client:
+            with self.use_client() as client:
                 try:
-                    answer = client.get_bucket_versioning(Bucket=self.bucket)
+                    answer = client.get_bucket_versioning(Bucket=self.name)
                     self._keeps_versions = bool(answer.get("Status"))
                 except client.exceptions.ClientError as error:
                     if code_of(error) not in REFUSED | NOT_SUPPORTED:
@@ -147,8 +147,8 @@ class S3Place:
                     self._keeps_versions = False
         return self._keeps_versions
 
-    def connected(self) -> "S3Client":
-        """The client of this process, whose errors are the driver's own. See `translated`."""
+    def get_client(self) -> "S3Client":
+        """The client of this process, whose errors are the driver's own. See `use_client`."""
         if self._process != os.getpid():
             self._forget_client()
         with self._lock:
@@ -157,33 +157,33 @@ class S3Place:
             return self._client
 
     def close(self) -> None:
-        """Let go of connections. The next verb opens others."""
+        """Release the connections. The next verb opens others."""
         client = self._client
         self._forget_client()
         if client is not None:
             client.close()
 
     @contextmanager
-    def translated(self) -> Iterator["S3Client"]:
-        """The border at which the driver's errors become ours. Hands out the client."""
+    def use_client(self) -> Iterator["S3Client"]:
+        """Use the client, with the driver's errors translated into ours."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
-            yield self.connected()
+            yield self.get_client()
         except ClientError as error:
-            raise FileStoreUnavailable(self._told(error)) from None
+            raise FileStoreUnavailable(self._describe_error(error)) from None
         except (BotoCoreError, ValueError) as error:
             raise FileStoreUnavailable(
-                f"{self}: {self._shown(error)}; check THREADMILL_S3_ENDPOINT_URL, and that the server runs"
+                f"{self}: {self._redact(error)}; check THREADMILL_S3_ENDPOINT_URL, and that the server runs"
             ) from None
 
     def __str__(self) -> str:
-        """Where the trouble is, without what a URL may carry before its host."""
+        """The bucket and server, for error texts: without what a URL may carry before its host."""
         endpoint = self.options.endpoint_url
         server = f" at {urlsplit(endpoint).netloc.rpartition('@')[2]}" if endpoint else ""
-        return f"bucket {self.bucket!r}{server}"
+        return f"bucket {self.name!r}{server}"
 
-    def _told(self, error: "ClientError") -> str:
+    def _describe_error(self, error: "ClientError") -> str:
         code = code_of(error)
         if code == "NoSuchBucket" or code in MISSING_KEY:
             return f"{self}: there is no such bucket; create it, or mend THREADMILL_FILE_STORE"
@@ -195,13 +195,13 @@ class S3Place:
             )
         return f"{self}: the server answered {code} to {error.operation_name}; try again, or look at its log"
 
-    def _shown(self, error: Exception) -> str:
+    def _redact(self, error: Exception) -> str:
         text = " ".join(str(error).split())
         return text.replace(self.options.endpoint_url or "\n", "the endpoint")
 
 
 def code_of(error: "ClientError") -> str:
-    """What the server calls the error; for an answer without a body, its HTTP status."""
+    """The server's code for the error; for an answer without a body, its HTTP status."""
     return str(error.response.get("Error", {}).get("Code", "an unknown error"))
 
 
@@ -239,6 +239,6 @@ def _connect(options: S3Options) -> "S3Client":
 
 
 def _add_md5(request: Any, **_: object) -> None:
-    """The one verb whose body some servers want an MD5 of, which boto3 has replaced with another sum."""
+    """Add an MD5 of the body, which some servers want for this verb and boto3 replaced with another sum."""
     digest = hashlib.md5(request.body, usedforsecurity=False).digest()
     request.headers["Content-MD5"] = base64.b64encode(digest).decode()

@@ -9,60 +9,60 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from store.blobs.hashing import CHUNK_BYTES
-from store.blobs.s3.bucket import S3Place
+from store.blobs.s3.bucket import S3Bucket
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
 
 
-class Reading:
+class ResumableRead:
     """An object that is there, to be iterated over once. Raises `FileStoreUnavailable`."""
 
-    def __init__(self, place: S3Place, key: str) -> None:
+    def __init__(self, bucket: S3Bucket, key: str) -> None:
         """Raises botocore's `NoSuchKey` for a missing object: call it where that is understood."""
-        self._place, self._key = place, key
-        answer = place.connected().get_object(Bucket=place.bucket, Key=key)
+        self._bucket, self._key = bucket, key
+        answer = bucket.get_client().get_object(Bucket=bucket.name, Key=key)
         self._body: StreamingBody = answer["Body"]
-        self._read = 0
-        self._breaks_left = place.options.max_attempts - 1
-        #: What the server calls these bytes; another upload under the same key has another.
+        self._bytes_read = 0
+        self._remaining_retries = bucket.options.max_attempts - 1
+        #: The server's tag for these bytes; another upload under the same key has another.
         self.etag = answer["ETag"]
 
     def __iter__(self) -> Iterator[bytes]:
-        while piece := self._piece():
-            self._read += len(piece)
+        while piece := self._read_piece():
+            self._bytes_read += len(piece)
             yield piece
 
     def close(self) -> None:
-        """Let go of the connection, also in the middle."""
+        """Release the connection, also in the middle."""
         self._body.close()
 
-    def _piece(self) -> bytes:
+    def _read_piece(self) -> bytes:
         from botocore.exceptions import BotoCoreError
 
-        with self._place.translated() as client:
+        with self._bucket.use_client() as client:
             while True:
                 try:
                     return self._body.read(CHUNK_BYTES)
                 except BotoCoreError:
-                    if not self._breaks_left:
+                    if not self._remaining_retries:
                         raise
-                self._breaks_left -= 1
+                self._remaining_retries -= 1
                 self._body.close()
-                rest = f"bytes={self._read}-"
+                byte_range = f"bytes={self._bytes_read}-"
                 answer = client.get_object(
-                    Bucket=self._place.bucket, Key=self._key, Range=rest, IfMatch=self.etag
+                    Bucket=self._bucket.name, Key=self._key, Range=byte_range, IfMatch=self.etag
                 )
                 self._body = answer["Body"]
 
 
 @contextmanager
-def reading(place: S3Place, key: str, missing: Exception) -> Iterator[Reading]:
-    """An object to be read inside of the `with`. Raises what is `missing`, where it is."""
-    with place.translated() as client:
+def open_object(bucket: S3Bucket, key: str, missing_error: Exception) -> Iterator[ResumableRead]:
+    """Open an object to be read inside of the `with`. Raises `missing_error` where there is none."""
+    with bucket.use_client() as client:
         try:
-            opened = Reading(place, key)
+            body = ResumableRead(bucket, key)
         except client.exceptions.NoSuchKey:
-            raise missing from None
-    with closing(opened):
-        yield opened
+            raise missing_error from None
+    with closing(body):
+        yield body

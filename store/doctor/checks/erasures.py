@@ -6,53 +6,55 @@ from functools import partial
 
 from sqlalchemy import Connection, literal, select, tuple_
 
-from conversation.errors import ThreadHeld
+from conversation.errors import ThreadUnderLegalHold
 from store.database.column_types import OurId, Time, clock
 from store.database.statements import AnyRow
 from store.doctor.finding import Check, Finding
-from store.doctor.inspection import Look, Scope
+from store.doctor.inspection import Inspection, Scope
 from store.erasure.steps import check_not_held
 from store.erasure.unfinished import subject_of
 from store.tables.retention import erasures
 
-#: In which an erasure is finished, as a rule: the schedule takes up one that broke off within hours.
-LONG = timedelta(days=1)
+#: The time in which an erasure is finished, as a rule: the schedule takes up one that broke off within hours.
+OVERDUE_AFTER = timedelta(days=1)
 #: Erasures of one statement.
 PAGE = 100
 
 #: The last erasure of a page: when it was asked for, and its id.
-Place = tuple[datetime, str]
+Cursor = tuple[datetime, str]
 
 
-def _find_unfinished(look: Look) -> Iterator[Finding]:
-    after: Place | None = None
-    while not look.is_over() and (rows := look.run(partial(_page, scope=look.scope, after=after))):
+def _find_unfinished(inspection: Inspection) -> Iterator[Finding]:
+    after: Cursor | None = None
+    while not inspection.is_over() and (
+        rows := inspection.run(partial(_read_page, scope=inspection.scope, after=after))
+    ):
         for row in rows:
-            held = look.run(partial(_held, row=row))
-            # One that a hold stops goes on with nobody's help: it is told at once.
-            if held is not None or row.now - row.requested_at > LONG:
+            hold = inspection.run(partial(_describe_hold, row=row))
+            # An erasure that a hold stops does not go on by itself: it is reported at once.
+            if hold is not None or row.now - row.requested_at > OVERDUE_AFTER:
                 ids = {"tenant": row.tenant, "erasure": row.id, "subject": row.subject_sha256}
-                asked = f"it was asked for at {row.requested_at:%Y-%m-%d %H:%M}, and is not finished"
-                yield Finding(ids=ids, detail=f"{asked}: {held}" if held else asked, is_repairable=False)
+                detail = f"it was asked for at {row.requested_at:%Y-%m-%d %H:%M}, and is not finished"
+                yield Finding(ids=ids, detail=f"{detail}: {hold}" if hold else detail, is_repairable=False)
         after = (rows[-1].requested_at, rows[-1].id)
 
 
-def _page(connection: Connection, *, scope: Scope, after: Place | None) -> list[AnyRow]:
-    place = erasures.c.requested_at, erasures.c.id
+def _read_page(connection: Connection, *, scope: Scope, after: Cursor | None) -> list[AnyRow]:
+    sort_columns = erasures.c.requested_at, erasures.c.id
     statement = select(erasures, clock().label("now")).where(erasures.c.finished_at.is_(None))
     if scope.tenant is not None:
         statement = statement.where(erasures.c.tenant == scope.tenant)
     if after is not None:
-        behind = literal(after[0], Time()), literal(after[1], OurId)
-        statement = statement.where(tuple_(*place) > tuple_(*behind))
-    return list(connection.execute(statement.order_by(*place).limit(PAGE)))
+        cursor_values = literal(after[0], Time()), literal(after[1], OurId)
+        statement = statement.where(tuple_(*sort_columns) > tuple_(*cursor_values))
+    return list(connection.execute(statement.order_by(*sort_columns).limit(PAGE)))
 
 
-def _held(connection: Connection, *, row: AnyRow) -> str | None:
-    """Which threads of it are under legal hold; None where none is."""
+def _describe_hold(connection: Connection, *, row: AnyRow) -> str | None:
+    """The threads of an erasure that are under legal hold, as a text; None where none is."""
     try:
         check_not_held(connection, subject_of(row))
-    except ThreadHeld as error:
+    except ThreadUnderLegalHold as error:
         return str(error)
     return None
 

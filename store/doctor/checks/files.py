@@ -1,9 +1,9 @@
 """Attachments, the rows of their blobs, and the bytes in the file store.
 
-What stays true: no bytes are deleted here. An object that no row knows gets a row that nobody uses,
+What stays true: no bytes are deleted here. An object that no row knows gets a row that no message uses,
 and garbage collection deletes both when the grace is over, under the row's lock: a message that is
 just being sent with the same bytes keeps them. The file store is never asked while a lock is held, but
-once: a row goes only while its lock says that nobody uses it, and its bytes are seen to be missing.
+once: a row goes only while its lock says that no message uses it, and its bytes are seen to be missing.
 """
 
 import heapq
@@ -16,12 +16,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, and_, delete, func, or_, select, tuple_, update
 
-from conversation.errors import FileNotStored, FileRefused
+from conversation.errors import FileNotStored, FileRejected
 from store.database.column_types import clock
 from store.database.statements import AnyRow, insert_for
 from store.doctor.finding import Check, Finding
-from store.doctor.inspection import Look, Scope
-from store.doctor.row_check import of_thread, thread_ids
+from store.doctor.inspection import Inspection, Scope
+from store.doctor.row_check import thread_columns, thread_ids
 from store.files.garbage_collection import delete_marked, is_used
 from store.media_types.examine import examine
 from store.tables import attachments, blobs, threads
@@ -36,29 +36,32 @@ PAGE = 1000
 TENANTS_MAX = 1000
 #: Seconds after which a blob is not just being deleted any more.
 DELETING_SECONDS = 24 * 3600.0
-#: What bytes are that nobody can tell.
+#: The media type of bytes that are of no known type.
 UNKNOWN_TYPE = "application/octet-stream"
 
 
 # Attachments whose blob has no row
 
 
-def _find_without_blob(look: Look) -> Iterator[Finding]:
-    for keys in look.pages():
-        for row in look.run(partial(_without_blob, scope=look.scope, keys=keys)):
-            ids = thread_ids(row) | {"message": row.message_id, "index": row.place, "sha256": row.sha256}
-            is_there = look.files.exists(row.tenant, row.sha256)
+def _find_without_blob(inspection: Inspection) -> Iterator[Finding]:
+    for keys in inspection.read_pages():
+        for row in inspection.run(partial(_read_without_blob, scope=inspection.scope, keys=keys)):
+            ids = thread_ids(row) | {"message": row.message_id, "index": row.file_index, "sha256": row.sha256}
+            is_there = inspection.files.exists(row.tenant, row.sha256)
             detail = "its bytes are in the file store" if is_there else "its bytes are missing as well"
             yield Finding(ids=ids, detail=f"its blob has no row; {detail}", is_repairable=is_there)
 
 
-def _without_blob(connection: Connection, scope: Scope, keys: tuple[int, int]) -> Sequence[AnyRow]:
+def _read_without_blob(connection: Connection, scope: Scope, keys: tuple[int, int]) -> Sequence[AnyRow]:
     statement = (
         select(
-            *of_thread(), attachments.c.message_id, attachments.c.index.label("place"), attachments.c.sha256
+            *thread_columns(),
+            attachments.c.message_id,
+            attachments.c.index.label("file_index"),
+            attachments.c.sha256,
         )
         .join(threads, attachments.c.thread_key == threads.c.key)
-        .outerjoin(blobs, _same_blob())
+        .outerjoin(blobs, _is_same_blob())
         .where(threads.c.key.between(*keys), blobs.c.sha256.is_(None))
     )
     if scope.tenant is not None:
@@ -66,14 +69,14 @@ def _without_blob(connection: Connection, scope: Scope, keys: tuple[int, int]) -
     return connection.execute(statement.order_by(threads.c.key).limit(scope.findings + 1)).all()
 
 
-def _same_blob() -> Any:
+def _is_same_blob() -> Any:
     return and_(attachments.c.tenant == blobs.c.tenant, attachments.c.sha256 == blobs.c.sha256)
 
 
 # Blobs that are being deleted for long
 
 
-def _deleting() -> Select[Any]:
+def _select_deleting() -> Select[Any]:
     long_ago = clock(plus_seconds=-DELETING_SECONDS)
     return select(blobs.c.tenant, blobs.c.sha256).where(
         blobs.c.state == "deleting",
@@ -81,124 +84,136 @@ def _deleting() -> Select[Any]:
     )
 
 
-def _find_deleting(look: Look) -> Iterator[Finding]:
-    statement = _deleting().order_by(blobs.c.tenant, blobs.c.sha256).limit(look.scope.findings + 1)
-    if look.scope.tenant is not None:
-        statement = statement.where(blobs.c.tenant == look.scope.tenant)
-    for row in look.run(lambda connection: connection.execute(statement).all()):
+def _find_deleting(inspection: Inspection) -> Iterator[Finding]:
+    statement = (
+        _select_deleting().order_by(blobs.c.tenant, blobs.c.sha256).limit(inspection.scope.findings + 1)
+    )
+    if inspection.scope.tenant is not None:
+        statement = statement.where(blobs.c.tenant == inspection.scope.tenant)
+    for row in inspection.run(lambda connection: connection.execute(statement).all()):
         ids = {"tenant": row.tenant, "sha256": row.sha256}
         yield Finding(ids=ids, detail="it is marked as being deleted", is_repairable=True)
 
 
-def _finish_deleting(look: Look, finding: Finding) -> str | None:
+def _finish_deleting(inspection: Inspection, finding: Finding) -> str | None:
     def finish(connection: Connection) -> str | None:
-        if not connection.execute(_this(_deleting(), finding).with_for_update()).all():
+        if not connection.execute(_restrict_to_blob(_select_deleting(), finding).with_for_update()).all():
             return None
         address = (finding.ids["tenant"], finding.ids["sha256"])
-        done = delete_marked(connection, address, look.files.delete)
-        return "its bytes and its row were deleted" if done else None
+        is_deleted = delete_marked(connection, address, inspection.files.delete)
+        return "its bytes and its row were deleted" if is_deleted else None
 
-    return look.mend("blob-left-deleting", finding.ids, finish)
+    return inspection.repair("blob-left-deleting", finding.ids, finish)
 
 
 # Blobs that messages have, whose row still waits for the bytes
 
 
-def _pending() -> Select[Any]:
+def _select_pending() -> Select[Any]:
     return select(blobs.c.tenant, blobs.c.sha256).where(blobs.c.state == "pending", is_used)
 
 
-def _find_pending(look: Look) -> Iterator[Finding]:
-    statement = _pending().order_by(blobs.c.tenant, blobs.c.sha256).limit(look.scope.findings + 1)
-    if look.scope.tenant is not None:
-        statement = statement.where(blobs.c.tenant == look.scope.tenant)
-    for row in look.run(lambda connection: connection.execute(statement).all()):
-        # Without its bytes, it is told as a blob that has none.
-        if look.files.exists(row.tenant, row.sha256):
+def _find_pending(inspection: Inspection) -> Iterator[Finding]:
+    statement = (
+        _select_pending().order_by(blobs.c.tenant, blobs.c.sha256).limit(inspection.scope.findings + 1)
+    )
+    if inspection.scope.tenant is not None:
+        statement = statement.where(blobs.c.tenant == inspection.scope.tenant)
+    for row in inspection.run(lambda connection: connection.execute(statement).all()):
+        # Without its bytes, it is reported as a blob without object.
+        if inspection.files.exists(row.tenant, row.sha256):
             ids = {"tenant": row.tenant, "sha256": row.sha256}
             yield Finding(ids=ids, detail="its bytes came after its row", is_repairable=True)
 
 
-def _confirm(look: Look, finding: Finding) -> str | None:
+def _confirm(inspection: Inspection, finding: Finding) -> str | None:
     def confirm(connection: Connection) -> str | None:
-        if not connection.execute(_this(_pending(), finding).with_for_update(of=blobs)).all():
+        if not connection.execute(
+            _restrict_to_blob(_select_pending(), finding).with_for_update(of=blobs)
+        ).all():
             return None
-        connection.execute(_this(update(blobs), finding).values(state="stored"))
+        connection.execute(_restrict_to_blob(update(blobs), finding).values(state="stored"))
         return "it is marked as stored"
 
-    return look.mend("blob-left-pending", finding.ids, confirm)
+    return inspection.repair("blob-left-pending", finding.ids, confirm)
 
 
-def _this(statement: Any, finding: Finding) -> Any:
+def _restrict_to_blob(statement: Any, finding: Finding) -> Any:
     return statement.where(blobs.c.tenant == finding.ids["tenant"], blobs.c.sha256 == finding.ids["sha256"])
 
 
 # Rows and objects, side by side
 
 
-def _compared(look: Look) -> Iterator[tuple[str, str, set[str]]]:
-    """Each tenant's hashes, and on which sides they are: `row`, `object`."""
-    tenants = [look.scope.tenant] if look.scope.tenant is not None else look.run(_tenants)
+def _compare_tenants(inspection: Inspection) -> Iterator[tuple[str, str, set[str]]]:
+    """Compare the rows and objects of each tenant: yields tenant, hash, and its sides, `row`, `object`."""
+    tenants = (
+        [inspection.scope.tenant] if inspection.scope.tenant is not None else inspection.run(_read_tenants)
+    )
     if len(tenants) > TENANTS_MAX:
-        look.cut_by.add("tenants")
+        inspection.bounds_reached.add("tenants")
     for tenant in tenants[:TENANTS_MAX]:
-        if look.is_over():
+        if inspection.is_over():
             return
-        for sha256, sides in side_by_side(look, tenant, _rows(look, tenant)):
+        for sha256, sides in compare_sides(inspection, tenant, _read_hashes(inspection, tenant)):
             yield tenant, sha256, sides
 
 
-def side_by_side(look: Look, tenant: str, rows: Iterable[str]) -> Iterator[tuple[str, set[str]]]:
-    """Hashes of rows, which are ascending, and of a tenant's objects: on which sides each is."""
+def compare_sides(inspection: Inspection, tenant: str, rows: Iterable[str]) -> Iterator[tuple[str, set[str]]]:
+    """Compare the hashes of rows, which are ascending, with a tenant's objects: yields hash and sides."""
     sides = heapq.merge(
         ((sha256, "row") for sha256 in rows),
-        ((blob.sha256, "object") for blob in look.files.list(tenant)),
+        ((blob.sha256, "object") for blob in inspection.files.list(tenant)),
     )
-    for count, (sha256, found) in enumerate(groupby(sides, key=itemgetter(0)), start=1):
-        if count > look.scope.objects:
-            look.cut_by.add("objects")
+    for count, (sha256, group) in enumerate(groupby(sides, key=itemgetter(0)), start=1):
+        if count > inspection.scope.objects:
+            inspection.bounds_reached.add("objects")
             return
-        if count % PAGE == 0 and look.is_over():
+        if count % PAGE == 0 and inspection.is_over():
             return
-        yield sha256, {side for _, side in found}
+        yield sha256, {side for _, side in group}
 
 
-def _tenants(connection: Connection) -> list[str]:
-    known = select(threads.c.tenant).union(select(blobs.c.tenant)).order_by("tenant").limit(TENANTS_MAX + 1)
+def _read_tenants(connection: Connection) -> list[str]:
+    statement = (
+        select(threads.c.tenant).union(select(blobs.c.tenant)).order_by("tenant").limit(TENANTS_MAX + 1)
+    )
     # Parts of archives have rows of their own.
-    return [tenant for tenant in connection.execute(known).scalars() if tenant != ARCHIVES]
+    return [tenant for tenant in connection.execute(statement).scalars() if tenant != ARCHIVES]
 
 
-def _rows(look: Look, tenant: str) -> Iterator[str]:
+def _read_hashes(inspection: Inspection, tenant: str) -> Iterator[str]:
     after = ""
-    while page := look.run(partial(_row_page, tenant=tenant, after=after)):
+    while page := inspection.run(partial(_read_hash_page, tenant=tenant, after=after)):
         yield from page
         after = page[-1]
 
 
-def _row_page(connection: Connection, *, tenant: str, after: str) -> list[str]:
+def _read_hash_page(connection: Connection, *, tenant: str, after: str) -> list[str]:
     statement = select(blobs.c.sha256).where(blobs.c.tenant == tenant, blobs.c.sha256 > after)
     return list(connection.execute(statement.order_by(blobs.c.sha256).limit(PAGE)).scalars())
 
 
-def _lonely(look: Look, side: str) -> Iterator[list[Address]]:
-    """What is on one side only, in batches: each is looked at again before it is told."""
-    lonely = ((tenant, sha256) for tenant, sha256, sides in _compared(look) if sides == {side})
-    while batch := list(islice(lonely, PAGE)):
+def _batch_one_sided(inspection: Inspection, side: str) -> Iterator[list[Address]]:
+    """Batch the addresses that are on one side only: each is checked again before it is reported."""
+    addresses = (
+        (tenant, sha256) for tenant, sha256, sides in _compare_tenants(inspection) if sides == {side}
+    )
+    while batch := list(islice(addresses, PAGE)):
         yield batch
 
 
-def _are(addresses: Sequence[Address]) -> Any:
+def _is_among(addresses: Sequence[Address]) -> Any:
     return tuple_(blobs.c.tenant, blobs.c.sha256).in_(addresses)
 
 
 # Rows whose bytes are missing
 
 
-def _find_without_object(look: Look) -> Iterator[Finding]:
-    for batch in _lonely(look, "row"):
-        missing = [address for address in batch if not look.files.exists(*address)]
-        for row in look.run(partial(_still_rows, addresses=missing)):
+def _find_without_object(inspection: Inspection) -> Iterator[Finding]:
+    for batch in _batch_one_sided(inspection, "row"):
+        missing_addresses = [address for address in batch if not inspection.files.exists(*address)]
+        for row in inspection.run(partial(_read_remaining_rows, addresses=missing_addresses)):
             ids = {"tenant": row.tenant, "sha256": row.sha256}
             if row.message_id is None:
                 yield Finding(
@@ -211,57 +226,59 @@ def _find_without_object(look: Look) -> Iterator[Finding]:
                 )
 
 
-def _still_rows(connection: Connection, *, addresses: Sequence[Address]) -> Sequence[AnyRow]:
-    """Those that are still there. One that retention is deleting is locked: its bytes go first."""
-    lock = select(blobs.c.tenant, blobs.c.sha256).where(_are(addresses)).order_by(blobs.c.sha256)
-    still = [(row.tenant, row.sha256) for row in connection.execute(lock.with_for_update(skip_locked=True))]
-    of_a_message = select(func.min(attachments.c.message_id)).where(_same_blob()).correlate(blobs)
-    statement = select(blobs.c.tenant, blobs.c.sha256, of_a_message.scalar_subquery().label("message_id"))
-    # Of one that nobody has, the bytes may be on their way, or being deleted.
+def _read_remaining_rows(connection: Connection, *, addresses: Sequence[Address]) -> Sequence[AnyRow]:
+    """Read the rows that are still there. A row that is being deleted is locked: its bytes go first."""
+    lock = select(blobs.c.tenant, blobs.c.sha256).where(_is_among(addresses)).order_by(blobs.c.sha256)
+    remaining = [
+        (row.tenant, row.sha256) for row in connection.execute(lock.with_for_update(skip_locked=True))
+    ]
+    message_id = select(func.min(attachments.c.message_id)).where(_is_same_blob()).correlate(blobs)
+    statement = select(blobs.c.tenant, blobs.c.sha256, message_id.scalar_subquery().label("message_id"))
+    # The bytes of a blob that no message has may be on their way, or being deleted.
     statement = statement.where(or_(blobs.c.state == "stored", is_used))
-    return connection.execute(statement.where(_are(still)).order_by(blobs.c.sha256)).all()
+    return connection.execute(statement.where(_is_among(remaining)).order_by(blobs.c.sha256)).all()
 
 
-def _drop_row(look: Look, finding: Finding) -> str | None:
+def _drop_row(inspection: Inspection, finding: Finding) -> str | None:
     def drop(connection: Connection) -> str | None:
-        locked = _this(select(blobs.c.sha256), finding).with_for_update(skip_locked=True)
-        if not connection.execute(locked).all():
+        lock = _restrict_to_blob(select(blobs.c.sha256), finding).with_for_update(skip_locked=True)
+        if not connection.execute(lock).all():
             return None
-        if look.files.exists(finding.ids["tenant"], finding.ids["sha256"]):
+        if inspection.files.exists(finding.ids["tenant"], finding.ids["sha256"]):
             return None
         # In a later statement: a message may have come to it before the lock.
-        gone = connection.execute(_this(delete(blobs), finding).where(~is_used))
-        return "the row was deleted" if gone.rowcount else None
+        deletion = connection.execute(_restrict_to_blob(delete(blobs), finding).where(~is_used))
+        return "the row was deleted" if deletion.rowcount else None
 
-    return look.mend("blob-without-object", finding.ids, drop)
+    return inspection.repair("blob-without-object", finding.ids, drop)
 
 
 # Bytes that no row knows
 
 
-def _find_without_row(look: Look) -> Iterator[Finding]:
-    for batch in _lonely(look, "object"):
+def _find_without_row(inspection: Inspection) -> Iterator[Finding]:
+    for batch in _batch_one_sided(inspection, "object"):
         # Bytes are stored first: the row of a message that is being sent may follow within moments.
-        time.sleep(max(0.0, min(look.scope.upload_seconds, look.until - time.monotonic())))
-        known = look.run(partial(_known, addresses=batch))
+        time.sleep(max(0.0, min(inspection.scope.upload_seconds, inspection.deadline - time.monotonic())))
+        stored_addresses = inspection.run(partial(_read_stored, addresses=batch))
         for tenant, sha256 in batch:
-            if (tenant, sha256) not in known:
+            if (tenant, sha256) not in stored_addresses:
                 ids = {"tenant": tenant, "sha256": sha256}
                 yield Finding(ids=ids, detail="the file store has it, and no row does", is_repairable=True)
 
 
-def _known(connection: Connection, *, addresses: Sequence[Address]) -> set[Address]:
-    rows = connection.execute(select(blobs.c.tenant, blobs.c.sha256).where(_are(addresses)))
+def _read_stored(connection: Connection, *, addresses: Sequence[Address]) -> set[Address]:
+    rows = connection.execute(select(blobs.c.tenant, blobs.c.sha256).where(_is_among(addresses)))
     return {(row.tenant, row.sha256) for row in rows}
 
 
-def _adopt(look: Look, finding: Finding, *, check: str) -> str | None:
+def _adopt(inspection: Inspection, finding: Finding, *, check: str) -> str | None:
     """Enter a blob whose bytes are stored. Raises `FileNotStored` for damaged bytes."""
     tenant, sha256 = finding.ids["tenant"], finding.ids["sha256"]
     try:
-        content = look.files.get(tenant, sha256)
+        content = inspection.files.get(tenant, sha256)
     except FileNotStored:
-        if not look.files.exists(tenant, sha256):
+        if not inspection.files.exists(tenant, sha256):
             return None
         raise
     values = {"tenant": tenant, "sha256": sha256, "size": len(content), "media_type": _type_of(content)}
@@ -271,13 +288,13 @@ def _adopt(look: Look, finding: Finding, *, check: str) -> str | None:
         row = row.on_conflict_do_nothing(index_elements=["tenant", "sha256"]).returning(blobs.c.sha256)
         return "its row was written" if connection.execute(row).all() else None
 
-    return look.mend(check, finding.ids, adopt)
+    return inspection.repair(check, finding.ids, adopt)
 
 
 def _type_of(content: bytes) -> str:
     try:
         return examine("file", content, None, max_bytes=len(content), allowed=["*"])
-    except FileRefused:
+    except FileRejected:
         return UNKNOWN_TYPE
 
 

@@ -1,8 +1,8 @@
 """Leases and the turns that they are for.
 
-What stays true: a turn is taken from nobody who lives. What a dead worker leaves behind is found only
-after the time in which the sweep and the next claim put it right by themselves, and then it is put
-where they would find it: the turn is queued again, and the crash counts.
+What stays true: no turn is taken from a living worker. Traces of a dead worker are found only after the
+time in which the sweep and the next claim put them right by themselves, and then they are put where
+those would find them: the turn is queued again, and the crash counts.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,13 +14,13 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, exists, not_, or
 from store.database.column_types import clock
 from store.database.statements import AnyRow
 from store.doctor.finding import Check, Finding
-from store.doctor.inspection import Look, Scope
-from store.doctor.row_check import RowCheck, of_rows, of_thread, thread_ids
+from store.doctor.inspection import Inspection, Scope
+from store.doctor.row_check import RowCheck, build_check, thread_columns, thread_ids
 from store.tables import threads, turns, workers
 from store.tables.turns import unfinished
-from store.turns.next_turn import can_start, has_room, heads, is_abandoned, is_alive
+from store.turns.next_turn import can_start, heads, is_abandoned, is_alive, is_within_running_limit
 
-#: Living workers whose agents are read, to say whether anybody serves one.
+#: Living workers whose agents are read, to say whether any worker serves one.
 WORKERS_MAX = 1000
 
 _runs_a_turn = (
@@ -31,41 +31,43 @@ _runs_a_turn = (
 
 
 def _is_quiet(seconds: float) -> ColumnElement[bool]:
-    """Nobody claimed, committed or wrote on the thread for so long."""
+    """Whether no worker or caller wrote to the thread for so long."""
     return threads.c.updated_at < clock(plus_seconds=-seconds)
 
 
 def _is_long_dead(scope: Scope) -> ColumnElement[bool]:
-    """The owner's row is gone, or ran out so long ago. A thread that nobody owns counts as well."""
-    lived = workers.c.until >= clock(plus_seconds=-scope.older_than_seconds)
-    return not_(exists().where(workers.c.id == threads.c.owner, lived).correlate(threads))
+    """Whether the owner's row is gone, or expired so long ago. A thread without an owner counts as well."""
+    is_recently_alive = workers.c.lease_expires_at >= clock(plus_seconds=-scope.older_than_seconds)
+    return not_(exists().where(workers.c.id == threads.c.lease_owner, is_recently_alive).correlate(threads))
 
 
-def _leases(_: Connection, scope: Scope, *, of_the_living: bool) -> Select[Any]:
-    owner = is_alive(threads.c.owner) if of_the_living else _is_long_dead(scope)
-    return select(*of_thread(), threads.c.owner, threads.c.fence).where(
-        threads.c.owner.is_not(None), owner, not_(_runs_a_turn), _is_quiet(scope.older_than_seconds)
+def _select_leases(_: Connection, scope: Scope, *, of_the_living: bool) -> Select[Any]:
+    owner = is_alive(threads.c.lease_owner) if of_the_living else _is_long_dead(scope)
+    return select(*thread_columns(), threads.c.lease_owner, threads.c.fencing_token).where(
+        threads.c.lease_owner.is_not(None), owner, not_(_runs_a_turn), _is_quiet(scope.older_than_seconds)
     )
 
 
-def _tell_lease(row: AnyRow, *, detail: str) -> Finding:
-    return Finding(ids=thread_ids(row) | {"worker": row.owner}, detail=detail, is_repairable=True, row=row)
+def _report_lease(row: AnyRow, *, detail: str) -> Finding:
+    return Finding(
+        ids=thread_ids(row) | {"worker": row.lease_owner}, detail=detail, is_repairable=True, row=row
+    )
 
 
-def _free(connection: Connection, row: AnyRow) -> str:
+def _release_lease(connection: Connection, row: AnyRow) -> str:
     # The token stays: a holder that lives and was only slow may still claim with it.
-    connection.execute(update(threads).where(threads.c.key == row.key).values(owner=None))
-    return "the lease was given back"
+    connection.execute(update(threads).where(threads.c.key == row.key).values(lease_owner=None))
+    return "the lease was released"
 
 
-def _left_running(_: Connection, scope: Scope) -> Select[Any]:
+def _select_left_running(_: Connection, scope: Scope) -> Select[Any]:
     return (
-        select(*of_thread(), turns.c.id.label("turn_id"), threads.c.owner)
+        select(*thread_columns(), turns.c.id.label("turn_id"), threads.c.lease_owner)
         .join(threads, turns.c.thread_key == threads.c.key)
         .where(
             unfinished,
             turns.c.state == "running",
-            # Nobody may run a dead caller's turn: it needs no queue, but somebody who ends it.
+            # No worker may run a dead caller's turn: it needs to be ended, not to be queued.
             not_(is_abandoned()),
             _is_long_dead(scope),
             _is_quiet(scope.older_than_seconds),
@@ -73,78 +75,88 @@ def _left_running(_: Connection, scope: Scope) -> Select[Any]:
     )
 
 
-def _tell_left_running(row: AnyRow) -> Finding:
+def _report_left_running(row: AnyRow) -> Finding:
     ids = thread_ids(row) | {"turn": row.turn_id}
-    if row.owner is None:
+    if row.lease_owner is None:
         return Finding(ids=ids, detail="it runs, and nobody holds its thread", is_repairable=True, row=row)
-    ids |= {"worker": row.owner}
+    ids |= {"worker": row.lease_owner}
     return Finding(ids=ids, detail="it runs, and its worker is long dead", is_repairable=True, row=row)
 
 
 def _queue_again(connection: Connection, row: AnyRow) -> str:
-    """As the next claim would find it; a worker that wakes up after all owns nothing and writes nothing."""
-    crashed = {"crashes": turns.c.crashes + 1, "crashed_worker": row.owner} if row.owner is not None else {}
-    connection.execute(
-        update(turns).where(turns.c.id == row.turn_id).values(state="queued", rung_at=None, **crashed)
+    """Queue a turn as the next claim would; a worker that wakes up after all owns and writes nothing."""
+    crash_columns = (
+        {"crashes": turns.c.crashes + 1, "crashed_worker": row.lease_owner}
+        if row.lease_owner is not None
+        else {}
     )
-    connection.execute(update(threads).where(threads.c.key == row.key).values(owner=None, updated_at=clock()))
+    connection.execute(
+        update(turns)
+        .where(turns.c.id == row.turn_id)
+        .values(state="queued", notified_at=None, **crash_columns)
+    )
+    connection.execute(
+        update(threads).where(threads.c.key == row.key).values(lease_owner=None, updated_at=clock())
+    )
     return "the turn was queued again"
 
 
-def _unclaimed(connection: Connection, scope: Scope) -> Select[Any]:
+def _select_unclaimed(connection: Connection, scope: Scope) -> Select[Any]:
     long_ago = clock(plus_seconds=-scope.unclaimed_seconds)
-    due = [
+    due_conditions = [
         or_(time.is_(None), time < long_ago)
         for time in (turns.c.created_at, turns.c.not_before, turns.c.retry_at)
     ]
-    # Without workers, whoever comes to the thread next ends it: it waits for that as long as it takes.
-    somebody_ends = is_abandoned() if connection.dialect.name == "postgresql" else not_(true())
-    waits = or_(and_(turns.c.state == "queued", not_(is_abandoned())), somebody_ends)
+    # Without workers, the thread's next caller ends it: it waits for that as long as it takes.
+    needs_ending = is_abandoned() if connection.dialect.name == "postgresql" else not_(true())
+    is_waiting = or_(and_(turns.c.state == "queued", not_(is_abandoned())), needs_ending)
     return (
         select(
-            *of_thread(),
+            *thread_columns(),
             turns.c.id.label("turn_id"),
             turns.c.agent,
-            turns.c.runner,
+            turns.c.local_process_id,
             turns.c.crashes,
         )
         .join(threads, turns.c.thread_key == threads.c.key)
         .where(
-            turns.c.position.in_(heads()),
+            turns.c.arrival_seq.in_(heads()),
             can_start(),
-            has_room(scope.tenant_max_running),
-            waits,
-            or_(threads.c.owner.is_(None), not_(is_alive(threads.c.owner))),
-            *due,
+            is_within_running_limit(scope.tenant_max_running),
+            is_waiting,
+            or_(threads.c.lease_owner.is_(None), not_(is_alive(threads.c.lease_owner))),
+            *due_conditions,
             _is_quiet(scope.unclaimed_seconds),
         )
     )
 
 
-def _find_unclaimed(look: Look) -> Iterator[Finding]:
-    for row, served in look.run(partial(_unclaimed_rows, scope=look.scope)):
+def _find_unclaimed(inspection: Inspection) -> Iterator[Finding]:
+    for row, is_served in inspection.run(partial(_read_unclaimed, scope=inspection.scope)):
         ids = thread_ids(row) | {"turn": row.turn_id, "agent": row.agent}
-        yield Finding(ids=ids, detail=_why(row, is_served=served), is_repairable=False)
+        yield Finding(ids=ids, detail=_explain_unclaimed(row, is_served=is_served), is_repairable=False)
 
 
-def _unclaimed_rows(connection: Connection, scope: Scope) -> list[tuple[AnyRow, bool]]:
-    statement = _unclaimed(connection, scope).order_by(turns.c.position).limit(scope.findings + 1)
+def _read_unclaimed(connection: Connection, scope: Scope) -> list[tuple[AnyRow, bool]]:
+    statement = _select_unclaimed(connection, scope).order_by(turns.c.arrival_seq).limit(scope.findings + 1)
     if scope.tenant is not None:
         statement = statement.where(threads.c.tenant == scope.tenant)
     rows = connection.execute(statement).all()
     if not rows:
         return []
-    living = select(workers.c.agents).where(workers.c.until > clock()).limit(WORKERS_MAX)
-    served = {name for agents in connection.execute(living).scalars() for name in _names(agents)}
-    return [(row, row.agent in served) for row in rows]
+    living_workers = select(workers.c.agents).where(workers.c.lease_expires_at > clock()).limit(WORKERS_MAX)
+    served_agents = {
+        name for agents in connection.execute(living_workers).scalars() for name in _agent_names(agents)
+    }
+    return [(row, row.agent in served_agents) for row in rows]
 
 
-def _names(agents: Mapping[str, str]) -> Iterator[str]:
+def _agent_names(agents: Mapping[str, str]) -> Iterator[str]:
     return iter(agents)
 
 
-def _why(row: AnyRow, *, is_served: bool) -> str:
-    if row.runner is not None:
+def _explain_unclaimed(row: AnyRow, *, is_served: bool) -> str:
+    if row.local_process_id is not None:
         return "the program that ran it for itself does not go on with it, and nobody ended it"
     if not is_served:
         return f"no living worker serves the agent {row.agent!r}"
@@ -154,33 +166,33 @@ def _why(row: AnyRow, *, is_served: bool) -> str:
 
 
 CHECKS: tuple[Check, ...] = (
-    of_rows(
+    build_check(
         "lease-held-by-nobody",
         RowCheck(
-            rows=partial(_leases, of_the_living=False),
-            tell=partial(_tell_lease, detail="its owner is dead, and no turn runs"),
-            mend=_free,
+            select_rows=partial(_select_leases, of_the_living=False),
+            report=partial(_report_lease, detail="its owner is dead, and no turn runs"),
+            repair=_release_lease,
         ),
         means="a thread is owned by a worker that is dead, and none of its turns runs",
-        advice="the lease is given back",
+        advice="the lease is released",
     ),
-    of_rows(
+    build_check(
         "lease-without-turn",
         RowCheck(
-            rows=partial(_leases, of_the_living=True),
-            tell=partial(_tell_lease, detail="its owner lives, and no turn runs"),
-            mend=_free,
+            select_rows=partial(_select_leases, of_the_living=True),
+            report=partial(_report_lease, detail="its owner lives, and no turn runs"),
+            repair=_release_lease,
         ),
         means="a living worker owns a thread for long and runs no turn of it",
-        advice="the lease is given back",
+        advice="the lease is released",
     ),
-    of_rows(
+    build_check(
         "turn-without-lease",
         RowCheck(
-            rows=_left_running,
-            same={"turn_id": turns.c.id},
-            tell=_tell_left_running,
-            mend=_queue_again,
+            select_rows=_select_left_running,
+            identity={"turn_id": turns.c.id},
+            report=_report_left_running,
+            repair=_queue_again,
         ),
         means="a turn runs, and nobody holds its thread, or its worker is long dead",
         advice="the turn is queued again, and the crash counts",

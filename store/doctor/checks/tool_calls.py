@@ -1,9 +1,9 @@
 """Tool calls and their results, in the history and in the journal.
 
 A history is appended to and never rewritten, so nothing can be put between a call and what stands
-behind it: such a call is named and stays. It harms no model, since every request that is built closes
+behind it: such a call is reported and stays. It harms no model, since every request that is built closes
 open calls and leaves stray results out. Only where the open call is the end of the history can its
-result, that nobody knows, still be appended.
+unknown result still be appended.
 """
 
 from typing import Any
@@ -30,7 +30,7 @@ from store.database.column_types import clock
 from store.database.statements import AnyRow
 from store.doctor.finding import Check, Finding
 from store.doctor.inspection import Scope
-from store.doctor.row_check import RowCheck, of_rows, of_thread, thread_ids
+from store.doctor.row_check import RowCheck, build_check, thread_columns, thread_ids
 from store.history import message_rows
 from store.tables import messages, steps, threads, turns
 from store.tables.turns import unfinished
@@ -46,7 +46,7 @@ def _calls_of(connection: Connection, message: FromClause) -> tuple[FromClause, 
     return call, func.json_extract(call.c.value, "$.id")
 
 
-def _open(connection: Connection, _: Scope) -> Select[Any]:
+def _select_open_calls(connection: Connection, _: Scope) -> Select[Any]:
     later = messages.alias("later")
     is_followed = (
         exists()
@@ -57,11 +57,11 @@ def _open(connection: Connection, _: Scope) -> Select[Any]:
         )
         .correlate(messages)
     )
-    at_work = (turns.c.thread_key == threads.c.key) & turns.c.window_to_seq.is_not(None)
-    is_shut = or_(is_followed, exists().where(at_work, unfinished).correlate(threads))
+    is_turn_begun = (turns.c.thread_key == threads.c.key) & turns.c.window_to_seq.is_not(None)
+    is_shut = or_(is_followed, exists().where(is_turn_begun, unfinished).correlate(threads))
     return (
         select(
-            *of_thread(),
+            *thread_columns(),
             messages.c.seq,
             messages.c.turn_id,
             threads.c.last_seq,
@@ -72,73 +72,73 @@ def _open(connection: Connection, _: Scope) -> Select[Any]:
             messages.c.role == "assistant",
             messages.c.tool_calls.is_not(None),
             _has_open_call(connection),
-            # What library code appends by itself, it may be about to go on with.
+            # Library code may be about to go on with a call that it appended by itself.
             or_(messages.c.turn_id.is_not(None), is_followed),
         )
     )
 
 
 def _has_open_call(connection: Connection) -> ColumnElement[bool]:
-    """What answers a call stands before the next assistant message."""
-    answer, following = messages.alias("answer"), messages.alias("following")
+    """Whether a call of a message has no result before the next assistant message."""
+    answer, next_message = messages.alias("answer"), messages.alias("following")
     call, call_id = _calls_of(connection, messages)
-    next_asked = (
-        select(func.min(following.c.seq))
+    next_assistant_seq = (
+        select(func.min(next_message.c.seq))
         .where(
-            following.c.thread_key == messages.c.thread_key,
-            following.c.seq > messages.c.seq,
-            following.c.role == "assistant",
+            next_message.c.thread_key == messages.c.thread_key,
+            next_message.c.seq > messages.c.seq,
+            next_message.c.role == "assistant",
         )
         .correlate(messages)
         .scalar_subquery()
     )
-    answered = exists().where(
+    is_answered = exists().where(
         answer.c.thread_key == messages.c.thread_key,
         answer.c.seq > messages.c.seq,
         answer.c.role == "tool",
         answer.c.tool_call_id == call_id,
-        or_(next_asked.is_(None), answer.c.seq < next_asked),
+        or_(next_assistant_seq.is_(None), answer.c.seq < next_assistant_seq),
     )
-    return exists().select_from(call).where(not_(answered.correlate(messages, call))).correlate(messages)
+    return exists().select_from(call).where(not_(is_answered.correlate(messages, call))).correlate(messages)
 
 
-def _tell_open(row: AnyRow) -> Finding:
+def _report_open_call(row: AnyRow) -> Finding:
     ids = thread_ids(row) | {"seq": row.seq} | ({"turn": row.turn_id} if row.turn_id else {})
     where = "more stands behind it" if row.is_shut else "it is the end of the history"
     return Finding(ids=ids, detail=f"a call has no result; {where}", is_repairable=not row.is_shut, row=row)
 
 
-def _close(connection: Connection, row: AnyRow) -> str:
+def _close_calls(connection: Connection, row: AnyRow) -> str:
     rows = connection.execute(
         message_rows.history_rows(row.key, after_seq=row.seq - 1, to_seq=row.last_seq).order_by(
             messages.c.seq
         )
     )
     calls = open_calls(message_rows.load(connection, row.key, rows))
-    said = [
+    results = [
         Message(role="tool", tool_call_id=call_id, name=name, content=NO_RESULT)
         for call_id, name in calls.items()
     ]
-    added = message_rows.reply_rows(row.key, row.turn_id, after_seq=row.last_seq, replies=said)
-    connection.execute(messages.insert(), added)
+    result_rows = message_rows.reply_rows(row.key, row.turn_id, after_seq=row.last_seq, replies=results)
+    connection.execute(messages.insert(), result_rows)
     connection.execute(
         update(threads)
         .where(threads.c.key == row.key)
         .values(
-            last_seq=row.last_seq + len(added),
-            uncovered_messages=threads.c.uncovered_messages + len(added),
-            uncovered_tokens=threads.c.uncovered_tokens + sum(row["tokens"] for row in added),
+            last_seq=row.last_seq + len(result_rows),
+            uncovered_messages=threads.c.uncovered_messages + len(result_rows),
+            uncovered_tokens=threads.c.uncovered_tokens + sum(row["tokens"] for row in result_rows),
             updated_at=clock(),
         )
     )
-    return f"{len(added)} results that say that none is known were appended"
+    return f"{len(result_rows)} results that say that none is known were appended"
 
 
-def _stray(connection: Connection, _: Scope) -> Select[Any]:
+def _select_stray_results(connection: Connection, _: Scope) -> Select[Any]:
     before, asking, earlier = (messages.alias(name) for name in ("before", "asking", "earlier"))
     call, call_id = _calls_of(connection, asking)
     same_thread = messages.c.thread_key
-    asked_at = (
+    asking_seq = (
         select(func.max(before.c.seq))
         .where(
             before.c.thread_key == same_thread, before.c.seq < messages.c.seq, before.c.role == "assistant"
@@ -150,37 +150,37 @@ def _stray(connection: Connection, _: Scope) -> Select[Any]:
         exists()
         .select_from(asking, call)
         .where(
-            asking.c.thread_key == same_thread, asking.c.seq == asked_at, call_id == messages.c.tool_call_id
+            asking.c.thread_key == same_thread, asking.c.seq == asking_seq, call_id == messages.c.tool_call_id
         )
         .correlate(messages)
     )
     is_second = exists().where(
         earlier.c.thread_key == same_thread,
         earlier.c.seq < messages.c.seq,
-        earlier.c.seq > asked_at,
+        earlier.c.seq > asking_seq,
         earlier.c.tool_call_id == messages.c.tool_call_id,
     )
     return (
-        select(*of_thread(), messages.c.seq, messages.c.turn_id)
+        select(*thread_columns(), messages.c.seq, messages.c.turn_id)
         .join(threads, messages.c.thread_key == threads.c.key)
         .where(
             messages.c.role == "tool",
             or_(not_(is_asked), is_second.correlate(messages)),
             # Its call may have stood where retention has deleted everything.
-            not_(and_(asked_at.is_(None), threads.c.retention_cut > 0)),
+            not_(and_(asking_seq.is_(None), threads.c.history_starts_after > 0)),
         )
     )
 
 
-def _tell_stray(row: AnyRow) -> Finding:
+def _report_stray_result(row: AnyRow) -> Finding:
     ids = thread_ids(row) | {"seq": row.seq} | ({"turn": row.turn_id} if row.turn_id else {})
     return Finding(ids=ids, detail="a result answers no open call", is_repairable=False, row=row)
 
 
-def _started(_: Connection, scope: Scope) -> Select[Any]:
+def _select_open_steps(_: Connection, scope: Scope) -> Select[Any]:
     is_open = exists().where(steps.c.turn_id == turns.c.id, steps.c.state == "started").correlate(turns)
     return (
-        select(*of_thread(), turns.c.id.label("turn_id"))
+        select(*thread_columns(), turns.c.id.label("turn_id"))
         .join(threads, turns.c.thread_key == threads.c.key)
         .where(
             turns.c.state.in_(sorted(FINAL_STATES)),
@@ -190,39 +190,48 @@ def _started(_: Connection, scope: Scope) -> Select[Any]:
     )
 
 
-def _tell_started(row: AnyRow) -> Finding:
+def _report_open_step(row: AnyRow) -> Finding:
     ids = thread_ids(row) | {"turn": row.turn_id}
     return Finding(ids=ids, detail="it is over, and a call of it has no outcome", is_repairable=True, row=row)
 
 
-def _settle(connection: Connection, row: AnyRow) -> str:
-    closed = connection.execute(journal.close_open(row.turn_id)).rowcount
-    return f"the outcome of {closed} calls was noted as unknown"
+def _close_steps(connection: Connection, row: AnyRow) -> str:
+    closed_count = connection.execute(journal.close_open_calls(row.turn_id)).rowcount
+    return f"the outcome of {closed_count} calls was noted as unknown"
 
 
 CHECKS: tuple[Check, ...] = (
-    of_rows(
+    build_check(
         "call-without-result",
         RowCheck(
-            rows=_open, same={"seq": messages.c.seq}, tell=_tell_open, mend=_close, reads_histories=True
+            select_rows=_select_open_calls,
+            identity={"seq": messages.c.seq},
+            report=_report_open_call,
+            repair=_close_calls,
+            reads_histories=True,
         ),
         means="an assistant's tool call has no tool message before the assistant's next message",
         advice="at the end of a history, a result that says that none is known is appended; elsewhere it "
         "stays, and every request to a model closes it",
     ),
-    of_rows(
+    build_check(
         "result-without-call",
-        RowCheck(rows=_stray, same={"seq": messages.c.seq}, tell=_tell_stray, reads_histories=True),
+        RowCheck(
+            select_rows=_select_stray_results,
+            identity={"seq": messages.c.seq},
+            report=_report_stray_result,
+            reads_histories=True,
+        ),
         means="a tool message answers no open call of the assistant's message before it",
         advice="it stays in the history, and every request to a model leaves it out",
     ),
-    of_rows(
+    build_check(
         "step-left-started",
         RowCheck(
-            rows=_started,
-            same={"turn_id": turns.c.id},
-            tell=_tell_started,
-            mend=_settle,
+            select_rows=_select_open_steps,
+            identity={"turn_id": turns.c.id},
+            report=_report_open_step,
+            repair=_close_steps,
             reads_histories=True,
         ),
         means="a turn is over, and its journal has a call that began and has no outcome",

@@ -1,4 +1,4 @@
-"""What is counted and kept up beside the conversations: summaries, rows of workers, runs of schedules."""
+"""Checks of what is kept beside the conversations: summaries, rows of workers, runs of schedules."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -9,76 +9,78 @@ from sqlalchemy import Connection, Select, and_, case, exists, func, not_, or_, 
 from store.database.column_types import clock
 from store.database.statements import AnyRow
 from store.doctor.finding import Check, Finding
-from store.doctor.inspection import Look, Scope
-from store.doctor.row_check import RowCheck, of_rows, of_thread, thread_ids
-from store.history.counters import count_behind, recounted, tokens_behind
-from store.summaries.due import try_again
+from store.doctor.inspection import Inspection, Scope
+from store.doctor.row_check import RowCheck, build_check, thread_columns, thread_ids
+from store.history.counters import count_behind, recount, tokens_behind
+from store.summaries.due import reset_failures
 from store.tables import MAX_SUMMARY_FAILURES, schedule_runs, summaries, threads, workers
 from store.turns.workers import KEEP_DEAD_SECONDS, forget_dead
 
 #: Seconds after which a run of a schedule is not at work any more: its process died, or it broke.
 RUN_SECONDS = 24 * 3600.0
 
-_summary_is_there = (
+_has_stored_summary = (
     exists()
     .where(summaries.c.id == threads.c.summary_id, summaries.c.thread_key == threads.c.key)
     .correlate(threads)
 )
-_covered_to = func.coalesce(
+_covered_to_seq = func.coalesce(
     select(summaries.c.to_seq)
     .where(summaries.c.id == threads.c.summary_id)
     .correlate(threads)
     .scalar_subquery(),
     0,
 )
-_told_to = case((_covered_to > threads.c.retention_cut, _covered_to), else_=threads.c.retention_cut)
-_uncovered = count_behind(threads.c.key, _told_to)
-_uncovered_tokens = tokens_behind(threads.c.key, _told_to)
+_uncovered_after_seq = case(
+    (_covered_to_seq > threads.c.history_starts_after, _covered_to_seq), else_=threads.c.history_starts_after
+)
+_uncovered_messages = count_behind(threads.c.key, _uncovered_after_seq)
+_uncovered_tokens = tokens_behind(threads.c.key, _uncovered_after_seq)
 
 
-def _without_summary(_: Connection, __: Scope) -> Select[Any]:
-    return select(*of_thread(), threads.c.summary_id).where(
-        threads.c.summary_id.is_not(None), not_(_summary_is_there)
+def _select_missing_summaries(_: Connection, __: Scope) -> Select[Any]:
+    return select(*thread_columns(), threads.c.summary_id).where(
+        threads.c.summary_id.is_not(None), not_(_has_stored_summary)
     )
 
 
-def _tell_without_summary(row: AnyRow) -> Finding:
+def _report_missing_summary(row: AnyRow) -> Finding:
     ids = thread_ids(row) | {"summary": row.summary_id}
     return Finding(ids=ids, detail="its summary is not stored", is_repairable=True, row=row)
 
 
 def _drop_summary(connection: Connection, row: AnyRow) -> str:
-    """As if somebody had dropped it: models see the messages again."""
-    mended = update(threads).where(threads.c.key == row.key)
-    cut = select(threads.c.retention_cut).where(threads.c.key == row.key).scalar_subquery()
-    connection.execute(mended.values(summary_id=None, **recounted(row.key, behind=cut)))
+    """Remove a missing summary from its thread: models see the messages again."""
+    thread_update = update(threads).where(threads.c.key == row.key)
+    cutoff = select(threads.c.history_starts_after).where(threads.c.key == row.key).scalar_subquery()
+    connection.execute(thread_update.values(summary_id=None, **recount(row.key, after_seq=cutoff)))
     return "the thread has no summary any more"
 
 
-def _miscounted(_: Connection, __: Scope) -> Select[Any]:
-    """Places are counted as well as messages: what is between the two is right."""
-    counted = threads.c.uncovered_messages
-    places = threads.c.last_seq - _covered_to
+def _select_miscounted(_: Connection, __: Scope) -> Select[Any]:
+    """Select wrong counters: a right one is between the number of messages and that of positions."""
+    counter = threads.c.uncovered_messages
+    positions = threads.c.last_seq - _covered_to_seq
     return select(
-        *of_thread(),
-        _told_to.label("covered_to"),
-        counted.label("counted"),
-        _uncovered.label("uncovered"),
+        *thread_columns(),
+        _uncovered_after_seq.label("covered_to"),
+        counter.label("counted"),
+        _uncovered_messages.label("uncovered"),
         threads.c.uncovered_tokens.label("counted_tokens"),
         _uncovered_tokens.label("uncovered_tokens"),
     ).where(
-        or_(threads.c.summary_id.is_(None), _summary_is_there),
+        or_(threads.c.summary_id.is_(None), _has_stored_summary),
         or_(
-            counted > places,
-            counted < _uncovered,
+            counter > positions,
+            counter < _uncovered_messages,
             threads.c.uncovered_tokens < _uncovered_tokens,
-            # Of an empty place nobody knows how many tokens it had.
-            and_(places == _uncovered, threads.c.uncovered_tokens > _uncovered_tokens),
+            # How many tokens an empty position had is unknown.
+            and_(positions == _uncovered_messages, threads.c.uncovered_tokens > _uncovered_tokens),
         ),
     )
 
 
-def _tell_miscounted(row: AnyRow) -> Finding:
+def _report_miscounted(row: AnyRow) -> Finding:
     detail = (
         f"it counts {row.counted} messages and {row.counted_tokens} tokens without a summary, "
         f"and has {row.uncovered} and {row.uncovered_tokens}"
@@ -87,72 +89,72 @@ def _tell_miscounted(row: AnyRow) -> Finding:
 
 
 def _recount(connection: Connection, row: AnyRow) -> str:
-    counted = recounted(row.key, behind=row.covered_to)
-    connection.execute(update(threads).where(threads.c.key == row.key).values(counted))
+    counters = recount(row.key, after_seq=row.covered_to)
+    connection.execute(update(threads).where(threads.c.key == row.key).values(counters))
     return f"uncovered_messages was set to {row.uncovered}"
 
 
-def _given_up(_: Connection, __: Scope) -> Select[Any]:
-    return select(*of_thread(), threads.c.summary_failures, threads.c.agent).where(
+def _select_given_up(_: Connection, __: Scope) -> Select[Any]:
+    return select(*thread_columns(), threads.c.summary_failures, threads.c.agent).where(
         threads.c.summary_failures >= MAX_SUMMARY_FAILURES
     )
 
 
-def _tell_given_up(row: AnyRow) -> Finding:
+def _report_given_up(row: AnyRow) -> Finding:
     ids = thread_ids(row) | {"agent": row.agent}
     detail = f"its next summary failed {row.summary_failures} times in a row, and nobody tries again"
     return Finding(ids=ids, detail=detail, is_repairable=True, row=row)
 
 
-def _try_again(connection: Connection, row: AnyRow) -> str:
-    try_again(connection, row.key)
+def _retry_summary(connection: Connection, row: AnyRow) -> str:
+    reset_failures(connection, row.key)
     return "its summary is tried again"
 
 
-def _long_dead(connection: Connection, *, limit: int) -> list[AnyRow]:
+def _read_long_dead(connection: Connection, *, limit: int) -> list[AnyRow]:
     # The sweep forgets them when their time is over: twice as long means that it does not.
-    dead = workers.c.until < clock(plus_seconds=-2 * KEEP_DEAD_SECONDS)
+    is_dead = workers.c.lease_expires_at < clock(plus_seconds=-2 * KEEP_DEAD_SECONDS)
     return list(
         connection.execute(
-            select(workers.c.id, workers.c.host).where(dead).order_by(workers.c.id).limit(limit)
+            select(workers.c.id, workers.c.host).where(is_dead).order_by(workers.c.id).limit(limit)
         )
     )
 
 
-def _find_long_dead(look: Look) -> Iterator[Finding]:
-    for row in look.run(partial(_long_dead, limit=look.scope.findings + 1)):
+def _find_long_dead(inspection: Inspection) -> Iterator[Finding]:
+    for row in inspection.run(partial(_read_long_dead, limit=inspection.scope.findings + 1)):
         detail = f"it ran on {row.host or 'this machine'}, and nobody forgot it"
         yield Finding(ids={"worker": row.id}, detail=detail, is_repairable=True)
 
 
-def _forget(look: Look, _: Finding) -> str | None:
-    return "forgotten" if look.run(forget_dead) else None
+def _forget_dead_workers(inspection: Inspection, _: Finding) -> str | None:
+    return "forgotten" if inspection.run(forget_dead) else None
 
 
-def _unfinished_runs(connection: Connection, *, limit: int) -> list[AnyRow]:
-    statement = select(schedule_runs.c.schedule, schedule_runs.c.due_at).where(_never_finished())
+def _read_unfinished_runs(connection: Connection, *, limit: int) -> list[AnyRow]:
+    statement = select(schedule_runs.c.schedule, schedule_runs.c.due_at).where(_is_never_finished())
     return list(connection.execute(statement.order_by(schedule_runs.c.due_at).limit(limit)))
 
 
-def _never_finished() -> Any:
+def _is_never_finished() -> Any:
     return schedule_runs.c.finished_at.is_(None) & (
         schedule_runs.c.started_at < clock(plus_seconds=-RUN_SECONDS)
     )
 
 
-def _find_unfinished_runs(look: Look) -> Iterator[Finding]:
-    for row in look.run(partial(_unfinished_runs, limit=look.scope.findings + 1)):
+def _find_unfinished_runs(inspection: Inspection) -> Iterator[Finding]:
+    for row in inspection.run(partial(_read_unfinished_runs, limit=inspection.scope.findings + 1)):
         ids = {"schedule": row.schedule, "due_at": row.due_at.isoformat()}
         yield Finding(ids=ids, detail="it was begun and never finished", is_repairable=True, row=row)
 
 
-def _finish(look: Look, finding: Finding) -> str | None:
+def _finish_run(inspection: Inspection, finding: Finding) -> str | None:
     row = finding.row
     assert row is not None
-    mine = (schedule_runs.c.schedule == row.schedule) & (schedule_runs.c.due_at == row.due_at)
-    statement = update(schedule_runs).where(mine, _never_finished())
+    is_this_run = (schedule_runs.c.schedule == row.schedule) & (schedule_runs.c.due_at == row.due_at)
+    statement = update(schedule_runs).where(is_this_run, _is_never_finished())
     statement = statement.values(finished_at=clock(), error="it never finished")
-    return "it was noted as failed" if look.run(lambda c: c.execute(statement).rowcount) else None
+    return "it was noted as failed" if inspection.run(lambda c: c.execute(statement).rowcount) else None
 
 
 CHECKS: tuple[Check, ...] = (
@@ -161,32 +163,41 @@ CHECKS: tuple[Check, ...] = (
         means="a worker died hours ago, and its row is still there",
         advice="the row is deleted",
         find=_find_long_dead,
-        repair=_forget,
-        is_of_everybody=True,
+        repair=_forget_dead_workers,
+        is_global=True,
     ),
     Check(
         name="run-never-finished",
         means="a run of a schedule began more than a day ago and did not finish",
         advice="it is noted as finished, with an unknown outcome: a later tick does its work",
         find=_find_unfinished_runs,
-        repair=_finish,
-        is_of_everybody=True,
+        repair=_finish_run,
+        is_global=True,
     ),
-    of_rows(
+    build_check(
         "summary-missing",
-        RowCheck(rows=_without_summary, tell=_tell_without_summary, mend=_drop_summary, reads_histories=True),
+        RowCheck(
+            select_rows=_select_missing_summaries,
+            report=_report_missing_summary,
+            repair=_drop_summary,
+            reads_histories=True,
+        ),
         means="a thread names a summary that is not stored",
         advice="the thread has none any more: models see the messages again",
     ),
-    of_rows(
+    build_check(
         "uncovered-count-wrong",
-        RowCheck(rows=_miscounted, tell=_tell_miscounted, mend=_recount, reads_histories=True),
+        RowCheck(
+            select_rows=_select_miscounted, report=_report_miscounted, repair=_recount, reads_histories=True
+        ),
         means="a thread miscounts its messages that no summary covers",
         advice="they are counted again",
     ),
-    of_rows(
+    build_check(
         "summary-given-up",
-        RowCheck(rows=_given_up, tell=_tell_given_up, mend=_try_again, reads_histories=True),
+        RowCheck(
+            select_rows=_select_given_up, report=_report_given_up, repair=_retry_summary, reads_histories=True
+        ),
         means="the next summary of a thread failed too often",
         advice="it is tried again; the log of the maintenance worker says why it failed: see its model",
     ),

@@ -50,12 +50,12 @@ def upgrade() -> None:
         sa.Column("media_type", sa.Text(), nullable=False),
         sa.Column("state", sa.Text(), server_default="stored", nullable=False),
         sa.Column("scan", sa.Text(), nullable=True),
-        sa.Column("finding", sa.Text(), nullable=True),
+        sa.Column("scan_finding", sa.Text(), nullable=True),
         sa.Column("prepared_at", TIME, nullable=True),
         sa.Column("preparing_until", TIME, nullable=True),
         sa.Column("prepare_attempts", sa.Integer(), server_default="0", nullable=False),
-        sa.Column("text", sa.Text(), nullable=True),
-        sa.Column("problem", sa.Text(), nullable=True),
+        sa.Column("extracted_text", sa.Text(), nullable=True),
+        sa.Column("extraction_problem", sa.Text(), nullable=True),
         sa.Column("created_at", TIME, nullable=False),
         sa.Column("unreferenced_since", TIME, nullable=True),
         sa.CheckConstraint("state in ('pending', 'stored', 'deleting')", name=op.f("ck_blobs_state")),
@@ -76,7 +76,7 @@ def upgrade() -> None:
         sa.Column("tenant", sa.Text(), nullable=False),
         sa.Column("sha256", sa.Text(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
-        sa.Column("made_sha256", sa.Text(), nullable=False),
+        sa.Column("rendition_sha256", sa.Text(), nullable=False),
         sa.CheckConstraint("kind in ('thumbnail', 'model')", name=op.f("ck_renditions_kind")),
         sa.ForeignKeyConstraint(
             ["tenant", "sha256"],
@@ -85,13 +85,13 @@ def upgrade() -> None:
             ondelete="CASCADE",
         ),
         sa.ForeignKeyConstraint(
-            ["tenant", "made_sha256"],
+            ["tenant", "rendition_sha256"],
             ["blobs.tenant", "blobs.sha256"],
             name=op.f("fk_renditions_tenant_made_sha256"),
         ),
         sa.PrimaryKeyConstraint("tenant", "sha256", "kind", name=op.f("pk_renditions")),
     )
-    op.create_index("ix_renditions_tenant_made_sha256", "renditions", ["tenant", "made_sha256"])
+    op.create_index("ix_renditions_tenant_made_sha256", "renditions", ["tenant", "rendition_sha256"])
     op.create_table(
         "uploads",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -127,25 +127,30 @@ def upgrade() -> None:
         sa.Column("created_at", TIME, nullable=False),
         sa.Column("updated_at", TIME, nullable=False),
         sa.Column("last_seq", sa.BigInteger(), server_default="0", nullable=False),
-        sa.Column("owner", sa.Uuid(), nullable=True),
-        sa.Column("fence", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("lease_owner", sa.Uuid(), nullable=True),
+        sa.Column("fencing_token", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("summary_id", sa.Uuid(), nullable=True),
         sa.Column("context_version", sa.Integer(), server_default="0", nullable=False),
         sa.Column("uncovered_messages", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("uncovered_tokens", sa.BigInteger(), server_default="0", nullable=False),
-        sa.Column("retention_cut", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("history_starts_after", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("legal_hold", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("agent", sa.Text(), nullable=True),
         sa.Column("summary_failures", sa.Integer(), server_default="0", nullable=False),
         sa.Column("summary_retry_at", TIME, nullable=True),
         sa.Column("summary_version", sa.Integer(), server_default="0", nullable=False),
         sa.Column("retained_from", TIME, nullable=True),
-        sa.Column("retention_seen_at", TIME, nullable=True),
+        sa.Column("retention_checked_at", TIME, nullable=True),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_threads")),
         sa.UniqueConstraint("tenant", "id", name=op.f("uq_threads_tenant_id")),
         sqlite_autoincrement=True,
     )
-    op.create_index("ix_threads_owner", "threads", ["owner"], postgresql_where=sa.text("owner is not null"))
+    op.create_index(
+        "ix_threads_lease_owner",
+        "threads",
+        ["lease_owner"],
+        postgresql_where=sa.text("lease_owner is not null"),
+    )
     op.create_index("ix_threads_tenant_updated_at_key", "threads", ["tenant", "updated_at", "key"])
     for counted in ("uncovered_messages", "uncovered_tokens"):
         op.create_index(
@@ -165,10 +170,10 @@ def upgrade() -> None:
         sa.Column("pid", sa.Integer(), nullable=False),
         sa.Column("agents", JSON, nullable=False),
         sa.Column("started_at", TIME, nullable=False),
-        sa.Column("until", TIME, nullable=False),
+        sa.Column("lease_expires_at", TIME, nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_workers")),
     )
-    op.create_index("ix_workers_until", "workers", ["until"])
+    op.create_index("ix_workers_lease_expires_at", "workers", ["lease_expires_at"])
 
     op.create_table(
         "attachments",
@@ -189,7 +194,7 @@ def upgrade() -> None:
     op.create_index("ix_attachments_tenant_sha256", "attachments", ["tenant", "sha256"])
 
     op.create_table(
-        "context",
+        "thread_context",
         sa.Column("thread_key", KEY, nullable=False),
         sa.Column("key", sa.Text(), nullable=False),
         sa.Column("content", sa.Text(), nullable=False),
@@ -224,14 +229,14 @@ def upgrade() -> None:
 
     op.create_table(
         "turns",
-        sa.Column("position", KEY, sa.Identity(always=False), nullable=False),
+        sa.Column("arrival_seq", KEY, sa.Identity(always=False), nullable=False),
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("thread_key", KEY, nullable=False),
         sa.Column("tenant", sa.Text(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("agent", sa.Text(), nullable=False),
         sa.Column("agent_version", sa.Text(), nullable=True),
-        sa.Column("runner", sa.Uuid(), nullable=True),
+        sa.Column("local_process_id", sa.Uuid(), nullable=True),
         sa.Column("attempt", sa.Integer(), server_default="0", nullable=False),
         sa.Column("retries", sa.Integer(), server_default="0", nullable=False),
         sa.Column("crashes", sa.Integer(), server_default="0", nullable=False),
@@ -247,7 +252,7 @@ def upgrade() -> None:
         sa.Column("window_to_seq", sa.BigInteger(), nullable=True),
         sa.Column("window_summary_id", sa.Uuid(), nullable=True),
         sa.Column("window_context_version", sa.Integer(), nullable=True),
-        sa.Column("rung_at", TIME, nullable=True),
+        sa.Column("notified_at", TIME, nullable=True),
         sa.Column("cancel_requested_at", TIME, nullable=True),
         sa.Column("created_at", TIME, nullable=False),
         sa.Column("started_at", TIME, nullable=True),
@@ -265,16 +270,16 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(
             ["thread_key"], ["threads.key"], name=op.f("fk_turns_thread_key"), ondelete="CASCADE"
         ),
-        sa.PrimaryKeyConstraint("position", name=op.f("pk_turns")),
+        sa.PrimaryKeyConstraint("arrival_seq", name=op.f("pk_turns")),
         sa.UniqueConstraint("id", name=op.f("uq_turns_id")),
         sqlite_autoincrement=True,
     )
     op.create_index("ix_turns_thread_key", "turns", ["thread_key"])
-    op.create_index("ix_turns_finished_at", "turns", ["finished_at", "position"])
+    op.create_index("ix_turns_finished_at", "turns", ["finished_at", "arrival_seq"])
     op.create_index(
         "ix_turns_unfinished",
         "turns",
-        ["thread_key", "position"],
+        ["thread_key", "arrival_seq"],
         postgresql_where=sa.text("state in ('queued', 'running', 'waiting')"),
         sqlite_where=sa.text("state in ('queued', 'running', 'waiting')"),
     )
@@ -346,7 +351,7 @@ def upgrade() -> None:
         sa.Column("call_id", sa.Text(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("fence", sa.BigInteger(), nullable=False),
+        sa.Column("fencing_token", sa.BigInteger(), nullable=False),
         sa.Column("request_digest", sa.Text(), nullable=False),
         sa.Column("result", JSON, nullable=True),
         sa.Column("usage", JSON, nullable=True),
@@ -361,7 +366,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("turn_id", "index", name=op.f("pk_steps")),
     )
     op.create_table(
-        "turn_inputs",
+        "inbox_messages",
         sa.Column("turn_id", sa.Uuid(), nullable=False),
         sa.Column("index", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("id", sa.Text(), nullable=False),
@@ -374,9 +379,9 @@ def upgrade() -> None:
         sa.Column("has_attachments", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("created_at", TIME, nullable=False),
         sa.ForeignKeyConstraint(
-            ["turn_id"], ["turns.id"], name=op.f("fk_turn_inputs_turn_id"), ondelete="CASCADE"
+            ["turn_id"], ["turns.id"], name=op.f("fk_inbox_messages_turn_id"), ondelete="CASCADE"
         ),
-        sa.PrimaryKeyConstraint("turn_id", "index", name=op.f("pk_turn_inputs")),
+        sa.PrimaryKeyConstraint("turn_id", "index", name=op.f("pk_inbox_messages")),
     )
     _create_retention_tables()
     if op.get_bind().dialect.name == "sqlite":
@@ -384,8 +389,8 @@ def upgrade() -> None:
 
 
 def _create_retention_indexes() -> None:
-    """Threads by what makes them due, and by whose they are."""
-    unseen = sa.text("retention_seen_at is null or retention_seen_at < updated_at")
+    """Index threads by what makes them due, and by their user."""
+    needs_check = sa.text("retention_checked_at is null or retention_checked_at < updated_at")
     op.create_index(
         "ix_threads_idle", "threads", ["tenant", sa.text("coalesce(agent, '')"), "updated_at", "key"]
     )
@@ -393,13 +398,13 @@ def _create_retention_indexes() -> None:
         "ix_threads_oldest",
         "threads",
         ["tenant", sa.text("coalesce(agent, '')"), sa.text("coalesce(retained_from, created_at)"), "key"],
-        postgresql_where=unseen,
+        postgresql_where=needs_check,
     )
     op.create_index(
         "ix_threads_fullest",
         "threads",
-        ["tenant", sa.text("coalesce(agent, '')"), sa.text("(last_seq - retention_cut)"), "key"],
-        postgresql_where=unseen,
+        ["tenant", sa.text("coalesce(agent, '')"), sa.text("(last_seq - history_starts_after)"), "key"],
+        postgresql_where=needs_check,
     )
     op.create_index(
         "ix_threads_user",
@@ -430,17 +435,17 @@ def _create_retention_tables() -> None:
         sqlite_autoincrement=True,
     )
     op.create_table(
-        "retention_looks",
+        "retention_rescans",
         sa.Column("key", KEY, sa.Identity(always=False), nullable=False),
         sa.Column("tenant", sa.Text(), nullable=False),
         sa.Column("agent", sa.Text(), nullable=False),
         sa.Column("after_tenant", sa.Text(), server_default="", nullable=False),
         sa.Column("after_id", sa.Text(), server_default="", nullable=False),
-        sa.PrimaryKeyConstraint("key", name=op.f("pk_retention_looks")),
+        sa.PrimaryKeyConstraint("key", name=op.f("pk_retention_rescans")),
         sqlite_autoincrement=True,
     )
     op.create_table(
-        "retention_cuts",
+        "pending_deletions",
         sa.Column("thread_key", KEY, nullable=False),
         sa.Column("cut_before", sa.BigInteger(), nullable=False),
         sa.Column("deleted_to", sa.BigInteger(), nullable=False),
@@ -452,9 +457,9 @@ def _create_retention_tables() -> None:
         sa.Column("erasure_id", sa.Uuid(), nullable=True),
         sa.Column("created_at", TIME, nullable=False),
         sa.ForeignKeyConstraint(
-            ["thread_key"], ["threads.key"], name=op.f("fk_retention_cuts_thread_key"), ondelete="CASCADE"
+            ["thread_key"], ["threads.key"], name=op.f("fk_pending_deletions_thread_key"), ondelete="CASCADE"
         ),
-        sa.PrimaryKeyConstraint("thread_key", name=op.f("pk_retention_cuts")),
+        sa.PrimaryKeyConstraint("thread_key", name=op.f("pk_pending_deletions")),
     )
     op.create_table(
         "archives",
@@ -513,9 +518,9 @@ def _create_retention_tables() -> None:
         sa.Column("requested_at", TIME, nullable=False),
         sa.Column("finished_at", TIME, nullable=True),
         sa.Column("certificate", JSON, nullable=True),
-        sa.Column("named", sa.Text(), nullable=True),
+        sa.Column("subject_id", sa.Text(), nullable=True),
         sa.Column("user_key", sa.Text(), nullable=False),
-        sa.Column("worked_at", TIME, nullable=False),
+        sa.Column("last_step_at", TIME, nullable=False),
         sa.CheckConstraint("subject in ('user', 'thread', 'tenant')", name=op.f("ck_erasures_subject")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_erasures")),
     )
@@ -543,7 +548,7 @@ def _create_retention_tables() -> None:
 
 
 def _create_sqlite_search() -> None:
-    """SQLite's full-text index reads `messages` by rowid and is kept up by triggers."""
+    """Create SQLite's full-text index: it reads `messages` by rowid and is kept up by triggers."""
     op.execute(
         "CREATE VIRTUAL TABLE messages_search USING fts5("
         "content, content='messages', content_rowid='rowid', tokenize='unicode61')"

@@ -17,10 +17,10 @@ from store.database.engine import Database
 from store.settings import load
 from store.turns import claims, inbox, journal, sweep, workers
 from store.turns import settle as turns
-from store.turns.claims import Claimant, Nothing, Suspect
-from store.turns.inbox import Request
-from store.turns.settle import Settled
-from store.turns.turn_store import Ledger
+from store.turns.claims import ClaimRequest, NothingDue, Quarantined
+from store.turns.inbox import SendRequest
+from store.turns.settle import SettleOutcome
+from store.turns.turn_store import TurnStore
 
 T = TypeVar("T")
 
@@ -38,9 +38,9 @@ class Stage:
         self.settings = load(database_url=broken_url, db_pool_size=1, db_max_overflow=0, **settings)
         #: Its one connection goes over the road that breaks.
         self.database = Database(self.settings)
-        self.ledger = Ledger(self.database, patience_seconds=0)
+        self.ledger = TurnStore(self.database, patience_seconds=0)
         self.worker = self.sign_on()
-        self.claimant = Claimant(worker=self.worker, agents=SERVES)
+        self.claimant = ClaimRequest(worker=self.worker, agents=SERVES)
 
     async def open(self) -> None:
         """Open connections, so that only statements are counted from now on."""
@@ -67,7 +67,7 @@ class Stage:
         assert isinstance(found, ClaimedTurn)
         return found
 
-    def settled(self, claimed: ClaimedTurn, ending: Ending | None = None) -> Settled:
+    def settled(self, claimed: ClaimedTurn, ending: Ending | None = None) -> SettleOutcome:
         return self.steady.run(settling(claimed, ending or answer()))
 
     def recorded(self, claimed: ClaimedTurn, *entries: Step) -> None:
@@ -81,9 +81,9 @@ class Stage:
         give_up_at = time.monotonic() + ENDLESS_SECONDS
         while self._unfinished():
             assert time.monotonic() < give_up_at, f"not ended: {self._unfinished()}"
-            for held in self.steady.run(partial(workers.held_by, worker=self.worker)):
-                self.steady.run(partial(workers.let_go, worker=self.worker, held=held))
-            for bell in self.steady.run(partial(sweep.due_bells, grace_seconds=0, limit=1000)):
+            for held in self.steady.run(partial(workers.list_held_threads, worker=self.worker)):
+                self.steady.run(partial(workers.release, worker=self.worker, held=held))
+            for bell in self.steady.run(partial(sweep.pick_wake_ups, grace_seconds=0, limit=1000)):
                 found = self.steady.run(claim_of(bell.thread_id, self.claimant))
                 if isinstance(found, ClaimedTurn):
                     self._run(found)
@@ -107,7 +107,7 @@ class Stage:
             select(tables.turns.c.id)
             .join(tables.threads, tables.turns.c.thread_key == tables.threads.c.key)
             .where(tables.threads.c.id == thread)
-            .order_by(tables.turns.c.position)
+            .order_by(tables.turns.c.arrival_seq)
         )
         return list(self.steady.run(lambda connection: connection.execute(of_thread).scalars().all()))
 
@@ -115,13 +115,13 @@ class Stage:
         """Each turn is over, said once, in order, and nothing is left of it but the history."""
         with self.steady.engine.begin() as connection:
             (owner, last_seq, key) = connection.execute(
-                select(tables.threads.c.owner, tables.threads.c.last_seq, tables.threads.c.key).where(
+                select(tables.threads.c.lease_owner, tables.threads.c.last_seq, tables.threads.c.key).where(
                     tables.threads.c.id == thread
                 )
             ).one()
             ended = rows(connection, tables.turns, "id", "state", thread_key=key)
             said = rows(connection, tables.messages, "seq", "turn_id", "content", thread_key=key)
-            waiting = connection.execute(select(tables.turn_inputs.c.turn_id)).scalars().all()
+            waiting = connection.execute(select(tables.inbox_messages.c.turn_id)).scalars().all()
             left = connection.execute(
                 select(tables.steps.c.turn_id).where(tables.steps.c.state == "started")
             ).all()
@@ -137,14 +137,14 @@ class Stage:
 
 
 def rows(connection: Connection, table: Any, *names: str, thread_key: int) -> list[tuple[Any, ...]]:
-    order = table.c.position if "position" in table.c else table.c.seq
+    order = table.c.arrival_seq if "arrival_seq" in table.c else table.c.seq
     columns = [table.c[name] for name in names]
     found = connection.execute(select(*columns).where(table.c.thread_key == thread_key).order_by(order))
     return [tuple(row) for row in found]
 
 
-def request(thread: str, **options: Any) -> Request:
-    return Request(
+def request(thread: str, **options: Any) -> SendRequest:
+    return SendRequest(
         **{
             "turn_id": new_id(),
             "tenant": "default",
@@ -161,12 +161,12 @@ def answer() -> Completed:
 
 
 def claim_of(
-    thread: str, claimant: Claimant, held: Lease | None = None
-) -> Callable[[Connection], ClaimedTurn | Nothing | Suspect]:
+    thread: str, claimant: ClaimRequest, held: Lease | None = None
+) -> Callable[[Connection], ClaimedTurn | NothingDue | Quarantined]:
     return partial(claims.claim, tenant="default", thread_id=thread, claimant=claimant, held=held)
 
 
-def settling(claimed: ClaimedTurn, ending: Ending, *, release: bool = False) -> Callable[..., Settled]:
+def settling(claimed: ClaimedTurn, ending: Ending, *, release: bool = False) -> Callable[..., SettleOutcome]:
     return partial(turns.settle, lease=claimed.lease, turn_id=claimed.id, ending=ending, release=release)
 
 

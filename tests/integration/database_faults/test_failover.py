@@ -14,8 +14,8 @@ from conversation.errors import LeaseLost, TurnNotFound
 from conversation.step import Step
 from conversation.turn import ClaimedTurn
 from store.turns import inbox, records, workers
-from store.turns.claims import Claimant
-from store.turns.inbox import Accepted
+from store.turns.claims import ClaimRequest
+from store.turns.inbox import AcceptedTurn
 from tests.integration.database_faults.stage import SERVES, Stage, answer, claim_of, request, settling
 from threadmill.embedded.postgres import EmbeddedPostgres
 
@@ -62,11 +62,11 @@ async def stage(database_url: str) -> AsyncIterator[Stage]:
     await opened.close()
 
 
-def another(stage: Stage) -> Claimant:
-    return Claimant(worker=stage.sign_on(), agents=SERVES)
+def another(stage: Stage) -> ClaimRequest:
+    return ClaimRequest(worker=stage.sign_on(), agents=SERVES)
 
 
-def claim(stage: Stage, thread: str, claimant: Claimant) -> ClaimedTurn:
+def claim(stage: Stage, thread: str, claimant: ClaimRequest) -> ClaimedTurn:
     found = stage.steady.run(claim_of(thread, claimant))
     assert isinstance(found, ClaimedTurn)
     return found
@@ -116,9 +116,9 @@ def test_a_turn_whose_end_was_lost_is_run_again_and_said_once(stage: Stage, stan
     standby.take_over()
 
     # Its worker lives and has no task for it any more: the heartbeat finds that.
-    assert [held.turn_id for held in stage.steady.run(partial(workers.held_by, worker=stage.worker))] == [
-        claimed.id
-    ]
+    assert [
+        held.turn_id for held in stage.steady.run(partial(workers.list_held_threads, worker=stage.worker))
+    ] == [claimed.id]
     stage.go_on()
     stage.assert_whole("t", turn_ids=[claimed.id], state="completed", told="")
 
@@ -145,7 +145,10 @@ def test_a_message_that_was_lost_can_be_sent_again_under_its_key(stage: Stage, s
         stage.steady.run(partial(records.read, turn_id=lost.turn_id))
     again = [stage.steady.run(partial(inbox.accept, request=request("t", idempotency_key="k"))) for _ in "12"]
 
-    assert again == [Accepted(again[0].turn_id, is_new=True), Accepted(again[0].turn_id, is_new=False)]
+    assert again == [
+        AcceptedTurn(again[0].turn_id, is_new=True),
+        AcceptedTurn(again[0].turn_id, is_new=False),
+    ]
     stage.go_on()
     stage.assert_whole("t", turn_ids=[again[0].turn_id], state="completed", told="")
 
@@ -171,17 +174,17 @@ def test_a_worker_whose_row_was_lost_signs_on_again(stage: Stage, standby: Stand
     import asyncio
 
     from conversation.ids import new_id
-    from tasks.active_runs import Running
+    from tasks.active_runs import ActiveRuns
     from tasks.heartbeat import Heartbeat
 
     standby.catch_up()
     loop = asyncio.new_event_loop()
-    heart = Heartbeat(new_id(), stage.settings, {}, Running(), loop)
+    heart = Heartbeat(new_id(), stage.settings, {}, ActiveRuns(), loop)
     heart._register()
     standby.take_over()
 
     heart._beat()
 
-    assert heart._worker in stage.steady.run(workers.alive)
+    assert heart._worker in stage.steady.run(workers.list_alive)
     heart._database.close()
     loop.close()

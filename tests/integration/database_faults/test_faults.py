@@ -27,8 +27,8 @@ from store.database.retry_policy import MAX_RUNS
 from store.settings import load
 from store.tables import agents, metadata
 from store.turns import inbox
-from store.turns.settle import Settled
-from store.turns.turn_store import Ledger
+from store.turns.settle import SettleOutcome
+from store.turns.turn_store import TurnStore
 from tests.integration.database_faults.breaking_wire import BreakingWire
 from tests.integration.database_faults.stage import ENDLESS_SECONDS, Stage, answer, ping, request
 from tests.integration.database_faults.verbs import ENDS, GIVEN_UP, VERBS, tried
@@ -50,7 +50,7 @@ class Saboteur:
         self._connection = connection
         connection.execute("create sequence refused")
         self.refuses(0, "00000")
-        for table in ("threads", "turns", "turn_inputs", "messages", "steps", "workers"):
+        for table in ("threads", "turns", "inbox_messages", "messages", "steps", "workers"):
             connection.execute(
                 f"create trigger sabotage before insert or update or delete on {table} "
                 "for each statement execute function sabotage()"
@@ -132,7 +132,7 @@ async def test_a_commit_that_is_the_victim_of_a_deadlock_comes_through(
 
         await asyncio.to_thread(other.execute, "select from threads for update")
         other.rollback()
-        assert await settling == Settled()
+        assert await settling == SettleOutcome()
 
     stage.assert_whole("t", turn_ids=[claimed.id], state="completed", told="")
 
@@ -146,7 +146,7 @@ async def test_what_was_paid_for_waits_for_what_may_pass(
     stage: Stage, saboteur: Saboteur, name: str, sqlstate: str
 ) -> None:
     """A model's answer is in memory: given up, it would be asked and paid for again."""
-    stage.ledger = Ledger(stage.database, patience_seconds=ENDLESSLY)
+    stage.ledger = TurnStore(stage.database, patience_seconds=ENDLESSLY)
     act = VERBS[name](stage, "t")
     saboteur.refuses(MAX_RUNS + 1, sqlstate)
 
@@ -164,7 +164,7 @@ async def test_patience_ends(stage: Stage, saboteur: Saboteur, sqlstate: str) ->
 
     started = time.monotonic()
     with pytest.raises(DatabaseUnavailable, match="sabotage"):
-        await Ledger(stage.database, patience_seconds=patience).settle(claimed, answer(), release=True)
+        await TurnStore(stage.database, patience_seconds=patience).settle(claimed, answer(), release=True)
 
     assert patience <= time.monotonic() - started < ENDLESS_SECONDS
 
@@ -198,7 +198,7 @@ async def test_a_commit_waits_for_a_row_for_longer_than_one_lock_may_take(
     stage = Stage(database_url, wire.url, db_lock_timeout=0.2)
     claimed = stage.claimed("t")
     watched = wire.breaks()
-    ledger = Ledger(stage.database, patience_seconds=ENDLESSLY)
+    ledger = TurnStore(stage.database, patience_seconds=ENDLESSLY)
 
     with psycopg.connect(database_url) as holder:
         holder.execute("select from threads for update")
@@ -208,7 +208,7 @@ async def test_a_commit_waits_for_a_row_for_longer_than_one_lock_may_take(
                 assert not settling.done()
                 await asyncio.sleep(0.05)
         holder.rollback()
-        assert await settling == Settled()
+        assert await settling == SettleOutcome()
 
     stage.assert_whole("t", turn_ids=[claimed.id], state="completed", told="")
     await stage.close()
@@ -227,7 +227,7 @@ def role(connection: psycopg.Connection[Any], rules: str) -> Iterator[tuple[str,
 
 
 def as_role(database_url: str, name: str, password: str) -> str:
-    address = engine_module.mapped(database_url).set(username=name, password=password)
+    address = engine_module.driver_url(database_url).set(username=name, password=password)
     return address.render_as_string(hide_password=False)
 
 

@@ -12,13 +12,13 @@ from functools import partial
 import pytest
 
 from conversation.errors import DatabaseUnavailable, LeaseLost
-from conversation.turn import ClaimedTurn, HandBack, RetryLater, TurnError
+from conversation.turn import ClaimedTurn, HandOver, RetryLater, TurnError
 from store.database.retry_policy import MAX_RUNS
 from store.settings import load
 from store.turns import records, sweep
-from store.turns.claims import Nothing
-from store.turns.settle import Settled
-from tasks.active_runs import Running
+from store.turns.claims import NothingDue
+from store.turns.settle import SettleOutcome
+from tasks.active_runs import ActiveRuns
 from tasks.heartbeat import Heartbeat
 from tests.integration.database_faults.breaking_wire import BreakingWire, Moment
 from tests.integration.database_faults.stage import Stage, answer
@@ -82,14 +82,14 @@ async def test_a_claim_that_nobody_heard_the_answer_of_goes_on_with_the_next_hea
     stage: Stage, wire: BreakingWire
 ) -> None:
     """Its lease stands, and is nobody's: it was written for a task that was told that there is nothing."""
-    running = Running()
+    running = ActiveRuns()
     heart = Heartbeat(stage.worker, load(database_url=wire.url), {}, running, asyncio.get_running_loop())
     turn_id = stage.sent("t")
     last = 5
     cut = wire.breaks(last, "after")
 
-    with running.entered(("default", "t")):
-        assert await stage.ledger.claim("default", "t", stage.claimant) == Nothing()
+    with running.enter(("default", "t")):
+        assert await stage.ledger.claim("default", "t", stage.claimant) == NothingDue()
         heart._beat()
         assert stage.steady.run(partial(records.read, turn_id=turn_id)).state == "running"
     heart._beat()
@@ -97,7 +97,7 @@ async def test_a_claim_that_nobody_heard_the_answer_of_goes_on_with_the_next_hea
     heart._database.close()
     assert (cut.broken, cut.statements[last - 1]) == (1, "COMMIT")
     # Rung for at once: no grace of an earlier bell holds it back.
-    (bell,) = stage.steady.run(partial(sweep.due_bells, grace_seconds=600, limit=10))
+    (bell,) = stage.steady.run(partial(sweep.pick_wake_ups, grace_seconds=600, limit=10))
     assert bell.turn_id == turn_id
     found = await stage.ledger.claim("default", "t", stage.claimant)
     assert isinstance(found, ClaimedTurn)
@@ -110,12 +110,12 @@ async def test_a_claim_that_goes_on_and_heard_no_answer_leaves_the_next_turn_to_
 ) -> None:
     first = stage.claimed("t")
     second = stage.sent("t")
-    assert stage.settled(first) == Settled(second, keeps_lease=True)
+    assert stage.settled(first) == SettleOutcome(second, keeps_lease=True)
     wire.breaks(5, "after")
 
     found = await stage.ledger.claim("default", "t", stage.claimant, held=first.lease)
 
-    assert found == Nothing()
+    assert found == NothingDue()
     stage.go_on()
     stage.assert_whole("t", turn_ids=[first.id, second], state="completed", told="")
 
@@ -137,10 +137,10 @@ async def test_a_commit_that_was_heard_of_only_when_it_was_run_again_keeps_its_p
 
 
 @pytest.mark.parametrize(
-    "ending", [HandBack(), RetryLater(after=timedelta(0), error=TurnError("model", "away"))]
+    "ending", [HandOver(), RetryLater(after=timedelta(0), error=TurnError("model", "away"))]
 )
 async def test_a_turn_that_was_put_back_without_an_answer_is_queued_once(
-    stage: Stage, wire: BreakingWire, ending: HandBack | RetryLater
+    stage: Stage, wire: BreakingWire, ending: HandOver | RetryLater
 ) -> None:
     """The second run finds a free thread: it is not told apart from a lost lease, and does no harm."""
     claimed = stage.claimed("t")

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, text
 
 from conversation.errors import DatabaseUnavailable
 from store.database import engine as engine_module
-from store.database.caller_connection import borrowed
+from store.database.caller_connection import borrow_connection
 from store.database.engine import Database
 from store.settings import load
 from store.turns import inbox
@@ -52,7 +52,7 @@ def test_a_server_that_stays_read_only_is_told(stage: Stage, database_url: str) 
 def test_a_sender_on_a_demoted_servers_connection_is_told_so_too(stage: Stage, database_url: str) -> None:
     with psycopg.connect(database_url) as lent:
         lent.execute("set transaction read only")
-        with pytest.raises(DatabaseUnavailable, match="read-only"), borrowed(lent) as connection:
+        with pytest.raises(DatabaseUnavailable, match="read-only"), borrow_connection(lent) as connection:
             inbox.accept(connection, request("t"))
 
 
@@ -63,7 +63,7 @@ def test_a_transaction_whose_client_was_stopped_frees_its_locks_and_runs_again_w
     stage: Stage, monkeypatch: pytest.MonkeyPatch, wire: BreakingWire
 ) -> None:
     """A process under SIGSTOP, or a machine that is cut off, would hold a thread's row for hours."""
-    monkeypatch.setattr(engine_module, "SILENT_SECONDS", 0.2)
+    monkeypatch.setattr(engine_module, "MIN_IDLE_IN_TRANSACTION_SECONDS", 0.2)
     database = Database(load(database_url=wire.url, db_statement_timeout=0.2))
     stage.sent("t")
     runs: list[float] = []

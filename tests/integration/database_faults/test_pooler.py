@@ -19,7 +19,7 @@ from store.database.engine import Database
 from store.settings import Settings, load
 from store.thread_store import ThreadStore
 from store.turns import sweep, workers
-from tasks.active_runs import Running
+from tasks.active_runs import ActiveRuns
 from tasks.heartbeat import Heartbeat
 from tests.integration.database_faults.pooler import Pooler
 from tests.integration.database_faults.stage import ANSWER, QUESTION, SERVES, Stage, answer, claim_of, ping
@@ -94,21 +94,21 @@ async def test_what_a_worker_does_beside_its_turns_goes_through_as_well(
 ) -> None:
     stage, _ = two
     producer = Producer(pooled)
-    heart = Heartbeat(stage.worker, pooled, {}, Running(), asyncio.get_running_loop())
-    heart._serves = SERVES
+    heart = Heartbeat(stage.worker, pooled, {}, ActiveRuns(), asyncio.get_running_loop())
+    heart._agent_versions = SERVES
     lost = producer.send("lost", QUESTION)
     assert isinstance(stage.database.run(claim_of("lost", stage.claimant)), ClaimedTurn)
     waiting = producer.send("waiting", QUESTION)
 
     heart._beat()
-    (bell, _) = stage.database.run(partial(sweep.due_bells, grace_seconds=0, limit=10))
+    (bell, _) = stage.database.run(partial(sweep.pick_wake_ups, grace_seconds=0, limit=10))
     cancelled = waiting.cancel()
     again = producer.requeue(waiting.id)
-    stage.database.run(partial(workers.leave, worker=stage.worker))
+    stage.database.run(partial(workers.unregister, worker=stage.worker))
 
     assert (bell.turn_id, lost.state) == (lost.id, TurnState.QUEUED)
     assert (cancelled, again.state) == (TurnState.CANCELLED, TurnState.QUEUED)
-    assert stage.worker not in stage.database.run(workers.alive)
+    assert stage.worker not in stage.database.run(workers.list_alive)
     producer.close()
     heart._database.close()
 
@@ -147,7 +147,7 @@ async def test_nothing_is_left_behind_in_a_connection_that_is_lent_to_the_next(
 ) -> None:
     producer = Producer(pooled)
     await talk(two[0], producer, "t")
-    two[0].database.run(partial(sweep.due_bells, grace_seconds=0, limit=10))
+    two[0].database.run(partial(sweep.pick_wake_ups, grace_seconds=0, limit=10))
     await producer.close_async()
 
     with psycopg.connect(pooler.url, autocommit=True) as next_one:

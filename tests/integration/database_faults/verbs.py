@@ -11,7 +11,7 @@ from conversation.step import Step
 from conversation.turn import ClaimedTurn, Failed, TurnError
 from store.turns import cancel, inbox, sweep, workers
 from store.turns.requeue import requeue
-from tasks.active_runs import Running
+from tasks.active_runs import ActiveRuns
 from tasks.heartbeat import Heartbeat
 from tests.integration.database_faults.stage import SERVES, Stage, answer, request
 
@@ -93,8 +93,8 @@ def settle_and_release(stage: Stage, thread: str) -> Callable[[], Awaitable[Any]
 def beat(stage: Stage, thread: str) -> Callable[[], Awaitable[Any]]:
     """With a thread that no task works on: it is freed as well."""
     claimed = stage.claimed(thread)
-    heart = Heartbeat(stage.worker, stage.settings, {}, Running(), asyncio.get_running_loop())
-    heart._serves = SERVES
+    heart = Heartbeat(stage.worker, stage.settings, {}, ActiveRuns(), asyncio.get_running_loop())
+    heart._agent_versions = SERVES
     heart._database.run(lambda connection: None)
 
     async def act() -> Any:
@@ -132,7 +132,7 @@ def due_bells(stage: Stage, thread: str) -> Callable[[], Awaitable[Any]]:
     stage.sent(thread)
 
     async def act() -> Any:
-        stage.database.run(partial(sweep.due_bells, grace_seconds=0, limit=10))
+        stage.database.run(partial(sweep.pick_wake_ups, grace_seconds=0, limit=10))
 
     return act
 
@@ -140,10 +140,10 @@ def due_bells(stage: Stage, thread: str) -> Callable[[], Awaitable[Any]]:
 @verb("let go")
 def let_go(stage: Stage, thread: str) -> Callable[[], Awaitable[Any]]:
     stage.claimed(thread)
-    (held,) = stage.steady.run(partial(workers.held_by, worker=stage.worker))
+    (held,) = stage.steady.run(partial(workers.list_held_threads, worker=stage.worker))
 
     async def act() -> Any:
-        stage.database.run(partial(workers.let_go, worker=stage.worker, held=held))
+        stage.database.run(partial(workers.release, worker=stage.worker, held=held))
 
     return act
 

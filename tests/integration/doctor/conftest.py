@@ -21,13 +21,13 @@ from store.blobs import BlobStore, LocalBlobs
 from store.database.engine import Database
 from store.doctor import Examination, Note, Outcome, Result, Scope
 from store.files import garbage_collection
-from store.files.ingest import Keeper
+from store.files.ingest import FileIngest
 from store.settings import load
 from store.threads import repository
 from store.turns import claims, inbox, workers
 from store.turns import settle as turns
-from store.turns.claims import Claimant
-from store.turns.inbox import Request
+from store.turns.claims import ClaimRequest
+from store.turns.inbox import SendRequest
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 #: What happens in a test counts as new, however slow the machine is.
@@ -43,25 +43,25 @@ class Site:
 
     # What happens there
 
-    def worker(self, *agents: str) -> Claimant:
+    def worker(self, *agents: str) -> ClaimRequest:
         worker, serves = new_id(), dict.fromkeys(agents or ("assistant",), "1")
         register = partial(
             workers.register, worker=worker, host="here", pid=1, serves=serves, lease_seconds=3600
         )
         self.database.run(register)
-        return Claimant(worker=worker, agents=serves)
+        return ClaimRequest(worker=worker, agents=serves)
 
-    def kill(self, claimant: Claimant) -> None:
+    def kill(self, claimant: ClaimRequest) -> None:
         """It died twenty minutes ago: longer ago than a lease, not so long that its row is forgotten."""
         self.database.run(partial(workers.beat, worker=claimant.worker, lease_seconds=-1200))
 
-    def forget(self, claimant: Claimant) -> None:
+    def forget(self, claimant: ClaimRequest) -> None:
         """It died so long ago that its row was cleared away."""
         gone = tables.workers.delete().where(tables.workers.c.id == claimant.worker)
         self.database.run(lambda c: c.execute(gone))
 
     def send(self, content: str | None = "hello", thread: str = "t", **options: Any) -> str:
-        request = Request(
+        request = SendRequest(
             turn_id=new_id(),
             tenant=options.pop("tenant", "default"),
             thread_id=thread,
@@ -72,7 +72,7 @@ class Site:
         )
         return self.database.run(partial(inbox.accept, request=request)).turn_id
 
-    def claim(self, claimant: Claimant, thread: str = "t", held: Lease | None = None) -> ClaimedTurn:
+    def claim(self, claimant: ClaimRequest, thread: str = "t", held: Lease | None = None) -> ClaimedTurn:
         claim = partial(claims.claim, tenant="default", thread_id=thread, claimant=claimant, held=held)
         claimed = self.database.run(claim)
         assert isinstance(claimed, ClaimedTurn)
@@ -90,12 +90,12 @@ class Site:
         self.send(thread=thread)
         claimed = self.claim(claimant, thread)
         self.settle(claimed, Completed(messages=replies) if replies else None, release=True)
-        self.database.run(partial(workers.leave, worker=claimant.worker))
+        self.database.run(partial(workers.unregister, worker=claimant.worker))
         return claimed
 
     def save(self, thread: Thread) -> None:
         files = [file for message in thread.new_messages for file in message.attachments]
-        Keeper(self.database, self.files).keep(thread.tenant, files)
+        FileIngest(self.database, self.files).store(thread.tenant, files)
         saved = self.database.run(partial(repository.save, thread=thread, new=thread.new_messages))
         repository.apply(thread, saved)
 

@@ -74,8 +74,8 @@ def test_more_findings_than_are_told_at_once_are_repaired_all_the_same(site: Sit
     (looked,) = site.examine("uncovered-count-wrong", findings=2)
     (mended,) = site.examine("uncovered-count-wrong", findings=2, repairs=True)
 
-    assert (len(looked.notes), looked.cut_by) == (2, {"findings"})
-    assert ([note.outcome for note in mended.notes], mended.cut_by) == ([Outcome.REPAIRED] * 5, set())
+    assert (len(looked.notes), looked.bounds_reached) == (2, {"findings"})
+    assert ([note.outcome for note in mended.notes], mended.bounds_reached) == ([Outcome.REPAIRED] * 5, set())
     assert site.found() == {}
 
 
@@ -85,9 +85,9 @@ def test_only_the_newest_threads_are_read_where_so_many_are_asked_for(site: Site
     (result,) = site.examine("uncovered-count-wrong", threads=1)
 
     assert [note.finding.ids["thread"] for note in result.notes] == ["new"]
-    assert result.cut_by == {"threads"}
+    assert result.bounds_reached == {"threads"}
     (whole,) = site.examine("uncovered-count-wrong", threads=2)
-    assert (len(whole.notes), whole.cut_by) == (2, set())
+    assert (len(whole.notes), whole.bounds_reached) == (2, set())
 
 
 def test_nothing_is_begun_after_the_time_is_over(site: Site) -> None:
@@ -96,7 +96,7 @@ def test_nothing_is_begun_after_the_time_is_over(site: Site) -> None:
     results = site.examine(seconds=0)
 
     assert len(results) == len(CHECKS)
-    assert {frozenset(result.cut_by) for result in results} == {frozenset({"seconds"})}
+    assert {frozenset(result.bounds_reached) for result in results} == {frozenset({"seconds"})}
     assert [result.notes for result in results if result.notes] == []
 
 
@@ -119,7 +119,7 @@ def test_one_tenant_is_looked_at_alone(site: Site) -> None:
 
 def test_checks_are_chosen_by_their_names(site: Site) -> None:
     examination = site.examination("last-seq-behind", "turn-unclaimed")
-    assert [check.name for check in examination.chosen()] == ["turn-unclaimed", "last-seq-behind"]
+    assert [check.name for check in examination.choose_checks()] == ["turn-unclaimed", "last-seq-behind"]
 
     examination.skip = ["turn-unclaimed"]
 
@@ -180,7 +180,7 @@ def test_a_look_takes_as_many_statements_for_many_threads_as_for_a_few(site: Sit
 def many_threads(connection: Connection, *, count: int) -> None:
     for index in range(count):
         request = {"tenant": "default", "message": None, "agent": "assistant", "allow_unknown_agent": True}
-        inbox.accept(connection, inbox.Request(turn_id=new_id(), thread_id=f"many{index}", **request))  # type: ignore[arg-type]
+        inbox.accept(connection, inbox.SendRequest(turn_id=new_id(), thread_id=f"many{index}", **request))  # type: ignore[arg-type]
 
 
 def statements_of_a_look(site: Site) -> int:
@@ -198,11 +198,11 @@ def statements_of_a_look(site: Site) -> int:
 def test_a_second_doctor_at_the_same_time_finds_nothing_left_to_do(site: Site) -> None:
     miscount(site, "t")
     first, second = site.examination("uncovered-count-wrong"), site.examination("uncovered-count-wrong")
-    (check,) = first.chosen()
+    (check,) = first.choose_checks()
     assert check.repair is not None
-    (finding,), (same,) = check.find(first.look()), check.find(second.look())
+    (finding,), (same,) = check.find(first.start_inspection()), check.find(second.start_inspection())
 
-    done = [check.repair(first.look(), finding), check.repair(second.look(), same)]
+    done = [check.repair(first.start_inspection(), finding), check.repair(second.start_inspection(), same)]
 
     assert done == ["uncovered_messages was set to 2", None]
     assert len(site.rows(select(tables.audit))) == 1

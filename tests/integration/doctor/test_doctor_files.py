@@ -11,7 +11,7 @@ from store import tables
 from store.blobs import BlobStore, LocalBlobs, S3Blobs, S3Options
 from store.doctor import Outcome
 from store.files import garbage_collection
-from store.files.blob_rows import announce
+from store.files.blob_rows import reserve
 from store.retention import delete_thread
 from tests.conftest import S3
 from tests.integration.doctor.conftest import LONG_AGO, Site, outcomes
@@ -97,7 +97,7 @@ def test_a_row_stays_whose_bytes_or_message_came_back_before_the_repair(site: Si
         site.files.delete("default", sha256)
         forget_thread(site, thread)
     examination = site.examination("blob-without-object")
-    look, (check,) = examination.look(), examination.chosen()
+    look, (check,) = examination.start_inspection(), examination.choose_checks()
     assert check.repair is not None
     findings = list(check.find(look))
     assert [finding.is_repairable for finding in findings] == [True, True]
@@ -135,7 +135,7 @@ def test_damaged_bytes_that_no_row_knows_are_told_and_stay(site: Site, files: Lo
     (note,) = site.repaired()["object-without-blob"]
 
     assert note.outcome is Outcome.FAILED
-    assert "damaged" in note.done
+    assert "damaged" in note.result
     assert blob(site, SHA256) is None
 
 
@@ -245,7 +245,7 @@ def test_a_row_that_was_there_before_its_bytes_is_marked_as_stored(site: Site) -
 def test_a_file_that_is_just_being_stored_is_no_finding(site: Site) -> None:
     site.save_file()
     file = Attachment(filename="b.txt", content=b"on its way", mime_type="text/plain")
-    site.database.run(partial(announce, tenant="default", files=[file]))
+    site.database.run(partial(reserve, tenant="default", files=[file]))
 
     assert site.found() == {}
 
@@ -266,7 +266,7 @@ def test_the_comparison_of_files_is_bounded(site: Site) -> None:
 
     (result,) = site.examine("blob-without-object", objects=5)
 
-    assert (result.notes, result.cut_by) == ([], {"objects"})
+    assert (result.notes, result.bounds_reached) == ([], {"objects"})
 
 
 def test_a_file_store_that_is_away_takes_no_other_check_along(site: Site) -> None:

@@ -63,7 +63,7 @@ def test_a_last_place_that_stands_before_the_newest_message_is_moved_to_it(site:
     mended = site.repaired()
 
     assert note.finding.detail == "last_seq is 1, the newest message stands at 4"
-    assert mended["last-seq-behind"][0].done == "last_seq was set to 4"
+    assert mended["last-seq-behind"][0].result == "last_seq was set to 4"
     assert site.found() == {}
     # The next turn is stored behind it, where it would have met a message before.
     site.answered()
@@ -96,7 +96,7 @@ def test_an_empty_place_among_saved_messages_is_no_finding(site: Site) -> None:
 def test_a_place_that_retention_emptied_is_no_finding(site: Site) -> None:
     site.answered()
     site.answered()
-    site.change(retention_cut=2)
+    site.change(history_starts_after=2)
 
     lose(site, 1, 2)
 
@@ -109,7 +109,7 @@ def test_a_message_where_nobody_looks_is_told_and_stays(site: Site, seq: int, cu
     site.answered()
     lose(site, 1)
     site.write(update(tables.messages).where(tables.messages.c.seq == 2).values(seq=seq))
-    site.change(retention_cut=cut)
+    site.change(history_starts_after=cut)
 
     notes = site.repaired("message-out-of-reach")["message-out-of-reach"]
 
@@ -138,7 +138,7 @@ def test_a_turn_that_is_over_may_have_lost_its_question(site: Site) -> None:
 def test_a_message_that_stayed_in_the_inbox_of_a_turn_that_began_is_told(site: Site) -> None:
     claimed = site.answered()
     left = {"id": "m", "role": "user", "content": "secret words", "metadata": {}, "created_at": clock()}
-    site.write(insert(tables.turn_inputs).values(turn_id=claimed.id, index=1, **left))
+    site.write(insert(tables.inbox_messages).values(turn_id=claimed.id, index=1, **left))
     site.send("one that waits rightly")
 
     (note,) = site.repaired()["input-left-behind"]
@@ -222,7 +222,7 @@ def test_an_open_end_that_somebody_went_on_from_is_left_alone(site: Site) -> Non
     site.answered("t", calling("a"), result("a"))
     lose(site, 3)
     examination = site.examination("call-without-result")
-    look, (check,) = examination.look(), examination.chosen()
+    look, (check,) = examination.start_inspection(), examination.choose_checks()
     (finding,) = check.find(look)
     assert check.repair is not None
     assert finding.is_repairable
@@ -270,7 +270,7 @@ def test_a_block_that_retention_cut_in_two_is_no_finding(site: Site) -> None:
     site.answered("t", calling("a"), result("a"), said())
     lose(site, 1, 2)
 
-    site.change(retention_cut=2)
+    site.change(history_starts_after=2)
 
     assert site.found() == {}
 
@@ -289,7 +289,7 @@ def test_a_step_that_was_left_started_on_a_turn_that_is_over_is_noted_as_unknown
             "call_id": str(index),
             "name": "refund",
         }
-        rest = {"state": state, "fence": 1, "request_digest": "", "started_at": clock()}
+        rest = {"state": state, "fencing_token": 1, "request_digest": "", "started_at": clock()}
         site.write(insert(tables.steps).values(**entry, **rest))
     assert site.repaired() == {}
     site.settle(claimed, Cancelled())
@@ -314,11 +314,11 @@ def test_a_repair_touches_the_turn_that_it_is_about_and_no_other(site: Site) -> 
     first, second = site.answered(), site.answered()
     for claimed in (first, second):
         entry = {"turn_id": claimed.id, "index": 0, "kind": "tool", "call_id": "c", "name": "refund"}
-        rest = {"state": "started", "fence": 1, "request_digest": "", "started_at": clock()}
+        rest = {"state": "started", "fencing_token": 1, "request_digest": "", "started_at": clock()}
         site.write(insert(tables.steps).values(**entry, **rest))
     site.age()
     examination = site.examination("step-left-started")
-    look, (check,) = examination.look(), examination.chosen()
+    look, (check,) = examination.start_inspection(), examination.choose_checks()
     assert check.repair is not None
     of_turn = {finding.ids["turn"]: finding for finding in check.find(look)}
 

@@ -14,7 +14,7 @@ from conversation.step import Step
 from conversation.turn import RetryLater, TurnError
 from store import tables
 from store.doctor import Check, Finding, Outcome
-from store.doctor.inspection import Look
+from store.doctor.inspection import Inspection
 from store.turns import cancel, claims, journal, workers
 from tests.integration.doctor.conftest import LONG_AGO, Site, outcomes
 
@@ -22,10 +22,10 @@ AWAY = TurnError("model", "away", retryable=True)
 HOUR = timedelta(hours=1)
 
 
-def first_finding(site: Site, name: str) -> tuple[Check, Look, Finding]:
+def first_finding(site: Site, name: str) -> tuple[Check, Inspection, Finding]:
     """What the doctor sees before it begins to mend."""
     examination = site.examination(name)
-    look, (check,) = examination.look(), examination.chosen()
+    look, (check,) = examination.start_inspection(), examination.choose_checks()
     (finding,) = check.find(look)
     return check, look, finding
 
@@ -34,7 +34,7 @@ def first_finding(site: Site, name: str) -> tuple[Check, Look, Finding]:
 def test_a_lease_of_a_dead_worker_without_a_turn_is_given_back(site: Site, row_is_there: bool) -> None:
     dead = site.worker()
     site.answered()
-    site.change(owner=dead.worker)
+    site.change(lease_owner=dead.worker)
     site.age()
     site.kill(dead) if row_is_there else site.forget(dead)
 
@@ -44,20 +44,20 @@ def test_a_lease_of_a_dead_worker_without_a_turn_is_given_back(site: Site, row_i
     (note,) = found["lease-held-by-nobody"]
     assert note.finding.ids == {"tenant": "default", "thread": "t", "worker": dead.worker}
     assert outcomes(mended) == {"lease-held-by-nobody": [Outcome.REPAIRED]}
-    assert site.row().owner is None
+    assert site.row().lease_owner is None
     assert site.found("lease-held-by-nobody", "lease-without-turn") == {}
 
 
 def test_a_living_worker_that_runs_no_turn_of_its_thread_for_long_gives_it_back(site: Site) -> None:
     idle = site.worker()
     site.answered()
-    site.change(owner=idle.worker)
+    site.change(lease_owner=idle.worker)
     site.age()
 
     mended = site.repaired("lease-held-by-nobody", "lease-without-turn")
 
     assert outcomes(mended) == {"lease-without-turn": [Outcome.REPAIRED]}
-    assert site.row().owner is None
+    assert site.row().lease_owner is None
     assert site.found("lease-held-by-nobody", "lease-without-turn") == {}
 
 
@@ -83,7 +83,7 @@ def test_a_turn_that_runs_without_a_lease_is_queued_again_and_then_answered(site
     lost = site.claim(stale)
     match owner:
         case "nobody":
-            site.change(owner=None)
+            site.change(lease_owner=None)
         case "the dead":
             site.kill(stale)
         case "the forgotten":
@@ -96,7 +96,7 @@ def test_a_turn_that_runs_without_a_lease_is_queued_again_and_then_answered(site
     assert note.finding.ids["turn"] == lost.id
     assert outcomes(mended) == {"turn-without-lease": [Outcome.REPAIRED]}
     turn = site.turn(lost.id)
-    assert (turn.state, turn.rung_at, site.row().owner) == ("queued", None, None)
+    assert (turn.state, turn.notified_at, site.row().lease_owner) == ("queued", None, None)
     # Whoever died under it counts, as when the next claim finds it.
     assert turn.crashes == (0 if owner == "nobody" else 1)
     assert site.found() == {}
@@ -115,7 +115,7 @@ def test_what_a_worker_that_died_just_now_leaves_behind_is_left_to_the_sweep(sit
     site.send(thread="runs")
     site.claim(dead, "runs")
     site.answered("idle")
-    site.change("idle", owner=dead.worker)
+    site.change("idle", lease_owner=dead.worker)
     site.database.run(partial(workers.beat, worker=dead.worker, lease_seconds=-1))
 
     assert site.repaired() == {}
@@ -142,7 +142,7 @@ def test_a_worker_that_claims_between_the_finding_and_the_repair_is_left_alone(s
     done = check.repair(look, finding)
 
     assert done is None
-    assert (site.row().owner, site.turn(claimed.id).state) == (quick.worker, "running")
+    assert (site.row().lease_owner, site.turn(claimed.id).state) == (quick.worker, "running")
     site.settle(claimed)
     assert site.turn(claimed.id).state == "completed"
 
@@ -165,7 +165,7 @@ def test_a_repair_waits_for_a_claim_that_is_under_way_and_then_leaves_it_alone(p
 
         assert repair.result() is None
     assert isinstance(claimed, claims.ClaimedTurn)
-    assert (site.row().owner, site.turn(claimed.id).state) == (quick.worker, "running")
+    assert (site.row().lease_owner, site.turn(claimed.id).state) == (quick.worker, "running")
 
 
 def wait_until_blocked(site: Site) -> None:
@@ -183,7 +183,7 @@ def wait_until_blocked(site: Site) -> None:
 def test_a_lease_that_was_taken_between_the_finding_and_the_repair_stays(site: Site) -> None:
     dead, quick = site.worker(), site.worker()
     site.answered()
-    site.change(owner=dead.worker)
+    site.change(lease_owner=dead.worker)
     site.kill(dead)
     site.age()
     check, look, finding = first_finding(site, "lease-held-by-nobody")
@@ -193,7 +193,7 @@ def test_a_lease_that_was_taken_between_the_finding_and_the_repair_stays(site: S
     site.claim(quick)
 
     assert check.repair(look, finding) is None
-    assert site.row().owner == quick.worker
+    assert site.row().lease_owner == quick.worker
 
 
 def test_a_due_turn_that_nobody_claims_is_told_with_its_agent(site: Site) -> None:
@@ -269,8 +269,10 @@ def test_a_library_turn_whose_program_died_is_only_told_where_workers_should_hav
     site: Site,
 ) -> None:
     program = site.worker()
-    turn_id = site.send(runner=program.worker)
-    runs_its_own = claims.Claimant(worker=program.worker, runner=program.worker, agents=program.agents)
+    turn_id = site.send(local_process_id=program.worker)
+    runs_its_own = claims.ClaimRequest(
+        worker=program.worker, local_process_id=program.worker, agents=program.agents
+    )
     site.claim(runs_its_own)
     site.kill(program)
     assert site.found() == {}
@@ -299,12 +301,12 @@ def test_a_healthy_busy_installation_gives_no_finding(site: Site) -> None:
     site.send(thread="stopping")
     stopping = site.claim(claimant, "stopping")
     site.database.run(partial(cancel.request_cancel, turn_id=stopping.id))
-    abandoned = site.send(thread="abandoned", runner=new_id())
+    abandoned = site.send(thread="abandoned", local_process_id=new_id())
     site.save_file(thread="with-a-file")
     for content in ("one", "two"):
         site.send(content, thread="between")
     site.settle(site.claim(claimant, "between"))
-    assert site.row("between").owner == claimant.worker
+    assert site.row("between").lease_owner == claimant.worker
     site.answered("cut")
     site.answered("cut")
     site.write(
@@ -312,7 +314,7 @@ def test_a_healthy_busy_installation_gives_no_finding(site: Site) -> None:
             tables.messages.c.thread_key == site.row("cut").key, tables.messages.c.seq <= 2
         )
     )
-    site.change("cut", retention_cut=2)
+    site.change("cut", history_starts_after=2)
 
     assert site.repaired() == {}
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from conversation.task_contract import SUSPECTS_QUEUE, TURNS_QUEUE
+from conversation.task_contract import QUARANTINE_QUEUE, TURNS_QUEUE
 from tests.integration.model_based.events import (
     ClosesSend,
     Dies,
@@ -207,7 +207,7 @@ def healers(worker: str, suspects: str) -> dict[str, Process]:
     agents = ("assistant", "clerk", "ghost")
     return {
         TURNS_QUEUE: Process(id=worker, agents=agents),
-        SUSPECTS_QUEUE: Process(id=suspects, agents=agents, runs_suspects=True),
+        QUARANTINE_QUEUE: Process(id=suspects, agents=agents, runs_suspects=True),
     }
 
 

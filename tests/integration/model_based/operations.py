@@ -20,7 +20,7 @@ from conversation.turn import (
     Completed,
     Ending,
     Failed,
-    HandBack,
+    HandOver,
     Lease,
     RetryLater,
     TurnError,
@@ -29,8 +29,8 @@ from store import tables as t
 from store.turns import cancel, claims, inbox, journal, sweep, workers
 from store.turns import requeue as requeues
 from store.turns import settle as turns
-from store.turns.claims import Claimant, Suspect
-from store.turns.inbox import Request
+from store.turns.claims import ClaimRequest, Quarantined
+from store.turns.inbox import SendRequest
 from tests.integration.model_based.reference import GRACE, LEASE, Mailbox
 from tests.integration.model_based.values import Ask, Claimed, End, Process
 
@@ -66,7 +66,7 @@ class Send:
     def on_store(self, connection: Connection) -> Any:
         ask = self.ask
         message = None if ask.content is None else said("user", f"{ask.turn}.asked", ask.content)
-        request = Request(
+        request = SendRequest(
             turn_id=ask.turn,
             tenant=TENANT,
             thread_id=ask.thread,
@@ -77,8 +77,8 @@ class Send:
             priority=ask.priority,
             not_before=moment(ask.not_before),
             deadline=moment(ask.deadline),
-            runner=ask.runner,
-            rings=ask.rings,
+            local_process_id=ask.runner,
+            notifies=ask.rings,
             tenant_max_unfinished=ask.limit,
         )
         accepted = inbox.accept(connection, request)
@@ -148,7 +148,7 @@ class TakeBackCrashes:
     worker: str
 
     def on_store(self, connection: Connection) -> Any:
-        return workers.take_back_crashes(connection, self.worker)
+        return workers.undo_crashes(connection, self.worker)
 
     def on_model(self, mailbox: Mailbox, position: int) -> Any:
         return mailbox.take_back_crashes(self.worker)
@@ -159,7 +159,7 @@ class Leave:
     worker: str
 
     def on_store(self, connection: Connection) -> Any:
-        workers.leave(connection, self.worker)
+        workers.unregister(connection, self.worker)
 
     def on_model(self, mailbox: Mailbox, position: int) -> Any:
         mailbox.leave(self.worker)
@@ -179,8 +179,8 @@ class HeldBy:
     worker: str
 
     def on_store(self, connection: Connection) -> Any:
-        held = workers.held_by(connection, self.worker)
-        return {(one.thread_id, one.fence, one.turn_id, one.cancel_requested) for one in held}
+        held = workers.list_held_threads(connection, self.worker)
+        return {(one.thread_id, one.fencing_token, one.turn_id, one.cancel_requested) for one in held}
 
     def on_model(self, mailbox: Mailbox, position: int) -> Any:
         return mailbox.held_by(self.worker)
@@ -195,8 +195,8 @@ class LetGo:
 
     def on_store(self, connection: Connection) -> Any:
         key = key_of(connection, self.thread)
-        held = workers.Held(TENANT, self.thread, key, self.fence, self.turn, cancel_requested=False)
-        return workers.let_go(connection, self.worker, held)
+        held = workers.HeldThread(TENANT, self.thread, key, self.fence, self.turn, cancel_requested=False)
+        return workers.release(connection, self.worker, held)
 
     def on_model(self, mailbox: Mailbox, position: int) -> Any:
         return mailbox.let_go(self.worker, self.thread, self.fence, self.turn)
@@ -210,20 +210,22 @@ class Claim:
     held: int | None = None
 
     def on_store(self, connection: Connection) -> Any:
-        claimant = Claimant(
+        claimant = ClaimRequest(
             worker=self.who.id,
-            runner=self.who.runner,
-            runs_suspects=self.who.runs_suspects,
+            local_process_id=self.who.runner,
+            runs_quarantine=self.who.runs_suspects,
             agents=dict.fromkeys(self.who.agents, "1"),
             tenant_max_running=self.who.max_running,
         )
         held = None
         if self.held is not None:
-            held = Lease(thread_key=key_of(connection, self.thread), worker=self.who.id, fence=self.held)
+            held = Lease(
+                thread_key=key_of(connection, self.thread), worker=self.who.id, fencing_token=self.held
+            )
         found = claims.claim(connection, TENANT, self.thread, claimant, held=held)
         if isinstance(found, ClaimedTurn):
             return told(found)
-        return f"suspect {found.turn_id}" if isinstance(found, Suspect) else "nothing"
+        return f"suspect {found.turn_id}" if isinstance(found, Quarantined) else "nothing"
 
     def on_model(self, mailbox: Mailbox, position: int) -> Any:
         return mailbox.claim(self.who, self.thread, self.held)
@@ -263,7 +265,7 @@ class Sweep:
     max_running: int = 0
 
     def on_store(self, connection: Connection) -> Any:
-        bells = sweep.due_bells(
+        bells = sweep.pick_wake_ups(
             connection, grace_seconds=GRACE, limit=self.limit, tenant_max_running=self.max_running
         )
         return [(bell.thread_id, bell.turn_id, bell.queue) for bell in bells]
@@ -297,7 +299,7 @@ def ending(end: End) -> Ending:
             return Cancelled(messages=replies)
         case "retry":
             return RetryLater(after=timedelta(seconds=end.after), error=error)
-    return HandBack()
+    return HandOver()
 
 
 def key_of(connection: Connection, thread: str) -> int:
@@ -306,7 +308,7 @@ def key_of(connection: Connection, thread: str) -> int:
 
 
 def lease(connection: Connection, job: Claimed) -> Lease:
-    return Lease(thread_key=key_of(connection, job.thread), worker=job.worker, fence=job.fence)
+    return Lease(thread_key=key_of(connection, job.thread), worker=job.worker, fencing_token=job.fence)
 
 
 def told(found: ClaimedTurn) -> Claimed:
@@ -314,12 +316,12 @@ def told(found: ClaimedTurn) -> Claimed:
         thread=found.thread_id,
         turn=found.id,
         worker=found.lease.worker,
-        fence=found.lease.fence,
+        fence=found.lease.fencing_token,
         attempt=found.attempt,
         retries=found.retries,
         cancel=found.cancel_requested,
-        refused=found.refused.kind if found.refused else None,
-        seconds_left=None if found.seconds_left is None else round(found.seconds_left),
+        refused=found.refusal.kind if found.refusal else None,
+        seconds_left=None if found.remaining_seconds is None else round(found.remaining_seconds),
         window=tuple(message.content for message in found.window),
         steps=tuple(sorted((index, entry.state) for index, entry in found.steps.items())),
     )

@@ -18,21 +18,23 @@ Picture = dict[str, Any]
 _SECOND = "extract(epoch from {} - timestamptz '2030-01-01 00:00:00+00')::int"
 _READ = f"""
 SELECT jsonb_build_object(
-  'threads', (SELECT jsonb_object_agg(id, jsonb_build_array(owner, fence, last_seq, uncovered_messages))
+  'threads', (SELECT jsonb_object_agg(id, jsonb_build_array(
+                lease_owner, fencing_token, last_seq, uncovered_messages))
               FROM threads),
   'turns', (SELECT jsonb_agg(jsonb_build_array(
-                u.id, h.id, u.state, u.attempt, u.retries, u.crashes, u.crashed_worker, u.runner,
+                u.id, h.id, u.state, u.attempt, u.retries, u.crashes, u.crashed_worker, u.local_process_id,
                 {_SECOND.format("u.not_before")}, {_SECOND.format("u.deadline")},
-                {_SECOND.format("u.retry_at")}, {_SECOND.format("u.rung_at")},
+                {_SECOND.format("u.retry_at")}, {_SECOND.format("u.notified_at")},
                 u.cancel_requested_at IS NOT NULL, u.error_kind, u.window_to_seq, u.requeued_from,
-                u.started_at IS NOT NULL, u.finished_at IS NOT NULL) ORDER BY u.position)
+                u.started_at IS NOT NULL, u.finished_at IS NOT NULL) ORDER BY u.arrival_seq)
             FROM turns u JOIN threads h ON h.key = u.thread_key),
-  'inbox', (SELECT jsonb_agg(jsonb_build_array(turn_id, content) ORDER BY turn_id, index) FROM turn_inputs),
+  'inbox', (SELECT jsonb_agg(jsonb_build_array(turn_id, content) ORDER BY turn_id, index)
+            FROM inbox_messages),
   'history', (SELECT jsonb_agg(jsonb_build_array(h.id, m.seq, m.turn_id, m.content) ORDER BY h.id, m.seq)
               FROM messages m JOIN threads h ON h.key = m.thread_key),
-  'steps', (SELECT jsonb_agg(jsonb_build_array(turn_id, index, state, fence, finished_at IS NOT NULL)
+  'steps', (SELECT jsonb_agg(jsonb_build_array(turn_id, index, state, fencing_token, finished_at IS NOT NULL)
                    ORDER BY turn_id, index) FROM steps),
-  'workers', (SELECT jsonb_object_agg(id, {_SECOND.format("until")}) FROM workers)
+  'workers', (SELECT jsonb_object_agg(id, {_SECOND.format("lease_expires_at")}) FROM workers)
 )"""
 
 
@@ -73,7 +75,7 @@ def of_model(mailbox: Mailbox) -> Picture:
 def _row(turn: Turn) -> list[Any]:
     return [
         turn.id, turn.thread, turn.state, turn.attempt, turn.retries, turn.crashes, turn.crashed_worker,
-        turn.runner, turn.not_before, turn.deadline, turn.retry_at, turn.rung_at, turn.cancel_asked,
+        turn.runner, turn.not_before, turn.deadline, turn.retry_at, turn.notified_at, turn.cancel_asked,
         turn.error, turn.window, turn.requeued_from, turn.has_begun, turn.is_final,
     ]  # fmt: skip
 

@@ -8,11 +8,11 @@ from conversation.errors import (
     IdempotencyConflict,
     LeaseLost,
     LimitReached,
-    TurnNotFailed,
     TurnNotFound,
+    TurnNotRequeueable,
     UnknownAgent,
 )
-from conversation.task_contract import SUSPECTS_QUEUE, TURNS_QUEUE
+from conversation.task_contract import QUARANTINE_QUEUE, TURNS_QUEUE
 from tests.integration.model_based.values import Ask, Claimed, End, Process, Thread, Turn
 
 #: Seconds for which a worker that does not beat is believed to live.
@@ -82,7 +82,7 @@ class Mailbox:
         self.threads.setdefault(ask.thread, Thread())
         self.turns[ask.turn] = Turn(
             ask.turn, ask.thread, position, ask.agent, ask.priority, ask.runner, ask.not_before, ask.deadline,
-            rung_at=self.now if ask.rings and ask.not_before is None else None,
+            notified_at=self.now if ask.rings and ask.not_before is None else None,
             inbox=[] if ask.content is None else [ask.content],
         )  # fmt: skip
         return ask.turn, True
@@ -102,18 +102,18 @@ class Mailbox:
         if turn.state == "queued" and turn.requeued_from == turn.id:
             return turn.id, False
         if turn.state not in ("failed", "cancelled"):
-            raise TurnNotFailed
+            raise TurnNotRequeueable
         history = self.threads[turn.thread].history
         is_newest = all(t.position <= turn.position for t in self.turns.values() if t.thread == turn.thread)
         if is_newest and turn.window in (None, len(history)):
-            turn.state, turn.requeued_from, turn.runner, turn.rung_at = "queued", turn.id, None, self.now
+            turn.state, turn.requeued_from, turn.runner, turn.notified_at = "queued", turn.id, None, self.now
             turn.retries, turn.crashes, turn.crashed_worker, turn.error = 0, 0, None, None
             turn.retry_at, turn.not_before, turn.deadline, turn.cancel_asked = None, None, None, False
             return turn.id, False
         asked = [text for by, text in history[: turn.window or 0] if by == turn.id]
         self.turns[new_turn] = Turn(
             new_turn, turn.thread, position, turn.agent, turn.priority,
-            rung_at=self.now, requeued_from=turn.id, inbox=asked or list(turn.inbox),
+            notified_at=self.now, requeued_from=turn.id, inbox=asked or list(turn.inbox),
         )  # fmt: skip
         return new_turn, True
 
@@ -140,7 +140,7 @@ class Mailbox:
                 thread.owner = None
                 for turn in self.unfinished(name):
                     if turn.state == "running":
-                        turn.state, turn.rung_at = "queued", None
+                        turn.state, turn.notified_at = "queued", None
         self.workers.pop(worker, None)
 
     def forget_dead(self) -> int:
@@ -164,7 +164,7 @@ class Mailbox:
             return False
         self.threads[thread].owner = None
         if turn_id is not None and self.turns[turn_id].state == "running":
-            self.turns[turn_id].state, self.turns[turn_id].rung_at = "queued", None
+            self.turns[turn_id].state, self.turns[turn_id].notified_at = "queued", None
         return True
 
     # A turn's run
@@ -237,7 +237,7 @@ class Mailbox:
     def _end(self, job: Claimed, turn: Turn, end: End) -> None:
         turn.error = end.error or turn.error
         if not end.is_final:
-            turn.state, turn.rung_at = "queued", None
+            turn.state, turn.notified_at = "queued", None
             if end.kind == "retry":
                 turn.retries += 1
                 turn.retry_at = None if turn.cancel_asked else self.now + end.after
@@ -263,9 +263,9 @@ class Mailbox:
         found = sorted(found, key=lambda turn: turn.position)[:limit]
         bells = []
         for turn in found:
-            turn.rung_at = self.now
+            turn.notified_at = self.now
             is_suspect = turn.crashes + (turn.state == "running") == SHARED_CRASHES
-            bells.append((turn.thread, turn.id, SUSPECTS_QUEUE if is_suspect else TURNS_QUEUE))
+            bells.append((turn.thread, turn.id, QUARANTINE_QUEUE if is_suspect else TURNS_QUEUE))
         return bells
 
     def _waits(self, turn: Turn, max_running: int) -> bool:
@@ -273,7 +273,7 @@ class Mailbox:
             self.can_start(turn)
             and self.has_room(turn, max_running)
             and (turn.runner is None or self.is_abandoned(turn))
-            and (turn.rung_at is None or turn.rung_at < self.now - GRACE)
+            and (turn.notified_at is None or turn.notified_at < self.now - GRACE)
             and not self.is_alive(self.threads[turn.thread].owner)
         )
 

@@ -59,7 +59,7 @@ class Turn:
     runner: str | None = None
     not_before: int | None = None
     deadline: int | None = None
-    rung_at: int | None = None
+    notified_at: int | None = None
     requeued_from: str | None = None
     state: str = "queued"
     attempt: int = 0

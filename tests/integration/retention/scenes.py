@@ -18,7 +18,7 @@ from conversation.water_marks import WaterMarks
 from store import tables
 from store.blobs import BlobStore
 from store.database.engine import Database
-from store.files.ingest import Keeper
+from store.files.ingest import FileIngest
 from store.retention import move_cut, policies
 from store.retention.policy import Policy
 from store.settings import Settings
@@ -27,9 +27,9 @@ from store.tables import retention as retention_tables
 from store.threads import repository
 from store.turns import claims, inbox, journal, workers
 from store.turns import settle as turns
-from store.turns.claims import Claimant
-from store.turns.inbox import Request
-from tasks.jobs.retention import Deleted, run_retention
+from store.turns.claims import ClaimRequest
+from store.turns.inbox import SendRequest
+from tasks.jobs.retention import RetentionOutcome, run_retention
 
 #: Messages of one turn: a question, a call, its result, an answer.
 TURN = 4
@@ -43,7 +43,7 @@ class Scene:
     settings: Settings
     files: BlobStore
 
-    def run(self, **settings: Any) -> Deleted:
+    def run(self, **settings: Any) -> RetentionOutcome:
         return run_retention(self.database, self.settings.model_copy(update=settings))
 
     def policy(self, **values: Any) -> None:
@@ -73,9 +73,9 @@ class Scene:
         attached = []
         if file is not None:
             attached = [Attachment(filename="note.txt", content=file, mime_type="text/plain")]
-            Keeper(self.database, self.files).keep(tenant, attached)
+            FileIngest(self.database, self.files).store(tenant, attached)
         message = Message(role="user", content=content, attachments=attached)
-        request = Request(
+        request = SendRequest(
             turn_id=new_id(),
             tenant=tenant,
             thread_id=thread,
@@ -99,7 +99,7 @@ class Scene:
         worker = new_id()
         entry = {"host": "", "pid": 1, "serves": {"a": "1"}, "lease_seconds": 600}
         self.database.run(partial(workers.register, worker=worker, **entry))
-        claimant = Claimant(worker=worker, agents={"a": "1"})
+        claimant = ClaimRequest(worker=worker, agents={"a": "1"})
         claimed = self.database.run(partial(claims.claim, tenant=tenant, thread_id=thread, claimant=claimant))
         assert isinstance(claimed, ClaimedTurn)
         return claimed
@@ -135,7 +135,7 @@ class Scene:
 
     def draft(self, thread: str = "t", *, keep: int) -> Draft | None:
         marks = WaterMarks(high_messages=0, high_tokens=0, low_messages=keep, low_tokens=0)
-        drafted = partial(summaries.draft, tenant="default", thread_id=thread, marks=marks)
+        drafted = partial(summaries.load_draft, tenant="default", thread_id=thread, marks=marks)
         return self.database.run(drafted)
 
     def put(self, draft: Draft) -> Summary | None:
@@ -144,7 +144,7 @@ class Scene:
 
     def cut(self, thread: str = "t") -> str:
         """Move the cut, and delete nothing."""
-        return self.database.run(partial(move_cut.move, key=self.key(thread))).came_to
+        return self.database.run(partial(move_cut.move_cutoff, key=self.key(thread))).outcome
 
     def key(self, thread: str = "t", tenant: str = "default") -> int:
         named = (tables.threads.c.id == thread) & (tables.threads.c.tenant == tenant)
@@ -183,7 +183,7 @@ class Scene:
         return self.database.run(lambda c: list(c.execute(rows)))
 
     def pending(self) -> list[Any]:
-        return self.database.run(lambda c: list(c.execute(select(retention_tables.retention_cuts))))
+        return self.database.run(lambda c: list(c.execute(select(retention_tables.pending_deletions))))
 
 
 def settle(claimed: ClaimedTurn, number: int = 1) -> Any:
@@ -198,7 +198,7 @@ def settle(claimed: ClaimedTurn, number: int = 1) -> Any:
     entry = Step(index=0, kind="tool", call_id=call.id, name="look", state="finished", result=done)
     ending = Completed(messages=replies, steps=(entry,))
 
-    def commit(connection: Connection) -> turns.Settled:
+    def commit(connection: Connection) -> turns.SettleOutcome:
         return turns.settle(connection, claimed.lease, claimed.id, ending, release=True)
 
     return commit

@@ -18,7 +18,7 @@ from store.doctor import Examination, Note, Scope
 from store.retention import archive, legal_holds
 from store.tables.retention import ARCHIVES, archives
 from store.thread_store import ThreadStore
-from tasks.jobs.retention import UNANSWERED_MAX
+from tasks.jobs.retention import STORE_FAILURES_MAX
 from tests.integration.retention.scenes import TURN, Scene
 
 
@@ -51,7 +51,7 @@ async def test_a_thread_that_was_archived_is_restored_as_it_was(scene: Scene) ->
 
 
 async def test_parts_are_put_together_in_order(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archive, "PART", 5)
+    monkeypatch.setattr(archive, "PART_MAX_MESSAGES", 5)
     due(scene, max_messages=TURN)
     before = scene.thread()
 
@@ -71,7 +71,7 @@ async def test_parts_are_put_together_in_order(scene: Scene, monkeypatch: pytest
 def test_a_store_that_is_away_is_soon_left_alone_and_stops_nothing_else(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    archived = [f"t{number}" for number in range(UNANSWERED_MAX + 2)]
+    archived = [f"t{number}" for number in range(STORE_FAILURES_MAX + 2)]
     for thread in [*archived, "last"]:
         scene.answered(thread, 1)
         scene.age(40, thread)
@@ -88,14 +88,14 @@ def test_a_store_that_is_away_is_soon_left_alone_and_stops_nothing_else(
 
     done = scene.run(blob_grace_days=7)
 
-    assert (len(asked), done.failed) == (UNANSWERED_MAX, UNANSWERED_MAX)
+    assert (len(asked), done.failed) == (STORE_FAILURES_MAX, STORE_FAILURES_MAX)
     assert (done.threads, scene.row("last")) == (1, None)
 
 
 async def test_a_text_with_ends_of_lines_of_all_kinds_comes_back(scene: Scene) -> None:
     scene.send("one\u2028two\u2029three\x85four\r\nfive\x1csix")
     said = scene.claimed().window[0].content
-    scene.change(owner=None)
+    scene.change(lease_owner=None)
     scene.database.run(lambda c: c.execute(tables.turns.update().values(state="cancelled")))
     scene.age(40)
     scene.policy(tenant="default", archive=True, idle_days=30)
@@ -163,7 +163,7 @@ def test_a_hold_between_archive_and_deletion_keeps_the_messages(scene: Scene) ->
 
     scene.change(legal_hold=True)
 
-    assert scene.database.run(partial(archive.remove_archived, part=part)) is None
+    assert scene.database.run(partial(archive.remove_archived_batch, part=part)) is None
     assert len(scene.seqs()) == 4 * TURN
 
 
@@ -192,7 +192,7 @@ def test_a_part_that_another_run_discarded_deletes_nothing(scene: Scene) -> None
 
     assert scene.database.run(partial(archive.discard, archive_key=part.key))
 
-    assert scene.database.run(partial(archive.remove_archived, part=part)) is None
+    assert scene.database.run(partial(archive.remove_archived_batch, part=part)) is None
     assert len(scene.seqs()) == 4 * TURN
     assert scene.run().archived == 1
     assert not scene.database.run(partial(archive.discard, archive_key=part.key + 1))
@@ -228,7 +228,7 @@ def test_what_a_run_that_died_put_aside_is_removed_also_when_its_thread_is_held(
     # Somebody may be writing it just now.
     assert scene.count("archives") == 1
 
-    long_ago = datetime.now(UTC) - timedelta(seconds=archive.LEFT_SECONDS + 1)
+    long_ago = datetime.now(UTC) - timedelta(seconds=archive.ABANDONED_AFTER_SECONDS + 1)
     scene.database.run(lambda c: c.execute(archives.update().values(created_at=long_ago)))
     scene.run()
 

@@ -19,8 +19,8 @@ def test_no_stage_contradicts_itself(scene: Scene, stage: str) -> None:
 
     scene.cut()
     if STAGES.index(stage) >= 1:
-        some = partial(deletion.next_batch, key=scene.key(), limit=6)
-        scene.database.run(lambda c: deletion.remove(c, some(c)))
+        some = partial(deletion.lock_next_batch, key=scene.key(), limit=6)
+        scene.database.run(lambda c: deletion.remove_batch(c, some(c)))
     if stage == "hold":
         scene.database.run(partial(legal_holds.hold, tenant="default", thread_id="t"))
     if stage == "done":

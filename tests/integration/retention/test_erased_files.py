@@ -12,19 +12,21 @@ from sqlalchemy import select, text
 
 from conversation.attachment import Attachment
 from conversation.ids import new_id
-from conversation.prepared_file import Picture, Prepared
+from conversation.prepared_file import Picture, PreparationResult
 from store import tables
 from store.erasure.subject import Subject
 from store.erasure.workflow import run_erasure
 from store.files import garbage_collection, prepared_rows, uploads
-from store.files.ingest import Keeper
-from store.files.prepare import FileMaker
+from store.files.ingest import FileIngest
+from store.files.prepare import FilePreparer
 from store.retention import delete_thread, purge
 from tests.integration.retention.scenes import TURN, Scene
 
 SOURCE = str(Attachment(filename="a", content=b"a picture").sha256)
 SMALL = Attachment(filename="small.png", content=b"its thumbnail", mime_type="image/png")
-MADE = Prepared(text="400 x 300 pixels", thumbnail=Picture(b"its thumbnail", "image/png", "40 x 30 pixels"))
+MADE = PreparationResult(
+    text="400 x 300 pixels", thumbnail=Picture(b"its thumbnail", "image/png", "40 x 30 pixels")
+)
 THREAD = Subject(tenant="default", thread_id="t")
 ANN = Subject(tenant="default", user="ann")
 TENANT = Subject(tenant="default", everything=True)
@@ -116,10 +118,12 @@ def test_a_thumbnail_goes_also_when_it_was_looked_at_before_its_file(scene: Scen
     assert (str(small.sha256) < SOURCE) == (thumbnail == b"its thumbnail")
     scene.answered("t", 1, file=b"a picture")
     scene.change("t", metadata={"user": "ann"})
-    Keeper(scene.database, scene.files).keep("default", [small])
-    prepared = Prepared(text="x", thumbnail=Picture(thumbnail, "image/png", "x"))
+    FileIngest(scene.database, scene.files).store("default", [small])
+    prepared = PreparationResult(text="x", thumbnail=Picture(thumbnail, "image/png", "x"))
     made = {"thumbnail": str(small.sha256)}
-    write = partial(prepared_rows.write, tenant="default", sha256=SOURCE, prepared=prepared, made=made)
+    write = partial(
+        prepared_rows.write, tenant="default", sha256=SOURCE, prepared=prepared, rendition_hashes=made
+    )
     scene.database.run(write)
 
     erase(scene, ANN)
@@ -163,11 +167,11 @@ def test_what_says_who_dropped_a_file_goes_with_it_when_its_grace_is_over(scene:
 async def make(scene: Scene, meanwhile: Callable[[], None]) -> None:
     """A worker makes the file ready; `meanwhile` is done when it has read the bytes."""
 
-    async def read(_content: bytes, _media_type: str) -> Prepared:
+    async def read(_content: bytes, _media_type: str) -> PreparationResult:
         meanwhile()
         return MADE
 
-    await FileMaker(scene.files, scene.database, read).make("default", SOURCE)
+    await FilePreparer(scene.files, scene.database, read).prepare("default", SOURCE)
     await scene.database.close_async()
 
 
@@ -249,12 +253,12 @@ def test_an_erasure_that_comes_second_finds_what_was_made(postgres_scene: Scene)
 
 def kept(scene: Scene) -> None:
     scene.answered("t", 1, file=b"a picture")
-    Keeper(scene.database, scene.files).keep("default", [SMALL])
+    FileIngest(scene.database, scene.files).store("default", [SMALL])
 
 
 def write() -> Any:
     made = {"thumbnail": str(SMALL.sha256)}
-    return partial(prepared_rows.write, tenant="default", sha256=SOURCE, prepared=MADE, made=made)
+    return partial(prepared_rows.write, tenant="default", sha256=SOURCE, prepared=MADE, rendition_hashes=made)
 
 
 def states(scene: Scene) -> dict[str, str]:

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import select, update
 
 from conversation.attachment import Attachment
-from conversation.errors import InvalidInput, ThreadHeld, ThreadNotFound
+from conversation.errors import InvalidInput, ThreadNotFound, ThreadUnderLegalHold
 from conversation.ids import new_id
 from conversation.message import Message
 from conversation.thread import Thread
@@ -22,11 +22,11 @@ from store.audit import hash_of
 from store.database.engine import Database
 from store.erasure import steps
 from store.erasure.certificate import digest_of
-from store.erasure.export import Exported
-from store.erasure.subject import Subject, rows_of
+from store.erasure.export import ExportOutcome
+from store.erasure.subject import Subject, select_thread_keys
 from store.erasure.workflow import run_erasure
 from store.files import uploads
-from store.files.ingest import Keeper
+from store.files.ingest import FileIngest
 from store.retention import deletion, legal_holds
 from store.tables.retention import ARCHIVES
 from store.thread_store import ThreadStore
@@ -151,8 +151,8 @@ def test_what_retention_archived_and_deleted_before_is_erased_with_its_user(scen
     )
     for number in (1, 2):
         scene.age(40, f"ann-{MARK}-{number}")
-    scene.change(f"ann-{MARK}-1", owner=None)
-    scene.change(f"ann-{MARK}-2", owner=None)
+    scene.change(f"ann-{MARK}-1", lease_owner=None)
+    scene.change(f"ann-{MARK}-2", lease_owner=None)
     scene.run(retention_days=30, retention_archive=True)
     assert (scene.row(f"ann-{MARK}-1"), scene.row(f"ann-{MARK}-2")) == (None, None)
 
@@ -169,12 +169,12 @@ def test_a_hold_refuses_an_erasure_before_anything_is_touched(scene: Scene) -> N
     scene.database.run(partial(legal_holds.hold, tenant="default", thread_id=held))
     before = scene.counts()
 
-    with pytest.raises(ThreadHeld, match=held) as refused:
+    with pytest.raises(ThreadUnderLegalHold, match=held) as refused:
         run_erasure(scene.database, scene.files, ANN)
 
     assert refused.value.thread_ids == (held,)
     assert scene.counts() == before
-    assert scene.row(f"ann-{MARK}-1").retention_cut == 0
+    assert scene.row(f"ann-{MARK}-1").history_starts_after == 0
 
 
 def test_a_hold_in_the_middle_of_an_erasure_stops_it_and_shows_what_is_left(scene: Scene) -> None:
@@ -182,18 +182,18 @@ def test_a_hold_in_the_middle_of_an_erasure_stops_it_and_shows_what_is_left(scen
     subject = Subject(tenant="default", thread_id="t")
     erasure = scene.database.run(partial(steps.begin, subject=subject))
     key = scene.key()
-    scene.database.run(partial(steps.fence_off, erasure_id=erasure, subject=subject, key=key))
+    scene.database.run(partial(steps.lock_out_thread, erasure_id=erasure, subject=subject, key=key))
 
     def one_turn(connection: Any) -> None:
-        batch = deletion.next_batch(connection, key, erasure_id=erasure, limit=TURN)
+        batch = deletion.lock_next_batch(connection, key, erasure_id=erasure, limit=TURN)
         assert batch is not None
-        deletion.remove(connection, batch)
+        deletion.remove_batch(connection, batch)
 
     scene.database.run(one_turn)
 
     scene.database.run(partial(legal_holds.hold, tenant="default", thread_id="t"))
 
-    with pytest.raises(ThreadHeld):
+    with pytest.raises(ThreadUnderLegalHold):
         run_erasure(scene.database, scene.files, subject)
     assert scene.contents()[0] == "question 2"
     scene.database.run(partial(legal_holds.release, tenant="default", thread_id="t"))
@@ -205,7 +205,7 @@ def test_retention_leaves_an_erasure_to_itself(scene: Scene) -> None:
     scene.answered(turns_=3)
     subject = Subject(tenant="default", thread_id="t")
     erasure = scene.database.run(partial(steps.begin, subject=subject))
-    fence = partial(steps.fence_off, erasure_id=erasure, subject=subject, key=scene.key())
+    fence = partial(steps.lock_out_thread, erasure_id=erasure, subject=subject, key=scene.key())
     scene.database.run(fence)
 
     assert scene.run().messages == 0
@@ -234,7 +234,7 @@ async def test_an_export_has_all_that_is_stored_of_a_person(scene: Scene) -> Non
     with zipfile.ZipFile(target) as found:
         manifest = json.loads(found.read("manifest.json"))
         texts = {name: found.read(name) for name in found.namelist()}
-    assert (exported, manifest["threads"], manifest["user"]) == (Exported(2), 2, ANN.user)
+    assert (exported, manifest["threads"], manifest["user"]) == (ExportOutcome(2), 2, ANN.user)
     kinds = [json.loads(line)["kind"] for line in texts["threads/0001.jsonl"].splitlines()]
     assert {"thread", "context", "summary", "turn", "message", "end"} == set(kinds)
     work = [json.loads(line)["row"] for line in texts["threads/0001.work.jsonl"].splitlines()]
@@ -258,7 +258,9 @@ async def test_an_erasure_works_in_memory_too() -> None:
 
 
 def test_users_are_found_through_an_index(postgres_scene: Scene) -> None:
-    plan = plan_of(postgres_scene.database, lambda c: rows_of(c, Subject(tenant="default", user="ann")))
+    plan = plan_of(
+        postgres_scene.database, lambda c: select_thread_keys(c, Subject(tenant="default", user="ann"))
+    )
 
     assert "ix_threads_user" in plan
 
@@ -276,7 +278,7 @@ def test_another_key_may_name_users(any_database: Database, tmp_path: Path) -> N
 def test_nothing_is_left_of_a_tenant_and_no_other_loses_anything(scene: Scene) -> None:
     seed(scene)
     lonely = Attachment(filename="lonely.txt", content=b"a file without a message", mime_type="text/plain")
-    Keeper(scene.database, scene.files).keep("default", [lonely])
+    FileIngest(scene.database, scene.files).store("default", [lonely])
     promise = partial(uploads.create, upload_id=new_id(), tenant="default", file=lonely, expires_seconds=900)
     scene.database.run(promise)
     acme = scene.database.run(partial(repository.load, tenant="acme", thread_id="ann")).to_json()
@@ -299,7 +301,7 @@ def test_a_hold_on_one_thread_keeps_the_whole_tenant(scene: Scene) -> None:
     scene.database.run(partial(legal_holds.hold, tenant="default", thread_id="bob", reason="case 12"))
     before = everything(scene)
 
-    with pytest.raises(ThreadHeld, match="bob"):
+    with pytest.raises(ThreadUnderLegalHold, match="bob"):
         run_erasure(scene.database, scene.files, Subject(tenant="default", everything=True))
 
     assert everything(scene) == before
@@ -308,9 +310,9 @@ def test_a_hold_on_one_thread_keeps_the_whole_tenant(scene: Scene) -> None:
 def test_the_small_pictures_of_a_file_go_with_it(scene: Scene) -> None:
     scene.answered("t", 1, file=b"a picture")
     small = Attachment(filename="small.png", content=b"its thumbnail", mime_type="image/png")
-    Keeper(scene.database, scene.files).keep("default", [small])
+    FileIngest(scene.database, scene.files).store("default", [small])
     picture = str(Attachment(filename="a", content=b"a picture").sha256)
-    made = {"sha256": picture, "kind": "thumbnail", "made_sha256": small.sha256}
+    made = {"sha256": picture, "kind": "thumbnail", "rendition_sha256": small.sha256}
     scene.database.run(lambda c: c.execute(tables.renditions.insert().values(tenant="default", **made)))
 
     run_erasure(scene.database, scene.files, Subject(tenant="default", thread_id="t"))
@@ -385,7 +387,9 @@ def test_a_threads_own_policy_goes_with_it(scene: Scene) -> None:
 
 async def test_an_export_does_not_hand_out_what_a_scanner_stopped(scene: Scene) -> None:
     scene.answered("t", 1, file=b"malware")
-    scene.database.run(lambda c: c.execute(update(tables.blobs).values(scan="infected", finding="Eicar")))
+    scene.database.run(
+        lambda c: c.execute(update(tables.blobs).values(scan="infected", scan_finding="Eicar"))
+    )
     target = io.BytesIO()
 
     async with ThreadStore(scene.settings) as store:

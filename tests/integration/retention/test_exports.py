@@ -14,7 +14,7 @@ from conversation.attachment import Attachment
 from conversation.ids import new_id
 from store import tables
 from store.erasure import export_rows
-from store.erasure.export import Exported, PersonExport
+from store.erasure.export import ExportOutcome, UserExport
 from store.erasure.subject import Subject
 from store.files import uploads
 from store.retention import deletion, legal_holds
@@ -30,7 +30,7 @@ class Copy:
 
     def __init__(self, scene: Scene, subject: Subject = ANN) -> None:
         self.target = io.BytesIO()
-        self.exported: Exported = PersonExport(scene.database, scene.files, subject).write(self.target)
+        self.exported: ExportOutcome = UserExport(scene.database, scene.files, subject).write(self.target)
         with zipfile.ZipFile(self.target) as found:
             assert found.testzip() is None
             self.members = {name: found.read(name) for name in found.namelist()}
@@ -60,7 +60,7 @@ def test_an_archive_that_is_lost_is_named_and_the_rest_is_given(scene: Scene) ->
     copy = Copy(scene)
 
     lost = f"archives/{kept[0]}.jsonl.gz"
-    assert copy.exported == Exported(threads=1, lost=(lost,))
+    assert copy.exported == ExportOutcome(threads=1, lost=(lost,))
     assert copy.manifest["lost"] == [lost]
     assert [name for name in copy.members if name.startswith("archives/")] == [f"archives/{kept[1]}.jsonl.gz"]
     assert len([line for line in copy.lines("threads/0001.jsonl") if line["kind"] == "message"]) == TURN
@@ -103,7 +103,7 @@ def test_the_text_of_a_file_is_given_once_however_many_messages_have_it(
 def test_an_export_reads_files_page_by_page(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     anns(scene, turns=5, file=b"a passport")
     monkeypatch.setattr(export_rows, "PAGE", 2)
-    page = partial(export_rows.files, key=scene.key())
+    page = partial(export_rows.load_files, key=scene.key())
 
     first = scene.database.run(partial(page, after=("", -1)))
     second = scene.database.run(partial(page, after=(first[-1].message_id, first[-1].place)))
@@ -121,9 +121,9 @@ def test_the_rest_of_a_half_turn_is_given_while_a_hold_keeps_it(scene: Scene, he
     key = scene.key()
 
     def remove(connection: Any) -> None:
-        batch = deletion.next_batch(connection, key, limit=2 * TURN + 2)
+        batch = deletion.lock_next_batch(connection, key, limit=2 * TURN + 2)
         assert batch is not None
-        deletion.remove(connection, batch)
+        deletion.remove_batch(connection, batch)
 
     if held:
         scene.database.run(remove)
@@ -139,7 +139,7 @@ def test_the_rest_of_a_half_turn_is_given_while_a_hold_keeps_it(scene: Scene, he
 
 def test_files_of_what_only_a_hold_keeps_are_given(scene: Scene) -> None:
     anns(scene, turns=1, file=b"a passport")
-    scene.change(retention_cut=TURN)
+    scene.change(history_starts_after=TURN)
     assert Copy(scene).lines("files.jsonl") == []
 
     scene.change(legal_hold=True)
@@ -165,7 +165,7 @@ def test_turns_and_journals_of_what_is_about_to_be_deleted_are_given_if_a_hold_k
 ) -> None:
     anns(scene, turns=2)
     scene.send("not begun", "t")
-    scene.change(retention_cut=TURN, legal_hold=held)
+    scene.change(history_starts_after=TURN, legal_hold=held)
 
     copy = Copy(scene)
 
@@ -243,5 +243,5 @@ def test_archives_of_a_thread_that_is_gone_are_given_with_all_their_parts(scene:
 
     copy = Copy(scene)
 
-    assert copy.exported == Exported(threads=0)
+    assert copy.exported == ExportOutcome(threads=0)
     assert len([name for name in copy.members if name.startswith("archives/")]) == 2

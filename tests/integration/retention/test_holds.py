@@ -44,9 +44,9 @@ def test_a_report_names_so_many_held_threads_and_says_whether_there_are_more(
     for thread in ("a", "b"):
         scene.answered(thread, 1)
         hold(scene, thread)
-    monkeypatch.setattr(dry_run, "NAMED", most)
+    monkeypatch.setattr(dry_run, "HELD_MAX_NAMED", most)
 
-    found = dry_run.report(scene.database, scene.settings)
+    found = dry_run.build_report(scene.database, scene.settings)
 
     assert [thread["id"] for thread in found.held] == ["a", "b"][:most]
     assert found.held_is_complete is is_complete
@@ -66,7 +66,7 @@ def test_a_hold_after_the_cut_brings_everything_back(scene: Scene) -> None:
 
     assert len(scene.contents()) == 5 * TURN
     after = scene.row()
-    assert (after.retention_cut, after.summary_id) == (0, before.summary_id)
+    assert (after.history_starts_after, after.summary_id) == (0, before.summary_id)
     assert after.uncovered_messages == before.uncovered_messages
     assert scene.pending() == []
 
@@ -100,7 +100,7 @@ def test_a_hold_in_the_middle_of_a_deletion_stops_the_next_batch(scene: Scene) -
     scene.database.run(partial(remove_some, key=scene.key(), limit=2 * TURN))
     scene.change(legal_hold=True)
 
-    assert scene.database.run(partial(deletion.remove_next, key=scene.key())) is None
+    assert scene.database.run(partial(deletion.remove_next_batch, key=scene.key())) is None
     assert scene.database.run(partial(deletion.remove_thread, key=scene.key())) is None
     assert len(scene.seqs()) == 3 * TURN
 
@@ -152,7 +152,7 @@ def test_a_hold_gives_back_the_summary_that_leaves_no_hole(scene: Scene) -> None
     hold(scene)
 
     row = scene.row()
-    assert (row.retention_cut, row.summary_id) == (0, before)
+    assert (row.history_starts_after, row.summary_id) == (0, before)
     assert row.uncovered_messages == 7 * TURN - 2 * TURN
     assert len(scene.claimed().window) == 5 * TURN + 1
 
@@ -207,7 +207,7 @@ def test_a_summary_that_was_drafted_before_a_cut_is_not_put(scene: Scene) -> Non
     assert scene.count("summaries") == 0
 
 
-def remove_some(connection: object, key: int, limit: int) -> deletion.Removed:
-    batch = deletion.next_batch(connection, key, limit=limit)  # type: ignore[arg-type]
+def remove_some(connection: object, key: int, limit: int) -> deletion.BatchOutcome:
+    batch = deletion.lock_next_batch(connection, key, limit=limit)  # type: ignore[arg-type]
     assert batch is not None
-    return deletion.remove(connection, batch)  # type: ignore[arg-type]
+    return deletion.remove_batch(connection, batch)  # type: ignore[arg-type]

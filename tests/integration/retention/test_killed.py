@@ -124,7 +124,7 @@ def check_what_is_left(scene: Scene) -> None:
     counted: Counter[str] = Counter()
     for row in scene.audited():
         counted.update(row.details.get("counts", {}))
-    gone = {"messages": 5 * TURN, "turns": 6, "steps": 5, "turn_inputs": 1, "attachments": 6, "threads": 1}
+    gone = {"messages": 5 * TURN, "turns": 6, "steps": 5, "inbox_messages": 1, "attachments": 6, "threads": 1}
     assert {name: counted[name] for name in gone} == gone
     policies = {row.details["policy"]["field"] for row in scene.audited() if "counts" in row.details}
     assert policies == {"idle_days", "max_messages"}
@@ -141,7 +141,7 @@ def check_what_is_left(scene: Scene) -> None:
 
 def check_no_orphans(scene: Scene) -> None:
     """What has no foreign key hangs on something all the same."""
-    files, said, waits = tables.attachments, tables.messages, tables.turn_inputs
+    files, said, waits = tables.attachments, tables.messages, tables.inbox_messages
     lonely = select(files.c.message_id).where(
         ~exists().where(said.c.thread_key == files.c.thread_key, said.c.id == files.c.message_id),
         ~exists().where(waits.c.id == files.c.message_id),

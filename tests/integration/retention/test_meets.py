@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event, select, text
 
-from conversation.errors import LeaseLost, ThreadHeld, ThreadNotFound
+from conversation.errors import LeaseLost, ThreadNotFound, ThreadUnderLegalHold
 from conversation.history import check_next
 from conversation.message import Message
 from conversation.turn import ClaimedTurn, Lease
@@ -21,8 +21,8 @@ from store.erasure.workflow import run_erasure
 from store.history import message_rows
 from store.retention import deletion, legal_holds, move_cut
 from store.turns import claims, inbox
-from store.turns.claims import Claimant
-from store.turns.inbox import Request
+from store.turns.claims import ClaimRequest
+from store.turns.inbox import SendRequest
 from tests.integration.retention.scenes import TURN, Scene, record, settle
 
 Operation = Callable[[Connection], Any]
@@ -74,18 +74,18 @@ def wait_until_it_ended_or_waits(database: Database, quick: Any) -> None:
 def outcome(operation: Callable[[], Any]) -> Any:
     try:
         return operation()
-    except (LeaseLost, ThreadHeld, ThreadNotFound) as error:
+    except (LeaseLost, ThreadUnderLegalHold, ThreadNotFound) as error:
         return error
 
 
 def claim(scene: Scene) -> Operation:
-    claimant = Claimant(worker=scene.claimed("x", "other").lease.worker, agents={"a": "1"})
+    claimant = ClaimRequest(worker=scene.claimed("x", "other").lease.worker, agents={"a": "1"})
     return partial(claims.claim, tenant="default", thread_id="t", claimant=claimant)
 
 
 def send(scene: Scene) -> Operation:
     message = Message(role="user", content="meanwhile")
-    request = Request(
+    request = SendRequest(
         turn_id="b0000000-0000-0000-0000-000000000001", tenant="default", thread_id="t",
         message=message, agent="a", allow_unknown_agent=True,
     )  # fmt: skip
@@ -93,11 +93,11 @@ def send(scene: Scene) -> Operation:
 
 
 def take(scene: Scene) -> Operation:
-    return partial(move_cut.move, key=scene.key())
+    return partial(move_cut.move_cutoff, key=scene.key())
 
 
 def batch(scene: Scene) -> Operation:
-    return partial(deletion.remove_next, key=scene.key())
+    return partial(deletion.remove_next_batch, key=scene.key())
 
 
 def row(scene: Scene) -> Operation:
@@ -148,7 +148,7 @@ def test_what_is_said_while_retention_works_is_answered_with_what_the_policy_kee
     pair = step(scene), other(scene)
 
     meet(scene.database, *(reversed(pair) if swapped else pair), after=after)
-    claimed = scene.claim() if scene.row().owner is None else running(scene)
+    claimed = scene.claim() if scene.row().lease_owner is None else running(scene)
     scene.database.run(settle(claimed, 6))
     while scene.pending() or scene.cut() == "cut":
         scene.run()
@@ -175,9 +175,9 @@ def running(scene: Scene) -> ClaimedTurn:
     window = message_rows.history_rows(row.key, after_seq=0, to_seq=turn.window_to_seq)
     said = scene.database.run(lambda c: message_rows.load(c, row.key, c.execute(window)))
     return ClaimedTurn(
-        lease=Lease(thread_key=row.key, worker=row.owner, fence=row.fence), id=turn.id, tenant="default",
-        thread_id="t", agent="a", attempt=1, retries=0, seconds_left=None, cancel_requested=False,
-        refused=None, window=said, steps={}, context=(), metadata={},
+        lease=Lease(thread_key=row.key, worker=row.lease_owner, fencing_token=row.fencing_token), id=turn.id, tenant="default",
+        thread_id="t", agent="a", attempt=1, retries=0, remaining_seconds=None, cancel_requested=False,
+        refusal=None, window=said, steps={}, context=(), metadata={},
     )  # fmt: skip
 
 
@@ -250,7 +250,7 @@ def test_a_worker_that_still_runs_writes_nothing_after_an_erasure(scene: Scene, 
     claimed = scene.claimed("at work")
     subject = Subject(tenant="default", thread_id="t")
     erasure = scene.database.run(partial(erase.begin, subject=subject))
-    fence = partial(erase.fence_off, erasure_id=erasure, subject=subject, key=scene.key())
+    fence = partial(erase.lock_out_thread, erasure_id=erasure, subject=subject, key=scene.key())
     scene.database.run(fence)
 
     with pytest.raises(LeaseLost):
@@ -271,7 +271,7 @@ def test_an_erasure_that_meets_a_worker_leaves_nothing_of_what_it_wrote(
     claimed = scene.claimed("at work")
     subject = Subject(tenant="default", thread_id="t")
     erasure = scene.database.run(partial(erase.begin, subject=subject))
-    fence = partial(erase.fence_off, erasure_id=erasure, subject=subject, key=scene.key())
+    fence = partial(erase.lock_out_thread, erasure_id=erasure, subject=subject, key=scene.key())
     pair = fence, write(claimed)
 
     meet(scene.database, *(reversed(pair) if swapped else pair), after=after)

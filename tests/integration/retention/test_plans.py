@@ -10,7 +10,7 @@ from sqlalchemy import Connection, event, select, text
 
 from conversation.ids import new_id
 from store import tables
-from store.audit import tells_of
+from store.audit import names_files
 from store.database.column_types import clock
 from store.database.engine import Database
 from store.erasure import archives, export_rows, steps
@@ -112,24 +112,24 @@ def test_looking_for_what_is_due_costs_the_same_however_many_tenants_there_are(
     postgres_scene.policy(idle_days=30, max_age_days=365, max_messages=10)
 
     # The groups, and the threads with a policy of their own; each in a transaction with its limits.
-    assert all_statements_of(database, lambda: list(due.due(database))) == 2 * 2
+    assert all_statements_of(database, lambda: list(due.find_due_threads(database))) == 2 * 2
 
 
 def test_a_changed_policy_has_threads_looked_at_again_page_by_page(scene: Scene) -> None:
     for number in range(5):
         scene.send("hello", f"t{number}")
     scene.send("hello", "other", tenant="acme")
-    every = tables.threads.update().values(retention_seen_at=clock(), agent="a")
+    every = tables.threads.update().values(retention_checked_at=clock(), agent="a")
     scene.database.run(lambda c: c.execute(every))
     scene.policy(tenant="default", agent="a", idle_days=30)
 
     pages = 0
-    while scene.database.run(partial(policies.look_again, limit=2)):
+    while scene.database.run(partial(policies.rescan_next_threads, limit=2)):
         pages += 1
 
     assert pages == 3
-    assert [scene.row(f"t{number}").retention_seen_at for number in range(5)] == [None] * 5
-    assert scene.row("other").retention_seen_at is not None
+    assert [scene.row(f"t{number}").retention_checked_at for number in range(5)] == [None] * 5
+    assert scene.row("other").retention_checked_at is not None
 
 
 def test_turns_to_be_purged_are_found_through_an_index(postgres_scene: Scene) -> None:
@@ -166,7 +166,7 @@ def test_rows_of_the_audit_that_name_a_file_are_found_through_an_index(stocked: 
     items = erasure_items.c
     hashes = select(items.sha256).where(items.kind == "blob")
 
-    told = select(tables.audit.c.key).where(tells_of("default", hashes))
+    told = select(tables.audit.c.key).where(names_files("default", hashes))
     plan = plan_of(stocked, lambda _: told, is_stocked=True)
 
     assert "ix_audit_names_file" in plan
@@ -179,7 +179,7 @@ def test_a_thread_that_is_not_due_is_not_looked_at(postgres_scene: Scene) -> Non
     postgres_scene.age(40, "t3")
     postgres_scene.policy(tenant="default", idle_days=30, max_age_days=365, max_messages=TURN)
 
-    assert list(due.due(postgres_scene.database)) == [postgres_scene.key("t3")]
+    assert list(due.find_due_threads(postgres_scene.database)) == [postgres_scene.key("t3")]
 
 
 def test_a_thread_that_is_being_deleted_is_not_looked_at(postgres_scene: Scene) -> None:
@@ -187,10 +187,10 @@ def test_a_thread_that_is_being_deleted_is_not_looked_at(postgres_scene: Scene) 
     postgres_scene.answered("t", 2)
     postgres_scene.age(40)
     postgres_scene.policy(tenant="default", idle_days=30, max_messages=1)
-    assert list(due.due(postgres_scene.database)) == [postgres_scene.key()] * 2
+    assert list(due.find_due_threads(postgres_scene.database)) == [postgres_scene.key()] * 2
     postgres_scene.cut()
 
-    assert list(due.due(postgres_scene.database)) == []
+    assert list(due.find_due_threads(postgres_scene.database)) == []
 
 
 def test_what_was_cut_is_deleted_before_more_is_cut(
@@ -204,7 +204,7 @@ def test_what_was_cut_is_deleted_before_more_is_cut(
     def never(_: Database) -> Iterator[int]:
         raise AssertionError("the time is over before")
 
-    monkeypatch.setattr(due, "due", never)
+    monkeypatch.setattr(due, "find_due_threads", never)
     with pytest.raises(AssertionError, match="the time is over"):
         postgres_scene.run()
 
@@ -218,10 +218,10 @@ def test_a_thread_that_keeps_its_last_messages_is_looked_at_once(postgres_scene:
     postgres_scene.run()
     postgres_scene.run()
 
-    assert list(due.due(postgres_scene.database)) == []
+    assert list(due.find_due_threads(postgres_scene.database)) == []
     # A change makes it worth a look again.
     postgres_scene.answered(turns_=1)
-    assert list(due.due(postgres_scene.database)) == [postgres_scene.key()]
+    assert list(due.find_due_threads(postgres_scene.database)) == [postgres_scene.key()]
 
 
 def statements_of(database: Database, operation: Callable[[Connection], Any]) -> int:
@@ -259,8 +259,8 @@ def test_a_cut_and_a_batch_cost_the_same_however_much_there_is(postgres_scene: S
     postgres_scene.policy(tenant="default", max_messages=TURN)
     key, database = postgres_scene.key(), postgres_scene.database
 
-    assert statements_of(database, partial(move_cut.move, key=key)) == MOVE
-    assert statements_of(database, partial(deletion.remove_next, key=key)) == BATCH
+    assert statements_of(database, partial(move_cut.move_cutoff, key=key)) == MOVE
+    assert statements_of(database, partial(deletion.remove_next_batch, key=key)) == BATCH
 
 
 def test_the_end_of_a_thread_costs_so_many_statements(postgres_scene: Scene) -> None:
@@ -268,7 +268,7 @@ def test_the_end_of_a_thread_costs_so_many_statements(postgres_scene: Scene) -> 
     postgres_scene.age(40)
     postgres_scene.policy(tenant="default", idle_days=30)
     postgres_scene.cut()
-    postgres_scene.database.run(partial(deletion.remove_next, key=postgres_scene.key()))
+    postgres_scene.database.run(partial(deletion.remove_next_batch, key=postgres_scene.key()))
 
     removed = partial(deletion.remove_thread, key=postgres_scene.key())
 

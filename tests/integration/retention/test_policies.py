@@ -10,17 +10,17 @@ from conversation.errors import InvalidInput
 from conversation.history import check_next
 from conversation.message import Message
 from conversation.thread import Thread
-from conversation.untrusted_text import fenced
+from conversation.untrusted_text import delimit
 from store.retention import policies
-from store.retention.dry_run import report
-from store.retention.policy import Policy, strictest
+from store.retention.dry_run import build_report
+from store.retention.policy import Policy, combine_policies
 from store.threads import forks, listing, repository, search
 from store.threads.export import export_thread
 from store.turns import records
 from tests.integration.retention.scenes import TURN, Scene, settle
 
 #: What a model reads of a scene's summary.
-TOLD = fenced("Summary of the conversation before", "they talked")
+TOLD = delimit("Summary of the conversation before", "they talked")
 SAID = [
     ({"idle_days": 30}, {"idle_days": 7}, {"idle_days": 7}),
     ({"idle_days": 7}, {"idle_days": 30}, {"idle_days": 7}),
@@ -38,15 +38,15 @@ SAID = [
 def test_the_strictest_of_each_field_applies(
     one: dict[str, Any], other: dict[str, Any], expected: dict[str, Any]
 ) -> None:
-    effective = strictest([Policy(**one), Policy(tenant="t", **other)])
+    effective = combine_policies([Policy(**one), Policy(tenant="t", **other)])
 
-    assert {name: value for name, (value, _) in effective.said.items()} == expected
+    assert {name: value for name, (value, _) in effective.values_by_field.items()} == expected
 
 
 def test_the_scope_that_decided_is_named() -> None:
-    effective = strictest([Policy(idle_days=30), Policy(tenant="t", agent="a", idle_days=7)])
+    effective = combine_policies([Policy(idle_days=30), Policy(tenant="t", agent="a", idle_days=7)])
 
-    assert effective.named("idle_days") == {"field": "idle_days", "value": 7, "scope": "agent"}
+    assert effective.describe_field("idle_days") == {"field": "idle_days", "value": 7, "scope": "agent"}
 
 
 @pytest.mark.parametrize(
@@ -75,14 +75,14 @@ def test_a_policy_is_set_replaced_listed_and_removed(scene: Scene) -> None:
     scene.policy(tenant="default", idle_days=7)
     scene.policy(tenant="default", thread_id="t", max_messages=10)
 
-    stored = scene.database.run(policies.stored)
+    stored = scene.database.run(policies.list_policies)
     assert [(policy.scope, policy.idle_days, policy.keep_last) for policy in stored] == [
         ("tenant", 7, None),
         ("thread", None, None),
     ]
     assert scene.database.run(lambda c: policies.remove(c, tenant="default"))
     assert not scene.database.run(lambda c: policies.remove(c, tenant="default"))
-    assert [policy.scope for policy in scene.database.run(policies.stored)] == ["thread"]
+    assert [policy.scope for policy in scene.database.run(policies.list_policies)] == ["thread"]
 
 
 def test_an_idle_thread_goes_with_all_that_belongs_to_it(scene: Scene) -> None:
@@ -97,7 +97,7 @@ def test_an_idle_thread_goes_with_all_that_belongs_to_it(scene: Scene) -> None:
     assert scene.row("old") is None
     assert len(scene.contents("new")) == TURN
     left = scene.counts()
-    assert (left["turns"], left["steps"], left["messages"], left["retention_cuts"]) == (1, 1, TURN, 0)
+    assert (left["turns"], left["steps"], left["messages"], left["pending_deletions"]) == (1, 1, TURN, 0)
 
 
 def test_messages_past_their_age_go_and_the_thread_stays(scene: Scene) -> None:
@@ -110,7 +110,7 @@ def test_messages_past_their_age_go_and_the_thread_stays(scene: Scene) -> None:
     # Half of the third turn is too old: it stays whole.
     assert done.messages == 2 * TURN
     assert scene.contents()[0] == "question 3"
-    assert (scene.row().retention_cut, scene.row().uncovered_messages) == (2 * TURN, 3 * TURN)
+    assert (scene.row().history_starts_after, scene.row().uncovered_messages) == (2 * TURN, 3 * TURN)
     assert scene.count("turns") == 3
     assert_well_formed(scene)
 
@@ -151,7 +151,7 @@ def test_the_summary_stays_and_nothing_goes_that_it_does_not_cover(scene: Scene)
 
     assert scene.contents()[0] == "question 4"
     row = scene.row()
-    assert (row.retention_cut, row.summary_id is not None, row.uncovered_messages) == (12, True, 8)
+    assert (row.history_starts_after, row.summary_id is not None, row.uncovered_messages) == (12, True, 8)
     assert scene.claimed().context == (TOLD,)
 
 
@@ -192,7 +192,7 @@ def test_a_fork_brings_the_summary_of_what_was_cut(scene: Scene) -> None:
     scene.database.run(lambda c: forks.fork(c, "default", "t", "copy"))
 
     row = scene.row("copy")
-    assert (row.retention_cut, row.uncovered_messages) == (3 * TURN, 2 * TURN)
+    assert (row.history_starts_after, row.uncovered_messages) == (3 * TURN, 2 * TURN)
     assert scene.claimed(thread="copy").context == (TOLD,)
 
 
@@ -303,15 +303,15 @@ def test_another_tenants_threads_are_left_alone(scene: Scene) -> None:
     scene.run()
 
     assert scene.count("messages") == 2 * TURN
-    assert scene.row("theirs").retention_cut == 0
+    assert scene.row("theirs").history_starts_after == 0
 
 
 def test_settings_are_the_installations_policy_and_show_in_the_list(scene: Scene) -> None:
     scene.answered(turns_=3)
 
     assert scene.run(retention_max_messages=TURN).messages == 2 * TURN
-    assert [policy.scope for policy in scene.database.run(policies.stored)] == ["installation"]
-    assert scene.database.run(policies.stored)[0].max_messages == TURN
+    assert [policy.scope for policy in scene.database.run(policies.list_policies)] == ["installation"]
+    assert scene.database.run(policies.list_policies)[0].max_messages == TURN
 
 
 def test_a_report_by_other_settings_changes_nothing(scene: Scene) -> None:
@@ -321,13 +321,13 @@ def test_a_report_by_other_settings_changes_nothing(scene: Scene) -> None:
     before = scene.counts()
 
     what_if = scene.settings.model_copy(update={"retention_days": 30})
-    found = report(scene.database, what_if)
+    found = build_report(scene.database, what_if)
 
     assert [(share.threads, share.messages) for share in found.due] == [(1, 3 * TURN)]
     assert not found.is_complete
     assert scene.counts() == before
-    assert [policy.idle_days for policy in scene.database.run(policies.stored)] == [100]
-    assert report(scene.database, scene.settings.model_copy(update={"retention_days": 100})).is_complete
+    assert [policy.idle_days for policy in scene.database.run(policies.list_policies)] == [100]
+    assert build_report(scene.database, scene.settings.model_copy(update={"retention_days": 100})).is_complete
 
 
 def test_a_looser_policy_that_was_tightened_is_applied_anew(scene: Scene) -> None:
@@ -336,7 +336,7 @@ def test_a_looser_policy_that_was_tightened_is_applied_anew(scene: Scene) -> Non
     scene.policy(tenant="default", max_age_days=30, keep_last=3 * TURN)
     scene.run()
     scene.run()
-    assert scene.row().retention_seen_at is not None
+    assert scene.row().retention_checked_at is not None
 
     scene.policy(tenant="default", max_age_days=30, keep_last=TURN)
 
@@ -385,7 +385,7 @@ def test_the_replies_of_a_turn_below_the_cut_are_not_read(scene: Scene) -> None:
     assert first is not None
     scene.cut()
 
-    assert scene.database.run(lambda c: records.replies(c, first)) == ()
+    assert scene.database.run(lambda c: records.read_replies(c, first)) == ()
 
 
 def assert_well_formed(scene: Scene, thread: str = "t") -> None:

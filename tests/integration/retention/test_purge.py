@@ -33,7 +33,7 @@ def test_turns_that_ended_long_ago_go_with_their_journals_and_the_messages_stay(
     assert (scene.count("turns"), scene.count("steps")) == (2, 2)
     assert len(scene.contents("old")) == 4 * TURN
     (row,) = scene.audited("purge.turns_deleted")
-    assert row.details["counts"] == {"turns": 3, "steps": 3, "turn_inputs": 0, "attachments": 0}
+    assert row.details["counts"] == {"turns": 3, "steps": 3, "inbox_messages": 0, "attachments": 0}
     assert run_purge(scene.database, settings) == 0
 
 
@@ -43,12 +43,12 @@ def test_a_purge_takes_page_after_page_and_passes_over_what_stays(scene: Scene) 
     scene.answered("old", 3)
     for thread in ("held", "old"):
         end_long_ago(scene, thread)
-    place: purge.Place | None = purge.BEGINNING
+    place: purge.Cursor | None = purge.BEGINNING
     turns, pages = 0, 0
 
     while place is not None:
         purged = scene.database.run(partial(purge.purge, days=30, after=place, limit=2))
-        turns, place, pages = turns + purged.turns, purged.next_place, pages + 1
+        turns, place, pages = turns + purged.turns, purged.next_cursor, pages + 1
 
     assert (turns, pages) == (3, 4)
     assert scene.count("turns") == 3
@@ -60,7 +60,7 @@ def test_what_waited_in_the_inbox_of_a_cancelled_turn_goes_with_its_file(scene: 
 
     run_purge(scene.database, scene.settings.model_copy(update={"purge_turns_days": 30}))
 
-    assert (scene.count("turns"), scene.count("turn_inputs"), scene.count("attachments")) == (0, 0, 0)
+    assert (scene.count("turns"), scene.count("inbox_messages"), scene.count("attachments")) == (0, 0, 0)
 
 
 def test_nothing_is_purged_unless_days_are_set(scene: Scene) -> None:

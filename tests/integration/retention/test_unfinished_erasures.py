@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from conversation.errors import FileStoreUnavailable, ThreadHeld
+from conversation.errors import FileStoreUnavailable, ThreadUnderLegalHold
 from store.doctor import Examination, Note, Scope
 from store.doctor.checks import erasures as doctor_erasures
 from store.erasure import steps
 from store.erasure.subject import Subject
-from store.erasure.unfinished import take_up
-from store.erasure.workflow import go_on, run_erasure
+from store.erasure.unfinished import claim_erasure
+from store.erasure.workflow import resume_erasure, run_erasure
 from store.retention import deletion, legal_holds
 from store.tables.retention import erasures
 from tasks.jobs import retention
-from tasks.jobs.resume_erasures import IDLE_SECONDS, Resumed, resume_erasures
+from tasks.jobs.resume_erasures import IDLE_SECONDS, ResumeOutcome, resume_erasures
 from tests.integration.retention.scenes import TURN, Scene
 
 ANN = Subject(tenant="default", user="ann")
@@ -34,7 +34,7 @@ def fenced(scene: Scene, *threads_: str) -> str:
         scene.answered(thread, 3)
         scene.change(thread, metadata={"user": "ann"})
     erasure = scene.database.run(partial(steps.begin, subject=ANN))
-    fence = partial(steps.fence_off, erasure_id=erasure, subject=ANN)
+    fence = partial(steps.lock_out_thread, erasure_id=erasure, subject=ANN)
     for thread in threads_:
         scene.database.run(partial(fence, key=scene.key(thread)))
     return erasure
@@ -44,11 +44,11 @@ def test_a_hold_in_the_middle_has_the_persons_other_threads_read_again_until_it_
     scene: Scene,
 ) -> None:
     erasure = fenced(scene, "a", "b", "c")
-    scene.database.run(partial(deletion.remove_next, erasure_id=erasure, key=scene.key("a")))
+    scene.database.run(partial(deletion.remove_next_batch, erasure_id=erasure, key=scene.key("a")))
     scene.database.run(partial(legal_holds.hold, tenant="default", thread_id="c"))
     assert scene.contents("b") == []
 
-    with pytest.raises(ThreadHeld, match="'c'"):
+    with pytest.raises(ThreadUnderLegalHold, match="'c'"):
         run_erasure(scene.database, scene.files, ANN)
 
     assert len(scene.contents("b")) == len(scene.contents("c")) == 3 * TURN
@@ -65,9 +65,9 @@ def test_retention_takes_up_what_an_erasure_left_of_a_turn_when_its_hold_is_rele
     key = scene.key("a")
 
     def half_a_turn(connection: Any) -> None:
-        batch = deletion.next_batch(connection, key, erasure_id=erasure, limit=TURN // 2)
+        batch = deletion.lock_next_batch(connection, key, erasure_id=erasure, limit=TURN // 2)
         assert batch is not None
-        deletion.remove(connection, batch)
+        deletion.remove_batch(connection, batch)
 
     scene.database.run(half_a_turn)
     scene.database.run(partial(legal_holds.hold, tenant="default", thread_id="a"))
@@ -89,15 +89,15 @@ def broke_off(scene: Scene, *threads_: str) -> str:
 def idle(scene: Scene) -> None:
     """Nobody has worked on any of them for long."""
     long_ago = datetime.now(UTC) - timedelta(seconds=2 * IDLE_SECONDS)
-    scene.database.run(lambda c: c.execute(update(erasures).values(worked_at=long_ago)))
+    scene.database.run(lambda c: c.execute(update(erasures).values(last_step_at=long_ago)))
 
 
 def test_erasures_leave_retention_its_time(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
 
-    def takes_long(*_: object) -> Resumed:
+    def takes_long(*_: object) -> ResumeOutcome:
         now[0] += 10 * retention.RUN_SECONDS
-        return Resumed()
+        return ResumeOutcome()
 
     monkeypatch.setattr(retention, "resume_erasures", takes_long)
     monkeypatch.setattr("tasks.jobs.retention.time.monotonic", lambda: now[0])
@@ -126,11 +126,11 @@ def test_the_schedule_finishes_an_erasure_that_broke_off(scene: Scene) -> None:
 
 def test_whom_it_is_about_is_stored_only_until_it_is_finished(scene: Scene) -> None:
     fenced(scene, "a")
-    assert rows(scene)[0].named == "ann"
+    assert rows(scene)[0].subject_id == "ann"
 
     run_erasure(scene.database, scene.files, ANN)
 
-    assert rows(scene)[0].named is None
+    assert rows(scene)[0].subject_id is None
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_one_that_somebody_works_on_is_left_to_them(scene: Scene) -> None:
 
 def test_two_runs_at_once_do_not_take_up_the_same(postgres_scene: Scene) -> None:
     broke_off(postgres_scene, "a")
-    look = partial(take_up, idle_seconds=IDLE_SECONDS)
+    look = partial(claim_erasure, idle_seconds=IDLE_SECONDS)
 
     with postgres_scene.database.engine.begin() as first:
         assert look(first)
@@ -193,7 +193,7 @@ def test_one_that_fails_stops_no_other_and_is_told(scene: Scene, monkeypatch: py
         away.setattr(type(scene.files), "delete", refuse)
         done = resume_erasures(scene.database, scene.files)
 
-    assert (done.finished, done.left) == (1, 1)
+    assert (done.finished, done.unfinished) == (1, 1)
     assert scene.row("a") is None
     idle(scene)
     assert scene.run().erased == 1
@@ -223,7 +223,7 @@ def test_a_run_whose_time_is_over_leaves_the_rest_to_a_later_one(
     done = resume_erasures(scene.database, scene.files)
 
     monkeypatch.undo()
-    assert (done.finished, done.left) == (0, 1)
+    assert (done.finished, done.unfinished) == (0, 1)
     assert rows(scene)[0].finished_at is None
     idle(scene)
     assert scene.run().erased == 1
@@ -238,7 +238,7 @@ def test_what_is_said_after_the_certificate_stays_though_somebody_still_works_on
     scene.answered("a", 1)
     scene.change("a", metadata={"user": "ann"})
 
-    assert go_on(scene.database, scene.files, erasure, ANN) == certificate
+    assert resume_erasure(scene.database, scene.files, erasure, ANN) == certificate
 
     assert len(scene.contents("a")) == TURN
     assert scene.pending() == []

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from conversation.errors import FileStoreUnavailable, ThreadHeld, ThreadNotFound
+from conversation.errors import FileStoreUnavailable, ThreadNotFound, ThreadUnderLegalHold
 from store.audit import hash_of
 from store.erasure.subject import Subject
 from store.erasure.workflow import run_erasure
@@ -110,7 +110,7 @@ def test_a_hold_keeps_the_archives_of_its_thread_from_a_user_whom_it_was_before(
     scene.change("ann's", metadata={"user": "ann"})
     scene.database.run(partial(legal_holds.hold, tenant="default", thread_id="t"))
 
-    with pytest.raises(ThreadHeld, match="'t'"):
+    with pytest.raises(ThreadUnderLegalHold, match="'t'"):
         run_erasure(scene.database, scene.files, of_user("ann"))
 
     assert len(parts(scene)) == len(list(scene.files.list(ARCHIVES))) == 2
@@ -132,7 +132,7 @@ def test_a_hold_that_comes_in_the_middle_keeps_the_archives_that_are_left(
         scene.database.run(partial(legal_holds.hold, tenant="default", thread_id="t"))
 
     monkeypatch.setattr(type(scene.files), "delete", delete_then_hold)
-    with pytest.raises(ThreadHeld):
+    with pytest.raises(ThreadUnderLegalHold):
         run_erasure(scene.database, scene.files, of_user("ann"))
     monkeypatch.undo()
 

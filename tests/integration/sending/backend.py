@@ -16,16 +16,16 @@ from sqlalchemy import Connection, exists, func, select, text
 
 from conversation.ids import new_id
 from conversation.message import Message
-from conversation.task_contract import Bell
+from conversation.task_contract import WakeUp
 from conversation.turn import ClaimedTurn, Completed
 from store import tables
 from store.database.engine import Database
 from store.settings import Settings
 from store.turns import claims, workers
 from store.turns import settle as turns
-from store.turns.claims import Claimant
+from store.turns.claims import ClaimRequest
 
-COUNTED = ("threads", "turns", "turn_inputs", "attachments", "blobs")
+COUNTED = ("threads", "turns", "inbox_messages", "attachments", "blobs")
 
 
 def register_agent(database: Database, *names: str) -> str:
@@ -61,7 +61,7 @@ NOTHING = dict.fromkeys(COUNTED, 0)
 
 def said(database: Database, turn_id: str) -> Any:
     """The message of a turn, as it waits in the inbox."""
-    inputs = tables.turn_inputs
+    inputs = tables.inbox_messages
     return database.run(lambda c: c.execute(select(inputs).where(inputs.c.turn_id == turn_id)).one())
 
 
@@ -90,7 +90,7 @@ def _turn_of(message: dict[str, Any]) -> str:
 
 
 def claim(database: Database, worker: str, thread: str) -> ClaimedTurn:
-    claimant = Claimant(worker=worker, agents={"assistant": "1"})
+    claimant = ClaimRequest(worker=worker, agents={"assistant": "1"})
     claimed = database.run(
         partial(claims.claim, tenant="default", thread_id=thread, claimant=claimant, held=None)
     )
@@ -116,16 +116,16 @@ class SpyBellringer:
     def warm_up(self) -> None:
         pass
 
-    def ring(self, bell: Bell) -> bool:
+    def ring(self, bell: WakeUp) -> bool:
         self.rung.append((bell.turn_id, is_committed(self.database, bell.turn_id)))
         return True
 
-    def ring_soon(self, bell: Bell) -> "Future[bool]":
+    def ring_soon(self, bell: WakeUp) -> "Future[bool]":
         ringing: Future[bool] = Future()
         ringing.set_result(self.ring(bell))
         return ringing
 
-    async def ring_async(self, bell: Bell) -> bool:
+    async def ring_async(self, bell: WakeUp) -> bool:
         return self.ring(bell)
 
     def close(self) -> None:
@@ -155,7 +155,7 @@ def break_inbox(database: Database) -> None:
         )
         connection.execute(
             text(
-                "CREATE TRIGGER refuse BEFORE INSERT ON turn_inputs FOR EACH ROW "
+                "CREATE TRIGGER refuse BEFORE INSERT ON inbox_messages FOR EACH ROW "
                 "WHEN (NEW.content = 'burn') EXECUTE FUNCTION refuse()"
             )
         )

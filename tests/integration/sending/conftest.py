@@ -40,6 +40,6 @@ async def async_producer(settings: Settings, worker: str) -> AsyncIterator[Produ
 @pytest.fixture
 def spy(producer: Producer, database: Database) -> SpyBellringer:
     """Stands where the producer's bells would ring."""
-    producer.bellringer.close()
-    producer.bellringer = SpyBellringer(database)  # type: ignore[assignment]
-    return producer.bellringer  # type: ignore[return-value]
+    producer.notifier.close()
+    producer.notifier = SpyBellringer(database)  # type: ignore[assignment]
+    return producer.notifier  # type: ignore[return-value]

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from producers.producer import Producer
-from store.database.engine import mapped
+from store.database.engine import driver_url
 
 INSERT = "INSERT INTO orders VALUES ('{}')"
 
@@ -31,7 +31,7 @@ class Lender(Protocol):
 
 class CoreLender:
     def __init__(self, url: str) -> None:
-        self.engine = create_engine(mapped(url))
+        self.engine = create_engine(driver_url(url))
         self.connection = self._open()
 
     def _open(self) -> Any:
@@ -84,7 +84,7 @@ class PsycopgLender(CoreLender):
 class AsyncCoreLender:
     def __init__(self, url: str) -> None:
         self.runner = asyncio.Runner()
-        self.engine = create_async_engine(mapped(url))
+        self.engine = create_async_engine(driver_url(url))
         self.connection = self.runner.run(self._open())
 
     async def _open(self) -> Any:

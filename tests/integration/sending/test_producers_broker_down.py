@@ -102,10 +102,10 @@ def test_the_sweep_finds_what_was_not_rung_once_its_grace_is_over(
     cut_off: Producer, database: Database
 ) -> None:
     turn = cut_off.send("t", "hello")
-    ring_again = partial(sweep.due_bells, grace_seconds=10, limit=10)
+    ring_again = partial(sweep.pick_wake_ups, grace_seconds=10, limit=10)
     assert database.run(ring_again) == []
 
-    database.run(lambda c: c.execute(text("UPDATE turns SET rung_at = rung_at - interval '11 s'")))
+    database.run(lambda c: c.execute(text("UPDATE turns SET notified_at = notified_at - interval '11 s'")))
 
     assert [bell.turn_id for bell in database.run(ring_again)] == [turn.id]
 
@@ -128,8 +128,8 @@ def test_a_broker_that_comes_back_is_rung_again(
     with EmbeddedValkey(tmp_path / "valkey") as server:
         producer = Producer(with_broker(settings, server.url))
         url, port = server.url, int(server.url.rpartition(":")[2].partition("/")[0])
-        assert producer.send("t", "hello").ring()
-    assert [producer.send("t", "hello").ring() for _ in range(notifier.FAILURES_TO_OPEN)].count(True) == 0
+        assert producer.send("t", "hello").notify()
+    assert [producer.send("t", "hello").notify() for _ in range(notifier.FAILURES_TO_OPEN)].count(True) == 0
 
     with EmbeddedValkey(tmp_path / "valkey", port=port) as server:
         assert server.url == url
@@ -137,7 +137,7 @@ def test_a_broker_that_comes_back_is_rung_again(
         turn = producer.send("t", "are you back?")
 
         assert turn.id in bells(producer.settings)
-        assert turn.ring()
+        assert turn.notify()
     producer.close()
 
 
@@ -170,11 +170,11 @@ def test_a_producer_that_was_closed_rings_nobody_and_fails_nobody(
     producer: Producer, database: Database
 ) -> None:
     turn = producer.send("t", "hello")
-    producer.bellringer.close()
+    producer.notifier.close()
 
     late = producer.send("t", "late")
 
-    assert turn.ring() is False
+    assert turn.notify() is False
     assert said(database, late.id).content == "late"
 
 

@@ -123,5 +123,5 @@ def test_a_commit_whose_answer_was_lost_is_found_and_not_made_twice(
 
     assert wire.has_struck
     assert turn.is_new
-    assert (counts(database)["turns"], counts(database)["turn_inputs"]) == (1, 1)
+    assert (counts(database)["turns"], counts(database)["inbox_messages"]) == (1, 1)
     assert bells(settings) == [turn.id]

@@ -16,7 +16,7 @@ from producers import api
 from producers.api import send_message
 from producers.django import send_message_in_atomic
 from producers.producer import Producer
-from store.database.caller_connection import borrowed
+from store.database.caller_connection import borrow_connection
 from store.database.engine import Database
 from store.tables import turns
 from tests.integration.sending.backend import (
@@ -127,7 +127,7 @@ def test_django_goes_on_as_before_with_its_own_types(database: Database) -> None
         with connection.cursor() as cursor:
             cursor.execute("SELECT metadata, not_before FROM turns")
             metadata, not_before = cursor.fetchone()
-        with borrowed(connection.connection) as ours:
+        with borrow_connection(connection.connection) as ours:
             row = ours.execute(select(turns.c.metadata, turns.c.not_before)).one()
 
     assert (row.metadata, row.not_before, row.not_before.tzinfo) == ({"a": 1}, LATER, UTC)
@@ -167,7 +167,7 @@ def test_the_plain_verb_on_djangos_connection_leaves_ringing_to_its_caller(
         assert connection.connection.info.transaction_status is TransactionStatus.INTRANS
     assert spy.rung == []
 
-    turn.ring()
+    turn.notify()
 
     assert spy.rung == [(turn.id, True)]
 

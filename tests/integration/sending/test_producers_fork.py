@@ -95,7 +95,7 @@ def test_a_forked_child_sends_by_itself_and_its_parent_goes_on(
     assert told["parent_rang"] == [True, True]
     assert told["handle_of_parent"] == "queued"
     assert told["found"]
-    contents = database.run(lambda c: c.execute(text("SELECT content FROM turn_inputs")).scalars().all())
+    contents = database.run(lambda c: c.execute(text("SELECT content FROM inbox_messages")).scalars().all())
     assert sorted(contents) == [
         "child",
         "child, async",

@@ -133,7 +133,7 @@ def test_of_many_threads_at_once_one_makes_the_turn(
 
     assert len({turn.id for turn in sent}) == 1
     assert [turn.is_new for turn in sent].count(True) == 1
-    assert (counts(database)["turns"], counts(database)["turn_inputs"], len(spy.rung)) == (1, 1, 1)
+    assert (counts(database)["turns"], counts(database)["inbox_messages"], len(spy.rung)) == (1, 1, 1)
 
 
 def test_of_several_processes_at_once_one_makes_the_turn(

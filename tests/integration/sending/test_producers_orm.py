@@ -11,7 +11,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, scop
 from producers import api, sqlalchemy_orm
 from producers.producer import Producer
 from producers.sqlalchemy_orm import send_message_in, send_message_in_async
-from store.database.engine import Database, mapped
+from store.database.engine import Database, driver_url
 from tests.integration.sending.backend import (
     NOTHING,
     SpyBellringer,
@@ -39,7 +39,7 @@ def producer_of_process(producer: Producer, spy: SpyBellringer, monkeypatch: pyt
 @pytest.fixture
 def session(database: Database, database_url: str) -> Iterator[Session]:
     make_orders(database)
-    engine = create_engine(mapped(database_url))
+    engine = create_engine(driver_url(database_url))
     with Session(engine) as opened:
         yield opened
     engine.dispose()
@@ -171,7 +171,7 @@ def test_duplicates_and_messages_for_later_do_not_ring(session: Session, spy: Sp
 async def test_an_async_session_rings_after_its_commit_and_not_after_a_rollback(
     session: Session, database_url: str, spy: SpyBellringer, producer: Producer
 ) -> None:
-    engine = create_async_engine(mapped(database_url))
+    engine = create_async_engine(driver_url(database_url))
 
     async with AsyncSession(engine) as asynchronous:
         await send_message_in_async(asynchronous, "t", "never mind")

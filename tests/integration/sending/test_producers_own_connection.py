@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from conversation.errors import DatabaseUnavailable, IdempotencyConflict, InvalidInput, UnknownAgent
 from producers.producer import Producer
-from store.database.engine import Database, mapped
+from store.database.engine import Database, driver_url
 from store.settings import Settings
 from tests.integration.sending.backend import (
     NOTHING,
@@ -63,7 +63,7 @@ def test_nothing_rings_by_itself_and_the_handle_rings_after_the_commit(
     lender.commit()
     assert (bells(settings), spy.rung) == ([], [])
 
-    producer.bellringer.ring(turn._bell())
+    producer.notifier.notify(turn._bell())
 
     assert spy.rung == [(turn.id, True)]
 
@@ -128,7 +128,7 @@ def test_a_duplicate_gives_the_first_turn_and_does_not_abort_the_callers_transac
 
     assert (again.id, again.is_new) == (first.id, False)
     assert orders(database) == ["earlier", "later"]
-    assert (counts(database)["turns"], counts(database)["turn_inputs"]) == (1, 1)
+    assert (counts(database)["turns"], counts(database)["inbox_messages"]) == (1, 1)
 
 
 def test_several_messages_of_one_transaction_are_all_stored(
@@ -144,7 +144,7 @@ def test_several_messages_of_one_transaction_are_all_stored(
 def test_a_connection_that_commits_by_itself_is_refused(
     producer: Producer, database: Database, database_url: str
 ) -> None:
-    engine = create_engine(mapped(database_url), isolation_level="AUTOCOMMIT")
+    engine = create_engine(driver_url(database_url), isolation_level="AUTOCOMMIT")
 
     with engine.connect() as connection:
         with pytest.raises(InvalidInput, match="commits after every statement"):
@@ -158,7 +158,7 @@ def test_a_connection_that_commits_by_itself_is_refused(
 async def test_an_async_connection_that_commits_by_itself_is_refused(
     async_producer: Producer, database: Database, database_url: str
 ) -> None:
-    engine = create_async_engine(mapped(database_url), isolation_level="AUTOCOMMIT")
+    engine = create_async_engine(driver_url(database_url), isolation_level="AUTOCOMMIT")
 
     async with engine.connect() as connection:
         with pytest.raises(InvalidInput, match="commits after every statement"):

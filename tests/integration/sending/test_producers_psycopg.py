@@ -15,7 +15,7 @@ from sqlalchemy import select, text
 
 from conversation.errors import InvalidInput, UnknownAgent
 from producers.producer import Producer
-from store.database.caller_connection import _Lent, borrowed
+from store.database.caller_connection import _CallerOwnedConnection, borrow_connection
 from store.database.engine import Database
 from store.tables import turns
 from tests.integration.sending.backend import NOTHING, break_inbox, counts, make_orders, orders
@@ -61,7 +61,7 @@ def test_the_first_loan_of_a_process_does_not_end_the_transaction(
 ) -> None:
     from store.database import caller_connection
 
-    caller_connection._engine_over_lent.cache_clear()
+    caller_connection._engine_for_caller.cache_clear()
     raw.execute("INSERT INTO orders VALUES ('earlier')")
     before = transaction_id(raw)
 
@@ -77,7 +77,7 @@ def test_the_first_loan_of_a_process_does_not_end_the_transaction(
 def test_a_loan_is_deaf_to_every_word_about_transactions(raw: psycopg.Connection[Any], end: str) -> None:
     before = transaction_id(raw)
 
-    getattr(_Lent(raw), end)()
+    getattr(_CallerOwnedConnection(raw), end)()
 
     assert transaction_id(raw) == before
 
@@ -105,7 +105,7 @@ def test_times_are_read_right_on_a_connection_that_reads_them_naive_and_in_its_o
     register_tzloader(None, raw)
     producer.send("t", "tomorrow", not_before=later, connection=raw)
 
-    with borrowed(raw) as ours:
+    with borrow_connection(raw) as ours:
         assert ours.execute(select(turns.c.not_before)).scalar_one() == later
 
     (naive,) = raw.execute("SELECT not_before FROM turns").fetchone() or ()
@@ -153,7 +153,7 @@ def test_two_threads_with_two_connections_do_not_mix(
     """One of them commits and one rolls back, in step, again and again."""
     from store.database import caller_connection
 
-    caller_connection._engine_over_lent.cache_clear()
+    caller_connection._engine_for_caller.cache_clear()
     make_orders(database)
     together = threading.Barrier(2, timeout=20)
     failures: list[BaseException] = []
@@ -182,7 +182,7 @@ def test_two_threads_with_two_connections_do_not_mix(
 
     assert failures == []
     assert orders(database) == [f"kept-{n:02}" for n in range(20)]
-    contents = database.run(lambda c: c.execute(text("SELECT content FROM turn_inputs")).scalars().all())
+    contents = database.run(lambda c: c.execute(text("SELECT content FROM inbox_messages")).scalars().all())
     assert contents == ["kept"] * 20
 
 
@@ -190,7 +190,7 @@ def test_sending_inside_a_callback_of_another_loan_works(
     raw: psycopg.Connection[Any], producer: Producer, database: Database, database_url: str
 ) -> None:
     """Two loans of one thread, one within the other, each to its own connection."""
-    with psycopg.connect(database_url) as other, borrowed(raw) as ours:
+    with psycopg.connect(database_url) as other, borrow_connection(raw) as ours:
         producer.send("inner", "hello", connection=other)
         ours.execute(text("INSERT INTO orders VALUES ('outer')"))
         other.commit()

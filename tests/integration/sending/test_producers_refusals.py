@@ -13,7 +13,7 @@ from hypothesis import settings as run_with
 from hypothesis import strategies as st
 
 from conversation.attachment import Attachment
-from conversation.errors import FileRefused, InvalidInput
+from conversation.errors import FileRejected, InvalidInput
 from conversation.validation import METADATA_MAX_BYTES, METADATA_MAX_DEPTH
 from producers.producer import Producer
 from store.database.engine import Database
@@ -157,7 +157,7 @@ def test_a_file_that_is_not_welcome_is_refused_by_name_and_nothing_is_stored(
     problem, attachment = LYING[case]
     good = Attachment(filename="good.txt", content=b"good")
 
-    with pytest.raises(FileRefused, match=problem) as refused:
+    with pytest.raises(FileRejected, match=problem) as refused:
         producer.send("t", "see this", attachments=[good, attachment()])
 
     assert repr(attachment().filename) in str(refused.value)
@@ -172,7 +172,7 @@ def test_a_file_that_is_too_large_is_refused_before_it_is_read(
     with huge.open("wb") as file:
         file.truncate(100 * 1024**3)
 
-    with pytest.raises(FileRefused, match="107374182400 bytes"):
+    with pytest.raises(FileRejected, match="107374182400 bytes"):
         producer.send("t", "see this", attachments=[huge])
 
     assert counts(database) == NOTHING

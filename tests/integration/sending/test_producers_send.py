@@ -107,14 +107,14 @@ async def test_a_turn_is_found_again_by_its_id(
 ) -> None:
     sent = producer.send("t", "hello", tenant="acme")
 
-    found, found_async = producer.turn(sent.id), await async_producer.turn_async(sent.id)
+    found, found_async = producer.find_turn(sent.id), await async_producer.find_turn_async(sent.id)
 
     for handle in (found, found_async):
         assert (handle.id, handle.tenant, handle.thread_id) == (sent.id, "acme", "t")
     with pytest.raises(TurnNotFound):
-        producer.turn(new_id())
+        producer.find_turn(new_id())
     with pytest.raises(TurnNotFound):
-        await async_producer.turn_async("no id of ours")
+        await async_producer.find_turn_async("no id of ours")
 
 
 async def test_the_public_verbs_use_the_settings_of_the_environment(
@@ -167,7 +167,7 @@ def test_an_agent_is_known_from_its_first_worker_on_even_when_all_are_dead(
 def test_a_message_for_later_rings_when_it_is_due_and_not_before(
     producer: Producer, database: Database, settings: Settings, worker: str
 ) -> None:
-    ring = partial(sweep.due_bells, grace_seconds=0, limit=10)
+    ring = partial(sweep.pick_wake_ups, grace_seconds=0, limit=10)
     turn = producer.send("t", "tomorrow", not_before=datetime.now(UTC) + timedelta(hours=1))
     assert bells(settings) == []
     assert database.run(ring) == []

@@ -29,14 +29,14 @@ def wait(request: pytest.FixtureRequest) -> Any:
     def wait_async(producer: Producer, turn_id: str, timeout: float | None) -> Any:
         async def waiting() -> Any:
             try:
-                return await (await producer.turn_async(turn_id)).wait(timeout)
+                return await (await producer.find_turn_async(turn_id)).wait(timeout)
             finally:
                 await producer.database.close_async()
 
         return asyncio.run(waiting())
 
     def wait_sync(producer: Producer, turn_id: str, timeout: float | None) -> Any:
-        return producer.turn(turn_id).wait(timeout)
+        return producer.find_turn(turn_id).wait(timeout)
 
     return wait_sync if request.param == "sync" else wait_async
 
@@ -44,8 +44,8 @@ def wait(request: pytest.FixtureRequest) -> Any:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Looks that nobody asked for come too late for the test: only a signal wakes."""
-    monkeypatch.setattr(handles, "LOOK_FIRST_SECONDS", 30.0)
-    monkeypatch.setattr(handles, "LOOK_MOST_SECONDS", 30.0)
+    monkeypatch.setattr(handles, "POLL_FIRST_SECONDS", 30.0)
+    monkeypatch.setattr(handles, "POLL_MAX_SECONDS", 30.0)
 
 
 def listeners(client: Any, channel: str) -> int:

@@ -17,7 +17,7 @@ from conversation.attachment import Attachment
 from conversation.errors import (
     FileNotReady,
     FileNotStored,
-    FileRefused,
+    FileRejected,
     FileStoreUnavailable,
     InvalidInput,
     LimitReached,
@@ -208,7 +208,7 @@ def test_a_web_page_that_says_it_is_a_picture_is_refused(site: Producer) -> None
     upload = created(site, page, "cat.png", media_type="image/png")
     assert put(upload, page) in (200, 201)
 
-    with pytest.raises(FileRefused, match="called image/png"):
+    with pytest.raises(FileRejected, match="called image/png"):
         site.uploads.complete(upload.id)
 
     assert count(site, tables.blobs) == 0
@@ -249,7 +249,7 @@ def test_what_makes_no_sense_is_refused_by_its_field(
 
 
 def test_a_file_above_the_limit_gets_no_address(site: Producer, on_s3: Settings) -> None:
-    with pytest.raises(FileRefused, match="THREADMILL_UPLOAD_MAX_BYTES"):
+    with pytest.raises(FileRejected, match="THREADMILL_UPLOAD_MAX_BYTES"):
         created(site, size=on_s3.upload_max_bytes + 1)
 
 
@@ -330,11 +330,11 @@ def test_uploads_that_cannot_be_removed_stop_no_others(
 
     with monkeypatch.context() as locked:
         locked.setattr(type(site.blobs), "discard_upload", refuse)
-        first = expire_uploads.expire_after(site.database, on_s3, {})
-        second = expire_uploads.expire_after(site.database, on_s3, json.loads(json.dumps(first)))
+        first = expire_uploads.run_scheduled_expiry(site.database, on_s3, {})
+        second = expire_uploads.run_scheduled_expiry(site.database, on_s3, json.loads(json.dumps(first)))
 
     assert (first["expired"], first["failed"], second["expired"], second["failed"]) == (0, FAILURES_MAX, 1, 0)
-    third = expire_uploads.expire_after(site.database, on_s3, second)
+    third = expire_uploads.run_scheduled_expiry(site.database, on_s3, second)
     assert third == {"expired": FAILURES_MAX, "failed": 0, "over_after": None, "strays_after": ""}
 
 
@@ -355,11 +355,11 @@ def test_strays_are_looked_for_in_so_many_tenants_a_run(
 ) -> None:
     for tenant in ("acme", "acme-west", "beta"):
         site.blobs.put(tenant, SHA256, TEXT, "text/plain")
-    monkeypatch.setattr(expire_uploads, "STRAY_TENANTS", 2)
+    monkeypatch.setattr(expire_uploads, "STRAY_TENANTS_MAX", 2)
 
-    first = expire_uploads.expire_after(site.database, on_s3, {})
+    first = expire_uploads.run_scheduled_expiry(site.database, on_s3, {})
     assert first["strays_after"] == "acme-west"
-    assert expire_uploads.expire_after(site.database, on_s3, first)["strays_after"] == ""
+    assert expire_uploads.run_scheduled_expiry(site.database, on_s3, first)["strays_after"] == ""
 
 
 def expired(site: Producer, settings: Settings) -> int:
@@ -408,10 +408,12 @@ def test_a_file_that_was_not_scanned_yet_or_is_infected_is_not_handed_out(
         with pytest.raises(FileNotReady):
             scanning.uploads.thumbnail_url(file, expires=MINUTE)
     scanning.close()
-    producer.database.run(lambda c: c.execute(update(tables.blobs).values(scan="infected", finding="Eicar")))
-    with pytest.raises(FileRefused, match="infected"):
+    producer.database.run(
+        lambda c: c.execute(update(tables.blobs).values(scan="infected", scan_finding="Eicar"))
+    )
+    with pytest.raises(FileRejected, match="infected"):
         producer.uploads.url(file, expires=MINUTE)
-    with pytest.raises(FileRefused, match="infected"):
+    with pytest.raises(FileRejected, match="infected"):
         producer.uploads.thumbnail_url(file, expires=MINUTE)
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import select, text
 from store.database.column_types import clock
 from store.database.engine import Database
 from store.summaries import due as summary_dues
-from store.summaries.due import Due
+from store.summaries.due import DueThread
 from tests.integration.desk import Desk, marks
 
 
@@ -50,10 +50,10 @@ def stock(database: Database, prefix: str, *, threads: int, count: int, agent: s
             connection.execute(text(statement), values)
 
 
-def reserved(desk: Desk) -> Due:
+def reserved(desk: Desk) -> DueThread:
     """The thread `t`, as a look finds it."""
     desk.change(agent="a", summary_retry_at=None)
-    take = partial(summary_dues.take_due, marks={}, other_marks=marks(2, 1), limit=1)
+    take = partial(summary_dues.reserve_due, marks={}, other_marks=marks(2, 1), limit=1)
     (due,) = desk.database.run(take)
     return due
 
@@ -63,5 +63,5 @@ def now(desk: Desk) -> Any:
 
 
 def taken(database: Database, limit: int = 10, **own: Any) -> list[str]:
-    take = partial(summary_dues.take_due, marks=own, other_marks=marks(30, 10), limit=limit)
+    take = partial(summary_dues.reserve_due, marks=own, other_marks=marks(30, 10), limit=limit)
     return [due.thread_id for due in database.run(take)]

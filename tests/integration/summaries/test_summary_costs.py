@@ -54,7 +54,7 @@ def test_due_threads_are_found_by_index(database: Database) -> None:
     stock(database, "due", threads=5, count=100)
     given_up = update(tables.threads).where(tables.threads.c.id.like("givenup%"))
     database.run(lambda c: c.execute(given_up.values(summary_failures=MAX_SUMMARY_FAILURES)) and None)
-    take = partial(due.take_due, marks={}, other_marks=marks(30, 10, tokens=300), limit=10)
+    take = partial(due.reserve_due, marks={}, other_marks=marks(30, 10, tokens=300), limit=10)
 
     plans = plans_of(database, take)
 
@@ -67,7 +67,7 @@ def test_due_threads_are_found_by_index(database: Database) -> None:
 
 def test_a_draft_reads_no_other_threads_messages(database: Database) -> None:
     stock(database, "t", threads=300, count=100)
-    draft = partial(repository.draft, tenant="default", thread_id="t7", marks=marks(30, 10))
+    draft = partial(repository.load_draft, tenant="default", thread_id="t7", marks=marks(30, 10))
 
     plans = plans_of(database, draft)
 
@@ -115,7 +115,7 @@ def test_sqlite_finds_due_threads_by_index(tmp_path: Path) -> None:
 
     with database.engine.begin() as connection:
         event.listen(connection, "before_cursor_execute", note)
-        take = partial(due.take_due, marks={}, other_marks=marks(30, 10, tokens=900), limit=10)
+        take = partial(due.reserve_due, marks={}, other_marks=marks(30, 10, tokens=900), limit=10)
         take(connection)
         event.remove(connection, "before_cursor_execute", note)
         plans = [
@@ -142,7 +142,7 @@ def test_a_look_is_two_statements_however_many_tenants_and_agents_there_are(
 
     with database.engine.begin() as connection:
         event.listen(connection, "before_cursor_execute", lambda *given: seen.append(given[2]))
-        take = partial(due.take_due, marks=own, other_marks=marks(30, 10), limit=100)
+        take = partial(due.reserve_due, marks=own, other_marks=marks(30, 10), limit=100)
         assert len(take(connection)) == agents
 
     assert len(seen) == 2

@@ -12,9 +12,9 @@ from conversation.summary import Summary
 from conversation.thread import Thread
 from store.blobs import LocalBlobs
 from store.database.engine import Database
-from store.files.ingest import Keeper
+from store.files.ingest import FileIngest
 from store.settings import load
-from store.summaries.summarize import defaults_of, summarize_down
+from store.summaries.summarize import defaults_of, summarize_to_low_mark
 from tests.integration.desk import Desk
 
 #: By the kind of what must not be lost.
@@ -72,15 +72,15 @@ async def desk(any_database: Database) -> AsyncIterator[Desk]:
 
 
 @pytest.fixture
-def keeper(desk: Desk, tmp_path: Path) -> Keeper:
-    return Keeper(desk.database, LocalBlobs(tmp_path))
+def keeper(desk: Desk, tmp_path: Path) -> FileIngest:
+    return FileIngest(desk.database, LocalBlobs(tmp_path))
 
 
-def asked(keeper: Keeper, said: str, filename: str | None = None) -> Message:
+def asked(keeper: FileIngest, said: str, filename: str | None = None) -> Message:
     files = []
     if filename is not None:
         files = [Attachment(filename=filename, content=filename.encode(), mime_type="text/plain")]
-        keeper.keep("default", files)
+        keeper.store("default", files)
     return Message(role="user", content=said, attachments=files)
 
 
@@ -96,11 +96,11 @@ def talk(desk: Desk, count: int, *planted: Message) -> None:
 async def summarized(desk: Desk) -> list[Summary]:
     agent, defaults = Agent(name="a", summarize_keep_messages=10), defaults_of(load())
     marks = agent.water_marks(defaults)
-    return await summarize_down(desk.database, "default", "t", agent.summarizer(defaults), marks)
+    return await summarize_to_low_mark(desk.database, "default", "t", agent.summarizer(defaults), marks)
 
 
 @pytest.mark.parametrize("kind", sorted(PLANTED))
-async def test_it_outlives_three_rounds(desk: Desk, keeper: Keeper, kind: str) -> None:
+async def test_it_outlives_three_rounds(desk: Desk, keeper: FileIngest, kind: str) -> None:
     said, value = PLANTED[kind]
     talk(desk, 60, asked(keeper, said, value if kind == "attachment" else None))
 
@@ -119,7 +119,7 @@ async def test_it_outlives_three_rounds(desk: Desk, keeper: Keeper, kind: str) -
 @pytest.mark.parametrize("any_database", ["postgresql"], indirect=True)
 @pytest.mark.parametrize("crowd", sorted(CROWDS))
 async def test_many_of_one_kind_push_out_no_other_and_what_does_not_fit_is_told(
-    desk: Desk, keeper: Keeper, crowd: str
+    desk: Desk, keeper: FileIngest, crowd: str
 ) -> None:
     talk(desk, 2, asked(keeper, " ".join(PLANTED[kind][0] for kind in PLANTED), "plan-of-the-house.txt"))
     entries = []

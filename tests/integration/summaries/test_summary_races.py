@@ -39,10 +39,10 @@ chain as (
 m as (select messages.* from messages, t where thread_key = t.key),
 told as (select coalesce(max(to_seq), 0) as to_seq from chain where depth = 0),
 spans as (select min(seq) as begins, max(seq) as ends from m where turn_id is not null group by turn_id),
-ends as (select to_seq from summaries, t where thread_key = t.key union select retention_cut from t)
+ends as (select to_seq from summaries, t where thread_key = t.key union select history_starts_after from t)
 select
-    t.last_seq, t.retention_cut, t.uncovered_messages, t.uncovered_tokens, told.to_seq,
-    (select count(*) from m where seq > t.retention_cut) as stored,
+    t.last_seq, t.history_starts_after, t.uncovered_messages, t.uncovered_tokens, told.to_seq,
+    (select count(*) from m where seq > t.history_starts_after) as stored,
     (select count(*) - count(distinct id) from m) as doubled,
     (select count(*) from m where seq > told.to_seq) as behind,
     (select coalesce(sum(tokens), 0) from m where seq > told.to_seq) as behind_tokens,
@@ -130,8 +130,8 @@ class Race:
     def retain(self) -> None:
         """Move the cut behind the summary; delete what lies below."""
         time.sleep(0.02)
-        self.cuts += self.database.run(partial(move_cut.move, key=self.key)).came_to == "cut"
-        self.database.run(partial(deletion.remove_next, key=self.key))
+        self.cuts += self.database.run(partial(move_cut.move_cutoff, key=self.key)).outcome == "cut"
+        self.database.run(partial(deletion.remove_next_batch, key=self.key))
 
     def look(self) -> None:
         """In a snapshot of its own: whatever the others are in the middle of."""
@@ -140,8 +140,8 @@ class Race:
             row: Any = connection.execute(LOOK).fetchone()
         assert row.is_there, "the thread names a summary that is not there"
         assert row.doubled == 0, "a message is there twice"
-        assert row.stored == row.last_seq - row.retention_cut, "a message is missing"
-        assert row.retention_cut <= row.to_seq, "retention took what no summary covers"
+        assert row.stored == row.last_seq - row.history_starts_after, "a message is missing"
+        assert row.history_starts_after <= row.to_seq, "retention took what no summary covers"
         assert (row.uncovered_messages, row.uncovered_tokens) == (row.behind, row.behind_tokens), "miscounted"
         assert row.behind == row.last_seq - row.to_seq, "covered and uncovered are not the whole"
         assert all(from_seq == 1 for from_seq, _ in row.chain), "a cover with a hole"
@@ -167,7 +167,7 @@ def test_turns_summaries_and_retention_at_once_lose_nothing_and_leave_no_hole(da
     row = race.desk.row()
     assert row.last_seq == 40 + len(race.said)
     stored = database.run(partial(repository.load, tenant="default", thread_id="t")).messages
-    assert [message.seq for message in stored] == [*range(row.retention_cut + 1, row.last_seq + 1)]
+    assert [message.seq for message in stored] == [*range(row.history_starts_after + 1, row.last_seq + 1)]
     assert len(set(race.said)) == len(race.said)
     assert {message.id for message in stored if message.seq > 40} <= set(race.said)
     database.close()

@@ -13,8 +13,8 @@ from conversation.summary import Draft, NewSummary, Summarizer, Summary
 from store import tables
 from store.summaries import due as summary_dues
 from store.summaries import repository
-from store.summaries.due import Due
-from store.summaries.summarize import PAUSE_SECONDS, summarize_down
+from store.summaries.due import DueThread
+from store.summaries.summarize import PAUSE_SECONDS, summarize_to_low_mark
 from tests.integration.desk import Desk, marks
 from tests.integration.summaries.conftest import now, reserved
 
@@ -34,19 +34,19 @@ class Interrupted:
 
 
 async def summarized(
-    desk: Desk, summarizer: Summarizer, *, due: Due | None = None, high: int = 3
+    desk: Desk, summarizer: Summarizer, *, due: DueThread | None = None, high: int = 3
 ) -> list[Summary]:
     try:
-        return await summarize_down(
+        return await summarize_to_low_mark(
             desk.database, "default", "t", summarizer, marks(keep=2, messages=high), due=due
         )
     finally:
         await desk.database.close_async()
 
 
-def taken_now(desk: Desk) -> Due:
+def taken_now(desk: Desk) -> DueThread:
     """The thread, as a look finds it without anything being changed before."""
-    take = partial(summary_dues.take_due, marks={}, other_marks=marks(2, 1), limit=1)
+    take = partial(summary_dues.reserve_due, marks={}, other_marks=marks(2, 1), limit=1)
     (due,) = desk.database.run(take)
     return due
 
@@ -111,7 +111,7 @@ async def test_each_summary_of_a_thread_reserves_it_for_the_next_one(
 ) -> None:
     desk.chat("t", 500)
     due = reserved(desk)
-    began, left = due.until, []
+    began, left = due.reserved_until, []
     summarizer = Interrupted(lambda: None)
 
     def told(connection: Connection, draft: Draft, new: NewSummary) -> Summary | None:
@@ -122,7 +122,7 @@ async def test_each_summary_of_a_thread_reserves_it_for_the_next_one(
     monkeypatch.setattr(repository, "put", told)
     assert len(await summarized(desk, summarizer, due=due)) == 3
 
-    assert began < left[0] < left[1] < left[2] == due.until
+    assert began < left[0] < left[1] < left[2] == due.reserved_until
     assert desk.row().summary_retry_at <= now(desk)
 
 
@@ -164,7 +164,7 @@ async def test_a_summary_that_would_outlive_its_reservation_is_broken_off(
             await asyncio.sleep(60)
             raise AssertionError(draft)
 
-    assert summary_dues.WRITING_SECONDS + 60 < summary_dues.RESERVED_SECONDS
+    assert summary_dues.WRITING_SECONDS + 60 < summary_dues.RESERVATION_SECONDS
     monkeypatch.setattr(summary_dues, "WRITING_SECONDS", 0.05)
     desk.chat("t", 10)
 
@@ -180,11 +180,12 @@ async def test_a_summary_that_came_too_late_gives_its_reservation_back(desk: Des
     desk.chat("t", 10)
 
     assert (
-        await summarized(desk, Interrupted(partial(desk.change, retention_cut=2)), due=reserved(desk)) == []
+        await summarized(desk, Interrupted(partial(desk.change, history_starts_after=2)), due=reserved(desk))
+        == []
     )
 
     waits = (desk.row().summary_retry_at - now(desk)).total_seconds()
-    assert 0 < waits <= summary_dues.NOTHING_SECONDS < summary_dues.RESERVED_SECONDS
+    assert 0 < waits <= summary_dues.NOTHING_TO_COVER_SECONDS < summary_dues.RESERVATION_SECONDS
 
 
 async def test_a_reservation_that_is_over_is_not_renewed(desk: Desk) -> None:
@@ -193,5 +194,5 @@ async def test_a_reservation_that_is_over_is_not_renewed(desk: Desk) -> None:
     other = reserved(desk)
 
     assert await summarized(desk, Interrupted(lambda: None), due=due) == []
-    assert desk.row().summary_retry_at == other.until
+    assert desk.row().summary_retry_at == other.reserved_until
     assert len(await summarized(desk, Interrupted(lambda: None), due=other)) == 1

@@ -14,7 +14,7 @@ from conversation.errors import InvalidInput, ThreadNotFound
 from conversation.message import Message, ToolCall, Usage
 from conversation.thread import Thread
 from conversation.turn import ClaimedTurn, RetryLater, TurnError
-from conversation.untrusted_text import fenced
+from conversation.untrusted_text import delimit
 from conversation.window import window_start
 from store import tables
 from store.database.engine import Database
@@ -27,7 +27,7 @@ from store.turns import claims
 from tests.integration.desk import Desk, chat, marks
 
 #: What a model reads of a desk's summary.
-TOLD = fenced("Summary of the conversation before", "they talked")
+TOLD = delimit("Summary of the conversation before", "they talked")
 
 
 @pytest.mark.parametrize("with_tools", [False, True])
@@ -36,7 +36,7 @@ def test_a_summary_covers_whole_turns_and_stands_before_the_rest(desk: Desk, *, 
 
     draft = desk.draft(marks(keep=5))
     assert draft is not None
-    assert draft.covered[-1].content.startswith("answer")
+    assert draft.covered_messages[-1].content.startswith("answer")
     assert desk.put(draft) is not None
     claimed = desk.claim()
 
@@ -87,7 +87,7 @@ def test_a_history_longer_than_a_model_can_read_is_covered_in_steps(desk: Desk) 
     steps = []
 
     while (draft := desk.draft(marks(keep=10))) is not None:
-        steps.append((draft.covered[0].seq, draft.from_seq, draft.to_seq))
+        steps.append((draft.covered_messages[0].seq, draft.from_seq, draft.to_seq))
         desk.put(draft)
 
     assert steps == [(1, 1, 400), (401, 1, 590)]
@@ -172,9 +172,9 @@ def test_a_walk_and_a_look_find_the_same_boundaries(desk: Desk) -> None:
     key, last_seq = desk.row().key, desk.row().last_seq
 
     def found(connection: Connection) -> tuple[list[int], list[int], list[int]]:
-        ends = {turn_boundary.at_or_below(connection, key, seq, above=0) for seq in range(last_seq)}
-        up = turn_boundary.oldest_first(connection, key, after_seq=0, to_seq=last_seq, page=7)
-        down = turn_boundary.newest_first(connection, key, after_seq=0, last_seq=last_seq, page=5)
+        ends = {turn_boundary.find_at_or_below(connection, key, seq, above=0) for seq in range(last_seq)}
+        up = turn_boundary.walk_oldest_first(connection, key, after_seq=0, to_seq=last_seq, page_size=7)
+        down = turn_boundary.walk_newest_first(connection, key, after_seq=0, last_seq=last_seq, page_size=5)
         walks = [sorted(place.seq - 1 for place in walk if place.is_beginning) for walk in (up, down)]
         return sorted(ends | {0}), *(sorted({*walk, 0}) for walk in walks)
 
@@ -262,7 +262,7 @@ def test_of_two_summaries_at_once_the_first_one_stands(desk: Desk) -> None:
 
     assert first is not None
     assert second is None
-    assert desk.claim().context[0] == fenced("Summary of the conversation before", "one")
+    assert desk.claim().context[0] == delimit("Summary of the conversation before", "one")
     assert len(desk.listed()) == 1
 
 
@@ -347,7 +347,7 @@ def test_the_summary_before_comes_back_first(desk: Desk) -> None:
 
     assert desk.counted() == desk.behind(10)
     claimed = desk.claim()
-    assert claimed.context[0] == fenced("Summary of the conversation before", "one")
+    assert claimed.context[0] == delimit("Summary of the conversation before", "one")
     assert claimed.window[0].seq == 11
     assert desk.restore() is not None
     assert desk.restore() is None
@@ -359,7 +359,10 @@ def test_a_turn_that_runs_keeps_a_summary_that_is_taken_back(desk: Desk) -> None
     claimed = desk.claim()
     desk.restore()
     desk.database.run(
-        lambda c: c.execute(update(tables.workers).values(until=datetime(2020, 1, 1, tzinfo=UTC))) and None
+        lambda c: (
+            c.execute(update(tables.workers).values(lease_expires_at=datetime(2020, 1, 1, tzinfo=UTC)))
+            and None
+        )
     )
     again = Desk(desk.database)
     resumed = again.database.run(
@@ -374,13 +377,15 @@ def test_a_summary_stays_when_retention_deleted_what_it_covers(desk: Desk) -> No
     desk.chat("t", 10)
     desk.put(desk.draft(marks(keep=10)), "one")
     desk.put(desk.draft(marks(keep=4)), "two")
-    desk.change(retention_cut=12)
+    desk.change(history_starts_after=12)
 
-    with pytest.raises(InvalidInput, match=r"retention deleted .* up to seq 12 \(threads.retention_cut\)"):
+    with pytest.raises(
+        InvalidInput, match=r"retention deleted .* up to seq 12 \(threads.history_starts_after\)"
+    ):
         desk.restore()
 
-    assert desk.claim().context[0] == fenced("Summary of the conversation before", "two")
-    desk.change(retention_cut=10)
+    assert desk.claim().context[0] == delimit("Summary of the conversation before", "two")
+    desk.change(history_starts_after=10)
     assert desk.restore() is not None
     with pytest.raises(InvalidInput, match="up to seq 10"):
         desk.restore()
@@ -389,7 +394,7 @@ def test_a_summary_stays_when_retention_deleted_what_it_covers(desk: Desk) -> No
 def test_a_summary_of_what_came_after_the_cut_can_be_taken_back(desk: Desk) -> None:
     """A policy that kept no summary had deleted what was before: nothing of what this one covers is gone."""
     desk.chat("t", 20)
-    desk.change(retention_cut=10)
+    desk.change(history_starts_after=10)
     summary = desk.put(desk.draft(marks(keep=4)))
 
     assert summary is not None

@@ -17,8 +17,8 @@ from store.file_store import FileStore
 from store.thread_store import ThreadStore
 from store.turns import claims, inbox, workers
 from store.turns import settle as turns
-from store.turns.claims import Claimant
-from store.turns.inbox import Request
+from store.turns.claims import ClaimRequest
+from store.turns.inbox import SendRequest
 from tests.integration.thread_store.conftest import contents, said, statements
 
 
@@ -119,7 +119,13 @@ async def test_a_deleted_thread_leaves_nothing_but_its_blobs(store: ThreadStore,
     rows = await store.database.run_async(
         lambda connection: {
             table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
-            for table in (tables.threads, tables.messages, tables.context, tables.attachments, tables.blobs)
+            for table in (
+                tables.threads,
+                tables.messages,
+                tables.thread_context,
+                tables.attachments,
+                tables.blobs,
+            )
         }
     )
     assert rows == {"threads": 1, "messages": 1, "context": 0, "attachments": 0, "blobs": 1}
@@ -171,10 +177,10 @@ async def test_what_a_library_caller_appends_beside_a_running_turn_stands_before
 
 async def _running_turn(store: ThreadStore) -> ClaimedTurn:
     worker, turn_id = new_id(), new_id()
-    request = Request(
+    request = SendRequest(
         turn_id=turn_id, tenant="default", thread_id="t", message=said("question"), agent="assistant"
     )
-    claimant = Claimant(worker=worker, agents={"assistant": "1"})
+    claimant = ClaimRequest(worker=worker, agents={"assistant": "1"})
     serve = partial(workers.register, host="h", pid=1, serves={"assistant": "1"}, lease_seconds=60)
     await store.database.run_async(partial(serve, worker=worker))
     await store.database.run_async(partial(inbox.accept, request=request))

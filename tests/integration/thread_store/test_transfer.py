@@ -26,9 +26,15 @@ from tests.integration.thread_store.conftest import contents, lines_of, said
 from tests.upgrade.story import tell
 
 #: Columns that say where a row is, not what it holds.
-PLACES = {"key", "thread_key", "position", "fence", "context_version", "summary_version"}
+PLACES = {"key", "thread_key", "arrival_seq", "fencing_token", "context_version", "summary_version"}
 #: What is not part of a conversation: it belongs to the installation, or says how a turn was asked for.
-NOT_CARRIED = {"idempotency_key", "request_digest", "rung_at", "window_summary_id", "window_context_version"}
+NOT_CARRIED = {
+    "idempotency_key",
+    "request_digest",
+    "notified_at",
+    "window_summary_id",
+    "window_context_version",
+}
 
 
 @pytest.fixture
@@ -46,7 +52,7 @@ def rows(connection: Connection) -> dict[str, list[dict[str, Any]]]:
     finished = select(tables.turns.c.id).where(tables.turns.c.finished_at.is_not(None))
     wanted = {
         tables.threads: tables.threads.c.key == key,
-        tables.context: tables.context.c.thread_key == key,
+        tables.thread_context: tables.thread_context.c.thread_key == key,
         tables.summaries: tables.summaries.c.thread_key == key,
         tables.turns: (tables.turns.c.thread_key == key) & tables.turns.c.id.in_(finished),
         tables.messages: tables.messages.c.thread_key == key,
@@ -76,15 +82,17 @@ async def test_everything_of_a_thread_arrives_as_it_was(store: ThreadStore, else
     before, after = await store.database.run_async(rows), await elsewhere.database.run_async(rows)
     for found in (before, after):
         for row in found["threads"] + found["context"]:
-            row.pop("owner", None), row.pop("updated_at")
+            row.pop("lease_owner", None), row.pop("updated_at")
         for row in found["messages"]:
             # Of a turn that goes on, the question is history already.
             row["turn_id"] = None if row["turn_id"] == told.running_turn else row["turn_id"]
     assert in_order(after) == in_order(before)
     assert (imported.messages, imported.turns) == (len(before["messages"]), len(before["turns"]))
     assert (imported.summaries, imported.context) == (1, 1)
-    first = await store.database.run_async(partial(records.result, turn_id=told.completed_turn))
-    assert await elsewhere.database.run_async(partial(records.result, turn_id=told.completed_turn)) == first
+    first = await store.database.run_async(partial(records.read_result, turn_id=told.completed_turn))
+    assert (
+        await elsewhere.database.run_async(partial(records.read_result, turn_id=told.completed_turn)) == first
+    )
     assert first.messages
 
 
