@@ -91,9 +91,9 @@ beat_schedule = {
     # Wake-ups for every turn whose wake-up was lost, whose worker died, or whose time has come.
     "sweep-turns": {
         "task": SWEEP_TURNS,
-        "schedule": timedelta(seconds=_settings.sweep_seconds),
+        "schedule": timedelta(seconds=_settings.sweep_interval_seconds),
         # A tick that waited longer than this has a younger one behind it.
-        "options": {"expires": _settings.sweep_seconds * 2},
+        "options": {"expires": _settings.sweep_interval_seconds * 2},
     },
     # Files that no turn has requested yet, or whose request was lost.
     "prepare-files": {
@@ -107,19 +107,19 @@ beat_schedule = {
     # Threads whose uncovered history passed a high-water mark, down to the low one.
     "run-summaries": {
         "task": RUN_SUMMARIES,
-        "schedule": timedelta(seconds=_settings.summarize_seconds),
-        "options": {"expires": _settings.summarize_seconds},
+        "schedule": timedelta(seconds=_settings.summarize_interval_seconds),
+        "options": {"expires": _settings.summarize_interval_seconds},
     },
     # What policies say is past its time, and erasures that broke off.
     "run-retention": {
         "task": RUN_RETENTION,
-        "schedule": timedelta(seconds=min(60.0, _settings.retention_seconds)),
+        "schedule": timedelta(seconds=min(60.0, _settings.retention_interval_seconds)),
         "options": {"expires": 60},
     },
     # Turns that ended long ago, with their journals; their messages stay.
     "run-purge": {
         "task": RUN_PURGE,
-        "schedule": timedelta(seconds=min(60.0, _settings.retention_seconds)),
+        "schedule": timedelta(seconds=min(60.0, _settings.retention_interval_seconds)),
         "options": {"expires": 60},
     },
     # Blobs that no message has, and bytes that no row knows; each run continues where the last one ended.

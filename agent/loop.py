@@ -91,10 +91,12 @@ class Run:
             self._settle_broken_call()
             return self._failed(reason)
         except ModelError as error:
-            told = TurnError("model", f"{error.kind}: {error}", error.retryable, error.fault)
+            told = TurnError("model_error", f"{error.kind}: {error}", error.retryable, error.fault)
             return self._put_off(told, error)
         except FileStoreUnavailable as error:
-            return self._put_off(TurnError("files", str(error), retryable=True, fault=Fault.OPERATOR))
+            return self._put_off(
+                TurnError("file_store_unavailable", str(error), retryable=True, fault=Fault.OPERATOR)
+            )
 
     def cancelled(self) -> Cancelled:
         """What is kept when somebody stopped this run: all that was said, closed."""
@@ -195,7 +197,9 @@ class Run:
                 case ModelReply():
                     reply = piece
         if reply is None:
-            raise ModelError("cut_off", "the model's stream ended without an answer", retryable=True)
+            raise ModelError(
+                "stream_interrupted", "the model's stream ended without an answer", retryable=True
+            )
         return reply
 
     async def _show_files(self, messages: Sequence[Message], room: FileRoom) -> None:

@@ -1,4 +1,4 @@
-"""Agents by name: what the modules named in `THREADMILL_AGENTS` register when they are imported."""
+"""Agents by name: what the modules named in `THREADMILL_AGENT_MODULES` register when they are imported."""
 
 import importlib
 from collections.abc import Iterable, Mapping
@@ -32,10 +32,10 @@ def load(modules: Iterable[str]) -> Mapping[str, Agent]:
             importlib.import_module(module)
         except ModuleNotFoundError as error:
             raise InvalidSettings(
-                f"THREADMILL_AGENTS: {module}: {error}; name modules that Python can import"
+                f"THREADMILL_AGENT_MODULES: {module}: {error}; name modules that Python can import"
             ) from error
     if not _agents:
         raise InvalidSettings(
-            "THREADMILL_AGENTS: no module registered an agent; call register(Agent(…)) in one"
+            "THREADMILL_AGENT_MODULES: no module registered an agent; call register(Agent(…)) in one"
         )
     return registered()

@@ -64,7 +64,7 @@ def measure(settings: Settings, rounds: int) -> dict[int, tuple[list[float], lis
     producer = Producer(settings)
     for length in LENGTHS:
         stock(producer.database, length, WARM_ROUNDS + rounds)
-    worker = Worker(settings, registry.load(settings.agents))
+    worker = Worker(settings, registry.load(settings.agent_modules))
     worker.start()
     costs: dict[int, tuple[list[float], list[float]]] = {length: ([], []) for length in LENGTHS}
     for number in range(1, 1 + WARM_ROUNDS + rounds):

@@ -3,8 +3,6 @@
 In both databases the same ten threads are idle and too old, and ten others too long.
 """
 
-from functools import partial
-
 from sqlalchemy import Connection, text
 
 from benchmarks.stage import is_quick
@@ -45,7 +43,7 @@ def scan(database: Database) -> None:
 def fill(database: Database, stored: int) -> None:
     """Threads within their time, the few past it, and the few that have too many messages."""
     policy = Policy(idle_days=30, max_age_days=20, max_messages=1000)
-    database.run(partial(policies.put, policy=policy))
+    database.run(policies.put, policy=policy)
     with database.engine.begin() as connection:
         for prefix, threads, days, count in (
             ("young-", stored, 1, 40),

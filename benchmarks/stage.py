@@ -83,7 +83,9 @@ def settings_of(servers: Stack) -> Settings:
     """The settings of a backend that talks to these servers."""
     addresses = servers.addresses()
     return load(
-        database_url=addresses.database_url, broker_url=addresses.broker_url, file_store=addresses.file_store
+        database_url=addresses.database_url,
+        broker_url=addresses.broker_url,
+        file_store_url=addresses.file_store,
     )
 
 

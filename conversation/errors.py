@@ -157,8 +157,8 @@ _FAULT_OF_KIND = {
     "rate_limited": Fault.PROVIDER,
     "unavailable": Fault.PROVIDER,
     "timeout": Fault.PROVIDER,
-    "cut_off": Fault.PROVIDER,
-    "out_of_credit": Fault.OPERATOR,
+    "stream_interrupted": Fault.PROVIDER,
+    "insufficient_quota": Fault.OPERATOR,
     "unauthorized": Fault.OPERATOR,
     "not_found": Fault.OPERATOR,
     "refused": Fault.OPERATOR,
@@ -176,7 +176,7 @@ class ModelError(ThreadmillError):
         self, kind: str, message: str, *, retryable: bool, retry_after_seconds: float | None = None
     ) -> None:
         super().__init__(message)
-        #: A stable word for dashboards: `rate_limited`, `unavailable`, `timeout`, `refused`, `cut_off`.
+        #: A stable word for dashboards: `rate_limited`, `unavailable`, `timeout`, `refused`, `stream_interrupted`.
         self.kind = kind
         self.retryable = retryable
         #: The wait that the provider asked for, in seconds; None where it asked for none.
@@ -192,7 +192,7 @@ class TurnFailed(ThreadmillError):
 
     def __init__(self, kind: str, message: str, *, turn_id: str) -> None:
         super().__init__(f"{kind}: {message}")
-        #: The turn's error kind: `model`, `step_limit`, `time_limit`, …
+        #: The turn's error kind: `model_error`, `step_limit`, `time_limit`, …
         self.kind = kind
         self.turn_id = turn_id
 

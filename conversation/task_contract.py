@@ -10,10 +10,10 @@ from typing import Any
 RUN_TURNS = "turns.run"
 SWEEP_TURNS = "turns.sweep"
 RUN_SUMMARIES = "summaries.run"
-RUN_SUMMARIES_NOW = "summaries.due"
+RUN_SUMMARIES_NOW = "summaries.run_now"
 RUN_RETENTION = "retention.run"
 PREPARE_FILE = "files.prepare"
-PREPARE_PENDING_FILES = "files.prepare_waiting"
+PREPARE_PENDING_FILES = "files.prepare_pending"
 COLLECT_FILES = "files.collect"
 EXPIRE_UPLOADS = "uploads.expire"
 REFRESH_STATISTICS = "statistics.refresh"
@@ -22,7 +22,7 @@ RUN_PURGE = "turns.purge"
 #: The queue of wake-ups for ordinary turns.
 TURNS_QUEUE = "turns"
 #: The queue of a turn that was running in two crashes of a process: it runs alone there.
-QUARANTINE_QUEUE = "suspects"
+QUARANTINE_QUEUE = "quarantine"
 #: The queue of files to prepare for models: work for a CPU, in processes that a file may take down.
 FILES_QUEUE = "files"
 #: Sweeps, retention and whatever else beat asks for: never behind a queue of turns.

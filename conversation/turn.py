@@ -34,7 +34,8 @@ UNFINISHED_STATES = frozenset(TurnState) - FINAL_STATES
 class TurnError:
     """The error of a failed turn: a state of the turn, never a message of the conversation."""
 
-    #: A stable word: `model`, `step_limit`, `token_limit`, `time_limit`, `poison`, `deadline`, `bug`, …
+    #: A stable word: `model_error`, `step_limit`, `token_limit`, `time_limit`, `poison`, `deadline`,
+    #: `agent_error`, …
     kind: str
     message: str
     retryable: bool = False

@@ -107,7 +107,7 @@ def create_upload(
     """Let a client put a file into the store by itself: an address for one PUT of these very bytes.
 
     `size` is in bytes, `sha256` in lower-case hex: the client computes both. The address is good for
-    `THREADMILL_UPLOAD_EXPIRES_SECONDS`. Raises `InvalidInput`, `FileRefused` (too large), `LimitReached`,
+    `THREADMILL_UPLOAD_MAX_AGE_SECONDS`. Raises `InvalidInput`, `FileRefused` (too large), `LimitReached`,
     `UploadsNotSupported` (the file store is no S3), `DatabaseUnavailable` and `FileStoreUnavailable`.
     """
     return default_producer().uploads.create(filename, media_type, size, sha256, tenant=tenant)

@@ -43,7 +43,7 @@ class Notifier:
         """Publish one wake-up; False if the broker did not take it in time."""
         future = self.notify_soon(wake_up)
         try:
-            return future.result(timeout=self._settings.ring_timeout)
+            return future.result(timeout=self._settings.notify_timeout_seconds)
         except FutureTimeout:
             return self._log_missed(wake_up, "slow")
 
@@ -51,7 +51,7 @@ class Notifier:
         """As `notify`, without a moment of the event loop spent on the network."""
         future = asyncio.wrap_future(self.notify_soon(wake_up))
         # Not `wait_for`: it would cancel a publish that is only late.
-        await asyncio.wait({future}, timeout=self._settings.ring_timeout)
+        await asyncio.wait({future}, timeout=self._settings.notify_timeout_seconds)
         return future.result() if future.done() else self._log_missed(wake_up, "slow")
 
     def notify_soon(self, wake_up: WakeUp) -> Future[bool]:
@@ -96,7 +96,7 @@ class Notifier:
 
         app = Celery("threadmill-producer", set_as_current=False)
         app.config_from_object("celeryconfig")
-        timeout = self._settings.ring_timeout
+        timeout = self._settings.notify_timeout_seconds
         app.conf.broker_url = self._settings.broker_url.get_secret_value()
         app.conf.broker_transport_options = app.conf.broker_transport_options | {
             "socket_timeout": timeout,

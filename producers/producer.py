@@ -81,7 +81,7 @@ class Producer:
         if connection is not None:
             accepted_turn = _accept_on(connection, request)
         else:
-            accepted_turn = self.database.run(partial(inbox.accept, request=request))
+            accepted_turn = self.database.run(inbox.accept, request=request)
         turn = Turn(**self._new_turn_fields(request, accepted_turn))
         if connection is None and turn.needs_notify:
             turn.notify()
@@ -97,7 +97,7 @@ class Producer:
         if connection is not None:
             accepted_turn = await _get_run_sync(connection)(partial(_accept_on, request=request))
         else:
-            accepted_turn = await self.database.run_async(partial(inbox.accept, request=request))
+            accepted_turn = await self.database.run_async(inbox.accept, request=request)
         turn = AsyncTurn(**self._new_turn_fields(request, accepted_turn))
         if connection is None and turn.needs_notify:
             await turn.notify()
@@ -105,12 +105,12 @@ class Producer:
 
     def find_turn(self, turn_id: str) -> Turn:
         """The handle of a turn that was sent before. Raises `TurnNotFound`."""
-        return Turn(**self._stored_turn_fields(self.database.run(partial(records.read, turn_id=turn_id))))
+        return Turn(**self._stored_turn_fields(self.database.run(records.read, turn_id=turn_id)))
 
     async def find_turn_async(self, turn_id: str) -> AsyncTurn:
         """As `turn`, on the event loop."""
         return AsyncTurn(
-            **self._stored_turn_fields(await self.database.run_async(partial(records.read, turn_id=turn_id)))
+            **self._stored_turn_fields(await self.database.run_async(records.read, turn_id=turn_id))
         )
 
     def requeue(self, turn_id: str) -> Turn:

@@ -23,7 +23,7 @@ class Signals:
 
     def __init__(self, settings: Settings) -> None:
         self._url = settings.broker_url.get_secret_value()
-        self._timeout = settings.ring_timeout
+        self._timeout = settings.notify_timeout_seconds
 
     def publish(self, channel: str, text: str) -> None:
         """Send one signal, if the server takes it in time."""

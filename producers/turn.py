@@ -8,7 +8,6 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 from conversation.task_contract import CANCEL_CHANNEL, WakeUp, turn_channel
@@ -53,12 +52,12 @@ class Turn(_Handle):
     @property
     def record(self) -> TurnRecord:
         """All that is stored of the turn."""
-        return self.producer.database.run(partial(records.read, turn_id=self.id))
+        return self.producer.database.run(records.read, turn_id=self.id)
 
     @property
     def result(self) -> TurnResult | None:
         """The turn's end and its messages; None while it has not ended."""
-        turn_result = self.producer.database.run(partial(records.read_result, turn_id=self.id))
+        turn_result = self.producer.database.run(records.read_result, turn_id=self.id)
         return turn_result if turn_result.state.is_final else None
 
     def wait(self, timeout: float | None = None) -> TurnResult:
@@ -84,7 +83,7 @@ class Turn(_Handle):
 
     def cancel(self) -> TurnState:
         """Ask the turn to stop; returns its state now. What was said so far is kept."""
-        state = self.producer.database.run(partial(cancel.request_cancel, turn_id=self.id))
+        state = self.producer.database.run(cancel.request_cancel, turn_id=self.id)
         self.producer.signals.publish(CANCEL_CHANNEL, self.id)
         return state
 
@@ -99,11 +98,11 @@ class AsyncTurn(_Handle):
 
     async def record(self) -> TurnRecord:
         """All that is stored of the turn."""
-        return await self.producer.database.run_async(partial(records.read, turn_id=self.id))
+        return await self.producer.database.run_async(records.read, turn_id=self.id)
 
     async def result(self) -> TurnResult | None:
         """The turn's end and its messages; None while it has not ended."""
-        turn_result = await self.producer.database.run_async(partial(records.read_result, turn_id=self.id))
+        turn_result = await self.producer.database.run_async(records.read_result, turn_id=self.id)
         return turn_result if turn_result.state.is_final else None
 
     async def wait(self, timeout: float | None = None) -> TurnResult:
@@ -135,7 +134,7 @@ class AsyncTurn(_Handle):
 
     async def cancel(self) -> TurnState:
         """Ask the turn to stop; returns its state now. What was said so far is kept."""
-        state = await self.producer.database.run_async(partial(cancel.request_cancel, turn_id=self.id))
+        state = await self.producer.database.run_async(cancel.request_cancel, turn_id=self.id)
         await asyncio.to_thread(self.producer.signals.publish, CANCEL_CHANNEL, self.id)
         return state
 

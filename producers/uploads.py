@@ -54,7 +54,7 @@ class Uploads:
     ) -> Upload:
         """See `producers.create_upload`."""
         file = self._check_declaration(filename, media_type, size, sha256)
-        upload_id, seconds = new_id(), self._settings.upload_expires_seconds
+        upload_id, seconds = new_id(), self._settings.upload_max_age_seconds
         address = self._blobs.upload_url(
             check_tenant_of_user(tenant),
             upload_id,
@@ -64,14 +64,12 @@ class Uploads:
             expires=timedelta(seconds=seconds),
         )
         upload = self._database.run(
-            partial(
-                uploads.create,
-                upload_id=upload_id,
-                tenant=tenant,
-                file=file,
-                expires_seconds=seconds,
-                max_bytes=self._settings.tenant_max_bytes,
-            )
+            uploads.create,
+            upload_id=upload_id,
+            tenant=tenant,
+            file=file,
+            expires_seconds=seconds,
+            max_bytes=self._settings.tenant_max_bytes,
         )
         return Upload(
             id=upload_id,
@@ -83,7 +81,7 @@ class Uploads:
 
     def complete(self, upload_id: str, *, tenant: str = "default") -> Attachment:
         """See `producers.complete_upload`."""
-        upload = self._database.run(partial(uploads.read, tenant=check_tenant(tenant), upload_id=upload_id))
+        upload = self._database.run(uploads.read, tenant=check_tenant(tenant), upload_id=upload_id)
         if not upload.is_complete:
             try:
                 self._complete(upload)
@@ -92,32 +90,30 @@ class Uploads:
                 read = partial(uploads.read, tenant=tenant, upload_id=upload_id)
                 if not self._database.run(read).is_complete:
                     raise
-        return self._database.run(partial(access.load_stored_file, tenant=tenant, file=upload.file))
+        return self._database.run(access.load_stored_file, tenant=tenant, file=upload.file)
 
     def _complete(self, upload: uploads.Upload) -> None:
         tenant, file = upload.tenant, self._verify_upload(upload)
-        reservations = self._database.run(partial(reserve, tenant=tenant, files=[file], scans=self._scans))
+        reservations = self._database.run(reserve, tenant=tenant, files=[file], scans=self._scans)
         # Copied before the row says so, and removed only after: a death in between costs a second copy.
         self._blobs.adopt_upload(tenant, upload.id, str(file.sha256), file.mime_type or "")
-        self._database.run(partial(_confirm_completion, upload=upload, reservations=reservations))
+        self._database.run(_confirm_completion, upload=upload, reservations=reservations)
         self._blobs.discard_upload(tenant, upload.id)
 
     def url(
         self, file: Attachment, *, tenant: str = "default", expires: timedelta, inline: bool = False
     ) -> str:
         """See `producers.file_url`."""
-        find_file = partial(
+        stored_file = self._database.run(
             access.load_downloadable_file, tenant=check_tenant(tenant), file=file, scans=self._scans
         )
-        stored_file = self._database.run(find_file)
         return self._url(stored_file, tenant, expires, inline=inline)
 
     def thumbnail_url(self, file: Attachment, *, tenant: str = "default", expires: timedelta) -> str | None:
         """See `producers.thumbnail_url`."""
-        find_thumbnail = partial(
+        thumbnail = self._database.run(
             access.load_thumbnail, tenant=check_tenant(tenant), file=file, scans=self._scans
         )
-        thumbnail = self._database.run(find_thumbnail)
         return None if thumbnail is None else self._url(thumbnail, tenant, expires, inline=True)
 
     def _url(self, file: Attachment, tenant: str, expires: timedelta, *, inline: bool) -> str:

@@ -39,7 +39,7 @@ class FileStore:
         """
         settings = settings or load()
         if base_path is not None:
-            settings = settings.model_copy(update={"file_store": str(base_path)})
+            settings = settings.model_copy(update={"file_store_url": str(base_path)})
         return cls(open_file_store(settings), settings, tenant=tenant)
 
     async def save(self, content: bytes, filename: str, *, mime_type: str | None = None) -> Attachment:

@@ -68,19 +68,19 @@ class Settings(BaseSettings):
     #: Seconds after which a connection is replaced; -1 means never.
     db_pool_recycle: int = Field(300, ge=-1, validation_alias=_aliases("db_pool_recycle"))
     #: Seconds to wait for the database to accept a connection.
-    db_connect_timeout: int = Field(5, ge=1, le=120)
+    db_connect_timeout_seconds: int = Field(5, ge=1, le=120)
     #: Seconds that a statement waits for another transaction's row lock.
-    db_lock_timeout: Seconds = 5
+    db_lock_timeout_seconds: Seconds = 5
     #: Seconds that one statement may run.
-    db_statement_timeout: Seconds = 30
+    db_statement_timeout_seconds: Seconds = 30
 
     #: The broker that wake-ups are published to: Valkey or Redis.
     broker_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
     #: Seconds that publishing a wake-up may hold up a caller, broker up or down.
-    ring_timeout: Annotated[Seconds, Field(le=10)] = 1
+    notify_timeout_seconds: Annotated[Seconds, Field(le=10)] = 1
 
     #: Where attachments are kept: a folder, `s3://bucket/prefix`, or `memory:` of one process.
-    file_store: NonEmptyText = "./.threadmill/files"
+    file_store_url: NonEmptyText = "./.threadmill/files"
     #: The S3-compatible server; empty means AWS.
     s3_endpoint_url: str = ""
     #: Empty means boto3's own chain: environment, profile, instance role.
@@ -90,9 +90,9 @@ class Settings(BaseSettings):
     #: Where the bucket is; servers other than AWS mostly take any.
     s3_region: NonEmptyText = "us-east-1"
     #: Seconds to wait for the S3 server to accept a connection.
-    s3_connect_timeout: Seconds = 3
+    s3_connect_timeout_seconds: Seconds = 3
     #: Seconds to wait for more of an answer of the S3 server.
-    s3_read_timeout: Seconds = 20
+    s3_read_timeout_seconds: Seconds = 20
     #: Attempts at one request to the S3 server, with a growing random pause between two.
     s3_max_attempts: int = Field(3, ge=1, le=20)
     #: How the S3 server encrypts objects: `AES256` or `aws:kms`; empty means as the bucket says.
@@ -140,14 +140,14 @@ class Settings(BaseSettings):
     #: The virus scanner: `clamd://host:3310` or `clamd:///path/of/socket`; empty scans nothing.
     scanner_url: str = ""
     #: Seconds that the scanner may take over one file.
-    scanner_timeout: Seconds = 60
+    scanner_timeout_seconds: Seconds = 60
     #: Seconds that a turn waits for its files to be prepared before it is retried later.
-    prepare_wait_seconds: Seconds = 90
+    prepare_timeout_seconds: Seconds = 90
     #: Seconds in which a client may put a file by itself, after it was given the address.
-    upload_expires_seconds: Seconds = 900
+    upload_max_age_seconds: Seconds = 900
 
     #: Modules that define agents, comma-separated: imported by every worker.
-    agents: Annotated[tuple[str, ...], NoDecode] = ("agent.assistant",)
+    agent_modules: Annotated[tuple[str, ...], NoDecode] = ("agent.assistant",)
     #: The agent of a message that names none.
     default_agent: NonEmptyText = "assistant"
     #: The model of agents that name none.
@@ -158,9 +158,9 @@ class Settings(BaseSettings):
     #: Threads of a worker process that run synchronous tools.
     tool_threads: int = Field(32, ge=1, le=1000)
     #: Seconds after its last heartbeat in which a worker still counts as alive.
-    lease_seconds: Seconds = 15
+    lease_duration_seconds: Seconds = 15
     #: Seconds between two heartbeats.
-    heartbeat_seconds: Seconds = 2
+    heartbeat_interval_seconds: Seconds = 2
     #: Attempts at one turn, while its model is away, before it fails; an agent may have its own number.
     turn_max_attempts: int = Field(5, ge=1)
     #: Turns of one tenant that run at once, over all workers; 0 means any number.
@@ -168,13 +168,13 @@ class Settings(BaseSettings):
     #: Unfinished turns of one tenant before further messages are refused; 0 means any number.
     tenant_max_unfinished_turns: int = Field(0, ge=0)
     #: Turns of one thread that a task runs before it yields to others.
-    drain_max_turns: int = Field(20, ge=1)
+    task_max_turns: int = Field(20, ge=1)
     #: Seconds after which a task yields to others, between two turns.
-    drain_max_seconds: Seconds = 60
+    task_max_seconds: Seconds = 60
     #: Seconds that a stopping worker lets its turns go on before it hands them over.
     shutdown_grace_seconds: SecondsOrZero = 20
     #: Seconds between two sweeps.
-    sweep_seconds: Seconds = 2
+    sweep_interval_seconds: Seconds = 2
     #: Seconds after a wake-up before the sweep publishes one for the same turn again.
     sweep_grace_seconds: SecondsOrZero = 10
     #: Wake-ups of one sweep, at most.
@@ -197,14 +197,14 @@ class Settings(BaseSettings):
     #: Whether a model is asked if a summary is true to what it covers, before it is used.
     summary_check: bool = False
     #: Seconds between two scans for threads to summarize.
-    summarize_seconds: Seconds = 60
+    summarize_interval_seconds: Seconds = 60
     #: Days after its last change when a thread is deleted; 0 means never.
-    retention_days: Days = 0
+    retention_idle_days: Days = 0
     #: Days that a blob is kept after the last message with it is gone. Below an hour, a message may be
     #: refused because its file was collected while it was sent.
     blob_grace_days: Days = 7
     #: Seconds between two collections of files that no message has any more.
-    collect_seconds: Seconds = 3600
+    collect_interval_seconds: Seconds = 3600
     #: Days after which a message is deleted, however lively its thread is; 0 means never.
     retention_max_age_days: Days = 0
     #: Messages that a thread keeps, at most: the newest ones; 0 means all.
@@ -216,13 +216,13 @@ class Settings(BaseSettings):
     #: Whether what retention deletes is put into the file store first, as a compressed archive.
     retention_archive: bool = False
     #: Days after its end when a turn is deleted with its journal; its messages stay. 0 means never.
-    purge_turns_days: Days = 0
+    turn_retention_days: Days = 0
     #: The key of a thread's metadata that names its user, for exports and erasures.
     user_metadata_key: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] = "user"
     #: Seconds between two updates of PostgreSQL's statistics of our tables, for better plans.
-    statistics_seconds: Seconds = 21_600
+    statistics_interval_seconds: Seconds = 21_600
     #: Seconds between two runs of retention.
-    retention_seconds: Seconds = 3600
+    retention_interval_seconds: Seconds = 3600
 
     @field_validator("*", mode="before")
     @classmethod
@@ -230,7 +230,7 @@ class Settings(BaseSettings):
         """White space around a value is never meant: files and copied lines bring it along."""
         return value.strip() if isinstance(value, str) else value
 
-    @field_validator("attachment_types", "agents", mode="before")
+    @field_validator("attachment_types", "agent_modules", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -271,9 +271,10 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _check_heartbeat(self) -> Self:
-        if self.heartbeat_seconds * 3 > self.lease_seconds:
+        if self.heartbeat_interval_seconds * 3 > self.lease_duration_seconds:
             raise ValueError(
-                f"{variable('heartbeat_seconds')}: three heartbeats must fit into {variable('lease_seconds')}"
+                f"{variable('heartbeat_interval_seconds')}: "
+                f"three heartbeats must fit into {variable('lease_duration_seconds')}"
             )
         return self
 

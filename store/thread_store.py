@@ -190,7 +190,7 @@ class ThreadStore(ThreadSummaries, ThreadErasure):
         except ThreadNotFound:
             thread = Thread(thread_id, tenant=self.tenant, **options)
         await self.store_attachments(thread)
-        return self._set_home(await self.database.run_async(partial(repository.get_or_create, thread=thread)))
+        return self._set_home(await self.database.run_async(repository.get_or_create, thread=thread))
 
     async def list_threads(
         self,
@@ -206,7 +206,7 @@ class ThreadStore(ThreadSummaries, ThreadErasure):
         """
         thread_filter = ThreadFilter(**{"tenant": self.tenant} | filters)
         page = await self.database.run_async(
-            partial(listing.list_threads, filters=thread_filter, limit=limit, cursor=cursor, order=order)
+            listing.list_threads, filters=thread_filter, limit=limit, cursor=cursor, order=order
         )
         for thread in page:
             self._set_home(thread)
@@ -218,9 +218,7 @@ class ThreadStore(ThreadSummaries, ThreadErasure):
 
     async def search_messages(self, query: str, *, limit: int = 20) -> list[Hit]:
         """Messages with these words, best first, with the passage highlighted."""
-        return await self.database.run_async(
-            partial(search_messages, query=query, tenant=self.tenant, limit=limit)
-        )
+        return await self.database.run_async(search_messages, query=query, tenant=self.tenant, limit=limit)
 
     async def fork(
         self, thread_id: str, *, at: int | None = None, new_thread_id: str | None = None
@@ -242,7 +240,7 @@ class ThreadStore(ThreadSummaries, ThreadErasure):
         """
         export = Export(self.tenant, thread_id)
         while True:
-            page, export = await self.database.run_async(partial(read_next_page, export=export))
+            page, export = await self.database.run_async(read_next_page, export=export)
             if not page:
                 return
             for line in page:
@@ -275,8 +273,7 @@ class ThreadStore(ThreadSummaries, ThreadErasure):
 
     async def list_archives(self, thread_id: str) -> list[ArchivedThread]:
         """List the archives of threads of this id, the oldest thread first: an id may be used again."""
-        list_all = partial(list_archived_threads, tenant=self.tenant, thread_id=thread_id)
-        return await self.database.run_async(list_all)
+        return await self.database.run_async(list_archived_threads, tenant=self.tenant, thread_id=thread_id)
 
     async def restore_archive(
         self, thread_id: str, *, as_id: str | None = None, nth: int | None = None
@@ -287,8 +284,9 @@ class ThreadStore(ThreadSummaries, ThreadErasure):
         `ThreadNotFound` where no archive is, and as `import_thread` does.
         """
         files = (await self._open_file_store()).blobs
-        load_parts = partial(load_stored_parts, tenant=self.tenant, thread_id=thread_id, nth=nth)
-        parts = await self.database.run_async(load_parts)
+        parts = await self.database.run_async(
+            load_stored_parts, tenant=self.tenant, thread_id=thread_id, nth=nth
+        )
         return await self.import_thread(read_parts(files, parts), thread_id=as_id)
 
     async def import_messages(
@@ -309,17 +307,21 @@ class ThreadStore(ThreadSummaries, ThreadErasure):
         What retention archived of it stays, and can be restored: `erase` deletes that, too. Raises
         `InvalidInput` for a thread under legal hold.
         """
-        deletion = partial(delete_thread.delete_thread, user_key=self.settings.user_metadata_key)
-        return await self.database.run_async(partial(deletion, tenant=self.tenant, thread_id=thread_id))
+        return await self.database.run_async(
+            delete_thread.delete_thread,
+            user_key=self.settings.user_metadata_key,
+            tenant=self.tenant,
+            thread_id=thread_id,
+        )
 
     async def count(self, **filters: Any) -> int:
         """Count the threads that a listing with these filters would show."""
         thread_filter = ThreadFilter(**{"tenant": self.tenant} | filters)
-        return await self.database.run_async(partial(listing.count, filters=thread_filter))
+        return await self.database.run_async(listing.count, filters=thread_filter)
 
     async def stats(self) -> Stats:
         """Count everything that is stored."""
-        return await self.database.run_async(partial(listing.stats, tenant=self.tenant))
+        return await self.database.run_async(listing.stats, tenant=self.tenant)
 
     async def store_attachments(self, thread: Thread, file_store: FileStore | None = None) -> None:
         """Store the bytes of new attachments, so that rows may point to them."""
@@ -339,7 +341,7 @@ class ThreadStore(ThreadSummaries, ThreadErasure):
     async def _examine(self, files: FileStore, tenant: str, file: Attachment) -> Attachment:
         """Examine a file; where only the file store has it, its bytes are read for the row to describe."""
         if file.content is None:
-            stored_rows = await self.database.run_async(partial(lock_stored, tenant=tenant, files=[file]))
+            stored_rows = await self.database.run_async(lock_stored, tenant=tenant, files=[file])
             if stored_rows or not await asyncio.to_thread(files.blobs.exists, tenant, str(file.sha256)):
                 return file
             content = await asyncio.to_thread(files.blobs.get, tenant, str(file.sha256))

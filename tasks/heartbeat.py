@@ -11,7 +11,6 @@ import socket
 import threading
 import time
 from collections.abc import Mapping
-from functools import partial
 
 import structlog
 
@@ -58,15 +57,15 @@ class Heartbeat:
     def stop(self) -> None:
         """Stop beating, and delete this worker's row, which frees its leases at once."""
         self._stop.set()
-        self._thread.join(timeout=self._settings.lease_seconds)
+        self._thread.join(timeout=self._settings.lease_duration_seconds)
         try:
-            self._database.run(partial(workers.unregister, worker=self._worker))
+            self._database.run(workers.unregister, worker=self._worker)
         except DatabaseUnavailable:
             _log.warning("worker_not_signed_off", worker=self._worker)
         self._database.close()
 
     def _beat_until_stopped(self) -> None:
-        while not self._stop.wait(self._settings.heartbeat_seconds):
+        while not self._stop.wait(self._settings.heartbeat_interval_seconds):
             if self._is_loop_hung():
                 continue
             try:
@@ -80,14 +79,14 @@ class Heartbeat:
         """Ping the event loop; True if it hangs. Time without a run of this thread does not count."""
         now = time.monotonic()
         # Three beats fit into a lease: after a longer gap the whole process was stopped, or a beat waited.
-        was_suspended = now - self._checked_at > self._settings.lease_seconds / 2
+        was_suspended = now - self._checked_at > self._settings.lease_duration_seconds / 2
         self._checked_at = now
         if self._pinged_at is None or was_suspended:
             self._pinged_at = now
             self._loop.call_soon_threadsafe(self._note_loop_answer)
             return False
         silent_seconds = now - self._pinged_at
-        if silent_seconds <= self._settings.lease_seconds:
+        if silent_seconds <= self._settings.lease_duration_seconds:
             return False
         _log.error("loop_hangs", worker=self._worker, silent_seconds=round(silent_seconds))
         self._was_hung = True
@@ -99,47 +98,47 @@ class Heartbeat:
     def _beat(self) -> None:
         """Renew the lease; then release leases that nothing runs on, and pass on cancel requests."""
         self._renew_lease()
-        for lease in self._database.run(partial(workers.list_held_threads, worker=self._worker)):
+        for lease in self._database.run(workers.list_held_threads, worker=self._worker):
             if not self._active_runs.has((lease.tenant, lease.thread_id)):
-                is_released = self._database.run(partial(workers.release, worker=self._worker, held=lease))
+                is_released = self._database.run(workers.release, worker=self._worker, held=lease)
                 _log.warning("orphaned_lease", worker=self._worker, turn=lease.turn_id, freed=is_released)
             elif lease.cancel_requested and lease.turn_id is not None:
                 self._loop.call_soon_threadsafe(self._active_runs.cancel, lease.turn_id)
 
     def _renew_lease(self) -> None:
-        lease_seconds = self._settings.lease_seconds
-        is_known = self._database.run(partial(workers.beat, worker=self._worker, lease_seconds=lease_seconds))
+        lease_duration_seconds = self._settings.lease_duration_seconds
+        is_known = self._database.run(
+            workers.beat, worker=self._worker, lease_duration_seconds=lease_duration_seconds
+        )
         if not is_known:
             # Away for so long that the row was deleted: no lease is held any more, register anew.
             self._register()
         now = time.monotonic()
-        if now - self._last_beat_at > lease_seconds and not self._was_hung:
+        if now - self._last_beat_at > lease_duration_seconds and not self._was_hung:
             # Stopped from outside, or without a database: turns that others claimed crashed nothing.
-            undone_crashes = self._database.run(partial(workers.undo_crashes, worker=self._worker))
+            undone_crashes = self._database.run(workers.undo_crashes, worker=self._worker)
             _log.warning("lease_lapsed", worker=self._worker, crashes_undone=undone_crashes)
         self._last_beat_at, self._was_hung = now, False
 
     def _register(self) -> None:
         self._database.run(
-            partial(
-                workers.register,
-                worker=self._worker,
-                host=socket.gethostname(),
-                pid=os.getpid(),
-                serves=self._agent_versions,
-                lease_seconds=self._settings.lease_seconds,
-            )
+            workers.register,
+            worker=self._worker,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            serves=self._agent_versions,
+            lease_duration_seconds=self._settings.lease_duration_seconds,
         )
 
 
 def _limit_to_one_connection(settings: Settings) -> Settings:
     """Settings with one connection, and no statement that outlives a lease."""
-    timeout_seconds = settings.lease_seconds / 3
+    timeout_seconds = settings.lease_duration_seconds / 3
     return settings.model_copy(
         update={
             "db_pool_size": 1,
             "db_max_overflow": 0,
-            "db_statement_timeout": timeout_seconds,
-            "db_lock_timeout": timeout_seconds,
+            "db_statement_timeout_seconds": timeout_seconds,
+            "db_lock_timeout_seconds": timeout_seconds,
         }
     )

@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import structlog
@@ -75,16 +75,15 @@ def sweep() -> None:
         _log.info("sweep_held_back", limit=settings.sweep_queue_limit)
         return
     limit = min(settings.sweep_batch, free_slots)
-    find_due = partial(
-        sweeping.pick_wake_ups,
-        grace_seconds=settings.sweep_grace_seconds,
-        limit=limit,
-        tenant_max_running=settings.tenant_max_running_turns,
-    )
     try:
-        wake_ups = _database().run(find_due)
+        wake_ups = _database().run(
+            sweeping.pick_wake_ups,
+            grace_seconds=settings.sweep_grace_seconds,
+            limit=limit,
+            tenant_max_running=settings.tenant_max_running_turns,
+        )
     except DatabaseUnavailable:
-        _outage.until = time.monotonic() + 2 * settings.heartbeat_seconds
+        _outage.until = time.monotonic() + 2 * settings.heartbeat_interval_seconds
         raise
     for wake_up in wake_ups:
         publish_wake_up(wake_up)
@@ -124,10 +123,9 @@ def purge_turns() -> None:
 def prepare_pending() -> None:
     """Request files that are not prepared yet: no turn has read their message, or a request was lost."""
     scans = bool(current().scanner_url)
-    find = partial(
+    files = _database().run(
         prepared_rows.load_waiting, older_than_seconds=FILE_WAIT_SECONDS, limit=FILE_REQUESTS_MAX, scans=scans
     )
-    files = _database().run(find)
     for tenant, sha256 in files:
         request_file(tenant, sha256)
     if files:
@@ -171,7 +169,7 @@ def _run_exclusively(name: str, job: Job) -> None:
 def _run_if_due(name: str, job: Job) -> None:
     """Run a schedule's job, if this process is the one that claims this period's run."""
     settings = current()
-    run = _database().run(partial(claim_run, schedule=name, every_seconds=PERIODS[name](settings)))
+    run = _database().run(claim_run, schedule=name, every_seconds=PERIODS[name](settings))
     if run is None:
         return
     try:
@@ -179,6 +177,6 @@ def _run_if_due(name: str, job: Job) -> None:
     except Exception as error:
         # Our own errors say what to do, and hold no secret; of others, only the type is stored.
         reason = str(error) if isinstance(error, ThreadmillError) else type(error).__name__
-        _database().run(partial(fail_run, run=run, error=reason))
+        _database().run(fail_run, run=run, error=reason)
         raise
-    _database().run(partial(finish_run, run=run, outcome=outcome))
+    _database().run(finish_run, run=run, outcome=outcome)

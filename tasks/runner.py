@@ -9,7 +9,6 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import assert_never
 
 import structlog
@@ -33,7 +32,7 @@ from tasks.active_runs import ActiveRun, ActiveRuns, StopReason
 from tasks.publish import publish_wake_up, request_summaries
 
 #: The kind of error of a turn that its agent broke.
-AGENT_ERROR = "bug"
+AGENT_ERROR = "agent_error"
 #: Innermost frames of an agent's error in the log: enough to find the line.
 AGENT_ERROR_FRAMES = 8
 
@@ -76,9 +75,9 @@ class Runner:
         if next_turn_id is not None:
             await asyncio.to_thread(publish_wake_up, _next_wake_up(wake_up, next_turn_id))
         if outcome.is_due_for_summary:
-            # After all turns: no user waits for this, and beat finds the thread without it.
-            request_late = partial(request_summaries, expires_seconds=self.settings.summarize_seconds)
-            await asyncio.to_thread(request_late)
+            await asyncio.to_thread(
+                request_summaries, expires_seconds=self.settings.summarize_interval_seconds
+            )
         if outcome.broken_turn_ids:
             raise ThreadmillError(f"an agent broke {', '.join(outcome.broken_turn_ids)}")
 
@@ -94,15 +93,15 @@ class Runner:
         started = time.monotonic()
         lease: Lease | None = None
         settle_outcome: SettleOutcome | None = None
-        for count in range(1, self.settings.drain_max_turns + 1):
+        for count in range(1, self.settings.task_max_turns + 1):
             turn = await self._claim_next(wake_up, lease)
             if turn is None:
                 return None
             is_last = (
                 # Quarantined turns run one by one: what is queued behind is for workers that run many.
                 self.claim_request.runs_quarantine
-                or count == self.settings.drain_max_turns
-                or time.monotonic() - started > self.settings.drain_max_seconds
+                or count == self.settings.task_max_turns
+                or time.monotonic() - started > self.settings.task_max_seconds
             )
             settle_outcome = await self._run_claimed(turn, entry, outcome, is_last=is_last)
             if settle_outcome is None or not settle_outcome.keeps_lease:

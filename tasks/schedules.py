@@ -29,12 +29,12 @@ LATE_SECONDS = 180.0
 
 #: Seconds between two runs, by the name of the task.
 PERIODS: Mapping[str, Callable[[Settings], float]] = {
-    RUN_SUMMARIES: lambda settings: settings.summarize_seconds,
-    RUN_RETENTION: lambda settings: settings.retention_seconds,
-    RUN_PURGE: lambda settings: settings.retention_seconds,
-    COLLECT_FILES: lambda settings: settings.collect_seconds,
+    RUN_SUMMARIES: lambda settings: settings.summarize_interval_seconds,
+    RUN_RETENTION: lambda settings: settings.retention_interval_seconds,
+    RUN_PURGE: lambda settings: settings.retention_interval_seconds,
+    COLLECT_FILES: lambda settings: settings.collect_interval_seconds,
     EXPIRE_UPLOADS: lambda _: EXPIRE_INTERVAL_SECONDS,
-    REFRESH_STATISTICS: lambda settings: settings.statistics_seconds,
+    REFRESH_STATISTICS: lambda settings: settings.statistics_interval_seconds,
 }
 
 State = Literal["ok", "running", "failed", "stale", "never"]

@@ -25,7 +25,7 @@ class TurnSignals:
 
     def __init__(self, settings: Settings, active_runs: ActiveRuns) -> None:
         self._url = settings.broker_url.get_secret_value()
-        self._timeout = settings.ring_timeout
+        self._timeout = settings.notify_timeout_seconds
         self._active_runs = active_runs
         self._tasks: set[asyncio.Task[None]] = set()
         self._redis: Redis | None = None

@@ -130,12 +130,12 @@ class Worker:
 def start_worker(settings: Settings, *, runs_quarantine: bool) -> None:
     """Start the worker of this process. Raises `InvalidSettings` and `DatabaseUnavailable`."""
     global _worker  # noqa: PLW0603 - one worker a process: Celery's tasks are functions and find it here
-    if settings.file_store == MEMORY:
+    if settings.file_store_url == MEMORY:
         raise InvalidSettings(
-            "THREADMILL_FILE_STORE: workers need a folder or a bucket; "
+            "THREADMILL_FILE_STORE_URL: workers need a folder or a bucket; "
             "memory: serves one process, as a library"
         )
-    worker = Worker(settings, registry.load(settings.agents), runs_quarantine=runs_quarantine)
+    worker = Worker(settings, registry.load(settings.agent_modules), runs_quarantine=runs_quarantine)
     if worker.database.is_sqlite:
         raise InvalidSettings(
             "THREADMILL_DATABASE_URL: workers need PostgreSQL; SQLite serves one process, as a library"

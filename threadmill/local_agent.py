@@ -8,7 +8,6 @@ one thread run one at a time, whoever runs them.
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 from sqlalchemy import Connection
 
@@ -281,7 +280,7 @@ class LocalRun:
             cancellation = None if entry.stop_reason is not None else error
             ending = agent_run.cancelled()
         except Exception as error:
-            turn_error = TurnError("bug", f"{type(error).__module__}.{type(error).__qualname__}")
+            turn_error = TurnError("agent_error", f"{type(error).__module__}.{type(error).__qualname__}")
             await run_to_completion(self._turn_store.settle(claimed, Failed(error=turn_error), release=True))
             raise
         await run_to_completion(self._turn_store.settle(claimed, ending, release=True))
@@ -324,7 +323,7 @@ class LocalRun:
 
     async def _load_result(self) -> TurnResult:
         """Bring the caller's thread up to date with what was committed."""
-        result = await self.store.database.run_async(partial(records.read_result, turn_id=self.turn_id))
+        result = await self.store.database.run_async(records.read_result, turn_id=self.turn_id)
         self.thread.messages.extend(result.messages)
         self.thread.note_stored()
         return result

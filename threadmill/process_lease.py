@@ -8,7 +8,6 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 from weakref import WeakKeyDictionary
 
 from conversation.ids import new_id
@@ -63,14 +62,12 @@ class ProcessLease:
         self.process_id = new_id()
         if store.is_in_memory:
             await store.database.run_async(
-                partial(
-                    workers.register,
-                    worker=self.process_id,
-                    host="",
-                    pid=0,
-                    serves={},
-                    lease_seconds=FOR_EVER_SECONDS,
-                )
+                workers.register,
+                worker=self.process_id,
+                host="",
+                pid=0,
+                serves={},
+                lease_duration_seconds=FOR_EVER_SECONDS,
             )
             return
         loop = asyncio.get_running_loop()
@@ -84,7 +81,7 @@ class ProcessLease:
         if heartbeat is not None:
             await asyncio.to_thread(heartbeat.stop)
         else:
-            await store.database.run_async(partial(workers.unregister, worker=self.process_id))
+            await store.database.run_async(workers.unregister, worker=self.process_id)
 
     async def wait_for_turn_end(self, thread: ThreadName, *, within_seconds: float) -> None:
         """Return when a call of this process ended a turn of the thread, or after that time."""

@@ -8,8 +8,8 @@ whatever the provider; the original exception, which may hold a key, is not chai
 | rate_limited     | yes       | 429                                                              |
 | unavailable      | yes       | 409, 425, 5xx, no connection, an answer that is no JSON          |
 | timeout          | yes       | 408, no answer or a silent stream within the time allowed        |
-| cut_off          | yes       | the stream broke, or ended without a reason                      |
-| out_of_credit    | no        | 402, or 429 because the account has no credit                    |
+| stream_interrupted | yes     | the stream broke, or ended without a reason                      |
+| insufficient_quota | no      | 402, or 429 because the account has no credit                    |
 | unauthorized     | no        | 401, 403                                                         |
 | not_found        | no        | 404: no such model, or a wrong address                           |
 | context_length   | no        | the conversation is longer than the model takes                  |
@@ -33,11 +33,11 @@ MESSAGE_MAX_CHARS = 300
 #: A shorter value is no key, and hiding it would tear holes into ordinary words.
 SECRET_MIN_CHARS = 8
 
-RETRYABLE = frozenset({"rate_limited", "unavailable", "timeout", "cut_off"})
+RETRYABLE = frozenset({"rate_limited", "unavailable", "timeout", "stream_interrupted"})
 
 _KIND_BY_STATUS = {
     401: "unauthorized",
-    402: "out_of_credit",
+    402: "insufficient_quota",
     403: "unauthorized",
     404: "not_found",
     408: "timeout",
@@ -53,8 +53,8 @@ _KIND_BY_CLASS = {
     "TimeoutException": "timeout",
 }
 _KIND_BY_CODE = {
-    "insufficient_quota": "out_of_credit",
-    "billing_hard_limit_reached": "out_of_credit",
+    "insufficient_quota": "insufficient_quota",
+    "billing_hard_limit_reached": "insufficient_quota",
     "context_length_exceeded": "context_length",
     "content_policy_violation": "content_filtered",
     "content_filter": "content_filtered",
@@ -95,7 +95,7 @@ def _kind(error: Exception, *, started: bool) -> str:
     if named or coded:
         return str(named or coded)
     if classes & _CONNECTION_CLASSES:
-        return "cut_off" if started else "unavailable"
+        return "stream_interrupted" if started else "unavailable"
     return _kind_of_status(getattr(error, "status_code", None))
 
 

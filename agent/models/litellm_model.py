@@ -241,7 +241,7 @@ def _parameters(model: str, request: ModelRequest) -> dict[str, Any]:
 
 def _whole_reply(response: Any, model: str) -> ModelReply:
     if not response.choices:
-        raise ModelError("cut_off", f"{model}: the answer is empty", retryable=True)
+        raise ModelError("stream_interrupted", f"{model}: the answer is empty", retryable=True)
     choice = response.choices[0]
     message = choice.message
     usage = _usage(response)
@@ -263,7 +263,7 @@ def _streamed_reply(response: Any, pieces: ReplyPieces, model: str) -> ModelRepl
     said = getattr(response, "received_finish_reason", None)
     said = said or getattr(response, "intermittent_finish_reason", None)
     if said is None:
-        raise ModelError("cut_off", f"{model}: the stream ended in mid-answer", retryable=True)
+        raise ModelError("stream_interrupted", f"{model}: the stream ended in mid-answer", retryable=True)
     usage = _usage(pieces.counted)
     return ModelReply(
         content=pieces.content,

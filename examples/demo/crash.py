@@ -61,7 +61,7 @@ def _replace_worker(stage: Stage, journal: list[Entry]) -> None:
     stage.say(f"worker {pid} was killed (SIGKILL)")
     stage.check(_load_record(stage).state is TurnState.RUNNING, "the turn has not ended")
     stage.stack.restart(WORKER)
-    lease = f"{stage.settings.lease_seconds:g} s after its last beat"
+    lease = f"{stage.settings.lease_duration_seconds:g} s after its last beat"
     stage.say(f"worker {stage.stack.pid(WORKER)} started; the dead one's lease lapses {lease}")
 
 

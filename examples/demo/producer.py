@@ -2,7 +2,7 @@
 
     python -m examples.demo.producer --run ID [--agent NAME] [--for-people] TICKET ...
 
-It needs THREADMILL_DATABASE_URL, THREADMILL_BROKER_URL and THREADMILL_FILE_STORE, and imports neither
+It needs THREADMILL_DATABASE_URL, THREADMILL_BROKER_URL and THREADMILL_FILE_STORE_URL, and imports neither
 the agent nor the worker. It ends with status 1 if a turn did not complete.
 """
 

@@ -48,7 +48,7 @@ class Stage:
         return load(
             database_url=variables["THREADMILL_DATABASE_URL"],
             broker_url=variables["THREADMILL_BROKER_URL"],
-            file_store=variables["THREADMILL_FILE_STORE"],
+            file_store_url=variables["THREADMILL_FILE_STORE_URL"],
         )
 
     @cached_property

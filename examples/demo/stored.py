@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, fields
 from datetime import datetime
-from functools import partial
 
 from sqlalchemy import Connection, select
 
@@ -42,14 +41,14 @@ class StoredData:
 
     def load_thread(self, thread_id: str) -> Thread:
         """The whole history, in the order of `seq`."""
-        return self._database.run(partial(repository.load, tenant=TENANT, thread_id=thread_id))
+        return self._database.run(repository.load, tenant=TENANT, thread_id=thread_id)
 
     def load_turn(self, thread_id: str) -> TurnRecord | None:
         """The thread's only turn; None before it is accepted."""
-        return self._database.run(partial(_load_turn, thread_id=thread_id))
+        return self._database.run(_load_turn, thread_id=thread_id)
 
     def load_journal(self, turn_id: str) -> list[Entry]:
-        return self._database.run(partial(_load_journal, turn_id=turn_id))
+        return self._database.run(_load_journal, turn_id=turn_id)
 
     def read_blob(self, attachment: Attachment) -> bytes:
         """The stored bytes behind an attachment."""

@@ -84,7 +84,7 @@ def _play_scene(stage: Stage, scene: Callable[[Stage], None]) -> None:
 def _prepare_environment(folder: Path, model: str) -> None:
     """Set the variables of this process and of all that it starts."""
     os.environ |= {
-        "THREADMILL_AGENTS": "examples.support.agent,examples.demo.agent",
+        "THREADMILL_AGENT_MODULES": "examples.support.agent,examples.demo.agent",
         "THREADMILL_MODEL": model,
         PATH_VARIABLE: str(folder / "support-ledger.sqlite3"),
     }

@@ -72,7 +72,7 @@ class ClamAV:
     def _unavailable_error(self, reason: str) -> ScannerUnavailable:
         return ScannerUnavailable(
             f"the scanner at {self._address} gave no verdict: {reason}; "
-            "check THREADMILL_SCANNER_URL, THREADMILL_SCANNER_TIMEOUT, and that clamd runs"
+            "check THREADMILL_SCANNER_URL, THREADMILL_SCANNER_TIMEOUT_SECONDS, and that clamd runs"
         )
 
 

@@ -25,4 +25,4 @@ def open_scanner(settings: Settings) -> Scanner | None:
             "clamd:///path/of/its/socket"
         )
     address = (parts.hostname, port) if parts.hostname else unquote(parts.path)
-    return ClamAV(address, timeout_seconds=settings.scanner_timeout)
+    return ClamAV(address, timeout_seconds=settings.scanner_timeout_seconds)

@@ -17,12 +17,12 @@ SPARE_CONNECTIONS = 10
 
 
 def open_file_store(settings: Settings) -> BlobStore:
-    """The store that THREADMILL_FILE_STORE names. Nothing is connected or created before its first use.
+    """The store that THREADMILL_FILE_STORE_URL names. Nothing is connected or created before its first use.
 
     `memory:` is the same store in all of this process. Raises `InvalidSettings` for an address
     that names neither a folder nor a bucket.
     """
-    address = settings.file_store
+    address = settings.file_store_url
     if address == MEMORY:
         return memory.shared_blobs()
     if "://" not in address:
@@ -30,8 +30,8 @@ def open_file_store(settings: Settings) -> BlobStore:
     parts = urlsplit(address)
     if parts.scheme != "s3" or not parts.netloc or "@" in parts.netloc:
         raise InvalidSettings(
-            "THREADMILL_FILE_STORE: is neither a folder nor a bucket; write ./folder or s3://bucket/prefix, "
-            "with the keys in THREADMILL_S3_ACCESS_KEY_ID and THREADMILL_S3_SECRET_ACCESS_KEY"
+            "THREADMILL_FILE_STORE_URL: is neither a folder nor a bucket; write ./folder or "
+            "s3://bucket/prefix, with the keys in THREADMILL_S3_ACCESS_KEY_ID and THREADMILL_S3_SECRET_ACCESS_KEY"
         )
     return S3Blobs(parts.netloc, parts.path, _options(settings))
 
@@ -42,8 +42,8 @@ def _options(settings: Settings) -> S3Options:
         access_key_id=settings.s3_access_key_id,
         secret_access_key=settings.s3_secret_access_key.get_secret_value(),
         region=settings.s3_region,
-        connect_timeout_seconds=settings.s3_connect_timeout,
-        read_timeout_seconds=settings.s3_read_timeout,
+        connect_timeout_seconds=settings.s3_connect_timeout_seconds,
+        read_timeout_seconds=settings.s3_read_timeout_seconds,
         max_attempts=settings.s3_max_attempts,
         # All turns of a worker may read their files at once. A connection beyond these is not refused:
         # it is opened, and closed after one request.

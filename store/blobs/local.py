@@ -213,10 +213,10 @@ class LocalBlobs(NoUploads):
 
 def _remedy(error: OSError) -> str:
     if error.errno in _FULL:
-        return "free space there, or point THREADMILL_FILE_STORE at a larger disk"
+        return "free space there, or point THREADMILL_FILE_STORE_URL at a larger disk"
     if error.errno in _FORBIDDEN:
-        return "let this user read and write it, or point THREADMILL_FILE_STORE at another folder"
-    return "check that it is a folder on a working disk, or point THREADMILL_FILE_STORE at another one"
+        return "let this user read and write it, or point THREADMILL_FILE_STORE_URL at another folder"
+    return "check that it is a folder on a working disk, or point THREADMILL_FILE_STORE_URL at another one"
 
 
 def _open_blob(path: Path) -> BinaryIO | None:

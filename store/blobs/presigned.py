@@ -88,8 +88,8 @@ class NoUploads:
 
     def _refuse(self, *_: object, **__: object) -> NoReturn:
         raise UploadsNotSupported(
-            "browsers can upload to S3 only: let THREADMILL_FILE_STORE name a bucket as s3://bucket/prefix, "
-            "or send the file through your own server"
+            "browsers can upload to S3 only: let THREADMILL_FILE_STORE_URL name a bucket as "
+            "s3://bucket/prefix, or send the file through your own server"
         )
 
     upload_url = uploaded_size = read_upload = adopt_upload = discard_upload = _refuse

@@ -138,7 +138,7 @@ def not_stored_error(tenant: str, sha256: str) -> FileNotStored:
     """The error for a blob that a row points to and whose bytes are missing."""
     return FileNotStored(
         f"blob {sha256} of tenant {tenant} is not stored; "
-        "put the file again, and check that THREADMILL_FILE_STORE names the same store for every process"
+        "put the file again, and check that THREADMILL_FILE_STORE_URL names the same store for every process"
     )
 
 

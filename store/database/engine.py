@@ -7,10 +7,11 @@ is handed in, so a commit whose outcome is unknown is resolved by running it aga
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from functools import cached_property
 from math import ceil
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine, event
@@ -27,6 +28,7 @@ from store.settings import Settings
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 #: Seconds that a transaction of ours may be silent, at least, before the server gives it up and frees
@@ -42,8 +44,8 @@ MIN_TCP_USER_TIMEOUT_SECONDS = 10
 class TransactionRunner(Protocol):
     """An object that runs operations in transactions, as `Database` does."""
 
-    def run(self, operation: Callable[[Connection], T]) -> T:
-        """Run an operation in a transaction and return its result."""
+    def run(self, operation: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `operation(connection, …)` in a transaction and return its result."""
         ...
 
 
@@ -91,39 +93,32 @@ class Database:
             self._async_engines[loop] = engine
         return engine
 
-    def run(self, operation: Callable[[Connection], T], *, patience_seconds: float = 0) -> T:
-        """Run `operation` in a transaction of its own, again where that is safe.
+    def run(self, operation: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `operation(connection, …)` in a transaction of its own, again where that is safe.
 
-        Raises `DatabaseUnavailable` once `patience_seconds` of trying are over.
+        Raises `DatabaseUnavailable`.
         """
-        attempts = Attempts(patience_seconds)
-        while True:
-            try:
-                with self.engine.begin() as connection:
-                    return operation(connection)
-            except (DBAPIError, PoolTimeout) as error:
-                time.sleep(attempts.pause_after(error))
+        return self.patient(0).run(operation, *args, **kwargs)
 
-    async def run_async(self, operation: Callable[[Connection], T], *, patience_seconds: float = 0) -> T:
+    async def run_async(
+        self, operation: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
         """As `run`, on the event loop."""
-        if not self.is_sqlite:
-            return await self._run_on_loop(operation, patience_seconds)
+        return await self.patient(0).run_async(operation, *args, **kwargs)
+
+    def patient(self, seconds: float) -> "PatientRunner":
+        """This database for callers that wait so many seconds for a server that is away."""
+        return PatientRunner(self, seconds)
+
+    async def shield(self, transaction: Coroutine[Any, Any, T]) -> T:
+        """Await a transaction that goes on to its end when its caller is cancelled."""
         # Cancelled in the middle of a statement, SQLAlchemy closes the connection: in memory that would
         # be the whole database, and in a file the lock outlives it, while the traceback of the caller
         # holds a cursor. So the transaction goes on to its end, whether a caller still waits or not.
-        task = asyncio.create_task(self._run_on_loop(operation, patience_seconds))
+        task = asyncio.create_task(transaction)
         self._shielded_tasks.add(task)
         task.add_done_callback(self._shielded_tasks.discard)
         return await asyncio.shield(task)
-
-    async def _run_on_loop(self, operation: Callable[[Connection], T], patience_seconds: float) -> T:
-        attempts = Attempts(patience_seconds)
-        while True:
-            try:
-                async with self.async_engine.begin() as connection:
-                    return await connection.run_sync(operation)
-            except (DBAPIError, PoolTimeout) as error:
-                await asyncio.sleep(attempts.pause_after(error))
 
     def close(self) -> None:
         """Close the sync engine's connections."""
@@ -141,6 +136,42 @@ class Database:
             await engine.dispose()
 
 
+@dataclass(frozen=True, slots=True)
+class PatientRunner:
+    """Transactions of one database, tried again for a while where the server is away."""
+
+    database: Database
+    patience_seconds: float
+
+    def run(self, operation: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """As `Database.run`. Raises `DatabaseUnavailable` once the patience is over."""
+        attempts = Attempts(self.patience_seconds)
+        while True:
+            try:
+                with self.database.engine.begin() as connection:
+                    return operation(connection, *args, **kwargs)
+            except (DBAPIError, PoolTimeout) as error:
+                time.sleep(attempts.pause_after(error))
+
+    async def run_async(
+        self, operation: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """As `run`, on the event loop."""
+        transaction = self._run_on_loop(operation, *args, **kwargs)
+        return await (self.database.shield(transaction) if self.database.is_sqlite else transaction)
+
+    async def _run_on_loop(
+        self, operation: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        attempts = Attempts(self.patience_seconds)
+        while True:
+            try:
+                async with self.database.async_engine.begin() as connection:
+                    return await connection.run_sync(operation, *args, **kwargs)
+            except (DBAPIError, PoolTimeout) as error:
+                await asyncio.sleep(attempts.pause_after(error))
+
+
 class LoopTransactionRunner:
     """Runs operations on the database of a running event loop, for code in another thread."""
 
@@ -148,9 +179,9 @@ class LoopTransactionRunner:
         self._database = database
         self._loop = loop
 
-    def run(self, operation: Callable[[Connection], T]) -> T:
+    def run(self, operation: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """As `Database.run`, on the loop's own connections: a database in memory has no others."""
-        coroutine = self._database.run_async(operation)
+        coroutine = self._database.run_async(operation, *args, **kwargs)
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
 
@@ -171,9 +202,9 @@ def _engine_options(url: URL, settings: Settings, pool: type[QueuePool]) -> dict
 
 def _postgres_arguments(url: URL, settings: Settings) -> dict[str, Any]:
     """The arguments that each connection is opened with. The URL's own parameters win."""
-    tcp_timeout_seconds = max(settings.db_statement_timeout, MIN_TCP_USER_TIMEOUT_SECONDS)
+    tcp_timeout_seconds = max(settings.db_statement_timeout_seconds, MIN_TCP_USER_TIMEOUT_SECONDS)
     arguments: dict[str, Any] = {
-        "connect_timeout": settings.db_connect_timeout,
+        "connect_timeout": settings.db_connect_timeout_seconds,
         "application_name": "threadmill",
         "tcp_user_timeout": ceil(tcp_timeout_seconds * 1000),
         **KEEPALIVE,
@@ -194,10 +225,10 @@ def _begin_sql(url: URL, settings: Settings) -> str:
     another client's, behind a pooler that assigns its connections by the transaction.
     """
     limits = {
-        "lock_timeout": settings.db_lock_timeout,
-        "statement_timeout": settings.db_statement_timeout,
+        "lock_timeout": settings.db_lock_timeout_seconds,
+        "statement_timeout": settings.db_statement_timeout_seconds,
         "idle_in_transaction_session_timeout": max(
-            settings.db_statement_timeout, MIN_IDLE_IN_TRANSACTION_SECONDS
+            settings.db_statement_timeout_seconds, MIN_IDLE_IN_TRANSACTION_SECONDS
         ),
     }
     url_options = url.query.get("options", "")
@@ -212,7 +243,7 @@ def _sqlite_options(url: URL, settings: Settings, pool: type[QueuePool]) -> dict
     options: dict[str, Any] = {
         "poolclass": pool,
         "pool_timeout": settings.db_pool_timeout,
-        "connect_args": {"timeout": settings.db_statement_timeout, "check_same_thread": False},
+        "connect_args": {"timeout": settings.db_statement_timeout_seconds, "check_same_thread": False},
     }
     if is_in_memory(url):
         # One connection *is* the database: it stays open, and its users queue for it.

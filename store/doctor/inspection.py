@@ -7,8 +7,7 @@ inspection that reached one says so.
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, insert, select
 
@@ -17,6 +16,7 @@ from store.database.column_types import clock
 from store.database.engine import Database
 from store.tables import audit, threads
 
+P = ParamSpec("P")
 T = TypeVar("T")
 #: The lowest and the highest key of a page of threads.
 Keys = tuple[int, int]
@@ -68,9 +68,9 @@ class Inspection:
             self.bounds_reached.add("seconds")
         return is_over
 
-    def run(self, operation: Callable[[Connection], T]) -> T:
+    def run(self, operation: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `operation` in a short transaction of its own."""
-        return self.database.run(operation)
+        return self.database.run(operation, *args, **kwargs)
 
     def repair(
         self, check: str, ids: Mapping[str, Any], operation: Callable[[Connection], str | None]
@@ -100,13 +100,13 @@ class Inspection:
             if self.is_over():
                 return
             keys = self.run(
-                partial(_read_page, tenant=self.scope.tenant, before=before_key, limit=min(PAGE, remaining))
+                _read_page, tenant=self.scope.tenant, before=before_key, limit=min(PAGE, remaining)
             )
             if not keys:
                 return
             yield keys[-1], keys[0]
             remaining, before_key = remaining - len(keys), keys[-1]
-        if self.run(partial(_read_page, tenant=self.scope.tenant, before=before_key, limit=1)):
+        if self.run(_read_page, tenant=self.scope.tenant, before=before_key, limit=1):
             self.bounds_reached.add("threads")
 
 

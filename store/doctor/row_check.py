@@ -58,7 +58,7 @@ def _find(check: RowCheck, inspection: Inspection) -> Iterator[Finding]:
     pages: Iterator[Keys | None] = inspection.read_pages() if check.reads_histories else iter([None])
     for keys in pages:
         yield from map(
-            check.report, inspection.run(partial(_read_rows, check=check, scope=inspection.scope, keys=keys))
+            check.report, inspection.run(_read_rows, check=check, scope=inspection.scope, keys=keys)
         )
 
 

@@ -20,7 +20,6 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
 from shutil import copyfileobj
 from tempfile import TemporaryFile
 from typing import IO
@@ -72,7 +71,7 @@ class UserExport:
         # A ZIP file is written a member at a time: this one waits in a file until the others are written.
         with TemporaryFile() as file_list, ZipFile(target, "w", ZIP_DEFLATED) as archive:
             for key in iterate_thread_keys(self.database, self.subject):
-                thread = self.database.run(partial(export_rows.load_thread, key=key))
+                thread = self.database.run(export_rows.load_thread, key=key)
                 if thread is not None:
                     count += 1
                     self._write_thread(archive, f"threads/{count:04}", thread)
@@ -103,30 +102,26 @@ class UserExport:
         export = Export(thread.tenant, thread.id)
         with archive.open(f"{name}.jsonl", "w", force_zip64=True) as member:
             while True:
-                page, export = self.database.run(partial(read_next_page, export=export))
+                page, export = self.database.run(read_next_page, export=export)
                 if not page:
                     break
                 member.write(_encode_lines(page))
         with archive.open(f"{name}.work.jsonl", "w", force_zip64=True) as member:
             after = 0
-            while turn_page := self.database.run(
-                partial(export_rows.load_turns, key=thread.key, after=after)
-            ):
+            while turn_page := self.database.run(export_rows.load_turns, key=thread.key, after=after):
                 after, lines = turn_page
                 member.write(_encode_lines(lines))
         with archive.open(f"{name}.held.jsonl", "w", force_zip64=True) as member:
             after = 0
-            while lines := self.database.run(
-                partial(export_rows.load_held_messages, key=thread.key, after=after)
-            ):
+            while lines := self.database.run(export_rows.load_held_messages, key=thread.key, after=after):
                 after = lines[-1]["seq"]
                 member.write(_encode_lines(lines))
         for kind, read in (("policy", export_rows.load_policies), ("audit", export_rows.load_audit)):
-            _write_lines(archive, f"{name}.{kind}.jsonl", self.database.run(partial(read, row=thread)))
+            _write_lines(archive, f"{name}.{kind}.jsonl", self.database.run(read, row=thread))
 
     def _write_files(self, archive: ZipFile, thread: AnyRow, file_list: IO[bytes]) -> None:
         after = ("", -1)
-        while rows := self.database.run(partial(export_rows.load_files, key=thread.key, after=after)):
+        while rows := self.database.run(export_rows.load_files, key=thread.key, after=after):
             for row in rows:
                 # A file that the scanner did not pass is listed, and its bytes are left out.
                 is_clean = row.scan not in BLOCKED_SCANS
@@ -142,8 +137,7 @@ class UserExport:
     def _write_file(self, archive: ZipFile, sha256: str) -> bool:
         """Write the bytes and the text of a file, once; False where its bytes are lost."""
         if sha256 not in self._hashes:
-            read = partial(load_texts, tenant=self.subject.tenant, hashes=[sha256])
-            for text in self.database.run(read).values():
+            for text in self.database.run(load_texts, tenant=self.subject.tenant, hashes=[sha256]).values():
                 archive.writestr(f"texts/{sha256}.txt", text)
         return self._write_object(archive, f"files/{sha256}", self.subject.tenant, sha256)
 
@@ -152,11 +146,14 @@ class UserExport:
         with archive.open("uploads.jsonl", "w", force_zip64=True) as member:
             for start in range(0, len(hashes), PAGE):
                 page = hashes[start : start + PAGE]
-                read = partial(export_rows.load_uploads, tenant=self.subject.tenant, hashes=page)
-                member.write(_encode_lines(self.database.run(read)))
+                member.write(
+                    _encode_lines(
+                        self.database.run(export_rows.load_uploads, tenant=self.subject.tenant, hashes=page)
+                    )
+                )
 
     def _write_archives(self, archive: ZipFile) -> int:
-        rows = self.database.run(partial(export_rows.load_archives, subject=self.subject))
+        rows = self.database.run(export_rows.load_archives, subject=self.subject)
         for row in rows:
             self._write_object(archive, f"archives/{row.sha256}.jsonl.gz", ARCHIVES, row.sha256)
         return len(rows)

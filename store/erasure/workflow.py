@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
 
@@ -24,6 +24,7 @@ from store.erasure.unfinished import ErasureOver, OutOfTime, record_work
 from store.retention import deletion
 from store.tables.retention import ARCHIVES
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -36,13 +37,13 @@ class _Steps:
     #: By the clock of `time.monotonic`.
     until: float
 
-    def run(self, operation: Callable[[Connection], T]) -> T:
+    def run(self, operation: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """As `Database.run`. Raises `ErasureOver` and `OutOfTime`."""
         if time.monotonic() >= self.until:
             raise OutOfTime("the time of this run is over; a later one goes on")
 
         def step(connection: Connection) -> T:
-            result = operation(connection)
+            result = operation(connection, *args, **kwargs)
             # At the end, so that a transaction that locks the erasure's row waits for no other lock.
             record_work(connection, self.erasure_id)
             return result
@@ -58,11 +59,11 @@ def run_erasure(database: TransactionRunner, files: BlobStore, subject: Subject)
     `FileStoreUnavailable`: then it can be called again.
     """
     subject.check()
-    if not subject.everything and not database.run(partial(steps.is_stored, subject=subject)):
-        latest_certificate = database.run(partial(certificate.load_latest, subject=subject))
+    if not subject.everything and not database.run(steps.is_stored, subject=subject):
+        latest_certificate = database.run(certificate.load_latest, subject=subject)
         if latest_certificate is not None:
             return latest_certificate
-    erasure_id = database.run(partial(steps.begin, subject=subject))
+    erasure_id = database.run(steps.begin, subject=subject)
     return resume_erasure(database, files, erasure_id, subject)
 
 
@@ -86,42 +87,43 @@ def resume_erasure(
     except ErasureOver:
         # The process that finished it has made its certificate.
         pass
-    return database.run(partial(certificate.finish, erasure_id=erasure_id, subject=subject))
+    return database.run(certificate.finish, erasure_id=erasure_id, subject=subject)
 
 
 def _erase(database: TransactionRunner, files: BlobStore, erasure_id: str, subject: Subject) -> None:
     """Run all steps of an erasure. Raises `ThreadHeld`, and `FileStoreUnavailable`."""
-    database.run(partial(steps.check_not_held, subject=subject))
+    database.run(steps.check_not_held, subject=subject)
     for key in iterate_thread_keys(database, subject):
         # Before anything is deleted, so that no thread of the subject is at work meanwhile.
-        database.run(partial(steps.lock_out_thread, erasure_id=erasure_id, subject=subject, key=key))
+        database.run(steps.lock_out_thread, erasure_id=erasure_id, subject=subject, key=key)
     for key in iterate_thread_keys(database, subject):
         _erase_thread(database, erasure_id, subject, key)
     for key in _iterate_locked_out_keys(database, erasure_id):
         _erase_thread(database, erasure_id, subject, key)
-    while database.run(partial(steps.record_dropped_files, erasure_id=erasure_id, subject=subject)):
+    while database.run(steps.record_dropped_files, erasure_id=erasure_id, subject=subject):
         pass
     if subject.everything:
         _record_all_files(database, erasure_id, subject)
     _erase_files(database, files, erasure_id, subject)
     if subject.everything:
         _erase_tenant_remainder(database, files, erasure_id, subject)
-    database.run(partial(steps.redact_deleted_files, erasure_id=erasure_id, tenant=subject.tenant))
+    database.run(steps.redact_deleted_files, erasure_id=erasure_id, tenant=subject.tenant)
     if subject.thread_id is not None:
-        forget = partial(steps.forget_policy, tenant=subject.tenant, thread_id=subject.thread_id)
-        database.run(partial(forget, erasure_id=erasure_id))
+        database.run(
+            steps.forget_policy, tenant=subject.tenant, thread_id=subject.thread_id, erasure_id=erasure_id
+        )
 
 
 def _release_threads(database: TransactionRunner, erasure_id: str) -> None:
     """Release the locked out threads while a legal hold stops the erasure: they are read again meanwhile."""
     for key in _iterate_locked_out_keys(database, erasure_id):
-        database.run(partial(steps.release_thread, erasure_id=erasure_id, key=key))
+        database.run(steps.release_thread, erasure_id=erasure_id, key=key)
 
 
 def _iterate_locked_out_keys(database: TransactionRunner, erasure_id: str) -> Iterator[int]:
     """Iterate over the keys of threads that the erasure locked out and that still exist, ascending."""
     after = 0
-    while page := database.run(partial(steps.load_locked_out_keys, erasure_id=erasure_id, after=after)):
+    while page := database.run(steps.load_locked_out_keys, erasure_id=erasure_id, after=after):
         yield from page
         after = page[-1]
 
@@ -129,51 +131,51 @@ def _iterate_locked_out_keys(database: TransactionRunner, erasure_id: str) -> It
 def iterate_thread_keys(database: TransactionRunner, subject: Subject) -> Iterator[int]:
     """Iterate over the keys of the subject's threads, ascending."""
     after = 0
-    while page := database.run(partial(load_thread_keys, subject=subject, after=after, limit=steps.PAGE)):
+    while page := database.run(load_thread_keys, subject=subject, after=after, limit=steps.PAGE):
         yield from page
         after = page[-1]
 
 
 def _erase_thread(database: TransactionRunner, erasure_id: str, subject: Subject, key: int) -> None:
     """Erase a thread batch by batch, with what is sent to it meanwhile, until its row is gone."""
-    lock_out = partial(steps.lock_out_thread, erasure_id=erasure_id, subject=subject, key=key)
     remove_batch = partial(deletion.remove_next_batch, key=key, erasure_id=erasure_id)
-    while database.run(lock_out):
+    while database.run(steps.lock_out_thread, erasure_id=erasure_id, subject=subject, key=key):
         outcome = database.run(remove_batch)
         while outcome is not None and not outcome.is_over:
             outcome = database.run(remove_batch)
-        database.run(partial(steps.end_thread, erasure_id=erasure_id, tenant=subject.tenant, key=key))
+        database.run(steps.end_thread, erasure_id=erasure_id, tenant=subject.tenant, key=key)
 
 
 def _record_all_files(database: TransactionRunner, erasure_id: str, subject: Subject) -> None:
     """Record all files of the tenant for erasure, also those that no thread had."""
     after: str | None = ""
     while after is not None:
-        record = partial(steps.record_files, tenant=subject.tenant, after=after)
-        after = database.run(partial(record, erasure_id=erasure_id))
+        after = database.run(steps.record_files, tenant=subject.tenant, after=after, erasure_id=erasure_id)
 
 
 def _erase_tenant_remainder(
     database: TransactionRunner, files: BlobStore, erasure_id: str, subject: Subject
 ) -> None:
     """Erase what belongs to no thread, at last every version of every object of the tenant."""
-    forget = partial(steps.delete_tenant_rows, tenant=subject.tenant)
-    database.run(partial(forget, erasure_id=erasure_id))
+    database.run(steps.delete_tenant_rows, tenant=subject.tenant, erasure_id=erasure_id)
     objects = files.delete_tenant(subject.tenant)
-    database.run(partial(steps.count_objects, erasure_id=erasure_id, objects=objects))
+    database.run(steps.count_objects, erasure_id=erasure_id, objects=objects)
 
 
 def _erase_files(database: TransactionRunner, files: BlobStore, erasure_id: str, subject: Subject) -> None:
     """Erase files that no other message has, then archives."""
-    while hashes := database.run(partial(steps.load_remaining_files, erasure_id=erasure_id)):
+    while hashes := database.run(steps.load_remaining_files, erasure_id=erasure_id):
         for sha256 in hashes:
-            # Marked first, in a transaction of its own: see `blob_gc`.
-            mark = partial(steps.mark_file, subject=subject, sha256=sha256)
-            database.run(partial(mark, erasure_id=erasure_id))
-            remove = partial(steps.remove_file, subject=subject, sha256=sha256)
-            database.run(partial(remove, erasure_id=erasure_id, delete_object=files.delete))
-    while rows := database.run(partial(archives.load_archives, erasure_id=erasure_id, subject=subject)):
+            database.run(steps.mark_file, subject=subject, sha256=sha256, erasure_id=erasure_id)
+            database.run(
+                steps.remove_file,
+                subject=subject,
+                sha256=sha256,
+                erasure_id=erasure_id,
+                delete_object=files.delete,
+            )
+    while rows := database.run(archives.load_archives, erasure_id=erasure_id, subject=subject):
         for row in rows:
-            database.run(partial(archives.mark_archive, erasure_id=erasure_id, row=row))
+            database.run(archives.mark_archive, erasure_id=erasure_id, row=row)
             files.delete(ARCHIVES, row.sha256)
-            database.run(partial(archives.remove_archive, row=row))
+            database.run(archives.remove_archive, row=row)

@@ -44,7 +44,7 @@ class FilePreparer:
         """
         async with self._slots:
             preparation = await self._database.run_async(
-                partial(prepared_rows.begin, tenant=tenant, sha256=sha256, scans=self._scanner is not None)
+                prepared_rows.begin, tenant=tenant, sha256=sha256, scans=self._scanner is not None
             )
             if preparation is None:
                 return None
@@ -84,26 +84,21 @@ class FilePreparer:
         await self._ingest.store_async(tenant, list(renditions.values()))
         hashes = {kind: str(file.sha256) for kind, file in renditions.items()}
         orphans = await self._database.run_async(
-            partial(
-                prepared_rows.write, tenant=tenant, sha256=sha256, prepared=prepared, rendition_hashes=hashes
-            )
+            prepared_rows.write, tenant=tenant, sha256=sha256, prepared=prepared, rendition_hashes=hashes
         )
         for orphan in orphans:
             # At once, and not by the next collection: the file may have been that of an erased user.
             await self._database.run_async(
-                partial(
-                    garbage_collection.delete_marked,
-                    address=(tenant, orphan),
-                    delete_object=self._store.delete,
-                )
+                garbage_collection.delete_marked, address=(tenant, orphan), delete_object=self._store.delete
             )
         return None
 
     async def _record_scan(self, tenant: str, sha256: str) -> bool:
         verdict = await asyncio.to_thread(self._scan, tenant, sha256)
         scan: Scan = "clean" if verdict.is_clean else "infected" if verdict.finding else "refused"
-        note = partial(prepared_rows.note_scan, scan=scan, finding=verdict.finding)
-        await self._database.run_async(partial(note, tenant=tenant, sha256=sha256))
+        await self._database.run_async(
+            prepared_rows.note_scan, scan=scan, finding=verdict.finding, tenant=tenant, sha256=sha256
+        )
         return verdict.is_clean
 
     def _scan(self, tenant: str, sha256: str) -> Verdict:
@@ -122,4 +117,4 @@ class FilePreparer:
         counts_attempt: bool = False,
     ) -> None:
         release = partial(prepared_rows.release, tenant=tenant, sha256=sha256, preparation=preparation)
-        await self._database.run_async(partial(release, again_seconds=retry_seconds, counts=counts_attempt))
+        await self._database.run_async(release, again_seconds=retry_seconds, counts=counts_attempt)

@@ -8,7 +8,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 
 from conversation.attachment import Attachment
 from conversation.errors import FileNotStored, FileStoreUnavailable
@@ -51,13 +50,13 @@ class FileReader:
 
     async def load_thread_files(self, tenant: str, thread_id: str) -> Sequence[Attachment]:
         """Load the files of a thread's history, the newest first."""
-        return await self._database.run_async(partial(load_thread_files, tenant=tenant, thread_id=thread_id))
+        return await self._database.run_async(load_thread_files, tenant=tenant, thread_id=thread_id)
 
     async def load_prepared(self, tenant: str, files: Sequence[Attachment]) -> Mapping[str, PreparedFile]:
         """Load what is stored of prepared files, by hash: one statement, if all are prepared.
 
         Others are prepared now. Raises `FileStoreUnavailable`, also where they are not prepared within
-        THREADMILL_PREPARE_WAIT_SECONDS.
+        THREADMILL_PREPARE_TIMEOUT_SECONDS.
         """
         hashes = list(dict.fromkeys(str(file.sha256) for file in files))
         prepared_files = await self._load_prepared_rows(tenant, hashes)
@@ -72,7 +71,7 @@ class FileReader:
 
     async def load_texts(self, tenant: str, hashes: Sequence[str]) -> Mapping[str, str]:
         """Load the extracted texts of files, by hash: one statement."""
-        return await self._database.run_async(partial(prepared_rows.load_texts, tenant=tenant, hashes=hashes))
+        return await self._database.run_async(prepared_rows.load_texts, tenant=tenant, hashes=hashes)
 
     async def _is_stored(self, tenant: str, sha256: str) -> bool:
         return await asyncio.to_thread(self._store.exists, tenant, sha256)
@@ -80,12 +79,12 @@ class FileReader:
     async def _load_prepared_rows(self, tenant: str, hashes: Sequence[str]) -> dict[str, PreparedFile]:
         scans = bool(self._database.settings.scanner_url)
         return await self._database.run_async(
-            partial(prepared_rows.load_prepared, tenant=tenant, hashes=hashes, scans=scans)
+            prepared_rows.load_prepared, tenant=tenant, hashes=hashes, scans=scans
         )
 
     async def _wait_for_prepared(self, tenant: str, hashes: Sequence[str]) -> dict[str, PreparedFile]:
         """Wait until all files are prepared, with one poll for all at a time and one deadline."""
-        seconds = self._database.settings.prepare_wait_seconds
+        seconds = self._database.settings.prepare_timeout_seconds
         deadline, pause = time.monotonic() + seconds, POLL_SECONDS
         prepared_files: dict[str, PreparedFile] = {}
         while missing := [sha256 for sha256 in hashes if sha256 not in prepared_files]:

@@ -6,8 +6,7 @@ What stays true: nothing is changed; threads are inspected as by a run; a thread
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, func, select
 
@@ -19,6 +18,7 @@ from store.retention.due import find_due_threads
 from store.settings import Settings
 from store.tables import messages
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 #: Threads under hold that a report names.
@@ -69,8 +69,8 @@ class _OpenTransaction:
 
     connection: Connection
 
-    def run(self, operation: Callable[[Connection], T]) -> T:
-        return operation(self.connection)
+    def run(self, operation: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return operation(self.connection, *args, **kwargs)
 
 
 def build_report(database: Database, settings: Settings) -> Report:
@@ -95,7 +95,7 @@ def _inspect_due_threads(database: _OpenTransaction) -> Report:
     report = Report()
     shares: dict[str, PolicyShare] = {}
     for key in set(find_due_threads(database)):
-        inspection, size = database.run(partial(_inspect_and_measure, key=key))
+        inspection, size = database.run(_inspect_and_measure, key=key)
         if inspection.outcome == "busy":
             report.busy += 1
         elif inspection.outcome == "held" and len(report.held) == HELD_MAX_NAMED:

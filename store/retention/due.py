@@ -51,7 +51,7 @@ def find_due_threads(database: TransactionRunner) -> Iterator[int]:
     """Find the keys of threads that may be past a policy's rule; a key may come twice."""
     after: tuple[str, str] | None = ("", "")
     while after is not None:
-        groups = database.run(partial(load_due_groups, after=after))
+        groups = database.run(load_due_groups, after=after)
         for group in groups:
             for rule in _SORT_KEYS:
                 if getattr(group, f"has_{rule}"):
@@ -72,7 +72,7 @@ def find_pending_deletions(database: TransactionRunner) -> Iterator[AnyRow]:
 def _read_pages(database: TransactionRunner, load_page: Any) -> Iterator[AnyRow]:
     """Read rows page by page, each page after the last row of the previous one."""
     after: AnyRow | None = None
-    while rows := database.run(partial(load_page, after=after)):
+    while rows := database.run(load_page, after=after):
         yield from rows
         after = rows[-1]
 

@@ -118,7 +118,7 @@ def combine_policies(policies: Iterable[Policy]) -> EffectivePolicy:
 def policy_from_settings(settings: Settings) -> Policy:
     """The policy of the whole installation. A setting of 0 sets nothing."""
     return Policy(
-        idle_days=settings.retention_days or None,
+        idle_days=settings.retention_idle_days or None,
         max_age_days=settings.retention_max_age_days or None,
         max_messages=settings.retention_max_messages or None,
         keep_last=settings.retention_keep_last or None,

@@ -55,7 +55,7 @@ async def summarize_to_low_mark(
     )
     while (draft := await database.run_async(load_draft)) is not None:
         new_summary = await _write_summary(summarizer, draft)
-        outcome = await database.run_async(partial(_store_summary, draft=draft, new=new_summary, due=due))
+        outcome = await database.run_async(_store_summary, draft=draft, new=new_summary, due=due)
         if due is not None and outcome.reserved_until is not None:
             due.reserved_until = outcome.reserved_until
         if outcome.summary is None:
@@ -70,7 +70,7 @@ async def summarize_to_low_mark(
             retry_seconds, due.has_more = PAUSE_SECONDS, True
             break
     if due is not None:
-        await database.run_async(partial(summary_dues.postpone, due=due, seconds=retry_seconds))
+        await database.run_async(summary_dues.postpone, due=due, seconds=retry_seconds)
     return stored_summaries
 
 

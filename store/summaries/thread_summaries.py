@@ -45,8 +45,9 @@ class ThreadSummaries:
 
         Raises `ThreadNotFound`.
         """
-        list_all = partial(repository.list_summaries, tenant=self.tenant, thread_id=thread_id)
-        return await self.database.run_async(list_all)
+        return await self.database.run_async(
+            repository.list_summaries, tenant=self.tenant, thread_id=thread_id
+        )
 
     async def restore_summary(self, thread_id: str) -> Summary | None:
         """Withdraw the thread's summary: models read the one before it again, or the messages themselves.

@@ -6,7 +6,6 @@ a tool is at work.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from conversation.step import Step
 from conversation.task_contract import WakeUp
@@ -31,15 +30,15 @@ class TurnStore:
         self, tenant: str, thread_id: str, claimant: ClaimRequest, *, held: Lease | None = None
     ) -> ClaimedTurn | NothingDue | Quarantined:
         """Take the thread's next turn, if there is one for this claimant."""
-        operation = partial(claims.claim, tenant=tenant, thread_id=thread_id, claimant=claimant, held=held)
-        return await self.database.run_async(operation)
+        return await self.database.run_async(
+            claims.claim, tenant=tenant, thread_id=thread_id, claimant=claimant, held=held
+        )
 
     async def pick_wake_up_of_tenant(self, tenant: str, *, tenant_max_running: int) -> list[WakeUp]:
         """Pick the wake-up of a turn that may run now that its tenant runs one less, if any waits."""
-        operation = partial(
+        return await self.database.run_async(
             pick_wake_ups, grace_seconds=0, limit=1, tenant_max_running=tenant_max_running, tenant=tenant
         )
-        return await self.database.run_async(operation)
 
     def journal_of(self, claimed: ClaimedTurn) -> "TurnJournal":
         """The journal of a claimed turn, to write its steps to."""
@@ -47,10 +46,9 @@ class TurnStore:
 
     async def settle(self, claimed: ClaimedTurn, ending: Ending, *, release: bool) -> SettleOutcome:
         """Commit a turn's end. Raises `LeaseLost` if another worker has claimed its thread."""
-        operation = partial(
+        return await self.database.patient(self.patience_seconds).run_async(
             turns.settle, lease=claimed.lease, turn_id=claimed.id, ending=ending, release=release
         )
-        return await self.database.run_async(operation, patience_seconds=self.patience_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,5 +61,5 @@ class TurnJournal:
 
     async def record(self, steps: Sequence[Step]) -> None:
         """Write entries. Raises `LeaseLost` if another worker has claimed the turn's thread."""
-        operation = partial(journal.record, lease=self.lease, turn_id=self.turn_id, entries=steps)
-        await self.turn_store.database.run_async(operation, patience_seconds=self.turn_store.patience_seconds)
+        database = self.turn_store.database.patient(self.turn_store.patience_seconds)
+        await database.run_async(journal.record, lease=self.lease, turn_id=self.turn_id, entries=steps)

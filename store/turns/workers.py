@@ -38,7 +38,7 @@ def register(
     host: str,
     pid: int,
     serves: Mapping[str, str],
-    lease_seconds: float,
+    lease_duration_seconds: float,
 ) -> None:
     """Enter a process, and the agents that it serves (name → version). Running it twice changes nothing."""
     entry = insert_for(connection, workers).values(
@@ -47,7 +47,7 @@ def register(
         pid=pid,
         agents=dict(serves),
         started_at=clock(),
-        lease_expires_at=clock(plus_seconds=lease_seconds),
+        lease_expires_at=clock(plus_seconds=lease_duration_seconds),
     )
     connection.execute(
         entry.on_conflict_do_update(
@@ -66,12 +66,12 @@ def register(
         )
 
 
-def beat(connection: Connection, worker: str, *, lease_seconds: float) -> bool:
+def beat(connection: Connection, worker: str, *, lease_duration_seconds: float) -> bool:
     """Keep this worker's leases alive. False if its row is gone: then it holds nothing any more."""
     statement = (
         update(workers)
         .where(workers.c.id == worker)
-        .values(lease_expires_at=clock(plus_seconds=lease_seconds))
+        .values(lease_expires_at=clock(plus_seconds=lease_duration_seconds))
     )
     return connection.execute(statement).rowcount == 1
 

@@ -62,11 +62,7 @@ def collect(
     until = time.monotonic() + RUN_SECONDS
     try:
         rows_after = database.run(
-            partial(
-                garbage_collection.note_unused,
-                after=rows_after or ("", ""),
-                limit=garbage_collection.SCAN_ROWS,
-            )
+            garbage_collection.note_unused, after=rows_after or ("", ""), limit=garbage_collection.SCAN_ROWS
         )
         deleted_count = _delete_due(database, files, grace, until)
         unknown_count, listing_after = _enter_unknown(
@@ -143,7 +139,7 @@ def _find_unknown(
     # Younger ones may be on their way: what is put by a library has no row before its message.
     modified_before = datetime.now(UTC) - timedelta(days=grace_days)
     sizes = {each.sha256: each.size for each in page if each.modified_at <= modified_before}
-    stored_hashes = database.run(partial(garbage_collection.load_known_hashes, tenant=tenant, hashes=sizes))
+    stored_hashes = database.run(garbage_collection.load_known_hashes, tenant=tenant, hashes=sizes)
     return {sha256: size for sha256, size in sizes.items() if sha256 not in stored_hashes}
 
 
@@ -171,7 +167,7 @@ def _delete_due(database: Database, files: BlobStore, grace_days: float, until: 
     """Delete what is due. Bytes that cannot be deleted wait for a day, and stop no others."""
     total_deleted = 0
     while time.monotonic() < until:
-        batch = database.run(partial(garbage_collection.mark_due, grace_days=grace_days))
+        batch = database.run(garbage_collection.mark_due, grace_days=grace_days)
         deleted_count, failures = _delete_each(database, files, batch.addresses)
         total_deleted += deleted_count
         if len(failures) >= FAILURES_MAX and not deleted_count:
@@ -179,9 +175,7 @@ def _delete_due(database: Database, files: BlobStore, grace_days: float, until: 
             raise failures[-1][1]
         for (tenant, sha256), error in failures:
             _log.warning("file_not_deleted", tenant=tenant, sha256=sha256, reason=type(error).__name__)
-            database.run(
-                partial(garbage_collection.postpone, address=(tenant, sha256), grace_days=grace_days)
-            )
+            database.run(garbage_collection.postpone, address=(tenant, sha256), grace_days=grace_days)
         if not deleted_count and not batch.used:
             break
     return total_deleted
@@ -213,9 +207,7 @@ def _enter_unknown(
         objects = files.list(tenant, after=after[1] if tenant == after[0] else "")
         while page := list(islice(objects, min(PAGE_SIZE, remaining))):
             rows = list(_find_unknown(database, tenant, page, grace_days).items())
-            entered_count += len(
-                database.run(partial(garbage_collection.enter_unknown, tenant=tenant, objects=rows))
-            )
+            entered_count += len(database.run(garbage_collection.enter_unknown, tenant=tenant, objects=rows))
             remaining -= len(page)
             if remaining <= 0 or time.monotonic() >= until:
                 return entered_count, (tenant, page[-1].sha256)

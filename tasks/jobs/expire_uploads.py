@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -70,7 +69,7 @@ def run_expiry(
     run = _Run(database, open_file_store(settings), time.monotonic() + RUN_SECONDS)
     try:
         over_after = run.expire(over_after)
-        min_age = timedelta(seconds=settings.upload_expires_seconds + 2 * uploads.LATE_SECONDS)
+        min_age = timedelta(seconds=settings.upload_max_age_seconds + 2 * uploads.LATE_SECONDS)
         strays_after = run.discard_strays(strays_after, min_age)
     finally:
         run.files.close()
@@ -93,10 +92,10 @@ class _Run:
     def expire(self, after: ExpiredUpload | None) -> ExpiredUpload | None:
         """Delete expired uploads, the oldest first; returns the cursor of the next run."""
         failures_in_a_row = 0
-        while page := self.database.run(partial(uploads.load_expired, after=after)):
+        while page := self.database.run(uploads.load_expired, after=after):
             for upload in page:
                 if self._discard_upload(upload.tenant, upload.id):
-                    self.expired += self.database.run(partial(uploads.forget, upload_id=upload.id))
+                    self.expired += self.database.run(uploads.forget, upload_id=upload.id)
                     failures_in_a_row = 0
                 else:
                     failures_in_a_row += 1
@@ -127,7 +126,7 @@ class _Run:
             objects = self.files.list_uploads(tenant)
             while page := list(islice(objects, PAGE_SIZE)):
                 old_ids = {each.upload_id for each in page if each.modified_at <= datetime.now(UTC) - min_age}
-                stored_ids = self.database.run(partial(uploads.load_known_ids, upload_ids=old_ids))
+                stored_ids = self.database.run(uploads.load_known_ids, upload_ids=old_ids)
                 for upload_id in sorted(old_ids - stored_ids):
                     self._discard_upload(tenant, upload_id)
             after = tenant

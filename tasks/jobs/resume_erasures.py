@@ -6,7 +6,6 @@ another process works on is left to it. A hold keeps it unfinished, until it is 
 
 import time
 from dataclasses import dataclass
-from functools import partial
 
 import structlog
 
@@ -38,7 +37,7 @@ def resume_erasures(database: Database, files: BlobStore, *, seconds: float = RU
     """Resume each erasure that no process works on, the longest waiting first."""
     outcome, until = ResumeOutcome(), time.monotonic() + seconds
     while time.monotonic() < until:
-        erasure = database.run(partial(claim_erasure, idle_seconds=IDLE_SECONDS))
+        erasure = database.run(claim_erasure, idle_seconds=IDLE_SECONDS)
         if erasure is None:
             break
         _resume(database, files, erasure, outcome, until=until)

@@ -7,7 +7,6 @@ that cannot be archived keeps its messages and stops no other.
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass, field
-from functools import partial
 
 import structlog
 
@@ -83,7 +82,7 @@ class _Run:
 
     def discard_leftovers(self) -> None:
         """Remove parts that crashed runs have left in the file store, whatever became of their threads."""
-        for leftover in self.database.run(partial(archive.list_abandoned_parts, limit=LEFTOVER_PARTS_MAX)):
+        for leftover in self.database.run(archive.list_abandoned_parts, limit=LEFTOVER_PARTS_MAX):
             try:
                 self._discard_part(*leftover)
             except FileStoreUnavailable as error:
@@ -102,7 +101,7 @@ class _Run:
         for key in due.find_due_threads(self.database):
             if self.is_over():
                 break
-            states[key] = self.database.run(partial(move_cut.move_cutoff, key=key)).outcome
+            states[key] = self.database.run(move_cut.move_cutoff, key=key).outcome
         counts = Counter(states.values())
         self.outcome.held, self.outcome.busy = counts["held"], counts["busy"]
 
@@ -121,12 +120,13 @@ class _Run:
                     break
 
     def _remove_batch(self, key: int) -> BatchOutcome | None:
-        return self.database.run(partial(deletion.remove_next_batch, key=key))
+        return self.database.run(deletion.remove_next_batch, key=key)
 
     def _finish_thread(self, key: int) -> bool:
         """Delete the thread's row where it is due; True once nothing of the thread is left to do."""
-        remove = partial(archive.finish_deletion, user_key=self.settings.user_metadata_key)
-        progress = self.database.run(partial(remove, key=key))
+        progress = self.database.run(
+            archive.finish_deletion, user_key=self.settings.user_metadata_key, key=key
+        )
         if progress is not None:
             self.outcome.add(progress.counts)
         return progress is None or progress.is_over
@@ -134,15 +134,13 @@ class _Run:
     def _archive_and_remove_batch(self, key: int) -> BatchOutcome | None:
         """Archive a batch, and remove it once it can be read back from the file store."""
         try:
-            for leftover in self.database.run(partial(archive.list_unfinished_parts, thread_key=key)):
+            for leftover in self.database.run(archive.list_unfinished_parts, thread_key=key):
                 self._discard_part(*leftover)
-            part = self.database.run(
-                partial(archive.draft, thread_key=key, user_key=self.settings.user_metadata_key)
-            )
+            part = self.database.run(archive.draft, thread_key=key, user_key=self.settings.user_metadata_key)
             if part is None:
-                return self.database.run(partial(archive.remove_remainder, thread_key=key))
+                return self.database.run(archive.remove_remainder, thread_key=key)
             archive.write(self.files, part)
-            progress = self.database.run(partial(archive.remove_archived_batch, part=part))
+            progress = self.database.run(archive.remove_archived_batch, part=part)
             if progress is None:
                 # Held, asked something, or erased meanwhile: no object may stay without a row.
                 self._discard_part(part.key, part.sha256)
@@ -158,9 +156,9 @@ class _Run:
 
     def _discard_part(self, archive_key: int, sha256: str) -> None:
         """Remove the object of a part that was begun, then its row."""
-        if self.database.run(partial(archive.discard, archive_key=archive_key)):
+        if self.database.run(archive.discard, archive_key=archive_key):
             self.files.delete(ARCHIVES, sha256)
-            self.database.run(partial(archive.delete_part, archive_key=archive_key))
+            self.database.run(archive.delete_part, archive_key=archive_key)
 
 
 def run_retention(database: Database, settings: Settings, *, collects: bool = True) -> RetentionOutcome:
@@ -168,7 +166,7 @@ def run_retention(database: Database, settings: Settings, *, collects: bool = Tr
 
     First of all it resumes the erasures that users asked for, and that broke off.
     """
-    database.run(partial(policies.mirror, settings=settings))
+    database.run(policies.mirror, settings=settings)
     run = _Run(database, settings, open_file_store(settings))
     try:
         run.resume_erasures()
@@ -188,13 +186,13 @@ def run_retention(database: Database, settings: Settings, *, collects: bool = Tr
 
 def run_purge(database: Database, settings: Settings) -> int:
     """Delete turns, with their journals, that ended too long ago; returns how many."""
-    if settings.purge_turns_days == 0:
+    if settings.turn_retention_days == 0:
         return 0
     until = time.monotonic() + RUN_SECONDS
     turns = 0
     cursor: purge.Cursor | None = purge.BEGINNING
     while cursor is not None and time.monotonic() < until:
-        batch = database.run(partial(purge.purge, days=settings.purge_turns_days, after=cursor))
+        batch = database.run(purge.purge, days=settings.turn_retention_days, after=cursor)
         turns, cursor = turns + batch.turns, batch.next_cursor
     _log.info("turns_purged", turns=turns)
     return turns

@@ -45,9 +45,9 @@ def run_summaries(database: Database, settings: Settings, agents: Mapping[str, A
     if not _writing_lock.acquire(blocking=False):
         return 0
     try:
-        agents_by_name = registry.load(settings.agents) if agents is None else agents
+        agents_by_name = registry.load(settings.agent_modules) if agents is None else agents
         writer = _Writer(database, agents_by_name, defaults_of(settings))
-        return writer.write_until_none_due(time.monotonic() + settings.summarize_seconds)
+        return writer.write_until_none_due(time.monotonic() + settings.summarize_interval_seconds)
     finally:
         _writing_lock.release()
 
@@ -121,7 +121,7 @@ class _Writer:
         return len(written)
 
     async def _note_failure(self, due_thread: DueThread, error: Exception) -> None:
-        failures = await self.database.run_async(partial(summary_dues.note_failure, due=due_thread))
+        failures = await self.database.run_async(summary_dues.note_failure, due=due_thread)
         kind = error.kind if isinstance(error, ModelError) else type(error).__name__
         log = _log.bind(thread=due_thread.thread_id, tenant=due_thread.tenant, kind=kind, failures=failures)
         if not failures:

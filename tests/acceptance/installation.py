@@ -30,9 +30,9 @@ from threadmill.embedded.programs import Program
 ROOT = Path(__file__).parents[2]
 #: Times of a patient installation, shortened so that a test need not wait for them.
 HASTY = {
-    "THREADMILL_LEASE_SECONDS": "3",
-    "THREADMILL_HEARTBEAT_SECONDS": "0.5",
-    "THREADMILL_SWEEP_SECONDS": "0.5",
+    "THREADMILL_LEASE_DURATION_SECONDS": "3",
+    "THREADMILL_HEARTBEAT_INTERVAL_SECONDS": "0.5",
+    "THREADMILL_SWEEP_INTERVAL_SECONDS": "0.5",
     "THREADMILL_SWEEP_GRACE_SECONDS": "1",
 }
 
@@ -47,8 +47,8 @@ class Installation:
             **os.environ,
             "THREADMILL_DATABASE_URL": database_url,
             "THREADMILL_BROKER_URL": broker_url,
-            "THREADMILL_FILE_STORE": str(folder / "files"),
-            "THREADMILL_AGENTS": "tests.acceptance.agents_for_tests",
+            "THREADMILL_FILE_STORE_URL": str(folder / "files"),
+            "THREADMILL_AGENT_MODULES": "tests.acceptance.agents_for_tests",
             "THREADMILL_DEFAULT_AGENT": "worker",
             FOLDER_VARIABLE: str(folder),
             "PYTHONUNBUFFERED": "1",
@@ -58,7 +58,7 @@ class Installation:
             load(
                 database_url=database_url,
                 broker_url=broker_url,
-                file_store=str(folder / "files"),
+                file_store_url=str(folder / "files"),
                 default_agent="worker",
             )
         )
@@ -182,8 +182,8 @@ def worker(name: str = "one", *, threads: int = 16) -> Program:
     return programs.worker(name, [TURNS_QUEUE], options=["-c", str(threads)])
 
 
-def suspects() -> Program:
-    return programs.worker("suspects", [QUARANTINE_QUEUE], options=["-c", "1"])
+def quarantine() -> Program:
+    return programs.worker("quarantine", [QUARANTINE_QUEUE], options=["-c", "1"])
 
 
 def maintenance(name: str = "maintenance") -> Program:

@@ -20,7 +20,7 @@ def test_a_turn_that_its_model_breaks_fails_once_and_the_thread_goes_on(
 
     assert result.state is TurnState.FAILED
     assert result.error is not None
-    assert result.error.kind == "bug"
+    assert result.error.kind == "agent_error"
     assert MARKER not in result.error.message
     assert answering.turn_row(turn)["attempt"] == 1
     assert after.state is TurnState.COMPLETED

@@ -25,7 +25,7 @@ def test_a_running_turn_is_stopped_and_its_thread_goes_on(
     installation: Installation, signal_arrives: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A heartbeat so slow that only the signal can be what stopped it, or no signal at all.
-    slow = {"THREADMILL_LEASE_SECONDS": "60", "THREADMILL_HEARTBEAT_SECONDS": "20"}
+    slow = {"THREADMILL_LEASE_DURATION_SECONDS": "60", "THREADMILL_HEARTBEAT_INTERVAL_SECONDS": "20"}
     installation.start(worker("one"), **(slow if signal_arrives else {}))
     if not signal_arrives:
         silence(installation, monkeypatch)

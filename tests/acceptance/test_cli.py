@@ -41,7 +41,7 @@ def enter_worker(database_url: str, *, host: str, until: str) -> None:
     """A worker's row, as its heartbeat leaves it."""
     with psycopg.connect(database_url) as connection:
         connection.execute(
-            "INSERT INTO workers (id, host, pid, agents, started_at, until)"
+            "INSERT INTO workers (id, host, pid, agents, started_at, lease_expires_at)"
             f" VALUES (%s, %s, 1, '{{}}', now(), now() + interval '{until}')",
             (new_id(), host),
         )
@@ -74,9 +74,9 @@ def test_wrong_usage_is_status_2(tmp_path: Path, arguments: list[str]) -> None:
 
 
 def test_a_wrong_setting_is_named(tmp_path: Path) -> None:
-    ended = run("migrate", folder=tmp_path, THREADMILL_LEASE_SECONDS="soon")
+    ended = run("migrate", folder=tmp_path, THREADMILL_LEASE_DURATION_SECONDS="soon")
 
-    assert "THREADMILL_LEASE_SECONDS" in complaint(ended)
+    assert "THREADMILL_LEASE_DURATION_SECONDS" in complaint(ended)
 
 
 def test_migrate_tells_the_revisions(tmp_path: Path, empty_database_url: str) -> None:

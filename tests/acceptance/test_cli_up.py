@@ -10,7 +10,7 @@ import pytest
 
 from tests.acceptance.command_line import processes_of, read_until, run, started
 
-LAST_LINE = "export THREADMILL_FILE_STORE="
+LAST_LINE = "export THREADMILL_FILE_STORE_URL="
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from conversation.turn import TurnState
-from tests.acceptance.installation import Installation, assert_well_formed, eventually, suspects, worker
+from tests.acceptance.installation import Installation, assert_well_formed, eventually, quarantine, worker
 
 #: One tool that finished, then one of each kind that is at work when the process dies.
 ORDERS = (
@@ -17,9 +17,9 @@ ORDERS = (
     'and call hold_again with {"gate": "tool"}, then call write with {"text": "last"}'
 )
 DEFAULT_TIMES = {
-    "THREADMILL_LEASE_SECONDS": "15",
-    "THREADMILL_HEARTBEAT_SECONDS": "2",
-    "THREADMILL_SWEEP_SECONDS": "2",
+    "THREADMILL_LEASE_DURATION_SECONDS": "15",
+    "THREADMILL_HEARTBEAT_INTERVAL_SECONDS": "2",
+    "THREADMILL_SWEEP_INTERVAL_SECONDS": "2",
     "THREADMILL_SWEEP_GRACE_SECONDS": "10",
 }
 
@@ -152,7 +152,7 @@ def test_a_turn_that_kills_its_process_is_found_guilty_alone_and_others_go_free(
     running: Installation,
 ) -> None:
     """Two crashes of a shared process are suspicion; the third, alone, is the verdict."""
-    running.start(suspects())
+    running.start(quarantine())
     innocent = running.send("innocent", 'call hold_again with {"gate": "innocent"}')
     running.saw("hold_again begins")
     poison = running.send("poisoned", 'call write with {"text": "before"}, then call die')
@@ -165,8 +165,8 @@ def test_a_turn_that_kills_its_process_is_found_guilty_alone_and_others_go_free(
         eventually(lambda: died("one"), told=lambda: running.told([poison.id]))
         running.start(worker("one"))
     running.open_gate("innocent")
-    eventually(lambda: died("suspects"), told=lambda: running.told([poison.id]))
-    running.start(suspects())
+    eventually(lambda: died("quarantine"), told=lambda: running.told([poison.id]))
+    running.start(quarantine())
     results = running.all_ended([poison, behind, innocent])
 
     assert [r.state for r in results] == [TurnState.FAILED, TurnState.COMPLETED, TurnState.COMPLETED]

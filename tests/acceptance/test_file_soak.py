@@ -53,12 +53,12 @@ def settings(database_url: str, valkey_url: str, swift: Swift) -> Settings:
     return load(
         database_url=database_url,
         broker_url=valkey_url,
-        file_store="s3://soak/kept",
+        file_store_url="s3://soak/kept",
         s3_endpoint_url=swift.endpoint,
         s3_access_key_id=KEY,
         s3_secret_access_key=swift.secret,
-        s3_connect_timeout=2,
-        s3_read_timeout=10,
+        s3_connect_timeout_seconds=2,
+        s3_read_timeout_seconds=10,
         s3_max_attempts=2,
     )
 
@@ -187,7 +187,7 @@ def test_every_acknowledged_file_survives_a_server_that_dies(settings: Settings,
     check_objects(producer.blobs, known)
 
     for conversation in DELETED:
-        database.run(partial(delete_thread, tenant="default", thread_id=conversation))
+        database.run(delete_thread, tenant="default", thread_id=conversation)
     staying = {turn: file for turn, file in sent.files.items() if sent.conversations[turn] not in DELETED}
     deleted = collect_everything(database, settings)
 

@@ -79,10 +79,10 @@ def test_the_same_large_file_on_a_hundred_messages_is_stored_once_and_read_once(
 
 
 def test_a_turn_waits_for_a_worker_of_files_and_loses_nothing(installation: Installation) -> None:
-    installation.start(worker(), *installation.upkeep(), THREADMILL_PREPARE_WAIT_SECONDS="1")
+    installation.start(worker(), *installation.upkeep(), THREADMILL_PREPARE_TIMEOUT_SECONDS="1")
     turn = installation.send("t", "Bring what?", attachments=[text_file("Bring milk.")], **ASK_READER)
 
-    eventually(lambda: installation.turn_row(turn)["error_kind"] == "files")
+    eventually(lambda: installation.turn_row(turn)["error_kind"] == "file_store_unavailable")
     row = installation.turn_row(turn)
     assert (row["state"], row["error_retryable"], row["error_fault"]) == ("queued", True, "operator")
 

@@ -33,7 +33,7 @@ def calling(
         installation = Installation(database_url, valkey_server.url, folder)  # type: ignore[attr-defined]
         installation.environment |= {
             **provider.environment(),
-            "THREADMILL_AGENTS": "tests.acceptance.agents_of_providers",
+            "THREADMILL_AGENT_MODULES": "tests.acceptance.agents_of_providers",
             "THREADMILL_TURN_MAX_ATTEMPTS": "2",
         }
         try:
@@ -104,7 +104,7 @@ def test_a_model_that_stays_away_fails_the_turn_after_its_attempts(
 
     assert result.state is TurnState.FAILED
     assert result.error is not None
-    assert (result.error.kind, result.error.retryable) == ("model", True)
+    assert (result.error.kind, result.error.retryable) == ("model_error", True)
     assert [m["role"] for m in calling.history("gone")] == ["user"]
 
 
@@ -118,7 +118,7 @@ def test_a_request_that_the_provider_refuses_fails_the_turn_at_once(
 
     assert result.state is TurnState.FAILED
     assert result.error is not None
-    assert (result.error.kind, result.error.retryable) == ("model", False)
+    assert (result.error.kind, result.error.retryable) == ("model_error", False)
     assert calling.turn_row(turn)["attempt"] == 1
     assert [m["role"] for m in calling.history("refused")] == ["user"]
 

@@ -31,7 +31,7 @@ print(json.dumps(sent))
 def test_every_one_of_200_messages_is_answered_directly_after_itself(installation: Installation) -> None:
     """Given 4 senders and 2 workers at once on 20 threads."""
     # No lease may lapse on a machine that is busy with all of this: nothing dies here.
-    patient = {"THREADMILL_LEASE_SECONDS": "60"}
+    patient = {"THREADMILL_LEASE_DURATION_SECONDS": "60"}
     installation.start(worker("one"), worker("two"), *installation.upkeep(), **patient)
 
     senders = [

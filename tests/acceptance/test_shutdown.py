@@ -90,6 +90,6 @@ def test_a_worker_whose_agents_cannot_be_imported_does_not_start(
 ) -> None:
     """Else it would hear bells and answer none."""
     with pytest.raises(ServerFailed, match=reason):
-        installation.start(worker("one"), THREADMILL_AGENTS=module)
+        installation.start(worker("one"), THREADMILL_AGENT_MODULES=module)
 
     assert installation.processes["one"].exit_code == 1

@@ -5,10 +5,10 @@ from tests.acceptance.installation import Installation, eventually, maintenance,
 
 #: Beat does not run: only the turn's own bell can bring a summary.
 MARKS = {
-    "THREADMILL_AGENTS": "agent.assistant",
+    "THREADMILL_AGENT_MODULES": "agent.assistant",
     "THREADMILL_SUMMARIZE_AFTER_MESSAGES": "6",
     "THREADMILL_SUMMARIZE_KEEP_MESSAGES": "2",
-    "THREADMILL_SUMMARIZE_SECONDS": "3600",
+    "THREADMILL_SUMMARIZE_INTERVAL_SECONDS": "3600",
 }
 
 

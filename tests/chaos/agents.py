@@ -89,7 +89,7 @@ async def _word(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     except OSError:
         answered = b""
     if not answered:
-        raise ModelError("cut_off", "the provider's connection broke", retryable=True)
+        raise ModelError("stream_interrupted", "the provider's connection broke", retryable=True)
 
 
 def _tools() -> list[Tool | Callable[..., Any]]:

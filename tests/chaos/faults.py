@@ -16,7 +16,7 @@ import redis
 
 from tests.chaos.gate import Gate
 from tests.chaos.recovery import Takeovers
-from tests.chaos.site import GATED_WORKERS, LEASE_SECONDS, SENDERS_LINE, WORKERS, Site
+from tests.chaos.site import GATED_WORKERS, LEASE_DURATION_SECONDS, SENDERS_LINE, WORKERS, Site
 
 #: Seconds for which a server or a way to it is away.
 AWAY_SECONDS = (0.5, 4.0)
@@ -85,7 +85,7 @@ class Faults:
 
     def stop_worker(self, fault: Fault) -> None:
         with _stopped(self.site.programs[fault.worker].pid):
-            time.sleep(LEASE_SECONDS + OVERSLEPT_SECONDS)
+            time.sleep(LEASE_DURATION_SECONDS + OVERSLEPT_SECONDS)
 
     def kill_beat(self, fault: Fault) -> None:
         self._kill_for_a_while("beat", fault)
@@ -149,7 +149,7 @@ class Faults:
     def cut_worker_for_long(self, fault: Fault) -> None:
         """It lives and works on while others take its turns: whatever it writes later is refused."""
         with _cut(self.site.lines[fault.gated_worker]):
-            time.sleep(LEASE_SECONDS + OVERSLEPT_SECONDS)
+            time.sleep(LEASE_DURATION_SECONDS + OVERSLEPT_SECONDS)
 
     def cut_senders(self, fault: Fault) -> None:
         with _cut(self.site.lines[SENDERS_LINE]):

@@ -12,11 +12,11 @@ from statistics import quantiles
 
 import psycopg
 
-from tests.chaos.site import LEASE_SECONDS, SWEEP_SECONDS, Site
+from tests.chaos.site import LEASE_DURATION_SECONDS, SWEEP_INTERVAL_SECONDS, Site
 
 #: Seconds beyond lease and sweep in which a dead worker's turn is claimed again.
 MARGIN_SECONDS = 5.0
-BOUND_SECONDS = LEASE_SECONDS + SWEEP_SECONDS + MARGIN_SECONDS
+BOUND_SECONDS = LEASE_DURATION_SECONDS + SWEEP_INTERVAL_SECONDS + MARGIN_SECONDS
 #: Seconds after which a dead worker's turns count as never taken over.
 LIMIT_SECONDS = 120.0
 #: Seconds to wait for a worker to have something to lose.

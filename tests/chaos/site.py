@@ -24,7 +24,7 @@ from sqlalchemy.engine import make_url
 from producers import Producer
 from store.migrations import upgrade
 from store.settings import load
-from tests.acceptance.installation import files, maintenance, suspects, worker
+from tests.acceptance.installation import files, maintenance, quarantine, worker
 from tests.chaos import agents, effects
 from tests.chaos.gate import Gate, Provider
 from tests.conftest import S3
@@ -44,8 +44,8 @@ WORKERS = ("one", "two", "three")
 GATED_WORKERS = ("one", "two")
 #: The users' way to the database.
 SENDERS_LINE = "senders"
-LEASE_SECONDS = 5.0
-SWEEP_SECONDS = 1.0
+LEASE_DURATION_SECONDS = 5.0
+SWEEP_INTERVAL_SECONDS = 1.0
 #: Seconds in which a program is ready: most of it is importing, on a machine with other work.
 START_SECONDS = 180.0
 #: PostgreSQL's signal for an immediate shutdown.
@@ -98,15 +98,15 @@ class Site:
             self.lines[name] = self._gate(make_url(self.postgres.url).port or 0)
         self.values: dict[str, Any] = {
             "broker_url": self.valkey.url,
-            "file_store": f"s3://{BUCKET}/files",
+            "file_store_url": f"s3://{BUCKET}/files",
             "s3_endpoint_url": f"http://127.0.0.1:{self.s3.port}",
             "s3_access_key_id": S3_KEY,
             "s3_secret_access_key": self._s3_secret,
             "default_agent": agents.AGENT,
-            "agents": "tests.chaos.agents",
-            "lease_seconds": LEASE_SECONDS,
-            "heartbeat_seconds": 1,
-            "sweep_seconds": SWEEP_SECONDS,
+            "agent_modules": "tests.chaos.agents",
+            "lease_duration_seconds": LEASE_DURATION_SECONDS,
+            "heartbeat_interval_seconds": 1,
+            "sweep_interval_seconds": SWEEP_INTERVAL_SECONDS,
             "sweep_grace_seconds": 3,
             "shutdown_grace_seconds": 5,
         }
@@ -138,7 +138,7 @@ class Site:
     def _start_programs(self) -> None:
         clock = programs.beat(self.folder / "beat")
         workers = [worker(name, threads=8) for name in WORKERS]
-        for program in (*workers, suspects(), files(), maintenance(), clock):
+        for program in (*workers, quarantine(), files(), maintenance(), clock):
             self._plans[program.name] = program
             self.programs[program.name] = Process(
                 program.name,

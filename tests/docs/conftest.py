@@ -44,7 +44,7 @@ def with_a_worker(
         installation = Installation(url, valkey_server.url, folder_of_pages)
         installation.environment |= {
             "PYTHONPATH": f"{folder_of_pages}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
-            "THREADMILL_AGENTS": ",".join(["agent.assistant", *sorted(modules)]),
+            "THREADMILL_AGENT_MODULES": ",".join(["agent.assistant", *sorted(modules)]),
             "THREADMILL_DEFAULT_AGENT": "assistant",
         }
         try:

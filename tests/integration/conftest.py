@@ -34,4 +34,4 @@ def database(database_url: str) -> Iterator[Database]:
 @pytest.fixture
 def settings(database_url: str, valkey_url: str, tmp_path: Path) -> Settings:
     """Settings on real servers, with files in a folder of the test's own."""
-    return load(database_url=database_url, broker_url=valkey_url, file_store=str(tmp_path / "files"))
+    return load(database_url=database_url, broker_url=valkey_url, file_store_url=str(tmp_path / "files"))

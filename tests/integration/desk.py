@@ -44,12 +44,12 @@ class Desk:
         worker = new_id()
         serves = {"a": "1", "b": "1"}
         self.database.run(
-            partial(workers.register, worker=worker, host="", pid=1, serves=serves, lease_seconds=600)
+            workers.register, worker=worker, host="", pid=1, serves=serves, lease_duration_seconds=600
         )
         self.claimant = ClaimRequest(worker=worker, agents=serves)
 
     def save(self, thread: Thread) -> Thread:
-        saved = self.database.run(partial(repository.save, thread=thread, new=thread.new_messages))
+        saved = self.database.run(repository.save, thread=thread, new=thread.new_messages)
         repository.apply(thread, saved)
         return thread
 
@@ -64,7 +64,7 @@ class Desk:
             message=Message(role="user", content=content),
             agent=agent,
         )
-        self.database.run(partial(inbox.accept, request=request))
+        self.database.run(inbox.accept, request=request)
         claim = partial(claims.claim, tenant="default", thread_id=thread, claimant=self.claimant)
         claimed = self.database.run(claim)
         assert isinstance(claimed, ClaimedTurn)
@@ -75,30 +75,26 @@ class Desk:
     ) -> turns.SettleOutcome:
         said = replies or (Message(role="assistant", content="an answer"),)
         return self.database.run(
-            partial(
-                turns.settle,
-                lease=claimed.lease,
-                turn_id=claimed.id,
-                ending=ending or Completed(messages=said),
-                release=True,
-            )
+            turns.settle,
+            lease=claimed.lease,
+            turn_id=claimed.id,
+            ending=ending or Completed(messages=said),
+            release=True,
         )
 
     def draft(self, wanted: WaterMarks, thread: str = "t") -> Draft | None:
-        return self.database.run(
-            partial(summaries.load_draft, tenant="default", thread_id=thread, marks=wanted)
-        )
+        return self.database.run(summaries.load_draft, tenant="default", thread_id=thread, marks=wanted)
 
     def put(self, draft: Draft | None, content: str = "they talked") -> Summary | None:
         assert draft is not None
         new = NewSummary(content=content, model="m", usage=Usage(7, 3), cost=0.5)
-        return self.database.run(partial(summaries.put, draft=draft, new=new))
+        return self.database.run(summaries.put, draft=draft, new=new)
 
     def restore(self, thread: str = "t") -> Summary | None:
-        return self.database.run(partial(summaries.restore, tenant="default", thread_id=thread))
+        return self.database.run(summaries.restore, tenant="default", thread_id=thread)
 
     def listed(self, thread: str = "t") -> list[Summary]:
-        return self.database.run(partial(summaries.list_summaries, tenant="default", thread_id=thread))
+        return self.database.run(summaries.list_summaries, tenant="default", thread_id=thread)
 
     def row(self, thread: str = "t") -> Any:
         wanted = select(tables.threads).where(tables.threads.c.id == thread)

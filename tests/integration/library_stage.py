@@ -20,7 +20,7 @@ from store.turns.inbox import SendRequest
 from threadmill import Message, ThreadStore, ToolCall
 
 #: A killed caller is missed after this.
-LEASE_SECONDS = 1.5
+LEASE_DURATION_SECONDS = 1.5
 
 Answer = Callable[[ModelRequest], ModelReply]
 
@@ -83,7 +83,12 @@ class Worker:
 
     async def begins(self) -> None:
         register = partial(
-            workers.register, worker=self.claimant.worker, host="h", pid=1, serves={}, lease_seconds=600
+            workers.register,
+            worker=self.claimant.worker,
+            host="h",
+            pid=1,
+            serves={},
+            lease_duration_seconds=600,
         )
         await self.run(register)
 
@@ -96,12 +101,10 @@ class Worker:
             agent="caller",
             allow_unknown_agent=True,
         )
-        await self.run(partial(inbox.accept, request=request))
+        await self.run(inbox.accept, request=request)
 
     async def claims(self, thread_id: str) -> Any:
-        return await self.run(
-            partial(claims.claim, tenant="default", thread_id=thread_id, claimant=self.claimant)
-        )
+        return await self.run(claims.claim, tenant="default", thread_id=thread_id, claimant=self.claimant)
 
     async def answers(self, claimed: ClaimedTurn, text: str) -> turns.SettleOutcome:
         ending = Completed(messages=(Message(role="assistant", content=text),))
@@ -109,16 +112,16 @@ class Worker:
 
     async def settles(self, claimed: ClaimedTurn, ending: Any) -> turns.SettleOutcome:
         return await self.run(
-            partial(turns.settle, lease=claimed.lease, turn_id=claimed.id, ending=ending, release=False)
+            turns.settle, lease=claimed.lease, turn_id=claimed.id, ending=ending, release=False
         )
 
 
 async def opened(url: str, folder: Path) -> ThreadStore:
     settings = load(
         database_url=url,
-        file_store=str(folder / "files"),
-        lease_seconds=LEASE_SECONDS,
-        heartbeat_seconds=0.3,
+        file_store_url=str(folder / "files"),
+        lease_duration_seconds=LEASE_DURATION_SECONDS,
+        heartbeat_interval_seconds=0.3,
     )
     return await ThreadStore.create(settings=settings)
 

@@ -56,11 +56,11 @@ def request(thread_id: str, *attached: Attachment) -> SendRequest:
 
 
 def send(database: Database, thread_id: str, *attached: Attachment) -> None:
-    database.run(partial(inbox.accept, request=request(thread_id, *attached)))
+    database.run(inbox.accept, request=request(thread_id, *attached))
 
 
 def forget(database: Database, thread_id: str) -> None:
-    database.run(partial(delete_thread.delete_thread, tenant="default", thread_id=thread_id))
+    database.run(delete_thread.delete_thread, tenant="default", thread_id=thread_id)
 
 
 def let_time_pass(database: Database) -> None:
@@ -71,9 +71,9 @@ def let_time_pass(database: Database) -> None:
 
 def collect(database: Database, files: BlobStore, *, grace_days: float = 7) -> int:
     database.run(garbage_collection.note_unused)
-    marked = database.run(partial(garbage_collection.mark_due, grace_days=grace_days))
+    marked = database.run(garbage_collection.mark_due, grace_days=grace_days)
     delete = partial(garbage_collection.delete_marked, delete_object=files.delete)
-    return sum(database.run(partial(delete, address=address)) for address in marked.addresses)
+    return sum(database.run(delete, address=address) for address in marked.addresses)
 
 
 def state(database: Database, sha256: str = SHA256) -> str | None:
@@ -94,7 +94,7 @@ def test_a_kept_file_is_stored_and_a_message_may_have_it(any_database: Database,
 def test_a_message_cannot_have_a_file_whose_bytes_never_came(
     any_database: Database, files: LocalBlobs
 ) -> None:
-    any_database.run(partial(blob_rows.reserve, tenant="default", files=[FILE]))
+    any_database.run(blob_rows.reserve, tenant="default", files=[FILE])
 
     with pytest.raises(FileNotStored, match=r"'a\.txt' was deleted"):
         send(any_database, "t", FILE)
@@ -132,7 +132,7 @@ def test_a_row_that_an_import_made_says_what_the_bytes_are_when_they_come(
     any_database: Database, files: LocalBlobs
 ) -> None:
     claim = Attachment(filename="a.png", sha256=SHA256, size=1, mime_type="image/png")
-    any_database.run(partial(blob_rows.reserve, tenant="default", files=[claim]))
+    any_database.run(blob_rows.reserve, tenant="default", files=[claim])
 
     FileIngest(any_database, files).store("default", [FILE])
 
@@ -146,11 +146,11 @@ def test_files_of_one_message_are_limited_by_what_they_are(any_database: Databas
     by_hash = Attachment(filename="a.txt", sha256=SHA256, size=0)
 
     with pytest.raises(FileRejected, match="THREADMILL_MESSAGE_MAX_BYTES"):
-        any_database.run(partial(blob_rows.check_stored, tenant="default", files=[by_hash], max_bytes=8))
+        any_database.run(blob_rows.check_stored, tenant="default", files=[by_hash], max_bytes=8)
 
 
 def test_what_a_dead_sender_left_behind_is_collected(any_database: Database, files: LocalBlobs) -> None:
-    any_database.run(partial(blob_rows.reserve, tenant="default", files=[FILE]))
+    any_database.run(blob_rows.reserve, tenant="default", files=[FILE])
     files.put("default", SHA256, b"the bytes", "text/plain")  # and then it died
 
     assert collect(any_database, files) == 0
@@ -230,11 +230,11 @@ def test_a_file_that_is_just_being_attached_is_not_marked(database: Database, fi
 
     with database.engine.begin() as sender:
         inbox.accept(sender, request("t", FILE))
-        assert database.run(partial(garbage_collection.mark_due, grace_days=7)).addresses == ()
+        assert database.run(garbage_collection.mark_due, grace_days=7).addresses == ()
 
     assert state(database) == "stored"
     # Its next look finds the message, and forgets the grace.
-    assert database.run(partial(garbage_collection.mark_due, grace_days=7)).used == 1
+    assert database.run(garbage_collection.mark_due, grace_days=7).used == 1
     assert files.exists("default", SHA256)
 
 
@@ -254,13 +254,11 @@ def test_a_senders_open_transaction_keeps_nobody_from_sending_or_preparing_the_f
 def test_a_sender_takes_the_mark_away(any_database: Database, files: LocalBlobs) -> None:
     FileIngest(any_database, files).store("default", [FILE])
     let_time_pass(any_database)
-    marked = any_database.run(partial(garbage_collection.mark_due, grace_days=7))
+    marked = any_database.run(garbage_collection.mark_due, grace_days=7)
     assert marked.addresses == [ADDRESS]
 
     FileIngest(any_database, files).store("default", [FILE])
-    gone = any_database.run(
-        partial(garbage_collection.delete_marked, address=ADDRESS, delete_object=files.delete)
-    )
+    gone = any_database.run(garbage_collection.delete_marked, address=ADDRESS, delete_object=files.delete)
 
     assert not gone
     assert state(any_database) == "stored"
@@ -270,7 +268,7 @@ def test_a_sender_takes_the_mark_away(any_database: Database, files: LocalBlobs)
 def test_a_message_cannot_have_a_file_that_is_marked(any_database: Database, files: LocalBlobs) -> None:
     FileIngest(any_database, files).store("default", [FILE])
     let_time_pass(any_database)
-    any_database.run(partial(garbage_collection.mark_due, grace_days=7))
+    any_database.run(garbage_collection.mark_due, grace_days=7)
 
     with pytest.raises(FileNotStored):
         send(any_database, "t", FILE)
@@ -281,7 +279,7 @@ def test_a_sender_waits_while_the_bytes_are_deleted_and_stores_them_again(
 ) -> None:
     FileIngest(database, files).store("default", [FILE])
     let_time_pass(database)
-    database.run(partial(garbage_collection.mark_due, grace_days=7))
+    database.run(garbage_collection.mark_due, grace_days=7)
     sender = threading.Thread(target=FileIngest(database, files).store, args=("default", [FILE]))
 
     with database.engine.begin() as collector:
@@ -301,16 +299,14 @@ def test_a_collector_that_dies_after_the_bytes_leaves_no_row_that_claims_them(
 ) -> None:
     FileIngest(any_database, files).store("default", [FILE])
     let_time_pass(any_database)
-    any_database.run(partial(garbage_collection.mark_due, grace_days=7))
+    any_database.run(garbage_collection.mark_due, grace_days=7)
 
     def delete_and_die(tenant: str, sha256: str) -> None:
         files.delete(tenant, sha256)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        any_database.run(
-            partial(garbage_collection.delete_marked, address=ADDRESS, delete_object=delete_and_die)
-        )
+        any_database.run(garbage_collection.delete_marked, address=ADDRESS, delete_object=delete_and_die)
     assert state(any_database) == "deleting"
 
     FileIngest(any_database, files).store("default", [FILE])
@@ -319,13 +315,13 @@ def test_a_collector_that_dies_after_the_bytes_leaves_no_row_that_claims_them(
 
 
 def test_a_slow_sender_does_not_confirm_the_row_of_another(database: Database, files: LocalBlobs) -> None:
-    announced = database.run(partial(blob_rows.reserve, tenant="default", files=[FILE]))
+    announced = database.run(blob_rows.reserve, tenant="default", files=[FILE])
     files.put("default", SHA256, b"the bytes", "text/plain")
     let_time_pass(database)
     assert collect(database, files) == 1
-    database.run(partial(blob_rows.reserve, tenant="default", files=[FILE]))  # another one begins
+    database.run(blob_rows.reserve, tenant="default", files=[FILE])  # another one begins
 
-    database.run(partial(blob_rows.confirm, tenant="default", reservations=announced))
+    database.run(blob_rows.confirm, tenant="default", reservations=announced)
 
     assert state(database) == "pending"
 
@@ -382,7 +378,7 @@ def test_bytes_that_no_row_knows_leave_by_the_same_road(any_database: Database, 
     files.put("default", str(Attachment(filename="b", content=b"lost").sha256), b"lost", "text/plain")
     found = [(SHA256, 9), (str(Attachment(filename="b", content=b"lost").sha256), 4)]
 
-    entered = any_database.run(partial(garbage_collection.enter_unknown, tenant="default", objects=found))
+    entered = any_database.run(garbage_collection.enter_unknown, tenant="default", objects=found)
     assert [sha256 for _, sha256 in entered] == [found[1][0]]
     assert collect(any_database, files) == 0  # its grace begins now
     let_time_pass(any_database)
@@ -400,9 +396,7 @@ def test_the_rows_are_looked_through_in_pages(any_database: Database, files: Loc
         connection.execute(update(tables.blobs).values(unreferenced_since=None))
 
     pages, after = 0, ("", "")
-    while (
-        following := any_database.run(partial(garbage_collection.note_unused, after=after, limit=3))
-    ) is not None:
+    while (following := any_database.run(garbage_collection.note_unused, after=after, limit=3)) is not None:
         pages, after = pages + 1, following
 
     assert pages == 2
@@ -418,7 +412,7 @@ def test_what_is_before_a_collection_can_be_told_without_changing_it(
     let_time_pass(any_database)
     FileIngest(any_database, files).store("default", [Attachment(filename="b", content=b"four")])
 
-    told = any_database.run(partial(garbage_collection.count_unused, grace_days=7))
+    told = any_database.run(garbage_collection.count_unused, grace_days=7)
 
     assert (told.due, told.due_bytes, told.in_grace, told.in_grace_bytes) == (1, 9, 1, 4)
     assert state(any_database) == "stored"
@@ -431,12 +425,12 @@ def test_a_tenants_files_are_limited_together_and_each_is_counted_once(
     any_database: Database, files: LocalBlobs
 ) -> None:
     announce = partial(blob_rows.reserve, tenant="default", max_bytes=12)
-    any_database.run(partial(announce, files=[FILE]))
-    any_database.run(partial(announce, files=[FILE]))
-    any_database.run(partial(blob_rows.reserve, tenant="other", files=[FILE], max_bytes=12))
+    any_database.run(announce, files=[FILE])
+    any_database.run(announce, files=[FILE])
+    any_database.run(blob_rows.reserve, tenant="other", files=[FILE], max_bytes=12)
 
     with pytest.raises(LimitReached, match="THREADMILL_TENANT_MAX_BYTES"):
-        any_database.run(partial(announce, files=[Attachment(filename="b", content=b"four")]))
+        any_database.run(announce, files=[Attachment(filename="b", content=b"four")])
 
 
 # What a look costs
@@ -501,7 +495,7 @@ def test_bytes_that_cannot_be_deleted_wait_for_a_day_and_stop_nothing_else(
     FileIngest(any_database, files).store("default", [FILE])
     unknown = Attachment(filename="u", content=b"unknown", mime_type="text/plain")
     files.put("default", str(unknown.sha256), b"unknown", "text/plain")
-    settings = load(database_url=any_database.settings.database_url, file_store=str(tmp_path / "files"))
+    settings = load(database_url=any_database.settings.database_url, file_store_url=str(tmp_path / "files"))
 
     refused: list[str] = []
 

@@ -28,7 +28,7 @@ def count(connection: Connection) -> int:
 
 
 async def test_the_next_one_can_write(tmp_path: Path) -> None:
-    database = Database(load(database_url=f"sqlite:///{tmp_path}/t.db", db_statement_timeout=5))
+    database = Database(load(database_url=f"sqlite:///{tmp_path}/t.db", db_statement_timeout_seconds=5))
     database.run(make)
 
     for moment in (0.01, 0.05, 0.1):

@@ -3,7 +3,6 @@
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import psycopg
 import pytest
@@ -78,7 +77,7 @@ async def shop(
 def _runner(database: Database, settings: Settings, blobs: BlobStore) -> Runner:
     worker, serves = new_id(), {AGENT: "1"}
     database.run(
-        partial(workers.register, worker=worker, host="here", pid=1, serves=serves, lease_seconds=600)
+        workers.register, worker=worker, host="here", pid=1, serves=serves, lease_duration_seconds=600
     )
     maker = FilePreparer(blobs, database, prepare_file)
     return Runner(

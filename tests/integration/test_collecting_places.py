@@ -43,7 +43,7 @@ def path_of(folder: Path, tenant: str, sha256: str) -> Path:
 def runs(database: Database, folder: Path) -> list[dict[str, Any]]:
     """Runs of the schedule from one end to the other, each with what the one before left as JSON."""
     settings = load(
-        database_url=database.settings.database_url, file_store=str(folder / "files"), blob_grace_days=7
+        database_url=database.settings.database_url, file_store_url=str(folder / "files"), blob_grace_days=7
     )
     outcomes: list[dict[str, Any]] = [{}]
     while len(outcomes) < 200:

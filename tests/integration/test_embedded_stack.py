@@ -127,7 +127,7 @@ def test_every_queue_has_a_worker_and_suspects_have_theirs_alone(tmp_path: Path)
 
     assert queues == {
         "turns": TURNS_QUEUE,
-        "suspects": QUARANTINE_QUEUE,
+        "quarantine": QUARANTINE_QUEUE,
         "maintenance": MAINTENANCE_QUEUE,
         "files": FILES_QUEUE,
     }
@@ -149,7 +149,7 @@ def test_a_worker_is_not_killed_within_its_own_grace(tmp_path: Path, monkeypatch
 
 def test_the_programs_of_threadmill_start_and_stop(tmp_path: Path) -> None:
     with Stack(tmp_path / "stack") as stack:
-        programs_of_ours = ["turns", "suspects", "maintenance", "files", "beat", "flower"]
+        programs_of_ours = ["turns", "quarantine", "maintenance", "files", "beat", "flower"]
         assert stack.names() == ["postgres", "valkey", *programs_of_ours]
         assert stack.dead_parts() == []
 
@@ -200,7 +200,7 @@ def test_the_programs_are_told_where_the_servers_are(stack: Stack) -> None:
 
     assert f"THREADMILL_DATABASE_URL={addresses.database_url}" in variables
     assert f"THREADMILL_BROKER_URL={addresses.broker_url}" in variables
-    assert f"THREADMILL_FILE_STORE={addresses.file_store}" in variables
+    assert f"THREADMILL_FILE_STORE_URL={addresses.file_store}" in variables
 
 
 def test_a_folder_has_one_stack(stack: Stack, environment: dict[str, str]) -> None:

@@ -122,7 +122,7 @@ def test_parameters_of_the_address_go_before_our_own(database_url: str, opened: 
     settings = database.run(
         lambda c: [scalar(c, f"show {name}") for name in ("application_name", "search_path")]
     )
-    limit = database.run(partial(scalar, statement="show lock_timeout"))
+    limit = database.run(scalar, statement="show lock_timeout")
 
     assert settings == ["shop", "pg_catalog"]
     assert limit == "5s"
@@ -168,29 +168,29 @@ async def test_the_settings_of_the_pool_reach_the_pool_of_an_event_loop(opened: 
 
 
 def test_a_statement_that_runs_too_long_is_stopped(opened: Open) -> None:
-    database = opened(db_statement_timeout=0.2)
+    database = opened(db_statement_timeout_seconds=0.2)
 
     started = time.monotonic()
     with pytest.raises(DatabaseUnavailable, match="statement timeout"):
-        database.run(partial(scalar, statement="select pg_sleep(30)"))
+        database.run(scalar, statement="select pg_sleep(30)")
 
     assert time.monotonic() - started < 5
 
 
 def test_a_wait_for_a_lock_that_takes_too_long_is_given_up(opened: Open) -> None:
-    database = opened(db_lock_timeout=0.2)
-    database.run(partial(add_agent, name="a"))
+    database = opened(db_lock_timeout_seconds=0.2)
+    database.run(add_agent, name="a")
 
     with database.engine.begin() as holder:
         holder.execute(text("select * from agents for update"))
         with pytest.raises(DatabaseUnavailable, match="lock timeout"):
-            database.run(partial(scalar, statement="select * from agents for update"))
+            database.run(scalar, statement="select * from agents for update")
 
 
 def test_a_limit_below_a_millisecond_is_not_taken_for_none(opened: Open) -> None:
-    database = opened(db_lock_timeout=0.0001)
+    database = opened(db_lock_timeout_seconds=0.0001)
 
-    assert database.run(partial(scalar, statement="show lock_timeout")) == "1ms"
+    assert database.run(scalar, statement="show lock_timeout") == "1ms"
 
 
 # Again, or not.
@@ -199,7 +199,7 @@ def test_a_limit_below_a_millisecond_is_not_taken_for_none(opened: Open) -> None
 def test_two_transactions_that_lock_each_other_out_both_come_through(opened: Open) -> None:
     database = opened()
     for name in ("a", "b"):
-        database.run(partial(add_agent, name=name))
+        database.run(add_agent, name=name)
     both_hold_one = threading.Barrier(2)
     runs: list[str] = []
 
@@ -227,7 +227,7 @@ def test_two_transactions_that_lock_each_other_out_both_come_through(opened: Ope
 
 async def test_a_transaction_that_cannot_be_serialized_runs_again(opened: Open) -> None:
     database = opened()
-    database.run(partial(add_agent, name="a"))
+    database.run(add_agent, name="a")
     seen: list[str] = []
 
     def change(connection: Connection) -> None:
@@ -241,7 +241,7 @@ async def test_a_transaction_that_cannot_be_serialized_runs_again(opened: Open) 
     await database.run_async(change)
 
     assert seen == ["1", "2"]
-    assert database.run(partial(scalar, statement="select version from agents")) == "2x"
+    assert database.run(scalar, statement="select version from agents") == "2x"
     await database.close_async()
 
 
@@ -382,7 +382,7 @@ def test_event_loops_one_after_the_other_each_have_connections_of_their_own(
         database.run(metadata.create_all)
 
     async def use(name: str, *, closes: bool) -> list[str]:
-        await database.run_async(partial(add_agent, name=name))
+        await database.run_async(add_agent, name=name)
         found = await database.run_async(agent_names)
         if closes:
             await database.close_async()
@@ -411,7 +411,7 @@ async def test_what_is_closed_opens_again_when_it_is_used(opened: Open) -> None:
 
 @pytest.fixture
 def file_database(tmp_path: Path, opened: Open) -> Database:
-    database = opened(f"sqlite:///{tmp_path}/x.db", db_statement_timeout=0.3)
+    database = opened(f"sqlite:///{tmp_path}/x.db", db_statement_timeout_seconds=0.3)
     database.run(metadata.create_all)
     return database
 
@@ -447,14 +447,14 @@ def test_a_rollback_in_sqlite_undoes_a_change_of_the_schema_too(file_database: D
         connection.rollback()
 
     with pytest.raises(DatabaseUnavailable, match="no such table"):
-        file_database.run(partial(scalar, statement="select * from shortlived"))
+        file_database.run(scalar, statement="select * from shortlived")
 
 
 def test_a_child_without_its_parent_is_refused_by_sqlite(file_database: Database) -> None:
     orphan = "insert into thread_context (thread_key, key, content, updated_at) values (1, 'k', 'c', '2026')"
 
     with pytest.raises(IntegrityError, match="FOREIGN KEY"):
-        file_database.run(partial(scalar, statement=orphan))
+        file_database.run(scalar, statement=orphan)
 
 
 class TestInMemory:
@@ -473,7 +473,7 @@ class TestInMemory:
                 raise LookupError
 
         ended = await asyncio.gather(
-            *(database.run_async(partial(work, number=number)) for number in range(50)),
+            *(database.run_async(work, number=number) for number in range(50)),
             return_exceptions=True,
         )
 
@@ -505,10 +505,10 @@ class TestInMemory:
 
     async def test_a_task_that_is_cancelled_does_not_take_it_along(self, database: Database) -> None:
         await database.run_async(metadata.create_all)
-        await database.run_async(partial(add_agent, name="kept"))
+        await database.run_async(add_agent, name="kept")
 
         for moment in range(20):
-            task = asyncio.create_task(database.run_async(partial(add_agent, name=f"cut off {moment}")))
+            task = asyncio.create_task(database.run_async(add_agent, name=f"cut off {moment}"))
             await asyncio.sleep(moment * 0.0003)
             task.cancel()
             await asyncio.wait([task])
@@ -518,10 +518,10 @@ class TestInMemory:
 
     async def test_an_error_in_a_statement_does_not_take_it_along(self, database: Database) -> None:
         await database.run_async(metadata.create_all)
-        await database.run_async(partial(add_agent, name="kept"))
+        await database.run_async(add_agent, name="kept")
 
         with pytest.raises(DatabaseUnavailable):
-            await database.run_async(partial(scalar, statement="select * from nowhere"))
+            await database.run_async(scalar, statement="select * from nowhere")
 
         assert await database.run_async(agent_names) == ["kept"]
         await database.close_async()
@@ -564,20 +564,24 @@ def test_a_test_can_move_the_clock_so_that_a_lease_lapses(
         message=Message(role="user", content="hello"),
         agent="assistant",
     )
-    enter = partial(
-        workers.register, worker=first.worker, host="here", pid=1, serves={"assistant": "1"}, lease_seconds=60
-    )
     claim = partial(claims.claim, tenant="default", thread_id="t")
-    any_database.run(enter)
-    any_database.run(partial(inbox.accept, request=request))
-    assert isinstance(any_database.run(partial(claim, claimant=first)), ClaimedTurn)
-    assert isinstance(any_database.run(partial(claim, claimant=second)), NothingDue)
+    any_database.run(
+        workers.register,
+        worker=first.worker,
+        host="here",
+        pid=1,
+        serves={"assistant": "1"},
+        lease_duration_seconds=60,
+    )
+    any_database.run(inbox.accept, request=request)
+    assert isinstance(any_database.run(claim, claimant=first), ClaimedTurn)
+    assert isinstance(any_database.run(claim, claimant=second), NothingDue)
 
     for kind, moved in AN_HOUR_ON.items():
         monkeypatch.setitem(CLOCK_SQL, kind, moved)
     # Statements are compiled once for each engine: another clock takes another engine.
     later = opened(any_database.settings.database_url.get_secret_value())
 
-    taken = later.run(partial(claim, claimant=second))
+    taken = later.run(claim, claimant=second)
     assert isinstance(taken, ClaimedTurn)
     assert (taken.lease.worker, taken.attempt) == (second.worker, 2)

@@ -45,7 +45,7 @@ class Site:
     """An installation whose settings a test may change."""
 
     def __init__(self, url: str, folder: Path, **values: Any) -> None:
-        self.database = Database(load(database_url=url, prepare_wait_seconds=5, **values))
+        self.database = Database(load(database_url=url, prepare_timeout_seconds=5, **values))
         self.blobs = LocalBlobs(folder / "files")
 
     def files(self, reader: Reader) -> FileReader:
@@ -153,7 +153,7 @@ async def test_who_comes_second_waits_for_the_first(opened: Opened) -> None:
         prepared=PreparationResult(text="by the other"),
         rendition_hashes={},
     )
-    await site.database.run_async(partial(write, tenant="default"))
+    await site.database.run_async(write, tenant="default")
 
     assert (await waiting).text_chars == len("by the other")
     assert reader.read == []
@@ -161,7 +161,7 @@ async def test_who_comes_second_waits_for_the_first(opened: Opened) -> None:
 
 async def test_a_file_that_nobody_makes_ready_is_not_waited_for_without_end(opened: Opened) -> None:
     site = opened()
-    site.database.settings = site.database.settings.model_copy(update={"prepare_wait_seconds": 0.3})
+    site.database.settings = site.database.settings.model_copy(update={"prepare_timeout_seconds": 0.3})
     await site.keep()
 
     async def nobody(_tenant: str, _sha256: str) -> None:
@@ -269,10 +269,10 @@ async def test_files_that_nobody_asked_for_are_found(opened: Opened) -> None:
     await site.keep()
     find = partial(prepared_rows.load_waiting, limit=10)
 
-    assert await site.database.run_async(partial(find, older_than_seconds=60)) == []
-    assert await site.database.run_async(partial(find, older_than_seconds=0)) == [("default", SHA256)]
+    assert await site.database.run_async(find, older_than_seconds=60) == []
+    assert await site.database.run_async(find, older_than_seconds=0) == [("default", SHA256)]
     await site.prepared(Reader())
-    assert await site.database.run_async(partial(find, older_than_seconds=0)) == []
+    assert await site.database.run_async(find, older_than_seconds=0) == []
 
 
 async def test_files_from_before_there_was_a_scanner_are_found_by_one(opened: Opened) -> None:
@@ -281,9 +281,9 @@ async def test_files_from_before_there_was_a_scanner_are_found_by_one(opened: Op
     await site.prepared(Reader())
     find = partial(prepared_rows.load_waiting, limit=10, older_than_seconds=0)
 
-    assert await site.database.run_async(partial(find, scans=True)) == [("default", SHA256)]
+    assert await site.database.run_async(find, scans=True) == [("default", SHA256)]
     await site.write(scan="clean")
-    assert await site.database.run_async(partial(find, scans=True)) == []
+    assert await site.database.run_async(find, scans=True) == []
 
 
 async def test_what_happens_to_its_maker_is_no_fault_of_the_file(opened: Opened) -> None:
@@ -330,8 +330,9 @@ async def test_files_that_waited_for_a_scanner_that_is_no_more_are_read(opened: 
     await opened(scanner_url=clamd).keep()
 
     assert (await opened().prepared(Reader())).text_chars == len("what it says")
-    find = partial(prepared_rows.load_waiting, older_than_seconds=-60, limit=9, scans=True)
-    assert await opened(scanner_url=clamd).database.run_async(find) == [("default", SHA256)]
+    assert await opened(scanner_url=clamd).database.run_async(
+        prepared_rows.load_waiting, older_than_seconds=-60, limit=9, scans=True
+    ) == [("default", SHA256)]
 
 
 async def test_a_late_maker_takes_nothing_back(opened: Opened) -> None:
@@ -342,9 +343,7 @@ async def test_a_late_maker_takes_nothing_back(opened: Opened) -> None:
     assert late is not None
     await site.write(preparing_until=(await site.row()).created_at)
     assert await site.database.run_async(begin) is not None  # by another one
-
-    put_back = partial(prepared_rows.release, tenant="default", sha256=SHA256, preparation=late)
-    await site.database.run_async(put_back)
+    await site.database.run_async(prepared_rows.release, tenant="default", sha256=SHA256, preparation=late)
 
     assert (await site.row()).prepare_attempts == 2
     assert await site.database.run_async(begin) is None

@@ -172,7 +172,7 @@ def test_a_tenant_goes_with_its_folder(store: LocalBlobs) -> None:
 
 
 def test_browsers_cannot_upload_into_a_folder(store: LocalBlobs) -> None:
-    with pytest.raises(UploadsNotSupported, match=r"THREADMILL_FILE_STORE name a bucket"):
+    with pytest.raises(UploadsNotSupported, match=r"THREADMILL_FILE_STORE_URL name a bucket"):
         store.upload_url(
             "acme", "one", sha256=HASH, size=6, media_type="text/plain", expires=timedelta(hours=1)
         )
@@ -181,7 +181,7 @@ def test_browsers_cannot_upload_into_a_folder(store: LocalBlobs) -> None:
 
 
 def test_memory_is_shared_in_a_process_and_refuses_uploads_too() -> None:
-    one, other = (open_file_store(load(file_store="memory:")) for _ in range(2))
+    one, other = (open_file_store(load(file_store_url="memory:")) for _ in range(2))
     tenant = f"t{time.time_ns()}"
 
     one.put(tenant, HASH, CONTENT, "text/plain")
@@ -196,7 +196,7 @@ def test_memory_is_shared_in_a_process_and_refuses_uploads_too() -> None:
 @pytest.mark.parametrize(
     ("number", "fix"),
     [
-        (errno.ENOSPC, "free space there, or point THREADMILL_FILE_STORE at a larger disk"),
+        (errno.ENOSPC, "free space there, or point THREADMILL_FILE_STORE_URL at a larger disk"),
         (errno.EDQUOT, "free space there"),
         (errno.EROFS, "let this user read and write it"),
         (errno.EIO, "check that it is a folder on a working disk"),
@@ -240,7 +240,7 @@ def test_a_url_is_the_path_of_the_file(tmp_path: Path) -> None:
     "place", ["s3://", "s3:///prefix", "gs://bucket", "s3://key:secret@bucket", "http://x/y"]
 )
 def test_a_place_that_is_neither_folder_nor_bucket_is_a_wrong_setting(place: str) -> None:
-    with pytest.raises(InvalidSettings, match="THREADMILL_FILE_STORE") as told:
-        open_file_store(load(file_store=place))
+    with pytest.raises(InvalidSettings, match="THREADMILL_FILE_STORE_URL") as told:
+        open_file_store(load(file_store_url=place))
 
     assert "key:secret" not in str(told.value)

@@ -111,10 +111,10 @@ def test_a_storage_class_that_the_server_has_is_taken_by_every_request(
 
 def test_the_settings_reach_the_client() -> None:
     settings = load(
-        file_store="s3://files/kept",
+        file_store_url="s3://files/kept",
         s3_endpoint_url="http://127.0.0.1:1",
-        s3_connect_timeout=1.5,
-        s3_read_timeout=2.5,
+        s3_connect_timeout_seconds=1.5,
+        s3_read_timeout_seconds=2.5,
         s3_max_attempts=7,
         s3_part_bytes=6 * MIB,
         s3_multipart_bytes=7 * MIB,

@@ -26,7 +26,7 @@ from tasks.active_runs import ActiveRuns
 from tasks.heartbeat import Heartbeat
 
 BEAT_SECONDS = 0.1
-LEASE_SECONDS = 0.6
+LEASE_DURATION_SECONDS = 0.6
 
 
 @dataclass
@@ -41,8 +41,8 @@ class Process:
     def heartbeat(self) -> Heartbeat:
         settings = load(
             database_url=self.database.url.render_as_string(hide_password=False),
-            lease_seconds=LEASE_SECONDS,
-            heartbeat_seconds=BEAT_SECONDS,
+            lease_duration_seconds=LEASE_DURATION_SECONDS,
+            heartbeat_interval_seconds=BEAT_SECONDS,
         )
         return Heartbeat(self.id, settings, {"assistant": Agent(name="assistant")}, self.running, self.loop)
 
@@ -55,7 +55,7 @@ class Process:
         request = SendRequest(
             turn_id=new_id(), tenant="default", thread_id=thread, message=message, agent="assistant"
         )
-        self.database.run(partial(inbox.accept, request=request))
+        self.database.run(inbox.accept, request=request)
         claimant = ClaimRequest(worker=self.id, agents={"assistant": "1"})
         claim = partial(claims.claim, tenant="default", thread_id=thread, claimant=claimant)
         claimed = self.database.run(claim)
@@ -125,7 +125,7 @@ def test_a_cancel_request_comes_with_the_next_beat(beating: Process) -> None:
         run = asyncio.run_coroutine_threadsafe(started(work), beating.loop).result(5)
         entry.turn_id, entry.task = claimed.id, run
 
-        beating.database.run(partial(cancel.request_cancel, turn_id=claimed.id))
+        beating.database.run(cancel.request_cancel, turn_id=claimed.id)
 
         eventually(run.cancelled)
 
@@ -138,7 +138,7 @@ def test_it_stops_while_the_event_loop_hangs_and_goes_on_afterwards(beating: Pro
     free = threading.Event()
     beating.loop.call_soon_threadsafe(free.wait, 10)
 
-    time.sleep(2 * LEASE_SECONDS + 2 * BEAT_SECONDS)
+    time.sleep(2 * LEASE_DURATION_SECONDS + 2 * BEAT_SECONDS)
     assert is_over(beating), "a process that hangs keeps its leases"
 
     free.set()

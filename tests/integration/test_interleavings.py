@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 #: Seconds until somebody who waits is held to wait for ever; a lock is waited for longer.
 PATIENCE = 10
-AWAY = TurnError("model", "away", retryable=True)
+AWAY = TurnError("model_error", "away", retryable=True)
 
 
 class Mailbox:
@@ -44,8 +44,8 @@ class Mailbox:
 
     def worker(self, **rules: Any) -> ClaimRequest:
         worker = new_id()
-        entry = {"host": "here", "pid": 1, "serves": {"assistant": "1"}, "lease_seconds": 60}
-        self.database.run(partial(workers.register, worker=worker, **entry))
+        entry = {"host": "here", "pid": 1, "serves": {"assistant": "1"}, "lease_duration_seconds": 60}
+        self.database.run(workers.register, **entry, worker=worker)
         return ClaimRequest(worker=worker, agents={"assistant": "1"}, **rules)
 
     def kill(self, claimant: ClaimRequest) -> None:
@@ -123,7 +123,7 @@ def due(connection: Connection, *, grace_seconds: float = 10, limit: int = 500) 
 
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
-    opened = Database(load(database_url=database_url, db_lock_timeout=3 * PATIENCE))
+    opened = Database(load(database_url=database_url, db_lock_timeout_seconds=3 * PATIENCE))
     yield opened
     opened.close()
 

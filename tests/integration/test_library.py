@@ -204,7 +204,7 @@ async def test_a_model_that_fails_leaves_the_question(store: ThreadStore) -> Non
     with pytest.raises(TurnFailed, match="slow down") as failed:
         await agent.go(thread)
 
-    assert failed.value.kind == "model"
+    assert failed.value.kind == "model_error"
     assert await said(store) == ["hello"]
     assert await states(store) == [("failed", "model")]
     model.answer = echo
@@ -222,7 +222,7 @@ async def test_a_bug_in_a_model_ends_the_turn_and_reaches_the_caller(store: Thre
         await agent.go(thread)
 
     assert await said(store) == ["hello"]
-    assert await states(store) == [("failed", "bug")]
+    assert await states(store) == [("failed", "agent_error")]
     thread.add_message(user("again"))
     again = Agent(name="caller", model=FakeModel(), thread_store=store)
     assert (await again.go(thread)).content == "answer to again"

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import sys
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,15 @@ from agent.journal import over_before_it_ran
 from store import tables
 from store.turns import cancel
 from store.turns.claims import NothingDue
-from tests.integration.library_stage import LEASE_SECONDS, FakeModel, Worker, opened, said, states, user
+from tests.integration.library_stage import (
+    LEASE_DURATION_SECONDS,
+    FakeModel,
+    Worker,
+    opened,
+    said,
+    states,
+    user,
+)
 from threadmill import Agent, Thread, TurnFailed
 
 CALLER = Path(__file__).parent / "library_caller.py"
@@ -39,7 +46,7 @@ async def test_a_call_that_somebody_else_cancels_says_so_and_keeps_what_was_said
         find = select(tables.turns.c.id)
         turn_id = await store.database.run_async(lambda c: c.execute(find).scalar_one())
 
-        await store.database.run_async(partial(cancel.request_cancel, turn_id=turn_id))
+        await store.database.run_async(cancel.request_cancel, turn_id=turn_id)
         with pytest.raises(TurnFailed, match="cancelled"):
             await call
 
@@ -51,8 +58,8 @@ async def test_a_call_that_somebody_else_cancels_says_so_and_keeps_what_was_said
 async def start(*arguments: str) -> asyncio.subprocess.Process:
     environment = os.environ | {
         "PYTHONPATH": str(ROOT),
-        "THREADMILL_LEASE_SECONDS": str(LEASE_SECONDS),
-        "THREADMILL_HEARTBEAT_SECONDS": "0.3",
+        "THREADMILL_LEASE_DURATION_SECONDS": str(LEASE_DURATION_SECONDS),
+        "THREADMILL_HEARTBEAT_INTERVAL_SECONDS": "0.3",
     }
     return await asyncio.create_subprocess_exec(
         sys.executable, str(CALLER), *arguments, env=environment, stdout=asyncio.subprocess.PIPE
@@ -93,7 +100,7 @@ async def test_a_worker_ends_the_turn_of_a_killed_caller_without_running_it(
         await worker.is_sent("t", "for the worker")
 
         assert isinstance(await worker.claims("t"), NothingDue)
-        await asyncio.sleep(LEASE_SECONDS + 0.5)
+        await asyncio.sleep(LEASE_DURATION_SECONDS + 0.5)
         abandoned = await worker.claims("t")
         ending = over_before_it_ran(abandoned)
         settled = await worker.settles(abandoned, ending)

@@ -1,7 +1,6 @@
 """Limits of a turn and of a tenant, where the database holds them."""
 
 from datetime import UTC, datetime, timedelta
-from functools import partial
 
 import pytest
 from sqlalchemy import update
@@ -24,7 +23,7 @@ def store(any_database: Database) -> Store:
 
 def bells(store: Store, tenant_max_running: int) -> set[str]:
     picked = store.database.run(
-        partial(pick_wake_ups, grace_seconds=0, limit=10, tenant_max_running=tenant_max_running)
+        pick_wake_ups, grace_seconds=0, limit=10, tenant_max_running=tenant_max_running
     )
     return {bell.thread_id for bell in picked}
 

@@ -277,5 +277,5 @@ async def test_a_model_that_fails_for_good_fails_the_turn_and_says_nothing_in_it
 
     ending = await failed(run_of(Agent(name="a", tools=[echo]), model, retries=retries))
 
-    assert (ending.error.kind, ending.error.retryable) == ("model", retryable)
+    assert (ending.error.kind, ending.error.retryable) == ("model_error", retryable)
     assert [m.content for m in ending.messages] == ["I look", '"found"']

@@ -1,7 +1,5 @@
 """Asking again for a turn that ended without an answer: the same on PostgreSQL and SQLite."""
 
-from functools import partial
-
 import pytest
 
 from conversation.attachment import Attachment
@@ -16,7 +14,7 @@ from store.turns import cancel, records
 from store.turns.requeue import RequeueOutcome, requeue
 from tests.integration.test_turn_lifecycle import Store, answer
 
-AWAY = Failed(error=TurnError("model", "refused: no such key", fault=Fault.OPERATOR))
+AWAY = Failed(error=TurnError("model_error", "refused: no such key", fault=Fault.OPERATOR))
 
 
 @pytest.fixture
@@ -28,7 +26,7 @@ def store(any_database: Database) -> Store:
 
 def again(store: Store, turn_id: str, new_turn_id: str = "") -> RequeueOutcome:
     ids = {"new_turn_id": new_turn_id or new_id(), "new_message_id": new_id()}
-    return store.database.run(partial(requeue, turn_id=turn_id, **ids))
+    return store.database.run(requeue, **ids, turn_id=turn_id)
 
 
 def fail(store: Store, content: str = "hello", thread: str = "t", ending: Failed = AWAY) -> str:
@@ -47,7 +45,7 @@ def test_a_turn_that_said_nothing_goes_on_itself_from_its_journal(store: Store) 
     found = again(store, accepted.turn_id)
 
     assert found == RequeueOutcome(accepted.turn_id, "default", "t", is_new=False)
-    record = store.database.run(partial(records.read, turn_id=accepted.turn_id))
+    record = store.database.run(records.read, turn_id=accepted.turn_id)
     assert (record.state, record.error, record.finished_at) == (TurnState.QUEUED, None, None)
     resumed = store.claim_turn(store.worker())
     assert resumed.id == accepted.turn_id
@@ -69,7 +67,7 @@ def test_where_the_thread_has_gone_on_the_question_is_asked_anew_at_its_end(stor
     store.settle(claimed, answer("hi"))
     assert [text for _, _, text in store.history()] == ["hello", "are you there?", "yes", "hello", "hi"]
     assert store.state(failed) is TurnState.FAILED
-    record = store.database.run(partial(records.read, turn_id=found.turn_id))
+    record = store.database.run(records.read, turn_id=found.turn_id)
     assert record.requeued_from == failed
 
 
@@ -101,7 +99,7 @@ def test_a_turn_that_waits_behind_it_keeps_its_place_before_the_new_one(store: S
 
 def test_a_turn_that_was_cancelled_before_it_began_still_has_its_question(store: Store) -> None:
     accepted = store.send("hello")
-    store.database.run(partial(cancel.request_cancel, turn_id=accepted.turn_id))
+    store.database.run(cancel.request_cancel, turn_id=accepted.turn_id)
 
     found = again(store, accepted.turn_id)
 
@@ -113,8 +111,8 @@ def test_a_turn_that_was_cancelled_before_it_began_still_has_its_question(store:
 
 def test_the_question_keeps_its_files(store: Store) -> None:
     file = Attachment(filename="a.txt", content=b"text", mime_type="text/plain")
-    announced = store.database.run(partial(reserve, tenant="default", files=[file]))
-    store.database.run(partial(confirm, tenant="default", reservations=announced))
+    announced = store.database.run(reserve, tenant="default", files=[file])
+    store.database.run(confirm, tenant="default", reservations=announced)
     store.send("look", message=Message(role="user", content="look", attachments=[file]))
     failed = store.claim_turn(store.worker())
     store.settle(failed, AWAY, release=True)
@@ -133,7 +131,7 @@ def test_counts_that_ended_a_turn_begin_anew(store: Store) -> None:
         dying = store.worker()
         store.claim_turn(dying)
         store.kill(dying)
-    dying = store.worker(runs_suspects=True)
+    dying = store.worker(runs_quarantine=True)
     store.claim_turn(dying)
     store.kill(dying)
     convicted = store.claim_turn(store.worker())
@@ -142,7 +140,7 @@ def test_counts_that_ended_a_turn_begin_anew(store: Store) -> None:
 
     again(store, accepted.turn_id)
 
-    record = store.database.run(partial(records.read, turn_id=accepted.turn_id))
+    record = store.database.run(records.read, turn_id=accepted.turn_id)
     assert (record.crashes, record.retries) == (0, 0)
     assert store.claim_turn(store.worker()).refusal is None
 

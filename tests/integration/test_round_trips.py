@@ -97,11 +97,11 @@ class Site:
             host="here",
             pid=1,
             serves={name: agent.version for name, agent in self.agents.items()},
-            lease_seconds=600,
+            lease_duration_seconds=600,
         )
         self.database.run(register)
         await self.answer(self.send("warm-up"))
-        self.database.run(partial(sweep.pick_wake_ups, grace_seconds=0, limit=1))
+        self.database.run(sweep.pick_wake_ups, grace_seconds=0, limit=1)
 
     async def close(self) -> None:
         await self.database.close_async()
@@ -131,7 +131,7 @@ def tap(database_url: str) -> Iterator[WireTap]:
 
 @pytest.fixture
 async def site(tap: WireTap, valkey_url: str, tmp_path: Path) -> AsyncIterator[Site]:
-    opened = Site(load(database_url=tap.url, broker_url=valkey_url, file_store=str(tmp_path)), tap)
+    opened = Site(load(database_url=tap.url, broker_url=valkey_url, file_store_url=str(tmp_path)), tap)
     await opened.open()
     yield opened
     await opened.close()
@@ -293,7 +293,7 @@ async def test_a_sweep_costs_the_same_however_many_wait(site: Site) -> None:
         for n in range(count):
             site.send(f"{count}-{n}")
         with site.tap.listening() as traffic:
-            bells = site.database.run(partial(sweep.pick_wake_ups, grace_seconds=0, limit=500))
+            bells = site.database.run(sweep.pick_wake_ups, grace_seconds=0, limit=500)
         assert len(bells) >= count
         costs.append(traffic.round_trips)
 

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 import pytest
@@ -52,21 +51,23 @@ class Process:
     worker: str = field(default_factory=new_id)
 
     def register(self) -> None:
-        entry = {"host": "here", "pid": 1, "serves": {"a": "1"}, "lease_seconds": 60}
-        self.database.run(partial(workers.register, worker=self.worker, **entry))
+        entry = {"host": "here", "pid": 1, "serves": {"a": "1"}, "lease_duration_seconds": 60}
+        self.database.run(workers.register, **entry, worker=self.worker)
 
     def send(self, content: str) -> str:
         message = Message(role="user", content=content)
         request = SendRequest(
             turn_id=new_id(), tenant="default", thread_id="t", message=message, agent="a", notifies=False
         )
-        return self.database.run(partial(inbox.accept, request=request)).turn_id
+        return self.database.run(inbox.accept, request=request).turn_id
 
-    def runner(self, *, runs_suspects: bool = False) -> Runner:
+    def runner(self, *, runs_quarantine: bool = False) -> Runner:
         return Runner(
             settings=load(),
             agents={"a": Agent(name="a", model=self.model)},
-            claim_request=ClaimRequest(worker=self.worker, runs_quarantine=runs_suspects, agents={"a": "1"}),
+            claim_request=ClaimRequest(
+                worker=self.worker, runs_quarantine=runs_quarantine, agents={"a": "1"}
+            ),
             turn_store=TurnStore(self.database),
             active_runs=self.running,
             attachments=NoFiles(),
@@ -105,14 +106,14 @@ async def test_one_bell_answers_all_that_is_due_and_lets_go(process: Process) ->
     assert process.owners() == [None]
 
 
-async def test_who_runs_suspects_leaves_the_rest_of_the_thread_to_others(
+async def test_who_runs_quarantine_leaves_the_rest_of_the_thread_to_others(
     process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rung: list[WakeUp] = []
     monkeypatch.setattr("tasks.runner.publish_wake_up", rung.append)
     suspect, behind = process.send("one"), process.send("two")
 
-    await process.runner(runs_suspects=True).run_thread(BELL)
+    await process.runner(runs_quarantine=True).run_thread(BELL)
 
     assert process.announced == [suspect]
     assert process.owners() == [None]
@@ -148,7 +149,7 @@ async def test_an_agent_that_breaks_one_turn_does_not_hold_up_the_next(process: 
         await process.runner().run_thread(BELL)
 
     assert "one" not in str(told.value)
-    assert process.turn(broken).error_kind == "bug"
+    assert process.turn(broken).error_kind == "agent_error"
     assert process.history() == ["one", "two", "re two"]
     assert process.owners() == [None]
 
@@ -174,7 +175,7 @@ async def test_an_end_that_cannot_be_stored_fails_the_turn(process: Process) -> 
         await process.runner().run_thread(BELL)
 
     assert process.turn(turn).state == "failed"
-    assert process.turn(turn).error_kind == "bug"
+    assert process.turn(turn).error_kind == "agent_error"
     assert process.owners() == [None]
 
 
@@ -188,7 +189,7 @@ async def test_a_cancellation_that_nobody_asked_for_fails_the_turn(process: Proc
     with pytest.raises(ThreadmillError):
         await process.runner().run_thread(BELL)
 
-    assert process.turn(turn).error_kind == "bug"
+    assert process.turn(turn).error_kind == "agent_error"
 
 
 async def test_a_second_bell_begins_no_second_run_of_a_turn_whose_claim_a_failover_forgot(
@@ -244,7 +245,7 @@ async def rung_by(
         process.send(content)
     runner = process.runner()
     agents = {"a": replace(runner.agents["a"], summarize_keep_messages=1, **marks)}
-    runner = replace(runner, agents=agents, announce=lambda _: happened.append("ended"))
+    runner = replace(runner, agents=agents, publish_turn_ended=lambda _: happened.append("ended"))
     await runner.run_thread(BELL)
     return happened
 
@@ -274,9 +275,8 @@ async def test_nobody_rings_for_a_summary_that_is_put_off(
     process.send("first")
     await process.runner().run_thread(BELL)
     marks = WaterMarks(high_messages=2, high_tokens=0, low_messages=1, low_tokens=0)
-    take = partial(summary_dues.reserve_due, marks={}, other_marks=marks, limit=1)
-    (due,) = process.database.run(take)
-    assert process.database.run(partial(summary_dues.note_failure, due=due)) == 1
+    (due,) = process.database.run(summary_dues.reserve_due, marks={}, other_marks=marks, limit=1)
+    assert process.database.run(summary_dues.note_failure, due=due) == 1
 
     assert await rung_by(process, monkeypatch, "one", summarize_after_messages=2) == ["ended"]
 

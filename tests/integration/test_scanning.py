@@ -89,7 +89,7 @@ def test_a_scanner_that_says_nothing_gives_no_verdict_in_time() -> None:
 
     with scanning(Silent) as url:
         with pytest.raises(ScannerUnavailable):
-            scanner(url, scanner_timeout=0.2).scan([b"x"])
+            scanner(url, scanner_timeout_seconds=0.2).scan([b"x"])
         silent.set()
 
 
@@ -105,7 +105,7 @@ def test_a_scanner_that_answers_a_byte_at_a_time_gives_no_verdict_in_time() -> N
     with scanning(Trickling) as url:
         started = time.monotonic()
         with pytest.raises(ScannerUnavailable, match=r"took too long|TimeoutError"):
-            scanner(url, scanner_timeout=0.5).scan([b"x"])
+            scanner(url, scanner_timeout_seconds=0.5).scan([b"x"])
         assert 0.4 < time.monotonic() - started < 3
         stopped.set()
 
@@ -117,8 +117,8 @@ def test_a_file_that_is_read_slowly_is_given_up_in_time(clamd: str) -> None:
             yield b"x"
 
     started = time.monotonic()
-    with pytest.raises(ScannerUnavailable, match=r"took too long.*THREADMILL_SCANNER_TIMEOUT"):
-        scanner(clamd, scanner_timeout=0.5).scan(trickle())
+    with pytest.raises(ScannerUnavailable, match=r"took too long.*THREADMILL_SCANNER_TIMEOUT_SECONDS"):
+        scanner(clamd, scanner_timeout_seconds=0.5).scan(trickle())
 
     assert time.monotonic() - started < 3
 

@@ -25,7 +25,7 @@ from threadmill.cli.schedules import schedules
 from threadmill.cli.status import status
 
 SETTINGS = load()
-RETENTION = SETTINGS.retention_seconds
+RETENTION = SETTINGS.retention_interval_seconds
 PATIENCE = 2 * RETENTION + LATE_SECONDS
 
 
@@ -45,7 +45,7 @@ def ran(
     row = {"schedule": run.schedule, "due_at": run.due_at, "started_at": then}
     database.run(lambda c: c.execute(tables.schedule_runs.insert().values(row)))
     if end is not None:
-        database.run(partial(end, run=run, **values))
+        database.run(end, **values, run=run)
         mine = tables.schedule_runs.c.due_at == run.due_at
         ended = update(tables.schedule_runs).where(mine).values(finished_at=then)
         database.run(lambda c: c.execute(ended))
@@ -58,8 +58,7 @@ def _now(connection: Any) -> Any:
 
 
 def worker_up(database: Database, seconds: float) -> None:
-    enter = partial(workers.register, worker=new_id(), host="", pid=1, serves={}, lease_seconds=60)
-    database.run(enter)
+    database.run(workers.register, worker=new_id(), host="", pid=1, serves={}, lease_duration_seconds=60)
     began = update(tables.workers).values(started_at=clock(plus_seconds=-seconds))
     database.run(lambda c: c.execute(began))
 

@@ -1,7 +1,6 @@
 """What is counted on a turn, and what is not: retries, crashes, versions, calls that were cut off."""
 
 from datetime import timedelta
-from functools import partial
 
 import pytest
 from sqlalchemy import select, update
@@ -16,7 +15,7 @@ from store.turns import records, workers
 from store.turns.claims import ClaimRequest
 from tests.integration.test_turn_lifecycle import Store, answer
 
-AWAY = RetryLater(after=timedelta(0), error=TurnError("model", "away", retryable=True))
+AWAY = RetryLater(after=timedelta(0), error=TurnError("model_error", "away", retryable=True))
 
 
 @pytest.fixture
@@ -27,11 +26,11 @@ def store(any_database: Database) -> Store:
 
 
 def record(store: Store, turn_id: str) -> TurnRecord:
-    return store.database.run(partial(records.read, turn_id=turn_id))
+    return store.database.run(records.read, turn_id=turn_id)
 
 
 def take_back(store: Store, worker: str) -> int:
-    return store.database.run(partial(workers.undo_crashes, worker=worker))
+    return store.database.run(workers.undo_crashes, worker=worker)
 
 
 def test_only_being_put_off_counts_as_a_retry(store: Store) -> None:
@@ -66,7 +65,7 @@ def test_nobody_takes_back_the_crash_of_another(store: Store) -> None:
     for worker in (stopped, dead):
         store.claim_turn(worker)
         store.kill(worker)
-    store.claim_turn(store.worker(runs_suspects=True))
+    store.claim_turn(store.worker(runs_quarantine=True))
 
     assert take_back(store, stopped.worker) == 0
 
@@ -79,7 +78,7 @@ def test_who_leaves_in_good_order_hands_back_what_it_still_holds(store: Store) -
     leaving, staying = store.worker(), store.worker()
     left, kept = store.claim_turn(leaving), store.claim_turn(staying, thread="other")
 
-    store.database.run(partial(workers.unregister, worker=leaving.worker))
+    store.database.run(workers.unregister, worker=leaving.worker)
 
     assert (store.state(sent.turn_id), store.state(other.turn_id)) == ("queued", "running")
     with pytest.raises(LeaseLost):
@@ -91,10 +90,10 @@ def test_who_leaves_in_good_order_hands_back_what_it_still_holds(store: Store) -
 
 def test_a_worker_that_enters_itself_twice_is_entered_once(store: Store) -> None:
     """The answer to its first COMMIT was lost."""
-    entry = {"host": "here", "pid": 1, "serves": {"assistant": "1"}, "lease_seconds": 60}
+    entry = {"host": "here", "pid": 1, "serves": {"assistant": "1"}, "lease_duration_seconds": 60}
     worker = store.worker().worker
 
-    store.database.run(partial(workers.register, worker=worker, **entry))
+    store.database.run(workers.register, **entry, worker=worker)
 
     assert worker in store.database.run(workers.list_alive)
 
@@ -140,7 +139,7 @@ def test_a_call_that_a_cancel_cut_off_is_unknown_in_the_journal(store: Store) ->
 
     store.settle(claimed, Cancelled())
 
-    journal = store.database.run(partial(steps.load, turn_id=claimed.id))
+    journal = store.database.run(steps.load, turn_id=claimed.id)
     assert [step.state for step in journal.values()] == ["failed", "unknown"]
 
 
@@ -152,7 +151,7 @@ def test_a_final_step_stays_as_it_is(store: Store) -> None:
 
     store.record(claimed, Step(index=0, kind="tool", call_id="c0", state="finished", result={"content": "x"}))
 
-    journal = store.database.run(partial(steps.load, turn_id=claimed.id))
+    journal = store.database.run(steps.load, turn_id=claimed.id)
     assert (journal[0].state, journal[0].result) == ("unknown", {"content": "who knows"})
 
 

@@ -1,7 +1,6 @@
 """Accept, claim, record, settle: the same on PostgreSQL and SQLite."""
 
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any
 
 import pytest
@@ -39,17 +38,15 @@ class Store:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    def worker(self, *, lease_seconds: float = 60, **rules: Any) -> ClaimRequest:
+    def worker(self, *, lease_duration_seconds: float = 60, **rules: Any) -> ClaimRequest:
         worker = new_id()
         self.database.run(
-            partial(
-                workers.register,
-                worker=worker,
-                host="here",
-                pid=1,
-                serves={"assistant": "1"},
-                lease_seconds=lease_seconds,
-            )
+            workers.register,
+            worker=worker,
+            host="here",
+            pid=1,
+            serves={"assistant": "1"},
+            lease_duration_seconds=lease_duration_seconds,
         )
         return ClaimRequest(worker=worker, agents={"assistant": "1"}, **rules)
 
@@ -62,13 +59,13 @@ class Store:
             agent=options.pop("agent", "assistant"),
             **options,
         )
-        return self.database.run(partial(inbox.accept, request=request))
+        return self.database.run(inbox.accept, request=request)
 
     def claim(
         self, claimant: ClaimRequest, thread: str = "t", held: Lease | None = None
     ) -> ClaimedTurn | NothingDue | Quarantined:
         return self.database.run(
-            partial(claims.claim, tenant="default", thread_id=thread, claimant=claimant, held=held)
+            claims.claim, tenant="default", thread_id=thread, claimant=claimant, held=held
         )
 
     def claim_turn(self, claimant: ClaimRequest, thread: str = "t", held: Lease | None = None) -> ClaimedTurn:
@@ -78,14 +75,14 @@ class Store:
 
     def settle(self, claimed: ClaimedTurn, ending: Any, *, release: bool = False) -> SettleOutcome:
         return self.database.run(
-            partial(turns.settle, lease=claimed.lease, turn_id=claimed.id, ending=ending, release=release)
+            turns.settle, lease=claimed.lease, turn_id=claimed.id, ending=ending, release=release
         )
 
     def record(self, claimed: ClaimedTurn, *entries: Step) -> None:
-        self.database.run(partial(journal.record, lease=claimed.lease, turn_id=claimed.id, entries=entries))
+        self.database.run(journal.record, lease=claimed.lease, turn_id=claimed.id, entries=entries)
 
     def state(self, turn_id: str) -> TurnState:
-        return self.database.run(partial(records.read, turn_id=turn_id)).state
+        return self.database.run(records.read, turn_id=turn_id).state
 
     def history(self, thread: str = "t") -> list[tuple[int, str, str]]:
         with self.database.engine.begin() as connection:
@@ -130,7 +127,7 @@ def test_a_message_becomes_history_with_its_claim_and_its_answer_stands_after_it
     settled = store.settle(claimed, answer("hi"))
     assert settled == SettleOutcome(next_turn_id=None, keeps_lease=False)
     assert store.history() == [(1, "user", "hello"), (2, "assistant", "hi")]
-    record = store.database.run(partial(records.read, turn_id=accepted.turn_id))
+    record = store.database.run(records.read, turn_id=accepted.turn_id)
     assert (record.state, record.attempt, record.usage, record.cost) == (
         TurnState.COMPLETED,
         1,
@@ -161,7 +158,7 @@ def test_a_message_that_waits_in_the_inbox_is_not_saved_beside_it(store: Store) 
     sent = store.send("", message=asked)
     copy = Thread("t", messages=[asked, Message(role="user", content="mine")])
 
-    store.database.run(partial(repository.save, thread=copy, new=copy.new_messages))
+    store.database.run(repository.save, thread=copy, new=copy.new_messages)
 
     store.settle(store.claim_turn(worker), answer("hi"))
     assert store.state(sent.turn_id) == TurnState.COMPLETED
@@ -280,7 +277,7 @@ def test_a_retrying_turn_blocks_its_thread_until_it_is_due(store: Store) -> None
     claimed = store.claim_turn(claimant)
 
     settled = store.settle(
-        claimed, RetryLater(after=timedelta(hours=1), error=TurnError("model", "away", True))
+        claimed, RetryLater(after=timedelta(hours=1), error=TurnError("model_error", "away", True))
     )
 
     assert settled == SettleOutcome()
@@ -298,7 +295,7 @@ def test_a_turn_that_is_handed_back_goes_on_elsewhere(store: Store) -> None:
     store.settle(store.claim_turn(first), HandOver())
 
     taken = store.claim_turn(second)
-    record = store.database.run(partial(records.read, turn_id=accepted.turn_id))
+    record = store.database.run(records.read, turn_id=accepted.turn_id)
     assert (taken.id, record.attempt, record.crashes) == (accepted.turn_id, 2, 0)
 
 
@@ -306,11 +303,11 @@ def test_a_failure_is_a_state_and_not_a_message(store: Store) -> None:
     claimant = store.worker()
     accepted = store.send("one")
 
-    store.settle(store.claim_turn(claimant), Failed(error=TurnError("model", "refused: no")))
+    store.settle(store.claim_turn(claimant), Failed(error=TurnError("model_error", "refused: no")))
 
-    record = store.database.run(partial(records.read, turn_id=accepted.turn_id))
+    record = store.database.run(records.read, turn_id=accepted.turn_id)
     assert record.state is TurnState.FAILED
-    assert record.error == TurnError("model", "refused: no", retryable=False)
+    assert record.error == TurnError("model_error", "refused: no", retryable=False)
     assert [role for _, role, _ in store.history()] == ["user"]
 
 
@@ -318,7 +315,7 @@ def test_a_turn_is_cancelled_before_it_began(store: Store) -> None:
     claimant = store.worker()
     accepted = store.send("one")
 
-    state = store.database.run(partial(cancel.request_cancel, turn_id=accepted.turn_id))
+    state = store.database.run(cancel.request_cancel, turn_id=accepted.turn_id)
 
     assert state is TurnState.CANCELLED
     assert store.claim(claimant) == NothingDue()
@@ -329,7 +326,7 @@ def test_a_reply_that_comes_after_a_cancel_request_is_kept_in_a_cancelled_turn(s
     accepted = store.send("one")
     claimed = store.claim_turn(claimant)
 
-    state = store.database.run(partial(cancel.request_cancel, turn_id=accepted.turn_id))
+    state = store.database.run(cancel.request_cancel, turn_id=accepted.turn_id)
     store.settle(claimed, answer("late"))
 
     assert state is TurnState.RUNNING
@@ -338,7 +335,7 @@ def test_a_reply_that_comes_after_a_cancel_request_is_kept_in_a_cancelled_turn(s
 
 
 def test_a_turn_that_crashed_two_processes_runs_alone_and_then_no_more(store: Store) -> None:
-    alone = store.worker(runs_suspects=True)
+    alone = store.worker(runs_quarantine=True)
     store.send("boom")
     for _ in range(2):
         victim = store.worker()
@@ -401,7 +398,7 @@ def test_a_resumed_turn_sees_the_window_that_it_was_given_first(store: Store) ->
 def test_ids_that_are_none_of_ours_are_not_found(store: Store) -> None:
     for wrong in ("", "abc", new_id(), "' or 1=1 --"):
         with pytest.raises(TurnNotFound):
-            store.database.run(partial(records.read, turn_id=wrong))
+            store.database.run(records.read, turn_id=wrong)
 
 
 def test_cancelled_work_is_kept_as_it_was_closed(store: Store) -> None:
@@ -411,6 +408,6 @@ def test_cancelled_work_is_kept_as_it_was_closed(store: Store) -> None:
 
     store.settle(store.claim_turn(claimant), Cancelled(messages=(partial_text,)))
 
-    result = store.database.run(partial(records.read_result, turn_id=accepted.turn_id))
+    result = store.database.run(records.read_result, turn_id=accepted.turn_id)
     assert result.state is TurnState.CANCELLED
     assert [(m.content, m.state) for m in result.messages] == [("I was say", "partial")]

@@ -1,7 +1,6 @@
 """Retention: what it deletes, and what it never touches."""
 
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -35,8 +34,8 @@ def age(database: Database, thread_id: str) -> None:
 def kept(any_database: Database, tmp_path: Path) -> tuple[Database, Settings, LocalBlobs]:
     settings = load(
         database_url=any_database.settings.database_url,
-        file_store=str(tmp_path / "files"),
-        retention_days=30,
+        file_store_url=str(tmp_path / "files"),
+        retention_idle_days=30,
         blob_grace_days=0,
     )
     return any_database, settings, LocalBlobs(tmp_path / "files")
@@ -63,7 +62,7 @@ def test_old_threads_go_with_the_blobs_that_nobody_else_has(
 
     assert (first.threads, first.blobs) == (2, 1)
     assert len(list(blobs.list("default"))) == 1
-    assert [thread.id for thread in database.run(partial(threads_listed))] == ["new"]
+    assert [thread.id for thread in database.run(threads_listed)] == ["new"]
     with database.engine.begin() as connection:
         gone = select(tables.audit.c.thread_id).where(tables.audit.c.action == "retention.thread_deleted")
         audited = set(connection.execute(gone).scalars())
@@ -102,8 +101,8 @@ def test_retention_is_off_unless_days_are_set(kept: tuple[Database, Settings, Lo
     Desk(database).chat("old", 1)
     age(database, "old")
 
-    assert run_retention(database, settings.model_copy(update={"retention_days": 0})).threads == 0
-    assert run_retention(database, settings.model_copy(update={"retention_days": 1})).threads == 1
+    assert run_retention(database, settings.model_copy(update={"retention_idle_days": 0})).threads == 0
+    assert run_retention(database, settings.model_copy(update={"retention_idle_days": 1})).threads == 1
 
 
 def test_a_crash_between_object_and_row_is_made_up_for(
@@ -112,7 +111,7 @@ def test_a_crash_between_object_and_row_is_made_up_for(
     database, settings, blobs = kept
     Desk(database).save(with_file(database, "old", blobs, b"mine"))
     age(database, "old")
-    database.run(partial(delete_thread.delete_thread, tenant="default", thread_id="old"))
+    database.run(delete_thread.delete_thread, tenant="default", thread_id="old")
     database.run(garbage_collection.note_unused)
     for blob in list(blobs.list("default")):
         blobs.delete("default", blob.sha256)
@@ -123,32 +122,29 @@ def test_a_crash_between_object_and_row_is_made_up_for(
 def test_two_beats_run_a_schedule_once_a_period(any_database: Database) -> None:
     hour = timedelta(hours=1).total_seconds()
 
-    runs = [
-        any_database.run(partial(schedule_runs.claim_run, schedule="s", every_seconds=hour)) for _ in range(2)
-    ]
+    runs = [any_database.run(schedule_runs.claim_run, schedule="s", every_seconds=hour) for _ in range(2)]
 
     assert runs[0] is not None
     # The second is None, unless the hour struck between the two.
     assert runs[1] is None or runs[1].due_at > runs[0].due_at
-    any_database.run(partial(schedule_runs.finish_run, run=runs[0], outcome={"written": 1}))
+    any_database.run(schedule_runs.finish_run, run=runs[0], outcome={"written": 1})
     (last,) = any_database.run(schedule_runs.list_last_runs)
     assert (last.schedule, last.outcome, last.error) == ("s", {"written": 1}, None)
     assert last.finished_at is not None
 
 
 def test_a_run_goes_on_where_the_last_one_that_ended_well_left_off(any_database: Database) -> None:
-    claim = partial(schedule_runs.claim_run, schedule="s", every_seconds=0.01)
 
     def claimed() -> schedule_runs.ScheduleRun:
-        while (run := any_database.run(claim)) is None:
+        while (run := any_database.run(schedule_runs.claim_run, schedule="s", every_seconds=0.01)) is None:
             pass
         return run
 
     assert claimed().last_outcome == {}  # and it died
-    any_database.run(partial(schedule_runs.finish_run, run=claimed(), outcome={"after": 3}))
+    any_database.run(schedule_runs.finish_run, run=claimed(), outcome={"after": 3})
     failing = claimed()
     assert failing.last_outcome == {"after": 3}
-    any_database.run(partial(schedule_runs.fail_run, run=failing, error="the store is away" * 100))
+    any_database.run(schedule_runs.fail_run, run=failing, error="the store is away" * 100)
 
     (last,) = any_database.run(schedule_runs.list_last_runs)
     assert last.error is not None

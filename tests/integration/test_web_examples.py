@@ -97,7 +97,7 @@ def client(
     """The client of a backend that runs by its environment's settings."""
     monkeypatch.setenv("THREADMILL_DATABASE_URL", settings.database_url.get_secret_value())
     monkeypatch.setenv("THREADMILL_BROKER_URL", settings.broker_url.get_secret_value())
-    monkeypatch.setenv("THREADMILL_RING_TIMEOUT", "10")
+    monkeypatch.setenv("THREADMILL_NOTIFY_TIMEOUT_SECONDS", "10")
     monkeypatch.setattr(api, "_default", None)
     configure(settings.database_url.get_secret_value())
     database.run(lambda c: c.execute(text("CREATE TABLE orders (id bigserial PRIMARY KEY, note text)")))

@@ -99,7 +99,7 @@ async def test_an_error_is_never_said_by_the_assistant(
     with pytest.raises(TurnFailed) as failed:
         await agent.go(thread)
 
-    assert failed.value.kind == "model"
+    assert failed.value.kind == "model_error"
     assert [m.content for m in (await thread_store.get_thread("t")).messages] == ["Hello?"]
     thread.add_message(user("Still there?"))
     await agent.go(thread)

@@ -212,14 +212,14 @@ def test_workers_listen_to_every_queue_and_each_to_its_own() -> None:
 
     assert listened == {
         "worker": TURNS_QUEUE,
-        "suspects": QUARANTINE_QUEUE,
+        "quarantine": QUARANTINE_QUEUE,
         "maintenance": MAINTENANCE_QUEUE,
         "files": FILES_QUEUE,
     }
 
 
 def test_a_suspect_runs_alone() -> None:
-    command = SERVICES["suspects"]["command"]
+    command = SERVICES["quarantine"]["command"]
 
     assert command[command.index("-c") + 1] == "1"
 
@@ -274,7 +274,7 @@ def test_a_secret_has_no_value_in_the_file(name: str) -> None:
 def test_only_those_that_talk_to_models_are_given_their_keys() -> None:
     given = {name for name in SERVICES if passed_on(SERVICES[name])}
 
-    assert given == {"worker", "suspects", "maintenance"}
+    assert given == {"worker", "quarantine", "maintenance"}
     assert all(key.endswith("_API_KEY") for name in given for key in passed_on(SERVICES[name]))
 
 

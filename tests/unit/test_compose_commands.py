@@ -26,7 +26,7 @@ def run_with_help(command: list[str]) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_celery_processes_are_the_ones_that_the_stack_needs() -> None:
-    assert CELERY == ["beat", "files", "flower", "maintenance", "suspects", "worker"]
+    assert CELERY == ["beat", "files", "flower", "maintenance", "quarantine", "worker"]
 
 
 @pytest.mark.parametrize("name", CELERY)
@@ -53,7 +53,7 @@ def test_the_migration_command_exists() -> None:
     assert "migrate" in done.stdout
 
 
-@pytest.mark.parametrize("name", ["suspects", "worker"])
+@pytest.mark.parametrize("name", ["quarantine", "worker"])
 def test_the_health_of_a_worker_is_read_with_a_command_that_exists(name: str) -> None:
     done = run_with_help(SERVICES[name]["healthcheck"]["test"][1:])
 

@@ -32,7 +32,7 @@ def translated(error: Exception, *, started: bool = False, **parameters: object)
     [
         (400, "refused", False),
         (401, "unauthorized", False),
-        (402, "out_of_credit", False),
+        (402, "insufficient_quota", False),
         (403, "unauthorized", False),
         (404, "not_found", False),
         (408, "timeout", True),
@@ -63,12 +63,12 @@ def test_the_provider_s_own_code_says_more_than_a_400(code, kind):
 def test_an_account_without_credit_is_not_asked_again():
     error = translated(ProviderError(status=429, body={"code": "insufficient_quota"}))
 
-    assert (error.kind, error.retryable) == ("out_of_credit", False)
+    assert (error.kind, error.retryable) == ("insufficient_quota", False)
 
 
 def test_a_connection_that_breaks_after_the_first_chunk_cut_the_answer_off():
     assert translated(ConnectionResetError("reset")).kind == "unavailable"
-    assert translated(ConnectionResetError("reset"), started=True).kind == "cut_off"
+    assert translated(ConnectionResetError("reset"), started=True).kind == "stream_interrupted"
 
 
 @pytest.mark.parametrize(

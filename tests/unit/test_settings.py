@@ -21,8 +21,8 @@ OLD_NAMES = ("database_url", "db_pool_size", "db_max_overflow", "db_pool_timeout
 DURATIONS = [name for name in Settings.model_fields if name.endswith(("_seconds", "_timeout", "_days"))]
 #: Here zero says something: no grace, or never.
 MAY_BE_NONE = {
-    *("shutdown_grace_seconds", "sweep_grace_seconds", "retention_days", "retention_max_age_days"),
-    *("blob_grace_days", "purge_turns_days"),
+    *("shutdown_grace_seconds", "sweep_grace_seconds", "retention_idle_days", "retention_max_age_days"),
+    *("blob_grace_days", "turn_retention_days"),
 }
 
 Environment = pytest.MonkeyPatch
@@ -60,7 +60,11 @@ def test_every_setting_is_read_from_its_variable(field: str, monkeypatch: Enviro
     if field == "s3_sse_kms_key_id":
         monkeypatch.setenv("THREADMILL_S3_SSE", "aws:kms")
     default = Settings.model_fields[field].default
-    number = {"ring_timeout": "1.5", "heartbeat_seconds": "3", "db_connect_timeout": "7"}.get(field, "19")
+    number = {
+        "notify_timeout_seconds": "1.5",
+        "heartbeat_interval_seconds": "3",
+        "db_connect_timeout_seconds": "7",
+    }.get(field, "19")
     value = given.get(field, number if isinstance(default, int | float) else "elsewhere")
     value = "True" if default is False else value
     monkeypatch.setenv(variable(field), value)
@@ -118,13 +122,13 @@ def test_white_space_around_a_value_is_not_part_of_it(monkeypatch: Environment) 
     monkeypatch.setenv("THREADMILL_DATABASE_URL", " sqlite:///x.db\n")
     monkeypatch.setenv("THREADMILL_DB_POOL_SIZE", " 8 ")
     monkeypatch.setenv("THREADMILL_MODEL", "\topenai/gpt-5 ")
-    monkeypatch.setenv("THREADMILL_AGENTS", " shop.agents , , shop.more ")
+    monkeypatch.setenv("THREADMILL_AGENT_MODULES", " shop.agents , , shop.more ")
 
     settings = load()
 
     assert settings.database_url.get_secret_value() == "sqlite:///x.db"
     assert (settings.db_pool_size, settings.model) == (8, "openai/gpt-5")
-    assert settings.agents == ("shop.agents", "shop.more")
+    assert settings.agent_modules == ("shop.agents", "shop.more")
 
 
 @pytest.mark.parametrize("value", ["   ", "many", "0", "-3", "2.5", "1e3", "100000"])
@@ -156,13 +160,13 @@ def test_a_duration_that_something_waits_for_is_above_zero(field: str, monkeypat
 def test_several_wrong_values_are_several_lines(monkeypatch: Environment) -> None:
     monkeypatch.setenv("THREADMILL_DB_POOL_SIZE", "many")
     monkeypatch.setenv("THREADMILL_SWEEP_BATCH", "0")
-    monkeypatch.setenv("THREADMILL_FILE_STORE", "  ")
+    monkeypatch.setenv("THREADMILL_FILE_STORE_URL", "  ")
     monkeypatch.setenv("THREADMILL_LEASE_SECOND", "30")
 
     assert [re.split("[=:]", line)[0] for line in refusal()] == [
         "THREADMILL_LEASE_SECOND",
         "THREADMILL_DB_POOL_SIZE",
-        "THREADMILL_FILE_STORE",
+        "THREADMILL_FILE_STORE_URL",
         "THREADMILL_SWEEP_BATCH",
     ]
 
@@ -179,7 +183,7 @@ def test_a_wrong_value_under_the_older_name_is_told_under_that_name(monkeypatch:
         ("THREADMILL_DATABSE_URL", "THREADMILL_DATABASE_URL"),
         ("THREADMILL_DATABASEURL", "THREADMILL_DATABASE_URL"),
         ("THREADMILL_POOL_SIZE", "THREADMILL_DB_POOL_SIZE"),
-        ("THREADMILL_LEASE_SECS", "THREADMILL_LEASE_SECONDS"),
+        ("THREADMILL_LEASE_SECS", "THREADMILL_LEASE_DURATION_SECONDS"),
         ("threadmill_s3_secret_acess_key", "THREADMILL_S3_SECRET_ACCESS_KEY"),
     ],
 )
@@ -236,8 +240,10 @@ def test_a_broker_that_is_no_redis_is_refused() -> None:
 
 
 def test_a_lease_is_longer_than_three_heartbeats() -> None:
-    with pytest.raises(InvalidSettings, match=r"^THREADMILL_HEARTBEAT_SECONDS: .*THREADMILL_LEASE_SECONDS"):
-        load(heartbeat_seconds=6, lease_seconds=15)
+    with pytest.raises(
+        InvalidSettings, match=r"^THREADMILL_HEARTBEAT_INTERVAL_SECONDS: .*THREADMILL_LEASE_DURATION_SECONDS"
+    ):
+        load(heartbeat_interval_seconds=6, lease_duration_seconds=15)
 
 
 def test_settings_cannot_be_changed() -> None:
@@ -280,7 +286,7 @@ def test_the_page_explains_every_setting(settings_page: dict[str, Any]) -> None:
 
     assert sorted(settings_page["meanings"]()) == sorted(Settings.model_fields)
     assert all(f"| `{variable(field)}`" in page for field in Settings.model_fields)
-    assert "| `THREADMILL_LEASE_SECONDS` | `15` | seconds | Seconds after its last heartbeat" in page
+    assert "| `THREADMILL_LEASE_DURATION_SECONDS` | `15` | seconds | Seconds after its last heartbeat" in page
 
 
 @pytest.mark.parametrize(
@@ -291,7 +297,7 @@ def test_the_page_explains_every_setting(settings_page: dict[str, Any]) -> None:
         ("S3_STORAGE_CLASS", "Standard\r\nx: y", "THREADMILL_S3_STORAGE_CLASS="),
         ("S3_PART_BYTES", "1000", "THREADMILL_S3_PART_BYTES='1000': "),
         ("S3_MAX_ATTEMPTS", "0", "THREADMILL_S3_MAX_ATTEMPTS='0': "),
-        ("S3_READ_TIMEOUT", "0", "THREADMILL_S3_READ_TIMEOUT='0': "),
+        ("S3_READ_TIMEOUT_SECONDS", "0", "THREADMILL_S3_READ_TIMEOUT_SECONDS='0': "),
     ],
 )
 def test_how_s3_keeps_objects_is_checked_at_the_start(

@@ -28,7 +28,7 @@ def test_leases_are_left_alone_for_two_heartbeats(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(DatabaseUnavailable):
         maintenance.sweep()
 
-    now[0] += 2 * current().heartbeat_seconds - 0.01
+    now[0] += 2 * current().heartbeat_interval_seconds - 0.01
     maintenance.sweep()
     assert away.asked == 1
 

@@ -15,7 +15,7 @@ from tasks import celery_hooks
 def test_suspects_that_would_not_be_alone_are_refused(queues: set[str], concurrency: int) -> None:
     app = SimpleNamespace(amqp=SimpleNamespace(queues=SimpleNamespace(consume_from=queues)))
 
-    with pytest.raises(SystemExit, match="-Q suspects -c 1"):
+    with pytest.raises(SystemExit, match="-Q quarantine -c 1"):
         celery_hooks._on_setup(SimpleNamespace(app=app, concurrency=concurrency))
 
 

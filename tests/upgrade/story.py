@@ -78,7 +78,12 @@ class _Story:
 
     def tell(self) -> Told:
         workers.register(
-            self.connection, self.worker, host="here", pid=1, serves={"assistant": "1"}, lease_seconds=60
+            self.connection,
+            self.worker,
+            host="here",
+            pid=1,
+            serves={"assistant": "1"},
+            lease_duration_seconds=60,
         )
         self._library()
         completed = self._completed()
@@ -199,7 +204,7 @@ class _Story:
     def _waits(self) -> None:
         """A thread whose turn is to be tried again, and one turn that waits for somebody."""
         claimed = self._claim(self._send("later", "waits"), "waits")
-        put_off = RetryLater(after=timedelta(hours=1), error=TurnError("model", "away", retryable=True))
+        put_off = RetryLater(after=timedelta(hours=1), error=TurnError("model_error", "away", retryable=True))
         turns.settle(self.connection, claimed.lease, claimed.id, put_off, release=True)
         waiting = self._send("is it allowed?", "waits")
         self.connection.execute(

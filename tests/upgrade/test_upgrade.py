@@ -75,7 +75,7 @@ async def test_every_turn_reads_as_it_did(old: tuple[str, dict[str, Any]]) -> No
         told = expected["told"]
 
         async def result(name: str) -> Any:
-            return await store.database.run_async(partial(records.read_result, turn_id=told[name]))
+            return await store.database.run_async(records.read_result, turn_id=told[name])
 
         completed, failed = await result("completed_turn"), await result("failed_turn")
         assert (completed.state, completed.content) == (TurnState.COMPLETED, "It is 3; isn't it?")
@@ -91,7 +91,7 @@ async def test_the_work_goes_on(old: tuple[str, dict[str, Any]]) -> None:
     url, expected = old
     told, worker = expected["told"], new_id()
     claimant = ClaimRequest(worker=worker, agents={"assistant": "1"})
-    serve = partial(workers.register, host="h", pid=1, serves={"assistant": "2"}, lease_seconds=60)
+    serve = partial(workers.register, host="h", pid=1, serves={"assistant": "2"}, lease_duration_seconds=60)
     claim = partial(claims.claim, tenant="default", thread_id="story", claimant=claimant)
     async with await ThreadStore.create(url) as store:
         run = store.database.run_async

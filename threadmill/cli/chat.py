@@ -32,7 +32,7 @@ def chat(
     thread_id: Annotated[
         str | None, typer.Argument(help="The thread to go on with; without it, a new one.")
     ] = None,
-    agent: Annotated[str | None, typer.Option(help="An agent of THREADMILL_AGENTS.")] = None,
+    agent: Annotated[str | None, typer.Option(help="An agent of THREADMILL_AGENT_MODULES.")] = None,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
     """Talk to an agent here in the terminal."""
@@ -101,7 +101,7 @@ def _load_agent(name: str | None, store: "ThreadStore") -> "Agent":
     from agent import registry
     from threadmill.local_agent import Agent
 
-    agents = registry.load(store.settings.agents)
+    agents = registry.load(store.settings.agent_modules)
     name = name or store.settings.default_agent
     if name not in agents:
         raise InvalidInput(

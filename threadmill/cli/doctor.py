@@ -54,7 +54,7 @@ def doctor(
     settings = load()
     scope = Scope(
         tenant=None if tenant is None else check_tenant(tenant),
-        older_than_seconds=LEASES * settings.lease_seconds if older_than is None else older_than,
+        older_than_seconds=LEASES * settings.lease_duration_seconds if older_than is None else older_than,
         tenant_max_running=settings.tenant_max_running_turns,
         findings=limit,
         threads=threads,

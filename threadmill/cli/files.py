@@ -1,7 +1,6 @@
 """`threadmill files …`: report on stored files, and delete those that no message has."""
 
 from dataclasses import asdict
-from functools import partial
 from typing import Annotated
 
 import typer
@@ -22,9 +21,7 @@ def report(as_json: AsJson = False) -> None:
     settings = load()
     database = Database(settings)
     try:
-        counts = asdict(
-            database.run(partial(garbage_collection.count_unused, grace_days=settings.blob_grace_days))
-        )
+        counts = asdict(database.run(garbage_collection.count_unused, grace_days=settings.blob_grace_days))
         counts |= asdict(count_unknown(database, settings))
     finally:
         database.close()

@@ -26,20 +26,19 @@ def _group() -> None:
 def worker() -> None:
     """Whether a worker of this host sends its heartbeat: what the leases of its turns live by."""
     _answer_in_time()
-    from functools import partial
 
     from store.database.engine import Database
     from store.settings import load
     from store.turns import workers
 
     limits = {
-        "db_connect_timeout": DATABASE_SECONDS,
-        "db_statement_timeout": DATABASE_SECONDS,
-        "db_lock_timeout": DATABASE_SECONDS,
+        "db_connect_timeout_seconds": DATABASE_SECONDS,
+        "db_statement_timeout_seconds": DATABASE_SECONDS,
+        "db_lock_timeout_seconds": DATABASE_SECONDS,
     }
     host = socket.gethostname()
     database = Database(load().model_copy(update=limits))
-    if not database.run(partial(workers.has_live_worker, host=host)):
+    if not database.run(workers.has_live_worker, host=host):
         raise OperatorError(f"no worker on {host} sends its heartbeat")
     print(f"a worker on {host} sends its heartbeat")
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -55,7 +54,7 @@ def set_policy(
     if policy.scope == "installation":
         raise InvalidInput("--tenant", "is missing", "what holds for all stands in the settings")
     with _open_database() as (database, _):
-        database.run(partial(policies.put, policy=policy))
+        database.run(policies.put, policy=policy)
 
 
 @group.command("list")
@@ -67,7 +66,7 @@ def list_policies(
     from store.retention import policies
 
     with _open_database() as (database, _):
-        stored_policies = database.run(partial(policies.list_policies, tenant=tenant))
+        stored_policies = database.run(policies.list_policies, tenant=tenant)
     for policy in stored_policies:
         columns = {"scope": policy.scope, **policy.to_json()}
         if as_json:
@@ -82,7 +81,7 @@ def remove_policy(tenant: TenantScope = "", agent: AgentScope = "", thread: Thre
     from store.retention import policies
 
     with _open_database() as (database, _):
-        was_removed = database.run(partial(policies.remove, tenant=tenant, agent=agent, thread_id=thread))
+        was_removed = database.run(policies.remove, tenant=tenant, agent=agent, thread_id=thread)
     if not was_removed:
         raise InvalidInput("policy", "is not set for this scope", "`threadmill retention list` shows all")
 
@@ -93,7 +92,7 @@ def hold(thread_id: ThreadId, tenant: Tenant = DEFAULT_TENANT, reason: Reason = 
     from store.retention import legal_holds
 
     with _open_database() as (database, _):
-        database.run(partial(legal_holds.hold, tenant=tenant, thread_id=thread_id, reason=reason))
+        database.run(legal_holds.hold, tenant=tenant, thread_id=thread_id, reason=reason)
 
 
 @group.command()
@@ -102,7 +101,7 @@ def release(thread_id: ThreadId, tenant: Tenant = DEFAULT_TENANT, reason: Reason
     from store.retention import legal_holds
 
     with _open_database() as (database, _):
-        database.run(partial(legal_holds.release, tenant=tenant, thread_id=thread_id, reason=reason))
+        database.run(legal_holds.release, tenant=tenant, thread_id=thread_id, reason=reason)
 
 
 @group.command()

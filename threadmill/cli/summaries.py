@@ -29,7 +29,7 @@ def summarize(
         from store.summaries.summarize import defaults_of
 
         async with open_store(tenant) as store:
-            agents = registry.load(store.settings.agents)
+            agents = registry.load(store.settings.agent_modules)
             name = agent or store.settings.default_agent
             if name not in agents:
                 raise InvalidInput("agent", f"{name!r} is not registered", f"use one of {', '.join(agents)}")

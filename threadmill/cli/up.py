@@ -68,7 +68,7 @@ def _welcome_text(stack: "Stack", directory: Path) -> str:
     ]
     lines += [
         f"  export {name}={shlex.quote(variables[name])}"
-        for name in [*own_variables, "THREADMILL_FILE_STORE"]
+        for name in [*own_variables, "THREADMILL_FILE_STORE_URL"]
     ]
     return "\n".join([*lines, ""])
 

@@ -47,7 +47,7 @@ def plan(directory: Path) -> Sequence[Program]:
     return [
         worker("turns", [TURNS_QUEUE]),
         # One turn at a time, and no other queue: a crash in here shows that the turn is poison.
-        worker("suspects", [QUARANTINE_QUEUE], options=["-c", "1"]),
+        worker("quarantine", [QUARANTINE_QUEUE], options=["-c", "1"]),
         # Summaries and the other schedules have a thread each: one is left for the sweep.
         worker("maintenance", [MAINTENANCE_QUEUE], options=["-c", "3"]),
         # Processes of its own for each file: reading them takes a CPU, and perhaps the process with it.

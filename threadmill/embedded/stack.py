@@ -91,12 +91,12 @@ class Stack:
     @property
     def environment(self) -> dict[str, str]:
         """The variables of every program here: the user's own, and where the servers are."""
-        files = self._user_setting("FILE_STORE") or str(self._home.directory / "files")
+        files = self._user_setting("FILE_STORE_URL") or str(self._home.directory / "files")
         return {
             **self._user_environment,
             "THREADMILL_DATABASE_URL": self._url("postgres", "DATABASE_URL"),
             "THREADMILL_BROKER_URL": self._url("valkey", "BROKER_URL"),
-            "THREADMILL_FILE_STORE": files,
+            "THREADMILL_FILE_STORE_URL": files,
             # A line is in the log when it is written, not when a buffer is full.
             "PYTHONUNBUFFERED": "1",
         }
@@ -108,7 +108,7 @@ class Stack:
         return Addresses(
             database_url=variables["THREADMILL_DATABASE_URL"],
             broker_url=variables["THREADMILL_BROKER_URL"],
-            file_store=variables["THREADMILL_FILE_STORE"],
+            file_store=variables["THREADMILL_FILE_STORE_URL"],
             flower_url=f"http://127.0.0.1:{flower.last_port()}/" if flower else "",
             flower_user=FLOWER_USER if flower else "",
             flower_password=flower.load_secret() if flower else "",

@@ -186,7 +186,7 @@ class S3Bucket:
     def _describe_error(self, error: "ClientError") -> str:
         code = code_of(error)
         if code == "NoSuchBucket" or code in MISSING_KEY:
-            return f"{self}: there is no such bucket; create it, or mend THREADMILL_FILE_STORE"
+            return f"{self}: there is no such bucket; create it, or mend THREADMILL_FILE_STORE_URL"
         if code in REFUSED:
             return (
                 f"{self}: access was refused ({code}) to {error.operation_name}; "

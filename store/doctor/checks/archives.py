@@ -5,7 +5,6 @@ before it is reported.
 """
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 from itertools import islice
 
 from sqlalchemy import ColumnElement, Connection, select, true
@@ -25,14 +24,14 @@ def _find_without_object(inspection: Inspection) -> Iterator[Finding]:
     lone_hashes = (sha256 for sha256, sides in comparison if sides == {"row"})
     while batch := list(islice(lone_hashes, PAGE)):
         missing_hashes = [sha256 for sha256 in batch if not inspection.files.exists(ARCHIVES, sha256)]
-        for row in inspection.run(partial(_read_still_stored, scope=inspection.scope, hashes=missing_hashes)):
+        for row in inspection.run(_read_still_stored, scope=inspection.scope, hashes=missing_hashes):
             ids = {"tenant": row.tenant, "archive": row.key, "thread": row.thread_sha256}
             yield Finding(ids=ids, detail=f"{row.messages} messages are lost with it", is_repairable=False)
 
 
 def _read_hashes(inspection: Inspection) -> Iterator[str]:
     after = ""
-    while page := inspection.run(partial(_read_page, scope=inspection.scope, after=after)):
+    while page := inspection.run(_read_page, scope=inspection.scope, after=after):
         yield from page
         after = page[-1]
 

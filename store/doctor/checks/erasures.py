@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from functools import partial
 
 from sqlalchemy import Connection, literal, select, tuple_
 
@@ -27,10 +26,10 @@ Cursor = tuple[datetime, str]
 def _find_unfinished(inspection: Inspection) -> Iterator[Finding]:
     after: Cursor | None = None
     while not inspection.is_over() and (
-        rows := inspection.run(partial(_read_page, scope=inspection.scope, after=after))
+        rows := inspection.run(_read_page, scope=inspection.scope, after=after)
     ):
         for row in rows:
-            hold = inspection.run(partial(_describe_hold, row=row))
+            hold = inspection.run(_describe_hold, row=row)
             # An erasure that a hold stops does not go on by itself: it is reported at once.
             if hold is not None or row.now - row.requested_at > OVERDUE_AFTER:
                 ids = {"tenant": row.tenant, "erasure": row.id, "subject": row.subject_sha256}

@@ -45,7 +45,7 @@ UNKNOWN_TYPE = "application/octet-stream"
 
 def _find_without_blob(inspection: Inspection) -> Iterator[Finding]:
     for keys in inspection.read_pages():
-        for row in inspection.run(partial(_read_without_blob, scope=inspection.scope, keys=keys)):
+        for row in inspection.run(_read_without_blob, scope=inspection.scope, keys=keys):
             ids = thread_ids(row) | {"message": row.message_id, "index": row.file_index, "sha256": row.sha256}
             is_there = inspection.files.exists(row.tenant, row.sha256)
             detail = "its bytes are in the file store" if is_there else "its bytes are missing as well"
@@ -184,7 +184,7 @@ def _read_tenants(connection: Connection) -> list[str]:
 
 def _read_hashes(inspection: Inspection, tenant: str) -> Iterator[str]:
     after = ""
-    while page := inspection.run(partial(_read_hash_page, tenant=tenant, after=after)):
+    while page := inspection.run(_read_hash_page, tenant=tenant, after=after):
         yield from page
         after = page[-1]
 
@@ -213,7 +213,7 @@ def _is_among(addresses: Sequence[Address]) -> Any:
 def _find_without_object(inspection: Inspection) -> Iterator[Finding]:
     for batch in _batch_one_sided(inspection, "row"):
         missing_addresses = [address for address in batch if not inspection.files.exists(*address)]
-        for row in inspection.run(partial(_read_remaining_rows, addresses=missing_addresses)):
+        for row in inspection.run(_read_remaining_rows, addresses=missing_addresses):
             ids = {"tenant": row.tenant, "sha256": row.sha256}
             if row.message_id is None:
                 yield Finding(
@@ -260,7 +260,7 @@ def _find_without_row(inspection: Inspection) -> Iterator[Finding]:
     for batch in _batch_one_sided(inspection, "object"):
         # Bytes are stored first: the row of a message that is being sent may follow within moments.
         time.sleep(max(0.0, min(inspection.scope.upload_seconds, inspection.deadline - time.monotonic())))
-        stored_addresses = inspection.run(partial(_read_stored, addresses=batch))
+        stored_addresses = inspection.run(_read_stored, addresses=batch)
         for tenant, sha256 in batch:
             if (tenant, sha256) not in stored_addresses:
                 ids = {"tenant": tenant, "sha256": sha256}

@@ -132,7 +132,7 @@ def _select_unclaimed(connection: Connection, scope: Scope) -> Select[Any]:
 
 
 def _find_unclaimed(inspection: Inspection) -> Iterator[Finding]:
-    for row, is_served in inspection.run(partial(_read_unclaimed, scope=inspection.scope)):
+    for row, is_served in inspection.run(_read_unclaimed, scope=inspection.scope):
         ids = thread_ids(row) | {"turn": row.turn_id, "agent": row.agent}
         yield Finding(ids=ids, detail=_explain_unclaimed(row, is_served=is_served), is_repairable=False)
 
@@ -161,7 +161,7 @@ def _explain_unclaimed(row: AnyRow, *, is_served: bool) -> str:
     if not is_served:
         return f"no living worker serves the agent {row.agent!r}"
     if row.crashes >= 2:
-        return f"it stood in {row.crashes} crashes: only a worker on the queue `suspects` takes it"
+        return f"it stood in {row.crashes} crashes: only a worker on the queue `quarantine` takes it"
     return f"workers serve the agent {row.agent!r}, but none came for it: does the sweep run?"
 
 

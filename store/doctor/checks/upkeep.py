@@ -1,7 +1,6 @@
 """Checks of what is kept beside the conversations: summaries, rows of workers, runs of schedules."""
 
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Select, and_, case, exists, func, not_, or_, select, update
@@ -122,7 +121,7 @@ def _read_long_dead(connection: Connection, *, limit: int) -> list[AnyRow]:
 
 
 def _find_long_dead(inspection: Inspection) -> Iterator[Finding]:
-    for row in inspection.run(partial(_read_long_dead, limit=inspection.scope.findings + 1)):
+    for row in inspection.run(_read_long_dead, limit=inspection.scope.findings + 1):
         detail = f"it ran on {row.host or 'this machine'}, and nobody forgot it"
         yield Finding(ids={"worker": row.id}, detail=detail, is_repairable=True)
 
@@ -143,7 +142,7 @@ def _is_never_finished() -> Any:
 
 
 def _find_unfinished_runs(inspection: Inspection) -> Iterator[Finding]:
-    for row in inspection.run(partial(_read_unfinished_runs, limit=inspection.scope.findings + 1)):
+    for row in inspection.run(_read_unfinished_runs, limit=inspection.scope.findings + 1):
         ids = {"schedule": row.schedule, "due_at": row.due_at.isoformat()}
         yield Finding(ids=ids, detail="it was begun and never finished", is_repairable=True, row=row)
 

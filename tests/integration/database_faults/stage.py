@@ -54,12 +54,13 @@ class Stage:
 
     def sign_on(self) -> str:
         worker = new_id()
-        enter = partial(workers.register, host="here", pid=1, serves=SERVES, lease_seconds=600)
-        self.steady.run(partial(enter, worker=worker))
+        self.steady.run(
+            workers.register, host="here", pid=1, serves=SERVES, lease_duration_seconds=600, worker=worker
+        )
         return worker
 
     def sent(self, thread: str) -> str:
-        return self.steady.run(partial(inbox.accept, request=request(thread))).turn_id
+        return self.steady.run(inbox.accept, request=request(thread)).turn_id
 
     def claimed(self, thread: str) -> ClaimedTurn:
         self.sent(thread)
@@ -71,7 +72,7 @@ class Stage:
         return self.steady.run(settling(claimed, ending or answer()))
 
     def recorded(self, claimed: ClaimedTurn, *entries: Step) -> None:
-        self.steady.run(partial(journal.record, lease=claimed.lease, turn_id=claimed.id, entries=entries))
+        self.steady.run(journal.record, lease=claimed.lease, turn_id=claimed.id, entries=entries)
 
     def go_on(self) -> None:
         """What processes do by themselves: the heartbeat frees what no task works on, the sweep rings.
@@ -81,9 +82,9 @@ class Stage:
         give_up_at = time.monotonic() + ENDLESS_SECONDS
         while self._unfinished():
             assert time.monotonic() < give_up_at, f"not ended: {self._unfinished()}"
-            for held in self.steady.run(partial(workers.list_held_threads, worker=self.worker)):
-                self.steady.run(partial(workers.release, worker=self.worker, held=held))
-            for bell in self.steady.run(partial(sweep.pick_wake_ups, grace_seconds=0, limit=1000)):
+            for held in self.steady.run(workers.list_held_threads, worker=self.worker):
+                self.steady.run(workers.release, worker=self.worker, held=held)
+            for bell in self.steady.run(sweep.pick_wake_ups, grace_seconds=0, limit=1000):
                 found = self.steady.run(claim_of(bell.thread_id, self.claimant))
                 if isinstance(found, ClaimedTurn):
                     self._run(found)

@@ -5,7 +5,6 @@ as if it were; and numbers that were given out in the time that is lost are give
 """
 
 from collections.abc import AsyncIterator, Iterator
-from functools import partial
 
 import psycopg
 import pytest
@@ -116,9 +115,9 @@ def test_a_turn_whose_end_was_lost_is_run_again_and_said_once(stage: Stage, stan
     standby.take_over()
 
     # Its worker lives and has no task for it any more: the heartbeat finds that.
-    assert [
-        held.turn_id for held in stage.steady.run(partial(workers.list_held_threads, worker=stage.worker))
-    ] == [claimed.id]
+    assert [held.turn_id for held in stage.steady.run(workers.list_held_threads, worker=stage.worker)] == [
+        claimed.id
+    ]
     stage.go_on()
     stage.assert_whole("t", turn_ids=[claimed.id], state="completed", told="")
 
@@ -137,13 +136,12 @@ def test_an_end_that_is_written_again_after_it_was_lost_is_written(stage: Stage,
 def test_a_message_that_was_lost_can_be_sent_again_under_its_key(stage: Stage, standby: Standby) -> None:
     stage.sent("another")
     standby.catch_up()
-    send = partial(inbox.accept, request=request("t", idempotency_key="k"))
-    lost = stage.steady.run(send)
+    lost = stage.steady.run(inbox.accept, request=request("t", idempotency_key="k"))
     standby.take_over()
 
     with pytest.raises(TurnNotFound):
-        stage.steady.run(partial(records.read, turn_id=lost.turn_id))
-    again = [stage.steady.run(partial(inbox.accept, request=request("t", idempotency_key="k"))) for _ in "12"]
+        stage.steady.run(records.read, turn_id=lost.turn_id)
+    again = [stage.steady.run(inbox.accept, request=request("t", idempotency_key="k")) for _ in "12"]
 
     assert again == [
         AcceptedTurn(again[0].turn_id, is_new=True),

@@ -187,7 +187,7 @@ def test_a_sender_is_told_at_once_and_in_words(
     saboteur.refuses(1, sqlstate)
 
     with pytest.raises(DatabaseUnavailable) as told:
-        stage.database.run(partial(inbox.accept, request=request("t")))
+        stage.database.run(inbox.accept, request=request("t"))
 
     assert str(told.value) == f"{words}: sabotage"
 
@@ -195,7 +195,7 @@ def test_a_sender_is_told_at_once_and_in_words(
 async def test_a_commit_waits_for_a_row_for_longer_than_one_lock_may_take(
     database_url: str, wire: BreakingWire, steady_connection: psycopg.Connection[Any]
 ) -> None:
-    stage = Stage(database_url, wire.url, db_lock_timeout=0.2)
+    stage = Stage(database_url, wire.url, db_lock_timeout_seconds=0.2)
     claimed = stage.claimed("t")
     watched = wire.breaks()
     ledger = TurnStore(stage.database, patience_seconds=ENDLESSLY)
@@ -254,7 +254,7 @@ def test_a_user_without_rights_is_told_so(
         database = Database(load(database_url=as_role(database_url, name, password)))
 
         with pytest.raises(DatabaseUnavailable, match="user may not do this: permission denied for table"):
-            database.run(partial(inbox.accept, request=request("t")), patience_seconds=ENDLESSLY)
+            database.patient(ENDLESSLY).run(inbox.accept, request=request("t"))
 
         database.close()
 
@@ -274,7 +274,8 @@ def test_a_value_that_no_index_takes_is_no_reason_to_wait(stage: Stage) -> None:
 
 def test_a_file_that_somebody_else_writes_to_is_waited_for(tmp_path: Path) -> None:
     database, other = (
-        Database(load(database_url=f"sqlite:///{tmp_path}/x.db", db_statement_timeout=0.05)) for _ in range(2)
+        Database(load(database_url=f"sqlite:///{tmp_path}/x.db", db_statement_timeout_seconds=0.05))
+        for _ in range(2)
     )
     database.run(metadata.create_all)
     tried_often = threading.Event()

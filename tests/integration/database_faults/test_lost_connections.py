@@ -7,7 +7,6 @@ COMMIT is one of them: then nobody knows what came of it. Whatever the verb, the
 import asyncio
 import contextlib
 from datetime import timedelta
-from functools import partial
 
 import pytest
 
@@ -91,17 +90,17 @@ async def test_a_claim_that_nobody_heard_the_answer_of_goes_on_with_the_next_hea
     with running.enter(("default", "t")):
         assert await stage.ledger.claim("default", "t", stage.claimant) == NothingDue()
         heart._beat()
-        assert stage.steady.run(partial(records.read, turn_id=turn_id)).state == "running"
+        assert stage.steady.run(records.read, turn_id=turn_id).state == "running"
     heart._beat()
 
     heart._database.close()
     assert (cut.broken, cut.statements[last - 1]) == (1, "COMMIT")
     # Rung for at once: no grace of an earlier bell holds it back.
-    (bell,) = stage.steady.run(partial(sweep.pick_wake_ups, grace_seconds=600, limit=10))
+    (bell,) = stage.steady.run(sweep.pick_wake_ups, grace_seconds=600, limit=10)
     assert bell.turn_id == turn_id
     found = await stage.ledger.claim("default", "t", stage.claimant)
     assert isinstance(found, ClaimedTurn)
-    record = stage.steady.run(partial(records.read, turn_id=turn_id))
+    record = stage.steady.run(records.read, turn_id=turn_id)
     assert (found.attempt, found.retries, record.crashes) == (2, 0, 0)
 
 
@@ -137,7 +136,7 @@ async def test_a_commit_that_was_heard_of_only_when_it_was_run_again_keeps_its_p
 
 
 @pytest.mark.parametrize(
-    "ending", [HandOver(), RetryLater(after=timedelta(0), error=TurnError("model", "away"))]
+    "ending", [HandOver(), RetryLater(after=timedelta(0), error=TurnError("model_error", "away"))]
 )
 async def test_a_turn_that_was_put_back_without_an_answer_is_queued_once(
     stage: Stage, wire: BreakingWire, ending: HandOver | RetryLater
@@ -149,7 +148,7 @@ async def test_a_turn_that_was_put_back_without_an_answer_is_queued_once(
     with contextlib.suppress(LeaseLost):
         await stage.ledger.settle(claimed, ending, release=True)
 
-    record = stage.steady.run(partial(records.read, turn_id=claimed.id))
+    record = stage.steady.run(records.read, turn_id=claimed.id)
     assert (record.state, record.retries) == ("queued", int(isinstance(ending, RetryLater)))
     stage.go_on()
     stage.assert_whole("t", turn_ids=[claimed.id], state="completed", told="")

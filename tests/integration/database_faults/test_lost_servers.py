@@ -32,7 +32,7 @@ def be_read_only(database: Database) -> int:
 def test_a_connection_to_a_demoted_server_is_thrown_away(stage: Stage) -> None:
     demoted = be_read_only(stage.database)
 
-    stage.database.run(partial(inbox.accept, request=request("t")))
+    stage.database.run(inbox.accept, request=request("t"))
 
     assert stage.database.run(ping) != demoted
     stage.go_on()
@@ -46,7 +46,7 @@ def test_a_server_that_stays_read_only_is_told(stage: Stage, database_url: str) 
     be_read_only(stage.database)
 
     with pytest.raises(DatabaseUnavailable, match="is read-only, as a standby is: cannot"):
-        stage.database.run(partial(inbox.accept, request=request("t")))
+        stage.database.run(inbox.accept, request=request("t"))
 
 
 def test_a_sender_on_a_demoted_servers_connection_is_told_so_too(stage: Stage, database_url: str) -> None:
@@ -64,7 +64,7 @@ def test_a_transaction_whose_client_was_stopped_frees_its_locks_and_runs_again_w
 ) -> None:
     """A process under SIGSTOP, or a machine that is cut off, would hold a thread's row for hours."""
     monkeypatch.setattr(engine_module, "MIN_IDLE_IN_TRANSACTION_SECONDS", 0.2)
-    database = Database(load(database_url=wire.url, db_statement_timeout=0.2))
+    database = Database(load(database_url=wire.url, db_statement_timeout_seconds=0.2))
     stage.sent("t")
     runs: list[float] = []
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -46,7 +45,7 @@ def pooler(database_url: str) -> Iterator[Pooler]:
 
 @pytest.fixture
 def pooled(pooler: Pooler, valkey_url: str, tmp_path: Path) -> Settings:
-    return load(database_url=pooler.url, broker_url=valkey_url, file_store=str(tmp_path / "files"))
+    return load(database_url=pooler.url, broker_url=valkey_url, file_store_url=str(tmp_path / "files"))
 
 
 @pytest.fixture
@@ -101,10 +100,10 @@ async def test_what_a_worker_does_beside_its_turns_goes_through_as_well(
     waiting = producer.send("waiting", QUESTION)
 
     heart._beat()
-    (bell, _) = stage.database.run(partial(sweep.pick_wake_ups, grace_seconds=0, limit=10))
+    (bell, _) = stage.database.run(sweep.pick_wake_ups, grace_seconds=0, limit=10)
     cancelled = waiting.cancel()
     again = producer.requeue(waiting.id)
-    stage.database.run(partial(workers.unregister, worker=stage.worker))
+    stage.database.run(workers.unregister, worker=stage.worker)
 
     assert (bell.turn_id, lost.state) == (lost.id, TurnState.QUEUED)
     assert (cancelled, again.state) == (TurnState.CANCELLED, TurnState.QUEUED)
@@ -147,7 +146,7 @@ async def test_nothing_is_left_behind_in_a_connection_that_is_lent_to_the_next(
 ) -> None:
     producer = Producer(pooled)
     await talk(two[0], producer, "t")
-    two[0].database.run(partial(sweep.pick_wake_ups, grace_seconds=0, limit=10))
+    two[0].database.run(sweep.pick_wake_ups, grace_seconds=0, limit=10)
     await producer.close_async()
 
     with psycopg.connect(pooler.url, autocommit=True) as next_one:
@@ -157,7 +156,9 @@ async def test_nothing_is_left_behind_in_a_connection_that_is_lent_to_the_next(
 
 
 def test_the_limits_hold_in_each_transaction(pooler: Pooler) -> None:
-    database = Database(load(database_url=pooler.url, db_statement_timeout=0.2, db_lock_timeout=0.1))
+    database = Database(
+        load(database_url=pooler.url, db_statement_timeout_seconds=0.2, db_lock_timeout_seconds=0.1)
+    )
 
     shown = database.run(lambda c: c.execute(text("show lock_timeout")).scalar_one())
     with pytest.raises(DatabaseUnavailable, match="took too long"):

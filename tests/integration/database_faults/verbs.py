@@ -38,7 +38,7 @@ def send(stage: Stage, thread: str) -> Callable[[], Awaitable[Any]]:
     wanted = request(thread)
 
     async def act() -> Any:
-        accepted = stage.database.run(partial(inbox.accept, request=wanted))
+        accepted = stage.database.run(inbox.accept, request=wanted)
         assert (accepted.turn_id, accepted.is_new) == (wanted.turn_id, True)
 
     return act
@@ -112,7 +112,7 @@ def cancel_waiting(stage: Stage, thread: str) -> Callable[[], Awaitable[Any]]:
     turn_id = stage.sent(thread)
 
     async def act() -> Any:
-        return stage.database.run(partial(cancel.request_cancel, turn_id=turn_id))
+        return stage.database.run(cancel.request_cancel, turn_id=turn_id)
 
     return act
 
@@ -122,7 +122,7 @@ def cancel_running(stage: Stage, thread: str) -> Callable[[], Awaitable[Any]]:
     claimed = stage.claimed(thread)
 
     async def act() -> Any:
-        await stage.database.run_async(partial(cancel.request_cancel, turn_id=claimed.id))
+        await stage.database.run_async(cancel.request_cancel, turn_id=claimed.id)
 
     return act
 
@@ -132,7 +132,7 @@ def due_bells(stage: Stage, thread: str) -> Callable[[], Awaitable[Any]]:
     stage.sent(thread)
 
     async def act() -> Any:
-        stage.database.run(partial(sweep.pick_wake_ups, grace_seconds=0, limit=10))
+        stage.database.run(sweep.pick_wake_ups, grace_seconds=0, limit=10)
 
     return act
 
@@ -140,10 +140,10 @@ def due_bells(stage: Stage, thread: str) -> Callable[[], Awaitable[Any]]:
 @verb("let go")
 def let_go(stage: Stage, thread: str) -> Callable[[], Awaitable[Any]]:
     stage.claimed(thread)
-    (held,) = stage.steady.run(partial(workers.list_held_threads, worker=stage.worker))
+    (held,) = stage.steady.run(workers.list_held_threads, worker=stage.worker)
 
     async def act() -> Any:
-        stage.database.run(partial(workers.release, worker=stage.worker, held=held))
+        stage.database.run(workers.release, worker=stage.worker, held=held)
 
     return act
 
@@ -151,11 +151,12 @@ def let_go(stage: Stage, thread: str) -> Callable[[], Awaitable[Any]]:
 @verb("requeue")
 def ask_again(stage: Stage, thread: str) -> Callable[[], Awaitable[Any]]:
     claimed = stage.claimed(thread)
-    stage.settled(claimed, Failed(error=TurnError("model", "it was away")))
-    again = partial(requeue, turn_id=claimed.id, new_turn_id=new_id(), new_message_id=new_id())
+    stage.settled(claimed, Failed(error=TurnError("model_error", "it was away")))
 
     async def act() -> Any:
-        assert not stage.database.run(again).is_new
+        assert not stage.database.run(
+            requeue, turn_id=claimed.id, new_turn_id=new_id(), new_message_id=new_id()
+        ).is_new
 
     return act
 

@@ -46,14 +46,14 @@ class Site:
     def worker(self, *agents: str) -> ClaimRequest:
         worker, serves = new_id(), dict.fromkeys(agents or ("assistant",), "1")
         register = partial(
-            workers.register, worker=worker, host="here", pid=1, serves=serves, lease_seconds=3600
+            workers.register, worker=worker, host="here", pid=1, serves=serves, lease_duration_seconds=3600
         )
         self.database.run(register)
         return ClaimRequest(worker=worker, agents=serves)
 
     def kill(self, claimant: ClaimRequest) -> None:
         """It died twenty minutes ago: longer ago than a lease, not so long that its row is forgotten."""
-        self.database.run(partial(workers.beat, worker=claimant.worker, lease_seconds=-1200))
+        self.database.run(workers.beat, worker=claimant.worker, lease_duration_seconds=-1200)
 
     def forget(self, claimant: ClaimRequest) -> None:
         """It died so long ago that its row was cleared away."""
@@ -70,7 +70,7 @@ class Site:
             allow_unknown_agent=True,
             **options,
         )
-        return self.database.run(partial(inbox.accept, request=request)).turn_id
+        return self.database.run(inbox.accept, request=request).turn_id
 
     def claim(self, claimant: ClaimRequest, thread: str = "t", held: Lease | None = None) -> ClaimedTurn:
         claim = partial(claims.claim, tenant="default", thread_id=thread, claimant=claimant, held=held)
@@ -81,7 +81,7 @@ class Site:
     def settle(self, claimed: ClaimedTurn, ending: Ending | None = None, *, release: bool = False) -> None:
         ending = ending or Completed(messages=(Message(role="assistant", content="an answer"),))
         self.database.run(
-            partial(turns.settle, lease=claimed.lease, turn_id=claimed.id, ending=ending, release=release)
+            turns.settle, lease=claimed.lease, turn_id=claimed.id, ending=ending, release=release
         )
 
     def answered(self, thread: str = "t", *replies: Message) -> ClaimedTurn:
@@ -90,13 +90,13 @@ class Site:
         self.send(thread=thread)
         claimed = self.claim(claimant, thread)
         self.settle(claimed, Completed(messages=replies) if replies else None, release=True)
-        self.database.run(partial(workers.unregister, worker=claimant.worker))
+        self.database.run(workers.unregister, worker=claimant.worker)
         return claimed
 
     def save(self, thread: Thread) -> None:
         files = [file for message in thread.new_messages for file in message.attachments]
         FileIngest(self.database, self.files).store(thread.tenant, files)
-        saved = self.database.run(partial(repository.save, thread=thread, new=thread.new_messages))
+        saved = self.database.run(repository.save, thread=thread, new=thread.new_messages)
         repository.apply(thread, saved)
 
     def save_file(self, content: bytes = b"the bytes", thread: str = "t") -> str:
@@ -111,7 +111,7 @@ class Site:
     def collect(self) -> None:
         """Garbage collection of files, without any grace."""
         self.database.run(garbage_collection.note_unused)
-        for address in self.database.run(partial(garbage_collection.mark_due, grace_days=0)).addresses:
+        for address in self.database.run(garbage_collection.mark_due, grace_days=0).addresses:
             delete_object = self.files.delete
             delete = partial(garbage_collection.delete_marked, address=address, delete_object=delete_object)
             assert self.database.run(delete)
@@ -216,6 +216,8 @@ def site(any_database: Database, files: LocalBlobs) -> Iterator[Site]:
 @pytest.fixture
 def postgres_site(database_url: str, files: LocalBlobs) -> Iterator[Site]:
     """An empty installation on PostgreSQL, where locks are rows' own; none is waited for in vain."""
-    database = Database(load(database_url=database_url, db_lock_timeout=100, db_statement_timeout=100))
+    database = Database(
+        load(database_url=database_url, db_lock_timeout_seconds=100, db_statement_timeout_seconds=100)
+    )
     yield Site(database, files)
     database.close()

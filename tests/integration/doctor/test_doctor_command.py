@@ -23,7 +23,7 @@ class Terminal:
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(ROOT),
             "THREADMILL_DATABASE_URL": site.database.settings.database_url.get_secret_value(),
-            "THREADMILL_FILE_STORE": str(files),
+            "THREADMILL_FILE_STORE_URL": str(files),
         }
 
     def doctor(self, *arguments: str, status: int) -> subprocess.CompletedProcess[str]:
@@ -139,7 +139,7 @@ def test_what_a_dead_worker_left_behind_counts_after_the_time_that_is_asked_for(
 def test_a_file_store_that_is_away_is_status_1(site: Site, terminal: Terminal) -> None:
     site.save_file()
     terminal.environment |= {
-        "THREADMILL_FILE_STORE": "s3://none",
+        "THREADMILL_FILE_STORE_URL": "s3://none",
         "THREADMILL_S3_ENDPOINT_URL": "http://127.0.0.1:1",
         "THREADMILL_S3_ACCESS_KEY_ID": "key",
         "THREADMILL_S3_SECRET_ACCESS_KEY": "hushed",

@@ -1,7 +1,6 @@
 """An examination as a whole: its bounds, its report, its cost; and what is kept up beside conversations."""
 
 import json
-from functools import partial
 from typing import Any
 
 import pytest
@@ -31,10 +30,9 @@ def miscount(site: Site, *names: str) -> None:
 def test_the_row_of_a_worker_that_died_hours_ago_is_deleted(site: Site) -> None:
     old, older, fresh = site.worker(), site.worker(), site.worker()
     for claimant in (old, older):
-        long_dead = partial(
-            workers.beat, worker=claimant.worker, lease_seconds=-3 * workers.KEEP_DEAD_SECONDS
+        site.database.run(
+            workers.beat, worker=claimant.worker, lease_duration_seconds=-3 * workers.KEEP_DEAD_SECONDS
         )
-        site.database.run(long_dead)
     site.kill(fresh)
 
     found = site.repaired()
@@ -107,7 +105,7 @@ def test_one_tenant_is_looked_at_alone(site: Site) -> None:
         site.change(thread, uncovered_messages=9)
         site.age(thread)
     gone = site.worker()
-    site.database.run(partial(workers.beat, worker=gone.worker, lease_seconds=-3 * workers.KEEP_DEAD_SECONDS))
+    site.database.run(workers.beat, worker=gone.worker, lease_duration_seconds=-3 * workers.KEEP_DEAD_SECONDS)
 
     found = site.repaired(tenant="acme")
 
@@ -171,7 +169,7 @@ def test_a_look_takes_as_many_statements_for_many_threads_as_for_a_few(site: Sit
     site.answered("t0")
     few = statements_of_a_look(site)
 
-    site.database.run(partial(many_threads, count=MANY))
+    site.database.run(many_threads, count=MANY)
 
     # One page more: where it ends, and what is on it, for each check that reads histories.
     assert statements_of_a_look(site) <= few + 2 * len(CHECKS)

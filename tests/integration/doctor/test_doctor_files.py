@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Iterator
-from functools import partial
 
 from sqlalchemy import select, update
 
@@ -156,7 +155,7 @@ def test_a_blob_that_retention_is_deleting_right_now_is_no_finding(postgres_site
     sha256 = site.save_file()
     forget_thread(site)
     site.database.run(garbage_collection.note_unused)
-    (address,) = site.database.run(partial(garbage_collection.mark_due, grace_days=0)).addresses
+    (address,) = site.database.run(garbage_collection.mark_due, grace_days=0).addresses
 
     with site.database.engine.begin() as connection:
         assert garbage_collection.delete_marked(connection, address, site.files.delete)
@@ -245,7 +244,7 @@ def test_a_row_that_was_there_before_its_bytes_is_marked_as_stored(site: Site) -
 def test_a_file_that_is_just_being_stored_is_no_finding(site: Site) -> None:
     site.save_file()
     file = Attachment(filename="b.txt", content=b"on its way", mime_type="text/plain")
-    site.database.run(partial(reserve, tenant="default", files=[file]))
+    site.database.run(reserve, tenant="default", files=[file])
 
     assert site.found() == {}
 

@@ -3,7 +3,6 @@
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from functools import partial
 
 import pytest
 from sqlalchemy import delete, text, update
@@ -18,7 +17,7 @@ from store.doctor.inspection import Inspection
 from store.turns import cancel, claims, journal, workers
 from tests.integration.doctor.conftest import LONG_AGO, Site, outcomes
 
-AWAY = TurnError("model", "away", retryable=True)
+AWAY = TurnError("model_error", "away", retryable=True)
 HOUR = timedelta(hours=1)
 
 
@@ -104,7 +103,7 @@ def test_a_turn_that_runs_without_a_lease_is_queued_again_and_then_answered(site
         site.settle(lost)
     step = Step(index=0, kind="model", state="finished")
     with pytest.raises(LeaseLost):
-        site.database.run(partial(journal.record, lease=lost.lease, turn_id=lost.id, entries=[step]))
+        site.database.run(journal.record, lease=lost.lease, turn_id=lost.id, entries=[step])
     site.settle(site.claim(next_one), release=True)
     assert [role for _, role, _ in site.history()] == ["user", "assistant"]
     assert site.found() == {}
@@ -116,7 +115,7 @@ def test_what_a_worker_that_died_just_now_leaves_behind_is_left_to_the_sweep(sit
     site.claim(dead, "runs")
     site.answered("idle")
     site.change("idle", lease_owner=dead.worker)
-    site.database.run(partial(workers.beat, worker=dead.worker, lease_seconds=-1))
+    site.database.run(workers.beat, worker=dead.worker, lease_duration_seconds=-1)
 
     assert site.repaired() == {}
 
@@ -297,10 +296,10 @@ def test_a_healthy_busy_installation_gives_no_finding(site: Site) -> None:
     site.send(thread="retrying")
     site.settle(site.claim(claimant, "retrying"), RetryLater(after=HOUR, error=AWAY))
     cancelled = site.send(thread="cancelled")
-    site.database.run(partial(cancel.request_cancel, turn_id=cancelled))
+    site.database.run(cancel.request_cancel, turn_id=cancelled)
     site.send(thread="stopping")
     stopping = site.claim(claimant, "stopping")
-    site.database.run(partial(cancel.request_cancel, turn_id=stopping.id))
+    site.database.run(cancel.request_cancel, turn_id=stopping.id)
     abandoned = site.send(thread="abandoned", local_process_id=new_id())
     site.save_file(thread="with-a-file")
     for content in ("one", "two"):

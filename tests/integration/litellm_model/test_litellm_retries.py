@@ -55,7 +55,7 @@ async def test_attempts_are_counted_and_only_ours(provider, ask, question, troub
         (status(422), "refused"),
         (status(400, message="This model's maximum context length is 8192 tokens."), "context_length"),
         (status(400, error_code="content_filter", message="Filtered."), "content_filtered"),
-        (status(429, error_code="insufficient_quota"), "out_of_credit"),
+        (status(429, error_code="insufficient_quota"), "insufficient_quota"),
     ],
 )
 async def test_a_refusal_is_not_tried_again(provider, ask, question, refusal, kind):

@@ -48,7 +48,7 @@ T = TypeVar("T")
 
 THREADS = ("x", "y")
 STATES = ("started", "finished", "failed", "unknown")
-ROLES = ("all", "some", "suspects", "library")
+ROLES = ("all", "some", "quarantine", "library")
 #: Processes and unfinished turns at most: enough for every meeting that there is.
 MANY = 6
 
@@ -67,9 +67,9 @@ completed = st.builds(End, kind=st.just("completed"), replies=replies, step=st.s
 ends = st.one_of(
     completed,
     completed,
-    st.builds(End, kind=st.just("failed"), replies=replies, error=st.just("model")),
+    st.builds(End, kind=st.just("failed"), replies=replies, error=st.just("model_error")),
     st.builds(End, kind=st.just("cancelled"), replies=replies),
-    st.builds(End, kind=st.just("retry"), after=st.sampled_from([0, 5, 40]), error=st.just("model")),
+    st.builds(End, kind=st.just("retry"), after=st.sampled_from([0, 5, 40]), error=st.just("model_error")),
     st.just(End(kind="handback")),
 )
 
@@ -195,19 +195,19 @@ def process_of(role: str, worker: str) -> Process:
     match role:
         case "some":
             return Process(id=worker, agents=("assistant",), max_running=1)
-        case "suspects":
-            return Process(id=worker, runs_suspects=True)
+        case "quarantine":
+            return Process(id=worker, runs_quarantine=True)
         case "library":
             return Process(id=worker, is_library=True)
     return Process(id=worker)
 
 
-def healers(worker: str, suspects: str) -> dict[str, Process]:
+def healers(worker: str, quarantine: str) -> dict[str, Process]:
     """By the queue that they listen to; they serve every agent."""
     agents = ("assistant", "clerk", "ghost")
     return {
         TURNS_QUEUE: Process(id=worker, agents=agents),
-        QUARANTINE_QUEUE: Process(id=suspects, agents=agents, runs_suspects=True),
+        QUARANTINE_QUEUE: Process(id=quarantine, agents=agents, runs_quarantine=True),
     }
 
 

@@ -225,7 +225,7 @@ class Machine(RuleBasedStateMachine):
             self._fences[thread] = fence
 
     def teardown(self) -> None:
-        """Everybody dies; one healthy worker and one for suspects are left. Then every turn must end."""
+        """Everybody dies; one healthy worker and one for quarantine are left. Then every turn must end."""
         try:
             if not self._is_broken:
                 self._drain()

@@ -125,7 +125,7 @@ class Register:
             host="here",
             pid=1,
             serves=dict.fromkeys(self.process.agents, "1"),
-            lease_seconds=LEASE,
+            lease_duration_seconds=LEASE,
         )
 
     def on_model(self, mailbox: Mailbox, position: int) -> Any:
@@ -137,7 +137,7 @@ class Beat:
     worker: str
 
     def on_store(self, connection: Connection) -> Any:
-        return workers.beat(connection, self.worker, lease_seconds=LEASE)
+        return workers.beat(connection, self.worker, lease_duration_seconds=LEASE)
 
     def on_model(self, mailbox: Mailbox, position: int) -> Any:
         return mailbox.beat(self.worker)
@@ -213,7 +213,7 @@ class Claim:
         claimant = ClaimRequest(
             worker=self.who.id,
             local_process_id=self.who.runner,
-            runs_quarantine=self.who.runs_suspects,
+            runs_quarantine=self.who.runs_quarantine,
             agents=dict.fromkeys(self.who.agents, "1"),
             tenant_max_running=self.who.max_running,
         )

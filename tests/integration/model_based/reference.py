@@ -181,7 +181,7 @@ class Mailbox:
             return "nothing"
         is_foreign = turn.runner not in (None, who.runner)
         died = turn.state == "running" and owner is not None
-        if turn.crashes + died == SHARED_CRASHES and not (who.runs_suspects or is_foreign):
+        if turn.crashes + died == SHARED_CRASHES and not (who.runs_quarantine or is_foreign):
             return f"suspect {turn.id}"
         if died:
             turn.crashes, turn.crashed_worker = turn.crashes + 1, owner

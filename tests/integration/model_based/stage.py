@@ -47,7 +47,9 @@ class Stage:
     """A database of its own."""
 
     def __init__(self, url: str) -> None:
-        self.database = Database(load(database_url=url, db_lock_timeout=HANGS, db_statement_timeout=HANGS))
+        self.database = Database(
+            load(database_url=url, db_lock_timeout_seconds=HANGS, db_statement_timeout_seconds=HANGS)
+        )
         self._pool = ThreadPoolExecutor(2)
         self._watcher = psycopg.connect(url, autocommit=True)
         for statement in _CLOCK:

@@ -36,7 +36,7 @@ ONE = Process(id="a0000000-0000-0000-0000-000000000001")
 TWO = Process(id="a0000000-0000-0000-0000-000000000002")
 FIRST, SECOND, THIRD, AGAIN = (f"b0000000-0000-0000-0000-00000000000{number}" for number in range(1, 5))
 ANSWERED = End(kind="completed", replies=("c1.a", "c1.b"), step=1)
-FAILED = End(kind="failed", error="model")
+FAILED = End(kind="failed", error="model_error")
 
 
 @dataclass

@@ -38,7 +38,7 @@ class Process:
 
     id: str
     agents: tuple[str, ...] = ("assistant", "clerk")
-    runs_suspects: bool = False
+    runs_quarantine: bool = False
     is_library: bool = False
     max_running: int = 0
 

@@ -12,7 +12,7 @@ from tests.integration.retention.scenes import Scene
 
 def scene_over(database: Database, folder: Path) -> Scene:
     settings = load(
-        database_url=database.settings.database_url, file_store=str(folder / "files"), blob_grace_days=0
+        database_url=database.settings.database_url, file_store_url=str(folder / "files"), blob_grace_days=0
     )
     return Scene(database, settings, LocalBlobs(folder / "files"))
 

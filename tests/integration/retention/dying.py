@@ -17,7 +17,7 @@ from tasks.jobs.retention import run_retention
 
 def until_it_dies(url: str, folder: str, count: int, values: Mapping[str, Any], work: str) -> int:
     """Run `retention`, or the erasure of a user, up to that event; 0 counts them all, and lives."""
-    settings = load(database_url=url, file_store=folder, blob_grace_days=0, **values)
+    settings = load(database_url=url, file_store_url=folder, blob_grace_days=0, **values)
     database = Database(settings)
     seen = 0
 

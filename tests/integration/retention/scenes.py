@@ -47,7 +47,7 @@ class Scene:
         return run_retention(self.database, self.settings.model_copy(update=settings))
 
     def policy(self, **values: Any) -> None:
-        self.database.run(partial(policies.put, policy=Policy(**values)))
+        self.database.run(policies.put, policy=Policy(**values))
 
     def answered(
         self, thread: str = "t", turns_: int = 5, *, tenant: str = "default", **options: Any
@@ -84,7 +84,7 @@ class Scene:
             allow_unknown_agent=True,
             **rest,
         )
-        return self.database.run(partial(inbox.accept, request=request)).turn_id
+        return self.database.run(inbox.accept, request=request).turn_id
 
     def say_system(self, content: str, thread: str = "t", **values: Any) -> None:
         """A program writes a system message into the history."""
@@ -93,14 +93,14 @@ class Scene:
     def say(self, message: Message, thread: str = "t") -> None:
         copy = self.thread(thread)
         copy.add_message(message)
-        self.database.run(partial(repository.save, thread=copy, new=copy.new_messages))
+        self.database.run(repository.save, thread=copy, new=copy.new_messages)
 
     def claim(self, thread: str = "t", tenant: str = "default") -> ClaimedTurn:
         worker = new_id()
-        entry = {"host": "", "pid": 1, "serves": {"a": "1"}, "lease_seconds": 600}
-        self.database.run(partial(workers.register, worker=worker, **entry))
+        entry = {"host": "", "pid": 1, "serves": {"a": "1"}, "lease_duration_seconds": 600}
+        self.database.run(workers.register, **entry, worker=worker)
         claimant = ClaimRequest(worker=worker, agents={"a": "1"})
-        claimed = self.database.run(partial(claims.claim, tenant=tenant, thread_id=thread, claimant=claimant))
+        claimed = self.database.run(claims.claim, tenant=tenant, thread_id=thread, claimant=claimant)
         assert isinstance(claimed, ClaimedTurn)
         return claimed
 
@@ -135,16 +135,15 @@ class Scene:
 
     def draft(self, thread: str = "t", *, keep: int) -> Draft | None:
         marks = WaterMarks(high_messages=0, high_tokens=0, low_messages=keep, low_tokens=0)
-        drafted = partial(summaries.load_draft, tenant="default", thread_id=thread, marks=marks)
-        return self.database.run(drafted)
+        return self.database.run(summaries.load_draft, tenant="default", thread_id=thread, marks=marks)
 
     def put(self, draft: Draft) -> Summary | None:
         new = NewSummary(content="they talked", model="m")
-        return self.database.run(partial(summaries.put, draft=draft, new=new))
+        return self.database.run(summaries.put, draft=draft, new=new)
 
     def cut(self, thread: str = "t") -> str:
         """Move the cut, and delete nothing."""
-        return self.database.run(partial(move_cut.move_cutoff, key=self.key(thread))).outcome
+        return self.database.run(move_cut.move_cutoff, key=self.key(thread)).outcome
 
     def key(self, thread: str = "t", tenant: str = "default") -> int:
         named = (tables.threads.c.id == thread) & (tables.threads.c.tenant == tenant)
@@ -153,7 +152,7 @@ class Scene:
         )
 
     def thread(self, thread: str = "t") -> Thread:
-        return self.database.run(partial(repository.load, tenant="default", thread_id=thread))
+        return self.database.run(repository.load, tenant="default", thread_id=thread)
 
     def contents(self, thread: str = "t") -> list[str]:
         return [message.content for message in self.thread(thread).messages]

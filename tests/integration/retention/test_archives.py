@@ -23,7 +23,7 @@ from tests.integration.retention.scenes import TURN, Scene
 
 
 def path_of(scene: Scene, sha256: str) -> Path:
-    return Path(scene.settings.file_store) / ARCHIVES / "sha256" / sha256[:2] / sha256[2:]
+    return Path(scene.settings.file_store_url) / ARCHIVES / "sha256" / sha256[:2] / sha256[2:]
 
 
 def due(scene: Scene, **rule: float) -> None:
@@ -157,13 +157,13 @@ def test_an_archive_that_is_damaged_on_its_way_deletes_nothing(
 def test_a_hold_between_archive_and_deletion_keeps_the_messages(scene: Scene) -> None:
     due(scene)
     scene.cut()
-    part = scene.database.run(partial(archive.draft, thread_key=scene.key(), user_key="user"))
+    part = scene.database.run(archive.draft, thread_key=scene.key(), user_key="user")
     assert part is not None
     archive.write(scene.files, part)
 
     scene.change(legal_hold=True)
 
-    assert scene.database.run(partial(archive.remove_archived_batch, part=part)) is None
+    assert scene.database.run(archive.remove_archived_batch, part=part) is None
     assert len(scene.seqs()) == 4 * TURN
 
 
@@ -186,16 +186,16 @@ def test_a_part_that_another_run_discarded_deletes_nothing(scene: Scene) -> None
     """Two runs at once: the one that comes later takes the object of the first for one that was left."""
     due(scene)
     scene.cut()
-    part = scene.database.run(partial(archive.draft, thread_key=scene.key(), user_key="user"))
+    part = scene.database.run(archive.draft, thread_key=scene.key(), user_key="user")
     assert part is not None
     archive.write(scene.files, part)
 
-    assert scene.database.run(partial(archive.discard, archive_key=part.key))
+    assert scene.database.run(archive.discard, archive_key=part.key)
 
-    assert scene.database.run(partial(archive.remove_archived_batch, part=part)) is None
+    assert scene.database.run(archive.remove_archived_batch, part=part) is None
     assert len(scene.seqs()) == 4 * TURN
     assert scene.run().archived == 1
-    assert not scene.database.run(partial(archive.discard, archive_key=part.key + 1))
+    assert not scene.database.run(archive.discard, archive_key=part.key + 1)
     assert scene.count("archives") == len(list(scene.files.list(ARCHIVES))) == 1
 
 
@@ -220,10 +220,10 @@ def test_what_was_put_aside_is_removed_when_its_thread_is_held_meanwhile(
 def test_what_a_run_that_died_put_aside_is_removed_also_when_its_thread_is_held(scene: Scene) -> None:
     due(scene)
     scene.cut()
-    part = scene.database.run(partial(archive.draft, thread_key=scene.key(), user_key="user"))
+    part = scene.database.run(archive.draft, thread_key=scene.key(), user_key="user")
     assert part is not None
     archive.write(scene.files, part)
-    scene.database.run(partial(legal_holds.hold, tenant="default", thread_id="t"))
+    scene.database.run(legal_holds.hold, tenant="default", thread_id="t")
     scene.run()
     # Somebody may be writing it just now.
     assert scene.count("archives") == 1

@@ -22,7 +22,7 @@ def test_no_stage_contradicts_itself(scene: Scene, stage: str) -> None:
         some = partial(deletion.lock_next_batch, key=scene.key(), limit=6)
         scene.database.run(lambda c: deletion.remove_batch(c, some(c)))
     if stage == "hold":
-        scene.database.run(partial(legal_holds.hold, tenant="default", thread_id="t"))
+        scene.database.run(legal_holds.hold, tenant="default", thread_id="t")
     if stage == "done":
         scene.run()
 

@@ -46,7 +46,7 @@ def dropped(scene: Scene, by: str) -> None:
         cancelled = tables.turns.update().where(tables.turns.c.id == turn)
         cancelled = cancelled.values(state="cancelled", finished_at=long_ago)
         scene.database.run(lambda c: c.execute(cancelled))
-        scene.database.run(partial(purge.purge, days=30, after=purge.BEGINNING))
+        scene.database.run(purge.purge, days=30, after=purge.BEGINNING)
     elif by == "batch":
         scene.answered("t", 1)
         scene.policy(tenant="default", max_messages=TURN)
@@ -56,7 +56,7 @@ def dropped(scene: Scene, by: str) -> None:
         scene.policy(tenant="default", idle_days=30)
         scene.run(blob_grace_days=14)
     else:
-        scene.database.run(partial(delete_thread.delete_thread, tenant="default", thread_id="t"))
+        scene.database.run(delete_thread.delete_thread, tenant="default", thread_id="t")
     assert scene.count("attachments") == 0
     assert stored(scene) == [SOURCE]
 
@@ -68,8 +68,7 @@ def test_a_file_that_was_dropped_before_goes_at_once_though_its_grace_lasts(
 ) -> None:
     dropped(scene, by)
     named = Attachment(filename="ann-lee.png", content=b"a picture", mime_type="image/png")
-    promise = partial(uploads.create, upload_id=new_id(), tenant="default", file=named, expires_seconds=900)
-    scene.database.run(promise)
+    scene.database.run(uploads.create, upload_id=new_id(), tenant="default", file=named, expires_seconds=900)
 
     certificate = run_erasure(scene.database, scene.files, subject)
 
@@ -98,7 +97,7 @@ def test_a_thumbnail_in_its_grace_goes_though_its_file_was_collected_before(
     kept(scene)
     scene.database.run(write())
     scene.change("t", metadata={"user": "ann"})
-    scene.database.run(partial(delete_thread.delete_thread, tenant="default", thread_id="t"))
+    scene.database.run(delete_thread.delete_thread, tenant="default", thread_id="t")
     long_ago = datetime.now(UTC) - timedelta(days=40)
     over = tables.blobs.update().where(tables.blobs.c.sha256 == SOURCE).values(unreferenced_since=long_ago)
     scene.database.run(lambda c: c.execute(over))

@@ -5,7 +5,6 @@ import io
 import json
 import threading
 import zipfile
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +49,13 @@ def seed(scene: Scene) -> None:
     ):
         person = Thread(thread, tenant=tenant, title=mark, metadata={"user": f"ann-{mark}", "note": mark})
         person.set_context("about", mark)
-        scene.database.run(partial(repository.save, thread=person, new=[]))
+        scene.database.run(repository.save, thread=person, new=[])
         options: dict[str, Any] = {"metadata": {"from": mark}}
         for number in range(4):
             file = b"shared" if number == 3 else f"{mark} of {thread} {number}".encode()
             scene.answered(thread, 1, tenant=tenant, file=file, **options)
         note = Thread(thread, tenant=tenant, messages=[Message(role="user", content=f"{mark} noted")])
-        scene.database.run(partial(repository.save, thread=note, new=note.messages))
+        scene.database.run(repository.save, thread=note, new=note.messages)
     scene.summary(f"ann-{MARK}-1", keep=5)
     scene.change(f"ann-{MARK}-1", agent="a")
     scene.policy(tenant="default", thread_id=f"ann-{MARK}-2", max_messages=2 * TURN, archive=True)
@@ -81,7 +80,7 @@ def everything(scene: Scene) -> str:
             for row in connection.execute(select(table))
         )
 
-    paths = [path for path in Path(scene.settings.file_store).rglob("*") if path.is_file()]
+    paths = [path for path in Path(scene.settings.file_store_url).rglob("*") if path.is_file()]
     contents = [path.read_bytes() for path in paths]
     plain = [gzip.decompress(each) if each[:2] == b"\x1f\x8b" else each for each in contents]
     return scene.database.run(read) + "\n" + "\n".join(each.decode() for each in plain)
@@ -89,7 +88,7 @@ def everything(scene: Scene) -> str:
 
 def of_others(scene: Scene) -> list[Any]:
     return [
-        scene.database.run(partial(repository.load, tenant=tenant, thread_id=thread)).to_json()
+        scene.database.run(repository.load, tenant=tenant, thread_id=thread).to_json()
         for tenant, thread in (("default", "bob"), ("acme", "ann"))
     ]
 
@@ -153,7 +152,7 @@ def test_what_retention_archived_and_deleted_before_is_erased_with_its_user(scen
         scene.age(40, f"ann-{MARK}-{number}")
     scene.change(f"ann-{MARK}-1", lease_owner=None)
     scene.change(f"ann-{MARK}-2", lease_owner=None)
-    scene.run(retention_days=30, retention_archive=True)
+    scene.run(retention_idle_days=30, retention_archive=True)
     assert (scene.row(f"ann-{MARK}-1"), scene.row(f"ann-{MARK}-2")) == (None, None)
 
     certificate = run_erasure(scene.database, scene.files, ANN)
@@ -166,7 +165,7 @@ def test_what_retention_archived_and_deleted_before_is_erased_with_its_user(scen
 def test_a_hold_refuses_an_erasure_before_anything_is_touched(scene: Scene) -> None:
     seed(scene)
     held = f"ann-{MARK}-2"
-    scene.database.run(partial(legal_holds.hold, tenant="default", thread_id=held))
+    scene.database.run(legal_holds.hold, tenant="default", thread_id=held)
     before = scene.counts()
 
     with pytest.raises(ThreadUnderLegalHold, match=held) as refused:
@@ -180,9 +179,9 @@ def test_a_hold_refuses_an_erasure_before_anything_is_touched(scene: Scene) -> N
 def test_a_hold_in_the_middle_of_an_erasure_stops_it_and_shows_what_is_left(scene: Scene) -> None:
     scene.answered(turns_=3)
     subject = Subject(tenant="default", thread_id="t")
-    erasure = scene.database.run(partial(steps.begin, subject=subject))
+    erasure = scene.database.run(steps.begin, subject=subject)
     key = scene.key()
-    scene.database.run(partial(steps.lock_out_thread, erasure_id=erasure, subject=subject, key=key))
+    scene.database.run(steps.lock_out_thread, erasure_id=erasure, subject=subject, key=key)
 
     def one_turn(connection: Any) -> None:
         batch = deletion.lock_next_batch(connection, key, erasure_id=erasure, limit=TURN)
@@ -191,12 +190,12 @@ def test_a_hold_in_the_middle_of_an_erasure_stops_it_and_shows_what_is_left(scen
 
     scene.database.run(one_turn)
 
-    scene.database.run(partial(legal_holds.hold, tenant="default", thread_id="t"))
+    scene.database.run(legal_holds.hold, tenant="default", thread_id="t")
 
     with pytest.raises(ThreadUnderLegalHold):
         run_erasure(scene.database, scene.files, subject)
     assert scene.contents()[0] == "question 2"
-    scene.database.run(partial(legal_holds.release, tenant="default", thread_id="t"))
+    scene.database.run(legal_holds.release, tenant="default", thread_id="t")
     certificate = run_erasure(scene.database, scene.files, subject)
     assert certificate["counts"]["messages"] == 3 * TURN
 
@@ -204,9 +203,8 @@ def test_a_hold_in_the_middle_of_an_erasure_stops_it_and_shows_what_is_left(scen
 def test_retention_leaves_an_erasure_to_itself(scene: Scene) -> None:
     scene.answered(turns_=3)
     subject = Subject(tenant="default", thread_id="t")
-    erasure = scene.database.run(partial(steps.begin, subject=subject))
-    fence = partial(steps.lock_out_thread, erasure_id=erasure, subject=subject, key=scene.key())
-    scene.database.run(fence)
+    erasure = scene.database.run(steps.begin, subject=subject)
+    scene.database.run(steps.lock_out_thread, erasure_id=erasure, subject=subject, key=scene.key())
 
     assert scene.run().messages == 0
 
@@ -279,9 +277,8 @@ def test_nothing_is_left_of_a_tenant_and_no_other_loses_anything(scene: Scene) -
     seed(scene)
     lonely = Attachment(filename="lonely.txt", content=b"a file without a message", mime_type="text/plain")
     FileIngest(scene.database, scene.files).store("default", [lonely])
-    promise = partial(uploads.create, upload_id=new_id(), tenant="default", file=lonely, expires_seconds=900)
-    scene.database.run(promise)
-    acme = scene.database.run(partial(repository.load, tenant="acme", thread_id="ann")).to_json()
+    scene.database.run(uploads.create, upload_id=new_id(), tenant="default", file=lonely, expires_seconds=900)
+    acme = scene.database.run(repository.load, tenant="acme", thread_id="ann").to_json()
 
     certificate = run_erasure(scene.database, scene.files, Subject(tenant="default", everything=True))
 
@@ -291,14 +288,14 @@ def test_nothing_is_left_of_a_tenant_and_no_other_loses_anything(scene: Scene) -
     assert "a file without a message" not in left
     assert list(scene.files.list("default")) == []
     assert scene.count("uploads") == 0
-    assert scene.database.run(partial(repository.load, tenant="acme", thread_id="ann")).to_json() == acme
+    assert scene.database.run(repository.load, tenant="acme", thread_id="ann").to_json() == acme
     assert (certificate["subject"]["kind"], certificate["counts"]["threads"]) == ("tenant", 3)
     assert certificate["counts"]["uploads"] == 1
 
 
 def test_a_hold_on_one_thread_keeps_the_whole_tenant(scene: Scene) -> None:
     seed(scene)
-    scene.database.run(partial(legal_holds.hold, tenant="default", thread_id="bob", reason="case 12"))
+    scene.database.run(legal_holds.hold, tenant="default", thread_id="bob", reason="case 12")
     before = everything(scene)
 
     with pytest.raises(ThreadUnderLegalHold, match="bob"):
@@ -346,8 +343,7 @@ def test_the_certificate_comes_after_the_bytes_though_somebody_has_the_row(postg
 def test_the_name_that_an_upload_gave_a_file_goes_with_it(scene: Scene) -> None:
     scene.answered("t", 1, file=b"a passport")
     file = Attachment(filename="ann-lee-passport.txt", content=b"a passport", mime_type="text/plain")
-    promise = partial(uploads.create, upload_id=new_id(), tenant="default", file=file, expires_seconds=900)
-    scene.database.run(promise)
+    scene.database.run(uploads.create, upload_id=new_id(), tenant="default", file=file, expires_seconds=900)
 
     run_erasure(scene.database, scene.files, Subject(tenant="default", thread_id="t"))
 

@@ -46,7 +46,7 @@ def anns(scene: Scene, thread: str = "t", turns: int = 3, **options: Any) -> Non
 
 
 def lose(scene: Scene, tenant: str, sha256: str) -> None:
-    (Path(scene.settings.file_store) / tenant / "sha256" / sha256[:2] / sha256[2:]).unlink()
+    (Path(scene.settings.file_store_url) / tenant / "sha256" / sha256[:2] / sha256[2:]).unlink()
 
 
 def test_an_archive_that_is_lost_is_named_and_the_rest_is_given(scene: Scene) -> None:
@@ -105,8 +105,8 @@ def test_an_export_reads_files_page_by_page(scene: Scene, monkeypatch: pytest.Mo
     monkeypatch.setattr(export_rows, "PAGE", 2)
     page = partial(export_rows.load_files, key=scene.key())
 
-    first = scene.database.run(partial(page, after=("", -1)))
-    second = scene.database.run(partial(page, after=(first[-1].message_id, first[-1].place)))
+    first = scene.database.run(page, after=("", -1))
+    second = scene.database.run(page, after=(first[-1].message_id, first[-1].place))
 
     assert (len(first), len(second)) == (2, 2)
     assert not {row.message_id for row in first} & {row.message_id for row in second}
@@ -127,7 +127,7 @@ def test_the_rest_of_a_half_turn_is_given_while_a_hold_keeps_it(scene: Scene, he
 
     if held:
         scene.database.run(remove)
-        scene.database.run(partial(legal_holds.hold, tenant="default", thread_id="t"))
+        scene.database.run(legal_holds.hold, tenant="default", thread_id="t")
         assert scene.contents() == []
 
     copy = Copy(scene)
@@ -219,8 +219,7 @@ def test_what_a_client_said_of_a_file_when_it_put_it_is_given(scene: Scene) -> N
     anns(scene, file=b"a passport")
     for tenant, content in (("default", b"a passport"), ("default", b"another's"), ("acme", b"a passport")):
         file = Attachment(filename="ann-lee.txt", content=content, mime_type="text/plain")
-        promise = partial(uploads.create, upload_id=new_id(), file=file, expires_seconds=900)
-        scene.database.run(partial(promise, tenant=tenant))
+        scene.database.run(uploads.create, upload_id=new_id(), file=file, expires_seconds=900, tenant=tenant)
 
     (told,) = Copy(scene).lines("uploads.jsonl")
 

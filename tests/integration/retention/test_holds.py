@@ -1,7 +1,5 @@
 """Legal holds: they beat every policy, say so, and take back a cut of which something is left."""
 
-from functools import partial
-
 import pytest
 
 from conversation.errors import InvalidInput, ThreadNotFound
@@ -12,11 +10,11 @@ from tests.integration.retention.scenes import TURN, Scene
 
 
 def hold(scene: Scene, thread: str = "t") -> None:
-    scene.database.run(partial(legal_holds.hold, tenant="default", thread_id=thread, reason="matter 7"))
+    scene.database.run(legal_holds.hold, tenant="default", thread_id=thread, reason="matter 7")
 
 
 def release(scene: Scene, thread: str = "t") -> None:
-    scene.database.run(partial(legal_holds.release, tenant="default", thread_id=thread))
+    scene.database.run(legal_holds.release, tenant="default", thread_id=thread)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +74,7 @@ def test_a_hold_between_two_batches_keeps_what_is_left_and_shows_whole_turns(sce
     scene.policy(tenant="default", max_messages=TURN)
     scene.cut()
     # One turn and a half.
-    batch = scene.database.run(partial(remove_some, key=scene.key(), limit=6))
+    batch = scene.database.run(remove_some, key=scene.key(), limit=6)
     assert batch.counts["messages"] == 6
 
     hold(scene)
@@ -97,11 +95,11 @@ def test_a_hold_in_the_middle_of_a_deletion_stops_the_next_batch(scene: Scene) -
     scene.answered()
     scene.policy(tenant="default", max_messages=TURN)
     scene.cut()
-    scene.database.run(partial(remove_some, key=scene.key(), limit=2 * TURN))
+    scene.database.run(remove_some, key=scene.key(), limit=2 * TURN)
     scene.change(legal_hold=True)
 
-    assert scene.database.run(partial(deletion.remove_next_batch, key=scene.key())) is None
-    assert scene.database.run(partial(deletion.remove_thread, key=scene.key())) is None
+    assert scene.database.run(deletion.remove_next_batch, key=scene.key()) is None
+    assert scene.database.run(deletion.remove_thread, key=scene.key()) is None
     assert len(scene.seqs()) == 3 * TURN
 
 

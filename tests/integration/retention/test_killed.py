@@ -28,7 +28,7 @@ from tests.integration.retention.scenes import TURN, Scene
 
 #: How often a process is killed, each time over the same database anew.
 DEATHS = 50
-RULES = {"retention_days": 30, "retention_max_messages": 2 * TURN, "retention_archive": True}
+RULES = {"retention_idle_days": 30, "retention_max_messages": 2 * TURN, "retention_archive": True}
 
 
 def die(url: str, scene: Scene, count: int, work: str) -> str:
@@ -38,7 +38,7 @@ def die(url: str, scene: Scene, count: int, work: str) -> str:
     child = os.fork()
     if child == 0:
         try:
-            seen = until_it_dies(url, scene.settings.file_store, count, RULES, work)
+            seen = until_it_dies(url, scene.settings.file_store_url, count, RULES, work)
             os.write(writing, str(seen).encode())
             os._exit(0)
         except BaseException:  # noqa: BLE001 - this process ends here, whatever it was
@@ -75,7 +75,7 @@ def seed(scene: Scene) -> None:
 
 def scene_of(url: str, folder: Path) -> Scene:
     values: dict[str, Any] = {**RULES, "blob_grace_days": 0}
-    settings = load(database_url=url, file_store=str(folder / "files"), **values)
+    settings = load(database_url=url, file_store_url=str(folder / "files"), **values)
     return Scene(Database(settings), settings, LocalBlobs(folder / "files"))
 
 
@@ -109,7 +109,7 @@ def test_a_run_that_was_killed_anywhere_is_made_up_for(
 
 def copied(seeded: Scene, tmp_path: Path, name: str) -> Path:
     """The files of the seeded scene, for one process to work on."""
-    shutil.copytree(seeded.settings.file_store, tmp_path / name / "files")
+    shutil.copytree(seeded.settings.file_store_url, tmp_path / name / "files")
     return tmp_path / name
 
 

@@ -175,8 +175,8 @@ def running(scene: Scene) -> ClaimedTurn:
     window = message_rows.history_rows(row.key, after_seq=0, to_seq=turn.window_to_seq)
     said = scene.database.run(lambda c: message_rows.load(c, row.key, c.execute(window)))
     return ClaimedTurn(
-        lease=Lease(thread_key=row.key, worker=row.lease_owner, fencing_token=row.fencing_token), id=turn.id, tenant="default",
-        thread_id="t", agent="a", attempt=1, retries=0, remaining_seconds=None, cancel_requested=False,
+        lease=Lease(thread_key=row.key, worker=row.lease_owner, fencing_token=row.fencing_token),
+        id=turn.id, tenant="default", thread_id="t", agent="a", attempt=1, retries=0, remaining_seconds=None, cancel_requested=False,
         refusal=None, window=said, steps={}, context=(), metadata={},
     )  # fmt: skip
 
@@ -249,9 +249,8 @@ def test_a_worker_that_still_runs_writes_nothing_after_an_erasure(scene: Scene, 
     scene.answered()
     claimed = scene.claimed("at work")
     subject = Subject(tenant="default", thread_id="t")
-    erasure = scene.database.run(partial(erase.begin, subject=subject))
-    fence = partial(erase.lock_out_thread, erasure_id=erasure, subject=subject, key=scene.key())
-    scene.database.run(fence)
+    erasure = scene.database.run(erase.begin, subject=subject)
+    scene.database.run(erase.lock_out_thread, erasure_id=erasure, subject=subject, key=scene.key())
 
     with pytest.raises(LeaseLost):
         scene.database.run(write(claimed))
@@ -270,7 +269,7 @@ def test_an_erasure_that_meets_a_worker_leaves_nothing_of_what_it_wrote(
 ) -> None:
     claimed = scene.claimed("at work")
     subject = Subject(tenant="default", thread_id="t")
-    erasure = scene.database.run(partial(erase.begin, subject=subject))
+    erasure = scene.database.run(erase.begin, subject=subject)
     fence = partial(erase.lock_out_thread, erasure_id=erasure, subject=subject, key=scene.key())
     pair = fence, write(claimed)
 

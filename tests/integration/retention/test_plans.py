@@ -124,7 +124,7 @@ def test_a_changed_policy_has_threads_looked_at_again_page_by_page(scene: Scene)
     scene.policy(tenant="default", agent="a", idle_days=30)
 
     pages = 0
-    while scene.database.run(partial(policies.rescan_next_threads, limit=2)):
+    while scene.database.run(policies.rescan_next_threads, limit=2):
         pages += 1
 
     assert pages == 3
@@ -268,7 +268,7 @@ def test_the_end_of_a_thread_costs_so_many_statements(postgres_scene: Scene) -> 
     postgres_scene.age(40)
     postgres_scene.policy(tenant="default", idle_days=30)
     postgres_scene.cut()
-    postgres_scene.database.run(partial(deletion.remove_next_batch, key=postgres_scene.key()))
+    postgres_scene.database.run(deletion.remove_next_batch, key=postgres_scene.key())
 
     removed = partial(deletion.remove_thread, key=postgres_scene.key())
 

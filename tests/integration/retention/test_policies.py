@@ -1,7 +1,6 @@
 """What policies come to: the strictest of each field, cut where a turn ends."""
 
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any
 
 import pytest
@@ -211,7 +210,7 @@ def test_a_fork_makes_no_message_younger(scene: Scene) -> None:
 
 def test_an_old_message_that_is_saved_today_is_as_old_as_it_says(scene: Scene) -> None:
     old = Message(role="user", content="long ago", created_at=datetime.now(UTC) - timedelta(days=40))
-    scene.database.run(partial(repository.ensure_thread, tenant="default", thread_id="t"))
+    scene.database.run(repository.ensure_thread, tenant="default", thread_id="t")
     scene.say(old)
     scene.answered(turns_=1)
     scene.policy(tenant="default", max_age_days=30)
@@ -317,17 +316,19 @@ def test_settings_are_the_installations_policy_and_show_in_the_list(scene: Scene
 def test_a_report_by_other_settings_changes_nothing(scene: Scene) -> None:
     scene.answered(turns_=3)
     scene.age(40)
-    scene.run(retention_days=100)
+    scene.run(retention_idle_days=100)
     before = scene.counts()
 
-    what_if = scene.settings.model_copy(update={"retention_days": 30})
+    what_if = scene.settings.model_copy(update={"retention_idle_days": 30})
     found = build_report(scene.database, what_if)
 
     assert [(share.threads, share.messages) for share in found.due] == [(1, 3 * TURN)]
     assert not found.is_complete
     assert scene.counts() == before
     assert [policy.idle_days for policy in scene.database.run(policies.list_policies)] == [100]
-    assert build_report(scene.database, scene.settings.model_copy(update={"retention_days": 100})).is_complete
+    assert build_report(
+        scene.database, scene.settings.model_copy(update={"retention_idle_days": 100})
+    ).is_complete
 
 
 def test_a_looser_policy_that_was_tightened_is_applied_anew(scene: Scene) -> None:

@@ -1,7 +1,6 @@
 """The purge of old turns: journals go, messages stay."""
 
 from datetime import UTC, datetime, timedelta
-from functools import partial
 
 from conversation.message import Message
 from conversation.thread import Thread
@@ -26,7 +25,7 @@ def test_turns_that_ended_long_ago_go_with_their_journals_and_the_messages_stay(
     end_long_ago(scene, "old")
     end_long_ago(scene, "held")
     scene.answered("old", 1)
-    settings = scene.settings.model_copy(update={"purge_turns_days": 30})
+    settings = scene.settings.model_copy(update={"turn_retention_days": 30})
 
     assert run_purge(scene.database, settings) == 3
 
@@ -47,7 +46,7 @@ def test_a_purge_takes_page_after_page_and_passes_over_what_stays(scene: Scene) 
     turns, pages = 0, 0
 
     while place is not None:
-        purged = scene.database.run(partial(purge.purge, days=30, after=place, limit=2))
+        purged = scene.database.run(purge.purge, days=30, after=place, limit=2)
         turns, place, pages = turns + purged.turns, purged.next_cursor, pages + 1
 
     assert (turns, pages) == (3, 4)
@@ -58,7 +57,7 @@ def test_what_waited_in_the_inbox_of_a_cancelled_turn_goes_with_its_file(scene: 
     scene.send("never answered", file=b"its file")
     scene.database.run(lambda c: c.execute(tables.turns.update().values(state="cancelled", finished_at=OLD)))
 
-    run_purge(scene.database, scene.settings.model_copy(update={"purge_turns_days": 30}))
+    run_purge(scene.database, scene.settings.model_copy(update={"turn_retention_days": 30}))
 
     assert (scene.count("turns"), scene.count("inbox_messages"), scene.count("attachments")) == (0, 0, 0)
 
@@ -78,7 +77,7 @@ def test_a_purged_turn_is_still_cut_as_a_whole(scene: Scene) -> None:
     scene.database.run(lambda c: repository.save(c, note, new=note.new_messages))
     scene.database.run(settle(claimed))
     end_long_ago(scene, "t")
-    run_purge(scene.database, scene.settings.model_copy(update={"purge_turns_days": 30}))
+    run_purge(scene.database, scene.settings.model_copy(update={"turn_retention_days": 30}))
     assert scene.count("turns") == 0
     scene.answered(turns_=1)
     scene.policy(tenant="default", max_messages=2 * TURN)

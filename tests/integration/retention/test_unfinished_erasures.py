@@ -33,10 +33,9 @@ def fenced(scene: Scene, *threads_: str) -> str:
     for thread in threads_:
         scene.answered(thread, 3)
         scene.change(thread, metadata={"user": "ann"})
-    erasure = scene.database.run(partial(steps.begin, subject=ANN))
-    fence = partial(steps.lock_out_thread, erasure_id=erasure, subject=ANN)
+    erasure = scene.database.run(steps.begin, subject=ANN)
     for thread in threads_:
-        scene.database.run(partial(fence, key=scene.key(thread)))
+        scene.database.run(steps.lock_out_thread, erasure_id=erasure, subject=ANN, key=scene.key(thread))
     return erasure
 
 
@@ -44,8 +43,8 @@ def test_a_hold_in_the_middle_has_the_persons_other_threads_read_again_until_it_
     scene: Scene,
 ) -> None:
     erasure = fenced(scene, "a", "b", "c")
-    scene.database.run(partial(deletion.remove_next_batch, erasure_id=erasure, key=scene.key("a")))
-    scene.database.run(partial(legal_holds.hold, tenant="default", thread_id="c"))
+    scene.database.run(deletion.remove_next_batch, erasure_id=erasure, key=scene.key("a"))
+    scene.database.run(legal_holds.hold, tenant="default", thread_id="c")
     assert scene.contents("b") == []
 
     with pytest.raises(ThreadUnderLegalHold, match="'c'"):
@@ -54,7 +53,7 @@ def test_a_hold_in_the_middle_has_the_persons_other_threads_read_again_until_it_
     assert len(scene.contents("b")) == len(scene.contents("c")) == 3 * TURN
     assert [row for row in scene.pending() if row.erasure_id is not None] == []
     assert rows(scene)[0].finished_at is None
-    scene.database.run(partial(legal_holds.release, tenant="default", thread_id="c"))
+    scene.database.run(legal_holds.release, tenant="default", thread_id="c")
     certificate = run_erasure(scene.database, scene.files, ANN)
     assert certificate["id"] == erasure
     assert (certificate["counts"]["messages"], certificate["counts"]["threads"]) == (3 * 3 * TURN, 3)
@@ -70,9 +69,9 @@ def test_retention_takes_up_what_an_erasure_left_of_a_turn_when_its_hold_is_rele
         deletion.remove_batch(connection, batch)
 
     scene.database.run(half_a_turn)
-    scene.database.run(partial(legal_holds.hold, tenant="default", thread_id="a"))
+    scene.database.run(legal_holds.hold, tenant="default", thread_id="a")
     assert len(scene.seqs("a")) == 3 * TURN - TURN // 2
-    scene.database.run(partial(legal_holds.release, tenant="default", thread_id="a"))
+    scene.database.run(legal_holds.release, tenant="default", thread_id="a")
 
     scene.run()
 
@@ -138,7 +137,7 @@ def test_whom_it_is_about_is_stored_only_until_it_is_finished(scene: Scene) -> N
 )
 def test_an_erasure_of_whatever_kind_is_taken_up(scene: Scene, subject: Subject) -> None:
     scene.answered("a", 1)
-    scene.database.run(partial(steps.begin, subject=subject))
+    scene.database.run(steps.begin, subject=subject)
     idle(scene)
 
     assert scene.run().erased == 1
@@ -151,7 +150,7 @@ def test_one_that_names_users_by_another_key_is_taken_up_with_that_key(scene: Sc
     scene.answered("a", 1)
     scene.change("a", metadata={"customer": "ann"})
     subject = Subject(tenant="default", user="ann", user_key="customer")
-    scene.database.run(partial(steps.begin, subject=subject))
+    scene.database.run(steps.begin, subject=subject)
     idle(scene)
 
     assert scene.run().erased == 1
@@ -183,7 +182,7 @@ def test_one_that_fails_stops_no_other_and_is_told(scene: Scene, monkeypatch: py
     broke_off(scene, "a")
     scene.answered("bob", 1, file=b"of bob")
     theirs = Subject(tenant="default", thread_id="bob")
-    scene.database.run(partial(steps.begin, subject=theirs))
+    scene.database.run(steps.begin, subject=theirs)
     idle(scene)
 
     def refuse(*_: object) -> None:
@@ -202,12 +201,12 @@ def test_one_that_fails_stops_no_other_and_is_told(scene: Scene, monkeypatch: py
 
 def test_one_that_a_hold_stops_goes_on_when_the_hold_is_released(scene: Scene) -> None:
     broke_off(scene, "a", "b")
-    scene.database.run(partial(legal_holds.hold, tenant="default", thread_id="b"))
+    scene.database.run(legal_holds.hold, tenant="default", thread_id="b")
 
     assert scene.run().erasures_held == 1
 
     assert len(scene.contents("a")) == len(scene.contents("b")) == 3 * TURN
-    scene.database.run(partial(legal_holds.release, tenant="default", thread_id="b"))
+    scene.database.run(legal_holds.release, tenant="default", thread_id="b")
     idle(scene)
     assert scene.run().erased == 1
     assert (scene.row("a"), scene.row("b")) == (None, None)
@@ -282,7 +281,7 @@ def test_the_doctor_names_all_of_them_however_many(scene: Scene, monkeypatch: py
     monkeypatch.setattr(doctor_erasures, "PAGE", 1)
     asked = datetime.now(UTC) - timedelta(days=2)
     for user in ("ann", "bob", "cleo"):
-        scene.database.run(partial(steps.begin, subject=Subject(tenant="default", user=user)))
+        scene.database.run(steps.begin, subject=Subject(tenant="default", user=user))
     scene.database.run(lambda c: c.execute(update(erasures).values(requested_at=asked)))
 
     assert {note.finding.ids["erasure"] for note in told(scene)} == {row.id for row in rows(scene)}
@@ -290,7 +289,7 @@ def test_the_doctor_names_all_of_them_however_many(scene: Scene, monkeypatch: py
 
 def test_the_doctor_names_the_hold_that_stops_an_erasure_at_once(scene: Scene) -> None:
     fenced(scene, "a", "b")
-    scene.database.run(partial(legal_holds.hold, tenant="default", thread_id="b"))
+    scene.database.run(legal_holds.hold, tenant="default", thread_id="b")
 
     (note,) = told(scene)
 

@@ -4,7 +4,6 @@ import io
 import json
 import zipfile
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import pytest
@@ -108,14 +107,14 @@ def test_a_hold_keeps_the_archives_of_its_thread_from_a_user_whom_it_was_before(
     archived(scene, "ann", "bob")
     scene.answered("ann's", 1)
     scene.change("ann's", metadata={"user": "ann"})
-    scene.database.run(partial(legal_holds.hold, tenant="default", thread_id="t"))
+    scene.database.run(legal_holds.hold, tenant="default", thread_id="t")
 
     with pytest.raises(ThreadUnderLegalHold, match="'t'"):
         run_erasure(scene.database, scene.files, of_user("ann"))
 
     assert len(parts(scene)) == len(list(scene.files.list(ARCHIVES))) == 2
     assert len(scene.contents("ann's")) == TURN
-    scene.database.run(partial(legal_holds.release, tenant="default", thread_id="t"))
+    scene.database.run(legal_holds.release, tenant="default", thread_id="t")
     run_erasure(scene.database, scene.files, of_user("ann"))
     assert parts(scene) == []
     assert scene.row("ann's") is None
@@ -129,7 +128,7 @@ def test_a_hold_that_comes_in_the_middle_keeps_the_archives_that_are_left(
 
     def delete_then_hold(self: Any, tenant: str, sha256: str) -> None:
         delete(self, tenant, sha256)
-        scene.database.run(partial(legal_holds.hold, tenant="default", thread_id="t"))
+        scene.database.run(legal_holds.hold, tenant="default", thread_id="t")
 
     monkeypatch.setattr(type(scene.files), "delete", delete_then_hold)
     with pytest.raises(ThreadUnderLegalHold):
@@ -138,7 +137,7 @@ def test_a_hold_that_comes_in_the_middle_keeps_the_archives_that_are_left(
 
     left = [part.sha256 for part in parts(scene) if part.state == "stored"]
     assert len(left) == len(list(scene.files.list(ARCHIVES))) == 3
-    scene.database.run(partial(legal_holds.release, tenant="default", thread_id="t"))
+    scene.database.run(legal_holds.release, tenant="default", thread_id="t")
     certificate = run_erasure(scene.database, scene.files, of_user("ann"))
     assert certificate["counts"]["archives"] == 4
     assert parts(scene) == []

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import redis
@@ -33,7 +32,7 @@ def register_agent(database: Database, *names: str) -> str:
     worker = new_id()
     serves = dict.fromkeys(names or ("assistant",), "1")
     database.run(
-        partial(workers.register, worker=worker, host="here", pid=1, serves=serves, lease_seconds=60)
+        workers.register, worker=worker, host="here", pid=1, serves=serves, lease_duration_seconds=60
     )
     return worker
 
@@ -91,9 +90,7 @@ def _turn_of(message: dict[str, Any]) -> str:
 
 def claim(database: Database, worker: str, thread: str) -> ClaimedTurn:
     claimant = ClaimRequest(worker=worker, agents={"assistant": "1"})
-    claimed = database.run(
-        partial(claims.claim, tenant="default", thread_id=thread, claimant=claimant, held=None)
-    )
+    claimed = database.run(claims.claim, tenant="default", thread_id=thread, claimant=claimant, held=None)
     assert isinstance(claimed, ClaimedTurn)
     return claimed
 
@@ -102,7 +99,7 @@ def answer(database: Database, worker: str, thread: str, reply: str) -> None:
     """What a worker does with the thread's next turn, without a worker."""
     claimed = claim(database, worker, thread)
     ending = Completed(messages=(Message(role="assistant", content=reply),))
-    database.run(partial(turns.settle, lease=claimed.lease, turn_id=claimed.id, ending=ending, release=True))
+    database.run(turns.settle, lease=claimed.lease, turn_id=claimed.id, ending=ending, release=True)
 
 
 @dataclass

@@ -13,7 +13,7 @@ from tests.integration.sending.backend import SpyBellringer, register_agent
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
     """A ring may take long on a busy machine; where the bound itself is tested, it is set again."""
-    return settings.model_copy(update={"ring_timeout": 10.0})
+    return settings.model_copy(update={"notify_timeout_seconds": 10.0})
 
 
 @pytest.fixture

@@ -49,7 +49,7 @@ def cut_off(settings: Settings, dead_broker: str, worker: str) -> Iterator[Produ
 
 
 def with_broker(settings: Settings, url: str) -> Settings:
-    return settings.model_copy(update={"broker_url": SecretStr(url), "ring_timeout": RING_SECONDS})
+    return settings.model_copy(update={"broker_url": SecretStr(url), "notify_timeout_seconds": RING_SECONDS})
 
 
 def seconds_of(call: Callable[[], object]) -> float:

@@ -38,7 +38,7 @@ def dead_database(request: pytest.FixtureRequest, valkey_url: str) -> Iterator[S
     open_one: dict[str, Callable[[], Any]] = {"closed": closed_port, "silent": silent_server}
     with open_one[request.param]() as port:
         url = f"postgresql://someone:s3cr3t@127.0.0.1:{port}/nowhere"
-        yield load(database_url=url, broker_url=valkey_url, db_connect_timeout=2)
+        yield load(database_url=url, broker_url=valkey_url, db_connect_timeout_seconds=2)
 
 
 def test_a_database_that_is_away_is_told_in_time_and_nothing_rings(dead_database: Settings) -> None:
@@ -48,7 +48,7 @@ def test_a_database_that_is_away_is_told_in_time_and_nothing_rings(dead_database
     with pytest.raises(DatabaseUnavailable, match="the database did not answer: ") as told:
         producer.send("t", "hello")
 
-    assert time.monotonic() - started < dead_database.db_connect_timeout + 3
+    assert time.monotonic() - started < dead_database.db_connect_timeout_seconds + 3
     assert "s3cr3t" not in "".join(traceback.format_exception(told.value))
     assert bells(dead_database) == []
     producer.close()
@@ -116,7 +116,11 @@ def test_a_commit_whose_answer_was_lost_is_found_and_not_made_twice(
     options = {"idempotency_key": key} if key else {}
     with CommitLostOnce(settings.database_url.get_secret_value()) as wire:
         producer = Producer(
-            load(database_url=wire.url, broker_url=settings.broker_url.get_secret_value(), ring_timeout=10)
+            load(
+                database_url=wire.url,
+                broker_url=settings.broker_url.get_secret_value(),
+                notify_timeout_seconds=10,
+            )
         )
         turn = producer.send("t", "hello", **options)
         producer.close()

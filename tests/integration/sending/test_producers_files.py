@@ -55,18 +55,18 @@ def test_the_same_file_of_two_tenants_is_stored_for_each(producer: Producer, dat
 
 def unusable_folder(settings: Settings, tmp_path: Path) -> Settings:
     (tmp_path / "occupied").write_text("a file stands where the folder should be")
-    return replaced(settings, file_store=str(tmp_path / "occupied" / "files"))
+    return replaced(settings, file_store_url=str(tmp_path / "occupied" / "files"))
 
 
 def read_only_folder(settings: Settings, tmp_path: Path) -> Settings:
     # /proc takes no folders from anybody, root included.
-    return replaced(settings, file_store="/proc/threadmill")
+    return replaced(settings, file_store_url="/proc/threadmill")
 
 
 def unreachable_s3(settings: Settings, tmp_path: Path) -> Settings:
     return replaced(
         settings,
-        file_store="s3://bucket/prefix",
+        file_store_url="s3://bucket/prefix",
         s3_endpoint_url=f"http://127.0.0.1:{free_port()}",
         s3_access_key_id="key",
         s3_secret_access_key="secret",
@@ -100,7 +100,7 @@ async def test_a_file_store_that_fails_refuses_the_message_and_nothing_is_stored
 
 def test_a_bucket_serves_as_well(settings: Settings, s3: S3, worker: str, database: Database) -> None:
     place = {
-        "file_store": f"s3://{s3.bucket}/files",
+        "file_store_url": f"s3://{s3.bucket}/files",
         "s3_endpoint_url": s3.endpoint,
         "s3_access_key_id": s3.key,
         "s3_secret_access_key": s3.secret,

@@ -72,7 +72,7 @@ def test_a_forked_child_sends_by_itself_and_its_parent_goes_on(
         **os.environ,
         "THREADMILL_DATABASE_URL": settings.database_url.get_secret_value(),
         "THREADMILL_BROKER_URL": settings.broker_url.get_secret_value(),
-        "THREADMILL_RING_TIMEOUT": "10",
+        "THREADMILL_NOTIFY_TIMEOUT_SECONDS": "10",
         "PYTHONPATH": str(Path(__file__).parents[3]),
     }
 

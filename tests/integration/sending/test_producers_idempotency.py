@@ -159,7 +159,7 @@ def test_of_several_processes_at_once_one_makes_the_turn(
 
 
 def send_from_process(database_url: str, broker_url: str, together: Any, answers: Any) -> None:
-    producer = Producer(load(database_url=database_url, broker_url=broker_url, ring_timeout=10))
+    producer = Producer(load(database_url=database_url, broker_url=broker_url, notify_timeout_seconds=10))
     together.wait(timeout=60)
     turn = producer.send("t", "hello", idempotency_key="k")
     answers.put((turn.id, turn.is_new))

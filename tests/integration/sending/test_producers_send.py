@@ -122,7 +122,7 @@ async def test_the_public_verbs_use_the_settings_of_the_environment(
 ) -> None:
     monkeypatch.setenv("THREADMILL_DATABASE_URL", settings.database_url.get_secret_value())
     monkeypatch.setenv("THREADMILL_BROKER_URL", settings.broker_url.get_secret_value())
-    monkeypatch.setenv("THREADMILL_RING_TIMEOUT", "10")
+    monkeypatch.setenv("THREADMILL_NOTIFY_TIMEOUT_SECONDS", "10")
     monkeypatch.setattr(api, "_default", None)
 
     turn = producers.send_message("t", "hello", metadata={"n": 1})

@@ -152,13 +152,13 @@ def test_a_failed_turn_is_a_result_and_no_exception(
 ) -> None:
     turn = producer.send("t", "hello")
     claimed = claim(database, worker, "t")
-    ending = Failed(error=TurnError("model", "refused: no"))
-    database.run(partial(turns.settle, lease=claimed.lease, turn_id=claimed.id, ending=ending, release=True))
+    ending = Failed(error=TurnError("model_error", "refused: no"))
+    database.run(turns.settle, lease=claimed.lease, turn_id=claimed.id, ending=ending, release=True)
 
     result = wait(producer, turn.id, 5)
 
     assert (result.state, result.messages, result.content) == (TurnState.FAILED, (), "")
-    assert result.error == TurnError("model", "refused: no")
+    assert result.error == TurnError("model_error", "refused: no")
 
 
 def test_waiters_that_are_done_leave_no_connection_behind(

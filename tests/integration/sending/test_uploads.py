@@ -46,7 +46,7 @@ MINUTE = timedelta(minutes=1)
 def on_s3(settings: Settings, s3: S3) -> Settings:
     return settings.model_copy(
         update={
-            "file_store": f"s3://{s3.bucket}/files",
+            "file_store_url": f"s3://{s3.bucket}/files",
             "s3_endpoint_url": s3.endpoint,
             "s3_access_key_id": s3.key,
             "s3_secret_access_key": type(settings.s3_secret_access_key)(s3.secret),
@@ -293,7 +293,7 @@ def test_what_a_late_client_put_for_a_forgotten_upload_is_removed(
     assert expired(site, on_s3) == 0
     assert site.blobs.uploaded_size("default", forgotten.id) == len(TEXT)  # it may belong to one to come
 
-    monkeypatch.setattr(uploads, "LATE_SECONDS", -on_s3.upload_expires_seconds)
+    monkeypatch.setattr(uploads, "LATE_SECONDS", -on_s3.upload_max_age_seconds)
     assert expired(site, on_s3) == 0
 
     assert site.blobs.uploaded_size("default", forgotten.id) is None

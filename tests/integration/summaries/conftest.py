@@ -1,7 +1,6 @@
 """Threads that are long enough for a summary."""
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import pytest
@@ -53,8 +52,7 @@ def stock(database: Database, prefix: str, *, threads: int, count: int, agent: s
 def reserved(desk: Desk) -> DueThread:
     """The thread `t`, as a look finds it."""
     desk.change(agent="a", summary_retry_at=None)
-    take = partial(summary_dues.reserve_due, marks={}, other_marks=marks(2, 1), limit=1)
-    (due,) = desk.database.run(take)
+    (due,) = desk.database.run(summary_dues.reserve_due, marks={}, other_marks=marks(2, 1), limit=1)
     return due
 
 
@@ -63,5 +61,7 @@ def now(desk: Desk) -> Any:
 
 
 def taken(database: Database, limit: int = 10, **own: Any) -> list[str]:
-    take = partial(summary_dues.reserve_due, marks=own, other_marks=marks(30, 10), limit=limit)
-    return [due.thread_id for due in database.run(take)]
+    return [
+        due.thread_id
+        for due in database.run(summary_dues.reserve_due, marks=own, other_marks=marks(30, 10), limit=limit)
+    ]

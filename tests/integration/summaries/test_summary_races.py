@@ -6,7 +6,6 @@
 import os
 import threading
 import time
-from functools import partial
 from typing import Any
 
 import psycopg
@@ -91,13 +90,11 @@ class Race:
         claimed = self.desk.claim(content=question)
         time.sleep(0.002)
         self.database.run(
-            partial(
-                turns.settle,
-                lease=claimed.lease,
-                turn_id=claimed.id,
-                ending=Completed(messages=(answer,)),
-                release=True,
-            )
+            turns.settle,
+            lease=claimed.lease,
+            turn_id=claimed.id,
+            ending=Completed(messages=(answer,)),
+            release=True,
         )
         with self._saying:
             self.said += [claimed.window[-1].id, answer.id]
@@ -107,7 +104,7 @@ class Race:
     def append(self) -> None:
         thread = Thread("t", messages=[Message(role="user", content="by the way")])
         (message,) = thread.messages
-        self.database.run(partial(repository.save, thread=thread, new=thread.new_messages))
+        self.database.run(repository.save, thread=thread, new=thread.new_messages)
         with self._saying:
             self.said.append(message.id)
         time.sleep(0.01)
@@ -130,8 +127,8 @@ class Race:
     def retain(self) -> None:
         """Move the cut behind the summary; delete what lies below."""
         time.sleep(0.02)
-        self.cuts += self.database.run(partial(move_cut.move_cutoff, key=self.key)).outcome == "cut"
-        self.database.run(partial(deletion.remove_next_batch, key=self.key))
+        self.cuts += self.database.run(move_cut.move_cutoff, key=self.key).outcome == "cut"
+        self.database.run(deletion.remove_next_batch, key=self.key)
 
     def look(self) -> None:
         """In a snapshot of its own: whatever the others are in the middle of."""
@@ -156,7 +153,7 @@ def test_turns_summaries_and_retention_at_once_lose_nothing_and_leave_no_hole(da
     database = Database(load(database_url=database_url, db_pool_size=10))
     Desk(database).chat("t", 20)
     policy = Policy(tenant="default", max_messages=KEPT, keep_summary=True)
-    database.run(partial(policies.put, policy=policy))
+    database.run(policies.put, policy=policy)
     race = Race(database)
 
     race.run()
@@ -166,7 +163,7 @@ def test_turns_summaries_and_retention_at_once_lose_nothing_and_leave_no_hole(da
     assert race.cuts > 0, vars(race)
     row = race.desk.row()
     assert row.last_seq == 40 + len(race.said)
-    stored = database.run(partial(repository.load, tenant="default", thread_id="t")).messages
+    stored = database.run(repository.load, tenant="default", thread_id="t").messages
     assert [message.seq for message in stored] == [*range(row.history_starts_after + 1, row.last_seq + 1)]
     assert len(set(race.said)) == len(race.said)
     assert {message.id for message in stored if message.seq > 40} <= set(race.said)

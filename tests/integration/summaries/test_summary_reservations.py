@@ -46,8 +46,7 @@ async def summarized(
 
 def taken_now(desk: Desk) -> DueThread:
     """The thread, as a look finds it without anything being changed before."""
-    take = partial(summary_dues.reserve_due, marks={}, other_marks=marks(2, 1), limit=1)
-    (due,) = desk.database.run(take)
+    (due,) = desk.database.run(summary_dues.reserve_due, marks={}, other_marks=marks(2, 1), limit=1)
     return due
 
 
@@ -89,7 +88,7 @@ def test_a_failure_after_a_restore_does_not_bring_the_next_attempt_forward(desk:
     due = reserved(desk)
     desk.restore()
 
-    assert desk.database.run(partial(summary_dues.note_failure, due=due)) == 0
+    assert desk.database.run(summary_dues.note_failure, due=due) == 0
 
     assert desk.row().summary_failures == 0
     assert round((desk.row().summary_retry_at - now(desk)).total_seconds() / 3600) == 24

@@ -4,7 +4,6 @@ import asyncio
 import random
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any
 
 import pytest
@@ -44,7 +43,7 @@ def test_a_summary_covers_whole_turns_and_stands_before_the_rest(desk: Desk, *, 
     assert claimed.window[0].role == "user"
     assert claimed.window[0].seq == draft.to_seq + 1
     assert claimed.window[-1].content == "and now?"
-    stored = desk.database.run(partial(repository.load, tenant="default", thread_id="t"))
+    stored = desk.database.run(repository.load, tenant="default", thread_id="t")
     assert [m.id for m in stored.messages[:-1]] == [m.id for m in thread.messages]
 
 
@@ -217,7 +216,7 @@ def test_system_messages_stay_in_the_window(desk: Desk) -> None:
 def test_a_turn_that_is_not_over_is_not_covered(desk: Desk) -> None:
     desk.chat("t", 3)
     claimed = desk.claim()
-    put_off = RetryLater(after=timedelta(hours=1), error=TurnError("model", "away"))
+    put_off = RetryLater(after=timedelta(hours=1), error=TurnError("model_error", "away"))
     desk.settle(claimed, ending=put_off)
     desk.chat("t", 4)
 
@@ -283,7 +282,7 @@ async def test_many_summarizers_at_once_leave_one(postgres_desk: Desk) -> None:
 def test_a_summary_of_a_thread_that_was_deleted_is_not_stored(desk: Desk) -> None:
     desk.chat("t", 10)
     draft = desk.draft(marks(keep=4))
-    desk.database.run(partial(delete_thread.delete_thread, tenant="default", thread_id="t"))
+    desk.database.run(delete_thread.delete_thread, tenant="default", thread_id="t")
     desk.chat("t", 10)
 
     assert desk.put(draft) is None
@@ -365,9 +364,7 @@ def test_a_turn_that_runs_keeps_a_summary_that_is_taken_back(desk: Desk) -> None
         )
     )
     again = Desk(desk.database)
-    resumed = again.database.run(
-        partial(claims.claim, tenant="default", thread_id="t", claimant=again.claimant)
-    )
+    resumed = again.database.run(claims.claim, tenant="default", thread_id="t", claimant=again.claimant)
 
     assert isinstance(resumed, ClaimedTurn)
     assert (resumed.id, resumed.context, resumed.window) == (claimed.id, claimed.context, claimed.window)
@@ -434,9 +431,9 @@ def test_every_write_counts_what_it_appends(desk: Desk) -> None:
 
 def test_a_claim_that_is_made_again_counts_nothing_twice(desk: Desk) -> None:
     claimed = desk.claim()
-    put_off = RetryLater(after=timedelta(0), error=TurnError("model", "away"))
+    put_off = RetryLater(after=timedelta(0), error=TurnError("model_error", "away"))
     desk.settle(claimed, ending=put_off)
-    desk.database.run(partial(claims.claim, tenant="default", thread_id="t", claimant=desk.claimant))
+    desk.database.run(claims.claim, tenant="default", thread_id="t", claimant=desk.claimant)
 
     assert desk.counted() == desk.behind(0)
 
@@ -456,7 +453,7 @@ def test_a_fork_counts_what_it_copied(desk: Desk) -> None:
     gone = delete(tables.messages).where(tables.messages.c.seq == 1)
     desk.database.run(lambda c: c.execute(gone) and None)
 
-    desk.database.run(partial(forks.fork, tenant="default", thread_id="t", new_id="f", at=6))
+    desk.database.run(forks.fork, tenant="default", thread_id="t", new_id="f", at=6)
 
     assert desk.counted("f") == desk.behind(0, "f")
     assert desk.counted("f")[0] == 5

@@ -48,7 +48,9 @@ def test_one_run_summarizes_what_is_due_and_nothing_else(database: Database, set
         ("a", 200, 300), ("a", 998, 20), ("a", 1000, 20), ("a", 5000, 4), ("b", 400, 16), (None, 200, 140),
     ):  # fmt: skip
         stock(database, f"{agent}-{count}-", threads=many, count=count, agent=agent)
-    settings = settings.model_copy(update={"summarize_after_messages": 300, "summarize_seconds": 300})
+    settings = settings.model_copy(
+        update={"summarize_after_messages": 300, "summarize_interval_seconds": 300}
+    )
 
     written = run_summaries(database, settings, agents)
 
@@ -201,7 +203,7 @@ def test_each_failure_waits_twice_as_long(desk: Desk) -> None:
     waits = []
 
     for _ in range(4):
-        desk.database.run(partial(summary_dues.note_failure, due=reserved(desk)))
+        desk.database.run(summary_dues.note_failure, due=reserved(desk))
         row = desk.row()
         waits.append(round((row.summary_retry_at - now(desk)).total_seconds() / 60))
 

@@ -166,7 +166,7 @@ async def test_what_a_library_caller_appends_beside_a_running_turn_stands_before
     await asyncio.gather(*(store.append("t", said(f"aside {number}")) for number in range(3)))
     reply = Completed(messages=(Message(role="assistant", content="answer"),))
     await store.database.run_async(
-        partial(turns.settle, lease=claimed.lease, turn_id=claimed.id, ending=reply, release=True)
+        turns.settle, lease=claimed.lease, turn_id=claimed.id, ending=reply, release=True
     )
 
     said_there = await contents(store)
@@ -181,11 +181,10 @@ async def _running_turn(store: ThreadStore) -> ClaimedTurn:
         turn_id=turn_id, tenant="default", thread_id="t", message=said("question"), agent="assistant"
     )
     claimant = ClaimRequest(worker=worker, agents={"assistant": "1"})
-    serve = partial(workers.register, host="h", pid=1, serves={"assistant": "1"}, lease_seconds=60)
-    await store.database.run_async(partial(serve, worker=worker))
-    await store.database.run_async(partial(inbox.accept, request=request))
-    claimed = await store.database.run_async(
-        partial(claims.claim, tenant="default", thread_id="t", claimant=claimant)
+    await store.database.run_async(
+        workers.register, host="h", pid=1, serves={"assistant": "1"}, lease_duration_seconds=60, worker=worker
     )
+    await store.database.run_async(inbox.accept, request=request)
+    claimed = await store.database.run_async(claims.claim, tenant="default", thread_id="t", claimant=claimant)
     assert isinstance(claimed, ClaimedTurn)
     return claimed

@@ -4,7 +4,6 @@ import json
 import tracemalloc
 from collections.abc import AsyncIterator
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -89,10 +88,8 @@ async def test_everything_of_a_thread_arrives_as_it_was(store: ThreadStore, else
     assert in_order(after) == in_order(before)
     assert (imported.messages, imported.turns) == (len(before["messages"]), len(before["turns"]))
     assert (imported.summaries, imported.context) == (1, 1)
-    first = await store.database.run_async(partial(records.read_result, turn_id=told.completed_turn))
-    assert (
-        await elsewhere.database.run_async(partial(records.read_result, turn_id=told.completed_turn)) == first
-    )
+    first = await store.database.run_async(records.read_result, turn_id=told.completed_turn)
+    assert await elsewhere.database.run_async(records.read_result, turn_id=told.completed_turn) == first
     assert first.messages
 
 
