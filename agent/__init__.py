@@ -1,1 +1,1 @@
-"""Who answers: agent, loop, model, tools. It is handed what it needs and stores nothing itself."""
+"""The agent layer: agents, the loop, models, tools. Its dependencies are passed in, and it stores nothing."""

@@ -1,4 +1,4 @@
-"""The agent: what it is called, what it is for, which model and tools it has, and its limits.
+"""The agent as a value: its name, purpose, model, tools and limits.
 
 What stays true: an agent is a value. Nothing of a run is kept on it, so one agent serves every
 tenant and thread at once.
@@ -25,7 +25,7 @@ from conversation.water_marks import WaterMarks
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Agent:
-    """Who answers."""
+    """An agent that answers in threads, as producers name it and workers run it."""
 
     #: Producers ask for it by this name.
     name: str
@@ -46,16 +46,16 @@ class Agent:
     fallbacks: Sequence[str] = ()
     #: Seconds for one attempt at one model call.
     model_timeout_seconds: float = 120
-    #: Attempts at one model call before the turn is put off.
+    #: Attempts at one model call before the turn is retried later.
     model_max_attempts: int = 4
     #: Messages of the history that the model sees, at most.
     max_messages: int = 200
     #: Tokens of the history that the model sees, at most, by its own tokenizer; None counts none.
     max_window_tokens: int | None = None
     #: Tokens of the files of one turn that the model sees, at most, about: the newest first. What tools
-    #: bring in the turn has as much room again.
+    #: bring in the turn has the same budget again.
     max_file_tokens: int = 20_000
-    #: What the model takes beside text; None asks whoever asks the model.
+    #: What the model takes beside text; None asks the model's adapter.
     capabilities: Capabilities | None = None
     #: Model calls of one turn, at most.
     max_steps: int = 25
@@ -76,11 +76,11 @@ class Agent:
     summarize_keep_tokens: int | None = None
     #: The model that writes summaries; None takes `THREADMILL_SUMMARY_MODEL`, else the agent's own.
     summary_model: str | None = None
-    #: What summaries are for, in place of the built-in words; their form is told beside it.
+    #: What summaries are for, in place of the built-in words; their form is described beside it.
     summary_purpose: str | None = None
     #: Whether the model is asked if a summary is true, before it is used; None takes the setting.
     summary_check: bool | None = None
-    #: Take replies in pieces, so that a cancelled turn keeps what was said. A whole reply costs a worker
+    #: Take replies in pieces, so that a cancelled turn keeps the text so far. A whole reply costs a worker
     #: less CPU, but is there whole or not at all.
     streams: bool = True
     #: Stands in for the model that `model_name` names: in tests, or for a provider of your own.
@@ -104,34 +104,36 @@ class Agent:
     toolbox: Toolbox = field(init=False, repr=False)
 
     def request_parameters(self) -> dict[str, Any]:
-        """What goes to the provider beside messages and tools."""
-        named = {
+        """The parameters that go to the provider beside messages and tools."""
+        common_parameters = {
             "temperature": self.temperature,
             "max_tokens": self.max_tokens,
             "top_p": self.top_p,
             "stop": self.stop,
         }
-        return {key: value for key, value in named.items() if value is not None} | dict(self.parameters)
+        return {key: value for key, value in common_parameters.items() if value is not None} | dict(
+            self.parameters
+        )
 
     def water_marks(self, defaults: SummaryDefaults) -> WaterMarks:
-        """When its threads are summarized, and down to where.
+        """The water marks at which the agent's threads are summarized, and down to which they are.
 
         Raises `InvalidInput` for a low mark that is not below its high one.
         """
-        own = {
+        own_marks = {
             "high_messages": self.summarize_after_messages,
             "high_tokens": self.summarize_after_tokens,
             "low_messages": self.summarize_keep_messages,
             "low_tokens": self.summarize_keep_tokens,
         }
-        return replace(defaults.marks, **{name: mark for name, mark in own.items() if mark is not None})
+        return replace(defaults.marks, **{name: mark for name, mark in own_marks.items() if mark is not None})
 
     def summarizer(self, defaults: SummaryDefaults) -> ModelSummarizer:
-        """Who writes the summaries of its threads."""
-        named = self.summary_model or defaults.summary_model
-        name = named or self.model_name or defaults.model
+        """The summarizer of the agent's threads."""
+        summary_model_name = self.summary_model or defaults.summary_model
+        name = summary_model_name or self.model_name or defaults.model
         return ModelSummarizer(
-            model=model_for(name) if named or self.model is None else self.model,
+            model=model_for(name) if summary_model_name or self.model is None else self.model,
             model_name=name,
             max_chars=defaults.max_chars,
             is_checked=defaults.is_checked if self.summary_check is None else self.summary_check,
@@ -142,12 +144,14 @@ class Agent:
 
     @property
     def version(self) -> str:
-        """Twelve hex digits that change whenever what the model is told changes."""
-        said = [
+        """Twelve hex digits that change whenever what the model gets of the agent changes."""
+        prompt_inputs = [
             self.name,
             self.purpose,
             self.model_name,
             self.request_parameters(),
             self.toolbox.declarations(),
         ]
-        return hashlib.sha256(json.dumps(said, sort_keys=True, default=repr).encode()).hexdigest()[:12]
+        return hashlib.sha256(json.dumps(prompt_inputs, sort_keys=True, default=repr).encode()).hexdigest()[
+            :12
+        ]

@@ -1,4 +1,4 @@
-"""The agent that is there from the start, so that a first message has somebody to answer it."""
+"""The built-in agent, so that a first message is answered without any agent of one's own."""
 
 from agent.agent import Agent
 from agent.registry import register

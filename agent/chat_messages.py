@@ -1,7 +1,7 @@
 """The request: stored messages as the chat-completions messages that a model is sent.
 
 What stays true: every assistant tool call is followed directly by exactly one tool message,
-wherever the window was cut, because providers refuse anything else. The same messages give the same
+wherever the window begins, because providers refuse anything else. The same messages give the same
 bytes, so that a provider's prompt cache holds and a replay can be compared. Reasoning is never sent
 back.
 """
@@ -20,14 +20,14 @@ from conversation.history import segments
 from conversation.message import Message, ToolCall
 from conversation.parts import FilePart, ImagePart, Part, TextPart
 
-#: Says how a call is made, not what is asked: a rotated key is still the same request.
-_NOT_ASKED = frozenset({"api_key"})
+#: Parameters that say how a call is made, not what is asked: a rotated key is still the same request.
+_CREDENTIAL_PARAMETERS = frozenset({"api_key"})
 
 #: What providers refuse in the name of a function, and of a speaker.
-_NOT_IN_FUNCTION = re.compile(r"[^a-zA-Z0-9_-]")
-_NOT_IN_SPEAKER = re.compile(r"[\s<|\\/>]")
+_INVALID_IN_FUNCTION_NAME = re.compile(r"[^a-zA-Z0-9_-]")
+_INVALID_IN_SPEAKER_NAME = re.compile(r"[\s<|\\/>]")
 
-#: What the model reads where a call has no result: its thread was imported, or cut in mid-block.
+#: What the model reads where a call has no result: its thread was imported, or begins in mid-block.
 _NO_RESULT = failure("NoResult", "no result of this call is known").content
 
 
@@ -35,66 +35,72 @@ def build_messages(
     *,
     system_texts: Sequence[str],
     window: Sequence[Message],
-    new: Sequence[Message] = (),
+    new_messages: Sequence[Message] = (),
     attachment_parts: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
 ) -> list[dict[str, Any]]:
-    """The system texts as one message, then the window, then what this turn added.
+    """Build the request: the system texts as one message, then the window, then this turn's new messages.
 
     `attachment_parts` holds content parts by message id. Tool messages without their call are
     left out, calls without their result are closed, and a tool's result stands directly behind its call.
     """
-    parts = attachment_parts or {}
-    built: list[dict[str, Any]] = []
+    parts_by_message = attachment_parts or {}
+    chat_messages: list[dict[str, Any]] = []
     text = "\n\n".join(text for text in system_texts if text)
     if text:
-        built.append({"role": "system", "content": text})
-    for segment in segments([*window, *new]):
-        built.extend(_build_segment(segment, parts))
-    return built
+        chat_messages.append({"role": "system", "content": text})
+    for segment in segments([*window, *new_messages]):
+        chat_messages.extend(_build_segment(segment, parts_by_message))
+    return chat_messages
 
 
 def request_digest(request: ModelRequest) -> str:
     """SHA-256 of what is asked; how long and how often to try, and with which key, is left out."""
-    asked = {
+    content = {
         "model": request.model,
         "messages": request.messages,
         "tools": request.tools,
-        "parameters": {key: value for key, value in request.parameters.items() if key not in _NOT_ASKED},
+        "parameters": {
+            key: value for key, value in request.parameters.items() if key not in _CREDENTIAL_PARAMETERS
+        },
         "fallbacks": request.fallbacks,
     }
-    text = json.dumps(asked, sort_keys=True, separators=(",", ":"), default=_canonical)
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), default=_to_json_value)
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
 def _build_segment(
-    segment: Sequence[Message], parts: Mapping[str, Sequence[Mapping[str, Any]]]
+    segment: Sequence[Message], parts_by_message: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> Iterator[dict[str, Any]]:
-    head, rest = segment[0], segment
-    if head.role == "assistant":
-        rest = segment[1:]
-        yield from _build_block(head, rest, parts)
-    for message in rest:
+    first_message, remaining_messages = segment[0], segment
+    if first_message.role == "assistant":
+        remaining_messages = segment[1:]
+        yield from _build_block(first_message, remaining_messages, parts_by_message)
+    for message in remaining_messages:
         if message.role != "tool":
-            yield _spoken(message, parts.get(message.id, ()))
+            yield _build_message(message, parts_by_message.get(message.id, ()))
 
 
 def _build_block(
-    assistant: Message, rest: Sequence[Message], parts: Mapping[str, Sequence[Mapping[str, Any]]]
+    assistant: Message,
+    remaining_messages: Sequence[Message],
+    parts_by_message: Mapping[str, Sequence[Mapping[str, Any]]],
 ) -> Iterator[dict[str, Any]]:
     """An assistant message and one result a call, in the order of the calls."""
     if not assistant.tool_calls:
         # Some providers refuse an assistant message that says nothing.
         if assistant.content:
-            yield _spoken(assistant, parts.get(assistant.id, ()))
+            yield _build_message(assistant, parts_by_message.get(assistant.id, ()))
         return
     # The first of two calls with one id, and of two results for one call, is the one that counts.
     calls = {call.id: call for call in reversed(assistant.tool_calls)}
     first_calls = [calls[id_] for id_ in dict.fromkeys(call.id for call in assistant.tool_calls)]
-    results = {message.tool_call_id: message for message in reversed(rest) if message.role == "tool"}
+    results = {
+        message.tool_call_id: message for message in reversed(remaining_messages) if message.role == "tool"
+    }
     yield {
         "role": "assistant",
         "content": assistant.content or None,
-        "tool_calls": [_call(call) for call in first_calls],
+        "tool_calls": [_build_call(call) for call in first_calls],
     }
     for call in first_calls:
         result = results.get(call.id)
@@ -102,66 +108,66 @@ def _build_block(
             "role": "tool",
             "tool_call_id": call.id,
             "name": _function_name(call.name),
-            "content": _content(result, parts.get(result.id, ())) if result else _NO_RESULT,
+            "content": _build_content(result, parts_by_message.get(result.id, ())) if result else _NO_RESULT,
         }
 
 
-def _spoken(message: Message, parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    built: dict[str, Any] = {"role": message.role, "content": _content(message, parts)}
+def _build_message(message: Message, parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    chat_message: dict[str, Any] = {"role": message.role, "content": _build_content(message, parts)}
     if message.name:
-        built["name"] = _NOT_IN_SPEAKER.sub("_", message.name)[:64]
-    return built
+        chat_message["name"] = _INVALID_IN_SPEAKER_NAME.sub("_", message.name)[:64]
+    return chat_message
 
 
-def _content(message: Message, files: Sequence[Mapping[str, Any]]) -> str | list[dict[str, Any]]:
+def _build_content(message: Message, file_parts: Sequence[Mapping[str, Any]]) -> str | list[dict[str, Any]]:
     if message.role != "user":
         # Providers take images from users only, and plain text from everyone.
-        texts = [str(part["text"]) for part in files if part.get("type") == "text"]
+        texts = [str(part["text"]) for part in file_parts if part.get("type") == "text"]
         return "\n\n".join(text for text in (message.content, *texts) if text)
-    if not files and all(isinstance(part, TextPart) for part in message.parts):
+    if not file_parts and all(isinstance(part, TextPart) for part in message.parts):
         return message.content
     parts: Sequence[Part] = message.parts or (TextPart(message.content),)
-    places = _files_by_name(message, files)
-    said = [built for part in parts for built in _part(part, places)]
-    # Whatever no part speaks of stands behind, in the order in which it was attached.
-    return [*said, *(dict(part) for left in places.values() for part in left)]
+    parts_by_filename = _group_by_filename(message, file_parts)
+    content_parts = [built for part in parts for built in _build_part(part, parts_by_filename)]
+    # Files that no part names come last, in the order in which they were attached.
+    return [*content_parts, *(dict(part) for left in parts_by_filename.values() for part in left)]
 
 
-def _part(part: Part, files: dict[str, list[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+def _build_part(part: Part, parts_by_filename: dict[str, list[Mapping[str, Any]]]) -> list[dict[str, Any]]:
     match part:
         case TextPart(text=text):
             return [{"type": "text", "text": text}] if text else []
         case ImagePart():
             return [part.to_json()]
-        case FilePart(filename=filename) if filename in files:
-            # Spoken of again, it is not sent again.
-            found, files[filename] = files[filename], []
-            return [dict(file) for file in found]
+        case FilePart(filename=filename) if filename in parts_by_filename:
+            # A file that is named again is not sent again.
+            file_parts, parts_by_filename[filename] = parts_by_filename[filename], []
+            return [dict(file) for file in file_parts]
         case FilePart(filename=filename):
             return [text_part(filename, "[This file is not attached.]")]
         case _:
             assert_never(part)
 
 
-def _files_by_name(
-    message: Message, files: Sequence[Mapping[str, Any]]
+def _group_by_filename(
+    message: Message, file_parts: Sequence[Mapping[str, Any]]
 ) -> dict[str, list[Mapping[str, Any]]]:
     """The parts of each file: there is one for each attachment, in their order."""
     names = [file.filename for file in message.attachments]
-    places: dict[str, list[Mapping[str, Any]]] = {}
-    for index, part in enumerate(files):
-        places.setdefault(names[index] if index < len(names) else "", []).append(part)
-    return places
+    parts_by_filename: dict[str, list[Mapping[str, Any]]] = {}
+    for index, part in enumerate(file_parts):
+        parts_by_filename.setdefault(names[index] if index < len(names) else "", []).append(part)
+    return parts_by_filename
 
 
-def _call(call: ToolCall) -> dict[str, Any]:
+def _build_call(call: ToolCall) -> dict[str, Any]:
     function = {"name": _function_name(call.name), "arguments": _arguments(call.arguments)}
     return {"id": call.id, "type": "function", "function": function}
 
 
 def _function_name(name: str) -> str:
-    """A made-up name, sent back as it is, would fail every later request of the thread."""
-    return _NOT_IN_FUNCTION.sub("_", name)[:64] or "unknown"
+    """A function name that providers accept: a made-up one would fail every later request of the thread."""
+    return _INVALID_IN_FUNCTION_NAME.sub("_", name)[:64] or "unknown"
 
 
 def _arguments(text: str) -> str:
@@ -174,8 +180,8 @@ def _arguments(text: str) -> str:
     return json.dumps({"invalid_arguments": text})
 
 
-def _canonical(value: object) -> object:
-    """What JSON does not know: never a repr, which may hold an address."""
+def _to_json_value(value: object) -> object:
+    """A JSON value for an object that JSON does not know: never a repr, which may hold a memory address."""
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, AbstractSet):

@@ -1,4 +1,4 @@
-"""What a run is handed by whoever owns it: a model, a journal, files, threads for tools.
+"""The dependencies of a run, passed in by its caller: a model, a journal, files, threads for tools.
 
 What stays true: the loop reaches the world through these alone, so that a worker, a library call and
 a test run it in the same way.
@@ -15,8 +15,8 @@ from agent.tools.thread_pool import ToolThreads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hands:
-    """What a run is handed: it owns none of it."""
+class RunDependencies:
+    """The dependencies of one run, which owns none of them."""
 
     model: Model
     #: As the request names it.
@@ -26,5 +26,5 @@ class Hands:
     tool_threads: ToolThreads
     #: Attempts at a turn, while its model is away, before it fails.
     max_attempts: int = 5
-    #: Told what happens; None where nobody watches.
+    #: Called with each event; None where no caller wants events.
     emit: Callable[[Event], None] | None = None

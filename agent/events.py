@@ -1,8 +1,8 @@
-"""What happens while an agent runs, for whoever watches. Nothing here is needed to resume a turn."""
+"""The events of a running agent, for its observers. None of them is needed to resume a turn."""
 
 from dataclasses import dataclass
 
-from agent.models.protocol import Restarted, TextDelta
+from agent.models.protocol import StreamRestarted, TextDelta
 from conversation.message import Message, ToolCall
 from conversation.turn import TurnResult
 
@@ -30,10 +30,10 @@ class MessageAdded:
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
+class TurnFinished:
     """The turn is over and committed."""
 
     result: TurnResult
 
 
-Event = TextDelta | Restarted | ToolStarted | ToolFinished | MessageAdded | Finished
+Event = TextDelta | StreamRestarted | ToolStarted | ToolFinished | MessageAdded | TurnFinished

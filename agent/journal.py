@@ -19,25 +19,27 @@ from conversation.turn import Cancelled, ClaimedTurn, Failed
 
 
 class Journal(Protocol):
-    """Where steps are written, each write in a short transaction of its own."""
+    """The journal of a turn's steps; each write is a short transaction of its own."""
 
     async def record(self, steps: Sequence[Step]) -> None:
-        """Raises `LeaseLost` once the turn belongs to another worker."""
+        """Record steps. Raises `LeaseLost` once the turn belongs to another worker."""
         ...
 
 
-def storable(reply: ModelReply) -> ModelReply:
+def make_reply_storable(reply: ModelReply) -> ModelReply:
     """The reply with text that a database can hold and with tool calls whose ids differ."""
-    seen: set[str] = set()
+    seen_ids: set[str] = set()
     calls: list[ToolCall] = []
     for index, call in enumerate(reply.tool_calls):
-        given = _text(call.id)
+        stored_id = _strip_unstorable(call.id)
         # Some providers send no id, or the same one twice.
-        call_id = given if given and given not in seen else f"{given or 'call'}-{index}"
-        seen.add(call_id)
-        calls.append(ToolCall(call_id, _text(call.name), _text(call.arguments)))
-    reasoning = None if reply.reasoning is None else _text(reply.reasoning)
-    return replace(reply, content=_text(reply.content), reasoning=reasoning, tool_calls=tuple(calls))
+        call_id = stored_id if stored_id and stored_id not in seen_ids else f"{stored_id or 'call'}-{index}"
+        seen_ids.add(call_id)
+        calls.append(ToolCall(call_id, _strip_unstorable(call.name), _strip_unstorable(call.arguments)))
+    reasoning = None if reply.reasoning is None else _strip_unstorable(reply.reasoning)
+    return replace(
+        reply, content=_strip_unstorable(reply.content), reasoning=reasoning, tool_calls=tuple(calls)
+    )
 
 
 def model_step(index: int, reply: ModelReply, request_digest: str) -> Step:
@@ -73,8 +75,8 @@ def reply_of(step: Step) -> ModelReply:
     )
 
 
-def replayed(steps: Mapping[int, Step], source: Mapping[str, Any]) -> Transcript:
-    """What a turn had said when it broke off, out of its journal alone: nothing is asked or run."""
+def replay_transcript(steps: Mapping[int, Step], source: Mapping[str, Any]) -> Transcript:
+    """Rebuild the transcript of an interrupted turn from its journal alone: nothing is asked or run."""
     transcript = Transcript()
     for index in sorted(steps):
         step = steps[index]
@@ -84,19 +86,19 @@ def replayed(steps: Mapping[int, Step], source: Mapping[str, Any]) -> Transcript
             transcript.close_block()
             transcript.open_block(assistant_message(reply, source))
         elif step.result is not None:
-            transcript.result(tool_message(step.call_id, step.name, tool_result_of(step)))
+            transcript.add_result(tool_message(step.call_id, step.name, tool_result_of(step)))
     return transcript
 
 
-def over_before_it_ran(claimed: ClaimedTurn) -> Failed | Cancelled | None:
-    """How a turn ends that must not run, or not run on: what it had said is kept, closed."""
+def ending_without_run(claimed: ClaimedTurn) -> Failed | Cancelled | None:
+    """The ending of a turn that must not run, or not continue: its messages so far are kept, closed."""
     if claimed.refusal is None and not claimed.cancel_requested:
         return None
-    said = replayed(claimed.steps, {"agent": claimed.agent})
-    messages = said.closed()
+    transcript = replay_transcript(claimed.steps, {"agent": claimed.agent})
+    messages = transcript.close()
     if claimed.refusal is None:
-        return Cancelled(messages=messages, usage=said.usage, cost=said.cost)
-    return Failed(error=claimed.refusal, messages=messages, usage=said.usage, cost=said.cost)
+        return Cancelled(messages=messages, usage=transcript.usage, cost=transcript.cost)
+    return Failed(error=claimed.refusal, messages=messages, usage=transcript.usage, cost=transcript.cost)
 
 
 def assistant_message(reply: ModelReply, source: Mapping[str, Any]) -> Message:
@@ -113,13 +115,13 @@ def assistant_message(reply: ModelReply, source: Mapping[str, Any]) -> Message:
 
 def tool_intent(index: int, call: ToolCall) -> Step:
     """A tool call that is about to start."""
-    asked = hashlib.sha256(f"{call.name}\n{call.arguments}".encode()).hexdigest()
+    digest = hashlib.sha256(f"{call.name}\n{call.arguments}".encode()).hexdigest()
     return Step(
-        index=index, kind="tool", call_id=call.id, name=call.name, state="started", request_digest=asked
+        index=index, kind="tool", call_id=call.id, name=call.name, state="started", request_digest=digest
     )
 
 
-def _text(text: str) -> str:
+def _strip_unstorable(text: str) -> str:
     return text.replace("\x00", "").encode("utf-8", "replace").decode()
 
 
@@ -135,8 +137,8 @@ class JournalledResult:
 
 def tool_step(index: int, call: ToolCall, result: JournalledResult) -> Step:
     """A tool call that came to an end."""
-    done = {"content": result.content, "files": [file.to_json() for file in result.files]}
-    return replace(tool_intent(index, call), state=result.outcome, result=done)
+    result_json = {"content": result.content, "files": [file.to_json() for file in result.files]}
+    return replace(tool_intent(index, call), state=result.outcome, result=result_json)
 
 
 def tool_result_of(step: Step) -> JournalledResult:

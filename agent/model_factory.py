@@ -1,4 +1,4 @@
-"""Which model stands behind a name. Slow libraries are imported only for the models that need them."""
+"""The models by name. Slow libraries are imported only for the models that need them."""
 
 from functools import cache
 
@@ -14,7 +14,7 @@ def model_for(name: str) -> Model:
     return _litellm()
 
 
-def prepare(name: str) -> None:
+def preload(name: str) -> None:
     """Import what the model of that name needs: seconds for litellm, so before a worker consumes."""
     if name != RECALL_MODEL:
         from agent.models import litellm_model

@@ -12,15 +12,15 @@ _agents: dict[str, Agent] = {}
 
 def register(agent: Agent) -> Agent:
     """Offer an agent under its name. Raises `InvalidInput` if another one has that name."""
-    known = _agents.setdefault(agent.name, agent)
-    if known is not agent and known.version != agent.version:
+    registered_agent = _agents.setdefault(agent.name, agent)
+    if registered_agent is not agent and registered_agent.version != agent.version:
         raise InvalidInput(
             "agent.name", f"{agent.name!r} is registered twice", "give one of the two another name"
         )
-    return known
+    return registered_agent
 
 
-def registered() -> Mapping[str, Agent]:
+def registered_agents() -> Mapping[str, Agent]:
     """Every agent that this process serves, by name."""
     return MappingProxyType(_agents)
 
@@ -38,4 +38,4 @@ def load(modules: Iterable[str]) -> Mapping[str, Agent]:
         raise InvalidSettings(
             "THREADMILL_AGENT_MODULES: no module registered an agent; call register(Agent(…)) in one"
         )
-    return registered()
+    return registered_agents()

@@ -1,4 +1,4 @@
-"""What a run has said so far, and how to close it at any moment.
+"""The transcript of a run: its messages so far, and how to close them at any moment.
 
 What stays true: whatever is taken from here is well-formed: each tool call of an assistant is
 followed by exactly one tool message, whenever the run ended.
@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from agent.tools.result import failure
 from conversation.message import Message, ToolCall, Usage
 
-#: What the model reads, in a later turn, of a call that this turn's end cut off.
-CUT_OFF = failure("CutOff", "the turn ended before this call had a result; it may have taken effect").content
+#: What the model reads, in a later turn, of a call that the end of its turn interrupted.
+INTERRUPTED_CALL = failure(
+    "CutOff", "the turn ended before this call had a result; it may have taken effect"
+).content
 
 
 @dataclass(slots=True)
@@ -32,30 +34,30 @@ class Transcript:
         self.cost = None if self.cost is None or cost is None else self.cost + cost
 
     def open_block(self, assistant: Message) -> None:
-        """The assistant asked for tools."""
+        """Open a block with an assistant message that asks for tools."""
         self.partial_text = ""
         self.messages.append(assistant)
         self._open_calls = assistant.tool_calls
         self._results = {}
 
-    def result(self, message: Message) -> None:
-        """One tool of the open block answered."""
+    def add_result(self, message: Message) -> None:
+        """Add the tool message of one call of the open block."""
         assert message.tool_call_id is not None
         self._results[message.tool_call_id] = message
 
     def close_block(self) -> list[Message]:
-        """End the open block, in the order of its calls; a call without a result is told as cut off."""
-        closing = [
+        """End the open block, in the order of its calls; one without a result counts as interrupted."""
+        tool_messages = [
             self._results.get(call.id)
-            or Message(role="tool", tool_call_id=call.id, name=call.name, content=CUT_OFF)
+            or Message(role="tool", tool_call_id=call.id, name=call.name, content=INTERRUPTED_CALL)
             for call in self._open_calls
         ]
-        self.messages.extend(closing)
+        self.messages.extend(tool_messages)
         self._open_calls = ()
-        return closing
+        return tool_messages
 
-    def closed(self, *, source: dict[str, object] | None = None) -> tuple[Message, ...]:
-        """Everything said, well-formed; text that was not finished stands last and is marked so."""
+    def close(self, *, source: dict[str, object] | None = None) -> tuple[Message, ...]:
+        """Close the transcript: all messages, well-formed; unfinished text stands last and is marked so."""
         self.close_block()
         if self.partial_text:
             self.messages.append(

@@ -176,7 +176,7 @@ class ModelError(ThreadmillError):
         self, kind: str, message: str, *, retryable: bool, retry_after_seconds: float | None = None
     ) -> None:
         super().__init__(message)
-        #: A stable word for dashboards: `rate_limited`, `unavailable`, `timeout`, `refused`, `stream_interrupted`.
+        #: A stable word for dashboards: `rate_limited`, `unavailable`, `timeout`, `refused`, …
         self.kind = kind
         self.retryable = retryable
         #: The wait that the provider asked for, in seconds; None where it asked for none.

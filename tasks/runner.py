@@ -14,9 +14,9 @@ from typing import assert_never
 import structlog
 
 from agent.agent import Agent
-from agent.dependencies import Hands
+from agent.dependencies import RunDependencies
 from agent.files.protocol import AttachmentReader
-from agent.journal import over_before_it_ran
+from agent.journal import ending_without_run
 from agent.loop import Run
 from agent.model_factory import model_for
 from agent.tools.thread_pool import ToolThreads
@@ -176,14 +176,14 @@ class Runner:
 
     async def _run_agent(self, turn: ClaimedTurn, entry: ActiveRun) -> Ending:
         """Run the agent; returns how the turn ends, by itself or stopped."""
-        early_ending = over_before_it_ran(turn)
+        early_ending = ending_without_run(turn)
         if early_ending is not None:
             # Perhaps a turn of an agent that is not served here: its process is dead.
             return early_ending
         agent = self.agents[turn.agent]
         run = Run(agent, turn, self._build_dependencies(agent, turn))
         entry.turn_id, entry.stop_reason = turn.id, None
-        entry.task = asyncio.create_task(run.go())
+        entry.task = asyncio.create_task(run.run())
         if self.active_runs.grace_is_over:
             # Claimed while the process was told to stop.
             entry.stop(StopReason.SHUTDOWN)
@@ -196,13 +196,13 @@ class Runner:
                 raise
             return _end_stopped_run(run, entry.stop_reason, error)
         except Exception as error:  # noqa: BLE001 - what an agent breaks ends its turn, not the worker
-            return run.broken(_log_agent_error(turn, error))
+            return run.end_failed(_log_agent_error(turn, error))
         finally:
             entry.turn_id = entry.task = None
 
-    def _build_dependencies(self, agent: Agent, turn: ClaimedTurn) -> Hands:
+    def _build_dependencies(self, agent: Agent, turn: ClaimedTurn) -> RunDependencies:
         name = agent.model_name or self.settings.model
-        return Hands(
+        return RunDependencies(
             model=agent.model or model_for(name),
             model_name=name,
             journal=self.turn_store.journal_of(turn),
@@ -219,12 +219,12 @@ def _next_wake_up(wake_up: WakeUp, turn_id: str, *, queue: str = TURNS_QUEUE) ->
 def _end_stopped_run(run: Run, reason: StopReason | None, error: asyncio.CancelledError) -> Ending:
     match reason:
         case StopReason.CANCEL:
-            return run.cancelled()
+            return run.end_cancelled()
         case StopReason.SHUTDOWN:
             return HandOver()
         case None:
             # No stop was requested: something that the agent waited for was cancelled.
-            return run.broken(_log_agent_error(run.claimed, error))
+            return run.end_failed(_log_agent_error(run.claimed, error))
         case _:
             assert_never(reason)
 

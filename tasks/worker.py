@@ -16,7 +16,7 @@ import structlog
 from agent import registry
 from agent.agent import Agent
 from agent.files.content_parts import AttachmentParts, FileLimits
-from agent.model_factory import prepare
+from agent.model_factory import preload
 from agent.tools.thread_pool import ToolThreads
 from conversation.errors import InvalidSettings
 from conversation.ids import new_id
@@ -85,7 +85,7 @@ class Worker:
             # Marks that contradict each other raise now, and not with every turn.
             agent.water_marks(defaults_of(self.settings))
             if agent.model is None:
-                prepare(agent.model_name or self.settings.model)
+                preload(agent.model_name or self.settings.model)
         self._loop_thread.start()
         self.loop.call_soon_threadsafe(self.turn_signals.start)
         self.heartbeat.start()

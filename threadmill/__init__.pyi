@@ -1,12 +1,12 @@
 from agent.events import Event as Event
-from agent.events import Finished as Finished
 from agent.events import MessageAdded as MessageAdded
 from agent.events import ToolFinished as ToolFinished
 from agent.events import ToolStarted as ToolStarted
+from agent.events import TurnFinished as TurnFinished
 from agent.models.protocol import Model as Model
 from agent.models.protocol import ModelReply as ModelReply
 from agent.models.protocol import ModelRequest as ModelRequest
-from agent.models.protocol import Restarted as Restarted
+from agent.models.protocol import StreamRestarted as StreamRestarted
 from agent.models.protocol import TextDelta as TextDelta
 from agent.registry import register as register
 from agent.tools.run_context import RunContext as RunContext

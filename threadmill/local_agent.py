@@ -12,13 +12,13 @@ from dataclasses import dataclass, field, replace
 from sqlalchemy import Connection
 
 import agent.agent
-from agent.dependencies import Hands
-from agent.events import Event, Finished
+from agent.dependencies import RunDependencies
+from agent.events import Event, TurnFinished
 from agent.files.content_parts import AttachmentParts, FileLimits
 from agent.files.prepare import prepare_file
-from agent.journal import over_before_it_ran
+from agent.journal import ending_without_run
 from agent.loop import Run
-from agent.model_factory import model_for, prepare
+from agent.model_factory import model_for, preload
 from agent.tools.thread_pool import ToolThreads
 from conversation.errors import TurnFailed
 from conversation.ids import new_id
@@ -139,7 +139,7 @@ class LocalRun:
         files = await self._choose_file_store()
         await self.store.store_attachments(self.thread, files)
         if self.agent.model is None:
-            await asyncio.to_thread(prepare, self._model_name)
+            await asyncio.to_thread(preload, self._model_name)
         async with self.process_lease.hold(self.store):
             question = await self._send()
             with self.process_lease.active_runs.enter(self._thread_name) as entry:
@@ -245,7 +245,7 @@ class LocalRun:
 
     async def _end_abandoned_turn(self, claimed: ClaimedTurn) -> None:
         """End an earlier turn whose process is dead: no process runs it, the text that it had is kept."""
-        ending = over_before_it_ran(claimed)
+        ending = ending_without_run(claimed)
         assert ending is not None
         await self._turn_store.settle(claimed, ending, release=True)
 
@@ -270,7 +270,7 @@ class LocalRun:
         agent_run = Run(
             self.agent, replace(claimed, window=self._window(claimed)), self._dependencies(claimed, files)
         )
-        entry.turn_id, entry.task = claimed.id, asyncio.create_task(agent_run.go())
+        entry.turn_id, entry.task = claimed.id, asyncio.create_task(agent_run.run())
         cancellation: asyncio.CancelledError | None = None
         ending: Ending
         try:
@@ -278,7 +278,7 @@ class LocalRun:
         except asyncio.CancelledError as error:
             # The caller's wish, or a cancel request out of the database.
             cancellation = None if entry.stop_reason is not None else error
-            ending = agent_run.cancelled()
+            ending = agent_run.end_cancelled()
         except Exception as error:
             turn_error = TurnError("agent_error", f"{type(error).__module__}.{type(error).__qualname__}")
             await run_to_completion(self._turn_store.settle(claimed, Failed(error=turn_error), release=True))
@@ -304,10 +304,10 @@ class LocalRun:
         )
         return (*visible_messages[:question_index], *other_messages, *visible_messages[question_index:])
 
-    def _dependencies(self, claimed: ClaimedTurn, files: FileStore) -> Hands:
+    def _dependencies(self, claimed: ClaimedTurn, files: FileStore) -> RunDependencies:
         settings = self.store.settings
         preparer = FilePreparer(files.blobs, self.store.database, prepare_file)
-        return Hands(
+        return RunDependencies(
             model=self.agent.model or model_for(self._model_name),
             model_name=self._model_name,
             journal=self._turn_store.journal_of(claimed),
@@ -344,7 +344,7 @@ class LocalRun:
 
     def _emit_finished(self, result: TurnResult) -> None:
         if self.emit is not None:
-            self.emit(Finished(result))
+            self.emit(TurnFinished(result))
 
     @property
     def _thread_name(self) -> ThreadName:

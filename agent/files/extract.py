@@ -1,9 +1,9 @@
-"""Text out of files, for a model to read, and pictures as models take them.
+"""Extraction of text from files, and of pictures in a form that models take.
 
 What stays true: no file can hang, crash or fill the process that asks. Text is decoded here, and no
 more of it than is asked for; what has a structure is read by a child process with limits of its own
 (`extract_worker.py`), which is gone when the call is over, however it ends. What goes wrong with a
-file is a sentence in the result, never an exception: the model is told it.
+file is a sentence in the result, for the model, never an exception.
 """
 
 import asyncio
@@ -29,21 +29,21 @@ from conversation.prepared_file import Picture
 
 #: Of a child's address space: a Python with a large PDF needs about a third of it.
 MEMORY_BYTES = 768 * 1024 * 1024
-#: Children of one process at once. More would only take turns on the cores that the workers share.
+#: Children of one process at once. More would only share the cores that the workers use.
 CHILDREN_MAX = 2
 #: Part of the timeout after which the child hands over what it has read.
-SOFT_PART = 0.75
-#: Characters that are kept of one file, at most: what a model is shown of it is cut by its tokens.
+SOFT_TIMEOUT_FRACTION = 0.75
+#: Characters that are kept of one file, at most: for a model it is truncated again, by tokens.
 TEXT_MAX_CHARS = 400_000
 
 _log = structlog.get_logger(__name__)
 _WORKER = Path(__file__).with_name("extract_worker.py")
-#: All that a child is told of the environment: no key and no password.
+#: All that a child gets of the environment: no key and no password.
 _ENVIRONMENT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR")
 _OOXML = "application/vnd.openxmlformats-officedocument"
 _ODF = "application/vnd.oasis.opendocument"
 _PICTURE = ("picture", "picture:read")
-#: What reads a media type in the child, and what to call such a file in a sentence.
+#: By media type: what to call such a file in a sentence, and its reader in the child.
 _READERS = {
     "application/pdf": ("PDF", "pdf:read"),
     f"{_OOXML}.wordprocessingml.document": ("document", "office:read_document"),
@@ -61,14 +61,14 @@ _READERS = {
 #: What ends a child that used up its time: by its own clocks.
 _OUT_OF_TIME = (-signal.SIGXCPU, -signal.SIGALRM)
 #: What ends a child for reasons of the host. Its own limits end it in other ways.
-_NOT_THE_FILE = {
+_HOST_FAILURES = {
     -signal.SIGKILL: "its reader was killed, as hosts do that run out of memory",
     NOT_INSTALLED: "its reader is not installed",
 }
 #: The longest encoding of one character.
 _BYTES_PER_CHAR = 4
 #: The mark of UTF-32 begins like the one of UTF-16, so that it is asked for first.
-_MARKS = (
+_BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
     (codecs.BOM_UTF32_BE, "utf-32-be"),
@@ -76,19 +76,19 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 #: A semaphore belongs to the event loop on which it first waits, so there is one for each.
-_children: "WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]" = WeakKeyDictionary()
+_child_slots: "WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]" = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
 class Extracted:
-    """What could be read of a file."""
+    """The extracted text and pictures of a file."""
 
     text: str
     #: Whether the file has more text than this.
     truncated: bool = False
     #: Why there is no text, or not all of it, in a sentence for the model.
     problem: str | None = None
-    #: By their use, `picture` and `thumbnail`, as in `Prepared`.
+    #: By their use, `picture` and `thumbnail`, as in `PreparationResult`.
     pictures: Mapping[str, Picture] = field(default_factory=dict)
     #: Whether another try would come to the same.
     is_final: bool = True
@@ -105,13 +105,13 @@ async def extract_text(
     if media_type in _READERS:
         return await _read(content, media_type, timeout_seconds, max_chars)
     if _is_text(media_type):
-        # Milliseconds, but each holds up every turn of the loop.
+        # Milliseconds, but on the event loop they would hold up every task.
         return await asyncio.to_thread(decode_text, content, max_chars=max_chars)
     return Extracted("", problem=f"A file of type {media_type} has no text that can be read.")
 
 
 def is_readable(media_type: str) -> bool:
-    """Whether there is something to be read in files of this type."""
+    """Whether files of this media type can be read."""
     return media_type in _READERS or _is_text(media_type)
 
 
@@ -120,21 +120,21 @@ def _is_text(media_type: str) -> bool:
 
 
 def decode_text(content: bytes, *, max_chars: int) -> Extracted:
-    """Text of whatever encoding: by its mark, as UTF-8, as UTF-16, else with replacements."""
-    # One character more than fits, so that the cut is known.
+    """Decode text of any encoding: by its mark, as UTF-8, as UTF-16, else with replacements."""
+    # One character more than fits, so that a truncation is noticed.
     head = content[: (max_chars + 2) * _BYTES_PER_CHAR]
     is_whole = len(head) == len(content)
     text = _decode(head, is_whole=is_whole)
-    return Extracted(storable(text[:max_chars]), truncated=len(text) > max_chars or not is_whole)
+    return Extracted(strip_unstorable(text[:max_chars]), truncated=len(text) > max_chars or not is_whole)
 
 
-def storable(text: str) -> str:
-    """Without what no database and no JSON takes: NULs and lone surrogates."""
+def strip_unstorable(text: str) -> str:
+    """Remove the characters that no database and no JSON takes: NULs and lone surrogates."""
     return text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
 
 
 def _decode(head: bytes, *, is_whole: bool) -> str:
-    for mark, encoding in _MARKS:
+    for mark, encoding in _BYTE_ORDER_MARKS:
         if head.startswith(mark):
             return _decode_as(head[len(mark) :], encoding, "replace", is_whole=is_whole)
     if b"\x00" in head[:1024]:  # in text, only the zeros of wide characters
@@ -150,20 +150,20 @@ def _decode(head: bytes, *, is_whole: bool) -> str:
 
 
 def _decode_as(head: bytes, encoding: str, errors: str, *, is_whole: bool) -> str:
-    """A head may end within a character, which is then left out rather than replaced."""
+    """Decode a beginning that may end within a character, which is then left out, not replaced."""
     return codecs.getincrementaldecoder(encoding)(errors).decode(head, final=is_whole)
 
 
 async def read_in_child(
-    program: Path, content: bytes, *, timeout_seconds: float, told: Mapping[str, Any]
+    program: Path, content: bytes, *, timeout_seconds: float, options: Mapping[str, Any]
 ) -> tuple[bytes, int | None]:
-    """What a reader program writes about a file, and its exit status; `told` is for the program.
+    """Run a reader program on a file: its output and exit status; `options` are for the program.
 
     Raises `TimeoutError`, and other `OSError` where no child can be started.
     """
-    children = _children.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(CHILDREN_MAX))
-    async with children:
-        child = await _started(program, timeout_seconds, told)
+    slots = _child_slots.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(CHILDREN_MAX))
+    async with slots:
+        child = await _start_child(program, timeout_seconds, options)
         try:
             async with asyncio.timeout(timeout_seconds):
                 output, _ = await child.communicate(content)
@@ -177,38 +177,41 @@ async def read_in_child(
 
 async def _read(content: bytes, media_type: str, timeout_seconds: float, max_chars: int) -> Extracted:
     noun, reader = _READERS[media_type]
-    told = {"max_chars": max_chars, "reader": reader, "noun": noun}
-    failed = f"The {noun} could not be read"
+    options = {"max_chars": max_chars, "reader": reader, "noun": noun}
+    failure = f"The {noun} could not be read"
     try:
-        output, returncode = await read_in_child(_WORKER, content, timeout_seconds=timeout_seconds, told=told)
+        output, returncode = await read_in_child(
+            _WORKER, content, timeout_seconds=timeout_seconds, options=options
+        )
     except TimeoutError:
-        return Extracted("", problem=f"{failed}: it takes too much time.")
+        return Extracted("", problem=f"{failure}: it takes too much time.")
     except OSError as error:
-        return Extracted("", problem=f"{failed} now: {error.strerror}.", is_final=False)
+        return Extracted("", problem=f"{failure} now: {error.strerror}.", is_final=False)
     if returncode == 0:
-        return await asyncio.to_thread(_result, output)
+        return await asyncio.to_thread(_parse_result, output)
     if returncode in _OUT_OF_TIME:
-        return Extracted("", problem=f"{failed}: it takes too much time.")
+        return Extracted("", problem=f"{failure}: it takes too much time.")
     _log.warning("reader_failed", media_type=media_type, returncode=returncode)
-    if returncode in _NOT_THE_FILE:
-        return Extracted("", problem=f"{failed} now: {_NOT_THE_FILE[returncode]}.", is_final=False)
-    return Extracted("", problem=f"{failed}: it crashed its reader, as a damaged file may.")
+    if returncode in _HOST_FAILURES:
+        return Extracted("", problem=f"{failure} now: {_HOST_FAILURES[returncode]}.", is_final=False)
+    return Extracted("", problem=f"{failure}: it crashed its reader, as a damaged file may.")
 
 
-async def _started(
-    program: Path, timeout_seconds: float, told: Mapping[str, Any]
+async def _start_child(
+    program: Path, timeout_seconds: float, options: Mapping[str, Any]
 ) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         sys.executable,
-        "-P",  # this folder is not a place to import from
+        "-P",  # nothing is imported from this folder
         str(program),
         json.dumps({
             "parent": os.getpid(),
             "cpu_seconds": math.ceil(timeout_seconds) + 1,
             "memory_bytes": MEMORY_BYTES,
             "wall_seconds": timeout_seconds + 1,
-            "until": time.monotonic() + timeout_seconds * SOFT_PART,  # one clock for all processes
-            **told,
+            # One clock for all processes.
+            "until": time.monotonic() + timeout_seconds * SOFT_TIMEOUT_FRACTION,
+            **options,
         }),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
@@ -218,10 +221,10 @@ async def _started(
     )  # fmt: skip
 
 
-def _result(output: bytes) -> Extracted:
-    found = json.loads(output)
+def _parse_result(output: bytes) -> Extracted:
+    fields = json.loads(output)
     pictures = {
-        use: Picture(base64.b64decode(made.pop("content")), **made)
-        for use, made in found.pop("pictures", {}).items()
+        use: Picture(base64.b64decode(picture.pop("content")), **picture)
+        for use, picture in fields.pop("pictures", {}).items()
     }
-    return Extracted(**found, pictures=pictures)
+    return Extracted(**fields, pictures=pictures)

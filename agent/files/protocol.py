@@ -1,34 +1,34 @@
-"""The seam to stored files: what a run asks of them."""
+"""The protocol of stored files, as a run uses them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from agent.files.token_budget import FileRoom
+from agent.files.token_budget import FileTokenBudget
 from agent.models.capabilities import Capabilities
 from conversation.attachment import Attachment
 from conversation.message import Message
 
 
 class AttachmentReader(Protocol):
-    """Stores files that tools bring, turns the files of messages into content parts, and opens them."""
+    """The files of messages: stores those of tools, builds content parts of them, and opens them."""
 
     async def store_all(self, tenant: str, files: Sequence[Attachment]) -> Sequence[Attachment]:
-        """The files of one message without their bytes, once they are stored.
+        """Store the files of one message, and return them without their bytes.
 
-        Raises `FileRefused`, `LimitReached` and `FileStoreUnavailable`.
+        Raises `FileRejected`, `LimitReached` and `FileStoreUnavailable`.
         """
         ...
 
-    async def parts(
-        self, tenant: str, messages: Sequence[Message], capabilities: Capabilities, room: FileRoom
+    async def build_parts(
+        self, tenant: str, messages: Sequence[Message], capabilities: Capabilities, budget: FileTokenBudget
     ) -> Mapping[str, Sequence[Mapping[str, Any]]]:
-        """By message id, a part for each of its files. Raises `FileStoreUnavailable`."""
+        """Build a part for each file, by message id. Raises `FileStoreUnavailable`."""
         ...
 
-    async def of_thread(self, tenant: str, thread_id: str) -> Sequence[Attachment]:
+    async def list_thread_files(self, tenant: str, thread_id: str) -> Sequence[Attachment]:
         """The files of the thread's history, the newest first."""
         ...
 
     async def open(self, tenant: str, file: Attachment) -> bytes:
-        """Raises `FileRefused` for one that is blocked, `FileNotStored`, `FileStoreUnavailable`."""
+        """The bytes of a file. Raises `FileRejected` (blocked), `FileNotStored`, `FileStoreUnavailable`."""
         ...

@@ -1,4 +1,4 @@
-"""The files that a tool may open: those of its thread, and what tools brought earlier in the turn.
+"""The files that a tool may open: those of its thread, and those of tools earlier in the turn.
 
 What stays true: a name or hash reaches no file of another thread; a file that is blocked is not
 opened. Both forms wait for the same coroutine on the turn's loop.
@@ -14,7 +14,7 @@ from conversation.attachment import Attachment
 from conversation.errors import InvalidInput
 
 #: File names in the error for one that is not there.
-OFFERED_MAX = 20
+OFFERED_NAMES_MAX = 20
 
 T = TypeVar("T")
 
@@ -26,36 +26,36 @@ class ThreadFiles:
     reader: AttachmentReader
     tenant: str
     thread_id: str
-    #: What tools brought in this turn so far, the newest last.
-    brought: Callable[[], Sequence[Attachment]]
+    #: The files of tools in this turn so far, the newest last.
+    turn_files: Callable[[], Sequence[Attachment]]
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
 
     async def all(self) -> tuple[Attachment, ...]:
-        """The newest first, each name and content once."""
-        stored = await self.reader.of_thread(self.tenant, self.thread_id)
-        found = [*reversed(self.brought()), *stored]
-        return tuple({(file.filename, file.sha256): file for file in reversed(found)}.values())[::-1]
+        """List the files, the newest first, each name and content once."""
+        stored_files = await self.reader.list_thread_files(self.tenant, self.thread_id)
+        candidates = [*reversed(self.turn_files()), *stored_files]
+        return tuple({(file.filename, file.sha256): file for file in reversed(candidates)}.values())[::-1]
 
     async def open(self, name: str) -> bytes:
         """The bytes of the newest file of this name, or of this hash.
 
-        Raises `InvalidInput` where the thread has none, `FileRefused` where it is blocked.
+        Raises `InvalidInput` where the thread has none, `FileRejected` where it is blocked.
         """
         files = await self.all()
         file = next((file for file in files if name in (file.filename, file.sha256)), None)
         if file is None:
-            names = ", ".join(dict.fromkeys(repr(file.filename) for file in files[:OFFERED_MAX]))
+            names = ", ".join(dict.fromkeys(repr(file.filename) for file in files[:OFFERED_NAMES_MAX]))
             fix = f"pass one of {names}" if names else "there are none in this conversation"
             raise InvalidInput("file", f"{name[:255]!r} is no file of this conversation", fix)
         return await self.reader.open(self.tenant, file)
 
     def wait_for(self, work: Coroutine[Any, Any, T], seconds: float | None) -> T:
-        """Let the loop do it while this thread waits. Raises `RuntimeError` on the loop itself."""
+        """Run a coroutine on the loop while this thread waits. Raises `RuntimeError` on the loop itself."""
         try:
-            running = asyncio.get_running_loop()
+            running_loop = asyncio.get_running_loop()
         except RuntimeError:
-            running = None
-        if running is self.loop:
+            running_loop = None
+        if running_loop is self.loop:
             work.close()
             raise RuntimeError("this would hold up the event loop: await files() or open_file() instead")
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(seconds)

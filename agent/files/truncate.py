@@ -1,6 +1,6 @@
-"""Cutting a file's text to what there is room for, and saying what was left out.
+"""Truncation of a file's text to its budget, with a note of what was left out.
 
-What stays true: the same text and room give the same bytes, however often a request is built.
+What stays true: the same text and budget give the same bytes, however often a request is built.
 """
 
 import re
@@ -8,31 +8,31 @@ import re
 from conversation.token_estimate import CHARS_PER_TOKEN
 
 #: Marks that are named one by one in the note; more of them are counted.
-NAMED_MAX = 5
+NAMED_MARKS_MAX = 5
 
 _MARK = re.compile(r"^--- (page|sheet|slide) (.+) ---$", re.MULTILINE)
 
 
 def tokens_in(chars: int) -> int:
-    """About how many tokens so many characters are: the same for every model."""
+    """An estimate of the tokens of so many characters: the same for every model."""
     return -(-chars // CHARS_PER_TOKEN)
 
 
-def cut(text: str, max_tokens: int) -> str:
-    """The beginning of a text, to the end of a line or word, and a note of what was left out."""
-    room = max_tokens * CHARS_PER_TOKEN
-    if len(text) <= room:
+def truncate_text(text: str, max_tokens: int) -> str:
+    """Truncate a text at the end of a line or word, and append a note of what was left out."""
+    max_chars = max_tokens * CHARS_PER_TOKEN
+    if len(text) <= max_chars:
         return text
-    head = text[:room]
+    head = text[:max_chars]
     # Not within a word, if that costs little.
     end = max(head.rfind("\n"), head.rfind(" "))
-    kept = head[: end if end > room * 3 // 4 else room].rstrip()
-    return f"{kept}\n[Cut here: {_left_out(text[len(kept) :])}.]"
+    beginning = head[: end if end > max_chars * 3 // 4 else max_chars].rstrip()
+    return f"{beginning}\n[Cut here: {_describe_omission(text[len(beginning) :])}.]"
 
 
-def _left_out(rest: str) -> str:
-    tokens = f"about {tokens_in(len(rest)):,} tokens"
-    marks = _MARK.findall(rest)
+def _describe_omission(remainder: str) -> str:
+    tokens = f"about {tokens_in(len(remainder)):,} tokens"
+    marks = _MARK.findall(remainder)
     if not marks:
         return f"the rest was left out, {tokens}"
     kind, first = marks[0]
@@ -40,7 +40,7 @@ def _left_out(rest: str) -> str:
     if len(labels) == 1:
         return f"{kind} {first} was left out, {tokens}"
     if kind == "sheet":
-        named = ", ".join(labels[:NAMED_MAX])
-        more = f" and {len(labels) - NAMED_MAX} more" if len(labels) > NAMED_MAX else ""
-        return f"sheets {named}{more} were left out, {tokens}"
+        named_sheets = ", ".join(labels[:NAMED_MARKS_MAX])
+        more = f" and {len(labels) - NAMED_MARKS_MAX} more" if len(labels) > NAMED_MARKS_MAX else ""
+        return f"sheets {named_sheets}{more} were left out, {tokens}"
     return f"{kind}s {first} to {labels[-1]} were left out, {tokens}"

@@ -1,4 +1,4 @@
-"""Asking again: how long to wait before the next attempt, and when to stop.
+"""Retries of a model call: how long to wait before the next attempt, and when to stop.
 
 What stays true: only a `ModelError` that says it is retryable is tried again; a provider that asked
 for a pause gets at least that pause, or, when it is longer than we wait here, no further attempt.
@@ -24,7 +24,7 @@ class Backoff:
     initial_seconds: float = 0.5
     #: Bound of every later wait.
     max_seconds: float = 30
-    #: A longer pause than this is the turn's business: a worker's memory is no place to wait.
+    #: A longer pause than this is left to the retry of the whole turn: no worker is held up for it.
     retry_after_max_seconds: float = 60
 
     def attempts(self, count: int, *, model: str) -> AsyncRetrying:
@@ -32,25 +32,25 @@ class Backoff:
         return AsyncRetrying(
             stop=stop_after_attempt(count),
             wait=self._wait_seconds,
-            retry=retry_if_exception(self._worth_another),
-            before_sleep=lambda state: _tell(state, model),
+            retry=retry_if_exception(self._is_worth_retry),
+            before_sleep=lambda state: _log_failed_attempt(state, model),
             reraise=True,
         )
 
-    def _worth_another(self, error: BaseException) -> bool:
+    def _is_worth_retry(self, error: BaseException) -> bool:
         if not isinstance(error, ModelError) or not error.retryable:
             return False
         return (error.retry_after_seconds or 0) <= self.retry_after_max_seconds
 
     def _wait_seconds(self, state: RetryCallState) -> float:
-        asked_for = _error_of(state).retry_after_seconds
-        if asked_for is None:
+        requested_seconds = _error_of(state).retry_after_seconds
+        if requested_seconds is None:
             return wait_random_exponential(multiplier=self.initial_seconds, max=self.max_seconds)(state)
-        # Everybody was told the same moment: spread out after it, never before it.
-        return asked_for + random.uniform(0, self.initial_seconds)  # noqa: S311  no secret depends on it
+        # Every caller got the same moment: spread out after it, never before it.
+        return requested_seconds + random.uniform(0, self.initial_seconds)  # noqa: S311  no secret depends on it
 
 
-def _tell(state: RetryCallState, model: str) -> None:
+def _log_failed_attempt(state: RetryCallState, model: str) -> None:
     _log.warning(
         "model_attempt_failed",
         model=model,

@@ -1,6 +1,6 @@
-"""What a model takes beside text.
+"""The capabilities of a model: what it takes beside text.
 
-What stays true: of a model that nobody knows, pictures are believed and sound is not: most take the
+What stays true: an unknown model is taken to accept pictures and no sound: most take the
 one, few the other, and a request with what a model does not take fails as a whole.
 """
 
@@ -12,7 +12,7 @@ from agent.models.protocol import Model
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What a model takes beside text."""
+    """The kinds of content that a model takes beside text."""
 
     #: Pictures: PNG, JPEG, GIF, WebP.
     images: bool = True
@@ -25,12 +25,12 @@ class KnowsCapabilities(Protocol):
     """A `Model` that can say what the models behind it take."""
 
     async def capabilities_of(self, model_name: str) -> Capabilities:
-        """Must not hold up the event loop, and gives the same answer each time."""
+        """The capabilities of a model, the same each time; must not hold up the event loop."""
         ...
 
 
 async def capabilities_of(model: Model, model_name: str) -> Capabilities:
-    """What the model of that name takes, as far as the one who asks it knows."""
+    """The capabilities of the model of that name, as far as its adapter knows them."""
     if isinstance(model, KnowsCapabilities):
         return await model.capabilities_of(model_name)
     return Capabilities()

@@ -1,4 +1,4 @@
-"""What went wrong at a provider, in our words.
+"""Translation of litellm's exceptions into `ModelError`.
 
 What stays true: the text of an error holds no key and is short; its `kind` is one of those below,
 whatever the provider; the original exception, which may hold a key, is not chained to it.
@@ -64,7 +64,7 @@ _CONNECTION_CLASSES = frozenset({"OSError", "TransportError", "ClientError", "AP
 
 _SECRET_NAME = re.compile(r"key|token|secret|password|passwd|credential|authorization", re.IGNORECASE)
 #: What keys look like, whole or with their middle starred out (`sk-proj-****abcd`), as providers echo them.
-_LOOKS_SECRET = re.compile(
+_SECRET_VALUE = re.compile(
     r"\b(?:sk|pk|rk|gsk|xai|hf)[-_][\w*.-]{8,}"
     r"|\bAIza[\w*-]{20,}|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\beyJ[\w-]{10,}\.[\w.-]+"
     r"|(?<=bearer )\S{8,}|(?<=basic )\S{8,}"
@@ -82,7 +82,7 @@ def model_error(
     kind = _kind(error, started=started)
     return ModelError(
         kind,
-        f"{model}: {_short(str(error), parameters) or kind}",
+        f"{model}: {_shorten(str(error), parameters) or kind}",
         retryable=kind in RETRYABLE,
         retry_after_seconds=_retry_after_seconds(_headers(error)) if kind in RETRYABLE else None,
     )
@@ -90,10 +90,10 @@ def model_error(
 
 def _kind(error: Exception, *, started: bool) -> str:
     classes = {base.__name__ for base in type(error).__mro__}
-    named = next((kind for name, kind in _KIND_BY_CLASS.items() if name in classes), None)
-    coded = next((kind for code, kind in _KIND_BY_CODE.items() if code in _codes(error)), None)
-    if named or coded:
-        return str(named or coded)
+    kind_by_class = next((kind for name, kind in _KIND_BY_CLASS.items() if name in classes), None)
+    kind_by_code = next((kind for code, kind in _KIND_BY_CODE.items() if code in _codes(error)), None)
+    if kind_by_class or kind_by_code:
+        return str(kind_by_class or kind_by_code)
     if classes & _CONNECTION_CLASSES:
         return "stream_interrupted" if started else "unavailable"
     return _kind_of_status(getattr(error, "status_code", None))
@@ -112,10 +112,10 @@ def _codes(error: Exception) -> set[object]:
 
 
 def _headers(error: Exception) -> Mapping[str, str]:
-    """By lower-case name. The library keeps them in one of two places."""
+    """The headers by lower-case name. The library keeps them in one of two attributes."""
     response = getattr(error, "response", None)
-    found = getattr(error, "litellm_response_headers", None) or getattr(response, "headers", None) or {}
-    return {str(name).lower(): str(value) for name, value in dict(found).items()}
+    headers = getattr(error, "litellm_response_headers", None) or getattr(response, "headers", None) or {}
+    return {str(name).lower(): str(value) for name, value in dict(headers).items()}
 
 
 def _retry_after_seconds(headers: Mapping[str, str]) -> float | None:
@@ -145,20 +145,20 @@ def _seconds_until(date: str) -> float | None:
     return max((moment - datetime.now(UTC)).total_seconds(), 0)
 
 
-def _short(text: str, parameters: Mapping[str, Any]) -> str:
-    """Without keys first and shortened after, so that no half of a key is left at the end."""
+def _shorten(text: str, parameters: Mapping[str, Any]) -> str:
+    """Remove keys, then shorten, so that no half of a key is left at the end."""
     text = _LIBRARY_PREFIX.sub("", text, count=1).partition("Traceback (most recent call last)")[0]
     for secret in sorted(_secrets(parameters), key=len, reverse=True):
         text = text.replace(secret, "***")
-    text = " ".join(_LOOKS_SECRET.sub("***", text).split())
+    text = " ".join(_SECRET_VALUE.sub("***", text).split())
     return text if len(text) <= MESSAGE_MAX_CHARS else text[: MESSAGE_MAX_CHARS - 1] + "…"
 
 
 def _secrets(parameters: Mapping[str, Any]) -> set[str]:
     """Values that must not be shown: of the request, and of this process's environment."""
-    named = dict(_secret_items(parameters))
-    named |= {name: value for name, value in os.environ.items() if _SECRET_NAME.search(name)}
-    words = (word for value in named.values() for word in (value, *value.split()))
+    secrets_by_name = dict(_secret_items(parameters))
+    secrets_by_name |= {name: value for name, value in os.environ.items() if _SECRET_NAME.search(name)}
+    words = (word for value in secrets_by_name.values() for word in (value, *value.split()))
     return {word for word in words if len(word) >= SECRET_MIN_CHARS}
 
 

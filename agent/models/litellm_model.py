@@ -19,7 +19,7 @@ from typing import Any
 from agent.models.backoff import Backoff
 from agent.models.capabilities import Capabilities
 from agent.models.litellm_errors import model_error
-from agent.models.protocol import ModelReply, ModelRequest, Restarted, TextDelta
+from agent.models.protocol import ModelReply, ModelRequest, StreamRestarted, TextDelta
 from agent.models.stream_assembly import ReplyPieces, tool_calls
 from conversation.errors import ModelError
 from conversation.message import Usage
@@ -35,10 +35,10 @@ _FIELDS_OF_THE_REQUEST = frozenset(
 _CREDENTIALS = frozenset(
     {"api_key", "api_base", "base_url", "api_version", "organization", "extra_headers", "headers"}
 )
-#: What litellm keeps to itself, at least for models that it does not know.
-_SWALLOWED = frozenset({"metadata", "user"})
+#: Parameters that litellm does not send, at least for models that it does not know.
+_DROPPED_BY_LITELLM = frozenset({"metadata", "user"})
 
-Item = TextDelta | Restarted | ModelReply
+Item = TextDelta | StreamRestarted | ModelReply
 
 
 @cache
@@ -70,16 +70,16 @@ async def close() -> None:
 
 
 @cache
-def _capabilities(model_name: str) -> Capabilities:
-    """By the list alone: litellm's own look-up asks some providers' servers."""
-    known = load().model_cost
-    while model_name and model_name not in known:
+def _find_capabilities(model_name: str) -> Capabilities:
+    """Find capabilities in the list of models alone: litellm's own lookup asks some providers' servers."""
+    model_list = load().model_cost
+    while model_name and model_name not in model_list:
         model_name = model_name.partition("/")[
             2
         ]  # `openrouter/anthropic/…`: what is listed has fewer prefixes
     if not model_name:
         return Capabilities()
-    info = known[model_name]
+    info = model_list[model_name]
     # Of many models the list says neither; then it is not known.
     return Capabilities(
         images=info.get("supports_vision", True), audio=info.get("supports_audio_input", False)
@@ -87,7 +87,7 @@ def _capabilities(model_name: str) -> Capabilities:
 
 
 class LitellmModel:
-    """A `Model` that asks whatever provider the request's model names."""
+    """A `Model` that asks the provider that the request's model names."""
 
     def __init__(
         self,
@@ -106,134 +106,138 @@ class LitellmModel:
         )
 
     async def capabilities_of(self, model_name: str) -> Capabilities:
-        """By litellm's own list of models; the first look loads it, off the event loop."""
-        return await asyncio.to_thread(_capabilities, model_name)
+        """Find a model's capabilities in litellm's list; the first call loads it, off the event loop."""
+        return await asyncio.to_thread(_find_capabilities, model_name)
 
     async def complete(self, request: ModelRequest) -> ModelReply:
-        async with aclosing(self._answer(request, streamed=False)) as items:
+        async with aclosing(self._ask_models(request, is_streamed=False)) as items:
             async for item in items:
                 if isinstance(item, ModelReply):
                     return item
         raise AssertionError("an answer ends with a reply or an error")
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[Item, None]:
-        shown = False
-        async with aclosing(self._answer(request, streamed=True)) as items:
+        has_sent_text = False
+        async with aclosing(self._ask_models(request, is_streamed=True)) as items:
             async for item in items:
-                if isinstance(item, Restarted) and not shown:
+                if isinstance(item, StreamRestarted) and not has_sent_text:
                     continue
-                shown = isinstance(item, TextDelta)
+                has_sent_text = isinstance(item, TextDelta)
                 yield item
 
-    async def _answer(self, request: ModelRequest, *, streamed: bool) -> AsyncGenerator[Item, None]:
-        """Ask the models in order. `Restarted` stands before each attempt."""
-        _check(request)
+    async def _ask_models(self, request: ModelRequest, *, is_streamed: bool) -> AsyncGenerator[Item, None]:
+        """Ask the models in order. `StreamRestarted` stands before each attempt."""
+        _check_parameters(request)
         await asyncio.to_thread(load)
         errors: list[ModelError] = []
         for model in (request.model, *request.fallbacks):
             try:
-                async with aclosing(self._answer_by(model, request, streamed=streamed)) as items:
+                async with aclosing(self._ask_with_retries(model, request, is_streamed=is_streamed)) as items:
                     async for item in items:
                         yield item
                 return
             except ModelError as error:
                 errors.append(error)
-        raise _soonest(errors)
+        raise _most_useful_error(errors)
 
-    async def _answer_by(
-        self, model: str, request: ModelRequest, *, streamed: bool
+    async def _ask_with_retries(
+        self, model: str, request: ModelRequest, *, is_streamed: bool
     ) -> AsyncGenerator[Item, None]:
         """Ask one model, as often as it takes or is allowed."""
-        ask = self._ask_streamed if streamed else self._ask_whole
+        ask = self._ask_streamed if is_streamed else self._ask_whole
         async for attempt in self._backoff.attempts(request.max_attempts, model=model):
-            yield Restarted()
+            yield StreamRestarted()
             try:
                 async with aclosing(ask(model, request)) as items:
                     async for item in items:
                         yield item
                 return
             except ModelError as error:
-                broken = error
-            # Only our own error is handed over: a cancellation never passes through the retries.
+                failure = error
+            # Only our own error is passed on: a cancellation never passes through the retries.
             with attempt:
-                raise broken
+                raise failure
 
     async def _ask_whole(self, model: str, request: ModelRequest) -> AsyncGenerator[Item, None]:
         try:
             async with asyncio.timeout(request.timeout_seconds):
-                response = await load().acompletion(**_call(model, request, streamed=False))
+                response = await load().acompletion(**_call_arguments(model, request, is_streamed=False))
         except Exception as error:  # noqa: BLE001  litellm lets through whatever its parts raise
-            broken = _translated(error, model, request)
+            failure = _translate_error(error, model, request)
         else:
             yield _whole_reply(response, model)
             return
-        raise broken  # outside of `except`: the original is not chained, for it may hold a key
+        raise failure  # outside of `except`: the original is not chained, for it may hold a key
 
     async def _ask_streamed(self, model: str, request: ModelRequest) -> AsyncGenerator[Item, None]:
         clock = asyncio.get_running_loop().time
-        until = deadline = clock() + request.timeout_seconds
+        idle_deadline = deadline = clock() + request.timeout_seconds
         pieces = ReplyPieces()
-        started = False
+        has_started = False
         try:
             async with asyncio.timeout_at(deadline):
-                response = await load().acompletion(**_call(model, request, streamed=True))
+                response = await load().acompletion(**_call_arguments(model, request, is_streamed=True))
             async with aclosing(response):
                 while True:
-                    async with asyncio.timeout_at(until):
+                    async with asyncio.timeout_at(idle_deadline):
                         chunk = await anext(response, None)
                     if chunk is None:
                         break
-                    started = True
+                    has_started = True
                     if text := pieces.add(chunk):
                         yield TextDelta(text)
-                    until = min(deadline, clock() + self._idle_timeout_seconds)
+                    idle_deadline = min(deadline, clock() + self._idle_timeout_seconds)
         except Exception as error:  # noqa: BLE001  litellm lets through whatever its parts raise
-            broken = _translated(error, model, request, started=started)
+            failure = _translate_error(error, model, request, has_started=has_started)
         else:
             yield _streamed_reply(response, pieces, model)
             return
-        raise broken  # outside of `except`: the original is not chained, for it may hold a key
+        raise failure  # outside of `except`: the original is not chained, for it may hold a key
 
 
-def _check(request: ModelRequest) -> None:
-    double = sorted(_FIELDS_OF_THE_REQUEST & request.parameters.keys())
-    if double:
-        raise ModelError("refused", f"parameters: {', '.join(double)} cannot be set here", retryable=False)
+def _check_parameters(request: ModelRequest) -> None:
+    conflicts = sorted(_FIELDS_OF_THE_REQUEST & request.parameters.keys())
+    if conflicts:
+        raise ModelError("refused", f"parameters: {', '.join(conflicts)} cannot be set here", retryable=False)
 
 
-def _call(model: str, request: ModelRequest, *, streamed: bool) -> dict[str, Any]:
+def _call_arguments(model: str, request: ModelRequest, *, is_streamed: bool) -> dict[str, Any]:
     """The arguments of `litellm.acompletion`. All are copies: litellm edits what it is given."""
-    call = {
+    arguments = {
         **_parameters(model, request),
         "model": model,
         "messages": copy.deepcopy(list(request.messages)),
-        "stream": streamed,
+        "stream": is_streamed,
         "timeout": request.timeout_seconds + LIBRARY_TIMEOUT_MARGIN_SECONDS,
         "num_retries": 0,
         "max_retries": 0,
         "_skip_mcp_handler": True,  # else tools need litellm's proxy and the `mcp` package
     }
     if request.tools:
-        call["tools"] = copy.deepcopy(list(request.tools))
-    options = call.pop("stream_options", None) or {}
-    if streamed:
-        call["stream_options"] = {**options, "include_usage": True}
-    return call
+        arguments["tools"] = copy.deepcopy(list(request.tools))
+    options = arguments.pop("stream_options", None) or {}
+    if is_streamed:
+        arguments["stream_options"] = {**options, "include_usage": True}
+    return arguments
 
 
 def _parameters(model: str, request: ModelRequest) -> dict[str, Any]:
-    """The request's parameters, so put that each reaches the provider as it is."""
+    """The request's parameters, arranged so that each reaches the provider as it is."""
     litellm = load()
     parameters = copy.deepcopy(dict(request.parameters))
     name, provider, *_ = litellm.get_llm_provider(model)
     if provider != litellm.get_llm_provider(request.model)[1]:
         parameters = {key: value for key, value in parameters.items() if key not in _CREDENTIALS}
     if provider == "openai" or provider in litellm.openai_compatible_providers:
-        known = litellm.get_supported_openai_params(model=name, custom_llm_provider=provider) or ()
-        refused = {*litellm.OPENAI_CHAT_COMPLETION_PARAMS} - {*known}
+        supported = litellm.get_supported_openai_params(model=name, custom_llm_provider=provider) or ()
+        unsupported = {*litellm.OPENAI_CHAT_COMPLETION_PARAMS} - {*supported}
         if parameters.get("drop_params"):
-            refused = set()  # what this model does not take is to be left out, says the caller
-        raw = {key: parameters.pop(key) for key in (refused | _SWALLOWED) - _CREDENTIALS if key in parameters}
+            unsupported = set()  # what this model does not take is to be left out, says the caller
+        raw = {
+            key: parameters.pop(key)
+            for key in (unsupported | _DROPPED_BY_LITELLM) - _CREDENTIALS
+            if key in parameters
+        }
         # What stands in `extra_body` is sent as it stands, known to litellm or not.
         parameters["extra_body"] = {**raw, **parameters.get("extra_body", {})}
     return parameters
@@ -260,35 +264,35 @@ def _whole_reply(response: Any, model: str) -> ModelReply:
 
 def _streamed_reply(response: Any, pieces: ReplyPieces, model: str) -> ModelReply:
     # litellm invents a last chunk that says "stop"; its wrapper knows what the provider said.
-    said = getattr(response, "received_finish_reason", None)
-    said = said or getattr(response, "intermittent_finish_reason", None)
-    if said is None:
+    finish_reason = getattr(response, "received_finish_reason", None)
+    finish_reason = finish_reason or getattr(response, "intermittent_finish_reason", None)
+    if finish_reason is None:
         raise ModelError("stream_interrupted", f"{model}: the stream ended in mid-answer", retryable=True)
-    usage = _usage(pieces.counted)
+    usage = _usage(pieces.usage_chunk)
     return ModelReply(
         content=pieces.content,
         tool_calls=pieces.tool_calls,
         reasoning=pieces.reasoning,
         model=model,
-        finish_reason=pieces.finish_reason or said,
+        finish_reason=pieces.finish_reason or finish_reason,
         usage=usage,
-        cost=_cost(pieces.counted, model, usage),
+        cost=_cost(pieces.usage_chunk, model, usage),
     )
 
 
 def _usage(response: Any) -> Usage:
-    """As the provider counted; zeros where it did not."""
-    counted = getattr(response, "usage", None)
-    details = getattr(counted, "prompt_tokens_details", None)
+    """The usage that the provider counted; zeros where it did not."""
+    usage = getattr(response, "usage", None)
+    details = getattr(usage, "prompt_tokens_details", None)
     return Usage(
-        getattr(counted, "prompt_tokens", None) or 0,
-        getattr(counted, "completion_tokens", None) or 0,
+        getattr(usage, "prompt_tokens", None) or 0,
+        getattr(usage, "completion_tokens", None) or 0,
         getattr(details, "cached_tokens", None) or 0,
     )
 
 
 def _cost(response: Any, model: str, usage: Usage) -> float | None:
-    """In US dollars; None where no price is known or nothing was counted."""
+    """The cost in US dollars; None where no price is known or nothing was counted."""
     if not usage.total_tokens:
         return None
     try:
@@ -297,14 +301,16 @@ def _cost(response: Any, model: str, usage: Usage) -> float | None:
         return None
 
 
-def _translated(error: Exception, model: str, request: ModelRequest, *, started: bool = False) -> ModelError:
+def _translate_error(
+    error: Exception, model: str, request: ModelRequest, *, has_started: bool = False
+) -> ModelError:
     if isinstance(error, TimeoutError):
-        what = "the stream fell silent" if started else "no answer"
-        return ModelError("timeout", f"{model}: {what} within the time allowed", retryable=True)
-    return model_error(error, model=model, parameters=request.parameters, started=started)
+        problem = "the stream fell silent" if has_started else "no answer"
+        return ModelError("timeout", f"{model}: {problem} within the time allowed", retryable=True)
+    return model_error(error, model=model, parameters=request.parameters, started=has_started)
 
 
-def _soonest(errors: list[ModelError]) -> ModelError:
-    """Of the errors of several models, the one that says best what to do next."""
+def _most_useful_error(errors: list[ModelError]) -> ModelError:
+    """The error, of those of several models, that says best what to do next."""
     retryable = [error for error in errors if error.retryable]
     return min(retryable, key=lambda error: error.retry_after_seconds or 0) if retryable else errors[0]

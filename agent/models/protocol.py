@@ -56,18 +56,18 @@ class TextDelta:
 
 
 @dataclass(frozen=True, slots=True)
-class Restarted:
+class StreamRestarted:
     """The attempt broke after text was sent: what came before this is void, a new attempt follows."""
 
 
 class Model(Protocol):
-    """Whatever can answer a request."""
+    """A model that answers requests."""
 
     async def complete(self, request: ModelRequest) -> ModelReply:
         """Answer whole. Raises `ModelError`."""
         ...
 
-    def stream(self, request: ModelRequest) -> AsyncIterator[TextDelta | Restarted | ModelReply]:
+    def stream(self, request: ModelRequest) -> AsyncIterator[TextDelta | StreamRestarted | ModelReply]:
         """Answer in pieces; the last item is the whole `ModelReply`. Raises `ModelError`."""
         ...
 

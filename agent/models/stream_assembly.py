@@ -32,7 +32,7 @@ class ToolCallPieces:
         self._calls: list[_Call] = []
 
     def add(self, *, index: int | None, call_id: str | None, name: str | None, arguments: str | None) -> None:
-        call = self._call_with(call_id, index) if call_id else self._latest(index)
+        call = self._find_call(call_id, index) if call_id else self._find_latest_call(index)
         if call is None:
             call = _Call(self._next_index() if index is None else index)
             self._calls.append(call)
@@ -40,18 +40,18 @@ class ToolCallPieces:
         call.name = call.name or name or ""
         call.arguments += arguments or ""
 
-    def joined(self) -> tuple[ToolCall, ...]:
+    def join_calls(self) -> tuple[ToolCall, ...]:
         """The calls so far, in the order of their index; those of one index as they came."""
         return tool_calls((c.id, c.name, c.arguments) for c in sorted(self._calls, key=lambda c: c.index))
 
-    def _call_with(self, call_id: str, index: int | None) -> _Call | None:
+    def _find_call(self, call_id: str, index: int | None) -> _Call | None:
         for call in self._calls:
             if call.id == call_id and index in (None, call.index):
                 return call
-        latest = self._latest(index)
+        latest = self._find_latest_call(index)
         return latest if latest is not None and not latest.id else None
 
-    def _latest(self, index: int | None) -> _Call | None:
+    def _find_latest_call(self, index: int | None) -> _Call | None:
         return next((call for call in reversed(self._calls) if index in (None, call.index)), None)
 
     def _next_index(self) -> int:
@@ -67,12 +67,12 @@ class ReplyPieces:
         self._calls = ToolCallPieces()
         self.finish_reason: str | None = None
         #: The chunk that carries the provider's count of tokens, if one came.
-        self.counted: Any = None
+        self.usage_chunk: Any = None
 
     def add(self, chunk: Any) -> str:
         """Take one chunk. Returns the text that it adds, perhaps none."""
         if getattr(chunk, "usage", None) is not None:
-            self.counted = chunk
+            self.usage_chunk = chunk
         if not chunk.choices:
             return ""
         choice = chunk.choices[0]
@@ -89,7 +89,7 @@ class ReplyPieces:
 
     @property
     def tool_calls(self) -> tuple[ToolCall, ...]:
-        return self._calls.joined()
+        return self._calls.join_calls()
 
     def _add_delta(self, delta: Any) -> str:
         text: str = getattr(delta, "content", None) or ""
@@ -106,7 +106,7 @@ class ReplyPieces:
 
 
 def tool_calls(parts: Iterable[tuple[str | None, str | None, str | None]]) -> tuple[ToolCall, ...]:
-    """Calls from (id, name, arguments). One that has no id gets one, for its answer to refer to."""
+    """Tool calls from (id, name, arguments). A call without an id gets one, for its result to refer to."""
     return tuple(
         ToolCall(call_id or f"call_{new_id()}", name or "", arguments or "")
         for call_id, name, arguments in parts

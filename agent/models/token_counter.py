@@ -13,24 +13,24 @@ from conversation.message import Message, Usage
 from conversation.token_estimate import CHARS_PER_TOKEN, TOKENS_PER_MESSAGE
 
 #: Counts that a process remembers: a few megabytes.
-REMEMBERED = 65_536
+REMEMBERED_COUNTS = 65_536
 
 
 @dataclass(frozen=True, slots=True)
 class TokenCounter:
-    """Counts for one model. Its first count loads a tokenizer: call it off the event loop."""
+    """The counter for one model. The first count loads a tokenizer: call it off the event loop."""
 
     model_name: str
 
-    def of(self, message: Message) -> int:
-        """The tokens of a message: its text and its tool calls."""
+    def count(self, message: Message) -> int:
+        """Count the tokens of a message: of its text and its tool calls."""
         return TOKENS_PER_MESSAGE + _count(self.model_name, message.id, _text(message))
 
 
-def estimated_usage(request: ModelRequest, said: str) -> Usage:
-    """What a call may have cost that was broken off after it had `said` this much: by lengths alone."""
-    asked = sum(_length(message.get("content")) for message in request.messages)
-    return Usage(asked // CHARS_PER_TOKEN, len(said) // CHARS_PER_TOKEN, is_estimate=True)
+def estimate_usage(request: ModelRequest, partial_text: str) -> Usage:
+    """Estimate the usage of a call that was interrupted after `partial_text`: by lengths alone."""
+    prompt_chars = sum(_length(message.get("content")) for message in request.messages)
+    return Usage(prompt_chars // CHARS_PER_TOKEN, len(partial_text) // CHARS_PER_TOKEN, is_estimate=True)
 
 
 def _length(content: Any) -> int:
@@ -43,7 +43,7 @@ def _text(message: Message) -> str:
     return "\n".join((message.content, *(f"{call.name} {call.arguments}" for call in message.tool_calls)))
 
 
-@lru_cache(maxsize=REMEMBERED)
+@lru_cache(maxsize=REMEMBERED_COUNTS)
 def _count(model_name: str, _message_id: str, text: str) -> int:
     if model_name == RECALL_MODEL:
         return len(text.split())

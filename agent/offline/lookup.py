@@ -13,7 +13,7 @@ from dataclasses import dataclass
 MATCHES_MAX = 2
 #: Characters of one quoted sentence.
 SENTENCE_MAX_CHARS = 400
-#: Values of one tool result that are looked at.
+#: Values of one tool result that are scanned.
 VALUES_MAX = 500
 
 _SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|\n+")
@@ -34,21 +34,21 @@ _EMPTY_WORDS = _QUESTION_WORDS | frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """Something that may be quoted."""
+    """A sentence that may be quoted."""
 
     text: str
-    #: Where it stands, in words: `message 3`, `attached invoice.pdf`.
+    #: Where the sentence stands, in words: `message 3`, `attached invoice.pdf`.
     origin: str
 
 
 def is_question(text: str) -> bool:
-    """Ends with a question mark somewhere, or begins with a question's first word."""
+    """Whether a text holds a question mark, or begins with a question's first word."""
     first = _WORD.search(text)
     return "?" in text or (first is not None and first[0].casefold() in _QUESTION_WORDS)
 
 
 def text_sentences(text: str, *, origin: str) -> list[Sentence]:
-    """What a person wrote. Questions are left out: the one asked before knows no more."""
+    """The sentences of a user's text. Questions are left out: they answer nothing."""
     return [Sentence(part, origin) for part in _split(text) if not part.endswith("?")]
 
 
@@ -66,22 +66,27 @@ def result_sentences(text: str, *, origin: str) -> list[Sentence]:
     if isinstance(value, str):
         return file_sentences(value, origin=origin)
     leaves = zip(_leaves(value, ""), range(VALUES_MAX), strict=False)
-    return [Sentence(_shortened(leaf), origin) for leaf, _ in leaves]
+    return [Sentence(_shorten(leaf), origin) for leaf, _ in leaves]
 
 
 def best_matches(question: str, sentences: Sequence[Sentence]) -> list[Sentence]:
     """The sentences that share most words with the question, the best first; none if they share no word."""
-    asked = _words(question)
-    scored = [
-        (len(asked & _words(sentence.text)), place, sentence) for place, sentence in enumerate(sentences)
+    question_words = _words(question)
+    scored_entries = [
+        (len(question_words & _words(sentence.text)), place, sentence)
+        for place, sentence in enumerate(sentences)
     ]
-    ranked = sorted((entry for entry in scored if entry[0]), key=lambda entry: entry[:2], reverse=True)
-    best = ranked[:1] + [entry for entry in ranked[1:MATCHES_MAX] if entry[0] * 2 > ranked[0][0]]
-    return [sentence for _score, _place, sentence in best]
+    ranked_entries = sorted(
+        (entry for entry in scored_entries if entry[0]), key=lambda entry: entry[:2], reverse=True
+    )
+    best_entries = ranked_entries[:1] + [
+        entry for entry in ranked_entries[1:MATCHES_MAX] if entry[0] * 2 > ranked_entries[0][0]
+    ]
+    return [sentence for _score, _place, sentence in best_entries]
 
 
 def _split(text: str) -> Iterator[str]:
-    return (_shortened(part.strip()) for part in _SENTENCE_END.split(text) if part.strip())
+    return (_shorten(part.strip()) for part in _SENTENCE_END.split(text) if part.strip())
 
 
 def _leaves(value: object, path: str) -> Iterator[str]:
@@ -96,13 +101,13 @@ def _leaves(value: object, path: str) -> Iterator[str]:
 
 
 def _words(text: str) -> frozenset[str]:
-    found = {word.casefold() for word in _WORD.findall(text)} - _EMPTY_WORDS
-    return frozenset(_singular(word) for word in found)
+    words = {word.casefold() for word in _WORD.findall(text)} - _EMPTY_WORDS
+    return frozenset(_singular(word) for word in words)
 
 
 def _singular(word: str) -> str:
     return word[:-1] if len(word) > 3 and word.endswith("s") else word
 
 
-def _shortened(text: str) -> str:
+def _shorten(text: str) -> str:
     return text if len(text) <= SENTENCE_MAX_CHARS else text[: SENTENCE_MAX_CHARS - 1] + "…"

@@ -1,7 +1,7 @@
-"""A model that is none: it answers out of the request alone, without a network, the same each time.
+"""The offline model: it answers out of the request alone, without a network, the same each time.
 
 It is for trying things out and for tests: it quotes what was written, looks up the sentence that
-shares most words with a question, and calls the tools that it is told to call:
+shares most words with a question, and calls the tools that a user names:
 
     call add with {"a": 1, "b": 2} and convert({"to": "EUR"}), then call send with {"text": "done"}
 
@@ -20,7 +20,7 @@ from typing import Any
 
 from agent.chat_messages import request_digest
 from agent.models.parts import read_text_part
-from agent.models.protocol import RECALL_MODEL, ModelReply, ModelRequest, Restarted, TextDelta
+from agent.models.protocol import RECALL_MODEL, ModelReply, ModelRequest, StreamRestarted, TextDelta
 from agent.offline.lookup import (
     Sentence,
     best_matches,
@@ -29,8 +29,8 @@ from agent.offline.lookup import (
     result_sentences,
     text_sentences,
 )
-from agent.offline.summary import extracted
-from agent.offline.tool_commands import Order, orders_in, tools_named
+from agent.offline.summary import build_summary
+from agent.offline.tool_commands import ToolCommand, parse_commands, required_parameters
 from agent.summaries.prompt import is_comparison, read_material
 from conversation.errors import ModelError
 from conversation.message import ToolCall, Usage
@@ -46,19 +46,19 @@ _WORD = re.compile(r"\S+\s*|\s+")
 
 
 class RecallModel:
-    """Answers requests for `offline/recall`. It has no use for `timeout_seconds` and `fallbacks`."""
+    """The model `offline/recall`, which has no use for `timeout_seconds` and `fallbacks`."""
 
     async def complete(self, request: ModelRequest) -> ModelReply:
         """Answer after one pause."""
         delay_seconds = _delay_seconds(request)
-        reply = _reply(request)
+        reply = _build_reply(request)
         await asyncio.sleep(delay_seconds)
         return reply
 
-    async def stream(self, request: ModelRequest) -> AsyncIterator[TextDelta | Restarted | ModelReply]:
+    async def stream(self, request: ModelRequest) -> AsyncIterator[TextDelta | StreamRestarted | ModelReply]:
         """Answer word by word, with a pause before each."""
         delay_seconds = _delay_seconds(request)
-        reply = _reply(request)
+        reply = _build_reply(request)
         if reply.tool_calls:
             await asyncio.sleep(delay_seconds)
         for word in _WORD.findall(reply.content):
@@ -76,32 +76,34 @@ def _delay_seconds(request: ModelRequest) -> float:
     return float(delay)
 
 
-def _reply(request: ModelRequest) -> ModelReply:
+def _build_reply(request: ModelRequest) -> ModelReply:
     if material := read_material(request.messages):
-        return _finish(request, content=json.dumps(extracted(material), ensure_ascii=False), tool_calls=())
+        return _finish(
+            request, content=json.dumps(build_summary(material), ensure_ascii=False), tool_calls=()
+        )
     if is_comparison(request.messages):
         return _finish(request, content='{"ok": true, "missing": []}', tool_calls=())
-    asked_at = _last_user_index(request.messages)
-    earlier, current = request.messages[:asked_at], request.messages[asked_at:]
-    question = _text(current[0]) if current else ""
-    stages = orders_in(question, tools_named(request.tools))
-    done = sum(1 for message in current if message.get("tool_calls"))
-    if done < len(stages) and (calls := _calls(stages[done], request)):
+    question_index = _last_user_index(request.messages)
+    earlier_messages, current_messages = request.messages[:question_index], request.messages[question_index:]
+    question = _text(current_messages[0]) if current_messages else ""
+    stages = parse_commands(question, required_parameters(request.tools))
+    stages_run = sum(1 for message in current_messages if message.get("tool_calls"))
+    if stages_run < len(stages) and (calls := _build_calls(stages[stages_run], request)):
         return _finish(request, content="", tool_calls=calls)
-    lines = [DISCLAIMER, _quote(current)]
-    results = [message for message in current if message["role"] == "tool"]
-    lines += [_told(result) for result in results]
-    lines += [order.complaint for order in _open_orders(stages, done)]
+    lines = [DISCLAIMER, _quote(current_messages)]
+    results = [message for message in current_messages if message["role"] == "tool"]
+    lines += [_describe_result(result) for result in results]
+    lines += [order.complaint for order in _uncallable_commands(stages, stages_run)]
     if not stages and is_question(question):
-        lines += _found(question, earlier, current)
+        lines += _describe_matches(question, earlier_messages, current_messages)
     return _finish(request, content="\n".join(lines), tool_calls=())
 
 
 def _finish(request: ModelRequest, *, content: str, tool_calls: tuple[ToolCall, ...]) -> ModelReply:
-    written = [content, *(call.arguments for call in tool_calls)]
+    written_texts = [content, *(call.arguments for call in tool_calls)]
     usage = Usage(
         prompt_tokens=sum(len(_all_text(message).split()) for message in request.messages),
-        completion_tokens=sum(len(text.split()) for text in written),
+        completion_tokens=sum(len(text.split()) for text in written_texts),
     )
     return ModelReply(
         content=content,
@@ -114,17 +116,18 @@ def _finish(request: ModelRequest, *, content: str, tool_calls: tuple[ToolCall, 
 
 
 def _last_user_index(messages: Sequence[Mapping[str, Any]]) -> int:
-    """Where the message to answer stands; behind the last message if nobody wrote any."""
-    places = (i for i in range(len(messages) - 1, -1, -1) if messages[i]["role"] == "user")
-    return next(places, len(messages))
+    """The index of the message to answer; behind the last message if no user wrote any."""
+    indexes = (i for i in range(len(messages) - 1, -1, -1) if messages[i]["role"] == "user")
+    return next(indexes, len(messages))
 
 
-def _calls(orders: Sequence[Order], request: ModelRequest) -> tuple[ToolCall, ...]:
-    """The calls of one stage; ids differ as soon as anything in the request does."""
+def _build_calls(commands: Sequence[ToolCommand], request: ModelRequest) -> tuple[ToolCall, ...]:
+    """Build the calls of one stage; ids differ as soon as anything in the request does."""
     digest = request_digest(request)
-    ready = [order for order in orders if not order.complaint]
+    runnable_commands = [order for order in commands if not order.complaint]
     return tuple(
-        ToolCall(_call_id(digest, index), order.name, order.arguments) for index, order in enumerate(ready)
+        ToolCall(_call_id(digest, index), order.name, order.arguments)
+        for index, order in enumerate(runnable_commands)
     )
 
 
@@ -132,58 +135,64 @@ def _call_id(digest: str, index: int) -> str:
     return "call_" + hashlib.sha256(f"{digest}:{index}".encode()).hexdigest()[:24]
 
 
-def _open_orders(stages: Sequence[Sequence[Order]], done: int) -> list[Order]:
-    """What could not be called: all of it up to the stage at which the turn stops."""
-    return [order for stage in stages[: done + 1] for order in stage if order.complaint]
+def _uncallable_commands(stages: Sequence[Sequence[ToolCommand]], stages_run: int) -> list[ToolCommand]:
+    """The commands that cannot be called, up to the stage at which the turn stops."""
+    return [order for stage in stages[: stages_run + 1] for order in stage if order.complaint]
 
 
-def _quote(current: Sequence[Mapping[str, Any]]) -> str:
-    if not current:
+def _quote(current_messages: Sequence[Mapping[str, Any]]) -> str:
+    if not current_messages:
         return "Nobody wrote anything yet."
-    text = _text(current[0])
-    lines = [f'You wrote: "{_shortened(text, QUOTE_MAX_CHARS)}"' if text else "You wrote no text."]
-    attached = _attached(current[0])
-    if attached:
-        lines.append(f"You attached: {', '.join(attached)}.")
+    text = _text(current_messages[0])
+    lines = [f'You wrote: "{_shorten(text, QUOTE_MAX_CHARS)}"' if text else "You wrote no text."]
+    attachment_names = _attachment_names(current_messages[0])
+    if attachment_names:
+        lines.append(f"You attached: {', '.join(attachment_names)}.")
     return "\n".join(lines)
 
 
-def _told(result: Mapping[str, Any]) -> str:
-    """One tool's result in a line."""
+def _describe_result(result: Mapping[str, Any]) -> str:
+    """Describe one tool's result in a line."""
     name, content = result.get("name") or "the tool", _text(result)
     try:
         value = json.loads(content)
     except ValueError:
         value = content
     if isinstance(value, dict) and isinstance(error := value.get("error"), dict):
-        why = f"{error.get('type')}: {error.get('message')}"
-        return f"{name} failed: {_shortened(why, RESULT_SHOWN_CHARS)}"
-    shown = value if isinstance(value, str) else content
-    return f"{name} returned: {_shortened(shown, RESULT_SHOWN_CHARS)}"
+        reason = f"{error.get('type')}: {error.get('message')}"
+        return f"{name} failed: {_shorten(reason, RESULT_SHOWN_CHARS)}"
+    text = value if isinstance(value, str) else content
+    return f"{name} returned: {_shorten(text, RESULT_SHOWN_CHARS)}"
 
 
-def _found(
-    question: str, earlier: Sequence[Mapping[str, Any]], current: Sequence[Mapping[str, Any]]
+def _describe_matches(
+    question: str,
+    earlier_messages: Sequence[Mapping[str, Any]],
+    current_messages: Sequence[Mapping[str, Any]],
 ) -> list[str]:
-    matches = best_matches(question, _sentences(earlier, current))
+    matches = best_matches(question, _collect_sentences(earlier_messages, current_messages))
     if not matches:
         return ["I found nothing about that in this conversation."]
     return [f'From {match.origin}: "{match.text}"' for match in matches]
 
 
-def _sentences(earlier: Sequence[Mapping[str, Any]], current: Sequence[Mapping[str, Any]]) -> list[Sentence]:
-    """All that may be quoted, in the order of the conversation; messages are counted without system ones."""
-    found: list[Sentence] = []
-    spoken = [message for message in (*earlier, *current) if message["role"] != "system"]
-    number_asked = sum(1 for message in earlier if message["role"] != "system") + 1
-    for number, message in enumerate(spoken, start=1):
-        if message["role"] == "user" and number != number_asked:
-            found += text_sentences(_text(message), origin=f"message {number}")
+def _collect_sentences(
+    earlier_messages: Sequence[Mapping[str, Any]], current_messages: Sequence[Mapping[str, Any]]
+) -> list[Sentence]:
+    """The sentences that may be quoted, in the conversation's order; system messages are not counted."""
+    sentences: list[Sentence] = []
+    spoken_messages = [
+        message for message in (*earlier_messages, *current_messages) if message["role"] != "system"
+    ]
+    question_number = sum(1 for message in earlier_messages if message["role"] != "system") + 1
+    for number, message in enumerate(spoken_messages, start=1):
+        if message["role"] == "user" and number != question_number:
+            sentences += text_sentences(_text(message), origin=f"message {number}")
         if message["role"] == "tool":
-            found += result_sentences(_text(message), origin=f"message {number}")
+            sentences += result_sentences(_text(message), origin=f"message {number}")
         for filename, text in _files(message):
-            found += file_sentences(text, origin=f"attached {filename}")
-    return found
+            sentences += file_sentences(text, origin=f"attached {filename}")
+    return sentences
 
 
 def _parts(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -194,9 +203,9 @@ def _parts(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _text(message: Mapping[str, Any]) -> str:
-    """What was written, without the text of attached files."""
-    written = (part for part in _parts(message) if part["type"] == "text" and not read_text_part(part))
-    return "\n".join(str(part["text"]) for part in written)
+    """The text of a message, without that of attached files."""
+    own_parts = (part for part in _parts(message) if part["type"] == "text" and not read_text_part(part))
+    return "\n".join(str(part["text"]) for part in own_parts)
 
 
 def _all_text(message: Mapping[str, Any]) -> str:
@@ -207,11 +216,11 @@ def _files(message: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [file for part in _parts(message) if (file := read_text_part(part))]
 
 
-def _attached(message: Mapping[str, Any]) -> list[str]:
+def _attachment_names(message: Mapping[str, Any]) -> list[str]:
     images = sum(1 for part in _parts(message) if part["type"] == "image_url")
     names = [filename for filename, _text in _files(message)]
     return [*names, *([f"{images} image(s)"] if images else [])]
 
 
-def _shortened(text: str, max_chars: int) -> str:
+def _shorten(text: str, max_chars: int) -> str:
     return text if len(text) <= max_chars else text[: max_chars - 1] + "…"

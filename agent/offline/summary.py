@@ -1,13 +1,13 @@
 """A summary without a model: the sentences of a conversation that hold what must not be lost.
 
-What stays true: equal material, equal summary; every entry was said by somebody, word for word; where
-nothing can be picked it says how much was said; and what there was no room for is named.
+What stays true: equal material, equal summary; every entry stands in the conversation, word for word; where
+nothing can be picked it says how much was said; and entries beyond the budget are named.
 """
 
 import re
 from collections.abc import Callable, Iterable
 
-from agent.summaries.prompt import CUT, Material
+from agent.summaries.prompt import OMISSION_MARK, Material
 from agent.summaries.salience import (
     closed_by,
     is_counting,
@@ -18,14 +18,14 @@ from agent.summaries.salience import (
     sentences_of,
     strong_values_in,
 )
-from agent.summaries.sections import PROTECTED, Sections, parted
+from agent.summaries.sections import PROTECTED, SummarySections, split_by_budget
 
-#: Facts that say nothing of ids, dates or amounts: the newest, for a person to see what it was about.
+#: Facts that say nothing of ids, dates or amounts: the newest, for a reader to see what it was about.
 PLAIN_FACTS = 5
-#: Which part of the room each section has: a half, an eighth, …; all of them are less than the whole.
+#: The part of the budget of each section: a half, an eighth, …; all of them are less than the whole.
 #: Open tasks and preferences are bounded where a summary is checked.
-PARTS = {"facts": 2, "decisions": 8, "names": 12, "numbers": 8, "attachments": 8}
-_FOUND = (
+BUDGET_DIVISORS = {"facts": 2, "decisions": 8, "names": 12, "numbers": 8, "attachments": 8}
+_ENTRY_LISTS = (
     "facts",
     "open_tasks",
     "preferences",
@@ -39,45 +39,51 @@ _FOUND = (
 _ATTACHED = re.compile(r"^\[attached: (.+)\]$", re.MULTILINE)
 
 
-def extracted(material: Material) -> dict[str, list[str]]:
-    """The next summary, in the form in which a model is asked for one.
+def build_summary(material: Material) -> dict[str, list[str]]:
+    """Build the next summary, in the form in which a model is asked for one.
 
     A sentence `done: …` of a user closes the open task or preference that it repeats, as far as it was
-    said before. `left_out` names what would have been an entry, were there room.
+    said before. `left_out` names the entries that the budget does not allow.
     """
-    old = material.previous
-    found: dict[str, list[str]] = {name: [] for name in _FOUND}
-    for sentence in sentences_of(material.asked):
-        if sentence == CUT or _ATTACHED.match(sentence):
+    previous_sections = material.previous_sections
+    entries_by_list: dict[str, list[str]] = {name: [] for name in _ENTRY_LISTS}
+    for sentence in sentences_of(material.user_texts):
+        if sentence == OMISSION_MARK or _ATTACHED.match(sentence):
             continue
-        if (done := closed_by(sentence)) is None:
-            found[_section_of(sentence)].append(sentence)
+        if (closed_request := closed_by(sentence)) is None:
+            entries_by_list[_section_of(sentence)].append(sentence)
             continue
-        found["closed"].append(done)
+        entries_by_list["closed"].append(closed_request)
         for name in PROTECTED:
-            # Asked for again later on, it is open again.
-            found[name] = [entry for entry in found[name] if entry != done]
-    closed = found["closed"]
-    found["attachments"] = [name for text in material.said for name in _ATTACHED.findall(text)]
-    found["facts"] = _few_plain((*old.facts, *found["facts"], *found["plain"]))
-    written = Sections()
+            # A request that is repeated later on is open again.
+            entries_by_list[name] = [entry for entry in entries_by_list[name] if entry != closed_request]
+    closed = entries_by_list["closed"]
+    entries_by_list["attachments"] = [name for text in material.texts for name in _ATTACHED.findall(text)]
+    entries_by_list["facts"] = _limit_plain_facts(
+        (*previous_sections.facts, *entries_by_list["facts"], *entries_by_list["plain"])
+    )
+    sections = SummarySections()
     for name in PROTECTED:
-        still_open = (entry for entry in getattr(old, name) if entry not in closed)
-        written = written.with_more(name, (*still_open, *found[name]))
+        still_open = (entry for entry in getattr(previous_sections, name) if entry not in closed)
+        sections = sections.with_more(name, (*still_open, *entries_by_list[name]))
     left_out: list[str] = []
-    for name, part in PARTS.items():
-        entries = found[name] if name == "facts" else (*getattr(old, name), *found[name])
-        crowded_out, kept = parted(dict.fromkeys(entries), material.room // part)
-        written = written.with_more(name, kept)
+    for name, divisor in BUDGET_DIVISORS.items():
+        entries = (
+            entries_by_list[name]
+            if name == "facts"
+            else (*getattr(previous_sections, name), *entries_by_list[name])
+        )
+        crowded_out, retained = split_by_budget(dict.fromkeys(entries), material.max_chars // divisor)
+        sections = sections.with_more(name, retained)
         left_out += crowded_out
-    if written.is_empty:
-        written = Sections(facts=(f"{len(material.said)} messages were exchanged.",))
-    return written.to_json() | {"closed": closed, "left_out": left_out}
+    if sections.is_empty:
+        sections = SummarySections(facts=(f"{len(material.texts)} messages were exchanged.",))
+    return sections.to_json() | {"closed": closed, "left_out": left_out}
 
 
 def _section_of(sentence: str) -> str:
-    for name, is_one in _KINDS:
-        if is_one(sentence):
+    for name, matches in _KINDS:
+        if matches(sentence):
             return name
     return "questions" if sentence.endswith("?") else "plain"
 
@@ -86,7 +92,7 @@ def _is_statement(sentence: str) -> bool:
     return not sentence.endswith("?")
 
 
-#: The first that fits.
+#: The section of a sentence, by the first predicate that is true of it.
 _KINDS: tuple[tuple[str, Callable[[str], object]], ...] = (
     ("open_tasks", is_task),
     ("preferences", is_preference),
@@ -97,14 +103,14 @@ _KINDS: tuple[tuple[str, Callable[[str], object]], ...] = (
 )
 
 
-def _few_plain(entries: Iterable[str]) -> list[str]:
-    """Facts, of those without a value only the newest."""
-    kept: list[str] = []
-    plain = 0
+def _limit_plain_facts(entries: Iterable[str]) -> list[str]:
+    """Limit the facts: of those without a value, only the newest stay."""
+    facts: list[str] = []
+    plain_count = 0
     for entry in reversed(list(dict.fromkeys(entries))):
         if not strong_values_in(entry):
-            plain += 1
-            if plain > PLAIN_FACTS:
+            plain_count += 1
+            if plain_count > PLAIN_FACTS:
                 continue
-        kept.append(entry)
-    return kept[::-1]
+        facts.append(entry)
+    return facts[::-1]

@@ -1,7 +1,7 @@
-"""Orders to call tools, as `offline/recall` reads them in a user's text.
+"""Commands to call tools, as `offline/recall` reads them in a user's text.
 
-What stays true: an order is `call NAME with {…}`, or, for a tool that was offered, also `call NAME`,
-`NAME({…})` and `NAME {…}`; "call me tomorrow" is none. "then" between two orders begins a new
+What stays true: a command is `call NAME with {…}`, or, for a tool that was offered, also `call NAME`,
+`NAME({…})` and `NAME {…}`; "call me tomorrow" is none. "then" between two commands begins a new
 stage: the calls of a stage run together, the stages one after the other.
 """
 
@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-#: Characters of a message in which orders are looked for: they are typed by hand.
-ORDERS_MAX_CHARS = 20_000
+#: Characters of a message that are searched for commands: those are typed by hand.
+COMMANDS_MAX_CHARS = 20_000
 
-_ORDER = re.compile(
+_COMMAND = re.compile(
     r"(?P<verb>\bcall\s+)?(?<![\w-])`?(?P<name>[A-Za-z0-9_-]{1,64})(?![\w-])`?(?:\s+with\b)?\s*\(?\s*(?P<json>\{)?",
     re.IGNORECASE,
 )
@@ -22,8 +22,8 @@ _THEN = re.compile(r"\bthen\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """One call that the user asked for."""
+class ToolCommand:
+    """A tool call that the user asked for."""
 
     name: str
     #: JSON text as it was written, perhaps not valid.
@@ -32,7 +32,7 @@ class Order:
     complaint: str = ""
 
 
-def tools_named(tools: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+def required_parameters(tools: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     """The required parameters of each declared tool, by name."""
     functions = (tool["function"] for tool in tools)
     return {
@@ -40,21 +40,21 @@ def tools_named(tools: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     }
 
 
-def orders_in(text: str, tools: Mapping[str, Sequence[str]]) -> list[list[Order]]:
-    """The stages of calls that a text asks for."""
-    stages: list[list[Order]] = []
-    text, end = text[:ORDERS_MAX_CHARS], 0
-    for order, start, order_end in _scan(text, tools):
+def parse_commands(text: str, tools: Mapping[str, Sequence[str]]) -> list[list[ToolCommand]]:
+    """Parse the stages of calls that a text asks for."""
+    stages: list[list[ToolCommand]] = []
+    text, end = text[:COMMANDS_MAX_CHARS], 0
+    for command, start, command_end in _scan(text, tools):
         if not stages or _THEN.search(text, end, start):
             stages.append([])
-        stages[-1].append(order)
-        end = order_end
+        stages[-1].append(command)
+        end = command_end
     return stages
 
 
-def _scan(text: str, tools: Mapping[str, Sequence[str]]) -> Iterator[tuple[Order, int, int]]:
+def _scan(text: str, tools: Mapping[str, Sequence[str]]) -> Iterator[tuple[ToolCommand, int, int]]:
     position = 0
-    while match := _ORDER.search(text, position):
+    while match := _COMMAND.search(text, position):
         position = match.end()
         is_known, has_json = match["name"] in tools, bool(match["json"])
         if sum((is_known, has_json, bool(match["verb"]))) < 2:
@@ -62,7 +62,7 @@ def _scan(text: str, tools: Mapping[str, Sequence[str]]) -> Iterator[tuple[Order
             position = match.end("name")
             continue
         arguments, position = _arguments(text, match)
-        yield _order(match["name"], arguments, tools), match.start(), position
+        yield _build_command(match["name"], arguments, tools), match.start(), position
 
 
 def _arguments(text: str, match: re.Match[str]) -> tuple[str | None, int]:
@@ -78,12 +78,12 @@ def _arguments(text: str, match: re.Match[str]) -> tuple[str | None, int]:
     return text[start:end], end
 
 
-def _order(name: str, arguments: str | None, tools: Mapping[str, Sequence[str]]) -> Order:
+def _build_command(name: str, arguments: str | None, tools: Mapping[str, Sequence[str]]) -> ToolCommand:
     if name not in tools:
-        offered = f"There are: {', '.join(tools)}." if tools else "No tools were offered."
-        return Order(name, complaint=f"There is no tool {name}. {offered}")
+        available = f"There are: {', '.join(tools)}." if tools else "No tools were offered."
+        return ToolCommand(name, complaint=f"There is no tool {name}. {available}")
     if arguments is None and tools[name]:
-        return Order(
+        return ToolCommand(
             name, complaint=f"To call {name} I need its arguments as JSON: {', '.join(tools[name])}."
         )
-    return Order(name, arguments or "{}")
+    return ToolCommand(name, arguments or "{}")

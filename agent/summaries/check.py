@@ -1,30 +1,37 @@
-"""Checking a summary before it is used: what a model left out is put back, word for word.
+"""The check of a summary before it is used: what a model left out is restored, word for word.
 
 What stays true: an open task or a preference of the summary before leaves only where the model says
-that it is over and somebody spoke of it since; an id that nobody said does not come in, whichever model
-brought it; and whatever is put back or left out stands in the report, by all that is covered and not by
-what the model was shown of it.
+that it is over and the messages since speak of it; an id that stands nowhere does not come in, whichever
+model wrote it; and whatever is restored or left out stands in the report, by all that is covered and not
+by the part that the model saw.
 """
 
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from agent.summaries.prompt import shown_of
+from agent.summaries.prompt import select_shown_text
 from agent.summaries.salience import (
     closed_by,
     content_words_in,
+    has_separable_words,
     ids_in,
     is_preference,
     is_task,
-    parts_words,
     sentence_ends,
     sentences_of,
     strong_values_in,
     values_in,
     words_in,
 )
-from agent.summaries.sections import ENTRY_MAX_CHARS, PROTECTED, Sections, line, parted, room_of
+from agent.summaries.sections import (
+    ENTRY_MAX_CHARS,
+    PROTECTED,
+    SummarySections,
+    entries_max_chars,
+    split_by_budget,
+    to_line,
+)
 from conversation.message import Message
 
 #: Entries of each list of a report, and characters of an entry: enough to see what it is about.
@@ -34,7 +41,7 @@ REPORTED_CHARS = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What became of what had to be kept."""
+    """The report of a check: what was restored, closed, dropped and left out."""
 
     #: Entries of the summary before that the model left out, and that are in again.
     carried: tuple[str, ...] = ()
@@ -45,19 +52,19 @@ class Report:
     found_missing: tuple[str, ...] = ()
     #: Entries of the summary before that are over.
     closed: tuple[str, ...] = ()
-    #: Entries that the model said are over, and of which nobody had spoken, or that it lists as open, too:
+    #: Entries that the model said are over, and that no message speaks of, or that it lists as open, too:
     #: they stay.
     kept_open: tuple[str, ...] = ()
-    #: Entries with an id that nobody said: they are out.
+    #: Entries with an id that stands in no message: they are out.
     made_up: tuple[str, ...] = ()
     #: Ids, dates and amounts of the summary before and of the messages since that this one does not have;
     #: of requests and preferences also numbers and names; and files.
     dropped: tuple[str, ...] = ()
-    #: The oldest entries of sections that were full, and what was too long for the room that was left.
+    #: The oldest entries of sections that were full, and entries too long for the rest of the budget.
     crowded_out: tuple[str, ...] = ()
 
     def counts(self) -> dict[str, int]:
-        """How much of each: what a log may say."""
+        """The number of entries of each list, for a log."""
         return {name: len(found) for name, found in asdict(self).items()}
 
     def to_json(self) -> dict[str, Any]:
@@ -70,190 +77,223 @@ class Report:
         return {"counts": self.counts(), **listed}
 
 
-def checked(
-    written: Sections,
-    closed: Collection[str],
-    previous: Sections,
-    covered: Sequence[Message],
+def check_summary(
+    sections: SummarySections,
+    claimed_entries: Collection[str],
+    previous_sections: SummarySections,
+    covered_messages: Sequence[Message],
     *,
     max_chars: int,
     left_out: Sequence[str] = (),
-) -> tuple[Sections, Report]:
-    """The summary as it may be used, and what was done to it.
+) -> tuple[SummarySections, Report]:
+    """Check and mend a summary: as it may be used, and the report of what was changed.
 
-    Open tasks and preferences together take half of the room in `max_chars`, at most; of more, the oldest go.
-    `left_out` is what its model says that it had no room for.
+    Open tasks and preferences together take half of `max_chars`, at most; of more, the oldest go.
+    `left_out` are the entries that its model says did not fit.
     """
-    said = _said(covered)
-    written, made_up = _without_made_up(written, f"{previous.render()}\n{said}")
-    over, kept_open = _closed(set(map(line, closed)), written, previous, said)
-    written, carried = _carried_over(written, previous, over)
-    written, put_back = _put_back(written, covered, over)
-    written, crowded_out = _bounded(written, max_chars)
-    return written, Report(
+    covered_text = _covered_text(covered_messages)
+    sections, made_up = _remove_made_up(sections, f"{previous_sections.render()}\n{covered_text}")
+    closed_entries, kept_open = _confirm_closed(
+        set(map(to_line, claimed_entries)), sections, previous_sections, covered_text
+    )
+    sections, carried = _carry_over(sections, previous_sections, closed_entries)
+    sections, put_back = _restore_requests(sections, covered_messages, closed_entries)
+    sections, crowded_out = _bound_protected(sections, max_chars)
+    return sections, Report(
         carried=carried,
         put_back=put_back,
-        closed=tuple(sorted(over)),
+        closed=tuple(sorted(closed_entries)),
         kept_open=tuple(sorted(kept_open)),
         made_up=made_up,
-        dropped=_dropped(written, previous, covered),
+        dropped=_find_dropped(sections, previous_sections, covered_messages),
         crowded_out=(*crowded_out, *left_out),
     )
 
 
-def with_missing(
-    written: Sections,
+def add_missing(
+    sections: SummarySections,
     report: Report,
     missing: Sequence[str],
-    previous: Sections,
-    covered: Sequence[Message],
+    previous_sections: SummarySections,
+    covered_messages: Sequence[Message],
     *,
     max_chars: int,
-) -> tuple[Sections, Report]:
-    """A checked summary with the open tasks that a model found missing, as far as they can be used."""
-    fitting = [task for task in missing if len(task) <= ENTRY_MAX_CHARS]
-    new = Sections(open_tasks=tuple(task for task in fitting if task not in report.closed))
-    new, made_up = _without_made_up(new, f"{previous.render()}\n{_said(covered)}")
-    found: list[str] = []
-    crowded_out = [task for task in missing if task not in fitting]
-    for task in new.open_tasks:
-        if task in written.open_tasks:
+) -> tuple[SummarySections, Report]:
+    """Add the open tasks that a model found missing to a checked summary, as far as they can be used."""
+    fitting_tasks = [task for task in missing if len(task) <= ENTRY_MAX_CHARS]
+    new_sections = SummarySections(
+        open_tasks=tuple(task for task in fitting_tasks if task not in report.closed)
+    )
+    new_sections, made_up = _remove_made_up(
+        new_sections, f"{previous_sections.render()}\n{_covered_text(covered_messages)}"
+    )
+    added_tasks: list[str] = []
+    crowded_out = [task for task in missing if task not in fitting_tasks]
+    for task in new_sections.open_tasks:
+        if task in sections.open_tasks:
             continue
-        more, out = _bounded(written.with_more("open_tasks", [task]), max_chars)
-        if len(more.render()) > max_chars:
+        extended_sections, displaced_entries = _bound_protected(
+            sections.with_more("open_tasks", [task]), max_chars
+        )
+        if len(extended_sections.render()) > max_chars:
             crowded_out.append(task)
         else:
-            written = more
-            found.append(task)
-            crowded_out += out
-    return written, replace(
+            sections = extended_sections
+            added_tasks.append(task)
+            crowded_out += displaced_entries
+    return sections, replace(
         report,
-        found_missing=tuple(found),
+        found_missing=tuple(added_tasks),
         made_up=(*report.made_up, *made_up),
-        dropped=_dropped(written, previous, covered),
+        dropped=_find_dropped(sections, previous_sections, covered_messages),
         crowded_out=(*report.crowded_out, *crowded_out),
     )
 
 
-def has(text: str, value: str) -> bool:
+def has_value(text: str, value: str) -> bool:
     """Whether a value stands in a text by itself, not as a piece of a longer one."""
-    at = text.find(value)
-    while at >= 0:
-        before, behind = text[at - 1 : at] if at else "", text[at + len(value) : at + len(value) + 1]
-        if not (_goes_on(before) and _goes_on(value[:1])) and not (_goes_on(value[-1:]) and _goes_on(behind)):
+    index = text.find(value)
+    while index >= 0:
+        preceding_char, following_char = (
+            text[index - 1 : index] if index else "",
+            text[index + len(value) : index + len(value) + 1],
+        )
+        if not (_is_word_char(preceding_char) and _is_word_char(value[:1])) and not (
+            _is_word_char(value[-1:]) and _is_word_char(following_char)
+        ):
             return True
-        at = text.find(value, at + 1)
+        index = text.find(value, index + 1)
     return False
 
 
-def _goes_on(char: str) -> bool:
+def _is_word_char(char: str) -> bool:
     return char.isalnum()
 
 
-def _said(covered: Sequence[Message]) -> str:
-    return "\n".join(map(_all_of, covered))
+def _covered_text(covered_messages: Sequence[Message]) -> str:
+    return "\n".join(map(_message_text, covered_messages))
 
 
-def _all_of(message: Message) -> str:
+def _message_text(message: Message) -> str:
     calls = [call.arguments for call in message.tool_calls]
     files = [file.filename for file in message.attachments]
     return "\n".join((message.content, *calls, *files))
 
 
-def _without_made_up(written: Sections, known: str) -> tuple[Sections, tuple[str, ...]]:
-    """Only where it would be acted upon: in open tasks and preferences."""
+def _remove_made_up(sections: SummarySections, known_text: str) -> tuple[SummarySections, tuple[str, ...]]:
+    """Remove entries with made-up ids where they would be acted upon: open tasks and preferences."""
     made_up: list[str] = []
     for name in PROTECTED:
-        entries = getattr(written, name)
-        wrong = [entry for entry in entries if not all(has(known, found) for found in ids_in(entry))]
-        written = replace(written, **{name: tuple(entry for entry in entries if entry not in wrong)})
-        made_up += wrong
-    return written, tuple(made_up)
+        entries = getattr(sections, name)
+        wrong_entries = [
+            entry for entry in entries if not all(has_value(known_text, found) for found in ids_in(entry))
+        ]
+        sections = replace(
+            sections, **{name: tuple(entry for entry in entries if entry not in wrong_entries)}
+        )
+        made_up += wrong_entries
+    return sections, tuple(made_up)
 
 
-def _closed(claimed: set[str], written: Sections, previous: Sections, said: str) -> tuple[set[str], set[str]]:
-    """The entries that are over, and those of which that is only claimed."""
-    entries = _protected(previous) & claimed
-    # What the model lists itself as well was asked for again.
-    claimed_alone = entries - _protected(written)
-    words = words_in(said) if claimed_alone else set()
-    over = {entry for entry in claimed_alone if _is_spoken_of(entry, said, words)}
-    return over, entries - over
+def _confirm_closed(
+    claimed_entries: set[str],
+    sections: SummarySections,
+    previous_sections: SummarySections,
+    covered_text: str,
+) -> tuple[set[str], set[str]]:
+    """Tell the entries that are over from those of which the model only claims it."""
+    entries = _protected_entries(previous_sections) & claimed_entries
+    # An entry that the model lists itself as well was requested again.
+    only_claimed_entries = entries - _protected_entries(sections)
+    words = words_in(covered_text) if only_claimed_entries else set()
+    closed_entries = {entry for entry in only_claimed_entries if _is_spoken_of(entry, covered_text, words)}
+    return closed_entries, entries - closed_entries
 
 
-def _is_spoken_of(entry: str, said: str, words: set[str]) -> bool:
-    """By one of its values; where it has none, by a word that tells what it is about."""
+def _is_spoken_of(entry: str, covered_text: str, words: set[str]) -> bool:
+    """Whether messages name one of an entry's values or, where it has none, a word of its content."""
     if values := values_in(entry):
-        return any(has(said, value) for value in values)
-    # Where words are not parted, there is none to be found again: the model is believed.
-    return not parts_words(entry) or bool(content_words_in(entry) & words)
+        return any(has_value(covered_text, value) for value in values)
+    # Where words cannot be told apart, there is none to be found again: the model is believed.
+    return not has_separable_words(entry) or bool(content_words_in(entry) & words)
 
 
-def _protected(sections: Sections) -> set[str]:
+def _protected_entries(sections: SummarySections) -> set[str]:
     return {entry for name in PROTECTED for entry in getattr(sections, name)}
 
 
-def _carried_over(
-    written: Sections, previous: Sections, over: Collection[str]
-) -> tuple[Sections, tuple[str, ...]]:
-    carried: list[str] = []
+def _carry_over(
+    sections: SummarySections, previous_sections: SummarySections, closed_entries: Collection[str]
+) -> tuple[SummarySections, tuple[str, ...]]:
+    carried_entries: list[str] = []
     for name in PROTECTED:
-        old = [entry for entry in getattr(previous, name) if entry not in over]
-        new = getattr(written, name)
-        carried += [entry for entry in old if entry not in new]
+        old_entries = [entry for entry in getattr(previous_sections, name) if entry not in closed_entries]
+        new_entries = getattr(sections, name)
+        carried_entries += [entry for entry in old_entries if entry not in new_entries]
         # In their old order, and in front: the beginning of the text stays the same.
-        written = replace(written, **{name: ()}).with_more(name, (*old, *new))
-    return written, tuple(carried)
+        sections = replace(sections, **{name: ()}).with_more(name, (*old_entries, *new_entries))
+    return sections, tuple(carried_entries)
 
 
-def _put_back(
-    written: Sections, covered: Sequence[Message], over: Collection[str]
-) -> tuple[Sections, tuple[str, ...]]:
-    """Requests and preferences of users whose values the summary has nowhere, or that no model saw."""
-    text = written.render()
-    back: dict[str, str] = {}
-    for content in (message.content for message in covered if message.role == "user"):
-        unseen = set(shown_of(content)[1])
+def _restore_requests(
+    sections: SummarySections, covered_messages: Sequence[Message], closed_entries: Collection[str]
+) -> tuple[SummarySections, tuple[str, ...]]:
+    """Restore users' requests and preferences whose values the summary lacks, or that no model saw."""
+    text = sections.render()
+    section_by_request: dict[str, str] = {}
+    for content in (message.content for message in covered_messages if message.role == "user"):
+        unseen_sentences = set(select_shown_text(content)[1])
         for sentence in sentences_of([content]):
             name = _section_of(sentence)
-            done = closed_by(sentence) or ""
-            if name is None or sentence in over or done in over or back.pop(done, ""):
+            closed_request = closed_by(sentence) or ""
+            if (
+                name is None
+                or sentence in closed_entries
+                or closed_request in closed_entries
+                or section_by_request.pop(closed_request, "")
+            ):
                 continue
             # By the summary alone: two requests about one id are not the same request.
-            is_lost = not all(has(text, value) for value in values_in(sentence))
-            if is_lost or (sentence in unseen and sentence not in text):
-                back[sentence] = name
+            is_lost = not all(has_value(text, value) for value in values_in(sentence))
+            if is_lost or (sentence in unseen_sentences and sentence not in text):
+                section_by_request[sentence] = name
     for name in PROTECTED:
-        more = (sentence for sentence, section in back.items() if section == name)
-        written = written.with_more(name, more)
-    return written, tuple(back)
+        requests = (sentence for sentence, section in section_by_request.items() if section == name)
+        sections = sections.with_more(name, requests)
+    return sections, tuple(section_by_request)
 
 
 def _section_of(sentence: str) -> str | None:
     return "open_tasks" if is_task(sentence) else "preferences" if is_preference(sentence) else None
 
 
-def _bounded(written: Sections, max_chars: int) -> tuple[Sections, tuple[str, ...]]:
-    """The newest open tasks and preferences, in half of the room, and those that are out."""
-    out: list[str] = []
+def _bound_protected(sections: SummarySections, max_chars: int) -> tuple[SummarySections, tuple[str, ...]]:
+    """Limit open tasks and preferences to the newest, in half of the budget; also those that are out."""
+    removed_entries: list[str] = []
     for name in PROTECTED:
-        crowded_out, kept = parted(getattr(written, name), room_of(max_chars) // 2 // len(PROTECTED))
-        out += crowded_out
-        written = replace(written, **{name: kept})
-    return written, tuple(out)
+        crowded_out, retained_entries = split_by_budget(
+            getattr(sections, name), entries_max_chars(max_chars) // 2 // len(PROTECTED)
+        )
+        removed_entries += crowded_out
+        sections = replace(sections, **{name: retained_entries})
+    return sections, tuple(removed_entries)
 
 
-def _dropped(written: Sections, previous: Sections, covered: Sequence[Message]) -> tuple[str, ...]:
-    """What stood in the summary before or in the messages since, and does not stand here."""
-    wanted = strong_values_in(previous.render()) | set(previous.attachments)
-    for entry in (*previous.open_tasks, *previous.preferences):
-        wanted |= values_in(entry)
-    for message in covered:
+def _find_dropped(
+    sections: SummarySections, previous_sections: SummarySections, covered_messages: Sequence[Message]
+) -> tuple[str, ...]:
+    """Find the values of the summary before and of the messages since that this one lacks."""
+    expected_values = strong_values_in(previous_sections.render()) | set(previous_sections.attachments)
+    for entry in (*previous_sections.open_tasks, *previous_sections.preferences):
+        expected_values |= values_in(entry)
+    for message in covered_messages:
         # System messages stay in every window as they are.
         if message.role != "system":
-            wanted |= strong_values_in(_all_of(message)) | {file.filename for file in message.attachments}
+            expected_values |= strong_values_in(_message_text(message)) | {
+                file.filename for file in message.attachments
+            }
         if message.role == "user":
             requests = (sentence for _, sentence in sentence_ends(message.content) if _section_of(sentence))
-            wanted |= values_in("\n".join(requests))
-    text = written.render()
-    return tuple(sorted(value for value in wanted - values_in(text) if not has(text, value)))
+            expected_values |= values_in("\n".join(requests))
+    text = sections.render()
+    return tuple(sorted(value for value in expected_values - values_in(text) if not has_value(text, value)))

@@ -1,4 +1,4 @@
-"""What a summary must not lose: values like ids, dates and amounts, and the sentences that matter with them.
+"""Finding what a summary must not lose: ids, dates and amounts, and the sentences that matter with them.
 
 What stays true: all of it is found by pattern, so that equal text gives equal finds, whatever model
 wrote the summary. Patterns know English; ids, dates and amounts look alike in most languages.
@@ -7,7 +7,7 @@ wrote the summary. Patterns know English; ids, dates and amounts look alike in m
 import re
 from collections.abc import Iterable, Iterator
 
-#: Characters of a sentence that is repeated. A longer one is pasted material: cut in two it could say
+#: Characters of a sentence that is repeated. A longer one is pasted material: half of it could say
 #: the opposite.
 SENTENCE_MAX_CHARS = 500
 
@@ -32,14 +32,14 @@ _STRONG = re.compile("|".join((_UUID, _EMAIL, _DATE, _AMOUNT, _ORDER)))
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 #: A capitalized word that does not begin its sentence.
 _NAME = re.compile(r"(?<=[\w,;:'\"(] )[A-Z][a-z]{2,}|(?<=[\w,;:] \()[A-Z][a-z]{2,}")
-_DONE = re.compile(r"(?:done|closed|finished): (.+)", re.IGNORECASE)
+_CLOSED_REQUEST = re.compile(r"(?:done|closed|finished): (.+)", re.IGNORECASE)
 _WORD = re.compile(r"[^\W\d_]+")
 #: Letters of Thai, Lao, Japanese and Chinese, where nothing stands between words.
-_UNPARTED = re.compile("[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff]")
+_UNSPACED_SCRIPT = re.compile("[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff]")
 #: Characters of a word that tells what a sentence is about, at least.
 _CONTENT_CHARS = 4
-#: Longer ones that do not, for many requests and preferences are made with them.
-_COMMON = frozenset(
+#: Longer words that do not, for many requests and preferences are made with them.
+_COMMON_WORDS = frozenset(
     _WORD.findall(
         "about after again always been before call could does every follow from have here into just "
         "like likes love make more must need needs never open order other please prefer prefers "
@@ -67,12 +67,12 @@ _DECISION = re.compile(
     r"|\bit is (?:settled|agreed)\b",
     re.IGNORECASE,
 )
-_CALLED = re.compile(
+_NAMING = re.compile(
     r"\b(?:named?|called|surname|nickname|my (?:wife|husband|partner|son|daughter|mother|father|sister|"
     r"brother|boss|colleague|doctor|lawyer|neighbou?r|friend|cat|dog)|our (?:client|team|company))\b",
     re.IGNORECASE,
 )
-_COUNTED = re.compile(
+_COUNTING = re.compile(
     r"\b(?:numbers?|code|pin|room|seat|gate|flight|size|version|account|phone|extension|age|floor|"
     r"budget|weighs?|measures?|height|width|length)\b|\d ?(?:kg|g|km|m|cm|mm|l|ml|°C|°F|%|years?|months?|"
     r"weeks?|days?|hours?|minutes?|people|persons|nights?|pieces|seats|rooms)\b",
@@ -92,8 +92,8 @@ def strong_values_in(text: str) -> set[str]:
 
 def values_in(text: str) -> set[str]:
     """Ids, dates, amounts, every other number, and names."""
-    rest = _STRONG.sub(" ", text)
-    return strong_values_in(text) | set(_NUMBER.findall(rest)) | set(_NAME.findall(text))
+    remainder = _STRONG.sub(" ", text)
+    return strong_values_in(text) | set(_NUMBER.findall(remainder)) | set(_NAME.findall(text))
 
 
 def words_in(text: str) -> set[str]:
@@ -103,19 +103,19 @@ def words_in(text: str) -> set[str]:
 
 def content_words_in(text: str) -> set[str]:
     """The words that tell what a text is about; the longest that it has where all are short."""
-    words = words_in(text) - _COMMON or words_in(text)
-    enough = min(_CONTENT_CHARS, max(map(len, words), default=0))
-    return {word for word in words if len(word) >= enough}
+    words = words_in(text) - _COMMON_WORDS or words_in(text)
+    min_chars = min(_CONTENT_CHARS, max(map(len, words), default=0))
+    return {word for word in words if len(word) >= min_chars}
 
 
-def parts_words(text: str) -> bool:
+def has_separable_words(text: str) -> bool:
     """Whether the words of a text can be told apart."""
-    return _UNPARTED.search(text) is None
+    return _UNSPACED_SCRIPT.search(text) is None
 
 
 def closed_by(sentence: str) -> str | None:
     """The request that a sentence says is over: what follows `done: `; None for any other sentence."""
-    match = _DONE.fullmatch(sentence)
+    match = _CLOSED_REQUEST.fullmatch(sentence)
     return match[1] if match else None
 
 
@@ -125,7 +125,7 @@ def is_task(sentence: str) -> bool:
 
 
 def is_preference(sentence: str) -> bool:
-    """Whether a sentence says how somebody wants to be treated."""
+    """Whether a sentence says how a user wants to be treated."""
     return _PREFERENCE.search(sentence) is not None
 
 
@@ -136,18 +136,18 @@ def is_decision(sentence: str) -> bool:
 
 def is_naming(sentence: str) -> bool:
     """Whether a sentence says who or what is called how."""
-    return _CALLED.search(sentence) is not None and _NAME.search(sentence) is not None
+    return _NAMING.search(sentence) is not None and _NAME.search(sentence) is not None
 
 
 def is_counting(sentence: str) -> bool:
     """Whether a sentence says which number something has."""
-    return _COUNTED.search(sentence) is not None and _NUMBER.search(sentence) is not None
+    return _COUNTING.search(sentence) is not None and _NUMBER.search(sentence) is not None
 
 
 def is_protected(sentence: str) -> bool:
     """Whether a sentence holds anything that a summary must not lose."""
-    finds = (is_task, is_preference, strong_values_in, is_decision, is_naming, is_counting)
-    return any(find(sentence) for find in finds)
+    predicates = (is_task, is_preference, strong_values_in, is_decision, is_naming, is_counting)
+    return any(find(sentence) for find in predicates)
 
 
 def sentences_of(texts: Iterable[str]) -> Iterator[str]:
@@ -159,7 +159,7 @@ def sentences_of(texts: Iterable[str]) -> Iterator[str]:
 
 
 def sentence_ends(text: str) -> Iterator[tuple[int, str]]:
-    """The sentences of a text, of any length, each on one line and with the place where it ends."""
+    """The sentences of a text, of any length, each on one line and with the offset where it ends."""
     begin = 0
     for match in (*_SENTENCE_END.finditer(text), None):
         end = len(text) if match is None else match.start()

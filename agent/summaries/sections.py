@@ -1,6 +1,6 @@
 """A summary in its sections: how a model writes it, and how a model reads it.
 
-What stays true: equal sections give equal text; an entry is one line, and never cut; what a model wrote
+What stays true: equal sections give equal text; an entry is one line, and never truncated; what a model wrote
 is taken only if it has this shape.
 """
 
@@ -32,43 +32,47 @@ _TITLES = {
 _TITLES_CHARS = sum(len(f"{title}:\n\n") for title in _TITLES.values())
 #: The sections whose entries are carried over from summary to summary.
 PROTECTED = ("open_tasks", "preferences")
-_FENCE = re.compile(r"```(?:json)?\s*\n(.*)\n\s*```", re.DOTALL)
+_CODE_FENCE = re.compile(r"```(?:json)?\s*\n(.*)\n\s*```", re.DOTALL)
 
 
-class NotSections(ValueError):
+class InvalidSections(ValueError):
     """A text is no summary in sections; the message says why, without quoting it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sections:
-    """What somebody must know to go on with a conversation."""
+class SummarySections:
+    """The sections of a summary: what a reader must know to continue a conversation."""
 
     facts: tuple[str, ...] = ()
     decisions: tuple[str, ...] = ()
-    #: What somebody still has to do.
+    #: What user or assistant still has to do.
     open_tasks: tuple[str, ...] = ()
-    #: How somebody wants to be treated.
+    #: How the user wants to be treated.
     preferences: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     numbers: tuple[str, ...] = ()
     attachments: tuple[str, ...] = ()
 
     @classmethod
-    def from_json(cls, value: object) -> "Sections":
-        """The sections out of JSON; those that are missing are empty. Raises `NotSections`."""
+    def from_json(cls, value: object) -> "SummarySections":
+        """The sections out of JSON; those that are missing are empty. Raises `InvalidSections`."""
         if not isinstance(value, Mapping):
-            raise NotSections("it is no JSON object")
-        found = {name: entries_of(name, value.get(name)) for name in _TITLES}
-        for name, entries in found.items():
+            raise InvalidSections("it is no JSON object")
+        entries_by_section = {name: entries_of(name, value.get(name)) for name in _TITLES}
+        for name, entries in entries_by_section.items():
             longest = max(map(len, entries), default=0)
             if longest > ENTRY_MAX_CHARS:
-                raise NotSections(f"an entry of {name} has {longest} characters, and {ENTRY_MAX_CHARS} fit")
-        return cls(**found)
+                raise InvalidSections(
+                    f"an entry of {name} has {longest} characters, and {ENTRY_MAX_CHARS} fit"
+                )
+        return cls(**entries_by_section)
 
     @classmethod
-    def of_text(cls, text: str) -> "Sections":
+    def from_text(cls, text: str) -> "SummarySections":
         """A summary that is text alone, as facts: a line each, of a longer one its sentences, all of it."""
-        return cls(facts=_lines(piece for each in text.splitlines() for piece in _pieces(each)))
+        return cls(
+            facts=_unique_lines(piece for each in text.splitlines() for piece in _split_into_entries(each))
+        )
 
     def to_json(self) -> dict[str, list[str]]:
         return {name: list(getattr(self, name)) for name in _TITLES}
@@ -77,9 +81,9 @@ class Sections:
     def is_empty(self) -> bool:
         return not any(getattr(self, field.name) for field in fields(self))
 
-    def with_more(self, name: str, entries: Iterable[str]) -> "Sections":
-        """With further entries in a section, those that stand there already once."""
-        return replace(self, **{name: _lines((*getattr(self, name), *entries))})
+    def with_more(self, name: str, entries: Iterable[str]) -> "SummarySections":
+        """The sections with further entries in one of them, each entry once."""
+        return replace(self, **{name: _unique_lines((*getattr(self, name), *entries))})
 
     def render(self) -> str:
         """The text that a model reads."""
@@ -91,57 +95,57 @@ class Sections:
         return "\n\n".join(parts)
 
 
-def parsed(text: str) -> Mapping[str, Any]:
-    """The JSON object that a model answered with, fenced or not. Raises `NotSections`."""
-    fenced = _FENCE.search(text)
+def parse_json_object(text: str) -> Mapping[str, Any]:
+    """Parse the JSON object of a model's answer, in a code fence or not. Raises `InvalidSections`."""
+    code_block = _CODE_FENCE.search(text)
     try:
-        value = json.loads(fenced[1] if fenced else text)
+        value = json.loads(code_block[1] if code_block else text)
     except (ValueError, RecursionError):
-        raise NotSections("it is no JSON") from None
+        raise InvalidSections("it is no JSON") from None
     if not isinstance(value, Mapping):
-        raise NotSections("it is no JSON object")
+        raise InvalidSections("it is no JSON object")
     return value
 
 
-def line(text: str) -> str:
-    """Text as an entry: one line, without what a database refuses, as NULs and lone surrogates."""
+def to_line(text: str) -> str:
+    """Convert text to an entry: one line, without characters that a database refuses."""
     return " ".join(text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8").split())
 
 
-def room_of(max_chars: int) -> int:
-    """Characters that the entries of a summary have, whichever sections they are in."""
+def entries_max_chars(max_chars: int) -> int:
+    """The characters that the entries of a summary may have, whichever sections they are in."""
     return max_chars - _TITLES_CHARS
 
 
-def parted(entries: Iterable[str], max_chars: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The entries of a section for which there is no room, and the others.
+def split_by_budget(entries: Iterable[str], max_chars: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Split the entries of a section: those that do not fit into `max_chars`, and the others.
 
-    The newest come first; one that is too long for what is left makes room for shorter ones before it.
+    The newest come first; one that is too long for the rest is skipped for shorter ones before it.
     """
-    out: list[str] = []
-    kept: list[str] = []
+    excess_entries: list[str] = []
+    retained_entries: list[str] = []
     for entry in reversed(tuple(entries)):
-        takes = len(entry) + _ENTRY_CHARS
-        if takes > max_chars:
-            out.append(entry)
+        entry_chars = len(entry) + _ENTRY_CHARS
+        if entry_chars > max_chars:
+            excess_entries.append(entry)
         else:
-            kept.append(entry)
-            max_chars -= takes
-    return tuple(reversed(out)), tuple(reversed(kept))
+            retained_entries.append(entry)
+            max_chars -= entry_chars
+    return tuple(reversed(excess_entries)), tuple(reversed(retained_entries))
 
 
 def entries_of(name: str, value: object) -> tuple[str, ...]:
-    """The entries of a list in JSON, of any length. Raises `NotSections`."""
+    """The entries of a list in JSON, of any length. Raises `InvalidSections`."""
     if value is None:
         return ()
     if not isinstance(value, list) or not all(isinstance(entry, str | int | float) for entry in value):
-        raise NotSections(f"{name} is no list of texts")
-    return _lines(str(entry) for entry in value)
+        raise InvalidSections(f"{name} is no list of texts")
+    return _unique_lines(str(entry) for entry in value)
 
 
-def _pieces(text: str) -> Iterator[str]:
-    """A line of a text as entries: itself, or its sentences, or parts of those that are too long."""
-    text = line(text)
+def _split_into_entries(text: str) -> Iterator[str]:
+    """Split a line into entries: itself, or its sentences, or parts of those that are too long."""
+    text = to_line(text)
     if len(text) <= ENTRY_MAX_CHARS:
         yield text
         return
@@ -149,5 +153,5 @@ def _pieces(text: str) -> Iterator[str]:
         yield from textwrap.wrap(sentence, ENTRY_MAX_CHARS, break_on_hyphens=False)
 
 
-def _lines(entries: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(filter(None, map(line, entries))))
+def _unique_lines(entries: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(filter(None, map(to_line, entries))))

@@ -12,9 +12,15 @@ from typing import Any
 import structlog
 
 from agent.models.protocol import Model, ModelReply, ModelRequest
-from agent.summaries.check import Report, checked, with_missing
-from agent.summaries.prompt import PURPOSE, check_messages, prompt_version, repair_messages, summary_messages
-from agent.summaries.sections import NotSections, Sections, entries_of, parsed
+from agent.summaries.check import Report, add_missing, check_summary
+from agent.summaries.prompt import (
+    PURPOSE,
+    comparison_messages,
+    prompt_version,
+    retry_messages,
+    summary_messages,
+)
+from agent.summaries.sections import InvalidSections, SummarySections, entries_of, parse_json_object
 from conversation.errors import ModelError
 from conversation.message import Message, Usage
 from conversation.summary import Draft, NewSummary
@@ -24,7 +30,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSummarizer:
-    """Has a model write summaries."""
+    """A summarizer that has a model write summaries."""
 
     model: Model
     model_name: str
@@ -37,99 +43,123 @@ class ModelSummarizer:
     max_attempts: int = 4
 
     async def summarize(self, draft: Draft) -> NewSummary:
-        """The next summary. Raises `ModelError`, also where two answers in a row cannot be used."""
-        previous = _previous(draft)
-        asking = _Asking(self)
-        written, report = await asking.written(previous, draft.covered_messages)
+        """Write the next summary. Raises `ModelError`, also where two answers in a row cannot be used."""
+        previous_sections = _previous_sections(draft)
+        model_calls = _ModelCalls(self)
+        sections, report = await model_calls.write(previous_sections, draft.covered_messages)
         if self.is_checked:
-            written, report = await asking.compared(previous, draft.covered_messages, written, report)
+            sections, report = await model_calls.compare(
+                previous_sections, draft.covered_messages, sections, report
+            )
         _log.info("summary_written", thread_key=draft.thread_key, to_seq=draft.to_seq, **report.counts())
         return NewSummary(
-            content=written.render(),
-            sections=written.to_json(),
-            model=asking.model_name,
+            content=sections.render(),
+            sections=sections.to_json(),
+            model=model_calls.model_name,
             prompt_version=prompt_version(self.purpose, self.max_chars),
-            usage=asking.usage,
-            cost=asking.cost,
+            usage=model_calls.usage,
+            cost=model_calls.cost,
             report=report.to_json(),
         )
 
 
-def _previous(draft: Draft) -> Sections:
+def _previous_sections(draft: Draft) -> SummarySections:
     """The summary before; one that was imported, or written by hand, may be text alone."""
     try:
-        return Sections.from_json(draft.previous_sections)
-    except NotSections:
-        return Sections.of_text(draft.previous_content)
+        return SummarySections.from_json(draft.previous_sections)
+    except InvalidSections:
+        return SummarySections.from_text(draft.previous_content)
 
 
 @dataclass(slots=True)
-class _Asking:
+class _ModelCalls:
     """The model calls of one summary, and what they cost together."""
 
-    by: ModelSummarizer
+    summarizer: ModelSummarizer
     usage: Usage = field(default_factory=Usage)
     cost: float | None = 0.0
     model_name: str = ""
 
-    async def written(self, previous: Sections, covered: Sequence[Message]) -> tuple[Sections, Report]:
-        """A summary that can be used. An answer that cannot be is told why, once."""
-        messages = summary_messages(self.by.purpose, previous, covered, max_chars=self.by.max_chars)
-        reply = await self._reply(messages)
+    async def write(
+        self, previous_sections: SummarySections, covered_messages: Sequence[Message]
+    ) -> tuple[SummarySections, Report]:
+        """Have a usable summary written. An unusable answer is sent back with the reason, once."""
+        messages = summary_messages(
+            self.summarizer.purpose, previous_sections, covered_messages, max_chars=self.summarizer.max_chars
+        )
+        reply = await self._call_model(messages)
         self.model_name = reply.model
         try:
-            return self._usable(reply, previous, covered)
-        except NotSections as error:
+            return self._check_reply(reply, previous_sections, covered_messages)
+        except InvalidSections as error:
             problem = str(error)
-        reply = await self._reply([*messages, *repair_messages(reply.content, problem)])
+        reply = await self._call_model([*messages, *retry_messages(reply.content, problem)])
         try:
-            return self._usable(reply, previous, covered)
-        except NotSections as error:
+            return self._check_reply(reply, previous_sections, covered_messages)
+        except InvalidSections as error:
             raise ModelError("summary_unusable", f"twice: {error}", retryable=True) from None
 
-    def _usable(
-        self, reply: ModelReply, previous: Sections, covered: Sequence[Message]
-    ) -> tuple[Sections, Report]:
-        """What the reply says, checked. Raises `NotSections`."""
-        said = parsed(reply.content)
-        written = Sections.from_json(said)
-        if written.is_empty:
-            raise NotSections("it says nothing")
-        closed = entries_of("closed", said.get("closed"))
-        left_out = entries_of("left_out", said.get("left_out"))
-        written, report = checked(
-            written, closed, previous, covered, max_chars=self.by.max_chars, left_out=left_out
+    def _check_reply(
+        self, reply: ModelReply, previous_sections: SummarySections, covered_messages: Sequence[Message]
+    ) -> tuple[SummarySections, Report]:
+        """Parse and check a reply. Raises `InvalidSections`."""
+        summary_json = parse_json_object(reply.content)
+        sections = SummarySections.from_json(summary_json)
+        if sections.is_empty:
+            raise InvalidSections("it says nothing")
+        closed_entries = entries_of("closed", summary_json.get("closed"))
+        left_out = entries_of("left_out", summary_json.get("left_out"))
+        sections, report = check_summary(
+            sections,
+            closed_entries,
+            previous_sections,
+            covered_messages,
+            max_chars=self.summarizer.max_chars,
+            left_out=left_out,
         )
-        length = len(written.render())
-        if length > self.by.max_chars:
-            raise NotSections(f"it has {length} characters, and {self.by.max_chars} fit")
-        return written, report
+        length = len(sections.render())
+        if length > self.summarizer.max_chars:
+            raise InvalidSections(f"it has {length} characters, and {self.summarizer.max_chars} fit")
+        return sections, report
 
-    async def compared(
-        self, previous: Sections, covered: Sequence[Message], written: Sections, report: Report
-    ) -> tuple[Sections, Report]:
-        """The summary with the open tasks that the model found missing."""
-        said = self._judgement(await self._reply(check_messages(previous, covered, written)))
-        if said.get("ok") is not True:
+    async def compare(
+        self,
+        previous_sections: SummarySections,
+        covered_messages: Sequence[Message],
+        sections: SummarySections,
+        report: Report,
+    ) -> tuple[SummarySections, Report]:
+        """Compare the summary with the messages, and add open tasks that the model found missing."""
+        judgement = self._parse_judgement(
+            await self._call_model(comparison_messages(previous_sections, covered_messages, sections))
+        )
+        if judgement.get("ok") is not True:
             raise ModelError("summary_untrue", "the check says that it is not what was said", retryable=True)
-        missing = entries_of("missing", said.get("missing"))
-        return with_missing(written, report, missing, previous, covered, max_chars=self.by.max_chars)
+        missing = entries_of("missing", judgement.get("missing"))
+        return add_missing(
+            sections,
+            report,
+            missing,
+            previous_sections,
+            covered_messages,
+            max_chars=self.summarizer.max_chars,
+        )
 
-    def _judgement(self, reply: ModelReply) -> Mapping[str, Any]:
+    def _parse_judgement(self, reply: ModelReply) -> Mapping[str, Any]:
         try:
-            said = parsed(reply.content)
-            entries_of("missing", said.get("missing"))
-        except NotSections as error:
+            judgement = parse_json_object(reply.content)
+            entries_of("missing", judgement.get("missing"))
+        except InvalidSections as error:
             raise ModelError("summary_untrue", f"the check cannot be read: {error}", retryable=True) from None
-        return said
+        return judgement
 
-    async def _reply(self, messages: Sequence[Mapping[str, Any]]) -> ModelReply:
-        reply = await self.by.model.complete(
+    async def _call_model(self, messages: Sequence[Mapping[str, Any]]) -> ModelReply:
+        reply = await self.summarizer.model.complete(
             ModelRequest(
-                model=self.by.model_name,
+                model=self.summarizer.model_name,
                 messages=messages,
-                timeout_seconds=self.by.timeout_seconds,
-                max_attempts=self.by.max_attempts,
+                timeout_seconds=self.summarizer.timeout_seconds,
+                max_attempts=self.summarizer.max_attempts,
             )
         )
         self.usage += reply.usage

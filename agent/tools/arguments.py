@@ -1,7 +1,7 @@
-"""The arguments of a tool: a function's signature as a JSON schema, and as the check of what a model wrote.
+"""The arguments of a tool: the JSON schema of a function's signature, and the check of a model's arguments.
 
 What stays true: the function is called only with values that its annotations accept, and what it
-cannot accept is refused when the tool is defined or told to the model, never guessed.
+cannot accept is refused when the tool is defined or reported to the model, never guessed.
 """
 
 import inspect
@@ -22,19 +22,19 @@ from pydantic_core.core_schema import ModelField
 from agent.tools.run_context import RunContext
 from conversation.errors import InvalidInput
 
-#: Problems told to the model at once: enough to mend a call, short enough to read.
+#: Problems reported to the model at once: enough to mend a call, short enough to read.
 PROBLEMS_MAX = 10
 
 _VARIADIC = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
 
 
-class ArgumentsRefused(Exception):
+class InvalidArguments(Exception):
     """The model's arguments do not fit. The text is for the model: what is wrong, and where."""
 
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """What one function accepts."""
+    """The arguments that one function accepts."""
 
     #: JSON Schema of an object; every property is a parameter that the model fills in.
     schema: dict[str, Any]
@@ -46,37 +46,37 @@ class Arguments:
     context_parameters: frozenset[str]
 
     @classmethod
-    def of(cls, function: Callable[..., Any], *, tool: str) -> "Arguments":
+    def from_function(cls, function: Callable[..., Any], *, tool: str) -> "Arguments":
         """Read a function's signature and docstring. Raises `InvalidInput` for what no model can fill in."""
-        signature = _signature(function, tool)
-        hints = _hints(function, tool)
+        signature = _read_signature(function, tool)
+        hints = _read_hints(function, tool)
         for parameter in signature.parameters.values():
             _check_parameter(parameter, hints, tool)
         context_parameters = frozenset(name for name in signature.parameters if _is_context(hints.get(name)))
-        asked = [p for name, p in signature.parameters.items() if name not in context_parameters]
+        model_parameters = [p for name, p in signature.parameters.items() if name not in context_parameters]
         # Fields get neutral names, so that parameters called `json` or `copy` hide nothing of pydantic's.
-        names = {f"p{index}": parameter.name for index, parameter in enumerate(asked)}
-        model = _model(tool, names, asked, hints)
-        schema = _schema(model, tool, _parameter_docs(function))
+        names = {f"p{index}": parameter.name for index, parameter in enumerate(model_parameters)}
+        model = _build_model(tool, names, model_parameters, hints)
+        schema = _build_schema(model, tool, _parameter_docs(function))
         return cls(schema, signature, names, model, context_parameters)
 
     def bind(self, text: str, context: RunContext) -> inspect.BoundArguments:
-        """Check what the model wrote, and lay it out as the function takes it. Raises `ArgumentsRefused`."""
+        """Check the model's arguments, and bind them to the signature. Raises `InvalidArguments`."""
         try:
             # Providers send "" for a call without arguments.
-            checked = self.model.model_validate_json(text if text.strip() else "{}")
+            validated_arguments = self.model.model_validate_json(text if text.strip() else "{}")
         except ValidationError as error:
-            raise ArgumentsRefused(_problems(error)) from None
-        values = {name: getattr(checked, field) for field, name in self.parameters.items()}
-        ordered = (
+            raise InvalidArguments(_describe_problems(error)) from None
+        values = {name: getattr(validated_arguments, field) for field, name in self.parameters.items()}
+        ordered_values = (
             (name, context if name in self.context_parameters else values[name])
             for name in self.signature.parameters
         )
-        return inspect.BoundArguments(self.signature, OrderedDict(ordered))
+        return inspect.BoundArguments(self.signature, OrderedDict(ordered_values))
 
 
 class _PlainSchema(GenerateJsonSchema):
-    """No titles made up from names: they cost tokens and say nothing new."""
+    """Schemas without titles made up from names: those cost tokens and say nothing new."""
 
     # A default that JSON cannot show stays a default; it is only left out of the schema.
     ignored_warning_kinds: set[JsonSchemaWarningKind] = {  # noqa: RUF012 - pydantic declares it so
@@ -107,7 +107,7 @@ def _parameter_docs(function: Callable[..., Any]) -> dict[str, str]:
     return {param.arg_name: param.description for param in parsed.params if param.description}
 
 
-def _signature(function: Callable[..., Any], tool: str) -> inspect.Signature:
+def _read_signature(function: Callable[..., Any], tool: str) -> inspect.Signature:
     try:
         return inspect.signature(function)
     except ValueError:
@@ -116,7 +116,7 @@ def _signature(function: Callable[..., Any], tool: str) -> inspect.Signature:
         ) from None
 
 
-def _hints(function: Callable[..., Any], tool: str) -> dict[str, Any]:
+def _read_hints(function: Callable[..., Any], tool: str) -> dict[str, Any]:
     target: Any = function
     while isinstance(target, partial):
         target = target.func
@@ -151,35 +151,35 @@ def _is_context(annotation: object) -> bool:
     return annotation is RunContext
 
 
-def _model(
-    tool: str, names: Mapping[str, str], asked: list[inspect.Parameter], hints: Mapping[str, Any]
+def _build_model(
+    tool: str, names: Mapping[str, str], model_parameters: list[inspect.Parameter], hints: Mapping[str, Any]
 ) -> type[BaseModel]:
     fields: dict[str, Any] = {
         field: (
             Annotated[hints.get(parameter.name, Any), Field(alias=parameter.name)],
             ... if parameter.default is inspect.Parameter.empty else parameter.default,
         )
-        for field, parameter in zip(names, asked, strict=True)
+        for field, parameter in zip(names, model_parameters, strict=True)
     }
     try:
         return create_model(f"{tool}_arguments", __config__=ConfigDict(extra="forbid"), **fields)
     except (PydanticUserError, TypeError) as error:
-        raise _no_schema(tool, error) from None
+        raise _schema_error(tool, error) from None
 
 
-def _schema(model: type[BaseModel], tool: str, docs: Mapping[str, str]) -> dict[str, Any]:
+def _build_schema(model: type[BaseModel], tool: str, docs: Mapping[str, str]) -> dict[str, Any]:
     try:
         schema = model.model_json_schema(schema_generator=_PlainSchema)
     except PydanticUserError as error:
-        raise _no_schema(tool, error) from None
+        raise _schema_error(tool, error) from None
     schema.pop("title", None)
-    for name, declared in schema["properties"].items():
+    for name, property_schema in schema["properties"].items():
         if name in docs:
-            declared.setdefault("description", docs[name])
+            property_schema.setdefault("description", docs[name])
     return schema
 
 
-def _no_schema(tool: str, error: Exception) -> InvalidInput:
+def _schema_error(tool: str, error: Exception) -> InvalidInput:
     first_line = str(error).partition("\n")[0]
     return InvalidInput(
         f"tool {tool}",
@@ -188,22 +188,22 @@ def _no_schema(tool: str, error: Exception) -> InvalidInput:
     )
 
 
-def _problems(error: ValidationError) -> str:
+def _describe_problems(error: ValidationError) -> str:
     problems = error.errors(include_url=False, include_context=False, include_input=False)
-    told = [_problem(problem) for problem in problems[:PROBLEMS_MAX]]
+    descriptions = [_describe_problem(problem) for problem in problems[:PROBLEMS_MAX]]
     if len(problems) > PROBLEMS_MAX:
-        told.append(f"and {len(problems) - PROBLEMS_MAX} more")
-    return "; ".join(told)
+        descriptions.append(f"and {len(problems) - PROBLEMS_MAX} more")
+    return "; ".join(descriptions)
 
 
-def _problem(problem: ErrorDetails) -> str:
-    where = ".".join(str(part) for part in problem["loc"])
+def _describe_problem(problem: ErrorDetails) -> str:
+    location = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "missing":
-        return f"{where}: required, but missing"
+        return f"{location}: required, but missing"
     if problem["type"] == "extra_forbidden":
-        return f"{where}: no such parameter"
+        return f"{location}: no such parameter"
     if problem["type"] == "json_invalid":
         return f"the arguments are not valid JSON ({problem['msg'].removeprefix('Invalid JSON: ')})"
-    if not where:
+    if not location:
         return "the arguments must be one JSON object"
-    return f"{where}: {problem['msg']}"
+    return f"{location}: {problem['msg']}"

@@ -1,4 +1,4 @@
-"""A file that a tool made or fetched: it returns one, and the file hangs on the call's tool message.
+"""A file that a tool produced: the tool returns it, and it is attached to the call's tool message.
 
 What stays true: its name is a plain file name, so that it becomes an attachment without a further
 check. Its type is what the tool says; the store finds out what the bytes are.
@@ -23,14 +23,14 @@ class ProducedFile:
     sha256: str = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "sha256", self.attachment().sha256)
+        object.__setattr__(self, "sha256", self.to_attachment().sha256)
 
-    def attachment(self) -> Attachment:
+    def to_attachment(self) -> Attachment:
         """The file as a message carries it, with its bytes."""
         return Attachment(filename=self.filename, content=self.content, mime_type=self.media_type)
 
-    def described(self) -> dict[str, Any]:
-        """What the model reads in the file's place."""
+    def describe(self) -> dict[str, Any]:
+        """Describe the file to the model, which reads that in its place."""
         return {
             "attached": self.filename,
             "media_type": self.media_type,

@@ -1,7 +1,7 @@
-"""What a tool call comes to, as the model reads it: always JSON text, always bounded.
+"""The result of a tool call, as the model reads it: always JSON text, always bounded.
 
-What stays true: no Python repr and no stack trace reaches the model, and a result that is cut
-says so. A file among what a tool returns is described to the model and carried beside the text.
+What stays true: no Python repr and no stack trace reaches the model, and a result that is
+truncated says so. A file among what a tool returns is described to the model and carried beside the text.
 """
 
 import base64
@@ -14,18 +14,18 @@ from pydantic_core import to_json
 
 from agent.tools.produced_file import ProducedFile
 
-#: Characters of one result: about 16,000 tokens, more than most answers need of one look-up.
+#: Characters of one result: about 16,000 tokens, more than most answers need of one call.
 RESULT_MAX_CHARS = 64_000
 #: Characters of an error's message: the cause stands at its beginning.
 ERROR_MAX_CHARS = 2_000
 
-#: As the journal says it: it worked, it told an error, or nobody knows.
+#: As the journal stores it: the call worked, it gave an error, or its effect is unknown.
 Outcome = Literal["finished", "failed", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """One tool message to be."""
+    """The result of one tool call, before it becomes a tool message."""
 
     #: JSON text for the model.
     content: str
@@ -40,13 +40,13 @@ def success(value: object) -> ToolResult:
     files: list[ProducedFile] = []
     try:
         text = to_json(
-            _shown(_files_taken_out(value, files)), inf_nan_mode="strings", fallback=_fallback
+            _describe_bytes(_extract_files(value, files)), inf_nan_mode="strings", fallback=_fallback
         ).decode()
     except Exception as error:  # noqa: BLE001 - foreign code: a value's own serializer may raise anything
-        why = str(error).removeprefix("Error serializing to JSON: ")
-        return failure("UnshowableResult", f"the tool ran, but its result cannot be shown as JSON: {why}")
+        reason = str(error).removeprefix("Error serializing to JSON: ")
+        return failure("UnshowableResult", f"the tool ran, but its result cannot be shown as JSON: {reason}")
     if len(text) > RESULT_MAX_CHARS:
-        text = _cut(value if isinstance(value, str) else text)
+        text = _truncate(value if isinstance(value, str) else text)
     return ToolResult(text, files=tuple(files))
 
 
@@ -59,8 +59,8 @@ def failure(kind: str, message: str, *, outcome: Outcome = "failed") -> ToolResu
     return ToolResult(json.dumps({"error": {"type": kind, "message": text}}, ensure_ascii=False), outcome)
 
 
-def raised(error: BaseException) -> ToolResult:
-    """What a tool's exception says, without where it was raised."""
+def describe_exception(error: BaseException) -> ToolResult:
+    """Describe a tool's exception, without where it was raised."""
     try:
         message = str(error)
     except Exception:  # noqa: BLE001 - foreign code: an exception may break even while it is shown
@@ -68,20 +68,20 @@ def raised(error: BaseException) -> ToolResult:
     return failure(type(error).__name__, message)
 
 
-def _files_taken_out(value: object, files: list[ProducedFile]) -> object:
-    """The value with each file's description in its place, in plain lists and dicts at any depth."""
+def _extract_files(value: object, files: list[ProducedFile]) -> object:
+    """Replace each file by its description, in plain lists and dicts at any depth."""
     if isinstance(value, ProducedFile):
         files.append(value)
-        return value.described()
+        return value.describe()
     if type(value) in (list, tuple):
-        return [_files_taken_out(item, files) for item in value]  # type: ignore[attr-defined] # it is one of the two
+        return [_extract_files(item, files) for item in value]  # type: ignore[attr-defined] # it is one of the two
     if type(value) is dict:
-        return {key: _files_taken_out(item, files) for key, item in value.items()}
+        return {key: _extract_files(item, files) for key, item in value.items()}
     return value
 
 
-def _shown(value: object) -> object:
-    """Bytes are described: a model would take bare base64 for text."""
+def _describe_bytes(value: object) -> object:
+    """Describe bytes: a model would take bare base64 for text."""
     if isinstance(value, bytes | bytearray | memoryview):
         content = bytes(value)
         return {"base64": base64.b64encode(content).decode("ascii"), "size_bytes": len(content)}
@@ -89,7 +89,7 @@ def _shown(value: object) -> object:
 
 
 def _fallback(value: Any) -> object:
-    """What pydantic leaves to us: views, ranges and foreign mappings, numpy's arrays and numbers."""
+    """A JSON value for what pydantic leaves to us: views, ranges, foreign mappings, numpy's arrays."""
     if isinstance(value, Mapping):
         return dict(value)
     if hasattr(value, "tolist"):
@@ -99,12 +99,12 @@ def _fallback(value: Any) -> object:
     raise TypeError(f"{type(value).__name__} is no JSON value")
 
 
-def _cut(text: str) -> str:
-    """The beginning of a text, as a JSON object that says what was left out."""
+def _truncate(text: str) -> str:
+    """Truncate a text to its beginning, in a JSON object that says what was left out."""
     frame = {"truncated": f"only the beginning of {len(text)} characters is shown", "result": ""}
     budget = RESULT_MAX_CHARS - len(json.dumps(frame))
-    shown = text[:budget]
+    beginning = text[:budget]
     # Escapes make JSON longer than the text: shrink in proportion until it fits.
-    while (size := len(json.dumps(shown, ensure_ascii=False)) - 2) > budget:
-        shown = shown[: len(shown) * budget // size]
-    return json.dumps(frame | {"result": shown}, ensure_ascii=False)
+    while (size := len(json.dumps(beginning, ensure_ascii=False)) - 2) > budget:
+        beginning = beginning[: len(beginning) * budget // size]
+    return json.dumps(frame | {"result": beginning}, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""What a tool may know about the call it serves. Made for one call, handed to it, and kept nowhere."""
+"""The context of one tool call: made for that call, passed to its function, and stored nowhere."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ class OpensFiles(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext:
-    """A tool's function asks for it by annotating a parameter `RunContext`; the model never sees it."""
+    """The context of a call: a function takes it in a parameter annotated `RunContext`, unknown to models."""
 
     tenant: str
     thread_id: str
@@ -30,7 +30,7 @@ class RunContext:
     call_id: str
     #: One call, one key, however often it is tried: hand it to the service that the tool calls.
     idempotency_key: str = ""
-    #: Who the conversation is with, in the caller's own words; None where nobody said.
+    #: The user of the conversation, in the caller's own words; None where the caller named none.
     user: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     #: From 1; more than that means an earlier attempt at the turn broke off.
@@ -47,30 +47,30 @@ class RunContext:
     async def open_file(self, name: str) -> bytes:
         """The bytes of the newest file of this conversation with this name, or with this SHA-256.
 
-        Raises `InvalidInput` where there is none, `FileRefused` where it is blocked, and
-        `FileNotStored` and `FileStoreUnavailable`; what a tool lets pass is told to the model.
+        Raises `InvalidInput` where there is none, `FileRejected` where it is blocked, and
+        `FileNotStored` and `FileStoreUnavailable`; an error that a tool lets pass is reported to the model.
         """
-        return await self._thread_files().open(name)
+        return await self._require_thread_files().open(name)
 
     def files_sync(self) -> Sequence[Attachment]:
-        """As `files`, for a tool that is a plain function: it runs in a thread."""
+        """The same as `files`, for a tool that is a plain function: it runs in a thread."""
         if self.thread_files is None:
             return ()
-        found: Sequence[Attachment] = self.thread_files.wait_for(
-            self.thread_files.all(), self._seconds_left()
+        attachments: Sequence[Attachment] = self.thread_files.wait_for(
+            self.thread_files.all(), self._remaining_seconds()
         )
-        return found
+        return attachments
 
     def open_file_sync(self, name: str) -> bytes:
-        """As `open_file`, for a tool that is a plain function. Raises `TimeoutError` at the turn's end."""
-        files = self._thread_files()
-        content: bytes = files.wait_for(files.open(name), self._seconds_left())
+        """The same as `open_file`, for a plain function. Raises `TimeoutError` at the turn's end."""
+        files = self._require_thread_files()
+        content: bytes = files.wait_for(files.open(name), self._remaining_seconds())
         return content
 
-    def _thread_files(self) -> OpensFiles:
+    def _require_thread_files(self) -> OpensFiles:
         if self.thread_files is None:
             raise InvalidInput("file", "cannot be opened: this call belongs to no turn", "run it in a turn")
         return self.thread_files
 
-    def _seconds_left(self) -> float | None:
+    def _remaining_seconds(self) -> float | None:
         return None if self.deadline is None else (self.deadline - datetime.now(UTC)).total_seconds()

@@ -1,7 +1,7 @@
 """The threads in which synchronous tools run.
 
-What stays true: no more than `max_workers` functions run at once, and a function that nobody waits
-for any longer is counted until it returns, because a thread cannot be killed. The threads are daemons and end
+What stays true: no more than `max_workers` functions run at once, and an abandoned function
+is counted until it returns, because a thread cannot be killed. The threads are daemons and end
 when there is nothing to do: `ThreadPoolExecutor` would hold up the exit of the process until the last
 stuck function returned, which may be never.
 """
@@ -17,15 +17,15 @@ Result = TypeVar("Result")
 
 
 class NotStarted(TimeoutError):
-    """No thread came free in time: the function never ran."""
+    """The function never ran: no thread came free in time."""
 
 
 class StillRunning(TimeoutError):
-    """The function overran its time and keeps its thread: nobody knows what it will have done."""
+    """The function overran its time and keeps its thread: its effect is unknown."""
 
 
 class ToolThreads:
-    """A bounded set of threads, with a count of those that are lost for the moment."""
+    """A bounded set of threads, with a count of those that run abandoned functions."""
 
     def __init__(self, max_workers: int, *, stuck_limit: int | None = None) -> None:
         if max_workers < 1:
@@ -40,12 +40,12 @@ class ToolThreads:
 
     @property
     def stuck(self) -> int:
-        """Threads held by functions that nobody waits for any longer."""
+        """The number of threads that run abandoned functions."""
         return self._stuck
 
     @property
     def limit_reached(self) -> bool:
-        """Time to drain this process and start another."""
+        """Whether so many threads are stuck that this process should stop, for another to start."""
         return self._stuck >= self.stuck_limit
 
     def submit(self, function: Callable[[], Result]) -> Future[Result]:
@@ -70,27 +70,27 @@ class ToolThreads:
             async with asyncio.timeout(timeout_seconds):
                 return await asyncio.wrap_future(future)
         except asyncio.CancelledError:
-            self._let_go(future)
+            self._abandon(future)
             raise
         except TimeoutError:
             # Ours; or the function's own, and then the next lines raise it again.
             pass
         if future.done() and not future.cancelled():
             return future.result()
-        if self._let_go(future):
+        if self._abandon(future):
             raise NotStarted
         raise StillRunning
 
-    def _let_go(self, future: Future[Any]) -> bool:
-        """Stop waiting. True if the function had not begun and now never will."""
+    def _abandon(self, future: Future[Any]) -> bool:
+        """Stop waiting for a function. True if it had not begun and now never will."""
         if future.cancel():
             return True
         with self._lock:
             self._stuck += 1
-        future.add_done_callback(self._came_back)
+        future.add_done_callback(self._note_return)
         return False
 
-    def _came_back(self, _future: Future[Any]) -> None:
+    def _note_return(self, _future: Future[Any]) -> None:
         with self._lock:
             self._stuck -= 1
 

@@ -48,14 +48,14 @@ class Tool:
             name=name,
             description=describe(function),
             function=function,
-            arguments=Arguments.of(function, tool=name),
+            arguments=Arguments.from_function(function, tool=name),
             timeout_seconds=float(timeout_seconds),
             idempotent=idempotent,
         )
 
     @property
     def is_async(self) -> bool:
-        """Whether it runs on the event loop; else in a thread."""
+        """Whether the function runs on the event loop; else in a thread."""
         call = getattr(self.function, "__call__", None)  # noqa: B004 - an object's own method, to see if it is async
         return inspect.iscoroutinefunction(self.function) or inspect.iscoroutinefunction(call)
 
@@ -69,7 +69,7 @@ class Tool:
         return {"type": "function", "function": function}
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """The function itself, unchecked, as Python code calls it."""
+        """Call the function itself, unchecked, as Python code does."""
         return self.function(*args, **kwargs)
 
 
@@ -102,10 +102,10 @@ def tool(
 ) -> Tool | Callable[[Callable[..., Any]], Tool]:
     """Make a tool of the function below: `@tool`, or `@tool(timeout_seconds=5)`."""
 
-    def make(function: Callable[..., Any]) -> Tool:
+    def decorate(function: Callable[..., Any]) -> Tool:
         return Tool.from_function(function, name=name, timeout_seconds=timeout_seconds, idempotent=idempotent)
 
-    return make if function is None else make(function)
+    return decorate if function is None else decorate(function)
 
 
 def _check(name: str, function: Callable[..., Any], timeout_seconds: float) -> None:

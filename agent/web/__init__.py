@@ -1,12 +1,12 @@
 """The web as an agent uses it: pages to read and files to keep.
 
 What stays true: no URL, however spelled, named or redirected, makes this process talk to an address
-that is not public (`guard.py`), and no answer is larger or slower than its limits. Importing this
+that is not public (`address_guard.py`), and no answer is larger or slower than its limits. Importing this
 package loads neither the HTTP client nor the reader of pages.
 """
 
 from agent.web.client import WebClient
-from agent.web.errors import AnswerRefused, NotReached, TooLarge, TooSlow, UrlRefused, WebError
+from agent.web.errors import AnswerRejected, NotReached, TooLarge, TooSlow, UrlRejected, WebError
 from agent.web.limits import WebLimits
 from agent.web.tools import WEB_TOOLS, web_tools
 
@@ -14,14 +14,14 @@ __all__ = [  # noqa: RUF022 - grouped by what they are for
     # For agents
     "WEB_TOOLS",
     "web_tools",
-    # What tools are made over
+    # For tools of one's own
     "WebClient",
     "WebLimits",
     # Errors
-    "AnswerRefused",
+    "AnswerRejected",
     "NotReached",
     "TooLarge",
     "TooSlow",
-    "UrlRefused",
+    "UrlRejected",
     "WebError",
 ]

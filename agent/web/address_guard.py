@@ -1,9 +1,9 @@
 """The guard: which addresses this process may talk to on behalf of a model.
 
-What stays true: it judges addresses, never names or spellings. Whoever connects asks it about every
+What stays true: it judges addresses, never names or spellings. The network backend asks it about every
 address that a name stands for, after the name was resolved, and connects to one that was judged
-(`connecting.py`). So decimal and octal spellings, internal names, redirects and names whose
-address changes between two look-ups all end here.
+(`guarded_backend.py`). So decimal and octal spellings, internal names, redirects and names whose
+address changes between two lookups all end here.
 
 The lists are the special-purpose registries of IANA, kept here because `ipaddress` answers
 differently from one patch release of Python to the next. Of IPv6 only what is handed out as
@@ -21,7 +21,7 @@ Network = IPv4Network | IPv6Network
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 
 #: More telling words stand first: a metadata service is link-local too.
-_REFUSED: tuple[tuple[str, tuple[str, ...]], ...] = (
+_REFUSED_NETWORKS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("a cloud metadata service", ("169.254.169.254/32", "fd00:ec2::254/128")),
     # Public by its number, yet each virtual machine of Azure finds its host behind it.
     ("a cloud metadata service", ("168.63.129.16/32",)),
@@ -44,28 +44,28 @@ _REFUSED: tuple[tuple[str, tuple[str, ...]], ...] = (
         ),
     ),
 )
-_KINDS: tuple[tuple[Network, str], ...] = tuple(
-    (ip_network(network), kind) for kind, networks in _REFUSED for network in networks
+_KIND_BY_NETWORK: tuple[tuple[Network, str], ...] = tuple(
+    (ip_network(network), kind) for kind, networks in _REFUSED_NETWORKS for network in networks
 )
 
 
-class Guard:
-    """Lets public addresses pass, and those that the operator allows."""
+class AddressGuard:
+    """The guard that lets public addresses pass, and those that the operator allows."""
 
     def __init__(self, allow_networks: Iterable[str | Network] = ()) -> None:
-        self._allowed = tuple(ip_network(network) for network in allow_networks)
+        self._allowed_networks = tuple(ip_network(network) for network in allow_networks)
 
     def objection(self, address: str) -> str | None:
-        """What kind of address this is, if it may not be talked to; None if it may."""
-        found = _parsed(address)
-        if found is None:
+        """The kind of an address that may not be talked to; None if it may."""
+        parsed_address = _parse_address(address)
+        if parsed_address is None:
             return "an address that cannot be read"
-        if any(found in network for network in self._allowed):
+        if any(parsed_address in network for network in self._allowed_networks):
             return None
-        return _special(found)
+        return _find_special_kind(parsed_address)
 
 
-def _parsed(address: str) -> Address | None:
+def _parse_address(address: str) -> Address | None:
     try:
         # A zone (`%eth0`) says through which interface, not where to.
         return ip_address(address.partition("%")[0])
@@ -73,8 +73,8 @@ def _parsed(address: str) -> Address | None:
         return None
 
 
-def _special(address: Address) -> str | None:
-    for network, kind in _KINDS:
+def _find_special_kind(address: Address) -> str | None:
+    for network, kind in _KIND_BY_NETWORK:
         if address in network:
             return kind
     if isinstance(address, IPv6Address) and address not in _GLOBAL_UNICAST:

@@ -1,4 +1,4 @@
-"""What a web server answered, and how a host's name becomes addresses."""
+"""The answer of a web server, and the resolver that turns a host's name into addresses."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a server sent, once nothing was left to follow."""
+    """The answer of a server, after all redirects."""
 
-    #: Where it came from in the end, and the same without its query.
+    #: The URL after all redirects, and the same without its query.
     url: str
-    shown_url: str
+    redacted_url: str
     #: As the server declares it, in lower case; "" where it does not.
     media_type: str
     charset: str | None
@@ -23,6 +23,6 @@ class Answer:
     body: bytes
 
 
-def any_type(_media_type: str) -> str | None:
-    """No objection to any type."""
+def accept_any_type(_media_type: str) -> str | None:
+    """Accept any media type: an `objection` that never has one."""
     return None

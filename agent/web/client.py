@@ -1,6 +1,6 @@
 """The web client: what tools fetch through, with the operator's rules in it.
 
-What stays true: the rules come from whoever builds the client, never from an argument that a model
+What stays true: the rules come from the code that builds the client, never from an argument that a model
 wrote. A client holds no connection and belongs to no event loop, so one serves all threads.
 """
 
@@ -9,8 +9,8 @@ import socket
 import ssl
 from collections.abc import Callable, Iterable, Sequence
 
-from agent.web.address_guard import Guard, Network
-from agent.web.answer import Answer, Resolve, any_type
+from agent.web.address_guard import AddressGuard, Network
+from agent.web.answer import Answer, Resolve, accept_any_type
 from agent.web.limits import WebLimits
 
 #: Where the web is served. With any port at all, an agent could knock on mail servers and databases.
@@ -18,13 +18,13 @@ WEB_PORTS = (80, 443, 8080, 8443)
 
 
 async def system_resolve(host: str, port: int) -> Sequence[str]:
-    """What the machine's own resolver says."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    """The addresses of a host, by the machine's own resolver."""
+    address_infos = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in address_infos))
 
 
 class WebClient:
-    """Fetches public URLs; others only where their network is allowed by name."""
+    """A client that fetches public URLs; others only where their network is allowed by name."""
 
     def __init__(
         self,
@@ -34,13 +34,13 @@ class WebClient:
         resolve: Resolve = system_resolve,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        self.guard = Guard(allow_networks)
+        self.guard = AddressGuard(allow_networks)
         self.allow_ports = frozenset(allow_ports)
         self.resolve = resolve
         self._ssl_context = ssl_context
 
     async def get(
-        self, url: str, *, limits: WebLimits, objection: Callable[[str], str | None] = any_type
+        self, url: str, *, limits: WebLimits, objection: Callable[[str], str | None] = accept_any_type
     ) -> Answer:
         """GET a URL, following redirects. Raises `WebError`.
 
@@ -50,8 +50,8 @@ class WebClient:
 
         return await get(self, url, limits=limits, objection=objection)
 
-    async def trusted(self) -> ssl.SSLContext:
-        """Whose certificates count: certifi's list, read once and off the loop."""
+    async def load_ssl_context(self) -> ssl.SSLContext:
+        """Load the certificates to trust: certifi's list, read once and off the loop."""
         if self._ssl_context is None:
             from httpx import create_ssl_context
 

@@ -1,47 +1,47 @@
-"""Bodies as they are sent, unpacked piece by piece.
+"""Decompression of bodies, chunk by chunk.
 
-What stays true: no call gives more than it is asked for, so a small body that unpacks to gigabytes
+What stays true: no call gives more than it is asked for, so a small body that decompresses to gigabytes
 costs no more than its limit.
 """
 
 import zlib
 from typing import Protocol
 
-#: Told to servers: what they may pack with.
-ACCEPTED = "gzip"
+#: Sent to servers: the encoding that they may use.
+ACCEPTED_ENCODING = "gzip"
 #: Both of the forms, gzip and zlib, that servers send: zlib tells them apart by their heads.
-_EITHER_FORM = zlib.MAX_WBITS | 32
+_GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 
 
-class Damaged(ValueError):
+class DamagedBody(ValueError):
     """The body is not what its encoding says, or ends too early."""
 
 
-class Unpacker(Protocol):
-    """Takes a body apart."""
+class Decompressor(Protocol):
+    """The decompressor of one body."""
 
-    def feed(self, piece: bytes, *, at_most: int) -> bytes:
-        """What a piece unpacks to, as far as it fits. Raises `Damaged`."""
+    def feed(self, chunk: bytes, *, max_bytes: int) -> bytes:
+        """Decompress a chunk, to `max_bytes` at most. Raises `DamagedBody`."""
         ...
 
     def close(self) -> None:
-        """The body is over. Raises `Damaged` if it cannot be."""
+        """End the body. Raises `DamagedBody` if it is incomplete."""
         ...
 
 
-def unpacker(encoding: str) -> Unpacker | None:
-    """For a `Content-Encoding`; None for one that is not known."""
+def decompressor_for(encoding: str) -> Decompressor | None:
+    """The decompressor for a `Content-Encoding`; None for one that is not known."""
     match encoding.strip().lower():
         case "" | "identity":
-            return _AsItIs()
+            return _Identity()
         case "gzip" | "x-gzip" | "deflate":
             return _Inflate()
     return None
 
 
-class _AsItIs:
-    def feed(self, piece: bytes, *, at_most: int) -> bytes:
-        return piece[:at_most]
+class _Identity:
+    def feed(self, chunk: bytes, *, max_bytes: int) -> bytes:
+        return chunk[:max_bytes]
 
     def close(self) -> None:
         pass
@@ -49,22 +49,22 @@ class _AsItIs:
 
 class _Inflate:
     def __init__(self) -> None:
-        self._stream = zlib.decompressobj(_EITHER_FORM)
-        self._fed = False
+        self._stream = zlib.decompressobj(_GZIP_OR_ZLIB)
+        self._has_input = False
 
-    def feed(self, piece: bytes, *, at_most: int) -> bytes:
-        unpacked = bytearray()
-        self._fed = self._fed or bool(piece)
+    def feed(self, chunk: bytes, *, max_bytes: int) -> bytes:
+        output = bytearray()
+        self._has_input = self._has_input or bool(chunk)
         try:
-            while piece and len(unpacked) < at_most:
+            while chunk and len(output) < max_bytes:
                 if self._stream.eof:  # gzip may hold several members, one after the other
-                    self._stream = zlib.decompressobj(_EITHER_FORM)
-                unpacked += self._stream.decompress(piece, at_most - len(unpacked))
-                piece = self._stream.unused_data
+                    self._stream = zlib.decompressobj(_GZIP_OR_ZLIB)
+                output += self._stream.decompress(chunk, max_bytes - len(output))
+                chunk = self._stream.unused_data
         except zlib.error:
-            raise Damaged from None
-        return bytes(unpacked)
+            raise DamagedBody from None
+        return bytes(output)
 
     def close(self) -> None:
-        if self._fed and not self._stream.eof:
-            raise Damaged
+        if self._has_input and not self._stream.eof:
+            raise DamagedBody

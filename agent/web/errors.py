@@ -1,13 +1,13 @@
-"""Why something could not be had from the web, in words for the model that asked for it.
+"""The errors of a fetch from the web, in words for the model that asked for it.
 
 WebError
-├── UrlRefused        (the URL, or where it leads, is none that may be fetched)
-├── NotReached        (nobody answered, or the connection broke)
+├── UrlRejected       (the URL, or where it leads, is none that may be fetched)
+├── NotReached        (no server answered, or the connection broke)
 ├── TooSlow
 ├── TooLarge
-└── AnswerRefused     (there is an answer, but none that can be used)
+└── AnswerRejected    (there is an answer, but none that can be used)
 
-A text names its URL as `shown` does, so without the query: that is where secrets stand.
+A text names its URL as `redact` does, so without the query: that is where secrets stand.
 """
 
 from conversation.errors import ThreadmillError
@@ -17,8 +17,8 @@ class WebError(ThreadmillError):
     """Root of the tree."""
 
 
-class UrlRefused(WebError):
-    """The same URL will be refused again: it is no public web address."""
+class UrlRejected(WebError):
+    """The URL is no public web address, and will be rejected again."""
 
 
 class NotReached(WebError):
@@ -33,5 +33,5 @@ class TooLarge(WebError):
     """The answer has more bytes than are read."""
 
 
-class AnswerRefused(WebError):
+class AnswerRejected(WebError):
     """An error status, a type that is not wanted, an unknown encoding, or too many redirects."""

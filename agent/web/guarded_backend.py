@@ -1,7 +1,7 @@
-"""How a connection is made: look the name up once, judge every address, connect to one of those.
+"""The network backend: resolve a name once, judge every address, connect to one of those.
 
 What stays true: the address that is connected to is one that the guard has just let pass; no
-second look-up can bring another one in. Host header, server name and certificate check stay those
+second lookup can bring another one in. Host header, server name and certificate check stay those
 of the name: they are made of the URL, above this.
 """
 
@@ -12,18 +12,18 @@ from typing import Any
 
 import httpcore
 
-from agent.web.address_guard import Guard
+from agent.web.address_guard import AddressGuard
 from agent.web.answer import Resolve
-from agent.web.errors import NotReached, UrlRefused
+from agent.web.errors import NotReached, UrlRejected
 
 
 class GuardedBackend(httpcore.AsyncNetworkBackend):
-    """Makes the connections of one request."""
+    """The network backend for the connections of one request."""
 
-    def __init__(self, guard: Guard, resolve: Resolve, *, shown_url: str) -> None:
+    def __init__(self, guard: AddressGuard, resolve: Resolve, *, redacted_url: str) -> None:
         self._guard = guard
         self._resolve = resolve
-        self._shown_url = shown_url
+        self._redacted_url = redacted_url
         self._sockets = httpcore.AnyIOBackend()
 
     async def connect_tcp(
@@ -34,35 +34,35 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Raises `UrlRefused` if any of the name's addresses is not to be talked to."""
+        """Connect to a host. Raises `UrlRejected` if any of its addresses must not be talked to."""
         assert timeout is not None, "every transfer has a limit"
-        until = asyncio.get_running_loop().time() + timeout
-        addresses = await self._judged(host, port, timeout)
-        for left, address in zip(range(len(addresses), 0, -1), addresses, strict=True):
+        deadline = asyncio.get_running_loop().time() + timeout
+        addresses = await self._resolve_and_check(host, port, timeout)
+        for addresses_left, address in zip(range(len(addresses), 0, -1), addresses, strict=True):
             # Each address gets its share, so that a dead first one leaves time for the others.
-            share = (until - asyncio.get_running_loop().time()) / left
+            share = (deadline - asyncio.get_running_loop().time()) / addresses_left
             try:
                 return await self._sockets.connect_tcp(address, port, share, local_address, socket_options)
             except (httpcore.ConnectError, httpcore.ConnectTimeout):
-                if left == 1:
+                if addresses_left == 1:
                     raise
-        raise NotReached(f"{self._shown_url} could not be reached: its name has no address")
+        raise NotReached(f"{self._redacted_url} could not be reached: its name has no address")
 
     async def connect_unix_socket(self, *_: Any, **__: Any) -> httpcore.AsyncNetworkStream:
-        """No URL leads to a file of this machine."""
-        raise UrlRefused(f"{self._shown_url} is no web address")
+        """Refuse: no URL leads to a file of this machine."""
+        raise UrlRejected(f"{self._redacted_url} is no web address")
 
-    async def _judged(self, host: str, port: int, timeout: float) -> Sequence[str]:
+    async def _resolve_and_check(self, host: str, port: int, timeout: float) -> Sequence[str]:
         try:
             async with asyncio.timeout(timeout):
                 addresses = await self._resolve(host, port)
         except TimeoutError:
             raise httpcore.ConnectTimeout from None
         except (socket.gaierror, UnicodeError):
-            raise NotReached(f"{self._shown_url} could not be reached: no such host is known") from None
+            raise NotReached(f"{self._redacted_url} could not be reached: no such host is known") from None
         for address in addresses:
             kind = self._guard.objection(address)
             if kind is not None:
-                # The address itself is not told: a model has no business with inner networks.
-                raise UrlRefused(f"{self._shown_url} leads to {kind}; only public addresses are fetched")
+                # The address itself is not named: a model has no business with inner networks.
+                raise UrlRejected(f"{self._redacted_url} leads to {kind}; only public addresses are fetched")
         return addresses

@@ -1,4 +1,4 @@
-"""How long a transfer may take and how large it may be."""
+"""The limits of a fetch: how long it may take and how large it may be."""
 
 from dataclasses import dataclass
 

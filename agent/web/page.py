@@ -1,4 +1,4 @@
-"""A page made readable: its text without menus, scripts and what else surrounds it.
+"""Reading a page: its text without menus, scripts and what else surrounds it.
 
 What stays true: HTML is taken apart by a child process with limits of its own (`page_worker.py`),
 so that no page can hang or fill the worker. A page without text is a note, not an error.
@@ -14,7 +14,7 @@ import structlog
 from agent.files.extract import read_in_child
 from agent.web.answer import Answer
 from agent.web.charset import decode
-from agent.web.errors import AnswerRefused
+from agent.web.errors import AnswerRejected
 
 #: Characters for the model: about 10,000 tokens, and within what a tool's result may hold.
 PAGE_MAX_CHARS = 40_000
@@ -27,14 +27,14 @@ _WORKER = Path(__file__).with_name("page_worker.py")
 _HTML = {"text/html", "application/xhtml+xml"}
 _TEXT = {"application/json", "application/xml", "application/javascript", "application/yaml"}
 _NO_TEXT = "the page holds no readable text; it may be filled in by scripts, which are not run"
-_CUT = f"the page goes on; these are its first {PAGE_MAX_CHARS} characters"
+_TRUNCATED = f"the page goes on; these are its first {PAGE_MAX_CHARS} characters"
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What a model reads of a page."""
+    """The readable part of a page, for a model."""
 
-    #: Where it came from after redirects, without the query.
+    #: The URL of the page after redirects, without the query.
     url: str
     title: str
     content: str
@@ -43,7 +43,7 @@ class Page:
 
 
 def objection(media_type: str) -> str | None:
-    """Why a type cannot be read as a page."""
+    """The reason why a type cannot be read as a page; None if it can."""
     if not media_type:
         return "does not say what it holds; download_file attaches it as it is"
     is_text = media_type in _HTML | _TEXT or media_type.startswith("text/")
@@ -52,33 +52,33 @@ def objection(media_type: str) -> str | None:
     return f"holds {media_type[:80]}, which is no page to read; download_file attaches it as it is"
 
 
-async def read_page(answer: Answer, wanted: PageFormat) -> Page:
-    """The readable part of an answer. Raises `AnswerRefused` where its reader gives up."""
+async def read_page(answer: Answer, page_format: PageFormat) -> Page:
+    """Read the readable part of an answer. Raises `AnswerRejected` where its reader gives up."""
     is_html = answer.media_type in _HTML
     is_markup = is_html or answer.media_type.endswith("xml")
     text = decode(answer.body, answer.charset, is_markup=is_markup)
     if is_html:
-        return await _read_html(text, answer, wanted)
-    return _page(answer, "", text)
+        return await _read_html(text, answer, page_format)
+    return _build_page(answer, "", text)
 
 
-async def _read_html(text: str, answer: Answer, wanted: PageFormat) -> Page:
-    told = {"url": answer.url, "format": wanted, "max_chars": PAGE_MAX_CHARS + 1}
+async def _read_html(text: str, answer: Answer, page_format: PageFormat) -> Page:
+    options = {"url": answer.url, "format": page_format, "max_chars": PAGE_MAX_CHARS + 1}
     try:
         output, returncode = await read_in_child(
-            _WORKER, text.encode(), timeout_seconds=READ_SECONDS, told=told
+            _WORKER, text.encode(), timeout_seconds=READ_SECONDS, options=options
         )
     except TimeoutError:
-        raise AnswerRefused(f"{answer.shown_url} takes too much time to read") from None
+        raise AnswerRejected(f"{answer.redacted_url} takes too much time to read") from None
     if returncode != 0:
         _log.warning("page_reader_failed", returncode=returncode)
-        raise AnswerRefused(f"{answer.shown_url} cannot be read; download_file attaches it as it is")
-    found = json.loads(output)
-    return _page(answer, found["title"], found["text"])
+        raise AnswerRejected(f"{answer.redacted_url} cannot be read; download_file attaches it as it is")
+    result = json.loads(output)
+    return _build_page(answer, result["title"], result["text"])
 
 
-def _page(answer: Answer, title: str, text: str) -> Page:
+def _build_page(answer: Answer, title: str, text: str) -> Page:
     if not text.strip():
-        return Page(answer.shown_url, title, "", _NO_TEXT)
-    note = _CUT if len(text) > PAGE_MAX_CHARS else ""
-    return Page(answer.shown_url, title, text[:PAGE_MAX_CHARS], note)
+        return Page(answer.redacted_url, title, "", _NO_TEXT)
+    note = _TRUNCATED if len(text) > PAGE_MAX_CHARS else ""
+    return Page(answer.redacted_url, title, text[:PAGE_MAX_CHARS], note)

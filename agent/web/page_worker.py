@@ -1,7 +1,7 @@
 """A program that reads one HTML page from stdin, under limits, and writes its text as JSON to stdout.
 
 What stays true: it runs alone, fetches nothing, writes no file, and is dead after its limits of
-time, whether or not anybody is left to kill it. It is started by its path: see `page.py`.
+time, whether or not its parent is left to kill it. It is started by its path: see `page.py`.
 """
 
 import json
@@ -15,25 +15,25 @@ TITLE_MAX_CHARS = 300
 
 def main() -> None:
     """Read a page from standard input, and write its text."""
-    # Started by its path, it does not know yet where its own packages are.
+    # Started by its path, the program does not know yet where its own packages are.
     sys.path.append(str(Path(__file__).resolve().parents[2]))
     from agent.files.extract_worker import restrain
 
-    told = json.loads(sys.argv[1])
-    restrain(told)
+    options = json.loads(sys.argv[1])
+    restrain(options)
     html = sys.stdin.buffer.read().decode()
-    sys.stdout.write(json.dumps(read(html, told["url"], told["format"], told["max_chars"])))
+    sys.stdout.write(json.dumps(read(html, options["url"], options["format"], options["max_chars"])))
 
 
-def read(html: str, url: str, wanted: str, max_chars: int) -> dict[str, Any]:
-    """Title and text; both are empty where there is no page in the bytes."""
+def read(html: str, url: str, page_format: str, max_chars: int) -> dict[str, Any]:
+    """Read title and text; both are empty where there is no page in the bytes."""
     from trafilatura import extract, html2txt, load_html
 
     tree = load_html(html)
     if tree is None:
         return {"title": "", "text": ""}
     title = " ".join((tree.findtext(".//title") or "").split())
-    is_markdown = wanted == "markdown"
+    is_markdown = page_format == "markdown"
     # The extractor would take every relative link as one from the root.
     tree.make_links_absolute(url, handle_failures="ignore")
     text = extract(

@@ -1,4 +1,4 @@
-"""The support agent. A worker serves it that imports this: THREADMILL_AGENT_MODULES=examples.support.agent."""
+"""The support agent, for workers with THREADMILL_AGENT_MODULES=examples.support.agent."""
 
 from agent.agent import Agent
 from agent.registry import register

@@ -31,7 +31,8 @@ def open_file_store(settings: Settings) -> BlobStore:
     if parts.scheme != "s3" or not parts.netloc or "@" in parts.netloc:
         raise InvalidSettings(
             "THREADMILL_FILE_STORE_URL: is neither a folder nor a bucket; write ./folder or "
-            "s3://bucket/prefix, with the keys in THREADMILL_S3_ACCESS_KEY_ID and THREADMILL_S3_SECRET_ACCESS_KEY"
+            "s3://bucket/prefix, with the keys in THREADMILL_S3_ACCESS_KEY_ID and "
+            "THREADMILL_S3_SECRET_ACCESS_KEY"
         )
     return S3Blobs(parts.netloc, parts.path, _options(settings))
 

@@ -5,7 +5,6 @@ costs nothing but the work; an infected file is not read.
 """
 
 import asyncio
-from functools import partial
 
 from conversation.attachment import Attachment
 from conversation.errors import FileNotStored
@@ -116,5 +115,11 @@ class FilePreparer:
         retry_seconds: float = prepared_rows.RETRY_SECONDS,
         counts_attempt: bool = False,
     ) -> None:
-        release = partial(prepared_rows.release, tenant=tenant, sha256=sha256, preparation=preparation)
-        await self._database.run_async(release, again_seconds=retry_seconds, counts=counts_attempt)
+        await self._database.run_async(
+            prepared_rows.release,
+            tenant=tenant,
+            sha256=sha256,
+            preparation=preparation,
+            retry_seconds=retry_seconds,
+            counts_attempt=counts_attempt,
+        )

@@ -16,7 +16,7 @@ import structlog
 
 from agent import registry
 from agent.agent import Agent
-from agent.model_factory import prepare
+from agent.model_factory import preload
 from conversation.errors import DatabaseUnavailable, ModelError, ThreadNotFound
 from conversation.summary import SummaryDefaults
 from store.database.engine import Database
@@ -91,7 +91,7 @@ class _Writer:
         for agent in {self._agent_of(each) for each in batch}:
             summarizer = agent.summarizer(self.defaults)
             if summarizer.model is not agent.model:
-                prepare(summarizer.model_name)
+                preload(summarizer.model_name)
 
     async def _write_batch(self, batch: Sequence[DueThread]) -> int:
         """Write a batch on one event loop: a model's connections belong to it."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.agent import Agent
-from agent.models.protocol import ModelReply, ModelRequest, Restarted, TextDelta
+from agent.models.protocol import ModelReply, ModelRequest, StreamRestarted, TextDelta
 from agent.offline.model import RecallModel
 from agent.registry import register
 from agent.tools.run_context import RunContext
@@ -135,7 +135,7 @@ class SelfCancelling(RecallModel):
 class Talker(RecallModel):
     """Says its answer word by word, and falls silent before the last word until a gate opens."""
 
-    async def stream(self, request: ModelRequest) -> AsyncIterator[TextDelta | Restarted | ModelReply]:
+    async def stream(self, request: ModelRequest) -> AsyncIterator[TextDelta | StreamRestarted | ModelReply]:
         items = [item async for item in super().stream(request)]
         for item in items[:-2]:
             yield item

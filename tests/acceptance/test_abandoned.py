@@ -16,7 +16,7 @@ from threadmill import Agent, ThreadStore
 PROGRAM = """
 import asyncio, sys
 from pathlib import Path
-from agent.recall import RecallModel
+from agent.offline.model import RecallModel
 from threadmill import Agent, Message, Thread, ThreadStore
 
 def hang() -> str:

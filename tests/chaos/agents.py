@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from agent.agent import Agent
-from agent.models.protocol import ModelReply, ModelRequest, Restarted, TextDelta
+from agent.models.protocol import ModelReply, ModelRequest, StreamRestarted, TextDelta
 from agent.offline.model import RecallModel
 from agent.registry import register
 from agent.tools.produced_file import ProducedFile
@@ -67,7 +67,7 @@ def _leave(name: str, ref: str, context: RunContext, *, repeatable: bool) -> Non
 class Remote(RecallModel):
     """The offline model, behind a connection to its provider."""
 
-    async def stream(self, request: ModelRequest) -> AsyncIterator[TextDelta | Restarted | ModelReply]:
+    async def stream(self, request: ModelRequest) -> AsyncIterator[TextDelta | StreamRestarted | ModelReply]:
         try:
             reader, writer = await asyncio.open_connection("127.0.0.1", int(os.environ[PROVIDER_VARIABLE]))
         except OSError:

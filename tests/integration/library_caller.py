@@ -10,7 +10,7 @@ import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
-from agent.models.protocol import ModelReply, ModelRequest, Restarted, TextDelta
+from agent.models.protocol import ModelReply, ModelRequest, StreamRestarted, TextDelta
 from threadmill import Agent, Message, ThreadStore, ToolCall
 
 
@@ -20,7 +20,7 @@ class Echo:
     async def complete(self, request: ModelRequest) -> ModelReply:
         return ModelReply(content=f"answer to {request.messages[-1]['content']}", model="echo")
 
-    async def stream(self, request: ModelRequest) -> AsyncIterator[TextDelta | Restarted | ModelReply]:
+    async def stream(self, request: ModelRequest) -> AsyncIterator[TextDelta | StreamRestarted | ModelReply]:
         yield await self.complete(request)
 
 

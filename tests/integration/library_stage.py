@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from agent.models.protocol import ModelReply, ModelRequest, Restarted, TextDelta
+from agent.models.protocol import ModelReply, ModelRequest, StreamRestarted, TextDelta
 from conversation.ids import new_id
 from conversation.turn import ClaimedTurn, Completed
 from store import tables
@@ -67,7 +67,7 @@ class FakeModel:
                 raise
         return self.answer(request)
 
-    async def stream(self, request: ModelRequest) -> AsyncIterator[TextDelta | Restarted | ModelReply]:
+    async def stream(self, request: ModelRequest) -> AsyncIterator[TextDelta | StreamRestarted | ModelReply]:
         reply = await self.complete(request)
         for word in reply.content.split(" "):
             yield TextDelta(word + " ")

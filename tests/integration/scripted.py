@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agent.agent import Agent
-from agent.dependencies import Hands
+from agent.dependencies import RunDependencies
 from agent.events import Event
 from agent.loop import Run
-from agent.models.protocol import ModelReply, ModelRequest, Restarted, TextDelta
+from agent.models.protocol import ModelReply, ModelRequest, StreamRestarted, TextDelta
 from agent.tools.thread_pool import ToolThreads
 from conversation.errors import ModelError
 from conversation.history import check_next, open_calls
@@ -50,7 +50,7 @@ class Scripted:
         await asyncio.sleep(0)
         return self._next(request)
 
-    async def stream(self, request: ModelRequest) -> AsyncIterator[TextDelta | Restarted | ModelReply]:
+    async def stream(self, request: ModelRequest) -> AsyncIterator[TextDelta | StreamRestarted | ModelReply]:
         reply = self._next(request)
         for word in reply.content.split(" "):
             await asyncio.sleep(0)
@@ -76,7 +76,7 @@ class Memory:
 
 
 class NoFiles:
-    async def parts(self, tenant: str, messages: Sequence[Message], *view: Any) -> dict[str, Any]:
+    async def build_parts(self, tenant: str, messages: Sequence[Message], *view: Any) -> dict[str, Any]:
         await asyncio.sleep(0)
         return {}
 
@@ -104,7 +104,7 @@ def run_of(
         "window": (Message(role="user", content="go"),),
         "steps": dict(journal.steps),
     }
-    hands = Hands(
+    hands = RunDependencies(
         model=model,
         model_name="scripted",
         journal=journal,
@@ -128,14 +128,14 @@ def results(ended: FinalEnding) -> dict[str | None, str]:
 
 
 async def completed(run: Run) -> Completed:
-    ending = await run.go()
+    ending = await run.run()
     assert isinstance(ending, Completed), ending
     assert_well_formed(ending.messages)
     return ending
 
 
 async def failed(run: Run) -> Failed:
-    ending = await run.go()
+    ending = await run.run()
     assert isinstance(ending, Failed), ending
     assert_well_formed(ending.messages)
     return ending

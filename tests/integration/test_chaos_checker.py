@@ -9,7 +9,7 @@ import pytest
 
 from agent.files.content_parts import AttachmentParts
 from agent.files.prepare import prepare_file
-from agent.registry import registered
+from agent.registry import registered_agents
 from agent.tools.thread_pool import ToolThreads
 from conversation.attachment import Attachment
 from conversation.ids import new_id
@@ -82,7 +82,7 @@ def _runner(database: Database, settings: Settings, blobs: BlobStore) -> Runner:
     maker = FilePreparer(blobs, database, prepare_file)
     return Runner(
         settings=settings,
-        agents=registered(),
+        agents=registered_agents(),
         claim_request=ClaimRequest(worker=worker, agents=serves),
         turn_store=TurnStore(database),
         active_runs=ActiveRuns(),

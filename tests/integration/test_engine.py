@@ -327,9 +327,9 @@ async def test_a_database_that_is_away_is_told_in_one_line_without_its_password(
 
     started = time.monotonic()
     with pytest.raises(DatabaseUnavailable) as sync:
-        database.run(agent_names, patience_seconds=patience_seconds)
+        database.patient(patience_seconds).run(agent_names)
     with pytest.raises(DatabaseUnavailable) as on_loop:
-        await database.run_async(agent_names, patience_seconds=patience_seconds)
+        await database.patient(patience_seconds).run_async(agent_names)
     for refused in (sync, on_loop):
         logging.getLogger("test").error("away", exc_info=refused.value)
 

@@ -243,7 +243,7 @@ def test_a_loop_in_a_thread_of_a_worker_can_read_files_too() -> None:
 
 READS_FOR_LONG = """
 import asyncio, sys
-from agent.extract import extract_text
+from agent.files.extract import extract_text
 asyncio.run(extract_text(sys.stdin.buffer.read(), "application/pdf"))
 """
 

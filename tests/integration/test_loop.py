@@ -9,7 +9,7 @@ import pytest
 
 from agent.agent import Agent
 from agent.loop import Run
-from agent.models.protocol import ModelReply, ModelRequest, Restarted, TextDelta
+from agent.models.protocol import ModelReply, ModelRequest, StreamRestarted, TextDelta
 from agent.tools.run_context import RunContext
 from agent.tools.tool import tool
 from conversation.errors import Fault, ModelError
@@ -203,7 +203,9 @@ async def test_a_model_that_hangs_ends_with_the_turns_time() -> None:
 
 async def test_a_deadline_sooner_than_the_agents_limit_ends_the_turn() -> None:
     class Talking(Scripted):
-        async def stream(self, request: ModelRequest) -> AsyncIterator[TextDelta | Restarted | ModelReply]:
+        async def stream(
+            self, request: ModelRequest
+        ) -> AsyncIterator[TextDelta | StreamRestarted | ModelReply]:
             yield TextDelta("the first ")
             await asyncio.Event().wait()
 
@@ -220,7 +222,7 @@ async def test_a_timeout_of_the_models_own_is_not_the_turns() -> None:
             raise TimeoutError
 
     with pytest.raises(TimeoutError):
-        await run_of(Agent(name="a", streams=False), Slow()).go()
+        await run_of(Agent(name="a", streams=False), Slow()).run()
 
 
 # A model that is away
@@ -244,15 +246,15 @@ async def test_only_retries_count_against_the_limit_of_attempts() -> None:
     away = ModelError("unavailable", "away", retryable=True)
     patient = Agent(name="a", max_turn_attempts=3)
 
-    claimed_often = await run_of(patient, Scripted(away), attempt=50, retries=1).go()
-    tried_often = await run_of(patient, Scripted(away), attempt=3, retries=2).go()
+    claimed_often = await run_of(patient, Scripted(away), attempt=50, retries=1).run()
+    tried_often = await run_of(patient, Scripted(away), attempt=3, retries=2).run()
 
     assert isinstance(claimed_often, RetryLater)
     assert isinstance(tried_often, Failed)
 
 
 async def put_off(run: Run) -> float:
-    ending = await run.go()
+    ending = await run.run()
     assert isinstance(ending, RetryLater)
     assert ending.error.fault is Fault.PROVIDER
     return ending.after.total_seconds()
@@ -261,7 +263,7 @@ async def put_off(run: Run) -> float:
 async def test_a_provider_that_asks_for_a_longer_pause_gets_it() -> None:
     away = ModelError("rate_limited", "slow down", retryable=True, retry_after_seconds=120)
 
-    ending = await run_of(Agent(name="a"), Scripted(away)).go()
+    ending = await run_of(Agent(name="a"), Scripted(away)).run()
 
     assert isinstance(ending, RetryLater)
     assert ending.after.total_seconds() == 120

@@ -10,7 +10,7 @@ import pytest
 
 from agent.agent import Agent
 from agent.events import Event
-from agent.models.protocol import ModelReply, ModelRequest, Restarted, TextDelta
+from agent.models.protocol import ModelReply, ModelRequest, StreamRestarted, TextDelta
 from agent.tools.run_context import RunContext
 from agent.tools.tool import tool
 from conversation.errors import LeaseLost, ModelError
@@ -53,7 +53,7 @@ async def test_what_the_journal_has_is_neither_asked_nor_done_again() -> None:
     calls = [call("effect", "1", text="one"), call("effect", "2", text="two")]
     journal = Memory()
     first = Scripted(says("I do", *calls), ModelError("away", "away", retryable=True))
-    assert isinstance(await run_of(agent, first, journal).go(), RetryLater)
+    assert isinstance(await run_of(agent, first, journal).run(), RetryLater)
     second = Scripted(says("never asked"), says("done"))
 
     ending = await completed(run_of(agent, second, journal))
@@ -141,7 +141,7 @@ async def test_a_lost_lease_stops_the_other_tools_and_ends_the_run() -> None:
     model = Scripted(says("", *calls), says("done"))
 
     with pytest.raises(LeaseLost):
-        await run_of(Agent(name="a", tools=[wait, echo]), model, Memory(before=lose)).go()
+        await run_of(Agent(name="a", tools=[wait, echo]), model, Memory(before=lose)).run()
 
     assert stopped == ["wait", "wait"]
     assert len(model.requests) == 1
@@ -173,7 +173,7 @@ async def test_a_run_that_is_stopped_at_any_moment_leaves_a_well_formed_history_
         agent, model = story(done)
         journal = Memory()
         run = run_of(agent, model, journal)
-        task = asyncio.create_task(run.go())
+        task = asyncio.create_task(run.run())
         for _ in range(moments):
             await asyncio.sleep(0)
         if task.done():
@@ -182,7 +182,7 @@ async def test_a_run_that_is_stopped_at_any_moment_leaves_a_well_formed_history_
         with pytest.raises(asyncio.CancelledError):
             await task
 
-        cancelled = run.cancelled()
+        cancelled = run.end_cancelled()
         assert_well_formed(cancelled.messages)
         assert all(m.content for m in cancelled.messages)
         await resumed_once(agent, model, journal, done)
@@ -210,7 +210,7 @@ async def test_a_process_that_dies_at_any_write_repeats_nothing_that_was_finishe
 
         journal.before = die
         with pytest.raises((Crash, BaseExceptionGroup)):
-            await run_of(agent, model, journal).go()
+            await run_of(agent, model, journal).run()
         journal.before = lambda _: None
 
         await resumed_once(agent, model, journal, done)
@@ -249,13 +249,13 @@ async def test_text_that_was_not_finished_is_kept_and_marked() -> None:
             enough.set()
 
     run = run_of(Agent(name="a"), Scripted(says("one two three four five six")), emit=watch)
-    task = asyncio.create_task(run.go())
+    task = asyncio.create_task(run.run())
     await enough.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
 
-    (kept,) = run.cancelled().messages
+    (kept,) = run.end_cancelled().messages
     assert kept.state == "partial"
     assert kept.content.startswith("one two three")
     assert not kept.content.endswith("six ")
@@ -263,22 +263,24 @@ async def test_text_that_was_not_finished_is_kept_and_marked() -> None:
 
 async def test_text_of_an_attempt_that_the_model_began_anew_is_not_kept() -> None:
     class Restarting(Scripted):
-        async def stream(self, request: ModelRequest) -> AsyncIterator[TextDelta | Restarted | ModelReply]:
+        async def stream(
+            self, request: ModelRequest
+        ) -> AsyncIterator[TextDelta | StreamRestarted | ModelReply]:
             yield TextDelta("void ")
-            yield Restarted()
+            yield StreamRestarted()
             yield TextDelta("begun")
             stop.set()
             await asyncio.sleep(30)
 
     stop = asyncio.Event()
     run = run_of(Agent(name="a"), Restarting(), emit=lambda _: None)
-    task = asyncio.create_task(run.go())
+    task = asyncio.create_task(run.run())
     await stop.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
 
-    assert [m.content for m in run.cancelled().messages] == ["begun"]
+    assert [m.content for m in run.end_cancelled().messages] == ["begun"]
 
 
 @pytest.mark.parametrize("why", ["cancelled", "refused"])
@@ -289,7 +291,7 @@ async def test_a_turn_that_must_not_run_on_keeps_what_was_said_and_asks_for_noth
     run = run_of(agent, model, journal)
     second_round = asyncio.Event()
     journal.before = lambda steps: second_round.set() if steps[0].index == 3 else None
-    task = asyncio.create_task(run.go())
+    task = asyncio.create_task(run.run())
     await second_round.wait()
     await asyncio.sleep(0)
     task.cancel()
@@ -299,7 +301,7 @@ async def test_a_turn_that_must_not_run_on_keeps_what_was_said_and_asks_for_noth
     if why == "refused":
         over = {"refused": TurnError("poison", "it killed three")}
 
-    ending = await run_of(agent, model, journal, **over).go()
+    ending = await run_of(agent, model, journal, **over).run()
 
     assert isinstance(ending, Cancelled if why == "cancelled" else Failed)
     assert_well_formed(ending.messages)

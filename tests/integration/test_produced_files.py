@@ -73,7 +73,7 @@ async def test_a_file_that_may_not_be_kept_is_told_to_the_model(url: str, tmp_pa
 
     (brought,) = [message for message in thread.messages if message.role == "tool"]
     assert brought.attachments == []
-    assert "FileRefused" in brought.content
+    assert "FileRejected" in brought.content
     assert await files.list() == ()
     assert thread.messages[-1].role == "assistant"
 
@@ -82,9 +82,9 @@ async def test_a_file_that_may_not_be_kept_is_told_to_the_model(url: str, tmp_pa
     ("call", "limits", "told"),
     [
         ("report", {"tenant_max_bytes": 10}, ("LimitReached", "THREADMILL_TENANT_MAX_BYTES")),
-        ("archive", {}, ("FileRefused", "these are 300 files, at most 20 fit in one message; bring fewer")),
-        ("pair", {"attachments_max_count": 1}, ("FileRefused", "at most 1 fit in one message")),
-        ("pair", {"message_max_bytes": 40}, ("FileRefused", "have 52 bytes together, at most 40 fit")),
+        ("archive", {}, ("FileRejected", "these are 300 files, at most 20 fit in one message; bring fewer")),
+        ("pair", {"attachments_max_count": 1}, ("FileRejected", "at most 1 fit in one message")),
+        ("pair", {"message_max_bytes": 40}, ("FileRejected", "have 52 bytes together, at most 40 fit")),
     ],
 )
 async def test_files_above_a_limit_are_told_to_the_model_and_none_of_them_is_stored(

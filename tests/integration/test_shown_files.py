@@ -13,7 +13,7 @@ from sqlalchemy import event, select, update
 
 from agent.files.content_parts import AttachmentParts, human_size
 from agent.files.prepare import prepare_file
-from agent.files.token_budget import FileRoom
+from agent.files.token_budget import FileTokenBudget
 from agent.models.capabilities import Capabilities
 from agent.models.parts import read_text_part
 from conversation.attachment import Attachment
@@ -58,7 +58,9 @@ class Site:
     async def parts(
         self, *messages: Message, room: int = 20_000, takes: Capabilities | None = None
     ) -> list[Any]:
-        found = await self.reader.parts("default", messages, takes or Capabilities(), FileRoom(room))
+        found = await self.reader.build_parts(
+            "default", messages, takes or Capabilities(), FileTokenBudget(room)
+        )
         return [part for message in messages for part in found[message.id]]
 
     async def texts(self, *messages: Message, **view: Any) -> list[str]:

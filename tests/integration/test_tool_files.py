@@ -130,7 +130,7 @@ async def test_a_blocked_file_is_refused_and_the_model_is_told(site: Site, form:
 
     told = await site.told(f'call {form} with {{"name": "note.txt"}}')
 
-    assert "FileRefused" in told
+    assert "FileRejected" in told
     assert "'note.txt' cannot be opened: a virus scanner found something harmful in it" in told
 
 
@@ -169,7 +169,7 @@ async def run_with_files(
     (note,) = await reader.store_all("default", [Attachment(filename="note.txt", content=NOTE * 400)])
     window = (Message(id="m1", role="user", content="go", attachments=[note]),)
     run = run_of(Bare(name="clerk", tools=[report], **agent), model, journal, window=window)
-    object.__setattr__(run.hands, "attachments", reader)
+    object.__setattr__(run.dependencies, "attachments", reader)
     await completed(run)
     await database.close_async()
 

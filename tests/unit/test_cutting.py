@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.files.token_budget import PIECE_MIN_TOKENS, FileRoom
-from agent.files.truncate import cut, tokens_in
+from agent.files.token_budget import PIECE_MIN_TOKENS, FileTokenBudget
+from agent.files.truncate import tokens_in, truncate_text
 
 
 def pages(kind: str, labels: list[str], words: int = 50) -> str:
@@ -13,7 +13,7 @@ def pages(kind: str, labels: list[str], words: int = 50) -> str:
 
 
 def test_a_text_that_fits_is_whole() -> None:
-    assert cut("abcd" * 10, 10) == "abcd" * 10
+    assert truncate_text("abcd" * 10, 10) == "abcd" * 10
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_a_text_that_fits_is_whole() -> None:
     ],
 )
 def test_what_was_left_out_is_named(text: str, note: str) -> None:
-    shown = cut(text, 100)
+    shown = truncate_text(text, 100)
 
     kept, _, told = shown.rpartition("\n")
     assert told.startswith(f"[Cut here: {note}")
@@ -40,19 +40,21 @@ def test_what_was_left_out_is_named(text: str, note: str) -> None:
 
 
 def test_a_text_without_spaces_is_cut_all_the_same() -> None:
-    assert cut("x" * 1000, 10).startswith("x" * 40 + "\n[Cut here: the rest was left out, about 240 tokens.]")
+    assert truncate_text("x" * 1000, 10).startswith(
+        "x" * 40 + "\n[Cut here: the rest was left out, about 240 tokens.]"
+    )
 
 
 @given(st.text(max_size=500), st.integers(0, 100))
 def test_a_cut_is_the_same_each_time_and_within_its_room(text: str, room: int) -> None:
-    shown = cut(text, room)
+    shown = truncate_text(text, room)
 
-    assert shown == cut(text, room)
+    assert shown == truncate_text(text, room)
     assert shown == text or tokens_in(len(shown.rpartition("\n[Cut here")[0])) <= room
 
 
 def shares(room: int, *messages: dict[int, int], whole_only: frozenset[int] = frozenset()) -> dict[int, int]:
-    return FileRoom(room).shares(messages, whole_only)
+    return FileTokenBudget(room).allocate(messages, whole_only)
 
 
 def test_newer_messages_come_first_and_an_older_small_file_may_still_fit() -> None:
@@ -75,11 +77,11 @@ def test_a_picture_is_shown_whole_or_not_at_all() -> None:
 
 
 def test_room_that_was_given_is_gone() -> None:
-    room = FileRoom(1000)
+    room = FileTokenBudget(1000)
 
-    assert room.shares([{0: 800}], frozenset()) == {0: 800}
-    assert room.shares([{0: 800}], frozenset()) == {0: 200}
-    assert room.shares([{0: 1}], frozenset()) == {}
+    assert room.allocate([{0: 800}], frozenset()) == {0: 800}
+    assert room.allocate([{0: 800}], frozenset()) == {0: 200}
+    assert room.allocate([{0: 1}], frozenset()) == {}
 
 
 @given(
@@ -94,7 +96,7 @@ def test_no_more_is_given_than_there_is(
         {10 * place + file: tokens for file, tokens in one.items()} for place, one in enumerate(messages)
     ]
 
-    given_out = FileRoom(room).shares(wanted, whole)
+    given_out = FileTokenBudget(room).allocate(wanted, whole)
 
     assert sum(given_out.values()) <= room
     everything = {file: tokens for one in wanted for file, tokens in one.items()}

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from pypdf import PdfReader
 
-from agent.offline.tool_commands import orders_in, tools_named
-from agent.registry import registered
+from agent.offline.tool_commands import parse_commands, required_parameters
+from agent.registry import registered_agents
 from agent.tools.run_context import RunContext
 from agent.tools.thread_pool import ToolThreads
 from examples.support import tools
@@ -50,7 +50,7 @@ async def run(action: Action, call_id: str = "call-1") -> tuple[str, Any]:
 
 
 def test_the_agent_is_registered_under_its_name() -> None:
-    assert registered()["support"] is support
+    assert registered_agents()["support"] is support
 
 
 def test_tickets_have_names_of_their_own() -> None:
@@ -87,7 +87,7 @@ async def test_every_action_that_acts_leaves_one_entry(ticket: Ticket) -> None:
 
 @each_ticket
 def test_the_offline_model_reads_the_actions_out_of_the_prompt(ticket: Ticket) -> None:
-    stages = orders_in(prompt(ticket), tools_named(support.toolbox.declarations()))
+    stages = parse_commands(prompt(ticket), required_parameters(support.toolbox.declarations()))
 
     assert [
         [(order.name, json.loads(order.arguments), order.complaint) for order in stage] for stage in stages

@@ -43,7 +43,7 @@ def imported_by(statement: str) -> set[str]:
     "statement",
     [
         "import producers",
-        "import producers.orm",
+        "import producers.sqlalchemy_orm",
         "import producers.django",
         "from producers import Producer; from store.settings import load; Producer(load())",
     ],

@@ -10,7 +10,7 @@ def joined(*deltas: tuple[int | None, str | None, str | None, str | None]) -> tu
     pieces = ToolCallPieces()
     for index, call_id, name, arguments in deltas:
         pieces.add(index=index, call_id=call_id, name=name, arguments=arguments)
-    return pieces.joined()
+    return pieces.join_calls()
 
 
 def test_interleaved_pieces_end_up_in_the_call_of_their_index():
@@ -79,4 +79,4 @@ def test_a_chunk_without_choices_adds_nothing_but_its_count_of_tokens():
     assert pieces.add(SimpleNamespace(choices=[])) == ""
     assert pieces.add(counted) == ""
 
-    assert (pieces.content, pieces.counted) == ("", counted)
+    assert (pieces.content, pieces.usage_chunk) == ("", counted)

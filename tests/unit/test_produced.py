@@ -77,7 +77,7 @@ def test_a_file_has_a_plain_name(name: str) -> None:
 
 
 def test_a_file_becomes_an_attachment_with_its_bytes() -> None:
-    attachment = CHART.attachment()
+    attachment = CHART.to_attachment()
 
     assert (attachment.filename, attachment.content, attachment.mime_type) == (
         "chart.png",

@@ -34,7 +34,7 @@ def answers(call_id: str, content: str = "1") -> Message:
 
 
 def built(*messages: Message, **values: Any) -> list[dict[str, Any]]:
-    return build_messages(system_texts=(), window=messages, new=(), **values)
+    return build_messages(system_texts=(), window=messages, new_messages=(), **values)
 
 
 def assert_well_formed(messages: list[dict[str, Any]]) -> None:
@@ -82,7 +82,7 @@ def test_any_cut_of_a_well_formed_history_gives_a_well_formed_request(
     end = data.draw(st.integers(middle, len(history)))
 
     messages = build_messages(
-        system_texts=("purpose",), window=history[start:middle], new=history[middle:end]
+        system_texts=("purpose",), window=history[start:middle], new_messages=history[middle:end]
     )
 
     assert_well_formed(messages)
@@ -110,7 +110,7 @@ def test_the_system_texts_come_first_as_one_message() -> None:
     note = Message(role="system", content="a note")
 
     messages = build_messages(
-        system_texts=("purpose", "", "summary"), window=[user("1"), note], new=[user("2")]
+        system_texts=("purpose", "", "summary"), window=[user("1"), note], new_messages=[user("2")]
     )
 
     assert [(m["role"], m["content"]) for m in messages] == [

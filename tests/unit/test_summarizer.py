@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from agent.models.parts import text_part
 from agent.models.protocol import RECALL_MODEL, ModelReply, ModelRequest
 from agent.offline.model import RecallModel
-from agent.summaries.sections import Sections
+from agent.summaries.sections import SummarySections
 from agent.summaries.summarizer import ModelSummarizer
 from conversation.attachment import Attachment
 from conversation.errors import ModelError
@@ -26,7 +26,7 @@ def asked(*texts: str) -> tuple[Message, ...]:
 
 
 def draft(covered: Sequence[Message] = (), **previous: list[str]) -> Draft:
-    sections = Sections.from_json(previous)
+    sections = SummarySections.from_json(previous)
     return Draft(
         thread_key=1,
         previous_id=None,
@@ -59,7 +59,9 @@ async def test_a_summary_is_rendered_out_of_its_sections() -> None:
     found = await written((), {"facts": ["Ann lives  in\nRome."], "open_tasks": ["Call Ann."], "else": 1})
 
     assert found.content == "Facts:\n- Ann lives in Rome.\n\nOpen tasks:\n- Call Ann."
-    assert found.sections == Sections(facts=("Ann lives in Rome.",), open_tasks=("Call Ann.",)).to_json()
+    assert (
+        found.sections == SummarySections(facts=("Ann lives in Rome.",), open_tasks=("Call Ann.",)).to_json()
+    )
     assert (found.model, found.usage, found.cost) == ("scripted", SPENT, 0.5)
     assert found.prompt_version is not None
     assert len(found.prompt_version) == 12
@@ -303,7 +305,7 @@ def test_a_long_line_of_a_text_is_built_upon_to_its_end(words: int) -> None:
     sentences = [f"Ann {n} is {' '.join(str(1000 * n + m) for m in range(words))}." for n in range(30)]
     text = f"{' '.join(sentences)} {''.join(map(str, range(600)))}"
 
-    facts = Sections.of_text(text).facts
+    facts = SummarySections.from_text(text).facts
 
     assert "".join(facts).replace(" ", "") == text.replace(" ", "")
     assert max(map(len, facts)) <= 500

@@ -8,7 +8,7 @@ import pytest
 
 from agent.models.protocol import RECALL_MODEL
 from agent.offline.model import RecallModel
-from agent.summaries.prompt import CUT, PICKED_CHARS, SHOWN_CHARS, shown_of
+from agent.summaries.prompt import OMISSION_MARK, PICKED_CHARS, SHOWN_CHARS, select_shown_text
 from agent.summaries.summarizer import ModelSummarizer
 from conversation.attachment import Attachment
 from conversation.message import Message, ToolCall
@@ -62,7 +62,7 @@ async def test_a_sentence_on_the_edge_is_shown_whole() -> None:
 
     for moved in range(0, 60, 7):
         text = "x" * moved + before + said + " " + LONG
-        shown, _ = shown_of(text)
+        shown, _ = select_shown_text(text)
         assert shown.count(said) == 1
         assert shown.count("Please") == 1
         assert (await summarized(user(text))).content.count("#W1234567") == 1
@@ -71,9 +71,9 @@ async def test_a_sentence_on_the_edge_is_shown_whole() -> None:
 def test_what_is_picked_is_bounded_and_the_rest_is_named() -> None:
     tasks = [f"Please refund order #W{1_000_000 + n} today." for n in range(300)]
 
-    shown, unseen = shown_of(LONG + "\n".join(tasks))
+    shown, unseen = select_shown_text(LONG + "\n".join(tasks))
 
-    picked = shown.split(CUT)[1].split("\n")[1:]
+    picked = shown.split(OMISSION_MARK)[1].split("\n")[1:]
     assert sum(map(len, picked)) <= PICKED_CHARS < sum(map(len, picked)) + len(tasks[0])
     assert [*picked, *unseen] == tasks
 

@@ -116,7 +116,7 @@ async def test_a_sync_tool_that_found_no_thread_has_a_known_outcome(gate: thread
 
 def test_a_stuck_function_does_not_hold_up_the_exit_of_the_process() -> None:
     script = (
-        "import time, threading; from agent.tool_threads import ToolThreads; began = threading.Event(); "
+        "import time, threading; from agent.tools.thread_pool import ToolThreads; began = threading.Event(); "
         "ToolThreads(1).submit(lambda: (began.set(), time.sleep(60))); began.wait(5)"
     )
 

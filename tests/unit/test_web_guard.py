@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.tools.produced_file import ProducedFile
-from agent.web.address_guard import Guard
+from agent.web.address_guard import AddressGuard
 from agent.web.charset import decode
 from agent.web.client import WEB_PORTS
-from agent.web.decompression import Damaged, unpacker
-from agent.web.errors import UrlRefused
-from agent.web.filename import NAME_MAX_BYTES, file_name, plain
-from agent.web.url import joined, parse, shown
+from agent.web.decompression import DamagedBody, decompressor_for
+from agent.web.errors import UrlRejected
+from agent.web.filename import NAME_MAX_BYTES, clean_file_name, file_name
+from agent.web.url import parse, redact, resolve_redirect
 
 
 @pytest.mark.parametrize(
@@ -63,18 +63,18 @@ from agent.web.url import joined, parse, shown
     ],
 )
 def test_an_address_that_is_not_public_is_told_by_its_kind(address: str, kind: str) -> None:
-    assert Guard().objection(address) == kind
+    assert AddressGuard().objection(address) == kind
 
 
 @pytest.mark.parametrize(
     "address", ["8.8.8.8", "100.63.255.255", "100.128.0.1", "172.32.0.1", "2606:4700::1111", "2a00:1450::1"]
 )
 def test_a_public_address_passes(address: str) -> None:
-    assert Guard().objection(address) is None
+    assert AddressGuard().objection(address) is None
 
 
 def test_an_allowed_network_opens_that_network_and_no_other() -> None:
-    guard = Guard(allow_networks=["127.0.0.1/32", "fd00::/16"])
+    guard = AddressGuard(allow_networks=["127.0.0.1/32", "fd00::/16"])
 
     assert guard.objection("127.0.0.1") is None
     assert guard.objection("fd00::1") is None
@@ -105,7 +105,7 @@ def test_an_allowed_network_opens_that_network_and_no_other() -> None:
 def test_a_url_that_is_no_plain_web_address_is_refused_without_quoting_its_password(
     url: str, problem: str
 ) -> None:
-    with pytest.raises(UrlRefused, match=problem) as refusal:
+    with pytest.raises(UrlRejected, match=problem) as refusal:
         parse(url, allow_ports=WEB_PORTS)
 
     assert "hush" not in str(refusal.value)
@@ -114,16 +114,16 @@ def test_a_url_that_is_no_plain_web_address_is_refused_without_quoting_its_passw
 def test_a_redirect_is_held_to_the_same_rules() -> None:
     first = parse("https://example.org/a/b?q=1", allow_ports=WEB_PORTS)
 
-    assert str(joined(first, "../c#end", allow_ports=WEB_PORTS)) == "https://example.org/c"
+    assert str(resolve_redirect(first, "../c#end", allow_ports=WEB_PORTS)) == "https://example.org/c"
     for target in ("file:///etc/passwd", "http://me:hush@example.org/", "//example.org:25/", "http://a\nb/"):
-        with pytest.raises(UrlRefused):
-            joined(first, target, allow_ports=WEB_PORTS)
+        with pytest.raises(UrlRejected):
+            resolve_redirect(first, target, allow_ports=WEB_PORTS)
 
 
 def test_a_url_is_shown_without_its_query() -> None:
     url = parse("https://[2606:4700::1]:8443/a?token=hush#part", allow_ports=WEB_PORTS)
 
-    assert shown(url) == "https://[2606:4700::1]:8443/a?…"
+    assert redact(url) == "https://[2606:4700::1]:8443/a?…"
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_any_file_name_can_be_attached(asked: str, disposition: str) -> None:
     name = file_name(asked, disposition=disposition, url="https://example.org/", media_type="text/plain")
 
     assert ProducedFile(name, b"x").filename == name
-    assert plain(name) == name
+    assert clean_file_name(name) == name
     assert len(name.encode()) <= NAME_MAX_BYTES
 
 
@@ -217,10 +217,10 @@ def test_bytes_become_text_by_mark_label_own_word_or_look(
 def test_unpacking_gives_no_more_than_it_is_asked_for() -> None:
     bomb = gzip.compress(bytes(50_000_000))
 
-    unpack = unpacker("gzip")
+    unpack = decompressor_for("gzip")
 
     assert unpack is not None
-    assert len(unpack.feed(bomb, at_most=1_001)) == 1_001
+    assert len(unpack.feed(bomb, max_bytes=1_001)) == 1_001
 
 
 @pytest.mark.parametrize("size", [1, 7, 1_000_000])
@@ -229,11 +229,11 @@ def test_both_forms_and_several_members_are_unpacked_in_pieces_of_any_size(size:
         ("gzip", gzip.compress(b"one ") + gzip.compress(b"two")),
         ("deflate", zlib.compress(b"one two")),
     ):
-        unpack = unpacker(encoding)
+        unpack = decompressor_for(encoding)
         assert unpack is not None
 
         pieces = [
-            unpack.feed(packed[at : at + size], at_most=1_000_000) for at in range(0, len(packed), size)
+            unpack.feed(packed[at : at + size], max_bytes=1_000_000) for at in range(0, len(packed), size)
         ]
         unpack.close()
 
@@ -242,16 +242,16 @@ def test_both_forms_and_several_members_are_unpacked_in_pieces_of_any_size(size:
 
 def test_a_packed_body_that_is_damaged_or_ends_early_is_an_error() -> None:
     packed = gzip.compress(b"text " * 100)
-    cut, damaged, empty = unpacker("gzip"), unpacker("gzip"), unpacker("gzip")
+    cut, damaged, empty = decompressor_for("gzip"), decompressor_for("gzip"), decompressor_for("gzip")
     assert cut
     assert damaged
     assert empty
 
-    cut.feed(packed[:-12], at_most=10_000)
+    cut.feed(packed[:-12], max_bytes=10_000)
 
-    with pytest.raises(Damaged):
+    with pytest.raises(DamagedBody):
         cut.close()
-    with pytest.raises(Damaged):
-        damaged.feed(b"no gzip at all", at_most=10_000)
+    with pytest.raises(DamagedBody):
+        damaged.feed(b"no gzip at all", max_bytes=10_000)
     empty.close()
-    assert unpacker("br") is None
+    assert decompressor_for("br") is None

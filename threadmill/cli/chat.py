@@ -80,12 +80,12 @@ class Conversation:
 
     async def _answer(self) -> None:
         from agent.events import ToolStarted
-        from agent.models.protocol import Restarted, TextDelta
+        from agent.models.protocol import StreamRestarted, TextDelta
 
         async for event in self._agent.stream(self._thread):
             if isinstance(event, TextDelta):
                 typer.echo(event.text, nl=False)
-            elif isinstance(event, Restarted):
+            elif isinstance(event, StreamRestarted):
                 typer.echo("\n(the connection broke; once more)", err=True)
             elif isinstance(event, ToolStarted):
                 typer.echo(f"({event.call.name} …)", err=True)

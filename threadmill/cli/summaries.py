@@ -25,7 +25,7 @@ def summarize(
 
     async def work() -> Any:
         from agent import registry
-        from agent.model_factory import prepare
+        from agent.model_factory import preload
         from store.summaries.summarize import defaults_of
 
         async with open_store(tenant) as store:
@@ -33,7 +33,7 @@ def summarize(
             name = agent or store.settings.default_agent
             if name not in agents:
                 raise InvalidInput("agent", f"{name!r} is not registered", f"use one of {', '.join(agents)}")
-            prepare(agents[name].summarizer(defaults_of(store.settings)).model_name)
+            preload(agents[name].summarizer(defaults_of(store.settings)).model_name)
             return await store.summarize_thread(thread_id, agents[name], keep_messages=keep)
 
     new_summaries = run(work())

@@ -8,15 +8,15 @@ from collections.abc import Iterable, Iterator
 from datetime import date, datetime, time
 from typing import Any
 
-from agent.files.readers.sections import Sections
+from agent.files.readers.sections import TextSections
 
 
-def read_document(content: bytes, sections: Sections) -> dict[str, Any]:
-    """A .docx: its pages as they were when it was last saved, if its program wrote that down."""
+def read_document(content: bytes, sections: TextSections) -> dict[str, Any]:
+    """Read a .docx, in pages as they were when it was last saved, if its program wrote that down."""
     import docx
     from docx.table import Table
 
-    page, lines, marked = 1, list[str](), False
+    page, lines, has_page_marks = 1, list[str](), False
     for block in docx.Document(io.BytesIO(content)).iter_inner_content():
         if sections.is_over:
             return sections.result(goes_on=True)
@@ -26,14 +26,14 @@ def read_document(content: bytes, sections: Sections) -> dict[str, Any]:
         breaks = len(block.rendered_page_breaks)
         if breaks:
             sections.add(f"page {page}", "\n".join(lines))
-            page, lines, marked = page + breaks, [], True
-        lines.append(_heading(block.style.name if block.style else None) + block.text)
-    sections.add(f"page {page}" if marked else "", "\n".join(lines))
+            page, lines, has_page_marks = page + breaks, [], True
+        lines.append(_heading_prefix(block.style.name if block.style else None) + block.text)
+    sections.add(f"page {page}" if has_page_marks else "", "\n".join(lines))
     return sections.result()
 
 
-def read_workbook(content: bytes, sections: Sections) -> dict[str, Any]:
-    """An .xlsx: the values that its formulas had, a row a line, cells between tabs."""
+def read_workbook(content: bytes, sections: TextSections) -> dict[str, Any]:
+    """Read an .xlsx: the values that its formulas had, a row a line, cells between tabs."""
     import openpyxl
 
     workbook = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True, keep_links=False)
@@ -41,7 +41,7 @@ def read_workbook(content: bytes, sections: Sections) -> dict[str, Any]:
         sheet.reset_dimensions()  # what it says of its size may be a lie
         lines, length = list[str](), 0
         for row in sheet.iter_rows(values_only=True):
-            lines.append("\t".join(map(_cell, row)).rstrip())
+            lines.append("\t".join(map(_format_cell, row)).rstrip())
             length += len(lines[-1])
             if length > sections.max_chars or sections.is_late:
                 break
@@ -51,8 +51,8 @@ def read_workbook(content: bytes, sections: Sections) -> dict[str, Any]:
     return sections.result()
 
 
-def read_presentation(content: bytes, sections: Sections) -> dict[str, Any]:
-    """A .pptx: the text of each slide in the order of its shapes, then its notes."""
+def read_presentation(content: bytes, sections: TextSections) -> dict[str, Any]:
+    """Read a .pptx: the text of each slide in the order of its shapes, then its notes."""
     import pptx
 
     deck = pptx.Presentation(io.BytesIO(content))
@@ -67,8 +67,8 @@ def read_presentation(content: bytes, sections: Sections) -> dict[str, Any]:
     return sections.result()
 
 
-def _heading(style: str | None) -> str:
-    """As Markdown has it: a model reads the outline off it."""
+def _heading_prefix(style: str | None) -> str:
+    """The Markdown prefix of a heading, by which a model sees the outline; "" for other styles."""
     kind, _, level = (style or "").partition(" ")
     if style == "Title":
         return "# "
@@ -92,7 +92,7 @@ def _shapes(shapes: Iterable[Any]) -> Iterator[str]:
             yield shape.text_frame.text.strip()
 
 
-def _cell(value: object) -> str:
+def _format_cell(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, datetime | date | time):

@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Iterator
 from typing import Any
 
-from agent.files.readers.sections import Sections
+from agent.files.readers.sections import TextSections
 
 #: How often a repeated cell is written.
 REPEATED_MAX = 100
@@ -20,8 +20,8 @@ _DRAW = "{urn:oasis:names:tc:opendocument:xmlns:drawing:1.0}"
 _OFFICE = "{urn:oasis:names:tc:opendocument:xmlns:office:1.0}"
 
 
-def read(content: bytes, sections: Sections) -> dict[str, Any]:
-    """The text of an .odt, .ods or .odp."""
+def read(content: bytes, sections: TextSections) -> dict[str, Any]:
+    """Read the text of an .odt, .ods or .odp."""
     from defusedxml.ElementTree import fromstring
 
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -71,7 +71,7 @@ def _row(row: Any) -> str:
 
 
 def _text(element: Any) -> str:
-    """With the spaces, tabs and line breaks that are elements of their own."""
+    """The text of an element, with the spaces, tabs and line breaks that are elements of their own."""
     pieces = [element.text or ""]
     for child in element:
         if child.tag == f"{_TEXT}s":

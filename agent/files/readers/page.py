@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from agent.files.readers.sections import Sections, Unreadable
+from agent.files.readers.sections import TextSections, Unreadable
 
-_UNSEEN = ("head", "script", "style", "noscript", "template", "svg", "iframe", "object")
+_INVISIBLE_TAGS = ("head", "script", "style", "noscript", "template", "svg", "iframe", "object")
 #: What begins a line of its own.
 _BLOCKS = (
     *("p", "div", "section", "article", "header", "footer", "main", "nav", "aside", "li", "tr", "table"),
@@ -12,8 +12,8 @@ _BLOCKS = (
 )
 
 
-def read(content: bytes, sections: Sections) -> dict[str, Any]:
-    """Its text, a paragraph or row of a table a line."""
+def read(content: bytes, sections: TextSections) -> dict[str, Any]:
+    """Read the text of a page, a paragraph or row of a table a line."""
     from trafilatura import load_html
 
     tree: Any = load_html(content)
@@ -27,9 +27,9 @@ def read(content: bytes, sections: Sections) -> dict[str, Any]:
 
 
 def _text(tree: Any) -> str:
-    for unseen in list(tree.iter(*_UNSEEN)):
-        if unseen.getparent() is not None:
-            unseen.drop_tree()
+    for element in list(tree.iter(*_INVISIBLE_TAGS)):
+        if element.getparent() is not None:
+            element.drop_tree()
     for block in tree.iter(*_BLOCKS):
         block.text, block.tail = f"\n{block.text or ''}", f"\n{block.tail or ''}"
     for cell in tree.iter("td", "th"):

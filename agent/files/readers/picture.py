@@ -1,4 +1,4 @@
-"""A picture as models take it, and a small one for people.
+"""A picture in a form that models take, and a thumbnail for users.
 
 What stays true: what comes out is upright, has no metadata (not where it was taken) and one frame;
 what cannot be decoded to its end is never called a picture, since providers refuse the whole request.
@@ -26,31 +26,31 @@ _METADATA = {"exif", "xmp", "XML:com.adobe.xmp", "photoshop", "comment", "Raw pr
 
 
 def read(content: bytes) -> dict[str, Any]:
-    """The picture's size in pixels as its text, and what was made of it. Raises `Unreadable` and others."""
+    """Read a picture: its size in pixels as text, and its renditions. Raises `Unreadable` and others."""
     from PIL import Image, ImageOps
 
     Image.MAX_IMAGE_PIXELS = None  # the gate has counted them, and memory is limited here
     with Image.open(io.BytesIO(content), formats=tuple(_FORMATS)) as image:
         width, height = image.size
-        must_change, is_photo = _must_change(image, content), image.format in ("JPEG", "WEBP")
+        needs_change, is_photo = _needs_change(image, content), image.format in ("JPEG", "WEBP")
         image.draft("RGB", (EDGE_MAX, EDGE_MAX))
         image.load()
         # No copy of what may be half of the memory that there is.
-        scaled = image if image.mode in ("RGB", "RGBA") else _plain(image)
-        scaled.thumbnail((EDGE_MAX, EDGE_MAX), reducing_gap=2.0)
-    upright = ImageOps.exif_transpose(scaled)
-    if upright.size != scaled.size:
+        scaled_image = image if image.mode in ("RGB", "RGBA") else _convert_mode(image)
+        scaled_image.thumbnail((EDGE_MAX, EDGE_MAX), reducing_gap=2.0)
+    upright_image = ImageOps.exif_transpose(scaled_image)
+    if upright_image.size != scaled_image.size:
         width, height = height, width
     pictures = {}
-    if must_change:
-        pictures["picture"] = _made(upright, is_photo=is_photo)
-    if must_change or max(width, height) > THUMBNAIL_EDGE:
-        upright.thumbnail((THUMBNAIL_EDGE, THUMBNAIL_EDGE))
-        pictures["thumbnail"] = _made(upright, is_photo=True)
-    return {"text": _size(width, height), "pictures": pictures}
+    if needs_change:
+        pictures["picture"] = _render(upright_image, is_photo=is_photo)
+    if needs_change or max(width, height) > THUMBNAIL_EDGE:
+        upright_image.thumbnail((THUMBNAIL_EDGE, THUMBNAIL_EDGE))
+        pictures["thumbnail"] = _render(upright_image, is_photo=True)
+    return {"text": _size_text(width, height), "pictures": pictures}
 
 
-def _must_change(image: "Image.Image", content: bytes) -> bool:
+def _needs_change(image: "Image.Image", content: bytes) -> bool:
     return (
         max(image.size) > EDGE_MAX
         or len(content) > BYTES_MAX
@@ -60,41 +60,41 @@ def _must_change(image: "Image.Image", content: bytes) -> bool:
     )
 
 
-def _plain(image: "Image.Image") -> "Image.Image":
-    """In colours that every format of ours can hold."""
+def _convert_mode(image: "Image.Image") -> "Image.Image":
+    """Convert an image to colours that all of our formats can hold."""
     has_alpha = image.mode in ("LA", "PA", "La", "RGBa") or "transparency" in image.info
     return image.convert("RGBA" if has_alpha else "RGB")
 
 
-def _made(image: "Image.Image", *, is_photo: bool) -> dict[str, str]:
-    """A JPEG of a photo, a PNG of a drawing or of what one can see through, if that is small enough."""
+def _render(image: "Image.Image", *, is_photo: bool) -> dict[str, str]:
+    """Render a photo as JPEG, a drawing or a transparent image as PNG if that is small enough."""
     if image.mode == "RGBA" or not is_photo:
-        written = _written(image, "PNG", optimize=True)
-        if len(written) <= BYTES_MAX:
-            return _packed(written, "image/png", image)
+        png = _encode(image, "PNG", optimize=True)
+        if len(png) <= BYTES_MAX:
+            return _pack(png, "image/png", image)
     from PIL import Image
 
-    opaque = Image.new("RGB", image.size, "white")
-    opaque.paste(image, mask=image.getchannel("A") if image.mode == "RGBA" else None)
-    return _packed(_written(opaque, "JPEG", quality=JPEG_QUALITY), "image/jpeg", image)
+    opaque_image = Image.new("RGB", image.size, "white")
+    opaque_image.paste(image, mask=image.getchannel("A") if image.mode == "RGBA" else None)
+    return _pack(_encode(opaque_image, "JPEG", quality=JPEG_QUALITY), "image/jpeg", image)
 
 
-def _written(image: "Image.Image", kind: str, **options: Any) -> bytes:
+def _encode(image: "Image.Image", kind: str, **options: Any) -> bytes:
     image.info = {}
-    out = io.BytesIO()
-    image.save(out, kind, **options)
-    if not out.tell():
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    if not buffer.tell():
         raise Unreadable("The picture could not be read: it is empty.")
-    return out.getvalue()
+    return buffer.getvalue()
 
 
-def _packed(content: bytes, media_type: str, image: "Image.Image") -> dict[str, str]:
+def _pack(content: bytes, media_type: str, image: "Image.Image") -> dict[str, str]:
     return {
         "content": base64.b64encode(content).decode("ascii"),
         "media_type": media_type,
-        "text": _size(*image.size),
+        "text": _size_text(*image.size),
     }
 
 
-def _size(width: int, height: int) -> str:
+def _size_text(width: int, height: int) -> str:
     return f"{width} x {height} pixels"

@@ -242,7 +242,7 @@ def test_a_server_without_a_free_connection_is_waited_for_by_who_has_patience(
                 database.run(ping)
             freed = threading.Timer(0.5, only.close)
             freed.start()
-            database.run(ping, patience_seconds=ENDLESSLY)
+            database.patient(ENDLESSLY).run(ping)
             freed.join()
         database.close()
 
@@ -269,7 +269,7 @@ def test_a_value_that_no_index_takes_is_no_reason_to_wait(stage: Stage) -> None:
     row = agents.insert().values(name=name, version="1", registered_at=clock())
 
     with pytest.raises(DBAPIError, match="index row"):
-        stage.database.run(lambda connection: connection.execute(row), patience_seconds=ENDLESSLY)
+        stage.database.patient(ENDLESSLY).run(lambda connection: connection.execute(row))
 
 
 def test_a_file_that_somebody_else_writes_to_is_waited_for(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agent.models.protocol import Restarted, TextDelta
+from agent.models.protocol import StreamRestarted, TextDelta
 from conversation.errors import ModelError
 from conversation.message import ToolCall, Usage
 from tests.stub_openai import (
@@ -38,7 +38,9 @@ CALLS = (ToolCall("call_a", "weather", '{"city": "Oslo"}'), ToolCall("call_b", "
 
 def text_on_screen(items: list[Any]) -> str:
     """What a viewer sees once the stream has ended: nothing from before the last restart."""
-    start = max((number for number, item in enumerate(items) if isinstance(item, Restarted)), default=-1)
+    start = max(
+        (number for number, item in enumerate(items) if isinstance(item, StreamRestarted)), default=-1
+    )
     return "".join(item.text for item in items[start + 1 :] if isinstance(item, TextDelta))
 
 
@@ -101,7 +103,7 @@ async def test_a_broken_stream_is_void_and_asked_for_again(provider, model, ques
 
     items = [item async for item in model.stream(question)]
 
-    assert items.count(Restarted()) == 1
+    assert items.count(StreamRestarted()) == 1
     assert isinstance(items[0], TextDelta)
     assert text_on_screen(items) == items[-1].content == "Hello there."
 
@@ -133,7 +135,7 @@ async def test_a_fallback_voids_what_the_first_model_showed(provider, model, que
         item async for item in model.stream(replace(question, max_attempts=1, fallbacks=["openai/second"]))
     ]
 
-    assert items[:-1] == [TextDelta("Hel"), Restarted(), TextDelta("Hi.")]
+    assert items[:-1] == [TextDelta("Hel"), StreamRestarted(), TextDelta("Hi.")]
 
 
 async def test_a_provider_of_another_format_streams_breaks_and_answers_alike(provider, model, question):
@@ -144,7 +146,13 @@ async def test_a_provider_of_another_format_streams_breaks_and_answers_alike(pro
     items = [item async for item in model.stream(question)]
 
     answer = items.pop()
-    assert items == [TextDelta("Hi "), TextDelta("there"), Restarted(), TextDelta("Hi "), TextDelta("there")]
+    assert items == [
+        TextDelta("Hi "),
+        TextDelta("there"),
+        StreamRestarted(),
+        TextDelta("Hi "),
+        TextDelta("there"),
+    ]
     assert (answer.content, answer.tool_calls, answer.usage) == ("Hi there", CALLS[:1], Usage(14, 7, 3))
     assert answer.cost is not None
 

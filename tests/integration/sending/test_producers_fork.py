@@ -19,7 +19,7 @@ from tests.integration.sending.backend import bells, counts
 PROGRAM = """
 import asyncio, gc, json, os, sys
 from producers import Producer, find_turn, send_message, send_message_async
-from producers.send import default_producer
+from producers.api import default_producer
 
 own = Producer() if sys.argv[1] == "own" else None
 send = own.send if own else send_message

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 
-from agent.models.protocol import ModelReply, ModelRequest, Restarted, TextDelta
+from agent.models.protocol import ModelReply, ModelRequest, StreamRestarted, TextDelta
 from conversation.attachment import Attachment
 from conversation.message import Message
 from conversation.parts import FilePart, ImagePart, TextPart
@@ -24,7 +24,7 @@ class Listener:
         self.asked.append(request)
         return ModelReply(content="ok", model="listener")
 
-    async def stream(self, request: ModelRequest) -> AsyncIterator[TextDelta | Restarted | ModelReply]:
+    async def stream(self, request: ModelRequest) -> AsyncIterator[TextDelta | StreamRestarted | ModelReply]:
         """The same, at once."""
         yield await self.complete(request)
 

@@ -14,7 +14,7 @@ from cryptography.x509.oid import NameOID
 from agent.web import (
     WEB_TOOLS,
     NotReached,
-    UrlRefused,
+    UrlRejected,
     WebClient,
     WebError,
 )
@@ -42,7 +42,7 @@ from tests.integration.web_tools.site import (
 async def test_no_spelling_of_an_inner_address_is_reached(site: Site, host: str) -> None:
     client = WebClient(allow_ports=[site.port])
 
-    with pytest.raises(UrlRefused, match="only public addresses are fetched"):
+    with pytest.raises(UrlRejected, match="only public addresses are fetched"):
         await client.get(site.url("/", host), limits=NEAR)
 
     assert site.requests == site.trapped == []
@@ -66,7 +66,7 @@ async def test_a_name_is_refused_if_any_of_its_addresses_is_an_inner_one(
 ) -> None:
     client = WebClient(allow_ports=[site.port], resolve=Names(metadata_google_internal=[addresses]))
 
-    with pytest.raises(UrlRefused, match=r"http://metadata\.google\.internal:") as refusal:
+    with pytest.raises(UrlRejected, match=r"http://metadata\.google\.internal:") as refusal:
         await client.get(site.url("/", "metadata.google.internal"), limits=NEAR)
 
     assert "127.0.0.1" not in str(refusal.value)
@@ -96,7 +96,7 @@ async def test_a_redirect_is_judged_as_a_first_url_is(
     async def resolve(host: str, port: int) -> Sequence[str]:
         return ["10.0.0.1"] if host == "inner.test" else [host]
 
-    with pytest.raises(UrlRefused, match=problem):
+    with pytest.raises(UrlRejected, match=problem):
         await site.get(resolve=resolve)
 
     assert len(site.requests) == 1
@@ -119,7 +119,7 @@ async def test_a_name_that_turns_inwards_between_two_hops_is_refused(site: Site)
     names = Names(turning_test=[["127.0.0.1"], ["127.0.0.2"]])
     site.routes["/"] = redirect("/again")
 
-    with pytest.raises(UrlRefused, match="a loopback address"):
+    with pytest.raises(UrlRejected, match="a loopback address"):
         await site.client(resolve=names).get(site.url("/", "turning.test"), limits=NEAR)
 
     assert len(names.asked) == 2

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from agent.web import (
-    AnswerRefused,
+    AnswerRejected,
     NotReached,
     TooLarge,
     TooSlow,
@@ -135,7 +135,7 @@ async def test_an_answer_that_breaks_off_or_is_none_is_not_reached(site: Site, s
 async def test_redirects_that_go_round_end(site: Site) -> None:
     site.routes["/"] = redirect("/")
 
-    with pytest.raises(AnswerRefused, match="redirects more than 5 times"):
+    with pytest.raises(AnswerRejected, match="redirects more than 5 times"):
         await site.get()
 
     assert len(site.requests) == 6
@@ -167,5 +167,5 @@ async def test_five_redirects_are_followed_and_carry_no_cookie(site: Site) -> No
 async def test_an_answer_that_cannot_be_used_is_refused(site: Site, sent: bytes, problem: str) -> None:
     site.routes["/"] = sent
 
-    with pytest.raises(AnswerRefused, match=problem):
+    with pytest.raises(AnswerRejected, match=problem):
         await site.get()

@@ -96,7 +96,7 @@ async def test_what_is_no_page_is_refused_before_its_body_is_read(site: Site, ki
 
     error = (await fetched(site, "/"))["error"]
 
-    assert error["type"] == "AnswerRefused"
+    assert error["type"] == "AnswerRejected"
     assert "download_file attaches it" in error["message"]
 
 
@@ -130,7 +130,7 @@ async def test_a_broken_page_is_read_as_far_as_it_goes_or_refused(site: Site, bo
 
     page = await fetched(site, "/")
 
-    assert "content" in page or page["error"]["type"] == "AnswerRefused"
+    assert "content" in page or page["error"]["type"] == "AnswerRejected"
 
 
 async def test_a_reader_that_hangs_or_dies_is_told_as_a_page_that_cannot_be_read(
@@ -208,7 +208,7 @@ async def test_a_secret_in_a_url_is_neither_in_an_error_nor_in_a_log(
 
     assert "GET /page?token=hush" in site.requests[-1]
     assert errors[0]["error"] == {
-        "type": "AnswerRefused",
+        "type": "AnswerRejected",
         "message": f"{site.url('/none')}?… answered 404 Not Found",
     }
     for told in (json.dumps(errors), caplog.text, str(logs)):
