@@ -15,7 +15,7 @@ import structlog
 
 from conversation.errors import FileStoreUnavailable, UploadsNotSupported
 from store.blobs import BlobStore, open_file_store
-from store.blobs.presigned import ExpiredUpload
+from store.files.uploads import ExpiredUpload
 from store.database.engine import Database
 from store.files import uploads
 from store.settings import Settings
