@@ -15,9 +15,9 @@ import structlog
 
 from conversation.errors import FileStoreUnavailable, UploadsNotSupported
 from store.blobs import BlobStore, open_file_store
-from store.files.uploads import ExpiredUpload
 from store.database.engine import Database
 from store.files import uploads
+from store.files.uploads import ExpiredUpload
 from store.settings import Settings
 
 #: Objects of one statement that reads their rows.
