@@ -2,6 +2,7 @@
 
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -38,6 +39,34 @@ def test_migrations_make_exactly_the_tables(fresh_url: str) -> None:
         context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, metadata) == []
     engine.dispose()
+
+
+def test_a_schema_that_is_created_at_once_is_the_migrated_one(tmp_path: object) -> None:
+    """Tables, indexes, the full-text search, the revision: line by line, in whatever order."""
+    migrations.upgrade(f"sqlite:///{tmp_path}/migrated.db")
+    created = create_engine(driver_url(f"sqlite:///{tmp_path}/created.db"))
+    with created.begin() as connection:
+        migrations.create_newest(connection)
+    created.dispose()
+
+    assert schema_of(f"{tmp_path}/created.db") == schema_of(f"{tmp_path}/migrated.db")
+
+
+def schema_of(path: str) -> dict[tuple[str, str], list[str]]:
+    """What a SQLite file was made with, and its revision."""
+    with closing(sqlite3.connect(path)) as connection:
+        schema = {
+            # SQLite's false is 0, whichever of the two is written.
+            (kind, name): sorted(
+                line.strip().rstrip(",")
+                for line in (sql or "").replace("DEFAULT false", "DEFAULT 0").splitlines()
+            )
+            for kind, name, sql in connection.execute("SELECT type, name, sql FROM sqlite_schema")
+        }
+        revisions = [
+            revision for (revision,) in connection.execute("SELECT version_num FROM alembic_version")
+        ]
+    return {**schema, ("revision", ""): revisions}
 
 
 def test_every_foreign_key_has_an_index(fresh_url: str) -> None:
