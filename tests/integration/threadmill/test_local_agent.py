@@ -38,12 +38,10 @@ from threadmill import (
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgresql"])
-def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def store_url(request: pytest.FixtureRequest) -> str:
     if request.param == "memory":
         return "sqlite://"
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/store.db"
-    return str(request.getfixturevalue("database_url"))
+    return str(request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "database_url"))
 
 
 @pytest.fixture

@@ -28,11 +28,9 @@ ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def shared_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def shared_url(request: pytest.FixtureRequest) -> str:
     """A database that several processes can use."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/store.db"
-    return str(request.getfixturevalue("database_url"))
+    return str(request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "database_url"))
 
 
 async def test_a_call_that_somebody_else_cancels_says_so_and_keeps_what_was_said(

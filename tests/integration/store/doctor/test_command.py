@@ -3,39 +3,30 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from store.blobs import LocalBlobs
 from store.doctor import CHECKS
+from tests.command import run_command
 from tests.integration.store.doctor.conftest import Site
-
-ROOT = Path(__file__).parents[4]
 
 
 class Terminal:
     """Runs the command on the site."""
 
     def __init__(self, site: Site, files: Path) -> None:
+        self.folder = files.parent
         self.environment = {
             "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(ROOT),
             "THREADMILL_DATABASE_URL": site.database.settings.database_url.get_secret_value(),
             "THREADMILL_FILE_STORE_URL": str(files),
         }
 
     def doctor(self, *arguments: str, status: int) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "threadmill", "doctor", *arguments],
-            capture_output=True,
-            text=True,
-            check=False,
-            env=self.environment,
-        )
+        done = run_command("doctor", *arguments, folder=self.folder, environment=self.environment)
         assert done.returncode == status, done.stdout + done.stderr
-        assert "Traceback" not in done.stderr
         return done
 
 

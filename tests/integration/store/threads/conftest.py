@@ -23,12 +23,12 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def store_url(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def store_url(kind: str, request: pytest.FixtureRequest) -> str:
     """A database of this test's own."""
-    if kind == "postgresql":
-        found: str = request.getfixturevalue("database_url")
-        return found
-    return "sqlite://" if kind == "memory" else f"sqlite:///{tmp_path}/threads.db"
+    if kind == "memory":
+        return "sqlite://"
+    url: str = request.getfixturevalue("sqlite_url" if kind == "sqlite" else "database_url")
+    return url
 
 
 @pytest.fixture

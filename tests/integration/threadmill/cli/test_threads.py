@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 from producers import Producer
 from store.settings import load
 from store.tables.retention import ARCHIVES
+from tests.command import run_command
 from threadmill.cli import docker
 
 
@@ -21,22 +21,17 @@ class Terminal:
         self.folder = folder
 
     def run(self, *arguments: str, stdin: str = "", status: int = 0) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "threadmill", *arguments],
-            cwd=self.folder,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            check=False,
-            env={
+        done = run_command(
+            *arguments,
+            folder=self.folder,
+            stdin=stdin,
+            environment={
                 "PATH": "/usr/bin:/bin",
-                "PYTHONPATH": str(Path(__file__).parents[4]),
                 "THREADMILL_DATABASE_URL": f"sqlite:///{self.folder}/threads.db",
                 "THREADMILL_BROKER_URL": "redis://127.0.0.1:1/0",
             },
         )
         assert done.returncode == status, done.stdout + done.stderr
-        assert "Traceback" not in done.stderr
         return done
 
 
