@@ -93,7 +93,7 @@ class ThreadStore(ThreadSummaries, ThreadErasure):
             settings = load(**({} if url is None else {"database_url": url}))
         store = cls(settings, tenant=tenant, file_store=file_store)
         try:
-            await store.database.run_async(_migrate if store.database.is_sqlite else migrations.check)
+            await store.database.run_async(_prepare_schema, database=store.database)
         except BaseException:
             await store.close()
             raise
@@ -349,5 +349,10 @@ class ThreadStore(ThreadSummaries, ThreadErasure):
         return files.examine_file(file)
 
 
-def _migrate(connection: Connection) -> None:
-    migrations.upgrade_connection(connection)
+def _prepare_schema(connection: Connection, database: Database) -> None:
+    if database.is_in_memory:
+        migrations.create_newest(connection)
+    elif database.is_sqlite:
+        migrations.upgrade_connection(connection)
+    else:
+        migrations.check(connection)

@@ -5,9 +5,11 @@ fails its tests; nothing is skipped.
 """
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -105,6 +107,22 @@ def empty_database_url(lend_database: LendDatabase) -> Iterator[str]:
     """A database of this test's own, with nothing in it."""
     with lend_database("template1") as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite database with the newest schema and no rows, to be copied."""
+    from store.migrations import upgrade
+
+    path = tmp_path_factory.mktemp("sqlite") / "migrated.db"
+    upgrade(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def sqlite_url(migrated_file: Path, tmp_path: Path) -> str:
+    """An SQLite file of this test's own, with the newest schema and no rows."""
+    return f"sqlite:///{shutil.copy(migrated_file, tmp_path / 'store.db')}"
 
 
 @pytest.fixture(scope="session")

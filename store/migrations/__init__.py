@@ -14,6 +14,7 @@ from sqlalchemy.pool import NullPool
 
 from conversation.errors import OperatorError
 from store.database.url import driver_url
+from store.tables import metadata
 
 #: A number of ours for `pg_advisory_xact_lock`: the migrating process holds it.
 MIGRATION_LOCK = 0x7EAD_0111
@@ -39,6 +40,16 @@ def upgrade_connection(connection: Connection, revision: str = "head") -> None:
     config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, revision)
+
+
+def create_newest(connection: Connection) -> None:
+    """Create the newest schema in an empty database at once, without the steps that led to it.
+
+    For databases in memory, which are new each time. The result is what `upgrade` makes, its revision
+    included.
+    """
+    metadata.create_all(connection)
+    MigrationContext.configure(connection).stamp(ScriptDirectory.from_config(_config()), "head")
 
 
 def current_revision(connection: Connection) -> str | None:

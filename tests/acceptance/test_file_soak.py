@@ -26,7 +26,7 @@ from store.retention.delete_thread import delete_thread
 from store.settings import Settings, load
 from tasks.jobs.collect_files import collect_all
 from tests.conftest import S3
-from tests.integration.sending.backend import register_agent
+from tests.integration.producers.backend import register_agent
 from tests.swift.running import KEY, Swift, running_swift
 
 FILES = 2000

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from conversation.turn import TurnState
 from tests.acceptance.installation import Installation, assert_well_formed, worker
-from tests.integration.database_faults.pooler import Pooler
+from tests.integration.store.database.faults.pooler import Pooler
 
 #: A tool with an effect, then the answer.
 ORDER = 'call write with {"text": "once"}'

@@ -5,19 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from store import migrations
 from store.database.engine import Database
 from store.settings import Settings, load
 
 
 @pytest.fixture(params=["postgresql", "sqlite"])
-def any_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+def any_database(request: pytest.FixtureRequest) -> Iterator[Database]:
     """A migrated, empty database of each kind: the conformance suite runs on both."""
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path}/store.db"
-        migrations.upgrade(url)
-    else:
-        url = request.getfixturevalue("database_url")
+    url = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "database_url")
     database = Database(load(database_url=url))
     yield database
     database.close()

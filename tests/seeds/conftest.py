@@ -31,12 +31,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgresql"])
-def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def store_url(request: pytest.FixtureRequest) -> str:
     """An address of each kind of database, spelled as the documents do."""
     if request.param == "memory":
         return "sqlite+aiosqlite:///:memory:"
     if request.param == "sqlite":
-        return f"sqlite+aiosqlite:///{tmp_path}/conversations.db"
+        file: str = request.getfixturevalue("sqlite_url")
+        return file.replace("sqlite://", "sqlite+aiosqlite://")
     url: str = request.getfixturevalue("database_url")
     return url.replace("postgresql://", "postgresql+asyncpg://")
 

@@ -6,11 +6,11 @@ import inspect
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from types import ModuleType
-
-import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
@@ -35,7 +35,9 @@ def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-each_source = pytest.mark.parametrize("path", sources(), ids=name_of)
+@cache
+def trees() -> dict[str, ast.Module]:
+    return {name_of(path): ast.parse(path.read_text()) for path in sources()}
 
 
 def functions(tree: ast.AST) -> Iterator[Function]:
@@ -54,14 +56,17 @@ def test_every_package_is_listed_for_installation() -> None:
     assert found == set(PACKAGES)
 
 
-@pytest.mark.parametrize("package", PACKAGES)
-def test_a_package_opens_with_an_exact_table_of_its_contents(package: str) -> None:
-    module = importlib.import_module(package)
-    table = list(getattr(module, "__all__", []))
+def test_each_package_opens_with_an_exact_table_of_its_contents() -> None:
+    wrong = {package: wrong_in_table_of(importlib.import_module(package)) for package in PACKAGES}
 
-    assert len(table) == len(set(table))
-    assert set(table) >= imported_into(module)
-    assert [name for name in table if not hasattr(module, name)] == []
+    assert {package: names for package, names in wrong.items() if names} == {}
+
+
+def wrong_in_table_of(module: ModuleType) -> list[str]:
+    table = list(getattr(module, "__all__", []))
+    twice = [f"{name} stands twice" for name, count in Counter(table).items() if count > 1]
+    missing = [f"{name} is not listed" for name in sorted(imported_into(module) - set(table))]
+    return [*twice, *missing, *(f"{name} is not there" for name in table if not hasattr(module, name))]
 
 
 def imported_into(module: ModuleType) -> set[str]:
@@ -79,21 +84,30 @@ def imported_into(module: ModuleType) -> set[str]:
     }
 
 
-@each_source
-def test_a_file_says_what_it_is_and_stays_short(path: Path) -> None:
-    text = path.read_text()
-    tree = ast.parse(text)
+def test_each_file_says_what_it_is() -> None:
+    """One that is empty has nothing to say."""
+    silent = [name for name, tree in trees().items() if tree.body and not ast.get_docstring(tree)]
 
-    assert not text.strip() or ast.get_docstring(tree), f"{name_of(path)} does not say what it is"
-    assert len(text.splitlines()) <= FILE_MAX_LINES
-    assert path.stem not in EMPTY_NAMES
+    assert silent == []
 
 
-@each_source
-def test_functions_are_short(path: Path) -> None:
+def test_files_are_short() -> None:
+    lengths = {name_of(path): len(path.read_text().splitlines()) for path in sources()}
+
+    assert {name: lines for name, lines in lengths.items() if lines > FILE_MAX_LINES} == {}
+
+
+def test_no_file_has_a_name_that_says_nothing() -> None:
+    assert [name_of(path) for path in sources() if path.stem in EMPTY_NAMES] == []
+
+
+def test_functions_are_short() -> None:
     """Counted from the first line of the body: a signature of one argument a line is no complexity."""
-    tree = ast.parse(path.read_text())
-    lengths = {f"{name_of(path)}:{node.lineno} {node.name}": length_of(node) for node in functions(tree)}
+    lengths = {
+        f"{name}:{node.lineno} {node.name}": length_of(node)
+        for name, tree in trees().items()
+        for node in functions(tree)
+    }
 
     assert {name: lines for name, lines in lengths.items() if lines > FUNCTION_MAX_LINES} == {}
 
@@ -103,13 +117,15 @@ def length_of(function: Function) -> int:
     return function.end_lineno - function.body[0].lineno + 1
 
 
-@each_source
-def test_what_is_public_says_what_it_promises(path: Path) -> None:
-    tree = ast.parse(path.read_text())
+def test_what_is_public_says_what_it_promises() -> None:
+    silent = [
+        f"{name}:{node.lineno} {node.name}"
+        for name, tree in trees().items()
+        for node in public(tree)
+        if not ast.get_docstring(node)
+    ]
 
-    silent = [node for node in public(tree) if not ast.get_docstring(node)]
-
-    assert [f"{name_of(path)}:{node.lineno} {node.name}" for node in silent] == []
+    assert silent == []
 
 
 def public(tree: ast.Module) -> Iterator[Function | ast.ClassDef]:
@@ -121,10 +137,14 @@ def public(tree: ast.Module) -> Iterator[Function | ast.ClassDef]:
                 yield node
 
 
-@pytest.mark.parametrize("package", PACKAGES)
-def test_what_users_call_says_what_it_promises(package: str) -> None:
+def test_what_users_call_says_what_it_promises() -> None:
     """Every method of every class that a package offers; one that carries out a protocol says it there."""
-    module = importlib.import_module(package)
+    silent = {package: silent_methods(importlib.import_module(package)) for package in PACKAGES}
+
+    assert {package: methods for package, methods in silent.items() if methods} == {}
+
+
+def silent_methods(module: ModuleType) -> list[str]:
     offered = [getattr(module, name) for name in getattr(module, "__all__", [])]
     methods = [
         (name, f"{kind.__name__}.{name}", inspect.getdoc(method))
@@ -134,8 +154,7 @@ def test_what_users_call_says_what_it_promises(package: str) -> None:
         if inspect.isfunction(method) and not name.startswith("_")
     ]
     explained = {name for name, _, words in methods if words}
-
-    assert [full_name for name, full_name, _ in methods if name not in explained] == []
+    return [full_name for name, full_name, _ in methods if name not in explained]
 
 
 #: What a web backend that only sends has no use for, or only with its first message.

@@ -87,7 +87,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(
             ["tenant", "rendition_sha256"],
             ["blobs.tenant", "blobs.sha256"],
-            name=op.f("fk_renditions_tenant_made_sha256"),
+            name=op.f("fk_renditions_tenant_rendition_sha256"),
         ),
         sa.PrimaryKeyConstraint("tenant", "sha256", "kind", name=op.f("pk_renditions")),
     )
@@ -200,9 +200,9 @@ def upgrade() -> None:
         sa.Column("content", sa.Text(), nullable=False),
         sa.Column("updated_at", TIME, nullable=False),
         sa.ForeignKeyConstraint(
-            ["thread_key"], ["threads.key"], name=op.f("fk_context_thread_key"), ondelete="CASCADE"
+            ["thread_key"], ["threads.key"], name=op.f("fk_thread_context_thread_key"), ondelete="CASCADE"
         ),
-        sa.PrimaryKeyConstraint("thread_key", "key", name=op.f("pk_context")),
+        sa.PrimaryKeyConstraint("thread_key", "key", name=op.f("pk_thread_context")),
     )
     op.create_table(
         "summaries",

@@ -1,0 +1,47 @@
+"""The `threadmill` command, run in this process: what it prints, what it reads, how it ends.
+
+A process of its own takes a second, nearly all of it imports. What stays true: the command sees the folder,
+the environment and the input that it is given, and nothing of the test's. That it is the same as a process,
+tests/acceptance/test_cli.py holds.
+"""
+
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from store import settings
+from threadmill.cli import main
+
+
+def run_command(
+    *arguments: str, folder: Path, environment: Mapping[str, str], stdin: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Run `threadmill` with these arguments; an error that it does not handle is the caller's."""
+    output, errors = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as process:
+        for name in os.environ:
+            process.delenv(name)
+        for name, value in environment.items():
+            process.setenv(name, value)
+        process.chdir(folder)
+        process.setattr(sys, "argv", ["threadmill", *arguments])
+        process.setattr(sys, "stdin", io.StringIO(stdin))
+        process.setattr(sys, "stdout", output)
+        process.setattr(sys, "stderr", errors)
+        settings.current.cache_clear()
+        try:
+            main()
+        except SystemExit as end:
+            status = int(end.code or 0)
+        else:
+            status = 0
+        finally:
+            settings.current.cache_clear()
+    return subprocess.CompletedProcess(
+        ["threadmill", *arguments], status, output.getvalue(), errors.getvalue()
+    )

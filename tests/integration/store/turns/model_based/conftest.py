@@ -1,0 +1,16 @@
+"""One database for all examples and pairs of a module, emptied between them, under the model's clock."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conftest import LendDatabase
+from tests.integration.store.turns.model_based.stage import Stage, model_clock
+
+
+@pytest.fixture(scope="module")
+def stage(lend_database: LendDatabase, migrated_template: str) -> Iterator[Stage]:
+    with lend_database(migrated_template) as url, model_clock():
+        opened = Stage(url)
+        yield opened
+        opened.close()

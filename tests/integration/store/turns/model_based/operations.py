@@ -1,0 +1,327 @@
+"""Every verb of the store, said twice: as the real function on PostgreSQL, and as the model's.
+
+What stays true: an operation is a value, with its ids in it: it may run again, and then means the
+same. Both sides answer with the same plain values, a refusal as the name of its error.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+from sqlalchemy import Connection, select
+
+from conversation.errors import ThreadmillError
+from conversation.message import Message
+from conversation.step import Step
+from conversation.turn import (
+    Cancelled,
+    ClaimedTurn,
+    Completed,
+    Ending,
+    Failed,
+    HandOver,
+    Lease,
+    RetryLater,
+    TurnError,
+)
+from store import tables as t
+from store.turns import cancel, claims, inbox, journal, sweep, workers
+from store.turns import requeue as requeues
+from store.turns import settle as turns
+from store.turns.claims import ClaimRequest, Quarantined
+from store.turns.inbox import SendRequest
+from tests.integration.store.turns.model_based.reference import GRACE, LEASE, Mailbox
+from tests.integration.store.turns.model_based.values import Ask, Claimed, End, Process
+
+TENANT = "default"
+#: Second 0 of the clock.
+ZERO = datetime(2030, 1, 1, tzinfo=UTC)
+
+
+class Operation(Protocol):
+    """One transaction."""
+
+    def on_store(self, connection: Connection) -> Any:
+        """What the caller is told."""
+        ...
+
+    def on_model(self, mailbox: Mailbox, position: int) -> Any:
+        """The same; a turn that it makes gets this position."""
+        ...
+
+
+def outcome(tried: Callable[[], Any]) -> Any:
+    """What came of it; a refusal by its name."""
+    try:
+        return tried()
+    except ThreadmillError as error:
+        return type(error).__name__
+
+
+@dataclass(frozen=True)
+class Send:
+    ask: Ask
+
+    def on_store(self, connection: Connection) -> Any:
+        ask = self.ask
+        message = None if ask.content is None else said("user", f"{ask.turn}.asked", ask.content)
+        request = SendRequest(
+            turn_id=ask.turn,
+            tenant=TENANT,
+            thread_id=ask.thread,
+            message=message,
+            agent=ask.agent,
+            allow_unknown_agent=ask.allow_unknown,
+            idempotency_key=ask.key,
+            priority=ask.priority,
+            not_before=moment(ask.not_before),
+            deadline=moment(ask.deadline),
+            local_process_id=ask.runner,
+            notifies=ask.rings,
+            tenant_max_unfinished=ask.limit,
+        )
+        accepted = inbox.accept(connection, request)
+        return accepted.turn_id, accepted.is_new
+
+    def on_model(self, mailbox: Mailbox, position: int) -> Any:
+        return mailbox.accept(self.ask, position)
+
+
+@dataclass(frozen=True)
+class Cancel:
+    turn: str
+
+    def on_store(self, connection: Connection) -> Any:
+        return cancel.request_cancel(connection, self.turn).value
+
+    def on_model(self, mailbox: Mailbox, position: int) -> Any:
+        return mailbox.cancel(self.turn)
+
+
+@dataclass(frozen=True)
+class Requeue:
+    turn: str
+    new_turn: str
+
+    def on_store(self, connection: Connection) -> Any:
+        again = requeues.requeue(
+            connection, self.turn, new_turn_id=self.new_turn, new_message_id=f"{self.new_turn}.asked"
+        )
+        return again.turn_id, again.is_new
+
+    def on_model(self, mailbox: Mailbox, position: int) -> Any:
+        return mailbox.requeue(self.turn, self.new_turn, position)
+
+
+@dataclass(frozen=True)
+class Register:
+    process: Process
+
+    def on_store(self, connection: Connection) -> Any:
+        workers.register(
+            connection,
+            self.process.id,
+            host="here",
+            pid=1,
+            serves=dict.fromkeys(self.process.agents, "1"),
+            lease_duration_seconds=LEASE,
+        )
+
+    def on_model(self, mailbox: Mailbox, position: int) -> Any:
+        mailbox.register(self.process)
+
+
+@dataclass(frozen=True)
+class Beat:
+    worker: str
+
+    def on_store(self, connection: Connection) -> Any:
+        return workers.beat(connection, self.worker, lease_duration_seconds=LEASE)
+
+    def on_model(self, mailbox: Mailbox, position: int) -> Any:
+        return mailbox.beat(self.worker)
+
+
+@dataclass(frozen=True)
+class TakeBackCrashes:
+    worker: str
+
+    def on_store(self, connection: Connection) -> Any:
+        return workers.undo_crashes(connection, self.worker)
+
+    def on_model(self, mailbox: Mailbox, position: int) -> Any:
+        return mailbox.take_back_crashes(self.worker)
+
+
+@dataclass(frozen=True)
+class Leave:
+    worker: str
+
+    def on_store(self, connection: Connection) -> Any:
+        workers.unregister(connection, self.worker)
+
+    def on_model(self, mailbox: Mailbox, position: int) -> Any:
+        mailbox.leave(self.worker)
+
+
+@dataclass(frozen=True)
+class ForgetDead:
+    def on_store(self, connection: Connection) -> Any:
+        return workers.forget_dead(connection)
+
+    def on_model(self, mailbox: Mailbox, position: int) -> Any:
+        return mailbox.forget_dead()
+
+
+@dataclass(frozen=True)
+class HeldBy:
+    worker: str
+
+    def on_store(self, connection: Connection) -> Any:
+        held = workers.list_held_threads(connection, self.worker)
+        return {(one.thread_id, one.fencing_token, one.turn_id, one.cancel_requested) for one in held}
+
+    def on_model(self, mailbox: Mailbox, position: int) -> Any:
+        return mailbox.held_by(self.worker)
+
+
+@dataclass(frozen=True)
+class LetGo:
+    worker: str
+    thread: str
+    fence: int
+    turn: str | None
+
+    def on_store(self, connection: Connection) -> Any:
+        key = key_of(connection, self.thread)
+        held = workers.HeldThread(TENANT, self.thread, key, self.fence, self.turn, cancel_requested=False)
+        return workers.release(connection, self.worker, held)
+
+    def on_model(self, mailbox: Mailbox, position: int) -> Any:
+        return mailbox.let_go(self.worker, self.thread, self.fence, self.turn)
+
+
+@dataclass(frozen=True)
+class Claim:
+    who: Process
+    thread: str
+    #: The token of the lease that it goes on with.
+    held: int | None = None
+
+    def on_store(self, connection: Connection) -> Any:
+        claimant = ClaimRequest(
+            worker=self.who.id,
+            local_process_id=self.who.runner,
+            runs_quarantine=self.who.runs_quarantine,
+            agents=dict.fromkeys(self.who.agents, "1"),
+            tenant_max_running=self.who.max_running,
+        )
+        held = None
+        if self.held is not None:
+            held = Lease(
+                thread_key=key_of(connection, self.thread), worker=self.who.id, fencing_token=self.held
+            )
+        found = claims.claim(connection, TENANT, self.thread, claimant, held=held)
+        if isinstance(found, ClaimedTurn):
+            return told(found)
+        return f"suspect {found.turn_id}" if isinstance(found, Quarantined) else "nothing"
+
+    def on_model(self, mailbox: Mailbox, position: int) -> Any:
+        return mailbox.claim(self.who, self.thread, self.held)
+
+
+@dataclass(frozen=True)
+class Record:
+    job: Claimed
+    entries: tuple[tuple[int, str], ...]
+
+    def on_store(self, connection: Connection) -> Any:
+        entries = [step(index, state) for index, state in self.entries]
+        journal.record(connection, lease(connection, self.job), self.job.turn, entries)
+
+    def on_model(self, mailbox: Mailbox, position: int) -> Any:
+        mailbox.record(self.job, self.entries)
+
+
+@dataclass(frozen=True)
+class Settle:
+    job: Claimed
+    end: End
+    release: bool
+
+    def on_store(self, connection: Connection) -> Any:
+        held = lease(connection, self.job)
+        settled = turns.settle(connection, held, self.job.turn, ending(self.end), release=self.release)
+        return settled.next_turn_id, settled.keeps_lease
+
+    def on_model(self, mailbox: Mailbox, position: int) -> Any:
+        return mailbox.settle(self.job, self.end, release=self.release)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    limit: int = 500
+    max_running: int = 0
+
+    def on_store(self, connection: Connection) -> Any:
+        bells = sweep.pick_wake_ups(
+            connection, grace_seconds=GRACE, limit=self.limit, tenant_max_running=self.max_running
+        )
+        return [(bell.thread_id, bell.turn_id, bell.queue) for bell in bells]
+
+    def on_model(self, mailbox: Mailbox, position: int) -> Any:
+        return mailbox.sweep(self.limit, self.max_running)
+
+
+def moment(second: int | None) -> datetime | None:
+    return None if second is None else ZERO + timedelta(seconds=second)
+
+
+def said(role: Any, message_id: str, content: str) -> Message:
+    return Message(role=role, id=message_id, content=content, created_at=ZERO)
+
+
+def step(index: int, state: Any) -> Step:
+    return Step(index=index, kind="tool", call_id=f"call-{index}", name="look_up", state=state)
+
+
+def ending(end: End) -> Ending:
+    error = TurnError(end.error or "", "it went wrong")
+    replies = tuple(said("assistant", text, text) for text in end.replies)
+    match end.kind:
+        case "completed":
+            steps: Iterable[Step] = [] if end.step is None else [step(end.step, "finished")]
+            return Completed(messages=replies, steps=tuple(steps))
+        case "failed":
+            return Failed(messages=replies, error=error)
+        case "cancelled":
+            return Cancelled(messages=replies)
+        case "retry":
+            return RetryLater(after=timedelta(seconds=end.after), error=error)
+    return HandOver()
+
+
+def key_of(connection: Connection, thread: str) -> int:
+    key: int = connection.execute(select(t.threads.c.key).where(t.threads.c.id == thread)).scalar_one()
+    return key
+
+
+def lease(connection: Connection, job: Claimed) -> Lease:
+    return Lease(thread_key=key_of(connection, job.thread), worker=job.worker, fencing_token=job.fence)
+
+
+def told(found: ClaimedTurn) -> Claimed:
+    return Claimed(
+        thread=found.thread_id,
+        turn=found.id,
+        worker=found.lease.worker,
+        fence=found.lease.fencing_token,
+        attempt=found.attempt,
+        retries=found.retries,
+        cancel=found.cancel_requested,
+        refused=found.refusal.kind if found.refusal else None,
+        seconds_left=None if found.remaining_seconds is None else round(found.remaining_seconds),
+        window=tuple(message.content for message in found.window),
+        steps=tuple(sorted((index, entry.state) for index, entry in found.steps.items())),
+    )

@@ -1,0 +1,99 @@
+"""All that is stored, in one value: as the tables have it, and as the model would.
+
+What stays true: equal pictures mean that no promise about states, counters, leases, history or
+journal can tell the two apart. Times are seconds of the model's clock.
+"""
+
+from collections.abc import Iterable
+from itertools import groupby
+from typing import Any
+
+import psycopg
+
+from tests.integration.store.turns.model_based.reference import Mailbox
+from tests.integration.store.turns.model_based.values import Turn
+
+Picture = dict[str, Any]
+
+_SECOND = "extract(epoch from {} - timestamptz '2030-01-01 00:00:00+00')::int"
+_READ = f"""
+SELECT jsonb_build_object(
+  'threads', (SELECT jsonb_object_agg(id, jsonb_build_array(
+                lease_owner, fencing_token, last_seq, uncovered_messages))
+              FROM threads),
+  'turns', (SELECT jsonb_agg(jsonb_build_array(
+                u.id, h.id, u.state, u.attempt, u.retries, u.crashes, u.crashed_worker, u.local_process_id,
+                {_SECOND.format("u.not_before")}, {_SECOND.format("u.deadline")},
+                {_SECOND.format("u.retry_at")}, {_SECOND.format("u.notified_at")},
+                u.cancel_requested_at IS NOT NULL, u.error_kind, u.window_to_seq, u.requeued_from,
+                u.started_at IS NOT NULL, u.finished_at IS NOT NULL) ORDER BY u.arrival_seq)
+            FROM turns u JOIN threads h ON h.key = u.thread_key),
+  'inbox', (SELECT jsonb_agg(jsonb_build_array(turn_id, content) ORDER BY turn_id, index)
+            FROM inbox_messages),
+  'history', (SELECT jsonb_agg(jsonb_build_array(h.id, m.seq, m.turn_id, m.content) ORDER BY h.id, m.seq)
+              FROM messages m JOIN threads h ON h.key = m.thread_key),
+  'steps', (SELECT jsonb_agg(jsonb_build_array(turn_id, index, state, fencing_token, finished_at IS NOT NULL)
+                   ORDER BY turn_id, index) FROM steps),
+  'workers', (SELECT jsonb_object_agg(id, {_SECOND.format("lease_expires_at")}) FROM workers)
+)"""
+
+
+def of_store(connection: psycopg.Connection) -> Picture:
+    """What the tables hold now."""
+    (found,) = connection.execute(_READ).fetchone() or ({},)
+    return {name: rows or _EMPTY[name] for name, rows in found.items()}
+
+
+_EMPTY: Picture = {"threads": {}, "turns": [], "inbox": [], "history": [], "steps": [], "workers": {}}
+
+
+def of_model(mailbox: Mailbox) -> Picture:
+    """What they should hold."""
+    turns = sorted(mailbox.turns.values(), key=lambda turn: turn.position)
+    by_id = sorted(turns, key=lambda turn: turn.id)
+    return {
+        "threads": {
+            name: [thread.owner, thread.fence, len(thread.history), len(thread.history)]
+            for name, thread in mailbox.threads.items()
+        },
+        "turns": [_row(turn) for turn in turns],
+        "inbox": [[turn.id, content] for turn in by_id for content in turn.inbox],
+        "history": [
+            [name, seq, turn, content]
+            for name, thread in sorted(mailbox.threads.items())
+            for seq, (turn, content) in enumerate(thread.history, start=1)
+        ],
+        "steps": [
+            [turn.id, index, state, fence, state != "started"]
+            for turn in by_id
+            for index, (state, fence) in sorted(turn.steps.items())
+        ],
+        "workers": dict(mailbox.workers),
+    }
+
+
+def _row(turn: Turn) -> list[Any]:
+    return [
+        turn.id, turn.thread, turn.state, turn.attempt, turn.retries, turn.crashes, turn.crashed_worker,
+        turn.runner, turn.not_before, turn.deadline, turn.retry_at, turn.notified_at, turn.cancel_asked,
+        turn.error, turn.window, turn.requeued_from, turn.has_begun, turn.is_final,
+    ]  # fmt: skip
+
+
+def check_by_itself(picture: Picture) -> None:
+    """What holds of the tables whatever the model says: it might have the same mistake."""
+    running = [(thread, turn) for turn, thread, state, *_ in picture["turns"] if state == "running"]
+    threads = [thread for thread, _ in running]
+    assert len(threads) == len(set(threads)), "two turns of a thread run at once"
+    assert all(picture["threads"][thread][0] for thread in threads), "a turn runs without a lease"
+    assert all(crashes >= 0 for *_, crashes in (row[:6] for row in picture["turns"]))
+    for thread, rows in groupby(picture["history"], key=lambda row: row[0]):
+        said = list(rows)
+        assert [row[1] for row in said] == list(range(1, picture["threads"][thread][2] + 1)), "a gap"
+        assert _is_in_blocks(row[2] for row in said), "a turn stands in two places"
+
+
+def _is_in_blocks(turns: Iterable[str]) -> bool:
+    """Each turn's messages stand together: its question, then its replies."""
+    blocks = [turn for turn, _ in groupby(turns)]
+    return len(blocks) == len(set(blocks))

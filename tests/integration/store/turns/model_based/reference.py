@@ -1,0 +1,283 @@
+"""What the store must come to, in plain Python: no lock, no SQL, one thing at a time.
+
+It reads like the specification, and is all of it that the machine checks. Times are whole seconds
+of the clock that the machine moves. A verb either raises before it changed anything, or is done.
+"""
+
+from conversation.errors import (
+    IdempotencyConflict,
+    LeaseLost,
+    LimitReached,
+    TurnNotFound,
+    TurnNotRequeueable,
+    UnknownAgent,
+)
+from conversation.task_contract import QUARANTINE_QUEUE, TURNS_QUEUE
+from tests.integration.store.turns.model_based.values import Ask, Claimed, End, Process, Thread, Turn
+
+#: Seconds for which a worker that does not beat is believed to live.
+LEASE = 15
+#: Seconds for which a bell that was rung is believed to be under way.
+GRACE = 10
+#: Seconds after which the row of a dead worker is cleared away.
+FORGET = 3600
+#: Crashes of shared processes before a turn must run alone.
+SHARED_CRASHES = 2
+
+
+class Mailbox:
+    """The tables, and the verbs over them."""
+
+    def __init__(self) -> None:
+        self.now = 0
+        self.threads: dict[str, Thread] = {}
+        self.turns: dict[str, Turn] = {}
+        self.asks: dict[str, Ask] = {}
+        #: Each worker's `until`.
+        self.workers: dict[str, int] = {}
+        self.agents: set[str] = set()
+
+    # What holds
+
+    def is_alive(self, worker: str | None) -> bool:
+        return worker is not None and self.workers.get(worker, self.now) > self.now
+
+    def unfinished(self, thread: str | None = None) -> list[Turn]:
+        mine = [t for t in self.turns.values() if thread in (None, t.thread) and not t.is_final]
+        return sorted(mine, key=lambda turn: turn.position)
+
+    def head(self, thread: str, *, besides: str | None = None) -> Turn | None:
+        """The one that has begun, else the oldest that is due."""
+        rest = [turn for turn in self.unfinished(thread) if turn.id != besides]
+        begun = [turn for turn in rest if turn.has_begun]
+        return next((t for t in begun + rest if t.has_begun or (t.not_before or 0) <= self.now), None)
+
+    def can_start(self, turn: Turn) -> bool:
+        return (turn.retry_at or 0) <= self.now
+
+    def is_abandoned(self, turn: Turn) -> bool:
+        return turn.runner is not None and not self.is_alive(turn.runner)
+
+    def has_room(self, turn: Turn, max_running: int) -> bool:
+        running = sum(other.state == "running" for other in self.turns.values())
+        return not max_running or turn.state == "running" or running < max_running
+
+    def holds(self, worker: str, thread: str, fence: int) -> bool:
+        """Whether this lease is the thread's newest, and was not given back."""
+        return (self.threads[thread].owner, self.threads[thread].fence) == (worker, fence)
+
+    # Producers
+
+    def accept(self, ask: Ask, position: int) -> tuple[str, bool]:
+        for earlier in self.asks.values():
+            if earlier.turn == ask.turn or (ask.key is not None and earlier.key == ask.key):
+                if earlier.said() != ask.said():
+                    raise IdempotencyConflict
+                return earlier.turn, earlier.turn == ask.turn
+        if ask.limit and len(self.unfinished()) >= ask.limit:
+            raise LimitReached
+        if ask.agent not in self.agents and not ask.allow_unknown:
+            raise UnknownAgent
+        self.asks[ask.turn] = ask
+        self.threads.setdefault(ask.thread, Thread())
+        self.turns[ask.turn] = Turn(
+            ask.turn, ask.thread, position, ask.agent, ask.priority, ask.runner, ask.not_before, ask.deadline,
+            notified_at=self.now if ask.rings and ask.not_before is None else None,
+            inbox=[] if ask.content is None else [ask.content],
+        )  # fmt: skip
+        return ask.turn, True
+
+    def cancel(self, turn_id: str) -> str:
+        turn = self._turn(turn_id)
+        if not turn.is_final:
+            turn.cancel_asked, turn.retry_at = True, None
+            if turn.state == "queued" and not turn.has_begun:
+                turn.state = "cancelled"
+        return turn.state
+
+    def requeue(self, turn_id: str, new_turn: str, position: int) -> tuple[str, bool]:
+        turn = self._turn(turn_id)
+        if new_turn in self.turns:
+            return new_turn, True
+        if turn.state == "queued" and turn.requeued_from == turn.id:
+            return turn.id, False
+        if turn.state not in ("failed", "cancelled"):
+            raise TurnNotRequeueable
+        history = self.threads[turn.thread].history
+        is_newest = all(t.position <= turn.position for t in self.turns.values() if t.thread == turn.thread)
+        if is_newest and turn.window in (None, len(history)):
+            turn.state, turn.requeued_from, turn.runner, turn.notified_at = "queued", turn.id, None, self.now
+            turn.retries, turn.crashes, turn.crashed_worker, turn.error = 0, 0, None, None
+            turn.retry_at, turn.not_before, turn.deadline, turn.cancel_asked = None, None, None, False
+            return turn.id, False
+        asked = [text for by, text in history[: turn.window or 0] if by == turn.id]
+        self.turns[new_turn] = Turn(
+            new_turn, turn.thread, position, turn.agent, turn.priority,
+            notified_at=self.now, requeued_from=turn.id, inbox=asked or list(turn.inbox),
+        )  # fmt: skip
+        return new_turn, True
+
+    # Workers and their leases
+
+    def register(self, process: Process) -> None:
+        self.workers[process.id] = self.now + LEASE
+        self.agents.update(process.agents)
+
+    def beat(self, worker: str) -> bool:
+        if worker in self.workers:
+            self.workers[worker] = self.now + LEASE
+        return worker in self.workers
+
+    def take_back_crashes(self, worker: str) -> int:
+        counted = [turn for turn in self.unfinished() if turn.crashed_worker == worker]
+        for turn in counted:
+            turn.crashes, turn.crashed_worker = turn.crashes - 1, None
+        return len(counted)
+
+    def leave(self, worker: str) -> None:
+        for name, thread in self.threads.items():
+            if thread.owner == worker:
+                thread.owner = None
+                for turn in self.unfinished(name):
+                    if turn.state == "running":
+                        turn.state, turn.notified_at = "queued", None
+        self.workers.pop(worker, None)
+
+    def forget_dead(self) -> int:
+        dead = [worker for worker, until in self.workers.items() if until < self.now - FORGET]
+        for worker in dead:
+            del self.workers[worker]
+        return len(dead)
+
+    def held_by(self, worker: str) -> set[tuple[str, int, str | None, bool]]:
+        """Thread, fence, the turn that runs there, and whether somebody asked it to stop."""
+        running = {turn.thread: turn for turn in self.turns.values() if turn.state == "running"}
+        return {
+            (name, thread.fence, turn.id if turn else None, turn.cancel_asked if turn else False)
+            for name, thread in self.threads.items()
+            if thread.owner == worker
+            for turn in [running.get(name)]
+        }
+
+    def let_go(self, worker: str, thread: str, fence: int, turn_id: str | None) -> bool:
+        if not self.holds(worker, thread, fence):
+            return False
+        self.threads[thread].owner = None
+        if turn_id is not None and self.turns[turn_id].state == "running":
+            self.turns[turn_id].state, self.turns[turn_id].notified_at = "queued", None
+        return True
+
+    # A turn's run
+
+    def claim(self, who: Process, thread_id: str, held: int | None) -> Claimed | str:
+        thread = self.threads.get(thread_id)
+        if thread is None:
+            return "nothing"
+        owner = None if held == thread.fence else thread.owner
+        turn = self.head(thread_id)
+        if turn is None or self.is_alive(owner) or not self._may_run(who, turn):
+            if owner is None:
+                thread.owner = None
+            return "nothing"
+        is_foreign = turn.runner not in (None, who.runner)
+        died = turn.state == "running" and owner is not None
+        if turn.crashes + died == SHARED_CRASHES and not (who.runs_quarantine or is_foreign):
+            return f"suspect {turn.id}"
+        if died:
+            turn.crashes, turn.crashed_worker = turn.crashes + 1, owner
+        turn.state, turn.retry_at, turn.attempt = "running", None, turn.attempt + 1
+        thread.owner, thread.fence = who.id, thread.fence + 1
+        thread.history += [(turn.id, text) for text in turn.inbox]
+        turn.inbox = []
+        turn.window = len(thread.history) if turn.window is None else turn.window
+        return self._told(who, thread, turn, is_foreign=is_foreign)
+
+    def _may_run(self, who: Process, turn: Turn) -> bool:
+        is_mine = turn.runner == who.runner and turn.agent in who.agents
+        return (
+            self.can_start(turn)
+            and (is_mine or self.is_abandoned(turn))
+            and self.has_room(turn, who.max_running)
+        )
+
+    def _told(self, who: Process, thread: Thread, turn: Turn, *, is_foreign: bool) -> Claimed:
+        left = None if turn.deadline is None else turn.deadline - self.now
+        too_late = "deadline" if left is not None and left <= 0 else None
+        poison = "poison" if turn.crashes > SHARED_CRASHES else None
+        return Claimed(
+            thread=turn.thread, turn=turn.id, worker=who.id, fence=thread.fence,
+            attempt=turn.attempt, retries=turn.retries, cancel=turn.cancel_asked,
+            refused="abandoned" if is_foreign else poison or too_late, seconds_left=left,
+            window=tuple(text for _, text in thread.history[: turn.window]),
+            steps=tuple(sorted((index, state) for index, (state, _) in turn.steps.items())),
+        )  # fmt: skip
+
+    def record(self, job: Claimed, entries: tuple[tuple[int, str], ...]) -> None:
+        if not self.holds(job.worker, job.thread, job.fence):
+            raise LeaseLost
+        for index, state in entries:
+            self._write_step(job, index, state)
+
+    def settle(self, job: Claimed, end: End, *, release: bool) -> tuple[str | None, bool]:
+        """Returns the next turn that can start, and whether the lease is kept for it."""
+        thread, turn = self.threads[job.thread], self.turns[job.turn]
+        if thread.fence == job.fence and turn.is_final:
+            return None, thread.owner == job.worker
+        if not self.holds(job.worker, job.thread, job.fence) or turn.state != "running":
+            raise LeaseLost
+        self._end(job, turn, end)
+        thread.history += [(turn.id, text) for text in end.replies]
+        following = self.head(job.thread) if end.is_final else None
+        if following is not None and (following.runner is not None or not self.can_start(following)):
+            following = None
+        keeps = following is not None and not release
+        thread.owner = job.worker if keeps else None
+        return following.id if following else None, keeps
+
+    def _end(self, job: Claimed, turn: Turn, end: End) -> None:
+        turn.error = end.error or turn.error
+        if not end.is_final:
+            turn.state, turn.notified_at = "queued", None
+            if end.kind == "retry":
+                turn.retries += 1
+                turn.retry_at = None if turn.cancel_asked else self.now + end.after
+            return
+        # Whoever asked to stop before the commit has won, though the reply is kept.
+        turn.state = "cancelled" if end.kind == "completed" and turn.cancel_asked else end.kind
+        if end.kind != "completed":
+            closed = {i: ("unknown", fence) for i, (state, fence) in turn.steps.items() if state == "started"}
+            turn.steps |= closed
+        if end.step is not None:
+            self._write_step(job, end.step, "finished")
+
+    def _write_step(self, job: Claimed, index: int, state: str) -> None:
+        steps = self.turns[job.turn].steps
+        if index not in steps or steps[index][0] == "started":
+            steps[index] = (state, job.fence)
+
+    # Bells
+
+    def sweep(self, limit: int, max_running: int) -> list[tuple[str, str, str]]:
+        """Thread, turn and queue of each bell: one a thread, the oldest first."""
+        found = [turn for turn in map(self.head, self.threads) if turn and self._waits(turn, max_running)]
+        found = sorted(found, key=lambda turn: turn.position)[:limit]
+        bells = []
+        for turn in found:
+            turn.notified_at = self.now
+            is_suspect = turn.crashes + (turn.state == "running") == SHARED_CRASHES
+            bells.append((turn.thread, turn.id, QUARANTINE_QUEUE if is_suspect else TURNS_QUEUE))
+        return bells
+
+    def _waits(self, turn: Turn, max_running: int) -> bool:
+        return (
+            self.can_start(turn)
+            and self.has_room(turn, max_running)
+            and (turn.runner is None or self.is_abandoned(turn))
+            and (turn.notified_at is None or turn.notified_at < self.now - GRACE)
+            and not self.is_alive(self.threads[turn.thread].owner)
+        )
+
+    def _turn(self, turn_id: str) -> Turn:
+        if turn_id not in self.turns:
+            raise TurnNotFound
+        return self.turns[turn_id]

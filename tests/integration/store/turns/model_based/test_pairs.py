@@ -1,0 +1,230 @@
+"""Pairs that meet: each is held up after each of its statements while the other one runs.
+
+What stays true: the one held up really stands between two of its statements, and the other has
+ended, or is seen to wait for a lock, before it goes on.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from tests.integration.store.turns.model_based import picture
+from tests.integration.store.turns.model_based.events import Race
+from tests.integration.store.turns.model_based.operations import (
+    Beat,
+    Cancel,
+    Claim,
+    LetGo,
+    Operation,
+    Record,
+    Register,
+    Requeue,
+    Send,
+    Settle,
+    outcome,
+)
+from tests.integration.store.turns.model_based.orders import explain
+from tests.integration.store.turns.model_based.reference import LEASE, Mailbox
+from tests.integration.store.turns.model_based.stage import Stage
+from tests.integration.store.turns.model_based.values import Ask, Claimed, End, Process
+
+#: No operation has more statements: the last one stands just before its commit.
+STATEMENTS = 7
+
+ONE = Process(id="a0000000-0000-0000-0000-000000000001")
+TWO = Process(id="a0000000-0000-0000-0000-000000000002")
+FIRST, SECOND, THIRD, AGAIN = (f"b0000000-0000-0000-0000-00000000000{number}" for number in range(1, 5))
+ANSWERED = End(kind="completed", replies=("c1.a", "c1.b"), step=1)
+FAILED = End(kind="failed", error="model_error")
+
+
+@dataclass
+class Scene:
+    """What happened before, on the store and in the model."""
+
+    stage: Stage
+    model: Mailbox = field(default_factory=Mailbox)
+    position: int = 0
+
+    def do(self, operation: Operation) -> Any:
+        self.position += 1
+        told = self.stage.run(operation)
+        assert told == outcome(lambda: operation.on_model(self.model, self.position))
+        return told
+
+    def pass_time(self, seconds: int) -> None:
+        self.model.now += seconds
+        self.stage.set_clock(self.model.now)
+
+    def lapse(self) -> None:
+        """The first worker stands still for longer than its lease."""
+        self.pass_time(LEASE)
+        self.do(Beat(TWO.id))
+
+    def race(self, race: Race) -> None:
+        raced = self.stage.race(race.first, race.second, after=race.after, commits=race.commits)
+        stored = self.stage.picture()
+        found = explain(self.model, race, raced, stored, self.position + 1)
+        assert found, f"no order explains {raced}, after {race.after} of {race}; stored is {stored}"
+        picture.check_by_itself(stored)
+
+
+@pytest.fixture
+def scene(stage: Stage) -> Scene:
+    """Two workers; two turns wait on one thread."""
+    return opening(stage)
+
+
+def opening(stage: Stage) -> Scene:
+    stage.clear()
+    scene = Scene(stage)
+    for process in (ONE, TWO):
+        scene.do(Register(process))
+    scene.do(Send(ask(FIRST)))
+    scene.do(Send(ask(SECOND)))
+    return scene
+
+
+def ask(turn: str, key: str | None = None) -> Ask:
+    return Ask(turn=turn, thread="x", content="hello", key=key)
+
+
+def claimed(scene: Scene) -> Claimed:
+    job = scene.do(Claim(ONE, "x"))
+    assert isinstance(job, Claimed)
+    scene.do(Record(job, ((0, "started"),)))
+    return job
+
+
+def two_claims(scene: Scene) -> tuple[Operation, Operation]:
+    return Claim(ONE, "x"), Claim(TWO, "x")
+
+
+def claim_and_stale_commit(scene: Scene) -> tuple[Operation, Operation]:
+    job = claimed(scene)
+    scene.lapse()
+    return Claim(TWO, "x"), Settle(job, ANSWERED, release=False)
+
+
+def claim_and_stale_step(scene: Scene) -> tuple[Operation, Operation]:
+    job = claimed(scene)
+    scene.lapse()
+    return Claim(TWO, "x"), Record(job, ((0, "finished"), (1, "started")))
+
+
+def claim_and_commit(scene: Scene) -> tuple[Operation, Operation]:
+    return Claim(TWO, "x"), Settle(claimed(scene), ANSWERED, release=True)
+
+
+def cancel_and_commit(scene: Scene) -> tuple[Operation, Operation]:
+    return Cancel(FIRST), Settle(claimed(scene), ANSWERED, release=False)
+
+
+def cancel_and_claim(scene: Scene) -> tuple[Operation, Operation]:
+    return Cancel(FIRST), Claim(ONE, "x")
+
+
+def send_and_claim(scene: Scene) -> tuple[Operation, Operation]:
+    scene.do(Cancel(FIRST))
+    scene.do(Cancel(SECOND))
+    return Send(ask(THIRD)), Claim(ONE, "x")
+
+
+def send_and_commit(scene: Scene) -> tuple[Operation, Operation]:
+    scene.do(Cancel(SECOND))
+    return Send(ask(THIRD)), Settle(claimed(scene), ANSWERED, release=False)
+
+
+def two_sends_with_one_key(scene: Scene) -> tuple[Operation, Operation]:
+    return Send(ask(THIRD, key="k")), Send(ask(AGAIN, key="k"))
+
+
+def let_go_and_claim(scene: Scene) -> tuple[Operation, Operation]:
+    job = claimed(scene)
+    return LetGo(ONE.id, "x", job.fence, job.turn), Claim(TWO, "x")
+
+
+def let_go_and_commit(scene: Scene) -> tuple[Operation, Operation]:
+    job = claimed(scene)
+    return LetGo(ONE.id, "x", job.fence, job.turn), Settle(job, ANSWERED, release=False)
+
+
+def step_and_commit(scene: Scene) -> tuple[Operation, Operation]:
+    job = claimed(scene)
+    return Record(job, ((0, "finished"), (1, "started"))), Settle(job, FAILED, release=True)
+
+
+def one_commit_twice(scene: Scene) -> tuple[Operation, Operation]:
+    commit = Settle(claimed(scene), ANSWERED, release=True)
+    return commit, commit
+
+
+def one_commit_twice_that_goes_on(scene: Scene) -> tuple[Operation, Operation]:
+    commit = Settle(claimed(scene), ANSWERED, release=False)
+    return commit, commit
+
+
+def going_on_and_claim(scene: Scene) -> tuple[Operation, Operation]:
+    job = claimed(scene)
+    scene.do(Settle(job, ANSWERED, release=False))
+    scene.lapse()
+    return Claim(ONE, "x", held=job.fence), Claim(TWO, "x")
+
+
+def requeue_and_claim(scene: Scene) -> tuple[Operation, Operation]:
+    scene.do(Settle(claimed(scene), FAILED, release=True))
+    return Requeue(FIRST, AGAIN), Claim(TWO, "x")
+
+
+def requeue_twice(scene: Scene) -> tuple[Operation, Operation]:
+    scene.do(Cancel(SECOND))
+    return Requeue(SECOND, AGAIN), Requeue(SECOND, AGAIN)
+
+
+PAIRS = [
+    two_claims, claim_and_stale_commit, claim_and_stale_step, claim_and_commit, cancel_and_commit,
+    cancel_and_claim, send_and_claim, send_and_commit, two_sends_with_one_key, let_go_and_claim,
+    let_go_and_commit, step_and_commit, one_commit_twice, one_commit_twice_that_goes_on, going_on_and_claim,
+    requeue_and_claim, requeue_twice,
+]  # fmt: skip
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("swapped", [False, True], ids=["", "swapped"])
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair.__name__)
+def test_two_at_once_come_to_what_one_after_the_other_would(stage: Stage, pair: Any, swapped: bool) -> None:
+    """Wherever the first of them is held up, and also when it dies there."""
+    for after in range(1, STATEMENTS + 1):
+        for commits in (True, False) if after == STATEMENTS else (True,):
+            scene = opening(stage)
+            first, second = reversed(pair(scene)) if swapped else pair(scene)
+
+            scene.race(Race(first, second, after, commits))
+
+
+def test_a_claim_waits_for_whoever_looks_at_the_thread(scene: Scene) -> None:
+    """Its bell is the only one: were it to pass over a locked row, nobody would come back."""
+    raced = scene.stage.race(Claim(ONE, "x"), Claim(TWO, "x"), commits=False)
+
+    assert raced.waited
+    assert isinstance(raced.second, Claimed)
+
+
+def test_an_end_that_is_written_again_does_not_undo_a_requeue(scene: Scene) -> None:
+    """Its answer was lost on the way, and meanwhile somebody asked for the turn again."""
+    later = ask(THIRD)
+    scene.do(Cancel(FIRST))
+    scene.do(Cancel(SECOND))
+    scene.do(Send(replace(later, not_before=LEASE // 2)))
+    scene.do(Send(ask(AGAIN)))
+    job = claimed(scene)
+    scene.pass_time(LEASE - 1)
+    end = Settle(job, FAILED, release=False)
+    assert scene.do(end) == (THIRD, True)
+    scene.do(Requeue(AGAIN, "b0000000-0000-0000-0000-000000000009"))
+
+    told = scene.do(end)
+
+    assert told == "LeaseLost"
+    assert picture.of_model(scene.model) == scene.stage.picture()
