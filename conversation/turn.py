@@ -15,19 +15,16 @@ class TurnState(StrEnum):
 
     QUEUED = "queued"
     RUNNING = "running"
-    WAITING = "waiting"
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
-    SUPERSEDED = "superseded"
 
     @property
     def is_final(self) -> bool:
         return self in FINAL_STATES
 
 
-FINAL_STATES = frozenset({TurnState.COMPLETED, TurnState.FAILED, TurnState.CANCELLED, TurnState.SUPERSEDED})
-UNFINISHED_STATES = frozenset(TurnState) - FINAL_STATES
+FINAL_STATES = frozenset({TurnState.COMPLETED, TurnState.FAILED, TurnState.CANCELLED})
 
 
 @dataclass(frozen=True, slots=True)
