@@ -121,7 +121,7 @@ def _is_caller_cancelled() -> bool:
 
 
 def _log_agent_error(turn: ClaimedTurn | RefusedTurn, error: BaseException) -> TurnError:
-    """Log where it was raised, without values, and name its type only: its text may quote a message."""
+    """The error of a turn that code broke: its type alone, as its text may quote a message; logs where."""
     name = f"{type(error).__module__}.{type(error).__qualname__}"
     frames = traceback.format_tb(error.__traceback__)[-AGENT_ERROR_FRAMES:]
     _log.error("turn_bug", turn=turn.id, agent=turn.agent, error=name, frames=frames)
