@@ -15,19 +15,16 @@ class TurnState(StrEnum):
 
     QUEUED = "queued"
     RUNNING = "running"
-    WAITING = "waiting"
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
-    SUPERSEDED = "superseded"
 
     @property
     def is_final(self) -> bool:
         return self in FINAL_STATES
 
 
-FINAL_STATES = frozenset({TurnState.COMPLETED, TurnState.FAILED, TurnState.CANCELLED, TurnState.SUPERSEDED})
-UNFINISHED_STATES = frozenset(TurnState) - FINAL_STATES
+FINAL_STATES = frozenset({TurnState.COMPLETED, TurnState.FAILED, TurnState.CANCELLED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +105,8 @@ class ClaimedTurn:
     attempt: int
     #: How often it was postponed before.
     retries: int = 0
-    cancel_requested: bool = False
     #: Seconds until its deadline, when it was claimed; None without one.
     remaining_seconds: float | None = None
-    #: Why it must end without being run: too many crashes, or too late; None lets it run.
-    refusal: TurnError | None = None
     #: The frozen window: the stored messages that the model sees, the turn's own inputs last.
     window: tuple[Message, ...] = ()
     #: The journal of earlier attempts, by index.
@@ -167,3 +161,19 @@ class HandOver:
 
 
 Ending = Completed | Failed | Cancelled | RetryLater | HandOver
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusedTurn:
+    """A turn that was claimed only to be ended: it must not run, or not go on."""
+
+    lease: Lease
+    id: str
+    tenant: str
+    thread_id: str
+    agent: str
+    attempt: int
+    #: The position in the history of its newest input.
+    window_to_seq: int
+    #: The ending to commit, with the messages that earlier attempts journalled.
+    ending: Failed | Cancelled

@@ -6,10 +6,13 @@ The event loop writes; the heartbeat's thread reads, and asks for stops.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
+from typing import TypeVar
+
+T = TypeVar("T")
 
 #: (tenant, thread id)
 ThreadName = tuple[str, str]
@@ -37,6 +40,10 @@ class ActiveRun:
             self.stop_reason = reason
             self.task.cancel()
 
+    def end_run(self) -> None:
+        """Note that the run is over: no stop reaches it any more."""
+        self.turn_id = self.task = None
+
 
 class ActiveRuns:
     """The register of one process."""
@@ -55,6 +62,17 @@ class ActiveRuns:
             yield entry
         finally:
             self._entries.discard(entry)
+
+    def begin_run(
+        self, entry: ActiveRun, turn_id: str, run: Coroutine[object, object, T]
+    ) -> "asyncio.Task[T]":
+        """Begin the run of a turn, which stops reach from now on; after the grace it is stopped at once."""
+        task = asyncio.create_task(run)
+        entry.turn_id, entry.task, entry.stop_reason = turn_id, task, None
+        if self.grace_is_over:
+            # Claimed while the process was told to stop.
+            entry.stop(StopReason.SHUTDOWN)
+        return task
 
     def has(self, thread: ThreadName) -> bool:
         """Whether a task works on this thread. From any thread."""

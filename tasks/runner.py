@@ -6,7 +6,6 @@ lease, or lost it, or leaves it for the heartbeat to free.
 
 import asyncio
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import assert_never
@@ -16,25 +15,20 @@ import structlog
 from agent.agent import Agent
 from agent.dependencies import RunDependencies
 from agent.files.protocol import AttachmentReader
-from agent.journal import ending_without_run
 from agent.loop import Run
 from agent.model_factory import model_for
 from agent.tools.thread_pool import ToolThreads
-from conversation.errors import DatabaseUnavailable, LeaseLost, ThreadmillError
+from conversation.errors import LeaseLost, ThreadmillError
 from conversation.task_contract import QUARANTINE_QUEUE, TURNS_QUEUE, WakeUp
-from conversation.turn import ClaimedTurn, Ending, Failed, HandOver, Lease, TurnError
+from conversation.turn import ClaimedTurn, Lease, RefusedTurn
 from store.settings import Settings
 from store.summaries.summarize import defaults_of
 from store.turns.claims import ClaimRequest, NothingDue, Quarantined
 from store.turns.settle import SettleOutcome
 from store.turns.turn_store import TurnStore
-from tasks.active_runs import ActiveRun, ActiveRuns, StopReason
+from tasks.active_runs import ActiveRun, ActiveRuns
 from tasks.publish import publish_wake_up, request_summaries
-
-#: The kind of error of a turn that its agent broke.
-AGENT_ERROR = "agent_error"
-#: Innermost frames of an agent's error in the log: enough to find the line.
-AGENT_ERROR_FRAMES = 8
+from tasks.turn_executor import ExecutedTurn, TurnExecutor
 
 _log = structlog.get_logger(__name__)
 
@@ -109,7 +103,7 @@ class Runner:
             lease = turn.lease
         return settle_outcome.next_turn_id if settle_outcome is not None else None
 
-    async def _claim_next(self, wake_up: WakeUp, lease: Lease | None) -> ClaimedTurn | None:
+    async def _claim_next(self, wake_up: WakeUp, lease: Lease | None) -> ClaimedTurn | RefusedTurn | None:
         if lease is None and self.active_runs.has_run((wake_up.tenant, wake_up.thread_id)):
             # The task that runs here claims what comes next. After a failover that forgot its claim, a second
             # claim would get the same token, and both could write.
@@ -122,7 +116,7 @@ class Runner:
             wake_up.tenant, wake_up.thread_id, self.claim_request, held=lease
         )
         match claim_outcome:
-            case ClaimedTurn():
+            case ClaimedTurn() | RefusedTurn():
                 return claim_outcome
             case NothingDue():
                 return None
@@ -135,70 +129,52 @@ class Runner:
                 assert_never(claim_outcome)
 
     async def _run_claimed(
-        self, turn: ClaimedTurn, entry: ActiveRun, outcome: "_TaskOutcome", *, is_last: bool
+        self,
+        turn: ClaimedTurn | RefusedTurn,
+        entry: ActiveRun,
+        outcome: "_TaskOutcome",
+        *,
+        is_last: bool,
     ) -> SettleOutcome | None:
         """Run one claimed turn to the commit of its end; None where the lease was lost."""
         log = _log.bind(turn=turn.id, thread=turn.thread_id, tenant=turn.tenant, attempt=turn.attempt)
         log.info("turn_started", agent=turn.agent, fencing_token=turn.lease.fencing_token)
         try:
-            ending = await self._run_agent(turn, entry)
-            release = is_last or self.active_runs.is_stopping
-            ending, settle_outcome = await self._commit_ending(turn, ending, release=release)
+            executed = await self._execute(
+                turn, entry, releases=lambda: is_last or self.active_runs.is_stopping
+            )
         except LeaseLost:
             log.warning("turn_lost", fencing_token=turn.lease.fencing_token)
             return None
-        log.info("turn_ended", ending=type(ending).__name__)
+        log.info("turn_ended", ending=type(executed.ending).__name__)
         self.publish_turn_ended(turn.id)
-        if isinstance(ending, Failed) and ending.error.kind == AGENT_ERROR:
+        if executed.error is not None:
             outcome.broken_turn_ids.append(turn.id)
-        outcome.is_due_for_summary = self._is_above_mark(turn.agent, settle_outcome)
-        if not settle_outcome.keeps_lease:
+        outcome.is_due_for_summary = self._is_above_mark(turn.agent, executed.settle_outcome)
+        if not executed.settle_outcome.keeps_lease:
             await self._notify_waiting_threads(turn.tenant)
-        return settle_outcome
+        return executed.settle_outcome
+
+    async def _execute(
+        self, turn: ClaimedTurn | RefusedTurn, entry: ActiveRun, *, releases: Callable[[], bool]
+    ) -> ExecutedTurn:
+        executor = TurnExecutor(turn_store=self.turn_store, active_runs=self.active_runs, is_resumable=True)
+        match turn:
+            case RefusedTurn():
+                # Perhaps a turn of an agent that is not served here: its process is dead.
+                return await executor.end_refused(turn, release=releases())
+            case ClaimedTurn():
+                agent = self.agents[turn.agent]
+                run = Run(agent, turn, self._build_dependencies(agent, turn))
+                return await executor.execute(run, entry, releases=releases)
+            case _:
+                assert_never(turn)
 
     def _is_above_mark(self, agent_name: str, settle_outcome: SettleOutcome) -> bool:
         agent = self.agents.get(agent_name)
         return agent is not None and agent.water_marks(defaults_of(self.settings)).are_passed(
             messages=settle_outcome.uncovered_messages, tokens=settle_outcome.uncovered_tokens
         )
-
-    async def _commit_ending(
-        self, turn: ClaimedTurn, ending: Ending, *, release: bool
-    ) -> tuple[Ending, SettleOutcome]:
-        """Commit how the turn ended; an ending that cannot be stored becomes a failure that can."""
-        try:
-            return ending, await self.turn_store.settle(turn, ending, release=release)
-        except (LeaseLost, DatabaseUnavailable):
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever a value does to the driver, it would do so again
-            failure = Failed(error=_log_agent_error(turn, error))
-        return failure, await self.turn_store.settle(turn, failure, release=release)
-
-    async def _run_agent(self, turn: ClaimedTurn, entry: ActiveRun) -> Ending:
-        """Run the agent; returns how the turn ends, by itself or stopped."""
-        early_ending = ending_without_run(turn)
-        if early_ending is not None:
-            # Perhaps a turn of an agent that is not served here: its process is dead.
-            return early_ending
-        agent = self.agents[turn.agent]
-        run = Run(agent, turn, self._build_dependencies(agent, turn))
-        entry.turn_id, entry.stop_reason = turn.id, None
-        entry.task = asyncio.create_task(run.run())
-        if self.active_runs.grace_is_over:
-            # Claimed while the process was told to stop.
-            entry.stop(StopReason.SHUTDOWN)
-        try:
-            return await entry.task
-        except (LeaseLost, DatabaseUnavailable):
-            raise
-        except asyncio.CancelledError as error:
-            if _is_cancelled():
-                raise
-            return _end_stopped_run(run, entry.stop_reason, error)
-        except Exception as error:  # noqa: BLE001 - what an agent breaks ends its turn, not the worker
-            return run.end_failed(_log_agent_error(turn, error))
-        finally:
-            entry.turn_id = entry.task = None
 
     def _build_dependencies(self, agent: Agent, turn: ClaimedTurn) -> RunDependencies:
         name = agent.model_name or self.settings.model
@@ -214,29 +190,3 @@ class Runner:
 
 def _next_wake_up(wake_up: WakeUp, turn_id: str, *, queue: str = TURNS_QUEUE) -> WakeUp:
     return WakeUp(tenant=wake_up.tenant, thread_id=wake_up.thread_id, turn_id=turn_id, queue=queue)
-
-
-def _end_stopped_run(run: Run, reason: StopReason | None, error: asyncio.CancelledError) -> Ending:
-    match reason:
-        case StopReason.CANCEL:
-            return run.end_cancelled()
-        case StopReason.SHUTDOWN:
-            return HandOver()
-        case None:
-            # No stop was requested: something that the agent waited for was cancelled.
-            return run.end_failed(_log_agent_error(run.claimed, error))
-        case _:
-            assert_never(reason)
-
-
-def _is_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
-
-
-def _log_agent_error(turn: ClaimedTurn, error: BaseException) -> TurnError:
-    """Log where it was raised, without values, and name its type only: its text may quote a message."""
-    name = f"{type(error).__module__}.{type(error).__qualname__}"
-    frames = traceback.format_tb(error.__traceback__)[-AGENT_ERROR_FRAMES:]
-    _log.error("turn_bug", turn=turn.id, agent=turn.agent, error=name, frames=frames)
-    return TurnError(AGENT_ERROR, name)

@@ -122,9 +122,7 @@ class Worker:
         await self.database.close_async()
 
     def _window_start(self, agent_name: str, to_seq: int) -> int:
-        agent = self.agents.get(agent_name)
-        # Only a turn that will not run can be of another agent: its window is not read.
-        return to_seq if agent is None else window_start(to_seq, agent.max_messages)
+        return window_start(to_seq, self.agents[agent_name].max_messages)
 
 
 def start_worker(settings: Settings, *, runs_quarantine: bool) -> None:

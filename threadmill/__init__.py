@@ -11,7 +11,7 @@ from typing import Any
 _MODULES = {
     # Agents and what they are made of
     "Agent": "threadmill.local_agent",
-    "AgentResult": "threadmill.local_agent",
+    "AgentResult": "threadmill.agent_result",
     "register": "agent.registry",
     "Tool": "agent.tools.tool",
     "tool": "agent.tools.tool",

@@ -39,5 +39,5 @@ from producers import send_message as send_message
 from producers import send_message_async as send_message_async
 from store.file_store import FileStore as FileStore
 from store.thread_store import ThreadStore as ThreadStore
+from threadmill.agent_result import AgentResult as AgentResult
 from threadmill.local_agent import Agent as Agent
-from threadmill.local_agent import AgentResult as AgentResult

@@ -23,7 +23,7 @@ from store.tables.metadata import metadata
 from store.tables.threads import said_columns
 
 #: A turn in one of these states still has work ahead of it.
-UNFINISHED = "state in ('queued', 'running', 'waiting')"
+UNFINISHED = "state in ('queued', 'running')"
 
 turns = Table(
     "turns",
@@ -78,7 +78,7 @@ turns = Table(
     Column("cost", Numeric(18, 9, asdecimal=False)),
     UniqueConstraint("id"),
     CheckConstraint(
-        "state in ('queued', 'running', 'waiting', 'completed', 'failed', 'cancelled', 'superseded')",
+        "state in ('queued', 'running', 'completed', 'failed', 'cancelled')",
         name="state",
     ),
     Index("ix_turns_thread_key", "thread_key"),

@@ -26,15 +26,17 @@ from sqlalchemy import (
 )
 
 from conversation.errors import Fault
-from conversation.turn import ClaimedTurn, Lease, TurnError
-from conversation.untrusted_text import delimit
+from conversation.replay import replay_transcript
+from conversation.turn import Cancelled, ClaimedTurn, Failed, Lease, RefusedTurn, TurnError
 from store.database.column_types import clock
 from store.database.statements import AnyRow, Write, execute_together
 from store.history import message_rows
 from store.history.counters import estimate_of, inbox_tokens
 from store.history.message_rows import SHARED_COLUMNS
-from store.tables import inbox_messages, messages, summaries, thread_context, threads, turns
+from store.tables import inbox_messages, messages, threads, turns
+from store.tables.turns import unfinished
 from store.turns import journal
+from store.turns.frozen_context import load_context, load_summary
 from store.turns.next_turn import can_start, head_of, is_abandoned, is_alive, is_within_running_limit
 
 #: Crashes of a shared process that a turn may stand in before it must run alone.
@@ -73,9 +75,13 @@ class Quarantined:
     turn_id: str
 
 
+#: The outcome of a claim: a turn to run, one to end at once, nothing, or one for another kind of worker.
+ClaimOutcome = ClaimedTurn | RefusedTurn | NothingDue | Quarantined
+
+
 def claim(
     connection: Connection, tenant: str, thread_id: str, claimant: ClaimRequest, *, held: Lease | None = None
-) -> ClaimedTurn | NothingDue | Quarantined:
+) -> ClaimOutcome:
     """Take the thread's next turn. `held` is the lease of a claimant that goes on with the thread."""
     thread = _lock_thread(connection, tenant, thread_id)
     if thread is None:
@@ -84,16 +90,20 @@ def claim(
     lease_owner = None if thread.fencing_token == held_token else thread.lease_owner
     turn = _start_next_turn(connection, thread, lease_owner, claimant)
     if turn is None:
-        if lease_owner is None:
-            _release_lease(connection, thread)
-        return NothingDue()
-    if turn.crashes == SHARED_CRASHES and not (claimant.runs_quarantine or _is_foreign(turn, claimant)):
-        connection.rollback()
-        return Quarantined(turn.id)
-    return _load_claimed(connection, thread, turn, claimant)
+        return _explain_no_start(connection, thread, lease_owner, claimant)
+    lease = Lease(thread_key=thread.key, worker=claimant.worker, fencing_token=thread.fencing_token + 1)
+    error = _refusal(turn, claimant)
+    if error is not None or turn.cancel_requested_at is not None:
+        return _load_refused(connection, thread, turn, lease, error)
+    return _load_claimed(connection, thread, turn, lease, claimant)
 
 
 def _lock_thread(connection: Connection, tenant: str, thread_id: str) -> AnyRow | None:
+    has_crashed_turn = (
+        select(turns.c.id)
+        .where(turns.c.thread_key == threads.c.key, unfinished, turns.c.crashes >= SHARED_CRASHES - 1)
+        .exists()
+    )
     statement = select(
         threads.c.key,
         threads.c.id,
@@ -102,6 +112,8 @@ def _lock_thread(connection: Connection, tenant: str, thread_id: str) -> AnyRow 
         threads.c.last_seq,
         threads.c.summary_id,
         threads.c.context_version,
+        # Spares most claims that start nothing the question whether the head is quarantined.
+        has_crashed_turn.label("has_crashed_turn"),
     ).where(threads.c.tenant == tenant, threads.c.id == thread_id)
     row: AnyRow | None = connection.execute(statement.with_for_update(key_share=True)).one_or_none()
     return row
@@ -110,42 +122,27 @@ def _lock_thread(connection: Connection, tenant: str, thread_id: str) -> AnyRow 
 def _start_next_turn(
     connection: Connection, thread: AnyRow, lease_owner: str | None, claimant: ClaimRequest
 ) -> AnyRow | None:
-    inputs = select(func.count()).where(inbox_messages.c.turn_id == turns.c.id).scalar_subquery()
-    is_free = not_(is_alive(lease_owner)) if lease_owner is not None else true()
-    # Without an owner nothing crashed: this very process goes on, or a failover lost the turn's end.
-    has_crashed = turns.c.state == "running" if lease_owner is not None else false()
     statement = (
         update(turns)
         .where(
-            turns.c.arrival_seq == head_of(thread.key),
-            can_start(),
-            or_(_is_claimable_by(claimant), is_abandoned()),
-            is_within_running_limit(claimant.tenant_max_running),
-            is_free,
+            _is_claimable_head(thread, lease_owner, claimant), not_(_is_quarantined(lease_owner, claimant))
         )
-        .values(
-            state="running",
-            attempt=turns.c.attempt + 1,
-            # Found running without a living owner: its process died under it.
-            crashes=turns.c.crashes + case((has_crashed, 1), else_=0),
-            crashed_worker=case(
-                (has_crashed, literal(lease_owner, turns.c.crashed_worker.type)), else_=turns.c.crashed_worker
-            ),
-            # The version in force goes on with what another version began.
-            agent_version=_served_version(claimant),
-            retry_at=None,
-            started_at=func.coalesce(turns.c.started_at, clock()),
-            window_to_seq=func.coalesce(turns.c.window_to_seq, literal(thread.last_seq) + inputs),
-            # A first claim without a summary has frozen its absence, too.
-            window_summary_id=case(
-                (turns.c.attempt == 0, literal(thread.summary_id, turns.c.window_summary_id.type)),
-                else_=turns.c.window_summary_id,
-            ),
-            window_context_version=func.coalesce(turns.c.window_context_version, thread.context_version),
-        )
+        .values(_start_columns(thread, lease_owner, claimant))
         .returning(turns, clock().label("claimed_at"))
     )
     return connection.execute(statement).one_or_none()
+
+
+def _is_claimable_head(
+    thread: AnyRow, lease_owner: str | None, claimant: ClaimRequest
+) -> ColumnElement[bool]:
+    return and_(
+        turns.c.arrival_seq == head_of(thread.key),
+        can_start(),
+        or_(_is_claimable_by(claimant), is_abandoned()),
+        is_within_running_limit(claimant.tenant_max_running),
+        not_(is_alive(lease_owner)) if lease_owner is not None else true(),
+    )
 
 
 def _is_claimable_by(claimant: ClaimRequest) -> ColumnElement[bool]:
@@ -158,6 +155,52 @@ def _is_claimable_by(claimant: ClaimRequest) -> ColumnElement[bool]:
     return and_(matches_process, matches_turn, turns.c.agent.in_(sorted(claimant.agents)))
 
 
+def _is_quarantined(lease_owner: str | None, claimant: ClaimRequest) -> ColumnElement[bool]:
+    """Whether the turn, with the crash that this claim would count, is for another worker to run alone."""
+    if claimant.runs_quarantine:
+        return false()
+    crashes = turns.c.crashes + case((_has_crashed(lease_owner), 1), else_=0)
+    return and_(crashes == SHARED_CRASHES, not_(_is_foreign(claimant)))
+
+
+def _has_crashed(lease_owner: str | None) -> ColumnElement[bool]:
+    """Whether the turn's process died under it: it is running, and its owner is not alive."""
+    # Without an owner nothing crashed: this very process goes on, or a failover lost the turn's end.
+    return turns.c.state == "running" if lease_owner is not None else false()
+
+
+def _is_foreign(claimant: ClaimRequest) -> ColumnElement[bool]:
+    """Whether only another process may run the turn: it can be claimed because that process is dead."""
+    is_local = turns.c.local_process_id.is_not(None)
+    if claimant.local_process_id is None:
+        return is_local
+    return and_(is_local, turns.c.local_process_id != claimant.local_process_id)
+
+
+def _start_columns(thread: AnyRow, lease_owner: str | None, claimant: ClaimRequest) -> dict[str, Any]:
+    inputs = select(func.count()).where(inbox_messages.c.turn_id == turns.c.id).scalar_subquery()
+    has_crashed = _has_crashed(lease_owner)
+    return {
+        "state": "running",
+        "attempt": turns.c.attempt + 1,
+        "crashes": turns.c.crashes + case((has_crashed, 1), else_=0),
+        "crashed_worker": case(
+            (has_crashed, literal(lease_owner, turns.c.crashed_worker.type)), else_=turns.c.crashed_worker
+        ),
+        # The version in force goes on with what another version began.
+        "agent_version": _served_version(claimant),
+        "retry_at": None,
+        "started_at": func.coalesce(turns.c.started_at, clock()),
+        "window_to_seq": func.coalesce(turns.c.window_to_seq, literal(thread.last_seq) + inputs),
+        # A first claim without a summary has frozen its absence, too.
+        "window_summary_id": case(
+            (turns.c.attempt == 0, literal(thread.summary_id, turns.c.window_summary_id.type)),
+            else_=turns.c.window_summary_id,
+        ),
+        "window_context_version": func.coalesce(turns.c.window_context_version, thread.context_version),
+    }
+
+
 def _served_version(claimant: ClaimRequest) -> ColumnElement[Any]:
     """The agent's version as the claimant serves it; as it was, for a turn that is only ended."""
     served_versions = dict(claimant.agents)
@@ -168,17 +211,54 @@ def _served_version(claimant: ClaimRequest) -> ColumnElement[Any]:
     )
 
 
+def _explain_no_start(
+    connection: Connection, thread: AnyRow, lease_owner: str | None, claimant: ClaimRequest
+) -> NothingDue | Quarantined:
+    """The outcome of a claim that started no turn; the lease of a caller that held the thread is released."""
+    if thread.has_crashed_turn:
+        statement = select(turns.c.id).where(
+            _is_claimable_head(thread, lease_owner, claimant), _is_quarantined(lease_owner, claimant)
+        )
+        quarantined_id = connection.execute(statement).scalar_one_or_none()
+        if quarantined_id is not None:
+            return Quarantined(quarantined_id)
+    if lease_owner is None:
+        _release_lease(connection, thread)
+    return NothingDue()
+
+
 def _release_lease(connection: Connection, thread: AnyRow) -> None:
-    """Release the lease of a caller that held the thread and found no further turn."""
     if thread.lease_owner is not None:
         connection.execute(update(threads).where(threads.c.key == thread.key).values(lease_owner=None))
 
 
+def _load_refused(
+    connection: Connection, thread: AnyRow, turn: AnyRow, lease: Lease, error: TurnError | None
+) -> RefusedTurn:
+    """The turn with the ending that it must get: a failure with the error, without one a cancellation."""
+    rows = execute_together(
+        connection, _move_inbox_into_history(thread, turn, lease), journal.select_steps(turn.id)
+    )
+    transcript = replay_transcript(journal.steps_by_index(rows), {"agent": turn.agent})
+    messages, usage, cost = transcript.close(), transcript.usage, transcript.cost
+    return RefusedTurn(
+        lease=lease,
+        id=turn.id,
+        tenant=turn.tenant,
+        thread_id=thread.id,
+        agent=turn.agent,
+        attempt=turn.attempt,
+        window_to_seq=turn.window_to_seq,
+        ending=Cancelled(messages=messages, usage=usage, cost=cost)
+        if error is None
+        else Failed(error=error, messages=messages, usage=usage, cost=cost),
+    )
+
+
 def _load_claimed(
-    connection: Connection, thread: AnyRow, turn: AnyRow, claimant: ClaimRequest
+    connection: Connection, thread: AnyRow, turn: AnyRow, lease: Lease, claimant: ClaimRequest
 ) -> ClaimedTurn:
-    lease = Lease(thread_key=thread.key, worker=claimant.worker, fencing_token=thread.fencing_token + 1)
-    summary = _load_summary(connection, turn)
+    summary = load_summary(connection, turn.window_summary_id)
     covered_to_seq = summary.to_seq if summary is not None else 0
     # Counted from behind the summary: else the start could jump over what no summary covers yet.
     after_seq = covered_to_seq + claimant.window_start(
@@ -197,11 +277,9 @@ def _load_claimed(
         attempt=turn.attempt,
         retries=turn.retries,
         remaining_seconds=_seconds_left(turn),
-        cancel_requested=turn.cancel_requested_at is not None,
-        refusal=_refusal(turn, claimant),
         window=message_rows.load(connection, thread.key, rows),
         steps=journal.load(connection, turn.id) if turn.attempt > 1 else {},
-        context=(*_load_context(connection, thread.key, turn), *_summary_texts(summary)),
+        context=load_context(connection, thread.key, turn.window_context_version, summary),
         metadata=turn.metadata,
     )
 
@@ -239,14 +317,9 @@ def _move_inbox_into_history(thread: AnyRow, turn: AnyRow, lease: Lease) -> list
     ]
 
 
-def _is_foreign(turn: AnyRow, claimant: ClaimRequest) -> bool:
-    """Whether only another process may run the turn: it could be claimed because that process is dead."""
-    return turn.local_process_id is not None and turn.local_process_id != claimant.local_process_id
-
-
 def _refusal(turn: AnyRow, claimant: ClaimRequest) -> TurnError | None:
     """The error with which a claimed turn must end without being run; None for most."""
-    if _is_foreign(turn, claimant):
+    if turn.local_process_id not in (None, claimant.local_process_id):
         return TurnError("abandoned", "the process that ran this turn for itself is gone", fault=Fault.CALLER)
     if turn.crashes > SHARED_CRASHES:
         return TurnError(
@@ -266,31 +339,3 @@ def _seconds_left(turn: AnyRow) -> float | None:
         return None
     remaining_seconds: float = (turn.deadline - turn.claimed_at).total_seconds()
     return remaining_seconds
-
-
-def _load_context(connection: Connection, thread_key: int, turn: AnyRow) -> tuple[str, ...]:
-    """System texts of the whole thread. No statement where there are none."""
-    if not turn.window_context_version:
-        return ()
-    statement = (
-        select(thread_context.c.content)
-        .where(thread_context.c.thread_key == thread_key)
-        .order_by(thread_context.c.key)
-    )
-    return tuple(connection.execute(statement).scalars())
-
-
-def _load_summary(connection: Connection, turn: AnyRow) -> AnyRow | None:
-    """The summary that the window was frozen with. No statement where there is none."""
-    if turn.window_summary_id is None:
-        return None
-    statement = select(summaries.c.content, summaries.c.to_seq).where(
-        summaries.c.id == turn.window_summary_id
-    )
-    row: AnyRow | None = connection.execute(statement).one_or_none()
-    return row
-
-
-def _summary_texts(summary: AnyRow | None) -> tuple[str, ...]:
-    """The summary, delimited: it holds users' words, which in a system text would read like instructions."""
-    return () if summary is None else (delimit("Summary of the conversation before", summary.content),)

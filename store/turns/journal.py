@@ -4,17 +4,17 @@ What stays true: a write needs the fencing token. It locks the thread's row with
 inserts: an INSERT that only compares the token can commit after another worker's claim.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, FromClause, RowMapping, Update, select, update
+from sqlalchemy import Connection, FromClause, RowMapping, Select, Update, select, update
 
 from conversation.errors import LeaseLost
 from conversation.message import Usage
 from conversation.step import Step
 from conversation.turn import Lease
 from store.database.column_types import clock
-from store.database.statements import execute_together, insert_for, with_rows
+from store.database.statements import AnyRow, execute_together, insert_for, with_rows
 from store.tables import steps, threads
 
 
@@ -70,8 +70,18 @@ def close_open_calls(turn_id: str) -> Update:
 
 def load(connection: Connection, turn_id: str) -> dict[int, Step]:
     """The journal of a turn, by index."""
-    rows = connection.execute(select(steps).where(steps.c.turn_id == turn_id).order_by(steps.c.index))
-    return {row["index"]: _step(row) for row in rows.mappings()}
+    return steps_by_index(connection.execute(select_steps(turn_id)))
+
+
+def select_steps(turn_id: str) -> Select[Any]:
+    """The statement that reads the journal of a turn."""
+    return select(steps).where(steps.c.turn_id == turn_id).order_by(steps.c.index)
+
+
+def steps_by_index(rows: Iterable[AnyRow]) -> dict[int, Step]:
+    """The steps of the journal's rows, by index."""
+    all_steps = [_step(row._mapping) for row in rows]  # noqa: SLF001 - public; `row.index` is a tuple's method
+    return {step.index: step for step in all_steps}
 
 
 def _step(row: RowMapping) -> Step:

@@ -21,10 +21,7 @@ is_due = or_(has_begun, turns.c.not_before.is_(None), turns.c.not_before <= cloc
 
 def can_start() -> ColumnElement[bool]:
     """Whether a head's state lets it be claimed now, if no worker holds its thread."""
-    return and_(
-        turns.c.state.in_(["queued", "running"]),
-        or_(turns.c.retry_at.is_(None), turns.c.retry_at <= clock()),
-    )
+    return and_(unfinished, or_(turns.c.retry_at.is_(None), turns.c.retry_at <= clock()))
 
 
 def head_of(thread_key: int, *, except_turn_id: str | None = None) -> ScalarSelect[Any]:
@@ -45,7 +42,7 @@ def heads() -> Select[Any]:
 
 def next_turn_after(thread_key: int, turn_id: str) -> ScalarSelect[Any]:
     """The id of the turn that can start once `turn_id` has ended, if there is one."""
-    # A `waiting` turn, or one of a library process, may be the head without being a worker's to start.
+    # The turn of a library process may be the head without being a worker's to start.
     return (
         select(turns.c.id)
         .where(

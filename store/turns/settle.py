@@ -1,7 +1,7 @@
 """The end of a turn.
 
 What stays true: a turn's messages are committed once, by whoever holds the thread's newest token;
-after every end the next head is looked for in the same transaction, so that no bell is needed for
+after every end the next head is looked for in the same transaction, so that no wake-up is needed for
 a message that arrived meanwhile.
 """
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, assert_never
 
 from sqlalchemy import ColumnElement, Connection, Update, and_, case, literal, select, update
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from conversation.errors import LeaseLost
 from conversation.message import Message
@@ -65,39 +66,44 @@ def settle(
     thread = _lock_held_thread(connection, lease, turn_id)
     if TurnState(thread.turn_state).is_final:
         return SettleOutcome(keeps_lease=thread.lease_owner == lease.worker)
-    ended = ending if isinstance(ending, FinalEnding) else FinalEnding()
-    _drop_missing_files(connection, thread.tenant, ended.messages)
+    final_ending = ending if isinstance(ending, FinalEnding) else FinalEnding()
+    replies = final_ending.messages
+    _drop_missing_files(connection, thread.tenant, replies)
     writes: list[Write] = [_finish_turn(turn_id, ending)]
-    if ended.messages:
-        rows = message_rows.reply_rows(
-            lease.thread_key, turn_id, after_seq=thread.last_seq, replies=ended.messages
-        )
+    if replies:
+        rows = message_rows.reply_rows(lease.thread_key, turn_id, after_seq=thread.last_seq, replies=replies)
         writes.append(with_rows(messages.insert(), messages, rows))
     if isinstance(ending, Failed | Cancelled):
         writes.append(journal.close_open_calls(turn_id))
-    if ended.steps:
-        writes.append(journal.upsert(connection, lease, turn_id, ended.steps))
-    insert_attachments(connection, lease.thread_key, thread.tenant, ended.messages)
-    next_turn_id = next_turn_after(lease.thread_key, turn_id)
+    if final_ending.steps:
+        writes.append(journal.upsert(connection, lease, turn_id, final_ending.steps))
+    insert_attachments(connection, lease.thread_key, thread.tenant, replies)
     keeps_lease = isinstance(ending, FinalEnding) and not release
-    thread_write = (
+    thread_write = _count_replies(lease, turn_id, thread.last_seq, replies, keeps_lease=keeps_lease)
+    (row,) = execute_together(connection, writes, thread_write)
+    return _settle_outcome(row, ending)
+
+
+def _count_replies(
+    lease: Lease, turn_id: str, last_seq: int, replies: Sequence[Message], *, keeps_lease: bool
+) -> ReturningUpdate[Any]:
+    """The statement that counts a thread's new replies, and keeps its lease only for a next turn."""
+    next_turn_id = next_turn_after(lease.thread_key, turn_id)
+    lease_owner = case(
+        (next_turn_id.is_not(None), literal(lease.worker, threads.c.lease_owner.type)), else_=None
+    )
+    return (
         update(threads)
         .where(threads.c.key == lease.thread_key)
         .values(
-            last_seq=thread.last_seq + len(ended.messages),
-            uncovered_messages=threads.c.uncovered_messages + len(ended.messages),
-            uncovered_tokens=threads.c.uncovered_tokens + sum(map(tokens_of, ended.messages)),
+            last_seq=last_seq + len(replies),
+            uncovered_messages=threads.c.uncovered_messages + len(replies),
+            uncovered_tokens=threads.c.uncovered_tokens + sum(map(tokens_of, replies)),
             updated_at=clock(),
-            lease_owner=case(
-                (next_turn_id.is_not(None), literal(lease.worker, threads.c.lease_owner.type)), else_=None
-            )
-            if keeps_lease
-            else None,
+            lease_owner=lease_owner if keeps_lease else None,
         )
         .returning(threads.c.lease_owner, next_turn_id.label("next_turn_id"), *_uncovered_columns())
     )
-    (row,) = execute_together(connection, writes, thread_write)
-    return _settle_outcome(row, ending)
 
 
 def _uncovered_columns() -> tuple[ColumnElement[Any], ...]:
@@ -178,8 +184,8 @@ def _finish_turn(turn_id: str, ending: Ending) -> Update:
             assert_never(ending)
 
 
-def _finish_columns(ended: FinalEnding) -> dict[str, Any]:
-    return {"finished_at": clock(), "usage": ended.usage.to_json(), "cost": ended.cost}
+def _finish_columns(ending: FinalEnding) -> dict[str, Any]:
+    return {"finished_at": clock(), "usage": ending.usage.to_json(), "cost": ending.cost}
 
 
 def _error_columns(error: TurnError) -> dict[str, Any]:

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 from conversation.step import Step
 from conversation.task_contract import WakeUp
-from conversation.turn import ClaimedTurn, Ending, Lease
+from conversation.turn import ClaimedTurn, Ending, Lease, RefusedTurn
 from store.database.engine import Database
 from store.turns import claims, journal
 from store.turns import settle as turns
-from store.turns.claims import ClaimRequest, NothingDue, Quarantined
+from store.turns.claims import ClaimOutcome, ClaimRequest
 from store.turns.settle import SettleOutcome
 from store.turns.sweep import pick_wake_ups
 
@@ -28,7 +28,7 @@ class TurnStore:
 
     async def claim(
         self, tenant: str, thread_id: str, claimant: ClaimRequest, *, held: Lease | None = None
-    ) -> ClaimedTurn | NothingDue | Quarantined:
+    ) -> ClaimOutcome:
         """Take the thread's next turn, if there is one for this claimant."""
         return await self.database.run_async(
             claims.claim, tenant=tenant, thread_id=thread_id, claimant=claimant, held=held
@@ -44,7 +44,9 @@ class TurnStore:
         """The journal of a claimed turn, to write its steps to."""
         return TurnJournal(self, claimed.lease, claimed.id)
 
-    async def settle(self, claimed: ClaimedTurn, ending: Ending, *, release: bool) -> SettleOutcome:
+    async def settle(
+        self, claimed: ClaimedTurn | RefusedTurn, ending: Ending, *, release: bool
+    ) -> SettleOutcome:
         """Commit a turn's end. Raises `LeaseLost` if another worker has claimed its thread."""
         return await self.database.patient(self.patience_seconds).run_async(
             turns.settle, lease=claimed.lease, turn_id=claimed.id, ending=ending, release=release

@@ -126,8 +126,7 @@ class Installation:
 
     def _unfinished(self, ids: Iterable[str]) -> int:
         (row,) = self.query(
-            "SELECT count(*) AS n FROM turns WHERE id = ANY(%s::uuid[]) "
-            "AND state IN ('queued', 'running', 'waiting')",
+            "SELECT count(*) AS n FROM turns WHERE id = ANY(%s::uuid[]) AND state IN ('queued', 'running')",
             list(ids),
         )
         return int(row["n"])

@@ -81,4 +81,4 @@ class Takeovers:
 
 
 def _is_over(state: str) -> bool:
-    return state not in ("queued", "running", "waiting")
+    return state not in ("queued", "running")

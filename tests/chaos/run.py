@@ -27,7 +27,7 @@ from tests.chaos.tickets import plan
 SENDING_SECONDS = 600.0
 #: Seconds after that in which everything has to be answered.
 QUIET_SECONDS = 300.0
-UNFINISHED = ("queued", "running", "waiting")
+UNFINISHED = ("queued", "running")
 
 
 @dataclass(frozen=True, kw_only=True)

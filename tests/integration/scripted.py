@@ -100,7 +100,6 @@ def run_of(
         "thread_id": "thread",
         "agent": agent.name,
         "attempt": 2 if journal.steps else 1,
-        "cancel_requested": False,
         "window": (Message(role="user", content="go"),),
         "steps": dict(journal.steps),
     }

@@ -92,7 +92,6 @@ class _Story:
             Failed(error=TurnError("step_limit", "it went on and on"), usage=Usage(1, 1), cost=0.5)
         )
         self._ended(Cancelled(messages=(Message(role="assistant", content="I was ab", state="partial"),)))
-        self._superseded()
         running = self._send("are you there?", idempotency_key="once")
         self._claim(running)
         queued = self._send("and then?", priority=3, metadata={"channel": "mail"})
@@ -191,25 +190,12 @@ class _Story:
         turns.settle(self.connection, claimed.lease, claimed.id, ending, release=True)
         return claimed.id
 
-    def _superseded(self) -> None:
-        """No verb of this release does so; a column of every later one may hold it."""
-        turn_id = self._send("Never mind.")
-        inbox.discard(self.connection, turn_id)
-        self.connection.execute(
-            update(tables.turns)
-            .where(tables.turns.c.id == turn_id)
-            .values(state="superseded", finished_at=clock())
-        )
-
     def _waits(self) -> None:
-        """A thread whose turn is to be tried again, and one turn that waits for somebody."""
+        """A thread whose turn is to be tried again, with one turn queued behind it."""
         claimed = self._claim(self._send("later", "waits"), "waits")
         put_off = RetryLater(after=timedelta(hours=1), error=TurnError("model_error", "away", retryable=True))
         turns.settle(self.connection, claimed.lease, claimed.id, put_off, release=True)
-        waiting = self._send("is it allowed?", "waits")
-        self.connection.execute(
-            update(tables.turns).where(tables.turns.c.id == waiting).values(state="waiting")
-        )
+        self._send("is it allowed?", "waits")
 
 
 def _other_tenant(connection: Connection) -> None:

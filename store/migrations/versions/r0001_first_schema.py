@@ -264,7 +264,7 @@ def upgrade() -> None:
         sa.Column("usage", JSON, nullable=True),
         sa.Column("cost", sa.Numeric(precision=18, scale=9, asdecimal=False), nullable=True),
         sa.CheckConstraint(
-            "state in ('queued', 'running', 'waiting', 'completed', 'failed', 'cancelled', 'superseded')",
+            "state in ('queued', 'running', 'completed', 'failed', 'cancelled')",
             name=op.f("ck_turns_state"),
         ),
         sa.ForeignKeyConstraint(
@@ -280,15 +280,15 @@ def upgrade() -> None:
         "ix_turns_unfinished",
         "turns",
         ["thread_key", "arrival_seq"],
-        postgresql_where=sa.text("state in ('queued', 'running', 'waiting')"),
-        sqlite_where=sa.text("state in ('queued', 'running', 'waiting')"),
+        postgresql_where=sa.text("state in ('queued', 'running')"),
+        sqlite_where=sa.text("state in ('queued', 'running')"),
     )
     op.create_index(
         "ix_turns_unfinished_tenant",
         "turns",
         ["tenant", "state"],
-        postgresql_where=sa.text("state in ('queued', 'running', 'waiting')"),
-        sqlite_where=sa.text("state in ('queued', 'running', 'waiting')"),
+        postgresql_where=sa.text("state in ('queued', 'running')"),
+        sqlite_where=sa.text("state in ('queued', 'running')"),
     )
     op.create_index(
         "uq_turns_tenant_idempotency_key",

@@ -209,7 +209,7 @@ async def test_a_deadline_sooner_than_the_agents_limit_ends_the_turn() -> None:
             yield TextDelta("the first ")
             await asyncio.Event().wait()
 
-    ending = await failed(run_of(Agent(name="a"), Talking(), seconds_left=0.1))
+    ending = await failed(run_of(Agent(name="a"), Talking(), remaining_seconds=0.1))
 
     assert (ending.error.kind, ending.error.fault) == ("deadline", Fault.PROVIDER)
     assert [(m.content, m.state) for m in ending.messages] == [("the first ", "partial")]

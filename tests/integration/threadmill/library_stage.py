@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from agent.models.protocol import ModelReply, ModelRequest, StreamRestarted, TextDelta
 from conversation.ids import new_id
-from conversation.turn import ClaimedTurn, Completed
+from conversation.turn import ClaimedTurn, Completed, RefusedTurn
 from store import tables
 from store.settings import load
 from store.turns import claims, inbox, workers
@@ -110,7 +110,7 @@ class Worker:
         ending = Completed(messages=(Message(role="assistant", content=text),))
         return await self.settles(claimed, ending)
 
-    async def settles(self, claimed: ClaimedTurn, ending: Any) -> turns.SettleOutcome:
+    async def settles(self, claimed: ClaimedTurn | RefusedTurn, ending: Any) -> turns.SettleOutcome:
         return await self.run(
             turns.settle, lease=claimed.lease, turn_id=claimed.id, ending=ending, release=False
         )

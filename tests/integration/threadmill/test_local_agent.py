@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.exc import StatementError
 
 from agent.models.protocol import ModelReply, ModelRequest, TextDelta
 from conversation.errors import ModelError
@@ -34,6 +36,7 @@ from threadmill import (
     ToolStarted,
     TurnFailed,
     TurnFinished,
+    Usage,
 )
 
 
@@ -204,7 +207,7 @@ async def test_a_model_that_fails_leaves_the_question(store: ThreadStore) -> Non
 
     assert failed.value.kind == "model_error"
     assert await said(store) == ["hello"]
-    assert await states(store) == [("failed", "model")]
+    assert await states(store) == [("failed", "model_error")]
     model.answer = echo
     assert (await agent.go(thread)).content == "answer to hello"
 
@@ -220,6 +223,46 @@ async def test_a_bug_in_a_model_ends_the_turn_and_reaches_the_caller(store: Thre
         await agent.go(thread)
 
     assert await said(store) == ["hello"]
+    assert await states(store) == [("failed", "agent_error")]
+    thread.add_message(user("again"))
+    again = Agent(name="caller", model=FakeModel(), thread_store=store)
+    assert (await again.go(thread)).content == "answer to again"
+
+
+async def test_what_was_said_before_an_agent_broke_is_kept_with_its_usage_and_its_cost(
+    store: ThreadStore,
+) -> None:
+    def breaks_after_a_look(request: ModelRequest) -> ModelReply:
+        if request.messages[-1]["role"] == "tool":
+            raise RuntimeError("a bug")
+        return replace(calls_look(request), content="I look", usage=Usage(10, 5), cost=0.5)
+
+    agent = Agent(name="caller", model=FakeModel(breaks_after_a_look), tools=[look], thread_store=store)
+    thread = Thread(id="t", messages=[user("hello")])
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        await agent.go(thread)
+
+    assert await said(store) == ["hello", "I look", '"seen"']
+    assert [message.content for message in thread.messages] == ["hello", "I look", '"seen"']
+    spent = select(tables.turns.c.error_kind, tables.turns.c.usage, tables.turns.c.cost)
+    (turn,) = await store.database.run_async(lambda c: c.execute(spent).all())
+    assert turn.error_kind == "agent_error"
+    assert Usage(**turn.usage).prompt_tokens >= 10
+    assert turn.cost == 0.5
+
+
+async def test_an_end_that_cannot_be_stored_fails_the_turn_and_frees_the_thread(store: ThreadStore) -> None:
+    def unstorable(request: ModelRequest) -> ModelReply:
+        no_json: Any = b"stop"
+        return ModelReply(content="fine", model="m", finish_reason=no_json)
+
+    agent = Agent(name="caller", model=FakeModel(unstorable), thread_store=store)
+    thread = Thread(id="t", messages=[user("hello")])
+
+    with pytest.raises((StatementError, TypeError), match="not JSON serializable"):
+        await agent.go(thread)
+
     assert await states(store) == [("failed", "agent_error")]
     thread.add_message(user("again"))
     again = Agent(name="caller", model=FakeModel(), thread_store=store)

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from agent.journal import ending_without_run
 from store import tables
 from store.turns import cancel
 from store.turns.claims import NothingDue
@@ -100,10 +99,9 @@ async def test_a_worker_ends_the_turn_of_a_killed_caller_without_running_it(
         assert isinstance(await worker.claims("t"), NothingDue)
         await asyncio.sleep(LEASE_DURATION_SECONDS + 0.5)
         abandoned = await worker.claims("t")
-        ending = ending_without_run(abandoned)
-        settled = await worker.settles(abandoned, ending)
+        settled = await worker.settles(abandoned, abandoned.ending)
 
-        assert abandoned.refused.kind == "abandoned"
+        assert abandoned.ending.error.kind == "abandoned"
         assert settled.keeps_lease
         assert await said(store) == ["question of the dead", "", '"seen"']
         assert (await states(store))[0] == ("failed", "abandoned")

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from agent.files.content_parts import FileLimits
-from agent.journal import JournalledResult, tool_result_of, tool_step
+from agent.journal import tool_step
 from agent.tools.produced_file import ProducedFile
 from conversation.message import ToolCall
+from conversation.replay import JournalledResult, tool_result_of
 from store.settings import Settings, load
 from threadmill import Agent, FileStore, Message, Thread, ThreadStore, tool
 

@@ -177,7 +177,7 @@ def running(scene: Scene) -> ClaimedTurn:
     return ClaimedTurn(
         lease=Lease(thread_key=row.key, worker=row.lease_owner, fencing_token=row.fencing_token),
         id=turn.id, tenant="default", thread_id="t", agent="a", attempt=1, retries=0,
-        remaining_seconds=None, cancel_requested=False, refusal=None, window=said,
+        remaining_seconds=None, window=said,
         steps={}, context=(), metadata={},
     )  # fmt: skip
 

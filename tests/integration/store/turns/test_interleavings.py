@@ -19,7 +19,17 @@ from conversation.errors import LeaseLost
 from conversation.ids import new_id
 from conversation.message import Message
 from conversation.step import Step
-from conversation.turn import ClaimedTurn, Completed, HandOver, Lease, RetryLater, TurnError, TurnState
+from conversation.turn import (
+    Cancelled,
+    ClaimedTurn,
+    Completed,
+    HandOver,
+    Lease,
+    RefusedTurn,
+    RetryLater,
+    TurnError,
+    TurnState,
+)
 from store import tables
 from store.database.engine import Database
 from store.settings import load
@@ -491,7 +501,9 @@ def test_a_cancelled_turn_is_not_put_off(mailbox: Mailbox) -> None:
     mailbox.do(settle(claimed, RetryLater(after=timedelta(hours=1), error=AWAY)))
 
     assert mailbox.do(due) == ["t"]
-    assert mailbox.claim(claimant).cancel_requested
+    refused = mailbox.do(claim(claimant))
+    assert isinstance(refused, RefusedTurn)
+    assert isinstance(refused.ending, Cancelled)
 
 
 # Everything at once

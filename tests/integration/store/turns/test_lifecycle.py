@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import Connection, select, update
 
 from conversation.errors import IdempotencyConflict, LeaseLost, TurnNotFound, UnknownAgent
 from conversation.ids import new_id
@@ -18,6 +18,7 @@ from conversation.turn import (
     Failed,
     HandOver,
     Lease,
+    RefusedTurn,
     RetryLater,
     TurnError,
     TurnState,
@@ -27,7 +28,7 @@ from store.database.engine import Database
 from store.threads import repository
 from store.turns import cancel, claims, inbox, journal, records, workers
 from store.turns import settle as turns
-from store.turns.claims import ClaimRequest, NothingDue, Quarantined
+from store.turns.claims import ClaimOutcome, ClaimRequest, NothingDue, Quarantined
 from store.turns.inbox import AcceptedTurn, SendRequest
 from store.turns.settle import SettleOutcome
 
@@ -61,9 +62,7 @@ class Store:
         )
         return self.database.run(inbox.accept, request=request)
 
-    def claim(
-        self, claimant: ClaimRequest, thread: str = "t", held: Lease | None = None
-    ) -> ClaimedTurn | NothingDue | Quarantined:
+    def claim(self, claimant: ClaimRequest, thread: str = "t", held: Lease | None = None) -> ClaimOutcome:
         return self.database.run(
             claims.claim, tenant="default", thread_id=thread, claimant=claimant, held=held
         )
@@ -73,7 +72,19 @@ class Store:
         assert isinstance(claimed, ClaimedTurn)
         return claimed
 
-    def settle(self, claimed: ClaimedTurn, ending: Any, *, release: bool = False) -> SettleOutcome:
+    def claim_refused(self, claimant: ClaimRequest, thread: str = "t") -> RefusedTurn:
+        refused = self.claim(claimant, thread)
+        assert isinstance(refused, RefusedTurn)
+        return refused
+
+    def refusal(self, claimant: ClaimRequest) -> TurnError:
+        ending = self.claim_refused(claimant).ending
+        assert isinstance(ending, Failed)
+        return ending.error
+
+    def settle(
+        self, claimed: ClaimedTurn | RefusedTurn, ending: Any, *, release: bool = False
+    ) -> SettleOutcome:
         return self.database.run(
             turns.settle, lease=claimed.lease, turn_id=claimed.id, ending=ending, release=release
         )
@@ -94,6 +105,15 @@ class Store:
             )
             return [tuple(row) for row in rows]
 
+    def worker_ids(self) -> list[str]:
+        with self.database.engine.begin() as connection:
+            return list(connection.execute(select(tables.workers.c.id)).scalars())
+
+    def pass_deadline(self, turn_id: str) -> None:
+        with self.database.engine.begin() as connection:
+            past = datetime(2020, 1, 1, tzinfo=UTC)
+            connection.execute(update(tables.turns).where(tables.turns.c.id == turn_id).values(deadline=past))
+
     def kill(self, claimant: ClaimRequest) -> None:
         """The worker's process dies: its row is not kept up any more."""
         with self.database.engine.begin() as connection:
@@ -108,6 +128,15 @@ class Store:
 @pytest.fixture
 def store(any_database: Database) -> Store:
     return Store(any_database)
+
+
+def round_of_tools(call_id: str) -> tuple[Step, Step]:
+    """A reply that asks for a tool, and the intent of that call."""
+    reply = {"content": "I look", "tool_calls": [ToolCall(call_id, "look", "{}").to_json()]}
+    return (
+        Step(index=0, kind="model", name="m", state="finished", result=reply, usage=Usage(3, 4), cost=0.5),
+        Step(index=1, kind="tool", call_id=call_id, name="look", state="started"),
+    )
 
 
 def answer(text: str) -> Completed:
@@ -346,22 +375,59 @@ def test_a_turn_that_crashed_two_processes_runs_alone_and_then_no_more(store: St
     found = store.claim(innocent)
     assert isinstance(found, Quarantined)
     assert store.claim(innocent) == found
-    assert store.claim_turn(alone).refusal is None
+    store.claim_turn(alone)
     store.kill(alone)
 
-    judged = store.claim_turn(innocent)
-    assert judged.refusal is not None
-    assert judged.refusal.kind == "poison"
+    assert store.refusal(innocent).kind == "poison"
+
+
+def test_a_claim_of_a_quarantined_turn_leaves_its_callers_transaction_whole(store: Store) -> None:
+    innocent, other = store.worker(), store.worker()
+    store.send("boom")
+    for _ in range(2):
+        victim = store.worker()
+        store.claim_turn(victim)
+        store.kill(victim)
+
+    def note_and_claim(connection: Connection) -> ClaimOutcome:
+        workers.unregister(connection, other.worker)
+        return claims.claim(connection, "default", "t", innocent)
+
+    outcome = store.database.run(note_and_claim)
+
+    assert isinstance(outcome, Quarantined)
+    assert other.worker not in store.worker_ids()
+    record = store.database.run(records.read, turn_id=outcome.turn_id)
+    assert (record.state, record.attempt, record.crashes) == (TurnState.RUNNING, 2, 1)
+
+
+@pytest.mark.parametrize("reason", ["cancelled", "deadline"])
+def test_a_refused_turn_ends_with_what_its_journal_shows_was_said(store: Store, reason: str) -> None:
+    claimant = store.worker()
+    accepted = store.send("look", deadline=datetime.now(UTC) + timedelta(hours=1))
+    claimed = store.claim_turn(claimant)
+    store.record(claimed, *round_of_tools("c1"))
+    store.settle(claimed, HandOver())
+    if reason == "cancelled":
+        store.database.run(cancel.request_cancel, turn_id=accepted.turn_id)
+    else:
+        store.pass_deadline(accepted.turn_id)
+
+    refused = store.claim_refused(claimant)
+
+    assert type(refused.ending) is (Cancelled if reason == "cancelled" else Failed)
+    assert [m.role for m in refused.ending.messages] == ["assistant", "tool"]
+    assert refused.ending.messages[0].content == "I look"
+    assert (refused.ending.usage, refused.ending.cost) == (Usage(3, 4), 0.5)
+    store.settle(refused, refused.ending)
+    assert [content for _, _, content in store.history()][:2] == ["look", "I look"]
 
 
 def test_a_turn_past_its_deadline_is_refused_at_its_claim(store: Store) -> None:
     claimant = store.worker()
     store.send("late", deadline=datetime.now(UTC) - timedelta(seconds=1))
 
-    refused = store.claim_turn(claimant).refusal
-
-    assert refused is not None
-    assert refused.kind == "deadline"
+    assert store.refusal(claimant).kind == "deadline"
 
 
 def test_a_resumed_turn_sees_the_window_that_it_was_given_first(store: Store) -> None:

@@ -105,7 +105,6 @@ def test_a_turn_that_was_cancelled_before_it_began_still_has_its_question(store:
 
     assert not found.is_new
     claimed = store.claim_turn(store.worker())
-    assert not claimed.cancel_requested
     assert [m.content for m in claimed.window] == ["hello"]
 
 
@@ -134,15 +133,14 @@ def test_counts_that_ended_a_turn_begin_anew(store: Store) -> None:
     dying = store.worker(runs_quarantine=True)
     store.claim_turn(dying)
     store.kill(dying)
-    convicted = store.claim_turn(store.worker())
-    assert convicted.refusal is not None
-    store.settle(convicted, Failed(error=convicted.refusal))
+    refused = store.claim_refused(store.worker())
+    store.settle(refused, refused.ending)
 
     again(store, accepted.turn_id)
 
     record = store.database.run(records.read, turn_id=accepted.turn_id)
     assert (record.crashes, record.retries) == (0, 0)
-    assert store.claim_turn(store.worker()).refusal is None
+    store.claim_turn(store.worker())
 
 
 def test_asking_twice_changes_nothing(store: Store) -> None:

@@ -11,13 +11,13 @@ from sqlalchemy import Connection, select, text
 from conversation.ids import new_id
 from conversation.message import Message, Usage
 from conversation.step import Step
-from conversation.turn import Cancelled, ClaimedTurn, Completed, Ending, Lease
+from conversation.turn import ClaimedTurn, Completed, Ending, Lease, RefusedTurn
 from store import tables
 from store.database.engine import Database
 from store.settings import load
 from store.turns import claims, inbox, journal, sweep, workers
 from store.turns import settle as turns
-from store.turns.claims import ClaimRequest, NothingDue, Quarantined
+from store.turns.claims import ClaimOutcome, ClaimRequest
 from store.turns.inbox import SendRequest
 from store.turns.settle import SettleOutcome
 from store.turns.turn_store import TurnStore
@@ -68,7 +68,7 @@ class Stage:
         assert isinstance(found, ClaimedTurn)
         return found
 
-    def settled(self, claimed: ClaimedTurn, ending: Ending | None = None) -> SettleOutcome:
+    def settled(self, claimed: ClaimedTurn | RefusedTurn, ending: Ending | None = None) -> SettleOutcome:
         return self.steady.run(settling(claimed, ending or answer()))
 
     def recorded(self, claimed: ClaimedTurn, *entries: Step) -> None:
@@ -86,14 +86,13 @@ class Stage:
                 self.steady.run(workers.release, worker=self.worker, held=held)
             for bell in self.steady.run(sweep.pick_wake_ups, grace_seconds=0, limit=1000):
                 found = self.steady.run(claim_of(bell.thread_id, self.claimant))
-                if isinstance(found, ClaimedTurn):
+                if isinstance(found, RefusedTurn):
+                    self.settled(found, found.ending)
+                elif isinstance(found, ClaimedTurn):
                     self._run(found)
 
     def _run(self, claimed: ClaimedTurn) -> None:
         """As the loop does: a call that somebody began and nobody finished is unknown, then the answer."""
-        if claimed.cancel_requested:
-            self.settled(claimed, Cancelled())
-            return
         begun = [step for step in claimed.steps.values() if not step.is_final]
         if begun:
             self.recorded(claimed, *(replace(step, state="unknown") for step in begun))
@@ -163,11 +162,13 @@ def answer() -> Completed:
 
 def claim_of(
     thread: str, claimant: ClaimRequest, held: Lease | None = None
-) -> Callable[[Connection], ClaimedTurn | NothingDue | Quarantined]:
+) -> Callable[[Connection], ClaimOutcome]:
     return partial(claims.claim, tenant="default", thread_id=thread, claimant=claimant, held=held)
 
 
-def settling(claimed: ClaimedTurn, ending: Ending, *, release: bool = False) -> Callable[..., SettleOutcome]:
+def settling(
+    claimed: ClaimedTurn | RefusedTurn, ending: Ending, *, release: bool = False
+) -> Callable[..., SettleOutcome]:
     return partial(turns.settle, lease=claimed.lease, turn_id=claimed.id, ending=ending, release=release)
 
 

@@ -22,6 +22,7 @@ from conversation.turn import (
     Failed,
     HandOver,
     Lease,
+    RefusedTurn,
     RetryLater,
     TurnError,
 )
@@ -225,6 +226,8 @@ class Claim:
         found = claims.claim(connection, TENANT, self.thread, claimant, held=held)
         if isinstance(found, ClaimedTurn):
             return told(found)
+        if isinstance(found, RefusedTurn):
+            return told_refused(found)
         return f"suspect {found.turn_id}" if isinstance(found, Quarantined) else "nothing"
 
     def on_model(self, mailbox: Mailbox, position: int) -> Any:
@@ -319,9 +322,21 @@ def told(found: ClaimedTurn) -> Claimed:
         fence=found.lease.fencing_token,
         attempt=found.attempt,
         retries=found.retries,
-        cancel=found.cancel_requested,
-        refused=found.refusal.kind if found.refusal else None,
+        cancel=False,
+        refused=None,
         seconds_left=None if found.remaining_seconds is None else round(found.remaining_seconds),
         window=tuple(message.content for message in found.window),
         steps=tuple(sorted((index, entry.state) for index, entry in found.steps.items())),
+    )
+
+
+def told_refused(found: RefusedTurn) -> Claimed:
+    return Claimed(
+        thread=found.thread_id,
+        turn=found.id,
+        worker=found.lease.worker,
+        fence=found.lease.fencing_token,
+        attempt=found.attempt,
+        cancel=isinstance(found.ending, Cancelled),
+        refused=found.ending.error.kind if isinstance(found.ending, Failed) else None,
     )

@@ -4,6 +4,8 @@ It reads like the specification, and is all of it that the machine checks. Times
 of the clock that the machine moves. A verb either raises before it changed anything, or is done.
 """
 
+from dataclasses import replace
+
 from conversation.errors import (
     IdempotencyConflict,
     LeaseLost,
@@ -204,10 +206,15 @@ class Mailbox:
         left = None if turn.deadline is None else turn.deadline - self.now
         too_late = "deadline" if left is not None and left <= 0 else None
         poison = "poison" if turn.crashes > SHARED_CRASHES else None
-        return Claimed(
-            thread=turn.thread, turn=turn.id, worker=who.id, fence=thread.fence,
-            attempt=turn.attempt, retries=turn.retries, cancel=turn.cancel_asked,
-            refused="abandoned" if is_foreign else poison or too_late, seconds_left=left,
+        refused = "abandoned" if is_foreign else poison or too_late
+        claimed = Claimed(
+            thread=turn.thread, turn=turn.id, worker=who.id, fence=thread.fence, attempt=turn.attempt,
+            cancel=turn.cancel_asked and refused is None, refused=refused,
+        )  # fmt: skip
+        if claimed.cancel or claimed.refused:
+            return claimed
+        return replace(
+            claimed, retries=turn.retries, seconds_left=left,
             window=tuple(text for _, text in thread.history[: turn.window]),
             steps=tuple(sorted((index, state) for index, (state, _) in turn.steps.items())),
         )  # fmt: skip

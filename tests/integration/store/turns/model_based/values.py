@@ -95,19 +95,19 @@ class Thread:
 
 @dataclass(frozen=True, kw_only=True)
 class Claimed:
-    """All that a claimant is told."""
+    """All that a claimant is told; of a turn that must not run, how it must end, and no more."""
 
     thread: str
     turn: str
     worker: str
     fence: int
     attempt: int
-    retries: int
     cancel: bool
     refused: str | None
-    seconds_left: int | None
-    window: tuple[str, ...]
-    steps: tuple[tuple[int, str], ...]
+    retries: int = 0
+    seconds_left: int | None = None
+    window: tuple[str, ...] = ()
+    steps: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

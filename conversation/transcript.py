@@ -4,15 +4,20 @@ What stays true: whatever is taken from here is well-formed: each tool call of a
 followed by exactly one tool message, whenever the run ended.
 """
 
+import json
 from dataclasses import dataclass, field
 
-from agent.tools.result import failure
 from conversation.message import Message, ToolCall, Usage
 
 #: What the model reads, in a later turn, of a call that the end of its turn interrupted.
-INTERRUPTED_CALL = failure(
-    "CutOff", "the turn ended before this call had a result; it may have taken effect"
-).content
+INTERRUPTED_CALL = json.dumps(
+    {
+        "error": {
+            "type": "CutOff",
+            "message": "the turn ended before this call had a result; it may have taken effect",
+        }
+    }
+)
 
 
 @dataclass(slots=True)

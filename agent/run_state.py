@@ -1,0 +1,48 @@
+"""The state of a run: what it runs with, and what was said and spent in it so far.
+
+What stays true: the parts of the loop share this one state, so that a run that ends at any moment
+has all of its messages in one transcript.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from agent.agent import Agent
+from agent.dependencies import RunDependencies
+from agent.events import Event
+from conversation.step import Step
+from conversation.transcript import Transcript
+from conversation.turn import ClaimedTurn
+
+
+@dataclass(slots=True)
+class RunState:
+    """The state of one run."""
+
+    agent: Agent
+    claimed: ClaimedTurn
+    dependencies: RunDependencies
+    transcript: Transcript = field(default_factory=Transcript)
+    #: The end of the time that this attempt may take, for tools that want to know it.
+    deadline: datetime | None = None
+    _index: int = 0
+
+    @property
+    def source(self) -> dict[str, object]:
+        """The source of the run's messages: the agent, and its version."""
+        return {"agent": self.agent.name, "version": self.agent.version}
+
+    def take_index(self) -> int:
+        """Take the next index of the journal: a resumed run takes the same ones for the same calls."""
+        self._index += 1
+        return self._index - 1
+
+    def find_final_step(self, index: int) -> Step | None:
+        """The step that an earlier attempt finished under this index, if there is one."""
+        step = self.claimed.steps.get(index)
+        return step if step is not None and step.is_final else None
+
+    def emit(self, event: Event) -> None:
+        """Pass an event to the caller, if it wants events."""
+        if self.dependencies.emit is not None:
+            self.dependencies.emit(event)

@@ -1,0 +1,115 @@
+"""The tool calls of a run: those of one reply run beside each other, each to one result.
+
+What stays true: a call whose result is in the journal is not done again, and one that was interrupted
+is not either, unless its tool is idempotent. Files of a result are stored before the journal points to them.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from agent.events import MessageAdded, ToolFinished, ToolStarted
+from agent.files.thread_files import ThreadFiles
+from agent.journal import tool_step
+from agent.run_state import RunState
+from agent.tools.result import ToolResult, failure
+from agent.tools.run_context import RunContext
+from conversation.attachment import Attachment
+from conversation.errors import FileRejected, LimitReached
+from conversation.message import Message, ToolCall
+from conversation.replay import JournalledResult, assistant_message, tool_message, tool_result_of
+from conversation.step import Step
+
+#: What the model reads of a call that had begun when its process died.
+UNKNOWN_RESULT = failure(
+    "Unknown",
+    "this call had started when its worker died: it may or may not have taken effect. "
+    "Find out before you do it again.",
+    outcome="unknown",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCalls:
+    """The tool calls of one run."""
+
+    state: RunState
+
+    async def run_tools(self, reply: Step) -> Sequence[Message]:
+        """Run the tools that one reply asks for, all at once. Returns their messages."""
+        assistant = assistant_message(reply, self.state.source)
+        self.state.transcript.open_block(assistant)
+        self.state.emit(MessageAdded(assistant))
+        indexed_calls = [(self.state.take_index(), call) for call in assistant.tool_calls]
+        try:
+            async with asyncio.TaskGroup() as group:
+                for index, call in indexed_calls:
+                    group.create_task(self._run_tool_call(index, call))
+        except ExceptionGroup as errors:
+            # One write that was refused is why the others were stopped: raise that, and only that.
+            raise errors.exceptions[0] from None
+        tool_messages = self.state.transcript.close_block()
+        for message in tool_messages:
+            self.state.emit(MessageAdded(message))
+        return tool_messages
+
+    async def _run_tool_call(self, index: int, call: ToolCall) -> None:
+        """Run one tool call, or take its result out of the journal; of an interrupted one it is unknown."""
+        final_step = self.state.find_final_step(index)
+        # A call that was closed by its turn's end has no result: its outcome is unknown.
+        if final_step is not None and final_step.result is not None:
+            result = tool_result_of(final_step)
+        else:
+            self.state.emit(ToolStarted(call))
+            result = await self._store_files(await self._call_tool(index, call))
+            await self.state.dependencies.journal.record([tool_step(index, call, result)])
+            self.state.emit(ToolFinished(call, result.content))
+        self.state.transcript.add_result(tool_message(call.id, call.name, result))
+
+    async def _call_tool(self, index: int, call: ToolCall) -> ToolResult:
+        toolbox = self.state.agent.toolbox
+        tool = toolbox.get(call.name)
+        was_interrupted = index in self.state.claimed.steps
+        if was_interrupted and not (tool is not None and tool.idempotent):
+            return UNKNOWN_RESULT
+        return await toolbox.run(
+            call.name,
+            call.arguments,
+            self._build_context(index, call),
+            executor=self.state.dependencies.tool_threads,
+        )
+
+    def _build_context(self, index: int, call: ToolCall) -> RunContext:
+        claimed = self.state.claimed
+        return RunContext(
+            tenant=claimed.tenant,
+            thread_id=claimed.thread_id,
+            turn_id=claimed.id,
+            call_id=call.id,
+            # By its index, which a resume finds again: ids of calls may repeat within a turn.
+            idempotency_key=f"{claimed.id}-{index}",
+            user=claimed.metadata.get("user"),
+            metadata=claimed.metadata,
+            attempt=claimed.attempt,
+            deadline=self.state.deadline,
+            thread_files=ThreadFiles(
+                self.state.dependencies.attachments, claimed.tenant, claimed.thread_id, self._turn_files
+            ),
+        )
+
+    def _turn_files(self) -> Sequence[Attachment]:
+        return [file for message in self.state.transcript.messages for file in message.attachments]
+
+    async def _store_files(self, tool_result: ToolResult) -> JournalledResult:
+        """Store the files of a result, which the journal and the tool's message then point to."""
+        attachments: Sequence[Attachment] = ()
+        if tool_result.files:
+            unstored_files = [file.to_attachment() for file in tool_result.files]
+            try:
+                attachments = await self.state.dependencies.attachments.store_all(
+                    self.state.claimed.tenant, unstored_files
+                )
+            except (FileRejected, LimitReached) as error:
+                # The tool did its work, but what it brought may not be kept: the model can do without.
+                return JournalledResult(failure(type(error).__name__, str(error)).content, "failed")
+        return JournalledResult(tool_result.content, tool_result.outcome, tuple(attachments))

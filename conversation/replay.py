@@ -1,0 +1,71 @@
+"""A turn's journal as messages of the conversation: what it shows was said, without asking anything again.
+
+What stays true: the transcript of a journal is the one of the run that wrote it, up to its last step.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from conversation.attachment import Attachment
+from conversation.message import Message, ToolCall, Usage
+from conversation.step import Step
+from conversation.transcript import Transcript
+
+
+@dataclass(frozen=True, slots=True)
+class JournalledResult:
+    """A tool's result as the journal keeps it: its files are stored, and only pointed to."""
+
+    #: JSON text for the model.
+    content: str
+    outcome: Literal["finished", "failed", "unknown"] = "finished"
+    files: tuple[Attachment, ...] = ()
+
+
+def replay_transcript(steps: Mapping[int, Step], source: Mapping[str, Any]) -> Transcript:
+    """Rebuild the transcript of an interrupted turn from its journal alone: nothing is asked or run."""
+    transcript = Transcript()
+    for index in sorted(steps):
+        step = steps[index]
+        if step.kind == "model":
+            transcript.spend(step.usage, step.cost)
+            transcript.close_block()
+            transcript.open_block(assistant_message(step, source))
+        elif step.result is not None:
+            transcript.add_result(tool_message(step.call_id, step.name, tool_result_of(step)))
+    return transcript
+
+
+def assistant_message(step: Step, source: Mapping[str, Any]) -> Message:
+    """The reply of a model call as a message of the conversation."""
+    result = step.result or {}
+    return Message(
+        role="assistant",
+        content=result.get("content", ""),
+        tool_calls=tool_calls_of(step),
+        reasoning=result.get("reasoning"),
+        usage=step.usage or Usage(),
+        source=dict(source) | {"model": step.name},
+    )
+
+
+def tool_calls_of(step: Step) -> tuple[ToolCall, ...]:
+    """The tool calls that a model's reply asks for."""
+    result = step.result or {}
+    return tuple(ToolCall(**call) for call in result.get("tool_calls", ()))
+
+
+def tool_result_of(step: Step) -> JournalledResult:
+    """The result of a tool call that came to an end."""
+    assert step.state != "started"
+    result = step.result or {}
+    files = tuple(Attachment(**file) for file in result.get("files", ()))
+    return JournalledResult(str(result.get("content", "")), step.state, files)
+
+
+def tool_message(call_id: str, name: str, result: JournalledResult) -> Message:
+    """A tool's result as a message of the conversation."""
+    return Message(
+        role="tool", tool_call_id=call_id, name=name, content=result.content, attachments=list(result.files)
+    )

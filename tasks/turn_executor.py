@@ -1,0 +1,128 @@
+"""The execution of a claimed turn, by a worker as by a library call: run its agent, commit its end.
+
+What stays true: a run that breaks or is stopped keeps what was said in it, its usage and its cost; an
+ending that cannot be stored becomes a failure that can.
+"""
+
+import asyncio
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import assert_never
+
+import structlog
+
+from agent.loop import Run
+from conversation.errors import DatabaseUnavailable, LeaseLost
+from conversation.turn import ClaimedTurn, Ending, Failed, HandOver, RefusedTurn, TurnError
+from store.turns.settle import SettleOutcome
+from store.turns.turn_store import TurnStore
+from tasks.active_runs import ActiveRun, ActiveRuns, StopReason
+from tasks.shielding import run_to_completion
+
+#: The kind of error of a turn that its agent broke.
+AGENT_ERROR = "agent_error"
+#: Innermost frames of an agent's error in the log: enough to find the line.
+AGENT_ERROR_FRAMES = 8
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutedTurn:
+    """A turn whose end is committed."""
+
+    ending: Ending
+    settle_outcome: SettleOutcome
+    #: What broke the run or its commit, or the cancellation of the caller that ended it; None for most.
+    error: BaseException | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnExecutor:
+    """Executes the claimed turns of one process."""
+
+    turn_store: TurnStore
+    active_runs: ActiveRuns
+    #: Another process can go on with a turn that this one leaves without an end.
+    is_resumable: bool
+
+    async def execute(self, run: Run, entry: ActiveRun, *, releases: Callable[[], bool]) -> ExecutedTurn:
+        """Run a turn's agent and commit its end; `releases`, asked after the run, releases the lease.
+
+        Raises `LeaseLost`, and leaves the turn without an end; so do `DatabaseUnavailable` and a
+        cancellation of the caller where the turn can be resumed.
+        """
+        ending, error = await self._run_agent(run, entry)
+        return await self._commit_ending(run.claimed, ending, error, release=releases())
+
+    async def end_refused(self, turn: RefusedTurn, *, release: bool) -> ExecutedTurn:
+        """Commit the end of a turn that must not run. Raises `LeaseLost` and `DatabaseUnavailable`."""
+        return await self._commit_ending(turn, turn.ending, None, release=release)
+
+    async def _run_agent(self, run: Run, entry: ActiveRun) -> tuple[Ending, BaseException | None]:
+        """Run the agent. Returns how the turn ends, by itself or stopped, and the error that ended it."""
+        task = self.active_runs.begin_run(entry, run.claimed.id, run.run())
+        try:
+            return await task, None
+        except asyncio.CancelledError as error:
+            return self._end_stopped_run(run, entry.stop_reason, error)
+        except Exception as error:
+            if isinstance(error, LeaseLost) or (self.is_resumable and isinstance(error, DatabaseUnavailable)):
+                raise
+            return run.end_failed(_log_agent_error(run.claimed, error)), error
+        finally:
+            entry.end_run()
+
+    def _end_stopped_run(
+        self, run: Run, reason: StopReason | None, error: asyncio.CancelledError
+    ) -> tuple[Ending, BaseException | None]:
+        if _is_caller_cancelled():
+            if self.is_resumable:
+                raise error
+            return run.end_cancelled(), error
+        match reason:
+            case StopReason.CANCEL:
+                return run.end_cancelled(), None
+            case StopReason.SHUTDOWN:
+                return HandOver(), None
+            case None:
+                # No stop was requested: something that the agent waited for was cancelled.
+                return run.end_failed(_log_agent_error(run.claimed, error)), error
+            case _:
+                assert_never(reason)
+
+    async def _commit_ending(
+        self,
+        turn: ClaimedTurn | RefusedTurn,
+        ending: Ending,
+        error: BaseException | None,
+        *,
+        release: bool,
+    ) -> ExecutedTurn:
+        try:
+            return ExecutedTurn(ending, await self._settle(turn, ending, release=release), error)
+        except (LeaseLost, DatabaseUnavailable):
+            raise
+        except Exception as settle_error:  # noqa: BLE001 - what a value does to the driver, it would do so again
+            error = error or settle_error
+            ending = Failed(error=_log_agent_error(turn, settle_error))
+        return ExecutedTurn(ending, await self._settle(turn, ending, release=release), error)
+
+    async def _settle(
+        self, turn: ClaimedTurn | RefusedTurn, ending: Ending, *, release: bool
+    ) -> SettleOutcome:
+        return await run_to_completion(self.turn_store.settle(turn, ending, release=release))
+
+
+def _is_caller_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _log_agent_error(turn: ClaimedTurn | RefusedTurn, error: BaseException) -> TurnError:
+    """The error of a turn that code broke: its type alone, as its text may quote a message; logs where."""
+    name = f"{type(error).__module__}.{type(error).__qualname__}"
+    frames = traceback.format_tb(error.__traceback__)[-AGENT_ERROR_FRAMES:]
+    _log.error("turn_bug", turn=turn.id, agent=turn.agent, error=name, frames=frames)
+    return TurnError(AGENT_ERROR, name)
