@@ -33,7 +33,7 @@ from store.turns.requeue import RequeueOutcome, requeue
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from producers.signals import Signals
+    from store.live.signals import Signals
     from producers.uploads import Uploads
     from store.database.caller_connection import CallerConnection
 
@@ -57,7 +57,7 @@ class Producer:
     @cached_property
     def signals(self) -> "Signals":
         """Signals to and from waiters. The broker's client is imported only to wait or to cancel."""
-        from producers.signals import Signals
+        from store.live.signals import Signals
 
         return Signals(self.settings)
 

@@ -11,9 +11,9 @@ from conversation.task_contract import (
     PAYLOAD_VERSION,
     PREPARE_FILE,
     RUN_SUMMARIES_NOW,
-    RUN_TURNS,
     WakeUp,
 )
+from store.live import wake_ups
 
 _log = structlog.get_logger(__name__)
 
@@ -23,15 +23,9 @@ def publish_wake_up(wake_up: WakeUp) -> bool:
     from tasks.app import app
 
     try:
-        app.send_task(
-            RUN_TURNS,
-            kwargs=wake_up.payload(),
-            queue=wake_up.queue,
-            priority=wake_up.broker_priority(),
-            retry=False,
-        )
+        wake_ups.publish_wake_up(app, wake_up)
     except OperationalError as error:
-        _log.warning("wake_up_not_published", turn=wake_up.turn_id, reason=type(error).__name__)
+        wake_ups.log_unpublished_wake_up(wake_up, type(error).__name__)
         return False
     return True
 
