@@ -6,7 +6,7 @@ without it the row is polled, less and less often.
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from conversation.task_contract import CANCEL_CHANNEL, WakeUp, turn_channel
 from conversation.turn import TurnRecord, TurnResult, TurnState
@@ -27,7 +27,8 @@ class TurnHandle:
     thread_id: str
     #: False where an idempotency key led to a turn that was there already.
     is_new: bool
-    connections: Connections = field(repr=False)
+    #: The connections of the producer that it came from.
+    connections: Connections
     priority: int = 0
     #: A worker should be notified now: the turn is new, and not for a later time.
     needs_notify: bool = False
