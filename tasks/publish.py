@@ -1,6 +1,6 @@
 """Publishing tasks from a worker. A wake-up that cannot be published is left to the sweep."""
 
-from typing import Any
+from collections.abc import Mapping
 
 import structlog
 from kombu.exceptions import OperationalError
@@ -32,7 +32,7 @@ def publish_wake_up(wake_up: WakeUp) -> bool:
 
 def request_file(tenant: str, sha256: str) -> bool:
     """Ask for a file to be prepared; False if the broker is away."""
-    payload = {"v": PAYLOAD_VERSION, "tenant": tenant, "sha256": sha256}
+    payload: dict[str, int | str] = {"v": PAYLOAD_VERSION, "tenant": tenant, "sha256": sha256}
     return _publish_task(PREPARE_FILE, payload, queue=FILES_QUEUE)
 
 
@@ -43,11 +43,13 @@ def request_summaries(*, expires_seconds: float) -> bool:
     )
 
 
-def _publish_task(name: str, payload: dict[str, Any], **options: Any) -> bool:
+def _publish_task(
+    name: str, payload: Mapping[str, int | str], *, queue: str, expires: float | None = None
+) -> bool:
     from tasks.app import app
 
     try:
-        app.send_task(name, kwargs=payload, retry=False, **options)
+        app.send_task(name, kwargs=payload, queue=queue, expires=expires, retry=False)
     except OperationalError as error:
         _log.warning("task_not_published", task=name, reason=type(error).__name__)
         return False

@@ -14,7 +14,7 @@ class TaskPublisher(Protocol):
     """A Celery app, as far as wake-ups need it. Celery itself is not imported: most senders never need it."""
 
     def send_task(
-        self, name: str, *, kwargs: Mapping[str, object], queue: str, priority: int, retry: bool
+        self, name: str, *, kwargs: Mapping[str, int | str], queue: str, priority: int, retry: bool
     ) -> object:
         """Publish a task by its name."""
         ...

@@ -104,8 +104,8 @@ def accept(
     `mark_notified` says that the caller notifies a worker right after its commit: the sweep waits a while
     before it does so itself.
 
-    Raises `UnknownAgent`, `IdempotencyConflict`, `LimitReached`, `FileNotStored`, `FileRejected` and
-    `InvalidInput`, and leaves the caller's transaction usable.
+    Raises `UnknownAgent`, `IdempotencyConflict`, `LimitReached`, `FileNotStored`, `FileRejected`,
+    `InvalidInput` and `DatabaseUnavailable`, and leaves the caller's transaction usable.
     """
     if request.attachments:
         check_stored(connection, request.tenant, request.attachments, max_bytes=limits.message_max_bytes)
