@@ -5,7 +5,6 @@ payloads stay stable across releases; `v` is raised when a payload changes shape
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 RUN_TURNS = "turns.run"
 SWEEP_TURNS = "turns.sweep"
@@ -39,11 +38,14 @@ class WakeUp:
 
     tenant: str
     thread_id: str
+    #: The turn that it was published for. A worker runs the thread's oldest one, whichever that is.
     turn_id: str
+    #: 0 to `PRIORITY_MAX`: of the threads that wait, that of the higher priority is run first.
     priority: int = 0
     queue: str = TURNS_QUEUE
 
-    def payload(self) -> dict[str, Any]:
+    def payload(self) -> dict[str, int | str]:
+        """The arguments of the task, as JSON: which thread to look at, and the turn that asked for it."""
         return {"v": PAYLOAD_VERSION, "tenant": self.tenant, "thread": self.thread_id, "turn": self.turn_id}
 
     def broker_priority(self) -> int:

@@ -2,16 +2,16 @@
 
 import asyncio
 import threading
-from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from datetime import timedelta
+from typing import TYPE_CHECKING, Unpack
 
 from conversation.attachment import Attachment
-from producers.attachments import Attachable
 from producers.producer import Producer
+from producers.send_options import SendKeywords
 from producers.turn import AsyncTurn, Turn
 
 if TYPE_CHECKING:
+    from producers.caller_transaction import AsyncCallerConnection
     from producers.uploads import Upload
     from store.database.caller_connection import CallerConnection
 
@@ -19,46 +19,23 @@ _default: Producer | None = None
 _default_lock = threading.Lock()
 
 
-class SendOptions(TypedDict, total=False):
-    """The options of a message besides its text."""
-
-    #: Files: `Attachment` values or paths. Stored before the message is.
-    attachments: Iterable[Attachable] | None
-    #: The agent that shall answer; without it, the setting THREADMILL_DEFAULT_AGENT.
-    agent: str | None
-    #: The same key with the same request gives the first turn again; with another request, an error.
-    idempotency_key: str | None
-    #: JSON that is stored with the message; tools see it as their context's metadata.
-    metadata: Mapping[str, Any] | None
-    #: Whose thread it is: thread ids of two tenants never meet.
-    tenant: str
-    #: 0 to 9, higher is sooner; it orders threads, never the messages of one.
-    priority: int
-    #: Aware; the message joins its thread's order then.
-    not_before: datetime | None
-    #: Aware; a turn that has not ended by then fails, with what it had said.
-    deadline: datetime | None
-    #: `user` or `system`.
-    role: str
-    #: Accept an agent that no worker has registered yet: its turn waits for one.
-    allow_unknown_agent: bool
-
-
 def send_message(
     thread_id: str,
     content: str,
     *,
     connection: "CallerConnection | None" = None,
-    **options: Unpack[SendOptions],
+    **options: Unpack[SendKeywords],
 ) -> Turn:
     """Store what a user wrote, with the turn that answers it, and notify a worker.
 
     When this returns, both are committed. With `connection` (a Core connection, an ORM session, a
     raw psycopg connection) both are part of the caller's transaction instead, and no wake-up
-    goes out: call `turn.notify()` after the commit, use `producers.orm` or `producers.django`, or leave it to
-    the sweep.
+    goes out: call `turn.notify()` after the commit, use `producers.sqlalchemy_orm` or `producers.django`, or
+    leave it to the sweep.
 
-    Raises `InvalidInput`, `FileRefused`, `UnknownAgent`, `IdempotencyConflict` and `LimitReached` for
+    `options` are the fields of `producers.send_options.SendOptions`.
+
+    Raises `InvalidInput`, `FileRejected`, `UnknownAgent`, `IdempotencyConflict` and `LimitReached` for
     what the caller can fix, `DatabaseUnavailable` and `FileStoreUnavailable` where nothing was accepted. A
     broker that is away raises nothing: the sweep notifies later.
     """
@@ -66,7 +43,11 @@ def send_message(
 
 
 async def send_message_async(
-    thread_id: str, content: str, *, connection: Any = None, **options: Unpack[SendOptions]
+    thread_id: str,
+    content: str,
+    *,
+    connection: "AsyncCallerConnection | None" = None,
+    **options: Unpack[SendKeywords],
 ) -> AsyncTurn:
     """As `send_message`; `connection` is an `AsyncConnection` or an `AsyncSession`."""
     return await default_producer().send_async(thread_id, content, connection=connection, **options)
@@ -91,7 +72,7 @@ def requeue_turn(turn_id: str) -> Turn:
     Where nothing was said since its question, the turn itself goes on from its journal: what
     finished is not run again. Else its question is asked anew, as a new turn at the thread's end.
 
-    Raises `TurnNotFound`, `TurnNotFailed` and `DatabaseUnavailable`.
+    Raises `TurnNotFound`, `TurnNotRequeueable` and `DatabaseUnavailable`.
     """
     return default_producer().requeue(turn_id)
 
@@ -107,7 +88,7 @@ def create_upload(
     """Let a client put a file into the store by itself: an address for one PUT of these very bytes.
 
     `size` is in bytes, `sha256` in lower-case hex: the client computes both. The address is good for
-    `THREADMILL_UPLOAD_MAX_AGE_SECONDS`. Raises `InvalidInput`, `FileRefused` (too large), `LimitReached`,
+    `THREADMILL_UPLOAD_MAX_AGE_SECONDS`. Raises `InvalidInput`, `FileRejected` (too large), `LimitReached`,
     `UploadsNotSupported` (the file store is no S3), `DatabaseUnavailable` and `FileStoreUnavailable`.
     """
     return default_producer().uploads.create(filename, media_type, size, sha256, tenant=tenant)
@@ -124,7 +105,7 @@ def complete_upload(upload_id: str, *, tenant: str = "default") -> Attachment:
     """Examine the bytes that a client has put, and store them as a file for messages. May be called again.
 
     Reads them from end to end, twice. Raises `UploadNotFound` (expired), `UploadIncomplete` (nothing was
-    put, or other bytes than promised), `FileRefused` (a type that is not accepted, or that the bytes
+    put, or other bytes than promised), `FileRejected` (a type that is not accepted, or that the bytes
     are not), `DatabaseUnavailable` and `FileStoreUnavailable`.
     """
     return default_producer().uploads.complete(upload_id, tenant=tenant)
@@ -146,7 +127,7 @@ def file_url(
 
     As a download; `inline` lets a browser show an image in its page. Make sure that the user may see the
     message: the address asks nobody. Raises `FileNotStored`, `FileNotReady` (not scanned yet),
-    `FileRefused` (infected), `DatabaseUnavailable`.
+    `FileRejected` (infected), `DatabaseUnavailable`.
     """
     return default_producer().uploads.url(file, tenant=tenant, expires=expires, inline=inline)
 

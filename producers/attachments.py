@@ -19,7 +19,7 @@ Attachable = Attachment | str | Path
 def examine_attachments(attachments: Iterable[Attachable] | None, settings: Settings) -> list[Attachment]:
     """Read the files, and check each against its own bytes and the settings' limits.
 
-    Raises `InvalidInput` for what is no list of files, and `FileRefused` for a file that is not welcome.
+    Raises `InvalidInput` for what is no list of files, and `FileRejected` for a file that is not welcome.
     """
     if attachments is None:
         return []

@@ -3,12 +3,13 @@
 from typing import Unpack
 
 from conversation.errors import InvalidInput
-from producers.api import SendOptions, send_message
+from producers.api import send_message
+from producers.send_options import SendKeywords
 from producers.turn import Turn
 
 
 def send_message_in_atomic(
-    thread_id: str, content: str, *, using: str = "default", **options: Unpack[SendOptions]
+    thread_id: str, content: str, *, using: str = "default", **options: Unpack[SendKeywords]
 ) -> Turn:
     """As `send_message`, inside `transaction.atomic()` of the database `using`; notifies after its commit.
 

@@ -9,9 +9,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from conversation.task_contract import RUN_TURNS, WakeUp
+from conversation.task_contract import WakeUp
+from store.live.wake_ups import TaskPublisher, log_unpublished_wake_up, publish_wake_up
 from store.settings import Settings
 
 if TYPE_CHECKING:
@@ -45,14 +46,14 @@ class Notifier:
         try:
             return future.result(timeout=self._settings.notify_timeout_seconds)
         except FutureTimeout:
-            return self._log_missed(wake_up, "slow")
+            return _log_missed(wake_up, "slow")
 
     async def notify_async(self, wake_up: WakeUp) -> bool:
         """As `notify`, without a moment of the event loop spent on the network."""
         future = asyncio.wrap_future(self.notify_soon(wake_up))
         # Not `wait_for`: it would cancel a publish that is only late.
         await asyncio.wait({future}, timeout=self._settings.notify_timeout_seconds)
-        return future.result() if future.done() else self._log_missed(wake_up, "slow")
+        return future.result() if future.done() else _log_missed(wake_up, "slow")
 
     def notify_soon(self, wake_up: WakeUp) -> Future[bool]:
         """Publish a wake-up without waiting for it: for hooks that run on the caller's event loop."""
@@ -60,7 +61,7 @@ class Notifier:
             return self._thread.submit(self._publish, wake_up)
         except RuntimeError:  # closed, or the interpreter is on its way out
             future: Future[bool] = Future()
-            future.set_result(self._log_missed(wake_up, "closed"))
+            future.set_result(_log_missed(wake_up, "closed"))
             return future
 
     def close(self) -> None:
@@ -69,19 +70,10 @@ class Notifier:
 
     def _publish(self, wake_up: WakeUp) -> bool:
         try:
-            self._breaker.call(self._send, wake_up)
+            self._breaker.call(publish_wake_up, self._app, wake_up)
         except Exception as error:  # noqa: BLE001 - whatever a broker's client raises, the message is stored
-            return self._log_missed(wake_up, type(error).__name__)
+            return _log_missed(wake_up, type(error).__name__)
         return True
-
-    def _send(self, wake_up: WakeUp) -> None:
-        self._app.send_task(
-            RUN_TURNS,
-            kwargs=wake_up.payload(),
-            queue=wake_up.queue,
-            priority=wake_up.broker_priority(),
-            retry=False,
-        )
 
     @cached_property
     def _breaker(self) -> "pybreaker.CircuitBreaker":
@@ -91,7 +83,7 @@ class Notifier:
         return pybreaker.CircuitBreaker(fail_max=FAILURES_TO_OPEN, reset_timeout=OPEN_SECONDS)
 
     @cached_property
-    def _app(self) -> Any:
+    def _app(self) -> TaskPublisher:
         from celery import Celery
 
         app = Celery("threadmill-producer", set_as_current=False)
@@ -104,14 +96,10 @@ class Notifier:
             # kombu's own tries go on for seconds: the breaker would open long after the broker went.
             "max_retries": 0,
         }
-        return app
+        publisher: TaskPublisher = app
+        return publisher
 
-    def _log_missed(self, wake_up: WakeUp, reason: str) -> bool:
-        # It imports colour drawing: a fifth of a second, for a line that is hardly ever written.
-        import structlog
 
-        from conversation.logs import use_standard_logging
-
-        use_standard_logging()
-        structlog.get_logger(__name__).warning("wake_up_not_published", turn=wake_up.turn_id, reason=reason)
-        return False
+def _log_missed(wake_up: WakeUp, reason: str) -> bool:
+    log_unpublished_wake_up(wake_up, reason)
+    return False

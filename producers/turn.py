@@ -4,18 +4,14 @@ What stays true: the turn's row in the database is the result. A signal wakes a 
 without it the row is polled, less and less often.
 """
 
-import asyncio
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from conversation.task_contract import CANCEL_CHANNEL, WakeUp, turn_channel
 from conversation.turn import TurnRecord, TurnResult, TurnState
+from producers.connections import Connections
 from store.turns import cancel, records
-
-if TYPE_CHECKING:
-    from producers.producer import Producer
 
 #: Seconds between the first two polls of a turn's row, doubled up to the maximum.
 POLL_FIRST_SECONDS = 0.05
@@ -23,7 +19,7 @@ POLL_MAX_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Handle:
+class TurnHandle:
     """The fields of both handles."""
 
     id: str
@@ -31,7 +27,8 @@ class _Handle:
     thread_id: str
     #: False where an idempotency key led to a turn that was there already.
     is_new: bool
-    producer: "Producer"
+    #: The connections of the producer that it came from.
+    connections: Connections
     priority: int = 0
     #: A worker should be notified now: the turn is new, and not for a later time.
     needs_notify: bool = False
@@ -41,7 +38,7 @@ class _Handle:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Turn(_Handle):
+class Turn(TurnHandle):
     """One turn, for code that waits by blocking."""
 
     @property
@@ -52,12 +49,12 @@ class Turn(_Handle):
     @property
     def record(self) -> TurnRecord:
         """All that is stored of the turn."""
-        return self.producer.database.run(records.read, turn_id=self.id)
+        return self.connections.database.run(records.read, turn_id=self.id)
 
     @property
     def result(self) -> TurnResult | None:
         """The turn's end and its messages; None while it has not ended."""
-        turn_result = self.producer.database.run(records.read_result, turn_id=self.id)
+        turn_result = self.connections.database.run(records.read_result, turn_id=self.id)
         return turn_result if turn_result.state.is_final else None
 
     def wait(self, timeout: float | None = None) -> TurnResult:
@@ -67,7 +64,9 @@ class Turn(_Handle):
         if turn_result is not None:
             return turn_result
         channel = turn_channel(self.id)
-        with self.producer.signals.subscribe(channel, within_seconds=remaining_seconds()) as wait_for_signal:
+        with self.connections.signals.subscribe(
+            channel, within_seconds=remaining_seconds()
+        ) as wait_for_signal:
             for pause in _pauses():
                 turn_result = self.result
                 if turn_result is not None:
@@ -79,17 +78,17 @@ class Turn(_Handle):
 
     def notify(self) -> bool:
         """Notify the workers: after the commit, where the caller brought its own transaction."""
-        return self.producer.notifier.notify(self._wake_up())
+        return self.connections.notifier.notify(self._wake_up())
 
     def cancel(self) -> TurnState:
         """Ask the turn to stop; returns its state now. What was said so far is kept."""
-        state = self.producer.database.run(cancel.request_cancel, turn_id=self.id)
-        self.producer.signals.publish(CANCEL_CHANNEL, self.id)
+        state = self.connections.database.run(cancel.request_cancel, turn_id=self.id)
+        self.connections.signals.publish(CANCEL_CHANNEL, self.id)
         return state
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AsyncTurn(_Handle):
+class AsyncTurn(TurnHandle):
     """One turn, for code on an event loop."""
 
     async def state(self) -> TurnState:
@@ -98,11 +97,11 @@ class AsyncTurn(_Handle):
 
     async def record(self) -> TurnRecord:
         """All that is stored of the turn."""
-        return await self.producer.database.run_async(records.read, turn_id=self.id)
+        return await self.connections.database.run_async(records.read, turn_id=self.id)
 
     async def result(self) -> TurnResult | None:
         """The turn's end and its messages; None while it has not ended."""
-        turn_result = await self.producer.database.run_async(records.read_result, turn_id=self.id)
+        turn_result = await self.connections.database.run_async(records.read_result, turn_id=self.id)
         return turn_result if turn_result.state.is_final else None
 
     async def wait(self, timeout: float | None = None) -> TurnResult:
@@ -112,7 +111,7 @@ class AsyncTurn(_Handle):
         if turn_result is not None:
             return turn_result
         channel = turn_channel(self.id)
-        async with self.producer.signals.subscribe_async(
+        async with self.connections.signals.subscribe_async(
             channel, within_seconds=remaining_seconds()
         ) as wait_for_signal:
             for pause in _pauses():
@@ -126,16 +125,16 @@ class AsyncTurn(_Handle):
 
     async def notify(self) -> bool:
         """Notify the workers: after the commit, where the caller brought its own transaction."""
-        return await self.producer.notifier.notify_async(self._wake_up())
+        return await self.connections.notifier.notify_async(self._wake_up())
 
     def notify_soon(self) -> None:
         """As `notify`, for a hook that cannot wait."""
-        self.producer.notifier.notify_soon(self._wake_up())
+        self.connections.notifier.notify_soon(self._wake_up())
 
     async def cancel(self) -> TurnState:
         """Ask the turn to stop; returns its state now. What was said so far is kept."""
-        state = await self.producer.database.run_async(cancel.request_cancel, turn_id=self.id)
-        await asyncio.to_thread(self.producer.signals.publish, CANCEL_CHANNEL, self.id)
+        state = await self.connections.database.run_async(cancel.request_cancel, turn_id=self.id)
+        await self.connections.signals.publish_async(CANCEL_CHANNEL, self.id)
         return state
 
 

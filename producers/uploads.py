@@ -142,7 +142,7 @@ class Uploads:
         return Attachment(filename=filename, mime_type=media_type, size=size, sha256=sha256)
 
     def _verify_upload(self, upload: uploads.Upload) -> Attachment:
-        """The file with the type of its checked bytes. Raises `UploadIncomplete`, `FileRefused`."""
+        """The file with the type of its checked bytes. Raises `UploadIncomplete`, `FileRejected`."""
         declared_file = upload.file
         sample, sha256 = self._read(upload)
         if sample.size != declared_file.size or sha256 != declared_file.sha256:

@@ -1,6 +1,6 @@
 """Publishing tasks from a worker. A wake-up that cannot be published is left to the sweep."""
 
-from typing import Any
+from collections.abc import Mapping
 
 import structlog
 from kombu.exceptions import OperationalError
@@ -11,9 +11,9 @@ from conversation.task_contract import (
     PAYLOAD_VERSION,
     PREPARE_FILE,
     RUN_SUMMARIES_NOW,
-    RUN_TURNS,
     WakeUp,
 )
+from store.live import wake_ups
 
 _log = structlog.get_logger(__name__)
 
@@ -23,22 +23,16 @@ def publish_wake_up(wake_up: WakeUp) -> bool:
     from tasks.app import app
 
     try:
-        app.send_task(
-            RUN_TURNS,
-            kwargs=wake_up.payload(),
-            queue=wake_up.queue,
-            priority=wake_up.broker_priority(),
-            retry=False,
-        )
+        wake_ups.publish_wake_up(app, wake_up)
     except OperationalError as error:
-        _log.warning("wake_up_not_published", turn=wake_up.turn_id, reason=type(error).__name__)
+        wake_ups.log_unpublished_wake_up(wake_up, type(error).__name__)
         return False
     return True
 
 
 def request_file(tenant: str, sha256: str) -> bool:
     """Ask for a file to be prepared; False if the broker is away."""
-    payload = {"v": PAYLOAD_VERSION, "tenant": tenant, "sha256": sha256}
+    payload: dict[str, int | str] = {"v": PAYLOAD_VERSION, "tenant": tenant, "sha256": sha256}
     return _publish_task(PREPARE_FILE, payload, queue=FILES_QUEUE)
 
 
@@ -49,11 +43,13 @@ def request_summaries(*, expires_seconds: float) -> bool:
     )
 
 
-def _publish_task(name: str, payload: dict[str, Any], **options: Any) -> bool:
+def _publish_task(
+    name: str, payload: Mapping[str, int | str], *, queue: str, expires: float | None = None
+) -> bool:
     from tasks.app import app
 
     try:
-        app.send_task(name, kwargs=payload, retry=False, **options)
+        app.send_task(name, kwargs=payload, queue=queue, expires=expires, retry=False)
     except OperationalError as error:
         _log.warning("task_not_published", task=name, reason=type(error).__name__)
         return False

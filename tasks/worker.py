@@ -27,6 +27,7 @@ from store.blobs import open_file_store
 from store.blobs.factory import MEMORY
 from store.database.engine import Database
 from store.files.reader import FileReader
+from store.live.signals import WorkerSignals
 from store.settings import Settings
 from store.summaries.summarize import defaults_of
 from store.turns.claims import ClaimRequest
@@ -35,7 +36,6 @@ from tasks.active_runs import ActiveRuns
 from tasks.file_requests import FileRequester
 from tasks.heartbeat import Heartbeat
 from tasks.runner import Runner
-from tasks.turn_signals import TurnSignals
 
 T = TypeVar("T")
 
@@ -56,7 +56,7 @@ class Worker:
         self.database = Database(settings)
         self.tool_threads = ToolThreads(settings.tool_threads)
         self.loop = asyncio.new_event_loop()
-        self.turn_signals = TurnSignals(settings, self.active_runs)
+        self.signals = WorkerSignals(settings, cancel=self.active_runs.cancel)
         self.heartbeat = Heartbeat(self.id, settings, agents, self.active_runs, self.loop)
         self.runner = Runner(
             settings=settings,
@@ -75,7 +75,7 @@ class Worker:
                 FileLimits(settings.attachments_max_count, settings.message_max_bytes),
             ),
             tool_threads=self.tool_threads,
-            publish_turn_ended=self.turn_signals.publish_turn_ended,
+            publish_turn_ended=self.signals.publish_turn_ended,
         )
         self._loop_thread = threading.Thread(target=self.loop.run_forever, name="loop", daemon=True)
 
@@ -87,7 +87,7 @@ class Worker:
             if agent.model is None:
                 preload(agent.model_name or self.settings.model)
         self._loop_thread.start()
-        self.loop.call_soon_threadsafe(self.turn_signals.start)
+        self.loop.call_soon_threadsafe(self.signals.start)
         self.heartbeat.start()
         _log.info("worker_started", worker=self.id, agents=sorted(self.agents))
 
@@ -118,7 +118,7 @@ class Worker:
         _log.info("worker_stopped", worker=self.id)
 
     async def _close(self) -> None:
-        await self.turn_signals.stop()
+        await self.signals.stop()
         await self.database.close_async()
 
     def _window_start(self, agent_name: str, to_seq: int) -> int:

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Insert, exists, false, func, literal, select, true
+from sqlalchemy import ColumnElement, Connection, Insert, Select, exists, func, literal, select, true
 
 from conversation.attachment import Attachment
-from conversation.errors import IdempotencyConflict, LimitReached, UnknownAgent
+from conversation.errors import DatabaseUnavailable, IdempotencyConflict, LimitReached, UnknownAgent
 from conversation.message import Message
 from store.database.column_types import clock
 from store.database.statements import insert_as_source, insert_for
@@ -23,6 +23,9 @@ from store.history.message_rows import shared_columns
 from store.tables import agents, inbox_messages, messages, threads, turns
 from store.tables.turns import unfinished
 from store.threads.repository import ensure_thread
+
+#: Attempts to insert a turn. A second one is needed where another transaction commits between two statements.
+ACCEPT_ATTEMPTS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,12 +48,6 @@ class SendRequest:
     #: The library process that alone may run the turn; None lets any worker.
     local_process_id: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
-    #: The caller notifies right after its commit: the sweep waits a while before it notifies again.
-    notifies: bool = True
-    #: Bytes of its attachments together, at most; 0 means any number.
-    message_max_bytes: int = 0
-    #: Unfinished turns that its tenant may have with this one; 0 means any number.
-    tenant_max_unfinished: int = 0
 
     @property
     def attachments(self) -> list[Attachment]:
@@ -73,6 +70,20 @@ class SendRequest:
         return hashlib.sha256(json.dumps(digest_fields, sort_keys=True).encode()).hexdigest()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendLimits:
+    """The limits within which a request is accepted; 0 means no limit."""
+
+    #: Bytes of a message's attachments together.
+    message_max_bytes: int = 0
+    #: Unfinished turns of a tenant, the requested one included.
+    tenant_max_unfinished_turns: int = 0
+
+
+#: The limits of a process that sends for itself alone.
+UNLIMITED = SendLimits()
+
+
 @dataclass(frozen=True, slots=True)
 class AcceptedTurn:
     """The turn that answers a request: a new one, or the one that its idempotency key already has."""
@@ -81,21 +92,35 @@ class AcceptedTurn:
     is_new: bool
 
 
-def accept(connection: Connection, request: SendRequest) -> AcceptedTurn:
-    """Store a message with its turn.
+def accept(
+    connection: Connection,
+    request: SendRequest,
+    limits: SendLimits = UNLIMITED,
+    *,
+    mark_notified: bool = True,
+) -> AcceptedTurn:
+    """Store a message with its turn, or find the turn that the same request led to before.
 
-    Raises `UnknownAgent`, `IdempotencyConflict`, `LimitReached`, `FileNotStored` and `FileRejected`,
-    and leaves the caller's transaction usable.
+    `mark_notified` says that the caller notifies a worker right after its commit: the sweep waits a while
+    before it does so itself.
+
+    Raises `UnknownAgent`, `IdempotencyConflict`, `LimitReached`, `FileNotStored`, `FileRejected`,
+    `InvalidInput` and `DatabaseUnavailable`, and leaves the caller's transaction usable.
     """
     if request.attachments:
-        check_stored(connection, request.tenant, request.attachments, max_bytes=request.message_max_bytes)
-    ensure_thread(connection, request.tenant, request.thread_id)
-    row = _insert_turn_with_input(connection, request)
-    if row is None:
-        return _explain_missing_insert(connection, request)
-    if request.message is not None and request.message.attachments:
-        insert_attachments(connection, row.thread_key, request.tenant, [request.message])
-    return AcceptedTurn(request.turn_id, is_new=True)
+        check_stored(connection, request.tenant, request.attachments, max_bytes=limits.message_max_bytes)
+    for _ in range(ACCEPT_ATTEMPTS):
+        ensure_thread(connection, request.tenant, request.thread_id)
+        thread_key = _insert_turn_with_input(connection, request, limits, mark_notified=mark_notified)
+        if thread_key is not None:
+            if request.message is not None and request.attachments:
+                insert_attachments(connection, thread_key, request.tenant, [request.message])
+            return AcceptedTurn(request.turn_id, is_new=True)
+        earlier_turn = _find_earlier_turn_or_refuse(connection, request, limits)
+        if earlier_turn is not None:
+            return earlier_turn
+        # What was in the way is gone, or the thread is: another transaction committed between two statements.
+    raise DatabaseUnavailable(f"thread {request.thread_id!r} changes too fast; send the message again")
 
 
 def has_message(connection: Connection, thread_key: int, message_id: str, *, except_turn_id: str) -> bool:
@@ -115,12 +140,14 @@ def discard(connection: Connection, turn_id: str) -> None:
     connection.execute(inbox_messages.delete().where(inbox_messages.c.turn_id == turn_id))
 
 
-def _insert_turn_with_input(connection: Connection, request: SendRequest) -> Any:
+def _insert_turn_with_input(
+    connection: Connection, request: SendRequest, limits: SendLimits, *, mark_notified: bool
+) -> int | None:
+    """Insert a turn with its message; the key of its thread, or None if nothing may be inserted."""
+    insert_turn = _insert_turn(connection, request, limits, mark_notified=mark_notified)
     if request.message is None:
-        return connection.execute(
-            _insert_turn(connection, request).returning(turns.c.thread_key)
-        ).one_or_none()
-    new_turn = insert_as_source(connection, _insert_turn(connection, request), turns, "id", request.turn_id)
+        return connection.execute(insert_turn.returning(turns.c.thread_key)).scalar_one_or_none()
+    new_turn = insert_as_source(connection, insert_turn, turns, "id", request.turn_id)
     columns = shared_columns(request.message)
     statement = inbox_messages.insert().from_select(
         ["turn_id", "index", *columns],
@@ -130,13 +157,13 @@ def _insert_turn_with_input(connection: Connection, request: SendRequest) -> Any
             *(literal(value, inbox_messages.c[name].type) for name, value in columns.items()),
         ),
     )
-    key = select(threads.c.key).where(threads.c.tenant == request.tenant, threads.c.id == request.thread_id)
-    return connection.execute(
-        statement.returning(inbox_messages.c.turn_id, key.scalar_subquery().label("thread_key"))
-    ).one_or_none()
+    thread_key = select(threads.c.key).where(_is_thread_of(request)).scalar_subquery()
+    return connection.execute(statement.returning(thread_key)).scalar_one_or_none()
 
 
-def _insert_turn(connection: Connection, request: SendRequest) -> Insert:
+def _insert_turn(
+    connection: Connection, request: SendRequest, limits: SendLimits, *, mark_notified: bool
+) -> Insert:
     values = {
         "id": request.turn_id,
         "tenant": request.tenant,
@@ -151,57 +178,83 @@ def _insert_turn(connection: Connection, request: SendRequest) -> Insert:
         "request_digest": request.digest(),
     }
     times = {"created_at": clock()}
-    if request.notifies and request.not_before is None:
+    if mark_notified and request.not_before is None:
         times["notified_at"] = clock()
-    is_agent_known = true() if request.allow_unknown_agent else exists().where(agents.c.name == request.agent)
-    is_allowed = is_agent_known & is_within_unfinished_limit(request)
     source = select(
         threads.c.key,
         *(literal(value, turns.c[name].type) for name, value in values.items()),
         *times.values(),
-    ).where(threads.c.tenant == request.tenant, threads.c.id == request.thread_id, is_allowed)
+    ).where(_is_thread_of(request), _is_agent_known(request), _is_within_limit(request.tenant, limits))
     statement = insert_for(connection, turns).from_select(["thread_key", *values, *times], source)
     # On either conflict: its idempotency key, or its own row if the answer to its commit was lost.
     insert_or_skip: Insert = statement.on_conflict_do_nothing()
     return insert_or_skip
 
 
-def is_within_unfinished_limit(request: SendRequest) -> ColumnElement[bool]:
-    """Whether the tenant may have one more unfinished turn. No condition where no limit is set."""
-    if not request.tenant_max_unfinished:
-        return true()
-    of_tenant = select(literal(1)).where(turns.c.tenant == request.tenant, unfinished)
-    # Counted up to the limit only: a tenant far above it costs no more than one that is just there.
-    counted_turns = of_tenant.limit(request.tenant_max_unfinished).subquery()
-    return select(func.count()).select_from(counted_turns).scalar_subquery() < request.tenant_max_unfinished
+def _find_earlier_turn_or_refuse(
+    connection: Connection, request: SendRequest, limits: SendLimits
+) -> AcceptedTurn | None:
+    """The turn that the same request led to before; None if nothing is in the way of a new one.
 
-
-def _explain_missing_insert(connection: Connection, request: SendRequest) -> AcceptedTurn:
-    """The earlier turn of this request, where nothing was inserted. Raises the reason where there is none."""
-    of_key = (turns.c.tenant == request.tenant) & (turns.c.idempotency_key == request.idempotency_key)
-    has_key = true() if request.idempotency_key is not None else false()
-    earlier_turn = connection.execute(
-        select(turns.c.id, turns.c.request_digest).where((turns.c.id == request.turn_id) | (has_key & of_key))
-    ).one_or_none()
-    if earlier_turn is not None and earlier_turn.request_digest == request.digest():
-        return AcceptedTurn(earlier_turn.id, is_new=earlier_turn.id == request.turn_id)
-    if earlier_turn is not None:
+    Raises `IdempotencyConflict`, `LimitReached` and `UnknownAgent`.
+    """
+    row = connection.execute(_select_obstacles(request, limits)).one()
+    if row.turn_id is not None and row.request_digest == request.digest():
+        return AcceptedTurn(row.turn_id, is_new=row.turn_id == request.turn_id)
+    if row.turn_id is not None:
         raise IdempotencyConflict(
             f"idempotency_key: {request.idempotency_key!r} was used with another request; "
             "send this one under a new key"
         )
-    if not connection.execute(select(is_within_unfinished_limit(request))).scalar_one():
+    if not row.is_within_limit:
         raise LimitReached(
-            f"tenant: {request.tenant!r} has {request.tenant_max_unfinished} unfinished turns, as many as "
-            "THREADMILL_TENANT_MAX_UNFINISHED_TURNS allows; send again when some have ended"
+            f"tenant: {request.tenant!r} has {limits.tenant_max_unfinished_turns} unfinished turns, "
+            "as many as THREADMILL_TENANT_MAX_UNFINISHED_TURNS allows; send again when some have ended"
         )
-    of_thread = (threads.c.tenant == request.tenant) & (threads.c.id == request.thread_id)
-    if not connection.execute(select(exists().where(of_thread))).scalar_one():
-        # The thread was deleted between two statements of ours: accept makes it anew.
-        return accept(connection, request)
-    agent_names = connection.execute(select(agents.c.name).order_by(agents.c.name).limit(20)).scalars().all()
-    raise UnknownAgent(
-        f"agent: no worker has ever registered {request.agent!r} "
-        f"(known: {', '.join(agent_names) or 'none'}); "
-        "start a worker that serves it, or pass allow_unknown_agent=True"
-    )
+    if not row.is_agent_known:
+        raise UnknownAgent(
+            f"agent: no worker has ever registered {request.agent!r} (known: {_list_agents(connection)}); "
+            "start a worker that serves it, or pass allow_unknown_agent=True"
+        )
+    return None
+
+
+def _select_obstacles(request: SendRequest, limits: SendLimits) -> Select[Any]:
+    """Select the earlier turn of a request, and whether its limit and its agent would let a new one in."""
+    earlier_turn = turns.alias("earlier_turn")
+    is_same_request = earlier_turn.c.id == request.turn_id
+    if request.idempotency_key is not None:
+        is_same_request |= (earlier_turn.c.tenant == request.tenant) & (
+            earlier_turn.c.idempotency_key == request.idempotency_key
+        )
+    one_row = select(literal(1)).subquery("one_row")
+    return select(
+        earlier_turn.c.id.label("turn_id"),
+        earlier_turn.c.request_digest,
+        _is_within_limit(request.tenant, limits).label("is_within_limit"),
+        _is_agent_known(request).label("is_agent_known"),
+    ).select_from(one_row.outerjoin(earlier_turn, is_same_request))
+
+
+def _is_thread_of(request: SendRequest) -> ColumnElement[bool]:
+    return (threads.c.tenant == request.tenant) & (threads.c.id == request.thread_id)
+
+
+def _is_agent_known(request: SendRequest) -> ColumnElement[bool]:
+    return true() if request.allow_unknown_agent else exists().where(agents.c.name == request.agent)
+
+
+def _is_within_limit(tenant: str, limits: SendLimits) -> ColumnElement[bool]:
+    """Whether the tenant may have one more unfinished turn. No condition where no limit is set."""
+    limit = limits.tenant_max_unfinished_turns
+    if not limit:
+        return true()
+    of_tenant = select(literal(1)).where(turns.c.tenant == tenant, unfinished)
+    # Counted up to the limit only: a tenant far above it costs no more than one that is just there.
+    counted_turns = of_tenant.limit(limit).subquery()
+    return select(func.count()).select_from(counted_turns).scalar_subquery() < limit
+
+
+def _list_agents(connection: Connection) -> str:
+    names = connection.execute(select(agents.c.name).order_by(agents.c.name).limit(20)).scalars().all()
+    return ", ".join(names) or "none"

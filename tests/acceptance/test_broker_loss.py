@@ -30,7 +30,7 @@ def all_answered_once(installation: Installation, turns: list[Turn], seconds: fl
 
 
 def test_a_broker_that_forgets_everything_loses_no_turn(installation: Installation) -> None:
-    """100 bells are in it when it is flushed."""
+    """100 wake-ups are in it when it is flushed."""
     installation.start(*installation.upkeep())
     turns = [installation.send(f"thread-{n}", f"message {n}", allow_unknown_agent=True) for n in range(100)]
     with redis.Redis.from_url(installation.environment["THREADMILL_BROKER_URL"]) as client:
@@ -95,23 +95,23 @@ def test_a_broker_that_was_away_finds_its_workers_and_the_clock_again(
     assert [name for name, process in running.processes.items() if not process.is_running] == []
 
 
-def test_a_bell_that_a_busy_worker_has_no_thread_for_is_left_to_others(installation: Installation) -> None:
+def test_a_wake_up_that_a_busy_worker_has_no_thread_for_is_left_to_others(installation: Installation) -> None:
     installation.start(worker("one", threads=2))
     turns = [installation.send(f"held-{n}", HELD) for n in range(3)]
     installation.saw("hold_again begins", count=2)
 
     installation.start(worker("two", threads=2))
 
-    # Nobody sweeps here: a bell that waited in the first one's memory would be heard by nobody else.
+    # Nobody sweeps here: a wake-up that waited in the first one's memory would reach nobody else.
     installation.saw("hold_again begins", count=3)
     installation.open_gate("tool")
     all_answered_once(installation, turns)
 
 
-def test_a_busy_worker_with_a_bell_in_hand_outlives_its_broker(
+def test_a_busy_worker_with_a_wake_up_in_hand_outlives_its_broker(
     installation: Installation, valkey_server: EmbeddedValkey
 ) -> None:
-    """Two turns run, a third one's bell waits in the process, and there is room for a fourth."""
+    """Two turns run, a third one's wake-up waits in the process, and there is room for a fourth."""
     one = worker("one", threads=2)
     greedy = replace(one, argv=(*one.argv, "--", "worker.disable_prefetch=no"))
     installation.start(greedy, *installation.upkeep())

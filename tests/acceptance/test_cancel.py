@@ -52,13 +52,13 @@ def test_a_running_turn_is_stopped_and_its_thread_goes_on(
 
 def silence(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     """Signals of cancel requests get lost; everything else goes on."""
-    publish = installation.producer.signals.publish
+    publish = installation.producer.connections.signals.publish
 
     def lossy(channel: str, *said: Any) -> None:
         if channel != CANCEL_CHANNEL:
             publish(channel, *said)
 
-    monkeypatch.setattr(installation.producer.signals, "publish", lossy)
+    monkeypatch.setattr(installation.producer.connections.signals, "publish", lossy)
 
 
 def test_a_turn_that_waits_behind_another_is_cancelled_without_having_run(answering: Installation) -> None:

@@ -112,7 +112,7 @@ class Site:
         return self.producer.send(thread, content, **options)
 
     async def answer(self, turn: Turn) -> None:
-        """Hear the bell, and run what is due."""
+        """Get the wake-up, and run what is due."""
         await self.runner.run_thread(WakeUp(tenant=turn.tenant, thread_id=turn.thread_id, turn_id=turn.id))
 
     async def answered(self, turn: Turn) -> Traffic:
@@ -234,7 +234,7 @@ async def test_a_drain_costs_no_more_for_each_turn(site: Site) -> None:
     assert traffic.round_trips == 5 * TURN, traffic
 
 
-async def test_a_bell_for_a_thread_with_nothing_to_do_costs_four_round_trips(site: Site) -> None:
+async def test_a_wake_up_for_a_thread_with_nothing_to_do_costs_four_round_trips(site: Site) -> None:
     turn = site.send("t")
     await site.answer(turn)
 
@@ -293,8 +293,8 @@ async def test_a_sweep_costs_the_same_however_many_wait(site: Site) -> None:
         for n in range(count):
             site.send(f"{count}-{n}")
         with site.tap.listening() as traffic:
-            bells = site.database.run(sweep.pick_wake_ups, grace_seconds=0, limit=500)
-        assert len(bells) >= count
+            wake_ups = site.database.run(sweep.pick_wake_ups, grace_seconds=0, limit=500)
+        assert len(wake_ups) >= count
         costs.append(traffic.round_trips)
 
     assert costs == [3, 3]

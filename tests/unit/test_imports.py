@@ -21,6 +21,7 @@ UNWELCOME = {
     "kombu",
     "litellm",
     "openai",
+    "redis",
     "tasks",
 }
 
@@ -45,6 +46,7 @@ def imported_by(statement: str) -> set[str]:
         "import producers",
         "import producers.sqlalchemy_orm",
         "import producers.django",
+        "import store.live.wake_ups",
         "from producers import Producer; from store.settings import load; Producer(load())",
     ],
 )

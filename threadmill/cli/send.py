@@ -40,12 +40,12 @@ def send(
         if wait == 0:
             print_json({"turn": turn.id}) if as_json else print(turn.id)
         else:
-            _await(turn, wait, as_json=as_json)
+            _print_answer(turn, wait, as_json=as_json)
     finally:
         producer.close()
 
 
-def _await(turn: "Turn", seconds: float, *, as_json: bool) -> None:
+def _print_answer(turn: "Turn", seconds: float, *, as_json: bool) -> None:
     """Print the answer, or why there is none."""
     try:
         result = turn.wait(seconds)

@@ -1,4 +1,4 @@
-"""A backend as tests see it: what it stored, what it rang, and who answers in its workers' place."""
+"""A backend as tests see it: what it stored, whom it notified, and who answers in its workers' place."""
 
 import base64
 import json
@@ -74,8 +74,8 @@ def is_committed(database: Database, turn_id: str) -> bool:
     return database.run(lambda c: c.execute(found).scalar_one()) == 1
 
 
-def bells(settings: Settings) -> list[str]:
-    """The turns whose bells wait in the broker."""
+def queued_wake_ups(settings: Settings) -> list[str]:
+    """The turns whose wake-ups wait in the broker."""
     with redis.Redis.from_url(settings.broker_url.get_secret_value()) as client:
         waiting = [
             client.lrange(key, 0, -1) for key in client.scan_iter("turns*") if client.type(key) == b"list"
@@ -103,27 +103,27 @@ def answer(database: Database, worker: str, thread: str, reply: str) -> None:
 
 
 @dataclass
-class SpyBellringer:
-    """Rings nothing; remembers each bell, and whether its turn was committed when it should ring."""
+class SpyNotifier:
+    """Publishes nothing; remembers each wake-up, and whether its turn was committed by then."""
 
     database: Database
     #: (turn id, whether others saw the turn then)
-    rung: list[tuple[str, bool]] = field(default_factory=list)
+    notified: list[tuple[str, bool]] = field(default_factory=list)
 
     def warm_up(self) -> None:
         pass
 
-    def ring(self, bell: WakeUp) -> bool:
-        self.rung.append((bell.turn_id, is_committed(self.database, bell.turn_id)))
+    def notify(self, wake_up: WakeUp) -> bool:
+        self.notified.append((wake_up.turn_id, is_committed(self.database, wake_up.turn_id)))
         return True
 
-    def ring_soon(self, bell: WakeUp) -> "Future[bool]":
-        ringing: Future[bool] = Future()
-        ringing.set_result(self.ring(bell))
-        return ringing
+    def notify_soon(self, wake_up: WakeUp) -> "Future[bool]":
+        published: Future[bool] = Future()
+        published.set_result(self.notify(wake_up))
+        return published
 
-    async def ring_async(self, bell: WakeUp) -> bool:
-        return self.ring(bell)
+    async def notify_async(self, wake_up: WakeUp) -> bool:
+        return self.notify(wake_up)
 
     def close(self) -> None:
         pass

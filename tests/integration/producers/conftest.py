@@ -1,4 +1,4 @@
-"""A producer on real servers, an agent that it may ask for, and a spy where a test listens to bells."""
+"""A producer on real servers, an agent that it may ask for, and a spy where a test counts wake-ups."""
 
 from collections.abc import AsyncIterator, Iterator
 
@@ -7,12 +7,12 @@ import pytest
 from producers.producer import Producer
 from store.database.engine import Database
 from store.settings import Settings
-from tests.integration.producers.backend import SpyBellringer, register_agent
+from tests.integration.producers.backend import SpyNotifier, register_agent
 
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """A ring may take long on a busy machine; where the bound itself is tested, it is set again."""
+    """A publish may take long on a busy machine; where the bound itself is tested, it is set again."""
     return settings.model_copy(update={"notify_timeout_seconds": 10.0})
 
 
@@ -38,8 +38,8 @@ async def async_producer(settings: Settings, worker: str) -> AsyncIterator[Produ
 
 
 @pytest.fixture
-def spy(producer: Producer, database: Database) -> SpyBellringer:
-    """Stands where the producer's bells would ring."""
-    producer.notifier.close()
-    producer.notifier = SpyBellringer(database)  # type: ignore[assignment]
-    return producer.notifier  # type: ignore[return-value]
+def spy(producer: Producer, database: Database) -> SpyNotifier:
+    """Stands where the producer's wake-ups would be published."""
+    producer.connections.notifier.close()
+    producer.connections.notifier = SpyNotifier(database)  # type: ignore[assignment]
+    return producer.connections.notifier  # type: ignore[return-value]

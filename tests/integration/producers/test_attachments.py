@@ -11,7 +11,7 @@ from producers.producer import Producer
 from store.database.engine import Database
 from store.settings import Settings, load
 from tests.conftest import S3
-from tests.integration.producers.backend import NOTHING, bells, claim, counts, free_port
+from tests.integration.producers.backend import NOTHING, claim, counts, free_port, queued_wake_ups
 
 EXAMPLES = Path(__file__).parents[3] / "examples" / "support"
 PNG, PDF = EXAMPLES / "order-label.png", EXAMPLES / "invoice.pdf"
@@ -93,7 +93,7 @@ async def test_a_file_store_that_fails_refuses_the_message_and_nothing_is_stored
     with pytest.raises(FileStoreUnavailable):
         await producer.send_async("t", "see this", attachments=[PNG])
 
-    assert (counts(database), bells(settings)) == (NOTHING, [])
+    assert (counts(database), queued_wake_ups(settings)) == (NOTHING, [])
     assert producer.send("t", "never mind the picture").is_new
     await producer.close_async()
 

@@ -18,12 +18,12 @@ from producers.producer import Producer
 from store.database.engine import Database
 from store.settings import Settings
 from store.turns import sweep
-from tests.integration.producers.backend import bells, counts, free_port, said, silent_server
+from tests.integration.producers.backend import counts, free_port, queued_wake_ups, said, silent_server
 from threadmill.embedded.valkey import EmbeddedValkey
 
-#: The bound of one ring.
-RING_SECONDS = 1.0
-#: Seconds beyond the ring's own bound that a busy test machine may take.
+#: The bound of one publish.
+BOUND_SECONDS = 1.0
+#: Seconds beyond the publish's own bound that a busy test machine may take.
 SLACK_SECONDS = 2.0
 
 
@@ -49,7 +49,7 @@ def cut_off(settings: Settings, dead_broker: str, worker: str) -> Iterator[Produ
 
 
 def with_broker(settings: Settings, url: str) -> Settings:
-    return settings.model_copy(update={"broker_url": SecretStr(url), "notify_timeout_seconds": RING_SECONDS})
+    return settings.model_copy(update={"broker_url": SecretStr(url), "notify_timeout_seconds": BOUND_SECONDS})
 
 
 def seconds_of(call: Callable[[], object]) -> float:
@@ -66,7 +66,7 @@ def test_the_message_is_stored_and_after_a_few_failures_sending_is_quick_again(
     first = [seconds_of(send) for _ in range(notifier.FAILURES_TO_OPEN + 1)]
     later = [seconds_of(send) for _ in range(10)]
 
-    bound = RING_SECONDS + SLACK_SECONDS
+    bound = BOUND_SECONDS + SLACK_SECONDS
     assert max(first) < bound
     assert sorted(later)[len(later) // 2] < 0.2
     assert counts(database)["turns"] == len(first) + len(later)
@@ -92,22 +92,22 @@ async def test_an_event_loop_goes_on_meanwhile(
     ticker.cancel()
 
     pauses = [after - before for before, after in itertools.pairwise(ticks)]
-    assert took < RING_SECONDS + SLACK_SECONDS
+    assert took < BOUND_SECONDS + SLACK_SECONDS
     assert max(pauses, default=0.0) < 0.5
     assert counts(database)["turns"] == 6
     await producer.close_async()
 
 
-def test_the_sweep_finds_what_was_not_rung_once_its_grace_is_over(
+def test_the_sweep_finds_a_turn_without_a_wake_up_once_its_grace_is_over(
     cut_off: Producer, database: Database
 ) -> None:
     turn = cut_off.send("t", "hello")
-    ring_again = partial(sweep.pick_wake_ups, grace_seconds=10, limit=10)
-    assert database.run(ring_again) == []
+    pick_again = partial(sweep.pick_wake_ups, grace_seconds=10, limit=10)
+    assert database.run(pick_again) == []
 
     database.run(lambda c: c.execute(text("UPDATE turns SET notified_at = notified_at - interval '11 s'")))
 
-    assert [bell.turn_id for bell in database.run(ring_again)] == [turn.id]
+    assert [wake_up.turn_id for wake_up in database.run(pick_again)] == [turn.id]
 
 
 def test_many_senders_at_once_are_held_up_once_and_together(cut_off: Producer, database: Database) -> None:
@@ -117,11 +117,11 @@ def test_many_senders_at_once_are_held_up_once_and_together(cut_off: Producer, d
     with ThreadPoolExecutor(10) as pool:
         took = seconds_of(lambda: list(pool.map(lambda n: cut_off.send(f"t-{n}", "hello"), range(10))))
 
-    assert took < 2 * RING_SECONDS + SLACK_SECONDS
+    assert took < 2 * BOUND_SECONDS + SLACK_SECONDS
     assert counts(database)["turns"] == 11
 
 
-def test_a_broker_that_comes_back_is_rung_again(
+def test_a_broker_that_comes_back_gets_wake_ups_again(
     settings: Settings, worker: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(notifier, "OPEN_SECONDS", 0.2)
@@ -136,7 +136,7 @@ def test_a_broker_that_comes_back_is_rung_again(
         time.sleep(0.3)
         turn = producer.send("t", "are you back?")
 
-        assert turn.id in bells(producer.settings)
+        assert turn.id in queued_wake_ups(producer.settings)
         assert turn.notify()
     producer.close()
 
@@ -161,16 +161,16 @@ def test_a_broker_that_freezes_in_use_holds_a_sender_up_for_the_bound_only(
             os.kill(pid, signal.SIGCONT)
         producer.close()
 
-    assert max(took) < RING_SECONDS + SLACK_SECONDS
+    assert max(took) < BOUND_SECONDS + SLACK_SECONDS
     assert min(took[-2:]) < 0.2
     assert counts(database)["turns"] == 7
 
 
-def test_a_producer_that_was_closed_rings_nobody_and_fails_nobody(
+def test_a_producer_that_was_closed_notifies_nobody_and_fails_nobody(
     producer: Producer, database: Database
 ) -> None:
     turn = producer.send("t", "hello")
-    producer.notifier.close()
+    producer.connections.notifier.close()
 
     late = producer.send("t", "late")
 
@@ -185,5 +185,5 @@ def test_the_brokers_password_is_in_no_log(
 
     printed = capfd.readouterr()
     told = caplog.text + printed.out + printed.err
-    assert "bell_not_rung" in told
+    assert "wake_up_not_published" in told
     assert "secret" not in told

@@ -18,9 +18,9 @@ from store import migrations
 from store.database.engine import Database
 from store.settings import Settings, load
 from tests.integration.producers.backend import (
-    bells,
     counts,
     free_port,
+    queued_wake_ups,
     register_agent,
     silent_server,
 )
@@ -41,7 +41,7 @@ def dead_database(request: pytest.FixtureRequest, valkey_url: str) -> Iterator[S
         yield load(database_url=url, broker_url=valkey_url, db_connect_timeout_seconds=2)
 
 
-def test_a_database_that_is_away_is_told_in_time_and_nothing_rings(dead_database: Settings) -> None:
+def test_a_database_that_is_away_is_told_in_time_and_nobody_is_notified(dead_database: Settings) -> None:
     producer = Producer(dead_database)
     started = time.monotonic()
 
@@ -50,7 +50,7 @@ def test_a_database_that_is_away_is_told_in_time_and_nothing_rings(dead_database
 
     assert time.monotonic() - started < dead_database.db_connect_timeout_seconds + 3
     assert "s3cr3t" not in "".join(traceback.format_exception(told.value))
-    assert bells(dead_database) == []
+    assert queued_wake_ups(dead_database) == []
     producer.close()
 
 
@@ -128,4 +128,4 @@ def test_a_commit_whose_answer_was_lost_is_found_and_not_made_twice(
     assert wire.has_struck
     assert turn.is_new
     assert (counts(database)["turns"], counts(database)["inbox_messages"]) == (1, 1)
-    assert bells(settings) == [turn.id]
+    assert queued_wake_ups(settings) == [turn.id]

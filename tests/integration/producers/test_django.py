@@ -21,7 +21,7 @@ from store.database.engine import Database
 from store.tables import turns
 from tests.integration.producers.backend import (
     NOTHING,
-    SpyBellringer,
+    SpyNotifier,
     break_inbox,
     counts,
     make_orders,
@@ -43,7 +43,7 @@ def backend(
     database: Database,
     database_url: str,
     producer: Producer,
-    spy: SpyBellringer,
+    spy: SpyNotifier,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[None]:
     make_orders(database)
@@ -58,48 +58,46 @@ def insert(note: str) -> None:
         cursor.execute("INSERT INTO orders VALUES (%s)", [note])
 
 
-def test_the_requests_row_and_the_message_commit_together_and_then_it_rings(
-    database: Database, spy: SpyBellringer
+def test_the_requests_row_and_the_message_commit_together_and_then_it_notifies(
+    database: Database, spy: SpyNotifier
 ) -> None:
     with transaction.atomic():
         insert("mine")
         turn = send_message_in_atomic("t", "hello", metadata={"a": [1, {"b": None}]}, not_before=None)
-        assert (orders(database), counts(database), spy.rung) == ([], NOTHING, [])
+        assert (orders(database), counts(database), spy.notified) == ([], NOTHING, [])
 
     assert orders(database) == ["mine"]
-    assert spy.rung == [(turn.id, True)]
+    assert spy.notified == [(turn.id, True)]
     assert said(database, turn.id).metadata == {"a": [1, {"b": None}]}
 
 
-def test_they_roll_back_together_and_nothing_rings(database: Database, spy: SpyBellringer) -> None:
+def test_they_roll_back_together_and_nobody_is_notified(database: Database, spy: SpyNotifier) -> None:
     with suppress(Changed), transaction.atomic():
         insert("mine")
         send_message_in_atomic("t", "hello")
         raise Changed
 
     insert("another")
-    assert (orders(database), counts(database), spy.rung) == (["another"], NOTHING, [])
+    assert (orders(database), counts(database), spy.notified) == (["another"], NOTHING, [])
 
 
-def test_a_nested_atomic_block_rings_with_the_outermost_commit(
-    database: Database, spy: SpyBellringer
+def test_a_nested_atomic_block_notifies_with_the_outermost_commit(
+    database: Database, spy: SpyNotifier
 ) -> None:
     with transaction.atomic():
         insert("outer")
         with transaction.atomic():
             turn = send_message_in_atomic("t", "hello")
-        assert spy.rung == []
+        assert spy.notified == []
         with suppress(Changed), transaction.atomic():
             send_message_in_atomic("t", "never mind")
             raise Changed
 
-    assert spy.rung == [(turn.id, True)]
+    assert spy.notified == [(turn.id, True)]
     assert (orders(database), counts(database)["turns"]) == (["outer"], 1)
 
 
-def test_the_transaction_survives_whatever_goes_wrong_with_ours(
-    database: Database, spy: SpyBellringer
-) -> None:
+def test_the_transaction_survives_whatever_goes_wrong_with_ours(database: Database, spy: SpyNotifier) -> None:
     break_inbox(database)
     with transaction.atomic():
         insert("earlier")
@@ -115,7 +113,7 @@ def test_the_transaction_survives_whatever_goes_wrong_with_ours(
 
     assert orders(database) == ["earlier", "later"]
     assert (again.id, again.is_new) == (first.id, False)
-    assert (spy.rung, counts(database)["turns"]) == ([(first.id, True)], 1)
+    assert (spy.notified, counts(database)["turns"]) == ([(first.id, True)], 1)
 
 
 def test_django_goes_on_as_before_with_its_own_types(database: Database) -> None:
@@ -158,25 +156,25 @@ def test_a_block_that_django_will_roll_back_is_refused(database: Database) -> No
     assert (orders(database), counts(database)) == (["another"], NOTHING)
 
 
-def test_the_plain_verb_on_djangos_connection_leaves_ringing_to_its_caller(
-    database: Database, spy: SpyBellringer
+def test_the_plain_verb_on_djangos_connection_leaves_notifying_to_its_caller(
+    database: Database, spy: SpyNotifier
 ) -> None:
     with transaction.atomic():
         connection.ensure_connection()
         turn = send_message("t", "hello", connection=connection.connection)
         assert connection.connection.info.transaction_status is TransactionStatus.INTRANS
-    assert spy.rung == []
+    assert spy.notified == []
 
     turn.notify()
 
-    assert spy.rung == [(turn.id, True)]
+    assert spy.notified == [(turn.id, True)]
 
 
-def test_messages_for_later_do_not_ring_with_the_commit(spy: SpyBellringer) -> None:
+def test_messages_for_later_do_not_notify_with_the_commit(spy: SpyNotifier) -> None:
     with transaction.atomic():
         send_message_in_atomic("t", "tomorrow", not_before=LATER)
 
-    assert spy.rung == []
+    assert spy.notified == []
 
 
 def test_two_threads_of_a_server_do_not_mix(database: Database) -> None:

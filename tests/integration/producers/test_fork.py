@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from store.database.engine import Database
 from store.settings import Settings
-from tests.integration.producers.backend import bells, counts
+from tests.integration.producers.backend import counts, queued_wake_ups
 
 PROGRAM = """
 import asyncio, gc, json, os, sys
@@ -23,7 +23,7 @@ from producers.api import default_producer
 
 own = Producer() if sys.argv[1] == "own" else None
 send = own.send if own else send_message
-find = own.turn if own else find_turn
+find = own.find_turn if own else find_turn
 
 def backends():
     producer = own or default_producer()
@@ -40,7 +40,7 @@ if child == 0:
         turn = send("t", "child")
         told = {
             "child_backend": backends(),
-            "child_rang": turn.ring(),
+            "child_notified": turn.notify(),
             "handle_of_parent": before.state,
             "found": find(before.id).id == before.id,
         }
@@ -58,7 +58,7 @@ print(json.dumps({
     **told,
     "status": os.waitstatus_to_exitcode(status),
     "parent_backends": [parent_backend, backends()],
-    "parent_rang": [before.ring(), after.ring()],
+    "parent_notified": [before.notify(), after.notify()],
 }))
 (own or default_producer()).close()
 """
@@ -91,8 +91,8 @@ def test_a_forked_child_sends_by_itself_and_its_parent_goes_on(
     first, last = told["parent_backends"]
     assert first == last
     assert told["child_backend"] != first
-    assert told["child_rang"]
-    assert told["parent_rang"] == [True, True]
+    assert told["child_notified"]
+    assert told["parent_notified"] == [True, True]
     assert told["handle_of_parent"] == "queued"
     assert told["found"]
     contents = database.run(lambda c: c.execute(text("SELECT content FROM inbox_messages")).scalars().all())
@@ -104,4 +104,4 @@ def test_a_forked_child_sends_by_itself_and_its_parent_goes_on(
         "parent meanwhile",
     ]
     assert counts(database)["turns"] == 5
-    assert len(bells(settings)) == 8
+    assert len(queued_wake_ups(settings)) == 8

@@ -14,12 +14,12 @@ from conversation.errors import IdempotencyConflict
 from producers.producer import Producer
 from store.database.engine import Database
 from store.settings import Settings, load
-from tests.integration.producers.backend import SpyBellringer, bells, counts
+from tests.integration.producers.backend import SpyNotifier, counts, queued_wake_ups
 
 LATER = datetime(2100, 1, 1, tzinfo=UTC)
 
 
-def test_the_same_request_consumes_nothing_and_rings_nothing(
+def test_the_same_request_consumes_nothing_and_notifies_nobody(
     producer: Producer, database: Database, settings: Settings
 ) -> None:
     options: dict[str, Any] = {"idempotency_key": "k", "metadata": {"b": 1, "a": 2}, "priority": 3}
@@ -30,7 +30,7 @@ def test_the_same_request_consumes_nothing_and_rings_nothing(
 
     assert (again.id, again.is_new, first.is_new) == (first.id, False, True)
     assert counts(database) == before
-    assert bells(settings) == [first.id]
+    assert queued_wake_ups(settings) == [first.id]
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ async def test_the_same_race_on_an_event_loop(
 
 
 def test_of_many_threads_at_once_one_makes_the_turn(
-    producer: Producer, database: Database, spy: SpyBellringer
+    producer: Producer, database: Database, spy: SpyNotifier
 ) -> None:
     together = threading.Barrier(8)
 
@@ -133,7 +133,7 @@ def test_of_many_threads_at_once_one_makes_the_turn(
 
     assert len({turn.id for turn in sent}) == 1
     assert [turn.is_new for turn in sent].count(True) == 1
-    assert (counts(database)["turns"], counts(database)["inbox_messages"], len(spy.rung)) == (1, 1, 1)
+    assert (counts(database)["turns"], counts(database)["inbox_messages"], len(spy.notified)) == (1, 1, 1)
 
 
 def test_of_several_processes_at_once_one_makes_the_turn(

@@ -13,13 +13,13 @@ from store.database.engine import Database, driver_url
 from store.settings import Settings
 from tests.integration.producers.backend import (
     NOTHING,
-    SpyBellringer,
-    bells,
+    SpyNotifier,
     break_inbox,
     counts,
     is_committed,
     make_orders,
     orders,
+    queued_wake_ups,
 )
 from tests.integration.producers.lenders import LENDERS, Lender
 
@@ -56,16 +56,16 @@ def test_they_roll_back_together(lender: Lender, producer: Producer, database: D
     assert (orders(database), counts(database)) == ([], NOTHING)
 
 
-def test_nothing_rings_by_itself_and_the_handle_rings_after_the_commit(
-    lender: Lender, producer: Producer, settings: Settings, database: Database, spy: SpyBellringer
+def test_nobody_is_notified_by_itself_and_the_handle_notifies_after_the_commit(
+    lender: Lender, producer: Producer, settings: Settings, database: Database, spy: SpyNotifier
 ) -> None:
     turn = lender.send(producer, "hello")
     lender.commit()
-    assert (bells(settings), spy.rung) == ([], [])
+    assert (queued_wake_ups(settings), spy.notified) == ([], [])
 
-    producer.notifier.notify(turn._bell())
+    producer.connections.notifier.notify(turn._wake_up())
 
-    assert spy.rung == [(turn.id, True)]
+    assert spy.notified == [(turn.id, True)]
 
 
 def test_the_callers_transaction_survives_our_refusals(

@@ -18,7 +18,7 @@ from conversation.validation import METADATA_MAX_BYTES, METADATA_MAX_DEPTH
 from producers.producer import Producer
 from store.database.engine import Database
 from store.settings import Settings
-from tests.integration.producers.backend import NOTHING, bells, counts, said
+from tests.integration.producers.backend import NOTHING, counts, queued_wake_ups, said
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\x00\x00\x00\rIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x06\x00\x00\x00"
 
@@ -135,7 +135,7 @@ async def test_bad_input_is_refused_by_field_with_a_remedy_and_nothing_is_stored
     assert refused.value.field == field
     assert str(refused.value).startswith(f"{field}: ")
     assert refused.value.fix
-    assert (counts(database), bells(settings)) == (NOTHING, [])
+    assert (counts(database), queued_wake_ups(settings)) == (NOTHING, [])
 
 
 LYING: dict[str, tuple[str, Callable[[], Attachment]]] = {
@@ -244,12 +244,12 @@ ANY_VALUE = st.recursive(
 def test_whatever_comes_in_is_refused_or_read_back_equal(
     producer: Producer, spy: Any, database: Database, content: str, metadata: dict[str, Any]
 ) -> None:
-    before = len(spy.rung)
+    before = len(spy.notified)
 
     try:
         turn = producer.send("t", content, metadata=metadata)
     except InvalidInput:
-        assert len(spy.rung) == before
+        assert len(spy.notified) == before
         return
 
     stored = said(database, turn.id)

@@ -23,9 +23,9 @@ from store.turns import sweep
 from tests.integration.producers.backend import (
     NOTHING,
     answer,
-    bells,
     claim,
     counts,
+    queued_wake_ups,
     register_agent,
     said,
     turn_row,
@@ -90,16 +90,16 @@ async def test_a_handle_of_async_code_does_the_same(
     assert (await turn.state(), result.content) == (TurnState.COMPLETED, "hi")
 
 
-def test_a_sent_message_rings_once_with_ids_only(producer: Producer, settings: Settings) -> None:
+def test_a_sent_message_notifies_once_with_ids_only(producer: Producer, settings: Settings) -> None:
     turn = producer.send("t", "a secret")
 
-    assert bells(settings) == [turn.id]
+    assert queued_wake_ups(settings) == [turn.id]
 
 
-async def test_an_async_message_rings_once(async_producer: Producer, settings: Settings) -> None:
+async def test_an_async_message_notifies_once(async_producer: Producer, settings: Settings) -> None:
     turn = await async_producer.send_async("t", "hello")
 
-    assert bells(settings) == [turn.id]
+    assert queued_wake_ups(settings) == [turn.id]
 
 
 async def test_a_turn_is_found_again_by_its_id(
@@ -130,8 +130,9 @@ async def test_the_public_verbs_use_the_settings_of_the_environment(
 
     assert producers.find_turn(turn.id).state is TurnState.QUEUED
     assert await (await producers.find_turn_async(second.id)).state() is TurnState.QUEUED
-    assert sorted(bells(settings)) == sorted([turn.id, second.id])
-    assert api.default_producer() is turn.producer is second.producer
+    assert sorted(queued_wake_ups(settings)) == sorted([turn.id, second.id])
+    connections = api.default_producer().connections
+    assert connections is turn.connections is second.connections
     await api.default_producer().close_async()
 
 
@@ -142,7 +143,7 @@ def test_an_unknown_agent_is_refused_by_name_and_nothing_is_stored(
         producer.send("t", "hello", agent="clerk")
 
     assert counts(database) == NOTHING
-    assert bells(settings) == []
+    assert queued_wake_ups(settings) == []
 
 
 def test_an_unknown_agent_is_accepted_where_the_caller_says_so(
@@ -164,22 +165,22 @@ def test_an_agent_is_known_from_its_first_worker_on_even_when_all_are_dead(
     assert turn.state is TurnState.QUEUED
 
 
-def test_a_message_for_later_rings_when_it_is_due_and_not_before(
+def test_a_message_for_later_notifies_when_it_is_due_and_not_before(
     producer: Producer, database: Database, settings: Settings, worker: str
 ) -> None:
-    ring = partial(sweep.pick_wake_ups, grace_seconds=0, limit=10)
+    pick = partial(sweep.pick_wake_ups, grace_seconds=0, limit=10)
     turn = producer.send("t", "tomorrow", not_before=datetime.now(UTC) + timedelta(hours=1))
-    assert bells(settings) == []
-    assert database.run(ring) == []
+    assert queued_wake_ups(settings) == []
+    assert database.run(pick) == []
 
     database.run(lambda c: c.execute(text("UPDATE turns SET not_before = now() - interval '1 s'")))
 
-    assert [bell.turn_id for bell in database.run(ring)] == [turn.id]
+    assert [wake_up.turn_id for wake_up in database.run(pick)] == [turn.id]
     assert claim(database, worker, "t").id == turn.id
 
 
 @pytest.mark.parametrize(("lower", "higher"), [(0, 9), (0, 1), (1, 2), (7, 8)])
-def test_the_broker_hands_out_the_more_urgent_bell_first(
+def test_the_broker_hands_out_the_more_urgent_wake_up_first(
     producer: Producer, settings: Settings, lower: int, higher: int
 ) -> None:
     ordinary = producer.send("t-1", "when you can", priority=lower)

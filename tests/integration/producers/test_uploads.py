@@ -344,7 +344,7 @@ def test_a_file_store_that_is_away_is_an_error_of_the_run(
     def away(*_: object) -> None:
         raise FileStoreUnavailable("no answer")
 
-    monkeypatch.setattr(type(site.blobs), "tenants", away)
+    monkeypatch.setattr(type(site.blobs), "list_tenants", away)
 
     with pytest.raises(FileStoreUnavailable):
         run_expiry(site.database, on_s3)

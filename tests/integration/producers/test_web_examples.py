@@ -12,7 +12,7 @@ from sqlalchemy import text
 from producers import api
 from store.database.engine import Database
 from store.settings import Settings
-from tests.integration.producers.backend import answer, bells, counts, register_agent
+from tests.integration.producers.backend import answer, counts, queued_wake_ups, register_agent
 from tests.integration.producers.django_backend import configure
 
 EXAMPLES = Path(__file__).parents[3] / "examples" / "web"
@@ -114,7 +114,7 @@ def test_a_message_is_accepted_and_its_answer_is_read(
     status, accepted = client.post("/threads/user-1-main/messages", {"content": "hello"})
 
     assert status == 202
-    assert bells(settings) == [accepted["turn"]]
+    assert queued_wake_ups(settings) == [accepted["turn"]]
     assert client.get(f"/turns/{accepted['turn']}") == (200, {"state": "queued", "content": None})
     answer(database, worker, "user-1-main", "hi")
     assert client.get(f"/turns/{accepted['turn']}") == (200, {"state": "completed", "content": "hi"})
@@ -130,7 +130,7 @@ def test_a_request_that_is_sent_again_gives_the_same_turn(
     again = client.post("/threads/t/messages", {"content": "hello"}, **header)
 
     assert first == again
-    assert (counts(database)["turns"], len(bells(settings))) == (1, 1)
+    assert (counts(database)["turns"], len(queued_wake_ups(settings))) == (1, 1)
 
 
 @pytest.mark.parametrize(

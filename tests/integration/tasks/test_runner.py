@@ -56,10 +56,8 @@ class Process:
 
     def send(self, content: str) -> str:
         message = Message(role="user", content=content)
-        request = SendRequest(
-            turn_id=new_id(), tenant="default", thread_id="t", message=message, agent="a", notifies=False
-        )
-        return self.database.run(inbox.accept, request=request).turn_id
+        request = SendRequest(turn_id=new_id(), tenant="default", thread_id="t", message=message, agent="a")
+        return self.database.run(inbox.accept, request, mark_notified=False).turn_id
 
     def runner(self, *, runs_quarantine: bool = False) -> Runner:
         return Runner(

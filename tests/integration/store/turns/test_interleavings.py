@@ -7,13 +7,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from random import Random
 from typing import Any, TypeVar
 
 import pytest
-from sqlalchemy import Connection, select, text, update
+from sqlalchemy import Connection, event, select, text, update
+from sqlalchemy.exc import NoResultFound
 
 from conversation.errors import LeaseLost
 from conversation.ids import new_id
@@ -32,11 +34,12 @@ from conversation.turn import (
 )
 from store import tables
 from store.database.engine import Database
+from store.retention import delete_thread
 from store.settings import load
 from store.turns import cancel, claims, inbox, journal, sweep, workers
 from store.turns import settle as turns
 from store.turns.claims import ClaimRequest, NothingDue
-from store.turns.inbox import SendRequest
+from store.turns.inbox import UNLIMITED, SendLimits, SendRequest
 
 T = TypeVar("T")
 
@@ -102,12 +105,21 @@ class Mailbox:
         return self.do(lambda c: int(c.execute(counted).scalar_one()))
 
 
-def accept(connection: Connection, content: str = "hello", thread: str = "t", **options: Any) -> str:
+def accept(
+    connection: Connection,
+    content: str = "hello",
+    thread: str = "t",
+    limits: SendLimits = UNLIMITED,
+    *,
+    agent: str = "assistant",
+    mark_notified: bool = True,
+    **options: Any,
+) -> str:
     message = Message(role="user", content=content)
     request = SendRequest(
-        turn_id=new_id(), tenant="default", thread_id=thread, message=message, agent="assistant", **options
+        turn_id=new_id(), tenant="default", thread_id=thread, message=message, agent=agent, **options
     )
-    return inbox.accept(connection, request).turn_id
+    return inbox.accept(connection, request, limits, mark_notified=mark_notified).turn_id
 
 
 def claim(
@@ -308,6 +320,66 @@ def test_an_open_send_on_a_thread_holds_up_no_turn_of_it(mailbox: Mailbox, conne
 # Two at once
 
 
+@contextmanager
+def meanwhile(database: Database, words: str, operation: Callable[[Connection], object]) -> Iterator[None]:
+    """Another transaction commits just before the first statement that has these words."""
+    left = [operation]
+
+    def commit_another(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if words in statement and left:
+            database.run(left.pop())
+
+    event.listen(database.engine, "before_cursor_execute", commit_another)
+    try:
+        yield
+    finally:
+        event.remove(database.engine, "before_cursor_execute", commit_another)
+    assert not left
+
+
+def test_a_send_that_its_limit_refuses_is_accepted_if_a_turn_ends_before_the_reason_is_read(
+    mailbox: Mailbox,
+) -> None:
+    """The limit is within bounds again by then: nothing is left to refuse it for."""
+    mailbox.worker()
+    one = SendLimits(tenant_max_unfinished_turns=1)
+    earlier = mailbox.send(thread="earlier", limits=one)
+
+    with meanwhile(mailbox.database, "earlier_turn", partial(cancel.request_cancel, turn_id=earlier)):
+        sent = mailbox.send("one more", limits=one)
+
+    assert mailbox.read(sent).state == "queued"
+
+
+def test_a_send_to_an_agent_that_registers_before_the_reason_is_read_is_accepted(mailbox: Mailbox) -> None:
+    register = partial(
+        workers.register,
+        worker=new_id(),
+        host="here",
+        pid=1,
+        serves={"clerk": "1"},
+        lease_duration_seconds=60,
+    )
+
+    with meanwhile(mailbox.database, "earlier_turn", register):
+        sent = mailbox.send(agent="clerk")
+
+    assert mailbox.read(sent).state == "queued"
+
+
+def test_a_send_on_a_thread_that_is_deleted_between_its_statements_makes_it_anew(mailbox: Mailbox) -> None:
+    mailbox.worker()
+    deleted = mailbox.send("gone with its thread")
+    delete = partial(delete_thread.delete_thread, tenant="default", thread_id="t")
+
+    with meanwhile(mailbox.database, "INTO inbox_messages", delete):
+        sent = mailbox.send("still here")
+
+    assert mailbox.read(sent).state == "queued"
+    with pytest.raises(NoResultFound):
+        mailbox.read(deleted)
+
+
 def test_of_claims_at_once_one_wins(mailbox: Mailbox) -> None:
     claimants = [mailbox.worker() for _ in range(6)]
     for number in range(15):
@@ -330,7 +402,7 @@ def test_of_claims_at_once_one_wins(mailbox: Mailbox) -> None:
 
 def test_two_sweeps_at_once_ring_each_thread_once(mailbox: Mailbox, connection: Connection) -> None:
     for number in range(10):
-        mailbox.send(thread=f"thread-{number}", rings=False)
+        mailbox.send(thread=f"thread-{number}", mark_notified=False)
 
     first = due(connection, limit=4)
     second = mailbox.soon(due).result(timeout=PATIENCE)
@@ -342,7 +414,7 @@ def test_two_sweeps_at_once_ring_each_thread_once(mailbox: Mailbox, connection: 
 
 
 def test_a_sweep_rings_again_only_after_the_grace(mailbox: Mailbox) -> None:
-    mailbox.send(rings=False)
+    mailbox.send(mark_notified=False)
 
     assert mailbox.do(due) == ["t"]
     assert mailbox.do(due) == []
@@ -352,8 +424,8 @@ def test_a_sweep_rings_again_only_after_the_grace(mailbox: Mailbox) -> None:
 def test_a_sweep_is_bounded_and_begins_with_the_oldest(mailbox: Mailbox) -> None:
     """One bell a thread, however many turns wait there."""
     for number in range(25):
-        mailbox.send(thread=f"thread-{number:02}", rings=False)
-        mailbox.send(thread="thread-00", rings=False)
+        mailbox.send(thread=f"thread-{number:02}", mark_notified=False)
+        mailbox.send(thread="thread-00", mark_notified=False)
 
     rung = [mailbox.do(partial(due, limit=7)) for _ in range(5)]
 
@@ -364,11 +436,11 @@ def test_a_sweep_is_bounded_and_begins_with_the_oldest(mailbox: Mailbox) -> None
 def test_a_sweep_leaves_the_living_alone_and_rings_for_the_dead(mailbox: Mailbox) -> None:
     living, dead = mailbox.worker(), mailbox.worker()
     for thread, claimant in (("living", living), ("dead", dead)):
-        mailbox.send(thread=thread, rings=False)
+        mailbox.send(thread=thread, mark_notified=False)
         mailbox.claim(claimant, thread)
-        mailbox.send("behind", thread=thread, rings=False)
-    mailbox.send(thread="later", rings=False, not_before=datetime.now(UTC) + timedelta(hours=1))
-    retrying = mailbox.send(thread="retrying", rings=False)
+        mailbox.send("behind", thread=thread, mark_notified=False)
+    mailbox.send(thread="later", mark_notified=False, not_before=datetime.now(UTC) + timedelta(hours=1))
+    retrying = mailbox.send(thread="retrying", mark_notified=False)
     claimed = mailbox.claim(living, "retrying")
     mailbox.do(settle(claimed, RetryLater(after=timedelta(hours=1), error=AWAY)))
     mailbox.kill(dead)
@@ -417,7 +489,7 @@ def test_a_turn_that_is_queued_again_stays_the_head_though_an_earlier_one_comes_
     mailbox: Mailbox, ending: Any
 ) -> None:
     claimant = mailbox.worker()
-    mailbox.send("for later", rings=False, not_before=datetime.now(UTC) + timedelta(hours=1))
+    mailbox.send("for later", mark_notified=False, not_before=datetime.now(UTC) + timedelta(hours=1))
     begun = mailbox.send("begun")
     settled = mailbox.do(settle(mailbox.claim(claimant), ending))
     mailbox.do(lambda c: c.execute(update(tables.turns).values(not_before=None)))

@@ -29,7 +29,7 @@ from store.threads import repository
 from store.turns import cancel, claims, inbox, journal, records, workers
 from store.turns import settle as turns
 from store.turns.claims import ClaimOutcome, ClaimRequest, NothingDue, Quarantined
-from store.turns.inbox import AcceptedTurn, SendRequest
+from store.turns.inbox import UNLIMITED, AcceptedTurn, SendLimits, SendRequest
 from store.turns.settle import SettleOutcome
 
 
@@ -51,7 +51,9 @@ class Store:
         )
         return ClaimRequest(worker=worker, agents={"assistant": "1"}, **rules)
 
-    def send(self, content: str, thread: str = "t", **options: Any) -> AcceptedTurn:
+    def send(
+        self, content: str, thread: str = "t", limits: SendLimits = UNLIMITED, **options: Any
+    ) -> AcceptedTurn:
         request = SendRequest(
             turn_id=new_id(),
             tenant="default",
@@ -60,7 +62,7 @@ class Store:
             agent=options.pop("agent", "assistant"),
             **options,
         )
-        return self.database.run(inbox.accept, request=request)
+        return self.database.run(inbox.accept, request, limits)
 
     def claim(self, claimant: ClaimRequest, thread: str = "t", held: Lease | None = None) -> ClaimOutcome:
         return self.database.run(

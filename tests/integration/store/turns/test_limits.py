@@ -10,6 +10,7 @@ from conversation.turn import ClaimedTurn, HandOver
 from store.database.engine import Database
 from store.tables import turns
 from store.turns.claims import NothingDue
+from store.turns.inbox import SendLimits
 from store.turns.sweep import pick_wake_ups
 from tests.integration.store.turns.test_lifecycle import Store, answer
 
@@ -21,6 +22,11 @@ def store(any_database: Database) -> Store:
     return store
 
 
+def unfinished(count: int) -> SendLimits:
+    """As many unfinished turns of a tenant as it may have."""
+    return SendLimits(tenant_max_unfinished_turns=count)
+
+
 def bells(store: Store, tenant_max_running: int) -> set[str]:
     picked = store.database.run(
         pick_wake_ups, grace_seconds=0, limit=10, tenant_max_running=tenant_max_running
@@ -30,21 +36,21 @@ def bells(store: Store, tenant_max_running: int) -> set[str]:
 
 def test_a_message_beyond_the_tenants_unfinished_turns_is_refused_and_stores_nothing(store: Store) -> None:
     for thread in ("a", "b"):
-        store.send("hello", thread, tenant_max_unfinished=2)
+        store.send("hello", thread, limits=unfinished(2))
 
     with pytest.raises(LimitReached, match="tenant: 'default' has 2 unfinished turns"):
-        store.send("one more", "c", tenant_max_unfinished=2)
+        store.send("one more", "c", limits=unfinished(2))
 
     store.settle(store.claim_turn(store.worker(), "a"), answer("hi"))
-    assert store.send("one more", "c", tenant_max_unfinished=2).is_new
+    assert store.send("one more", "c", limits=unfinished(2)).is_new
 
 
 def test_a_key_that_was_used_before_answers_at_the_limit_too(store: Store) -> None:
-    first = store.send("hello", idempotency_key="k", tenant_max_unfinished=1)
+    first = store.send("hello", idempotency_key="k", limits=unfinished(1))
 
-    assert store.send("hello", idempotency_key="k", tenant_max_unfinished=1).turn_id == first.turn_id
+    assert store.send("hello", idempotency_key="k", limits=unfinished(1)).turn_id == first.turn_id
     with pytest.raises(IdempotencyConflict):
-        store.send("other", idempotency_key="k", tenant_max_unfinished=1)
+        store.send("other", idempotency_key="k", limits=unfinished(1))
 
 
 def test_a_tenant_runs_no_more_turns_at_once_than_it_may(store: Store) -> None:

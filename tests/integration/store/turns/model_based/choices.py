@@ -157,7 +157,7 @@ def _new_sends(machine: "Machine", threads: Sequence[str]) -> SearchStrategy[Sen
         not_before=st.sampled_from([None] * 4 + [now + 20]),
         deadline=st.sampled_from([None] * 4 + [now + 30]),
         runner=st.sampled_from([None] * 5 + libraries),
-        rings=st.booleans(),
+        notifies=st.booleans(),
         limit=st.sampled_from([0, 0, 0, 0, 3]),
     ).map(Send)
 

@@ -31,7 +31,7 @@ from store.turns import cancel, claims, inbox, journal, sweep, workers
 from store.turns import requeue as requeues
 from store.turns import settle as turns
 from store.turns.claims import ClaimRequest, Quarantined
-from store.turns.inbox import SendRequest
+from store.turns.inbox import SendLimits, SendRequest
 from tests.integration.store.turns.model_based.reference import GRACE, LEASE, Mailbox
 from tests.integration.store.turns.model_based.values import Ask, Claimed, End, Process
 
@@ -79,10 +79,9 @@ class Send:
             not_before=moment(ask.not_before),
             deadline=moment(ask.deadline),
             local_process_id=ask.runner,
-            notifies=ask.rings,
-            tenant_max_unfinished=ask.limit,
         )
-        accepted = inbox.accept(connection, request)
+        limits = SendLimits(tenant_max_unfinished_turns=ask.limit)
+        accepted = inbox.accept(connection, request, limits, mark_notified=ask.notifies)
         return accepted.turn_id, accepted.is_new
 
     def on_model(self, mailbox: Mailbox, position: int) -> Any:

@@ -84,7 +84,7 @@ class Mailbox:
         self.threads.setdefault(ask.thread, Thread())
         self.turns[ask.turn] = Turn(
             ask.turn, ask.thread, position, ask.agent, ask.priority, ask.runner, ask.not_before, ask.deadline,
-            notified_at=self.now if ask.rings and ask.not_before is None else None,
+            notified_at=self.now if ask.notifies and ask.not_before is None else None,
             inbox=[] if ask.content is None else [ask.content],
         )  # fmt: skip
         return ask.turn, True

@@ -24,7 +24,7 @@ class Ask:
     not_before: int | None = None
     deadline: int | None = None
     runner: str | None = None
-    rings: bool = True
+    notifies: bool = True
     limit: int = 0
 
     def said(self) -> tuple[object, ...]:

@@ -1,0 +1,68 @@
+"""The connections of a producer: to the database, to the broker, and to its signals.
+
+What stays true: a forked child has connections of its own. It must not use its parent's, whose bytes would
+mix with its own, and threads of its parent are not there.
+"""
+
+import asyncio
+import os
+from functools import cached_property
+from typing import TYPE_CHECKING
+from weakref import WeakSet
+
+from producers.notifier import Notifier
+from store.database.engine import Database
+from store.settings import Settings
+
+if TYPE_CHECKING:
+    from store.live.signals import Signals
+
+
+class Connections:
+    """The connections of one producer, which its handles of turns use as well."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._open()
+        _all_connections.add(self)
+
+    def _open(self) -> None:
+        """Take up everything that does not survive a fork. Nothing is connected or started yet."""
+        self.database = Database(self.settings)
+        self.notifier = Notifier(self.settings)
+
+    @cached_property
+    def signals(self) -> "Signals":
+        """Signals to and from waiters. The broker's client is imported only to wait or to cancel."""
+        from store.live.signals import Signals
+
+        return Signals(self.settings)
+
+    def close(self) -> None:
+        """Let wake-ups on their way end, and close the connections of sync callers."""
+        self.notifier.close()
+        self.database.close()
+
+    async def close_async(self) -> None:
+        """As `close`, with the running event loop's connections too."""
+        await self.database.close_async()
+        await asyncio.to_thread(self.close)
+
+    def reopen_after_fork(self) -> None:
+        """Replace what a forked child has of its parent, without closing it for the parent."""
+        _inherited_objects.extend((self.database, self.notifier))
+        self._open()
+
+
+#: All connections of this process, for the child of a fork.
+_all_connections: WeakSet[Connections] = WeakSet()
+#: Connections of the parent in a forked child: referenced, so that the child does not close them.
+_inherited_objects: list[object] = []
+
+
+def _reopen_all_after_fork() -> None:
+    for connections in _all_connections:
+        connections.reopen_after_fork()
+
+
+os.register_at_fork(after_in_child=_reopen_all_after_fork)

@@ -1,0 +1,71 @@
+"""The request for a turn, made of a message and its options: everything is checked before the first write."""
+
+from datetime import UTC, datetime
+
+from conversation.attachment import Attachment
+from conversation.errors import InvalidInput
+from conversation.ids import new_id
+from conversation.message import Message
+from conversation.task_contract import PRIORITY_MAX
+from conversation.validation import check_id, check_metadata, check_tenant_of_user, check_text
+from producers.attachments import examine_attachments
+from producers.send_options import SendOptions
+from store.settings import Settings
+from store.turns.inbox import SendLimits, SendRequest
+
+#: The roles that a producer may send: the others are the agent's own messages.
+SENDER_ROLES = ("user", "system")
+
+
+def build_request(thread_id: str, content: str, options: SendOptions, settings: Settings) -> SendRequest:
+    """Check a message with its options. Raises `InvalidInput`, and `FileRejected` for its files."""
+    if options.role not in SENDER_ROLES:
+        raise InvalidInput("role", f"is {options.role!r}", f"use one of {', '.join(SENDER_ROLES)}")
+    _check_priority(options.priority)
+    files = examine_attachments(options.attachments, settings)
+    _check_content(content, files)
+    metadata = check_metadata("metadata", options.metadata)
+    key, agent = options.idempotency_key, options.agent
+    return SendRequest(
+        turn_id=new_id(),
+        message=Message(role=options.role, content=content, attachments=files, metadata=metadata),  # type: ignore[arg-type]
+        tenant=check_tenant_of_user(options.tenant),
+        thread_id=check_id("thread_id", thread_id),
+        agent=check_id("agent", agent if agent is not None else settings.default_agent),
+        allow_unknown_agent=options.allow_unknown_agent,
+        idempotency_key=None if key is None else check_id("idempotency_key", key),
+        priority=options.priority,
+        not_before=_to_utc("not_before", options.not_before),
+        deadline=_to_utc("deadline", options.deadline),
+        metadata=metadata,
+    )
+
+
+def limits_of(settings: Settings) -> SendLimits:
+    """The limits of an installation, as its settings have them."""
+    return SendLimits(
+        message_max_bytes=settings.message_max_bytes,
+        tenant_max_unfinished_turns=settings.tenant_max_unfinished_turns,
+    )
+
+
+def _check_content(content: str, files: list[Attachment]) -> None:
+    if not files and not (isinstance(content, str) and content.strip()):
+        check_text("content", content)
+        raise InvalidInput("content", "is empty", "pass some text, or attach a file")
+
+
+def _check_priority(priority: object) -> None:
+    if isinstance(priority, bool) or not isinstance(priority, int) or not 0 <= priority <= PRIORITY_MAX:
+        raise InvalidInput("priority", f"is {priority!r}", f"pass a whole number from 0 to {PRIORITY_MAX}")
+
+
+def _to_utc(field: str, value: datetime | None) -> datetime | None:
+    if value is None:
+        return None
+    if not isinstance(value, datetime) or value.utcoffset() is None:
+        raise InvalidInput(field, "has no time zone", "pass an aware datetime, as datetime.now(UTC)")
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise InvalidInput(field, "is out of range", "pass a time between the years 1 and 9999") from None

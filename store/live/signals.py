@@ -1,0 +1,174 @@
+"""Signals through the broker's Valkey: ends of turns for their waiters, cancel requests for workers.
+
+What stays true: nothing depends on a signal, so none of its failures reaches a caller. A waiter also polls
+its turn's row, and a cancel request also comes with the next heartbeat; a signal only makes it sooner.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TypedDict
+
+import structlog
+from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
+from redis.exceptions import RedisError
+
+from conversation.logs import use_standard_logging
+from conversation.task_contract import CANCEL_CHANNEL, turn_channel
+from store.settings import Settings
+
+#: Seconds before a worker listens again after the server went away.
+LISTEN_AGAIN_SECONDS = 2.0
+
+#: What a server that is away, slow or closing raises. `TimeoutError` is an `OSError`.
+_SERVER_FAILURES = (RedisError, OSError)
+
+_log = structlog.get_logger(__name__)
+
+
+class _Timeouts(TypedDict):
+    socket_connect_timeout: float
+    socket_timeout: float
+
+
+class Signals:
+    """The signals of a process that waits or cancels now and then: each call connects for itself."""
+
+    def __init__(self, settings: Settings) -> None:
+        use_standard_logging()
+        self._url = settings.broker_url.get_secret_value()
+        self._timeout = settings.notify_timeout_seconds
+
+    def publish(self, channel: str, text: str) -> None:
+        """Publish one signal, if the server takes it in time."""
+        try:
+            with Redis.from_url(self._url, **self._timeouts()) as client:
+                client.publish(channel, text)
+        except _SERVER_FAILURES as error:
+            _log_unpublished(error)
+
+    async def publish_async(self, channel: str, text: str) -> None:
+        """As `publish`, on the event loop."""
+        async with AsyncRedis.from_url(self._url, **self._timeouts()) as client:
+            await _publish(client, channel, text, within_seconds=self._timeout)
+
+    @contextmanager
+    def subscribe(self, channel: str, *, within_seconds: float) -> Iterator[Callable[[float], None]]:
+        """Listen to a channel; gives a function that waits so many seconds for a signal, at most.
+
+        A server that has not answered `within_seconds` is not listened to.
+        """
+        with (
+            Redis.from_url(self._url, **self._timeouts(within_seconds)) as client,
+            client.pubsub(ignore_subscribe_messages=True) as listener,
+        ):
+            is_subscribed = True
+            try:
+                listener.subscribe(channel)
+            except _SERVER_FAILURES:
+                is_subscribed = False
+
+            def wait(seconds: float) -> None:
+                nonlocal is_subscribed
+                started = time.monotonic()
+                try:
+                    if is_subscribed and listener.get_message(timeout=seconds) is not None:
+                        return
+                except _SERVER_FAILURES:
+                    is_subscribed = False
+                if not is_subscribed:
+                    time.sleep(max(0.0, seconds - (time.monotonic() - started)))
+
+            yield wait
+
+    @asynccontextmanager
+    async def subscribe_async(
+        self, channel: str, *, within_seconds: float
+    ) -> AsyncIterator[Callable[[float], Awaitable[None]]]:
+        """As `subscribe`, on the event loop."""
+        client = AsyncRedis.from_url(self._url, **self._timeouts(within_seconds))
+        async with client, client.pubsub(ignore_subscribe_messages=True) as listener:
+            is_subscribed = True
+            try:
+                await listener.subscribe(channel)
+            except _SERVER_FAILURES:
+                is_subscribed = False
+
+            async def wait(seconds: float) -> None:
+                nonlocal is_subscribed
+                started = time.monotonic()
+                try:
+                    if is_subscribed and await listener.get_message(timeout=seconds) is not None:
+                        return
+                except _SERVER_FAILURES:
+                    is_subscribed = False
+                if not is_subscribed:
+                    await asyncio.sleep(max(0.0, seconds - (time.monotonic() - started)))
+
+            yield wait
+
+    def _timeouts(self, within_seconds: float = float("inf")) -> _Timeouts:
+        # Zero would mean not to wait at all, and fail at once.
+        seconds = max(0.01, min(self._timeout, within_seconds))
+        return {"socket_connect_timeout": seconds, "socket_timeout": seconds}
+
+
+class WorkerSignals:
+    """The signals of a process that publishes and listens all the time: one client on its event loop."""
+
+    def __init__(self, settings: Settings, cancel: Callable[[str], None]) -> None:
+        """`cancel` is called with the id of each turn whose cancel is requested, on the event loop."""
+        self._url = settings.broker_url.get_secret_value()
+        self._timeout = settings.notify_timeout_seconds
+        self._cancel = cancel
+        self._publishes: set[asyncio.Task[None]] = set()
+        self._client: AsyncRedis | None = None
+        self._listener: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Start listening for cancel requests. Only on the event loop, as all of this class."""
+        # No timeout of the socket: it would end the wait for the next signal.
+        self._client = AsyncRedis.from_url(self._url, socket_connect_timeout=self._timeout)
+        self._listener = asyncio.create_task(self._listen(self._client))
+
+    def publish_turn_ended(self, turn_id: str) -> None:
+        """Publish that a turn has ended, which wakes its waiters. Returns at once."""
+        if self._client is not None:
+            publish = _publish(self._client, turn_channel(turn_id), "ended", within_seconds=self._timeout)
+            task = asyncio.create_task(publish)
+            self._publishes.add(task)
+            task.add_done_callback(self._publishes.discard)
+
+    async def stop(self) -> None:
+        """Let signals that are on their way go out, then close."""
+        if self._listener is not None:
+            self._listener.cancel()
+        if self._publishes:
+            await asyncio.wait(self._publishes, timeout=self._timeout)
+        if self._client is not None:
+            await self._client.aclose()
+
+    async def _listen(self, client: AsyncRedis) -> None:
+        while True:
+            try:
+                async with client.pubsub(ignore_subscribe_messages=True) as listener:
+                    await listener.subscribe(CANCEL_CHANNEL)
+                    async for signal in listener.listen():
+                        self._cancel(signal["data"].decode())
+            except _SERVER_FAILURES as error:
+                _log.debug("signals_not_received", reason=type(error).__name__)
+            await asyncio.sleep(LISTEN_AGAIN_SECONDS)
+
+
+async def _publish(client: AsyncRedis, channel: str, text: str, *, within_seconds: float) -> None:
+    try:
+        async with asyncio.timeout(within_seconds):
+            await client.publish(channel, text)
+    except _SERVER_FAILURES as error:
+        _log_unpublished(error)
+
+
+def _log_unpublished(error: Exception) -> None:
+    _log.debug("signal_not_published", reason=type(error).__name__)

@@ -1,0 +1,110 @@
+"""Signals between workers and waiters: heard where there is a server, and no failure where there is none."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from conversation.task_contract import CANCEL_CHANNEL, turn_channel
+from store.live import signals
+from store.live.signals import Signals, WorkerSignals
+from store.settings import Settings
+from tests.integration.producers.backend import free_port, silent_server
+from threadmill.embedded.valkey import EmbeddedValkey
+
+#: Seconds that a signal may take on a busy machine; a wait that nothing ends takes longer.
+SOON_SECONDS = 20
+TURN = "0197-turn"
+
+
+@pytest.fixture
+def cancelled() -> list[str]:
+    """The ids of the turns whose cancel a worker heard of."""
+    return []
+
+
+@pytest.fixture
+async def worker_signals(settings: Settings, cancelled: list[str]) -> AsyncIterator[WorkerSignals]:
+    """The signals of a worker that listens."""
+    started = WorkerSignals(settings, cancel=cancelled.append)
+    started.start()
+    yield started
+    await started.stop()
+
+
+async def eventually(is_true: Callable[[], bool], meanwhile: Callable[[], object] = lambda: None) -> None:
+    async with asyncio.timeout(SOON_SECONDS):
+        while not is_true():
+            meanwhile()
+            await asyncio.sleep(0.02)
+
+
+async def test_the_end_of_a_turn_wakes_who_waits_for_it(
+    settings: Settings, worker_signals: WorkerSignals
+) -> None:
+    channel = turn_channel(TURN)
+    async with Signals(settings).subscribe_async(channel, within_seconds=10) as wait_for_signal:
+        started = time.monotonic()
+        worker_signals.publish_turn_ended(TURN)
+
+        await wait_for_signal(SOON_SECONDS + 10)
+
+    assert time.monotonic() - started < SOON_SECONDS
+
+
+async def test_a_cancel_request_reaches_the_worker_from_either_kind_of_caller(
+    settings: Settings, worker_signals: WorkerSignals, cancelled: list[str]
+) -> None:
+    caller = Signals(settings)
+    await eventually(lambda: "sync" in cancelled, lambda: caller.publish(CANCEL_CHANNEL, "sync"))
+
+    await caller.publish_async(CANCEL_CHANNEL, "async")
+
+    await eventually(lambda: "async" in cancelled)
+
+
+async def test_a_worker_listens_again_once_its_server_is_back(
+    settings: Settings, cancelled: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signals, "LISTEN_AGAIN_SECONDS", 0.05)
+    with EmbeddedValkey(tmp_path / "valkey") as server:
+        here = settings.model_copy(update={"broker_url": SecretStr(server.url)})
+        port = int(server.url.rpartition(":")[2].partition("/")[0])
+        worker_signals = WorkerSignals(here, cancel=cancelled.append)
+        worker_signals.start()
+        caller = Signals(here)
+        await eventually(lambda: "before" in cancelled, lambda: caller.publish(CANCEL_CHANNEL, "before"))
+
+    with EmbeddedValkey(tmp_path / "valkey", port=port):
+        await eventually(lambda: "after" in cancelled, lambda: caller.publish(CANCEL_CHANNEL, "after"))
+        await worker_signals.stop()
+
+
+@pytest.fixture(params=["closed", "silent"])
+def deaf_settings(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Settings]:
+    """The settings of a broker that refuses, and of one that accepts and never answers."""
+
+    def at(port: int) -> Settings:
+        url = SecretStr(f"redis://:x@127.0.0.1:{port}/0")
+        return settings.model_copy(update={"broker_url": url, "notify_timeout_seconds": 0.3})
+
+    if request.param == "closed":
+        yield at(free_port())
+        return
+    with silent_server() as port:
+        yield at(port)
+
+
+async def test_a_server_that_hears_nothing_holds_nobody_up_and_fails_nobody(deaf_settings: Settings) -> None:
+    worker_signals = WorkerSignals(deaf_settings, cancel=lambda _: None)
+    worker_signals.start()
+    started = time.monotonic()
+
+    await Signals(deaf_settings).publish_async(CANCEL_CHANNEL, TURN)
+    worker_signals.publish_turn_ended(TURN)
+    await worker_signals.stop()
+
+    assert time.monotonic() - started < 5
