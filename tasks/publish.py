@@ -14,14 +14,13 @@ from conversation.task_contract import (
     RUN_TURNS,
     WakeUp,
 )
+from tasks.celery_app import app
 
 _log = structlog.get_logger(__name__)
 
 
 def publish_wake_up(wake_up: WakeUp) -> bool:
     """Publish one wake-up; False if the broker is away."""
-    from tasks.app import app
-
     try:
         app.send_task(
             RUN_TURNS,
@@ -50,8 +49,6 @@ def request_summaries(*, expires_seconds: float) -> bool:
 
 
 def _publish_task(name: str, payload: dict[str, Any], **options: Any) -> bool:
-    from tasks.app import app
-
     try:
         app.send_task(name, kwargs=payload, retry=False, **options)
     except OperationalError as error:
@@ -62,7 +59,5 @@ def _publish_task(name: str, payload: dict[str, Any], **options: Any) -> bool:
 
 def count_queued_tasks(queue: str) -> int:
     """Count the tasks that wait in a queue of the broker, over all priorities."""
-    from tasks.app import app
-
     with app.connection_for_read() as connection, connection.channel() as channel:
         return int(channel.queue_declare(queue, passive=False, durable=True).message_count)
