@@ -4,7 +4,6 @@ What stays true: no message is changed or removed by any of them.
 """
 
 from dataclasses import replace
-from functools import partial
 
 from conversation.summary import SummarizedAgent, Summary
 from store.database.engine import Database
@@ -56,5 +55,4 @@ class ThreadSummaries:
         the thread had none. Raises `ThreadNotFound`, and `InvalidInput` where retention deleted messages
         that would have to come back.
         """
-        restore = partial(repository.restore, tenant=self.tenant, thread_id=thread_id)
-        return await self.database.run_async(restore)
+        return await self.database.run_async(repository.restore, tenant=self.tenant, thread_id=thread_id)

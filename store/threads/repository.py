@@ -15,8 +15,9 @@ from sqlalchemy import Connection, delete, exists, func, literal, select, update
 
 from conversation.errors import InvalidInput, ThreadNotFound, TitleConflict
 from conversation.message import Message
-from conversation.thread import LAST_UPDATED, LEADING, LoadedState, Thread
+from conversation.thread import LAST_UPDATED, Thread
 from conversation.validation import check_metadata
+from conversation.working_copy import LEADING, LoadedState
 from store.database.column_types import clock
 from store.database.statements import AnyRow, insert_for
 from store.files.attachments import attach
