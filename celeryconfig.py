@@ -3,20 +3,13 @@
 from datetime import timedelta
 
 from conversation.task_contract import (
-    COLLECT_FILES,
-    EXPIRE_UPLOADS,
     FILES_QUEUE,
     MAINTENANCE_QUEUE,
+    PERIODIC_TASKS,
     PREPARE_FILE,
-    PREPARE_PENDING_FILES,
     PRIORITY_MAX,
-    REFRESH_STATISTICS,
-    RUN_PURGE,
-    RUN_RETENTION,
-    RUN_SUMMARIES,
     RUN_SUMMARIES_NOW,
     RUN_TURNS,
-    SWEEP_TURNS,
     TURNS_QUEUE,
 )
 from store.settings import current
@@ -50,16 +43,10 @@ accept_content = ["json"]
 task_default_queue = TURNS_QUEUE
 task_routes = {
     RUN_TURNS: {"queue": TURNS_QUEUE},
-    SWEEP_TURNS: {"queue": MAINTENANCE_QUEUE},
-    RUN_SUMMARIES: {"queue": MAINTENANCE_QUEUE},
-    RUN_SUMMARIES_NOW: {"queue": MAINTENANCE_QUEUE},
-    RUN_RETENTION: {"queue": MAINTENANCE_QUEUE},
     PREPARE_FILE: {"queue": FILES_QUEUE},
-    PREPARE_PENDING_FILES: {"queue": MAINTENANCE_QUEUE},
-    COLLECT_FILES: {"queue": MAINTENANCE_QUEUE},
-    EXPIRE_UPLOADS: {"queue": MAINTENANCE_QUEUE},
-    REFRESH_STATISTICS: {"queue": MAINTENANCE_QUEUE},
-    RUN_PURGE: {"queue": MAINTENANCE_QUEUE},
+    # Sent by workers between two ticks; the same work as a periodic task.
+    RUN_SUMMARIES_NOW: {"queue": MAINTENANCE_QUEUE},
+    **{periodic.task: {"queue": periodic.queue} for periodic in PERIODIC_TASKS.values()},
 }
 # Nothing else is imported by naming it in a message.
 imports = ("tasks.turns", "tasks.files", "tasks.maintenance")
@@ -88,56 +75,12 @@ worker_hijack_root_logger = False
 # --- Beat only ticks: what is due is found in Postgres ---------------------------------------------
 timezone = "UTC"
 beat_schedule = {
-    # Wake-ups for every turn whose wake-up was lost, whose worker died, or whose time has come.
-    "sweep-turns": {
-        "task": SWEEP_TURNS,
-        "schedule": timedelta(seconds=_settings.sweep_interval_seconds),
+    name: {
+        "task": periodic.task,
+        "schedule": timedelta(seconds=periodic.tick_seconds(_settings)),
         # A tick that waited longer than this has a younger one behind it.
-        "options": {"expires": _settings.sweep_interval_seconds * 2},
-    },
-    # Files that no turn has requested yet, or whose request was lost.
-    "prepare-files": {
-        "task": PREPARE_PENDING_FILES,
-        "schedule": timedelta(seconds=60),
-        "options": {"expires": 60},
-    },
-    # From here on each tick asks the database whether this period's run was claimed: two beats run it
-    # once. Those with long periods tick more often, so that one that was lost is made up for.
-    #
-    # Threads whose uncovered history passed a high-water mark, down to the low one.
-    "run-summaries": {
-        "task": RUN_SUMMARIES,
-        "schedule": timedelta(seconds=_settings.summarize_interval_seconds),
-        "options": {"expires": _settings.summarize_interval_seconds},
-    },
-    # What policies say is past its time, and erasures that broke off.
-    "run-retention": {
-        "task": RUN_RETENTION,
-        "schedule": timedelta(seconds=min(60.0, _settings.retention_interval_seconds)),
-        "options": {"expires": 60},
-    },
-    # Turns that ended long ago, with their journals; their messages stay.
-    "run-purge": {
-        "task": RUN_PURGE,
-        "schedule": timedelta(seconds=min(60.0, _settings.retention_interval_seconds)),
-        "options": {"expires": 60},
-    },
-    # Blobs that no message has, and bytes that no row knows; each run continues where the last one ended.
-    "collect-files": {
-        "task": COLLECT_FILES,
-        "schedule": timedelta(seconds=60),
-        "options": {"expires": 60},
-    },
-    # What the database knows of its tables, so that it finds what is due through its indexes.
-    "refresh-statistics": {
-        "task": REFRESH_STATISTICS,
-        "schedule": timedelta(seconds=60),
-        "options": {"expires": 60},
-    },
-    # Uploads that were never completed, and what was put for them.
-    "expire-uploads": {
-        "task": EXPIRE_UPLOADS,
-        "schedule": timedelta(seconds=60),
-        "options": {"expires": 60},
-    },
+        "options": {"expires": periodic.expiry_seconds(_settings)},
+    }
+    # When each is due, and why it is there, is said in that table.
+    for name, periodic in PERIODIC_TASKS.items()
 }

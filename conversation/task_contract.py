@@ -1,9 +1,10 @@
-"""The contract between publishers of tasks and workers: task names, queues, and the payload of a wake-up.
+"""The contract between publishers of tasks and workers: task names, queues, periods, a wake-up's payload.
 
 A wake-up carries ids only, never content. Losing one loses nothing: the sweep publishes it again. Names and
 payloads stay stable across releases; `v` is raised when a payload changes shape.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 RUN_TURNS = "turns.run"
@@ -30,6 +31,64 @@ MAINTENANCE_QUEUE = "maintenance"
 PAYLOAD_VERSION = 1
 #: Priority of a turn: 0 is ordinary, 9 the most urgent.
 PRIORITY_MAX = 9
+
+#: A length of time: its seconds, or the name of the setting that has them.
+Interval = float | str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeriodicTask:
+    """A task that beat sends. Beat only ticks: what is due is found in Postgres."""
+
+    task: str
+    queue: str = MAINTENANCE_QUEUE
+    #: Time between two ticks of beat; no longer than the period, so that none is without a tick.
+    tick: Interval = 60.0
+    #: Time between two runs: a tick asks the database whether this period's run was claimed, so that two
+    #: beats run it once, and one that was lost is made up for. None runs the task at each tick.
+    period: Interval | None = None
+    #: Ticks for which a message is worth running: behind an older one there is a younger one.
+    expires_after_ticks: int = 1
+
+    def tick_seconds(self, settings: object) -> float:
+        """Seconds between two ticks of beat."""
+        seconds = _seconds(self.tick, settings)
+        return seconds if self.period is None else min(seconds, self.period_seconds(settings))
+
+    def period_seconds(self, settings: object) -> float:
+        """Seconds between two runs."""
+        return _seconds(self.tick if self.period is None else self.period, settings)
+
+    def expiry_seconds(self, settings: object) -> float:
+        """Seconds after which a message that waits in the broker is dropped."""
+        return self.expires_after_ticks * self.tick_seconds(settings)
+
+
+def _seconds(interval: Interval, settings: object) -> float:
+    return float(getattr(settings, interval) if isinstance(interval, str) else interval)
+
+
+#: What beat sends, by the name of its entry there: the only place that says when a task is due.
+PERIODIC_TASKS: Mapping[str, PeriodicTask] = {
+    # Wake-ups for every turn whose wake-up was lost, whose worker died, or whose time has come.
+    "sweep-turns": PeriodicTask(task=SWEEP_TURNS, tick="sweep_interval_seconds", expires_after_ticks=2),
+    # Files that no turn has requested yet, or whose request was lost.
+    "prepare-files": PeriodicTask(task=PREPARE_PENDING_FILES),
+    # Threads whose uncovered history passed a high-water mark, down to the low one.
+    "run-summaries": PeriodicTask(
+        task=RUN_SUMMARIES, tick="summarize_interval_seconds", period="summarize_interval_seconds"
+    ),
+    # What policies say is past its time, and erasures that broke off.
+    "run-retention": PeriodicTask(task=RUN_RETENTION, period="retention_interval_seconds"),
+    # Turns that ended long ago, with their journals; their messages stay.
+    "run-purge": PeriodicTask(task=RUN_PURGE, period="retention_interval_seconds"),
+    # Blobs that no message has, and bytes that no row knows; each run continues where the last one ended.
+    "collect-files": PeriodicTask(task=COLLECT_FILES, period="collect_interval_seconds"),
+    # What the database knows of its tables, so that it finds what is due through its indexes.
+    "refresh-statistics": PeriodicTask(task=REFRESH_STATISTICS, period="statistics_interval_seconds"),
+    # Uploads that were never completed, and what was put for them.
+    "expire-uploads": PeriodicTask(task=EXPIRE_UPLOADS, period=600.0),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from store.database.engine import Database
 from store.files import prepared_rows
 from store.files.prepare import FilePreparer
 from store.settings import current
-from tasks.app import app
+from tasks.celery_app import app
 
 _log = structlog.get_logger(__name__)
 

@@ -29,13 +29,13 @@ from store.settings import Settings, current
 from store.tables import statistics
 from store.turns import sweep as sweeping
 from store.turns import workers
-from tasks.app import app
+from tasks.celery_app import app
 from tasks.jobs.collect_files import run_scheduled_collection
 from tasks.jobs.expire_uploads import run_scheduled_expiry
 from tasks.jobs.retention import run_purge, run_retention
 from tasks.jobs.summaries import run_summaries
 from tasks.publish import count_queued_tasks, publish_wake_up, request_file
-from tasks.schedules import PERIODS
+from tasks.schedules import SCHEDULES
 
 #: Seconds that a file may wait before beat requests it: a turn has done so, as a rule.
 FILE_WAIT_SECONDS = 60.0
@@ -169,7 +169,7 @@ def _run_exclusively(name: str, job: Job) -> None:
 def _run_if_due(name: str, job: Job) -> None:
     """Run a schedule's job, if this process is the one that claims this period's run."""
     settings = current()
-    run = _database().run(claim_run, schedule=name, every_seconds=PERIODS[name](settings))
+    run = _database().run(claim_run, schedule=name, every_seconds=SCHEDULES[name].period_seconds(settings))
     if run is None:
         return
     try:

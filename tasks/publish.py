@@ -14,14 +14,13 @@ from conversation.task_contract import (
     WakeUp,
 )
 from store.live import wake_ups
+from tasks.celery_app import app
 
 _log = structlog.get_logger(__name__)
 
 
 def publish_wake_up(wake_up: WakeUp) -> bool:
     """Publish one wake-up; False if the broker is away."""
-    from tasks.app import app
-
     try:
         wake_ups.publish_wake_up(app, wake_up)
     except OperationalError as error:
@@ -46,8 +45,6 @@ def request_summaries(*, expires_seconds: float) -> bool:
 def _publish_task(
     name: str, payload: Mapping[str, int | str], *, queue: str, expires: float | None = None
 ) -> bool:
-    from tasks.app import app
-
     try:
         app.send_task(name, kwargs=payload, queue=queue, expires=expires, retry=False)
     except OperationalError as error:
@@ -58,7 +55,5 @@ def _publish_task(
 
 def count_queued_tasks(queue: str) -> int:
     """Count the tasks that wait in a queue of the broker, over all priorities."""
-    from tasks.app import app
-
     with app.connection_for_read() as connection, connection.channel() as channel:
         return int(channel.queue_declare(queue, passive=False, durable=True).message_count)

@@ -1,40 +1,26 @@
-"""The periodic tasks, and how often each runs: the only module that says so.
+"""The state of the schedules: the periodic tasks whose runs are claimed in the database.
 
 What stays true: beat ticks at least once in each period; the database gives each period's run to one
 process. A schedule is stale when no run of it ended well for two periods and a while.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from conversation.task_contract import (
-    COLLECT_FILES,
-    EXPIRE_UPLOADS,
-    REFRESH_STATISTICS,
-    RUN_PURGE,
-    RUN_RETENTION,
-    RUN_SUMMARIES,
-)
+from conversation.task_contract import PERIODIC_TASKS, PeriodicTask
 from store import schedule_runs
 from store.database.engine import Database
 from store.schedule_runs import LastRun
 from store.settings import Settings
 from store.turns import workers
 
-#: Seconds between two runs that delete expired uploads.
-EXPIRE_INTERVAL_SECONDS = 600.0
 #: Seconds beyond two periods before a schedule counts as stale: a tick, a queue, a slow start.
 LATE_SECONDS = 180.0
 
-#: Seconds between two runs, by the name of the task.
-PERIODS: Mapping[str, Callable[[Settings], float]] = {
-    RUN_SUMMARIES: lambda settings: settings.summarize_interval_seconds,
-    RUN_RETENTION: lambda settings: settings.retention_interval_seconds,
-    RUN_PURGE: lambda settings: settings.retention_interval_seconds,
-    COLLECT_FILES: lambda settings: settings.collect_interval_seconds,
-    EXPIRE_UPLOADS: lambda _: EXPIRE_INTERVAL_SECONDS,
-    REFRESH_STATISTICS: lambda settings: settings.statistics_interval_seconds,
+#: The tasks whose runs are claimed, by name.
+SCHEDULES: Mapping[str, PeriodicTask] = {
+    periodic.task: periodic for periodic in PERIODIC_TASKS.values() if periodic.period is not None
 }
 
 State = Literal["ok", "running", "failed", "stale", "never"]
@@ -59,8 +45,8 @@ def load_statuses(database: Database, settings: Settings) -> list[ScheduleStatus
     runs = {run.schedule: run for run in database.run(schedule_runs.list_last_runs)}
     up_seconds = database.run(workers.longest_uptime_seconds)
     return [
-        _status_of(name, period(settings), runs.get(name), up_seconds)
-        for name, period in sorted(PERIODS.items())
+        _status_of(name, SCHEDULES[name].period_seconds(settings), runs.get(name), up_seconds)
+        for name in sorted(SCHEDULES)
     ]
 
 

@@ -1,7 +1,7 @@
 """The task that a wake-up starts: run the turns of one thread."""
 
 from conversation.task_contract import RUN_TURNS, WakeUp
-from tasks.app import app
+from tasks.celery_app import app
 from tasks.worker import current_worker
 
 

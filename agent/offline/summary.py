@@ -36,6 +36,9 @@ _ENTRY_LISTS = (
     "questions",
     "closed",
 )
+#: Entries by the name of their list.
+EntryLists = dict[str, list[str]]
+
 _ATTACHED = re.compile(r"^\[attached: (.+)\]$", re.MULTILINE)
 
 
@@ -45,40 +48,53 @@ def build_summary(material: Material) -> dict[str, list[str]]:
     A sentence `done: …` of a user closes the open task or preference that it repeats, as far as it was
     said before. `left_out` names the entries that the budget does not allow.
     """
-    previous_sections = material.previous_sections
-    entries_by_list: dict[str, list[str]] = {name: [] for name in _ENTRY_LISTS}
+    entries = _sort_into_lists(material)
+    sections = _carry_over_protected(material.previous_sections, entries)
+    sections, left_out = _fill_by_budget(sections, entries, material)
+    if sections.is_empty:
+        sections = SummarySections(facts=(f"{len(material.texts)} messages were exchanged.",))
+    return sections.to_json() | {"closed": entries["closed"], "left_out": left_out}
+
+
+def _sort_into_lists(material: Material) -> EntryLists:
+    """Sort what users said, and the names of attached files, into lists; none holds what was closed since."""
+    entries: EntryLists = {name: [] for name in _ENTRY_LISTS}
     for sentence in sentences_of(material.user_texts):
         if sentence == OMISSION_MARK or _ATTACHED.match(sentence):
             continue
         if (closed_request := closed_by(sentence)) is None:
-            entries_by_list[_section_of(sentence)].append(sentence)
+            entries[_section_of(sentence)].append(sentence)
             continue
-        entries_by_list["closed"].append(closed_request)
+        entries["closed"].append(closed_request)
         for name in PROTECTED:
             # A request that is repeated later on is open again.
-            entries_by_list[name] = [entry for entry in entries_by_list[name] if entry != closed_request]
-    closed = entries_by_list["closed"]
-    entries_by_list["attachments"] = [name for text in material.texts for name in _ATTACHED.findall(text)]
-    entries_by_list["facts"] = _limit_plain_facts(
-        (*previous_sections.facts, *entries_by_list["facts"], *entries_by_list["plain"])
-    )
+            entries[name] = [entry for entry in entries[name] if entry != closed_request]
+    entries["attachments"] = [name for text in material.texts for name in _ATTACHED.findall(text)]
+    return entries
+
+
+def _carry_over_protected(previous_sections: SummarySections, entries: EntryLists) -> SummarySections:
+    """Open tasks and preferences: those of the summary before that are still open, and the new ones."""
     sections = SummarySections()
     for name in PROTECTED:
-        still_open = (entry for entry in getattr(previous_sections, name) if entry not in closed)
-        sections = sections.with_more(name, (*still_open, *entries_by_list[name]))
+        open_entries = [entry for entry in getattr(previous_sections, name) if entry not in entries["closed"]]
+        sections = sections.with_more(name, (*open_entries, *entries[name]))
+    return sections
+
+
+def _fill_by_budget(
+    sections: SummarySections, entries: EntryLists, material: Material
+) -> tuple[SummarySections, list[str]]:
+    """Fill the other sections, each within its part of the budget; also the entries that did not fit."""
     left_out: list[str] = []
     for name, divisor in BUDGET_DIVISORS.items():
-        entries = (
-            entries_by_list[name]
-            if name == "facts"
-            else (*getattr(previous_sections, name), *entries_by_list[name])
-        )
-        crowded_out, retained = split_by_budget(dict.fromkeys(entries), material.max_chars // divisor)
+        candidates: Iterable[str] = (*getattr(material.previous_sections, name), *entries[name])
+        if name == "facts":
+            candidates = _limit_plain_facts((*candidates, *entries["plain"]))
+        crowded_out, retained = split_by_budget(dict.fromkeys(candidates), material.max_chars // divisor)
         sections = sections.with_more(name, retained)
         left_out += crowded_out
-    if sections.is_empty:
-        sections = SummarySections(facts=(f"{len(material.texts)} messages were exchanged.",))
-    return sections.to_json() | {"closed": closed, "left_out": left_out}
+    return sections, left_out
 
 
 def _section_of(sentence: str) -> str:

@@ -6,7 +6,7 @@ model wrote it; and whatever is restored or left out stands in the report, by al
 by the part that the model saw.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -121,15 +121,29 @@ def add_missing(
 ) -> tuple[SummarySections, Report]:
     """Add the open tasks that a model found missing to a checked summary, as far as they can be used."""
     fitting_tasks = [task for task in missing if len(task) <= ENTRY_MAX_CHARS]
-    new_sections = SummarySections(
-        open_tasks=tuple(task for task in fitting_tasks if task not in report.closed)
-    )
+    open_tasks = tuple(task for task in fitting_tasks if task not in report.closed)
     new_sections, made_up = _remove_made_up(
-        new_sections, f"{previous_sections.render()}\n{_covered_text(covered_messages)}"
+        SummarySections(open_tasks=open_tasks),
+        f"{previous_sections.render()}\n{_covered_text(covered_messages)}",
     )
+    sections, added_tasks, crowded_out = _add_tasks(sections, new_sections.open_tasks, max_chars)
+    too_long_tasks = [task for task in missing if task not in fitting_tasks]
+    return sections, replace(
+        report,
+        found_missing=tuple(added_tasks),
+        made_up=(*report.made_up, *made_up),
+        dropped=_find_dropped(sections, previous_sections, covered_messages),
+        crowded_out=(*report.crowded_out, *too_long_tasks, *crowded_out),
+    )
+
+
+def _add_tasks(
+    sections: SummarySections, tasks: Iterable[str], max_chars: int
+) -> tuple[SummarySections, list[str], list[str]]:
+    """Add open tasks, each if the summary still fits; also those that were added, and what is out for it."""
     added_tasks: list[str] = []
-    crowded_out = [task for task in missing if task not in fitting_tasks]
-    for task in new_sections.open_tasks:
+    crowded_out: list[str] = []
+    for task in tasks:
         if task in sections.open_tasks:
             continue
         extended_sections, displaced_entries = _bound_protected(
@@ -137,17 +151,11 @@ def add_missing(
         )
         if len(extended_sections.render()) > max_chars:
             crowded_out.append(task)
-        else:
-            sections = extended_sections
-            added_tasks.append(task)
-            crowded_out += displaced_entries
-    return sections, replace(
-        report,
-        found_missing=tuple(added_tasks),
-        made_up=(*report.made_up, *made_up),
-        dropped=_find_dropped(sections, previous_sections, covered_messages),
-        crowded_out=(*report.crowded_out, *crowded_out),
-    )
+            continue
+        sections = extended_sections
+        added_tasks.append(task)
+        crowded_out += displaced_entries
+    return sections, added_tasks, crowded_out
 
 
 def has_value(text: str, value: str) -> bool:

@@ -1,10 +1,6 @@
-"""The answer of a web server, and the resolver that turns a host's name into addresses."""
+"""The answer of a web server."""
 
-from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-
-#: All addresses of a host, in the order in which to try them. Raises `socket.gaierror`.
-Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

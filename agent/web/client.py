@@ -10,8 +10,9 @@ import ssl
 from collections.abc import Callable, Iterable, Sequence
 
 from agent.web.address_guard import AddressGuard, Network
-from agent.web.answer import Answer, Resolve, accept_any_type
+from agent.web.answer import Answer, accept_any_type
 from agent.web.limits import WebLimits
+from agent.web.reach import Reach, Resolve
 
 #: Where the web is served. With any port at all, an agent could knock on mail servers and databases.
 WEB_PORTS = (80, 443, 8080, 8443)
@@ -34,10 +35,13 @@ class WebClient:
         resolve: Resolve = system_resolve,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        self.guard = AddressGuard(allow_networks)
-        self.allow_ports = frozenset(allow_ports)
-        self.resolve = resolve
         self._ssl_context = ssl_context
+        self._reach = Reach(
+            guard=AddressGuard(allow_networks),
+            allow_ports=frozenset(allow_ports),
+            resolve=resolve,
+            load_ssl_context=self._load_ssl_context,
+        )
 
     async def get(
         self, url: str, *, limits: WebLimits, objection: Callable[[str], str | None] = accept_any_type
@@ -48,9 +52,9 @@ class WebClient:
         """
         from agent.web.fetch import get
 
-        return await get(self, url, limits=limits, objection=objection)
+        return await get(self._reach, url, limits=limits, objection=objection)
 
-    async def load_ssl_context(self) -> ssl.SSLContext:
+    async def _load_ssl_context(self) -> ssl.SSLContext:
         """Load the certificates to trust: certifi's list, read once and off the loop."""
         if self._ssl_context is None:
             from httpx import create_ssl_context

@@ -8,19 +8,19 @@ each URL with its query.
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from http import HTTPStatus
 
 import httpcore
 import httpx
 
 from agent.web.answer import Answer
-from agent.web.client import WebClient
 from agent.web.decompression import ACCEPTED_ENCODING, DamagedBody, decompressor_for
 from agent.web.errors import AnswerRejected, NotReached, TooLarge, TooSlow
 from agent.web.guarded_backend import GuardedBackend
 from agent.web.limits import WebLimits
+from agent.web.reach import Reach
 from agent.web.url import parse, redact, resolve_redirect
 
 USER_AGENT = "Threadmill (an agent that reads for a person)"
@@ -31,12 +31,12 @@ _CHARSET = re.compile(r"""charset\s*=\s*["']?([^\s;"']+)""", re.IGNORECASE)
 Objection = Callable[[str], str | None]
 
 
-async def get(client: WebClient, url: str, *, limits: WebLimits, objection: Objection) -> Answer:
+async def get(reach: Reach, url: str, *, limits: WebLimits, objection: Objection) -> Answer:
     """Fetch a URL, following redirects: see `WebClient.get`."""
-    parsed_url = parse(url, allow_ports=client.allow_ports)
+    parsed_url = parse(url, allow_ports=reach.allow_ports)
     try:
         async with asyncio.timeout(limits.total_seconds) as scope:
-            return await _get_following_redirects(client, parsed_url, limits, objection)
+            return await _get_following_redirects(reach, parsed_url, limits, objection)
     except TimeoutError:
         if not scope.expired():
             raise
@@ -44,11 +44,11 @@ async def get(client: WebClient, url: str, *, limits: WebLimits, objection: Obje
 
 
 async def _get_following_redirects(
-    client: WebClient, url: httpx.URL, limits: WebLimits, objection: Objection
+    reach: Reach, url: httpx.URL, limits: WebLimits, objection: Objection
 ) -> Answer:
     first_url = url
     for _ in range(limits.redirects_max + 1):
-        outcome = await _get_once(client, url, limits, objection)
+        outcome = await _get_once(reach, url, limits, objection)
         if isinstance(outcome, Answer):
             return outcome
         url = outcome
@@ -58,14 +58,14 @@ async def _get_following_redirects(
 
 
 async def _get_once(
-    client: WebClient, url: httpx.URL, limits: WebLimits, objection: Objection
+    reach: Reach, url: httpx.URL, limits: WebLimits, objection: Objection
 ) -> Answer | httpx.URL:
     """Fetch a URL once: the answer, or the URL to which it redirects."""
-    async with _exchange(client, url, limits) as response:
+    async with _exchange(reach, url, limits) as response:
         headers = httpx.Headers(response.headers)
         location = headers.get("location")
         if response.status in _REDIRECTS and location is not None:
-            return resolve_redirect(url, location, allow_ports=client.allow_ports)
+            return resolve_redirect(url, location, allow_ports=reach.allow_ports)
         if not 200 <= response.status < 300:
             raise AnswerRejected(f"{redact(url)} answered {_status_text(response.status)}")
         content_type = headers.get("content-type", "")
@@ -85,31 +85,36 @@ async def _get_once(
 
 
 @asynccontextmanager
-async def _exchange(client: WebClient, url: httpx.URL, limits: WebLimits) -> AsyncIterator[httpcore.Response]:
-    """Send one request on a connection of its own, and translate its errors into ours."""
+async def _exchange(reach: Reach, url: httpx.URL, limits: WebLimits) -> AsyncIterator[httpcore.Response]:
+    """Send one request on a connection of its own."""
     redacted_url = redact(url)
     pool = httpcore.AsyncConnectionPool(
-        ssl_context=await client.load_ssl_context() if url.scheme == "https" else None,
+        ssl_context=await reach.load_ssl_context() if url.scheme == "https" else None,
         max_connections=1,
         max_keepalive_connections=0,
-        network_backend=GuardedBackend(client.guard, client.resolve, redacted_url=redacted_url),
+        network_backend=GuardedBackend(reach.guard, reach.resolve, redacted_url=redacted_url),
     )
-    read_seconds = limits.read_seconds
     timeouts = {
         "connect": limits.connect_seconds,
-        "read": read_seconds,
-        "write": read_seconds,
-        "pool": read_seconds,
+        "read": limits.read_seconds,
+        "write": limits.read_seconds,
+        "pool": limits.read_seconds,
     }
     target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
     request = pool.stream(b"GET", target, headers=_request_headers(url), extensions={"timeout": timeouts})
-    try:
+    with _translate_errors(redacted_url, limits):
         async with pool, request as response:
             yield response
+
+
+@contextmanager
+def _translate_errors(redacted_url: str, limits: WebLimits) -> Iterator[None]:
+    try:
+        yield
     except httpcore.ConnectTimeout:
         raise TooSlow(f"{redacted_url} did not connect within {limits.connect_seconds:g} s") from None
     except httpcore.TimeoutException:
-        raise TooSlow(f"{redacted_url} sent nothing for {read_seconds:g} s") from None
+        raise TooSlow(f"{redacted_url} sent nothing for {limits.read_seconds:g} s") from None
     except httpcore.NetworkError as error:
         # The words of sockets and certificates: they quote no URL.
         raise NotReached(

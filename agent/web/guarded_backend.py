@@ -13,8 +13,8 @@ from typing import Any
 import httpcore
 
 from agent.web.address_guard import AddressGuard
-from agent.web.answer import Resolve
 from agent.web.errors import NotReached, UrlRejected
+from agent.web.reach import Resolve
 
 
 class GuardedBackend(httpcore.AsyncNetworkBackend):

@@ -100,14 +100,19 @@ def entry(module: str, name: str, heading: str = "") -> str:
 
 def _class(home: str, node: ast.ClassDef, heading: str) -> str:
     lines = [f"### `{heading}`\n", f"{promise(node)}\n"]
-    family = list(_family(home, node))
+    family = list(dict.fromkeys(_family(home, node)))  # a base of two bases once
     fields = [f"| {field} |" for home, member in family for field in _fields(home, member)]
     if fields:
         lines += ["| field | |", "|---|---|", *fields, ""]
-    methods = [m for _, member in family for m in member.body if isinstance(m, Function) and _is_shown(m)]
+    methods: dict[str, Function] = {}
+    # The class's own first; one that it overrides is shown as the class has it.
+    for _, member in reversed(family):
+        for method in member.body:
+            if isinstance(method, Function) and _is_shown(method):
+                methods.setdefault(method.name, method)
     if methods:
         method_texts = [
-            "\n".join([signature(method), *_indent(promise(method))]).rstrip() for method in methods
+            "\n".join([signature(method), *_indent(promise(method))]).rstrip() for method in methods.values()
         ]
         lines += ["```text", "\n\n".join(method_texts), "```", ""]
     return "\n".join(lines)

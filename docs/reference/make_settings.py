@@ -53,10 +53,11 @@ def rows() -> Iterator[str]:
 
 
 def meanings() -> dict[str, str]:
-    """The comment above each field."""
+    """The comment above each field, out of the groups that the settings are made of."""
+    groups = [group for group in Settings.__mro__ if group.__module__.startswith("store.settings.")]
     comments: dict[str, str] = {}
     lines: list[str] = []
-    for line in inspect.getsource(Settings).splitlines():
+    for line in "".join(map(inspect.getsource, groups)).splitlines():
         if comment := _COMMENT.match(line):
             lines.append(comment[1])
         elif lines:

@@ -90,6 +90,19 @@ def lock_out_thread(connection: Connection, erasure_id: str, subject: Subject, k
     Its turns are cancelled, its fencing token is raised: a running worker commits nothing. Raises
     `ThreadHeld`.
     """
+    thread = _lock_thread(connection, erasure_id, subject, key)
+    if thread is None:
+        return False
+    if thread.legal_hold:
+        raise ThreadUnderLegalHold([thread.id])
+    _lock_out(connection, thread)
+    _take_over_deletion(connection, erasure_id, thread)
+    _record_items(connection, erasure_id, "thread", [hash_of(thread.tenant, thread.id)])
+    return True
+
+
+def _lock_thread(connection: Connection, erasure_id: str, subject: Subject, key: int) -> AnyRow | None:
+    """Lock the row of a thread of the subject; None if it is gone."""
     # Also a thread that became another user's since: it was locked out for this erasure already.
     locked_out_keys = select(pending_deletions.c.thread_key).where(
         pending_deletions.c.erasure_id == erasure_id
@@ -97,17 +110,14 @@ def lock_out_thread(connection: Connection, erasure_id: str, subject: Subject, k
     is_in_erasure = threads.c.key.in_(select_thread_keys(connection, subject)) | threads.c.key.in_(
         locked_out_keys
     )
-    condition = (threads.c.key == key) & is_in_erasure
-    thread = connection.execute(
-        select(threads).where(condition).with_for_update(key_share=True)
-    ).one_or_none()
-    if thread is None:
-        return False
-    if thread.legal_hold:
-        raise ThreadUnderLegalHold([thread.id])
-    _lock_out(connection, thread)
+    statement = select(threads).where(threads.c.key == key, is_in_erasure)
+    return connection.execute(statement.with_for_update(key_share=True)).one_or_none()
+
+
+def _take_over_deletion(connection: Connection, erasure_id: str, thread: AnyRow) -> None:
+    """Have all of a thread deleted by the erasure, also where retention began to delete a part."""
     entry = insert_for(connection, pending_deletions).values(
-        thread_key=key,
+        thread_key=thread.key,
         cut_before=thread.history_starts_after,
         deleted_to=0,
         whole=True,
@@ -118,11 +128,8 @@ def lock_out_thread(connection: Connection, erasure_id: str, subject: Subject, k
         erasure_id=erasure_id,
         created_at=clock(),
     )
-    # A deletion that retention began is this erasure's now, and takes the whole thread.
     erasure_values = {"whole": True, "keep_summary": False, "erasure_id": erasure_id}
     connection.execute(entry.on_conflict_do_update(index_elements=["thread_key"], set_=erasure_values))
-    _record_items(connection, erasure_id, "thread", [hash_of(thread.tenant, thread.id)])
-    return True
 
 
 def _lock_out(connection: Connection, thread: AnyRow) -> None:

@@ -3,24 +3,16 @@
 import asyncio
 from typing import IO
 
-from store.database.engine import Database, LoopTransactionRunner
+from store.database.engine import LoopTransactionRunner
 from store.erasure.certificate import Certificate
 from store.erasure.export import ExportOutcome, UserExport
 from store.erasure.subject import Subject
 from store.erasure.workflow import run_erasure
-from store.file_store import FileStore
-from store.settings import Settings
+from store.open_store import OpenStore
 
 
-class ThreadErasure:
+class ThreadErasure(OpenStore):
     """Erasure and export, for a store with these settings, database and tenant."""
-
-    settings: Settings
-    database: Database
-    tenant: str
-
-    async def _open_file_store(self) -> FileStore:
-        raise NotImplementedError
 
     async def erase(
         self, *, user: str | None = None, thread_id: str | None = None, everything: bool = False

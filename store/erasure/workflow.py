@@ -9,7 +9,6 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
@@ -138,11 +137,11 @@ def iterate_thread_keys(database: TransactionRunner, subject: Subject) -> Iterat
 
 def _erase_thread(database: TransactionRunner, erasure_id: str, subject: Subject, key: int) -> None:
     """Erase a thread batch by batch, with what is sent to it meanwhile, until its row is gone."""
-    remove_batch = partial(deletion.remove_next_batch, key=key, erasure_id=erasure_id)
     while database.run(steps.lock_out_thread, erasure_id=erasure_id, subject=subject, key=key):
-        outcome = database.run(remove_batch)
-        while outcome is not None and not outcome.is_over:
-            outcome = database.run(remove_batch)
+        has_more = True
+        while has_more:
+            outcome = database.run(deletion.remove_next_batch, key=key, erasure_id=erasure_id)
+            has_more = outcome is not None and not outcome.is_over
         database.run(steps.end_thread, erasure_id=erasure_id, tenant=subject.tenant, key=key)
 
 

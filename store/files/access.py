@@ -43,24 +43,8 @@ def load_thumbnail(
     """
     own_row = _load_row(connection, tenant, file)
     _check_scan(file, own_row, scans=scans)
-    statement = select(blobs.c.sha256, blobs.c.size, blobs.c.media_type).join(
-        renditions,
-        and_(renditions.c.tenant == blobs.c.tenant, renditions.c.rendition_sha256 == blobs.c.sha256),
-    )
-    row = connection.execute(
-        statement.where(
-            renditions.c.tenant == tenant,
-            renditions.c.sha256 == file.sha256,
-            renditions.c.kind == "thumbnail",
-        )
-    ).one_or_none()
-    # A picture that could be read, and needed none: its size is stored as its text.
-    if (
-        row is None
-        and own_row.media_type in PICTURE_TYPES
-        and own_row.extracted_text is not None
-        and own_row.extraction_problem is None
-    ):
+    row = _load_thumbnail_row(connection, tenant, file)
+    if row is None and _needs_no_thumbnail(own_row):
         row = own_row
     if row is None:
         return None
@@ -69,6 +53,27 @@ def load_thumbnail(
         mime_type=row.media_type,
         sha256=row.sha256,
         size=row.size,
+    )
+
+
+def _load_thumbnail_row(connection: Connection, tenant: str, file: Attachment) -> AnyRow | None:
+    is_rendition = and_(
+        renditions.c.tenant == blobs.c.tenant, renditions.c.rendition_sha256 == blobs.c.sha256
+    )
+    statement = select(blobs.c.sha256, blobs.c.size, blobs.c.media_type).join(renditions, is_rendition)
+    return connection.execute(
+        statement.where(
+            renditions.c.tenant == tenant,
+            renditions.c.sha256 == file.sha256,
+            renditions.c.kind == "thumbnail",
+        )
+    ).one_or_none()
+
+
+def _needs_no_thumbnail(row: AnyRow) -> bool:
+    """Whether a blob is a picture that could be read, and is small: its size is stored as its text."""
+    return (
+        row.media_type in PICTURE_TYPES and row.extracted_text is not None and row.extraction_problem is None
     )
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, case, func, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, case, func, select, tuple_, update
 
 from conversation.attachment import Attachment
 from conversation.errors import FileNotStored, FileRejected, InvalidInput
@@ -58,20 +58,24 @@ def reserve(
     rows = [_pending_row(tenant, by_hash[sha256], scans=scans) for sha256 in sorted(by_hash)]
     # A key's columns stay as they are, so that this waits for no transaction that attaches the blob.
     statement = insert_for(connection, blobs).values(rows)
-    excluded, is_stored = statement.excluded, blobs.c.state == "stored"
     statement = statement.on_conflict_do_update(
-        index_elements=["tenant", "sha256"],
-        set_={
-            "state": case((is_stored, "stored"), else_="pending"),
-            # A row that waits for its bytes was entered by a caller who may not have had them.
-            "media_type": case((is_stored, blobs.c.media_type), else_=excluded.media_type),
-            "size": case((is_stored, blobs.c.size), else_=excluded.size),
-            "scan": func.coalesce(blobs.c.scan, excluded.scan),
-            "unreferenced_since": case((blobs.c.unreferenced_since.is_(None), None), else_=clock()),
-        },
+        index_elements=["tenant", "sha256"], set_=_renewed_values(statement.excluded)
     )
     reserved_rows = connection.execute(statement.returning(blobs.c.sha256, blobs.c.created_at, blobs.c.state))
     return {row.sha256: Reservation(row.created_at, row.state == "stored") for row in reserved_rows}
+
+
+def _renewed_values(excluded: Any) -> dict[str, ColumnElement[Any]]:
+    """The values of a row that is there already, out of its own and those of the new one."""
+    is_stored = blobs.c.state == "stored"
+    return {
+        "state": case((is_stored, "stored"), else_="pending"),
+        # A row that waits for its bytes was entered by a caller who may not have had them.
+        "media_type": case((is_stored, blobs.c.media_type), else_=excluded.media_type),
+        "size": case((is_stored, blobs.c.size), else_=excluded.size),
+        "scan": func.coalesce(blobs.c.scan, excluded.scan),
+        "unreferenced_since": case((blobs.c.unreferenced_since.is_(None), None), else_=clock()),
+    }
 
 
 def _pending_row(tenant: str, file: Attachment, *, scans: bool) -> dict[str, Any]:

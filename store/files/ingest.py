@@ -6,10 +6,7 @@ row says what the bytes are, never what a client claims of bytes that were not r
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-
-from sqlalchemy import Connection
+from collections.abc import Mapping, Sequence
 
 from conversation.attachment import Attachment
 from store.blobs import BlobStore
@@ -35,23 +32,22 @@ class FileIngest:
         Raises `FileStoreUnavailable`, `LimitReached` and `DatabaseUnavailable`.
         """
         if files := [file for file in files if file.content is not None]:
-            reservations = self._database.run(self._bind_reserve(tenant, files))
+            reservations = self._database.run(
+                reserve, tenant, files, scans=self._scans, max_bytes=self._max_bytes
+            )
             self._put(tenant, files)
-            if confirm_rows := _bind_confirm(tenant, reservations):
-                self._database.run(confirm_rows)
+            if _has_pending(reservations):
+                self._database.run(confirm, tenant, reservations)
 
     async def store_async(self, tenant: str, files: Sequence[Attachment]) -> None:
         """As `store`, on the event loop."""
         if files := [file for file in files if file.content is not None]:
-            reservations = await self._database.run_async(self._bind_reserve(tenant, files))
+            reservations = await self._database.run_async(
+                reserve, tenant, files, scans=self._scans, max_bytes=self._max_bytes
+            )
             await asyncio.to_thread(self._put, tenant, files)
-            if confirm_rows := _bind_confirm(tenant, reservations):
-                await self._database.run_async(confirm_rows)
-
-    def _bind_reserve(
-        self, tenant: str, files: Sequence[Attachment]
-    ) -> Callable[[Connection], Mapping[str, Reservation]]:
-        return partial(reserve, tenant=tenant, files=files, scans=self._scans, max_bytes=self._max_bytes)
+            if _has_pending(reservations):
+                await self._database.run_async(confirm, tenant, reservations)
 
     def _put(self, tenant: str, files: Sequence[Attachment]) -> None:
         for file in files:
@@ -61,9 +57,5 @@ class FileIngest:
             self._blobs.put(tenant, file.sha256, file.content, file.mime_type or "")
 
 
-def _bind_confirm(
-    tenant: str, reservations: Mapping[str, Reservation]
-) -> Callable[[Connection], None] | None:
-    if all(row.is_stored for row in reservations.values()):
-        return None
-    return partial(confirm, tenant=tenant, reservations=reservations)
+def _has_pending(reservations: Mapping[str, Reservation]) -> bool:
+    return not all(row.is_stored for row in reservations.values())

@@ -33,6 +33,12 @@ _RETURNED_COLUMNS = (blobs.c.media_type, blobs.c.size, blobs.c.scan, blobs.c.pre
 RETRY_SECONDS = 2.0
 LOST_RETRY_SECONDS = 3600.0
 
+#: The rendition of a blob that models see.
+_is_for_models = and_(
+    renditions.c.tenant == blobs.c.tenant,
+    renditions.c.sha256 == blobs.c.sha256,
+    renditions.c.kind == "model",
+)
 _GIVEN_UP = "The file could not be read: it ended its reader each time."
 
 
@@ -58,19 +64,9 @@ def load_prepared(
     With `scans`, so are those that no scanner has passed.
     """
     rendition_blobs = blobs.alias("made")
-    joined = blobs.outerjoin(
-        renditions,
-        and_(
-            renditions.c.tenant == blobs.c.tenant,
-            renditions.c.sha256 == blobs.c.sha256,
-            renditions.c.kind == "model",
-        ),
-    ).outerjoin(
-        rendition_blobs,
-        and_(
-            rendition_blobs.c.tenant == renditions.c.tenant,
-            rendition_blobs.c.sha256 == renditions.c.rendition_sha256,
-        ),
+    is_rendition = and_(
+        rendition_blobs.c.tenant == renditions.c.tenant,
+        rendition_blobs.c.sha256 == renditions.c.rendition_sha256,
     )
     statement = (
         select(
@@ -81,7 +77,9 @@ def load_prepared(
             *(rendition_blobs.c.sha256.label("picture"), rendition_blobs.c.media_type.label("picture_type")),
             rendition_blobs.c.size.label("picture_size"),
         )
-        .select_from(joined)
+        .select_from(
+            blobs.outerjoin(renditions, _is_for_models).outerjoin(rendition_blobs, is_rendition),
+        )
         .where(blobs.c.tenant == tenant, blobs.c.sha256.in_(hashes))
     )
     files = ((row.sha256, _prepared_file(row, scans=scans)) for row in connection.execute(statement))
@@ -205,8 +203,18 @@ def write(
     # Read without the scanner that it waited for: should there be one again, beat finds these.
     values["scan"] = func.nullif(blobs.c.scan, "pending")
     result = connection.execute(update(blobs).where(unprepared_row).values(**values, preparing_until=None))
-    if not result.rowcount or not rendition_hashes:
-        return ()
+    if result.rowcount and rendition_hashes:
+        _link_renditions(connection, tenant, sha256, prepared, rendition_hashes)
+    return ()
+
+
+def _link_renditions(
+    connection: Connection,
+    tenant: str,
+    sha256: str,
+    prepared: PreparationResult,
+    rendition_hashes: Mapping[str, str],
+) -> None:
     links = [
         {"tenant": tenant, "sha256": sha256, "kind": kind, "rendition_sha256": rendition_hashes[kind]}
         for kind in sorted(rendition_hashes)
@@ -216,11 +224,11 @@ def write(
     for kind in sorted(rendition_hashes, key=rendition_hashes.__getitem__):
         # A rendition is prepared as it is, and came through no scanner: it was made here.
         rendition_row = and_(_is_blob(tenant, rendition_hashes[kind]), blobs.c.prepared_at.is_(None))
-        text = pictures[kind].text
         connection.execute(
-            update(blobs).where(rendition_row).values(text=text, prepared_at=clock(), scan="clean")
+            update(blobs)
+            .where(rendition_row)
+            .values(extracted_text=pictures[kind].text, prepared_at=clock(), scan="clean")
         )
-    return ()
 
 
 def _lock_blobs(connection: Connection, tenant: str, sha256: str, rendition_hashes: Collection[str]) -> bool:

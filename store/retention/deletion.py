@@ -162,42 +162,54 @@ def remove_turns(connection: Connection, ids: Sequence[str]) -> Counts:
 
 def remove_thread(connection: Connection, key: int, *, erasure_id: str | None = None) -> BatchOutcome | None:
     """Delete the row of a thread of which nothing else is left; None where it must stay, for now."""
-    query = select(
-        threads, pending_deletions.c.whole, pending_deletions.c.policy, pending_deletions.c.erasure_id
-    )
-    row = connection.execute(
-        query.join(pending_deletions, pending_deletions.c.thread_key == threads.c.key)
-        .where(threads.c.key == key)
-        # A sender holds a share lock of the row: retention does not wait for senders.
-        .with_for_update(of=threads, skip_locked=erasure_id is None)
-    ).one_or_none()
-    if row is None or row.legal_hold or row.erasure_id != erasure_id:
+    thread = _lock_thread(connection, key, erasure_id)
+    if thread is None or thread.legal_hold or thread.erasure_id != erasure_id:
         return None
     has_turns = exists().where(turns.c.thread_key == key)
     has_messages = exists().where(messages.c.thread_key == key)
-    state = connection.execute(select(is_busy(key, row.lease_owner), has_turns | has_messages)).one()
-    if state[0] or (state[1] and erasure_id is not None):
+    is_at_work, has_rows = connection.execute(
+        select(is_busy(key, thread.lease_owner), has_turns | has_messages)
+    ).one()
+    if is_at_work or (has_rows and erasure_id is not None):
         return None
-    if state[1] or (erasure_id is None and row.last_seq > row.history_starts_after):
+    if has_rows or (erasure_id is None and thread.last_seq > thread.history_starts_after):
         # A message was sent meanwhile: the thread stays.
         connection.execute(
             update(pending_deletions).where(pending_deletions.c.thread_key == key).values(whole=False)
         )
         return BatchOutcome(is_over=False)
+    counts = _delete_thread_rows(connection, thread)
+    pseudonymize_thread(connection, thread.tenant, thread.id)
+    _record_counts(connection, thread, thread, "thread", counts, to_seq=thread.last_seq)
+    return BatchOutcome(counts)
+
+
+def _lock_thread(connection: Connection, key: int, erasure_id: str | None) -> AnyRow | None:
+    """Lock the row of a thread with a pending deletion, and load both."""
+    query = select(
+        threads, pending_deletions.c.whole, pending_deletions.c.policy, pending_deletions.c.erasure_id
+    )
+    return connection.execute(
+        query.join(pending_deletions, pending_deletions.c.thread_key == threads.c.key)
+        .where(threads.c.key == key)
+        # A sender holds a share lock of the row: retention does not wait for senders.
+        .with_for_update(of=threads, skip_locked=erasure_id is None)
+    ).one_or_none()
+
+
+def _delete_thread_rows(connection: Connection, thread: AnyRow) -> Counts:
+    """Delete a thread's row and what hangs on it; an erasure leaves the thread's own policy for its end."""
     counts = {
-        "summaries": _delete_rows_of_thread(connection, summaries, key),
-        "context": _delete_rows_of_thread(connection, thread_context, key),
+        "summaries": _delete_rows_of_thread(connection, summaries, thread.key),
+        "context": _delete_rows_of_thread(connection, thread_context, thread.key),
     }
-    if erasure_id is None:
-        of_own_policy = (retention_policies.c.tenant == row.tenant) & (
-            retention_policies.c.thread_id == row.id
+    if thread.erasure_id is None:
+        of_own_policy = (retention_policies.c.tenant == thread.tenant) & (
+            retention_policies.c.thread_id == thread.id
         )
         connection.execute(delete(retention_policies).where(of_own_policy))
-    connection.execute(delete(threads).where(threads.c.key == key))
-    counts["threads"] = 1
-    pseudonymize_thread(connection, row.tenant, row.id)
-    _record_counts(connection, row, row, "thread", counts, to_seq=row.last_seq)
-    return BatchOutcome(counts)
+    connection.execute(delete(threads).where(threads.c.key == thread.key))
+    return counts | {"threads": 1}
 
 
 def add_counts(one: Counts, other: Counts) -> Counts:

@@ -8,7 +8,6 @@ is stored; a thread that is due and must stay is passed over, and nothing behind
 """
 
 from collections.abc import Iterator, Mapping
-from functools import partial
 from typing import Any
 
 from sqlalchemy import (
@@ -56,10 +55,8 @@ def find_due_threads(database: TransactionRunner) -> Iterator[int]:
             for rule in _SORT_KEYS:
                 if getattr(group, f"has_{rule}"):
                     value = getattr(group, rule)
-                    load_page = partial(
-                        _load_due_page, group=(group.tenant, group.agent), rule=rule, value=value
-                    )
-                    yield from (row.key for row in _read_pages(database, load_page))
+                    of_group = {"group": (group.tenant, group.agent), "rule": rule, "value": value}
+                    yield from (row.key for row in _read_pages(database, _load_due_page, **of_group))
         after = (groups[-1].tenant, groups[-1].agent) if len(groups) == GROUPS else None
     yield from (row.key for row in _read_pages(database, _load_own_policy_page))
 
@@ -69,10 +66,10 @@ def find_pending_deletions(database: TransactionRunner) -> Iterator[AnyRow]:
     yield from _read_pages(database, _load_pending_page)
 
 
-def _read_pages(database: TransactionRunner, load_page: Any) -> Iterator[AnyRow]:
+def _read_pages(database: TransactionRunner, load_page: Any, **scope: Any) -> Iterator[AnyRow]:
     """Read rows page by page, each page after the last row of the previous one."""
     after: AnyRow | None = None
-    while rows := database.run(load_page, after=after):
+    while rows := database.run(load_page, **scope, after=after):
         yield from rows
         after = rows[-1]
 

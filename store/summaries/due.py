@@ -5,11 +5,12 @@ stored; a scan reserves each for as long as a summary may take, in the same stat
 scans at once find each thread once, and a dead summarizer's thread is found again.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import (
+    CTE,
     ColumnElement,
     Connection,
     Float,
@@ -77,26 +78,10 @@ def reserve_due(
 
     `other_marks` are those of agents that `marks` does not name.
     """
-    selects = _select_above_marks(connection, marks, other_marks, limit)
-    if not selects:
+    candidates = _select_above_marks(connection, marks, other_marks, limit)
+    if not candidates:
         return []
-    candidates = union_all(*selects).subquery()
-    due_threads = (
-        select(candidates.c.key, func.max(candidates.c.fullness).label("fullness"))
-        .group_by(candidates.c.key)
-        .cte("due")
-    )
-    reserved_threads = (
-        select(threads.c.key)
-        .join(due_threads, due_threads.c.key == threads.c.key)
-        .where(may_be_summarized())
-        # Not by key, as locks are taken elsewhere: skipping locked rows waits for none.
-        .order_by(due_threads.c.fullness.desc(), threads.c.key)
-        .limit(limit)
-        .with_for_update(key_share=True, skip_locked=True, of=threads)
-        # Run once and for all: a planner may run a subquery again for each row, and take more than asked.
-        .cte("taken")
-    )
+    reserved_threads = _lock_fullest(candidates, limit)
     rows = connection.execute(
         update(threads)
         .where(threads.c.key.in_(select(reserved_threads.c.key)))
@@ -113,6 +98,25 @@ def reserve_due(
         )
         for row in rows
     ]
+
+
+def _lock_fullest(candidates: Sequence[Select[tuple[int, float]]], limit: int) -> CTE:
+    """The keys of the fullest candidates, whose rows it locks; locked ones are left out."""
+    pairs = union_all(*candidates).subquery()
+    due_threads = (
+        select(pairs.c.key, func.max(pairs.c.fullness).label("fullness")).group_by(pairs.c.key).cte("due")
+    )
+    return (
+        select(threads.c.key)
+        .join(due_threads, due_threads.c.key == threads.c.key)
+        .where(may_be_summarized())
+        # Not by key, as locks are taken elsewhere: skipping locked rows waits for none.
+        .order_by(due_threads.c.fullness.desc(), threads.c.key)
+        .limit(limit)
+        .with_for_update(key_share=True, skip_locked=True, of=threads)
+        # Run once and for all: a planner may run a subquery again for each row, and take more than asked.
+        .cte("taken")
+    )
 
 
 def _select_above_marks(

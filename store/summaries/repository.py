@@ -158,32 +158,15 @@ def restore(connection: Connection, tenant: str, thread_id: str) -> Summary | No
     and `InvalidInput` where retention deleted messages that would have to come back.
     """
     key = _load_thread(connection, tenant, thread_id).key
-    lock = select(threads.c.key).where(threads.c.key == key).with_for_update(key_share=True)
-    connection.execute(lock)
+    connection.execute(select(threads.c.key).where(threads.c.key == key).with_for_update(key_share=True))
+    # Again, now that nothing of it can change.
     thread = _load_thread(connection, tenant, thread_id)
-    of_thread = summaries.c.thread_key == key
-    current_summary = connection.execute(
-        select(summaries).where(of_thread, summaries.c.id == thread.summary_id)
-    ).one_or_none()
+    current_summary = _load_summary(connection, key, thread.summary_id)
     if current_summary is None:
         return None
-    previous = connection.execute(
-        select(summaries.c.id, summaries.c.to_seq).where(
-            of_thread, summaries.c.id == current_summary.previous_id
-        )
-    ).one_or_none()
+    previous = _load_summary(connection, key, current_summary.previous_id)
     previous_to_seq = previous.to_seq if previous is not None else 0
-    if (
-        current_summary.from_seq <= thread.history_starts_after
-        and thread.history_starts_after > previous_to_seq
-    ):
-        raise InvalidInput(
-            "thread_id",
-            f"retention deleted the messages of {thread_id!r} up to seq {thread.history_starts_after} "
-            f"(threads.history_starts_after), "
-            f"and only its summary up to seq {current_summary.to_seq} tells of them",
-            "keep the summary",
-        )
+    _check_messages_remain(thread, thread_id, current_summary, previous_to_seq)
     connection.execute(
         update(summaries).where(summaries.c.id == current_summary.id).values(restored_at=clock())
     )
@@ -199,6 +182,26 @@ def restore(connection: Connection, tenant: str, thread_id: str) -> Summary | No
         )
     )
     return _summary(current_summary, current_id=None)
+
+
+def _load_summary(connection: Connection, key: int, summary_id: str | None) -> AnyRow | None:
+    statement = select(summaries).where(summaries.c.thread_key == key, summaries.c.id == summary_id)
+    return connection.execute(statement).one_or_none()
+
+
+def _check_messages_remain(
+    thread: AnyRow, thread_id: str, current_summary: AnyRow, previous_to_seq: int
+) -> None:
+    """Check that retention has deleted no message that only this summary tells of."""
+    cutoff = thread.history_starts_after
+    if current_summary.from_seq <= cutoff and cutoff > previous_to_seq:
+        raise InvalidInput(
+            "thread_id",
+            f"retention deleted the messages of {thread_id!r} up to seq {cutoff} "
+            f"(threads.history_starts_after), "
+            f"and only its summary up to seq {current_summary.to_seq} tells of them",
+            "keep the summary",
+        )
 
 
 def _summary(row: AnyRow, *, current_id: str | None) -> Summary:

@@ -8,7 +8,6 @@ released in between, so that other threads are summarized too.
 import asyncio
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 
 from sqlalchemy import Connection
 
@@ -48,30 +47,40 @@ async def summarize_to_low_mark(
     stored_summaries: list[Summary] = []
     # Nothing written: a single long turn, or another summarizer came first.
     retry_seconds = NOTHING_TO_COVER_SECONDS
-    load_draft = partial(repository.load_draft, tenant=tenant, thread_id=thread_id, marks=marks)
-    # A thread below its high mark would not be due again, and never come down to the low one.
-    is_above_high_mark = partial(
-        summary_dues.is_above_high_mark, tenant=tenant, thread_id=thread_id, marks=marks
-    )
-    while (draft := await database.run_async(load_draft)) is not None:
-        new_summary = await _write_summary(summarizer, draft)
-        outcome = await database.run_async(_store_summary, draft=draft, new=new_summary, due=due)
-        if due is not None and outcome.reserved_until is not None:
-            due.reserved_until = outcome.reserved_until
-        if outcome.summary is None:
-            break
-        stored_summaries.append(outcome.summary)
+    while (
+        summary := await _summarize_once(database, tenant, thread_id, summarizer, marks, due=due)
+    ) is not None:
+        stored_summaries.append(summary)
         retry_seconds = 0.0
-        if (
-            due is not None
-            and len(stored_summaries) >= SUMMARIES_IN_A_ROW
-            and await database.run_async(is_above_high_mark)
-        ):
+        if due is None or len(stored_summaries) < SUMMARIES_IN_A_ROW:
+            continue
+        # A thread below its high mark would not be due again, and never come down to the low one.
+        if await database.run_async(summary_dues.is_above_high_mark, tenant, thread_id, marks=marks):
             retry_seconds, due.has_more = PAUSE_SECONDS, True
             break
     if due is not None:
         await database.run_async(summary_dues.postpone, due=due, seconds=retry_seconds)
     return stored_summaries
+
+
+async def _summarize_once(
+    database: Database,
+    tenant: str,
+    thread_id: str,
+    summarizer: Summarizer,
+    marks: WaterMarks,
+    *,
+    due: DueThread | None,
+) -> Summary | None:
+    """Store the next summary; None where nothing is to be covered, or the summary came too late."""
+    draft = await database.run_async(repository.load_draft, tenant, thread_id, marks=marks)
+    if draft is None:
+        return None
+    new_summary = await _write_summary(summarizer, draft)
+    outcome = await database.run_async(_store_summary, draft=draft, new=new_summary, due=due)
+    if due is not None and outcome.reserved_until is not None:
+        due.reserved_until = outcome.reserved_until
+    return outcome.summary
 
 
 async def _write_summary(summarizer: Summarizer, draft: Draft) -> NewSummary:

@@ -4,24 +4,15 @@ What stays true: no message is changed or removed by any of them.
 """
 
 from dataclasses import replace
-from functools import partial
 
 from conversation.summary import SummarizedAgent, Summary
-from store.database.engine import Database
-from store.settings import Settings
+from store.open_store import OpenStore
 from store.summaries import repository
 from store.summaries.summarize import defaults_of, summarize_to_low_mark
 
 
-class ThreadSummaries:
+class ThreadSummaries(OpenStore):
     """The methods of `ThreadStore` for summaries: writing, listing and restoring them."""
-
-    #: The settings that the store was opened with.
-    settings: Settings
-    #: The database of its rows.
-    database: Database
-    #: The tenant whose threads it keeps.
-    tenant: str
 
     async def summarize_thread(
         self, thread_id: str, agent: SummarizedAgent, *, keep_messages: int | None = None
@@ -56,5 +47,4 @@ class ThreadSummaries:
         the thread had none. Raises `ThreadNotFound`, and `InvalidInput` where retention deleted messages
         that would have to come back.
         """
-        restore = partial(repository.restore, tenant=self.tenant, thread_id=thread_id)
-        return await self.database.run_async(restore)
+        return await self.database.run_async(repository.restore, tenant=self.tenant, thread_id=thread_id)

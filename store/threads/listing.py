@@ -80,24 +80,27 @@ def list_threads(
     """
     if order not in ("created", "updated"):
         raise InvalidInput("order", f"is {order!r}", "use created or updated")
-    statement = _apply_filters(connection, select(threads), filters)
     sort_columns = [threads.c.updated_at, threads.c.key] if order == "updated" else [threads.c.key]
-    if cursor is not None:
-        cursor_values = _read_cursor(cursor, order)
-        values = [
-            literal(value, column.type) for value, column in zip(cursor_values, sort_columns, strict=True)
-        ]
-        statement = statement.where(tuple_(*sort_columns) < tuple_(*values))
+    statement = _apply_filters(connection, select(threads), filters)
     statement = statement.order_by(*(column.desc() for column in sort_columns))
+    if cursor is not None:
+        cursor_values = zip(_read_cursor(cursor, order), sort_columns, strict=True)
+        values = [literal(value, column.type) for value, column in cursor_values]
+        statement = statement.where(tuple_(*sort_columns) < tuple_(*values))
     if limit is not None:
-        if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= PAGE_MAX:
-            raise InvalidInput("limit", f"is {limit}", f"pass 1 to {PAGE_MAX}")
-        statement = statement.limit(limit + 1)
+        # One more, to know whether another page follows.
+        statement = statement.limit(_check_limit(limit) + 1)
     rows = connection.execute(statement).all()
     page = ThreadPage(thread_from_row(row) for row in rows[:limit])
     if limit is not None and len(rows) > limit:
         page.next_cursor = _cursor(rows[limit - 1], order)
     return page
+
+
+def _check_limit(limit: int) -> int:
+    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= PAGE_MAX:
+        raise InvalidInput("limit", f"is {limit}", f"pass 1 to {PAGE_MAX}")
+    return limit
 
 
 def count(connection: Connection, filters: ThreadFilter) -> int:

@@ -9,14 +9,16 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, delete, exists, func, literal, select, update
 
 from conversation.errors import InvalidInput, ThreadNotFound, TitleConflict
 from conversation.message import Message
-from conversation.thread import LAST_UPDATED, LEADING, LoadedState, Thread
+from conversation.thread import LAST_UPDATED, Thread
 from conversation.validation import check_metadata
+from conversation.working_copy import LEADING, LoadedState
 from store.database.column_types import clock
 from store.database.statements import AnyRow, insert_for
 from store.files.attachments import attach
@@ -60,35 +62,38 @@ def save(
         message.check_files()
     ensure_thread(connection, thread.tenant, thread.id)
     row = lock_thread(connection, thread.tenant, thread.id)
-    loaded_state = thread.loaded
-    if check_title and row.title not in (thread.title, loaded_state.title if loaded_state else None):
+    loaded_title = thread.loaded.title if thread.loaded else None
+    if check_title and row.title not in (thread.title, loaded_title):
         raise TitleConflict(f"title: another writer made it {row.title!r}; load the thread again")
     seqs = _append(connection, row, thread.tenant, new)
     added_messages = [message for message in new if seqs.get(message.id, 0) > row.last_seq]
-    retained_from = row.retained_from or row.created_at
-    oldest_created_at = min([retained_from, *(message.created_at for message in added_messages)])
     context_changed = _save_context(connection, row, thread)
     saved_row = connection.execute(
         update(threads)
         .where(threads.c.key == row.key)
         .values(
-            title=thread.title
-            if thread.title != (loaded_state.title if loaded_state else None)
-            else row.title,
+            title=row.title if thread.title == loaded_title else thread.title,
             metadata=_merge_metadata(
-                row.metadata, thread.metadata, loaded_state.metadata if loaded_state else {}
+                row.metadata, thread.metadata, thread.loaded.metadata if thread.loaded else {}
             ),
             updated_at=clock(),
             last_seq=max([row.last_seq, *seqs.values()]),
             context_version=row.context_version + context_changed,
-            # Messages that were written elsewhere, long ago, are as old here.
-            retained_from=oldest_created_at if oldest_created_at < retained_from else row.retained_from,
+            retained_from=_retained_from(row, added_messages),
             uncovered_messages=threads.c.uncovered_messages + len(added_messages),
             uncovered_tokens=threads.c.uncovered_tokens + sum(map(tokens_of, added_messages)),
         )
         .returning(threads)
     ).one()
     return SaveOutcome(saved_row, seqs)
+
+
+def _retained_from(row: AnyRow, added_messages: Sequence[Message]) -> datetime | None:
+    """The time of the oldest message, where that is before the thread was made; None where none is."""
+    retained_from: datetime = row.retained_from or row.created_at
+    # Messages that were written elsewhere, long ago, are as old here.
+    oldest_created_at = min([retained_from, *(message.created_at for message in added_messages)])
+    return oldest_created_at if oldest_created_at < retained_from else row.retained_from
 
 
 def apply(thread: Thread, outcome: SaveOutcome) -> None:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -187,8 +186,9 @@ def _delete_each(
     deleted_count, failures = 0, []
     for address in addresses:
         try:
-            delete = partial(garbage_collection.delete_marked, address=address, delete_object=files.delete)
-            deleted_count += database.run(delete)
+            deleted_count += database.run(
+                garbage_collection.delete_marked, address=address, delete_object=files.delete
+            )
         except FileStoreUnavailable as error:
             failures.append((address, error))
             if len(failures) >= FAILURES_MAX and not deleted_count:

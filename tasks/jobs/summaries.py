@@ -10,7 +10,6 @@ import asyncio
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from functools import partial
 
 import structlog
 
@@ -59,18 +58,13 @@ class _Writer:
         self.database = database
         self.agents = agents
         self.defaults = defaults
-        self._take_due = partial(
-            summary_dues.reserve_due,
-            marks={name: agent.water_marks(defaults) for name, agent in agents.items()},
-            other_marks=defaults.marks,
-            limit=BATCH_SIZE,
-        )
+        self._marks = {name: agent.water_marks(defaults) for name, agent in agents.items()}
 
     def write_until_none_due(self, deadline: float) -> int:
         """Write batch after batch, until none is due or `deadline` of `time.monotonic` is past."""
         written, pause_until = 0, 0.0
         while True:
-            if batch := self.database.run(self._take_due):
+            if batch := self._reserve_batch():
                 self._prepare_models(batch)
                 written += asyncio.run(self._write_batch(batch))
                 if any(each.has_more for each in batch):
@@ -82,6 +76,11 @@ class _Writer:
                 return written
             if time.monotonic() > deadline:
                 return written
+
+    def _reserve_batch(self) -> list[DueThread]:
+        return self.database.run(
+            summary_dues.reserve_due, marks=self._marks, other_marks=self.defaults.marks, limit=BATCH_SIZE
+        )
 
     def _agent_of(self, due_thread: DueThread) -> Agent:
         return self.agents.get(due_thread.agent or "", _UNKNOWN_AGENT)

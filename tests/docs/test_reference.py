@@ -8,6 +8,7 @@ from pathlib import Path
 import conversation.errors
 from conversation import task_contract
 from conversation.turn import FINAL_STATES, TurnState
+from store.settings import variable
 from store.tables import metadata
 from tests.docs.pages import ROOT
 
@@ -120,6 +121,26 @@ def test_every_task_and_queue_is_told() -> None:
     assert queues <= set(re.findall(r"`(\w+)`", text))
     assert task_contract.turn_channel("ID") in text
     assert task_contract.CANCEL_CHANNEL in text
+
+
+def in_words(interval: task_contract.Interval) -> str:
+    if isinstance(interval, str):
+        return f"`{variable(interval)}`"
+    return "every minute" if interval == 60 else f"once in {interval / 60:g} minutes"
+
+
+def test_the_interval_of_every_periodic_task_is_told() -> None:
+    rows = {
+        row.split("`")[1]: row for row in page("task-names-and-queues.md").splitlines() if "| beat" in row
+    }
+    intervals = {
+        periodic.task: periodic.tick if periodic.period is None else periodic.period
+        for periodic in task_contract.PERIODIC_TASKS.values()
+    }
+
+    assert rows.keys() == intervals.keys()
+    for task, interval in intervals.items():
+        assert in_words(interval) in rows[task]
 
 
 def test_the_round_trips_of_the_readme_are_those_that_are_measured() -> None:

@@ -8,8 +8,8 @@ import typer
 from threadmill.cli.common_options import AsJson, print_json
 
 if TYPE_CHECKING:
-    from store.database.engine import Database
-    from store.doctor import Examination, Note, Result
+    from store.doctor import Examination, Note, Result, Scope
+    from store.settings import Settings
 
 #: Leases after which no worker goes on by itself with what a dead one left behind.
 LEASES = 4
@@ -46,9 +46,7 @@ def doctor(
     could not be examined; 3 the time was over before everything was examined.
     """
     from conversation.validation import check_tenant
-    from store.blobs import open_file_store
-    from store.database.engine import Database
-    from store.doctor import Examination, Scope
+    from store.doctor import Scope
     from store.settings import load
 
     settings = load()
@@ -60,22 +58,39 @@ def doctor(
         threads=threads,
         seconds=seconds,
     )
-    database, files = Database(settings), open_file_store(settings)
-    examination = Examination(
-        database=database, files=files, scope=scope, repairs=repair, only=check or (), skip=skip or ()
-    )
-    try:
-        results = _examine(database, examination, as_json=as_json)
-    finally:
-        files.close()
-        database.close()
+    results = _examine(settings, scope, repairs=repair, only=check or (), skip=skip or (), as_json=as_json)
     raise typer.Exit(_status(results))
 
 
-def _examine(database: "Database", examination: "Examination", *, as_json: bool) -> list["Result"]:
+def _examine(
+    settings: "Settings",
+    scope: "Scope",
+    *,
+    repairs: bool,
+    only: Sequence[str],
+    skip: Sequence[str],
+    as_json: bool,
+) -> list["Result"]:
+    """Examine the database and the file store of the settings, and print what was found."""
     from store import migrations
+    from store.blobs import open_file_store
+    from store.database.engine import Database
+    from store.doctor import Examination
 
-    database.run(migrations.check)
+    database, files = Database(settings), open_file_store(settings)
+    try:
+        database.run(migrations.check)
+        examination = Examination(
+            database=database, files=files, scope=scope, repairs=repairs, only=only, skip=skip
+        )
+        return _print_results(examination, as_json=as_json)
+    finally:
+        files.close()
+        database.close()
+
+
+def _print_results(examination: "Examination", *, as_json: bool) -> list["Result"]:
+    """Print each result as soon as it is there; as JSON, all at the end."""
     results = []
     for result in examination.run():
         results.append(result)

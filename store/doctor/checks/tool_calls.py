@@ -135,40 +135,62 @@ def _close_calls(connection: Connection, row: AnyRow) -> str:
 
 
 def _select_stray_results(connection: Connection, _: Scope) -> Select[Any]:
-    before, asking, earlier = (messages.alias(name) for name in ("before", "asking", "earlier"))
-    call, call_id = _calls_of(connection, asking)
-    same_thread = messages.c.thread_key
-    asking_seq = (
-        select(func.max(before.c.seq))
-        .where(
-            before.c.thread_key == same_thread, before.c.seq < messages.c.seq, before.c.role == "assistant"
-        )
-        .correlate(messages)
-        .scalar_subquery()
-    )
-    is_asked = (
-        exists()
-        .select_from(asking, call)
-        .where(
-            asking.c.thread_key == same_thread, asking.c.seq == asking_seq, call_id == messages.c.tool_call_id
-        )
-        .correlate(messages)
-    )
-    is_second = exists().where(
-        earlier.c.thread_key == same_thread,
-        earlier.c.seq < messages.c.seq,
-        earlier.c.seq > asking_seq,
-        earlier.c.tool_call_id == messages.c.tool_call_id,
-    )
+    asking_seq = _asking_seq()
     return (
         select(*thread_columns(), messages.c.seq, messages.c.turn_id)
         .join(threads, messages.c.thread_key == threads.c.key)
         .where(
             messages.c.role == "tool",
-            or_(not_(is_asked), is_second.correlate(messages)),
+            or_(not_(_is_asked_for(connection, asking_seq)), _is_second_result(asking_seq)),
             # Its call may have stood where retention has deleted everything.
             not_(and_(asking_seq.is_(None), threads.c.history_starts_after > 0)),
         )
+    )
+
+
+def _asking_seq() -> ColumnElement[int]:
+    """The seq of the assistant's last message before a message."""
+    before = messages.alias("before")
+    return (
+        select(func.max(before.c.seq))
+        .where(
+            before.c.thread_key == messages.c.thread_key,
+            before.c.seq < messages.c.seq,
+            before.c.role == "assistant",
+        )
+        .correlate(messages)
+        .scalar_subquery()
+    )
+
+
+def _is_asked_for(connection: Connection, asking_seq: ColumnElement[int]) -> ColumnElement[bool]:
+    """Whether the assistant's message of this seq has the call that a message is the result of."""
+    asking = messages.alias("asking")
+    call, call_id = _calls_of(connection, asking)
+    return (
+        exists()
+        .select_from(asking, call)
+        .where(
+            asking.c.thread_key == messages.c.thread_key,
+            asking.c.seq == asking_seq,
+            call_id == messages.c.tool_call_id,
+        )
+        .correlate(messages)
+    )
+
+
+def _is_second_result(asking_seq: ColumnElement[int]) -> ColumnElement[bool]:
+    """Whether a result of the same call stands before a message, behind the assistant's."""
+    earlier = messages.alias("earlier")
+    return (
+        exists()
+        .where(
+            earlier.c.thread_key == messages.c.thread_key,
+            earlier.c.seq < messages.c.seq,
+            earlier.c.seq > asking_seq,
+            earlier.c.tool_call_id == messages.c.tool_call_id,
+        )
+        .correlate(messages)
     )
 
 

@@ -285,7 +285,7 @@ async def test_a_bell_for_a_summary_that_cannot_be_rung_harms_no_turn(
     def away(*_: Any, **__: Any) -> None:
         raise OperationalError("away")
 
-    monkeypatch.setattr("tasks.app.app.send_task", away)
+    monkeypatch.setattr("tasks.celery_app.app.send_task", away)
     process.send("one")
     runner = process.runner()
     agents = {"a": replace(runner.agents["a"], summarize_after_messages=2, summarize_keep_messages=1)}

@@ -20,7 +20,7 @@ from store.settings import load
 from store.tables import statistics
 from store.turns import workers
 from tasks import maintenance
-from tasks.schedules import LATE_SECONDS, PERIODS, ScheduleStatus, load_statuses
+from tasks.schedules import LATE_SECONDS, SCHEDULES, ScheduleStatus, load_statuses
 from threadmill.cli.schedules import schedules
 from threadmill.cli.status import status
 
@@ -66,7 +66,7 @@ def worker_up(database: Database, seconds: float) -> None:
 def test_every_schedule_is_told(any_database: Database) -> None:
     found = load_statuses(any_database, SETTINGS)
 
-    assert [each.name for each in found] == sorted(PERIODS)
+    assert [each.name for each in found] == sorted(SCHEDULES)
     assert {each.state for each in found} == {"never"}
 
 

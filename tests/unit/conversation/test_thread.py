@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from conversation.errors import InvalidInput, MessagesNotLoaded
 from conversation.message import Message, ToolCall, Usage
-from conversation.thread import LoadedState, Thread
+from conversation.thread import Thread
+from conversation.working_copy import LoadedState
 from tests.unit.conversation.strategies import messages, metadata, moments, names, text
 
 

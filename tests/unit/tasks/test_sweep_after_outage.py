@@ -14,7 +14,7 @@ class Away:
 
     asked = 0
 
-    def run(self, _: Any) -> None:
+    def run(self, *_: Any, **__: Any) -> None:
         self.asked += 1
         raise DatabaseUnavailable("away")
 

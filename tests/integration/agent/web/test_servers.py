@@ -150,7 +150,7 @@ async def test_five_redirects_are_followed_and_carry_no_cookie(site: Site) -> No
 
     got = await site.get("/0")
 
-    assert (got.body, got.shown_url) == (b"there", site.url("/5"))
+    assert (got.body, got.redacted_url) == (b"there", site.url("/5"))
     assert "cookie" not in "".join(site.requests).lower()
 
 

@@ -1,0 +1,44 @@
+"""An open store: the settings, the database, the tenant and the files that all methods of a store share."""
+
+from conversation.ids import new_id
+from conversation.thread import Thread
+from conversation.validation import check_tenant_of_user
+from store.database.engine import Database
+from store.file_store import FileStore
+from store.settings import Settings
+
+
+class OpenStore:
+    """What the classes share that `ThreadStore` is made of: each has the methods of one noun."""
+
+    #: The settings that the store was opened with.
+    settings: Settings
+    #: The database of its rows.
+    database: Database
+    #: The tenant whose threads it keeps.
+    tenant: str
+
+    def __init__(
+        self, settings: Settings, *, tenant: str = "default", file_store: FileStore | None = None
+    ) -> None:
+        self.settings = settings
+        self.database = Database(settings)
+        self.tenant = check_tenant_of_user(tenant)
+        #: Where attachments of saved messages go; an agent that has one brings its own.
+        self.file_store = file_store
+        #: Names the database, for a thread to know where it is stored.
+        self.identity = new_id() if self.is_in_memory else str(self.database.url)
+
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether the threads are in memory, and gone with this object."""
+        return self.database.is_in_memory
+
+    async def _open_file_store(self) -> FileStore:
+        if self.file_store is None:
+            self.file_store = await FileStore.create(settings=self.settings)
+        return self.file_store
+
+    def _set_home(self, thread: Thread) -> Thread:
+        thread.store_identity = self.identity
+        return thread

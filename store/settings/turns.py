@@ -1,0 +1,61 @@
+"""The settings of turns: the agents that answer them, and the workers and sweeps that run them."""
+
+from typing import Self
+
+from pydantic import BaseModel, Field, model_validator
+
+from store.settings.units import CommaSeparated, NonEmptyText, Seconds, SecondsOrZero
+from store.settings.variables import variable
+
+
+class AgentSettings(BaseModel):
+    """The agents, and what holds for one that does not say."""
+
+    #: Modules that define agents, comma-separated: imported by every worker.
+    agent_modules: CommaSeparated = ("agent.assistant",)
+    #: The agent of a message that names none.
+    default_agent: NonEmptyText = "assistant"
+    #: The model of agents that name none.
+    model: NonEmptyText = "offline/recall"
+
+
+class WorkerSettings(BaseModel):
+    """How many turns run at once, how long a worker holds them, and how lost ones are found."""
+
+    #: Turns that one worker process runs at once: one thread and one coroutine each.
+    worker_concurrency: int = Field(100, ge=1, le=1000)
+    #: Threads of a worker process that run synchronous tools.
+    tool_threads: int = Field(32, ge=1, le=1000)
+    #: Seconds after its last heartbeat in which a worker still counts as alive.
+    lease_duration_seconds: Seconds = 15
+    #: Seconds between two heartbeats.
+    heartbeat_interval_seconds: Seconds = 2
+    #: Attempts at one turn, while its model is away, before it fails; an agent may have its own number.
+    turn_max_attempts: int = Field(5, ge=1)
+    #: Turns of one tenant that run at once, over all workers; 0 means any number.
+    tenant_max_running_turns: int = Field(0, ge=0)
+    #: Unfinished turns of one tenant before further messages are refused; 0 means any number.
+    tenant_max_unfinished_turns: int = Field(0, ge=0)
+    #: Turns of one thread that a task runs before it yields to others.
+    task_max_turns: int = Field(20, ge=1)
+    #: Seconds after which a task yields to others, between two turns.
+    task_max_seconds: Seconds = 60
+    #: Seconds that a stopping worker lets its turns go on before it hands them over.
+    shutdown_grace_seconds: SecondsOrZero = 20
+    #: Seconds between two sweeps.
+    sweep_interval_seconds: Seconds = 2
+    #: Seconds after a wake-up before the sweep publishes one for the same turn again.
+    sweep_grace_seconds: SecondsOrZero = 10
+    #: Wake-ups of one sweep, at most.
+    sweep_batch: int = Field(500, ge=1)
+    #: Wake-ups that may wait in the broker before a sweep publishes no more.
+    sweep_queue_limit: int = Field(2000, ge=1)
+
+    @model_validator(mode="after")
+    def _check_heartbeat(self) -> Self:
+        if self.heartbeat_interval_seconds * 3 > self.lease_duration_seconds:
+            raise ValueError(
+                f"{variable('heartbeat_interval_seconds')}: "
+                f"three heartbeats must fit into {variable('lease_duration_seconds')}"
+            )
+        return self
