@@ -161,10 +161,10 @@ def test_several_wrong_values_are_several_lines(monkeypatch: Environment) -> Non
     monkeypatch.setenv("THREADMILL_DB_POOL_SIZE", "many")
     monkeypatch.setenv("THREADMILL_SWEEP_BATCH", "0")
     monkeypatch.setenv("THREADMILL_FILE_STORE_URL", "  ")
-    monkeypatch.setenv("THREADMILL_LEASE_SECOND", "30")
+    monkeypatch.setenv("THREADMILL_LEASE_DURATION_SECOND", "30")
 
     assert [re.split("[=:]", line)[0] for line in refusal()] == [
-        "THREADMILL_LEASE_SECOND",
+        "THREADMILL_LEASE_DURATION_SECOND",
         "THREADMILL_DB_POOL_SIZE",
         "THREADMILL_FILE_STORE_URL",
         "THREADMILL_SWEEP_BATCH",
@@ -183,7 +183,7 @@ def test_a_wrong_value_under_the_older_name_is_told_under_that_name(monkeypatch:
         ("THREADMILL_DATABSE_URL", "THREADMILL_DATABASE_URL"),
         ("THREADMILL_DATABASEURL", "THREADMILL_DATABASE_URL"),
         ("THREADMILL_POOL_SIZE", "THREADMILL_DB_POOL_SIZE"),
-        ("THREADMILL_LEASE_SECS", "THREADMILL_LEASE_DURATION_SECONDS"),
+        ("THREADMILL_LEASE_DURATION_SECS", "THREADMILL_LEASE_DURATION_SECONDS"),
         ("threadmill_s3_secret_acess_key", "THREADMILL_S3_SECRET_ACCESS_KEY"),
     ],
 )
