@@ -84,7 +84,7 @@ class ThreadStore(ThreadSummaries, ThreadErasure):
         """Open a store: `postgresql://…`, `sqlite:///file.db`; without a URL, the environment's.
 
         Where the environment names none, threads live in memory until the store is closed. SQLite
-        databases are made and migrated here; PostgreSQL's are left to `threadmill init`. Raises
+        databases are made and migrated here; PostgreSQL's are left to `threadmill migrate`. Raises
         `DatabaseUnavailable`, and `OperatorError` for a schema of another release.
         """
         if settings is None:

@@ -67,7 +67,7 @@ def test_a_death_is_told_once_with_its_last_words() -> None:
     scene.look_after(0.5)
 
     assert scene.said == [
-        "beat died and is started again in 1 s; its last words:",
+        "beat died and is started again in 1 s; the end of its log:",
         "    beat: out of memory\n    bye",
     ]
     assert scene.parts.restarted == []

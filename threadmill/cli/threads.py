@@ -15,7 +15,9 @@ from conversation.thread import Thread
 from threadmill.cli.atomic_file import write_atomically
 from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, open_store, print_json, run
 
-group = typer.Typer(help="List and show threads, move them, delete them.", no_args_is_help=True)
+group = typer.Typer(
+    help="List and show threads; export, import, summarize and delete them.", no_args_is_help=True
+)
 
 #: Characters of a message that a listing shows.
 SHOWN_CHARS = 200
@@ -26,12 +28,12 @@ ThreadId = Annotated[str, typer.Argument(help="The thread's id.")]
 def list_threads(
     tenant: Tenant = DEFAULT_TENANT,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Threads of one page.")] = 50,
-    cursor: Annotated[str | None, typer.Option(help="Where the page before ended.")] = None,
+    cursor: Annotated[str | None, typer.Option(help="The next_cursor of the page before.")] = None,
     title: Annotated[str | None, typer.Option(help="Part of the title.")] = None,
     metadata: Annotated[list[str] | None, typer.Option(help="KEY=VALUE that the metadata must have.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List threads, the one that was used last first."""
+    """List threads, the one that changed last first."""
 
     async def work() -> None:
         async with open_store(tenant) as store:
@@ -104,9 +106,10 @@ def import_thread(
         str | None, typer.Option(help="Instead of a file: the id of a thread that retention archived.")
     ] = None,
     nth: Annotated[
-        int | None, typer.Option(min=1, help="With --archive: which of `threads archives`, not the youngest.")
+        int | None,
+        typer.Option(min=1, help="With --archive: the number in `threads archives`, in place of the newest."),
     ] = None,
-    as_id: Annotated[str | None, typer.Option("--as", help="Under another id.")] = None,
+    as_id: Annotated[str | None, typer.Option("--as", help="Store it under this id.")] = None,
     tenant: Tenant = DEFAULT_TENANT,
     as_json: AsJson = False,
 ) -> None:

@@ -1,4 +1,4 @@
-"""`threadmill turns …`: list turns, stop one, requeue one that failed."""
+"""`threadmill turns …`: list turns, cancel them, requeue those that failed."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +11,7 @@ from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, print_
 if TYPE_CHECKING:
     from conversation.turn import TurnRecord
 
-group = typer.Typer(help="List turns, stop them, ask again for those that failed.", no_args_is_help=True)
+group = typer.Typer(help="List turns, cancel them, requeue those that failed.", no_args_is_help=True)
 
 TurnIds = Annotated[list[str], typer.Argument(help="The ids of turns.")]
 #: Characters of an error that a listing shows.
@@ -25,7 +25,7 @@ def list_turns(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Turns to show.")] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """List turns, the newest first, with what went wrong."""
+    """List turns, the newest first, with their errors."""
     from store.turns.records import list_latest
 
     with _open_producer() as producer:
@@ -56,7 +56,7 @@ def requeue(turn_ids: TurnIds, as_json: AsJson = False) -> None:
 
 @group.command()
 def cancel(turn_ids: TurnIds, as_json: AsJson = False) -> None:
-    """Ask turns to stop; what was said is kept. Prints where each stands now."""
+    """Ask turns to stop; messages that were written stay. Prints the state of each turn."""
     with _open_producer() as producer:
         for turn_id in turn_ids:
             state = producer.turn(turn_id).cancel()
