@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +14,11 @@ from conversation.message import Message
 from conversation.thread import Thread
 from threadmill.cli.atomic_file import write_atomically
 from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, open_store, print_json, run
+
+if TYPE_CHECKING:
+    from store.retention.restore import ArchivedThread
+    from store.threads.importer import ImportOutcome
+    from store.threads.search import Hit
 
 group = typer.Typer(
     help="List and show threads; export, import, summarize and delete them.", no_args_is_help=True
@@ -119,7 +124,7 @@ def import_thread(
     if nth is not None and archive is None:
         raise InvalidInput("--nth", "is given without --archive", "name the thread that was archived")
 
-    async def work() -> Any:
+    async def work() -> "ImportOutcome":
         async with open_store(tenant) as store:
             if archive is not None:
                 return await store.restore_archive(archive, as_id=as_id, nth=nth)
@@ -140,7 +145,7 @@ def import_thread(
 def list_archives(thread_id: ThreadId, tenant: Tenant = DEFAULT_TENANT, as_json: AsJson = False) -> None:
     """List what retention archived under an id, the oldest thread first."""
 
-    async def work() -> Any:
+    async def work() -> "list[ArchivedThread]":
         async with open_store(tenant) as store:
             return await store.list_archives(thread_id)
 
@@ -183,7 +188,7 @@ def search(
 ) -> None:
     """Find messages by their words, best first."""
 
-    async def work() -> Any:
+    async def work() -> "list[Hit]":
         async with open_store(tenant) as store:
             return await store.search_messages(query, limit=limit)
 
