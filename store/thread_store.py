@@ -18,6 +18,7 @@ from conversation.message import Message
 from conversation.openai_format import from_openai
 from conversation.thread import Thread
 from store import migrations
+from store.database.engine import Database
 from store.erasure.thread_erasure import ThreadErasure
 from store.file_store import FileStore
 from store.files.message_files import store_files_of
@@ -66,7 +67,7 @@ class ThreadStore(ThreadQueries, ThreadSummaries, ThreadArchives, ThreadErasure)
         """Open a store: `postgresql://…`, `sqlite:///file.db`; without a URL, the environment's.
 
         Where the environment names none, threads live in memory until the store is closed. SQLite
-        databases are made and migrated here; PostgreSQL's are left to `threadmill init`. Raises
+        databases are made and migrated here; PostgreSQL's are left to `threadmill migrate`. Raises
         `DatabaseUnavailable`, and `OperatorError` for a schema of another release.
         """
         if settings is None:

@@ -81,7 +81,7 @@ class Result:
             "means": self.check.means,
             "advice": self.check.advice,
             "findings": [note.to_json() for note in self.notes],
-            "cut_by": sorted(self.bounds_reached),
+            "bounds_reached": sorted(self.bounds_reached),
             "problem": self.problem,
         }
 

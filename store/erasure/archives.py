@@ -34,7 +34,7 @@ PAGE = 100
 
 def names_subject(subject: Subject, part: FromClause = archives) -> ColumnElement[bool]:
     """The condition for parts that name the subject, by its hash."""
-    return true() if subject.everything else part.c[f"{subject.kind}_sha256"] == subject.sha256
+    return true() if subject.whole_tenant else part.c[f"{subject.kind}_sha256"] == subject.sha256
 
 
 def thread_keys_naming(subject: Subject) -> Select[Any]:
@@ -61,7 +61,7 @@ def archive_rows(erasure_id: str, subject: Subject) -> Select[Any]:
     items = erasure_items.c
     of_erasure = select(items.sha256).where(items.erasure_id == erasure_id, items.kind == "thread")
     of_tenant = archives.c.tenant == subject.tenant
-    if subject.everything:
+    if subject.whole_tenant:
         return select(archives).where(of_tenant).order_by(archives.c.key)
     erased_parts = select(archives.c.key).where(of_tenant, archives.c.thread_sha256.in_(of_erasure))
     # As one set of keys: for the one or the other, PostgreSQL would read all archives that there are.

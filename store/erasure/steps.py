@@ -77,7 +77,7 @@ def check_not_held(connection: Connection, subject: Subject) -> None:
     parts would all be deleted.
     """
     keys = select_thread_keys(connection, subject)
-    all_keys = keys if subject.everything else union(keys, thread_keys_naming(subject))
+    all_keys = keys if subject.whole_tenant else union(keys, thread_keys_naming(subject))
     query = select(threads.c.id).where(threads.c.legal_hold, threads.c.key.in_(all_keys))
     held_ids = connection.execute(query.order_by(threads.c.key).limit(ERROR_MAX_IDS)).scalars().all()
     if held_ids:

@@ -27,16 +27,16 @@ class Subject:
     thread_id: str | None = None
     user: str | None = None
     #: All of the tenant, of every user.
-    everything: bool = False
+    whole_tenant: bool = False
     #: The key of metadata that names users: see `store.retention.user`.
     user_key: str = "user"
 
     def check(self) -> None:
         """Refuse a subject that names none or several of these. Raises `InvalidInput`."""
         check_tenant(self.tenant)
-        if [self.thread_id is not None, self.user is not None, self.everything].count(True) != 1:
+        if [self.thread_id is not None, self.user is not None, self.whole_tenant].count(True) != 1:
             raise InvalidInput(
-                "user", "thread_id and everything are given together, or none of them", "name one of them"
+                "user", "thread_id and whole_tenant are given together, or none of them", "name one of them"
             )
         if self.thread_id is not None:
             check_id("thread_id", self.thread_id)
@@ -45,7 +45,7 @@ class Subject:
 
     @property
     def kind(self) -> str:
-        if self.everything:
+        if self.whole_tenant:
             return "tenant"
         return "user" if self.user is not None else "thread"
 
@@ -69,7 +69,7 @@ def load_thread_keys(connection: Connection, subject: Subject, *, after: int, li
 def select_thread_keys(connection: Connection, subject: Subject) -> Select[Any]:
     """The statement for the keys of the subject's threads."""
     of_tenant = threads.c.tenant == subject.tenant
-    if subject.everything:
+    if subject.whole_tenant:
         return select(threads.c.key).where(of_tenant)
     if subject.user is None:
         return select(threads.c.key).where(of_tenant, threads.c.id == subject.thread_id)

@@ -15,20 +15,20 @@ class ThreadErasure(OpenStore):
     """Erasure and export, for a store with these settings, database and tenant."""
 
     async def erase(
-        self, *, user: str | None = None, thread_id: str | None = None, everything: bool = False
+        self, *, user: str | None = None, thread_id: str | None = None, whole_tenant: bool = False
     ) -> Certificate:
         """Delete all that is stored of a user, of one thread, or of the tenant; the certificate says what.
 
-        `everything` takes uploads, policies, and every version of every object in the file store, too:
+        `whole_tenant` takes uploads, policies, and every version of every object in the file store, too:
         stop all senders of the tenant first. Archives go as well, which `delete_thread` leaves.
         Raises `InvalidInput`, `ThreadUnderLegalHold`, and `FileStoreUnavailable`. An erasure that broke off
         goes on when it is called again, and by itself with retention's run; a new hold stops it.
         """
-        subject = self._subject(user, thread_id, everything=everything)
+        subject = self._subject(user, thread_id, whole_tenant=whole_tenant)
         blobs = (await self._open_file_store()).blobs
         return await asyncio.to_thread(run_erasure, self._transaction_runner(), blobs, subject)
 
-    async def export_person(
+    async def export_user(
         self, target: IO[bytes], *, user: str | None = None, thread_id: str | None = None
     ) -> ExportOutcome:
         """Write all that is stored of a user, or of one thread, as a ZIP file; says what is in it.
@@ -40,12 +40,12 @@ class ThreadErasure(OpenStore):
         export = UserExport(self._transaction_runner(), (await self._open_file_store()).blobs, subject)
         return await asyncio.to_thread(export.write, target)
 
-    def _subject(self, user: str | None, thread_id: str | None, *, everything: bool = False) -> Subject:
+    def _subject(self, user: str | None, thread_id: str | None, *, whole_tenant: bool = False) -> Subject:
         return Subject(
             tenant=self.tenant,
             user=user,
             thread_id=thread_id,
-            everything=everything,
+            whole_tenant=whole_tenant,
             user_key=self.settings.user_metadata_key,
         )
 

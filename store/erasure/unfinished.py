@@ -57,6 +57,6 @@ def subject_of(row: AnyRow) -> Subject:
         tenant=row.tenant,
         thread_id=row.subject_id if row.subject == "thread" else None,
         user=row.subject_id if row.subject == "user" else None,
-        everything=row.subject == "tenant",
+        whole_tenant=row.subject == "tenant",
         user_key=row.user_key,
     )

@@ -58,7 +58,7 @@ def run_erasure(database: TransactionRunner, files: BlobStore, subject: Subject)
     `FileStoreUnavailable`: then it can be called again.
     """
     subject.check()
-    if not subject.everything and not database.run(steps.is_stored, subject=subject):
+    if not subject.whole_tenant and not database.run(steps.is_stored, subject=subject):
         latest_certificate = database.run(certificate.load_latest, subject=subject)
         if latest_certificate is not None:
             return latest_certificate
@@ -101,10 +101,10 @@ def _erase(database: TransactionRunner, files: BlobStore, erasure_id: str, subje
         _erase_thread(database, erasure_id, subject, key)
     while database.run(steps.record_dropped_files, erasure_id=erasure_id, subject=subject):
         pass
-    if subject.everything:
+    if subject.whole_tenant:
         _record_all_files(database, erasure_id, subject)
     _erase_files(database, files, erasure_id, subject)
-    if subject.everything:
+    if subject.whole_tenant:
         _erase_tenant_remainder(database, files, erasure_id, subject)
     database.run(steps.redact_deleted_files, erasure_id=erasure_id, tenant=subject.tenant)
     if subject.thread_id is not None:

@@ -67,7 +67,7 @@ def check(connection: Connection) -> None:
     if revision is None or (revision in known_revisions and revision != newest_revision()):
         raise OperatorError(
             f"the database's schema is {revision or 'not there'}, this release needs {newest_revision()}: "
-            "run `threadmill init`"
+            "run `threadmill migrate`"
         )
 
 

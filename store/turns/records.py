@@ -94,7 +94,7 @@ def read_replies(connection: Connection, turn_id: str) -> tuple[Message, ...]:
 
 
 def is_turn(turn_id: str) -> Any:
-    """The condition that a row is that of a turn; of none for an id that is not one of ours."""
+    """The condition that a row is this turn's: never true for a text that is no id of ours."""
     return turns.c.id == turn_id if is_our_id(turn_id) else turns.c.id.is_(None)
 
 

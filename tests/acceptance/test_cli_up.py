@@ -59,7 +59,7 @@ def test_a_part_that_dies_is_started_again(tmp_path: Path) -> None:
         os.kill(worker, signal.SIGKILL)
 
         told = read_until(up, "maintenance is up again")
-        assert "maintenance died and is started again in 1 s; its last words:" in told
+        assert "maintenance died and is started again in 1 s; the end of its log:" in told
         assert "celery" in told
         assert "maintenance is up again" in told
         up.send_signal(signal.SIGINT)

@@ -1,7 +1,7 @@
-"""`threadmill chat`: a conversation in the terminal, that resumes where it was left.
+"""`threadmill chat`: a conversation in the terminal, that can be resumed later.
 
-The agent runs in this process, on the thread store of the settings; what was said is stored before
-the model is asked, so Ctrl-C in the middle of an answer loses nothing that was said.
+The agent runs in this process, on the thread store of the settings; a message is stored before the
+model is asked, so Ctrl-C in the middle of an answer loses none.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from store.thread_store import ThreadStore
     from threadmill.local_agent import Agent
 
-HELP = "/attach PATH adds a file to your next message, /history shows what was said, /quit ends."
+HELP = "/attach PATH adds a file to your next message, /history shows the messages, /quit ends."
 HISTORY_FILE = Path("~/.threadmill_history")
 
 

@@ -15,7 +15,7 @@ from threadmill.cli.chat import chat
 from threadmill.cli.demo import demo
 from threadmill.cli.docker import docker_setup, docker_start, docker_stop
 from threadmill.cli.doctor import doctor
-from threadmill.cli.erasure import erase, export_person
+from threadmill.cli.erasure import erase, export_user
 from threadmill.cli.migrate import migrate
 from threadmill.cli.schedules import schedules
 from threadmill.cli.send import send
@@ -31,7 +31,8 @@ app = typer.Typer(
 app.command()(up)
 app.command()(demo)
 app.command()(migrate)
-app.command("init", help="Make the tables, or bring them to the newest schema.")(migrate)
+# The name of other tools for the same: no page shows it.
+app.command("init", hidden=True)(migrate)
 app.command()(status)
 app.command()(chat)
 app.command()(send)
@@ -45,7 +46,7 @@ app.add_typer(retention.group, name="retention")
 app.add_typer(files.group, name="files")
 app.command()(schedules)
 app.command()(erase)
-app.command()(export_person)
+app.command()(export_user)
 app.command()(doctor)
 app.command()(docker_setup)
 app.command()(docker_start)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 #: Leases after which no worker goes on by itself with what a dead one left behind.
 LEASES = 4
-#: Exit status: what was examined is healthy, but the time was over before the rest was.
+#: Exit status: what was examined is healthy, but the time was over before all was examined.
 NOT_IN_TIME = 3
 
 
@@ -22,7 +22,7 @@ def doctor(
         bool, typer.Option("--repair", help="Mend what can be mended without a guess.")
     ] = False,
     tenant: Annotated[str | None, typer.Option(help="Check this tenant only.")] = None,
-    check: Annotated[list[str] | None, typer.Option(help="Make this check only; may be repeated.")] = None,
+    check: Annotated[list[str] | None, typer.Option(help="Run this check only; may be repeated.")] = None,
     skip: Annotated[list[str] | None, typer.Option(help="Leave this check out; may be repeated.")] = None,
     seconds: Annotated[float, typer.Option(min=0, help="Begin nothing more after so long.")] = 300,
     threads: Annotated[

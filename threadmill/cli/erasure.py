@@ -1,4 +1,4 @@
-"""`threadmill erase` and `threadmill export-person`: what a user may ask for."""
+"""`threadmill erase` and `threadmill export-user`: the end of a user's data, and a copy of it."""
 
 import sys
 from pathlib import Path
@@ -22,8 +22,8 @@ OneThread = Annotated[str | None, typer.Option(help="One thread, by its id.")]
 def erase(
     user: User = None,
     thread: OneThread = None,
-    everything: Annotated[
-        bool, typer.Option("--everything", help="All that the tenant has, in every version.")
+    whole_tenant: Annotated[
+        bool, typer.Option("--all", help="All that the tenant has, in every version.")
     ] = False,
     tenant: Tenant = DEFAULT_TENANT,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
@@ -31,20 +31,20 @@ def erase(
 ) -> None:
     """Erase all that is stored of a user, of one thread, or of a tenant, and print the certificate.
 
-    A thread under legal hold refuses it. One that broke off goes on when it is
-    run again, and by itself with the next run of retention.
+    A thread under legal hold refuses it. An erasure that broke off goes on when
+    it is run again, and by itself with the next run of retention.
     """
     from store.erasure.subject import Subject
 
-    # Before the operator is asked to confirm it.
-    Subject(tenant=tenant, thread_id=thread, user=user, everything=everything).check()
+    # A wrong subject is refused before the operator is asked to confirm it.
+    Subject(tenant=tenant, thread_id=thread, user=user, whole_tenant=whole_tenant).check()
     if not yes:
-        subject_name = "everything" if everything else user or thread
+        subject_name = "everything" if whole_tenant else user or thread
         typer.confirm(f"Erase {subject_name} of {tenant} for good?", abort=True)
 
     async def work() -> dict[str, Any]:
         async with open_store(tenant) as store:
-            return await store.erase(user=user, thread_id=thread, everything=everything)
+            return await store.erase(user=user, thread_id=thread, whole_tenant=whole_tenant)
 
     certificate = run(work())
     if as_json:
@@ -55,7 +55,7 @@ def erase(
     print(f"certificate {certificate['id']}\n{certificate['digest']}")
 
 
-def export_person(
+def export_user(
     output: Annotated[Path, typer.Argument(help="The ZIP file to write.", dir_okay=False)],
     user: User = None,
     thread: OneThread = None,
@@ -69,7 +69,7 @@ def export_person(
     async def work() -> "ExportOutcome":
         with write_atomically(output) as file:
             async with open_store(tenant) as store:
-                return await store.export_person(file, user=user, thread_id=thread)
+                return await store.export_user(file, user=user, thread_id=thread)
 
     export_result = run(work())
     print(f"{output.name}: {export_result.threads} threads")

@@ -12,7 +12,7 @@ group = typer.Typer(help="List stored files, and delete those that no message ha
 
 @group.command()
 def report(as_json: AsJson = False) -> None:
-    """Say what `collect` would delete now, and what has time left. Nothing is deleted."""
+    """Say what `gc` would delete now, and what is in its grace. Nothing is deleted."""
     from store.database.engine import Database
     from store.files import garbage_collection
     from store.settings import load
@@ -34,11 +34,11 @@ def report(as_json: AsJson = False) -> None:
     print(f"without a row     {unknown}: their grace begins next")
 
 
-@group.command()
-def collect(
+@group.command("gc")
+def collect_garbage(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False, as_json: AsJson = False
 ) -> None:
-    """Delete files that no message has any more, after their grace, and begin that of bytes without a row.
+    """Delete files that no message has any more and whose grace is over; begin that of bytes without a row.
 
     Beat does the same by itself.
     """

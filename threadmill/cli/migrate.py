@@ -12,7 +12,7 @@ MIGRATION_SECONDS = 24 * 3600
 
 
 def migrate() -> None:
-    """Bring the database to the newest schema; nothing happens where it is there already."""
+    """Make the tables, or bring them to the newest schema; nothing happens where it is there already."""
     from store.database.engine import Database
     from store.settings import load
 

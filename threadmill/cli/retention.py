@@ -1,4 +1,4 @@
-"""`threadmill retention …`: policies, holds, what is due, and deleting it."""
+"""`threadmill retention …`: policies, legal holds, and runs that delete what is due."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from store.database.engine import Database
     from store.settings import Settings
 
-group = typer.Typer(help="Say how long threads are kept, and delete what is past it.", no_args_is_help=True)
+group = typer.Typer(help="Set how long threads are kept, and delete what is past it.", no_args_is_help=True)
 
 ThreadId = Annotated[str, typer.Argument(help="The thread's id.")]
-TenantScope = Annotated[str, typer.Option(help="The policy of this tenant; without it, of every one.")]
+TenantScope = Annotated[str, typer.Option(help="The policy of this tenant; without it, of every tenant.")]
 AgentScope = Annotated[str, typer.Option(help="Of threads that this agent answers.")]
 ThreadScope = Annotated[str, typer.Option(help="Of one thread of the tenant.")]
-Reason = Annotated[str, typer.Option(help="Why: a matter, not a person. It stands in the audit for good.")]
+Reason = Annotated[str, typer.Option(help="Why: a matter, no user's name. It stands in the audit for good.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
@@ -29,10 +29,16 @@ def set_policy(
     tenant: TenantScope = "",
     agent: AgentScope = "",
     thread: ThreadScope = "",
-    idle_days: Annotated[float | None, typer.Option(help="Threads unchanged for so long go.")] = None,
-    max_age_days: Annotated[float | None, typer.Option(help="Messages as old as that go.")] = None,
-    max_messages: Annotated[int | None, typer.Option(help="So many of the newest stay, at most.")] = None,
-    keep_last: Annotated[int | None, typer.Option(help="So many stay however old they are.")] = None,
+    idle_days: Annotated[
+        float | None, typer.Option(help="Delete threads that nothing changed for so many days.")
+    ] = None,
+    max_age_days: Annotated[float | None, typer.Option(help="Delete messages that are older.")] = None,
+    max_messages: Annotated[
+        int | None, typer.Option(help="Delete all but so many of the newest messages.")
+    ] = None,
+    keep_last: Annotated[
+        int | None, typer.Option(help="So many of the newest stay, however old they are.")
+    ] = None,
     keep_summary: Annotated[bool | None, typer.Option(help="Keep the summary, drop what it covers.")] = None,
     archive: Annotated[bool | None, typer.Option(help="Archive what is deleted.")] = None,
 ) -> None:
@@ -62,7 +68,7 @@ def list_policies(
     tenant: Annotated[str | None, typer.Option(help="Policies that apply to this tenant.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the policies; that of the installation is what the settings said at the last run."""
+    """List the policies; the settings of the last run are the installation's."""
     from store.retention import policies
 
     with _open_database() as (database, _):
@@ -105,42 +111,54 @@ def release(thread_id: ThreadId, tenant: Tenant = DEFAULT_TENANT, reason: Reason
 
 
 @group.command()
-def report(as_json: AsJson = False) -> None:
-    """Say what would be deleted now, by which policy, and what a hold keeps. Nothing is changed.
+def run(
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Print what would be deleted and by which policy; change nothing."),
+    ] = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Delete what is past its retention, and files that no message has any more. Beat does it by itself.
 
-    For the installation, the settings of this shell count.
+    Threads under legal hold, and threads with unfinished turns, stay. The
+    settings of this shell are the installation's policy.
     """
-    from store.retention.dry_run import build_report as look
+    if dry_run:
+        _report(as_json=as_json)
+        return
+    if not yes:
+        typer.confirm("Delete what `threadmill retention run --dry-run` shows, for good?", abort=True)
+    _delete(as_json=as_json)
+
+
+def _report(*, as_json: bool) -> None:
+    """Print what a run would delete now, by which policy, and what a hold keeps."""
+    from store.retention.dry_run import build_report
 
     with _open_database() as (database, settings):
-        dry_run = look(database, settings)
+        report = build_report(database, settings)
     if as_json:
-        print_json(dry_run.to_json())
+        print_json(report.to_json())
         return
-    for share in dry_run.due:
+    for share in report.due:
         rule = f"{share.policy['field']}={share.policy['value']:g} of the {share.policy['scope']}"
         print(f"{rule}: {share.threads} threads, {share.messages} messages, {share.bytes} bytes")
         if share.oldest is not None:
             print(f"  the oldest of {share.oldest:%Y-%m-%d %H:%M}")
-    for thread in dry_run.held:
+    for thread in report.held:
         print(f"kept by a legal hold: {thread['id']} of {thread['tenant']} ({thread['policy']['field']})")
-    if not dry_run.held_is_complete:
-        print(f"kept by a legal hold: more than {len(dry_run.held):,}, of which no more are named")
-    print(f"at work now: {dry_run.busy}")
-    if not dry_run.is_complete:
+    if not report.held_is_complete:
+        print(f"kept by a legal hold: more than {len(report.held):,}, of which no more are named")
+    print(f"at work now: {report.busy}")
+    if not report.is_complete:
         print("a policy changed since the last run: the next one may find more")
 
 
-@group.command()
-def run(yes: Yes = False, as_json: AsJson = False) -> None:
-    """Delete what is past its time, and blobs that no message has any more. Beat does it by itself.
-
-    Threads under legal hold, or with work ahead, stay.
-    """
+def _delete(*, as_json: bool) -> None:
+    """Run retention, and print its outcome."""
     from tasks.jobs.retention import run_retention
 
-    if not yes:
-        typer.confirm("Delete what `threadmill retention report` shows, for good?", abort=True)
     with _open_database() as (database, settings):
         result = run_retention(database, settings)
     if as_json:

@@ -8,7 +8,7 @@ from threadmill.cli.common_options import AsJson, print_json
 def schedules(as_json: AsJson = False) -> None:
     """Show each schedule's newest run.
 
-    Exit status 1 where one is stale: no run of it ended well for two periods.
+    Exit status 1 where one is stale: no run of it succeeded for two periods.
     """
     from store.database.engine import Database
     from store.settings import load

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 
 def send(
-    thread_id: Annotated[str, typer.Argument(help="The thread's id; a new one is made.")],
-    content: Annotated[str, typer.Argument(help="What the user says.")],
+    thread_id: Annotated[str, typer.Argument(help="The thread's id; it is created where there is none.")],
+    content: Annotated[str, typer.Argument(help="The text of the user's message.")],
     agent: Annotated[str | None, typer.Option(help="The agent that shall answer.")] = None,
     attach: Annotated[list[Path] | None, typer.Option(help="A file to attach; may be repeated.")] = None,
     idempotency_key: Annotated[str | None, typer.Option(help="The same key sends only once.")] = None,

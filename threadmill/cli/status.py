@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def status(tenant: Tenant = DEFAULT_TENANT, as_json: AsJson = False) -> None:
-    """Say what is there: schema, workers, turns, schedules.
+    """Print the state of the schema, workers, turns, broker and schedules.
 
     Exit status 1 where the database or its schema is not there, or a schedule is stale.
     """
@@ -62,14 +62,14 @@ def _read_database(database: "Database", tenant: str) -> dict[str, Any]:
 
 
 def _describe_stale(database: "Database", settings: "Settings") -> str | None:
-    """The schedules without a run that ended well for too long, in a sentence; None where there is none."""
+    """The schedules without a run that succeeded for too long, in a sentence; None where there is none."""
     from tasks.schedules import load_statuses
 
     schedule_statuses = load_statuses(database, settings)
     stale_names = [schedule.name for schedule in schedule_statuses if schedule.state == "stale"]
     if not stale_names:
         return None
-    return f"no run ended well for two periods: {', '.join(stale_names)}; see that beat and maintenance run"
+    return f"no run succeeded for two periods: {', '.join(stale_names)}; check that beat and maintenance run"
 
 
 def _check_broker(settings: "Settings") -> str:

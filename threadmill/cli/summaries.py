@@ -1,13 +1,16 @@
 """`threadmill threads summarize`, `summaries`, `restore-summary`: the summaries of a thread's older part."""
 
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from conversation.errors import InvalidInput
 from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, open_store, print_json, run
 from threadmill.cli.threads import ThreadId
+
+if TYPE_CHECKING:
+    from conversation.summary import Summary
 
 
 def summarize(
@@ -23,7 +26,7 @@ def summarize(
 ) -> None:
     """Have all turns but the newest summarized, now. The messages stay stored."""
 
-    async def work() -> Any:
+    async def work() -> "list[Summary]":
         from agent import registry
         from agent.model_factory import preload
         from store.summaries.summarize import defaults_of
@@ -50,7 +53,7 @@ def summarize(
 def summaries(thread_id: ThreadId, tenant: Tenant = DEFAULT_TENANT, as_json: AsJson = False) -> None:
     """List a thread's summaries, the newest first; models read the current one."""
 
-    async def work() -> Any:
+    async def work() -> "list[Summary]":
         async with open_store(tenant) as store:
             return await store.list_summaries(thread_id)
 
@@ -68,7 +71,7 @@ def summaries(thread_id: ThreadId, tenant: Tenant = DEFAULT_TENANT, as_json: AsJ
 def restore(thread_id: ThreadId, tenant: Tenant = DEFAULT_TENANT, as_json: AsJson = False) -> None:
     """Undo the newest summary: models read the one before again, or the messages themselves."""
 
-    async def work() -> Any:
+    async def work() -> "Summary | None":
         async with open_store(tenant) as store:
             return await store.restore_summary(thread_id)
 

@@ -60,7 +60,7 @@ class Supervisor:
         part.died_at = now
         wait = min(RESTART_FIRST_SECONDS * 2 ** (part.deaths - 1), RESTART_MAX_SECONDS)
         part.restart_at = now + wait
-        self.say(f"{name} died and is started again in {wait:g} s; its last words:")
+        self.say(f"{name} died and is started again in {wait:g} s; the end of its log:")
         self.say(indent(self.parts.log_tail(name)))
 
     def _restart(self, name: str, part: _PartState) -> None:

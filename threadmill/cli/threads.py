@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,7 +15,14 @@ from conversation.thread import Thread
 from threadmill.cli.atomic_file import write_atomically
 from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, open_store, print_json, run
 
-group = typer.Typer(help="List and show threads, move them, delete them.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from store.retention.restore import ArchivedThread
+    from store.threads.importer import ImportOutcome
+    from store.threads.search import Hit
+
+group = typer.Typer(
+    help="List and show threads; export, import, summarize and delete them.", no_args_is_help=True
+)
 
 #: Characters of a message that a listing shows.
 SHOWN_CHARS = 200
@@ -26,12 +33,12 @@ ThreadId = Annotated[str, typer.Argument(help="The thread's id.")]
 def list_threads(
     tenant: Tenant = DEFAULT_TENANT,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Threads of one page.")] = 50,
-    cursor: Annotated[str | None, typer.Option(help="Where the page before ended.")] = None,
+    cursor: Annotated[str | None, typer.Option(help="The next_cursor of the page before.")] = None,
     title: Annotated[str | None, typer.Option(help="Part of the title.")] = None,
     metadata: Annotated[list[str] | None, typer.Option(help="KEY=VALUE that the metadata must have.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List threads, the one that was used last first."""
+    """List threads, the one that changed last first."""
 
     async def work() -> None:
         async with open_store(tenant) as store:
@@ -104,9 +111,10 @@ def import_thread(
         str | None, typer.Option(help="Instead of a file: the id of a thread that retention archived.")
     ] = None,
     nth: Annotated[
-        int | None, typer.Option(min=1, help="With --archive: which of `threads archives`, not the youngest.")
+        int | None,
+        typer.Option(min=1, help="With --archive: the number in `threads archives`, in place of the newest."),
     ] = None,
-    as_id: Annotated[str | None, typer.Option("--as", help="Under another id.")] = None,
+    as_id: Annotated[str | None, typer.Option("--as", help="Store it under this id.")] = None,
     tenant: Tenant = DEFAULT_TENANT,
     as_json: AsJson = False,
 ) -> None:
@@ -116,7 +124,7 @@ def import_thread(
     if nth is not None and archive is None:
         raise InvalidInput("--nth", "is given without --archive", "name the thread that was archived")
 
-    async def work() -> Any:
+    async def work() -> "ImportOutcome":
         async with open_store(tenant) as store:
             if archive is not None:
                 return await store.restore_archive(archive, as_id=as_id, nth=nth)
@@ -137,7 +145,7 @@ def import_thread(
 def list_archives(thread_id: ThreadId, tenant: Tenant = DEFAULT_TENANT, as_json: AsJson = False) -> None:
     """List what retention archived under an id, the oldest thread first."""
 
-    async def work() -> Any:
+    async def work() -> "list[ArchivedThread]":
         async with open_store(tenant) as store:
             return await store.list_archives(thread_id)
 
@@ -180,7 +188,7 @@ def search(
 ) -> None:
     """Find messages by their words, best first."""
 
-    async def work() -> Any:
+    async def work() -> "list[Hit]":
         async with open_store(tenant) as store:
             return await store.search_messages(query, limit=limit)
 

@@ -1,7 +1,8 @@
-"""`threadmill turns …`: list turns, stop one, requeue one that failed."""
+"""`threadmill turns …`: list turns, cancel them, requeue those that failed."""
 
+from contextlib import closing
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,8 +11,9 @@ from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, print_
 
 if TYPE_CHECKING:
     from conversation.turn import TurnRecord
+    from producers import Producer
 
-group = typer.Typer(help="List turns, stop them, ask again for those that failed.", no_args_is_help=True)
+group = typer.Typer(help="List turns, cancel them, requeue those that failed.", no_args_is_help=True)
 
 TurnIds = Annotated[list[str], typer.Argument(help="The ids of turns.")]
 #: Characters of an error that a listing shows.
@@ -25,7 +27,7 @@ def list_turns(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Turns to show.")] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """List turns, the newest first, with what went wrong."""
+    """List turns, the newest first, with their errors."""
     from store.turns.records import list_latest
 
     with _open_producer() as producer:
@@ -56,10 +58,10 @@ def requeue(turn_ids: TurnIds, as_json: AsJson = False) -> None:
 
 @group.command()
 def cancel(turn_ids: TurnIds, as_json: AsJson = False) -> None:
-    """Ask turns to stop; what was said is kept. Prints where each stands now."""
+    """Ask turns to stop; messages that were written stay. Prints the state of each turn."""
     with _open_producer() as producer:
         for turn_id in turn_ids:
-            state = producer.turn(turn_id).cancel()
+            state = producer.find_turn(turn_id).cancel()
             if as_json:
                 print_json({"id": turn_id, "state": state})
             else:
@@ -73,13 +75,10 @@ def _record_line(record: "TurnRecord") -> str:
     return "  ".join(words)
 
 
-def _open_producer() -> Any:
+def _open_producer() -> "closing[Producer]":
     """Open a producer for the time of one command."""
-    from contextlib import closing
-
     from conversation.logs import use_standard_logging
     from producers import Producer
 
     use_standard_logging()
-    closing_producer: closing[Producer] = closing(Producer())
-    return closing_producer
+    return closing(Producer())

@@ -28,7 +28,7 @@ def up(
         Path, typer.Option(help="Where data, passwords, ports and logs are kept.", file_okay=False)
     ] = Path(".threadmill"),
 ) -> None:
-    """Run database, broker, workers, clock and Flower here until Ctrl-C."""
+    """Run database, broker, workers, beat and Flower here until Ctrl-C."""
     from threadmill.embedded.stack import Stack
 
     stack = Stack(directory)
@@ -39,7 +39,7 @@ def up(
                 _say(_welcome_text(stack, directory))
                 _stay_up(stack)
             finally:
-                _say("stopping: turns that run get a moment to finish, or are handed over")
+                _say("stopping: running turns get a moment to finish, or are handed over")
                 stack.stop()
     except KeyboardInterrupt:
         _say("stopped")

@@ -9,7 +9,7 @@ from conversation.errors import OperatorError
 
 
 class ServerFailed(OperatorError):
-    """A program did not start, or died. The text quotes its last words and names its log."""
+    """A program did not start, or died. The text quotes the end of its log and names the file."""
 
 
 class DirectoryInUse(OperatorError):

@@ -74,7 +74,7 @@ def worker(name: str, queues: Sequence[str], *, app: str = APP, options: Sequenc
 
 
 def beat(directory: Path, *, app: str = APP) -> Program:
-    """The clock of the schedules. Its folder keeps the time of each one's last run."""
+    """The scheduler, Celery's beat. Its folder keeps the time of each one's last run."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     return Program(
         name="beat",

@@ -224,9 +224,9 @@ async def test_an_export_has_all_that_is_stored_of_a_person(scene: Scene) -> Non
     target = io.BytesIO()
 
     async with ThreadStore(scene.settings) as store:
-        exported = await store.export_person(target, user=ANN.user)
+        exported = await store.export_user(target, user=ANN.user)
         with pytest.raises(ThreadNotFound):
-            await store.export_person(io.BytesIO(), user="nobody")
+            await store.export_user(io.BytesIO(), user="nobody")
         await store.database.close_async()
 
     with zipfile.ZipFile(target) as found:
@@ -280,7 +280,7 @@ def test_nothing_is_left_of_a_tenant_and_no_other_loses_anything(scene: Scene) -
     scene.database.run(uploads.create, upload_id=new_id(), tenant="default", file=lonely, expires_seconds=900)
     acme = scene.database.run(repository.load, tenant="acme", thread_id="ann").to_json()
 
-    certificate = run_erasure(scene.database, scene.files, Subject(tenant="default", everything=True))
+    certificate = run_erasure(scene.database, scene.files, Subject(tenant="default", whole_tenant=True))
 
     left = everything(scene)
     assert MARK not in left
@@ -299,7 +299,7 @@ def test_a_hold_on_one_thread_keeps_the_whole_tenant(scene: Scene) -> None:
     before = everything(scene)
 
     with pytest.raises(ThreadUnderLegalHold, match="bob"):
-        run_erasure(scene.database, scene.files, Subject(tenant="default", everything=True))
+        run_erasure(scene.database, scene.files, Subject(tenant="default", whole_tenant=True))
 
     assert everything(scene) == before
 
@@ -389,7 +389,7 @@ async def test_an_export_does_not_hand_out_what_a_scanner_stopped(scene: Scene) 
     target = io.BytesIO()
 
     async with ThreadStore(scene.settings) as store:
-        await store.export_person(target, thread_id="t")
+        await store.export_user(target, thread_id="t")
 
     with zipfile.ZipFile(target) as archive:
         assert not [name for name in archive.namelist() if name.startswith("files/")]

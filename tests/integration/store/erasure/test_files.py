@@ -29,7 +29,7 @@ MADE = PreparationResult(
 )
 THREAD = Subject(tenant="default", thread_id="t")
 ANN = Subject(tenant="default", user="ann")
-TENANT = Subject(tenant="default", everything=True)
+TENANT = Subject(tenant="default", whole_tenant=True)
 
 
 def erase(scene: Scene, subject: Subject) -> None:

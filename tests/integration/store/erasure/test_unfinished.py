@@ -133,7 +133,7 @@ def test_whom_it_is_about_is_stored_only_until_it_is_finished(scene: Scene) -> N
 
 
 @pytest.mark.parametrize(
-    "subject", [Subject(tenant="default", thread_id="a"), Subject(tenant="default", everything=True)]
+    "subject", [Subject(tenant="default", thread_id="a"), Subject(tenant="default", whole_tenant=True)]
 )
 def test_an_erasure_of_whatever_kind_is_taken_up(scene: Scene, subject: Subject) -> None:
     scene.answered("a", 1)

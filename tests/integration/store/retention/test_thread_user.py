@@ -76,9 +76,9 @@ async def test_such_a_user_is_given_their_threads(scene: Scene) -> None:
     target = io.BytesIO()
 
     async with ThreadStore(scene.settings) as store:
-        await store.export_person(target, user="42")
+        await store.export_user(target, user="42")
         with pytest.raises(ThreadNotFound):
-            await store.export_person(io.BytesIO(), user="4")
+            await store.export_user(io.BytesIO(), user="4")
         await store.database.close_async()
 
     with zipfile.ZipFile(target) as found:

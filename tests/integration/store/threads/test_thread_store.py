@@ -265,7 +265,7 @@ async def test_what_is_stored_outlives_the_store_that_is_a_file(kind: str, store
 
 
 async def test_a_postgresql_without_our_schema_is_refused(empty_database_url: str) -> None:
-    with pytest.raises(OperatorError, match=r"schema is not there, this release needs .*threadmill init"):
+    with pytest.raises(OperatorError, match=r"schema is not there, this release needs .*threadmill migrate"):
         await ThreadStore.create(empty_database_url)
 
 

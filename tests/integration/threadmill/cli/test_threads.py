@@ -97,7 +97,7 @@ def test_a_thread_moves_from_one_store_to_another(terminal: Terminal, tmp_path: 
 
 def test_status_says_what_is_missing_and_init_makes_it(terminal: Terminal) -> None:
     before = json.loads(terminal.run("status", "--json", status=1).stdout)
-    assert "threadmill init" in before["problem"]
+    assert "threadmill migrate" in before["problem"]
     assert before["broker"].startswith("not there")
 
     terminal.run("init")
@@ -125,11 +125,11 @@ def test_policies_are_set_listed_reported_and_removed(terminal: Terminal) -> Non
 
     listed = json.loads(terminal.run("retention", "list", "--json").stdout)
     assert listed == {"scope": "tenant", "tenant": "default", "max_messages": 0, "archive": True}
-    told = json.loads(terminal.run("retention", "report", "--json").stdout)
+    told = json.loads(terminal.run("retention", "run", "--dry-run", "--json").stdout)
     assert [(share["threads"], share["messages"]) for share in told["due"]] == [(1, 2)]
     assert [thread["id"] for thread in told["held"]] == ["t2"]
     assert told["held_is_complete"] is True
-    assert "kept by a legal hold: t2" in terminal.run("retention", "report").stdout
+    assert "kept by a legal hold: t2" in terminal.run("retention", "run", "--dry-run").stdout
     done = json.loads(terminal.run("retention", "run", "--yes", "--json").stdout)
     assert (done["messages"], done["archived"], done["held"]) == (2, 1, 1)
     (archived,) = json.loads(terminal.run("threads", "archives", "t1", "--json").stdout)
@@ -144,10 +144,10 @@ def test_policies_are_set_listed_reported_and_removed(terminal: Terminal) -> Non
     terminal.run("retention", "set", "--idle-days", "3", status=1)
 
 
-def test_a_person_is_exported_and_erased(terminal: Terminal, tmp_path: Path) -> None:
+def test_a_user_is_exported_and_erased(terminal: Terminal, tmp_path: Path) -> None:
     terminal.run("chat", "t1", stdin="hello\n")
 
-    terminal.run("export-person", "ann.zip", "--thread", "t1")
+    terminal.run("export-user", "ann.zip", "--thread", "t1")
     terminal.run("retention", "hold", "t1")
     nobody = terminal.run("erase", stdin="y\n", status=1)
     assert "Erase" not in nobody.stdout
@@ -163,7 +163,7 @@ def test_a_person_is_exported_and_erased(terminal: Terminal, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    "command", [["export-person", "{}", "--thread", "t1"], ["threads", "export", "t1", "-o", "{}"]]
+    "command", [["export-user", "{}", "--thread", "t1"], ["threads", "export", "t1", "-o", "{}"]]
 )
 def test_a_place_that_cannot_be_written_to_is_named(terminal: Terminal, command: list[str]) -> None:
     terminal.run("chat", "t1", stdin="hello\n")
@@ -175,7 +175,7 @@ def test_a_place_that_cannot_be_written_to_is_named(terminal: Terminal, command:
 
 
 def test_an_export_that_fails_leaves_no_half_file(terminal: Terminal, tmp_path: Path) -> None:
-    terminal.run("export-person", "ann.zip", "--thread", "nobody", status=1)
+    terminal.run("export-user", "ann.zip", "--thread", "nobody", status=1)
 
     assert list(tmp_path.glob("ann.zip*")) == []
 
@@ -188,7 +188,7 @@ def test_an_export_says_what_the_file_store_has_lost(terminal: Terminal, tmp_pat
         if part.is_file():
             part.unlink()
 
-    told = terminal.run("export-person", "ann.zip", "--thread", "t1", status=3)
+    told = terminal.run("export-user", "ann.zip", "--thread", "t1", status=3)
 
     assert "ann.zip: 1 threads" in told.stdout
     assert "lost, or damaged: archives/" in told.stderr
@@ -310,7 +310,7 @@ def test_a_thread_is_summarized_listed_and_restored(terminal: Terminal) -> None:
     assert "current   to seq 10" in listed.stdout
     assert "- Please book 2 seats for #W1234567." in listed.stdout
     assert [(summary["to_seq"], summary["is_current"]) for summary in as_json] == [(10, True)]
-    assert "is taken back" in restored.stdout
+    assert "is undone" in restored.stdout
     assert nothing.stdout == "t1 has no summary\n"
     assert "restored" in terminal.run("threads", "summaries", "t1").stdout
 

@@ -170,7 +170,7 @@ def test_a_document_that_unpacks_to_gigabytes_is_refused_without_unpacking_it() 
 
 EXAMINES_JSON = """
 import resource
-from store.files import examine
+from store.media_types.examine import examine
 
 content = b"[" + b"[]," * 6_600_000 + b"[]]"
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,4 +1,4 @@
-"""What `threadmill retention report` prints of the threads that a legal hold keeps."""
+"""What `threadmill retention run --dry-run` prints of the threads that a legal hold keeps."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -17,7 +17,7 @@ def printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         made = dry_run.Report(held=[T0], held_is_complete=is_complete)
         monkeypatch.setattr(dry_run, "build_report", lambda *_: made)
         monkeypatch.setattr(retention, "_open_database", lambda: nullcontext((None, None)))
-        retention.report()
+        retention.run(dry_run=True)
         return [line for line in capsys.readouterr().out.splitlines() if "hold" in line]
 
     return lines

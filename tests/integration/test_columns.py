@@ -1,0 +1,317 @@
+"""Each column of `threads` and `turns`, and what a fork, an import and a requeue do with it: said, then seen.
+
+A new column fails here until somebody has decided about it. Both databases hold to the same table.
+"""
+
+import json
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+import pytest
+from sqlalchemy import Column, Connection, DefaultClause, Table, func, insert, select
+
+from conversation.ids import new_id
+from store import tables
+from store.database.engine import Database
+from store.threads.export import export_thread
+from store.threads.forks import fork
+from store.threads.importer import import_thread
+from store.turns.requeue import requeue
+
+Row = dict[str, Any]
+
+
+class Does(StrEnum):
+    """What an operation does with a column of the row that it makes, or changes."""
+
+    #: The value of the row that it was made of; the row's own value where no row is made.
+    COPIES = "copies"
+    #: The value of a row of which nothing is known: the column's default, or null.
+    RESETS = "resets"
+    #: A value of its own: a new id, the present time, a count.
+    SETS = "sets"
+    #: It makes no such row, and changes none.
+    LEAVES = "leaves"
+
+
+COPIES, RESETS, SETS, LEAVES = Does
+
+#: What a fork, and what an export that is imported under another id, does with each column of a thread.
+THREADS: dict[str, tuple[Does, Does]] = {
+    "key": (SETS, SETS),
+    "tenant": (COPIES, COPIES),
+    "id": (SETS, SETS),
+    "title": (COPIES, COPIES),
+    "metadata": (COPIES, COPIES),
+    # A fork is a new thread; an import is the old one.
+    "created_at": (SETS, COPIES),
+    "updated_at": (SETS, COPIES),
+    "last_seq": (COPIES, COPIES),
+    # Workers that hold the source know nothing of the copy.
+    "lease_owner": (RESETS, RESETS),
+    "fencing_token": (RESETS, RESETS),
+    # The summary is copied as well, under an id of its own.
+    "summary_id": (SETS, SETS),
+    "context_version": (COPIES, SETS),
+    "uncovered_messages": (SETS, SETS),
+    "uncovered_tokens": (SETS, SETS),
+    "history_starts_after": (COPIES, COPIES),
+    # A hold names one thread; an import must not be the way around it.
+    "legal_hold": (RESETS, COPIES),
+    "agent": (COPIES, COPIES),
+    # How attempts at the source's summary ended says nothing of the copy's.
+    "summary_failures": (RESETS, RESETS),
+    "summary_retry_at": (RESETS, RESETS),
+    "summary_version": (RESETS, RESETS),
+    # Retention inspects the copy as it does any thread.
+    "retained_from": (SETS, SETS),
+    "retention_checked_at": (RESETS, RESETS),
+}
+
+#: What a fork, an import under another id, a requeue that resumes the turn, and one that asks its
+#: question anew, does with each column of a turn.
+TURNS: dict[str, tuple[Does, Does, Does, Does]] = {
+    "arrival_seq": (LEAVES, SETS, COPIES, SETS),
+    "id": (LEAVES, SETS, COPIES, SETS),
+    "thread_key": (LEAVES, SETS, COPIES, COPIES),
+    "tenant": (LEAVES, COPIES, COPIES, COPIES),
+    "state": (LEAVES, COPIES, SETS, SETS),
+    "agent": (LEAVES, COPIES, COPIES, COPIES),
+    # That of the newest claim: there was none of a new turn.
+    "agent_version": (LEAVES, COPIES, COPIES, RESETS),
+    # A requeued turn may be run by any worker.
+    "local_process_id": (LEAVES, RESETS, RESETS, RESETS),
+    # The journal of a resumed turn is numbered on by attempts; what limits it begins anew.
+    "attempt": (LEAVES, COPIES, COPIES, RESETS),
+    "retries": (LEAVES, COPIES, RESETS, RESETS),
+    "crashes": (LEAVES, COPIES, RESETS, RESETS),
+    "crashed_worker": (LEAVES, RESETS, RESETS, RESETS),
+    # An export may begin behind the turn that this one names.
+    "requeued_from": (LEAVES, RESETS, SETS, SETS),
+    "priority": (LEAVES, COPIES, COPIES, COPIES),
+    "metadata": (LEAVES, COPIES, COPIES, COPIES),
+    # Due at once: the times that its sender set are past.
+    "not_before": (LEAVES, RESETS, RESETS, RESETS),
+    "retry_at": (LEAVES, RESETS, RESETS, RESETS),
+    "deadline": (LEAVES, RESETS, RESETS, RESETS),
+    # The key answers for one request of one installation.
+    "idempotency_key": (LEAVES, RESETS, COPIES, RESETS),
+    "request_digest": (LEAVES, RESETS, COPIES, RESETS),
+    # A resumed turn goes on in the window that its journal was written in.
+    "window_to_seq": (LEAVES, COPIES, COPIES, RESETS),
+    "window_summary_id": (LEAVES, RESETS, COPIES, RESETS),
+    "window_context_version": (LEAVES, RESETS, COPIES, RESETS),
+    "notified_at": (LEAVES, RESETS, SETS, SETS),
+    "cancel_requested_at": (LEAVES, COPIES, RESETS, RESETS),
+    "created_at": (LEAVES, COPIES, COPIES, SETS),
+    "started_at": (LEAVES, COPIES, COPIES, RESETS),
+    "finished_at": (LEAVES, COPIES, RESETS, RESETS),
+    "error_kind": (LEAVES, COPIES, RESETS, RESETS),
+    "error_message": (LEAVES, COPIES, RESETS, RESETS),
+    "error_retryable": (LEAVES, COPIES, RESETS, RESETS),
+    "error_fault": (LEAVES, COPIES, RESETS, RESETS),
+    "usage": (LEAVES, COPIES, RESETS, RESETS),
+    "cost": (LEAVES, COPIES, RESETS, RESETS),
+}
+
+#: The oldest of the moments that are stored here: a day is between two of them.
+FIRST = datetime(2025, 1, 1, 12, tzinfo=UTC)
+SUMMARY_ID, TURN_ID = new_id(), new_id()
+NEWEST_SEQ = 5
+
+
+def moment(days: int) -> datetime:
+    return FIRST + timedelta(days=days)
+
+
+#: A value for every column that the database does not number itself, none of them the column's default.
+THREAD: Row = {
+    "tenant": "acme",
+    "id": "source",
+    "title": "Parcels",
+    "metadata": {"user": "ann"},
+    "created_at": moment(0),
+    "updated_at": moment(9),
+    "last_seq": NEWEST_SEQ,
+    "lease_owner": new_id(),
+    "fencing_token": 31,
+    "summary_id": SUMMARY_ID,
+    "context_version": 7,
+    "uncovered_messages": 41,
+    "uncovered_tokens": 43,
+    "history_starts_after": 1,
+    "legal_hold": True,
+    "agent": "support",
+    "summary_failures": 2,
+    "summary_retry_at": moment(20),
+    "summary_version": 3,
+    "retained_from": moment(1),
+    "retention_checked_at": moment(21),
+}
+TURN: Row = {
+    "id": TURN_ID,
+    "tenant": "acme",
+    "state": "failed",
+    "agent": "support",
+    "agent_version": "v7",
+    "local_process_id": new_id(),
+    "attempt": 4,
+    "retries": 3,
+    "crashes": 2,
+    "crashed_worker": new_id(),
+    "requeued_from": new_id(),
+    "priority": 6,
+    "metadata": {"ticket": 7},
+    "not_before": moment(3),
+    "retry_at": moment(4),
+    "deadline": moment(5),
+    "idempotency_key": "once",
+    "request_digest": "d" * 64,
+    "window_to_seq": NEWEST_SEQ,
+    "window_summary_id": SUMMARY_ID,
+    "window_context_version": 5,
+    "notified_at": moment(2),
+    "cancel_requested_at": moment(6),
+    "created_at": moment(2),
+    "started_at": moment(3),
+    "finished_at": moment(7),
+    "error_kind": "model_error",
+    "error_message": "refused",
+    "error_retryable": True,
+    "error_fault": "operator",
+    "usage": {"prompt_tokens": 3, "completion_tokens": 5},
+    "cost": 1.25,
+}
+
+
+def fill(connection: Connection) -> None:
+    """Store a thread and its turn, every column in use; a summary, and messages that it does not cover."""
+    key = connection.execute(insert(tables.threads).values(THREAD)).inserted_primary_key[0]
+    connection.execute(insert(tables.turns).values(TURN | {"thread_key": key}))
+    summary = {"id": SUMMARY_ID, "thread_key": key, "from_seq": 1, "to_seq": 3, "created_at": moment(8)}
+    connection.execute(insert(tables.summaries).values(summary | {"content": "short", "model": "m"}))
+    for seq in range(2, NEWEST_SEQ + 1):
+        message = {"thread_key": key, "seq": seq, "id": f"m{seq}", "role": "user", "content": "Where is it?"}
+        turn_id = TURN_ID if seq == NEWEST_SEQ else None
+        message |= {"metadata": {}, "created_at": moment(seq), "turn_id": turn_id}
+        connection.execute(insert(tables.messages).values(message))
+
+
+@pytest.fixture
+def database(any_database: Database) -> Database:
+    any_database.run(fill)
+    return any_database
+
+
+def read(database: Database, table: Table, **values: object) -> Row | None:
+    """Read the one row with these values; None where there is none."""
+    statement = select(table).where(*(table.c[name] == value for name, value in values.items()))
+    row = database.run(lambda connection: connection.execute(statement).mappings().one_or_none())
+    return None if row is None else dict(row)
+
+
+def default_of(column: Column[Any]) -> object:
+    """The value of a column of which an insert says nothing."""
+    if not isinstance(column.server_default, DefaultClause):
+        return None
+    return {"0": 0, "false": False}[str(column.server_default.arg)]
+
+
+def seen(table: Table, source: Row, made: Row) -> dict[str, Does]:
+    """What happened to each column between the row that stood before and the one that was made of it."""
+    return {
+        column.name: COPIES
+        if made[column.name] == source[column.name]
+        else RESETS
+        if made[column.name] == default_of(column)
+        else SETS
+        for column in table.c
+    }
+
+
+def said(table: dict[str, tuple[Does, ...]], operation: int) -> dict[str, Does]:
+    return {name: claims[operation] for name, claims in table.items()}
+
+
+@pytest.mark.parametrize(("table", "claims"), [(tables.threads, THREADS), (tables.turns, TURNS)], ids=str)
+def test_each_column_is_decided_about(table: Table, claims: dict[str, object]) -> None:
+    """Whoever adds a column says what a fork, an import and a requeue do with it, and gives it a value."""
+    assert list(claims) == [column.name for column in table.c]
+
+
+@pytest.mark.parametrize(("table", "values"), [(tables.threads, THREAD), (tables.turns, TURN)], ids=str)
+def test_each_column_has_a_value_that_is_no_default(table: Table, values: Row) -> None:
+    """Else nothing could be seen: a copy of a default looks like a reset."""
+    numbered = {"key", "arrival_seq", "thread_key"}
+
+    assert set(values) == {column.name for column in table.c} - numbered
+    assert [name for name, value in values.items() if value == default_of(table.c[name])] == []
+
+
+def test_a_fork_copies_a_thread_as_it_is_said(database: Database) -> None:
+    source, turn = read(database, tables.threads, id="source"), read(database, tables.turns, id=TURN_ID)
+    assert source is not None
+
+    database.run(fork, "acme", "source", "copy")
+
+    made = read(database, tables.threads, id="copy")
+    assert made is not None
+    assert seen(tables.threads, source, made) == said(THREADS, 0)
+    assert read(database, tables.threads, id="source") == source
+    assert read(database, tables.turns, id=TURN_ID) == turn
+    assert read(database, tables.turns, thread_key=made["key"]) is None
+    assert set(said(TURNS, 0).values()) == {LEAVES}
+
+
+def test_an_import_stores_a_thread_and_its_turn_as_it_is_said(database: Database) -> None:
+    source, turn = read(database, tables.threads, id="source"), read(database, tables.turns, id=TURN_ID)
+    assert source is not None
+    assert turn is not None
+    lines = database.run(lambda connection: list(export_thread(connection, "acme", "source")))
+
+    database.run(import_thread, [json.dumps(line) for line in lines], thread_id="copy")
+
+    made = read(database, tables.threads, id="copy")
+    assert made is not None
+    assert seen(tables.threads, source, made) == said(THREADS, 1)
+    made_turn = read(database, tables.turns, thread_key=made["key"])
+    assert made_turn is not None
+    assert seen(tables.turns, turn, made_turn) == said(TURNS, 1)
+    assert read(database, tables.threads, id="source") == source
+    assert read(database, tables.turns, id=TURN_ID) == turn
+
+
+def test_a_requeue_that_resumes_a_turn_changes_it_as_it_is_said(database: Database) -> None:
+    before = read(database, tables.turns, id=TURN_ID)
+    assert before is not None
+
+    outcome = database.run(requeue, TURN_ID, new_turn_id=new_id(), new_message_id=new_id())
+
+    after = read(database, tables.turns, id=TURN_ID)
+    assert after is not None
+    assert not outcome.is_new
+    assert seen(tables.turns, before, after) == said(TURNS, 2)
+    assert count_turns(database) == 1
+
+
+def test_a_requeue_that_asks_anew_makes_a_turn_as_it_is_said(database: Database) -> None:
+    before = read(database, tables.turns, id=TURN_ID)
+    assert before is not None
+    younger = {"id": new_id(), "thread_key": before["thread_key"], "tenant": "acme", "state": "completed"}
+    younger |= {"agent": "support", "metadata": {}, "created_at": moment(8)}
+    database.run(lambda connection: connection.execute(insert(tables.turns).values(younger)))
+
+    outcome = database.run(requeue, TURN_ID, new_turn_id=new_id(), new_message_id=new_id())
+
+    made = read(database, tables.turns, id=outcome.turn_id)
+    assert made is not None
+    assert outcome.is_new
+    assert seen(tables.turns, before, made) == said(TURNS, 3)
+    assert read(database, tables.turns, id=TURN_ID) == before
+    assert count_turns(database) == 3
+
+
+def count_turns(database: Database) -> int:
+    statement = select(func.count()).select_from(tables.turns)
+    return database.run(lambda connection: connection.execute(statement).scalar_one())
