@@ -101,9 +101,12 @@ def entry(module: str, name: str, heading: str = "") -> str:
 def _class(home: str, node: ast.ClassDef, heading: str) -> str:
     lines = [f"### `{heading}`\n", f"{promise(node)}\n"]
     family = list(_family(home, node))
-    fields = [f"| {field} |" for home, member in family for field in _fields(home, member)]
+    fields = dict[str, str]()
+    for field in (field for home, member in family for field in _fields(home, member)):
+        # A class may declare a field of its base again, without the base's comment.
+        fields.setdefault(field.partition("` |")[0], f"| {field} |")
     if fields:
-        lines += ["| field | |", "|---|---|", *fields, ""]
+        lines += ["| field | |", "|---|---|", *fields.values(), ""]
     methods = [m for _, member in family for m in member.body if isinstance(m, Function) and _is_shown(m)]
     if methods:
         method_texts = [
