@@ -101,9 +101,12 @@ def entry(module: str, name: str, heading: str = "") -> str:
 def _class(home: str, node: ast.ClassDef, heading: str) -> str:
     lines = [f"### `{heading}`\n", f"{promise(node)}\n"]
     family = list(dict.fromkeys(_family(home, node)))  # a base of two bases once
-    fields = [f"| {field} |" for home, member in family for field in _fields(home, member)]
+    fields = dict[str, str]()
+    for field in (field for home, member in family for field in _fields(home, member)):
+        # A class may declare a field of its base again, without the base's comment.
+        fields.setdefault(field.partition("` |")[0], f"| {field} |")
     if fields:
-        lines += ["| field | |", "|---|---|", *fields, ""]
+        lines += ["| field | |", "|---|---|", *fields.values(), ""]
     methods: dict[str, Function] = {}
     # The class's own first; one that it overrides is shown as the class has it.
     for _, member in reversed(family):
