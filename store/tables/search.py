@@ -25,4 +25,4 @@ _STATEMENTS = (
 )
 
 for _statement in _STATEMENTS:
-    event.listen(messages, "after_create", DDL(_statement).execute_if(dialect="sqlite"))
+    event.listen(messages, "after_create", DDL(_statement).execute_if(dialect="sqlite"))  # type: ignore[no-untyped-call]
