@@ -19,12 +19,12 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 # Another environment that is active, or how its owner likes to install, is not meant for .venv.
 unexport VIRTUAL_ENV CONDA_PREFIX PYTHONHOME PIP_USER PIP_TARGET PIP_PREFIX
 
-.PHONY: help demo up test chaos check bench lock clean
+.PHONY: help demo up test test-fast soak chaos check bench lock clean
 
 ## List these commands (the default).
 help:
 	@awk '/^## / { text = substr($$0, 4); next } \
-	      /^[a-z]+:/ && text { name = $$1; sub(":.*", "", name); printf "  make %-7s %s\n", name, text } \
+	      /^[a-z-]+:/ && text { name = $$1; sub(":.*", "", name); printf "  make %-9s %s\n", name, text } \
 	      { text = "" }' Makefile
 
 ## See it work, a killed worker included: under a minute, nothing is left behind.
@@ -35,9 +35,21 @@ demo: $(VENV)/.demo
 up: $(VENV)/.demo
 	@$(BIN)/python -m threadmill up
 
-## Run all tests, on real servers. ARGS="-k name" chooses some.
+# Tests of one file share a process, its servers and what it has imported; whole files move from a
+# process with work left to one that is done.
+PYTEST = $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
+
+## Run the tests, on real servers: minutes. ARGS="-k name" chooses some.
 test: $(VENV)/.dev
-	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile $(ARGS)
+	@$(PYTEST) --durations=20 $(ARGS)
+
+## Run the tests that need no server: under a minute.
+test-fast: $(VENV)/.dev
+	@$(PYTEST) tests/unit $(ARGS)
+
+## Run the tests that take long: more deaths, faults of every kind, large files.
+soak: $(VENV)/.dev
+	@$(PYTEST) --durations=20 -m soak $(ARGS)
 
 ## Break everything for ten minutes while conversations go on. ARGS="--seed 7" repeats a plan.
 chaos: $(VENV)/.dev

@@ -10,6 +10,7 @@ from tests.chaos.faults import ESSENTIAL
 from tests.chaos.run import Plan, run
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(900)
 def test_no_promise_breaks_while_everything_else_does(tmp_path: Path) -> None:
     plan = Plan(seed=11, turns=60, threads=12, faults=len(ESSENTIAL), seconds=30, kinds=tuple(ESSENTIAL))

@@ -13,7 +13,7 @@ from tests.acceptance.command_line import processes_of, read_until, run, started
 LAST_LINE = "export THREADMILL_FILE_STORE_URL="
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.soak)])
 def test_it_tells_its_addresses_and_stops_when_asked_to(tmp_path: Path, number: signal.Signals) -> None:
     with started("up", folder=tmp_path) as up:
         told = read_until(up, LAST_LINE)
@@ -33,6 +33,7 @@ def test_it_tells_its_addresses_and_stops_when_asked_to(tmp_path: Path, number: 
     assert (tmp_path / ".threadmill" / "postgres" / "data").is_dir()
 
 
+@pytest.mark.soak
 def test_it_stops_while_the_database_is_still_being_made(tmp_path: Path) -> None:
     """The program that makes it starts servers of its own."""
     with started("up", folder=tmp_path) as up:

@@ -28,7 +28,13 @@ def contents(history: list[dict[str, Any]], tool: str) -> list[str]:
     return [m["content"] for m in history if m["role"] == "tool" and m["name"] == tool]
 
 
-@pytest.mark.parametrize("times", [{}, DEFAULT_TIMES], ids=["short lease", "default lease"])
+@pytest.mark.parametrize(
+    "times",
+    [
+        pytest.param({}, id="short lease"),
+        pytest.param(DEFAULT_TIMES, id="default lease", marks=pytest.mark.soak),
+    ],
+)
 def test_a_turn_whose_worker_is_killed_while_tools_run_is_completed_by_the_next(
     installation: Installation, times: dict[str, str]
 ) -> None:

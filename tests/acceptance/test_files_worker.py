@@ -55,6 +55,7 @@ def test_an_answer_quotes_a_file_that_another_worker_read(installation: Installa
     assert (row["text"], row["prepare_attempts"]) == (note.content.decode(), 1)  # type: ignore[union-attr]
 
 
+@pytest.mark.soak
 def test_the_same_large_file_on_a_hundred_messages_is_stored_once_and_read_once(
     installation: Installation,
 ) -> None:

@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-TARGETS = ["help", "demo", "up", "test", "chaos", "check", "bench", "lock", "clean"]
+TARGETS = ["help", "demo", "up", "test", "test-fast", "soak", "chaos", "check", "bench", "lock", "clean"]
 
 
 def make(*arguments: str, folder: Path = CHECKOUT, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -56,7 +56,7 @@ def fake_python(folder: Path, script: str) -> str:
 def test_make_lists_every_command_with_a_sentence() -> None:
     listed = make().stdout
 
-    assert re.findall(r"^  make (\w+) +\S.{10}", listed, re.MULTILINE) == TARGETS
+    assert re.findall(r"^  make ([a-z-]+) +\S.{10}", listed, re.MULTILINE) == TARGETS
 
 
 def test_every_command_runs_even_if_a_file_has_its_name() -> None:
@@ -115,6 +115,21 @@ def test_a_model_is_handed_on_as_one_word() -> None:
     planned = make("--dry-run", "demo", "MODEL=openai/gpt 5").stdout
 
     assert "threadmill demo --model 'openai/gpt 5'" in planned
+
+
+def test_what_is_taken_has_passed_every_test_and_every_check() -> None:
+    """Tests with the mark `soak` run in `make soak` alone: together the two leave none out."""
+    marks = {command: re.findall(r" -m (\w+)(?: |$)", run_by(command)) for command in ("test", "soak")}
+    script = (CHECKOUT / ".ci" / "run").read_text()
+
+    assert marks == {"test": ["pytest"], "soak": ["pytest", "soak"]}
+    assert re.findall(r"^make (.+)$", script, re.MULTILINE) == ["test", "check", "soak"]
+    assert all("--durations=20" in run_by(command) for command in ("test", "soak"))
+
+
+def run_by(command: str) -> str:
+    """The last line that a command of the Makefile would run."""
+    return make("--dry-run", command).stdout.splitlines()[-1]
 
 
 def test_no_file_of_the_installation_names_a_host() -> None:

@@ -4,12 +4,15 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 from benchmarks.stage import ROOT
 
 #: MiB: two parts and what belongs to them. The file itself would be 64.
 BOUND = 48.0
 
 
+@pytest.mark.soak
 def test_a_file_is_never_held_in_memory_as_a_whole() -> None:
     command = [sys.executable, "benchmarks/bench_big_files.py", "--quick"]
 

@@ -34,6 +34,7 @@ def test_its_variables_reach_the_tests(name: str) -> None:
     assert not is_foreign(f"S3_CONFORMANCE_{name}")
 
 
+@pytest.mark.soak
 def test_it_runs_on_the_server_that_is_named_and_leaves_nothing_there(s3: S3) -> None:
     client = s3.client()
     client.put_object(Bucket=s3.bucket, Key="somebody/elses", Body=b"x")

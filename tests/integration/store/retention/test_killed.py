@@ -26,8 +26,6 @@ from tests.conftest import LendDatabase
 from tests.integration.store.dying import until_it_dies
 from tests.integration.store.scenes import TURN, Scene
 
-#: How often a process is killed, each time over the same database anew.
-DEATHS = 50
 RULES = {"retention_idle_days": 30, "retention_max_messages": 2 * TURN, "retention_archive": True}
 
 
@@ -87,16 +85,17 @@ def seeded(database_url: str, tmp_path: Path) -> Scene:
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.parametrize("deaths", [15, pytest.param(50, marks=pytest.mark.soak)])
 def test_a_run_that_was_killed_anywhere_is_made_up_for(
-    seeded: Scene, database_url: str, lend_database: LendDatabase, tmp_path: Path
+    seeded: Scene, database_url: str, lend_database: LendDatabase, tmp_path: Path, deaths: int
 ) -> None:
     seeded.database.close()
     template = database_url.rpartition("/")[2].partition("?")[0]
     with lend_database(template) as url:
         events = int(die(url, scene_of(url, copied(seeded, tmp_path, "count")), 0, "retention"))
-    assert events > DEATHS
+    assert events > deaths
 
-    for moment in sorted(Random(7).sample(range(1, events + 1), DEATHS)):
+    for moment in sorted(Random(7).sample(range(1, events + 1), deaths)):
         with lend_database(template) as url:
             scene = scene_of(url, copied(seeded, tmp_path, str(moment)))
             die(url, scene, moment, "retention")
@@ -150,8 +149,9 @@ def check_no_orphans(scene: Scene) -> None:
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.parametrize("deaths", [10, pytest.param(25, marks=pytest.mark.soak)])
 def test_an_erasure_that_was_killed_anywhere_goes_on(
-    seeded: Scene, database_url: str, lend_database: LendDatabase, tmp_path: Path
+    seeded: Scene, database_url: str, lend_database: LendDatabase, tmp_path: Path, deaths: int
 ) -> None:
     for name in ("idle", "full"):
         seeded.change(name, metadata={"user": "ann"})
@@ -161,7 +161,7 @@ def test_an_erasure_that_was_killed_anywhere_goes_on(
     with lend_database(template) as url:
         events = int(die(url, scene_of(url, copied(seeded, tmp_path, "count")), 0, "ann"))
 
-    for moment in sorted(Random(11).sample(range(1, events + 1), 25)):
+    for moment in sorted(Random(11).sample(range(1, events + 1), deaths)):
         with lend_database(template) as url:
             scene = scene_of(url, copied(seeded, tmp_path, str(moment)))
             die(url, scene, moment, "ann")

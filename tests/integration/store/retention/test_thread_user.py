@@ -85,6 +85,7 @@ async def test_such_a_user_is_given_their_threads(scene: Scene) -> None:
         assert json.loads(found.read("manifest.json"))["threads"] == 1
 
 
+@pytest.mark.parametrize("any_database", ["postgresql"], indirect=True)
 @pytest.mark.parametrize(
     "users", [(None, "ann"), ("ann", None), ("bob", "ann"), ("ann", "bob"), (None, "bob", "ann", None)]
 )

@@ -74,6 +74,7 @@ async def test_threads_can_be_listed_by_who_was_written_to_last(store: ThreadSto
     assert ids(await store.list_threads()) == ["c", "b", "a"]
 
 
+@pytest.mark.parametrize("kind", ["memory"])
 @pytest.mark.parametrize("limit", [0, 1_001, True, 2.0])
 async def test_the_size_of_a_page_is_checked(store: ThreadStore, limit: Any) -> None:
     with pytest.raises(InvalidInput, match=r"limit: is .*; pass 1 to 1000"):

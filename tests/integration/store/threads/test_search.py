@@ -47,12 +47,14 @@ async def test_words_phrases_alternatives_and_exclusions(
     assert await found(store, query) == hits
 
 
+@pytest.mark.parametrize("kind", ["memory"])
 @pytest.mark.parametrize("query", ["", "  ", "-late", "late or -rain", "?!", "or", '""', "-", "'"])
 async def test_a_query_without_words_to_look_for_is_refused(store: ThreadStore, query: str) -> None:
     with pytest.raises(InvalidInput, match="query: has no words to look for"):
         await store.search_messages(query)
 
 
+@pytest.mark.parametrize("kind", ["memory"])
 @pytest.mark.parametrize(
     ("query", "problem"),
     [

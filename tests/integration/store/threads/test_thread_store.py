@@ -164,6 +164,7 @@ async def test_the_newest_messages_can_be_loaded_alone(store: ThreadStore) -> No
     assert len((await store.get_thread("t", last=99)).messages) == 11
 
 
+@pytest.mark.parametrize("kind", ["memory"])
 @pytest.mark.parametrize("last", [0, -1, True, "3"])
 async def test_how_many_to_load_is_checked(store: ThreadStore, last: object) -> None:
     await store.append("t", said("1"))
@@ -207,6 +208,7 @@ async def test_a_copy_of_another_store_is_stored_whole(store: ThreadStore) -> No
     assert await contents(store) == ["1"]
 
 
+@pytest.mark.parametrize("kind", ["memory"])
 @pytest.mark.parametrize(
     ("field", "value"),
     [

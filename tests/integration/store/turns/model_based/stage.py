@@ -41,6 +41,8 @@ class Raced:
     second: Any
     #: The second one waited for a lock of the first.
     waited: bool
+    #: How many statements the first one had.
+    statements: int
 
 
 class Stage:
@@ -89,7 +91,7 @@ class Stage:
                 waited = self._waits(racing, second_pid)
             finally:
                 gate.open.set()
-            return Raced(running.result(HANGS), racing.result(HANGS), waited)
+            return Raced(running.result(HANGS), racing.result(HANGS), waited, gate.statements)
 
     def _waits(self, racing: "Future[Any]", pid: int) -> bool:
         """Look until it has ended (False), or another transaction blocks it (True)."""
@@ -111,14 +113,15 @@ class _Gate:
     """Parks a transaction after some statements."""
 
     def __init__(self, connection: Connection, after: int) -> None:
-        self._left = after
+        self._after = after
+        self.statements = 0
         self.open = threading.Event()
         self._arrived = threading.Event()
         event.listen(connection, "after_cursor_execute", self._count)
 
     def _count(self, *_args: Any) -> None:
-        self._left -= 1
-        if self._left == 0:
+        self.statements += 1
+        if self.statements == self._after:
             self.pass_through()
 
     def pass_through(self) -> None:
