@@ -330,7 +330,7 @@ def test_of_claims_at_once_one_wins(mailbox: Mailbox) -> None:
 
 def test_two_sweeps_at_once_ring_each_thread_once(mailbox: Mailbox, connection: Connection) -> None:
     for number in range(10):
-        mailbox.send(thread=f"thread-{number}", rings=False)
+        mailbox.send(thread=f"thread-{number}", notifies=False)
 
     first = due(connection, limit=4)
     second = mailbox.soon(due).result(timeout=PATIENCE)
@@ -342,7 +342,7 @@ def test_two_sweeps_at_once_ring_each_thread_once(mailbox: Mailbox, connection: 
 
 
 def test_a_sweep_rings_again_only_after_the_grace(mailbox: Mailbox) -> None:
-    mailbox.send(rings=False)
+    mailbox.send(notifies=False)
 
     assert mailbox.do(due) == ["t"]
     assert mailbox.do(due) == []
@@ -352,8 +352,8 @@ def test_a_sweep_rings_again_only_after_the_grace(mailbox: Mailbox) -> None:
 def test_a_sweep_is_bounded_and_begins_with_the_oldest(mailbox: Mailbox) -> None:
     """One bell a thread, however many turns wait there."""
     for number in range(25):
-        mailbox.send(thread=f"thread-{number:02}", rings=False)
-        mailbox.send(thread="thread-00", rings=False)
+        mailbox.send(thread=f"thread-{number:02}", notifies=False)
+        mailbox.send(thread="thread-00", notifies=False)
 
     rung = [mailbox.do(partial(due, limit=7)) for _ in range(5)]
 
@@ -364,11 +364,11 @@ def test_a_sweep_is_bounded_and_begins_with_the_oldest(mailbox: Mailbox) -> None
 def test_a_sweep_leaves_the_living_alone_and_rings_for_the_dead(mailbox: Mailbox) -> None:
     living, dead = mailbox.worker(), mailbox.worker()
     for thread, claimant in (("living", living), ("dead", dead)):
-        mailbox.send(thread=thread, rings=False)
+        mailbox.send(thread=thread, notifies=False)
         mailbox.claim(claimant, thread)
-        mailbox.send("behind", thread=thread, rings=False)
-    mailbox.send(thread="later", rings=False, not_before=datetime.now(UTC) + timedelta(hours=1))
-    retrying = mailbox.send(thread="retrying", rings=False)
+        mailbox.send("behind", thread=thread, notifies=False)
+    mailbox.send(thread="later", notifies=False, not_before=datetime.now(UTC) + timedelta(hours=1))
+    retrying = mailbox.send(thread="retrying", notifies=False)
     claimed = mailbox.claim(living, "retrying")
     mailbox.do(settle(claimed, RetryLater(after=timedelta(hours=1), error=AWAY)))
     mailbox.kill(dead)
@@ -417,7 +417,7 @@ def test_a_turn_that_is_queued_again_stays_the_head_though_an_earlier_one_comes_
     mailbox: Mailbox, ending: Any
 ) -> None:
     claimant = mailbox.worker()
-    mailbox.send("for later", rings=False, not_before=datetime.now(UTC) + timedelta(hours=1))
+    mailbox.send("for later", notifies=False, not_before=datetime.now(UTC) + timedelta(hours=1))
     begun = mailbox.send("begun")
     settled = mailbox.do(settle(mailbox.claim(claimant), ending))
     mailbox.do(lambda c: c.execute(update(tables.turns).values(not_before=None)))
