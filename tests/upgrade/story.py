@@ -219,7 +219,7 @@ def _installation(connection: Connection) -> None:
     _kept_no_longer(connection)
     connection.execute(
         insert(tables.blobs).values(
-            tenant="default", sha256="2" * 64, size=5, media_type="text/plain", text="words",
+            tenant="default", sha256="2" * 64, size=5, media_type="text/plain", extracted_text="words",
             created_at=clock(), unreferenced_since=clock(),
         )
     )  # fmt: skip

@@ -85,7 +85,7 @@ def test_the_text_of_a_file_is_given_once_however_many_messages_have_it(
     anns(scene, turns=3, file=b"a passport")
     anns(scene, "t2", turns=2, file=b"a passport")
     scene.send("one more", "t", file=b"another")
-    scene.database.run(lambda c: c.execute(tables.blobs.update().values(text="born in 1970")))
+    scene.database.run(lambda c: c.execute(tables.blobs.update().values(extracted_text="born in 1970")))
 
     copy = Copy(scene)
 

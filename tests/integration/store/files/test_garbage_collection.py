@@ -248,7 +248,7 @@ def test_a_senders_open_transaction_keeps_nobody_from_sending_or_preparing_the_f
         FileIngest(database, files).store("default", [FILE])
         send(database, "other", FILE)
         with database.engine.begin() as worker:
-            worker.execute(update(tables.blobs).values(text="what it says"))
+            worker.execute(update(tables.blobs).values(extracted_text="what it says"))
 
 
 def test_a_sender_takes_the_mark_away(any_database: Database, files: LocalBlobs) -> None:

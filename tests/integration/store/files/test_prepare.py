@@ -220,7 +220,7 @@ async def test_an_infected_file_is_not_read_and_not_shown(opened: Opened, clamd:
     assert await site.text(INFECTED) is None
     assert reader.read == []
     row = await site.row(str(INFECTED.sha256))
-    assert (row.scan, row.finding) == ("infected", "Eicar-Test-Signature")
+    assert (row.scan, row.scan_finding) == ("infected", "Eicar-Test-Signature")
 
 
 async def test_a_clean_file_is_scanned_and_read(opened: Opened, clamd: str) -> None:

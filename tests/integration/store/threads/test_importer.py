@@ -85,7 +85,7 @@ async def test_a_field_that_is_missing_is_not_made_up(
 
 async def test_a_file_that_was_cut_off_or_torn_is_refused(store: ThreadStore, lines: list[str]) -> None:
     wrong = {
-        r"line 5: is missing; the file was cut off": lines[:-1],
+        r"line 5: is missing; the file was truncated": lines[:-1],
         r"line 4: lines: says 4": lines[:2] + lines[3:],
         r"line 3: json: cannot be read": [*lines[:2], lines[2][:20]],
         r"line 6: kind: message stands too late": [*lines, lines[3]],

@@ -60,8 +60,8 @@ async def test_context_that_was_not_changed_costs_no_statement(store: ThreadStor
     first, _ = await counted(store, give_context)
     again, _ = await counted(store, save)
 
-    assert sum("INTO context" in statement for statement in first) == 1
-    assert not any("INTO context" in statement for statement in again)
+    assert sum("INTO thread_context" in statement for statement in first) == 1
+    assert not any("INTO thread_context" in statement for statement in again)
 
 
 async def test_a_hundred_messages_are_saved_like_one(store: ThreadStore) -> None:
