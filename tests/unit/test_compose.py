@@ -199,7 +199,7 @@ def test_a_worker_waits_for_the_schema_the_broker_and_the_bucket(name: str) -> N
 
 
 @each(WORKERS)
-def test_a_worker_is_killed_well_after_it_was_asked_to_hand_back(name: str) -> None:
+def test_a_worker_is_killed_well_after_it_was_asked_to_hand_over(name: str) -> None:
     grace = int(SERVICES[name]["environment"]["THREADMILL_SHUTDOWN_GRACE_SECONDS"])
 
     assert seconds(SERVICES[name]["stop_grace_period"]) >= grace + 15
@@ -218,7 +218,7 @@ def test_workers_listen_to_every_queue_and_each_to_its_own() -> None:
     }
 
 
-def test_a_suspect_runs_alone() -> None:
+def test_quarantine_runs_one_turn_at_a_time() -> None:
     command = SERVICES["quarantine"]["command"]
 
     assert command[command.index("-c") + 1] == "1"

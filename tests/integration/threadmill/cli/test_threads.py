@@ -132,16 +132,23 @@ def test_policies_are_set_listed_reported_and_removed(terminal: Terminal) -> Non
     assert "kept by a legal hold: t2" in terminal.run("retention", "run", "--dry-run").stdout
     done = json.loads(terminal.run("retention", "run", "--yes", "--json").stdout)
     assert (done["messages"], done["archived"], done["held"]) == (2, 1, 1)
+    terminal.run("retention", "release", "t2")
+    terminal.run("retention", "remove", "--tenant", "default")
+    terminal.run("retention", "remove", "--tenant", "default", status=1)
+    terminal.run("retention", "set", "--idle-days", "3", status=1)
+
+
+def test_what_retention_archived_is_listed_and_read_back(terminal: Terminal) -> None:
+    terminal.run("chat", "t1", stdin="hello\n")
+    terminal.run("retention", "set", "--tenant", "default", "--max-messages", "0", "--archive")
+    terminal.run("retention", "run", "--yes")
+
     (archived,) = json.loads(terminal.run("threads", "archives", "t1", "--json").stdout)
     assert (archived["number"], archived["messages"]) == (1, 2)
     assert "2 messages" in terminal.run("threads", "archives", "t1").stdout
     assert "nth" in terminal.run("threads", "import", "--archive", "t1", "--nth", "2", status=1).stderr
     terminal.run("threads", "import", "--archive", "t1", "--nth", "1", "--as", "t1-again")
     assert len(json.loads(terminal.run("threads", "show", "t1-again", "--json").stdout)["messages"]) == 2
-    terminal.run("retention", "release", "t2")
-    terminal.run("retention", "remove", "--tenant", "default")
-    terminal.run("retention", "remove", "--tenant", "default", status=1)
-    terminal.run("retention", "set", "--idle-days", "3", status=1)
 
 
 def test_a_user_is_exported_and_erased(terminal: Terminal, tmp_path: Path) -> None:
