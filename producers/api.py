@@ -55,10 +55,10 @@ def send_message(
 
     When this returns, both are committed. With `connection` (a Core connection, an ORM session, a
     raw psycopg connection) both are part of the caller's transaction instead, and no wake-up
-    goes out: call `turn.notify()` after the commit, use `producers.sqlalchemy_orm` or `producers.django`, or
-    leave it to the sweep.
+    goes out: call `turn.notify()` after the commit, use `producers.orm` or `producers.django`, or leave it to
+    the sweep.
 
-    Raises `InvalidInput`, `FileRejected`, `UnknownAgent`, `IdempotencyConflict` and `LimitReached` for
+    Raises `InvalidInput`, `FileRefused`, `UnknownAgent`, `IdempotencyConflict` and `LimitReached` for
     what the caller can fix, `DatabaseUnavailable` and `FileStoreUnavailable` where nothing was accepted. A
     broker that is away raises nothing: the sweep notifies later.
     """

@@ -28,7 +28,7 @@ These stand in modules of their own, since most programs need none or one of the
 #: Names beside the public table: where they are, in which order they are shown.
 EXTRA_NAMES = {
     "producers": ["find_turn", "find_turn_async", "Producer", "default_producer"],
-    "producers.send_options": ["SendOptions"],
+    "producers.api": ["SendOptions"],
     "producers.sqlalchemy_orm": ["send_message_in", "send_message_in_async"],
     "producers.django": ["send_message_in_atomic"],
 }
@@ -100,22 +100,17 @@ def entry(module: str, name: str, heading: str = "") -> str:
 
 def _class(home: str, node: ast.ClassDef, heading: str) -> str:
     lines = [f"### `{heading}`\n", f"{promise(node)}\n"]
-    family = list(dict.fromkeys(_family(home, node)))  # a base of two bases once
+    family = list(_family(home, node))
     fields = dict[str, str]()
     for field in (field for home, member in family for field in _fields(home, member)):
         # A class may declare a field of its base again, without the base's comment.
         fields.setdefault(field.partition("` |")[0], f"| {field} |")
     if fields:
         lines += ["| field | |", "|---|---|", *fields.values(), ""]
-    methods: dict[str, Function] = {}
-    # The class's own first; one that it overrides is shown as the class has it.
-    for _, member in reversed(family):
-        for method in member.body:
-            if isinstance(method, Function) and _is_shown(method):
-                methods.setdefault(method.name, method)
+    methods = [m for _, member in family for m in member.body if isinstance(m, Function) and _is_shown(m)]
     if methods:
         method_texts = [
-            "\n".join([signature(method), *_indent(promise(method))]).rstrip() for method in methods.values()
+            "\n".join([signature(method), *_indent(promise(method))]).rstrip() for method in methods
         ]
         lines += ["```text", "\n\n".join(method_texts), "```", ""]
     return "\n".join(lines)
