@@ -3,7 +3,7 @@
 import pkgutil
 import re
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from tests.docs.pages import ROOT, anchors, links, name_of, pages, prose
 
@@ -13,6 +13,8 @@ _FOLDERS = "|".join(
 )
 #: A path from the root of the project: below one of its folders, or a file that stands beside them.
 _PATH = re.compile(rf"`((?:{_FOLDERS})/[\w./-]*|\.?[A-Za-z][\w-]+(?:\.[\w-]+)*\.(?:md|toml|yml|example))`")
+#: A file of tests, perhaps without the folders that it is in.
+_TEST_FILE = re.compile(r"`((?:\w+/)*test_\w+\.py)\b")
 #: Files that a reader makes.
 _OF_READERS = {"docker-compose.override.yml"}
 #: A module of ours, or a name in it.
@@ -54,8 +56,26 @@ def test_files_that_a_page_names_exist() -> None:
 
 
 def is_there(path: str) -> bool:
-    """A file, a folder, or a module that is named without its ending."""
-    return (ROOT / path).exists() or (ROOT / f"{path}.py").is_file() or path in _OF_READERS
+    """A file, a folder, a module that is named without its ending, or a file of tests."""
+    return (
+        (ROOT / path).exists()
+        or (ROOT / f"{path}.py").is_file()
+        or path in _OF_READERS
+        or has_test_file(path)
+    )
+
+
+def test_files_of_tests_that_a_page_names_exist() -> None:
+    missing = [f"{page}: {path}" for page, path in named(_TEST_FILE) if not has_test_file(path)]
+
+    assert missing == []
+
+
+def has_test_file(path: str) -> bool:
+    """Whether tests have a file of this name, in the folders that are named before it."""
+    return PurePath(path).name.startswith("test_") and any(
+        file.as_posix().endswith(f"/{path}") for file in ROOT.glob(f"tests/**/{PurePath(path).name}")
+    )
 
 
 def test_modules_and_names_that_a_page_names_exist() -> None:
@@ -91,6 +111,8 @@ def test_what_is_not_there_is_noticed() -> None:
     assert not leads(ROOT / "README.md", "docs/README.md#no-such-heading")
     assert not has_test("tests/docs/test_links.py", "test_that_nobody_wrote")
     assert not is_there("store/nowhere.py")
+    assert has_test_file("docs/test_links.py")
+    assert not has_test_file("store/test_links.py")
     assert not is_defined("store.nowhere")
     assert not is_defined("producers.no_such_name")
 
