@@ -125,7 +125,7 @@ class _Reader:
         if filename == "image":
             kind = (media_type or "").removeprefix("image/")
             filename = f"image-{len(files) + 1}.{_ENDINGS.get(media_type or '', kind or 'bin')}"
-        files.append(Attachment(filename=filename, content=content, mime_type=media_type))
+        files.append(Attachment(filename=filename, content=content, media_type=media_type))
         self.changes.append(f"{position}: its bytes became the attachment {filename}")
         return FilePart(filename)
 

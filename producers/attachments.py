@@ -79,8 +79,8 @@ def _examine_one(file: Attachment, settings: Settings) -> Attachment:
     media_type = examine(
         file.filename,
         file.content,
-        file.mime_type,
+        file.media_type,
         max_bytes=settings.attachment_max_bytes,
         allowed=settings.attachment_types,
     )
-    return Attachment(filename=file.filename, content=file.content, mime_type=media_type)
+    return Attachment(filename=file.filename, content=file.content, media_type=media_type)

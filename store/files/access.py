@@ -19,7 +19,7 @@ from store.tables import blobs, renditions
 def load_stored_file(connection: Connection, tenant: str, file: Attachment) -> Attachment:
     """Load a file with the type and size of its bytes. Raises `FileNotStored`."""
     row = _load_row(connection, tenant, file)
-    return replace(file, mime_type=row.media_type, size=row.size, content=None)
+    return replace(file, media_type=row.media_type, size=row.size, content=None)
 
 
 def load_downloadable_file(
@@ -31,7 +31,7 @@ def load_downloadable_file(
     """
     row = _load_row(connection, tenant, file)
     _check_scan(file, row, scans=scans)
-    return replace(file, mime_type=row.media_type, size=row.size, content=None)
+    return replace(file, media_type=row.media_type, size=row.size, content=None)
 
 
 def load_thumbnail(
@@ -66,7 +66,7 @@ def load_thumbnail(
         return None
     return Attachment(
         filename=f"thumbnail.{row.media_type.rpartition('/')[2]}",
-        mime_type=row.media_type,
+        media_type=row.media_type,
         sha256=row.sha256,
         size=row.size,
     )

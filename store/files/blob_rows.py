@@ -79,7 +79,7 @@ def _pending_row(tenant: str, file: Attachment, *, scans: bool) -> dict[str, Any
         "tenant": tenant,
         "sha256": file.sha256,
         "size": file.size,
-        "media_type": file.mime_type or _UNKNOWN_TYPE,
+        "media_type": file.media_type or _UNKNOWN_TYPE,
         "state": "pending",
         "scan": "pending" if scans else None,
         "created_at": clock(),

@@ -58,7 +58,7 @@ class FileIngest:
             assert file.sha256 is not None
             assert file.content is not None
             # Also where it is stored: bytes that were lost behind our back are healed.
-            self._blobs.put(tenant, file.sha256, file.content, file.mime_type or "")
+            self._blobs.put(tenant, file.sha256, file.content, file.media_type or "")
 
 
 def _bind_confirm(

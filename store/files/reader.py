@@ -44,7 +44,7 @@ class FileReader:
     async def save(self, tenant: str, file: Attachment) -> Attachment:
         """Store a file, examined as one that a user sends. Raises `FileRejected`, `FileStoreUnavailable`."""
         files = FileStore(self._store, self._database.settings, tenant=tenant)
-        examined_file = files.examine_file(replace(file, mime_type=None))
+        examined_file = files.examine_file(replace(file, media_type=None))
         await FileIngest(self._database, self._store).store_async(tenant, [examined_file])
         return replace(examined_file, content=None)
 

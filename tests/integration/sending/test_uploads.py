@@ -94,7 +94,7 @@ def test_a_client_puts_a_file_and_a_message_has_it(site: Producer, database: Dat
     file = site.uploads.complete(upload.id)
     site.send("t", "see this", attachments=[file])
 
-    assert (file.filename, file.mime_type, file.size, file.sha256) == (
+    assert (file.filename, file.media_type, file.size, file.sha256) == (
         "fox.txt",
         "text/plain",
         len(TEXT),
@@ -396,7 +396,7 @@ def test_addresses_are_secrets_and_not_shown(site: Producer) -> None:
 def test_a_file_that_was_not_scanned_yet_or_is_infected_is_not_handed_out(
     producer: Producer, settings: Settings
 ) -> None:
-    file = Attachment(filename="fox.txt", content=TEXT, mime_type="text/plain")
+    file = Attachment(filename="fox.txt", content=TEXT, media_type="text/plain")
     producer.send("t", "see", attachments=[file])
     assert producer.uploads.url(file, expires=MINUTE).startswith("file://")
 

@@ -132,7 +132,7 @@ async def test_files_go_by_their_hash_and_missing_ones_are_listed(
     )
     assert imported.missing_blobs == (Attachment(filename="x", content=b"a").sha256,)
     stored = (await elsewhere.get_thread("t")).messages[1].attachments
-    assert [(f.filename, f.mime_type, f.size) for f in stored] == [
+    assert [(f.filename, f.media_type, f.size) for f in stored] == [
         ("a.txt", "text/plain", 1),
         ("b.txt", "text/plain", 1),
     ]
@@ -244,7 +244,7 @@ async def test_pictures_from_elsewhere_are_stored_as_files(store: ThreadStore, f
     await store.import_messages("t", [{"role": "user", "content": [part]}])
 
     [file] = (await store.get_thread("t")).messages[0].attachments
-    assert (file.filename, file.mime_type) == ("image-1.png", "image/png")
+    assert (file.filename, file.media_type) == ("image-1.png", "image/png")
     assert (await files.get(file)).startswith(b"\x89PNG")
 
 
