@@ -15,6 +15,7 @@ from agent.transcript import Transcript
 from conversation.attachment import Attachment
 from conversation.message import Message, ToolCall, Usage
 from conversation.step import Step
+from conversation.storable_text import make_storable
 from conversation.turn import Cancelled, ClaimedTurn, Failed
 
 
@@ -31,15 +32,13 @@ def make_reply_storable(reply: ModelReply) -> ModelReply:
     seen_ids: set[str] = set()
     calls: list[ToolCall] = []
     for index, call in enumerate(reply.tool_calls):
-        stored_id = _strip_unstorable(call.id)
+        stored_id = make_storable(call.id)
         # Some providers send no id, or the same one twice.
         call_id = stored_id if stored_id and stored_id not in seen_ids else f"{stored_id or 'call'}-{index}"
         seen_ids.add(call_id)
-        calls.append(ToolCall(call_id, _strip_unstorable(call.name), _strip_unstorable(call.arguments)))
-    reasoning = None if reply.reasoning is None else _strip_unstorable(reply.reasoning)
-    return replace(
-        reply, content=_strip_unstorable(reply.content), reasoning=reasoning, tool_calls=tuple(calls)
-    )
+        calls.append(ToolCall(call_id, make_storable(call.name), make_storable(call.arguments)))
+    reasoning = None if reply.reasoning is None else make_storable(reply.reasoning)
+    return replace(reply, content=make_storable(reply.content), reasoning=reasoning, tool_calls=tuple(calls))
 
 
 def model_step(index: int, reply: ModelReply, request_digest: str) -> Step:
@@ -119,10 +118,6 @@ def tool_intent(index: int, call: ToolCall) -> Step:
     return Step(
         index=index, kind="tool", call_id=call.id, name=call.name, state="started", request_digest=digest
     )
-
-
-def _strip_unstorable(text: str) -> str:
-    return text.replace("\x00", "").encode("utf-8", "replace").decode()
 
 
 @dataclass(frozen=True, slots=True)

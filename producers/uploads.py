@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 from conversation.attachment import Attachment
 from conversation.errors import FileNotStored, FileRejected, InvalidInput, UploadIncomplete
 from conversation.ids import new_id
+from conversation.media_types import UNKNOWN_TYPE
 from conversation.validation import check_sha256, check_tenant, check_tenant_of_user
 from store.blobs import BlobStore
 from store.database.engine import Database
@@ -121,7 +122,7 @@ class Uploads:
             str(file.sha256),
             expires=expires,
             filename=file.filename,
-            media_type=file.media_type or "application/octet-stream",
+            media_type=file.media_type or UNKNOWN_TYPE,
             inline=inline,
         )
 

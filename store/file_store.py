@@ -12,6 +12,7 @@ from typing import Self
 
 from conversation.attachment import Attachment
 from conversation.errors import FileNotStored
+from conversation.media_types import UNKNOWN_TYPE
 from conversation.validation import check_tenant
 from store.blobs import BlobStore, open_file_store
 from store.media_types.examine import examine
@@ -90,7 +91,7 @@ class FileStore:
                 _sha256(file),
                 expires=expires,
                 filename=file.filename,
-                media_type=file.media_type or "application/octet-stream",
+                media_type=file.media_type or UNKNOWN_TYPE,
                 inline=inline,
             )
         )

@@ -15,6 +15,7 @@ from agent.models.capabilities import Capabilities
 from agent.models.parts import audio_part, image_part, text_part
 from conversation.attachment import Attachment
 from conversation.errors import FileNotStored, FileRejected
+from conversation.media_types import IMAGE_TYPES
 from conversation.message import Message
 from conversation.prepared_file import PreparedFile
 
@@ -27,7 +28,6 @@ IMAGE_BYTES_PER_TOKEN = 1_000
 #: Providers count about ten tokens a second; an MP3 of good quality has this many bytes for each.
 AUDIO_BYTES_PER_TOKEN = 1_600
 
-_IMAGE_TYPES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 _AUDIO_KINDS: Mapping[str, Literal["wav", "mp3"]] = {"audio/wav": "wav", "audio/mpeg": "mp3"}
 _NO_LONGER_STORED = "this file is no longer stored"
 _OVER_BUDGET = "left out, since newer files take the room; to see it, have a tool open it, or attach it again"
@@ -207,7 +207,7 @@ def _plan_parts(
 def _plan_part(file: Attachment, prepared: PreparedFile, capabilities: Capabilities) -> _PlannedPart:
     if prepared.blocked_reason:
         return _PlannedPart(file, prepared, "line", reason=prepared.blocked_reason)
-    if file.media_type in _IMAGE_TYPES:
+    if file.media_type in IMAGE_TYPES:
         return _plan_picture(file, prepared, capabilities)
     if file.media_type in _AUDIO_KINDS and capabilities.audio:
         return _PlannedPart(file, prepared, "sound", (file.size or 0) // AUDIO_BYTES_PER_TOKEN + 1)

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from conversation.attachment import Attachment
-
-UNKNOWN_TYPE = "application/octet-stream"
+from conversation.media_types import UNKNOWN_TYPE
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from sqlalchemy import Connection, and_, select
 
 from conversation.attachment import Attachment
 from conversation.errors import FileNotReady, FileNotStored, FileRejected
+from conversation.media_types import IMAGE_TYPES
 from store.database.statements import AnyRow
 from store.files.blob_rows import BLOCKED_SCANS
-from store.files.prepared_rows import PICTURE_TYPES
 from store.tables import blobs, renditions
 
 
@@ -57,7 +57,7 @@ def load_thumbnail(
     # A picture that could be read, and needed none: its size is stored as its text.
     if (
         row is None
-        and own_row.media_type in PICTURE_TYPES
+        and own_row.media_type in IMAGE_TYPES
         and own_row.extracted_text is not None
         and own_row.extraction_problem is None
     ):

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from conversation.errors import FileRejected
+from conversation.media_types import IMAGE_TYPES, UNKNOWN_TYPE
 from store.media_types.image_size import pixel_size
 from store.media_types.sample import Sample
 from store.media_types.signatures import (
-    IMAGES,
     KNOWN_TYPES,
     RUNNABLE_TYPES,
     guessed_type,
@@ -26,7 +26,6 @@ from store.media_types.signatures import (
 from store.media_types.text_types import INERT_TYPES, decode, is_textual, text_type
 from store.media_types.zip_contents import container_type, contents_of, is_too_large_unpacked
 
-UNKNOWN_TYPE = "application/octet-stream"
 #: Pixels of one picture, by its header: what a camera takes passes, what would fill a reader does not.
 IMAGE_PIXELS_MAX = 120_000_000
 
@@ -186,7 +185,7 @@ def _archive_type(filename: str, sample: Sample) -> str | None:
 
 
 def _check_pixels(name: str, sample: Sample, media_type: str) -> None:
-    if media_type not in IMAGES:
+    if media_type not in IMAGE_TYPES:
         return
     size = pixel_size(sample.head, media_type)
     if size is None:
