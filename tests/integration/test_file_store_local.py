@@ -189,7 +189,7 @@ def test_memory_is_shared_in_a_process_and_refuses_uploads_too() -> None:
     assert other.get(tenant, HASH) == CONTENT
     assert not MemoryBlobs().exists(tenant, HASH)
     with pytest.raises(UploadsNotSupported):
-        other.uploaded_size(tenant, "one")
+        other.discard_upload(tenant, "one")
     assert other.delete_tenant(tenant) == 1
 
 

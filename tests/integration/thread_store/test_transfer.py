@@ -18,7 +18,7 @@ from store import tables
 from store.file_store import FileStore
 from store.thread_store import ThreadStore
 from store.threads import export
-from store.threads.export import PAGE, export_thread
+from store.threads.export import PAGE, Export
 from store.threads.importer import import_thread
 from store.turns import records
 from tests.integration.thread_store.conftest import contents, lines_of, said
@@ -248,6 +248,12 @@ async def test_pictures_from_elsewhere_are_stored_as_files(store: ThreadStore, f
     assert (await files.get(file)).startswith(b"\x89PNG")
 
 
+def exported_lines(connection: Connection, tenant: str, thread_id: str) -> list[dict[str, Any]]:
+    export = Export(tenant, thread_id)
+    pages = iter(lambda: export.read_next_page(connection), [])
+    return [line for page in pages for line in page]
+
+
 async def test_a_transaction_of_the_callers_can_export_and_import(store: ThreadStore) -> None:
     usage = Message(
         role="assistant", content="", usage=Usage(1, 2, 3), tool_calls=(ToolCall("a", "add", "{}"),)
@@ -255,9 +261,9 @@ async def test_a_transaction_of_the_callers_can_export_and_import(store: ThreadS
     await store.append("t", said("1"), usage, Message(role="tool", tool_call_id="a", content="3"))
 
     def work(connection: Connection) -> list[dict[str, Any]]:
-        lines = list(export_thread(connection, "default", "t"))
+        lines = exported_lines(connection, "default", "t")
         import_thread(connection, lines, tenant="acme")
-        return list(export_thread(connection, "acme", "t"))
+        return exported_lines(connection, "acme", "t")
 
     lines = await store.database.run_async(work)
 
