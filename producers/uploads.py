@@ -7,7 +7,7 @@ has not passed.
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -142,7 +142,7 @@ class Uploads:
         return Attachment(filename=filename, media_type=media_type, size=size, sha256=sha256)
 
     def _verify_upload(self, upload: uploads.Upload) -> Attachment:
-        """The file with the type of its checked bytes. Raises `UploadIncomplete`, `FileRefused`."""
+        """The file with the type of its checked bytes. Raises `UploadIncomplete`, `FileRejected`."""
         declared_file = upload.file
         sample, sha256 = self._read(upload)
         if sample.size != declared_file.size or sha256 != declared_file.sha256:
@@ -160,12 +160,7 @@ class Uploads:
             max_bytes=self._settings.upload_max_bytes,
             allowed=self._settings.attachment_types,
         )
-        return Attachment(
-            filename=declared_file.filename,
-            media_type=media_type,
-            size=declared_file.size,
-            sha256=declared_file.sha256,
-        )
+        return replace(declared_file, media_type=media_type)
 
     def _read(self, upload: uploads.Upload) -> tuple[Sample, str]:
         """Read the put bytes once from end to end: their two ends, their size and their hash."""

@@ -15,7 +15,7 @@ from conversation.errors import FileNotStored
 from conversation.media_types import UNKNOWN_TYPE
 from conversation.validation import check_tenant
 from store.blobs import BlobStore, open_file_store
-from store.media_types.examine import examine
+from store.media_types.examine import examine_file
 from store.settings import Settings, load
 
 #: The life of an address that `url` returns.
@@ -102,16 +102,11 @@ class FileStore:
 
     def examine_file(self, attachment: Attachment) -> Attachment:
         """Examine an attachment; returns it with the type that its bytes have. Raises `FileRejected`."""
-        if attachment.content is None:
-            return attachment
-        media_type = examine(
-            attachment.filename,
-            attachment.content,
-            attachment.media_type,
+        return examine_file(
+            attachment,
             max_bytes=self.settings.attachment_max_bytes,
             allowed=self.settings.attachment_types,
         )
-        return Attachment(filename=attachment.filename, content=attachment.content, media_type=media_type)
 
     def put(self, attachment: Attachment, *, tenant: str | None = None) -> None:
         """Store the bytes of an examined attachment, blocking."""

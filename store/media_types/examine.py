@@ -7,8 +7,10 @@ and what to do about it. A file too large to hold is judged by its two ends, by 
 
 import mimetypes
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
 
+from conversation.attachment import Attachment
 from conversation.errors import FileRejected
 from conversation.media_types import IMAGE_TYPES, UNKNOWN_TYPE
 from store.media_types.image_size import pixel_size
@@ -70,6 +72,17 @@ _SAFE_ENDINGS = {
 }  # fmt: skip
 #: Types that clients declare that do not know.
 _NO_CLAIM = {"", UNKNOWN_TYPE, "binary/octet-stream", "application/unknown", "*/*"}
+
+
+def examine_file(file: Attachment, *, max_bytes: int, allowed: Sequence[str]) -> Attachment:
+    """Examine a file; returns it with the type that its bytes have. One without bytes is stored already.
+
+    What attaches that one checks that it is stored. Raises `FileRejected`, as `examine`.
+    """
+    if file.content is None:
+        return file
+    media_type = examine(file.filename, file.content, file.media_type, max_bytes=max_bytes, allowed=allowed)
+    return replace(file, media_type=media_type)
 
 
 def examine(
