@@ -123,7 +123,7 @@ def test_a_link_in_the_place_of_a_blob_is_replaced_and_never_followed(
 DIES_BEFORE_RENAME = """
 import os, signal, sys
 from pathlib import Path
-from store.files import LocalBlobs
+from store.blobs import LocalBlobs
 
 sys.addaudithook(lambda event, _: event == "os.rename" and os.kill(os.getpid(), signal.SIGKILL))
 LocalBlobs(sys.argv[1]).put("acme", sys.argv[2], b"a file", "text/plain")

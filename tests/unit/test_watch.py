@@ -14,7 +14,7 @@ class Parts:
     restarted: list[str] = field(default_factory=list)
     broken: bool = False
 
-    def dead(self) -> list[str]:
+    def dead_parts(self) -> list[str]:
         return list(self.down)
 
     def restart(self, name: str) -> None:
@@ -23,7 +23,7 @@ class Parts:
             raise ServerFailed(f"{name} ended with exit code 1.\nAnd more.")
         self.down.remove(name)
 
-    def last_words(self, name: str) -> str:
+    def log_tail(self, name: str) -> str:
         return f"{name}: out of memory\nbye"
 
 

@@ -133,7 +133,7 @@ async def test_context_of_a_held_thread_cannot_be_dropped(scene: Scene) -> None:
         with pytest.raises(ThreadUnderLegalHold, match="'t' under legal hold; release the hold"):
             await store.save_thread(thread)
 
-    assert scene.count("context") == 1
+    assert scene.count("thread_context") == 1
 
 
 def test_a_hold_gives_back_the_summary_that_leaves_no_hole(scene: Scene) -> None:
@@ -176,11 +176,11 @@ def test_a_hold_gives_back_system_messages_that_had_become_context(scene: Scene)
     scene.summary(keep=TURN)
     scene.policy(tenant="default", max_messages=TURN, keep_summary=True)
     scene.cut()
-    assert scene.count("context") == 1
+    assert scene.count("thread_context") == 1
 
     hold(scene)
 
-    assert scene.count("context") == 0
+    assert scene.count("thread_context") == 0
     assert "Answer in French." in scene.contents()
 
 

@@ -128,7 +128,7 @@ async def test_a_deleted_thread_leaves_nothing_but_its_blobs(store: ThreadStore,
             )
         }
     )
-    assert rows == {"threads": 1, "messages": 1, "context": 0, "attachments": 0, "blobs": 1}
+    assert rows == {"threads": 1, "messages": 1, "thread_context": 0, "attachments": 0, "blobs": 1}
     assert await store.search_messages("find") == []
     assert await files.list() == (message.attachments[0].sha256,)
 

@@ -80,7 +80,7 @@ async def test_everything_of_a_thread_arrives_as_it_was(store: ThreadStore, else
 
     before, after = await store.database.run_async(rows), await elsewhere.database.run_async(rows)
     for found in (before, after):
-        for row in found["threads"] + found["context"]:
+        for row in found["threads"] + found["thread_context"]:
             row.pop("lease_owner", None), row.pop("updated_at")
         for row in found["messages"]:
             # Of a turn that goes on, the question is history already.
