@@ -13,6 +13,7 @@ from agent.models.protocol import ModelReply
 from conversation.message import ToolCall
 from conversation.replay import JournalledResult
 from conversation.step import Step
+from conversation.storable_text import make_storable
 
 
 class Journal(Protocol):
@@ -28,15 +29,13 @@ def make_reply_storable(reply: ModelReply) -> ModelReply:
     seen_ids: set[str] = set()
     calls: list[ToolCall] = []
     for index, call in enumerate(reply.tool_calls):
-        stored_id = _strip_unstorable(call.id)
+        stored_id = make_storable(call.id)
         # Some providers send no id, or the same one twice.
         call_id = stored_id if stored_id and stored_id not in seen_ids else f"{stored_id or 'call'}-{index}"
         seen_ids.add(call_id)
-        calls.append(ToolCall(call_id, _strip_unstorable(call.name), _strip_unstorable(call.arguments)))
-    reasoning = None if reply.reasoning is None else _strip_unstorable(reply.reasoning)
-    return replace(
-        reply, content=_strip_unstorable(reply.content), reasoning=reasoning, tool_calls=tuple(calls)
-    )
+        calls.append(ToolCall(call_id, make_storable(call.name), make_storable(call.arguments)))
+    reasoning = None if reply.reasoning is None else make_storable(reply.reasoning)
+    return replace(reply, content=make_storable(reply.content), reasoning=reasoning, tool_calls=tuple(calls))
 
 
 def model_step(index: int, reply: ModelReply, request_digest: str) -> Step:
@@ -70,7 +69,3 @@ def tool_step(index: int, call: ToolCall, result: JournalledResult) -> Step:
     """The entry of a tool call that came to an end."""
     result_json = {"content": result.content, "files": [file.to_json() for file in result.files]}
     return replace(tool_intent(index, call), state=result.outcome, result=result_json)
-
-
-def _strip_unstorable(text: str) -> str:
-    return text.replace("\x00", "").encode("utf-8", "replace").decode()

@@ -6,22 +6,19 @@ sniffs the type from the bytes.
 """
 
 import hashlib
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from conversation.errors import InvalidInput
 from conversation.filename import FILENAME_MAX_CHARS, clean_filename
-from conversation.validation import check_text
+from conversation.validation import check_sha256, check_text
 
 #: Bytes of a file, at most: far above what any store takes.
 SIZE_MAX = 2**50
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
-
-@dataclass(kw_only=True, slots=True)
+@dataclass(init=False, slots=True)
 class Attachment:
     """One file of one message."""
 
@@ -30,41 +27,43 @@ class Attachment:
     #: The bytes, until they are stored; None on an attachment that was loaded.
     content: bytes | None = None
     #: What the caller says it is; replaced by what its bytes are when it is stored.
-    mime_type: str | None = None
+    media_type: str | None = None
     #: Lower-case hex SHA-256 of the bytes: with the tenant, its address in the file store.
     sha256: str | None = None
     #: In bytes.
     size: int | None = None
 
-    def __post_init__(self) -> None:
-        self.filename = clean_filename("attachments.filename", self.filename)
-        if self.mime_type is not None:
-            check_text("attachments.mime_type", self.mime_type, max_chars=FILENAME_MAX_CHARS)
-        if isinstance(self.content, str):
-            raise InvalidInput("attachments.content", "is text", "encode it: content.encode()")
-        if self.content is None and self.sha256 is None:
-            raise InvalidInput("attachments.content", "is missing", "pass the file's bytes")
-        if self.sha256 is not None and not _SHA256.fullmatch(str(self.sha256)):
-            raise InvalidInput("attachments.sha256", "is no hash", "pass 64 lower-case hex digits")
-        if self.size is not None and (
-            isinstance(self.size, bool) or not isinstance(self.size, int) or not 0 <= self.size <= SIZE_MAX
-        ):
-            raise InvalidInput("attachments.size", f"is {self.size!r}", "pass a number of bytes")
+    def __init__(
+        self,
+        *,
+        filename: str,
+        content: bytes | None = None,
+        media_type: str | None = None,
+        sha256: str | None = None,
+        size: int | None = None,
+        mime_type: str | None = None,
+    ) -> None:
+        """`mime_type` is another name of `media_type`. Raises `InvalidInput`."""
+        self.filename = clean_filename("attachments.filename", filename)
+        self.content = None if content is None else _check_content(content)
+        self.media_type = _check_media_type(media_type, mime_type)
+        self.sha256, self.size = _check_address(sha256, size)
         if self.content is not None:
-            # bytes(5) would be five NULs.
-            if not isinstance(self.content, bytes | bytearray | memoryview):
-                raise InvalidInput(
-                    "attachments.content", f"is {type(self.content).__name__}", "pass the file's bytes"
-                )
-            self.content = bytes(self.content)
             self.sha256 = hashlib.sha256(self.content).hexdigest()
             self.size = len(self.content)
+        elif self.sha256 is None:
+            raise InvalidInput("attachments.content", "is missing", "pass the file's bytes")
+
+    @property
+    def mime_type(self) -> str | None:
+        """Another name of `media_type`."""
+        return self.media_type
 
     def to_json(self) -> dict[str, Any]:
         """The attachment's name, media type, hash and size as JSON values; never its bytes."""
         return {
             "filename": self.filename,
-            "mime_type": self.mime_type,
+            "media_type": self.media_type,
             "sha256": self.sha256,
             "size": self.size,
         }
@@ -74,3 +73,32 @@ class Attachment:
         """Read a local file. Raises `OSError` as `open` does."""
         path = Path(path)
         return cls(filename=path.name, content=path.read_bytes())
+
+
+def _check_content(content: object) -> bytes:
+    if isinstance(content, str):
+        raise InvalidInput("attachments.content", "is text", "encode it: content.encode()")
+    # bytes(5) would be five NULs.
+    if not isinstance(content, bytes | bytearray | memoryview):
+        raise InvalidInput("attachments.content", f"is {type(content).__name__}", "pass the file's bytes")
+    return bytes(content)
+
+
+def _check_media_type(media_type: str | None, alias: str | None) -> str | None:
+    if media_type is None:
+        media_type = alias
+    elif alias is not None and alias != media_type:
+        raise InvalidInput("attachments.mime_type", f"is {alias!r}", "pass media_type alone")
+    if media_type is not None:
+        check_text("attachments.media_type", media_type, max_chars=FILENAME_MAX_CHARS)
+    return media_type
+
+
+def _check_address(sha256: str | None, size: int | None) -> tuple[str | None, int | None]:
+    if sha256 is not None:
+        check_sha256("attachments.sha256", sha256)
+    if size is not None and (
+        isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= SIZE_MAX
+    ):
+        raise InvalidInput("attachments.size", f"is {size!r}", "pass a number of bytes")
+    return sha256, size

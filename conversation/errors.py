@@ -104,7 +104,7 @@ class FileNotReady(UserError):
 
 
 class ThreadUnderLegalHold(UserError):
-    """A thread under legal hold is not deleted; the refused call deleted nothing."""
+    """Nothing is deleted of a thread under legal hold; the refused call deleted nothing."""
 
     def __init__(self, thread_ids: Sequence[str]) -> None:
         quoted_ids = ", ".join(repr(thread_id) for thread_id in thread_ids)

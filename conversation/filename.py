@@ -1,12 +1,16 @@
 """The name of a file, made plain: what people and programs see of it is all that there is.
 
-What stays true: a name has no folders, no control characters, no invisible marks that turn it
-around, and is one that every file system takes. The same name always comes out the same, and a
-name that came out passes unchanged.
+The names that files have on the web and in downloads are made of the same rules, more leniently: there
+a name that is refused here is mended.
+
+What stays true: a name that `clean_filename` returns has no folders, no control characters, no
+invisible marks that turn it around, and is one that every file system takes. The same name always
+comes out the same, and a name that came out passes unchanged.
 """
 
 import re
 import unicodedata
+from pathlib import PurePosixPath
 
 from conversation.errors import InvalidInput
 from conversation.validation import check_text
@@ -15,6 +19,11 @@ FILENAME_MAX_CHARS = 255
 #: What file systems hold, in UTF-8; what other encodings take is no longer.
 FILENAME_MAX_BYTES = 255
 
+#: Characters of an ending, with its dot, that stays when a name is shortened.
+ENDING_MAX_CHARS = 16
+
+#: Refused by one file system or another.
+RESERVED_CHARS = re.compile(r'[/\\:*?"<>|]')
 #: Joins the parts of one emoji, and letters of some scripts; it hides nothing.
 _JOINERS = "\u200c\u200d"
 #: Windows opens a device by this name, whatever ending follows.
@@ -41,6 +50,23 @@ def clean_filename(field: str, value: object) -> str:
             field, f"has {len(name.encode())} bytes in UTF-8", f"at most {FILENAME_MAX_BYTES} fit: shorten it"
         )
     return name
+
+
+def is_hidden(char: str) -> bool:
+    """Whether a character does not show: a control, a mark of direction, a line separator, none at all."""
+    category = unicodedata.category(char)
+    return category.startswith("C") or category in ("Zl", "Zp")
+
+
+def shorten_filename(name: str, max_bytes: int = FILENAME_MAX_BYTES) -> str:
+    """Shorten a name without folders to `max_bytes` in UTF-8; its ending stays."""
+    encoded_name = name.encode()
+    if len(encoded_name) <= max_bytes:
+        return name
+    ending = PurePosixPath(name).suffix
+    ending = ending if len(ending) <= ENDING_MAX_CHARS else ""
+    stem = encoded_name[: max_bytes - len(ending.encode())].decode(errors="ignore")
+    return stem.rstrip(". ") + ending
 
 
 def _strip_invisible(char: str) -> str:

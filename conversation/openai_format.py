@@ -16,6 +16,7 @@ from conversation.errors import InvalidInput
 from conversation.history import RepairedHistory, repair
 from conversation.message import Message, ToolCall
 from conversation.parts import FilePart, ImagePart, Part, TextPart
+from conversation.storable_text import make_storable
 
 #: Role in a chat-completions request → ours, where the two differ.
 ROLES = {"developer": "system", "function": "tool"}
@@ -125,12 +126,12 @@ class _Reader:
         if filename == "image":
             kind = (media_type or "").removeprefix("image/")
             filename = f"image-{len(files) + 1}.{_ENDINGS.get(media_type or '', kind or 'bin')}"
-        files.append(Attachment(filename=filename, content=content, mime_type=media_type))
+        files.append(Attachment(filename=filename, content=content, media_type=media_type))
         self.changes.append(f"{position}: its bytes became the attachment {filename}")
         return FilePart(filename)
 
     def _clean_text(self, position: str, text: str) -> str:
-        clean_text = text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
+        clean_text = make_storable(text, nul="\ufffd")
         if clean_text != text:
             self.changes.append(f"{position}: characters that no database stores were replaced")
         return clean_text

@@ -30,6 +30,7 @@ EXACT_FLOAT_MAX = 2.0**53
 RESERVED_TENANT_PREFIX = "threadmill."
 
 _ID = re.compile(r"[^\s\x00-\x1f\x7f/\\]+")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
@@ -81,6 +82,20 @@ def check_text(field: str, value: object, *, max_chars: int = CONTENT_MAX_CHARS)
     if not _is_encodable(value):
         raise InvalidInput(field, "is not valid Unicode", "decode it with errors='replace' first")
     return value
+
+
+def check_sha256(field: str, value: object) -> str:
+    """The SHA-256 of bytes, as all of the project writes it: 64 lower-case hex digits."""
+    if not isinstance(value, str) or not is_sha256(value):
+        raise InvalidInput(
+            field, "is no hash", "pass 64 lower-case hex digits: hashlib.sha256(…).hexdigest()"
+        )
+    return value
+
+
+def is_sha256(text: str) -> bool:
+    """Whether a text is a SHA-256 as `check_sha256` takes it."""
+    return _SHA256.fullmatch(text) is not None
 
 
 def check_moment(field: str, value: object) -> datetime:

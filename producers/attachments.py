@@ -9,7 +9,7 @@ from pathlib import Path
 
 from conversation.attachment import Attachment
 from conversation.errors import FileRejected, InvalidInput
-from store.media_types.examine import examine
+from store.media_types.examine import examine_file
 from store.settings import Settings
 
 #: An attachment, or the path of a file to attach.
@@ -34,7 +34,10 @@ def examine_attachments(attachments: Iterable[Attachable] | None, settings: Sett
         raise InvalidInput(
             "attachments", f"are {len(items)}", f"at most {settings.attachments_max_count} fit in one message"
         )
-    files = [_examine_one(_read_attachment(file, settings), settings) for file in items]
+    max_bytes, allowed = settings.attachment_max_bytes, settings.attachment_types
+    files = [
+        examine_file(_read_attachment(file, settings), max_bytes=max_bytes, allowed=allowed) for file in items
+    ]
     total_bytes = sum(file.size or 0 for file in files)
     if total_bytes > settings.message_max_bytes:
         raise FileRejected(
@@ -71,16 +74,3 @@ def _read_attachment(file: Attachable, settings: Settings) -> Attachment:
             f"{str(path)!r} cannot be read ({reason})",
             "pass a file that this process may read",
         ) from error
-
-
-def _examine_one(file: Attachment, settings: Settings) -> Attachment:
-    if file.content is None:
-        return file  # it is stored already: the transaction that attaches it makes sure
-    media_type = examine(
-        file.filename,
-        file.content,
-        file.mime_type,
-        max_bytes=settings.attachment_max_bytes,
-        allowed=settings.attachment_types,
-    )
-    return Attachment(filename=file.filename, content=file.content, mime_type=media_type)

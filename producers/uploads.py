@@ -7,7 +7,7 @@ has not passed.
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -16,9 +16,9 @@ from sqlalchemy import Connection
 from conversation.attachment import Attachment
 from conversation.errors import FileNotStored, FileRejected, InvalidInput, UploadIncomplete
 from conversation.ids import new_id
-from conversation.validation import check_tenant, check_tenant_of_user
+from conversation.media_types import UNKNOWN_TYPE
+from conversation.validation import check_sha256, check_tenant, check_tenant_of_user
 from store.blobs import BlobStore
-from store.blobs.protocol import check_sha256
 from store.database.engine import Database
 from store.files import access, uploads
 from store.files.blob_rows import Reservation, confirm, reserve
@@ -96,7 +96,7 @@ class Uploads:
         tenant, file = upload.tenant, self._verify_upload(upload)
         reservations = self._database.run(reserve, tenant=tenant, files=[file], scans=self._scans)
         # Copied before the row says so, and removed only after: a death in between costs a second copy.
-        self._blobs.adopt_upload(tenant, upload.id, str(file.sha256), file.mime_type or "")
+        self._blobs.adopt_upload(tenant, upload.id, str(file.sha256), file.media_type or "")
         self._database.run(_confirm_completion, upload=upload, reservations=reservations)
         self._blobs.discard_upload(tenant, upload.id)
 
@@ -122,7 +122,7 @@ class Uploads:
             str(file.sha256),
             expires=expires,
             filename=file.filename,
-            media_type=file.mime_type or "application/octet-stream",
+            media_type=file.media_type or UNKNOWN_TYPE,
             inline=inline,
         )
 
@@ -139,7 +139,7 @@ class Uploads:
                 "media_type", f"is {media_type!r}", "pass the type that the client will send, as image/png"
             )
         check_sha256("sha256", sha256)
-        return Attachment(filename=filename, mime_type=media_type, size=size, sha256=sha256)
+        return Attachment(filename=filename, media_type=media_type, size=size, sha256=sha256)
 
     def _verify_upload(self, upload: uploads.Upload) -> Attachment:
         """The file with the type of its checked bytes. Raises `UploadIncomplete`, `FileRejected`."""
@@ -156,16 +156,11 @@ class Uploads:
             sample.head,
             sample.tail,
             sample.size,
-            declared_file.mime_type,
+            declared_file.media_type,
             max_bytes=self._settings.upload_max_bytes,
             allowed=self._settings.attachment_types,
         )
-        return Attachment(
-            filename=declared_file.filename,
-            mime_type=media_type,
-            size=declared_file.size,
-            sha256=declared_file.sha256,
-        )
+        return replace(declared_file, media_type=media_type)
 
     def _read(self, upload: uploads.Upload) -> tuple[Sample, str]:
         """Read the put bytes once from end to end: their two ends, their size and their hash."""

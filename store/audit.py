@@ -2,6 +2,7 @@
 
 What stays true: a row is written by the transaction that did what the row records. A thread stands there as
 the SHA-256 of its tenant and id: whoever knows the id finds the row, the row does not tell the id.
+A row of the doctor has the id itself, which it is there to find again, until the thread is deleted.
 (An id that can be guessed can be found by trying: the hash hides it from readers, not from searchers.)
 """
 
@@ -19,15 +20,15 @@ def write_audit_row(
     connection: Connection, tenant: str, thread_id: str, action: str, details: dict[str, Any]
 ) -> None:
     """Write one row of the audit; the thread stands in it as its hash."""
-    connection.execute(
-        insert(audit).values(
-            tenant=tenant,
-            thread_id=hash_of(tenant, thread_id) if thread_id else None,
-            action=action,
-            details=details,
-            created_at=clock(),
-        )
-    )
+    _insert(connection, tenant, hash_of(tenant, thread_id) if thread_id else None, action, details)
+
+
+def write_repair_row(connection: Connection, action: str, details: dict[str, Any]) -> None:
+    """Write one row of a doctor's repair: the thread, if `details` name one, stands in it as its id.
+
+    Deletion and erasure of the thread replace the id: see `pseudonymize_thread`.
+    """
+    _insert(connection, details["tenant"], details.get("thread"), action, details)
 
 
 def pseudonymize_thread(connection: Connection, tenant: str, thread_id: str) -> None:
@@ -47,6 +48,13 @@ def names_files(tenant: str, hashes: Select[tuple[str]]) -> ColumnElement[bool]:
     of_doctor = (audit.c.tenant == tenant) & audit.c.action.startswith("doctor.")
     # Word for word as the index of such rows has it: the audit grows with all that is ever deleted.
     return and_(of_doctor, text(NAMES_FILE), audit.c.details["sha256"].as_string().in_(hashes))
+
+
+def _insert(
+    connection: Connection, tenant: str, thread: str | None, action: str, details: dict[str, Any]
+) -> None:
+    values = {"tenant": tenant, "thread_id": thread, "action": action, "details": details}
+    connection.execute(insert(audit).values(**values, created_at=clock()))
 
 
 def hash_of(tenant: str, name: str) -> str:

@@ -12,9 +12,10 @@ from typing import Self
 
 from conversation.attachment import Attachment
 from conversation.errors import FileNotStored
+from conversation.media_types import UNKNOWN_TYPE
 from conversation.validation import check_tenant
 from store.blobs import BlobStore, open_file_store
-from store.media_types.examine import examine
+from store.media_types.examine import examine_file
 from store.settings import Settings, load
 
 #: The life of an address that `url` returns.
@@ -42,17 +43,27 @@ class FileStore:
             settings = settings.model_copy(update={"file_store_url": str(base_path)})
         return cls(open_file_store(settings), settings, tenant=tenant)
 
-    async def save(self, content: bytes, filename: str, *, mime_type: str | None = None) -> Attachment:
+    async def save(
+        self,
+        content: bytes,
+        filename: str,
+        *,
+        media_type: str | None = None,
+        mime_type: str | None = None,
+    ) -> Attachment:
         """Store a file; saving the same bytes again changes nothing.
 
-        Raises `FileRejected` (empty, too large, a type that is not allowed or not what it says it
-        is), `InvalidInput` (its name) and `FileStoreUnavailable` (a full disk, a server that is away).
+        `mime_type` is another name of `media_type`. Raises `FileRejected` (empty, too large, a type that
+        is not allowed or not what it says it is), `InvalidInput` (its name) and `FileStoreUnavailable`
+        (a full disk, a server that is away).
         """
-        attachment = self.examine_file(Attachment(filename=filename, content=content, mime_type=mime_type))
+        attachment = self.examine_file(
+            Attachment(filename=filename, content=content, media_type=media_type, mime_type=mime_type)
+        )
         await asyncio.to_thread(self.put, attachment)
         return Attachment(
             filename=attachment.filename,
-            mime_type=attachment.mime_type,
+            media_type=attachment.media_type,
             sha256=attachment.sha256,
             size=attachment.size,
         )
@@ -80,7 +91,7 @@ class FileStore:
                 _sha256(file),
                 expires=expires,
                 filename=file.filename,
-                media_type=file.mime_type or "application/octet-stream",
+                media_type=file.media_type or UNKNOWN_TYPE,
                 inline=inline,
             )
         )
@@ -91,23 +102,18 @@ class FileStore:
 
     def examine_file(self, attachment: Attachment) -> Attachment:
         """Examine an attachment; returns it with the type that its bytes have. Raises `FileRejected`."""
-        if attachment.content is None:
-            return attachment
-        media_type = examine(
-            attachment.filename,
-            attachment.content,
-            attachment.mime_type,
+        return examine_file(
+            attachment,
             max_bytes=self.settings.attachment_max_bytes,
             allowed=self.settings.attachment_types,
         )
-        return Attachment(filename=attachment.filename, content=attachment.content, mime_type=media_type)
 
     def put(self, attachment: Attachment, *, tenant: str | None = None) -> None:
         """Store the bytes of an examined attachment, blocking."""
         assert attachment.content is not None
         assert attachment.sha256 is not None
         self.blobs.put(
-            tenant or self.tenant, attachment.sha256, attachment.content, attachment.mime_type or ""
+            tenant or self.tenant, attachment.sha256, attachment.content, attachment.media_type or ""
         )
 
 

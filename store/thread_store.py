@@ -192,7 +192,7 @@ class ThreadStore(ThreadQueries, ThreadSummaries, ThreadArchives, ThreadErasure)
         """Delete a thread and all that belongs to it; False if there was none.
 
         What retention archived of it stays, and can be restored: `erase` deletes that, too. Raises
-        `InvalidInput` for a thread under legal hold.
+        `ThreadUnderLegalHold`.
         """
         return await self.database.run_async(
             delete_thread.delete_thread,

@@ -15,6 +15,7 @@ from agent.models.capabilities import Capabilities
 from agent.models.parts import audio_part, image_part, text_part
 from conversation.attachment import Attachment
 from conversation.errors import FileNotStored, FileRejected
+from conversation.media_types import IMAGE_TYPES
 from conversation.message import Message
 from conversation.prepared_file import PreparedFile
 
@@ -27,7 +28,6 @@ IMAGE_BYTES_PER_TOKEN = 1_000
 #: Providers count about ten tokens a second; an MP3 of good quality has this many bytes for each.
 AUDIO_BYTES_PER_TOKEN = 1_600
 
-_IMAGE_TYPES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 _AUDIO_KINDS: Mapping[str, Literal["wav", "mp3"]] = {"audio/wav": "wav", "audio/mpeg": "mp3"}
 _NO_LONGER_STORED = "this file is no longer stored"
 _OVER_BUDGET = "left out, since newer files take the room; to see it, have a tool open it, or attach it again"
@@ -164,11 +164,11 @@ class AttachmentParts:
                 case "text":
                     return _build_text_part(file, prepared, texts.get(str(file.sha256), ""), tokens)
                 case "sound":
-                    audio_kind = _AUDIO_KINDS[file.mime_type or ""]
+                    audio_kind = _AUDIO_KINDS[file.media_type or ""]
                     return audio_part(await self._read(tenant, file.sha256), audio_kind)
                 case "picture":
                     content = await self._read(tenant, prepared.picture or file.sha256)
-                    return image_part(content, prepared.picture_type or file.mime_type or "")
+                    return image_part(content, prepared.picture_type or file.media_type or "")
                 case _:
                     assert_never(planned_part.kind)
         except FileNotStored:
@@ -207,9 +207,9 @@ def _plan_parts(
 def _plan_part(file: Attachment, prepared: PreparedFile, capabilities: Capabilities) -> _PlannedPart:
     if prepared.blocked_reason:
         return _PlannedPart(file, prepared, "line", reason=prepared.blocked_reason)
-    if file.mime_type in _IMAGE_TYPES:
+    if file.media_type in IMAGE_TYPES:
         return _plan_picture(file, prepared, capabilities)
-    if file.mime_type in _AUDIO_KINDS and capabilities.audio:
+    if file.media_type in _AUDIO_KINDS and capabilities.audio:
         return _PlannedPart(file, prepared, "sound", (file.size or 0) // AUDIO_BYTES_PER_TOKEN + 1)
     if prepared.text_chars:
         return _PlannedPart(file, prepared, "text", tokens_in(prepared.text_chars))
@@ -245,7 +245,7 @@ def _build_text_part(
 
 def _build_line_part(file: Attachment, prepared: PreparedFile, reason: str) -> Mapping[str, Any]:
     """Describe a file in one line: its type, its size, and why there is no more of it."""
-    facts = [file.mime_type or "unknown type"]
+    facts = [file.media_type or "unknown type"]
     if prepared.size_px is not None:
         facts.append(prepared.size_px)
     if file.size is not None:

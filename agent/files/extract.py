@@ -25,7 +25,10 @@ from weakref import WeakKeyDictionary
 import structlog
 
 from agent.files.extract_worker import NOT_INSTALLED
+from conversation.charset import split_byte_order_mark
+from conversation.media_types import IMAGE_TYPES
 from conversation.prepared_file import Picture
+from conversation.storable_text import make_storable
 
 #: Of a child's address space: a Python with a large PDF needs about a third of it.
 MEMORY_BYTES = 768 * 1024 * 1024
@@ -42,7 +45,6 @@ _WORKER = Path(__file__).with_name("extract_worker.py")
 _ENVIRONMENT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR")
 _OOXML = "application/vnd.openxmlformats-officedocument"
 _ODF = "application/vnd.oasis.opendocument"
-_PICTURE = ("picture", "picture:read")
 #: By media type: what to call such a file in a sentence, and its reader in the child.
 _READERS = {
     "application/pdf": ("PDF", "pdf:read"),
@@ -53,10 +55,7 @@ _READERS = {
     f"{_ODF}.spreadsheet": ("workbook", "open_document:read"),
     f"{_ODF}.presentation": ("presentation", "open_document:read"),
     "text/html": ("page", "page:read"),
-    "image/png": _PICTURE,
-    "image/jpeg": _PICTURE,
-    "image/gif": _PICTURE,
-    "image/webp": _PICTURE,
+    **dict.fromkeys(IMAGE_TYPES, ("picture", "picture:read")),
 }
 #: What ends a child that used up its time: by its own clocks.
 _OUT_OF_TIME = (-signal.SIGXCPU, -signal.SIGALRM)
@@ -67,14 +66,6 @@ _HOST_FAILURES = {
 }
 #: The longest encoding of one character.
 _BYTES_PER_CHAR = 4
-#: The mark of UTF-32 begins like the one of UTF-16, so that it is asked for first.
-_BYTE_ORDER_MARKS = (
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),
-    (codecs.BOM_UTF32_BE, "utf-32-be"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-)
 #: A semaphore belongs to the event loop on which it first waits, so there is one for each.
 _child_slots: "WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]" = WeakKeyDictionary()
 
@@ -125,18 +116,13 @@ def decode_text(content: bytes, *, max_chars: int) -> Extracted:
     head = content[: (max_chars + 2) * _BYTES_PER_CHAR]
     is_whole = len(head) == len(content)
     text = _decode(head, is_whole=is_whole)
-    return Extracted(strip_unstorable(text[:max_chars]), truncated=len(text) > max_chars or not is_whole)
-
-
-def strip_unstorable(text: str) -> str:
-    """Remove the characters that no database and no JSON takes: NULs and lone surrogates."""
-    return text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
+    return Extracted(make_storable(text[:max_chars]), truncated=len(text) > max_chars or not is_whole)
 
 
 def _decode(head: bytes, *, is_whole: bool) -> str:
-    for mark, encoding in _BYTE_ORDER_MARKS:
-        if head.startswith(mark):
-            return _decode_as(head[len(mark) :], encoding, "replace", is_whole=is_whole)
+    encoding, unmarked = split_byte_order_mark(head)
+    if encoding is not None:
+        return _decode_as(unmarked, encoding, "replace", is_whole=is_whole)
     if b"\x00" in head[:1024]:  # in text, only the zeros of wide characters
         is_little = head[1:1024:2].count(0) >= head[0:1024:2].count(0)
         return _decode_as(head, "utf-16-le" if is_little else "utf-16-be", "replace", is_whole=is_whole)

@@ -1,8 +1,8 @@
 """A program that reads one file from stdin, under limits, and writes what is in it as JSON to stdout.
 
-What stays true: it runs alone, imports nothing of ours but the readers, writes no file, and is dead
-after its limits of time, whether or not its parent is left to kill it. It is started by its path: see
-`extract.py`.
+What stays true: it runs alone, imports nothing of ours but the readers and the little that they use,
+writes no file, and is dead after its limits of time, whether or not its parent is left to kill it. It
+is started by its path: see `extract.py`.
 """
 
 import ctypes

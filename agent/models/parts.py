@@ -20,7 +20,7 @@ _DELIMITED = re.compile(
 def image_part(content: bytes, media_type: str) -> dict[str, Any]:
     """The part for an image, carried in the request itself."""
     if not _IMAGE_TYPE.fullmatch(media_type):
-        raise InvalidInput("attachments.mime_type", f"is {media_type!r}", "pass the image's own type")
+        raise InvalidInput("attachments.media_type", f"is {media_type!r}", "pass the image's own type")
     data = base64.b64encode(content).decode("ascii")
     return {"type": "image_url", "image_url": {"url": f"data:{media_type};base64,{data}"}}
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from agent.summaries.salience import sentence_ends
+from conversation.storable_text import make_storable
 
 #: Characters of one entry.
 ENTRY_MAX_CHARS = 500
@@ -109,7 +110,7 @@ def parse_json_object(text: str) -> Mapping[str, Any]:
 
 def to_line(text: str) -> str:
     """Convert text to an entry: one line, without characters that a database refuses."""
-    return " ".join(text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8").split())
+    return " ".join(make_storable(text).split())
 
 
 def entries_max_chars(max_chars: int) -> int:

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from conversation.attachment import Attachment
-
-UNKNOWN_TYPE = "application/octet-stream"
+from conversation.media_types import UNKNOWN_TYPE
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +26,7 @@ class ProducedFile:
 
     def to_attachment(self) -> Attachment:
         """The file as a message carries it, with its bytes."""
-        return Attachment(filename=self.filename, content=self.content, mime_type=self.media_type)
+        return Attachment(filename=self.filename, content=self.content, media_type=self.media_type)
 
     def describe(self) -> dict[str, Any]:
         """Describe the file to the model, which reads that in its place."""

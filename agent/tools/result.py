@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic_core import to_json
 
 from agent.tools.produced_file import ProducedFile
+from conversation.storable_text import make_storable
 
 #: Characters of one result: about 16,000 tokens, more than most answers need of one call.
 RESULT_MAX_CHARS = 64_000
@@ -54,8 +55,8 @@ def failure(kind: str, message: str, *, outcome: Outcome = "failed") -> ToolResu
     """An error that the model can read and act on."""
     if len(message) > ERROR_MAX_CHARS:
         message = message[: ERROR_MAX_CHARS - 1] + "…"
-    # A message may quote bytes that were no text: lone surrogates cannot be stored.
-    text = message.encode("utf-8", "replace").decode()
+    # A message may quote bytes that were no text.
+    text = make_storable(message)
     return ToolResult(json.dumps({"error": {"type": kind, "message": text}}, ensure_ascii=False), outcome)
 
 

@@ -8,12 +8,13 @@ cost time.
 import codecs
 import re
 
-from agent.files.extract import decode_text, strip_unstorable
+from agent.files.extract import decode_text
+from conversation.charset import split_byte_order_mark
+from conversation.storable_text import make_storable
 
 #: Browsers scan this far for a document's own declaration.
 HEAD_BYTES = 1024
 
-_BYTE_ORDER_MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _CHARSET_DECLARATION = re.compile(
     rb"""<meta[^>]{0,200}?charset\s*=\s*["']?\s*([\w.:-]{1,40})|^\s*<\?xml[^>]{0,200}?encoding\s*=\s*["']([\w.:-]{1,40})""",
     re.IGNORECASE,
@@ -34,10 +35,10 @@ _WEB_ALIASES = {
 
 def decode(body: bytes, charset: str | None, *, is_markup: bool) -> str:
     """Decode a body: by its mark, by what the server says, by its own declaration, else by its bytes."""
-    if not body.startswith(_BYTE_ORDER_MARKS):
+    if split_byte_order_mark(body)[0] is None:
         label = _find_codec(charset) or (_find_codec(_find_declared_charset(body)) if is_markup else None)
         if label is not None:
-            return strip_unstorable(body.decode(label, "replace"))
+            return make_storable(body.decode(label, "replace"))
     return decode_text(body, max_chars=len(body)).text
 
 

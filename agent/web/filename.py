@@ -12,18 +12,15 @@ from email.message import Message
 from pathlib import PurePosixPath
 from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
-from agent.files.extract import strip_unstorable
+from conversation.filename import RESERVED_CHARS, is_hidden, shorten_filename
+from conversation.storable_text import make_storable
 
 #: UTF-8 bytes: file systems hold 255, and a program may put a number in front.
 NAME_MAX_BYTES = 200
-#: Of an ending; what is longer is part of the name.
-ENDING_MAX_CHARS = 12
 DEFAULT_NAME = "download"
 
 #: RFC 5987, the form for names beyond ASCII; it goes before the plain one.
 _EXTENDED = re.compile(r"""filename\*\s*=\s*([\w-]{1,40})'[^']{0,40}'([^;\s"]+)""", re.IGNORECASE)
-#: Refused by one file system or another.
-_RESERVED_CHARS = re.compile(r'[<>:"|?*]')
 
 
 def file_name(requested_name: str | None, *, disposition: str, url: str, media_type: str) -> str:
@@ -32,16 +29,16 @@ def file_name(requested_name: str | None, *, disposition: str, url: str, media_t
     name = next(filter(None, map(clean_file_name, candidates)), DEFAULT_NAME)
     if PurePosixPath(name).suffix or not media_type:
         return name
-    return _shorten(name + (mimetypes.guess_extension(media_type) or ""))
+    return shorten_filename(name + (mimetypes.guess_extension(media_type) or ""), NAME_MAX_BYTES)
 
 
 def clean_file_name(text: str) -> str:
     """The last part of a path, without what no file's name should hold; "" if nothing is left."""
     last_segment = re.split(r"[/\\]", text)[-1]
-    # Categories of "other": control, format (as the marks of direction), surrogate, private.
-    printable = "".join(char for char in last_segment if unicodedata.category(char)[0] != "C")
+    printable = "".join(char for char in last_segment if not is_hidden(char))
     # A leading dot hides a file; one at the end is dropped by some systems.
-    return _shorten(_RESERVED_CHARS.sub("_", unicodedata.normalize("NFC", printable)).strip(" ."))
+    name = RESERVED_CHARS.sub("_", unicodedata.normalize("NFC", printable)).strip(" .")
+    return shorten_filename(name, NAME_MAX_BYTES)
 
 
 def _parse_disposition(disposition: str) -> str:
@@ -52,15 +49,5 @@ def _parse_disposition(disposition: str) -> str:
         except (LookupError, UnicodeError):
             pass
     header = Message()
-    header["Content-Disposition"] = strip_unstorable(disposition).replace("\r", " ").replace("\n", " ")
+    header["Content-Disposition"] = make_storable(disposition).replace("\r", " ").replace("\n", " ")
     return header.get_filename() or ""
-
-
-def _shorten(name: str) -> str:
-    """Shorten a name to `NAME_MAX_BYTES`; its ending stays."""
-    encoded = name.encode()
-    if len(encoded) <= NAME_MAX_BYTES:
-        return name
-    ending = PurePosixPath(name).suffix
-    ending = ending if len(ending) <= ENDING_MAX_CHARS else ""
-    return encoded[: NAME_MAX_BYTES - len(ending.encode())].decode("utf-8", "ignore").rstrip(" .") + ending

@@ -9,13 +9,14 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from agent.tools.produced_file import UNKNOWN_TYPE, ProducedFile
+from agent.tools.produced_file import ProducedFile
 from agent.tools.tool import Tool
 from agent.web.client import WebClient
 from agent.web.errors import AnswerRejected
 from agent.web.filename import file_name
 from agent.web.limits import DOWNLOAD, PAGE, WebLimits
 from agent.web.page import PageFormat, objection, read_page
+from conversation.media_types import UNKNOWN_TYPE
 
 #: More than the limits inside it, so that those end a call, with words of their own.
 FETCH_SECONDS = 75.0

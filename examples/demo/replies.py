@@ -48,7 +48,7 @@ def check_files_stored(stage: Stage) -> None:
         sent_bytes, stored_bytes = path.read_bytes(), stage.stored_data.read_blob(file)
         digest = hashlib.sha256(stored_bytes).hexdigest()
         is_same = stored_bytes == sent_bytes and file.sha256 == digest and file.size == len(stored_bytes)
-        stage.check(is_same, f"{file.filename}  {file.mime_type}  {file.size} bytes  sha256 {digest}")
+        stage.check(is_same, f"{file.filename}  {file.media_type}  {file.size} bytes  sha256 {digest}")
 
 
 def check_flower_shows_tasks(stage: Stage) -> None:

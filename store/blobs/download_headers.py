@@ -6,20 +6,15 @@ hold a program and the caller asks for it.
 """
 
 import re
-import unicodedata
 from urllib.parse import quote
 
+from conversation.filename import RESERVED_CHARS, is_hidden, shorten_filename
+from conversation.media_types import IMAGE_TYPES, UNKNOWN_TYPE
+
 #: Types that a browser may show in its page. SVG is no picture here: it can hold a program; nor is a PDF.
-INLINE_TYPES = frozenset({"image/gif", "image/jpeg", "image/png", "image/webp"})
-#: Served instead of a type that a browser would run, or that is no media type.
-UNKNOWN_TYPE = "application/octet-stream"
-#: Bytes of a name that file systems take.
-NAME_MAX_BYTES = 255
-#: Characters of an ending that stays when a name is truncated.
-ENDING_MAX_CHARS = 16
+INLINE_TYPES = frozenset(IMAGE_TYPES)
 
 _UNSAFE_IN_QUOTES = re.compile(r"[^ !#-\[\]-~]")
-_UNSAFE_IN_NAMES = re.compile(r'[/\\:*?"<>|]')
 _TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}")
 _ACTIVE = re.compile(
     r"html|[/+-]xml|svg|xsl|javascript|ecmascript|jscript|livescript|vbscript|wasm|flash|cache-manifest"
@@ -36,7 +31,7 @@ def content_disposition(filename: str, media_type: str, *, inline: bool) -> str:
 
 
 def served_type(media_type: str) -> str:
-    """The type that a browser may be told: without parameters, and none that it would run."""
+    """The type that a browser may be told: without parameters; `UNKNOWN_TYPE` for one that it would run."""
     essence = media_type.partition(";")[0].strip().lower()
     if not _TYPE.fullmatch(essence) or _ACTIVE.search(essence):
         return UNKNOWN_TYPE
@@ -48,21 +43,6 @@ def safe_filename(filename: str) -> str:
 
     Control characters, marks that turn the direction of writing, and what is no character become `_`.
     """
-    printable = "".join("_" if _is_hidden(character) else character for character in filename)
-    name = _UNSAFE_IN_NAMES.sub("_", printable).strip(". ")
-    return _truncate(name) or "file"
-
-
-def _is_hidden(character: str) -> bool:
-    category = unicodedata.category(character)
-    return category.startswith("C") or category in ("Zl", "Zp")
-
-
-def _truncate(name: str) -> str:
-    if len(name.encode()) <= NAME_MAX_BYTES:
-        return name
-    stem, dot, ending = name.rpartition(".")
-    if not dot or len(ending) > ENDING_MAX_CHARS:
-        stem, dot, ending = name, "", ""
-    stem_max_bytes = NAME_MAX_BYTES - len((dot + ending).encode())
-    return stem.encode()[:stem_max_bytes].decode(errors="ignore") + dot + ending
+    printable = "".join("_" if is_hidden(character) else character for character in filename)
+    name = RESERVED_CHARS.sub("_", printable).strip(". ")
+    return shorten_filename(name) or "file"

@@ -55,10 +55,6 @@ class BlobUploads(Protocol):
         """
         ...
 
-    def uploaded_size(self, tenant: str, upload_id: str) -> int | None:
-        """The bytes that were uploaded; None before the upload has ended."""
-        ...
-
     def read_upload(self, tenant: str, upload_id: str) -> AbstractContextManager[Iterator[bytes]]:
         """The uploaded bytes in pieces of about 1 MiB, unchecked. Raises `FileNotStored` at once."""
         ...
@@ -92,7 +88,7 @@ class NoUploads:
             "s3://bucket/prefix, or send the file through your own server"
         )
 
-    upload_url = uploaded_size = read_upload = adopt_upload = discard_upload = _refuse
+    upload_url = read_upload = adopt_upload = discard_upload = _refuse
 
     def list_uploads(self, tenant: str) -> Iterator[StagedUpload]:
         check_tenant(tenant)

@@ -5,7 +5,6 @@ it becomes part of a path or key; bytes that do not have the hash they are addre
 kept nor handed out.
 """
 
-import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -13,14 +12,12 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from conversation.errors import FileNotStored, InvalidInput
-from conversation.validation import check_tenant
+from conversation.validation import check_sha256, check_tenant
 from store.blobs.hashing import Content
 from store.blobs.presigned import BlobUploads
 
 #: The longest life that Signature Version 4 gives a signed URL; the local store keeps to it as well.
 URL_EXPIRES_MAX = timedelta(days=7)
-
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -115,23 +112,9 @@ def check_address(tenant: str, sha256: str) -> None:
     check_sha256("sha256", sha256)
 
 
-def check_sha256(field: str, value: object) -> str:
-    """The value, if it is 64 lower-case hex digits. Raises `InvalidInput`."""
-    if not isinstance(value, str) or not is_sha256(value):
-        raise InvalidInput(
-            field, "is no hash", "pass 64 lower-case hex digits: hashlib.sha256(…).hexdigest()"
-        )
-    return value
-
-
 def check_after(after: str) -> str:
     """The hash behind which a listing goes on; empty for its beginning. Raises `InvalidInput`."""
     return check_sha256("after", after) if after else ""
-
-
-def is_sha256(text: str) -> bool:
-    """Whether a text is a SHA-256 as we spell it: 64 lower-case hex digits."""
-    return _SHA256.fullmatch(text) is not None
 
 
 def not_stored_error(tenant: str, sha256: str) -> FileNotStored:

@@ -6,13 +6,13 @@ a value that the database refuses is never taken for a database that is away, or
 ever. The table for operators is in `docs/reference/databases.md`.
 """
 
-import random
 import time
 from enum import Enum
 
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from conversation.backoff import add_jitter, backoff_seconds
 from conversation.errors import DatabaseUnavailable
 
 DatabaseFailure = DBAPIError | PoolTimeout
@@ -56,11 +56,11 @@ class FailureAction(Enum):
     """The action that follows a failure."""
 
     #: The transaction itself was well, and may run again at once: it lost a race, or its connection.
-    RETRY_NOW = "again"
+    RETRY_NOW = "retry_now"
     #: The database is busy, full or away: that may pass.
     WAIT = "wait"
     #: The operator has to put the installation right.
-    REPORT = "tell"
+    REPORT = "report"
     #: The database is well and refuses what it was given: the next run would be refused, too.
     RAISE = "raise"
 
@@ -79,9 +79,11 @@ class Attempts:
         if action is FailureAction.RAISE:
             raise error
         if action is FailureAction.RETRY_NOW and self.runs < MAX_RUNS:
-            return _add_jitter(QUICK_RETRY_SECONDS * self.runs)
+            return add_jitter(QUICK_RETRY_SECONDS * self.runs)
         if action is not FailureAction.REPORT and time.monotonic() < self.give_up_at:
-            return _add_jitter(min(MIN_BACKOFF_SECONDS * 2 ** min(self.runs - 1, 10), MAX_BACKOFF_SECONDS))
+            return add_jitter(
+                backoff_seconds(self.runs - 1, first=MIN_BACKOFF_SECONDS, maximum=MAX_BACKOFF_SECONDS)
+            )
         raise DatabaseUnavailable(reason_of(error)) from error
 
 
@@ -128,8 +130,3 @@ def _lacks_schema(error: DatabaseFailure) -> bool:
 def _first_line(error: DatabaseFailure) -> str:
     lines = str(getattr(error, "orig", None) or error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
-
-
-def _add_jitter(seconds: float) -> float:
-    """Vary a pause at random, so that transactions that failed together do not retry together."""
-    return seconds * random.uniform(0.5, 1)  # noqa: S311 - spreads load, guards nothing

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, select
 
+from store.audit import write_repair_row
 from store.blobs import BlobStore
-from store.database.column_types import clock
 from store.database.engine import Database
-from store.tables import audit, threads
+from store.tables import threads
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -80,15 +80,7 @@ class Inspection:
         def repair_and_audit(connection: Connection) -> str | None:
             result = operation(connection)
             if result is not None and "tenant" in ids:
-                connection.execute(
-                    insert(audit).values(
-                        tenant=ids["tenant"],
-                        thread_id=ids.get("thread"),
-                        action=f"doctor.{check}",
-                        details={**ids, "done": result},
-                        created_at=clock(),
-                    )
-                )
+                write_repair_row(connection, f"doctor.{check}", {**ids, "done": result})
             return result
 
         return self.run(repair_and_audit)

@@ -72,7 +72,7 @@ def archive_rows(erasure_id: str, subject: Subject) -> Select[Any]:
 
 
 def mark_archive(connection: Connection, erasure_id: str, row: AnyRow) -> None:
-    """Mark a part, so that it is not restored. Raises `ThreadHeld` if its thread is under legal hold."""
+    """Mark a part, so that it is not restored. Raises `ThreadUnderLegalHold`."""
     query = select(threads.c.id, threads.c.legal_hold).where(threads.c.key == row.thread_key)
     # A hold and this wait for each other: a hold that was confirmed never loses its part.
     thread = connection.execute(query.with_for_update(read=True)).one_or_none()

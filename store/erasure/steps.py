@@ -48,7 +48,7 @@ ERROR_MAX_IDS = 20
 def begin(connection: Connection, subject: Subject) -> str:
     """Begin an erasure of this subject, or find the one that broke off; returns its id.
 
-    Raises `ThreadHeld` if one of its threads is under legal hold; then none is begun.
+    Raises `ThreadUnderLegalHold` if one of its threads is under legal hold; then none is begun.
     """
     subject.check()
     erasure_id = connection.execute(_select_unfinished_id(subject)).scalar_one_or_none()
@@ -71,7 +71,7 @@ def begin(connection: Connection, subject: Subject) -> str:
 
 
 def check_not_held(connection: Connection, subject: Subject) -> None:
-    """Raise `ThreadHeld`, with the first ids, if threads of the subject are under legal hold.
+    """Raise `ThreadUnderLegalHold`, with the first ids, if threads of the subject are under legal hold.
 
     A thread that is another user's by now counts, too, if an archive of it names the subject: its
     parts would all be deleted.
@@ -88,7 +88,7 @@ def lock_out_thread(connection: Connection, erasure_id: str, subject: Subject, k
     """Lock workers and readers out of a thread; False if it is gone.
 
     Its turns are cancelled, its fencing token is raised: a running worker commits nothing. Raises
-    `ThreadHeld`.
+    `ThreadUnderLegalHold`.
     """
     thread = _lock_thread(connection, erasure_id, subject, key)
     if thread is None:

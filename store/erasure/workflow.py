@@ -54,7 +54,7 @@ def run_erasure(database: TransactionRunner, files: BlobStore, subject: Subject)
     """Erase a subject; returns the certificate. An erasure that broke off is resumed.
 
     A subject of which nothing is stored gives the certificate of its last erasure, else one that
-    counts nothing. A whole tenant is searched, and certified, each time. Raises `ThreadHeld`, and
+    counts nothing. A whole tenant is searched, and certified, each time. Raises `ThreadUnderLegalHold`, and
     `FileStoreUnavailable`: then it can be called again.
     """
     subject.check()
@@ -90,7 +90,7 @@ def resume_erasure(
 
 
 def _erase(database: TransactionRunner, files: BlobStore, erasure_id: str, subject: Subject) -> None:
-    """Run all steps of an erasure. Raises `ThreadHeld`, and `FileStoreUnavailable`."""
+    """Run all steps of an erasure. Raises `ThreadUnderLegalHold`, and `FileStoreUnavailable`."""
     database.run(steps.check_not_held, subject=subject)
     for key in iterate_thread_keys(database, subject):
         # Before anything is deleted, so that no thread of the subject is at work meanwhile.

@@ -10,16 +10,16 @@ from sqlalchemy import Connection, and_, select
 
 from conversation.attachment import Attachment
 from conversation.errors import FileNotReady, FileNotStored, FileRejected
+from conversation.media_types import IMAGE_TYPES
 from store.database.statements import AnyRow
 from store.files.blob_rows import BLOCKED_SCANS
-from store.files.prepared_rows import PICTURE_TYPES
 from store.tables import blobs, renditions
 
 
 def load_stored_file(connection: Connection, tenant: str, file: Attachment) -> Attachment:
     """Load a file with the type and size of its bytes. Raises `FileNotStored`."""
     row = _load_row(connection, tenant, file)
-    return replace(file, mime_type=row.media_type, size=row.size, content=None)
+    return replace(file, media_type=row.media_type, size=row.size, content=None)
 
 
 def load_downloadable_file(
@@ -31,7 +31,7 @@ def load_downloadable_file(
     """
     row = _load_row(connection, tenant, file)
     _check_scan(file, row, scans=scans)
-    return replace(file, mime_type=row.media_type, size=row.size, content=None)
+    return replace(file, media_type=row.media_type, size=row.size, content=None)
 
 
 def load_thumbnail(
@@ -50,7 +50,7 @@ def load_thumbnail(
         return None
     return Attachment(
         filename=f"thumbnail.{row.media_type.rpartition('/')[2]}",
-        mime_type=row.media_type,
+        media_type=row.media_type,
         sha256=row.sha256,
         size=row.size,
     )
@@ -72,9 +72,7 @@ def _load_thumbnail_row(connection: Connection, tenant: str, file: Attachment) -
 
 def _needs_no_thumbnail(row: AnyRow) -> bool:
     """Whether a blob is a picture that could be read, and is small: its size is stored as its text."""
-    return (
-        row.media_type in PICTURE_TYPES and row.extracted_text is not None and row.extraction_problem is None
-    )
+    return row.media_type in IMAGE_TYPES and row.extracted_text is not None and row.extraction_problem is None
 
 
 def _load_row(connection: Connection, tenant: str, file: Attachment) -> AnyRow:

@@ -68,7 +68,7 @@ def load_attachments(
     )
     files_by_message: dict[str, list[Attachment]] = {}
     for row in connection.execute(statement):
-        file = Attachment(filename=row.filename, mime_type=row.media_type, sha256=row.sha256, size=row.size)
+        file = Attachment(filename=row.filename, media_type=row.media_type, sha256=row.sha256, size=row.size)
         files_by_message.setdefault(row.message_id, []).append(file)
     return files_by_message
 
@@ -91,6 +91,6 @@ def load_thread_files(connection: Connection, tenant: str, thread_id: str) -> li
         .limit(THREAD_FILES_MAX)
     )
     return [
-        Attachment(filename=row.filename, mime_type=row.media_type, sha256=row.sha256, size=row.size)
+        Attachment(filename=row.filename, media_type=row.media_type, sha256=row.sha256, size=row.size)
         for row in connection.execute(statement)
     ]

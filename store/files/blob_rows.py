@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, Connection, case, func, select, tuple_, up
 
 from conversation.attachment import Attachment
 from conversation.errors import FileNotStored, FileRejected, InvalidInput
+from conversation.media_types import UNKNOWN_TYPE
 from store.database.column_types import clock
 from store.database.statements import AnyRow, insert_for
 from store.files.quota import check_quota
@@ -25,7 +26,9 @@ from store.tables import blobs
 #: The verdicts of a scanner on files that are not handed out, in words.
 BLOCKED_SCANS = {"infected": "infected", "refused": "one that the scanner could not look into"}
 
-_UNKNOWN_TYPE = "application/octet-stream"
+#: A blob's tenant and hash.
+Address = tuple[str, str]
+blob_address = tuple_(blobs.c.tenant, blobs.c.sha256)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,7 @@ def _pending_row(tenant: str, file: Attachment, *, scans: bool) -> dict[str, Any
         "tenant": tenant,
         "sha256": file.sha256,
         "size": file.size,
-        "media_type": file.mime_type or _UNKNOWN_TYPE,
+        "media_type": file.media_type or UNKNOWN_TYPE,
         "state": "pending",
         "scan": "pending" if scans else None,
         "created_at": clock(),

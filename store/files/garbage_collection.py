@@ -15,8 +15,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Select, and_, delete, exists, func, not_, or_, select, tuple_, update
 
+from conversation.media_types import UNKNOWN_TYPE
 from store.database.column_types import DAY, clock, moment_ago
 from store.database.statements import insert_for
+from store.files.blob_rows import Address, blob_address
 from store.tables import attachments, blobs, renditions
 from store.tables.retention import ARCHIVES, archives, dropped_files
 
@@ -27,10 +29,6 @@ LONG_AGO_SECONDS = 100 * 365 * DAY
 #: Rows that one run scans for blobs whose last message went unnoticed.
 SCAN_ROWS = 10_000
 
-#: A blob's tenant and hash.
-Address = tuple[str, str]
-
-_address = tuple_(blobs.c.tenant, blobs.c.sha256)
 is_used = or_(
     exists().where(attachments.c.tenant == blobs.c.tenant, attachments.c.sha256 == blobs.c.sha256),
     exists().where(renditions.c.tenant == blobs.c.tenant, renditions.c.rendition_sha256 == blobs.c.sha256),
@@ -68,18 +66,18 @@ def note_unused(
 
     Returns the address to go on from, or None at the end.
     """
-    page = select(blobs.c.tenant, blobs.c.sha256).where(_address > tuple_(*after))
+    page = select(blobs.c.tenant, blobs.c.sha256).where(blob_address > tuple_(*after))
     page = page.order_by(blobs.c.tenant, blobs.c.sha256).limit(limit)
     last = connection.execute(page.offset(limit - 1).limit(1)).one_or_none()
-    page_conditions = [_address > tuple_(*after)]
+    page_conditions = [blob_address > tuple_(*after)]
     if last is not None:
-        page_conditions.append(_address <= tuple_(last.tenant, last.sha256))
+        page_conditions.append(blob_address <= tuple_(last.tenant, last.sha256))
     statement = select(blobs.c.tenant, blobs.c.sha256).where(
         *page_conditions, blobs.c.unreferenced_since.is_(None), not_(is_used)
     )
     rows = connection.execute(_with_lock(statement)).all()
     if rows:
-        update_statement = update(blobs).where(_address.in_([tuple(row) for row in rows]))
+        update_statement = update(blobs).where(blob_address.in_([tuple(row) for row in rows]))
         connection.execute(update_statement.values(unreferenced_since=clock()))
     return None if last is None else (last.tenant, last.sha256)
 
@@ -92,7 +90,7 @@ def mark_due(connection: Connection, *, grace_days: float, limit: int = BATCH) -
     if not rows:
         return MarkedBatch()
     # In later statements: a message may have come to one of them just before its lock.
-    in_batch = _address.in_([tuple(row) for row in rows])
+    in_batch = blob_address.in_([tuple(row) for row in rows])
     used_rows = connection.execute(
         update(blobs)
         .where(in_batch, is_used)
@@ -117,9 +115,9 @@ def mark_due(connection: Connection, *, grace_days: float, limit: int = BATCH) -
 def note_dropped(connection: Connection, addresses: Select[tuple[str, str]]) -> None:
     """Begin the grace of blobs that just lost a message. One that has another forgets it again."""
     # In one order for all: two transactions that drop the same blobs must not wait for each other.
-    locked_blobs = select(blobs.c.tenant, blobs.c.sha256).where(_address.in_(addresses))
+    locked_blobs = select(blobs.c.tenant, blobs.c.sha256).where(blob_address.in_(addresses))
     locked_blobs = locked_blobs.order_by(blobs.c.tenant, blobs.c.sha256).with_for_update(key_share=True)
-    connection.execute(update(blobs).where(_address.in_(locked_blobs)).values(unreferenced_since=clock()))
+    connection.execute(update(blobs).where(blob_address.in_(locked_blobs)).values(unreferenced_since=clock()))
 
 
 def postpone(connection: Connection, address: Address, *, grace_days: float) -> None:
@@ -210,7 +208,7 @@ def enter_unknown(
             "tenant": tenant,
             "sha256": sha256,
             "size": size,
-            "media_type": "application/octet-stream",
+            "media_type": UNKNOWN_TYPE,
             # Not `stored`: the bytes were never examined.
             "state": "pending",
             "created_at": clock(),

@@ -54,7 +54,7 @@ class FileIngest:
             assert file.sha256 is not None
             assert file.content is not None
             # Also where it is stored: bytes that were lost behind our back are healed.
-            self._blobs.put(tenant, file.sha256, file.content, file.mime_type or "")
+            self._blobs.put(tenant, file.sha256, file.content, file.media_type or "")
 
 
 def _has_pending(reservations: Mapping[str, Reservation]) -> bool:

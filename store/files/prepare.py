@@ -77,7 +77,7 @@ class FilePreparer:
             await self._release(tenant, sha256, preparation, counts_attempt=True)
             return PreparedFile(problem=prepared.problem)
         renditions = {
-            kind: Attachment(filename=kind, content=picture.content, mime_type=picture.media_type)
+            kind: Attachment(filename=kind, content=picture.content, media_type=picture.media_type)
             for kind, picture in prepared_rows.pictures_of(prepared).items()
         }
         await self._ingest.store_async(tenant, list(renditions.values()))

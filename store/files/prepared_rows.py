@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, or_, select, update
 
+from conversation.media_types import IMAGE_TYPES
 from conversation.prepared_file import Picture, PreparationResult, PreparedFile
 from store.database.column_types import DAY, clock, moment_ago
 from store.database.statements import AnyRow, insert_for
@@ -21,8 +22,6 @@ from store.tables import blobs, renditions
 PREPARE_SECONDS = 150.0
 #: Attempts at a file before it is given up: then it has killed its reader each time.
 ATTEMPTS_MAX = 3
-#: Types of pictures, whose text is their size.
-PICTURE_TYPES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 
 #: The verdict of a scanner on a file.
 Scan = Literal["clean", "infected", "refused"]
@@ -73,7 +72,7 @@ def load_prepared(
             *(blobs.c.sha256, blobs.c.extraction_problem, blobs.c.prepared_at, blobs.c.scan),
             # A text may be long, and there may be thousands: only those that are shown are fetched.
             func.coalesce(func.length(blobs.c.extracted_text), 0).label("text_chars"),
-            case((blobs.c.media_type.in_(PICTURE_TYPES), blobs.c.extracted_text)).label("size_px"),
+            case((blobs.c.media_type.in_(IMAGE_TYPES), blobs.c.extracted_text)).label("size_px"),
             *(rendition_blobs.c.sha256.label("picture"), rendition_blobs.c.media_type.label("picture_type")),
             rendition_blobs.c.size.label("picture_size"),
         )

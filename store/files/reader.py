@@ -10,14 +10,15 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
 from conversation.attachment import Attachment
+from conversation.backoff import pauses
 from conversation.errors import FileNotStored, FileStoreUnavailable
 from conversation.prepared_file import PreparedFile
 from store.blobs import BlobStore
 from store.database.engine import Database
-from store.file_store import FileStore
 from store.files import prepared_rows
 from store.files.attachments import load_thread_files
 from store.files.ingest import FileIngest
+from store.media_types.examine import examine_file
 
 #: Seconds between two polls whether another process has prepared a file: the first, and the longest.
 POLL_SECONDS = 0.05
@@ -43,8 +44,12 @@ class FileReader:
 
     async def save(self, tenant: str, file: Attachment) -> Attachment:
         """Store a file, examined as one that a user sends. Raises `FileRejected`, `FileStoreUnavailable`."""
-        files = FileStore(self._store, self._database.settings, tenant=tenant)
-        examined_file = files.examine_file(replace(file, mime_type=None))
+        settings = self._database.settings
+        examined_file = examine_file(
+            replace(file, media_type=None),
+            max_bytes=settings.attachment_max_bytes,
+            allowed=settings.attachment_types,
+        )
         await FileIngest(self._database, self._store).store_async(tenant, [examined_file])
         return replace(examined_file, content=None)
 
@@ -85,7 +90,7 @@ class FileReader:
     async def _wait_for_prepared(self, tenant: str, hashes: Sequence[str]) -> dict[str, PreparedFile]:
         """Wait until all files are prepared, with one poll for all at a time and one deadline."""
         seconds = self._database.settings.prepare_timeout_seconds
-        deadline, pause = time.monotonic() + seconds, POLL_SECONDS
+        deadline, poll_pauses = time.monotonic() + seconds, pauses(POLL_SECONDS, POLL_SECONDS_MAX)
         prepared_files: dict[str, PreparedFile] = {}
         while missing := [sha256 for sha256 in hashes if sha256 not in prepared_files]:
             if time.monotonic() >= deadline:
@@ -98,8 +103,7 @@ class FileReader:
                 tenant, [sha256 for sha256 in missing if sha256 not in prepared_files]
             )
             if len(prepared_files) < len(hashes):
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, POLL_SECONDS_MAX)
+                await asyncio.sleep(next(poll_pauses))
         return prepared_files
 
     async def _request_preparation(self, tenant: str, hashes: Sequence[str]) -> dict[str, PreparedFile]:

@@ -52,7 +52,7 @@ def create(
             id=upload_id,
             tenant=tenant,
             filename=file.filename,
-            media_type=file.mime_type,
+            media_type=file.media_type,
             size=file.size,
             sha256=file.sha256,
             created_at=clock(),
@@ -76,7 +76,7 @@ def read(connection: Connection, tenant: str, upload_id: str) -> Upload:
     return Upload(
         id=upload_id,
         tenant=tenant,
-        file=Attachment(filename=row.filename, mime_type=row.media_type, sha256=row.sha256, size=row.size),
+        file=Attachment(filename=row.filename, media_type=row.media_type, sha256=row.sha256, size=row.size),
         expires_at=row.expires_at,
         is_complete=row.completed_at is not None,
     )

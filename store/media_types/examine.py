@@ -7,13 +7,15 @@ and what to do about it. A file too large to hold is judged by its two ends, by 
 
 import mimetypes
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
 
+from conversation.attachment import Attachment
 from conversation.errors import FileRejected
+from conversation.media_types import IMAGE_TYPES, UNKNOWN_TYPE
 from store.media_types.image_size import pixel_size
 from store.media_types.sample import Sample
 from store.media_types.signatures import (
-    IMAGES,
     KNOWN_TYPES,
     RUNNABLE_TYPES,
     guessed_type,
@@ -26,7 +28,6 @@ from store.media_types.signatures import (
 from store.media_types.text_types import INERT_TYPES, decode, is_textual, text_type
 from store.media_types.zip_contents import container_type, contents_of, is_too_large_unpacked
 
-UNKNOWN_TYPE = "application/octet-stream"
 #: Pixels of one picture, by its header: what a camera takes passes, what would fill a reader does not.
 IMAGE_PIXELS_MAX = 120_000_000
 
@@ -71,6 +72,17 @@ _SAFE_ENDINGS = {
 }  # fmt: skip
 #: Types that clients declare that do not know.
 _NO_CLAIM = {"", UNKNOWN_TYPE, "binary/octet-stream", "application/unknown", "*/*"}
+
+
+def examine_file(file: Attachment, *, max_bytes: int, allowed: Sequence[str]) -> Attachment:
+    """Examine a file; returns it with the type that its bytes have. One without bytes is stored already.
+
+    What attaches that one checks that it is stored. Raises `FileRejected`, as `examine`.
+    """
+    if file.content is None:
+        return file
+    media_type = examine(file.filename, file.content, file.media_type, max_bytes=max_bytes, allowed=allowed)
+    return replace(file, media_type=media_type)
 
 
 def examine(
@@ -186,7 +198,7 @@ def _archive_type(filename: str, sample: Sample) -> str | None:
 
 
 def _check_pixels(name: str, sample: Sample, media_type: str) -> None:
-    if media_type not in IMAGES:
+    if media_type not in IMAGE_TYPES:
         return
     size = pixel_size(sample.head, media_type)
     if size is None:

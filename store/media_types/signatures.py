@@ -7,11 +7,11 @@ that this module knows is never guessed by the library behind it, which asks for
 import re
 import struct
 
+from conversation.media_types import IMAGE_TYPES, UNKNOWN_TYPE
 from store.media_types.sample import Sample
 
-IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 #: Types that are recognised here, strictly, and nowhere else.
-KNOWN_TYPES = IMAGES | {"application/pdf"}
+KNOWN_TYPES = frozenset((*IMAGE_TYPES, "application/pdf"))
 #: Types that an operating system, a browser or an office program would run, and that no accepted wildcard
 #: means: SVG holds scripts, and files of old Office programs hold macros as a matter of course.
 RUNNABLE_TYPES = {
@@ -119,7 +119,7 @@ def polyglot_kind(sample: Sample, media_type: str) -> str | None:
     """The other kind of file that an image or PDF could be taken for, in words; None where there is none."""
     if media_type not in KNOWN_TYPES:
         return None
-    is_image = media_type in IMAGES
+    is_image = media_type in IMAGE_TYPES
     head = sample.head[:LENIENT_READ_BYTES]
     if is_image and b"%PDF-" in head:
         return "a PDF"
@@ -129,7 +129,7 @@ def polyglot_kind(sample: Sample, media_type: str) -> str | None:
 
 
 def guessed_type(content: bytes, hint: str | None) -> str:
-    """The library's guess for types beyond the known ones; `application/octet-stream` without one.
+    """The library's guess for types beyond the known ones; `UNKNOWN_TYPE` without one.
 
     The file's name is not passed on: newer versions open the local file of that name.
     """
@@ -138,7 +138,7 @@ def guessed_type(content: bytes, hint: str | None) -> str:
     try:
         names = [match.mime_type for match in puremagic.magic_string(content)]
     except puremagic.PureError:
-        return "application/octet-stream"
+        return UNKNOWN_TYPE
     # What is known is recognised strictly, and text is no binary type.
     names = [
         name
@@ -147,7 +147,7 @@ def guessed_type(content: bytes, hint: str | None) -> str:
     ]
     if hint in names:
         return str(hint)
-    return str(names[0]) if names else "application/octet-stream"
+    return str(names[0]) if names else UNKNOWN_TYPE
 
 
 def _is_webp(sample: Sample) -> bool:

@@ -8,6 +8,7 @@ import codecs
 import json
 import re
 
+from conversation.charset import split_byte_order_mark
 from store.media_types.sample import Sample
 
 #: Text that does nothing when it is opened, so that one kind may pass for another.
@@ -17,13 +18,6 @@ INERT_TYPES = frozenset({
 #: JSON is built to be checked up to here: 20 MB of empty lists take 500 MB. Larger, it is judged by its ends.
 JSON_BUILT_MAX_CHARS = 1024 * 1024
 
-_MARKS = (
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),  # begins like the mark of UTF-16, so it is asked for before it
-    (codecs.BOM_UTF32_BE, "utf-32-be"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-)
 #: The "binary data bytes" of the MIME Sniffing standard: no text has them.
 _BINARY = re.compile("[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
 _BINARY_BYTES = re.compile(b"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
@@ -57,9 +51,9 @@ def decode(sample: Sample, *, is_called_text: bool) -> str | None:
     for files that are called text and are ASCII for the larger part.
     """
     content, is_whole = sample.head, sample.is_whole
-    for mark, encoding in _MARKS:
-        if content.startswith(mark):
-            return _decode_strictly(content[len(mark) :], encoding, is_whole=is_whole)
+    encoding, unmarked = split_byte_order_mark(content)
+    if encoding is not None:
+        return _decode_strictly(unmarked, encoding, is_whole=is_whole)
     text = _decode_strictly(content, "utf-8", is_whole=is_whole)
     if text is None and is_called_text and _is_mostly_ascii(content):
         text = _decode_strictly(content, "latin-1", is_whole=is_whole)

@@ -5,7 +5,7 @@ What stays true: its files are noted as dropped in the same transaction, so that
 
 from sqlalchemy import Connection, delete, select
 
-from conversation.errors import InvalidInput
+from conversation.errors import ThreadUnderLegalHold
 from store.files.attachments import addresses_of
 from store.files.garbage_collection import note_dropped
 from store.retention import dropped_files
@@ -17,14 +17,14 @@ def delete_thread(connection: Connection, tenant: str, thread_id: str, *, user_k
     """Delete a thread with everything that belongs to it; False if there was none.
 
     Its blobs stay until no other message has them and their grace is over; what retention archived of
-    it stays, as its user's. Raises `InvalidInput` for a thread under legal hold.
+    it stays, as its user's. Raises `ThreadUnderLegalHold`.
     """
     thread = select(threads).where(threads.c.tenant == tenant, threads.c.id == thread_id)
     row = connection.execute(thread.with_for_update()).one_or_none()
     if row is None:
         return False
     if row.legal_hold:
-        raise InvalidInput("thread_id", f"{thread_id!r} is under legal hold", "lift the hold first")
+        raise ThreadUnderLegalHold([thread_id])
     note_dropped(connection, addresses_of(row.key))
     thread_files = addresses_of(row.key).add_columns(attachments.c.thread_key)
     dropped_files.record(connection, connection.execute(thread_files).all())

@@ -9,7 +9,7 @@ were not finished then and without messages that still waited in the inbox; neve
 it is in memory; a truncated file is known by its missing end. Files go by their hash, never as bytes.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass
 from datetime import datetime
@@ -33,13 +33,6 @@ VERSION = 1
 PAGE = 500
 
 Record = dict[str, Any]
-
-
-def export_thread(connection: Connection, tenant: str, thread_id: str) -> Iterator[Record]:
-    """The lines of a thread, read page by page. Raises `ThreadNotFound`."""
-    export = Export(tenant, thread_id)
-    while page := export.read_next_page(connection):
-        yield from page
 
 
 @dataclass(slots=True)

@@ -229,8 +229,8 @@ class _ThreadImport:
         message_json = {name: value for name, value in line.values.items() if name not in ("kind", "tokens")}
         message = Message.from_json(message_json)
         for file in message.attachments:
-            if file.size is None or file.mime_type is None:
-                raise InvalidInput("attachments", "lack size or mime_type", "both are stored with the hash")
+            if file.size is None or file.media_type is None:
+                raise InvalidInput("attachments", "lack size or media_type", "both are stored with the hash")
         return message
 
     def _message_row(self, message: Message, line: Line) -> dict[str, Any]:

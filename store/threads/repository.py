@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, exists, func, literal, select, update
 
-from conversation.errors import InvalidInput, ThreadNotFound, TitleConflict
+from conversation.errors import InvalidInput, ThreadNotFound, ThreadUnderLegalHold, TitleConflict
 from conversation.message import Message
 from conversation.thread import LAST_UPDATED, Thread
 from conversation.validation import check_metadata
@@ -54,7 +54,7 @@ def save(
     """Append `new` messages and write what else changed. Running it twice changes nothing more.
 
     Raises `TitleConflict` if `check_title` is asked for and another writer changed the title, and
-    `InvalidInput` for context that is dropped from a thread under legal hold.
+    `ThreadUnderLegalHold` for context that is dropped from one.
     """
     thread.check()
     for message in new:
@@ -214,7 +214,7 @@ def _save_context(connection: Connection, row: AnyRow, thread: Thread) -> bool:
     if not _drop_context(connection, row.key, thread.dropped_context):
         return has_changed
     if row.legal_hold:
-        raise InvalidInput("context", f"of {thread.id!r} is under legal hold", "lift the hold first")
+        raise ThreadUnderLegalHold([thread.id])
     return True
 
 

@@ -17,7 +17,7 @@ from conversation.errors import FileStoreUnavailable
 from store.blobs import BlobStore, StoredBlob, open_file_store
 from store.database.engine import Database
 from store.files import garbage_collection
-from store.files.garbage_collection import Address
+from store.files.blob_rows import Address
 from store.settings import Settings
 
 #: Objects of one listing, at most; and of one statement that reads their rows.

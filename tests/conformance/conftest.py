@@ -14,9 +14,9 @@ from uuid import uuid4
 
 import pytest
 
+from conversation.validation import is_sha256
 from store.blobs import BlobStore, LocalBlobs, MemoryBlobs, S3Blobs, S3Options
 from store.blobs.memory import BlobContent
-from store.blobs.protocol import is_sha256
 from tests.conftest import S3
 
 #: What the variables of your own server begin with.

@@ -100,7 +100,7 @@ class _Story:
 
     def _library(self) -> None:
         """What library code saved: a title, metadata, context, parts, a file."""
-        picture = Attachment(filename="plan.png", sha256="1" * 64, size=70, mime_type="image/png")
+        picture = Attachment(filename="plan.png", sha256="1" * 64, size=70, media_type="image/png")
         look = Message(
             role="user",
             parts=(
@@ -116,7 +116,7 @@ class _Story:
         thread = Thread("story", title="A story: 100% of it", metadata={"user": "ann", "deep": {"x": [1]}})
         thread.add_message(look)
         thread.set_context("tone", "Be kind.")
-        small = Attachment(filename="small.png", sha256="3" * 64, size=20, mime_type="image/png")
+        small = Attachment(filename="small.png", sha256="3" * 64, size=20, media_type="image/png")
         announced = reserve(self.connection, "default", [picture, small])
         confirm(self.connection, "default", announced)
         made = {

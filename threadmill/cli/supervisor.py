@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from conversation.backoff import backoff_seconds
 from conversation.errors import OperatorError
 
 #: Seconds before the first restart of a part, doubled with each death up to the maximum.
@@ -58,7 +59,7 @@ class Supervisor:
         now = self.clock()
         part.deaths = 1 if now - part.died_at > RESET_SECONDS else part.deaths + 1
         part.died_at = now
-        wait = min(RESTART_FIRST_SECONDS * 2 ** (part.deaths - 1), RESTART_MAX_SECONDS)
+        wait = backoff_seconds(part.deaths - 1, first=RESTART_FIRST_SECONDS, maximum=RESTART_MAX_SECONDS)
         part.restart_at = now + wait
         self.say(f"{name} died and is started again in {wait:g} s; the end of its log:")
         self.say(indent(self.parts.log_tail(name)))

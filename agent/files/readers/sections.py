@@ -6,6 +6,8 @@ What stays true: no more is gathered than is asked for, in the time that there i
 import time
 from typing import Any
 
+from conversation.storable_text import make_storable
+
 
 class Unreadable(Exception):
     """A file cannot be read; the message is a sentence for the model."""
@@ -46,5 +48,5 @@ class TextSections:
     def result(self, *, goes_on: bool = False, problem: str | None = None) -> dict[str, Any]:
         """The fields of an `Extracted`, as JSON values; `goes_on` where the file has more."""
         full_text = "\n\n".join(self._texts)
-        text = full_text[: self.max_chars].replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
+        text = make_storable(full_text[: self.max_chars])
         return {"text": text, "truncated": goes_on or len(full_text) > self.max_chars, "problem": problem}

@@ -69,9 +69,6 @@ class S3Uploads:
         headers |= {HEADERS[name]: value for name, value in storage_options.items()}
         return PresignedUpload(url, "PUT", headers, signed_at + timedelta(seconds=seconds))
 
-    def uploaded_size(self, tenant: str, upload_id: str) -> int | None:
-        return self._bucket.get_size(self._staging_key(tenant, upload_id))
-
     @contextmanager
     def read_upload(self, tenant: str, upload_id: str) -> Iterator[Iterator[bytes]]:
         with self._open_upload(tenant, upload_id) as upload:

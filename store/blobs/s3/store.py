@@ -9,14 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
-from conversation.validation import check_tenant
+from conversation.validation import check_tenant, is_sha256
 from store.blobs.download_headers import content_disposition, served_type
 from store.blobs.hashing import Content, check_content, read_verified_pieces, verify_stored_pieces
 from store.blobs.protocol import (
     StoredBlob,
     check_after,
     check_expires,
-    is_sha256,
     is_tenant,
     not_stored_error,
 )

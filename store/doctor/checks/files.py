@@ -14,21 +14,20 @@ from itertools import groupby, islice
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, delete, func, or_, select, tuple_, update
+from sqlalchemy import Connection, Select, and_, delete, func, or_, select, update
 
 from conversation.errors import FileNotStored, FileRejected
+from conversation.media_types import UNKNOWN_TYPE
 from store.database.column_types import clock
 from store.database.statements import AnyRow, insert_for
 from store.doctor.finding import Check, Finding
 from store.doctor.inspection import Inspection, Scope
 from store.doctor.row_check import thread_columns, thread_ids
+from store.files.blob_rows import Address, blob_address
 from store.files.garbage_collection import delete_marked, is_used
 from store.media_types.examine import examine
 from store.tables import attachments, blobs, threads
 from store.tables.retention import ARCHIVES
-
-#: A blob's tenant and hash.
-Address = tuple[str, str]
 
 #: Blobs of one statement.
 PAGE = 1000
@@ -36,8 +35,6 @@ PAGE = 1000
 TENANTS_MAX = 1000
 #: Seconds after which a blob is not just being deleted any more.
 DELETING_SECONDS = 24 * 3600.0
-#: The media type of bytes that are of no known type.
-UNKNOWN_TYPE = "application/octet-stream"
 
 
 # Attachments whose blob has no row
@@ -204,7 +201,7 @@ def _batch_one_sided(inspection: Inspection, side: str) -> Iterator[list[Address
 
 
 def _is_among(addresses: Sequence[Address]) -> Any:
-    return tuple_(blobs.c.tenant, blobs.c.sha256).in_(addresses)
+    return blob_address.in_(addresses)
 
 
 # Rows whose bytes are missing

@@ -20,12 +20,12 @@ PNG, PDF = EXAMPLES / "order-label.png", EXAMPLES / "invoice.pdf"
 def test_a_picture_and_a_document_arrive_with_the_types_that_they_are(
     producer: Producer, database: Database, worker: str
 ) -> None:
-    unnamed = Attachment(filename="scan", content=PNG.read_bytes(), mime_type="application/octet-stream")
+    unnamed = Attachment(filename="scan", content=PNG.read_bytes(), media_type="application/octet-stream")
 
     producer.send("t", "see these", attachments=[unnamed, PDF, str(PDF)])
 
     (message,) = claim(database, worker, "t").window
-    assert [(file.filename, file.mime_type) for file in message.attachments] == [
+    assert [(file.filename, file.media_type) for file in message.attachments] == [
         ("scan", "image/png"),
         ("invoice.pdf", "application/pdf"),
         ("invoice.pdf", "application/pdf"),

@@ -155,7 +155,7 @@ LYING: dict[str, tuple[str, Callable[[], Attachment]]] = {
     "a picture in name only": ("called image/png", lambda: Attachment(filename="a.png", content=b"<html>")),
     "a picture by its word only": (
         "called image/png",
-        lambda: Attachment(filename="a", content=b"%PDF-1.7\n", mime_type="image/png"),
+        lambda: Attachment(filename="a", content=b"%PDF-1.7\n", media_type="image/png"),
     ),
     "of no welcome type": ("not accepted", lambda: Attachment(filename="a.bin", content=b"\x7fELF\x02\x01")),
 }
@@ -212,7 +212,7 @@ def test_a_file_that_may_not_be_read_is_refused(producer: Producer, tmp_path: Pa
         {"filename": "a\x00.txt", "content": b"a"},
         {"filename": 5, "content": b"a"},
         {"filename": "x" * 256, "content": b"a"},
-        {"filename": "a.txt", "content": b"a", "mime_type": 5},
+        {"filename": "a.txt", "content": b"a", "media_type": 5},
     ],
 )
 def test_an_attachment_that_is_none_is_refused_when_it_is_made(wrong: dict[str, Any]) -> None:

@@ -35,6 +35,7 @@ from tasks.jobs import expire_uploads
 from tasks.jobs.expire_uploads import FAILURES_MAX, run_expiry
 from tests.conftest import S3
 from tests.integration.producers.backend import claim
+from tests.uploads import uploaded_size
 
 TEXT = b"The quick brown fox.\n" * 100
 SHA256 = hashlib.sha256(TEXT).hexdigest()
@@ -94,7 +95,7 @@ def test_a_client_puts_a_file_and_a_message_has_it(site: Producer, database: Dat
     file = site.uploads.complete(upload.id)
     site.send("t", "see this", attachments=[file])
 
-    assert (file.filename, file.mime_type, file.size, file.sha256) == (
+    assert (file.filename, file.media_type, file.size, file.sha256) == (
         "fox.txt",
         "text/plain",
         len(TEXT),
@@ -137,7 +138,7 @@ def test_what_was_put_is_gone_from_staging_when_it_is_complete(site: Producer) -
     put(upload, TEXT)
     site.uploads.complete(upload.id)
 
-    assert site.blobs.uploaded_size("default", upload.id) is None
+    assert uploaded_size(site.blobs, "default", upload.id) is None
 
 
 def test_a_completion_that_died_at_any_step_is_done_again(
@@ -275,8 +276,8 @@ def test_an_upload_that_is_over_leaves_nothing(site: Producer, on_s3: Settings) 
     assert expired(site, on_s3) == 2
 
     assert count(site, tables.uploads) == 0
-    assert site.blobs.uploaded_size("default", late.id) is None
-    assert site.blobs.uploaded_size("default", early.id) is None
+    assert uploaded_size(site.blobs, "default", late.id) is None
+    assert uploaded_size(site.blobs, "default", early.id) is None
     assert site.blobs.exists("default", SHA256)
     with pytest.raises(UploadNotFound, match="has expired"):
         site.uploads.complete(late.id)
@@ -291,13 +292,13 @@ def test_what_a_late_client_put_for_a_forgotten_upload_is_removed(
     assert expired(site, on_s3) == 2
     put(forgotten, TEXT)
     assert expired(site, on_s3) == 0
-    assert site.blobs.uploaded_size("default", forgotten.id) == len(TEXT)  # it may belong to one to come
+    assert uploaded_size(site.blobs, "default", forgotten.id) == len(TEXT)  # it may belong to one to come
 
     monkeypatch.setattr(uploads, "LATE_SECONDS", -on_s3.upload_max_age_seconds)
     assert expired(site, on_s3) == 0
 
-    assert site.blobs.uploaded_size("default", forgotten.id) is None
-    assert site.blobs.uploaded_size("default", fresh.id) is None
+    assert uploaded_size(site.blobs, "default", forgotten.id) is None
+    assert uploaded_size(site.blobs, "default", fresh.id) is None
 
 
 def test_an_upload_that_just_expired_may_still_be_completed(site: Producer, on_s3: Settings) -> None:
@@ -396,7 +397,7 @@ def test_addresses_are_secrets_and_not_shown(site: Producer) -> None:
 def test_a_file_that_was_not_scanned_yet_or_is_infected_is_not_handed_out(
     producer: Producer, settings: Settings
 ) -> None:
-    file = Attachment(filename="fox.txt", content=TEXT, mime_type="text/plain")
+    file = Attachment(filename="fox.txt", content=TEXT, media_type="text/plain")
     producer.send("t", "see", attachments=[file])
     assert producer.uploads.url(file, expires=MINUTE).startswith("file://")
 

@@ -72,7 +72,7 @@ class Scene:
     ) -> str:
         attached = []
         if file is not None:
-            attached = [Attachment(filename="note.txt", content=file, mime_type="text/plain")]
+            attached = [Attachment(filename="note.txt", content=file, media_type="text/plain")]
             FileIngest(self.database, self.files).store(tenant, attached)
         message = Message(role="user", content=content, attachments=attached)
         request = SendRequest(

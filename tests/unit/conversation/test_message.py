@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -86,6 +87,16 @@ def test_what_is_wrong_is_refused_by_its_name(field: str, values: dict[str, Any]
     assert refused.value.field == field
 
 
+def test_mime_type_is_another_name_of_an_attachments_media_type() -> None:
+    file = Attachment(filename="a.txt", content=b"a", mime_type="text/plain")
+
+    assert (file.media_type, file.mime_type) == ("text/plain", "text/plain")
+    assert file == Attachment(filename="a.txt", content=b"a", media_type="text/plain")
+    assert replace(file, media_type="text/csv").mime_type == "text/csv"
+    assert "mime_type" not in file.to_json()
+    assert Attachment(**file.to_json()).media_type == "text/plain"
+
+
 @pytest.mark.parametrize(
     ("field", "values"),
     [
@@ -157,7 +168,9 @@ def test_a_time_keeps_its_moment_whatever_its_zone() -> None:
         ("attachments.content", {"filename": "a", "content": 5}),
         ("attachments.sha256", {"filename": "a", "sha256": "A" * 64}),
         ("attachments.size", {"filename": "a", "sha256": "0" * 64, "size": -1}),
-        ("attachments.mime_type", {"filename": "a", "content": b"", "mime_type": 7}),
+        ("attachments.media_type", {"filename": "a", "content": b"", "media_type": 7}),
+        ("attachments.media_type", {"filename": "a", "content": b"", "mime_type": 7}),
+        ("attachments.mime_type", {"filename": "a", "content": b"", "media_type": "a/b", "mime_type": "a/c"}),
     ],
 )
 def test_an_attachment_that_is_wrong_is_refused_by_its_name(field: str, values: dict[str, Any]) -> None:

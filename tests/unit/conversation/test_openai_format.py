@@ -74,7 +74,7 @@ def test_parts_stay_in_their_order_and_pictures_become_attachments() -> None:
         FilePart("a.txt"),
         TextPart("[A part of type input_audio was not imported.]"),
     )
-    assert [(f.filename, f.content, f.mime_type) for f in message.attachments] == [
+    assert [(f.filename, f.content, f.media_type) for f in message.attachments] == [
         ("image-1.png", b"\x89PNG", "image/png"),
         ("a.txt", b"hi", "text/plain"),
     ]

@@ -63,7 +63,7 @@ async def test_a_tools_file_hangs_on_its_message_and_can_be_read_later(url: str,
 
     (brought,) = [message for message in thread.messages if message.role == "tool"]
     (attachment,) = brought.attachments
-    assert (attachment.filename, attachment.mime_type) == ("report.txt", "text/plain")
+    assert (attachment.filename, attachment.media_type) == ("report.txt", "text/plain")
     assert attachment.sha256 is not None
     assert attachment.sha256 in brought.content
     assert await files.get(attachment) == REPORT

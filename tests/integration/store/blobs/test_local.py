@@ -123,7 +123,7 @@ def test_a_link_in_the_place_of_a_blob_is_replaced_and_never_followed(
 DIES_BEFORE_RENAME = """
 import os, signal, sys
 from pathlib import Path
-from store.files import LocalBlobs
+from store.blobs import LocalBlobs
 
 sys.addaudithook(lambda event, _: event == "os.rename" and os.kill(os.getpid(), signal.SIGKILL))
 LocalBlobs(sys.argv[1]).put("acme", sys.argv[2], b"a file", "text/plain")
@@ -189,7 +189,7 @@ def test_memory_is_shared_in_a_process_and_refuses_uploads_too() -> None:
     assert other.get(tenant, HASH) == CONTENT
     assert not MemoryBlobs().exists(tenant, HASH)
     with pytest.raises(UploadsNotSupported):
-        other.uploaded_size(tenant, "one")
+        other.discard_upload(tenant, "one")
     assert other.delete_tenant(tenant) == 1
 
 

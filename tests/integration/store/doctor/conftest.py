@@ -101,7 +101,7 @@ class Site:
 
     def save_file(self, content: bytes = b"the bytes", thread: str = "t") -> str:
         """A thread whose message has a file; gives the file's hash."""
-        file = Attachment(filename="a.txt", content=content, mime_type="text/plain")
+        file = Attachment(filename="a.txt", content=content, media_type="text/plain")
         holder = Thread(thread)
         holder.add_message(Message(role="user", content="see", attachments=[file]))
         self.save(holder)

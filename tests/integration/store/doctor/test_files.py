@@ -243,7 +243,7 @@ def test_a_row_that_was_there_before_its_bytes_is_marked_as_stored(site: Site) -
 
 def test_a_file_that_is_just_being_stored_is_no_finding(site: Site) -> None:
     site.save_file()
-    file = Attachment(filename="b.txt", content=b"on its way", mime_type="text/plain")
+    file = Attachment(filename="b.txt", content=b"on its way", media_type="text/plain")
     site.database.run(reserve, tenant="default", files=[file])
 
     assert site.found() == {}

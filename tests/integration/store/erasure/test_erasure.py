@@ -275,7 +275,7 @@ def test_another_key_may_name_users(any_database: Database, tmp_path: Path) -> N
 
 def test_nothing_is_left_of_a_tenant_and_no_other_loses_anything(scene: Scene) -> None:
     seed(scene)
-    lonely = Attachment(filename="lonely.txt", content=b"a file without a message", mime_type="text/plain")
+    lonely = Attachment(filename="lonely.txt", content=b"a file without a message", media_type="text/plain")
     FileIngest(scene.database, scene.files).store("default", [lonely])
     scene.database.run(uploads.create, upload_id=new_id(), tenant="default", file=lonely, expires_seconds=900)
     acme = scene.database.run(repository.load, tenant="acme", thread_id="ann").to_json()
@@ -306,7 +306,7 @@ def test_a_hold_on_one_thread_keeps_the_whole_tenant(scene: Scene) -> None:
 
 def test_the_small_pictures_of_a_file_go_with_it(scene: Scene) -> None:
     scene.answered("t", 1, file=b"a picture")
-    small = Attachment(filename="small.png", content=b"its thumbnail", mime_type="image/png")
+    small = Attachment(filename="small.png", content=b"its thumbnail", media_type="image/png")
     FileIngest(scene.database, scene.files).store("default", [small])
     picture = str(Attachment(filename="a", content=b"a picture").sha256)
     made = {"sha256": picture, "kind": "thumbnail", "rendition_sha256": small.sha256}
@@ -342,7 +342,7 @@ def test_the_certificate_comes_after_the_bytes_though_somebody_has_the_row(postg
 
 def test_the_name_that_an_upload_gave_a_file_goes_with_it(scene: Scene) -> None:
     scene.answered("t", 1, file=b"a passport")
-    file = Attachment(filename="ann-lee-passport.txt", content=b"a passport", mime_type="text/plain")
+    file = Attachment(filename="ann-lee-passport.txt", content=b"a passport", media_type="text/plain")
     scene.database.run(uploads.create, upload_id=new_id(), tenant="default", file=file, expires_seconds=900)
 
     run_erasure(scene.database, scene.files, Subject(tenant="default", thread_id="t"))

@@ -22,7 +22,7 @@ from store.tables.retention import ARCHIVES, archives
 from tests.integration.store.scenes import TURN, Scene
 
 ANN = Subject(tenant="default", user="ann")
-FILE = Attachment(filename="note.txt", content=b"a passport", mime_type="text/plain")
+FILE = Attachment(filename="note.txt", content=b"a passport", media_type="text/plain")
 
 
 class Copy:
@@ -218,7 +218,7 @@ def test_a_threads_own_policy_is_given(scene: Scene) -> None:
 def test_what_a_client_said_of_a_file_when_it_put_it_is_given(scene: Scene) -> None:
     anns(scene, file=b"a passport")
     for tenant, content in (("default", b"a passport"), ("default", b"another's"), ("acme", b"a passport")):
-        file = Attachment(filename="ann-lee.txt", content=content, mime_type="text/plain")
+        file = Attachment(filename="ann-lee.txt", content=content, media_type="text/plain")
         scene.database.run(uploads.create, upload_id=new_id(), file=file, expires_seconds=900, tenant=tenant)
 
     (told,) = Copy(scene).lines("uploads.jsonl")

@@ -23,7 +23,7 @@ from store.retention import delete_thread, purge
 from tests.integration.store.scenes import TURN, Scene
 
 SOURCE = str(Attachment(filename="a", content=b"a picture").sha256)
-SMALL = Attachment(filename="small.png", content=b"its thumbnail", mime_type="image/png")
+SMALL = Attachment(filename="small.png", content=b"its thumbnail", media_type="image/png")
 MADE = PreparationResult(
     text="400 x 300 pixels", thumbnail=Picture(b"its thumbnail", "image/png", "40 x 30 pixels")
 )
@@ -67,7 +67,7 @@ def test_a_file_that_was_dropped_before_goes_at_once_though_its_grace_lasts(
     scene: Scene, by: str, subject: Subject
 ) -> None:
     dropped(scene, by)
-    named = Attachment(filename="ann-lee.png", content=b"a picture", mime_type="image/png")
+    named = Attachment(filename="ann-lee.png", content=b"a picture", media_type="image/png")
     scene.database.run(uploads.create, upload_id=new_id(), tenant="default", file=named, expires_seconds=900)
 
     certificate = run_erasure(scene.database, scene.files, subject)
@@ -113,7 +113,7 @@ def test_a_thumbnail_in_its_grace_goes_though_its_file_was_collected_before(
 @pytest.mark.parametrize("thumbnail", [b"its thumbnail", b"thumb 1"])
 def test_a_thumbnail_goes_also_when_it_was_looked_at_before_its_file(scene: Scene, thumbnail: bytes) -> None:
     """Files are taken in the order of their hashes, and what is made of one may come before it."""
-    small = Attachment(filename="small.png", content=thumbnail, mime_type="image/png")
+    small = Attachment(filename="small.png", content=thumbnail, media_type="image/png")
     assert (str(small.sha256) < SOURCE) == (thumbnail == b"its thumbnail")
     scene.answered("t", 1, file=b"a picture")
     scene.change("t", metadata={"user": "ann"})

@@ -34,7 +34,7 @@ from store.turns.inbox import SendRequest
 from tasks.jobs import collect_files
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
-FILE = Attachment(filename="a.txt", content=b"the bytes", mime_type="text/plain")
+FILE = Attachment(filename="a.txt", content=b"the bytes", media_type="text/plain")
 SHA256 = str(FILE.sha256)
 ADDRESS = ("default", SHA256)
 
@@ -117,7 +117,7 @@ def test_a_message_cannot_have_an_infected_file(any_database: Database, files: L
 def test_what_somebody_claims_of_bytes_that_nobody_saw_makes_no_row(
     any_database: Database, files: LocalBlobs
 ) -> None:
-    claim = Attachment(filename="a.png", sha256=SHA256, size=10**9, mime_type="image/png")
+    claim = Attachment(filename="a.png", sha256=SHA256, size=10**9, media_type="image/png")
     FileIngest(any_database, files).store("default", [claim])
     assert state(any_database) is None
 
@@ -131,7 +131,7 @@ def test_what_somebody_claims_of_bytes_that_nobody_saw_makes_no_row(
 def test_a_row_that_an_import_made_says_what_the_bytes_are_when_they_come(
     any_database: Database, files: LocalBlobs
 ) -> None:
-    claim = Attachment(filename="a.png", sha256=SHA256, size=1, mime_type="image/png")
+    claim = Attachment(filename="a.png", sha256=SHA256, size=1, media_type="image/png")
     any_database.run(blob_rows.reserve, tenant="default", files=[claim])
 
     FileIngest(any_database, files).store("default", [FILE])
@@ -193,7 +193,7 @@ def test_a_file_that_is_sent_again_has_its_grace_again(any_database: Database, f
 
 
 def test_a_rendition_lives_as_long_as_what_it_was_made_of(any_database: Database, files: LocalBlobs) -> None:
-    small = Attachment(filename="small.png", content=b"small", mime_type="image/png")
+    small = Attachment(filename="small.png", content=b"small", media_type="image/png")
     FileIngest(any_database, files).store("default", [FILE, small])
     with any_database.engine.begin() as connection:
         connection.execute(
@@ -493,7 +493,7 @@ def test_bytes_that_cannot_be_deleted_wait_for_a_day_and_stop_nothing_else(
 ) -> None:
     """One object under a lock of its own: the run goes on, and lists the store."""
     FileIngest(any_database, files).store("default", [FILE])
-    unknown = Attachment(filename="u", content=b"unknown", mime_type="text/plain")
+    unknown = Attachment(filename="u", content=b"unknown", media_type="text/plain")
     files.put("default", str(unknown.sha256), b"unknown", "text/plain")
     settings = load(database_url=any_database.settings.database_url, file_store_url=str(tmp_path / "files"))
 

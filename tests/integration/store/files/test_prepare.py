@@ -23,9 +23,9 @@ from store.files.reader import FileReader
 from store.settings import load
 from tests.clamd import EICAR, scanning
 
-FILE = Attachment(filename="a.txt", content=b"the bytes", mime_type="text/plain")
+FILE = Attachment(filename="a.txt", content=b"the bytes", media_type="text/plain")
 SHA256 = str(FILE.sha256)
-INFECTED = Attachment(filename="b.txt", content=b"x" + EICAR, mime_type="text/plain")
+INFECTED = Attachment(filename="b.txt", content=b"x" + EICAR, media_type="text/plain")
 
 
 class Reader:
@@ -351,7 +351,7 @@ async def test_a_late_maker_takes_nothing_back(opened: Opened) -> None:
 
 async def test_files_that_nobody_makes_ready_hold_up_no_others(opened: Opened) -> None:
     site, reader = opened(), Reader()
-    stuck = [Attachment(filename="s", content=bytes([n]) * 3, mime_type="text/plain") for n in range(12)]
+    stuck = [Attachment(filename="s", content=bytes([n]) * 3, media_type="text/plain") for n in range(12)]
     for file in [*stuck, FILE]:
         await site.keep(file)
     maker = FilePreparer(site.blobs, site.database, reader)

@@ -42,7 +42,7 @@ def kept(any_database: Database, tmp_path: Path) -> tuple[Database, Settings, Lo
 
 
 def with_file(database: Database, thread_id: str, blobs: LocalBlobs, content: bytes) -> Thread:
-    file = Attachment(filename="a.txt", content=content, mime_type="text/plain")
+    file = Attachment(filename="a.txt", content=content, media_type="text/plain")
     FileIngest(database, blobs).store("default", [file])
     thread = Thread(thread_id)
     thread.add_message(Message(role="user", content="see", attachments=[file]))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from conversation.errors import InvalidInput, ThreadNotFound
+from conversation.errors import ThreadNotFound, ThreadUnderLegalHold
 from store.retention import deletion, dry_run, legal_holds
 from store.thread_store import ThreadStore
 from store.threads import forks
@@ -130,10 +130,10 @@ async def test_context_of_a_held_thread_cannot_be_dropped(scene: Scene) -> None:
         hold(scene)
         thread.set_context("address", None)
 
-        with pytest.raises(InvalidInput, match="legal hold"):
+        with pytest.raises(ThreadUnderLegalHold, match="'t' under legal hold; release the hold"):
             await store.save_thread(thread)
 
-    assert scene.count("context") == 1
+    assert scene.count("thread_context") == 1
 
 
 def test_a_hold_gives_back_the_summary_that_leaves_no_hole(scene: Scene) -> None:
@@ -176,11 +176,11 @@ def test_a_hold_gives_back_system_messages_that_had_become_context(scene: Scene)
     scene.summary(keep=TURN)
     scene.policy(tenant="default", max_messages=TURN, keep_summary=True)
     scene.cut()
-    assert scene.count("context") == 1
+    assert scene.count("thread_context") == 1
 
     hold(scene)
 
-    assert scene.count("context") == 0
+    assert scene.count("thread_context") == 0
     assert "Answer in French." in scene.contents()
 
 
@@ -189,7 +189,7 @@ async def test_a_held_thread_is_not_deleted_by_hand_either(scene: Scene) -> None
     hold(scene)
 
     async with ThreadStore(scene.settings) as store:
-        with pytest.raises(InvalidInput, match="legal hold"):
+        with pytest.raises(ThreadUnderLegalHold, match="'t' under legal hold; release the hold"):
             await store.delete_thread("t")
 
 

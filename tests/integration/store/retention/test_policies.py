@@ -14,7 +14,7 @@ from store.retention import policies
 from store.retention.dry_run import build_report
 from store.retention.policy import Policy, combine_policies
 from store.threads import forks, listing, repository, search
-from store.threads.export import export_thread
+from store.threads.export import Export
 from store.turns import records
 from tests.integration.store.scenes import TURN, Scene, settle
 
@@ -371,7 +371,8 @@ def test_nobody_reads_below_the_cut(scene: Scene) -> None:
     assert run(lambda c: search.search_messages(c, "question")) != []
     assert {hit.seq for hit in run(lambda c: search.search_messages(c, "question"))} == {9}
     assert run(listing.stats).messages == TURN
-    lines = run(lambda c: list(export_thread(c, "default", "t")))
+    export = Export("default", "t")
+    lines = [line for page in iter(lambda: run(export.read_next_page), []) for line in page]
     assert [line["seq"] for line in lines if line["kind"] == "message"] == [9, 10, 11, 12]
     assert [line for line in lines if line["kind"] == "summary"] == []
     assert len(run(lambda c: forks.fork(c, "default", "t", "copy")).messages) == TURN

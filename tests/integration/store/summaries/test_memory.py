@@ -79,7 +79,7 @@ def keeper(desk: Desk, tmp_path: Path) -> FileIngest:
 def asked(keeper: FileIngest, said: str, filename: str | None = None) -> Message:
     files = []
     if filename is not None:
-        files = [Attachment(filename=filename, content=filename.encode(), mime_type="text/plain")]
+        files = [Attachment(filename=filename, content=filename.encode(), media_type="text/plain")]
         keeper.store("default", files)
     return Message(role="user", content=said, attachments=files)
 

@@ -18,7 +18,7 @@ from store import tables
 from store.file_store import FileStore
 from store.thread_store import ThreadStore
 from store.threads import export
-from store.threads.export import PAGE, export_thread
+from store.threads.export import PAGE, Export
 from store.threads.importer import import_thread
 from store.turns import records
 from tests.integration.store.threads.conftest import contents, lines_of, said
@@ -132,7 +132,7 @@ async def test_files_go_by_their_hash_and_missing_ones_are_listed(
     )
     assert imported.missing_blobs == (Attachment(filename="x", content=b"a").sha256,)
     stored = (await elsewhere.get_thread("t")).messages[1].attachments
-    assert [(f.filename, f.mime_type, f.size) for f in stored] == [
+    assert [(f.filename, f.media_type, f.size) for f in stored] == [
         ("a.txt", "text/plain", 1),
         ("b.txt", "text/plain", 1),
     ]
@@ -244,8 +244,14 @@ async def test_pictures_from_elsewhere_are_stored_as_files(store: ThreadStore, f
     await store.import_messages("t", [{"role": "user", "content": [part]}])
 
     [file] = (await store.get_thread("t")).messages[0].attachments
-    assert (file.filename, file.mime_type) == ("image-1.png", "image/png")
+    assert (file.filename, file.media_type) == ("image-1.png", "image/png")
     assert (await files.get(file)).startswith(b"\x89PNG")
+
+
+def exported_lines(connection: Connection, tenant: str, thread_id: str) -> list[dict[str, Any]]:
+    export = Export(tenant, thread_id)
+    pages = iter(lambda: export.read_next_page(connection), [])
+    return [line for page in pages for line in page]
 
 
 async def test_a_transaction_of_the_callers_can_export_and_import(store: ThreadStore) -> None:
@@ -255,9 +261,9 @@ async def test_a_transaction_of_the_callers_can_export_and_import(store: ThreadS
     await store.append("t", said("1"), usage, Message(role="tool", tool_call_id="a", content="3"))
 
     def work(connection: Connection) -> list[dict[str, Any]]:
-        lines = list(export_thread(connection, "default", "t"))
+        lines = exported_lines(connection, "default", "t")
         import_thread(connection, lines, tenant="acme")
-        return list(export_thread(connection, "acme", "t"))
+        return exported_lines(connection, "acme", "t")
 
     lines = await store.database.run_async(work)
 

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from conversation.attachment import Attachment
-from conversation.errors import InvalidInput, LeaseLost, ThreadNotFound
+from conversation.errors import InvalidInput, LeaseLost, ThreadNotFound, ThreadUnderLegalHold
 from conversation.ids import new_id
 from conversation.message import Message, ToolCall
 from conversation.thread import Thread
@@ -139,7 +139,7 @@ async def test_a_thread_under_legal_hold_is_not_deleted(store: ThreadStore) -> N
         lambda connection: connection.execute(update(tables.threads).values(legal_hold=True))
     )
 
-    with pytest.raises(InvalidInput, match="'t' is under legal hold; lift the hold first"):
+    with pytest.raises(ThreadUnderLegalHold, match="'t' under legal hold; release the hold first"):
         await store.delete_thread("t")
 
     assert await contents(store) == ["1"]

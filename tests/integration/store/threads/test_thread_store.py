@@ -59,7 +59,7 @@ async def test_parts_are_kept_in_their_order_beside_the_text_that_is_searched(st
     [loaded] = (await store.get_thread("t")).messages
     assert loaded.parts == message.parts
     assert loaded.content == "look\n\nend"
-    assert [(f.filename, f.size, f.mime_type) for f in loaded.attachments] == [("a.txt", 4, "text/plain")]
+    assert [(f.filename, f.size, f.media_type) for f in loaded.attachments] == [("a.txt", 4, "text/plain")]
 
 
 async def test_an_attachments_bytes_are_stored_before_the_row_and_let_go(

@@ -109,7 +109,7 @@ def test_a_turn_that_was_cancelled_before_it_began_still_has_its_question(store:
 
 
 def test_the_question_keeps_its_files(store: Store) -> None:
-    file = Attachment(filename="a.txt", content=b"text", mime_type="text/plain")
+    file = Attachment(filename="a.txt", content=b"text", media_type="text/plain")
     announced = store.database.run(reserve, tenant="default", files=[file])
     store.database.run(confirm, tenant="default", reservations=announced)
     store.send("look", message=Message(role="user", content="look", attachments=[file]))

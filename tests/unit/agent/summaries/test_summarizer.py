@@ -417,7 +417,7 @@ async def recalled(covered: Sequence[Message], **previous: list[str]) -> NewSumm
 
 
 async def test_the_offline_model_picks_sentences_and_gives_the_same_each_time() -> None:
-    file = Attachment(filename="plan.pdf", sha256="1" * 64, size=3, mime_type="application/pdf")
+    file = Attachment(filename="plan.pdf", sha256="1" * 64, size=3, media_type="application/pdf")
     covered = [
         *asked("My order is #W1234567. How are you?", "I prefer tea.", "Please call Ann by Friday."),
         Message(role="user", content="see", attachments=[file]),

@@ -79,7 +79,7 @@ def test_a_file_has_a_plain_name(name: str) -> None:
 def test_a_file_becomes_an_attachment_with_its_bytes() -> None:
     attachment = CHART.to_attachment()
 
-    assert (attachment.filename, attachment.content, attachment.mime_type) == (
+    assert (attachment.filename, attachment.content, attachment.media_type) == (
         "chart.png",
         b"\x89PNG\xff",
         "image/png",
