@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -284,9 +283,8 @@ def test_a_file_that_somebody_else_writes_to_is_waited_for(tmp_path: Path) -> No
     with other.engine.connect() as writer:
         writer.execute(text("select 1"))
         waiting = threading.Thread(
-            target=database.run,
-            args=[partial(lambda connection: connection.execute(text("select 1")))],
-            kwargs={"patience_seconds": ENDLESSLY},
+            target=database.patient(ENDLESSLY).run,
+            args=[lambda connection: connection.execute(text("select 1"))],
         )
         waiting.start()
         assert tried_often.wait(ENDLESS_SECONDS)
