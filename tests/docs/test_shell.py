@@ -29,7 +29,7 @@ FOREIGN = {
     "mkdir",
     "pgrep",
 }
-MAKE_TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+MAKE_TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 SERVICES = set(yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"])
 QUEUES = {
     task_contract.TURNS_QUEUE,
