@@ -117,7 +117,7 @@ class TitleConflict(UserError):
 
 
 class MessagesNotLoaded(UserError):
-    """This thread came out of a listing: its messages were not loaded."""
+    """A thread out of a listing was asked for messages, which were not loaded."""
 
 
 class FileRejected(UserError):

@@ -188,7 +188,7 @@ class Message:
         self.attachments.append(attachment)
 
     def to_json(self) -> dict[str, Any]:
-        """This message as JSON values; `from_json` reads it back. Attachments go by their hash."""
+        """The message as JSON values; `from_json` reads it back. Attachments go by their hash."""
         return {
             "id": self.id,
             "role": self.role,

@@ -105,7 +105,7 @@ class Thread(WorkingCopy):
     # JSON
 
     def to_json(self) -> dict[str, Any]:
-        """This copy as JSON values; `from_json` reads it back."""
+        """The working copy as JSON values; `from_json` reads it back."""
         return {
             "id": self.id,
             "tenant": self.tenant,

@@ -1,1 +1,1 @@
-"""What is remembered: threads, turns, steps, attachments, settings and migrations. SQL lives only here."""
+"""All that is remembered: threads, turns, steps, attachments, settings, migrations. SQL lives only here."""

@@ -9,7 +9,7 @@ from store.settings import Settings
 
 
 class OpenStore:
-    """What the classes share that `ThreadStore` is made of: each has the methods of one noun."""
+    """The common part of the classes that `ThreadStore` is made of, each with the methods of one noun."""
 
     #: The settings that the store was opened with.
     settings: Settings

@@ -1,1 +1,1 @@
-"""What workers run: the Celery app, the worker's process, and tasks whose bodies are a few lines each."""
+"""The work of workers: the Celery app, the worker's process, and tasks whose bodies are a few lines each."""

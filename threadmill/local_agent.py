@@ -56,7 +56,7 @@ class Agent(agent.agent.Agent):
         return LocalRun.create(self, store, thread, file_store=self.file_store, emit=emit)
 
     async def _choose_store(self, thread: Thread) -> ThreadStore:
-        """This agent's store; else the one that the thread is kept in; else this process's memory."""
+        """The agent's store; else the one that the thread is kept in; else this process's memory."""
         store = self.thread_store or ThreadStore.of(thread)
         if store is None:
             store = await self._memory_stores.open_store()

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable
 
 from agent.summaries.prompt import OMISSION_MARK, Material
 from agent.summaries.salience import (
-    closed_by,
     is_counting,
     is_decision,
     is_naming,
     is_preference,
     is_task,
+    match_closed_request,
     sentences_of,
     strong_values_in,
 )
@@ -62,7 +62,7 @@ def _sort_into_lists(material: Material) -> EntryLists:
     for sentence in sentences_of(material.user_texts):
         if sentence == OMISSION_MARK or _ATTACHED.match(sentence):
             continue
-        if (closed_request := closed_by(sentence)) is None:
+        if (closed_request := match_closed_request(sentence)) is None:
             entries[_section_of(sentence)].append(sentence)
             continue
         entries["closed"].append(closed_request)

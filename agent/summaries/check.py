@@ -12,12 +12,12 @@ from typing import Any
 
 from agent.summaries.prompt import select_shown_text
 from agent.summaries.salience import (
-    closed_by,
     content_words_in,
     has_separable_words,
     ids_in,
     is_preference,
     is_task,
+    match_closed_request,
     sentence_ends,
     sentences_of,
     strong_values_in,
@@ -253,7 +253,7 @@ def _restore_requests(
         unseen_sentences = set(select_shown_text(content)[1])
         for sentence in sentences_of([content]):
             name = _section_of(sentence)
-            closed_request = closed_by(sentence) or ""
+            closed_request = match_closed_request(sentence) or ""
             if (
                 name is None
                 or sentence in closed_entries

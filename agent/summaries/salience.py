@@ -113,7 +113,7 @@ def has_separable_words(text: str) -> bool:
     return _UNSPACED_SCRIPT.search(text) is None
 
 
-def closed_by(sentence: str) -> str | None:
+def match_closed_request(sentence: str) -> str | None:
     """The request that a sentence says is over: what follows `done: `; None for any other sentence."""
     match = _CLOSED_REQUEST.fullmatch(sentence)
     return match[1] if match else None

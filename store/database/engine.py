@@ -107,7 +107,7 @@ class Database:
         return await self.patient(0).run_async(operation, *args, **kwargs)
 
     def patient(self, seconds: float) -> "PatientRunner":
-        """This database for callers that wait so many seconds for a server that is away."""
+        """The database for callers that wait so many seconds for a server that is away."""
         return PatientRunner(self, seconds)
 
     async def shield(self, transaction: Coroutine[Any, Any, T]) -> T:

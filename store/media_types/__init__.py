@@ -1,4 +1,4 @@
-"""What bytes are: told by their content, within bounds, whatever a sender says of them.
+"""Media types of bytes, determined by their content, within bounds, whatever a sender says.
 
 What stays true: nothing is decoded, decompressed without a limit, or run; `examine` is the one gate.
 """

@@ -27,7 +27,7 @@ HELD_MAX_NAMED = 1_000
 
 @dataclass(slots=True)
 class PolicyShare:
-    """What one policy would delete."""
+    """Counts of what one policy would delete."""
 
     policy: dict[str, Any]
     threads: int = 0

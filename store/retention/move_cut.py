@@ -27,7 +27,7 @@ InspectionOutcome = Literal["cut", "held", "busy", "nothing"]
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What policies ask of one thread, and whether its cutoff may move."""
+    """One thread as retention sees it: what policies ask of it, and whether its cutoff may move."""
 
     outcome: InspectionOutcome
     thread: AnyRow | None = None
