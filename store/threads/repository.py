@@ -79,7 +79,7 @@ def save(
             updated_at=clock(),
             last_seq=max([row.last_seq, *seqs.values()]),
             context_version=row.context_version + context_changed,
-            retained_from=_retained_from(row, added_messages),
+            retained_from=_retention_start(row, added_messages),
             uncovered_messages=threads.c.uncovered_messages + len(added_messages),
             uncovered_tokens=threads.c.uncovered_tokens + sum(map(tokens_of, added_messages)),
         )
@@ -88,7 +88,7 @@ def save(
     return SaveOutcome(saved_row, seqs)
 
 
-def _retained_from(row: AnyRow, added_messages: Sequence[Message]) -> datetime | None:
+def _retention_start(row: AnyRow, added_messages: Sequence[Message]) -> datetime | None:
     """The time of the oldest message, where that is before the thread was made; None where none is."""
     retained_from: datetime = row.retained_from or row.created_at
     # Messages that were written elsewhere, long ago, are as old here.
