@@ -1,10 +1,10 @@
 """The limits of a turn: its time, its tokens, its model calls, and its attempts while its model is away."""
 
-import random
 from dataclasses import dataclass
 from datetime import timedelta
 
 from agent.agent import Agent
+from conversation.backoff import add_jitter, backoff_seconds
 from conversation.errors import Fault
 from conversation.message import Usage
 from conversation.turn import ClaimedTurn, TurnError
@@ -56,6 +56,6 @@ class TurnLimits:
         retries = self.claimed.retries
         if retries + 1 >= (self.agent.max_turn_attempts or self.default_max_attempts):
             return None
-        max_wait_seconds = min(RETRY_FIRST_SECONDS * 2 ** min(retries, 16), RETRY_MAX_SECONDS)
-        wait_seconds = max_wait_seconds * random.uniform(0.5, 1)  # noqa: S311 - spreads load, guards nothing
+        pause = backoff_seconds(retries, first=RETRY_FIRST_SECONDS, maximum=RETRY_MAX_SECONDS)
+        wait_seconds = add_jitter(pause)
         return timedelta(seconds=max(wait_seconds, requested_seconds))

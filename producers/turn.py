@@ -5,9 +5,10 @@ without it the row is polled, less and less often.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from conversation.backoff import pauses
 from conversation.task_contract import CANCEL_CHANNEL, WakeUp, turn_channel
 from conversation.turn import TurnRecord, TurnResult, TurnState
 from producers.connections import Connections
@@ -67,7 +68,7 @@ class Turn(TurnHandle):
         with self.connections.signals.subscribe(
             channel, within_seconds=remaining_seconds()
         ) as wait_for_signal:
-            for pause in _pauses():
+            for pause in pauses(POLL_FIRST_SECONDS, POLL_MAX_SECONDS):
                 turn_result = self.result
                 if turn_result is not None:
                     return turn_result
@@ -114,7 +115,7 @@ class AsyncTurn(TurnHandle):
         async with self.connections.signals.subscribe_async(
             channel, within_seconds=remaining_seconds()
         ) as wait_for_signal:
-            for pause in _pauses():
+            for pause in pauses(POLL_FIRST_SECONDS, POLL_MAX_SECONDS):
                 turn_result = await self.result()
                 if turn_result is not None:
                     return turn_result
@@ -142,10 +143,3 @@ def _countdown(timeout: float | None) -> Callable[[], float]:
     """A function that returns the remaining seconds of a timeout; infinite without one."""
     give_up_at = float("inf") if timeout is None else time.monotonic() + timeout
     return lambda: give_up_at - time.monotonic()
-
-
-def _pauses() -> Iterator[float]:
-    pause = POLL_FIRST_SECONDS
-    while True:
-        yield pause
-        pause = min(pause * 2, POLL_MAX_SECONDS)

@@ -13,6 +13,7 @@ from typing import assert_never
 import structlog
 
 from agent.loop import Run
+from agent.tools.toolbox import is_task_cancelled
 from conversation.errors import DatabaseUnavailable, LeaseLost
 from conversation.turn import ClaimedTurn, Ending, Failed, HandOver, RefusedTurn, TurnError
 from store.turns.settle import SettleOutcome
@@ -77,7 +78,7 @@ class TurnExecutor:
     def _end_stopped_run(
         self, run: Run, reason: StopReason | None, error: asyncio.CancelledError
     ) -> tuple[Ending, BaseException | None]:
-        if _is_caller_cancelled():
+        if is_task_cancelled():
             if self.is_resumable:
                 raise error
             return run.end_cancelled(), error
@@ -113,11 +114,6 @@ class TurnExecutor:
         self, turn: ClaimedTurn | RefusedTurn, ending: Ending, *, release: bool
     ) -> SettleOutcome:
         return await run_to_completion(self.turn_store.settle(turn, ending, release=release))
-
-
-def _is_caller_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def _log_agent_error(turn: ClaimedTurn | RefusedTurn, error: BaseException) -> TurnError:

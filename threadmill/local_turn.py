@@ -11,6 +11,7 @@ from typing import assert_never
 from sqlalchemy import Connection
 
 from agent.agent import Agent
+from conversation.backoff import pauses
 from conversation.ids import new_id
 from conversation.message import Message
 from conversation.thread import Thread
@@ -106,8 +107,7 @@ class LocalTurn:
             agents={self.agent.name: self.agent.version},
             window_start=lambda _agent, to_seq: window_start(to_seq, self.agent.max_messages),
         )
-        pause = POLL_FIRST_SECONDS
-        while True:
+        for pause in pauses(POLL_FIRST_SECONDS, POLL_MAX_SECONDS):
             claim_task = asyncio.ensure_future(
                 self.turn_store.claim(self.thread.tenant, self.thread.id, claim_request)
             )
@@ -121,12 +121,12 @@ class LocalTurn:
                         await self._end_abandoned_turn(outcome)
                     case NothingDue() | Quarantined():
                         await self.process_lease.wait_for_turn_end(self.thread_name, within_seconds=pause)
-                        pause = min(pause * 2, POLL_MAX_SECONDS)
                     case _:
                         assert_never(outcome)
             except asyncio.CancelledError:
                 await run_to_completion(self._give_up(claim_task))
                 raise
+        raise AssertionError("the pauses never end")
 
     async def _give_up(self, claim_task: "asyncio.Future[ClaimOutcome]") -> None:
         """Undo a cancelled wait: a turn that was claimed meanwhile is ended, the user's message is kept."""

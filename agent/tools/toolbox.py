@@ -110,7 +110,7 @@ async def _await_result(call: Callable[[], Awaitable[Any]], tool: Tool, context:
     try:
         return success(await call())
     except asyncio.CancelledError as error:
-        if _is_cancelled():
+        if is_task_cancelled():
             raise
         # The turn was not cancelled: something that the tool waited for was.
         return _report_exception(error, tool, context)
@@ -157,7 +157,8 @@ def _remaining_seconds(tool: Tool, context: RunContext) -> float:
     return min(tool.timeout_seconds, (context.deadline - datetime.now(UTC)).total_seconds())
 
 
-def _is_cancelled() -> bool:
+def is_task_cancelled() -> bool:
+    """Whether somebody cancelled the current task, not only what it waited for."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 

@@ -20,7 +20,7 @@ def installation(database_url: str, valkey_url: str, tmp_path: Path) -> Iterator
 
 @pytest.fixture
 def answering(installation: Installation) -> Installation:
-    """An installation with one worker, called `one`, that hears each bell, and nobody who sweeps."""
+    """An installation with one worker, called `one`, that hears each wake-up, and nobody who sweeps."""
     installation.start(worker("one"))
     return installation
 

@@ -88,7 +88,7 @@ def test_without_any_grace_a_worker_hands_everything_back_at_once(installation: 
 def test_a_worker_whose_agents_cannot_be_imported_does_not_start(
     installation: Installation, module: str, reason: str
 ) -> None:
-    """Else it would hear bells and answer none."""
+    """Else it would hear wake-ups and answer none."""
     with pytest.raises(ServerFailed, match=reason):
         installation.start(worker("one"), THREADMILL_AGENT_MODULES=module)
 

@@ -3,7 +3,7 @@
 from conversation.turn import TurnState
 from tests.acceptance.installation import Installation, eventually, maintenance, worker
 
-#: Beat does not run: only the turn's own bell can bring a summary.
+#: Beat does not run: only the turn's own wake-up can bring a summary.
 MARKS = {
     "THREADMILL_AGENT_MODULES": "agent.assistant",
     "THREADMILL_SUMMARIZE_AFTER_MESSAGES": "6",

@@ -28,7 +28,7 @@ def folder_of_pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-# Of one module: a worker that outlived it would take the bells of other tests.
+# Of one module: a worker that outlived it would take the wake-ups of other tests.
 @pytest.fixture(scope="module")
 def with_a_worker(
     lend_database: LendDatabase,

@@ -1,4 +1,4 @@
-"""Bells in a worker's hand when its connection to the broker ends: put back, or lost; never its end."""
+"""Wake-ups in a worker's hand when its connection to the broker ends: put back, or lost; never its end."""
 
 import contextlib
 from collections.abc import Iterator
@@ -20,13 +20,13 @@ def as_in_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def taken() -> list[Any]:
-    """The bells in hand."""
+    """The wake-ups in hand."""
     return []
 
 
 @pytest.fixture
 def connection(valkey_url: str, taken: list[Any]) -> Iterator[Any]:
-    """As a worker's: one bell was taken from it and not begun with, and it waits for the next."""
+    """As a worker's: one wake-up was taken from it and not begun with, and it waits for the next."""
     opened = Connection(valkey_url, transport_options={"socket_timeout": 10, "socket_connect_timeout": 5})
     opened.SimpleQueue("turns").put({"v": 1})
     # Celery's consumer works on this channel.
@@ -43,7 +43,7 @@ def connection(valkey_url: str, taken: list[Any]) -> Iterator[Any]:
     opened.close()
 
 
-def test_a_bell_in_hand_is_put_back_when_the_worker_stops(connection: Any, valkey_url: str) -> None:
+def test_a_wake_up_in_hand_is_put_back_when_the_worker_stops(connection: Any, valkey_url: str) -> None:
     connection.close()
 
     with Connection(valkey_url) as later:
@@ -64,14 +64,14 @@ def lost(connection: Any, valkey_server: EmbeddedValkey) -> Any:
     return connection
 
 
-def test_a_broker_that_is_away_does_not_end_who_has_a_bell_in_hand(lost: Any) -> None:
+def test_a_broker_that_is_away_does_not_end_who_has_a_wake_up_in_hand(lost: Any) -> None:
     assert not lost.connected
 
 
 @pytest.mark.usefixtures("lost")
-def test_a_bell_that_is_begun_with_after_its_connection_was_lost_does_no_harm(taken: list[Any]) -> None:
-    (bell,) = taken
+def test_a_wake_up_that_is_begun_with_after_its_connection_was_lost_does_no_harm(taken: list[Any]) -> None:
+    (wake_up,) = taken
 
-    bell.ack()
+    wake_up.ack()
 
-    assert bell.acknowledged
+    assert wake_up.acknowledged

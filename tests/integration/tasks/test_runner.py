@@ -29,7 +29,7 @@ from tasks.active_runs import ActiveRuns
 from tasks.runner import Runner
 from tests.integration.scripted import NoFiles, Scripted, call, says
 
-BELL = WakeUp(tenant="default", thread_id="t", turn_id=new_id())
+WAKE_UP = WakeUp(tenant="default", thread_id="t", turn_id=new_id())
 
 
 def quote(request: Any) -> ModelReply:
@@ -94,10 +94,10 @@ async def process(database: Database) -> AsyncIterator[Process]:
     await database.close_async()
 
 
-async def test_one_bell_answers_all_that_is_due_and_lets_go(process: Process) -> None:
+async def test_one_wake_up_answers_all_that_is_due_and_lets_go(process: Process) -> None:
     sent = [process.send(text) for text in ("one", "two", "three")]
 
-    await process.runner().run_thread(BELL)
+    await process.runner().run_thread(WAKE_UP)
 
     assert process.history() == ["one", "re one", "two", "re two", "three", "re three"]
     assert process.announced == sent
@@ -107,22 +107,22 @@ async def test_one_bell_answers_all_that_is_due_and_lets_go(process: Process) ->
 async def test_who_runs_quarantine_leaves_the_rest_of_the_thread_to_others(
     process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rung: list[WakeUp] = []
-    monkeypatch.setattr("tasks.runner.publish_wake_up", rung.append)
+    published: list[WakeUp] = []
+    monkeypatch.setattr("tasks.runner.publish_wake_up", published.append)
     suspect, behind = process.send("one"), process.send("two")
 
-    await process.runner(runs_quarantine=True).run_thread(BELL)
+    await process.runner(runs_quarantine=True).run_thread(WAKE_UP)
 
     assert process.announced == [suspect]
     assert process.owners() == [None]
-    assert [(bell.turn_id, bell.queue) for bell in rung] == [(behind, TURNS_QUEUE)]
+    assert [(wake_up.turn_id, wake_up.queue) for wake_up in published] == [(behind, TURNS_QUEUE)]
 
 
 async def test_a_turn_that_is_claimed_when_the_grace_is_over_is_handed_back(process: Process) -> None:
     turn = process.send("one")
     with process.database.engine.connect() as other:
         other.execute(select(tables.threads).with_for_update())
-        answering = asyncio.create_task(process.runner().run_thread(BELL))
+        answering = asyncio.create_task(process.runner().run_thread(WAKE_UP))
         await asyncio.sleep(0.2)
         process.running.is_stopping = True
         process.running.stop_all()
@@ -144,7 +144,7 @@ async def test_an_agent_that_breaks_one_turn_does_not_hold_up_the_next(process: 
     process.send("two")
 
     with pytest.raises(ThreadmillError, match=broken) as told:
-        await process.runner().run_thread(BELL)
+        await process.runner().run_thread(WAKE_UP)
 
     assert "one" not in str(told.value)
     assert process.turn(broken).error_kind == "agent_error"
@@ -157,7 +157,7 @@ async def test_what_was_said_before_an_agent_broke_is_kept(process: Process) -> 
     broken = process.send("one")
 
     with pytest.raises(ThreadmillError):
-        await process.runner().run_thread(BELL)
+        await process.runner().run_thread(WAKE_UP)
 
     assert process.history()[:2] == ["one", "I look"]
     assert len(process.history()) == 3
@@ -170,7 +170,7 @@ async def test_an_end_that_cannot_be_stored_fails_the_turn(process: Process) -> 
     turn = process.send("one")
 
     with pytest.raises(ThreadmillError):
-        await process.runner().run_thread(BELL)
+        await process.runner().run_thread(WAKE_UP)
 
     assert process.turn(turn).state == "failed"
     assert process.turn(turn).error_kind == "agent_error"
@@ -185,12 +185,12 @@ async def test_a_cancellation_that_nobody_asked_for_fails_the_turn(process: Proc
     turn = process.send("one")
 
     with pytest.raises(ThreadmillError):
-        await process.runner().run_thread(BELL)
+        await process.runner().run_thread(WAKE_UP)
 
     assert process.turn(turn).error_kind == "agent_error"
 
 
-async def test_a_second_bell_begins_no_second_run_of_a_turn_whose_claim_a_failover_forgot(
+async def test_a_second_wake_up_begins_no_second_run_of_a_turn_whose_claim_a_failover_forgot(
     process: Process,
 ) -> None:
     """It would get the same token for the same worker: both could write, and do each effect."""
@@ -200,14 +200,14 @@ async def test_a_second_bell_begins_no_second_run_of_a_turn_whose_claim_a_failov
             with process.database.engine.begin() as connection:
                 connection.execute(update(tables.threads).values(lease_owner=None, fencing_token=0))
                 connection.execute(update(tables.turns).values(state="queued", attempt=0))
-            await process.runner().run_thread(BELL)
+            await process.runner().run_thread(WAKE_UP)
             async for piece in super().stream(request):
                 yield piece
 
     process.model = Forgotten(quote)
     turn = process.send("one")
 
-    await process.runner().run_thread(BELL)
+    await process.runner().run_thread(WAKE_UP)
 
     assert len(process.model.requests) == 1
     assert process.turn(turn).state == "queued"
@@ -223,63 +223,65 @@ async def test_a_lease_that_was_lost_ends_the_work_on_the_thread_quietly(process
     turn = process.send("one")
     process.send("two")
 
-    await process.runner().run_thread(BELL)
+    await process.runner().run_thread(WAKE_UP)
 
     assert process.turn(turn).state == "running"
     assert process.history() == ["one"]
     assert process.announced == []
 
 
-# The bell for a summary
+# The wake-up for a summary
 
 
-async def rung_by(
+async def notified_by(
     process: Process, monkeypatch: pytest.MonkeyPatch, *contents: str, **marks: int
 ) -> list[str]:
-    """What happened, in order: turns that ended, bells for summaries."""
+    """What happened, in order: turns that ended, wake-ups for summaries."""
     happened: list[str] = []
-    monkeypatch.setattr("tasks.runner.request_summaries", lambda *, expires_seconds: happened.append("rung"))
+    monkeypatch.setattr(
+        "tasks.runner.request_summaries", lambda *, expires_seconds: happened.append("notified")
+    )
     for content in contents:
         process.send(content)
     runner = process.runner()
     agents = {"a": replace(runner.agents["a"], summarize_keep_messages=1, **marks)}
     runner = replace(runner, agents=agents, publish_turn_ended=lambda _: happened.append("ended"))
-    await runner.run_thread(BELL)
+    await runner.run_thread(WAKE_UP)
     return happened
 
 
-async def test_a_turn_that_passes_a_high_mark_rings_for_a_summary_when_nobody_waits_any_more(
+async def test_a_turn_that_passes_a_high_mark_notifies_for_a_summary_when_nobody_waits_any_more(
     process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    happened = await rung_by(process, monkeypatch, "one", "two", "three", summarize_after_messages=4)
+    happened = await notified_by(process, monkeypatch, "one", "two", "three", summarize_after_messages=4)
 
-    assert happened == ["ended"] * 3 + ["rung"]
+    assert happened == ["ended"] * 3 + ["notified"]
     assert process.owners() == [None]
 
 
-async def test_a_mark_in_tokens_rings_as_well(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_mark_in_tokens_notifies_as_well(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
     few = {"summarize_after_messages": 0, "summarize_after_tokens": 9, "summarize_keep_tokens": 1}
 
-    assert await rung_by(process, monkeypatch, "one", **few) == ["ended", "rung"]
+    assert await notified_by(process, monkeypatch, "one", **few) == ["ended", "notified"]
 
 
-async def test_below_the_marks_nobody_rings(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert await rung_by(process, monkeypatch, "one", summarize_after_messages=3) == ["ended"]
+async def test_below_the_marks_nobody_notifies(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await notified_by(process, monkeypatch, "one", summarize_after_messages=3) == ["ended"]
 
 
-async def test_nobody_rings_for_a_summary_that_is_put_off(
+async def test_nobody_notifies_for_a_summary_that_is_put_off(
     process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process.send("first")
-    await process.runner().run_thread(BELL)
+    await process.runner().run_thread(WAKE_UP)
     marks = WaterMarks(high_messages=2, high_tokens=0, low_messages=1, low_tokens=0)
     (due,) = process.database.run(summary_dues.reserve_due, marks={}, other_marks=marks, limit=1)
     assert process.database.run(summary_dues.note_failure, due=due) == 1
 
-    assert await rung_by(process, monkeypatch, "one", summarize_after_messages=2) == ["ended"]
+    assert await notified_by(process, monkeypatch, "one", summarize_after_messages=2) == ["ended"]
 
 
-async def test_a_bell_for_a_summary_that_cannot_be_rung_harms_no_turn(
+async def test_a_wake_up_for_a_summary_that_cannot_be_notified_harms_no_turn(
     process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(*_: Any, **__: Any) -> None:
@@ -290,6 +292,6 @@ async def test_a_bell_for_a_summary_that_cannot_be_rung_harms_no_turn(
     runner = process.runner()
     agents = {"a": replace(runner.agents["a"], summarize_after_messages=2, summarize_keep_messages=1)}
 
-    await replace(runner, agents=agents).run_thread(BELL)
+    await replace(runner, agents=agents).run_thread(WAKE_UP)
 
     assert process.history() == ["one", "re one"]

@@ -261,7 +261,7 @@ async def test_a_file_from_before_there_was_a_scanner_is_scanned_when_it_is_used
     assert len(reader.read) == 1
 
 
-# What beat rings for
+# What beat notifies for
 
 
 async def test_files_that_nobody_asked_for_are_found(opened: Opened) -> None:

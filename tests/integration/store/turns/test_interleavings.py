@@ -249,7 +249,7 @@ def test_a_claim_that_waited_for_the_lock_sees_what_was_sent_while_it_waited(
     assert [m.content for m in found.window] == ["one", "re one", "two"]
 
 
-def test_a_bell_that_comes_while_the_holder_goes_on_is_not_needed(
+def test_a_wake_up_that_comes_while_the_holder_goes_on_is_not_needed(
     mailbox: Mailbox, connection: Connection
 ) -> None:
     holder, hears = mailbox.worker(), mailbox.worker()
@@ -400,7 +400,7 @@ def test_of_claims_at_once_one_wins(mailbox: Mailbox) -> None:
     assert [len(text.split()) for text in mailbox.history()] == [2, 3] * 15
 
 
-def test_two_sweeps_at_once_ring_each_thread_once(mailbox: Mailbox, connection: Connection) -> None:
+def test_two_sweeps_at_once_notify_each_thread_once(mailbox: Mailbox, connection: Connection) -> None:
     for number in range(10):
         mailbox.send(thread=f"thread-{number}", mark_notified=False)
 
@@ -413,7 +413,7 @@ def test_two_sweeps_at_once_ring_each_thread_once(mailbox: Mailbox, connection: 
     assert third == []
 
 
-def test_a_sweep_rings_again_only_after_the_grace(mailbox: Mailbox) -> None:
+def test_a_sweep_notifies_again_only_after_the_grace(mailbox: Mailbox) -> None:
     mailbox.send(mark_notified=False)
 
     assert mailbox.do(due) == ["t"]
@@ -422,18 +422,18 @@ def test_a_sweep_rings_again_only_after_the_grace(mailbox: Mailbox) -> None:
 
 
 def test_a_sweep_is_bounded_and_begins_with_the_oldest(mailbox: Mailbox) -> None:
-    """One bell a thread, however many turns wait there."""
+    """One wake-up a thread, however many turns wait there."""
     for number in range(25):
         mailbox.send(thread=f"thread-{number:02}", mark_notified=False)
         mailbox.send(thread="thread-00", mark_notified=False)
 
-    rung = [mailbox.do(partial(due, limit=7)) for _ in range(5)]
+    published = [mailbox.do(partial(due, limit=7)) for _ in range(5)]
 
-    assert [len(bells) for bells in rung] == [7, 7, 7, 4, 0]
-    assert [thread for bells in rung for thread in bells] == [f"thread-{n:02}" for n in range(25)]
+    assert [len(wake_ups) for wake_ups in published] == [7, 7, 7, 4, 0]
+    assert [thread for wake_ups in published for thread in wake_ups] == [f"thread-{n:02}" for n in range(25)]
 
 
-def test_a_sweep_leaves_the_living_alone_and_rings_for_the_dead(mailbox: Mailbox) -> None:
+def test_a_sweep_leaves_the_living_alone_and_notifies_for_the_dead(mailbox: Mailbox) -> None:
     living, dead = mailbox.worker(), mailbox.worker()
     for thread, claimant in (("living", living), ("dead", dead)):
         mailbox.send(thread=thread, mark_notified=False)

@@ -27,11 +27,11 @@ def unfinished(count: int) -> SendLimits:
     return SendLimits(tenant_max_unfinished_turns=count)
 
 
-def bells(store: Store, tenant_max_running: int) -> set[str]:
+def wake_ups(store: Store, tenant_max_running: int) -> set[str]:
     picked = store.database.run(
         pick_wake_ups, grace_seconds=0, limit=10, tenant_max_running=tenant_max_running
     )
-    return {bell.thread_id for bell in picked}
+    return {wake_up.thread_id for wake_up in picked}
 
 
 def test_a_message_beyond_the_tenants_unfinished_turns_is_refused_and_stores_nothing(store: Store) -> None:
@@ -60,10 +60,10 @@ def test_a_tenant_runs_no_more_turns_at_once_than_it_may(store: Store) -> None:
     running = [store.claim_turn(worker, thread) for thread in ("a", "b")]
 
     assert store.claim(worker, "c") == NothingDue()
-    assert bells(store, 2) == set()
+    assert wake_ups(store, 2) == set()
 
     store.settle(running[0], answer("hi"))
-    assert bells(store, 2) == {"c"}
+    assert wake_ups(store, 2) == {"c"}
     assert isinstance(store.claim(worker, "c"), ClaimedTurn)
 
 
@@ -73,7 +73,7 @@ def test_a_turn_whose_worker_died_keeps_its_tenants_place(store: Store) -> None:
     store.claim_turn(dead, "a")
     store.kill(dead)
 
-    assert bells(store, 1) == {"a"}
+    assert wake_ups(store, 1) == {"a"}
     assert isinstance(store.claim(store.worker(tenant_max_running=1), "a"), ClaimedTurn)
 
 

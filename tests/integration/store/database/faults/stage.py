@@ -75,7 +75,7 @@ class Stage:
         self.steady.run(journal.record, lease=claimed.lease, turn_id=claimed.id, entries=entries)
 
     def go_on(self) -> None:
-        """What processes do by themselves: the heartbeat frees what no task works on, the sweep rings.
+        """What processes do by themselves: the heartbeat frees what no task works on, the sweep notifies.
 
         Over and over: a session of the server may hold its locks until it notices that its client is gone.
         """
@@ -84,8 +84,8 @@ class Stage:
             assert time.monotonic() < give_up_at, f"not ended: {self._unfinished()}"
             for held in self.steady.run(workers.list_held_threads, worker=self.worker):
                 self.steady.run(workers.release, worker=self.worker, held=held)
-            for bell in self.steady.run(sweep.pick_wake_ups, grace_seconds=0, limit=1000):
-                found = self.steady.run(claim_of(bell.thread_id, self.claimant))
+            for wake_up in self.steady.run(sweep.pick_wake_ups, grace_seconds=0, limit=1000):
+                found = self.steady.run(claim_of(wake_up.thread_id, self.claimant))
                 if isinstance(found, RefusedTurn):
                     self.settled(found, found.ending)
                 elif isinstance(found, ClaimedTurn):

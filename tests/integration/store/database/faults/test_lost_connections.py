@@ -95,9 +95,9 @@ async def test_a_claim_that_nobody_heard_the_answer_of_goes_on_with_the_next_hea
 
     heart._database.close()
     assert (cut.broken, cut.statements[last - 1]) == (1, "COMMIT")
-    # Rung for at once: no grace of an earlier bell holds it back.
-    (bell,) = stage.steady.run(sweep.pick_wake_ups, grace_seconds=600, limit=10)
-    assert bell.turn_id == turn_id
+    # Notified for at once: no grace of an earlier wake-up holds it back.
+    (wake_up,) = stage.steady.run(sweep.pick_wake_ups, grace_seconds=600, limit=10)
+    assert wake_up.turn_id == turn_id
     found = await stage.ledger.claim("default", "t", stage.claimant)
     assert isinstance(found, ClaimedTurn)
     record = stage.steady.run(records.read, turn_id=turn_id)

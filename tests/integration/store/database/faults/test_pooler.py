@@ -108,12 +108,12 @@ async def test_what_a_worker_does_beside_its_turns_goes_through_as_well(
     waiting = producer.send("waiting", QUESTION)
 
     heart._beat()
-    (bell, _) = stage.database.run(sweep.pick_wake_ups, grace_seconds=0, limit=10)
+    (wake_up, _) = stage.database.run(sweep.pick_wake_ups, grace_seconds=0, limit=10)
     cancelled = waiting.cancel()
     again = producer.requeue(waiting.id)
     stage.database.run(workers.unregister, worker=stage.worker)
 
-    assert (bell.turn_id, lost.state) == (lost.id, TurnState.QUEUED)
+    assert (wake_up.turn_id, lost.state) == (lost.id, TurnState.QUEUED)
     assert (cancelled, again.state) == (TurnState.CANCELLED, TurnState.QUEUED)
     assert stage.worker not in stage.database.run(workers.list_alive)
     producer.close()

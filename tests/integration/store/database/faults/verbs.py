@@ -128,7 +128,7 @@ def cancel_running(stage: Stage, thread: str) -> Callable[[], Awaitable[Any]]:
 
 
 @verb("sweep")
-def due_bells(stage: Stage, thread: str) -> Callable[[], Awaitable[Any]]:
+def due_wake_ups(stage: Stage, thread: str) -> Callable[[], Awaitable[Any]]:
     stage.sent(thread)
 
     async def act() -> Any:

@@ -267,10 +267,10 @@ class Sweep:
     max_running: int = 0
 
     def on_store(self, connection: Connection) -> Any:
-        bells = sweep.pick_wake_ups(
+        wake_ups = sweep.pick_wake_ups(
             connection, grace_seconds=GRACE, limit=self.limit, tenant_max_running=self.max_running
         )
-        return [(bell.thread_id, bell.turn_id, bell.queue) for bell in bells]
+        return [(wake_up.thread_id, wake_up.turn_id, wake_up.queue) for wake_up in wake_ups]
 
     def on_model(self, mailbox: Mailbox, position: int) -> Any:
         return mailbox.sweep(self.limit, self.max_running)

@@ -19,7 +19,7 @@ from tests.integration.store.turns.model_based.values import Ask, Claimed, End, 
 
 #: Seconds for which a worker that does not beat is believed to live.
 LEASE = 15
-#: Seconds for which a bell that was rung is believed to be under way.
+#: Seconds for which a wake-up that was notified is believed to be under way.
 GRACE = 10
 #: Seconds after which the row of a dead worker is cleared away.
 FORGET = 3600
@@ -262,18 +262,18 @@ class Mailbox:
         if index not in steps or steps[index][0] == "started":
             steps[index] = (state, job.fence)
 
-    # Bells
+    # Wake-ups
 
     def sweep(self, limit: int, max_running: int) -> list[tuple[str, str, str]]:
-        """Thread, turn and queue of each bell: one a thread, the oldest first."""
+        """Thread, turn and queue of each wake-up: one a thread, the oldest first."""
         found = [turn for turn in map(self.head, self.threads) if turn and self._waits(turn, max_running)]
         found = sorted(found, key=lambda turn: turn.position)[:limit]
-        bells = []
+        wake_ups = []
         for turn in found:
             turn.notified_at = self.now
             is_suspect = turn.crashes + (turn.state == "running") == SHARED_CRASHES
-            bells.append((turn.thread, turn.id, QUARANTINE_QUEUE if is_suspect else TURNS_QUEUE))
-        return bells
+            wake_ups.append((turn.thread, turn.id, QUARANTINE_QUEUE if is_suspect else TURNS_QUEUE))
+        return wake_ups
 
     def _waits(self, turn: Turn, max_running: int) -> bool:
         return (

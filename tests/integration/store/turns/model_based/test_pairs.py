@@ -210,7 +210,7 @@ def test_two_at_once_come_to_what_one_after_the_other_would(stage: Stage, pair: 
 
 
 def test_a_claim_waits_for_whoever_looks_at_the_thread(scene: Scene) -> None:
-    """Its bell is the only one: were it to pass over a locked row, nobody would come back."""
+    """Its wake-up is the only one: were it to pass over a locked row, nobody would come back."""
     raced = scene.stage.race(Claim(ONE, "x"), Claim(TWO, "x"), commits=False)
 
     assert raced.waited
