@@ -181,6 +181,6 @@ async def test_many_calls_run_at_once(provider, model, question):
 
 
 def test_importing_the_adapter_does_not_import_litellm():
-    code = "import sys, agent.litellm_model; sys.exit('litellm' in sys.modules)"
+    code = "import sys, agent.models.litellm_model; sys.exit('litellm' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
