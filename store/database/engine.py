@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
+#: A function of a connection and its own arguments: what runs in one transaction.
+Operation = Callable[Concatenate[Connection, P], T]
 
 #: Seconds that a transaction of ours may be silent, at least, before the server gives it up and frees
 #: its locks: its client was stopped, or its machine is gone.
@@ -44,7 +46,7 @@ MIN_TCP_USER_TIMEOUT_SECONDS = 10
 class TransactionRunner(Protocol):
     """An object that runs operations in transactions, as `Database` does."""
 
-    def run(self, operation: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def run(self, operation: Operation[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `operation(connection, …)` in a transaction and return its result."""
         ...
 
@@ -93,16 +95,14 @@ class Database:
             self._async_engines[loop] = engine
         return engine
 
-    def run(self, operation: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def run(self, operation: Operation[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `operation(connection, …)` in a transaction of its own, again where that is safe.
 
         Raises `DatabaseUnavailable`.
         """
         return self.patient(0).run(operation, *args, **kwargs)
 
-    async def run_async(
-        self, operation: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    async def run_async(self, operation: Operation[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """As `run`, on the event loop."""
         return await self.patient(0).run_async(operation, *args, **kwargs)
 
@@ -143,7 +143,7 @@ class PatientRunner:
     database: Database
     patience_seconds: float
 
-    def run(self, operation: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def run(self, operation: Operation[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """As `Database.run`. Raises `DatabaseUnavailable` once the patience is over."""
         attempts = Attempts(self.patience_seconds)
         while True:
@@ -153,16 +153,12 @@ class PatientRunner:
             except (DBAPIError, PoolTimeout) as error:
                 time.sleep(attempts.pause_after(error))
 
-    async def run_async(
-        self, operation: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    async def run_async(self, operation: Operation[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """As `run`, on the event loop."""
         transaction = self._run_on_loop(operation, *args, **kwargs)
         return await (self.database.shield(transaction) if self.database.is_sqlite else transaction)
 
-    async def _run_on_loop(
-        self, operation: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    async def _run_on_loop(self, operation: Operation[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         attempts = Attempts(self.patience_seconds)
         while True:
             try:
@@ -179,7 +175,7 @@ class LoopTransactionRunner:
         self._database = database
         self._loop = loop
 
-    def run(self, operation: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def run(self, operation: Operation[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """As `Database.run`, on the loop's own connections: a database in memory has no others."""
         coroutine = self._database.run_async(operation, *args, **kwargs)
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()

@@ -7,13 +7,13 @@ inspection that reached one says so.
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, select
 
 from store.audit import write_repair_row
 from store.blobs import BlobStore
-from store.database.engine import Database
+from store.database.engine import Database, Operation
 from store.tables import threads
 
 P = ParamSpec("P")
@@ -68,7 +68,7 @@ class Inspection:
             self.bounds_reached.add("seconds")
         return is_over
 
-    def run(self, operation: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def run(self, operation: Operation[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `operation` in a short transaction of its own."""
         return self.database.run(operation, *args, **kwargs)
 

@@ -7,15 +7,15 @@ has finished is rolled back: rows that are stored after a certificate stay.
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from sqlalchemy import Connection
 
 from conversation.errors import ThreadUnderLegalHold
 from store.blobs import BlobStore
-from store.database.engine import TransactionRunner
+from store.database.engine import Operation, TransactionRunner
 from store.erasure import archives, certificate, steps
 from store.erasure.certificate import Certificate
 from store.erasure.subject import Subject, load_thread_keys
@@ -36,7 +36,7 @@ class _Steps:
     #: By the clock of `time.monotonic`.
     until: float
 
-    def run(self, operation: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def run(self, operation: Operation[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """As `Database.run`. Raises `ErasureOver` and `OutOfTime`."""
         if time.monotonic() >= self.until:
             raise OutOfTime("the time of this run is over; a later one goes on")

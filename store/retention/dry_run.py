@@ -3,14 +3,14 @@
 What stays true: nothing is changed; threads are inspected as by a run; a thread is counted once.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, func, select
 
-from store.database.engine import Database
+from store.database.engine import Database, Operation
 from store.database.statements import AnyRow
 from store.retention import move_cut, policies
 from store.retention.deletion import bytes_of
@@ -69,7 +69,7 @@ class _OpenTransaction:
 
     connection: Connection
 
-    def run(self, operation: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def run(self, operation: Operation[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return operation(self.connection, *args, **kwargs)
 
 
