@@ -5,7 +5,7 @@ messages without a seq in the history yet, `messages` holds the history in the o
 `seq`. A change here needs a migration beside it: a test compares the two.
 """
 
-from store.tables import search  # noqa: F401 - listens to the creation of messages
+import store.tables.search  # noqa: F401 - listens to the creation of messages
 from store.tables.files import attachments, blobs, renditions, uploads
 from store.tables.metadata import metadata
 from store.tables.operations import audit, schedule_runs
