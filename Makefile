@@ -35,9 +35,9 @@ demo: $(VENV)/.demo
 up: $(VENV)/.demo
 	@$(BIN)/python -m threadmill up
 
-# Tests of one file share a process, its servers and what it has imported; whole files move from a
-# process with work left to one that is done.
-PYTEST = $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
+# Tests of one file share a process, its servers and what it has imported. In the order of the folders,
+# tests of real workers come first: they wait for minutes, and would be a tail at the end.
+PYTEST = $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 ## Run the tests, on real servers: minutes. ARGS="-k name" chooses some.
 test: $(VENV)/.dev

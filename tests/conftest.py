@@ -41,6 +41,16 @@ def is_foreign(name: str) -> bool:
     return upper in PROXIES or upper.startswith(FOREIGN_PREFIXES) or upper.endswith("_API_KEY")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `--dist loadfile`, which is what the Makefile asks for, files of one slow start stay together."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from tests.scheduling import BySlowStart
+
+    return BySlowStart(config, log)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def clean_environment() -> Iterator[None]:
     """No variable of the developer's reaches a test, a server of the tests, or a child process."""

@@ -5,7 +5,7 @@ messages without a seq in the history yet, `messages` holds the history in the o
 `seq`. A change here needs a migration beside it: a test compares the two.
 """
 
-from store.tables import search  # listens to the creation of messages
+import store.tables.search  # noqa: F401 - listens to the creation of messages
 from store.tables.files import attachments, blobs, renditions, uploads
 from store.tables.metadata import metadata
 from store.tables.operations import audit, schedule_runs
@@ -29,7 +29,7 @@ from store.tables.threads import (
 from store.tables.turns import UNFINISHED, agents, inbox_messages, steps, turns, workers
 
 __all__ = [  # noqa: RUF022 - grouped by file
-    "metadata", "search",
+    "metadata",
     # Conversations
     "threads", "messages", "thread_context", "summaries", "MAX_SUMMARY_FAILURES", "CAN_BE_SUMMARIZED",
     # Turns

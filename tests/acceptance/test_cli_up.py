@@ -48,6 +48,7 @@ def test_it_stops_while_the_database_is_still_being_made(tmp_path: Path) -> None
     assert processes_of(tmp_path) == {}
 
 
+@pytest.mark.soak
 def test_a_part_that_dies_is_started_again(tmp_path: Path) -> None:
     with started("up", folder=tmp_path) as up:
         read_until(up, LAST_LINE)
@@ -84,6 +85,7 @@ def test_a_second_one_in_the_same_folder_is_refused_in_one_line(tmp_path: Path) 
     assert processes_of(tmp_path) == {}
 
 
+@pytest.mark.soak
 def test_the_address_of_a_server_of_the_users_is_not_shown(
     tmp_path: Path, database_url: str, valkey_url: str
 ) -> None:

@@ -14,10 +14,10 @@ APP = """
 import os, time
 from pathlib import Path
 from celery import Celery, platforms
-from tasks import orphans
+from tasks import orphaned_children
 
 app = Celery("standin", broker=os.environ["STANDIN_BROKER_URL"])
-orphans.connect()
+orphaned_children.connect()
 ask = platforms.set_pdeathsig
 
 def ask_late(name):

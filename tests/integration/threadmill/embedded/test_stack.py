@@ -29,8 +29,8 @@ APP = """
 import os, time
 from pathlib import Path
 from celery import Celery
-from tasks import orphans
-orphans.connect()
+from tasks import orphaned_children
+orphaned_children.connect()
 app = Celery("standin", broker=os.environ["THREADMILL_BROKER_URL"])
 app.conf.update(task_ignore_result=True, broker_connection_retry_on_startup=True)
 

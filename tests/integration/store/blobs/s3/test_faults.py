@@ -224,7 +224,7 @@ def test_parts_that_cannot_be_dropped_hide_no_error_and_go_with_the_tenant(
 
 DIES_BETWEEN_PARTS = """
 import hashlib, os, signal, sys
-from store.files import S3Blobs, S3Options
+from store.blobs import S3Blobs, S3Options
 
 def die(params, **_):
     if params["PartNumber"] == 2:

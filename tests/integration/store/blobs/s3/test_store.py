@@ -233,7 +233,7 @@ def test_missing_keys_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -
 
 FORKS = """
 import hashlib, os, sys
-from store.files import S3Blobs, S3Options
+from store.blobs import S3Blobs, S3Options
 
 address = hashlib.sha256(b"a file").hexdigest()
 endpoint_url, key, secret, bucket = sys.argv[1:]
