@@ -120,5 +120,5 @@ def _log_agent_error(turn: ClaimedTurn | RefusedTurn, error: BaseException) -> T
     """The error of a turn that code broke: its type alone, as its text may quote a message; logs where."""
     name = f"{type(error).__module__}.{type(error).__qualname__}"
     frames = traceback.format_tb(error.__traceback__)[-AGENT_ERROR_FRAMES:]
-    _log.error("turn_bug", turn=turn.id, agent=turn.agent, error=name, frames=frames)
+    _log.error("agent_error", turn=turn.id, agent=turn.agent, error=name, frames=frames)
     return TurnError(AGENT_ERROR, name)

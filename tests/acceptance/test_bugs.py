@@ -27,7 +27,7 @@ def test_a_turn_that_its_model_breaks_fails_once_and_the_thread_goes_on(
     history = answering.history("t")
     assert [m["role"] for m in history] == ["user", "user", "assistant"]
     log = answering.processes["one"].log.read_text()
-    assert "turn_bug" in log
+    assert "agent_error" in log
     assert MARKER not in answering.logs()
 
 
