@@ -28,7 +28,7 @@ class Entry:
     call_id: str
     state: str
     #: The fencing token of the worker that wrote it.
-    fence: int
+    fencing_token: int
     finished_at: datetime | None
 
 

@@ -51,8 +51,8 @@ def test_an_answer_quotes_a_file_that_another_worker_read(installation: Installa
 
     (result,) = installation.all_ended([turn])
     assert "March 2031" in result.messages[-1].content
-    (row,) = installation.query("SELECT text, prepare_attempts FROM blobs")
-    assert (row["text"], row["prepare_attempts"]) == (note.content.decode(), 1)  # type: ignore[union-attr]
+    (row,) = installation.query("SELECT extracted_text, prepare_attempts FROM blobs")
+    assert (row["extracted_text"], row["prepare_attempts"]) == (note.content.decode(), 1)  # type: ignore[union-attr]
 
 
 @pytest.mark.soak

@@ -14,7 +14,7 @@ from sqlalchemy import Column, Connection, DefaultClause, Table, func, insert, s
 from conversation.ids import new_id
 from store import tables
 from store.database.engine import Database
-from store.threads.export import export_thread
+from store.threads.export import Export, read_next_page
 from store.threads.forks import fork
 from store.threads.importer import import_thread
 from store.turns.requeue import requeue
@@ -268,7 +268,9 @@ def test_an_import_stores_a_thread_and_its_turn_as_it_is_said(database: Database
     source, turn = read(database, tables.threads, id="source"), read(database, tables.turns, id=TURN_ID)
     assert source is not None
     assert turn is not None
-    lines = database.run(lambda connection: list(export_thread(connection, "acme", "source")))
+    lines, export = [], Export("acme", "source")
+    while (page := database.run(read_next_page, export))[0]:
+        lines, export = [*lines, *page[0]], page[1]
 
     database.run(import_thread, [json.dumps(line) for line in lines], thread_id="copy")
 

@@ -169,7 +169,7 @@ async def run_with_files(
     (note,) = await reader.store_all("default", [Attachment(filename="note.txt", content=NOTE * 400)])
     window = (Message(id="m1", role="user", content="go", attachments=[note]),)
     run = run_of(Bare(name="clerk", tools=[report], **agent), model, journal, window=window)
-    object.__setattr__(run.dependencies, "attachments", reader)
+    object.__setattr__(run._state.dependencies, "attachments", reader)
     await completed(run)
     await database.close_async()
 

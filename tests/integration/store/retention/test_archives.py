@@ -243,7 +243,7 @@ async def test_a_system_message_that_was_carried_over_comes_back_once(scene: Sce
     scene.summary(keep=TURN)
     scene.policy(tenant="default", max_messages=TURN, keep_summary=True, archive=True)
     scene.run()
-    assert scene.count("context") == 1
+    assert scene.count("thread_context") == 1
 
     async with ThreadStore(scene.settings) as store:
         imported = await store.restore_archive("t", as_id="again")

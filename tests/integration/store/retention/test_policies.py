@@ -174,12 +174,12 @@ def cut_behind_a_summary(scene: Scene) -> None:
 
 def test_what_was_kept_with_a_summary_goes_when_the_policy_keeps_none_any_more(scene: Scene) -> None:
     cut_behind_a_summary(scene)
-    assert (scene.count("summaries"), scene.count("context")) == (1, 1)
+    assert (scene.count("summaries"), scene.count("thread_context")) == (1, 1)
 
     scene.policy(tenant="default", max_messages=TURN)
     scene.run()
 
-    assert (scene.count("summaries"), scene.count("context")) == (0, 0)
+    assert (scene.count("summaries"), scene.count("thread_context")) == (0, 0)
 
 
 def test_a_fork_brings_the_summary_of_what_was_cut(scene: Scene) -> None:

@@ -233,7 +233,7 @@ def die(params, **_):
 endpoint, key, secret, bucket = sys.argv[1:]
 part = 5 * 1024 * 1024
 store = S3Blobs(bucket, options=S3Options(endpoint, key, secret, multipart_bytes=part, part_bytes=part))
-store._place.connected().meta.events.register("provide-client-params.s3.UploadPart", die)
+store._bucket.get_client().meta.events.register("provide-client-params.s3.UploadPart", die)
 content = b"0123456789abcdef" * (11 * 1024 * 1024 // 16)
 store.put("acme", hashlib.sha256(content).hexdigest(), content, "text/plain")
 """

@@ -239,10 +239,10 @@ address = hashlib.sha256(b"a file").hexdigest()
 endpoint_url, key, secret, bucket = sys.argv[1:]
 store = S3Blobs(bucket, options=S3Options(endpoint_url, key, secret))
 store.put("acme", address, b"a file", "text/plain")
-inherited = store._place._client
+inherited = store._bucket._client
 child = os.fork()
 assert store.get("acme", address) == b"a file"
-assert (store._place._client is inherited) == bool(child)
+assert (store._bucket._client is inherited) == bool(child)
 if child:
     sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
@@ -260,7 +260,7 @@ def test_a_forked_child_makes_a_client_of_its_own(s3: Any) -> None:
 
 def test_the_driver_is_not_imported_before_it_is_needed() -> None:
     program = (
-        "import sys, store.files; store.files.S3Blobs('b'); print([m for m in sys.modules if 'boto' in m])"
+        "import sys, store.blobs; store.blobs.S3Blobs('b'); print([m for m in sys.modules if 'boto' in m])"
     )
 
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
