@@ -234,13 +234,17 @@ def said(table: dict[str, tuple[Does, ...]], operation: int) -> dict[str, Does]:
     return {name: claims[operation] for name, claims in table.items()}
 
 
-@pytest.mark.parametrize(("table", "claims"), [(tables.threads, THREADS), (tables.turns, TURNS)], ids=str)
+@pytest.mark.parametrize(
+    ("table", "claims"), [(tables.threads, THREADS), (tables.turns, TURNS)], ids=["threads", "turns"]
+)
 def test_each_column_is_decided_about(table: Table, claims: dict[str, object]) -> None:
     """Whoever adds a column says what a fork, an import and a requeue do with it, and gives it a value."""
     assert list(claims) == [column.name for column in table.c]
 
 
-@pytest.mark.parametrize(("table", "values"), [(tables.threads, THREAD), (tables.turns, TURN)], ids=str)
+@pytest.mark.parametrize(
+    ("table", "values"), [(tables.threads, THREAD), (tables.turns, TURN)], ids=["threads", "turns"]
+)
 def test_each_column_has_a_value_that_is_no_default(table: Table, values: Row) -> None:
     """Else nothing could be seen: a copy of a default looks like a reset."""
     numbered = {"key", "arrival_seq", "thread_key"}
