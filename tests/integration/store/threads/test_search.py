@@ -1,5 +1,7 @@
 """Searching messages: one language of queries on every database, and none of them an error of SQL's."""
 
+from typing import Any
+
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -68,6 +70,13 @@ async def test_a_query_without_words_to_look_for_is_refused(store: ThreadStore, 
 async def test_what_no_database_can_look_for_is_refused(store: ThreadStore, query: str, problem: str) -> None:
     with pytest.raises(InvalidInput, match=f"query: .*{problem}"):
         await store.search_messages(query)
+
+
+@pytest.mark.parametrize("kind", ["memory"])
+@pytest.mark.parametrize("limit", [0, 201, True, "1"])
+async def test_a_limit_that_no_search_has_is_refused(store: ThreadStore, limit: Any) -> None:
+    with pytest.raises(InvalidInput, match=r"limit: .*pass 1 to 200"):
+        await store.search_messages("fox", limit=limit)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
