@@ -96,9 +96,7 @@ class Agent:
         if self.max_file_tokens < 0:
             raise InvalidInput("agent.max_file_tokens", f"is {self.max_file_tokens}", "pass 0 or more")
         if self.max_turn_attempts is not None and self.max_turn_attempts < 1:
-            raise InvalidInput(
-                "agent.max_turn_attempts", f"is {self.max_turn_attempts}", "pass at least 1, or None"
-            )
+            raise InvalidInput("agent.max_turn_attempts", f"is {self.max_turn_attempts}", "pass at least 1, or None")
         object.__setattr__(self, "toolbox", Toolbox(self.tools))
 
     toolbox: Toolbox = field(init=False, repr=False)
@@ -111,9 +109,7 @@ class Agent:
             "top_p": self.top_p,
             "stop": self.stop,
         }
-        return {key: value for key, value in common_parameters.items() if value is not None} | dict(
-            self.parameters
-        )
+        return {key: value for key, value in common_parameters.items() if value is not None} | dict(self.parameters)
 
     def water_marks(self, defaults: SummaryDefaults) -> WaterMarks:
         """The water marks at which the agent's threads are summarized, and down to which they are.
@@ -152,6 +148,4 @@ class Agent:
             self.request_parameters(),
             self.toolbox.declarations(),
         ]
-        return hashlib.sha256(json.dumps(prompt_inputs, sort_keys=True, default=repr).encode()).hexdigest()[
-            :12
-        ]
+        return hashlib.sha256(json.dumps(prompt_inputs, sort_keys=True, default=repr).encode()).hexdigest()[:12]

@@ -3,6 +3,4 @@
 from agent.agent import Agent
 from agent.registry import register
 
-assistant = register(
-    Agent(name="assistant", purpose="You are a helpful assistant. Answer briefly and plainly.")
-)
+assistant = register(Agent(name="assistant", purpose="You are a helpful assistant. Answer briefly and plainly."))

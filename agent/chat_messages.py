@@ -59,9 +59,7 @@ def request_digest(request: ModelRequest) -> str:
         "model": request.model,
         "messages": request.messages,
         "tools": request.tools,
-        "parameters": {
-            key: value for key, value in request.parameters.items() if key not in _CREDENTIAL_PARAMETERS
-        },
+        "parameters": {key: value for key, value in request.parameters.items() if key not in _CREDENTIAL_PARAMETERS},
         "fallbacks": request.fallbacks,
     }
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), default=_to_json_value)
@@ -94,9 +92,7 @@ def _build_block(
     # The first of two calls with one id, and of two results for one call, is the one that counts.
     calls = {call.id: call for call in reversed(assistant.tool_calls)}
     first_calls = [calls[id_] for id_ in dict.fromkeys(call.id for call in assistant.tool_calls)]
-    results = {
-        message.tool_call_id: message for message in reversed(remaining_messages) if message.role == "tool"
-    }
+    results = {message.tool_call_id: message for message in reversed(remaining_messages) if message.role == "tool"}
     yield {
         "role": "assistant",
         "content": assistant.content or None,
@@ -149,9 +145,7 @@ def _build_part(part: Part, parts_by_filename: dict[str, list[Mapping[str, Any]]
             assert_never(part)
 
 
-def _group_by_filename(
-    message: Message, file_parts: Sequence[Mapping[str, Any]]
-) -> dict[str, list[Mapping[str, Any]]]:
+def _group_by_filename(message: Message, file_parts: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
     """The parts of each file: there is one for each attachment, in their order."""
     names = [file.filename for file in message.attachments]
     parts_by_filename: dict[str, list[Mapping[str, Any]]] = {}

@@ -60,9 +60,7 @@ def model_step(index: int, reply: ModelReply, request_digest: str) -> Step:
 def tool_intent(index: int, call: ToolCall) -> Step:
     """The entry of a tool call that is about to start."""
     digest = hashlib.sha256(f"{call.name}\n{call.arguments}".encode()).hexdigest()
-    return Step(
-        index=index, kind="tool", call_id=call.id, name=call.name, state="started", request_digest=digest
-    )
+    return Step(index=index, kind="tool", call_id=call.id, name=call.name, state="started", request_digest=digest)
 
 
 def tool_step(index: int, call: ToolCall, result: JournalledResult) -> Step:

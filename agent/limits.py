@@ -47,9 +47,7 @@ class TurnLimits:
 
     def step_error(self) -> TurnError:
         """The error of a turn that has used all of its model calls."""
-        return TurnError(
-            "step_limit", f"no answer after {self.agent.max_steps} model calls", fault=Fault.MODEL
-        )
+        return TurnError("step_limit", f"no answer after {self.agent.max_steps} model calls", fault=Fault.MODEL)
 
     def retry_delay(self, requested_seconds: float) -> timedelta | None:
         """The time before the next attempt, at least what a provider asked for; None after the last one."""

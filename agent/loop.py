@@ -64,9 +64,7 @@ class Run:
     def end_failed(self, error: TurnError) -> Failed:
         """End a run that failed: all of its messages so far are kept, closed."""
         messages = self._transcript.close(source=self._state.source)
-        return Failed(
-            error=error, messages=messages, usage=self._transcript.usage, cost=self._transcript.cost
-        )
+        return Failed(error=error, messages=messages, usage=self._transcript.usage, cost=self._transcript.cost)
 
     async def _run_model_loop(self) -> Ending:
         await self._view.load_window()

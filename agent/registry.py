@@ -14,9 +14,7 @@ def register(agent: Agent) -> Agent:
     """Offer an agent under its name. Raises `InvalidInput` if another one has that name."""
     registered_agent = _agents.setdefault(agent.name, agent)
     if registered_agent is not agent and registered_agent.version != agent.version:
-        raise InvalidInput(
-            "agent.name", f"{agent.name!r} is registered twice", "give one of the two another name"
-        )
+        raise InvalidInput("agent.name", f"{agent.name!r} is registered twice", "give one of the two another name")
     return registered_agent
 
 
@@ -35,7 +33,5 @@ def load(modules: Iterable[str]) -> Mapping[str, Agent]:
                 f"THREADMILL_AGENT_MODULES: {module}: {error}; name modules that Python can import"
             ) from error
     if not _agents:
-        raise InvalidSettings(
-            "THREADMILL_AGENT_MODULES: no module registered an agent; call register(Agent(…)) in one"
-        )
+        raise InvalidSettings("THREADMILL_AGENT_MODULES: no module registered an agent; call register(Agent(…)) in one")
     return registered_agents()

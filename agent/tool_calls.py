@@ -23,8 +23,7 @@ from conversation.step import Step
 #: What the model reads of a call that had begun when its process died.
 UNKNOWN_RESULT = failure(
     "Unknown",
-    "this call had started when its worker died: it may or may not have taken effect. "
-    "Find out before you do it again.",
+    "this call had started when its worker died: it may or may not have taken effect. Find out before you do it again.",
     outcome="unknown",
 )
 
@@ -73,10 +72,7 @@ class ToolCalls:
         if was_interrupted and not (tool is not None and tool.idempotent):
             return UNKNOWN_RESULT
         return await toolbox.run(
-            call.name,
-            call.arguments,
-            self._build_context(index, call),
-            executor=self.state.dependencies.tool_threads,
+            call.name, call.arguments, self._build_context(index, call), executor=self.state.dependencies.tool_threads
         )
 
     def _build_context(self, index: int, call: ToolCall) -> RunContext:

@@ -66,9 +66,7 @@ def main() -> None:
             figures += _figures(f"boto3's {way}_file, {size} MiB", baseline, None)
             figures += _figures(f"the same through S3Blobs, {size} MiB", result, baseline)
         for way in ("upload", "download"):
-            figures += _figures(
-                f"{way} through LocalBlobs, {size} MiB", _run_transfer(transfer, f"local_{way}"), None
-            )
+            figures += _figures(f"{way} through LocalBlobs, {size} MiB", _run_transfer(transfer, f"local_{way}"), None)
     show("Big files", figures)
 
 
@@ -151,9 +149,7 @@ def _prepare(way: str, transfer: Transfer) -> Callable[[], None]:
 
 def _read_memory_kib(field_name: str) -> int:
     """A figure of this process's memory in KiB, as Linux counts it."""
-    (line,) = [
-        line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field_name)
-    ]
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field_name)]
     return int(line.split()[1])
 
 

@@ -23,9 +23,7 @@ def main() -> None:
     with stack() as servers:
         settings = settings_of(servers).model_copy(update={"db_pool_size": THREADS})
         producer = Producer(settings)
-        single_rates = best_of_columns(
-            measure_rates(settings, producer, threads=1, count=count) for _ in range(rounds)
-        )
+        single_rates = best_of_columns(measure_rates(settings, producer, threads=1, count=count) for _ in range(rounds))
         parallel_rates = best_of_columns(
             measure_rates(settings, producer, threads=THREADS, count=count) for _ in range(rounds)
         )

@@ -27,20 +27,13 @@ from threadmill.embedded.stack import Stack
 def main() -> None:
     """Tasks, then turns; the other worker is idle meanwhile."""
     count, rounds = (100, 1) if is_quick(__doc__) else (500, 3)
-    programs = (
-        worker("turns", [TURNS_QUEUE]),
-        worker("noop", [noop.QUEUE], app="benchmarks.noop"),
-    )
+    programs = (worker("turns", [TURNS_QUEUE]), worker("noop", [noop.QUEUE], app="benchmarks.noop"))
     total = count * rounds
     with stack(*programs) as servers:
         pids = [servers.pid("noop"), servers.pid("turns")]
         start_seconds = [processor_seconds(pid) for pid in pids]
-        rates = best_of_columns(
-            (measure_no_ops(servers, count), measure_turns(servers, count)) for _ in range(rounds)
-        )
-        used_seconds = [
-            processor_seconds(pid) - spent for pid, spent in zip(pids, start_seconds, strict=True)
-        ]
+        rates = best_of_columns((measure_no_ops(servers, count), measure_turns(servers, count)) for _ in range(rounds))
+        used_seconds = [processor_seconds(pid) - spent for pid, spent in zip(pids, start_seconds, strict=True)]
     show(
         "Turns of one worker process",
         [

@@ -41,16 +41,8 @@ def main() -> None:
         "Worker start, to its first task or turn",
         [
             Figure("a bare Celery worker", bare_seconds[0], "s"),
-            Figure(
-                "a worker with the offline model", offline_seconds[0], "s", bare_seconds[0], START_SECONDS_MAX
-            ),
-            Figure(
-                "a worker with a model behind litellm",
-                litellm_seconds[0],
-                "s",
-                bare_seconds[0],
-                START_SECONDS_MAX,
-            ),
+            Figure("a worker with the offline model", offline_seconds[0], "s", bare_seconds[0], START_SECONDS_MAX),
+            Figure("a worker with a model behind litellm", litellm_seconds[0], "s", bare_seconds[0], START_SECONDS_MAX),
             Figure("processor time of the bare worker", bare_seconds[1], "s"),
             Figure("... with the offline model", offline_seconds[1], "s", bare_seconds[1]),
             Figure("... with a model behind litellm", litellm_seconds[1], "s", bare_seconds[1]),

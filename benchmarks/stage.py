@@ -62,9 +62,7 @@ def _verdict(figure: Figure) -> str:
 @contextmanager
 def stack(*programs: Program, **settings: str) -> Iterator[Stack]:
     """Servers, with these programs on them, in a folder that is removed. `settings` are variables."""
-    clean_environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(STEERING_PREFIXES)
-    }
+    clean_environment = {name: value for name, value in os.environ.items() if not name.startswith(STEERING_PREFIXES)}
     variables = {f"THREADMILL_{name.upper()}": value for name, value in settings.items()}
     environment = {
         **clean_environment,
@@ -83,9 +81,7 @@ def settings_of(servers: Stack) -> Settings:
     """The settings of a backend that talks to these servers."""
     addresses = servers.addresses()
     return load(
-        database_url=addresses.database_url,
-        broker_url=addresses.broker_url,
-        file_store_url=addresses.file_store,
+        database_url=addresses.database_url, broker_url=addresses.broker_url, file_store_url=addresses.file_store
     )
 
 

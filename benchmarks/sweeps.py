@@ -23,9 +23,7 @@ Operation = Callable[[Database], Any]
 Explain = Callable[[Database], Iterable[str]]
 
 
-def compare(
-    title: str, *, rounds: int, fill: Fill, scan: Operation, explain: Explain, undo: Operation
-) -> None:
+def compare(title: str, *, rounds: int, fill: Fill, scan: Operation, explain: Explain, undo: Operation) -> None:
     """Show the cost of `scan`; `undo` is called after each, outside of the time."""
     with stack() as few, stack() as many:
         databases = [Database(settings_of(servers)) for servers in (few, many)]
@@ -45,13 +43,7 @@ def compare(
     small_median, large_median = median(costs[0]), median(costs[1])
     figures = [
         Figure(f"beside {STORED_COUNTS[0]:,} threads", small_median, "ms"),
-        Figure(
-            f"beside {STORED_COUNTS[1]:,} threads",
-            large_median,
-            "ms",
-            small_median,
-            at_most=1.5 * small_median,
-        ),
+        Figure(f"beside {STORED_COUNTS[1]:,} threads", large_median, "ms", small_median, at_most=1.5 * small_median),
     ]
     show(title, figures)
 

@@ -61,12 +61,7 @@ class Attachment:
 
     def to_json(self) -> dict[str, Any]:
         """The attachment's name, media type, hash and size as JSON values; never its bytes."""
-        return {
-            "filename": self.filename,
-            "media_type": self.media_type,
-            "sha256": self.sha256,
-            "size": self.size,
-        }
+        return {"filename": self.filename, "media_type": self.media_type, "sha256": self.sha256, "size": self.size}
 
     @classmethod
     def from_path(cls, path: str | Path) -> "Attachment":
@@ -97,8 +92,6 @@ def _check_media_type(media_type: str | None, alias: str | None) -> str | None:
 def _check_address(sha256: str | None, size: int | None) -> tuple[str | None, int | None]:
     if sha256 is not None:
         check_sha256("attachments.sha256", sha256)
-    if size is not None and (
-        isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= SIZE_MAX
-    ):
+    if size is not None and (isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= SIZE_MAX):
         raise InvalidInput("attachments.size", f"is {size!r}", "pass a number of bytes")
     return sha256, size

@@ -172,9 +172,7 @@ _FAULT_OF_KIND = {
 class ModelError(ThreadmillError):
     """The model could not be asked, or its answer could not be used."""
 
-    def __init__(
-        self, kind: str, message: str, *, retryable: bool, retry_after_seconds: float | None = None
-    ) -> None:
+    def __init__(self, kind: str, message: str, *, retryable: bool, retry_after_seconds: float | None = None) -> None:
         super().__init__(message)
         #: A stable word for dashboards: `rate_limited`, `unavailable`, `timeout`, `refused`, …
         self.kind = kind

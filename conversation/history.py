@@ -109,11 +109,7 @@ def _close_calls(
         if call_id not in answered_ids:
             changes.append(f"call {call_id!r} of {name} had no result; one that says so was added")
             yield Message(
-                role="tool",
-                tool_call_id=call_id,
-                name=name,
-                content=NO_RESULT,
-                created_at=assistant.created_at,
+                role="tool", tool_call_id=call_id, name=name, content=NO_RESULT, created_at=assistant.created_at
             )
 
 
@@ -122,6 +118,4 @@ def _drop_results(messages: Sequence[Message], changes: list[str]) -> Iterator[M
         if message.role != "tool":
             yield message
         else:
-            changes.append(
-                f"a result of call {message.tool_call_id!r} was left out: no open call has that id"
-            )
+            changes.append(f"a result of call {message.tool_call_id!r} was left out: no open call has that id")

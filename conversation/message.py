@@ -131,9 +131,7 @@ class Message:
     def _check_calls(self) -> None:
         self.tool_calls = tuple(_check_each("tool_calls", self.tool_calls, ToolCall))
         if self.tool_calls and self.role != "assistant":
-            raise InvalidInput(
-                "tool_calls", f"stand on a {self.role} message", "only an assistant asks for tools"
-            )
+            raise InvalidInput("tool_calls", f"stand on a {self.role} message", "only an assistant asks for tools")
         for call in self.tool_calls:
             check_text("tool_calls.id", call.id)
             check_text("tool_calls.name", call.name)
@@ -141,13 +139,9 @@ class Message:
             if not call.id:
                 raise InvalidInput("tool_calls.id", "is empty", "its tool message has to repeat it")
         if self.role == "tool" and not self.tool_call_id:
-            raise InvalidInput(
-                "tool_call_id", "is missing on a tool message", "pass the id of the call it answers"
-            )
+            raise InvalidInput("tool_call_id", "is missing on a tool message", "pass the id of the call it answers")
         if self.role != "tool" and self.tool_call_id is not None:
-            raise InvalidInput(
-                "tool_call_id", f"stands on a {self.role} message", "only a tool answers a call"
-            )
+            raise InvalidInput("tool_call_id", f"stands on a {self.role} message", "only a tool answers a call")
 
     def _check_origin(self) -> None:
         for name in ("tool_call_id", "name", "reasoning"):
@@ -225,18 +219,14 @@ class Message:
         except InvalidInput:
             raise
         except (TypeError, KeyError, ValueError) as error:
-            raise InvalidInput(
-                "message", f"cannot be read ({error})", "pass what Message.to_json gave"
-            ) from error
+            raise InvalidInput("message", f"cannot be read ({error})", "pass what Message.to_json gave") from error
         message.seq = seq
         return message
 
 
 def _check_each(field: str, values: object, kind: Any) -> Any:
     if not isinstance(values, list | tuple) or not all(isinstance(value, kind) for value in values):
-        raise InvalidInput(
-            field, "hold something else", f"pass a list of {getattr(kind, '__name__', 'parts')}"
-        )
+        raise InvalidInput(field, "hold something else", f"pass a list of {getattr(kind, '__name__', 'parts')}")
     return values
 
 

@@ -61,9 +61,7 @@ class _Reader:
         is_text_only = all(isinstance(part, TextPart) for part in parts) and len(parts) < 2
         return Message(
             role=role,
-            content="".join(part.text for part in parts if isinstance(part, TextPart))
-            if is_text_only
-            else "",
+            content="".join(part.text for part in parts if isinstance(part, TextPart)) if is_text_only else "",
             parts=() if is_text_only else tuple(parts),
             attachments=files,
             tool_calls=self._convert_calls(position, item),
@@ -73,17 +71,13 @@ class _Reader:
             source=dict(SOURCE),
         )
 
-    def _convert_content(
-        self, position: str, message: Mapping[str, Any]
-    ) -> tuple[list[Part], list[Attachment]]:
+    def _convert_content(self, position: str, message: Mapping[str, Any]) -> tuple[list[Part], list[Attachment]]:
         content = message.get("content")
         if content is None:
             content = message.get("refusal") or ""
         parts: list[Part] = []
         files: list[Attachment] = []
-        for index, item in enumerate(
-            [content] if isinstance(content, str) else _check_list("content", content)
-        ):
+        for index, item in enumerate([content] if isinstance(content, str) else _check_list("content", content)):
             try:
                 parts.append(self._convert_part(f"{position}.content[{index}]", item, files))
             except InvalidInput as error:
@@ -99,19 +93,13 @@ class _Reader:
             case {"type": "refusal", "refusal": str(text)}:
                 return TextPart(self._clean_text(position, text))
             case {"type": "image_url", "image_url": {"url": str(url)} | str(url)}:
-                return (
-                    self._attach_file(position, "image", url, files)
-                    if url.startswith("data:")
-                    else ImagePart(url)
-                )
+                return self._attach_file(position, "image", url, files) if url.startswith("data:") else ImagePart(url)
             case {"type": "file", "file": {"filename": str(filename), "file_data": str(data)}}:
                 return self._attach_file(position, filename, data, files)
             case {"type": "text" | "input_text" | "output_text" | "refusal" | "image_url" as kind}:
                 raise InvalidInput("content", f"is a {kind} without one", "pass its text, or its url")
             case {"type": str(kind)}:
-                self.changes.append(
-                    f"{position}: a part of type {kind} was left out; a note stands in its place"
-                )
+                self.changes.append(f"{position}: a part of type {kind} was left out; a note stands in its place")
                 return TextPart(f"[A part of type {kind} was not imported.]")
         raise InvalidInput("content", f"is {type(item).__name__}", "pass text or a list of parts")
 

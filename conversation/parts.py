@@ -61,17 +61,12 @@ def part_from_json(value: Mapping[str, Any]) -> Part:
     match dict(value):
         case {"type": "text", "text": str(text)}:
             return TextPart(check_text("content.text", text))
-        case {"type": "image_url", "image_url": {"url": str(url)}} | {
-            "type": "image_url",
-            "image_url": str(url),
-        }:
+        case {"type": "image_url", "image_url": {"url": str(url)}} | {"type": "image_url", "image_url": str(url)}:
             return ImagePart(_check_image_url(url))
         case {"type": "file", "file": {"filename": str(filename)}}:
             return FilePart(clean_filename("content.file.filename", filename))
         case {"type": kind}:
-            raise InvalidInput(
-                "content.type", f"is {kind!r}", "use text, image_url or file, with their own keys"
-            )
+            raise InvalidInput("content.type", f"is {kind!r}", "use text, image_url or file, with their own keys")
     raise InvalidInput("content", "holds something without a type", "pass text or a list of parts")
 
 

@@ -66,6 +66,4 @@ def tool_result_of(step: Step) -> JournalledResult:
 
 def tool_message(call_id: str, name: str, result: JournalledResult) -> Message:
     """A tool's result as a message of the conversation."""
-    return Message(
-        role="tool", tool_call_id=call_id, name=name, content=result.content, attachments=list(result.files)
-    )
+    return Message(role="tool", tool_call_id=call_id, name=name, content=result.content, attachments=list(result.files))

@@ -133,7 +133,5 @@ class Thread(WorkingCopy):
                 thread.set_context(key, text)
             thread.messages = [Message.from_json(message) for message in value.get("messages", ())]
         except (KeyError, TypeError, AttributeError) as error:
-            raise InvalidInput(
-                "thread", f"cannot be read ({error!r})", "pass what Thread.to_json gave"
-            ) from error
+            raise InvalidInput("thread", f"cannot be read ({error!r})", "pass what Thread.to_json gave") from error
         return thread

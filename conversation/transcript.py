@@ -11,12 +11,7 @@ from conversation.message import Message, ToolCall, Usage
 
 #: What the model reads, in a later turn, of a call that the end of its turn interrupted.
 INTERRUPTED_CALL = json.dumps(
-    {
-        "error": {
-            "type": "CutOff",
-            "message": "the turn ended before this call had a result; it may have taken effect",
-        }
-    }
+    {"error": {"type": "CutOff", "message": "the turn ended before this call had a result; it may have taken effect"}}
 )
 
 
@@ -65,8 +60,6 @@ class Transcript:
         """Close the transcript: all messages, well-formed; unfinished text stands last and is marked so."""
         self.close_block()
         if self.partial_text:
-            self.messages.append(
-                Message(role="assistant", content=self.partial_text, state="partial", source=source)
-            )
+            self.messages.append(Message(role="assistant", content=self.partial_text, state="partial", source=source))
             self.partial_text = ""
         return tuple(self.messages)

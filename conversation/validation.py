@@ -56,9 +56,7 @@ def check_id(field: str, value: object) -> str:
 def check_tenant_of_user(value: object) -> str:
     """A tenant's name that a caller may use: as `check_tenant`, without the reserved ones."""
     if isinstance(value, str) and value.startswith(RESERVED_TENANT_PREFIX):
-        raise InvalidInput(
-            "tenant", f"begins with {RESERVED_TENANT_PREFIX}", "choose another name: these are ours"
-        )
+        raise InvalidInput("tenant", f"begins with {RESERVED_TENANT_PREFIX}", "choose another name: these are ours")
     return check_tenant(value)
 
 
@@ -87,9 +85,7 @@ def check_text(field: str, value: object, *, max_chars: int = CONTENT_MAX_CHARS)
 def check_sha256(field: str, value: object) -> str:
     """The SHA-256 of bytes, as all of the project writes it: 64 lower-case hex digits."""
     if not isinstance(value, str) or not is_sha256(value):
-        raise InvalidInput(
-            field, "is no hash", "pass 64 lower-case hex digits: hashlib.sha256(…).hexdigest()"
-        )
+        raise InvalidInput(field, "is no hash", "pass 64 lower-case hex digits: hashlib.sha256(…).hexdigest()")
     return value
 
 
@@ -150,9 +146,7 @@ def _check_json(field: str, value: object, *, depth: int) -> None:
 def _check_scalar(field: str, value: object) -> None:
     if isinstance(value, str):
         if "\x00" in value or not _is_encodable(value):
-            raise InvalidInput(
-                field, "holds a NUL or invalid Unicode", "remove it: PostgreSQL cannot store it"
-            )
+            raise InvalidInput(field, "holds a NUL or invalid Unicode", "remove it: PostgreSQL cannot store it")
     elif not isinstance(value, int | float | None):
         problem = f"is not JSON (it holds {type(value).__name__})"
         raise InvalidInput(field, problem, "use strings, numbers, booleans, lists, dicts")

@@ -26,9 +26,7 @@ def start_at_turn_boundary(window: Sequence[Message]) -> tuple[Message, ...]:
     return (*(m for m in window[:first] if m.role == "system"), *window[first:])
 
 
-def fit_into_tokens(
-    window: Sequence[Message], max_tokens: int, count: Callable[[Message], int]
-) -> tuple[Message, ...]:
+def fit_into_tokens(window: Sequence[Message], max_tokens: int, count: Callable[[Message], int]) -> tuple[Message, ...]:
     """The newest turns of a window that fit into `max_tokens`; the last one and system messages always.
 
     The decisions of earlier turns are repeated, each with the messages of its time. So the start stays

@@ -60,9 +60,7 @@ class WorkingCopy:
     def messages(self) -> list[Message]:
         """The messages of this copy. Raises `MessagesNotLoaded` on a thread out of a listing."""
         if self._messages is None:
-            raise MessagesNotLoaded(
-                f"thread {self.id!r} was listed without messages; load it with get_thread"
-            )
+            raise MessagesNotLoaded(f"thread {self.id!r} was listed without messages; load it with get_thread")
         return self._messages
 
     @messages.setter

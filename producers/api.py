@@ -20,11 +20,7 @@ _default_lock = threading.Lock()
 
 
 def send_message(
-    thread_id: str,
-    content: str,
-    *,
-    connection: "CallerConnection | None" = None,
-    **options: Unpack[SendKeywords],
+    thread_id: str, content: str, *, connection: "CallerConnection | None" = None, **options: Unpack[SendKeywords]
 ) -> Turn:
     """Store what a user wrote, with the turn that answers it, and notify a worker.
 
@@ -43,11 +39,7 @@ def send_message(
 
 
 async def send_message_async(
-    thread_id: str,
-    content: str,
-    *,
-    connection: "AsyncCallerConnection | None" = None,
-    **options: Unpack[SendKeywords],
+    thread_id: str, content: str, *, connection: "AsyncCallerConnection | None" = None, **options: Unpack[SendKeywords]
 ) -> AsyncTurn:
     """As `send_message`; `connection` is an `AsyncConnection` or an `AsyncSession`."""
     return await default_producer().send_async(thread_id, content, connection=connection, **options)
@@ -82,9 +74,7 @@ async def requeue_turn_async(turn_id: str) -> AsyncTurn:
     return await default_producer().requeue_async(turn_id)
 
 
-def create_upload(
-    filename: str, media_type: str, size: int, sha256: str, *, tenant: str = "default"
-) -> "Upload":
+def create_upload(filename: str, media_type: str, size: int, sha256: str, *, tenant: str = "default") -> "Upload":
     """Let a client put a file into the store by itself: an address for one PUT of these very bytes.
 
     `size` is in bytes, `sha256` in lower-case hex: the client computes both. The address is good for
@@ -117,11 +107,7 @@ async def complete_upload_async(upload_id: str, *, tenant: str = "default") -> A
 
 
 def file_url(
-    file: Attachment,
-    *,
-    tenant: str = "default",
-    expires: timedelta = timedelta(minutes=15),
-    inline: bool = False,
+    file: Attachment, *, tenant: str = "default", expires: timedelta = timedelta(minutes=15), inline: bool = False
 ) -> str:
     """An address at which a client can fetch a file of a message, under its name, until it expires.
 
@@ -133,11 +119,7 @@ def file_url(
 
 
 async def file_url_async(
-    file: Attachment,
-    *,
-    tenant: str = "default",
-    expires: timedelta = timedelta(minutes=15),
-    inline: bool = False,
+    file: Attachment, *, tenant: str = "default", expires: timedelta = timedelta(minutes=15), inline: bool = False
 ) -> str:
     """As `file_url`, on the event loop."""
     return await asyncio.to_thread(file_url, file, tenant=tenant, expires=expires, inline=inline)

@@ -26,18 +26,14 @@ def examine_attachments(attachments: Iterable[Attachable] | None, settings: Sett
     if isinstance(attachments, str | bytes | Path | Attachment):
         raise InvalidInput("attachments", "is one file", "pass a list of attachments or paths")
     if not isinstance(attachments, Iterable):
-        raise InvalidInput(
-            "attachments", f"is {type(attachments).__name__}", "pass a list of attachments or paths"
-        )
+        raise InvalidInput("attachments", f"is {type(attachments).__name__}", "pass a list of attachments or paths")
     items = list(attachments)
     if len(items) > settings.attachments_max_count:
         raise InvalidInput(
             "attachments", f"are {len(items)}", f"at most {settings.attachments_max_count} fit in one message"
         )
     max_bytes, allowed = settings.attachment_max_bytes, settings.attachment_types
-    files = [
-        examine_file(_read_attachment(file, settings), max_bytes=max_bytes, allowed=allowed) for file in items
-    ]
+    files = [examine_file(_read_attachment(file, settings), max_bytes=max_bytes, allowed=allowed) for file in items]
     total_bytes = sum(file.size or 0 for file in files)
     if total_bytes > settings.message_max_bytes:
         raise FileRejected(
@@ -70,7 +66,5 @@ def _read_attachment(file: Attachable, settings: Settings) -> Attachment:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise InvalidInput(
-            "attachments",
-            f"{str(path)!r} cannot be read ({reason})",
-            "pass a file that this process may read",
+            "attachments", f"{str(path)!r} cannot be read ({reason})", "pass a file that this process may read"
         ) from error

@@ -115,9 +115,7 @@ class Producer:
 
     async def requeue_async(self, turn_id: str) -> AsyncTurn:
         """As `requeue`, on the event loop."""
-        outcome = await self.database.run_async(
-            requeue, turn_id, new_turn_id=new_id(), new_message_id=new_id()
-        )
+        outcome = await self.database.run_async(requeue, turn_id, new_turn_id=new_id(), new_message_id=new_id())
         turn = self._handle_of_requeued(AsyncTurn, outcome)
         await turn.notify()
         return turn
@@ -144,9 +142,7 @@ class Producer:
             return await asyncio.to_thread(self._prepare_request, thread_id, content, options)
         return self._prepare_request(thread_id, content, options)
 
-    def _handle_of_new(
-        self, kind: type[AnyTurn], request: SendRequest, accepted_turn: AcceptedTurn
-    ) -> AnyTurn:
+    def _handle_of_new(self, kind: type[AnyTurn], request: SendRequest, accepted_turn: AcceptedTurn) -> AnyTurn:
         return kind(
             id=accepted_turn.turn_id,
             tenant=request.tenant,
@@ -159,11 +155,7 @@ class Producer:
 
     def _handle_of_stored(self, kind: type[AnyTurn], record: TurnRecord) -> AnyTurn:
         return kind(
-            id=record.id,
-            tenant=record.tenant,
-            thread_id=record.thread_id,
-            is_new=False,
-            connections=self.connections,
+            id=record.id, tenant=record.tenant, thread_id=record.thread_id, is_new=False, connections=self.connections
         )
 
     def _handle_of_requeued(self, kind: type[AnyTurn], outcome: RequeueOutcome) -> AnyTurn:

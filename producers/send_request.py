@@ -44,8 +44,7 @@ def build_request(thread_id: str, content: str, options: SendOptions, settings: 
 def limits_of(settings: Settings) -> SendLimits:
     """The limits of an installation, as its settings have them."""
     return SendLimits(
-        message_max_bytes=settings.message_max_bytes,
-        tenant_max_unfinished_turns=settings.tenant_max_unfinished_turns,
+        message_max_bytes=settings.message_max_bytes, tenant_max_unfinished_turns=settings.tenant_max_unfinished_turns
     )
 
 

@@ -32,10 +32,7 @@ def send_message_in(
 
 
 async def send_message_in_async(
-    session: AsyncSession | async_scoped_session[Any],
-    thread_id: str,
-    content: str,
-    **options: Unpack[SendKeywords],
+    session: AsyncSession | async_scoped_session[Any], thread_id: str, content: str, **options: Unpack[SendKeywords]
 ) -> AsyncTurn:
     """As `send_message_in`, on the event loop; the commit does not wait for the broker."""
     plain_session = session() if isinstance(session, async_scoped_session) else session

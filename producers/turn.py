@@ -65,9 +65,7 @@ class Turn(TurnHandle):
         if turn_result is not None:
             return turn_result
         channel = turn_channel(self.id)
-        with self.connections.signals.subscribe(
-            channel, within_seconds=remaining_seconds()
-        ) as wait_for_signal:
+        with self.connections.signals.subscribe(channel, within_seconds=remaining_seconds()) as wait_for_signal:
             for pause in pauses(POLL_FIRST_SECONDS, POLL_MAX_SECONDS):
                 turn_result = self.result
                 if turn_result is not None:

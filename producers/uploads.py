@@ -49,9 +49,7 @@ class Uploads:
         self._settings = settings
         self._scans = bool(settings.scanner_url)
 
-    def create(
-        self, filename: str, media_type: str, size: int, sha256: str, *, tenant: str = "default"
-    ) -> Upload:
+    def create(self, filename: str, media_type: str, size: int, sha256: str, *, tenant: str = "default") -> Upload:
         """See `producers.create_upload`."""
         file = self._check_declaration(filename, media_type, size, sha256)
         upload_id, seconds = new_id(), self._settings.upload_max_age_seconds
@@ -72,11 +70,7 @@ class Uploads:
             max_bytes=self._settings.tenant_max_bytes,
         )
         return Upload(
-            id=upload_id,
-            method=address.method,
-            url=address.url,
-            headers=address.headers,
-            expires_at=upload.expires_at,
+            id=upload_id, method=address.method, url=address.url, headers=address.headers, expires_at=upload.expires_at
         )
 
     def complete(self, upload_id: str, *, tenant: str = "default") -> Attachment:
@@ -100,9 +94,7 @@ class Uploads:
         self._database.run(_confirm_completion, upload=upload, reservations=reservations)
         self._blobs.discard_upload(tenant, upload.id)
 
-    def url(
-        self, file: Attachment, *, tenant: str = "default", expires: timedelta, inline: bool = False
-    ) -> str:
+    def url(self, file: Attachment, *, tenant: str = "default", expires: timedelta, inline: bool = False) -> str:
         """See `producers.file_url`."""
         stored_file = self._database.run(
             access.load_downloadable_file, tenant=check_tenant(tenant), file=file, scans=self._scans
@@ -111,9 +103,7 @@ class Uploads:
 
     def thumbnail_url(self, file: Attachment, *, tenant: str = "default", expires: timedelta) -> str | None:
         """See `producers.thumbnail_url`."""
-        thumbnail = self._database.run(
-            access.load_thumbnail, tenant=check_tenant(tenant), file=file, scans=self._scans
-        )
+        thumbnail = self._database.run(access.load_thumbnail, tenant=check_tenant(tenant), file=file, scans=self._scans)
         return None if thumbnail is None else self._url(thumbnail, tenant, expires, inline=True)
 
     def _url(self, file: Attachment, tenant: str, expires: timedelta, *, inline: bool) -> str:

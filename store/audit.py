@@ -16,9 +16,7 @@ from store.tables import audit
 from store.tables.retention import NAMES_FILE
 
 
-def write_audit_row(
-    connection: Connection, tenant: str, thread_id: str, action: str, details: dict[str, Any]
-) -> None:
+def write_audit_row(connection: Connection, tenant: str, thread_id: str, action: str, details: dict[str, Any]) -> None:
     """Write one row of the audit; the thread stands in it as its hash."""
     _insert(connection, tenant, hash_of(tenant, thread_id) if thread_id else None, action, details)
 
@@ -50,9 +48,7 @@ def names_files(tenant: str, hashes: Select[tuple[str]]) -> ColumnElement[bool]:
     return and_(of_doctor, text(NAMES_FILE), audit.c.details["sha256"].as_string().in_(hashes))
 
 
-def _insert(
-    connection: Connection, tenant: str, thread: str | None, action: str, details: dict[str, Any]
-) -> None:
+def _insert(connection: Connection, tenant: str, thread: str | None, action: str, details: dict[str, Any]) -> None:
     values = {"tenant": tenant, "thread_id": thread, "action": action, "details": details}
     connection.execute(insert(audit).values(**values, created_at=clock()))
 

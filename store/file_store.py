@@ -44,12 +44,7 @@ class FileStore:
         return cls(open_file_store(settings), settings, tenant=tenant)
 
     async def save(
-        self,
-        content: bytes,
-        filename: str,
-        *,
-        media_type: str | None = None,
-        mime_type: str | None = None,
+        self, content: bytes, filename: str, *, media_type: str | None = None, mime_type: str | None = None
     ) -> Attachment:
         """Store a file; saving the same bytes again changes nothing.
 
@@ -103,18 +98,14 @@ class FileStore:
     def examine_file(self, attachment: Attachment) -> Attachment:
         """Examine an attachment; returns it with the type that its bytes have. Raises `FileRejected`."""
         return examine_file(
-            attachment,
-            max_bytes=self.settings.attachment_max_bytes,
-            allowed=self.settings.attachment_types,
+            attachment, max_bytes=self.settings.attachment_max_bytes, allowed=self.settings.attachment_types
         )
 
     def put(self, attachment: Attachment, *, tenant: str | None = None) -> None:
         """Store the bytes of an examined attachment, blocking."""
         assert attachment.content is not None
         assert attachment.sha256 is not None
-        self.blobs.put(
-            tenant or self.tenant, attachment.sha256, attachment.content, attachment.media_type or ""
-        )
+        self.blobs.put(tenant or self.tenant, attachment.sha256, attachment.content, attachment.media_type or "")
 
 
 def _sha256(file: Attachment | str) -> str:

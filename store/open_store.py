@@ -18,9 +18,7 @@ class OpenStore:
     #: The tenant whose threads it keeps.
     tenant: str
 
-    def __init__(
-        self, settings: Settings, *, tenant: str = "default", file_store: FileStore | None = None
-    ) -> None:
+    def __init__(self, settings: Settings, *, tenant: str = "default", file_store: FileStore | None = None) -> None:
         self.settings = settings
         self.database = Database(settings)
         self.tenant = check_tenant_of_user(tenant)

@@ -76,9 +76,7 @@ def fail_run(connection: Connection, run: ScheduleRun, error: str) -> None:
 def list_last_runs(connection: Connection) -> list[LastRun]:
     """The newest run of each schedule that ever ran, by name."""
     now = connection.execute(select(clock())).scalar_one()
-    names = connection.execute(
-        select(schedule_runs.c.schedule).distinct().order_by(schedule_runs.c.schedule)
-    ).scalars()
+    names = connection.execute(select(schedule_runs.c.schedule).distinct().order_by(schedule_runs.c.schedule)).scalars()
     runs = []
     for name in names.all():
         newest = select(schedule_runs).where(schedule_runs.c.schedule == name)
@@ -103,6 +101,4 @@ def list_last_runs(connection: Connection) -> list[LastRun]:
 
 
 def _update_run(run: ScheduleRun) -> Any:
-    return update(schedule_runs).where(
-        schedule_runs.c.schedule == run.schedule, schedule_runs.c.due_at == run.due_at
-    )
+    return update(schedule_runs).where(schedule_runs.c.schedule == run.schedule, schedule_runs.c.due_at == run.due_at)

@@ -49,9 +49,7 @@ class ImportedMessages:
 class ThreadStore(ThreadQueries, ThreadSummaries, ThreadArchives, ThreadErasure):
     """A store of threads, for library users."""
 
-    def __init__(
-        self, settings: Settings, *, tenant: str = "default", file_store: FileStore | None = None
-    ) -> None:
+    def __init__(self, settings: Settings, *, tenant: str = "default", file_store: FileStore | None = None) -> None:
         super().__init__(settings, tenant=tenant, file_store=file_store)
         _open_stores[self.identity] = self
 
@@ -132,9 +130,7 @@ class ThreadStore(ThreadQueries, ThreadSummaries, ThreadArchives, ThreadErasure)
         if thread.store_identity is None and thread.tenant == DEFAULT_TENANT:
             thread.tenant = self.tenant
         if thread.tenant != self.tenant:
-            raise InvalidInput(
-                "tenant", f"is {thread.tenant!r} in a store for {self.tenant!r}", "open a store for it"
-            )
+            raise InvalidInput("tenant", f"is {thread.tenant!r} in a store for {self.tenant!r}", "open a store for it")
         if thread.store_identity != self.identity:
             thread.loaded = None
             if thread.has_messages:
@@ -149,9 +145,7 @@ class ThreadStore(ThreadQueries, ThreadSummaries, ThreadArchives, ThreadErasure)
 
     async def get_thread(self, thread_id: str, *, last: int | None = None) -> Thread:
         """A working copy with all its messages, or the `last` ones. Raises `ThreadNotFound`."""
-        return self._set_home(
-            await self.database.run_async(repository.load, self.tenant, thread_id, last=last)
-        )
+        return self._set_home(await self.database.run_async(repository.load, self.tenant, thread_id, last=last))
 
     async def get_or_create_thread(self, thread_id: str, **options: Any) -> Thread:
         """The stored thread, or a new one that is stored now: of two callers at once, one makes it."""
@@ -162,23 +156,15 @@ class ThreadStore(ThreadQueries, ThreadSummaries, ThreadArchives, ThreadErasure)
         await self.store_attachments(thread)
         return self._set_home(await self.database.run_async(repository.get_or_create, thread=thread))
 
-    async def fork(
-        self, thread_id: str, *, at: int | None = None, new_thread_id: str | None = None
-    ) -> Thread:
+    async def fork(self, thread_id: str, *, at: int | None = None, new_thread_id: str | None = None) -> Thread:
         """A new thread with the history up to `at`; its messages keep their ids, blobs are shared."""
         return self._set_home(
             await self.database.run_async(
-                forks.fork,
-                tenant=self.tenant,
-                thread_id=thread_id,
-                new_id=new_thread_id or new_id(),
-                at=at,
+                forks.fork, tenant=self.tenant, thread_id=thread_id, new_id=new_thread_id or new_id(), at=at
             )
         )
 
-    async def import_messages(
-        self, thread_id: str, messages: Iterable[Mapping[str, Any]]
-    ) -> ImportedMessages:
+    async def import_messages(self, thread_id: str, messages: Iterable[Mapping[str, Any]]) -> ImportedMessages:
         """Append messages as chat-completions requests have them; makes the thread if it is not there.
 
         A history that is not well-formed is repaired, as `changes` tells. Raises `InvalidInput` with the

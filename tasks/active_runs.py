@@ -63,9 +63,7 @@ class ActiveRuns:
         finally:
             self._entries.discard(entry)
 
-    def begin_run(
-        self, entry: ActiveRun, turn_id: str, run: Coroutine[object, object, T]
-    ) -> "asyncio.Task[T]":
+    def begin_run(self, entry: ActiveRun, turn_id: str, run: Coroutine[object, object, T]) -> "asyncio.Task[T]":
         """Begin the run of a turn, which stops reach from now on; after the grace it is stopped at once."""
         task = asyncio.create_task(run)
         entry.turn_id, entry.task, entry.stop_reason = turn_id, task, None

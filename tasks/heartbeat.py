@@ -107,9 +107,7 @@ class Heartbeat:
 
     def _renew_lease(self) -> None:
         lease_duration_seconds = self._settings.lease_duration_seconds
-        is_known = self._database.run(
-            workers.beat, worker=self._worker, lease_duration_seconds=lease_duration_seconds
-        )
+        is_known = self._database.run(workers.beat, worker=self._worker, lease_duration_seconds=lease_duration_seconds)
         if not is_known:
             # Away for so long that the row was deleted: no lease is held any more, register anew.
             self._register()

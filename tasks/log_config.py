@@ -8,9 +8,7 @@ import structlog
 
 def configure() -> None:
     """Log our events as key=value lines on standard error, beside warnings of Celery and the libraries."""
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
-    )
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     # Celery tells of every task that it received and finished: with our own events that is twice.
     for name in ("celery.app.trace", "celery.worker.strategy", "httpx", "httpcore", "LiteLLM"):
         logging.getLogger(name).setLevel(logging.WARNING)

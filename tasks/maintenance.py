@@ -108,9 +108,7 @@ def summarize_now(*, v: int) -> None:
 @app.task(name=RUN_RETENTION)  # type: ignore[untyped-decorator]  # celery ships no types
 def apply_retention() -> None:
     """Delete what the retention policies say is past its time."""
-    _run_exclusively(
-        RUN_RETENTION, lambda settings, _: asdict(run_retention(_database(), settings, collects=False))
-    )
+    _run_exclusively(RUN_RETENTION, lambda settings, _: asdict(run_retention(_database(), settings, collects=False)))
 
 
 @app.task(name=RUN_PURGE)  # type: ignore[untyped-decorator]  # celery ships no types
@@ -135,9 +133,7 @@ def prepare_pending() -> None:
 @app.task(name=COLLECT_FILES)  # type: ignore[untyped-decorator]  # celery ships no types
 def collect_files() -> None:
     """Delete blobs that no message uses, and bytes that no row knows."""
-    _run_exclusively(
-        COLLECT_FILES, lambda settings, last: run_scheduled_collection(_database(), settings, last)
-    )
+    _run_exclusively(COLLECT_FILES, lambda settings, last: run_scheduled_collection(_database(), settings, last))
 
 
 @app.task(name=EXPIRE_UPLOADS)  # type: ignore[untyped-decorator]  # celery ships no types

@@ -37,14 +37,10 @@ def request_file(tenant: str, sha256: str) -> bool:
 
 def request_summaries(*, expires_seconds: float) -> bool:
     """Say that a thread is due for a summary; False if the broker is away: then beat finds the thread."""
-    return _publish_task(
-        RUN_SUMMARIES_NOW, {"v": PAYLOAD_VERSION}, queue=MAINTENANCE_QUEUE, expires=expires_seconds
-    )
+    return _publish_task(RUN_SUMMARIES_NOW, {"v": PAYLOAD_VERSION}, queue=MAINTENANCE_QUEUE, expires=expires_seconds)
 
 
-def _publish_task(
-    name: str, payload: Mapping[str, int | str], *, queue: str, expires: float | None = None
-) -> bool:
+def _publish_task(name: str, payload: Mapping[str, int | str], *, queue: str, expires: float | None = None) -> bool:
     try:
         app.send_task(name, kwargs=payload, queue=queue, expires=expires, retry=False)
     except OperationalError as error:

@@ -69,9 +69,7 @@ class Runner:
         if next_turn_id is not None:
             await asyncio.to_thread(publish_wake_up, _next_wake_up(wake_up, next_turn_id))
         if outcome.is_due_for_summary:
-            await asyncio.to_thread(
-                request_summaries, expires_seconds=self.settings.summarize_interval_seconds
-            )
+            await asyncio.to_thread(request_summaries, expires_seconds=self.settings.summarize_interval_seconds)
         if outcome.broken_turn_ids:
             raise ThreadmillError(f"an agent broke {', '.join(outcome.broken_turn_ids)}")
 
@@ -112,37 +110,26 @@ class Runner:
             # Another worker takes the wake-up; were this one the last, the sweep would publish it again.
             await asyncio.to_thread(publish_wake_up, wake_up)
             return None
-        claim_outcome = await self.turn_store.claim(
-            wake_up.tenant, wake_up.thread_id, self.claim_request, held=lease
-        )
+        claim_outcome = await self.turn_store.claim(wake_up.tenant, wake_up.thread_id, self.claim_request, held=lease)
         match claim_outcome:
             case ClaimedTurn() | RefusedTurn():
                 return claim_outcome
             case NothingDue():
                 return None
             case Quarantined(turn_id=turn_id):
-                await asyncio.to_thread(
-                    publish_wake_up, _next_wake_up(wake_up, turn_id, queue=QUARANTINE_QUEUE)
-                )
+                await asyncio.to_thread(publish_wake_up, _next_wake_up(wake_up, turn_id, queue=QUARANTINE_QUEUE))
                 return None
             case _:
                 assert_never(claim_outcome)
 
     async def _run_claimed(
-        self,
-        turn: ClaimedTurn | RefusedTurn,
-        entry: ActiveRun,
-        outcome: "_TaskOutcome",
-        *,
-        is_last: bool,
+        self, turn: ClaimedTurn | RefusedTurn, entry: ActiveRun, outcome: "_TaskOutcome", *, is_last: bool
     ) -> SettleOutcome | None:
         """Run one claimed turn to the commit of its end; None where the lease was lost."""
         log = _log.bind(turn=turn.id, thread=turn.thread_id, tenant=turn.tenant, attempt=turn.attempt)
         log.info("turn_started", agent=turn.agent, fencing_token=turn.lease.fencing_token)
         try:
-            executed = await self._execute(
-                turn, entry, releases=lambda: is_last or self.active_runs.is_stopping
-            )
+            executed = await self._execute(turn, entry, releases=lambda: is_last or self.active_runs.is_stopping)
         except LeaseLost:
             log.warning("turn_lost", fencing_token=turn.lease.fencing_token)
             return None

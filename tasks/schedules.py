@@ -50,9 +50,7 @@ def load_statuses(database: Database, settings: Settings) -> list[ScheduleStatus
     ]
 
 
-def _status_of(
-    name: str, interval_seconds: float, last_run: LastRun | None, up_seconds: float
-) -> ScheduleStatus:
+def _status_of(name: str, interval_seconds: float, last_run: LastRun | None, up_seconds: float) -> ScheduleStatus:
     stale_after_seconds = 2 * interval_seconds + LATE_SECONDS
     state: State
     if last_run is None:

@@ -94,12 +94,7 @@ class TurnExecutor:
                 assert_never(reason)
 
     async def _commit_ending(
-        self,
-        turn: ClaimedTurn | RefusedTurn,
-        ending: Ending,
-        error: BaseException | None,
-        *,
-        release: bool,
+        self, turn: ClaimedTurn | RefusedTurn, ending: Ending, error: BaseException | None, *, release: bool
     ) -> ExecutedTurn:
         try:
             return ExecutedTurn(ending, await self._settle(turn, ending, release=release), error)
@@ -110,9 +105,7 @@ class TurnExecutor:
             ending = Failed(error=_log_agent_error(turn, settle_error))
         return ExecutedTurn(ending, await self._settle(turn, ending, release=release), error)
 
-    async def _settle(
-        self, turn: ClaimedTurn | RefusedTurn, ending: Ending, *, release: bool
-    ) -> SettleOutcome:
+    async def _settle(self, turn: ClaimedTurn | RefusedTurn, ending: Ending, *, release: bool) -> SettleOutcome:
         return await run_to_completion(self.turn_store.settle(turn, ending, release=release))
 
 

@@ -46,9 +46,7 @@ _worker: "Worker | None" = None
 class Worker:
     """The parts of a process that runs turns, from before it consumes until after its last turn."""
 
-    def __init__(
-        self, settings: Settings, agents: Mapping[str, Agent], *, runs_quarantine: bool = False
-    ) -> None:
+    def __init__(self, settings: Settings, agents: Mapping[str, Agent], *, runs_quarantine: bool = False) -> None:
         self.id = new_id()
         self.settings = settings
         self.agents = agents
@@ -130,8 +128,7 @@ def start_worker(settings: Settings, *, runs_quarantine: bool) -> None:
     global _worker  # noqa: PLW0603 - one worker a process: Celery's tasks are functions and find it here
     if settings.file_store_url == MEMORY:
         raise InvalidSettings(
-            "THREADMILL_FILE_STORE_URL: workers need a folder or a bucket; "
-            "memory: serves one process, as a library"
+            "THREADMILL_FILE_STORE_URL: workers need a folder or a bucket; memory: serves one process, as a library"
         )
     worker = Worker(settings, registry.load(settings.agent_modules), runs_quarantine=runs_quarantine)
     if worker.database.is_sqlite:

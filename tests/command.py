@@ -42,6 +42,4 @@ def run_command(
             status = 0
         finally:
             settings.current.cache_clear()
-    return subprocess.CompletedProcess(
-        ["threadmill", *arguments], status, output.getvalue(), errors.getvalue()
-    )
+    return subprocess.CompletedProcess(["threadmill", *arguments], status, output.getvalue(), errors.getvalue())

@@ -67,9 +67,7 @@ class LocalTurn:
     async def _store_new_messages(self) -> None:
         new_messages = self.thread.new_messages
         has_question = (
-            bool(new_messages)
-            and new_messages[-1].role == "user"
-            and self.thread.messages[-1] is new_messages[-1]
+            bool(new_messages) and new_messages[-1].role == "user" and self.thread.messages[-1] is new_messages[-1]
         )
         question = new_messages[-1] if has_question else None
 
@@ -108,9 +106,7 @@ class LocalTurn:
             window_start=lambda _agent, to_seq: window_start(to_seq, self.agent.max_messages),
         )
         for pause in pauses(POLL_FIRST_SECONDS, POLL_MAX_SECONDS):
-            claim_task = asyncio.ensure_future(
-                self.turn_store.claim(self.thread.tenant, self.thread.id, claim_request)
-            )
+            claim_task = asyncio.ensure_future(self.turn_store.claim(self.thread.tenant, self.thread.id, claim_request))
             try:
                 outcome = await asyncio.shield(claim_task)
                 match outcome:

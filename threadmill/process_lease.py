@@ -103,6 +103,4 @@ _process_leases: "WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Process
 
 def shared_process_lease(store: ThreadStore) -> ProcessLease:
     """The lease that all calls of the running loop on this store's database share."""
-    return _process_leases.setdefault(asyncio.get_running_loop(), {}).setdefault(
-        store.identity, ProcessLease()
-    )
+    return _process_leases.setdefault(asyncio.get_running_loop(), {}).setdefault(store.identity, ProcessLease())

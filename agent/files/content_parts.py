@@ -144,10 +144,7 @@ class AttachmentParts:
             )
         )
         remaining_parts = iter(content_parts)
-        return {
-            message.id: [next(remaining_parts) for _ in message.attachments]
-            for message in messages_newest_first
-        }
+        return {message.id: [next(remaining_parts) for _ in message.attachments] for message in messages_newest_first}
 
     async def _load_texts(self, tenant: str, planned_parts: Sequence[_PlannedPart]) -> Mapping[str, str]:
         hashes = [str(one.file.sha256) for one in planned_parts if one.kind == "text"]
@@ -236,9 +233,7 @@ def _allocate_tokens(
     )
 
 
-def _build_text_part(
-    file: Attachment, prepared: PreparedFile, full_text: str, tokens: int
-) -> Mapping[str, Any]:
+def _build_text_part(file: Attachment, prepared: PreparedFile, full_text: str, tokens: int) -> Mapping[str, Any]:
     text = truncate_text(full_text, tokens)
     return text_part(file.filename, f"{text}\n[{prepared.problem}]" if prepared.problem else text)
 

@@ -166,9 +166,7 @@ async def _read(content: bytes, media_type: str, timeout_seconds: float, max_cha
     options = {"max_chars": max_chars, "reader": reader, "noun": noun}
     failure = f"The {noun} could not be read"
     try:
-        output, returncode = await read_in_child(
-            _WORKER, content, timeout_seconds=timeout_seconds, options=options
-        )
+        output, returncode = await read_in_child(_WORKER, content, timeout_seconds=timeout_seconds, options=options)
     except TimeoutError:
         return Extracted("", problem=f"{failure}: it takes too much time.")
     except OSError as error:
@@ -183,9 +181,7 @@ async def _read(content: bytes, media_type: str, timeout_seconds: float, max_cha
     return Extracted("", problem=f"{failure}: it crashed its reader, as a damaged file may.")
 
 
-async def _start_child(
-    program: Path, timeout_seconds: float, options: Mapping[str, Any]
-) -> asyncio.subprocess.Process:
+async def _start_child(program: Path, timeout_seconds: float, options: Mapping[str, Any]) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-P",  # nothing is imported from this folder

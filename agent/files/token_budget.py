@@ -16,9 +16,7 @@ class FileTokenBudget:
     def __init__(self, max_tokens: int) -> None:
         self._remaining_tokens = max_tokens
 
-    def allocate(
-        self, requested_tokens: Sequence[Mapping[int, int]], whole_only: frozenset[int]
-    ) -> dict[int, int]:
+    def allocate(self, requested_tokens: Sequence[Mapping[int, int]], whole_only: frozenset[int]) -> dict[int, int]:
         """Allocate tokens by file, out of what each requests, message by message, the newest first.
 
         A file that gets fewer than it requests is truncated, or left out where it stands in `whole_only`.

@@ -74,9 +74,7 @@ _SECRET_VALUE = re.compile(
 _LIBRARY_PREFIX = re.compile(r"(?:(?:litellm\.)?\w*(?:Error|Exception|Timeout)(?: Error)?(?::| -)\s*)+")
 
 
-def model_error(
-    error: Exception, *, model: str, parameters: Mapping[str, Any], started: bool = False
-) -> ModelError:
+def model_error(error: Exception, *, model: str, parameters: Mapping[str, Any], started: bool = False) -> ModelError:
     """Translate what the library raised. `started` says that a part of a stream had arrived."""
     error = getattr(error, "original_exception", None) or error
     kind = _kind(error, started=started)

@@ -32,9 +32,7 @@ _FIELDS_OF_THE_REQUEST = frozenset(
     {"model", "messages", "tools", "stream", "timeout", "num_retries", "max_retries", "fallbacks"}
 )
 #: What belongs to the provider of `ModelRequest.model` and must not reach another one.
-_CREDENTIALS = frozenset(
-    {"api_key", "api_base", "base_url", "api_version", "organization", "extra_headers", "headers"}
-)
+_CREDENTIALS = frozenset({"api_key", "api_base", "base_url", "api_version", "organization", "extra_headers", "headers"})
 #: Parameters that litellm does not send, at least for models that it does not know.
 _DROPPED_BY_LITELLM = frozenset({"metadata", "user"})
 
@@ -74,16 +72,12 @@ def _find_capabilities(model_name: str) -> Capabilities:
     """Find capabilities in the list of models alone: litellm's own lookup asks some providers' servers."""
     model_list = load().model_cost
     while model_name and model_name not in model_list:
-        model_name = model_name.partition("/")[
-            2
-        ]  # `openrouter/anthropic/…`: what is listed has fewer prefixes
+        model_name = model_name.partition("/")[2]  # `openrouter/anthropic/…`: what is listed has fewer prefixes
     if not model_name:
         return Capabilities()
     info = model_list[model_name]
     # Of many models the list says neither; then it is not known.
-    return Capabilities(
-        images=info.get("supports_vision", True), audio=info.get("supports_audio_input", False)
-    )
+    return Capabilities(images=info.get("supports_vision", True), audio=info.get("supports_audio_input", False))
 
 
 class LitellmModel:
@@ -234,9 +228,7 @@ def _parameters(model: str, request: ModelRequest) -> dict[str, Any]:
         if parameters.get("drop_params"):
             unsupported = set()  # what this model does not take is to be left out, says the caller
         raw = {
-            key: parameters.pop(key)
-            for key in (unsupported | _DROPPED_BY_LITELLM) - _CREDENTIALS
-            if key in parameters
+            key: parameters.pop(key) for key in (unsupported | _DROPPED_BY_LITELLM) - _CREDENTIALS if key in parameters
         }
         # What stands in `extra_body` is sent as it stands, known to litellm or not.
         parameters["extra_body"] = {**raw, **parameters.get("extra_body", {})}
@@ -301,9 +293,7 @@ def _cost(response: Any, model: str, usage: Usage) -> float | None:
         return None
 
 
-def _translate_error(
-    error: Exception, model: str, request: ModelRequest, *, has_started: bool = False
-) -> ModelError:
+def _translate_error(error: Exception, model: str, request: ModelRequest, *, has_started: bool = False) -> ModelError:
     if isinstance(error, TimeoutError):
         problem = "the stream fell silent" if has_started else "no answer"
         return ModelError("timeout", f"{model}: {problem} within the time allowed", retryable=True)

@@ -108,6 +108,5 @@ class ReplyPieces:
 def tool_calls(parts: Iterable[tuple[str | None, str | None, str | None]]) -> tuple[ToolCall, ...]:
     """Tool calls from (id, name, arguments). A call without an id gets one, for its result to refer to."""
     return tuple(
-        ToolCall(call_id or f"call_{new_id()}", name or "", arguments or "")
-        for call_id, name, arguments in parts
+        ToolCall(call_id or f"call_{new_id()}", name or "", arguments or "") for call_id, name, arguments in parts
     )

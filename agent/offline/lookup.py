@@ -73,12 +73,9 @@ def best_matches(question: str, sentences: Sequence[Sentence]) -> list[Sentence]
     """The sentences that share most words with the question, the best first; none if they share no word."""
     question_words = _words(question)
     scored_entries = [
-        (len(question_words & _words(sentence.text)), place, sentence)
-        for place, sentence in enumerate(sentences)
+        (len(question_words & _words(sentence.text)), place, sentence) for place, sentence in enumerate(sentences)
     ]
-    ranked_entries = sorted(
-        (entry for entry in scored_entries if entry[0]), key=lambda entry: entry[:2], reverse=True
-    )
+    ranked_entries = sorted((entry for entry in scored_entries if entry[0]), key=lambda entry: entry[:2], reverse=True)
     best_entries = ranked_entries[:1] + [
         entry for entry in ranked_entries[1:MATCHES_MAX] if entry[0] * 2 > ranked_entries[0][0]
     ]

@@ -21,14 +21,7 @@ from typing import Any
 from agent.chat_messages import request_digest
 from agent.models.parts import read_text_part
 from agent.models.protocol import RECALL_MODEL, ModelReply, ModelRequest, StreamRestarted, TextDelta
-from agent.offline.lookup import (
-    Sentence,
-    best_matches,
-    file_sentences,
-    is_question,
-    result_sentences,
-    text_sentences,
-)
+from agent.offline.lookup import Sentence, best_matches, file_sentences, is_question, result_sentences, text_sentences
 from agent.offline.summary import build_summary
 from agent.offline.tool_commands import ToolCommand, parse_commands, required_parameters
 from agent.summaries.prompt import is_comparison, read_material
@@ -78,9 +71,7 @@ def _delay_seconds(request: ModelRequest) -> float:
 
 def _build_reply(request: ModelRequest) -> ModelReply:
     if material := read_material(request.messages):
-        return _finish(
-            request, content=json.dumps(build_summary(material), ensure_ascii=False), tool_calls=()
-        )
+        return _finish(request, content=json.dumps(build_summary(material), ensure_ascii=False), tool_calls=())
     if is_comparison(request.messages):
         return _finish(request, content='{"ok": true, "missing": []}', tool_calls=())
     question_index = _last_user_index(request.messages)
@@ -126,8 +117,7 @@ def _build_calls(commands: Sequence[ToolCommand], request: ModelRequest) -> tupl
     digest = request_digest(request)
     runnable_commands = [order for order in commands if not order.complaint]
     return tuple(
-        ToolCall(_call_id(digest, index), order.name, order.arguments)
-        for index, order in enumerate(runnable_commands)
+        ToolCall(_call_id(digest, index), order.name, order.arguments) for index, order in enumerate(runnable_commands)
     )
 
 
@@ -166,9 +156,7 @@ def _describe_result(result: Mapping[str, Any]) -> str:
 
 
 def _describe_matches(
-    question: str,
-    earlier_messages: Sequence[Mapping[str, Any]],
-    current_messages: Sequence[Mapping[str, Any]],
+    question: str, earlier_messages: Sequence[Mapping[str, Any]], current_messages: Sequence[Mapping[str, Any]]
 ) -> list[str]:
     matches = best_matches(question, _collect_sentences(earlier_messages, current_messages))
     if not matches:
@@ -181,9 +169,7 @@ def _collect_sentences(
 ) -> list[Sentence]:
     """The sentences that may be quoted, in the conversation's order; system messages are not counted."""
     sentences: list[Sentence] = []
-    spoken_messages = [
-        message for message in (*earlier_messages, *current_messages) if message["role"] != "system"
-    ]
+    spoken_messages = [message for message in (*earlier_messages, *current_messages) if message["role"] != "system"]
     question_number = sum(1 for message in earlier_messages if message["role"] != "system") + 1
     for number, message in enumerate(spoken_messages, start=1):
         if message["role"] == "user" and number != question_number:

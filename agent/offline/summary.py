@@ -25,17 +25,7 @@ PLAIN_FACTS = 5
 #: The part of the budget of each section: a half, an eighth, …; all of them are less than the whole.
 #: Open tasks and preferences are bounded where a summary is checked.
 BUDGET_DIVISORS = {"facts": 2, "decisions": 8, "names": 12, "numbers": 8, "attachments": 8}
-_ENTRY_LISTS = (
-    "facts",
-    "open_tasks",
-    "preferences",
-    "decisions",
-    "names",
-    "numbers",
-    "plain",
-    "questions",
-    "closed",
-)
+_ENTRY_LISTS = ("facts", "open_tasks", "preferences", "decisions", "names", "numbers", "plain", "questions", "closed")
 #: Entries by the name of their list.
 EntryLists = dict[str, list[str]]
 

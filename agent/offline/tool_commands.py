@@ -35,9 +35,7 @@ class ToolCommand:
 def required_parameters(tools: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     """The required parameters of each declared tool, by name."""
     functions = (tool["function"] for tool in tools)
-    return {
-        function["name"]: list(function.get("parameters", {}).get("required", ())) for function in functions
-    }
+    return {function["name"]: list(function.get("parameters", {}).get("required", ())) for function in functions}
 
 
 def parse_commands(text: str, tools: Mapping[str, Sequence[str]]) -> list[list[ToolCommand]]:
@@ -83,7 +81,5 @@ def _build_command(name: str, arguments: str | None, tools: Mapping[str, Sequenc
         available = f"There are: {', '.join(tools)}." if tools else "No tools were offered."
         return ToolCommand(name, complaint=f"There is no tool {name}. {available}")
     if arguments is None and tools[name]:
-        return ToolCommand(
-            name, complaint=f"To call {name} I need its arguments as JSON: {', '.join(tools[name])}."
-        )
+        return ToolCommand(name, complaint=f"To call {name} I need its arguments as JSON: {', '.join(tools[name])}.")
     return ToolCommand(name, arguments or "{}")

@@ -123,8 +123,7 @@ def add_missing(
     fitting_tasks = [task for task in missing if len(task) <= ENTRY_MAX_CHARS]
     open_tasks = tuple(task for task in fitting_tasks if task not in report.closed)
     new_sections, made_up = _remove_made_up(
-        SummarySections(open_tasks=open_tasks),
-        f"{previous_sections.render()}\n{_covered_text(covered_messages)}",
+        SummarySections(open_tasks=open_tasks), f"{previous_sections.render()}\n{_covered_text(covered_messages)}"
     )
     sections, added_tasks, crowded_out = _add_tasks(sections, new_sections.open_tasks, max_chars)
     too_long_tasks = [task for task in missing if task not in fitting_tasks]
@@ -146,9 +145,7 @@ def _add_tasks(
     for task in tasks:
         if task in sections.open_tasks:
             continue
-        extended_sections, displaced_entries = _bound_protected(
-            sections.with_more("open_tasks", [task]), max_chars
-        )
+        extended_sections, displaced_entries = _bound_protected(sections.with_more("open_tasks", [task]), max_chars)
         if len(extended_sections.render()) > max_chars:
             crowded_out.append(task)
             continue
@@ -193,21 +190,14 @@ def _remove_made_up(sections: SummarySections, known_text: str) -> tuple[Summary
     made_up: list[str] = []
     for name in PROTECTED:
         entries = getattr(sections, name)
-        wrong_entries = [
-            entry for entry in entries if not all(has_value(known_text, found) for found in ids_in(entry))
-        ]
-        sections = replace(
-            sections, **{name: tuple(entry for entry in entries if entry not in wrong_entries)}
-        )
+        wrong_entries = [entry for entry in entries if not all(has_value(known_text, found) for found in ids_in(entry))]
+        sections = replace(sections, **{name: tuple(entry for entry in entries if entry not in wrong_entries)})
         made_up += wrong_entries
     return sections, tuple(made_up)
 
 
 def _confirm_closed(
-    claimed_entries: set[str],
-    sections: SummarySections,
-    previous_sections: SummarySections,
-    covered_text: str,
+    claimed_entries: set[str], sections: SummarySections, previous_sections: SummarySections, covered_text: str
 ) -> tuple[set[str], set[str]]:
     """Tell the entries that are over from those of which the model only claims it."""
     entries = _protected_entries(previous_sections) & claimed_entries

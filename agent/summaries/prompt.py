@@ -86,9 +86,7 @@ def _system_prompt(purpose: str, max_chars: int) -> str:
 
 def retry_messages(answer: str, problem: str) -> list[dict[str, Any]]:
     """The messages that follow an answer that cannot be used."""
-    request_text = (
-        f"This cannot be used: {problem}. Write the minutes again, as one JSON object as asked for."
-    )
+    request_text = f"This cannot be used: {problem}. Write the minutes again, as one JSON object as asked for."
     return [{"role": "assistant", "content": answer or "{}"}, {"role": "user", "content": request_text}]
 
 
@@ -97,10 +95,7 @@ def comparison_messages(
 ) -> list[dict[str, Any]]:
     """The request for a comparison of a summary with what it covers."""
     new = text_part(NEW_MINUTES, json.dumps(new_sections.to_json(), ensure_ascii=False))
-    return [
-        _system_message(CHECK),
-        _user_message([*_material_parts(previous_sections, covered_messages), new]),
-    ]
+    return [_system_message(CHECK), _user_message([*_material_parts(previous_sections, covered_messages), new])]
 
 
 def read_material(messages: Sequence[Mapping[str, Any]]) -> Material | None:
@@ -152,13 +147,9 @@ def _user_message(parts: list[dict[str, Any]]) -> dict[str, Any]:
     return {"role": "user", "content": parts}
 
 
-def _material_parts(
-    previous_sections: SummarySections, covered_messages: Sequence[Message]
-) -> list[dict[str, Any]]:
+def _material_parts(previous_sections: SummarySections, covered_messages: Sequence[Message]) -> list[dict[str, Any]]:
     # System messages stay in every window as they are.
-    transcript = "\n".join(
-        _transcript_line(message) for message in covered_messages if message.role != "system"
-    )
+    transcript = "\n".join(_transcript_line(message) for message in covered_messages if message.role != "system")
     previous_json = json.dumps(previous_sections.to_json(), ensure_ascii=False)
     return [text_part(OLD_MINUTES, previous_json), text_part(CONVERSATION, transcript)]
 

@@ -63,17 +63,13 @@ class SummarySections:
         for name, entries in entries_by_section.items():
             longest = max(map(len, entries), default=0)
             if longest > ENTRY_MAX_CHARS:
-                raise InvalidSections(
-                    f"an entry of {name} has {longest} characters, and {ENTRY_MAX_CHARS} fit"
-                )
+                raise InvalidSections(f"an entry of {name} has {longest} characters, and {ENTRY_MAX_CHARS} fit")
         return cls(**entries_by_section)
 
     @classmethod
     def from_text(cls, text: str) -> "SummarySections":
         """A summary that is text alone, as facts: a line each, of a longer one its sentences, all of it."""
-        return cls(
-            facts=_unique_lines(piece for each in text.splitlines() for piece in _split_into_entries(each))
-        )
+        return cls(facts=_unique_lines(piece for each in text.splitlines() for piece in _split_into_entries(each)))
 
     def to_json(self) -> dict[str, list[str]]:
         return {name: list(getattr(self, name)) for name in _TITLES}

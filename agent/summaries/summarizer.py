@@ -13,13 +13,7 @@ import structlog
 
 from agent.models.protocol import Model, ModelReply, ModelRequest
 from agent.summaries.check import Report, add_missing, check_summary
-from agent.summaries.prompt import (
-    PURPOSE,
-    comparison_messages,
-    prompt_version,
-    retry_messages,
-    summary_messages,
-)
+from agent.summaries.prompt import PURPOSE, comparison_messages, prompt_version, retry_messages, summary_messages
 from agent.summaries.sections import InvalidSections, SummarySections, entries_of, parse_json_object
 from conversation.errors import ModelError
 from conversation.message import Message, Usage
@@ -48,9 +42,7 @@ class ModelSummarizer:
         model_calls = _ModelCalls(self)
         sections, report = await model_calls.write(previous_sections, draft.covered_messages)
         if self.is_checked:
-            sections, report = await model_calls.compare(
-                previous_sections, draft.covered_messages, sections, report
-            )
+            sections, report = await model_calls.compare(previous_sections, draft.covered_messages, sections, report)
         _log.info("summary_written", thread_key=draft.thread_key, to_seq=draft.to_seq, **report.counts())
         return NewSummary(
             content=sections.render(),
@@ -137,12 +129,7 @@ class _ModelCalls:
             raise ModelError("summary_untrue", "the check says that it is not what was said", retryable=True)
         missing = entries_of("missing", judgement.get("missing"))
         return add_missing(
-            sections,
-            report,
-            missing,
-            previous_sections,
-            covered_messages,
-            max_chars=self.summarizer.max_chars,
+            sections, report, missing, previous_sections, covered_messages, max_chars=self.summarizer.max_chars
         )
 
     def _parse_judgement(self, reply: ModelReply) -> Mapping[str, Any]:

@@ -69,8 +69,7 @@ class Arguments:
             raise InvalidArguments(_describe_problems(error)) from None
         values = {name: getattr(validated_arguments, field) for field, name in self.parameters.items()}
         ordered_values = (
-            (name, context if name in self.context_parameters else values[name])
-            for name in self.signature.parameters
+            (name, context if name in self.context_parameters else values[name]) for name in self.signature.parameters
         )
         return inspect.BoundArguments(self.signature, OrderedDict(ordered_values))
 
@@ -126,9 +125,7 @@ def _read_hints(function: Callable[..., Any], tool: str) -> dict[str, Any]:
         return get_type_hints(target, include_extras=True)
     except NameError as error:
         raise InvalidInput(
-            f"tool {tool}",
-            f"has an annotation that cannot be resolved ({error})",
-            "define it at module level",
+            f"tool {tool}", f"has an annotation that cannot be resolved ({error})", "define it at module level"
         ) from None
 
 
@@ -140,9 +137,7 @@ def _check_parameter(parameter: inspect.Parameter, hints: Mapping[str, Any], too
             "name every parameter",
         )
     if parameter.name == "self" and "self" not in hints:
-        raise InvalidInput(
-            f"tool {tool}", "is a method without its object", "pass the bound method: thing.method"
-        )
+        raise InvalidInput(f"tool {tool}", "is a method without its object", "pass the bound method: thing.method")
 
 
 def _is_context(annotation: object) -> bool:

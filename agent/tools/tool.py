@@ -61,11 +61,7 @@ class Tool:
 
     def declaration(self) -> dict[str, Any]:
         """The tool in the form that chat-completions requests carry."""
-        function = {
-            "name": self.name,
-            "description": self.description,
-            "parameters": self.arguments.schema,
-        }
+        function = {"name": self.name, "description": self.description, "parameters": self.arguments.schema}
         return {"type": "function", "function": function}
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -112,12 +108,8 @@ def _check(name: str, function: Callable[..., Any], timeout_seconds: float) -> N
     if not callable(function):
         raise InvalidInput(f"tool {name}", "is no function", "pass a function, sync or async")
     if not TOOL_NAME.fullmatch(name):
-        raise InvalidInput(
-            "tool.name", f"is {name!r}", "use 1 to 64 letters, digits, _ and -; name= gives another one"
-        )
+        raise InvalidInput("tool.name", f"is {name!r}", "use 1 to 64 letters, digits, _ and -; name= gives another one")
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise InvalidInput(f"tool {name}", "is a generator", "return a list")
     if not (math.isfinite(timeout_seconds) and timeout_seconds > 0):
-        raise InvalidInput(
-            f"tool {name}", f"has timeout_seconds={timeout_seconds}", "pass a number of seconds above 0"
-        )
+        raise InvalidInput(f"tool {name}", f"has timeout_seconds={timeout_seconds}", "pass a number of seconds above 0")

@@ -38,9 +38,7 @@ class Toolbox:
         for item in tools:
             tool = item if isinstance(item, Tool) else Tool.from_function(item)
             if tool.name in self._tools:
-                raise InvalidInput(
-                    "tools", f"hold two named {tool.name!r}", "pass name= to one of them to rename it"
-                )
+                raise InvalidInput("tools", f"hold two named {tool.name!r}", "pass name= to one of them to rename it")
             self._tools[tool.name] = tool
 
     def __iter__(self) -> Iterator[Tool]:
@@ -60,9 +58,7 @@ class Toolbox:
         """The tools as a `ModelRequest` carries them."""
         return tuple(tool.declaration() for tool in self)
 
-    async def run(
-        self, name: str, arguments_json: str, context: RunContext, *, executor: ToolThreads
-    ) -> ToolResult:
+    async def run(self, name: str, arguments_json: str, context: RunContext, *, executor: ToolThreads) -> ToolResult:
         """Run the tool that the model named; a name that no tool has is reported to the model."""
         tool = self._tools.get(name)
         if tool is None:

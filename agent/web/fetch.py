@@ -43,9 +43,7 @@ async def get(reach: Reach, url: str, *, limits: WebLimits, objection: Objection
         raise TooSlow(f"{redact(parsed_url)} was not read within {limits.total_seconds:g} s") from None
 
 
-async def _get_following_redirects(
-    reach: Reach, url: httpx.URL, limits: WebLimits, objection: Objection
-) -> Answer:
+async def _get_following_redirects(reach: Reach, url: httpx.URL, limits: WebLimits, objection: Objection) -> Answer:
     first_url = url
     for _ in range(limits.redirects_max + 1):
         outcome = await _get_once(reach, url, limits, objection)
@@ -57,9 +55,7 @@ async def _get_following_redirects(
     )
 
 
-async def _get_once(
-    reach: Reach, url: httpx.URL, limits: WebLimits, objection: Objection
-) -> Answer | httpx.URL:
+async def _get_once(reach: Reach, url: httpx.URL, limits: WebLimits, objection: Objection) -> Answer | httpx.URL:
     """Fetch a URL once: the answer, or the URL to which it redirects."""
     async with _exchange(reach, url, limits) as response:
         headers = httpx.Headers(response.headers)
@@ -117,9 +113,7 @@ def _translate_errors(redacted_url: str, limits: WebLimits) -> Iterator[None]:
         raise TooSlow(f"{redacted_url} sent nothing for {limits.read_seconds:g} s") from None
     except httpcore.NetworkError as error:
         # The words of sockets and certificates: they quote no URL.
-        raise NotReached(
-            f"{redacted_url} could not be reached: {str(error)[:200] or 'the connection broke'}"
-        ) from None
+        raise NotReached(f"{redacted_url} could not be reached: {str(error)[:200] or 'the connection broke'}") from None
     except httpcore.ProtocolError:
         # These may quote what the server sent.
         raise NotReached(f"{redacted_url} broke off, or does not speak HTTP") from None
@@ -134,9 +128,7 @@ def _request_headers(url: httpx.URL) -> list[tuple[bytes, bytes]]:
     ]
 
 
-async def _read_body(
-    response: httpcore.Response, headers: httpx.Headers, url: httpx.URL, limits: WebLimits
-) -> bytes:
+async def _read_body(response: httpcore.Response, headers: httpx.Headers, url: httpx.URL, limits: WebLimits) -> bytes:
     encoding = headers.get("content-encoding", "")
     decompressor = decompressor_for(encoding)
     if decompressor is None:

@@ -65,9 +65,7 @@ async def read_page(answer: Answer, page_format: PageFormat) -> Page:
 async def _read_html(text: str, answer: Answer, page_format: PageFormat) -> Page:
     options = {"url": answer.url, "format": page_format, "max_chars": PAGE_MAX_CHARS + 1}
     try:
-        output, returncode = await read_in_child(
-            _WORKER, text.encode(), timeout_seconds=READ_SECONDS, options=options
-        )
+        output, returncode = await read_in_child(_WORKER, text.encode(), timeout_seconds=READ_SECONDS, options=options)
     except TimeoutError:
         raise AnswerRejected(f"{answer.redacted_url} takes too much time to read") from None
     if returncode != 0:

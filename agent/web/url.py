@@ -44,9 +44,7 @@ def resolve_redirect(url: httpx.URL, location: str, *, allow_ports: Collection[i
 def check_url(url: httpx.URL, *, allow_ports: Collection[int]) -> httpx.URL:
     """Check a URL, and return it without its fragment. Raises `UrlRejected`."""
     if url.scheme not in _DEFAULT_PORTS or not url.host:
-        raise UrlRejected(
-            f"{redact(url)} is no web address; only http:// and https:// with a host are fetched"
-        )
+        raise UrlRejected(f"{redact(url)} is no web address; only http:// and https:// with a host are fetched")
     if url.userinfo:
         raise UrlRejected(f"{redact(url)} holds a user name or password; pass it without")
     if port_of(url) not in allow_ports:

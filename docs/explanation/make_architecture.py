@@ -32,9 +32,7 @@ def layers_of(scope: str) -> list[list[str]]:
     """The contract of a package: its layers from the top, each as the packages that stand in it."""
     contracts = pyproject()["tool"]["importlinter"]["contracts"]
     containers = [scope] if scope else []
-    (contract,) = (
-        each for each in contracts if each["type"] == "layers" and each.get("containers", []) == containers
-    )
+    (contract,) = (each for each in contracts if each["type"] == "layers" and each.get("containers", []) == containers)
     return [re.split(r"\s*[|:]\s*", layer) for layer in contract["layers"]]
 
 
@@ -66,10 +64,7 @@ def all_imports() -> Edges:
     """Every import of a module of ours by another."""
     known = modules()
     return frozenset(
-        (name, target)
-        for name, path in known.items()
-        for target in imported_modules(path, known)
-        if target in known
+        (name, target) for name, path in known.items() for target in imported_modules(path, known) if target in known
     )
 
 
@@ -91,9 +86,7 @@ def reduce_edges(edges: Edges) -> Edges:
     return frozenset(
         (start, end)
         for start, end in edges
-        if not any(
-            end in _reachable(edges, between) for first, between in edges if first == start and between != end
-        )
+        if not any(end in _reachable(edges, between) for first, between in edges if first == start and between != end)
     )
 
 

@@ -157,9 +157,7 @@ def _default(value: ast.expr) -> str:
     """A default as it is meant: factories by what they return."""
     if isinstance(value, ast.Call) and ast.unparse(value.func) == "field":
         factory = next((k.value for k in value.keywords if k.arg == "default_factory"), None)
-        return (
-            "…" if factory is None else f"{ast.unparse(factory)}()" if isinstance(factory, ast.Name) else "…"
-        )
+        return "…" if factory is None else f"{ast.unparse(factory)}()" if isinstance(factory, ast.Name) else "…"
     return ast.unparse(value)
 
 

@@ -2,6 +2,7 @@
 
 from agent.agent import Agent
 from agent.registry import register
+
 from examples.support.agent import support
 
 #: Seconds that `offline/recall` waits before every answer.

@@ -4,6 +4,7 @@ import time
 from collections import Counter
 
 from conversation.turn import TurnRecord, TurnState
+
 from examples.demo.desk import INTERRUPTED_TICKET, thread_id_of
 from examples.demo.replies import has_whole_pairs
 from examples.demo.stage import DemoFailed, Stage

@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from rich.console import Console
-
 from agent.models.protocol import RECALL_MODEL
 from conversation.errors import OperatorError
-from examples.demo.stored import StoredData
+from rich.console import Console
 from store.settings import Settings, load
 from threadmill.embedded.stack import Stack
+
+from examples.demo.stored import StoredData
 
 #: Seconds between two polls of a condition.
 POLL_SECONDS = 0.05

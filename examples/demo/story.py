@@ -11,10 +11,11 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from rich.console import Console
-
 from conversation.errors import OperatorError
 from conversation.ids import new_id
+from rich.console import Console
+from threadmill.embedded.stack import Stack
+
 from examples.demo.crash import check_killed_worker_loses_nothing
 from examples.demo.replies import (
     check_files_stored,
@@ -24,7 +25,6 @@ from examples.demo.replies import (
 )
 from examples.demo.stage import DemoFailed, Stage
 from examples.support.ledger import PATH_VARIABLE
-from threadmill.embedded.stack import Stack
 
 SCENES = {
     "A backend sends tickets to the agent `support`": check_tickets_answered,

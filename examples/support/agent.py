@@ -2,6 +2,7 @@
 
 from agent.agent import Agent
 from agent.registry import register
+
 from examples.support.tools import TOOLS
 
 support = register(

@@ -7,10 +7,10 @@ call, so they say that they are idempotent; an exchange or a refund done twice i
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
-
 from agent.tools.run_context import RunContext
 from agent.tools.tool import tool
+from pydantic import BaseModel, Field
+
 from examples.support import database
 from examples.support.ledger import Book, open_book
 

@@ -4,10 +4,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated
 
+from conversation.errors import TurnNotFound, UserError
 from fastapi import Body, FastAPI, Header, Request
 from fastapi.responses import JSONResponse
-
-from conversation.errors import TurnNotFound, UserError
 from producers import default_producer, find_turn_async, send_message_async
 
 

@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from flask import Flask, request
-
 from conversation.errors import TurnNotFound, UserError
+from flask import Flask, request
 from producers import find_turn, send_message
 
 app = Flask(__name__)

@@ -21,8 +21,7 @@ def open_scanner(settings: Settings) -> Scanner | None:
         port = 0
     if parts.scheme != "clamd" or not port or not (parts.hostname or parts.path.strip("/")):
         raise InvalidSettings(
-            "THREADMILL_SCANNER_URL: is no address of a scanner; write clamd://host:3310 or "
-            "clamd:///path/of/its/socket"
+            "THREADMILL_SCANNER_URL: is no address of a scanner; write clamd://host:3310 or clamd:///path/of/its/socket"
         )
     address = (parts.hostname, port) if parts.hostname else unquote(parts.path)
     return ClamAV(address, timeout_seconds=settings.scanner_timeout_seconds)

@@ -34,8 +34,7 @@ def read_verified_pieces(sha256: str, content: Content, size: int = CHUNK_BYTES)
         yield piece
     if digest.hexdigest() != sha256:
         raise FileRejected(
-            f"blob {sha256}: its bytes have the hash {digest.hexdigest()}; "
-            "read the file again and send it anew"
+            f"blob {sha256}: its bytes have the hash {digest.hexdigest()}; read the file again and send it anew"
         )
 
 

@@ -21,22 +21,9 @@ from uuid import uuid4
 
 from conversation.errors import FileRejected, FileStoreUnavailable
 from conversation.validation import check_tenant
-from store.blobs.hashing import (
-    CHUNK_BYTES,
-    Content,
-    check_content,
-    read_verified_pieces,
-    verify_stored_pieces,
-)
+from store.blobs.hashing import CHUNK_BYTES, Content, check_content, read_verified_pieces, verify_stored_pieces
 from store.blobs.presigned import NoUploads
-from store.blobs.protocol import (
-    StoredBlob,
-    check_address,
-    check_after,
-    check_expires,
-    is_tenant,
-    not_stored_error,
-)
+from store.blobs.protocol import StoredBlob, check_address, check_after, check_expires, is_tenant, not_stored_error
 
 #: Seconds after which no process writes to a partial file any more.
 PARTIAL_SECONDS = 24 * 3600.0
@@ -125,11 +112,7 @@ class LocalBlobs(NoUploads):
             if _FOLDER.fullmatch(folder.name) and folder.name >= after[:2]:
                 for blob in self._list_entries(Path(folder)):
                     sha256 = folder.name + blob.name
-                    if (
-                        _NAME.fullmatch(blob.name)
-                        and sha256 > after
-                        and (stored_blob := self._stat_blob(sha256, blob))
-                    ):
+                    if _NAME.fullmatch(blob.name) and sha256 > after and (stored_blob := self._stat_blob(sha256, blob)):
                         yield stored_blob
 
     def list_tenants(self) -> Iterator[str]:

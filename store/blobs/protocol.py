@@ -86,14 +86,7 @@ class BlobStore(BlobUploads, Protocol):
         ...
 
     def url(
-        self,
-        tenant: str,
-        sha256: str,
-        *,
-        expires: timedelta,
-        filename: str,
-        media_type: str,
-        inline: bool = False,
+        self, tenant: str, sha256: str, *, expires: timedelta, filename: str, media_type: str, inline: bool = False
     ) -> str:
         """Where a client can fetch the blob, as a download of this name. Made up without asking the store.
 

@@ -85,9 +85,7 @@ def _check_usable(driver: Any) -> None:
     # Inside a transaction that was begun by hand, autocommit means nothing.
     if getattr(driver, "autocommit", False) is True and status is not TransactionStatus.INTRANS:
         raise InvalidInput(
-            "connection",
-            "commits after every statement",
-            "open a transaction on it first, or leave connection= out",
+            "connection", "commits after every statement", "open a transaction on it first, or leave connection= out"
         )
 
 

@@ -19,10 +19,7 @@ from sqlalchemy.types import TypeDecorator
 #: Seconds of a day.
 DAY = 86_400.0
 #: The SQL of each database for the time at which a statement runs. Tests replace it.
-CLOCK_SQL = {
-    "postgresql": "clock_timestamp()",
-    "sqlite": "'now'",
-}
+CLOCK_SQL = {"postgresql": "clock_timestamp()", "sqlite": "'now'"}
 
 #: A key that is never used twice, even after its row was deleted.
 Key = BigInteger().with_variant(Integer, "sqlite")

@@ -27,9 +27,7 @@ _NESTED = (
 def metadata_has(key: str, value: Any) -> ColumnElement[bool] | TextClause:
     """Whether a thread's metadata has exactly this value under `key`."""
     statement = text(_MEMBER.format(_comparison(value)))
-    return statement.bindparams(
-        bindparam("key", key, unique=True), bindparam("value", json.dumps(value), unique=True)
-    )
+    return statement.bindparams(bindparam("key", key, unique=True), bindparam("value", json.dumps(value), unique=True))
 
 
 def _comparison(value: Any) -> str:

@@ -81,9 +81,7 @@ class Attempts:
         if action is FailureAction.RETRY_NOW and self.runs < MAX_RUNS:
             return add_jitter(QUICK_RETRY_SECONDS * self.runs)
         if action is not FailureAction.REPORT and time.monotonic() < self.give_up_at:
-            return add_jitter(
-                backoff_seconds(self.runs - 1, first=MIN_BACKOFF_SECONDS, maximum=MAX_BACKOFF_SECONDS)
-            )
+            return add_jitter(backoff_seconds(self.runs - 1, first=MIN_BACKOFF_SECONDS, maximum=MAX_BACKOFF_SECONDS))
         raise DatabaseUnavailable(reason_of(error)) from error
 
 
@@ -94,12 +92,7 @@ def action_for(error: DatabaseFailure) -> FailureAction:
         return FailureAction.WAIT
     if state in OPERATOR_STATES or _lacks_schema(error):
         return FailureAction.REPORT
-    if (
-        state in RACES
-        or state == READ_ONLY
-        or error.connection_invalidated
-        or isinstance(error, InterfaceError)
-    ):
+    if state in RACES or state == READ_ONLY or error.connection_invalidated or isinstance(error, InterfaceError):
         return FailureAction.RETRY_NOW
     if isinstance(error, OperationalError) and not state.startswith(VALUE_STATE_CLASSES):
         # A lock or a statement that took too long, no connection, memory or disk left, a SQLite file
@@ -122,9 +115,7 @@ def sqlstate_of(error: DatabaseFailure) -> str | None:
 
 
 def _lacks_schema(error: DatabaseFailure) -> bool:
-    return sqlstate_of(error) in NO_SCHEMA or _first_line(error).startswith(
-        ("no such table", "no such column")
-    )
+    return sqlstate_of(error) in NO_SCHEMA or _first_line(error).startswith(("no such table", "no such column"))
 
 
 def _first_line(error: DatabaseFailure) -> str:

@@ -55,9 +55,7 @@ def with_rows(
     """
     names = list(rows[0])
     # The condition keeps SQLite from reading ON CONFLICT as the end of a join.
-    sources = [
-        select(*(_typed_literal(table.c[name], row[name]) for name in names)).where(true()) for row in rows
-    ]
+    sources = [select(*(_typed_literal(table.c[name], row[name]) for name in names)).where(true()) for row in rows]
     if source is not None:
         sources = [one.select_from(source) for one in sources]
     return statement.from_select(names, sources[0] if len(sources) == 1 else union_all(*sources))
@@ -90,9 +88,7 @@ def execute_together(
     return rows_before if reads_first else connection.execute(final_statement).all()
 
 
-def insert_as_source(
-    connection: Connection, statement: Insert, table: Table, key: str, value: Any
-) -> FromClause:
+def insert_as_source(connection: Connection, statement: Insert, table: Table, key: str, value: Any) -> FromClause:
     """Insert a row, and return it as a source for the next statement: empty where nothing is inserted.
 
     It is one round trip with that statement on PostgreSQL, and one of its own on SQLite.
@@ -101,8 +97,4 @@ def insert_as_source(
     if connection.dialect.name == "postgresql":
         return statement.returning(column).cte(f"new_{table.name}")
     inserted_rows = connection.execute(statement.returning(column)).all()
-    return (
-        select(column)
-        .where(column == value, true() if inserted_rows else false())
-        .subquery(f"new_{table.name}")
-    )
+    return select(column).where(column == value, true() if inserted_rows else false()).subquery(f"new_{table.name}")

@@ -131,8 +131,7 @@ class Examination:
             while not inspection.is_over():
                 findings = list(islice(check.find(inspection), self.scope.findings + 1))
                 notes = [
-                    self._handle_finding(check, inspection, finding)
-                    for finding in findings[: self.scope.findings]
+                    self._handle_finding(check, inspection, finding) for finding in findings[: self.scope.findings]
                 ]
                 # Findings of an earlier round that are still wrong are found once more.
                 result.notes = [note for note in result.notes if not note.outcome.is_open] + notes

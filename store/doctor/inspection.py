@@ -72,9 +72,7 @@ class Inspection:
         """Run `operation` in a short transaction of its own."""
         return self.database.run(operation, *args, **kwargs)
 
-    def repair(
-        self, check: str, ids: Mapping[str, Any], operation: Callable[[Connection], str | None]
-    ) -> str | None:
+    def repair(self, check: str, ids: Mapping[str, Any], operation: Callable[[Connection], str | None]) -> str | None:
         """Run a repair, and enter its result in `audit` in the same transaction."""
 
         def repair_and_audit(connection: Connection) -> str | None:
@@ -91,9 +89,7 @@ class Inspection:
         while remaining > 0:
             if self.is_over():
                 return
-            keys = self.run(
-                _read_page, tenant=self.scope.tenant, before=before_key, limit=min(PAGE, remaining)
-            )
+            keys = self.run(_read_page, tenant=self.scope.tenant, before=before_key, limit=min(PAGE, remaining))
             if not keys:
                 return
             yield keys[-1], keys[0]

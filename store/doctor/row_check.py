@@ -57,9 +57,7 @@ def thread_columns() -> tuple[ColumnElement[Any], ...]:
 def _find(check: RowCheck, inspection: Inspection) -> Iterator[Finding]:
     pages: Iterator[Keys | None] = inspection.read_pages() if check.reads_histories else iter([None])
     for keys in pages:
-        yield from map(
-            check.report, inspection.run(_read_rows, check=check, scope=inspection.scope, keys=keys)
-        )
+        yield from map(check.report, inspection.run(_read_rows, check=check, scope=inspection.scope, keys=keys))
 
 
 def _read_rows(connection: Connection, *, check: RowCheck, scope: Scope, keys: Keys | None) -> list[AnyRow]:
@@ -85,8 +83,7 @@ def _repair_row(connection: Connection, *, check: RowCheck, scope: Scope, row: A
     lock = select(threads.c.key).where(threads.c.key == row.key).with_for_update(key_share=True)
     connection.execute(lock)
     statement = check.select_rows(connection, scope).where(
-        threads.c.key == row.key,
-        *(column == getattr(row, name) for name, column in check.identity.items()),
+        threads.c.key == row.key, *(column == getattr(row, name) for name, column in check.identity.items())
     )
     current_row = connection.execute(statement).first()
     if current_row is None or not check.report(current_row).is_repairable:

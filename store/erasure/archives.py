@@ -7,19 +7,7 @@ is deleted, and from then on it is not restored.
 
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    FromClause,
-    Select,
-    delete,
-    false,
-    func,
-    select,
-    true,
-    union,
-    update,
-)
+from sqlalchemy import ColumnElement, Connection, FromClause, Select, delete, false, func, select, true, union, update
 
 from conversation.errors import ThreadUnderLegalHold
 from store.database.statements import AnyRow
@@ -65,9 +53,7 @@ def archive_rows(erasure_id: str, subject: Subject) -> Select[Any]:
         return select(archives).where(of_tenant).order_by(archives.c.key)
     erased_parts = select(archives.c.key).where(of_tenant, archives.c.thread_sha256.in_(of_erasure))
     # As one set of keys: for the one or the other, PostgreSQL would read all archives that there are.
-    statement = select(archives).where(
-        archives.c.key.in_(union(erased_parts, parts_of(thread_keys_naming(subject))))
-    )
+    statement = select(archives).where(archives.c.key.in_(union(erased_parts, parts_of(thread_keys_naming(subject)))))
     return statement.order_by(func.coalesce(names_subject(subject), false()), archives.c.key)
 
 

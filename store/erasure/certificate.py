@@ -39,9 +39,7 @@ def finish(connection: Connection, erasure_id: str, subject: Subject) -> Certifi
     }
     certificate = content | {"digest": digest_of(content)}
     connection.execute(
-        update(erasures)
-        .where(of_erasure)
-        .values(finished_at=row.now, certificate=certificate, subject_id=None)
+        update(erasures).where(of_erasure).values(finished_at=row.now, certificate=certificate, subject_id=None)
     )
     # From the hash of its bytes, an owner of the file could tell that it was here.
     connection.execute(delete(erasure_items).where(items.erasure_id == erasure_id, items.kind == "blob"))

@@ -127,9 +127,7 @@ class UserExport:
                 is_clean = row.scan not in BLOCKED_SCANS
                 is_stored = is_clean and self._write_file(archive, row.sha256)
                 file_list.write(
-                    _encode_lines(
-                        [{"thread": thread.id, **export_rows.row_to_json(row), "stored": is_stored}]
-                    )
+                    _encode_lines([{"thread": thread.id, **export_rows.row_to_json(row), "stored": is_stored}])
                 )
                 self._hashes.add(row.sha256)
             after = (rows[-1].message_id, rows[-1].place)
@@ -147,9 +145,7 @@ class UserExport:
             for start in range(0, len(hashes), PAGE):
                 page = hashes[start : start + PAGE]
                 member.write(
-                    _encode_lines(
-                        self.database.run(export_rows.load_uploads, tenant=self.subject.tenant, hashes=page)
-                    )
+                    _encode_lines(self.database.run(export_rows.load_uploads, tenant=self.subject.tenant, hashes=page))
                 )
 
     def _write_archives(self, archive: ZipFile) -> int:
@@ -162,10 +158,7 @@ class UserExport:
         """Write an object, once; False where its bytes are lost or damaged: the export goes on."""
         if name not in self._written_names and name not in self._lost_names:
             try:
-                with (
-                    self.files.open(tenant, sha256) as chunks,
-                    archive.open(name, "w", force_zip64=True) as member,
-                ):
+                with self.files.open(tenant, sha256) as chunks, archive.open(name, "w", force_zip64=True) as member:
                     for chunk in chunks:
                         member.write(chunk)
                 self._written_names.add(name)

@@ -111,9 +111,7 @@ def load_audit(connection: Connection, row: AnyRow) -> list[Line]:
     """Load the audit's rows of a thread: what was deleted or repaired."""
     ids = [row.id, hash_of(row.tenant, row.id)]
     of_thread = (audit.c.tenant == row.tenant) & audit.c.thread_id.in_(ids)
-    return [
-        row_to_json(each) for each in connection.execute(select(audit).where(of_thread).order_by(audit.c.key))
-    ]
+    return [row_to_json(each) for each in connection.execute(select(audit).where(of_thread).order_by(audit.c.key))]
 
 
 def load_archives(connection: Connection, subject: Subject) -> Sequence[AnyRow]:
@@ -123,15 +121,10 @@ def load_archives(connection: Connection, subject: Subject) -> Sequence[AnyRow]:
 
 def archive_rows(connection: Connection, subject: Subject) -> Select[Any]:
     """The statement for the subject's stored archives, the oldest part first."""
-    of_subject = archives.c.key.in_(
-        parts_of(select_thread_keys(connection, subject), thread_keys_naming(subject))
-    )
+    of_subject = archives.c.key.in_(parts_of(select_thread_keys(connection, subject), thread_keys_naming(subject)))
     return select(archives).where(of_subject, archives.c.state == "stored").order_by(archives.c.key)
 
 
 def row_to_json(row: AnyRow) -> Line:
     """A row as a JSON object, with times in ISO 8601."""
-    return {
-        name: value.isoformat() if isinstance(value, datetime) else value
-        for name, value in row._asdict().items()
-    }
+    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in row._asdict().items()}

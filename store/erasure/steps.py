@@ -7,16 +7,7 @@ nothing to do changes nothing.
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import (
-    Connection,
-    Select,
-    delete,
-    exists,
-    select,
-    tuple_,
-    union,
-    update,
-)
+from sqlalchemy import Connection, Select, delete, exists, select, tuple_, union, update
 
 from conversation.errors import ThreadUnderLegalHold
 from conversation.ids import new_id
@@ -104,12 +95,8 @@ def lock_out_thread(connection: Connection, erasure_id: str, subject: Subject, k
 def _lock_thread(connection: Connection, erasure_id: str, subject: Subject, key: int) -> AnyRow | None:
     """Lock the row of a thread of the subject; None if it is gone."""
     # Also a thread that became another user's since: it was locked out for this erasure already.
-    locked_out_keys = select(pending_deletions.c.thread_key).where(
-        pending_deletions.c.erasure_id == erasure_id
-    )
-    is_in_erasure = threads.c.key.in_(select_thread_keys(connection, subject)) | threads.c.key.in_(
-        locked_out_keys
-    )
+    locked_out_keys = select(pending_deletions.c.thread_key).where(pending_deletions.c.erasure_id == erasure_id)
+    is_in_erasure = threads.c.key.in_(select_thread_keys(connection, subject)) | threads.c.key.in_(locked_out_keys)
     statement = select(threads).where(threads.c.key == key, is_in_erasure)
     return connection.execute(statement.with_for_update(key_share=True)).one_or_none()
 
@@ -162,9 +149,7 @@ def load_locked_out_keys(connection: Connection, erasure_id: str, after: int) ->
 
 def release_thread(connection: Connection, erasure_id: str, key: int) -> None:
     """Release a locked out thread: what is still stored is read again. Its turns stay cancelled."""
-    locked_out_keys = select(pending_deletions.c.thread_key).where(
-        pending_deletions.c.erasure_id == erasure_id
-    )
+    locked_out_keys = select(pending_deletions.c.thread_key).where(pending_deletions.c.erasure_id == erasure_id)
     query = select(threads).where(threads.c.key == key, threads.c.key.in_(locked_out_keys))
     thread = connection.execute(query.with_for_update(of=threads, key_share=True)).one_or_none()
     if thread is not None:
@@ -194,18 +179,14 @@ def redact_deleted_files(connection: Connection, erasure_id: str, tenant: str) -
     """Remove the hashes of files that this erasure deleted from the audit."""
     items = erasure_items.c
     blob_exists = exists().where(blobs.c.tenant == tenant, blobs.c.sha256 == items.sha256)
-    deleted_hashes = select(items.sha256).where(
-        items.erasure_id == erasure_id, items.kind == "blob", ~blob_exists
-    )
+    deleted_hashes = select(items.sha256).where(items.erasure_id == erasure_id, items.kind == "blob", ~blob_exists)
     redact_file_hashes(connection, tenant, deleted_hashes)
 
 
 def is_stored(connection: Connection, subject: Subject) -> bool:
     """Whether there is anything to erase, or an erasure that broke off."""
     has_archives = exists().where(archives.c.tenant == subject.tenant, names_subject(subject))
-    has_dropped_files = exists().where(
-        dropped_files.c.tenant == subject.tenant, names_subject(subject, dropped_files)
-    )
+    has_dropped_files = exists().where(dropped_files.c.tenant == subject.tenant, names_subject(subject, dropped_files))
     has_rows = (
         select_thread_keys(connection, subject).exists()
         | _select_unfinished_id(subject).exists()
@@ -229,9 +210,7 @@ def mark_file(connection: Connection, erasure_id: str, subject: Subject, sha256:
     _record_items(connection, erasure_id, "blob", sorted(hashes), reopens=True)
 
 
-def remove_file(
-    connection: Connection, erasure_id: str, subject: Subject, sha256: str, delete_object: Any
-) -> None:
+def remove_file(connection: Connection, erasure_id: str, subject: Subject, sha256: str, delete_object: Any) -> None:
     """Delete a blob that is marked, with its text and its bytes."""
     address = (subject.tenant, sha256)
     size = connection.execute(
@@ -259,9 +238,7 @@ def record_files(connection: Connection, erasure_id: str, tenant: str, after: st
 
     Renditions of others go with them.
     """
-    is_rendition = exists().where(
-        renditions.c.tenant == tenant, renditions.c.rendition_sha256 == blobs.c.sha256
-    )
+    is_rendition = exists().where(renditions.c.tenant == tenant, renditions.c.rendition_sha256 == blobs.c.sha256)
     page = select(blobs.c.sha256).where(blobs.c.tenant == tenant, blobs.c.sha256 > after, ~is_rendition)
     hashes = list(connection.execute(page.order_by(blobs.c.sha256).limit(PAGE)).scalars())
     _record_items(connection, erasure_id, "blob", hashes)
@@ -275,20 +252,16 @@ def record_dropped_files(connection: Connection, erasure_id: str, subject: Subje
     """
     items, file_columns = erasure_items.c, dropped_files.c
     of_erasure = select(items.sha256).where(items.erasure_id == erasure_id, items.kind == "thread")
-    of_tenant = select(file_columns.sha256, file_columns.thread_key).where(
-        file_columns.tenant == subject.tenant
-    )
+    of_tenant = select(file_columns.sha256, file_columns.thread_key).where(file_columns.tenant == subject.tenant)
     query = union(
         of_tenant.where(file_columns.thread_sha256.in_(of_erasure)),
         of_tenant.where(names_subject(subject, dropped_files)),
     )
     page = [tuple(row) for row in connection.execute(query.limit(PAGE))]
-    is_in_page = (file_columns.tenant == subject.tenant) & tuple_(
-        file_columns.sha256, file_columns.thread_key
-    ).in_(page)
-    deleted_hashes = connection.execute(
-        delete(dropped_files).where(is_in_page).returning(file_columns.sha256)
+    is_in_page = (file_columns.tenant == subject.tenant) & tuple_(file_columns.sha256, file_columns.thread_key).in_(
+        page
     )
+    deleted_hashes = connection.execute(delete(dropped_files).where(is_in_page).returning(file_columns.sha256))
     hashes = set(deleted_hashes.scalars())
     of_files = (renditions.c.tenant == subject.tenant) & renditions.c.sha256.in_(hashes)
     rendition_hashes = connection.execute(select(renditions.c.rendition_sha256).where(of_files)).scalars()

@@ -34,9 +34,7 @@ class UnfinishedErasure:
 def claim_erasure(connection: Connection, *, idle_seconds: float) -> UnfinishedErasure | None:
     """Claim the erasure that has been idle for longest, at least `idle_seconds`; None if there is none."""
     is_idle = erasures.c.last_step_at < moment_ago(days=idle_seconds / DAY)
-    query = (
-        select(erasures).where(erasures.c.finished_at.is_(None), is_idle).order_by(erasures.c.last_step_at)
-    )
+    query = select(erasures).where(erasures.c.finished_at.is_(None), is_idle).order_by(erasures.c.last_step_at)
     row = connection.execute(query.limit(1).with_for_update(skip_locked=True)).one_or_none()
     if row is None:
         return None

@@ -67,12 +67,7 @@ def run_erasure(database: TransactionRunner, files: BlobStore, subject: Subject)
 
 
 def resume_erasure(
-    database: TransactionRunner,
-    files: BlobStore,
-    erasure_id: str,
-    subject: Subject,
-    *,
-    until: float = math.inf,
+    database: TransactionRunner, files: BlobStore, erasure_id: str, subject: Subject, *, until: float = math.inf
 ) -> Certificate:
     """Resume an erasure that was begun, by this process or another one.
 
@@ -108,9 +103,7 @@ def _erase(database: TransactionRunner, files: BlobStore, erasure_id: str, subje
         _erase_tenant_remainder(database, files, erasure_id, subject)
     database.run(steps.redact_deleted_files, erasure_id=erasure_id, tenant=subject.tenant)
     if subject.thread_id is not None:
-        database.run(
-            steps.forget_policy, tenant=subject.tenant, thread_id=subject.thread_id, erasure_id=erasure_id
-        )
+        database.run(steps.forget_policy, tenant=subject.tenant, thread_id=subject.thread_id, erasure_id=erasure_id)
 
 
 def _release_threads(database: TransactionRunner, erasure_id: str) -> None:
@@ -152,9 +145,7 @@ def _record_all_files(database: TransactionRunner, erasure_id: str, subject: Sub
         after = database.run(steps.record_files, tenant=subject.tenant, after=after, erasure_id=erasure_id)
 
 
-def _erase_tenant_remainder(
-    database: TransactionRunner, files: BlobStore, erasure_id: str, subject: Subject
-) -> None:
+def _erase_tenant_remainder(database: TransactionRunner, files: BlobStore, erasure_id: str, subject: Subject) -> None:
     """Erase what belongs to no thread, at last every version of every object of the tenant."""
     database.run(steps.delete_tenant_rows, tenant=subject.tenant, erasure_id=erasure_id)
     objects = files.delete_tenant(subject.tenant)
@@ -167,11 +158,7 @@ def _erase_files(database: TransactionRunner, files: BlobStore, erasure_id: str,
         for sha256 in hashes:
             database.run(steps.mark_file, subject=subject, sha256=sha256, erasure_id=erasure_id)
             database.run(
-                steps.remove_file,
-                subject=subject,
-                sha256=sha256,
-                erasure_id=erasure_id,
-                delete_object=files.delete,
+                steps.remove_file, subject=subject, sha256=sha256, erasure_id=erasure_id, delete_object=files.delete
             )
     while rows := database.run(archives.load_archives, erasure_id=erasure_id, subject=subject):
         for row in rows:

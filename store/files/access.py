@@ -22,9 +22,7 @@ def load_stored_file(connection: Connection, tenant: str, file: Attachment) -> A
     return replace(file, media_type=row.media_type, size=row.size, content=None)
 
 
-def load_downloadable_file(
-    connection: Connection, tenant: str, file: Attachment, *, scans: bool = False
-) -> Attachment:
+def load_downloadable_file(connection: Connection, tenant: str, file: Attachment, *, scans: bool = False) -> Attachment:
     """As `load_stored_file`, if it may be handed out. Raises `FileNotReady` and `FileRejected` for others.
 
     With `scans`, a file that came before there was a scanner has to wait for it.
@@ -34,9 +32,7 @@ def load_downloadable_file(
     return replace(file, media_type=row.media_type, size=row.size, content=None)
 
 
-def load_thumbnail(
-    connection: Connection, tenant: str, file: Attachment, *, scans: bool = False
-) -> Attachment | None:
+def load_thumbnail(connection: Connection, tenant: str, file: Attachment, *, scans: bool = False) -> Attachment | None:
     """Load the small picture of an image, or itself if it is small; None where there is none (yet).
 
     Raises as `load_downloadable_file`.
@@ -57,15 +53,11 @@ def load_thumbnail(
 
 
 def _load_thumbnail_row(connection: Connection, tenant: str, file: Attachment) -> AnyRow | None:
-    is_rendition = and_(
-        renditions.c.tenant == blobs.c.tenant, renditions.c.rendition_sha256 == blobs.c.sha256
-    )
+    is_rendition = and_(renditions.c.tenant == blobs.c.tenant, renditions.c.rendition_sha256 == blobs.c.sha256)
     statement = select(blobs.c.sha256, blobs.c.size, blobs.c.media_type).join(renditions, is_rendition)
     return connection.execute(
         statement.where(
-            renditions.c.tenant == tenant,
-            renditions.c.sha256 == file.sha256,
-            renditions.c.kind == "thumbnail",
+            renditions.c.tenant == tenant, renditions.c.sha256 == file.sha256, renditions.c.kind == "thumbnail"
         )
     ).one_or_none()
 
@@ -76,9 +68,7 @@ def _needs_no_thumbnail(row: AnyRow) -> bool:
 
 
 def _load_row(connection: Connection, tenant: str, file: Attachment) -> AnyRow:
-    statement = select(blobs).where(
-        blobs.c.tenant == tenant, blobs.c.sha256 == file.sha256, blobs.c.state == "stored"
-    )
+    statement = select(blobs).where(blobs.c.tenant == tenant, blobs.c.sha256 == file.sha256, blobs.c.state == "stored")
     row: AnyRow | None = connection.execute(statement).one_or_none()
     if row is None:
         raise FileNotStored(f"{file.filename!r} is not stored for tenant {tenant!r}; send it again")

@@ -59,9 +59,7 @@ def load_attachments(
         blobs, (attachments.c.tenant == blobs.c.tenant) & (attachments.c.sha256 == blobs.c.sha256)
     )
     statement = (
-        select(
-            attachments.c.message_id, attachments.c.filename, blobs.c.sha256, blobs.c.size, blobs.c.media_type
-        )
+        select(attachments.c.message_id, attachments.c.filename, blobs.c.sha256, blobs.c.size, blobs.c.media_type)
         .select_from(joined)
         .where(attachments.c.thread_key == thread_key, attachments.c.message_id.in_(message_ids))
         .order_by(attachments.c.message_id, attachments.c.index)

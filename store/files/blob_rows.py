@@ -41,12 +41,7 @@ class Reservation:
 
 
 def reserve(
-    connection: Connection,
-    tenant: str,
-    files: Iterable[Attachment],
-    *,
-    scans: bool = False,
-    max_bytes: int = 0,
+    connection: Connection, tenant: str, files: Iterable[Attachment], *, scans: bool = False, max_bytes: int = 0
 ) -> Mapping[str, Reservation]:
     """Reserve rows for files, by hash, before their bytes are stored. One statement; three with a quota.
 
@@ -119,9 +114,7 @@ def lock_stored(connection: Connection, tenant: str, files: Collection[Attachmen
     return {row.sha256: row for row in connection.execute(statement)}
 
 
-def check_stored(
-    connection: Connection, tenant: str, files: Collection[Attachment], *, max_bytes: int = 0
-) -> None:
+def check_stored(connection: Connection, tenant: str, files: Collection[Attachment], *, max_bytes: int = 0) -> None:
     """Lock the blobs of files, which have to be stored, until the transaction ends.
 
     Raises `InvalidInput` for a file that comes without its bytes and is not stored, `FileNotStored` for

@@ -59,9 +59,7 @@ class MarkedBatch:
     used: int = 0
 
 
-def note_unused(
-    connection: Connection, *, after: Address = ("", ""), limit: int = SCAN_ROWS
-) -> Address | None:
+def note_unused(connection: Connection, *, after: Address = ("", ""), limit: int = SCAN_ROWS) -> Address | None:
     """Note since when blobs have no message, in the next `limit` rows behind an address.
 
     Returns the address to go on from, or None at the end.
@@ -92,22 +90,14 @@ def mark_due(connection: Connection, *, grace_days: float, limit: int = BATCH) -
     # In later statements: a message may have come to one of them just before its lock.
     in_batch = blob_address.in_([tuple(row) for row in rows])
     used_rows = connection.execute(
-        update(blobs)
-        .where(in_batch, is_used)
-        .values(unreferenced_since=None)
-        .returning(blobs.c.tenant, blobs.c.sha256)
+        update(blobs).where(in_batch, is_used).values(unreferenced_since=None).returning(blobs.c.tenant, blobs.c.sha256)
     ).all()
     if used_rows:
         # Other messages have it: it is no longer to be deleted for the thread that dropped it.
         dropped_address = tuple_(dropped_files.c.tenant, dropped_files.c.sha256)
-        connection.execute(
-            delete(dropped_files).where(dropped_address.in_([tuple(row) for row in used_rows]))
-        )
+        connection.execute(delete(dropped_files).where(dropped_address.in_([tuple(row) for row in used_rows])))
     marked_rows = connection.execute(
-        update(blobs)
-        .where(in_batch, not_(is_used))
-        .values(state="deleting")
-        .returning(blobs.c.tenant, blobs.c.sha256)
+        update(blobs).where(in_batch, not_(is_used)).values(state="deleting").returning(blobs.c.tenant, blobs.c.sha256)
     )
     return MarkedBatch([(row.tenant, row.sha256) for row in marked_rows], len(used_rows))
 
@@ -122,9 +112,7 @@ def note_dropped(connection: Connection, addresses: Select[tuple[str, str]]) -> 
 
 def postpone(connection: Connection, address: Address, *, grace_days: float) -> None:
     """Postpone a blob whose bytes could not be deleted by a day: it must not hold up others."""
-    marked_row = (
-        (blobs.c.tenant == address[0]) & (blobs.c.sha256 == address[1]) & (blobs.c.state == "deleting")
-    )
+    marked_row = (blobs.c.tenant == address[0]) & (blobs.c.sha256 == address[1]) & (blobs.c.state == "deleting")
     retry_at = clock(plus_seconds=(1 - grace_days) * DAY)
     connection.execute(update(blobs).where(marked_row).values(unreferenced_since=retry_at))
 
@@ -147,18 +135,12 @@ def mark_now(connection: Connection, address: Address) -> Collection[str]:
     if not connection.execute(mark).rowcount:
         return ()
     of_blob = (renditions.c.tenant == tenant) & (renditions.c.sha256 == sha256)
-    rendition_hashes = connection.execute(
-        delete(renditions).where(of_blob).returning(renditions.c.rendition_sha256)
-    )
+    rendition_hashes = connection.execute(delete(renditions).where(of_blob).returning(renditions.c.rendition_sha256))
     return set(rendition_hashes.scalars())
 
 
 def delete_marked(
-    connection: Connection,
-    address: Address,
-    delete_object: Callable[[str, str], None],
-    *,
-    waits: bool = False,
+    connection: Connection, address: Address, delete_object: Callable[[str, str], None], *, waits: bool = False
 ) -> bool:
     """Delete a marked blob: its bytes, then its row. False if it is not marked any more, or just in use.
 
@@ -181,9 +163,7 @@ def delete_marked(
 
 def _copy_dropped_to_renditions(connection: Connection, address: Address) -> None:
     """Note for a blob's renditions who dropped the blob: they have a grace of their own."""
-    is_same_blob = (renditions.c.tenant == dropped_files.c.tenant) & (
-        renditions.c.sha256 == dropped_files.c.sha256
-    )
+    is_same_blob = (renditions.c.tenant == dropped_files.c.tenant) & (renditions.c.sha256 == dropped_files.c.sha256)
     owner_columns = [dropped_files.c[name] for name in ("thread_key", "thread_sha256", "user_sha256")]
     rendition_rows = (
         select(renditions.c.tenant, renditions.c.rendition_sha256, *owner_columns)
@@ -196,9 +176,7 @@ def _copy_dropped_to_renditions(connection: Connection, address: Address) -> Non
     connection.execute(statement.on_conflict_do_nothing())
 
 
-def enter_unknown(
-    connection: Connection, tenant: str, objects: Collection[tuple[str, int]]
-) -> Sequence[Address]:
+def enter_unknown(connection: Connection, tenant: str, objects: Collection[tuple[str, int]]) -> Sequence[Address]:
     """Enter rows for bytes in the file store, by hash and size, that have none; their grace begins now.
 
     Returns the addresses of these.

@@ -32,9 +32,7 @@ class FileIngest:
         Raises `FileStoreUnavailable`, `LimitReached` and `DatabaseUnavailable`.
         """
         if files := [file for file in files if file.content is not None]:
-            reservations = self._database.run(
-                reserve, tenant, files, scans=self._scans, max_bytes=self._max_bytes
-            )
+            reservations = self._database.run(reserve, tenant, files, scans=self._scans, max_bytes=self._max_bytes)
             self._put(tenant, files)
             if _has_pending(reservations):
                 self._database.run(confirm, tenant, reservations)

@@ -11,9 +11,7 @@ from store.files.blob_rows import lock_stored
 from store.files.ingest import FileIngest
 
 
-async def store_files_of(
-    database: Database, files: FileStore, tenant: str, messages: Sequence[Message]
-) -> None:
+async def store_files_of(database: Database, files: FileStore, tenant: str, messages: Sequence[Message]) -> None:
     """Store the bytes of the attachments of messages; each becomes one that was examined."""
     for message in messages:
         message.attachments[:] = [await _examine(database, files, tenant, f) for f in message.attachments]

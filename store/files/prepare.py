@@ -50,18 +50,14 @@ class FilePreparer:
             try:
                 return await self._scan_and_prepare(tenant, sha256, preparation)
             except FileNotStored:
-                await self._release(
-                    tenant, sha256, preparation, retry_seconds=prepared_rows.LOST_RETRY_SECONDS
-                )
+                await self._release(tenant, sha256, preparation, retry_seconds=prepared_rows.LOST_RETRY_SECONDS)
                 raise
             except BaseException:
                 # Whatever it was, also a cancellation: it is no fault of the file.
                 await asyncio.shield(self._release(tenant, sha256, preparation))
                 raise
 
-    async def _scan_and_prepare(
-        self, tenant: str, sha256: str, preparation: Preparation
-    ) -> PreparedFile | None:
+    async def _scan_and_prepare(self, tenant: str, sha256: str, preparation: Preparation) -> PreparedFile | None:
         if preparation.waits_for_scan and not await self._record_scan(tenant, sha256):
             return None
         if preparation.is_read:

@@ -34,9 +34,7 @@ LOST_RETRY_SECONDS = 3600.0
 
 #: The rendition of a blob that models see.
 _is_for_models = and_(
-    renditions.c.tenant == blobs.c.tenant,
-    renditions.c.sha256 == blobs.c.sha256,
-    renditions.c.kind == "model",
+    renditions.c.tenant == blobs.c.tenant, renditions.c.sha256 == blobs.c.sha256, renditions.c.kind == "model"
 )
 _GIVEN_UP = "The file could not be read: it ended its reader each time."
 
@@ -64,8 +62,7 @@ def load_prepared(
     """
     rendition_blobs = blobs.alias("made")
     is_rendition = and_(
-        rendition_blobs.c.tenant == renditions.c.tenant,
-        rendition_blobs.c.sha256 == renditions.c.rendition_sha256,
+        rendition_blobs.c.tenant == renditions.c.tenant, rendition_blobs.c.sha256 == renditions.c.rendition_sha256
     )
     statement = (
         select(
@@ -76,9 +73,7 @@ def load_prepared(
             *(rendition_blobs.c.sha256.label("picture"), rendition_blobs.c.media_type.label("picture_type")),
             rendition_blobs.c.size.label("picture_size"),
         )
-        .select_from(
-            blobs.outerjoin(renditions, _is_for_models).outerjoin(rendition_blobs, is_rendition),
-        )
+        .select_from(blobs.outerjoin(renditions, _is_for_models).outerjoin(rendition_blobs, is_rendition))
         .where(blobs.c.tenant == tenant, blobs.c.sha256.in_(hashes))
     )
     files = ((row.sha256, _prepared_file(row, scans=scans)) for row in connection.execute(statement))
@@ -111,10 +106,7 @@ def begin(connection: Connection, tenant: str, sha256: str, *, scans: bool = Fal
     row = connection.execute(
         update(blobs)
         .where(unprepared_row, or_(blobs.c.preparing_until.is_(None), blobs.c.preparing_until < clock()))
-        .values(
-            preparing_until=clock(plus_seconds=PREPARE_SECONDS),
-            prepare_attempts=blobs.c.prepare_attempts + 1,
-        )
+        .values(preparing_until=clock(plus_seconds=PREPARE_SECONDS), prepare_attempts=blobs.c.prepare_attempts + 1)
         .returning(blobs.c.prepare_attempts, *_RETURNED_COLUMNS)
     ).one_or_none()
     if row is None:
@@ -155,9 +147,7 @@ def release(
     )
 
 
-def note_scan(
-    connection: Connection, tenant: str, sha256: str, scan: Scan, finding: str | None = None
-) -> None:
+def note_scan(connection: Connection, tenant: str, sha256: str, scan: Scan, finding: str | None = None) -> None:
     """Store the verdict of a scanner. A file that is not clean is not read any further."""
     values: dict[str, Any] = {"scan": scan, "scan_finding": finding and finding[:200]}
     if scan != "clean":
@@ -180,11 +170,7 @@ def pictures_of(prepared: PreparationResult) -> Mapping[str, Picture]:
 
 
 def write(
-    connection: Connection,
-    tenant: str,
-    sha256: str,
-    prepared: PreparationResult,
-    rendition_hashes: Mapping[str, str],
+    connection: Connection, tenant: str, sha256: str, prepared: PreparationResult, rendition_hashes: Mapping[str, str]
 ) -> Collection[str]:
     """Store the text and renditions of a blob, unless another process has.
 
@@ -208,11 +194,7 @@ def write(
 
 
 def _link_renditions(
-    connection: Connection,
-    tenant: str,
-    sha256: str,
-    prepared: PreparationResult,
-    rendition_hashes: Mapping[str, str],
+    connection: Connection, tenant: str, sha256: str, prepared: PreparationResult, rendition_hashes: Mapping[str, str]
 ) -> None:
     links = [
         {"tenant": tenant, "sha256": sha256, "kind": kind, "rendition_sha256": rendition_hashes[kind]}

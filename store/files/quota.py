@@ -35,9 +35,7 @@ def check_quota(
     promised_bytes = select(func.coalesce(func.sum(uploads.c.size), 0)).where(
         uploads.c.tenant == tenant, uploads.c.completed_at.is_(None)
     )
-    total_bytes = stored_bytes.scalar_subquery() + (
-        promised_bytes.scalar_subquery() if with_uploads else literal(0)
-    )
+    total_bytes = stored_bytes.scalar_subquery() + (promised_bytes.scalar_subquery() if with_uploads else literal(0))
     usage = connection.execute(select(total_bytes)).scalar_one()
     if usage + size > max_bytes:
         raise LimitReached(

@@ -46,9 +46,7 @@ class FileReader:
         """Store a file, examined as one that a user sends. Raises `FileRejected`, `FileStoreUnavailable`."""
         settings = self._database.settings
         examined_file = examine_file(
-            replace(file, media_type=None),
-            max_bytes=settings.attachment_max_bytes,
-            allowed=settings.attachment_types,
+            replace(file, media_type=None), max_bytes=settings.attachment_max_bytes, allowed=settings.attachment_types
         )
         await FileIngest(self._database, self._store).store_async(tenant, [examined_file])
         return replace(examined_file, content=None)
@@ -83,9 +81,7 @@ class FileReader:
 
     async def _load_prepared_rows(self, tenant: str, hashes: Sequence[str]) -> dict[str, PreparedFile]:
         scans = bool(self._database.settings.scanner_url)
-        return await self._database.run_async(
-            prepared_rows.load_prepared, tenant=tenant, hashes=hashes, scans=scans
-        )
+        return await self._database.run_async(prepared_rows.load_prepared, tenant=tenant, hashes=hashes, scans=scans)
 
     async def _wait_for_prepared(self, tenant: str, hashes: Sequence[str]) -> dict[str, PreparedFile]:
         """Wait until all files are prepared, with one poll for all at a time and one deadline."""
@@ -108,9 +104,7 @@ class FileReader:
 
     async def _request_preparation(self, tenant: str, hashes: Sequence[str]) -> dict[str, PreparedFile]:
         """Request the preparation of files; returns results at hand. All are tried before any raises."""
-        results = await asyncio.gather(
-            *(self._prepare(tenant, sha256) for sha256 in hashes), return_exceptions=True
-        )
+        results = await asyncio.gather(*(self._prepare(tenant, sha256) for sha256 in hashes), return_exceptions=True)
         prepared_files = {}
         for sha256, result in zip(hashes, results, strict=True):
             if isinstance(result, FileNotStored):

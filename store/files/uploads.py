@@ -36,13 +36,7 @@ class Upload:
 
 
 def create(
-    connection: Connection,
-    upload_id: str,
-    tenant: str,
-    file: Attachment,
-    *,
-    expires_seconds: float,
-    max_bytes: int = 0,
+    connection: Connection, upload_id: str, tenant: str, file: Attachment, *, expires_seconds: float, max_bytes: int = 0
 ) -> Upload:
     """Promise an upload. Raises `LimitReached` where the tenant's files would have more than `max_bytes`."""
     check_quota(connection, tenant, file.size or 0, max_bytes=max_bytes, with_uploads=True)
@@ -70,8 +64,7 @@ def read(connection: Connection, tenant: str, upload_id: str) -> Upload:
     row = connection.execute(statement).one_or_none() if is_our_id(upload_id) else None
     if row is None:
         raise UploadNotFound(
-            f"upload {upload_id!r} of tenant {tenant!r} is not open: it has expired, or never was; "
-            "create a new one"
+            f"upload {upload_id!r} of tenant {tenant!r} is not open: it has expired, or never was; create a new one"
         )
     return Upload(
         id=upload_id,

@@ -68,9 +68,7 @@ def subtract_covered(thread_key: Any, *, after_seq: int, to_seq: int) -> dict[st
 def _aggregate_after(
     aggregate: ColumnElement[Any], thread_key: Any, seq: Any, *conditions: ColumnElement[bool]
 ) -> ScalarSelect[Any]:
-    statement = select(aggregate).where(
-        messages.c.thread_key == thread_key, messages.c.seq > seq, *conditions
-    )
+    statement = select(aggregate).where(messages.c.thread_key == thread_key, messages.c.seq > seq, *conditions)
     return statement.correlate_except(messages).scalar_subquery()
 
 

@@ -21,43 +21,25 @@ from store.tables import inbox_messages, messages, turns
 from store.tables.turns import unfinished
 
 #: The columns that the inbox and the history share.
-SHARED_COLUMNS = (
-    "id",
-    "role",
-    "content",
-    "parts",
-    "name",
-    "metadata",
-    "source",
-    "has_attachments",
-    "created_at",
-)
+SHARED_COLUMNS = ("id", "role", "content", "parts", "name", "metadata", "source", "has_attachments", "created_at")
 #: The columns that only the history has.
 HISTORY_COLUMNS = ("tool_calls", "tool_call_id", "reasoning", "usage", "tokens", "state")
 
 
 def history_rows(thread_key: int, *, after_seq: int, to_seq: int) -> Select[Any]:
     """The messages with `after_seq < seq <= to_seq`, above the thread's cutoff."""
-    return stored_rows(thread_key, after_seq=after_seq, to_seq=to_seq).where(
-        messages.c.seq > cutoff_of(thread_key)
-    )
+    return stored_rows(thread_key, after_seq=after_seq, to_seq=to_seq).where(messages.c.seq > cutoff_of(thread_key))
 
 
 def stored_rows(thread_key: int, *, after_seq: int, to_seq: int) -> Select[Any]:
     """As `history_rows`, with the messages below the cutoff, which are about to be deleted."""
-    columns = (
-        messages.c.seq,
-        messages.c.turn_id,
-        *(messages.c[name] for name in SHARED_COLUMNS + HISTORY_COLUMNS),
-    )
+    columns = (messages.c.seq, messages.c.turn_id, *(messages.c[name] for name in SHARED_COLUMNS + HISTORY_COLUMNS))
     return select(*columns).where(
         messages.c.thread_key == thread_key, messages.c.seq > after_seq, messages.c.seq <= to_seq
     )
 
 
-def window_rows(
-    thread_key: int, turn_id: str, *, after_seq: int, to_seq: int, inbox_after: int
-) -> CompoundSelect[Any]:
+def window_rows(thread_key: int, turn_id: str, *, after_seq: int, to_seq: int, inbox_after: int) -> CompoundSelect[Any]:
     """The window: system messages of any age, the history, then the turn's inputs that wait in the inbox."""
     history_defaults = {"state": literal("complete").label("state")}
     inbox_rows = select(
@@ -140,9 +122,7 @@ def shared_columns(message: Message) -> dict[str, Any]:
 
 def oldest_created_at(thread_key: int) -> ScalarSelect[Any]:
     """The time of a thread's oldest message, for a thread that gets a whole history at once."""
-    return (
-        select(func.min(messages.c.created_at)).where(messages.c.thread_key == thread_key).scalar_subquery()
-    )
+    return select(func.min(messages.c.created_at)).where(messages.c.thread_key == thread_key).scalar_subquery()
 
 
 def list_waiting_ids(connection: Connection, thread_key: int) -> set[str]:

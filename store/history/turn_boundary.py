@@ -56,9 +56,7 @@ def walk_oldest_first(
     while True:
         rows = _read_page(connection, key, after_seq, to_seq, limit=page_size)
         for row in rows:
-            yield MessagePosition(
-                row.seq, row.tokens, is_beginning=row.role == "user" and open_until_seq < row.seq
-            )
+            yield MessagePosition(row.seq, row.tokens, is_beginning=row.role == "user" and open_until_seq < row.seq)
             open_until_seq = max(open_until_seq, row.turn_ends or row.seq)
         if len(rows) < page_size:
             return
@@ -74,9 +72,7 @@ def walk_newest_first(
         rows = _read_page(connection, key, after_seq, last_seq, limit=page_size, is_descending=True)
         for row in rows:
             open_from_seq = min(open_from_seq, row.turn_begins or row.seq)
-            yield MessagePosition(
-                row.seq, row.tokens, is_beginning=row.role == "user" and open_from_seq >= row.seq
-            )
+            yield MessagePosition(row.seq, row.tokens, is_beginning=row.role == "user" and open_from_seq >= row.seq)
         if len(rows) < page_size:
             return
         last_seq = rows[-1].seq - 1

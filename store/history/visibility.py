@@ -21,12 +21,8 @@ def cutoff_of(thread_key: int) -> ScalarSelect[Any]:
 
 def is_hidden_summary(thread_key: int) -> ColumnElement[bool]:
     """Whether a summary covers messages below a cutoff whose policy keeps no summary."""
-    is_dropped = exists().where(
-        pending_deletions.c.thread_key == thread_key, not_(pending_deletions.c.keep_summary)
-    )
-    return (
-        is_dropped & (summaries.c.thread_key == thread_key) & (summaries.c.from_seq <= cutoff_of(thread_key))
-    )
+    is_dropped = exists().where(pending_deletions.c.thread_key == thread_key, not_(pending_deletions.c.keep_summary))
+    return is_dropped & (summaries.c.thread_key == thread_key) & (summaries.c.from_seq <= cutoff_of(thread_key))
 
 
 def is_deleted_with_messages(

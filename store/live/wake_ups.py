@@ -23,11 +23,7 @@ class TaskPublisher(Protocol):
 def publish_wake_up(app: TaskPublisher, wake_up: WakeUp) -> None:
     """Publish one wake-up. Raises whatever the broker's client raises."""
     app.send_task(
-        RUN_TURNS,
-        kwargs=wake_up.payload(),
-        queue=wake_up.queue,
-        priority=wake_up.broker_priority(),
-        retry=False,
+        RUN_TURNS, kwargs=wake_up.payload(), queue=wake_up.queue, priority=wake_up.broker_priority(), retry=False
     )
 
 

@@ -85,14 +85,7 @@ def examine_file(file: Attachment, *, max_bytes: int, allowed: Sequence[str]) ->
     return replace(file, media_type=media_type)
 
 
-def examine(
-    filename: str,
-    content: bytes,
-    declared: str | None,
-    *,
-    max_bytes: int,
-    allowed: Sequence[str],
-) -> str:
+def examine(filename: str, content: bytes, declared: str | None, *, max_bytes: int, allowed: Sequence[str]) -> str:
     """Tell the media type of the bytes. `allowed` holds types and patterns like `image/*`.
 
     Raises `FileRejected` for a file that is empty, too large, of no accepted type, other than it is
@@ -103,14 +96,7 @@ def examine(
 
 
 def examine_sample(
-    filename: str,
-    head: bytes,
-    tail: bytes,
-    size: int,
-    declared: str | None,
-    *,
-    max_bytes: int,
-    allowed: Sequence[str],
+    filename: str, head: bytes, tail: bytes, size: int, declared: str | None, *, max_bytes: int, allowed: Sequence[str]
 ) -> str:
     """As `examine`, of a file of `size` bytes by its first `HEAD_BYTES` and its last `TAIL_BYTES`.
 
@@ -121,9 +107,7 @@ def examine_sample(
     return _examine(filename, sample, declared, max_bytes=max_bytes, allowed=allowed)
 
 
-def _examine(
-    filename: str, sample: Sample, declared: str | None, *, max_bytes: int, allowed: Sequence[str]
-) -> str:
+def _examine(filename: str, sample: Sample, declared: str | None, *, max_bytes: int, allowed: Sequence[str]) -> str:
     name = repr(filename)
     if not sample.size:
         raise FileRejected(f"{name} is empty; send a file with content")
@@ -157,10 +141,7 @@ def _name_claim(ending: str | None, media_type: str) -> str | None:
     A photo called .jpg that is a PNG is as good an image; JSON with comments in it is still text.
     """
     same_kind = (
-        ending
-        and ending in KNOWN_TYPES
-        and media_type in KNOWN_TYPES
-        and ending[:6] == media_type[:6] == "image/"
+        ending and ending in KNOWN_TYPES and media_type in KNOWN_TYPES and ending[:6] == media_type[:6] == "image/"
     )
     both_text = is_textual(ending) and media_type in INERT_TYPES
     return None if same_kind or both_text else ending
@@ -191,9 +172,7 @@ def _archive_type(filename: str, sample: Sample) -> str | None:
         return UNKNOWN_TYPE if sample.head.startswith(b"PK\x03\x04") else None
     media_type = container_type(sample, contents)
     if is_too_large_unpacked(media_type, contents):
-        raise FileRejected(
-            f"{filename!r} unpacks to {contents.unpacked} bytes; send it with less in it, or as text"
-        )
+        raise FileRejected(f"{filename!r} unpacks to {contents.unpacked} bytes; send it with less in it, or as text")
     return media_type
 
 
@@ -246,8 +225,7 @@ def _check_allowed(name: str, media_type: str, allowed: Sequence[str]) -> None:
         return
     if media_type in _SAFE_ENDINGS:
         raise FileRejected(
-            f"{name} is {media_type}, which may hold macros; "
-            f"save it as {_SAFE_ENDINGS[media_type]} and send that"
+            f"{name} is {media_type}, which may hold macros; save it as {_SAFE_ENDINGS[media_type]} and send that"
         )
     raise FileRejected(
         f"{name} is {media_type}, which is not accepted; "

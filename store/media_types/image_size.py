@@ -23,12 +23,9 @@ _JPEG_SCAN = 0xDA
 
 def pixel_size(head: bytes, media_type: str) -> tuple[int, int] | None:
     """Width and height by the header of a PNG, JPEG, GIF or WebP; None where it says none."""
-    reader = {
-        "image/png": _png_size,
-        "image/jpeg": _jpeg_size,
-        "image/gif": _gif_size,
-        "image/webp": _webp_size,
-    }[media_type]
+    reader = {"image/png": _png_size, "image/jpeg": _jpeg_size, "image/gif": _gif_size, "image/webp": _webp_size}[
+        media_type
+    ]
     try:
         width, height = reader(head)
     except (struct.error, IndexError, ValueError):  # it is broken off, or says nothing

@@ -173,12 +173,8 @@ def _ends_as_zip(sample: Sample, *, anything_after: bool) -> bool:
             directory_size, comment_length = struct.unpack_from("<I4xH", record, 12)
             directory = at - directory_size
             # Of a large file, the directory may begin before what was read.
-            has_directory = (
-                directory < 0 < sample.tail_at or content[directory : directory + 4] == b"PK\x01\x02"
-            )
-            if (has_directory and directory_size) and (
-                anything_after or at + 22 + comment_length == len(content)
-            ):
+            has_directory = directory < 0 < sample.tail_at or content[directory : directory + 4] == b"PK\x01\x02"
+            if (has_directory and directory_size) and (anything_after or at + 22 + comment_length == len(content)):
                 return True
         at = content.rfind(b"PK\x05\x06", start, at)
     return False

@@ -27,15 +27,10 @@ _OOXML_MARKER = b"[Content_Types].xml"
 _OFFICE = {
     "word/": (f"{_OOXML}.wordprocessingml.document", "application/vnd.ms-word.document.macroenabled.12"),
     "xl/": (f"{_OOXML}.spreadsheetml.sheet", "application/vnd.ms-excel.sheet.macroenabled.12"),
-    "ppt/": (
-        f"{_OOXML}.presentationml.presentation",
-        "application/vnd.ms-powerpoint.presentation.macroenabled.12",
-    ),
+    "ppt/": (f"{_OOXML}.presentationml.presentation", "application/vnd.ms-powerpoint.presentation.macroenabled.12"),
 }
 #: Types whose first part, stored uncompressed, names the type.
-_DECLARED_TYPES = frozenset(
-    {f"{_ODF}.text", f"{_ODF}.spreadsheet", f"{_ODF}.presentation", "application/epub+zip"}
-)
+_DECLARED_TYPES = frozenset({f"{_ODF}.text", f"{_ODF}.spreadsheet", f"{_ODF}.presentation", "application/epub+zip"})
 #: Documents that are ZIP archives, and are read as text.
 DOCUMENTS = frozenset({plain for plain, _ in _OFFICE.values()} | _DECLARED_TYPES)
 

@@ -119,11 +119,7 @@ def remove_archived_batch(connection: Connection, part: Part) -> BatchOutcome | 
     if batch is None:
         return None
     is_own = (archives.c.key == part.key) & (archives.c.state == "writing")
-    bounds = {
-        "from_seq": batch.pending_deletion.deleted_to + 1,
-        "to_seq": batch.to_seq,
-        "messages": batch.messages,
-    }
+    bounds = {"from_seq": batch.pending_deletion.deleted_to + 1, "to_seq": batch.to_seq, "messages": batch.messages}
     has_same_bounds = [archives.c[name] == value for name, value in bounds.items()]
     result = connection.execute(update(archives).where(is_own, *has_same_bounds).values(state="stored"))
     return remove_batch(connection, batch) if result.rowcount else None
@@ -152,9 +148,7 @@ def _has_content(connection: Connection, batch: Batch) -> bool:
 def _read_lines(connection: Connection, batch: Batch) -> Iterator[Record]:
     """Read the thread as the lines of an export that has only the batch's messages."""
     thread, pending_deletion = batch.thread, batch.pending_deletion
-    statement = message_rows.stored_rows(
-        thread.key, after_seq=pending_deletion.deleted_to, to_seq=batch.to_seq
-    )
+    statement = message_rows.stored_rows(thread.key, after_seq=pending_deletion.deleted_to, to_seq=batch.to_seq)
     rows = connection.execute(statement.order_by(messages.c.seq)).all()
     header = header_line(thread)
     # Makes the bytes unique: two processes that archive one batch never delete each other's object.
@@ -174,9 +168,7 @@ def _read_lines(connection: Connection, batch: Batch) -> Iterator[Record]:
 
 
 def _read_context_and_summaries(connection: Connection, key: int) -> Iterator[Record]:
-    context_query = select(thread_context.c.key, thread_context.c.content).where(
-        thread_context.c.thread_key == key
-    )
+    context_query = select(thread_context.c.key, thread_context.c.content).where(thread_context.c.thread_key == key)
     yield from map(context_line, connection.execute(context_query.order_by(thread_context.c.key)))
     summary_query = select(summaries).where(summaries.c.thread_key == key).order_by(summaries.c.id)
     yield from map(summary_line, connection.execute(summary_query))

@@ -25,12 +25,7 @@ def copy_to_context(connection: Connection, thread: AnyRow, *, to_seq: int) -> b
         )
     )
     context_rows = [
-        {
-            "thread_key": thread.key,
-            "key": _context_key(row.seq),
-            "content": row.content,
-            "updated_at": clock(),
-        }
+        {"thread_key": thread.key, "key": _context_key(row.seq), "content": row.content, "updated_at": clock()}
         for row in system_messages
     ]
     if context_rows:
@@ -47,9 +42,7 @@ def remove_from_context(connection: Connection, thread: AnyRow, *, cutoff: int) 
     keys = [_context_key(row.seq) for row in connection.execute(query)]
     if keys:
         connection.execute(
-            delete(thread_context).where(
-                thread_context.c.thread_key == thread.key, thread_context.c.key.in_(keys)
-            )
+            delete(thread_context).where(thread_context.c.thread_key == thread.key, thread_context.c.key.in_(keys))
         )
 
 
@@ -71,9 +64,7 @@ def is_carried(key: str, *, above: int) -> bool:
 
 
 def _select_system_messages(key: int) -> Select[Any]:
-    return select(messages.c.seq, messages.c.content).where(
-        messages.c.thread_key == key, messages.c.role == "system"
-    )
+    return select(messages.c.seq, messages.c.content).where(messages.c.thread_key == key, messages.c.role == "system")
 
 
 def _context_key(seq: int) -> str:

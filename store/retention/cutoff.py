@@ -46,9 +46,7 @@ def compute_cutoff(connection: Connection, thread: AnyRow, effective: EffectiveP
         "max_age_days": _last_deletable_seq(connection, thread, effective.value("keep_last")),
         "max_messages": thread.last_seq,
     }
-    covered_seq = (
-        _last_covered_seq(connection, thread) if effective.value("keep_summary") else thread.last_seq
-    )
+    covered_seq = _last_covered_seq(connection, thread) if effective.value("keep_summary") else thread.last_seq
     field, to_seq, is_blocked = None, thread.history_starts_after, False
     for name, seq in requested_seqs.items():
         allowed_seq = min(seq, limits[name], covered_seq)

@@ -37,16 +37,7 @@ from store.files.garbage_collection import note_dropped
 from store.history.visibility import is_deleted_with_messages
 from store.retention import carried_context, dropped_files
 from store.retention.move_cut import is_busy
-from store.tables import (
-    attachments,
-    inbox_messages,
-    messages,
-    steps,
-    summaries,
-    thread_context,
-    threads,
-    turns,
-)
+from store.tables import attachments, inbox_messages, messages, steps, summaries, thread_context, threads, turns
 from store.tables.retention import erasures, pending_deletions, retention_policies
 
 #: Messages, or turns, of one transaction.
@@ -86,9 +77,7 @@ def lock_next_batch(
 ) -> Batch | None:
     """Lock the thread's row and load what may be deleted next; None where nothing may."""
     statement = select(threads).where(threads.c.key == key)
-    thread = connection.execute(
-        statement.with_for_update(key_share=True, skip_locked=erasure_id is None)
-    ).one_or_none()
+    thread = connection.execute(statement.with_for_update(key_share=True, skip_locked=erasure_id is None)).one_or_none()
     if thread is None or thread.legal_hold:
         return None
     # In a statement of its own: an older snapshot would miss what the last holder committed.
@@ -98,9 +87,7 @@ def lock_next_batch(
         return None
     batch_messages = _select_messages(connection, thread, pending_deletion, limit)
     to_seq, count, size = connection.execute(
-        select(
-            func.max(batch_messages.c.seq), func.count(), func.coalesce(func.sum(batch_messages.c.bytes), 0)
-        )
+        select(func.max(batch_messages.c.seq), func.count(), func.coalesce(func.sum(batch_messages.c.bytes), 0))
     ).one()
     # Turns stay until the last message that they may have is among those that go.
     to_seq = thread.history_starts_after if count < limit else to_seq
@@ -120,9 +107,7 @@ def remove_batch(connection: Connection, batch: Batch) -> BatchOutcome:
     if batch.turns:
         counts = add_counts(counts, remove_turns(connection, batch.turns))
     connection.execute(
-        update(pending_deletions)
-        .where(pending_deletions.c.thread_key == thread.key)
-        .values(deleted_to=batch.to_seq)
+        update(pending_deletions).where(pending_deletions.c.thread_key == thread.key).values(deleted_to=batch.to_seq)
     )
     if batch.is_last and not pending_deletion.whole:
         counts = add_counts(counts, _finish_deletion(connection, thread, pending_deletion))
@@ -130,9 +115,7 @@ def remove_batch(connection: Connection, batch: Batch) -> BatchOutcome:
     return BatchOutcome(counts, is_over=batch.is_last)
 
 
-def remove_next_batch(
-    connection: Connection, key: int, *, erasure_id: str | None = None
-) -> BatchOutcome | None:
+def remove_next_batch(connection: Connection, key: int, *, erasure_id: str | None = None) -> BatchOutcome | None:
     """Delete the next batch; None where nothing may be deleted now."""
     batch = lock_next_batch(connection, key, erasure_id=erasure_id)
     return None if batch is None else remove_batch(connection, batch)
@@ -152,12 +135,7 @@ def remove_turns(connection: Connection, ids: Sequence[str]) -> Counts:
     step_count = connection.execute(delete(steps).where(steps.c.turn_id.in_(ids))).rowcount
     input_count = connection.execute(delete(inbox_messages).where(inbox_messages.c.turn_id.in_(ids))).rowcount
     turn_count = connection.execute(delete(turns).where(turns.c.id.in_(ids))).rowcount
-    return {
-        "turns": turn_count,
-        "steps": step_count,
-        "inbox_messages": input_count,
-        "attachments": file_count,
-    }
+    return {"turns": turn_count, "steps": step_count, "inbox_messages": input_count, "attachments": file_count}
 
 
 def remove_thread(connection: Connection, key: int, *, erasure_id: str | None = None) -> BatchOutcome | None:
@@ -167,16 +145,12 @@ def remove_thread(connection: Connection, key: int, *, erasure_id: str | None = 
         return None
     has_turns = exists().where(turns.c.thread_key == key)
     has_messages = exists().where(messages.c.thread_key == key)
-    is_at_work, has_rows = connection.execute(
-        select(is_busy(key, thread.lease_owner), has_turns | has_messages)
-    ).one()
+    is_at_work, has_rows = connection.execute(select(is_busy(key, thread.lease_owner), has_turns | has_messages)).one()
     if is_at_work or (has_rows and erasure_id is not None):
         return None
     if has_rows or (erasure_id is None and thread.last_seq > thread.history_starts_after):
         # A message was sent meanwhile: the thread stays.
-        connection.execute(
-            update(pending_deletions).where(pending_deletions.c.thread_key == key).values(whole=False)
-        )
+        connection.execute(update(pending_deletions).where(pending_deletions.c.thread_key == key).values(whole=False))
         return BatchOutcome(is_over=False)
     counts = _delete_thread_rows(connection, thread)
     pseudonymize_thread(connection, thread.tenant, thread.id)
@@ -186,9 +160,7 @@ def remove_thread(connection: Connection, key: int, *, erasure_id: str | None = 
 
 def _lock_thread(connection: Connection, key: int, erasure_id: str | None) -> AnyRow | None:
     """Lock the row of a thread with a pending deletion, and load both."""
-    query = select(
-        threads, pending_deletions.c.whole, pending_deletions.c.policy, pending_deletions.c.erasure_id
-    )
+    query = select(threads, pending_deletions.c.whole, pending_deletions.c.policy, pending_deletions.c.erasure_id)
     return connection.execute(
         query.join(pending_deletions, pending_deletions.c.thread_key == threads.c.key)
         .where(threads.c.key == key)
@@ -204,9 +176,7 @@ def _delete_thread_rows(connection: Connection, thread: AnyRow) -> Counts:
         "context": _delete_rows_of_thread(connection, thread_context, thread.key),
     }
     if thread.erasure_id is None:
-        of_own_policy = (retention_policies.c.tenant == thread.tenant) & (
-            retention_policies.c.thread_id == thread.id
-        )
+        of_own_policy = (retention_policies.c.tenant == thread.tenant) & (retention_policies.c.thread_id == thread.id)
         connection.execute(delete(retention_policies).where(of_own_policy))
     connection.execute(delete(threads).where(threads.c.key == thread.key))
     return counts | {"threads": 1}
@@ -214,9 +184,7 @@ def _delete_thread_rows(connection: Connection, thread: AnyRow) -> Counts:
 
 def add_counts(one: Counts, other: Counts) -> Counts:
     """The sums of two counts, name by name."""
-    return {
-        name: one.get(name, 0) + other.get(name, 0) for name in [*one, *(n for n in other if n not in one)]
-    }
+    return {name: one.get(name, 0) + other.get(name, 0) for name in [*one, *(n for n in other if n not in one)]}
 
 
 def bytes_of(connection: Connection, column: Any) -> Any:
@@ -226,9 +194,7 @@ def bytes_of(connection: Connection, column: Any) -> Any:
     return func.length(cast(column, LargeBinary))
 
 
-def _select_messages(
-    connection: Connection, thread: AnyRow, pending_deletion: AnyRow, limit: int
-) -> Subquery:
+def _select_messages(connection: Connection, thread: AnyRow, pending_deletion: AnyRow, limit: int) -> Subquery:
     return (
         select(messages.c.seq, bytes_of(connection, messages.c.content).label("bytes"))
         .where(
@@ -252,9 +218,7 @@ def _select_turns(thread: AnyRow, pending_deletion: AnyRow, to_seq: int, limit: 
 def _remove_files(connection: Connection, message_ids: Select[Any], *conditions: ColumnElement[bool]) -> int:
     """Delete attachments of messages, by thread and id; a blob stays until its last attachment is deleted."""
     of_messages = tuple_(attachments.c.thread_key, attachments.c.message_id).in_(message_ids)
-    note_dropped(
-        connection, select(attachments.c.tenant, attachments.c.sha256).where(of_messages, *conditions)
-    )
+    note_dropped(connection, select(attachments.c.tenant, attachments.c.sha256).where(of_messages, *conditions))
     statement = delete(attachments).where(of_messages, *conditions)
     address = attachments.c.tenant, attachments.c.sha256
     rows = connection.execute(statement.returning(*address, attachments.c.thread_key)).all()
@@ -266,9 +230,7 @@ def _finish_deletion(connection: Connection, thread: AnyRow, pending_deletion: A
     """End a deletion: delete summaries and context of the deleted messages, unless the policy keeps them."""
     counts = {}
     if not pending_deletion.keep_summary:
-        is_outdated = (summaries.c.thread_key == thread.key) & (
-            summaries.c.from_seq <= thread.history_starts_after
-        )
+        is_outdated = (summaries.c.thread_key == thread.key) & (summaries.c.from_seq <= thread.history_starts_after)
         counts["summaries"] = connection.execute(delete(summaries).where(is_outdated)).rowcount
         counts["context"] = carried_context.delete_below_cutoff(connection, thread)
     connection.execute(delete(pending_deletions).where(pending_deletions.c.thread_key == thread.key))
@@ -280,13 +242,7 @@ def _delete_rows_of_thread(connection: Connection, table: Table, key: int) -> in
 
 
 def _record_counts(
-    connection: Connection,
-    thread: AnyRow,
-    pending_deletion: AnyRow,
-    kind: str,
-    counts: Counts,
-    *,
-    to_seq: int,
+    connection: Connection, thread: AnyRow, pending_deletion: AnyRow, kind: str, counts: Counts, *, to_seq: int
 ) -> None:
     if pending_deletion.erasure_id is not None:
         add_erased_counts(connection, pending_deletion.erasure_id, counts)
@@ -298,7 +254,5 @@ def _record_counts(
 def add_erased_counts(connection: Connection, erasure_id: str, counts: Counts) -> None:
     """Add counts to those of an erasure so far."""
     of_erasure = erasures.c.id == erasure_id
-    previous_counts = connection.execute(
-        select(erasures.c.counts).where(of_erasure).with_for_update()
-    ).scalar_one()
+    previous_counts = connection.execute(select(erasures.c.counts).where(of_erasure).with_for_update()).scalar_one()
     connection.execute(update(erasures).where(of_erasure).values(counts=add_counts(previous_counts, counts)))

@@ -90,9 +90,7 @@ def groups_statement(after: tuple[str, str]) -> Select[Any]:
 
 def _groups(after: tuple[str, str]) -> CTE:
     """The groups after one: a step in an index each, however many threads they have."""
-    first_group = [
-        _next_group_value(name, tuple_(*map(literal, after))).label(name) for name in ("tenant", "agent")
-    ]
+    first_group = [_next_group_value(name, tuple_(*map(literal, after))).label(name) for name in ("tenant", "agent")]
     groups = select(*first_group).cte("groups", recursive=True)
     last_group = tuple_(groups.c.tenant, groups.c.agent)
     next_group = [_next_group_value(name, last_group) for name in ("tenant", "agent")]
@@ -109,9 +107,7 @@ def _strictest_values(groups: CTE) -> Subquery:
     """The strictest limit of each rule for a page of groups: the least of all policies that apply."""
     page = select(groups).where(groups.c.tenant.is_not(None)).limit(GROUPS).subquery()
     policy = retention_policies.c
-    applies = and_(
-        policy.thread_id == "", policy.tenant.in_(["", page.c.tenant]), policy.agent.in_(["", page.c.agent])
-    )
+    applies = and_(policy.thread_id == "", policy.tenant.in_(["", page.c.tenant]), policy.agent.in_(["", page.c.agent]))
     least = (func.min(policy[rule]).label(rule) for rule in _SORT_KEYS)
     statement = select(page.c.tenant, page.c.agent, *least).outerjoin(retention_policies, applies)
     return statement.group_by(page.c.tenant, page.c.agent).subquery()

@@ -73,11 +73,7 @@ def undo_cutoff(connection: Connection, thread: AnyRow) -> int:
     cutoff = max(pending_deletion.deleted_to, pending_deletion.cut_before)
     if pending_deletion.deleted_to > pending_deletion.cut_before:
         turn_start = turn_boundary.find_at_or_above(connection, thread.key, pending_deletion.deleted_to)
-        cutoff = (
-            thread.history_starts_after
-            if turn_start is None
-            else min(turn_start, thread.history_starts_after)
-        )
+        cutoff = thread.history_starts_after if turn_start is None else min(turn_start, thread.history_starts_after)
     carried_context.remove_from_context(connection, thread, cutoff=cutoff)
     summary_id = _choose_summary(connection, thread, pending_deletion, cutoff)
     columns = columns_at_cutoff(connection, thread, cutoff, summary_id)
@@ -91,9 +87,7 @@ def undo_cutoff(connection: Connection, thread: AnyRow) -> int:
     return int(cutoff)
 
 
-def _choose_summary(
-    connection: Connection, thread: AnyRow, pending_deletion: AnyRow, cutoff: int
-) -> str | None:
+def _choose_summary(connection: Connection, thread: AnyRow, pending_deletion: AnyRow, cutoff: int) -> str | None:
     """The thread's summary if no visible message precedes what it covers; else the one of before."""
     query = select(summaries.c.from_seq).where(summaries.c.id == thread.summary_id)
     from_seq = connection.execute(query).scalar_one_or_none()

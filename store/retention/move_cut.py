@@ -50,9 +50,7 @@ def inspect_thread(connection: Connection, key: int, *, locks: bool) -> Inspecti
     state = connection.execute(_select_state(key, thread.lease_owner)).one()
     if state.is_pending:
         return Inspection("nothing", thread)
-    effective = combine_policies(
-        policies.load_policies_of_thread(connection, thread.tenant, thread.agent, thread.id)
-    )
+    effective = combine_policies(policies.load_policies_of_thread(connection, thread.tenant, thread.agent, thread.id))
     cutoff = compute_cutoff(connection, thread, effective)
     if cutoff.field is None and not cutoff.whole:
         return Inspection("nothing", thread, cutoff, None, effective)
@@ -77,9 +75,7 @@ def is_busy(key: int, lease_owner: str | None) -> Any:
     return has_unfinished_turn if lease_owner is None else has_unfinished_turn | is_alive(lease_owner)
 
 
-def columns_at_cutoff(
-    connection: Connection, thread: AnyRow, cutoff: int, summary_id: str | None
-) -> dict[str, Any]:
+def columns_at_cutoff(connection: Connection, thread: AnyRow, cutoff: int, summary_id: str | None) -> dict[str, Any]:
     """The columns of a thread's row for a new cutoff: the summary, and the counters of uncovered messages."""
     to_seq = None
     if summary_id is not None:
@@ -146,9 +142,7 @@ def _apply_cutoff(connection: Connection, inspection: Inspection) -> None:
             created_at=clock(),
         )
     )
-    columns = columns_at_cutoff(
-        connection, thread, cutoff.to_seq, thread.summary_id if keeps_summary else None
-    )
+    columns = columns_at_cutoff(connection, thread, cutoff.to_seq, thread.summary_id if keeps_summary else None)
     if keeps_summary and carried_context.copy_to_context(connection, thread, to_seq=cutoff.to_seq):
         columns["context_version"] = thread.context_version + 1
     connection.execute(update(threads).where(threads.c.key == thread.key).values(**columns))

@@ -27,9 +27,7 @@ def put(connection: Connection, policy: Policy) -> None:
     """Make this the policy of its scope, in place of the one before. Raises `InvalidInput`."""
     policy.check()
     _write(connection, policy)
-    write_audit_row(
-        connection, policy.tenant, policy.thread_id, "retention.policy_set", _audit_details(policy)
-    )
+    write_audit_row(connection, policy.tenant, policy.thread_id, "retention.policy_set", _audit_details(policy))
 
 
 def remove(connection: Connection, *, tenant: str = "", agent: str = "", thread_id: str = "") -> bool:
@@ -58,14 +56,10 @@ def list_policies(connection: Connection, *, tenant: str | None = None) -> list[
     return _read(connection, statement)
 
 
-def load_policies_of_thread(
-    connection: Connection, tenant: str, agent: str | None, thread_id: str
-) -> list[Policy]:
+def load_policies_of_thread(connection: Connection, tenant: str, agent: str | None, thread_id: str) -> list[Policy]:
     """Load the policies that apply to one thread."""
     scope = {"tenant": tenant, "agent": agent or "", "thread_id": thread_id}
-    statement = _select().where(
-        *(retention_policies.c[name].in_(["", value]) for name, value in scope.items())
-    )
+    statement = _select().where(*(retention_policies.c[name].in_(["", value]) for name, value in scope.items()))
     return _read(connection, statement)
 
 
@@ -100,9 +94,7 @@ def _clear_check_times(connection: Connection, keys: Sequence[int], agent: str) 
     if agent:
         is_checked &= threads.c.agent == agent
     # In the order in which every transaction locks several threads.
-    lock_query = (
-        select(threads.c.key).where(is_checked).order_by(threads.c.key).with_for_update(key_share=True)
-    )
+    lock_query = select(threads.c.key).where(is_checked).order_by(threads.c.key).with_for_update(key_share=True)
     locked_keys = connection.execute(lock_query).scalars().all()
     if locked_keys:
         statement = update(threads).where(threads.c.key.in_(locked_keys))

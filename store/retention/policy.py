@@ -106,9 +106,7 @@ def combine_policies(policies: Iterable[Policy]) -> EffectivePolicy:
     all_policies = list(policies)
     values_by_field = {}
     for name, pick_strictest in STRICTEST.items():
-        values = [
-            (getattr(each, name), each.scope) for each in all_policies if getattr(each, name) is not None
-        ]
+        values = [(getattr(each, name), each.scope) for each in all_policies if getattr(each, name) is not None]
         if values:
             value = pick_strictest(value for value, _ in values)
             values_by_field[name] = value, next(scope for each, scope in values if each == value)

@@ -21,7 +21,5 @@ class ThreadArchives(ThreadExports):
         `ThreadNotFound` where no archive is, and as `import_thread` does.
         """
         files = (await self._open_file_store()).blobs
-        parts = await self.database.run_async(
-            load_stored_parts, tenant=self.tenant, thread_id=thread_id, nth=nth
-        )
+        parts = await self.database.run_async(load_stored_parts, tenant=self.tenant, thread_id=thread_id, nth=nth)
         return await self.import_thread(read_parts(files, parts), thread_id=as_id)

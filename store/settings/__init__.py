@@ -3,10 +3,4 @@
 from store.settings.settings import Settings, current, load
 from store.settings.variables import OLD_PREFIX, variable
 
-__all__ = [
-    "OLD_PREFIX",
-    "Settings",
-    "current",
-    "load",
-    "variable",
-]
+__all__ = ["OLD_PREFIX", "Settings", "current", "load", "variable"]

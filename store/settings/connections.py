@@ -18,8 +18,7 @@ class DatabaseSettings(BaseModel):
 
     #: Where conversations are kept. `postgresql://`, `postgresql+asyncpg://` and `sqlite://` are mapped.
     database_url: SecretStr = Field(
-        SecretStr("postgresql://threadmill@127.0.0.1:5432/threadmill"),
-        validation_alias=old_aliases("database_url"),
+        SecretStr("postgresql://threadmill@127.0.0.1:5432/threadmill"), validation_alias=old_aliases("database_url")
     )
     #: Connections kept open by each pool.
     db_pool_size: int = Field(5, ge=1, le=1000, validation_alias=old_aliases("db_pool_size"))
@@ -54,9 +53,7 @@ class BrokerSettings(BaseModel):
     @classmethod
     def _check_broker_url(cls, value: SecretStr) -> SecretStr:
         if not value.get_secret_value().startswith(BROKER_SCHEMES):
-            raise ValueError(
-                f"is no address of a Valkey or Redis; begin it with {' or '.join(BROKER_SCHEMES)}"
-            )
+            raise ValueError(f"is no address of a Valkey or Redis; begin it with {' or '.join(BROKER_SCHEMES)}")
         return _check_url(value)
 
 

@@ -68,11 +68,7 @@ def may_be_summarized() -> ColumnElement[bool]:
 
 
 def reserve_due(
-    connection: Connection,
-    *,
-    marks: Mapping[str, WaterMarks],
-    other_marks: WaterMarks,
-    limit: int,
+    connection: Connection, *, marks: Mapping[str, WaterMarks], other_marks: WaterMarks, limit: int
 ) -> list[DueThread]:
     """Reserve the threads furthest above their agent's high mark; other summarizers do not get them.
 
@@ -90,11 +86,7 @@ def reserve_due(
     )
     return [
         DueThread(
-            key=row.key,
-            tenant=row.tenant,
-            thread_id=row.id,
-            agent=row.agent,
-            reserved_until=row.summary_retry_at,
+            key=row.key, tenant=row.tenant, thread_id=row.id, agent=row.agent, reserved_until=row.summary_retry_at
         )
         for row in rows
     ]
@@ -103,9 +95,7 @@ def reserve_due(
 def _lock_fullest(candidates: Sequence[Select[tuple[int, float]]], limit: int) -> CTE:
     """The keys of the fullest candidates, whose rows it locks; locked ones are left out."""
     pairs = union_all(*candidates).subquery()
-    due_threads = (
-        select(pairs.c.key, func.max(pairs.c.fullness).label("fullness")).group_by(pairs.c.key).cte("due")
-    )
+    due_threads = select(pairs.c.key, func.max(pairs.c.fullness).label("fullness")).group_by(pairs.c.key).cte("due")
     return (
         select(threads.c.key)
         .join(due_threads, due_threads.c.key == threads.c.key)
@@ -144,9 +134,7 @@ def _select_fullest(
 ) -> Select[tuple[int, float]]:
     # The subquery keeps ORDER BY and LIMIT on their own side of the UNION, on SQLite too.
     fullness = (cast(counter, Float) / high).label("fullness")
-    fullest_threads = (
-        select(threads.c.key, fullness).where(condition).order_by(counter.desc()).limit(limit).subquery()
-    )
+    fullest_threads = select(threads.c.key, fullness).where(condition).order_by(counter.desc()).limit(limit).subquery()
     return select(fullest_threads.c.key, fullest_threads.c.fullness)
 
 
@@ -210,6 +198,4 @@ def _is_reserved(due: DueThread) -> ColumnElement[bool]:
 
 def reset_failures(connection: Connection, key: int) -> None:
     """Forget failures and pauses: the thread is due as any other."""
-    connection.execute(
-        update(threads).where(threads.c.key == key).values(summary_failures=0, summary_retry_at=None)
-    )
+    connection.execute(update(threads).where(threads.c.key == key).values(summary_failures=0, summary_retry_at=None))

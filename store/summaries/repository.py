@@ -167,9 +167,7 @@ def restore(connection: Connection, tenant: str, thread_id: str) -> Summary | No
     previous = _load_summary(connection, key, current_summary.previous_id)
     previous_to_seq = previous.to_seq if previous is not None else 0
     _check_messages_remain(thread, thread_id, current_summary, previous_to_seq)
-    connection.execute(
-        update(summaries).where(summaries.c.id == current_summary.id).values(restored_at=clock())
-    )
+    connection.execute(update(summaries).where(summaries.c.id == current_summary.id).values(restored_at=clock()))
     connection.execute(
         update(threads)
         .where(threads.c.key == key)
@@ -189,9 +187,7 @@ def _load_summary(connection: Connection, key: int, summary_id: str | None) -> A
     return connection.execute(statement).one_or_none()
 
 
-def _check_messages_remain(
-    thread: AnyRow, thread_id: str, current_summary: AnyRow, previous_to_seq: int
-) -> None:
+def _check_messages_remain(thread: AnyRow, thread_id: str, current_summary: AnyRow, previous_to_seq: int) -> None:
     """Check that retention has deleted no message that only this summary tells of."""
     cutoff = thread.history_starts_after
     if current_summary.from_seq <= cutoff and cutoff > previous_to_seq:

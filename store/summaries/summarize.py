@@ -47,9 +47,7 @@ async def summarize_to_low_mark(
     stored_summaries: list[Summary] = []
     # Nothing written: a single long turn, or another summarizer came first.
     retry_seconds = NOTHING_TO_COVER_SECONDS
-    while (
-        summary := await _summarize_once(database, tenant, thread_id, summarizer, marks, due=due)
-    ) is not None:
+    while (summary := await _summarize_once(database, tenant, thread_id, summarizer, marks, due=due)) is not None:
         stored_summaries.append(summary)
         retry_seconds = 0.0
         if due is None or len(stored_summaries) < SUMMARIES_IN_A_ROW:
@@ -64,13 +62,7 @@ async def summarize_to_low_mark(
 
 
 async def _summarize_once(
-    database: Database,
-    tenant: str,
-    thread_id: str,
-    summarizer: Summarizer,
-    marks: WaterMarks,
-    *,
-    due: DueThread | None,
+    database: Database, tenant: str, thread_id: str, summarizer: Summarizer, marks: WaterMarks, *, due: DueThread | None
 ) -> Summary | None:
     """Store the next summary; None where nothing is to be covered, or the summary came too late."""
     draft = await database.run_async(repository.load_draft, tenant, thread_id, marks=marks)
@@ -104,9 +96,7 @@ class _StoreOutcome:
     reserved_until: datetime | None
 
 
-def _store_summary(
-    connection: Connection, draft: Draft, new: NewSummary, due: DueThread | None
-) -> _StoreOutcome:
+def _store_summary(connection: Connection, draft: Draft, new: NewSummary, due: DueThread | None) -> _StoreOutcome:
     """Store a summary, and renew the reservation for the next one."""
     reserved_until = summary_dues.renew(connection, due) if due is not None else None
     if due is not None and reserved_until is None:

@@ -27,18 +27,14 @@ class ThreadSummaries(OpenStore):
         marks = agent.water_marks(defaults)
         if keep_messages is not None:
             marks = replace(marks, high_messages=0, high_tokens=0, low_messages=keep_messages, low_tokens=0)
-        return await summarize_to_low_mark(
-            self.database, self.tenant, thread_id, agent.summarizer(defaults), marks
-        )
+        return await summarize_to_low_mark(self.database, self.tenant, thread_id, agent.summarizer(defaults), marks)
 
     async def list_summaries(self, thread_id: str) -> list[Summary]:
         """List all summaries of a thread, withdrawn ones among them, the newest first.
 
         Raises `ThreadNotFound`.
         """
-        return await self.database.run_async(
-            repository.list_summaries, tenant=self.tenant, thread_id=thread_id
-        )
+        return await self.database.run_async(repository.list_summaries, tenant=self.tenant, thread_id=thread_id)
 
     async def restore_summary(self, thread_id: str) -> Summary | None:
         """Withdraw the thread's summary: models read the one before it again, or the messages themselves.

@@ -18,14 +18,7 @@ from store.tables.retention import (
     retention_policies,
     retention_rescans,
 )
-from store.tables.threads import (
-    CAN_BE_SUMMARIZED,
-    MAX_SUMMARY_FAILURES,
-    messages,
-    summaries,
-    thread_context,
-    threads,
-)
+from store.tables.threads import CAN_BE_SUMMARIZED, MAX_SUMMARY_FAILURES, messages, summaries, thread_context, threads
 from store.tables.turns import UNFINISHED, agents, inbox_messages, steps, turns, workers
 
 __all__ = [  # noqa: RUF022 - grouped by file

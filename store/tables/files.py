@@ -58,12 +58,7 @@ blobs = Table(
         postgresql_where=text("prepared_at is null"),
         sqlite_where=text("prepared_at is null"),
     ),
-    Index(
-        "ix_blobs_unscanned",
-        "created_at",
-        postgresql_where=text("scan is null"),
-        sqlite_where=text("scan is null"),
-    ),
+    Index("ix_blobs_unscanned", "created_at", postgresql_where=text("scan is null"), sqlite_where=text("scan is null")),
     Index(
         "ix_blobs_unreferenced_since",
         "unreferenced_since",

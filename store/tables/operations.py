@@ -1,12 +1,6 @@
 """The runs of schedules, and the audit of what retention, erasure and repair did."""
 
-from sqlalchemy import (
-    Column,
-    Identity,
-    Index,
-    Table,
-    Text,
-)
+from sqlalchemy import Column, Identity, Index, Table, Text
 
 from store.database.column_types import Json, Key, Time
 from store.tables.metadata import metadata

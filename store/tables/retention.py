@@ -120,12 +120,7 @@ archives = Table(
     Index("ix_archives_tenant_thread_sha256", "tenant", "thread_sha256"),
     Index("ix_archives_tenant_user_sha256", "tenant", "user_sha256"),
     Index("ix_archives_thread_key", "thread_key"),
-    Index(
-        "ix_archives_begun",
-        "created_at",
-        postgresql_where=text(NOT_STORED),
-        sqlite_where=text(NOT_STORED),
-    ),
+    Index("ix_archives_begun", "created_at", postgresql_where=text(NOT_STORED), sqlite_where=text(NOT_STORED)),
     sqlite_autoincrement=True,
 )
 
@@ -216,13 +211,7 @@ def _index_threads() -> None:
             _table=threads,
         ),
         # Whose threads they are, where THREADMILL_USER_METADATA_KEY has its default.
-        Index(
-            "ix_threads_user",
-            "tenant",
-            text("(metadata ->> 'user')"),
-            postgresql_where=names_user,
-            _table=threads,
-        ),
+        Index("ix_threads_user", "tenant", text("(metadata ->> 'user')"), postgresql_where=names_user, _table=threads),
     )
     for index in indexes:
         index.ddl_if(dialect="postgresql")

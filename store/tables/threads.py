@@ -163,8 +163,5 @@ summaries = Table(
 #: Full-text search in the words as written, whatever the language. A tsvector holds at most 1 MB:
 #: the first 100,000 characters of a message are found, a longer one can still be stored.
 Index(
-    "ix_messages_search",
-    text("to_tsvector('simple', left(content, 100000))"),
-    postgresql_using="gin",
-    _table=messages,
+    "ix_messages_search", text("to_tsvector('simple', left(content, 100000))"), postgresql_using="gin", _table=messages
 ).ddl_if(dialect="postgresql")

@@ -77,10 +77,7 @@ turns = Table(
     #: In US dollars.
     Column("cost", Numeric(18, 9, asdecimal=False)),
     UniqueConstraint("id"),
-    CheckConstraint(
-        "state in ('queued', 'running', 'completed', 'failed', 'cancelled')",
-        name="state",
-    ),
+    CheckConstraint("state in ('queued', 'running', 'completed', 'failed', 'cancelled')", name="state"),
     Index("ix_turns_thread_key", "thread_key"),
     Index("ix_turns_finished_at", "finished_at", "arrival_seq"),
     Index(

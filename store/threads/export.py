@@ -88,9 +88,7 @@ class Export:
         context_statement = select(thread_context.c.key, thread_context.c.content).where(
             thread_context.c.thread_key == row.key
         )
-        summary_statement = select(summaries).where(
-            summaries.c.thread_key == row.key, not_(is_hidden_summary(row.key))
-        )
+        summary_statement = select(summaries).where(summaries.c.thread_key == row.key, not_(is_hidden_summary(row.key)))
         return [
             header_line(row),
             *map(context_line, connection.execute(context_statement.order_by(thread_context.c.key))),
@@ -111,9 +109,9 @@ class Export:
     def _read_messages(self, connection: Connection, after: int) -> list[Record]:
         assert self._thread is not None
         key, to_seq = self._thread.key, self._thread.last_seq
-        is_finished = select(
-            turns.c.state.in_(FINAL_STATES) & (turns.c.arrival_seq <= self._last_arrival_seq)
-        ).where(turns.c.id == messages.c.turn_id)
+        is_finished = select(turns.c.state.in_(FINAL_STATES) & (turns.c.arrival_seq <= self._last_arrival_seq)).where(
+            turns.c.id == messages.c.turn_id
+        )
         statement = message_rows.history_rows(key, after_seq=after, to_seq=to_seq)
         statement = statement.add_columns(is_finished.scalar_subquery().label("in_turn"))
         rows = connection.execute(statement.order_by(messages.c.seq).limit(PAGE)).all()
@@ -157,6 +155,4 @@ def message_line(message: Message, tokens: int | None, *, turn_id: str | None) -
 
 def _json_values(row: AnyRow, columns: Iterable[str]) -> Record:
     values = {name: getattr(row, name) for name in columns}
-    return {
-        name: value.isoformat() if isinstance(value, datetime) else value for name, value in values.items()
-    }
+    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in values.items()}

@@ -23,22 +23,10 @@ from store.tables import attachments, messages, summaries, thread_context, threa
 from store.threads.repository import load, lock_thread
 
 #: Columns of a summary that its copy takes over.
-_SUMMARY_COLUMNS = (
-    "from_seq",
-    "to_seq",
-    "content",
-    "model",
-    "usage",
-    "cost",
-    "prompt_version",
-    "sections",
-    "report",
-)
+_SUMMARY_COLUMNS = ("from_seq", "to_seq", "content", "model", "usage", "cost", "prompt_version", "sections", "report")
 
 
-def fork(
-    connection: Connection, tenant: str, thread_id: str, new_id: str, *, at: int | None = None
-) -> Thread:
+def fork(connection: Connection, tenant: str, thread_id: str, new_id: str, *, at: int | None = None) -> Thread:
     """Copy a thread up to and with the seq `at` into a new one; blobs are shared.
 
     Raises `ThreadNotFound`, and `InvalidInput` where `at` is no seq of the thread or parts a tool
@@ -147,9 +135,7 @@ def _copy_summary(connection: Connection, source: AnyRow, key: int, at: int) -> 
         null(),
         newest_summary.c.created_at,
     )
-    insertion = (
-        summaries.insert().from_select(names, copied_row).returning(summaries.c.id, summaries.c.to_seq)
-    )
+    insertion = summaries.insert().from_select(names, copied_row).returning(summaries.c.id, summaries.c.to_seq)
     row = connection.execute(insertion).one_or_none()
     covered_to = 0 if row is None else max(row.to_seq, min(at, source.history_starts_after))
     return {"summary_id": None if row is None else row.id, **recount(key, after_seq=covered_to)}

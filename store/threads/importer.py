@@ -85,29 +85,18 @@ def import_thread(
     return thread_import.finish()
 
 
-def _begin(
-    connection: Connection, header: Line, tenant: str | None, thread_id: str | None
-) -> "_ThreadImport":
+def _begin(connection: Connection, header: Line, tenant: str | None, thread_id: str | None) -> "_ThreadImport":
     if header["kind"] != "thread" or header["format"] != FORMAT:
         raise InvalidInput("format", "is not ours", f"the first line is the header of a {FORMAT}")
     version = check_whole_number("version", header["version"])
     if version > VERSION:
-        raise InvalidInput(
-            "version", f"is {version}", f"this release reads up to {VERSION}: take a newer one"
-        )
+        raise InvalidInput("version", f"is {version}", f"this release reads up to {VERSION}: take a newer one")
     columns = check_fields(header["thread"], THREAD)
     target = (check_tenant_of_user(tenant or columns["tenant"]), check_id("id", thread_id or columns["id"]))
     thread_import = _ThreadImport(
-        connection,
-        *target,
-        is_copy=target != (columns["tenant"], columns["id"]),
-        last_seq=columns["last_seq"],
+        connection, *target, is_copy=target != (columns["tenant"], columns["id"]), last_seq=columns["last_seq"]
     )
-    values = columns | {
-        "tenant": target[0],
-        "id": target[1],
-        "summary_id": thread_import.own_id(columns["summary_id"]),
-    }
+    values = columns | {"tenant": target[0], "id": target[1], "summary_id": thread_import.own_id(columns["summary_id"])}
     # Version 0 would say that there is no context: the lines behind may bring some.
     statement = insert_for(connection, threads).values(values | {"context_version": 1})
     statement = statement.on_conflict_do_nothing(index_elements=["tenant", "id"])
@@ -160,9 +149,7 @@ class _ThreadImport:
 
     def finish(self) -> ImportOutcome:
         if not self.counts["end"]:
-            raise InvalidInput(
-                f"line {self._number + 1}", "is missing", "the file was truncated: copy it again"
-            )
+            raise InvalidInput(f"line {self._number + 1}", "is missing", "the file was truncated: copy it again")
         self._count()
         return ImportOutcome(
             tenant=self.tenant,
@@ -184,9 +171,7 @@ class _ThreadImport:
         covered_to = covered_statement.correlate(threads).scalar_subquery()
         of_thread = update(threads).where(threads.c.key == self.key)
         counters = recount(self.key, after_seq=covered_to)
-        self.connection.execute(
-            of_thread.values(**counters, retained_from=message_rows.oldest_created_at(self.key))
-        )
+        self.connection.execute(of_thread.values(**counters, retained_from=message_rows.oldest_created_at(self.key)))
 
     def own_id(self, value: str | None) -> str | None:
         """The id under which a turn or summary is stored here."""
@@ -197,9 +182,7 @@ class _ThreadImport:
     def _check_order(self, line: Line) -> None:
         kind_index = KINDS.index(line["kind"])
         if self.counts["end"] or kind_index == 0 or kind_index < self._kind_index:
-            raise InvalidInput(
-                "kind", f"{line['kind']} stands too late", f"keep the order: {', '.join(KINDS)}"
-            )
+            raise InvalidInput("kind", f"{line['kind']} stands too late", f"keep the order: {', '.join(KINDS)}")
         if line["kind"] == "end" and line["lines"] != 1 + sum(self.counts.values()):
             raise InvalidInput("lines", f"says {line['lines']}", "a line is missing: copy the file again")
         self._number, self._kind_index = line.number, kind_index
@@ -247,9 +230,7 @@ class _ThreadImport:
         stored_ids = select(turns.c.id).where(turns.c.thread_key == self.key, turns.c.id.in_(turn_ids))
         missing_ids = turn_ids - set(self.connection.execute(stored_ids).scalars())
         if missing_ids:
-            raise InvalidInput(
-                f"{location}: turn_id", f"{min(missing_ids)!r} is no turn before it", "keep its line"
-            )
+            raise InvalidInput(f"{location}: turn_id", f"{min(missing_ids)!r} is no turn before it", "keep its line")
 
     def _insert(self, table: Table, rows: Sequence[dict[str, Any]], location: str) -> None:
         if not rows:
@@ -260,14 +241,10 @@ class _ThreadImport:
         column = next(iter(table.primary_key.columns))
         inserted_rows = self.connection.execute(statement.returning(column), rows).all()
         if len(inserted_rows) != len(rows):
-            raise InvalidInput(
-                f"{location}: id", "is stored already, or there twice", "each has an id of its own"
-            )
+            raise InvalidInput(f"{location}: id", "is stored already, or there twice", "each has an id of its own")
 
     def _note_files(self, new_messages: Sequence[Message]) -> None:
-        new_files = [
-            file for message in new_messages for file in message.attachments if file.sha256 not in self.files
-        ]
+        new_files = [file for message in new_messages for file in message.attachments if file.sha256 not in self.files]
         if new_files:
             reservations = reserve(self.connection, self.tenant, new_files)
             self.files |= {sha256: row.is_stored for sha256, row in reservations.items()}

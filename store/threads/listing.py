@@ -113,16 +113,12 @@ def stats(connection: Connection, tenant: str = "default") -> Stats:
     """Count everything that a tenant has."""
     of_tenant = threads.c.tenant == tenant
     by_state = select(turns.c.state, func.count()).where(turns.c.tenant == tenant).group_by(turns.c.state)
-    blob_totals = select(func.count(), func.coalesce(func.sum(blobs.c.size), 0)).where(
-        blobs.c.tenant == tenant
-    )
+    blob_totals = select(func.count(), func.coalesce(func.sum(blobs.c.size), 0)).where(blobs.c.tenant == tenant)
     files, size = connection.execute(blob_totals).one()
     is_visible = messages.c.seq > threads.c.history_starts_after
     messages_and_threads = messages.join(threads, messages.c.thread_key == threads.c.key)
     return Stats(
-        threads=int(
-            connection.execute(select(func.count()).select_from(threads).where(of_tenant)).scalar_one()
-        ),
+        threads=int(connection.execute(select(func.count()).select_from(threads).where(of_tenant)).scalar_one()),
         messages=int(
             connection.execute(
                 select(func.count()).select_from(messages_and_threads).where(of_tenant, is_visible)

@@ -48,9 +48,7 @@ def get_or_create(connection: Connection, thread: Thread) -> Thread:
     return load(connection, thread.tenant, thread.id)
 
 
-def save(
-    connection: Connection, thread: Thread, *, new: Sequence[Message], check_title: bool = False
-) -> SaveOutcome:
+def save(connection: Connection, thread: Thread, *, new: Sequence[Message], check_title: bool = False) -> SaveOutcome:
     """Append `new` messages and write what else changed. Running it twice changes nothing more.
 
     Raises `TitleConflict` if `check_title` is asked for and another writer changed the title, and
@@ -73,9 +71,7 @@ def save(
         .where(threads.c.key == row.key)
         .values(
             title=row.title if thread.title == loaded_title else thread.title,
-            metadata=_merge_metadata(
-                row.metadata, thread.metadata, thread.loaded.metadata if thread.loaded else {}
-            ),
+            metadata=_merge_metadata(row.metadata, thread.metadata, thread.loaded.metadata if thread.loaded else {}),
             updated_at=clock(),
             last_seq=max([row.last_seq, *seqs.values()]),
             context_version=row.context_version + context_changed,
@@ -129,9 +125,7 @@ def load(connection: Connection, tenant: str, thread_id: str, *, last: int | Non
 
 def _load_context(connection: Connection, thread: Thread, key: int) -> None:
     """Load the context of a thread, and put its leading system messages in front again."""
-    statement = select(thread_context.c.key, thread_context.c.content).where(
-        thread_context.c.thread_key == key
-    )
+    statement = select(thread_context.c.key, thread_context.c.content).where(thread_context.c.thread_key == key)
     texts = {row.key: row.content for row in connection.execute(statement.order_by(thread_context.c.key))}
     thread.context = {name: text for name, text in texts.items() if not name.startswith(LEADING)}
     leading_messages = [
@@ -172,9 +166,7 @@ def _select(tenant: str, thread_id: str) -> Any:
 
 def lock_thread(connection: Connection, tenant: str, thread_id: str) -> AnyRow:
     """The row of a thread, locked until the transaction ends. Raises `ThreadNotFound`."""
-    row: AnyRow | None = connection.execute(
-        _select(tenant, thread_id).with_for_update(key_share=True)
-    ).one_or_none()
+    row: AnyRow | None = connection.execute(_select(tenant, thread_id).with_for_update(key_share=True)).one_or_none()
     if row is None:
         raise ThreadNotFound(f"no thread {thread_id!r} is stored for tenant {tenant!r}")
     return row
@@ -223,8 +215,7 @@ def _write_context(connection: Connection, key: int, texts: Mapping[str, str]) -
     if not texts:
         return False
     rows = [
-        {"thread_key": key, "key": name, "content": text, "updated_at": clock()}
-        for name, text in sorted(texts.items())
+        {"thread_key": key, "key": name, "content": text, "updated_at": clock()} for name, text in sorted(texts.items())
     ]
     statement = insert_for(connection, thread_context).values(rows)
     excluded = statement.excluded
@@ -240,9 +231,7 @@ def _drop_context(connection: Connection, key: int, names: Collection[str]) -> b
     """Remove context; True if any was there."""
     if not names:
         return False
-    deletion = delete(thread_context).where(
-        thread_context.c.thread_key == key, thread_context.c.key.in_(sorted(names))
-    )
+    deletion = delete(thread_context).where(thread_context.c.thread_key == key, thread_context.c.key.in_(sorted(names)))
     return connection.execute(deletion).rowcount > 0
 
 
@@ -259,9 +248,7 @@ def _merge_metadata(
         for key, value in own_values.items()
         if key not in base_values or not _is_same_json(base_values[key], value)
     }
-    remaining = {
-        key: value for key, value in stored_values.items() if key in own_values or key not in base_values
-    }
+    remaining = {key: value for key, value in stored_values.items() if key in own_values or key not in base_values}
     metadata = remaining | changed_values
     metadata.pop(LAST_UPDATED, None)
     return metadata

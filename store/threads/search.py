@@ -55,9 +55,7 @@ class _Group:
     excluded_terms: list[str] = field(default_factory=list)
 
 
-def search_messages(
-    connection: Connection, query: str, *, tenant: str = "default", limit: int = 20
-) -> list[Hit]:
+def search_messages(connection: Connection, query: str, *, tenant: str = "default", limit: int = 20) -> list[Hit]:
     """Messages with the words of `query`, best first: as in a web search, `"a phrase"`, `or`, `-not`.
 
     Raises `InvalidInput` for a query without words to look for.
@@ -90,9 +88,7 @@ def _terms(query: str) -> Iterator[tuple[bool, str, bool]]:
     for minus, phrase, word in _TERM.findall(query):
         term = phrase or word
         if any(len(part) > WORD_MAX_CHARS for part in term.split()):
-            raise InvalidInput(
-                "query", "has a word that is too long", f"at most {WORD_MAX_CHARS} characters fit"
-            )
+            raise InvalidInput("query", "has a word that is too long", f"at most {WORD_MAX_CHARS} characters fit")
         if any(char.isalnum() for char in term):
             yield bool(minus), term, bool(phrase)
 
@@ -107,9 +103,7 @@ def _search_postgresql(connection: Connection, groups: list[_Group], tenant: str
         select(threads.c.id.label("thread_id"), *columns, rank)
         .join(threads, messages.c.thread_key == threads.c.key)
         .where(
-            threads.c.tenant == tenant,
-            messages.c.seq > threads.c.history_starts_after,
-            document.bool_op("@@")(words),
+            threads.c.tenant == tenant, messages.c.seq > threads.c.history_starts_after, document.bool_op("@@")(words)
         )
         .order_by(rank.desc(), messages.c.created_at.desc(), messages.c.seq.desc())
         .limit(limit)
@@ -128,9 +122,7 @@ def _search_postgresql(connection: Connection, groups: list[_Group], tenant: str
 
 def _web_query(group: _Group) -> str:
     """The group for `websearch_to_tsquery`, each term quoted so that none of them is an operator."""
-    return " ".join(
-        [*(f'"{term}"' for term in group.required_terms), *(f'-"{term}"' for term in group.excluded_terms)]
-    )
+    return " ".join([*(f'"{term}"' for term in group.required_terms), *(f'-"{term}"' for term in group.excluded_terms)])
 
 
 def _search_sqlite(connection: Connection, groups: list[_Group], tenant: str, limit: int) -> list[Hit]:

@@ -51,7 +51,5 @@ class ThreadExports(OpenStore):
         if not outcome.blobs:
             return outcome
         files = await self._open_file_store()
-        missing_blobs = [
-            s for s in outcome.blobs if not await asyncio.to_thread(files.blobs.exists, self.tenant, s)
-        ]
+        missing_blobs = [s for s in outcome.blobs if not await asyncio.to_thread(files.blobs.exists, self.tenant, s)]
         return replace(outcome, missing_blobs=tuple(missing_blobs))

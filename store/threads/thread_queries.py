@@ -16,12 +16,7 @@ class ThreadQueries(OpenStore):
     """The methods of `ThreadStore` for listings, search and counts."""
 
     async def list_threads(
-        self,
-        *,
-        limit: int | None = None,
-        cursor: str | None = None,
-        order: Order = "created",
-        **filters: Any,
+        self, *, limit: int | None = None, cursor: str | None = None, order: Order = "created", **filters: Any
     ) -> ThreadPage:
         """Threads without their messages, newest first; see `ThreadFilter` for the filters.
 

@@ -7,10 +7,7 @@ worker, which hears of it with its next heartbeat at the latest.
 from sqlalchemy import Connection, case, select, update
 
 from conversation.errors import TurnNotFound
-from conversation.turn import (
-    FINAL_STATES,
-    TurnState,
-)
+from conversation.turn import FINAL_STATES, TurnState
 from store.database.column_types import clock
 from store.tables import threads, turns
 from store.turns.records import is_turn

@@ -124,18 +124,14 @@ def _start_next_turn(
 ) -> AnyRow | None:
     statement = (
         update(turns)
-        .where(
-            _is_claimable_head(thread, lease_owner, claimant), not_(_is_quarantined(lease_owner, claimant))
-        )
+        .where(_is_claimable_head(thread, lease_owner, claimant), not_(_is_quarantined(lease_owner, claimant)))
         .values(_start_columns(thread, lease_owner, claimant))
         .returning(turns, clock().label("claimed_at"))
     )
     return connection.execute(statement).one_or_none()
 
 
-def _is_claimable_head(
-    thread: AnyRow, lease_owner: str | None, claimant: ClaimRequest
-) -> ColumnElement[bool]:
+def _is_claimable_head(thread: AnyRow, lease_owner: str | None, claimant: ClaimRequest) -> ColumnElement[bool]:
     return and_(
         turns.c.arrival_seq == head_of(thread.key),
         can_start(),
@@ -236,9 +232,7 @@ def _load_refused(
     connection: Connection, thread: AnyRow, turn: AnyRow, lease: Lease, error: TurnError | None
 ) -> RefusedTurn:
     """The turn with the ending that it must get: a failure with the error, without one a cancellation."""
-    rows = execute_together(
-        connection, _move_inbox_into_history(thread, turn, lease), journal.select_steps(turn.id)
-    )
+    rows = execute_together(connection, _move_inbox_into_history(thread, turn, lease), journal.select_steps(turn.id))
     transcript = replay_transcript(journal.steps_by_index(rows), {"agent": turn.agent})
     messages, usage, cost = transcript.close(), transcript.usage, transcript.cost
     return RefusedTurn(
@@ -261,9 +255,7 @@ def _load_claimed(
     summary = load_summary(connection, turn.window_summary_id)
     covered_to_seq = summary.to_seq if summary is not None else 0
     # Counted from behind the summary: else the start could jump over what no summary covers yet.
-    after_seq = covered_to_seq + claimant.window_start(
-        turn.agent, max(turn.window_to_seq - covered_to_seq, 0)
-    )
+    after_seq = covered_to_seq + claimant.window_start(turn.agent, max(turn.window_to_seq - covered_to_seq, 0))
     window = message_rows.window_rows(
         thread.key, turn.id, after_seq=after_seq, to_seq=turn.window_to_seq, inbox_after=thread.last_seq
     )
@@ -294,11 +286,7 @@ def _move_inbox_into_history(thread: AnyRow, turn: AnyRow, lease: Lease) -> list
         messages.insert().from_select(
             ["thread_key", "seq", "turn_id", "tokens", *SHARED_COLUMNS],
             select(
-                literal(thread.key),
-                seq,
-                inbox_messages.c.turn_id,
-                estimate_of(inbox_messages),
-                *shared_columns,
+                literal(thread.key), seq, inbox_messages.c.turn_id, estimate_of(inbox_messages), *shared_columns
             ).where(of_turn),
         ),
         # Before the inbox is emptied: SQLite runs one after the other.
@@ -323,9 +311,7 @@ def _refusal(turn: AnyRow, claimant: ClaimRequest) -> TurnError | None:
         return TurnError("abandoned", "the process that ran this turn for itself is gone", fault=Fault.CALLER)
     if turn.crashes > SHARED_CRASHES:
         return TurnError(
-            "poison",
-            f"{turn.crashes} processes died under this turn, the last one alone with it",
-            fault=Fault.TOOL,
+            "poison", f"{turn.crashes} processes died under this turn, the last one alone with it", fault=Fault.TOOL
         )
     remaining_seconds = _seconds_left(turn)
     if remaining_seconds is not None and remaining_seconds <= 0:

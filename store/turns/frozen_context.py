@@ -23,15 +23,11 @@ def load_context(
     return (*_load_thread_context(connection, thread_key, context_version), *_summary_texts(summary))
 
 
-def _load_thread_context(
-    connection: Connection, thread_key: int, context_version: int | None
-) -> tuple[str, ...]:
+def _load_thread_context(connection: Connection, thread_key: int, context_version: int | None) -> tuple[str, ...]:
     if not context_version:
         return ()
     statement = (
-        select(thread_context.c.content)
-        .where(thread_context.c.thread_key == thread_key)
-        .order_by(thread_context.c.key)
+        select(thread_context.c.content).where(thread_context.c.thread_key == thread_key).order_by(thread_context.c.key)
     )
     return tuple(connection.execute(statement).scalars())
 

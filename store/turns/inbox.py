@@ -93,11 +93,7 @@ class AcceptedTurn:
 
 
 def accept(
-    connection: Connection,
-    request: SendRequest,
-    limits: SendLimits = UNLIMITED,
-    *,
-    mark_notified: bool = True,
+    connection: Connection, request: SendRequest, limits: SendLimits = UNLIMITED, *, mark_notified: bool = True
 ) -> AcceptedTurn:
     """Store a message with its turn, or find the turn that the same request led to before.
 
@@ -152,18 +148,14 @@ def _insert_turn_with_input(
     statement = inbox_messages.insert().from_select(
         ["turn_id", "index", *columns],
         select(
-            new_turn.c.id,
-            literal(0),
-            *(literal(value, inbox_messages.c[name].type) for name, value in columns.items()),
+            new_turn.c.id, literal(0), *(literal(value, inbox_messages.c[name].type) for name, value in columns.items())
         ),
     )
     thread_key = select(threads.c.key).where(_is_thread_of(request)).scalar_subquery()
     return connection.execute(statement.returning(thread_key)).scalar_one_or_none()
 
 
-def _insert_turn(
-    connection: Connection, request: SendRequest, limits: SendLimits, *, mark_notified: bool
-) -> Insert:
+def _insert_turn(connection: Connection, request: SendRequest, limits: SendLimits, *, mark_notified: bool) -> Insert:
     values = {
         "id": request.turn_id,
         "tenant": request.tenant,
@@ -181,9 +173,7 @@ def _insert_turn(
     if mark_notified and request.not_before is None:
         times["notified_at"] = clock()
     source = select(
-        threads.c.key,
-        *(literal(value, turns.c[name].type) for name, value in values.items()),
-        *times.values(),
+        threads.c.key, *(literal(value, turns.c[name].type) for name, value in values.items()), *times.values()
     ).where(_is_thread_of(request), _is_agent_known(request), _is_within_limit(request.tenant, limits))
     statement = insert_for(connection, turns).from_select(["thread_key", *values, *times], source)
     # On either conflict: its idempotency key, or its own row if the answer to its commit was lost.
@@ -203,8 +193,7 @@ def _find_earlier_turn_or_refuse(
         return AcceptedTurn(row.turn_id, is_new=row.turn_id == request.turn_id)
     if row.turn_id is not None:
         raise IdempotencyConflict(
-            f"idempotency_key: {request.idempotency_key!r} was used with another request; "
-            "send this one under a new key"
+            f"idempotency_key: {request.idempotency_key!r} was used with another request; send this one under a new key"
         )
     if not row.is_within_limit:
         raise LimitReached(

@@ -38,11 +38,7 @@ def record(connection: Connection, lease: Lease, turn_id: str, entries: Sequence
 
 
 def upsert(
-    connection: Connection,
-    lease: Lease,
-    turn_id: str,
-    entries: Sequence[Step],
-    held_thread: FromClause | None = None,
+    connection: Connection, lease: Lease, turn_id: str, entries: Sequence[Step], held_thread: FromClause | None = None
 ) -> Any:
     """The statement that writes steps. A final step stays as it was: running it twice changes nothing."""
     rows = [_row(lease, turn_id, entry) for entry in entries]

@@ -75,6 +75,4 @@ def is_abandoned() -> ColumnElement[bool]:
 
 def is_alive(worker_id: Any) -> ColumnElement[bool]:
     """Whether a worker is alive, and with it the leases that it holds."""
-    return (
-        select(workers.c.id).where(workers.c.id == worker_id, workers.c.lease_expires_at > clock()).exists()
-    )
+    return select(workers.c.id).where(workers.c.id == worker_id, workers.c.lease_expires_at > clock()).exists()

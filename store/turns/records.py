@@ -8,12 +8,7 @@ from sqlalchemy import Connection, Select, select
 from conversation.errors import Fault, TurnNotFound
 from conversation.ids import is_our_id
 from conversation.message import Message, Usage
-from conversation.turn import (
-    TurnError,
-    TurnRecord,
-    TurnResult,
-    TurnState,
-)
+from conversation.turn import TurnError, TurnRecord, TurnResult, TurnState
 from store.database.statements import AnyRow
 from store.history import message_rows
 from store.tables import messages, threads, turns
@@ -27,15 +22,10 @@ def read(connection: Connection, turn_id: str) -> TurnRecord:
     return _record(row)
 
 
-def list_latest(
-    connection: Connection, tenant: str, *, states: Collection[TurnState], limit: int
-) -> list[TurnRecord]:
+def list_latest(connection: Connection, tenant: str, *, states: Collection[TurnState], limit: int) -> list[TurnRecord]:
     """A tenant's newest turns in these states, the newest first."""
     of_tenant = _select_records().where(turns.c.tenant == tenant, turns.c.state.in_(sorted(states)))
-    return [
-        _record(row)
-        for row in connection.execute(of_tenant.order_by(turns.c.arrival_seq.desc()).limit(limit))
-    ]
+    return [_record(row) for row in connection.execute(of_tenant.order_by(turns.c.arrival_seq.desc()).limit(limit))]
 
 
 def _select_records() -> Select[Any]:

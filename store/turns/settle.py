@@ -55,9 +55,7 @@ class SettleOutcome:
     uncovered_tokens: int = field(default=0, compare=False)
 
 
-def settle(
-    connection: Connection, lease: Lease, turn_id: str, ending: Ending, *, release: bool
-) -> SettleOutcome:
+def settle(connection: Connection, lease: Lease, turn_id: str, ending: Ending, *, release: bool) -> SettleOutcome:
     """Write a turn's end: its replies, its last steps, its state; keep or release the lease.
 
     Running it twice changes nothing. Raises `LeaseLost` if another worker has claimed the thread:
@@ -89,9 +87,7 @@ def _count_replies(
 ) -> ReturningUpdate[Any]:
     """The statement that counts a thread's new replies, and keeps its lease only for a next turn."""
     next_turn_id = next_turn_after(lease.thread_key, turn_id)
-    lease_owner = case(
-        (next_turn_id.is_not(None), literal(lease.worker, threads.c.lease_owner.type)), else_=None
-    )
+    lease_owner = case((next_turn_id.is_not(None), literal(lease.worker, threads.c.lease_owner.type)), else_=None)
     return (
         update(threads)
         .where(threads.c.key == lease.thread_key)
@@ -171,8 +167,7 @@ def _finish_turn(turn_id: str, ending: Ending) -> Update:
                 state="queued",
                 # A turn with a cancel request is due now, so that its next holder can end it.
                 retry_at=case(
-                    (turns.c.cancel_requested_at.is_(None), clock(plus_seconds=after.total_seconds())),
-                    else_=None,
+                    (turns.c.cancel_requested_at.is_(None), clock(plus_seconds=after.total_seconds())), else_=None
                 ),
                 retries=turns.c.retries + 1,
                 notified_at=None,

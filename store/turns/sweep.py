@@ -17,12 +17,7 @@ from store.turns.next_turn import can_start, heads, is_abandoned, is_alive, is_w
 
 
 def pick_wake_ups(
-    connection: Connection,
-    *,
-    grace_seconds: float,
-    limit: int,
-    tenant_max_running: int = 0,
-    tenant: str | None = None,
+    connection: Connection, *, grace_seconds: float, limit: int, tenant_max_running: int = 0, tenant: str | None = None
 ) -> list[WakeUp]:
     """Pick the heads that no worker holds and that were not notified lately; mark them as notified.
 

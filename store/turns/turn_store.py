@@ -44,9 +44,7 @@ class TurnStore:
         """The journal of a claimed turn, to write its steps to."""
         return TurnJournal(self, claimed.lease, claimed.id)
 
-    async def settle(
-        self, claimed: ClaimedTurn | RefusedTurn, ending: Ending, *, release: bool
-    ) -> SettleOutcome:
+    async def settle(self, claimed: ClaimedTurn | RefusedTurn, ending: Ending, *, release: bool) -> SettleOutcome:
         """Commit a turn's end. Raises `LeaseLost` if another worker has claimed its thread."""
         return await self.database.patient(self.patience_seconds).run_async(
             turns.settle, lease=claimed.lease, turn_id=claimed.id, ending=ending, release=release

@@ -50,9 +50,7 @@ def register(
         lease_expires_at=clock(plus_seconds=lease_duration_seconds),
     )
     connection.execute(
-        entry.on_conflict_do_update(
-            index_elements=["id"], set_={"lease_expires_at": entry.excluded.lease_expires_at}
-        )
+        entry.on_conflict_do_update(index_elements=["id"], set_={"lease_expires_at": entry.excluded.lease_expires_at})
     )
     # In the order of their names, so that two workers that start at once cannot wait for each other.
     for name in sorted(serves):
@@ -102,9 +100,7 @@ def list_held_threads(connection: Connection, worker: str) -> list[HeldThread]:
         .order_by(threads.c.key)
     )
     return [
-        HeldThread(
-            row.tenant, row.thread_id, row.key, row.fencing_token, row.id, row.cancel_requested_at is not None
-        )
+        HeldThread(row.tenant, row.thread_id, row.key, row.fencing_token, row.id, row.cancel_requested_at is not None)
         for row in connection.execute(statement)
     ]
 

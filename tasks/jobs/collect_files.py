@@ -64,9 +64,7 @@ def collect(
             garbage_collection.note_unused, after=rows_after or ("", ""), limit=garbage_collection.SCAN_ROWS
         )
         deleted_count = _delete_due(database, files, grace, until)
-        unknown_count, listing_after = _enter_unknown(
-            database, files, listing_after or ("", ""), grace, until
-        )
+        unknown_count, listing_after = _enter_unknown(database, files, listing_after or ("", ""), grace, until)
     finally:
         files.close()
     outcome = CollectOutcome(
@@ -76,9 +74,7 @@ def collect(
     return outcome
 
 
-def run_scheduled_collection(
-    database: Database, settings: Settings, last_outcome: Mapping[str, Any]
-) -> dict[str, Any]:
+def run_scheduled_collection(database: Database, settings: Settings, last_outcome: Mapping[str, Any]) -> dict[str, Any]:
     """Run `collect` for a schedule: `last_outcome` and the result are what one run leaves for the next."""
     rows_after, listing_after = (
         _parse_address(last_outcome.get("rows_after")),
@@ -131,9 +127,7 @@ def count_unknown(database: Database, settings: Settings) -> UnknownObjects:
     return UnknownObjects(unknown=count, unknown_bytes=size)
 
 
-def _find_unknown(
-    database: Database, tenant: str, page: Sequence[StoredBlob], grace_days: float
-) -> dict[str, int]:
+def _find_unknown(database: Database, tenant: str, page: Sequence[StoredBlob], grace_days: float) -> dict[str, int]:
     """Find the objects that no row knows, older than the grace: their sizes by hash."""
     # Younger ones may be on their way: what is put by a library has no row before its message.
     modified_before = datetime.now(UTC) - timedelta(days=grace_days)
@@ -186,9 +180,7 @@ def _delete_each(
     deleted_count, failures = 0, []
     for address in addresses:
         try:
-            deleted_count += database.run(
-                garbage_collection.delete_marked, address=address, delete_object=files.delete
-            )
+            deleted_count += database.run(garbage_collection.delete_marked, address=address, delete_object=files.delete)
         except FileStoreUnavailable as error:
             failures.append((address, error))
             if len(failures) >= FAILURES_MAX and not deleted_count:

@@ -44,15 +44,11 @@ class ExpiryOutcome:
     strays_after: str = ""
 
 
-def run_scheduled_expiry(
-    database: Database, settings: Settings, last_outcome: Mapping[str, Any]
-) -> dict[str, Any]:
+def run_scheduled_expiry(database: Database, settings: Settings, last_outcome: Mapping[str, Any]) -> dict[str, Any]:
     """Run `run_expiry` for a schedule: `last_outcome` and the result are what one run leaves for the next."""
     cursor = last_outcome.get("over_after")
     over_after = ExpiredUpload(cursor[0], cursor[1], datetime.fromisoformat(cursor[2])) if cursor else None
-    outcome = run_expiry(
-        database, settings, over_after=over_after, strays_after=last_outcome.get("strays_after", "")
-    )
+    outcome = run_expiry(database, settings, over_after=over_after, strays_after=last_outcome.get("strays_after", ""))
     cursor = outcome.over_after
     cursor_json = [cursor.tenant, cursor.id, cursor.expires_at.isoformat()] if cursor is not None else None
     return asdict(outcome) | {"over_after": cursor_json}
@@ -73,9 +69,7 @@ def run_expiry(
         strays_after = run.discard_strays(strays_after, min_age)
     finally:
         run.files.close()
-    return ExpiryOutcome(
-        expired=run.expired, failed=run.failed, over_after=over_after, strays_after=strays_after
-    )
+    return ExpiryOutcome(expired=run.expired, failed=run.failed, over_after=over_after, strays_after=strays_after)
 
 
 @dataclass(slots=True)

@@ -56,9 +56,7 @@ def _resume(
         outcome.unfinished += 1
         # Not its text: it may name the user whose data is erased.
         reason = type(error).__name__
-        _log.warning(
-            "erasure_unfinished", erasure_id=erasure.id, tenant=erasure.subject.tenant, reason=reason
-        )
+        _log.warning("erasure_unfinished", erasure_id=erasure.id, tenant=erasure.subject.tenant, reason=reason)
     else:
         outcome.finished += 1
         _log.info("erasure_finished", erasure_id=erasure.id, tenant=erasure.subject.tenant)

@@ -124,9 +124,7 @@ class _Run:
 
     def _finish_thread(self, key: int) -> bool:
         """Delete the thread's row where it is due; True once nothing of the thread is left to do."""
-        progress = self.database.run(
-            archive.finish_deletion, user_key=self.settings.user_metadata_key, key=key
-        )
+        progress = self.database.run(archive.finish_deletion, user_key=self.settings.user_metadata_key, key=key)
         if progress is not None:
             self.outcome.add(progress.counts)
         return progress is None or progress.is_over

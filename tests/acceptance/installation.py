@@ -126,8 +126,7 @@ class Installation:
 
     def _unfinished(self, ids: Iterable[str]) -> int:
         (row,) = self.query(
-            "SELECT count(*) AS n FROM turns WHERE id = ANY(%s::uuid[]) AND state IN ('queued', 'running')",
-            list(ids),
+            "SELECT count(*) AS n FROM turns WHERE id = ANY(%s::uuid[]) AND state IN ('queued', 'running')", list(ids)
         )
         return int(row["n"])
 
@@ -197,9 +196,7 @@ def beat(folder: Path, name: str = "beat") -> Program:
     return replace(programs.beat(folder / name), name=name)
 
 
-def eventually(
-    what: Callable[[], object], seconds: float = 60, told: Callable[[], str] = lambda: ""
-) -> float:
+def eventually(what: Callable[[], object], seconds: float = 60, told: Callable[[], str] = lambda: "") -> float:
     """Wait until `what` holds; returns the seconds that it took."""
     started = time.monotonic()
     while not what():

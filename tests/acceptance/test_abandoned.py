@@ -42,9 +42,7 @@ async def test_a_turn_whose_program_died_is_ended_by_the_next_one(
     for name, value in HASTY.items():
         monkeypatch.setenv(name, value)
     reached = tmp_path / "reached"
-    program = run_python(
-        PROGRAM, url, str(reached), environment=dict(os.environ), log=tmp_path / "program.log"
-    )
+    program = run_python(PROGRAM, url, str(reached), environment=dict(os.environ), log=tmp_path / "program.log")
     eventually(reached.exists, 60, program.log_tail)
     program.kill()
 

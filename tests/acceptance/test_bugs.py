@@ -11,9 +11,7 @@ MARKER = "xylophone-4711"
 
 
 @pytest.mark.parametrize("agent", ["broken", "unstorable", "self_cancelling"])
-def test_a_turn_that_its_model_breaks_fails_once_and_the_thread_goes_on(
-    answering: Installation, agent: str
-) -> None:
+def test_a_turn_that_its_model_breaks_fails_once_and_the_thread_goes_on(answering: Installation, agent: str) -> None:
     turn = answering.send("t", f"say {MARKER}", agent=agent)
     (result,) = answering.all_ended([turn])
     (after,) = answering.all_ended([answering.send("t", "hello")])

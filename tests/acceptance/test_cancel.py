@@ -10,8 +10,7 @@ from producers import Turn
 from tests.acceptance.installation import Installation, assert_well_formed, eventually, worker
 
 ORDERS = (
-    'call write with {"text": "first"}, then call hold with {"gate": "never"} '
-    'and call write with {"text": "second"}'
+    'call write with {"text": "first"}, then call hold with {"gate": "never"} and call write with {"text": "second"}'
 )
 
 

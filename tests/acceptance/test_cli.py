@@ -15,17 +15,7 @@ from store import migrations
 from tests.acceptance.command_line import environment, run
 
 #: Slow to import, or not in the image.
-SLOW = (
-    "alembic",
-    "boto3",
-    "celery",
-    "litellm",
-    "psycopg",
-    "pydantic",
-    "redis",
-    "sqlalchemy",
-    "threadmill.embedded",
-)
+SLOW = ("alembic", "boto3", "celery", "litellm", "psycopg", "pydantic", "redis", "sqlalchemy", "threadmill.embedded")
 
 
 def complaint(ended: subprocess.CompletedProcess[str]) -> str:

@@ -86,9 +86,7 @@ def test_a_second_one_in_the_same_folder_is_refused_in_one_line(tmp_path: Path) 
 
 
 @pytest.mark.soak
-def test_the_address_of_a_server_of_the_users_is_not_shown(
-    tmp_path: Path, database_url: str, valkey_url: str
-) -> None:
+def test_the_address_of_a_server_of_the_users_is_not_shown(tmp_path: Path, database_url: str, valkey_url: str) -> None:
     servers = {"THREADMILL_DATABASE_URL": database_url, "THREADMILL_BROKER_URL": valkey_url}
     with started("up", folder=tmp_path, **servers) as up:
         told = read_until(up, LAST_LINE)

@@ -30,10 +30,7 @@ def contents(history: list[dict[str, Any]], tool: str) -> list[str]:
 
 @pytest.mark.parametrize(
     "times",
-    [
-        pytest.param({}, id="short lease"),
-        pytest.param(DEFAULT_TIMES, id="default lease", marks=pytest.mark.soak),
-    ],
+    [pytest.param({}, id="short lease"), pytest.param(DEFAULT_TIMES, id="default lease", marks=pytest.mark.soak)],
 )
 def test_a_turn_whose_worker_is_killed_while_tools_run_is_completed_by_the_next(
     installation: Installation, times: dict[str, str]
@@ -71,9 +68,7 @@ def test_a_turn_whose_worker_is_killed_while_tools_run_is_completed_by_the_next(
     assert ORDERS in history[-1]["content"]
 
 
-def test_a_turn_whose_worker_is_killed_while_the_model_is_asked_is_answered_once(
-    running: Installation,
-) -> None:
+def test_a_turn_whose_worker_is_killed_while_the_model_is_asked_is_answered_once(running: Installation) -> None:
     turn = running.send("t", "what now?", agent="thinker")
     behind = running.send("t", "and then?", agent="thinker")
     running.saw("asked")
@@ -154,9 +149,7 @@ def test_a_hung_event_loop_loses_its_turns_and_writes_nothing_afterwards(running
     assert running.all_ended([running.send("other", "hello")])[0].state is TurnState.COMPLETED
 
 
-def test_a_turn_that_kills_its_process_is_found_guilty_alone_and_others_go_free(
-    running: Installation,
-) -> None:
+def test_a_turn_that_kills_its_process_is_found_guilty_alone_and_others_go_free(running: Installation) -> None:
     """Two crashes of a shared process are suspicion; the third, alone, is the verdict."""
     running.start(quarantine())
     innocent = running.send("innocent", 'call hold_again with {"gate": "innocent"}')

@@ -57,9 +57,7 @@ def test_a_demo_that_cannot_go_on_says_why_and_leaves_nothing_running(tmp_path: 
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize(
-    "moment", ["waiting for turns", pytest.param("<- fernhollow-", marks=pytest.mark.soak)]
-)
+@pytest.mark.parametrize("moment", ["waiting for turns", pytest.param("<- fernhollow-", marks=pytest.mark.soak)])
 def test_a_demo_that_is_interrupted_leaves_nothing(tmp_path: Path, moment: str) -> None:
     with started("demo", folder=tmp_path) as demo:
         assert moment in read_until(demo, moment)

@@ -83,9 +83,7 @@ def file_of(number: int) -> Attachment:
         return file_of(dice.randrange(number)) if number else file_of(FILES)
     noise = dice.randbytes(16).hex()
     if kind < REPEATED + TEXTS:
-        return Attachment(
-            filename=f"{number}.txt", content=(f"note {noise}\n" * dice.randint(1, 99)).encode()
-        )
+        return Attachment(filename=f"{number}.txt", content=(f"note {noise}\n" * dice.randint(1, 99)).encode())
     if kind < REPEATED + TEXTS + PICTURES:
         return Attachment(filename=f"{number}.png", content=PICTURE + noise.encode())
     if number % 50 == 7:
@@ -100,9 +98,7 @@ def send(producer: Producer, number: int, sent: Sent) -> None:
     give_up_at = time.monotonic() + 60
     while True:
         try:
-            turn = producer.send(
-                conversation, f"file {number}", attachments=[file], idempotency_key=str(number)
-            )
+            turn = producer.send(conversation, f"file {number}", attachments=[file], idempotency_key=str(number))
         except FileStoreUnavailable:
             assert time.monotonic() < give_up_at
             with sent.lock:

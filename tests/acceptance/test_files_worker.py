@@ -45,9 +45,7 @@ def test_an_answer_quotes_a_file_that_another_worker_read(installation: Installa
     installation.start(worker(), files())
     note = text_file("The warranty of the grinder ends in March 2031.")
 
-    turn = installation.send(
-        "t", "When does the warranty of the grinder end?", attachments=[note], **ASK_READER
-    )
+    turn = installation.send("t", "When does the warranty of the grinder end?", attachments=[note], **ASK_READER)
 
     (result,) = installation.all_ended([turn])
     assert "March 2031" in result.messages[-1].content
@@ -56,9 +54,7 @@ def test_an_answer_quotes_a_file_that_another_worker_read(installation: Installa
 
 
 @pytest.mark.soak
-def test_the_same_large_file_on_a_hundred_messages_is_stored_once_and_read_once(
-    installation: Installation,
-) -> None:
+def test_the_same_large_file_on_a_hundred_messages_is_stored_once_and_read_once(installation: Installation) -> None:
     installation.start(worker(), files())
     large = text_file("The code of the safe is 4711.\n" + "filling " * 660_000)
     assert large.size is not None
@@ -105,9 +101,7 @@ def test_a_process_that_dies_over_a_file_is_replaced(installation: Installation)
     assert "Bring milk" in result.messages[-1].content
 
 
-def test_an_infected_file_reaches_neither_the_model_nor_a_download(
-    installation: Installation, clamd: str
-) -> None:
+def test_an_infected_file_reaches_neither_the_model_nor_a_download(installation: Installation, clamd: str) -> None:
     installation.start(worker(), files(), THREADMILL_SCANNER_URL=clamd)
     bad = text_file(EICAR.decode() + " The secret word is swordfish.", "bad.txt")
     clean = text_file("The polite word is please.", "clean.txt")

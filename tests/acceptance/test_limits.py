@@ -4,9 +4,7 @@ from conversation.turn import TurnState
 from tests.acceptance.installation import Installation, worker
 
 
-def test_a_tenants_turns_take_its_places_one_after_the_other_without_the_sweep(
-    installation: Installation,
-) -> None:
+def test_a_tenants_turns_take_its_places_one_after_the_other_without_the_sweep(installation: Installation) -> None:
     installation.start(worker("one"), worker("two"), THREADMILL_TENANT_MAX_RUNNING_TURNS="1")
     first = installation.send("a", 'call hold with {"gate": "a"}')
     installation.saw("hold begins")

@@ -50,9 +50,7 @@ def put_off(installation: Installation, turn: Turn, attempt: int) -> None:
     installation.query("UPDATE turns SET retry_at = now() WHERE id = %s", turn.id)
 
 
-def test_a_reply_comes_over_http_with_its_usage_and_its_price(
-    calling: Installation, provider: StubOpenAI
-) -> None:
+def test_a_reply_comes_over_http_with_its_usage_and_its_price(calling: Installation, provider: StubOpenAI) -> None:
     calls = [ToolCall(f"call_{name}", "meet", f'{{"name": "{name}"}}') for name in ("ann", "bob")]
     spent = Usage(prompt_tokens=1000, completion_tokens=500, cached_tokens=0)
     provider.enqueue(reply(tool_calls=calls, usage=spent), reply("They met.", usage=spent))
@@ -93,9 +91,7 @@ def test_a_turn_waits_for_a_model_that_is_away_and_its_thread_with_it(
     assert not any("reason of the provider" in m["content"] for m in history)
 
 
-def test_a_model_that_stays_away_fails_the_turn_after_its_attempts(
-    calling: Installation, provider: StubOpenAI
-) -> None:
+def test_a_model_that_stays_away_fails_the_turn_after_its_attempts(calling: Installation, provider: StubOpenAI) -> None:
     provider.answer_with(lambda request: status(503, message="the reason of the provider"))
     turn = calling.send("gone", "are you there?", agent="caller")
 

@@ -35,12 +35,7 @@ def test_every_one_of_200_messages_is_answered_directly_after_itself(installatio
     installation.start(worker("one"), worker("two"), *installation.upkeep(), **patient)
 
     senders = [
-        run_python(
-            SENDER,
-            str(n),
-            environment=installation.environment,
-            log=installation.folder / f"sender-{n}.out",
-        )
+        run_python(SENDER, str(n), environment=installation.environment, log=installation.folder / f"sender-{n}.out")
         for n in range(4)
     ]
     eventually(lambda: not any(sender.is_running for sender in senders), 60)
@@ -88,9 +83,7 @@ def test_a_caller_who_keeps_a_transaction_open_holds_up_nobody(running: Installa
         # Two heartbeats and more, while the transaction is open.
         eventually(
             lambda: (
-                (
-                    running.query("SELECT lease_expires_at FROM workers")[0]["lease_expires_at"] - before
-                ).total_seconds()
+                (running.query("SELECT lease_expires_at FROM workers")[0]["lease_expires_at"] - before).total_seconds()
                 > 1.2
             ),
             seconds=60,

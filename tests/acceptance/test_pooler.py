@@ -10,9 +10,7 @@ from tests.integration.store.database.faults.pooler import Pooler
 ORDER = 'call write with {"text": "once"}'
 
 
-def test_workers_and_their_upkeep_share_two_connections(
-    database_url: str, valkey_url: str, tmp_path: Path
-) -> None:
+def test_workers_and_their_upkeep_share_two_connections(database_url: str, valkey_url: str, tmp_path: Path) -> None:
     with Pooler(database_url, size=2) as pooler:
         installation = Installation(pooler.url, valkey_url, tmp_path)
         try:

@@ -9,9 +9,7 @@ from threadmill.embedded.errors import ServerFailed
 ORDERS = 'call write with {"text": "first"}, then call hold_again with {"gate": "tool"}'
 
 
-def test_a_worker_that_is_told_to_stop_finishes_its_turns_and_takes_no_new_one(
-    running: Installation,
-) -> None:
+def test_a_worker_that_is_told_to_stop_finishes_its_turns_and_takes_no_new_one(running: Installation) -> None:
     turn = running.send("t", ORDERS)
     running.saw("hold_again begins")
     behind = running.send("t", "behind")
@@ -36,9 +34,7 @@ def test_a_worker_that_is_told_to_stop_finishes_its_turns_and_takes_no_new_one(
     assert_well_formed(running.history())
 
 
-def test_a_turn_that_is_longer_than_the_grace_is_handed_back_and_resumed(
-    installation: Installation,
-) -> None:
+def test_a_turn_that_is_longer_than_the_grace_is_handed_back_and_resumed(installation: Installation) -> None:
     installation.start(worker("one"), *installation.upkeep(), THREADMILL_SHUTDOWN_GRACE_SECONDS="1")
     turn = installation.send("t", ORDERS)
     asking = installation.send("model", "think", agent="thinker")
@@ -82,8 +78,7 @@ def test_without_any_grace_a_worker_hands_everything_back_at_once(installation: 
 
 
 @pytest.mark.parametrize(
-    ("module", "reason"),
-    [("no.such.module", "no.such"), ("tests.acceptance.agents_that_break", "is registered twice")],
+    ("module", "reason"), [("no.such.module", "no.such"), ("tests.acceptance.agents_that_break", "is registered twice")]
 )
 def test_a_worker_whose_agents_cannot_be_imported_does_not_start(
     installation: Installation, module: str, reason: str

@@ -38,9 +38,7 @@ def main(  # noqa: PLR0917 - typer reads options off the parameters
     logging.getLogger().setLevel(logging.CRITICAL)
     chosen = random.SystemRandom().randrange(SEEDS) if seed is None else seed
     plan = Plan(seed=chosen, turns=turns, threads=threads, faults=faults, seconds=minutes * 60)
-    console.print(
-        f"seed {chosen}: {turns} turns on {threads} threads, {faults} faults in {minutes:g} minutes"
-    )
+    console.print(f"seed {chosen}: {turns} turns on {threads} threads, {faults} faults in {minutes:g} minutes")
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
     good = False
     try:

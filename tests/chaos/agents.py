@@ -101,12 +101,4 @@ def _tools() -> list[Tool | Callable[..., Any]]:
     ]
 
 
-register(
-    Agent(
-        name=AGENT,
-        purpose="Do what the ticket asks.",
-        tools=_tools(),
-        model=Remote(),
-        max_turn_attempts=100,
-    )
-)
+register(Agent(name=AGENT, purpose="Do what the ticket asks.", tools=_tools(), model=Remote(), max_turn_attempts=100))

@@ -60,9 +60,7 @@ class Load:
         files = [Attachment(filename="notes.txt", content=ticket.file.encode())] if ticket.file else []
         while True:
             try:
-                turn = self._producer.send(
-                    ticket.thread, ticket.text, attachments=files, idempotency_key=ticket.ref
-                )
+                turn = self._producer.send(ticket.thread, ticket.text, attachments=files, idempotency_key=ticket.ref)
             except OperatorError:
                 # Not accepted, or nobody knows: the same key again.
                 self.refused += 1

@@ -83,9 +83,7 @@ def your_bucket() -> Iterator[Bucket]:
     missing = [YOURS + name for name, value in named.items() if not value]
     assert not missing, f"set {', '.join(missing)} as well"
     s3 = S3(named["ENDPOINT"], named["KEY"], named["SECRET"], named["BUCKET"])
-    bucket = Bucket(
-        s3, f"threadmill-conformance/{uuid4().hex}", os.environ.get(f"{YOURS}REGION") or "us-east-1"
-    )
+    bucket = Bucket(s3, f"threadmill-conformance/{uuid4().hex}", os.environ.get(f"{YOURS}REGION") or "us-east-1")
     try:
         yield bucket
     finally:

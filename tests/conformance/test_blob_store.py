@@ -155,8 +155,7 @@ def test_a_tenant_that_could_leave_its_place_is_refused_by_every_verb(store: Blo
 
 
 @pytest.mark.parametrize(
-    "sha256",
-    ["", "..", HASH[:-1], HASH + "0", HASH.upper(), "../" + HASH[3:], HASH[:-1] + "\n", "g" * 64, None],
+    "sha256", ["", "..", HASH[:-1], HASH + "0", HASH.upper(), "../" + HASH[3:], HASH[:-1] + "\n", "g" * 64, None]
 )
 def test_a_hash_that_is_none_is_refused_by_every_verb(store: BlobStore, sha256: str) -> None:
     for verb in verbs(store, "acme", sha256)[1:]:

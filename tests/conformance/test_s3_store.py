@@ -119,9 +119,7 @@ def test_damage_in_parts_is_healed_by_putting_it_again(store: S3Blobs, bucket: B
 
 def announced(store: S3Blobs, content: bytes = CONTENT, *, expires: timedelta = HOUR) -> PresignedUpload:
     sha256 = hashlib.sha256(content).hexdigest()
-    return store.upload_url(
-        "acme", "one", sha256=sha256, size=len(content), media_type="image/png", expires=expires
-    )
+    return store.upload_url("acme", "one", sha256=sha256, size=len(content), media_type="image/png", expires=expires)
 
 
 def send(upload: PresignedUpload, content: bytes = CONTENT, url: str = "", **headers: str) -> int:
@@ -173,9 +171,7 @@ def test_a_damaged_blob_is_healed_by_uploading_it_again(store: S3Blobs, bucket: 
     assert requests == ["CopyObject"]
 
 
-def test_a_large_upload_is_copied_in_parts(
-    store: S3Blobs, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_large_upload_is_copied_in_parts(store: S3Blobs, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(multipart, "COPY_BYTES", 5 * MIB)
     bucket.write("acme/staging/one", LARGE)
 
@@ -249,9 +245,7 @@ def test_an_upload_with_a_tampered_signature_is_refused(store: S3Blobs) -> None:
     assert uploaded_size(store, "acme", "one") is None
 
 
-def test_bytes_of_another_hash_are_not_adopted_even_where_the_blob_is_there(
-    store: S3Blobs, bucket: Bucket
-) -> None:
+def test_bytes_of_another_hash_are_not_adopted_even_where_the_blob_is_there(store: S3Blobs, bucket: Bucket) -> None:
     """Who knows a hash must not get the file of somebody else by it."""
     store.put("acme", HASH, CONTENT, "image/png")
     bucket.write("acme/staging/one", b"anything")
@@ -367,9 +361,7 @@ def test_listings_go_on_past_the_first_page(store: S3Blobs) -> None:
     assert list(store.list_tenants()) == ["acme", *(f"tenant{index}" for index in range(7))]
 
 
-def test_a_tenant_goes_past_the_first_page(
-    store: S3Blobs, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_tenant_goes_past_the_first_page(store: S3Blobs, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("store.blobs.s3.deletion.BATCH", 3)
     for number in range(8):
         content = f"file {number}".encode()

@@ -21,9 +21,7 @@ def folder_of_pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for block in all_blocks("python"):
         if block.file is not None:
             path = folder / block.file
-            assert not path.exists() or path.read_text() == block.text, (
-                f"{block.place}: two files of one name"
-            )
+            assert not path.exists() or path.read_text() == block.text, f"{block.place}: two files of one name"
             path.write_text(block.text)
     return folder
 
@@ -31,15 +29,10 @@ def folder_of_pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # Of one module: a worker that outlived it would take the wake-ups of other tests.
 @pytest.fixture(scope="module")
 def with_a_worker(
-    lend_database: LendDatabase,
-    migrated_template: str,
-    valkey_server: EmbeddedValkey,
-    folder_of_pages: Path,
+    lend_database: LendDatabase, migrated_template: str, valkey_server: EmbeddedValkey, folder_of_pages: Path
 ) -> Iterator[dict[str, str]]:
     """The variables under which a page finds a worker that answers."""
-    modules = {
-        block.file.removesuffix(".py") for block in all_blocks("python") if block.file and block.registers
-    }
+    modules = {block.file.removesuffix(".py") for block in all_blocks("python") if block.file and block.registers}
     with lend_database(migrated_template) as url:
         installation = Installation(url, valkey_server.url, folder_of_pages)
         installation.environment |= {

@@ -14,9 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
-_FENCE = re.compile(
-    r"(?P<indent> *)```(?P<info>[^`\n]*)\n(?P<text>.*?)^(?P=indent)```$", re.DOTALL | re.MULTILINE
-)
+_FENCE = re.compile(r"(?P<indent> *)```(?P<info>[^`\n]*)\n(?P<text>.*?)^(?P=indent)```$", re.DOTALL | re.MULTILINE)
 _HEADING = re.compile(r"^#{1,6} (.+)$", re.MULTILINE)
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 _FILE = re.compile(r"# (\w+\.py)\n")
@@ -55,12 +53,7 @@ class Block:
 
     @property
     def runs(self) -> bool:
-        return (
-            self.language == "python"
-            and "no-run" not in self.flags
-            and not self.source
-            and not self.registers
-        )
+        return self.language == "python" and "no-run" not in self.flags and not self.source and not self.registers
 
 
 @cache

@@ -33,9 +33,7 @@ def ways(arrows: set[tuple[str, str]]) -> set[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("title", "scope"), SECTIONS.items())
-def test_every_import_between_packages_is_a_way_of_arrows_and_every_arrow_an_import(
-    title: str, scope: str
-) -> None:
+def test_every_import_between_packages_is_a_way_of_arrows_and_every_arrow_an_import(title: str, scope: str) -> None:
     arrows = drawn_arrows(title)
     imports = GENERATOR["imports_between"](scope)
 

@@ -8,9 +8,7 @@ from pathlib import Path, PurePath
 from tests.docs.pages import ROOT, anchors, links, name_of, pages, prose
 
 _TEST = re.compile(r"(tests/[\w/]+\.py)::(\w+)")
-_FOLDERS = "|".join(
-    sorted(path.name for path in ROOT.iterdir() if path.is_dir() and path.name[0] not in "._")
-)
+_FOLDERS = "|".join(sorted(path.name for path in ROOT.iterdir() if path.is_dir() and path.name[0] not in "._"))
 #: A path from the root of the project: below one of its folders, or a file that stands beside them.
 _PATH = re.compile(rf"`((?:{_FOLDERS})/[\w./-]*|\.?[A-Za-z][\w-]+(?:\.[\w-]+)*\.(?:md|toml|yml|example))`")
 #: A file of tests, perhaps without the folders that it is in.
@@ -57,12 +55,7 @@ def test_files_that_a_page_names_exist() -> None:
 
 def is_there(path: str) -> bool:
     """A file, a folder, a module that is named without its ending, or a file of tests."""
-    return (
-        (ROOT / path).exists()
-        or (ROOT / f"{path}.py").is_file()
-        or path in _OF_READERS
-        or has_test_file(path)
-    )
+    return (ROOT / path).exists() or (ROOT / f"{path}.py").is_file() or path in _OF_READERS or has_test_file(path)
 
 
 def test_files_of_tests_that_a_page_names_exist() -> None:
@@ -79,9 +72,7 @@ def has_test_file(path: str) -> bool:
 
 
 def test_modules_and_names_that_a_page_names_exist() -> None:
-    missing = [
-        f"{page}: {name}" for page, name in named(_NAME) if name not in _OF_VARIABLES and not is_defined(name)
-    ]
+    missing = [f"{page}: {name}" for page, name in named(_NAME) if name not in _OF_VARIABLES and not is_defined(name)]
 
     assert missing == []
 

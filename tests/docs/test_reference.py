@@ -130,9 +130,7 @@ def in_words(interval: task_contract.Interval) -> str:
 
 
 def test_the_interval_of_every_periodic_task_is_told() -> None:
-    rows = {
-        row.split("`")[1]: row for row in page("task-names-and-queues.md").splitlines() if "| beat" in row
-    }
+    rows = {row.split("`")[1]: row for row in page("task-names-and-queues.md").splitlines() if "| beat" in row}
     intervals = {
         periodic.task: periodic.tick if periodic.period is None else periodic.period
         for periodic in task_contract.PERIODIC_TASKS.values()
@@ -149,9 +147,7 @@ def test_the_round_trips_of_the_readme_are_those_that_are_measured() -> None:
     send, turn, tool = ([int(part) for part in each.split(" + ")] for each in sums)
     idle = int(re.findall(r"assert traffic.round_trips == (\d+), traffic", measured)[0])
     sweep, heartbeat = [int(cost) for cost in re.findall(r"assert costs == \[(\d+), \d+\]", measured)]
-    told = re.findall(
-        r"^\| [^|]+ \| (\d+)(?:, every 2 s)? \|$", (ROOT / "README.md").read_text(), re.MULTILINE
-    )
+    told = re.findall(r"^\| [^|]+ \| (\d+)(?:, every 2 s)? \|$", (ROOT / "README.md").read_text(), re.MULTILINE)
 
     assert list(map(int, told)) == [sum(send), sum(turn), *tool, idle, heartbeat, sweep]
 

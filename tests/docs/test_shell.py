@@ -15,20 +15,7 @@ from tests.docs.pages import ROOT, Block, all_blocks
 from threadmill.cli.command import app
 
 #: Programs of the system: that they are spelled right is all that can be seen from here.
-FOREIGN = {
-    "cd",
-    "cp",
-    "curl",
-    "export",
-    "git",
-    "openssl",
-    "pip",
-    "python",
-    "python3",
-    "kill",
-    "mkdir",
-    "pgrep",
-}
+FOREIGN = {"cd", "cp", "curl", "export", "git", "openssl", "pip", "python", "python3", "kill", "mkdir", "pgrep"}
 MAKE_TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 SERVICES = set(yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"])
 QUEUES = {
@@ -72,9 +59,7 @@ def make(words: list[str]) -> str | None:
 
 def celery(words: list[str]) -> str | None:
     """Whether it is our app, on queues that we have."""
-    queues = {
-        queue for option, value in pairwise(words) if option == "-Q" for queue in value.split(",")
-    } - QUEUES
+    queues = {queue for option, value in pairwise(words) if option == "-Q" for queue in value.split(",")} - QUEUES
     return f"no queue {queues}" if queues else None if "tasks.app" in words else "not our app"
 
 

@@ -60,9 +60,7 @@ def test_a_piece_of_a_file_stands_in_it_word_for_word() -> None:
 def unindented(text: str) -> str:
     """A file as it is, and again without the indentation of one to four levels."""
     levels = ["    " * level for level in range(5)]
-    return "\n".join(
-        "".join(line.removeprefix(level) for line in text.splitlines(keepends=True)) for level in levels
-    )
+    return "\n".join("".join(line.removeprefix(level) for line in text.splitlines(keepends=True)) for level in levels)
 
 
 def test_every_block_says_what_it_is() -> None:

@@ -43,9 +43,7 @@ class Desk:
         self.database = database
         worker = new_id()
         serves = {"a": "1", "b": "1"}
-        self.database.run(
-            workers.register, worker=worker, host="", pid=1, serves=serves, lease_duration_seconds=600
-        )
+        self.database.run(workers.register, worker=worker, host="", pid=1, serves=serves, lease_duration_seconds=600)
         self.claimant = ClaimRequest(worker=worker, agents=serves)
 
     def save(self, thread: Thread) -> Thread:
@@ -70,9 +68,7 @@ class Desk:
         assert isinstance(claimed, ClaimedTurn)
         return claimed
 
-    def settle(
-        self, claimed: ClaimedTurn, *replies: Message, ending: Ending | None = None
-    ) -> turns.SettleOutcome:
+    def settle(self, claimed: ClaimedTurn, *replies: Message, ending: Ending | None = None) -> turns.SettleOutcome:
         said = replies or (Message(role="assistant", content="an answer"),)
         return self.database.run(
             turns.settle,

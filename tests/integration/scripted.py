@@ -104,12 +104,7 @@ def run_of(
         "steps": dict(journal.steps),
     }
     hands = RunDependencies(
-        model=model,
-        model_name="scripted",
-        journal=journal,
-        attachments=NoFiles(),
-        tool_threads=THREADS,
-        emit=emit,
+        model=model, model_name="scripted", journal=journal, attachments=NoFiles(), tool_threads=THREADS, emit=emit
     )
     return Run(agent, ClaimedTurn(**turn | claimed), hands)
 

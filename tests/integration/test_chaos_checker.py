@@ -76,9 +76,7 @@ async def shop(
 
 def _runner(database: Database, settings: Settings, blobs: BlobStore) -> Runner:
     worker, serves = new_id(), {AGENT: "1"}
-    database.run(
-        workers.register, worker=worker, host="here", pid=1, serves=serves, lease_duration_seconds=600
-    )
+    database.run(workers.register, worker=worker, host="here", pid=1, serves=serves, lease_duration_seconds=600)
     maker = FilePreparer(blobs, database, prepare_file)
     return Runner(
         settings=settings,

@@ -87,10 +87,7 @@ def test_s3_keeps_objects_that_are_uploaded_in_parts(s3: Any) -> None:
     where = {"Bucket": s3.bucket, "Key": "large"}
     upload = client.create_multipart_upload(**where)["UploadId"]
     parts = [
-        {
-            "PartNumber": n,
-            "ETag": client.upload_part(**where, UploadId=upload, PartNumber=n, Body=body)["ETag"],
-        }
+        {"PartNumber": n, "ETag": client.upload_part(**where, UploadId=upload, PartNumber=n, Body=body)["ETag"]}
         for n, body in [(1, b"a" * 5 * 1024 * 1024), (2, b"b")]
     ]
 
@@ -107,10 +104,7 @@ def test_a_presigned_link_works_without_a_key_and_only_as_it_was_signed(s3: Any)
 
     with urllib.request.urlopen(link) as answer:
         assert answer.read() == b"hello"
-    with (
-        pytest.raises(urllib.error.HTTPError) as refused,
-        urllib.request.urlopen(link.replace("/one", "/two")),
-    ):
+    with pytest.raises(urllib.error.HTTPError) as refused, urllib.request.urlopen(link.replace("/one", "/two")):
         pass
     refused.value.close()
     assert refused.value.code == 403
@@ -121,10 +115,7 @@ def test_s3_refuses_a_wrong_secret_and_no_signature(s3: Any) -> None:
 
     with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
         stranger.put_object(Bucket=s3.bucket, Key="a", Body=b"")
-    with (
-        pytest.raises(urllib.error.HTTPError) as refused,
-        urllib.request.urlopen(f"{s3.endpoint}/{s3.bucket}"),
-    ):
+    with pytest.raises(urllib.error.HTTPError) as refused, urllib.request.urlopen(f"{s3.endpoint}/{s3.bucket}"):
         pass
     refused.value.close()
     assert refused.value.code == 412  # unsigned, it is not even understood as S3

@@ -54,11 +54,7 @@ async def test_documents_go_as_text(provider: StubOpenAI, agent: Agent) -> None:
     message = Message(role="user", content="Read these.")
     message.add_attachment(Attachment(filename="note.txt", content=b"Tea is at four."))
     message.add_attachment(
-        Attachment(
-            filename="invoice.pdf",
-            content=(SUPPORT / "invoice.pdf").read_bytes(),
-            mime_type="application/pdf",
-        )
+        Attachment(filename="invoice.pdf", content=(SUPPORT / "invoice.pdf").read_bytes(), mime_type="application/pdf")
     )
 
     await agent.go(Thread(id="files", messages=[message]))

@@ -35,9 +35,7 @@ async def test_a_user_comes_back_to_the_same_thread(
     ]
 
 
-async def test_two_users_do_not_see_each_other(
-    agent: Agent, thread_store: ThreadStore, provider: StubOpenAI
-) -> None:
+async def test_two_users_do_not_see_each_other(agent: Agent, thread_store: ThreadStore, provider: StubOpenAI) -> None:
     pattern = await run("user_threads", {"thread_store": thread_store})
     for name in ("alice", "bob"):
         thread = await pattern.get_user_thread(name, thread_store)
@@ -96,9 +94,7 @@ async def test_a_topic_survives_a_window_that_is_cut(thread_store: ThreadStore, 
     assert len((await thread_store.get_thread(thread.id)).messages) == 17
 
 
-async def test_a_session_begins_and_resumes(
-    agent: Agent, thread_store: ThreadStore, provider: StubOpenAI
-) -> None:
+async def test_a_session_begins_and_resumes(agent: Agent, thread_store: ThreadStore, provider: StubOpenAI) -> None:
     pattern = await run("sessions")
     first = pattern.ConversationSession(agent, thread_store)
     assert await first.start_or_resume("session-1") == "new"

@@ -40,9 +40,7 @@ async def test_an_address_that_is_passed_wins(
         assert store.database.is_sqlite
 
 
-async def test_the_pool_is_as_large_as_the_environment_says(
-    database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_pool_is_as_large_as_the_environment_says(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (POOL | {"NARRATOR_DATABASE_URL": database_url}).items():
         monkeypatch.setenv(name, value)
 

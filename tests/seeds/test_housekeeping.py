@@ -11,9 +11,7 @@ from tests.seeds.snippet import run
 from threadmill import Message, Thread, ThreadNotFound, ThreadStore
 
 CLEANUP_IMPORTS = {
-    "async def cleanup_old_threads": (
-        "from datetime import datetime, timedelta\n\nasync def cleanup_old_threads"
-    )
+    "async def cleanup_old_threads": ("from datetime import datetime, timedelta\n\nasync def cleanup_old_threads")
 }
 
 
@@ -73,9 +71,7 @@ async def test_last_updated_follows_every_save(thread_store: ThreadStore) -> Non
     assert datetime.fromisoformat(listed.metadata["last_updated"]) == listed.updated_at
 
 
-async def test_a_gathered_batch_is_saved_and_so_is_one_thread_saved_many_times(
-    thread_store: ThreadStore,
-) -> None:
+async def test_a_gathered_batch_is_saved_and_so_is_one_thread_saved_many_times(thread_store: ThreadStore) -> None:
     given = {f"thread{n}": Thread(id=f"t-{n}", messages=[user("hi")]) for n in (1, 2, 3)}
     await run("batch", {"thread_store": thread_store, "asyncio": asyncio, **given})
     assert await thread_store.count() == 3
@@ -91,9 +87,7 @@ async def test_a_gathered_batch_is_saved_and_so_is_one_thread_saved_many_times(
     assert [m.seq for m in stored] == sorted({m.seq for m in stored})
 
 
-async def test_one_object_that_is_saved_many_times_at_once_says_everything_once(
-    thread_store: ThreadStore,
-) -> None:
+async def test_one_object_that_is_saved_many_times_at_once_says_everything_once(thread_store: ThreadStore) -> None:
     thread = Thread(id="t", messages=[user("a"), user("b")])
 
     await asyncio.gather(*(thread_store.save_thread(thread) for _ in range(5)))
@@ -121,9 +115,7 @@ async def test_a_batch_is_saved_as_a_whole_or_not_at_all(thread_store: ThreadSto
     assert (await thread_store.get_thread("t-1")).messages[0].content == "hi"
 
 
-async def test_a_cache_around_an_async_function_breaks_on_its_second_use(
-    thread_store: ThreadStore,
-) -> None:
+async def test_a_cache_around_an_async_function_breaks_on_its_second_use(thread_store: ThreadStore) -> None:
     """Why the documentation calls the pattern unnecessary: it caches the coroutine, not the thread."""
     await thread_store.append("t", user("hi"))
     pattern = await run("caching", {"thread_store": thread_store})

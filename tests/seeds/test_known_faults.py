@@ -42,9 +42,7 @@ async def test_no_writer_loses_an_update(thread_store: ThreadStore) -> None:
     assert stored.metadata["one"] is stored.metadata["two"] is True
 
 
-async def test_no_tool_sees_the_context_of_another_call(
-    thread_store: ThreadStore, provider: StubOpenAI
-) -> None:
+async def test_no_tool_sees_the_context_of_another_call(thread_store: ThreadStore, provider: StubOpenAI) -> None:
     @tool
     async def who(context: RunContext) -> dict[str, Any]:
         """Say for whom this is."""
@@ -67,9 +65,7 @@ async def test_no_tool_sees_the_context_of_another_call(
 
     answers = await asyncio.gather(*(ask(number) for number in range(50)))
 
-    assert answers == [
-        {"thread": f"t-{number}", "user": f"user-{number}", "secret": number} for number in range(50)
-    ]
+    assert answers == [{"thread": f"t-{number}", "user": f"user-{number}", "secret": number} for number in range(50)]
 
 
 async def test_the_question_of_a_call_that_was_cancelled_is_kept_and_can_be_asked_again(

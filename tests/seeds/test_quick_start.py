@@ -60,9 +60,7 @@ async def test_a_bare_except_never_costs_the_stored_history(thread_store: Thread
     assert (stored.metadata["plan"], stored.metadata["seen"]) == ("gold", True)
 
 
-async def test_a_thread_that_is_not_stored_is_told_from_a_database_that_is_away(
-    thread_store: ThreadStore,
-) -> None:
+async def test_a_thread_that_is_not_stored_is_told_from_a_database_that_is_away(thread_store: ThreadStore) -> None:
     with pytest.raises(ThreadNotFound):
         await thread_store.get_thread("nobody")
 
@@ -186,16 +184,10 @@ async def test_an_agent_without_a_store_goes_on_where_the_thread_is_kept(
 
     await agent.go(thread)
 
-    assert await said(thread_store, "t") == [
-        ("user", "first"),
-        ("user", "second"),
-        ("assistant", "All right."),
-    ]
+    assert await said(thread_store, "t") == [("user", "first"), ("user", "second"), ("assistant", "All right.")]
 
 
-async def test_a_thread_of_one_store_can_be_saved_in_another(
-    provider: StubOpenAI, thread_store: ThreadStore
-) -> None:
+async def test_a_thread_of_one_store_can_be_saved_in_another(provider: StubOpenAI, thread_store: ThreadStore) -> None:
     thread = Thread(id="t", messages=[user("hello")])
     result = await Agent(name="assistant", model_name="gpt-4").go(thread)
 
@@ -206,9 +198,7 @@ async def test_a_thread_of_one_store_can_be_saved_in_another(
     assert [message.seq for message in result.thread.messages] == [1, 2]
 
 
-async def test_edits_of_a_loaded_thread_are_saved_and_those_of_others_kept(
-    thread_store: ThreadStore,
-) -> None:
+async def test_edits_of_a_loaded_thread_are_saved_and_those_of_others_kept(thread_store: ThreadStore) -> None:
     await thread_store.save_thread(Thread(id="t", title="Old", metadata={"tags": ["a"], "gone": 1}))
     mine, theirs = await thread_store.get_thread("t"), await thread_store.get_thread("t")
 

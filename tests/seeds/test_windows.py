@@ -156,9 +156,7 @@ async def test_context_of_two_kinds_does_not_push_each_other_out(
         assert told.count(text) == 1
 
 
-async def test_context_can_be_taken_back(
-    agent: Agent, thread_store: ThreadStore, provider: StubOpenAI
-) -> None:
+async def test_context_can_be_taken_back(agent: Agent, thread_store: ThreadStore, provider: StubOpenAI) -> None:
     thread = Thread(id="t", messages=[Message(role="system", content="Style: short"), user("hello")])
     thread.set_context("house-style", "Write British English.")
     await agent.go(thread)
@@ -187,9 +185,7 @@ async def test_a_slice_through_a_block_of_tools_sends_no_orphans(
     agent: Agent, thread_store: ThreadStore, provider: StubOpenAI
 ) -> None:
     thread = Thread(id="t", messages=[user("add")])
-    thread.add_message(
-        Message(role="assistant", tool_calls=(ToolCall("c1", "add", "{}"), ToolCall("c2", "add", "{}")))
-    )
+    thread.add_message(Message(role="assistant", tool_calls=(ToolCall("c1", "add", "{}"), ToolCall("c2", "add", "{}"))))
     thread.add_message(Message(role="tool", tool_call_id="c1", name="add", content="1"))
     thread.add_message(Message(role="tool", tool_call_id="c2", name="add", content="2"))
     thread.add_message(assistant("Done."))
@@ -207,9 +203,7 @@ async def test_a_slice_through_a_block_of_tools_sends_no_orphans(
     assert len((await thread_store.get_thread("t")).messages) == 9
 
 
-async def test_a_limit_on_the_window_needs_no_slicing(
-    thread_store: ThreadStore, provider: StubOpenAI
-) -> None:
+async def test_a_limit_on_the_window_needs_no_slicing(thread_store: ThreadStore, provider: StubOpenAI) -> None:
     agent = Agent(name="a", model_name="gpt-4", thread_store=thread_store, max_messages=10)
     thread = await talked(thread_store, "long", 80)
     thread.add_message(user("more"))

@@ -48,9 +48,7 @@ def reply(
     return behave
 
 
-def stream(
-    *chunks: Chunk, ending: Ending = "done", pause_seconds: float = 0, model: str | None = None
-) -> Behaviour:
+def stream(*chunks: Chunk, ending: Ending = "done", pause_seconds: float = 0, model: str | None = None) -> Behaviour:
     """Send these chunks as they are, with a pause after each, and then end so."""
 
     def behave(exchange: Exchange) -> None:

@@ -52,11 +52,7 @@ class StubOpenAI:
 
     def environment(self) -> dict[str, str]:
         """The variables that lead an OpenAI client of another process here."""
-        return {
-            "OPENAI_API_BASE": self.base_url,
-            "OPENAI_BASE_URL": self.base_url,
-            "OPENAI_API_KEY": API_KEY,
-        }
+        return {"OPENAI_API_BASE": self.base_url, "OPENAI_BASE_URL": self.base_url, "OPENAI_API_KEY": API_KEY}
 
     def __enter__(self) -> Self:
         self._server = _Server(self._behaviour_for, self._closing)

@@ -32,12 +32,7 @@ class Swift:
         self._process = Process(
             "Swift",
             [
-                *(
-                    sys.executable,
-                    "-W",
-                    "ignore::DeprecationWarning",
-                    str(program),
-                ),
+                *(sys.executable, "-W", "ignore::DeprecationWarning", str(program)),
                 *("--directory", str(folder / "data"), "--port", str(self._port)),
             ],
             log=folder / "server.log",

@@ -94,9 +94,7 @@ def jpeg_header(width: int, height: int) -> bytes:
 
 def gif_header(width: int, height: int) -> bytes:
     frame = b"\x2c" + struct.pack("<HHHH", 0, 0, width, height) + b"\x00\x02\x02\x44\x01\x00"
-    return (
-        b"GIF89a" + struct.pack("<HHBBB", width, height, 0x80, 0, 0) + b"\0\0\0\xff\xff\xff" + frame + b"\x3b"
-    )
+    return b"GIF89a" + struct.pack("<HHBBB", width, height, 0x80, 0, 0) + b"\0\0\0\xff\xff\xff" + frame + b"\x3b"
 
 
 def webp_header(width: int, height: int, kind: bytes = b"VP8X") -> bytes:

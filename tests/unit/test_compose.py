@@ -71,9 +71,7 @@ def filled(text: str, values: dict[str, str]) -> str:
 
 def minimal_values() -> dict[str, str]:
     """.env.example copied, with a word in each place that is left empty."""
-    return {
-        name: value or f"made-up-{name.lower()}" for name, (value, in_force) in example().items() if in_force
-    }
+    return {name: value or f"made-up-{name.lower()}" for name, (value, in_force) in example().items() if in_force}
 
 
 def environment_of(name: str, values: dict[str, str]) -> dict[str, str]:
@@ -133,9 +131,7 @@ def test_every_setting_that_a_process_is_given_exists(name: str) -> None:
 
 
 @each(OURS)
-def test_the_example_filled_in_is_a_configuration_that_loads(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_example_filled_in_is_a_configuration_that_loads(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for key, value in environment_of(name, minimal_values()).items():
         monkeypatch.setenv(key, value)
 
@@ -144,9 +140,7 @@ def test_the_example_filled_in_is_a_configuration_that_loads(
     assert name == "migrate" or loaded.broker_url.get_secret_value().endswith("@valkey:6379/0")
 
 
-def test_settings_that_the_example_shows_commented_out_are_the_ones_in_force(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_settings_that_the_example_shows_commented_out_are_the_ones_in_force(monkeypatch: pytest.MonkeyPatch) -> None:
     """Uncommenting a line changes nothing yet; only the lines that name another place do."""
     places = {"THREADMILL_S3_ENDPOINT_URL", "MINIO_IMAGE", "MINIO_CLIENT_IMAGE"}
     shown = {k: v for k, (v, in_force) in example().items() if v and not in_force and k not in places}
@@ -161,8 +155,7 @@ def test_another_s3_is_one_line_away() -> None:
     aws = minimal_values() | {"THREADMILL_S3_ENDPOINT_URL": ""}
 
     endpoints = [
-        environment_of("worker", values)["THREADMILL_S3_ENDPOINT_URL"]
-        for values in (minimal_values(), another, aws)
+        environment_of("worker", values)["THREADMILL_S3_ENDPOINT_URL"] for values in (minimal_values(), another, aws)
     ]
 
     assert endpoints == ["http://s3:9000", "https://s3.example.com", ""]
@@ -206,9 +199,7 @@ def test_a_worker_is_killed_well_after_it_was_asked_to_hand_over(name: str) -> N
 
 
 def test_workers_listen_to_every_queue_and_each_to_its_own() -> None:
-    listened = {
-        name: SERVICES[name]["command"][SERVICES[name]["command"].index("-Q") + 1] for name in WORKERS
-    }
+    listened = {name: SERVICES[name]["command"][SERVICES[name]["command"].index("-Q") + 1] for name in WORKERS}
 
     assert listened == {
         "worker": TURNS_QUEUE,
@@ -259,9 +250,7 @@ def test_a_published_port_is_bound_to_loopback(name: str) -> None:
 
 @each(set(SERVICES))
 def test_a_secret_has_no_value_in_the_file(name: str) -> None:
-    secrets = [
-        v for k, v in SERVICES[name].get("environment", {}).items() if SECRET_NAME.search(k) and v is not None
-    ]
+    secrets = [v for k, v in SERVICES[name].get("environment", {}).items() if SECRET_NAME.search(k) and v is not None]
     urls = [text for text in texts(SERVICES[name]) if re.search(r"://[^/]*@", text)]
     secrets += [re.sub(r".*://[^:]*:(.*)@.*", r"\1", url) for url in urls]
     command = SERVICES[name].get("command", [])

@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(
-    (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
-)["services"]
+SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))[
+    "services"
+]
 CELERY = sorted(name for name, service in SERVICES.items() if service.get("command", [""])[0] == "celery")
 
 
@@ -21,9 +21,7 @@ def run_with_help(command: list[str]) -> subprocess.CompletedProcess[str]:
     """Run a container's command out of this environment, asking only for its help."""
     program, *words = command
     here = [sys.executable] if program == "python" else [sys.executable, "-m", program]
-    return subprocess.run(
-        [*here, *words, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
-    )
+    return subprocess.run([*here, *words, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
 
 
 #: Runs celery's own command line for each list of words, in one process: its imports take two seconds.
@@ -63,9 +61,7 @@ def test_the_celery_processes_are_the_ones_that_the_stack_needs() -> None:
 
 
 @pytest.mark.parametrize("name", CELERY)
-def test_a_celery_command_is_one_that_celery_accepts(
-    name: str, celery_help: dict[str, tuple[int, str]]
-) -> None:
+def test_a_celery_command_is_one_that_celery_accepts(name: str, celery_help: dict[str, tuple[int, str]]) -> None:
     """With an app that cannot be imported or an option it does not know, it refuses before it helps."""
     status, output = celery_help[name]
 

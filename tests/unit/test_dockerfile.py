@@ -22,11 +22,7 @@ def instructions(text: str) -> list[tuple[str, str]]:
 IMAGE = instructions((ROOT / "Dockerfile").read_text(encoding="utf-8"))
 LAST_FROM = max(place for place, (word, _) in enumerate(IMAGE) if word == "FROM")
 FINAL = IMAGE[LAST_FROM:]
-IGNORE = [
-    line
-    for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
-    if line and line[0] != "#"
-]
+IGNORE = [line for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines() if line and line[0] != "#"]
 
 
 def said(word: str, stage: list[tuple[str, str]]) -> list[str]:
@@ -86,9 +82,7 @@ def test_the_process_is_not_root() -> None:
     (user,) = said("USER", FINAL)
 
     assert re.fullmatch(r"[1-9]\d{3,}:[1-9]\d{3,}", user)
-    assert FINAL.index(("USER", user)) > max(
-        place for place, (word, _) in enumerate(FINAL) if word in {"RUN", "COPY"}
-    )
+    assert FINAL.index(("USER", user)) > max(place for place, (word, _) in enumerate(FINAL) if word in {"RUN", "COPY"})
 
 
 def test_the_command_is_the_process_itself_and_is_told_to_stop_as_celery_expects() -> None:

@@ -65,9 +65,7 @@ def test_the_tickets_use_every_tool() -> None:
 
 @each_ticket
 async def test_every_action_of_a_ticket_succeeds_in_order(ticket: Ticket) -> None:
-    outcomes = [
-        (action.name, *await run(action, f"call-{number}")) for number, action in enumerate(ticket.actions)
-    ]
+    outcomes = [(action.name, *await run(action, f"call-{number}")) for number, action in enumerate(ticket.actions)]
 
     assert [(name, outcome) for name, outcome, _ in outcomes] == [
         (action.name, "finished") for action in ticket.actions
@@ -89,9 +87,9 @@ async def test_every_action_that_acts_leaves_one_entry(ticket: Ticket) -> None:
 def test_the_offline_model_reads_the_actions_out_of_the_prompt(ticket: Ticket) -> None:
     stages = parse_commands(prompt(ticket), required_parameters(support.toolbox.declarations()))
 
-    assert [
-        [(order.name, json.loads(order.arguments), order.complaint) for order in stage] for stage in stages
-    ] == [[(action.name, action.arguments, "")] for action in ticket.actions]
+    assert [[(order.name, json.loads(order.arguments), order.complaint) for order in stage] for stage in stages] == [
+        [(action.name, action.arguments, "")] for action in ticket.actions
+    ]
 
 
 @each_ticket
@@ -188,10 +186,7 @@ def test_an_order_shows_what_was_done_to_it() -> None:
 @pytest.mark.parametrize(
     ("action", "said"),
     [
-        (
-            Action(name="cancel_order", arguments={"order_id": "FH-20425", "reason": "no longer needed"}),
-            "shipped",
-        ),
+        (Action(name="cancel_order", arguments={"order_id": "FH-20425", "reason": "no longer needed"}), "shipped"),
         (Action(name="get_order", arguments={"order_id": "FH-99999"}), "no order"),
         (Action(name="get_order", arguments={"order_id": "20425"}), "order_id"),
         (Action(name="find_customer_by_email", arguments={"email": "nobody@example.com"}), "no customer"),
@@ -210,17 +205,12 @@ def test_an_order_shows_what_was_done_to_it() -> None:
             "TENT-ORA",
         ),
         (
-            Action(
-                name="refund",
-                arguments={"order_id": "FH-20427", "amount_cents": 999_999, "reason": "sent back"},
-            ),
+            Action(name="refund", arguments={"order_id": "FH-20427", "amount_cents": 999_999, "reason": "sent back"}),
             "6990 cents",
         ),
     ],
 )
-async def test_what_the_shop_does_not_do_is_an_error_that_the_model_can_read(
-    action: Action, said: str
-) -> None:
+async def test_what_the_shop_does_not_do_is_an_error_that_the_model_can_read(action: Action, said: str) -> None:
     outcome, read = await run(action)
 
     assert outcome == "failed"

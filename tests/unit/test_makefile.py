@@ -18,12 +18,7 @@ TARGETS = ["help", "demo", "up", "test", "test-fast", "soak", "chaos", "check", 
 def make(*arguments: str, folder: Path = CHECKOUT, **variables: str) -> subprocess.CompletedProcess[str]:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
     return subprocess.run(
-        ["make", *arguments],
-        cwd=folder,
-        env=environment | variables,
-        capture_output=True,
-        text=True,
-        check=False,
+        ["make", *arguments], cwd=folder, env=environment | variables, capture_output=True, text=True, check=False
     )
 
 

@@ -62,8 +62,7 @@ def expected(connection: Connection, told: Told) -> dict[str, Any]:
     }
     read = partial(records.read_result, connection)
     results = {
-        id_: [message.to_json() for message in read(id_).messages]
-        for id_ in (told.completed_turn, told.failed_turn)
+        id_: [message.to_json() for message in read(id_).messages] for id_ in (told.completed_turn, told.failed_turn)
     }
     return {"threads": stories, "told": asdict(told), "replies": results}
 
@@ -78,19 +77,12 @@ class _Story:
 
     def tell(self) -> Told:
         workers.register(
-            self.connection,
-            self.worker,
-            host="here",
-            pid=1,
-            serves={"assistant": "1"},
-            lease_duration_seconds=60,
+            self.connection, self.worker, host="here", pid=1, serves={"assistant": "1"}, lease_duration_seconds=60
         )
         self._library()
         completed = self._completed()
         self._summary()
-        failed = self._ended(
-            Failed(error=TurnError("step_limit", "it went on and on"), usage=Usage(1, 1), cost=0.5)
-        )
+        failed = self._ended(Failed(error=TurnError("step_limit", "it went on and on"), usage=Usage(1, 1), cost=0.5))
         self._ended(Cancelled(messages=(Message(role="assistant", content="I was ab", state="partial"),)))
         running = self._send("are you there?", idempotency_key="once")
         self._claim(running)
@@ -103,12 +95,7 @@ class _Story:
         picture = Attachment(filename="plan.png", sha256="1" * 64, size=70, media_type="image/png")
         look = Message(
             role="user",
-            parts=(
-                TextPart("Look at"),
-                FilePart("plan.png"),
-                ImagePart("https://a.example/b.png"),
-                TextPart("— 见"),
-            ),
+            parts=(TextPart("Look at"), FilePart("plan.png"), ImagePart("https://a.example/b.png"), TextPart("— 见")),
             attachments=[picture],
             name="ann",
             metadata={"née": [1, 2.5, None, True]},
@@ -119,12 +106,7 @@ class _Story:
         small = Attachment(filename="small.png", sha256="3" * 64, size=20, media_type="image/png")
         announced = reserve(self.connection, "default", [picture, small])
         confirm(self.connection, "default", announced)
-        made = {
-            "tenant": "default",
-            "sha256": picture.sha256,
-            "kind": "thumbnail",
-            "rendition_sha256": small.sha256,
-        }
+        made = {"tenant": "default", "sha256": picture.sha256, "kind": "thumbnail", "rendition_sha256": small.sha256}
         self.connection.execute(tables.renditions.insert().values(made))
         uploads.create(self.connection, new_id(), "default", picture, expires_seconds=900)
         repository.save(self.connection, thread, new=thread.new_messages)
@@ -153,17 +135,13 @@ class _Story:
         entry = partial(Step, kind="tool", call_id="call_1", name="add")
         journal.record(self.connection, claimed.lease, claimed.id, [entry(index=1, state="started")])
         result = {"content": "3"}
-        journal.record(
-            self.connection, claimed.lease, claimed.id, [entry(index=1, state="finished", result=result)]
-        )
+        journal.record(self.connection, claimed.lease, claimed.id, [entry(index=1, state="finished", result=result)])
         source = {"agent": "assistant", "model": "offline/recall"}
         asks = Message(role="assistant", tool_calls=(call,), reasoning="a sum", usage=Usage(9, 3, 1))
         answers = Message(role="assistant", content="It is 3; isn't it?", source=source, usage=Usage(12, 5))
         ending = Completed(
             messages=(asks, Message(role="tool", tool_call_id="call_1", name="add", content="3"), answers),
-            steps=(
-                Step(index=0, kind="model", name="offline/recall", state="finished", result={"content": ""}),
-            ),
+            steps=(Step(index=0, kind="model", name="offline/recall", state="finished", result={"content": ""}),),
             usage=Usage(21, 8, 1),
             cost=0.000125,
         )
@@ -242,6 +220,4 @@ def _kept_no_longer(connection: Connection) -> None:
     assert part is not None
     subject = Subject(tenant=OTHER_TENANT, user="ann")
     erasure = erase.begin(connection, subject)
-    connection.execute(
-        insert(erasure_items).values(erasure_id=erasure, kind="blob", sha256="3" * 64, done=True)
-    )
+    connection.execute(insert(erasure_items).values(erasure_id=erasure, kind="blob", sha256="3" * 64, done=True))

@@ -29,11 +29,7 @@ both = [(revision, kind) for revision in REVISIONS for kind in fixtures.KINDS]
 def old(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, dict[str, Any]]:
     """A database of an old revision, brought up to date; its address, and what was in it."""
     revision, kind = request.param
-    url = (
-        f"sqlite:///{tmp_path}/old.db"
-        if kind == "sqlite"
-        else str(request.getfixturevalue("empty_database_url"))
-    )
+    url = f"sqlite:///{tmp_path}/old.db" if kind == "sqlite" else str(request.getfixturevalue("empty_database_url"))
     migrations.upgrade(url, revision)
     engine = create_engine(driver_url(url))
     with engine.begin() as connection:
@@ -55,9 +51,7 @@ def test_it_holds_a_row_of_every_table_that_was_there(revision: str, kind: str) 
     script = fixtures.sql_file(revision, kind).read_text("utf-8")
     filled = {line.split()[2] for line in script.splitlines() if line.startswith("INSERT INTO ")}
 
-    assert filled >= {
-        table.name for table in tables.metadata.sorted_tables if revision == migrations.newest_revision()
-    }
+    assert filled >= {table.name for table in tables.metadata.sorted_tables if revision == migrations.newest_revision()}
 
 
 async def test_every_thread_reads_as_it_did(old: tuple[str, dict[str, Any]]) -> None:

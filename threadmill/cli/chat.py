@@ -29,9 +29,7 @@ HISTORY_FILE = Path("~/.threadmill_history")
 
 
 def chat(
-    thread_id: Annotated[
-        str | None, typer.Argument(help="The thread to go on with; without it, a new one.")
-    ] = None,
+    thread_id: Annotated[str | None, typer.Argument(help="The thread to go on with; without it, a new one.")] = None,
     agent: Annotated[str | None, typer.Option(help="An agent of THREADMILL_AGENT_MODULES.")] = None,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
@@ -104,9 +102,7 @@ def _load_agent(name: str | None, store: "ThreadStore") -> "Agent":
     agents = registry.load(store.settings.agent_modules)
     name = name or store.settings.default_agent
     if name not in agents:
-        raise InvalidInput(
-            "--agent", f"{name!r} is not registered", f"use one of {', '.join(sorted(agents))}"
-        )
+        raise InvalidInput("--agent", f"{name!r} is not registered", f"use one of {', '.join(sorted(agents))}")
     values = {f.name: getattr(agents[name], f.name) for f in fields(agent.agent.Agent) if f.init}
     return Agent(**values, thread_store=store)
 

@@ -20,7 +20,7 @@ def demo(
         str | None,
         typer.Option(
             help="Ask this model, as litellm spells it (openai/gpt-5); its key stands in the environment. "
-            "Without it: offline/recall, which needs neither key nor network.",
+            "Without it: offline/recall, which needs neither key nor network."
         ),
     ] = None,
 ) -> None:

@@ -39,9 +39,7 @@ def docker_start() -> None:
 
 
 def docker_stop(
-    remove_volumes: Annotated[
-        bool, typer.Option("--remove-volumes", help="Delete all data as well.")
-    ] = False,
+    remove_volumes: Annotated[bool, typer.Option("--remove-volumes", help="Delete all data as well.")] = False,
 ) -> None:
     """Stop PostgreSQL; its data stays, unless it shall be removed."""
     _load_or_create_passwords()
@@ -92,9 +90,7 @@ def _run_compose(*arguments: str) -> None:
 def _run_docker(*arguments: str) -> None:
     docker = shutil.which("docker")
     if docker is None:
-        raise OperatorError(
-            "docker is not installed: install Docker, or run `threadmill up`, which needs none"
-        )
+        raise OperatorError("docker is not installed: install Docker, or run `threadmill up`, which needs none")
     result = subprocess.run([docker, *arguments], check=False, capture_output=True, text=True)
     if result.returncode != 0:
         last_line = (result.stderr.strip().splitlines() or ["it said nothing"])[-1]

@@ -18,9 +18,7 @@ NOT_IN_TIME = 3
 
 
 def doctor(
-    repair: Annotated[
-        bool, typer.Option("--repair", help="Mend what can be mended without a guess.")
-    ] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended without a guess.")] = False,
     tenant: Annotated[str | None, typer.Option(help="Check this tenant only.")] = None,
     check: Annotated[list[str] | None, typer.Option(help="Run this check only; may be repeated.")] = None,
     skip: Annotated[list[str] | None, typer.Option(help="Leave this check out; may be repeated.")] = None,
@@ -31,9 +29,7 @@ def doctor(
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="Findings of one check, at most.")] = 100,
     older_than: Annotated[
         float | None,
-        typer.Option(
-            min=0, help="Seconds after which a dead worker's lease counts; without it, four leases."
-        ),
+        typer.Option(min=0, help="Seconds after which a dead worker's lease counts; without it, four leases."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -63,13 +59,7 @@ def doctor(
 
 
 def _examine(
-    settings: "Settings",
-    scope: "Scope",
-    *,
-    repairs: bool,
-    only: Sequence[str],
-    skip: Sequence[str],
-    as_json: bool,
+    settings: "Settings", scope: "Scope", *, repairs: bool, only: Sequence[str], skip: Sequence[str], as_json: bool
 ) -> list["Result"]:
     """Examine the database and the file store of the settings, and print what was found."""
     from store import migrations
@@ -80,9 +70,7 @@ def _examine(
     database, files = Database(settings), open_file_store(settings)
     try:
         database.run(migrations.check)
-        examination = Examination(
-            database=database, files=files, scope=scope, repairs=repairs, only=only, skip=skip
-        )
+        examination = Examination(database=database, files=files, scope=scope, repairs=repairs, only=only, skip=skip)
         return _print_results(examination, as_json=as_json)
     finally:
         files.close()
@@ -112,9 +100,7 @@ def _status(results: Sequence["Result"]) -> int:
 def _print_result(result: "Result") -> None:
     """Print the result of one check; nothing where it found nothing."""
     bound_note = (
-        f"; left out by the bound on {', '.join(sorted(result.bounds_reached))}"
-        if result.bounds_reached
-        else ""
+        f"; left out by the bound on {', '.join(sorted(result.bounds_reached))}" if result.bounds_reached else ""
     )
     if result.problem is not None:
         print(f"{result.check.name}: could not be examined: {result.problem}")

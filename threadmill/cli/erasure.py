@@ -22,9 +22,7 @@ OneThread = Annotated[str | None, typer.Option(help="One thread, by its id.")]
 def erase(
     user: User = None,
     thread: OneThread = None,
-    whole_tenant: Annotated[
-        bool, typer.Option("--all", help="All that the tenant has, in every version.")
-    ] = False,
+    whole_tenant: Annotated[bool, typer.Option("--all", help="All that the tenant has, in every version.")] = False,
     tenant: Tenant = DEFAULT_TENANT,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: AsJson = False,

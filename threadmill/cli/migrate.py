@@ -16,10 +16,7 @@ def migrate() -> None:
     from store.database.engine import Database
     from store.settings import load
 
-    timeouts = {
-        "db_statement_timeout_seconds": MIGRATION_SECONDS,
-        "db_lock_timeout_seconds": MIGRATION_SECONDS,
-    }
+    timeouts = {"db_statement_timeout_seconds": MIGRATION_SECONDS, "db_lock_timeout_seconds": MIGRATION_SECONDS}
     database = Database(load().model_copy(update=timeouts))
     try:
         old_revision, new_revision = database.run(_upgrade)

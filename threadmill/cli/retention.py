@@ -33,12 +33,8 @@ def set_policy(
         float | None, typer.Option(help="Delete threads that nothing changed for so many days.")
     ] = None,
     max_age_days: Annotated[float | None, typer.Option(help="Delete messages that are older.")] = None,
-    max_messages: Annotated[
-        int | None, typer.Option(help="Delete all but so many of the newest messages.")
-    ] = None,
-    keep_last: Annotated[
-        int | None, typer.Option(help="So many of the newest stay, however old they are.")
-    ] = None,
+    max_messages: Annotated[int | None, typer.Option(help="Delete all but so many of the newest messages.")] = None,
+    keep_last: Annotated[int | None, typer.Option(help="So many of the newest stay, however old they are.")] = None,
     keep_summary: Annotated[bool | None, typer.Option(help="Keep the summary, drop what it covers.")] = None,
     archive: Annotated[bool | None, typer.Option(help="Archive what is deleted.")] = None,
 ) -> None:
@@ -113,8 +109,7 @@ def release(thread_id: ThreadId, tenant: Tenant = DEFAULT_TENANT, reason: Reason
 @group.command()
 def run(
     dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Print what would be deleted and by which policy; change nothing."),
+        bool, typer.Option("--dry-run", help="Print what would be deleted and by which policy; change nothing.")
     ] = False,
     yes: Yes = False,
     as_json: AsJson = False,

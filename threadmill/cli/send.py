@@ -30,12 +30,7 @@ def send(
     producer = Producer()
     try:
         turn = producer.send(
-            thread_id,
-            content,
-            tenant=tenant,
-            agent=agent,
-            idempotency_key=idempotency_key,
-            attachments=attach or [],
+            thread_id, content, tenant=tenant, agent=agent, idempotency_key=idempotency_key, attachments=attach or []
         )
         if wait == 0:
             print_json({"turn": turn.id}) if as_json else print(turn.id)

@@ -19,9 +19,7 @@ def summarize(
     agent: Annotated[
         str | None, typer.Option(help="Whose model and prompt; without it, THREADMILL_DEFAULT_AGENT.")
     ] = None,
-    keep: Annotated[
-        int | None, typer.Option(min=1, help="Messages that stay; without it, as the agent says.")
-    ] = None,
+    keep: Annotated[int | None, typer.Option(min=1, help="Messages that stay; without it, as the agent says.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Have all turns but the newest summarized, now. The messages stay stored."""

@@ -20,9 +20,7 @@ if TYPE_CHECKING:
     from store.threads.importer import ImportOutcome
     from store.threads.search import Hit
 
-group = typer.Typer(
-    help="List and show threads; export, import, summarize and delete them.", no_args_is_help=True
-)
+group = typer.Typer(help="List and show threads; export, import, summarize and delete them.", no_args_is_help=True)
 
 #: Characters of a message that a listing shows.
 SHOWN_CHARS = 200
@@ -42,13 +40,9 @@ def list_threads(
 
     async def work() -> None:
         async with open_store(tenant) as store:
-            page = await store.list_threads(
-                limit=limit, cursor=cursor, title=title, metadata=_pairs(metadata or [])
-            )
+            page = await store.list_threads(limit=limit, cursor=cursor, title=title, metadata=_pairs(metadata or []))
         if as_json:
-            print_json(
-                {"threads": [_thread_to_json(thread) for thread in page], "next_cursor": page.next_cursor}
-            )
+            print_json({"threads": [_thread_to_json(thread) for thread in page], "next_cursor": page.next_cursor})
             return
         for thread in page:
             print(f"{thread.updated_at:%Y-%m-%d %H:%M}  {thread.id}  {thread.title or ''}".rstrip())
@@ -83,9 +77,7 @@ def show(
 @group.command("export")
 def export_thread(
     thread_id: ThreadId,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="A file; without it, standard output.")
-    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="A file; without it, standard output.")] = None,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
     """Write a thread as JSON Lines: messages, attachments by hash, summaries, turns."""
@@ -152,9 +144,7 @@ def list_archives(thread_id: ThreadId, tenant: Tenant = DEFAULT_TENANT, as_json:
     archives = run(work())
     if as_json:
         moments = ("first_at", "last_at")
-        print_json(
-            [asdict(each) | {name: getattr(each, name).isoformat() for name in moments} for each in archives]
-        )
+        print_json([asdict(each) | {name: getattr(each, name).isoformat() for name in moments} for each in archives])
         return
     for archive in archives:
         period = f"{archive.first_at:%Y-%m-%d %H:%M} to {archive.last_at:%Y-%m-%d %H:%M}"

@@ -38,10 +38,7 @@ def list_turns(
         print_json([asdict(record) for record in records])
         return
     for record in records:
-        print(
-            f"{record.created_at:%Y-%m-%d %H:%M}  {record.id}  {record.state:<9}  "
-            f"{_record_line(record)}".rstrip()
-        )
+        print(f"{record.created_at:%Y-%m-%d %H:%M}  {record.id}  {record.state:<9}  {_record_line(record)}".rstrip())
 
 
 @group.command()

@@ -67,8 +67,7 @@ def _welcome_text(stack: "Stack", directory: Path) -> str:
         *("", "For another terminal:", ""),
     ]
     lines += [
-        f"  export {name}={shlex.quote(variables[name])}"
-        for name in [*own_variables, "THREADMILL_FILE_STORE_URL"]
+        f"  export {name}={shlex.quote(variables[name])}" for name in [*own_variables, "THREADMILL_FILE_STORE_URL"]
     ]
     return "\n".join([*lines, ""])
 

@@ -71,9 +71,7 @@ class Home:
         """Choose the port to listen on: the requested one, else the last one if that is free, else any."""
         if requested_port is not None:
             if not is_free(requested_port):
-                raise ServerFailed(
-                    f"port {requested_port} of 127.0.0.1 is taken; ask for another, or for none"
-                )
+                raise ServerFailed(f"port {requested_port} of 127.0.0.1 is taken; ask for another, or for none")
             return requested_port
         previous_port = self.last_port()
         if previous_port and is_free(previous_port):

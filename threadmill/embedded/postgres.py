@@ -67,16 +67,7 @@ class EmbeddedPostgres(Server):
         shutil.rmtree(temporary_directory, ignore_errors=True)
         libc_locale = "C.UTF-8" if os.uname().sysname == "Linux" else "C"
         command = [
-            *(
-                *self._prefix,
-                str(_binary("initdb")),
-                "-D",
-                str(temporary_directory),
-                "-U",
-                USER,
-                "-E",
-                "UTF8",
-            ),
+            *(*self._prefix, str(_binary("initdb")), "-D", str(temporary_directory), "-U", USER, "-E", "UTF8"),
             # PostgreSQL's own rules for letters: the same on every system, and for ever.
             *("--locale-provider=builtin", "--builtin-locale=C.UTF-8", f"--locale={libc_locale}"),
             *("--auth=scram-sha-256", f"--pwfile={self._home.directory / 'password'}"),
@@ -155,9 +146,7 @@ def _end_orphan(data: Path) -> None:
             pid_file.unlink(missing_ok=True)
             return
         if time.monotonic() > deadline:
-            raise ServerFailed(
-                f"process {first_line}, left by an owner that died, still serves {data}: end it"
-            )
+            raise ServerFailed(f"process {first_line}, left by an owner that died, still serves {data}: end it")
         with contextlib.suppress(ProcessLookupError):
             os.kill(int(first_line), signal.SIGINT)
         time.sleep(POLL_SECONDS * 5)

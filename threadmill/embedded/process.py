@@ -145,14 +145,7 @@ class Process:
             return log.read().decode(errors="replace")
 
     def _fork(self) -> subprocess.Popen[bytes]:
-        tether_command = [
-            sys.executable,
-            "-I",
-            "-S",
-            tether.__file__,
-            str(os.getpid()),
-            str(int(self._death_signal)),
-        ]
+        tether_command = [sys.executable, "-I", "-S", tether.__file__, str(os.getpid()), str(int(self._death_signal))]
         with self.log.open("ab") as log:
             self._log_start = log.tell()
             return subprocess.Popen(

@@ -90,10 +90,7 @@ def flower(directory: Path, *, app: str = APP) -> Program:
     return Program(
         name=FLOWER,
         argv=(*_celery(app), FLOWER, "--address=127.0.0.1", f"--port={port}"),
-        environment={
-            "FLOWER_BASIC_AUTH": f"{FLOWER_USER}:{home.load_secret()}",
-            "FLOWER_MAX_TASKS": FLOWER_MAX_TASKS,
-        },
+        environment={"FLOWER_BASIC_AUTH": f"{FLOWER_USER}:{home.load_secret()}", "FLOWER_MAX_TASKS": FLOWER_MAX_TASKS},
         is_ready=ready_when_reachable(f"http://127.0.0.1:{port}/healthcheck"),
     )
 

@@ -19,9 +19,7 @@ def read(content: bytes, sections: TextSections) -> dict[str, Any]:
     tree: Any = load_html(content)
     text = "" if tree is None else _text(tree)
     if not text:
-        raise Unreadable(
-            "The page holds no readable text; it may be filled in by scripts, which are not run."
-        )
+        raise Unreadable("The page holds no readable text; it may be filled in by scripts, which are not run.")
     sections.add("", text)
     return sections.result()
 

@@ -48,9 +48,7 @@ def _read_pages(reader: "PdfReader", sections: TextSections) -> dict[str, Any]:
     if not pages_read and total:
         raise Unreadable(_TOO_SLOW)
     result = sections.result(goes_on=pages_read < total)
-    return result | {
-        "problem": _problem(result["text"], unread_pages, pages_read, total, is_full=sections.is_full)
-    }
+    return result | {"problem": _problem(result["text"], unread_pages, pages_read, total, is_full=sections.is_full)}
 
 
 def _problem(text: str, unread_pages: list[int], pages_read: int, total: int, *, is_full: bool) -> str | None:

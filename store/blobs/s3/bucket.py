@@ -26,14 +26,7 @@ if TYPE_CHECKING:  # the stubs are no part of an installation
 #: Error codes for an object that is not there.
 MISSING_KEY = {"404", "NoSuchKey", "NotFound"}
 #: Error codes of servers that do not have the verb.
-NOT_SUPPORTED = {
-    "405",
-    "501",
-    "MethodNotAllowed",
-    "NotImplemented",
-    "UnsupportedOperation",
-    "XNotImplemented",
-}
+NOT_SUPPORTED = {"405", "501", "MethodNotAllowed", "NotImplemented", "UnsupportedOperation", "XNotImplemented"}
 #: Error codes of a request that these keys may not make.
 REFUSED = {
     "401", "403", "AccessDenied", "AuthorizationHeaderMalformed", "ExpiredToken", "InvalidAccessKeyId",
@@ -220,10 +213,7 @@ def _connect(options: S3Options) -> "S3Client":
             # Left alone, boto3 presigns for custom endpoints with the retired version 2.
             signature_version="s3v4",
             # The signed hash of the payload is what the server checks the upload against, also over TLS.
-            s3={
-                "addressing_style": "path" if options.endpoint_url else "auto",
-                "payload_signing_enabled": True,
-            },
+            s3={"addressing_style": "path" if options.endpoint_url else "auto", "payload_signing_enabled": True},
             # The newer default checksums are refused by some servers that speak S3.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",

@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
 
 
-def is_whole(
-    head: "HeadObjectOutputTypeDef", sha256: str, content: Content, *, size: int, part_bytes: int
-) -> bool:
+def is_whole(head: "HeadObjectOutputTypeDef", sha256: str, content: Content, *, size: int, part_bytes: int) -> bool:
     """Whether this object is the content, as far as that can be told; `part_bytes` is what we would send.
 
     False, too, for one in parts of another length, and for one that was encrypted with a key of KMS and
@@ -29,9 +27,7 @@ def is_whole(
         # Such an ETag is no MD5. A sum of parts ends with their number, and is not this one either.
         return head.get("ChecksumSHA256") == checksum(sha256)
     etag = head["ETag"].strip('"')
-    return etag == (_etag_of_parts if "-" in etag else _etag)(
-        read_verified_pieces(sha256, content, part_bytes)
-    )
+    return etag == (_etag_of_parts if "-" in etag else _etag)(read_verified_pieces(sha256, content, part_bytes))
 
 
 def checksum(sha256: str) -> str:

@@ -63,9 +63,7 @@ def _list_pages(bucket: S3Bucket, prefix: str, *, versions: bool) -> Iterator[li
     more = True
     while more:
         with bucket.use_client() as client:
-            page, more = (
-                _list_version_page(client, request) if versions else _list_current_page(client, request)
-            )
+            page, more = _list_version_page(client, request) if versions else _list_current_page(client, request)
         if page:
             yield page
 
@@ -122,10 +120,7 @@ def _drop_unfinished(bucket: S3Bucket, folder: str) -> None:
                 return
             for upload in answer.get("Uploads", ()):
                 _abort(client, bucket.name, upload["Key"], upload["UploadId"])
-        request |= {
-            "KeyMarker": answer.get("NextKeyMarker"),
-            "UploadIdMarker": answer.get("NextUploadIdMarker"),
-        }
+        request |= {"KeyMarker": answer.get("NextKeyMarker"), "UploadIdMarker": answer.get("NextUploadIdMarker")}
         more = answer["IsTruncated"]
 
 

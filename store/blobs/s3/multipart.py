@@ -40,27 +40,18 @@ def send_in_parts(
             parts.append({"PartNumber": number, "ETag": response["ETag"]})
 
 
-def copy_object(
-    bucket: S3Bucket, source: str, key: str, *, etag: str, size: int, **object_options: Any
-) -> None:
+def copy_object(bucket: S3Bucket, source: str, key: str, *, etag: str, size: int, **object_options: Any) -> None:
     """Copy an object inside the bucket, if it still has this ETag. Raises `FileRejected` if it has not."""
-    origin: dict[str, Any] = {
-        "CopySource": {"Bucket": bucket.name, "Key": source},
-        "CopySourceIfMatch": etag,
-    }
+    origin: dict[str, Any] = {"CopySource": {"Bucket": bucket.name, "Key": source}, "CopySourceIfMatch": etag}
     if size <= COPY_BYTES:
         with bucket.use_client() as client, _refuse_changed_source(client, source):
-            client.copy_object(
-                Bucket=bucket.name, Key=key, MetadataDirective="REPLACE", **origin, **object_options
-            )
+            client.copy_object(Bucket=bucket.name, Key=key, MetadataDirective="REPLACE", **origin, **object_options)
         return
     with _multipart_upload(bucket, key, object_options) as (upload, parts):
         for number, start in enumerate(range(0, size, COPY_BYTES), start=1):
             span = f"bytes={start}-{min(start + COPY_BYTES, size) - 1}"
             with bucket.use_client() as client, _refuse_changed_source(client, source):
-                response = client.upload_part_copy(
-                    **upload, PartNumber=number, CopySourceRange=span, **origin
-                )
+                response = client.upload_part_copy(**upload, PartNumber=number, CopySourceRange=span, **origin)
             parts.append({"PartNumber": number, "ETag": response["CopyPartResult"]["ETag"]})
 
 

@@ -84,9 +84,7 @@ class S3Uploads:
         if head and head["ETag"] == etag:
             return
         object_options = self._bucket.object_options(sha256, media_type)
-        copy_object(
-            self._bucket, self._staging_key(tenant, upload_id), key, etag=etag, size=size, **object_options
-        )
+        copy_object(self._bucket, self._staging_key(tenant, upload_id), key, etag=etag, size=size, **object_options)
         if self._bucket.get_size(key) != size:
             delete_object(self._bucket, key)
             raise FileStoreUnavailable(f"{self._bucket}: a copy has another size than its source; try again")
@@ -106,8 +104,7 @@ class S3Uploads:
     @contextmanager
     def _open_upload(self, tenant: str, upload_id: str) -> Iterator[ResumableRead]:
         missing_error = FileNotStored(
-            f"upload {upload_id} of tenant {tenant} is not there; "
-            "upload it, and ask for a new URL if it is too old"
+            f"upload {upload_id} of tenant {tenant} is not there; upload it, and ask for a new URL if it is too old"
         )
         with open_object(self._bucket, self._staging_key(tenant, upload_id), missing_error) as upload:
             yield upload
@@ -119,9 +116,7 @@ class S3Uploads:
 
 def _check_upload(size: int, media_type: str) -> None:
     if not 0 <= size <= UPLOAD_MAX_BYTES:
-        raise InvalidInput(
-            "size", f"is {size}", f"pass the file's length in bytes, at most {UPLOAD_MAX_BYTES}"
-        )
+        raise InvalidInput("size", f"is {size}", f"pass the file's length in bytes, at most {UPLOAD_MAX_BYTES}")
     if not _MEDIA_TYPE.fullmatch(media_type):
         raise InvalidInput("media_type", "is no media type", "pass one like image/png, without parameters")
 

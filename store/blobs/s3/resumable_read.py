@@ -50,9 +50,7 @@ class ResumableRead:
                 self._remaining_retries -= 1
                 self._body.close()
                 byte_range = f"bytes={self._bytes_read}-"
-                answer = client.get_object(
-                    Bucket=self._bucket.name, Key=self._key, Range=byte_range, IfMatch=self.etag
-                )
+                answer = client.get_object(Bucket=self._bucket.name, Key=self._key, Range=byte_range, IfMatch=self.etag)
                 self._body = answer["Body"]
 
 

@@ -12,13 +12,7 @@ from datetime import timedelta
 from conversation.validation import check_tenant, is_sha256
 from store.blobs.download_headers import content_disposition, served_type
 from store.blobs.hashing import Content, check_content, read_verified_pieces, verify_stored_pieces
-from store.blobs.protocol import (
-    StoredBlob,
-    check_after,
-    check_expires,
-    is_tenant,
-    not_stored_error,
-)
+from store.blobs.protocol import StoredBlob, check_after, check_expires, is_tenant, not_stored_error
 from store.blobs.s3.bucket import S3Bucket, S3Options
 from store.blobs.s3.checksums import checksum, is_whole
 from store.blobs.s3.deletion import delete_folder, delete_object
@@ -91,14 +85,7 @@ class S3Blobs(S3Uploads):
         yield from sorted(filter(is_tenant, folders))
 
     def url(
-        self,
-        tenant: str,
-        sha256: str,
-        *,
-        expires: timedelta,
-        filename: str,
-        media_type: str,
-        inline: bool = False,
+        self, tenant: str, sha256: str, *, expires: timedelta, filename: str, media_type: str, inline: bool = False
     ) -> str:
         key = self._bucket.key(tenant, sha256)
         seconds = check_expires(expires)

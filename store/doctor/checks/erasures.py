@@ -25,9 +25,7 @@ Cursor = tuple[datetime, str]
 
 def _find_unfinished(inspection: Inspection) -> Iterator[Finding]:
     after: Cursor | None = None
-    while not inspection.is_over() and (
-        rows := inspection.run(_read_page, scope=inspection.scope, after=after)
-    ):
+    while not inspection.is_over() and (rows := inspection.run(_read_page, scope=inspection.scope, after=after)):
         for row in rows:
             hold = inspection.run(_describe_hold, row=row)
             # An erasure that a hold stops does not go on by itself: it is reported at once.

@@ -52,10 +52,7 @@ def _find_without_blob(inspection: Inspection) -> Iterator[Finding]:
 def _read_without_blob(connection: Connection, scope: Scope, keys: tuple[int, int]) -> Sequence[AnyRow]:
     statement = (
         select(
-            *thread_columns(),
-            attachments.c.message_id,
-            attachments.c.index.label("file_index"),
-            attachments.c.sha256,
+            *thread_columns(), attachments.c.message_id, attachments.c.index.label("file_index"), attachments.c.sha256
         )
         .join(threads, attachments.c.thread_key == threads.c.key)
         .outerjoin(blobs, _is_same_blob())
@@ -76,15 +73,12 @@ def _is_same_blob() -> Any:
 def _select_deleting() -> Select[Any]:
     long_ago = clock(plus_seconds=-DELETING_SECONDS)
     return select(blobs.c.tenant, blobs.c.sha256).where(
-        blobs.c.state == "deleting",
-        or_(blobs.c.unreferenced_since.is_(None), blobs.c.unreferenced_since < long_ago),
+        blobs.c.state == "deleting", or_(blobs.c.unreferenced_since.is_(None), blobs.c.unreferenced_since < long_ago)
     )
 
 
 def _find_deleting(inspection: Inspection) -> Iterator[Finding]:
-    statement = (
-        _select_deleting().order_by(blobs.c.tenant, blobs.c.sha256).limit(inspection.scope.findings + 1)
-    )
+    statement = _select_deleting().order_by(blobs.c.tenant, blobs.c.sha256).limit(inspection.scope.findings + 1)
     if inspection.scope.tenant is not None:
         statement = statement.where(blobs.c.tenant == inspection.scope.tenant)
     for row in inspection.run(lambda connection: connection.execute(statement).all()):
@@ -111,9 +105,7 @@ def _select_pending() -> Select[Any]:
 
 
 def _find_pending(inspection: Inspection) -> Iterator[Finding]:
-    statement = (
-        _select_pending().order_by(blobs.c.tenant, blobs.c.sha256).limit(inspection.scope.findings + 1)
-    )
+    statement = _select_pending().order_by(blobs.c.tenant, blobs.c.sha256).limit(inspection.scope.findings + 1)
     if inspection.scope.tenant is not None:
         statement = statement.where(blobs.c.tenant == inspection.scope.tenant)
     for row in inspection.run(lambda connection: connection.execute(statement).all()):
@@ -125,9 +117,7 @@ def _find_pending(inspection: Inspection) -> Iterator[Finding]:
 
 def _confirm(inspection: Inspection, finding: Finding) -> str | None:
     def confirm(connection: Connection) -> str | None:
-        if not connection.execute(
-            _restrict_to_blob(_select_pending(), finding).with_for_update(of=blobs)
-        ).all():
+        if not connection.execute(_restrict_to_blob(_select_pending(), finding).with_for_update(of=blobs)).all():
             return None
         connection.execute(_restrict_to_blob(update(blobs), finding).values(state="stored"))
         return "it is marked as stored"
@@ -144,9 +134,7 @@ def _restrict_to_blob(statement: Any, finding: Finding) -> Any:
 
 def _compare_tenants(inspection: Inspection) -> Iterator[tuple[str, str, set[str]]]:
     """Compare the rows and objects of each tenant: yields tenant, hash, and its sides, `row`, `object`."""
-    tenants = (
-        [inspection.scope.tenant] if inspection.scope.tenant is not None else inspection.run(_read_tenants)
-    )
+    tenants = [inspection.scope.tenant] if inspection.scope.tenant is not None else inspection.run(_read_tenants)
     if len(tenants) > TENANTS_MAX:
         inspection.bounds_reached.add("tenants")
     for tenant in tenants[:TENANTS_MAX]:
@@ -159,8 +147,7 @@ def _compare_tenants(inspection: Inspection) -> Iterator[tuple[str, str, set[str
 def compare_sides(inspection: Inspection, tenant: str, rows: Iterable[str]) -> Iterator[tuple[str, set[str]]]:
     """Compare the hashes of rows, which are ascending, with a tenant's objects: yields hash and sides."""
     sides = heapq.merge(
-        ((sha256, "row") for sha256 in rows),
-        ((blob.sha256, "object") for blob in inspection.files.list(tenant)),
+        ((sha256, "row") for sha256 in rows), ((blob.sha256, "object") for blob in inspection.files.list(tenant))
     )
     for count, (sha256, group) in enumerate(groupby(sides, key=itemgetter(0)), start=1):
         if count > inspection.scope.objects:
@@ -172,9 +159,7 @@ def compare_sides(inspection: Inspection, tenant: str, rows: Iterable[str]) -> I
 
 
 def _read_tenants(connection: Connection) -> list[str]:
-    statement = (
-        select(threads.c.tenant).union(select(blobs.c.tenant)).order_by("tenant").limit(TENANTS_MAX + 1)
-    )
+    statement = select(threads.c.tenant).union(select(blobs.c.tenant)).order_by("tenant").limit(TENANTS_MAX + 1)
     # Parts of archives have rows of their own.
     return [tenant for tenant in connection.execute(statement).scalars() if tenant != ARCHIVES]
 
@@ -193,9 +178,7 @@ def _read_hash_page(connection: Connection, *, tenant: str, after: str) -> list[
 
 def _batch_one_sided(inspection: Inspection, side: str) -> Iterator[list[Address]]:
     """Batch the addresses that are on one side only: each is checked again before it is reported."""
-    addresses = (
-        (tenant, sha256) for tenant, sha256, sides in _compare_tenants(inspection) if sides == {side}
-    )
+    addresses = ((tenant, sha256) for tenant, sha256, sides in _compare_tenants(inspection) if sides == {side})
     while batch := list(islice(addresses, PAGE)):
         yield batch
 
@@ -213,22 +196,16 @@ def _find_without_object(inspection: Inspection) -> Iterator[Finding]:
         for row in inspection.run(_read_remaining_rows, addresses=missing_addresses):
             ids = {"tenant": row.tenant, "sha256": row.sha256}
             if row.message_id is None:
-                yield Finding(
-                    ids=ids, detail="its bytes are missing, and no message has it", is_repairable=True
-                )
+                yield Finding(ids=ids, detail="its bytes are missing, and no message has it", is_repairable=True)
             else:
                 ids |= {"message": row.message_id}
-                yield Finding(
-                    ids=ids, detail="its bytes are missing, and a message has it", is_repairable=False
-                )
+                yield Finding(ids=ids, detail="its bytes are missing, and a message has it", is_repairable=False)
 
 
 def _read_remaining_rows(connection: Connection, *, addresses: Sequence[Address]) -> Sequence[AnyRow]:
     """Read the rows that are still there. A row that is being deleted is locked: its bytes go first."""
     lock = select(blobs.c.tenant, blobs.c.sha256).where(_is_among(addresses)).order_by(blobs.c.sha256)
-    remaining = [
-        (row.tenant, row.sha256) for row in connection.execute(lock.with_for_update(skip_locked=True))
-    ]
+    remaining = [(row.tenant, row.sha256) for row in connection.execute(lock.with_for_update(skip_locked=True))]
     message_id = select(func.min(attachments.c.message_id)).where(_is_same_blob()).correlate(blobs)
     statement = select(blobs.c.tenant, blobs.c.sha256, message_id.scalar_subquery().label("message_id"))
     # The bytes of a blob that no message has may be on their way, or being deleted.

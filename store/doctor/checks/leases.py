@@ -24,9 +24,7 @@ from store.turns.next_turn import can_start, heads, is_abandoned, is_alive, is_w
 WORKERS_MAX = 1000
 
 _runs_a_turn = (
-    exists()
-    .where(turns.c.thread_key == threads.c.key, unfinished, turns.c.state == "running")
-    .correlate(threads)
+    exists().where(turns.c.thread_key == threads.c.key, unfinished, turns.c.state == "running").correlate(threads)
 )
 
 
@@ -49,9 +47,7 @@ def _select_leases(_: Connection, scope: Scope, *, of_the_living: bool) -> Selec
 
 
 def _report_lease(row: AnyRow, *, detail: str) -> Finding:
-    return Finding(
-        ids=thread_ids(row) | {"worker": row.lease_owner}, detail=detail, is_repairable=True, row=row
-    )
+    return Finding(ids=thread_ids(row) | {"worker": row.lease_owner}, detail=detail, is_repairable=True, row=row)
 
 
 def _release_lease(connection: Connection, row: AnyRow) -> str:
@@ -86,38 +82,25 @@ def _report_left_running(row: AnyRow) -> Finding:
 def _queue_again(connection: Connection, row: AnyRow) -> str:
     """Queue a turn as the next claim would; a worker that wakes up after all owns and writes nothing."""
     crash_columns = (
-        {"crashes": turns.c.crashes + 1, "crashed_worker": row.lease_owner}
-        if row.lease_owner is not None
-        else {}
+        {"crashes": turns.c.crashes + 1, "crashed_worker": row.lease_owner} if row.lease_owner is not None else {}
     )
     connection.execute(
-        update(turns)
-        .where(turns.c.id == row.turn_id)
-        .values(state="queued", notified_at=None, **crash_columns)
+        update(turns).where(turns.c.id == row.turn_id).values(state="queued", notified_at=None, **crash_columns)
     )
-    connection.execute(
-        update(threads).where(threads.c.key == row.key).values(lease_owner=None, updated_at=clock())
-    )
+    connection.execute(update(threads).where(threads.c.key == row.key).values(lease_owner=None, updated_at=clock()))
     return "the turn was queued again"
 
 
 def _select_unclaimed(connection: Connection, scope: Scope) -> Select[Any]:
     long_ago = clock(plus_seconds=-scope.unclaimed_seconds)
     due_conditions = [
-        or_(time.is_(None), time < long_ago)
-        for time in (turns.c.created_at, turns.c.not_before, turns.c.retry_at)
+        or_(time.is_(None), time < long_ago) for time in (turns.c.created_at, turns.c.not_before, turns.c.retry_at)
     ]
     # Without workers, the thread's next caller ends it: it waits for that as long as it takes.
     needs_ending = is_abandoned() if connection.dialect.name == "postgresql" else not_(true())
     is_waiting = or_(and_(turns.c.state == "queued", not_(is_abandoned())), needs_ending)
     return (
-        select(
-            *thread_columns(),
-            turns.c.id.label("turn_id"),
-            turns.c.agent,
-            turns.c.local_process_id,
-            turns.c.crashes,
-        )
+        select(*thread_columns(), turns.c.id.label("turn_id"), turns.c.agent, turns.c.local_process_id, turns.c.crashes)
         .join(threads, turns.c.thread_key == threads.c.key)
         .where(
             turns.c.arrival_seq.in_(heads()),
@@ -145,9 +128,7 @@ def _read_unclaimed(connection: Connection, scope: Scope) -> list[tuple[AnyRow, 
     if not rows:
         return []
     living_workers = select(workers.c.agents).where(workers.c.lease_expires_at > clock()).limit(WORKERS_MAX)
-    served_agents = {
-        name for agents in connection.execute(living_workers).scalars() for name in _agent_names(agents)
-    }
+    served_agents = {name for agents in connection.execute(living_workers).scalars() for name in _agent_names(agents)}
     return [(row, row.agent in served_agents) for row in rows]
 
 

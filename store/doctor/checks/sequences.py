@@ -19,25 +19,17 @@ from store.tables.retention import pending_deletions
 from store.tables.turns import unfinished
 
 _newest_seq = (
-    select(func.max(messages.c.seq))
-    .where(messages.c.thread_key == threads.c.key)
-    .correlate(threads)
-    .scalar_subquery()
+    select(func.max(messages.c.seq)).where(messages.c.thread_key == threads.c.key).correlate(threads).scalar_subquery()
 )
 _is_being_deleted = exists().where(pending_deletions.c.thread_key == threads.c.key).correlate(threads)
 _oldest_seq = (
-    select(func.min(messages.c.seq))
-    .where(messages.c.thread_key == threads.c.key)
-    .correlate(threads)
-    .scalar_subquery()
+    select(func.min(messages.c.seq)).where(messages.c.thread_key == threads.c.key).correlate(threads).scalar_subquery()
 )
 
 
 def _select_gaps(_: Connection, __: Scope) -> Select[Any]:
     before = messages.alias("before")
-    is_preceded = exists().where(
-        before.c.thread_key == messages.c.thread_key, before.c.seq == messages.c.seq - 1
-    )
+    is_preceded = exists().where(before.c.thread_key == messages.c.thread_key, before.c.seq == messages.c.seq - 1)
     return (
         select(*thread_columns(), messages.c.seq)
         .join(threads, messages.c.thread_key == threads.c.key)
@@ -85,27 +77,18 @@ def _report_out_of_reach(row: AnyRow) -> Finding:
 
 
 def _select_without_question(_: Connection, __: Scope) -> Select[Any]:
-    has_question = exists().where(
-        messages.c.thread_key == turns.c.thread_key, messages.c.seq == turns.c.window_to_seq
-    )
+    has_question = exists().where(messages.c.thread_key == turns.c.thread_key, messages.c.seq == turns.c.window_to_seq)
     return (
         select(*thread_columns(), turns.c.id.label("turn_id"), turns.c.window_to_seq)
         .join(threads, turns.c.thread_key == threads.c.key)
-        .where(
-            unfinished,
-            turns.c.window_to_seq > threads.c.history_starts_after,
-            ~has_question.correlate(turns),
-        )
+        .where(unfinished, turns.c.window_to_seq > threads.c.history_starts_after, ~has_question.correlate(turns))
     )
 
 
 def _report_without_question(row: AnyRow) -> Finding:
     ids = thread_ids(row) | {"turn": row.turn_id, "seq": row.window_to_seq}
     return Finding(
-        ids=ids,
-        detail=f"it has begun, and nothing stands at {row.window_to_seq}",
-        is_repairable=False,
-        row=row,
+        ids=ids, detail=f"it has begun, and nothing stands at {row.window_to_seq}", is_repairable=False, row=row
     )
 
 
@@ -133,9 +116,7 @@ CHECKS: tuple[Check, ...] = (
     build_check(
         "question-missing",
         RowCheck(
-            select_rows=_select_without_question,
-            identity={"turn_id": turns.c.id},
-            report=_report_without_question,
+            select_rows=_select_without_question, identity={"turn_id": turns.c.id}, report=_report_without_question
         ),
         means="a turn has begun and is not over, and the newest message that it answers is missing",
         advice="cancel the turn, and send the message again",
@@ -152,12 +133,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     build_check(
         "gap-in-sequence",
-        RowCheck(
-            select_rows=_select_gaps,
-            identity={"seq": messages.c.seq},
-            report=_report_gap,
-            reads_histories=True,
-        ),
+        RowCheck(select_rows=_select_gaps, identity={"seq": messages.c.seq}, report=_report_gap, reads_histories=True),
         means="the position right before a turn's message is empty: a message is gone",
         advice="compare with a backup; nothing that was said is moved together",
     ),

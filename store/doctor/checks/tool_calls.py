@@ -8,19 +8,7 @@ unknown result still be appended.
 
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    FromClause,
-    Select,
-    and_,
-    exists,
-    func,
-    not_,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, exists, func, not_, or_, select, update
 from sqlalchemy.dialects.postgresql import JSONB
 
 from conversation.history import NO_RESULT, open_calls
@@ -50,23 +38,13 @@ def _select_open_calls(connection: Connection, _: Scope) -> Select[Any]:
     later = messages.alias("later")
     is_followed = (
         exists()
-        .where(
-            later.c.thread_key == messages.c.thread_key,
-            later.c.seq > messages.c.seq,
-            later.c.role != "tool",
-        )
+        .where(later.c.thread_key == messages.c.thread_key, later.c.seq > messages.c.seq, later.c.role != "tool")
         .correlate(messages)
     )
     is_turn_begun = (turns.c.thread_key == threads.c.key) & turns.c.window_to_seq.is_not(None)
     is_shut = or_(is_followed, exists().where(is_turn_begun, unfinished).correlate(threads))
     return (
-        select(
-            *thread_columns(),
-            messages.c.seq,
-            messages.c.turn_id,
-            threads.c.last_seq,
-            is_shut.label("is_shut"),
-        )
+        select(*thread_columns(), messages.c.seq, messages.c.turn_id, threads.c.last_seq, is_shut.label("is_shut"))
         .join(threads, messages.c.thread_key == threads.c.key)
         .where(
             messages.c.role == "assistant",
@@ -110,14 +88,11 @@ def _report_open_call(row: AnyRow) -> Finding:
 
 def _close_calls(connection: Connection, row: AnyRow) -> str:
     rows = connection.execute(
-        message_rows.history_rows(row.key, after_seq=row.seq - 1, to_seq=row.last_seq).order_by(
-            messages.c.seq
-        )
+        message_rows.history_rows(row.key, after_seq=row.seq - 1, to_seq=row.last_seq).order_by(messages.c.seq)
     )
     calls = open_calls(message_rows.load(connection, row.key, rows))
     results = [
-        Message(role="tool", tool_call_id=call_id, name=name, content=NO_RESULT)
-        for call_id, name in calls.items()
+        Message(role="tool", tool_call_id=call_id, name=name, content=NO_RESULT) for call_id, name in calls.items()
     ]
     result_rows = message_rows.reply_rows(row.key, row.turn_id, after_seq=row.last_seq, replies=results)
     connection.execute(messages.insert(), result_rows)
@@ -154,9 +129,7 @@ def _asking_seq() -> ColumnElement[int]:
     return (
         select(func.max(before.c.seq))
         .where(
-            before.c.thread_key == messages.c.thread_key,
-            before.c.seq < messages.c.seq,
-            before.c.role == "assistant",
+            before.c.thread_key == messages.c.thread_key, before.c.seq < messages.c.seq, before.c.role == "assistant"
         )
         .correlate(messages)
         .scalar_subquery()
@@ -171,9 +144,7 @@ def _is_asked_for(connection: Connection, asking_seq: ColumnElement[int]) -> Col
         exists()
         .select_from(asking, call)
         .where(
-            asking.c.thread_key == messages.c.thread_key,
-            asking.c.seq == asking_seq,
-            call_id == messages.c.tool_call_id,
+            asking.c.thread_key == messages.c.thread_key, asking.c.seq == asking_seq, call_id == messages.c.tool_call_id
         )
         .correlate(messages)
     )

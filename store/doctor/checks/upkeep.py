@@ -19,16 +19,10 @@ from store.turns.workers import KEEP_DEAD_SECONDS, forget_dead
 RUN_SECONDS = 24 * 3600.0
 
 _has_stored_summary = (
-    exists()
-    .where(summaries.c.id == threads.c.summary_id, summaries.c.thread_key == threads.c.key)
-    .correlate(threads)
+    exists().where(summaries.c.id == threads.c.summary_id, summaries.c.thread_key == threads.c.key).correlate(threads)
 )
 _covered_to_seq = func.coalesce(
-    select(summaries.c.to_seq)
-    .where(summaries.c.id == threads.c.summary_id)
-    .correlate(threads)
-    .scalar_subquery(),
-    0,
+    select(summaries.c.to_seq).where(summaries.c.id == threads.c.summary_id).correlate(threads).scalar_subquery(), 0
 )
 _uncovered_after_seq = case(
     (_covered_to_seq > threads.c.history_starts_after, _covered_to_seq), else_=threads.c.history_starts_after
@@ -114,9 +108,7 @@ def _read_long_dead(connection: Connection, *, limit: int) -> list[AnyRow]:
     # The sweep forgets them when their time is over: twice as long means that it does not.
     is_dead = workers.c.lease_expires_at < clock(plus_seconds=-2 * KEEP_DEAD_SECONDS)
     return list(
-        connection.execute(
-            select(workers.c.id, workers.c.host).where(is_dead).order_by(workers.c.id).limit(limit)
-        )
+        connection.execute(select(workers.c.id, workers.c.host).where(is_dead).order_by(workers.c.id).limit(limit))
     )
 
 
@@ -136,9 +128,7 @@ def _read_unfinished_runs(connection: Connection, *, limit: int) -> list[AnyRow]
 
 
 def _is_never_finished() -> Any:
-    return schedule_runs.c.finished_at.is_(None) & (
-        schedule_runs.c.started_at < clock(plus_seconds=-RUN_SECONDS)
-    )
+    return schedule_runs.c.finished_at.is_(None) & (schedule_runs.c.started_at < clock(plus_seconds=-RUN_SECONDS))
 
 
 def _find_unfinished_runs(inspection: Inspection) -> Iterator[Finding]:
@@ -186,17 +176,13 @@ CHECKS: tuple[Check, ...] = (
     ),
     build_check(
         "uncovered-count-wrong",
-        RowCheck(
-            select_rows=_select_miscounted, report=_report_miscounted, repair=_recount, reads_histories=True
-        ),
+        RowCheck(select_rows=_select_miscounted, report=_report_miscounted, repair=_recount, reads_histories=True),
         means="a thread miscounts its messages that no summary covers",
         advice="they are counted again",
     ),
     build_check(
         "summary-given-up",
-        RowCheck(
-            select_rows=_select_given_up, report=_report_given_up, repair=_retry_summary, reads_histories=True
-        ),
+        RowCheck(select_rows=_select_given_up, report=_report_given_up, repair=_retry_summary, reads_histories=True),
         means="the next summary of a thread failed too often",
         advice="it is tried again; the log of the maintenance worker says why it failed: see its model",
     ),

@@ -68,9 +68,7 @@ def upgrade() -> None:
         ("ix_blobs_unscanned", "created_at", "scan is null"),
         ("ix_blobs_unreferenced_since", "unreferenced_since", "unreferenced_since is not null"),
     ):
-        op.create_index(
-            name, "blobs", [column], postgresql_where=sa.text(condition), sqlite_where=sa.text(condition)
-        )
+        op.create_index(name, "blobs", [column], postgresql_where=sa.text(condition), sqlite_where=sa.text(condition))
     op.create_table(
         "renditions",
         sa.Column("tenant", sa.Text(), nullable=False),
@@ -146,10 +144,7 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index(
-        "ix_threads_lease_owner",
-        "threads",
-        ["lease_owner"],
-        postgresql_where=sa.text("lease_owner is not null"),
+        "ix_threads_lease_owner", "threads", ["lease_owner"], postgresql_where=sa.text("lease_owner is not null")
     )
     op.create_index("ix_threads_tenant_updated_at_key", "threads", ["tenant", "updated_at", "key"])
     for counted in ("uncovered_messages", "uncovered_tokens"):
@@ -264,12 +259,9 @@ def upgrade() -> None:
         sa.Column("usage", JSON, nullable=True),
         sa.Column("cost", sa.Numeric(precision=18, scale=9, asdecimal=False), nullable=True),
         sa.CheckConstraint(
-            "state in ('queued', 'running', 'completed', 'failed', 'cancelled')",
-            name=op.f("ck_turns_state"),
+            "state in ('queued', 'running', 'completed', 'failed', 'cancelled')", name=op.f("ck_turns_state")
         ),
-        sa.ForeignKeyConstraint(
-            ["thread_key"], ["threads.key"], name=op.f("fk_turns_thread_key"), ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["thread_key"], ["threads.key"], name=op.f("fk_turns_thread_key"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("arrival_seq", name=op.f("pk_turns")),
         sa.UniqueConstraint("id", name=op.f("uq_turns_id")),
         sqlite_autoincrement=True,
@@ -359,9 +351,7 @@ def upgrade() -> None:
         sa.Column("started_at", TIME, nullable=False),
         sa.Column("finished_at", TIME, nullable=True),
         sa.CheckConstraint("kind in ('model', 'tool')", name=op.f("ck_steps_kind")),
-        sa.CheckConstraint(
-            "state in ('started', 'finished', 'failed', 'unknown')", name=op.f("ck_steps_state")
-        ),
+        sa.CheckConstraint("state in ('started', 'finished', 'failed', 'unknown')", name=op.f("ck_steps_state")),
         sa.ForeignKeyConstraint(["turn_id"], ["turns.id"], name=op.f("fk_steps_turn_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("turn_id", "index", name=op.f("pk_steps")),
     )
@@ -378,9 +368,7 @@ def upgrade() -> None:
         sa.Column("source", JSON, nullable=True),
         sa.Column("has_attachments", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("created_at", TIME, nullable=False),
-        sa.ForeignKeyConstraint(
-            ["turn_id"], ["turns.id"], name=op.f("fk_inbox_messages_turn_id"), ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["turn_id"], ["turns.id"], name=op.f("fk_inbox_messages_turn_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("turn_id", "index", name=op.f("pk_inbox_messages")),
     )
     _create_retention_tables()
@@ -391,9 +379,7 @@ def upgrade() -> None:
 def _create_retention_indexes() -> None:
     """Index threads by what makes them due, and by their user."""
     needs_check = sa.text("retention_checked_at is null or retention_checked_at < updated_at")
-    op.create_index(
-        "ix_threads_idle", "threads", ["tenant", sa.text("coalesce(agent, '')"), "updated_at", "key"]
-    )
+    op.create_index("ix_threads_idle", "threads", ["tenant", sa.text("coalesce(agent, '')"), "updated_at", "key"])
     op.create_index(
         "ix_threads_oldest",
         "threads",
@@ -429,9 +415,7 @@ def _create_retention_tables() -> None:
         sa.Column("archive", sa.Boolean(), nullable=True),
         sa.Column("updated_at", TIME, nullable=False),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_retention_policies")),
-        sa.UniqueConstraint(
-            "tenant", "agent", "thread_id", name=op.f("uq_retention_policies_tenant_agent_thread_id")
-        ),
+        sa.UniqueConstraint("tenant", "agent", "thread_id", name=op.f("uq_retention_policies_tenant_agent_thread_id")),
         sqlite_autoincrement=True,
     )
     op.create_table(

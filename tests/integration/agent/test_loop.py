@@ -82,9 +82,7 @@ async def test_what_goes_wrong_with_a_tool_is_told_to_the_model_and_the_turn_goe
         "5": "UnknownTool",
     }
     assert results(ending)["6"] == '"fine"'
-    assert [m["content"] for m in model.requests[1].messages if m["role"] == "tool"] == list(
-        results(ending).values()
-    )
+    assert [m["content"] for m in model.requests[1].messages if m["role"] == "tool"] == list(results(ending).values())
 
 
 async def test_calls_without_an_id_or_with_the_same_one_are_told_apart() -> None:
@@ -105,15 +103,11 @@ async def test_each_call_has_a_context_of_its_own_however_many_run_on_one_agent(
     @tool
     async def who(mine: str, context: RunContext) -> str:
         await asyncio.sleep(0.001)
-        return (
-            f"{mine} {context.tenant} {context.thread_id} {context.turn_id} {context.user} {context.call_id}"
-        )
+        return f"{mine} {context.tenant} {context.thread_id} {context.turn_id} {context.user} {context.call_id}"
 
     @tool
     def who_in_thread(mine: str, context: RunContext) -> str:
-        return (
-            f"{mine} {context.tenant} {context.thread_id} {context.turn_id} {context.user} {context.call_id}"
-        )
+        return f"{mine} {context.tenant} {context.thread_id} {context.turn_id} {context.user} {context.call_id}"
 
     def ask(request: ModelRequest) -> ModelReply:
         number = request.messages[-1]["content"]
@@ -137,9 +131,7 @@ async def test_each_call_has_a_context_of_its_own_however_many_run_on_one_agent(
 
     for n, found in enumerate(await asyncio.gather(*(one(n) for n in range(50)))):
         names = ("who", "who_in_thread")
-        assert found == {
-            f"{name}-{n}": f'"{n} tenant-{n} thread-{n} turn-{n} user-{n} {name}-{n}"' for name in names
-        }
+        assert found == {f"{name}-{n}": f'"{n} tenant-{n} thread-{n} turn-{n} user-{n} {name}-{n}"' for name in names}
 
 
 # Limits
@@ -203,9 +195,7 @@ async def test_a_model_that_hangs_ends_with_the_turns_time() -> None:
 
 async def test_a_deadline_sooner_than_the_agents_limit_ends_the_turn() -> None:
     class Talking(Scripted):
-        async def stream(
-            self, request: ModelRequest
-        ) -> AsyncIterator[TextDelta | StreamRestarted | ModelReply]:
+        async def stream(self, request: ModelRequest) -> AsyncIterator[TextDelta | StreamRestarted | ModelReply]:
             yield TextDelta("the first ")
             await asyncio.Event().wait()
 
@@ -229,9 +219,7 @@ async def test_a_timeout_of_the_models_own_is_not_the_turns() -> None:
 
 
 @pytest.mark.parametrize(("retries", "seconds"), [(0, 5), (1, 10), (3, 40), (998, 300)])
-async def test_a_model_that_is_away_puts_the_turn_off_for_longer_each_time(
-    retries: int, seconds: int
-) -> None:
+async def test_a_model_that_is_away_puts_the_turn_off_for_longer_each_time(retries: int, seconds: int) -> None:
     away = ModelError("unavailable", "away", retryable=True)
     agent = Agent(name="a", max_turn_attempts=1000)
 
@@ -270,12 +258,8 @@ async def test_a_provider_that_asks_for_a_longer_pause_gets_it() -> None:
 
 
 @pytest.mark.parametrize(("retryable", "retries"), [(False, 0), (True, 4)], ids=["refused", "too often"])
-async def test_a_model_that_fails_for_good_fails_the_turn_and_says_nothing_in_it(
-    retryable: bool, retries: int
-) -> None:
-    model = Scripted(
-        says("I look", call("echo", "1", text="found")), ModelError("x", "reason", retryable=retryable)
-    )
+async def test_a_model_that_fails_for_good_fails_the_turn_and_says_nothing_in_it(retryable: bool, retries: int) -> None:
+    model = Scripted(says("I look", call("echo", "1", text="found")), ModelError("x", "reason", retryable=retryable))
 
     ending = await failed(run_of(Agent(name="a", tools=[echo]), model, retries=retries))
 

@@ -18,16 +18,7 @@ from conversation.message import Usage
 from conversation.replay import replay_transcript
 from conversation.step import Step
 from conversation.turn import Completed, RetryLater
-from tests.integration.scripted import (
-    Memory,
-    Scripted,
-    assert_well_formed,
-    call,
-    completed,
-    results,
-    run_of,
-    says,
-)
+from tests.integration.scripted import Memory, Scripted, assert_well_formed, call, completed, results, run_of, says
 
 #: What the story's tools do: text → id of the call.
 EFFECTS = {"one": "1", "two": "2", "three": "3", "four": "4"}
@@ -264,9 +255,7 @@ async def test_text_that_was_not_finished_is_kept_and_marked() -> None:
 
 async def test_text_of_an_attempt_that_the_model_began_anew_is_not_kept() -> None:
     class Restarting(Scripted):
-        async def stream(
-            self, request: ModelRequest
-        ) -> AsyncIterator[TextDelta | StreamRestarted | ModelReply]:
+        async def stream(self, request: ModelRequest) -> AsyncIterator[TextDelta | StreamRestarted | ModelReply]:
             yield TextDelta("void ")
             yield StreamRestarted()
             yield TextDelta("begun")
@@ -300,8 +289,6 @@ async def test_a_turn_that_must_not_run_on_keeps_what_its_journal_shows_was_said
 
     messages = transcript.close()
     assert_well_formed(messages)
-    assert [(m.role, m.content) for m in messages] == [
-        (m.role, m.content) for m in run.end_cancelled().messages
-    ]
+    assert [(m.role, m.content) for m in messages] == [(m.role, m.content) for m in run.end_cancelled().messages]
     assert messages[0].content == "first"
     assert transcript.usage == Usage(20, 10)

@@ -31,9 +31,7 @@ def register_agent(database: Database, *names: str) -> str:
     """A worker enters itself with these agents; returns its id."""
     worker = new_id()
     serves = dict.fromkeys(names or ("assistant",), "1")
-    database.run(
-        workers.register, worker=worker, host="here", pid=1, serves=serves, lease_duration_seconds=60
-    )
+    database.run(workers.register, worker=worker, host="here", pid=1, serves=serves, lease_duration_seconds=60)
     return worker
 
 
@@ -77,9 +75,7 @@ def is_committed(database: Database, turn_id: str) -> bool:
 def queued_wake_ups(settings: Settings) -> list[str]:
     """The turns whose wake-ups wait in the broker."""
     with redis.Redis.from_url(settings.broker_url.get_secret_value()) as client:
-        waiting = [
-            client.lrange(key, 0, -1) for key in client.scan_iter("turns*") if client.type(key) == b"list"
-        ]
+        waiting = [client.lrange(key, 0, -1) for key in client.scan_iter("turns*") if client.type(key) == b"list"]
     return [_turn_of(json.loads(message)) for messages in waiting for message in messages]
 
 
@@ -135,9 +131,7 @@ def make_orders(database: Database) -> None:
 
 
 def orders(database: Database) -> list[str]:
-    return list(
-        database.run(lambda c: c.execute(text("SELECT note FROM orders ORDER BY note")).scalars().all())
-    )
+    return list(database.run(lambda c: c.execute(text("SELECT note FROM orders ORDER BY note")).scalars().all()))
 
 
 def break_inbox(database: Database) -> None:

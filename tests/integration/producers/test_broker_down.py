@@ -98,9 +98,7 @@ async def test_an_event_loop_goes_on_meanwhile(
     await producer.close_async()
 
 
-def test_the_sweep_finds_a_turn_without_a_wake_up_once_its_grace_is_over(
-    cut_off: Producer, database: Database
-) -> None:
+def test_the_sweep_finds_a_turn_without_a_wake_up_once_its_grace_is_over(cut_off: Producer, database: Database) -> None:
     turn = cut_off.send("t", "hello")
     pick_again = partial(sweep.pick_wake_ups, grace_seconds=10, limit=10)
     assert database.run(pick_again) == []
@@ -166,9 +164,7 @@ def test_a_broker_that_freezes_in_use_holds_a_sender_up_for_the_bound_only(
     assert counts(database)["turns"] == 7
 
 
-def test_a_producer_that_was_closed_notifies_nobody_and_fails_nobody(
-    producer: Producer, database: Database
-) -> None:
+def test_a_producer_that_was_closed_notifies_nobody_and_fails_nobody(producer: Producer, database: Database) -> None:
     turn = producer.send("t", "hello")
     producer.connections.notifier.close()
 

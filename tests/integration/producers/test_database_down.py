@@ -17,13 +17,7 @@ from producers.producer import Producer
 from store import migrations
 from store.database.engine import Database
 from store.settings import Settings, load
-from tests.integration.producers.backend import (
-    counts,
-    free_port,
-    queued_wake_ups,
-    register_agent,
-    silent_server,
-)
+from tests.integration.producers.backend import counts, free_port, queued_wake_ups, register_agent, silent_server
 from tests.integration.producers.lost_commit import CommitLostOnce
 from threadmill.embedded.postgres import EmbeddedPostgres
 
@@ -116,11 +110,7 @@ def test_a_commit_whose_answer_was_lost_is_found_and_not_made_twice(
     options = {"idempotency_key": key} if key else {}
     with CommitLostOnce(settings.database_url.get_secret_value()) as wire:
         producer = Producer(
-            load(
-                database_url=wire.url,
-                broker_url=settings.broker_url.get_secret_value(),
-                notify_timeout_seconds=10,
-            )
+            load(database_url=wire.url, broker_url=settings.broker_url.get_secret_value(), notify_timeout_seconds=10)
         )
         turn = producer.send("t", "hello", **options)
         producer.close()

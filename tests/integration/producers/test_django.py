@@ -40,11 +40,7 @@ class Changed(Exception):
 
 @pytest.fixture(autouse=True)
 def backend(
-    database: Database,
-    database_url: str,
-    producer: Producer,
-    spy: SpyNotifier,
-    monkeypatch: pytest.MonkeyPatch,
+    database: Database, database_url: str, producer: Producer, spy: SpyNotifier, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[None]:
     make_orders(database)
     monkeypatch.setattr(api, "_default", producer)
@@ -81,9 +77,7 @@ def test_they_roll_back_together_and_nobody_is_notified(database: Database, spy:
     assert (orders(database), counts(database), spy.notified) == (["another"], NOTHING, [])
 
 
-def test_a_nested_atomic_block_notifies_with_the_outermost_commit(
-    database: Database, spy: SpyNotifier
-) -> None:
+def test_a_nested_atomic_block_notifies_with_the_outermost_commit(database: Database, spy: SpyNotifier) -> None:
     with transaction.atomic():
         insert("outer")
         with transaction.atomic():

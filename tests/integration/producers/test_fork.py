@@ -77,12 +77,7 @@ def test_a_forked_child_sends_by_itself_and_its_parent_goes_on(
     }
 
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, whose],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
+        [sys.executable, "-c", PROGRAM, whose], env=environment, capture_output=True, text=True, timeout=90, check=False
     )
 
     assert done.returncode == 0, done.stderr
@@ -96,12 +91,6 @@ def test_a_forked_child_sends_by_itself_and_its_parent_goes_on(
     assert told["handle_of_parent"] == "queued"
     assert told["found"]
     contents = database.run(lambda c: c.execute(text("SELECT content FROM inbox_messages")).scalars().all())
-    assert sorted(contents) == [
-        "child",
-        "child, async",
-        "parent after",
-        "parent before",
-        "parent meanwhile",
-    ]
+    assert sorted(contents) == ["child", "child, async", "parent after", "parent before", "parent meanwhile"]
     assert counts(database)["turns"] == 5
     assert len(queued_wake_ups(settings)) == 8

@@ -102,9 +102,7 @@ def test_a_second_sender_waits_for_the_first_ones_commit_or_takes_its_place(
     assert counts(database)["turns"] == 2
 
 
-async def test_the_same_race_on_an_event_loop(
-    producer: Producer, async_producer: Producer, database: Database
-) -> None:
+async def test_the_same_race_on_an_event_loop(producer: Producer, async_producer: Producer, database: Database) -> None:
     import asyncio
 
     producer.send("t", "the thread is there")
@@ -119,9 +117,7 @@ async def test_the_same_race_on_an_event_loop(
     assert (second.id, second.is_new) == (holder.id, False)
 
 
-def test_of_many_threads_at_once_one_makes_the_turn(
-    producer: Producer, database: Database, spy: SpyNotifier
-) -> None:
+def test_of_many_threads_at_once_one_makes_the_turn(producer: Producer, database: Database, spy: SpyNotifier) -> None:
     together = threading.Barrier(8)
 
     def send(_: int) -> Any:
@@ -136,16 +132,12 @@ def test_of_many_threads_at_once_one_makes_the_turn(
     assert (counts(database)["turns"], counts(database)["inbox_messages"], len(spy.notified)) == (1, 1, 1)
 
 
-def test_of_several_processes_at_once_one_makes_the_turn(
-    database: Database, settings: Settings, worker: str
-) -> None:
+def test_of_several_processes_at_once_one_makes_the_turn(database: Database, settings: Settings, worker: str) -> None:
     context = get_context("spawn")
     together = context.Barrier(3)
     answers = context.Queue()
     values = [settings.database_url.get_secret_value(), settings.broker_url.get_secret_value()]
-    processes = [
-        context.Process(target=send_from_process, args=[*values, together, answers]) for _ in range(3)
-    ]
+    processes = [context.Process(target=send_from_process, args=[*values, together, answers]) for _ in range(3)]
     for process in processes:
         process.start()
 

@@ -68,9 +68,7 @@ def test_nobody_is_notified_by_itself_and_the_handle_notifies_after_the_commit(
     assert spy.notified == [(turn.id, True)]
 
 
-def test_the_callers_transaction_survives_our_refusals(
-    lender: Lender, producer: Producer, database: Database
-) -> None:
+def test_the_callers_transaction_survives_our_refusals(lender: Lender, producer: Producer, database: Database) -> None:
     producer.send("t", "taken", idempotency_key="k")
     lender.insert("earlier")
 

@@ -29,11 +29,7 @@ def raw(database: Database, database_url: str) -> Iterator[psycopg.Connection[An
 
 
 def transaction_id(raw: psycopg.Connection[Any]) -> object:
-    return (
-        psycopg.Cursor(raw, row_factory=psycopg.rows.tuple_row)
-        .execute("SELECT pg_current_xact_id()")
-        .fetchone()
-    )
+    return psycopg.Cursor(raw, row_factory=psycopg.rows.tuple_row).execute("SELECT pg_current_xact_id()").fetchone()
 
 
 def test_the_transaction_stays_the_callers_own(
@@ -147,9 +143,7 @@ def test_a_closed_connection_is_refused(raw: psycopg.Connection[Any], producer: 
         producer.send("t", "hello", connection=raw)
 
 
-def test_two_threads_with_two_connections_do_not_mix(
-    database: Database, database_url: str, producer: Producer
-) -> None:
+def test_two_threads_with_two_connections_do_not_mix(database: Database, database_url: str, producer: Producer) -> None:
     """One of them commits and one rolls back, in step, again and again."""
     from store.database import caller_connection
 

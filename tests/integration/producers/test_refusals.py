@@ -123,17 +123,13 @@ REFUSED: dict[str, tuple[str, dict[str, Any]]] = {
 async def test_bad_input_is_refused_by_field_with_a_remedy_and_nothing_is_stored(
     producer: Producer, async_producer: Producer, database: Database, settings: Settings
 ) -> None:
-    wrong = {
-        case: await refusal_of(producer, async_producer, **values) for case, (_, values) in REFUSED.items()
-    }
+    wrong = {case: await refusal_of(producer, async_producer, **values) for case, (_, values) in REFUSED.items()}
 
     assert wrong == {case: (field, f"{field}: ", True) for case, (field, _) in REFUSED.items()}
     assert (counts(database), queued_wake_ups(settings)) == (NOTHING, [])
 
 
-async def refusal_of(
-    producer: Producer, async_producer: Producer, **values: Any
-) -> tuple[str, str, bool] | None:
+async def refusal_of(producer: Producer, async_producer: Producer, **values: Any) -> tuple[str, str, bool] | None:
     """The field of a refusal, the beginning of its text, and whether it has a remedy; None for none."""
     sent: dict[str, Any] = {"thread_id": "t", "content": "hello"} | values
     try:

@@ -146,9 +146,7 @@ def test_an_unknown_agent_is_refused_by_name_and_nothing_is_stored(
     assert queued_wake_ups(settings) == []
 
 
-def test_an_unknown_agent_is_accepted_where_the_caller_says_so(
-    producer: Producer, database: Database
-) -> None:
+def test_an_unknown_agent_is_accepted_where_the_caller_says_so(producer: Producer, database: Database) -> None:
     turn = producer.send("t", "hello", agent="clerk", allow_unknown_agent=True)
 
     assert turn_row(database, turn.id).agent == "clerk"

@@ -42,9 +42,7 @@ async def eventually(is_true: Callable[[], bool], meanwhile: Callable[[], object
             await asyncio.sleep(0.02)
 
 
-async def test_the_end_of_a_turn_wakes_who_waits_for_it(
-    settings: Settings, worker_signals: WorkerSignals
-) -> None:
+async def test_the_end_of_a_turn_wakes_who_waits_for_it(settings: Settings, worker_signals: WorkerSignals) -> None:
     channel = turn_channel(TURN)
     async with Signals(settings).subscribe_async(channel, within_seconds=10) as wait_for_signal:
         started = time.monotonic()

@@ -12,14 +12,7 @@ from producers import api, sqlalchemy_orm
 from producers.producer import Producer
 from producers.sqlalchemy_orm import send_message_in, send_message_in_async
 from store.database.engine import Database, driver_url
-from tests.integration.producers.backend import (
-    NOTHING,
-    SpyNotifier,
-    break_inbox,
-    counts,
-    make_orders,
-    orders,
-)
+from tests.integration.producers.backend import NOTHING, SpyNotifier, break_inbox, counts, make_orders, orders
 
 
 class Base(DeclarativeBase):
@@ -45,9 +38,7 @@ def session(database: Database, database_url: str) -> Iterator[Session]:
     engine.dispose()
 
 
-def test_a_message_notifies_after_its_sessions_commit(
-    session: Session, spy: SpyNotifier, database: Database
-) -> None:
+def test_a_message_notifies_after_its_sessions_commit(session: Session, spy: SpyNotifier, database: Database) -> None:
     session.add(Order(note="mine"))
     turn = send_message_in(session, "t", "hello")
     assert spy.notified == []
@@ -138,9 +129,7 @@ def test_rows_that_wait_to_be_flushed_survive_a_failure_of_ours(
     assert (orders(database), spy.notified) == (["waiting"], [])
 
 
-def test_a_scoped_session_notifies_for_itself_and_not_for_other_sessions(
-    session: Session, spy: SpyNotifier
-) -> None:
+def test_a_scoped_session_notifies_for_itself_and_not_for_other_sessions(session: Session, spy: SpyNotifier) -> None:
     factory = sessionmaker(session.get_bind())
     scoped: Any = scoped_session(factory)
     turn = send_message_in(scoped, "t", "hello")

@@ -66,10 +66,7 @@ def site(on_s3: Settings, worker: str) -> Iterator[Producer]:
 def put(upload: Upload, body: bytes, headers: Mapping[str, str] | None = None) -> int:
     """As a browser does; gives the HTTP status."""
     request = urllib.request.Request(
-        upload.url,
-        data=body,
-        method=upload.method,
-        headers=dict(upload.headers if headers is None else headers),
+        upload.url, data=body, method=upload.method, headers=dict(upload.headers if headers is None else headers)
     )
     try:
         with urllib.request.urlopen(request, timeout=20) as answer:
@@ -95,12 +92,7 @@ def test_a_client_puts_a_file_and_a_message_has_it(site: Producer, database: Dat
     file = site.uploads.complete(upload.id)
     site.send("t", "see this", attachments=[file])
 
-    assert (file.filename, file.media_type, file.size, file.sha256) == (
-        "fox.txt",
-        "text/plain",
-        len(TEXT),
-        SHA256,
-    )
+    assert (file.filename, file.media_type, file.size, file.sha256) == ("fox.txt", "text/plain", len(TEXT), SHA256)
     (message,) = claim(database, worker, "t").window
     assert [attached.sha256 for attached in message.attachments] == [SHA256]
     assert site.blobs.get("default", SHA256) == TEXT
@@ -141,9 +133,7 @@ def test_what_was_put_is_gone_from_staging_when_it_is_complete(site: Producer) -
     assert uploaded_size(site.blobs, "default", upload.id) is None
 
 
-def test_a_completion_that_died_at_any_step_is_done_again(
-    site: Producer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_completion_that_died_at_any_step_is_done_again(site: Producer, monkeypatch: pytest.MonkeyPatch) -> None:
     upload = created(site)
     put(upload, TEXT)
     for step in ("adopt_upload", "discard_upload"):
@@ -170,9 +160,7 @@ def test_before_the_file_is_there_nothing_is_complete(site: Producer) -> None:
     assert site.uploads.complete(upload.id).sha256 == SHA256
 
 
-@pytest.mark.parametrize(
-    "body", [TEXT[:-1], TEXT + b"!", b"x" * len(TEXT)], ids=["shorter", "longer", "other"]
-)
+@pytest.mark.parametrize("body", [TEXT[:-1], TEXT + b"!", b"x" * len(TEXT)], ids=["shorter", "longer", "other"])
 def test_other_bytes_than_promised_are_refused_and_change_nothing(site: Producer, body: bytes) -> None:
     upload = created(site)
 
@@ -239,9 +227,7 @@ def test_an_upload_belongs_to_its_tenant(site: Producer) -> None:
         ("tenant", {"tenant": "../acme"}),
     ],
 )
-def test_what_makes_no_sense_is_refused_by_its_field(
-    site: Producer, field: str, said: dict[str, Any]
-) -> None:
+def test_what_makes_no_sense_is_refused_by_its_field(site: Producer, field: str, said: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput) as refused:
         created(site, **said)
 
@@ -409,9 +395,7 @@ def test_a_file_that_was_not_scanned_yet_or_is_infected_is_not_handed_out(
         with pytest.raises(FileNotReady):
             scanning.uploads.thumbnail_url(file, expires=MINUTE)
     scanning.close()
-    producer.database.run(
-        lambda c: c.execute(update(tables.blobs).values(scan="infected", scan_finding="Eicar"))
-    )
+    producer.database.run(lambda c: c.execute(update(tables.blobs).values(scan="infected", scan_finding="Eicar")))
     with pytest.raises(FileRejected, match="infected"):
         producer.uploads.url(file, expires=MINUTE)
     with pytest.raises(FileRejected, match="infected"):

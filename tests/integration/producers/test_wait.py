@@ -161,9 +161,7 @@ def test_a_failed_turn_is_a_result_and_no_exception(
     assert result.error == TurnError("model_error", "refused: no")
 
 
-def test_waiters_that_are_done_leave_no_connection_behind(
-    producer: Producer, settings: Settings, wait: Any
-) -> None:
+def test_waiters_that_are_done_leave_no_connection_behind(producer: Producer, settings: Settings, wait: Any) -> None:
     turn = producer.send("t", "hello")
     with redis.Redis.from_url(settings.broker_url.get_secret_value()) as client:
         for _ in range(3):
@@ -221,9 +219,7 @@ def test_a_cancel_does_not_hang_on_a_broker_that_does(without_signals: Producer)
     assert time.monotonic() - started < 3
 
 
-def test_the_record_tells_the_times_and_the_attempts(
-    producer: Producer, database: Database, worker: str
-) -> None:
+def test_the_record_tells_the_times_and_the_attempts(producer: Producer, database: Database, worker: str) -> None:
     turn = producer.send("t", "hello")
     answer(database, worker, "t", "hi")
 

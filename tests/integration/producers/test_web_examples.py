@@ -106,9 +106,7 @@ def client(
     opened.close()
 
 
-def test_a_message_is_accepted_and_its_answer_is_read(
-    client: Any, database: Database, settings: Settings
-) -> None:
+def test_a_message_is_accepted_and_its_answer_is_read(client: Any, database: Database, settings: Settings) -> None:
     worker = register_agent(database)
 
     status, accepted = client.post("/threads/user-1-main/messages", {"content": "hello"})
@@ -120,9 +118,7 @@ def test_a_message_is_accepted_and_its_answer_is_read(
     assert client.get(f"/turns/{accepted['turn']}") == (200, {"state": "completed", "content": "hi"})
 
 
-def test_a_request_that_is_sent_again_gives_the_same_turn(
-    client: Any, database: Database, settings: Settings
-) -> None:
+def test_a_request_that_is_sent_again_gives_the_same_turn(client: Any, database: Database, settings: Settings) -> None:
     register_agent(database)
     header = {"Idempotency-Key": "k-1"}
 
@@ -133,9 +129,7 @@ def test_a_request_that_is_sent_again_gives_the_same_turn(
     assert (counts(database)["turns"], len(queued_wake_ups(settings))) == (1, 1)
 
 
-@pytest.mark.parametrize(
-    ("thread", "content", "named"), [("t", "", "content"), ("a b", "hello", "thread_id")]
-)
+@pytest.mark.parametrize(("thread", "content", "named"), [("t", "", "content"), ("a b", "hello", "thread_id")])
 def test_a_bad_request_is_told_what_to_mend_and_leaves_nothing(
     client: Any, database: Database, thread: str, content: str, named: str
 ) -> None:

@@ -49,9 +49,7 @@ class Scene:
     def policy(self, **values: Any) -> None:
         self.database.run(policies.put, policy=Policy(**values))
 
-    def answered(
-        self, thread: str = "t", turns_: int = 5, *, tenant: str = "default", **options: Any
-    ) -> None:
+    def answered(self, thread: str = "t", turns_: int = 5, *, tenant: str = "default", **options: Any) -> None:
         """So many turns that ran, each with a tool, a journal and what `options` ask for."""
         for number in range(1, turns_ + 1):
             claimed = self.claimed(f"question {number}", thread, tenant=tenant, **options)
@@ -62,13 +60,7 @@ class Scene:
         return self.claim(thread, options.get("tenant", "default"))
 
     def send(
-        self,
-        content: str,
-        thread: str = "t",
-        *,
-        tenant: str = "default",
-        file: bytes | None = None,
-        **rest: Any,
+        self, content: str, thread: str = "t", *, tenant: str = "default", file: bytes | None = None, **rest: Any
     ) -> str:
         attached = []
         if file is not None:
@@ -147,9 +139,7 @@ class Scene:
 
     def key(self, thread: str = "t", tenant: str = "default") -> int:
         named = (tables.threads.c.id == thread) & (tables.threads.c.tenant == tenant)
-        return self.database.run(
-            lambda c: int(c.execute(select(tables.threads.c.key).where(named)).scalar_one())
-        )
+        return self.database.run(lambda c: int(c.execute(select(tables.threads.c.key).where(named)).scalar_one()))
 
     def thread(self, thread: str = "t") -> Thread:
         return self.database.run(repository.load, tenant="default", thread_id=thread)
@@ -168,9 +158,7 @@ class Scene:
 
     def count(self, name: str) -> int:
         table = tables.metadata.tables[name]
-        return self.database.run(
-            lambda c: int(c.execute(select(func.count()).select_from(table)).scalar_one())
-        )
+        return self.database.run(lambda c: int(c.execute(select(func.count()).select_from(table)).scalar_one()))
 
     def counts(self) -> dict[str, int]:
         return {table.name: self.count(table.name) for table in tables.metadata.sorted_tables}

@@ -58,14 +58,11 @@ def schema_of(path: str) -> dict[tuple[str, str], list[str]]:
         schema = {
             # SQLite's false is 0, whichever of the two is written.
             (kind, name): sorted(
-                line.strip().rstrip(",")
-                for line in (sql or "").replace("DEFAULT false", "DEFAULT 0").splitlines()
+                line.strip().rstrip(",") for line in (sql or "").replace("DEFAULT false", "DEFAULT 0").splitlines()
             )
             for kind, name, sql in connection.execute("SELECT type, name, sql FROM sqlite_schema")
         }
-        revisions = [
-            revision for (revision,) in connection.execute("SELECT version_num FROM alembic_version")
-        ]
+        revisions = [revision for (revision,) in connection.execute("SELECT version_num FROM alembic_version")]
     return {**schema, ("revision", ""): revisions}
 
 

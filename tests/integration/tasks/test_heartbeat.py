@@ -52,9 +52,7 @@ class Process:
 
     def claim(self, thread: str = "t") -> ClaimedTurn:
         message = Message(role="user", content="hello")
-        request = SendRequest(
-            turn_id=new_id(), tenant="default", thread_id=thread, message=message, agent="assistant"
-        )
+        request = SendRequest(turn_id=new_id(), tenant="default", thread_id=thread, message=message, agent="assistant")
         self.database.run(inbox.accept, request=request)
         claimant = ClaimRequest(worker=self.id, agents={"assistant": "1"})
         claim = partial(claims.claim, tenant="default", thread_id=thread, claimant=claimant)

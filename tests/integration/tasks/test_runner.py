@@ -63,9 +63,7 @@ class Process:
         return Runner(
             settings=load(),
             agents={"a": Agent(name="a", model=self.model)},
-            claim_request=ClaimRequest(
-                worker=self.worker, runs_quarantine=runs_quarantine, agents={"a": "1"}
-            ),
+            claim_request=ClaimRequest(worker=self.worker, runs_quarantine=runs_quarantine, agents={"a": "1"}),
             turn_store=TurnStore(self.database),
             active_runs=self.running,
             attachments=NoFiles(),
@@ -74,9 +72,7 @@ class Process:
         )
 
     def turn(self, turn_id: str) -> Any:
-        return self.database.run(
-            lambda c: c.execute(select(tables.turns).where(tables.turns.c.id == turn_id)).one()
-        )
+        return self.database.run(lambda c: c.execute(select(tables.turns).where(tables.turns.c.id == turn_id)).one())
 
     def owners(self) -> list[str | None]:
         return self.database.run(lambda c: list(c.execute(select(tables.threads.c.lease_owner)).scalars()))
@@ -190,9 +186,7 @@ async def test_a_cancellation_that_nobody_asked_for_fails_the_turn(process: Proc
     assert process.turn(turn).error_kind == "agent_error"
 
 
-async def test_a_second_wake_up_begins_no_second_run_of_a_turn_whose_claim_a_failover_forgot(
-    process: Process,
-) -> None:
+async def test_a_second_wake_up_begins_no_second_run_of_a_turn_whose_claim_a_failover_forgot(process: Process) -> None:
     """It would get the same token for the same worker: both could write, and do each effect."""
 
     class Forgotten(Scripted):
@@ -233,14 +227,10 @@ async def test_a_lease_that_was_lost_ends_the_work_on_the_thread_quietly(process
 # The wake-up for a summary
 
 
-async def notified_by(
-    process: Process, monkeypatch: pytest.MonkeyPatch, *contents: str, **marks: int
-) -> list[str]:
+async def notified_by(process: Process, monkeypatch: pytest.MonkeyPatch, *contents: str, **marks: int) -> list[str]:
     """What happened, in order: turns that ended, wake-ups for summaries."""
     happened: list[str] = []
-    monkeypatch.setattr(
-        "tasks.runner.request_summaries", lambda *, expires_seconds: happened.append("notified")
-    )
+    monkeypatch.setattr("tasks.runner.request_summaries", lambda *, expires_seconds: happened.append("notified"))
     for content in contents:
         process.send(content)
     runner = process.runner()
@@ -269,9 +259,7 @@ async def test_below_the_marks_nobody_notifies(process: Process, monkeypatch: py
     assert await notified_by(process, monkeypatch, "one", summarize_after_messages=3) == ["ended"]
 
 
-async def test_nobody_notifies_for_a_summary_that_is_put_off(
-    process: Process, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_nobody_notifies_for_a_summary_that_is_put_off(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
     process.send("first")
     await process.runner().run_thread(WAKE_UP)
     marks = WaterMarks(high_messages=2, high_tokens=0, low_messages=1, low_tokens=0)

@@ -34,13 +34,9 @@ def of(database: Database, name: str = RUN_RETENTION) -> ScheduleStatus:
     return next(each for each in found if each.name == name)
 
 
-def ran(
-    database: Database, seconds_ago: float, end: Callable[..., None] | None = None, **values: Any
-) -> None:
+def ran(database: Database, seconds_ago: float, end: Callable[..., None] | None = None, **values: Any) -> None:
     """A run of retention that began so long ago."""
-    run = schedule.ScheduleRun(
-        schedule=RUN_RETENTION, due_at=database.run(_now) - timedelta(seconds=seconds_ago)
-    )
+    run = schedule.ScheduleRun(schedule=RUN_RETENTION, due_at=database.run(_now) - timedelta(seconds=seconds_ago))
     then = clock(plus_seconds=-seconds_ago)
     row = {"schedule": run.schedule, "due_at": run.due_at, "started_at": then}
     database.run(lambda c: c.execute(tables.schedule_runs.insert().values(row)))

@@ -83,12 +83,7 @@ class Worker:
 
     async def begins(self) -> None:
         register = partial(
-            workers.register,
-            worker=self.claimant.worker,
-            host="h",
-            pid=1,
-            serves={},
-            lease_duration_seconds=600,
+            workers.register, worker=self.claimant.worker, host="h", pid=1, serves={}, lease_duration_seconds=600
         )
         await self.run(register)
 
@@ -111,9 +106,7 @@ class Worker:
         return await self.settles(claimed, ending)
 
     async def settles(self, claimed: ClaimedTurn | RefusedTurn, ending: Any) -> turns.SettleOutcome:
-        return await self.run(
-            turns.settle, lease=claimed.lease, turn_id=claimed.id, ending=ending, release=False
-        )
+        return await self.run(turns.settle, lease=claimed.lease, turn_id=claimed.id, ending=ending, release=False)
 
 
 async def opened(url: str, folder: Path) -> ThreadStore:

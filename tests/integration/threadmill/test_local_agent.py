@@ -174,9 +174,7 @@ async def test_a_call_that_is_cancelled_while_its_answer_is_stored_has_stored_it
 
 
 @pytest.mark.parametrize("after_seconds", [0, 0.001, 0.003, 0.006, 0.01, 0.02, 0.04])
-async def test_a_call_can_be_cancelled_at_any_moment_and_made_again(
-    store: ThreadStore, after_seconds: float
-) -> None:
+async def test_a_call_can_be_cancelled_at_any_moment_and_made_again(store: ThreadStore, after_seconds: float) -> None:
     model = FakeModel()
     agent = Agent(name="caller", model=model, thread_store=store)
     thread = Thread(id="t", messages=[user("hello")])
@@ -229,9 +227,7 @@ async def test_a_bug_in_a_model_ends_the_turn_and_reaches_the_caller(store: Thre
     assert (await again.go(thread)).content == "answer to again"
 
 
-async def test_what_was_said_before_an_agent_broke_is_kept_with_its_usage_and_its_cost(
-    store: ThreadStore,
-) -> None:
+async def test_what_was_said_before_an_agent_broke_is_kept_with_its_usage_and_its_cost(store: ThreadStore) -> None:
     def breaks_after_a_look(request: ModelRequest) -> ModelReply:
         if request.messages[-1]["role"] == "tool":
             raise RuntimeError("a bug")

@@ -71,9 +71,7 @@ async def killed_in_mid_turn(url: str, folder: Path) -> None:
     await process.wait()
 
 
-async def test_what_a_killed_caller_had_done_is_kept_and_the_next_call_goes_on(
-    shared_url: str, tmp_path: Path
-) -> None:
+async def test_what_a_killed_caller_had_done_is_kept_and_the_next_call_goes_on(shared_url: str, tmp_path: Path) -> None:
     async with await opened(shared_url, tmp_path) as store:
         await killed_in_mid_turn(shared_url, tmp_path)
         model = FakeModel()
@@ -87,9 +85,7 @@ async def test_what_a_killed_caller_had_done_is_kept_and_the_next_call_goes_on(
         assert [m["role"] for m in model.requests[0].messages] == ["user", "assistant", "tool", "user"]
 
 
-async def test_a_worker_ends_the_turn_of_a_killed_caller_without_running_it(
-    shared_url: str, tmp_path: Path
-) -> None:
+async def test_a_worker_ends_the_turn_of_a_killed_caller_without_running_it(shared_url: str, tmp_path: Path) -> None:
     async with await opened(shared_url, tmp_path) as store:
         await killed_in_mid_turn(shared_url, tmp_path)
         worker = Worker(store)

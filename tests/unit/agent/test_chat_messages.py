@@ -81,9 +81,7 @@ def test_any_cut_of_a_well_formed_history_gives_a_well_formed_request(
     middle = data.draw(st.integers(start, len(history)))
     end = data.draw(st.integers(middle, len(history)))
 
-    messages = build_messages(
-        system_texts=("purpose",), window=history[start:middle], new_messages=history[middle:end]
-    )
+    messages = build_messages(system_texts=("purpose",), window=history[start:middle], new_messages=history[middle:end])
 
     assert_well_formed(messages)
     spoken = [m["content"] for m in messages[1:] if m["role"] in {"system", "user"}]
@@ -149,10 +147,7 @@ def test_a_call_without_a_result_is_closed_as_unknown() -> None:
 
 
 def test_of_two_results_for_one_call_the_first_is_sent() -> None:
-    assert [m["content"] for m in built(asks(("a", "add")), answers("a", "1"), answers("a", "2"))] == [
-        None,
-        "1",
-    ]
+    assert [m["content"] for m in built(asks(("a", "add")), answers("a", "1"), answers("a", "2"))] == [None, "1"]
 
 
 def test_of_two_calls_with_one_id_the_first_is_sent() -> None:
@@ -199,10 +194,7 @@ def test_attachment_parts_stand_behind_the_text_of_their_message() -> None:
     [first, second] = built(asked, silent, attachment_parts=parts)
 
     url = "data:image/png;base64," + base64.b64encode(b"\x89PNG").decode()
-    assert first["content"] == [
-        {"type": "text", "text": "look"},
-        {"type": "image_url", "image_url": {"url": url}},
-    ]
+    assert first["content"] == [{"type": "text", "text": "look"}, {"type": "image_url", "image_url": {"url": url}}]
     assert second["content"] == [text_part("a.txt", "words")]
 
 
@@ -312,11 +304,7 @@ def test_a_plain_text_is_no_file() -> None:
 
 
 def test_the_same_messages_give_the_same_bytes() -> None:
-    history = [
-        user(attachments=[Attachment(filename="a.txt", content=b"1")]),
-        asks(("a", "add")),
-        answers("a"),
-    ]
+    history = [user(attachments=[Attachment(filename="a.txt", content=b"1")]), asks(("a", "add")), answers("a")]
 
     assert json.dumps(built(*history)) == json.dumps(built(*history))
 

@@ -45,8 +45,7 @@ def test_a_name_is_cleaned_of_what_people_cannot_see(given_name: str, kept: str)
 
 
 @pytest.mark.parametrize(
-    "hostile",
-    ["../a.txt", "..\\a.txt", "/etc/passwd", "a/b", "C:\\a.txt", "", ".", "..", "...", " . ", "\u202e", "\n"],
+    "hostile", ["../a.txt", "..\\a.txt", "/etc/passwd", "a/b", "C:\\a.txt", "", ".", "..", "...", " . ", "\u202e", "\n"]
 )
 def test_a_path_and_a_name_of_which_nothing_is_left_are_refused(hostile: str) -> None:
     with pytest.raises(InvalidInput, match=r"attachments\.filename: is no plain file name; pass a name"):

@@ -128,12 +128,7 @@ def test_a_list_of_parts_becomes_text_and_parts() -> None:
     )
 
     assert message.content == "one\n\ntwo"
-    assert message.parts == (
-        TextPart("one"),
-        TextPart("two"),
-        ImagePart("https://a.example/x.png"),
-        FilePart("a.txt"),
-    )
+    assert message.parts == (TextPart("one"), TextPart("two"), ImagePart("https://a.example/x.png"), FilePart("a.txt"))
     assert Message(role="user", parts=message.parts).content == "one\n\ntwo"
 
 

@@ -56,10 +56,7 @@ def test_parts_stay_in_their_order_and_pictures_become_attachments() -> None:
                     {"type": "text", "text": "look"},
                     {"type": "image_url", "image_url": {"url": picture, "detail": "low"}},
                     {"type": "image_url", "image_url": {"url": "https://a.example/x.png"}},
-                    {
-                        "type": "file",
-                        "file": {"filename": "a.txt", "file_data": "data:text/plain;base64,aGk="},
-                    },
+                    {"type": "file", "file": {"filename": "a.txt", "file_data": "data:text/plain;base64,aGk="}},
                     {"type": "input_audio", "input_audio": {"data": "", "format": "wav"}},
                 ],
             }

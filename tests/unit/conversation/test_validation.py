@@ -22,9 +22,7 @@ from conversation.validation import (
 )
 
 
-@pytest.mark.parametrize(
-    "good", ["user-1-main", "mail:a+b@example.org", "тема_7", "x" * ID_MAX_CHARS, "...", "a.b"]
-)
+@pytest.mark.parametrize("good", ["user-1-main", "mail:a+b@example.org", "тема_7", "x" * ID_MAX_CHARS, "...", "a.b"])
 def test_ids_that_users_have_pass_as_they_are(good: str) -> None:
     assert check_id("thread_id", good) == good
 

@@ -210,9 +210,7 @@ def test_a_variable_that_is_no_slip_is_left_alone(name: str, monkeypatch: Enviro
     assert load() == Settings()
 
 
-@pytest.mark.parametrize(
-    "name", ["THREADMILL_DATABASE_URL", "NARRATOR_DATABASE_URL", "THREADMILL_BROKER_URL"]
-)
+@pytest.mark.parametrize("name", ["THREADMILL_DATABASE_URL", "NARRATOR_DATABASE_URL", "THREADMILL_BROKER_URL"])
 @pytest.mark.parametrize("value", [f"{SECRET}", f"user:{SECRET}@host/db", f"://user:{SECRET}@host"])
 def test_what_is_wrong_with_a_url_is_told_without_it(
     name: str, value: str, monkeypatch: Environment, caplog: pytest.LogCaptureFixture

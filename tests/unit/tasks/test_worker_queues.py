@@ -9,9 +9,7 @@ from conversation.task_contract import FILES_QUEUE, QUARANTINE_QUEUE, TURNS_QUEU
 from tasks import celery_hooks
 
 
-@pytest.mark.parametrize(
-    ("queues", "concurrency"), [({TURNS_QUEUE, QUARANTINE_QUEUE}, 1), ({QUARANTINE_QUEUE}, 100)]
-)
+@pytest.mark.parametrize(("queues", "concurrency"), [({TURNS_QUEUE, QUARANTINE_QUEUE}, 1), ({QUARANTINE_QUEUE}, 100)])
 def test_suspects_that_would_not_be_alone_are_refused(queues: set[str], concurrency: int) -> None:
     app = SimpleNamespace(amqp=SimpleNamespace(queues=SimpleNamespace(consume_from=queues)))
 

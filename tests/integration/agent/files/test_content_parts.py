@@ -38,9 +38,7 @@ class Site:
         self.database = database
         self.blobs = LocalBlobs(folder)
         self.made: list[str] = []
-        self.files = FileReader(
-            self.blobs, database, FilePreparer(self.blobs, database, self.prepare).prepare
-        )
+        self.files = FileReader(self.blobs, database, FilePreparer(self.blobs, database, self.prepare).prepare)
         self.reader = AttachmentParts(self.files)
 
     async def prepare(self, content: bytes, media_type: str) -> PreparationResult:
@@ -49,18 +47,13 @@ class Site:
 
     async def message(self, *files: tuple[str, bytes], role: str = "user") -> Message:
         stored = [
-            await self.files.save("default", Attachment(filename=name, content=content))
-            for name, content in files
+            await self.files.save("default", Attachment(filename=name, content=content)) for name, content in files
         ]
         extra = {"tool_call_id": "c", "name": "t"} if role == "tool" else {}
         return Message(role=role, content="see", attachments=stored, **extra)  # type: ignore[arg-type]
 
-    async def parts(
-        self, *messages: Message, room: int = 20_000, takes: Capabilities | None = None
-    ) -> list[Any]:
-        found = await self.reader.build_parts(
-            "default", messages, takes or Capabilities(), FileTokenBudget(room)
-        )
+    async def parts(self, *messages: Message, room: int = 20_000, takes: Capabilities | None = None) -> list[Any]:
+        found = await self.reader.build_parts("default", messages, takes or Capabilities(), FileTokenBudget(room))
         return [part for message in messages for part in found[message.id]]
 
     async def texts(self, *messages: Message, **view: Any) -> list[str]:
@@ -200,9 +193,7 @@ async def test_two_turns_that_need_a_file_at_once_make_it_ready_once(site: Site)
 
 async def test_many_files_cost_as_many_statements_as_few(site: Site) -> None:
     few = [await site.message(("a.txt", b"one"))]
-    many = [
-        await site.message(*((f"{n}-{m}.txt", f"{n} {m}".encode()) for m in range(10))) for n in range(10)
-    ]
+    many = [await site.message(*((f"{n}-{m}.txt", f"{n} {m}".encode()) for m in range(10))) for n in range(10)]
     await site.parts(*few, *many)
 
     with statements(site.database) as of_few:
@@ -284,9 +275,7 @@ async def test_what_may_go_better_next_time_is_not_kept(site: Site) -> None:
     message = await site.message(("a.docx", docx("Hello")))
 
     async def busy(content: bytes, media_type: str) -> PreparationResult:
-        return PreparationResult(
-            problem="The document could not be read now: no more processes.", is_final=False
-        )
+        return PreparationResult(problem="The document could not be read now: no more processes.", is_final=False)
 
     site.files = FileReader(site.blobs, site.database, FilePreparer(site.blobs, site.database, busy).prepare)
     site.reader = AttachmentParts(site.files)

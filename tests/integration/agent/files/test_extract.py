@@ -94,9 +94,7 @@ def nobody_is_left() -> Iterator[None]:
 async def test_the_pages_of_a_pdf_are_read_in_order() -> None:
     content = pdf(page("First page"), page("Second page"))
 
-    assert await extract_text(content, PDF) == Extracted(
-        "--- page 1 ---\nFirst page\n\n--- page 2 ---\nSecond page"
-    )
+    assert await extract_text(content, PDF) == Extracted("--- page 1 ---\nFirst page\n\n--- page 2 ---\nSecond page")
 
 
 async def test_text_beyond_the_limit_is_cut_and_said_to_be() -> None:

@@ -24,21 +24,14 @@ def reader_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize(
-    "program",
-    [
-        "import os; os.abort()",
-        "import os; os.kill(os.getpid(), 11)",
-        "raise ValueError",
-    ],
+    "program", ["import os; os.abort()", "import os; os.kill(os.getpid(), 11)", "raise ValueError"]
 )
 async def test_a_reader_that_crashes_is_a_problem(reader_that, program: str) -> None:
     reader_that(f"import resource; resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); {program}")
 
     found = await extract_text(pdf(page("Hello")) * 1000, PDF)
 
-    assert found == Extracted(
-        "", problem="The PDF could not be read: it crashed its reader, as a damaged file may."
-    )
+    assert found == Extracted("", problem="The PDF could not be read: it crashed its reader, as a damaged file may.")
 
 
 async def test_a_reader_that_its_host_kills_may_go_better_next_time(reader_that) -> None:
@@ -53,9 +46,7 @@ async def test_a_reader_that_its_host_kills_may_go_better_next_time(reader_that)
 
 
 @pytest.mark.parametrize("reader", ["no_such_reader:read", "pdf:read"])
-async def test_a_reader_that_is_not_installed_is_no_fault_of_the_file(
-    reader: str, tmp_path: Path, monkeypatch
-) -> None:
+async def test_a_reader_that_is_not_installed_is_no_fault_of_the_file(reader: str, tmp_path: Path, monkeypatch) -> None:
     (tmp_path / "pypdf.py").write_text("import no_such_thing")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setitem(extract._READERS, PDF, ("PDF", reader))
@@ -68,9 +59,7 @@ async def test_a_reader_that_is_not_installed_is_no_fault_of_the_file(
     assert [line["event"] for line in logs] == ["reader_failed"]
 
 
-async def test_a_reader_that_uses_up_its_time_on_the_processor_is_told_from_one_that_is_killed(
-    reader_that,
-) -> None:
+async def test_a_reader_that_uses_up_its_time_on_the_processor_is_told_from_one_that_is_killed(reader_that) -> None:
     folder = str(Path(extract.__file__).parent)
     reader_that(
         f"import json, sys; sys.path.append({folder!r}); from extract_worker import restrain; "

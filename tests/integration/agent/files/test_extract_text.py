@@ -31,9 +31,7 @@ async def test_text_of_any_encoding_is_read(content: bytes, text: str, media_typ
 async def test_a_long_text_is_cut_between_characters(encoding: str, char: str) -> None:
     content = ("x" + char * 1000).encode(encoding)
 
-    assert await extract_text(content, "text/plain", max_chars=101) == Extracted(
-        "x" + char * 100, truncated=True
-    )
+    assert await extract_text(content, "text/plain", max_chars=101) == Extracted("x" + char * 100, truncated=True)
     assert await extract_text(content, "text/plain", max_chars=1001) == Extracted("x" + char * 1000)
 
 

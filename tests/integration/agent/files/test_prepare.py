@@ -25,9 +25,7 @@ SHEET = (
     '<table:table-cell table:number-columns-repeated="99999999"/>'
     "</table:table-row></table:table>"
 )
-SLIDE = (
-    "<draw:page><draw:frame><draw:text-box><text:p>On it</text:p></draw:text-box></draw:frame></draw:page>"
-)
+SLIDE = "<draw:page><draw:frame><draw:text-box><text:p>On it</text:p></draw:text-box></draw:frame></draw:page>"
 
 PAGE = (
     b"<html><head><title>T</title><script>alert(1)</script></head><body><h1>Hello</h1>"
@@ -60,11 +58,7 @@ async def prepared(content: bytes, media_type: str) -> PreparationResult:
             f"{ODF}.presentation",
             "--- slide 1 ---\nOn it\n\n--- slide 2 ---\nOn it",
         ),
-        (
-            PAGE,
-            "text/html",
-            "Hello\nbig world\na | b",
-        ),
+        (PAGE, "text/html", "Hello\nbig world\na | b"),
         (b"# Notes\n\n- one", "text/markdown", "# Notes\n\n- one"),
         (b"a,b\n1,2\n", "text/csv", "a,b\n1,2\n"),
         (b'{"a": 1}', "application/json", '{"a": 1}'),
@@ -138,8 +132,7 @@ EXCEL = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
                 docx("One"),
                 "word/document.xml",
                 billion_laughs(
-                    f'<w:document xmlns:w="{WORD}"><w:body><w:p><w:r><w:t>…</w:t></w:r></w:p>'
-                    "</w:body></w:document>"
+                    f'<w:document xmlns:w="{WORD}"><w:body><w:p><w:r><w:t>…</w:t></w:r></w:p></w:body></w:document>'
                 ),
             ),
             DOCX,
@@ -168,10 +161,7 @@ async def test_entities_are_not_expanded(content: bytes, media_type: str) -> Non
 
 async def test_a_document_that_unpacks_to_a_gigabyte_is_a_problem_for_itself_alone() -> None:
     bomb = BytesIO()
-    with (
-        zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive,
-        archive.open("content.xml", "w") as part,
-    ):
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("content.xml", "w") as part:
         for _ in range(1000):
             part.write(bytes(1_000_000))
 

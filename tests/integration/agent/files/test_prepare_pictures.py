@@ -16,9 +16,7 @@ from tests.unit.documents import png
 EDGE, BYTES = 1568, 3_750_000
 
 
-def picture(
-    size: tuple[int, int], kind: str = "PNG", mode: str = "RGB", colour: Any = None, **options: Any
-) -> bytes:
+def picture(size: tuple[int, int], kind: str = "PNG", mode: str = "RGB", colour: Any = None, **options: Any) -> bytes:
     out = BytesIO()
     Image.new(mode, size, colour or 0).save(out, kind, **options)
     return out.getvalue()
@@ -48,9 +46,7 @@ async def test_a_small_picture_is_shown_as_it_is(kind: str) -> None:
     assert await prepared(picture((300, 200), kind)) == PreparationResult(text="300 x 200 pixels")
 
 
-@pytest.mark.parametrize(
-    ("kind", "made"), [("PNG", "png"), ("JPEG", "jpeg"), ("GIF", "png"), ("WEBP", "jpeg")]
-)
+@pytest.mark.parametrize(("kind", "made"), [("PNG", "png"), ("JPEG", "jpeg"), ("GIF", "png"), ("WEBP", "jpeg")])
 async def test_a_large_picture_is_scaled_to_what_providers_take(kind: str, made: str) -> None:
     found = await prepared(picture((3136, 2000), kind))
 

@@ -30,10 +30,7 @@ def program() -> ProducedFile:
 @tool
 def archive() -> list[ProducedFile]:
     """Bring many files."""
-    return [
-        ProducedFile(f"{number}.txt", REPORT + bytes([65 + number % 26]), "text/plain")
-        for number in range(300)
-    ]
+    return [ProducedFile(f"{number}.txt", REPORT + bytes([65 + number % 26]), "text/plain") for number in range(300)]
 
 
 @tool
@@ -112,9 +109,7 @@ async def test_files_within_the_limits_of_a_message_are_all_kept(url: str, tmp_p
 def test_limits_that_nobody_sets_are_those_of_the_settings() -> None:
     fields = Settings.model_fields
 
-    assert FileLimits() == FileLimits(
-        fields["attachments_max_count"].default, fields["message_max_bytes"].default
-    )
+    assert FileLimits() == FileLimits(fields["attachments_max_count"].default, fields["message_max_bytes"].default)
 
 
 async def test_a_replayed_result_has_its_files(url: str, tmp_path: Path) -> None:

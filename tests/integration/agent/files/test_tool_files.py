@@ -109,9 +109,7 @@ async def test_of_two_files_of_one_name_the_newest_is_opened(site: Site) -> None
 
 
 @pytest.mark.parametrize("form", ["opened", "opened_in_thread"])
-async def test_a_file_of_another_thread_is_not_there_and_the_model_is_told_what_is(
-    site: Site, form: str
-) -> None:
+async def test_a_file_of_another_thread_is_not_there_and_the_model_is_told_what_is(site: Site, form: str) -> None:
     await site.ask("other", "call listed with {}", secret=b"secret")
     sha256 = str(Attachment(filename="n", content=b"secret").sha256)
 
@@ -124,9 +122,7 @@ async def test_a_file_of_another_thread_is_not_there_and_the_model_is_told_what_
 @pytest.mark.parametrize("form", ["opened", "opened_in_thread"])
 async def test_a_blocked_file_is_refused_and_the_model_is_told(site: Site, form: str) -> None:
     await site.told("call listed with {}", note=NOTE)
-    await site.store.database.run_async(
-        lambda connection: connection.execute(update(blobs).values(scan="infected"))
-    )
+    await site.store.database.run_async(lambda connection: connection.execute(update(blobs).values(scan="infected")))
 
     told = await site.told(f'call {form} with {{"name": "note.txt"}}')
 
@@ -160,9 +156,7 @@ def files_of(database: Database, folder: Path) -> AttachmentParts:
     return AttachmentParts(FileReader(blobs, database, FilePreparer(blobs, database, prepare_file).prepare))
 
 
-async def run_with_files(
-    database: Database, folder: Path, journal: Memory, model: Scripted, **agent: Any
-) -> None:
+async def run_with_files(database: Database, folder: Path, journal: Memory, model: Scripted, **agent: Any) -> None:
     from agent.agent import Agent as Bare
 
     reader = files_of(database, folder)

@@ -12,20 +12,11 @@ import pytest
 from agent.models.protocol import ModelReply
 from conversation.errors import ModelError
 from conversation.message import ToolCall, Usage
-from tests.stub_openai import (
-    API_KEY,
-    USAGE,
-    reply,
-    status,
-)
+from tests.stub_openai import API_KEY, USAGE, reply, status
 
 WEATHER: dict[str, Any] = {
     "type": "function",
-    "function": {
-        "name": "weather",
-        "description": "Now.",
-        "parameters": {"type": "object", "properties": {}},
-    },
+    "function": {"name": "weather", "description": "Now.", "parameters": {"type": "object", "properties": {}}},
 }
 CALLS = (ToolCall("call_a", "weather", '{"city": "Oslo"}'), ToolCall("call_b", "weather", '{"city": "Rome"}'))
 
@@ -101,9 +92,7 @@ async def test_pieces_joined_are_the_content_of_the_reply_at_the_end(provider, m
     ids=lambda parameter: parameter[0],
 )
 @pytest.mark.parametrize("name_of_model", ["openai/gpt-4o", "openai/our-own", "hosted_vllm/our-own"])
-async def test_a_parameter_reaches_the_provider_unchanged(
-    provider, model, question, name_of_model, parameter
-):
+async def test_a_parameter_reaches_the_provider_unchanged(provider, model, question, name_of_model, parameter):
     name, value = parameter
     provider.enqueue(reply("Hi."))
     request = replace(question, model=name_of_model, tools=[WEATHER])

@@ -9,14 +9,7 @@ from email.utils import format_datetime
 import pytest
 
 from conversation.errors import ModelError
-from tests.stub_openai import (
-    API_KEY,
-    cut_in_mid_stream,
-    drop,
-    garbage,
-    reply,
-    status,
-)
+from tests.stub_openai import API_KEY, cut_in_mid_stream, drop, garbage, reply, status
 
 NO_CHOICES = '{"id": "x", "object": "chat.completion", "created": 1, "model": "m", "choices": []}'
 
@@ -33,8 +26,7 @@ async def test_passing_trouble_is_tried_again(provider, ask, question, trouble):
 
 
 @pytest.mark.parametrize(
-    ("trouble", "kind"),
-    [(status(429), "rate_limited"), (status(502), "unavailable"), (drop(), "unavailable")],
+    ("trouble", "kind"), [(status(429), "rate_limited"), (status(502), "unavailable"), (drop(), "unavailable")]
 )
 async def test_attempts_are_counted_and_only_ours(provider, ask, question, trouble, kind):
     provider.answer_with(lambda _: trouble)
@@ -97,9 +89,7 @@ async def test_a_long_pause_is_handed_to_the_caller(provider, ask, question, cod
     assert len(provider.requests) == 1
 
 
-async def test_fallbacks_are_asked_in_order_and_the_reply_names_the_one_that_answered(
-    provider, ask, question
-):
+async def test_fallbacks_are_asked_in_order_and_the_reply_names_the_one_that_answered(provider, ask, question):
     answers = {"gpt-4o": status(401), "second": status(500), "third": reply("Hi.")}
     provider.answer_with(lambda received: answers[received.body["model"]])
 

@@ -27,20 +27,14 @@ from tests.stub_openai import (
 
 WEATHER = {
     "type": "function",
-    "function": {
-        "name": "weather",
-        "description": "Now.",
-        "parameters": {"type": "object", "properties": {}},
-    },
+    "function": {"name": "weather", "description": "Now.", "parameters": {"type": "object", "properties": {}}},
 }
 CALLS = (ToolCall("call_a", "weather", '{"city": "Oslo"}'), ToolCall("call_b", "weather", '{"city": "Rome"}'))
 
 
 def text_on_screen(items: list[Any]) -> str:
     """What a viewer sees once the stream has ended: nothing from before the last restart."""
-    start = max(
-        (number for number, item in enumerate(items) if isinstance(item, StreamRestarted)), default=-1
-    )
+    start = max((number for number, item in enumerate(items) if isinstance(item, StreamRestarted)), default=-1)
     return "".join(item.text for item in items[start + 1 :] if isinstance(item, TextDelta))
 
 
@@ -66,9 +60,7 @@ async def test_parallel_tool_calls_that_arrive_interleaved_are_told_apart(provid
 
 @pytest.mark.parametrize("index", [0, None], ids=["every index is zero", "no index"])
 @pytest.mark.parametrize("repeats_id", [False, True], ids=["id once", "id repeated"])
-async def test_tool_calls_of_providers_with_other_habits_are_told_apart(
-    provider, model, question, index, repeats_id
-):
+async def test_tool_calls_of_providers_with_other_habits_are_told_apart(provider, model, question, index, repeats_id):
     deltas = [
         delta
         for call in CALLS
@@ -86,14 +78,10 @@ async def test_tool_calls_of_providers_with_other_habits_are_told_apart(
 
 BROKEN_STREAMS = [
     pytest.param(cut_in_mid_stream("Hel lo"), "stream_interrupted", id="cut"),
-    pytest.param(
-        stream(text_delta("Hel lo"), ending="unfinished"), "stream_interrupted", id="ended without done"
-    ),
+    pytest.param(stream(text_delta("Hel lo"), ending="unfinished"), "stream_interrupted", id="ended without done"),
     pytest.param(stream(text_delta("Hel lo")), "stream_interrupted", id="done without a reason"),
     pytest.param(stream(text_delta("Hel lo"), ending="hang"), "timeout", id="fell silent"),
-    pytest.param(
-        stream(text_delta("Hel lo"), {"error": {"message": "x"}}), "stream_interrupted", id="error in it"
-    ),
+    pytest.param(stream(text_delta("Hel lo"), {"error": {"message": "x"}}), "stream_interrupted", id="error in it"),
 ]
 
 
@@ -109,9 +97,7 @@ async def test_a_broken_stream_is_void_and_asked_for_again(provider, model, ques
 
 
 @pytest.mark.parametrize(("broken", "kind"), BROKEN_STREAMS)
-async def test_a_stream_that_breaks_each_time_is_an_error_of_its_kind(
-    provider, model, question, broken, kind
-):
+async def test_a_stream_that_breaks_each_time_is_an_error_of_its_kind(provider, model, question, broken, kind):
     provider.answer_with(lambda _: broken)
 
     with pytest.raises(ModelError) as raised:
@@ -131,9 +117,7 @@ async def test_an_attempt_that_showed_nothing_is_replaced_silently(provider, mod
 async def test_a_fallback_voids_what_the_first_model_showed(provider, model, question):
     provider.enqueue(cut_in_mid_stream("Hel"), reply("Hi."))
 
-    items = [
-        item async for item in model.stream(replace(question, max_attempts=1, fallbacks=["openai/second"]))
-    ]
+    items = [item async for item in model.stream(replace(question, max_attempts=1, fallbacks=["openai/second"]))]
 
     assert items[:-1] == [TextDelta("Hel"), StreamRestarted(), TextDelta("Hi.")]
 
@@ -146,13 +130,7 @@ async def test_a_provider_of_another_format_streams_breaks_and_answers_alike(pro
     items = [item async for item in model.stream(question)]
 
     answer = items.pop()
-    assert items == [
-        TextDelta("Hi "),
-        TextDelta("there"),
-        StreamRestarted(),
-        TextDelta("Hi "),
-        TextDelta("there"),
-    ]
+    assert items == [TextDelta("Hi "), TextDelta("there"), StreamRestarted(), TextDelta("Hi "), TextDelta("there")]
     assert (answer.content, answer.tool_calls, answer.usage) == ("Hi there", CALLS[:1], Usage(14, 7, 3))
     assert answer.cost is not None
 
@@ -163,10 +141,7 @@ def anthropic_stream(events: int | None = None) -> Behaviour:
     message = {"id": "m", "type": "message", "role": "assistant", "model": "claude-sonnet-4-5", "content": []}
     use = {"type": "tool_use", "id": call.id, "name": call.name, "input": {}}
     everything = [
-        {
-            "type": "message_start",
-            "message": {**message, "usage": {"input_tokens": 11, "cache_read_input_tokens": 3}},
-        },
+        {"type": "message_start", "message": {**message, "usage": {"input_tokens": 11, "cache_read_input_tokens": 3}}},
         {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
         {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hi "}},
         {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "there"}},

@@ -9,14 +9,7 @@ import pytest
 from agent.models.litellm_model import LitellmModel
 from agent.models.protocol import TextDelta
 from conversation.errors import ModelError
-from tests.stub_openai import (
-    hang,
-    reply,
-    slow_chunks,
-    status,
-    stream,
-    text_delta,
-)
+from tests.stub_openai import hang, reply, slow_chunks, status, stream, text_delta
 
 
 async def test_a_hang_ends_at_the_timeout_and_hangs_up(provider, ask, question):
@@ -65,9 +58,7 @@ async def test_a_slow_reader_does_not_count_as_a_silent_provider(provider, model
     assert len(provider.requests) == 1
 
 
-@pytest.mark.parametrize(
-    "behaviour", [hang(), stream(text_delta("a"), ending="hang")], ids=["asking", "streaming"]
-)
+@pytest.mark.parametrize("behaviour", [hang(), stream(text_delta("a"), ending="hang")], ids=["asking", "streaming"])
 async def test_a_cancellation_passes_at_once_and_hangs_up(provider, ask, question, behaviour):
     provider.enqueue(behaviour)
     task = asyncio.create_task(ask(question))

@@ -11,11 +11,7 @@ from agent.tools.result import ToolResult
 from agent.tools.run_context import RunContext
 from agent.tools.thread_pool import ToolThreads
 from agent.tools.toolbox import Toolbox
-from agent.web import (
-    WebClient,
-    WebLimits,
-    web_tools,
-)
+from agent.web import WebClient, WebLimits, web_tools
 
 CONTEXT = RunContext(tenant="acme", thread_id="t-1", turn_id="turn-1", call_id="call-1")
 #: Enough for a server beside us, on a busy machine too.
@@ -25,9 +21,7 @@ HOME = "127.0.0.1/32"
 Route = bytes | Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 
-def answer(
-    body: bytes | str = b"", *headers: str, status: str = "200 OK", kind: str | None = "text/plain"
-) -> bytes:
+def answer(body: bytes | str = b"", *headers: str, status: str = "200 OK", kind: str | None = "text/plain") -> bytes:
     """A whole HTTP answer."""
     content = body.encode() if isinstance(body, str) else body
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(content)}", "Connection: close", *headers]

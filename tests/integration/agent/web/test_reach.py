@@ -11,22 +11,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from agent.web import (
-    WEB_TOOLS,
-    NotReached,
-    UrlRejected,
-    WebClient,
-    WebError,
-)
-from tests.integration.agent.web.site import (
-    NEAR,
-    Names,
-    Site,
-    answer,
-    call,
-    redirect,
-    running,
-)
+from agent.web import WEB_TOOLS, NotReached, UrlRejected, WebClient, WebError
+from tests.integration.agent.web.site import NEAR, Names, Site, answer, call, redirect, running
 
 
 @pytest.mark.parametrize(
@@ -48,9 +34,7 @@ async def test_no_spelling_of_an_inner_address_is_reached(site: Site, host: str)
     assert site.requests == site.trapped == []
 
 
-@pytest.mark.parametrize(
-    "host", ["[::1%25lo]", "[::1%lo]", "localhost.", "0177.0.0.1", "①②⑦.0.0.1", "127.0.0.1%00"]
-)
+@pytest.mark.parametrize("host", ["[::1%25lo]", "[::1%lo]", "localhost.", "0177.0.0.1", "①②⑦.0.0.1", "127.0.0.1%00"])
 async def test_a_spelling_that_not_every_machine_resolves_is_not_reached(site: Site, host: str) -> None:
     with pytest.raises(WebError):
         await WebClient(allow_ports=[site.port]).get(site.url("/", host), limits=NEAR)
@@ -61,9 +45,7 @@ async def test_a_spelling_that_not_every_machine_resolves_is_not_reached(site: S
 @pytest.mark.parametrize(
     "addresses", [["127.0.0.1"], ["169.254.169.254"], ["fd00:ec2::254"], ["8.8.8.8", "127.0.0.1"], ["::1"]]
 )
-async def test_a_name_is_refused_if_any_of_its_addresses_is_an_inner_one(
-    site: Site, addresses: list[str]
-) -> None:
+async def test_a_name_is_refused_if_any_of_its_addresses_is_an_inner_one(site: Site, addresses: list[str]) -> None:
     client = WebClient(allow_ports=[site.port], resolve=Names(metadata_google_internal=[addresses]))
 
     with pytest.raises(UrlRejected, match=r"http://metadata\.google\.internal:") as refusal:
@@ -85,12 +67,8 @@ async def test_a_name_is_refused_if_any_of_its_addresses_is_an_inner_one(
         ("http://me:hush@127.0.0.1:{port}/", "user name or password"),
     ],
 )
-@pytest.mark.parametrize(
-    "status", ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"]
-)
-async def test_a_redirect_is_judged_as_a_first_url_is(
-    site: Site, target: str, problem: str, status: str
-) -> None:
+@pytest.mark.parametrize("status", ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"])
+async def test_a_redirect_is_judged_as_a_first_url_is(site: Site, target: str, problem: str, status: str) -> None:
     site.routes["/"] = redirect(target.format(port=site.port), status)
 
     async def resolve(host: str, port: int) -> Sequence[str]:
@@ -136,9 +114,7 @@ async def test_a_proxy_of_the_environment_is_not_asked(site: Site, monkeypatch: 
 
 
 async def test_a_model_has_no_argument_that_widens_its_reach(site: Site) -> None:
-    offered = {
-        tool.name: set(tool.declaration()["function"]["parameters"]["properties"]) for tool in WEB_TOOLS
-    }
+    offered = {tool.name: set(tool.declaration()["function"]["parameters"]["properties"]) for tool in WEB_TOOLS}
 
     result = await call(WEB_TOOLS, "fetch_page", url=site.url())
 
@@ -167,9 +143,7 @@ def certificate(tmp_path: Path) -> Path:
     )
     file = tmp_path / "named.pem"
     file.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         + made.public_bytes(serialization.Encoding.PEM)
     )
     return file
@@ -188,9 +162,7 @@ async def test_the_certificate_and_the_server_name_are_those_of_the_name(certifi
         got = await client.get(f"https://named.test:{site.port}/", limits=NEAR)
         with pytest.raises(NotReached, match="certificate"):
             await client.get(f"https://other.test:{site.port}/", limits=NEAR)
-        with pytest.raises(
-            NotReached, match="certificate"
-        ):  # by the list of authorities that is used by default
+        with pytest.raises(NotReached, match="certificate"):  # by the list of authorities that is used by default
             await site.client(resolve=names).get(f"https://named.test:{site.port}/", limits=NEAR)
 
     assert got.body == b"private"

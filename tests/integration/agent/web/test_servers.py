@@ -7,21 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from agent.web import (
-    AnswerRejected,
-    NotReached,
-    TooLarge,
-    TooSlow,
-    WebLimits,
-)
-from tests.integration.agent.web.site import (
-    NEAR,
-    Names,
-    Site,
-    answer,
-    endless,
-    redirect,
-)
+from agent.web import AnswerRejected, NotReached, TooLarge, TooSlow, WebLimits
+from tests.integration.agent.web.site import NEAR, Names, Site, answer, endless, redirect
 
 
 async def test_a_dead_address_leaves_time_for_the_next_one(site: Site) -> None:
@@ -143,9 +130,7 @@ async def test_redirects_that_go_round_end(site: Site) -> None:
 
 async def test_five_redirects_are_followed_and_carry_no_cookie(site: Site) -> None:
     for step in range(5):
-        site.routes[f"/{step}"] = answer(
-            b"", f"Location: {step + 1}", "Set-Cookie: a=b", status="302 Found", kind=None
-        )
+        site.routes[f"/{step}"] = answer(b"", f"Location: {step + 1}", "Set-Cookie: a=b", status="302 Found", kind=None)
     site.routes["/5"] = answer("there")
 
     got = await site.get("/0")

@@ -11,19 +11,9 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from agent.web import (
-    WEB_TOOLS,
-    WebLimits,
-    web_tools,
-)
+from agent.web import WEB_TOOLS, WebLimits, web_tools
 from agent.web import page as page_module
-from tests.integration.agent.web.site import (
-    Site,
-    answer,
-    call,
-    endless,
-    fetched,
-)
+from tests.integration.agent.web.site import Site, answer, call, endless, fetched
 
 PAGE = """<!doctype html><html><head><title> The  Mill </title>
 <script>var hidden = 1</script><style>p{}</style></head>
@@ -122,8 +112,7 @@ async def test_a_long_page_is_cut_and_says_so(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    "body",
-    ["", "<", "\x00" * 100, "<div>" * 50_000, "<a" * 50_000, "&#0;&#xd800;", "<html></html>", "<!--"],
+    "body", ["", "<", "\x00" * 100, "<div>" * 50_000, "<a" * 50_000, "&#0;&#xd800;", "<html></html>", "<!--"]
 )
 async def test_a_broken_page_is_read_as_far_as_it_goes_or_refused(site: Site, body: str) -> None:
     site.routes["/"] = answer(body, kind="text/html")
@@ -207,10 +196,7 @@ async def test_a_secret_in_a_url_is_neither_in_an_error_nor_in_a_log(
         await fetched(site, "/page?token=hush")
 
     assert "GET /page?token=hush" in site.requests[-1]
-    assert errors[0]["error"] == {
-        "type": "AnswerRejected",
-        "message": f"{site.url('/none')}?… answered 404 Not Found",
-    }
+    assert errors[0]["error"] == {"type": "AnswerRejected", "message": f"{site.url('/none')}?… answered 404 Not Found"}
     for told in (json.dumps(errors), caplog.text, str(logs)):
         assert "hush" not in told
         assert "the text that was said" not in told

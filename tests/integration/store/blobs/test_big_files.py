@@ -16,9 +16,7 @@ BOUND = 48.0
 def test_a_file_is_never_held_in_memory_as_a_whole() -> None:
     command = [sys.executable, "benchmarks/bench_big_files.py", "--quick"]
 
-    done = subprocess.run(
-        command, cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(command, cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False)
 
     assert (done.returncode, done.stderr) == (0, "")
     took = re.findall(r"through (\w+), 64 MiB .*\n *additional memory +([\d.e-]+) MiB", done.stdout)

@@ -13,20 +13,9 @@ ROOT = Path(__file__).parents[4]
 
 
 def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "tests/conformance",
-        *arguments,
-    ]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/conformance", *arguments]
     environment = {**os.environ, **{f"S3_CONFORMANCE_{name}": value for name, value in variables.items()}}
-    return subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=100
-    )
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=100)
 
 
 @pytest.mark.parametrize("name", ["ENDPOINT", "KEY", "SECRET", "BUCKET", "REGION"])

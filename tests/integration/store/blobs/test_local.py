@@ -72,9 +72,7 @@ def test_the_folder_itself_may_be_a_link_to_another_disk(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("link", ["acme", "acme/sha256", f"acme/sha256/{HASH[:2]}"])
 @pytest.mark.parametrize("target", ["outside", "files/other", "files/loop"])
-def test_a_link_to_elsewhere_is_neither_read_nor_written_nor_emptied(
-    tmp_path: Path, link: str, target: str
-) -> None:
+def test_a_link_to_elsewhere_is_neither_read_nor_written_nor_emptied(tmp_path: Path, link: str, target: str) -> None:
     store = LocalBlobs(tmp_path / "files")
     outside = tmp_path / target
     if not target.endswith("loop"):
@@ -100,9 +98,7 @@ def test_a_link_to_elsewhere_is_neither_read_nor_written_nor_emptied(
     assert sorted(outside.rglob("*")) == before
 
 
-def test_a_link_in_the_place_of_a_blob_is_replaced_and_never_followed(
-    store: LocalBlobs, tmp_path: Path
-) -> None:
+def test_a_link_in_the_place_of_a_blob_is_replaced_and_never_followed(store: LocalBlobs, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_bytes(CONTENT)
     blob = put(store)
@@ -173,9 +169,7 @@ def test_a_tenant_goes_with_its_folder(store: LocalBlobs) -> None:
 
 def test_browsers_cannot_upload_into_a_folder(store: LocalBlobs) -> None:
     with pytest.raises(UploadsNotSupported, match=r"THREADMILL_FILE_STORE_URL name a bucket"):
-        store.upload_url(
-            "acme", "one", sha256=HASH, size=6, media_type="text/plain", expires=timedelta(hours=1)
-        )
+        store.upload_url("acme", "one", sha256=HASH, size=6, media_type="text/plain", expires=timedelta(hours=1))
     with pytest.raises(UploadsNotSupported):
         store.discard_upload("acme", "one")
 
@@ -236,9 +230,7 @@ def test_a_url_is_the_path_of_the_file(tmp_path: Path) -> None:
     assert address == f"file://{tmp_path}/my%20files/acme/sha256/{HASH[:2]}/{HASH[2:]}"
 
 
-@pytest.mark.parametrize(
-    "place", ["s3://", "s3:///prefix", "gs://bucket", "s3://key:secret@bucket", "http://x/y"]
-)
+@pytest.mark.parametrize("place", ["s3://", "s3:///prefix", "gs://bucket", "s3://key:secret@bucket", "http://x/y"])
 def test_a_place_that_is_neither_folder_nor_bucket_is_a_wrong_setting(place: str) -> None:
     with pytest.raises(InvalidSettings, match="THREADMILL_FILE_STORE_URL") as told:
         open_file_store(load(file_store_url=place))

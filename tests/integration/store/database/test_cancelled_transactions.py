@@ -9,9 +9,7 @@ from store.database.engine import Database
 from store.settings import load
 
 #: Takes long enough to be cancelled in the middle, and has a row then that nobody fetches.
-COUNTS = text(
-    "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 1000000) SELECT count(*) FROM n"
-)
+COUNTS = text("WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 1000000) SELECT count(*) FROM n")
 
 
 def make(connection: Connection) -> None:

@@ -91,10 +91,7 @@ def agent_names(connection: Connection) -> list[str]:
     ],
 )
 def test_every_spelling_of_an_address_is_mapped_to_our_driver(given: str, used: str) -> None:
-    assert (
-        driver_url(given).render_as_string(hide_password=False).replace("%2F", "/").replace("%3A", ":")
-        == used
-    )
+    assert driver_url(given).render_as_string(hide_password=False).replace("%2F", "/").replace("%3A", ":") == used
 
 
 @pytest.mark.parametrize(
@@ -119,9 +116,7 @@ def test_an_address_that_cannot_be_served_is_refused_in_one_line(given: str, com
 def test_parameters_of_the_address_go_before_our_own(database_url: str, opened: Open) -> None:
     database = opened(f"{database_url}?application_name=shop&options=-csearch_path%3Dpg_catalog")
 
-    settings = database.run(
-        lambda c: [scalar(c, f"show {name}") for name in ("application_name", "search_path")]
-    )
+    settings = database.run(lambda c: [scalar(c, f"show {name}") for name in ("application_name", "search_path")])
     limit = database.run(scalar, statement="show lock_timeout")
 
     assert settings == ["shop", "pg_catalog"]
@@ -418,9 +413,7 @@ def file_database(tmp_path: Path, opened: Open) -> Database:
 
 async def test_every_connection_to_sqlite_is_prepared(file_database: Database) -> None:
     def rules(connection: Connection) -> list[Any]:
-        return [
-            scalar(connection, f"pragma {name}") for name in ("foreign_keys", "journal_mode", "synchronous")
-        ]
+        return [scalar(connection, f"pragma {name}") for name in ("foreign_keys", "journal_mode", "synchronous")]
 
     assert file_database.run(rules) == [1, "wal", 1]
     assert await file_database.run_async(rules) == [1, "wal", 1]
@@ -473,8 +466,7 @@ class TestInMemory:
                 raise LookupError
 
         ended = await asyncio.gather(
-            *(database.run_async(work, number=number) for number in range(50)),
-            return_exceptions=True,
+            *(database.run_async(work, number=number) for number in range(50)), return_exceptions=True
         )
 
         assert [error is None for error in ended] == [number % 2 == 0 for number in range(50)]
@@ -566,12 +558,7 @@ def test_a_test_can_move_the_clock_so_that_a_lease_lapses(
     )
     claim = partial(claims.claim, tenant="default", thread_id="t")
     any_database.run(
-        workers.register,
-        worker=first.worker,
-        host="here",
-        pid=1,
-        serves={"assistant": "1"},
-        lease_duration_seconds=60,
+        workers.register, worker=first.worker, host="here", pid=1, serves={"assistant": "1"}, lease_duration_seconds=60
     )
     any_database.run(inbox.accept, request=request)
     assert isinstance(any_database.run(claim, claimant=first), ClaimedTurn)

@@ -80,9 +80,7 @@ class Site:
 
     def settle(self, claimed: ClaimedTurn, ending: Ending | None = None, *, release: bool = False) -> None:
         ending = ending or Completed(messages=(Message(role="assistant", content="an answer"),))
-        self.database.run(
-            turns.settle, lease=claimed.lease, turn_id=claimed.id, ending=ending, release=release
-        )
+        self.database.run(turns.settle, lease=claimed.lease, turn_id=claimed.id, ending=ending, release=release)
 
     def answered(self, thread: str = "t", *replies: Message) -> ClaimedTurn:
         """A whole turn: asked, claimed, answered, with a worker that left in good order."""
@@ -165,9 +163,7 @@ class Site:
     def history(self, thread: str = "t") -> list[tuple[int, str, str | None]]:
         columns = (tables.messages.c.seq, tables.messages.c.role, tables.messages.c.tool_call_id)
         found = self.rows(
-            select(*columns)
-            .where(tables.messages.c.thread_key == self.row(thread).key)
-            .order_by(tables.messages.c.seq)
+            select(*columns).where(tables.messages.c.thread_key == self.row(thread).key).order_by(tables.messages.c.seq)
         )
         return [tuple(row) for row in found]
 
@@ -175,11 +171,7 @@ class Site:
 
     def examination(self, *only: str, repairs: bool = False, **scope: Any) -> Examination:
         return Examination(
-            database=self.database,
-            files=self.files,
-            scope=Scope(**{**PATIENT, **scope}),
-            repairs=repairs,
-            only=only,
+            database=self.database, files=self.files, scope=Scope(**{**PATIENT, **scope}), repairs=repairs, only=only
         )
 
     def examine(self, *only: str, repairs: bool = False, **scope: Any) -> list[Result]:
@@ -216,8 +208,6 @@ def site(any_database: Database, files: LocalBlobs) -> Iterator[Site]:
 @pytest.fixture
 def postgres_site(database_url: str, files: LocalBlobs) -> Iterator[Site]:
     """An empty installation on PostgreSQL, where locks are rows' own; none is waited for in vain."""
-    database = Database(
-        load(database_url=database_url, db_lock_timeout_seconds=100, db_statement_timeout_seconds=100)
-    )
+    database = Database(load(database_url=database_url, db_lock_timeout_seconds=100, db_statement_timeout_seconds=100))
     yield Site(database, files)
     database.close()

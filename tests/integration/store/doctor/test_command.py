@@ -114,9 +114,7 @@ def test_a_look_at_only_the_newest_threads_is_as_asked_for(site: Site, terminal:
     assert "last-seq-behind: nothing found; left out by the bound on threads\n" in told.stdout
 
 
-def test_what_a_dead_worker_left_behind_counts_after_the_time_that_is_asked_for(
-    site: Site, terminal: Terminal
-) -> None:
+def test_what_a_dead_worker_left_behind_counts_after_the_time_that_is_asked_for(site: Site, terminal: Terminal) -> None:
     dead = site.worker()
     site.send()
     site.claim(dead)

@@ -30,16 +30,12 @@ def miscount(site: Site, *names: str) -> None:
 def test_the_row_of_a_worker_that_died_hours_ago_is_deleted(site: Site) -> None:
     old, older, fresh = site.worker(), site.worker(), site.worker()
     for claimant in (old, older):
-        site.database.run(
-            workers.beat, worker=claimant.worker, lease_duration_seconds=-3 * workers.KEEP_DEAD_SECONDS
-        )
+        site.database.run(workers.beat, worker=claimant.worker, lease_duration_seconds=-3 * workers.KEEP_DEAD_SECONDS)
     site.kill(fresh)
 
     found = site.repaired()
 
-    assert [note.finding.ids["worker"] for note in found["worker-long-dead"]] == sorted(
-        [old.worker, older.worker]
-    )
+    assert [note.finding.ids["worker"] for note in found["worker-long-dead"]] == sorted([old.worker, older.worker])
     assert not any(note.outcome.is_open for note in found["worker-long-dead"])
     assert [row.id for row in site.rows(select(tables.workers))] == [fresh.worker]
     assert site.found() == {}

@@ -234,10 +234,7 @@ def test_a_row_that_was_there_before_its_bytes_is_marked_as_stored(site: Site) -
     mended = site.repaired("blob-left-pending")
 
     assert outcomes(mended) == {"blob-left-pending": [Outcome.REPAIRED]}
-    assert {row.sha256: row.state for row in site.rows(select(tables.blobs))} == {
-        came: "stored",
-        missing: "pending",
-    }
+    assert {row.sha256: row.state for row in site.rows(select(tables.blobs))} == {came: "stored", missing: "pending"}
     assert [note.finding.ids["sha256"] for note in site.found()["blob-without-object"]] == [missing]
 
 
@@ -297,9 +294,6 @@ def test_files_in_a_bucket_are_compared_as_those_in_a_folder(postgres_site: Site
 
     found = site.repaired()
 
-    assert outcomes(found) == {
-        "blob-without-object": [Outcome.LEFT],
-        "object-without-blob": [Outcome.REPAIRED],
-    }
+    assert outcomes(found) == {"blob-without-object": [Outcome.LEFT], "object-without-blob": [Outcome.REPAIRED]}
     assert site.files.get("default", kept) == b"kept"
     site.files.close()

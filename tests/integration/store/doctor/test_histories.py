@@ -34,9 +34,7 @@ def said(text: str = "done", role: str = "assistant") -> Message:
 
 def lose(site: Site, *seqs: int, thread: str = "t") -> None:
     key = site.row(thread).key
-    site.write(
-        delete(tables.messages).where(tables.messages.c.thread_key == key, tables.messages.c.seq.in_(seqs))
-    )
+    site.write(delete(tables.messages).where(tables.messages.c.thread_key == key, tables.messages.c.seq.in_(seqs)))
 
 
 def loaded(site: Site, thread: str = "t") -> Sequence[Message]:
@@ -282,20 +280,12 @@ def test_a_step_that_was_left_started_on_a_turn_that_is_over_is_noted_as_unknown
     site.send()
     claimed = site.claim(site.worker())
     for index, state in enumerate(("finished", "started", "started")):
-        entry = {
-            "turn_id": claimed.id,
-            "index": index,
-            "kind": "tool",
-            "call_id": str(index),
-            "name": "refund",
-        }
+        entry = {"turn_id": claimed.id, "index": index, "kind": "tool", "call_id": str(index), "name": "refund"}
         rest = {"state": state, "fencing_token": 1, "request_digest": "", "started_at": clock()}
         site.write(insert(tables.steps).values(**entry, **rest))
     assert site.repaired() == {}
     site.settle(claimed, Cancelled())
-    left_started = (
-        update(tables.steps).where(tables.steps.c.index > 0).values(state="started", finished_at=None)
-    )
+    left_started = update(tables.steps).where(tables.steps.c.index > 0).values(state="started", finished_at=None)
     site.write(left_started)
     assert site.repaired() == {}
     site.age()
@@ -378,9 +368,7 @@ def covers_two(site: Site, thread: str) -> str:
 
 
 @pytest.mark.parametrize("whose", ["nobody", "another thread"])
-def test_a_summary_that_is_not_there_is_dropped_so_that_models_see_the_messages(
-    site: Site, whose: str
-) -> None:
+def test_a_summary_that_is_not_there_is_dropped_so_that_models_see_the_messages(site: Site, whose: str) -> None:
     site.answered()
     site.answered()
     site.answered("other")

@@ -170,8 +170,7 @@ def test_a_repair_waits_for_a_claim_that_is_under_way_and_then_leaves_it_alone(p
 def wait_until_blocked(site: Site) -> None:
     """Until a transaction waits for a lock of another one."""
     waiting = text(
-        "SELECT count(*) FROM pg_stat_activity "
-        "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     )
     give_up_at = time.monotonic() + 60
     while not site.rows(waiting)[0][0]:
@@ -200,9 +199,7 @@ def test_a_due_turn_that_nobody_claims_is_told_with_its_agent(site: Site) -> Non
     site.send(thread="served")
     site.send(thread="unserved", agent="refunds")
     site.send(thread="suspected")
-    site.write(
-        update(tables.turns).where(tables.turns.c.thread_key == site.row("suspected").key).values(crashes=2)
-    )
+    site.write(update(tables.turns).where(tables.turns.c.thread_key == site.row("suspected").key).values(crashes=2))
     site.age("served", "unserved", "suspected")
 
     notes = site.repaired("turn-unclaimed")["turn-unclaimed"]
@@ -264,14 +261,10 @@ def test_a_turn_whose_tenant_runs_as_many_as_it_may_is_no_finding(site: Site) ->
     assert site.found(tenant_max_running=1) == {}
 
 
-def test_a_library_turn_whose_program_died_is_only_told_where_workers_should_have_ended_it(
-    site: Site,
-) -> None:
+def test_a_library_turn_whose_program_died_is_only_told_where_workers_should_have_ended_it(site: Site) -> None:
     program = site.worker()
     turn_id = site.send(local_process_id=program.worker)
-    runs_its_own = claims.ClaimRequest(
-        worker=program.worker, local_process_id=program.worker, agents=program.agents
-    )
+    runs_its_own = claims.ClaimRequest(worker=program.worker, local_process_id=program.worker, agents=program.agents)
     site.claim(runs_its_own)
     site.kill(program)
     assert site.found() == {}
@@ -309,9 +302,7 @@ def test_a_healthy_busy_installation_gives_no_finding(site: Site) -> None:
     site.answered("cut")
     site.answered("cut")
     site.write(
-        delete(tables.messages).where(
-            tables.messages.c.thread_key == site.row("cut").key, tables.messages.c.seq <= 2
-        )
+        delete(tables.messages).where(tables.messages.c.thread_key == site.row("cut").key, tables.messages.c.seq <= 2)
     )
     site.change("cut", history_starts_after=2)
 

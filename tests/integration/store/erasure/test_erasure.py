@@ -256,9 +256,7 @@ async def test_an_erasure_works_in_memory_too() -> None:
 
 
 def test_users_are_found_through_an_index(postgres_scene: Scene) -> None:
-    plan = plan_of(
-        postgres_scene.database, lambda c: select_thread_keys(c, Subject(tenant="default", user="ann"))
-    )
+    plan = plan_of(postgres_scene.database, lambda c: select_thread_keys(c, Subject(tenant="default", user="ann")))
 
     assert "ix_threads_user" in plan
 
@@ -383,9 +381,7 @@ def test_a_threads_own_policy_goes_with_it(scene: Scene) -> None:
 
 async def test_an_export_does_not_hand_out_what_a_scanner_stopped(scene: Scene) -> None:
     scene.answered("t", 1, file=b"malware")
-    scene.database.run(
-        lambda c: c.execute(update(tables.blobs).values(scan="infected", scan_finding="Eicar"))
-    )
+    scene.database.run(lambda c: c.execute(update(tables.blobs).values(scan="infected", scan_finding="Eicar")))
     target = io.BytesIO()
 
     async with ThreadStore(scene.settings) as store:

@@ -24,9 +24,7 @@ from tests.integration.store.scenes import TURN, Scene
 
 SOURCE = str(Attachment(filename="a", content=b"a picture").sha256)
 SMALL = Attachment(filename="small.png", content=b"its thumbnail", media_type="image/png")
-MADE = PreparationResult(
-    text="400 x 300 pixels", thumbnail=Picture(b"its thumbnail", "image/png", "40 x 30 pixels")
-)
+MADE = PreparationResult(text="400 x 300 pixels", thumbnail=Picture(b"its thumbnail", "image/png", "40 x 30 pixels"))
 THREAD = Subject(tenant="default", thread_id="t")
 ANN = Subject(tenant="default", user="ann")
 TENANT = Subject(tenant="default", whole_tenant=True)
@@ -78,9 +76,7 @@ def test_a_file_that_was_dropped_before_goes_at_once_though_its_grace_lasts(
 
 
 @pytest.mark.parametrize("by", ["batch", "retention", "program"])
-def test_a_dropped_file_that_somebody_else_has_stays_and_does_not_say_who_had_it(
-    scene: Scene, by: str
-) -> None:
+def test_a_dropped_file_that_somebody_else_has_stays_and_does_not_say_who_had_it(scene: Scene, by: str) -> None:
     dropped(scene, by)
     scene.answered("bob", 1, file=b"a picture")
 
@@ -91,9 +87,7 @@ def test_a_dropped_file_that_somebody_else_has_stays_and_does_not_say_who_had_it
 
 
 @pytest.mark.parametrize("subject", [ANN, THREAD], ids=["user", "thread"])
-def test_a_thumbnail_in_its_grace_goes_though_its_file_was_collected_before(
-    scene: Scene, subject: Subject
-) -> None:
+def test_a_thumbnail_in_its_grace_goes_though_its_file_was_collected_before(scene: Scene, subject: Subject) -> None:
     kept(scene)
     scene.database.run(write())
     scene.change("t", metadata={"user": "ann"})
@@ -120,9 +114,7 @@ def test_a_thumbnail_goes_also_when_it_was_looked_at_before_its_file(scene: Scen
     FileIngest(scene.database, scene.files).store("default", [small])
     prepared = PreparationResult(text="x", thumbnail=Picture(thumbnail, "image/png", "x"))
     made = {"thumbnail": str(small.sha256)}
-    write = partial(
-        prepared_rows.write, tenant="default", sha256=SOURCE, prepared=prepared, rendition_hashes=made
-    )
+    write = partial(prepared_rows.write, tenant="default", sha256=SOURCE, prepared=prepared, rendition_hashes=made)
     scene.database.run(write)
 
     erase(scene, ANN)
@@ -179,9 +171,7 @@ def stored(scene: Scene) -> list[str]:
 
 
 @pytest.mark.parametrize("subject", [THREAD, TENANT], ids=["thread", "tenant"])
-async def test_nothing_is_left_of_a_file_that_is_erased_while_a_worker_reads_it(
-    scene: Scene, subject: Subject
-) -> None:
+async def test_nothing_is_left_of_a_file_that_is_erased_while_a_worker_reads_it(scene: Scene, subject: Subject) -> None:
     scene.answered("t", 1, file=b"a picture")
 
     await make(scene, partial(erase, scene, subject))
@@ -208,9 +198,7 @@ async def test_nothing_is_left_of_one_that_is_erased_when_its_thumbnail_was_just
     assert stored(scene) == []
 
 
-async def test_a_thumbnail_that_somebody_else_has_stays_when_its_file_is_erased_meanwhile(
-    scene: Scene,
-) -> None:
+async def test_a_thumbnail_that_somebody_else_has_stays_when_its_file_is_erased_meanwhile(scene: Scene) -> None:
     scene.answered("t", 1, file=b"a picture")
     scene.answered("bob", 1, file=b"its thumbnail")
 
@@ -268,8 +256,7 @@ def states(scene: Scene) -> dict[str, str]:
 def wait_until_blocked(scene: Scene) -> None:
     """Until somebody waits for a lock of another transaction."""
     waiting = text(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
-        "AND wait_event_type = 'Lock'"
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     )
     pause = threading.Event()
     for _ in range(500):

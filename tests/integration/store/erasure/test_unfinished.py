@@ -39,9 +39,7 @@ def fenced(scene: Scene, *threads_: str) -> str:
     return erasure
 
 
-def test_a_hold_in_the_middle_has_the_persons_other_threads_read_again_until_it_is_released(
-    scene: Scene,
-) -> None:
+def test_a_hold_in_the_middle_has_the_persons_other_threads_read_again_until_it_is_released(scene: Scene) -> None:
     erasure = fenced(scene, "a", "b", "c")
     scene.database.run(deletion.remove_next_batch, erasure_id=erasure, key=scene.key("a"))
     scene.database.run(legal_holds.hold, tenant="default", thread_id="c")
@@ -212,9 +210,7 @@ def test_one_that_a_hold_stops_goes_on_when_the_hold_is_released(scene: Scene) -
     assert (scene.row("a"), scene.row("b")) == (None, None)
 
 
-def test_a_run_whose_time_is_over_leaves_the_rest_to_a_later_one(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_whose_time_is_over_leaves_the_rest_to_a_later_one(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     erasure = broke_off(scene, "a", "b")
     moments = iter([0.0, 0.0, *[1.0] * 3])
     monkeypatch.setattr(time, "monotonic", lambda: next(moments, 1000.0))
@@ -229,9 +225,7 @@ def test_a_run_whose_time_is_over_leaves_the_rest_to_a_later_one(
     assert rows(scene)[0].id == erasure
 
 
-def test_what_is_said_after_the_certificate_stays_though_somebody_still_works_on_the_erasure(
-    scene: Scene,
-) -> None:
+def test_what_is_said_after_the_certificate_stays_though_somebody_still_works_on_the_erasure(scene: Scene) -> None:
     erasure = broke_off(scene, "a")
     certificate = run_erasure(scene.database, scene.files, ANN)
     scene.answered("a", 1)

@@ -13,13 +13,7 @@ import pytest
 from sqlalchemy import Connection, event, func, select, text, update
 
 from conversation.attachment import Attachment
-from conversation.errors import (
-    FileNotStored,
-    FileRejected,
-    FileStoreUnavailable,
-    InvalidInput,
-    LimitReached,
-)
+from conversation.errors import FileNotStored, FileRejected, FileStoreUnavailable, InvalidInput, LimitReached
 from conversation.ids import new_id
 from conversation.message import Message
 from store import tables
@@ -91,9 +85,7 @@ def test_a_kept_file_is_stored_and_a_message_may_have_it(any_database: Database,
     assert files.get("default", SHA256) == b"the bytes"
 
 
-def test_a_message_cannot_have_a_file_whose_bytes_never_came(
-    any_database: Database, files: LocalBlobs
-) -> None:
+def test_a_message_cannot_have_a_file_whose_bytes_never_came(any_database: Database, files: LocalBlobs) -> None:
     any_database.run(blob_rows.reserve, tenant="default", files=[FILE])
 
     with pytest.raises(FileNotStored, match=r"'a\.txt' was deleted"):
@@ -114,9 +106,7 @@ def test_a_message_cannot_have_an_infected_file(any_database: Database, files: L
         send(any_database, "t", FILE)
 
 
-def test_what_somebody_claims_of_bytes_that_nobody_saw_makes_no_row(
-    any_database: Database, files: LocalBlobs
-) -> None:
+def test_what_somebody_claims_of_bytes_that_nobody_saw_makes_no_row(any_database: Database, files: LocalBlobs) -> None:
     claim = Attachment(filename="a.png", sha256=SHA256, size=10**9, media_type="image/png")
     FileIngest(any_database, files).store("default", [claim])
     assert state(any_database) is None
@@ -161,9 +151,7 @@ def test_what_a_dead_sender_left_behind_is_collected(any_database: Database, fil
     assert state(any_database) is None
 
 
-def test_a_file_leaves_with_its_last_message_after_the_grace(
-    any_database: Database, files: LocalBlobs
-) -> None:
+def test_a_file_leaves_with_its_last_message_after_the_grace(any_database: Database, files: LocalBlobs) -> None:
     FileIngest(any_database, files).store("default", [FILE])
     send(any_database, "one", FILE)
     send(any_database, "two", FILE)
@@ -405,9 +393,7 @@ def test_the_rows_are_looked_through_in_pages(any_database: Database, files: Loc
         assert connection.execute(unnoted).scalar_one() == 0
 
 
-def test_what_is_before_a_collection_can_be_told_without_changing_it(
-    any_database: Database, files: LocalBlobs
-) -> None:
+def test_what_is_before_a_collection_can_be_told_without_changing_it(any_database: Database, files: LocalBlobs) -> None:
     FileIngest(any_database, files).store("default", [FILE])
     let_time_pass(any_database)
     FileIngest(any_database, files).store("default", [Attachment(filename="b", content=b"four")])
@@ -440,20 +426,11 @@ def test_a_tenants_files_are_limited_together_and_each_is_counted_once(
     ("look", "index"),
     [
         (partial(garbage_collection.mark_due, grace_days=7), "ix_blobs_unreferenced_since"),
-        (
-            partial(prepared_rows.load_waiting, older_than_seconds=60, limit=9, scans=True),
-            "ix_blobs_unprepared",
-        ),
-        (
-            partial(prepared_rows.load_waiting, older_than_seconds=60, limit=9, scans=True),
-            "ix_blobs_unscanned",
-        ),
+        (partial(prepared_rows.load_waiting, older_than_seconds=60, limit=9, scans=True), "ix_blobs_unprepared"),
+        (partial(prepared_rows.load_waiting, older_than_seconds=60, limit=9, scans=True), "ix_blobs_unscanned"),
         (uploads.load_expired, "ix_uploads_expires_at"),
         (partial(garbage_collection.note_unused, after=("default", SHA256)), "ix_blobs_tenant_sha256_size"),
-        (
-            partial(blob_rows.reserve, tenant="default", files=[FILE], max_bytes=10**9),
-            "ix_blobs_tenant_sha256_size",
-        ),
+        (partial(blob_rows.reserve, tenant="default", files=[FILE], max_bytes=10**9), "ix_blobs_tenant_sha256_size"),
     ],
 )
 def test_what_beat_looks_for_is_found_through_an_index(

@@ -47,9 +47,7 @@ def runs(database: Database, folder: Path) -> list[dict[str, Any]]:
     )
     outcomes: list[dict[str, Any]] = [{}]
     while len(outcomes) < 200:
-        done = collect_files.run_scheduled_collection(
-            database, settings, json.loads(json.dumps(outcomes[-1]))
-        )
+        done = collect_files.run_scheduled_collection(database, settings, json.loads(json.dumps(outcomes[-1])))
         outcomes.append(done)
         if done["rows_after"] is None and done["listing_after"] is None:
             break
@@ -76,9 +74,9 @@ def test_no_bytes_without_a_row_are_missed(any_database: Database, tmp_path: Pat
     outcomes = runs(any_database, tmp_path)
 
     check(outcomes, "listing_after")
-    assert any_database.run(
-        lambda c: c.execute(select(func.count(tables.blobs.c.sha256))).scalar_one()
-    ) == sum(FILES.values())
+    assert any_database.run(lambda c: c.execute(select(func.count(tables.blobs.c.sha256))).scalar_one()) == sum(
+        FILES.values()
+    )
 
 
 def test_no_row_without_a_message_is_missed(any_database: Database, tmp_path: Path) -> None:

@@ -148,10 +148,7 @@ async def test_who_comes_second_waits_for_the_first(opened: Opened) -> None:
     waiting = asyncio.create_task(site.prepared(reader))
     await asyncio.sleep(0.3)
     write = partial(
-        prepared_rows.write,
-        sha256=SHA256,
-        prepared=PreparationResult(text="by the other"),
-        rendition_hashes={},
+        prepared_rows.write, sha256=SHA256, prepared=PreparationResult(text="by the other"), rendition_hashes={}
     )
     await site.database.run_async(write, tenant="default")
 
@@ -184,9 +181,7 @@ async def test_a_reader_that_could_not_work_is_not_kept_and_tried_again(opened: 
     site = opened()
     await site.keep()
 
-    found = await site.prepared(
-        Reader(PreparationResult(problem="No program could be started.", is_final=False))
-    )
+    found = await site.prepared(Reader(PreparationResult(problem="No program could be started.", is_final=False)))
     assert found.problem == "No program could be started."
     row = await site.row()
     assert (row.prepared_at, row.prepare_attempts) == (None, 1)
@@ -248,9 +243,7 @@ async def test_a_file_waits_for_a_scanner_that_is_away(opened: Opened, clamd: st
     assert (await opened(scanner_url=clamd).prepared(reader)).text_chars == len("what it says")
 
 
-async def test_a_file_from_before_there_was_a_scanner_is_scanned_when_it_is_used(
-    opened: Opened, clamd: str
-) -> None:
+async def test_a_file_from_before_there_was_a_scanner_is_scanned_when_it_is_used(opened: Opened, clamd: str) -> None:
     before, reader = opened(), Reader()
     await before.keep(INFECTED)
     assert (await before.prepared(reader, INFECTED)).text_chars == len("what it says")
@@ -305,9 +298,7 @@ async def test_what_happens_to_its_maker_is_no_fault_of_the_file(opened: Opened)
 async def test_pictures_that_we_make_do_not_count_against_the_tenant(opened: Opened) -> None:
     site = opened(tenant_max_bytes=len(b"the bytes"))
     await site.keep()
-    made = PreparationResult(
-        text="1 x 1 pixels", thumbnail=Picture(b"a small picture", "image/png", "1 x 1 pixels")
-    )
+    made = PreparationResult(text="1 x 1 pixels", thumbnail=Picture(b"a small picture", "image/png", "1 x 1 pixels"))
 
     assert (await site.prepared(Reader(made))).size_px is None  # of a text, it is its text
     assert (await site.row()).prepared_at is not None

@@ -132,9 +132,7 @@ def test_an_object_that_cannot_be_discarded_stops_no_other_thread(
     assert (done.failed, done.threads, scene.row("other")) == (1, 1, None)
 
 
-def test_an_archive_that_is_damaged_on_its_way_deletes_nothing(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_archive_that_is_damaged_on_its_way_deletes_nothing(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     due(scene)
     stored = type(scene.files).put
 
@@ -265,9 +263,7 @@ async def test_each_of_the_threads_that_had_an_id_can_be_restored(scene: Scene) 
         assert [(each.number, each.messages) for each in listed] == [(1, TURN), (2, 2 * TURN), (3, 3 * TURN)]
         assert listed[0].first_at <= listed[0].last_at < listed[1].first_at
         assert await store.list_archives("other") == []
-        restored = [
-            (await store.restore_archive("t", as_id=f"t{nth}", nth=nth)).messages for nth in (1, 2, None)
-        ]
+        restored = [(await store.restore_archive("t", as_id=f"t{nth}", nth=nth)).messages for nth in (1, 2, None)]
         for nth in (0, 4, -1):
             with pytest.raises(InvalidInput, match="nth"):
                 await store.restore_archive("t", as_id="none", nth=nth)
@@ -334,11 +330,7 @@ def test_the_doctor_names_an_archive_whose_object_is_missing(scene: Scene) -> No
 
     (note,) = archive_findings(scene)
 
-    assert note.finding.ids == {
-        "tenant": "default",
-        "archive": rows[0].key,
-        "thread": rows[0].thread_sha256,
-    }
+    assert note.finding.ids == {"tenant": "default", "archive": rows[0].key, "thread": rows[0].thread_sha256}
     assert len(archive_findings(scene, tenant="default")) == 1
     assert archive_findings(scene, tenant="acme") == []
 

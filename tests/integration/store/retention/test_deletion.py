@@ -25,9 +25,7 @@ LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 def age(database: Database, thread_id: str) -> None:
     with database.engine.begin() as connection:
-        connection.execute(
-            update(tables.threads).where(tables.threads.c.id == thread_id).values(updated_at=LONG_AGO)
-        )
+        connection.execute(update(tables.threads).where(tables.threads.c.id == thread_id).values(updated_at=LONG_AGO))
 
 
 @pytest.fixture
@@ -49,9 +47,7 @@ def with_file(database: Database, thread_id: str, blobs: LocalBlobs, content: by
     return thread
 
 
-def test_old_threads_go_with_the_blobs_that_nobody_else_has(
-    kept: tuple[Database, Settings, LocalBlobs],
-) -> None:
+def test_old_threads_go_with_the_blobs_that_nobody_else_has(kept: tuple[Database, Settings, LocalBlobs]) -> None:
     database, settings, blobs = kept
     for thread_id, content in (("old", b"mine"), ("old2", b"shared"), ("new", b"shared")):
         Desk(database).save(with_file(database, thread_id, blobs, content))
@@ -80,9 +76,7 @@ def test_a_blob_stays_for_its_grace(kept: tuple[Database, Settings, LocalBlobs])
     assert len(list(blobs.list("default"))) == 1
 
 
-def test_a_thread_under_legal_hold_or_with_work_ahead_stays(
-    kept: tuple[Database, Settings, LocalBlobs],
-) -> None:
+def test_a_thread_under_legal_hold_or_with_work_ahead_stays(kept: tuple[Database, Settings, LocalBlobs]) -> None:
     database, settings, _ = kept
     Desk(database).chat("held", 1)
     Desk(database).chat("busy", 1)
@@ -105,9 +99,7 @@ def test_retention_is_off_unless_days_are_set(kept: tuple[Database, Settings, Lo
     assert run_retention(database, settings.model_copy(update={"retention_idle_days": 1})).threads == 1
 
 
-def test_a_crash_between_object_and_row_is_made_up_for(
-    kept: tuple[Database, Settings, LocalBlobs],
-) -> None:
+def test_a_crash_between_object_and_row_is_made_up_for(kept: tuple[Database, Settings, LocalBlobs]) -> None:
     database, settings, blobs = kept
     Desk(database).save(with_file(database, "old", blobs, b"mine"))
     age(database, "old")

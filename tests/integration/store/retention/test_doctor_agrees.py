@@ -32,6 +32,4 @@ def test_no_stage_contradicts_itself(scene: Scene, stage: str) -> None:
 def findings(scene: Scene) -> list[str]:
     scope = Scope(older_than_seconds=600, unclaimed_seconds=3600, upload_seconds=600)
     examination = Examination(database=scene.database, files=scene.files, scope=scope)
-    return [
-        f"{result.check.name}: {note.finding.detail}" for result in examination.run() for note in result.notes
-    ]
+    return [f"{result.check.name}: {note.finding.detail}" for result in examination.run() for note in result.notes]

@@ -71,8 +71,7 @@ def meet(database: Database, first: Operation, second: Operation, *, after: int)
 
 def wait_until_it_ended_or_waits(database: Database, quick: Any) -> None:
     waits = text(
-        "SELECT count(*) FROM pg_stat_activity "
-        "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     )
     while not quick.done() and not database.run(lambda c: c.execute(waits).scalar_one()):
         pass
@@ -162,9 +161,7 @@ def count_statements(database: Database, operation: Operation) -> int:
     statements: list[str] = []
     with database.engine.connect() as connection:
         event.listen(
-            connection,
-            "after_cursor_execute",
-            lambda _c, _cursor, statement, *_: statements.append(statement),
+            connection, "after_cursor_execute", lambda _c, _cursor, statement, *_: statements.append(statement)
         )
         outcome(lambda: operation(connection))
         connection.rollback()

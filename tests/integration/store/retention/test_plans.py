@@ -69,15 +69,9 @@ def plan_of(database: Database, make: Callable[[Connection], Any], *, is_stocked
 
 @pytest.mark.parametrize(
     ("rule", "index"),
-    [
-        ("idle_days", "ix_threads_idle"),
-        ("max_age_days", "ix_threads_oldest"),
-        ("max_messages", "ix_threads_fullest"),
-    ],
+    [("idle_days", "ix_threads_idle"), ("max_age_days", "ix_threads_oldest"), ("max_messages", "ix_threads_fullest")],
 )
-def test_threads_that_are_due_are_found_through_an_index(
-    postgres_scene: Scene, rule: str, index: str
-) -> None:
+def test_threads_that_are_due_are_found_through_an_index(postgres_scene: Scene, rule: str, index: str) -> None:
     """Its condition is the index's, and so is the order: nothing is sorted, nothing is filtered away."""
     plan = plan_of(postgres_scene.database, lambda _: due.due_rows("default", "a", rule, 3, after=None))
 
@@ -193,9 +187,7 @@ def test_a_thread_that_is_being_deleted_is_not_looked_at(postgres_scene: Scene) 
     assert list(due.find_due_threads(postgres_scene.database)) == []
 
 
-def test_what_was_cut_is_deleted_before_more_is_cut(
-    postgres_scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_was_cut_is_deleted_before_more_is_cut(postgres_scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     postgres_scene.answered("t", 2)
     postgres_scene.age(40)
     postgres_scene.policy(tenant="default", idle_days=30)

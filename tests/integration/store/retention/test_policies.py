@@ -114,9 +114,7 @@ def test_messages_past_their_age_go_and_the_thread_stays(scene: Scene) -> None:
     assert_well_formed(scene)
 
 
-@pytest.mark.parametrize(
-    ("most", "left"), [(20, 5), (19, 4), (16, 4), (13, 3), (4, 1), (3, 1), (1, 1), (0, 0)]
-)
+@pytest.mark.parametrize(("most", "left"), [(20, 5), (19, 4), (16, 4), (13, 3), (4, 1), (3, 1), (1, 1), (0, 0)])
 def test_the_newest_messages_stay_as_whole_turns(scene: Scene, most: int, left: int) -> None:
     scene.answered(turns_=5)
     scene.policy(tenant="default", max_messages=most)
@@ -326,9 +324,7 @@ def test_a_report_by_other_settings_changes_nothing(scene: Scene) -> None:
     assert not found.is_complete
     assert scene.counts() == before
     assert [policy.idle_days for policy in scene.database.run(policies.list_policies)] == [100]
-    assert build_report(
-        scene.database, scene.settings.model_copy(update={"retention_idle_days": 100})
-    ).is_complete
+    assert build_report(scene.database, scene.settings.model_copy(update={"retention_idle_days": 100})).is_complete
 
 
 def test_a_looser_policy_that_was_tightened_is_applied_anew(scene: Scene) -> None:

@@ -62,9 +62,7 @@ def test_a_thread_is_erased_with_the_user_that_its_metadata_names_as_a_number_or
 
 
 @each_name
-def test_an_archive_names_such_a_user_by_the_hash_of_the_same_text(
-    scene: Scene, value: Any, user: str
-) -> None:
+def test_an_archive_names_such_a_user_by_the_hash_of_the_same_text(scene: Scene, value: Any, user: str) -> None:
     archived(scene, value)
 
     assert [part.user_sha256 for part in parts(scene)] == [hash_of("default", user)]

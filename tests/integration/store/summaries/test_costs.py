@@ -130,9 +130,7 @@ def test_sqlite_finds_due_threads_by_index(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("agents", [1, 40])
-def test_a_look_is_two_statements_however_many_tenants_and_agents_there_are(
-    database: Database, agents: int
-) -> None:
+def test_a_look_is_two_statements_however_many_tenants_and_agents_there_are(database: Database, agents: int) -> None:
     for number in range(agents):
         stock(database, f"t{number}-", threads=1, count=40, agent=f"agent-{number}")
     spread = update(tables.threads).values(tenant=tables.threads.c.id)

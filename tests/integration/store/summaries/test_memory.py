@@ -20,10 +20,7 @@ from tests.integration.desk import Desk
 #: By the kind of what must not be lost.
 PLANTED = {
     "order id": ("My order is #W1234567.", "#W1234567"),
-    "uuid": (
-        "The ticket is 7c9e6679-7425-40de-944b-e07fc1f90ae7.",
-        "7c9e6679-7425-40de-944b-e07fc1f90ae7",
-    ),
+    "uuid": ("The ticket is 7c9e6679-7425-40de-944b-e07fc1f90ae7.", "7c9e6679-7425-40de-944b-e07fc1f90ae7"),
     "mail address": ("You reach me at ann.lee@mail.example.", "ann.lee@mail.example"),
     "date": ("The flight leaves on 2026-12-24.", "2026-12-24"),
     "date in words": ("We met on March 3rd, 2024.", "March 3rd, 2024"),

@@ -90,11 +90,7 @@ class Race:
         claimed = self.desk.claim(content=question)
         time.sleep(0.002)
         self.database.run(
-            turns.settle,
-            lease=claimed.lease,
-            turn_id=claimed.id,
-            ending=Completed(messages=(answer,)),
-            release=True,
+            turns.settle, lease=claimed.lease, turn_id=claimed.id, ending=Completed(messages=(answer,)), release=True
         )
         with self._saying:
             self.said += [claimed.window[-1].id, answer.id]

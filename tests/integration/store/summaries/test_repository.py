@@ -145,9 +145,7 @@ def test_a_summary_ends_in_no_turn_that_library_code_spoke_into(desk: Desk) -> N
     assert [draft and draft.to_seq for draft in drafts] == [6] * 6 + [2] * 2 + [None]
 
 
-def test_a_turn_that_library_code_filled_up_is_covered_whole(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_turn_that_library_code_filled_up_is_covered_whole(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Longer than a step, and than what is kept: wherever a page ends, the turn does not."""
     monkeypatch.setattr(next_range, "COVERED_MESSAGES", 6)
     interrupted(desk, asides=20)
@@ -270,9 +268,7 @@ async def test_many_summarizers_at_once_leave_one(postgres_desk: Desk) -> None:
     desk.chat("t", 10)
     drafts = [desk.draft(marks(keep=4)) for _ in range(8)]
 
-    stored = await asyncio.gather(
-        *(asyncio.to_thread(desk.put, draft, f"{n}") for n, draft in enumerate(drafts))
-    )
+    stored = await asyncio.gather(*(asyncio.to_thread(desk.put, draft, f"{n}") for n, draft in enumerate(drafts)))
 
     (first,) = (summary for summary in stored if summary is not None)
     assert [summary.id for summary in desk.listed()] == [first.id]
@@ -358,10 +354,7 @@ def test_a_turn_that_runs_keeps_a_summary_that_is_taken_back(desk: Desk) -> None
     claimed = desk.claim()
     desk.restore()
     desk.database.run(
-        lambda c: (
-            c.execute(update(tables.workers).values(lease_expires_at=datetime(2020, 1, 1, tzinfo=UTC)))
-            and None
-        )
+        lambda c: c.execute(update(tables.workers).values(lease_expires_at=datetime(2020, 1, 1, tzinfo=UTC))) and None
     )
     again = Desk(desk.database)
     resumed = again.database.run(claims.claim, tenant="default", thread_id="t", claimant=again.claimant)
@@ -376,9 +369,7 @@ def test_a_summary_stays_when_retention_deleted_what_it_covers(desk: Desk) -> No
     desk.put(desk.draft(marks(keep=4)), "two")
     desk.change(history_starts_after=12)
 
-    with pytest.raises(
-        InvalidInput, match=r"retention deleted .* up to seq 12 \(threads.history_starts_after\)"
-    ):
+    with pytest.raises(InvalidInput, match=r"retention deleted .* up to seq 12 \(threads.history_starts_after\)"):
         desk.restore()
 
     assert desk.claim().context[0] == delimit("Summary of the conversation before", "two")
@@ -403,11 +394,7 @@ def test_a_summary_of_what_came_after_the_cut_can_be_taken_back(desk: Desk) -> N
 
 @pytest.mark.parametrize("verb", ["draft", "restore", "list_of"])
 def test_a_thread_that_is_not_there_is_named(desk: Desk, verb: str) -> None:
-    work: dict[str, Any] = {
-        "draft": lambda: desk.draft(marks()),
-        "restore": desk.restore,
-        "list_of": desk.listed,
-    }
+    work: dict[str, Any] = {"draft": lambda: desk.draft(marks()), "restore": desk.restore, "list_of": desk.listed}
 
     with pytest.raises(ThreadNotFound, match="no thread 't'"):
         work[verb]()

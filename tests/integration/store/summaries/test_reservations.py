@@ -178,10 +178,7 @@ async def test_a_summary_that_came_too_late_gives_its_reservation_back(desk: Des
     """Retention cut the thread while the model wrote."""
     desk.chat("t", 10)
 
-    assert (
-        await summarized(desk, Interrupted(partial(desk.change, history_starts_after=2)), due=reserved(desk))
-        == []
-    )
+    assert await summarized(desk, Interrupted(partial(desk.change, history_starts_after=2)), due=reserved(desk)) == []
 
     waits = (desk.row().summary_retry_at - now(desk)).total_seconds()
     assert 0 < waits <= summary_dues.NOTHING_TO_COVER_SECONDS < summary_dues.RESERVATION_SECONDS

@@ -29,10 +29,7 @@ GOOD = json.dumps({"facts": ["They talked."]})
 @pytest.fixture
 def settings(database_url: str) -> Settings:
     return load(
-        database_url=database_url,
-        summarize_after_messages=30,
-        summarize_keep_messages=10,
-        summarize_after_tokens=0,
+        database_url=database_url, summarize_after_messages=30, summarize_keep_messages=10, summarize_after_tokens=0
     )
 
 
@@ -48,9 +45,7 @@ def test_one_run_summarizes_what_is_due_and_nothing_else(database: Database, set
         ("a", 200, 300), ("a", 998, 20), ("a", 1000, 20), ("a", 5000, 4), ("b", 400, 16), (None, 200, 140),
     ):  # fmt: skip
         stock(database, f"{agent}-{count}-", threads=many, count=count, agent=agent)
-    settings = settings.model_copy(
-        update={"summarize_after_messages": 300, "summarize_interval_seconds": 300}
-    )
+    settings = settings.model_copy(update={"summarize_after_messages": 300, "summarize_interval_seconds": 300})
 
     written = run_summaries(database, settings, agents)
 
@@ -64,9 +59,7 @@ def test_one_run_summarizes_what_is_due_and_nothing_else(database: Database, set
     assert run_summaries(database, settings, agents) == 0
 
 
-def test_threads_of_an_unknown_agent_have_the_marks_of_the_settings(
-    database: Database, settings: Settings
-) -> None:
+def test_threads_of_an_unknown_agent_have_the_marks_of_the_settings(database: Database, settings: Settings) -> None:
     stock(database, "known", threads=1, count=40, agent="a")
     stock(database, "unknown", threads=1, count=40, agent="z")
     stock(database, "nobody", threads=1, count=40, agent=None)
@@ -122,10 +115,7 @@ def test_a_thread_that_was_taken_is_left_alone_until_its_time_is_over(database: 
     database.run(lambda c: c.execute(over) and None)
 
     assert taken(database) == ["t1"]
-    assert (
-        database.run(lambda c: c.execute(select(func.count()).select_from(tables.summaries)).scalar_one())
-        == 0
-    )
+    assert database.run(lambda c: c.execute(select(func.count()).select_from(tables.summaries)).scalar_one()) == 0
 
 
 def test_a_thread_that_a_turn_holds_locked_is_skipped_and_not_waited_for(database: Database) -> None:
@@ -136,9 +126,7 @@ def test_a_thread_that_a_turn_holds_locked_is_skipped_and_not_waited_for(databas
         assert taken(database) == ["t2"]
 
 
-def test_a_thread_with_nothing_to_cover_does_not_stand_in_the_way(
-    database: Database, settings: Settings
-) -> None:
+def test_a_thread_with_nothing_to_cover_does_not_stand_in_the_way(database: Database, settings: Settings) -> None:
     stock(database, "stuck", threads=12, count=60)
     answers = update(tables.messages).values(role="assistant")
     database.run(lambda c: c.execute(answers) and None)
@@ -223,11 +211,7 @@ def test_after_some_failures_it_is_left_and_the_doctor_names_it(
 
     assert Desk(database).row("t1").summary_failures == MAX_SUMMARY_FAILURES
     examination = partial(
-        Examination,
-        database=database,
-        files=LocalBlobs(tmp_path),
-        scope=Scope(),
-        only=("summary-given-up",),
+        Examination, database=database, files=LocalBlobs(tmp_path), scope=Scope(), only=("summary-given-up",)
     )
     (found,) = examination(repairs=False).run()
     assert [note.finding.ids["thread"] for note in found.notes] == ["t1"]
@@ -264,9 +248,7 @@ def test_one_threads_bug_is_not_the_others(
     assert Desk(database).row("bad1").summary_failures == 1
 
 
-def test_a_summarizer_that_dies_before_its_write_leaves_nothing(
-    database: Database, settings: Settings
-) -> None:
+def test_a_summarizer_that_dies_before_its_write_leaves_nothing(database: Database, settings: Settings) -> None:
     stock(database, "t", threads=1, count=40)
 
     def answer(_: ModelRequest) -> ModelReply:

@@ -27,13 +27,7 @@ from tests.upgrade.story import tell
 #: Columns that say where a row is, not what it holds.
 PLACES = {"key", "thread_key", "arrival_seq", "fencing_token", "context_version", "summary_version"}
 #: What is not part of a conversation: it belongs to the installation, or says how a turn was asked for.
-NOT_CARRIED = {
-    "idempotency_key",
-    "request_digest",
-    "notified_at",
-    "window_summary_id",
-    "window_context_version",
-}
+NOT_CARRIED = {"idempotency_key", "request_digest", "notified_at", "window_summary_id", "window_context_version"}
 
 
 @pytest.fixture
@@ -103,9 +97,7 @@ async def test_what_was_loaded_here_is_loaded_there(store: ThreadStore, elsewher
     assert (await elsewhere.get_thread("t")).to_json() == (await store.get_thread("t")).to_json()
 
 
-async def test_a_place_that_retention_left_empty_stays_empty(
-    store: ThreadStore, elsewhere: ThreadStore
-) -> None:
+async def test_a_place_that_retention_left_empty_stays_empty(store: ThreadStore, elsewhere: ThreadStore) -> None:
     await store.append("t", *(said(str(number)) for number in range(4)))
     gone = tables.messages.delete().where(tables.messages.c.seq.in_([1, 3]))
     await store.database.run_async(lambda connection: connection.execute(gone))
@@ -116,9 +108,7 @@ async def test_a_place_that_retention_left_empty_stays_empty(
     assert [m.seq for m in (await elsewhere.get_thread("t")).messages] == [2, 4, 5]
 
 
-async def test_files_go_by_their_hash_and_missing_ones_are_listed(
-    store: ThreadStore, elsewhere: ThreadStore
-) -> None:
+async def test_files_go_by_their_hash_and_missing_ones_are_listed(store: ThreadStore, elsewhere: ThreadStore) -> None:
     files = [Attachment(filename="a.txt", content=b"a"), Attachment(filename="b.txt", content=b"b")]
     await store.append("t", said("1", attachments=files[:1]), said("2", attachments=files))
     lines = await lines_of(store)
@@ -127,9 +117,7 @@ async def test_files_go_by_their_hash_and_missing_ones_are_listed(
 
     imported = await elsewhere.import_thread(lines)
 
-    assert imported.blobs == tuple(
-        sorted(str(Attachment(filename="x", content=c).sha256) for c in (b"a", b"b"))
-    )
+    assert imported.blobs == tuple(sorted(str(Attachment(filename="x", content=c).sha256) for c in (b"a", b"b")))
     assert imported.missing_blobs == (Attachment(filename="x", content=b"a").sha256,)
     stored = (await elsewhere.get_thread("t")).messages[1].attachments
     assert [(f.filename, f.media_type, f.size) for f in stored] == [
@@ -162,9 +150,7 @@ async def test_a_thread_can_arrive_under_another_id_beside_itself(store: ThreadS
 
     assert imported.thread_id == "copy"
     original, copy = await store.get_thread("story"), await store.get_thread("copy")
-    assert [(m.id, m.seq, m.content) for m in copy.messages] == [
-        (m.id, m.seq, m.content) for m in original.messages
-    ]
+    assert [(m.id, m.seq, m.content) for m in copy.messages] == [(m.id, m.seq, m.content) for m in original.messages]
     assert told.completed_turn not in {m.turn_id for m in copy.messages}
     assert len(await contents(store, "copy")) == imported.messages
     with pytest.raises(InvalidInput, match="'copy' is stored already"):
@@ -255,9 +241,7 @@ def exported_lines(connection: Connection, tenant: str, thread_id: str) -> list[
 
 
 async def test_a_transaction_of_the_callers_can_export_and_import(store: ThreadStore) -> None:
-    usage = Message(
-        role="assistant", content="", usage=Usage(1, 2, 3), tool_calls=(ToolCall("a", "add", "{}"),)
-    )
+    usage = Message(role="assistant", content="", usage=Usage(1, 2, 3), tool_calls=(ToolCall("a", "add", "{}"),))
     await store.append("t", said("1"), usage, Message(role="tool", tool_call_id="a", content="3"))
 
     def work(connection: Connection) -> list[dict[str, Any]]:

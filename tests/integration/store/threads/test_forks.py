@@ -119,13 +119,7 @@ async def test_a_deleted_thread_leaves_nothing_but_its_blobs(store: ThreadStore,
     rows = await store.database.run_async(
         lambda connection: {
             table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
-            for table in (
-                tables.threads,
-                tables.messages,
-                tables.thread_context,
-                tables.attachments,
-                tables.blobs,
-            )
+            for table in (tables.threads, tables.messages, tables.thread_context, tables.attachments, tables.blobs)
         }
     )
     assert rows == {"threads": 1, "messages": 1, "thread_context": 0, "attachments": 0, "blobs": 1}
@@ -158,16 +152,12 @@ async def test_a_thread_that_is_deleted_under_a_running_turn_stays_deleted(store
     assert await contents(store) == ["anew"]
 
 
-async def test_what_a_library_caller_appends_beside_a_running_turn_stands_before_its_reply(
-    store: ThreadStore,
-) -> None:
+async def test_what_a_library_caller_appends_beside_a_running_turn_stands_before_its_reply(store: ThreadStore) -> None:
     claimed = await _running_turn(store)
 
     await asyncio.gather(*(store.append("t", said(f"aside {number}")) for number in range(3)))
     reply = Completed(messages=(Message(role="assistant", content="answer"),))
-    await store.database.run_async(
-        turns.settle, lease=claimed.lease, turn_id=claimed.id, ending=reply, release=True
-    )
+    await store.database.run_async(turns.settle, lease=claimed.lease, turn_id=claimed.id, ending=reply, release=True)
 
     said_there = await contents(store)
     assert (said_there[0], said_there[-1]) == ("question", "answer")
@@ -177,9 +167,7 @@ async def test_what_a_library_caller_appends_beside_a_running_turn_stands_before
 
 async def _running_turn(store: ThreadStore) -> ClaimedTurn:
     worker, turn_id = new_id(), new_id()
-    request = SendRequest(
-        turn_id=turn_id, tenant="default", thread_id="t", message=said("question"), agent="assistant"
-    )
+    request = SendRequest(turn_id=turn_id, tenant="default", thread_id="t", message=said("question"), agent="assistant")
     claimant = ClaimRequest(worker=worker, agents={"assistant": "1"})
     await store.database.run_async(
         workers.register, host="h", pid=1, serves={"assistant": "1"}, lease_duration_seconds=60, worker=worker

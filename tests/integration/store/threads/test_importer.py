@@ -15,9 +15,7 @@ from tests.integration.store.threads.conftest import contents, lines_of, said
 @pytest.fixture
 async def lines(store: ThreadStore) -> list[str]:
     """Two messages' worth: header, context, message, message, end."""
-    thread = Thread(
-        "t", messages=[said("1"), said("2", attachments=[Attachment(filename="a", content=b"1")])]
-    )
+    thread = Thread("t", messages=[said("1"), said("2", attachments=[Attachment(filename="a", content=b"1")])])
     thread.set_context("tone", "kind")
     await store.save_thread(thread)
     found = await lines_of(store)
@@ -74,9 +72,7 @@ async def test_a_wrong_line_is_named_by_its_number_and_field(
 
 @pytest.mark.parametrize("kind", ["memory"])
 @pytest.mark.parametrize("name", ["id", "role", "content", "created_at", "seq"])
-async def test_a_field_that_is_missing_is_not_made_up(
-    store: ThreadStore, lines: list[str], name: str
-) -> None:
+async def test_a_field_that_is_missing_is_not_made_up(store: ThreadStore, lines: list[str], name: str) -> None:
     lines[2] = without(lines[2], name)
 
     with pytest.raises(InvalidInput, match=f"line 3: {name}: is missing"):

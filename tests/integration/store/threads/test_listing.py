@@ -165,14 +165,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 async def test_part_of_a_title_is_found_whatever_it_is_made_of(store: ThreadStore) -> None:
-    for name, title in {
-        "a": "100% sure",
-        "b": "1000 sure",
-        "c": "a_b",
-        "d": "axb",
-        "e": "C:/x\\y",
-        "f": None,
-    }.items():
+    for name, title in {"a": "100% sure", "b": "1000 sure", "c": "a_b", "d": "axb", "e": "C:/x\\y", "f": None}.items():
         await store.save_thread(Thread(name, title=title))
 
     async def titled(title: str) -> set[str]:
@@ -192,9 +185,9 @@ async def test_times_bound_a_listing_and_have_a_zone(store: ThreadStore) -> None
 
     assert ids(await store.list_threads(created_before=second.created_at)) == ["a"]
     assert ids(await store.list_threads(updated_after=first.updated_at)) == ["b"]
-    assert ids(
-        await store.list_threads(created_after=between, updated_before=datetime.now(UTC) + timedelta(1))
-    ) == ["b"]
+    assert ids(await store.list_threads(created_after=between, updated_before=datetime.now(UTC) + timedelta(1))) == [
+        "b"
+    ]
     with pytest.raises(InvalidInput, match="updated_before: has no time zone"):
         await store.list_threads(updated_before=datetime(2026, 1, 1))  # noqa: DTZ001 - that is the mistake
 

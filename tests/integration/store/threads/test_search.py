@@ -41,9 +41,7 @@ async def found(store: ThreadStore, query: str) -> set[str]:
         ('"invoice', {"t0", "t1"}),
     ],
 )
-async def test_words_phrases_alternatives_and_exclusions(
-    store: ThreadStore, query: str, hits: set[str]
-) -> None:
+async def test_words_phrases_alternatives_and_exclusions(store: ThreadStore, query: str, hits: set[str]) -> None:
     await filled(store, "The invoice was paid.", "A late invoice!", "weather: rain or not")
 
     assert await found(store, query) == hits
@@ -59,13 +57,7 @@ async def test_a_query_without_words_to_look_for_is_refused(store: ThreadStore, 
 @pytest.mark.parametrize("kind", ["memory"])
 @pytest.mark.parametrize(
     ("query", "problem"),
-    [
-        ("a\x00b", "NUL"),
-        ("\ud800", "Unicode"),
-        ("x" * 501, "too long"),
-        ("a " * 1_001, "characters"),
-        (7, "not text"),
-    ],
+    [("a\x00b", "NUL"), ("\ud800", "Unicode"), ("x" * 501, "too long"), ("a " * 1_001, "characters"), (7, "not text")],
 )
 async def test_what_no_database_can_look_for_is_refused(store: ThreadStore, query: str, problem: str) -> None:
     with pytest.raises(InvalidInput, match=f"query: .*{problem}"):
@@ -80,9 +72,7 @@ async def test_a_limit_that_no_search_has_is_refused(store: ThreadStore, limit: 
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    st.text(max_size=30) | st.text(alphabet="ab \"'()*:^-+|&!<>~{}[]\\/.,@#$%_éÀ日ß\u0130\u200d", max_size=20)
-)
+@given(st.text(max_size=30) | st.text(alphabet="ab \"'()*:^-+|&!<>~{}[]\\/.,@#$%_éÀ日ß\u0130\u200d", max_size=20))
 @example("a" * 500)
 @example("日" * 500)
 @example("NEAR(a b) AND NOT c* ^d col:e {f}")

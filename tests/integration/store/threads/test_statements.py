@@ -22,9 +22,7 @@ async def store(store: ThreadStore) -> ThreadStore:
     return store
 
 
-async def counted(
-    store: ThreadStore, act: Callable[[Thread], Awaitable[object]]
-) -> tuple[list[str], list[str]]:
+async def counted(store: ThreadStore, act: Callable[[Thread], Awaitable[object]]) -> tuple[list[str], list[str]]:
     """The statements of an act on the short thread, and on the long one."""
     seen = []
     for length in (FEW, MANY):

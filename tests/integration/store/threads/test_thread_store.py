@@ -45,12 +45,7 @@ async def test_a_message_is_read_back_with_everything_that_it_said(store: Thread
 
 async def test_parts_are_kept_in_their_order_beside_the_text_that_is_searched(store: ThreadStore) -> None:
     message = said("")
-    message.parts = (
-        TextPart("look"),
-        ImagePart("https://a.example/x.png"),
-        FilePart("a.txt"),
-        TextPart("end"),
-    )
+    message.parts = (TextPart("look"), ImagePart("https://a.example/x.png"), FilePart("a.txt"), TextPart("end"))
     message.content = "look\n\nend"
     message.add_attachment(Attachment(filename="a.txt", content=b"text"))
 
@@ -62,9 +57,7 @@ async def test_parts_are_kept_in_their_order_beside_the_text_that_is_searched(st
     assert [(f.filename, f.size, f.media_type) for f in loaded.attachments] == [("a.txt", 4, "text/plain")]
 
 
-async def test_an_attachments_bytes_are_stored_before_the_row_and_let_go(
-    store: ThreadStore, files: FileStore
-) -> None:
+async def test_an_attachments_bytes_are_stored_before_the_row_and_let_go(store: ThreadStore, files: FileStore) -> None:
     message = said("look", attachments=[Attachment(filename="a.txt", content=b"words")])
 
     await store.save_thread(Thread("t", messages=[message]))
@@ -220,9 +213,7 @@ async def test_a_copy_of_another_store_is_stored_whole(store: ThreadStore) -> No
         ("messages", ["text"]),
     ],
 )
-async def test_what_was_set_to_nonsense_is_refused_by_its_name(
-    store: ThreadStore, field: str, value: object
-) -> None:
+async def test_what_was_set_to_nonsense_is_refused_by_its_name(store: ThreadStore, field: str, value: object) -> None:
     async def save() -> None:
         thread = Thread("t")
         setattr(thread, field, value)

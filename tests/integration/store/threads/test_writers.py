@@ -57,9 +57,7 @@ async def test_twenty_writers_at_once_lose_nothing(open_store: OpenStore) -> Non
     stores = [await open_store() for _ in range(4)]
 
     async def write(number: int) -> None:
-        await stores[number % 4].save_thread(
-            Thread("t", metadata={f"k{number}": number}, messages=[said(str(number))])
-        )
+        await stores[number % 4].save_thread(Thread("t", metadata={f"k{number}": number}, messages=[said(str(number))]))
 
     await asyncio.gather(*(write(number) for number in range(20)))
 
@@ -161,7 +159,5 @@ async def test_of_twenty_callers_at_once_one_makes_the_thread(open_store: OpenSt
     )
 
     stored = await stores[0].get_thread("t")
-    assert {(thread.title, thread.metadata["by"]) for thread in found} == {
-        (stored.title, stored.metadata["by"])
-    }
+    assert {(thread.title, thread.metadata["by"]) for thread in found} == {(stored.title, stored.metadata["by"])}
     assert await stores[0].count() == 1

@@ -109,9 +109,7 @@ def test_who_goes_on_after_a_failover_that_forgot_its_commit_counts_no_crash(sto
         connection.execute(tables.messages.delete().where(tables.messages.c.role == "assistant"))
         connection.execute(update(tables.threads).values(last_seq=1))
 
-    again = store.claim_turn(
-        ClaimRequest(worker=claimed.lease.worker, agents={"assistant": "1"}), held=claimed.lease
-    )
+    again = store.claim_turn(ClaimRequest(worker=claimed.lease.worker, agents={"assistant": "1"}), held=claimed.lease)
 
     assert (again.id, record(store, first.turn_id).crashes) == (first.turn_id, 0)
 

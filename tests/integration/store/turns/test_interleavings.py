@@ -90,8 +90,7 @@ class Mailbox:
     def wait_until_blocked(self, count: int = 1) -> None:
         """Until so many transactions wait for a lock of another one."""
         waiting = text(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
-            "AND wait_event_type = 'Lock'"
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
         )
         give_up_at = time.monotonic() + PATIENCE
         while self.do(lambda c: c.execute(waiting).scalar_one()) < count:
@@ -116,15 +115,11 @@ def accept(
     **options: Any,
 ) -> str:
     message = Message(role="user", content=content)
-    request = SendRequest(
-        turn_id=new_id(), tenant="default", thread_id=thread, message=message, agent=agent, **options
-    )
+    request = SendRequest(turn_id=new_id(), tenant="default", thread_id=thread, message=message, agent=agent, **options)
     return inbox.accept(connection, request, limits, mark_notified=mark_notified).turn_id
 
 
-def claim(
-    claimant: ClaimRequest, thread: str = "t", held: Lease | None = None
-) -> Callable[[Connection], Any]:
+def claim(claimant: ClaimRequest, thread: str = "t", held: Lease | None = None) -> Callable[[Connection], Any]:
     return partial(claims.claim, tenant="default", thread_id=thread, claimant=claimant, held=held)
 
 
@@ -249,9 +244,7 @@ def test_a_claim_that_waited_for_the_lock_sees_what_was_sent_while_it_waited(
     assert [m.content for m in found.window] == ["one", "re one", "two"]
 
 
-def test_a_wake_up_that_comes_while_the_holder_goes_on_is_not_needed(
-    mailbox: Mailbox, connection: Connection
-) -> None:
+def test_a_wake_up_that_comes_while_the_holder_goes_on_is_not_needed(mailbox: Mailbox, connection: Connection) -> None:
     holder, hears = mailbox.worker(), mailbox.worker()
     mailbox.send("one")
     claimed = mailbox.claim(holder)
@@ -337,9 +330,7 @@ def meanwhile(database: Database, words: str, operation: Callable[[Connection], 
     assert not left
 
 
-def test_a_send_that_its_limit_refuses_is_accepted_if_a_turn_ends_before_the_reason_is_read(
-    mailbox: Mailbox,
-) -> None:
+def test_a_send_that_its_limit_refuses_is_accepted_if_a_turn_ends_before_the_reason_is_read(mailbox: Mailbox) -> None:
     """The limit is within bounds again by then: nothing is left to refuse it for."""
     mailbox.worker()
     one = SendLimits(tenant_max_unfinished_turns=1)
@@ -353,12 +344,7 @@ def test_a_send_that_its_limit_refuses_is_accepted_if_a_turn_ends_before_the_rea
 
 def test_a_send_to_an_agent_that_registers_before_the_reason_is_read_is_accepted(mailbox: Mailbox) -> None:
     register = partial(
-        workers.register,
-        worker=new_id(),
-        host="here",
-        pid=1,
-        serves={"clerk": "1"},
-        lease_duration_seconds=60,
+        workers.register, worker=new_id(), host="here", pid=1, serves={"clerk": "1"}, lease_duration_seconds=60
     )
 
     with meanwhile(mailbox.database, "earlier_turn", register):
@@ -474,12 +460,7 @@ def test_a_turn_that_has_begun_stays_the_head_though_an_earlier_one_commits_late
     following = mailbox.claim(next_one, held=resumed.lease)
     assert following.id == settled.next_turn_id
     mailbox.do(settle(following))
-    assert mailbox.history()[2:] == [
-        "begun",
-        "re begun",
-        "early, committed late",
-        "re early, committed late",
-    ]
+    assert mailbox.history()[2:] == ["begun", "re begun", "early, committed late", "re early, committed late"]
 
 
 @pytest.mark.parametrize(
@@ -513,9 +494,7 @@ def test_a_resumed_turn_keeps_the_summary_and_context_that_it_began_with(mailbox
     said = {"thread_key": key, "key": "k", "content": "a context", "updated_at": datetime.now(UTC)}
 
     def write(connection: Connection) -> None:
-        connection.execute(
-            tables.summaries.insert().values(**summary, model="m", created_at=datetime.now(UTC))
-        )
+        connection.execute(tables.summaries.insert().values(**summary, model="m", created_at=datetime.now(UTC)))
         connection.execute(tables.thread_context.insert().values(**said))
         connection.execute(update(tables.threads).values(summary_id=summary["id"], context_version=1))
 
@@ -531,9 +510,7 @@ def test_a_resumed_turn_keeps_the_summary_and_context_that_it_began_with(mailbox
 # Cancelling
 
 
-def test_a_cancel_that_waits_for_the_commit_finds_the_turn_over(
-    mailbox: Mailbox, connection: Connection
-) -> None:
+def test_a_cancel_that_waits_for_the_commit_finds_the_turn_over(mailbox: Mailbox, connection: Connection) -> None:
     claimant = mailbox.worker()
     turn = mailbox.send()
     claimed = mailbox.claim(claimant)

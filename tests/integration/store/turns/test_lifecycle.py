@@ -51,9 +51,7 @@ class Store:
         )
         return ClaimRequest(worker=worker, agents={"assistant": "1"}, **rules)
 
-    def send(
-        self, content: str, thread: str = "t", limits: SendLimits = UNLIMITED, **options: Any
-    ) -> AcceptedTurn:
+    def send(self, content: str, thread: str = "t", limits: SendLimits = UNLIMITED, **options: Any) -> AcceptedTurn:
         request = SendRequest(
             turn_id=new_id(),
             tenant="default",
@@ -65,9 +63,7 @@ class Store:
         return self.database.run(inbox.accept, request, limits)
 
     def claim(self, claimant: ClaimRequest, thread: str = "t", held: Lease | None = None) -> ClaimOutcome:
-        return self.database.run(
-            claims.claim, tenant="default", thread_id=thread, claimant=claimant, held=held
-        )
+        return self.database.run(claims.claim, tenant="default", thread_id=thread, claimant=claimant, held=held)
 
     def claim_turn(self, claimant: ClaimRequest, thread: str = "t", held: Lease | None = None) -> ClaimedTurn:
         claimed = self.claim(claimant, thread, held)
@@ -84,12 +80,8 @@ class Store:
         assert isinstance(ending, Failed)
         return ending.error
 
-    def settle(
-        self, claimed: ClaimedTurn | RefusedTurn, ending: Any, *, release: bool = False
-    ) -> SettleOutcome:
-        return self.database.run(
-            turns.settle, lease=claimed.lease, turn_id=claimed.id, ending=ending, release=release
-        )
+    def settle(self, claimed: ClaimedTurn | RefusedTurn, ending: Any, *, release: bool = False) -> SettleOutcome:
+        return self.database.run(turns.settle, lease=claimed.lease, turn_id=claimed.id, ending=ending, release=release)
 
     def record(self, claimed: ClaimedTurn, *entries: Step) -> None:
         self.database.run(journal.record, lease=claimed.lease, turn_id=claimed.id, entries=entries)
@@ -121,9 +113,7 @@ class Store:
         with self.database.engine.begin() as connection:
             past = datetime(2020, 1, 1, tzinfo=UTC)
             connection.execute(
-                update(tables.workers)
-                .where(tables.workers.c.id == claimant.worker)
-                .values(lease_expires_at=past)
+                update(tables.workers).where(tables.workers.c.id == claimant.worker).values(lease_expires_at=past)
             )
 
 
@@ -159,12 +149,7 @@ def test_a_message_becomes_history_with_its_claim_and_its_answer_stands_after_it
     assert settled == SettleOutcome(next_turn_id=None, keeps_lease=False)
     assert store.history() == [(1, "user", "hello"), (2, "assistant", "hi")]
     record = store.database.run(records.read, turn_id=accepted.turn_id)
-    assert (record.state, record.attempt, record.usage, record.cost) == (
-        TurnState.COMPLETED,
-        1,
-        Usage(3, 4),
-        0.5,
-    )
+    assert (record.state, record.attempt, record.usage, record.cost) == (TurnState.COMPLETED, 1, Usage(3, 4), 0.5)
 
 
 def test_a_message_that_arrives_during_a_turn_waits_behind_its_answer(store: Store) -> None:
@@ -250,8 +235,7 @@ def test_finished_steps_come_back_with_the_next_claim_and_are_not_overwritten(st
     done = Step(index=1, kind="tool", call_id="c1", name="refund", state="finished", result={"content": "1"})
     store.record(claimed, done)
     store.record(
-        claimed,
-        Step(index=1, kind="tool", call_id="c1", name="refund", state="finished", result={"content": "2"}),
+        claimed, Step(index=1, kind="tool", call_id="c1", name="refund", state="finished", result={"content": "2"})
     )
     store.kill(first)
 
@@ -307,9 +291,7 @@ def test_a_retrying_turn_blocks_its_thread_until_it_is_due(store: Store) -> None
     store.send("two")
     claimed = store.claim_turn(claimant)
 
-    settled = store.settle(
-        claimed, RetryLater(after=timedelta(hours=1), error=TurnError("model_error", "away", True))
-    )
+    settled = store.settle(claimed, RetryLater(after=timedelta(hours=1), error=TurnError("model_error", "away", True)))
 
     assert settled == SettleOutcome()
     assert store.state(first.turn_id) is TurnState.QUEUED
@@ -456,11 +438,7 @@ def test_a_resumed_turn_sees_the_window_that_it_was_given_first(store: Store) ->
 
     assert [m.content for m in resumed.window] == ["one"]
     store.settle(resumed, answer("re one"))
-    assert store.history() == [
-        (1, "user", "one"),
-        (2, "user", "by a library"),
-        (3, "assistant", "re one"),
-    ]
+    assert store.history() == [(1, "user", "one"), (2, "user", "by a library"), (3, "assistant", "re one")]
 
 
 def test_ids_that_are_none_of_ours_are_not_found(store: Store) -> None:

@@ -28,9 +28,7 @@ def unfinished(count: int) -> SendLimits:
 
 
 def wake_ups(store: Store, tenant_max_running: int) -> set[str]:
-    picked = store.database.run(
-        pick_wake_ups, grace_seconds=0, limit=10, tenant_max_running=tenant_max_running
-    )
+    picked = store.database.run(pick_wake_ups, grace_seconds=0, limit=10, tenant_max_running=tenant_max_running)
     return {wake_up.thread_id for wake_up in picked}
 
 

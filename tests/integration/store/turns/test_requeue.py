@@ -73,10 +73,7 @@ def test_where_the_thread_has_gone_on_the_question_is_asked_anew_at_its_end(stor
 
 def test_what_a_failed_turn_had_said_is_not_said_again(store: Store) -> None:
     call = ToolCall("c1", "look", "{}")
-    said = (
-        Message(role="assistant", tool_calls=(call,)),
-        Message(role="tool", tool_call_id="c1", content="found"),
-    )
+    said = (Message(role="assistant", tool_calls=(call,)), Message(role="tool", tool_call_id="c1", content="found"))
     failed = fail(store, ending=Failed(error=AWAY.error, messages=said))
 
     found = again(store, failed)

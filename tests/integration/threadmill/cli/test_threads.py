@@ -53,9 +53,7 @@ def test_a_chat_is_stored_and_resumes(terminal: Terminal) -> None:
 def test_a_chat_takes_files_and_tells_what_it_does_not_understand(terminal: Terminal, tmp_path: Path) -> None:
     (tmp_path / "note.txt").write_text("The code word is heron.")
 
-    done = terminal.run(
-        "chat", "t1", stdin="/attach note.txt\nWhat is the code word?\n/nothing\n/attach gone\n"
-    )
+    done = terminal.run("chat", "t1", stdin="/attach note.txt\nWhat is the code word?\n/nothing\n/attach gone\n")
 
     assert "heron" in done.stdout
     assert "command: is '/nothing'" in done.stderr
@@ -169,9 +167,7 @@ def test_a_user_is_exported_and_erased(terminal: Terminal, tmp_path: Path) -> No
     terminal.run("threads", "show", "t1", status=1)
 
 
-@pytest.mark.parametrize(
-    "command", [["export-user", "{}", "--thread", "t1"], ["threads", "export", "t1", "-o", "{}"]]
-)
+@pytest.mark.parametrize("command", [["export-user", "{}", "--thread", "t1"], ["threads", "export", "t1", "-o", "{}"]])
 def test_a_place_that_cannot_be_written_to_is_named(terminal: Terminal, command: list[str]) -> None:
     terminal.run("chat", "t1", stdin="hello\n")
 

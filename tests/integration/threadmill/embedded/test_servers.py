@@ -143,10 +143,7 @@ def test_a_port_that_was_asked_for_and_is_taken_is_a_clear_error(kind: type[Serv
 
 
 def test_two_owners_of_one_folder_are_refused(kind: type[Server], tmp_path: Path) -> None:
-    with (
-        kind(tmp_path / "server"),
-        pytest.raises(DirectoryInUse, match=f"in use by process {os.getpid()}"),
-    ):
+    with kind(tmp_path / "server"), pytest.raises(DirectoryInUse, match=f"in use by process {os.getpid()}"):
         kind(tmp_path / "server").start()
 
 
@@ -175,9 +172,7 @@ def test_valkey_ends_the_server_that_a_dead_owner_left_behind(tmp_path: Path) ->
     with EmbeddedValkey(tmp_path / "server") as server:
         keep(server.url, "from the first owner")
         url, binary = server.url, server._process.argv[0]
-    with subprocess.Popen(
-        [binary, str(tmp_path / "server" / "valkey.conf")], stdout=subprocess.DEVNULL
-    ) as left:
+    with subprocess.Popen([binary, str(tmp_path / "server" / "valkey.conf")], stdout=subprocess.DEVNULL) as left:
         try:
             assert eventually(lambda: not is_free(port_of(url)))
 

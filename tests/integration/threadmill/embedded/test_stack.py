@@ -281,10 +281,7 @@ def test_a_program_that_does_not_start_is_an_error_that_leaves_nothing_behind(
 ) -> None:
     def broken(directory: Path) -> Sequence[Program]:
         complaint = (sys.executable, "-c", "raise SystemExit('I was not made for this')")
-        return [
-            *only_worker(directory),
-            Program(name="broken", argv=complaint, is_ready=ready_when_logged("ready")),
-        ]
+        return [*only_worker(directory), Program(name="broken", argv=complaint, is_ready=ready_when_logged("ready"))]
 
     heard: list[str] = []
     with pytest.raises(ServerFailed, match=r"(?s)broken ended with exit code 1.*I was not made for this"):
@@ -295,9 +292,7 @@ def test_a_program_that_does_not_start_is_an_error_that_leaves_nothing_behind(
     assert heard[-1] == "waiting for broken"
 
 
-def test_a_stack_that_was_stopped_starts_again_where_it_was(
-    environment: dict[str, str], tmp_path: Path
-) -> None:
+def test_a_stack_that_was_stopped_starts_again_where_it_was(environment: dict[str, str], tmp_path: Path) -> None:
     with Stack(tmp_path / "stack", environment, plan=only_worker) as first:
         addresses = first.addresses()
 

@@ -23,10 +23,7 @@ def test_a_text_that_fits_is_whole() -> None:
         (pages("slide", ["1", "2", "3"], 100), "slides 2 to 3 were left out"),
         (pages("page", ["1", "2"], 100), "page 2 was left out"),
         (pages("sheet", ['"A"', '"B"', '"C"'], 100), 'sheets "B", "C" were left out'),
-        (
-            pages("sheet", [f'"{n}"' for n in range(9)], 100),
-            'sheets "1", "2", "3", "4", "5" and 3 more were left out',
-        ),
+        (pages("sheet", [f'"{n}"' for n in range(9)], 100), 'sheets "1", "2", "3", "4", "5" and 3 more were left out'),
         ("word " * 200, "the rest was left out, about 151 tokens"),
     ],
 )
@@ -40,9 +37,7 @@ def test_what_was_left_out_is_named(text: str, note: str) -> None:
 
 
 def test_a_text_without_spaces_is_cut_all_the_same() -> None:
-    assert truncate_text("x" * 1000, 10).startswith(
-        "x" * 40 + "\n[Cut here: the rest was left out, about 240 tokens.]"
-    )
+    assert truncate_text("x" * 1000, 10).startswith("x" * 40 + "\n[Cut here: the rest was left out, about 240 tokens.]")
 
 
 @given(st.text(max_size=500), st.integers(0, 100))
@@ -89,18 +84,12 @@ def test_room_that_was_given_is_gone() -> None:
     st.lists(st.dictionaries(st.integers(0, 5), st.integers(1, 3000), max_size=4), max_size=4),
     st.frozensets(st.integers(0, 20)),
 )
-def test_no_more_is_given_than_there_is(
-    room: int, messages: list[dict[int, int]], whole: frozenset[int]
-) -> None:
-    wanted = [
-        {10 * place + file: tokens for file, tokens in one.items()} for place, one in enumerate(messages)
-    ]
+def test_no_more_is_given_than_there_is(room: int, messages: list[dict[int, int]], whole: frozenset[int]) -> None:
+    wanted = [{10 * place + file: tokens for file, tokens in one.items()} for place, one in enumerate(messages)]
 
     given_out = FileTokenBudget(room).allocate(wanted, whole)
 
     assert sum(given_out.values()) <= room
     everything = {file: tokens for one in wanted for file, tokens in one.items()}
     for file, tokens in given_out.items():
-        assert tokens == everything[file] or (
-            file not in whole and PIECE_MIN_TOKENS <= tokens < everything[file]
-        )
+        assert tokens == everything[file] or (file not in whole and PIECE_MIN_TOKENS <= tokens < everything[file])

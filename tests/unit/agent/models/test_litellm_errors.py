@@ -53,8 +53,7 @@ def test_each_status_has_its_kind(status, kind, retryable):
 
 
 @pytest.mark.parametrize(
-    ("code", "kind"),
-    [("context_length_exceeded", "context_length"), ("content_filter", "content_filtered")],
+    ("code", "kind"), [("context_length_exceeded", "context_length"), ("content_filter", "content_filtered")]
 )
 def test_the_provider_s_own_code_says_more_than_a_400(code, kind):
     assert translated(ProviderError(status=400, body={"code": code})).kind == kind

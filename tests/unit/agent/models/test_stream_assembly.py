@@ -33,17 +33,13 @@ def test_calls_come_out_in_the_order_of_their_index():
 
 
 def test_a_new_id_opens_a_new_call_where_every_index_is_zero():
-    calls = joined(
-        (0, "a", "first", "{"), (0, None, None, "}"), (0, "b", "second", "["), (0, None, None, "]")
-    )
+    calls = joined((0, "a", "first", "{"), (0, None, None, "}"), (0, "b", "second", "["), (0, None, None, "]"))
 
     assert calls == (ToolCall("a", "first", "{}"), ToolCall("b", "second", "[]"))
 
 
 def test_a_repeated_id_and_name_continue_their_call():
-    calls = joined(
-        (0, "a", "first", "{"), (0, "b", "second", "["), (0, "a", "first", "}"), (0, "b", "second", "]")
-    )
+    calls = joined((0, "a", "first", "{"), (0, "b", "second", "["), (0, "a", "first", "}"), (0, "b", "second", "]"))
 
     assert calls == (ToolCall("a", "first", "{}"), ToolCall("b", "second", "[]"))
 

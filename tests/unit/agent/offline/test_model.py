@@ -63,26 +63,18 @@ async def test_it_says_what_it_is_and_quotes_the_last_message() -> None:
 
 async def test_it_answers_a_question_with_what_was_said_and_where() -> None:
     reply = await reply_to(
-        "Hello! My cat is called Mimi. My dog is Rex.",
-        said("ok"),
-        "What is my cat?",
-        said("ok"),
-        "Who is the cat?",
+        "Hello! My cat is called Mimi. My dog is Rex.", said("ok"), "What is my cat?", said("ok"), "Who is the cat?"
     )
 
     assert reply.content.splitlines()[2:] == ['From message 1: "My cat is called Mimi."']
 
 
 async def test_a_second_sentence_is_quoted_if_it_fits_nearly_as_well() -> None:
-    reply = await reply_to(
-        "The red car is fast. The red bike is slow.", said("ok"), "How fast is the red car?"
-    )
+    reply = await reply_to("The red car is fast. The red bike is slow.", said("ok"), "How fast is the red car?")
 
     assert reply.content.splitlines()[2:] == ['From message 1: "The red car is fast."']
 
-    reply = await reply_to(
-        "The red car is fast. The red bike is slow.", said("ok"), "What is red and slow or fast?"
-    )
+    reply = await reply_to("The red car is fast. The red bike is slow.", said("ok"), "What is red and slow or fast?")
 
     assert len(reply.content.splitlines()[2:]) == 2
 
@@ -124,9 +116,7 @@ async def test_it_looks_into_results_of_tools() -> None:
 
 
 async def test_it_says_that_it_found_nothing() -> None:
-    assert (await reply_to("What is love?")).content.endswith(
-        "I found nothing about that in this conversation."
-    )
+    assert (await reply_to("What is love?")).content.endswith("I found nothing about that in this conversation.")
 
 
 @pytest.mark.parametrize(
@@ -146,9 +136,7 @@ async def test_it_calls_the_tools_that_a_message_names(text: str, calls: list[tu
     assert (reply.content, reply.finish_reason) == ("", "tool_calls")
 
 
-@pytest.mark.parametrize(
-    "text", ["call me tomorrow", "add milk", 'other {"a": 1}', "the clock {of} time", "clock"]
-)
+@pytest.mark.parametrize("text", ["call me tomorrow", "add milk", 'other {"a": 1}', "the clock {of} time", "clock"])
 async def test_an_ordinary_sentence_calls_nothing(text: str) -> None:
     reply = await reply_to(text.replace("clock {of}", "hour {of}"))
 
@@ -179,9 +167,7 @@ async def test_it_tells_what_tools_returned_and_how_they_failed() -> None:
     text = 'add {"a": 1} and call clock'
     first = await reply_to(text)
 
-    last = await reply_to(
-        text, *block(first, ['{"error": {"type": "Timeout", "message": "late"}}', '"noon"'])
-    )
+    last = await reply_to(text, *block(first, ['{"error": {"type": "Timeout", "message": "late"}}', '"noon"']))
 
     assert last.content.splitlines()[1:] == [
         f'You wrote: "{text}"',

@@ -26,9 +26,7 @@ async def summarized(covered: Sequence[Message], *answers: str, max_chars: int =
     model = Scripted(*map(says, answers)) if answers else RecallModel()
     name = "scripted" if answers else RECALL_MODEL
     summarizer = ModelSummarizer(model=model, model_name=name, max_chars=max_chars)
-    draft = Draft(
-        thread_key=1, previous_id=None, previous_content="", from_seq=1, to_seq=9, covered_messages=covered
-    )
+    draft = Draft(thread_key=1, previous_id=None, previous_content="", from_seq=1, to_seq=9, covered_messages=covered)
     return await summarizer.summarize(draft)
 
 
@@ -82,8 +80,7 @@ def test_what_is_picked_is_bounded_and_the_rest_is_named() -> None:
 async def test_what_no_model_saw_of_requests_is_put_back() -> None:
     """Also a request without any value: nothing else could tell that it is missing."""
     tasks = [
-        f"Please call the {'very ' * 40}old man by Friday, the {n // 26}{chr(97 + n % 26)} one."
-        for n in range(19)
+        f"Please call the {'very ' * 40}old man by Friday, the {n // 26}{chr(97 + n % 26)} one." for n in range(19)
     ]
     plain = "Please remind me to water the plants."
 
@@ -119,9 +116,7 @@ async def test_the_calls_of_a_long_message_are_shown() -> None:
     model = Scripted(says(json.dumps({"facts": ["x"]})))
     call = ToolCall("c1", "refund", '{"order": "#W1234567"}')
     covered = [Message(role="assistant", content=LONG, tool_calls=(call,))]
-    draft = Draft(
-        thread_key=1, previous_id=None, previous_content="", from_seq=1, to_seq=9, covered_messages=covered
-    )
+    draft = Draft(thread_key=1, previous_id=None, previous_content="", from_seq=1, to_seq=9, covered_messages=covered)
 
     await ModelSummarizer(model=model, model_name="scripted", max_chars=4000).summarize(draft)
 
@@ -135,8 +130,7 @@ def crowd(count: int) -> list[Message]:
     )  # fmt: skip
     files = [Attachment(filename=f"{n}.txt", sha256=f"{n:064}", size=1) for n in range(count)]
     covered = [
-        Message(role="user", content=" ".join(text.format(1_000 + number) for text in said))
-        for number in range(count)
+        Message(role="user", content=" ".join(text.format(1_000 + number) for text in said)) for number in range(count)
     ]
     return [*covered, *(Message(role="user", content="see", attachments=[file]) for file in files)]
 
@@ -165,20 +159,13 @@ async def test_a_model_is_told_how_long_a_summary_may_be() -> None:
     for max_chars in (1_000, 24_000):
         model = Scripted(says(json.dumps({"facts": ["x"]})))
         draft = Draft(
-            thread_key=1,
-            previous_id=None,
-            previous_content="",
-            from_seq=1,
-            to_seq=9,
-            covered_messages=user("hi"),
+            thread_key=1, previous_id=None, previous_content="", from_seq=1, to_seq=9, covered_messages=user("hi")
         )
         summarizer = ModelSummarizer(model=model, model_name="scripted", max_chars=max_chars)
         told.append((model, (await summarizer.summarize(draft)).prompt_version))
 
     (short, version), (long, other) = told
-    assert (
-        "226 characters each, all other lists together for 453;" in short.requests[0].messages[0]["content"]
-    )
+    assert "226 characters each, all other lists together for 453;" in short.requests[0].messages[0]["content"]
     assert "together for 11953;" in long.requests[0].messages[0]["content"]
     assert version != other
 

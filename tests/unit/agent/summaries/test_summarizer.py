@@ -59,9 +59,7 @@ async def test_a_summary_is_rendered_out_of_its_sections() -> None:
     found = await written((), {"facts": ["Ann lives  in\nRome."], "open_tasks": ["Call Ann."], "else": 1})
 
     assert found.content == "Facts:\n- Ann lives in Rome.\n\nOpen tasks:\n- Call Ann."
-    assert (
-        found.sections == SummarySections(facts=("Ann lives in Rome.",), open_tasks=("Call Ann.",)).to_json()
-    )
+    assert found.sections == SummarySections(facts=("Ann lives in Rome.",), open_tasks=("Call Ann.",)).to_json()
     assert (found.model, found.usage, found.cost) == ("scripted", SPENT, 0.5)
     assert found.prompt_version is not None
     assert len(found.prompt_version) == 12
@@ -132,9 +130,7 @@ async def test_two_such_answers_are_an_error_that_does_not_quote_them() -> None:
 
 @pytest.mark.parametrize("section", ["open_tasks", "preferences"])
 @pytest.mark.parametrize("entry", ["Refund #W1234567.", f"Close {UUID}.", "Prefers tea.", "Mail a@b.example"])
-async def test_an_entry_that_the_model_forgets_is_carried_over_word_for_word(
-    section: str, entry: str
-) -> None:
+async def test_an_entry_that_the_model_forgets_is_carried_over_word_for_word(section: str, entry: str) -> None:
     found = await written((), {"facts": ["They talked."]}, **{section: [entry]})
 
     assert found.sections is not None
@@ -193,9 +189,7 @@ async def test_an_entry_without_a_value_leaves_if_somebody_used_its_words(
 async def test_what_is_asked_for_again_in_the_same_words_is_open_again() -> None:
     task = "Refund #W1234567."
 
-    found = await written(
-        asked("#W1234567 came back."), {"open_tasks": [task], "closed": [task]}, open_tasks=[task]
-    )
+    found = await written(asked("#W1234567 came back."), {"open_tasks": [task], "closed": [task]}, open_tasks=[task])
 
     assert found.content == f"Open tasks:\n- {task}"
     assert counts(found) == {"kept_open": 1}
@@ -285,12 +279,7 @@ async def test_more_than_there_is_room_for_crowds_out_the_oldest() -> None:
 
 async def test_a_summary_that_is_text_alone_is_built_upon() -> None:
     plain = Draft(
-        thread_key=1,
-        previous_id=None,
-        previous_content="Ann is 7.",
-        from_seq=1,
-        to_seq=2,
-        covered_messages=asked("hi"),
+        thread_key=1, previous_id=None, previous_content="Ann is 7.", from_seq=1, to_seq=2, covered_messages=asked("hi")
     )
     summarizer, model = writer({"facts": ["x"]})
 
@@ -334,9 +323,7 @@ async def test_what_the_check_misses_is_added() -> None:
     assert found.usage == SPENT + SPENT
 
 
-async def checked_with(
-    missing: list[str], covered: Sequence[Message] = (), **previous: list[str]
-) -> NewSummary:
+async def checked_with(missing: list[str], covered: Sequence[Message] = (), **previous: list[str]) -> NewSummary:
     answer = {"facts": ["x"], "closed": previous.get("open_tasks", [])[:1]}
     summarizer, _ = writer(answer, {"ok": True, "missing": missing}, is_checked=True)
     return await summarizer.summarize(draft(covered, **previous))
@@ -410,9 +397,7 @@ async def test_a_text_in_the_conversation_cannot_end_the_material() -> None:
 
 
 async def recalled(covered: Sequence[Message], **previous: list[str]) -> NewSummary:
-    summarizer = ModelSummarizer(
-        model=RecallModel(), model_name=RECALL_MODEL, max_chars=24_000, is_checked=True
-    )
+    summarizer = ModelSummarizer(model=RecallModel(), model_name=RECALL_MODEL, max_chars=24_000, is_checked=True)
     return await summarizer.summarize(draft(covered, **previous))
 
 
@@ -455,9 +440,7 @@ async def test_the_offline_model_opens_again_what_a_user_asks_for_again() -> Non
 
 
 async def test_the_offline_model_answers_other_questions_as_before() -> None:
-    request = ModelRequest(
-        model=RECALL_MODEL, messages=[{"role": "user", "content": [{"type": "text", "text": "hi"}]}]
-    )
+    request = ModelRequest(model=RECALL_MODEL, messages=[{"role": "user", "content": [{"type": "text", "text": "hi"}]}])
     reply: ModelReply = await RecallModel().complete(request)
 
     assert 'You wrote: "hi"' in reply.content

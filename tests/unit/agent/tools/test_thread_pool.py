@@ -106,9 +106,7 @@ async def test_a_sync_tool_that_found_no_thread_has_a_known_outcome(gate: thread
     threads = ToolThreads(1)
     threads.submit(gate.wait)
 
-    result = await run(
-        Tool.from_function(lambda: 1, name="f", timeout_seconds=0.02), "", CONTEXT, executor=threads
-    )
+    result = await run(Tool.from_function(lambda: 1, name="f", timeout_seconds=0.02), "", CONTEXT, executor=threads)
 
     assert result.outcome == "failed"
     assert "was not started" in result.content

@@ -65,9 +65,7 @@ def test_a_tool_is_still_the_function_to_python_code() -> None:
 
 
 def test_a_schema_says_choices_bounds_and_what_may_be_null() -> None:
-    def paint(
-        colour: Colour, mode: Literal["fast", "slow"], layers: Annotated[int, Field(ge=1)], note: str | None
-    ): ...
+    def paint(colour: Colour, mode: Literal["fast", "slow"], layers: Annotated[int, Field(ge=1)], note: str | None): ...
 
     declared = properties(Tool.from_function(paint))
 

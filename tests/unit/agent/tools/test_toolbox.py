@@ -46,9 +46,7 @@ class Filter(TypedDict):
     text: str
 
 
-async def call(
-    function: Any, arguments: str = "", context: RunContext = CONTEXT, **options: Any
-) -> ToolResult:
+async def call(function: Any, arguments: str = "", context: RunContext = CONTEXT, **options: Any) -> ToolResult:
     made = function if isinstance(function, Tool) else Tool.from_function(function, name="probe", **options)
     return await run(made, arguments, context, executor=ToolThreads(2))
 
@@ -60,9 +58,7 @@ def error_of(result: ToolResult) -> dict[str, str]:
 async def test_values_arrive_as_the_annotations_say() -> None:
     seen: dict[str, Any] = {}
 
-    def take(
-        colour: Colour, point: Point, address: Address, chosen: Filter, when: datetime, *, json: str = "x"
-    ):
+    def take(colour: Colour, point: Point, address: Address, chosen: Filter, when: datetime, *, json: str = "x"):
         seen.update(locals())
 
     arguments = {
@@ -106,10 +102,7 @@ async def test_an_unknown_tool_is_answered_with_the_names_there_are() -> None:
     result = await box.run("three", "{}", CONTEXT, executor=ToolThreads(1))
 
     assert result.outcome == "failed"
-    assert error_of(result) == {
-        "type": "UnknownTool",
-        "message": "there is no tool 'three'; available: one, two",
-    }
+    assert error_of(result) == {"type": "UnknownTool", "message": "there is no tool 'three'; available: one, two"}
 
 
 @pytest.mark.parametrize(
@@ -181,11 +174,7 @@ async def test_an_exception_is_told_without_its_trace_and_logged_without_its_mes
         result = await call(divide)
 
     error = error_of(result)
-    assert (error["type"], len(error["message"]), result.outcome) == (
-        "ZeroDivisionError",
-        ERROR_MAX_CHARS,
-        "failed",
-    )
+    assert (error["type"], len(error["message"]), result.outcome) == ("ZeroDivisionError", ERROR_MAX_CHARS, "failed")
     assert "Traceback" not in result.content
     assert "divide" in logs[0]["trace"][-1]
     assert "secret" not in str(logs)
@@ -195,9 +184,7 @@ async def fail_async(error: BaseException) -> None:
     raise error
 
 
-@pytest.mark.parametrize(
-    "error", [SystemExit(1), StopIteration(), TimeoutError("db"), asyncio.CancelledError()]
-)
+@pytest.mark.parametrize("error", [SystemExit(1), StopIteration(), TimeoutError("db"), asyncio.CancelledError()])
 @pytest.mark.parametrize("is_async", [True, False])
 async def test_no_exception_of_a_tool_ends_the_turn(error: BaseException, is_async: bool) -> None:
     def fail() -> None:

@@ -102,9 +102,7 @@ def test_an_allowed_network_opens_that_network_and_no_other() -> None:
         ("http://example.org/" + "a" * 4_000, "4019 characters"),
     ],
 )
-def test_a_url_that_is_no_plain_web_address_is_refused_without_quoting_its_password(
-    url: str, problem: str
-) -> None:
+def test_a_url_that_is_no_plain_web_address_is_refused_without_quoting_its_password(url: str, problem: str) -> None:
     with pytest.raises(UrlRejected, match=problem) as refusal:
         parse(url, allow_ports=WEB_PORTS)
 
@@ -147,9 +145,7 @@ def test_a_url_is_shown_without_its_query() -> None:
     ],
 )
 def test_a_servers_file_name_becomes_a_plain_one(disposition: str, name: str) -> None:
-    found = file_name(
-        None, disposition=disposition, url="https://example.org/x/page.html", media_type="text/html"
-    )
+    found = file_name(None, disposition=disposition, url="https://example.org/x/page.html", media_type="text/html")
 
     assert found == name
 
@@ -208,9 +204,7 @@ def test_any_file_name_can_be_attached(asked: str, disposition: str) -> None:
         (b'<meta charset="utf-16">' + "ü".encode(), None, '<meta charset="utf-16">ü'),
     ],
 )
-def test_bytes_become_text_by_mark_label_own_word_or_look(
-    body: bytes, charset: str | None, text: str
-) -> None:
+def test_bytes_become_text_by_mark_label_own_word_or_look(body: bytes, charset: str | None, text: str) -> None:
     assert decode(body, charset, is_markup=True) == text
 
 
@@ -232,9 +226,7 @@ def test_both_forms_and_several_members_are_unpacked_in_pieces_of_any_size(size:
         unpack = decompressor_for(encoding)
         assert unpack is not None
 
-        pieces = [
-            unpack.feed(packed[at : at + size], max_bytes=1_000_000) for at in range(0, len(packed), size)
-        ]
+        pieces = [unpack.feed(packed[at : at + size], max_bytes=1_000_000) for at in range(0, len(packed), size)]
         unpack.close()
 
         assert b"".join(pieces) == b"one two"

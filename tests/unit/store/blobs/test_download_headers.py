@@ -77,16 +77,7 @@ def test_a_picture_is_shown_if_asked_for(media_type: str) -> None:
 
 @pytest.mark.parametrize(
     "media_type",
-    [
-        "text/html",
-        "image/svg+xml",
-        "text/xml",
-        "application/pdf",
-        "text/plain",
-        "application/json",
-        "",
-        "image/*",
-    ],
+    ["text/html", "image/svg+xml", "text/xml", "application/pdf", "text/plain", "application/json", "", "image/*"],
 )
 def test_nothing_else_is_ever_shown(media_type: str) -> None:
     assert content_disposition("a", media_type, inline=True).startswith("attachment;")

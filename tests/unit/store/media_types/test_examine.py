@@ -37,24 +37,18 @@ JPEG = jpeg_header(1, 1)
 GIF = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
 WEBP = base64.b64decode("UklGRhoAAABXRUJQVlA4TA0AAAAvAAAAEAcQERGIiP4HAA==")
 PDF = b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n1 0 obj\n<< /Type /Catalog >>\nendobj\n%%EOF\n"
-SVG = (
-    b'<?xml version="1.0"?>\n<!-- drawn -->\n<svg xmlns="http://www.w3.org/2000/svg"><script>1</script></svg>'
-)
+SVG = b'<?xml version="1.0"?>\n<!-- drawn -->\n<svg xmlns="http://www.w3.org/2000/svg"><script>1</script></svg>'
 HTML = b"<!DOCTYPE html>\n<html><body><script>alert(1)</script></body></html>"
 WINDOWS_PROGRAM = b"MZ\x90\x00\x03\x00\x00\x00\x04\x00\x00\x00\xff\xff" + b"\0" * 60
 LINUX_PROGRAM = b"\x7fELF\x02\x01\x01\x00" + b"\0" * 60
 MAC_PROGRAM = b"\xcf\xfa\xed\xfe\x07\x00\x00\x01" + b"\0" * 60
 
 
-def sniff(
-    filename: str, content: bytes, declared: str | None = None, allowed: tuple[str, ...] = ALLOWED
-) -> str:
+def sniff(filename: str, content: bytes, declared: str | None = None, allowed: tuple[str, ...] = ALLOWED) -> str:
     return examine(filename, content, declared, max_bytes=1_000_000, allowed=allowed)
 
 
-def refusal(
-    filename: str, content: bytes, declared: str | None = None, allowed: tuple[str, ...] = ALLOWED
-) -> str:
+def refusal(filename: str, content: bytes, declared: str | None = None, allowed: tuple[str, ...] = ALLOWED) -> str:
     with pytest.raises(FileRejected) as refused:
         sniff(filename, content, declared, allowed)
     return str(refused.value)
@@ -94,9 +88,7 @@ def refusal(
         ("part.html", b"<div>part of a page</div>", "text/html", "text/plain"),
     ],
 )  # fmt: skip
-def test_the_type_is_what_the_bytes_are(
-    filename: str, content: bytes, declared: str | None, found: str
-) -> None:
+def test_the_type_is_what_the_bytes_are(filename: str, content: bytes, declared: str | None, found: str) -> None:
     assert sniff(filename, content, declared) == found
 
 
@@ -127,9 +119,7 @@ def test_the_type_is_what_the_bytes_are(
         ("a.pdf", b"\n\n%PDF-1.4 not at its beginning", "application/pdf"),
     ],
 )
-def test_a_file_that_is_not_what_it_is_called_is_refused(
-    filename: str, content: bytes, declared: str | None
-) -> None:
+def test_a_file_that_is_not_what_it_is_called_is_refused(filename: str, content: bytes, declared: str | None) -> None:
     told = refusal(filename, content, declared, ("*/*", "image/svg+xml", "application/x-mach-binary"))
 
     assert f"'{filename}' is called" in told
@@ -137,9 +127,7 @@ def test_a_file_that_is_not_what_it_is_called_is_refused(
 
 
 @pytest.mark.parametrize(
-    "whole",
-    [PNG[:24], JPEG[:29], GIF[:36], WEBP[:-1], b"%PDF-1.4"],
-    ids=["png", "jpeg", "gif", "webp", "pdf"],
+    "whole", [PNG[:24], JPEG[:29], GIF[:36], WEBP[:-1], b"%PDF-1.4"], ids=["png", "jpeg", "gif", "webp", "pdf"]
 )
 def test_a_signature_that_is_cut_short_counts_for_nothing(whole: bytes) -> None:
     kind = sniff("upload", whole)
@@ -180,9 +168,7 @@ def test_an_empty_file_is_refused_with_its_name() -> None:
 def test_the_largest_accepted_file_passes_and_one_byte_more_is_refused() -> None:
     assert examine("a.txt", b"x" * 100, None, max_bytes=100, allowed=ALLOWED) == "text/plain"
 
-    with pytest.raises(
-        FileRejected, match=r"'a\.txt' has 101 bytes, at most 100 .*THREADMILL_ATTACHMENT_MAX_BYTES"
-    ):
+    with pytest.raises(FileRejected, match=r"'a\.txt' has 101 bytes, at most 100 .*THREADMILL_ATTACHMENT_MAX_BYTES"):
         examine("a.txt", b"x" * 101, None, max_bytes=100, allowed=ALLOWED)
 
 
@@ -194,9 +180,7 @@ def test_the_largest_accepted_file_passes_and_one_byte_more_is_refused() -> None
         ("a.svg", SVG, "image/svg+xml"),
     ],
 )
-def test_a_type_that_is_not_accepted_is_refused_with_what_is(
-    filename: str, content: bytes, found: str
-) -> None:
+def test_a_type_that_is_not_accepted_is_refused_with_what_is(filename: str, content: bytes, found: str) -> None:
     told = refusal(filename, content)
 
     assert f"'{filename}' is {found}, which is not accepted" in told
@@ -213,9 +197,7 @@ def test_an_accepted_pattern_covers_its_whole_family_and_no_other() -> None:
     assert "no files at all" in refusal("a.pdf", PDF, allowed=())
 
 
-@pytest.mark.parametrize(
-    ("filename", "content"), [("a.svg", SVG), ("a.exe", WINDOWS_PROGRAM), ("a", LINUX_PROGRAM)]
-)
+@pytest.mark.parametrize(("filename", "content"), [("a.svg", SVG), ("a.exe", WINDOWS_PROGRAM), ("a", LINUX_PROGRAM)])
 def test_what_runs_is_accepted_only_by_its_name(filename: str, content: bytes) -> None:
     assert "not accepted" in refusal(filename, content, allowed=("image/*", "application/*", "*/*"))
 

@@ -32,9 +32,7 @@ def tar() -> bytes:
     return out.getvalue()
 
 
-def sniff(
-    filename: str, content: bytes, declared: str | None = None, allowed: tuple[str, ...] = ALLOWED
-) -> str:
+def sniff(filename: str, content: bytes, declared: str | None = None, allowed: tuple[str, ...] = ALLOWED) -> str:
     return examine(filename, content, declared, max_bytes=10_000_000, allowed=allowed)
 
 
@@ -116,9 +114,7 @@ def test_a_document_that_breaks_off_is_refused(content: bytes, ending: str) -> N
         ("a.ppt", OLE + "PowerPoint Document\0".encode("utf-16-le"), "save it as .pptx"),
     ],
 )
-def test_what_may_hold_macros_is_refused_with_what_to_send_instead(
-    filename: str, content: bytes, fix: str
-) -> None:
+def test_what_may_hold_macros_is_refused_with_what_to_send_instead(filename: str, content: bytes, fix: str) -> None:
     assert fix in refusal(filename, content)
     with pytest.raises(FileRejected, match="may hold macros"):
         sniff(filename, content, allowed=("*/*", "application/*"))

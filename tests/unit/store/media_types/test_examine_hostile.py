@@ -15,16 +15,7 @@ from store.media_types.examine import examine
 from store.media_types.image_size import pixel_size
 from store.media_types.zip_contents import DOCUMENT_UNPACKED_MAX
 from store.settings import Settings
-from tests.unit.documents import (
-    billion_laughs,
-    docx,
-    gif_header,
-    jpeg_header,
-    packed,
-    png,
-    png_chunk,
-    webp_header,
-)
+from tests.unit.documents import billion_laughs, docx, gif_header, jpeg_header, packed, png, png_chunk, webp_header
 
 ALLOWED = Settings.model_fields["attachment_types"].default
 
@@ -113,9 +104,7 @@ def test_pixels_are_counted_behind_what_stops_or_fills_a_reader(filename: str, c
 
 
 def test_a_jpeg_with_its_size_behind_a_megabyte_of_profile_is_accepted() -> None:
-    assert (
-        sniff("a.jpg", jpeg_header(400, 300)[:20] + SEGMENT * 20 + jpeg_header(400, 300)[20:]) == "image/jpeg"
-    )
+    assert sniff("a.jpg", jpeg_header(400, 300)[:20] + SEGMENT * 20 + jpeg_header(400, 300)[20:]) == "image/jpeg"
 
 
 @pytest.mark.parametrize(
@@ -129,10 +118,7 @@ def test_a_jpeg_with_its_size_behind_a_megabyte_of_profile_is_accepted() -> None
         ("segments.jpg", jpeg_header(10, 10)[:20] + b"\xff\xe2\0\2" * 5_000_000 + jpeg_header(10, 10)[20:]),
         ("no-frame.gif", gif_header(10, 10)[:19] + b";"),
         ("extensions.gif", gif_header(10, 10)[:19] + b"!\xfe\0" * 6_000_000 + gif_header(10, 10)[19:]),
-        (
-            "comment.gif",
-            gif_header(10, 10)[:19] + b"!\xfe" + b"\1x" * 9_000_000 + b"\0" + gif_header(10, 10)[19:],
-        ),
+        ("comment.gif", gif_header(10, 10)[:19] + b"!\xfe" + b"\1x" * 9_000_000 + b"\0" + gif_header(10, 10)[19:]),
         ("cut.webp", b"RIFF\x0c\0\0\0WEBPVP8X\x0a\0\0\0"),
     ],
 )
@@ -147,9 +133,7 @@ def test_a_picture_whose_header_says_no_size_is_refused_in_no_time(filename: str
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "WEBP"])
 def test_pictures_of_a_common_program_are_measured(kind: str) -> None:
-    options = {
-        "JPEG": {"progressive": True, "icc_profile": bytes(200_000), "exif": b"Exif\0\0" + bytes(1000)}
-    }
+    options = {"JPEG": {"progressive": True, "icc_profile": bytes(200_000), "exif": b"Exif\0\0" + bytes(1000)}}
     out = io.BytesIO()
     Image.new("RGB", (300, 200)).save(out, kind, comment=b"a picture", **options.get(kind, {}))
 
@@ -196,11 +180,7 @@ def test_large_text_that_does_not_begin_and_end_as_json_is_none(content: bytes) 
 def test_an_archive_of_archives_is_stored_and_not_opened() -> None:
     content = packed({"a": bytes(1_000_000)})
     for _ in range(20):
-        content = (
-            packed({f"{n}.zip": content for n in range(10)})[:2_000_000]
-            if len(content) < 100_000
-            else content
-        )
+        content = packed({f"{n}.zip": content for n in range(10)})[:2_000_000] if len(content) < 100_000 else content
 
     assert sniff("a.zip", packed({"inner.zip": content})) == "application/zip"
 
@@ -242,9 +222,7 @@ def test_an_svg_is_refused_whatever_is_in_it_unless_it_is_named(filename: str, d
         (png(1, 1) + packed({"a": "b"}), None),
     ],
 )
-def test_what_is_two_things_at_once_is_refused_or_the_harmless_one(
-    content: bytes, outcome: str | None
-) -> None:
+def test_what_is_two_things_at_once_is_refused_or_the_harmless_one(content: bytes, outcome: str | None) -> None:
     """A GIF that is also a script is a GIF: it is never served as anything else, nor shown in a page."""
     if outcome is None:
         assert "too; save it again" in refusal("upload", content)

@@ -12,9 +12,7 @@ from store.media_types.examine import examine
 NAMES = st.sampled_from(
     ["a", "a.png", "a.pdf", "a.txt", "a.csv", "a.md", "a.json", "a.xml", "a.html", "a.svg", "a.zip"]
 )
-TYPES = st.sampled_from(
-    [None, "", "image/png", "application/pdf", "text/plain", "application/json", "text/html", "x"]
-)
+TYPES = st.sampled_from([None, "", "image/png", "application/pdf", "text/plain", "application/json", "text/html", "x"])
 BEGINNINGS = st.sampled_from(
     [
         b"",
@@ -57,23 +55,18 @@ def test_every_file_is_named_a_welcome_type_or_refused_by_name(
 @example("\ufeff")
 def test_any_text_without_markup_is_plain_text(text: str) -> None:
     for content in (text.encode(), text.encode("utf-8-sig"), text.encode("utf-16"), text.encode("utf-32")):
-        assert (
-            examine("notes.txt", content, "text/plain", max_bytes=10**6, allowed=("text/*",)) == "text/plain"
-        )
+        assert examine("notes.txt", content, "text/plain", max_bytes=10**6, allowed=("text/*",)) == "text/plain"
 
 
 @given(
     st.recursive(
-        st.none() | st.booleans() | st.text(),
-        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        st.none() | st.booleans() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
     )
 )
 def test_any_json_is_json_when_it_is_called_that(value: object) -> None:
     content = json.dumps(value).encode()
 
-    assert (
-        examine("a.json", content, None, max_bytes=10**6, allowed=("application/json",)) == "application/json"
-    )
+    assert examine("a.json", content, None, max_bytes=10**6, allowed=("application/json",)) == "application/json"
 
 
 @given(st.binary(min_size=1, max_size=100), st.sampled_from(["html", "SVG", "script", "Body", "iframe"]))

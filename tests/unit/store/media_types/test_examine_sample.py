@@ -22,9 +22,7 @@ MANY_PARTS = packed(
 )
 
 
-def sampled(
-    filename: str, content: bytes, declared: str | None = None, allowed: tuple[str, ...] = ALLOWED
-) -> str:
+def sampled(filename: str, content: bytes, declared: str | None = None, allowed: tuple[str, ...] = ALLOWED) -> str:
     return examine_sample(
         filename,
         content[:HEAD_BYTES],
@@ -41,10 +39,7 @@ def sampled(
     [
         ("a.docx", DOCX),
         ("a.docx", MANY_PARTS),
-        (
-            "a.odt",
-            packed({"mimetype": "application/vnd.oasis.opendocument.text", "a": NOISE}, stored=("mimetype",)),
-        ),
+        ("a.odt", packed({"mimetype": "application/vnd.oasis.opendocument.text", "a": NOISE}, stored=("mimetype",))),
         ("a.zip", packed({"a": NOISE})),
         ("a.gz", gzip.compress(NOISE, mtime=0)),
         ("a.png", png(1000, 1000, pixels=NOISE)),

@@ -14,9 +14,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import parse_qs, urlsplit
 
-SLOW_DOWN = (
-    b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Please reduce your rate.</Message></Error>"
-)
+SLOW_DOWN = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Please reduce your rate.</Message></Error>"
 
 
 @dataclass(frozen=True)
@@ -96,11 +94,7 @@ class S3Relay:
         left = list(faults)
 
         def fault(heard: Heard) -> Fault:
-            return (
-                left.pop(0)
-                if left and heard.method == method and (not query or query in heard.query)
-                else None
-            )
+            return left.pop(0) if left and heard.method == method and (not query or query in heard.query) else None
 
         self.fault = fault
 
@@ -138,11 +132,7 @@ class S3Relay:
             connection.endheaders(body)
             answer = connection.getresponse()
             content = answer.read()
-            kept = [
-                item
-                for item in answer.getheaders()
-                if item[0].lower() not in ("connection", "transfer-encoding")
-            ]
+            kept = [item for item in answer.getheaders() if item[0].lower() not in ("connection", "transfer-encoding")]
             cut = fault.after if isinstance(fault, Cut) else None
             _answer(handler, answer.status, kept, content, cut=cut)
         finally:
@@ -150,12 +140,7 @@ class S3Relay:
 
 
 def _answer(
-    handler: BaseHTTPRequestHandler,
-    status: int,
-    headers: list[tuple[str, str]],
-    body: bytes,
-    *,
-    cut: int | None = None,
+    handler: BaseHTTPRequestHandler, status: int, headers: list[tuple[str, str]], body: bytes, *, cut: int | None = None
 ) -> None:
     handler.send_response_only(status)
     for name, value in headers:

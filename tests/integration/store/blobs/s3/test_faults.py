@@ -69,11 +69,7 @@ def test_a_server_that_stays_busy_is_told_by_its_own_word(
     put(store, b"another")
     before = relay.count(method)
     relay.fail(method, *[Busy()] * 9)
-    verbs = {
-        "put": put,
-        "get": lambda one: one.get("acme", HASH),
-        "delete": lambda one: one.delete("acme", HASH),
-    }
+    verbs = {"put": put, "get": lambda one: one.get("acme", HASH), "delete": lambda one: one.delete("acme", HASH)}
 
     with pytest.raises(FileStoreUnavailable, match=r"the server answered SlowDown to \w+; try again"):
         verbs[verb](store)
@@ -141,9 +137,7 @@ def test_a_body_that_always_breaks_off_is_never_handed_out(store: S3Blobs, relay
     assert relay.count("GET") == 2 * 3
 
 
-def test_a_blob_that_is_replaced_while_it_is_read_is_not_mixed(
-    store: S3Blobs, relay: S3Relay, s3: S3
-) -> None:
+def test_a_blob_that_is_replaced_while_it_is_read_is_not_mixed(store: S3Blobs, relay: S3Relay, s3: S3) -> None:
     put(store)
     (key,) = keys(s3)
 
@@ -180,9 +174,7 @@ def test_an_object_in_parts_survives_a_busy_server(store: S3Blobs, relay: S3Rela
     assert relay.count("PUT", "partNumber") == 3 + 2
 
 
-def test_an_object_in_parts_that_dies_in_the_middle_is_dropped(
-    store: S3Blobs, relay: S3Relay, s3: S3
-) -> None:
+def test_an_object_in_parts_that_dies_in_the_middle_is_dropped(store: S3Blobs, relay: S3Relay, s3: S3) -> None:
     relay.fail("PUT", None, Busy(), Busy(), Busy(), query="partNumber")
 
     with pytest.raises(FileStoreUnavailable, match="SlowDown to UploadPart"):
@@ -209,9 +201,7 @@ def test_an_object_in_parts_whose_end_fails_is_not_seen_and_can_be_put_again(
 def test_parts_that_cannot_be_dropped_hide_no_error_and_go_with_the_tenant(
     store: S3Blobs, relay: S3Relay, s3: S3
 ) -> None:
-    relay.fault = lambda heard: (
-        Busy() if heard.method == "DELETE" or heard.query.get("partNumber") == ["2"] else None
-    )
+    relay.fault = lambda heard: Busy() if heard.method == "DELETE" or heard.query.get("partNumber") == ["2"] else None
     with pytest.raises(FileStoreUnavailable, match="SlowDown to UploadPart"):
         put(store, LARGE)
     assert (keys(s3), unfinished(s3)) == ([], 1)
@@ -252,9 +242,7 @@ def test_a_process_that_dies_between_two_parts_leaves_nothing_to_be_seen(store: 
     assert (keys(s3), unfinished(s3)) == ([], 0)
 
 
-def test_a_deletion_that_was_refused_is_told_and_can_be_repeated(
-    store: S3Blobs, relay: S3Relay, s3: S3
-) -> None:
+def test_a_deletion_that_was_refused_is_told_and_can_be_repeated(store: S3Blobs, relay: S3Relay, s3: S3) -> None:
     put(store)
     relay.fail("GET", *[Busy()] * 3, query="versioning")
 
@@ -292,8 +280,6 @@ def test_a_server_that_is_away_is_told(s3: S3) -> None:
         put(store)
         store.close()
 
-    with pytest.raises(
-        FileStoreUnavailable, match="check THREADMILL_S3_ENDPOINT_URL, and that the server runs"
-    ):
+    with pytest.raises(FileStoreUnavailable, match="check THREADMILL_S3_ENDPOINT_URL, and that the server runs"):
         store.get("acme", HASH)
     store.close()

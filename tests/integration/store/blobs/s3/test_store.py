@@ -31,11 +31,7 @@ def store(s3: Any) -> Iterator[S3Blobs]:
 
 
 def opened(s3: Any, bucket: str = "", **replaced: Any) -> S3Blobs:
-    settings = {
-        "endpoint_url": s3.endpoint,
-        "access_key_id": s3.key,
-        "secret_access_key": s3.secret,
-    }
+    settings = {"endpoint_url": s3.endpoint, "access_key_id": s3.key, "secret_access_key": s3.secret}
     return S3Blobs(bucket or s3.bucket, "/kept/", S3Options(**{**settings, **replaced}))
 
 
@@ -69,9 +65,7 @@ def test_a_list_goes_on_past_the_first_page(s3: Any, store: S3Blobs) -> None:
 
     # The server's page is a thousand long; this one asks for three.
     client = store._bucket.get_client()
-    client.meta.events.register(
-        "provide-client-params.s3.ListObjectsV2", lambda params, **_: {**params, "MaxKeys": 3}
-    )
+    client.meta.events.register("provide-client-params.s3.ListObjectsV2", lambda params, **_: {**params, "MaxKeys": 3})
 
     assert [blob.sha256 for blob in store.list("acme")] == sorted(
         hashlib.sha256(content).hexdigest() for content in contents
@@ -108,9 +102,7 @@ def test_a_browser_is_shown_pictures_and_never_a_program(
 ) -> None:
     store.put("acme", HASH, CONTENT, media_type)
 
-    address = store.url(
-        "acme", HASH, expires=HOUR, filename="../\u202ea.html", media_type=media_type, inline=True
-    )
+    address = store.url("acme", HASH, expires=HOUR, filename="../\u202ea.html", media_type=media_type, inline=True)
 
     with urlopen(address) as answer:
         assert answer.headers["Content-Type"].partition(";")[0] == served
@@ -147,9 +139,7 @@ def test_a_missing_bucket_is_told_by_every_verb(s3: Any) -> None:
     store = opened(s3, bucket="not-there")
 
     for verb in every_verb(store):
-        with pytest.raises(
-            FileStoreUnavailable, match=r"bucket 'not-there' at .*: there is no such bucket; create it"
-        ):
+        with pytest.raises(FileStoreUnavailable, match=r"bucket 'not-there' at .*: there is no such bucket; create it"):
             verb()
     store.close()
 
@@ -189,9 +179,7 @@ def test_a_server_that_is_away_is_told_soon_and_without_its_password() -> None:
     store = S3Blobs("files", options=S3Options(endpoint, "k", "s3cret", max_attempts=2))
 
     started = time.monotonic()
-    with pytest.raises(
-        FileStoreUnavailable, match=f"bucket 'files' at 127.0.0.1:{port}: .*ENDPOINT_URL"
-    ) as told:
+    with pytest.raises(FileStoreUnavailable, match=f"bucket 'files' at 127.0.0.1:{port}: .*ENDPOINT_URL") as told:
         put(store)
 
     assert time.monotonic() - started < 5
@@ -251,17 +239,13 @@ if child:
 def test_a_forked_child_makes_a_client_of_its_own(s3: Any) -> None:
     arguments = [s3.endpoint, s3.key, s3.secret, s3.bucket]
 
-    done = subprocess.run(
-        [sys.executable, "-c", FORKS, *arguments], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", FORKS, *arguments], capture_output=True, text=True, check=False)
 
     assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_driver_is_not_imported_before_it_is_needed() -> None:
-    program = (
-        "import sys, store.blobs; store.blobs.S3Blobs('b'); print([m for m in sys.modules if 'boto' in m])"
-    )
+    program = "import sys, store.blobs; store.blobs.S3Blobs('b'); print([m for m in sys.modules if 'boto' in m])"
 
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 

@@ -104,9 +104,7 @@ class _Pair:
         finally:
             self.hang_up()
 
-    async def _carry(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, messages: Messages
-    ) -> None:
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, messages: Messages) -> None:
         while data := await reader.read(CHUNK_BYTES):
             # The client sends a statement at once and then waits: a chunk never holds two of them.
             messages.feed(data)

@@ -54,9 +54,7 @@ class Stage:
 
     def sign_on(self) -> str:
         worker = new_id()
-        self.steady.run(
-            workers.register, host="here", pid=1, serves=SERVES, lease_duration_seconds=600, worker=worker
-        )
+        self.steady.run(workers.register, host="here", pid=1, serves=SERVES, lease_duration_seconds=600, worker=worker)
         return worker
 
     def sent(self, thread: str) -> str:
@@ -122,9 +120,7 @@ class Stage:
             ended = rows(connection, tables.turns, "id", "state", thread_key=key)
             said = rows(connection, tables.messages, "seq", "turn_id", "content", thread_key=key)
             waiting = connection.execute(select(tables.inbox_messages.c.turn_id)).scalars().all()
-            left = connection.execute(
-                select(tables.steps.c.turn_id).where(tables.steps.c.state == "started")
-            ).all()
+            left = connection.execute(select(tables.steps.c.turn_id).where(tables.steps.c.state == "started")).all()
 
         assert owner is None, told
         assert ended == [(turn_id, state) for turn_id in turn_ids], told
@@ -160,9 +156,7 @@ def answer() -> Completed:
     return Completed(messages=(Message(role="assistant", content=ANSWER),), usage=Usage(3, 4), cost=0.5)
 
 
-def claim_of(
-    thread: str, claimant: ClaimRequest, held: Lease | None = None
-) -> Callable[[Connection], ClaimOutcome]:
+def claim_of(thread: str, claimant: ClaimRequest, held: Lease | None = None) -> Callable[[Connection], ClaimOutcome]:
     return partial(claims.claim, tenant="default", thread_id=thread, claimant=claimant, held=held)
 
 

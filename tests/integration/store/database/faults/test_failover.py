@@ -90,9 +90,7 @@ def test_a_worker_whose_claim_was_lost_writes_nothing(stage: Stage, standby: Sta
     stage.assert_whole("t", turn_ids=[turn_id], state="completed", told="")
 
 
-def test_a_token_that_is_given_out_again_is_no_use_to_who_had_it_first(
-    stage: Stage, standby: Standby
-) -> None:
+def test_a_token_that_is_given_out_again_is_no_use_to_who_had_it_first(stage: Stage, standby: Standby) -> None:
     second = another(stage)
     turn_id = stage.sent("t")
     standby.catch_up()
@@ -115,9 +113,7 @@ def test_a_turn_whose_end_was_lost_is_run_again_and_said_once(stage: Stage, stan
     standby.take_over()
 
     # Its worker lives and has no task for it any more: the heartbeat finds that.
-    assert [held.turn_id for held in stage.steady.run(workers.list_held_threads, worker=stage.worker)] == [
-        claimed.id
-    ]
+    assert [held.turn_id for held in stage.steady.run(workers.list_held_threads, worker=stage.worker)] == [claimed.id]
     stage.go_on()
     stage.assert_whole("t", turn_ids=[claimed.id], state="completed", told="")
 
@@ -143,10 +139,7 @@ def test_a_message_that_was_lost_can_be_sent_again_under_its_key(stage: Stage, s
         stage.steady.run(records.read, turn_id=lost.turn_id)
     again = [stage.steady.run(inbox.accept, request=request("t", idempotency_key="k")) for _ in "12"]
 
-    assert again == [
-        AcceptedTurn(again[0].turn_id, is_new=True),
-        AcceptedTurn(again[0].turn_id, is_new=False),
-    ]
+    assert again == [AcceptedTurn(again[0].turn_id, is_new=True), AcceptedTurn(again[0].turn_id, is_new=False)]
     stage.go_on()
     stage.assert_whole("t", turn_ids=[again[0].turn_id], state="completed", told="")
 

@@ -180,9 +180,7 @@ async def test_patience_ends(stage: Stage, saboteur: Saboteur, sqlstate: str) ->
         ("XX001", "the database's files are damaged"),
     ],
 )
-def test_a_sender_is_told_at_once_and_in_words(
-    stage: Stage, saboteur: Saboteur, sqlstate: str, words: str
-) -> None:
+def test_a_sender_is_told_at_once_and_in_words(stage: Stage, saboteur: Saboteur, sqlstate: str, words: str) -> None:
     saboteur.refuses(1, sqlstate)
 
     with pytest.raises(DatabaseUnavailable) as told:
@@ -246,9 +244,7 @@ def test_a_server_without_a_free_connection_is_waited_for_by_who_has_patience(
         database.close()
 
 
-def test_a_user_without_rights_is_told_so(
-    steady_connection: psycopg.Connection[Any], database_url: str
-) -> None:
+def test_a_user_without_rights_is_told_so(steady_connection: psycopg.Connection[Any], database_url: str) -> None:
     with role(steady_connection, "") as (name, password):
         database = Database(load(database_url=as_role(database_url, name, password)))
 
@@ -273,8 +269,7 @@ def test_a_value_that_no_index_takes_is_no_reason_to_wait(stage: Stage) -> None:
 
 def test_a_file_that_somebody_else_writes_to_is_waited_for(tmp_path: Path) -> None:
     database, other = (
-        Database(load(database_url=f"sqlite:///{tmp_path}/x.db", db_statement_timeout_seconds=0.05))
-        for _ in range(2)
+        Database(load(database_url=f"sqlite:///{tmp_path}/x.db", db_statement_timeout_seconds=0.05)) for _ in range(2)
     )
     database.run(metadata.create_all)
     tried_often = threading.Event()
@@ -283,8 +278,7 @@ def test_a_file_that_somebody_else_writes_to_is_waited_for(tmp_path: Path) -> No
     with other.engine.connect() as writer:
         writer.execute(text("select 1"))
         waiting = threading.Thread(
-            target=database.patient(ENDLESSLY).run,
-            args=[lambda connection: connection.execute(text("select 1"))],
+            target=database.patient(ENDLESSLY).run, args=[lambda connection: connection.execute(text("select 1"))]
         )
         waiting.start()
         assert tried_often.wait(ENDLESS_SECONDS)

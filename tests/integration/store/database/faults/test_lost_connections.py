@@ -135,9 +135,7 @@ async def test_a_commit_that_was_heard_of_only_when_it_was_run_again_keeps_its_p
     assert found.id == second
 
 
-@pytest.mark.parametrize(
-    "ending", [HandOver(), RetryLater(after=timedelta(0), error=TurnError("model_error", "away"))]
-)
+@pytest.mark.parametrize("ending", [HandOver(), RetryLater(after=timedelta(0), error=TurnError("model_error", "away"))])
 async def test_a_turn_that_was_put_back_without_an_answer_is_queued_once(
     stage: Stage, wire: BreakingWire, ending: HandOver | RetryLater
 ) -> None:

@@ -85,9 +85,7 @@ def test_a_transaction_whose_client_was_stopped_frees_its_locks_and_runs_again_w
 
 
 @pytest.mark.parametrize("on_loop", [False, True])
-async def test_a_server_whose_machine_is_gone_is_given_up_by_the_socket_itself(
-    stage: Stage, on_loop: bool
-) -> None:
+async def test_a_server_whose_machine_is_gone_is_given_up_by_the_socket_itself(stage: Stage, on_loop: bool) -> None:
     """No answer will ever come, and no reset: only the socket can tell."""
     found: list[dict[str, int]] = []
 

@@ -21,15 +21,7 @@ from store.turns import sweep, workers
 from tasks.active_runs import ActiveRuns
 from tasks.heartbeat import Heartbeat
 from tests.integration.store.database.faults.pooler import Pooler
-from tests.integration.store.database.faults.stage import (
-    ANSWER,
-    QUESTION,
-    SERVES,
-    Stage,
-    answer,
-    claim_of,
-    ping,
-)
+from tests.integration.store.database.faults.stage import ANSWER, QUESTION, SERVES, Stage, answer, claim_of, ping
 from tests.integration.wire import WireTap
 
 #: What each session would show if any transaction had left something behind.
@@ -132,10 +124,7 @@ async def test_reading_and_keeping_threads_goes_through_as_well(pooler: Pooler, 
 
     assert [hit.thread_id for hit in found] == ["t"]
     assert [thread.id for thread in listed] == ["t"]
-    assert (await store.count(), (await store.get_thread("copy")).messages[0].content) == (
-        3,
-        "a word to be found",
-    )
+    assert (await store.count(), (await store.get_thread("copy")).messages[0].content) == (3, "a word to be found")
     assert await store.delete_thread(fork.id)
     await store.close()
 
@@ -164,9 +153,7 @@ async def test_nothing_is_left_behind_in_a_connection_that_is_lent_to_the_next(
 
 
 def test_the_limits_hold_in_each_transaction(pooler: Pooler) -> None:
-    database = Database(
-        load(database_url=pooler.url, db_statement_timeout_seconds=0.2, db_lock_timeout_seconds=0.1)
-    )
+    database = Database(load(database_url=pooler.url, db_statement_timeout_seconds=0.2, db_lock_timeout_seconds=0.1))
 
     shown = database.run(lambda c: c.execute(text("show lock_timeout")).scalar_one())
     with pytest.raises(DatabaseUnavailable, match="took too long"):

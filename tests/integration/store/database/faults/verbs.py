@@ -71,9 +71,7 @@ def record(stage: Stage, thread: str) -> Callable[[], Awaitable[Any]]:
     stage.recorded(claimed, Step(index=0, kind="tool", call_id="c", state="started"))
 
     async def act() -> Any:
-        await journal.record(
-            [Step(index=0, kind="tool", call_id="c", state="finished", result={"content": "1"})]
-        )
+        await journal.record([Step(index=0, kind="tool", call_id="c", state="finished", result={"content": "1"})])
         stage.settled(claimed)
 
     return act
@@ -154,9 +152,7 @@ def ask_again(stage: Stage, thread: str) -> Callable[[], Awaitable[Any]]:
     stage.settled(claimed, Failed(error=TurnError("model_error", "it was away")))
 
     async def act() -> Any:
-        assert not stage.database.run(
-            requeue, turn_id=claimed.id, new_turn_id=new_id(), new_message_id=new_id()
-        ).is_new
+        assert not stage.database.run(requeue, turn_id=claimed.id, new_turn_id=new_id(), new_message_id=new_id()).is_new
 
     return act
 

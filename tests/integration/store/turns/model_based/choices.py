@@ -56,10 +56,7 @@ fates = st.sampled_from([Fate.LIVES] * 5 + [Fate.DIES_BEFORE, Fate.DIES_AFTER, F
 #: A process makes its id once: it never runs the same again.
 starting_fates = st.sampled_from([Fate.LIVES] * 4 + [Fate.DIES_BEFORE, Fate.DIES_AFTER])
 entries = st.lists(
-    st.tuples(st.integers(0, 3), st.sampled_from(STATES)),
-    min_size=1,
-    max_size=3,
-    unique_by=lambda one: one[0],
+    st.tuples(st.integers(0, 3), st.sampled_from(STATES)), min_size=1, max_size=3, unique_by=lambda one: one[0]
 ).map(tuple)
 sweeps = st.builds(Sweep, limit=st.sampled_from([500, 500, 1]), max_running=st.sampled_from([0, 0, 1]))
 replies = st.sampled_from([("a",), ("a", "b"), ()])
@@ -128,9 +125,7 @@ def newest_or_any(found: Sequence[T]) -> SearchStrategy[T]:
 def _first_of(*choices: Sequence[T]) -> SearchStrategy[T]:
     """From the first that has anything, more often than from the next."""
     filled = [list(choice) for choice in choices if choice]
-    return _weighed(
-        [(2 * (len(filled) - place) - 1, st.sampled_from(one)) for place, one in enumerate(filled)]
-    )
+    return _weighed([(2 * (len(filled) - place) - 1, st.sampled_from(one)) for place, one in enumerate(filled)])
 
 
 # Producers
@@ -266,9 +261,7 @@ def times(machine: "Machine") -> SearchStrategy[TimePasses]:
     moments = [moment for turn in rows for moment in (turn.retry_at, turn.not_before, turn.deadline)]
     left = {(moment or 0) - machine.model.now for moment in (*moments, *machine.model.workers.values())}
     due = sorted(one for one in left if one > 0)
-    seconds = st.one_of(
-        st.sampled_from([1, 6, LEASE - 1, LEASE + 1, FORGET + 1]), st.sampled_from(due or [LEASE])
-    )
+    seconds = st.one_of(st.sampled_from([1, 6, LEASE - 1, LEASE + 1, FORGET + 1]), st.sampled_from(due or [LEASE]))
     return st.builds(TimePasses, seconds, st.booleans())
 
 

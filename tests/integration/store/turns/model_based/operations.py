@@ -219,9 +219,7 @@ class Claim:
         )
         held = None
         if self.held is not None:
-            held = Lease(
-                thread_key=key_of(connection, self.thread), worker=self.who.id, fencing_token=self.held
-            )
+            held = Lease(thread_key=key_of(connection, self.thread), worker=self.who.id, fencing_token=self.held)
         found = claims.claim(connection, TENANT, self.thread, claimant, held=held)
         if isinstance(found, ClaimedTurn):
             return told(found)

@@ -38,8 +38,7 @@ def _replayed(before: Mailbox, order: Order, places: tuple[tuple[int, int], ...]
     for place in places:
         mailbox = copy.deepcopy(before)
         told = [
-            outcome(partial(operation.on_model, mailbox, at))
-            for (operation, _), at in zip(order, place, strict=False)
+            outcome(partial(operation.on_model, mailbox, at)) for (operation, _), at in zip(order, place, strict=False)
         ]
         if told == [heard for _, heard in order]:
             yield mailbox

@@ -196,11 +196,7 @@ class Mailbox:
 
     def _may_run(self, who: Process, turn: Turn) -> bool:
         is_mine = turn.runner == who.runner and turn.agent in who.agents
-        return (
-            self.can_start(turn)
-            and (is_mine or self.is_abandoned(turn))
-            and self.has_room(turn, who.max_running)
-        )
+        return self.can_start(turn) and (is_mine or self.is_abandoned(turn)) and self.has_room(turn, who.max_running)
 
     def _told(self, who: Process, thread: Thread, turn: Turn, *, is_foreign: bool) -> Claimed:
         left = None if turn.deadline is None else turn.deadline - self.now
