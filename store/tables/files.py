@@ -14,11 +14,10 @@ from sqlalchemy import (
     Integer,
     Table,
     Text,
-    text,
 )
 
 from store.database.column_types import Key, OurId, Time
-from store.tables.metadata import metadata
+from store.tables.metadata import index_where, metadata
 
 blobs = Table(
     "blobs",
@@ -52,19 +51,9 @@ blobs = Table(
     CheckConstraint("state in ('pending', 'stored', 'deleting')", name="state"),
     CheckConstraint("scan in ('pending', 'clean', 'infected', 'refused')", name="scan"),
     Index("ix_blobs_tenant_sha256_size", "tenant", "sha256", "size"),
-    Index(
-        "ix_blobs_unprepared",
-        "created_at",
-        postgresql_where=text("prepared_at is null"),
-        sqlite_where=text("prepared_at is null"),
-    ),
-    Index("ix_blobs_unscanned", "created_at", postgresql_where=text("scan is null"), sqlite_where=text("scan is null")),
-    Index(
-        "ix_blobs_unreferenced_since",
-        "unreferenced_since",
-        postgresql_where=text("unreferenced_since is not null"),
-        sqlite_where=text("unreferenced_since is not null"),
-    ),
+    index_where("ix_blobs_unprepared", "created_at", where="prepared_at is null"),
+    index_where("ix_blobs_unscanned", "created_at", where="scan is null"),
+    index_where("ix_blobs_unreferenced_since", "unreferenced_since", where="unreferenced_since is not null"),
 )
 
 #: Renditions: blobs that were made out of another blob, and live as long as it does.

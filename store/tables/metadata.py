@@ -1,6 +1,6 @@
-"""The metadata that all tables register with, and the names of their keys and indexes."""
+"""The metadata that all tables register with, and what their keys and indexes share."""
 
-from sqlalchemy import MetaData
+from sqlalchemy import Index, MetaData, Table, TextClause, text
 
 metadata = MetaData(
     naming_convention={
@@ -11,3 +11,11 @@ metadata = MetaData(
         "ck": "ck_%(table_name)s_%(constraint_name)s",
     }
 )
+
+
+def index_where(
+    name: str, *columns: str | TextClause, where: str, unique: bool = False, table: Table | None = None
+) -> Index:
+    """An index over the rows for which a condition holds, on both databases."""
+    condition = text(where)
+    return Index(name, *columns, unique=unique, postgresql_where=condition, sqlite_where=condition, _table=table)

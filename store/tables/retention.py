@@ -4,26 +4,11 @@ What stays true: no row here holds a user's words. Ids that could name a user st
 are in plain text only in a policy for one thread, and in an erasure while it is under way.
 """
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    CheckConstraint,
-    Column,
-    Double,
-    ForeignKey,
-    ForeignKeyConstraint,
-    Identity,
-    Index,
-    Integer,
-    Table,
-    Text,
-    UniqueConstraint,
-    false,
-    text,
-)
+from sqlalchemy import BigInteger, Boolean, Column, Double, Identity, Integer, Table, Text, false, text
+from sqlalchemy.schema import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, UniqueConstraint
 
 from store.database.column_types import Json, Key, OurId, Time
-from store.tables.metadata import metadata
+from store.tables.metadata import index_where, metadata
 from store.tables.operations import audit
 from store.tables.threads import threads
 
@@ -120,7 +105,7 @@ archives = Table(
     Index("ix_archives_tenant_thread_sha256", "tenant", "thread_sha256"),
     Index("ix_archives_tenant_user_sha256", "tenant", "user_sha256"),
     Index("ix_archives_thread_key", "thread_key"),
-    Index("ix_archives_begun", "created_at", postgresql_where=text(NOT_STORED), sqlite_where=text(NOT_STORED)),
+    index_where("ix_archives_begun", "created_at", where=NOT_STORED),
     sqlite_autoincrement=True,
 )
 
@@ -162,15 +147,7 @@ erasures = Table(
     Column("last_step_at", Time, nullable=False),
     CheckConstraint("subject in ('user', 'thread', 'tenant')", name="subject"),
     Index("ix_erasures_tenant_subject_sha256", "tenant", "subject_sha256"),
-    Index(
-        "uq_erasures_under_way",
-        "tenant",
-        "subject",
-        "subject_sha256",
-        unique=True,
-        postgresql_where=text(UNDER_WAY),
-        sqlite_where=text(UNDER_WAY),
-    ),
+    index_where("uq_erasures_under_way", "tenant", "subject", "subject_sha256", where=UNDER_WAY, unique=True),
 )
 
 erasure_items = Table(
@@ -185,36 +162,24 @@ erasure_items = Table(
 )
 
 
-def _index_tables() -> None:
-    """Add the indexes that retention and erasures need on tables that are not theirs."""
-    _index_threads()
-    # There are few of these: an erasure has them name none.
-    named = text(NAMES_FILE)
-    Index("ix_audit_names_file", "tenant", postgresql_where=named, sqlite_where=named, _table=audit)
+# There are few of these: an erasure has them name none.
+index_where("ix_audit_names_file", "tenant", where=NAMES_FILE, table=audit)
 
 
 def _index_threads() -> None:
     """Index threads by what makes them due: retention finds these without reading the others."""
-    needs_check = text(NEEDS_RETENTION_CHECK)
     group = ("tenant", text("coalesce(agent, '')"))
-    oldest = text("coalesce(retained_from, created_at)")
-    names_user = text("metadata ->> 'user' is not null")
+    oldest, fullest = text("coalesce(retained_from, created_at)"), text("(last_seq - history_starts_after)")
+    user, has_user = text("(metadata ->> 'user')"), "metadata ->> 'user' is not null"
     indexes = (
         Index("ix_threads_idle", *group, "updated_at", "key", _table=threads),
-        Index("ix_threads_oldest", *group, oldest, "key", postgresql_where=needs_check, _table=threads),
-        Index(
-            "ix_threads_fullest",
-            *group,
-            text("(last_seq - history_starts_after)"),
-            "key",
-            postgresql_where=needs_check,
-            _table=threads,
-        ),
+        index_where("ix_threads_oldest", *group, oldest, "key", where=NEEDS_RETENTION_CHECK, table=threads),
+        index_where("ix_threads_fullest", *group, fullest, "key", where=NEEDS_RETENTION_CHECK, table=threads),
         # Whose threads they are, where THREADMILL_USER_METADATA_KEY has its default.
-        Index("ix_threads_user", "tenant", text("(metadata ->> 'user')"), postgresql_where=names_user, _table=threads),
+        index_where("ix_threads_user", "tenant", user, where=has_user, table=threads),
     )
     for index in indexes:
         index.ddl_if(dialect="postgresql")
 
 
-_index_tables()
+_index_threads()

@@ -1,24 +1,10 @@
 """Threads, their messages in the order of `seq`, the context and the summaries that stand before them."""
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    CheckConstraint,
-    Column,
-    ForeignKey,
-    Identity,
-    Index,
-    Integer,
-    Numeric,
-    Table,
-    Text,
-    UniqueConstraint,
-    false,
-    text,
-)
+from sqlalchemy import BigInteger, Boolean, Integer, Numeric, Text, false, text
+from sqlalchemy.schema import CheckConstraint, Column, ForeignKey, Identity, Index, Table, UniqueConstraint
 
 from store.database.column_types import Json, Key, OurId, Time
-from store.tables.metadata import metadata
+from store.tables.metadata import index_where, metadata
 
 #: Attempts at one thread's next summary; then it is left to the operator, to whom the doctor reports it.
 MAX_SUMMARY_FAILURES = 5
@@ -61,13 +47,7 @@ threads = Table(
     #: How often its summary changed: a restored summary is not taken for one that never changed.
     Column("summary_version", Integer, nullable=False, server_default="0"),
     *(
-        Index(
-            f"ix_threads_agent_uncovered_{counted}",
-            "agent",
-            f"uncovered_{counted}",
-            postgresql_where=text(CAN_BE_SUMMARIZED),
-            sqlite_where=text(CAN_BE_SUMMARIZED),
-        )
+        index_where(f"ix_threads_agent_uncovered_{counted}", "agent", f"uncovered_{counted}", where=CAN_BE_SUMMARIZED)
         for counted in ("messages", "tokens")
     ),
     #: No message above the cutoff is older; null: none is older than the thread.
@@ -117,13 +97,7 @@ messages = Table(
     CheckConstraint("state in ('complete', 'partial')", name="state"),
     Index("ix_messages_turn_id", "turn_id"),
     # System messages stay in every window, however old they are.
-    Index(
-        "ix_messages_system",
-        "thread_key",
-        "seq",
-        postgresql_where=text("role = 'system'"),
-        sqlite_where=text("role = 'system'"),
-    ),
+    index_where("ix_messages_system", "thread_key", "seq", where="role = 'system'"),
 )
 
 thread_context = Table(

@@ -1,25 +1,10 @@
 """Turns: the inbox of messages that have no place in the history yet, the journal of steps, who works."""
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    CheckConstraint,
-    Column,
-    ColumnElement,
-    ForeignKey,
-    Identity,
-    Index,
-    Integer,
-    Numeric,
-    SmallInteger,
-    Table,
-    Text,
-    UniqueConstraint,
-    text,
-)
+from sqlalchemy import BigInteger, Boolean, ColumnElement, Integer, Numeric, SmallInteger, Text, text
+from sqlalchemy.schema import CheckConstraint, Column, ForeignKey, Identity, Index, Table, UniqueConstraint
 
 from store.database.column_types import Json, Key, OurId, Time
-from store.tables.metadata import metadata
+from store.tables.metadata import index_where, metadata
 from store.tables.threads import said_columns
 
 #: A turn in one of these states still has work ahead of it.
@@ -80,27 +65,10 @@ turns = Table(
     CheckConstraint("state in ('queued', 'running', 'completed', 'failed', 'cancelled')", name="state"),
     Index("ix_turns_thread_key", "thread_key"),
     Index("ix_turns_finished_at", "finished_at", "arrival_seq"),
-    Index(
-        "ix_turns_unfinished",
-        "thread_key",
-        "arrival_seq",
-        postgresql_where=text(UNFINISHED),
-        sqlite_where=text(UNFINISHED),
-    ),
-    Index(
-        "ix_turns_unfinished_tenant",
-        "tenant",
-        "state",
-        postgresql_where=text(UNFINISHED),
-        sqlite_where=text(UNFINISHED),
-    ),
-    Index(
-        "uq_turns_tenant_idempotency_key",
-        "tenant",
-        "idempotency_key",
-        unique=True,
-        postgresql_where=text("idempotency_key is not null"),
-        sqlite_where=text("idempotency_key is not null"),
+    index_where("ix_turns_unfinished", "thread_key", "arrival_seq", where=UNFINISHED),
+    index_where("ix_turns_unfinished_tenant", "tenant", "state", where=UNFINISHED),
+    index_where(
+        "uq_turns_tenant_idempotency_key", "tenant", "idempotency_key", where="idempotency_key is not null", unique=True
     ),
     sqlite_autoincrement=True,
 )

@@ -1,4 +1,9 @@
-"""The first schema: threads, messages, turns and their journal, workers, attachments."""
+"""The first schema: threads, messages, turns and their journal, workers, attachments.
+
+Keys and checks are named by the convention of `store.tables.metadata`, which stays as it is.
+"""
+
+from collections.abc import Sequence
 
 import sqlalchemy as sa
 from alembic import op
@@ -16,36 +21,28 @@ JSON = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=Tru
 def upgrade() -> None:
     op.create_table(
         "agents",
-        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), primary_key=True),
         sa.Column("version", sa.Text(), nullable=False),
         sa.Column("registered_at", TIME, nullable=False),
-        sa.PrimaryKeyConstraint("name", name=op.f("pk_agents")),
     )
     op.create_table(
         "audit",
-        sa.Column("key", KEY, sa.Identity(always=False), nullable=False),
+        sa.Column("key", KEY, sa.Identity(always=False), primary_key=True),
         sa.Column("tenant", sa.Text(), nullable=False),
         sa.Column("thread_id", sa.Text(), nullable=True),
         sa.Column("action", sa.Text(), nullable=False),
         sa.Column("details", JSON, nullable=False),
         sa.Column("created_at", TIME, nullable=False),
-        sa.PrimaryKeyConstraint("key", name=op.f("pk_audit")),
         sqlite_autoincrement=True,
     )
     op.create_index("ix_audit_tenant_created_at", "audit", ["tenant", "created_at"])
     op.create_index("ix_audit_tenant_thread_id", "audit", ["tenant", "thread_id"])
-    op.create_index(
-        "ix_audit_names_file",
-        "audit",
-        ["tenant"],
-        postgresql_where=sa.text("(details ->> 'sha256') is not null"),
-        sqlite_where=sa.text("(details ->> 'sha256') is not null"),
-    )
+    _create_index_where("ix_audit_names_file", "audit", ["tenant"], "(details ->> 'sha256') is not null")
 
     op.create_table(
         "blobs",
-        sa.Column("tenant", sa.Text(), nullable=False),
-        sa.Column("sha256", sa.Text(), nullable=False),
+        sa.Column("tenant", sa.Text(), primary_key=True),
+        sa.Column("sha256", sa.Text(), primary_key=True),
         sa.Column("size", sa.BigInteger(), nullable=False),
         sa.Column("media_type", sa.Text(), nullable=False),
         sa.Column("state", sa.Text(), server_default="stored", nullable=False),
@@ -58,41 +55,29 @@ def upgrade() -> None:
         sa.Column("extraction_problem", sa.Text(), nullable=True),
         sa.Column("created_at", TIME, nullable=False),
         sa.Column("unreferenced_since", TIME, nullable=True),
-        sa.CheckConstraint("state in ('pending', 'stored', 'deleting')", name=op.f("ck_blobs_state")),
-        sa.CheckConstraint("scan in ('pending', 'clean', 'infected', 'refused')", name=op.f("ck_blobs_scan")),
-        sa.PrimaryKeyConstraint("tenant", "sha256", name=op.f("pk_blobs")),
+        sa.CheckConstraint("state in ('pending', 'stored', 'deleting')", name="state"),
+        sa.CheckConstraint("scan in ('pending', 'clean', 'infected', 'refused')", name="scan"),
     )
     op.create_index("ix_blobs_tenant_sha256_size", "blobs", ["tenant", "sha256", "size"])
-    for name, column, condition in (
-        ("ix_blobs_unprepared", "created_at", "prepared_at is null"),
-        ("ix_blobs_unscanned", "created_at", "scan is null"),
-        ("ix_blobs_unreferenced_since", "unreferenced_since", "unreferenced_since is not null"),
-    ):
-        op.create_index(name, "blobs", [column], postgresql_where=sa.text(condition), sqlite_where=sa.text(condition))
+    _create_index_where("ix_blobs_unprepared", "blobs", ["created_at"], "prepared_at is null")
+    _create_index_where("ix_blobs_unscanned", "blobs", ["created_at"], "scan is null")
+    _create_index_where(
+        "ix_blobs_unreferenced_since", "blobs", ["unreferenced_since"], "unreferenced_since is not null"
+    )
     op.create_table(
         "renditions",
-        sa.Column("tenant", sa.Text(), nullable=False),
-        sa.Column("sha256", sa.Text(), nullable=False),
-        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("tenant", sa.Text(), primary_key=True),
+        sa.Column("sha256", sa.Text(), primary_key=True),
+        sa.Column("kind", sa.Text(), primary_key=True),
         sa.Column("rendition_sha256", sa.Text(), nullable=False),
-        sa.CheckConstraint("kind in ('thumbnail', 'model')", name=op.f("ck_renditions_kind")),
-        sa.ForeignKeyConstraint(
-            ["tenant", "sha256"],
-            ["blobs.tenant", "blobs.sha256"],
-            name=op.f("fk_renditions_tenant_sha256"),
-            ondelete="CASCADE",
-        ),
-        sa.ForeignKeyConstraint(
-            ["tenant", "rendition_sha256"],
-            ["blobs.tenant", "blobs.sha256"],
-            name=op.f("fk_renditions_tenant_rendition_sha256"),
-        ),
-        sa.PrimaryKeyConstraint("tenant", "sha256", "kind", name=op.f("pk_renditions")),
+        sa.CheckConstraint("kind in ('thumbnail', 'model')", name="kind"),
+        sa.ForeignKeyConstraint(["tenant", "sha256"], ["blobs.tenant", "blobs.sha256"], ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["tenant", "rendition_sha256"], ["blobs.tenant", "blobs.sha256"]),
     )
     op.create_index("ix_renditions_tenant_made_sha256", "renditions", ["tenant", "rendition_sha256"])
     op.create_table(
         "uploads",
-        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), primary_key=True),
         sa.Column("tenant", sa.Text(), nullable=False),
         sa.Column("filename", sa.Text(), nullable=False),
         sa.Column("media_type", sa.Text(), nullable=False),
@@ -101,23 +86,21 @@ def upgrade() -> None:
         sa.Column("created_at", TIME, nullable=False),
         sa.Column("expires_at", TIME, nullable=False),
         sa.Column("completed_at", TIME, nullable=True),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_uploads")),
     )
     op.create_index("ix_uploads_expires_at", "uploads", ["expires_at"])
     op.create_index("ix_uploads_tenant", "uploads", ["tenant"])
     op.create_table(
         "schedule_runs",
-        sa.Column("schedule", sa.Text(), nullable=False),
-        sa.Column("due_at", TIME, nullable=False),
+        sa.Column("schedule", sa.Text(), primary_key=True),
+        sa.Column("due_at", TIME, primary_key=True),
         sa.Column("started_at", TIME, nullable=False),
         sa.Column("finished_at", TIME, nullable=True),
         sa.Column("outcome", JSON, nullable=True),
         sa.Column("error", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("schedule", "due_at", name=op.f("pk_schedule_runs")),
     )
     op.create_table(
         "threads",
-        sa.Column("key", KEY, sa.Identity(always=False), nullable=False),
+        sa.Column("key", KEY, sa.Identity(always=False), primary_key=True),
         sa.Column("tenant", sa.Text(), nullable=False),
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("title", sa.Text(), nullable=True),
@@ -139,8 +122,7 @@ def upgrade() -> None:
         sa.Column("summary_version", sa.Integer(), server_default="0", nullable=False),
         sa.Column("retained_from", TIME, nullable=True),
         sa.Column("retention_checked_at", TIME, nullable=True),
-        sa.PrimaryKeyConstraint("key", name=op.f("pk_threads")),
-        sa.UniqueConstraint("tenant", "id", name=op.f("uq_threads_tenant_id")),
+        sa.UniqueConstraint("tenant", "id"),
         sqlite_autoincrement=True,
     )
     op.create_index(
@@ -148,61 +130,44 @@ def upgrade() -> None:
     )
     op.create_index("ix_threads_tenant_updated_at_key", "threads", ["tenant", "updated_at", "key"])
     for counted in ("uncovered_messages", "uncovered_tokens"):
-        op.create_index(
-            f"ix_threads_agent_{counted}",
-            "threads",
-            ["agent", counted],
-            postgresql_where=sa.text("summary_failures < 5"),
-            sqlite_where=sa.text("summary_failures < 5"),
-        )
+        _create_index_where(f"ix_threads_agent_{counted}", "threads", ["agent", counted], "summary_failures < 5")
     if op.get_bind().dialect.name == "postgresql":
         _create_retention_indexes()
 
     op.create_table(
         "workers",
-        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), primary_key=True),
         sa.Column("host", sa.Text(), nullable=False),
         sa.Column("pid", sa.Integer(), nullable=False),
         sa.Column("agents", JSON, nullable=False),
         sa.Column("started_at", TIME, nullable=False),
         sa.Column("lease_expires_at", TIME, nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_workers")),
     )
     op.create_index("ix_workers_lease_expires_at", "workers", ["lease_expires_at"])
 
     op.create_table(
         "attachments",
-        sa.Column("thread_key", KEY, nullable=False),
-        sa.Column("message_id", sa.Text(), nullable=False),
-        sa.Column("index", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("thread_key", KEY, sa.ForeignKey("threads.key", ondelete="CASCADE"), primary_key=True),
+        sa.Column("message_id", sa.Text(), primary_key=True),
+        sa.Column("index", sa.Integer(), autoincrement=False, primary_key=True),
         sa.Column("filename", sa.Text(), nullable=False),
         sa.Column("tenant", sa.Text(), nullable=False),
         sa.Column("sha256", sa.Text(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["tenant", "sha256"], ["blobs.tenant", "blobs.sha256"], name=op.f("fk_attachments_tenant_sha256")
-        ),
-        sa.ForeignKeyConstraint(
-            ["thread_key"], ["threads.key"], name=op.f("fk_attachments_thread_key"), ondelete="CASCADE"
-        ),
-        sa.PrimaryKeyConstraint("thread_key", "message_id", "index", name=op.f("pk_attachments")),
+        sa.ForeignKeyConstraint(["tenant", "sha256"], ["blobs.tenant", "blobs.sha256"]),
     )
     op.create_index("ix_attachments_tenant_sha256", "attachments", ["tenant", "sha256"])
 
     op.create_table(
         "thread_context",
-        sa.Column("thread_key", KEY, nullable=False),
-        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("thread_key", KEY, sa.ForeignKey("threads.key", ondelete="CASCADE"), primary_key=True),
+        sa.Column("key", sa.Text(), primary_key=True),
         sa.Column("content", sa.Text(), nullable=False),
         sa.Column("updated_at", TIME, nullable=False),
-        sa.ForeignKeyConstraint(
-            ["thread_key"], ["threads.key"], name=op.f("fk_thread_context_thread_key"), ondelete="CASCADE"
-        ),
-        sa.PrimaryKeyConstraint("thread_key", "key", name=op.f("pk_thread_context")),
     )
     op.create_table(
         "summaries",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("thread_key", KEY, nullable=False),
+        sa.Column("id", sa.Uuid(), primary_key=True),
+        sa.Column("thread_key", KEY, sa.ForeignKey("threads.key", ondelete="CASCADE"), nullable=False),
         sa.Column("from_seq", sa.BigInteger(), nullable=False),
         sa.Column("to_seq", sa.BigInteger(), nullable=False),
         sa.Column("content", sa.Text(), nullable=False),
@@ -215,18 +180,14 @@ def upgrade() -> None:
         sa.Column("previous_id", sa.Uuid(), nullable=True),
         sa.Column("restored_at", TIME, nullable=True),
         sa.Column("created_at", TIME, nullable=False),
-        sa.ForeignKeyConstraint(
-            ["thread_key"], ["threads.key"], name=op.f("fk_summaries_thread_key"), ondelete="CASCADE"
-        ),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_summaries")),
     )
     op.create_index("ix_summaries_thread_key", "summaries", ["thread_key"])
 
     op.create_table(
         "turns",
-        sa.Column("arrival_seq", KEY, sa.Identity(always=False), nullable=False),
+        sa.Column("arrival_seq", KEY, sa.Identity(always=False), primary_key=True),
         sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("thread_key", KEY, nullable=False),
+        sa.Column("thread_key", KEY, sa.ForeignKey("threads.key", ondelete="CASCADE"), nullable=False),
         sa.Column("tenant", sa.Text(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("agent", sa.Text(), nullable=False),
@@ -258,43 +219,26 @@ def upgrade() -> None:
         sa.Column("error_fault", sa.Text(), nullable=True),
         sa.Column("usage", JSON, nullable=True),
         sa.Column("cost", sa.Numeric(precision=18, scale=9, asdecimal=False), nullable=True),
-        sa.CheckConstraint(
-            "state in ('queued', 'running', 'completed', 'failed', 'cancelled')", name=op.f("ck_turns_state")
-        ),
-        sa.ForeignKeyConstraint(["thread_key"], ["threads.key"], name=op.f("fk_turns_thread_key"), ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("arrival_seq", name=op.f("pk_turns")),
-        sa.UniqueConstraint("id", name=op.f("uq_turns_id")),
+        sa.CheckConstraint("state in ('queued', 'running', 'completed', 'failed', 'cancelled')", name="state"),
+        sa.UniqueConstraint("id"),
         sqlite_autoincrement=True,
     )
     op.create_index("ix_turns_thread_key", "turns", ["thread_key"])
     op.create_index("ix_turns_finished_at", "turns", ["finished_at", "arrival_seq"])
-    op.create_index(
-        "ix_turns_unfinished",
-        "turns",
-        ["thread_key", "arrival_seq"],
-        postgresql_where=sa.text("state in ('queued', 'running')"),
-        sqlite_where=sa.text("state in ('queued', 'running')"),
-    )
-    op.create_index(
-        "ix_turns_unfinished_tenant",
-        "turns",
-        ["tenant", "state"],
-        postgresql_where=sa.text("state in ('queued', 'running')"),
-        sqlite_where=sa.text("state in ('queued', 'running')"),
-    )
-    op.create_index(
+    _create_index_where("ix_turns_unfinished", "turns", ["thread_key", "arrival_seq"], "state in ('queued', 'running')")
+    _create_index_where("ix_turns_unfinished_tenant", "turns", ["tenant", "state"], "state in ('queued', 'running')")
+    _create_index_where(
         "uq_turns_tenant_idempotency_key",
         "turns",
         ["tenant", "idempotency_key"],
+        "idempotency_key is not null",
         unique=True,
-        postgresql_where=sa.text("idempotency_key is not null"),
-        sqlite_where=sa.text("idempotency_key is not null"),
     )
 
     op.create_table(
         "messages",
-        sa.Column("thread_key", KEY, nullable=False),
-        sa.Column("seq", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("thread_key", KEY, sa.ForeignKey("threads.key", ondelete="CASCADE"), primary_key=True),
+        sa.Column("seq", sa.BigInteger(), autoincrement=False, primary_key=True),
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("role", sa.Text(), nullable=False),
         sa.Column("content", sa.Text(), nullable=False),
@@ -311,13 +255,9 @@ def upgrade() -> None:
         sa.Column("usage", JSON, nullable=True),
         sa.Column("tokens", sa.Integer(), nullable=True),
         sa.Column("state", sa.Text(), server_default="complete", nullable=False),
-        sa.CheckConstraint("role in ('system', 'user', 'assistant', 'tool')", name=op.f("ck_messages_role")),
-        sa.CheckConstraint("state in ('complete', 'partial')", name=op.f("ck_messages_state")),
-        sa.ForeignKeyConstraint(
-            ["thread_key"], ["threads.key"], name=op.f("fk_messages_thread_key"), ondelete="CASCADE"
-        ),
-        sa.PrimaryKeyConstraint("thread_key", "seq", name=op.f("pk_messages")),
-        sa.UniqueConstraint("thread_key", "id", name=op.f("uq_messages_thread_key_id")),
+        sa.CheckConstraint("role in ('system', 'user', 'assistant', 'tool')", name="role"),
+        sa.CheckConstraint("state in ('complete', 'partial')", name="state"),
+        sa.UniqueConstraint("thread_key", "id"),
     )
     if op.get_bind().dialect.name == "postgresql":
         op.create_index(
@@ -326,19 +266,13 @@ def upgrade() -> None:
             [sa.text("to_tsvector('simple', left(content, 100000))")],
             postgresql_using="gin",
         )
-    op.create_index(
-        "ix_messages_system",
-        "messages",
-        ["thread_key", "seq"],
-        postgresql_where=sa.text("role = 'system'"),
-        sqlite_where=sa.text("role = 'system'"),
-    )
+    _create_index_where("ix_messages_system", "messages", ["thread_key", "seq"], "role = 'system'")
     op.create_index("ix_messages_turn_id", "messages", ["turn_id"])
 
     op.create_table(
         "steps",
-        sa.Column("turn_id", sa.Uuid(), nullable=False),
-        sa.Column("index", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("turn_id", sa.Uuid(), sa.ForeignKey("turns.id", ondelete="CASCADE"), primary_key=True),
+        sa.Column("index", sa.Integer(), autoincrement=False, primary_key=True),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("call_id", sa.Text(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
@@ -350,15 +284,13 @@ def upgrade() -> None:
         sa.Column("cost", sa.Numeric(precision=18, scale=9, asdecimal=False), nullable=True),
         sa.Column("started_at", TIME, nullable=False),
         sa.Column("finished_at", TIME, nullable=True),
-        sa.CheckConstraint("kind in ('model', 'tool')", name=op.f("ck_steps_kind")),
-        sa.CheckConstraint("state in ('started', 'finished', 'failed', 'unknown')", name=op.f("ck_steps_state")),
-        sa.ForeignKeyConstraint(["turn_id"], ["turns.id"], name=op.f("fk_steps_turn_id"), ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("turn_id", "index", name=op.f("pk_steps")),
+        sa.CheckConstraint("kind in ('model', 'tool')", name="kind"),
+        sa.CheckConstraint("state in ('started', 'finished', 'failed', 'unknown')", name="state"),
     )
     op.create_table(
         "inbox_messages",
-        sa.Column("turn_id", sa.Uuid(), nullable=False),
-        sa.Column("index", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("turn_id", sa.Uuid(), sa.ForeignKey("turns.id", ondelete="CASCADE"), primary_key=True),
+        sa.Column("index", sa.Integer(), autoincrement=False, primary_key=True),
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("role", sa.Text(), nullable=False),
         sa.Column("content", sa.Text(), nullable=False),
@@ -368,42 +300,36 @@ def upgrade() -> None:
         sa.Column("source", JSON, nullable=True),
         sa.Column("has_attachments", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("created_at", TIME, nullable=False),
-        sa.ForeignKeyConstraint(["turn_id"], ["turns.id"], name=op.f("fk_inbox_messages_turn_id"), ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("turn_id", "index", name=op.f("pk_inbox_messages")),
     )
     _create_retention_tables()
     if op.get_bind().dialect.name == "sqlite":
         _create_sqlite_search()
 
 
+def _create_index_where(
+    name: str, table: str, columns: Sequence[str | sa.TextClause], where: str, *, unique: bool = False
+) -> None:
+    """Create an index over the rows for which a condition holds."""
+    condition = sa.text(where)
+    op.create_index(name, table, columns, unique=unique, postgresql_where=condition, sqlite_where=condition)
+
+
 def _create_retention_indexes() -> None:
     """Index threads by what makes them due, and by their user."""
-    needs_check = sa.text("retention_checked_at is null or retention_checked_at < updated_at")
-    op.create_index("ix_threads_idle", "threads", ["tenant", sa.text("coalesce(agent, '')"), "updated_at", "key"])
-    op.create_index(
-        "ix_threads_oldest",
-        "threads",
-        ["tenant", sa.text("coalesce(agent, '')"), sa.text("coalesce(retained_from, created_at)"), "key"],
-        postgresql_where=needs_check,
-    )
-    op.create_index(
-        "ix_threads_fullest",
-        "threads",
-        ["tenant", sa.text("coalesce(agent, '')"), sa.text("(last_seq - history_starts_after)"), "key"],
-        postgresql_where=needs_check,
-    )
-    op.create_index(
-        "ix_threads_user",
-        "threads",
-        ["tenant", sa.text("(metadata ->> 'user')")],
-        postgresql_where=sa.text("metadata ->> 'user' is not null"),
-    )
+    group = ("tenant", sa.text("coalesce(agent, '')"))
+    oldest, fullest = sa.text("coalesce(retained_from, created_at)"), sa.text("(last_seq - history_starts_after)")
+    needs_check = "retention_checked_at is null or retention_checked_at < updated_at"
+    op.create_index("ix_threads_idle", "threads", [*group, "updated_at", "key"])
+    _create_index_where("ix_threads_oldest", "threads", [*group, oldest, "key"], needs_check)
+    _create_index_where("ix_threads_fullest", "threads", [*group, fullest, "key"], needs_check)
+    user = sa.text("(metadata ->> 'user')")
+    _create_index_where("ix_threads_user", "threads", ["tenant", user], "metadata ->> 'user' is not null")
 
 
 def _create_retention_tables() -> None:
     op.create_table(
         "retention_policies",
-        sa.Column("key", KEY, sa.Identity(always=False), nullable=False),
+        sa.Column("key", KEY, sa.Identity(always=False), primary_key=True),
         sa.Column("tenant", sa.Text(), nullable=False),
         sa.Column("agent", sa.Text(), nullable=False),
         sa.Column("thread_id", sa.Text(), nullable=False),
@@ -414,23 +340,21 @@ def _create_retention_tables() -> None:
         sa.Column("keep_summary", sa.Boolean(), nullable=True),
         sa.Column("archive", sa.Boolean(), nullable=True),
         sa.Column("updated_at", TIME, nullable=False),
-        sa.PrimaryKeyConstraint("key", name=op.f("pk_retention_policies")),
-        sa.UniqueConstraint("tenant", "agent", "thread_id", name=op.f("uq_retention_policies_tenant_agent_thread_id")),
+        sa.UniqueConstraint("tenant", "agent", "thread_id"),
         sqlite_autoincrement=True,
     )
     op.create_table(
         "retention_rescans",
-        sa.Column("key", KEY, sa.Identity(always=False), nullable=False),
+        sa.Column("key", KEY, sa.Identity(always=False), primary_key=True),
         sa.Column("tenant", sa.Text(), nullable=False),
         sa.Column("agent", sa.Text(), nullable=False),
         sa.Column("after_tenant", sa.Text(), server_default="", nullable=False),
         sa.Column("after_id", sa.Text(), server_default="", nullable=False),
-        sa.PrimaryKeyConstraint("key", name=op.f("pk_retention_rescans")),
         sqlite_autoincrement=True,
     )
     op.create_table(
         "pending_deletions",
-        sa.Column("thread_key", KEY, nullable=False),
+        sa.Column("thread_key", KEY, sa.ForeignKey("threads.key", ondelete="CASCADE"), primary_key=True),
         sa.Column("cut_before", sa.BigInteger(), nullable=False),
         sa.Column("deleted_to", sa.BigInteger(), nullable=False),
         sa.Column("whole", sa.Boolean(), nullable=False),
@@ -440,14 +364,10 @@ def _create_retention_tables() -> None:
         sa.Column("summary_id", sa.Uuid(), nullable=True),
         sa.Column("erasure_id", sa.Uuid(), nullable=True),
         sa.Column("created_at", TIME, nullable=False),
-        sa.ForeignKeyConstraint(
-            ["thread_key"], ["threads.key"], name=op.f("fk_pending_deletions_thread_key"), ondelete="CASCADE"
-        ),
-        sa.PrimaryKeyConstraint("thread_key", name=op.f("pk_pending_deletions")),
     )
     op.create_table(
         "archives",
-        sa.Column("key", KEY, sa.Identity(always=False), nullable=False),
+        sa.Column("key", KEY, sa.Identity(always=False), primary_key=True),
         sa.Column("tenant", sa.Text(), nullable=False),
         sa.Column("thread_key", sa.BigInteger(), nullable=False),
         sa.Column("thread_sha256", sa.Text(), nullable=False),
@@ -459,42 +379,29 @@ def _create_retention_tables() -> None:
         sa.Column("size", sa.BigInteger(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("created_at", TIME, nullable=False),
-        sa.CheckConstraint("state in ('writing', 'stored', 'discarded')", name=op.f("ck_archives_state")),
-        sa.PrimaryKeyConstraint("key", name=op.f("pk_archives")),
+        sa.CheckConstraint("state in ('writing', 'stored', 'discarded')", name="state"),
         sqlite_autoincrement=True,
     )
     op.create_index("ix_archives_sha256", "archives", ["sha256"])
     op.create_index("ix_archives_tenant_thread_sha256", "archives", ["tenant", "thread_sha256"])
     op.create_index("ix_archives_tenant_user_sha256", "archives", ["tenant", "user_sha256"])
     op.create_index("ix_archives_thread_key", "archives", ["thread_key"])
-    op.create_index(
-        "ix_archives_begun",
-        "archives",
-        ["created_at"],
-        postgresql_where=sa.text("state <> 'stored'"),
-        sqlite_where=sa.text("state <> 'stored'"),
-    )
+    _create_index_where("ix_archives_begun", "archives", ["created_at"], "state <> 'stored'")
     op.create_table(
         "dropped_files",
-        sa.Column("tenant", sa.Text(), nullable=False),
-        sa.Column("sha256", sa.Text(), nullable=False),
-        sa.Column("thread_key", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("tenant", sa.Text(), primary_key=True),
+        sa.Column("sha256", sa.Text(), primary_key=True),
+        sa.Column("thread_key", sa.BigInteger(), autoincrement=False, primary_key=True),
         sa.Column("thread_sha256", sa.Text(), nullable=False),
         sa.Column("user_sha256", sa.Text(), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["tenant", "sha256"],
-            ["blobs.tenant", "blobs.sha256"],
-            name=op.f("fk_dropped_files_tenant_sha256"),
-            ondelete="CASCADE",
-        ),
-        sa.PrimaryKeyConstraint("tenant", "sha256", "thread_key", name=op.f("pk_dropped_files")),
+        sa.ForeignKeyConstraint(["tenant", "sha256"], ["blobs.tenant", "blobs.sha256"], ondelete="CASCADE"),
     )
     op.create_index("ix_dropped_files_tenant_thread_sha256", "dropped_files", ["tenant", "thread_sha256"])
     op.create_index("ix_dropped_files_tenant_user_sha256", "dropped_files", ["tenant", "user_sha256"])
     op.create_index("ix_dropped_files_thread_key", "dropped_files", ["thread_key"])
     op.create_table(
         "erasures",
-        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), primary_key=True),
         sa.Column("tenant", sa.Text(), nullable=False),
         sa.Column("subject", sa.Text(), nullable=False),
         sa.Column("subject_sha256", sa.Text(), nullable=False),
@@ -505,29 +412,19 @@ def _create_retention_tables() -> None:
         sa.Column("subject_id", sa.Text(), nullable=True),
         sa.Column("user_key", sa.Text(), nullable=False),
         sa.Column("last_step_at", TIME, nullable=False),
-        sa.CheckConstraint("subject in ('user', 'thread', 'tenant')", name=op.f("ck_erasures_subject")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_erasures")),
+        sa.CheckConstraint("subject in ('user', 'thread', 'tenant')", name="subject"),
     )
     op.create_index("ix_erasures_tenant_subject_sha256", "erasures", ["tenant", "subject_sha256"])
-    op.create_index(
-        "uq_erasures_under_way",
-        "erasures",
-        ["tenant", "subject", "subject_sha256"],
-        unique=True,
-        postgresql_where=sa.text("finished_at is null"),
-        sqlite_where=sa.text("finished_at is null"),
+    _create_index_where(
+        "uq_erasures_under_way", "erasures", ["tenant", "subject", "subject_sha256"], "finished_at is null", unique=True
     )
     op.create_table(
         "erasure_items",
-        sa.Column("erasure_id", sa.Uuid(), nullable=False),
-        sa.Column("kind", sa.Text(), nullable=False),
-        sa.Column("sha256", sa.Text(), nullable=False),
+        sa.Column("erasure_id", sa.Uuid(), sa.ForeignKey("erasures.id", ondelete="CASCADE"), primary_key=True),
+        sa.Column("kind", sa.Text(), primary_key=True),
+        sa.Column("sha256", sa.Text(), primary_key=True),
         sa.Column("done", sa.Boolean(), server_default=sa.text("false"), nullable=False),
-        sa.CheckConstraint("kind in ('thread', 'blob')", name=op.f("ck_erasure_items_kind")),
-        sa.ForeignKeyConstraint(
-            ["erasure_id"], ["erasures.id"], name=op.f("fk_erasure_items_erasure_id"), ondelete="CASCADE"
-        ),
-        sa.PrimaryKeyConstraint("erasure_id", "kind", "sha256", name=op.f("pk_erasure_items")),
+        sa.CheckConstraint("kind in ('thread', 'blob')", name="kind"),
     )
 
 
