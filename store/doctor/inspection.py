@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, select, true
 
 from store.audit import write_repair_row
 from store.blobs import BlobStore
@@ -47,6 +47,10 @@ class Scope:
     objects: int = 100_000
     #: Seconds for all of it: what is begun is ended, nothing more is begun.
     seconds: float = 300
+
+    def covers(self, tenant: ColumnElement[str]) -> ColumnElement[bool]:
+        """Whether rows of a tenant are inspected, as a condition."""
+        return true() if self.tenant is None else tenant == self.tenant
 
 
 @dataclass(slots=True, kw_only=True)
@@ -89,19 +93,17 @@ class Inspection:
         while remaining > 0:
             if self.is_over():
                 return
-            keys = self.run(_read_page, tenant=self.scope.tenant, before=before_key, limit=min(PAGE, remaining))
+            keys = self.run(_read_page, scope=self.scope, before=before_key, limit=min(PAGE, remaining))
             if not keys:
                 return
             yield keys[-1], keys[0]
             remaining, before_key = remaining - len(keys), keys[-1]
-        if self.run(_read_page, tenant=self.scope.tenant, before=before_key, limit=1):
+        if self.run(_read_page, scope=self.scope, before=before_key, limit=1):
             self.bounds_reached.add("threads")
 
 
-def _read_page(connection: Connection, *, tenant: str | None, before: int | None, limit: int) -> list[int]:
-    statement = select(threads.c.key).order_by(threads.c.key.desc()).limit(limit)
-    if tenant is not None:
-        statement = statement.where(threads.c.tenant == tenant)
+def _read_page(connection: Connection, *, scope: Scope, before: int | None, limit: int) -> list[int]:
+    statement = select(threads.c.key).where(scope.covers(threads.c.tenant)).order_by(threads.c.key.desc()).limit(limit)
     if before is not None:
         statement = statement.where(threads.c.key < before)
     return list(connection.execute(statement).scalars())

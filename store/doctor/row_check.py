@@ -20,8 +20,12 @@ from store.tables import threads
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowCheck:
-    """How the rows of a check are found, reported and repaired."""
+    """A check whose findings are the rows of one statement."""
 
+    #: As in `Check`.
+    name: str
+    means: str
+    advice: str
     #: Builds the statement that finds them. It joins `threads`, and selects its key as `key`.
     select_rows: Callable[[Connection, Scope], Select[Any]]
     #: Identifies one row among those of its thread: a name in the row, and the column behind it.
@@ -32,16 +36,38 @@ class RowCheck:
     #: It reads histories: page by page, within the bounds of the inspection.
     reads_histories: bool = False
 
+    def build(self) -> Check:
+        """Build the check."""
+        repair = None if self.repair is None else self._repair
+        return Check(name=self.name, means=self.means, advice=self.advice, find=self._find, repair=repair)
 
-def build_check(name: str, check: RowCheck, *, means: str, advice: str) -> Check:
-    """Build a check whose findings are the rows of one statement."""
-    return Check(
-        name=name,
-        means=means,
-        advice=advice,
-        find=partial(_find, check),
-        repair=None if check.repair is None else partial(_repair, name, check),
-    )
+    def _find(self, inspection: Inspection) -> Iterator[Finding]:
+        pages: Iterator[Keys | None] = inspection.read_pages() if self.reads_histories else iter([None])
+        for keys in pages:
+            yield from map(self.report, inspection.run(self._read_rows, scope=inspection.scope, keys=keys))
+
+    def _read_rows(self, connection: Connection, *, scope: Scope, keys: Keys | None) -> list[AnyRow]:
+        statement = self.select_rows(connection, scope).where(scope.covers(threads.c.tenant))
+        if keys is not None:
+            statement = statement.where(threads.c.key.between(*keys))
+        # One more than is reported: then it is known that there are more.
+        statement = statement.order_by(threads.c.key, *self.identity.values()).limit(scope.findings + 1)
+        return list(connection.execute(statement))
+
+    def _repair(self, inspection: Inspection, finding: Finding) -> str | None:
+        repair_row = partial(self._repair_row, scope=inspection.scope, row=finding.row)
+        return inspection.repair(self.name, finding.ids, repair_row)
+
+    def _repair_row(self, connection: Connection, *, scope: Scope, row: AnyRow | None) -> str | None:
+        assert self.repair is not None
+        assert row is not None
+        connection.execute(select(threads.c.key).where(threads.c.key == row.key).with_for_update(key_share=True))
+        is_same_row = (column == getattr(row, name) for name, column in self.identity.items())
+        statement = self.select_rows(connection, scope).where(threads.c.key == row.key, *is_same_row)
+        current_row = connection.execute(statement).first()
+        if current_row is None or not self.report(current_row).is_repairable:
+            return None
+        return self.repair(connection, current_row)
 
 
 def thread_ids(row: AnyRow) -> dict[str, Any]:
@@ -54,38 +80,7 @@ def thread_columns() -> tuple[ColumnElement[Any], ...]:
     return threads.c.key, threads.c.tenant, threads.c.id.label("thread_id")
 
 
-def _find(check: RowCheck, inspection: Inspection) -> Iterator[Finding]:
-    pages: Iterator[Keys | None] = inspection.read_pages() if check.reads_histories else iter([None])
-    for keys in pages:
-        yield from map(check.report, inspection.run(_read_rows, check=check, scope=inspection.scope, keys=keys))
-
-
-def _read_rows(connection: Connection, *, check: RowCheck, scope: Scope, keys: Keys | None) -> list[AnyRow]:
-    statement = check.select_rows(connection, scope)
-    if scope.tenant is not None:
-        statement = statement.where(threads.c.tenant == scope.tenant)
-    if keys is not None:
-        statement = statement.where(threads.c.key.between(*keys))
-    # One more than is reported: then it is known that there are more.
-    statement = statement.order_by(threads.c.key, *check.identity.values()).limit(scope.findings + 1)
-    return list(connection.execute(statement))
-
-
-def _repair(name: str, check: RowCheck, inspection: Inspection, finding: Finding) -> str | None:
-    return inspection.repair(
-        name, finding.ids, partial(_repair_row, check=check, scope=inspection.scope, row=finding.row)
-    )
-
-
-def _repair_row(connection: Connection, *, check: RowCheck, scope: Scope, row: AnyRow | None) -> str | None:
-    assert check.repair is not None
-    assert row is not None
-    lock = select(threads.c.key).where(threads.c.key == row.key).with_for_update(key_share=True)
-    connection.execute(lock)
-    statement = check.select_rows(connection, scope).where(
-        threads.c.key == row.key, *(column == getattr(row, name) for name, column in check.identity.items())
-    )
-    current_row = connection.execute(statement).first()
-    if current_row is None or not check.report(current_row).is_repairable:
-        return None
-    return check.repair(connection, current_row)
+def report_row(row: AnyRow, detail: str, *, is_repairable: bool = False, **ids: Any) -> Finding:
+    """Report a row by its thread, and by those of `ids` that it has."""
+    own_ids = {name: value for name, value in ids.items() if value is not None}
+    return Finding(ids=thread_ids(row) | own_ids, detail=detail, is_repairable=is_repairable, row=row)

@@ -7,7 +7,7 @@ before it is reported.
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
-from sqlalchemy import ColumnElement, Connection, select, true
+from sqlalchemy import ColumnElement, Connection, select
 
 from store.database.statements import AnyRow
 from store.doctor.checks.files import PAGE, compare_sides
@@ -49,8 +49,7 @@ def _read_still_stored(connection: Connection, *, scope: Scope, hashes: Sequence
 
 def _is_stored(scope: Scope) -> ColumnElement[bool]:
     """Whether an archive is stored: one that is being written may have its object later."""
-    of_tenant = true() if scope.tenant is None else archives.c.tenant == scope.tenant
-    return (archives.c.state == "stored") & of_tenant
+    return (archives.c.state == "stored") & scope.covers(archives.c.tenant)
 
 
 CHECKS: tuple[Check, ...] = (

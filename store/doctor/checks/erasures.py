@@ -38,9 +38,8 @@ def _find_unfinished(inspection: Inspection) -> Iterator[Finding]:
 
 def _read_page(connection: Connection, *, scope: Scope, after: Cursor | None) -> list[AnyRow]:
     sort_columns = erasures.c.requested_at, erasures.c.id
-    statement = select(erasures, clock().label("now")).where(erasures.c.finished_at.is_(None))
-    if scope.tenant is not None:
-        statement = statement.where(erasures.c.tenant == scope.tenant)
+    is_unfinished = erasures.c.finished_at.is_(None) & scope.covers(erasures.c.tenant)
+    statement = select(erasures, clock().label("now")).where(is_unfinished)
     if after is not None:
         cursor_values = literal(after[0], Time()), literal(after[1], OurId)
         statement = statement.where(tuple_(*sort_columns) > tuple_(*cursor_values))

@@ -50,16 +50,13 @@ def _find_without_blob(inspection: Inspection) -> Iterator[Finding]:
 
 
 def _read_without_blob(connection: Connection, scope: Scope, keys: tuple[int, int]) -> Sequence[AnyRow]:
+    file_columns = attachments.c.message_id, attachments.c.index.label("file_index"), attachments.c.sha256
     statement = (
-        select(
-            *thread_columns(), attachments.c.message_id, attachments.c.index.label("file_index"), attachments.c.sha256
-        )
+        select(*thread_columns(), *file_columns)
         .join(threads, attachments.c.thread_key == threads.c.key)
         .outerjoin(blobs, _is_same_blob())
-        .where(threads.c.key.between(*keys), blobs.c.sha256.is_(None))
+        .where(threads.c.key.between(*keys), blobs.c.sha256.is_(None), scope.covers(threads.c.tenant))
     )
-    if scope.tenant is not None:
-        statement = statement.where(threads.c.tenant == scope.tenant)
     return connection.execute(statement.order_by(threads.c.key).limit(scope.findings + 1)).all()
 
 
@@ -78,12 +75,8 @@ def _select_deleting() -> Select[Any]:
 
 
 def _find_deleting(inspection: Inspection) -> Iterator[Finding]:
-    statement = _select_deleting().order_by(blobs.c.tenant, blobs.c.sha256).limit(inspection.scope.findings + 1)
-    if inspection.scope.tenant is not None:
-        statement = statement.where(blobs.c.tenant == inspection.scope.tenant)
-    for row in inspection.run(lambda connection: connection.execute(statement).all()):
-        ids = {"tenant": row.tenant, "sha256": row.sha256}
-        yield Finding(ids=ids, detail="it is marked as being deleted", is_repairable=True)
+    for address in _read_addresses(inspection, _select_deleting()):
+        yield Finding(ids=_ids(address), detail="it is marked as being deleted", is_repairable=True)
 
 
 def _finish_deleting(inspection: Inspection, finding: Finding) -> str | None:
@@ -105,14 +98,10 @@ def _select_pending() -> Select[Any]:
 
 
 def _find_pending(inspection: Inspection) -> Iterator[Finding]:
-    statement = _select_pending().order_by(blobs.c.tenant, blobs.c.sha256).limit(inspection.scope.findings + 1)
-    if inspection.scope.tenant is not None:
-        statement = statement.where(blobs.c.tenant == inspection.scope.tenant)
-    for row in inspection.run(lambda connection: connection.execute(statement).all()):
+    for address in _read_addresses(inspection, _select_pending()):
         # Without its bytes, it is reported as a blob without object.
-        if inspection.files.exists(row.tenant, row.sha256):
-            ids = {"tenant": row.tenant, "sha256": row.sha256}
-            yield Finding(ids=ids, detail="its bytes came after its row", is_repairable=True)
+        if inspection.files.exists(*address):
+            yield Finding(ids=_ids(address), detail="its bytes came after its row", is_repairable=True)
 
 
 def _confirm(inspection: Inspection, finding: Finding) -> str | None:
@@ -123,6 +112,17 @@ def _confirm(inspection: Inspection, finding: Finding) -> str | None:
         return "it is marked as stored"
 
     return inspection.repair("blob-left-pending", finding.ids, confirm)
+
+
+def _read_addresses(inspection: Inspection, statement: Select[Any]) -> list[Address]:
+    """Read the addresses of blobs that a statement selects, as far as they are inspected."""
+    in_scope = statement.where(inspection.scope.covers(blobs.c.tenant)).order_by(blobs.c.tenant, blobs.c.sha256)
+    limited = in_scope.limit(inspection.scope.findings + 1)
+    return [(row.tenant, row.sha256) for row in inspection.run(lambda connection: connection.execute(limited).all())]
+
+
+def _ids(address: Address) -> dict[str, str]:
+    return {"tenant": address[0], "sha256": address[1]}
 
 
 def _restrict_to_blob(statement: Any, finding: Finding) -> Any:
@@ -183,10 +183,6 @@ def _batch_one_sided(inspection: Inspection, side: str) -> Iterator[list[Address
         yield batch
 
 
-def _is_among(addresses: Sequence[Address]) -> Any:
-    return blob_address.in_(addresses)
-
-
 # Rows whose bytes are missing
 
 
@@ -194,23 +190,23 @@ def _find_without_object(inspection: Inspection) -> Iterator[Finding]:
     for batch in _batch_one_sided(inspection, "row"):
         missing_addresses = [address for address in batch if not inspection.files.exists(*address)]
         for row in inspection.run(_read_remaining_rows, addresses=missing_addresses):
-            ids = {"tenant": row.tenant, "sha256": row.sha256}
+            ids = _ids((row.tenant, row.sha256))
             if row.message_id is None:
                 yield Finding(ids=ids, detail="its bytes are missing, and no message has it", is_repairable=True)
             else:
-                ids |= {"message": row.message_id}
+                ids["message"] = row.message_id
                 yield Finding(ids=ids, detail="its bytes are missing, and a message has it", is_repairable=False)
 
 
 def _read_remaining_rows(connection: Connection, *, addresses: Sequence[Address]) -> Sequence[AnyRow]:
     """Read the rows that are still there. A row that is being deleted is locked: its bytes go first."""
-    lock = select(blobs.c.tenant, blobs.c.sha256).where(_is_among(addresses)).order_by(blobs.c.sha256)
+    lock = select(blobs.c.tenant, blobs.c.sha256).where(blob_address.in_(addresses)).order_by(blobs.c.sha256)
     remaining = [(row.tenant, row.sha256) for row in connection.execute(lock.with_for_update(skip_locked=True))]
     message_id = select(func.min(attachments.c.message_id)).where(_is_same_blob()).correlate(blobs)
     statement = select(blobs.c.tenant, blobs.c.sha256, message_id.scalar_subquery().label("message_id"))
     # The bytes of a blob that no message has may be on their way, or being deleted.
     statement = statement.where(or_(blobs.c.state == "stored", is_used))
-    return connection.execute(statement.where(_is_among(remaining)).order_by(blobs.c.sha256)).all()
+    return connection.execute(statement.where(blob_address.in_(remaining)).order_by(blobs.c.sha256)).all()
 
 
 def _drop_row(inspection: Inspection, finding: Finding) -> str | None:
@@ -235,14 +231,14 @@ def _find_without_row(inspection: Inspection) -> Iterator[Finding]:
         # Bytes are stored first: the row of a message that is being sent may follow within moments.
         time.sleep(max(0.0, min(inspection.scope.upload_seconds, inspection.deadline - time.monotonic())))
         stored_addresses = inspection.run(_read_stored, addresses=batch)
-        for tenant, sha256 in batch:
-            if (tenant, sha256) not in stored_addresses:
-                ids = {"tenant": tenant, "sha256": sha256}
-                yield Finding(ids=ids, detail="the file store has it, and no row does", is_repairable=True)
+        for address in batch:
+            if address not in stored_addresses:
+                detail = "the file store has it, and no row does"
+                yield Finding(ids=_ids(address), detail=detail, is_repairable=True)
 
 
 def _read_stored(connection: Connection, *, addresses: Sequence[Address]) -> set[Address]:
-    rows = connection.execute(select(blobs.c.tenant, blobs.c.sha256).where(_is_among(addresses)))
+    rows = connection.execute(select(blobs.c.tenant, blobs.c.sha256).where(blob_address.in_(addresses)))
     return {(row.tenant, row.sha256) for row in rows}
 
 

@@ -5,7 +5,7 @@ time in which the sweep and the next claim put them right by themselves, and the
 those would find them: the turn is queued again, and the crash counts.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,7 @@ from store.database.column_types import clock
 from store.database.statements import AnyRow
 from store.doctor.finding import Check, Finding
 from store.doctor.inspection import Inspection, Scope
-from store.doctor.row_check import RowCheck, build_check, thread_columns, thread_ids
+from store.doctor.row_check import RowCheck, report_row, thread_columns
 from store.tables import threads, turns, workers
 from store.tables.turns import unfinished
 from store.turns.next_turn import can_start, heads, is_abandoned, is_alive, is_within_running_limit
@@ -47,7 +47,7 @@ def _select_leases(_: Connection, scope: Scope, *, of_the_living: bool) -> Selec
 
 
 def _report_lease(row: AnyRow, *, detail: str) -> Finding:
-    return Finding(ids=thread_ids(row) | {"worker": row.lease_owner}, detail=detail, is_repairable=True, row=row)
+    return report_row(row, detail, is_repairable=True, worker=row.lease_owner)
 
 
 def _release_lease(connection: Connection, row: AnyRow) -> str:
@@ -72,11 +72,8 @@ def _select_left_running(_: Connection, scope: Scope) -> Select[Any]:
 
 
 def _report_left_running(row: AnyRow) -> Finding:
-    ids = thread_ids(row) | {"turn": row.turn_id}
-    if row.lease_owner is None:
-        return Finding(ids=ids, detail="it runs, and nobody holds its thread", is_repairable=True, row=row)
-    ids |= {"worker": row.lease_owner}
-    return Finding(ids=ids, detail="it runs, and its worker is long dead", is_repairable=True, row=row)
+    reason = "nobody holds its thread" if row.lease_owner is None else "its worker is long dead"
+    return report_row(row, f"it runs, and {reason}", is_repairable=True, turn=row.turn_id, worker=row.lease_owner)
 
 
 def _queue_again(connection: Connection, row: AnyRow) -> str:
@@ -116,24 +113,17 @@ def _select_unclaimed(connection: Connection, scope: Scope) -> Select[Any]:
 
 def _find_unclaimed(inspection: Inspection) -> Iterator[Finding]:
     for row, is_served in inspection.run(_read_unclaimed, scope=inspection.scope):
-        ids = thread_ids(row) | {"turn": row.turn_id, "agent": row.agent}
-        yield Finding(ids=ids, detail=_explain_unclaimed(row, is_served=is_served), is_repairable=False)
+        yield report_row(row, _explain_unclaimed(row, is_served=is_served), turn=row.turn_id, agent=row.agent)
 
 
 def _read_unclaimed(connection: Connection, scope: Scope) -> list[tuple[AnyRow, bool]]:
-    statement = _select_unclaimed(connection, scope).order_by(turns.c.arrival_seq).limit(scope.findings + 1)
-    if scope.tenant is not None:
-        statement = statement.where(threads.c.tenant == scope.tenant)
-    rows = connection.execute(statement).all()
+    statement = _select_unclaimed(connection, scope).where(scope.covers(threads.c.tenant))
+    rows = connection.execute(statement.order_by(turns.c.arrival_seq).limit(scope.findings + 1)).all()
     if not rows:
         return []
     living_workers = select(workers.c.agents).where(workers.c.lease_expires_at > clock()).limit(WORKERS_MAX)
-    served_agents = {name for agents in connection.execute(living_workers).scalars() for name in _agent_names(agents)}
+    served_agents = {name for agents in connection.execute(living_workers).scalars() for name in agents}
     return [(row, row.agent in served_agents) for row in rows]
-
-
-def _agent_names(agents: Mapping[str, str]) -> Iterator[str]:
-    return iter(agents)
 
 
 def _explain_unclaimed(row: AnyRow, *, is_served: bool) -> str:
@@ -147,37 +137,31 @@ def _explain_unclaimed(row: AnyRow, *, is_served: bool) -> str:
 
 
 CHECKS: tuple[Check, ...] = (
-    build_check(
-        "lease-held-by-nobody",
-        RowCheck(
-            select_rows=partial(_select_leases, of_the_living=False),
-            report=partial(_report_lease, detail="its owner is dead, and no turn runs"),
-            repair=_release_lease,
-        ),
+    RowCheck(
+        name="lease-held-by-nobody",
         means="a thread is owned by a worker that is dead, and none of its turns runs",
         advice="the lease is released",
-    ),
-    build_check(
-        "lease-without-turn",
-        RowCheck(
-            select_rows=partial(_select_leases, of_the_living=True),
-            report=partial(_report_lease, detail="its owner lives, and no turn runs"),
-            repair=_release_lease,
-        ),
+        select_rows=partial(_select_leases, of_the_living=False),
+        report=partial(_report_lease, detail="its owner is dead, and no turn runs"),
+        repair=_release_lease,
+    ).build(),
+    RowCheck(
+        name="lease-without-turn",
         means="a living worker owns a thread for long and runs no turn of it",
         advice="the lease is released",
-    ),
-    build_check(
-        "turn-without-lease",
-        RowCheck(
-            select_rows=_select_left_running,
-            identity={"turn_id": turns.c.id},
-            report=_report_left_running,
-            repair=_queue_again,
-        ),
+        select_rows=partial(_select_leases, of_the_living=True),
+        report=partial(_report_lease, detail="its owner lives, and no turn runs"),
+        repair=_release_lease,
+    ).build(),
+    RowCheck(
+        name="turn-without-lease",
         means="a turn runs, and nobody holds its thread, or its worker is long dead",
         advice="the turn is queued again, and the crash counts",
-    ),
+        select_rows=_select_left_running,
+        identity={"turn_id": turns.c.id},
+        report=_report_left_running,
+        repair=_queue_again,
+    ).build(),
     Check(
         name="turn-unclaimed",
         means="a turn is due for long, its thread is free, and no worker claims it",

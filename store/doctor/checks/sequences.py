@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Select, and_, exists, func, not_, or_, select
 from store.database.statements import AnyRow
 from store.doctor.finding import Check, Finding
 from store.doctor.inspection import Scope
-from store.doctor.row_check import RowCheck, build_check, thread_columns, thread_ids
+from store.doctor.row_check import RowCheck, report_row, thread_columns
 from store.tables import inbox_messages, messages, threads, turns
 from store.tables.retention import pending_deletions
 from store.tables.turns import unfinished
@@ -42,9 +42,8 @@ def _select_gaps(_: Connection, __: Scope) -> Select[Any]:
 
 
 def _report_gap(row: AnyRow) -> Finding:
-    ids = thread_ids(row) | {"seq": row.seq - 1}
-    detail = f"nothing stands at {row.seq - 1}, right before a message of a turn"
-    return Finding(ids=ids, detail=detail, is_repairable=False, row=row)
+    seq = row.seq - 1
+    return report_row(row, f"nothing stands at {seq}, right before a message of a turn", seq=seq)
 
 
 def _select_lagging_last_seq(_: Connection, __: Scope) -> Select[Any]:
@@ -55,7 +54,7 @@ def _select_lagging_last_seq(_: Connection, __: Scope) -> Select[Any]:
 
 def _report_lagging_last_seq(row: AnyRow) -> Finding:
     detail = f"last_seq is {row.last_seq}, the newest message stands at {row.newest}"
-    return Finding(ids=thread_ids(row), detail=detail, is_repairable=True, row=row)
+    return report_row(row, detail, is_repairable=True)
 
 
 def _advance_last_seq(connection: Connection, row: AnyRow) -> str:
@@ -73,7 +72,7 @@ def _report_out_of_reach(row: AnyRow) -> Finding:
     detail = f"a message stands at {row.oldest}"
     if row.oldest >= 1:
         detail += f", and retention says that it deleted up to {row.history_starts_after}"
-    return Finding(ids=thread_ids(row) | {"seq": row.oldest}, detail=detail, is_repairable=False, row=row)
+    return report_row(row, detail, seq=row.oldest)
 
 
 def _select_without_question(_: Connection, __: Scope) -> Select[Any]:
@@ -86,10 +85,8 @@ def _select_without_question(_: Connection, __: Scope) -> Select[Any]:
 
 
 def _report_without_question(row: AnyRow) -> Finding:
-    ids = thread_ids(row) | {"turn": row.turn_id, "seq": row.window_to_seq}
-    return Finding(
-        ids=ids, detail=f"it has begun, and nothing stands at {row.window_to_seq}", is_repairable=False, row=row
-    )
+    seq = row.window_to_seq
+    return report_row(row, f"it has begun, and nothing stands at {seq}", turn=row.turn_id, seq=seq)
 
 
 def _select_left_in_inbox(_: Connection, __: Scope) -> Select[Any]:
@@ -103,55 +100,51 @@ def _select_left_in_inbox(_: Connection, __: Scope) -> Select[Any]:
 
 
 def _report_left_in_inbox(row: AnyRow) -> Finding:
-    ids = thread_ids(row) | {"turn": row.turn_id, "index": row.input_index}
-    return Finding(
-        ids=ids,
-        detail="the turn has begun, and its message has no position in the history",
-        is_repairable=False,
-        row=row,
-    )
+    detail = "the turn has begun, and its message has no position in the history"
+    return report_row(row, detail, turn=row.turn_id, index=row.input_index)
 
 
 CHECKS: tuple[Check, ...] = (
-    build_check(
-        "question-missing",
-        RowCheck(
-            select_rows=_select_without_question, identity={"turn_id": turns.c.id}, report=_report_without_question
-        ),
+    RowCheck(
+        name="question-missing",
         means="a turn has begun and is not over, and the newest message that it answers is missing",
         advice="cancel the turn, and send the message again",
-    ),
-    build_check(
-        "input-left-behind",
-        RowCheck(
-            select_rows=_select_left_in_inbox,
-            identity={"turn_id": turns.c.id, "input_index": inbox_messages.c.index},
-            report=_report_left_in_inbox,
-        ),
+        select_rows=_select_without_question,
+        identity={"turn_id": turns.c.id},
+        report=_report_without_question,
+    ).build(),
+    RowCheck(
+        name="input-left-behind",
         means="a turn has begun, and its message is still in the inbox",
         advice="read it in inbox_messages, and send it again: a seq behind the answer would be a wrong one",
-    ),
-    build_check(
-        "gap-in-sequence",
-        RowCheck(select_rows=_select_gaps, identity={"seq": messages.c.seq}, report=_report_gap, reads_histories=True),
+        select_rows=_select_left_in_inbox,
+        identity={"turn_id": turns.c.id, "input_index": inbox_messages.c.index},
+        report=_report_left_in_inbox,
+    ).build(),
+    RowCheck(
+        name="gap-in-sequence",
         means="the position right before a turn's message is empty: a message is gone",
         advice="compare with a backup; nothing that was said is moved together",
-    ),
-    build_check(
-        "last-seq-behind",
-        RowCheck(
-            select_rows=_select_lagging_last_seq,
-            report=_report_lagging_last_seq,
-            repair=_advance_last_seq,
-            reads_histories=True,
-        ),
+        select_rows=_select_gaps,
+        identity={"seq": messages.c.seq},
+        report=_report_gap,
+        reads_histories=True,
+    ).build(),
+    RowCheck(
+        name="last-seq-behind",
         means="a message stands behind the last position that its thread knows",
         advice="the thread's last_seq is moved to its newest message",
-    ),
-    build_check(
-        "message-out-of-reach",
-        RowCheck(select_rows=_select_out_of_reach, report=_report_out_of_reach, reads_histories=True),
+        select_rows=_select_lagging_last_seq,
+        report=_report_lagging_last_seq,
+        repair=_advance_last_seq,
+        reads_histories=True,
+    ).build(),
+    RowCheck(
+        name="message-out-of-reach",
         means="a message stands before the first position, or where retention has deleted everything",
         advice="compare with a backup; delete the message, or lower the thread's history_starts_after",
-    ),
+        select_rows=_select_out_of_reach,
+        report=_report_out_of_reach,
+        reads_histories=True,
+    ).build(),
 )

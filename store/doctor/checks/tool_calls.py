@@ -18,7 +18,7 @@ from store.database.column_types import clock
 from store.database.statements import AnyRow
 from store.doctor.finding import Check, Finding
 from store.doctor.inspection import Scope
-from store.doctor.row_check import RowCheck, build_check, thread_columns, thread_ids
+from store.doctor.row_check import RowCheck, report_row, thread_columns
 from store.history import message_rows
 from store.tables import messages, steps, threads, turns
 from store.tables.turns import unfinished
@@ -81,9 +81,9 @@ def _has_open_call(connection: Connection) -> ColumnElement[bool]:
 
 
 def _report_open_call(row: AnyRow) -> Finding:
-    ids = thread_ids(row) | {"seq": row.seq} | ({"turn": row.turn_id} if row.turn_id else {})
     where = "more stands behind it" if row.is_shut else "it is the end of the history"
-    return Finding(ids=ids, detail=f"a call has no result; {where}", is_repairable=not row.is_shut, row=row)
+    detail = f"a call has no result; {where}"
+    return report_row(row, detail, is_repairable=not row.is_shut, seq=row.seq, turn=row.turn_id)
 
 
 def _close_calls(connection: Connection, row: AnyRow) -> str:
@@ -166,8 +166,7 @@ def _is_second_result(asking_seq: ColumnElement[int]) -> ColumnElement[bool]:
 
 
 def _report_stray_result(row: AnyRow) -> Finding:
-    ids = thread_ids(row) | {"seq": row.seq} | ({"turn": row.turn_id} if row.turn_id else {})
-    return Finding(ids=ids, detail="a result answers no open call", is_repairable=False, row=row)
+    return report_row(row, "a result answers no open call", seq=row.seq, turn=row.turn_id)
 
 
 def _select_open_steps(_: Connection, scope: Scope) -> Select[Any]:
@@ -184,8 +183,7 @@ def _select_open_steps(_: Connection, scope: Scope) -> Select[Any]:
 
 
 def _report_open_step(row: AnyRow) -> Finding:
-    ids = thread_ids(row) | {"turn": row.turn_id}
-    return Finding(ids=ids, detail="it is over, and a call of it has no outcome", is_repairable=True, row=row)
+    return report_row(row, "it is over, and a call of it has no outcome", is_repairable=True, turn=row.turn_id)
 
 
 def _close_steps(connection: Connection, row: AnyRow) -> str:
@@ -194,40 +192,34 @@ def _close_steps(connection: Connection, row: AnyRow) -> str:
 
 
 CHECKS: tuple[Check, ...] = (
-    build_check(
-        "call-without-result",
-        RowCheck(
-            select_rows=_select_open_calls,
-            identity={"seq": messages.c.seq},
-            report=_report_open_call,
-            repair=_close_calls,
-            reads_histories=True,
-        ),
+    RowCheck(
+        name="call-without-result",
         means="an assistant's tool call has no tool message before the assistant's next message",
         advice="at the end of a history, a result that says that none is known is appended; elsewhere it "
         "stays, and every request to a model closes it",
-    ),
-    build_check(
-        "result-without-call",
-        RowCheck(
-            select_rows=_select_stray_results,
-            identity={"seq": messages.c.seq},
-            report=_report_stray_result,
-            reads_histories=True,
-        ),
+        select_rows=_select_open_calls,
+        identity={"seq": messages.c.seq},
+        report=_report_open_call,
+        repair=_close_calls,
+        reads_histories=True,
+    ).build(),
+    RowCheck(
+        name="result-without-call",
         means="a tool message answers no open call of the assistant's message before it",
         advice="it stays in the history, and every request to a model leaves it out",
-    ),
-    build_check(
-        "step-left-started",
-        RowCheck(
-            select_rows=_select_open_steps,
-            identity={"turn_id": turns.c.id},
-            report=_report_open_step,
-            repair=_close_steps,
-            reads_histories=True,
-        ),
+        select_rows=_select_stray_results,
+        identity={"seq": messages.c.seq},
+        report=_report_stray_result,
+        reads_histories=True,
+    ).build(),
+    RowCheck(
+        name="step-left-started",
         means="a turn is over, and its journal has a call that began and has no outcome",
         advice="the outcome is noted as unknown: the tool may have taken effect",
-    ),
+        select_rows=_select_open_steps,
+        identity={"turn_id": turns.c.id},
+        report=_report_open_step,
+        repair=_close_steps,
+        reads_histories=True,
+    ).build(),
 )

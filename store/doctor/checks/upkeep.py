@@ -9,7 +9,7 @@ from store.database.column_types import clock
 from store.database.statements import AnyRow
 from store.doctor.finding import Check, Finding
 from store.doctor.inspection import Inspection, Scope
-from store.doctor.row_check import RowCheck, build_check, thread_columns, thread_ids
+from store.doctor.row_check import RowCheck, report_row, thread_columns
 from store.history.counters import count_behind, recount, tokens_behind
 from store.summaries.due import reset_failures
 from store.tables import MAX_SUMMARY_FAILURES, schedule_runs, summaries, threads, workers
@@ -38,8 +38,7 @@ def _select_missing_summaries(_: Connection, __: Scope) -> Select[Any]:
 
 
 def _report_missing_summary(row: AnyRow) -> Finding:
-    ids = thread_ids(row) | {"summary": row.summary_id}
-    return Finding(ids=ids, detail="its summary is not stored", is_repairable=True, row=row)
+    return report_row(row, "its summary is not stored", is_repairable=True, summary=row.summary_id)
 
 
 def _drop_summary(connection: Connection, row: AnyRow) -> str:
@@ -78,7 +77,7 @@ def _report_miscounted(row: AnyRow) -> Finding:
         f"it counts {row.counted} messages and {row.counted_tokens} tokens without a summary, "
         f"and has {row.uncovered} and {row.uncovered_tokens}"
     )
-    return Finding(ids=thread_ids(row), detail=detail, is_repairable=True, row=row)
+    return report_row(row, detail, is_repairable=True)
 
 
 def _recount(connection: Connection, row: AnyRow) -> str:
@@ -94,9 +93,8 @@ def _select_given_up(_: Connection, __: Scope) -> Select[Any]:
 
 
 def _report_given_up(row: AnyRow) -> Finding:
-    ids = thread_ids(row) | {"agent": row.agent}
     detail = f"its next summary failed {row.summary_failures} times in a row, and nobody tries again"
-    return Finding(ids=ids, detail=detail, is_repairable=True, row=row)
+    return report_row(row, detail, is_repairable=True, agent=row.agent)
 
 
 def _retry_summary(connection: Connection, row: AnyRow) -> str:
@@ -163,27 +161,31 @@ CHECKS: tuple[Check, ...] = (
         repair=_finish_run,
         is_global=True,
     ),
-    build_check(
-        "summary-missing",
-        RowCheck(
-            select_rows=_select_missing_summaries,
-            report=_report_missing_summary,
-            repair=_drop_summary,
-            reads_histories=True,
-        ),
+    RowCheck(
+        name="summary-missing",
         means="a thread names a summary that is not stored",
         advice="the thread has none any more: models see the messages again",
-    ),
-    build_check(
-        "uncovered-count-wrong",
-        RowCheck(select_rows=_select_miscounted, report=_report_miscounted, repair=_recount, reads_histories=True),
+        select_rows=_select_missing_summaries,
+        report=_report_missing_summary,
+        repair=_drop_summary,
+        reads_histories=True,
+    ).build(),
+    RowCheck(
+        name="uncovered-count-wrong",
         means="a thread miscounts its messages that no summary covers",
         advice="they are counted again",
-    ),
-    build_check(
-        "summary-given-up",
-        RowCheck(select_rows=_select_given_up, report=_report_given_up, repair=_retry_summary, reads_histories=True),
+        select_rows=_select_miscounted,
+        report=_report_miscounted,
+        repair=_recount,
+        reads_histories=True,
+    ).build(),
+    RowCheck(
+        name="summary-given-up",
         means="the next summary of a thread failed too often",
         advice="it is tried again; the log of the maintenance worker says why it failed: see its model",
-    ),
+        select_rows=_select_given_up,
+        report=_report_given_up,
+        repair=_retry_summary,
+        reads_histories=True,
+    ).build(),
 )
