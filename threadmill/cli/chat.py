@@ -18,7 +18,7 @@ from conversation.errors import InvalidInput, ThreadmillError
 from conversation.ids import new_id
 from conversation.message import Message
 from conversation.thread import Thread
-from threadmill.cli.common_options import DEFAULT_TENANT, Tenant, open_store, run
+from threadmill.cli.common_options import DEFAULT_TENANT, Tenant, use_store
 
 if TYPE_CHECKING:
     from store.thread_store import ThreadStore
@@ -34,22 +34,21 @@ def chat(
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
     """Talk to an agent here in the terminal."""
-    run(_chat(thread_id or new_id(), agent, tenant))
+    use_store(tenant, lambda store: _chat(store, thread_id or new_id(), agent))
 
 
-async def _chat(thread_id: str, agent_name: str | None, tenant: str) -> None:
-    async with open_store(tenant) as store:
-        thread = await store.get_or_create_thread(thread_id)
-        conversation = Conversation(_load_agent(agent_name, store), thread)
-        typer.echo(f"thread {thread.id}, {len(thread.messages)} messages. {HELP}", err=True)
-        read_line = _line_reader()
-        while (line := await asyncio.to_thread(read_line)) is not None:
-            if line.strip() == "/quit":
-                return
-            try:
-                await conversation.handle_line(line.strip())
-            except (ThreadmillError, OSError) as error:
-                typer.echo(f"threadmill: {error}", err=True)
+async def _chat(store: "ThreadStore", thread_id: str, agent_name: str | None) -> None:
+    thread = await store.get_or_create_thread(thread_id)
+    conversation = Conversation(_load_agent(agent_name, store), thread)
+    typer.echo(f"thread {thread.id}, {len(thread.messages)} messages. {HELP}", err=True)
+    read_line = _line_reader()
+    while (line := await asyncio.to_thread(read_line)) is not None:
+        if line.strip() == "/quit":
+            return
+        try:
+            await conversation.handle_line(line.strip())
+        except (ThreadmillError, OSError) as error:
+            typer.echo(f"threadmill: {error}", err=True)
 
 
 class Conversation:

@@ -1,14 +1,16 @@
-"""The options, the thread store and the printing of results that commands share."""
+"""The options, the stores and the printing of results that commands share."""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 if TYPE_CHECKING:
+    from store.database.engine import Database
+    from store.settings import Settings
     from store.thread_store import ThreadStore
 
 T = TypeVar("T")
@@ -19,22 +21,34 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs."
 DEFAULT_TENANT = "default"
 
 
-@asynccontextmanager
-async def open_store(tenant: str) -> AsyncIterator["ThreadStore"]:
-    """Open the store that the environment names. Raises `DatabaseUnavailable`."""
+def use_store(tenant: str, work: "Callable[[ThreadStore], Coroutine[Any, Any, T]]") -> T:
+    """Run a command's work on the thread store that the environment names. Raises `DatabaseUnavailable`."""
+    from conversation.logs import use_standard_logging
     from store.settings import load
     from store.thread_store import ThreadStore
 
-    async with await ThreadStore.create(settings=load(), tenant=tenant) as store:
-        yield store
-
-
-def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run a command's coroutine."""
-    from conversation.logs import use_standard_logging
+    async def open_and_work() -> T:
+        async with await ThreadStore.create(settings=load(), tenant=tenant) as store:
+            return await work(store)
 
     use_standard_logging()
-    return asyncio.run(work)
+    return asyncio.run(open_and_work())
+
+
+@contextmanager
+def open_database(**changes: float) -> "Iterator[tuple[Database, Settings]]":
+    """Open the database that the environment names, with changes to its settings."""
+    from conversation.logs import use_standard_logging
+    from store.database.engine import Database
+    from store.settings import load
+
+    use_standard_logging()
+    settings = load().model_copy(update=changes)
+    database = Database(settings)
+    try:
+        yield database, settings
+    finally:
+        database.close()
 
 
 def print_json(value: object) -> None:

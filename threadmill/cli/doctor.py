@@ -1,6 +1,7 @@
 """`threadmill doctor`: find stored state that contradicts itself, and mend what can be mended."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -67,14 +68,10 @@ def _examine(
     from store.database.engine import Database
     from store.doctor import Examination
 
-    database, files = Database(settings), open_file_store(settings)
-    try:
+    with closing(Database(settings)) as database, closing(open_file_store(settings)) as files:
         database.run(migrations.check)
         examination = Examination(database=database, files=files, scope=scope, repairs=repairs, only=only, skip=skip)
         return _print_results(examination, as_json=as_json)
-    finally:
-        files.close()
-        database.close()
 
 
 def _print_results(examination: "Examination", *, as_json: bool) -> list["Result"]:

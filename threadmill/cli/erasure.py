@@ -2,15 +2,12 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from threadmill.cli.atomic_file import write_atomically
-from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, open_store, print_json, run
-
-if TYPE_CHECKING:
-    from store.erasure.export import ExportOutcome
+from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, print_json, use_store
 
 #: Exit status: an export is written, but something that belongs into it is lost.
 LOST = 3
@@ -40,11 +37,7 @@ def erase(
         subject_name = "everything" if whole_tenant else user or thread
         typer.confirm(f"Erase {subject_name} of {tenant} for good?", abort=True)
 
-    async def work() -> dict[str, Any]:
-        async with open_store(tenant) as store:
-            return await store.erase(user=user, thread_id=thread, whole_tenant=whole_tenant)
-
-    certificate = run(work())
+    certificate = use_store(tenant, lambda store: store.erase(user=user, thread_id=thread, whole_tenant=whole_tenant))
     if as_json:
         print_json(certificate)
         return
@@ -63,13 +56,8 @@ def export_user(
 
     Exit status 3 if the file store has lost something that belongs into it.
     """
-
-    async def work() -> "ExportOutcome":
-        with write_atomically(output) as file:
-            async with open_store(tenant) as store:
-                return await store.export_user(file, user=user, thread_id=thread)
-
-    export_result = run(work())
+    with write_atomically(output) as file:
+        export_result = use_store(tenant, lambda store: store.export_user(file, user=user, thread_id=thread))
     print(f"{output.name}: {export_result.threads} threads")
     for name in export_result.lost:
         print(f"lost, or damaged: {name}", file=sys.stderr)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from threadmill.cli.common_options import AsJson, print_json
+from threadmill.cli.common_options import AsJson, open_database, print_json
 
 group = typer.Typer(help="List stored files, and delete those that no message has.", no_args_is_help=True)
 
@@ -13,18 +13,12 @@ group = typer.Typer(help="List stored files, and delete those that no message ha
 @group.command()
 def report(as_json: AsJson = False) -> None:
     """Say what `gc` would delete now, and what is in its grace. Nothing is deleted."""
-    from store.database.engine import Database
     from store.files import garbage_collection
-    from store.settings import load
     from tasks.jobs.collect_files import count_unknown
 
-    settings = load()
-    database = Database(settings)
-    try:
+    with open_database() as (database, settings):
         counts = asdict(database.run(garbage_collection.count_unused, grace_days=settings.blob_grace_days))
         counts |= asdict(count_unknown(database, settings))
-    finally:
-        database.close()
     if as_json:
         print_json(counts)
         return
@@ -42,20 +36,12 @@ def collect_garbage(
 
     Beat does the same by itself.
     """
-    from conversation.logs import use_standard_logging
-    from store.database.engine import Database
-    from store.settings import load
     from tasks.jobs.collect_files import collect_all
 
     if not yes:
         typer.confirm("Delete what `threadmill files report` shows as due, for good?", abort=True)
-    use_standard_logging()
-    settings = load()
-    database = Database(settings)
-    try:
+    with open_database() as (database, settings):
         result = collect_all(database, settings)
-    finally:
-        database.close()
     if as_json:
         print_json({"blobs": result.blobs, "unknown": result.unknown})
     else:

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from conversation.errors import OperatorError
+from threadmill.cli.common_options import open_database
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -13,15 +14,9 @@ MIGRATION_SECONDS = 24 * 3600
 
 def migrate() -> None:
     """Make the tables, or bring them to the newest schema; nothing happens where it is there already."""
-    from store.database.engine import Database
-    from store.settings import load
-
     timeouts = {"db_statement_timeout_seconds": MIGRATION_SECONDS, "db_lock_timeout_seconds": MIGRATION_SECONDS}
-    database = Database(load().model_copy(update=timeouts))
-    try:
+    with open_database(**timeouts) as (database, _):
         old_revision, new_revision = database.run(_upgrade)
-    finally:
-        database.close()
     print(f"the schema is at {new_revision}; it was {'at ' + old_revision if old_revision else 'not there'}")
 
 

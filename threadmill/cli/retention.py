@@ -1,18 +1,12 @@
 """`threadmill retention …`: policies, legal holds, and runs that delete what is due."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from conversation.errors import InvalidInput
-from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, print_json
-
-if TYPE_CHECKING:
-    from store.database.engine import Database
-    from store.settings import Settings
+from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, open_database, print_json
 
 group = typer.Typer(help="Set how long threads are kept, and delete what is past it.", no_args_is_help=True)
 
@@ -55,7 +49,7 @@ def set_policy(
     )
     if policy.scope == "installation":
         raise InvalidInput("--tenant", "is missing", "what holds for all stands in the settings")
-    with _open_database() as (database, _):
+    with open_database() as (database, _):
         database.run(policies.put, policy=policy)
 
 
@@ -67,7 +61,7 @@ def list_policies(
     """List the policies; the settings of the last run are the installation's."""
     from store.retention import policies
 
-    with _open_database() as (database, _):
+    with open_database() as (database, _):
         stored_policies = database.run(policies.list_policies, tenant=tenant)
     for policy in stored_policies:
         columns = {"scope": policy.scope, **policy.to_json()}
@@ -82,7 +76,7 @@ def remove_policy(tenant: TenantScope = "", agent: AgentScope = "", thread: Thre
     """Remove the policy of a scope."""
     from store.retention import policies
 
-    with _open_database() as (database, _):
+    with open_database() as (database, _):
         was_removed = database.run(policies.remove, tenant=tenant, agent=agent, thread_id=thread)
     if not was_removed:
         raise InvalidInput("policy", "is not set for this scope", "`threadmill retention list` shows all")
@@ -93,7 +87,7 @@ def hold(thread_id: ThreadId, tenant: Tenant = DEFAULT_TENANT, reason: Reason = 
     """Put a thread under legal hold: nothing of it is deleted, whatever a policy says."""
     from store.retention import legal_holds
 
-    with _open_database() as (database, _):
+    with open_database() as (database, _):
         database.run(legal_holds.hold, tenant=tenant, thread_id=thread_id, reason=reason)
 
 
@@ -102,7 +96,7 @@ def release(thread_id: ThreadId, tenant: Tenant = DEFAULT_TENANT, reason: Reason
     """Release a thread from its legal hold."""
     from store.retention import legal_holds
 
-    with _open_database() as (database, _):
+    with open_database() as (database, _):
         database.run(legal_holds.release, tenant=tenant, thread_id=thread_id, reason=reason)
 
 
@@ -131,7 +125,7 @@ def _report(*, as_json: bool) -> None:
     """Print what a run would delete now, by which policy, and what a hold keeps."""
     from store.retention.dry_run import build_report
 
-    with _open_database() as (database, settings):
+    with open_database() as (database, settings):
         report = build_report(database, settings)
     if as_json:
         print_json(report.to_json())
@@ -154,7 +148,7 @@ def _delete(*, as_json: bool) -> None:
     """Run retention, and print its outcome."""
     from tasks.jobs.retention import run_retention
 
-    with _open_database() as (database, settings):
+    with open_database() as (database, settings):
         result = run_retention(database, settings)
     if as_json:
         print_json(asdict(result))
@@ -170,19 +164,3 @@ def _delete(*, as_json: bool) -> None:
         print(f"erasures not finished: {result.erasures_held} by a legal hold, {result.erasures_left} others")
     if result.failed:
         print(f"could not archive {result.failed} threads: they keep their messages")
-
-
-@contextmanager
-def _open_database() -> "Iterator[tuple[Database, Settings]]":
-    """Open the database that the environment names."""
-    from conversation.logs import use_standard_logging
-    from store.database.engine import Database
-    from store.settings import load
-
-    use_standard_logging()
-    settings = load()
-    database = Database(settings)
-    try:
-        yield database, settings
-    finally:
-        database.close()

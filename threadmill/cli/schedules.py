@@ -2,7 +2,7 @@
 
 import typer
 
-from threadmill.cli.common_options import AsJson, print_json
+from threadmill.cli.common_options import AsJson, open_database, print_json
 
 
 def schedules(as_json: AsJson = False) -> None:
@@ -10,16 +10,10 @@ def schedules(as_json: AsJson = False) -> None:
 
     Exit status 1 where one is stale: no run of it succeeded for two periods.
     """
-    from store.database.engine import Database
-    from store.settings import load
     from tasks.schedules import load_statuses, to_json
 
-    settings = load()
-    database = Database(settings)
-    try:
+    with open_database() as (database, settings):
         schedule_statuses = load_statuses(database, settings)
-    finally:
-        database.close()
     for schedule in schedule_statuses:
         columns = to_json(schedule)
         if as_json:

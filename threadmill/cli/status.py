@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, print_json
+from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, open_database, print_json
 
 if TYPE_CHECKING:
     from store.database.engine import Database
@@ -17,19 +17,14 @@ def status(tenant: Tenant = DEFAULT_TENANT, as_json: AsJson = False) -> None:
     Exit status 1 where the database or its schema is not there, or a schedule is stale.
     """
     from conversation.errors import OperatorError
-    from store.database.engine import Database
-    from store.settings import load
 
-    settings = load()
-    database = Database(settings)
-    report: dict[str, Any] = {"database": database.url.render_as_string(hide_password=True)}
-    try:
-        report |= _read_database(database, tenant)
-        problem = _describe_stale(database, settings)
-    except OperatorError as error:
-        problem = str(error)
-    finally:
-        database.close()
+    with open_database() as (database, settings):
+        report: dict[str, Any] = {"database": database.url.render_as_string(hide_password=True)}
+        try:
+            report |= _read_database(database, tenant)
+            problem = _describe_stale(database, settings)
+        except OperatorError as error:
+            problem = str(error)
     if problem is not None:
         report["problem"] = problem
     report["broker"] = _check_broker(settings)

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from conversation.errors import InvalidInput
-from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, open_store, print_json, run
+from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, print_json, use_store
 from threadmill.cli.threads import ThreadId
 
 if TYPE_CHECKING:
     from conversation.summary import Summary
+    from store.thread_store import ThreadStore
 
 
 def summarize(
@@ -24,20 +25,19 @@ def summarize(
 ) -> None:
     """Have all turns but the newest summarized, now. The messages stay stored."""
 
-    async def work() -> "list[Summary]":
+    async def work(store: "ThreadStore") -> "list[Summary]":
         from agent import registry
         from agent.model_factory import preload
         from store.summaries.summarize import defaults_of
 
-        async with open_store(tenant) as store:
-            agents = registry.load(store.settings.agent_modules)
-            name = agent or store.settings.default_agent
-            if name not in agents:
-                raise InvalidInput("agent", f"{name!r} is not registered", f"use one of {', '.join(agents)}")
-            preload(agents[name].summarizer(defaults_of(store.settings)).model_name)
-            return await store.summarize_thread(thread_id, agents[name], keep_messages=keep)
+        agents = registry.load(store.settings.agent_modules)
+        name = agent or store.settings.default_agent
+        if name not in agents:
+            raise InvalidInput("agent", f"{name!r} is not registered", f"use one of {', '.join(agents)}")
+        preload(agents[name].summarizer(defaults_of(store.settings)).model_name)
+        return await store.summarize_thread(thread_id, agents[name], keep_messages=keep)
 
-    new_summaries = run(work())
+    new_summaries = use_store(tenant, work)
     if as_json:
         print_json([asdict(summary) for summary in new_summaries])
         return
@@ -50,12 +50,7 @@ def summarize(
 
 def summaries(thread_id: ThreadId, tenant: Tenant = DEFAULT_TENANT, as_json: AsJson = False) -> None:
     """List a thread's summaries, the newest first; models read the current one."""
-
-    async def work() -> "list[Summary]":
-        async with open_store(tenant) as store:
-            return await store.list_summaries(thread_id)
-
-    stored_summaries = run(work())
+    stored_summaries = use_store(tenant, lambda store: store.list_summaries(thread_id))
     if as_json:
         print_json([asdict(summary) for summary in stored_summaries])
         return
@@ -68,12 +63,7 @@ def summaries(thread_id: ThreadId, tenant: Tenant = DEFAULT_TENANT, as_json: AsJ
 
 def restore(thread_id: ThreadId, tenant: Tenant = DEFAULT_TENANT, as_json: AsJson = False) -> None:
     """Undo the newest summary: models read the one before again, or the messages themselves."""
-
-    async def work() -> "Summary | None":
-        async with open_store(tenant) as store:
-            return await store.restore_summary(thread_id)
-
-    undone_summary = run(work())
+    undone_summary = use_store(tenant, lambda store: store.restore_summary(thread_id))
     if as_json:
         print_json(None if undone_summary is None else asdict(undone_summary))
     elif undone_summary is None:

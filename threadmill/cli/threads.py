@@ -13,12 +13,11 @@ from conversation.errors import InvalidInput, ThreadNotFound
 from conversation.message import Message
 from conversation.thread import Thread
 from threadmill.cli.atomic_file import write_atomically
-from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, open_store, print_json, run
+from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, print_json, use_store
 
 if TYPE_CHECKING:
-    from store.retention.restore import ArchivedThread
+    from store.thread_store import ThreadStore
     from store.threads.importer import ImportOutcome
-    from store.threads.search import Hit
 
 group = typer.Typer(help="List and show threads; export, import, summarize and delete them.", no_args_is_help=True)
 
@@ -37,19 +36,15 @@ def list_threads(
     as_json: AsJson = False,
 ) -> None:
     """List threads, the one that changed last first."""
-
-    async def work() -> None:
-        async with open_store(tenant) as store:
-            page = await store.list_threads(limit=limit, cursor=cursor, title=title, metadata=_pairs(metadata or []))
-        if as_json:
-            print_json({"threads": [_thread_to_json(thread) for thread in page], "next_cursor": page.next_cursor})
-            return
-        for thread in page:
-            print(f"{thread.updated_at:%Y-%m-%d %H:%M}  {thread.id}  {thread.title or ''}".rstrip())
-        if page.next_cursor:
-            print(f"more: --cursor {page.next_cursor}", file=sys.stderr)
-
-    run(work())
+    pairs = _pairs(metadata or [])
+    page = use_store(tenant, lambda store: store.list_threads(limit=limit, cursor=cursor, title=title, metadata=pairs))
+    if as_json:
+        print_json({"threads": [_thread_to_json(thread) for thread in page], "next_cursor": page.next_cursor})
+        return
+    for thread in page:
+        print(f"{thread.updated_at:%Y-%m-%d %H:%M}  {thread.id}  {thread.title or ''}".rstrip())
+    if page.next_cursor:
+        print(f"more: --cursor {page.next_cursor}", file=sys.stderr)
 
 
 @group.command()
@@ -60,12 +55,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Print a thread's messages."""
-
-    async def work() -> Thread:
-        async with open_store(tenant) as store:
-            return await store.get_thread(thread_id, last=last)
-
-    thread = run(work())
+    thread = use_store(tenant, lambda store: store.get_thread(thread_id, last=last))
     if as_json:
         print_json(thread.to_json())
         return
@@ -82,16 +72,15 @@ def export_thread(
 ) -> None:
     """Write a thread as JSON Lines: messages, attachments by hash, summaries, turns."""
 
-    async def work() -> None:
-        async with open_store(tenant) as store:
-            lines = store.export_thread(thread_id)
-            if output is None:
-                async for line in lines:
-                    print(line)
-            else:
-                await _write(lines, output)
+    async def work(store: "ThreadStore") -> None:
+        lines = store.export_thread(thread_id)
+        if output is None:
+            async for line in lines:
+                print(line)
+        else:
+            await _write(lines, output)
 
-    run(work())
+    use_store(tenant, work)
 
 
 @group.command("import")
@@ -116,15 +105,14 @@ def import_thread(
     if nth is not None and archive is None:
         raise InvalidInput("--nth", "is given without --archive", "name the thread that was archived")
 
-    async def work() -> "ImportOutcome":
-        async with open_store(tenant) as store:
-            if archive is not None:
-                return await store.restore_archive(archive, as_id=as_id, nth=nth)
-            assert source is not None
-            with _open_with_progress(source) as lines:
-                return await store.import_thread(lines, thread_id=as_id)
+    async def work(store: "ThreadStore") -> "ImportOutcome":
+        if archive is not None:
+            return await store.restore_archive(archive, as_id=as_id, nth=nth)
+        assert source is not None
+        with _open_with_progress(source) as lines:
+            return await store.import_thread(lines, thread_id=as_id)
 
-    import_result = run(work())
+    import_result = use_store(tenant, work)
     if as_json:
         print_json(import_result.to_json())
         return
@@ -136,12 +124,7 @@ def import_thread(
 @group.command("archives")
 def list_archives(thread_id: ThreadId, tenant: Tenant = DEFAULT_TENANT, as_json: AsJson = False) -> None:
     """List what retention archived under an id, the oldest thread first."""
-
-    async def work() -> "list[ArchivedThread]":
-        async with open_store(tenant) as store:
-            return await store.list_archives(thread_id)
-
-    archives = run(work())
+    archives = use_store(tenant, lambda store: store.list_archives(thread_id))
     if as_json:
         moments = ("first_at", "last_at")
         print_json([asdict(each) | {name: getattr(each, name).isoformat() for name in moments} for each in archives])
@@ -160,12 +143,7 @@ def delete(
     """Delete a thread with its messages and turns, for good."""
     if not yes:
         typer.confirm(f"Delete {thread_id} for good?", abort=True)
-
-    async def work() -> bool:
-        async with open_store(tenant) as store:
-            return await store.delete_thread(thread_id)
-
-    if not run(work()):
+    if not use_store(tenant, lambda store: store.delete_thread(thread_id)):
         raise ThreadNotFound(f"no thread {thread_id!r} is stored for tenant {tenant!r}")
     print(f"{thread_id} is deleted")
 
@@ -177,12 +155,7 @@ def search(
     as_json: AsJson = False,
 ) -> None:
     """Find messages by their words, best first."""
-
-    async def work() -> "list[Hit]":
-        async with open_store(tenant) as store:
-            return await store.search_messages(query, limit=limit)
-
-    for hit in run(work()):
+    for hit in use_store(tenant, lambda store: store.search_messages(query, limit=limit)):
         if as_json:
             print_json(
                 {

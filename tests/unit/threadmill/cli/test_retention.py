@@ -16,7 +16,7 @@ def printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     def lines(*, is_complete: bool) -> list[str]:
         made = dry_run.Report(held=[T0], held_is_complete=is_complete)
         monkeypatch.setattr(dry_run, "build_report", lambda *_: made)
-        monkeypatch.setattr(retention, "_open_database", lambda: nullcontext((None, None)))
+        monkeypatch.setattr(retention, "open_database", lambda: nullcontext((None, None)))
         retention.run(dry_run=True)
         return [line for line in capsys.readouterr().out.splitlines() if "hold" in line]
 
