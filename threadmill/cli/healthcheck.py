@@ -8,7 +8,6 @@ import threading
 import typer
 
 from conversation.errors import OperatorError
-from threadmill.cli.common_options import open_database
 
 #: An answer stands after so many seconds, whatever hangs: container engines ask with a limit of their own.
 ANSWER_SECONDS = 9.0
@@ -28,6 +27,8 @@ def worker() -> None:
     """Whether a worker of this host sends its heartbeat: what the leases of its turns live by."""
     _answer_in_time()
 
+    from store.database.engine import Database
+    from store.settings import load
     from store.turns import workers
 
     limits = {
@@ -36,9 +37,8 @@ def worker() -> None:
         "db_lock_timeout_seconds": DATABASE_SECONDS,
     }
     host = socket.gethostname()
-    with open_database(**limits) as (database, _):
-        is_alive = database.run(workers.has_live_worker, host=host)
-    if not is_alive:
+    database = Database(load().model_copy(update=limits))
+    if not database.run(workers.has_live_worker, host=host):
         raise OperatorError(f"no worker on {host} sends its heartbeat")
     print(f"a worker on {host} sends its heartbeat")
 
