@@ -113,15 +113,10 @@ class S3Bucket:
             return None
         return head["ContentLength"]
 
-    def list_pages(self, **request: Any) -> Iterator[Any]:
-        """Answers to ListObjectsV2, one page in memory at a time."""
-        more = True
-        while more:
-            with self.use_client() as client:
-                page = client.list_objects_v2(Bucket=self.name, **request)
-            yield page
-            more = page["IsTruncated"]
-            request["ContinuationToken"] = page.get("NextContinuationToken")
+    def list_pages(self, verb: Any = "list_objects_v2", **request: Any) -> Iterator[Any]:
+        """Answers to a verb that lists, one page in memory at a time."""
+        with self.use_client() as client:
+            yield from client.get_paginator(verb).paginate(Bucket=self.name, **request)
 
     def keeps_versions(self) -> bool:
         """Whether the bucket says that it keeps old versions; asked once for each client.

@@ -5,14 +5,11 @@ the marks of deletions are removed. A deletion that is not known to be complete 
 """
 
 from collections.abc import Iterator
-from itertools import chain
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import Any
 
 from conversation.errors import FileStoreUnavailable
 from store.blobs.s3.bucket import NOT_SUPPORTED, REFUSED, S3Bucket, code_of
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
 
 #: Objects of one request: a page of a listing, and what a deletion takes.
 BATCH = 1000
@@ -58,34 +55,11 @@ def _can_list_versions(bucket: S3Bucket, folder: str) -> bool:
 
 
 def _list_pages(bucket: S3Bucket, prefix: str, *, versions: bool) -> Iterator[list[dict[str, Any]]]:
-    """The objects under a prefix, named as a deletion wants them, page by page."""
-    request: dict[str, Any] = {"Bucket": bucket.name, "Prefix": prefix, "MaxKeys": BATCH}
-    more = True
-    while more:
-        with bucket.use_client() as client:
-            page, more = _list_version_page(client, request) if versions else _list_current_page(client, request)
-        if page:
-            yield page
-
-
-def _list_version_page(client: "S3Client", request: dict[str, Any]) -> tuple[list[dict[str, Any]], bool]:
-    answer = client.list_object_versions(**request)
-    if answer["IsTruncated"]:
-        request["KeyMarker"] = answer["NextKeyMarker"]
-        request["VersionIdMarker"] = answer["NextVersionIdMarker"]
-    versions = ({"Key": item["Key"], "VersionId": item["VersionId"]} for item in answer.get("Versions", ()))
-    marks = (
-        {"Key": item["Key"], "VersionId": item["VersionId"], "IsMarker": True}
-        for item in answer.get("DeleteMarkers", ())
-    )
-    return list(chain(versions, marks)), answer["IsTruncated"]
-
-
-def _list_current_page(client: "S3Client", request: dict[str, Any]) -> tuple[list[dict[str, Any]], bool]:
-    answer = client.list_objects_v2(**request)
-    if answer["IsTruncated"]:
-        request["ContinuationToken"] = answer["NextContinuationToken"]
-    return [{"Key": item["Key"]} for item in answer.get("Contents", ())], answer["IsTruncated"]
+    """The objects under a prefix, page by page; with `versions`, each version and each mark of a deletion."""
+    verb = "list_object_versions" if versions else "list_objects_v2"
+    for answer in bucket.list_pages(verb, Prefix=prefix, PaginationConfig={"PageSize": BATCH}):
+        marks = ({**mark, "IsMarker": True} for mark in answer.get("DeleteMarkers", ()))
+        yield [*answer.get("Contents", ()), *answer.get("Versions", ()), *marks]
 
 
 def _delete(bucket: S3Bucket, page: list[dict[str, Any]]) -> None:
@@ -108,24 +82,14 @@ def _delete(bucket: S3Bucket, page: list[dict[str, Any]]) -> None:
 
 
 def _drop_unfinished(bucket: S3Bucket, folder: str) -> None:
-    request: dict[str, Any] = {"Bucket": bucket.name, "Prefix": folder}
-    more = True
-    while more:
-        with bucket.use_client() as client:
-            try:
-                answer = client.list_multipart_uploads(**request)
-            except client.exceptions.ClientError as error:
-                if code_of(error) not in NOT_SUPPORTED:
-                    raise
-                return
-            for upload in answer.get("Uploads", ()):
-                _abort(client, bucket.name, upload["Key"], upload["UploadId"])
-        request |= {"KeyMarker": answer.get("NextKeyMarker"), "UploadIdMarker": answer.get("NextUploadIdMarker")}
-        more = answer["IsTruncated"]
-
-
-def _abort(client: "S3Client", bucket_name: str, key: str, upload_id: str) -> None:
-    try:
-        client.abort_multipart_upload(Bucket=bucket_name, Key=key, UploadId=upload_id)
-    except client.exceptions.NoSuchUpload:
-        return  # its sender finished or dropped it meanwhile
+    with bucket.use_client() as client:
+        try:
+            pages = list(client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket.name, Prefix=folder))
+        except client.exceptions.ClientError as error:
+            if code_of(error) not in NOT_SUPPORTED:
+                raise
+            return
+        for upload in (upload for page in pages for upload in page.get("Uploads", ())):
+            # Its sender may have finished or dropped it meanwhile.
+            with suppress(client.exceptions.NoSuchUpload):
+                client.abort_multipart_upload(Bucket=bucket.name, Key=upload["Key"], UploadId=upload["UploadId"])
