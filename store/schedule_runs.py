@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, select, update
 
 from store.database.column_types import clock
-from store.database.statements import insert_for
+from store.database.statements import convert_row, insert_for
 from store.tables import schedule_runs
 
 #: How long the rows of runs are kept, for an operator to inspect.
@@ -82,21 +82,10 @@ def list_last_runs(connection: Connection) -> list[LastRun]:
         newest = select(schedule_runs).where(schedule_runs.c.schedule == name)
         newest = newest.order_by(schedule_runs.c.due_at.desc()).limit(1)
         row = connection.execute(newest).one()
-        last_success = connection.execute(newest.where(schedule_runs.c.outcome.is_not(None))).one_or_none()
-        runs.append(
-            LastRun(
-                schedule=name,
-                due_at=row.due_at,
-                started_at=row.started_at,
-                finished_at=row.finished_at,
-                outcome=row.outcome,
-                error=row.error,
-                age_seconds=(now - row.started_at).total_seconds(),
-                seconds_since_success=(now - last_success.finished_at).total_seconds()
-                if last_success is not None
-                else None,
-            )
-        )
+        success = connection.execute(newest.where(schedule_runs.c.outcome.is_not(None))).one_or_none()
+        age_seconds = (now - row.started_at).total_seconds()
+        since_success = None if success is None else (now - success.finished_at).total_seconds()
+        runs.append(convert_row(row, LastRun, age_seconds=age_seconds, seconds_since_success=since_success))
     return runs
 
 

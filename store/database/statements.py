@@ -1,7 +1,8 @@
-"""Shapes of statements that both databases understand, in as few round trips as each allows."""
+"""Shapes of statements that both databases understand, in as few round trips as each allows; and their rows."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import (
     Column,
@@ -27,8 +28,19 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import ReturningUpdate
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 Write = Insert | Update | Delete
 AnyRow = Row[*tuple[Any, ...]]
+D = TypeVar("D", bound="DataclassInstance")
+
+
+def convert_row(row: AnyRow, kind: type[D], **values: Any) -> D:
+    """Convert a row into a dataclass: each field has the column of its name, unless `values` say otherwise."""
+    columns = row._mapping  # noqa: SLF001 - public; `row.index` and `row.count` are a tuple's methods
+    names = (field.name for field in fields(kind) if field.name in columns and field.name not in values)
+    return kind(**{name: columns[name] for name in names}, **values)
 
 
 def insert_for(connection: Connection, table: Table) -> Any:

@@ -5,6 +5,7 @@ costs nothing but the work; an infected file is not read.
 """
 
 import asyncio
+from typing import Any
 
 from conversation.attachment import Attachment
 from conversation.errors import FileNotStored
@@ -48,20 +49,21 @@ class FilePreparer:
             if preparation is None:
                 return None
             try:
-                return await self._scan_and_prepare(tenant, sha256, preparation)
+                return await self._scan_and_prepare(preparation)
             except FileNotStored:
-                await self._release(tenant, sha256, preparation, retry_seconds=prepared_rows.LOST_RETRY_SECONDS)
+                await self._release(preparation, retry_seconds=prepared_rows.LOST_RETRY_SECONDS)
                 raise
             except BaseException:
                 # Whatever it was, also a cancellation: it is no fault of the file.
-                await asyncio.shield(self._release(tenant, sha256, preparation))
+                await asyncio.shield(self._release(preparation))
                 raise
 
-    async def _scan_and_prepare(self, tenant: str, sha256: str, preparation: Preparation) -> PreparedFile | None:
+    async def _scan_and_prepare(self, preparation: Preparation) -> PreparedFile | None:
+        tenant, sha256 = preparation.tenant, preparation.sha256
         if preparation.waits_for_scan and not await self._record_scan(tenant, sha256):
             return None
         if preparation.is_read:
-            await self._release(tenant, sha256, preparation)
+            await self._release(preparation)
             return None
         if preparation.size > READ_MAX_BYTES:
             prepared = PreparationResult(problem=_TOO_LARGE)
@@ -70,7 +72,7 @@ class FilePreparer:
             prepared = await self._prepare(content, preparation.media_type)
         if not prepared.is_final:
             # The reader was killed, or could not be started: a file that does this each time is given up.
-            await self._release(tenant, sha256, preparation, counts_attempt=True)
+            await self._release(preparation, counts_attempt=True)
             return PreparedFile(problem=prepared.problem)
         renditions = {
             kind: Attachment(filename=kind, content=picture.content, media_type=picture.media_type)
@@ -102,20 +104,5 @@ class FilePreparer:
         with self._store.open(tenant, sha256) as chunks:
             return self._scanner.scan(chunks)
 
-    async def _release(
-        self,
-        tenant: str,
-        sha256: str,
-        preparation: Preparation,
-        *,
-        retry_seconds: float = prepared_rows.RETRY_SECONDS,
-        counts_attempt: bool = False,
-    ) -> None:
-        await self._database.run_async(
-            prepared_rows.release,
-            tenant=tenant,
-            sha256=sha256,
-            preparation=preparation,
-            retry_seconds=retry_seconds,
-            counts_attempt=counts_attempt,
-        )
+    async def _release(self, preparation: Preparation, **terms: Any) -> None:
+        await self._database.run_async(prepared_rows.release, preparation=preparation, **terms)

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, or_,
 from conversation.media_types import IMAGE_TYPES
 from conversation.prepared_file import Picture, PreparationResult, PreparedFile
 from store.database.column_types import DAY, clock, moment_ago
-from store.database.statements import AnyRow, insert_for
+from store.database.statements import AnyRow, convert_row, insert_for
 from store.files import garbage_collection
 from store.tables import blobs, renditions
 
@@ -43,6 +43,8 @@ _GIVEN_UP = "The file could not be read: it ended its reader each time."
 class Preparation:
     """A file that this caller has begun to prepare."""
 
+    tenant: str
+    sha256: str
     media_type: str
     size: int
     #: Whether a scanner has to pass it first.
@@ -66,7 +68,7 @@ def load_prepared(
     )
     statement = (
         select(
-            *(blobs.c.sha256, blobs.c.extraction_problem, blobs.c.prepared_at, blobs.c.scan),
+            *(blobs.c.sha256, blobs.c.extraction_problem.label("problem"), blobs.c.prepared_at, blobs.c.scan),
             # A text may be long, and there may be thousands: only those that are shown are fetched.
             func.coalesce(func.length(blobs.c.extracted_text), 0).label("text_chars"),
             case((blobs.c.media_type.in_(IMAGE_TYPES), blobs.c.extracted_text)).label("size_px"),
@@ -87,14 +89,7 @@ def _prepared_file(row: AnyRow, *, scans: bool) -> PreparedFile | None:
         return PreparedFile(blocked_reason="no virus scanner could look into it")
     if row.prepared_at is None or (scans and row.scan != "clean"):
         return None
-    return PreparedFile(
-        text_chars=row.text_chars,
-        size_px=row.size_px,
-        problem=row.extraction_problem,
-        picture=row.picture,
-        picture_type=row.picture_type,
-        picture_size=row.picture_size,
-    )
+    return convert_row(row, PreparedFile)
 
 
 def begin(connection: Connection, tenant: str, sha256: str, *, scans: bool = False) -> Preparation | None:
@@ -118,6 +113,8 @@ def begin(connection: Connection, tenant: str, sha256: str, *, scans: bool = Fal
         write(connection, tenant, sha256, PreparationResult(problem=_GIVEN_UP), {})
         return None
     return Preparation(
+        tenant=tenant,
+        sha256=sha256,
         media_type=row.media_type,
         size=row.size,
         waits_for_scan=waits_for_scan,
@@ -128,8 +125,6 @@ def begin(connection: Connection, tenant: str, sha256: str, *, scans: bool = Fal
 
 def release(
     connection: Connection,
-    tenant: str,
-    sha256: str,
     preparation: Preparation,
     *,
     retry_seconds: float = RETRY_SECONDS,
@@ -140,9 +135,10 @@ def release(
     With `counts_attempt`, that was an attempt all the same: perhaps it is its fault.
     """
     attempts = blobs.c.prepare_attempts if counts_attempt else blobs.c.prepare_attempts - 1
+    of_attempt = blobs.c.prepare_attempts == preparation.attempt
     connection.execute(
         update(blobs)
-        .where(_is_blob(tenant, sha256), blobs.c.prepare_attempts == preparation.attempt)
+        .where(_is_blob(preparation.tenant, preparation.sha256), of_attempt)
         .values(preparing_until=clock(plus_seconds=retry_seconds), prepare_attempts=attempts)
     )
 

@@ -13,7 +13,7 @@ from sqlalchemy.sql.selectable import CompoundSelect
 from conversation.attachment import Attachment
 from conversation.message import Message, ToolCall, Usage
 from conversation.parts import part_from_json
-from store.database.statements import AnyRow
+from store.database.statements import AnyRow, convert_row
 from store.files.attachments import load_attachments
 from store.history.counters import tokens_of
 from store.history.visibility import cutoff_of
@@ -64,23 +64,13 @@ def load(connection: Connection, thread_key: int, rows: Iterable[AnyRow]) -> tup
 
 
 def _message(row: AnyRow, files: list[Attachment]) -> Message:
-    return Message(
-        id=row.id,
-        role=row.role,
-        content=row.content,
+    return convert_row(
+        row,
+        Message,
         parts=tuple(part_from_json(part) for part in row.parts or ()),
-        name=row.name,
-        metadata=row.metadata,
-        source=row.source,
-        created_at=row.created_at,
         attachments=files,
         tool_calls=tuple(ToolCall(**call) for call in row.tool_calls or ()),
-        tool_call_id=row.tool_call_id,
-        reasoning=row.reasoning,
         usage=Usage(**row.usage) if row.usage else None,
-        state=row.state,
-        turn_id=row.turn_id,
-        seq=row.seq,
     )
 
 

@@ -17,7 +17,7 @@ from conversation.message import Message, Usage
 from conversation.summary import Draft, NewSummary, Summary
 from conversation.water_marks import WaterMarks
 from store.database.column_types import clock
-from store.database.statements import AnyRow
+from store.database.statements import AnyRow, convert_row
 from store.history import message_rows
 from store.history.counters import recount, subtract_covered
 from store.summaries.next_range import find_range_end
@@ -201,18 +201,5 @@ def _check_messages_remain(thread: AnyRow, thread_id: str, current_summary: AnyR
 
 
 def _summary(row: AnyRow, *, current_id: str | None) -> Summary:
-    return Summary(
-        id=row.id,
-        from_seq=row.from_seq,
-        to_seq=row.to_seq,
-        content=row.content,
-        model=row.model,
-        prompt_version=row.prompt_version,
-        usage=Usage(**row.usage) if row.usage else None,
-        cost=row.cost,
-        report=row.report,
-        previous_id=row.previous_id,
-        created_at=row.created_at,
-        restored_at=row.restored_at,
-        is_current=row.id == current_id,
-    )
+    usage = Usage(**row.usage) if row.usage else None
+    return convert_row(row, Summary, usage=usage, is_current=row.id == current_id)

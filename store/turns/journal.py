@@ -7,14 +7,14 @@ inserts: an INSERT that only compares the token can commit after another worker'
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, FromClause, RowMapping, Select, Update, select, update
+from sqlalchemy import Connection, FromClause, Select, Update, select, update
 
 from conversation.errors import LeaseLost
 from conversation.message import Usage
 from conversation.step import Step
 from conversation.turn import Lease
 from store.database.column_types import clock
-from store.database.statements import AnyRow, execute_together, insert_for, with_rows
+from store.database.statements import AnyRow, convert_row, execute_together, insert_for, with_rows
 from store.tables import steps, threads
 
 
@@ -76,22 +76,8 @@ def select_steps(turn_id: str) -> Select[Any]:
 
 def steps_by_index(rows: Iterable[AnyRow]) -> dict[int, Step]:
     """The steps of the journal's rows, by index."""
-    all_steps = [_step(row._mapping) for row in rows]  # noqa: SLF001 - public; `row.index` is a tuple's method
+    all_steps = [convert_row(row, Step, usage=Usage(**row.usage) if row.usage else None) for row in rows]
     return {step.index: step for step in all_steps}
-
-
-def _step(row: RowMapping) -> Step:
-    return Step(
-        index=row["index"],
-        kind=row["kind"],
-        call_id=row["call_id"],
-        name=row["name"],
-        state=row["state"],
-        request_digest=row["request_digest"],
-        result=row["result"],
-        usage=Usage(**row["usage"]) if row["usage"] else None,
-        cost=row["cost"],
-    )
 
 
 def _row(lease: Lease, turn_id: str, entry: Step) -> dict[str, Any]:

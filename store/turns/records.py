@@ -9,7 +9,7 @@ from conversation.errors import Fault, TurnNotFound
 from conversation.ids import is_our_id
 from conversation.message import Message, Usage
 from conversation.turn import TurnError, TurnRecord, TurnResult, TurnState
-from store.database.statements import AnyRow
+from store.database.statements import AnyRow, convert_row
 from store.history import message_rows
 from store.tables import messages, threads, turns
 
@@ -33,25 +33,8 @@ def _select_records() -> Select[Any]:
 
 
 def _record(row: AnyRow) -> TurnRecord:
-    return TurnRecord(
-        id=row.id,
-        tenant=row.tenant,
-        thread_id=row.thread_id,
-        state=TurnState(row.state),
-        agent=row.agent,
-        agent_version=row.agent_version,
-        attempt=row.attempt,
-        retries=row.retries,
-        crashes=row.crashes,
-        requeued_from=row.requeued_from,
-        created_at=row.created_at,
-        started_at=row.started_at,
-        finished_at=row.finished_at,
-        cancel_requested_at=row.cancel_requested_at,
-        error=_stored_error(row),
-        usage=Usage(**row.usage) if row.usage else None,
-        cost=row.cost,
-    )
+    usage = Usage(**row.usage) if row.usage else None
+    return convert_row(row, TurnRecord, state=TurnState(row.state), error=_stored_error(row), usage=usage)
 
 
 def read_result(connection: Connection, turn_id: str) -> TurnResult:

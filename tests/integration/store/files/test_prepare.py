@@ -334,7 +334,7 @@ async def test_a_late_maker_takes_nothing_back(opened: Opened) -> None:
     assert late is not None
     await site.write(preparing_until=(await site.row()).created_at)
     assert await site.database.run_async(begin) is not None  # by another one
-    await site.database.run_async(prepared_rows.release, tenant="default", sha256=SHA256, preparation=late)
+    await site.database.run_async(prepared_rows.release, preparation=late)
 
     assert (await site.row()).prepare_attempts == 2
     assert await site.database.run_async(begin) is None
