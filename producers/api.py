@@ -2,8 +2,10 @@
 
 import asyncio
 import threading
+from collections.abc import Callable, Coroutine
 from datetime import timedelta
-from typing import TYPE_CHECKING, Unpack
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack
 
 from conversation.attachment import Attachment
 from producers.producer import Producer
@@ -15,8 +17,21 @@ if TYPE_CHECKING:
     from producers.uploads import Upload
     from store.database.caller_connection import CallerConnection
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 _default: Producer | None = None
 _default_lock = threading.Lock()
+
+
+def _move_to_thread(function: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Make the twin of a function for an event loop: it runs in another thread."""
+
+    @wraps(function)
+    async def run_in_thread(*args: P.args, **kwargs: P.kwargs) -> T:
+        return await asyncio.to_thread(function, *args, **kwargs)
+
+    return run_in_thread
 
 
 def send_message(
@@ -84,11 +99,7 @@ def create_upload(filename: str, media_type: str, size: int, sha256: str, *, ten
     return default_producer().uploads.create(filename, media_type, size, sha256, tenant=tenant)
 
 
-async def create_upload_async(
-    filename: str, media_type: str, size: int, sha256: str, *, tenant: str = "default"
-) -> "Upload":
-    """As `create_upload`, on the event loop."""
-    return await asyncio.to_thread(create_upload, filename, media_type, size, sha256, tenant=tenant)
+create_upload_async = _move_to_thread(create_upload)
 
 
 def complete_upload(upload_id: str, *, tenant: str = "default") -> Attachment:
@@ -101,9 +112,7 @@ def complete_upload(upload_id: str, *, tenant: str = "default") -> Attachment:
     return default_producer().uploads.complete(upload_id, tenant=tenant)
 
 
-async def complete_upload_async(upload_id: str, *, tenant: str = "default") -> Attachment:
-    """As `complete_upload`, on the event loop."""
-    return await asyncio.to_thread(complete_upload, upload_id, tenant=tenant)
+complete_upload_async = _move_to_thread(complete_upload)
 
 
 def file_url(
@@ -118,11 +127,7 @@ def file_url(
     return default_producer().uploads.url(file, tenant=tenant, expires=expires, inline=inline)
 
 
-async def file_url_async(
-    file: Attachment, *, tenant: str = "default", expires: timedelta = timedelta(minutes=15), inline: bool = False
-) -> str:
-    """As `file_url`, on the event loop."""
-    return await asyncio.to_thread(file_url, file, tenant=tenant, expires=expires, inline=inline)
+file_url_async = _move_to_thread(file_url)
 
 
 def thumbnail_url(
@@ -132,11 +137,7 @@ def thumbnail_url(
     return default_producer().uploads.thumbnail_url(file, tenant=tenant, expires=expires)
 
 
-async def thumbnail_url_async(
-    file: Attachment, *, tenant: str = "default", expires: timedelta = timedelta(minutes=15)
-) -> str | None:
-    """As `thumbnail_url`, on the event loop."""
-    return await asyncio.to_thread(thumbnail_url, file, tenant=tenant, expires=expires)
+thumbnail_url_async = _move_to_thread(thumbnail_url)
 
 
 def default_producer() -> Producer:

@@ -143,9 +143,7 @@ class Uploads:
             )
         media_type = examine_sample(
             declared_file.filename,
-            sample.head,
-            sample.tail,
-            sample.size,
+            sample,
             declared_file.media_type,
             max_bytes=self._settings.upload_max_bytes,
             allowed=self._settings.attachment_types,
@@ -168,7 +166,7 @@ class Uploads:
             raise UploadIncomplete(
                 f"upload {upload.id!r}: nothing was put yet; put the file at its address first"
             ) from None
-        return Sample(head, tail, size), digest.hexdigest()
+        return Sample.from_ends(head, tail, size), digest.hexdigest()
 
 
 def _confirm_completion(

@@ -92,22 +92,17 @@ def examine(filename: str, content: bytes, declared: str | None, *, max_bytes: i
     called, broken off, a bomb, or two things at once. JSON above `JSON_BUILT_MAX_CHARS` is believed by its
     first and last character.
     """
-    return _examine(filename, Sample.from_content(content), declared, max_bytes=max_bytes, allowed=allowed)
+    return examine_sample(filename, Sample.from_content(content), declared, max_bytes=max_bytes, allowed=allowed)
 
 
 def examine_sample(
-    filename: str, head: bytes, tail: bytes, size: int, declared: str | None, *, max_bytes: int, allowed: Sequence[str]
+    filename: str, sample: Sample, declared: str | None, *, max_bytes: int, allowed: Sequence[str]
 ) -> str:
-    """As `examine`, of a file of `size` bytes by its first `HEAD_BYTES` and its last `TAIL_BYTES`.
+    """As `examine`, of a file by its two ends.
 
     JSON is believed by its first character, and text by its two ends: a parser has to expect that the
     remainder is none.
     """
-    sample = Sample(head, head if len(head) >= size else tail, size)
-    return _examine(filename, sample, declared, max_bytes=max_bytes, allowed=allowed)
-
-
-def _examine(filename: str, sample: Sample, declared: str | None, *, max_bytes: int, allowed: Sequence[str]) -> str:
     name = repr(filename)
     if not sample.size:
         raise FileRejected(f"{name} is empty; send a file with content")

@@ -27,6 +27,11 @@ class Sample:
         """The sample of a file that is in memory: all of it."""
         return cls(content, content, len(content))
 
+    @classmethod
+    def from_ends(cls, head: bytes, tail: bytes, size: int) -> "Sample":
+        """The sample of a file of `size` bytes by its first `HEAD_BYTES` and its last `TAIL_BYTES`."""
+        return cls(head, head if len(head) >= size else tail, size)
+
     @property
     def is_whole(self) -> bool:
         """Whether the head is all of the file."""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from conversation.errors import FileRejected
 from store.media_types.examine import examine, examine_sample
-from store.media_types.sample import HEAD_BYTES, TAIL_BYTES
+from store.media_types.sample import HEAD_BYTES, TAIL_BYTES, Sample
 from store.settings import Settings
 from tests.unit.documents import docx, gif_header, jpeg_header, odf, packed, png, webp_header, xlsx
 
@@ -23,15 +23,8 @@ MANY_PARTS = packed(
 
 
 def sampled(filename: str, content: bytes, declared: str | None = None, allowed: tuple[str, ...] = ALLOWED) -> str:
-    return examine_sample(
-        filename,
-        content[:HEAD_BYTES],
-        content[-TAIL_BYTES:],
-        len(content),
-        declared,
-        max_bytes=50_000_000,
-        allowed=allowed,
-    )
+    sample = Sample.from_ends(content[:HEAD_BYTES], content[-TAIL_BYTES:], len(content))
+    return examine_sample(filename, sample, declared, max_bytes=50_000_000, allowed=allowed)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +86,7 @@ def test_a_large_file_that_is_declared_json_has_to_begin_as_json() -> None:
 
 def test_a_large_file_beyond_the_limit_is_refused_by_its_size() -> None:
     with pytest.raises(FileRejected, match=r"has 60000000 bytes, at most 50000000"):
-        examine_sample("a.txt", b"x", b"x", 60_000_000, None, max_bytes=50_000_000, allowed=ALLOWED)
+        examine_sample("a.txt", Sample.from_ends(b"x", b"x", 60_000_000), None, max_bytes=50_000_000, allowed=ALLOWED)
 
 
 SMALL = st.sampled_from(
