@@ -94,8 +94,8 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClaimedTurn:
-    """A turn with all that is needed to run it, read in the claim's transaction."""
+class LeasedTurn:
+    """A turn that was claimed, with the lease of its thread."""
 
     lease: Lease
     id: str
@@ -103,6 +103,12 @@ class ClaimedTurn:
     thread_id: str
     agent: str
     attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimedTurn(LeasedTurn):
+    """A turn with all that is needed to run it, read in the claim's transaction."""
+
     #: How often it was postponed before.
     retries: int = 0
     #: Seconds until its deadline, when it was claimed; None without one.
@@ -164,15 +170,9 @@ Ending = Completed | Failed | Cancelled | RetryLater | HandOver
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RefusedTurn:
+class RefusedTurn(LeasedTurn):
     """A turn that was claimed only to be ended: it must not run, or not go on."""
 
-    lease: Lease
-    id: str
-    tenant: str
-    thread_id: str
-    agent: str
-    attempt: int
     #: The position in the history of its newest input.
     window_to_seq: int
     #: The ending to commit, with the messages that earlier attempts journalled.

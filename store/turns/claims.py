@@ -9,21 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    and_,
-    case,
-    delete,
-    false,
-    func,
-    literal,
-    not_,
-    or_,
-    select,
-    true,
-    update,
-)
+from sqlalchemy import ColumnElement, Connection
+from sqlalchemy.sql import and_, case, delete, false, func, literal, not_, or_, select, true, update
 
 from conversation.errors import Fault
 from conversation.replay import replay_transcript
@@ -218,14 +205,9 @@ def _explain_no_start(
         quarantined_id = connection.execute(statement).scalar_one_or_none()
         if quarantined_id is not None:
             return Quarantined(quarantined_id)
-    if lease_owner is None:
-        _release_lease(connection, thread)
-    return NothingDue()
-
-
-def _release_lease(connection: Connection, thread: AnyRow) -> None:
-    if thread.lease_owner is not None:
+    if lease_owner is None and thread.lease_owner is not None:
         connection.execute(update(threads).where(threads.c.key == thread.key).values(lease_owner=None))
+    return NothingDue()
 
 
 def _load_refused(

@@ -20,18 +20,11 @@ def load_context(
     connection: Connection, thread_key: int, context_version: int | None, summary: AnyRow | None
 ) -> tuple[str, ...]:
     """The texts that hold for the whole thread. No statement where it has no context."""
-    return (*_load_thread_context(connection, thread_key, context_version), *_summary_texts(summary))
-
-
-def _load_thread_context(connection: Connection, thread_key: int, context_version: int | None) -> tuple[str, ...]:
-    if not context_version:
-        return ()
-    statement = (
-        select(thread_context.c.content).where(thread_context.c.thread_key == thread_key).order_by(thread_context.c.key)
-    )
-    return tuple(connection.execute(statement).scalars())
-
-
-def _summary_texts(summary: AnyRow | None) -> tuple[str, ...]:
-    """The summary, delimited: it holds users' words, which in a system text would read like instructions."""
-    return () if summary is None else (delimit("Summary of the conversation before", summary.content),)
+    texts: list[str] = []
+    if context_version:
+        of_thread = select(thread_context.c.content).where(thread_context.c.thread_key == thread_key)
+        texts.extend(connection.execute(of_thread.order_by(thread_context.c.key)).scalars())
+    if summary is not None:
+        # Delimited: it holds users' words, which in a system text would read like instructions.
+        texts.append(delimit("Summary of the conversation before", summary.content))
+    return tuple(texts)

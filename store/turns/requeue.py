@@ -21,6 +21,11 @@ from store.tables import attachments, inbox_messages, messages, threads, turns
 
 #: The final states after which a turn may be requeued.
 REQUEUEABLE_STATES = (TurnState.FAILED, TurnState.CANCELLED)
+#: Columns that are empty again in a turn that goes on: its times, its end, and who was to run it.
+RESET_COLUMNS = (
+    *("not_before", "retry_at", "deadline", "cancel_requested_at", "finished_at", "usage", "cost"),
+    *("error_kind", "error_message", "error_retryable", "error_fault", "local_process_id", "crashed_worker"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,30 +92,8 @@ def _can_resume(connection: Connection, turn: AnyRow, thread: AnyRow) -> bool:
 
 def _resume(connection: Connection, turn: AnyRow) -> None:
     """Queue the old turn itself: its journal stays, so no finished call is repeated; counts begin anew."""
-    connection.execute(
-        update(turns)
-        .where(turns.c.id == turn.id)
-        .values(
-            state="queued",
-            requeued_from=turn.id,
-            local_process_id=None,
-            retries=0,
-            crashes=0,
-            crashed_worker=None,
-            retry_at=None,
-            not_before=None,
-            deadline=None,
-            notified_at=clock(),
-            cancel_requested_at=None,
-            finished_at=None,
-            usage=None,
-            cost=None,
-            error_kind=None,
-            error_message=None,
-            error_retryable=None,
-            error_fault=None,
-        )
-    )
+    values = {"state": "queued", "requeued_from": turn.id, "retries": 0, "crashes": 0, "notified_at": clock()}
+    connection.execute(update(turns).where(turns.c.id == turn.id).values(dict.fromkeys(RESET_COLUMNS) | values))
 
 
 def _queue_new_turn(connection: Connection, turn: AnyRow, new_turn_id: str, new_message_id: str) -> None:
