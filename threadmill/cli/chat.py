@@ -62,7 +62,8 @@ class Conversation:
     async def handle_line(self, line: str) -> None:
         """Handle one line of the user's: a message or a command."""
         if line.startswith("/attach "):
-            file = await asyncio.to_thread(_read_attachment, line.removeprefix("/attach ").strip())
+            path = Path(line.removeprefix("/attach ").strip())
+            file = await asyncio.to_thread(lambda: Attachment.from_path(path.expanduser()))
             self._files.append(file)
             typer.echo(f"{file.filename}, {file.size} bytes, goes with your next message", err=True)
         elif line == "/history":
@@ -87,10 +88,6 @@ class Conversation:
             elif isinstance(event, ToolStarted):
                 typer.echo(f"({event.call.name} …)", err=True)
         typer.echo()
-
-
-def _read_attachment(path: str) -> Attachment:
-    return Attachment.from_path(Path(path).expanduser())
 
 
 def _load_agent(name: str | None, store: "ThreadStore") -> "Agent":

@@ -82,7 +82,9 @@ def _print_results(examination: "Examination", *, as_json: bool) -> list["Result
         if not as_json:
             _print_result(result)
     if as_json:
-        _print_as_json(results)
+        is_complete = not any(result.bounds_reached for result in results)
+        checks = [result.to_json() for result in results]
+        print_json({"healthy": _status(results) == 0, "complete": is_complete, "checks": checks})
     else:
         print(_summary_line(results))
     return results
@@ -128,13 +130,3 @@ def _summary_line(results: Sequence["Result"]) -> str:
     if failed_count:
         parts.append(f"{failed_count} checks could not be made")
     return "; ".join(parts)
-
-
-def _print_as_json(results: Sequence["Result"]) -> None:
-    print_json(
-        {
-            "healthy": _status(results) == 0,
-            "complete": not any(result.bounds_reached for result in results),
-            "checks": [result.to_json() for result in results],
-        }
-    )

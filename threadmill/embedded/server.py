@@ -7,7 +7,6 @@ in the same folder finds the same data, the same password and, if it is free, th
 import signal
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import ClassVar, Self
 
 from threadmill.embedded.errors import ServerFailed
@@ -91,9 +90,7 @@ class Server:
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def _prepare(self) -> None:

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from conversation.errors import InvalidInput
@@ -57,11 +56,13 @@ class Stack:
 
     def start(self, progress: Progress = lambda _: None) -> Self:
         """Start everything and return when it works. `progress` hears a line before every step."""
+        from store.migrations import upgrade
+
         self._home.own()
         try:
             self._start_servers(progress)
             progress("bringing the database to the newest schema")
-            self._migrate()
+            upgrade(self.environment["THREADMILL_DATABASE_URL"])
             self._start_programs(progress)
         except BaseException:
             self.stop()
@@ -83,9 +84,7 @@ class Stack:
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     @property
@@ -172,11 +171,6 @@ class Stack:
         for name, server in self._servers.items():
             progress(f"starting {name}")
             server.start()
-
-    def _migrate(self) -> None:
-        from store.migrations import upgrade
-
-        upgrade(self.environment["THREADMILL_DATABASE_URL"])
 
     def _start_programs(self, progress: Progress) -> None:
         """Start the programs together, because most of a start is importing; wait for each afterwards."""
