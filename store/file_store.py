@@ -6,6 +6,7 @@ limits and types are checked against the bytes before anything is written.
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Self
@@ -56,12 +57,7 @@ class FileStore:
             Attachment(filename=filename, content=content, media_type=media_type, mime_type=mime_type)
         )
         await asyncio.to_thread(self.put, attachment)
-        return Attachment(
-            filename=attachment.filename,
-            media_type=attachment.media_type,
-            sha256=attachment.sha256,
-            size=attachment.size,
-        )
+        return replace(attachment, content=None)
 
     async def get(self, file: Attachment | str) -> bytes:
         """The bytes of a file, by its attachment or hash. Raises `FileNotStored`."""

@@ -4,28 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import (
-    Column,
-    ColumnElement,
-    CompoundSelect,
-    Connection,
-    Delete,
-    FromClause,
-    Insert,
-    Row,
-    Select,
-    Table,
-    Update,
-    cast,
-    false,
-    func,
-    literal,
-    null,
-    select,
-    true,
-    union_all,
-)
+from sqlalchemy import Column, ColumnElement, CompoundSelect, Connection, FromClause, Row, Select, Table
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql import Delete, Insert, Update, cast, false, func, literal, null, select, true, union_all
 from sqlalchemy.sql.dml import ReturningUpdate
 
 if TYPE_CHECKING:

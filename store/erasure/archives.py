@@ -7,7 +7,7 @@ is deleted, and from then on it is not restored.
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, FromClause, Select, delete, false, func, select, true, union, update
+from sqlalchemy import ColumnElement, Connection, FromClause, Select, false, func, select, true, union, update
 
 from conversation.errors import ThreadUnderLegalHold
 from store.database.statements import AnyRow
@@ -68,8 +68,3 @@ def mark_archive(connection: Connection, erasure_id: str, row: AnyRow) -> None:
     # Counted here: from now on retention may be the one that removes it.
     if connection.execute(update(archives).where(part).values(state="discarded")).rowcount:
         add_erased_counts(connection, erasure_id, {"archives": 1, "archived_messages": row.messages})
-
-
-def remove_archive(connection: Connection, row: AnyRow) -> None:
-    """Delete the row of a part whose object is gone."""
-    connection.execute(delete(archives).where(archives.c.key == row.key))

@@ -63,9 +63,6 @@ def load_held_messages(connection: Connection, key: int, after: int) -> list[Lin
 def load_files(connection: Connection, key: int, after: tuple[str, int]) -> Sequence[AnyRow]:
     """Load the next files of a thread's messages, visible or held, and of its inbox; without their texts."""
     sort_key = attachments.c.message_id, attachments.c.index
-    attached_blobs = attachments.join(
-        blobs, (attachments.c.tenant == blobs.c.tenant) & (attachments.c.sha256 == blobs.c.sha256)
-    )
     is_below = exists().where(
         threads.c.key == key,
         not_(threads.c.legal_hold),
@@ -73,10 +70,9 @@ def load_files(connection: Connection, key: int, after: tuple[str, int]) -> Sequ
         messages.c.id == attachments.c.message_id,
         messages.c.seq <= threads.c.history_starts_after,
     )
-    inbox = inbox_messages.join(turns, inbox_messages.c.turn_id == turns.c.id)
     is_hidden_input = (
         select(inbox_messages.c.id)
-        .select_from(inbox)
+        .join_from(inbox_messages, turns)
         .where(
             inbox_messages.c.id == attachments.c.message_id,
             exists().where(threads.c.key == key, not_(threads.c.legal_hold)),
@@ -89,9 +85,8 @@ def load_files(connection: Connection, key: int, after: tuple[str, int]) -> Sequ
     statement = select(*columns, blobs.c.sha256, blobs.c.size, blobs.c.media_type, blobs.c.scan)
     is_after = tuple_(*sort_key) > tuple_(*after)
     of_thread = (attachments.c.thread_key == key) & is_after & not_(is_below) & not_(is_hidden_input)
-    return connection.execute(
-        statement.select_from(attached_blobs).where(of_thread).order_by(*sort_key).limit(PAGE)
-    ).all()
+    page = statement.join_from(attachments, blobs).where(of_thread).order_by(*sort_key).limit(PAGE)
+    return connection.execute(page).all()
 
 
 def load_uploads(connection: Connection, tenant: str, hashes: Collection[str]) -> list[Line]:

@@ -20,7 +20,7 @@ from store.erasure import archives, certificate, steps
 from store.erasure.certificate import Certificate
 from store.erasure.subject import Subject, load_thread_keys
 from store.erasure.unfinished import ErasureOver, OutOfTime, record_work
-from store.retention import deletion
+from store.retention import archive, deletion
 from store.tables.retention import ARCHIVES
 
 P = ParamSpec("P")
@@ -164,4 +164,4 @@ def _erase_files(database: TransactionRunner, files: BlobStore, erasure_id: str,
         for row in rows:
             database.run(archives.mark_archive, erasure_id=erasure_id, row=row)
             files.delete(ARCHIVES, row.sha256)
-            database.run(archives.remove_archive, row=row)
+            database.run(archive.delete_part, archive_key=row.key)

@@ -10,12 +10,14 @@ from sqlalchemy import Connection, Select, select
 
 from conversation.attachment import Attachment
 from conversation.message import Message
-from store.database.statements import insert_for
+from store.database.statements import AnyRow, insert_for
 from store.files.blob_rows import check_stored
 from store.tables import attachments, blobs, messages, threads
 
 #: Files of one thread that tools can choose from.
 THREAD_FILES_MAX = 1000
+
+_file_columns = (attachments.c.filename, blobs.c.sha256, blobs.c.size, blobs.c.media_type)
 
 
 def insert_attachments(
@@ -55,40 +57,30 @@ def load_attachments(
     connection: Connection, thread_key: int, message_ids: Sequence[str]
 ) -> dict[str, list[Attachment]]:
     """Load the files of messages, by message id, in their order."""
-    joined = attachments.join(
-        blobs, (attachments.c.tenant == blobs.c.tenant) & (attachments.c.sha256 == blobs.c.sha256)
-    )
     statement = (
-        select(attachments.c.message_id, attachments.c.filename, blobs.c.sha256, blobs.c.size, blobs.c.media_type)
-        .select_from(joined)
+        select(attachments.c.message_id, *_file_columns)
+        .join_from(attachments, blobs)
         .where(attachments.c.thread_key == thread_key, attachments.c.message_id.in_(message_ids))
         .order_by(attachments.c.message_id, attachments.c.index)
     )
     files_by_message: dict[str, list[Attachment]] = {}
     for row in connection.execute(statement):
-        file = Attachment(filename=row.filename, media_type=row.media_type, sha256=row.sha256, size=row.size)
-        files_by_message.setdefault(row.message_id, []).append(file)
+        files_by_message.setdefault(row.message_id, []).append(_file(row))
     return files_by_message
 
 
 def load_thread_files(connection: Connection, tenant: str, thread_id: str) -> list[Attachment]:
     """Load the files of a thread's history, the newest first; at most `THREAD_FILES_MAX`."""
-    joined = (
-        threads.join(messages, messages.c.thread_key == threads.c.key)
-        .join(
-            attachments,
-            (attachments.c.thread_key == messages.c.thread_key) & (attachments.c.message_id == messages.c.id),
-        )
-        .join(blobs, (attachments.c.tenant == blobs.c.tenant) & (attachments.c.sha256 == blobs.c.sha256))
-    )
+    of_message = (attachments.c.thread_key == messages.c.thread_key) & (attachments.c.message_id == messages.c.id)
     statement = (
-        select(attachments.c.filename, blobs.c.sha256, blobs.c.size, blobs.c.media_type)
-        .select_from(joined)
+        select(*_file_columns)
+        .select_from(threads.join(messages).join(attachments, of_message).join(blobs))
         .where(threads.c.tenant == tenant, threads.c.id == thread_id)
         .order_by(messages.c.seq.desc(), attachments.c.index.desc())
         .limit(THREAD_FILES_MAX)
     )
-    return [
-        Attachment(filename=row.filename, media_type=row.media_type, sha256=row.sha256, size=row.size)
-        for row in connection.execute(statement)
-    ]
+    return [_file(row) for row in connection.execute(statement)]
+
+
+def _file(row: AnyRow) -> Attachment:
+    return Attachment(filename=row.filename, media_type=row.media_type, sha256=row.sha256, size=row.size)

@@ -53,7 +53,8 @@ def reserve(
     by_hash = {str(file.sha256): file for file in files}
     new_bytes = sum(file.size or 0 for file in by_hash.values())
     check_quota(connection, tenant, new_bytes, max_bytes=max_bytes, excluded_hashes=by_hash)
-    rows = [_pending_row(tenant, by_hash[sha256], scans=scans) for sha256 in sorted(by_hash)]
+    scan = "pending" if scans else None
+    rows = [pending_row(tenant, sha256, file.size, file.media_type, scan) for sha256, file in sorted(by_hash.items())]
     # A key's columns stay as they are, so that this waits for no transaction that attaches the blob.
     statement = insert_for(connection, blobs).values(rows)
     statement = statement.on_conflict_do_update(
@@ -76,14 +77,17 @@ def _renewed_values(excluded: Any) -> dict[str, ColumnElement[Any]]:
     }
 
 
-def _pending_row(tenant: str, file: Attachment, *, scans: bool) -> dict[str, Any]:
+def pending_row(
+    tenant: str, sha256: str, size: int | None, media_type: str | None = None, scan: str | None = None
+) -> dict[str, Any]:
+    """The row of a blob whose bytes are not known to be stored, unused from now on."""
     return {
         "tenant": tenant,
-        "sha256": file.sha256,
-        "size": file.size,
-        "media_type": file.media_type or UNKNOWN_TYPE,
+        "sha256": sha256,
+        "size": size,
+        "media_type": media_type or UNKNOWN_TYPE,
         "state": "pending",
-        "scan": "pending" if scans else None,
+        "scan": scan,
         "created_at": clock(),
         "unreferenced_since": clock(),
     }

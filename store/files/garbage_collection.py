@@ -15,10 +15,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Select, and_, delete, exists, func, not_, or_, select, tuple_, update
 
-from conversation.media_types import UNKNOWN_TYPE
 from store.database.column_types import DAY, clock, moment_ago
 from store.database.statements import insert_for
-from store.files.blob_rows import Address, blob_address
+from store.files.blob_rows import Address, blob_address, pending_row
 from store.tables import attachments, blobs, renditions
 from store.tables.retention import ARCHIVES, archives, dropped_files
 
@@ -65,15 +64,12 @@ def note_unused(connection: Connection, *, after: Address = ("", ""), limit: int
     Returns the address to go on from, or None at the end.
     """
     page = select(blobs.c.tenant, blobs.c.sha256).where(blob_address > tuple_(*after))
-    page = page.order_by(blobs.c.tenant, blobs.c.sha256).limit(limit)
-    last = connection.execute(page.offset(limit - 1).limit(1)).one_or_none()
-    page_conditions = [blob_address > tuple_(*after)]
+    in_order = page.order_by(blobs.c.tenant, blobs.c.sha256)
+    last = connection.execute(in_order.offset(limit - 1).limit(1)).one_or_none()
     if last is not None:
-        page_conditions.append(blob_address <= tuple_(last.tenant, last.sha256))
-    statement = select(blobs.c.tenant, blobs.c.sha256).where(
-        *page_conditions, blobs.c.unreferenced_since.is_(None), not_(is_used)
-    )
-    rows = connection.execute(_with_lock(statement)).all()
+        page = page.where(blob_address <= tuple_(last.tenant, last.sha256))
+    unnoted_blobs = page.where(blobs.c.unreferenced_since.is_(None), not_(is_used))
+    rows = connection.execute(_with_lock(unnoted_blobs)).all()
     if rows:
         update_statement = update(blobs).where(blob_address.in_([tuple(row) for row in rows]))
         connection.execute(update_statement.values(unreferenced_since=clock()))
@@ -181,19 +177,8 @@ def enter_unknown(connection: Connection, tenant: str, objects: Collection[tuple
 
     Returns the addresses of these.
     """
-    rows = [
-        {
-            "tenant": tenant,
-            "sha256": sha256,
-            "size": size,
-            "media_type": UNKNOWN_TYPE,
-            # Not `stored`: the bytes were never examined.
-            "state": "pending",
-            "created_at": clock(),
-            "unreferenced_since": clock(),
-        }
-        for sha256, size in sorted(objects)
-    ]
+    # Not `stored`: the bytes were never examined.
+    rows = [pending_row(tenant, sha256, size) for sha256, size in sorted(objects)]
     if not rows:
         return []
     statement = insert_for(connection, blobs).values(rows).on_conflict_do_nothing()
@@ -218,14 +203,9 @@ def count_unused(connection: Connection, *, grace_days: float) -> UnusedBlobs:
         .where(blobs.c.unreferenced_since.is_not(None), not_(is_used))
         .group_by(is_over)
     )
-    rows_by_is_over = {bool(row.is_over): row for row in connection.execute(statement)}
-    due, in_grace = rows_by_is_over.get(True), rows_by_is_over.get(False)
-    return UnusedBlobs(
-        due=due.blobs if due else 0,
-        due_bytes=int(due.bytes) if due else 0,
-        in_grace=in_grace.blobs if in_grace else 0,
-        in_grace_bytes=int(in_grace.bytes) if in_grace else 0,
-    )
+    totals = {bool(row.is_over): (row.blobs, int(row.bytes)) for row in connection.execute(statement)}
+    due, in_grace = totals.get(True, (0, 0)), totals.get(False, (0, 0))
+    return UnusedBlobs(due=due[0], due_bytes=due[1], in_grace=in_grace[0], in_grace_bytes=in_grace[1])
 
 
 def _with_lock(statement: Select[tuple[str, str]]) -> Select[tuple[str, str]]:

@@ -42,10 +42,9 @@ def compute_cutoff(connection: Connection, thread: AnyRow, effective: EffectiveP
         "max_age_days": _last_expired_seq(connection, thread, effective.value("max_age_days")),
         "max_messages": _last_seq_before_newest(connection, thread, effective.value("max_messages")),
     }
-    limits = {
-        "max_age_days": _last_deletable_seq(connection, thread, effective.value("keep_last")),
-        "max_messages": thread.last_seq,
-    }
+    limits = {"max_age_days": thread.last_seq, "max_messages": thread.last_seq}
+    if (keep_last := effective.value("keep_last")) is not None:
+        limits["max_age_days"] = _last_seq_before_newest(connection, thread, keep_last)
     covered_seq = _last_covered_seq(connection, thread) if effective.value("keep_summary") else thread.last_seq
     field, to_seq, is_blocked = None, thread.history_starts_after, False
     for name, seq in requested_seqs.items():
@@ -103,11 +102,6 @@ def _last_seq_before_newest(connection: Connection, thread: AnyRow, count: int |
     query = _select_retained_messages(thread).order_by(messages.c.seq.desc()).offset(count).limit(1)
     seq = connection.execute(query).scalar_one_or_none()
     return int(thread.history_starts_after if seq is None else seq)
-
-
-def _last_deletable_seq(connection: Connection, thread: AnyRow, count: int | None) -> int:
-    """The seq up to which deletion leaves the `count` newest messages."""
-    return int(thread.last_seq) if count is None else _last_seq_before_newest(connection, thread, count)
 
 
 def _last_covered_seq(connection: Connection, thread: AnyRow) -> int:

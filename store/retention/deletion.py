@@ -12,24 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    LargeBinary,
-    Select,
-    Subquery,
-    Table,
-    cast,
-    delete,
-    exists,
-    false,
-    func,
-    not_,
-    select,
-    true,
-    tuple_,
-    update,
-)
+from sqlalchemy import ColumnElement, Connection, LargeBinary, Select, Subquery, Table
+from sqlalchemy.sql import cast, delete, exists, false, func, not_, select, true, tuple_, update
 
 from store.audit import pseudonymize_thread, write_audit_row
 from store.database.statements import AnyRow

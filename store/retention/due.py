@@ -10,20 +10,8 @@ is stored; a thread that is due and must stay is passed over, and nothing behind
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sqlalchemy import (
-    CTE,
-    ColumnElement,
-    Connection,
-    Select,
-    Subquery,
-    and_,
-    exists,
-    func,
-    literal,
-    select,
-    text,
-    tuple_,
-)
+from sqlalchemy import CTE, ColumnElement, Connection, Select, Subquery
+from sqlalchemy.sql import and_, exists, func, literal, select, text, tuple_
 
 from store.database.column_types import moment_ago
 from store.database.engine import TransactionRunner

@@ -11,7 +11,6 @@ and each release leaves a row in `audit`.
 
 from sqlalchemy import Connection, delete, select, update
 
-from conversation.errors import ThreadNotFound
 from conversation.validation import check_text
 from store.audit import write_audit_row
 from store.database.column_types import clock
@@ -21,6 +20,7 @@ from store.retention import carried_context
 from store.retention.move_cut import columns_at_cutoff
 from store.tables import summaries, threads
 from store.tables.retention import pending_deletions
+from store.threads.repository import lock_thread
 
 #: Characters of a reason: a matter and its number, not a letter.
 REASON_MAX_CHARS = 500
@@ -32,7 +32,7 @@ def hold(connection: Connection, tenant: str, thread_id: str, *, reason: str = "
     The reason stands in `audit` for good, so name a matter, not a user.
     """
     check_text("reason", reason, max_chars=REASON_MAX_CHARS)
-    thread = _lock_thread(connection, tenant, thread_id)
+    thread = lock_thread(connection, tenant, thread_id)
     if thread.legal_hold:
         return
     cutoff = undo_cutoff(connection, thread)
@@ -44,21 +44,12 @@ def hold(connection: Connection, tenant: str, thread_id: str, *, reason: str = "
 def release(connection: Connection, tenant: str, thread_id: str, *, reason: str = "") -> None:
     """Let policies apply to a thread again. Raises `ThreadNotFound`."""
     check_text("reason", reason, max_chars=REASON_MAX_CHARS)
-    thread = _lock_thread(connection, tenant, thread_id)
+    thread = lock_thread(connection, tenant, thread_id)
     if not thread.legal_hold:
         return
     statement = update(threads).where(threads.c.key == thread.key)
     connection.execute(statement.values(legal_hold=False, retention_checked_at=None))
     write_audit_row(connection, tenant, thread_id, "retention.release", {"reason": reason})
-
-
-def _lock_thread(connection: Connection, tenant: str, thread_id: str) -> AnyRow:
-    of_thread = (threads.c.tenant == tenant) & (threads.c.id == thread_id)
-    statement = select(threads).where(of_thread).with_for_update(key_share=True)
-    row: AnyRow | None = connection.execute(statement).one_or_none()
-    if row is None:
-        raise ThreadNotFound(f"no thread {thread_id!r} is stored for tenant {tenant!r}")
-    return row
 
 
 def undo_cutoff(connection: Connection, thread: AnyRow) -> int:

@@ -62,10 +62,12 @@ def inspect_thread(connection: Connection, key: int, *, locks: bool) -> Inspecti
 def move_cutoff(connection: Connection, key: int) -> Inspection:
     """Move the cutoff as far as the policies ask. Running it twice changes nothing more."""
     inspection = inspect_thread(connection, key, locks=True)
-    if inspection.outcome == "nothing" and inspection.cutoff is not None:
-        _postpone_next_check(connection, inspection)
-    if inspection.outcome == "cut":
-        _apply_cutoff(connection, inspection)
+    thread, cutoff, effective = inspection.thread, inspection.cutoff, inspection.effective
+    if thread is not None and cutoff is not None and effective is not None:
+        if inspection.outcome == "nothing":
+            _postpone_next_check(connection, thread, cutoff, effective)
+        elif inspection.outcome == "cut":
+            _apply_cutoff(connection, thread, cutoff, effective, policy=inspection.policy)
     return inspection
 
 
@@ -96,12 +98,8 @@ def _select_state(key: int, lease_owner: str | None) -> Any:
     return select(is_pending.label("is_pending"), is_busy(key, lease_owner).label("is_busy"))
 
 
-def _postpone_next_check(connection: Connection, inspection: Inspection) -> None:
+def _postpone_next_check(connection: Connection, thread: AnyRow, cutoff: Cutoff, effective: EffectivePolicy) -> None:
     """Skip the thread in later runs until it changes, or until its next message is too old."""
-    thread, cutoff, effective = inspection.thread, inspection.cutoff, inspection.effective
-    assert thread is not None
-    assert cutoff is not None
-    assert effective is not None
     waits_for_time = effective.value("max_age_days") is not None and not cutoff.is_blocked
     values = (
         {"retained_from": _oldest_message_time(thread.key, thread.history_starts_after)}
@@ -123,11 +121,9 @@ def _oldest_message_time(key: int, cutoff: int) -> Any:
     return case((first < clock(), first), else_=clock())
 
 
-def _apply_cutoff(connection: Connection, inspection: Inspection) -> None:
-    thread, cutoff, effective = inspection.thread, inspection.cutoff, inspection.effective
-    assert thread is not None
-    assert cutoff is not None
-    assert effective is not None
+def _apply_cutoff(
+    connection: Connection, thread: AnyRow, cutoff: Cutoff, effective: EffectivePolicy, *, policy: Any
+) -> None:
     keeps_summary = bool(effective.value("keep_summary")) and not cutoff.whole
     connection.execute(
         pending_deletions.insert().values(
@@ -137,7 +133,7 @@ def _apply_cutoff(connection: Connection, inspection: Inspection) -> None:
             whole=cutoff.whole,
             keep_summary=keeps_summary,
             archive=bool(effective.value("archive")),
-            policy=inspection.policy,
+            policy=policy,
             summary_id=thread.summary_id,
             created_at=clock(),
         )
@@ -146,5 +142,5 @@ def _apply_cutoff(connection: Connection, inspection: Inspection) -> None:
     if keeps_summary and carried_context.copy_to_context(connection, thread, to_seq=cutoff.to_seq):
         columns["context_version"] = thread.context_version + 1
     connection.execute(update(threads).where(threads.c.key == thread.key).values(**columns))
-    details = {"after_seq": thread.history_starts_after, "to_seq": cutoff.to_seq, "policy": inspection.policy}
+    details = {"after_seq": thread.history_starts_after, "to_seq": cutoff.to_seq, "policy": policy}
     write_audit_row(connection, thread.tenant, thread.id, "retention.cut", details)

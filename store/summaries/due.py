@@ -9,22 +9,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import (
-    CTE,
-    ColumnElement,
-    Connection,
-    Float,
-    Select,
-    and_,
-    cast,
-    func,
-    literal,
-    select,
-    text,
-    true,
-    union_all,
-    update,
-)
+from sqlalchemy import CTE, ColumnElement, Connection, Float, Select
+from sqlalchemy.sql import and_, cast, func, literal, select, text, true, union_all, update
 
 from conversation.water_marks import WaterMarks
 from store.database.column_types import clock

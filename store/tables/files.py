@@ -4,17 +4,8 @@ What stays true: `(tenant, sha256)` names the same bytes here and in the file st
 blob keeps its row.
 """
 
-from sqlalchemy import (
-    BigInteger,
-    CheckConstraint,
-    Column,
-    ForeignKey,
-    ForeignKeyConstraint,
-    Index,
-    Integer,
-    Table,
-    Text,
-)
+from sqlalchemy import BigInteger, Column, Integer, Table, Text
+from sqlalchemy.schema import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index
 
 from store.database.column_types import Key, OurId, Time
 from store.tables.metadata import index_where, metadata

@@ -8,10 +8,12 @@ import json
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import IO, Any
 
 from conversation.errors import Fault, InvalidInput
 from conversation.ids import is_our_id
+from conversation.task_contract import PRIORITY_MAX
 from conversation.thread import TITLE_MAX_CHARS
 from conversation.turn import FINAL_STATES
 from conversation.validation import check_id, check_metadata, check_tenant, check_text, moment_from_json
@@ -99,18 +101,6 @@ def _allow_none(check: Check) -> Check:
     return lambda field, value: None if value is None else check(field, value)
 
 
-def _check_title(field: str, value: object) -> str:
-    return check_text(field, value, max_chars=TITLE_MAX_CHARS)
-
-
-def _check_up_to(maximum: int) -> Check:
-    return lambda field, value: check_whole_number(field, value, maximum)
-
-
-def _check_tenant(_field: str, value: object) -> str:
-    return check_tenant(value)
-
-
 def _check_flag(field: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise InvalidInput(field, f"is {value!r}", "true or false stands there")
@@ -142,11 +132,9 @@ def _check_dollars(field: str, value: object) -> float:
     return float(value)
 
 
-def _check_long_object(field: str, value: object) -> dict[str, Any]:
-    return check_metadata(field, value, max_bytes=LINE_MAX_CHARS)
-
-
-_INT_MAX = 2**31 - 1
+_check_long_object = partial(check_metadata, max_bytes=LINE_MAX_CHARS)
+#: Checks what a column of integers holds.
+_check_integer = partial(check_whole_number, maximum=2**31 - 1)
 
 CONTEXT: Mapping[str, Check] = {"key": check_id, "content": check_text}
 SUMMARY: Mapping[str, Check] = {
@@ -166,8 +154,8 @@ SUMMARY: Mapping[str, Check] = {
 }
 THREAD: Mapping[str, Check] = {
     "id": check_id,
-    "tenant": _check_tenant,
-    "title": _allow_none(_check_title),
+    "tenant": lambda _field, value: check_tenant(value),
+    "title": _allow_none(partial(check_text, max_chars=TITLE_MAX_CHARS)),
     "metadata": check_metadata,
     "created_at": moment_from_json,
     "updated_at": moment_from_json,
@@ -183,10 +171,10 @@ TURN: Mapping[str, Check] = {
     "state": _check_final_state,
     "agent": check_text,
     "agent_version": _allow_none(check_text),
-    "attempt": _check_up_to(_INT_MAX),
-    "retries": _check_up_to(_INT_MAX),
-    "crashes": _check_up_to(_INT_MAX),
-    "priority": _check_up_to(9),
+    "attempt": _check_integer,
+    "retries": _check_integer,
+    "crashes": _check_integer,
+    "priority": partial(check_whole_number, maximum=PRIORITY_MAX),
     "metadata": check_metadata,
     "window_to_seq": _allow_none(check_whole_number),
     "cancel_requested_at": _allow_none(moment_from_json),

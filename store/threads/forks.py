@@ -4,9 +4,10 @@ What stays true: the copy is made by the database, in a number of statements tha
 the history's length; what retention hides is not copied, and the summary that tells of it is.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, func, literal, not_, null, select, update
+from sqlalchemy import ColumnElement, Connection, Table, func, literal, not_, null, select, update
 
 from conversation import ids
 from conversation.errors import InvalidInput
@@ -42,7 +43,8 @@ def fork(connection: Connection, tenant: str, thread_id: str, new_id: str, *, at
     if key is None:
         raise InvalidInput("new_thread_id", f"{new_id!r} is the id of a thread already", "pass another one")
     _copy_messages(connection, source.key, key, at)
-    _copy_context(connection, source.key, key)
+    of_source = thread_context.c.thread_key == source.key
+    _copy_rows(connection, thread_context, ["key", "content", "updated_at"], key, of_source)
     summary_values = _copy_summary(connection, source, key, at)
     # To retention, the copy is as old as its messages.
     copy = update(threads).where(threads.c.key == key)
@@ -85,30 +87,18 @@ def _copy_messages(connection: Connection, source: int, key: int, at: int) -> No
     columns = ["seq", *SHARED_COLUMNS, *message_rows.HISTORY_COLUMNS]
     is_copied = (messages.c.thread_key == source) & (messages.c.seq <= at)
     is_copied &= messages.c.seq > cutoff_of(source)
-    copied_rows = select(literal(key), *(messages.c[name] for name in columns)).where(is_copied)
-    connection.execute(messages.insert().from_select(["thread_key", *columns], copied_rows))
-    copied_ids = select(messages.c.id).where(is_copied)
+    _copy_rows(connection, messages, columns, key, is_copied)
+    of_copied = attachments.c.message_id.in_(select(messages.c.id).where(is_copied))
     file_columns = ["message_id", "index", "filename", "tenant", "sha256"]
-    connection.execute(
-        attachments.insert().from_select(
-            ["thread_key", *file_columns],
-            select(literal(key), *(attachments.c[name] for name in file_columns)).where(
-                attachments.c.thread_key == source, attachments.c.message_id.in_(copied_ids)
-            ),
-        )
-    )
+    _copy_rows(connection, attachments, file_columns, key, (attachments.c.thread_key == source) & of_copied)
 
 
-def _copy_context(connection: Connection, source: int, key: int) -> None:
-    columns = ["key", "content", "updated_at"]
-    connection.execute(
-        thread_context.insert().from_select(
-            ["thread_key", *columns],
-            select(literal(key), *(thread_context.c[name] for name in columns)).where(
-                thread_context.c.thread_key == source
-            ),
-        )
-    )
+def _copy_rows(
+    connection: Connection, table: Table, columns: Sequence[str], key: int, is_copied: ColumnElement[bool]
+) -> None:
+    """Copy rows of a table to the thread of this key."""
+    copied_rows = select(literal(key), *(table.c[name] for name in columns)).where(is_copied)
+    connection.execute(table.insert().from_select(["thread_key", *columns], copied_rows))
 
 
 def _copy_summary(connection: Connection, source: AnyRow, key: int, at: int) -> dict[str, Any]:

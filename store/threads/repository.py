@@ -43,7 +43,8 @@ def ensure_thread(connection: Connection, tenant: str, thread_id: str) -> None:
 
 def get_or_create(connection: Connection, thread: Thread) -> Thread:
     """Load the stored thread of this id, or store this one. Of many callers at once, one stores it."""
-    if _insert(connection, thread.tenant, thread.id):
+    insertion = _insert_statement(connection, thread.tenant, thread.id).returning(threads.c.key)
+    if connection.execute(insertion).one_or_none() is not None:
         save(connection, thread, new=thread.new_messages)
     return load(connection, thread.tenant, thread.id)
 
@@ -144,14 +145,8 @@ def thread_from_row(row: AnyRow) -> Thread:
     return thread
 
 
-def _insert(connection: Connection, tenant: str, thread_id: str) -> bool:
-    """Insert an empty thread; False if one of this id is stored."""
-    statement = _insert_statement(connection, tenant, thread_id).returning(threads.c.key)
-    return connection.execute(statement).one_or_none() is not None
-
-
 def _insert_statement(connection: Connection, tenant: str, thread_id: str) -> Any:
-    """The insert checks first that no such row exists: on a conflict, PostgreSQL waits for the row's lock."""
+    """Insert an empty thread, after a check that none is there: on a conflict, PostgreSQL waits for its lock."""
     is_absent = ~exists().where(threads.c.tenant == tenant, threads.c.id == thread_id)
     values = {"tenant": tenant, "id": thread_id, "metadata": {}}
     row = [literal(value, threads.c[name].type) for name, value in values.items()]
@@ -239,10 +234,8 @@ def _merge_metadata(
     stored_values: Mapping[str, Any], own_values: Mapping[str, Any], base_values: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The stored metadata with the keys that this copy set, changed or removed."""
-    own_values, base_values = (
-        check_metadata("metadata", own_values),
-        check_metadata("metadata", base_values),
-    )  # plain values
+    # Plain values.
+    own_values, base_values = (check_metadata("metadata", values) for values in (own_values, base_values))
     changed_values = {
         key: value
         for key, value in own_values.items()
