@@ -14,6 +14,7 @@ from conversation.attachment import Attachment
 from conversation.errors import UploadNotFound
 from conversation.ids import is_our_id
 from store.database.column_types import DAY, OurId, Time, clock, moment_ago
+from store.database.statements import convert_row
 from store.files.quota import check_quota
 from store.tables import uploads
 
@@ -66,13 +67,8 @@ def read(connection: Connection, tenant: str, upload_id: str) -> Upload:
         raise UploadNotFound(
             f"upload {upload_id!r} of tenant {tenant!r} is not open: it has expired, or never was; create a new one"
         )
-    return Upload(
-        id=upload_id,
-        tenant=tenant,
-        file=Attachment(filename=row.filename, media_type=row.media_type, sha256=row.sha256, size=row.size),
-        expires_at=row.expires_at,
-        is_complete=row.completed_at is not None,
-    )
+    file = Attachment(filename=row.filename, media_type=row.media_type, sha256=row.sha256, size=row.size)
+    return convert_row(row, Upload, file=file, is_complete=row.completed_at is not None)
 
 
 def complete(connection: Connection, upload_id: str) -> None:

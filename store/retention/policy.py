@@ -115,11 +115,5 @@ def combine_policies(policies: Iterable[Policy]) -> EffectivePolicy:
 
 def policy_from_settings(settings: Settings) -> Policy:
     """The policy of the whole installation. A setting of 0 sets nothing."""
-    return Policy(
-        idle_days=settings.retention_idle_days or None,
-        max_age_days=settings.retention_max_age_days or None,
-        max_messages=settings.retention_max_messages or None,
-        keep_last=settings.retention_keep_last or None,
-        keep_summary=settings.retention_keep_summary or None,
-        archive=settings.retention_archive or None,
-    )
+    values: dict[str, Any] = {name: getattr(settings, f"retention_{name}") or None for name in STRICTEST}
+    return Policy(**values)

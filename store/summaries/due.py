@@ -14,6 +14,7 @@ from sqlalchemy.sql import and_, cast, func, literal, select, text, true, union_
 
 from conversation.water_marks import WaterMarks
 from store.database.column_types import clock
+from store.database.statements import convert_row
 from store.tables import CAN_BE_SUMMARIZED, threads
 
 #: Seconds for which a summarizer reserves a thread, from one summary to the next; then others begin it.
@@ -68,14 +69,12 @@ def reserve_due(
         update(threads)
         .where(threads.c.key.in_(select(reserved_threads.c.key)))
         .values(summary_retry_at=clock(plus_seconds=RESERVATION_SECONDS))
-        .returning(threads.c.key, threads.c.tenant, threads.c.id, threads.c.agent, threads.c.summary_retry_at)
-    )
-    return [
-        DueThread(
-            key=row.key, tenant=row.tenant, thread_id=row.id, agent=row.agent, reserved_until=row.summary_retry_at
+        .returning(
+            *(threads.c.key, threads.c.tenant, threads.c.agent),
+            *(threads.c.id.label("thread_id"), threads.c.summary_retry_at.label("reserved_until")),
         )
-        for row in rows
-    ]
+    )
+    return [convert_row(row, DueThread) for row in rows]
 
 
 def _lock_fullest(candidates: Sequence[Select[tuple[int, float]]], limit: int) -> CTE:

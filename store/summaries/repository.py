@@ -121,20 +121,10 @@ def put(connection: Connection, draft: Draft, new: NewSummary) -> Summary | None
 
 
 def _values(draft: Draft, new: NewSummary) -> dict[str, Any]:
-    return {
-        "id": new_id(),
-        "thread_key": draft.thread_key,
-        "from_seq": draft.from_seq,
-        "to_seq": draft.to_seq,
-        "content": new.content,
-        "sections": new.sections,
-        "model": new.model,
-        "prompt_version": new.prompt_version,
-        "usage": new.usage.to_json(),
-        "cost": new.cost,
-        "report": new.report,
-        "previous_id": draft.previous_id,
-    }
+    values = {name: getattr(draft, name) for name in ("thread_key", "from_seq", "to_seq", "previous_id")}
+    new_names = ("content", "sections", "model", "prompt_version", "cost", "report")
+    values |= {name: getattr(new, name) for name in new_names}
+    return values | {"id": new_id(), "usage": new.usage.to_json()}
 
 
 def list_summaries(connection: Connection, tenant: str, thread_id: str) -> list[Summary]:

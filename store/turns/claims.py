@@ -16,7 +16,7 @@ from conversation.errors import Fault
 from conversation.replay import replay_transcript
 from conversation.turn import Cancelled, ClaimedTurn, Failed, Lease, RefusedTurn, TurnError
 from store.database.column_types import clock
-from store.database.statements import AnyRow, Write, execute_together
+from store.database.statements import AnyRow, Write, convert_row, execute_together
 from store.history import message_rows
 from store.history.counters import estimate_of, inbox_tokens
 from store.history.message_rows import SHARED_COLUMNS
@@ -217,18 +217,10 @@ def _load_refused(
     rows = execute_together(connection, _move_inbox_into_history(thread, turn, lease), journal.select_steps(turn.id))
     transcript = replay_transcript(journal.steps_by_index(rows), {"agent": turn.agent})
     messages, usage, cost = transcript.close(), transcript.usage, transcript.cost
-    return RefusedTurn(
-        lease=lease,
-        id=turn.id,
-        tenant=turn.tenant,
-        thread_id=thread.id,
-        agent=turn.agent,
-        attempt=turn.attempt,
-        window_to_seq=turn.window_to_seq,
-        ending=Cancelled(messages=messages, usage=usage, cost=cost)
-        if error is None
-        else Failed(error=error, messages=messages, usage=usage, cost=cost),
-    )
+    ending: Cancelled | Failed = Cancelled(messages=messages, usage=usage, cost=cost)
+    if error is not None:
+        ending = Failed(error=error, messages=messages, usage=usage, cost=cost)
+    return convert_row(turn, RefusedTurn, lease=lease, thread_id=thread.id, ending=ending)
 
 
 def _load_claimed(
@@ -242,19 +234,15 @@ def _load_claimed(
         thread.key, turn.id, after_seq=after_seq, to_seq=turn.window_to_seq, inbox_after=thread.last_seq
     )
     rows = execute_together(connection, _move_inbox_into_history(thread, turn, lease), window)
-    return ClaimedTurn(
+    return convert_row(
+        turn,
+        ClaimedTurn,
         lease=lease,
-        id=turn.id,
-        tenant=turn.tenant,
         thread_id=thread.id,
-        agent=turn.agent,
-        attempt=turn.attempt,
-        retries=turn.retries,
         remaining_seconds=_seconds_left(turn),
         window=message_rows.load(connection, thread.key, rows),
         steps=journal.load(connection, turn.id) if turn.attempt > 1 else {},
         context=load_context(connection, thread.key, turn.window_context_version, summary),
-        metadata=turn.metadata,
     )
 
 

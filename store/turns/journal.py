@@ -43,17 +43,10 @@ def upsert(
     """The statement that writes steps. A final step stays as it was: running it twice changes nothing."""
     rows = [_row(lease, turn_id, entry) for entry in entries]
     statement = with_rows(insert_for(connection, steps), steps, rows, source=held_thread)
-    excluded = statement.excluded
+    names = ("state", "fencing_token", "result", "usage", "cost", "finished_at")
     return statement.on_conflict_do_update(
         index_elements=["turn_id", "index"],
-        set_={
-            "state": excluded.state,
-            "fencing_token": excluded.fencing_token,
-            "result": excluded.result,
-            "usage": excluded.usage,
-            "cost": excluded.cost,
-            "finished_at": excluded.finished_at,
-        },
+        set_={name: statement.excluded[name] for name in names},
         where=steps.c.state == "started",
     )
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, delete, func, select, update
 
 from store.database.column_types import clock
-from store.database.statements import insert_for
+from store.database.statements import convert_row, insert_for
 from store.tables import agents, threads, turns, workers
 from store.tables.turns import unfinished
 from store.turns.next_turn import is_alive
@@ -88,19 +88,15 @@ def list_held_threads(connection: Connection, worker: str) -> list[HeldThread]:
     """The threads that this worker owns, by key, with the cancel requests for their turns."""
     statement = (
         select(
-            threads.c.tenant,
-            threads.c.id.label("thread_id"),
-            threads.c.key,
-            threads.c.fencing_token,
-            turns.c.id,
-            turns.c.cancel_requested_at,
+            *(threads.c.tenant, threads.c.id.label("thread_id"), threads.c.key.label("thread_key")),
+            *(threads.c.fencing_token, turns.c.id.label("turn_id"), turns.c.cancel_requested_at),
         )
         .outerjoin(turns, (turns.c.thread_key == threads.c.key) & (turns.c.state == "running"))
         .where(threads.c.lease_owner == worker)
         .order_by(threads.c.key)
     )
     return [
-        HeldThread(row.tenant, row.thread_id, row.key, row.fencing_token, row.id, row.cancel_requested_at is not None)
+        convert_row(row, HeldThread, cancel_requested=row.cancel_requested_at is not None)
         for row in connection.execute(statement)
     ]
 
