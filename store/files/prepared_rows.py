@@ -18,8 +18,8 @@ from store.database.statements import AnyRow, insert_for
 from store.files import garbage_collection
 from store.tables import blobs, renditions
 
-#: Seconds after which a process that began with a file is dead.
-PREPARE_SECONDS = 150.0
+#: Seconds after which a process that began with a file and no longer renews its reservation is dead.
+RESERVED_SECONDS = 20.0
 #: Attempts at a file before it is given up: then it has killed its reader each time.
 ATTEMPTS_MAX = 3
 
@@ -106,7 +106,7 @@ def begin(connection: Connection, tenant: str, sha256: str, *, scans: bool = Fal
     row = connection.execute(
         update(blobs)
         .where(unprepared_row, or_(blobs.c.preparing_until.is_(None), blobs.c.preparing_until < clock()))
-        .values(preparing_until=clock(plus_seconds=PREPARE_SECONDS), prepare_attempts=blobs.c.prepare_attempts + 1)
+        .values(preparing_until=clock(plus_seconds=RESERVED_SECONDS), prepare_attempts=blobs.c.prepare_attempts + 1)
         .returning(blobs.c.prepare_attempts, *_RETURNED_COLUMNS)
     ).one_or_none()
     if row is None:
@@ -123,6 +123,15 @@ def begin(connection: Connection, tenant: str, sha256: str, *, scans: bool = Fal
         waits_for_scan=waits_for_scan,
         is_read=row.prepared_at is not None,
         attempt=row.prepare_attempts,
+    )
+
+
+def renew(connection: Connection, tenant: str, sha256: str, preparation: Preparation) -> None:
+    """Keep a file that is being prepared from other processes for `RESERVED_SECONDS` more."""
+    connection.execute(
+        update(blobs)
+        .where(_is_blob(tenant, sha256), blobs.c.prepare_attempts == preparation.attempt)
+        .values(preparing_until=clock(plus_seconds=RESERVED_SECONDS))
     )
 
 
