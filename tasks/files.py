@@ -13,15 +13,17 @@ from conversation.errors import FileNotStored, FileStoreUnavailable
 from conversation.task_contract import PREPARE_FILE
 from store.blobs import open_file_store
 from store.database.engine import Database
-from store.files import prepared_rows
 from store.files.prepare import FilePreparer
 from store.settings import current
 from tasks.celery_app import app
 
+#: Seconds for one file, its download and its scan included: the pool kills a process that takes longer.
+TIME_LIMIT_SECONDS = 150.0
+
 _log = structlog.get_logger(__name__)
 
 
-@app.task(name=PREPARE_FILE, time_limit=prepared_rows.PREPARE_SECONDS)  # type: ignore[untyped-decorator]  # celery ships no types
+@app.task(name=PREPARE_FILE, time_limit=TIME_LIMIT_SECONDS)  # type: ignore[untyped-decorator]  # celery ships no types
 def prepare(*, v: int, tenant: str, sha256: str) -> None:
     """Prepare one file, unless it is prepared or another process is preparing it."""
     del v  # the payload has had one shape so far

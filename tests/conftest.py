@@ -18,6 +18,7 @@ import pytest
 import redis
 
 from store import settings
+from tests.compiled_statements import share_compiled_statements
 from tests.memory_folder import memory_folder
 from tests.swift.running import KEY, running_swift
 from threadmill.embedded.postgres import EmbeddedPostgres
@@ -59,6 +60,14 @@ def clean_environment() -> Iterator[None]:
             environment.delenv(name)
         environment.setenv("LITELLM_LOCAL_MODEL_COST_MAP", "True")
         environment.setenv("LITELLM_MODE", "PRODUCTION")
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_compiled_statements() -> Iterator[None]:
+    """A statement is compiled once a process, not once a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        share_compiled_statements(patch)
         yield
 
 

@@ -1,14 +1,17 @@
 """Preparation of files for models: scan them, read them once, store the text and the renditions.
 
 What stays true: the renditions of a blob are stored before a row says so, so that a death between the two
-costs nothing but the work; an infected file is not read.
+costs nothing but the work; an infected file is not read. A file whose process died, or was cut off from
+the database, is free again in seconds.
 """
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from conversation.attachment import Attachment
-from conversation.errors import FileNotStored
+from conversation.errors import DatabaseUnavailable, FileNotStored
 from conversation.prepared_file import PreparationResult, Prepare, PreparedFile
 from store.antivirus import Verdict, open_scanner
 from store.blobs import BlobStore
@@ -21,6 +24,10 @@ from store.files.prepared_rows import Preparation, Scan
 CONCURRENT_FILES_MAX = 4
 #: Files above this are stored and handed out, but not read for models: reading takes them into memory.
 READ_MAX_BYTES = 64 * 1024 * 1024
+#: Seconds between two renewals of a reservation: two may fail before it ends.
+RENEW_SECONDS = prepared_rows.RESERVED_SECONDS / 3
+#: Seconds for which a release waits for a database that is away: a file that stays reserved holds up a turn.
+RELEASE_PATIENCE_SECONDS = 30.0
 
 _TOO_LARGE = f"The file is too large to be read: only files up to {READ_MAX_BYTES // 2**20} MiB are."
 
@@ -49,7 +56,8 @@ class FilePreparer:
             if preparation is None:
                 return None
             try:
-                return await self._scan_and_prepare(preparation)
+                async with self._renewing(preparation):
+                    return await self._scan_and_prepare(preparation)
             except FileNotStored:
                 await self._release(preparation, retry_seconds=prepared_rows.LOST_RETRY_SECONDS)
                 raise
@@ -57,6 +65,24 @@ class FilePreparer:
                 # Whatever it was, also a cancellation: it is no fault of the file.
                 await asyncio.shield(self._release(preparation))
                 raise
+
+    @asynccontextmanager
+    async def _renewing(self, preparation: Preparation) -> AsyncIterator[None]:
+        """Renew the reservation for as long as the work inside takes."""
+
+        async def renew() -> None:
+            while True:
+                await asyncio.sleep(RENEW_SECONDS)
+                with suppress(DatabaseUnavailable):
+                    await self._database.run_async(prepared_rows.renew, preparation=preparation)
+
+        renewal = asyncio.create_task(renew())
+        try:
+            yield
+        finally:
+            renewal.cancel()
+            # Its last statement must not come after the release.
+            await asyncio.wait({renewal})
 
     async def _scan_and_prepare(self, preparation: Preparation) -> PreparedFile | None:
         tenant, sha256 = preparation.tenant, preparation.sha256
@@ -105,4 +131,5 @@ class FilePreparer:
             return self._scanner.scan(chunks)
 
     async def _release(self, preparation: Preparation, **terms: Any) -> None:
-        await self._database.run_async(prepared_rows.release, preparation=preparation, **terms)
+        database = self._database.patient(RELEASE_PATIENCE_SECONDS)
+        await database.run_async(prepared_rows.release, preparation=preparation, **terms)

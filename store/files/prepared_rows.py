@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, Update, and_, case, func, or_, select, update
 
 from conversation.media_types import IMAGE_TYPES
 from conversation.prepared_file import Picture, PreparationResult, PreparedFile
@@ -18,8 +18,8 @@ from store.database.statements import AnyRow, convert_row, insert_for
 from store.files import garbage_collection
 from store.tables import blobs, renditions
 
-#: Seconds after which a process that began with a file is dead.
-PREPARE_SECONDS = 150.0
+#: Seconds after which a process that began with a file and no longer renews its reservation is dead.
+RESERVED_SECONDS = 20.0
 #: Attempts at a file before it is given up: then it has killed its reader each time.
 ATTEMPTS_MAX = 3
 
@@ -101,7 +101,7 @@ def begin(connection: Connection, tenant: str, sha256: str, *, scans: bool = Fal
     row = connection.execute(
         update(blobs)
         .where(unprepared_row, or_(blobs.c.preparing_until.is_(None), blobs.c.preparing_until < clock()))
-        .values(preparing_until=clock(plus_seconds=PREPARE_SECONDS), prepare_attempts=blobs.c.prepare_attempts + 1)
+        .values(preparing_until=clock(plus_seconds=RESERVED_SECONDS), prepare_attempts=blobs.c.prepare_attempts + 1)
         .returning(blobs.c.prepare_attempts, *_RETURNED_COLUMNS)
     ).one_or_none()
     if row is None:
@@ -123,6 +123,11 @@ def begin(connection: Connection, tenant: str, sha256: str, *, scans: bool = Fal
     )
 
 
+def renew(connection: Connection, preparation: Preparation) -> None:
+    """Keep a file that is being prepared from other processes for `RESERVED_SECONDS` more."""
+    connection.execute(_update_reserved(preparation).values(preparing_until=clock(plus_seconds=RESERVED_SECONDS)))
+
+
 def release(
     connection: Connection,
     preparation: Preparation,
@@ -135,12 +140,14 @@ def release(
     With `counts_attempt`, that was an attempt all the same: perhaps it is its fault.
     """
     attempts = blobs.c.prepare_attempts if counts_attempt else blobs.c.prepare_attempts - 1
+    values = {"preparing_until": clock(plus_seconds=retry_seconds), "prepare_attempts": attempts}
+    connection.execute(_update_reserved(preparation).values(values))
+
+
+def _update_reserved(preparation: Preparation) -> Update:
+    """An update of the row, unless a later attempt has begun."""
     of_attempt = blobs.c.prepare_attempts == preparation.attempt
-    connection.execute(
-        update(blobs)
-        .where(_is_blob(preparation.tenant, preparation.sha256), of_attempt)
-        .values(preparing_until=clock(plus_seconds=retry_seconds), prepare_attempts=attempts)
-    )
+    return update(blobs).where(_is_blob(preparation.tenant, preparation.sha256), of_attempt)
 
 
 def note_scan(connection: Connection, tenant: str, sha256: str, scan: Scan, finding: str | None = None) -> None:

@@ -23,6 +23,7 @@ from conversation.turn import TurnResult
 from producers import Producer, Turn
 from store.settings import load
 from tests.acceptance.agents_for_tests import FOLDER_VARIABLE
+from tests.acceptance.warm_process import WarmProcess
 from threadmill.embedded import programs
 from threadmill.embedded.process import Process
 from threadmill.embedded.programs import Program
@@ -76,7 +77,7 @@ class Installation:
     def launch(self, *wanted: Program, **variables: str) -> None:
         """Start programs and wait for nothing."""
         for program in wanted:
-            process = Process(
+            process = WarmProcess(
                 program.name,
                 program.argv,
                 log=self.folder / f"{program.name}.log",

@@ -127,5 +127,5 @@ def test_a_health_check_answers_in_time_where_the_database_hangs(tmp_path: Path)
 
         ended = run("healthcheck", "worker", folder=tmp_path, THREADMILL_DATABASE_URL=url)
 
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 60
     assert "the database did not answer" in complaint(ended)

@@ -42,7 +42,7 @@ def test_a_database_that_is_away_is_told_in_time_and_nobody_is_notified(dead_dat
     with pytest.raises(DatabaseUnavailable, match="the database did not answer: ") as told:
         producer.send("t", "hello")
 
-    assert time.monotonic() - started < dead_database.db_connect_timeout_seconds + 3
+    assert time.monotonic() - started < dead_database.db_connect_timeout_seconds + 15
     assert "s3cr3t" not in "".join(traceback.format_exception(told.value))
     assert queued_wake_ups(dead_database) == []
     producer.close()

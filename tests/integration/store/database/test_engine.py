@@ -144,7 +144,7 @@ def test_the_settings_of_the_pool_reach_the_pool(opened: Open) -> None:
     with pytest.raises(DatabaseUnavailable, match="did not answer"):
         database.run(agent_names)
 
-    assert 0.15 < time.monotonic() - started < 2
+    assert 0.15 < time.monotonic() - started < 10
     assert database.engine.pool._recycle == 77
     for connection in held:
         connection.close()
@@ -169,7 +169,7 @@ def test_a_statement_that_runs_too_long_is_stopped(opened: Open) -> None:
     with pytest.raises(DatabaseUnavailable, match="statement timeout"):
         database.run(scalar, statement="select pg_sleep(30)")
 
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 15
 
 
 def test_a_wait_for_a_lock_that_takes_too_long_is_given_up(opened: Open) -> None:

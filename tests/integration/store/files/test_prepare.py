@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import Connection, select, text, update
 
 from conversation.attachment import Attachment
 from conversation.errors import FileStoreUnavailable
@@ -154,6 +154,49 @@ async def test_who_comes_second_waits_for_the_first(opened: Opened) -> None:
 
     assert (await waiting).text_chars == len("by the other")
     assert reader.read == []
+
+
+async def test_a_file_stays_reserved_for_as_long_as_it_is_read(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prepared_rows, "RESERVED_SECONDS", 1.0)
+    monkeypatch.setattr(prepare, "RENEW_SECONDS", 0.1)
+    site, finished = opened(), asyncio.Event()
+    await site.keep()
+
+    class Slow(Reader):
+        async def __call__(self, content: bytes, media_type: str) -> PreparationResult:
+            await finished.wait()
+            return await super().__call__(content, media_type)
+
+    reading = asyncio.create_task(site.prepared(Slow()))
+    await asyncio.sleep(2)
+    assert await site.database.run_async(prepared_rows.begin, tenant="default", sha256=SHA256) is None
+    finished.set()
+
+    assert (await reading).text_chars == len("what it says")
+    assert (await site.row()).prepare_attempts == 1
+
+
+async def test_a_file_is_released_once_a_database_that_was_away_is_back(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site, release, outages = opened(), prepared_rows.release, iter([True, True, False])
+    await site.keep()
+
+    class Broken(Reader):
+        async def __call__(self, *_: object) -> PreparationResult:  # type: ignore[override]
+            raise RuntimeError("out of something")
+
+    def release_after_outage(connection: Connection, *args: Any, **kwargs: Any) -> None:
+        if next(outages):
+            connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+        release(connection, *args, **kwargs)
+
+    monkeypatch.setattr(prepared_rows, "release", release_after_outage)
+
+    with pytest.raises(RuntimeError):
+        await site.prepared(Broken())
+
+    assert (await site.row()).prepare_attempts == 0
 
 
 async def test_a_file_that_nobody_makes_ready_is_not_waited_for_without_end(opened: Opened) -> None:

@@ -123,12 +123,12 @@ def test_a_jpeg_with_its_size_behind_a_megabyte_of_profile_is_accepted() -> None
     ],
 )
 def test_a_picture_whose_header_says_no_size_is_refused_in_no_time(filename: str, content: bytes) -> None:
-    started = time.monotonic()
+    started = time.process_time()
 
     told = refusal(filename, content)
 
     assert "its header does not say how many pixels it has; save it again from a program" in told
-    assert time.monotonic() - started < 1
+    assert time.process_time() - started < 2
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "WEBP"])
@@ -145,11 +145,11 @@ def test_a_document_that_unpacks_to_gigabytes_is_refused_without_unpacking_it() 
     parts: dict[str, bytes | str] = {"[Content_Types].xml": "<Types/>", "word/document.xml": zeros}
     bomb = packed(parts | {f"word/media/{number}": zeros for number in range(41)})
 
-    started = time.monotonic()
+    started = time.process_time()
     told = refusal("a.docx", bomb)
 
     assert "unpacks to" in told
-    assert time.monotonic() - started < 1
+    assert time.process_time() - started < 2
 
 
 EXAMINES_JSON = """
@@ -189,9 +189,9 @@ def test_entities_in_a_document_are_not_expanded_at_the_gate() -> None:
     laughs = billion_laughs("<w:document>…</w:document>")
     bomb = packed({"[Content_Types].xml": "<Types/>", "word/document.xml": laughs})
 
-    started = time.monotonic()
+    started = time.process_time()
     assert sniff("a.docx", bomb).endswith("wordprocessingml.document")
-    assert time.monotonic() - started < 1
+    assert time.process_time() - started < 2
 
 
 @pytest.mark.parametrize(

@@ -182,7 +182,7 @@ def test_a_server_that_is_away_is_told_soon_and_without_its_password() -> None:
     with pytest.raises(FileStoreUnavailable, match=f"bucket 'files' at 127.0.0.1:{port}: .*ENDPOINT_URL") as told:
         put(store)
 
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
     assert "pass" not in str(told.value)
     assert "s3cret" not in str(told.value)
     store.close()
@@ -197,7 +197,7 @@ def test_a_server_that_never_answers_is_given_up_after_the_stated_time(silent_po
     with pytest.raises(FileStoreUnavailable, match="timeout"):
         store.get("acme", HASH)
 
-    assert 0.5 < time.monotonic() - started < 5
+    assert 0.5 < time.monotonic() - started < 20
     store.close()
 
 

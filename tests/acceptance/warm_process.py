@@ -1,0 +1,93 @@
+"""A program of Celery's, forked from a process that has imported its libraries already.
+
+From nothing, a worker takes three seconds of processor time until it works, nearly all of them imports. What
+stays true: the child sees the arguments, the environment and the folder that it is given, and no settings or
+agents of anybody else's; it dies with the test. That programs start from nothing, as a person starts them,
+tests/acceptance/test_cli_up.py and test_demo.py hold.
+"""
+
+import atexit
+import ctypes
+import functools
+import multiprocessing
+import os
+import runpy
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+from typing import Any
+
+from store import settings
+from threadmill.embedded.process import Process
+
+#: What programs import before they work. No module of agents: those read the environment.
+PRELOADED = (
+    "celery.__main__", "celery.bin.celery", "celery.apps.worker", "celery.apps.beat", "celery.concurrency.thread",
+    "celery.concurrency.prefork", "celery.worker.consumer", "celery.fixups.django", "kombu.transport.redis",
+    "flower.command", "tasks.app", "tasks.turns", "tasks.files", "tasks.maintenance", "agent.assistant", "agent.loop",
+)  # fmt: skip
+_PR_SET_PDEATHSIG = 1
+
+
+class WarmProcess(Process):
+    """A `Process` whose program is `python -m celery …`, started warm."""
+
+    def _fork(self) -> Any:
+        assert self.argv[:3] == [sys.executable, "-m", "celery"], self.argv
+        self.log.touch()
+        self._log_start = self.log.stat().st_size
+        child = _context().Process(
+            target=_run_celery, args=(self.argv[3:], self._environment or dict(os.environ), self._directory, self.log)
+        )
+        child.start()
+        return _Child(child)
+
+
+class _Child:
+    """A forked child behind the verbs of `subprocess.Popen` that `Process` uses."""
+
+    def __init__(self, process: Any) -> None:
+        self._process = process
+        self.pid: int = process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        code: int | None = self._process.exitcode
+        return code
+
+    def poll(self) -> int | None:
+        return self.returncode
+
+    def wait(self) -> int | None:
+        self._process.join()
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+
+@functools.cache
+def _context() -> ForkServerContext:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(PRELOADED))
+    return context
+
+
+def _run_celery(arguments: Sequence[str], environment: Mapping[str, str], directory: Path | None, log: Path) -> None:
+    """Become the program: everything of a process that is not its memory is set anew."""
+    assert settings.current.cache_info().currsize == 0, "a preloaded module has read the settings"
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    os.setsid()
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(directory or Path.cwd())
+    sys.argv = ["celery", *arguments]
+    try:
+        runpy.run_module("celery", run_name="__main__", alter_sys=True)
+    finally:
+        atexit._run_exitfuncs()  # a child of multiprocessing would skip them
