@@ -113,7 +113,7 @@ async def test_it_outlives_three_rounds(desk: Desk, keeper: FileIngest, kind: st
     assert len(claimed.context[-1]) < 1000
 
 
-@pytest.mark.parametrize("any_database", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("any_database", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("crowd", sorted(CROWDS))
 async def test_many_of_one_kind_push_out_no_other_and_what_does_not_fit_is_told(
     desk: Desk, keeper: FileIngest, crowd: str
