@@ -77,7 +77,12 @@ def _find_capabilities(model_name: str) -> Capabilities:
         return Capabilities()
     info = model_list[model_name]
     # Of many models the list says neither; then it is not known.
-    return Capabilities(images=info.get("supports_vision", True), audio=info.get("supports_audio_input", False))
+    max_input_tokens = info.get("max_input_tokens")
+    return Capabilities(
+        images=info.get("supports_vision", True),
+        audio=info.get("supports_audio_input", False),
+        max_input_tokens=max_input_tokens if isinstance(max_input_tokens, int) and max_input_tokens > 0 else None,
+    )
 
 
 class LitellmModel:

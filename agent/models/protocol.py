@@ -10,9 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from conversation.message import ToolCall, Usage
-
-#: The finish reason of a reply that was cut at its token limit.
-CUT_AT_LIMIT = "length"
+from conversation.step import CUT_AT_LIMIT
 
 
 @dataclass(slots=True)

@@ -17,10 +17,11 @@ the table below is the only place where a provider's word for an ending is read.
 from enum import StrEnum
 from typing import assert_never
 
-from agent.models.protocol import CUT_AT_LIMIT, ModelReply
+from agent.models.protocol import ModelReply
 from agent.models.stream_assembly import ReplyPieces
 from conversation.errors import ModelError
 from conversation.message import Usage
+from conversation.step import CUT_AT_LIMIT
 
 #: The kind of error of a model that says nothing.
 EMPTY_REPLY = "empty_reply"

@@ -4,8 +4,8 @@ from typing import Any
 
 from agent.models.protocol import ModelRequest
 from agent.models.stream_assembly import ReplyPieces
-from agent.models.token_counter import estimate_usage
 from conversation.message import Usage
+from conversation.token_estimate import CHARS_PER_TOKEN
 
 
 def counted_usage(response: Any) -> Usage:
@@ -37,6 +37,18 @@ def spent_in_vain(library: Any, model: str, request: ModelRequest, pieces: Reply
     calls = "".join(call.arguments for call in pieces.tool_calls)
     usage = estimate_usage(request, f"{pieces.reasoning or ''}{pieces.content}{pieces.refusal}{calls}")
     return usage, price(library, model, usage)
+
+
+def estimate_usage(request: ModelRequest, partial_text: str) -> Usage:
+    """Estimate the usage of a call that was interrupted after `partial_text`: by lengths alone."""
+    prompt_chars = sum(_length(message.get("content")) for message in request.messages)
+    return Usage(prompt_chars // CHARS_PER_TOKEN, len(partial_text) // CHARS_PER_TOKEN, is_estimate=True)
+
+
+def _length(content: Any) -> int:
+    if isinstance(content, str):
+        return len(content)
+    return sum(len(part.get("text", "")) for part in content or ())
 
 
 def _priced(library: Any, usage: Usage, response: Any) -> Any:

@@ -75,7 +75,8 @@ class ReplyPieces:
     def _add_delta(self, delta: Any, *, is_whole: bool) -> str:
         reasoning = getattr(delta, "reasoning_content", None) or getattr(delta, "reasoning", None)
         self._text.add_reasoning(_text_of(reasoning))
-        self._refusal.append(_text_of(getattr(delta, "refusal", None)))
+        fields = getattr(delta, "provider_specific_fields", None) or {}
+        self._refusal.append(_text_of(getattr(delta, "refusal", None) or fields.get("refusal")))
         call_pieces = getattr(delta, "tool_calls", None) or ()
         for number, piece in enumerate(call_pieces):
             function = getattr(piece, "function", None)

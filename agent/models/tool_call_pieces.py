@@ -36,7 +36,8 @@ class _Call:
     def add_arguments(self, piece: str) -> None:
         if not piece:
             return
-        if self.chars + len(piece) > ARGUMENTS_MAX_CHARS and self.pieces and piece.startswith(self.pieces[-1]):
+        is_full = self.chars + len(piece) > ARGUMENTS_MAX_CHARS
+        if is_full and self.pieces and len(piece) > len(self.pieces[-1]) and piece.startswith(self.pieces[-1]):
             # All so far, each time: together these are longer than what they say.
             self.pieces, self.chars = [], 0
         self.pieces.append(piece)
@@ -117,7 +118,7 @@ class ToolCallPieces:
             return not call.is_repeated_by(arguments)
         if call.pieces:
             return not (name.startswith(call.name) or call.name.endswith(name))
-        return name != call.name and {name, call.name} <= self._tool_names
+        return not name.startswith(call.name) and {name, call.name} <= self._tool_names
 
     def _is_other_call(self, call: _Call, name: str, arguments: str) -> bool:
         """Whether a piece with another id than its call's begins a call, or its server makes up an id a piece."""

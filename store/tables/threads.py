@@ -114,7 +114,7 @@ messages = Table(
     Column("state", Text, nullable=False, server_default="complete"),
     UniqueConstraint("thread_key", "id"),
     CheckConstraint("role in ('system', 'user', 'assistant', 'tool')", name="role"),
-    CheckConstraint("state in ('complete', 'partial')", name="state"),
+    CheckConstraint("state in ('complete', 'partial', 'truncated')", name="state"),
     Index("ix_messages_turn_id", "turn_id"),
     # System messages stay in every window, however old they are.
     Index(

@@ -59,8 +59,8 @@ def upsert(
 
 
 def close_open_calls(turn_id: str) -> Update:
-    """The statement that ends the open calls of a turn that is over: their outcome is unknown."""
-    open_calls = (steps.c.turn_id == turn_id) & (steps.c.state == "started")
+    """The statement that ends the open tool calls of a turn that is over: their outcome is unknown."""
+    open_calls = (steps.c.turn_id == turn_id) & (steps.c.kind == "tool") & (steps.c.state == "started")
     return update(steps).where(open_calls).values(state="unknown", finished_at=clock())
 
 

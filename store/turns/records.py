@@ -51,6 +51,7 @@ def _record(row: AnyRow) -> TurnRecord:
         error=_stored_error(row),
         usage=Usage(**row.usage) if row.usage else None,
         cost=row.cost,
+        omitted=row.omitted,
     )
 
 
@@ -63,6 +64,7 @@ def read_result(connection: Connection, turn_id: str) -> TurnResult:
         error=record.error,
         usage=record.usage,
         cost=record.cost,
+        omitted=record.omitted,
     )
 
 

@@ -109,6 +109,7 @@ def _resume(connection: Connection, turn: AnyRow) -> None:
             error_message=None,
             error_retryable=None,
             error_fault=None,
+            omitted=None,
         )
     )
 

@@ -73,8 +73,8 @@ def settle(connection: Connection, lease: Lease, turn_id: str, ending: Ending, *
         writes.append(with_rows(messages.insert(), messages, rows))
     if isinstance(ending, Failed | Cancelled):
         writes.append(journal.close_open_calls(turn_id))
-    if final_ending.steps:
-        writes.append(journal.upsert(connection, lease, turn_id, final_ending.steps))
+    if ending.steps:
+        writes.append(journal.upsert(connection, lease, turn_id, ending.steps))
     insert_attachments(connection, lease.thread_key, thread.tenant, replies)
     keeps_lease = isinstance(ending, FinalEnding) and not release
     thread_write = _count_replies(lease, turn_id, thread.last_seq, replies, keeps_lease=keeps_lease)
@@ -180,7 +180,12 @@ def _finish_turn(turn_id: str, ending: Ending) -> Update:
 
 
 def _finish_columns(ending: FinalEnding) -> dict[str, Any]:
-    return {"finished_at": clock(), "usage": ending.usage.to_json(), "cost": ending.cost}
+    return {
+        "finished_at": clock(),
+        "usage": ending.usage.to_json(),
+        "cost": ending.cost,
+        "omitted": None if ending.omitted is None else dict(ending.omitted),
+    }
 
 
 def _error_columns(error: TurnError) -> dict[str, Any]:

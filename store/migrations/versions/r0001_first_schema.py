@@ -256,6 +256,7 @@ def upgrade() -> None:
         sa.Column("error_message", sa.Text(), nullable=True),
         sa.Column("error_retryable", sa.Boolean(), nullable=True),
         sa.Column("error_fault", sa.Text(), nullable=True),
+        sa.Column("omitted", JSON, nullable=True),
         sa.Column("usage", JSON, nullable=True),
         sa.Column("cost", sa.Numeric(precision=18, scale=9, asdecimal=False), nullable=True),
         sa.CheckConstraint(
@@ -312,7 +313,7 @@ def upgrade() -> None:
         sa.Column("tokens", sa.Integer(), nullable=True),
         sa.Column("state", sa.Text(), server_default="complete", nullable=False),
         sa.CheckConstraint("role in ('system', 'user', 'assistant', 'tool')", name=op.f("ck_messages_role")),
-        sa.CheckConstraint("state in ('complete', 'partial')", name=op.f("ck_messages_state")),
+        sa.CheckConstraint("state in ('complete', 'partial', 'truncated')", name=op.f("ck_messages_state")),
         sa.ForeignKeyConstraint(
             ["thread_key"], ["threads.key"], name=op.f("fk_messages_thread_key"), ondelete="CASCADE"
         ),

@@ -111,6 +111,7 @@ TURNS: dict[str, tuple[Does, Does, Does, Does]] = {
     "error_message": (LEAVES, COPIES, RESETS, RESETS),
     "error_retryable": (LEAVES, COPIES, RESETS, RESETS),
     "error_fault": (LEAVES, COPIES, RESETS, RESETS),
+    "omitted": (LEAVES, COPIES, RESETS, RESETS),
     "usage": (LEAVES, COPIES, RESETS, RESETS),
     "cost": (LEAVES, COPIES, RESETS, RESETS),
 }
@@ -180,6 +181,7 @@ TURN: Row = {
     "error_message": "refused",
     "error_retryable": True,
     "error_fault": "operator",
+    "omitted": {"messages": ["m1"], "cut": {"m2": 900}},
     "usage": {"prompt_tokens": 3, "completion_tokens": 5},
     "cost": 1.25,
 }
