@@ -73,7 +73,7 @@ class Run:
         return HandOver(steps=self._model_calls.charge_unanswered_call())
 
     def _close(self) -> dict[str, Any]:
-        """What is kept of a run that ends without an answer."""
+        """Close a run that ends without an answer: its messages, its spending, what was left out of its window."""
         steps = self._model_calls.charge_unanswered_call()
         messages = self._transcript.close(source=self._state.source)
         return {"messages": messages, "steps": steps, **self._totals()}

@@ -12,7 +12,7 @@ from agent.models.protocol import Model
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What a model takes: kinds of content beside text, and how much."""
+    """The capabilities of a model: kinds of content beside text, and how much it takes."""
 
     #: Pictures: PNG, JPEG, GIF, WebP.
     images: bool = True

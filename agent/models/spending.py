@@ -24,7 +24,9 @@ def price(library: Any, model: str, usage: Usage, response: Any = None) -> float
     if not usage.total_tokens:
         return None
     try:
-        return float(library.completion_cost(completion_response=_priced(library, usage, response), model=model))
+        return float(
+            library.completion_cost(completion_response=_to_library_response(library, usage, response), model=model)
+        )
     except Exception:  # noqa: BLE001  a missing price raises several classes; an answer is worth more
         return None
 
@@ -51,7 +53,7 @@ def _length(content: Any) -> int:
     return sum(len(part.get("text", "")) for part in content or ())
 
 
-def _priced(library: Any, usage: Usage, response: Any) -> Any:
+def _to_library_response(library: Any, usage: Usage, response: Any) -> Any:
     """The response in the form that prices are known for: the library's own."""
     counts: Any = getattr(response, "usage", None)
     if isinstance(response, library.ModelResponse | library.ModelResponseStream):

@@ -58,7 +58,7 @@ class ReplyPieces:
 
     @property
     def refusal(self) -> str:
-        """What the model said instead of an answer, where its provider tells the two apart."""
+        """The refusal that came in place of an answer, where the provider tells the two apart."""
         return join_halves("".join(self._refusal))
 
     @property
@@ -67,7 +67,7 @@ class ReplyPieces:
 
     @property
     def excess(self) -> str | None:
-        """What is larger than any answer needs; None for most."""
+        """The excess, in words, where something is larger than any answer needs; None for most."""
         if self._text.chars + sum(map(len, self._refusal)) > TEXT_MAX_CHARS:
             return f"more than {TEXT_MAX_CHARS} characters"
         return self._calls.excess

@@ -63,7 +63,7 @@ class StreamWatch:
 
     @property
     def problem(self) -> str:
-        """What was waited for in vain, in words."""
+        """The reason, in words, of a wait that was in vain."""
         if self.has_begun:
             return f"the stream fell silent for {self.silence_seconds:g} s"
         return f"no answer began within {self.first_byte_seconds:g} s"

@@ -76,7 +76,7 @@ class ToolCallPieces:
 
     @property
     def excess(self) -> str | None:
-        """What of the calls is larger than any answer needs; None for most."""
+        """The excess, in words, where calls are larger than any answer needs; None for most."""
         if len(self._calls) > CALLS_MAX:
             return f"more than {CALLS_MAX} tool calls"
         if any(call.is_too_long for call in self._calls):

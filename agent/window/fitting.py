@@ -34,7 +34,7 @@ class FittedMessages:
     cut: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any] | None:
-        """What was left out, for the turn's record; None where that is nothing."""
+        """The record of what was left out, for the turn; None where that is nothing."""
         if not self.left_out and not self.cut:
             return None
         return {"messages": list(self.left_out), "cut": dict(self.cut)}

@@ -34,9 +34,7 @@ def user(text: str) -> Message:
     return Message(role="user", content=text)
 
 
-@pytest.mark.parametrize(
-    "max_tokens", [None, 2_000, 10**9], ids=["none told", "told", "told wrong"]
-)
+@pytest.mark.parametrize("max_tokens", [None, 2_000, 10**9], ids=["none told", "told", "told wrong"])
 async def test_a_long_message_is_cut_until_the_model_takes_it(max_tokens: int | None) -> None:
     long_message = user("begin " + "word " * 12_000 + "end")
     model = small(8_000, lambda _: says("done"), max_tokens=max_tokens)
