@@ -79,7 +79,12 @@ class Run:
         return {"messages": messages, "steps": steps, **self._totals()}
 
     def _totals(self) -> dict[str, Any]:
-        return {"usage": self._transcript.usage, "cost": self._transcript.cost, "omitted": self._view.omitted}
+        return {
+            "usage": self._transcript.usage,
+            "cost": self._transcript.cost,
+            "omitted": self._view.omitted,
+            "window_tokens": self._view.window_tokens,
+        }
 
     async def _run_model_loop(self) -> Ending:
         await self._view.load_window()

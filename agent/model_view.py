@@ -18,7 +18,7 @@ from agent.run_state import RunState
 from agent.window.fitting import FittedMessages, cut_text, fit_messages, size_of_message
 from agent.window.request_size import RequestSize
 from conversation.message import Message
-from conversation.window import fit_into_tokens, start_at_turn_boundary
+from conversation.window import fit_into_tokens, split_into_turns, start_at_turn_boundary
 
 #: The part of a limit that is used: how a provider counts is not known to the token.
 USED_SHARE = 0.85
@@ -38,6 +38,8 @@ class ModelView:
     omitted: Mapping[str, Any] | None = None
     #: Tokens of a request, at most, by the estimate of `agent.window`; None while nothing is to be left out.
     _max_size: int | None = None
+    #: The same, where it has older messages left out or cut.
+    window_tokens: int | None = None
     _parts: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     _capabilities: Capabilities | None = None
 
@@ -107,7 +109,7 @@ class ModelView:
         """Build the request of the next model call."""
         agent = self.state.agent
         fitted = self._fit()
-        self.omitted = fitted.to_json() or self.omitted
+        self._note_omissions(fitted)
         return ModelRequest(
             model=self.state.dependencies.model_name,
             messages=build_messages(
@@ -123,6 +125,12 @@ class ModelView:
             silence_seconds=agent.model_silence_seconds,
             max_attempts=agent.model_max_attempts,
         )
+
+    def _note_omissions(self, fitted: FittedMessages) -> None:
+        self.omitted = fitted.to_json() or self.omitted
+        older_ids = {message.id for turn in split_into_turns(self.window)[:-1] for message in turn}
+        if older_ids & {*fitted.left_out, *fitted.cut}:
+            self.window_tokens = self._max_size
 
     def _fit(self) -> FittedMessages:
         new_messages = tuple(self.state.transcript.messages)

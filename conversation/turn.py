@@ -141,6 +141,9 @@ class FinalEnding:
     cost: float | None = None
     #: What was left out of the window because the model takes no more; None of most turns.
     omitted: Mapping[str, Any] | None = None
+    #: Tokens that the model takes, about, where messages of earlier turns had to be left out or cut for it: a
+    #: summary is to stand for them. None of most turns.
+    window_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,6 +53,8 @@ class SettleOutcome:
     #: next turn does not depend on it.
     uncovered_messages: int = field(default=0, compare=False)
     uncovered_tokens: int = field(default=0, compare=False)
+    #: Tokens that the thread's model takes, about, where it had to leave out older messages; None for most.
+    window_tokens: int | None = field(default=None, compare=False)
 
 
 def settle(connection: Connection, lease: Lease, turn_id: str, ending: Ending, *, release: bool) -> SettleOutcome:
@@ -77,15 +79,16 @@ def settle(connection: Connection, lease: Lease, turn_id: str, ending: Ending, *
         writes.append(journal.upsert(connection, lease, turn_id, ending.steps))
     insert_attachments(connection, lease.thread_key, thread.tenant, replies)
     keeps_lease = isinstance(ending, FinalEnding) and not release
-    thread_write = _count_replies(lease, turn_id, thread.last_seq, replies, keeps_lease=keeps_lease)
+    thread_write = _count_replies(lease, turn_id, thread.last_seq, ending, keeps_lease=keeps_lease)
     (row,) = execute_together(connection, writes, thread_write)
     return _settle_outcome(row, ending)
 
 
 def _count_replies(
-    lease: Lease, turn_id: str, last_seq: int, replies: Sequence[Message], *, keeps_lease: bool
+    lease: Lease, turn_id: str, last_seq: int, ending: Ending, *, keeps_lease: bool
 ) -> ReturningUpdate[Any]:
     """The statement that counts a thread's new replies, and keeps its lease only for a next turn."""
+    replies = ending.messages if isinstance(ending, FinalEnding) else ()
     next_turn_id = next_turn_after(lease.thread_key, turn_id)
     lease_owner = case((next_turn_id.is_not(None), literal(lease.worker, threads.c.lease_owner.type)), else_=None)
     return (
@@ -95,6 +98,7 @@ def _count_replies(
             last_seq=last_seq + len(replies),
             uncovered_messages=threads.c.uncovered_messages + len(replies),
             uncovered_tokens=threads.c.uncovered_tokens + sum(map(tokens_of, replies)),
+            window_tokens=ending.window_tokens if isinstance(ending, FinalEnding) else threads.c.window_tokens,
             updated_at=clock(),
             lease_owner=lease_owner if keeps_lease else None,
         )
@@ -103,7 +107,8 @@ def _count_replies(
 
 
 def _uncovered_columns() -> tuple[ColumnElement[Any], ...]:
-    return threads.c.uncovered_messages, threads.c.uncovered_tokens, may_be_summarized().label("summarizable")
+    counters = (threads.c.uncovered_messages, threads.c.uncovered_tokens, threads.c.window_tokens)
+    return *counters, may_be_summarized().label("summarizable")
 
 
 def _settle_outcome(row: AnyRow, ending: Ending) -> SettleOutcome:
@@ -114,6 +119,7 @@ def _settle_outcome(row: AnyRow, ending: Ending) -> SettleOutcome:
         keeps_lease=row.lease_owner is not None,
         uncovered_messages=row.uncovered_messages if row.summarizable else 0,
         uncovered_tokens=row.uncovered_tokens if row.summarizable else 0,
+        window_tokens=row.window_tokens,
     )
 
 

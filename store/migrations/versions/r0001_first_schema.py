@@ -137,6 +137,7 @@ def upgrade() -> None:
         sa.Column("summary_failures", sa.Integer(), server_default="0", nullable=False),
         sa.Column("summary_retry_at", TIME, nullable=True),
         sa.Column("summary_version", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("window_tokens", sa.BigInteger(), nullable=True),
         sa.Column("retained_from", TIME, nullable=True),
         sa.Column("retention_checked_at", TIME, nullable=True),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_threads")),
@@ -145,6 +146,13 @@ def upgrade() -> None:
     )
     op.create_index(
         "ix_threads_lease_owner", "threads", ["lease_owner"], postgresql_where=sa.text("lease_owner is not null")
+    )
+    op.create_index(
+        "ix_threads_window_tokens",
+        "threads",
+        ["agent"],
+        postgresql_where=sa.text("window_tokens is not null"),
+        sqlite_where=sa.text("window_tokens is not null"),
     )
     op.create_index("ix_threads_tenant_updated_at_key", "threads", ["tenant", "updated_at", "key"])
     for counted in ("uncovered_messages", "uncovered_tokens"):

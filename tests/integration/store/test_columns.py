@@ -64,6 +64,8 @@ THREADS: dict[str, tuple[Does, Does]] = {
     "summary_failures": (RESETS, RESETS),
     "summary_retry_at": (RESETS, RESETS),
     "summary_version": (RESETS, RESETS),
+    # The copy's next turn finds out.
+    "window_tokens": (RESETS, RESETS),
     # Retention inspects the copy as it does any thread.
     "retained_from": (SETS, SETS),
     "retention_checked_at": (RESETS, RESETS),
@@ -147,6 +149,7 @@ THREAD: Row = {
     "summary_failures": 2,
     "summary_retry_at": moment(20),
     "summary_version": 3,
+    "window_tokens": 47,
     "retained_from": moment(1),
     "retention_checked_at": moment(21),
 }
