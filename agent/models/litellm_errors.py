@@ -67,6 +67,10 @@ _KIND_BY_CODE = {
     "content_filter": "content_filtered",
     "data_inspection_failed": "content_filtered",
 }
+#: How libraries say that there is no key: no request was sent, and none would be.
+_MISSING_KEY_WORDS = re.compile(
+    r"missing credentials|api[_ ]key client option must be set|missing \w* ?api key", re.IGNORECASE
+)
 #: How providers say without a code that their rules forbid the conversation.
 _FILTER_WORDS = re.compile(
     r"content management policy|responsible ?ai ?policy|content[ _]filter|content_policy|safety system"
@@ -111,6 +115,8 @@ def _kind(error: Exception, *, started: bool) -> str:
         return "context_length"
     if kind_by_class or kind_by_code:
         return str(kind_by_class or kind_by_code)
+    if _MISSING_KEY_WORDS.search(str(error)):
+        return "unauthorized"
     if classes & _CONNECTION_CLASSES or (status is None and "APIError" in classes):
         return "stream_interrupted" if started else "unavailable"
     if _FILTER_WORDS.search(str(error)) and _kind_of_status(status) == "refused":
