@@ -16,16 +16,22 @@ from agent.models.stream_assembly import ReplyPieces
 from agent.models.stream_watch import StreamWatch
 from conversation.errors import ModelError
 
+#: Seconds for which a stream goes on to be read behind its finish reason.
+LAST_WORD_SECONDS = 10.0
+
 
 class Attempt:
     """One attempt at one model, through litellm as `library`."""
 
-    def __init__(self, library: Any, model: str, request: ModelRequest, *, silence_seconds: float) -> None:
+    def __init__(self, library: Any, model: str, request: ModelRequest) -> None:
         self._library = library
         self._model = model
         self._request = request
         self._pieces = ReplyPieces([tool["function"]["name"] for tool in request.tools])
-        self._watch = StreamWatch(first_byte_seconds=request.timeout_seconds, silence_seconds=silence_seconds)
+        self._watch = StreamWatch(
+            first_byte_seconds=request.timeout_seconds,
+            silence_seconds=request.silence_seconds or request.timeout_seconds,
+        )
         self._has_ended = False
         self._is_raw = False
         request.meter.attempts += 1
@@ -85,7 +91,9 @@ class Attempt:
     async def _next_chunk(self, chunks: Any) -> Any:
         """The next chunk; None at the end, or where the stream breaks after the provider's last word."""
         try:
-            async with self._watch.limit():
+            # Behind its last word a provider sends its count of tokens, and nothing else is waited for.
+            at_most = LAST_WORD_SECONDS if self._pieces.finish_reason else None
+            async with self._watch.limit(at_most_seconds=at_most):
                 chunk = await anext(chunks, None)
         except Exception:
             if self._pieces.finish_reason is None:

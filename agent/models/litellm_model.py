@@ -12,6 +12,7 @@ import logging
 import os
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from typing import Any
@@ -71,6 +72,7 @@ async def close() -> None:
 def _find_capabilities(model_name: str) -> Capabilities:
     """Find capabilities in the list of models alone: litellm's own lookup asks some providers' servers."""
     model_list = load().model_cost
+    provider = model_name.partition("/")[0] if model_name not in model_list else ""
     while model_name and model_name not in model_list:
         model_name = model_name.partition("/")[2]  # `openrouter/anthropic/…`: what is listed has fewer prefixes
     if not model_name:
@@ -78,6 +80,8 @@ def _find_capabilities(model_name: str) -> Capabilities:
     info = model_list[model_name]
     # Of many models the list says neither; then it is not known.
     max_input_tokens = info.get("max_input_tokens")
+    if provider not in ("", info.get("litellm_provider")):
+        max_input_tokens = None  # another server of a model may take more of it, or less
     return Capabilities(
         images=info.get("supports_vision", True),
         audio=info.get("supports_audio_input", False),
@@ -128,6 +132,7 @@ class LitellmModel:
         """Ask the models in order. `StreamRestarted` stands before each attempt."""
         _check_parameters(request)
         await asyncio.to_thread(load)
+        request = replace(request, silence_seconds=request.silence_seconds or self._idle_timeout_seconds)
         errors: list[ModelError] = []
         for model in (request.model, *request.fallbacks):
             try:
@@ -175,7 +180,7 @@ class LitellmModel:
         self, model: str, request: ModelRequest, *, is_streamed: bool
     ) -> AsyncGenerator[TextDelta | ModelReply, None]:
         """Ask one model once. However that ends, `request.meter` counts what came to no reply."""
-        attempt = Attempt(load(), model, request, silence_seconds=request.silence_seconds or self._idle_timeout_seconds)
+        attempt = Attempt(load(), model, request)
         try:
             arguments = _call_arguments(model, request, is_streamed=is_streamed)
             async with aclosing(attempt.ask(arguments, is_streamed=is_streamed)) as texts:

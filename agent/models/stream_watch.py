@@ -31,11 +31,16 @@ class StreamWatch:
         self._tail = b""
 
     @asynccontextmanager
-    async def limit(self) -> AsyncIterator[None]:
-        """Limit a wait, with `TimeoutError`; each byte that comes meanwhile postpones its end."""
+    async def limit(self, *, at_most_seconds: float | None = None) -> AsyncIterator[None]:
+        """Limit a wait, with `TimeoutError`; each byte that comes meanwhile postpones its end.
+
+        `at_most_seconds` is a limit that no byte postpones.
+        """
         deadline = _now() + self.silence_seconds if self.has_begun else self._first_byte_deadline
+        if at_most_seconds is not None:
+            deadline = min(deadline, _now() + at_most_seconds)
         async with asyncio.timeout_at(deadline) as limit:
-            self._limit = limit
+            self._limit = limit if at_most_seconds is None else None
             try:
                 yield
             finally:

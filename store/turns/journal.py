@@ -47,6 +47,8 @@ def upsert(
     return statement.on_conflict_do_update(
         index_elements=["turn_id", "index"],
         set_={
+            "name": excluded.name,
+            "request_digest": excluded.request_digest,
             "state": excluded.state,
             "fencing_token": excluded.fencing_token,
             "result": excluded.result,
