@@ -22,6 +22,8 @@ from conversation.summary import SummaryDefaults
 from conversation.validation import check_text
 from conversation.water_marks import WaterMarks
 
+_POSITIVE_LIMITS = ("max_messages", "max_steps", "max_turn_seconds", "model_timeout_seconds", "model_silence_seconds")
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Agent:
@@ -44,8 +46,11 @@ class Agent:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     #: Models to ask, in this order, when the first one fails for good.
     fallbacks: Sequence[str] = ()
-    #: Seconds for one attempt at one model call.
+    #: Seconds until the first byte of a model's answer; of a whole answer (`streams=False`), until it is there.
     model_timeout_seconds: float = 120
+    #: Seconds for which a model may be silent in mid-answer. One that goes on talking is cut by
+    #: `max_turn_seconds` alone.
+    model_silence_seconds: float = 60
     #: Attempts at one model call before the turn is retried later.
     model_max_attempts: int = 4
     #: Messages of the history that the model sees, at most.
@@ -90,7 +95,7 @@ class Agent:
         if not isinstance(self.name, str) or not TOOL_NAME.fullmatch(self.name):
             raise InvalidInput("agent.name", f"is {self.name!r}", "use 1 to 64 letters, digits, _ and -")
         check_text("agent.purpose", self.purpose)
-        for limit in ("max_messages", "max_steps", "max_turn_seconds", "model_timeout_seconds"):
+        for limit in _POSITIVE_LIMITS:
             if getattr(self, limit) <= 0:
                 raise InvalidInput(f"agent.{limit}", f"is {getattr(self, limit)}", "pass a number above 0")
         if self.max_file_tokens < 0:

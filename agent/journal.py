@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from agent.models.protocol import ModelReply
-from conversation.message import ToolCall
+from conversation.message import ToolCall, Usage
 from conversation.replay import JournalledResult
 from conversation.step import Step
 from conversation.storable_text import make_storable
@@ -54,6 +54,13 @@ def model_step(index: int, reply: ModelReply, request_digest: str) -> Step:
         },
         usage=reply.usage,
         cost=reply.cost,
+    )
+
+
+def unanswered_step(index: int, model: str, request_digest: str, usage: Usage, cost: float | None) -> Step:
+    """The entry of a model call that was paid and got no reply: it is asked again, and its usage stays."""
+    return Step(
+        index=index, kind="model", name=model, state="started", request_digest=request_digest, usage=usage, cost=cost
     )
 
 

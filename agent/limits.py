@@ -49,6 +49,11 @@ class TurnLimits:
         """The error of a turn that has used all of its model calls."""
         return TurnError("step_limit", f"no answer after {self.agent.max_steps} model calls", fault=Fault.MODEL)
 
+    def truncation_error(self) -> TurnError:
+        """The error of a turn whose model cannot write its tool calls within the token limit."""
+        problem = "the model's tool calls were cut at its token limit again, after it was told so"
+        return TurnError("truncated", problem, fault=Fault.MODEL)
+
     def retry_delay(self, requested_seconds: float) -> timedelta | None:
         """The time before the next attempt, at least what a provider asked for; None after the last one."""
         retries = self.claimed.retries

@@ -7,6 +7,7 @@ messages so far are kept, closed.
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from agent.agent import Agent
 from agent.dependencies import RunDependencies
@@ -20,7 +21,11 @@ from agent.tool_calls import ToolCalls
 from conversation.errors import Fault, FileStoreUnavailable, ModelError
 from conversation.replay import assistant_message, tool_calls_of
 from conversation.step import Step
-from conversation.turn import Cancelled, ClaimedTurn, Completed, Ending, Failed, RetryLater, TurnError
+from conversation.turn import Cancelled, ClaimedTurn, Completed, Ending, Failed, HandOver, RetryLater, TurnError
+
+#: Replies in a row whose tool calls were cut at the token limit, after which the turn ends: a model that was
+#: told once and is cut again would be cut each time.
+CUT_REPLIES_MAX = 2
 
 
 class Run:
@@ -57,46 +62,82 @@ class Run:
 
     def end_cancelled(self) -> Cancelled:
         """End a run that was cancelled: all of its messages so far are kept, closed."""
-        self._model_calls.charge_interrupted_call()
-        messages = self._transcript.close(source=self._state.source)
-        return Cancelled(messages=messages, usage=self._transcript.usage, cost=self._transcript.cost)
+        return Cancelled(**self._close())
 
     def end_failed(self, error: TurnError) -> Failed:
         """End a run that failed: all of its messages so far are kept, closed."""
+        return Failed(error=error, **self._close())
+
+    def hand_over(self) -> HandOver:
+        """End a run whose process stops: another one goes on from the journal."""
+        return HandOver(steps=self._model_calls.charge_unanswered_call())
+
+    def _close(self) -> dict[str, Any]:
+        """Close a run that ends without an answer: its messages, its spending, what was left out of its window."""
+        steps = self._model_calls.charge_unanswered_call()
         messages = self._transcript.close(source=self._state.source)
-        return Failed(error=error, messages=messages, usage=self._transcript.usage, cost=self._transcript.cost)
+        return {"messages": messages, "steps": steps, **self._totals()}
+
+    def _totals(self) -> dict[str, Any]:
+        return {
+            "usage": self._transcript.usage,
+            "cost": self._transcript.cost,
+            "omitted": self._view.omitted,
+            "window_tokens": self._view.window_tokens,
+        }
 
     async def _run_model_loop(self) -> Ending:
         await self._view.load_window()
         tool_file_budget = FileTokenBudget(self.agent.max_file_tokens)
+        cut_replies = 0
         for _ in range(self.agent.max_steps):
             token_error = self._limits.token_error(self._transcript.usage)
             if token_error is not None:
                 return self.end_failed(token_error)
-            reply = await self._model_calls.next_reply(self._view.build_request())
+            reply = await self._ask_model()
             if not tool_calls_of(reply):
                 return self._complete(reply)
+            if reply.is_truncated:
+                cut_replies += 1
+                self._tell_cut_calls(reply)
+                if cut_replies == CUT_REPLIES_MAX:
+                    return self.end_failed(self._limits.truncation_error())
+                continue
+            cut_replies = 0
             tool_messages = await self._tool_calls.run_tools(reply)
             await self._view.show_files(tool_messages, tool_file_budget)
         return self.end_failed(self._limits.step_error())
+
+    async def _ask_model(self) -> Step:
+        """The step of the next reply. What the model finds too long is asked again with less."""
+        while True:
+            await self._view.fit_known_window()
+            try:
+                return await self._model_calls.next_reply(self._view.build_request())
+            except ModelError as error:
+                if error.kind != "context_length" or not await self._view.shrink(error.max_tokens):
+                    raise
+
+    def _tell_cut_calls(self, reply: Step) -> None:
+        """Tell the model that its tool calls were cut at the token limit: none of them is run."""
+        assistant = assistant_message(reply, self._state.source)
+        self._transcript.open_block(assistant)
+        for message in (assistant, *self._transcript.close_block()):
+            self._state.emit(MessageAdded(message))
 
     def _complete(self, reply: Step) -> Completed:
         answer = assistant_message(reply, self._state.source)
         self._transcript.partial_text = ""
         self._state.emit(MessageAdded(answer))
-        return Completed(
-            messages=(*self._transcript.messages, answer),
-            steps=(reply,),
-            usage=self._transcript.usage,
-            cost=self._transcript.cost,
-        )
+        return Completed(messages=(*self._transcript.messages, answer), steps=(reply,), **self._totals())
 
     def _end_timed_out(self) -> Failed:
-        is_model_slow = self._model_calls.pending_request is not None
-        self._model_calls.charge_interrupted_call()
+        is_model_slow = self._model_calls.is_asking
         return self.end_failed(self._limits.timeout_error(Fault.PROVIDER if is_model_slow else Fault.TOOL))
 
     def _retry_later(self, error: TurnError, requested_seconds: float = 0) -> RetryLater | Failed:
         """Retry the turn later from its journal, since its model or the file store is away, or fail it."""
         delay = self._limits.retry_delay(requested_seconds) if error.retryable else None
-        return self.end_failed(error) if delay is None else RetryLater(after=delay, error=error)
+        if delay is None:
+            return self.end_failed(error)
+        return RetryLater(after=delay, error=error, steps=self._model_calls.charge_unanswered_call())

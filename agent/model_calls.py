@@ -2,16 +2,17 @@
 
 What stays true: a call that an earlier attempt finished is taken out of the journal. The last one,
 which asks for no tool, is journalled with the commit of its answer: that costs no transaction of its own.
+Whatever a call cost is charged to the turn once, whether it came to a reply or not, and the journal says so.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import structlog
 
 from agent.chat_messages import request_digest
-from agent.journal import make_reply_storable, model_step, tool_intent
-from agent.models.protocol import ModelReply, ModelRequest, StreamRestarted, TextDelta
-from agent.models.token_counter import estimate_usage
+from agent.journal import make_reply_storable, model_step, tool_intent, unanswered_step
+from agent.models.protocol import Meter, ModelReply, ModelRequest, StreamRestarted, TextDelta
+from agent.models.spending import estimate_usage
 from agent.run_state import RunState
 from conversation.errors import ModelError
 from conversation.step import Step
@@ -20,40 +21,95 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
+class _PendingCall:
+    """A model call without a reply: under way, or refused and about to be asked again with less."""
+
+    index: int
+    request: ModelRequest
+    digest: str
+    #: What was spent on it so far.
+    spent: Meter = field(default_factory=Meter)
+    is_under_way: bool = False
+
+
+@dataclass(slots=True)
 class ModelCalls:
     """The model calls of one run."""
 
     state: RunState
-    #: The request of the call that is under way.
-    pending_request: ModelRequest | None = None
+    _pending: _PendingCall | None = None
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether a model is being asked."""
+        return self._pending is not None and self._pending.is_under_way
 
     async def next_reply(self, request: ModelRequest) -> Step:
-        """The step of the next reply: out of the journal if it is there, else of a model call."""
+        """The step of the next reply: out of the journal if it is there, else of a model call.
+
+        After a `ModelError` the same call may be asked again with another request.
+        """
         digest = request_digest(request)
-        index = self.state.take_index()
+        index = self._pending.index if self._pending is not None else self.state.take_index()
         journalled_step = self.state.find_final_step(index)
         if journalled_step is not None:
             if journalled_step.request_digest != digest:
                 _log.warning("step_request_changed", turn=self.state.claimed.id, step=index)
             self.state.transcript.spend(journalled_step.usage, journalled_step.cost)
             return journalled_step
-        reply = make_reply_storable(await self._call_model(request))
-        self.pending_request = None
+        pending = self._begin_call(index, request, digest)
+        reply = make_reply_storable(await self._call_model(pending))
+        self._pending = None
+        pending.spent.add(reply.usage, reply.cost)
+        reply = replace(reply, usage=pending.spent.usage, cost=pending.spent.cost)
         self.state.transcript.spend(reply.usage, reply.cost)
         step = model_step(index, reply, digest)
         if reply.tool_calls:
-            intents = [tool_intent(index + 1 + n, call) for n, call in enumerate(reply.tool_calls)]
+            # The calls of a reply that was cut are not run.
+            calls = () if step.is_truncated else reply.tool_calls
+            intents = [tool_intent(index + 1 + n, call) for n, call in enumerate(calls)]
             await self.state.dependencies.journal.record([step, *intents])
         return step
 
-    async def _call_model(self, request: ModelRequest) -> ModelReply:
-        self.pending_request = request
+    def charge_unanswered_call(self) -> tuple[Step, ...]:
+        """Charge what was spent on a call that got no reply. Returns the step that says so, if there is one."""
+        pending, self._pending = self._pending, None
+        if pending is None:
+            return ()
+        if pending.is_under_way and not pending.request.meter.attempts:
+            # It costs money, and its model's adapter counts nothing.
+            pending.spent.add(estimate_usage(pending.request, self.state.transcript.partial_text), None)
+        elif pending.is_under_way:
+            pending.spent.add(pending.request.meter.usage, pending.request.meter.cost)
+        if not pending.spent.usage.total_tokens:
+            return ()
+        self.state.transcript.spend(pending.spent.usage, pending.spent.cost)
+        name = pending.request.model
+        return (unanswered_step(pending.index, name, pending.digest, pending.spent.usage, pending.spent.cost),)
+
+    def _begin_call(self, index: int, request: ModelRequest, digest: str) -> _PendingCall:
+        pending = self._pending
+        if pending is None:
+            pending = _PendingCall(index, request, digest)
+            earlier_step = self.state.find_unanswered_step(index)
+            if earlier_step is not None and earlier_step.usage is not None:
+                pending.spent.add(earlier_step.usage, earlier_step.cost)
+        pending.request, pending.digest, pending.is_under_way = request, digest, True
+        self._pending = pending
+        return pending
+
+    async def _call_model(self, pending: _PendingCall) -> ModelReply:
         try:
-            return await self._stream_reply(request)
-        except ModelError:
-            # The provider said no: there is nothing to pay for.
-            self.pending_request = None
+            reply = await self._stream_reply(pending.request)
+        except ModelError as error:
+            pending.is_under_way = False
+            if not error.retryable:
+                # What a filter stopped, or what is void for another reason, is not kept as half an answer.
+                self.state.transcript.partial_text = ""
+            pending.spent.add(pending.request.meter.usage, pending.request.meter.cost)
             raise
+        pending.spent.add(pending.request.meter.usage, pending.request.meter.cost)
+        return reply
 
     async def _stream_reply(self, request: ModelRequest) -> ModelReply:
         dependencies, transcript = self.state.dependencies, self.state.transcript
@@ -73,10 +129,3 @@ class ModelCalls:
         if reply is None:
             raise ModelError("stream_interrupted", "the model's stream ended without an answer", retryable=True)
         return reply
-
-    def charge_interrupted_call(self) -> None:
-        """Charge an estimate for an interrupted model call: it costs money, and no provider counts it."""
-        if self.pending_request is not None:
-            transcript = self.state.transcript
-            transcript.spend(estimate_usage(self.pending_request, transcript.partial_text), None)
-            self.pending_request = None

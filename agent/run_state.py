@@ -42,6 +42,11 @@ class RunState:
         step = self.claimed.steps.get(index)
         return step if step is not None and step.is_final else None
 
+    def find_unanswered_step(self, index: int) -> Step | None:
+        """The step under this index that says what earlier attempts spent on a model call in vain."""
+        step = self.claimed.steps.get(index)
+        return step if step is not None and step.kind == "model" and not step.is_final else None
+
     def emit(self, event: Event) -> None:
         """Pass an event to the caller, if it wants events."""
         if self.dependencies.emit is not None:

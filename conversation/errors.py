@@ -164,6 +164,10 @@ _FAULT_OF_KIND = {
     "refused": Fault.OPERATOR,
     "context_length": Fault.MODEL,
     "content_filtered": Fault.MODEL,
+    "content_refused": Fault.MODEL,
+    "empty_reply": Fault.MODEL,
+    "truncated": Fault.MODEL,
+    "reply_too_large": Fault.MODEL,
     "summary_unusable": Fault.MODEL,
     "summary_untrue": Fault.MODEL,
 }
@@ -172,13 +176,23 @@ _FAULT_OF_KIND = {
 class ModelError(ThreadmillError):
     """The model could not be asked, or its answer could not be used."""
 
-    def __init__(self, kind: str, message: str, *, retryable: bool, retry_after_seconds: float | None = None) -> None:
+    def __init__(
+        self,
+        kind: str,
+        message: str,
+        *,
+        retryable: bool,
+        retry_after_seconds: float | None = None,
+        max_tokens: int | None = None,
+    ) -> None:
         super().__init__(message)
         #: A stable word for dashboards: `rate_limited`, `unavailable`, `timeout`, `refused`, …
         self.kind = kind
         self.retryable = retryable
         #: The wait that the provider asked for, in seconds; None where it asked for none.
         self.retry_after_seconds = retry_after_seconds
+        #: Of a conversation that is too long: the tokens that its model takes, where the provider says so.
+        self.max_tokens = max_tokens
 
     @property
     def fault(self) -> Fault:

@@ -17,6 +17,7 @@ from conversation.validation import check_id, check_metadata, check_moment, chec
 
 Role = Literal["system", "user", "assistant", "tool"]
 ROLES: tuple[str, ...] = get_args(Role)
+MESSAGE_STATES = ("complete", "partial", "truncated")
 #: A speaker's name. What a model makes up, as a tool's name, may be longer.
 NAME_MAX_CHARS = 255
 
@@ -97,8 +98,9 @@ class Message:
     usage: Usage | None = None
     #: Aware, UTC.
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
-    #: `partial` where a cancelled turn left text that was not finished.
-    state: Literal["complete", "partial"] = "complete"
+    #: `partial` where a cancelled turn left text that was not finished; `truncated` where the model's answer
+    #: was cut at its token limit.
+    state: Literal["complete", "partial", "truncated"] = "complete"
     turn_id: str | None = None
     #: Its position in the thread, from 1; None until it is stored.
     seq: int | None = None
@@ -125,8 +127,8 @@ class Message:
         self._check_origin()
         self._check_attachments()
         check_moment("created_at", self.created_at)
-        if self.state not in ("complete", "partial"):
-            raise InvalidInput("state", f"is {self.state!r}", "use complete or partial")
+        if self.state not in MESSAGE_STATES:
+            raise InvalidInput("state", f"is {self.state!r}", f"use one of {', '.join(MESSAGE_STATES)}")
 
     def _check_calls(self) -> None:
         self.tool_calls = tuple(_check_each("tool_calls", self.tool_calls, ToolCall))

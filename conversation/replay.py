@@ -30,6 +30,8 @@ def replay_transcript(steps: Mapping[int, Step], source: Mapping[str, Any]) -> T
         step = steps[index]
         if step.kind == "model":
             transcript.spend(step.usage, step.cost)
+            if step.result is None:
+                continue  # attempts that came to no reply
             transcript.close_block()
             transcript.open_block(assistant_message(step, source))
         elif step.result is not None:
@@ -47,6 +49,7 @@ def assistant_message(step: Step, source: Mapping[str, Any]) -> Message:
         reasoning=result.get("reasoning"),
         usage=step.usage or Usage(),
         source=dict(source) | {"model": step.name},
+        state="truncated" if step.is_truncated else "complete",
     )
 
 

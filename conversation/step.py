@@ -8,6 +8,9 @@ from typing import Any, Literal
 
 from conversation.message import Usage
 
+#: The finish reason of a reply that was cut at its token limit.
+CUT_AT_LIMIT = "length"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
@@ -22,7 +25,8 @@ class Step:
     name: str = ""
     #: `started`: the intent is written. The others are final: `failed` where a tool returned an error,
     #: `unknown` where it is not known whether it took effect. None of those is done again, except
-    #: an idempotent call that its turn's end left unknown, without a result.
+    #: an idempotent call that its turn's end left unknown, without a result. A model call is `started`
+    #: where attempts at it were paid and came to no reply: it is asked again, and their usage stays on it.
     state: Literal["started", "finished", "failed", "unknown"]
     #: SHA-256 of what was asked, so that a replay under changed code is noticed.
     request_digest: str = ""
@@ -35,3 +39,8 @@ class Step:
     @property
     def is_final(self) -> bool:
         return self.state != "started"
+
+    @property
+    def is_truncated(self) -> bool:
+        """Whether it is a model's reply that was cut at its token limit."""
+        return self.kind == "model" and (self.result or {}).get("finish_reason") == CUT_AT_LIMIT

@@ -13,6 +13,16 @@ from conversation.message import Message, ToolCall, Usage
 INTERRUPTED_CALL = json.dumps(
     {"error": {"type": "CutOff", "message": "the turn ended before this call had a result; it may have taken effect"}}
 )
+#: What the model reads of a call in a reply that was cut at its token limit: it is not run.
+CUT_CALL = json.dumps(
+    {
+        "error": {
+            "type": "CutAtTokenLimit",
+            "message": "your reply was cut at its token limit, so this call was not run and had no effect; "
+            "call again with less in one reply",
+        }
+    }
+)
 
 
 @dataclass(slots=True)
@@ -26,6 +36,8 @@ class Transcript:
     #: Text of the answer that is just being written.
     partial_text: str = ""
     _open_calls: tuple[ToolCall, ...] = ()
+    #: What the model reads of an open call that gets no result.
+    _no_result: str = INTERRUPTED_CALL
     _results: dict[str, Message] = field(default_factory=dict)
 
     def spend(self, usage: Usage | None, cost: float | None) -> None:
@@ -38,6 +50,7 @@ class Transcript:
         self.partial_text = ""
         self.messages.append(assistant)
         self._open_calls = assistant.tool_calls
+        self._no_result = CUT_CALL if assistant.state == "truncated" else INTERRUPTED_CALL
         self._results = {}
 
     def add_result(self, message: Message) -> None:
@@ -46,10 +59,10 @@ class Transcript:
         self._results[message.tool_call_id] = message
 
     def close_block(self) -> list[Message]:
-        """End the open block, in the order of its calls; one without a result counts as interrupted."""
+        """End the open block, in the order of its calls; one without a result was interrupted, or cut and never run."""
         tool_messages = [
             self._results.get(call.id)
-            or Message(role="tool", tool_call_id=call.id, name=call.name, content=INTERRUPTED_CALL)
+            or Message(role="tool", tool_call_id=call.id, name=call.name, content=self._no_result)
             for call in self._open_calls
         ]
         self.messages.extend(tool_messages)

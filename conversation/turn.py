@@ -1,5 +1,6 @@
 """A turn: one request of a user and everything that answers it; and how a run of it can end."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -66,6 +67,9 @@ class TurnRecord:
     usage: Usage | None
     #: In US dollars; None where no price is known.
     cost: float | None
+    #: What was left out of the window because the model takes no more: `messages`, the ids of those that were
+    #: left out, and `cut`, by id, the characters that were left out of others; None of most turns.
+    omitted: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,11 +81,18 @@ class TurnResult:
     error: TurnError | None
     usage: Usage | None
     cost: float | None
+    #: What was left out of the window because the model takes no more; see `TurnRecord`.
+    omitted: Mapping[str, Any] | None = None
 
     @property
     def content(self) -> str:
         """The text of the last assistant message; "" where there is none."""
         return next((m.content for m in reversed(self.messages) if m.role == "assistant"), "")
+
+    @property
+    def is_truncated(self) -> bool:
+        """Whether the last assistant message was cut at the model's token limit."""
+        return next((m.state == "truncated" for m in reversed(self.messages) if m.role == "assistant"), False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,12 +139,17 @@ class FinalEnding:
 
     #: Appended to the history after the user's message: whole blocks only.
     messages: tuple[Message, ...] = ()
-    #: The last model call: journalled in the same transaction that commits its reply.
+    #: The last model call, or what was spent on one that got no reply: journalled in the same transaction.
     steps: tuple[Step, ...] = ()
     #: Of all attempts together.
     usage: Usage = field(default_factory=Usage)
     #: In US dollars; None where a price is missing.
     cost: float | None = None
+    #: What was left out of the window because the model takes no more; None of most turns.
+    omitted: Mapping[str, Any] | None = None
+    #: Tokens that the model takes, about, where messages of earlier turns had to be left out or cut for it: a
+    #: summary is to stand for them. None of most turns.
+    window_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,11 +175,16 @@ class RetryLater:
 
     after: timedelta
     error: TurnError
+    #: What was spent on a model call that got no reply.
+    steps: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class HandOver:
     """The process of the run stops; another one goes on from the journal."""
+
+    #: What was spent on a model call that got no reply.
+    steps: tuple[Step, ...] = ()
 
 
 Ending = Completed | Failed | Cancelled | RetryLater | HandOver

@@ -4,7 +4,7 @@ What stays true: the low mark is below the high one, so that a thread which was 
 due again; a high mark of 0 is never passed.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from conversation.errors import InvalidInput
 
@@ -32,6 +32,14 @@ class WaterMarks:
                 )
         if self.low_messages < 1:
             raise InvalidInput("summarize_keep_messages", f"is {self.low_messages}", "keep 1 or more")
+
+    def within(self, window_tokens: int | None) -> "WaterMarks":
+        """The marks of a thread whose model takes only so many tokens: half of them, down to a quarter."""
+        if window_tokens is None or not self.high_tokens:
+            return self
+        high_tokens = max(min(self.high_tokens, window_tokens // 2), 2)
+        low_tokens = min(self.low_tokens or high_tokens, high_tokens // 2)
+        return replace(self, high_tokens=high_tokens, low_tokens=low_tokens)
 
     def are_passed(self, *, messages: int, tokens: int) -> bool:
         """Whether a thread with so much uncovered history is due."""

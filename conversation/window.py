@@ -32,7 +32,7 @@ def fit_into_tokens(window: Sequence[Message], max_tokens: int, count: Callable[
     The decisions of earlier turns are repeated, each with the messages of its time. So the start stays
     where the last turn had it until that no longer fits; then it jumps, down to half.
     """
-    turns = _split_into_turns(window)
+    turns = split_into_turns(window)
     costs = [[0 if m.role == "system" else count(m) for m in turn] for turn in turns]
     budget = max_tokens - sum(count(message) for message in window if message.role == "system")
     start = used = 0
@@ -47,7 +47,7 @@ def fit_into_tokens(window: Sequence[Message], max_tokens: int, count: Callable[
     return (*system_messages, *(message for turn in turns[start:] for message in turn))
 
 
-def _split_into_turns(window: Sequence[Message]) -> list[list[Message]]:
+def split_into_turns(window: Sequence[Message]) -> list[list[Message]]:
     """The window, split so that each turn begins with a user's message."""
     turns: list[list[Message]] = []
     for message in window:

@@ -159,9 +159,10 @@ class Runner:
 
     def _is_above_mark(self, agent_name: str, settle_outcome: SettleOutcome) -> bool:
         agent = self.agents.get(agent_name)
-        return agent is not None and agent.water_marks(defaults_of(self.settings)).are_passed(
-            messages=settle_outcome.uncovered_messages, tokens=settle_outcome.uncovered_tokens
-        )
+        if agent is None:
+            return False
+        marks = agent.water_marks(defaults_of(self.settings)).within(settle_outcome.window_tokens)
+        return marks.are_passed(messages=settle_outcome.uncovered_messages, tokens=settle_outcome.uncovered_tokens)
 
     def _build_dependencies(self, agent: Agent, turn: ClaimedTurn) -> RunDependencies:
         name = agent.model_name or self.settings.model

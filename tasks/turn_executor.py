@@ -15,7 +15,7 @@ import structlog
 from agent.loop import Run
 from agent.tools.toolbox import is_task_cancelled
 from conversation.errors import DatabaseUnavailable, LeaseLost
-from conversation.turn import ClaimedTurn, Ending, Failed, HandOver, RefusedTurn, TurnError
+from conversation.turn import ClaimedTurn, Ending, Failed, RefusedTurn, TurnError
 from store.turns.settle import SettleOutcome
 from store.turns.turn_store import TurnStore
 from tasks.active_runs import ActiveRun, ActiveRuns, StopReason
@@ -86,7 +86,7 @@ class TurnExecutor:
             case StopReason.CANCEL:
                 return run.end_cancelled(), None
             case StopReason.SHUTDOWN:
-                return HandOver(), None
+                return run.hand_over(), None
             case None:
                 # No stop was requested: something that the agent waited for was cancelled.
                 return run.end_failed(_log_agent_error(run.claimed, error)), error

@@ -1,6 +1,8 @@
 """The result of a library call."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from conversation.message import Message, Usage
 from conversation.thread import Thread
@@ -18,8 +20,15 @@ class AgentResult:
     #: In US dollars; None where a price is missing.
     cost: float | None
     turn_id: str
+    #: What was left out of the window because the model takes no more; see `TurnRecord`.
+    omitted: Mapping[str, Any] | None = None
 
     @property
     def content(self) -> str:
         """The text of the answer."""
         return next((m.content for m in reversed(self.new_messages) if m.role == "assistant"), "")
+
+    @property
+    def is_truncated(self) -> bool:
+        """Whether the answer was cut at the model's token limit."""
+        return next((m.state == "truncated" for m in reversed(self.new_messages) if m.role == "assistant"), False)

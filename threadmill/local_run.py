@@ -152,6 +152,7 @@ class LocalRun:
             usage=result.usage or Usage(),
             cost=result.cost,
             turn_id=self.turn.id,
+            omitted=result.omitted,
         )
 
     @property

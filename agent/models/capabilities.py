@@ -1,4 +1,4 @@
-"""The capabilities of a model: what it takes beside text.
+"""The capabilities of a model: what it takes beside text, and how much.
 
 What stays true: an unknown model is taken to accept pictures and no sound: most take the
 one, few the other, and a request with what a model does not take fails as a whole.
@@ -12,12 +12,14 @@ from agent.models.protocol import Model
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """The kinds of content that a model takes beside text."""
+    """The capabilities of a model: kinds of content beside text, and how much it takes."""
 
     #: Pictures: PNG, JPEG, GIF, WebP.
     images: bool = True
     #: Sound: WAV, MP3.
     audio: bool = False
+    #: Tokens of a request, at most; None where that is not known.
+    max_input_tokens: int | None = None
 
 
 @runtime_checkable

@@ -3,19 +3,25 @@
 What stays true: the text of an error holds no key and is short; its `kind` is one of those below,
 whatever the provider; the original exception, which may hold a key, is not chained to it.
 
-| kind             | retryable | when                                                             |
-|------------------|-----------|------------------------------------------------------------------|
-| rate_limited     | yes       | 429                                                              |
-| unavailable      | yes       | 409, 425, 5xx, no connection, an answer that is no JSON          |
-| timeout          | yes       | 408, no answer or a silent stream within the time allowed        |
-| stream_interrupted | yes     | the stream broke, or ended without a reason                      |
-| insufficient_quota | no      | 402, or 429 because the account has no credit                    |
-| unauthorized     | no        | 401, 403                                                         |
-| not_found        | no        | 404: no such model, or a wrong address                           |
-| context_length   | no        | the conversation is longer than the model takes                  |
-| content_filtered | no        | the provider's rules forbid the conversation                     |
-| refused          | no        | every other 4xx; a parameter that cannot be sent                 |
-| unexpected       | no        | an error of the library that says nothing of the provider        |
+| kind               | retryable | when                                                            |
+|--------------------|-----------|-----------------------------------------------------------------|
+| rate_limited       | yes       | 429                                                             |
+| unavailable        | yes       | 409, 425, 5xx, no connection, an answer that is no JSON         |
+| timeout            | yes       | 408, no first byte or a silent stream within the time allowed   |
+| stream_interrupted | yes       | the answer broke off, or ended without saying so                |
+| insufficient_quota | no        | 402, or 429 because the account has no credit                   |
+| unauthorized       | no        | 401, 403                                                        |
+| not_found          | no        | 404: no such model, or a wrong address                          |
+| context_length     | no        | the conversation is longer than the model takes                 |
+| content_filtered   | no        | the provider's rules forbid the conversation, or the answer     |
+| content_refused    | no        | the model declined to answer                                    |
+| empty_reply        | no        | the model said nothing, twice                                   |
+| truncated          | no        | cut at the token limit before the first word                    |
+| reply_too_large    | no        | more text, arguments or tool calls than any answer needs        |
+| refused            | no        | every other 4xx; a parameter that cannot be sent                |
+| unexpected         | no        | an error of the library that says nothing of the provider       |
+
+`reply_endings` has those of answers that came; this module those of requests that got none.
 """
 
 import math
@@ -26,6 +32,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from agent.models.too_long import is_too_long, max_tokens_in
 from conversation.errors import ModelError
 
 #: Long enough for a provider's reason, too short for a prompt that it echoes.
@@ -58,7 +65,18 @@ _KIND_BY_CODE = {
     "context_length_exceeded": "context_length",
     "content_policy_violation": "content_filtered",
     "content_filter": "content_filtered",
+    "data_inspection_failed": "content_filtered",
 }
+#: How libraries say that there is no key: no request was sent, and none would be.
+_MISSING_KEY_WORDS = re.compile(
+    r"missing credentials|api[_ ]key client option must be set|missing \w* ?api key", re.IGNORECASE
+)
+#: How providers say without a code that their rules forbid the conversation.
+_FILTER_WORDS = re.compile(
+    r"content management policy|responsible ?ai ?policy|content[ _]filter|content_policy|safety system"
+    r"|blocked by .{0,40}(?:safety|policy|filter)|inappropriate content|content exists risk",
+    re.IGNORECASE,
+)
 #: Bases of what is raised when bytes stop flowing: of sockets, httpx, aiohttp.
 _CONNECTION_CLASSES = frozenset({"OSError", "TransportError", "ClientError", "APIConnectionError"})
 
@@ -80,9 +98,10 @@ def model_error(error: Exception, *, model: str, parameters: Mapping[str, Any], 
     kind = _kind(error, started=started)
     return ModelError(
         kind,
-        f"{model}: {_shorten(str(error), parameters) or kind}",
+        f"{model}: {shorten(str(error), parameters) or kind}",
         retryable=kind in RETRYABLE,
         retry_after_seconds=_retry_after_seconds(_headers(error)) if kind in RETRYABLE else None,
+        max_tokens=max_tokens_in(str(error)) if kind == "context_length" else None,
     )
 
 
@@ -90,17 +109,34 @@ def _kind(error: Exception, *, started: bool) -> str:
     classes = {base.__name__ for base in type(error).__mro__}
     kind_by_class = next((kind for name, kind in _KIND_BY_CLASS.items() if name in classes), None)
     kind_by_code = next((kind for code, kind in _KIND_BY_CODE.items() if code in _codes(error)), None)
+    status = _status_of(error)
+    # Before the status: some say it with a 429 or a 500, which would be tried again and again.
+    if is_too_long(f"{error} {getattr(error, 'body', None) or ''}", status):
+        return "context_length"
     if kind_by_class or kind_by_code:
         return str(kind_by_class or kind_by_code)
-    if classes & _CONNECTION_CLASSES:
+    if _MISSING_KEY_WORDS.search(str(error)):
+        return "unauthorized"
+    if classes & _CONNECTION_CLASSES or (status is None and "APIError" in classes):
         return "stream_interrupted" if started else "unavailable"
-    return _kind_of_status(getattr(error, "status_code", None))
+    if _FILTER_WORDS.search(str(error)) and _kind_of_status(status) == "refused":
+        return "content_filtered"
+    return _kind_of_status(status)
 
 
-def _kind_of_status(status: object) -> str:
-    if not isinstance(status, int):
+def _kind_of_status(status: int | None) -> str:
+    if status is None:
         return "unexpected"
     return _KIND_BY_STATUS.get(status) or ("unavailable" if status >= 500 else "refused")
+
+
+def _status_of(error: Exception) -> int | None:
+    """The HTTP status of an error; of one that came as an event of a stream, its code."""
+    body = getattr(error, "body", None)
+    for status in (getattr(error, "status_code", None), body.get("code") if isinstance(body, dict) else None):
+        if isinstance(status, int) and 100 <= status < 600:
+            return status
+    return None
 
 
 def _codes(error: Exception) -> set[object]:
@@ -143,8 +179,8 @@ def _seconds_until(date: str) -> float | None:
     return max((moment - datetime.now(UTC)).total_seconds(), 0)
 
 
-def _shorten(text: str, parameters: Mapping[str, Any]) -> str:
-    """Remove keys, then shorten, so that no half of a key is left at the end."""
+def shorten(text: str, parameters: Mapping[str, Any]) -> str:
+    """Remove keys from a provider's words, then shorten them, so that no half of a key is left at the end."""
     text = _LIBRARY_PREFIX.sub("", text, count=1).partition("Traceback (most recent call last)")[0]
     for secret in sorted(_secrets(parameters), key=len, reverse=True):
         text = text.replace(secret, "***")

@@ -12,17 +12,17 @@ import logging
 import os
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from typing import Any
 
 from agent.models.backoff import Backoff
 from agent.models.capabilities import Capabilities
-from agent.models.litellm_errors import model_error
+from agent.models.litellm_attempt import Attempt
 from agent.models.protocol import ModelReply, ModelRequest, StreamRestarted, TextDelta
-from agent.models.stream_assembly import ReplyPieces, tool_calls
+from agent.models.reply_endings import EMPTY_REPLY
 from conversation.errors import ModelError
-from conversation.message import Usage
 
 #: litellm's own limit lies beyond ours, so that ours decides and its default of 6,000 s never applies.
 LIBRARY_TIMEOUT_MARGIN_SECONDS = 5.0
@@ -48,6 +48,7 @@ def load() -> Any:
     import_module("openai.resources")  # else the first call holds up the loop for half a second
     litellm.suppress_debug_info = True
     litellm.set_verbose = False
+    litellm.REPEATED_STREAMING_CHUNK_LIMIT = 10**9  # a hundred equal pieces are a line of a table, not a fault
     litellm.turn_off_message_logging = True
     # Tokens are counted by providers. Else each stream counts its prompt on the loop, with 100 MB of
     # tables, and asks the network for the tokenizers of some models.
@@ -71,13 +72,21 @@ async def close() -> None:
 def _find_capabilities(model_name: str) -> Capabilities:
     """Find capabilities in the list of models alone: litellm's own lookup asks some providers' servers."""
     model_list = load().model_cost
+    provider = model_name.partition("/")[0] if model_name not in model_list else ""
     while model_name and model_name not in model_list:
         model_name = model_name.partition("/")[2]  # `openrouter/anthropic/…`: what is listed has fewer prefixes
     if not model_name:
         return Capabilities()
     info = model_list[model_name]
     # Of many models the list says neither; then it is not known.
-    return Capabilities(images=info.get("supports_vision", True), audio=info.get("supports_audio_input", False))
+    max_input_tokens = info.get("max_input_tokens")
+    if provider not in ("", info.get("litellm_provider")):
+        max_input_tokens = None  # another server of a model may take more of it, or less
+    return Capabilities(
+        images=info.get("supports_vision", True),
+        audio=info.get("supports_audio_input", False),
+        max_input_tokens=max_input_tokens if isinstance(max_input_tokens, int) and max_input_tokens > 0 else None,
+    )
 
 
 class LitellmModel:
@@ -91,7 +100,7 @@ class LitellmModel:
         retry_after_max_seconds: float = 60,
         idle_timeout_seconds: float = 60,
     ) -> None:
-        """`idle_timeout_seconds` bounds the silence between two chunks of a stream."""
+        """`idle_timeout_seconds` bounds the silence in mid-stream, where a request names no bound of its own."""
         self._idle_timeout_seconds = idle_timeout_seconds
         self._backoff = Backoff(
             initial_seconds=backoff_initial_seconds,
@@ -123,6 +132,7 @@ class LitellmModel:
         """Ask the models in order. `StreamRestarted` stands before each attempt."""
         _check_parameters(request)
         await asyncio.to_thread(load)
+        request = replace(request, silence_seconds=request.silence_seconds or self._idle_timeout_seconds)
         errors: list[ModelError] = []
         for model in (request.model, *request.fallbacks):
             try:
@@ -138,11 +148,10 @@ class LitellmModel:
         self, model: str, request: ModelRequest, *, is_streamed: bool
     ) -> AsyncGenerator[Item, None]:
         """Ask one model, as often as it takes or is allowed."""
-        ask = self._ask_streamed if is_streamed else self._ask_whole
         async for attempt in self._backoff.attempts(request.max_attempts, model=model):
             yield StreamRestarted()
             try:
-                async with aclosing(ask(model, request)) as items:
+                async with aclosing(self._ask_for_words(model, request, is_streamed=is_streamed)) as items:
                     async for item in items:
                         yield item
                 return
@@ -152,39 +161,40 @@ class LitellmModel:
             with attempt:
                 raise failure
 
-    async def _ask_whole(self, model: str, request: ModelRequest) -> AsyncGenerator[Item, None]:
-        try:
-            async with asyncio.timeout(request.timeout_seconds):
-                response = await load().acompletion(**_call_arguments(model, request, is_streamed=False))
-        except Exception as error:  # noqa: BLE001  litellm lets through whatever its parts raise
-            failure = _translate_error(error, model, request)
-        else:
-            yield _whole_reply(response, model)
-            return
-        raise failure  # outside of `except`: the original is not chained, for it may hold a key
+    async def _ask_for_words(
+        self, model: str, request: ModelRequest, *, is_streamed: bool
+    ) -> AsyncGenerator[Item, None]:
+        """Ask one model, and once more if it says nothing."""
+        for is_last in (False, True):
+            try:
+                async with aclosing(self._ask_once(model, request, is_streamed=is_streamed)) as items:
+                    async for item in items:
+                        yield item
+                return
+            except ModelError as error:
+                if is_last or error.kind != EMPTY_REPLY:
+                    raise
+            yield StreamRestarted()
 
-    async def _ask_streamed(self, model: str, request: ModelRequest) -> AsyncGenerator[Item, None]:
-        clock = asyncio.get_running_loop().time
-        idle_deadline = deadline = clock() + request.timeout_seconds
-        pieces = ReplyPieces()
-        has_started = False
+    async def _ask_once(
+        self, model: str, request: ModelRequest, *, is_streamed: bool
+    ) -> AsyncGenerator[TextDelta | ModelReply, None]:
+        """Ask one model once. However that ends, `request.meter` counts what came to no reply."""
+        attempt = Attempt(load(), model, request)
         try:
-            async with asyncio.timeout_at(deadline):
-                response = await load().acompletion(**_call_arguments(model, request, is_streamed=True))
-            async with aclosing(response):
-                while True:
-                    async with asyncio.timeout_at(idle_deadline):
-                        chunk = await anext(response, None)
-                    if chunk is None:
-                        break
-                    has_started = True
-                    if text := pieces.add(chunk):
+            arguments = _call_arguments(model, request, is_streamed=is_streamed)
+            async with aclosing(attempt.ask(arguments, is_streamed=is_streamed)) as texts:
+                async for text in texts:
+                    if text and is_streamed:
                         yield TextDelta(text)
-                    idle_deadline = min(deadline, clock() + self._idle_timeout_seconds)
+            reply = attempt.conclude()
         except Exception as error:  # noqa: BLE001  litellm lets through whatever its parts raise
-            failure = _translate_error(error, model, request, has_started=has_started)
+            failure = attempt.fail(error)
+        except BaseException:
+            attempt.charge()  # cancelled, or out of the turn's time
+            raise
         else:
-            yield _streamed_reply(response, pieces, model)
+            yield reply
             return
         raise failure  # outside of `except`: the original is not chained, for it may hold a key
 
@@ -202,7 +212,7 @@ def _call_arguments(model: str, request: ModelRequest, *, is_streamed: bool) -> 
         "model": model,
         "messages": copy.deepcopy(list(request.messages)),
         "stream": is_streamed,
-        "timeout": request.timeout_seconds + LIBRARY_TIMEOUT_MARGIN_SECONDS,
+        "timeout": max(request.timeout_seconds, request.silence_seconds or 0) + LIBRARY_TIMEOUT_MARGIN_SECONDS,
         "num_retries": 0,
         "max_retries": 0,
         "_skip_mcp_handler": True,  # else tools need litellm's proxy and the `mcp` package
@@ -235,72 +245,10 @@ def _parameters(model: str, request: ModelRequest) -> dict[str, Any]:
     return parameters
 
 
-def _whole_reply(response: Any, model: str) -> ModelReply:
-    if not response.choices:
-        raise ModelError("stream_interrupted", f"{model}: the answer is empty", retryable=True)
-    choice = response.choices[0]
-    message = choice.message
-    usage = _usage(response)
-    return ModelReply(
-        content=message.content or "",
-        tool_calls=tool_calls(
-            (call.id, call.function.name, call.function.arguments) for call in message.tool_calls or ()
-        ),
-        reasoning=getattr(message, "reasoning_content", None),
-        model=model,
-        finish_reason=choice.finish_reason or "stop",
-        usage=usage,
-        cost=_cost(response, model, usage),
-    )
-
-
-def _streamed_reply(response: Any, pieces: ReplyPieces, model: str) -> ModelReply:
-    # litellm invents a last chunk that says "stop"; its wrapper knows what the provider said.
-    finish_reason = getattr(response, "received_finish_reason", None)
-    finish_reason = finish_reason or getattr(response, "intermittent_finish_reason", None)
-    if finish_reason is None:
-        raise ModelError("stream_interrupted", f"{model}: the stream ended in mid-answer", retryable=True)
-    usage = _usage(pieces.usage_chunk)
-    return ModelReply(
-        content=pieces.content,
-        tool_calls=pieces.tool_calls,
-        reasoning=pieces.reasoning,
-        model=model,
-        finish_reason=pieces.finish_reason or finish_reason,
-        usage=usage,
-        cost=_cost(pieces.usage_chunk, model, usage),
-    )
-
-
-def _usage(response: Any) -> Usage:
-    """The usage that the provider counted; zeros where it did not."""
-    usage = getattr(response, "usage", None)
-    details = getattr(usage, "prompt_tokens_details", None)
-    return Usage(
-        getattr(usage, "prompt_tokens", None) or 0,
-        getattr(usage, "completion_tokens", None) or 0,
-        getattr(details, "cached_tokens", None) or 0,
-    )
-
-
-def _cost(response: Any, model: str, usage: Usage) -> float | None:
-    """The cost in US dollars; None where no price is known or nothing was counted."""
-    if not usage.total_tokens:
-        return None
-    try:
-        return float(load().completion_cost(completion_response=response, model=model))
-    except Exception:  # noqa: BLE001  a missing price raises several classes; an answer is worth more
-        return None
-
-
-def _translate_error(error: Exception, model: str, request: ModelRequest, *, has_started: bool = False) -> ModelError:
-    if isinstance(error, TimeoutError):
-        problem = "the stream fell silent" if has_started else "no answer"
-        return ModelError("timeout", f"{model}: {problem} within the time allowed", retryable=True)
-    return model_error(error, model=model, parameters=request.parameters, started=has_started)
-
-
 def _most_useful_error(errors: list[ModelError]) -> ModelError:
     """The error, of those of several models, that says best what to do next."""
+    too_long = [error for error in errors if error.kind == "context_length"]
+    if too_long:  # what can be mended at once goes before what only time mends
+        return too_long[0]
     retryable = [error for error in errors if error.retryable]
     return min(retryable, key=lambda error: error.retry_after_seconds or 0) if retryable else errors[0]

@@ -1,8 +1,8 @@
 """The model, as the loop sees it: a Protocol of two verbs, and the values that cross it.
 
 What stays true: an adapter raises `ModelError` and nothing else of the provider's; a reply is
-whole or it is an error; tool calls come back in the order of their index, however they were
-streamed.
+whole, cut at the token limit and says so, or an error; tool calls come back in the order of their
+index, however they were streamed.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -10,6 +10,27 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from conversation.message import ToolCall, Usage
+from conversation.step import CUT_AT_LIMIT
+
+
+@dataclass(slots=True)
+class Meter:
+    """The meter of one request: what the attempts at it cost that came to no reply.
+
+    An attempt that fails, is cancelled or runs out of time is paid, too, and no reply says so. The
+    adapter counts them here as they end; the caller reads them, whatever became of its request.
+    """
+
+    #: Attempts that began; 0 of an adapter that does not count.
+    attempts: int = 0
+    usage: Usage = field(default_factory=Usage)
+    #: In US dollars; None once a price was missing.
+    cost: float | None = 0.0
+
+    def add(self, usage: Usage, cost: float | None) -> None:
+        """Count one attempt that came to no reply."""
+        self.usage += usage
+        self.cost = None if self.cost is None or cost is None else self.cost + cost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,15 +47,19 @@ class ModelRequest:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     #: Models to ask in this order when `model` fails for good or its retries are used up.
     fallbacks: Sequence[str] = ()
-    #: Seconds for one attempt at one model.
+    #: Seconds until the first byte of an answer; of a whole answer, until it is there.
     timeout_seconds: float = 120
+    #: Seconds of silence in mid-answer; None takes the adapter's. One that goes on talking is not cut.
+    silence_seconds: float | None = None
     #: Attempts at one model: the first and its retries.
     max_attempts: int = 4
+    #: Counts what is spent on attempts that come to no reply.
+    meter: Meter = field(default_factory=Meter, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelReply:
-    """One whole answer."""
+    """One answer: whole, or cut at its token limit."""
 
     content: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
@@ -46,6 +71,11 @@ class ModelReply:
     usage: Usage = field(default_factory=Usage)
     #: In US dollars; None where no price is known.
     cost: float | None = None
+
+    @property
+    def is_truncated(self) -> bool:
+        """Whether it was cut at its token limit: its text is a beginning, its last tool call perhaps half."""
+        return self.finish_reason == CUT_AT_LIMIT
 
 
 @dataclass(frozen=True, slots=True)

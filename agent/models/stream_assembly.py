@@ -1,112 +1,101 @@
-"""A streamed answer, put together from its chunks.
+"""An answer, put together from its chunks: a streamed one from many, a whole one from its only one.
 
-What stays true: pieces of parallel tool calls that arrive interleaved end up in the call that they
-belong to, and the calls come out in the order of their index.
+What stays true: streamed and whole answers go through here, so that one content has one outcome, however
+it was cut. Sizes are bounded while they arrive.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import json
+from collections.abc import Collection
 from typing import Any
 
-from conversation.ids import new_id
+from agent.models.text_pieces import TEXT_MAX_CHARS, TextPieces, join_halves
+from agent.models.tool_call_pieces import ToolCallPieces
 from conversation.message import ToolCall
 
 
-@dataclass(slots=True)
-class _Call:
-    index: int
-    id: str = ""
-    name: str = ""
-    arguments: str = ""
-
-
-class ToolCallPieces:
-    """Merges deltas of tool calls.
-
-    By the format, the index says which call a delta belongs to, and id and name come once. Providers
-    differ: some send index 0 for every call, with different ids; some repeat id and name with each
-    delta; some leave the index out. So a known id wins over the index, and a new id opens a call.
-    """
-
-    def __init__(self) -> None:
-        self._calls: list[_Call] = []
-
-    def add(self, *, index: int | None, call_id: str | None, name: str | None, arguments: str | None) -> None:
-        call = self._find_call(call_id, index) if call_id else self._find_latest_call(index)
-        if call is None:
-            call = _Call(self._next_index() if index is None else index)
-            self._calls.append(call)
-        call.id = call.id or call_id or ""
-        call.name = call.name or name or ""
-        call.arguments += arguments or ""
-
-    def join_calls(self) -> tuple[ToolCall, ...]:
-        """The calls so far, in the order of their index; those of one index as they came."""
-        return tool_calls((c.id, c.name, c.arguments) for c in sorted(self._calls, key=lambda c: c.index))
-
-    def _find_call(self, call_id: str, index: int | None) -> _Call | None:
-        for call in self._calls:
-            if call.id == call_id and index in (None, call.index):
-                return call
-        latest = self._find_latest_call(index)
-        return latest if latest is not None and not latest.id else None
-
-    def _find_latest_call(self, index: int | None) -> _Call | None:
-        return next((call for call in reversed(self._calls) if index in (None, call.index)), None)
-
-    def _next_index(self) -> int:
-        return max((call.index for call in self._calls), default=-1) + 1
-
-
 class ReplyPieces:
-    """One streamed answer. Chunks are those of the chat-completions format, as objects."""
+    """The pieces of one answer. Chunks are those of the chat-completions format, as objects."""
 
-    def __init__(self) -> None:
-        self._text: list[str] = []
-        self._reasoning: list[str] = []
-        self._calls = ToolCallPieces()
+    def __init__(self, tool_names: Collection[str] = ()) -> None:
+        self._text = TextPieces()
+        self._refusal: list[str] = []
+        self._calls = ToolCallPieces(tool_names)
+        #: The provider's word for how it ended; None while it has sent none.
         self.finish_reason: str | None = None
+        #: The word of the provider behind a proxy, or the one that the library replaced.
+        self.native_finish_reason: str | None = None
         #: The chunk that carries the provider's count of tokens, if one came.
         self.usage_chunk: Any = None
+        #: Whether anything of an answer came: then it is paid.
+        self.has_content = False
 
     def add(self, chunk: Any) -> str:
         """Take one chunk. Returns the text that it adds, perhaps none."""
         if getattr(chunk, "usage", None) is not None:
             self.usage_chunk = chunk
-        if not chunk.choices:
+        choice = next(iter(getattr(chunk, "choices", None) or ()), None)
+        if choice is None:
             return ""
-        choice = chunk.choices[0]
-        self.finish_reason = choice.finish_reason or self.finish_reason
-        return self._add_delta(choice.delta)
+        self.finish_reason = getattr(choice, "finish_reason", None) or self.finish_reason
+        fields = getattr(choice, "provider_specific_fields", None) or {}
+        native_finish_reason = getattr(choice, "native_finish_reason", None) or fields.get("native_finish_reason")
+        self.native_finish_reason = native_finish_reason or self.native_finish_reason
+        message = getattr(choice, "message", None)
+        delta = getattr(choice, "delta", None)
+        return self._add_delta(message or delta, is_whole=message is not None)
+
+    def end(self) -> str:
+        """End the answer. Returns the text that was held back, perhaps none."""
+        return self._text.end()
 
     @property
     def content(self) -> str:
-        return "".join(self._text)
+        return self._text.text
 
     @property
     def reasoning(self) -> str | None:
-        return "".join(self._reasoning) or None
+        return self._text.reasoning
+
+    @property
+    def refusal(self) -> str:
+        """The refusal that came in place of an answer, where the provider tells the two apart."""
+        return join_halves("".join(self._refusal))
 
     @property
     def tool_calls(self) -> tuple[ToolCall, ...]:
         return self._calls.join_calls()
 
-    def _add_delta(self, delta: Any) -> str:
-        text: str = getattr(delta, "content", None) or ""
-        self._text.append(text)
-        self._reasoning.append(getattr(delta, "reasoning_content", None) or "")
-        for piece in getattr(delta, "tool_calls", None) or ():
+    @property
+    def excess(self) -> str | None:
+        """The excess, in words, where something is larger than any answer needs; None for most."""
+        if self._text.chars + sum(map(len, self._refusal)) > TEXT_MAX_CHARS:
+            return f"more than {TEXT_MAX_CHARS} characters"
+        return self._calls.excess
+
+    def _add_delta(self, delta: Any, *, is_whole: bool) -> str:
+        reasoning = getattr(delta, "reasoning_content", None) or getattr(delta, "reasoning", None)
+        self._text.add_reasoning(_text_of(reasoning))
+        fields = getattr(delta, "provider_specific_fields", None) or {}
+        self._refusal.append(_text_of(getattr(delta, "refusal", None) or fields.get("refusal")))
+        call_pieces = getattr(delta, "tool_calls", None) or ()
+        for number, piece in enumerate(call_pieces):
+            function = getattr(piece, "function", None)
+            arguments = getattr(function, "arguments", None)
             self._calls.add(
-                index=piece.index,
-                call_id=piece.id,
-                name=piece.function.name if piece.function else None,
-                arguments=piece.function.arguments if piece.function else None,
+                index=number if is_whole else getattr(piece, "index", None),
+                call_id=_text_of(getattr(piece, "id", None)),
+                name=_text_of(getattr(function, "name", None)),
+                arguments=arguments if isinstance(arguments, str) or arguments is None else json.dumps(arguments),
             )
-        return text
+        text = _text_of(getattr(delta, "content", None))
+        self.has_content = self.has_content or bool(text or reasoning or call_pieces)
+        return self._text.add(text)
 
 
-def tool_calls(parts: Iterable[tuple[str | None, str | None, str | None]]) -> tuple[ToolCall, ...]:
-    """Tool calls from (id, name, arguments). A call without an id gets one, for its result to refer to."""
-    return tuple(
-        ToolCall(call_id or f"call_{new_id()}", name or "", arguments or "") for call_id, name, arguments in parts
-    )
+def _text_of(value: object) -> str:
+    """The text of a field: some servers send a list of parts, or nothing."""
+    if isinstance(value, str):
+        return value
+    parts = value if isinstance(value, list) else ()
+    texts = (part.get("text") if isinstance(part, dict) else getattr(part, "text", None) for part in parts)
+    return "".join(text for text in texts if isinstance(text, str))

@@ -6,11 +6,10 @@ are not counted: providers price images by rules of their own.
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
-from agent.models.protocol import RECALL_MODEL, ModelRequest
-from conversation.message import Message, Usage
-from conversation.token_estimate import CHARS_PER_TOKEN, TOKENS_PER_MESSAGE
+from agent.models.protocol import RECALL_MODEL
+from conversation.message import Message
+from conversation.token_estimate import TOKENS_PER_MESSAGE
 
 #: Counts that a process remembers: a few megabytes.
 REMEMBERED_COUNTS = 65_536
@@ -25,18 +24,6 @@ class TokenCounter:
     def count(self, message: Message) -> int:
         """Count the tokens of a message: of its text and its tool calls."""
         return TOKENS_PER_MESSAGE + _count(self.model_name, message.id, _text(message))
-
-
-def estimate_usage(request: ModelRequest, partial_text: str) -> Usage:
-    """Estimate the usage of a call that was interrupted after `partial_text`: by lengths alone."""
-    prompt_chars = sum(_length(message.get("content")) for message in request.messages)
-    return Usage(prompt_chars // CHARS_PER_TOKEN, len(partial_text) // CHARS_PER_TOKEN, is_estimate=True)
-
-
-def _length(content: Any) -> int:
-    if isinstance(content, str):
-        return len(content)
-    return sum(len(part.get("text", "")) for part in content or ())
 
 
 def _text(message: Message) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from agent.summaries.prompt import select_shown_text
+from agent.summaries.prompt import SHOWN_CHARS, select_shown_text
 from agent.summaries.salience import (
     content_words_in,
     has_separable_words,
@@ -63,6 +63,11 @@ class Report:
     #: The oldest entries of sections that were full, and entries too long for the rest of the budget.
     crowded_out: tuple[str, ...] = ()
 
+    def __add__(self, other: "Report") -> "Report":
+        """The report of two parts of one summary: each entry once."""
+        theirs = asdict(other)
+        return Report(**{name: tuple(dict.fromkeys((*mine, *theirs[name]))) for name, mine in asdict(self).items()})
+
     def counts(self) -> dict[str, int]:
         """The number of entries of each list, for a log."""
         return {name: len(found) for name, found in asdict(self).items()}
@@ -85,11 +90,12 @@ def check_summary(
     *,
     max_chars: int,
     left_out: Sequence[str] = (),
+    shown_chars: int = SHOWN_CHARS,
 ) -> tuple[SummarySections, Report]:
     """Check and mend a summary: as it may be used, and the report of what was changed.
 
     Open tasks and preferences together take half of `max_chars`, at most; of more, the oldest go.
-    `left_out` are the entries that its model says did not fit.
+    `left_out` are the entries that its model says did not fit; it saw `shown_chars` of each long message.
     """
     covered_text = _covered_text(covered_messages)
     sections, made_up = _remove_made_up(sections, f"{previous_sections.render()}\n{covered_text}")
@@ -97,7 +103,7 @@ def check_summary(
         set(map(to_line, claimed_entries)), sections, previous_sections, covered_text
     )
     sections, carried = _carry_over(sections, previous_sections, closed_entries)
-    sections, put_back = _restore_requests(sections, covered_messages, closed_entries)
+    sections, put_back = _restore_requests(sections, covered_messages, closed_entries, shown_chars)
     sections, crowded_out = _bound_protected(sections, max_chars)
     return sections, Report(
         carried=carried,
@@ -234,13 +240,13 @@ def _carry_over(
 
 
 def _restore_requests(
-    sections: SummarySections, covered_messages: Sequence[Message], closed_entries: Collection[str]
+    sections: SummarySections, covered_messages: Sequence[Message], closed_entries: Collection[str], shown_chars: int
 ) -> tuple[SummarySections, tuple[str, ...]]:
     """Restore users' requests and preferences whose values the summary lacks, or that no model saw."""
     text = sections.render()
     section_by_request: dict[str, str] = {}
     for content in (message.content for message in covered_messages if message.role == "user"):
-        unseen_sentences = set(select_shown_text(content)[1])
+        unseen_sentences = set(select_shown_text(content, shown_chars)[1])
         for sentence in sentences_of([content]):
             name = _section_of(sentence)
             closed_request = match_closed_request(sentence) or ""

@@ -45,7 +45,9 @@ OLD_MINUTES, CONVERSATION, NEW_MINUTES = "old-minutes.json", "conversation.jsonl
 #: Characters of one message that are shown: a pasted file is not repeated in full.
 SHOWN_CHARS = 4_000
 #: Characters of sentences further behind that are shown as well: those that must not be lost.
-PICKED_CHARS = 4_000
+PICKED_CHARS = SHOWN_CHARS
+#: The same where a single message is still more than the model takes; below that, it takes none.
+SHOWN_MIN_CHARS = 250
 #: Stands where something was left out.
 OMISSION_MARK = "[…]"
 
@@ -69,12 +71,17 @@ def prompt_version(purpose: str, max_chars: int) -> str:
 
 
 def summary_messages(
-    purpose: str, previous_sections: SummarySections, covered_messages: Sequence[Message], *, max_chars: int
+    purpose: str,
+    previous_sections: SummarySections,
+    covered_messages: Sequence[Message],
+    *,
+    max_chars: int,
+    shown_chars: int = SHOWN_CHARS,
 ) -> list[dict[str, Any]]:
     """The request for a summary, of so many characters, of the one before and of the messages since."""
     return [
         _system_message(_system_prompt(purpose, max_chars)),
-        _user_message(_material_parts(previous_sections, covered_messages)),
+        _user_message(_material_parts(previous_sections, covered_messages, shown_chars)),
     ]
 
 
@@ -87,15 +94,22 @@ def _system_prompt(purpose: str, max_chars: int) -> str:
 def retry_messages(answer: str, problem: str) -> list[dict[str, Any]]:
     """The messages that follow an answer that cannot be used."""
     request_text = f"This cannot be used: {problem}. Write the minutes again, as one JSON object as asked for."
-    return [{"role": "assistant", "content": answer or "{}"}, {"role": "user", "content": request_text}]
+    # The beginning says what was wrong with it; a whole book would not fit.
+    return [{"role": "assistant", "content": answer[:SHOWN_CHARS] or "{}"}, {"role": "user", "content": request_text}]
 
 
 def comparison_messages(
-    previous_sections: SummarySections, covered_messages: Sequence[Message], new_sections: SummarySections
+    previous_sections: SummarySections,
+    covered_messages: Sequence[Message],
+    new_sections: SummarySections,
+    shown_chars: int = SHOWN_CHARS,
 ) -> list[dict[str, Any]]:
     """The request for a comparison of a summary with what it covers."""
     new = text_part(NEW_MINUTES, json.dumps(new_sections.to_json(), ensure_ascii=False))
-    return [_system_message(CHECK), _user_message([*_material_parts(previous_sections, covered_messages), new])]
+    return [
+        _system_message(CHECK),
+        _user_message([*_material_parts(previous_sections, covered_messages, shown_chars), new]),
+    ]
 
 
 def read_material(messages: Sequence[Mapping[str, Any]]) -> Material | None:
@@ -116,21 +130,24 @@ def read_material(messages: Sequence[Mapping[str, Any]]) -> Material | None:
     )
 
 
-def select_shown_text(text: str) -> tuple[str, tuple[str, ...]]:
-    """Select what a model sees of a message's text; also the sentences that matter but do not fit."""
-    if len(text) <= SHOWN_CHARS:
+def select_shown_text(text: str, shown_chars: int = SHOWN_CHARS) -> tuple[str, tuple[str, ...]]:
+    """Select what a model sees of a message's text; also the sentences that matter but do not fit.
+
+    It is the beginning, of so many characters, and as much again of sentences that must not be lost.
+    """
+    if len(text) <= shown_chars:
         return text, ()
-    head_end, remaining_chars = 0, PICKED_CHARS
+    head_end, remaining_chars = 0, shown_chars * PICKED_CHARS // SHOWN_CHARS
     picked_sentences: list[str] = []
     unseen_sentences: list[str] = []
     for end, sentence in sentence_ends(text):
-        if end <= SHOWN_CHARS:
+        if end <= shown_chars:
             head_end = end
         elif len(sentence) <= SENTENCE_MAX_CHARS and is_protected(sentence):
             remaining_chars -= len(sentence)
             (picked_sentences if remaining_chars >= 0 else unseen_sentences).append(sentence)
     # Half a sentence could say the opposite; a longer one is never repeated.
-    beginning = text[: head_end if SHOWN_CHARS - head_end <= SENTENCE_MAX_CHARS else SHOWN_CHARS]
+    beginning = text[: head_end if shown_chars - head_end <= SENTENCE_MAX_CHARS else shown_chars]
     return "\n".join((beginning, OMISSION_MARK, *picked_sentences)), tuple(unseen_sentences)
 
 
@@ -147,17 +164,22 @@ def _user_message(parts: list[dict[str, Any]]) -> dict[str, Any]:
     return {"role": "user", "content": parts}
 
 
-def _material_parts(previous_sections: SummarySections, covered_messages: Sequence[Message]) -> list[dict[str, Any]]:
+def _material_parts(
+    previous_sections: SummarySections, covered_messages: Sequence[Message], shown_chars: int
+) -> list[dict[str, Any]]:
     # System messages stay in every window as they are.
-    transcript = "\n".join(_transcript_line(message) for message in covered_messages if message.role != "system")
+    transcript = "\n".join(
+        transcript_line(message, shown_chars) for message in covered_messages if message.role != "system"
+    )
     previous_json = json.dumps(previous_sections.to_json(), ensure_ascii=False)
     return [text_part(OLD_MINUTES, previous_json), text_part(CONVERSATION, transcript)]
 
 
-def _transcript_line(message: Message) -> str:
+def transcript_line(message: Message, shown_chars: int = SHOWN_CHARS) -> str:
+    """The line of JSON that a model sees of a message."""
     calls = [f"asks for {call.name} {call.arguments}" for call in message.tool_calls]
     files = [f"[attached: {file.filename}]" for file in message.attachments]
-    shown_text, _ = select_shown_text(message.content)
-    text = "\n".join(part for part in (*files, shown_text, "\n".join(calls)[:SHOWN_CHARS]) if part)
+    shown_text, _ = select_shown_text(message.content, shown_chars)
+    text = "\n".join(part for part in (*files, shown_text, "\n".join(calls)[:shown_chars]) if part)
     line = {"seq": message.seq, "role": message.role, "text": text}
     return json.dumps(line, ensure_ascii=False)

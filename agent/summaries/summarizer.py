@@ -2,21 +2,25 @@
 
 What stays true: what comes out of here is in sections, within its bound, and holds every open task
 and preference that is not over; an answer that cannot be used is asked for once more, then it is an
-error and nothing else.
+error and nothing else. A request never holds more than its model takes: what is covered goes in parts.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
 
+from agent.models.capabilities import capabilities_of
 from agent.models.protocol import Model, ModelReply, ModelRequest
 from agent.summaries.check import Report, add_missing, check_summary
+from agent.summaries.parts import Part, SummaryParts
 from agent.summaries.prompt import PURPOSE, comparison_messages, prompt_version, retry_messages, summary_messages
 from agent.summaries.sections import InvalidSections, SummarySections, entries_of, parse_json_object
+from agent.window.fitting import size_of
 from conversation.errors import ModelError
-from conversation.message import Message, Usage
+from conversation.message import Usage
 from conversation.summary import Draft, NewSummary
 
 _log = structlog.get_logger(__name__)
@@ -40,9 +44,9 @@ class ModelSummarizer:
         """Write the next summary. Raises `ModelError`, also where two answers in a row cannot be used."""
         previous_sections = _previous_sections(draft)
         model_calls = _ModelCalls(self)
-        sections, report = await model_calls.write(previous_sections, draft.covered_messages)
-        if self.is_checked:
-            sections, report = await model_calls.compare(previous_sections, draft.covered_messages, sections, report)
+        capabilities = await capabilities_of(self.model, self.model_name)
+        parts = SummaryParts(draft.covered_messages, capabilities.max_input_tokens)
+        sections, report = await model_calls.write_parts(previous_sections, parts)
         _log.info("summary_written", thread_key=draft.thread_key, to_seq=draft.to_seq, **report.counts())
         return NewSummary(
             content=sections.render(),
@@ -72,27 +76,56 @@ class _ModelCalls:
     cost: float | None = 0.0
     model_name: str = ""
 
-    async def write(
-        self, previous_sections: SummarySections, covered_messages: Sequence[Message]
+    async def write_parts(
+        self, previous_sections: SummarySections, parts: SummaryParts
     ) -> tuple[SummarySections, Report]:
+        """Have a summary written part by part, of as much at a time as its model takes."""
+        sections, report = previous_sections, Report()
+        while (part := parts.take(self._prompt_tokens(sections))) is not None:
+            try:
+                sections, part_report = await self._write_part(sections, part)
+            except ModelError as error:
+                if error.kind != "context_length" or not parts.put_back_smaller(part):
+                    raise
+            else:
+                report += part_report
+        return sections, report
+
+    async def _write_part(self, previous_sections: SummarySections, part: Part) -> tuple[SummarySections, Report]:
+        sections, report = await self._write(previous_sections, part)
+        if self.summarizer.is_checked:
+            sections, report = await self._compare(previous_sections, part, sections, report)
+        return sections, report
+
+    def _prompt_tokens(self, previous_sections: SummarySections) -> int:
+        """The tokens, about, of a request without what it covers."""
+        summarizer = self.summarizer
+        messages = summary_messages(summarizer.purpose, previous_sections, (), max_chars=summarizer.max_chars)
+        return size_of(json.dumps(messages, ensure_ascii=False))
+
+    async def _write(self, previous_sections: SummarySections, part: Part) -> tuple[SummarySections, Report]:
         """Have a usable summary written. An unusable answer is sent back with the reason, once."""
         messages = summary_messages(
-            self.summarizer.purpose, previous_sections, covered_messages, max_chars=self.summarizer.max_chars
+            self.summarizer.purpose,
+            previous_sections,
+            part.messages,
+            max_chars=self.summarizer.max_chars,
+            shown_chars=part.shown_chars,
         )
         reply = await self._call_model(messages)
         self.model_name = reply.model
         try:
-            return self._check_reply(reply, previous_sections, covered_messages)
+            return self._check_reply(reply, previous_sections, part)
         except InvalidSections as error:
-            problem = str(error)
+            problem = "it was cut at the token limit; write less" if reply.is_truncated else str(error)
         reply = await self._call_model([*messages, *retry_messages(reply.content, problem)])
         try:
-            return self._check_reply(reply, previous_sections, covered_messages)
+            return self._check_reply(reply, previous_sections, part)
         except InvalidSections as error:
             raise ModelError("summary_unusable", f"twice: {error}", retryable=True) from None
 
     def _check_reply(
-        self, reply: ModelReply, previous_sections: SummarySections, covered_messages: Sequence[Message]
+        self, reply: ModelReply, previous_sections: SummarySections, part: Part
     ) -> tuple[SummarySections, Report]:
         """Parse and check a reply. Raises `InvalidSections`."""
         summary_json = parse_json_object(reply.content)
@@ -105,31 +138,30 @@ class _ModelCalls:
             sections,
             closed_entries,
             previous_sections,
-            covered_messages,
+            part.messages,
             max_chars=self.summarizer.max_chars,
             left_out=left_out,
+            shown_chars=part.shown_chars,
         )
         length = len(sections.render())
         if length > self.summarizer.max_chars:
             raise InvalidSections(f"it has {length} characters, and {self.summarizer.max_chars} fit")
         return sections, report
 
-    async def compare(
-        self,
-        previous_sections: SummarySections,
-        covered_messages: Sequence[Message],
-        sections: SummarySections,
-        report: Report,
+    async def _compare(
+        self, previous_sections: SummarySections, part: Part, sections: SummarySections, report: Report
     ) -> tuple[SummarySections, Report]:
         """Compare the summary with the messages, and add open tasks that the model found missing."""
         judgement = self._parse_judgement(
-            await self._call_model(comparison_messages(previous_sections, covered_messages, sections))
+            await self._call_model(
+                comparison_messages(previous_sections, part.messages, sections, shown_chars=part.shown_chars)
+            )
         )
         if judgement.get("ok") is not True:
             raise ModelError("summary_untrue", "the check says that it is not what was said", retryable=True)
         missing = entries_of("missing", judgement.get("missing"))
         return add_missing(
-            sections, report, missing, previous_sections, covered_messages, max_chars=self.summarizer.max_chars
+            sections, report, missing, previous_sections, part.messages, max_chars=self.summarizer.max_chars
         )
 
     def _parse_judgement(self, reply: ModelReply) -> Mapping[str, Any]:
@@ -141,14 +173,19 @@ class _ModelCalls:
         return judgement
 
     async def _call_model(self, messages: Sequence[Mapping[str, Any]]) -> ModelReply:
-        reply = await self.summarizer.model.complete(
-            ModelRequest(
-                model=self.summarizer.model_name,
-                messages=messages,
-                timeout_seconds=self.summarizer.timeout_seconds,
-                max_attempts=self.summarizer.max_attempts,
-            )
+        request = ModelRequest(
+            model=self.summarizer.model_name,
+            messages=messages,
+            timeout_seconds=self.summarizer.timeout_seconds,
+            max_attempts=self.summarizer.max_attempts,
         )
-        self.usage += reply.usage
-        self.cost = None if self.cost is None or reply.cost is None else self.cost + reply.cost
+        try:
+            reply = await self.summarizer.model.complete(request)
+        finally:
+            self._spend(request.meter.usage, request.meter.cost)
+        self._spend(reply.usage, reply.cost)
         return reply
+
+    def _spend(self, usage: Usage, cost: float | None) -> None:
+        self.usage += usage
+        self.cost = None if self.cost is None or cost is None else self.cost + cost

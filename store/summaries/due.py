@@ -15,7 +15,7 @@ from sqlalchemy.sql import and_, cast, func, literal, select, text, true, union_
 from conversation.water_marks import WaterMarks
 from store.database.column_types import clock
 from store.database.statements import convert_row
-from store.tables import CAN_BE_SUMMARIZED, threads
+from store.tables import CAN_BE_SUMMARIZED, EXCEEDS_WINDOW, threads
 
 #: Seconds for which a summarizer reserves a thread, from one summary to the next; then others begin it.
 RESERVATION_SECONDS = 900.0
@@ -103,7 +103,12 @@ def _select_above_marks(
         groups.setdefault(marks.get(name, other_marks), []).append(name)
     conditions = [(threads.c.agent.in_(names), group) for group, names in groups.items()]
     conditions.append((threads.c.agent.is_(None), other_marks))
-    return [
+    above_window = [
+        _select_above_window(and_(of_agents, may_be_summarized()), limit)
+        for of_agents, group in conditions
+        if group.high_tokens > 0
+    ]
+    return above_window + [
         _select_fullest(and_(of_agents, counter >= high, may_be_summarized()), counter, high, limit)
         for of_agents, group in conditions
         for counter, high in (
@@ -123,6 +128,14 @@ def _select_fullest(
     return select(fullest_threads.c.key, fullest_threads.c.fullness)
 
 
+def _select_above_window(condition: ColumnElement[bool], limit: int) -> Select[tuple[int, float]]:
+    """Threads whose model takes so little that they are due before their agent's mark."""
+    fullness = (cast(threads.c.uncovered_tokens, Float) * 2 / threads.c.window_tokens).label("fullness")
+    is_above = and_(condition, text(EXCEEDS_WINDOW), threads.c.uncovered_tokens * 2 >= threads.c.window_tokens)
+    fullest_threads = select(threads.c.key, fullness).where(is_above).order_by(fullness.desc()).limit(limit).subquery()
+    return select(fullest_threads.c.key, fullest_threads.c.fullness)
+
+
 def _list_agents(connection: Connection) -> Collection[str]:
     """The agents of all threads, one step in the index each."""
     lowest_agent = select(func.min(threads.c.agent).label("agent")).where(_is_tried)
@@ -136,11 +149,14 @@ def _list_agents(connection: Connection) -> Collection[str]:
 def is_above_high_mark(connection: Connection, tenant: str, thread_id: str, *, marks: WaterMarks) -> bool:
     """Whether a thread is above its high mark, reserved or not."""
     row = connection.execute(
-        select(threads.c.uncovered_messages, threads.c.uncovered_tokens).where(
+        select(threads.c.uncovered_messages, threads.c.uncovered_tokens, threads.c.window_tokens).where(
             threads.c.tenant == tenant, threads.c.id == thread_id
         )
     ).one_or_none()
-    return row is not None and marks.are_passed(messages=row.uncovered_messages, tokens=row.uncovered_tokens)
+    if row is None:
+        return False
+    marks = marks.within(row.window_tokens)
+    return marks.are_passed(messages=row.uncovered_messages, tokens=row.uncovered_tokens)
 
 
 def renew(connection: Connection, due: DueThread) -> datetime | None:

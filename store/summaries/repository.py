@@ -42,7 +42,7 @@ def load_draft(connection: Connection, tenant: str, thread_id: str, *, marks: Wa
         last_seq=thread.last_seq,
         # Messages of an unfinished turn are not covered.
         unfinished_seq=thread.unfinished_seq,
-        marks=marks,
+        marks=marks.within(thread.window_tokens),
     )
     if to_seq is None:
         return None
@@ -76,6 +76,7 @@ def _load_thread(connection: Connection, tenant: str, thread_id: str) -> AnyRow:
             threads.c.history_starts_after,
             threads.c.summary_id,
             threads.c.summary_version,
+            threads.c.window_tokens,
             unfinished_seq.label("unfinished_seq"),
             *(summaries.c[name] for name in ("from_seq", "to_seq", "content", "sections")),
         )

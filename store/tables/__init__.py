@@ -18,13 +18,22 @@ from store.tables.retention import (
     retention_policies,
     retention_rescans,
 )
-from store.tables.threads import CAN_BE_SUMMARIZED, MAX_SUMMARY_FAILURES, messages, summaries, thread_context, threads
+from store.tables.threads import (
+    CAN_BE_SUMMARIZED,
+    EXCEEDS_WINDOW,
+    MAX_SUMMARY_FAILURES,
+    messages,
+    summaries,
+    thread_context,
+    threads,
+)
 from store.tables.turns import UNFINISHED, agents, inbox_messages, steps, turns, workers
 
 __all__ = [  # noqa: RUF022 - grouped by file
     "metadata",
     # Conversations
     "threads", "messages", "thread_context", "summaries", "MAX_SUMMARY_FAILURES", "CAN_BE_SUMMARIZED",
+    "EXCEEDS_WINDOW",
     # Turns
     "turns", "inbox_messages", "steps", "workers", "agents", "UNFINISHED",
     # Files

@@ -10,6 +10,8 @@ from store.tables.metadata import index_where, metadata
 MAX_SUMMARY_FAILURES = 5
 #: A worker may still try to summarize this thread: threads without this are in no index of due ones.
 CAN_BE_SUMMARIZED = f"summary_failures < {MAX_SUMMARY_FAILURES}"
+#: A thread whose newest turn had to leave out older messages.
+EXCEEDS_WINDOW = "window_tokens is not null"
 
 threads = Table(
     "threads",
@@ -46,6 +48,8 @@ threads = Table(
     Column("summary_retry_at", Time),
     #: How often its summary changed: a restored summary is not taken for one that never changed.
     Column("summary_version", Integer, nullable=False, server_default="0"),
+    #: Tokens that its model takes, about, where its newest turn had to leave out older messages; null of most.
+    Column("window_tokens", BigInteger),
     *(
         index_where(f"ix_threads_agent_uncovered_{counted}", "agent", f"uncovered_{counted}", where=CAN_BE_SUMMARIZED)
         for counted in ("messages", "tokens")
@@ -56,6 +60,9 @@ threads = Table(
     Column("retention_checked_at", Time),
     UniqueConstraint("tenant", "id"),
     Index("ix_threads_lease_owner", "lease_owner", postgresql_where=text("lease_owner is not null")),
+    Index(
+        "ix_threads_window_tokens", "agent", postgresql_where=text(EXCEEDS_WINDOW), sqlite_where=text(EXCEEDS_WINDOW)
+    ),
     Index("ix_threads_tenant_updated_at_key", "tenant", "updated_at", "key"),
     sqlite_autoincrement=True,
 )
@@ -94,7 +101,7 @@ messages = Table(
     Column("state", Text, nullable=False, server_default="complete"),
     UniqueConstraint("thread_key", "id"),
     CheckConstraint("role in ('system', 'user', 'assistant', 'tool')", name="role"),
-    CheckConstraint("state in ('complete', 'partial')", name="state"),
+    CheckConstraint("state in ('complete', 'partial', 'truncated')", name="state"),
     Index("ix_messages_turn_id", "turn_id"),
     # System messages stay in every window, however old they are.
     index_where("ix_messages_system", "thread_key", "seq", where="role = 'system'"),

@@ -58,6 +58,8 @@ turns = Table(
     Column("error_message", Text),
     Column("error_retryable", Boolean),
     Column("error_fault", Text),
+    #: What was left out of the window because the model takes no more; null of most.
+    Column("omitted", Json),
     Column("usage", Json),
     #: In US dollars.
     Column("cost", Numeric(18, 9, asdecimal=False)),

@@ -185,6 +185,7 @@ TURN: Mapping[str, Check] = {
     "error_message": _allow_none(check_text),
     "error_retryable": _allow_none(_check_flag),
     "error_fault": _allow_none(_check_fault),
+    "omitted": _allow_none(_check_long_object),
     "usage": _allow_none(check_metadata),
     "cost": _allow_none(_check_dollars),
 }

@@ -43,7 +43,7 @@ def upsert(
     """The statement that writes steps. A final step stays as it was: running it twice changes nothing."""
     rows = [_row(lease, turn_id, entry) for entry in entries]
     statement = with_rows(insert_for(connection, steps), steps, rows, source=held_thread)
-    names = ("state", "fencing_token", "result", "usage", "cost", "finished_at")
+    names = ("name", "request_digest", "state", "fencing_token", "result", "usage", "cost", "finished_at")
     return statement.on_conflict_do_update(
         index_elements=["turn_id", "index"],
         set_={name: statement.excluded[name] for name in names},
@@ -52,8 +52,8 @@ def upsert(
 
 
 def close_open_calls(turn_id: str) -> Update:
-    """The statement that ends the open calls of a turn that is over: their outcome is unknown."""
-    open_calls = (steps.c.turn_id == turn_id) & (steps.c.state == "started")
+    """The statement that ends the open tool calls of a turn that is over: their outcome is unknown."""
+    open_calls = (steps.c.turn_id == turn_id) & (steps.c.kind == "tool") & (steps.c.state == "started")
     return update(steps).where(open_calls).values(state="unknown", finished_at=clock())
 
 

@@ -46,6 +46,7 @@ def read_result(connection: Connection, turn_id: str) -> TurnResult:
         error=record.error,
         usage=record.usage,
         cost=record.cost,
+        omitted=record.omitted,
     )
 
 

@@ -24,7 +24,7 @@ REQUEUEABLE_STATES = (TurnState.FAILED, TurnState.CANCELLED)
 #: Columns that are empty again in a turn that goes on: its times, its end, and who was to run it.
 RESET_COLUMNS = (
     *("not_before", "retry_at", "deadline", "cancel_requested_at", "finished_at", "usage", "cost"),
-    *("error_kind", "error_message", "error_retryable", "error_fault", "local_process_id", "crashed_worker"),
+    *("error_kind", "error_message", "error_retryable", "error_fault", "local_process_id", "crashed_worker", "omitted"),
 )
 
 

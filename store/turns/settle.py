@@ -53,6 +53,8 @@ class SettleOutcome:
     #: next turn does not depend on it.
     uncovered_messages: int = field(default=0, compare=False)
     uncovered_tokens: int = field(default=0, compare=False)
+    #: Tokens that the thread's model takes, about, where it had to leave out older messages; None for most.
+    window_tokens: int | None = field(default=None, compare=False)
 
 
 def settle(connection: Connection, lease: Lease, turn_id: str, ending: Ending, *, release: bool) -> SettleOutcome:
@@ -73,19 +75,20 @@ def settle(connection: Connection, lease: Lease, turn_id: str, ending: Ending, *
         writes.append(with_rows(messages.insert(), messages, rows))
     if isinstance(ending, Failed | Cancelled):
         writes.append(journal.close_open_calls(turn_id))
-    if final_ending.steps:
-        writes.append(journal.upsert(connection, lease, turn_id, final_ending.steps))
+    if ending.steps:
+        writes.append(journal.upsert(connection, lease, turn_id, ending.steps))
     insert_attachments(connection, lease.thread_key, thread.tenant, replies)
     keeps_lease = isinstance(ending, FinalEnding) and not release
-    thread_write = _count_replies(lease, turn_id, thread.last_seq, replies, keeps_lease=keeps_lease)
+    thread_write = _count_replies(lease, turn_id, thread.last_seq, ending, keeps_lease=keeps_lease)
     (row,) = execute_together(connection, writes, thread_write)
     return _settle_outcome(row, ending)
 
 
 def _count_replies(
-    lease: Lease, turn_id: str, last_seq: int, replies: Sequence[Message], *, keeps_lease: bool
+    lease: Lease, turn_id: str, last_seq: int, ending: Ending, *, keeps_lease: bool
 ) -> ReturningUpdate[Any]:
     """The statement that counts a thread's new replies, and keeps its lease only for a next turn."""
+    replies = ending.messages if isinstance(ending, FinalEnding) else ()
     next_turn_id = next_turn_after(lease.thread_key, turn_id)
     lease_owner = case((next_turn_id.is_not(None), literal(lease.worker, threads.c.lease_owner.type)), else_=None)
     return (
@@ -95,6 +98,7 @@ def _count_replies(
             last_seq=last_seq + len(replies),
             uncovered_messages=threads.c.uncovered_messages + len(replies),
             uncovered_tokens=threads.c.uncovered_tokens + sum(map(tokens_of, replies)),
+            window_tokens=ending.window_tokens if isinstance(ending, FinalEnding) else threads.c.window_tokens,
             updated_at=clock(),
             lease_owner=lease_owner if keeps_lease else None,
         )
@@ -103,7 +107,8 @@ def _count_replies(
 
 
 def _uncovered_columns() -> tuple[ColumnElement[Any], ...]:
-    return threads.c.uncovered_messages, threads.c.uncovered_tokens, may_be_summarized().label("summarizable")
+    counters = (threads.c.uncovered_messages, threads.c.uncovered_tokens, threads.c.window_tokens)
+    return *counters, may_be_summarized().label("summarizable")
 
 
 def _settle_outcome(row: AnyRow, ending: Ending) -> SettleOutcome:
@@ -114,6 +119,7 @@ def _settle_outcome(row: AnyRow, ending: Ending) -> SettleOutcome:
         keeps_lease=row.lease_owner is not None,
         uncovered_messages=row.uncovered_messages if row.summarizable else 0,
         uncovered_tokens=row.uncovered_tokens if row.summarizable else 0,
+        window_tokens=row.window_tokens,
     )
 
 
@@ -180,7 +186,12 @@ def _finish_turn(turn_id: str, ending: Ending) -> Update:
 
 
 def _finish_columns(ending: FinalEnding) -> dict[str, Any]:
-    return {"finished_at": clock(), "usage": ending.usage.to_json(), "cost": ending.cost}
+    return {
+        "finished_at": clock(),
+        "usage": ending.usage.to_json(),
+        "cost": ending.cost,
+        "omitted": None if ending.omitted is None else dict(ending.omitted),
+    }
 
 
 def _error_columns(error: TurnError) -> dict[str, Any]:

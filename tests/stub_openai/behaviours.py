@@ -27,13 +27,15 @@ def reply(
     model: str | None = None,
     reasoning: str | None = None,
     finish_reason: str | None = None,
+    refusal: str | None = None,
 ) -> Behaviour:
     """Answer whole; as a stream, word by word, when the request asks for one."""
     reason = finish_reason or ("tool_calls" if tool_calls else "stop")
 
     def behave(exchange: Exchange) -> None:
         if exchange.request.wants_stream:
-            chunks = [*_pieces(text, tool_calls, reasoning), finish(reason)]
+            refusal_chunks = [_chunk({"refusal": piece}) for piece in refusal or ""]
+            chunks = [*_pieces(text, tool_calls, reasoning), *refusal_chunks, finish(reason)]
             stream(*chunks, *([usage_chunk(usage)] if usage else []), model=model)(exchange)
             return
         message: dict[str, Any] = {"role": "assistant", "content": text or None}
@@ -41,6 +43,9 @@ def reply(
             message["tool_calls"] = [_tool_call(call) for call in tool_calls]
         if reasoning:
             message["reasoning_content"] = reasoning
+        if refusal:
+            message["refusal"] = refusal
+        exchange.charge(usage)
         choice = {"index": 0, "message": message, "finish_reason": reason}
         payload = {**_envelope(exchange, "chat.completion", model), "choices": [choice]}
         exchange.send_json(200, payload | ({"usage": _usage(usage)} if usage else {}))
@@ -55,6 +60,7 @@ def stream(*chunks: Chunk, ending: Ending = "done", pause_seconds: float = 0, mo
         exchange.start_stream()
         envelope = _envelope(exchange, "chat.completion.chunk", model)
         for chunk in chunks:
+            exchange.charge_chunk(chunk)
             exchange.send_event(json.dumps({**envelope, **chunk}))
             if pause_seconds:
                 exchange.wait(pause_seconds)
@@ -102,6 +108,19 @@ def drop() -> Behaviour:
 def cut_in_mid_stream(text: str) -> Behaviour:
     """Stream this text and break the connection."""
     return stream(*_pieces(text, (), None), ending="cut")
+
+
+def keep_alive(*, times: int, pause_seconds: float, then: Behaviour) -> Behaviour:
+    """Send comments, as proxies do while a model thinks, and then answer."""
+
+    def behave(exchange: Exchange) -> None:
+        exchange.start_stream()
+        for _ in range(times):
+            exchange.send_comment("PROCESSING")
+            exchange.wait(pause_seconds)
+        then(exchange)
+
+    return behave
 
 
 def slow_chunks(text: str, *, pause_seconds: float) -> Behaviour:

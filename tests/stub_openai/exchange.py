@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
+from conversation.message import Usage
+
 #: Seconds between two looks at whether a waiting client is still there.
 LOOK_SECONDS = 0.02
 
@@ -26,6 +28,8 @@ class Received:
     at: float
     #: Set when the client hung up before its answer was whole.
     abandoned: threading.Event = field(default_factory=threading.Event)
+    #: What the provider charges for it: nothing for a refusal, also for an answer that nobody read.
+    charges: list[Usage] = field(default_factory=list)
 
     def hung_up(self, *, timeout_seconds: float = 2) -> bool:
         """Wait until the client hangs up on this request; False when it does not."""
@@ -49,6 +53,7 @@ class Exchange:
         self.request = request
         self._handler = handler
         self._closing = closing
+        self._is_streaming = False
 
     def send_json(self, code: int, payload: object, headers: dict[str, str] | None = None) -> None:
         data = payload.encode() if isinstance(payload, str) else json.dumps(payload).encode()
@@ -60,6 +65,9 @@ class Exchange:
         self._handler.wfile.write(data)
 
     def start_stream(self) -> None:
+        if self._is_streaming:
+            return
+        self._is_streaming = True
         self._handler.send_response(200)
         self._handler.send_header("Content-Type", "text/event-stream")
         self._handler.send_header("Transfer-Encoding", "chunked")
@@ -69,6 +77,27 @@ class Exchange:
         event = f"data: {data}\n\n".encode()
         self._handler.wfile.write(f"{len(event):x}\r\n".encode() + event + b"\r\n")
         self._handler.wfile.flush()
+
+    def send_comment(self, text: str) -> None:
+        line = f": {text}\n\n".encode()
+        self._handler.wfile.write(f"{len(line):x}\r\n".encode() + line + b"\r\n")
+        self._handler.wfile.flush()
+
+    def charge(self, usage: Usage | None) -> None:
+        """Charge for this request, in place of what was charged so far."""
+        if usage is not None:
+            self.request.charges[:] = [usage]
+
+    def charge_chunk(self, chunk: dict[str, Any]) -> None:
+        """Charge for one more piece of a streamed answer: its count of tokens, or one token a piece."""
+        counted = chunk.get("usage")
+        if counted:
+            details = counted.get("prompt_tokens_details") or {}
+            self.charge(
+                Usage(counted["prompt_tokens"], counted["completion_tokens"], details.get("cached_tokens") or 0)
+            )
+        else:
+            self.request.charges.append(Usage(0, 1, is_estimate=True))
 
     def end_stream(self) -> None:
         self._handler.wfile.write(b"0\r\n\r\n")

@@ -77,7 +77,7 @@ class Conversation:
             await self._answer()
 
     async def _answer(self) -> None:
-        from agent.events import ToolStarted
+        from agent.events import ToolStarted, TurnFinished
         from agent.models.protocol import StreamRestarted, TextDelta
 
         async for event in self._agent.stream(self._thread):
@@ -87,6 +87,8 @@ class Conversation:
                 typer.echo("\n(the connection broke; once more)", err=True)
             elif isinstance(event, ToolStarted):
                 typer.echo(f"({event.call.name} …)", err=True)
+            elif isinstance(event, TurnFinished) and event.result.is_truncated:
+                typer.echo("\n(cut at the model's token limit)", err=True)
         typer.echo()
 
 

@@ -8,6 +8,7 @@ import typer
 from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, print_json
 
 if TYPE_CHECKING:
+    from conversation.turn import TurnResult
     from producers import Turn
 
 
@@ -49,10 +50,22 @@ def _print_answer(turn: "Turn", seconds: float, *, as_json: bool) -> None:
         raise typer.Exit(3) from None
     error_text = result.error.message if result.error is not None else None
     if as_json:
-        print_json({"turn": turn.id, "state": result.state, "content": result.content, "error": error_text})
+        answer = {"turn": turn.id, "state": result.state, "content": result.content, "error": error_text}
+        print_json(answer | {"truncated": result.is_truncated, "omitted": result.omitted})
     elif error_text is None:
         print(result.content)
+        _print_notes(result)
     else:
         typer.echo(f"threadmill: the turn {result.state}: {error_text}", err=True)
     if error_text is not None:
         raise typer.Exit(1)
+
+
+def _print_notes(result: "TurnResult") -> None:
+    """Print what a reader of an answer has to know of it."""
+    if result.is_truncated:
+        typer.echo("threadmill: the answer was cut at the model's token limit", err=True)
+    if result.omitted is not None:
+        left_out, cut = len(result.omitted["messages"]), len(result.omitted["cut"])
+        note = f"the model takes no more: {left_out} messages were left out, {cut} were cut"
+        typer.echo(f"threadmill: {note}", err=True)

@@ -209,5 +209,6 @@ def _thread_to_json(thread: Thread) -> dict[str, Any]:
 def _message_line(message: Message) -> str:
     calls = [f"{call.name}({call.arguments})" for call in message.tool_calls]
     files = [f"[{file.filename}]" for file in message.attachments]
-    text = " ".join(" ".join((*files, message.content, *calls)).split())
+    marks = [] if message.state == "complete" else [f"[{message.state}]"]
+    text = " ".join(" ".join((*files, *marks, message.content, *calls)).split())
     return text if len(text) <= SHOWN_CHARS else text[: SHOWN_CHARS - 1] + "…"

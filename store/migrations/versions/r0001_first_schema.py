@@ -120,6 +120,7 @@ def upgrade() -> None:
         sa.Column("summary_failures", sa.Integer(), server_default="0", nullable=False),
         sa.Column("summary_retry_at", TIME, nullable=True),
         sa.Column("summary_version", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("window_tokens", sa.BigInteger(), nullable=True),
         sa.Column("retained_from", TIME, nullable=True),
         sa.Column("retention_checked_at", TIME, nullable=True),
         sa.UniqueConstraint("tenant", "id"),
@@ -128,6 +129,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_threads_lease_owner", "threads", ["lease_owner"], postgresql_where=sa.text("lease_owner is not null")
     )
+    _create_index_where("ix_threads_window_tokens", "threads", ["agent"], "window_tokens is not null")
     op.create_index("ix_threads_tenant_updated_at_key", "threads", ["tenant", "updated_at", "key"])
     for counted in ("uncovered_messages", "uncovered_tokens"):
         _create_index_where(f"ix_threads_agent_{counted}", "threads", ["agent", counted], "summary_failures < 5")
@@ -217,6 +219,7 @@ def upgrade() -> None:
         sa.Column("error_message", sa.Text(), nullable=True),
         sa.Column("error_retryable", sa.Boolean(), nullable=True),
         sa.Column("error_fault", sa.Text(), nullable=True),
+        sa.Column("omitted", JSON, nullable=True),
         sa.Column("usage", JSON, nullable=True),
         sa.Column("cost", sa.Numeric(precision=18, scale=9, asdecimal=False), nullable=True),
         sa.CheckConstraint("state in ('queued', 'running', 'completed', 'failed', 'cancelled')", name="state"),
@@ -256,7 +259,7 @@ def upgrade() -> None:
         sa.Column("tokens", sa.Integer(), nullable=True),
         sa.Column("state", sa.Text(), server_default="complete", nullable=False),
         sa.CheckConstraint("role in ('system', 'user', 'assistant', 'tool')", name="role"),
-        sa.CheckConstraint("state in ('complete', 'partial')", name="state"),
+        sa.CheckConstraint("state in ('complete', 'partial', 'truncated')", name="state"),
         sa.UniqueConstraint("thread_key", "id"),
     )
     if op.get_bind().dialect.name == "postgresql":

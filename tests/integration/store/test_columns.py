@@ -64,6 +64,8 @@ THREADS: dict[str, tuple[Does, Does]] = {
     "summary_failures": (RESETS, RESETS),
     "summary_retry_at": (RESETS, RESETS),
     "summary_version": (RESETS, RESETS),
+    # The copy's next turn finds out.
+    "window_tokens": (RESETS, RESETS),
     # Retention inspects the copy as it does any thread.
     "retained_from": (SETS, SETS),
     "retention_checked_at": (RESETS, RESETS),
@@ -111,6 +113,7 @@ TURNS: dict[str, tuple[Does, Does, Does, Does]] = {
     "error_message": (LEAVES, COPIES, RESETS, RESETS),
     "error_retryable": (LEAVES, COPIES, RESETS, RESETS),
     "error_fault": (LEAVES, COPIES, RESETS, RESETS),
+    "omitted": (LEAVES, COPIES, RESETS, RESETS),
     "usage": (LEAVES, COPIES, RESETS, RESETS),
     "cost": (LEAVES, COPIES, RESETS, RESETS),
 }
@@ -146,6 +149,7 @@ THREAD: Row = {
     "summary_failures": 2,
     "summary_retry_at": moment(20),
     "summary_version": 3,
+    "window_tokens": 47,
     "retained_from": moment(1),
     "retention_checked_at": moment(21),
 }
@@ -180,6 +184,7 @@ TURN: Row = {
     "error_message": "refused",
     "error_retryable": True,
     "error_fault": "operator",
+    "omitted": {"messages": ["m1"], "cut": {"m2": 900}},
     "usage": {"prompt_tokens": 3, "completion_tokens": 5},
     "cost": 1.25,
 }

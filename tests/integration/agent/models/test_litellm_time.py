@@ -9,7 +9,7 @@ import pytest
 from agent.models.litellm_model import LitellmModel
 from agent.models.protocol import TextDelta
 from conversation.errors import ModelError
-from tests.stub_openai import hang, reply, slow_chunks, status, stream, text_delta
+from tests.stub_openai import hang, keep_alive, reply, slow_chunks, status, stream, text_delta
 
 
 async def test_a_hang_ends_at_the_timeout_and_hangs_up(provider, ask, question):
@@ -36,14 +36,41 @@ async def test_a_stream_that_falls_silent_ends_long_before_the_timeout(provider,
     assert await asyncio.to_thread(provider.requests[0].hung_up)
 
 
-async def test_a_stream_that_trickles_on_ends_at_the_timeout(provider, model, question):
-    provider.enqueue(slow_chunks("a " * 100, pause_seconds=0.05))
+async def test_a_stream_that_goes_on_talking_is_cut_by_no_time_meant_for_silence(provider, model, question):
+    provider.enqueue(slow_chunks("a " * 20, pause_seconds=0.05))
 
-    with pytest.raises(ModelError) as raised:
-        [item async for item in model.stream(replace(question, timeout_seconds=0.4, max_attempts=1))]
+    items = [item async for item in model.stream(replace(question, timeout_seconds=0.5, silence_seconds=0.6))]
+
+    assert items[-1].content == "a " * 20
+    assert len(provider.requests) == 1
+
+
+async def test_a_server_that_only_shows_that_it_is_there_is_not_silent(provider, model, question):
+    provider.enqueue(keep_alive(times=12, pause_seconds=0.1, then=reply("Hi.")))
+
+    items = [item async for item in model.stream(replace(question, timeout_seconds=0.8, silence_seconds=0.6))]
+
+    assert items[-1].content == "Hi."
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    [
+        (hang(), "no answer began within 0.4 s"),
+        (stream(text_delta("a"), ending="hang"), "the stream fell silent for 0.3 s"),
+    ],
+    ids=["first byte", "silence"],
+)
+async def test_the_reason_that_is_told_names_the_limit(provider, model, question, behaviour, reason):
+    provider.enqueue(behaviour)
+
+    with pytest.raises(ModelError, match=reason) as raised:
+        [
+            item
+            async for item in model.stream(replace(question, timeout_seconds=0.4, silence_seconds=0.3, max_attempts=1))
+        ]
 
     assert raised.value.kind == "timeout"
-    assert await asyncio.to_thread(provider.requests[0].hung_up)
 
 
 async def test_a_slow_reader_does_not_count_as_a_silent_provider(provider, model, question):

@@ -1,13 +1,15 @@
 """What is counted on a turn, and what is not: retries, crashes, versions, calls that were cut off."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import select, update
 
 from conversation.errors import LeaseLost
+from conversation.message import Usage
 from conversation.step import Step
-from conversation.turn import Cancelled, HandOver, RetryLater, TurnError, TurnRecord
+from conversation.turn import Cancelled, Failed, HandOver, RetryLater, TurnError, TurnRecord
 from store import tables
 from store.database.engine import Database
 from store.turns import journal as steps
@@ -172,3 +174,44 @@ def test_a_token_that_a_failover_gave_out_again_is_not_its_first_holders(store: 
         assert connection.execute(select(tables.steps)).all() == []
     store.settle(current, answer("hi"))
     assert record(store, sent.turn_id).state == "completed"
+
+
+@pytest.mark.parametrize("ending", [AWAY, HandOver()], ids=["put off", "handed over"])
+def test_what_was_spent_on_a_call_without_a_reply_stays_on_its_turn(
+    store: Store, ending: RetryLater | HandOver
+) -> None:
+    store.send("hello")
+    spent = Step(index=0, kind="model", name="m", state="started", usage=Usage(100, 7), cost=0.25)
+
+    store.settle(store.claim_turn(store.worker()), replace(ending, steps=(spent,)))
+
+    again = store.claim_turn(store.worker())
+    assert (again.steps[0].usage, again.steps[0].cost, again.steps[0].is_final) == (Usage(100, 7), 0.25, False)
+    total = replace(spent, name="other", state="finished", usage=Usage(110, 12), result={"content": "ok"})
+    store.settle(again, replace(answer("ok"), steps=(total,), usage=Usage(110, 12)))
+    kept = store.database.run(steps.load, turn_id=again.id)[0]
+    assert (kept.state, kept.name, kept.usage) == ("finished", "other", Usage(110, 12))
+
+
+def test_such_a_call_is_still_to_be_asked_after_its_turn_failed(store: Store) -> None:
+    store.send("hello")
+    claimed = store.claim_turn(store.worker())
+    spent = Step(index=0, kind="model", name="m", state="started", usage=Usage(100, 7), cost=0.25)
+    error = TurnError("model_error", "refused")
+
+    store.settle(claimed, Failed(error=error, steps=(spent,), usage=Usage(100, 7), cost=0.25))
+
+    assert not store.database.run(steps.load, turn_id=claimed.id)[0].is_final
+    assert record(store, claimed.id).usage == Usage(100, 7)
+
+
+def test_what_was_left_out_of_the_window_is_of_the_turn_and_makes_its_thread_due(store: Store) -> None:
+    sent = store.send("hello")
+    omitted = {"messages": ["m1"], "cut": {"m2": 900}}
+
+    settled = store.settle(store.claim_turn(store.worker()), replace(answer("ok"), omitted=omitted, window_tokens=4000))
+
+    assert record(store, sent.turn_id).omitted == omitted
+    assert settled.window_tokens == 4000
+    store.send("again")
+    assert store.settle(store.claim_turn(store.worker()), answer("ok")).window_tokens is None

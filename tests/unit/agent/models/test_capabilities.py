@@ -10,8 +10,9 @@ from agent.offline.model import RecallModel
 @pytest.mark.parametrize(
     ("name", "takes"),
     [
-        ("openai/gpt-4o", Capabilities(images=True)),
-        ("gemini/gemini-2.5-flash", Capabilities(images=True, audio=True)),
+        ("openai/gpt-4o", Capabilities(images=True, max_input_tokens=128_000)),
+        ("gpt-4", Capabilities(images=True, max_input_tokens=8_192)),
+        ("gemini/gemini-2.5-flash", Capabilities(images=True, audio=True, max_input_tokens=1_048_576)),
         ("openrouter/made/up/gemini/gemini-2.5-flash", Capabilities(images=True, audio=True)),
         ("openai/a-model-of-my-own", Capabilities(images=True, audio=False)),
         ("", Capabilities(images=True, audio=False)),
@@ -19,6 +20,12 @@ from agent.offline.model import RecallModel
 )
 async def test_litellms_list_says_what_a_model_takes(name: str, takes: Capabilities) -> None:
     assert await capabilities_of(LitellmModel(), name) == takes
+
+
+async def test_the_window_of_another_provider_s_model_says_nothing() -> None:
+    capabilities = await capabilities_of(LitellmModel(), "openai/deepseek-chat")
+
+    assert capabilities.max_input_tokens is None
 
 
 async def test_a_model_that_the_list_says_is_blind_gets_no_pictures(monkeypatch) -> None:

@@ -145,3 +145,34 @@ def test_the_library_s_own_prefixes_are_dropped():
     text = "litellm.RateLimitError: RateLimitError: OpenAIException - slow down, TypeError: ahead"
 
     assert str(translated(ProviderError(text, status=429))) == "openai/stub: slow down, TypeError: ahead"
+
+
+def test_a_key_that_is_missing_is_not_waited_for():
+    text = "Missing credentials. Please pass an `api_key`, or set the `OPENAI_API_KEY` environment variable."
+
+    assert translated(ProviderError(text, status=500)).kind == "unauthorized"
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [({"code": 429, "message": "slow"}, "rate_limited"), ({"code": "odd"}, "stream_interrupted"), ({}, "unexpected")],
+)
+def test_an_error_that_comes_in_mid_stream_has_the_kind_of_its_code(body, kind):
+    class APIError(ProviderError):
+        pass
+
+    error = APIError("x", body=body) if body else ProviderError("x")
+
+    assert translated(error, started=True).kind == kind
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The response was filtered due to the prompt triggering Azure OpenAI's content management policy.",
+        "Content Exists Risk",
+        "Your request was rejected as a result of our safety system.",
+    ],
+)
+def test_a_filter_is_told_by_the_provider_s_words(text):
+    assert translated(ProviderError(text, status=400)).kind == "content_filtered"

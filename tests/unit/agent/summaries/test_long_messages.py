@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
-from agent.models.protocol import RECALL_MODEL
+from agent.models.capabilities import Capabilities
+from agent.models.protocol import RECALL_MODEL, ModelReply, ModelRequest
 from agent.offline.model import RecallModel
 from agent.summaries.prompt import OMISSION_MARK, PICKED_CHARS, SHOWN_CHARS, select_shown_text
 from agent.summaries.summarizer import ModelSummarizer
 from conversation.attachment import Attachment
+from conversation.errors import ModelError
 from conversation.message import Message, ToolCall
 from conversation.summary import Draft, NewSummary
 from tests.integration.scripted import Scripted, says
@@ -215,3 +217,57 @@ async def test_a_message_as_long_as_they_may_be_is_read_in_seconds(piece: str) -
     await summarized(user(text), json.dumps({"facts": ["x"]}))
 
     assert time.process_time() - began < 30
+
+
+class Small(Scripted):
+    """Refuses what is longer than it takes, as providers do."""
+
+    def __init__(self, max_chars: int, *, max_input_tokens: int | None = None) -> None:
+        self.sent: list[int] = []
+        self.answered = ""
+        self.max_input_tokens = max_input_tokens
+
+        def ask(request: ModelRequest) -> ModelReply:
+            text = json.dumps(list(request.messages))
+            self.sent.append(len(text))
+            if len(text) > max_chars:
+                raise ModelError("context_length", "too long", retryable=False)
+            self.answered += text
+            return says(json.dumps({"facts": [f"fact {len(self.sent)}"]}))
+
+        super().__init__(ask)
+
+    async def capabilities_of(self, model_name: str) -> Capabilities:
+        return Capabilities(max_input_tokens=self.max_input_tokens)
+
+
+async def summary_of(model: Small, texts: list[str]) -> NewSummary:
+    covered = tuple(Message(role="user", content=text) for text in texts)
+    draft = Draft(thread_key=1, previous_id=None, previous_content="", from_seq=1, to_seq=9, covered_messages=covered)
+    return await ModelSummarizer(model=model, model_name="scripted", max_chars=4000).summarize(draft)
+
+
+@pytest.mark.parametrize("words", [[700] * 12, [12_000], [1, 12_000, 1]])
+async def test_what_a_model_finds_too_long_is_covered_in_parts(words):
+    model = Small(6_000)
+
+    await summary_of(model, [f"message {number} " + "word " * count for number, count in enumerate(words)])
+
+    # Each message, its beginning at least, was in a request that the model took.
+    assert all(f"message {number} " in model.answered for number in range(len(words)))
+    assert len(model.sent) < 40
+
+
+async def test_a_request_never_holds_more_than_the_known_window():
+    model = Small(10**9, max_input_tokens=2_000)
+
+    await summary_of(model, ["word " * 700] * 12)
+
+    # Four characters a token, about.
+    assert len(model.sent) > 1
+    assert max(model.sent) < 2_000 * 4
+
+
+async def test_a_model_that_takes_nothing_is_an_error():
+    with pytest.raises(ModelError, match="too long"):
+        await summary_of(Small(10), ["word " * 12_000])
