@@ -44,7 +44,7 @@ class ToolCalls:
             async with asyncio.TaskGroup() as group:
                 for index, call in indexed_calls:
                     group.create_task(self._run_tool_call(index, call))
-        except ExceptionGroup as errors:
+        except BaseExceptionGroup as errors:
             # One write that was refused is why the others were stopped: raise that, and only that.
             raise errors.exceptions[0] from None
         tool_messages = self.state.transcript.close_block()
@@ -71,8 +71,13 @@ class ToolCalls:
         was_interrupted = index in self.state.claimed.steps
         if was_interrupted and not (tool is not None and tool.idempotent):
             return UNKNOWN_RESULT
+        dependencies = self.state.dependencies
         return await toolbox.run(
-            call.name, call.arguments, self._build_context(index, call), executor=self.state.dependencies.tool_threads
+            call.name,
+            call.arguments,
+            self._build_context(index, call),
+            executor=dependencies.tool_threads,
+            loops=dependencies.tool_loops,
         )
 
     def _build_context(self, index: int, call: ToolCall) -> RunContext:
