@@ -16,7 +16,7 @@ from agent.limits import TurnLimits
 from agent.model_calls import ModelCalls
 from agent.model_view import ModelView
 from agent.run_state import RunState
-from agent.tool_calls import ToolCalls
+from agent.tool_calls import NOT_RUN_RESULT, ToolCalls
 from conversation.errors import Fault, FileStoreUnavailable, ModelError
 from conversation.replay import assistant_message, tool_calls_of
 from conversation.step import Step
@@ -69,14 +69,22 @@ class Run:
     async def _run_model_loop(self) -> Ending:
         await self._view.load_window()
         tool_file_budget = FileTokenBudget(self.agent.max_file_tokens)
-        for _ in range(self.agent.max_steps):
+        for remaining_steps in reversed(range(self.agent.max_steps)):
             token_error = self._limits.token_error(self._transcript.usage)
             if token_error is not None:
                 return self.end_failed(token_error)
-            reply = await self._model_calls.next_reply(self._view.build_request())
+            request = self._view.build_request(offers_tools=remaining_steps > 0)
+            reply = await self._model_calls.next_reply(request)
             if not tool_calls_of(reply):
                 return self._complete(reply)
+            if not remaining_steps:
+                # No step is left in which the model could read what a tool says.
+                await self._tool_calls.refuse_tools(reply, NOT_RUN_RESULT)
+                break
             tool_messages = await self._tool_calls.run_tools(reply)
+            tool_error = self._tool_calls.failures.close_reply()
+            if tool_error is not None:
+                return self.end_failed(tool_error)
             await self._view.show_files(tool_messages, tool_file_budget)
         return self.end_failed(self._limits.step_error())
 

@@ -18,6 +18,9 @@ from agent.run_state import RunState
 from conversation.message import Message
 from conversation.window import fit_into_tokens, start_at_turn_boundary
 
+#: What the model reads when it is asked for the last time in a turn.
+LAST_STEP = "This is the last step of this turn, and no tools are left. Answer now, with what you know."
+
 
 @dataclass(slots=True)
 class ModelView:
@@ -54,18 +57,20 @@ class ModelView:
         )
         self._parts = {**self._parts, **new_parts}
 
-    def build_request(self) -> ModelRequest:
-        """Build the request of the next model call."""
+    def build_request(self, *, offers_tools: bool = True) -> ModelRequest:
+        """Build the request of the next model call; without tools, the model is told that it has to answer."""
         agent = self.state.agent
+        tools = agent.toolbox.declarations() if offers_tools else ()
+        step_texts = (LAST_STEP,) if len(agent.toolbox) and not offers_tools else ()
         return ModelRequest(
             model=self.state.dependencies.model_name,
             messages=build_messages(
-                system_texts=[agent.purpose, *self.state.claimed.context],
+                system_texts=[agent.purpose, *self.state.claimed.context, *step_texts],
                 window=self.window,
                 new_messages=self.state.transcript.messages,
                 attachment_parts=self._parts,
             ),
-            tools=agent.toolbox.declarations(),
+            tools=tools,
             parameters=agent.request_parameters(),
             fallbacks=agent.fallbacks,
             timeout_seconds=agent.model_timeout_seconds,
