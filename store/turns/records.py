@@ -43,6 +43,7 @@ def _record(row: AnyRow) -> TurnRecord:
         attempt=row.attempt,
         retries=row.retries,
         crashes=row.crashes,
+        interruptions=row.interruptions,
         requeued_from=row.requeued_from,
         created_at=row.created_at,
         started_at=row.started_at,
