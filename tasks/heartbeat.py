@@ -21,6 +21,10 @@ from store.settings import Settings
 from store.turns import workers
 from tasks.active_runs import ActiveRuns
 
+#: Leases for which a loop is silent before its process ends. After one, its turns are others'; a machine that is
+#: out of breath may answer until then.
+LEASES_TO_END = 2
+
 _log = structlog.get_logger(__name__)
 
 
@@ -42,7 +46,7 @@ class Heartbeat:
         self._agent_versions = {name: agent.version for name, agent in agents.items()}
         self._active_runs = active_runs
         self._loop = loop
-        #: Called when the loop has not answered for a lease's length, or never will; None just stops beating.
+        #: Called when the loop has not answered for `LEASES_TO_END`, or never will; None just stops beating.
         self._on_hang = on_hang
         self._database = Database(_limit_to_one_connection(settings))
         self._stop = threading.Event()
@@ -71,8 +75,9 @@ class Heartbeat:
     def _beat_until_stopped(self) -> None:
         while not self._stop.wait(self._settings.heartbeat_interval_seconds):
             if self._is_loop_hung():
-                if self._on_hang is not None:
-                    self._on_hang()
+                self._report_hang()
+                if self._loop.is_closed():
+                    return
                 continue
             try:
                 self._beat()
@@ -80,6 +85,14 @@ class Heartbeat:
                 _log.warning("heartbeat_missed", worker=self._worker, reason=str(error))
             except BaseException as error:  # noqa: BLE001 - a heart that stops would take every turn here along
                 _log.error("heartbeat_broken", worker=self._worker, error=type(error).__name__)
+
+    def _report_hang(self) -> None:
+        pinged_at = self._pinged_at
+        if self._on_hang is None or pinged_at is None:
+            return
+        silent_seconds = time.monotonic() - pinged_at
+        if self._loop.is_closed() or silent_seconds > LEASES_TO_END * self._settings.lease_duration_seconds:
+            self._on_hang()
 
     def _is_loop_hung(self) -> bool:
         """Ping the event loop; True if it hangs. Time without a run of this thread does not count."""

@@ -126,11 +126,8 @@ class CallOnToolLoop:
         self.outcome = asyncio.wrap_future(self.future)
         context = contextvars.copy_context()
         context.run(current_call.set, call)
+        loop.calls.add(self)
         loop.loop.call_soon_threadsafe(self._begin, work, context=context)
-
-    @property
-    def call(self) -> LoopCall:
-        return self._call
 
     def stop(self) -> None:
         """Cancel the call."""
@@ -175,9 +172,7 @@ class ToolLoop:
 
     def start(self, work: Work, tool: Tool, call_id: str) -> CallOnToolLoop:
         """Start a call, from the loop of its caller."""
-        call = CallOnToolLoop(self, work, LoopCall(tool, call_id))
-        self.calls.add(call)
-        return call
+        return CallOnToolLoop(self, work, LoopCall(tool, call_id))
 
     def stop(self) -> None:
         """Stop the loop, once what it is at lets it."""

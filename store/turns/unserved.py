@@ -43,7 +43,7 @@ def count_unserved(connection: Connection, tenant: str) -> dict[str, int]:
 
 
 def find_unserved(connection: Connection, turn_ids: Collection[str]) -> frozenset[str]:
-    """Those of these turns that wait for an agent that nobody serves."""
+    """The ids among these whose turns wait for an agent that nobody serves."""
     statement = select(turns.c.id).where(turns.c.id.in_(turn_ids), is_unserved(list_served_agents(connection)))
     return frozenset(connection.execute(statement).scalars())
 

@@ -113,7 +113,9 @@ def test_a_worker_with_every_evil_tool_for_two_minutes(installation: Installatio
     """All neighbours complete, each effect is had once, and the process lives or is replaced."""
     programs = {one.name: one for one in (worker("one", threads=64), quarantine(), *installation.upkeep())}
     installation.start(*programs.values(), **AGENTS)
-    names = itertools.cycle([one.name for one in (*QUICK, sleep_first, *QUICK, *DEADLY)])
+    names = itertools.cycle(
+        [one.name for one in (sleep_first, *QUICK, DEADLY[0], *QUICK[::2], DEADLY[1], *QUICK[1::2])]
+    )
     flight = Flight(installation)
     end = time.monotonic() + LONG_SECONDS
 

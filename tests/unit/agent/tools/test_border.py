@@ -14,6 +14,7 @@ import pytest
 from pydantic import BaseModel, BeforeValidator
 from structlog.testing import capture_logs
 
+from agent.files.thread_files import ThreadFiles
 from agent.tools import tool_loops, toolbox
 from agent.tools.result import RESULT_MAX_CHARS, ToolResult
 from agent.tools.run_context import RunContext
@@ -421,6 +422,29 @@ async def test_a_tool_of_threads_that_never_end_leaves_the_others_theirs(tool_lo
 
 async def listed() -> list[int]:
     return [1]
+
+
+async def test_files_are_read_on_the_loop_of_the_turn(tool_loops_only: ToolLoops) -> None:
+    turn_loop, seen = asyncio.get_running_loop(), []
+
+    class Reader:
+        async def list_thread_files(self, *_: str) -> list[Any]:
+            seen.append(asyncio.get_running_loop())
+            return []
+
+    context = dataclasses.replace(CONTEXT, thread_files=ThreadFiles(Reader(), "acme", "t-1", list))  # type: ignore[arg-type] # a part of one
+
+    async def look(run: RunContext) -> int:
+        return len(await run.files())
+
+    async def look_and_block(run: RunContext) -> int:
+        return len(run.files_sync())
+
+    looked = await run(Tool.from_function(look), "", context, executor=THREADS, loops=tool_loops_only)
+    refused = await run(Tool.from_function(look_and_block), "", context, executor=THREADS, loops=tool_loops_only)
+
+    assert (looked.content, seen) == ("0", [turn_loop])
+    assert "hold up the event loop" in error_of(refused)["message"]
 
 
 # Results
