@@ -12,6 +12,7 @@ from agent.files.protocol import AttachmentReader
 from agent.journal import Journal
 from agent.models.protocol import Model
 from agent.tools.thread_pool import ToolThreads
+from agent.tools.tool_loops import ToolLoops
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +25,8 @@ class RunDependencies:
     journal: Journal
     attachments: AttachmentReader
     tool_threads: ToolThreads
+    #: Where async tools run; None runs them on the loop of the turn.
+    tool_loops: ToolLoops | None = None
     #: Attempts at a turn, while its model is away, before it fails.
     max_attempts: int = 5
     #: Called with each event; None where no caller wants events.

@@ -17,7 +17,7 @@ from agent.limits import TurnLimits
 from agent.model_calls import ModelCalls
 from agent.model_view import ModelView
 from agent.run_state import RunState
-from agent.tool_calls import ToolCalls
+from agent.tool_calls import NOT_RUN_RESULT, ToolCalls
 from conversation.errors import Fault, FileStoreUnavailable, ModelError
 from conversation.replay import assistant_message, tool_calls_of
 from conversation.step import Step
@@ -90,11 +90,11 @@ class Run:
         await self._view.load_window()
         tool_file_budget = FileTokenBudget(self.agent.max_file_tokens)
         cut_replies = 0
-        for _ in range(self.agent.max_steps):
+        for remaining_steps in reversed(range(self.agent.max_steps)):
             token_error = self._limits.token_error(self._transcript.usage)
             if token_error is not None:
                 return self.end_failed(token_error)
-            reply = await self._ask_model()
+            reply = await self._ask_model(offers_tools=remaining_steps > 0)
             if not tool_calls_of(reply):
                 return self._complete(reply)
             if reply.is_truncated:
@@ -104,16 +104,24 @@ class Run:
                     return self.end_failed(self._limits.truncation_error())
                 continue
             cut_replies = 0
+            if not remaining_steps:
+                # No step is left in which the model could read what a tool says.
+                await self._tool_calls.refuse_tools(reply, NOT_RUN_RESULT)
+                break
             tool_messages = await self._tool_calls.run_tools(reply)
+            tool_error = self._tool_calls.failures.close_reply()
+            if tool_error is not None:
+                return self.end_failed(tool_error)
             await self._view.show_files(tool_messages, tool_file_budget)
         return self.end_failed(self._limits.step_error())
 
-    async def _ask_model(self) -> Step:
+    async def _ask_model(self, *, offers_tools: bool) -> Step:
         """The step of the next reply. What the model finds too long is asked again with less."""
         while True:
             await self._view.fit_known_window()
             try:
-                return await self._model_calls.next_reply(self._view.build_request())
+                request = self._view.build_request(offers_tools=offers_tools)
+                return await self._model_calls.next_reply(request)
             except ModelError as error:
                 if error.kind != "context_length" or not await self._view.shrink(error.max_tokens):
                     raise

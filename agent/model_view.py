@@ -27,6 +27,9 @@ SHRUNK_MIN_TOKENS = 64
 #: Tokens of an answer for which a known window keeps room, where the agent names no limit.
 ANSWER_TOKENS = 1024
 
+#: What the model reads when it is asked for the last time in a turn.
+LAST_STEP = "This is the last step of this turn, and no tools are left. Answer now, with what you know."
+
 
 @dataclass(slots=True)
 class ModelView:
@@ -105,20 +108,22 @@ class ModelView:
             all_messages = (*self.window, *self.state.transcript.messages)
             await self.show_files(all_messages, FileTokenBudget(max_size // 4))
 
-    def build_request(self) -> ModelRequest:
-        """Build the request of the next model call."""
+    def build_request(self, *, offers_tools: bool = True) -> ModelRequest:
+        """Build the request of the next model call; without tools, the model is told that it has to answer."""
         agent = self.state.agent
+        tools = agent.toolbox.declarations() if offers_tools else ()
+        step_texts = (LAST_STEP,) if len(agent.toolbox) and not offers_tools else ()
         fitted = self._fit()
         self._note_omissions(fitted)
         return ModelRequest(
             model=self.state.dependencies.model_name,
             messages=build_messages(
-                system_texts=self._system_texts(),
+                system_texts=[*self._system_texts(), *step_texts],
                 window=fitted.window,
                 new_messages=fitted.new_messages,
                 attachment_parts=self._parts,
             ),
-            tools=agent.toolbox.declarations(),
+            tools=tools,
             parameters=agent.request_parameters(),
             fallbacks=agent.fallbacks,
             timeout_seconds=agent.model_timeout_seconds,

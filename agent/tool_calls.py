@@ -6,12 +6,13 @@ is not either, unless its tool is idempotent. Files of a result are stored befor
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from agent.events import MessageAdded, ToolFinished, ToolStarted
 from agent.files.thread_files import ThreadFiles
 from agent.journal import tool_step
 from agent.run_state import RunState
+from agent.tool_failures import ToolFailures
 from agent.tools.result import ToolResult, failure
 from agent.tools.run_context import RunContext
 from conversation.attachment import Attachment
@@ -28,25 +29,46 @@ UNKNOWN_RESULT = failure(
 )
 
 
+#: What the model reads, in a later turn, of a call that nobody would have read the result of.
+NOT_RUN_RESULT = failure("StepLimit", "the turn had no step left in which to read a result: this call was not run")
+
+
 @dataclass(frozen=True, slots=True)
 class ToolCalls:
     """The tool calls of one run."""
 
     state: RunState
+    failures: ToolFailures = field(default_factory=ToolFailures)
 
     async def run_tools(self, reply: Step) -> Sequence[Message]:
         """Run the tools that one reply asks for, all at once. Returns their messages."""
-        assistant = assistant_message(reply, self.state.source)
-        self.state.transcript.open_block(assistant)
-        self.state.emit(MessageAdded(assistant))
-        indexed_calls = [(self.state.take_index(), call) for call in assistant.tool_calls]
+        indexed_calls = self._open_block(reply)
         try:
             async with asyncio.TaskGroup() as group:
                 for index, call in indexed_calls:
                     group.create_task(self._run_tool_call(index, call))
-        except ExceptionGroup as errors:
+        except BaseExceptionGroup as errors:
             # One write that was refused is why the others were stopped: raise that, and only that.
             raise errors.exceptions[0] from None
+        return self._close_block()
+
+    async def refuse_tools(self, reply: Step, refusal: ToolResult) -> Sequence[Message]:
+        """Answer each call of a reply with a refusal, and run none of them. Returns their messages."""
+        result = JournalledResult(refusal.content, refusal.outcome)
+        indexed_calls = self._open_block(reply)
+        await self.state.dependencies.journal.record([tool_step(index, call, result) for index, call in indexed_calls])
+        for _, call in indexed_calls:
+            self.state.transcript.add_result(tool_message(call.id, call.name, result))
+        return self._close_block()
+
+    def _open_block(self, reply: Step) -> Sequence[tuple[int, ToolCall]]:
+        """Add the reply to the transcript; its calls, with their indexes in the journal."""
+        assistant = assistant_message(reply, self.state.source)
+        self.state.transcript.open_block(assistant)
+        self.state.emit(MessageAdded(assistant))
+        return [(self.state.take_index(), call) for call in assistant.tool_calls]
+
+    def _close_block(self) -> Sequence[Message]:
         tool_messages = self.state.transcript.close_block()
         for message in tool_messages:
             self.state.emit(MessageAdded(message))
@@ -61,8 +83,10 @@ class ToolCalls:
         else:
             self.state.emit(ToolStarted(call))
             result = await self._store_files(await self._call_tool(index, call))
+            result = self.failures.tell(call.name, result)
             await self.state.dependencies.journal.record([tool_step(index, call, result)])
             self.state.emit(ToolFinished(call, result.content))
+        self.failures.note(call.name, result)
         self.state.transcript.add_result(tool_message(call.id, call.name, result))
 
     async def _call_tool(self, index: int, call: ToolCall) -> ToolResult:
@@ -71,8 +95,13 @@ class ToolCalls:
         was_interrupted = index in self.state.claimed.steps
         if was_interrupted and not (tool is not None and tool.idempotent):
             return UNKNOWN_RESULT
+        dependencies = self.state.dependencies
         return await toolbox.run(
-            call.name, call.arguments, self._build_context(index, call), executor=self.state.dependencies.tool_threads
+            call.name,
+            call.arguments,
+            self._build_context(index, call),
+            executor=dependencies.tool_threads,
+            loops=dependencies.tool_loops,
         )
 
     def _build_context(self, index: int, call: ToolCall) -> RunContext:

@@ -57,6 +57,8 @@ class TurnRecord:
     retries: int
     #: Deaths of a whole process in which it was running.
     crashes: int
+    #: How often a run of it broke off while its process lived: handed over, or without an end.
+    interruptions: int
     #: The turn that it repeats, if it was requeued as a new one.
     requeued_from: str | None
     created_at: datetime

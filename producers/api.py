@@ -73,20 +73,22 @@ async def find_turn_async(turn_id: str) -> AsyncTurn:
     return await default_producer().find_turn_async(turn_id)
 
 
-def requeue_turn(turn_id: str) -> Turn:
+def requeue_turn(turn_id: str, *, agent: str | None = None) -> Turn:
     """Queue a turn again that failed or was cancelled, and notify a worker.
+
+    With `agent`, that one answers; a turn that still waits, for an agent that nobody serves, is given to it.
 
     Where nothing was said since its question, the turn itself goes on from its journal: what
     finished is not run again. Else its question is asked anew, as a new turn at the thread's end.
 
-    Raises `TurnNotFound`, `TurnNotRequeueable` and `DatabaseUnavailable`.
+    Raises `TurnNotFound`, `TurnNotRequeueable`, `UnknownAgent` and `DatabaseUnavailable`.
     """
-    return default_producer().requeue(turn_id)
+    return default_producer().requeue(turn_id, agent=agent)
 
 
-async def requeue_turn_async(turn_id: str) -> AsyncTurn:
+async def requeue_turn_async(turn_id: str, *, agent: str | None = None) -> AsyncTurn:
     """As `requeue_turn`, on the event loop."""
-    return await default_producer().requeue_async(turn_id)
+    return await default_producer().requeue_async(turn_id, agent=agent)
 
 
 def create_upload(filename: str, media_type: str, size: int, sha256: str, *, tenant: str = "default") -> "Upload":

@@ -105,17 +105,19 @@ class Producer:
         """As `find_turn`, on the event loop."""
         return self._handle_of_stored(AsyncTurn, await self.database.run_async(records.read, turn_id=turn_id))
 
-    def requeue(self, turn_id: str) -> Turn:
+    def requeue(self, turn_id: str, *, agent: str | None = None) -> Turn:
         """Queue a turn again; see `producers.requeue_turn`."""
         # The ids are made before the transaction, so that it may run again without asking twice.
-        outcome = self.database.run(requeue, turn_id, new_turn_id=new_id(), new_message_id=new_id())
+        outcome = self.database.run(requeue, turn_id, new_turn_id=new_id(), new_message_id=new_id(), agent=agent)
         turn = self._handle_of_requeued(Turn, outcome)
         turn.notify()
         return turn
 
-    async def requeue_async(self, turn_id: str) -> AsyncTurn:
+    async def requeue_async(self, turn_id: str, *, agent: str | None = None) -> AsyncTurn:
         """As `requeue`, on the event loop."""
-        outcome = await self.database.run_async(requeue, turn_id, new_turn_id=new_id(), new_message_id=new_id())
+        outcome = await self.database.run_async(
+            requeue, turn_id, new_turn_id=new_id(), new_message_id=new_id(), agent=agent
+        )
         turn = self._handle_of_requeued(AsyncTurn, outcome)
         await turn.notify()
         return turn

@@ -2,7 +2,7 @@
 
 What stays true: one statement keeps the row, in a short transaction, on a thread and connection of
 its own, so that neither a busy loop nor a busy pool lets leases lapse. It stops when the loop stops
-answering: a process that hangs must lose its turns.
+answering: a process that hangs must lose its turns, and a worker's process then ends itself.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import structlog
 
@@ -20,6 +20,10 @@ from store.database.engine import Database
 from store.settings import Settings
 from store.turns import workers
 from tasks.active_runs import ActiveRuns
+
+#: Leases for which a loop is silent before its process ends. After one, its turns are others'; a machine that is
+#: out of breath may answer until then.
+LEASES_TO_END = 2
 
 _log = structlog.get_logger(__name__)
 
@@ -34,12 +38,16 @@ class Heartbeat:
         agents: Mapping[str, Agent],
         active_runs: ActiveRuns,
         loop: asyncio.AbstractEventLoop,
+        *,
+        on_hang: Callable[[], None] | None = None,
     ) -> None:
         self._worker = worker
         self._settings = settings
         self._agent_versions = {name: agent.version for name, agent in agents.items()}
         self._active_runs = active_runs
         self._loop = loop
+        #: Called when the loop has not answered for `LEASES_TO_END`, or never will; None just stops beating.
+        self._on_hang = on_hang
         self._database = Database(_limit_to_one_connection(settings))
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat_until_stopped, name="heartbeat", daemon=True)
@@ -67,13 +75,24 @@ class Heartbeat:
     def _beat_until_stopped(self) -> None:
         while not self._stop.wait(self._settings.heartbeat_interval_seconds):
             if self._is_loop_hung():
+                self._report_hang()
+                if self._loop.is_closed():
+                    return
                 continue
             try:
                 self._beat()
             except DatabaseUnavailable as error:
                 _log.warning("heartbeat_missed", worker=self._worker, reason=str(error))
-            except Exception as error:  # noqa: BLE001 - a heart that stops would take every turn here along
+            except BaseException as error:  # noqa: BLE001 - a heart that stops would take every turn here along
                 _log.error("heartbeat_broken", worker=self._worker, error=type(error).__name__)
+
+    def _report_hang(self) -> None:
+        pinged_at = self._pinged_at
+        if self._on_hang is None or pinged_at is None:
+            return
+        silent_seconds = time.monotonic() - pinged_at
+        if self._loop.is_closed() or silent_seconds > LEASES_TO_END * self._settings.lease_duration_seconds:
+            self._on_hang()
 
     def _is_loop_hung(self) -> bool:
         """Ping the event loop; True if it hangs. Time without a run of this thread does not count."""
@@ -83,13 +102,21 @@ class Heartbeat:
         self._checked_at = now
         if self._pinged_at is None or was_suspended:
             self._pinged_at = now
-            self._loop.call_soon_threadsafe(self._note_loop_answer)
-            return False
+            return not self._ping()
         silent_seconds = now - self._pinged_at
         if silent_seconds <= self._settings.lease_duration_seconds:
             return False
         _log.error("loop_hangs", worker=self._worker, silent_seconds=round(silent_seconds))
         self._was_hung = True
+        return True
+
+    def _ping(self) -> bool:
+        """Ping the event loop; False if it is closed, and will never answer."""
+        try:
+            self._loop.call_soon_threadsafe(self._note_loop_answer)
+        except RuntimeError:
+            _log.error("loop_is_closed", worker=self._worker)
+            return False
         return True
 
     def _note_loop_answer(self) -> None:

@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cache
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import structlog
 
 from conversation.errors import DatabaseUnavailable, ThreadmillError
+from conversation.ids import new_id
 from conversation.task_contract import (
     COLLECT_FILES,
     EXPIRE_UPLOADS,
@@ -29,6 +31,7 @@ from store.settings import Settings, current
 from store.tables import statistics
 from store.turns import sweep as sweeping
 from store.turns import workers
+from store.turns.unserved import end_overdue, list_overdue
 from tasks.celery_app import app
 from tasks.jobs.collect_files import run_scheduled_collection
 from tasks.jobs.expire_uploads import run_scheduled_expiry
@@ -58,6 +61,15 @@ class _Outage:
 _outage = _Outage()
 
 
+@contextmanager
+def _note_outage(settings: Settings) -> Iterator[None]:
+    try:
+        yield
+    except DatabaseUnavailable:
+        _outage.until = time.monotonic() + 2 * settings.heartbeat_interval_seconds
+        raise
+
+
 @cache
 def _database() -> Database:
     return Database(current())
@@ -70,26 +82,34 @@ def sweep() -> None:
     if time.monotonic() < _outage.until:
         # Workers that were cut off from the database as well come first: they hold leases.
         return
+    with _note_outage(settings):
+        _end_overdue_turns(settings.sweep_batch)
     free_slots = settings.sweep_queue_limit - count_queued_tasks(TURNS_QUEUE)
     if free_slots <= 0:
         _log.info("sweep_held_back", limit=settings.sweep_queue_limit)
         return
     limit = min(settings.sweep_batch, free_slots)
-    try:
+    with _note_outage(settings):
         wake_ups = _database().run(
             sweeping.pick_wake_ups,
             grace_seconds=settings.sweep_grace_seconds,
             limit=limit,
             tenant_max_running=settings.tenant_max_running_turns,
         )
-    except DatabaseUnavailable:
-        _outage.until = time.monotonic() + 2 * settings.heartbeat_interval_seconds
-        raise
     for wake_up in wake_ups:
         publish_wake_up(wake_up)
     removed_workers = _database().run(workers.forget_dead)
     if wake_ups or removed_workers:
         _log.info("sweep_notified", wake_ups=len(wake_ups), removed_workers=removed_workers)
+
+
+def _end_overdue_turns(limit: int) -> None:
+    """End turns that must end, whether a worker is there or not: their agent may be gone."""
+    sweeper = new_id()
+    for tenant, thread_id in _database().run(list_overdue, limit=limit):
+        turn_id = _database().run(end_overdue, tenant, thread_id, sweeper=sweeper)
+        if turn_id is not None:
+            _log.info("sweep_ended_turn", turn=turn_id, thread=thread_id, tenant=tenant)
 
 
 @app.task(name=RUN_SUMMARIES)  # type: ignore[untyped-decorator]  # celery ships no types

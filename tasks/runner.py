@@ -18,6 +18,7 @@ from agent.files.protocol import AttachmentReader
 from agent.loop import Run
 from agent.model_factory import model_for
 from agent.tools.thread_pool import ToolThreads
+from agent.tools.tool_loops import ToolLoops
 from conversation.errors import LeaseLost, ThreadmillError
 from conversation.task_contract import QUARANTINE_QUEUE, TURNS_QUEUE, WakeUp
 from conversation.turn import ClaimedTurn, Lease, RefusedTurn
@@ -56,6 +57,8 @@ class Runner:
     tool_threads: ToolThreads
     #: Called with the id of each turn that ended; must not block.
     publish_turn_ended: Callable[[str], None]
+    #: Where async tools run; None runs them on the loop of the turns.
+    tool_loops: ToolLoops | None = None
 
     async def run_thread(self, wake_up: WakeUp) -> None:
         """Run what is due on the wake-up's thread, within a bound; then publish a wake-up for the remainder.
@@ -151,9 +154,7 @@ class Runner:
                 # Perhaps a turn of an agent that is not served here: its process is dead.
                 return await executor.end_refused(turn, release=releases())
             case ClaimedTurn():
-                agent = self.agents[turn.agent]
-                run = Run(agent, turn, self._build_dependencies(agent, turn))
-                return await executor.execute(run, entry, releases=releases)
+                return await executor.execute(turn, lambda: self._create_run(turn), entry, releases=releases)
             case _:
                 assert_never(turn)
 
@@ -164,6 +165,10 @@ class Runner:
         marks = agent.water_marks(defaults_of(self.settings)).within(settle_outcome.window_tokens)
         return marks.are_passed(messages=settle_outcome.uncovered_messages, tokens=settle_outcome.uncovered_tokens)
 
+    def _create_run(self, turn: ClaimedTurn) -> Run:
+        agent = self.agents[turn.agent]
+        return Run(agent, turn, self._build_dependencies(agent, turn))
+
     def _build_dependencies(self, agent: Agent, turn: ClaimedTurn) -> RunDependencies:
         name = agent.model_name or self.settings.model
         return RunDependencies(
@@ -172,6 +177,7 @@ class Runner:
             journal=self.turn_store.journal_of(turn),
             attachments=self.attachments,
             tool_threads=self.tool_threads,
+            tool_loops=self.tool_loops,
             max_attempts=self.settings.turn_max_attempts,
         )
 

@@ -15,6 +15,7 @@ import structlog
 from agent.loop import Run
 from agent.tools.toolbox import is_task_cancelled
 from conversation.errors import DatabaseUnavailable, LeaseLost
+from conversation.replay import replay_transcript
 from conversation.turn import ClaimedTurn, Ending, Failed, RefusedTurn, TurnError
 from store.turns.settle import SettleOutcome
 from store.turns.turn_store import TurnStore
@@ -48,14 +49,20 @@ class TurnExecutor:
     #: Another process can go on with a turn that this one leaves without an end.
     is_resumable: bool
 
-    async def execute(self, run: Run, entry: ActiveRun, *, releases: Callable[[], bool]) -> ExecutedTurn:
+    async def execute(
+        self, turn: ClaimedTurn, create_run: Callable[[], Run], entry: ActiveRun, *, releases: Callable[[], bool]
+    ) -> ExecutedTurn:
         """Run a turn's agent and commit its end; `releases`, asked after the run, releases the lease.
 
         Raises `LeaseLost`, and leaves the turn without an end; so do `DatabaseUnavailable` and a
         cancellation of the caller where the turn can be resumed.
         """
-        ending, error = await self._run_agent(run, entry)
-        return await self._commit_ending(run.claimed, ending, error, release=releases())
+        try:
+            run = create_run()
+        except BaseException as error:  # noqa: BLE001 - a model that cannot be made breaks its turn, no more
+            return await self._commit_ending(turn, _end_unrun(turn, error), error, release=releases())
+        ending, run_error = await self._run_agent(run, entry)
+        return await self._commit_ending(turn, ending, run_error, release=releases())
 
     async def end_refused(self, turn: RefusedTurn, *, release: bool) -> ExecutedTurn:
         """Commit the end of a turn that must not run. Raises `LeaseLost` and `DatabaseUnavailable`."""
@@ -63,17 +70,18 @@ class TurnExecutor:
 
     async def _run_agent(self, run: Run, entry: ActiveRun) -> tuple[Ending, BaseException | None]:
         """Run the agent. Returns how the turn ends, by itself or stopped, and the error that ended it."""
-        task = self.active_runs.begin_run(entry, run.claimed.id, run.run())
+        task = self.active_runs.begin_run(entry, run.claimed.id, _contain(run))
         try:
-            return await task, None
+            ending = await task
         except asyncio.CancelledError as error:
             return self._end_stopped_run(run, entry.stop_reason, error)
-        except Exception as error:
-            if isinstance(error, LeaseLost) or (self.is_resumable and isinstance(error, DatabaseUnavailable)):
-                raise
-            return run.end_failed(_log_agent_error(run.claimed, error)), error
         finally:
             entry.end_run()
+        if not isinstance(ending, BaseException):
+            return ending, None
+        if isinstance(ending, LeaseLost) or (self.is_resumable and isinstance(ending, DatabaseUnavailable)):
+            raise ending
+        return run.end_failed(_log_agent_error(run.claimed, ending)), ending
 
     def _end_stopped_run(
         self, run: Run, reason: StopReason | None, error: asyncio.CancelledError
@@ -107,6 +115,24 @@ class TurnExecutor:
 
     async def _settle(self, turn: ClaimedTurn | RefusedTurn, ending: Ending, *, release: bool) -> SettleOutcome:
         return await run_to_completion(self.turn_store.settle(turn, ending, release=release))
+
+
+async def _contain(run: Run) -> Ending | BaseException:
+    """Run to an ending, or to what broke the run: a task that raised `SystemExit` would stop the loop."""
+    try:
+        return await run.run()
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:  # noqa: BLE001 - foreign code; the caller tells which of them is whose
+        return error
+
+
+def _end_unrun(turn: ClaimedTurn, error: BaseException) -> Failed:
+    """The end of a turn whose run could not even be made: what earlier attempts said is kept."""
+    transcript = replay_transcript(turn.steps, {"agent": turn.agent})
+    messages = transcript.close()
+    turn_error = _log_agent_error(turn, error)
+    return Failed(error=turn_error, messages=messages, usage=transcript.usage, cost=transcript.cost)
 
 
 def _log_agent_error(turn: ClaimedTurn | RefusedTurn, error: BaseException) -> TurnError:

@@ -1,7 +1,8 @@
-"""The worker's process: one event loop, its lease, its threads, and the runner that uses them.
+"""The worker's process: its event loop, its lease, the loops and threads of its tools, and the runner.
 
-What stays true: agents, models and coroutines of tools live on the one loop; a Celery thread only
-waits for it. Nothing is claimed before the lease's row stands, nor after the process was told to stop.
+What stays true: agents and models live on the one loop, and tools on loops and threads of their own; a
+Celery thread only waits. Nothing is claimed before the lease's row stands, nor after the process was told
+to stop. A process whose loop does not answer, or that does not come to its end, ends itself.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ from agent.agent import Agent
 from agent.files.content_parts import AttachmentParts, FileLimits
 from agent.model_factory import preload
 from agent.tools.thread_pool import ToolThreads
+from agent.tools.tool_loops import ToolLoops, frames_of
 from conversation.errors import InvalidSettings
 from conversation.ids import new_id
 from conversation.task_contract import WakeUp
@@ -39,6 +41,11 @@ from tasks.runner import Runner
 
 T = TypeVar("T")
 
+#: Seconds that a stopping process has to hand over its turns, beyond its grace.
+HAND_OVER_SECONDS = 60.0
+#: Seconds in which Python ends, once the worker has.
+EXIT_SECONDS = 5.0
+
 _log = structlog.get_logger(__name__)
 _worker: "Worker | None" = None
 
@@ -53,9 +60,12 @@ class Worker:
         self.active_runs = ActiveRuns()
         self.database = Database(settings)
         self.tool_threads = ToolThreads(settings.tool_threads)
+        self.tool_loops = ToolLoops(self.tool_threads)
         self.loop = asyncio.new_event_loop()
         self.signals = WorkerSignals(settings, cancel=self.active_runs.cancel)
-        self.heartbeat = Heartbeat(self.id, settings, agents, self.active_runs, self.loop)
+        self.heartbeat = Heartbeat(
+            self.id, settings, agents, self.active_runs, self.loop, on_hang=self._end_hung_process
+        )
         self.runner = Runner(
             settings=settings,
             agents=agents,
@@ -74,8 +84,10 @@ class Worker:
             ),
             tool_threads=self.tool_threads,
             publish_turn_ended=self.signals.publish_turn_ended,
+            tool_loops=self.tool_loops,
         )
-        self._loop_thread = threading.Thread(target=self.loop.run_forever, name="loop", daemon=True)
+        self._loop_thread = threading.Thread(target=self._run_loop, name="loop", daemon=True)
+        self._is_stopped = False
 
     def start(self) -> None:
         """Load what is slow, then the loop, then the lease: after this, turns may be claimed."""
@@ -105,15 +117,33 @@ class Worker:
         self.active_runs.is_stopping = True
         grace = self.settings.shutdown_grace_seconds
         _log.info("worker_stopping", worker=self.id, tasks=len(self.active_runs), grace_seconds=grace)
+        end_process_after(grace + HAND_OVER_SECONDS, status=1)
         self.loop.call_soon_threadsafe(self.loop.call_later, grace, self.active_runs.stop_all)
 
     def stop(self) -> None:
         """Sign off, once nothing runs any more."""
         self.heartbeat.stop()
         self.wait_for(self._close())
+        self._is_stopped = True
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._loop_thread.join(timeout=5)
+        self.tool_loops.stop()
         _log.info("worker_stopped", worker=self.id)
+        # A tool may have left threads that Python would wait for.
+        end_process_after(EXIT_SECONDS, status=0)
+
+    def _run_loop(self) -> None:
+        while not self._is_stopped:
+            try:
+                self.loop.run_forever()
+            except BaseException as error:  # noqa: BLE001 - foreign code left a task behind that raised it
+                _log.error("loop_broke_off", worker=self.id, error=type(error).__name__)
+
+    def _end_hung_process(self) -> None:
+        # What hangs may hold the log, too.
+        end_process_after(EXIT_SECONDS, status=1)
+        _log.error("worker_ends_itself", worker=self.id, trace=frames_of(self._loop_thread))
+        os._exit(1)
 
     async def _close(self) -> None:
         await self.signals.stop()
@@ -121,6 +151,13 @@ class Worker:
 
     def _window_start(self, agent_name: str, to_seq: int) -> int:
         return window_start(to_seq, self.agents[agent_name].max_messages)
+
+
+def end_process_after(seconds: float, *, status: int) -> None:
+    """End this process at once if it is still there after so long, for its supervisor to start it again."""
+    timer = threading.Timer(seconds, os._exit, (status,))
+    timer.daemon = True
+    timer.start()
 
 
 def start_worker(settings: Settings, *, runs_quarantine: bool) -> None:

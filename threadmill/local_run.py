@@ -95,8 +95,9 @@ class LocalRun:
                     case RefusedTurn():
                         return await executor.end_refused(claimed, release=True)
                     case ClaimedTurn():
-                        run = self._create_agent_run(claimed, files)
-                        return await executor.execute(run, entry, releases=lambda: True)
+                        return await executor.execute(
+                            claimed, lambda: self._create_agent_run(claimed, files), entry, releases=lambda: True
+                        )
                     case _:
                         assert_never(claimed)
             finally:

@@ -1,20 +1,22 @@
 """The arguments of a tool: the JSON schema of a function's signature, and the check of a model's arguments.
 
 What stays true: the function is called only with values that its annotations accept, and what it
-cannot accept is refused when the tool is defined or reported to the model, never guessed.
+cannot accept is refused when the tool is defined or reported to the model, never guessed. A parameter
+whose default is None takes null, in the schema as in the check.
 """
 
 import inspect
+import json
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Optional, Union, get_args, get_origin, get_type_hints
 
 import docstring_parser
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
-from pydantic.errors import PydanticUserError
+from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
 from pydantic_core import CoreSchema, ErrorDetails
 from pydantic_core.core_schema import ModelField
@@ -24,6 +26,9 @@ from conversation.errors import InvalidInput
 
 #: Problems reported to the model at once: enough to mend a call, short enough to read.
 PROBLEMS_MAX = 10
+
+#: What models write, and providers pass on, for a call without arguments.
+NO_ARGUMENTS = frozenset({"", "{}", "null", "none", "undefined", "nil", "[]", "[{}]", "()", '""', "''"})
 
 _VARIADIC = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
 
@@ -63,8 +68,7 @@ class Arguments:
     def bind(self, text: str, context: RunContext) -> inspect.BoundArguments:
         """Check the model's arguments, and bind them to the signature. Raises `InvalidArguments`."""
         try:
-            # Providers send "" for a call without arguments.
-            validated_arguments = self.model.model_validate_json(text if text.strip() else "{}")
+            validated_arguments = self.model.model_validate_json(_unwrap(text))
         except ValidationError as error:
             raise InvalidArguments(_describe_problems(error)) from None
         values = {name: getattr(validated_arguments, field) for field, name in self.parameters.items()}
@@ -85,6 +89,21 @@ class _PlainSchema(GenerateJsonSchema):
 
     def field_title_should_be_set(self, schema: CoreSchema | ModelField | Any) -> bool:  # noqa: ARG002 - pydantic's signature
         return False
+
+
+def _unwrap(text: str) -> str:
+    """The JSON object in a model's arguments: some call nothing by many names, or quote the object as a string."""
+    for _ in range(2):
+        text = text.strip().strip("\x00\ufeff")
+        if len(text) <= 16 and "".join(text.split()).casefold() in NO_ARGUMENTS:
+            return "{}"
+        if not text.startswith('"'):
+            break
+        try:
+            text = json.loads(text)
+        except ValueError:
+            break
+    return text
 
 
 def describe(function: Callable[..., Any]) -> str:
@@ -123,9 +142,11 @@ def _read_hints(function: Callable[..., Any], tool: str) -> dict[str, Any]:
         target = type(target).__call__
     try:
         return get_type_hints(target, include_extras=True)
-    except NameError as error:
+    except Exception as error:  # noqa: BLE001 - an annotation is any expression, and raises anything
         raise InvalidInput(
-            f"tool {tool}", f"has an annotation that cannot be resolved ({error})", "define it at module level"
+            f"tool {tool}",
+            f"has an annotation that cannot be resolved ({_first_line(error)})",
+            "define it at module level",
         ) from None
 
 
@@ -146,26 +167,41 @@ def _is_context(annotation: object) -> bool:
     return annotation is RunContext
 
 
+def _annotate(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> Any:
+    """The parameter's annotation; `str = None` means `str | None`, as it did before Python had a word for it."""
+    annotation, default = hints.get(parameter.name, Any), parameter.default
+    if isinstance(default, FieldInfo):
+        default = default.default
+    return Optional[annotation] if default is None else annotation  # noqa: UP045 - `|` needs more of its operands
+
+
 def _build_model(
     tool: str, names: Mapping[str, str], model_parameters: list[inspect.Parameter], hints: Mapping[str, Any]
 ) -> type[BaseModel]:
-    fields: dict[str, Any] = {
-        field: (
-            Annotated[hints.get(parameter.name, Any), Field(alias=parameter.name)],
-            ... if parameter.default is inspect.Parameter.empty else parameter.default,
-        )
-        for field, parameter in zip(names, model_parameters, strict=True)
-    }
     try:
-        return create_model(f"{tool}_arguments", __config__=ConfigDict(extra="forbid"), **fields)
-    except (PydanticUserError, TypeError) as error:
+        fields: dict[str, Any] = {
+            field: (
+                Annotated[_annotate(parameter, hints), Field(alias=parameter.name)],
+                ... if parameter.default is inspect.Parameter.empty else parameter.default,
+            )
+            for field, parameter in zip(names, model_parameters, strict=True)
+        }
+        model = create_model(f"{tool}_arguments", __config__=ConfigDict(extra="forbid"), **fields)
+    except Exception as error:  # noqa: BLE001 - pydantic raises whatever an annotation's own code does
         raise _schema_error(tool, error) from None
+    if model.model_fields.keys() != names.keys():
+        raise _schema_error(tool, TypeError("a ClassVar is no parameter"))
+    return model
 
 
 def _build_schema(model: type[BaseModel], tool: str, docs: Mapping[str, str]) -> dict[str, Any]:
     try:
         schema = model.model_json_schema(schema_generator=_PlainSchema)
-    except PydanticUserError as error:
+        for property_schema in schema["properties"].values():
+            if not _is_finite(property_schema.get("default")):
+                del property_schema["default"]
+        json.dumps(schema, allow_nan=False)
+    except Exception as error:  # noqa: BLE001 - as above; also a schema of the user's that is no JSON
         raise _schema_error(tool, error) from None
     schema.pop("title", None)
     for name, property_schema in schema["properties"].items():
@@ -174,13 +210,25 @@ def _build_schema(model: type[BaseModel], tool: str, docs: Mapping[str, str]) ->
     return schema
 
 
+def _is_finite(default: object) -> bool:
+    """Whether a default is no NaN or infinity, which JSON does not have."""
+    try:
+        json.dumps(default, allow_nan=False)
+    except ValueError:
+        return False
+    return True
+
+
 def _schema_error(tool: str, error: Exception) -> InvalidInput:
-    first_line = str(error).partition("\n")[0]
     return InvalidInput(
         f"tool {tool}",
-        f"has a parameter that JSON cannot carry ({first_line})",
+        f"has a parameter that JSON cannot carry ({_first_line(error)})",
         "use JSON-like types, dataclasses or pydantic models",
     )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__
 
 
 def _describe_problems(error: ValidationError) -> str:

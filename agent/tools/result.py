@@ -6,19 +6,18 @@ truncated says so. A file among what a tool returns is described to the model an
 
 import base64
 import json
-from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic_core import to_json
 
+from agent.tools.exceptions import ERROR_MAX_CHARS, name_of, shorten, text_of
+from agent.tools.plain_value import PlainValue, ValueTooLarge
 from agent.tools.produced_file import ProducedFile
 from conversation.storable_text import make_storable
 
 #: Characters of one result: about 16,000 tokens, more than most answers need of one call.
 RESULT_MAX_CHARS = 64_000
-#: Characters of an error's message: the cause stands at its beginning.
-ERROR_MAX_CHARS = 2_000
 
 #: As the journal stores it: the call worked, it gave an error, or its effect is unknown.
 Outcome = Literal["finished", "failed", "unknown"]
@@ -37,48 +36,41 @@ class ToolResult:
 
 
 def success(value: object) -> ToolResult:
-    """A function's return value as JSON; an error where JSON cannot show it."""
-    files: list[ProducedFile] = []
+    """A function's return value as JSON; an error where JSON cannot show it. It runs foreign code, and may hang."""
+    if isinstance(value, str) and len(value) > RESULT_MAX_CHARS:
+        return ToolResult(_truncate(make_storable(value[:RESULT_MAX_CHARS]), len(value)))
+    plain = PlainValue()
     try:
-        text = to_json(
-            _describe_bytes(_extract_files(value, files)), inf_nan_mode="strings", fallback=_fallback
-        ).decode()
-    except Exception as error:  # noqa: BLE001 - foreign code: a value's own serializer may raise anything
-        reason = str(error).removeprefix("Error serializing to JSON: ")
-        return failure("UnshowableResult", f"the tool ran, but its result cannot be shown as JSON: {reason}")
+        text = to_json(_describe_bytes(plain.build(value)), inf_nan_mode="strings", fallback=_refuse).decode()
+    except ValueTooLarge as error:
+        return failure("ResultTooLarge", f"the tool ran, but its result is too large: {error}")
+    except BaseException as error:  # noqa: BLE001 - foreign code: a value's own methods may raise anything
+        return failure("UnshowableResult", f"the tool ran, but its result cannot be shown as JSON: {_reason(error)}")
     if len(text) > RESULT_MAX_CHARS:
-        text = _truncate(value if isinstance(value, str) else text)
-    return ToolResult(text, files=tuple(files))
+        text = _truncate(value if isinstance(value, str) else text[:RESULT_MAX_CHARS], len(text))
+    return ToolResult(text, files=tuple(plain.files))
 
 
 def failure(kind: str, message: str, *, outcome: Outcome = "failed") -> ToolResult:
     """An error that the model can read and act on."""
-    if len(message) > ERROR_MAX_CHARS:
-        message = message[: ERROR_MAX_CHARS - 1] + "…"
+    kind = make_storable(kind)
     # A message may quote bytes that were no text.
-    text = make_storable(message)
+    text = make_storable(shorten(message, ERROR_MAX_CHARS))
     return ToolResult(json.dumps({"error": {"type": kind, "message": text}}, ensure_ascii=False), outcome)
 
 
 def describe_exception(error: BaseException) -> ToolResult:
-    """Describe a tool's exception, without where it was raised."""
-    try:
-        message = str(error)
-    except Exception:  # noqa: BLE001 - foreign code: an exception may break even while it is shown
-        message = ""
-    return failure(type(error).__name__, message)
+    """Describe a tool's exception, without where it was raised. It runs foreign code, and may hang."""
+    return failure(name_of(error), text_of(error))
 
 
-def _extract_files(value: object, files: list[ProducedFile]) -> object:
-    """Replace each file by its description, in plain lists and dicts at any depth."""
-    if isinstance(value, ProducedFile):
-        files.append(value)
-        return value.describe()
-    if type(value) in (list, tuple):
-        return [_extract_files(item, files) for item in value]  # type: ignore[attr-defined] # it is one of the two
-    if type(value) is dict:
-        return {key: _extract_files(item, files) for key, item in value.items()}
-    return value
+def is_quickly_shown(value: object) -> bool:
+    """Whether a value is shown in a moment and without foreign code, so that it needs no thread."""
+    return value is None or type(value) in (bool, float) or (type(value) is str and len(value) <= RESULT_MAX_CHARS)
+
+
+def _reason(error: BaseException) -> str:
+    return text_of(error).removeprefix("Error serializing to JSON: ")
 
 
 def _describe_bytes(value: object) -> object:
@@ -89,20 +81,13 @@ def _describe_bytes(value: object) -> object:
     return value
 
 
-def _fallback(value: Any) -> object:
-    """A JSON value for what pydantic leaves to us: views, ranges, foreign mappings, numpy's arrays."""
-    if isinstance(value, Mapping):
-        return dict(value)
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    if isinstance(value, Collection):
-        return list(value)
+def _refuse(value: Any) -> object:
     raise TypeError(f"{type(value).__name__} is no JSON value")
 
 
-def _truncate(text: str) -> str:
+def _truncate(text: str, total_chars: int) -> str:
     """Truncate a text to its beginning, in a JSON object that says what was left out."""
-    frame = {"truncated": f"only the beginning of {len(text)} characters is shown", "result": ""}
+    frame = {"truncated": f"only the beginning of {total_chars} characters is shown", "result": ""}
     budget = RESULT_MAX_CHARS - len(json.dumps(frame))
     beginning = text[:budget]
     # Escapes make JSON longer than the text: shrink in proportion until it fits.

@@ -1,9 +1,9 @@
-"""The threads in which synchronous tools run.
+"""The threads in which synchronous tools run, and results are encoded.
 
-What stays true: no more than `max_workers` functions run at once, and an abandoned function
-is counted until it returns, because a thread cannot be killed. The threads are daemons and end
-when there is nothing to do: `ThreadPoolExecutor` would hold up the exit of the process until the last
-stuck function returned, which may be never.
+What stays true: no more than `max_workers` functions run at once, beside those that begin at once because
+they are short. An abandoned function is counted until it returns, because a thread cannot be killed. The
+threads are daemons and end when there is nothing to do: `ThreadPoolExecutor` would hold up the exit of the
+process until the last stuck function returned, which may be never.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
@@ -48,24 +49,50 @@ class ToolThreads:
         """Whether so many threads are stuck that this process should stop, for another to start."""
         return self._stuck >= self.stuck_limit
 
-    def submit(self, function: Callable[[], Result]) -> Future[Result]:
-        """Run a function as soon as a thread is free, in the order of submission."""
-        future: Future[Result] = Future()
+    def count_lost(self, number: int) -> None:
+        """Count threads that are lost elsewhere, or, with a negative number, found again."""
         with self._lock:
-            self._waiting.append((future, function))
-            start = self._threads < self.max_workers
-            self._threads += start
-        if start:
-            threading.Thread(target=self._work, name="tool", daemon=True).start()
+            self._stuck += number
+
+    def submit(self, function: Callable[[], Result], *, at_once: bool = False) -> Future[Result]:
+        """Run a function as soon as a thread is free, in the order of submission; or at once, in one more."""
+        future: Future[Result] = Future()
+        work: Callable[[], object] = partial(_fulfil, future, function)
+        if not at_once:
+            with self._lock:
+                self._waiting.append((future, function))
+                if self._threads >= self.max_workers:
+                    return future
+                self._threads += 1
+            work = self._work
+        try:
+            threading.Thread(target=work, name="tool", daemon=True).start()
+        except RuntimeError:
+            # No further thread can start in this process: a tool started too many.
+            self._give_back(future, function, at_once=at_once)
         return future
 
-    async def call(self, function: Callable[[], Result], *, timeout_seconds: float) -> Result:
+    def _give_back(self, future: Future[Any], function: Callable[[], Any], *, at_once: bool) -> None:
+        with self._lock:
+            if not at_once:
+                self._threads -= 1
+                if (future, function) in self._waiting:
+                    self._waiting.remove((future, function))
+        if future.set_running_or_notify_cancel():
+            future.set_exception(NotStarted())
+
+    async def call(
+        self, function: Callable[[], Result], *, timeout_seconds: float | None, at_once: bool = False
+    ) -> Result:
         """Wait for a function; the time includes the wait for a thread.
 
-        Raises `NotStarted` or `StillRunning` after the timeout. The function must not raise
-        `StopIteration`, which no future can carry.
+        With `at_once` it waits for none: for what is short, and must not wait behind what is long.
+        Raises `NotStarted` or `StillRunning` after the timeout.
         """
-        future = self.submit(function)
+        return await self.wait(self.submit(function, at_once=at_once), timeout_seconds=timeout_seconds)
+
+    async def wait(self, future: Future[Result], *, timeout_seconds: float | None) -> Result:
+        """Wait for a function that was submitted: see `call`."""
         try:
             async with asyncio.timeout(timeout_seconds):
                 return await asyncio.wrap_future(future)
@@ -111,5 +138,8 @@ def _fulfil(future: Future[Any], function: Callable[[], Any]) -> None:
         return
     try:
         future.set_result(function())
+    except StopIteration as error:
+        # No future of asyncio carries one: it would never be done.
+        future.set_exception(RuntimeError(f"StopIteration: {error}"))
     except BaseException as error:  # noqa: BLE001 - it is raised again where the future is awaited
         future.set_exception(error)

@@ -1,14 +1,16 @@
 """The tools of one agent, and how a call is run.
 
-What stays true: whatever a tool or a model does wrong becomes a `ToolResult`; only the
-cancellation of the turn passes through.
+What stays true: this is the one border to foreign code. Arguments are checked, the function is called and
+its result is encoded off the loop of the turns, and whatever is raised there becomes a `ToolResult`; only
+the cancellation of the turn passes through.
 """
 
 import asyncio
 import contextvars
 import inspect
-import traceback
+import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -16,16 +18,18 @@ from typing import Any
 import structlog
 
 from agent.tools.arguments import InvalidArguments
-from agent.tools.result import ToolResult, describe_exception, failure, success
+from agent.tools.exceptions import name_of, trace_of
+from agent.tools.result import ToolResult, describe_exception, failure, is_quickly_shown, success
 from agent.tools.run_context import RunContext
 from agent.tools.thread_pool import NotStarted, StillRunning, ToolThreads
 from agent.tools.tool import Tool
+from agent.tools.tool_loops import CallersLoop, Outcome, RunningCall, StartsCalls
 from conversation.errors import InvalidInput
 
 #: Seconds that an async tool has to clean up after it was cancelled.
 STOP_SECONDS = 1.0
-#: Innermost frames of a tool's exception in the log: enough to find the line.
-TRACE_FRAMES = 8
+#: Seconds in which the result of an async tool is encoded, at least: its own time may be over.
+ENCODE_SECONDS = 10.0
 
 _log = structlog.get_logger(__name__)
 
@@ -58,93 +62,145 @@ class Toolbox:
         """The tools as a `ModelRequest` carries them."""
         return tuple(tool.declaration() for tool in self)
 
-    async def run(self, name: str, arguments_json: str, context: RunContext, *, executor: ToolThreads) -> ToolResult:
+    async def run(
+        self,
+        name: str,
+        arguments_json: str,
+        context: RunContext,
+        *,
+        executor: ToolThreads,
+        loops: StartsCalls | None = None,
+    ) -> ToolResult:
         """Run the tool that the model named; a name that no tool has is reported to the model."""
         tool = self._tools.get(name)
         if tool is None:
             return failure("UnknownTool", f"there is no tool {name[:64]!r}; {self._list_available()}")
-        return await run(tool, arguments_json, context, executor=executor)
+        return await run(tool, arguments_json, context, executor=executor, loops=loops)
 
     def _list_available(self) -> str:
         return f"available: {', '.join(self._tools)}" if self._tools else "no tools are available"
 
 
-async def run(tool: Tool, arguments_json: str, context: RunContext, *, executor: ToolThreads) -> ToolResult:
-    """Check the arguments and call the function, within the tool's time and the turn's."""
+async def run(
+    tool: Tool, arguments_json: str, context: RunContext, *, executor: ToolThreads, loops: StartsCalls | None = None
+) -> ToolResult:
+    """Check the arguments and call the function, within the tool's time and the turn's.
+
+    Async tools run on `loops`, and on the caller's own loop without any.
+    """
+    seconds = _remaining_seconds(tool, context)
+    if seconds <= 0:
+        return failure("DeadlinePassed", "the turn's time is over; the tool was not started")
+    call = _Call(tool, context, seconds, executor, loops or CallersLoop())
+    if tool.is_async:
+        return await call.run_on_loop(partial(_call_async, tool, arguments_json, context))
+    return await call.run_in_thread(arguments_json)
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One call of a tool, seen from the loop of its turn."""
+
+    tool: Tool
+    context: RunContext
+    #: Seconds that the function may take.
+    seconds: float
+    threads: ToolThreads
+    loops: StartsCalls
+
+    async def run_in_thread(self, arguments_json: str) -> ToolResult:
+        """Run a plain function."""
+        call = partial(_call_in_thread, self.tool, arguments_json, self.context)
+        try:
+            outcome = await self.threads.call(
+                partial(contextvars.copy_context().run, call), timeout_seconds=self.seconds
+            )
+        except NotStarted:
+            return failure("Busy", f"no thread was free within {self.seconds:g} s; the tool was not started")
+        except StillRunning:
+            return _still_running_failure(self.seconds)
+        if isinstance(outcome, ToolResult):
+            return outcome
+        # A plain function that returned a coroutine: an async one behind a decorator.
+        return await self.run_on_loop(lambda: outcome)
+
+    async def run_on_loop(self, work: Callable[[], Awaitable[Any]]) -> ToolResult:
+        """Run an async tool; one that swallows its cancellation blocks no caller."""
+        started = time.monotonic()
+        outcome = await self._await_outcome(work)
+        if outcome is not None and outcome.is_lost and self.tool.idempotent:
+            # Another tool blocked the loop for good. This one may run again, on the next.
+            outcome = await self._await_outcome(work)
+        if outcome is None:
+            return _timeout_failure(self.tool, self.seconds)
+        if outcome.is_lost:
+            return _lost_failure()
+        return await self._encode(outcome, self.seconds - (time.monotonic() - started))
+
+    async def _await_outcome(self, work: Callable[[], Awaitable[Any]]) -> Outcome | None:
+        """Wait for the call within its time; None where it was cut off. Time that others took does not count."""
+        running = self.loops.start(work, self.tool, self.context.call_id)
+        end = time.monotonic() + self.seconds
+        try:
+            while not running.outcome.done():
+                remaining = end + running.waited_seconds() - time.monotonic()
+                if remaining <= 0:
+                    await self._stop(running)
+                    return None
+                await asyncio.wait({running.outcome}, timeout=remaining)
+        except asyncio.CancelledError:
+            await self._stop(running)
+            raise
+        return running.outcome.result()
+
+    async def _stop(self, running: RunningCall) -> None:
+        """Cancel a call, and let it clean up; one that goes on after that is left to itself."""
+        running.stop()
+        await asyncio.wait({running.outcome}, timeout=STOP_SECONDS)
+        if not running.outcome.done():
+            _log.error("tool_refuses_to_stop", tool=self.tool.name, call_id=self.context.call_id)
+
+    async def _encode(self, outcome: Outcome, seconds: float) -> ToolResult:
+        """Encode an outcome in a thread: its own code may take long, or hang."""
+        if outcome.error is None and isinstance(outcome.value, ToolResult):
+            return outcome.value
+        if outcome.error is None and is_quickly_shown(outcome.value):
+            return success(outcome.value)
+        encode = partial(_encode_in_thread, outcome, self.tool, self.context)
+        seconds = max(seconds, ENCODE_SECONDS)
+        try:
+            return await self.threads.call(encode, timeout_seconds=seconds, at_once=True)
+        except NotStarted:
+            return failure("Busy", "the tool ran, but no thread was free to read its result")
+        except StillRunning:
+            return failure("ResultTooLarge", f"the tool ran, but its result could not be read within {seconds:g} s")
+
+
+async def _call_async(tool: Tool, arguments_json: str, context: RunContext) -> Any:
+    """Check the arguments and call, on the loop of tools: a type of the user's may do anything in its check."""
     try:
         bound_arguments = tool.arguments.bind(arguments_json, context)
     except InvalidArguments as refusal:
         return failure("InvalidArguments", str(refusal))
-    except Exception as error:  # noqa: BLE001 - foreign code: a type of the user's may raise anything while it is checked
-        return _report_exception(error, tool, context)
-    seconds = _remaining_seconds(tool, context)
-    if seconds <= 0:
-        return failure("DeadlinePassed", "the turn's time is over; the tool was not started")
-    call = partial(tool.function, *bound_arguments.args, **bound_arguments.kwargs)
-    if tool.is_async:
-        return await _run_on_loop(call, tool, context, seconds)
-    return await _run_in_thread(call, tool, context, seconds, executor)
+    return await tool.function(*bound_arguments.args, **bound_arguments.kwargs)
 
 
-async def _run_on_loop(
-    call: Callable[[], Awaitable[Any]], tool: Tool, context: RunContext, seconds: float
-) -> ToolResult:
-    """Run an async tool in a task of its own, so that one that swallows its cancellation blocks no caller."""
-    task = asyncio.create_task(_await_result(call, tool, context))
+def _call_in_thread(tool: Tool, arguments_json: str, context: RunContext) -> ToolResult | Awaitable[Any]:
+    """Check the arguments, call and encode, in a thread."""
     try:
-        await asyncio.wait({task}, timeout=seconds)
-    except asyncio.CancelledError:
-        await _stop(task, tool, context)
-        raise
-    if task.done():
-        return task.result()
-    await _stop(task, tool, context)
-    return _timeout_failure(tool, seconds)
-
-
-async def _await_result(call: Callable[[], Awaitable[Any]], tool: Tool, context: RunContext) -> ToolResult:
-    try:
-        return success(await call())
-    except asyncio.CancelledError as error:
-        if is_task_cancelled():
-            raise
-        # The turn was not cancelled: something that the tool waited for was.
-        return _report_exception(error, tool, context)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - foreign code; its sys.exit() ends its call, not the worker
-        return _report_exception(error, tool, context)
-
-
-async def _stop(task: asyncio.Task[ToolResult], tool: Tool, context: RunContext) -> None:
-    """Cancel a tool, and let it clean up; one that goes on after that is left to itself."""
-    task.cancel()
-    _, pending_tasks = await asyncio.wait({task}, timeout=STOP_SECONDS)
-    if pending_tasks:
-        _log.error("tool_refuses_to_stop", tool=tool.name, call_id=context.call_id)
-
-
-async def _run_in_thread(
-    call: Callable[[], Any], tool: Tool, context: RunContext, seconds: float, executor: ToolThreads
-) -> ToolResult:
-    call_in_context = partial(contextvars.copy_context().run, _call_in_thread, call, tool, context)
-    try:
-        outcome = await executor.call(call_in_context, timeout_seconds=seconds)
-    except NotStarted:
-        return failure("Busy", f"no thread was free within {seconds:g} s; the tool was not started")
-    except StillRunning:
-        return _still_running_failure(seconds)
-    if isinstance(outcome, ToolResult):
-        return outcome
-    # A plain function that returned a coroutine: an async one behind a decorator.
-    return await _run_on_loop(lambda: outcome, tool, context, seconds)
-
-
-def _call_in_thread(call: Callable[[], Any], tool: Tool, context: RunContext) -> ToolResult | Awaitable[Any]:
-    """Call and encode in the thread: encoding a large result must not hold up the loop."""
-    try:
-        value = call()
+        bound_arguments = tool.arguments.bind(arguments_json, context)
+        value = tool.function(*bound_arguments.args, **bound_arguments.kwargs)
         return value if inspect.isawaitable(value) else success(value)
+    except InvalidArguments as refusal:
+        return failure("InvalidArguments", str(refusal))
     except BaseException as error:  # noqa: BLE001 - foreign code; nothing it raises may end the thread or the worker
         return _report_exception(error, tool, context)
+
+
+def _encode_in_thread(outcome: Outcome, tool: Tool, context: RunContext) -> ToolResult:
+    if outcome.error is not None:
+        return _report_exception(outcome.error, tool, context)
+    return success(outcome.value)
 
 
 def _remaining_seconds(tool: Tool, context: RunContext) -> float:
@@ -161,11 +217,16 @@ def is_task_cancelled() -> bool:
 
 def _report_exception(error: BaseException, tool: Tool, context: RunContext) -> ToolResult:
     # The message is in the result. The log says where it was raised, without values: those are the user's.
-    frames = traceback.extract_tb(error.__traceback__)[-TRACE_FRAMES:]
-    trace = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
-    kind = type(error).__name__
-    _log.warning("tool_raised", tool=tool.name, call_id=context.call_id, error=kind, trace=trace)
+    _log.warning("tool_raised", tool=tool.name, call_id=context.call_id, error=name_of(error), trace=trace_of(error))
     return describe_exception(error)
+
+
+def _lost_failure() -> ToolResult:
+    return failure(
+        "Unknown",
+        "another tool held up the worker for so long that this call was given up; its effect is unknown",
+        outcome="unknown",
+    )
 
 
 def _timeout_failure(tool: Tool, seconds: float) -> ToolResult:

@@ -60,9 +60,7 @@ threads = Table(
     Column("retention_checked_at", Time),
     UniqueConstraint("tenant", "id"),
     Index("ix_threads_lease_owner", "lease_owner", postgresql_where=text("lease_owner is not null")),
-    Index(
-        "ix_threads_window_tokens", "agent", postgresql_where=text(EXCEEDS_WINDOW), sqlite_where=text(EXCEEDS_WINDOW)
-    ),
+    index_where("ix_threads_window_tokens", "agent", where=EXCEEDS_WINDOW),
     Index("ix_threads_tenant_updated_at_key", "tenant", "updated_at", "key"),
     sqlite_autoincrement=True,
 )

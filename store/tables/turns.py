@@ -31,6 +31,8 @@ turns = Table(
     Column("crashes", Integer, nullable=False, server_default="0"),
     #: The worker that was counted last in `crashes`: it undoes that if it was not dead after all.
     Column("crashed_worker", OurId),
+    #: How often a run of it broke off without its process dying: it was handed over, or came to no end.
+    Column("interruptions", Integer, nullable=False, server_default="0"),
     #: The turn that it does again: one that failed, or was cancelled. Itself, where it goes on.
     Column("requeued_from", OurId),
     #: 0 is ordinary; higher is sooner. It orders threads, never the turns of one thread.

@@ -24,10 +24,13 @@ from store.tables import inbox_messages, messages, threads, turns
 from store.tables.turns import unfinished
 from store.turns import journal
 from store.turns.frozen_context import load_context, load_summary
-from store.turns.next_turn import can_start, head_of, is_abandoned, is_alive, is_within_running_limit
+from store.turns.next_turn import can_start, head_of, is_abandoned, is_alive, is_within_running_limit, must_end
 
 #: Crashes of a shared process that a turn may stand in before it must run alone.
 SHARED_CRASHES = 2
+#: Runs of a turn that may break off while their process lives: an agent that stops its workers, or whose end
+#: cannot be stored, would go on for ever. Deployments interrupt a turn, too, but not so often.
+INTERRUPTIONS_MAX = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +45,8 @@ class ClaimRequest:
     only_turn: str | None = None
     #: Runs a quarantined turn, since it runs nothing beside it.
     runs_quarantine: bool = False
-    #: The agents that the claimant serves, name → version; turns of others are left to other workers.
+    #: The agents that the claimant serves, name → version; turns of others are left to other workers, but
+    #: for those that must end: that needs nothing of the agent.
     agents: Mapping[str, str]
     #: Given the name of the turn's agent and the newest seq: the seq after which the window begins.
     window_start: Callable[[str, int], int] = lambda _agent, _to_seq: 0
@@ -135,7 +139,8 @@ def _is_claimable_by(claimant: ClaimRequest) -> ColumnElement[bool]:
         else turns.c.local_process_id == claimant.local_process_id
     )
     matches_turn = true() if claimant.only_turn is None else turns.c.id == claimant.only_turn
-    return and_(matches_process, matches_turn, turns.c.agent.in_(sorted(claimant.agents)))
+    may_end = must_end() if claimant.local_process_id is None else false()
+    return and_(matches_process, matches_turn, or_(turns.c.agent.in_(sorted(claimant.agents)), may_end))
 
 
 def _is_quarantined(lease_owner: str | None, claimant: ClaimRequest) -> ColumnElement[bool]:
@@ -283,6 +288,8 @@ def _refusal(turn: AnyRow, claimant: ClaimRequest) -> TurnError | None:
         return TurnError(
             "poison", f"{turn.crashes} processes died under this turn, the last one alone with it", fault=Fault.TOOL
         )
+    if turn.interruptions >= INTERRUPTIONS_MAX:
+        return TurnError("poison", f"{turn.interruptions} runs of this turn broke off without an end", fault=Fault.TOOL)
     remaining_seconds = _seconds_left(turn)
     if remaining_seconds is not None and remaining_seconds <= 0:
         return TurnError("deadline", "the turn's deadline is over", fault=Fault.OPERATOR)

@@ -21,7 +21,12 @@ is_due = or_(has_begun, turns.c.not_before.is_(None), turns.c.not_before <= cloc
 
 def can_start() -> ColumnElement[bool]:
     """Whether a head's state lets it be claimed now, if no worker holds its thread."""
-    return and_(unfinished, or_(turns.c.retry_at.is_(None), turns.c.retry_at <= clock()))
+    return and_(unfinished, or_(turns.c.retry_at.is_(None), turns.c.retry_at <= clock(), must_end()))
+
+
+def must_end() -> ColumnElement[bool]:
+    """Whether the turn is only to be ended: it was asked to stop, or its deadline is over."""
+    return or_(turns.c.cancel_requested_at.is_not(None), turns.c.deadline <= clock())
 
 
 def head_of(thread_key: int, *, except_turn_id: str | None = None) -> ScalarSelect[Any]:

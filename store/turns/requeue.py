@@ -3,21 +3,22 @@
 What stays true: no message is repeated needlessly, and no message of the history moves.
 A turn of which nothing but its question stands there, as the newest thing of its thread, goes on
 where it broke off, from its journal. In every other case its question is asked anew, as a new turn
-at the end.
+at the end. A turn that waits for an agent can be given to another one, which goes on with its journal.
 """
 
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, insert, literal, select, update
 
-from conversation.errors import TurnNotFound, TurnNotRequeueable
+from conversation.errors import TurnNotFound, TurnNotRequeueable, UnknownAgent
 from conversation.ids import is_our_id
 from conversation.turn import TurnState
 from store.database.column_types import clock
 from store.database.statements import AnyRow
 from store.history.message_rows import SHARED_COLUMNS
 from store.history.visibility import cutoff_of
-from store.tables import attachments, inbox_messages, messages, threads, turns
+from store.tables import agents, attachments, inbox_messages, messages, threads, turns
+from store.turns.next_turn import is_alive
 
 #: The final states after which a turn may be requeued.
 REQUEUEABLE_STATES = (TurnState.FAILED, TurnState.CANCELLED)
@@ -39,15 +40,23 @@ class RequeueOutcome:
     is_new: bool
 
 
-def requeue(connection: Connection, turn_id: str, *, new_turn_id: str, new_message_id: str) -> RequeueOutcome:
+def requeue(
+    connection: Connection, turn_id: str, *, new_turn_id: str, new_message_id: str, agent: str | None = None
+) -> RequeueOutcome:
     """Queue a turn again that failed or was cancelled. The ids are used where a new turn is needed.
 
-    Running it twice changes nothing. Raises `TurnNotFound` and `TurnNotRequeueable`.
+    With an agent, that one answers; a turn that waits in the queue is given to it as well. Running it
+    twice changes nothing. Raises `TurnNotFound`, `TurnNotRequeueable` and `UnknownAgent`.
     """
     turn, thread = _lock_turn(connection, turn_id)
+    if agent is not None:
+        _check_agent(connection, agent)
     new_turn = connection.execute(select(turns.c.id).where(turns.c.id == new_turn_id)).first()
     if new_turn is not None:
         return RequeueOutcome(new_turn_id, turn.tenant, thread.id, is_new=True)
+    if agent is not None and _is_waiting(connection, turn, thread):
+        _give_to(connection, turn, agent)
+        return RequeueOutcome(turn_id, turn.tenant, thread.id, is_new=False)
     if turn.state == TurnState.QUEUED and turn.requeued_from == turn.id:
         return RequeueOutcome(turn_id, turn.tenant, thread.id, is_new=False)
     if TurnState(turn.state) not in REQUEUEABLE_STATES:
@@ -55,9 +64,9 @@ def requeue(connection: Connection, turn_id: str, *, new_turn_id: str, new_messa
             f"turn_id: {turn_id} is {turn.state}; only one that failed or was cancelled is queued again"
         )
     if _can_resume(connection, turn, thread):
-        _resume(connection, turn)
+        _resume(connection, turn, agent or turn.agent)
         return RequeueOutcome(turn_id, turn.tenant, thread.id, is_new=False)
-    _queue_new_turn(connection, turn, new_turn_id, new_message_id)
+    _queue_new_turn(connection, turn, agent or turn.agent, new_turn_id, new_message_id)
     return RequeueOutcome(new_turn_id, turn.tenant, thread.id, is_new=True)
 
 
@@ -69,7 +78,7 @@ def _lock_turn(connection: Connection, turn_id: str) -> tuple[AnyRow, AnyRow]:
     if thread_key is None:
         raise TurnNotFound(f"turn_id: no turn {turn_id!r} is stored")
     thread = connection.execute(
-        select(threads.c.id, threads.c.last_seq, threads.c.history_starts_after)
+        select(threads.c.id, threads.c.last_seq, threads.c.history_starts_after, threads.c.lease_owner)
         .where(threads.c.key == thread_key)
         .with_for_update(key_share=True)
     ).one()
@@ -77,6 +86,24 @@ def _lock_turn(connection: Connection, turn_id: str) -> tuple[AnyRow, AnyRow]:
     if turn is None or (turn.window_to_seq is not None and turn.window_to_seq <= thread.history_starts_after):
         raise TurnNotFound(f"turn_id: what {turn_id!r} asked is past its retention; send the question anew")
     return turn, thread
+
+
+def _check_agent(connection: Connection, agent: str) -> None:
+    if connection.execute(select(agents.c.name).where(agents.c.name == agent)).first() is None:
+        raise UnknownAgent(f"agent: no worker has ever registered {agent!r}; start a worker that serves it")
+
+
+def _is_waiting(connection: Connection, turn: AnyRow, thread: AnyRow) -> bool:
+    """Whether the turn waits for a worker: it is queued, or the one that ran it is dead."""
+    if turn.local_process_id is not None or TurnState(turn.state).is_final:
+        return False
+    is_held = select(is_alive(literal(thread.lease_owner, threads.c.lease_owner.type)))
+    return turn.state == TurnState.QUEUED or not connection.execute(is_held).scalar_one()
+
+
+def _give_to(connection: Connection, turn: AnyRow, agent: str) -> None:
+    values = {"agent": agent, "retry_at": None, "notified_at": clock()}
+    connection.execute(update(turns).where(turns.c.id == turn.id).values(values))
 
 
 def _can_resume(connection: Connection, turn: AnyRow, thread: AnyRow) -> bool:
@@ -90,20 +117,22 @@ def _can_resume(connection: Connection, turn: AnyRow, thread: AnyRow) -> bool:
     return connection.execute(younger_turns.limit(1)).first() is None
 
 
-def _resume(connection: Connection, turn: AnyRow) -> None:
+def _resume(connection: Connection, turn: AnyRow, agent: str) -> None:
     """Queue the old turn itself: its journal stays, so no finished call is repeated; counts begin anew."""
-    values = {"state": "queued", "requeued_from": turn.id, "retries": 0, "crashes": 0, "notified_at": clock()}
-    connection.execute(update(turns).where(turns.c.id == turn.id).values(dict.fromkeys(RESET_COLUMNS) | values))
+    values = {"state": "queued", "agent": agent, "requeued_from": turn.id, "notified_at": clock()}
+    counts = {"retries": 0, "crashes": 0, "interruptions": 0}
+    fresh_values = dict.fromkeys(RESET_COLUMNS) | counts | values
+    connection.execute(update(turns).where(turns.c.id == turn.id).values(fresh_values))
 
 
-def _queue_new_turn(connection: Connection, turn: AnyRow, new_turn_id: str, new_message_id: str) -> None:
+def _queue_new_turn(connection: Connection, turn: AnyRow, agent: str, new_turn_id: str, new_message_id: str) -> None:
     connection.execute(
         insert(turns).values(
             id=new_turn_id,
             thread_key=turn.thread_key,
             tenant=turn.tenant,
             state="queued",
-            agent=turn.agent,
+            agent=agent,
             priority=turn.priority,
             metadata=turn.metadata,
             requeued_from=turn.id,

@@ -180,7 +180,7 @@ def _finish_turn(turn_id: str, ending: Ending) -> Update:
                 **_error_columns(error),
             )
         case HandOver():
-            return statement.values(state="queued", notified_at=None)
+            return statement.values(state="queued", notified_at=None, interruptions=turns.c.interruptions + 1)
         case _:
             assert_never(ending)
 

@@ -116,7 +116,7 @@ def release(connection: Connection, worker: str, held: HeldThread) -> bool:
         connection.execute(
             update(turns)
             .where(turns.c.id == held.turn_id, turns.c.state == "running")
-            .values(state="queued", notified_at=None)
+            .values(state="queued", notified_at=None, interruptions=turns.c.interruptions + 1)
         )
     return release_result.rowcount == 1
 

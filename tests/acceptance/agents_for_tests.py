@@ -89,16 +89,6 @@ def fail(text: str) -> str:
     raise ValueError(f"no luck with {text}")
 
 
-@tool(timeout_seconds=GATE_SECONDS)
-async def freeze(gate: str, context: RunContext) -> str:
-    """Hold up the event loop until a gate opens, as broken code does."""
-    note("freeze begins", context)
-    while not is_open(gate):
-        time.sleep(0.02)  # noqa: ASYNC251 - the mistake that the test is about
-    note("freeze ends", context)
-    return "thawed"
-
-
 class Thinker(RecallModel):
     """Answers as `offline/recall` does, once the gate `model` is open."""
 
@@ -145,7 +135,7 @@ class Talker(RecallModel):
             yield item
 
 
-TOOLS = (write, hold, hold_again, die, fail, freeze)
+TOOLS = (write, hold, hold_again, die, fail)
 
 register(Agent(name="worker", purpose="Do as you are told.", tools=TOOLS))
 register(Agent(name="thinker", model=Thinker(), streams=False, tools=TOOLS))

@@ -126,29 +126,6 @@ def test_a_worker_that_was_only_stopped_convicts_nobody(running: Installation) -
     assert result.state is TurnState.COMPLETED
 
 
-def test_a_hung_event_loop_loses_its_turns_and_writes_nothing_afterwards(running: Installation) -> None:
-    frozen = running.send("t", 'call freeze with {"gate": "thaw"} and call write with {"text": "late"}')
-    running.saw("freeze begins")
-    running.start(worker("two"))
-
-    (result,) = running.all_ended([frozen])
-    before = running.history("t")
-    running.open_gate("thaw")
-    hung = running.processes["one"]
-    eventually(lambda: hung.has_logged("turn_lost"), told=hung.log_tail)
-
-    assert result.state is TurnState.COMPLETED
-    row = running.turn_row(frozen)
-    assert (row["attempt"], row["crashes"]) == (2, 1)
-    assert [m["role"] for m in before] == ["user", "assistant", "tool", "tool", "assistant"]
-    assert "Unknown" in before[2]["content"]
-    assert running.history("t") == before
-    assert "loop_hangs" in hung.log.read_text()
-    # It goes on with other threads.
-    running.stop("two")
-    assert running.all_ended([running.send("other", "hello")])[0].state is TurnState.COMPLETED
-
-
 def test_a_turn_that_kills_its_process_is_found_guilty_alone_and_others_go_free(running: Installation) -> None:
     """Two crashes of a shared process are suspicion; the third, alone, is the verdict."""
     running.start(quarantine())

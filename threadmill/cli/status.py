@@ -32,7 +32,10 @@ def status(tenant: Tenant = DEFAULT_TENANT, as_json: AsJson = False) -> None:
         print_json(report)
     else:
         for name, value in report.items():
-            print(f"{name:<9} {value}")
+            if name != "unserved" or value:
+                print(f"{name:<9} {value}")
+        if report.get("unserved"):
+            print("no living worker serves these agents: start one, or see `threadmill turns requeue --agent`")
     if problem is not None:
         raise typer.Exit(1)
 
@@ -41,6 +44,7 @@ def _read_database(database: "Database", tenant: str) -> dict[str, Any]:
     from store import migrations
     from store.threads import listing
     from store.turns import workers
+    from store.turns.unserved import count_unserved
 
     def read(connection: Any) -> dict[str, Any]:
         migrations.check(connection)
@@ -51,6 +55,7 @@ def _read_database(database: "Database", tenant: str) -> dict[str, Any]:
             "threads": counts.threads,
             "messages": counts.messages,
             "turns": dict(counts.turns),
+            "unserved": count_unserved(connection, tenant),
         }
 
     return database.run(read)

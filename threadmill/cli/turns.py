@@ -2,7 +2,7 @@
 
 from contextlib import closing
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -29,24 +29,34 @@ def list_turns(
 ) -> None:
     """List turns, the newest first, with their errors."""
     from store.turns.records import list_latest
+    from store.turns.unserved import find_unserved
+
+    def read(connection: Any) -> "tuple[list[TurnRecord], frozenset[str]]":
+        records = list_latest(connection, tenant, states=state or list(TurnState), limit=limit)
+        return records, find_unserved(connection, [record.id for record in records])
 
     with _open_producer() as producer:
-        records = producer.database.run(
-            lambda connection: list_latest(connection, tenant, states=state or list(TurnState), limit=limit)
-        )
+        records, unserved_ids = producer.database.run(read)
     if as_json:
-        print_json([asdict(record) for record in records])
+        print_json([{**asdict(record), "is_unserved": record.id in unserved_ids} for record in records])
         return
     for record in records:
-        print(f"{record.created_at:%Y-%m-%d %H:%M}  {record.id}  {record.state:<9}  {_record_line(record)}".rstrip())
+        line = _record_line(record, is_unserved=record.id in unserved_ids)
+        print(f"{record.created_at:%Y-%m-%d %H:%M}  {record.id}  {record.state:<9}  {line}".rstrip())
 
 
 @group.command()
-def requeue(turn_ids: TurnIds, as_json: AsJson = False) -> None:
+def requeue(
+    turn_ids: TurnIds,
+    agent: Annotated[
+        str | None, typer.Option(help="Have this agent answer; also turns that wait for one that nobody serves.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Queue turns again that failed or were cancelled; prints the id to wait for."""
     with _open_producer() as producer:
         for turn_id in turn_ids:
-            turn = producer.requeue(turn_id)
+            turn = producer.requeue(turn_id, agent=agent)
             if as_json:
                 print_json({"requeued": turn_id, "id": turn.id, "is_new": turn.is_new})
             else:
@@ -65,8 +75,10 @@ def cancel(turn_ids: TurnIds, as_json: AsJson = False) -> None:
                 print(f"{turn_id} {state}")
 
 
-def _record_line(record: "TurnRecord") -> str:
+def _record_line(record: "TurnRecord", *, is_unserved: bool) -> str:
     words = [record.thread_id, record.agent]
+    if is_unserved:
+        words.append("waits: no living worker serves this agent")
     if record.error is not None:
         words.append(f"{record.error.fault}: {record.error.kind}: {record.error.message}"[:SHOWN_CHARS])
     return "  ".join(words)

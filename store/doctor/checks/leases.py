@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, exists, not_, or_, select, true, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, false, not_, or_, select, true, update
 
 from store.database.column_types import clock
 from store.database.statements import AnyRow
@@ -19,9 +19,7 @@ from store.doctor.row_check import RowCheck, report_row, thread_columns
 from store.tables import threads, turns, workers
 from store.tables.turns import unfinished
 from store.turns.next_turn import can_start, heads, is_abandoned, is_alive, is_within_running_limit
-
-#: Living workers whose agents are read, to say whether any worker serves one.
-WORKERS_MAX = 1000
+from store.turns.unserved import is_unserved, list_served_agents
 
 _runs_a_turn = (
     exists().where(turns.c.thread_key == threads.c.key, unfinished, turns.c.state == "running").correlate(threads)
@@ -121,8 +119,7 @@ def _read_unclaimed(connection: Connection, scope: Scope) -> list[tuple[AnyRow, 
     rows = connection.execute(statement.order_by(turns.c.arrival_seq).limit(scope.findings + 1)).all()
     if not rows:
         return []
-    living_workers = select(workers.c.agents).where(workers.c.lease_expires_at > clock()).limit(WORKERS_MAX)
-    served_agents = {name for agents in connection.execute(living_workers).scalars() for name in agents}
+    served_agents = list_served_agents(connection)
     return [(row, row.agent in served_agents) for row in rows]
 
 
@@ -134,6 +131,21 @@ def _explain_unclaimed(row: AnyRow, *, is_served: bool) -> str:
     if row.crashes >= 2:
         return f"it stood in {row.crashes} crashes: only a worker on the queue `quarantine` takes it"
     return f"workers serve the agent {row.agent!r}, but none came for it: does the sweep run?"
+
+
+def _select_unserved(connection: Connection, _: Scope) -> Select[Any]:
+    served_agents = list_served_agents(connection)
+    # While all workers are away, as in a deployment, no agent is missing: what waits for long is unclaimed.
+    is_missing = is_unserved(served_agents) if served_agents else false()
+    return (
+        select(*thread_columns(), turns.c.id.label("turn_id"), turns.c.agent)
+        .join(threads, turns.c.thread_key == threads.c.key)
+        .where(is_missing)
+    )
+
+
+def _report_unserved(row: AnyRow) -> Finding:
+    return report_row(row, f"no living worker serves the agent {row.agent!r}", turn=row.turn_id, agent=row.agent)
 
 
 CHECKS: tuple[Check, ...] = (
@@ -161,6 +173,14 @@ CHECKS: tuple[Check, ...] = (
         identity={"turn_id": turns.c.id},
         report=_report_left_running,
         repair=_queue_again,
+    ).build(),
+    RowCheck(
+        name="turn-unserved",
+        means="a turn waits for an agent that no living worker serves",
+        advice="start a worker that serves it, `threadmill turns requeue --agent` another one, or cancel the turn",
+        select_rows=_select_unserved,
+        identity={"turn_id": turns.c.id},
+        report=_report_unserved,
     ).build(),
     Check(
         name="turn-unclaimed",

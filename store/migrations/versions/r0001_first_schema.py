@@ -199,6 +199,7 @@ def upgrade() -> None:
         sa.Column("retries", sa.Integer(), server_default="0", nullable=False),
         sa.Column("crashes", sa.Integer(), server_default="0", nullable=False),
         sa.Column("crashed_worker", sa.Uuid(as_uuid=False), nullable=True),
+        sa.Column("interruptions", sa.Integer(), server_default="0", nullable=False),
         sa.Column("requeued_from", sa.Uuid(as_uuid=False), nullable=True),
         sa.Column("priority", sa.SmallInteger(), server_default="0", nullable=False),
         sa.Column("metadata", JSON, nullable=False),

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
@@ -12,10 +12,11 @@ from agent.loop import Run
 from agent.models.protocol import ModelReply, ModelRequest, StreamRestarted, TextDelta
 from agent.tools.run_context import RunContext
 from agent.tools.tool import tool
-from conversation.errors import Fault, ModelError
+from conversation.errors import Fault, LeaseLost, ModelError
 from conversation.message import Message, ToolCall, Usage
+from conversation.step import Step
 from conversation.turn import Failed, RetryLater
-from tests.integration.scripted import Scripted, call, completed, failed, results, run_of, says
+from tests.integration.scripted import Memory, Scripted, call, completed, failed, results, run_of, says
 
 
 @tool
@@ -146,6 +147,102 @@ async def test_a_turn_that_never_answers_ends_at_its_steps() -> None:
     assert [m.role for m in ending.messages] == ["assistant", "tool"] * 3
     assert len(model.requests) == 3
     assert (ending.usage, ending.cost) == (Usage(30, 15), 1.5)
+
+
+async def test_the_last_step_asks_without_tools_and_runs_none() -> None:
+    ran: list[str] = []
+
+    @tool
+    def effect(text: str) -> None:
+        ran.append(text)
+
+    def ask(request: ModelRequest) -> ModelReply:
+        return says("", call("effect", f"c{len(request.messages)}", text=str(len(ran))))
+
+    model, journal = Scripted(ask), Memory()
+    ending = await failed(run_of(Agent(name="a", tools=[effect], max_steps=3), model, journal))
+
+    assert (ending.error.kind, ran) == ("step_limit", ["0", "1"])
+    assert [len(request.tools) for request in model.requests] == [1, 1, 0]
+    assert "last step" in str(model.requests[-1].messages[0]["content"])
+    assert "last step" not in str(model.requests[1].messages)
+    assert json.loads(ending.messages[-1].content)["error"]["type"] == "StepLimit"
+    assert journal.steps[5].state == "failed"
+
+
+async def test_the_last_step_may_answer() -> None:
+    model = Scripted(says("", call("echo", "1", text="x")), says("what I know"))
+
+    ending = await completed(run_of(Agent(name="a", tools=[echo], max_steps=2), model))
+
+    assert ending.messages[-1].content == "what I know"
+    assert model.requests[-1].tools == ()
+
+
+async def test_a_tool_that_fails_the_same_way_is_told_to_the_model_and_then_ends_the_turn() -> None:
+    @tool
+    def broken(text: str) -> None:
+        raise ValueError("no service")
+
+    def ask(request: ModelRequest) -> ModelReply:
+        n = len(request.messages)
+        return says("", *(call("broken", f"c{n}-{twin}", text=f"{n} {twin}") for twin in range(2)))
+
+    model = Scripted(ask)
+    ending = await failed(run_of(Agent(name="a", tools=[broken]), model))
+
+    assert (ending.error.kind, ending.error.fault) == ("tool_failing", Fault.TOOL)
+    assert "'broken' failed 5 times in a row in the same way: ValueError" in ending.error.message
+    assert "no service" not in ending.error.message
+    assert len(model.requests) == 5
+    errors = [json.loads(m.content)["error"] for m in ending.messages if m.role == "tool"]
+    # Twice in one reply is once: the model saw neither yet.
+    assert ["repeated" in error for error in errors] == [False] * 2 + [True] * 8
+    assert "5 times" in errors[-1]["repeated"]
+
+
+@pytest.mark.parametrize("name", ["missing", "echo"])
+async def test_calls_that_cannot_be_run_count_as_well(name: str) -> None:
+    model = Scripted(lambda request: says("", call(name, f"c{len(request.messages)}", wrong="x")))
+
+    assert (await failed(run_of(Agent(name="a", tools=[echo]), model))).error.kind == "tool_failing"
+
+
+async def test_a_tool_that_works_in_between_or_fails_otherwise_ends_nothing() -> None:
+    asked = [0]
+
+    @tool
+    def moody() -> str:
+        asked[0] += 1
+        if asked[0] % 4 == 0:
+            return "fine"
+        raise ValueError("no service" if asked[0] < 13 else f"another {asked[0]}")
+
+    answers = [says("", call("moody", f"c{n}")) for n in range(20)]
+
+    await completed(run_of(Agent(name="a", tools=[moody]), Scripted(*answers, says("done"))))
+
+
+async def test_a_resumed_turn_goes_on_counting_where_it_broke_off() -> None:
+    @tool(idempotent=True)
+    def broken() -> None:
+        raise ValueError("no service")
+
+    answers = [says("", call("broken", f"c{n}")) for n in range(20)]
+    agent, journal = Agent(name="a", tools=[broken]), Memory()
+
+    def die(steps: Sequence[Step]) -> None:
+        if steps[0].index == 7:
+            raise LeaseLost("the process died")
+
+    journal.before = die
+    with pytest.raises(LeaseLost):
+        await run_of(agent, Scripted(*answers), journal).run()
+    journal.before = lambda _: None
+    model = Scripted(*answers)
+
+    assert (await failed(run_of(agent, model, journal))).error.kind == "tool_failing"
+    assert len(model.requests) == 1
 
 
 async def test_a_turn_ends_at_its_tokens() -> None:

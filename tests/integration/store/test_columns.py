@@ -89,6 +89,7 @@ TURNS: dict[str, tuple[Does, Does, Does, Does]] = {
     "retries": (LEAVES, COPIES, RESETS, RESETS),
     "crashes": (LEAVES, COPIES, RESETS, RESETS),
     "crashed_worker": (LEAVES, RESETS, RESETS, RESETS),
+    "interruptions": (LEAVES, RESETS, RESETS, RESETS),
     # An export may begin behind the turn that this one names.
     "requeued_from": (LEAVES, RESETS, SETS, SETS),
     "priority": (LEAVES, COPIES, COPIES, COPIES),
@@ -163,6 +164,7 @@ TURN: Row = {
     "attempt": 4,
     "retries": 3,
     "crashes": 2,
+    "interruptions": 3,
     "crashed_worker": new_id(),
     "requeued_from": new_id(),
     "priority": 6,

@@ -38,13 +38,14 @@ class Process:
     running: ActiveRuns = field(default_factory=ActiveRuns)
     id: str = field(default_factory=new_id)
 
-    def heartbeat(self) -> Heartbeat:
+    def heartbeat(self, on_hang: Callable[[], None] | None = None) -> Heartbeat:
         settings = load(
             database_url=self.database.url.render_as_string(hide_password=False),
             lease_duration_seconds=LEASE_DURATION_SECONDS,
             heartbeat_interval_seconds=BEAT_SECONDS,
         )
-        return Heartbeat(self.id, settings, {"assistant": Agent(name="assistant")}, self.running, self.loop)
+        agents = {"assistant": Agent(name="assistant")}
+        return Heartbeat(self.id, settings, agents, self.running, self.loop, on_hang=on_hang)
 
     def until(self) -> datetime:
         statement = select(tables.workers.c.lease_expires_at).where(tables.workers.c.id == self.id)
@@ -141,6 +142,31 @@ def test_it_stops_while_the_event_loop_hangs_and_goes_on_afterwards(beating: Pro
 
     free.set()
     eventually(lambda: not is_over(beating))
+
+
+def test_a_loop_that_stays_silent_for_two_leases_ends_its_process(process: Process) -> None:
+    ended, free = threading.Event(), threading.Event()
+    heartbeat = process.heartbeat(on_hang=ended.set)
+    heartbeat.start()
+    process.loop.call_soon_threadsafe(free.wait, 20)
+
+    assert not ended.wait(LEASE_DURATION_SECONDS), "one lease is not enough"
+    assert ended.wait(10)
+
+    free.set()
+    heartbeat.stop()
+
+
+def test_a_loop_that_is_closed_ends_its_process_at_once(database: Database) -> None:
+    closed = asyncio.new_event_loop()
+    closed.close()
+    process, ended = Process(database, closed), threading.Event()
+    heartbeat = process.heartbeat(on_hang=ended.set)
+    heartbeat.start()
+
+    assert ended.wait(10)
+
+    heartbeat.stop()
 
 
 def test_it_survives_a_database_that_answers_what_nobody_expected(beating: Process) -> None:

@@ -186,6 +186,44 @@ async def test_a_cancellation_that_nobody_asked_for_fails_the_turn(process: Proc
     assert process.turn(turn).error_kind == "agent_error"
 
 
+class Own(BaseException):
+    """An exception that no `except Exception` catches."""
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, GeneratorExit, Own])
+async def test_whatever_an_agent_raises_fails_its_turn_alone(process: Process, error: type[BaseException]) -> None:
+    def breaks_once(request: Any) -> ModelReply:
+        if len(process.model.requests) == 1:
+            raise error
+        return quote(request)
+
+    process.model = Scripted(breaks_once)
+    broken = process.send("one")
+    process.send("two")
+
+    with pytest.raises(ThreadmillError, match=broken):
+        await process.runner().run_thread(WAKE_UP)
+
+    assert process.turn(broken).error_kind == "agent_error"
+    assert process.history() == ["one", "two", "re two"]
+    assert process.owners() == [None]
+
+
+async def test_a_run_that_cannot_even_be_made_fails_its_turn(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(name: str) -> Any:
+        raise ImportError(name)
+
+    monkeypatch.setattr("tasks.runner.model_for", refuse)
+    turn = process.send("one")
+    runner = process.runner()
+
+    with pytest.raises(ThreadmillError, match=turn):
+        await replace(runner, agents={"a": Agent(name="a")}).run_thread(WAKE_UP)
+
+    assert process.turn(turn).error_kind == "agent_error"
+    assert process.owners() == [None]
+
+
 async def test_a_second_wake_up_begins_no_second_run_of_a_turn_whose_claim_a_failover_forgot(process: Process) -> None:
     """It would get the same token for the same worker: both could write, and do each effect."""
 

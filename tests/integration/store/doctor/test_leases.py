@@ -194,6 +194,18 @@ def test_a_lease_that_was_taken_between_the_finding_and_the_repair_stays(site: S
     assert site.row().lease_owner == quick.worker
 
 
+def test_a_turn_whose_agent_nobody_serves_any_more_is_told_at_once(site: Site) -> None:
+    site.send(thread="unserved", agent="refunds")
+    assert site.found("turn-unserved") == {}, "while all workers are away, as in a deployment, none is missing"
+    site.worker("assistant")
+    site.send(thread="served")
+
+    (note,) = site.found("turn-unserved")["turn-unserved"]
+
+    assert (note.finding.ids["thread"], note.finding.ids["agent"]) == ("unserved", "refunds")
+    assert note.finding.detail == "no living worker serves the agent 'refunds'"
+
+
 def test_a_due_turn_that_nobody_claims_is_told_with_its_agent(site: Site) -> None:
     site.worker("assistant")
     site.send(thread="served")

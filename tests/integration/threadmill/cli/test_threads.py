@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from conversation.ids import new_id
 from producers import Producer
 from store.settings import load
 from store.tables.retention import ARCHIVES
+from store.turns import workers
 from tests.command import run_command
 from threadmill.cli import docker
 
@@ -291,6 +293,31 @@ def test_a_turn_that_was_cancelled_is_listed_and_asked_again(terminal: Terminal)
     assert "goes on" in refused.stdout
     unknown = terminal.run("turns", "requeue", "nonsense", status=1)
     assert "turn_id: no turn 'nonsense' is stored" in unknown.stderr
+
+
+def test_a_turn_whose_agent_nobody_serves_shows_at_once_and_is_given_to_another(terminal: Terminal) -> None:
+    terminal.run("init")
+    settings = load(database_url=f"sqlite:///{terminal.folder}/threads.db")
+    with closing(Producer(settings)) as producer:
+        turn_id = producer.send("t1", "hello", agent="gone", allow_unknown_agent=True).id
+        entry = {"host": "", "pid": 1, "serves": {"assistant": "1"}, "lease_duration_seconds": 600}
+        producer.database.run(workers.register, worker=new_id(), **entry)
+
+    state = terminal.run("status").stdout
+    listed = terminal.run("turns", "list").stdout
+    (in_json,) = json.loads(terminal.run("turns", "list", "--json").stdout)
+    doctor = terminal.run("doctor", "--check", "turn-unserved", status=1).stdout
+    refused = terminal.run("turns", "requeue", turn_id, "--agent", "nobody", status=1)
+    given = terminal.run("turns", "requeue", turn_id, "--agent", "assistant")
+
+    assert "unserved  {'gone': 1}" in state
+    assert "gone  waits: no living worker serves this agent" in listed
+    assert in_json["is_unserved"] is True
+    assert "no living worker serves the agent 'gone'" in doctor
+    assert "no worker has ever registered 'nobody'" in refused.stderr
+    assert f"{turn_id} goes on" in given.stdout
+    assert "waits: no living worker" not in terminal.run("turns", "list").stdout
+    assert "unserved" not in terminal.run("status").stdout
 
 
 def test_a_thread_is_summarized_listed_and_restored(terminal: Terminal) -> None:

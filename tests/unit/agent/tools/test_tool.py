@@ -3,7 +3,7 @@
 import asyncio
 import contextvars
 import enum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pytest
 from pydantic import Field
@@ -115,6 +115,50 @@ def test_a_parameter_that_json_cannot_carry_is_refused_when_it_is_defined() -> N
 
     with pytest.raises(InvalidInput, match="tool talk: has a parameter that JSON cannot carry"):
         Tool.from_function(talk)
+
+
+class Refuses:
+    @classmethod
+    def __get_pydantic_core_schema__(cls, *_: Any) -> Any:
+        raise KeyError("odd")
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        "list[int",
+        "1 / 0",
+        "nowhere.found",
+        5,
+        [int],
+        {"a": 1},
+        Refuses,
+        ClassVar[int],
+        Annotated[str, Field(pattern="(")],
+    ],
+)
+def test_an_odd_annotation_is_refused_when_the_tool_is_made(annotation: Any) -> None:
+    def odd(value): ...  # type: ignore[no-untyped-def]
+
+    odd.__annotations__["value"] = annotation
+
+    with pytest.raises(InvalidInput, match="tool odd: has a"):
+        Tool.from_function(odd)
+
+
+def test_a_default_of_none_makes_a_parameter_nullable() -> None:
+    def look(place: str = None, depth: Annotated[int, Field(ge=1)] = None, far: int = Field(None)) -> Any:  # type: ignore[assignment] # noqa: RUF013 - what users write
+        return place, depth, far
+
+    declared = properties(Tool.from_function(look))
+
+    assert declared["place"] == {"anyOf": [{"type": "string"}, {"type": "null"}], "default": None}
+    assert declared["depth"]["anyOf"] == [{"minimum": 1, "type": "integer"}, {"type": "null"}]
+    assert {"type": "null"} in declared["far"]["anyOf"]
+
+
+def test_a_default_that_json_has_no_number_for_is_left_out() -> None:
+    assert properties(Tool.from_function(lambda a=float("nan"): a, name="f"))["a"] == {}
 
 
 @pytest.mark.parametrize("name", ["", "a b", "é", "x" * 65, "add\n", "<lambda>"])

@@ -131,6 +131,25 @@ async def test_wrong_arguments_are_told_to_the_model_and_the_function_is_not_cal
 
 
 @pytest.mark.parametrize(
+    "nothing",
+    ["", " ", "{}", "null", "None", "[]", "[ ]", "[{}]", '""', "''", "undefined", '"{}"', '"null"', "\ufeff", "{}\x00"],
+)
+async def test_every_spelling_of_nothing_is_no_arguments(nothing: str) -> None:
+    assert (await call(lambda a="default", b=None: [a, b], nothing)).content == '["default",null]'
+
+
+async def test_an_object_that_is_quoted_as_a_string_is_taken_for_the_object() -> None:
+    assert (await call(lambda a: a, json.dumps('{"a": 1}'))).content == "1"
+
+
+async def test_null_is_taken_where_none_is_the_default() -> None:
+    def look(place: str = None) -> Any:  # type: ignore[assignment] # noqa: RUF013 - what users write
+        return place
+
+    assert (await call(look, '{"place": null}')).content == "null"
+
+
+@pytest.mark.parametrize(
     ("value", "content"),
     [
         (None, "null"),

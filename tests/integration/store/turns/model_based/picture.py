@@ -22,7 +22,8 @@ SELECT jsonb_build_object(
                 lease_owner, fencing_token, last_seq, uncovered_messages))
               FROM threads),
   'turns', (SELECT jsonb_agg(jsonb_build_array(
-                u.id, h.id, u.state, u.attempt, u.retries, u.crashes, u.crashed_worker, u.local_process_id,
+                u.id, h.id, u.state, u.attempt, u.retries, u.crashes, u.crashed_worker, u.interruptions,
+                u.local_process_id,
                 {_SECOND.format("u.not_before")}, {_SECOND.format("u.deadline")},
                 {_SECOND.format("u.retry_at")}, {_SECOND.format("u.notified_at")},
                 u.cancel_requested_at IS NOT NULL, u.error_kind, u.window_to_seq, u.requeued_from,
@@ -75,8 +76,8 @@ def of_model(mailbox: Mailbox) -> Picture:
 def _row(turn: Turn) -> list[Any]:
     return [
         turn.id, turn.thread, turn.state, turn.attempt, turn.retries, turn.crashes, turn.crashed_worker,
-        turn.runner, turn.not_before, turn.deadline, turn.retry_at, turn.notified_at, turn.cancel_asked,
-        turn.error, turn.window, turn.requeued_from, turn.has_begun, turn.is_final,
+        turn.interruptions, turn.runner, turn.not_before, turn.deadline, turn.retry_at, turn.notified_at,
+        turn.cancel_asked, turn.error, turn.window, turn.requeued_from, turn.has_begun, turn.is_final,
     ]  # fmt: skip
 
 

@@ -25,6 +25,8 @@ GRACE = 10
 FORGET = 3600
 #: Crashes of shared processes before a turn must run alone.
 SHARED_CRASHES = 2
+#: Runs of a turn that may break off while their process lives.
+INTERRUPTIONS = 10
 
 
 class Mailbox:
@@ -55,7 +57,10 @@ class Mailbox:
         return next((t for t in begun + rest if t.has_begun or (t.not_before or 0) <= self.now), None)
 
     def can_start(self, turn: Turn) -> bool:
-        return (turn.retry_at or 0) <= self.now
+        return (turn.retry_at or 0) <= self.now or self.must_end(turn)
+
+    def must_end(self, turn: Turn) -> bool:
+        return turn.cancel_asked or (turn.deadline is not None and turn.deadline <= self.now)
 
     def is_abandoned(self, turn: Turn) -> bool:
         return turn.runner is not None and not self.is_alive(turn.runner)
@@ -110,6 +115,7 @@ class Mailbox:
         if is_newest and turn.window in (None, len(history)):
             turn.state, turn.requeued_from, turn.runner, turn.notified_at = "queued", turn.id, None, self.now
             turn.retries, turn.crashes, turn.crashed_worker, turn.error = 0, 0, None, None
+            turn.interruptions = 0
             turn.retry_at, turn.not_before, turn.deadline, turn.cancel_asked = None, None, None, False
             return turn.id, False
         asked = [text for by, text in history[: turn.window or 0] if by == turn.id]
@@ -142,7 +148,7 @@ class Mailbox:
                 thread.owner = None
                 for turn in self.unfinished(name):
                     if turn.state == "running":
-                        turn.state, turn.notified_at = "queued", None
+                        turn.interrupt()
         self.workers.pop(worker, None)
 
     def forget_dead(self) -> int:
@@ -166,7 +172,7 @@ class Mailbox:
             return False
         self.threads[thread].owner = None
         if turn_id is not None and self.turns[turn_id].state == "running":
-            self.turns[turn_id].state, self.turns[turn_id].notified_at = "queued", None
+            self.turns[turn_id].interrupt()
         return True
 
     # A turn's run
@@ -195,13 +201,15 @@ class Mailbox:
         return self._told(who, thread, turn, is_foreign=is_foreign)
 
     def _may_run(self, who: Process, turn: Turn) -> bool:
-        is_mine = turn.runner == who.runner and turn.agent in who.agents
+        may_end = who.runner is None and self.must_end(turn)
+        is_mine = turn.runner == who.runner and (turn.agent in who.agents or may_end)
         return self.can_start(turn) and (is_mine or self.is_abandoned(turn)) and self.has_room(turn, who.max_running)
 
     def _told(self, who: Process, thread: Thread, turn: Turn, *, is_foreign: bool) -> Claimed:
         left = None if turn.deadline is None else turn.deadline - self.now
         too_late = "deadline" if left is not None and left <= 0 else None
-        poison = "poison" if turn.crashes > SHARED_CRASHES else None
+        is_poison = turn.crashes > SHARED_CRASHES or turn.interruptions >= INTERRUPTIONS
+        poison = "poison" if is_poison else None
         refused = "abandoned" if is_foreign else poison or too_late
         claimed = Claimed(
             thread=turn.thread, turn=turn.id, worker=who.id, fence=thread.fence, attempt=turn.attempt,
@@ -240,6 +248,8 @@ class Mailbox:
     def _end(self, job: Claimed, turn: Turn, end: End) -> None:
         turn.error = end.error or turn.error
         if not end.is_final:
+            if end.kind != "retry":
+                turn.interrupt()
             turn.state, turn.notified_at = "queued", None
             if end.kind == "retry":
                 turn.retries += 1

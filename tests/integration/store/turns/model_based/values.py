@@ -66,6 +66,7 @@ class Turn:
     retries: int = 0
     crashes: int = 0
     crashed_worker: str | None = None
+    interruptions: int = 0
     retry_at: int | None = None
     cancel_asked: bool = False
     error: str | None = None
@@ -83,6 +84,10 @@ class Turn:
     @property
     def has_begun(self) -> bool:
         return self.attempt > 0
+
+    def interrupt(self) -> None:
+        """Queue it again: its run broke off, and its process lives, or left in good order."""
+        self.state, self.notified_at, self.interruptions = "queued", None, self.interruptions + 1
 
 
 @dataclass

@@ -1,0 +1,73 @@
+"""Turns that wait for an agent which no living worker serves: it was renamed, or removed.
+
+What stays true: such a turn is seen at once. It can be cancelled, or given to another agent; if it must end, the
+sweep ends it, whatever workers there are.
+"""
+
+from collections.abc import Collection
+
+from sqlalchemy import ColumnElement, Connection, and_, func, not_, or_, select
+
+from conversation.turn import RefusedTurn
+from store.database.column_types import clock
+from store.tables import threads, turns, workers
+from store.tables.turns import unfinished
+from store.turns.claims import ClaimRequest, claim
+from store.turns.next_turn import can_start, heads, is_abandoned, is_alive, must_end
+from store.turns.settle import settle
+
+#: Living workers whose agents are read.
+WORKERS_MAX = 1_000
+
+
+def list_served_agents(connection: Connection) -> frozenset[str]:
+    """The names of the agents that some living worker serves."""
+    living_workers = select(workers.c.agents).where(workers.c.lease_expires_at > clock()).limit(WORKERS_MAX)
+    return frozenset(name for agents in connection.execute(living_workers).scalars() for name in agents)
+
+
+def is_unserved(served_agents: Collection[str]) -> ColumnElement[bool]:
+    """Whether a turn is for workers, and none of these agents is its own."""
+    return and_(unfinished, turns.c.local_process_id.is_(None), turns.c.agent.not_in(sorted(served_agents)))
+
+
+def count_unserved(connection: Connection, tenant: str) -> dict[str, int]:
+    """The number of a tenant's turns that wait for an agent that nobody serves, by agent."""
+    statement = (
+        select(turns.c.agent, func.count().label("turns"))
+        .where(turns.c.tenant == tenant, is_unserved(list_served_agents(connection)))
+        .group_by(turns.c.agent)
+        .order_by(turns.c.agent)
+    )
+    return {row.agent: row.turns for row in connection.execute(statement)}
+
+
+def find_unserved(connection: Connection, turn_ids: Collection[str]) -> frozenset[str]:
+    """The ids among these whose turns wait for an agent that nobody serves."""
+    statement = select(turns.c.id).where(turns.c.id.in_(turn_ids), is_unserved(list_served_agents(connection)))
+    return frozenset(connection.execute(statement).scalars())
+
+
+def list_overdue(connection: Connection, *, limit: int) -> list[tuple[str, str]]:
+    """The threads, as tenant and id, whose head must end while no living worker holds them."""
+    is_free = or_(threads.c.lease_owner.is_(None), not_(is_alive(threads.c.lease_owner)))
+    is_for_workers = or_(turns.c.local_process_id.is_(None), is_abandoned())
+    overdue = (
+        select(threads.c.tenant, threads.c.id)
+        .join(threads, turns.c.thread_key == threads.c.key)
+        .where(unfinished, must_end(), can_start(), is_for_workers, is_free)
+    )
+    # Most sweeps find none, and are spared the heads of all threads.
+    if connection.execute(overdue.limit(1)).first() is None:
+        return []
+    statement = overdue.where(turns.c.arrival_seq.in_(heads())).order_by(turns.c.arrival_seq).limit(limit)
+    return [(tenant, thread_id) for tenant, thread_id in connection.execute(statement)]
+
+
+def end_overdue(connection: Connection, tenant: str, thread_id: str, *, sweeper: str) -> str | None:
+    """End the head of a thread if it must end; returns the turn's id."""
+    outcome = claim(connection, tenant, thread_id, ClaimRequest(worker=sweeper, agents={}, runs_quarantine=True))
+    if not isinstance(outcome, RefusedTurn):
+        return None
+    settle(connection, outcome.lease, outcome.id, outcome.ending, release=True)
+    return outcome.id
