@@ -70,4 +70,5 @@ class ModelView:
             fallbacks=agent.fallbacks,
             timeout_seconds=agent.model_timeout_seconds,
             max_attempts=agent.model_max_attempts,
+            profile=agent.request_profile(self.state.dependencies.model_name),
         )

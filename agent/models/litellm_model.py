@@ -12,6 +12,7 @@ import logging
 import os
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from typing import Any
@@ -19,7 +20,11 @@ from typing import Any
 from agent.models.backoff import Backoff
 from agent.models.capabilities import Capabilities
 from agent.models.litellm_errors import model_error
+from agent.models.picture_addresses import leave_out_pictures, remember_addresses, suspect_addresses
+from agent.models.profiles import ProviderProfile, find_api_base, profile_for
 from agent.models.protocol import ModelReply, ModelRequest, StreamRestarted, TextDelta
+from agent.models.provider_fields import FieldPieces
+from agent.models.request_fitting import fit_request
 from agent.models.stream_assembly import ReplyPieces, tool_calls
 from conversation.errors import ModelError
 from conversation.message import Usage
@@ -126,13 +131,34 @@ class LitellmModel:
         errors: list[ModelError] = []
         for model in (request.model, *request.fallbacks):
             try:
-                async with aclosing(self._ask_with_retries(model, request, is_streamed=is_streamed)) as items:
+                async with aclosing(self._ask_fitted(model, request, is_streamed=is_streamed)) as items:
                     async for item in items:
                         yield item
                 return
             except ModelError as error:
                 errors.append(error)
         raise _most_useful_error(errors)
+
+    async def _ask_fitted(self, model: str, request: ModelRequest, *, is_streamed: bool) -> AsyncGenerator[Item, None]:
+        """Ask one model as its provider wants it; after a refusal once more, without pictures by address."""
+        fitted_request = fit_request(request, _find_profile(model, request))
+        try:
+            async with aclosing(self._ask_with_retries(model, fitted_request, is_streamed=is_streamed)) as items:
+                async for item in items:
+                    yield item
+            return
+        except ModelError as error:
+            addresses = suspect_addresses(fitted_request, error)
+            if not addresses:
+                raise
+            refusal = error
+        bare_request = leave_out_pictures(fitted_request, addresses)
+        try:
+            async with aclosing(self._ask_with_retries(model, bare_request, is_streamed=is_streamed)) as items:
+                async for item in items:
+                    yield remember_addresses(item, addresses) if isinstance(item, ModelReply) else item
+        except ModelError:
+            raise refusal from None
 
     async def _ask_with_retries(
         self, model: str, request: ModelRequest, *, is_streamed: bool
@@ -159,7 +185,7 @@ class LitellmModel:
         except Exception as error:  # noqa: BLE001  litellm lets through whatever its parts raise
             failure = _translate_error(error, model, request)
         else:
-            yield _whole_reply(response, model)
+            yield _whole_reply(response, model, request)
             return
         raise failure  # outside of `except`: the original is not chained, for it may hold a key
 
@@ -184,9 +210,21 @@ class LitellmModel:
         except Exception as error:  # noqa: BLE001  litellm lets through whatever its parts raise
             failure = _translate_error(error, model, request, has_started=has_started)
         else:
-            yield _streamed_reply(response, pieces, model)
+            yield pieces.fields.finish(_streamed_reply(response, pieces, model), request.profile)
             return
         raise failure  # outside of `except`: the original is not chained, for it may hold a key
+
+
+def _find_profile(model: str, request: ModelRequest) -> ProviderProfile:
+    """The profile of one of the request's models, without what this model alone does not take."""
+    if request.profile is not None and model == request.model:
+        return request.profile
+    is_of_same_provider = model.partition("/")[0] == request.model.partition("/")[0]
+    profile = profile_for(model, find_api_base(model, request.parameters if is_of_same_provider else {}))
+    capabilities = _find_capabilities(model)
+    # The sound for the first model was chosen by what its agent says of it.
+    hears = capabilities.audio or model == request.model
+    return replace(profile, pictures=profile.pictures and capabilities.images, sound=profile.sound and hears)
 
 
 def _check_parameters(request: ModelRequest) -> None:
@@ -235,13 +273,15 @@ def _parameters(model: str, request: ModelRequest) -> dict[str, Any]:
     return parameters
 
 
-def _whole_reply(response: Any, model: str) -> ModelReply:
+def _whole_reply(response: Any, model: str, request: ModelRequest) -> ModelReply:
     if not response.choices:
         raise ModelError("stream_interrupted", f"{model}: the answer is empty", retryable=True)
     choice = response.choices[0]
     message = choice.message
     usage = _usage(response)
-    return ModelReply(
+    fields = FieldPieces()
+    fields.add(message)
+    reply = ModelReply(
         content=message.content or "",
         tool_calls=tool_calls(
             (call.id, call.function.name, call.function.arguments) for call in message.tool_calls or ()
@@ -252,6 +292,7 @@ def _whole_reply(response: Any, model: str) -> ModelReply:
         usage=usage,
         cost=_cost(response, model, usage),
     )
+    return fields.finish(reply, request.profile)
 
 
 def _streamed_reply(response: Any, pieces: ReplyPieces, model: str) -> ModelReply:

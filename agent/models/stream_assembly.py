@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from agent.models.provider_fields import FieldPieces
 from conversation.ids import new_id
 from conversation.message import ToolCall
 
@@ -65,6 +66,8 @@ class ReplyPieces:
         self._text: list[str] = []
         self._reasoning: list[str] = []
         self._calls = ToolCallPieces()
+        #: What the provider sends beside the text and wants back.
+        self.fields = FieldPieces()
         self.finish_reason: str | None = None
         #: The chunk that carries the provider's count of tokens, if one came.
         self.usage_chunk: Any = None
@@ -94,6 +97,7 @@ class ReplyPieces:
     def _add_delta(self, delta: Any) -> str:
         text: str = getattr(delta, "content", None) or ""
         self._text.append(text)
+        self.fields.add(delta)
         self._reasoning.append(getattr(delta, "reasoning_content", None) or "")
         for piece in getattr(delta, "tool_calls", None) or ():
             self._calls.add(

@@ -1,0 +1,45 @@
+"""Pictures by address, which the provider fetches by itself: those that it cannot open refuse a request for ever.
+
+What stays true: after a refusal the model is asked once more, with a line in place of each picture that may be
+the reason; the reply remembers their addresses, so that no later request of its thread names them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from agent.models.content_fitting import address_of, drop_addresses
+from agent.models.protocol import ModelReply, ModelRequest
+from conversation.errors import ModelError
+
+#: Kinds of errors that a picture may be the reason of; some providers are asked by a library that fetches it.
+_KINDS = frozenset({"refused", "not_found", "unexpected", "unavailable", "timeout"})
+
+
+def suspect_addresses(request: ModelRequest, error: ModelError) -> frozenset[str]:
+    """The addresses that the error names; all of the request's where it is a refusal that names none."""
+    addresses = _list_addresses(request.messages)
+    named_addresses = {address for address in addresses if address in str(error)}
+    if error.kind not in _KINDS:
+        return frozenset()
+    return frozenset(named_addresses or (() if error.retryable else addresses))
+
+
+def leave_out_pictures(request: ModelRequest, addresses: frozenset[str]) -> ModelRequest:
+    """The request with a line in place of each picture at one of these addresses."""
+    return replace(request, messages=[drop_addresses(message, addresses) for message in request.messages])
+
+
+def remember_addresses(reply: ModelReply, addresses: frozenset[str]) -> ModelReply:
+    """The reply with the addresses that are not to be tried again."""
+    return replace(reply, provider_fields=(reply.provider_fields or {}) | {"unreachable_pictures": sorted(addresses)})
+
+
+def _list_addresses(messages: Sequence[Mapping[str, Any]]) -> list[str]:
+    parts = (
+        part
+        for message in messages
+        if isinstance(message.get("content"), list | tuple)
+        for part in message["content"] or ()
+    )
+    return [address for part in parts if (address := address_of(part)) is not None]
