@@ -108,7 +108,7 @@ def _finish(request: ModelRequest, *, content: str, tool_calls: tuple[ToolCall, 
 
 
 def _last_question_index(messages: Sequence[Mapping[str, Any]]) -> int:
-    """The index of the message to answer: a user's, or a system message that asks; behind the last one if there is none."""
+    """The index of the message to answer, a user's or a system message that asks; behind the last if there is none."""
     indexes = (i for i in range(len(messages) - 1, -1, -1) if messages[i]["role"] == "user" or asks(messages, i))
     return next(indexes, len(messages))
 
