@@ -7,22 +7,24 @@ the reason; the reply remembers their addresses, so that no later request of its
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from agent.models.content_fitting import address_of, drop_addresses
 from agent.models.protocol import ModelReply, ModelRequest
 from conversation.errors import ModelError
 
-#: Kinds of errors that a picture may be the reason of; some providers are asked by a library that fetches it.
+#: Kinds of errors that a picture may be the reason of: for some providers the library fetches it itself.
 _KINDS = frozenset({"refused", "not_found", "unexpected", "unavailable", "timeout"})
 
 
 def suspect_addresses(request: ModelRequest, error: ModelError) -> frozenset[str]:
-    """The addresses that the error names; all of the request's where it is a refusal that names none."""
-    addresses = _list_addresses(request.messages)
-    named_addresses = {address for address in addresses if address in str(error)}
+    """The addresses that the error names, or whose host it names; all of them where a refusal names none."""
     if error.kind not in _KINDS:
         return frozenset()
-    return frozenset(named_addresses or (() if error.retryable else addresses))
+    addresses, text = _list_addresses(request.messages), str(error)
+    named_addresses = [address for address in addresses if address in text]
+    named_hosts = [address for address in addresses if (urlsplit(address).hostname or address) in text]
+    return frozenset(named_addresses or named_hosts or (() if error.retryable else addresses))
 
 
 def leave_out_pictures(request: ModelRequest, addresses: frozenset[str]) -> ModelRequest:

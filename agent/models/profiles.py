@@ -101,7 +101,6 @@ _ALL = (
         name="bedrock",
         text_lists=True,
         sound=False,
-        parses_results=True,
         declares_history=True,
         tool_name=r"[A-Za-z][A-Za-z0-9_-]{0,63}",
         parameter_name=r"[A-Za-z0-9_.-]{1,64}",
