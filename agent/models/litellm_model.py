@@ -141,7 +141,8 @@ class LitellmModel:
 
     async def _ask_fitted(self, model: str, request: ModelRequest, *, is_streamed: bool) -> AsyncGenerator[Item, None]:
         """Ask one model as its provider wants it; after a refusal once more, without pictures by address."""
-        fitted_request = fit_request(request, _find_profile(model, request))
+        profile = _find_profile(model, request)
+        fitted_request = fit_request(request, profile)
         try:
             async with aclosing(self._ask_with_retries(model, fitted_request, is_streamed=is_streamed)) as items:
                 async for item in items:
@@ -152,7 +153,7 @@ class LitellmModel:
             if not addresses:
                 raise
             refusal = error
-        bare_request = leave_out_pictures(fitted_request, addresses)
+        bare_request = fit_request(leave_out_pictures(request, addresses), profile)
         try:
             async with aclosing(self._ask_with_retries(model, bare_request, is_streamed=is_streamed)) as items:
                 async for item in items:
