@@ -198,6 +198,7 @@ class LitellmModel:
         try:
             async with asyncio.timeout_at(deadline):
                 response = await load().acompletion(**_call_arguments(model, request, is_streamed=True))
+            pieces.fields.tap(response, request.profile)
             async with aclosing(response):
                 while True:
                     async with asyncio.timeout_at(idle_deadline):

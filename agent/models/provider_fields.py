@@ -13,7 +13,7 @@ provider could not open, so that no later request names them; no provider is sen
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -35,9 +35,20 @@ class FieldPieces:
     """The fields of one reply, put together from its chunks, or taken from a whole message."""
 
     _lists: dict[str, list[Any]] = field(default_factory=dict)
+    _is_tapped: bool = False
 
     def add(self, message: Any) -> None:
         """Take a delta of a stream, or a whole message."""
+        if not self._is_tapped:
+            self._add(message)
+
+    def tap(self, response: Any, profile: ProviderProfile | None) -> None:
+        """Take the fields out of a stream before litellm does, which drops chunks that hold nothing else."""
+        if profile is not None and "reasoning_details" in profile.returned_fields:
+            self._is_tapped = True
+            response.completion_stream = _Tap(response.completion_stream, self._add)
+
+    def _add(self, message: Any) -> None:
         extra_fields = getattr(message, "provider_specific_fields", None) or {}
         for name in _LISTS:
             values = getattr(message, name, None) or extra_fields.get(name)
@@ -69,6 +80,25 @@ class FieldPieces:
             values[-1] = joined_value
         else:
             values.append(value)
+
+
+class _Tap:
+    """A stream of chunks that are shown to `see` on their way; all else of it is as it was."""
+
+    def __init__(self, stream: Any, see: Callable[[Any], None]) -> None:
+        self._stream, self._see = aiter(stream), see
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def __aiter__(self) -> "_Tap":
+        return self
+
+    async def __anext__(self) -> Any:
+        chunk = await anext(self._stream)
+        for choice in getattr(chunk, "choices", None) or ():
+            self._see(choice.delta)
+        return chunk
 
 
 def wire_fields(
