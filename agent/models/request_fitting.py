@@ -25,6 +25,9 @@ NO_QUESTION = "[Go on.]"
 #: The assistant's words where a turn ended after its tools.
 NO_REPLY = "[No reply was given.]"
 
+#: Parameters that a request without tools must not have.
+_OF_TOOLS = ("tool_choice", "parallel_tool_calls")
+
 #: The keys that each role has in the format.
 _KEYS = {
     "system": ("role", "content"),
@@ -40,13 +43,16 @@ def fit_request(request: ModelRequest, profile: ProviderProfile) -> ModelRequest
     fitted_messages = [fitted for message in messages if (fitted := fit_content(message, profile)) is not None]
     arranged_messages = _arrange_roles(fitted_messages, profile)
     parameters, with_thinking = fit_thinking(request.parameters, arranged_messages, profile)
+    tools = fit_tools(request.tools, arranged_messages, profile)
+    if not tools:
+        parameters = {name: value for name, value in parameters.items() if name not in _OF_TOOLS}
     return replace(
         request,
         messages=[
             _keep_keys(message, profile, with_thinking=index in with_thinking)
             for index, message in enumerate(arranged_messages)
         ],
-        tools=fit_tools(request.tools, arranged_messages, profile),
+        tools=tools,
         parameters=parameters,
         profile=profile,
     )

@@ -29,15 +29,17 @@ def check(body: dict[str, Any], dead_addresses: set[str]) -> None:
         require(block["text"].strip(), "system: text content blocks must be non-empty")
     thinks = body.get("thinking", {}).get("type") == "enabled"
     messages = body["messages"]
+    loop_start = _loop_start(messages)
     require(messages and messages[0]["role"] == "user", "the first message must use the user role")
     require(messages[-1]["role"] == "user", "This model does not support assistant message prefill")
-    for earlier, message in zip([None, *messages], messages, strict=False):
+    for index, (earlier, message) in enumerate(zip([None, *messages], messages, strict=False)):
         check_keys(message, {"role", "content"}, "message")
         require(message["role"] in ("user", "assistant"), f"role {message['role']}")
         require(earlier is None or earlier["role"] != message["role"], "roles must alternate")
         require(message["content"], "all messages must have non-empty content")
         for block in message["content"]:
-            _check_block(block, message["role"], thinks, dead_addresses)
+            # In the loop that is under way, a model may have thought without being asked to.
+            _check_block(block, message["role"], thinks or index > loop_start, dead_addresses)
         _check_results(earlier, message)
     _check_thinking(messages, thinks)
     _check_tools(body, messages)
@@ -79,14 +81,19 @@ def _check_thinking(messages: list[dict[str, Any]], thinks: bool) -> None:
     for message in messages:
         kinds = [block["type"] in _THINKING for block in message["content"]]
         require(kinds == sorted(kinds, reverse=True), "thinking must stand first")
-    asks = [any(block["type"] != "tool_result" for block in m["content"]) for m in messages if m["role"] == "user"]
-    if not thinks or asks[-1]:
+    start = _loop_start(messages)
+    if not thinks or start == len(messages) - 1:
         return
-    start = max(n for n, m in enumerate(messages) if m["role"] == "user" and m["content"][-1]["type"] != "tool_result")
     first = messages[start + 1]["content"][0]["type"]
     require(first in _THINKING, f"Expected `thinking` or `redacted_thinking`, but found `{first}`")
     last = messages[-2]["content"][0]["type"]
     require(last in _THINKING, f"Expected `thinking` or `redacted_thinking`, but found `{last}`")
+
+
+def _loop_start(messages: list[dict[str, Any]]) -> int:
+    """The index of the message by which a user last spoke."""
+    spoken = [n for n, m in enumerate(messages) if m["role"] == "user" and m["content"][-1]["type"] != "tool_result"]
+    return max(spoken, default=0)
 
 
 def _check_tools(body: dict[str, Any], messages: list[dict[str, Any]]) -> None:

@@ -26,11 +26,13 @@ def check(body: dict[str, Any]) -> None:
     thinks = (body.get("additionalModelRequestFields") or {}).get("thinking", {}).get("type") == "enabled"
     require(messages and messages[0]["role"] == "user", "A conversation must start with a user message")
     require(messages[-1]["role"] == "user", "The last turn in a conversation must be a user message")
-    for earlier, message in zip([None, *messages], messages, strict=False):
+    asks = [n for n, m in enumerate(messages) if m["role"] == "user" and "toolResult" not in m["content"][0]]
+    loop_start = max(asks, default=0)
+    for index, (earlier, message) in enumerate(zip([None, *messages], messages, strict=False)):
         require(earlier is None or earlier["role"] != message["role"], "roles must alternate")
         require(message["content"], "The content field is empty")
         for block in message["content"]:
-            _check_block(block, message["role"], thinks)
+            _check_block(block, message["role"], thinks or index > loop_start)
         _check_results(earlier, message)
     _check_thinking(messages, thinks)
     _check_tools(body, messages)
