@@ -104,7 +104,7 @@ class _Tap:
 def wire_fields(
     message: Mapping[str, Any], profile: ProviderProfile, *, with_thinking: bool
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """What is sent of a message's fields: keys of the message, and keys of each of its tool calls."""
+    """The keys that are sent of a message's fields: those of the message, and those of each of its tool calls."""
     fields = _own_fields(message, profile)
     message_keys: dict[str, Any] = {}
     for name in profile.returned_fields:

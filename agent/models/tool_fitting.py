@@ -15,10 +15,13 @@ from agent.models.profiles import ProviderProfile
 GONE_TOOL = "Not available any more: do not call it."
 
 #: Where a schema holds others: by name, in a list, alone.
-_SCHEMA_MAPS = ("properties", "patternProperties", "dependentSchemas")
+_SCHEMA_MAPS = ("properties", "patternProperties", "dependentSchemas", "$defs", "definitions")
 _SCHEMA_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
 _SCHEMAS = ("items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames")
 _DEFINITIONS = ("$defs", "definitions")
+#: What an object at the top may not be, by the rules of most providers.
+_CHOICES = ("allOf", "anyOf", "oneOf")
+_NOT_AT_THE_TOP = ("$schema", "$id", "$comment", "not", "enum", "const", "if", "then", "else")
 
 
 def fit_tools(
@@ -40,25 +43,55 @@ def find_unfit_tools(tools: Sequence[Mapping[str, Any]], profile: ProviderProfil
         yield "", f"are {len(tools)}; at most {profile.max_tools} fit in a request"
     for tool in tools:
         function = tool["function"]
-        name = function["name"]
+        name, description = function["name"], str(function.get("description") or "")
         if not profile.allows("tool_name", name):
             yield name, f"has a name that does not match {profile.tool_name}"
-        if len(function["description"]) > (profile.max_description_chars or math.inf):
+        if len(description) > (profile.max_description_chars or math.inf):
             yield name, f"has a description of more than {profile.max_description_chars} characters"
-        for parameter in function["parameters"].get("properties", {}):
+        for parameter in _make_object(function.get("parameters") or {})["properties"]:
             if not profile.allows("parameter_name", parameter):
                 yield name, f"has a parameter {parameter!r} whose name does not match {profile.parameter_name}"
 
 
 def _fit_tool(tool: Mapping[str, Any], profile: ProviderProfile) -> dict[str, Any]:
     function = tool["function"]
-    schema = function.get("parameters") or {"type": "object", "properties": {}}
+    schema = _make_object(function.get("parameters") or {})
     if profile.schema != "json":
         schema = _inline(schema, schema, ())
     if profile.schema == "gemini":
         schema = _fit_to_gemini(schema)
     description = str(function.get("description") or "")[: profile.max_description_chars]
     return _declare(function["name"], description, schema)
+
+
+def _make_object(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The schema as one object, whose choices at the top are properties of it: no provider takes those there."""
+    choices = [part for key in _CHOICES for part in schema.get(key, ()) if isinstance(part, Mapping)]
+    properties = {name: part for choice in reversed(choices) for name, part in choice.get("properties", {}).items()}
+    kept_keys = {key: value for key, value in schema.items() if key not in (*_CHOICES, *_NOT_AT_THE_TOP)}
+    kept_keys |= {"type": "object", "properties": properties | schema.get("properties", {})}
+    object_schema = _complete(kept_keys)
+    assert isinstance(object_schema, dict)
+    return object_schema
+
+
+def _complete(schema: Any) -> Any:
+    """The schema with what parsers of schemas miss: items of arrays, objects for `true`, numbers that JSON has."""
+    if isinstance(schema, bool):
+        return {} if schema else {"not": {}}
+    if not isinstance(schema, Mapping):
+        return schema
+    finite_keys = {
+        key: value for key, value in schema.items() if not (isinstance(value, float) and not math.isfinite(value))
+    }
+    if finite_keys.get("type") == "array" and not {"items", "prefixItems"} & finite_keys.keys():
+        finite_keys["items"] = {}
+    # Whether other properties are allowed may be said by a boolean.
+    completed_schema = _map_parts(
+        {key: value for key, value in finite_keys.items() if not (key in _SCHEMAS and isinstance(value, bool))},
+        _complete,
+    )
+    return {key: completed_schema.get(key, value) for key, value in finite_keys.items()}
 
 
 def _declare(name: str, description: str, schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -226,6 +226,30 @@ def test_a_schema_is_read_without_references_and_one_that_names_itself_ends() ->
     }
 
 
+def test_a_schema_from_elsewhere_becomes_one_that_parsers_take() -> None:
+    choice = {"properties": {"path": {"type": "string"}, "items": True}, "required": ["path"]}
+    parameters = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "anyOf": [choice, {"required": ["url"]}],
+        "properties": {"many": {"type": "array"}, "limit": {"type": "number", "default": float("inf")}},
+        "additionalProperties": False,
+    }
+    tool = {"type": "function", "function": {"name": "read", "parameters": parameters}}
+
+    for name in PROFILES:
+        fitted = fit_request(ModelRequest(model="m", messages=[user("a")], tools=[tool]), PROFILES[name]).tools[0]
+        assert fitted["function"]["parameters"] == {
+            "type": "object",
+            "properties": {
+                "path": {"type": "string"},
+                "items": {},
+                "many": {"type": "array", "items": {}},
+                "limit": {"type": "number"},
+            },
+            "additionalProperties": False,
+        }
+
+
 def test_a_request_without_tools_says_nothing_of_them() -> None:
     request = ModelRequest(model="m", messages=[user("a")], parameters={"tool_choice": "auto", "temperature": 1})
 
