@@ -84,6 +84,8 @@ def _complete(schema: Any) -> Any:
     finite_keys = {
         key: value for key, value in schema.items() if not (isinstance(value, float) and not math.isfinite(value))
     }
+    if isinstance(finite_keys.get("items"), list):
+        finite_keys["prefixItems"] = finite_keys.pop("items")  # as tuples were written before
     if finite_keys.get("type") == "array" and not {"items", "prefixItems"} & finite_keys.keys():
         finite_keys["items"] = {}
     # Whether other properties are allowed may be said by a boolean.
@@ -123,17 +125,33 @@ def _fit_to_gemini(schema: Any) -> Any:
     """The schema with values and tuples in words that Gemini has; litellm leaves out what it does not know."""
     if not isinstance(schema, Mapping):
         return schema
-    fitted_schema = _map_parts(schema, _fit_to_gemini)
+    fitted_schema = _join_choices(_map_parts(schema, _fit_to_gemini))
     if "const" in fitted_schema:
         fitted_schema["enum"] = [fitted_schema.pop("const")]
     if "prefixItems" in fitted_schema:
         fitted_schema["items"] = {"anyOf": fitted_schema.pop("prefixItems")}
     values = fitted_schema.get("enum")
+    if values and fitted_schema.get("nullable"):
+        values = fitted_schema["enum"] = [value for value in values if value is not None]
     if values and not all(isinstance(value, str) and value for value in values):
         # An enum is of text alone.
         words = f"One of: {', '.join(json.dumps(value) for value in fitted_schema.pop('enum'))}."
         fitted_schema["description"] = " ".join(text for text in (fitted_schema.get("description"), words) if text)
     return fitted_schema
+
+
+def _join_choices(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema with `anyOf` and `nullable` alone for its choices."""
+    joined_schema: dict[str, Any] = {}
+    for part in (*schema.pop("allOf", ()), schema):
+        joined_schema |= part if isinstance(part, Mapping) else {}
+    choices = [*joined_schema.pop("anyOf", ()), *joined_schema.pop("oneOf", ())]
+    if isinstance(joined_schema.get("type"), list):
+        types = joined_schema.pop("type")
+        joined_schema |= {"nullable": True} if "null" in types else {}
+        types = [kind for kind in types if kind != "null"]
+        joined_schema |= {"type": types[0]} if len(types) == 1 else {"anyOf": [{"type": kind} for kind in types]}
+    return joined_schema | ({"anyOf": choices} if choices else {})
 
 
 def _map_parts(schema: Mapping[str, Any], change: Callable[[Any], Any]) -> dict[str, Any]:

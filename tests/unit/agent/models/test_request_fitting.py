@@ -250,6 +250,25 @@ def test_a_schema_from_elsewhere_becomes_one_that_parsers_take() -> None:
         }
 
 
+@pytest.mark.parametrize(
+    ("schema", "fitted"),
+    [
+        ({"type": ["string", "null"], "enum": ["a", None]}, {"type": "string", "nullable": True, "enum": ["a"]}),
+        ({"type": ["string", "integer"]}, {"anyOf": [{"type": "string"}, {"type": "integer"}]}),
+        ({"oneOf": [{"type": "string"}, {"const": "x"}]}, {"anyOf": [{"type": "string"}, {"enum": ["x"]}]}),
+        ({"allOf": [{"type": "string"}, {"minLength": 2}]}, {"type": "string", "minLength": 2}),
+        ({"type": "array", "items": [{"type": "string"}]}, {"type": "array", "items": {"anyOf": [{"type": "string"}]}}),
+    ],
+)
+def test_gemini_reads_choices_in_its_own_words(schema: dict[str, Any], fitted: dict[str, Any]) -> None:
+    parameters = {"type": "object", "properties": {"a": schema}}
+    tool = {"type": "function", "function": {"name": "read", "parameters": parameters}}
+
+    request = fit_request(ModelRequest(model="m", messages=[user("a")], tools=[tool]), PROFILES["gemini"])
+
+    assert request.tools[0]["function"]["parameters"]["properties"]["a"] == fitted
+
+
 def test_a_request_without_tools_says_nothing_of_them() -> None:
     request = ModelRequest(model="m", messages=[user("a")], parameters={"tool_choice": "auto", "temperature": 1})
 
