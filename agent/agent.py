@@ -10,9 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import structlog
+
 from agent.model_factory import model_for
 from agent.models.capabilities import Capabilities
+from agent.models.profiles import PROFILES, ProviderProfile, find_api_base, profile_for
 from agent.models.protocol import Model
+from agent.models.tool_fitting import find_unfit_tools
 from agent.summaries.prompt import PURPOSE
 from agent.summaries.summarizer import ModelSummarizer
 from agent.tools.tool import TOOL_NAME, Tool
@@ -23,6 +27,7 @@ from conversation.validation import check_text
 from conversation.water_marks import WaterMarks
 
 _POSITIVE_LIMITS = ("max_messages", "max_steps", "max_turn_seconds", "model_timeout_seconds", "model_silence_seconds")
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -88,6 +93,9 @@ class Agent:
     #: Take replies in pieces, so that a cancelled turn keeps the text so far. A whole reply costs a worker
     #: less CPU, but is there whole or not at all.
     streams: bool = True
+    #: The rules of the provider for a request, or their name in `docs/reference/providers.md`; None takes
+    #: those that the model's name and its address tell.
+    profile: ProviderProfile | str | None = None
     #: Stands in for the model that `model_name` names: in tests, or for a provider of your own.
     model: Model | None = None
 
@@ -102,9 +110,42 @@ class Agent:
             raise InvalidInput("agent.max_file_tokens", f"is {self.max_file_tokens}", "pass 0 or more")
         if self.max_turn_attempts is not None and self.max_turn_attempts < 1:
             raise InvalidInput("agent.max_turn_attempts", f"is {self.max_turn_attempts}", "pass at least 1, or None")
+        if isinstance(self.profile, str) and self.profile not in PROFILES:
+            raise InvalidInput("agent.profile", f"is {self.profile!r}", f"use one of {', '.join(PROFILES)}")
         object.__setattr__(self, "toolbox", Toolbox(self.tools))
+        self._check_tools()
 
     toolbox: Toolbox = field(init=False, repr=False)
+
+    def _check_tools(self) -> None:
+        """Refuse tools that the agent's model cannot be told of; warn of those that a fallback cannot."""
+        for model_name in (self.model_name, *self.fallbacks) if self.model is None else ():
+            if not model_name:
+                continue  # the setting's, which is not known yet
+            is_first = model_name == self.model_name
+            profile = self.find_profile(model_name) if is_first else profile_for(model_name)
+            for tool, problem in find_unfit_tools(self.toolbox.declarations(), profile):
+                if not is_first:
+                    _log.warning(
+                        "tool_unfit_for_fallback", agent=self.name, tool=tool, model=model_name, problem=problem
+                    )
+                    continue
+                subject = f"agent.tools: {tool}" if tool else "agent.tools"
+                raise InvalidInput(
+                    subject, problem, f"{model_name} would refuse each request: change it, or pass profile="
+                )
+
+    def request_profile(self, model_name: str) -> ProviderProfile | None:
+        """The profile of a request, where the agent says anything of its model."""
+        return None if self.profile is None and self.capabilities is None else self.find_profile(model_name)
+
+    def find_profile(self, model_name: str) -> ProviderProfile:
+        """The profile of a model's provider, with what the agent says of the model."""
+        profile = PROFILES[self.profile] if isinstance(self.profile, str) else self.profile
+        profile = profile or profile_for(model_name, find_api_base(model_name, self.parameters))
+        if self.capabilities is None:
+            return profile
+        return replace(profile, pictures=self.capabilities.images, sound=self.capabilities.audio)
 
     def request_parameters(self) -> dict[str, Any]:
         """The parameters that go to the provider beside messages and tools."""

@@ -2,8 +2,8 @@
 
 What stays true: every assistant tool call is followed directly by exactly one tool message,
 wherever the window begins, because providers refuse anything else. The same messages give the same
-bytes, so that a provider's prompt cache holds and a replay can be compared. Reasoning is never sent
-back.
+bytes, so that a provider's prompt cache holds and a replay can be compared. What is built here knows no
+provider: `agent.models.request_fitting` fits it to the one that is asked.
 """
 
 import hashlib
@@ -13,8 +13,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, assert_never
 
+from agent.models.call_fitting import fit_arguments, fit_name
+from agent.models.content_fitting import drop_addresses
 from agent.models.parts import text_part
 from agent.models.protocol import ModelRequest
+from agent.models.provider_fields import unreachable_pictures
 from agent.tools.result import failure
 from conversation.history import segments
 from conversation.message import Message, ToolCall
@@ -23,8 +26,7 @@ from conversation.parts import FilePart, ImagePart, Part, TextPart
 #: Parameters that say how a call is made, not what is asked: a rotated key is still the same request.
 _CREDENTIAL_PARAMETERS = frozenset({"api_key"})
 
-#: What providers refuse in the name of a function, and of a speaker.
-_INVALID_IN_FUNCTION_NAME = re.compile(r"[^a-zA-Z0-9_-]")
+#: What providers refuse in the name of a speaker.
 _INVALID_IN_SPEAKER_NAME = re.compile(r"[\s<|\\/>]")
 
 #: What the model reads where a call has no result: its thread was imported, or begins in mid-block.
@@ -43,14 +45,16 @@ def build_messages(
     `attachment_parts` holds content parts by message id. Tool messages without their call are
     left out, calls without their result are closed, and a tool's result stands directly behind its call.
     """
-    parts_by_message = attachment_parts or {}
+    messages = [*window, *new_messages]
+    parts_by_message, question_ids = attachment_parts or {}, _find_questions(messages)
     chat_messages: list[dict[str, Any]] = []
     text = "\n\n".join(text for text in system_texts if text)
     if text:
         chat_messages.append({"role": "system", "content": text})
-    for segment in segments([*window, *new_messages]):
-        chat_messages.extend(_build_segment(segment, parts_by_message))
-    return chat_messages
+    for segment in segments(messages):
+        chat_messages.extend(_build_segment(segment, parts_by_message, question_ids))
+    addresses = unreachable_pictures(messages)
+    return [drop_addresses(message, addresses) for message in chat_messages] if addresses else chat_messages
 
 
 def request_digest(request: ModelRequest) -> str:
@@ -66,8 +70,25 @@ def request_digest(request: ModelRequest) -> str:
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
+def _find_questions(messages: Sequence[Message]) -> frozenset[str]:
+    """The ids of system messages that their turn was asked by: it answers them, or is about to."""
+    question_ids: set[str] = set()
+    next_message: Message | None = None
+    for message in reversed(messages):
+        if message.role != "system":
+            next_message = message
+        elif message.turn_id is not None and (
+            next_message is None
+            or (next_message.role == "assistant" and next_message.turn_id in (None, message.turn_id))
+        ):
+            question_ids.add(message.id)
+    return frozenset(question_ids)
+
+
 def _build_segment(
-    segment: Sequence[Message], parts_by_message: Mapping[str, Sequence[Mapping[str, Any]]]
+    segment: Sequence[Message],
+    parts_by_message: Mapping[str, Sequence[Mapping[str, Any]]],
+    question_ids: frozenset[str],
 ) -> Iterator[dict[str, Any]]:
     first_message, remaining_messages = segment[0], segment
     if first_message.role == "assistant":
@@ -75,7 +96,8 @@ def _build_segment(
         yield from _build_block(first_message, remaining_messages, parts_by_message)
     for message in remaining_messages:
         if message.role != "tool":
-            yield _build_message(message, parts_by_message.get(message.id, ()))
+            mark = {"asks": True} if message.id in question_ids else {}
+            yield _build_message(message, parts_by_message.get(message.id, ())) | mark
 
 
 def _build_block(
@@ -87,7 +109,7 @@ def _build_block(
     if not assistant.tool_calls:
         # Some providers refuse an assistant message that says nothing.
         if assistant.content:
-            yield _build_message(assistant, parts_by_message.get(assistant.id, ()))
+            yield _build_message(assistant, parts_by_message.get(assistant.id, ())) | _build_fields(assistant)
         return
     # The first of two calls with one id, and of two results for one call, is the one that counts.
     calls = {call.id: call for call in reversed(assistant.tool_calls)}
@@ -97,15 +119,23 @@ def _build_block(
         "role": "assistant",
         "content": assistant.content or None,
         "tool_calls": [_build_call(call) for call in first_calls],
+        **_build_fields(assistant),
     }
     for call in first_calls:
         result = results.get(call.id)
         yield {
             "role": "tool",
             "tool_call_id": call.id,
-            "name": _function_name(call.name),
+            "name": fit_name(call.name),
             "content": _build_content(result, parts_by_message.get(result.id, ())) if result else _NO_RESULT,
         }
+
+
+def _build_fields(message: Message) -> dict[str, Any]:
+    if message.provider_fields is None:
+        return {}
+    reasoning = {} if message.reasoning is None else {"reasoning_content": message.reasoning}
+    return {"provider_fields": message.provider_fields | reasoning}
 
 
 def _build_message(message: Message, parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -155,23 +185,8 @@ def _group_by_filename(message: Message, file_parts: Sequence[Mapping[str, Any]]
 
 
 def _build_call(call: ToolCall) -> dict[str, Any]:
-    function = {"name": _function_name(call.name), "arguments": _arguments(call.arguments)}
+    function = {"name": fit_name(call.name), "arguments": fit_arguments(call.arguments)}
     return {"id": call.id, "type": "function", "function": function}
-
-
-def _function_name(name: str) -> str:
-    """A function name that providers accept: a made-up one would fail every later request of the thread."""
-    return _INVALID_IN_FUNCTION_NAME.sub("_", name)[:64] or "unknown"
-
-
-def _arguments(text: str) -> str:
-    """Arguments that are no JSON object are quoted in one: adapters parse what they send back."""
-    try:
-        if isinstance(json.loads(text.strip() or "{}"), dict):
-            return text.strip() or "{}"
-    except (ValueError, RecursionError):
-        pass
-    return json.dumps({"invalid_arguments": text})
 
 
 def _to_json_value(value: object) -> object:

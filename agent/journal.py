@@ -11,7 +11,7 @@ from typing import Protocol
 
 from agent.models.protocol import ModelReply
 from conversation.message import ToolCall, Usage
-from conversation.replay import JournalledResult
+from conversation.replay import JournalledResult, write_fields
 from conversation.step import Step
 from conversation.storable_text import make_storable
 
@@ -51,6 +51,7 @@ def model_step(index: int, reply: ModelReply, request_digest: str) -> Step:
             "tool_calls": [call.to_json() for call in reply.tool_calls],
             "reasoning": reply.reasoning,
             "finish_reason": reply.finish_reason,
+            "provider_fields": write_fields(reply.provider_fields),
         },
         usage=reply.usage,
         cost=reply.cost,

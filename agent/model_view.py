@@ -129,6 +129,7 @@ class ModelView:
             timeout_seconds=agent.model_timeout_seconds,
             silence_seconds=agent.model_silence_seconds,
             max_attempts=agent.model_max_attempts,
+            profile=agent.request_profile(self.state.dependencies.model_name),
         )
 
     def _note_omissions(self, fitted: FittedMessages) -> None:

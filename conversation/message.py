@@ -4,6 +4,7 @@ What stays true: a message that is stored (it has a `seq`) cannot be changed, an
 everywhere, not only within its thread.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,6 +19,8 @@ from conversation.validation import check_id, check_metadata, check_moment, chec
 Role = Literal["system", "user", "assistant", "tool"]
 ROLES: tuple[str, ...] = get_args(Role)
 MESSAGE_STATES = ("complete", "partial", "truncated")
+#: A reply's own fields, as JSON: thinking and its signatures take as much room as text.
+PROVIDER_FIELDS_MAX_CHARS = 1_000_000
 #: A speaker's name. What a model makes up, as a tool's name, may be longer.
 NAME_MAX_CHARS = 255
 
@@ -89,8 +92,10 @@ class Message:
     tool_call_id: str | None = None
     #: Of a tool message: the tool; of others: the speaker's name.
     name: str | None = None
-    #: The model's own reasoning, where it shows any. Never sent back.
+    #: The model's own reasoning, where it shows any. Sent back only to providers that refuse its calls without it.
     reasoning: str | None = None
+    #: What the provider sent beside the text and wants back, as signatures of its thinking; a JSON object.
+    provider_fields: dict[str, Any] | None = None
     #: Where it came from: agent, model, importer.
     source: dict[str, Any] | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
@@ -154,10 +159,22 @@ class Message:
         self.metadata = check_metadata("metadata", self.metadata)
         if self.source is not None:
             self.source = check_metadata("source", self.source)
+        if self.provider_fields is not None:
+            self._check_provider_fields()
         if self.usage is not None and not (isinstance(self.usage, Usage) and self.usage.is_counted):
             raise InvalidInput("usage", f"is {self.usage!r}", "pass a Usage of whole numbers")
         if self.turn_id is not None and not is_our_id(self.turn_id):
             raise InvalidInput("turn_id", f"is {self.turn_id!r}", "leave it to the store")
+
+    def _check_provider_fields(self) -> None:
+        if self.role != "assistant":
+            raise InvalidInput("provider_fields", f"stand on a {self.role} message", "only a model's reply has them")
+        try:
+            text = json.dumps(self.provider_fields, allow_nan=False)
+        except (TypeError, ValueError, RecursionError):
+            text = ""
+        if not text.startswith("{") or len(text) > PROVIDER_FIELDS_MAX_CHARS:
+            raise InvalidInput("provider_fields", "are no JSON object, or too long", "pass those of a reply, or None")
 
     def _check_attachments(self) -> None:
         self.attachments = list(_check_each("attachments", self.attachments, Attachment))
@@ -194,6 +211,7 @@ class Message:
             "tool_call_id": self.tool_call_id,
             "name": self.name,
             "reasoning": self.reasoning,
+            "provider_fields": self.provider_fields,
             "source": self.source,
             "metadata": self.metadata,
             "attachments": [file.to_json() for file in self.attachments],

@@ -3,6 +3,7 @@
 What stays true: the transcript of a journal is the one of the run that wrote it, up to its last step.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -47,10 +48,20 @@ def assistant_message(step: Step, source: Mapping[str, Any]) -> Message:
         content=result.get("content", ""),
         tool_calls=tool_calls_of(step),
         reasoning=result.get("reasoning"),
+        provider_fields=_read_fields(result.get("provider_fields")),
         usage=step.usage or Usage(),
         source=dict(source) | {"model": step.name},
         state="truncated" if step.is_truncated else "complete",
     )
+
+
+def write_fields(fields: Mapping[str, Any] | None) -> str | None:
+    """A reply's own fields as text: a database that keeps JSON as values changes the order of keys."""
+    return None if fields is None else json.dumps(fields)
+
+
+def _read_fields(text: str | None) -> dict[str, Any] | None:
+    return None if text is None else json.loads(text)
 
 
 def tool_calls_of(step: Step) -> tuple[ToolCall, ...]:

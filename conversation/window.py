@@ -2,7 +2,7 @@
 
 What stays true: the window's start moves only in jumps, from a high mark down to a low one, so
 that from turn to turn the beginning of the request stays the same, byte for byte, and a provider's
-prompt cache is hit; and it begins at a user's message, so no block of tool calls is split.
+prompt cache is hit; and it begins where a turn does, so no block of tool calls is split.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,12 +18,28 @@ def window_start(to_seq: int, max_messages: int) -> int:
 
 
 def start_at_turn_boundary(window: Sequence[Message]) -> tuple[Message, ...]:
-    """The window from its first user message on; system messages before that are kept.
+    """The window from the first message on that begins a turn; system messages before that are kept.
 
-    A window without a user message is left as it is: there is no better position to begin at.
+    A window in which no turn begins is left as it is: there is no better position to begin at.
     """
-    first = next((index for index, message in enumerate(window) if message.role == "user"), 0)
+    first = next((index for index in range(len(window)) if _begins_turn(window, index)), 0)
     return (*(m for m in window[:first] if m.role == "system"), *window[first:])
+
+
+def _begins_turn(window: Sequence[Message], index: int) -> bool:
+    """Whether a turn begins here: by a user, a system message that is answered, or an assistant who spoke first."""
+    message = window[index]
+    match message.role:
+        case "system":
+            return message.turn_id is not None and any(
+                (answer.role, answer.seq, answer.turn_id) == ("assistant", (message.seq or 0) + 1, message.turn_id)
+                for answer in window[index + 1 : index + 2]
+            )
+        case "assistant" if message.seq is None:
+            return not message.tool_calls and all(earlier.role == "system" for earlier in window[:index])
+        case "assistant":
+            return message.seq == index + 1  # nothing is left out before it
+    return message.role == "user"
 
 
 def fit_into_tokens(window: Sequence[Message], max_tokens: int, count: Callable[[Message], int]) -> tuple[Message, ...]:

@@ -55,7 +55,8 @@ class Attempt:
         """The reply that the answer comes to. Raises `ModelError` where it comes to none."""
         usage = counted_usage(self._pieces.usage_chunk)
         cost = price(self._library, self._model, usage, self._pieces.usage_chunk)
-        return conclude(self._pieces, has_ended=self._has_ended, model=self._model, usage=usage, cost=cost)
+        reply = conclude(self._pieces, has_ended=self._has_ended, model=self._model, usage=usage, cost=cost)
+        return self._pieces.fields.finish(reply, self._request.profile)
 
     def fail(self, error: Exception) -> ModelError:
         """The error of ours for one of any kind; counts what the attempt cost."""
@@ -86,7 +87,10 @@ class Attempt:
         if hasattr(http_response, "aiter_bytes"):
             self._watch.watch(http_response)
         self._is_raw = type(raw_stream).__module__.partition(".")[0] == "openai"
-        return aiter(raw_stream if self._is_raw else response)
+        if self._is_raw:
+            return aiter(raw_stream)
+        self._pieces.fields.tap(response, self._request.profile)
+        return aiter(response)
 
     async def _next_chunk(self, chunks: Any) -> Any:
         """The next chunk; None at the end, or where the stream breaks after the provider's last word."""

@@ -20,8 +20,11 @@ from typing import Any
 from agent.models.backoff import Backoff
 from agent.models.capabilities import Capabilities
 from agent.models.litellm_attempt import Attempt
+from agent.models.picture_addresses import leave_out_pictures, remember_addresses, suspect_addresses
+from agent.models.profiles import ProviderProfile, find_api_base, profile_for
 from agent.models.protocol import ModelReply, ModelRequest, StreamRestarted, TextDelta
 from agent.models.reply_endings import EMPTY_REPLY
+from agent.models.request_fitting import fit_request
 from conversation.errors import ModelError
 
 #: litellm's own limit lies beyond ours, so that ours decides and its default of 6,000 s never applies.
@@ -136,13 +139,35 @@ class LitellmModel:
         errors: list[ModelError] = []
         for model in (request.model, *request.fallbacks):
             try:
-                async with aclosing(self._ask_with_retries(model, request, is_streamed=is_streamed)) as items:
+                async with aclosing(self._ask_fitted(model, request, is_streamed=is_streamed)) as items:
                     async for item in items:
                         yield item
                 return
             except ModelError as error:
                 errors.append(error)
         raise _most_useful_error(errors)
+
+    async def _ask_fitted(self, model: str, request: ModelRequest, *, is_streamed: bool) -> AsyncGenerator[Item, None]:
+        """Ask one model as its provider wants it; after a refusal once more, without pictures by address."""
+        profile = _find_profile(model, request)
+        fitted_request = fit_request(request, profile)
+        try:
+            async with aclosing(self._ask_with_retries(model, fitted_request, is_streamed=is_streamed)) as items:
+                async for item in items:
+                    yield item
+            return
+        except ModelError as error:
+            addresses = suspect_addresses(fitted_request, error)
+            if not addresses:
+                raise
+            refusal = error
+        bare_request = fit_request(leave_out_pictures(request, addresses), profile)
+        try:
+            async with aclosing(self._ask_with_retries(model, bare_request, is_streamed=is_streamed)) as items:
+                async for item in items:
+                    yield remember_addresses(item, addresses) if isinstance(item, ModelReply) else item
+        except ModelError:
+            raise refusal from None
 
     async def _ask_with_retries(
         self, model: str, request: ModelRequest, *, is_streamed: bool
@@ -197,6 +222,18 @@ class LitellmModel:
             yield reply
             return
         raise failure  # outside of `except`: the original is not chained, for it may hold a key
+
+
+def _find_profile(model: str, request: ModelRequest) -> ProviderProfile:
+    """The profile of one of the request's models, without what this model alone does not take."""
+    if request.profile is not None and model == request.model:
+        return request.profile
+    is_of_same_provider = model.partition("/")[0] == request.model.partition("/")[0]
+    profile = profile_for(model, find_api_base(model, request.parameters if is_of_same_provider else {}))
+    capabilities = _find_capabilities(model)
+    # The sound for the first model was chosen by what its agent says of it.
+    hears = capabilities.audio or model == request.model
+    return replace(profile, pictures=profile.pictures and capabilities.images, sound=profile.sound and hears)
 
 
 def _check_parameters(request: ModelRequest) -> None:

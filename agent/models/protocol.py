@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from agent.models.profiles import ProviderProfile
 from conversation.message import ToolCall, Usage
 from conversation.step import CUT_AT_LIMIT
 
@@ -39,7 +40,8 @@ class ModelRequest:
 
     #: As in `litellm.completion(model=…)`: `openai/gpt-5`, `offline/recall`.
     model: str
-    #: Chat-completions messages: dicts with role, content and so on.
+    #: Chat-completions messages: dicts with role, content and so on. Two keys are ours, and sent to nobody:
+    #: `asks` on a system message that is to be answered, and an assistant's `provider_fields`.
     messages: Sequence[Mapping[str, Any]]
     #: Tool declarations: `{"type": "function", "function": {name, description, parameters}}`.
     tools: Sequence[Mapping[str, Any]] = ()
@@ -55,6 +57,8 @@ class ModelRequest:
     max_attempts: int = 4
     #: Counts what is spent on attempts that come to no reply.
     meter: Meter = field(default_factory=Meter, compare=False, repr=False)
+    #: The rules of the provider of `model`; None takes those that its name and its address tell.
+    profile: ProviderProfile | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +68,8 @@ class ModelReply:
     content: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
     reasoning: str | None = None
+    #: What the provider wants back with the conversation: see `agent.models.provider_fields`.
+    provider_fields: dict[str, Any] | None = None
     #: The model that answered: a fallback, perhaps.
     model: str
     #: Why it stopped, in the provider's word: `stop`, `tool_calls`, `length`, …

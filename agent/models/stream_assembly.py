@@ -8,6 +8,7 @@ import json
 from collections.abc import Collection
 from typing import Any
 
+from agent.models.provider_fields import FieldPieces
 from agent.models.text_pieces import TEXT_MAX_CHARS, TextPieces, join_halves
 from agent.models.tool_call_pieces import ToolCallPieces
 from conversation.message import ToolCall
@@ -20,6 +21,8 @@ class ReplyPieces:
         self._text = TextPieces()
         self._refusal: list[str] = []
         self._calls = ToolCallPieces(tool_names)
+        #: What the provider sends beside the text and wants back.
+        self.fields = FieldPieces()
         #: The provider's word for how it ended; None while it has sent none.
         self.finish_reason: str | None = None
         #: The word of the provider behind a proxy, or the one that the library replaced.
@@ -75,6 +78,7 @@ class ReplyPieces:
     def _add_delta(self, delta: Any, *, is_whole: bool) -> str:
         reasoning = getattr(delta, "reasoning_content", None) or getattr(delta, "reasoning", None)
         self._text.add_reasoning(_text_of(reasoning))
+        self.fields.add(delta)
         fields = getattr(delta, "provider_specific_fields", None) or {}
         self._refusal.append(_text_of(getattr(delta, "refusal", None) or fields.get("refusal")))
         call_pieces = getattr(delta, "tool_calls", None) or ()

@@ -21,6 +21,7 @@ from typing import Any
 from agent.chat_messages import request_digest
 from agent.models.parts import read_text_part
 from agent.models.protocol import RECALL_MODEL, ModelReply, ModelRequest, StreamRestarted, TextDelta
+from agent.models.request_fitting import is_question as asks
 from agent.offline.lookup import Sentence, best_matches, file_sentences, is_question, result_sentences, text_sentences
 from agent.offline.summary import build_summary
 from agent.offline.tool_commands import ToolCommand, parse_commands, required_parameters
@@ -74,7 +75,7 @@ def _build_reply(request: ModelRequest) -> ModelReply:
         return _finish(request, content=json.dumps(build_summary(material), ensure_ascii=False), tool_calls=())
     if is_comparison(request.messages):
         return _finish(request, content='{"ok": true, "missing": []}', tool_calls=())
-    question_index = _last_user_index(request.messages)
+    question_index = _last_question_index(request.messages)
     earlier_messages, current_messages = request.messages[:question_index], request.messages[question_index:]
     question = _text(current_messages[0]) if current_messages else ""
     stages = parse_commands(question, required_parameters(request.tools))
@@ -106,9 +107,9 @@ def _finish(request: ModelRequest, *, content: str, tool_calls: tuple[ToolCall, 
     )
 
 
-def _last_user_index(messages: Sequence[Mapping[str, Any]]) -> int:
-    """The index of the message to answer; behind the last message if no user wrote any."""
-    indexes = (i for i in range(len(messages) - 1, -1, -1) if messages[i]["role"] == "user")
+def _last_question_index(messages: Sequence[Mapping[str, Any]]) -> int:
+    """The index of the message to answer, a user's or a system message that asks; behind the last if there is none."""
+    indexes = (i for i in range(len(messages) - 1, -1, -1) if messages[i]["role"] == "user" or asks(messages, i))
     return next(indexes, len(messages))
 
 

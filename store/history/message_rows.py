@@ -23,7 +23,7 @@ from store.tables.turns import unfinished
 #: The columns that the inbox and the history share.
 SHARED_COLUMNS = ("id", "role", "content", "parts", "name", "metadata", "source", "has_attachments", "created_at")
 #: The columns that only the history has.
-HISTORY_COLUMNS = ("tool_calls", "tool_call_id", "reasoning", "usage", "tokens", "state")
+HISTORY_COLUMNS = ("tool_calls", "tool_call_id", "reasoning", "provider_fields", "usage", "tokens", "state")
 
 
 def history_rows(thread_key: int, *, after_seq: int, to_seq: int) -> Select[Any]:
@@ -87,6 +87,7 @@ def reply_rows(
             "tool_calls": [call.to_json() for call in reply.tool_calls] or None,
             "tool_call_id": reply.tool_call_id,
             "reasoning": reply.reasoning,
+            "provider_fields": reply.provider_fields,
             "usage": reply.usage.to_json() if reply.usage else None,
             "tokens": tokens_of(reply),
             "state": reply.state,

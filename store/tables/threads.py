@@ -1,6 +1,6 @@
 """Threads, their messages in the order of `seq`, the context and the summaries that stand before them."""
 
-from sqlalchemy import BigInteger, Boolean, Integer, Numeric, Text, false, text
+from sqlalchemy import JSON, BigInteger, Boolean, Integer, Numeric, Text, false, text
 from sqlalchemy.schema import CheckConstraint, Column, ForeignKey, Identity, Index, Table, UniqueConstraint
 
 from store.database.column_types import Json, Key, OurId, Time
@@ -93,6 +93,8 @@ messages = Table(
     Column("tool_calls", Json),
     Column("tool_call_id", Text),
     Column("reasoning", Text),
+    #: As text, for its bytes are sent back as they came.
+    Column("provider_fields", JSON(none_as_null=True)),
     Column("usage", Json),
     #: A reply's as its provider counted it, else an estimate by length; null where there is neither.
     Column("tokens", Integer),

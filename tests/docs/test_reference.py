@@ -30,6 +30,12 @@ def test_the_python_api_is_as_the_sources_say() -> None:
     assert page("python-api.md") == made, "run: python docs/reference/make_python_api.py --write"
 
 
+def test_the_providers_are_those_of_the_profiles() -> None:
+    made = runpy.run_path(str(REFERENCE / "make_providers.py"))["page"]()
+
+    assert page("providers.md") == made, "run: python docs/reference/make_providers.py --write"
+
+
 def test_every_public_name_is_in_the_python_api() -> None:
     import threadmill
 

@@ -256,6 +256,7 @@ def upgrade() -> None:
         sa.Column("tool_calls", JSON, nullable=True),
         sa.Column("tool_call_id", sa.Text(), nullable=True),
         sa.Column("reasoning", sa.Text(), nullable=True),
+        sa.Column("provider_fields", sa.JSON(), nullable=True),
         sa.Column("usage", JSON, nullable=True),
         sa.Column("tokens", sa.Integer(), nullable=True),
         sa.Column("state", sa.Text(), server_default="complete", nullable=False),

@@ -42,6 +42,8 @@ def messages(draw: st.DrawFn) -> Message:
     values: dict[str, Any] = {"parts": tuple(said)} if said else {"content": draw(text)}
     if role == "assistant":
         values["tool_calls"] = tuple(draw(st.lists(calls, max_size=2)))
+        # Text that no JSON column of values keeps as it is: NULs, and the order of keys.
+        values["provider_fields"] = draw(st.none() | st.dictionaries(names, st.text("a\x00é", max_size=3), max_size=3))
     if role == "tool":
         values["tool_call_id"] = draw(names)
     return Message(

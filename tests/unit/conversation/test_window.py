@@ -56,6 +56,36 @@ def test_a_window_begins_with_a_user_message_and_keeps_system_messages() -> None
     assert start_at_turn_boundary([asks, result]) == (asks, result)
 
 
+def numbered(*messages: Message, first: int = 1) -> tuple[Message, ...]:
+    for seq, message in enumerate(messages, start=first):
+        message.seq = seq
+    return messages
+
+
+def test_an_assistant_who_spoke_first_is_kept_and_the_end_of_a_turn_is_not() -> None:
+    def thread(first: int) -> tuple[Message, ...]:
+        system, greeting = Message(role="system", content="rules"), Message(role="assistant", content="Hello!")
+        return numbered(system, greeting, Message(role="user", content="Yes, please."), first=first)
+
+    whole, cut = thread(first=1), thread(first=7)
+
+    assert start_at_turn_boundary(whole) == whole
+    assert start_at_turn_boundary(whole[1:]) == whole[2:]
+    assert start_at_turn_boundary(cut) == (cut[0], cut[2])
+    # In a thread of this process's memory nothing is cut.
+    unsaved = (Message(role="assistant", content="Hello!"), Message(role="user", content="Yes, please."))
+    assert start_at_turn_boundary(unsaved) == unsaved
+
+
+def test_a_turn_that_a_system_message_asked_for_is_kept_whole() -> None:
+    turn_id = "0198f3c0-0000-7000-8000-000000000001"
+    asked = Message(role="system", content="Ask how it went.", turn_id=turn_id)
+    answer = Message(role="assistant", content="How did it go?", turn_id=turn_id)
+    window = numbered(asked, answer, Message(role="user", content="Well."), first=41)
+
+    assert start_at_turn_boundary(window) == window
+
+
 @given(limit=st.integers(1, 400), tools=st.lists(st.booleans(), min_size=1, max_size=30))
 def test_tokens_are_kept_to_by_leaving_out_whole_turns(limit: int, tools: list[bool]) -> None:
     system = Message(role="system", content="these rules hold")

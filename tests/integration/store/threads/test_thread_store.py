@@ -1,6 +1,7 @@
 """Saving and loading: what one writer put in, every reader gets out, whoever writes beside it."""
 
 import dataclasses
+import json
 from datetime import UTC, datetime, timedelta, timezone
 from types import MappingProxyType
 from typing import Any
@@ -25,6 +26,7 @@ async def test_a_message_is_read_back_with_everything_that_it_said(store: Thread
         content="one moment — 一",
         tool_calls=(ToolCall("c1", "add", '{"a": 1}'),),
         reasoning="because",
+        provider_fields={"family": "anthropic", "thinking_blocks": [{"type": "thinking", "b": 1.0, "a": "\x00é"}]},
         source={"model": "m", "nested": {"list": [1, None, True]}},
         metadata={"né": [1.5, "x"]},
         usage=Usage(3, 4, 1),
@@ -36,6 +38,7 @@ async def test_a_message_is_read_back_with_everything_that_it_said(store: Thread
 
     loaded = await store.get_thread("t")
     assert [dataclasses.asdict(m) for m in loaded.messages] == [dataclasses.asdict(m) for m in saved.messages]
+    assert json.dumps(loaded.messages[0].provider_fields) == json.dumps(asks.provider_fields)
     assert [m.seq for m in loaded.messages] == [1, 2]
     assert loaded.messages[0].created_at == east
     assert (loaded.title, loaded.metadata["k"]) == ("A title", 1)

@@ -24,6 +24,7 @@ def add(a: int, b: int) -> int:
 def clock() -> str: ...
 
 
+TURN_ID = "0198f3c0-0000-7000-8000-000000000001"
 TOOLS = Toolbox([add, clock, Tool.from_function(add, name="send-mail")])
 
 
@@ -244,3 +245,33 @@ async def test_it_answers_when_nobody_wrote_anything() -> None:
     reply = await reply_to()
 
     assert reply.content == f"{DISCLAIMER}\nNobody wrote anything yet."
+
+
+async def test_it_answers_a_system_message_that_its_turn_was_asked_by() -> None:
+    asks = Message(role="system", content="Ask how it went.", turn_id=TURN_ID)
+    quoted = f'{DISCLAIMER}\nYou wrote: "Ask how it went."'
+
+    new_thread = await RecallModel().complete(
+        ModelRequest(model=RECALL_MODEL, messages=build_messages(system_texts=(), window=[asks]))
+    )
+
+    assert new_thread.content == quoted
+    assert (await reply_to(asks)).content == quoted
+    assert (await reply_to("What is 1 + 1?", said("2"), asks)).content == quoted
+
+
+async def test_it_answers_the_user_where_a_system_message_stands_beside_the_question() -> None:
+    holds = Message(role="system", content="Be brief.")
+
+    assert (await reply_to(holds, "hello")).content == f'{DISCLAIMER}\nYou wrote: "hello"'
+    assert (await reply_to("hello", holds)).content == f'{DISCLAIMER}\nYou wrote: "hello"'
+
+
+async def test_a_system_message_may_call_tools_in_its_turn() -> None:
+    asks = Message(role="system", content='call add with {"a": 1, "b": 2}', turn_id=TURN_ID)
+
+    first = await reply_to("hello", said("hi"), asks)
+    second = await reply_to("hello", said("hi"), asks, *block(first, ["3"]))
+
+    assert called(first) == [("add", {"a": 1, "b": 2})]
+    assert "add returned: 3" in second.content

@@ -1,0 +1,53 @@
+"""The strict stub providers, and a model that asks them through litellm."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from agent.models import litellm_model
+from agent.models.litellm_model import LitellmModel
+from tests.stub_providers import StubProviders
+
+#: Both are of litellm's own code. It installs these filters at its import; pytest takes them out again.
+LITELLM_WARNINGS = (
+    "ignore:.*`ReadOnly` qualifier.*:UserWarning",
+    "ignore:Accessing the .* attribute on the instance is deprecated:DeprecationWarning",
+    "ignore:Pydantic serializer warnings:UserWarning",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            for warning in LITELLM_WARNINGS:
+                item.add_marker(pytest.mark.filterwarnings(warning))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _loaded(clean_environment: None) -> None:
+    litellm_model.load()
+
+
+@pytest.fixture(autouse=True)
+async def _closed() -> AsyncIterator[None]:
+    yield
+    await litellm_model.close()
+
+
+@pytest.fixture(scope="session")
+def _stub_server() -> Iterator[StubProviders]:
+    with StubProviders() as server:
+        yield server
+
+
+@pytest.fixture
+def stubs(_stub_server: StubProviders) -> StubProviders:
+    _stub_server.clear()
+    return _stub_server
+
+
+@pytest.fixture
+def model() -> LitellmModel:
+    """It waits next to nothing between attempts."""
+    return LitellmModel(backoff_initial_seconds=0.001, backoff_max_seconds=0.002)
