@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from agent.mcp.server import McpServer, distinct_servers
 from agent.model_factory import model_for
 from agent.models.capabilities import Capabilities
 from agent.models.credentials import without_answer_parameters, without_credentials
@@ -34,8 +35,8 @@ class Agent:
     purpose: str = ""
     #: As litellm spells it, `openai/gpt-5`; None takes the setting `THREADMILL_MODEL`.
     model_name: str | None = None
-    #: Python functions, sync or async, or tools made of them.
-    tools: Sequence[Tool | Callable[..., Any]] = ()
+    #: Python functions, sync or async, or tools made of them; and MCP servers, named by `mcp()`.
+    tools: Sequence[Tool | McpServer | Callable[..., Any]] = ()
     temperature: float | None = None
     #: Tokens of one model call's answer, at most.
     max_tokens: int | None = None
@@ -108,9 +109,13 @@ class Agent:
                 raise InvalidInput(f"agent.{limit}", f"is {value}", "pass a number above 0, or None")
         if self.max_turn_attempts is not None and self.max_turn_attempts < 1:
             raise InvalidInput("agent.max_turn_attempts", f"is {self.max_turn_attempts}", "pass at least 1, or None")
-        object.__setattr__(self, "toolbox", Toolbox(self.tools))
+        object.__setattr__(self, "mcp_servers", distinct_servers(self.tools))
+        own_tools = [tool for tool in self.tools if not isinstance(tool, McpServer)]
+        object.__setattr__(self, "toolbox", Toolbox(own_tools))
 
+    #: The agent's own tools, without those of its MCP servers: these are listed in a run.
     toolbox: Toolbox = field(init=False, repr=False)
+    mcp_servers: tuple[McpServer, ...] = field(init=False, repr=False)
 
     def request_parameters(self) -> dict[str, Any]:
         """The parameters that go to the provider beside messages and tools."""
@@ -166,5 +171,7 @@ class Agent:
             self.model_name,
             without_credentials(self.request_parameters()),
             self.toolbox.declarations(),
+            # Not what they offer, which is another thing tomorrow; each message's step names what was called.
+            [server.name for server in self.mcp_servers],
         ]
         return hashlib.sha256(json.dumps(prompt_inputs, sort_keys=True, default=repr).encode()).hexdigest()[:12]

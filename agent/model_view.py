@@ -60,12 +60,12 @@ class ModelView:
         return ModelRequest(
             model=self.state.dependencies.model_name,
             messages=build_messages(
-                system_texts=[agent.purpose, *self.state.claimed.context],
+                system_texts=[agent.purpose, *self.state.claimed.context, self.state.tools.note],
                 window=self.window,
                 new_messages=self.state.transcript.messages,
                 attachment_parts=self._parts,
             ),
-            tools=agent.toolbox.declarations(),
+            tools=self.state.tools.toolbox.declarations(),
             parameters=agent.request_parameters(),
             fallbacks=agent.fallbacks,
             timeout_seconds=agent.model_timeout_seconds,

@@ -172,6 +172,7 @@ class Runner:
             attachments=self.attachments,
             tool_threads=self.tool_threads,
             max_attempts=self.settings.turn_max_attempts,
+            mcp_allow_networks=self.settings.mcp_allow_networks,
         )
 
 
