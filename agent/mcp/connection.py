@@ -14,7 +14,7 @@ import structlog
 
 from agent.mcp.server import McpServer
 from agent.mcp.transport import load, open_client
-from agent.web.errors import UrlRejected, WebError
+from agent.web.errors import NotReached, UrlRejected, WebError
 from conversation.errors import ToolServerUnavailable
 
 if TYPE_CHECKING:
@@ -86,14 +86,16 @@ class Connection:
         return is_closed or self._is_changed or _now() - self._listed_at > LIST_MAX_AGE_SECONDS
 
     async def _load_tools(self) -> "Sequence[Tool]":
-        mcp = await self._import_package()
+        await self._import_package()  # before the time counts: it takes seconds
         try:
             async with asyncio.timeout(self.server.connect_timeout_seconds):
                 return await self._use(self._list_pages)
-        except TimeoutError:
-            raise self._note_failure("did not list its tools in time") from None
-        except mcp.MCPError as error:
-            raise self._note_failure(f"did not list its tools (error {error.code})") from None
+        except ToolServerUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - the package lets through whatever its parts raise
+            code = getattr(error, "code", None)
+            what = type(error).__name__ if code is None else f"error {code}"
+            raise self._note_failure(f"did not list its tools ({what})") from None
 
     async def _list_pages(self, client: "Client") -> "Sequence[Tool]":
         tools: list[Tool] = []
@@ -218,8 +220,10 @@ class Connection:
         if isinstance(leaf, UrlRejected):
             kind = str(leaf).partition(" leads to ")[2].partition(";")[0]
             return f"leads to {kind or 'no web address'}; THREADMILL_MCP_ALLOW_NETWORKS allows others"
-        if isinstance(leaf, WebError):
+        if isinstance(leaf, NotReached):
             return "could not be reached: no such host is known"
+        if isinstance(leaf, WebError):
+            return f"cannot be used: {leaf}"
         if is_late:
             return f"did not answer within {self.server.connect_timeout_seconds:g} s"
         if isinstance(leaf, OSError) and self.server.url is None:

@@ -7,12 +7,11 @@ kind that is known here is named, not dropped.
 import base64
 import binascii
 import mimetypes
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from agent.tools.produced_file import ProducedFile
-from conversation.errors import InvalidInput
+from agent.web.filename import clean_file_name
 from conversation.media_types import UNKNOWN_TYPE
 
 
@@ -60,19 +59,12 @@ def _file(name: str, data: str, media_type: str | None, *, uri: str = "") -> obj
     except (binascii.Error, ValueError):
         return {"unreadable_file": media_type or UNKNOWN_TYPE}
     kind = media_type or UNKNOWN_TYPE
-    fallback = f"{name}{mimetypes.guess_extension(kind) or ''}"
-    for filename in (*_names_in(uri), fallback):
-        try:
-            return ProducedFile(filename, content, kind)
-        except InvalidInput:
-            continue
-    return ProducedFile(name, content)
+    return ProducedFile(_last_word(uri) or f"{name}{mimetypes.guess_extension(kind) or ''}", content, kind)
 
 
-def _names_in(uri: str) -> Iterator[str]:
+def _last_word(uri: str) -> str:
+    """The name of a file at the end of an address; "" where there is none."""
     try:
-        last_word = unquote(urlsplit(uri).path).rpartition("/")[2]
+        return clean_file_name(unquote(urlsplit(uri).path))
     except ValueError:
-        return
-    if last_word:
-        yield last_word
+        return ""

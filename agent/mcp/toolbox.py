@@ -7,9 +7,9 @@ no more; a list that was seen before stays in use meanwhile, so that requests st
 import asyncio
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, finalize
 
 import structlog
 
@@ -23,8 +23,8 @@ from conversation.errors import ToolServerUnavailable
 
 _log = structlog.get_logger(__name__)
 _lock = threading.Lock()
-#: By the loop on which they live: another process, forked from this one, has another.
-_connections: "WeakKeyDictionary[McpServer, dict[tuple[LoopThread, tuple[str, ...]], Connection]]" = WeakKeyDictionary()
+#: As long as their server is named by an agent; by the loop on which they live: a forked process has another.
+_connections: WeakKeyDictionary[McpServer, dict[tuple[LoopThread, tuple[str, ...]], Connection]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,4 +84,13 @@ async def _load_tools(server: McpServer, allow_networks: tuple[str, ...]) -> lis
 def _connection_to(server: McpServer, thread: LoopThread, allow_networks: tuple[str, ...]) -> Connection:
     with _lock:
         connections = _connections.setdefault(server, {})
-        return connections.setdefault((thread, allow_networks), Connection(server, allow_networks))
+        connection = connections.get((thread, allow_networks))
+        if connection is None:
+            # Of a copy: it must not keep alive what it ends with. Programs make agents for one request, too.
+            connection = connections[thread, allow_networks] = Connection(replace(server), allow_networks)
+            finalize(server, _close, thread, connection).atexit = False
+        return connection
+
+
+def _close(thread: LoopThread, connection: Connection) -> None:
+    asyncio.run_coroutine_threadsafe(connection.close(), thread.loop)

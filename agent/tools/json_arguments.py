@@ -37,24 +37,31 @@ class JsonArguments:
     def bind(self, text: str, context: RunContext) -> inspect.BoundArguments:  # noqa: ARG002 - as `Arguments.bind`
         """Check the model's arguments. Raises `InvalidArguments`."""
         arguments = _parse(text)
-        if self._validator is not None:
-            problems = list(islice(self._validator.iter_errors(arguments), PROBLEMS_MAX))
-            if problems:
-                raise InvalidArguments("; ".join(_describe(problem) for problem in problems))
+        problems = self._find_problems(arguments)
+        if problems:
+            raise InvalidArguments("; ".join(problems))
         return _SIGNATURE.bind(arguments)
+
+    def _find_problems(self, arguments: dict[str, Any]) -> list[str]:
+        """The problems of arguments; none where the schema itself is of no use: then its server has to check."""
+        try:
+            return [_describe(problem) for problem in islice(self._validator.iter_errors(arguments), PROBLEMS_MAX)]
+        except Exception:  # noqa: BLE001 - foreign schemas: wrong ones, references to nowhere, circles
+            return []
 
     @cached_property
     def _validator(self) -> Any:
-        """The check of the schema; None for one that is itself not valid: then its server has to check."""
-        from jsonschema.exceptions import SchemaError
-        from jsonschema.validators import validator_for
+        """The check of the schema, without its regular expressions. Raises whatever is wrong with the schema."""
+        from jsonschema.validators import extend, validator_for
         from referencing import Registry
 
-        validator = validator_for(self.schema, default=validator_for({"$schema": _DIALECT}))
-        try:
-            validator.check_schema(self.schema)
-        except SchemaError:
-            return None
+        # A pattern of a stranger's may take for ever on the loop, and here it cannot be left out.
+        text = json.dumps({name: value for name, value in self.schema.items() if name != "$schema"})
+        if '"patternProperties"' in text or '"$schema"' in text:
+            raise ValueError("patterns of names, and a dialect of its own in a part, are not checked here")
+        default = validator_for({"$schema": _DIALECT})
+        validator = extend(validator_for(self.schema, default=default), {"pattern": lambda *_: None})
+        validator.check_schema(self.schema)
         # With a registry of its own it knows of no document but this one, and asks no network for others.
         return validator(self.schema, registry=Registry())
 

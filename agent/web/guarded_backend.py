@@ -20,8 +20,20 @@ from agent.web.reach import Resolve
 class GuardedBackend(httpcore.AsyncNetworkBackend):
     """The network backend for the connections of one request, or of one client that has a single URL."""
 
-    def __init__(self, guard: AddressGuard, resolve: Resolve, *, redacted_url: str, http: Any = httpcore) -> None:
-        """`http` is the library that connects through it: httpcore, or another with the same names."""
+    def __init__(
+        self,
+        guard: AddressGuard,
+        resolve: Resolve,
+        *,
+        redacted_url: str,
+        http: Any = httpcore,
+        connect_seconds: float | None = None,
+    ) -> None:
+        """`http` is the library that connects through it: httpcore, or another with the same names.
+
+        `connect_seconds` are for connections whose request names no limit.
+        """
+        self._connect_seconds = connect_seconds
         self._guard = guard
         self._resolve = resolve
         self._redacted_url = redacted_url
@@ -37,6 +49,7 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         """Connect to a host. Raises `UrlRejected` if any of its addresses must not be talked to."""
+        timeout = timeout if timeout is not None else self._connect_seconds
         assert timeout is not None, "every transfer has a limit"
         deadline = asyncio.get_running_loop().time() + timeout
         addresses = await self._resolve_and_check(host, port, timeout)
