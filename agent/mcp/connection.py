@@ -215,7 +215,7 @@ class Connection:
         return self._failure
 
     def _describe(self, error: BaseException, *, is_late: bool) -> str:
-        """What went wrong, in words that hold no address, no header and nothing that the server said."""
+        """Describe what went wrong, in words that hold no address, no header and nothing that the server said."""
         leaf = _leaf(error)
         if isinstance(leaf, UrlRejected):
             kind = str(leaf).partition(" leads to ")[2].partition(";")[0]

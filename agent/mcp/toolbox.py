@@ -37,7 +37,7 @@ class RunTools:
 
     @property
     def note(self) -> str:
-        """What the model is told of servers that are away; "" where none is."""
+        """The sentence that tells the model of servers that are away; "" where none is."""
         if not self.servers_away:
             return ""
         return f"The tools of {', '.join(self.servers_away)} cannot be used at the moment: the server is away."

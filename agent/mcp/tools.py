@@ -34,7 +34,7 @@ def build_tools(server: McpServer, declared_tools: "Sequence[mcp_types.Tool]", c
     }.values()
     short_names = [_name(server.name, tool.name) for tool in wanted_tools]
     return [
-        _build_tool(server, tool, name if short_names.count(name) == 1 else _hashed(name, tool.name), call)
+        _build_tool(server, tool, name if short_names.count(name) == 1 else _add_hash(name, tool.name), call)
         for tool, name in zip(wanted_tools, short_names, strict=True)
     ]
 
@@ -68,9 +68,9 @@ def _object_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 def _name(server_name: str, tool_name: str) -> str:
     name = _NOT_IN_NAMES.sub("_", f"{server_name}_{tool_name}")
-    return name if len(name) <= NAME_MAX_CHARS else _hashed(name, tool_name)
+    return name if len(name) <= NAME_MAX_CHARS else _add_hash(name, tool_name)
 
 
-def _hashed(name: str, tool_name: str) -> str:
+def _add_hash(name: str, tool_name: str) -> str:
     suffix = hashlib.sha256(tool_name.encode("utf-8", "surrogatepass")).hexdigest()[:_HASH_CHARS]
     return f"{name[: NAME_MAX_CHARS - _HASH_CHARS - 1]}_{suffix}"
