@@ -12,8 +12,10 @@ from typing import Any
 
 import structlog
 
+from agent.mcp.server import McpServer, distinct_servers
 from agent.model_factory import model_for
 from agent.models.capabilities import Capabilities
+from agent.models.credentials import without_answer_parameters, without_credentials
 from agent.models.profiles import PROFILES, ProviderProfile, find_api_base, profile_for
 from agent.models.protocol import Model
 from agent.models.tool_fitting import find_unfit_tools
@@ -40,15 +42,15 @@ class Agent:
     purpose: str = ""
     #: As litellm spells it, `openai/gpt-5`; None takes the setting `THREADMILL_MODEL`.
     model_name: str | None = None
-    #: Python functions, sync or async, or tools made of them.
-    tools: Sequence[Tool | Callable[..., Any]] = ()
+    #: Python functions, sync or async, or tools made of them; and MCP servers, named by `mcp()`.
+    tools: Sequence[Tool | McpServer | Callable[..., Any]] = ()
     temperature: float | None = None
     #: Tokens of one model call's answer, at most.
     max_tokens: int | None = None
     top_p: float | None = None
     stop: str | Sequence[str] | None = None
-    #: Every further parameter of litellm's or the provider's.
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    #: Every further parameter of litellm's or the provider's: also the account, `api_key`, `api_base`.
+    parameters: Mapping[str, Any] = field(default_factory=dict, repr=False)
     #: Models to ask, in this order, when the first one fails for good.
     fallbacks: Sequence[str] = ()
     #: Seconds until the first byte of a model's answer; of a whole answer (`streams=False`), until it is there.
@@ -84,8 +86,15 @@ class Agent:
     summarize_keep_messages: int | None = None
     #: The same in tokens; None takes the setting, 0 counts none.
     summarize_keep_tokens: int | None = None
-    #: The model that writes summaries; None takes `THREADMILL_SUMMARY_MODEL`, else the agent's own.
+    #: The model that writes summaries; None takes `THREADMILL_SUMMARY_MODEL`, else the agent's own. The
+    #: agent's own is asked with the account of `parameters`, another one with that of the environment.
     summary_model: str | None = None
+    #: Parameters for summaries alone, before those: the account of another model, `max_tokens`, …
+    summary_parameters: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    #: Tokens that the model calls of one summary may use together; None means no limit.
+    max_summary_tokens: int | None = None
+    #: US dollars that the model calls of one summary may cost together, where their price is known.
+    max_summary_cost: float | None = None
     #: What summaries are for, in place of the built-in words; their form is described beside it.
     summary_purpose: str | None = None
     #: Whether the model is asked if a summary is true, before it is used; None takes the setting.
@@ -108,14 +117,21 @@ class Agent:
                 raise InvalidInput(f"agent.{limit}", f"is {getattr(self, limit)}", "pass a number above 0")
         if self.max_file_tokens < 0:
             raise InvalidInput("agent.max_file_tokens", f"is {self.max_file_tokens}", "pass 0 or more")
+        for limit in ("max_summary_tokens", "max_summary_cost"):
+            if (value := getattr(self, limit)) is not None and value <= 0:
+                raise InvalidInput(f"agent.{limit}", f"is {value}", "pass a number above 0, or None")
         if self.max_turn_attempts is not None and self.max_turn_attempts < 1:
             raise InvalidInput("agent.max_turn_attempts", f"is {self.max_turn_attempts}", "pass at least 1, or None")
         if isinstance(self.profile, str) and self.profile not in PROFILES:
             raise InvalidInput("agent.profile", f"is {self.profile!r}", f"use one of {', '.join(PROFILES)}")
-        object.__setattr__(self, "toolbox", Toolbox(self.tools))
+        object.__setattr__(self, "mcp_servers", distinct_servers(self.tools))
+        own_tools = [tool for tool in self.tools if not isinstance(tool, McpServer)]
+        object.__setattr__(self, "toolbox", Toolbox(own_tools))
         self._check_tools()
 
+    #: The agent's own tools, without those of its MCP servers: these are listed in a run.
     toolbox: Toolbox = field(init=False, repr=False)
+    mcp_servers: tuple[McpServer, ...] = field(init=False, repr=False)
 
     def _check_tools(self) -> None:
         """Refuse tools that the agent's model cannot be told of; warn of those that a fallback cannot."""
@@ -172,11 +188,19 @@ class Agent:
 
     def summarizer(self, defaults: SummaryDefaults) -> ModelSummarizer:
         """The summarizer of the agent's threads."""
-        summary_model_name = self.summary_model or defaults.summary_model
-        name = summary_model_name or self.model_name or defaults.model
+        own_name = self.model_name or defaults.model
+        name = self.summary_model or defaults.summary_model or own_name
+        is_own = name == own_name
         return ModelSummarizer(
-            model=model_for(name) if summary_model_name or self.model is None else self.model,
+            model=self.model if is_own and self.model is not None else model_for(name),
             model_name=name,
+            parameters={
+                # What is said in a thread goes to its agent's account, or to none that the agent has.
+                **(without_answer_parameters(self.parameters) if is_own else {}),
+                **self.summary_parameters,
+            },
+            max_tokens=self.max_summary_tokens,
+            max_cost=self.max_summary_cost,
             max_chars=defaults.max_chars,
             is_checked=defaults.is_checked if self.summary_check is None else self.summary_check,
             purpose=self.summary_purpose or PURPOSE,
@@ -191,7 +215,9 @@ class Agent:
             self.name,
             self.purpose,
             self.model_name,
-            self.request_parameters(),
+            without_credentials(self.request_parameters()),
             self.toolbox.declarations(),
+            # Not what they offer, which is another thing tomorrow; each message's step names what was called.
+            [server.name for server in self.mcp_servers],
         ]
         return hashlib.sha256(json.dumps(prompt_inputs, sort_keys=True, default=repr).encode()).hexdigest()[:12]

@@ -15,6 +15,7 @@ from typing import Any, assert_never
 
 from agent.models.call_fitting import fit_arguments, fit_name
 from agent.models.content_fitting import drop_addresses
+from agent.models.credentials import without_credentials
 from agent.models.parts import text_part
 from agent.models.protocol import ModelRequest
 from agent.models.provider_fields import unreachable_pictures
@@ -22,9 +23,6 @@ from agent.tools.result import failure
 from conversation.history import segments
 from conversation.message import Message, ToolCall
 from conversation.parts import FilePart, ImagePart, Part, TextPart
-
-#: Parameters that say how a call is made, not what is asked: a rotated key is still the same request.
-_CREDENTIAL_PARAMETERS = frozenset({"api_key"})
 
 #: What providers refuse in the name of a speaker.
 _INVALID_IN_SPEAKER_NAME = re.compile(r"[\s<|\\/>]")
@@ -63,7 +61,7 @@ def request_digest(request: ModelRequest) -> str:
         "model": request.model,
         "messages": request.messages,
         "tools": request.tools,
-        "parameters": {key: value for key, value in request.parameters.items() if key not in _CREDENTIAL_PARAMETERS},
+        "parameters": without_credentials(request.parameters),
         "fallbacks": request.fallbacks,
     }
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), default=_to_json_value)

@@ -29,5 +29,7 @@ class RunDependencies:
     tool_loops: ToolLoops | None = None
     #: Attempts at a turn, while its model is away, before it fails.
     max_attempts: int = 5
+    #: Networks in which MCP servers may be beside public addresses.
+    mcp_allow_networks: tuple[str, ...] = ()
     #: Called with each event; None where no caller wants events.
     emit: Callable[[Event], None] | None = None

@@ -18,7 +18,7 @@ from agent.model_calls import ModelCalls
 from agent.model_view import ModelView
 from agent.run_state import RunState
 from agent.tool_calls import NOT_RUN_RESULT, ToolCalls
-from conversation.errors import Fault, FileStoreUnavailable, ModelError
+from conversation.errors import Fault, FileStoreUnavailable, ModelError, ToolServerUnavailable
 from conversation.replay import assistant_message, tool_calls_of
 from conversation.step import Step
 from conversation.turn import Cancelled, ClaimedTurn, Completed, Ending, Failed, HandOver, RetryLater, TurnError
@@ -59,6 +59,10 @@ class Run:
             return self._retry_later(
                 TurnError("file_store_unavailable", str(error), retryable=True, fault=Fault.OPERATOR)
             )
+        except ToolServerUnavailable as error:
+            return self._retry_later(
+                TurnError("tool_server_unavailable", str(error), retryable=True, fault=Fault.OPERATOR)
+            )
 
     def end_cancelled(self) -> Cancelled:
         """End a run that was cancelled: all of its messages so far are kept, closed."""
@@ -94,6 +98,7 @@ class Run:
             token_error = self._limits.token_error(self._transcript.usage)
             if token_error is not None:
                 return self.end_failed(token_error)
+            await self._state.load_tools()
             reply = await self._ask_model(offers_tools=remaining_steps > 0)
             if not tool_calls_of(reply):
                 return self._complete(reply)

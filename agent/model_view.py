@@ -111,8 +111,9 @@ class ModelView:
     def build_request(self, *, offers_tools: bool = True) -> ModelRequest:
         """Build the request of the next model call; without tools, the model is told that it has to answer."""
         agent = self.state.agent
-        tools = agent.toolbox.declarations() if offers_tools else ()
-        step_texts = (LAST_STEP,) if len(agent.toolbox) and not offers_tools else ()
+        toolbox = self.state.tools.toolbox
+        tools = toolbox.declarations() if offers_tools else ()
+        step_texts = (LAST_STEP,) if len(toolbox) and not offers_tools else ()
         fitted = self._fit()
         self._note_omissions(fitted)
         return ModelRequest(
@@ -148,7 +149,7 @@ class ModelView:
         context = self.state.claimed.context
         if self._max_size is not None and context:
             context = tuple(cut_text(text, self._max_size // 2 // len(context))[0] for text in context)
-        return [self.state.agent.purpose, *context]
+        return [self.state.agent.purpose, *context, self.state.tools.note]
 
     def _size(self) -> RequestSize:
         fitted = self._fit()
@@ -157,7 +158,7 @@ class ModelView:
 
     def _fixed_size(self) -> int:
         """The size of what stands around the messages: system texts, tools, files."""
-        tools = self.state.agent.toolbox.declarations()
+        tools = self.state.tools.toolbox.declarations()
         return RequestSize.of_fixed(self._system_texts(), tools, self._parts.values())
 
     async def _load_capabilities(self) -> Capabilities:

@@ -10,6 +10,7 @@ from datetime import datetime
 from agent.agent import Agent
 from agent.dependencies import RunDependencies
 from agent.events import Event
+from agent.mcp.toolbox import RunTools, load_run_tools
 from conversation.step import Step
 from conversation.transcript import Transcript
 from conversation.turn import ClaimedTurn
@@ -25,12 +26,25 @@ class RunState:
     transcript: Transcript = field(default_factory=Transcript)
     #: The end of the time that this attempt may take, for tools that want to know it.
     deadline: datetime | None = None
+    _run_tools: RunTools | None = None
     _index: int = 0
 
     @property
     def source(self) -> dict[str, object]:
         """The source of the run's messages: the agent, and its version."""
         return {"agent": self.agent.name, "version": self.agent.version}
+
+    @property
+    def tools(self) -> RunTools:
+        """The tools that the model is offered, as they were loaded last."""
+        return self._run_tools or RunTools(self.agent.toolbox)
+
+    async def load_tools(self) -> None:
+        """Load what the agent's MCP servers offer now. Raises `ToolServerUnavailable` where one must not be away."""
+        if self.agent.mcp_servers:
+            self._run_tools = await load_run_tools(
+                self.agent.toolbox, self.agent.mcp_servers, allow_networks=self.dependencies.mcp_allow_networks
+            )
 
     def take_index(self) -> int:
         """Take the next index of the journal: a resumed run takes the same ones for the same calls."""

@@ -90,7 +90,7 @@ class ToolCalls:
         self.state.transcript.add_result(tool_message(call.id, call.name, result))
 
     async def _call_tool(self, index: int, call: ToolCall) -> ToolResult:
-        toolbox = self.state.agent.toolbox
+        toolbox = self.state.tools.toolbox
         tool = toolbox.get(call.name)
         was_interrupted = index in self.state.claimed.steps
         if was_interrupted and not (tool is not None and tool.idempotent):

@@ -22,6 +22,7 @@ ThreadmillError
 │   ├── FileStoreUnavailable
 │   │   └── ScannerUnavailable
 │   ├── FileNotStored
+│   ├── ToolServerUnavailable
 │   └── UploadsNotSupported
 ├── ModelError                the provider failed; `retryable` says what to do next
 ├── TurnFailed                a library call's turn ended without an answer
@@ -146,6 +147,10 @@ class FileNotStored(OperatorError, LookupError):
 
 class ScannerUnavailable(FileStoreUnavailable):
     """The virus scanner gave no verdict: the file waits for one."""
+
+
+class ToolServerUnavailable(OperatorError):
+    """A server whose tools an agent needs cannot be reached or started, or does not list them."""
 
 
 class UploadsNotSupported(OperatorError):

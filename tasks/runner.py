@@ -179,6 +179,7 @@ class Runner:
             tool_threads=self.tool_threads,
             tool_loops=self.tool_loops,
             max_attempts=self.settings.turn_max_attempts,
+            mcp_allow_networks=self.settings.mcp_allow_networks,
         )
 
 

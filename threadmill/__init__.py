@@ -17,6 +17,7 @@ _MODULES = {
     "tool": "agent.tools.tool",
     "RunContext": "agent.tools.run_context",
     "WEB_TOOLS": "agent.web",
+    "mcp": "agent.mcp",
     # Conversations
     "Thread": "conversation.thread",
     "Message": "conversation.message",

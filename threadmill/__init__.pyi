@@ -3,6 +3,7 @@ from agent.events import MessageAdded as MessageAdded
 from agent.events import ToolFinished as ToolFinished
 from agent.events import ToolStarted as ToolStarted
 from agent.events import TurnFinished as TurnFinished
+from agent.mcp import mcp as mcp
 from agent.models.protocol import Model as Model
 from agent.models.protocol import ModelReply as ModelReply
 from agent.models.protocol import ModelRequest as ModelRequest

@@ -19,6 +19,7 @@ from typing import Any
 
 from agent.models.backoff import Backoff
 from agent.models.capabilities import Capabilities
+from agent.models.credentials import for_another_provider, is_credential, withhold_environment_keys
 from agent.models.litellm_attempt import Attempt
 from agent.models.picture_addresses import leave_out_pictures, remember_addresses, suspect_addresses
 from agent.models.profiles import ProviderProfile, find_api_base, profile_for
@@ -34,8 +35,6 @@ LIBRARY_TIMEOUT_MARGIN_SECONDS = 5.0
 _FIELDS_OF_THE_REQUEST = frozenset(
     {"model", "messages", "tools", "stream", "timeout", "num_retries", "max_retries", "fallbacks"}
 )
-#: What belongs to the provider of `ModelRequest.model` and must not reach another one.
-_CREDENTIALS = frozenset({"api_key", "api_base", "base_url", "api_version", "organization", "extra_headers", "headers"})
 #: Parameters that litellm does not send, at least for models that it does not know.
 _DROPPED_BY_LITELLM = frozenset({"metadata", "user"})
 
@@ -268,15 +267,15 @@ def _parameters(model: str, request: ModelRequest) -> dict[str, Any]:
     parameters = copy.deepcopy(dict(request.parameters))
     name, provider, *_ = litellm.get_llm_provider(model)
     if provider != litellm.get_llm_provider(request.model)[1]:
-        parameters = {key: value for key, value in parameters.items() if key not in _CREDENTIALS}
+        parameters = for_another_provider(parameters)
+    parameters = withhold_environment_keys(parameters, provider)
     if provider == "openai" or provider in litellm.openai_compatible_providers:
         supported = litellm.get_supported_openai_params(model=name, custom_llm_provider=provider) or ()
         unsupported = {*litellm.OPENAI_CHAT_COMPLETION_PARAMS} - {*supported}
         if parameters.get("drop_params"):
             unsupported = set()  # what this model does not take is to be left out, says the caller
-        raw = {
-            key: parameters.pop(key) for key in (unsupported | _DROPPED_BY_LITELLM) - _CREDENTIALS if key in parameters
-        }
+        names = [name for name in (unsupported | _DROPPED_BY_LITELLM) & parameters.keys() if not is_credential(name)]
+        raw = {name: parameters.pop(name) for name in names}
         # What stands in `extra_body` is sent as it stands, known to litellm or not.
         parameters["extra_body"] = {**raw, **parameters.get("extra_body", {})}
     return parameters

@@ -46,7 +46,7 @@ class ModelRequest:
     #: Tool declarations: `{"type": "function", "function": {name, description, parameters}}`.
     tools: Sequence[Mapping[str, Any]] = ()
     #: Every further parameter of the provider: temperature, max_tokens, top_p, stop, api_base, …
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = field(default_factory=dict, repr=False)
     #: Models to ask in this order when `model` fails for good or its retries are used up.
     fallbacks: Sequence[str] = ()
     #: Seconds until the first byte of an answer; of a whole answer, until it is there.

@@ -14,6 +14,7 @@ import structlog
 
 from agent.models.capabilities import capabilities_of
 from agent.models.protocol import Model, ModelReply, ModelRequest
+from agent.models.spending import estimate_usage
 from agent.summaries.check import Report, add_missing, check_summary
 from agent.summaries.parts import Part, SummaryParts
 from agent.summaries.prompt import PURPOSE, comparison_messages, prompt_version, retry_messages, summary_messages
@@ -39,6 +40,11 @@ class ModelSummarizer:
     purpose: str = PURPOSE
     timeout_seconds: float = 120
     max_attempts: int = 4
+    #: As the model is asked beside the messages: its account above all.
+    parameters: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    #: Tokens, and US dollars, that the model calls of one summary may use together; None means no limit.
+    max_tokens: int | None = None
+    max_cost: float | None = None
 
     async def summarize(self, draft: Draft) -> NewSummary:
         """Write the next summary. Raises `ModelError`, also where two answers in a row cannot be used."""
@@ -176,9 +182,11 @@ class _ModelCalls:
         request = ModelRequest(
             model=self.summarizer.model_name,
             messages=messages,
+            parameters=self.summarizer.parameters,
             timeout_seconds=self.summarizer.timeout_seconds,
             max_attempts=self.summarizer.max_attempts,
         )
+        self._check_limits(request)
         try:
             reply = await self.summarizer.model.complete(request)
         finally:
@@ -189,3 +197,12 @@ class _ModelCalls:
     def _spend(self, usage: Usage, cost: float | None) -> None:
         self.usage += usage
         self.cost = None if self.cost is None or cost is None else self.cost + cost
+
+    def _check_limits(self, request: ModelRequest) -> None:
+        """Raise `ModelError` for a call that would bring the summary above its limits: it is never made."""
+        max_tokens, max_cost = self.summarizer.max_tokens, self.summarizer.max_cost
+        tokens = self.usage.total_tokens + estimate_usage(request, "").total_tokens
+        if max_tokens is not None and tokens > max_tokens:
+            raise ModelError("summary_token_limit", f"{tokens} tokens, and {max_tokens} are allowed", retryable=False)
+        if max_cost is not None and self.cost is not None and self.cost >= max_cost:
+            raise ModelError("summary_cost_limit", f"${self.cost:g} of ${max_cost:g} are spent", retryable=False)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, overload
 
 from agent.tools.arguments import Arguments, describe
+from agent.tools.json_arguments import JsonArguments
 from conversation.errors import InvalidInput
 
 #: What every provider accepts as a function's name.
@@ -26,7 +27,7 @@ class Tool:
     name: str
     description: str
     function: Callable[..., Any]
-    arguments: Arguments
+    arguments: Arguments | JsonArguments
     #: Seconds for one call, the wait for a thread included.
     timeout_seconds: float = TIMEOUT_SECONDS
     #: Running it twice is as good as once: a call whose outcome is unknown may be run again.

@@ -18,13 +18,27 @@ from agent.web.reach import Resolve
 
 
 class GuardedBackend(httpcore.AsyncNetworkBackend):
-    """The network backend for the connections of one request."""
+    """The network backend for the connections of one request, or of one client that has a single URL."""
 
-    def __init__(self, guard: AddressGuard, resolve: Resolve, *, redacted_url: str) -> None:
+    def __init__(
+        self,
+        guard: AddressGuard,
+        resolve: Resolve,
+        *,
+        redacted_url: str,
+        http: Any = httpcore,
+        connect_seconds: float | None = None,
+    ) -> None:
+        """`http` is the library that connects through it: httpcore, or another with the same names.
+
+        `connect_seconds` are for connections whose request names no limit.
+        """
+        self._connect_seconds = connect_seconds
         self._guard = guard
         self._resolve = resolve
         self._redacted_url = redacted_url
-        self._sockets = httpcore.AnyIOBackend()
+        self._http = http
+        self._sockets = http.AnyIOBackend()
 
     async def connect_tcp(
         self,
@@ -35,6 +49,7 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         """Connect to a host. Raises `UrlRejected` if any of its addresses must not be talked to."""
+        timeout = timeout if timeout is not None else self._connect_seconds
         assert timeout is not None, "every transfer has a limit"
         deadline = asyncio.get_running_loop().time() + timeout
         addresses = await self._resolve_and_check(host, port, timeout)
@@ -42,8 +57,11 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
             # Each address gets its share, so that a dead first one leaves time for the others.
             share = (deadline - asyncio.get_running_loop().time()) / addresses_left
             try:
-                return await self._sockets.connect_tcp(address, port, share, local_address, socket_options)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout):
+                stream: httpcore.AsyncNetworkStream = await self._sockets.connect_tcp(
+                    address, port, share, local_address, socket_options
+                )
+                return stream
+            except (self._http.ConnectError, self._http.ConnectTimeout):
                 if addresses_left == 1:
                     raise
         raise NotReached(f"{self._redacted_url} could not be reached: its name has no address")
@@ -57,7 +75,7 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
             async with asyncio.timeout(timeout):
                 addresses = await self._resolve(host, port)
         except TimeoutError:
-            raise httpcore.ConnectTimeout from None
+            raise self._http.ConnectTimeout from None
         except (socket.gaierror, UnicodeError):
             raise NotReached(f"{self._redacted_url} could not be reached: no such host is known") from None
         for address in addresses:

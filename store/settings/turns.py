@@ -4,7 +4,7 @@ from typing import Self
 
 from pydantic import BaseModel, Field, model_validator
 
-from store.settings.units import CommaSeparated, NonEmptyText, Seconds, SecondsOrZero
+from store.settings.units import CommaSeparated, Networks, NonEmptyText, Seconds, SecondsOrZero
 from store.settings.variables import variable
 
 
@@ -17,6 +17,8 @@ class AgentSettings(BaseModel):
     default_agent: NonEmptyText = "assistant"
     #: The model of agents that name none.
     model: NonEmptyText = "offline/recall"
+    #: Networks in which remote MCP servers may be beside public addresses, comma-separated: `127.0.0.0/8,10.1.0.0/16`.
+    mcp_allow_networks: Networks = ()
 
 
 class WorkerSettings(BaseModel):

@@ -1,8 +1,9 @@
 """The kinds of values that settings have, with their bounds."""
 
+from ipaddress import ip_network
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import NoDecode
 
 #: A length of time that a server's timers can count, in seconds.
@@ -23,3 +24,16 @@ def _split(value: object) -> object:
 
 #: Words in one variable, separated by commas.
 CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+
+
+def _check_networks(networks: tuple[str, ...]) -> tuple[str, ...]:
+    for network in networks:
+        try:
+            ip_network(network)
+        except ValueError:
+            raise ValueError(f"{network!r} is no network; write one like 10.1.0.0/16") from None
+    return networks
+
+
+#: Networks in one variable, separated by commas.
+Networks = Annotated[CommaSeparated, AfterValidator(_check_networks)]

@@ -16,12 +16,13 @@ import structlog
 from agent import registry
 from agent.agent import Agent
 from agent.model_factory import preload
+from agent.models.protocol import RECALL_MODEL
 from conversation.errors import DatabaseUnavailable, ModelError, ThreadNotFound
 from conversation.summary import SummaryDefaults
 from store.database.engine import Database
 from store.settings import Settings
 from store.summaries import due as summary_dues
-from store.summaries.due import DueThread
+from store.summaries.due import NOTHING_TO_COVER_SECONDS, DueThread
 from store.summaries.summarize import PAUSE_SECONDS, defaults_of, summarize_to_low_mark
 from store.tables import MAX_SUMMARY_FAILURES
 
@@ -85,6 +86,15 @@ class _Writer:
     def _agent_of(self, due_thread: DueThread) -> Agent:
         return self.agents.get(due_thread.agent or "", _UNKNOWN_AGENT)
 
+    def _is_model_permitted(self, due_thread: DueThread) -> bool:
+        """Whether an agent, or the operator for all of them, says which model may read a thread.
+
+        The agent of another worker may have an account of its own: then the environment's is not to read
+        what was said to it.
+        """
+        is_known = due_thread.agent is None or due_thread.agent in self.agents
+        return is_known or bool(self.defaults.summary_model) or self.defaults.model == RECALL_MODEL
+
     def _prepare_models(self, batch: Sequence[DueThread]) -> None:
         """Load what the models need before a loop runs: seconds, for some."""
         for agent in {self._agent_of(each) for each in batch}:
@@ -100,6 +110,10 @@ class _Writer:
             await self.database.close_async()
 
     async def _write(self, due_thread: DueThread) -> int:
+        if not self._is_model_permitted(due_thread):
+            _log.warning("summary_agent_unknown", thread=due_thread.thread_id, agent=due_thread.agent)
+            await self.database.run_async(summary_dues.postpone, due=due_thread, seconds=NOTHING_TO_COVER_SECONDS)
+            return 0
         agent = self._agent_of(due_thread)
         try:
             written = await summarize_to_low_mark(

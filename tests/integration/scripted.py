@@ -90,6 +90,7 @@ def run_of(
     journal: Memory | None = None,
     *,
     emit: Callable[[Event], None] | None = None,
+    mcp_allow_networks: tuple[str, ...] = (),
     **claimed: Any,
 ) -> Run:
     journal = journal or Memory()
@@ -104,7 +105,13 @@ def run_of(
         "steps": dict(journal.steps),
     }
     hands = RunDependencies(
-        model=model, model_name="scripted", journal=journal, attachments=NoFiles(), tool_threads=THREADS, emit=emit
+        model=model,
+        model_name="scripted",
+        journal=journal,
+        attachments=NoFiles(),
+        tool_threads=THREADS,
+        emit=emit,
+        mcp_allow_networks=mcp_allow_networks,
     )
     return Run(agent, ClaimedTurn(**turn | claimed), hands)
 

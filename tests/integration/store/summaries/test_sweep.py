@@ -295,3 +295,21 @@ def test_marks_that_contradict_each_other_are_refused(values: dict[str, int], fi
 
     with pytest.raises(InvalidInput, match=field):
         agent.water_marks(defaults_of(load()))
+
+
+@pytest.mark.parametrize("is_named_by_the_operator", [True, False])
+def test_what_an_unknown_agents_thread_says_is_read_by_no_model_that_nobody_named_for_it(
+    database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch, *, is_named_by_the_operator: bool
+) -> None:
+    """Its agent may have an account of its own, and its worker writes the summary."""
+    stock(database, "unknown", threads=1, count=40, agent="z")
+    model = Scripted(lambda _: says(GOOD))
+    monkeypatch.setattr("agent.agent.model_for", lambda _: model)
+    monkeypatch.setattr("tasks.jobs.summaries.preload", lambda _: None)
+    named = {"summary_model": "openai/another"} if is_named_by_the_operator else {}
+    settings = settings.model_copy(update={"model": "openai/of-the-environment", **named})
+
+    assert run_summaries(database, settings, {"a": Agent(name="a")}) == is_named_by_the_operator
+
+    assert len(model.requests) == is_named_by_the_operator
+    assert Desk(database).row("unknown1").summary_failures == 0

@@ -445,3 +445,12 @@ async def test_the_offline_model_answers_other_questions_as_before() -> None:
 
     assert 'You wrote: "hi"' in reply.content
     assert reply.usage != Usage()
+
+
+async def test_no_call_is_made_once_a_summary_has_cost_what_it_may() -> None:
+    summarizer, model = writer("useless", {"facts": ["x"]}, max_cost=0.5)
+
+    with pytest.raises(ModelError, match=r"\$0.5 of \$0.5 are spent") as raised:
+        await summarizer.summarize(draft())
+
+    assert (raised.value.kind, len(model.requests)) == ("summary_cost_limit", 1)
