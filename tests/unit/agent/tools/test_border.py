@@ -369,13 +369,18 @@ async def test_a_loop_that_stays_blocked_is_given_up(
         return "waited"
 
     calls = {
-        "block": asyncio.create_task(call(block, tool_loops_only)),
         "wait": asyncio.create_task(call(wait, tool_loops_only)),
         "again": asyncio.create_task(call(wait, tool_loops_only, idempotent=True)),
     }
+    await asyncio.sleep(0.1)
+    calls["block"] = asyncio.create_task(call(block, tool_loops_only))
+    await asyncio.sleep(0.1)
+    calls["later"] = asyncio.create_task(call(wait, tool_loops_only))
     results = {name: await task for name, task in calls.items()}
 
-    assert results["again"].content == '"waited"'
+    # What had not begun on the lost loop begins on the next one, and what is idempotent begins again.
+    assert results["later"].content == results["again"].content == '"waited"'
+    assert begun == [4]
     assert {results["wait"].outcome, results["block"].outcome} == {"unknown"}
     assert THREADS.stuck == 1
     free.set()
