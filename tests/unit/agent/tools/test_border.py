@@ -232,6 +232,8 @@ async def run_another_loop() -> None:
         work.close()
 
 
+#: What is told to the tool as an error.
+REFUSED = (stop_loop, stop_loop_from_a_thread, close_loop, shut_down_threads, run_another_loop)
 EVIL: Sequence[Callable[[], Awaitable[None]]] = [
     cancel_all,
     stop_loop,
@@ -254,8 +256,9 @@ async def test_a_tool_takes_nothing_from_its_neighbours(tool_loops_only: ToolLoo
     neighbours = [asyncio.create_task(call(gather_and_wait, tool_loops_only)) for _ in range(5)]
     await asyncio.sleep(0.02)
 
-    await call(evil, tool_loops_only)
+    result = await call(evil, tool_loops_only)
 
+    assert (result.outcome == "failed") is (evil in REFUSED)
     assert {(await neighbour).content for neighbour in neighbours} == {'["slept","slept","slept"]'}
     assert (await call(sleep_a_moment, tool_loops_only)).content == '"slept"'
 
