@@ -156,6 +156,7 @@ class CallOnToolLoop:
     def _end(self, _: "asyncio.Task[None]") -> None:
         self._call.is_over = True
         self._loop.calls.discard(self)
+        self._loop.count_left_behind(self._call)
         _note_unbegun(self.future)
 
     def _cancel(self) -> None:
@@ -190,6 +191,12 @@ class ToolLoop:
         if not self._is_stopping:
             self._is_stopping = True
             self.loop.call_soon_threadsafe(self.loop.stop)
+
+    def count_left_behind(self, call: LoopCall) -> None:
+        """Count the threads in which a call that is over left something at work."""
+        for future in tuple(call.thread_work):
+            if future.running():
+                self._threads.count_left_behind(future)
 
     def blocked_seconds(self) -> float:
         """Seconds for which the loop did not answer, up to now."""

@@ -425,7 +425,13 @@ async def test_a_tool_of_threads_that_never_end_leaves_the_others_theirs(tool_lo
     assert (await call(lambda: [1], tool_loops_only, timeout_seconds=0.05)).content.startswith('{"error"')
     # The results of async tools wait behind nobody.
     assert (await call(listed, tool_loops_only)).content == "[1]"
+    assert THREADS.stuck == 8
     gate.set()
+    for _ in range(250):
+        if THREADS.stuck == 0:
+            break
+        await asyncio.sleep(0.02)
+    assert THREADS.stuck == 0
 
 
 async def listed() -> list[int]:
