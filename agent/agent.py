@@ -69,7 +69,7 @@ class Agent:
     max_file_tokens: int = 20_000
     #: What the model takes beside text; None asks the model's adapter.
     capabilities: Capabilities | None = None
-    #: Model calls of one turn, at most.
+    #: Model calls of one turn, at most. The last one is asked without tools: it has to answer.
     max_steps: int = 25
     #: Tokens that the model calls of one turn may use together; None means no limit.
     max_turn_tokens: int | None = None

@@ -7,7 +7,8 @@ and stops no loop; what tools send to threads by asyncio runs in threads that ca
 import asyncio
 import contextvars
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -28,6 +29,8 @@ class LoopCall:
     is_over: bool = False
     #: Seconds for which this call itself held up its loop.
     blocked_seconds: float = 0.0
+    #: What it sent to threads, and is at work there.
+    thread_work: set[Future[Any]] = field(default_factory=set)
 
 
 #: The call in whose context code runs: its tasks, callbacks and timers inherit it.
@@ -77,6 +80,10 @@ class GuardedLoop(asyncio.SelectorEventLoop):
         if executor is not None:
             return super().run_in_executor(executor, func, *args)
         future = self._tool_threads.submit(partial(func, *args))
+        call = current_call.get()
+        if call is not None:
+            call.thread_work.add(future)
+            future.add_done_callback(call.thread_work.discard)
         return self.create_task(self._tool_threads.wait(future, timeout_seconds=None))
 
 

@@ -49,6 +49,11 @@ class ToolThreads:
         """Whether so many threads are stuck that this process should stop, for another to start."""
         return self._stuck >= self.stuck_limit
 
+    def count_left_behind(self, future: Future[Any]) -> None:
+        """Count the thread of a function that nobody waits for, until the function returns."""
+        self.count_lost(1)
+        future.add_done_callback(self._note_return)
+
     def count_lost(self, number: int) -> None:
         """Count threads that are lost elsewhere, or, with a negative number, found again."""
         with self._lock:
@@ -112,14 +117,11 @@ class ToolThreads:
         """Stop waiting for a function. True if it had not begun and now never will."""
         if future.cancel():
             return True
-        with self._lock:
-            self._stuck += 1
-        future.add_done_callback(self._note_return)
+        self.count_left_behind(future)
         return False
 
     def _note_return(self, _future: Future[Any]) -> None:
-        with self._lock:
-            self._stuck -= 1
+        self.count_lost(-1)
 
     def _work(self) -> None:
         while True:

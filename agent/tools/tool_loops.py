@@ -44,8 +44,10 @@ class Outcome:
 
     value: Any = None
     error: BaseException | None = None
-    #: Its loop was given up: whether it took effect is unknown.
+    #: Its loop was given up while it ran: whether it took effect is unknown.
     is_lost: bool = False
+    #: Its loop was given up before it began.
+    has_begun: bool = True
 
 
 class RunningCall(Protocol):
@@ -53,7 +55,7 @@ class RunningCall(Protocol):
 
     @property
     def outcome(self) -> "asyncio.Future[Outcome]":
-        """The outcome, on the loop of the caller."""
+        """The outcome, on the loop of the caller; cancelled where the call never began."""
         ...
 
     def stop(self) -> None:
@@ -130,8 +132,14 @@ class CallOnToolLoop:
         loop.loop.call_soon_threadsafe(self._begin, work, context=context)
 
     def stop(self) -> None:
-        """Cancel the call."""
-        self._loop.loop.call_soon_threadsafe(self._cancel)
+        """Cancel the call; one that has not begun never will."""
+        if not self.future.cancel():
+            self._loop.loop.call_soon_threadsafe(self._cancel)
+
+    def give_up(self) -> None:
+        """Give up the call: one that has not begun never will, of another one the outcome is unknown."""
+        if not self.future.cancel() and not self.future.done():
+            self.future.set_result(Outcome(is_lost=True))
 
     def waited_seconds(self) -> float:
         """Seconds for which other calls kept its loop from it."""
@@ -139,12 +147,16 @@ class CallOnToolLoop:
         return max(0.0, blocked_seconds - self._loop.blocked_seconds_by(self._call))
 
     def _begin(self, work: Work) -> None:
+        if not self.future.set_running_or_notify_cancel():
+            self._loop.calls.discard(self)
+            return
         self._task = self._loop.loop.create_task(_settle(work, self.future))
         self._task.add_done_callback(self._end)
 
     def _end(self, _: "asyncio.Task[None]") -> None:
         self._call.is_over = True
         self._loop.calls.discard(self)
+        self._loop.count_left_behind(self._call)
         _note_unbegun(self.future)
 
     def _cancel(self) -> None:
@@ -179,6 +191,12 @@ class ToolLoop:
         if not self._is_stopping:
             self._is_stopping = True
             self.loop.call_soon_threadsafe(self.loop.stop)
+
+    def count_left_behind(self, call: LoopCall) -> None:
+        """Count the threads in which a call that is over left something at work."""
+        for future in tuple(call.thread_work):
+            if future.running():
+                self._threads.count_left_behind(future)
 
     def blocked_seconds(self) -> float:
         """Seconds for which the loop did not answer, up to now."""
@@ -217,8 +235,7 @@ class ToolLoop:
         self._threads.count_lost(1)
         _log.error("tool_loop_lost", tool=_name_of(self.blocker), calls=len(self.calls))
         for call in tuple(self.calls):
-            if not call.future.done():
-                call.future.set_result(Outcome(is_lost=True))
+            call.give_up()
 
     def _notice_blocker(self, silent_seconds: float) -> None:
         self._is_noticed = True
@@ -268,12 +285,13 @@ class ToolLoops:
         self._apart: dict[Tool, ToolLoop | None] = {}
         self._lock = threading.Lock()
         self._stop = threading.Event()
-        self._watcher = threading.Thread(target=self._watch, name="watch-tools", daemon=True)
+        self._watcher: threading.Thread | None = None
 
     def start(self, work: Work, tool: Tool, call_id: str) -> RunningCall:
         """Start a call on the loop that is for its tool."""
         with self._lock:
-            if not self._watcher.is_alive():
+            if self._watcher is None or not self._watcher.is_alive():
+                self._watcher = threading.Thread(target=self._watch, name="watch-tools", daemon=True)
                 self._watcher.start()
             if tool in self._apart:
                 loop = self._apart[tool] = _use_or_replace(self._apart[tool], self._threads)

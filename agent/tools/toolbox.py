@@ -128,8 +128,8 @@ class _Call:
         """Run an async tool; one that swallows its cancellation blocks no caller."""
         started = time.monotonic()
         outcome = await self._await_outcome(work)
-        if outcome is not None and outcome.is_lost and self.tool.idempotent:
-            # Another tool blocked the loop for good. This one may run again, on the next.
+        if outcome is not None and outcome.is_lost and (self.tool.idempotent or not outcome.has_begun):
+            # A tool blocked the loop for good. This call may run on the next one.
             outcome = await self._await_outcome(work)
         if outcome is None:
             return _timeout_failure(self.tool, self.seconds)
@@ -151,7 +151,7 @@ class _Call:
         except asyncio.CancelledError:
             await self._stop(running)
             raise
-        return running.outcome.result()
+        return Outcome(is_lost=True, has_begun=False) if running.outcome.cancelled() else running.outcome.result()
 
     async def _stop(self, running: RunningCall) -> None:
         """Cancel a call, and let it clean up; one that goes on after that is left to itself."""

@@ -3,28 +3,22 @@
 import asyncio
 import contextvars
 import dataclasses
-import itertools
-import json
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any
 
 import pytest
-from pydantic import BaseModel, BeforeValidator
+from pydantic import BeforeValidator
 from structlog.testing import capture_logs
 
 from agent.files.thread_files import ThreadFiles
 from agent.tools import tool_loops, toolbox
-from agent.tools.result import RESULT_MAX_CHARS, ToolResult
 from agent.tools.run_context import RunContext
-from agent.tools.thread_pool import ToolThreads
 from agent.tools.tool import Tool
-from agent.tools.tool_loops import CallersLoop, StartsCalls, ToolLoops
+from agent.tools.tool_loops import StartsCalls, ToolLoops
 from agent.tools.toolbox import run
-
-CONTEXT = RunContext(tenant="acme", thread_id="t-1", turn_id="turn-1", call_id="call-1")
-THREADS = ToolThreads(8)
+from tests.unit.agent.tools.calls import CONTEXT, THREADS, call, error_of, sleep_a_moment
 
 
 class Own(BaseException):
@@ -75,38 +69,6 @@ RAISED = [
 ]
 
 
-@pytest.fixture(params=["the caller's loop", "a loop of tools"])
-def loops(request: pytest.FixtureRequest) -> Iterator[StartsCalls]:
-    if request.param == "the caller's loop":
-        yield CallersLoop()
-        return
-    loops = ToolLoops(THREADS)
-    yield loops
-    loops.stop()
-
-
-@pytest.fixture
-def tool_loops_only() -> Iterator[ToolLoops]:
-    loops = ToolLoops(THREADS)
-    yield loops
-    loops.stop()
-
-
-async def call(function: Any, loops: StartsCalls, arguments: str = "", **options: Any) -> ToolResult:
-    made = function if isinstance(function, Tool) else Tool.from_function(function, name="probe", **options)
-    return await run(made, arguments, CONTEXT, executor=THREADS, loops=loops)
-
-
-def error_of(result: ToolResult) -> dict[str, str]:
-    error: dict[str, str] = json.loads(result.content)["error"]
-    return error
-
-
-async def sleep_a_moment() -> str:
-    await asyncio.sleep(0.05)
-    return "slept"
-
-
 # Exceptions
 
 
@@ -118,13 +80,6 @@ def raising(error: BaseException, *, is_async: bool) -> Callable[[], Any]:
         raise error
 
     return fail_async if is_async else fail
-
-
-def giving(build: Callable[[], Any], *, is_async: bool) -> Callable[[], Any]:
-    async def build_async() -> Any:
-        return build()
-
-    return build_async if is_async else build
 
 
 @pytest.mark.parametrize("is_async", [True, False])
@@ -232,6 +187,8 @@ async def run_another_loop() -> None:
         work.close()
 
 
+#: What is told to the tool as an error.
+REFUSED = (stop_loop, stop_loop_from_a_thread, close_loop, shut_down_threads, run_another_loop)
 EVIL: Sequence[Callable[[], Awaitable[None]]] = [
     cancel_all,
     stop_loop,
@@ -254,8 +211,9 @@ async def test_a_tool_takes_nothing_from_its_neighbours(tool_loops_only: ToolLoo
     neighbours = [asyncio.create_task(call(gather_and_wait, tool_loops_only)) for _ in range(5)]
     await asyncio.sleep(0.02)
 
-    await call(evil, tool_loops_only)
+    result = await call(evil, tool_loops_only)
 
+    assert (result.outcome == "failed") is (evil in REFUSED)
     assert {(await neighbour).content for neighbour in neighbours} == {'["slept","slept","slept"]'}
     assert (await call(sleep_a_moment, tool_loops_only)).content == '"slept"'
 
@@ -369,13 +327,18 @@ async def test_a_loop_that_stays_blocked_is_given_up(
         return "waited"
 
     calls = {
-        "block": asyncio.create_task(call(block, tool_loops_only)),
         "wait": asyncio.create_task(call(wait, tool_loops_only)),
         "again": asyncio.create_task(call(wait, tool_loops_only, idempotent=True)),
     }
+    await asyncio.sleep(0.1)
+    calls["block"] = asyncio.create_task(call(block, tool_loops_only))
+    await asyncio.sleep(0.1)
+    calls["later"] = asyncio.create_task(call(wait, tool_loops_only))
     results = {name: await task for name, task in calls.items()}
 
-    assert results["again"].content == '"waited"'
+    # What had not begun on the lost loop begins on the next one, and what is idempotent begins again.
+    assert results["later"].content == results["again"].content == '"waited"'
+    assert begun == [4]
     assert {results["wait"].outcome, results["block"].outcome} == {"unknown"}
     assert THREADS.stuck == 1
     free.set()
@@ -417,7 +380,13 @@ async def test_a_tool_of_threads_that_never_end_leaves_the_others_theirs(tool_lo
     assert (await call(lambda: [1], tool_loops_only, timeout_seconds=0.05)).content.startswith('{"error"')
     # The results of async tools wait behind nobody.
     assert (await call(listed, tool_loops_only)).content == "[1]"
+    assert THREADS.stuck == 8
     gate.set()
+    for _ in range(250):
+        if THREADS.stuck == 0:
+            break
+        await asyncio.sleep(0.02)
+    assert THREADS.stuck == 0
 
 
 async def listed() -> list[int]:
@@ -445,152 +414,3 @@ async def test_files_are_read_on_the_loop_of_the_turn(tool_loops_only: ToolLoops
 
     assert (looked.content, seen) == ("0", [turn_loop])
     assert "hold up the event loop" in error_of(refused)["message"]
-
-
-# Results
-
-
-class LooksLikeAList:
-    """As a DataFrame: its columns are what it iterates over."""
-
-    columns = ("a", "b")
-
-    def __len__(self) -> int:
-        return 2
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.columns)
-
-    def __contains__(self, _: object) -> bool:
-        return False
-
-
-class Table(LooksLikeAList):
-    shape = (1, 2)
-
-    def to_dict(self, orient: str) -> Any:
-        assert orient == "records"
-        return [{"a": 1, "b": 2}]
-
-
-class HugeTable(Table):
-    shape = (1_500_000, 2)
-
-
-class Lies(list[int]):
-    def __len__(self) -> int:
-        return 1
-
-    def __iter__(self) -> Iterator[int]:
-        return itertools.count()
-
-
-class Raises(Sequence[int]):
-    def __len__(self) -> int:
-        raise KeyboardInterrupt
-
-    def __getitem__(self, index: Any) -> Any:
-        return 1
-
-
-class Model(BaseModel):
-    value: Any
-
-
-@dataclasses.dataclass
-class Record:
-    value: Any
-
-
-def circle() -> list[Any]:
-    made: list[Any] = []
-    made.append({"again": made})
-    return made
-
-
-def nest(depth: int) -> list[Any]:
-    made: list[Any] = []
-    for _ in range(depth):
-        made = [made]
-    return made
-
-
-TOO_LARGE: dict[str, Callable[[], Any]] = {
-    "endless": itertools.count,
-    "endless in a list": lambda: [itertools.repeat("x")],
-    "endless in a model": lambda: Model(value=itertools.count()),
-    "endless in a record": lambda: Record(itertools.count()),
-    "endless list": Lies,
-    "rows": lambda: [{"n": n} for n in range(200_000)],
-    "range": lambda: range(10**15),
-    "table": HugeTable,
-    "texts": lambda: ["x" * 100_000] * 1_000,
-    "bytes": lambda: bytes(20_000_000),
-    "number": lambda: 10**100_000,
-    "circle": circle,
-    "deep": lambda: nest(100_000),
-}
-
-
-@pytest.mark.parametrize("is_async", [True, False])
-async def test_an_endless_or_huge_result_is_the_failure_of_its_call(loops: StartsCalls, is_async: bool) -> None:
-    for name, build in TOO_LARGE.items():
-        result = await call(giving(build, is_async=is_async), loops)
-
-        assert (result.outcome, error_of(result)["type"]) == ("failed", "ResultTooLarge"), name
-        assert error_of(result)["message"].startswith("the tool ran, but its result is too large: "), name
-
-
-@pytest.mark.parametrize(
-    ("value", "content"),
-    [
-        (Table(), '[{"a":1,"b":2}]'),
-        (Model(value=[1]), '{"value":[1]}'),
-        (Record({"a": (1,)}), '{"value":{"a":[1]}}'),
-        (iter([1, 2]), "[1,2]"),
-        (zip("ab", [1, 2], strict=True), '[["a",1],["b",2]]'),
-        (range(3), "[0,1,2]"),
-    ],
-)
-async def test_what_has_an_end_is_shown(value: object, content: str) -> None:
-    assert (await call(lambda: value, CallersLoop())).content == content
-
-
-@pytest.mark.parametrize("value", [LooksLikeAList(), Raises(), ValueError("x"), object])
-async def test_what_is_no_value_is_told_to_be_none(loops: StartsCalls, value: object) -> None:
-    async def give() -> object:
-        return value
-
-    assert error_of(await call(give, loops))["type"] == "UnshowableResult"
-
-
-async def test_a_result_that_hangs_while_it_is_read_holds_up_nobody(
-    loops: StartsCalls, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(toolbox, "ENCODE_SECONDS", 0.1)
-    gate = threading.Event()
-
-    class Hangs(list[int]):
-        def __iter__(self) -> Iterator[int]:
-            gate.wait(30)
-            return iter(())
-
-    async def give() -> object:
-        return Hangs([1])
-
-    made = Tool.from_function(give, timeout_seconds=0.1)
-    result, neighbour = await asyncio.gather(call(made, loops), call(sleep_a_moment, loops))
-
-    assert "could not be read within" in error_of(result)["message"]
-    assert neighbour.content == '"slept"'
-    gate.set()
-
-
-async def test_a_long_text_is_cut_and_says_so_without_being_copied(loops: StartsCalls) -> None:
-    async def give() -> str:
-        return "é" * 50_000_000
-
-    result = await call(give, loops)
-
-    assert len(result.content) <= RESULT_MAX_CHARS
-    assert "of 50000000 characters" in json.loads(result.content)["truncated"]
