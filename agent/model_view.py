@@ -134,7 +134,9 @@ class ModelView:
         )
 
     def _note_omissions(self, fitted: FittedMessages) -> None:
-        self.omitted = fitted.to_json() or self.omitted
+        if not fitted.left_out and not fitted.cut:
+            return
+        self.omitted = fitted.to_json()
         older_ids = {message.id for turn in split_into_turns(self.window)[:-1] for message in turn}
         if older_ids & {*fitted.left_out, *fitted.cut}:
             self.window_tokens = self._max_size

@@ -114,4 +114,5 @@ class Attempt:
             received_reason = getattr(response, "received_finish_reason", None)
             received_reason = received_reason or getattr(response, "intermittent_finish_reason", None)
             self._pieces.finish_reason = received_reason
+            self._pieces.native_finish_reason = self._watch.finish_reason
         self._has_ended = self._watch.is_done or self._pieces.finish_reason is not None

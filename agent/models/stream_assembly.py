@@ -9,7 +9,7 @@ from collections.abc import Collection
 from typing import Any
 
 from agent.models.provider_fields import FieldPieces
-from agent.models.text_pieces import TEXT_MAX_CHARS, TextPieces, join_halves
+from agent.models.text_pieces import TEXT_MAX_CHARS, TextPieces
 from agent.models.tool_call_pieces import ToolCallPieces
 from conversation.message import ToolCall
 
@@ -19,7 +19,7 @@ class ReplyPieces:
 
     def __init__(self, tool_names: Collection[str] = ()) -> None:
         self._text = TextPieces()
-        self._refusal: list[str] = []
+        self._refusal = TextPieces()
         self._calls = ToolCallPieces(tool_names)
         #: What the provider sends beside the text and wants back.
         self.fields = FieldPieces()
@@ -36,7 +36,9 @@ class ReplyPieces:
         """Take one chunk. Returns the text that it adds, perhaps none."""
         if getattr(chunk, "usage", None) is not None:
             self.usage_chunk = chunk
-        choice = next(iter(getattr(chunk, "choices", None) or ()), None)
+        choices = getattr(chunk, "choices", None) or ()
+        # Of several answers at once, the first is the answer.
+        choice = next((each for each in choices if not getattr(each, "index", None)), None)
         if choice is None:
             return ""
         self.finish_reason = getattr(choice, "finish_reason", None) or self.finish_reason
@@ -49,6 +51,7 @@ class ReplyPieces:
 
     def end(self) -> str:
         """End the answer. Returns the text that was held back, perhaps none."""
+        self._refusal.end()
         return self._text.end()
 
     @property
@@ -62,7 +65,7 @@ class ReplyPieces:
     @property
     def refusal(self) -> str:
         """The refusal that came in place of an answer, where the provider tells the two apart."""
-        return join_halves("".join(self._refusal))
+        return self._refusal.text
 
     @property
     def tool_calls(self) -> tuple[ToolCall, ...]:
@@ -71,7 +74,7 @@ class ReplyPieces:
     @property
     def excess(self) -> str | None:
         """The excess, in words, where something is larger than any answer needs; None for most."""
-        if self._text.chars + sum(map(len, self._refusal)) > TEXT_MAX_CHARS:
+        if self._text.chars + self._refusal.chars > TEXT_MAX_CHARS:
             return f"more than {TEXT_MAX_CHARS} characters"
         return self._calls.excess
 
@@ -80,7 +83,7 @@ class ReplyPieces:
         self._text.add_reasoning(_text_of(reasoning))
         self.fields.add(delta)
         fields = getattr(delta, "provider_specific_fields", None) or {}
-        self._refusal.append(_text_of(getattr(delta, "refusal", None) or fields.get("refusal")))
+        self._refusal.add(_text_of(getattr(delta, "refusal", None) or fields.get("refusal")))
         call_pieces = getattr(delta, "tool_calls", None) or ()
         for number, piece in enumerate(call_pieces):
             function = getattr(piece, "function", None)

@@ -12,8 +12,10 @@ from typing import Any
 
 #: The event with which servers of OpenAI's format end a stream. In the text of an answer no line begins so.
 _DONE_EVENT = re.compile(rb"(?:^|[\r\n])data:[ \t]*\[DONE\]")
-#: Bytes that are kept of what was read: the event may come in two pieces.
-_KEPT_BYTES = 32
+#: A finish reason as the server wrote it: the library replaces many words. In a text its quotes are escaped.
+_FINISH_REASON = re.compile(rb'(?<!\\)"finish_reason"\s*:\s*"([a-zA-Z_]{1,64})"')
+#: Bytes that are kept of what was read: what is looked for may come in two pieces.
+_KEPT_BYTES = 128
 
 
 class StreamWatch:
@@ -26,6 +28,8 @@ class StreamWatch:
         self.has_begun = False
         #: Whether the server said that its answer is whole.
         self.is_done = False
+        #: The server's own word for how its answer ended.
+        self.finish_reason: str | None = None
         self._first_byte_deadline = _now() + first_byte_seconds
         self._limit: asyncio.Timeout | None = None
         self._tail = b""
@@ -53,6 +57,8 @@ class StreamWatch:
             self._limit.reschedule(_now() + self.silence_seconds)
         self._tail += data
         self.is_done = self.is_done or _DONE_EVENT.search(self._tail) is not None
+        if match := _FINISH_REASON.search(self._tail):
+            self.finish_reason = match[1].decode()
         self._tail = self._tail[-_KEPT_BYTES:]
 
     def watch(self, response: Any) -> None:

@@ -80,6 +80,32 @@ async def test_done_without_a_reason_ended_well_and_the_end_of_a_connection_did_
     assert items[-1].content == "Hi"
 
 
+@pytest.mark.parametrize("name", ["openai/our-own", "deepseek/deepseek-chat", "mistral/our-own", "hosted_vllm/our-own"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        (stream(text_delta("Hi"), ending="unfinished"), "stream_interrupted"),
+        (stream(text_delta("Hi"), finish("insufficient_system_resource")), "stream_interrupted"),
+        (stream(text_delta("Hi"), finish("content_filter")), "content_filtered"),
+        (stream(text_delta("Hi")), "stop"),
+        (stream(text_delta("Hi"), finish("length")), "length"),
+        (stream(text_delta('see "finish_reason": "error"'), finish()), "stop"),
+    ],
+    ids=["end of connection", "no resources", "filter", "done alone", "length", "said in the text"],
+)
+async def test_every_road_to_a_provider_tells_the_endings_apart(provider, model, question, name, case):
+    answer, expected = case
+    provider.answer_with(lambda _: answer)
+
+    try:
+        *_, reply_ = [item async for item in model.stream(replace(question, model=name, max_attempts=1))]
+        found = reply_.finish_reason
+    except ModelError as error:
+        found = error.kind
+
+    assert found == expected
+
+
 async def test_calls_and_done_without_a_reason_are_calls(provider, model, question):
     provider.enqueue(stream(tool_delta(0, call_id="call_a", name="write", arguments=CALL.arguments)))
 

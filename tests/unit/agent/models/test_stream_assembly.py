@@ -242,3 +242,14 @@ def test_arguments_that_come_all_so_far_each_time_may_be_longer_together():
 
 def test_one_piece_is_what_it_is():
     assert join_arguments(["{broken"]) == "{broken"
+
+
+def test_of_several_answers_at_once_the_first_is_the_answer():
+    pieces = ReplyPieces()
+    choices = [
+        SimpleNamespace(index=index, delta=SimpleNamespace(content=text), finish_reason=None)
+        for index, text in ((1, "other"), (0, "first"))
+    ]
+
+    assert pieces.add(SimpleNamespace(choices=choices)) == "first"
+    assert pieces.add(SimpleNamespace(choices=choices[:1])) == ""
