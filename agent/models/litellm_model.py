@@ -26,6 +26,7 @@ from agent.models.protocol import ModelReply, ModelRequest, StreamRestarted, Tex
 from agent.models.provider_fields import FieldPieces
 from agent.models.request_fitting import fit_request
 from agent.models.stream_assembly import ReplyPieces, tool_calls
+from agent.models.thinking import fallback_parameters
 from conversation.errors import ModelError
 from conversation.message import Usage
 
@@ -142,6 +143,8 @@ class LitellmModel:
     async def _ask_fitted(self, model: str, request: ModelRequest, *, is_streamed: bool) -> AsyncGenerator[Item, None]:
         """Ask one model as its provider wants it; after a refusal once more, without pictures by address."""
         profile = _find_profile(model, request)
+        if model != request.model:
+            request = replace(request, parameters=fallback_parameters(request.parameters, profile))
         fitted_request = fit_request(request, profile)
         try:
             async with aclosing(self._ask_with_retries(model, fitted_request, is_streamed=is_streamed)) as items:
@@ -224,8 +227,7 @@ def _find_profile(model: str, request: ModelRequest) -> ProviderProfile:
     is_of_same_provider = model.partition("/")[0] == request.model.partition("/")[0]
     profile = profile_for(model, find_api_base(model, request.parameters if is_of_same_provider else {}))
     capabilities = _find_capabilities(model)
-    # The sound for the first model was chosen by what its agent says of it.
-    hears = capabilities.audio or model == request.model
+    hears = capabilities.audio or model == request.model  # whose sound was chosen by what its agent says
     return replace(profile, pictures=profile.pictures and capabilities.images, sound=profile.sound and hears)
 
 
