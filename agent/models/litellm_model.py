@@ -227,8 +227,9 @@ def _find_profile(model: str, request: ModelRequest) -> ProviderProfile:
     is_of_same_provider = model.partition("/")[0] == request.model.partition("/")[0]
     profile = profile_for(model, find_api_base(model, request.parameters if is_of_same_provider else {}))
     capabilities = _find_capabilities(model)
-    hears = capabilities.audio or model == request.model  # whose sound was chosen by what its agent says
-    return replace(profile, pictures=profile.pictures and capabilities.images, sound=profile.sound and hears)
+    profile = replace(profile, pictures=profile.pictures and capabilities.images)
+    # The sound for the first model was chosen by what its agent says.
+    return profile if model == request.model or capabilities.audio else replace(profile, sound=False)
 
 
 def _check_parameters(request: ModelRequest) -> None:
@@ -283,8 +284,6 @@ def _whole_reply(response: Any, model: str, request: ModelRequest) -> ModelReply
     choice = response.choices[0]
     message = choice.message
     usage = _usage(response)
-    fields = FieldPieces()
-    fields.add(message)
     reply = ModelReply(
         content=message.content or "",
         tool_calls=tool_calls(
@@ -296,7 +295,7 @@ def _whole_reply(response: Any, model: str, request: ModelRequest) -> ModelReply
         usage=usage,
         cost=_cost(response, model, usage),
     )
-    return fields.finish(reply, request.profile)
+    return FieldPieces.of(message).finish(reply, request.profile)
 
 
 def _streamed_reply(response: Any, pieces: ReplyPieces, model: str) -> ModelReply:
