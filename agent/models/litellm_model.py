@@ -26,6 +26,7 @@ from agent.models.profiles import ProviderProfile, find_api_base, profile_for
 from agent.models.protocol import ModelReply, ModelRequest, StreamRestarted, TextDelta
 from agent.models.reply_endings import EMPTY_REPLY
 from agent.models.request_fitting import fit_request
+from agent.models.thinking import fallback_parameters
 from conversation.errors import ModelError
 
 #: litellm's own limit lies beyond ours, so that ours decides and its default of 6,000 s never applies.
@@ -149,6 +150,8 @@ class LitellmModel:
     async def _ask_fitted(self, model: str, request: ModelRequest, *, is_streamed: bool) -> AsyncGenerator[Item, None]:
         """Ask one model as its provider wants it; after a refusal once more, without pictures by address."""
         profile = _find_profile(model, request)
+        if model != request.model:
+            request = replace(request, parameters=fallback_parameters(request.parameters, profile))
         fitted_request = fit_request(request, profile)
         try:
             async with aclosing(self._ask_with_retries(model, fitted_request, is_streamed=is_streamed)) as items:
@@ -230,9 +233,9 @@ def _find_profile(model: str, request: ModelRequest) -> ProviderProfile:
     is_of_same_provider = model.partition("/")[0] == request.model.partition("/")[0]
     profile = profile_for(model, find_api_base(model, request.parameters if is_of_same_provider else {}))
     capabilities = _find_capabilities(model)
-    # The sound for the first model was chosen by what its agent says of it.
-    hears = capabilities.audio or model == request.model
-    return replace(profile, pictures=profile.pictures and capabilities.images, sound=profile.sound and hears)
+    profile = replace(profile, pictures=profile.pictures and capabilities.images)
+    # The sound for the first model was chosen by what its agent says.
+    return profile if model == request.model or capabilities.audio else replace(profile, sound=False)
 
 
 def _check_parameters(request: ModelRequest) -> None:

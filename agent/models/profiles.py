@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from types import MappingProxyType
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -51,13 +52,19 @@ class ProviderProfile:
     max_description_chars: int | None = _rule("Characters of a tool's description, at most", default=None)
     returned_fields: tuple[str, ...] = _rule("Fields of a reply that are sent back", default=())
     demands_reasoning: bool = _rule("Each message with tool calls has `reasoning_content`", default=False)
+    takes_thinking: bool = _rule("A fallback is sent the parameter `thinking`", default=False)
     checks_thinking: bool = _rule(
         "Thinking is sent back where it is switched on, and first in a tool loop", default=False
     )
 
     def allows(self, rule: Literal["call_id", "tool_name", "parameter_name"], text: str) -> bool:
         """Whether a name or an id matches the rule of the profile."""
-        return re.fullmatch(getattr(self, rule), text, re.DOTALL) is not None
+        return _compile(getattr(self, rule)).fullmatch(text) is not None
+
+
+@cache
+def _compile(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern, re.DOTALL)
 
 
 _ALL = (
@@ -84,6 +91,7 @@ _ALL = (
         schema="json",
         parameter_name=r"[A-Za-z0-9_.-]{1,64}",
         returned_fields=("thinking_blocks",),
+        takes_thinking=True,
         checks_thinking=True,
     ),
     ProviderProfile(
@@ -95,6 +103,7 @@ _ALL = (
         tool_name=r"[A-Za-z_][A-Za-z0-9_-]{0,63}",
         max_tools=512,
         returned_fields=("thought_signatures",),
+        takes_thinking=True,
     ),
     ProviderProfile(name="mistral", call_id=CALL_ID_OF_NINE, result_names=True),
     ProviderProfile(
@@ -105,9 +114,17 @@ _ALL = (
         tool_name=r"[A-Za-z][A-Za-z0-9_-]{0,63}",
         parameter_name=r"[A-Za-z0-9_.-]{1,64}",
         returned_fields=("thinking_blocks",),
+        takes_thinking=True,
         checks_thinking=True,
     ),
-    ProviderProfile(name="deepseek", reply_after_results=False, sound=False, max_tools=128, demands_reasoning=True),
+    ProviderProfile(
+        name="deepseek",
+        reply_after_results=False,
+        sound=False,
+        max_tools=128,
+        demands_reasoning=True,
+        takes_thinking=True,
+    ),
     ProviderProfile(name="openrouter", returned_fields=("reasoning_details",)),
 )
 

@@ -37,8 +37,15 @@ class FieldPieces:
     _lists: dict[str, list[Any]] = field(default_factory=dict)
     _is_tapped: bool = False
 
+    @classmethod
+    def of(cls, message: Any) -> "FieldPieces":
+        """The fields of a whole message."""
+        pieces = cls()
+        pieces.add(message)
+        return pieces
+
     def add(self, message: Any) -> None:
-        """Take a delta of a stream, or a whole message."""
+        """Take a delta of a stream."""
         if not self._is_tapped:
             self._add(message)
 

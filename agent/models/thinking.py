@@ -31,6 +31,11 @@ def fit_thinking(
     return dict(parameters), frozenset(range(len(messages)))
 
 
+def fallback_parameters(parameters: Mapping[str, Any], profile: ProviderProfile) -> dict[str, Any]:
+    """Choose the parameters of a fallback: one of another family's refuses what it does not know."""
+    return {name: value for name, value in parameters.items() if name != "thinking" or profile.takes_thinking}
+
+
 def _is_on(parameters: Mapping[str, Any]) -> bool:
     kind = _thinking_type(parameters)
     return kind not in (None, "disabled") or parameters.get("reasoning_effort") not in (None, "none", "disable")

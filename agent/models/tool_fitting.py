@@ -7,10 +7,13 @@ itself. Names are not changed: `find_unfit_tools` tells, when an agent is made, 
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from agent.models.profiles import ProviderProfile
 
+#: Declarations that a process remembers, fitted: each request has those of its agent again.
+REMEMBERED_TOOLS = 1_024
 #: What the model reads of a tool that is spoken of and is not there any more.
 GONE_TOOL = "Not available any more: do not call it."
 
@@ -28,7 +31,7 @@ def fit_tools(
     tools: Sequence[Mapping[str, Any]], messages: Sequence[Mapping[str, Any]], profile: ProviderProfile
 ) -> list[dict[str, Any]]:
     """Fit the declarations, and add those of tools that only the history speaks of where they are asked for."""
-    fitted_tools = [_fit_tool(tool, profile) for tool in tools]
+    fitted_tools = [_fit_tool(json.dumps(tool), profile) for tool in tools]
     if not fitted_tools and profile.declares_history:
         called_names = {
             call["function"]["name"]: None for message in messages for call in message.get("tool_calls") or ()
@@ -53,8 +56,9 @@ def find_unfit_tools(tools: Sequence[Mapping[str, Any]], profile: ProviderProfil
                 yield name, f"has a parameter {parameter!r} whose name does not match {profile.parameter_name}"
 
 
-def _fit_tool(tool: Mapping[str, Any], profile: ProviderProfile) -> dict[str, Any]:
-    function = tool["function"]
+@lru_cache(maxsize=REMEMBERED_TOOLS)
+def _fit_tool(tool_json: str, profile: ProviderProfile) -> dict[str, Any]:
+    function = json.loads(tool_json)["function"]
     schema = _make_object(function.get("parameters") or {})
     if profile.schema != "json":
         schema = _inline(schema, schema, ())

@@ -9,7 +9,7 @@ from tests.stub_providers.rules import TOOL_NAME, check_arguments, check_keys, c
 
 _BODY = {
     *("model", "messages", "tools", "tool_choice", "temperature", "top_p", "stop", "stream", "stream_options"),
-    *("max_tokens", "max_completion_tokens", "parallel_tool_calls", "reasoning_effort", "thinking", "usage"),
+    *("max_tokens", "max_completion_tokens", "parallel_tool_calls", "reasoning_effort", "usage"),
 }
 _SPEAKER = re.compile(r"[^\s<|\\/>]{1,64}")
 _PARTS = {"text": {"type", "text"}, "image_url": {"type", "image_url"}, "input_audio": {"type", "input_audio"}}

@@ -39,11 +39,11 @@ SOUND = {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "w
 
 
 def request(stubs: StubProviders, family: str, messages: Messages, **values: Any) -> ModelRequest:
-    """A request to the stub of a profile; one attempt, so that a refusal is seen as it is."""
+    """A request to the stub of a profile. What is refused is not tried again, what breaks is."""
     parameters = stubs.parameters(family) | values.pop("parameters", {})
     return ModelRequest(
         model=stubs.model(family),
         messages=messages,
         parameters=parameters,
-        **({"tools": [LOOK], "max_attempts": 1, "timeout_seconds": 20} | values),
+        **({"tools": [LOOK], "max_attempts": 3, "timeout_seconds": 30} | values),
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import threadmill
 from agent.agent import Agent
 from agent.chat_messages import build_messages
 from agent.journal import make_reply_storable, model_step
@@ -172,3 +173,45 @@ def test_an_agent_names_a_profile() -> None:
     assert Agent(name="a", profile=strict).find_profile("openai/x") is strict
     with pytest.raises(Exception, match=r"agent\.profile"):
         Agent(name="a", profile="unknown")
+
+
+async def test_a_fallback_is_fitted_to_its_own_provider(
+    stubs: StubProviders, model: LitellmModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stubs.script(SAID)
+    first = make_reply_storable(await model.complete(question(stubs, "anthropic")))
+    loop = [assistant_message(model_step(0, first, ""), {}), Message(role="system", content="Be kind.")]
+    built = build_messages(system_texts=["Be kind."], window=loop)
+    monkeypatch.setenv("OPENAI_BASE_URL", stubs.parameters("compatible")["api_base"])
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-stub")
+    asked = question(stubs, "anthropic", *built)
+    nowhere = {**asked.parameters, "api_base": "http://127.0.0.1:9"}
+
+    reply = await model.complete(replace(asked, parameters=nowhere, fallbacks=["openai/our-own"]))
+
+    assert reply.model == "openai/our-own"
+    assert stubs.refused == []
+    assert "thinking" not in json.dumps(stubs.taken[-1])
+
+
+async def test_a_thread_that_is_stored_goes_on_thinking(stubs: StubProviders) -> None:
+    def look(at: int) -> str:
+        return f"place {at}"
+
+    agent = threadmill.Agent(
+        name="guide",
+        model_name=stubs.model("anthropic"),
+        parameters=stubs.parameters("anthropic") | THINKING,
+        tools=[look],
+    )
+    thread = threadmill.Thread()
+
+    for text in ("Look.", "Look again."):
+        stubs.script(SAID, Said("There."))
+        thread.add_message(Message(role="user", content=text))
+        result = await agent.go(thread)
+        thread = result.thread
+
+    thoughts = [block for message in stubs.taken[-1][1]["messages"] for block in message["content"]]
+    assert stubs.refused == []
+    assert [block["signature"] for block in thoughts if block["type"] == "thinking"] == [sign("Hm, where?")] * 2
