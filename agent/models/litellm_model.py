@@ -18,7 +18,13 @@ from typing import Any
 
 from agent.models.backoff import Backoff
 from agent.models.capabilities import Capabilities
-from agent.models.credentials import for_another_provider, is_credential, withhold_environment_keys
+from agent.models.credentials import (
+    OPENAI_CLIENT_PROVIDERS,
+    for_another_provider,
+    is_credential,
+    withhold_environment_account,
+    withhold_environment_keys,
+)
 from agent.models.litellm_errors import model_error
 from agent.models.protocol import ModelReply, ModelRequest, StreamRestarted, TextDelta
 from agent.models.stream_assembly import ReplyPieces, tool_calls
@@ -222,6 +228,8 @@ def _parameters(model: str, request: ModelRequest) -> dict[str, Any]:
     if provider != litellm.get_llm_provider(request.model)[1]:
         parameters = for_another_provider(parameters)
     parameters = withhold_environment_keys(parameters, provider)
+    if provider in OPENAI_CLIENT_PROVIDERS:
+        parameters = withhold_environment_account(parameters, import_module("openai").Omit())
     if provider == "openai" or provider in litellm.openai_compatible_providers:
         supported = litellm.get_supported_openai_params(model=name, custom_llm_provider=provider) or ()
         unsupported = {*litellm.OPENAI_CHAT_COMPLETION_PARAMS} - {*supported}
@@ -293,6 +301,8 @@ def _cost(response: Any, model: str, usage: Usage) -> float | None:
 
 
 def _translate_error(error: Exception, model: str, request: ModelRequest, *, has_started: bool = False) -> ModelError:
+    if isinstance(error, ModelError):
+        return error
     if isinstance(error, TimeoutError):
         problem = "the stream fell silent" if has_started else "no answer"
         return ModelError("timeout", f"{model}: {problem} within the time allowed", retryable=True)
