@@ -6,6 +6,7 @@ kind that is known here is named, not dropped.
 
 import base64
 import binascii
+import json
 import mimetypes
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -23,7 +24,10 @@ def convert_result(result: Any, *, tool: str) -> object:
     """Convert a `CallToolResult`. Raises `McpToolError`."""
     blocks = [_convert_block(block, f"{tool}-{number}") for number, block in enumerate(result.content, start=1)]
     if result.is_error:
-        raise McpToolError("\n".join(block for block in blocks if isinstance(block, str)) or "no reason was given")
+        reasons = [block for block in blocks if isinstance(block, str)]
+        if not reasons and result.structured_content is not None:
+            reasons = [json.dumps(result.structured_content, ensure_ascii=False)]
+        raise McpToolError("\n".join(reasons) or "no reason was given")
     others = [block for block in blocks if not isinstance(block, str)]
     if result.structured_content is not None:
         # A server says the same in texts, for clients that do not read it.

@@ -23,20 +23,38 @@ ANSWER_PARAMETERS = frozenset(
     }
 )
 
+#: The providers that litellm asks through OpenAI's client.
+OPENAI_CLIENT_PROVIDERS = frozenset({"openai", "azure", "custom_openai"})
+
 #: What an unlocked door is told: clients demand some key, and servers without accounts take any.
 NO_KEY = "none"
 
 _ADDRESSES = ("api_base", "base_url")
-#: Whatever a provider calls a key: `aws_secret_access_key`, `vertex_credentials`, `azure_ad_token_provider`.
-_KEY = re.compile(
-    r"(?:\w+_)?(?:key|key_id|token|token_provider|secret|password|passwd|credentials?|authorization|profile_name)",
+#: What a provider may be asked with: with one of these, no key of the environment is looked for.
+_KEYS = frozenset(
+    {
+        *("api_key", "azure_ad_token", "azure_ad_token_provider", "client_secret", "azure_password"),
+        *("aws_secret_access_key", "aws_session_token", "aws_profile_name", "aws_role_name", "aws_web_identity_token"),
+        *("vertex_credentials", "token", "watsonx_token", "zen_api_key", "oci_key", "oci_key_file"),
+    }
+)
+#: Whatever else may be a key, by what it is called.
+_SECRET = re.compile(
+    r"(?:\w+_)?(?:key|key_id|key_file|token|token_provider|secret|password|passwd|credentials?|authorization|profile_name)",
     re.IGNORECASE,
 )
+#: A key of what was said before, and of nobody's account.
+_NO_CREDENTIALS = ANSWER_PARAMETERS | {"prompt_cache_key"}
 _ACCOUNT = re.compile(
     r"api_base|base_url|api_version|organization|project|region_name|tenant_id|client_id|custom_llm_provider"
     r"|(?:\w+_)?(?:headers|query)|(?:aws|azure|vertex|gcs|s3|oci|watsonx|databricks|snowflake|sap)_\w+",
     re.IGNORECASE,
 )
+#: By the parameter that names it: the header, and the variables out of which OpenAI's client takes it.
+_ACCOUNT_VARIABLES = {
+    "organization": ("OpenAI-Organization", "OPENAI_ORGANIZATION", "OPENAI_ORG_ID"),
+    "project": ("OpenAI-Project", "OPENAI_PROJECT_ID"),
+}
 #: A signature is made for one address and is of no use elsewhere; only this bearer token would be.
 _SIGNING_PROVIDERS = ("bedrock", "sagemaker")
 _BEARER_OF_SIGNING_PROVIDERS = "AWS_BEARER_TOKEN_BEDROCK"
@@ -44,7 +62,7 @@ _BEARER_OF_SIGNING_PROVIDERS = "AWS_BEARER_TOKEN_BEDROCK"
 
 def is_credential(name: str) -> bool:
     """Whether a parameter says as whom or where to ask, by its name."""
-    return name not in ANSWER_PARAMETERS and bool(_KEY.fullmatch(name) or _ACCOUNT.fullmatch(name))
+    return name not in _NO_CREDENTIALS and bool(_SECRET.fullmatch(name) or _ACCOUNT.fullmatch(name))
 
 
 def without_credentials(parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -68,8 +86,7 @@ def withhold_environment_keys(parameters: Mapping[str, Any], provider: str) -> d
     Without it, litellm takes the provider's key out of the environment and sends it to that address. Raises
     `ModelError` for a provider that takes no such key.
     """
-    has_key = any(value and _KEY.fullmatch(name) for name, value in parameters.items())
-    if has_key or not any(parameters.get(name) for name in _ADDRESSES):
+    if any(parameters.get(name) for name in _KEYS) or not any(parameters.get(name) for name in _ADDRESSES):
         return dict(parameters)
     if provider.startswith(_SIGNING_PROVIDERS) and _BEARER_OF_SIGNING_PROVIDERS not in os.environ:
         return dict(parameters)
@@ -79,6 +96,22 @@ def withhold_environment_keys(parameters: Mapping[str, Any], provider: str) -> d
     if provider.startswith("azure"):
         return {**parameters, "api_key": NO_KEY, "azure_ad_token_provider": _give_no_token}
     return {**parameters, "api_key": NO_KEY}
+
+
+def withhold_environment_account(parameters: Mapping[str, Any], omitted: object) -> dict[str, Any]:
+    """The parameters without the organization and project of the environment, where they name a key or an address.
+
+    The client of OpenAI's format adds them to a key of whosever; `omitted` is its word for a header that is left out.
+    """
+    is_own = any(parameters.get(name) for name in ("api_key", *_ADDRESSES))
+    headers = {
+        header: omitted
+        for parameter, (header, *variables) in _ACCOUNT_VARIABLES.items()
+        if is_own and not parameters.get(parameter) and any(os.environ.get(name) for name in variables)
+    }
+    if not headers:
+        return dict(parameters)
+    return {**parameters, "extra_headers": {**headers, **(parameters.get("extra_headers") or {})}}
 
 
 def _give_no_token() -> str:

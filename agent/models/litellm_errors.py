@@ -196,9 +196,10 @@ def _secrets(parameters: Mapping[str, Any]) -> set[str]:
     return {word for word in words if len(word) >= SECRET_MIN_CHARS}
 
 
-def _secret_items(parameters: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _secret_items(parameters: Mapping[str, Any], *, are_headers: bool = False) -> Iterator[tuple[str, str]]:
+    """The secrets among parameters, by name. Whatever is sent in a header may be one, however it is called."""
     for name, value in parameters.items():
         if isinstance(value, Mapping):
-            yield from _secret_items(value)
-        elif isinstance(value, str) and _SECRET_NAME.search(str(name)):
+            yield from _secret_items(value, are_headers=str(name).endswith("headers"))
+        elif isinstance(value, str) and (are_headers or _SECRET_NAME.search(str(name))):
             yield str(name), value

@@ -19,7 +19,13 @@ from typing import Any
 
 from agent.models.backoff import Backoff
 from agent.models.capabilities import Capabilities
-from agent.models.credentials import for_another_provider, is_credential, withhold_environment_keys
+from agent.models.credentials import (
+    OPENAI_CLIENT_PROVIDERS,
+    for_another_provider,
+    is_credential,
+    withhold_environment_account,
+    withhold_environment_keys,
+)
 from agent.models.litellm_attempt import Attempt
 from agent.models.picture_addresses import leave_out_pictures, remember_addresses, suspect_addresses
 from agent.models.profiles import ProviderProfile, find_api_base, profile_for
@@ -272,6 +278,8 @@ def _parameters(model: str, request: ModelRequest) -> dict[str, Any]:
     if provider != litellm.get_llm_provider(request.model)[1]:
         parameters = for_another_provider(parameters)
     parameters = withhold_environment_keys(parameters, provider)
+    if provider in OPENAI_CLIENT_PROVIDERS:
+        parameters = withhold_environment_account(parameters, import_module("openai").Omit())
     if provider == "openai" or provider in litellm.openai_compatible_providers:
         supported = litellm.get_supported_openai_params(model=name, custom_llm_provider=provider) or ()
         unsupported = {*litellm.OPENAI_CHAT_COMPLETION_PARAMS} - {*supported}

@@ -141,13 +141,24 @@ async def test_pictures_sound_and_blobs_are_files_of_the_conversation(
     assert (described["size_bytes"], said) == (12, "Here.")
 
 
-async def test_what_a_server_says_is_wrong_is_the_calls_failure(stub: StubMcp, create_run: CreateRun) -> None:
-    stub.declare("fail", answer=lambda _: text("no such city", isError=True))
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        (text("no such city", isError=True), "no such city"),
+        (text("no", "such", isError=True), "no\nsuch"),
+        ({"content": [], "structuredContent": {"why": "none"}, "isError": True}, '{"why": "none"}'),
+        ({"content": [], "isError": True}, "no reason was given"),
+    ],
+)
+async def test_what_a_server_says_is_wrong_is_the_calls_failure(
+    stub: StubMcp, create_run: CreateRun, result: Any, message: str
+) -> None:
+    stub.declare("fail", answer=lambda _: result)
     model = Scripted(says("", call("stub_fail", "c1")), says("done"))
 
     ending = await completed(create_run(Agent(name="a", tools=[mcp(stub.url, name="stub")]), model))
 
-    assert json.loads(results(ending)["c1"])["error"] == {"type": "McpToolError", "message": "no such city"}
+    assert json.loads(results(ending)["c1"])["error"] == {"type": "McpToolError", "message": message}
 
 
 async def test_a_changed_list_is_seen_before_the_next_model_call(stub: StubMcp, create_run: CreateRun) -> None:

@@ -5,6 +5,7 @@ Two stubs: `provider` is the agent's own server, `environment` the one that the 
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -159,6 +160,25 @@ async def test_an_address_of_the_agents_own_gets_no_key_of_the_environment(
     assert not [each for each in provider.requests if ENVIRONMENT_KEY in f"{each.path} {each.headers} {each.body}"]
 
 
+@pytest.mark.parametrize("model_name", ["openai/own", "azure/own"])
+async def test_a_key_of_the_agents_own_is_not_used_for_the_organization_of_the_environment(
+    provider, model, monkeypatch, model_name
+):
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-of-the-environment")
+    monkeypatch.setenv("OPENAI_PROJECT_ID", "project-of-the-environment")
+    provider.answer_with(lambda _: reply("Hi."))
+    own_account = {"api_base": provider.base_url, "api_key": API_KEY, "api_version": "2024-10-21"}
+    request = ModelRequest(model=model_name, messages=[{"role": "user", "content": "Hello?"}], parameters=own_account)
+
+    await model.complete(request)
+    (received,) = provider.requests
+    assert "of-the-environment" not in str(received.headers)
+
+    if model_name == "openai/own":
+        await model.complete(replace(request, parameters={**own_account, "organization": "org-own"}))
+        assert provider.requests[-1].headers["openai-organization"] == "org-own"
+
+
 async def test_an_address_is_not_sent_the_token_of_the_machine(provider, model):
     request = ModelRequest(
         model="vertex_ai/gemini-2.5-pro",
@@ -167,10 +187,10 @@ async def test_an_address_is_not_sent_the_token_of_the_machine(provider, model):
         max_attempts=1,
     )
 
-    with pytest.raises(ModelError, match="vertex_credentials"):
+    with pytest.raises(ModelError, match="vertex_credentials") as raised:
         await model.complete(request)
 
-    assert provider.requests == []
+    assert (raised.value.kind, provider.requests) == ("refused", [])
 
 
 async def test_a_summary_asks_no_more_than_its_agent_allows(provider, environment):

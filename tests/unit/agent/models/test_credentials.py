@@ -3,7 +3,7 @@
 import pytest
 
 from agent.agent import Agent
-from agent.models.credentials import for_another_provider, is_credential, withhold_environment_keys
+from agent.models.credentials import NO_KEY, for_another_provider, is_credential, withhold_environment_keys
 
 ACCOUNT = (
     *("api_key", "api_base", "base_url", "api_version", "organization", "extra_headers", "headers", "extra_query"),
@@ -26,7 +26,7 @@ def test_how_to_answer_is_no_credential_and_said_to_every_provider(name: str) ->
     assert for_another_provider({name: "x"}) == {name: "x"}
 
 
-@pytest.mark.parametrize("name", ["top_k", "extra_body", "max_thinking_tokens", "user", "monkey"])
+@pytest.mark.parametrize("name", ["top_k", "extra_body", "max_thinking_tokens", "user", "monkey", "prompt_cache_key"])
 def test_what_is_asked_of_one_provider_alone_is_no_credential(name: str) -> None:
     assert not is_credential(name)
 
@@ -52,3 +52,10 @@ def test_an_agent_is_the_same_after_its_key_was_changed_and_never_shows_it() -> 
 @pytest.mark.parametrize("provider", ["openai", "azure", "vertex_ai", "bedrock"])
 def test_parameters_without_an_address_or_with_a_key_stay_as_they_are(parameters, provider) -> None:
     assert withhold_environment_keys(parameters, provider) == parameters
+
+
+@pytest.mark.parametrize("other", ["prompt_cache_key", "eos_token", "extra_headers"])
+def test_what_is_no_key_is_not_taken_for_one(other: str) -> None:
+    guarded = withhold_environment_keys({"api_base": "https://a.example", other: "x"}, "openai")
+
+    assert guarded == {"api_base": "https://a.example", other: "x", "api_key": NO_KEY}

@@ -102,6 +102,7 @@ def test_a_pause_may_be_a_date():
     [
         {"api_key": KEY},
         {"extra_headers": {"Authorization": f"Bearer {KEY}"}},
+        {"extra_headers": {"Cookie": KEY}},
         {"extra_body": {"nested": {"access_token": KEY}}},
     ],
 )
