@@ -6,6 +6,7 @@ truncated says so. A file among what a tool returns is described to the model an
 
 import base64
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,6 +19,10 @@ from conversation.storable_text import make_storable
 
 #: Characters of one result: about 16,000 tokens, more than most answers need of one call.
 RESULT_MAX_CHARS = 64_000
+
+#: Values, and characters of each, that are encoded in less time than a thread takes to start.
+QUICK_VALUES = 50
+QUICK_CHARS = 2_000
 
 #: As the journal stores it: the call worked, it gave an error, or its effect is unknown.
 Outcome = Literal["finished", "failed", "unknown"]
@@ -66,7 +71,16 @@ def describe_exception(error: BaseException) -> ToolResult:
 
 def is_quickly_shown(value: object) -> bool:
     """Whether a value is shown in a moment and without foreign code, so that it needs no thread."""
-    return value is None or type(value) in (bool, float) or (type(value) is str and len(value) <= RESULT_MAX_CHARS)
+    if type(value) is dict:
+        return all(type(key) is str for key in value) and _are_quick(value.values())
+    return _are_quick(value) if type(value) is list else _are_quick((value,))
+
+
+def _are_quick(values: Collection[object]) -> bool:
+    return len(values) <= QUICK_VALUES and all(
+        type(value) in (type(None), bool, int, float) or (type(value) is str and len(value) <= QUICK_CHARS)
+        for value in values
+    )
 
 
 def _reason(error: BaseException) -> str:
