@@ -101,9 +101,10 @@ class ModelCalls:
     async def _call_model(self, pending: _PendingCall) -> ModelReply:
         try:
             reply = await self._stream_reply(pending.request)
-        except ModelError as error:
+        except Exception as error:
+            # It failed, and was not cut off: there is nothing to estimate.
             pending.is_under_way = False
-            if not error.retryable:
+            if isinstance(error, ModelError) and not error.retryable:
                 # What a filter stopped, or what is void for another reason, is not kept as half an answer.
                 self.state.transcript.partial_text = ""
             pending.spent.add(pending.request.meter.usage, pending.request.meter.cost)
