@@ -250,6 +250,19 @@ def test_a_schema_from_elsewhere_becomes_one_that_parsers_take() -> None:
         }
 
 
+def test_references_are_followed_from_the_top_and_not_without_an_end() -> None:
+    levels = {
+        f"L{n}": {"type": "object", "properties": {key: {"$ref": f"#/$defs/L{n + 1}"} for key in "ab"}}
+        for n in range(40)
+    }
+    tool = {"type": "function", "function": {"name": "read", "parameters": {"$ref": "#/$defs/L0", "$defs": levels}}}
+
+    for name in PROFILES:
+        fitted = fit_request(ModelRequest(model="m", messages=[user("a")], tools=[tool]), PROFILES[name]).tools[0]
+        assert set(fitted["function"]["parameters"]["properties"]) == {"a", "b"}
+        assert len(json.dumps(fitted)) < 100_000
+
+
 @pytest.mark.parametrize(
     ("schema", "fitted"),
     [
