@@ -48,7 +48,9 @@ def said(messages: list[dict[str, Any]]) -> list[tuple[str, Any]]:
     [
         ("openai/gpt-5", None, "openai"),
         ("openai/gpt-5", "https://api.openai.com/v1", "openai"),
-        ("openai/gpt-5", "http://127.0.0.1:8000/v1", "compatible"),
+        ("openai/gpt-5", "http://127.0.0.1:8000/v1", "openai"),
+        ("openai/gpt-oss-120b", "http://127.0.0.1:8000/v1", "compatible"),
+        ("openai/our-own", "http://127.0.0.1:8000/v1", "compatible"),
         ("azure/our-deployment", "https://x.openai.azure.com", "openai"),
         ("gpt-5", None, "openai"),
         ("o3", None, "openai"),
