@@ -158,19 +158,20 @@ _MODELS = (
 _BARE_MODELS = (
     (re.compile(r"^claude"), "anthropic"),
     (re.compile(r"^gemini"), "gemini"),
-    (re.compile(r"^(gpt-|chatgpt|o\d)"), "openai"),
+    (re.compile(r"^(gpt-(?!oss)|chatgpt|o\d)"), "openai"),
 )
 #: Where OpenAI's own format is served by OpenAI's own rules.
 _HOSTS_OF_OPENAI = ("openai.com", "openai.azure.com", "cognitiveservices.azure.com")
 
 
 def profile_for(model_name: str, api_base: str | None = None) -> ProviderProfile:
-    """The profile of a model as litellm spells it. A server at `api_base` that is not OpenAI's own is strict."""
+    """The profile of a model as litellm spells it. At `api_base`, all but OpenAI's servers and models are strict."""
     provider, _, model = model_name.lower().partition("/")
     if not model:
         provider, model = "", model_name.lower()
     name = _profile_name(provider, model)
-    if name == "openai" and api_base and not _is_of_openai(api_base):
+    is_own_model = _profile_name("", model) == "openai"
+    if name == "openai" and api_base and not (is_own_model or _is_of_openai(api_base)):
         name = "compatible"
     if name in ("compatible", "openrouter"):
         name = next((family for pattern, family in _MODELS if pattern.search(model)), name)

@@ -14,6 +14,8 @@ from agent.models.profiles import ProviderProfile
 
 #: Declarations that a process remembers, fitted: each request has those of its agent again.
 REMEMBERED_TOOLS = 1_024
+#: References within references that are followed: each may double the schema.
+REFERENCES_MAX_DEPTH = 8
 #: What the model reads of a tool that is spoken of and is not there any more.
 GONE_TOOL = "Not available any more: do not call it."
 
@@ -70,6 +72,8 @@ def _fit_tool(tool_json: str, profile: ProviderProfile) -> dict[str, Any]:
 
 def _make_object(schema: Mapping[str, Any]) -> dict[str, Any]:
     """The schema as one object, whose choices at the top are properties of it: no provider takes those there."""
+    if isinstance(schema.get("$ref"), str):
+        schema = {**_find_target(schema, schema["$ref"]), **{key: schema[key] for key in schema if key != "$ref"}}
     choices = [part for key in _CHOICES for part in schema.get(key, ()) if isinstance(part, Mapping)]
     properties = {name: part for choice in reversed(choices) for name, part in choice.get("properties", {}).items()}
     kept_keys = {key: value for key, value in schema.items() if key not in (*_CHOICES, *_NOT_AT_THE_TOP)}
@@ -112,7 +116,8 @@ def _inline(schema: Any, root: Mapping[str, Any], open_refs: tuple[str, ...]) ->
     ref = schema.get("$ref")
     if isinstance(ref, str):
         siblings = {key: value for key, value in schema.items() if key != "$ref"}
-        target = {} if ref in open_refs else _find_target(root, ref)
+        is_too_deep = ref in open_refs or len(open_refs) == REFERENCES_MAX_DEPTH
+        target = {} if is_too_deep else _find_target(root, ref)
         return _inline({**target, **siblings}, root, (*open_refs, ref))
     remaining_keys = {key: value for key, value in schema.items() if key not in _DEFINITIONS}
     return _map_parts(remaining_keys, lambda part: _inline(part, root, open_refs))

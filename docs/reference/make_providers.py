@@ -76,8 +76,8 @@ def _table_of_providers() -> Iterator[str]:
 
 #: What the prefix alone does not tell.
 _NOTES = {
-    "openai": ", at OpenAI's or Azure's own address",
-    "compatible": ", `openai/` at another address: vLLM, Ollama, llama.cpp, gateways",
+    "openai": ", at OpenAI's or Azure's own address, or with a name of OpenAI's models",
+    "compatible": ", `openai/` with another name at another address: vLLM, Ollama, llama.cpp, gateways",
     "anthropic": ", `vertex_ai/claude…`",
     "mistral": ", and Mistral's models on any server of OpenAI's format",
     "deepseek": ", and DeepSeek's and Kimi's models on any server of OpenAI's format",

@@ -1,5 +1,7 @@
 """The strict stub providers, and a model that asks them through litellm."""
 
+import gc
+import warnings
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -9,11 +11,13 @@ from agent.models import litellm_model
 from agent.models.litellm_model import LitellmModel
 from tests.stub_providers import StubProviders
 
-#: Both are of litellm's own code. It installs these filters at its import; pytest takes them out again.
+#: All are of litellm's own code. It installs these filters at its import; pytest takes them out again.
 LITELLM_WARNINGS = (
     "ignore:.*`ReadOnly` qualifier.*:UserWarning",
     "ignore:Accessing the .* attribute on the instance is deprecated:DeprecationWarning",
     "ignore:Pydantic serializer warnings:UserWarning",
+    # A client that a request in another thread made is left to the garbage collector.
+    "ignore:Unclosed:ResourceWarning",
 )
 
 
@@ -25,8 +29,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _loaded(clean_environment: None) -> None:
+def _loaded(clean_environment: None) -> Iterator[None]:
     litellm_model.load()
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @pytest.fixture(autouse=True)

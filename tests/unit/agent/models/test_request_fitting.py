@@ -48,7 +48,9 @@ def said(messages: list[dict[str, Any]]) -> list[tuple[str, Any]]:
     [
         ("openai/gpt-5", None, "openai"),
         ("openai/gpt-5", "https://api.openai.com/v1", "openai"),
-        ("openai/gpt-5", "http://127.0.0.1:8000/v1", "compatible"),
+        ("openai/gpt-5", "http://127.0.0.1:8000/v1", "openai"),
+        ("openai/gpt-oss-120b", "http://127.0.0.1:8000/v1", "compatible"),
+        ("openai/our-own", "http://127.0.0.1:8000/v1", "compatible"),
         ("azure/our-deployment", "https://x.openai.azure.com", "openai"),
         ("gpt-5", None, "openai"),
         ("o3", None, "openai"),
@@ -248,6 +250,19 @@ def test_a_schema_from_elsewhere_becomes_one_that_parsers_take() -> None:
             },
             "additionalProperties": False,
         }
+
+
+def test_references_are_followed_from_the_top_and_not_without_an_end() -> None:
+    levels = {
+        f"L{n}": {"type": "object", "properties": {key: {"$ref": f"#/$defs/L{n + 1}"} for key in "ab"}}
+        for n in range(40)
+    }
+    tool = {"type": "function", "function": {"name": "read", "parameters": {"$ref": "#/$defs/L0", "$defs": levels}}}
+
+    for name in PROFILES:
+        fitted = fit_request(ModelRequest(model="m", messages=[user("a")], tools=[tool]), PROFILES[name]).tools[0]
+        assert set(fitted["function"]["parameters"]["properties"]) == {"a", "b"}
+        assert len(json.dumps(fitted)) < 100_000
 
 
 @pytest.mark.parametrize(
