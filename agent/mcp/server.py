@@ -44,6 +44,8 @@ class McpServer:
     tools: frozenset[str] | None = None
     #: Which tools may safely be run twice: by name, all or none; what the server says counts too, unless it is none.
     idempotent: frozenset[str] | bool = frozenset()
+    #: A server that asks back is answered with the defaults of its form; without this it cannot ask.
+    answers_with_defaults: bool = False
     #: A turn waits for the server, instead of going on without it.
     required: bool = False
     #: Seconds for one call.
@@ -62,6 +64,7 @@ def mcp(
     cwd: str | PurePath | None = None,
     tools: Collection[str] | None = None,
     idempotent: Collection[str] | bool = (),
+    answers_with_defaults: bool = False,
     required: bool = False,
     timeout_seconds: float = TIMEOUT_SECONDS,
     connect_timeout_seconds: float = CONNECT_SECONDS,
@@ -86,6 +89,7 @@ def mcp(
         cwd=None if cwd is None else str(cwd),
         tools=None if tools is None else _check_names("tools", tools),
         idempotent=idempotent if isinstance(idempotent, bool) else _check_names("idempotent", idempotent),
+        answers_with_defaults=answers_with_defaults,
         required=required,
         timeout_seconds=_check_seconds("timeout_seconds", timeout_seconds),
         connect_timeout_seconds=_check_seconds("connect_timeout_seconds", connect_timeout_seconds),

@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agent.mcp.elicitation import answer_with_defaults
 from agent.mcp.server import McpServer
 from agent.web.errors import AnswerRejected, TooLarge
 
@@ -60,6 +61,7 @@ async def open_client(
             mcp.Client(
                 transport,
                 message_handler=listener,
+                elicitation_callback=answer_with_defaults if server.answers_with_defaults else None,
                 client_info=mcp.Implementation(name="threadmill", version="1"),
                 # Lists are kept by who asks for them; a second cache would answer with what has changed.
                 cache=None,
