@@ -63,7 +63,6 @@ def is_read(field: str, monkeypatch: Environment) -> bool:
         "summarize_after_tokens": "19000",
         "summary_max_chars": "19000",
         "summary_check": "True",
-        "mcp_allow_networks": "10.1.0.0/16",
     }
     default = Settings.model_fields[field].default
     number = {
