@@ -2,9 +2,11 @@
 
 A test has a database of its own, hence engines of its own, hence an empty cache: compiling its thirty statements
 is a quarter of what a test costs. What stays true: only dialects of one class share what they compiled, and all
-of the application's engines of one class are made with the same options.
+of the application's engines of one class are made with the same options; a test that moves the database's clock,
+which statements hold, has a cache of its own.
 """
 
+from collections import defaultdict
 from typing import Any
 
 import pytest
@@ -14,6 +16,8 @@ from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.util import LRUCache
 
+from store.database.column_types import CLOCK_SQL
+
 DIALECTS = (PGDialect_psycopg, PGDialectAsync_psycopg, SQLiteDialect_aiosqlite, SQLiteDialect_pysqlite)
 #: Statements that a process remembers: more than the application has.
 REMEMBERED_STATEMENTS = 10_000
@@ -21,8 +25,9 @@ REMEMBERED_STATEMENTS = 10_000
 
 def share_compiled_statements(patch: pytest.MonkeyPatch) -> None:
     """Let every engine use one cache."""
-    cache: LRUCache[Any, Any] = LRUCache(REMEMBERED_STATEMENTS)
-    patch.setattr(Engine, "_compiled_cache", property(lambda _: cache, lambda *_: None), raising=False)
+    caches: defaultdict[str, LRUCache[Any, Any]] = defaultdict(lambda: LRUCache(REMEMBERED_STATEMENTS))
+    shared_cache = property(lambda _: caches[str(CLOCK_SQL)], lambda *_: None)
+    patch.setattr(Engine, "_compiled_cache", shared_cache, raising=False)
     for dialect in DIALECTS:
         # The key of a compiled statement holds its dialect, which is equal to itself alone.
         patch.setattr(dialect, "__hash__", lambda self: hash(type(self)))

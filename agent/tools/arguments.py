@@ -68,7 +68,7 @@ class Arguments:
     def bind(self, text: str, context: RunContext) -> inspect.BoundArguments:
         """Check the model's arguments, and bind them to the signature. Raises `InvalidArguments`."""
         try:
-            validated_arguments = self.model.model_validate_json(_unwrap(text))
+            validated_arguments = self.model.model_validate_json(unwrap_object(text))
         except ValidationError as error:
             raise InvalidArguments(_describe_problems(error)) from None
         values = {name: getattr(validated_arguments, field) for field, name in self.parameters.items()}
@@ -91,7 +91,7 @@ class _PlainSchema(GenerateJsonSchema):
         return False
 
 
-def _unwrap(text: str) -> str:
+def unwrap_object(text: str) -> str:
     """The JSON object in a model's arguments: some call nothing by many names, or quote the object as a string."""
     for _ in range(2):
         text = text.strip().strip("\x00\ufeff")

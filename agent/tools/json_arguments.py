@@ -12,11 +12,9 @@ from functools import cached_property
 from itertools import islice
 from typing import Any
 
-from agent.tools.arguments import PROBLEMS_MAX, InvalidArguments
+from agent.tools.arguments import PROBLEMS_MAX, InvalidArguments, unwrap_object
 from agent.tools.run_context import RunContext
 
-#: What models send where they mean no arguments.
-_NOTHING = frozenset({"", "null", "none", "[]", '""', "{}"})
 #: Characters of one problem: it quotes the value that does not fit.
 _PROBLEM_MAX_CHARS = 300
 
@@ -71,10 +69,8 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def _parse(text: str) -> dict[str, Any]:
-    if text.strip().lower() in _NOTHING:
-        return {}
     try:
-        arguments = json.loads(text, parse_constant=_refuse_constant)
+        arguments = json.loads(unwrap_object(text), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise InvalidArguments(f"the arguments are not valid JSON ({str(error)[:_PROBLEM_MAX_CHARS]})") from None
     if not isinstance(arguments, dict):

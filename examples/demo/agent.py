@@ -2,7 +2,6 @@
 
 from agent.agent import Agent
 from agent.registry import register
-
 from examples.support.agent import support
 
 #: Seconds that `offline/recall` waits before every answer.

@@ -4,7 +4,6 @@ import time
 from collections import Counter
 
 from conversation.turn import TurnRecord, TurnState
-
 from examples.demo.desk import INTERRUPTED_TICKET, thread_id_of
 from examples.demo.replies import has_whole_pairs
 from examples.demo.stage import DemoFailed, Stage
@@ -55,9 +54,7 @@ def _wait_for_effect(stage: Stage) -> list[Entry]:
 def _replace_worker(stage: Stage, journal: list[Entry]) -> None:
     record, pid = _load_record(stage), stage.stack.pid(WORKER)
     tool_name = next(entry.name for entry in reversed(journal) if entry.state == "finished")
-    stage.check(
-        record.state is TurnState.RUNNING, f"the turn runs, and {tool_name} stands in its journal as finished"
-    )
+    stage.check(record.state is TurnState.RUNNING, f"the turn runs, and {tool_name} stands in its journal as finished")
     stage.stack.kill(WORKER)
     stage.say(f"worker {pid} was killed (SIGKILL)")
     stage.check(_load_record(stage).state is TurnState.RUNNING, "the turn has not ended")
@@ -79,8 +76,7 @@ def _check_done_once(stage: Stage, journal_before: list[Entry]) -> None:
     journal_now = stage.stored_data.load_journal(record.id)
     is_unchanged = all(entry in journal_now for entry in finished_entries)
     stage.check(
-        is_unchanged,
-        f"what had finished was not repeated: {', '.join(entry.name for entry in finished_entries)}",
+        is_unchanged, f"what had finished was not repeated: {', '.join(entry.name for entry in finished_entries)}"
     )
 
     effects = [entry for entry in ledger_entries() if entry.turn_id == record.id]
@@ -92,8 +88,7 @@ def _check_done_once(stage: Stage, journal_before: list[Entry]) -> None:
         expected_calls = [action.name for action in ticket.actions]
         actual_calls = [call.name for message in thread.messages for call in message.tool_calls]
         stage.check(
-            actual_calls == expected_calls,
-            f"every call that was asked for was made: {', '.join(actual_calls)}",
+            actual_calls == expected_calls, f"every call that was asked for was made: {', '.join(actual_calls)}"
         )
 
 

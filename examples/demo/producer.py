@@ -12,10 +12,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from conversation.turn import TurnResult, TurnState
-from producers import Turn, send_message
-
 from examples.demo.desk import files_of, shorten, thread_id_of
 from examples.support.tickets import Ticket, load_tickets, prompt
+from producers import Turn, send_message
 
 #: Seconds for one turn: a real model thinks, and a killed worker's lease has to lapse.
 TURN_SECONDS = 180

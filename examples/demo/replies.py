@@ -6,10 +6,10 @@ import json
 import urllib.request
 from typing import Any
 
-from conversation.message import Message
-from conversation.turn import TurnState
 from rich.table import Table
 
+from conversation.message import Message
+from conversation.turn import TurnState
 from examples.demo.desk import FILES, TICKET_WITH_FILES, TICKETS, shorten, thread_id_of
 from examples.demo.stage import Stage
 

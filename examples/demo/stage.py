@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from rich.console import Console
+
 from agent.models.protocol import RECALL_MODEL
 from conversation.errors import OperatorError
-from rich.console import Console
+from examples.demo.stored import StoredData
 from store.settings import Settings, load
 from threadmill.embedded.stack import Stack
-
-from examples.demo.stored import StoredData
 
 #: Seconds between two polls of a condition.
 POLL_SECONDS = 0.05
@@ -74,9 +74,7 @@ class Stage:
             raise DemoFailed(f"this does not hold: {statement}", part)
         self.say(f"ok  {statement}")
 
-    def wait_until(
-        self, condition: Callable[[], bool], statement: str, *, seconds: float, part: str = "turns"
-    ) -> None:
+    def wait_until(self, condition: Callable[[], bool], statement: str, *, seconds: float, part: str = "turns") -> None:
         """Wait until a condition holds. Raises `DemoFailed` if it takes too long."""
         give_up_at = time.monotonic() + seconds
         while not condition():

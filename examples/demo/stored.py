@@ -3,10 +3,11 @@
 from dataclasses import dataclass, fields
 from datetime import datetime
 
+from sqlalchemy import Connection, select
+
 from conversation.attachment import Attachment
 from conversation.thread import Thread
 from conversation.turn import TurnRecord
-from sqlalchemy import Connection, select
 from store import tables
 from store.blobs import open_file_store
 from store.database.engine import Database

@@ -11,11 +11,10 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from rich.console import Console
+
 from conversation.errors import OperatorError
 from conversation.ids import new_id
-from rich.console import Console
-from threadmill.embedded.stack import Stack
-
 from examples.demo.crash import check_killed_worker_loses_nothing
 from examples.demo.replies import (
     check_files_stored,
@@ -25,6 +24,7 @@ from examples.demo.replies import (
 )
 from examples.demo.stage import DemoFailed, Stage
 from examples.support.ledger import PATH_VARIABLE
+from threadmill.embedded.stack import Stack
 
 SCENES = {
     "A backend sends tickets to the agent `support`": check_tickets_answered,
@@ -56,9 +56,7 @@ def _play(folder: Path, model: str) -> None:
     stage = Stage(stack=Stack(folder), model=model, run=f"demo-{new_id()[-6:]}", console=console)
     stage.print_title(f"Database, broker, workers, clock and Flower start in {folder}")
     if stage.is_offline:
-        stage.say(
-            f"replies come from {model}, which is no language model: it makes the calls that it is told"
-        )
+        stage.say(f"replies come from {model}, which is no language model: it makes the calls that it is told")
     else:
         stage.say(f"replies come from {model}: which tools it calls is not checked, all the rest is")
     stage.stack.start(stage.say)

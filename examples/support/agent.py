@@ -2,7 +2,6 @@
 
 from agent.agent import Agent
 from agent.registry import register
-
 from examples.support.tools import TOOLS
 
 support = register(

@@ -51,9 +51,7 @@ def draw_label(path: Path) -> None:
     _draw_lines(draw, 524, 26, f"ORDER  {order['order_id']}", f"TRACKING  {order['tracking']}")
     _draw_bars(draw, order["tracking"].replace(" ", ""), top=640, bottom=850)
     metadata = PngInfo()
-    metadata.add_text(
-        "Description", f"Shipping label: order {order['order_id']}, tracking {order['tracking']}"
-    )
+    metadata.add_text("Description", f"Shipping label: order {order['order_id']}, tracking {order['tracking']}")
     # Sixteen shades are enough for black text with smooth edges.
     image.quantize(16).save(path, optimize=True, pnginfo=metadata)
 
@@ -75,11 +73,7 @@ def write_invoice(path: Path) -> None:
         Paragraph("Paid by card. Returns within 60 days; keep this page.", styles["Normal"]),
     ]
     SimpleDocTemplate(
-        str(path),
-        pagesize=A4,
-        title=f"Invoice {order['order_id']}",
-        author="Fernhollow Outfitters",
-        invariant=1,
+        str(path), pagesize=A4, title=f"Invoice {order['order_id']}", author="Fernhollow Outfitters", invariant=1
     ).build(story)
 
 
@@ -88,9 +82,7 @@ def _items_table(order: dict[str, Any]) -> Table:
     for item in order["items"]:
         name = database.product_of_item(item["item_id"])["name"]
         price = item["price_cents"]
-        rows.append(
-            [item["item_id"], name, str(item["quantity"]), _euros(price), _euros(price * item["quantity"])]
-        )
+        rows.append([item["item_id"], name, str(item["quantity"]), _euros(price), _euros(price * item["quantity"])])
     rows.append(["", "Shipping", "", "", _euros(order["shipping_cents"])])
     rows.append(["", "Total", "", "", _euros(order["total_cents"])])
     style = [

@@ -43,8 +43,7 @@ def load_tickets() -> list[Ticket]:
 def prompt(ticket: Ticket) -> str:
     """The customer's message, followed by the calls that the offline model makes for it."""
     calls = " then ".join(
-        f"call {action.name} with {json.dumps(action.arguments, ensure_ascii=False)}"
-        for action in ticket.actions
+        f"call {action.name} with {json.dumps(action.arguments, ensure_ascii=False)}" for action in ticket.actions
     )
     return f"{ticket.message}\n\n{ticket.context}\n\n{calls}"
 

@@ -7,10 +7,10 @@ call, so they say that they are idempotent; an exchange or a refund done twice i
 
 from typing import Annotated, Any, Literal
 
-from agent.tools.run_context import RunContext
-from agent.tools.tool import tool
 from pydantic import BaseModel, Field
 
+from agent.tools.run_context import RunContext
+from agent.tools.tool import tool
 from examples.support import database
 from examples.support.ledger import Book, open_book
 
@@ -140,11 +140,7 @@ def refund(
         if amount_cents > refundable_cents:
             raise ValueError(f"at most {refundable_cents} cents of order {order_id} are left to refund")
         book.add(run, "refund", order_id=order_id, amount_cents=amount_cents, reason=reason)
-    return {
-        "order_id": order_id,
-        "refunded_cents": amount_cents,
-        "left_cents": refundable_cents - amount_cents,
-    }
+    return {"order_id": order_id, "refunded_cents": amount_cents, "left_cents": refundable_cents - amount_cents}
 
 
 @tool(idempotent=True, timeout_seconds=10)

@@ -5,11 +5,12 @@ The order and the message about it are in one transaction: both are there, or ne
 
 import json
 
-from conversation.errors import TurnNotFound, UserError
 from django.db import connection, transaction
 from django.http import HttpRequest, JsonResponse
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
+
+from conversation.errors import TurnNotFound, UserError
 from producers import find_turn
 from producers.django import send_message_in_atomic
 

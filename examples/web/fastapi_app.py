@@ -4,9 +4,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated
 
-from conversation.errors import TurnNotFound, UserError
 from fastapi import Body, FastAPI, Header, Request
 from fastapi.responses import JSONResponse
+
+from conversation.errors import TurnNotFound, UserError
 from producers import default_producer, find_turn_async, send_message_async
 
 
@@ -21,9 +22,7 @@ app = FastAPI(lifespan=lifespan)
 
 @app.post("/threads/{thread_id}/messages", status_code=202)
 async def send(
-    thread_id: str,
-    content: Annotated[str, Body(embed=True)],
-    idempotency_key: Annotated[str | None, Header()] = None,
+    thread_id: str, content: Annotated[str, Body(embed=True)], idempotency_key: Annotated[str | None, Header()] = None
 ) -> dict[str, str]:
     turn = await send_message_async(thread_id, content, idempotency_key=idempotency_key)
     return {"turn": turn.id}

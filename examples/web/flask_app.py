@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from conversation.errors import TurnNotFound, UserError
 from flask import Flask, request
+
+from conversation.errors import TurnNotFound, UserError
 from producers import find_turn, send_message
 
 app = Flask(__name__)

@@ -24,7 +24,7 @@ from threadmill.embedded.process import Process
 
 #: What programs import before they work. No module of agents: those read the environment.
 PRELOADED = (
-    "celery.__main__", "celery.bin.celery", "celery.apps.worker", "celery.apps.beat", "celery.concurrency.thread",
+    "celery.bin.celery", "celery.apps.worker", "celery.apps.beat", "celery.concurrency.thread",
     "celery.concurrency.prefork", "celery.worker.consumer", "celery.fixups.django", "kombu.transport.redis",
     "flower.command", "tasks.app", "tasks.turns", "tasks.files", "tasks.maintenance", "agent.assistant", "agent.loop",
 )  # fmt: skip
@@ -86,6 +86,8 @@ def _run_celery(arguments: Sequence[str], environment: Mapping[str, str], direct
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(directory or Path.cwd())
+    # As `python -m` does.
+    sys.path[:0] = [str(Path.cwd()), *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
     sys.argv = ["celery", *arguments]
     try:
         runpy.run_module("celery", run_name="__main__", alter_sys=True)

@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from agent.agent import Agent
 from agent.models.litellm_model import LitellmModel
@@ -170,10 +171,11 @@ async def test_tools_that_a_provider_refuses_are_refused_when_the_agent_is_made(
         await model.complete(asked)
 
 
-def test_tools_that_only_a_fallback_refuses_are_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
+def test_tools_that_only_a_fallback_refuses_are_warned_of() -> None:
     def look(größe: int) -> int:  # noqa: PLC2401  the name is the subject
         return größe
 
-    Agent(name="a", model_name="openai/gpt-4o", fallbacks=["anthropic/claude-sonnet-4-5"], tools=[look])
+    with capture_logs() as logs:
+        Agent(name="a", model_name="openai/gpt-4o", fallbacks=["anthropic/claude-sonnet-4-5"], tools=[look])
 
-    assert "tool_unfit_for_fallback" in capsys.readouterr().out
+    assert [entry["event"] for entry in logs] == ["tool_unfit_for_fallback"]
