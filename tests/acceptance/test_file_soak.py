@@ -1,4 +1,4 @@
-"""Two thousand files from eight threads, while the S3 server dies three times in the middle of it.
+"""Eight hundred files from eight threads, while the S3 server dies three times in the middle of it.
 
 Afterwards most threads go, and the collector takes what only they had.
 """
@@ -29,7 +29,7 @@ from tests.conftest import S3
 from tests.integration.producers.backend import register_agent
 from tests.swift.running import KEY, Swift, running_swift
 
-FILES = 2000
+FILES = 800
 THREADS = 8
 #: Of a hundred files: those that were sent before, and the small ones that are new.
 REPEATED, TEXTS, PICTURES = 30, 40, 20
@@ -37,7 +37,7 @@ CONVERSATIONS = [f"thread-{number}" for number in range(40)]
 #: Those that are deleted in the end.
 DELETED = CONVERSATIONS[10:]
 #: Acknowledged files at which the server dies.
-DEATHS = (500, 1000, 1500)
+DEATHS = (200, 400, 600)
 PICTURE = (Path(__file__).parents[2] / "examples" / "support" / "order-label.png").read_bytes()
 
 
