@@ -21,7 +21,7 @@ unexport VIRTUAL_ENV CONDA_PREFIX PYTHONHOME PIP_USER PIP_TARGET PIP_PREFIX
 # Else each of a hundred processes compiles what it imports: three seconds for a worker, five for litellm.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo up test test-fast soak chaos check bench lock clean
+.PHONY: help demo up test test-fast soak endurance chaos check bench lock clean
 
 ## List these commands (the default).
 help:
@@ -52,6 +52,10 @@ test-fast: $(VENV)/.dev
 ## Run the tests that take long: more deaths, faults of every kind, large files.
 soak: $(VENV)/.dev
 	@$(PYTEST) --durations=20 -m soak $(ARGS)
+
+## Run the tests at full length, which no change has to wait for: before a release, and each night.
+endurance: $(VENV)/.dev
+	@$(PYTEST) --durations=20 -m endurance $(ARGS)
 
 ## Break everything for ten minutes while conversations go on. ARGS="--seed 7" repeats a plan.
 chaos: $(VENV)/.dev

@@ -3,6 +3,7 @@
 `upgrade` may be called by several processes at once: one migrates, the others wait for it.
 """
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -48,8 +49,8 @@ def create_newest(connection: Connection) -> None:
     For databases in memory, which are new each time. The result is what `upgrade` makes, its revision
     included.
     """
-    metadata.create_all(connection)
-    MigrationContext.configure(connection).stamp(ScriptDirectory.from_config(_config()), "head")
+    metadata.create_all(connection, checkfirst=False)
+    MigrationContext.configure(connection).stamp(_scripts(), "head")
 
 
 def current_revision(connection: Connection) -> str | None:
@@ -63,7 +64,7 @@ def check(connection: Connection) -> None:
     A schema of a later release is fine: migrations only add until every process runs on them.
     """
     revision = current_revision(connection)
-    known_revisions = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    known_revisions = {script.revision for script in _scripts().walk_revisions()}
     if revision is None or (revision in known_revisions and revision != newest_revision()):
         raise OperatorError(
             f"the database's schema is {revision or 'not there'}, this release needs {newest_revision()}: "
@@ -73,9 +74,15 @@ def check(connection: Connection) -> None:
 
 def newest_revision() -> str:
     """The revision that this release needs."""
-    head = ScriptDirectory.from_config(_config()).get_current_head()
+    head = _scripts().get_current_head()
     assert head is not None
     return head
+
+
+@cache
+def _scripts() -> ScriptDirectory:
+    """The migrations of this release, read once a process."""
+    return ScriptDirectory.from_config(_config())
 
 
 def _config() -> Config:

@@ -107,7 +107,7 @@ def test_a_deadline_ends_a_turn_whose_agent_nobody_serves_without_a_worker(insta
     assert result.error.kind == "deadline"
 
 
-@pytest.mark.soak
+@pytest.mark.endurance
 @pytest.mark.timeout(900)
 def test_a_worker_with_every_evil_tool_for_two_minutes(installation: Installation) -> None:
     """All neighbours complete, each effect is had once, and the process lives or is replaced."""

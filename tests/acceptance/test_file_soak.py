@@ -160,7 +160,7 @@ def collect_everything(database: Database, settings: Settings) -> int:
     return deleted
 
 
-@pytest.mark.soak
+@pytest.mark.endurance
 @pytest.mark.timeout(400)  # thousands of requests, to a server that deletes and reads on two cores
 def test_every_acknowledged_file_survives_a_server_that_dies(settings: Settings, swift: Swift) -> None:
     database, producer, sent, stopped = Database(settings), Producer(settings), Sent(), threading.Event()

@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-TARGETS = ["help", "demo", "up", "test", "test-fast", "soak", "chaos", "check", "bench", "lock", "clean"]
+TARGETS = ["help", "demo", "up", "test", "test-fast", "soak", "endurance", "chaos", "check", "bench", "lock", "clean"]
 
 
 def make(*arguments: str, folder: Path = CHECKOUT, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -113,13 +113,14 @@ def test_a_model_is_handed_on_as_one_word() -> None:
 
 
 def test_what_is_taken_has_passed_every_test_and_every_check() -> None:
-    """Tests with the mark `soak` run in `make soak` alone: together the two leave none out."""
-    marks = {command: re.findall(r" -m (\w+)(?: |$)", run_by(command)) for command in ("test", "soak")}
+    """What has the marks `soak` or `endurance` runs in the command of that name alone: together they leave none out."""
+    commands = ("test", "soak", "endurance")
+    marks = {command: re.findall(r" -m (\w+)(?: |$)", run_by(command)) for command in commands}
     script = (CHECKOUT / ".ci" / "run").read_text()
 
-    assert marks == {"test": ["pytest"], "soak": ["pytest", "soak"]}
+    assert marks == {"test": ["pytest"], "soak": ["pytest", "soak"], "endurance": ["pytest", "endurance"]}
     assert re.findall(r"^make (.+)$", script, re.MULTILINE) == ["test", "check", "soak"]
-    assert all("--durations=20" in run_by(command) for command in ("test", "soak"))
+    assert all("--durations=20" in run_by(command) for command in commands)
 
 
 def run_by(command: str) -> str:

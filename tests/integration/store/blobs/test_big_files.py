@@ -12,7 +12,7 @@ from benchmarks.stage import ROOT
 BOUND = 48.0
 
 
-@pytest.mark.soak
+@pytest.mark.endurance
 def test_a_file_is_never_held_in_memory_as_a_whole() -> None:
     command = [sys.executable, "benchmarks/bench_big_files.py", "--quick"]
 

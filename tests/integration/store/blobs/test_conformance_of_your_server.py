@@ -37,6 +37,7 @@ def test_it_runs_on_the_server_that_is_named_and_leaves_nothing_there(s3: S3) ->
     assert [item["Key"] for item in left] == ["somebody/elses"]
 
 
+@pytest.mark.soak
 def test_a_variable_that_is_missing_is_named(s3: S3) -> None:
     done = run("-k", "yours and put_is_read", ENDPOINT=s3.endpoint, KEY=s3.key, BUCKET=s3.bucket)
 

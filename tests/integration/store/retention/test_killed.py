@@ -85,7 +85,7 @@ def seeded(database_url: str, tmp_path: Path) -> Scene:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("deaths", [15, pytest.param(50, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("deaths", [15, pytest.param(50, marks=pytest.mark.endurance)])
 def test_a_run_that_was_killed_anywhere_is_made_up_for(
     seeded: Scene, database_url: str, lend_database: LendDatabase, tmp_path: Path, deaths: int
 ) -> None:
@@ -149,7 +149,7 @@ def check_no_orphans(scene: Scene) -> None:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("deaths", [10, pytest.param(25, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("deaths", [10, pytest.param(25, marks=pytest.mark.endurance)])
 def test_an_erasure_that_was_killed_anywhere_goes_on(
     seeded: Scene, database_url: str, lend_database: LendDatabase, tmp_path: Path, deaths: int
 ) -> None:

@@ -168,9 +168,13 @@ def count_statements(database: Database, operation: Operation) -> int:
     return len(statements)
 
 
+#: Who comes first; the other order is tried at full length only.
+SWAPPED = [pytest.param(False, id=""), pytest.param(True, id="swapped", marks=pytest.mark.endurance)]
+
+
 @pytest.mark.parametrize("step", [take, batch], ids=["cut", "batch"])
 @pytest.mark.parametrize("other", [send, claim], ids=["send", "claim"])
-@pytest.mark.parametrize("swapped", [False, True], ids=["", "swapped"])
+@pytest.mark.parametrize("swapped", SWAPPED)
 def test_what_is_said_while_retention_works_is_answered_with_what_the_policy_keeps(
     scene: Scene, step: Any, other: Any, swapped: bool, each_moment: EachMoment
 ) -> None:
@@ -216,7 +220,7 @@ def running(scene: Scene) -> ClaimedTurn:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("swapped", [False, True], ids=["", "swapped"])
+@pytest.mark.parametrize("swapped", SWAPPED)
 def test_a_turn_that_ends_while_retention_looks_loses_nothing(
     scene: Scene, swapped: bool, each_moment: EachMoment
 ) -> None:
@@ -234,7 +238,7 @@ def test_a_turn_that_ends_while_retention_looks_loses_nothing(
 
 
 @pytest.mark.parametrize("step", [take, batch, row], ids=["cut", "batch", "row"])
-@pytest.mark.parametrize("swapped", [False, True], ids=["", "swapped"])
+@pytest.mark.parametrize("swapped", SWAPPED)
 def test_a_hold_that_meets_retention_comes_before_or_after_it_never_between(
     scene: Scene, step: Any, swapped: bool, each_moment: EachMoment
 ) -> None:
@@ -253,7 +257,7 @@ def test_a_hold_that_meets_retention_comes_before_or_after_it_never_between(
         assert copy.row() is None or len(history(copy)) == len(left)
 
 
-@pytest.mark.parametrize("swapped", [False, True], ids=["", "swapped"])
+@pytest.mark.parametrize("swapped", SWAPPED)
 def test_a_message_that_meets_the_end_of_its_thread_is_answered(
     scene: Scene, swapped: bool, each_moment: EachMoment
 ) -> None:
@@ -300,7 +304,7 @@ def test_a_worker_that_still_runs_writes_nothing_after_an_erasure(scene: Scene, 
 
 
 @pytest.mark.parametrize("write", [settle, record], ids=["commit", "step"])
-@pytest.mark.parametrize("swapped", [False, True], ids=["", "swapped"])
+@pytest.mark.parametrize("swapped", SWAPPED)
 def test_an_erasure_that_meets_a_worker_leaves_nothing_of_what_it_wrote(
     scene: Scene, write: Any, swapped: bool, each_moment: EachMoment
 ) -> None:

@@ -114,7 +114,9 @@ async def test_it_outlives_three_rounds(desk: Desk, keeper: FileIngest, kind: st
 
 
 @pytest.mark.parametrize("any_database", ["sqlite"], indirect=True)
-@pytest.mark.parametrize("crowd", sorted(CROWDS))
+@pytest.mark.parametrize(
+    "crowd", ["facts", *(pytest.param(kind, marks=pytest.mark.endurance) for kind in sorted(CROWDS.keys() - {"facts"}))]
+)
 async def test_many_of_one_kind_push_out_no_other_and_what_does_not_fit_is_told(
     desk: Desk, keeper: FileIngest, crowd: str
 ) -> None:

@@ -182,6 +182,7 @@ async def test_an_export_shows_the_thread_as_it_was_at_its_first_line(
     assert len(await contents(elsewhere)) == PAGE + 1
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize("kind", ["sqlite"])
 async def test_no_more_than_a_page_is_in_memory(store: ThreadStore, elsewhere: ThreadStore) -> None:
     """10 MB go through; a page is 0.5 MB, as objects some more."""
