@@ -68,7 +68,7 @@ def test_the_core_of_the_protocol_is_spoken(suite: Path, tmp_path: Path, scenari
     run_scenario(suite, scenario, tmp_path)
 
 
-@pytest.mark.soak
+@pytest.mark.endurance
 @pytest.mark.parametrize("scenario", AUTHORIZATION)
 def test_a_server_that_asks_for_authorization_is_authorized(suite: Path, tmp_path: Path, scenario: str) -> None:
     run_scenario(suite, f"auth/{scenario}", tmp_path)

@@ -23,7 +23,7 @@ def test_its_variables_reach_the_tests(name: str) -> None:
     assert not is_foreign(f"S3_CONFORMANCE_{name}")
 
 
-@pytest.mark.soak
+@pytest.mark.endurance
 def test_it_runs_on_the_server_that_is_named_and_leaves_nothing_there(s3: S3) -> None:
     client = s3.client()
     client.put_object(Bucket=s3.bucket, Key="somebody/elses", Body=b"x")
@@ -37,7 +37,7 @@ def test_it_runs_on_the_server_that_is_named_and_leaves_nothing_there(s3: S3) ->
     assert [item["Key"] for item in left] == ["somebody/elses"]
 
 
-@pytest.mark.soak
+@pytest.mark.endurance
 def test_a_variable_that_is_missing_is_named(s3: S3) -> None:
     done = run("-k", "yours and put_is_read", ENDPOINT=s3.endpoint, KEY=s3.key, BUCKET=s3.bucket)
 
