@@ -6,21 +6,13 @@ from pathlib import Path
 import pytest
 
 from agent.models import litellm_model
-from tests.stub_openai import StubOpenAI, reply
+from tests.litellm_border import ignore_litellm_warnings, provider_in_environment
+from tests.stub_openai import StubOpenAI
 from threadmill import Agent, ThreadStore
-
-#: Both are of litellm's own code. It installs these filters at its import; pytest takes them out again.
-LITELLM_WARNINGS = (
-    "ignore:.*`ReadOnly` qualifier.*:UserWarning",
-    "ignore:Accessing the .* attribute on the instance is deprecated:DeprecationWarning",
-)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
-            for warning in LITELLM_WARNINGS:
-                item.add_marker(pytest.mark.filterwarnings(warning))
+    ignore_litellm_warnings(items, Path(__file__).parent)
 
 
 @pytest.fixture(autouse=True)
@@ -50,13 +42,9 @@ async def thread_store(store_url: str) -> AsyncIterator[ThreadStore]:
 
 @pytest.fixture
 async def provider(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[StubOpenAI]:
-    """The provider that `gpt-4` and its like lead to. It says "All right." unless a test scripts it."""
-    with StubOpenAI() as stub:
-        for name, value in stub.environment().items():
-            monkeypatch.setenv(name, value)
-        stub.answer_with(lambda _: reply("All right."))
+    """The provider that `gpt-4` and its like lead to."""
+    async with provider_in_environment(monkeypatch) as stub:
         yield stub
-        await litellm_model.close()
 
 
 @pytest.fixture

@@ -5,10 +5,9 @@ from typing import Any
 
 import pytest
 
-from agent.models import litellm_model
 from conversation.message import ToolCall, Usage
 from store.turns import records
-from tests.integration.agent.models.conftest import LITELLM_WARNINGS
+from tests.litellm_border import LITELLM_WARNINGS, provider_in_environment
 from tests.stub_openai import USAGE, StubOpenAI, cut_in_mid_stream, reply, status, stream, text_delta
 from threadmill import Agent, Message, Thread, ThreadStore, TurnFailed
 
@@ -17,12 +16,8 @@ pytestmark = [pytest.mark.filterwarnings(warning) for warning in LITELLM_WARNING
 
 @pytest.fixture
 async def provider(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[StubOpenAI]:
-    with StubOpenAI() as stub:
-        for name, value in stub.environment().items():
-            monkeypatch.setenv(name, value)
-        stub.answer_with(lambda _: reply("All right."))
+    async with provider_in_environment(monkeypatch) as stub:
         yield stub
-        await litellm_model.close()
 
 
 @pytest.fixture

@@ -8,22 +8,14 @@ import pytest
 from agent.models import litellm_model
 from agent.models.litellm_model import LitellmModel
 from agent.models.protocol import ModelReply, ModelRequest
+from tests.litellm_border import ignore_litellm_warnings
 from tests.stub_openai import API_KEY, StubOpenAI
 
 Ask = Callable[[ModelRequest], Awaitable[ModelReply]]
 
-#: Both are of litellm's own code. It installs these filters at its import; pytest takes them out again.
-LITELLM_WARNINGS = (
-    "ignore:.*`ReadOnly` qualifier.*:UserWarning",
-    "ignore:Accessing the .* attribute on the instance is deprecated:DeprecationWarning",
-)
-
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
-            for warning in LITELLM_WARNINGS:
-                item.add_marker(pytest.mark.filterwarnings(warning))
+    ignore_litellm_warnings(items, Path(__file__).parent)
 
 
 @pytest.fixture(scope="session", autouse=True)

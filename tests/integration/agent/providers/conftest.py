@@ -9,12 +9,10 @@ import pytest
 
 from agent.models import litellm_model
 from agent.models.litellm_model import LitellmModel
+from tests.litellm_border import ignore_litellm_warnings
 from tests.stub_providers import StubProviders
 
-#: All are of litellm's own code. It installs these filters at its import; pytest takes them out again.
-LITELLM_WARNINGS = (
-    "ignore:.*`ReadOnly` qualifier.*:UserWarning",
-    "ignore:Accessing the .* attribute on the instance is deprecated:DeprecationWarning",
+FURTHER_WARNINGS = (
     "ignore:Pydantic serializer warnings:UserWarning",
     # A client that a request in another thread made is left to the garbage collector.
     "ignore:Unclosed:ResourceWarning",
@@ -22,10 +20,7 @@ LITELLM_WARNINGS = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
-            for warning in LITELLM_WARNINGS:
-                item.add_marker(pytest.mark.filterwarnings(warning))
+    ignore_litellm_warnings(items, Path(__file__).parent, *FURTHER_WARNINGS)
 
 
 @pytest.fixture(scope="session", autouse=True)
