@@ -1,4 +1,4 @@
-"""Eight hundred files from eight threads, while the S3 server dies three times in the middle of it.
+"""Two thousand files from eight threads, while the S3 server dies three times in the middle of it.
 
 Afterwards most threads go, and the collector takes what only they had.
 """
@@ -29,7 +29,7 @@ from tests.conftest import S3
 from tests.integration.producers.backend import register_agent
 from tests.swift.running import KEY, Swift, running_swift
 
-FILES = 800
+FILES = 2000
 THREADS = 8
 #: Of a hundred files: those that were sent before, and the small ones that are new.
 REPEATED, TEXTS, PICTURES = 30, 40, 20
@@ -37,7 +37,7 @@ CONVERSATIONS = [f"thread-{number}" for number in range(40)]
 #: Those that are deleted in the end.
 DELETED = CONVERSATIONS[10:]
 #: Acknowledged files at which the server dies.
-DEATHS = (200, 400, 600)
+DEATHS = (500, 1000, 1500)
 PICTURE = (Path(__file__).parents[2] / "examples" / "support" / "order-label.png").read_bytes()
 
 
