@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import cached_property
-from math import ceil
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -20,7 +19,10 @@ from sqlalchemy.engine import URL, ExceptionContext
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
+from sqlalchemy.util import greenlet_spawn
 
+from store.database.function_calls import PLAIN_STATEMENTS, FunctionCall, call_alone, call_alone_on_loop
+from store.database.limits import begin_sql, limit_statements, postgres_arguments
 from store.database.retry_policy import READ_ONLY, Attempts
 from store.database.url import driver_url, is_in_memory
 from store.settings import Settings
@@ -32,15 +34,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 #: A function of a connection and its own arguments: what runs in one transaction.
 Operation = Callable[Concatenate[Connection, P], T]
-
-#: Seconds that a transaction of ours may be silent, at least, before the server gives it up and frees
-#: its locks: its client was stopped, or its machine is gone.
-MIN_IDLE_IN_TRANSACTION_SECONDS = 10
-#: libpq's way to notice that the server's machine is gone, instead of waiting for it for hours: ask
-#: after so many seconds of silence, so often.
-KEEPALIVE = {"keepalives": 1, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
-#: Seconds in which the server's machine must acknowledge what it was sent, at least.
-MIN_TCP_USER_TIMEOUT_SECONDS = 10
 
 
 class TransactionRunner(Protocol):
@@ -54,8 +47,10 @@ class TransactionRunner(Protocol):
 class Database:
     """The database of one process. Engines are opened on first use, one for sync and one a loop."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, use_functions: bool = True) -> None:
+        """`use_functions=False` has the store work in plain statements on PostgreSQL, too, as it does on SQLite."""
         self.settings = settings
+        self._use_functions = use_functions
         self.url = driver_url(settings.database_url.get_secret_value())
         self._async_engines: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncEngine] = WeakKeyDictionary()
         self._shielded_tasks: set[asyncio.Task[Any]] = set()
@@ -69,13 +64,21 @@ class Database:
         """Whether the database lives in one connection, and dies with it."""
         return self.is_sqlite and self.url.database in (None, "", ":memory:")
 
+    @property
+    def has_functions(self) -> bool:
+        """Whether the store calls its functions in the database."""
+        return self._use_functions and not self.is_sqlite
+
+    @cached_property
+    def call_limits_sql(self) -> str:
+        """The SQL before each call of a function: the limits of its transaction."""
+        return "".join(f"{statement}; " for statement in limit_statements(self.url, self.settings))
+
     @cached_property
     def engine(self) -> Engine:
         """The engine of sync callers."""
         # Parameters are messages: they stay out of errors, and so out of logs.
-        engine = create_sync_engine(
-            self.url, hide_parameters=True, **_engine_options(self.url, self.settings, QueuePool)
-        )
+        engine = create_sync_engine(self.url, **self._engine_options(self.url, QueuePool))
         _add_listeners(engine, self.settings)
         return engine
 
@@ -89,11 +92,17 @@ class Database:
             from sqlalchemy.ext.asyncio import create_async_engine
 
             url = self.url.set(drivername="sqlite+aiosqlite") if self.is_sqlite else self.url
-            options = _engine_options(self.url, self.settings, AsyncAdaptedQueuePool)
-            engine = create_async_engine(url, hide_parameters=True, **options)
+            engine = create_async_engine(url, **self._engine_options(self.url, AsyncAdaptedQueuePool))
             _add_listeners(engine.sync_engine, self.settings)
             self._async_engines[loop] = engine
         return engine
+
+    def _engine_options(self, url: URL, pool: type[QueuePool]) -> dict[str, Any]:
+        return {
+            "hide_parameters": True,
+            "execution_options": {PLAIN_STATEMENTS: not self.has_functions},
+            **_engine_options(url, self.settings, pool),
+        }
 
     def run(self, operation: Operation[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `operation(connection, …)` in a transaction of its own, again where that is safe.
@@ -105,6 +114,17 @@ class Database:
     async def run_async(self, operation: Operation[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """As `run`, on the event loop."""
         return await self.patient(0).run_async(operation, *args, **kwargs)
+
+    def call(self, call: FunctionCall) -> Any:
+        """Call one of the store's functions, alone, in one round trip, again where that is safe; returns its value.
+
+        Raises `DatabaseUnavailable`. Only where `has_functions`.
+        """
+        return self.patient(0).call(call)
+
+    async def call_async(self, call: FunctionCall) -> Any:
+        """As `call`, on the event loop."""
+        return await self.patient(0).call_async(call)
 
     def patient(self, seconds: float) -> "PatientRunner":
         """The database for callers that wait so many seconds for a server that is away."""
@@ -167,6 +187,25 @@ class PatientRunner:
             except (DBAPIError, PoolTimeout) as error:
                 await asyncio.sleep(attempts.pause_after(error))
 
+    def call(self, call: FunctionCall) -> Any:
+        """As `Database.call`. Raises `DatabaseUnavailable` once the patience is over."""
+        attempts = Attempts(self.patience_seconds)
+        while True:
+            try:
+                return call_alone(self.database.engine, self.database.call_limits_sql, call)
+            except (DBAPIError, PoolTimeout) as error:
+                time.sleep(attempts.pause_after(error))
+
+    async def call_async(self, call: FunctionCall) -> Any:
+        """As `call`, on the event loop."""
+        attempts = Attempts(self.patience_seconds)
+        while True:
+            engine = self.database.async_engine.sync_engine
+            try:
+                return await greenlet_spawn(call_alone_on_loop, engine, self.database.call_limits_sql, call)
+            except (DBAPIError, PoolTimeout) as error:
+                await asyncio.sleep(attempts.pause_after(error))
+
 
 class LoopTransactionRunner:
     """Runs operations on the database of a running event loop, for code in another thread."""
@@ -190,49 +229,10 @@ def _engine_options(url: URL, settings: Settings, pool: type[QueuePool]) -> dict
         "max_overflow": settings.db_max_overflow,
         "pool_timeout": settings.db_pool_timeout,
         "pool_recycle": settings.db_pool_recycle,
-        "connect_args": _postgres_arguments(url, settings),
+        "connect_args": postgres_arguments(url, settings),
         # No column of ours is one, and a query for the type is a transaction of its own.
         "use_native_hstore": False,
     }
-
-
-def _postgres_arguments(url: URL, settings: Settings) -> dict[str, Any]:
-    """The arguments that each connection is opened with. The URL's own parameters win."""
-    tcp_timeout_seconds = max(settings.db_statement_timeout_seconds, MIN_TCP_USER_TIMEOUT_SECONDS)
-    arguments: dict[str, Any] = {
-        "connect_timeout": settings.db_connect_timeout_seconds,
-        "application_name": "threadmill",
-        "tcp_user_timeout": ceil(tcp_timeout_seconds * 1000),
-        **KEEPALIVE,
-    }
-    return {
-        **{name: value for name, value in arguments.items() if name not in url.query},
-        # We begin, not the driver: see `_begin_sql`.
-        "autocommit": True,
-        # A prepared statement costs a round trip of its own and breaks behind a transaction pooler.
-        "prepare_threshold": None,
-    }
-
-
-def _begin_sql(url: URL, settings: Settings) -> str:
-    """The SQL that begins each transaction on PostgreSQL, with its limits, in the same round trip.
-
-    In start-up options a pooler would refuse the limits; set for the session they would be lost, or
-    another client's, behind a pooler that assigns its connections by the transaction.
-    """
-    limits = {
-        "lock_timeout": settings.db_lock_timeout_seconds,
-        "statement_timeout": settings.db_statement_timeout_seconds,
-        "idle_in_transaction_session_timeout": max(
-            settings.db_statement_timeout_seconds, MIN_IDLE_IN_TRANSACTION_SECONDS
-        ),
-    }
-    url_options = url.query.get("options", "")
-    # Rounded up: to the server, 0 milliseconds is no limit at all.
-    limit_statements = [
-        f"SET LOCAL {name} = {ceil(s * 1000)}" for name, s in limits.items() if name not in str(url_options)
-    ]
-    return "; ".join(["BEGIN", *limit_statements])
 
 
 def _sqlite_options(url: URL, settings: Settings, pool: type[QueuePool]) -> dict[str, Any]:
@@ -251,14 +251,14 @@ def _add_listeners(engine: Engine, settings: Settings) -> None:
     if engine.dialect.name == "sqlite":
         _add_sqlite_listeners(engine)
         return
-    begin_sql = _begin_sql(engine.url, settings)
+    begin = begin_sql(engine.url, settings)
     event.listen(engine, "handle_error", _strip_row_from_error)
     event.listen(engine, "handle_error", _disconnect_from_standby)
 
     @event.listens_for(engine, "begin")
     def _on_begin(connection: Connection) -> None:
         # Several statements at once go without parameters only.
-        connection.exec_driver_sql(begin_sql, execution_options={"no_parameters": True})
+        connection.exec_driver_sql(begin, execution_options={"no_parameters": True})
 
 
 def _add_sqlite_listeners(engine: Engine) -> None:

@@ -9,6 +9,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
+from store.functions import create_functions
+
 revision = "0001"
 down_revision = None
 
@@ -16,6 +18,9 @@ down_revision = None
 TIME = sa.DateTime(timezone=True)
 KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 JSON = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
+
+#: The functions of PostgreSQL, each after those that it calls.
+FUNCTIONS: tuple[str, ...] = ()
 
 
 def upgrade() -> None:
@@ -309,6 +314,8 @@ def upgrade() -> None:
     _create_retention_tables()
     if op.get_bind().dialect.name == "sqlite":
         _create_sqlite_search()
+    else:
+        create_functions(op.get_bind(), FUNCTIONS)
 
 
 def _create_index_where(

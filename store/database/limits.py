@@ -1,0 +1,61 @@
+"""The limits of connections and transactions on PostgreSQL: how long each may take, be silent, or wait."""
+
+from math import ceil
+from typing import Any
+
+from sqlalchemy.engine import URL
+
+from store.settings import Settings
+
+#: Seconds that a transaction of ours may be silent, at least, before the server gives it up and frees
+#: its locks: its client was stopped, or its machine is gone.
+MIN_IDLE_IN_TRANSACTION_SECONDS = 10
+#: libpq's way to notice that the server's machine is gone, instead of waiting for it for hours: ask
+#: after so many seconds of silence, so often.
+KEEPALIVE = {"keepalives": 1, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+#: Seconds in which the server's machine must acknowledge what it was sent, at least.
+MIN_TCP_USER_TIMEOUT_SECONDS = 10
+
+
+def postgres_arguments(url: URL, settings: Settings) -> dict[str, Any]:
+    """The arguments that each connection is opened with. The URL's own parameters win."""
+    tcp_timeout_seconds = max(settings.db_statement_timeout_seconds, MIN_TCP_USER_TIMEOUT_SECONDS)
+    arguments: dict[str, Any] = {
+        "connect_timeout": settings.db_connect_timeout_seconds,
+        "application_name": "threadmill",
+        "tcp_user_timeout": ceil(tcp_timeout_seconds * 1000),
+        **KEEPALIVE,
+    }
+    return {
+        **{name: value for name, value in arguments.items() if name not in url.query},
+        # We begin, not the driver: see `begin_sql`.
+        "autocommit": True,
+        # A prepared statement costs a round trip of its own and breaks behind a transaction pooler.
+        "prepare_threshold": None,
+    }
+
+
+def begin_sql(url: URL, settings: Settings) -> str:
+    """The SQL that begins each transaction on PostgreSQL, with its limits, in the same round trip.
+
+    In start-up options a pooler would refuse the limits; set for the session they would be lost, or
+    another client's, behind a pooler that assigns its connections by the transaction.
+    """
+    idle_seconds = max(settings.db_statement_timeout_seconds, MIN_IDLE_IN_TRANSACTION_SECONDS)
+    idle_limit = _limit_statement("idle_in_transaction_session_timeout", idle_seconds, url)
+    return "; ".join(["BEGIN", *limit_statements(url, settings), *idle_limit])
+
+
+def limit_statements(url: URL, settings: Settings) -> list[str]:
+    """The statements that bound what follows in a transaction. What the URL says itself, wins."""
+    return [
+        *_limit_statement("lock_timeout", settings.db_lock_timeout_seconds, url),
+        *_limit_statement("statement_timeout", settings.db_statement_timeout_seconds, url),
+    ]
+
+
+def _limit_statement(name: str, seconds: float, url: URL) -> list[str]:
+    if name in str(url.query.get("options", "")):
+        return []
+    # Rounded up: to the server, 0 milliseconds is no limit at all.
+    return [f"SET LOCAL {name} = {ceil(seconds * 1000)}"]

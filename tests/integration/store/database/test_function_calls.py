@@ -1,0 +1,121 @@
+"""Calls of functions: one round trip, the limits of a transaction, errors as everywhere, cut connections."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from conversation.errors import DatabaseUnavailable
+from store.database.engine import Database
+from store.database.function_calls import FunctionCall, call_within
+from store.settings import load
+from tests.integration.wire import WireTap
+
+FUNCTIONS = """
+create function threadmill.echo(value text) returns json language sql as $$ select json_build_object('value', value) $$;
+create function threadmill.nap() returns json language sql as $$ select to_json(1) from pg_sleep(20) $$;
+create function threadmill.fail(code text) returns json language plpgsql as $$
+begin raise exception 'refused' using errcode = code, detail = 'the secret row'; end $$;
+create function threadmill.shown(setting text) returns json language sql
+as $$ select to_json(current_setting(setting)) $$;
+"""
+
+Call = Callable[..., Any]
+
+
+@pytest.fixture
+def tap(database_url: str) -> Iterator[WireTap]:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(FUNCTIONS)
+    with WireTap(database_url) as opened:
+        yield opened
+
+
+@pytest.fixture(params=["sync", "async"])
+async def call(request: pytest.FixtureRequest, tap: WireTap) -> AsyncIterator[Call]:
+    """A call on either road: name and arguments in, the value out."""
+    database = Database(load(database_url=tap.url, db_statement_timeout_seconds=0.2, db_lock_timeout_seconds=0.1))
+
+    async def call_function(name: str, **arguments: Any) -> Any:
+        function_call = FunctionCall(name, arguments)
+        if request.param == "sync":
+            return await asyncio.to_thread(database.call, function_call)
+        return await database.call_async(function_call)
+
+    yield call_function
+    await database.close_async()
+    database.close()
+
+
+async def test_a_call_is_one_round_trip_and_takes_any_text(call: Call, tap: WireTap) -> None:
+    hostile = "'); drop table threads; -- \\' %s %(x)s \x01 \U0001f600 $$"
+    await call("echo", value="warm")
+
+    with tap.listening() as traffic:
+        assert await call("echo", value=hostile) == {"value": hostile}
+        assert await call("echo", value=None) == {"value": None}
+
+    assert traffic.round_trips == 2
+
+
+async def test_a_call_has_the_limits_of_a_transaction_and_leaves_none_behind(call: Call) -> None:
+    assert await call("shown", setting="statement_timeout") == "200ms"
+    assert await call("shown", setting="lock_timeout") == "100ms"
+
+    with pytest.raises(DatabaseUnavailable, match="took too long"):
+        await call("nap")
+    assert await call("echo", value="after") == {"value": "after"}
+
+
+async def test_a_refused_value_is_raised_without_its_row_and_the_connection_goes_on(call: Call) -> None:
+    with pytest.raises(DBAPIError) as refused:
+        await call("fail", code="22023")
+
+    assert "secret" not in str(refused.value)
+    assert "secret" not in str(refused.value.orig)
+    assert await call("echo", value="after") == {"value": "after"}
+
+
+async def test_a_call_survives_a_server_that_cut_every_connection(call: Call, database_url: str) -> None:
+    """More connections than runs of an operation: all of them are opened anew after the first cut."""
+    await asyncio.gather(*(call("echo", value=json.dumps(number)) for number in range(8)))
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity"
+            " where datname = current_database() and pid <> pg_backend_pid()"
+        )
+
+    assert await asyncio.gather(*(call("echo", value=str(number)) for number in range(8))) == [
+        {"value": str(number)} for number in range(8)
+    ]
+
+
+async def test_a_call_that_is_cancelled_leaves_the_pool_whole(tap: WireTap) -> None:
+    database = Database(load(database_url=tap.url, db_pool_size=1, db_max_overflow=0))
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await database.call_async(FunctionCall("nap", {}))
+
+    assert await database.call_async(FunctionCall("echo", {"value": "after"})) == {"value": "after"}
+    await database.close_async()
+
+
+def test_a_call_within_a_transaction_is_part_of_it(tap: WireTap) -> None:
+    database = Database(load(database_url=tap.url))
+    with database.engine.begin() as connection:
+        connection.execute(text("create temporary table seen (value text) on commit drop"))
+        assert call_within(connection, FunctionCall("echo", {"value": "%"})) == {"value": "%"}
+        assert connection.execute(text("select count(*) from seen")).scalar_one() == 0
+    database.close()
+
+
+def test_there_are_no_functions_where_plain_statements_are_asked_for(database_url: str, sqlite_url: str) -> None:
+    assert Database(load(database_url=database_url)).has_functions
+    assert not Database(load(database_url=database_url), use_functions=False).has_functions
+    assert not Database(load(database_url=sqlite_url)).has_functions
