@@ -4,16 +4,16 @@ What stays true: a row in `messages` is never updated; `seq` is the only order; 
 the thread's `history_starts_after` are read only to delete or archive them.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, ScalarSelect, Select, func, literal, null, select, union_all
+from sqlalchemy import Column, Connection, ScalarSelect, Select, func, literal, null, select, union_all
 from sqlalchemy.sql.selectable import CompoundSelect
 
 from conversation.attachment import Attachment
 from conversation.message import Message, ToolCall, Usage
 from conversation.parts import part_from_json
-from store.database.statements import AnyRow, convert_row
 from store.files.attachments import load_attachments
 from store.history.counters import tokens_of
 from store.history.visibility import cutoff_of
@@ -24,6 +24,16 @@ from store.tables.turns import unfinished
 SHARED_COLUMNS = ("id", "role", "content", "parts", "name", "metadata", "source", "has_attachments", "created_at")
 #: The columns that only the history has.
 HISTORY_COLUMNS = ("tool_calls", "tool_call_id", "reasoning", "provider_fields", "usage", "tokens", "state")
+#: The columns of a message's row as it is read, in their order; a statement may read more behind them.
+ROW_COLUMNS = ("seq", "turn_id", *SHARED_COLUMNS, *HISTORY_COLUMNS)
+
+_ID = ROW_COLUMNS.index("id")
+_HAS_ATTACHMENTS = ROW_COLUMNS.index("has_attachments")
+
+
+def stored_columns() -> list[Column[Any]]:
+    """The columns that `load` reads, of the history."""
+    return [messages.c[name] for name in ROW_COLUMNS]
 
 
 def history_rows(thread_key: int, *, after_seq: int, to_seq: int) -> Select[Any]:
@@ -33,8 +43,7 @@ def history_rows(thread_key: int, *, after_seq: int, to_seq: int) -> Select[Any]
 
 def stored_rows(thread_key: int, *, after_seq: int, to_seq: int) -> Select[Any]:
     """As `history_rows`, with the messages below the cutoff, which are about to be deleted."""
-    columns = (messages.c.seq, messages.c.turn_id, *(messages.c[name] for name in SHARED_COLUMNS + HISTORY_COLUMNS))
-    return select(*columns).where(
+    return select(*stored_columns()).where(
         messages.c.thread_key == thread_key, messages.c.seq > after_seq, messages.c.seq <= to_seq
     )
 
@@ -55,22 +64,42 @@ def window_rows(thread_key: int, turn_id: str, *, after_seq: int, to_seq: int, i
     return union_all(*history, inbox_rows).order_by("seq")
 
 
-def load(connection: Connection, thread_key: int, rows: Iterable[AnyRow]) -> tuple[Message, ...]:
+def load(connection: Connection, thread_key: int, rows: Iterable[Sequence[Any]]) -> tuple[Message, ...]:
     """Messages of rows, with their attachments: one statement more where there are any."""
     loaded_rows = list(rows)
-    message_ids = [row.id for row in loaded_rows if row.has_attachments]
+    message_ids = [row[_ID] for row in loaded_rows if row[_HAS_ATTACHMENTS]]
     files = load_attachments(connection, thread_key, message_ids) if message_ids else {}
-    return tuple(_message(row, files.get(row.id, [])) for row in loaded_rows)
+    return tuple(build_message(row, files.get(row[_ID], ())) for row in loaded_rows)
 
 
-def _message(row: AnyRow, files: list[Attachment]) -> Message:
-    return convert_row(
-        row,
-        Message,
-        parts=tuple(part_from_json(part) for part in row.parts or ()),
-        attachments=files,
-        tool_calls=tuple(ToolCall(**call) for call in row.tool_calls or ()),
-        usage=Usage(**row.usage) if row.usage else None,
+def build_message(row: Sequence[Any] | Mapping[str, Any], files: Iterable[Attachment] = ()) -> Message:
+    """Build a stored message from a row: the values of `ROW_COLUMNS`, of a statement or out of JSON.
+
+    JSON may also hold them by name. Nothing is checked again.
+    """
+    values = [row[name] for name in ROW_COLUMNS] if isinstance(row, Mapping) else row
+    seq, turn_id, id_, role, content, parts, name, metadata, source, _, created_at, *history_values = values
+    tool_calls, tool_call_id, reasoning, provider_fields, usage, _, state, *_ = history_values
+    moment = datetime.fromisoformat(created_at) if isinstance(created_at, str) else created_at
+    return Message.from_checked(
+        role=role,
+        content=content,
+        parts=tuple(part_from_json(part) for part in parts) if parts else (),
+        id=id_,
+        tool_calls=tuple(ToolCall(**call) for call in tool_calls) if tool_calls else (),
+        tool_call_id=tool_call_id,
+        name=name,
+        reasoning=reasoning,
+        provider_fields=provider_fields,
+        source=source,
+        metadata=metadata,
+        attachments=list(files),
+        usage=Usage(**usage) if usage else None,
+        # A database writes JSON in the time zone of its session.
+        created_at=moment.astimezone(UTC),
+        state=state,
+        turn_id=turn_id,
+        seq=seq,
     )
 
 

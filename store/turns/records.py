@@ -53,7 +53,7 @@ def read_result(connection: Connection, turn_id: str) -> TurnResult:
 def read_replies(connection: Connection, turn_id: str) -> tuple[Message, ...]:
     """The messages that a turn added after the user's, in order."""
     statement: Select[Any] = (
-        select(messages)
+        select(*message_rows.stored_columns(), messages.c.thread_key)
         .join(turns, messages.c.turn_id == turns.c.id)
         .join(threads, messages.c.thread_key == threads.c.key)
         .where(

@@ -3,7 +3,8 @@
 import copy
 import json
 import pickle
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -35,12 +36,42 @@ def test_a_stored_message_is_read_back_as_stored() -> None:
 
 
 @pytest.mark.parametrize("clone", [copy.copy, copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
-def test_a_stored_message_can_be_copied(clone: Any) -> None:
-    stored = Message(role="user", content="hi", metadata={"a": [1]}, seq=7)
+@pytest.mark.parametrize("build", [Message, Message.from_checked])
+def test_a_stored_message_can_be_copied(build: Callable[..., Message], clone: Callable[[Message], Message]) -> None:
+    values = values_of(Message(role="user", content="hi", metadata={"a": [1]})) | {"seq": 7}
+    stored = build(**values)
 
     assert clone(stored) == stored
     with pytest.raises(AttributeError):
         clone(stored).role = "tool"
+
+
+def values_of(message: Message) -> dict[str, Any]:
+    return {each.name: getattr(message, each.name) for each in fields(Message)}
+
+
+@settings(deadline=None, max_examples=50)
+@given(messages())
+def test_a_message_from_checked_fields_is_the_one_that_its_constructor_makes(message: Message) -> None:
+    values = values_of(message) | {"seq": 7}
+
+    stored = Message.from_checked(**values)
+
+    assert stored == Message(**values)
+    assert repr(stored) == repr(Message(**values))
+    assert stored.to_json() == Message(**values).to_json()
+    assert replace(stored, seq=None) == message
+    assert pickle.loads(pickle.dumps(stored)) == stored
+    for name in values:
+        with pytest.raises(AttributeError, match=f"{name}: a stored message cannot be changed"):
+            setattr(stored, name, values[name])
+    with pytest.raises(AttributeError, match="attachments: a stored"):
+        stored.add_attachment(Attachment(filename="a", content=b""))
+
+
+def test_a_message_from_checked_fields_needs_all_of_them() -> None:
+    with pytest.raises(KeyError, match="parts"):
+        Message.from_checked(role="user", content="hi", seq=7)
 
 
 @pytest.mark.parametrize(
