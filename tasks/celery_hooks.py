@@ -43,7 +43,7 @@ def _on_setup(instance: Any, **_: object) -> None:
         # Its event loop and its lease are in this process: a forked child would have neither.
         sys.exit("the worker cannot start: turns run on threads; start it with -P threads")
     try:
-        start_worker(current(), runs_quarantine=runs_quarantine)
+        start_worker(current(), runs_quarantine=runs_quarantine, concurrency=instance.concurrency)
     except ThreadmillError as error:
         sys.exit(f"the worker cannot start: {error}")
     except Exception:  # noqa: BLE001 - whatever a user's module raises while it is imported

@@ -38,6 +38,7 @@ from tasks.active_runs import ActiveRuns
 from tasks.file_requests import FileRequester
 from tasks.heartbeat import Heartbeat
 from tasks.runner import Runner
+from tasks.worker_connections import check_connections, limit_connections
 
 T = TypeVar("T")
 
@@ -58,7 +59,7 @@ class Worker:
         self.settings = settings
         self.agents = agents
         self.active_runs = ActiveRuns()
-        self.database = Database(settings)
+        self.database = Database(limit_connections(settings))
         self.tool_threads = ToolThreads(settings.tool_threads)
         self.tool_loops = ToolLoops(self.tool_threads)
         self.loop = asyncio.new_event_loop()
@@ -160,13 +161,17 @@ def end_process_after(seconds: float, *, status: int) -> None:
     timer.start()
 
 
-def start_worker(settings: Settings, *, runs_quarantine: bool) -> None:
-    """Start the worker of this process. Raises `InvalidSettings` and `DatabaseUnavailable`."""
+def start_worker(settings: Settings, *, runs_quarantine: bool, concurrency: int | None = None) -> None:
+    """Start the worker of this process. Raises `InvalidSettings` and `DatabaseUnavailable`.
+
+    `concurrency` is Celery's, where `-c` overrides the setting.
+    """
     global _worker  # noqa: PLW0603 - one worker a process: Celery's tasks are functions and find it here
     if settings.file_store_url == MEMORY:
         raise InvalidSettings(
             "THREADMILL_FILE_STORE_URL: workers need a folder or a bucket; memory: serves one process, as a library"
         )
+    check_connections(settings, concurrency=concurrency or settings.worker_concurrency)
     worker = Worker(settings, registry.load(settings.agent_modules), runs_quarantine=runs_quarantine)
     if worker.database.is_sqlite:
         raise InvalidSettings(
