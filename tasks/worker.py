@@ -1,7 +1,7 @@
 """The worker's process: its event loop, its lease, the loops and threads of its tools, and the runner.
 
 What stays true: agents and models live on the one loop, and tools on loops and threads of their own; a
-Celery thread only waits. Nothing is claimed before the lease's row stands, nor after the process was told
+Celery task only waits. Nothing is claimed before the lease's row stands, nor after the process was told
 to stop. A process whose loop does not answer, or that does not come to its end, ends itself.
 """
 
@@ -37,6 +37,7 @@ from store.turns.turn_store import TurnStore
 from tasks.active_runs import ActiveRuns
 from tasks.file_requests import FileRequester
 from tasks.heartbeat import Heartbeat
+from tasks.loop_pool import wait_on_loop
 from tasks.runner import Runner
 from tasks.worker_connections import check_connections, limit_connections
 
@@ -103,8 +104,8 @@ class Worker:
         _log.info("worker_started", worker=self.id, agents=sorted(self.agents))
 
     def run_thread(self, wake_up: WakeUp) -> None:
-        """Run what is due on the wake-up's thread; blocks the calling thread until that has ended."""
-        self.wait_for(self.runner.run_thread(wake_up))
+        """Run what is due on the wake-up's thread; the calling task waits until that has ended."""
+        wait_on_loop(self.loop, self.runner.run_thread(wake_up))
         if self.tool_threads.limit_reached and not self.active_runs.is_stopping:
             _log.error("tool_threads_stuck", worker=self.id, stuck=self.tool_threads.stuck)
             os.kill(os.getpid(), signal.SIGTERM)

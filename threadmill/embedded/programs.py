@@ -13,6 +13,8 @@ from threadmill.embedded.home import Home
 from threadmill.embedded.process import Process
 
 APP = "tasks.app"
+#: The pool that `-P custom` means: named, as each child imports it by itself.
+LOOP_POOL = "tasks.loop_pool:TaskPool"
 FLOWER = "flower"
 FLOWER_USER = "threadmill"
 #: Finished tasks that Flower keeps in memory; its own default is 100,000.
@@ -58,16 +60,17 @@ def plan(directory: Path) -> Sequence[Program]:
 
 
 def worker(name: str, queues: Sequence[str], *, app: str = APP, options: Sequence[str] = ()) -> Program:
-    """A Celery worker that consumes these queues. Its pool is `threads` unless `options` say otherwise."""
+    """A Celery worker that consumes these queues. Turns wait on its loop, unless `options` name another pool."""
     return Program(
         name=name,
         argv=(
             *_celery(app),
-            *("worker", "-n", f"{name}@%h", "-Q", ",".join(queues), "-l", "INFO", "-P", "threads"),
+            *("worker", "-n", f"{name}@%h", "-Q", ",".join(queues), "-l", "INFO", "-P", "custom"),
             # One small installation: workers need not know of each other.
             *("--without-gossip", "--without-mingle"),
             *options,
         ),
+        environment={"CELERY_CUSTOM_WORKER_POOL": LOOP_POOL},
         is_ready=ready_when_logged(" ready."),
         stop_seconds=load().shutdown_grace_seconds + HAND_OVER_SECONDS,
     )
