@@ -24,11 +24,13 @@ from kombu.asynchronous import set_event_loop
 
 from conversation.task_contract import RUN_TURNS
 from tasks import app as worker_app
+from tasks.celery_app import app as celery_app
 from tasks.loop_pool import TaskPool, wait_on_loop
 
 QUEUE = "turns"
 OTHER = "other.task"
 PATIENCE_SECONDS = 30
+TURN_SECONDS = 0.05
 
 
 class Loop:
@@ -65,7 +67,7 @@ class Loop:
             raise asyncio.CancelledError
         if what == "waits":
             await self.let_go.wait()
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(TURN_SECONDS)
 
 
 class Stage:
@@ -74,9 +76,10 @@ class Stage:
     def __init__(self, broker_url: str, loop: Loop) -> None:
         self.told: list[str] = []
         self.events: list[dict[str, Any]] = []
+        self.rejected: list[Any] = []
         self.loop = loop
         self.broker_url = broker_url
-        self.app = Celery("stage", broker=broker_url, set_as_current=False)
+        self.app = Celery("stage", broker=broker_url, set_as_current=False, task_cls=celery_app.task_cls)
         self.app.conf.update(
             task_ignore_result=True,
             worker_disable_prefetch=True,
@@ -137,6 +140,12 @@ class Stage:
     def has_event(self, task_id: str, *types: str) -> bool:
         return any(event.get("uuid") == task_id and event["type"] in types for event in self.events)
 
+    def is_over(self, task_id: str) -> bool:
+        return f"task_postrun {task_id}" in self.told
+
+    def last_event(self, task_id: str) -> dict[str, Any]:
+        return [event for event in self.events if event.get("uuid") == task_id][-1]
+
     def events_of(self, task_id: str) -> list[str]:
         return [event["type"] for event in self.events if event.get("uuid") == task_id]
 
@@ -158,26 +167,29 @@ def stage(valkey_url: str, loop: Loop, monkeypatch: pytest.MonkeyPatch) -> Itera
         return send(dispatcher, type, *arguments, **fields)
 
     monkeypatch.setattr(EventDispatcher, "send", record)
-    names = ("task_prerun", "task_success", "task_failure", "task_postrun", "task_revoked", "task_unknown")
-    receivers = [(getattr(signals, name), name) for name in names]
-    kept = []
-    for signal, name in receivers:
 
-        def receive(sender: Any = None, name: str = name, **_: Any) -> None:
-            request = getattr(sender, "request", None)
-            staged.told.append(name if request is None or not request.id else f"{name} {request.id}")
+    def hear(signal: Any, sender: Any, **_: Any) -> None:
+        staged.told.append(f"{signal.name} {sender.request.id}")
 
-        kept.append((signal, receive))
-        signal.connect(receive, weak=False)
+    def hear_rejected(message: Any, **_: Any) -> None:
+        staged.rejected.append(message)
+
+    told = (signals.task_prerun, signals.task_success, signals.task_failure, signals.task_postrun)
+    for signal in told:
+        signal.connect(hear)
+    signals.task_rejected.connect(hear_rejected)
     yield staged
-    for signal, receive in kept:
-        signal.disconnect(receive)
+    for signal in told:
+        signal.disconnect(hear)
+    signals.task_rejected.disconnect(hear_rejected)
     staged.app.close()
 
 
 both_pools = pytest.mark.parametrize("pool", [thread.TaskPool, TaskPool], ids=["threads", "loop"])
 
 RECEIVED = ["task-received", "task-started"]
+OTHER_ARGUMENTS = ({}, {"v": 1}, {"v": 1, "what": "answers", "more": 2}, {"what": "answers"})
+STRANGE_BODIES = ({}, [], 5, None, "text", [[], {}], [5, {}, {}], [[], [], {}], [[], {}, 5], [None, None, None])
 OUTCOMES = {
     "answers": ([*RECEIVED, "task-succeeded"], ["task_prerun", "task_success", "task_postrun"], None),
     "breaks": ([*RECEIVED, "task-failed"], ["task_prerun", "task_failure", "task_postrun"], "RuntimeError('broken')"),
@@ -187,32 +199,32 @@ OUTCOMES = {
 
 
 @both_pools
-@pytest.mark.parametrize("what", OUTCOMES)
-def test_events_and_signals_tell_of_a_turn(stage: Stage, pool: type, what: str) -> None:
-    events, told, exception = OUTCOMES[what]
-
+def test_events_and_signals_tell_of_each_turn(stage: Stage, pool: type) -> None:
+    tasks: dict[str, str] = {}
     with stage.work(pool):
-        task = stage.send(what)
-        stage.wait(lambda: f"task_postrun {task}" in stage.told and len(stage.events_of(task)) == len(events))
+        for what, (events, *_) in OUTCOMES.items():
+            tasks[what] = task = stage.send(what)
+            stage.wait(
+                lambda task=task, events=events: stage.is_over(task) and len(stage.events_of(task)) == len(events)
+            )
 
-    assert stage.events_of(task) == events
-    assert stage.told == [f"{name} {task}" for name in told]
-    last = [event for event in stage.events if event.get("uuid") == task][-1]
-    assert last.get("exception") == exception
-    if what == "answers":
-        assert last["runtime"] >= 0.05
-        assert last["result"] == "None"
+    for what, (events, told, exception) in OUTCOMES.items():
+        assert stage.events_of(tasks[what]) == events
+        assert [line for line in stage.told if line.endswith(tasks[what])] == [f"{one} {tasks[what]}" for one in told]
+        assert stage.last_event(tasks[what]).get("exception") == exception
+    ended = stage.last_event(tasks["answers"])
+    assert ended["runtime"] >= TURN_SECONDS
+    assert ended["result"] == "None"
 
 
 @both_pools
-@pytest.mark.parametrize("kwargs", [{}, {"v": 1}, {"v": 1, "what": "answers", "more": 2}, {"what": "answers"}], ids=str)
-def test_a_message_with_other_arguments_fails_and_harms_nobody(stage: Stage, pool: type, kwargs: Any) -> None:
+def test_messages_with_other_arguments_fail_and_harm_nobody(stage: Stage, pool: type) -> None:
     with stage.work(pool):
-        strange = stage.send(kwargs=kwargs)
+        strange = [stage.send(kwargs=kwargs) for kwargs in OTHER_ARGUMENTS]
         good = stage.send()
-        stage.wait(lambda: stage.has_event(good, "task-succeeded"))
+        stage.wait(lambda: stage.is_over(good))
 
-    assert stage.events_of(strange) == [*RECEIVED, "task-failed"]
+    assert [stage.events_of(task) for task in strange] == [[*RECEIVED, "task-failed"]] * len(strange)
     assert stage.loop.begun == ["answers"]
 
 
@@ -224,33 +236,31 @@ def test_messages_that_are_no_tasks_of_ours_are_put_aside(stage: Stage, pool: ty
             producer = Producer(channel, routing_key=QUEUE)
             producer.publish("no task at all")
             producer.publish(b"\x80\x02", content_type="application/x-python-serialize", content_encoding="binary")
-            producer.publish({}, headers={"task": RUN_TURNS, "id": "1"})
+            producer.publish([[], {}, {}], headers={"task": RUN_TURNS})
+            for number, body in enumerate(STRANGE_BODIES):
+                producer.publish(body, headers={"task": RUN_TURNS, "id": f"strange-{number}"})
+        stage.wait(lambda: len(stage.rejected) == len(STRANGE_BODIES) + 1)
         good = stage.send()
         stage.wait(lambda: stage.has_event(good, "task-succeeded"))
+        # None of them keeps a place in the worker.
+        stage.wait(lambda: not state.reserved_requests)
 
     assert stage.events_of(unknown) == ["task-failed"]
     assert stage.loop.begun == ["answers"]
 
 
 @both_pools
-def test_a_revoked_or_expired_turn_does_not_run(stage: Stage, pool: type) -> None:
+def test_a_revoked_or_expired_turn_does_not_run_and_a_time_limit_is_none(stage: Stage, pool: type) -> None:
     state.revoked.add("revoked-one")
     with stage.work(pool):
         stage.send(task_id="revoked-one")
         expired = stage.send(expires=-1)
-        good = stage.send()
+        good = stage.send(time_limit=0.01, soft_time_limit=0.01)
         stage.wait(lambda: stage.has_event(good, "task-succeeded"))
 
     assert stage.events_of("revoked-one") == ["task-revoked"]
     assert stage.events_of(expired) == ["task-revoked"]
     assert stage.loop.begun == ["answers"]
-
-
-@both_pools
-def test_a_time_limit_is_none_for_a_turn(stage: Stage, pool: type) -> None:
-    with stage.work(pool):
-        task = stage.send(time_limit=0.01, soft_time_limit=0.01)
-        stage.wait(lambda: stage.has_event(task, "task-succeeded"))
 
 
 @both_pools
