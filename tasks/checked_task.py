@@ -16,6 +16,8 @@ class CheckedTask(Task):  # type: ignore[misc]  # celery ships no types
     """A task whose messages are checked before Celery takes them for its own."""
 
     abstract = True
+    #: All that it waits for, it waits for by `wait_on_loop`: it needs no thread.
+    waits_on_loop = False
     Strategy = "tasks.checked_task:check_first"
 
 

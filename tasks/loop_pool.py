@@ -3,7 +3,7 @@
 What stays true: Celery's own tracer runs every task, so signals, events, failures and revocation are those of
 `-P threads`. All of Celery stays on Celery's thread and all of a turn on the worker's loop, so that neither holds up
 the other: where a turn's task would wait for the loop, its greenlet steps aside, and goes on when the turn has ended.
-Tasks that are no turns run on threads, as ever.
+Tasks that do not say `waits_on_loop` run on threads, as ever.
 """
 
 import asyncio
@@ -18,8 +18,6 @@ import structlog
 from celery.concurrency import thread
 from celery.concurrency.base import apply_target
 from greenlet import getcurrent, greenlet
-
-from conversation.task_contract import RUN_TURNS
 
 T = TypeVar("T")
 
@@ -51,7 +49,7 @@ class TaskPool(thread.TaskPool):  # type: ignore[misc]  # celery ships no types
 
     def on_apply(self, target: Any, args: Any = None, kwargs: Any = None, *callbacks: Any, **named: Any) -> Any:
         """Run a task: a turn's until it waits for the loop, another on a thread."""
-        if args[0] != RUN_TURNS:
+        if not getattr(self.app.tasks.get(args[0]), "waits_on_loop", False):
             return super().on_apply(target, args, kwargs, *callbacks, **named)
         _TurnTask(self, lambda: apply_target(target, args, kwargs, *callbacks, **named)).go_on()
         return None

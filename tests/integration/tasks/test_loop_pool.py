@@ -89,7 +89,7 @@ class Stage:
             task_default_queue=QUEUE,
         )
         self.other_threads: set[str] = set()
-        self.app.task(self._run_turn, name=RUN_TURNS, shared=False)
+        self.app.task(self._run_turn, name=RUN_TURNS, shared=False, waits_on_loop=True)
         self.app.task(self._run_other, name=OTHER, shared=False)
 
     def _run_turn(self, *, v: int, what: str) -> None:
