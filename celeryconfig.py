@@ -58,10 +58,10 @@ task_store_errors_even_if_ignored = False
 # --- How tasks are taken ---------------------------------------------------------------------------
 # Early: recovery comes from the lease, in seconds, not from the broker's visibility timeout.
 task_acks_late = False
-# What waits in a worker's memory cannot be taken by an idle one: it takes no wake-up without a free thread.
+# What waits in a worker's memory cannot be taken by an idle one: it takes no wake-up beyond its concurrency.
 worker_disable_prefetch = True
 worker_prefetch_multiplier = 1
-# No pool here: Celery would not let the worker of files have another one. Turns refuse all but `threads`.
+# No pool here: Celery would not let the worker of files have another one. Turns refuse all but `threads` and `custom`.
 worker_concurrency = _settings.worker_concurrency
 
 # --- What Flower sees ------------------------------------------------------------------------------

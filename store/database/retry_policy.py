@@ -69,12 +69,16 @@ class Attempts:
     """The runs of one operation: decides after each failure whether to run again or to raise."""
 
     def __init__(self, patience_seconds: float) -> None:
-        self.give_up_at = time.monotonic() + patience_seconds
+        self.patience_seconds = patience_seconds
+        #: Set by the first failure: until then the caller may have waited for a connection, not for the database.
+        self.give_up_at: float | None = None
         self.runs = 0
 
     def pause_after(self, error: DatabaseFailure) -> float:
         """Seconds to wait before the next run. Raises the error for the caller where there is none."""
         self.runs += 1
+        if self.give_up_at is None:
+            self.give_up_at = time.monotonic() + self.patience_seconds
         action = action_for(error)
         if action is FailureAction.RAISE:
             raise error

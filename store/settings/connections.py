@@ -20,7 +20,7 @@ class DatabaseSettings(BaseModel):
     database_url: SecretStr = Field(
         SecretStr("postgresql://threadmill@127.0.0.1:5432/threadmill"), validation_alias=old_aliases("database_url")
     )
-    #: Connections kept open by each pool.
+    #: Connections kept open by each pool of a backend, a library or a maintenance worker.
     db_pool_size: int = Field(5, ge=1, le=1000, validation_alias=old_aliases("db_pool_size"))
     #: Connections beyond the pool's size, opened under load and closed after.
     db_max_overflow: int = Field(10, ge=0, le=1000, validation_alias=old_aliases("db_max_overflow"))
