@@ -23,7 +23,6 @@ from agent.tools.tool_loops import ToolLoops, frames_of
 from conversation.errors import InvalidSettings
 from conversation.ids import new_id
 from conversation.task_contract import WakeUp
-from conversation.window import window_start
 from store import migrations
 from store.blobs import open_file_store
 from store.blobs.factory import MEMORY
@@ -75,7 +74,7 @@ class Worker:
                 worker=self.id,
                 runs_quarantine=runs_quarantine,
                 agents={name: agent.version for name, agent in agents.items()},
-                window_start=self._window_start,
+                max_messages={name: agent.max_messages for name, agent in agents.items()},
                 tenant_max_running=settings.tenant_max_running_turns,
             ),
             turn_store=TurnStore(self.database),
@@ -150,9 +149,6 @@ class Worker:
     async def _close(self) -> None:
         await self.signals.stop()
         await self.database.close_async()
-
-    def _window_start(self, agent_name: str, to_seq: int) -> int:
-        return window_start(to_seq, self.agents[agent_name].max_messages)
 
 
 def end_process_after(seconds: float, *, status: int) -> None:

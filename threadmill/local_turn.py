@@ -16,7 +16,6 @@ from conversation.ids import new_id
 from conversation.message import Message
 from conversation.thread import Thread
 from conversation.turn import Cancelled, ClaimedTurn, RefusedTurn, TurnResult
-from conversation.window import window_start
 from store.thread_store import ThreadStore
 from store.threads import repository
 from store.turns import cancel, inbox, records
@@ -103,7 +102,7 @@ class LocalTurn:
             local_process_id=self.process_lease.process_id,
             only_turn=self.id,
             agents={self.agent.name: self.agent.version},
-            window_start=lambda _agent, to_seq: window_start(to_seq, self.agent.max_messages),
+            max_messages={self.agent.name: self.agent.max_messages},
         )
         for pause in pauses(POLL_FIRST_SECONDS, POLL_MAX_SECONDS):
             claim_task = asyncio.ensure_future(self.turn_store.claim(self.thread.tenant, self.thread.id, claim_request))

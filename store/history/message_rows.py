@@ -4,6 +4,7 @@ What stays true: a row in `messages` is never updated; `seq` is the only order; 
 the thread's `history_starts_after` are read only to delete or archive them.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -67,9 +68,19 @@ def window_rows(thread_key: int, turn_id: str, *, after_seq: int, to_seq: int, i
 def load(connection: Connection, thread_key: int, rows: Iterable[Sequence[Any]]) -> tuple[Message, ...]:
     """Messages of rows, with their attachments: one statement more where there are any."""
     loaded_rows = list(rows)
-    message_ids = [row[_ID] for row in loaded_rows if row[_HAS_ATTACHMENTS]]
+    message_ids = ids_with_attachments(loaded_rows)
     files = load_attachments(connection, thread_key, message_ids) if message_ids else {}
-    return tuple(build_message(row, files.get(row[_ID], ())) for row in loaded_rows)
+    return build_messages(loaded_rows, files)
+
+
+def ids_with_attachments(rows: Iterable[Sequence[Any]]) -> list[str]:
+    """The ids of messages that have attachments, of rows in the order of `ROW_COLUMNS`."""
+    return [row[_ID] for row in rows if row[_HAS_ATTACHMENTS]]
+
+
+def build_messages(rows: Iterable[Sequence[Any]], files: Mapping[str, list[Attachment]]) -> tuple[Message, ...]:
+    """Build messages from rows, with their attachments by message id."""
+    return tuple(build_message(row, files.get(row[_ID], ())) for row in rows)
 
 
 def build_message(row: Sequence[Any] | Mapping[str, Any], files: Iterable[Attachment] = ()) -> Message:
@@ -108,21 +119,33 @@ def reply_rows(
 ) -> list[dict[str, Any]]:
     """The rows of messages, with the seqs that follow `after_seq`."""
     return [
-        shared_columns(reply)
-        | {
-            "thread_key": thread_key,
-            "seq": after_seq + index,
-            "turn_id": turn_id,
-            "tool_calls": [call.to_json() for call in reply.tool_calls] or None,
-            "tool_call_id": reply.tool_call_id,
-            "reasoning": reply.reasoning,
-            "provider_fields": reply.provider_fields,
-            "usage": reply.usage.to_json() if reply.usage else None,
-            "tokens": tokens_of(reply),
-            "state": reply.state,
-        }
+        {"thread_key": thread_key, "seq": after_seq + index, "turn_id": turn_id, **_reply_columns(reply)}
         for index, reply in enumerate(replies, start=1)
     ]
+
+
+def reply_json(position: int, reply: Message) -> dict[str, Any]:
+    """A message as functions of the database take it: its columns in JSON, with its position as `seq`."""
+    fields, created_at = reply.provider_fields, reply.created_at.astimezone(UTC).isoformat()
+    columns = _reply_columns(reply) | {
+        "seq": position,
+        "created_at": created_at,
+        # As text: a parser of JSON would not keep its bytes.
+        "provider_fields": None if fields is None else json.dumps(fields),
+    }
+    return {name: value for name, value in columns.items() if value is not None}
+
+
+def _reply_columns(reply: Message) -> dict[str, Any]:
+    return shared_columns(reply) | {
+        "tool_calls": [call.to_json() for call in reply.tool_calls] or None,
+        "tool_call_id": reply.tool_call_id,
+        "reasoning": reply.reasoning,
+        "provider_fields": reply.provider_fields,
+        "usage": reply.usage.to_json() if reply.usage else None,
+        "tokens": tokens_of(reply),
+        "state": reply.state,
+    }
 
 
 def shared_columns(message: Message) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """The system texts that a turn's window was frozen with: the thread's context, then its summary."""
 
+from collections.abc import Iterable
+
 from sqlalchemy import Connection, select
 
 from conversation.untrusted_text import delimit
@@ -20,11 +22,16 @@ def load_context(
     connection: Connection, thread_key: int, context_version: int | None, summary: AnyRow | None
 ) -> tuple[str, ...]:
     """The texts that hold for the whole thread. No statement where it has no context."""
-    texts: list[str] = []
+    contents: list[str] = []
     if context_version:
         of_thread = select(thread_context.c.content).where(thread_context.c.thread_key == thread_key)
-        texts.extend(connection.execute(of_thread.order_by(thread_context.c.key)).scalars())
-    if summary is not None:
-        # Delimited: it holds users' words, which in a system text would read like instructions.
-        texts.append(delimit("Summary of the conversation before", summary.content))
-    return tuple(texts)
+        contents.extend(connection.execute(of_thread.order_by(thread_context.c.key)).scalars())
+    return context_texts(contents, None if summary is None else summary.content)
+
+
+def context_texts(contents: Iterable[str], summary: str | None) -> tuple[str, ...]:
+    """The texts before a window: those of the thread's context, then its summary, if there is one."""
+    if summary is None:
+        return tuple(contents)
+    # Delimited: it holds users' words, which in a system text would read like instructions.
+    return (*contents, delimit("Summary of the conversation before", summary))

@@ -73,19 +73,25 @@ def steps_by_index(rows: Iterable[AnyRow]) -> dict[int, Step]:
     return {step.index: step for step in all_steps}
 
 
-def _row(lease: Lease, turn_id: str, entry: Step) -> dict[str, Any]:
+def step_columns(entry: Step) -> dict[str, Any]:
+    """What a step says, as the columns that are written of it."""
     return {
-        "turn_id": turn_id,
         "index": entry.index,
         "kind": entry.kind,
         "call_id": entry.call_id,
         "name": entry.name,
         "state": entry.state,
-        "fencing_token": lease.fencing_token,
         "request_digest": entry.request_digest,
         "result": entry.result,
         "usage": entry.usage.to_json() if entry.usage else None,
         "cost": entry.cost,
+    }
+
+
+def _row(lease: Lease, turn_id: str, entry: Step) -> dict[str, Any]:
+    return step_columns(entry) | {
+        "turn_id": turn_id,
+        "fencing_token": lease.fencing_token,
         "started_at": clock(),
         "finished_at": clock() if entry.is_final else None,
     }

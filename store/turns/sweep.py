@@ -12,7 +12,7 @@ from conversation.task_contract import QUARANTINE_QUEUE, TURNS_QUEUE, WakeUp
 from store.database.column_types import clock
 from store.database.statements import AnyRow
 from store.tables import threads, turns
-from store.turns.claims import SHARED_CRASHES
+from store.turns.claim_request import SHARED_CRASHES
 from store.turns.next_turn import can_start, heads, is_abandoned, is_alive, is_within_running_limit
 
 

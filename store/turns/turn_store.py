@@ -1,7 +1,7 @@
 """The store as a runner of turns uses it: claim, record, settle, on the event loop.
 
-What stays true: each verb is one short transaction, and none holds a connection while a model or
-a tool is at work.
+What stays true: each verb is one short transaction, and none holds a connection while a model or a tool is at
+work. Where the database has functions, a claim and a settling are one round trip each.
 """
 
 from collections.abc import Sequence
@@ -11,8 +11,9 @@ from conversation.step import Step
 from conversation.task_contract import WakeUp
 from conversation.turn import ClaimedTurn, Ending, Lease, RefusedTurn
 from store.database.engine import Database
-from store.turns import claims, journal
+from store.turns import claim_call, claims, journal, settle_call
 from store.turns import settle as turns
+from store.turns.claim_call import PartialClaim
 from store.turns.claims import ClaimOutcome, ClaimRequest
 from store.turns.settle import SettleOutcome
 from store.turns.sweep import pick_wake_ups
@@ -30,9 +31,16 @@ class TurnStore:
         self, tenant: str, thread_id: str, claimant: ClaimRequest, *, held: Lease | None = None
     ) -> ClaimOutcome:
         """Take the thread's next turn, if there is one for this claimant."""
-        return await self.database.run_async(
-            claims.claim, tenant=tenant, thread_id=thread_id, claimant=claimant, held=held
-        )
+        if not self.database.has_functions:
+            return await self.database.run_async(
+                claims.claim, tenant=tenant, thread_id=thread_id, claimant=claimant, held=held
+            )
+        value = await self.database.call_async(claim_call.build(tenant, thread_id, claimant, held))
+        outcome = claim_call.read(value, tenant, thread_id, claimant)
+        if isinstance(outcome, PartialClaim):
+            # The turn is claimed: whoever gives up here leaves it to the heartbeat.
+            return await self.database.patient(self.patience_seconds).run_async(claim_call.complete, outcome)
+        return outcome
 
     async def pick_wake_up_of_tenant(self, tenant: str, *, tenant_max_running: int) -> list[WakeUp]:
         """Pick the wake-up of a turn that may run now that its tenant runs one less, if any waits."""
@@ -46,9 +54,13 @@ class TurnStore:
 
     async def settle(self, claimed: ClaimedTurn | RefusedTurn, ending: Ending, *, release: bool) -> SettleOutcome:
         """Commit a turn's end. Raises `LeaseLost` if another worker has claimed its thread."""
-        return await self.database.patient(self.patience_seconds).run_async(
-            turns.settle, lease=claimed.lease, turn_id=claimed.id, ending=ending, release=release
-        )
+        database = self.database.patient(self.patience_seconds)
+        if not self.database.has_functions or settle_call.has_files(ending):
+            return await database.run_async(
+                turns.settle, lease=claimed.lease, turn_id=claimed.id, ending=ending, release=release
+            )
+        value = await database.call_async(settle_call.build(claimed.lease, claimed.id, ending, release=release))
+        return settle_call.read(value, claimed.lease, claimed.id)
 
 
 @dataclass(frozen=True, slots=True)

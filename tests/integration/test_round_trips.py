@@ -24,7 +24,6 @@ from agent.tools.thread_pool import ToolThreads
 from conversation.ids import new_id
 from conversation.task_contract import WakeUp
 from conversation.turn import TurnState
-from conversation.window import window_start
 from producers import Producer, Turn
 from store.blobs import open_file_store
 from store.database.engine import Database
@@ -80,7 +79,7 @@ class Site:
             claim_request=ClaimRequest(
                 worker=self.worker,
                 agents={name: agent.version for name, agent in self.agents.items()},
-                window_start=lambda name, to_seq: window_start(to_seq, self.agents[name].max_messages),
+                max_messages={name: agent.max_messages for name, agent in self.agents.items()},
             ),
             turn_store=TurnStore(self.database),
             active_runs=self.running,

@@ -14,7 +14,6 @@ from conversation.message import Message, ToolCall, Usage
 from conversation.thread import Thread
 from conversation.turn import ClaimedTurn, RetryLater, TurnError
 from conversation.untrusted_text import delimit
-from conversation.window import window_start
 from store import tables
 from store.database.engine import Database
 from store.history import turn_boundary
@@ -306,7 +305,7 @@ def test_the_window_counts_from_behind_the_summary(desk: Desk) -> None:
     draft = desk.draft(marks(keep=50))
     desk.put(draft)
     desk.chat("t", 40)
-    desk.claimant = replace(desk.claimant, window_start=lambda _agent, to_seq: window_start(to_seq, 140))
+    desk.claimant = replace(desk.claimant, max_messages=dict.fromkeys(desk.claimant.agents, 140))
 
     claimed = desk.claim()
 

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from conversation.errors import DatabaseUnavailable
-from store.database import engine as engine_module
+from store.database import limits
 from store.database.caller_connection import borrow_connection
 from store.database.engine import Database
 from store.settings import load
@@ -63,7 +63,7 @@ def test_a_transaction_whose_client_was_stopped_frees_its_locks_and_runs_again_w
     stage: Stage, monkeypatch: pytest.MonkeyPatch, wire: BreakingWire
 ) -> None:
     """A process under SIGSTOP, or a machine that is cut off, would hold a thread's row for hours."""
-    monkeypatch.setattr(engine_module, "MIN_IDLE_IN_TRANSACTION_SECONDS", 0.2)
+    monkeypatch.setattr(limits, "MIN_IDLE_IN_TRANSACTION_SECONDS", 0.2)
     database = Database(load(database_url=wire.url, db_statement_timeout_seconds=0.2))
     stage.sent("t")
     runs: list[float] = []

@@ -1,0 +1,187 @@
+-- Claims a thread's next turn: takes the lease, moves the head's inputs into the history, freezes and reads its window.
+--
+-- Null where nothing is due; {"quarantined": id} where only a worker that runs such turns alone may claim the head;
+-- else the turn as `store/turns/claim_call.py` reads it, whose journal and files are read by a statement of their own.
+--
+-- What stays true: as `store/turns/claim_statements.py`, to which this is word for word the same. The thread's row is
+-- locked first, and the head is read in a later statement, since an older snapshot would miss what the last holder
+-- committed. A claim that finds nothing due changes nothing but, at most, the lease, which it releases.
+CREATE FUNCTION threadmill.claim_turn_v1(
+    p_tenant text,
+    p_thread_id text,
+    p_worker uuid,
+    -- The token of a claimant that goes on with the thread, else null.
+    p_held_token bigint,
+    -- What the claimant serves: {name: [version, messages that a window has at most or null]}.
+    p_agents jsonb,
+    -- The id of a library process, else null; it runs its own turns only.
+    p_local_process_id uuid,
+    -- The only turn that may be claimed, else null.
+    p_only_turn uuid,
+    p_runs_quarantine boolean,
+    -- Turns of the tenant that may run at once; 0 is any number.
+    p_tenant_max_running integer
+) RETURNS json
+LANGUAGE plpgsql VOLATILE
+SET search_path FROM CURRENT
+SET enable_seqscan = off
+AS $$
+DECLARE
+    thread record;
+    claimed_at timestamptz;
+    holder uuid;
+    head turns%ROWTYPE;
+    must_end boolean;
+    may_start boolean;
+    has_crashed boolean;
+    turn turns%ROWTYPE;
+    history_end bigint;
+    inbox_tokens bigint;
+    summary record;
+    context_texts json;
+    after_seq bigint;
+    window_messages json;
+BEGIN
+    SELECT key, lease_owner, fencing_token, last_seq, summary_id, context_version, history_starts_after INTO thread
+    FROM threads WHERE tenant = p_tenant AND id = p_thread_id
+    FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    claimed_at := clock_timestamp();
+    holder := CASE WHEN thread.fencing_token = p_held_token THEN NULL ELSE thread.lease_owner END;
+    IF holder IS NOT NULL AND EXISTS (SELECT FROM workers WHERE id = holder AND lease_expires_at > claimed_at) THEN
+        RETURN NULL;
+    END IF;
+
+    -- The turn that has begun, else the oldest that is due.
+    SELECT * INTO head FROM turns
+    WHERE thread_key = thread.key AND state IN ('queued', 'running')
+        AND (attempt > 0 OR not_before IS NULL OR not_before <= claimed_at)
+    ORDER BY attempt = 0, arrival_seq LIMIT 1;
+
+    must_end := head.cancel_requested_at IS NOT NULL OR coalesce(head.deadline <= claimed_at, false);
+    may_start := head.local_process_id IS NOT DISTINCT FROM p_local_process_id
+        AND (p_only_turn IS NULL OR head.id = p_only_turn)
+        -- To end a turn needs nothing of its agent.
+        AND (p_agents ? head.agent OR must_end AND p_local_process_id IS NULL);
+    IF NOT may_start AND head.local_process_id IS NOT NULL THEN
+        -- Abandoned: no other process may run the turn, any may end it.
+        may_start := NOT EXISTS (SELECT FROM workers WHERE id = head.local_process_id AND lease_expires_at > claimed_at);
+    END IF;
+    may_start := may_start AND (head.retry_at IS NULL OR head.retry_at <= claimed_at OR must_end);
+    IF may_start AND p_tenant_max_running > 0 AND head.state = 'queued' THEN
+        may_start := p_tenant_max_running > (SELECT count(*) FROM turns WHERE tenant = p_tenant AND state = 'running');
+    END IF;
+
+    IF may_start IS NOT TRUE THEN
+        IF holder IS NULL AND thread.lease_owner IS NOT NULL THEN
+            UPDATE threads SET lease_owner = NULL WHERE key = thread.key;
+        END IF;
+        RETURN NULL;
+    END IF;
+
+    -- Without an owner nothing crashed: this very process goes on, or a failover lost the turn's end.
+    has_crashed := head.state = 'running' AND holder IS NOT NULL;
+    IF head.crashes + has_crashed::integer = 2 AND NOT p_runs_quarantine
+        -- A turn of another process is only ended.
+        AND (head.local_process_id IS NULL OR head.local_process_id IS NOT DISTINCT FROM p_local_process_id)
+    THEN
+        RETURN json_build_object('quarantined', head.id);
+    END IF;
+
+    UPDATE turns SET
+        state = 'running',
+        attempt = attempt + 1,
+        crashes = crashes + has_crashed::integer,
+        crashed_worker = CASE WHEN has_crashed THEN holder ELSE crashed_worker END,
+        -- The version in force goes on with what another version began.
+        agent_version = coalesce(p_agents -> agent ->> 0, agent_version),
+        retry_at = NULL,
+        started_at = coalesce(started_at, claimed_at),
+        window_to_seq = coalesce(
+            window_to_seq, thread.last_seq + (SELECT count(*) FROM inbox_messages WHERE turn_id = head.id)
+        ),
+        -- A first claim without a summary has frozen its absence, too.
+        window_summary_id = CASE WHEN attempt = 0 THEN thread.summary_id ELSE window_summary_id END,
+        window_context_version = coalesce(window_context_version, thread.context_version)
+    WHERE arrival_seq = head.arrival_seq
+    RETURNING * INTO turn;
+
+    WITH inputs AS (
+        DELETE FROM inbox_messages WHERE turn_id = turn.id RETURNING *
+    ), moved AS (
+        INSERT INTO messages (
+            thread_key, seq, turn_id, tokens,
+            id, role, content, parts, name, metadata, source, has_attachments, created_at
+        )
+        SELECT
+            thread.key, thread.last_seq + index + 1, turn_id, 4 + length(content) / 4,
+            id, role, content, parts, name, metadata, source, has_attachments, created_at
+        FROM inputs
+        RETURNING tokens
+    )
+    SELECT coalesce(sum(tokens), 0) INTO inbox_tokens FROM moved;
+
+    history_end := greatest(thread.last_seq, turn.window_to_seq);
+    UPDATE threads SET
+        lease_owner = p_worker,
+        fencing_token = thread.fencing_token + 1,
+        last_seq = history_end,
+        uncovered_messages = uncovered_messages + history_end - thread.last_seq,
+        uncovered_tokens = uncovered_tokens + inbox_tokens,
+        agent = turn.agent,
+        updated_at = claimed_at
+    WHERE key = thread.key;
+
+    SELECT NULL::text AS content, 0::bigint AS to_seq INTO summary;
+    IF turn.window_summary_id IS NOT NULL THEN
+        SELECT content, to_seq INTO summary FROM summaries WHERE id = turn.window_summary_id;
+    END IF;
+    IF turn.window_context_version > 0 THEN
+        SELECT json_agg(content ORDER BY thread_context.key) INTO context_texts
+        FROM thread_context WHERE thread_key = thread.key;
+    END IF;
+
+    -- Counted from behind the summary: else the start could jump over what no summary covers yet.
+    after_seq := coalesce(summary.to_seq, 0);
+    after_seq := after_seq + threadmill.window_start_v1(
+        greatest(turn.window_to_seq - after_seq, 0), (p_agents -> turn.agent ->> 1)::bigint
+    );
+    SELECT json_agg(json_build_array(
+        seq, turn_id, id, role, content, parts, name, metadata, source, has_attachments, created_at,
+        tool_calls, tool_call_id, reasoning, provider_fields, usage, tokens, state
+    )) INTO window_messages
+    FROM (
+        -- System messages of any age stay in the window.
+        (SELECT * FROM messages
+        WHERE thread_key = thread.key AND role = 'system' AND seq > thread.history_starts_after
+            AND seq <= least(after_seq, turn.window_to_seq)
+        ORDER BY seq)
+        UNION ALL
+        (SELECT * FROM messages
+        WHERE thread_key = thread.key AND seq > greatest(after_seq, thread.history_starts_after)
+            AND seq <= turn.window_to_seq
+        ORDER BY seq)
+    ) AS messages_in_order;
+
+    RETURN json_build_object(
+        'thread_key', thread.key,
+        'fencing_token', thread.fencing_token + 1,
+        'id', turn.id,
+        'agent', turn.agent,
+        'attempt', turn.attempt,
+        'retries', turn.retries,
+        'crashes', turn.crashes,
+        'interruptions', turn.interruptions,
+        'local_process_id', turn.local_process_id,
+        'is_cancel_requested', turn.cancel_requested_at IS NOT NULL,
+        'remaining_seconds', extract(epoch FROM turn.deadline - claimed_at),
+        'window_to_seq', turn.window_to_seq,
+        'metadata', turn.metadata,
+        'summary', summary.content,
+        'context', context_texts,
+        'window', window_messages
+    );
+END
+$$;

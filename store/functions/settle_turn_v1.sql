@@ -1,0 +1,181 @@
+-- Settles a turn: writes its replies, its last steps and its state, and keeps or releases the thread's lease.
+--
+-- {"refusal": "not_stored"} or {"refusal": "not_held"} where the lease is lost: then nothing is written;
+-- {"keeps_lease": …} where it was settled before; else the outcome as `store/turns/settle_call.py` reads it.
+--
+-- What stays true: as `store/turns/settle_statements.py`, to which this is word for word the same. Running it twice
+-- changes nothing. After every end the next head is looked for in the same transaction, so that no wake-up is needed
+-- for a message that arrived meanwhile. No reply here has attachments: their blobs are locked by plain statements.
+CREATE FUNCTION threadmill.settle_turn_v1(
+    p_thread_key bigint,
+    p_fencing_token bigint,
+    p_worker uuid,
+    p_turn_id uuid,
+    -- Keep the lease, if another turn can start.
+    p_keep_lease boolean,
+    -- completed, failed or cancelled; queued for a turn that goes on later.
+    p_state text,
+    -- Of a turn that is queued again: the seconds until its retry, null where it is handed over.
+    p_retry_seconds double precision,
+    p_usage jsonb,
+    p_cost double precision,
+    p_omitted jsonb,
+    p_window_tokens bigint,
+    -- Null of an ending without an error; what stood there stays.
+    p_error_kind text,
+    p_error_message text,
+    p_error_retryable boolean,
+    p_error_fault text,
+    -- Rows of `messages`, each with its position behind the history's end as `seq`; null where there are none.
+    p_messages json,
+    -- Rows of `steps`; null where there are none.
+    p_steps json
+) RETURNS json
+LANGUAGE plpgsql VOLATILE
+SET search_path FROM CURRENT
+SET enable_seqscan = off
+AS $$
+DECLARE
+    held record;
+    settled_at timestamptz;
+    is_final boolean := p_state <> 'queued';
+    is_retry boolean := p_retry_seconds IS NOT NULL;
+    replies integer := 0;
+    reply_tokens bigint := 0;
+    head record;
+    next_turn_id uuid;
+    thread record;
+BEGIN
+    -- Lock both: of a row that is only read, a statement that waited sees the state before its wait.
+    SELECT threads.fencing_token, threads.lease_owner, threads.last_seq, turns.state INTO held
+    FROM threads JOIN turns ON turns.thread_key = threads.key AND turns.id = p_turn_id
+    WHERE threads.key = p_thread_key
+    FOR NO KEY UPDATE OF threads, turns;
+    IF NOT FOUND THEN
+        RETURN json_build_object('refusal', 'not_stored');
+    END IF;
+    -- A turn that is queued again was settled under this token, and its next run needs another.
+    IF held.fencing_token <> p_fencing_token OR held.state = 'queued'
+        OR held.state = 'running' AND held.lease_owner IS DISTINCT FROM p_worker
+    THEN
+        RETURN json_build_object('refusal', 'not_held');
+    END IF;
+    IF held.state <> 'running' THEN
+        RETURN json_build_object('keeps_lease', held.lease_owner IS NOT DISTINCT FROM p_worker);
+    END IF;
+    settled_at := clock_timestamp();
+
+    IF is_final THEN
+        UPDATE turns SET
+            -- A cancel request came before this commit: the reply is kept, the turn is cancelled.
+            state = CASE
+                WHEN p_state = 'completed' AND cancel_requested_at IS NOT NULL THEN 'cancelled' ELSE p_state
+            END,
+            finished_at = settled_at,
+            usage = p_usage,
+            cost = p_cost,
+            omitted = p_omitted,
+            error_kind = coalesce(p_error_kind, error_kind),
+            error_message = coalesce(p_error_message, error_message),
+            error_retryable = coalesce(p_error_retryable, error_retryable),
+            error_fault = coalesce(p_error_fault, error_fault)
+        WHERE id = p_turn_id;
+    ELSE
+        UPDATE turns SET
+            state = 'queued',
+            notified_at = NULL,
+            retries = retries + is_retry::integer,
+            interruptions = interruptions + (NOT is_retry)::integer,
+            -- A turn with a cancel request is due now, so that its next holder can end it.
+            retry_at = CASE
+                WHEN NOT is_retry THEN retry_at
+                WHEN cancel_requested_at IS NULL THEN settled_at + make_interval(secs => p_retry_seconds)
+            END,
+            error_kind = coalesce(p_error_kind, error_kind),
+            error_message = coalesce(p_error_message, error_message),
+            error_retryable = coalesce(p_error_retryable, error_retryable),
+            error_fault = coalesce(p_error_fault, error_fault)
+        WHERE id = p_turn_id;
+    END IF;
+
+    IF p_messages IS NOT NULL THEN
+        WITH added AS (
+            INSERT INTO messages (
+                thread_key, seq, turn_id, id, role, content, parts, name, metadata, source, has_attachments, created_at,
+                tool_calls, tool_call_id, reasoning, provider_fields, usage, tokens, state
+            )
+            SELECT
+                p_thread_key, held.last_seq + seq, p_turn_id, id, role, content, parts, name, metadata, source, false,
+                created_at, tool_calls, tool_call_id, reasoning, provider_fields::json, usage, tokens, state
+            FROM json_to_recordset(p_messages) AS reply (
+                seq bigint, id text, role text, content text, parts jsonb, name text, metadata jsonb, source jsonb,
+                created_at timestamptz, tool_calls jsonb, tool_call_id text, reasoning text,
+                -- JSON as text, for its bytes are kept as they came.
+                provider_fields text,
+                usage jsonb, tokens integer, state text
+            )
+            RETURNING tokens
+        )
+        SELECT count(*), sum(tokens) INTO replies, reply_tokens FROM added;
+    END IF;
+    IF p_state IN ('failed', 'cancelled') THEN
+        -- The outcome of a call that is still open is unknown.
+        UPDATE steps SET state = 'unknown', finished_at = settled_at
+        WHERE turn_id = p_turn_id AND kind = 'tool' AND state = 'started';
+    END IF;
+    IF p_steps IS NOT NULL THEN
+        INSERT INTO steps (
+            turn_id, index, kind, call_id, name, state, fencing_token, request_digest, result, usage, cost,
+            started_at, finished_at
+        )
+        SELECT
+            p_turn_id, index, kind, call_id, name, state, p_fencing_token, request_digest, result, usage, cost,
+            settled_at, CASE WHEN state <> 'started' THEN settled_at END
+        FROM json_to_recordset(p_steps) AS step (
+            index integer, kind text, call_id text, name text, state text, request_digest text, result jsonb,
+            usage jsonb, cost double precision
+        )
+        ON CONFLICT (turn_id, index) DO UPDATE SET
+            name = excluded.name, request_digest = excluded.request_digest, state = excluded.state,
+            fencing_token = excluded.fencing_token, result = excluded.result, usage = excluded.usage,
+            cost = excluded.cost, finished_at = excluded.finished_at
+        -- A final step stays as it was.
+        WHERE steps.state = 'started';
+    END IF;
+
+    IF is_final THEN
+        -- A turn that is queued again is itself the head: no later turn can start.
+        SELECT id, retry_at, cancel_requested_at, deadline, local_process_id INTO head FROM turns
+        WHERE thread_key = p_thread_key AND id <> p_turn_id AND state IN ('queued', 'running')
+            AND (attempt > 0 OR not_before IS NULL OR not_before <= settled_at)
+        ORDER BY attempt = 0, arrival_seq LIMIT 1;
+        -- The turn of a library process may be the head without being a worker's to start.
+        IF head.local_process_id IS NULL AND (
+            head.retry_at IS NULL OR head.retry_at <= settled_at
+            OR head.cancel_requested_at IS NOT NULL OR head.deadline <= settled_at
+        ) THEN
+            next_turn_id := head.id;
+        END IF;
+    END IF;
+    UPDATE threads SET
+        last_seq = held.last_seq + replies,
+        uncovered_messages = uncovered_messages + replies,
+        uncovered_tokens = uncovered_tokens + reply_tokens,
+        window_tokens = CASE WHEN is_final THEN p_window_tokens ELSE window_tokens END,
+        updated_at = settled_at,
+        lease_owner = CASE WHEN p_keep_lease AND next_turn_id IS NOT NULL THEN p_worker END
+    WHERE key = p_thread_key
+    RETURNING
+        lease_owner, uncovered_messages, uncovered_tokens, window_tokens,
+        summary_failures < 5 AND coalesce(summary_retry_at <= settled_at, true) AS is_summarizable
+    INTO thread;
+
+    RETURN json_build_object(
+        'next_turn_id', next_turn_id,
+        'keeps_lease', thread.lease_owner IS NOT NULL,
+        'uncovered_messages', CASE WHEN thread.is_summarizable THEN thread.uncovered_messages ELSE 0 END,
+        'uncovered_tokens', CASE WHEN thread.is_summarizable THEN thread.uncovered_tokens ELSE 0 END,
+        'window_tokens', thread.window_tokens
+    );
+END
+$$;

@@ -1,0 +1,142 @@
+"""Claiming by the function in PostgreSQL, `claim_turn_v1`: the call, and what its value means.
+
+What stays true: one round trip claims a turn. What few turns have, a journal and files, is read afterwards: the
+lease is taken by then, so nobody writes to either.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection
+
+from conversation.attachment import Attachment
+from conversation.step import Step
+from conversation.turn import ClaimedTurn, Lease, RefusedTurn, TurnError
+from store.database.function_calls import FunctionCall
+from store.files.attachments import load_attachments
+from store.history import message_rows
+from store.turns import journal
+from store.turns.claim_request import ClaimOutcome, ClaimRequest, NothingDue, Quarantined, ending_of, refusal_of
+from store.turns.frozen_context import context_texts
+
+
+def build(tenant: str, thread_id: str, claimant: ClaimRequest, held: Lease | None) -> FunctionCall:
+    """The call that claims a thread's next turn."""
+    agents = {name: [version, claimant.max_messages.get(name)] for name, version in claimant.agents.items()}
+    return FunctionCall(
+        "claim_turn_v1",
+        {
+            "p_tenant": tenant,
+            "p_thread_id": thread_id,
+            "p_worker": claimant.worker,
+            "p_held_token": None if held is None else held.fencing_token,
+            "p_agents": json.dumps(agents),
+            "p_local_process_id": claimant.local_process_id,
+            "p_only_turn": claimant.only_turn,
+            "p_runs_quarantine": claimant.runs_quarantine,
+            "p_tenant_max_running": claimant.tenant_max_running,
+        },
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionTurn:
+    """A turn that the function claimed, as its value names it."""
+
+    thread_key: int
+    fencing_token: int
+    id: str
+    agent: str
+    attempt: int
+    retries: int
+    crashes: int
+    interruptions: int
+    local_process_id: str | None
+    is_cancel_requested: bool
+    remaining_seconds: float | None
+    window_to_seq: int
+    metadata: dict[str, Any]
+    summary: str | None
+    context: list[str] | None
+    #: Rows of messages, as `message_rows.build_message` takes them.
+    window: list[list[Any]] | None
+
+
+@dataclass(frozen=True, slots=True)
+class PartialClaim:
+    """A turn that was claimed, of which its journal or its files are still to be read."""
+
+    tenant: str
+    thread_id: str
+    claimant: ClaimRequest
+    turn: FunctionTurn
+    #: The error with which it must end, if it must.
+    error: TurnError | None
+
+    @property
+    def is_refused(self) -> bool:
+        return self.error is not None or self.turn.is_cancel_requested
+
+    @property
+    def has_journal(self) -> bool:
+        return self.turn.attempt > 1
+
+    @property
+    def message_ids_with_files(self) -> list[str]:
+        return [] if self.is_refused else message_rows.ids_with_attachments(self.turn.window or ())
+
+    def finish(
+        self, steps: dict[int, Step], files: Mapping[str, list[Attachment]]
+    ) -> ClaimedTurn | RefusedTurn:
+        """The turn with its journal, by index, and the files of its window, by message id."""
+        turn = self.turn
+        lease = Lease(thread_key=turn.thread_key, worker=self.claimant.worker, fencing_token=turn.fencing_token)
+        if self.is_refused:
+            return RefusedTurn(
+                lease=lease,
+                id=turn.id,
+                tenant=self.tenant,
+                thread_id=self.thread_id,
+                agent=turn.agent,
+                attempt=turn.attempt,
+                window_to_seq=turn.window_to_seq,
+                ending=ending_of(turn.agent, steps, self.error),
+            )
+        return ClaimedTurn(
+            lease=lease,
+            id=turn.id,
+            tenant=self.tenant,
+            thread_id=self.thread_id,
+            agent=turn.agent,
+            attempt=turn.attempt,
+            retries=turn.retries,
+            remaining_seconds=turn.remaining_seconds,
+            window=message_rows.build_messages(turn.window or (), files),
+            steps=steps,
+            context=context_texts(turn.context or (), turn.summary),
+            metadata=turn.metadata,
+        )
+
+
+def read(value: Any, tenant: str, thread_id: str, claimant: ClaimRequest) -> ClaimOutcome | PartialClaim:
+    """The outcome that the function's value says, or the part of it that the function reads."""
+    if value is None:
+        return NothingDue()
+    if "quarantined" in value:
+        return Quarantined(value["quarantined"])
+    turn = FunctionTurn(**value)
+    error = refusal_of(turn, claimant, remaining_seconds=turn.remaining_seconds)
+    partial_claim = PartialClaim(tenant, thread_id, claimant, turn, error)
+    if partial_claim.has_journal or partial_claim.message_ids_with_files:
+        return partial_claim
+    return partial_claim.finish({}, {})
+
+
+def complete(connection: Connection, partial_claim: PartialClaim) -> ClaimedTurn | RefusedTurn:
+    """Read the rest of a claimed turn."""
+    turn, message_ids = partial_claim.turn, partial_claim.message_ids_with_files
+    steps = journal.load(connection, turn.id) if partial_claim.has_journal else {}
+    files = load_attachments(connection, turn.thread_key, message_ids) if message_ids else {}
+    return partial_claim.finish(steps, files)

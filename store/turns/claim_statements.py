@@ -1,0 +1,246 @@
+"""Claiming in plain statements, where there are no functions: on SQLite, or where PostgreSQL shall have none.
+
+What stays true: the thread's row is locked first, and the head is read in a later statement, since
+an older snapshot would miss what the last holder committed. A claim that finds nothing due
+changes nothing but, at most, the lease, which it releases. `store/functions/claim_turn_v1.sql` does the same.
+"""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection
+from sqlalchemy.sql import and_, case, delete, false, func, literal, not_, or_, select, true, update
+
+from conversation.turn import ClaimedTurn, Lease, RefusedTurn, TurnError
+from store.database.column_types import clock
+from store.database.statements import AnyRow, Write, convert_row, execute_together
+from store.history import message_rows
+from store.history.counters import estimate_of, inbox_tokens
+from store.history.message_rows import SHARED_COLUMNS
+from store.tables import inbox_messages, messages, threads, turns
+from store.tables.turns import unfinished
+from store.turns import journal
+from store.turns.claim_request import (
+    SHARED_CRASHES,
+    ClaimOutcome,
+    ClaimRequest,
+    NothingDue,
+    Quarantined,
+    ending_of,
+    refusal_of,
+)
+from store.turns.frozen_context import load_context, load_summary
+from store.turns.next_turn import can_start, head_of, is_abandoned, is_alive, is_within_running_limit, must_end
+
+
+def claim(
+    connection: Connection, tenant: str, thread_id: str, claimant: ClaimRequest, *, held: Lease | None = None
+) -> ClaimOutcome:
+    """Take the thread's next turn. `held` is the lease of a claimant that goes on with the thread."""
+    thread = _lock_thread(connection, tenant, thread_id)
+    if thread is None:
+        return NothingDue()
+    held_token = held.fencing_token if held is not None else None
+    lease_owner = None if thread.fencing_token == held_token else thread.lease_owner
+    turn = _start_next_turn(connection, thread, lease_owner, claimant)
+    if turn is None:
+        return _explain_no_start(connection, thread, lease_owner, claimant)
+    lease = Lease(thread_key=thread.key, worker=claimant.worker, fencing_token=thread.fencing_token + 1)
+    error = refusal_of(turn, claimant, remaining_seconds=_seconds_left(turn))
+    if error is not None or turn.cancel_requested_at is not None:
+        return _load_refused(connection, thread, turn, lease, error)
+    return _load_claimed(connection, thread, turn, lease, claimant)
+
+
+def _lock_thread(connection: Connection, tenant: str, thread_id: str) -> AnyRow | None:
+    has_crashed_turn = (
+        select(turns.c.id)
+        .where(turns.c.thread_key == threads.c.key, unfinished, turns.c.crashes >= SHARED_CRASHES - 1)
+        .exists()
+    )
+    statement = select(
+        threads.c.key,
+        threads.c.id,
+        threads.c.lease_owner,
+        threads.c.fencing_token,
+        threads.c.last_seq,
+        threads.c.summary_id,
+        threads.c.context_version,
+        # Spares most claims that start nothing the question whether the head is quarantined.
+        has_crashed_turn.label("has_crashed_turn"),
+    ).where(threads.c.tenant == tenant, threads.c.id == thread_id)
+    row: AnyRow | None = connection.execute(statement.with_for_update(key_share=True)).one_or_none()
+    return row
+
+
+def _start_next_turn(
+    connection: Connection, thread: AnyRow, lease_owner: str | None, claimant: ClaimRequest
+) -> AnyRow | None:
+    statement = (
+        update(turns)
+        .where(_is_claimable_head(thread, lease_owner, claimant), not_(_is_quarantined(lease_owner, claimant)))
+        .values(_start_columns(thread, lease_owner, claimant))
+        .returning(turns, clock().label("claimed_at"))
+    )
+    return connection.execute(statement).one_or_none()
+
+
+def _is_claimable_head(thread: AnyRow, lease_owner: str | None, claimant: ClaimRequest) -> ColumnElement[bool]:
+    return and_(
+        turns.c.arrival_seq == head_of(thread.key),
+        can_start(),
+        or_(_is_claimable_by(claimant), is_abandoned()),
+        is_within_running_limit(claimant.tenant_max_running),
+        not_(is_alive(lease_owner)) if lease_owner is not None else true(),
+    )
+
+
+def _is_claimable_by(claimant: ClaimRequest) -> ColumnElement[bool]:
+    matches_process = (
+        turns.c.local_process_id.is_(None)
+        if claimant.local_process_id is None
+        else turns.c.local_process_id == claimant.local_process_id
+    )
+    matches_turn = true() if claimant.only_turn is None else turns.c.id == claimant.only_turn
+    may_end = must_end() if claimant.local_process_id is None else false()
+    return and_(matches_process, matches_turn, or_(turns.c.agent.in_(sorted(claimant.agents)), may_end))
+
+
+def _is_quarantined(lease_owner: str | None, claimant: ClaimRequest) -> ColumnElement[bool]:
+    """Whether the turn, with the crash that this claim would count, is for another worker to run alone."""
+    if claimant.runs_quarantine:
+        return false()
+    crashes = turns.c.crashes + case((_has_crashed(lease_owner), 1), else_=0)
+    return and_(crashes == SHARED_CRASHES, not_(_is_foreign(claimant)))
+
+
+def _has_crashed(lease_owner: str | None) -> ColumnElement[bool]:
+    """Whether the turn's process died under it: it is running, and its owner is not alive."""
+    # Without an owner nothing crashed: this very process goes on, or a failover lost the turn's end.
+    return turns.c.state == "running" if lease_owner is not None else false()
+
+
+def _is_foreign(claimant: ClaimRequest) -> ColumnElement[bool]:
+    """Whether only another process may run the turn: it can be claimed because that process is dead."""
+    is_local = turns.c.local_process_id.is_not(None)
+    if claimant.local_process_id is None:
+        return is_local
+    return and_(is_local, turns.c.local_process_id != claimant.local_process_id)
+
+
+def _start_columns(thread: AnyRow, lease_owner: str | None, claimant: ClaimRequest) -> dict[str, Any]:
+    inputs = select(func.count()).where(inbox_messages.c.turn_id == turns.c.id).scalar_subquery()
+    has_crashed = _has_crashed(lease_owner)
+    return {
+        "state": "running",
+        "attempt": turns.c.attempt + 1,
+        "crashes": turns.c.crashes + case((has_crashed, 1), else_=0),
+        "crashed_worker": case(
+            (has_crashed, literal(lease_owner, turns.c.crashed_worker.type)), else_=turns.c.crashed_worker
+        ),
+        # The version in force goes on with what another version began.
+        "agent_version": _served_version(claimant),
+        "retry_at": None,
+        "started_at": func.coalesce(turns.c.started_at, clock()),
+        "window_to_seq": func.coalesce(turns.c.window_to_seq, literal(thread.last_seq) + inputs),
+        # A first claim without a summary has frozen its absence, too.
+        "window_summary_id": case(
+            (turns.c.attempt == 0, literal(thread.summary_id, turns.c.window_summary_id.type)),
+            else_=turns.c.window_summary_id,
+        ),
+        "window_context_version": func.coalesce(turns.c.window_context_version, thread.context_version),
+    }
+
+
+def _served_version(claimant: ClaimRequest) -> ColumnElement[Any]:
+    """The agent's version as the claimant serves it; as it was, for a turn that is only ended."""
+    served_versions = dict(claimant.agents)
+    return (
+        case(served_versions, value=turns.c.agent, else_=turns.c.agent_version)
+        if served_versions
+        else turns.c.agent_version
+    )
+
+
+def _explain_no_start(
+    connection: Connection, thread: AnyRow, lease_owner: str | None, claimant: ClaimRequest
+) -> NothingDue | Quarantined:
+    """The outcome of a claim that started no turn; the lease of a caller that held the thread is released."""
+    if thread.has_crashed_turn:
+        statement = select(turns.c.id).where(
+            _is_claimable_head(thread, lease_owner, claimant), _is_quarantined(lease_owner, claimant)
+        )
+        quarantined_id = connection.execute(statement).scalar_one_or_none()
+        if quarantined_id is not None:
+            return Quarantined(quarantined_id)
+    if lease_owner is None and thread.lease_owner is not None:
+        connection.execute(update(threads).where(threads.c.key == thread.key).values(lease_owner=None))
+    return NothingDue()
+
+
+def _load_refused(
+    connection: Connection, thread: AnyRow, turn: AnyRow, lease: Lease, error: TurnError | None
+) -> RefusedTurn:
+    """The turn with the ending that it must get: a failure with the error, without one a cancellation."""
+    rows = execute_together(connection, _move_inbox_into_history(thread, turn, lease), journal.select_steps(turn.id))
+    ending = ending_of(turn.agent, journal.steps_by_index(rows), error)
+    return convert_row(turn, RefusedTurn, lease=lease, thread_id=thread.id, ending=ending)
+
+
+def _load_claimed(
+    connection: Connection, thread: AnyRow, turn: AnyRow, lease: Lease, claimant: ClaimRequest
+) -> ClaimedTurn:
+    summary = load_summary(connection, turn.window_summary_id)
+    covered_to_seq = summary.to_seq if summary is not None else 0
+    # Counted from behind the summary: else the start could jump over what no summary covers yet.
+    after_seq = covered_to_seq + claimant.window_start(turn.agent, max(turn.window_to_seq - covered_to_seq, 0))
+    window = message_rows.window_rows(
+        thread.key, turn.id, after_seq=after_seq, to_seq=turn.window_to_seq, inbox_after=thread.last_seq
+    )
+    rows = execute_together(connection, _move_inbox_into_history(thread, turn, lease), window)
+    return convert_row(
+        turn,
+        ClaimedTurn,
+        lease=lease,
+        thread_id=thread.id,
+        remaining_seconds=_seconds_left(turn),
+        window=message_rows.load(connection, thread.key, rows),
+        steps=journal.load(connection, turn.id) if turn.attempt > 1 else {},
+        context=load_context(connection, thread.key, turn.window_context_version, summary),
+    )
+
+
+def _move_inbox_into_history(thread: AnyRow, turn: AnyRow, lease: Lease) -> list[Write]:
+    """Take the lease; move the turn's inputs from the inbox to the end of the history."""
+    shared_columns = [inbox_messages.c[name] for name in SHARED_COLUMNS]
+    seq = literal(thread.last_seq) + inbox_messages.c.index + 1
+    of_turn = inbox_messages.c.turn_id == turn.id
+    last_seq = max(thread.last_seq, turn.window_to_seq)
+    return [
+        messages.insert().from_select(
+            ["thread_key", "seq", "turn_id", "tokens", *SHARED_COLUMNS],
+            select(
+                literal(thread.key), seq, inbox_messages.c.turn_id, estimate_of(inbox_messages), *shared_columns
+            ).where(of_turn),
+        ),
+        # Before the inbox is emptied: SQLite runs one after the other.
+        update(threads)
+        .where(threads.c.key == thread.key)
+        .values(
+            lease_owner=lease.worker,
+            fencing_token=lease.fencing_token,
+            last_seq=last_seq,
+            uncovered_messages=threads.c.uncovered_messages + (last_seq - thread.last_seq),
+            uncovered_tokens=threads.c.uncovered_tokens + inbox_tokens(turn.id),
+            agent=turn.agent,
+            updated_at=clock(),
+        ),
+        delete(inbox_messages).where(of_turn),
+    ]
+
+
+def _seconds_left(turn: AnyRow) -> float | None:
+    """Seconds until the turn's deadline, by the database's clock alone; None where it has none."""
+    if turn.deadline is None:
+        return None
+    remaining_seconds: float = (turn.deadline - turn.claimed_at).total_seconds()
+    return remaining_seconds
