@@ -1,6 +1,6 @@
 """The settings of the servers that every process connects to: the database and the broker."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, SecretStr, field_validator
 from sqlalchemy.engine import make_url
@@ -48,6 +48,9 @@ class BrokerSettings(BaseModel):
     broker_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
     #: Seconds that publishing a wake-up may hold up a caller, broker up or down.
     notify_timeout_seconds: Annotated[Seconds, Field(le=10)] = 1
+
+    #: How wake-ups are published: `direct` with one command of Redis, `celery` by Celery itself. Workers take both.
+    wake_ups: Literal["direct", "celery"] = "direct"
 
     @field_validator("broker_url")
     @classmethod
