@@ -20,7 +20,7 @@ from store.turns.claims import SHARED_CRASHES
 from store.turns.next_turn import can_start, is_abandoned, is_alive, is_head, is_within_running_limit, must_end_at
 
 #: Turns of each kind that a sweep looks at, at least.
-WINDOW_MIN = 1_000
+WINDOW_MIN = 500
 
 
 def pick_wake_ups(
@@ -30,7 +30,7 @@ def pick_wake_ups(
 
     Picks those of one tenant, or of all; none of tenants that run as many turns as they may.
     """
-    size = max(WINDOW_MIN, 2 * limit)
+    size = max(WINDOW_MIN, limit)
     line = _candidates_of_tenant(tenant, size) if tenant is not None else _longest_waiting(grace_seconds, size)
     candidates = union_all(select(line.c.arrival_seq), _lost(), _bounded(_must_end(), size))
     waiting_heads = (

@@ -24,7 +24,11 @@ from store.turns.inbox import SendLimits, SendRequest
 from tests.conftest import LendDatabase
 from tests.integration.plans import rows_read, run_explained
 
-THREADS, WAITING = 3_000, 1_500
+#: Threads that are stored, and turns that wait.
+SIZES = [
+    pytest.param((3_000, 1_500), id="thousands"),
+    pytest.param((1_000_000, 20_000), id="a-million", marks=[pytest.mark.endurance, pytest.mark.timeout(900)]),
+]
 #: Rows that one step of a plan may read: a page of a listing, a window of a sweep; far from all there are.
 READ_MAX = 450
 WORKER = new_id()
@@ -32,13 +36,14 @@ CLAIMANT = ClaimRequest(worker=WORKER, agents={"assistant": "1"}, tenant_max_run
 MARKS = WaterMarks(high_messages=200, high_tokens=50_000, low_messages=50, low_tokens=12_000)
 
 
-@pytest.fixture(scope="module")
-def database(lend_database: LendDatabase, migrated_template: str) -> Iterator[Database]:
+@pytest.fixture(scope="module", params=SIZES)
+def database(request: pytest.FixtureRequest, lend_database: LendDatabase, migrated_template: str) -> Iterator[Database]:
     """Threads that were answered, and turns that wait."""
+    threads, waiting = request.param
     with lend_database(migrated_template) as url:
         with psycopg.connect(url, autocommit=True) as connection:
-            load_threads(connection, THREADS)
-            load_waiting_turns(connection, WAITING)
+            load_threads(connection, threads)
+            load_waiting_turns(connection, waiting)
         opened = Database(load(database_url=url))
         serves = {"assistant": "1"}
         opened.run(workers.register, worker=WORKER, host="", pid=1, serves=serves, lease_duration_seconds=600)
