@@ -106,7 +106,7 @@ def accept(
     if request.attachments:
         check_stored(connection, request.tenant, request.attachments, max_bytes=limits.message_max_bytes)
     for _ in range(ACCEPT_ATTEMPTS):
-        ensure_thread(connection, request.tenant, request.thread_id)
+        ensure_thread(connection, request.tenant, request.thread_id, agent=request.agent)
         thread_key = _insert_turn_with_input(connection, request, limits, mark_notified=mark_notified)
         if thread_key is not None:
             if request.message is not None and request.attachments:
