@@ -63,7 +63,7 @@ def _fit_tool(tool_json: str, profile: ProviderProfile) -> dict[str, Any]:
     function = json.loads(tool_json)["function"]
     schema = _make_object(function.get("parameters") or {})
     if profile.schema != "json":
-        schema = _inline(schema, schema, ())
+        schema = inline_references(schema)
     if profile.schema == "gemini":
         schema = _fit_to_gemini(schema)
     description = str(function.get("description") or "")[: profile.max_description_chars]
@@ -109,8 +109,14 @@ def _declare(name: str, description: str, schema: Mapping[str, Any]) -> dict[str
     return {"type": "function", "function": function}
 
 
-def _inline(schema: Any, root: Mapping[str, Any], open_refs: tuple[str, ...]) -> Any:
+def inline_references(schema: Mapping[str, Any]) -> dict[str, Any]:
     """The schema with what its references name in their place; one that names itself becomes any value."""
+    inlined_schema = _inline(schema, schema, ())
+    assert isinstance(inlined_schema, dict)
+    return inlined_schema
+
+
+def _inline(schema: Any, root: Mapping[str, Any], open_refs: tuple[str, ...]) -> Any:
     if not isinstance(schema, Mapping):
         return schema
     ref = schema.get("$ref")

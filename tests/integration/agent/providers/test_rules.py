@@ -12,7 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from agent.agent import Agent
-from agent.models.litellm_model import LitellmModel
+from agent.models.provider_model import ProviderModel
 from agent.models.profiles import PROFILES, ProviderProfile
 from agent.tools.tool import tool as make_tool
 from conversation.errors import InvalidInput, ModelError
@@ -121,7 +121,7 @@ def test_each_rule_has_a_history_that_breaks_it() -> None:
 
 @pytest.mark.parametrize(("breach", "family"), cells())
 async def test_a_request_that_breaks_a_rule_is_fitted(
-    breach: str, family: str, stubs: StubProviders, model: LitellmModel
+    breach: str, family: str, stubs: StubProviders, model: ProviderModel
 ) -> None:
     messages, values, _ = BREACHES[breach]
 
@@ -139,7 +139,7 @@ async def test_a_request_that_breaks_a_rule_is_fitted(
     ],
 )
 async def test_a_request_that_breaks_a_strict_rule_is_refused_as_it_is(
-    breach: str, family: str, stubs: StubProviders, model: LitellmModel
+    breach: str, family: str, stubs: StubProviders, model: ProviderModel
 ) -> None:
     messages, values, lax = BREACHES[breach]
     lax_profile = replace(PROFILES[family], **{rule_of(breach): lax})
@@ -154,7 +154,7 @@ async def test_a_request_that_breaks_a_strict_rule_is_refused_as_it_is(
 
 @pytest.mark.parametrize("family", ["anthropic", "bedrock", "gemini", "openai", "deepseek"])
 async def test_tools_that_a_provider_refuses_are_refused_when_the_agent_is_made(
-    family: str, stubs: StubProviders, model: LitellmModel
+    family: str, stubs: StubProviders, model: ProviderModel
 ) -> None:
     """A name cannot be changed in a request, for the model calls the tool by it."""
 
