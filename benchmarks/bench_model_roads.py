@@ -143,9 +143,7 @@ def _make_road(name: str) -> Callable[[str], Callable[[], Ask]]:
 
         preload(name, has_tools=False)
         account = {"api_key": API_KEY, "api_base": base_url}
-        return lambda: lambda: ProviderModel().complete(
-            ModelRequest(model=name, messages=MESSAGES, parameters=account)
-        )
+        return lambda: lambda: ProviderModel().complete(ModelRequest(model=name, messages=MESSAGES, parameters=account))
 
     return make
 

@@ -1,4 +1,4 @@
-"""The border to providers in tests: the roads to them, warnings of litellm's own code, and a stub in the environment."""
+"""The border to providers in tests: the roads to them, litellm's own warnings, and a stub in the environment."""
 
 import sys
 from collections.abc import AsyncIterator
@@ -33,10 +33,7 @@ def through_litellm() -> type[ProviderModel]:
 
 
 #: Each road, as a parameter of a fixture; that through litellm in soak runs alone.
-ROADS = [
-    pytest.param(straight, id="straight"),
-    pytest.param(through_litellm, id="litellm", marks=pytest.mark.soak),
-]
+ROADS = [pytest.param(straight, id="straight"), pytest.param(through_litellm, id="litellm", marks=pytest.mark.soak)]
 
 
 async def close_roads() -> None:

@@ -14,5 +14,5 @@ __all__ = ["LitellmModel", "close", "load"]
 class LitellmModel(ProviderModel):
     """A `Model` that asks every provider through litellm."""
 
-    def _road_to(self, model: str, request: ModelRequest) -> Road:
+    def _road_to(self, _model: str, _request: ModelRequest, /) -> Road:
         return LitellmRoad()

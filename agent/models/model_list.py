@@ -39,7 +39,8 @@ def provider_of(model_name: str) -> str:
 
 def entry_of(provider: str, model: str) -> Mapping[str, Any]:
     """The entry of a provider's model; an empty one where the list has none."""
-    for name in (f"{provider}/{model}", model):
+    base = ":".join(model.split(":")[:2])  # `ft:gpt-4o:us::x` is a tuned `ft:gpt-4o`
+    for name in (f"{provider}/{model}", model, base if model.startswith("ft:") else model):
         entry = _entry(name)
         if entry.get("litellm_provider") == provider:
             return entry

@@ -101,8 +101,7 @@ def _find_threshold(entry: Mapping[str, Any], prompt_tokens: int) -> str:
     reached = [
         (size, match.group(0).removeprefix("input_cost_per_token"))
         for key in entry
-        if (match := _THRESHOLD.fullmatch(key))
-        and prompt_tokens > (size := int(match[1]) * (1000 if match[2] else 1))
+        if (match := _THRESHOLD.fullmatch(key)) and prompt_tokens > (size := int(match[1]) * (1000 if match[2] else 1))
     ]
     return max(reached)[1] if reached else ""
 

@@ -72,7 +72,7 @@ class ProviderModel:
                 has_sent_text = isinstance(item, TextDelta)
                 yield item
 
-    def _road_to(self, model: str, request: ModelRequest) -> Road:
+    def _road_to(self, model: str, request: ModelRequest, /) -> Road:
         """The road by which a model is asked."""
         return choose_road(model, request.parameters, has_tools=bool(request.tools))
 

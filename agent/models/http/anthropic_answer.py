@@ -156,4 +156,3 @@ def _text_of(block: JsonObject, name: str) -> str:
 
 def _word_of(value: Any) -> str | None:
     return value if isinstance(value, str) else None
-

@@ -29,7 +29,7 @@ _CHOICES = {"auto": "auto", "required": "any", "any": "any", "none": "none"}
 _PERSONAL = re.compile(r"^[a-zA-Z0-9._%+-]+@[a-zA-Z0-9.-]+\.[a-zA-Z]{2,}$|^\+?[\d\s().-]{7,}$")
 
 
-def build_body(endpoint: Endpoint, model: str, request: ModelRequest, *, is_streamed: bool) -> dict[str, Any]:
+def build_body(_endpoint: Endpoint, model: str, request: ModelRequest, *, is_streamed: bool) -> dict[str, Any]:
     """The body of a request for a model, by the endpoint's name for it."""
     system_blocks, messages = _split_system(request.messages)
     body: dict[str, Any] = {"model": model, "messages": _build_messages(messages)}
@@ -41,7 +41,7 @@ def build_body(endpoint: Endpoint, model: str, request: ModelRequest, *, is_stre
     return body | ({"stream": True} if is_streamed else {})
 
 
-def list_headers(endpoint: Endpoint, request: ModelRequest, key: str) -> Iterator[tuple[str, str]]:
+def list_headers(_endpoint: Endpoint, _request: ModelRequest, key: str) -> Iterator[tuple[str, str]]:
     """The headers that say as whom to ask, and in which version of the format."""
     yield "x-api-key", key
     yield "anthropic-version", VERSION

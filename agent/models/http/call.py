@@ -162,7 +162,7 @@ async def _send(question: Question) -> aiohttp.ClientResponse:
 def _is_same_place(url: URL, new_url: URL) -> bool:
     """Whether a redirection stays with its host, and does not leave encryption."""
     is_same_port = url.explicit_port == new_url.explicit_port or (url.scheme, new_url.scheme) == ("http", "https")
-    return url.host == new_url.host and is_same_port and (url.scheme == new_url.scheme or new_url.scheme == "https")
+    return url.host == new_url.host and is_same_port and new_url.scheme in (url.scheme, "https")
 
 
 async def _read_refusal(response: aiohttp.ClientResponse) -> AnsweredError:

@@ -54,12 +54,6 @@ _ALL = (
         key_variables=("OPENAI_API_KEY",),
     ),
     Endpoint(
-        provider="custom_openai",
-        address="https://api.openai.com/v1",
-        address_variables=("OPENAI_BASE_URL", "OPENAI_API_BASE"),
-        key_variables=("OPENAI_API_KEY",),
-    ),
-    Endpoint(
         provider="hosted_vllm",
         address=None,
         address_variables=("HOSTED_VLLM_API_BASE",),

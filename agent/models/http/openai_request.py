@@ -18,7 +18,6 @@ ACCOUNT = frozenset({"api_key", "api_base", "base_url", "organization", "project
 #: Where cache marks are understood, beside `openai/` at another address: what a model's name holds.
 _CACHING_MODELS = ("claude", "gemini", "minimax", "glm", "z-ai")
 
-_OPENAI = ("openai", "custom_openai")
 _ACCOUNT_HEADERS = {
     "organization": ("OpenAI-Organization", ("OPENAI_ORGANIZATION", "OPENAI_ORG_ID")),
     "project": ("OpenAI-Project", ("OPENAI_PROJECT_ID",)),
@@ -34,9 +33,11 @@ def build_body(endpoint: Endpoint, model: str, request: ModelRequest, *, is_stre
     if request.tools:
         body["tools"] = [*request.tools]
     if is_streamed:
-        body |= {"stream": True, "stream_options": {**options, "include_usage": True}}
+        body["stream"] = True
+    if is_streamed and endpoint.provider != "mistral":  # it counts unasked, and takes no such parameter
+        body["stream_options"] = {**options, "include_usage": True}
     body |= request.parameters.get("extra_body") or {}
-    return _without_foreign_keys(endpoint, model, request.parameters, body)
+    return _fit_contents(endpoint, model, request.parameters, body)
 
 
 def list_headers(endpoint: Endpoint, request: ModelRequest, key: str) -> Iterator[tuple[str, str]]:
@@ -44,7 +45,7 @@ def list_headers(endpoint: Endpoint, request: ModelRequest, key: str) -> Iterato
     yield "Authorization", f"Bearer {key}"
     parameters = request.parameters
     is_own = any(parameters.get(name) for name in ("api_key", "api_base", "base_url"))
-    if endpoint.provider in _OPENAI:
+    if endpoint.provider == "openai":
         for parameter, (header, variables) in _ACCOUNT_HEADERS.items():
             named_values = [os.environ.get(name) for name in variables if not is_own]
             value = parameters.get(parameter) or next((value for value in named_values if value), None)
@@ -65,8 +66,8 @@ def _translate(endpoint: Endpoint, model: str, parameters: dict[str, Any]) -> di
 def _translate_for_openai(model: str, parameters: dict[str, Any]) -> dict[str, Any]:
     name = model.rpartition("/")[2]
     is_gpt = any(series in model for series in ("gpt-5", "gpt-6")) and "gpt-5-chat" not in name
-    is_o_series = name[:1] == "o" and name[1:2].isdigit() and bool(entry_of("openai", name))
-    return _rename(parameters, "max_tokens", "max_completion_tokens") if is_gpt or is_o_series else parameters
+    is_renamed = is_gpt or _is_of_o_series(model)
+    return _rename(parameters, "max_tokens", "max_completion_tokens") if is_renamed else parameters
 
 
 def _translate_for_deepseek(_model: str, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -80,7 +81,9 @@ def _translate_for_deepseek(_model: str, parameters: dict[str, Any]) -> dict[str
 
 
 def _translate_for_mistral(_model: str, parameters: dict[str, Any]) -> dict[str, Any]:
-    renamed_parameters = _rename(parameters, "max_completion_tokens", "max_tokens")
+    # It refuses whatever it does not know.
+    known_parameters = {name: value for name, value in parameters.items() if name not in ("user", "metadata")}
+    renamed_parameters = _rename(known_parameters, "max_completion_tokens", "max_tokens")
     choice = renamed_parameters.pop("tool_choice", None)
     if isinstance(choice, str):
         renamed_parameters["tool_choice"] = choice if choice in ("auto", "none") else "any"
@@ -105,12 +108,16 @@ def _translate_for_openrouter(_model: str, parameters: dict[str, Any]) -> dict[s
 
 _TRANSLATIONS: dict[str, Callable[[str, dict[str, Any]], dict[str, Any]]] = {
     "openai": _translate_for_openai,
-    "custom_openai": _translate_for_openai,
     "deepseek": _translate_for_deepseek,
     "mistral": _translate_for_mistral,
     "moonshot": _translate_for_moonshot,
     "openrouter": _translate_for_openrouter,
 }
+
+
+def _is_of_o_series(model: str) -> bool:
+    name = model.rpartition("/")[2]
+    return name[:1] == "o" and name[1:2].isdigit() and bool(entry_of("openai", name))
 
 
 def _rename(parameters: dict[str, Any], name: str, new_name: str) -> dict[str, Any]:
@@ -120,19 +127,26 @@ def _rename(parameters: dict[str, Any], name: str, new_name: str) -> dict[str, A
     return renamed_parameters if value is None else renamed_parameters | {new_name: value}
 
 
-def _without_foreign_keys(
+def _fit_contents(
     endpoint: Endpoint, model: str, parameters: Mapping[str, Any], body: dict[str, Any]
 ) -> dict[str, Any]:
-    """The body without keys of contents and schemas that the endpoint does not take."""
+    """The body with messages and schemas as the endpoint and its model take them."""
+    messages: list[Mapping[str, Any]] = body["messages"]
+    entry = entry_of(endpoint.provider, model.rpartition("/")[2])
     if not _knows_cache_marks(endpoint, model, parameters):
-        body["messages"] = [_without_cache_marks(message) for message in body["messages"]]
-    if endpoint.provider == "hosted_vllm" and "tools" in body:
-        body["tools"] = _open_schemas(body["tools"])
-    if endpoint.provider == "mistral":
-        body["messages"] = [
-            {key: value for key, value in message.items() if value is not None} for message in body["messages"]
-        ]
-    return body
+        messages = [_without_cache_marks(message) for message in messages]
+    match endpoint.provider:
+        case "openai" if _is_of_o_series(model) and not entry.get("supports_system_messages"):
+            messages = [{**message, "role": "user"} if message["role"] == "system" else message for message in messages]
+        case "deepseek":
+            thinks = bool((body.get("thinking") or {}).get("type") == "enabled" and entry.get("supports_reasoning"))
+            sees = bool(entry.get("supports_vision"))
+            messages = [_fit_to_deepseek(message, sees=sees, thinks=thinks) for message in messages]
+        case "mistral":
+            messages = [{key: value for key, value in message.items() if value is not None} for message in messages]
+        case "hosted_vllm" if "tools" in body:
+            body = body | {"tools": _open_schemas(body["tools"])}
+    return body | {"messages": messages}
 
 
 def _knows_cache_marks(endpoint: Endpoint, model: str, parameters: Mapping[str, Any]) -> bool:
@@ -153,13 +167,21 @@ def _without_cache_marks(message: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**message, "content": parts}
 
 
+def _fit_to_deepseek(message: Mapping[str, Any], *, sees: bool, thinks: bool) -> Mapping[str, Any]:
+    """The message as text alone, unless its model sees; with some reasoning where the model is told to think."""
+    content = message.get("content")
+    if isinstance(content, list | tuple) and not sees:
+        message = {**message, "content": "".join(part.get("text") or "" for part in content)}
+    if thinks and message["role"] == "assistant" and not message.get("reasoning_content"):
+        return {**message, "reasoning_content": " "}
+    return message
+
+
 def _open_schemas(value: Any) -> Any:
     """Schemas without the word that they are closed, at which guided decoding of some servers stumbles."""
     if isinstance(value, Mapping):
         is_closed = value.get("additionalProperties") is False
         return {
-            key: _open_schemas(part)
-            for key, part in value.items()
-            if not (is_closed and key == "additionalProperties")
+            key: _open_schemas(part) for key, part in value.items() if not (is_closed and key == "additionalProperties")
         }
     return [_open_schemas(part) for part in value] if isinstance(value, list | tuple) else value

@@ -18,6 +18,7 @@ from agent.models.http.endpoints import Endpoint, find_endpoint, model_at
 from agent.models.http.openai_answer import OpenAIAnswer
 from agent.models.model_list import load_model_list
 from agent.models.prices import find_price
+from agent.models.profiles import host_of
 from agent.models.protocol import ModelRequest
 from agent.models.stream_assembly import ReplyPieces
 from agent.models.stream_watch import StreamWatch
@@ -75,12 +76,9 @@ def _make_question(
 
 def _find_url(address: str, path: str) -> URL:
     """The address of the format's own path, which an address may end with already."""
-    try:
-        url = URL(address)
-        if not url.host or url.scheme not in ("http", "https"):
-            raise ValueError(address)
-    except ValueError:
-        raise _refuse(f"api_base is {address!r}: no address of HTTP") from None
+    if host_of(address) == "" or not address.startswith(("http://", "https://")):
+        raise _refuse(f"api_base is {address!r}: no address of HTTP")
+    url = URL(address)
     start = url.raw_path.rstrip("/")
     common = next((part for part in _ends_of(path) if start.endswith(part)), "")
     return url.with_path(start.removesuffix(common) + path, encoded=True, keep_query=True)

@@ -61,7 +61,7 @@ async def _keep(loop: asyncio.AbstractEventLoop, session: aiohttp.ClientSession)
         await session.close()
 
 
-def _make_session(certificates: ssl.SSLContext | bool) -> aiohttp.ClientSession:
+def _make_session(certificates: ssl.SSLContext) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(
             limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS, ttl_dns_cache=DNS_SECONDS, ssl=certificates
@@ -84,7 +84,7 @@ def _certificate_settings() -> tuple[str, str | None]:
 
 
 @cache
-def _load_certificates(settings: tuple[str, str | None]) -> ssl.SSLContext | bool:
+def _load_certificates(settings: tuple[str, str | None]) -> ssl.SSLContext:
     file, own_file = settings
     context = ssl.create_default_context(cafile=file or None)
     context.minimum_version = ssl.TLSVersion.TLSv1_2

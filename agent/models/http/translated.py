@@ -25,7 +25,15 @@ _LITELLM_WORDS = re.compile(
 _LITELLM_NAMES = frozenset(
     {
         *("acompletion", "aembedding", "aimg_generation", "allm_passthrough_route", "api_version", "async_call"),
-        *("atext_completion", "attempted_targets", "additional_drop_params", "azure", "base_model", "bos_token", "cache"),
+        *(
+            "atext_completion",
+            "attempted_targets",
+            "additional_drop_params",
+            "azure",
+            "base_model",
+            "bos_token",
+            "cache",
+        ),
         *("caching", "client", "complete_response", "completion_call_id", "context_window_fallback_dict"),
         *("cooldown_time", "data_residency", "deployment_id", "drop_params", "ensure_alternating_roles", "eos_token"),
         *("fallback_depth", "fastest_response", "force_timeout", "functions", "function_call", "headers", "id"),
@@ -51,6 +59,12 @@ _OF_ANTHROPIC = frozenset(
         *("top_p", "top_k", "stop", "thinking", "tool_choice", "parallel_tool_calls", "user", "metadata"),
     }
 )
+#: Provider → parameters that litellm puts into its words.
+_TRANSLATED = {
+    "mistral": frozenset({"reasoning_effort", "thinking"}),
+    "moonshot": frozenset({"reasoning_effort"}),
+    "hosted_vllm": frozenset({"thinking"}),
+}
 _GPT_VERSION = re.compile(r"^gpt-(\d+)(?:\.(\d+))?(?=[.-]|$)")
 #: From here on OpenAI's chat completions refuse tools of a model that reasons.
 _FIRST_WITHOUT_TOOLS = (5, 4)
@@ -63,19 +77,13 @@ def is_translated(endpoint: Endpoint, model_name: str, parameters: Mapping[str, 
         return True
     if not isinstance(parameters.get("response_format", {}), Mapping):
         return True  # a class, of which litellm makes a schema
-    match endpoint.provider:
-        case "anthropic":
-            is_known = parameters.keys() <= _OF_ANTHROPIC and not _is_identity(parameters)
-            return not is_known or _is_thinking_translated(model, parameters)
-        case "openai" | "custom_openai":
-            return _is_asked_for_responses(endpoint, model, parameters, has_tools=has_tools)
-        case "mistral":
-            return bool({"reasoning_effort", "thinking"} & parameters.keys())
-        case "moonshot":
-            return "reasoning_effort" in parameters or parameters.get("tool_choice") == "required"
-        case "hosted_vllm":
-            return "thinking" in parameters
-    return False
+    if endpoint.format == "anthropic":
+        is_known = parameters.keys() <= _OF_ANTHROPIC and not _is_identity(parameters)
+        return not is_known or _is_thinking_translated(model, parameters)
+    if endpoint.provider == "openai":
+        return _is_asked_for_responses(endpoint, model, parameters, has_tools=has_tools)
+    is_forced = endpoint.provider == "moonshot" and parameters.get("tool_choice") == "required"
+    return is_forced or not _TRANSLATED.get(endpoint.provider, frozenset()).isdisjoint(parameters)
 
 
 def is_word_of_litellm(name: str) -> bool:

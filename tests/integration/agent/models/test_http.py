@@ -1,11 +1,9 @@
-"""The straight road's own cares: connections, certificates, proxies, redirections, sizes, and servers with other habits."""
+"""The straight road's own cares: connections, certificates, proxies, redirections, sizes, odd servers."""
 
 import asyncio
 import gzip
 import json
 import ssl
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -93,7 +91,7 @@ async def test_a_server_that_answers_whole_whatever_was_asked_is_understood(prov
     ],
 )
 @pytest.mark.parametrize("is_streamed", [True, False])
-async def test_an_error_that_comes_with_200_is_an_error(provider, model, question, error, kind, is_streamed):
+async def test_an_error_that_comes_with_200_is_an_error(provider, model, question, *, error, kind, is_streamed):
     body = json.dumps({"error": error})
     provider.answer_with(
         lambda _: raw(f"data: {body}\n\n".encode()) if is_streamed else raw(body.encode(), "application/json")
@@ -126,9 +124,7 @@ async def test_an_answer_is_read_to_a_bound_alone(provider, model, question, is_
     monkeypatch.setattr(call, "ANSWER_MAX_BYTES", 1_000_000)
     data = b" " * 50_000_000 if is_packed else b" " * 2_000_000
     body = gzip.compress(data) if is_packed else data
-    provider.answer_with(
-        lambda _: raw(body, "application/json", **({"Content_Encoding": "gzip"} if is_packed else {}))
-    )
+    provider.answer_with(lambda _: raw(body, "application/json", **({"Content_Encoding": "gzip"} if is_packed else {})))
 
     with pytest.raises(ModelError) as raised:
         await model.complete(question)
@@ -215,9 +211,7 @@ async def test_the_proxy_of_the_environment_is_taken(provider, model, question, 
 async def test_nothing_is_read_out_of_netrc_and_no_cookie_is_kept(provider, model, question, monkeypatch, tmp_path):
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login someone password netrc-secret\n")
     monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
-    provider.answer_with(
-        lambda _: raw(json.dumps(HELLO).encode(), "application/json", Set_Cookie="session=1; Path=/")
-    )
+    provider.answer_with(lambda _: raw(json.dumps(HELLO).encode(), "application/json", Set_Cookie="session=1; Path=/"))
 
     await model.complete(question)
     await model.complete(question)

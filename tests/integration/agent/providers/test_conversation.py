@@ -9,8 +9,8 @@ import pytest
 from agent.agent import Agent
 from agent.dependencies import RunDependencies
 from agent.loop import Run
-from agent.models.provider_model import ProviderModel
 from agent.models.profiles import PROFILES
+from agent.models.provider_model import ProviderModel
 from conversation.ids import new_id
 from conversation.message import Message, ToolCall
 from conversation.parts import ImagePart, TextPart

@@ -11,10 +11,10 @@ import threadmill
 from agent.agent import Agent
 from agent.chat_messages import build_messages
 from agent.journal import make_reply_storable, model_step
-from agent.models.provider_model import ProviderModel
 from agent.models.profiles import PROFILES
 from agent.models.protocol import ModelReply, ModelRequest
 from agent.models.provider_fields import FieldPieces
+from agent.models.provider_model import ProviderModel
 from conversation.message import Message, ToolCall
 from conversation.replay import assistant_message, tool_calls_of
 from conversation.step import Step

@@ -92,7 +92,7 @@ def build(messages: Sequence[Message], purpose: str) -> list[dict[str, Any]]:
 @example(history=[], purpose="", thinks=False)
 @example(history=[Message(role="system", content="Ask.")], purpose="", thinks=False)
 async def test_any_history_gives_a_request_that_the_provider_takes(
-    family: str, road: Any, history: list[Message], purpose: str, thinks: bool, stubs: StubProviders
+    family: str, road: Any, stubs: StubProviders, *, history: list[Message], purpose: str, thinks: bool
 ) -> None:
     parameters = (
         {"thinking": {"type": "enabled", "budget_tokens": 1024}}

@@ -1,5 +1,6 @@
 """Events of a stream are the same however its bytes were cut, and whatever a server makes of the standard."""
 
+import itertools
 import json
 
 import pytest
@@ -38,7 +39,7 @@ def test_events_are_the_same_however_they_were_cut(stream: bytes, cuts: list[int
     data = stream % (FIRST, SECOND)
     places = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
 
-    assert read(*(data[start:end] for start, end in zip(places, places[1:], strict=False))) == BOTH
+    assert read(*(data[start:end] for start, end in itertools.pairwise(places))) == BOTH
 
 
 def test_an_event_is_there_as_soon_as_its_line_is() -> None:
@@ -51,7 +52,9 @@ def test_lines_of_one_event_are_joined_and_its_name_is_its_own() -> None:
     assert read(data) == [Event("error", {"message": "x"}), Event("", "plain")]
 
 
-@pytest.mark.parametrize("data", [b"data: {broken\n\n", b"data: " + b"[" * 100_000 + b"\n\n", b"\xff\xfe\n\n", b"<html>"])
+@pytest.mark.parametrize(
+    "data", [b"data: {broken\n\n", b"data: " + b"[" * 100_000 + b"\n\n", b"\xff\xfe\n\n", b"<html>"]
+)
 def test_what_is_no_json_is_text_or_nothing(data: bytes) -> None:
     assert all(isinstance(event.data, str) for event in read(data))
 
@@ -62,8 +65,7 @@ def test_an_event_without_an_end_is_bounded(piece: bytes, monkeypatch: pytest.Mo
     reader = EventReader()
 
     with pytest.raises(ModelError) as raised:
-        for _ in range(12):
-            reader.feed(piece)
+        list(map(reader.feed, [piece] * 12))
     assert raised.value.kind == "reply_too_large"
 
 
