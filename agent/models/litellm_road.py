@@ -65,8 +65,9 @@ class LitellmRoad:
     """The road through litellm."""
 
     async def prepare(self) -> None:
-        """Import litellm, off the event loop."""
-        await asyncio.to_thread(load)
+        """Import litellm, off the event loop, where that has not been done."""
+        if not load.cache_info().currsize:
+            await asyncio.to_thread(load)
 
     def call(
         self, model: str, request: ModelRequest, pieces: ReplyPieces, watch: StreamWatch, *, is_streamed: bool

@@ -3,6 +3,7 @@
 What stays true: the list is read once a process, out of a file of the installed package, and asks no network.
 """
 
+import asyncio
 import json
 from collections.abc import Mapping
 from functools import cache
@@ -21,6 +22,12 @@ def load_model_list() -> Mapping[str, Any]:
     """Load the list: three megabytes, so call it off the event loop at first."""
     entries: dict[str, Any] = json.loads((find_litellm() / _FILE_NAME).read_bytes())
     return entries
+
+
+async def prepare_model_list() -> None:
+    """Load the list, off the event loop, where that has not been done."""
+    if not load_model_list.cache_info().currsize:
+        await asyncio.to_thread(load_model_list)
 
 
 def find_litellm() -> Path:

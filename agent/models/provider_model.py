@@ -15,7 +15,7 @@ from agent.models.backoff import Backoff
 from agent.models.capabilities import Capabilities
 from agent.models.choose_road import choose_road
 from agent.models.credentials import for_another_provider
-from agent.models.model_list import find_capabilities, load_model_list, provider_of
+from agent.models.model_list import find_capabilities, prepare_model_list, provider_of
 from agent.models.picture_addresses import leave_out_pictures, remember_addresses, suspect_addresses
 from agent.models.profiles import ProviderProfile, find_api_base, profile_for
 from agent.models.protocol import ModelReply, ModelRequest, StreamRestarted, TextDelta
@@ -79,7 +79,7 @@ class ProviderModel:
     async def _ask_models(self, request: ModelRequest, *, is_streamed: bool) -> AsyncGenerator[Item, None]:
         """Ask the models in order. `StreamRestarted` stands before each attempt."""
         _check_parameters(request)
-        await asyncio.to_thread(load_model_list)
+        await prepare_model_list()
         request = replace(request, silence_seconds=request.silence_seconds or self._idle_timeout_seconds)
         errors: list[ModelError] = []
         for model in (request.model, *request.fallbacks):

@@ -25,8 +25,9 @@ def counted_usage(response: Any) -> Usage:
 def count(counts: Any, name: str) -> int:
     """One count of a provider's; 0 where it is none."""
     value = getattr(counts, name, None)
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return int(value) if is_number and 0 < value < COUNT_MAX else 0
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return 0
+    return int(value) if 0 < value < COUNT_MAX else 0
 
 
 def spent_in_vain(request: ModelRequest, pieces: ReplyPieces, find_price: Price) -> tuple[Usage, float | None]:

@@ -70,7 +70,7 @@ def _find_max_tokens(model: str, parameters: Mapping[str, Any], thinking: Any) -
     """The tokens of an answer, at most: the format demands a number."""
     named_tokens = parameters.get("max_completion_tokens") or parameters.get("max_tokens")
     if named_tokens is not None:
-        return max(1, round(named_tokens))
+        return int(max(1, round(named_tokens)))
     if isinstance(thinking, Mapping) and thinking.get("type") == "enabled" and "budget_tokens" in thinking:
         return int(thinking["budget_tokens"]) + ANSWER_TOKENS
     entry = entry_of("anthropic", model)

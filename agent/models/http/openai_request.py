@@ -170,8 +170,9 @@ def _without_cache_marks(message: Mapping[str, Any]) -> Mapping[str, Any]:
 def _fit_to_deepseek(message: Mapping[str, Any], *, sees: bool, thinks: bool) -> Mapping[str, Any]:
     """The message as text alone, unless its model sees; with some reasoning where the model is told to think."""
     content = message.get("content")
-    if isinstance(content, list | tuple) and not sees:
-        message = {**message, "content": "".join(part.get("text") or "" for part in content)}
+    text = "".join(part.get("text") or "" for part in content) if isinstance(content, list | tuple) else ""
+    if text and not sees:
+        message = {**message, "content": text}
     if thinks and message["role"] == "assistant" and not message.get("reasoning_content"):
         return {**message, "reasoning_content": " "}
     return message

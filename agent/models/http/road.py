@@ -4,7 +4,6 @@ What stays true: nothing is imported for a call that the process does not have a
 list that litellm ships.
 """
 
-import asyncio
 import json
 from typing import Any
 
@@ -16,7 +15,7 @@ from agent.models.http.anthropic_answer import AnthropicAnswer
 from agent.models.http.call import AnswerFormat, HttpCall, Question
 from agent.models.http.endpoints import Endpoint, find_endpoint, model_at
 from agent.models.http.openai_answer import OpenAIAnswer
-from agent.models.model_list import load_model_list
+from agent.models.model_list import prepare_model_list
 from agent.models.prices import find_price
 from agent.models.profiles import host_of
 from agent.models.protocol import ModelRequest
@@ -32,8 +31,8 @@ class HttpRoad:
     """The straight road."""
 
     async def prepare(self) -> None:
-        """Load the list of models, off the event loop."""
-        await asyncio.to_thread(load_model_list)
+        """Load the list of models, off the event loop, where that has not been done."""
+        await prepare_model_list()
 
     def call(
         self, model: str, request: ModelRequest, pieces: ReplyPieces, watch: StreamWatch, *, is_streamed: bool

@@ -22,8 +22,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     ignore_litellm_warnings(items, Path(__file__).parent, *FURTHER_WARNINGS)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _loaded(clean_environment: None) -> Iterator[None]:
+@pytest.fixture(scope="module", autouse=True)
+def _collected(clean_environment: None) -> Iterator[None]:
     yield
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)

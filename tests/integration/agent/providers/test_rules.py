@@ -100,9 +100,8 @@ TAKEN_ANYWAY = {
 #: Of those, what litellm alone keeps to: on the straight road the profile's rule is the only one.
 TAKEN_BY_LITELLM_ALONE = {
     "refuses_empty": {"anthropic"},
-    "text_lists": {"mistral", "deepseek"},
+    "text_lists": {"mistral"},
     "speaker_names": {"mistral"},
-    "sound": {"deepseek"},
     "declares_history": {"anthropic"},
 }
 

@@ -1,7 +1,7 @@
 """The straight road asks what litellm asks: the same body, at the same path, with the same key, at the same price.
 
-`user` and `metadata` reach OpenRouter on the straight road alone. Each row is asked by both roads; what is not the same is told with both. Of a provider that litellm has words of its
-own for, the straight road either says the same or leaves the request to litellm.
+Each row is asked by both roads. What litellm has words of its own for, the straight road says in the same words or
+leaves to litellm. `user` and `metadata` reach OpenRouter on the straight road alone.
 """
 
 from collections.abc import Iterator
