@@ -1,9 +1,10 @@
 """From the start of a worker's process to its first turn, against a bare Celery worker's first task.
 
 A message waits when the worker starts. Measured to the moment in which its turn is claimed; the
-bare worker to the moment in which it has run its task. Once for the offline model, and once for a
-model behind litellm, whose import is most of it. The least of some starts, and the processor time
-of the worker until then: where that is much less than the seconds, something else was running.
+bare worker to the moment in which it has run its task. Once for the offline model, once for a model
+that is asked straight, and once for one behind litellm, whose import is most of it. The least of
+some starts, and the processor time of the worker until then: where that is much less than the
+seconds, something else was running.
 """
 
 import time
@@ -23,6 +24,8 @@ from threadmill.embedded.stack import Stack
 
 #: Seconds.
 START_SECONDS_MAX = 10.0
+#: Seconds of processor time.
+STRAIGHT_SECONDS_MAX = 3.0
 BARE_WORKER = worker("noop", [noop.QUEUE], app="benchmarks.noop")
 OWN_WORKER = worker("turns", [TURNS_QUEUE])
 
@@ -33,18 +36,24 @@ def main() -> None:
     with stack() as servers, StubOpenAI() as provider:
         provider.answer_with(lambda _: reply("Hello."))
         providers = dict(provider.environment())
-        through_litellm = {**providers, "THREADMILL_MODEL": "openai/stub"}
+        straight = {**providers, "THREADMILL_MODEL": "openai/stub"}
+        through_litellm = {**providers, "THREADMILL_MODEL": "litellm/openai/stub"}
         bare_seconds = min(measure_bare_start(servers) for _ in range(rounds))
         offline_seconds = min(measure_first_turn(servers, {}) for _ in range(rounds))
+        straight_seconds = min(measure_first_turn(servers, straight) for _ in range(rounds))
         litellm_seconds = min(measure_first_turn(servers, through_litellm) for _ in range(rounds))
     show(
         "Worker start, to its first task or turn",
         [
             Figure("a bare Celery worker", bare_seconds[0], "s"),
             Figure("a worker with the offline model", offline_seconds[0], "s", bare_seconds[0], START_SECONDS_MAX),
+            Figure(
+                "a worker with a model asked straight", straight_seconds[0], "s", bare_seconds[0], START_SECONDS_MAX
+            ),
             Figure("a worker with a model behind litellm", litellm_seconds[0], "s", bare_seconds[0], START_SECONDS_MAX),
             Figure("processor time of the bare worker", bare_seconds[1], "s"),
             Figure("... with the offline model", offline_seconds[1], "s", bare_seconds[1]),
+            Figure("... with a model asked straight", straight_seconds[1], "s", bare_seconds[1], STRAIGHT_SECONDS_MAX),
             Figure("... with a model behind litellm", litellm_seconds[1], "s", bare_seconds[1]),
         ],
     )

@@ -96,7 +96,12 @@ class Worker:
             # Marks that contradict each other raise now, and not with every turn.
             agent.water_marks(defaults_of(self.settings))
             if agent.model is None:
-                preload(agent.model_name or self.settings.model)
+                preload(
+                    agent.model_name or self.settings.model,
+                    fallbacks=agent.fallbacks,
+                    parameters=agent.request_parameters(),
+                    has_tools=bool(agent.tools),
+                )
         self._loop_thread.start()
         self.loop.call_soon_threadsafe(self.signals.start)
         self.heartbeat.start()
@@ -149,6 +154,7 @@ class Worker:
     async def _close(self) -> None:
         await self.signals.stop()
         await self.database.close_async()
+        await self.loop.shutdown_asyncgens()  # closes the connections that are kept for model calls
 
 
 def end_process_after(seconds: float, *, status: int) -> None:

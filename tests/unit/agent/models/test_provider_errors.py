@@ -5,7 +5,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from agent.models.litellm_errors import MESSAGE_MAX_CHARS, model_error
+from agent.models.provider_errors import MESSAGE_MAX_CHARS, model_error
 from conversation.errors import ModelError
 
 KEY = "plainkey-without-a-known-shape"

@@ -27,7 +27,7 @@ def calling(
     valkey_server: object,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Installation]:
-    """An installation that these tests share: its worker takes seconds to import litellm."""
+    """An installation that these tests share."""
     folder: Path = tmp_path_factory.mktemp("calling")
     with lend_database(migrated_template) as database_url:
         installation = Installation(database_url, valkey_server.url, folder)  # type: ignore[attr-defined]

@@ -1,7 +1,8 @@
-"""Translation of litellm's exceptions into `ModelError`.
+"""Translation of what a provider, or a library in front of it, answers in place of a reply, into `ModelError`.
 
 What stays true: the text of an error holds no key and is short; its `kind` is one of those below,
-whatever the provider; the original exception, which may hold a key, is not chained to it.
+whatever the provider and whichever road led to it; the original exception, which may hold a key, is not
+chained to it.
 
 | kind               | retryable | when                                                            |
 |--------------------|-----------|-----------------------------------------------------------------|
@@ -79,6 +80,8 @@ _FILTER_WORDS = re.compile(
 )
 #: Bases of what is raised when bytes stop flowing: of sockets, httpx, aiohttp.
 _CONNECTION_CLASSES = frozenset({"OSError", "TransportError", "ClientError", "APIConnectionError"})
+#: Bases of what a provider's words in mid-answer are raised as.
+_ANSWERED_CLASSES = frozenset({"APIError", "AnsweredError"})
 
 _SECRET_NAME = re.compile(r"key|token|secret|password|passwd|credential|authorization", re.IGNORECASE)
 #: What keys look like, whole or with their middle starred out (`sk-proj-****abcd`), as providers echo them.
@@ -90,6 +93,19 @@ _SECRET_VALUE = re.compile(
     re.IGNORECASE,
 )
 _LIBRARY_PREFIX = re.compile(r"(?:(?:litellm\.)?\w*(?:Error|Exception|Timeout)(?: Error)?(?::| -)\s*)+")
+
+
+class AnsweredError(Exception):
+    """A provider's refusal, or an error that it sent in place of an answer or within one."""
+
+    def __init__(
+        self, message: str, *, status_code: int | None, body: object = None, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status_code = status_code
+        #: What the provider says of the error, in its own format.
+        self.body = body
+        self.headers = headers or {}
 
 
 def model_error(error: Exception, *, model: str, parameters: Mapping[str, Any], started: bool = False) -> ModelError:
@@ -111,15 +127,16 @@ def _kind(error: Exception, *, started: bool) -> str:
     kind_by_code = next((kind for code, kind in _KIND_BY_CODE.items() if code in _codes(error)), None)
     status = _status_of(error)
     # Before the status: some say it with a 429 or a 500, which would be tried again and again.
-    if is_too_long(f"{error} {getattr(error, 'body', None) or ''}", status):
+    text = f"{error} {getattr(error, 'body', None) or ''}"
+    if is_too_long(text, status):
         return "context_length"
     if kind_by_class or kind_by_code:
         return str(kind_by_class or kind_by_code)
     if _MISSING_KEY_WORDS.search(str(error)):
         return "unauthorized"
-    if classes & _CONNECTION_CLASSES or (status is None and "APIError" in classes):
+    if classes & _CONNECTION_CLASSES or (status is None and classes & _ANSWERED_CLASSES):
         return "stream_interrupted" if started else "unavailable"
-    if _FILTER_WORDS.search(str(error)) and _kind_of_status(status) == "refused":
+    if _FILTER_WORDS.search(text) and _kind_of_status(status) == "refused":
         return "content_filtered"
     return _kind_of_status(status)
 
@@ -146,9 +163,14 @@ def _codes(error: Exception) -> set[object]:
 
 
 def _headers(error: Exception) -> Mapping[str, str]:
-    """The headers by lower-case name. The library keeps them in one of two attributes."""
+    """The headers by lower-case name. Each library keeps them in an attribute of its own."""
     response = getattr(error, "response", None)
-    headers = getattr(error, "litellm_response_headers", None) or getattr(response, "headers", None) or {}
+    headers = (
+        getattr(error, "litellm_response_headers", None)
+        or getattr(response, "headers", None)
+        or getattr(error, "headers", None)
+        or {}
+    )
     return {str(name).lower(): str(value) for name, value in dict(headers).items()}
 
 
