@@ -4,7 +4,8 @@ from celery import Celery
 
 from store.settings import current
 
-QUEUE = "noop"
+#: One queue a pool: whoever publishes chooses who runs it.
+QUEUE, OWN_POOL_QUEUE = "noop", "noop-own-pool"
 DONE = "noop-done"
 
 app = Celery("noop", set_as_current=False)
