@@ -21,6 +21,7 @@ from store.turns.unserved import count_unserved
 
 WAITING = 20_000
 WARM_CALLS = 2
+STORED = "select sum(pg_total_relation_size(c))::float8 from unnest('{threads,messages,turns}'::regclass[]) c"
 AGAIN = "update turns set notified_at = now() - interval '1 min' where state = 'queued'"
 
 
@@ -30,6 +31,7 @@ def measure(quick: bool) -> Measures:
     with stack() as servers, psycopg.connect(servers.addresses().database_url, autocommit=True) as connection:
         connection.execute("set synchronous_commit = off")
         load_threads(connection, threads)
+        stored_kb = connection.execute(STORED).fetchone()[0] / 1000 / threads  # type: ignore[index]
         database = Database(settings_of(servers))
         questions = list(answer_all(database, calls))
         load_waiting_turns(connection, min(WAITING, threads // 2))
@@ -41,7 +43,8 @@ def measure(quick: bool) -> Measures:
 
         swept = figure("sweep", f"the sweep beside {WAITING:,} waiting turns", sweep_again, calls, at_most(20))
         database.close()
-    return [*questions, swept]
+    label = "stored of a thread of one turn, indexes included"
+    return [*questions, swept, Figure(key="stored", label=label, rounds=[stored_kb], unit="kB")]
 
 
 def answer_all(database: Database, calls: int) -> Measures:

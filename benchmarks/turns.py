@@ -31,8 +31,8 @@ from threadmill.embedded.programs import Program, worker
 from threadmill.embedded.stack import Stack
 
 THREADS = 8
-#: Seconds for the turns of one round to end.
-ROUND_SECONDS = 60
+#: Seconds for the turns of one round to end, and seconds after which no further round begins.
+ROUND_SECONDS, BUDGET_SECONDS = 120, 60
 TURNS = worker("turns", [TURNS_QUEUE])
 STOCK = worker("noop", [noop.QUEUE], app="benchmarks.noop", options=["-P", "threads"])
 OWN_POOL = worker("noop-own-pool", [noop.OWN_POOL_QUEUE], app="benchmarks.noop")
@@ -61,16 +61,18 @@ def measure(quick: bool) -> Measures:
     has_own_pool = pool_of(TURNS) != "threads"
     programs = (STOCK, OWN_POOL, TURNS) if has_own_pool else (STOCK, TURNS)
     columns = {program.name: Column() for program in programs}
-    wal_bytes, database_ms = [], []
+    servers_ms: dict[str, list[float]] = {"postgres": [], "valkey": []}
+    wal_kb: list[float] = []
     with stack(*programs) as servers, psycopg.connect(servers.addresses().database_url, autocommit=True) as connection:
         producer = Producer(settings_of(servers, db_pool_size=THREADS))
-        database_pid = servers.pid("postgres")
 
         def run_turns() -> float:
-            wal_before, seconds_before = read_wal_position(connection), processor_seconds_of_tree(database_pid)
+            wal_before = read_wal_position(connection)
+            before = {name: processor_seconds_of_tree(servers.pid(name)) for name in servers_ms}
             rate = measure_turns(producer, connection, count)
-            wal_bytes.append((read_wal_position(connection) - wal_before) / count)
-            database_ms.append(1000 * (processor_seconds_of_tree(database_pid) - seconds_before) / count)
+            wal_kb.append((read_wal_position(connection) - wal_before) / 1000 / count)
+            for name, column in servers_ms.items():
+                column.append(1000 * (processor_seconds_of_tree(servers.pid(name)) - before[name]) / count)
             return rate
 
         work: dict[str, Callable[[], float]] = {
@@ -79,13 +81,16 @@ def measure(quick: bool) -> Measures:
             TURNS.name: run_turns,
         }
         measure_turns(producer, connection, THREADS)
-        for _ in range(rounds):
+        started = time.monotonic()
+        for number in range(rounds):
+            if number and time.monotonic() > started + BUDGET_SECONDS:
+                break
             for name, column in columns.items():
                 seconds_before = processor_seconds(servers.pid(name))
                 column.rates.append(work[name]())
                 column.worker_ms.append(1000 * (processor_seconds(servers.pid(name)) - seconds_before) / count)
         producer.close()
-    return [*figures_of(columns), *database_figures(wal_bytes, database_ms)]
+    return [*figures_of(columns), *server_figures(servers_ms, wal_kb)]
 
 
 def figures_of(columns: dict[str, Column]) -> Measures:
@@ -120,10 +125,12 @@ def figures_of(columns: dict[str, Column]) -> Measures:
     return lines
 
 
-def database_figures(wal_bytes: list[float], database_ms: list[float]) -> Measures:
-    wal_kb = [number / 1000 for number in wal_bytes]
+def server_figures(servers_ms: dict[str, list[float]], wal_kb: list[float]) -> Measures:
+    """What a turn costs the servers, its sending included."""
+    database, broker = servers_ms["postgres"], servers_ms["valkey"]
     return [
-        Figure(key="database_cpu", label="PostgreSQL's processor time, each turn", rounds=database_ms, unit="ms"),
+        Figure(key="database_cpu", label="PostgreSQL's processor time, each turn", rounds=database, unit="ms"),
+        Figure(key="broker_cpu", label="Valkey's processor time, each turn", rounds=broker, unit="ms"),
         Figure(key="wal", label="write-ahead log, each turn", rounds=wal_kb, unit="kB", demand=at_most(5.5)),
     ]
 
