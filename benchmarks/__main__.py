@@ -55,7 +55,8 @@ def main() -> int:
 def run_part(part: Part, folder: Path, *, quick: bool) -> dict[str, Any] | None:
     """Run one part in a process of its own and print its table; None where it broke."""
     target = folder / f"{part.name}.json"
-    command = [sys.executable, "-m", "benchmarks.part", part.name, str(target), *(["--quick"] if quick else [])]
+    fresh = target.with_suffix(".new")
+    command = [sys.executable, "-m", "benchmarks.part", part.name, str(fresh), *(["--quick"] if quick else [])]
     print(f"\n{part.title} ({part.name})", flush=True)
     with tempfile.TemporaryFile("w+") as log:
         try:
@@ -68,7 +69,9 @@ def run_part(part: Part, folder: Path, *, quick: bool) -> dict[str, Any] | None:
                 check=True,
                 timeout=part.timeout_seconds,
             )
-        except subprocess.SubprocessError as error:
+            fresh.replace(target)
+        except (subprocess.SubprocessError, FileNotFoundError) as error:
+            fresh.unlink(missing_ok=True)
             log.seek(0)
             print("\n".join(["  NOT MEASURED", *log.read().splitlines()[-LOG_LINES:], str(error)]))
             return None

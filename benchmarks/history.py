@@ -9,12 +9,14 @@ import psycopg
 
 from benchmarks.figures import Figure, Measures, ratio_at_most
 from benchmarks.own_turns import OwnTurns
-from benchmarks.stage import settings_of, stack
+from benchmarks.stage import rounds_within, settings_of, stack
 from benchmarks.stock import stock_threads
 
 SHORT, LONG, LONGEST = 10, 1_000, 100_000
 LENGTHS = (SHORT, LONG, LONGEST)
 WARM_ROUNDS = 5
+#: Seconds after which no further round begins.
+BUDGET_SECONDS = 40
 
 
 def measure(quick: bool) -> Measures:
@@ -26,7 +28,7 @@ def measure(quick: bool) -> Measures:
         with psycopg.connect(servers.addresses().database_url, autocommit=True) as connection:
             for length in LENGTHS:
                 stock_threads(connection, f"t-{length}-", rounds if length == SHORT else 1, length)
-        for number in range(rounds):
+        for number in rounds_within(BUDGET_SECONDS, rounds):
             for length in LENGTHS:
                 turn, send_seconds = own.send(f"t-{length}-{number if length == SHORT else 0}")
                 turn_seconds = own.answer(turn)

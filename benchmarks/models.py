@@ -17,10 +17,12 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 from typing import Any
 
 from benchmarks.figures import Figure, Measures, Note, ratio_at_most
-from benchmarks.stage import ROOT, STEERING_PREFIXES
+from benchmarks.stage import ROOT, STEERING_PREFIXES, rounds_within
 
 AT_ONCE = 50
 ANSWER_SECONDS = 0.1
+#: Seconds after which no further round begins.
+BUDGET_SECONDS = 40
 MESSAGES = [{"role": ("assistant", "user")[n % 2], "content": f"message {n}".ljust(200, ".")} for n in range(1, 12)]
 REQUEST: dict[str, Any] = {"model": "stub", "messages": MESSAGES}
 USAGE = {"prompt_tokens": 500, "completion_tokens": 20, "total_tokens": 520}
@@ -49,7 +51,7 @@ def measure(quick: bool) -> Measures:
     names = list(ROADS) if has_direct_road() else [name for name in ROADS if not name.startswith("direct")]
     runs: dict[str, list[float]] = defaultdict(list)
     with running_stub() as url:
-        for _ in range(rounds):
+        for _ in rounds_within(BUDGET_SECONDS, rounds):
             for name in names:
                 runs[name].append(run_road(name, url, calls))
     lines: list[Figure | Note] = []

@@ -15,11 +15,13 @@ import psycopg
 
 from benchmarks.figures import Demand, Figure, Measures, Note, ratio_at_least
 from benchmarks.pgbouncer import find_pgbouncer, running_pgbouncer
-from benchmarks.stage import measure_seconds, run_in_threads, settings_of, stack
+from benchmarks.stage import measure_seconds, rounds_within, run_in_threads, settings_of, stack
 from producers import Producer
 from store.settings import Settings
 
 THREADS = 8
+#: Seconds of each comparison after which no further round begins.
+BUDGET_SECONDS = 20
 TABLE = "create table if not exists bench (id bigserial primary key, said text)"
 INSERT = "insert into bench (said) values (%s)"
 
@@ -55,7 +57,7 @@ def compare(
         columns: tuple[list[float], list[float]] = ([], [])
         for work in (insert_row, send_one):
             run_in_threads(work, threads, threads * 20)
-        for _ in range(rounds):
+        for _ in rounds_within(BUDGET_SECONDS, rounds):
             for column, work in zip(columns, (insert_row, send_one), strict=True):
                 column.append(count / measure_seconds(lambda work=work: run_in_threads(work, threads, count)))
     return columns

@@ -55,6 +55,15 @@ def measure_seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
+def rounds_within(seconds: float, rounds: int) -> Iterator[int]:
+    """The numbers of so many rounds, at least one: none begins after so many seconds."""
+    deadline = time.monotonic() + seconds
+    for number in range(rounds):
+        if number and time.monotonic() > deadline:
+            return
+        yield number
+
+
 def processor_seconds(pid: int | None) -> float:
     """The processor time of a process so far, as Linux counts it."""
     words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

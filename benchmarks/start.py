@@ -15,7 +15,7 @@ from redis import Redis
 from benchmarks import noop
 from benchmarks.figures import Demand, Figure, Measures, Note, at_most
 from benchmarks.models import has_direct_road
-from benchmarks.stage import processor_seconds, settings_of, stack
+from benchmarks.stage import processor_seconds, rounds_within, settings_of, stack
 from conversation.task_contract import TURNS_QUEUE
 from producers import Producer
 from tests.stub_openai import StubOpenAI, reply
@@ -25,6 +25,8 @@ from threadmill.embedded.stack import Stack
 
 #: Seconds in which a bare worker has to have run its task.
 BARE_SECONDS = 60
+#: Seconds after which no further round begins.
+BUDGET_SECONDS = 40
 BARE_WORKER = worker("noop", [noop.QUEUE], app="benchmarks.noop", options=["-P", "threads"])
 OWN_WORKER = worker("turns", [TURNS_QUEUE])
 #: Which models, and what is asked of the processor time of each.
@@ -41,7 +43,7 @@ def measure(quick: bool) -> Measures:
     columns: dict[str, list[tuple[float, float]]] = {"bare": [], **{road[0]: [] for road in roads}}
     with stack() as servers, StubOpenAI() as provider:
         provider.answer_with(lambda _: reply("Hello."))
-        for _ in range(1 if quick else 3):
+        for _ in rounds_within(BUDGET_SECONDS, 1 if quick else 3):
             columns["bare"].append(measure_bare_start(servers))
             for name, _, variables, _ in roads:
                 columns[name].append(measure_first_turn(servers, {**provider.environment(), **variables}))

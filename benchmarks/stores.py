@@ -19,7 +19,7 @@ import psycopg
 from benchmarks.machine import BASELINE_PYTHON
 from benchmarks.figures import Demand, Figure, Measures, Note, ratio_at_most
 from benchmarks.own_turns import OwnTurns
-from benchmarks.stage import ROOT, read_wal_position, settings_of, stack
+from benchmarks.stage import ROOT, read_wal_position, rounds_within, settings_of, stack
 from benchmarks.stock import stock_threads
 
 OTHERS = {
@@ -31,6 +31,8 @@ LENGTHS = (10, 100, 1_000, 2_000)
 #: A thread this short is used for one turn alone: it would not stay short.
 SHORT = 100
 WARM_ROUNDS = 2
+#: Seconds after which no further round begins.
+BUDGET_SECONDS = 70
 
 
 class Baseline:
@@ -77,7 +79,7 @@ def measure(quick: bool) -> Measures:
         for length in lengths:
             stock(connection, stores, length, WARM_ROUNDS + rounds)
         connection.execute("checkpoint")
-        for number in range(WARM_ROUNDS + rounds):
+        for number in rounds_within(BUDGET_SECONDS, WARM_ROUNDS + rounds):
             for length in lengths:
                 for name, store in stores.items():
                     wal_before = read_wal_position(connection)

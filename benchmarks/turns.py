@@ -20,6 +20,7 @@ from benchmarks.stage import (
     processor_seconds,
     processor_seconds_of_tree,
     read_wal_position,
+    rounds_within,
     run_in_threads,
     settings_of,
     stack,
@@ -81,10 +82,7 @@ def measure(quick: bool) -> Measures:
             TURNS.name: run_turns,
         }
         measure_turns(producer, connection, THREADS)
-        started = time.monotonic()
-        for number in range(rounds):
-            if number and time.monotonic() > started + BUDGET_SECONDS:
-                break
+        for _ in rounds_within(BUDGET_SECONDS, rounds):
             for name, column in columns.items():
                 seconds_before = processor_seconds(servers.pid(name))
                 column.rates.append(work[name]())
