@@ -53,7 +53,7 @@ class Transfer:
             file.writelines(pieces)
 
 
-def measure(quick: bool) -> Measures:
+def measure(*, quick: bool) -> Measures:
     """Send and fetch, alternately through boto3 and through us; then the same in a folder."""
     mib = 64 if quick else 512
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder, running_swift(Path(folder)) as server:
@@ -104,7 +104,7 @@ def _figures(
     key: str, label: str, measures: dict[str, float], baselines: Sequence[Figure] | None = None
 ) -> list[Figure]:
     """Time and memory of a transfer. `None` marks the baseline's own, of which nothing is asked."""
-    bases = list(baselines or ()) or [None, None]
+    bases: Sequence[Figure | None] = baselines or (None, None)
     seconds, mib = [measures["seconds"]], [measures["mib"]]
     demand = None if baselines is None else at_most(EXTRA_MIB_MAX)
     return [

@@ -19,7 +19,7 @@ WARM_ROUNDS = 5
 BUDGET_SECONDS = 40
 
 
-def measure(quick: bool) -> Measures:
+def measure(*, quick: bool) -> Measures:
     """Measure each length alternately, round by round."""
     rounds = WARM_ROUNDS + (5 if quick else 200)
     sends: dict[int, list[float]] = {length: [] for length in LENGTHS}

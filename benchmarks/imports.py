@@ -31,7 +31,7 @@ producer.close()
 """
 
 
-def measure(quick: bool) -> Measures:
+def measure(*, quick: bool) -> Measures:
     """Import alternately, so that a busy moment of the machine falls on both."""
     rounds = 3 if quick else 7
     names = ("sqlalchemy", "producers")
@@ -46,9 +46,7 @@ def measure(quick: bool) -> Measures:
         key="producers", label=label, rounds=[run[1][0] for run in runs], unit="s", baseline=base, demand=at_most(1)
     )
     label = "... modules of Celery and kombu among them"
-    modules = Figure(
-        key="celery_modules", label=label, rounds=[run[1][1] for run in runs], unit="", demand=at_most(0)
-    )
+    modules = Figure(key="celery_modules", label=label, rounds=[run[1][1] for run in runs], unit="", demand=at_most(0))
     later = Figure(key="later_send", label="a process's tenth send", rounds=[1000 * s[9] for s in sends], unit="ms")
     label = "a process's first send, connecting included"
     first = Figure(key="first_send", label=label, rounds=[1000 * s[0] for s in sends], unit="ms", baseline=later)

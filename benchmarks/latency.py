@@ -23,7 +23,7 @@ MESSAGES = 50
 WARM_TURNS = 24
 
 
-def measure(quick: bool) -> Measures:
+def measure(*, quick: bool) -> Measures:
     """Send evenly, and wait in other threads."""
     count = WARM_TURNS + (24 if quick else 360)
     with stack(worker("turns", [TURNS_QUEUE])) as servers:

@@ -25,7 +25,7 @@ STORED = "select sum(pg_total_relation_size(c))::float8 from unnest('{threads,me
 AGAIN = "update turns set notified_at = now() - interval '1 min' where state = 'queued'"
 
 
-def measure(quick: bool) -> Measures:
+def measure(*, quick: bool) -> Measures:
     """Load, and ask."""
     threads, calls = (20_000, 3) if quick else (1_000_000, 9)
     with stack() as servers, psycopg.connect(servers.addresses().database_url, autocommit=True) as connection:
@@ -51,10 +51,20 @@ def answer_all(database: Database, calls: int) -> Measures:
     """What is asked, and how long it may take."""
     questions: tuple[tuple[str, str, Callable[..., Any], Demand | None], ...] = (
         ("status", "`threadmill status`", read_status, at_most(50)),
-        ("failed", "the newest failed turns", partial(records.list_latest, tenant="default", states=[TurnState.FAILED], limit=20), at_most(10)),
+        (
+            "failed",
+            "the newest failed turns",
+            partial(records.list_latest, tenant="default", states=[TurnState.FAILED], limit=20),
+            at_most(10),
+        ),
         ("common_word", "search of a common word", partial(search.search_messages, query=COMMON_WORD), at_most(200)),
         ("rare_word", "search of a rare word", partial(search.search_messages, query=RARE_WORD), None),
-        ("list", "the 50 threads that changed last", partial(listing.list_threads, filters=listing.ThreadFilter(), limit=50, order="updated"), None),
+        (
+            "list",
+            "the 50 threads that changed last",
+            partial(listing.list_threads, filters=listing.ThreadFilter(), limit=50, order="updated"),
+            None,
+        ),
     )
     return [
         figure(key, label, partial(measure_seconds, partial(database.run, question)), calls, demand)

@@ -45,7 +45,7 @@ def has_direct_road() -> bool:
     return "litellm" not in type(model_for("openai/stub")).__module__
 
 
-def measure(quick: bool) -> Measures:
+def measure(*, quick: bool) -> Measures:
     """Each road in turn, round by round."""
     calls, rounds = (100, 1) if quick else (400, 3)
     names = list(ROADS) if has_direct_road() else [name for name in ROADS if not name.startswith("direct")]

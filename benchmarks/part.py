@@ -1,6 +1,6 @@
 """One part of the benchmarks, in a process of its own: its figures go into a file.
 
-    python -m benchmarks.part send results/send.json --quick
+python -m benchmarks.part send results/send.json --quick
 """
 
 import argparse
@@ -21,7 +21,7 @@ from benchmarks.figures import Figure, Measures, Note
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part: a module of this package whose `measure(quick)` returns its figures."""
+    """A part: a module of this package whose `measure(quick=…)` returns its figures."""
 
     name: str
     title: str
@@ -31,9 +31,9 @@ class Part:
     def measure(self, *, quick: bool) -> dict[str, Any]:
         """Measure; returns what is kept as JSON."""
         about = machine.describe()
-        measure: Callable[[bool], Measures] = importlib.import_module(f"benchmarks.{self.name}").measure
+        measure: Callable[..., Measures] = importlib.import_module(f"benchmarks.{self.name}").measure
         started = time.perf_counter()
-        measures = measure(quick)
+        measures = measure(quick=quick)
         return {
             "part": self.name,
             "title": self.title,

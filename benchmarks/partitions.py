@@ -2,8 +2,8 @@
 
 Two databases of one server hold the same: one has the schema as it is, in the other `messages` is parted
 by thread and `steps` by turn, 16 ways. Each round asks both for the same, one after the other. Images of
-whole pages, which WAL holds after each checkpoint, are left out. It decides something once (see `docs/explanation/scaling.md`) and takes many minutes, so it runs only where it is
-named: `make bench ONLY=partitions`.
+whole pages, which WAL holds after each checkpoint, are left out. It decides something once, which stands in
+`docs/explanation/scaling.md`, and takes minutes, so it runs only where it is named: `make bench ONLY=partitions`.
 """
 
 import random
@@ -38,8 +38,8 @@ LONG = """
 """
 INSERT = """
     insert into messages (thread_key, seq, id, role, content, metadata, turn_id, created_at)
-    select %(key)s, coalesce(max(seq), 0) + n, 'new-' || coalesce(max(seq), 0) + n, 'user', rpad('hello', 200, '.'), '{}',
-        gen_random_uuid(), now()
+    select %(key)s, coalesce(max(seq), 0) + n, 'new-' || coalesce(max(seq), 0) + n, 'user', rpad('hello', 200, '.'),
+        '{}', gen_random_uuid(), now()
     from messages, generate_series(1, 2) n where thread_key = %(key)s group by n
 """
 INSERT_STEP = """
@@ -49,6 +49,15 @@ INSERT_STEP = """
 """
 WINDOW_READ = "select * from messages where thread_key = %(key)s and seq > %(after)s order by seq"
 REPLIES = "select seq from messages where turn_id = (select id from turns where thread_key = %(key)s limit 1)"
+CONSTRAINTS = """
+    select conname, pg_get_constraintdef(oid) from pg_constraint
+    where conrelid = %s::regclass and contype in ('p', 'u', 'f')
+"""
+#: Those that no constraint has of its own.
+INDEXES = """
+    select pg_get_indexdef(indexrelid) from pg_index where indrelid = %s::regclass
+    and not exists (select from pg_constraint where conindid = indexrelid and conrelid = indrelid)
+"""
 SEARCH = f"""
     select thread_key from messages
     where to_tsvector('simple', left(content, 100000)) @@ plainto_tsquery('simple', '{RARE_WORD}') limit 20
@@ -73,10 +82,12 @@ QUESTIONS = (
     Question("replies", "the replies of a turn found, by its id alone", REPLIES),
     Question("search", "a rare word searched", SEARCH),
 )
-DELETE = Question("delete", f"a thread of {LONG_MESSAGES:,} messages deleted", "delete from threads where key = %(key)s", is_long=True)
+DELETE = Question(
+    "delete", f"a thread of {LONG_MESSAGES:,} messages deleted", "delete from threads where key = %(key)s", is_long=True
+)
 
 
-def measure(quick: bool) -> Measures:
+def measure(*, quick: bool) -> Measures:
     """Load, part one of both, ask, and vacuum."""
     threads, rounds = (20_000, 5) if quick else (1_000_000, 300)
     milliseconds: dict[tuple[str, str], list[float]] = defaultdict(list)
@@ -122,7 +133,9 @@ def prepare_databases(url: str, threads: int) -> None:
         load_threads(connection, threads)
         connection.execute(STEPS)
         connection.execute(LONG, {"messages": LONG_MESSAGES, "every": threads // LONG_THREADS})
-        connection.execute("update threads set last_seq = %s where key %% %s = 0", [LONG_MESSAGES, threads // LONG_THREADS])
+        connection.execute(
+            "update threads set last_seq = %s where key %% %s = 0", [LONG_MESSAGES, threads // LONG_THREADS]
+        )
         connection.execute("vacuum (freeze, analyze)")
     server = url.rpartition("/")[0]
     with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
@@ -142,17 +155,12 @@ def prepare_databases(url: str, threads: int) -> None:
 
 def part_table(connection: psycopg.Connection[Any], table: str, column: str) -> None:
     """Replace a table by the same in partitions, with all of its constraints and indexes."""
-    constraints = connection.execute(
-        "select conname, pg_get_constraintdef(oid) from pg_constraint where conrelid = %s::regclass and contype in ('p', 'u', 'f')",
-        [table],
-    ).fetchall()
-    indexes = connection.execute(
-        "select pg_get_indexdef(indexrelid) from pg_index where indrelid = %s::regclass"
-        " and not exists (select from pg_constraint where conindid = indexrelid and conrelid = indrelid)",
-        [table],
-    ).fetchall()
+    constraints = connection.execute(CONSTRAINTS, [table]).fetchall()
+    indexes = connection.execute(INDEXES, [table]).fetchall()
     connection.execute(f"alter table {table} rename to old")
-    connection.execute(f"create table {table} (like old including defaults including constraints) partition by hash ({column})")
+    connection.execute(
+        f"create table {table} (like old including defaults including constraints) partition by hash ({column})"
+    )
     for number in range(PARTITIONS):
         bounds = f"with (modulus {PARTITIONS}, remainder {number})"
         connection.execute(f"create table {table}_{number} partition of {table} for values {bounds}")
@@ -176,7 +184,9 @@ def figures(
         key = question.key + suffix
         if suffix and not any(values["plain", question.key]):
             continue
-        lines += pair(key, prefix or f"{question.label}, ", values["plain", question.key], values["parted", question.key], unit)
+        lines += pair(
+            key, prefix or f"{question.label}, ", values["plain", question.key], values["parted", question.key], unit
+        )
     return lines
 
 

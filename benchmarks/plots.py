@@ -13,7 +13,6 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 Result = dict[str, Any]
@@ -128,7 +127,8 @@ def draw_models(folder: Path) -> Figure | None:
 def finish(figure: Figure, title: str, result: Result) -> Figure:
     """A title above, the machine below."""
     machine = result["machine"]
-    words = f"{machine['date']}, {machine['cpu']}, {machine['cores']} cores, load {machine['load']}, Python {machine['python']}"
+    processor = f"{machine['cpu']}, {machine['cores']} cores, load {machine['load']}"
+    words = f"{machine['date']}, {processor}, Python {machine['python']}"
     figure.suptitle(title, fontweight="bold")
     figure.supxlabel(words, fontsize=7, color="gray")
     return figure

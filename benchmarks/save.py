@@ -19,7 +19,7 @@ SHORT_LENGTH, LONG_LENGTH = 10, 5_000
 SAVES = 10
 
 
-def measure(quick: bool) -> Measures:
+def measure(*, quick: bool) -> Measures:
     """Measure both databases, one after the other."""
     rounds = 20 if quick else 300
     with tempfile.TemporaryDirectory() as folder:

@@ -14,13 +14,15 @@ import math
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import count
 
 from benchmarks.figures import percentile, render_number
+from store.settings import Settings
 
 RATES = (100, 1_000, 10_000)
 #: Turns that a run lets pass; the first tenth is not counted.
-TURNS = 20_000
+TURNS = 8_000
 #: Transactions, each with an id and a flush of its own: send, claim, settle.
 COMMITS = 3
 SECONDS_A_DAY = 86_400
@@ -44,9 +46,9 @@ class Assumptions:
     backend_connections: int = 5
     #: Transactions between two vacuums that keep ids from running out: PostgreSQL's own default.
     freeze_transactions: int = 200_000_000
-    #: Wake-ups that one sweep publishes, and seconds between two.
-    sweep_limit: int = 2_000
-    sweep_seconds: float = 2
+    #: Wake-ups that one sweep publishes, and seconds between two: the settings' own defaults.
+    sweep_batch: int = Settings.model_fields["sweep_batch"].default
+    sweep_seconds: float = Settings.model_fields["sweep_interval_seconds"].default
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,10 @@ class Fleet:
         return cls(
             servers(costs.send), max(servers(costs.worker), waiting), servers(costs.database), servers(costs.broker)
         )
+
+    def count_connections(self, assumed: Assumptions) -> int:
+        """The connections to the database, or to its pooler."""
+        return self.workers * assumed.worker_connections + self.backends * assumed.backend_connections
 
 
 @dataclass(slots=True)
@@ -203,6 +209,7 @@ class Run:
             self._schedule(self._now + self._flush_ms, end)
 
 
+@cache
 def render(what: str) -> str:
     """One of the tables of the page, as Markdown."""
     costs, assumed = load_costs(), Assumptions()
@@ -221,7 +228,7 @@ def _run_rows(costs: Costs, assumed: Assumptions) -> Iterator[list[str]]:
         yield [
             f"{rate:,}",
             *(f"{number:,}" for number in (fleet.backends, fleet.workers)),
-            f"{fleet.database_cores:,} cores",
+            f"{fleet.database_cores:,} core{'s' if fleet.database_cores > 1 else ''}",
             f"{fleet.brokers}",
             *times,
         ]
@@ -236,7 +243,7 @@ def _limit_rows(costs: Costs, assumed: Assumptions) -> Iterator[list[str]]:
         (f"a database of {cores} cores", f"{render_number(costs.database)} ms", cores * 1000 / costs.database),
         ("its write-ahead log", f"{render_number(costs.wal_kb)} kB", assumed.log_mb_per_second * 1000 / costs.wal_kb),
         ("a broker, of one thread", f"{render_number(costs.broker)} ms", 1000 / costs.broker),
-        ("the sweep, if each wake-up is lost", "", assumed.sweep_limit / assumed.sweep_seconds),
+        ("the sweep, if each wake-up is lost", "", assumed.sweep_batch / assumed.sweep_seconds),
     ):
         yield [name, cost, f"{_round_to_two(rate):,}"]
 
@@ -257,9 +264,10 @@ def _growth_rows(costs: Costs, assumed: Assumptions) -> Iterator[list[str]]:
         "a vacuum of every table against wraparound is due each": lambda rate: (
             f"{render_number(assumed.freeze_transactions / rate / COMMITS / 3600)} h"
         ),
-        "connections of workers and backends": lambda rate: (
-            f"{fleets[rate].workers * assumed.worker_connections + fleets[rate].backends * assumed.backend_connections:,}"
+        "a minute without the broker is caught up with after": lambda rate: (
+            f"{render_number(60 * rate * assumed.sweep_seconds / assumed.sweep_batch)} s"
         ),
+        "connections of workers and backends": lambda rate: f"{fleets[rate].count_connections(assumed):,}",
     }
     for name, line in lines.items():
         yield [name, *(line(rate) for rate in RATES)]
@@ -268,7 +276,7 @@ def _growth_rows(costs: Costs, assumed: Assumptions) -> Iterator[list[str]]:
 def _round_to_two(value: float) -> int:
     """A whole number of two digits that are not zero: more would promise what was not measured."""
     digits = max(0, math.floor(math.log10(value)) - 1)
-    return round(value / 10**digits) * 10**digits
+    return int(round(value / 10**digits) * 10**digits)
 
 
 def main() -> None:

@@ -26,14 +26,16 @@ TABLE = "create table if not exists bench (id bigserial primary key, said text)"
 INSERT = "insert into bench (said) values (%s)"
 
 
-def measure(quick: bool) -> Measures:
+def measure(*, quick: bool) -> Measures:
     """Measure one thread, eight, and PgBouncer; rows and sends alternate."""
     count, rounds = (100, 1) if quick else (800, 5)
     with stack() as servers, tempfile.TemporaryDirectory() as folder, ExitStack() as pooler:
         settings = settings_of(servers, db_pool_size=THREADS)
         lines = [
             *figures("one_thread", "1 thread", compare(settings, 1, count, rounds), ratio_at_least(0.35)),
-            *figures("eight_threads", f"{THREADS} threads", compare(settings, THREADS, count, rounds), ratio_at_least(0.2)),
+            *figures(
+                "eight_threads", f"{THREADS} threads", compare(settings, THREADS, count, rounds), ratio_at_least(0.2)
+            ),
         ]
         if find_pgbouncer() is None:
             return [*lines, Note("not measured behind PgBouncer: it is not installed (Debian: apt install pgbouncer)")]

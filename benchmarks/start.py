@@ -37,7 +37,7 @@ ROADS: tuple[tuple[str, str, dict[str, str], Demand | None], ...] = (
 )
 
 
-def measure(quick: bool) -> Measures:
+def measure(*, quick: bool) -> Measures:
     """Start each worker some times, in turns, on the same servers, with nothing else running."""
     roads = ROADS if has_direct_road() else ROADS[:-1]
     columns: dict[str, list[tuple[float, float]]] = {"bare": [], **{road[0]: [] for road in roads}}
@@ -62,7 +62,10 @@ def figures(
     """The seconds, or the processor time, of each kind of start."""
     suffix, prefix = (("", ""), ("_cpu", "processor time: "))[index]
     base = Figure(
-        key=f"bare{suffix}", label=f"{prefix}a bare Celery worker", rounds=[run[index] for run in columns["bare"]], unit=unit
+        key=f"bare{suffix}",
+        label=f"{prefix}a bare Celery worker",
+        rounds=[run[index] for run in columns["bare"]],
+        unit=unit,
     )
     return [
         base,

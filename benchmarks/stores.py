@@ -16,8 +16,8 @@ from typing import Any
 
 import psycopg
 
-from benchmarks.machine import BASELINE_PYTHON
 from benchmarks.figures import Demand, Figure, Measures, Note, ratio_at_most
+from benchmarks.machine import BASELINE_PYTHON
 from benchmarks.own_turns import OwnTurns
 from benchmarks.stage import ROOT, read_wal_position, rounds_within, settings_of, stack
 from benchmarks.stock import stock_threads
@@ -64,7 +64,7 @@ def thread_of(length: int, round_number: int) -> str:
     return f"t-{length}-{round_number if length <= SHORT else 0}"
 
 
-def measure(quick: bool) -> Measures:
+def measure(*, quick: bool) -> Measures:
     """One turn of each, round by round."""
     if not BASELINE_PYTHON.exists():
         return [Note("not measured: `make .venv/.bench` installs the others")]
@@ -119,7 +119,10 @@ def compare(unit: str, what: str, values: dict[tuple[str, int], list[float]], le
     lines = []
     for name, title in OTHERS.items():
         theirs = Figure(
-            key=f"{name}_{length}_{name_of_unit}", label=f"{what}, {length:,} messages: {title}", rounds=values[name, length], unit=unit
+            key=f"{name}_{length}_{name_of_unit}",
+            label=f"{what}, {length:,} messages: {title}",
+            rounds=values[name, length],
+            unit=unit,
         )
         ours = Figure(
             key=f"own_{name}_{length}_{name_of_unit}",

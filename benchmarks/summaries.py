@@ -26,15 +26,9 @@ RELEASE = "update threads set summary_retry_at = null where summary_retry_at is 
 take_ten = partial(reserve_due, marks={}, other_marks=MARKS, limit=DUE_COUNT)
 
 
-def measure(quick: bool) -> Measures:
+def measure(*, quick: bool) -> Measures:
     """Compare the scans. The threads that a scan reserves are released after it."""
-    return compare(
-        rounds=20 if quick else 100,
-        fill=fill,
-        scan=scan,
-        explain=explain,
-        undo=release_due,
-    )
+    return compare(rounds=20 if quick else 100, fill=fill, scan=scan, explain=explain, undo=release_due)
 
 
 def scan(database: Database) -> None:

@@ -53,10 +53,12 @@ class Column:
 
 def pool_of(program: Program) -> str:
     """The Celery pool of a worker: Celery takes the last that is named."""
-    return next(pool for option, pool in reversed(list(zip(program.argv, program.argv[1:], strict=False))) if option == "-P")
+    return next(
+        pool for option, pool in reversed(list(zip(program.argv, program.argv[1:], strict=False))) if option == "-P"
+    )
 
 
-def measure(quick: bool) -> Measures:
+def measure(*, quick: bool) -> Measures:
     """Tasks and turns alternate; the other workers are idle meanwhile."""
     count, rounds = (100, 1) if quick else (600, 5)
     has_own_pool = pool_of(TURNS) != "threads"
@@ -104,9 +106,7 @@ def figures_of(columns: dict[str, Column]) -> Measures:
         label, demand = "turns, against those", ratio_at_least(0.5)
         lines += [
             pool_tasks,
-            Figure(
-                key="turns_own_pool", label=label, rounds=own.rates, unit="/s", baseline=pool_tasks, demand=demand
-            ),
+            Figure(key="turns_own_pool", label=label, rounds=own.rates, unit="/s", baseline=pool_tasks, demand=demand),
         ]
         label = "worker's processor time, each task, the pool of turns"
         pool_cpu = Figure(key="noop_own_pool_cpu", label=label, rounds=pool.worker_ms, unit="ms")

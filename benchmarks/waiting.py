@@ -74,7 +74,7 @@ class Crowd:
         ]
 
 
-def measure(quick: bool) -> Measures:
+def measure(*, quick: bool) -> Measures:
     """Two crowds, each on servers and a worker of its own."""
     return [figure for count in ((100,) if quick else (1_000, 3_000)) for figure in watch(count).figures()]
 

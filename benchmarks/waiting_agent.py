@@ -8,6 +8,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 from agent.agent import Agent
 from agent.models.protocol import ModelReply, ModelRequest, StreamRestarted, TextDelta
@@ -43,7 +44,8 @@ class WaitingModel:
 
 async def _watch_loop() -> None:
     """Sleep over and over; note, one a line, the moment and the milliseconds by which each sleep was too long."""
-    with open(os.environ[LAG_FILE], "a", buffering=1 << 16) as file:  # noqa: ASYNC230 - buffered: a write a second
+    # Buffered: it writes once a second or so.
+    with Path(os.environ[LAG_FILE]).open("a", buffering=1 << 16) as file:  # noqa: ASYNC230
         while True:
             before = time.perf_counter()
             await asyncio.sleep(PROBE_SECONDS)

@@ -56,10 +56,7 @@ def held() -> HeldModel:
 @pytest.fixture
 def site(database_url: str, valkey_url: str, tmp_path: Path, held: HeldModel) -> Iterator[OwnTurns]:
     settings = load(database_url=database_url, broker_url=valkey_url, file_store_url=str(tmp_path))
-    agents = {
-        "assistant": Agent(name="assistant", model=RecallModel()),
-        "held": Agent(name="held", model=held),
-    }
+    agents = {"assistant": Agent(name="assistant", model=RecallModel()), "held": Agent(name="held", model=held)}
     with OwnTurns(settings, agents) as opened:
         opened.turn("warm-up")
         yield opened
