@@ -28,7 +28,7 @@ _TURNS = """
            created_at, created_at, created_at, updated_at,
            case when state = 'failed' then 'model' end, case when state = 'failed' then 'overloaded' end
     from threads,
-         lateral (select case when key % 1000 = 7 then 'failed' when key % 1000 = 8 then 'cancelled'
+         lateral (select case when key % 1000 = 7 and key < 100000 then 'failed' when key % 1000 = 8 then 'cancelled'
                          else 'completed' end as state) ends
 """
 _MESSAGES = """

@@ -20,7 +20,7 @@ from conversation.task_contract import TURNS_QUEUE
 from producers import Producer
 from tests.stub_openai import StubOpenAI, reply
 from threadmill.embedded.process import POLL_SECONDS, Process
-from threadmill.embedded.programs import worker
+from threadmill.embedded.programs import Program, worker
 from threadmill.embedded.stack import Stack
 
 #: Seconds in which a bare worker has to have run its task.
@@ -90,7 +90,7 @@ def measure_bare_start(servers: Stack) -> tuple[float, float]:
         noop.app.conf.broker_url = servers.addresses().broker_url
         noop.mark_done.apply_async(queue=noop.QUEUE)
         started = time.time()
-        process = launch(servers, BARE_WORKER.argv, {})
+        process = launch(servers, BARE_WORKER, {})
         while not client.exists(noop.DONE):
             time.sleep(POLL_SECONDS)
             assert time.time() < started + BARE_SECONDS, "the bare worker ran nothing"
@@ -104,7 +104,7 @@ def measure_first_turn(servers: Stack, variables: Mapping[str, str]) -> tuple[fl
     producer = Producer(settings_of(servers))
     turn = producer.send("t", "hello", allow_unknown_agent=True)
     started = time.time()
-    process = launch(servers, OWN_WORKER.argv, variables)
+    process = launch(servers, OWN_WORKER, variables)
     state = turn.wait(timeout=120).state
     used_seconds = processor_seconds(process.pid)
     claimed_at = turn.record.started_at
@@ -115,9 +115,10 @@ def measure_first_turn(servers: Stack, variables: Mapping[str, str]) -> tuple[fl
     return claimed_at.timestamp() - started, used_seconds
 
 
-def launch(servers: Stack, argv: tuple[str, ...], variables: Mapping[str, str]) -> Process:
+def launch(servers: Stack, program: Program, variables: Mapping[str, str]) -> Process:
     """Start a worker in a process of its own, without waiting for it."""
     log = Path(servers.addresses().file_store).parent / "logs" / "bench.log"
-    process = Process("worker", argv, log=log, environment={**servers.environment, **variables})
+    environment = {**servers.environment, **program.environment, **variables}
+    process = Process("worker", program.argv, log=log, environment=environment)
     process.start()
     return process

@@ -10,6 +10,7 @@ rate does.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import psycopg
 from redis import Redis
@@ -79,8 +80,8 @@ def measure(*, quick: bool) -> Measures:
             return rate
 
         work: dict[str, Callable[[], float]] = {
-            STOCK.name: lambda: measure_no_ops(servers, noop.QUEUE, count),
-            OWN_POOL.name: lambda: measure_no_ops(servers, noop.OWN_POOL_QUEUE, count),
+            STOCK.name: lambda: measure_no_ops(servers, noop.noop, noop.QUEUE, count),
+            OWN_POOL.name: lambda: measure_no_ops(servers, noop.noop_turn, noop.OWN_POOL_QUEUE, count),
             TURNS.name: run_turns,
         }
         measure_turns(producer, connection, THREADS)
@@ -133,14 +134,14 @@ def server_figures(servers_ms: dict[str, list[float]], wal_kb: list[float]) -> M
     ]
 
 
-def measure_no_ops(servers: Stack, queue: str, count: int) -> float:
+def measure_no_ops(servers: Stack, task: Any, queue: str, count: int) -> float:
     """Measure bare tasks in a second."""
     noop.app.conf.broker_url = servers.addresses().broker_url
-    noop.noop.apply_async(queue=queue)
+    task.apply_async(queue=queue)
     with Redis.from_url(servers.addresses().broker_url) as client:
         client.delete(noop.DONE)
         started = time.perf_counter()
-        run_in_threads(lambda _: noop.noop.apply_async(queue=queue), THREADS, count)
+        run_in_threads(lambda _: task.apply_async(queue=queue), THREADS, count)
         noop.mark_done.apply_async(queue=queue)
         while not client.exists(noop.DONE):
             time.sleep(POLL_SECONDS)

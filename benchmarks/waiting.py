@@ -113,7 +113,12 @@ def watch(count: int) -> Crowd:
 def start_worker(servers: Stack, count: int, variables: dict[str, str]) -> Process:
     """A worker process that may take so many turns at once."""
     program = worker("turns", [TURNS_QUEUE], options=["-c", str(count)])
-    environment = {**servers.environment, **variables, "THREADMILL_AGENT_MODULES": "benchmarks.waiting_agent"}
+    environment = {
+        **servers.environment,
+        **program.environment,
+        **variables,
+        "THREADMILL_AGENT_MODULES": "benchmarks.waiting_agent",
+    }
     log = Path(servers.addresses().file_store).parent / "logs" / "waiting.log"
     process = Process("worker", program.argv, log=log, environment=environment)
     process.start()
