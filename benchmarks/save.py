@@ -7,9 +7,9 @@ in PostgreSQL. The two threads alternate, so that whatever else the machine does
 import asyncio
 import tempfile
 import time
-from statistics import median
 
-from benchmarks.stage import Figure, is_quick, settings_of, show, stack
+from benchmarks.figures import Figure, Measures, ratio_at_most
+from benchmarks.stage import settings_of, stack
 from conversation.message import Message
 from conversation.thread import Thread
 from store.thread_store import ThreadStore
@@ -17,22 +17,20 @@ from store.thread_store import ThreadStore
 SHORT_LENGTH, LONG_LENGTH = 10, 5_000
 #: Saves of a working copy before it is loaded again, so that it stays as long as it is said to be.
 SAVES = 10
-#: How much more a save on the long thread may cost.
-RATIO_MAX = 1.2
 
 
-def main() -> None:
-    """Measure both databases, one after the other; show the medians."""
-    rounds = 20 if is_quick(__doc__) else 500
+def measure(*, quick: bool) -> Measures:
+    """Measure both databases, one after the other."""
+    rounds = 20 if quick else 300
     with tempfile.TemporaryDirectory() as folder:
-        sqlite = asyncio.run(measure(f"sqlite:///{folder}/threads.db", rounds))
+        sqlite = asyncio.run(time_saves(f"sqlite:///{folder}/threads.db", rounds))
     with stack() as servers:
         url = settings_of(servers).database_url.get_secret_value()
-        postgresql = asyncio.run(measure(url, rounds))
-    show("Saving one new message", [*figures("SQLite", sqlite), *figures("PostgreSQL", postgresql)])
+        postgresql = asyncio.run(time_saves(url, rounds))
+    return [*figures("SQLite", sqlite), *figures("PostgreSQL", postgresql)]
 
 
-async def measure(url: str, rounds: int) -> dict[int, float]:
+async def time_saves(url: str, rounds: int) -> dict[int, list[float]]:
     """Milliseconds of a save, by the length of the thread."""
     save_seconds: dict[int, list[float]] = {SHORT_LENGTH: [], LONG_LENGTH: []}
     async with await ThreadStore.create(url) as store:
@@ -43,7 +41,7 @@ async def measure(url: str, rounds: int) -> dict[int, float]:
             for _ in range(SAVES):
                 for length, thread in threads.items():
                     save_seconds[length].append(await time_save(store, thread))
-    return {length: 1000 * median(found) for length, found in save_seconds.items()}
+    return {length: [1000 * seconds for seconds in found] for length, found in save_seconds.items()}
 
 
 async def stock(store: ThreadStore, length: int) -> None:
@@ -60,16 +58,13 @@ async def time_save(store: ThreadStore, thread: Thread) -> float:
     return time.perf_counter() - started
 
 
-def figures(database: str, medians: dict[int, float]) -> list[Figure]:
-    """The figures of one database. The ratio is bounded: seconds depend on the machine."""
+def figures(database: str, milliseconds: dict[int, list[float]]) -> list[Figure]:
+    """The figures of one database."""
+    key = database.lower()
+    short, long = (f"{database}, thread of {length:,} messages" for length in milliseconds)
+    base = Figure(key=f"{key}_{SHORT_LENGTH}", label=short, rounds=milliseconds[SHORT_LENGTH], unit="ms")
+    rounds, demand = milliseconds[LONG_LENGTH], ratio_at_most(1.2)
     return [
-        Figure(f"{database}, thread of {SHORT_LENGTH} messages", medians[SHORT_LENGTH], "ms"),
-        Figure(f"{database}, thread of {LONG_LENGTH:,} messages", medians[LONG_LENGTH], "ms", medians[SHORT_LENGTH]),
-        Figure(
-            f"{database}, the one by the other", medians[LONG_LENGTH] / medians[SHORT_LENGTH], "times", 1, RATIO_MAX
-        ),
+        base,
+        Figure(key=f"{key}_{LONG_LENGTH}", label=long, rounds=rounds, unit="ms", baseline=base, demand=demand),
     ]
-
-
-if __name__ == "__main__":
-    main()

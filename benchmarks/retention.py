@@ -5,7 +5,7 @@ In both databases the same ten threads are idle and too old, and ten others too 
 
 from sqlalchemy import Connection, text
 
-from benchmarks.stage import is_quick
+from benchmarks.figures import Measures
 from benchmarks.sweeps import compare
 from store.database.engine import Database
 from store.retention import policies
@@ -23,16 +23,9 @@ STOCK = f"""
 """
 
 
-def main() -> None:
+def measure(*, quick: bool) -> Measures:
     """Compare the scans. Nothing is undone after one: it changes nothing."""
-    compare(
-        f"A scan for {2 * DUE_COUNT} threads that are past their retention",
-        rounds=20 if is_quick(__doc__) else 300,
-        fill=fill,
-        scan=scan,
-        explain=explain,
-        undo=lambda _: None,
-    )
+    return compare(rounds=20 if quick else 100, fill=fill, scan=scan, explain=explain, undo=lambda _: None)
 
 
 def scan(database: Database) -> None:
@@ -60,7 +53,3 @@ def explain(database: Database) -> list[str]:
         return list(connection.exec_driver_sql(f"explain {statement}".replace("%%", "%")).scalars())
 
     return database.run(explain_groups)
-
-
-if __name__ == "__main__":
-    main()

@@ -7,7 +7,7 @@ from functools import partial
 
 from sqlalchemy import text
 
-from benchmarks.stage import is_quick
+from benchmarks.figures import Measures
 from benchmarks.sweeps import compare
 from conversation.water_marks import WaterMarks
 from store.database.engine import Database
@@ -26,16 +26,9 @@ RELEASE = "update threads set summary_retry_at = null where summary_retry_at is 
 take_ten = partial(reserve_due, marks={}, other_marks=MARKS, limit=DUE_COUNT)
 
 
-def main() -> None:
+def measure(*, quick: bool) -> Measures:
     """Compare the scans. The threads that a scan reserves are released after it."""
-    compare(
-        f"A scan for {DUE_COUNT} threads that are due",
-        rounds=20 if is_quick(__doc__) else 300,
-        fill=fill,
-        scan=scan,
-        explain=explain,
-        undo=release_due,
-    )
+    return compare(rounds=20 if quick else 100, fill=fill, scan=scan, explain=explain, undo=release_due)
 
 
 def scan(database: Database) -> None:
@@ -66,7 +59,3 @@ def explain(database: Database) -> list[str]:
         driver.add_notice_handler(lambda notice: lines.extend((notice.message_primary or "").splitlines()))
         take_ten(connection)
     return lines
-
-
-if __name__ == "__main__":
-    main()

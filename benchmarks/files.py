@@ -4,7 +4,6 @@ Each transfer has an interpreter of its own. Its memory is the most that it ever
 held when all was imported and connected. The server is Swift, in one process on the same machine.
 """
 
-import argparse
 import gc
 import hashlib
 import json
@@ -13,11 +12,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.stage import ROOT, Figure, show
+from benchmarks.figures import Figure, Measures, at_most
+from benchmarks.stage import ROOT
 from store.blobs import LocalBlobs, S3Blobs, S3Options
 from tests.conftest import S3
 from tests.swift.running import KEY, running_swift
@@ -53,29 +53,22 @@ class Transfer:
             file.writelines(pieces)
 
 
-def main() -> None:
+def measure(*, quick: bool) -> Measures:
     """Send and fetch, alternately through boto3 and through us; then the same in a folder."""
-    size = _parse_size()
+    mib = 64 if quick else 512
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder, running_swift(Path(folder)) as server:
         S3(server.endpoint, KEY, server.secret).client().create_bucket(Bucket=BUCKET)
         source, target = Path(folder) / "source", Path(folder) / "target"
-        transfer = Transfer(server.endpoint, server.secret, str(source), str(target), _write(source, size))
-        figures = []
+        transfer = Transfer(server.endpoint, server.secret, str(source), str(target), _write(source, mib))
+        lines: list[Figure] = []
         for way in ("upload", "download"):
-            baseline, result = _run_transfer(transfer, f"plain_{way}"), _run_transfer(transfer, f"s3_{way}")
-            figures += _figures(f"boto3's {way}_file, {size} MiB", baseline, None)
-            figures += _figures(f"the same through S3Blobs, {size} MiB", result, baseline)
+            base = _figures(f"boto3_{way}", f"boto3's {way}_file, {mib} MiB", _run_transfer(transfer, f"plain_{way}"))
+            ours = _run_transfer(transfer, f"s3_{way}")
+            lines += [*base, *_figures(f"s3_{way}", f"the same through S3Blobs, {mib} MiB", ours, base)]
         for way in ("upload", "download"):
-            figures += _figures(f"{way} through LocalBlobs, {size} MiB", _run_transfer(transfer, f"local_{way}"), None)
-    show("Big files", figures)
-
-
-def _parse_size() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--mib", type=int, default=1024, help="the size of the file")
-    parser.add_argument("--quick", action="store_true", help="a file of 64 MiB")
-    options = parser.parse_args()
-    return 64 if options.quick else int(options.mib)
+            ours = _run_transfer(transfer, f"local_{way}")
+            lines += _figures(f"local_{way}", f"{way} through LocalBlobs, {mib} MiB", ours, ())
+    return lines
 
 
 def _write(path: Path, mib: int) -> str:
@@ -92,7 +85,7 @@ def _write(path: Path, mib: int) -> str:
 
 def _run_transfer(transfer: Transfer, way: str) -> dict[str, float]:
     """Seconds and MiB of one transfer in an interpreter of its own."""
-    command = [sys.executable, __file__, "--child", way, json.dumps(transfer.__dict__)]
+    command = [sys.executable, "-m", "benchmarks.files", way, json.dumps(transfer.__dict__)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     target = Path(transfer.target)
@@ -107,16 +100,17 @@ def _sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _figures(label: str, measures: dict[str, float], baseline: dict[str, float] | None) -> list[Figure]:
-    is_ours = not label.startswith("boto3")
+def _figures(
+    key: str, label: str, measures: dict[str, float], baselines: Sequence[Figure] | None = None
+) -> list[Figure]:
+    """Time and memory of a transfer. `None` marks the baseline's own, of which nothing is asked."""
+    bases: Sequence[Figure | None] = baselines or (None, None)
+    seconds, mib = [measures["seconds"]], [measures["mib"]]
+    demand = None if baselines is None else at_most(EXTRA_MIB_MAX)
     return [
-        Figure(label, measures["seconds"], "s", baseline and baseline["seconds"]),
+        Figure(key=key, label=label, rounds=seconds, unit="s", baseline=bases[0]),
         Figure(
-            "    additional memory",
-            measures["mib"],
-            "MiB",
-            baseline and baseline["mib"],
-            EXTRA_MIB_MAX if is_ours else None,
+            key=f"{key}_memory", label="... memory beyond", rounds=mib, unit="MiB", baseline=bases[1], demand=demand
         ),
     ]
 
@@ -154,7 +148,4 @@ def _read_memory_kib(field_name: str) -> int:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--child"]:
-        run_child(sys.argv[2], Transfer(**json.loads(sys.argv[3])))
-    else:
-        main()
+    run_child(sys.argv[1], Transfer(**json.loads(sys.argv[2])))
