@@ -105,7 +105,7 @@ class TaskPool(thread.TaskPool):  # type: ignore[misc]  # celery ships no types
         return {**super()._get_info(), "turns": len(self._waiting)}
 
 
-class _TurnTask(greenlet):
+class _TurnTask(greenlet):  # type: ignore[misc]  # greenlet ships no types
     """A task on Celery's thread, which steps aside while its turn is on the loop."""
 
     def __init__(self, pool: TaskPool, trace: Callable[[], object]) -> None:
@@ -129,7 +129,8 @@ class _TurnTask(greenlet):
         turn = self._turn
         if turn.cancelled():
             raise CancelledError
-        return turn.result()
+        result: T = turn.result()
+        return result
 
     def _begin(self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any]) -> None:
         self._turn = loop.create_task(work)
@@ -140,5 +141,6 @@ def wait_on_loop(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) 
     """Run a coroutine on a loop and return its result; a turn's task in this pool holds no thread meanwhile."""
     task = getcurrent()
     if isinstance(task, _TurnTask):
-        return task.wait_for(loop, work)
+        result: T = task.wait_for(loop, work)
+        return result
     return asyncio.run_coroutine_threadsafe(work, loop).result()
