@@ -87,6 +87,7 @@ class Stage:
             worker_send_task_events=True,
             worker_enable_remote_control=False,
             task_default_queue=QUEUE,
+            task_queues=celery_app.conf.task_queues,
         )
         self.other_threads: set[str] = set()
         self.app.task(self._run_turn, name=RUN_TURNS, shared=False, waits_on_loop=True)
@@ -271,6 +272,7 @@ def test_no_more_turns_are_taken_than_may_run(stage: Stage, pool: type) -> None:
         time.sleep(0.2)
         assert len(stage.loop.begun) == 2
         assert broker.llen(QUEUE) == 1
+        assert not broker.exists("unacked")
         assert worker.pool.info["max-concurrency"] == 2
         stage.loop.open()
         stage.wait(lambda: all(stage.has_event(task, "task-succeeded") for task in tasks))
