@@ -113,7 +113,7 @@ def _make_publisher(settings: Settings) -> WakeUpPublisher:
 
     url, timeout_seconds = settings.broker_url.get_secret_value(), settings.notify_timeout_seconds
     options = celeryconfig.broker_transport_options
-    if settings.wake_ups == "direct":
+    if not settings.publish_with_celery:
         publisher = DirectPublisher.open(url, options, timeout_seconds=timeout_seconds)
         if publisher is not None:
             return publisher

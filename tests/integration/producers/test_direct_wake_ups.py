@@ -44,7 +44,7 @@ def wake_up(**values: Any) -> WakeUp:
 
 
 def with_way(settings: Settings, way: str) -> Settings:
-    return settings.model_copy(update={"wake_ups": way})
+    return settings.model_copy(update={"publish_with_celery": way == "celery"})
 
 
 @contextmanager
