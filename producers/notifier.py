@@ -2,12 +2,11 @@
 
 What stays true: a broker that is away or slow holds a caller up for at most the notify timeout,
 a broken one soon for no time at all; the message is stored, and the sweep publishes a wake-up again.
-Over an open connection the caller's own thread publishes. Whatever may take longer than the server's answer
-to one command (names to look up, a handshake, an import) is done by a helper thread, and waited for.
+Over an open connection the caller's own thread or event loop publishes. Whatever may take longer than the
+server's answer to one command (names to look up, a handshake, an import) is done by a helper thread, and waited for.
 """
 
 import asyncio
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
@@ -29,7 +28,7 @@ class Notifier:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        # One is enough: the publish of an event loop takes a tenth of a millisecond, and few have to connect.
+        # One is enough: few have to connect.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="notify")
         self._breaker = Breaker(failures_to_open=FAILURES_TO_OPEN, open_seconds=OPEN_SECONDS)
         #: Made by the helper thread.
@@ -45,10 +44,13 @@ class Notifier:
 
     def notify(self, wake_up: WakeUp) -> bool:
         """Publish one wake-up; False if the broker did not take it in time."""
-        if self._publisher is not None and self._breaker.is_closed:
-            is_published = self._attempt(self._publisher.publish_at_once, wake_up)
-            if is_published is not None:
-                return is_published
+        if (publisher := self._ready_publisher()) is not None:
+            try:
+                is_published = publisher.publish_at_once(wake_up)
+            except Exception as error:  # noqa: BLE001 - whatever a broker's client raises, the message is stored
+                return self._record_failure(wake_up, error)
+            if is_published:
+                return self._record_success()
         future = self.notify_soon(wake_up)
         try:
             return future.result(timeout=self._settings.notify_timeout_seconds)
@@ -56,8 +58,14 @@ class Notifier:
             return _log_missed(wake_up, "slow")
 
     async def notify_async(self, wake_up: WakeUp) -> bool:
-        """As `notify`, without a moment of the event loop spent on the network."""
-        # By the helper thread: it costs the process less than a connection of the loop's own.
+        """As `notify`, without a moment of the event loop spent on waiting for the network."""
+        if (publisher := self._ready_publisher()) is not None:
+            try:
+                is_published = await publisher.publish_at_once_async(wake_up)
+            except Exception as error:  # noqa: BLE001 - whatever a broker's client raises, the message is stored
+                return self._record_failure(wake_up, error)
+            if is_published:
+                return self._record_success()
         future = asyncio.wrap_future(self.notify_soon(wake_up))
         # Not `wait_for`: it would cancel a publish that is only late.
         await asyncio.wait({future}, timeout=self._settings.notify_timeout_seconds)
@@ -87,24 +95,28 @@ class Notifier:
         """Publish a wake-up in the helper thread, with all that it takes."""
         if not self._breaker.admit():
             return _log_missed(wake_up, "broken")
-        return bool(self._attempt(lambda wake_up: self._open_publisher().publish(wake_up), wake_up))
-
-    def _attempt(self, publish: Callable[[WakeUp], bool], wake_up: WakeUp) -> bool | None:
-        """Whether the broker took a wake-up; None where `publish` could not try."""
         try:
-            is_published = publish(wake_up)
+            self._open_publisher().publish(wake_up)
         except Exception as error:  # noqa: BLE001 - whatever a broker's client raises, the message is stored
-            self._breaker.record_failure()
-            return _log_missed(wake_up, type(error).__name__)
-        if not is_published:
-            return None
-        self._breaker.record_success()
-        return True
+            return self._record_failure(wake_up, error)
+        return self._record_success()
+
+    def _ready_publisher(self) -> WakeUpPublisher | None:
+        """The publisher, if it was made and nothing speaks against the broker."""
+        return self._publisher if self._breaker.is_closed else None
 
     def _open_publisher(self) -> WakeUpPublisher:
         if self._publisher is None:
             self._publisher = _make_publisher(self._settings)
         return self._publisher
+
+    def _record_success(self) -> bool:
+        self._breaker.record_success()
+        return True
+
+    def _record_failure(self, wake_up: WakeUp, error: Exception) -> bool:
+        self._breaker.record_failure()
+        return _log_missed(wake_up, type(error).__name__)
 
 
 def _make_publisher(settings: Settings) -> WakeUpPublisher:
@@ -113,7 +125,7 @@ def _make_publisher(settings: Settings) -> WakeUpPublisher:
 
     url, timeout_seconds = settings.broker_url.get_secret_value(), settings.notify_timeout_seconds
     options = celeryconfig.broker_transport_options
-    if settings.wake_ups == "direct":
+    if not settings.publish_with_celery:
         publisher = DirectPublisher.open(url, options, timeout_seconds=timeout_seconds)
         if publisher is not None:
             return publisher

@@ -37,7 +37,7 @@ def publish_wake_up(wake_up: WakeUp) -> bool:
 def _publisher() -> WakeUpPublisher:
     """The process's way to publish wake-ups: one command of Redis, or this Celery app."""
     options = app.conf.broker_transport_options
-    if current().wake_ups == "direct":
+    if not current().publish_with_celery:
         publisher = DirectPublisher.open(app.conf.broker_write_url, options, timeout_seconds=options["socket_timeout"])
         if publisher is not None:
             return publisher

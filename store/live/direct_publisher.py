@@ -7,7 +7,8 @@ failed is not used again, nor is any that was open beside it: they lead to the s
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Self
 
 from conversation.task_contract import RUN_TURNS, WakeUp
@@ -55,7 +56,8 @@ class DirectPublisher:
 
     def publish(self, wake_up: WakeUp) -> bool:
         """Publish one wake-up, over a new connection if need be. Raises as `BrokerConnection`."""
-        self._publish_on(self._take_connection() or self._open_connection(), wake_up)
+        with self._use(self._take_connection() or self._open_connection()) as connection:
+            connection.call(*self._build_command(wake_up))
         return True
 
     def publish_at_once(self, wake_up: WakeUp) -> bool:
@@ -63,7 +65,17 @@ class DirectPublisher:
         connection = self._take_connection()
         if connection is None:
             return False
-        self._publish_on(connection, wake_up)
+        with self._use(connection):
+            connection.call(*self._build_command(wake_up))
+        return True
+
+    async def publish_at_once_async(self, wake_up: WakeUp) -> bool:
+        """As `publish_at_once`, on the event loop."""
+        connection = self._take_connection()
+        if connection is None:
+            return False
+        with self._use(connection):
+            await connection.call_async(*self._build_command(wake_up))
         return True
 
     def close(self) -> None:
@@ -71,11 +83,15 @@ class DirectPublisher:
         self._is_closed = True
         self._drop_idle_connections()
 
-    def _publish_on(self, connection: BrokerConnection, wake_up: WakeUp) -> None:
+    def _build_command(self, wake_up: WakeUp) -> tuple[str, str, str]:
         priority = wake_up.broker_priority()
         message = self._messages.build(RUN_TURNS, wake_up.payload(), queue=wake_up.queue, priority=priority)
+        return "LPUSH", self._messages.list_name(wake_up.queue, priority), message
+
+    @contextmanager
+    def _use(self, connection: BrokerConnection) -> Iterator[BrokerConnection]:
         try:
-            connection.call("LPUSH", self._messages.list_name(wake_up.queue, priority), message)
+            yield connection
         except BaseException:
             # An interrupt as well: the reply would be taken for that of the next wake-up.
             connection.close()

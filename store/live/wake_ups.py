@@ -25,6 +25,10 @@ class WakeUpPublisher(Protocol):
         """As `publish`, if nothing has to be connected or imported for it; else False, and nothing is published."""
         ...
 
+    async def publish_at_once_async(self, wake_up: WakeUp) -> bool:
+        """As `publish_at_once`, on the event loop."""
+        ...
+
     def close(self) -> None:
         """Close what is open."""
         ...
@@ -60,6 +64,10 @@ class CeleryPublisher:
         """Never: whether kombu would connect cannot be known before."""
         del wake_up
         return False
+
+    async def publish_at_once_async(self, wake_up: WakeUp) -> bool:
+        """Never."""
+        return self.publish_at_once(wake_up)
 
     def close(self) -> None:
         """Nothing: kombu's connections end with the process."""

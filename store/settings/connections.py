@@ -1,6 +1,6 @@
 """The settings of the servers that every process connects to: the database and the broker."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BaseModel, Field, SecretStr, field_validator
 from sqlalchemy.engine import make_url
@@ -49,8 +49,8 @@ class BrokerSettings(BaseModel):
     #: Seconds that publishing a wake-up may hold up a caller, broker up or down.
     notify_timeout_seconds: Annotated[Seconds, Field(le=10)] = 1
 
-    #: How wake-ups are published: `direct` with one command of Redis, `celery` by Celery itself. Workers take both.
-    wake_ups: Literal["direct", "celery"] = "direct"
+    #: Publish wake-ups through Celery, which costs more, instead of by one command of Redis. Workers take both.
+    publish_with_celery: bool = False
 
     @field_validator("broker_url")
     @classmethod

@@ -1,5 +1,6 @@
 """Connections to the broker: encrypted ones, slow servers, refusals."""
 
+import asyncio
 import datetime as dt
 import ipaddress
 import socket
@@ -60,6 +61,33 @@ def test_a_server_that_sends_drop_by_drop_is_waited_for_once() -> None:
     assert not publisher.publish_at_once(WAKE_UP)
 
 
+@pytest.mark.parametrize("end", ["timeout", "cancel"])
+async def test_a_server_that_falls_silent_holds_no_event_loop_up(end: str) -> None:
+    """Its late answer is nobody's: the connection is not used again."""
+
+    def answer_once(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(b":1\r\n")
+        while connection.recv(65536):
+            pass
+
+    with serve(answer_once) as port:
+        timeout_seconds = 0.3 if end == "timeout" else 30.0
+        publisher = DirectPublisher.open(f"redis://127.0.0.1:{port}", {}, timeout_seconds=timeout_seconds)
+        assert publisher is not None
+        publisher.publish(WAKE_UP)
+        publishing = asyncio.create_task(publisher.publish_at_once_async(WAKE_UP))
+        await asyncio.sleep(0.05)
+        assert not publishing.done()
+
+        if end == "cancel":
+            publishing.cancel()
+        with pytest.raises((TimeoutError, asyncio.CancelledError)):
+            await publishing
+
+        assert not await publisher.publish_at_once_async(WAKE_UP)
+
+
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
     """A file with a key, and with a certificate of 127.0.0.1 that nobody else signed."""
@@ -100,7 +128,7 @@ def certificate(tmp_path: Path) -> Path:
         ("?ssl_cert_reqs=required&ssl_ca_certs={file}&ssl_certfile={file}", True),
     ],
 )
-def test_a_broker_behind_tls_is_reached(certificate: Path, query: str, is_trusted: bool) -> None:
+async def test_a_broker_behind_tls_is_reached(certificate: Path, query: str, is_trusted: bool) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     received_bytes: list[bytes] = []
@@ -119,12 +147,13 @@ def test_a_broker_behind_tls_is_reached(certificate: Path, query: str, is_truste
             publisher.publish(WAKE_UP)
             # The same connection: what TLS itself sends after its handshake is no sign of trouble.
             assert publisher.publish_at_once(WAKE_UP)
+            assert await publisher.publish_at_once_async(WAKE_UP)
         else:
             with pytest.raises(ssl.SSLCertVerificationError):
                 publisher.publish(WAKE_UP)
         publisher.close()
 
-    assert len(received_bytes) == (2 if is_trusted else 0)
+    assert len(received_bytes) == (3 if is_trusted else 0)
 
 
 def test_an_error_as_reply_is_raised_by_its_kind() -> None:
