@@ -57,6 +57,7 @@ turns = Table(
     Column("window_to_seq", BigInteger),
     Column("window_summary_id", OurId),
     Column("window_context_version", Integer),
+    #: When a wake-up was published last, or when a sweep found, last, that others must end before it.
     Column("notified_at", Time),
     Column("cancel_requested_at", Time),
     Column("created_at", Time, nullable=False),
