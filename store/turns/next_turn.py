@@ -16,7 +16,6 @@ from store.tables.turns import is_unfinished, unfinished
 
 #: All turns, beside the one that a condition is about.
 other_turns = turns.alias("others")
-has_begun = turns.c.attempt > 0
 #: When a turn is only to be ended, as its index has it.
 must_end_at = func.coalesce(turns.c.cancel_requested_at, turns.c.deadline)
 
