@@ -49,7 +49,7 @@ def _first_due(source: NamedFromClause, thread_key: int | ColumnElement[int]) ->
     """Select a thread's head among these turns: one step in the index, however many wait behind it."""
     of_thread = and_(source.c.thread_key == thread_key, is_unfinished(source.name), _is_due(source))
     # In the order of the index, word for word.
-    order = source.c.attempt <= literal_column("0"), source.c.arrival_seq
+    order = source.c.attempt == literal_column("0"), source.c.arrival_seq
     return select(source.c.arrival_seq).where(of_thread).order_by(*order).limit(1)
 
 
