@@ -74,11 +74,7 @@ threads = Table(
     Column(
         "uncovered_tokens_step", BigInteger, Computed(f"uncovered_tokens / {UNCOVERED_TOKENS_STEP}", persisted=True)
     ),
-    Column(
-        "history_step",
-        BigInteger,
-        Computed(f"(last_seq - history_starts_after) / {HISTORY_STEP}", persisted=True),
-    ),
+    Column("history_step", BigInteger, Computed(f"(last_seq - history_starts_after) / {HISTORY_STEP}", persisted=True)),
     #: Null of most: their models take all there is.
     Column(FILLS_WINDOW, Boolean, Computed("uncovered_tokens * 2 >= window_tokens", persisted=True)),
     #: Retention has not checked it, or not since it changed.

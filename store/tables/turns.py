@@ -57,6 +57,7 @@ turns = Table(
     Column("window_to_seq", BigInteger),
     Column("window_summary_id", OurId),
     Column("window_context_version", Integer),
+    #: When a wake-up was published last, or when a sweep found, last, that others must end before it.
     Column("notified_at", Time),
     Column("cancel_requested_at", Time),
     Column("created_at", Time, nullable=False),
@@ -78,7 +79,7 @@ turns = Table(
     Index("ix_turns_state_tenant", "state", "tenant", "arrival_seq"),
     index_where("ix_turns_finished_at", "finished_at", "arrival_seq", where="finished_at is not null"),
     # The head of a thread comes first: the turn that has begun, else the oldest.
-    index_where("ix_turns_unfinished", "thread_key", text("(attempt <= 0)"), "arrival_seq", where=UNFINISHED),
+    index_where("ix_turns_unfinished", "thread_key", text("(attempt = 0)"), "arrival_seq", where=UNFINISHED),
     # For the sweep: those that were never notified by when they are due, the others by when they were.
     index_where("ix_turns_queued", "notified_at", text(f"({DUE_AT})"), where=QUEUED),
     index_where("ix_turns_must_end", text(f"({MUST_END_AT})"), where=f"{UNFINISHED} and {MUST_END_AT} is not null"),

@@ -148,7 +148,7 @@ def thread_from_row(row: AnyRow) -> Thread:
 def _insert_statement(connection: Connection, tenant: str, thread_id: str, agent: str | None) -> Any:
     """Insert an empty thread, after a check that none is there: on a conflict, PostgreSQL waits for its lock."""
     is_absent = ~exists().where(threads.c.tenant == tenant, threads.c.id == thread_id)
-    values = {"tenant": tenant, "id": thread_id, "metadata": {}, "agent": agent}
+    values: dict[str, Any] = {"tenant": tenant, "id": thread_id, "metadata": {}, "agent": agent}
     row = [literal(value, threads.c[name].type) for name, value in values.items()]
     source = select(*row, clock(), clock()).where(is_absent)
     statement = insert_for(connection, threads).from_select([*values, "created_at", "updated_at"], source)

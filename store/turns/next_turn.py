@@ -7,7 +7,8 @@ one comes due or is committed late: a retrying head blocks its thread.
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, ScalarSelect, Select, and_, func, literal_column, not_, or_, select, true
+from sqlalchemy import ColumnElement, ScalarSelect, Select, and_, func, literal_column, not_, or_, select, true
+from sqlalchemy.sql.selectable import NamedFromClause
 
 from store.database.column_types import clock
 from store.tables import turns, workers
@@ -15,12 +16,11 @@ from store.tables.turns import is_unfinished, unfinished
 
 #: All turns, beside the one that a condition is about.
 other_turns = turns.alias("others")
-has_begun = turns.c.attempt > 0
 #: When a turn is only to be ended, as its index has it.
 must_end_at = func.coalesce(turns.c.cancel_requested_at, turns.c.deadline)
 
 
-def _is_due(source: FromClause) -> ColumnElement[bool]:
+def _is_due(source: NamedFromClause) -> ColumnElement[bool]:
     return or_(source.c.attempt > 0, source.c.not_before.is_(None), source.c.not_before <= clock())
 
 
@@ -45,11 +45,11 @@ def head_of(thread_key: int, *, except_turn_id: str | None = None) -> ScalarSele
     return statement.scalar_subquery()
 
 
-def _first_due(source: FromClause, thread_key: int | ColumnElement[int]) -> Select[Any]:
+def _first_due(source: NamedFromClause, thread_key: int | ColumnElement[int]) -> Select[Any]:
     """Select a thread's head among these turns: one step in the index, however many wait behind it."""
     of_thread = and_(source.c.thread_key == thread_key, is_unfinished(source.name), _is_due(source))
     # In the order of the index, word for word.
-    order = source.c.attempt <= literal_column("0"), source.c.arrival_seq
+    order = source.c.attempt == literal_column("0"), source.c.arrival_seq
     return select(source.c.arrival_seq).where(of_thread).order_by(*order).limit(1)
 
 

@@ -8,7 +8,21 @@ backlog is. Where turns that cannot start yet fill the window, they go to the en
 
 from typing import Any
 
-from sqlalchemy import CTE, Connection, ScalarSelect, Select, Update, case, func, not_, or_, select, true, union_all, update
+from sqlalchemy import (
+    CTE,
+    Connection,
+    ScalarSelect,
+    Select,
+    Update,
+    case,
+    func,
+    not_,
+    or_,
+    select,
+    true,
+    union_all,
+    update,
+)
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from conversation.task_contract import QUARANTINE_QUEUE, TURNS_QUEUE, WakeUp

@@ -353,7 +353,7 @@ def _create_turn_indexes() -> None:
     op.create_index("ix_turns_state_tenant", "turns", ["state", "tenant", "arrival_seq"])
     _create_index_where("ix_turns_finished_at", "turns", ["finished_at", "arrival_seq"], "finished_at is not null")
     _create_index_where(
-        "ix_turns_unfinished", "turns", ["thread_key", sa.text("(attempt <= 0)"), "arrival_seq"], unfinished
+        "ix_turns_unfinished", "turns", ["thread_key", sa.text("(attempt = 0)"), "arrival_seq"], unfinished
     )
     due_at = sa.text("(coalesce(retry_at, not_before, created_at))")
     _create_index_where("ix_turns_queued", "turns", ["notified_at", due_at], "state = 'queued'")

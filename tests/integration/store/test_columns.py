@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 import pytest
-from sqlalchemy import Column, Connection, DefaultClause, Table, func, insert, select
+from sqlalchemy import Column, Connection, DefaultClause, Table, func, insert, select, update
 
 from conversation.ids import new_id
 from store import tables
@@ -333,3 +333,23 @@ def test_a_requeue_that_asks_anew_makes_a_turn_as_it_is_said(database: Database)
 def count_turns(database: Database) -> int:
     statement = select(func.count()).select_from(tables.turns)
     return database.run(lambda connection: connection.execute(statement).scalar_one())
+
+
+def test_the_database_computes_what_indexes_hold_of_columns_that_change_often(database: Database) -> None:
+    values = {"updated_at": datetime(2025, 1, 1, 12, 19, 59, 500, UTC), "retention_checked_at": moment(0)}
+    values |= {"uncovered_messages": 33, "uncovered_tokens": 2047, "window_tokens": 4094}
+    values |= {"last_seq": 50, "history_starts_after": 1}
+    database.run(lambda c: c.execute(update(tables.threads).values(values)) and None)
+
+    row = read(database, tables.threads, id="source")
+    assert row is not None
+
+    computed = {column.name: row[column.name] for column in tables.threads.c if column.computed is not None}
+    assert computed == {
+        "updated_period": datetime(2025, 1, 1, 12, 10, tzinfo=UTC),
+        "uncovered_messages_step": 2,
+        "uncovered_tokens_step": 1,
+        "history_step": 3,
+        "fills_window": True,
+        "needs_retention_check": True,
+    }

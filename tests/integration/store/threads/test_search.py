@@ -16,8 +16,8 @@ from tests.integration.store.threads.conftest import said
 
 async def filled(store: ThreadStore, *texts: str) -> None:
     """A thread a text, named t0, t1, …"""
-    for number, text in enumerate(texts):
-        await store.append(f"t{number}", said(text))
+    for number, content in enumerate(texts):
+        await store.append(f"t{number}", said(content))
 
 
 async def found(store: ThreadStore, query: str) -> set[str]:
