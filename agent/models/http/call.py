@@ -36,7 +36,7 @@ _REDIRECTIONS = frozenset({307, 308})
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is sent."""
+    """A question as it is sent."""
 
     url: URL
     headers: Mapping[str, str] = field(repr=False)

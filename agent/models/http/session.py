@@ -77,7 +77,7 @@ def _make_session(certificates: ssl.SSLContext) -> aiohttp.ClientSession:
 
 
 def _certificate_settings() -> tuple[str, str | None]:
-    """Whom to trust, in the variables that litellm reads: a file, or nothing for anyone; and a file of our own."""
+    """The certificates to trust, by the variables that litellm reads: a file, or nothing for any; and our own."""
     verify, own_file = os.environ.get("SSL_VERIFY", ""), os.environ.get("SSL_CERTIFICATE")
     if verify.strip().lower() == "false":
         return "", own_file
