@@ -11,17 +11,20 @@ class JsonObject(dict[str, Any]):
     """A JSON object whose keys can be read as attributes, as those of a library's classes are."""
 
     def __getattr__(self, name: str) -> Any:
-        try:
+        if name in self:
             return self[name]
-        except KeyError:
-            raise AttributeError(name) from None
+        raise AttributeError(name)
+
+
+#: Made once: each chunk of a stream is read by it.
+_DECODER = json.JSONDecoder(object_hook=JsonObject)
 
 
 def read_json(data: str | bytes) -> Any:
     """Read JSON whose objects are `JsonObject`s. Raises `ValueError` for what is none, however it is none."""
     text = data.decode("utf-8", "replace") if isinstance(data, bytes) else data
     try:
-        return json.loads(text.removeprefix("\ufeff"), object_hook=JsonObject)
+        return _DECODER.decode(text.removeprefix("\ufeff"))
     except RecursionError:
         raise ValueError("nested too deeply") from None
 

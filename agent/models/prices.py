@@ -126,7 +126,7 @@ def _is_within(window: Mapping[str, Any], now: datetime) -> bool:
 
 
 def _find_multiplier(entry: Mapping[str, Any], counts: Any) -> float:
-    """What Anthropic multiplies its prices with for where, or how fast, an answer was made."""
+    """The factor of Anthropic's prices for where, or how fast, an answer was made."""
     multipliers = entry.get("provider_specific_entry") or {}
     multiplier = float(multipliers.get("fast", 1)) if getattr(counts, "speed", None) == "fast" else 1.0
     return multiplier * float(multipliers.get(str(getattr(counts, "inference_geo", None)).lower(), 1))

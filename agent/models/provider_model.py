@@ -4,7 +4,6 @@ What stays true: a request is fitted to the provider that is asked, and asked an
 models' errors the one is raised that says best what to do next. Which road leads to a model changes none of this.
 """
 
-import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
@@ -54,7 +53,8 @@ class ProviderModel:
 
     async def capabilities_of(self, model_name: str) -> Capabilities:
         """Find a model's capabilities in litellm's list; the first call loads it, off the event loop."""
-        return await asyncio.to_thread(find_capabilities, model_name)
+        await prepare_model_list()
+        return find_capabilities(model_name)
 
     async def complete(self, request: ModelRequest) -> ModelReply:
         async with aclosing(self._ask_models(request, is_streamed=False)) as items:

@@ -130,7 +130,7 @@ def _build_result(message: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _build_assistant(message: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What an assistant thought, said and called, in this order."""
+    """The blocks of what an assistant thought, said and called, in this order."""
     calls = [
         {
             "type": "tool_use",

@@ -23,7 +23,7 @@ from agent.models.stream_watch import StreamWatch
 from conversation.errors import ModelError
 
 #: Bytes of a whole answer, at most, once it is unpacked.
-ANSWER_MAX_BYTES = 64 * 1024 * 1024
+ANSWER_MAX_BYTES = 32 * 1024 * 1024
 #: Bytes that are read of a refusal.
 REFUSAL_MAX_BYTES = 64 * 1024
 #: Redirections that are followed, on one host.
@@ -36,7 +36,7 @@ _REDIRECTIONS = frozenset({307, 308})
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is sent."""
+    """A question as it is sent."""
 
     url: URL
     headers: Mapping[str, str] = field(repr=False)
@@ -87,11 +87,15 @@ class HttpCall:
         self._response = await _send(self._question)
         if self._response.status >= 300:
             raise await _read_refusal(self._response)
-        # Some servers answer whole whatever was asked for.
-        self._is_streamed = self._is_streamed and "json" not in self._response.content_type
-        if not self._is_streamed:
-            self._whole = self._format.read_whole(_read_answer(await _read(self._response, ANSWER_MAX_BYTES)))
-            self._has_choices = bool(self._whole.get("choices"))
+        data = await self._response.content.readany() if self._is_streamed else b""
+        # Some servers answer whole whatever was asked for. No stream of events begins so.
+        self._is_streamed = self._is_streamed and not data.lstrip().startswith(b"{")
+        if self._is_streamed:
+            self._take_bytes(data)
+            return
+        data += await _read(self._response, ANSWER_MAX_BYTES)
+        self._whole = self._format.read_whole(_read_answer(data))
+        self._has_choices = bool(self._whole.get("choices"))
 
     async def next_chunk(self) -> JsonObject | None:
         """The next chunk; None at the end."""
@@ -132,7 +136,10 @@ class HttpCall:
     async def _read_events(self) -> bool:
         """Read on. Returns whether anything came."""
         assert self._response is not None, "opened before it is read"
-        data = await self._response.content.readany()
+        return self._take_bytes(await self._response.content.readany())
+
+    def _take_bytes(self, data: bytes) -> bool:
+        """Take what was read of a stream, nothing at its end. Returns whether that was anything."""
         if data:
             self._watch.note_bytes()
             self._events.extend(self._reader.feed(data))

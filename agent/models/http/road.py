@@ -84,7 +84,7 @@ def _find_url(address: str, path: str) -> URL:
 
 
 def _ends_of(path: str) -> tuple[str, ...]:
-    """What an address may say already of a path: all of it, or its version."""
+    """The ends of a path that an address may have already: all of it, or its version."""
     return (path, "/v1") if path.startswith("/v1/") else (path,)
 
 

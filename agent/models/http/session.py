@@ -9,7 +9,7 @@ import os
 import ssl
 from collections.abc import AsyncGenerator
 from functools import cache
-from urllib.request import getproxies, proxy_bypass
+from urllib.request import proxy_bypass
 
 import aiohttp
 import certifi
@@ -47,9 +47,11 @@ async def close_session() -> None:
 
 def find_proxy(url: URL) -> str | None:
     """The proxy to an address, as the environment names it (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`, …)."""
-    proxies = getproxies()
-    proxy = proxies.get(url.scheme) or proxies.get("all")
-    return None if not proxy or proxy_bypass(url.host or "") else proxy
+    names = (f"{url.scheme}_proxy", "all_proxy")
+    # Not by `getproxies`, which reads the whole environment, with each call.
+    values = (os.environ.get(spelling) for name in names for spelling in (name, name.upper()))
+    proxy = next((value for value in values if value), None)
+    return None if proxy is None or proxy_bypass(url.host or "") else proxy
 
 
 async def _keep(loop: asyncio.AbstractEventLoop, session: aiohttp.ClientSession) -> AsyncGenerator[None, None]:
@@ -75,7 +77,7 @@ def _make_session(certificates: ssl.SSLContext) -> aiohttp.ClientSession:
 
 
 def _certificate_settings() -> tuple[str, str | None]:
-    """Whom to trust, in the variables that litellm reads: a file, or nothing for anyone; and a file of our own."""
+    """The certificates to trust, by the variables that litellm reads: a file, or nothing for any; and our own."""
     verify, own_file = os.environ.get("SSL_VERIFY", ""), os.environ.get("SSL_CERTIFICATE")
     if verify.strip().lower() == "false":
         return "", own_file

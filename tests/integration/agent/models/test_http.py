@@ -74,8 +74,15 @@ async def test_streams_of_servers_with_other_habits_are_read(provider, model, qu
     assert (await streamed(model, question)).content == "Hi."
 
 
-async def test_a_server_that_answers_whole_whatever_was_asked_is_understood(provider, model, question):
-    provider.enqueue(raw(json.dumps(HELLO).encode(), "application/json; charset=utf-8"))
+@pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "text/event-stream", "text/plain"])
+async def test_a_server_that_answers_whole_whatever_was_asked_is_understood(provider, model, question, content_type):
+    provider.enqueue(raw(json.dumps(HELLO).encode(), content_type))
+
+    assert (await streamed(model, question)).content == "Hi."
+
+
+async def test_a_stream_is_one_whatever_its_type_says(provider, model, question):
+    provider.enqueue(raw(f"data: {PIECE}\n\ndata: {LAST}\n\n".encode(), "application/json"))
 
     assert (await streamed(model, question)).content == "Hi."
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from agent.models.litellm_model import LitellmModel
 from agent.models.protocol import TextDelta
 from conversation.errors import ModelError
 from tests.stub_openai import hang, keep_alive, reply, slow_chunks, status, stream, text_delta
@@ -103,9 +102,9 @@ async def test_a_cancellation_passes_at_once_and_hangs_up(provider, ask, questio
     assert len(provider.requests) == 1
 
 
-async def test_a_cancellation_while_waiting_for_the_next_attempt_passes_at_once(provider, question):
+async def test_a_cancellation_while_waiting_for_the_next_attempt_passes_at_once(provider, model, question):
     provider.enqueue(status(429, retry_after="30"))
-    task = asyncio.create_task(LitellmModel().complete(question))
+    task = asyncio.create_task(type(model)().complete(question))
     await asyncio.to_thread(provider.wait_for_requests, 1)
     await asyncio.sleep(0.05)
 

@@ -6,6 +6,8 @@ leaves to litellm. `user` and `metadata` reach OpenRouter on the straight road a
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -21,6 +23,7 @@ from agent.models.protocol import ModelRequest
 from agent.models.provider_model import ProviderModel
 from agent.models.spending import counted_usage
 from conversation.errors import ModelError
+from conversation.message import Usage
 from tests.integration.agent.providers.histories import LOOK, PICTURE, assistant, call, result, system, tool, user
 from tests.stub_openai import API_KEY, StubOpenAI, reply
 from tests.stub_providers import Said
@@ -213,3 +216,25 @@ def test_a_price_is_litellms_own_for_each_model_that_is_asked_straight() -> None
 
     assert different == []
     assert count > 500
+
+
+@pytest.mark.parametrize("moment", [(25, 0, 30), (25, 2, 0), (25, 5, 59), (25, 6, 0), (25, 23, 0), (28, 3, 0)])
+def test_a_price_of_the_hour_is_litellms_own(moment: tuple[int, int, int]) -> None:
+    load()
+    price = import_module("litellm.litellm_core_utils.llm_cost_calc.utils").generic_cost_per_token
+    usage = import_module("litellm").Usage(prompt_tokens=1000, completion_tokens=100)
+    now = datetime(2026, 11, *moment, tzinfo=UTC)
+
+    own = find_price("deepseek", "deepseek-v4-flash", Usage(1000, 100), None, now=now)
+
+    assert own == pytest.approx(sum(price("deepseek-v4-flash", usage, "deepseek", current_time=now)))
+
+
+def test_a_tuned_model_costs_what_litellm_says() -> None:
+    library, name = load(), "openai/ft:gpt-4o-2024-08-06:us::x"
+    chunk = library.ModelResponse(usage=library.Usage(prompt_tokens=1000, completion_tokens=100))
+
+    own = find_price("openai", name.removeprefix("openai/"), Usage(1000, 100), chunk)
+
+    assert own is not None
+    assert own == pytest.approx(LitellmRoad().price(name, Usage(1000, 100), chunk))
