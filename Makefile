@@ -70,7 +70,7 @@ check: $(VENV)/.dev
 
 ## Measure it against what else one could take: ten minutes. ONLY="send turns", QUICK=1 see that it runs.
 bench: $(VENV)/.dev $(VENV)/.bench
-	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ONLY)
+	@$(BIN)/python -u -m benchmarks $(if $(QUICK),--quick) $(ONLY)
 
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
     $(if $(UPGRADE),--upgrade)

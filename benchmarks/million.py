@@ -12,7 +12,7 @@ import psycopg
 
 from benchmarks.bulk_load import COMMON_WORD, RARE_WORD, load_threads, load_waiting_turns
 from benchmarks.figures import Demand, Figure, Measures, at_most
-from benchmarks.stage import measure_seconds, settings_of, stack
+from benchmarks.stage import measure_seconds, rounds_within, settings_of, stack
 from conversation.turn import TurnState
 from store.database.engine import Database
 from store.threads import listing, search
@@ -21,6 +21,8 @@ from store.turns.unserved import count_unserved
 
 WAITING = 20_000
 WARM_CALLS = 2
+#: Seconds of one question after which it is not asked again.
+BUDGET_SECONDS = 10
 STORED = "select sum(pg_total_relation_size(c))::float8 from unnest('{threads,messages,turns}'::regclass[]) c"
 AGAIN = "update turns set notified_at = now() - interval '1 min' where state = 'queued'"
 
@@ -79,5 +81,6 @@ def read_status(connection: Any) -> None:
 
 
 def figure(key: str, label: str, measure_once: Callable[[], float], calls: int, demand: Demand | None) -> Figure:
-    seconds = [measure_once() for _ in range(WARM_CALLS + calls)][WARM_CALLS:]
+    seconds = [measure_once() for _ in rounds_within(BUDGET_SECONDS, WARM_CALLS + calls)]
+    seconds = seconds[WARM_CALLS:] or seconds
     return Figure(key=key, label=label, rounds=[1000 * value for value in seconds], unit="ms", demand=demand)

@@ -182,10 +182,9 @@ async def _open_litellm(url: str) -> AsyncIterator[Call]:
 
 @asynccontextmanager
 async def _open_own(model_name: str, url: str, *, streams: bool) -> AsyncIterator[Call]:
-    from agent.model_factory import model_for, preload
+    from agent.model_factory import model_for
     from agent.models.protocol import ModelRequest
 
-    preload(model_name)
     model = model_for(model_name)
     parameters = {"api_base": url, "api_key": "sk-stub"}
 

@@ -20,9 +20,9 @@ def noop() -> None:
     """Do nothing."""
 
 
-@app.task(name=RUN_TURNS)
+@app.task(name=RUN_TURNS, waits_on_loop=True)
 def noop_turn() -> None:
-    """Do nothing, by the name of a turn's task: the pool of turns knows them by that."""
+    """Do nothing, as a task that the pool of turns takes for one of them, by its name or its mark."""
 
 
 @app.task(name="noop.last")
