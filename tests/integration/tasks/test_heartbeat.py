@@ -21,7 +21,7 @@ from store.database.engine import Database
 from store.settings import load
 from store.turns import cancel, claims, inbox
 from store.turns.claims import ClaimRequest
-from store.turns.inbox import SendRequest
+from store.turns.send_request import SendRequest
 from tasks.active_runs import ActiveRuns
 from tasks.heartbeat import Heartbeat
 
