@@ -22,7 +22,7 @@ DatabaseFailure = DBAPIError | PoolTimeout
 RACES = frozenset({"40001", "40P01", "23503"})
 #: Writing to a server that was demoted: the connection is thrown away, the next may find the new primary.
 READ_ONLY = "25006"
-#: SQLSTATEs of a table, column, function or schema that is not there: this database was not migrated.
+#: SQLSTATEs of a table, column, function or the functions' schema that is not there: this database was not migrated.
 NO_SCHEMA = frozenset({"42P01", "42703", "42883", "3F000"})
 #: SQLSTATEs that waiting does not mend: no schema, no right, damaged data or index.
 OPERATOR_STATES = NO_SCHEMA | {"42501", "XX001", "XX002"}

@@ -22,7 +22,7 @@ from store.database.engine import Database
 from store.settings import load
 from store.turns import cancel, claims, inbox
 from store.turns.claims import ClaimRequest
-from store.turns.inbox import SendRequest
+from store.turns.send_request import SendRequest
 from store.turns.settle import settle
 from tasks.active_runs import ActiveRuns
 from tasks.heartbeat import Heartbeat
