@@ -51,7 +51,9 @@ def find_proxy(url: URL) -> str | None:
     # Not by `getproxies`, which reads the whole environment, with each call.
     values = (os.environ.get(spelling) for name in names for spelling in (name, name.upper()))
     proxy = next((value for value in values if value), None)
-    return None if proxy is None or proxy_bypass(url.host or "") else proxy
+    if proxy is None or proxy_bypass(url.host or ""):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 async def _keep(loop: asyncio.AbstractEventLoop, session: aiohttp.ClientSession) -> AsyncGenerator[None, None]:

@@ -204,12 +204,12 @@ async def test_many_tasks_share_one_session():
     assert await open_session() is not sessions[0]
 
 
-@pytest.mark.parametrize("no_proxy", ["", "127.0.0.1"])
-async def test_the_proxy_of_the_environment_is_taken(provider, model, question, monkeypatch, no_proxy):
+@pytest.mark.parametrize(("scheme", "no_proxy"), [("http://", ""), ("", ""), ("http://", "127.0.0.1")])
+async def test_the_proxy_of_the_environment_is_taken(provider, model, question, monkeypatch, *, scheme, no_proxy):
     with StubOpenAI() as proxy:
         for stub, text in ((proxy, "By proxy."), (provider, "Straight.")):
             stub.answer_with(lambda _, text=text: reply(text))
-        monkeypatch.setenv("HTTP_PROXY", proxy.base_url.removesuffix("/v1"))
+        monkeypatch.setenv("HTTP_PROXY", scheme + proxy.base_url.removesuffix("/v1").removeprefix("http://"))
         monkeypatch.setenv("NO_PROXY", no_proxy)
 
         assert (await model.complete(question)).content == ("Straight." if no_proxy else "By proxy.")
