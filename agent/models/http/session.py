@@ -31,6 +31,8 @@ async def open_session() -> aiohttp.ClientSession:
     loop = asyncio.get_running_loop()
     if loop not in _sessions:
         certificates = await asyncio.to_thread(_load_certificates, _certificate_settings())
+        for ended_loop in [each for each in _sessions if each.is_closed()]:
+            _sessions.pop(ended_loop, None)  # whoever closed it did not shut down its generators
         if loop not in _sessions:  # another call may have been faster
             session = _make_session(certificates)
             keeper = _keep(loop, session)

@@ -1,6 +1,7 @@
 """The straight road's own cares: connections, certificates, proxies, redirections, sizes, odd servers."""
 
 import asyncio
+import gc
 import gzip
 import json
 import ssl
@@ -194,6 +195,22 @@ async def test_a_loop_that_ends_closes_its_connections(provider, question):
 
     await asyncio.to_thread(provider.wait_for_no_connections)
     assert len(session._sessions) == before
+
+
+@pytest.mark.filterwarnings("ignore:Unclosed:ResourceWarning", "ignore:unclosed:ResourceWarning")
+async def test_a_loop_that_was_only_closed_is_forgotten():
+    def end_badly() -> asyncio.AbstractEventLoop:
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(open_session())
+        loop.close()
+        return loop
+
+    ended_loop = await asyncio.to_thread(end_badly)
+    assert ended_loop in session._sessions
+    await open_session()
+
+    assert ended_loop not in session._sessions
+    gc.collect()
 
 
 async def test_many_tasks_share_one_session():
