@@ -34,14 +34,15 @@ COPY threadmill ./threadmill
 # The disk is read-only later on, so the byte code is written now.
 RUN python -m compileall -q /app
 
-# Log lines leave at once. litellm: no price list from the network, no .env of its own.
+# Log lines leave at once. litellm: no price list from the network, no .env of its own. Celery: what `-P custom` means.
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONPATH=/app \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONFAULTHANDLER=1 \
     LITELLM_LOCAL_MODEL_COST_MAP=True \
-    LITELLM_MODE=PRODUCTION
+    LITELLM_MODE=PRODUCTION \
+    CELERY_CUSTOM_WORKER_POOL=tasks.loop_pool:TaskPool
 
 USER 10001:10001
 
@@ -49,4 +50,4 @@ USER 10001:10001
 # command no shell stands in between and no init is needed for that; compose adds one to reap what
 # tools leave behind.
 STOPSIGNAL SIGTERM
-CMD ["celery", "-A", "tasks.app", "worker", "-P", "threads", "-Q", "turns", "--loglevel", "INFO"]
+CMD ["celery", "-A", "tasks.app", "worker", "-P", "custom", "-Q", "turns", "--loglevel", "INFO"]

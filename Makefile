@@ -68,20 +68,21 @@ check: $(VENV)/.dev
 	@echo "mypy" && $(BIN)/mypy --no-error-summary
 	@echo "lint-imports" && $(BIN)/lint-imports
 
-## Run every benchmark and print its figures.
-bench: $(VENV)/.dev
-	@set -e; for script in $(sort $(wildcard benchmarks/bench_*.py)); do \
-	    echo "== $$script"; PYTHONPATH=. $(BIN)/python "$$script"; done
+## Measure it against what else one could take: ten minutes. ONLY="send turns", QUICK=1 see that it runs.
+bench: $(VENV)/.dev $(VENV)/.bench
+	@$(BIN)/python -u -m benchmarks $(if $(QUICK),--quick) $(ONLY)
 
-LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-    $(if $(UPGRADE),--upgrade) pyproject.toml
+COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+    $(if $(UPGRADE),--upgrade)
+LOCK = $(COMPILE) pyproject.toml
 
 ## Write requirements/*.txt after pyproject.toml changed. UPGRADE=1 takes the newest of everything.
 lock: $(VENV)/.uv
-	@echo "Locking requirements/dev.txt, app.txt, demo.txt"
+	@echo "Locking requirements/dev.txt, app.txt, demo.txt, bench.txt"
 	@$(LOCK) --extra dev --extra embedded --output-file requirements/dev.txt
 	@$(LOCK) --constraint requirements/dev.txt --output-file requirements/app.txt
 	@$(LOCK) --constraint requirements/dev.txt --extra embedded --output-file requirements/demo.txt
+	@$(COMPILE) --group bench --output-file requirements/bench.txt
 
 ## Remove .venv and every cache. .threadmill holds conversations and stays.
 clean:
@@ -106,4 +107,11 @@ $(VENV)/.demo $(VENV)/.dev: $(VENV)/.%: requirements/%.txt requirements/run_uv.p
 	@echo "Installing what $< locks"
 	@$(UV) pip install --quiet --require-hashes -r $<
 	@$(UV) pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+# The baselines of the benchmarks have an environment of their own, which nothing of ours is installed into.
+$(VENV)/.bench: requirements/bench.txt requirements/run_uv.py $(VENV)/.uv
+	@echo "Installing what $< locks"
+	@$(PYTHON) -m venv --clear --without-pip $(VENV)/bench
+	@$(UV) pip install --quiet --require-hashes --python $(VENV)/bench/bin/python -r $<
 	@touch $@

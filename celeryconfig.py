@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+from kombu import Exchange, Queue
+
 from conversation.task_contract import (
     FILES_QUEUE,
     MAINTENANCE_QUEUE,
@@ -41,6 +43,9 @@ worker_cancel_long_running_tasks_on_connection_loss = False
 task_serializer = "json"
 accept_content = ["json"]
 task_default_queue = TURNS_QUEUE
+# A wake-up is acknowledged by being taken: two round trips fewer for each turn, and the sweep publishes a lost one.
+# Named alone: what stands here is what a worker without -Q consumes.
+task_queues = [Queue(TURNS_QUEUE, Exchange(TURNS_QUEUE), routing_key=TURNS_QUEUE, no_ack=True)]
 task_routes = {
     RUN_TURNS: {"queue": TURNS_QUEUE},
     PREPARE_FILE: {"queue": FILES_QUEUE},
@@ -58,10 +63,10 @@ task_store_errors_even_if_ignored = False
 # --- How tasks are taken ---------------------------------------------------------------------------
 # Early: recovery comes from the lease, in seconds, not from the broker's visibility timeout.
 task_acks_late = False
-# What waits in a worker's memory cannot be taken by an idle one: it takes no wake-up without a free thread.
+# What waits in a worker's memory cannot be taken by an idle one: it takes no wake-up beyond its concurrency.
 worker_disable_prefetch = True
 worker_prefetch_multiplier = 1
-# No pool here: Celery would not let the worker of files have another one. Turns refuse all but `threads`.
+# No pool here: Celery would not let the worker of files have another one. Turns refuse all but `threads` and `custom`.
 worker_concurrency = _settings.worker_concurrency
 
 # --- What Flower sees ------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ class Agent:
     name: str
     #: What it is for: the beginning of its system message.
     purpose: str = ""
-    #: As litellm spells it, `openai/gpt-5`; None takes the setting `THREADMILL_MODEL`.
+    #: As litellm spells it, `openai/gpt-5`; `litellm/openai/gpt-5` asks through litellm. None takes `THREADMILL_MODEL`.
     model_name: str | None = None
     #: Python functions, sync or async, or tools made of them; and MCP servers, named by `mcp()`.
     tools: Sequence[Tool | McpServer | Callable[..., Any]] = ()

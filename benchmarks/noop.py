@@ -2,9 +2,11 @@
 
 from celery import Celery
 
+from conversation.task_contract import RUN_TURNS
 from store.settings import current
 
-QUEUE = "noop"
+#: One queue a pool: whoever publishes chooses who runs it.
+QUEUE, OWN_POOL_QUEUE = "noop", "noop-own-pool"
 DONE = "noop-done"
 
 app = Celery("noop", set_as_current=False)
@@ -16,6 +18,11 @@ app.conf.beat_schedule = {}
 @app.task(name="noop")
 def noop() -> None:
     """Do nothing."""
+
+
+@app.task(name=RUN_TURNS, waits_on_loop=True)
+def noop_turn() -> None:
+    """Do nothing, as a task that the pool of turns takes for one of them, by its name or its mark."""
 
 
 @app.task(name="noop.last")

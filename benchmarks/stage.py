@@ -1,18 +1,14 @@
-"""The base of the benchmarks: servers in a folder that goes away, a clock, and figures in a table.
+"""The base of the benchmarks: servers in a folder that goes away, clocks, and work in threads."""
 
-What stays true: every figure stands beside a baseline that was measured in the same run, on the same
-servers, and is read as a ratio to it. Seconds depend on the machine; ratios much less.
-"""
-
-import argparse
 import os
-import platform
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+
+import psycopg
 
 from store.settings import Settings, load
 from threadmill.embedded.programs import Program
@@ -21,42 +17,6 @@ from threadmill.embedded.stack import Stack
 ROOT = Path(__file__).parents[1]
 #: Variables that would turn a benchmark to servers of the user's own, or to a model that costs money.
 STEERING_PREFIXES = ("THREADMILL_", "NARRATOR_", "LITELLM_", "CELERY_", "OPENAI_")
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One line of the table."""
-
-    label: str
-    value: float
-    unit: str
-    #: The figure of the baseline; None on the baseline's own line.
-    baseline: float | None = None
-    #: What was asked for, as a largest value; None where nothing was.
-    at_most: float | None = None
-
-
-def is_quick(about: str | None) -> bool:
-    """Read the command line: `--quick` is for seeing that it runs, not for its figures."""
-    parser = argparse.ArgumentParser(description=(about or "").partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="a few rounds only")
-    return bool(parser.parse_args().quick)
-
-
-def show(title: str, figures: Sequence[Figure]) -> None:
-    """Print a table. Ends the program with status 1 where a demand is not met."""
-    machine = f"Python {platform.python_version()}, {os.cpu_count()} cores, {time.strftime('%Y-%m-%d')}"
-    print(f"\n{title}  ({machine})")
-    for figure in figures:
-        ratio = "baseline" if figure.baseline is None else f"x {figure.value / figure.baseline:.2f}"
-        demand = "" if figure.at_most is None else f"at most {figure.at_most:g}: {_verdict(figure)}"
-        print(f"  {figure.label:<52} {figure.value:>10.4g} {figure.unit:<8} {ratio:<10} {demand}".rstrip())
-    if any(_verdict(figure) == "MISSED" for figure in figures):
-        raise SystemExit(1)
-
-
-def _verdict(figure: Figure) -> str:
-    return "met" if figure.at_most is None or figure.value <= figure.at_most else "MISSED"
 
 
 @contextmanager
@@ -77,11 +37,14 @@ def stack(*programs: Program, **settings: str) -> Iterator[Stack]:
             yield servers
 
 
-def settings_of(servers: Stack) -> Settings:
+def settings_of(servers: Stack, **others: object) -> Settings:
     """The settings of a backend that talks to these servers."""
     addresses = servers.addresses()
     return load(
-        database_url=addresses.database_url, broker_url=addresses.broker_url, file_store_url=addresses.file_store
+        database_url=addresses.database_url,
+        broker_url=addresses.broker_url,
+        file_store_url=addresses.file_store,
+        **others,
     )
 
 
@@ -92,7 +55,55 @@ def measure_seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
+def rounds_within(seconds: float, rounds: int) -> Iterator[int]:
+    """The numbers of so many rounds, at least one: none begins after so many seconds."""
+    deadline = time.monotonic() + seconds
+    for number in range(rounds):
+        if number and time.monotonic() > deadline:
+            return
+        yield number
+
+
 def processor_seconds(pid: int | None) -> float:
     """The processor time of a process so far, as Linux counts it."""
     words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def processor_seconds_of_tree(pid: int | None) -> float:
+    """The processor time of a process and of all that it started, those that have ended included."""
+    ticks, members = 0, {pid}
+    # A child's number is nearly always above its parent's; once around the end of numbers one is missed.
+    for path in sorted(Path("/proc").glob("[0-9]*"), key=lambda path: int(path.name)):
+        try:
+            words = (path / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # it has ended meanwhile
+        if int(path.name) == pid or int(words[1]) in members:
+            members.add(int(path.name))
+            ticks += sum(map(int, words[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def resident_kib(pid: int | None) -> int:
+    """The memory that a process holds now, in KiB, as Linux counts it."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
+
+
+def read_wal_position(connection: psycopg.Connection[tuple[object, ...]]) -> int:
+    """The bytes of write-ahead log so far. The difference of two is what was written between them."""
+    row = connection.execute("select pg_current_wal_insert_lsn() - '0/0'").fetchone()
+    assert row is not None
+    return int(str(row[0]))
+
+
+def run_in_threads(work: Callable[[int], object], threads: int, count: int) -> None:
+    """Call `work` for each number: thread n does n, n + threads, ..."""
+
+    def run_share(first: int) -> None:
+        for number in range(first, count, threads):
+            work(number)
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(run_share, range(threads)))

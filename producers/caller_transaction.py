@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_s
 from conversation.errors import InvalidInput
 from store.database.caller_connection import CallerConnection, borrow_connection
 from store.turns import inbox
-from store.turns.inbox import AcceptedTurn, SendLimits, SendRequest
+from store.turns.send_request import AcceptedTurn, SendLimits, SendRequest
 
 AsyncCallerConnection = AsyncConnection | AsyncSession | async_scoped_session[Any]
 

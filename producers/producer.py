@@ -20,8 +20,8 @@ from store.database.engine import Database
 from store.files.ingest import FileIngest
 from store.settings import Settings, current
 from store.turns import inbox, records
-from store.turns.inbox import AcceptedTurn, SendRequest
 from store.turns.requeue import RequeueOutcome, requeue
+from store.turns.send_request import AcceptedTurn, SendRequest
 
 if TYPE_CHECKING:
     from producers.caller_transaction import AsyncCallerConnection
@@ -70,7 +70,7 @@ class Producer:
             from producers.caller_transaction import accept_on
 
             return self._handle_of_new(Turn, request, accept_on(connection, request, self._limits))
-        accepted_turn = self.database.run(inbox.accept, request, self._limits)
+        accepted_turn = inbox.accept_alone(self.database, request, self._limits)
         turn = self._handle_of_new(Turn, request, accepted_turn)
         if turn.needs_notify:
             turn.notify()
@@ -91,7 +91,7 @@ class Producer:
 
             accepted_turn = await accept_on_async(connection, request, self._limits)
             return self._handle_of_new(AsyncTurn, request, accepted_turn)
-        accepted_turn = await self.database.run_async(inbox.accept, request, self._limits)
+        accepted_turn = await inbox.accept_alone_async(self.database, request, self._limits)
         turn = self._handle_of_new(AsyncTurn, request, accepted_turn)
         if turn.needs_notify:
             await turn.notify()

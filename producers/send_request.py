@@ -11,7 +11,7 @@ from conversation.validation import check_id, check_metadata, check_tenant_of_us
 from producers.attachments import examine_attachments
 from producers.send_options import SendOptions
 from store.settings import Settings
-from store.turns.inbox import SendLimits, SendRequest
+from store.turns.send_request import SendLimits, SendRequest
 
 #: The roles that a producer may send: the others are the agent's own messages.
 SENDER_ROLES = ("user", "system")

@@ -6,7 +6,7 @@ The event loop writes; the heartbeat's thread reads, and asks for stops.
 """
 
 import asyncio
-from collections.abc import Coroutine, Iterator
+from collections.abc import Collection, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -50,6 +50,8 @@ class ActiveRuns:
 
     def __init__(self) -> None:
         self._entries: set[ActiveRun] = set()
+        #: Threads that a task left by an exception: perhaps without having released the lease.
+        self._broken_off: set[ThreadName] = set()
         self.is_stopping = False
         self.grace_is_over = False
 
@@ -60,6 +62,9 @@ class ActiveRuns:
         self._entries.add(entry)
         try:
             yield entry
+        except BaseException:
+            self._broken_off.add(thread)
+            raise
         finally:
             self._entries.discard(entry)
 
@@ -75,6 +80,14 @@ class ActiveRuns:
     def has(self, thread: ThreadName) -> bool:
         """Whether a task works on this thread. From any thread."""
         return any(entry.thread == thread for entry in tuple(self._entries))
+
+    def list_broken_off(self) -> frozenset[ThreadName]:
+        """The threads whose lease may be held although no task works on them. From any thread."""
+        return frozenset(thread for thread in tuple(self._broken_off) if not self.has(thread))
+
+    def forget_broken_off(self, threads: Collection[ThreadName]) -> None:
+        """Forget threads whose leases were looked at. From any thread."""
+        self._broken_off.difference_update(threads)
 
     def has_run(self, thread: ThreadName) -> bool:
         """Whether a turn of this thread runs here. Only on the event loop."""

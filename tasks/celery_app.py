@@ -5,5 +5,5 @@ Its configuration is read when it is first needed, so that importing this costs 
 
 from celery import Celery
 
-app = Celery("threadmill")
+app = Celery("threadmill", task_cls="tasks.checked_task:CheckedTask")
 app.config_from_object("celeryconfig")

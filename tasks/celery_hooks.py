@@ -5,6 +5,7 @@ import traceback
 from typing import Any
 
 from celery import signals
+from celery.concurrency import prefork, thread
 
 from conversation.errors import ThreadmillError
 from conversation.task_contract import FILES_QUEUE, QUARANTINE_QUEUE, TURNS_QUEUE
@@ -27,7 +28,7 @@ def _on_logging(**_: object) -> None:
 
 def _on_setup(instance: Any, **_: object) -> None:
     queues = set(instance.app.amqp.queues.consume_from)
-    if FILES_QUEUE in queues and "prefork" not in _pool(instance):
+    if FILES_QUEUE in queues and not issubclass(instance.pool_cls, prefork.TaskPool):
         # No other pool can end a task at its time limit, and a file could take the whole worker down.
         sys.exit("the worker cannot start: files are read in processes; start it with -P prefork")
     if not queues & {TURNS_QUEUE, QUARANTINE_QUEUE}:
@@ -39,21 +40,17 @@ def _on_setup(instance: Any, **_: object) -> None:
             f"the worker cannot start: queue {QUARANTINE_QUEUE} needs a worker of its own that runs one turn "
             f"at a time; start it with -Q {QUARANTINE_QUEUE} -c 1"
         )
-    if "thread" not in _pool(instance):
+    if not issubclass(instance.pool_cls, thread.TaskPool):
         # Its event loop and its lease are in this process: a forked child would have neither.
-        sys.exit("the worker cannot start: turns run on threads; start it with -P threads")
+        sys.exit("the worker cannot start: turns run in this process; start it with -P threads or -P custom")
     try:
-        start_worker(current(), runs_quarantine=runs_quarantine)
+        start_worker(current(), runs_quarantine=runs_quarantine, concurrency=instance.concurrency)
     except ThreadmillError as error:
         sys.exit(f"the worker cannot start: {error}")
     except Exception:  # noqa: BLE001 - whatever a user's module raises while it is imported
         # Celery logs what a signal's receiver raises, and goes on without us: it would take wake-ups
         # and run no turn.
         sys.exit(f"the worker cannot start:\n{traceback.format_exc()}")
-
-
-def _pool(worker: Any) -> str:
-    return str(getattr(worker.pool_cls, "__module__", worker.pool_cls))
 
 
 def _on_stopping(**_: object) -> None:

@@ -125,12 +125,14 @@ class Heartbeat:
     def _beat(self) -> None:
         """Renew the lease; then release leases that nothing runs on, and pass on cancel requests."""
         self._renew_lease()
-        for lease in self._database.run(workers.list_held_threads, worker=self._worker):
+        broken_off = self._active_runs.list_broken_off()
+        for lease in self._database.run(workers.list_held_threads, worker=self._worker, idle_threads=broken_off):
             if not self._active_runs.has((lease.tenant, lease.thread_id)):
                 is_released = self._database.run(workers.release, worker=self._worker, held=lease)
                 _log.warning("orphaned_lease", worker=self._worker, turn=lease.turn_id, freed=is_released)
             elif lease.cancel_requested and lease.turn_id is not None:
                 self._loop.call_soon_threadsafe(self._active_runs.cancel, lease.turn_id)
+        self._active_runs.forget_broken_off(broken_off)
 
     def _renew_lease(self) -> None:
         lease_duration_seconds = self._settings.lease_duration_seconds

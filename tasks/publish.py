@@ -1,6 +1,7 @@
 """Publishing tasks from a worker. A wake-up that cannot be published is left to the sweep."""
 
 from collections.abc import Mapping
+from functools import cache
 
 import structlog
 from kombu.exceptions import OperationalError
@@ -13,7 +14,10 @@ from conversation.task_contract import (
     RUN_SUMMARIES_NOW,
     WakeUp,
 )
-from store.live import wake_ups
+from store.live.broker_connection import BrokerRefusal
+from store.live.direct_publisher import DirectPublisher
+from store.live.wake_ups import CeleryPublisher, WakeUpPublisher, log_unpublished_wake_up
+from store.settings import current
 from tasks.celery_app import app
 
 _log = structlog.get_logger(__name__)
@@ -22,11 +26,22 @@ _log = structlog.get_logger(__name__)
 def publish_wake_up(wake_up: WakeUp) -> bool:
     """Publish one wake-up; False if the broker is away."""
     try:
-        wake_ups.publish_wake_up(app, wake_up)
-    except OperationalError as error:
-        wake_ups.log_unpublished_wake_up(wake_up, type(error).__name__)
+        _publisher().publish(wake_up)
+    except (OperationalError, BrokerRefusal, OSError) as error:
+        log_unpublished_wake_up(wake_up, type(error).__name__)
         return False
     return True
+
+
+@cache
+def _publisher() -> WakeUpPublisher:
+    """The process's way to publish wake-ups: one command of Redis, or this Celery app."""
+    options = app.conf.broker_transport_options
+    if not current().publish_with_celery:
+        publisher = DirectPublisher.open(app.conf.broker_write_url, options, timeout_seconds=options["socket_timeout"])
+        if publisher is not None:
+            return publisher
+    return CeleryPublisher(app)
 
 
 def request_file(tenant: str, sha256: str) -> bool:

@@ -30,6 +30,7 @@ from store.turns.turn_store import TurnStore
 from tasks.active_runs import ActiveRun, ActiveRuns
 from tasks.publish import publish_wake_up, request_summaries
 from tasks.turn_executor import ExecutedTurn, TurnExecutor
+from tasks.worker_connections import claims_at_once
 
 _log = structlog.get_logger(__name__)
 
@@ -59,6 +60,12 @@ class Runner:
     publish_turn_ended: Callable[[str], None]
     #: Where async tools run; None runs them on the loop of the turns.
     tool_loops: ToolLoops | None = None
+    #: Bounds the claims at work at once.
+    _claim_slots: asyncio.Semaphore = field(init=False)
+
+    def __post_init__(self) -> None:
+        slots = asyncio.Semaphore(claims_at_once(self.turn_store.database.settings))
+        object.__setattr__(self, "_claim_slots", slots)
 
     async def run_thread(self, wake_up: WakeUp) -> None:
         """Run what is due on the wake-up's thread, within a bound; then publish a wake-up for the remainder.
@@ -105,14 +112,22 @@ class Runner:
         return settle_outcome.next_turn_id if settle_outcome is not None else None
 
     async def _claim_next(self, wake_up: WakeUp, lease: Lease | None) -> ClaimedTurn | RefusedTurn | None:
-        if lease is None and self.active_runs.has_run((wake_up.tenant, wake_up.thread_id)):
-            # The task that runs here claims what comes next. After a failover that forgot its claim, a second
-            # claim would get the same token, and both could write.
-            return None
-        if self.active_runs.is_stopping and lease is None:
-            # Another worker takes the wake-up; were this one the last, the sweep would publish it again.
-            await asyncio.to_thread(publish_wake_up, wake_up)
-            return None
+        if lease is not None:
+            # It goes on with its thread, or releases it: who begins comes behind it.
+            return await self._claim(wake_up, lease)
+        async with self._claim_slots:
+            # Asked when it is this claim's turn: it may have waited for long.
+            if self.active_runs.has_run((wake_up.tenant, wake_up.thread_id)):
+                # The task that runs here claims what comes next. After a failover that forgot its claim, a second
+                # claim would get the same token, and both could write.
+                return None
+            if not self.active_runs.is_stopping:
+                return await self._claim(wake_up, None)
+        # Another worker takes the wake-up; were this one the last, the sweep would publish it again.
+        await asyncio.to_thread(publish_wake_up, wake_up)
+        return None
+
+    async def _claim(self, wake_up: WakeUp, lease: Lease | None) -> ClaimedTurn | RefusedTurn | None:
         claim_outcome = await self.turn_store.claim(wake_up.tenant, wake_up.thread_id, self.claim_request, held=lease)
         match claim_outcome:
             case ClaimedTurn() | RefusedTurn():

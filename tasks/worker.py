@@ -1,7 +1,7 @@
 """The worker's process: its event loop, its lease, the loops and threads of its tools, and the runner.
 
 What stays true: agents and models live on the one loop, and tools on loops and threads of their own; a
-Celery thread only waits. Nothing is claimed before the lease's row stands, nor after the process was told
+Celery task only waits. Nothing is claimed before the lease's row stands, nor after the process was told
 to stop. A process whose loop does not answer, or that does not come to its end, ends itself.
 """
 
@@ -36,7 +36,9 @@ from store.turns.turn_store import TurnStore
 from tasks.active_runs import ActiveRuns
 from tasks.file_requests import FileRequester
 from tasks.heartbeat import Heartbeat
+from tasks.loop_pool import wait_on_loop
 from tasks.runner import Runner
+from tasks.worker_connections import check_connections, limit_connections
 
 T = TypeVar("T")
 
@@ -57,7 +59,7 @@ class Worker:
         self.settings = settings
         self.agents = agents
         self.active_runs = ActiveRuns()
-        self.database = Database(settings)
+        self.database = Database(limit_connections(settings))
         self.tool_threads = ToolThreads(settings.tool_threads)
         self.tool_loops = ToolLoops(self.tool_threads)
         self.loop = asyncio.new_event_loop()
@@ -94,15 +96,20 @@ class Worker:
             # Marks that contradict each other raise now, and not with every turn.
             agent.water_marks(defaults_of(self.settings))
             if agent.model is None:
-                preload(agent.model_name or self.settings.model)
+                preload(
+                    agent.model_name or self.settings.model,
+                    fallbacks=agent.fallbacks,
+                    parameters=agent.request_parameters(),
+                    has_tools=bool(agent.tools),
+                )
         self._loop_thread.start()
         self.loop.call_soon_threadsafe(self.signals.start)
         self.heartbeat.start()
         _log.info("worker_started", worker=self.id, agents=sorted(self.agents))
 
     def run_thread(self, wake_up: WakeUp) -> None:
-        """Run what is due on the wake-up's thread; blocks the calling thread until that has ended."""
-        self.wait_for(self.runner.run_thread(wake_up))
+        """Run what is due on the wake-up's thread; the calling task waits until that has ended."""
+        wait_on_loop(self.loop, self.runner.run_thread(wake_up))
         if self.tool_threads.limit_reached and not self.active_runs.is_stopping:
             _log.error("tool_threads_stuck", worker=self.id, stuck=self.tool_threads.stuck)
             os.kill(os.getpid(), signal.SIGTERM)
@@ -147,6 +154,7 @@ class Worker:
     async def _close(self) -> None:
         await self.signals.stop()
         await self.database.close_async()
+        await self.loop.shutdown_asyncgens()  # closes the connections that are kept for model calls
 
 
 def end_process_after(seconds: float, *, status: int) -> None:
@@ -156,13 +164,17 @@ def end_process_after(seconds: float, *, status: int) -> None:
     timer.start()
 
 
-def start_worker(settings: Settings, *, runs_quarantine: bool) -> None:
-    """Start the worker of this process. Raises `InvalidSettings` and `DatabaseUnavailable`."""
+def start_worker(settings: Settings, *, runs_quarantine: bool, concurrency: int | None = None) -> None:
+    """Start the worker of this process. Raises `InvalidSettings` and `DatabaseUnavailable`.
+
+    `concurrency` is Celery's, where `-c` overrides the setting.
+    """
     global _worker  # noqa: PLW0603 - one worker a process: Celery's tasks are functions and find it here
     if settings.file_store_url == MEMORY:
         raise InvalidSettings(
             "THREADMILL_FILE_STORE_URL: workers need a folder or a bucket; memory: serves one process, as a library"
         )
+    check_connections(settings, concurrency=concurrency or settings.worker_concurrency)
     worker = Worker(settings, registry.load(settings.agent_modules), runs_quarantine=runs_quarantine)
     if worker.database.is_sqlite:
         raise InvalidSettings(

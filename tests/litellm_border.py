@@ -1,12 +1,15 @@
-"""The border to litellm in tests: warnings of its own code, and a stub provider that the environment names."""
+"""The border to providers in tests: the roads to them, litellm's own warnings, and a stub in the environment."""
 
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from agent.models import litellm_model
+from agent.models.http.session import close_session
+from agent.models.litellm_road import close, load
+from agent.models.provider_model import ProviderModel
 from tests.stub_openai import StubOpenAI, reply
 
 #: Both are of litellm's own code. It installs these filters at its import; pytest takes them out again.
@@ -14,6 +17,30 @@ LITELLM_WARNINGS = (
     "ignore:.*`ReadOnly` qualifier.*:UserWarning",
     "ignore:Accessing the .* attribute on the instance is deprecated:DeprecationWarning",
 )
+
+
+def straight() -> type[ProviderModel]:
+    """The model class that asks straight where it can."""
+    return ProviderModel
+
+
+def through_litellm() -> type[ProviderModel]:
+    """The model class that asks through litellm alone. Its import takes seconds."""
+    from agent.models.litellm_model import LitellmModel
+
+    load()
+    return LitellmModel
+
+
+#: Each road, as a parameter of a fixture; that through litellm in soak runs alone.
+ROADS = [pytest.param(straight, id="straight"), pytest.param(through_litellm, id="litellm", marks=pytest.mark.soak)]
+
+
+async def close_roads() -> None:
+    """Close the connections of the running loop, on every road that was walked."""
+    await close_session()
+    if "litellm" in sys.modules:
+        await close()
 
 
 def ignore_litellm_warnings(items: list[pytest.Item], folder: Path, *further_warnings: str) -> None:
@@ -32,4 +59,4 @@ async def provider_in_environment(monkeypatch: pytest.MonkeyPatch) -> AsyncItera
             monkeypatch.setenv(name, value)
         stub.answer_with(lambda _: reply("All right."))
         yield stub
-        await litellm_model.close()
+        await close_roads()

@@ -1,7 +1,7 @@
 """Which tests share a process: those of a file, and files that need the same slow start.
 
 What stays true: a test needs no other test to have run in its process. To run together only saves what
-is made once for a process: the import of litellm takes some five seconds, the S3 server three.
+is made once for a process: the S3 server takes some three seconds.
 """
 
 from typing import Any
@@ -10,7 +10,6 @@ from xdist.scheduler import LoadFileScheduling
 
 #: Folders and files of one slow start.
 TOGETHER = (
-    ("tests/seeds/", "tests/integration/agent/models/"),
     (
         "tests/conformance/",
         "tests/integration/store/blobs/s3/",

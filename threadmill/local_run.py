@@ -69,7 +69,13 @@ class LocalRun:
         files = await self._choose_file_store()
         await self.store.store_attachments(self.turn.thread, files)
         if self.agent.model is None:
-            await asyncio.to_thread(preload, self._model_name)
+            await asyncio.to_thread(
+                preload,
+                self._model_name,
+                fallbacks=self.agent.fallbacks,
+                parameters=self.agent.request_parameters(),
+                has_tools=bool(self.agent.tools),
+            )
         async with self.process_lease.hold(self.store):
             await self.turn.send()
             executed = await self._run_sent_turn(files)

@@ -20,7 +20,7 @@ from store.thread_store import ThreadStore
 from store.threads import repository
 from store.turns import cancel, inbox, records
 from store.turns.claims import ClaimOutcome, ClaimRequest, NothingDue, Quarantined
-from store.turns.inbox import SendRequest
+from store.turns.send_request import SendRequest
 from store.turns.turn_store import TurnStore
 from tasks.active_runs import ThreadName
 from tasks.shielding import run_to_completion

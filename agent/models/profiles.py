@@ -14,6 +14,9 @@ from types import MappingProxyType
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+#: Begins the name of a model that shall be asked through litellm, whatever its provider.
+LITELLM_PREFIX = "litellm/"
+
 #: Ids of tool calls: what each provider takes, but for Mistral's.
 CALL_ID = r"[A-Za-z0-9_-]{1,40}"
 #: Mistral's, whose tokenizers take no other length.
@@ -164,11 +167,16 @@ _BARE_MODELS = (
 _HOSTS_OF_OPENAI = ("openai.com", "openai.azure.com", "cognitiveservices.azure.com")
 
 
+def plain_name(model_name: str) -> str:
+    """The name of a model without the word that leads it to litellm, as in `litellm/openai/gpt-5`."""
+    return model_name.removeprefix(LITELLM_PREFIX)
+
+
 def profile_for(model_name: str, api_base: str | None = None) -> ProviderProfile:
     """The profile of a model as litellm spells it. At `api_base`, all but OpenAI's servers and models are strict."""
-    provider, _, model = model_name.lower().partition("/")
+    provider, _, model = plain_name(model_name).lower().partition("/")
     if not model:
-        provider, model = "", model_name.lower()
+        provider, model = "", provider
     name = _profile_name(provider, model)
     is_own_model = _profile_name("", model) == "openai"
     if name == "openai" and api_base and not (is_own_model or _is_of_openai(api_base)):
@@ -181,7 +189,7 @@ def profile_for(model_name: str, api_base: str | None = None) -> ProviderProfile
 def find_api_base(model_name: str, parameters: Mapping[str, Any]) -> str | None:
     """The address of a model's server, where parameters or the environment name one."""
     api_base = parameters.get("api_base") or parameters.get("base_url")
-    if not api_base and PROVIDERS.get(model_name.partition("/")[0]) == "openai":
+    if not api_base and PROVIDERS.get(plain_name(model_name).partition("/")[0]) == "openai":
         api_base = os.environ.get("OPENAI_BASE_URL") or os.environ.get("OPENAI_API_BASE")
     return str(api_base) if api_base else None
 
@@ -197,6 +205,14 @@ def _profile_name(provider: str, model: str) -> str:
     return next((family for pattern, family in _BARE_MODELS if pattern.search(model)), "compatible")
 
 
+def host_of(address: str) -> str:
+    """The host of an address; nothing where it is none."""
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:
+        return ""
+
+
 def _is_of_openai(api_base: str) -> bool:
-    host = urlsplit(api_base).hostname or ""
+    host = host_of(api_base)
     return any(host == known or host.endswith(f".{known}") for known in _HOSTS_OF_OPENAI)

@@ -38,7 +38,7 @@ class Meter:
 class ModelRequest:
     """One question to a model, in the chat-completions format that providers share."""
 
-    #: As in `litellm.completion(model=…)`: `openai/gpt-5`, `offline/recall`.
+    #: As litellm spells it: `openai/gpt-5`, `offline/recall`; `litellm/openai/gpt-5` asks through litellm.
     model: str
     #: Chat-completions messages: dicts with role, content and so on. Two keys are ours, and sent to nobody:
     #: `asks` on a system message that is to be answered, and an assistant's `provider_fields`.

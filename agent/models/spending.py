@@ -1,5 +1,6 @@
 """Tokens and prices: what an answer cost by its provider's count, and by an estimate where it was broken off."""
 
+from collections.abc import Callable
 from typing import Any
 
 from agent.models.protocol import ModelRequest
@@ -7,38 +8,36 @@ from agent.models.stream_assembly import ReplyPieces
 from conversation.message import Usage
 from conversation.token_estimate import CHARS_PER_TOKEN
 
+#: A higher count is none: no provider reads or writes so much at once.
+COUNT_MAX = 10**12
+
+#: Finds the price in US dollars of so many tokens, as the chunk that counts them says; None where none is known.
+Price = Callable[[Usage, Any], float | None]
+
 
 def counted_usage(response: Any) -> Usage:
     """The usage that the provider counted; zeros where it did not."""
     usage = getattr(response, "usage", None)
     details = getattr(usage, "prompt_tokens_details", None)
-    return Usage(
-        getattr(usage, "prompt_tokens", None) or 0,
-        getattr(usage, "completion_tokens", None) or 0,
-        getattr(details, "cached_tokens", None) or 0,
-    )
+    return Usage(count(usage, "prompt_tokens"), count(usage, "completion_tokens"), count(details, "cached_tokens"))
 
 
-def price(library: Any, model: str, usage: Usage, response: Any = None) -> float | None:
-    """The price of so many tokens in US dollars; None where no price is known or nothing was counted."""
-    if not usage.total_tokens:
-        return None
-    try:
-        return float(
-            library.completion_cost(completion_response=_to_library_response(library, usage, response), model=model)
-        )
-    except Exception:  # noqa: BLE001  a missing price raises several classes; an answer is worth more
-        return None
+def count(counts: Any, name: str) -> int:
+    """One count of a provider's; 0 where it is none."""
+    value = getattr(counts, name, None)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return 0
+    return int(value) if 0 < value < COUNT_MAX else 0
 
 
-def spent_in_vain(library: Any, model: str, request: ModelRequest, pieces: ReplyPieces) -> tuple[Usage, float | None]:
+def spent_in_vain(request: ModelRequest, pieces: ReplyPieces, find_price: Price) -> tuple[Usage, float | None]:
     """The usage and price of an attempt that came to no reply: counted, or else estimated."""
     usage = counted_usage(pieces.usage_chunk)
     if usage.total_tokens:
-        return usage, price(library, model, usage, pieces.usage_chunk)
+        return usage, find_price(usage, pieces.usage_chunk)
     calls = "".join(call.arguments for call in pieces.tool_calls)
     usage = estimate_usage(request, f"{pieces.reasoning or ''}{pieces.content}{pieces.refusal}{calls}")
-    return usage, price(library, model, usage)
+    return usage, find_price(usage, None)
 
 
 def estimate_usage(request: ModelRequest, partial_text: str) -> Usage:
@@ -51,16 +50,3 @@ def _length(content: Any) -> int:
     if isinstance(content, str):
         return len(content)
     return sum(len(part.get("text", "")) for part in content or ())
-
-
-def _to_library_response(library: Any, usage: Usage, response: Any) -> Any:
-    """The response in the form that prices are known for: the library's own."""
-    counts: Any = getattr(response, "usage", None)
-    if isinstance(response, library.ModelResponse | library.ModelResponseStream):
-        return response
-    tokens = (
-        counts.model_dump()
-        if hasattr(counts, "model_dump")
-        else {"prompt_tokens": usage.prompt_tokens, "completion_tokens": usage.completion_tokens}
-    )
-    return library.ModelResponse(usage=library.Usage(**tokens))

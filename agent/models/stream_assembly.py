@@ -80,7 +80,8 @@ class ReplyPieces:
 
     def _add_delta(self, delta: Any, *, is_whole: bool) -> str:
         reasoning = getattr(delta, "reasoning_content", None) or getattr(delta, "reasoning", None)
-        self._text.add_reasoning(_text_of(reasoning))
+        reasoning = _text_of(reasoning) or _thinking_of(getattr(delta, "content", None))
+        self._text.add_reasoning(reasoning)
         self.fields.add(delta)
         fields = getattr(delta, "provider_specific_fields", None) or {}
         self._refusal.add(_text_of(getattr(delta, "refusal", None) or fields.get("refusal")))
@@ -97,6 +98,12 @@ class ReplyPieces:
         text = _text_of(getattr(delta, "content", None))
         self.has_content = self.has_content or bool(text or reasoning or call_pieces)
         return self._text.add(text)
+
+
+def _thinking_of(content: object) -> str:
+    """The thinking among the parts of a content, as Mistral sends it."""
+    parts = content if isinstance(content, list) else ()
+    return "".join(_text_of(part.get("thinking")) for part in parts if isinstance(part, dict))
 
 
 def _text_of(value: object) -> str:

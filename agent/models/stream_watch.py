@@ -55,6 +55,8 @@ class StreamWatch:
         self.has_begun = True
         if self._limit is not None and not self._limit.expired():
             self._limit.reschedule(_now() + self.silence_seconds)
+        if not data:
+            return
         self._tail += data
         self.is_done = self.is_done or _DONE_EVENT.search(self._tail) is not None
         if match := _FINISH_REASON.search(self._tail):

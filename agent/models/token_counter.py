@@ -1,12 +1,16 @@
-"""Counting a message's tokens by the tokenizer of the model that shall read it.
+"""Counting a message's tokens by the tokenizer that litellm takes for every model.
 
-What stays true: a stored message never changes, so it is counted once a process. Attached files
-are not counted: providers price images by rules of their own.
+What stays true: litellm is not imported for it. A stored message never changes, so it is counted once a
+process. Attached files are not counted: providers price images by rules of their own.
 """
 
+import os
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib import import_module
+from typing import Any
 
+from agent.models.model_list import find_litellm
 from agent.models.protocol import RECALL_MODEL
 from conversation.message import Message
 from conversation.token_estimate import TOKENS_PER_MESSAGE
@@ -34,9 +38,12 @@ def _text(message: Message) -> str:
 def _count(model_name: str, _message_id: str, text: str) -> int:
     if model_name == RECALL_MODEL:
         return len(text.split())
-    from agent.models.litellm_model import load
+    return len(_load_encoding().encode(text, disallowed_special=()))
 
-    load()
-    import litellm
 
-    return len(litellm.encode(model=model_name, text=text))
+@cache
+def _load_encoding() -> Any:
+    """The encoding by which litellm counts for every model, out of the file that litellm ships: no network is asked."""
+    folder = os.environ.get("CUSTOM_TIKTOKEN_CACHE_DIR") or find_litellm() / "litellm_core_utils" / "tokenizers"
+    os.environ["TIKTOKEN_CACHE_DIR"] = str(folder)
+    return import_module("tiktoken").get_encoding("cl100k_base")

@@ -6,6 +6,7 @@ itself. Names are not changed: `find_unfit_tools` tells, when an agent is made, 
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -63,7 +64,7 @@ def _fit_tool(tool_json: str, profile: ProviderProfile) -> dict[str, Any]:
     function = json.loads(tool_json)["function"]
     schema = _make_object(function.get("parameters") or {})
     if profile.schema != "json":
-        schema = _inline(schema, schema, ())
+        schema = inline_references(schema)
     if profile.schema == "gemini":
         schema = _fit_to_gemini(schema)
     description = str(function.get("description") or "")[: profile.max_description_chars]
@@ -84,7 +85,10 @@ def _make_object(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _complete(schema: Any) -> Any:
-    """The schema with what parsers of schemas miss: items of arrays, objects for `true`, numbers that JSON has."""
+    """The schema as parsers of schemas read it: items of arrays, objects for `true`, numbers that JSON has.
+
+    A pattern in another dialect than Python's, by which OpenAI reads them, refuses a request: it is left out.
+    """
     if isinstance(schema, bool):
         return {} if schema else {"not": {}}
     if not isinstance(schema, Mapping):
@@ -92,6 +96,8 @@ def _complete(schema: Any) -> Any:
     finite_keys = {
         key: value for key, value in schema.items() if not (isinstance(value, float) and not math.isfinite(value))
     }
+    if isinstance(finite_keys.get("pattern"), str) and not _is_pattern(finite_keys["pattern"]):
+        finite_keys.pop("pattern")
     if isinstance(finite_keys.get("items"), list):
         finite_keys["prefixItems"] = finite_keys.pop("items")  # as tuples were written before
     if finite_keys.get("type") == "array" and not {"items", "prefixItems"} & finite_keys.keys():
@@ -104,13 +110,27 @@ def _complete(schema: Any) -> Any:
     return {key: completed_schema.get(key, value) for key, value in finite_keys.items()}
 
 
+def _is_pattern(text: str) -> bool:
+    try:
+        re.compile(text)
+    except (re.error, RecursionError, OverflowError):
+        return False
+    return True
+
+
 def _declare(name: str, description: str, schema: Mapping[str, Any]) -> dict[str, Any]:
     function = {"name": name, **({"description": description} if description.strip() else {}), "parameters": schema}
     return {"type": "function", "function": function}
 
 
-def _inline(schema: Any, root: Mapping[str, Any], open_refs: tuple[str, ...]) -> Any:
+def inline_references(schema: Mapping[str, Any]) -> dict[str, Any]:
     """The schema with what its references name in their place; one that names itself becomes any value."""
+    inlined_schema = _inline(schema, schema, ())
+    assert isinstance(inlined_schema, dict)
+    return inlined_schema
+
+
+def _inline(schema: Any, root: Mapping[str, Any], open_refs: tuple[str, ...]) -> Any:
     if not isinstance(schema, Mapping):
         return schema
     ref = schema.get("$ref")

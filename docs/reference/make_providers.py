@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
+from agent.models.http.endpoints import ENDPOINTS
 from agent.models.profiles import PROFILES, PROVIDERS, ProviderProfile
 
 PAGE = Path(__file__).with_name("providers.md")
@@ -21,6 +22,13 @@ thread can go on with another provider at any time. Each fallback is fitted to i
 
 This page is made by `python docs/reference/make_providers.py --write`.
 
+"""
+WORDS_OF_ROADS = """\
+Every other provider is asked through litellm, and so is one of these where only litellm knows how: with a parameter
+that it translates (`drop_params`, `reasoning_effort` for Anthropic or Mistral, a class as `response_format`, …) or
+takes for itself, for a model of OpenAI's that answers only in the format of responses, and with the name
+`litellm/openai/gpt-5`. The rules, prices, errors and retries are the same on both roads. A process imports litellm,
+which takes seconds, only for an agent that needs it. See [the decision](../decisions/0019-a-lean-road-to-models.md).
 """
 CLOSING = """\
 
@@ -46,6 +54,7 @@ CLOSING = """\
 ```python
 from dataclasses import replace
 
+from agent.models.http.endpoints import ENDPOINTS
 from agent.models.profiles import PROFILES
 from threadmill import Agent
 
@@ -62,7 +71,7 @@ conversation of ten turns that each provider takes over from each other, and any
 
 def page() -> str:
     """The whole page, as Markdown."""
-    rows = [*_table_of_providers(), "", "## The rules", "", *_table_of_rules()]
+    rows = [*_table_of_providers(), "", *_words_of_roads(), "", "## The rules", "", *_table_of_rules()]
     return INTRODUCTION + "".join(f"{row}\n" for row in rows) + CLOSING
 
 
@@ -72,6 +81,14 @@ def _table_of_providers() -> Iterator[str]:
     for name in PROFILES:
         prefixes = [f"`{prefix}/`" for prefix, profile in PROVIDERS.items() if profile == name]
         yield f"| `{name}` | {', '.join(prefixes) or 'anything else'}{_NOTES.get(name, '')} |"
+
+
+def _words_of_roads() -> Iterator[str]:
+    straight = ", ".join(f"`{provider}/`" for provider in ENDPOINTS)
+    yield "## The two roads"
+    yield ""
+    yield f"{straight} are asked straight over HTTP."
+    yield from WORDS_OF_ROADS.splitlines()
 
 
 #: What the prefix alone does not tell.

@@ -15,7 +15,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 from psycopg.types.datetime import TimestamptzLoader
-from psycopg.types.json import JsonbLoader
+from psycopg.types.json import JsonbLoader, JsonLoader
 from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, scoped_session
@@ -124,6 +124,7 @@ class _CallerOwnedConnection:
         del args, kwargs
         # Frameworks change how a connection makes cursors and reads values: this one is plain.
         cursor = psycopg.Cursor(self._raw, row_factory=tuple_row)
+        cursor.adapters.register_loader("json", JsonLoader)
         cursor.adapters.register_loader("jsonb", JsonbLoader)
         cursor.adapters.register_loader("timestamptz", TimestamptzLoader)
         return cursor

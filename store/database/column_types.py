@@ -8,7 +8,7 @@ in Python. Nothing above this module asks which database it talks to.
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Integer, ScalarSelect, Uuid, select
+from sqlalchemy import JSON, BigInteger, Computed, DateTime, Dialect, Integer, ScalarSelect, Uuid, select
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -18,6 +18,8 @@ from sqlalchemy.types import TypeDecorator
 
 #: Seconds of a day.
 DAY = 86_400.0
+#: The moments of one period agree in so many characters of an SQLite text: all but a minute's last digit.
+_PERIOD_CHARS = 15
 #: The SQL of each database for the time at which a statement runs. Tests replace it.
 CLOCK_SQL = {"postgresql": "clock_timestamp()", "sqlite": "'now'"}
 
@@ -69,6 +71,40 @@ def moment_ago(*, days: float | ColumnElement[Any]) -> ScalarSelect[datetime]:
     `clock` itself is read anew for each row, so that no index helps to find what is older.
     """
     return select(clock(plus_seconds=-days * DAY)).scalar_subquery()
+
+
+def moment_now(*, plus_seconds: float = 0) -> ScalarSelect[datetime]:
+    """The database's time, moved by a number of seconds and read once, so that a statement can use an index."""
+    return select(clock(plus_seconds=plus_seconds)).scalar_subquery()
+
+
+class _TenMinutes(ColumnElement[datetime]):
+    inherit_cache = True
+    type = Time()
+    __visit_name__ = "threadmill_ten_minutes"
+    _traverse_internals = [("column", InternalTraversal.dp_string)]  # noqa: RUF012 - declared by SQLAlchemy
+
+    def __init__(self, column: str) -> None:
+        self.column = column
+
+
+def ten_minutes_of(column: str) -> Computed:
+    """A column for the beginning of the ten minutes in which a time lies, kept by the database itself.
+
+    It changes so seldom that an index may hold it: a row of which no indexed column changes is updated in place.
+    """
+    return Computed(_TenMinutes(column), persisted=True)
+
+
+@compiles(_TenMinutes, "postgresql")
+def _ten_minutes_postgresql(element: _TenMinutes, _: SQLCompiler, **__: Any) -> str:
+    epoch = "'1970-01-01 00:00:00+00'::timestamp with time zone"
+    return f"date_bin('00:10:00'::interval, {element.column}, {epoch})"
+
+
+@compiles(_TenMinutes, "sqlite")
+def _ten_minutes_sqlite(element: _TenMinutes, _: SQLCompiler, **__: Any) -> str:
+    return f"substr({element.column}, 1, {_PERIOD_CHARS}) || '0:00.000000'"
 
 
 @compiles(_Clock, "postgresql")

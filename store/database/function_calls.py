@@ -23,6 +23,9 @@ from store.functions import SCHEMA
 #: The execution option of an engine by whose connections the store works in plain statements, as on SQLite.
 PLAIN_STATEMENTS = "threadmill_plain_statements"
 
+#: SQLAlchemy's name of the driver on whose connections functions are called.
+FUNCTION_DRIVER = "psycopg"
+
 
 @dataclass(frozen=True, slots=True)
 class FunctionCall:
@@ -43,9 +46,12 @@ def _call_sql(name: str, argument_names: tuple[str, ...]) -> str:
 
 
 def has_functions(connection: Connection) -> bool:
-    """Whether the store calls its functions on this connection: PostgreSQL's, unless its engine says otherwise."""
+    """Whether the store calls its functions on this connection: PostgreSQL's, unless its engine says otherwise.
+
+    Only over psycopg: a caller's own connection may be another driver's, which writes arguments in another way.
+    """
     options = connection.get_execution_options()
-    return connection.dialect.name == "postgresql" and not options.get(PLAIN_STATEMENTS, False)
+    return connection.dialect.driver == FUNCTION_DRIVER and not options.get(PLAIN_STATEMENTS, False)
 
 
 def call_within(connection: Connection, call: FunctionCall) -> Any:

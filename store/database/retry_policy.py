@@ -22,7 +22,7 @@ DatabaseFailure = DBAPIError | PoolTimeout
 RACES = frozenset({"40001", "40P01", "23503"})
 #: Writing to a server that was demoted: the connection is thrown away, the next may find the new primary.
 READ_ONLY = "25006"
-#: SQLSTATEs of a table, column, function or schema that is not there: this database was not migrated.
+#: SQLSTATEs of a table, column, function or the functions' schema that is not there: this database was not migrated.
 NO_SCHEMA = frozenset({"42P01", "42703", "42883", "3F000"})
 #: SQLSTATEs that waiting does not mend: no schema, no right, damaged data or index.
 OPERATOR_STATES = NO_SCHEMA | {"42501", "XX001", "XX002"}
@@ -69,12 +69,16 @@ class Attempts:
     """The runs of one operation: decides after each failure whether to run again or to raise."""
 
     def __init__(self, patience_seconds: float) -> None:
-        self.give_up_at = time.monotonic() + patience_seconds
+        self.patience_seconds = patience_seconds
+        #: Set by the first failure: until then the caller may have waited for a connection, not for the database.
+        self.give_up_at: float | None = None
         self.runs = 0
 
     def pause_after(self, error: DatabaseFailure) -> float:
         """Seconds to wait before the next run. Raises the error for the caller where there is none."""
         self.runs += 1
+        if self.give_up_at is None:
+            self.give_up_at = time.monotonic() + self.patience_seconds
         action = action_for(error)
         if action is FailureAction.RAISE:
             raise error

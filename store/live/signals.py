@@ -6,7 +6,7 @@ its turn's row, and a cancel request also comes with the next heartbeat; a signa
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TypedDict
 
@@ -21,6 +21,8 @@ from store.settings import Settings
 
 #: Seconds before a worker listens again after the server went away.
 LISTEN_AGAIN_SECONDS = 2.0
+#: Ends of turns that wait for a slow server, at most: the waiters of further ones poll.
+WAITING_ENDS_MAX = 10_000
 
 #: What a server that is away, slow or closing raises. `TimeoutError` is an `OSError`.
 _SERVER_FAILURES = (RedisError, OSError)
@@ -52,7 +54,7 @@ class Signals:
     async def publish_async(self, channel: str, text: str) -> None:
         """As `publish`, on the event loop."""
         async with AsyncRedis.from_url(self._url, **self._timeouts()) as client:
-            await _publish(client, channel, text, within_seconds=self._timeout)
+            await _publish(client, [(channel, text)], within_seconds=self._timeout)
 
     @contextmanager
     def subscribe(self, channel: str, *, within_seconds: float) -> Iterator[Callable[[float], None]]:
@@ -123,7 +125,9 @@ class WorkerSignals:
         self._url = settings.broker_url.get_secret_value()
         self._timeout = settings.notify_timeout_seconds
         self._cancel = cancel
-        self._publishes: set[asyncio.Task[None]] = set()
+        #: Turns whose end nobody was told yet.
+        self._ended_turn_ids: list[str] = []
+        self._announcer: asyncio.Task[None] | None = None
         self._client: AsyncRedis | None = None
         self._listener: asyncio.Task[None] | None = None
 
@@ -134,21 +138,31 @@ class WorkerSignals:
         self._listener = asyncio.create_task(self._listen(self._client))
 
     def publish_turn_ended(self, turn_id: str) -> None:
-        """Publish that a turn has ended, which wakes its waiters. Returns at once."""
-        if self._client is not None:
-            publish = _publish(self._client, turn_channel(turn_id), "ended", within_seconds=self._timeout)
-            task = asyncio.create_task(publish)
-            self._publishes.add(task)
-            task.add_done_callback(self._publishes.discard)
+        """Publish that a turn has ended, which wakes its waiters. Returns at once.
+
+        What ends in the same moment, or while others are on their way, goes out together.
+        """
+        if self._client is None or len(self._ended_turn_ids) >= WAITING_ENDS_MAX:
+            return
+        self._ended_turn_ids.append(turn_id)
+        if self._announcer is None or self._announcer.done():
+            self._announcer = asyncio.create_task(self._announce_ends(self._client))
 
     async def stop(self) -> None:
         """Let signals that are on their way go out, then close."""
         if self._listener is not None:
             self._listener.cancel()
-        if self._publishes:
-            await asyncio.wait(self._publishes, timeout=self._timeout)
+        if self._announcer is not None:
+            await asyncio.wait({self._announcer}, timeout=self._timeout)
+            self._announcer.cancel()
         if self._client is not None:
             await self._client.aclose()
+
+    async def _announce_ends(self, client: AsyncRedis) -> None:
+        while self._ended_turn_ids:
+            turn_ids, self._ended_turn_ids = self._ended_turn_ids, []
+            signals = [(turn_channel(turn_id), "ended") for turn_id in turn_ids]
+            await _publish(client, signals, within_seconds=self._timeout)
 
     async def _listen(self, client: AsyncRedis) -> None:
         while True:
@@ -162,10 +176,13 @@ class WorkerSignals:
             await asyncio.sleep(LISTEN_AGAIN_SECONDS)
 
 
-async def _publish(client: AsyncRedis, channel: str, text: str, *, within_seconds: float) -> None:
+async def _publish(client: AsyncRedis, signals: Iterable[tuple[str, str]], *, within_seconds: float) -> None:
+    """Publish signals, each a channel and a text, in one round trip."""
     try:
-        async with asyncio.timeout(within_seconds):
-            await client.publish(channel, text)
+        async with asyncio.timeout(within_seconds), client.pipeline(transaction=False) as pipeline:
+            for channel, text in signals:
+                pipeline.publish(channel, text)
+            await pipeline.execute(raise_on_error=False)
     except _SERVER_FAILURES as error:
         _log_unpublished(error)
 

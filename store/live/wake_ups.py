@@ -10,6 +10,30 @@ from typing import Protocol
 from conversation.task_contract import RUN_TURNS, WakeUp
 
 
+class WakeUpPublisher(Protocol):
+    """The road of wake-ups to the broker."""
+
+    def connect(self) -> None:
+        """Prepare for the first wake-up. Raises whatever the broker's client raises."""
+        ...
+
+    def publish(self, wake_up: WakeUp) -> bool:
+        """Publish one wake-up; True. Raises whatever the broker's client raises."""
+        ...
+
+    def publish_at_once(self, wake_up: WakeUp) -> bool:
+        """As `publish`, if nothing has to be connected or imported for it; else False, and nothing is published."""
+        ...
+
+    async def publish_at_once_async(self, wake_up: WakeUp) -> bool:
+        """As `publish_at_once`, on the event loop."""
+        ...
+
+    def close(self) -> None:
+        """Close what is open."""
+        ...
+
+
 class TaskPublisher(Protocol):
     """A Celery app, as far as wake-ups need it. Celery itself is not imported: most senders never need it."""
 
@@ -20,11 +44,33 @@ class TaskPublisher(Protocol):
         ...
 
 
-def publish_wake_up(app: TaskPublisher, wake_up: WakeUp) -> None:
-    """Publish one wake-up. Raises whatever the broker's client raises."""
-    app.send_task(
-        RUN_TURNS, kwargs=wake_up.payload(), queue=wake_up.queue, priority=wake_up.broker_priority(), retry=False
-    )
+class CeleryPublisher:
+    """Publishes wake-ups through a Celery app, which has connections of its own."""
+
+    def __init__(self, app: TaskPublisher) -> None:
+        self._app = app
+
+    def connect(self) -> None:
+        """Nothing: kombu connects with the first publish."""
+
+    def publish(self, wake_up: WakeUp) -> bool:
+        """Publish one wake-up; True. Raises whatever the broker's client raises."""
+        self._app.send_task(
+            RUN_TURNS, kwargs=wake_up.payload(), queue=wake_up.queue, priority=wake_up.broker_priority(), retry=False
+        )
+        return True
+
+    def publish_at_once(self, wake_up: WakeUp) -> bool:
+        """Never: whether kombu would connect cannot be known before."""
+        del wake_up
+        return False
+
+    async def publish_at_once_async(self, wake_up: WakeUp) -> bool:
+        """Never."""
+        return self.publish_at_once(wake_up)
+
+    def close(self) -> None:
+        """Nothing: kombu's connections end with the process."""
 
 
 def log_unpublished_wake_up(wake_up: WakeUp, reason: str) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy.sql import and_, exists, func, literal, select, text, tuple_
 from store.database.column_types import moment_ago
 from store.database.engine import TransactionRunner
 from store.database.statements import AnyRow
-from store.tables import threads
+from store.tables import HISTORY_STEP, threads
 from store.tables.retention import NEEDS_RETENTION_CHECK, pending_deletions, retention_policies
 
 #: Threads of one page.
@@ -25,12 +25,12 @@ PAGE = 100
 GROUPS = 1_000
 
 _agent = func.coalesce(threads.c.agent, text("''"))
-_needs_check: ColumnElement[bool] = text(f"({NEEDS_RETENTION_CHECK})")  # type: ignore[assignment]
-#: The expression that each rule compares and sorts by: those of the indexes, word for word.
+_needs_check: ColumnElement[bool] = text(f"threads.{NEEDS_RETENTION_CHECK}")  # type: ignore[assignment]
+#: The expression that each rule sorts by: those of the indexes, word for word.
 _SORT_KEYS: Mapping[str, Any] = {
-    "idle_days": threads.c.updated_at,
+    "idle_days": threads.c.updated_period,
     "max_age_days": func.coalesce(threads.c.retained_from, threads.c.created_at),
-    "max_messages": threads.c.last_seq - threads.c.history_starts_after,
+    "max_messages": threads.c.history_step,
 }
 
 
@@ -123,8 +123,14 @@ def _is_past(rule: str, value: Any) -> list[ColumnElement[bool]]:
     """The conditions for threads past a rule, as its index has them; without threads being deleted."""
     sort_key = _SORT_KEYS[rule]
     is_untouched = ~exists().where(pending_deletions.c.thread_key == threads.c.key).correlate(threads)
-    is_past = sort_key > value if rule == "max_messages" else sort_key < moment_ago(days=value)
-    return [is_past, is_untouched] if rule == "idle_days" else [is_past, is_untouched, _needs_check]
+    if rule == "max_messages":
+        messages = threads.c.last_seq - threads.c.history_starts_after
+        # The index knows the steps only: of the first one, some threads are not past the rule.
+        return [sort_key >= value // HISTORY_STEP, messages > value, is_untouched, _needs_check]
+    if rule == "idle_days":
+        # A period begins before every time in it.
+        return [sort_key < moment_ago(days=value), threads.c.updated_at < moment_ago(days=value), is_untouched]
+    return [sort_key < moment_ago(days=value), is_untouched, _needs_check]
 
 
 def _load_own_policy_page(connection: Connection, *, after: AnyRow | None) -> list[AnyRow]:

@@ -20,7 +20,7 @@ class DatabaseSettings(BaseModel):
     database_url: SecretStr = Field(
         SecretStr("postgresql://threadmill@127.0.0.1:5432/threadmill"), validation_alias=old_aliases("database_url")
     )
-    #: Connections kept open by each pool.
+    #: Connections kept open by each pool of a backend, a library or a maintenance worker.
     db_pool_size: int = Field(5, ge=1, le=1000, validation_alias=old_aliases("db_pool_size"))
     #: Connections beyond the pool's size, opened under load and closed after.
     db_max_overflow: int = Field(10, ge=0, le=1000, validation_alias=old_aliases("db_max_overflow"))
@@ -48,6 +48,9 @@ class BrokerSettings(BaseModel):
     broker_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
     #: Seconds that publishing a wake-up may hold up a caller, broker up or down.
     notify_timeout_seconds: Annotated[Seconds, Field(le=10)] = 1
+
+    #: Publish wake-ups through Celery, which costs more, instead of by one command of Redis. Workers take both.
+    publish_with_celery: bool = False
 
     @field_validator("broker_url")
     @classmethod

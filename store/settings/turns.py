@@ -24,8 +24,10 @@ class AgentSettings(BaseModel):
 class WorkerSettings(BaseModel):
     """How many turns run at once, how long a worker holds them, and how lost ones are found."""
 
-    #: Turns that one worker process runs at once: one thread and one coroutine each.
-    worker_concurrency: int = Field(100, ge=1, le=1000)
+    #: Turns that one worker process runs at once, most of which wait for a model.
+    worker_concurrency: int = Field(100, ge=1, le=10_000)
+    #: Connections to the database that the turns of one worker process share; its heartbeat has one more.
+    worker_db_connections: int = Field(8, ge=1, le=1000)
     #: Threads of a worker process that run synchronous tools.
     tool_threads: int = Field(32, ge=1, le=1000)
     #: Seconds after its last heartbeat in which a worker still counts as alive.

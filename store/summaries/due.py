@@ -15,7 +15,7 @@ from sqlalchemy.sql import and_, cast, func, literal, select, text, true, union_
 from conversation.water_marks import WaterMarks
 from store.database.column_types import clock
 from store.database.statements import convert_row
-from store.tables import CAN_BE_SUMMARIZED, EXCEEDS_WINDOW, threads
+from store.tables import CAN_BE_SUMMARIZED, FILLS_WINDOW, UNCOVERED_MESSAGES_STEP, UNCOVERED_TOKENS_STEP, threads
 
 #: Seconds for which a summarizer reserves a thread, from one summary to the next; then others begin it.
 RESERVATION_SECONDS = 900.0
@@ -28,6 +28,7 @@ RETRY_SECONDS = 60
 NOTHING_TO_COVER_SECONDS = 600.0
 
 
+_STEPS = {"messages": UNCOVERED_MESSAGES_STEP, "tokens": UNCOVERED_TOKENS_STEP}
 #: The predicate of the partial indexes, word for word, so that the planner sees that it fits.
 _is_tried: ColumnElement[bool] = text(f"threads.{CAN_BE_SUMMARIZED}")  # type: ignore[assignment]
 
@@ -109,29 +110,29 @@ def _select_above_marks(
         if group.high_tokens > 0
     ]
     return above_window + [
-        _select_fullest(and_(of_agents, counter >= high, may_be_summarized()), counter, high, limit)
+        _select_fullest(and_(of_agents, may_be_summarized()), unit, high, limit)
         for of_agents, group in conditions
-        for counter, high in (
-            (threads.c.uncovered_messages, group.high_messages),
-            (threads.c.uncovered_tokens, group.high_tokens),
-        )
+        for unit, high in (("messages", group.high_messages), ("tokens", group.high_tokens))
         if high > 0
     ]
 
 
-def _select_fullest(
-    condition: ColumnElement[bool], counter: ColumnElement[int], high: int, limit: int
-) -> Select[tuple[int, float]]:
+def _select_fullest(condition: ColumnElement[bool], unit: str, high: int, limit: int) -> Select[tuple[int, float]]:
+    counter, step = threads.c[f"uncovered_{unit}"], threads.c[f"uncovered_{unit}_step"]
+    # The index knows the steps only: of the lowest one, some threads are below the mark.
+    is_above = and_(condition, step >= high // _STEPS[unit], counter >= high)
     # The subquery keeps ORDER BY and LIMIT on their own side of the UNION, on SQLite too.
     fullness = (cast(counter, Float) / high).label("fullness")
-    fullest_threads = select(threads.c.key, fullness).where(condition).order_by(counter.desc()).limit(limit).subquery()
+    fullest_threads = (
+        select(threads.c.key, fullness).where(is_above).order_by(step.desc(), counter.desc()).limit(limit).subquery()
+    )
     return select(fullest_threads.c.key, fullest_threads.c.fullness)
 
 
 def _select_above_window(condition: ColumnElement[bool], limit: int) -> Select[tuple[int, float]]:
     """Threads whose model takes so little that they are due before their agent's mark."""
     fullness = (cast(threads.c.uncovered_tokens, Float) * 2 / threads.c.window_tokens).label("fullness")
-    is_above = and_(condition, text(EXCEEDS_WINDOW), threads.c.uncovered_tokens * 2 >= threads.c.window_tokens)
+    is_above = and_(condition, text(FILLS_WINDOW))
     fullest_threads = select(threads.c.key, fullness).where(is_above).order_by(fullness.desc()).limit(limit).subquery()
     return select(fullest_threads.c.key, fullest_threads.c.fullness)
 

@@ -20,8 +20,11 @@ from store.tables.retention import (
 )
 from store.tables.threads import (
     CAN_BE_SUMMARIZED,
-    EXCEEDS_WINDOW,
+    FILLS_WINDOW,
+    HISTORY_STEP,
     MAX_SUMMARY_FAILURES,
+    UNCOVERED_MESSAGES_STEP,
+    UNCOVERED_TOKENS_STEP,
     messages,
     summaries,
     thread_context,
@@ -33,7 +36,7 @@ __all__ = [  # noqa: RUF022 - grouped by file
     "metadata",
     # Conversations
     "threads", "messages", "thread_context", "summaries", "MAX_SUMMARY_FAILURES", "CAN_BE_SUMMARIZED",
-    "EXCEEDS_WINDOW",
+    "FILLS_WINDOW", "HISTORY_STEP", "UNCOVERED_MESSAGES_STEP", "UNCOVERED_TOKENS_STEP",
     # Turns
     "turns", "inbox_messages", "steps", "workers", "agents", "UNFINISHED",
     # Files

@@ -19,7 +19,7 @@ UNDER_WAY = "finished_at is null"
 #: A part of an archive for whose sake nothing was deleted yet.
 NOT_STORED = "state <> 'stored'"
 #: Retention has not checked this thread, or not since it changed.
-NEEDS_RETENTION_CHECK = "retention_checked_at is null or retention_checked_at < updated_at"
+NEEDS_RETENTION_CHECK = "needs_retention_check"
 #: A row of the audit that names a file.
 NAMES_FILE = "(details ->> 'sha256') is not null"
 
@@ -169,12 +169,12 @@ index_where("ix_audit_names_file", "tenant", where=NAMES_FILE, table=audit)
 def _index_threads() -> None:
     """Index threads by what makes them due: retention finds these without reading the others."""
     group = ("tenant", text("coalesce(agent, '')"))
-    oldest, fullest = text("coalesce(retained_from, created_at)"), text("(last_seq - history_starts_after)")
+    oldest = text("coalesce(retained_from, created_at)")
     user, has_user = text("(metadata ->> 'user')"), "metadata ->> 'user' is not null"
     indexes = (
-        Index("ix_threads_idle", *group, "updated_at", "key", _table=threads),
+        Index("ix_threads_idle", *group, "updated_period", "key", _table=threads),
         index_where("ix_threads_oldest", *group, oldest, "key", where=NEEDS_RETENTION_CHECK, table=threads),
-        index_where("ix_threads_fullest", *group, fullest, "key", where=NEEDS_RETENTION_CHECK, table=threads),
+        index_where("ix_threads_fullest", *group, "history_step", "key", where=NEEDS_RETENTION_CHECK, table=threads),
         # Whose threads they are, where THREADMILL_USER_METADATA_KEY has its default.
         index_where("ix_threads_user", "tenant", user, where=has_user, table=threads),
     )

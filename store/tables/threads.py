@@ -1,17 +1,27 @@
-"""Threads, their messages in the order of `seq`, the context and the summaries that stand before them."""
+"""Threads, their messages in the order of `seq`, the context and the summaries that stand before them.
 
-from sqlalchemy import JSON, BigInteger, Boolean, Integer, Numeric, Text, false, text
+What stays true: no column that an ordinary turn changes is in an index of `threads`, so that PostgreSQL updates
+the row in place (HOT). Where rows are found by such a column, the database keeps a coarser one of it, which
+changes once in a while: the index finds a few rows too many, and the column itself decides.
+"""
+
+from sqlalchemy import JSON, BigInteger, Boolean, Computed, Integer, Numeric, Text, false, text
 from sqlalchemy.schema import CheckConstraint, Column, ForeignKey, Identity, Index, Table, UniqueConstraint
 
-from store.database.column_types import Json, Key, OurId, Time
+from store.database.column_types import Json, Key, OurId, Time, ten_minutes_of
 from store.tables.metadata import index_where, metadata
 
 #: Attempts at one thread's next summary; then it is left to the operator, to whom the doctor reports it.
 MAX_SUMMARY_FAILURES = 5
 #: A worker may still try to summarize this thread: threads without this are in no index of due ones.
 CAN_BE_SUMMARIZED = f"summary_failures < {MAX_SUMMARY_FAILURES}"
-#: A thread whose newest turn had to leave out older messages.
-EXCEEDS_WINDOW = "window_tokens is not null"
+#: A thread that fills half of what its model takes.
+FILLS_WINDOW = "fills_window"
+#: Messages and tokens of a step: columns that count steps change so much less often than what they count. A mark
+#: that is lower than a step has all threads of its agents read.
+UNCOVERED_MESSAGES_STEP, UNCOVERED_TOKENS_STEP, HISTORY_STEP = 16, 1024, 16
+#: The share of a page that new rows fill, in percent: the remainder is for their next versions.
+FILLFACTOR = 85
 
 threads = Table(
     "threads",
@@ -40,7 +50,7 @@ threads = Table(
     #: Nothing of it is deleted, whatever a policy says.
     Column("legal_hold", Boolean, nullable=False, server_default=false()),
     # Summaries: which agent's water marks count, and how the last attempts ended.
-    #: The agent of its newest claimed turn; null until there is one.
+    #: The agent of its newest claimed turn; of the turn that it was made for, until one is claimed; else null.
     Column("agent", Text),
     #: Attempts that failed since the last summary.
     Column("summary_failures", Integer, nullable=False, server_default="0"),
@@ -50,18 +60,39 @@ threads = Table(
     Column("summary_version", Integer, nullable=False, server_default="0"),
     #: Tokens that its model takes, about, where its newest turn had to leave out older messages; null of most.
     Column("window_tokens", BigInteger),
-    *(
-        index_where(f"ix_threads_agent_uncovered_{counted}", "agent", f"uncovered_{counted}", where=CAN_BE_SUMMARIZED)
-        for counted in ("messages", "tokens")
-    ),
     #: No message above the cutoff is older; null: none is older than the thread.
     Column("retained_from", Time),
     #: Retention found nothing more to delete; a later change of the thread makes it check again.
     Column("retention_checked_at", Time),
+    # What indexes hold of columns that each turn changes.
+    Column("updated_period", Time, ten_minutes_of("updated_at")),
+    Column(
+        "uncovered_messages_step",
+        BigInteger,
+        Computed(f"uncovered_messages / {UNCOVERED_MESSAGES_STEP}", persisted=True),
+    ),
+    Column(
+        "uncovered_tokens_step", BigInteger, Computed(f"uncovered_tokens / {UNCOVERED_TOKENS_STEP}", persisted=True)
+    ),
+    Column("history_step", BigInteger, Computed(f"(last_seq - history_starts_after) / {HISTORY_STEP}", persisted=True)),
+    #: Null of most: their models take all there is.
+    Column(FILLS_WINDOW, Boolean, Computed("uncovered_tokens * 2 >= window_tokens", persisted=True)),
+    #: Retention has not checked it, or not since it changed.
+    Column(
+        "needs_retention_check",
+        Boolean,
+        Computed("retention_checked_at is null or retention_checked_at < updated_at", persisted=True),
+    ),
     UniqueConstraint("tenant", "id"),
-    Index("ix_threads_lease_owner", "lease_owner", postgresql_where=text("lease_owner is not null")),
-    index_where("ix_threads_window_tokens", "agent", where=EXCEEDS_WINDOW),
-    Index("ix_threads_tenant_updated_at_key", "tenant", "updated_at", "key"),
+    *(
+        index_where(
+            f"ix_threads_agent_uncovered_{counted}", "agent", f"uncovered_{counted}_step", where=CAN_BE_SUMMARIZED
+        )
+        for counted in ("messages", "tokens")
+    ),
+    index_where("ix_threads_fills_window", "agent", where=FILLS_WINDOW),
+    Index("ix_threads_tenant_updated_period", "tenant", "updated_period"),
+    postgresql_with={"fillfactor": FILLFACTOR},
     sqlite_autoincrement=True,
 )
 

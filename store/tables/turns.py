@@ -9,6 +9,12 @@ from store.tables.threads import said_columns
 
 #: A turn in one of these states still has work ahead of it.
 UNFINISHED = "state in ('queued', 'running')"
+#: A turn that no worker has taken, or that waits for its next attempt.
+QUEUED = "state = 'queued'"
+#: When a turn that waits is due.
+DUE_AT = "coalesce(retry_at, not_before, created_at)"
+#: When a turn is only to be ended: it was asked to stop then, or its deadline is over.
+MUST_END_AT = "coalesce(cancel_requested_at, deadline)"
 
 turns = Table(
     "turns",
@@ -51,6 +57,7 @@ turns = Table(
     Column("window_to_seq", BigInteger),
     Column("window_summary_id", OurId),
     Column("window_context_version", Integer),
+    #: When a wake-up was published last, or when a sweep found, last, that others must end before it.
     Column("notified_at", Time),
     Column("cancel_requested_at", Time),
     Column("created_at", Time, nullable=False),
@@ -68,9 +75,14 @@ turns = Table(
     UniqueConstraint("id"),
     CheckConstraint("state in ('queued', 'running', 'completed', 'failed', 'cancelled')", name="state"),
     Index("ix_turns_thread_key", "thread_key"),
-    Index("ix_turns_finished_at", "finished_at", "arrival_seq"),
-    index_where("ix_turns_unfinished", "thread_key", "arrival_seq", where=UNFINISHED),
-    index_where("ix_turns_unfinished_tenant", "tenant", "state", where=UNFINISHED),
+    # The newest turns in a state, or all that run or wait.
+    Index("ix_turns_state_tenant", "state", "tenant", "arrival_seq"),
+    index_where("ix_turns_finished_at", "finished_at", "arrival_seq", where="finished_at is not null"),
+    # The head of a thread comes first: the turn that has begun, else the oldest.
+    index_where("ix_turns_unfinished", "thread_key", text("(attempt = 0)"), "arrival_seq", where=UNFINISHED),
+    # For the sweep: those that were never notified by when they are due, the others by when they were.
+    index_where("ix_turns_queued", "notified_at", text(f"({DUE_AT})"), where=QUEUED),
+    index_where("ix_turns_must_end", text(f"({MUST_END_AT})"), where=f"{UNFINISHED} and {MUST_END_AT} is not null"),
     index_where(
         "uq_turns_tenant_idempotency_key", "tenant", "idempotency_key", where="idempotency_key is not null", unique=True
     ),
@@ -130,5 +142,10 @@ agents = Table(
 )
 
 
-#: The predicate of the partial index, word for word, so that the planner sees that it fits.
-unfinished: ColumnElement[bool] = text(f"turns.{UNFINISHED}")  # type: ignore[assignment]
+def is_unfinished(name: str) -> ColumnElement[bool]:
+    """The predicate of the partial index, word for word, so that the planner sees that it fits."""
+    return text(f"{name}.{UNFINISHED}")  # type: ignore[return-value]
+
+
+unfinished = is_unfinished("turns")
+queued: ColumnElement[bool] = text(f"turns.{QUEUED}")  # type: ignore[assignment]

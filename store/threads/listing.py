@@ -1,4 +1,4 @@
-"""Finding threads: listings by cursor, filters, counts.
+"""Finding threads: listings by cursor, and filters.
 
 What stays true: a listing never loads messages; a page costs the same wherever it begins; a tenant
 sees its own threads only.
@@ -21,7 +21,7 @@ from conversation.thread import TITLE_MAX_CHARS, Thread
 from conversation.validation import check_metadata, check_moment, check_tenant, check_text
 from store.database.json_equality import metadata_has
 from store.database.statements import AnyRow
-from store.tables import blobs, messages, threads, turns
+from store.tables import threads
 from store.threads.repository import thread_from_row
 
 Condition = ColumnElement[bool] | TextClause
@@ -52,18 +52,6 @@ class ThreadPage(list[Thread]):
     next_cursor: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """Counts of the threads, messages, turns and blobs of a tenant."""
-
-    threads: int
-    messages: int
-    turns: Mapping[str, int]
-    blobs: int
-    #: In bytes, each blob once.
-    blob_bytes: int
-
-
 def list_threads(
     connection: Connection,
     filters: ThreadFilter,
@@ -80,13 +68,18 @@ def list_threads(
     """
     if order not in ("created", "updated"):
         raise InvalidInput("order", f"is {order!r}", "use created or updated")
-    sort_columns = [threads.c.updated_at, threads.c.key] if order == "updated" else [threads.c.key]
+    by_update = order == "updated"
+    sort_columns = [threads.c.updated_at, threads.c.key] if by_update else [threads.c.key]
+    # The index has the periods: the threads of one are sorted each time, and no more than these.
+    indexed_columns = [threads.c.updated_period] if by_update else []
     statement = _apply_filters(connection, select(threads), filters)
-    statement = statement.order_by(*(column.desc() for column in sort_columns))
+    statement = statement.order_by(*(column.desc() for column in (*indexed_columns, *sort_columns)))
     if cursor is not None:
         cursor_values = zip(_read_cursor(cursor, order), sort_columns, strict=True)
         values = [literal(value, column.type) for value, column in cursor_values]
         statement = statement.where(tuple_(*sort_columns) < tuple_(*values))
+        if by_update:
+            statement = statement.where(threads.c.updated_period <= values[0])
     if limit is not None:
         # One more, to know whether another page follows.
         statement = statement.limit(_check_limit(limit) + 1)
@@ -107,27 +100,6 @@ def count(connection: Connection, filters: ThreadFilter) -> int:
     """Count the threads that a listing would show."""
     statement = _apply_filters(connection, select(func.count()).select_from(threads), filters)
     return int(connection.execute(statement).scalar_one())
-
-
-def stats(connection: Connection, tenant: str = "default") -> Stats:
-    """Count everything that a tenant has."""
-    of_tenant = threads.c.tenant == tenant
-    by_state = select(turns.c.state, func.count()).where(turns.c.tenant == tenant).group_by(turns.c.state)
-    blob_totals = select(func.count(), func.coalesce(func.sum(blobs.c.size), 0)).where(blobs.c.tenant == tenant)
-    files, size = connection.execute(blob_totals).one()
-    is_visible = messages.c.seq > threads.c.history_starts_after
-    messages_and_threads = messages.join(threads, messages.c.thread_key == threads.c.key)
-    return Stats(
-        threads=int(connection.execute(select(func.count()).select_from(threads).where(of_tenant)).scalar_one()),
-        messages=int(
-            connection.execute(
-                select(func.count()).select_from(messages_and_threads).where(of_tenant, is_visible)
-            ).scalar_one()
-        ),
-        turns={row[0]: row[1] for row in connection.execute(by_state)},
-        blobs=int(files),
-        blob_bytes=int(size),
-    )
 
 
 def _apply_filters(connection: Connection, statement: Select[Any], filters: ThreadFilter) -> Select[Any]:

@@ -36,14 +36,14 @@ class SaveOutcome:
     seqs: Mapping[str, int]
 
 
-def ensure_thread(connection: Connection, tenant: str, thread_id: str) -> None:
-    """Insert an empty thread, unless one of this id is stored."""
-    connection.execute(_insert_statement(connection, tenant, thread_id))
+def ensure_thread(connection: Connection, tenant: str, thread_id: str, *, agent: str | None = None) -> None:
+    """Insert an empty thread, for a first turn of this agent, unless one of this id is stored."""
+    connection.execute(_insert_statement(connection, tenant, thread_id, agent))
 
 
 def get_or_create(connection: Connection, thread: Thread) -> Thread:
     """Load the stored thread of this id, or store this one. Of many callers at once, one stores it."""
-    insertion = _insert_statement(connection, thread.tenant, thread.id).returning(threads.c.key)
+    insertion = _insert_statement(connection, thread.tenant, thread.id, None).returning(threads.c.key)
     if connection.execute(insertion).one_or_none() is not None:
         save(connection, thread, new=thread.new_messages)
     return load(connection, thread.tenant, thread.id)
@@ -145,10 +145,10 @@ def thread_from_row(row: AnyRow) -> Thread:
     return thread
 
 
-def _insert_statement(connection: Connection, tenant: str, thread_id: str) -> Any:
+def _insert_statement(connection: Connection, tenant: str, thread_id: str, agent: str | None) -> Any:
     """Insert an empty thread, after a check that none is there: on a conflict, PostgreSQL waits for its lock."""
     is_absent = ~exists().where(threads.c.tenant == tenant, threads.c.id == thread_id)
-    values = {"tenant": tenant, "id": thread_id, "metadata": {}}
+    values: dict[str, Any] = {"tenant": tenant, "id": thread_id, "metadata": {}, "agent": agent}
     row = [literal(value, threads.c[name].type) for name, value in values.items()]
     source = select(*row, clock(), clock()).where(is_absent)
     statement = insert_for(connection, threads).from_select([*values, "created_at", "updated_at"], source)

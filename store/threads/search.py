@@ -11,15 +11,22 @@ found by whole passages between spaces and punctuation marks, not by the words i
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, literal_column, select, text
+from sqlalchemy import ColumnElement, Connection, Select, func, literal_column, select, text, true
 
 from conversation.errors import InvalidInput
 from conversation.validation import check_tenant, check_text
+from store.database.estimates import estimate
+from store.database.statements import AnyRow
 from store.tables import messages, threads
 
 #: Hits of one search, at most.
 HITS_MAX = 200
+#: Messages that are ranked: of more that match, the newest, since a rank needs the whole text.
+RANKED_MAX = 500
+#: Messages that are read, at most, to find so many without the index: it would name all that match first.
+READ_MAX = 10 * RANKED_MAX
 #: Characters of a query: a few sentences.
 QUERY_MAX_CHARS = 2_000
 #: PostgreSQL indexes words up to 2 KiB: so many characters fit, of up to four bytes each.
@@ -29,6 +36,7 @@ SEARCHED_CHARS = 100_000
 #: The marks before and behind a highlight.
 MARKS = ("**", "**")
 
+_MESSAGE_COLUMNS = (messages.c.id, messages.c.seq, messages.c.role, messages.c.content, messages.c.created_at)
 _SIMPLE: ColumnElement[str] = literal_column("'simple'")
 _TERM = re.compile(r'(-?)(?:"([^"]*)"|([^\s"]+))')
 
@@ -57,6 +65,8 @@ class _Group:
 
 def search_messages(connection: Connection, query: str, *, tenant: str = "default", limit: int = 20) -> list[Hit]:
     """Messages with the words of `query`, best first: as in a web search, `"a phrase"`, `or`, `-not`.
+
+    Where more than `RANKED_MAX` messages have them, the best of the newest.
 
     Raises `InvalidInput` for a query without words to look for.
     """
@@ -95,29 +105,71 @@ def _terms(query: str) -> Iterator[tuple[bool, str, bool]]:
 
 def _search_postgresql(connection: Connection, groups: list[_Group], tenant: str, limit: int) -> list[Hit]:
     words = func.websearch_to_tsquery(_SIMPLE, " or ".join(_web_query(group) for group in groups))
-    searched_text = func.left(messages.c.content, literal_column(str(SEARCHED_CHARS)))
-    document = func.to_tsvector(_SIMPLE, searched_text)
-    rank = func.ts_rank_cd(document, words).label("rank")
-    columns = (messages.c.id, messages.c.seq, messages.c.role, messages.c.content, messages.c.created_at)
-    hits = (
-        select(threads.c.id.label("thread_id"), *columns, rank)
+    if _is_common(connection, words):
+        rows = connection.execute(_rank(_select_recent_matches(words, tenant), words, limit)).all()
+        if rows and rows[0].matches == RANKED_MAX:
+            return list(map(_hit, rows))
+    return list(map(_hit, connection.execute(_rank(_select_matches(words, tenant), words, limit))))
+
+
+def _is_common(connection: Connection, words: ColumnElement[Any]) -> bool:
+    """Whether so many messages match that the newest hold enough of them, going by PostgreSQL's statistics."""
+    all_messages = select(messages.c.seq)
+    matches = estimate(connection, all_messages.where(_matches(messages.c.content, words))).rows
+    return matches > RANKED_MAX and matches * READ_MAX > estimate(connection, all_messages).rows * RANKED_MAX
+
+
+def _matches(content: ColumnElement[str], words: ColumnElement[Any]) -> ColumnElement[bool]:
+    return _document(content).bool_op("@@")(words)
+
+
+def _document(content: ColumnElement[str]) -> ColumnElement[Any]:
+    return func.to_tsvector(_SIMPLE, func.left(content, literal_column(str(SEARCHED_CHARS))))
+
+
+def _select_matches(words: ColumnElement[Any], tenant: str) -> Select[Any]:
+    """The newest messages of a tenant that match, found by the index."""
+    is_visible = (threads.c.tenant == tenant) & (messages.c.seq > threads.c.history_starts_after)
+    return (
+        select(threads.c.id.label("thread_id"), *_MESSAGE_COLUMNS)
         .join(threads, messages.c.thread_key == threads.c.key)
-        .where(
-            threads.c.tenant == tenant, messages.c.seq > threads.c.history_starts_after, document.bool_op("@@")(words)
-        )
-        .order_by(rank.desc(), messages.c.created_at.desc(), messages.c.seq.desc())
-        .limit(limit)
-        .subquery()
+        .where(is_visible, _matches(messages.c.content, words))
+        .order_by(messages.c.created_at.desc(), messages.c.seq.desc())
+        .limit(RANKED_MAX)
     )
+
+
+def _select_recent_matches(words: ColumnElement[Any], tenant: str) -> Select[Any]:
+    """The messages that match among the newest of the threads that were used last: of a common word, many do."""
+    keys = (threads.c.key, threads.c.id, threads.c.history_starts_after)
+    recent_threads = select(*keys).where(threads.c.tenant == tenant).order_by(threads.c.updated_period.desc())
+    thread = recent_threads.limit(READ_MAX).subquery()
+    of_thread = (messages.c.thread_key == thread.c.key) & (messages.c.seq > thread.c.history_starts_after)
+    newest_messages = select(*_MESSAGE_COLUMNS).where(of_thread).order_by(messages.c.seq.desc()).limit(READ_MAX)
+    message = newest_messages.lateral()
+    # Limited by itself, so that what is read is bounded, whatever matches.
+    read_messages = select(thread.c.id.label("thread_id"), message).join_from(thread, message, true()).limit(READ_MAX)
+    read = read_messages.subquery()
+    return select(read).where(_matches(read.c.content, words)).limit(RANKED_MAX)
+
+
+def _rank(matches: Select[Any], words: ColumnElement[Any], limit: int) -> Select[Any]:
+    """The best of these matches, with their number and the passages."""
+    match = matches.subquery()
+    rank = func.ts_rank_cd(_document(match.c.content), words).label("rank")
+    best = select(match, rank, func.count().over().label("matches"))
+    order = rank.desc(), match.c.created_at.desc(), match.c.seq.desc()
+    hits = best.order_by(*order).limit(limit).subquery()
     marks = f"StartSel={MARKS[0]}, StopSel={MARKS[1]}, MaxFragments=2, MaxWords=20, MinWords=5"
     # Only the hits that are returned are highlighted: highlighting reads the whole text.
     highlight = func.ts_headline(_SIMPLE, func.left(hits.c.content, SEARCHED_CHARS), words, marks)
-    rows = connection.execute(
-        select(*hits.c, highlight.label("highlight")).order_by(
-            hits.c.rank.desc(), hits.c.created_at.desc(), hits.c.seq.desc()
-        )
+    return select(*hits.c, highlight.label("highlight")).order_by(
+        hits.c.rank.desc(), hits.c.created_at.desc(), hits.c.seq.desc()
     )
-    return [Hit(r.thread_id, r.id, r.seq, r.role, float(r.rank), r.highlight) for r in rows]
+
+
+def _hit(row: AnyRow) -> Hit:
+    return Hit(row.thread_id, row.id, row.seq, row.role, float(row.rank), row.highlight)
 
 
 def _web_query(group: _Group) -> str:

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from store.open_store import OpenStore
-from store.threads import listing
-from store.threads.listing import Order, Stats, ThreadFilter, ThreadPage
+from store.threads import counts, listing
+from store.threads.counts import Stats
+from store.threads.listing import Order, ThreadFilter, ThreadPage
 from store.threads.search import Hit, search_messages
 
 
@@ -44,5 +45,5 @@ class ThreadQueries(OpenStore):
         return await self.database.run_async(listing.count, filters=thread_filter)
 
     async def stats(self) -> Stats:
-        """Count everything that is stored."""
-        return await self.database.run_async(listing.stats, tenant=self.tenant)
+        """Count everything that is stored: exactly, or about where there is too much of it; see `Stats.estimated`."""
+        return await self.database.run_async(counts.stats, tenant=self.tenant)

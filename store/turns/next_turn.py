@@ -7,16 +7,24 @@ one comes due or is committed late: a retrying head blocks its thread.
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, ScalarSelect, Select, and_, func, not_, or_, select, true
+from sqlalchemy import ColumnElement, ScalarSelect, Select, and_, func, literal_column, not_, or_, select, true
+from sqlalchemy.sql.selectable import NamedFromClause
 
 from store.database.column_types import clock
 from store.tables import turns, workers
-from store.tables.turns import unfinished
+from store.tables.turns import is_unfinished, unfinished
 
 #: All turns, beside the one that a condition is about.
 other_turns = turns.alias("others")
-has_begun = turns.c.attempt > 0
-is_due = or_(has_begun, turns.c.not_before.is_(None), turns.c.not_before <= clock())
+#: When a turn is only to be ended, as its index has it.
+must_end_at = func.coalesce(turns.c.cancel_requested_at, turns.c.deadline)
+
+
+def _is_due(source: NamedFromClause) -> ColumnElement[bool]:
+    return or_(source.c.attempt > 0, source.c.not_before.is_(None), source.c.not_before <= clock())
+
+
+is_due = _is_due(turns)
 
 
 def can_start() -> ColumnElement[bool]:
@@ -31,18 +39,24 @@ def must_end() -> ColumnElement[bool]:
 
 def head_of(thread_key: int, *, except_turn_id: str | None = None) -> ScalarSelect[Any]:
     """The position of the thread's head; `except_turn_id` leaves one turn out that is just ending."""
-    statement = select(turns.c.arrival_seq).where(turns.c.thread_key == thread_key, unfinished, is_due)
+    statement = _first_due(turns, thread_key)
     if except_turn_id is not None:
         statement = statement.where(turns.c.id != except_turn_id)
-    return statement.order_by(~has_begun, turns.c.arrival_seq).limit(1).scalar_subquery()
+    return statement.scalar_subquery()
 
 
-def heads() -> Select[Any]:
-    """The positions of the heads of all threads."""
-    begun_position = func.min(turns.c.arrival_seq).filter(has_begun)
-    oldest_position = func.min(turns.c.arrival_seq)
-    due = select(func.coalesce(begun_position, oldest_position)).where(unfinished, is_due)
-    return due.group_by(turns.c.thread_key)
+def _first_due(source: NamedFromClause, thread_key: int | ColumnElement[int]) -> Select[Any]:
+    """Select a thread's head among these turns: one step in the index, however many wait behind it."""
+    of_thread = and_(source.c.thread_key == thread_key, is_unfinished(source.name), _is_due(source))
+    # In the order of the index, word for word.
+    order = source.c.attempt == literal_column("0"), source.c.arrival_seq
+    return select(source.c.arrival_seq).where(of_thread).order_by(*order).limit(1)
+
+
+def is_head() -> ColumnElement[bool]:
+    """Whether a turn is the head of its thread: a step in the index for each turn that is asked about."""
+    siblings = turns.alias("siblings")
+    return turns.c.arrival_seq == _first_due(siblings, turns.c.thread_key).scalar_subquery()
 
 
 def next_turn_after(thread_key: int, turn_id: str) -> ScalarSelect[Any]:

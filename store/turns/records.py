@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, Select, select, union_all
 
 from conversation.errors import Fault, TurnNotFound
 from conversation.ids import is_our_id
@@ -24,8 +24,17 @@ def read(connection: Connection, turn_id: str) -> TurnRecord:
 
 def list_latest(connection: Connection, tenant: str, *, states: Collection[TurnState], limit: int) -> list[TurnRecord]:
     """A tenant's newest turns in these states, the newest first."""
-    of_tenant = _select_records().where(turns.c.tenant == tenant, turns.c.state.in_(sorted(states)))
-    return [_record(row) for row in connection.execute(of_tenant.order_by(turns.c.arrival_seq.desc()).limit(limit))]
+    # Each state by itself, as the index has them: no turn is read that is in another, or too old.
+    newest = union_all(*(_newest_in(tenant, state, limit) for state in sorted(set(states))))
+    statement = _select_records().where(turns.c.arrival_seq.in_(newest))
+    return [_record(row) for row in connection.execute(statement.order_by(turns.c.arrival_seq.desc()).limit(limit))]
+
+
+def _newest_in(tenant: str, state: TurnState, limit: int) -> Select[Any]:
+    of_state = select(turns.c.arrival_seq).where(turns.c.tenant == tenant, turns.c.state == state)
+    # The subquery keeps ORDER BY and LIMIT on their own side of the UNION, on SQLite too.
+    newest = of_state.order_by(turns.c.arrival_seq.desc()).limit(limit).subquery()
+    return select(newest.c.arrival_seq)
 
 
 def _select_records() -> Select[Any]:

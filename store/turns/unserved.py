@@ -9,11 +9,11 @@ from collections.abc import Collection
 from sqlalchemy import ColumnElement, Connection, and_, func, not_, or_, select
 
 from conversation.turn import RefusedTurn
-from store.database.column_types import clock
+from store.database.column_types import clock, moment_now
 from store.tables import threads, turns, workers
 from store.tables.turns import unfinished
 from store.turns.claims import ClaimRequest, claim
-from store.turns.next_turn import can_start, heads, is_abandoned, is_alive, must_end
+from store.turns.next_turn import can_start, is_abandoned, is_alive, is_head, must_end_at
 from store.turns.settle import settle
 
 #: Living workers whose agents are read.
@@ -52,15 +52,13 @@ def list_overdue(connection: Connection, *, limit: int) -> list[tuple[str, str]]
     """The threads, as tenant and id, whose head must end while no living worker holds them."""
     is_free = or_(threads.c.lease_owner.is_(None), not_(is_alive(threads.c.lease_owner)))
     is_for_workers = or_(turns.c.local_process_id.is_(None), is_abandoned())
-    overdue = (
+    statement = (
         select(threads.c.tenant, threads.c.id)
         .join(threads, turns.c.thread_key == threads.c.key)
-        .where(unfinished, must_end(), can_start(), is_for_workers, is_free)
+        .where(unfinished, must_end_at <= moment_now(), can_start(), is_for_workers, is_free, is_head())
+        .order_by(must_end_at)
+        .limit(limit)
     )
-    # Most sweeps find none, and are spared the heads of all threads.
-    if connection.execute(overdue.limit(1)).first() is None:
-        return []
-    statement = overdue.where(turns.c.arrival_seq.in_(heads())).order_by(turns.c.arrival_seq).limit(limit)
     return [(tenant, thread_id) for tenant, thread_id in connection.execute(statement)]
 
 

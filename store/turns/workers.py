@@ -3,10 +3,10 @@
 What stays true: one statement a heartbeat, whatever the number of turns; time is the database's.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, delete, func, select, tuple_, update
 
 from store.database.column_types import clock
 from store.database.statements import convert_row, insert_for
@@ -84,20 +84,29 @@ def undo_crashes(connection: Connection, worker: str) -> int:
     return connection.execute(statement).rowcount
 
 
-def list_held_threads(connection: Connection, worker: str) -> list[HeldThread]:
-    """The threads that this worker owns, by key, with the cancel requests for their turns."""
-    statement = (
-        select(
-            *(threads.c.tenant, threads.c.id.label("thread_id"), threads.c.key.label("thread_key")),
-            *(threads.c.fencing_token, turns.c.id.label("turn_id"), turns.c.cancel_requested_at),
+def list_held_threads(
+    connection: Connection, worker: str, *, idle_threads: Collection[tuple[str, str]] = ()
+) -> list[HeldThread]:
+    """The threads that this worker owns and whose turns run, by key, with the cancel requests for these.
+
+    Those among `idle_threads`, as tenant and id, are listed whether a turn runs there or not: a lease that is
+    kept between two turns leaves no other trace than in its thread's row.
+    """
+    of_turn = turns.c.thread_key == threads.c.key
+    selected = select(
+        *(threads.c.tenant, threads.c.id.label("thread_id"), threads.c.key.label("thread_key")),
+        *(threads.c.fencing_token, turns.c.id.label("turn_id"), turns.c.cancel_requested_at),
+    ).where(threads.c.lease_owner == worker)
+    # From the turns: an index of owners would have to be written with each claim.
+    rows = connection.execute(selected.join(turns, of_turn).where(turns.c.state == "running")).all()
+    if idle_threads:
+        idle = selected.outerjoin(turns, of_turn & (turns.c.state == "running")).where(
+            tuple_(threads.c.tenant, threads.c.id).in_(sorted(idle_threads)), turns.c.id.is_(None)
         )
-        .outerjoin(turns, (turns.c.thread_key == threads.c.key) & (turns.c.state == "running"))
-        .where(threads.c.lease_owner == worker)
-        .order_by(threads.c.key)
-    )
+        rows = [*rows, *connection.execute(idle)]
     return [
         convert_row(row, HeldThread, cancel_requested=row.cancel_requested_at is not None)
-        for row in connection.execute(statement)
+        for row in sorted(rows, key=lambda row: row.thread_key)
     ]
 
 
@@ -122,7 +131,10 @@ def release(connection: Connection, worker: str, held: HeldThread) -> bool:
 
 
 def unregister(connection: Connection, worker: str) -> None:
-    """Remove a process that stops in good order: release the threads that it holds, delete its row."""
+    """Remove a process that stops in good order: release the threads whose turns it runs, delete its row.
+
+    Without that row it holds no thread any more, whatever the thread's own row says.
+    """
     for held in list_held_threads(connection, worker):
         release(connection, worker, held)
     connection.execute(delete(workers).where(workers.c.id == worker))

@@ -100,7 +100,7 @@ class _Writer:
         for agent in {self._agent_of(each) for each in batch}:
             summarizer = agent.summarizer(self.defaults)
             if summarizer.model is not agent.model:
-                preload(summarizer.model_name)
+                preload(summarizer.model_name, parameters=summarizer.parameters, has_tools=False)
 
     async def _write_batch(self, batch: Sequence[DueThread]) -> int:
         """Write a batch on one event loop: a model's connections belong to it."""

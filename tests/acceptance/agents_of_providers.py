@@ -1,4 +1,4 @@
-"""Agents that ask a provider over HTTP: importing litellm takes a worker seconds, so they stand apart."""
+"""Agents that ask a provider over HTTP."""
 
 import asyncio
 

@@ -186,7 +186,7 @@ def quarantine() -> Program:
 
 
 def maintenance(name: str = "maintenance") -> Program:
-    return programs.worker(name, [MAINTENANCE_QUEUE], options=["-c", "3"])
+    return programs.worker(name, [MAINTENANCE_QUEUE], options=["-P", "threads", "-c", "3"])
 
 
 def files(name: str = "files") -> Program:

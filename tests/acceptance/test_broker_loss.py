@@ -118,7 +118,7 @@ def test_a_busy_worker_with_a_wake_up_in_hand_outlives_its_broker(
     turns = [installation.send(f"held-{n}", HELD, allow_unknown_agent=True) for n in range(3)]
     installation.saw("hold_again begins", count=2)
     with redis.Redis.from_url(installation.environment["THREADMILL_BROKER_URL"]) as client:
-        eventually(lambda: client.hlen("unacked") >= 1)
+        eventually(lambda: not any(client.type(key) == b"list" for key in client.keys("turns*")))
 
     valkey_server.kill()
     try:

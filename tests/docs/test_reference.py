@@ -59,9 +59,9 @@ def test_the_tree_of_errors_is_that_of_the_code() -> None:
 
 
 def test_the_kinds_of_a_models_errors_are_those_of_the_adapter() -> None:
-    import agent.models.litellm_errors
+    import agent.models.provider_errors
 
-    told = re.findall(r"^\| (\w+) +\| (yes|no)", agent.models.litellm_errors.__doc__ or "", re.MULTILINE)
+    told = re.findall(r"^\| (\w+) +\| (yes|no)", agent.models.provider_errors.__doc__ or "", re.MULTILINE)
     shown = re.findall(r"^\| `(\w+)` \| (yes|no) \|", page("errors.md"), re.MULTILINE)
 
     assert shown == told

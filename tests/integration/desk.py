@@ -18,7 +18,7 @@ from store.threads import repository
 from store.turns import claims, inbox, workers
 from store.turns import settle as turns
 from store.turns.claims import ClaimRequest
-from store.turns.inbox import SendRequest
+from store.turns.send_request import SendRequest
 
 
 def marks(messages: int = 0, keep: int = 4, *, tokens: int = 0, keep_tokens: int = 0) -> WaterMarks:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from agent.models import litellm_model
 from tests.litellm_border import ignore_litellm_warnings, provider_in_environment
 from tests.stub_openai import StubOpenAI
 from threadmill import Agent, ThreadStore
@@ -50,8 +49,3 @@ async def provider(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[StubOpenAI]
 @pytest.fixture
 def agent(provider: StubOpenAI, thread_store: ThreadStore) -> Agent:
     return Agent(name="assistant", model_name="gpt-4", purpose="To be helpful.", thread_store=thread_store)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _loaded(clean_environment: None) -> None:
-    litellm_model.load()

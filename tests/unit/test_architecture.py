@@ -215,7 +215,7 @@ NOT_FOR_SENDERS = {
 
 
 def test_what_sends_imports_little() -> None:
-    """Under a second on a slow machine: `benchmarks/bench_import.py` measures it."""
+    """Under a second on a slow machine: `benchmarks/imports.py` measures it."""
     command = [sys.executable, "-c", "import producers, sys; print(*sys.modules)"]
 
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)

@@ -216,10 +216,10 @@ def test_quarantine_runs_one_turn_at_a_time() -> None:
 
 
 @each(WORKERS)
-def test_workers_run_turns_on_threads_and_read_files_in_processes(name: str) -> None:
+def test_turns_wait_on_a_loop_and_files_are_read_in_processes(name: str) -> None:
     command = SERVICES[name]["command"]
 
-    assert command[command.index("-P") + 1] == ("prefork" if name == "files" else "threads")
+    assert command[command.index("-P") + 1] == {"files": "prefork", "maintenance": "threads"}.get(name, "custom")
 
 
 def test_processes_that_read_files_are_replaced_before_they_grow() -> None:

@@ -37,7 +37,7 @@ def dump(connection: Connection) -> str:
     is_postgresql = connection.dialect.name == "postgresql"
     lines: list[str] = []
     for table in tables.metadata.sorted_tables:
-        names = [f'"{column.name}"' for column in table.columns]
+        names = [f'"{column.name}"' for column in table.columns if column.computed is None]
         shown = [f"quote_nullable({name}::text)" if is_postgresql else f"quote({name})" for name in names]
         rows = connection.execute(text(f"SELECT {', '.join(shown)} FROM {table.name} ORDER BY 1, 2"))
         values = [f"({', '.join(row)})" for row in rows]

@@ -30,7 +30,7 @@ from store.threads import repository
 from store.turns import claims, inbox, journal, records, workers
 from store.turns import settle as turns
 from store.turns.claims import ClaimRequest
-from store.turns.inbox import SendRequest
+from store.turns.send_request import SendRequest
 
 #: The tenant of the second thread.
 OTHER_TENANT = "acme"

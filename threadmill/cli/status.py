@@ -31,9 +31,10 @@ def status(tenant: Tenant = DEFAULT_TENANT, as_json: AsJson = False) -> None:
     if as_json:
         print_json(report)
     else:
+        estimated = report.pop("estimated", [])
         for name, value in report.items():
             if name != "unserved" or value:
-                print(f"{name:<9} {value}")
+                print(f"{name:<9} {'about ' if name in estimated else ''}{value}")
         if report.get("unserved"):
             print("no living worker serves these agents: start one, or see `threadmill turns requeue --agent`")
     if problem is not None:
@@ -42,19 +43,20 @@ def status(tenant: Tenant = DEFAULT_TENANT, as_json: AsJson = False) -> None:
 
 def _read_database(database: "Database", tenant: str) -> dict[str, Any]:
     from store import migrations
-    from store.threads import listing
+    from store.threads.counts import stats
     from store.turns import workers
     from store.turns.unserved import count_unserved
 
     def read(connection: Any) -> dict[str, Any]:
         migrations.check(connection)
-        counts = listing.stats(connection, tenant)
+        counts = stats(connection, tenant)
         return {
             "schema": migrations.current_revision(connection),
             "workers": len(workers.list_alive(connection)),
             "threads": counts.threads,
             "messages": counts.messages,
             "turns": dict(counts.turns),
+            "estimated": sorted(counts.estimated),
             "unserved": count_unserved(connection, tenant),
         }
 

@@ -34,7 +34,8 @@ def summarize(
         name = agent or store.settings.default_agent
         if name not in agents:
             raise InvalidInput("agent", f"{name!r} is not registered", f"use one of {', '.join(agents)}")
-        preload(agents[name].summarizer(defaults_of(store.settings)).model_name)
+        summarizer = agents[name].summarizer(defaults_of(store.settings))
+        preload(summarizer.model_name, parameters=summarizer.parameters, has_tools=False)
         return await store.summarize_thread(thread_id, agents[name], keep_messages=keep)
 
     new_summaries = use_store(tenant, work)

@@ -13,6 +13,8 @@ from threadmill.embedded.home import Home
 from threadmill.embedded.process import Process
 
 APP = "tasks.app"
+#: The pool that `-P custom` means: named, as each child imports it by itself.
+LOOP_POOL = "tasks.loop_pool:TaskPool"
 FLOWER = "flower"
 FLOWER_USER = "threadmill"
 #: Finished tasks that Flower keeps in memory; its own default is 100,000.
@@ -49,7 +51,7 @@ def plan(directory: Path) -> Sequence[Program]:
         # One turn at a time, and no other queue: a crash in here shows that the turn is poison.
         worker("quarantine", [QUARANTINE_QUEUE], options=["-c", "1"]),
         # Summaries and the other schedules have a thread each: one is left for the sweep.
-        worker("maintenance", [MAINTENANCE_QUEUE], options=["-c", "3"]),
+        worker("maintenance", [MAINTENANCE_QUEUE], options=["-P", "threads", "-c", "3"]),
         # Processes of its own for each file: reading them takes a CPU, and perhaps the process with it.
         worker("files", [FILES_QUEUE], options=["-P", "prefork", "-c", "2", *FRESH_PROCESSES]),
         beat(directory / "beat"),
@@ -58,16 +60,17 @@ def plan(directory: Path) -> Sequence[Program]:
 
 
 def worker(name: str, queues: Sequence[str], *, app: str = APP, options: Sequence[str] = ()) -> Program:
-    """A Celery worker that consumes these queues. Its pool is `threads` unless `options` say otherwise."""
+    """A Celery worker that consumes these queues. Turns wait on its loop, unless `options` name another pool."""
     return Program(
         name=name,
         argv=(
             *_celery(app),
-            *("worker", "-n", f"{name}@%h", "-Q", ",".join(queues), "-l", "INFO", "-P", "threads"),
+            *("worker", "-n", f"{name}@%h", "-Q", ",".join(queues), "-l", "INFO", "-P", "custom"),
             # One small installation: workers need not know of each other.
             *("--without-gossip", "--without-mingle"),
             *options,
         ),
+        environment={"CELERY_CUSTOM_WORKER_POOL": LOOP_POOL},
         is_ready=ready_when_logged(" ready."),
         stop_seconds=load().shutdown_grace_seconds + HAND_OVER_SECONDS,
     )

@@ -18,7 +18,7 @@ from store.doctor.inspection import Inspection, Scope
 from store.doctor.row_check import RowCheck, report_row, thread_columns
 from store.tables import threads, turns, workers
 from store.tables.turns import unfinished
-from store.turns.next_turn import can_start, heads, is_abandoned, is_alive, is_within_running_limit
+from store.turns.next_turn import can_start, is_abandoned, is_alive, is_head, is_within_running_limit
 from store.turns.unserved import is_unserved, list_served_agents
 
 _runs_a_turn = (
@@ -98,7 +98,8 @@ def _select_unclaimed(connection: Connection, scope: Scope) -> Select[Any]:
         select(*thread_columns(), turns.c.id.label("turn_id"), turns.c.agent, turns.c.local_process_id, turns.c.crashes)
         .join(threads, turns.c.thread_key == threads.c.key)
         .where(
-            turns.c.arrival_seq.in_(heads()),
+            unfinished,
+            is_head(),
             can_start(),
             is_within_running_limit(scope.tenant_max_running),
             is_waiting,

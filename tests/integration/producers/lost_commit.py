@@ -9,8 +9,8 @@ from typing import Self
 from sqlalchemy.engine import make_url
 
 CHUNK_BYTES = 65536
-#: How a client ends a transaction: a simple query, or the first part of an extended one.
-COMMITS = (b"Q\x00\x00\x00\x0bCOMMIT\x00", b"COMMIT\x00")
+#: How a client ends a transaction: a simple query, the first part of an extended one, or a function called alone.
+COMMITS = (b"Q\x00\x00\x00\x0bCOMMIT\x00", b"COMMIT\x00", b"SELECT threadmill.")
 
 
 class CommitLostOnce:

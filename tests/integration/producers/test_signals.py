@@ -3,10 +3,12 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
+from redis.asyncio import Redis as AsyncRedis
 
 from conversation.task_contract import CANCEL_CHANNEL, turn_channel
 from store.live import signals
@@ -51,6 +53,82 @@ async def test_the_end_of_a_turn_wakes_who_waits_for_it(settings: Settings, work
         await wait_for_signal(SOON_SECONDS + 10)
 
     assert time.monotonic() - started < SOON_SECONDS
+
+
+@asynccontextmanager
+async def count_round_trips(settings: Settings) -> AsyncIterator[tuple[Settings, list[int]]]:
+    """Settings whose broker is reached through a relay, and the publishes of each of its round trips."""
+    address = settings.broker_url.get_secret_value().rpartition("@")
+    host, _, port = address[2].partition("/")[0].partition(":")
+    publishes: list[int] = []
+    pairs: set[asyncio.Task[None]] = set()
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        from_server, to_server = await asyncio.open_connection(host, int(port))
+        is_answered = True
+
+        async def pass_answers() -> None:
+            nonlocal is_answered
+            while answer := await from_server.read(65536):
+                is_answered = True
+                writer.write(answer)
+
+        answers = asyncio.create_task(pass_answers())
+        pairs.add(answers)
+        while request := await reader.read(1_000_000):
+            count = request.count(b"PUBLISH")
+            if count and is_answered:
+                publishes.append(count)
+            elif count:
+                publishes[-1] += count
+            is_answered = False
+            to_server.write(request)
+        answers.cancel()
+        to_server.close()
+        writer.close()
+
+    async with await asyncio.start_server(relay, "127.0.0.1", 0, limit=1_000_000) as server:
+        url = f"{address[0]}@127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
+        yield settings.model_copy(update={"broker_url": SecretStr(url)}), publishes
+
+
+async def test_turns_that_end_in_the_same_moment_are_published_in_one_round_trip(settings: Settings) -> None:
+    turn_ids = [f"turn-{number}" for number in range(100)]
+    async with (
+        AsyncRedis.from_url(settings.broker_url.get_secret_value()) as client,
+        client.pubsub() as listener,
+        count_round_trips(settings) as (relayed_settings, publishes),
+    ):
+        await listener.psubscribe(turn_channel("*"))
+        worker_signals = WorkerSignals(relayed_settings, cancel=lambda _: None)
+        worker_signals.start()
+
+        for turn_id in turn_ids:
+            worker_signals.publish_turn_ended(turn_id)
+        await eventually(lambda: sum(publishes) == 100)
+        worker_signals.publish_turn_ended("alone")
+        await eventually(lambda: sum(publishes) == 101)
+        await worker_signals.stop()
+        heard_signals = [await listener.get_message(timeout=SOON_SECONDS) for _ in range(102)]
+
+    assert publishes == [100, 1]
+    channels = [signal["channel"].decode() for signal in heard_signals[1:] if signal is not None]
+    assert channels == [turn_channel(turn_id) for turn_id in [*turn_ids, "alone"]]
+
+
+async def test_ends_that_wait_for_a_slow_server_are_bounded(
+    deaf_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signals, "WAITING_ENDS_MAX", 5)
+    worker_signals = WorkerSignals(deaf_settings, cancel=lambda _: None)
+    worker_signals.start()
+
+    for number in range(50):
+        worker_signals.publish_turn_ended(f"turn-{number}")
+    waiting = len(worker_signals._ended_turn_ids)
+    await worker_signals.stop()
+
+    assert waiting == 5
 
 
 async def test_a_cancel_request_reaches_the_worker_from_either_kind_of_caller(

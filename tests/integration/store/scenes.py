@@ -28,7 +28,7 @@ from store.threads import repository
 from store.turns import claims, inbox, journal, workers
 from store.turns import settle as turns
 from store.turns.claims import ClaimRequest
-from store.turns.inbox import SendRequest
+from store.turns.send_request import SendRequest
 from tasks.jobs.retention import RetentionOutcome, run_retention
 
 #: Messages of one turn: a question, a call, its result, an answer.

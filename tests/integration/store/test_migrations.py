@@ -23,6 +23,7 @@ def fresh_url(request: pytest.FixtureRequest, tmp_path: object) -> str:
 
 
 @pytest.mark.filterwarnings("ignore:autogenerate skipping metadata-specified expression-based index")
+@pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of expression-based index")
 def test_migrations_make_exactly_the_tables(fresh_url: str) -> None:
     migrations.upgrade(fresh_url)
 
@@ -66,6 +67,7 @@ def schema_of(path: str) -> dict[tuple[str, str], list[str]]:
     return {**schema, ("revision", ""): revisions}
 
 
+@pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of expression-based index")
 def test_every_foreign_key_has_an_index(fresh_url: str) -> None:
     migrations.upgrade(fresh_url)
 

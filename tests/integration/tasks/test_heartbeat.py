@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -15,13 +16,14 @@ from sqlalchemy import select, text
 from agent.agent import Agent
 from conversation.ids import new_id
 from conversation.message import Message
-from conversation.turn import ClaimedTurn
+from conversation.turn import ClaimedTurn, Completed
 from store import tables
 from store.database.engine import Database
 from store.settings import load
 from store.turns import cancel, claims, inbox
 from store.turns.claims import ClaimRequest
-from store.turns.inbox import SendRequest
+from store.turns.send_request import SendRequest
+from store.turns.settle import settle
 from tasks.active_runs import ActiveRuns
 from tasks.heartbeat import Heartbeat
 
@@ -51,10 +53,17 @@ class Process:
         statement = select(tables.workers.c.lease_expires_at).where(tables.workers.c.id == self.id)
         return self.database.run(lambda c: c.execute(statement).scalar_one())
 
-    def claim(self, thread: str = "t") -> ClaimedTurn:
+    def send(self, thread: str = "t") -> None:
         message = Message(role="user", content="hello")
         request = SendRequest(turn_id=new_id(), tenant="default", thread_id=thread, message=message, agent="assistant")
         self.database.run(inbox.accept, request=request)
+
+    def owner(self, thread: str = "t") -> str | None:
+        statement = select(tables.threads.c.lease_owner).where(tables.threads.c.id == thread)
+        return self.database.run(lambda c: c.execute(statement).scalar_one())
+
+    def claim(self, thread: str = "t") -> ClaimedTurn:
+        self.send(thread)
         claimant = ClaimRequest(worker=self.id, agents={"assistant": "1"})
         claim = partial(claims.claim, tenant="default", thread_id=thread, claimant=claimant)
         claimed = self.database.run(claim)
@@ -104,6 +113,30 @@ def test_a_lease_that_nobody_in_the_process_works_for_is_freed(beating: Process)
     assert again.id == claimed.id
     assert again.lease.fencing_token > claimed.lease.fencing_token
     assert beating.turn(again).crashes == 0
+
+
+@pytest.mark.parametrize("breaks_off", [True, False])
+def test_a_lease_that_was_kept_for_a_next_turn_is_freed_where_the_task_broke_off(
+    process: Process, breaks_off: bool
+) -> None:
+    """No turn runs there, so that nothing but the task's end tells of it; one that went well has released it."""
+    heartbeat = process.heartbeat()
+    heartbeat._register()
+    with suppress(RuntimeError), process.running.enter(("default", "t")):
+        claimed = process.claim()
+        process.send()
+        settled = partial(settle, lease=claimed.lease, turn_id=claimed.id, ending=Completed(), release=False)
+        assert process.database.run(settled).keeps_lease
+        heartbeat._beat()
+        assert process.owner() == process.id
+        if breaks_off:
+            raise RuntimeError("the database went away for good")
+
+    heartbeat._beat()
+
+    assert process.owner() == (None if breaks_off else process.id)
+    assert process.running.list_broken_off() == frozenset()
+    heartbeat._database.close()
 
 
 def test_a_lease_that_somebody_works_for_is_kept(beating: Process) -> None:

@@ -23,7 +23,7 @@ from store.settings import load
 from store.summaries import due as summary_dues
 from store.turns import inbox, workers
 from store.turns.claims import ClaimRequest
-from store.turns.inbox import SendRequest
+from store.turns.send_request import SendRequest
 from store.turns.turn_store import TurnStore
 from tasks.active_runs import ActiveRuns
 from tasks.runner import Runner

@@ -16,7 +16,7 @@ from store.settings import load
 from store.turns import claims, inbox, workers
 from store.turns import settle as turns
 from store.turns.claims import ClaimRequest
-from store.turns.inbox import SendRequest
+from store.turns.send_request import SendRequest
 from threadmill import Message, ThreadStore, ToolCall
 
 #: A killed caller is missed after this.

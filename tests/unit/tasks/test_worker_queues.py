@@ -1,4 +1,4 @@
-"""How a worker may be started: a suspect alone in its process, turns on threads, files in processes."""
+"""How a worker may be started: a suspect alone in its process, turns in the process, files in processes."""
 
 from types import SimpleNamespace
 
@@ -20,7 +20,7 @@ def test_suspects_that_would_not_be_alone_are_refused(queues: set[str], concurre
 def test_turns_that_would_run_in_forked_children_are_refused() -> None:
     app = SimpleNamespace(amqp=SimpleNamespace(queues=SimpleNamespace(consume_from={TURNS_QUEUE})))
 
-    with pytest.raises(SystemExit, match="start it with -P threads"):
+    with pytest.raises(SystemExit, match="start it with -P threads or -P custom"):
         celery_hooks._on_setup(SimpleNamespace(app=app, concurrency=4, pool_cls=prefork.TaskPool))
 
 

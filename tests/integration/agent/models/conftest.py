@@ -1,14 +1,16 @@
-"""A stub provider and a model that asks it, for every test of the litellm adapter."""
+"""A stub provider and a model that asks it by each road: what holds on one holds on the other.
+
+The road through litellm is walked in soak runs alone where the straight one covers the rule.
+"""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from agent.models import litellm_model
-from agent.models.litellm_model import LitellmModel
 from agent.models.protocol import ModelReply, ModelRequest
-from tests.litellm_border import ignore_litellm_warnings
+from agent.models.provider_model import ProviderModel
+from tests.litellm_border import ROADS, close_roads, ignore_litellm_warnings
 from tests.stub_openai import API_KEY, StubOpenAI
 
 Ask = Callable[[ModelRequest], Awaitable[ModelReply]]
@@ -18,15 +20,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     ignore_litellm_warnings(items, Path(__file__).parent)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _loaded(clean_environment: None) -> None:
-    litellm_model.load()
-
-
 @pytest.fixture(autouse=True)
 async def _closed() -> AsyncIterator[None]:
     yield
-    await litellm_model.close()
+    await close_roads()
 
 
 @pytest.fixture
@@ -35,10 +32,11 @@ def provider() -> Iterator[StubOpenAI]:
         yield stub
 
 
-@pytest.fixture
-def model() -> LitellmModel:
+@pytest.fixture(params=ROADS)
+def model(request: pytest.FixtureRequest) -> ProviderModel:
     """It waits next to nothing between attempts."""
-    return LitellmModel(backoff_initial_seconds=0.001, backoff_max_seconds=0.002, idle_timeout_seconds=0.3)
+    model_class = request.param()
+    return model_class(backoff_initial_seconds=0.001, backoff_max_seconds=0.002, idle_timeout_seconds=0.3)
 
 
 @pytest.fixture
@@ -53,7 +51,7 @@ def question(provider: StubOpenAI) -> ModelRequest:
 
 
 @pytest.fixture(params=["whole", "streamed"])
-def ask(request: pytest.FixtureRequest, model: LitellmModel) -> Ask:
+def ask(request: pytest.FixtureRequest, model: ProviderModel) -> Ask:
     """Ask in both ways: what holds for one holds for the other."""
 
     async def ask_streamed(question: ModelRequest) -> ModelReply:

@@ -1,4 +1,4 @@
-"""The strict stub providers, and a model that asks them through litellm."""
+"""The strict stub providers, and a model that asks them: each by its own road, in soak runs all through litellm."""
 
 import gc
 import warnings
@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.models import litellm_model
-from agent.models.litellm_model import LitellmModel
-from tests.litellm_border import ignore_litellm_warnings
+from agent.models.provider_model import ProviderModel
+from tests.litellm_border import ROADS, close_roads, ignore_litellm_warnings
 from tests.stub_providers import StubProviders
 
 FURTHER_WARNINGS = (
@@ -23,9 +22,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     ignore_litellm_warnings(items, Path(__file__).parent, *FURTHER_WARNINGS)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _loaded(clean_environment: None) -> Iterator[None]:
-    litellm_model.load()
+@pytest.fixture(scope="module", autouse=True)
+def _collected(clean_environment: None) -> Iterator[None]:
     yield
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
@@ -35,7 +33,7 @@ def _loaded(clean_environment: None) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 async def _closed() -> AsyncIterator[None]:
     yield
-    await litellm_model.close()
+    await close_roads()
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +48,8 @@ def stubs(_stub_server: StubProviders) -> StubProviders:
     return _stub_server
 
 
-@pytest.fixture
-def model() -> LitellmModel:
+@pytest.fixture(params=ROADS)
+def model(request: pytest.FixtureRequest) -> ProviderModel:
     """It waits next to nothing between attempts."""
-    return LitellmModel(backoff_initial_seconds=0.001, backoff_max_seconds=0.002)
+    model_class = request.param()
+    return model_class(backoff_initial_seconds=0.001, backoff_max_seconds=0.002)

@@ -9,8 +9,8 @@ import pytest
 from agent.agent import Agent
 from agent.dependencies import RunDependencies
 from agent.loop import Run
-from agent.models.litellm_model import LitellmModel
 from agent.models.profiles import PROFILES
+from agent.models.provider_model import ProviderModel
 from conversation.ids import new_id
 from conversation.message import Message, ToolCall
 from conversation.parts import ImagePart, TextPart
@@ -33,7 +33,7 @@ class Talk:
     """A thread in memory, answered by the real loop and the real adapter."""
 
     stubs: StubProviders
-    model: LitellmModel
+    model: ProviderModel
     history: list[Message] = field(default_factory=list)
     refusals: list[tuple[str, str]] = field(default_factory=list)
 
@@ -126,7 +126,7 @@ async def second_half(talk: Talk, family: str) -> None:
 
 
 @pytest.fixture
-def talk(stubs: StubProviders, model: LitellmModel) -> Talk:
+def talk(stubs: StubProviders, model: ProviderModel) -> Talk:
     return Talk(stubs, model)
 
 

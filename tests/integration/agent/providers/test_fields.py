@@ -11,10 +11,10 @@ import threadmill
 from agent.agent import Agent
 from agent.chat_messages import build_messages
 from agent.journal import make_reply_storable, model_step
-from agent.models.litellm_model import LitellmModel
 from agent.models.profiles import PROFILES
 from agent.models.protocol import ModelReply, ModelRequest
 from agent.models.provider_fields import FieldPieces
+from agent.models.provider_model import ProviderModel
 from conversation.message import Message, ToolCall
 from conversation.replay import assistant_message, tool_calls_of
 from conversation.step import Step
@@ -45,7 +45,7 @@ KEPT: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(params=["whole", "streamed"])
-def ask(request: pytest.FixtureRequest, model: LitellmModel) -> Ask:
+def ask(request: pytest.FixtureRequest, model: ProviderModel) -> Ask:
     async def ask_streamed(question: ModelRequest) -> ModelReply:
         *_, last = [item async for item in model.stream(question)]
         assert isinstance(last, ModelReply)
@@ -79,7 +79,7 @@ async def test_what_a_provider_sends_beside_its_text_is_kept_as_it_came(
 
 @pytest.mark.parametrize("family", [*KEPT, "bedrock"])
 async def test_the_request_after_a_crash_has_the_bytes_of_the_one_before(
-    family: str, stubs: StubProviders, model: LitellmModel
+    family: str, stubs: StubProviders, model: ProviderModel
 ) -> None:
     stubs.script(SAID)
     reply = make_reply_storable(await model.complete(question(stubs, family)))
@@ -98,7 +98,7 @@ async def test_the_request_after_a_crash_has_the_bytes_of_the_one_before(
     assert bodies[0] == bodies[1]
 
 
-async def test_a_loop_that_a_fallback_went_on_with_is_taken(stubs: StubProviders, model: LitellmModel) -> None:
+async def test_a_loop_that_a_fallback_went_on_with_is_taken(stubs: StubProviders, model: ProviderModel) -> None:
     """Anthropic refuses to think in a loop whose last calls it did not think of."""
     stubs.script(SAID)
     first = await model.complete(question(stubs, "anthropic"))
@@ -114,7 +114,7 @@ async def test_a_loop_that_a_fallback_went_on_with_is_taken(stubs: StubProviders
     assert "thinking" not in stubs.taken[-1][1]
 
 
-async def test_the_effort_to_reason_is_left_out_with_thinking(stubs: StubProviders, model: LitellmModel) -> None:
+async def test_the_effort_to_reason_is_left_out_with_thinking(stubs: StubProviders, model: ProviderModel) -> None:
     asked = question(stubs, "anthropic", {"role": "assistant", "tool_calls": [_call()]}, result("call_1"))
     parameters = stubs.parameters("anthropic") | {"reasoning_effort": "high"}
 
@@ -158,7 +158,7 @@ async def test_a_picture_that_cannot_be_opened_is_left_out_and_remembered(stubs:
 
 
 async def test_a_refusal_that_has_nothing_to_do_with_a_picture_is_told_as_it_is(
-    stubs: StubProviders, model: LitellmModel
+    stubs: StubProviders, model: ProviderModel
 ) -> None:
     asked = question(stubs, "openai", user([PICTURE]))
 
@@ -176,7 +176,7 @@ def test_an_agent_names_a_profile() -> None:
 
 
 async def test_a_fallback_is_fitted_to_its_own_provider(
-    stubs: StubProviders, model: LitellmModel, monkeypatch: pytest.MonkeyPatch
+    stubs: StubProviders, model: ProviderModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stubs.script(SAID)
     first = make_reply_storable(await model.complete(question(stubs, "anthropic")))

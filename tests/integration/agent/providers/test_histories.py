@@ -10,8 +10,6 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from agent.chat_messages import build_messages
-from agent.models import litellm_model
-from agent.models.litellm_model import LitellmModel
 from agent.models.profiles import PROFILES
 from agent.models.protocol import ModelRequest
 from agent.models.request_fitting import fit_request
@@ -20,6 +18,7 @@ from conversation.message import Message, ToolCall
 from conversation.parts import ImagePart, TextPart
 from conversation.window import start_at_turn_boundary
 from tests.integration.agent.providers.histories import request
+from tests.litellm_border import ROADS, close_roads
 from tests.stub_providers import StubProviders, sign
 
 TEXTS = st.sampled_from(["", " ", "\n", "Hi.", "Räksmörgås 🙂", '{"a": NaN}', "[1]", '{"a": "\\ud83d"}', "x" * 3000])
@@ -86,13 +85,14 @@ def build(messages: Sequence[Message], purpose: str) -> list[dict[str, Any]]:
     return build_messages(system_texts=[purpose], window=start_at_turn_boundary(messages))
 
 
+@pytest.mark.parametrize("road", ROADS)
 @pytest.mark.parametrize("family", PROFILES)
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(history=histories(), purpose=st.sampled_from(["", "Be kind."]), thinks=st.booleans())
 @example(history=[], purpose="", thinks=False)
 @example(history=[Message(role="system", content="Ask.")], purpose="", thinks=False)
 async def test_any_history_gives_a_request_that_the_provider_takes(
-    family: str, history: list[Message], purpose: str, thinks: bool, stubs: StubProviders
+    family: str, road: Any, stubs: StubProviders, *, history: list[Message], purpose: str, thinks: bool
 ) -> None:
     parameters = (
         {"thinking": {"type": "enabled", "budget_tokens": 1024}}
@@ -107,9 +107,9 @@ async def test_any_history_gives_a_request_that_the_provider_takes(
         return  # nothing is asked, and OpenAI is sent what is said
 
     try:
-        await LitellmModel().complete(asked)
+        await road()().complete(asked)
     finally:
-        await litellm_model.close()
+        await close_roads()
 
     assert stubs.refused == []
 

@@ -27,7 +27,7 @@ from store.threads import repository
 from store.turns import claims, inbox, workers
 from store.turns import settle as turns
 from store.turns.claims import ClaimRequest
-from store.turns.inbox import SendRequest
+from store.turns.send_request import SendRequest
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 #: What happens in a test counts as new, however slow the machine is.

@@ -24,7 +24,7 @@ from store.files.ingest import FileIngest
 from store.retention import delete_thread
 from store.settings import load
 from store.turns import inbox
-from store.turns.inbox import SendRequest
+from store.turns.send_request import SendRequest
 from tasks.jobs import collect_files
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)

@@ -25,7 +25,7 @@ from store.retention import deletion, legal_holds, move_cut
 from store.settings import load
 from store.turns import claims, inbox
 from store.turns.claims import ClaimRequest
-from store.turns.inbox import SendRequest
+from store.turns.send_request import SendRequest
 from tests.conftest import LendDatabase
 from tests.integration.store.conftest import scene_over
 from tests.integration.store.scenes import TURN, Scene, record, settle

@@ -13,7 +13,7 @@ from conversation.untrusted_text import delimit
 from store.retention import policies
 from store.retention.dry_run import build_report
 from store.retention.policy import Policy, combine_policies
-from store.threads import forks, listing, repository, search
+from store.threads import counts, forks, repository, search
 from store.threads.export import Export
 from store.turns import records
 from tests.integration.store.scenes import TURN, Scene, settle
@@ -366,7 +366,7 @@ def test_nobody_reads_below_the_cut(scene: Scene) -> None:
     assert len(run(lambda c: repository.load(c, "default", "t", last=99)).messages) == TURN
     assert run(lambda c: search.search_messages(c, "question")) != []
     assert {hit.seq for hit in run(lambda c: search.search_messages(c, "question"))} == {9}
-    assert run(listing.stats).messages == TURN
+    assert run(counts.stats).messages == TURN
     export = Export("default", "t")
     lines = [line for page in iter(lambda: run(export.read_next_page), []) for line in page]
     assert [line["seq"] for line in lines if line["kind"] == "message"] == [9, 10, 11, 12]

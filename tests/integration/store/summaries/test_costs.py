@@ -51,10 +51,10 @@ def test_due_threads_are_found_by_index(database: Database) -> None:
     """What was given up is in no index: a look reads none of it."""
     stock(database, "idle", threads=20_000, count=2)
     stock(database, "givenup", threads=2_000, count=40)
-    stock(database, "due", threads=5, count=100)
+    stock(database, "due", threads=5, count=200)
     given_up = update(tables.threads).where(tables.threads.c.id.like("givenup%"))
     database.run(lambda c: c.execute(given_up.values(summary_failures=MAX_SUMMARY_FAILURES)) and None)
-    take = partial(due.reserve_due, marks={}, other_marks=marks(30, 10, tokens=300), limit=10)
+    take = partial(due.reserve_due, marks={}, other_marks=marks(32, 10, tokens=1_024), limit=10)
 
     plans = plans_of(database, take)
 

@@ -18,7 +18,7 @@ from store.thread_store import ThreadStore
 from store.turns import claims, inbox, workers
 from store.turns import settle as turns
 from store.turns.claims import ClaimRequest
-from store.turns.inbox import SendRequest
+from store.turns.send_request import SendRequest
 from tests.integration.store.threads.conftest import contents, said, statements
 
 

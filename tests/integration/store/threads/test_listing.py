@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import text
 
 from conversation.attachment import Attachment
 from conversation.errors import InvalidInput
 from conversation.thread import Thread
 from store.thread_store import ThreadStore
+from store.threads import counts
 from store.threads.listing import ThreadPage
 from tests.integration.store.threads.conftest import said
 
@@ -219,3 +221,21 @@ async def test_stats_count_what_is_stored(store: ThreadStore) -> None:
     stats = await store.stats()
 
     assert (stats.threads, stats.messages, stats.blobs, stats.blob_bytes, stats.turns) == (1, 2, 1, 4, {})
+    assert stats.estimated == frozenset()
+
+
+@pytest.mark.parametrize("kind", ["postgresql"])
+async def test_what_is_too_much_to_count_is_estimated_and_named(
+    store: ThreadStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(counts, "COUNT_MAX_COST", 0)
+    await store.save_threads([Thread(f"t{number}") for number in range(40)])
+    for number in range(20):
+        file = Attachment(filename="a.txt", content=b"x" * (number + 1))
+        await store.append(f"t{number}", said("1", attachments=[file]))
+    await store.database.run_async(lambda c: c.execute(text("ANALYZE")) and None)
+
+    stats = await store.stats()
+
+    assert stats.estimated == {"threads", "messages", "blobs"}
+    assert (stats.threads, stats.messages, stats.blobs, stats.blob_bytes) == (40, 20, 20, 210)

@@ -5,17 +5,19 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import func, text
 
 from conversation.errors import InvalidInput
 from conversation.thread import Thread
 from store.thread_store import ThreadStore
+from store.threads import search
 from tests.integration.store.threads.conftest import said
 
 
 async def filled(store: ThreadStore, *texts: str) -> None:
     """A thread a text, named t0, t1, …"""
-    for number, text in enumerate(texts):
-        await store.append(f"t{number}", said(text))
+    for number, content in enumerate(texts):
+        await store.append(f"t{number}", said(content))
 
 
 async def found(store: ThreadStore, query: str) -> set[str]:
@@ -174,3 +176,35 @@ async def test_messages_are_found_after_others_were_deleted(store: ThreadStore, 
     assert await found(store, "word7") == {"t7"}
     assert await found(store, "word8") == set()
     assert len(await store.search_messages("common")) == 10
+
+
+@pytest.mark.parametrize("kind", ["postgresql"])
+@pytest.mark.parametrize("reads_newest", [True, False])
+async def test_of_a_word_that_is_everywhere_the_best_of_the_newest_are_found(
+    store: ThreadStore, monkeypatch: pytest.MonkeyPatch, reads_newest: bool
+) -> None:
+    for name, bound in {"RANKED_MAX": 3, "READ_MAX": 4}.items():
+        monkeypatch.setattr(search, name, bound)
+    monkeypatch.setattr(search, "_is_common", lambda *_: reads_newest)
+    await filled(store, "parcel parcel parcel", "parcel", "parcel parcel", "parcel", "letter")
+
+    hits = await store.search_messages("parcel")
+
+    assert {hit.thread_id for hit in hits} == {"t1", "t2", "t3"}
+    assert hits[0].thread_id == "t2"
+    # Too few of the newest match: then all are looked through.
+    monkeypatch.setattr(search, "RANKED_MAX", 6)
+    assert len(await store.search_messages("parcel")) == 4
+
+
+@pytest.mark.parametrize("kind", ["postgresql"])
+async def test_a_word_is_common_by_what_the_database_knows(store: ThreadStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "RANKED_MAX", 3)
+    monkeypatch.setattr(search, "READ_MAX", 6)
+    await filled(store, *["parcel"] * 10, *["letter"] * 2, "card")
+    await store.database.run_async(lambda c: c.execute(text("ANALYZE messages")) and None)
+
+    def is_common(word: str) -> Any:
+        return store.database.run_async(lambda c: search._is_common(c, func.websearch_to_tsquery("simple", word)))
+
+    assert [await is_common(word) for word in ("parcel", "letter", "card")] == [True, False, False]

@@ -39,7 +39,7 @@ from store.settings import load
 from store.turns import cancel, claims, inbox, journal, sweep, workers
 from store.turns import settle as turns
 from store.turns.claims import ClaimRequest, NothingDue
-from store.turns.inbox import UNLIMITED, SendLimits, SendRequest
+from store.turns.send_request import UNLIMITED, SendLimits, SendRequest
 
 T = TypeVar("T")
 
@@ -153,6 +153,17 @@ def mailbox(database: Database) -> Iterator[Mailbox]:
     opened.worker()  # makes the agent known
     yield opened
     opened.pool.shutdown(wait=True)
+
+
+@pytest.fixture
+def plain_mailbox(database_url: str) -> Iterator[Mailbox]:
+    """A mailbox in plain statements, between which others commit."""
+    database = Database(load(database_url=database_url), use_functions=False)
+    opened = Mailbox(database)
+    opened.worker()
+    yield opened
+    opened.pool.shutdown(wait=True)
+    database.close()
 
 
 @pytest.fixture
@@ -332,40 +343,60 @@ def meanwhile(database: Database, words: str, operation: Callable[[Connection], 
     assert not left
 
 
-def test_a_send_that_its_limit_refuses_is_accepted_if_a_turn_ends_before_the_reason_is_read(mailbox: Mailbox) -> None:
+def test_a_send_that_its_limit_refuses_is_accepted_if_a_turn_ends_before_the_reason_is_read(
+    plain_mailbox: Mailbox,
+) -> None:
     """The limit is within bounds again by then: nothing is left to refuse it for."""
-    mailbox.worker()
+    plain_mailbox.worker()
     one = SendLimits(tenant_max_unfinished_turns=1)
-    earlier = mailbox.send(thread="earlier", limits=one)
+    earlier = plain_mailbox.send(thread="earlier", limits=one)
 
-    with meanwhile(mailbox.database, "earlier_turn", partial(cancel.request_cancel, turn_id=earlier)):
-        sent = mailbox.send("one more", limits=one)
+    with meanwhile(plain_mailbox.database, "earlier_turn", partial(cancel.request_cancel, turn_id=earlier)):
+        sent = plain_mailbox.send("one more", limits=one)
 
-    assert mailbox.read(sent).state == "queued"
+    assert plain_mailbox.read(sent).state == "queued"
 
 
-def test_a_send_to_an_agent_that_registers_before_the_reason_is_read_is_accepted(mailbox: Mailbox) -> None:
+def test_a_send_to_an_agent_that_registers_before_the_reason_is_read_is_accepted(plain_mailbox: Mailbox) -> None:
     register = partial(
         workers.register, worker=new_id(), host="here", pid=1, serves={"clerk": "1"}, lease_duration_seconds=60
     )
 
-    with meanwhile(mailbox.database, "earlier_turn", register):
-        sent = mailbox.send(agent="clerk")
+    with meanwhile(plain_mailbox.database, "earlier_turn", register):
+        sent = plain_mailbox.send(agent="clerk")
 
-    assert mailbox.read(sent).state == "queued"
+    assert plain_mailbox.read(sent).state == "queued"
 
 
-def test_a_send_on_a_thread_that_is_deleted_between_its_statements_makes_it_anew(mailbox: Mailbox) -> None:
-    mailbox.worker()
-    deleted = mailbox.send("gone with its thread")
+def test_a_send_on_a_thread_that_is_deleted_between_its_statements_makes_it_anew(plain_mailbox: Mailbox) -> None:
+    plain_mailbox.worker()
+    deleted = plain_mailbox.send("gone with its thread")
     delete = partial(delete_thread.delete_thread, tenant="default", thread_id="t")
 
-    with meanwhile(mailbox.database, "INTO inbox_messages", delete):
-        sent = mailbox.send("still here")
+    with meanwhile(plain_mailbox.database, "INTO inbox_messages", delete):
+        sent = plain_mailbox.send("still here")
 
-    assert mailbox.read(sent).state == "queued"
+    assert plain_mailbox.read(sent).state == "queued"
     with pytest.raises(NoResultFound):
-        mailbox.read(deleted)
+        plain_mailbox.read(deleted)
+
+
+@pytest.mark.parametrize("is_new_thread", [False, True])
+def test_a_send_that_waited_for_another_transactions_thread_goes_on(
+    mailbox: Mailbox, connection: Connection, *, is_new_thread: bool
+) -> None:
+    """Deleted or inserted meanwhile, by a transaction that commits while the send waits for it."""
+    if is_new_thread:
+        accept(connection, "first")
+    else:
+        mailbox.send("gone with its thread")
+        delete_thread.delete_thread(connection, tenant="default", thread_id="t")
+    sending = mailbox.soon(partial(accept, content="still here"))
+    mailbox.wait_until_blocked()
+
+    connection.commit()
+
+    assert mailbox.read(sending.result(timeout=PATIENCE)).state == "queued"
 
 
 def test_of_claims_at_once_one_wins(mailbox: Mailbox) -> None:

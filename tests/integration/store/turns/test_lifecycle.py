@@ -29,7 +29,7 @@ from store.threads import repository
 from store.turns import cancel, claims, inbox, journal, records, workers
 from store.turns import settle as turns
 from store.turns.claims import ClaimOutcome, ClaimRequest, NothingDue, Quarantined
-from store.turns.inbox import UNLIMITED, AcceptedTurn, SendLimits, SendRequest
+from store.turns.send_request import UNLIMITED, AcceptedTurn, SendLimits, SendRequest
 from store.turns.settle import SettleOutcome
 
 

@@ -10,7 +10,7 @@ from conversation.turn import ClaimedTurn, HandOver
 from store.database.engine import Database
 from store.tables import turns
 from store.turns.claims import NothingDue
-from store.turns.inbox import SendLimits
+from store.turns.send_request import SendLimits
 from store.turns.sweep import pick_wake_ups
 from tests.integration.store.turns.test_lifecycle import Store, answer
 

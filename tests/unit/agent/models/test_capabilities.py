@@ -3,7 +3,8 @@
 import pytest
 
 from agent.models.capabilities import Capabilities, capabilities_of
-from agent.models.litellm_model import LitellmModel
+from agent.models.model_list import load_model_list
+from agent.models.provider_model import ProviderModel
 from agent.offline.model import RecallModel
 
 
@@ -19,21 +20,19 @@ from agent.offline.model import RecallModel
     ],
 )
 async def test_litellms_list_says_what_a_model_takes(name: str, takes: Capabilities) -> None:
-    assert await capabilities_of(LitellmModel(), name) == takes
+    assert await capabilities_of(ProviderModel(), name) == takes
 
 
 async def test_the_window_of_another_provider_s_model_says_nothing() -> None:
-    capabilities = await capabilities_of(LitellmModel(), "openai/deepseek-chat")
+    capabilities = await capabilities_of(ProviderModel(), "openai/deepseek-chat")
 
     assert capabilities.max_input_tokens is None
 
 
 async def test_a_model_that_the_list_says_is_blind_gets_no_pictures(monkeypatch) -> None:
-    from agent.models import litellm_model
+    monkeypatch.setitem(load_model_list(), "blind-one", {"supports_vision": False})
 
-    monkeypatch.setitem(litellm_model.load().model_cost, "blind-one", {"supports_vision": False})
-
-    assert await capabilities_of(LitellmModel(), "openai/blind-one") == Capabilities(images=False)
+    assert await capabilities_of(ProviderModel(), "openai/blind-one") == Capabilities(images=False)
 
 
 async def test_a_model_of_ones_own_can_say_what_it_takes() -> None:

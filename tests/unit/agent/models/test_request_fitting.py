@@ -71,6 +71,9 @@ def said(messages: list[dict[str, Any]]) -> list[tuple[str, Any]]:
         ("openai/Kimi-K2-Instruct", "http://gpu:8000/v1", "deepseek"),
         ("ollama_chat/qwen3", None, "compatible"),
         ("some-model", None, "compatible"),
+        ("litellm/anthropic/claude-opus-4-5", None, "anthropic"),
+        ("litellm/gpt-5", None, "openai"),
+        ("openai/our-own", "http://[::1", "compatible"),
     ],
 )
 def test_a_models_name_and_address_tell_its_profile(name: str, api_base: str | None, profile: str) -> None:
@@ -229,7 +232,8 @@ def test_a_schema_is_read_without_references_and_one_that_names_itself_ends() ->
 
 
 def test_a_schema_from_elsewhere_becomes_one_that_parsers_take() -> None:
-    choice = {"properties": {"path": {"type": "string"}, "items": True}, "required": ["path"]}
+    path = {"type": "string", "pattern": r"^\p{L}+$"}
+    choice = {"properties": {"path": path, "items": True}, "required": ["path"]}
     parameters = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "anyOf": [choice, {"required": ["url"]}],

@@ -200,6 +200,7 @@ def said(pieces: ReplyPieces, *texts: str) -> list[str]:
         (("see <think>a</think> b",), "see <think>a</think> b", None),
         (("<thin", "k about it"), "<think about it", None),
         (("<", "b>"), "<b>", None),
+        (([{"type": "thinking", "thinking": [{"text": "a"}]}], [{"type": "text", "text": "b"}]), "b", "a"),  # Mistral's
     ],
 )
 def test_thinking_aloud_at_the_beginning_is_reasoning_and_in_mid_text_it_is_text(texts, content, reasoning):

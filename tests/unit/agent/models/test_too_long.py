@@ -2,7 +2,7 @@
 
 import pytest
 
-from agent.models.litellm_errors import model_error
+from agent.models.provider_errors import model_error
 from agent.models.too_long import is_too_long, max_tokens_in
 
 #: Words of providers, with the tokens that they say the model takes.

@@ -18,7 +18,7 @@ from store.settings import load
 from store.turns import claims, inbox, journal, sweep, workers
 from store.turns import settle as turns
 from store.turns.claims import ClaimOutcome, ClaimRequest
-from store.turns.inbox import SendRequest
+from store.turns.send_request import SendRequest
 from store.turns.settle import SettleOutcome
 from store.turns.turn_store import TurnStore
 

@@ -31,7 +31,7 @@ from store.turns import cancel, claims, inbox, journal, sweep, workers
 from store.turns import requeue as requeues
 from store.turns import settle as turns
 from store.turns.claims import ClaimRequest, Quarantined
-from store.turns.inbox import SendLimits, SendRequest
+from store.turns.send_request import SendLimits, SendRequest
 from tests.integration.store.turns.model_based.reference import GRACE, LEASE, Mailbox
 from tests.integration.store.turns.model_based.values import Ask, Claimed, End, Process
 

@@ -1,0 +1,1 @@
+"""What Threadmill costs, measured against what else one could take: `make bench`, `benchmarks/README.md`."""

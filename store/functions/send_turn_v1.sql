@@ -1,0 +1,116 @@
+-- Stores a turn with its message, or finds the turn that the same request led to before.
+--
+-- What stays true: it takes no lock that a worker needs, so a caller's long transaction holds up nobody. No refusal
+-- is an error, so the caller's transaction lives on, and a refused request stores nothing. Who calls it has checked
+-- the values.
+--
+-- Returns {"turn_id", "is_new", "thread_key"}, the last where the turn was inserted by this call; or {"refusal"}:
+-- idempotency_conflict, limit_reached, unknown_agent with {"known_agents"}, or busy.
+CREATE FUNCTION threadmill.send_turn_v1(
+    turn_id uuid,
+    tenant text,
+    thread_id text,
+    agent text,
+    -- The message; without content, the turn answers the history as it stands.
+    message_id text DEFAULT NULL,
+    role text DEFAULT 'user',
+    content text DEFAULT NULL,
+    message_created_at timestamptz DEFAULT clock_timestamp(),
+    message_metadata jsonb DEFAULT '{}',
+    parts jsonb DEFAULT NULL,
+    name text DEFAULT NULL,
+    source jsonb DEFAULT NULL,
+    has_attachments boolean DEFAULT false,
+    -- The turn.
+    metadata jsonb DEFAULT '{}',
+    priority integer DEFAULT 0,
+    not_before timestamptz DEFAULT NULL,
+    deadline timestamptz DEFAULT NULL,
+    local_process_id uuid DEFAULT NULL,
+    -- Without a key, no digest is compared.
+    idempotency_key text DEFAULT NULL,
+    request_digest text DEFAULT NULL,
+    allow_unknown_agent boolean DEFAULT false,
+    -- Unfinished turns that the tenant may have, this one included; 0 is no limit.
+    max_unfinished_turns integer DEFAULT 0,
+    -- The caller notifies a worker right after its commit: the sweep waits a while before it does so itself.
+    mark_notified boolean DEFAULT false
+) RETURNS json
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+-- A plan made while the tables were empty reads them whole until somebody analyzes them.
+SET enable_seqscan = off
+AS $$
+#variable_conflict use_variable
+DECLARE
+    obstacle text;
+    stored_key bigint;
+    new_thread_key bigint;
+    earlier record;
+BEGIN
+    -- A second attempt is needed for a new thread; more, where another transaction commits between two statements.
+    FOR attempt IN 1 .. 6 LOOP
+        obstacle := CASE
+            WHEN max_unfinished_turns > 0 AND max_unfinished_turns <= (
+                -- Counted up to the limit only: a tenant far above it costs no more than one that is just there.
+                SELECT count(*) FROM (
+                    SELECT FROM turns
+                    WHERE turns.tenant = tenant AND turns.state IN ('queued', 'running')
+                    LIMIT max_unfinished_turns
+                ) AS counted
+            ) THEN 'limit_reached'
+            WHEN NOT allow_unknown_agent AND NOT EXISTS (SELECT FROM agents WHERE agents.name = agent)
+                THEN 'unknown_agent'
+        END;
+        IF obstacle IS NULL THEN
+            INSERT INTO turns (
+                thread_key, id, tenant, state, agent, local_process_id, priority, metadata, not_before, deadline,
+                idempotency_key, request_digest, created_at, notified_at
+            )
+            SELECT
+                threads.key, turn_id, tenant, 'queued', agent, local_process_id, priority, metadata, not_before,
+                deadline, idempotency_key, request_digest, clock_timestamp(),
+                CASE WHEN mark_notified AND not_before IS NULL THEN clock_timestamp() END
+            FROM threads
+            WHERE threads.tenant = tenant AND threads.id = thread_id
+            -- On either conflict: its idempotency key, or its own row if the answer to its commit was lost.
+            ON CONFLICT DO NOTHING
+            RETURNING turns.thread_key INTO stored_key;
+            IF FOUND THEN
+                IF content IS NOT NULL THEN
+                    INSERT INTO inbox_messages (
+                        turn_id, index, id, role, content, parts, name, metadata, source, has_attachments, created_at
+                    ) VALUES (
+                        turn_id, 0, message_id, role, content, parts, name, message_metadata, source,
+                        has_attachments, message_created_at
+                    );
+                END IF;
+                RETURN json_build_object('turn_id', turn_id, 'is_new', true, 'thread_key', stored_key);
+            END IF;
+        END IF;
+
+        SELECT turns.id, turns.request_digest INTO earlier FROM turns
+        WHERE turns.id = turn_id OR (turns.tenant = tenant AND turns.idempotency_key = idempotency_key);
+        IF FOUND AND (earlier.id = turn_id OR earlier.request_digest = request_digest) THEN
+            RETURN json_build_object('turn_id', earlier.id, 'is_new', earlier.id = turn_id);
+        ELSIF FOUND THEN
+            obstacle := 'idempotency_conflict';
+        END IF;
+        IF obstacle IS NOT NULL THEN
+            -- Only where another transaction came in between: as a rule, it is not there yet.
+            DELETE FROM threads WHERE threads.key = new_thread_key;
+            RETURN json_build_object('refusal', obstacle, 'known_agents', CASE WHEN obstacle = 'unknown_agent' THEN (
+                SELECT coalesce(json_agg(known.name), '[]') FROM (SELECT agents.name FROM agents ORDER BY agents.name LIMIT 20) AS known
+            ) END);
+        END IF;
+
+        -- After a check that none is there: on a conflict, this waits for the lock of whoever updates the row.
+        INSERT INTO threads (tenant, id, metadata, agent, created_at, updated_at)
+        SELECT tenant, thread_id, '{}', agent, clock_timestamp(), clock_timestamp()
+        WHERE NOT EXISTS (SELECT FROM threads WHERE threads.tenant = tenant AND threads.id = thread_id)
+        ON CONFLICT DO NOTHING
+        RETURNING threads.key INTO new_thread_key;
+    END LOOP;
+    RETURN json_build_object('refusal', 'busy');
+END
+$$;

@@ -1,0 +1,114 @@
+"""A connection to the broker for commands whose reply is one line, as that of LPUSH.
+
+What stays true: no command takes longer than its timeout, however slowly the server sends. redis-py is not used
+here: to import it takes a backend as long as its first send may take, and each command twice the processor time,
+on an event loop four times.
+"""
+
+import asyncio
+import socket
+import ssl
+import time
+from contextlib import suppress
+
+from store.live.broker_address import BrokerAddress
+
+#: More than any reply that is read here.
+_READ_BYTES = 4096
+_END_OF_LINE = b"\r\n"
+
+
+class BrokerRefusal(Exception):
+    """The broker answered a command with an error."""
+
+
+class BrokerConnection:
+    """One connection, for one thread at a time. What fails leaves it unusable: close it then."""
+
+    def __init__(self, address: BrokerAddress, *, timeout_seconds: float) -> None:
+        """Connect and log in. Raises `OSError`, of which TLS errors and timeouts are, or `BrokerRefusal`."""
+        self._timeout_seconds = timeout_seconds
+        self._socket = socket.create_connection((address.host, address.port), timeout=timeout_seconds)
+        try:
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            if address.tls is not None:
+                self._socket = address.tls.make_context().wrap_socket(self._socket, server_hostname=address.host)
+            self._log_in(address)
+        except BaseException:
+            self.close()
+            raise
+
+    def call(self, *words: str) -> None:
+        """Send a command and wait for its reply. Raises `OSError`, or `BrokerRefusal` for an error as reply."""
+        give_up_at = time.monotonic() + self._timeout_seconds
+        self._socket.settimeout(self._timeout_seconds)
+        self._socket.sendall(_encode(words))
+        reply = b""
+        while not reply.endswith(_END_OF_LINE):
+            # Never zero, which would mean not to wait at all.
+            self._socket.settimeout(max(0.001, give_up_at - time.monotonic()))
+            reply += _check_open(self._socket.recv(_READ_BYTES))
+            if time.monotonic() > give_up_at:
+                raise TimeoutError("the broker did not end its reply in time")
+        _check_reply(reply)
+
+    async def call_async(self, *words: str) -> None:
+        """As `call`, on the running event loop, whichever it is. Cancelled, it leaves the connection unusable."""
+        if isinstance(self._socket, ssl.SSLSocket):
+            # The loop's own calls take plain sockets only.
+            await asyncio.to_thread(self.call, *words)
+            return
+        loop = asyncio.get_running_loop()
+        self._socket.settimeout(0)
+        async with asyncio.timeout(self._timeout_seconds):
+            await loop.sock_sendall(self._socket, _encode(words))
+            reply = b""
+            while not reply.endswith(_END_OF_LINE):
+                reply += _check_open(await loop.sock_recv(self._socket, _READ_BYTES))
+        _check_reply(reply)
+
+    def is_usable(self) -> bool:
+        """Whether the server neither closed the connection nor said what nobody asked for. Does not wait."""
+        self._socket.settimeout(0)
+        try:
+            self._socket.recv(1)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return True
+        except OSError:
+            return False
+        return False
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def __del__(self) -> None:
+        # A producer that nobody closed, and one whose first connection failed.
+        with suppress(AttributeError):
+            self.close()
+
+    def _log_in(self, address: BrokerAddress) -> None:
+        # Nothing else: a user of the broker who may only push to lists is enough.
+        if address.username or address.password:
+            self.call("AUTH", *([address.username] if address.username else []), address.password or "")
+        if address.db:
+            self.call("SELECT", str(address.db))
+
+
+def _encode(words: tuple[str, ...]) -> bytes:
+    """A command in the protocol of Redis."""
+    encoded_words = [word.encode() for word in words]
+    parts = [b"$%d\r\n%b\r\n" % (len(word), word) for word in encoded_words]
+    return b"*%d\r\n%b" % (len(parts), b"".join(parts))
+
+
+def _check_open(received_bytes: bytes) -> bytes:
+    if not received_bytes:
+        raise ConnectionError("the broker closed the connection")
+    return received_bytes
+
+
+def _check_reply(reply: bytes) -> None:
+    if reply.startswith(b"-"):
+        # Its first word is the kind; the others may repeat what was sent.
+        raise BrokerRefusal(reply[1:].split()[0].decode("ascii", "replace"))

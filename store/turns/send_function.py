@@ -1,0 +1,72 @@
+"""Sending by the function `send_turn_v1`: a request as its arguments, its value as an answer."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from conversation.message import Message
+from store.database.function_calls import FunctionCall
+from store.turns.send_refusals import idempotency_conflict, limit_reached, thread_busy, unknown_agent
+from store.turns.send_request import AcceptedTurn, SendLimits, SendRequest
+
+
+def call_of(request: SendRequest, limits: SendLimits, *, mark_notified: bool) -> FunctionCall:
+    """The call that accepts a request. What is left out is the function's default."""
+    arguments = {
+        "turn_id": request.turn_id,
+        "tenant": request.tenant,
+        "thread_id": request.thread_id,
+        "agent": request.agent,
+    }
+    options = {
+        "metadata": _json(request.metadata),
+        "priority": request.priority,
+        "not_before": request.not_before,
+        "deadline": request.deadline,
+        "local_process_id": request.local_process_id,
+        "idempotency_key": request.idempotency_key,
+        "request_digest": request.digest(),
+        "allow_unknown_agent": request.allow_unknown_agent,
+        "max_unfinished_turns": limits.tenant_max_unfinished_turns,
+        "mark_notified": mark_notified,
+    }
+    if request.message is not None:
+        arguments |= _message_arguments(request.message)
+    return FunctionCall("send_turn_v1", arguments | {name: value for name, value in options.items() if value})
+
+
+def _message_arguments(message: Message) -> dict[str, Any]:
+    """The arguments that `store.history.message_rows.shared_columns` are columns of."""
+    options = {
+        "message_metadata": _json(message.metadata),
+        "parts": _json([part.to_json() for part in message.parts]),
+        "name": message.name,
+        "source": None if message.source is None else json.dumps(message.source),
+        "has_attachments": bool(message.attachments),
+    }
+    return {
+        "message_id": message.id,
+        "role": message.role,
+        "content": message.content,
+        "message_created_at": message.created_at,
+        **{name: value for name, value in options.items() if value},
+    }
+
+
+def _json(value: Any) -> str | None:
+    return json.dumps(value) if value else None
+
+
+def read_outcome(outcome: Mapping[str, Any], request: SendRequest, limits: SendLimits) -> AcceptedTurn:
+    """The turn that a call accepted. Raises what it refused."""
+    match outcome.get("refusal"):
+        case None:
+            return AcceptedTurn(outcome["turn_id"], is_new=outcome["is_new"], thread_key=outcome.get("thread_key"))
+        case "idempotency_conflict":
+            raise idempotency_conflict(request)
+        case "limit_reached":
+            raise limit_reached(request, limits)
+        case "unknown_agent":
+            raise unknown_agent(request, outcome["known_agents"])
+        case _:
+            raise thread_busy(request)

@@ -1,0 +1,85 @@
+"""A request for a turn, as a producer hands it to the store, and its answer."""
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from conversation.attachment import Attachment
+from conversation.message import Message
+from store.turns.canonical_json import canonical_json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendRequest:
+    """A producer's request for a turn: validated, its attachments stored, its ids made."""
+
+    turn_id: str
+    tenant: str
+    thread_id: str
+    #: One message of a user, without a seq in the history yet; None asks for an answer to the
+    #: history as it stands.
+    message: Message | None
+    agent: str
+    #: Accept an agent that no worker has registered yet.
+    allow_unknown_agent: bool = False
+    idempotency_key: str | None = None
+    priority: int = 0
+    not_before: datetime | None = None
+    deadline: datetime | None = None
+    #: The library process that alone may run the turn; None lets any worker.
+    local_process_id: str | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def attachments(self) -> list[Attachment]:
+        return self.message.attachments if self.message else []
+
+    def digest(self) -> str | None:
+        """The hash of every field that must be equal for an idempotency key to mean the same request.
+
+        None without a key. `store/functions/send_message_v1.sql` makes the same of the same fields.
+        """
+        if self.idempotency_key is None:
+            return None
+        message = self.message
+        digest_fields = {
+            "thread": self.thread_id,
+            "agent": self.agent,
+            "role": message.role if message else None,
+            "content": message.content if message else None,
+            "metadata": self.metadata,
+            "attachments": [[file.filename, file.sha256] for file in self.attachments],
+            "priority": self.priority,
+            "not_before": _moment(self.not_before),
+            "deadline": _moment(self.deadline),
+        }
+        return hashlib.sha256(canonical_json(digest_fields).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendLimits:
+    """The limits within which a request is accepted; 0 means no limit."""
+
+    #: Bytes of a message's attachments together.
+    message_max_bytes: int = 0
+    #: Unfinished turns of a tenant, the requested one included.
+    tenant_max_unfinished_turns: int = 0
+
+
+#: The limits of a process that sends for itself alone.
+UNLIMITED = SendLimits()
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedTurn:
+    """The turn that answers a request: a new one, or the one that its idempotency key already has."""
+
+    turn_id: str
+    is_new: bool
+    #: The key of its thread, where this request inserted the turn.
+    thread_key: int | None = None
+
+
+def _moment(value: datetime | None) -> str | None:
+    return value.astimezone(UTC).isoformat(timespec="microseconds") if value else None

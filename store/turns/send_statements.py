@@ -1,0 +1,139 @@
+"""Sending in plain statements, for databases without our functions: what `send_turn_v1.sql` does in one call.
+
+What stays true: it stores and refuses the same as the function does, in the same words.
+"""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Insert, Select, exists, func, literal, select, true
+
+from store.database.column_types import clock
+from store.database.statements import insert_as_source, insert_for
+from store.history.message_rows import shared_columns
+from store.tables import agents, inbox_messages, threads, turns
+from store.tables.turns import unfinished
+from store.threads.repository import ensure_thread
+from store.turns.send_refusals import KNOWN_AGENTS_MAX, idempotency_conflict, limit_reached, thread_busy, unknown_agent
+from store.turns.send_request import AcceptedTurn, SendLimits, SendRequest
+
+#: Attempts to insert a turn. A second one is needed where another transaction commits between two statements.
+ACCEPT_ATTEMPTS = 5
+
+
+def accept(connection: Connection, request: SendRequest, limits: SendLimits, *, mark_notified: bool) -> AcceptedTurn:
+    """Store a message with its turn, without its attachments, or find the turn of the same request."""
+    for _ in range(ACCEPT_ATTEMPTS):
+        ensure_thread(connection, request.tenant, request.thread_id, agent=request.agent)
+        thread_key = _insert_turn_with_input(connection, request, limits, mark_notified=mark_notified)
+        if thread_key is not None:
+            return AcceptedTurn(request.turn_id, is_new=True, thread_key=thread_key)
+        earlier_turn = _find_earlier_turn_or_refuse(connection, request, limits)
+        if earlier_turn is not None:
+            return earlier_turn
+        # What was in the way is gone, or the thread is: another transaction committed between two statements.
+    raise thread_busy(request)
+
+
+def _insert_turn_with_input(
+    connection: Connection, request: SendRequest, limits: SendLimits, *, mark_notified: bool
+) -> int | None:
+    """Insert a turn with its message; the key of its thread, or None if nothing may be inserted."""
+    insert_turn = _insert_turn(connection, request, limits, mark_notified=mark_notified)
+    if request.message is None:
+        return connection.execute(insert_turn.returning(turns.c.thread_key)).scalar_one_or_none()
+    new_turn = insert_as_source(connection, insert_turn, turns, "id", request.turn_id)
+    columns = shared_columns(request.message)
+    statement = inbox_messages.insert().from_select(
+        ["turn_id", "index", *columns],
+        select(
+            new_turn.c.id, literal(0), *(literal(value, inbox_messages.c[name].type) for name, value in columns.items())
+        ),
+    )
+    thread_key = select(threads.c.key).where(_is_thread_of(request)).scalar_subquery()
+    return connection.execute(statement.returning(thread_key)).scalar_one_or_none()
+
+
+def _insert_turn(connection: Connection, request: SendRequest, limits: SendLimits, *, mark_notified: bool) -> Insert:
+    values = {
+        "id": request.turn_id,
+        "tenant": request.tenant,
+        "state": "queued",
+        "agent": request.agent,
+        "local_process_id": request.local_process_id,
+        "priority": request.priority,
+        "metadata": request.metadata,
+        "not_before": request.not_before,
+        "deadline": request.deadline,
+        "idempotency_key": request.idempotency_key,
+        "request_digest": request.digest(),
+    }
+    times = {"created_at": clock()}
+    if mark_notified and request.not_before is None:
+        times["notified_at"] = clock()
+    source = select(
+        threads.c.key, *(literal(value, turns.c[name].type) for name, value in values.items()), *times.values()
+    ).where(_is_thread_of(request), _is_agent_known(request), _is_within_limit(request.tenant, limits))
+    statement = insert_for(connection, turns).from_select(["thread_key", *values, *times], source)
+    # On either conflict: its idempotency key, or its own row if the answer to its commit was lost.
+    insert_or_skip: Insert = statement.on_conflict_do_nothing()
+    return insert_or_skip
+
+
+def _find_earlier_turn_or_refuse(
+    connection: Connection, request: SendRequest, limits: SendLimits
+) -> AcceptedTurn | None:
+    """The turn that the same request led to before; None if nothing is in the way of a new one.
+
+    Raises `IdempotencyConflict`, `LimitReached` and `UnknownAgent`.
+    """
+    row = connection.execute(_select_obstacles(request, limits)).one()
+    if row.turn_id is not None and (row.turn_id == request.turn_id or row.request_digest == request.digest()):
+        return AcceptedTurn(row.turn_id, is_new=row.turn_id == request.turn_id)
+    if row.turn_id is not None:
+        raise idempotency_conflict(request)
+    if not row.is_within_limit:
+        raise limit_reached(request, limits)
+    if not row.is_agent_known:
+        raise unknown_agent(request, _list_agents(connection))
+    return None
+
+
+def _select_obstacles(request: SendRequest, limits: SendLimits) -> Select[Any]:
+    """Select the earlier turn of a request, and whether its limit and its agent would let a new one in."""
+    earlier_turn = turns.alias("earlier_turn")
+    is_same_request = earlier_turn.c.id == request.turn_id
+    if request.idempotency_key is not None:
+        is_same_request |= (earlier_turn.c.tenant == request.tenant) & (
+            earlier_turn.c.idempotency_key == request.idempotency_key
+        )
+    one_row = select(literal(1)).subquery("one_row")
+    return select(
+        earlier_turn.c.id.label("turn_id"),
+        earlier_turn.c.request_digest,
+        _is_within_limit(request.tenant, limits).label("is_within_limit"),
+        _is_agent_known(request).label("is_agent_known"),
+    ).select_from(one_row.outerjoin(earlier_turn, is_same_request))
+
+
+def _is_thread_of(request: SendRequest) -> ColumnElement[bool]:
+    return (threads.c.tenant == request.tenant) & (threads.c.id == request.thread_id)
+
+
+def _is_agent_known(request: SendRequest) -> ColumnElement[bool]:
+    return true() if request.allow_unknown_agent else exists().where(agents.c.name == request.agent)
+
+
+def _is_within_limit(tenant: str, limits: SendLimits) -> ColumnElement[bool]:
+    """Whether the tenant may have one more unfinished turn. No condition where no limit is set."""
+    limit = limits.tenant_max_unfinished_turns
+    if not limit:
+        return true()
+    of_tenant = select(literal(1)).where(turns.c.tenant == tenant, unfinished)
+    # Counted up to the limit only: a tenant far above it costs no more than one that is just there.
+    counted_turns = of_tenant.limit(limit).subquery()
+    return select(func.count()).select_from(counted_turns).scalar_subquery() < limit
+
+
+def _list_agents(connection: Connection) -> list[str]:
+    names = connection.execute(select(agents.c.name).order_by(agents.c.name).limit(KNOWN_AGENTS_MAX))
+    return list(names.scalars())

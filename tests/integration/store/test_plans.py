@@ -1,0 +1,117 @@
+"""What the store reads: by index, and as much beside thousands of threads as beside a few."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import Connection
+
+from benchmarks.bulk_load import COMMON_WORD, RARE_WORD, load_threads, load_waiting_turns
+from conversation.ids import new_id
+from conversation.message import Message
+from conversation.turn import ClaimedTurn, Completed, TurnState
+from conversation.water_marks import WaterMarks
+from store.database.engine import Database
+from store.settings import load
+from store.summaries import due
+from store.threads import counts, listing, search
+from store.turns import claims, inbox, records, sweep, unserved, workers
+from store.turns import settle as turns
+from store.turns.claims import ClaimRequest
+from store.turns.inbox import SendLimits, SendRequest
+from tests.conftest import LendDatabase
+from tests.integration.plans import rows_read, run_explained
+
+#: Threads that are stored, and turns that wait.
+SIZES = [
+    pytest.param((3_000, 1_500), id="thousands"),
+    pytest.param((1_000_000, 20_000), id="a-million", marks=[pytest.mark.endurance, pytest.mark.timeout(900)]),
+]
+#: Rows that one step of a plan may read: a page of a listing, a window of a sweep; far from all there are.
+READ_MAX = 450
+WORKER = new_id()
+CLAIMANT = ClaimRequest(worker=WORKER, agents={"assistant": "1"}, tenant_max_running=100)
+MARKS = WaterMarks(high_messages=200, high_tokens=50_000, low_messages=50, low_tokens=12_000)
+
+
+@pytest.fixture(scope="module", params=SIZES)
+def database(request: pytest.FixtureRequest, lend_database: LendDatabase, migrated_template: str) -> Iterator[Database]:
+    """Threads that were answered, and turns that wait."""
+    threads, waiting = request.param
+    with lend_database(migrated_template) as url:
+        with psycopg.connect(url, autocommit=True) as connection:
+            load_threads(connection, threads)
+            load_waiting_turns(connection, waiting)
+        opened = Database(load(database_url=url))
+        serves = {"assistant": "1"}
+        opened.run(workers.register, worker=WORKER, host="", pid=1, serves=serves, lease_duration_seconds=600)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(autouse=True)
+def small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bounds that these few rows exceed, as a million exceeds the real ones."""
+    monkeypatch.setattr(sweep, "WINDOW_MIN", 50)
+    monkeypatch.setattr(counts, "COUNT_MAX_COST", 0)
+    for name, bound in {"RANKED_MAX": 20, "READ_MAX": 200}.items():
+        monkeypatch.setattr(search, name, bound)
+
+
+def send(connection: Connection, thread: str) -> str:
+    message = Message(role="user", content="Where is it?")
+    request = SendRequest(turn_id=new_id(), tenant="default", thread_id=thread, message=message, agent="assistant")
+    limits = SendLimits(tenant_max_unfinished_turns=100_000)
+    return inbox.accept(connection, request, limits).turn_id
+
+
+def answer(connection: Connection, thread: str) -> None:
+    """A turn from its message to its end; the turn of another message waits behind it."""
+    send(connection, thread)
+    send(connection, thread)
+    claimed = claims.claim(connection, "default", thread, CLAIMANT)
+    assert isinstance(claimed, ClaimedTurn)
+    ending = Completed(messages=(Message(role="assistant", content="Here."),))
+    assert turns.settle(connection, claimed.lease, claimed.id, ending, release=False).keeps_lease
+
+
+OPERATIONS: dict[str, Callable[[Connection], Any]] = {
+    "send, claim and settle in a new thread": partial(answer, thread="new"),
+    "send, claim and settle in an old thread": partial(answer, thread="t2999"),
+    "sweep": partial(sweep.pick_wake_ups, grace_seconds=0, limit=20, tenant_max_running=100),
+    "sweep of a tenant": partial(
+        sweep.pick_wake_ups, grace_seconds=0, limit=1, tenant_max_running=100, tenant="default"
+    ),
+    "overdue turns": partial(unserved.list_overdue, limit=20),
+    "held threads": partial(workers.list_held_threads, worker=WORKER, idle_threads=[("default", "t7")]),
+    "status": counts.stats,
+    "failed turns": partial(records.list_latest, tenant="default", states=[TurnState.FAILED], limit=20),
+    "turns in any state": partial(records.list_latest, tenant="default", states=list(TurnState), limit=20),
+    "threads by creation": partial(listing.list_threads, filters=listing.ThreadFilter(), limit=20),
+    "search of a rare word": partial(search.search_messages, query=RARE_WORD),
+    "search of a common word": partial(search.search_messages, query=COMMON_WORD),
+    "threads due for a summary": partial(due.reserve_due, marks={}, other_marks=MARKS, limit=20),
+}
+
+
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
+def test_nothing_that_is_often_done_reads_a_whole_table(
+    database: Database, operation: Callable[[Connection], Any]
+) -> None:
+    nodes = run_explained(database, operation)
+
+    assert [node for node in nodes if node["Node Type"] == "Seq Scan"] == []
+    read = {f"{node['Node Type']} of {node.get('Relation Name')}": rows_read(node) for node in nodes}
+    assert {step: rows for step, rows in read.items() if rows > READ_MAX} == {}
+
+
+def test_a_listing_by_update_reads_the_threads_of_ten_minutes(database: Database) -> None:
+    page = partial(listing.list_threads, filters=listing.ThreadFilter(), limit=20, order="updated")
+
+    nodes = run_explained(database, page)
+
+    assert "ix_threads_tenant_updated_period" in {node.get("Index Name") for node in nodes}
+    # One thread was updated in each second.
+    assert max(map(rows_read, nodes)) <= 2 * 600 + 21
