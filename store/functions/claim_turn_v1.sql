@@ -25,6 +25,7 @@ CREATE FUNCTION threadmill.claim_turn_v1(
 LANGUAGE plpgsql VOLATILE
 SET search_path FROM CURRENT
 SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     thread record;

@@ -34,9 +34,11 @@ CREATE FUNCTION threadmill.settle_turn_v1(
 LANGUAGE plpgsql VOLATILE
 SET search_path FROM CURRENT
 SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     held record;
+    turn record;
     settled_at timestamptz;
     is_final boolean := p_state <> 'queued';
     is_retry boolean := p_retry_seconds IS NOT NULL;
@@ -46,21 +48,21 @@ DECLARE
     next_turn_id uuid;
     thread record;
 BEGIN
-    -- Lock both: of a row that is only read, a statement that waited sees the state before its wait.
-    SELECT threads.fencing_token, threads.lease_owner, threads.last_seq, turns.state INTO held
-    FROM threads JOIN turns ON turns.thread_key = threads.key AND turns.id = p_turn_id
-    WHERE threads.key = p_thread_key
-    FOR NO KEY UPDATE OF threads, turns;
-    IF NOT FOUND THEN
+    SELECT fencing_token, lease_owner, last_seq INTO held FROM threads WHERE key = p_thread_key
+    FOR NO KEY UPDATE;
+    -- In a later statement: an older snapshot would have the turn as it was before the wait for the lock. By its id
+    -- alone: a plan that was made on empty tables would look for it among all turns of the thread.
+    SELECT thread_key, state INTO turn FROM turns WHERE id = p_turn_id;
+    IF held.last_seq IS NULL OR turn.thread_key IS DISTINCT FROM p_thread_key THEN
         RETURN json_build_object('refusal', 'not_stored');
     END IF;
     -- A turn that is queued again was settled under this token, and its next run needs another.
-    IF held.fencing_token <> p_fencing_token OR held.state = 'queued'
-        OR held.state = 'running' AND held.lease_owner IS DISTINCT FROM p_worker
+    IF held.fencing_token <> p_fencing_token OR turn.state = 'queued'
+        OR turn.state = 'running' AND held.lease_owner IS DISTINCT FROM p_worker
     THEN
         RETURN json_build_object('refusal', 'not_held');
     END IF;
-    IF held.state <> 'running' THEN
+    IF turn.state <> 'running' THEN
         RETURN json_build_object('keeps_lease', held.lease_owner IS NOT DISTINCT FROM p_worker);
     END IF;
     settled_at := clock_timestamp();

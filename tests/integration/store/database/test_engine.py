@@ -31,6 +31,7 @@ from store.turns.claims import ClaimRequest, NothingDue
 from store.turns.send_request import SendRequest
 from threadmill.embedded.home import free_port
 from threadmill.embedded.postgres import EmbeddedPostgres
+from tests.function_clock import move_function_clock
 
 SECRET = "hunter2"
 
@@ -566,6 +567,8 @@ def test_a_test_can_move_the_clock_so_that_a_lease_lapses(
 
     for kind, moved in AN_HOUR_ON.items():
         monkeypatch.setitem(CLOCK_SQL, kind, moved)
+    if any_database.has_functions:
+        move_function_clock(any_database.settings.database_url.get_secret_value(), AN_HOUR_ON["postgresql"])
     # Statements are compiled once for each engine: another clock takes another engine.
     later = opened(any_database.settings.database_url.get_secret_value())
 

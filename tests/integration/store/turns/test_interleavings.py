@@ -138,9 +138,11 @@ def due(connection: Connection, *, grace_seconds: float = 10, limit: int = 500) 
     return [b.thread_id for b in sweep.pick_wake_ups(connection, grace_seconds=grace_seconds, limit=limit)]
 
 
-@pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    opened = Database(load(database_url=database_url, db_lock_timeout_seconds=3 * PATIENCE))
+@pytest.fixture(params=["functions", pytest.param("plain", marks=pytest.mark.soak)])
+def database(request: pytest.FixtureRequest, database_url: str) -> Iterator[Database]:
+    """PostgreSQL with its functions, and at length in plain statements, too."""
+    settings = load(database_url=database_url, db_lock_timeout_seconds=3 * PATIENCE)
+    opened = Database(settings, use_functions=request.param == "functions")
     yield opened
     opened.close()
 

@@ -33,11 +33,11 @@ ENDLESS_SECONDS = 90
 class Stage:
     """One worker, and the verbs of the store by both roads."""
 
-    def __init__(self, steady_url: str, broken_url: str, **settings: Any) -> None:
-        self.steady = Database(load(database_url=steady_url))
+    def __init__(self, steady_url: str, broken_url: str, *, use_functions: bool = True, **settings: Any) -> None:
+        self.steady = Database(load(database_url=steady_url), use_functions=use_functions)
         self.settings = load(database_url=broken_url, db_pool_size=1, db_max_overflow=0, **settings)
         #: Its one connection goes over the road that breaks.
-        self.database = Database(self.settings)
+        self.database = Database(self.settings, use_functions=use_functions)
         self.ledger = TurnStore(self.database, patience_seconds=0)
         self.worker = self.sign_on()
         self.claimant = ClaimRequest(worker=self.worker, agents=SERVES)

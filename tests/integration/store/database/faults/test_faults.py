@@ -201,7 +201,7 @@ async def test_a_commit_waits_for_a_row_for_longer_than_one_lock_may_take(
         holder.execute("select from threads for update")
         settling = asyncio.create_task(ledger.settle(claimed, answer(), release=True))
         async with asyncio.timeout(ENDLESS_SECONDS):
-            while sum(words.startswith("BEGIN;") for words in watched.statements) <= MAX_RUNS:
+            while sum("settle_turn" in words for words in watched.statements) <= MAX_RUNS:
                 assert not settling.done()
                 await asyncio.sleep(0.05)
         holder.rollback()

@@ -188,7 +188,7 @@ async def test_a_turn_costs_as_many_round_trips_as_without_it(database_url: str,
             costs.append(traffic.round_trips)
             await stage.close()
 
-    assert costs == [9, 9]
+    assert costs == [2, 2]
 
 
 def test_an_option_of_the_address_that_it_does_not_take_is_told(pooler: Pooler) -> None:

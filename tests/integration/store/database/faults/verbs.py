@@ -8,7 +8,7 @@ from typing import Any
 from conversation.errors import DatabaseUnavailable
 from conversation.ids import new_id
 from conversation.step import Step
-from conversation.turn import ClaimedTurn, Failed, TurnError
+from conversation.turn import ClaimedTurn, Failed, HandOver, TurnError
 from store.turns import cancel, inbox, sweep, workers
 from store.turns.requeue import requeue
 from tasks.active_runs import ActiveRuns
@@ -58,6 +58,23 @@ def claim(stage: Stage, thread: str) -> Callable[[], Awaitable[Any]]:
         found = await stage.ledger.claim("default", thread, stage.claimant)
         if isinstance(found, ClaimedTurn):
             assert [m.content for m in found.window] == ["question"]
+            stage.settled(found)
+        return found
+
+    return act
+
+
+@verb("claim a turn that goes on")
+def claim_again(stage: Stage, thread: str) -> Callable[[], Awaitable[Any]]:
+    """Its journal is read after it was claimed."""
+    claimed = stage.claimed(thread)
+    stage.recorded(claimed, Step(index=0, kind="tool", call_id="c", state="finished", result={"content": "1"}))
+    stage.settled(claimed, HandOver())
+
+    async def act() -> Any:
+        found = await stage.ledger.claim("default", thread, stage.claimant)
+        if isinstance(found, ClaimedTurn):
+            assert [step.state for step in found.steps.values()] == ["finished"]
             stage.settled(found)
         return found
 

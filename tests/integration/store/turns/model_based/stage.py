@@ -19,6 +19,7 @@ from sqlalchemy import Connection, event
 from store.database.column_types import CLOCK_SQL
 from store.database.engine import Database
 from store.settings import load
+from tests.function_clock import move_function_clock
 from tests.integration.store.turns.model_based import picture
 from tests.integration.store.turns.model_based.operations import Operation, moment, outcome
 
@@ -48,14 +49,16 @@ class Raced:
 class Stage:
     """A database of its own."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, use_functions: bool) -> None:
         self.database = Database(
-            load(database_url=url, db_lock_timeout_seconds=HANGS, db_statement_timeout_seconds=HANGS)
+            load(database_url=url, db_lock_timeout_seconds=HANGS, db_statement_timeout_seconds=HANGS),
+            use_functions=use_functions,
         )
         self._pool = ThreadPoolExecutor(2)
         self._watcher = psycopg.connect(url, autocommit=True)
         for statement in _CLOCK:
             self._watcher.execute(statement)
+        move_function_clock(url, "model_now()")
 
     def close(self) -> None:
         self._pool.shutdown()
