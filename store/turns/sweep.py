@@ -4,6 +4,7 @@ What stays true: one wake-up a thread, oldest first, bounded; a turn is marked a
 transaction that picks it, so that two sweeps at once notify each thread once.
 """
 
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import Connection, Select, case, not_, or_, select, true, update
@@ -17,14 +18,21 @@ from store.turns.next_turn import can_start, heads, is_abandoned, is_alive, is_w
 
 
 def pick_wake_ups(
-    connection: Connection, *, grace_seconds: float, limit: int, tenant_max_running: int = 0, tenant: str | None = None
+    connection: Connection,
+    *,
+    grace_seconds: float,
+    limit: int,
+    tenant_max_running: int = 0,
+    tenant: str | None = None,
+    thread_keys: Collection[int] | None = None,
 ) -> list[WakeUp]:
     """Pick the heads that no worker holds and that were not notified lately; mark them as notified.
 
-    Picks those of one tenant, or of all; none of tenants that run as many turns as they may.
+    Picks those of one tenant, of some threads, or of all; none of tenants that run as many turns as they may.
     """
+    heads_asked_for = heads() if thread_keys is None else heads().where(turns.c.thread_key.in_(thread_keys))
     waiting_heads = (
-        _waiting_heads(grace_seconds=grace_seconds, tenant_max_running=tenant_max_running)
+        _waiting_heads(heads_asked_for, grace_seconds=grace_seconds, tenant_max_running=tenant_max_running)
         .where(true() if tenant is None else turns.c.tenant == tenant)
         .order_by(turns.c.arrival_seq)
         .limit(limit)
@@ -50,13 +58,13 @@ def pick_wake_ups(
     return [_wake_up(row) for row in sorted(picked_rows, key=lambda row: row.arrival_seq)]
 
 
-def _waiting_heads(*, grace_seconds: float, tenant_max_running: int) -> Select[Any]:
-    """The heads that could run, that no worker holds, and that were not notified lately."""
+def _waiting_heads(heads_asked_for: Select[Any], *, grace_seconds: float, tenant_max_running: int) -> Select[Any]:
+    """Of some heads, those that could run, that no worker holds, and that were not notified lately."""
     return (
         select(turns.c.arrival_seq)
         .join(threads, turns.c.thread_key == threads.c.key)
         .where(
-            turns.c.arrival_seq.in_(heads()),
+            turns.c.arrival_seq.in_(heads_asked_for),
             can_start(),
             is_within_running_limit(tenant_max_running),
             or_(turns.c.local_process_id.is_(None), is_abandoned()),

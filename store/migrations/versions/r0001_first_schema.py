@@ -23,6 +23,14 @@ JSON = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=Tru
 FUNCTIONS: tuple[str, ...] = (
     "canonical_json_v1",
     "send_turn_v1",
+    "refuse_v1",
+    "check_id_v1",
+    "check_metadata_v1",
+    "check_message_v1",
+    "request_digest_v1",
+    "new_id_v1",
+    "send_message_v1",
+    "send_message",
 )
 
 
