@@ -26,6 +26,14 @@ FUNCTIONS: tuple[str, ...] = (
     "window_start_v1",
     "claim_turn_v1",
     "settle_turn_v1",
+    "refuse_v1",
+    "check_id_v1",
+    "check_metadata_v1",
+    "check_message_v1",
+    "request_digest_v1",
+    "new_id_v1",
+    "send_message_v1",
+    "send_message",
 )
 
 
