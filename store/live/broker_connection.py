@@ -46,11 +46,11 @@ class BrokerConnection:
         self._socket.sendall(_encode(commands))
         replies = b""
         while not _is_complete(replies, commands):
-            # Never zero, which would mean not to wait at all.
-            self._socket.settimeout(max(0.001, give_up_at - time.monotonic()))
-            replies += _check_open(self._socket.recv(_READ_BYTES))
-            if time.monotonic() > give_up_at:
+            remaining_seconds = give_up_at - time.monotonic()
+            if remaining_seconds <= 0:
                 raise TimeoutError("the broker did not end its reply in time")
+            self._socket.settimeout(remaining_seconds)
+            replies += _check_open(self._socket.recv(_READ_BYTES))
         _check_replies(replies)
 
     async def call_async(self, *commands: tuple[str, ...]) -> None:
