@@ -87,9 +87,7 @@ class PartialClaim:
     def message_ids_with_files(self) -> list[str]:
         return [] if self.is_refused else message_rows.ids_with_attachments(self.turn.window or ())
 
-    def finish(
-        self, steps: dict[int, Step], files: Mapping[str, list[Attachment]]
-    ) -> ClaimedTurn | RefusedTurn:
+    def finish(self, steps: dict[int, Step], files: Mapping[str, list[Attachment]]) -> ClaimedTurn | RefusedTurn:
         """The turn with its journal, by index, and the files of its window, by message id."""
         turn = self.turn
         lease = Lease(thread_key=turn.thread_key, worker=self.claimant.worker, fencing_token=turn.fencing_token)

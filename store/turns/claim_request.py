@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from conversation.errors import Fault
-from conversation.step import Step
 from conversation.replay import replay_transcript
+from conversation.step import Step
 from conversation.turn import Cancelled, ClaimedTurn, Failed, RefusedTurn, TurnError
 from conversation.window import window_start
 

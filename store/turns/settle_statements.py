@@ -12,17 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Update, and_, case, literal, s
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from conversation.message import Message
-from conversation.turn import (
-    Cancelled,
-    Completed,
-    Ending,
-    Failed,
-    FinalEnding,
-    HandOver,
-    Lease,
-    RetryLater,
-    TurnState,
-)
+from conversation.turn import Cancelled, Completed, Ending, Failed, FinalEnding, HandOver, Lease, RetryLater, TurnState
 from store.database.column_types import clock
 from store.database.statements import AnyRow, Write, execute_together, with_rows
 from store.files.attachments import insert_attachments

@@ -19,7 +19,8 @@ ORDER = 'call write with {"text": "once"}'
 LIMITS = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
 NAP = """
 create function threadmill.nap() returns json language sql as $$ select to_json(1) from pg_sleep(20) $$;
-create function threadmill.shown(setting text) returns json language sql as $$ select to_json(current_setting(setting)) $$
+create function threadmill.shown(setting text) returns json language sql
+as $$ select to_json(current_setting(setting)) $$;
 """
 
 pytestmark = pytest.mark.soak

@@ -20,13 +20,7 @@ KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 JSON = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
 
 #: The functions of PostgreSQL, each after those that it calls.
-FUNCTIONS: tuple[str, ...] = (
-    "canonical_json_v1",
-    "send_turn_v1",
-    "window_start_v1",
-    "claim_turn_v1",
-    "settle_turn_v1",
-)
+FUNCTIONS: tuple[str, ...] = ("canonical_json_v1", "send_turn_v1", "window_start_v1", "claim_turn_v1", "settle_turn_v1")
 
 
 def upgrade() -> None:

@@ -29,9 +29,9 @@ from store.tables import agents, metadata, threads
 from store.turns import claims, inbox, workers
 from store.turns.claims import ClaimRequest, NothingDue
 from store.turns.send_request import SendRequest
+from tests.function_clock import move_function_clock
 from threadmill.embedded.home import free_port
 from threadmill.embedded.postgres import EmbeddedPostgres
-from tests.function_clock import move_function_clock
 
 SECRET = "hunter2"
 

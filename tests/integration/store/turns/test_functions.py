@@ -40,12 +40,7 @@ def open_database(database_url: str) -> Iterator[Callable[..., Database]]:
     def open_one(*, use_functions: bool = True) -> Database:
         opened.append(Database(load(database_url=database_url), use_functions=use_functions))
         opened[-1].run(
-            workers.register,
-            worker=WORKER,
-            host="here",
-            pid=1,
-            serves={"assistant": "1"},
-            lease_duration_seconds=600,
+            workers.register, worker=WORKER, host="here", pid=1, serves={"assistant": "1"}, lease_duration_seconds=600
         )
         return opened[-1]
 
@@ -210,7 +205,8 @@ FILL = (
     """
     insert into turns (id, thread_key, tenant, state, agent, metadata, created_at, attempt, finished_at)
     select gen_random_uuid(), thread_key, 'default',
-        case when seq = 3 and threads.id <> 'long' then 'queued' else 'completed' end, 'assistant', '{}', now(), 1, now()
+        case when seq = 3 and threads.id <> 'long' then 'queued' else 'completed' end,
+        'assistant', '{}', now(), 1, now()
     from messages join threads on key = thread_key where role = 'user' and turn_id is null
     """,
 )
@@ -275,7 +271,9 @@ def test_a_worker_goes_on_beside_the_functions_of_the_next_release(open_database
         definition = connection.execute(
             text("select pg_get_functiondef('threadmill.claim_turn_v1'::regproc)")
         ).scalar_one()
-        newer = definition.replace("claim_turn_v1(", "claim_turn_v2(p_region text, ").replace("RETURN NULL", "RETURN '{}'")
+        newer = definition.replace("claim_turn_v1(", "claim_turn_v2(p_region text, ").replace(
+            "RETURN NULL", "RETURN '{}'"
+        )
         connection.exec_driver_sql(newer, execution_options={"no_parameters": True})
 
     send(database, "t")

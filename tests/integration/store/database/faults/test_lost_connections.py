@@ -38,9 +38,7 @@ async def statements_of(stage: Stage, wire: BreakingWire, name: str) -> int:
 
 
 @pytest.fixture(params=[True, pytest.param(False, marks=pytest.mark.endurance)], ids=["functions", "plain"])
-async def either_stage(
-    request: pytest.FixtureRequest, database_url: str, wire: BreakingWire
-) -> AsyncIterator[Stage]:
+async def either_stage(request: pytest.FixtureRequest, database_url: str, wire: BreakingWire) -> AsyncIterator[Stage]:
     """A stage over the functions of PostgreSQL, and at full length over plain statements, too."""
     opened = Stage(database_url, wire.url, use_functions=request.param)
     await opened.open()
