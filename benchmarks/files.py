@@ -55,7 +55,7 @@ class Transfer:
 
 def measure(*, quick: bool) -> Measures:
     """Send and fetch, alternately through boto3 and through us; then the same in a folder."""
-    mib = 64 if quick else 512
+    mib = 64 if quick else 256
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder, running_swift(Path(folder)) as server:
         S3(server.endpoint, KEY, server.secret).client().create_bucket(Bucket=BUCKET)
         source, target = Path(folder) / "source", Path(folder) / "target"

@@ -33,7 +33,7 @@ producer.close()
 
 def measure(*, quick: bool) -> Measures:
     """Import alternately, so that a busy moment of the machine falls on both."""
-    rounds = 3 if quick else 7
+    rounds = 2 if quick else 5
     names = ("sqlalchemy", "producers")
     for name in names:
         run_fresh(IMPORT.format(name), {})

@@ -1,10 +1,12 @@
-"""What operators and users ask of a database of a million threads, two million messages.
+"""What operators and users ask of a database of a million threads, two million messages, against one of 1,000.
 
-Through the store's own functions, on a server that holds nothing else; the sweep besides 20,000 turns
-that nobody came for. The median of some calls each, the first ones left out: what is read is in memory.
+Through `ThreadStore` where it has a word for it; the sweep besides 20,000 turns that nobody came for, or as
+many as there are threads. The median of some calls each, the first ones left out: what is read is in memory.
 """
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -12,75 +14,103 @@ import psycopg
 
 from benchmarks.bulk_load import COMMON_WORD, RARE_WORD, load_threads, load_waiting_turns
 from benchmarks.figures import Demand, Figure, Measures, at_most
+from benchmarks.own_turns import OwnTurns
 from benchmarks.stage import measure_seconds, rounds_within, settings_of, stack
 from conversation.turn import TurnState
 from store.database.engine import Database
-from store.threads import listing, search
+from store.settings import Settings
+from store.thread_store import ThreadStore
 from store.turns import records, sweep
 from store.turns.unserved import count_unserved
 
+FEW, MANY, MANY_QUICK = 1_000, 1_000_000, 20_000
 WAITING = 20_000
 WARM_CALLS = 2
 #: Seconds of one question after which it is not asked again.
 BUDGET_SECONDS = 10
 STORED = "select sum(pg_total_relation_size(c))::float8 from unnest('{threads,messages,turns}'::regclass[]) c"
 AGAIN = "update turns set notified_at = now() - interval '1 min' where state = 'queued'"
+QUESTIONS: dict[str, tuple[str, Demand | None]] = {
+    "status": ("`threadmill status`", at_most(50)),
+    "failed": ("the newest failed turns", at_most(10)),
+    "common_word": ("search of a common word", at_most(200)),
+    "rare_word": ("search of a rare word", None),
+    "list": ("the 50 threads that changed last", None),
+    "turn": ("a turn, sent and answered", None),
+    "sweep": ("the sweep beside 20,000 waiting turns", at_most(20)),
+}
 
 
 def measure(*, quick: bool) -> Measures:
-    """Load, and ask."""
-    threads, calls = (20_000, 3) if quick else (1_000_000, 9)
-    with stack() as servers, psycopg.connect(servers.addresses().database_url, autocommit=True) as connection:
-        connection.execute("set synchronous_commit = off")
-        load_threads(connection, threads)
-        stored_kb = connection.execute(STORED).fetchone()[0] / 1000 / threads  # type: ignore[index]
-        database = Database(settings_of(servers))
-        questions = list(answer_all(database, calls))
-        load_waiting_turns(connection, min(WAITING, threads // 2))
-
-        def sweep_again() -> float:
-            seconds = measure_seconds(partial(database.run, sweep.pick_wake_ups, grace_seconds=10, limit=500))
-            connection.execute(AGAIN)
-            return seconds
-
-        swept = figure("sweep", f"the sweep beside {WAITING:,} waiting turns", sweep_again, calls, at_most(20))
-        database.close()
-    label = "stored of a thread of one turn, indexes included"
-    return [*questions, swept, Figure(key="stored", label=label, rounds=[stored_kb], unit="kB")]
-
-
-def answer_all(database: Database, calls: int) -> Measures:
-    """What is asked, and how long it may take."""
-    questions: tuple[tuple[str, str, Callable[..., Any], Demand | None], ...] = (
-        ("status", "`threadmill status`", read_status, at_most(50)),
-        (
-            "failed",
-            "the newest failed turns",
-            partial(records.list_latest, tenant="default", states=[TurnState.FAILED], limit=20),
-            at_most(10),
-        ),
-        ("common_word", "search of a common word", partial(search.search_messages, query=COMMON_WORD), at_most(200)),
-        ("rare_word", "search of a rare word", partial(search.search_messages, query=RARE_WORD), None),
-        (
-            "list",
-            "the 50 threads that changed last",
-            partial(listing.list_threads, filters=listing.ThreadFilter(), limit=50, order="updated"),
-            None,
-        ),
-    )
+    """Ask both databases, one after the other."""
+    many, calls = (MANY_QUICK, 3) if quick else (MANY, 9)
+    few_costs, _ = ask(FEW, calls)
+    many_costs, stored_kb = ask(many, calls)
+    lines: list[Figure] = []
+    for key, (label, demand) in QUESTIONS.items():
+        base = Figure(key=f"few_{key}", label=f"{label}, beside {FEW:,}", rounds=few_costs[key], unit="ms")
+        large = f"{label}, beside {many:,}"
+        lines += [base, Figure(key=key, label=large, rounds=many_costs[key], unit="ms", baseline=base, demand=demand)]
     return [
-        figure(key, label, partial(measure_seconds, partial(database.run, question)), calls, demand)
-        for key, label, question, demand in questions
+        *lines,
+        Figure(key="stored", label="stored of a thread of one turn, indexes included", rounds=[stored_kb], unit="kB"),
     ]
 
 
-def read_status(connection: Any) -> None:
-    """What `threadmill status` reads of threads, messages and turns."""
-    listing.stats(connection)
-    count_unserved(connection, "default")
+def ask(threads: int, calls: int) -> tuple[dict[str, list[float]], float]:
+    """Milliseconds of each question beside so many threads, and the kilobytes that each takes."""
+    with ExitStack() as entered:
+        servers = entered.enter_context(stack())
+        settings = settings_of(servers)
+        connection = entered.enter_context(psycopg.connect(servers.addresses().database_url, autocommit=True))
+        connection.execute("set synchronous_commit = off")
+        load_threads(connection, threads)
+        row = connection.execute(STORED).fetchone()
+        assert row is not None
+        with OwnTurns(settings) as own:
+            turns = [1000 * own.turn(f"new-{number}") for number in range(10 * calls)]
+        costs = {**asyncio.run(ask_store(settings, calls)), "turn": turns[WARM_CALLS:]}
+        load_waiting_turns(connection, min(WAITING, threads))
+        return {**costs, "sweep": time_sweeps(settings, connection, calls)}, float(row[0]) / 1000 / threads
 
 
-def figure(key: str, label: str, measure_once: Callable[[], float], calls: int, demand: Demand | None) -> Figure:
-    seconds = [measure_once() for _ in rounds_within(BUDGET_SECONDS, WARM_CALLS + calls)]
-    seconds = seconds[WARM_CALLS:] or seconds
-    return Figure(key=key, label=label, rounds=[1000 * value for value in seconds], unit="ms", demand=demand)
+async def ask_store(settings: Settings, calls: int) -> dict[str, list[float]]:
+    """Milliseconds of what is asked of a store."""
+    async with await ThreadStore.create(settings.database_url.get_secret_value()) as store:
+        run = store.database.run_async
+        failed = partial(records.list_latest, tenant="default", states=[TurnState.FAILED], limit=20)
+
+        async def read_status() -> None:
+            await store.stats()
+            await run(count_unserved, tenant="default")
+
+        questions: dict[str, Callable[[], Awaitable[Any]]] = {
+            "status": read_status,
+            "failed": lambda: run(failed),
+            "common_word": lambda: store.search_messages(COMMON_WORD),
+            "rare_word": lambda: store.search_messages(RARE_WORD),
+            "list": lambda: store.list_threads(limit=50, order="updated"),
+        }
+        return {key: await time_calls(question, calls) for key, question in questions.items()}
+
+
+async def time_calls(question: Callable[[], Awaitable[Any]], calls: int) -> list[float]:
+    clock = asyncio.get_running_loop().time
+    milliseconds = []
+    for _ in rounds_within(BUDGET_SECONDS, WARM_CALLS + calls):
+        started = clock()
+        await question()
+        milliseconds.append(1000 * (clock() - started))
+    return milliseconds[WARM_CALLS:] or milliseconds
+
+
+def time_sweeps(settings: Settings, connection: psycopg.Connection[Any], calls: int) -> list[float]:
+    """Milliseconds of the sweep, which has as much to do each time."""
+    database = Database(settings)
+    milliseconds = []
+    for _ in rounds_within(BUDGET_SECONDS, WARM_CALLS + calls):
+        pick = partial(database.run, sweep.pick_wake_ups, grace_seconds=10, limit=500)
+        milliseconds.append(1000 * measure_seconds(pick))
+        connection.execute(AGAIN)
+    database.close()
+    return milliseconds[WARM_CALLS:] or milliseconds

@@ -25,7 +25,7 @@ STOCK = f"""
 
 def measure(*, quick: bool) -> Measures:
     """Compare the scans. Nothing is undone after one: it changes nothing."""
-    return compare(rounds=20 if quick else 100, fill=fill, scan=scan, explain=explain, undo=lambda _: None)
+    return compare(rounds=10 if quick else 50, fill=fill, scan=scan, explain=explain, undo=lambda _: None)
 
 
 def scan(database: Database) -> None:

@@ -43,7 +43,7 @@ def measure(*, quick: bool) -> Measures:
     columns: dict[str, list[tuple[float, float]]] = {"bare": [], **{road[0]: [] for road in roads}}
     with stack() as servers, StubOpenAI() as provider:
         provider.answer_with(lambda _: reply("Hello."))
-        for _ in rounds_within(BUDGET_SECONDS, 1 if quick else 3):
+        for _ in rounds_within(BUDGET_SECONDS, 1 if quick else 2):
             columns["bare"].append(measure_bare_start(servers))
             for name, _, variables, _ in roads:
                 columns[name].append(measure_first_turn(servers, {**provider.environment(), **variables}))

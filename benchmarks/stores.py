@@ -32,7 +32,7 @@ LENGTHS = (10, 100, 1_000, 2_000)
 SHORT = 100
 WARM_ROUNDS = 2
 #: Seconds after which no further round begins.
-BUDGET_SECONDS = 70
+BUDGET_SECONDS = 45
 
 
 class Baseline:

@@ -8,9 +8,9 @@ from celery import signals
 from celery.concurrency import prefork, thread
 
 from conversation.errors import ThreadmillError
-from conversation.task_contract import FILES_QUEUE, QUARANTINE_QUEUE, TURNS_QUEUE
+from conversation.task_contract import FILES_QUEUE, MAINTENANCE_QUEUE, QUARANTINE_QUEUE, TURNS_QUEUE
 from store.settings import current
-from tasks import log_config
+from tasks import log_config, sql_sends
 from tasks.worker import current_worker, has_worker, start_worker
 
 
@@ -18,6 +18,7 @@ def connect() -> None:
     """Connect the hooks. Celery keeps weak references, so they are functions of this module."""
     signals.setup_logging.connect(_on_logging)
     signals.celeryd_after_setup.connect(_on_setup)
+    signals.worker_ready.connect(_on_ready)
     signals.worker_shutting_down.connect(_on_stopping)
     signals.worker_shutdown.connect(_on_stopped)
 
@@ -53,6 +54,11 @@ def _on_setup(instance: Any, **_: object) -> None:
         sys.exit(f"the worker cannot start:\n{traceback.format_exc()}")
 
 
+def _on_ready(sender: Any, **_: object) -> None:
+    if MAINTENANCE_QUEUE in sender.app.amqp.queues.consume_from:
+        sql_sends.start_listener(current())
+
+
 def _on_stopping(**_: object) -> None:
     if has_worker():
         current_worker().begin_to_stop()
@@ -61,3 +67,4 @@ def _on_stopping(**_: object) -> None:
 def _on_stopped(**_: object) -> None:
     if has_worker():
         current_worker().stop()
+    sql_sends.stop_listener()

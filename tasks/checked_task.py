@@ -22,7 +22,7 @@ class CheckedTask(Task):  # type: ignore[misc]  # celery ships no types
 
 
 def check_first(task: Any, app: Any, consumer: Any, **options: Any) -> Callable[..., Any]:
-    """What a worker does with a message for a task: as Celery does, if the message has the shape of Celery's."""
+    """Make a worker's handler of messages for a task: Celery's own, behind a check of a message's shape."""
     handle = default(task, app, consumer, **options)
 
     def handle_checked(message: Any, body: Any, *arguments: Any, **more: Any) -> Any:

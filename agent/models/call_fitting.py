@@ -31,18 +31,18 @@ def fit_calls(messages: Sequence[Mapping[str, Any]], profile: ProviderProfile) -
     #: Of the newest block: stored id → id in this request.
     new_ids: dict[str, str] = {}
     for message in messages:
-        fitted_message = dict(message)
+        fitted_message = message if isinstance(message, dict) else dict(message)
         if message.get("tool_calls"):
             new_ids = {}
             for call in message["tool_calls"]:
                 new_ids[call["id"]] = _choose_id(call["id"], used_ids, profile)
                 used_ids.add(new_ids[call["id"]])
-            fitted_message["tool_calls"] = [
-                _fit_call(call, new_ids[call["id"]], profile) for call in message["tool_calls"]
-            ]
+            fitted_calls = [_fit_call(call, new_ids[call["id"]], profile) for call in message["tool_calls"]]
+            fitted_message = {**message, "tool_calls": fitted_calls}
         elif message["role"] == "tool":
             stored_id = str(message.get("tool_call_id"))
-            fitted_message |= {
+            fitted_message = {
+                **message,
                 "tool_call_id": new_ids.get(stored_id) or _choose_id(stored_id, used_ids, profile),
                 "name": _fit_name(str(message.get("name") or ""), profile),
                 "content": _fit_result(message.get("content"), profile),

@@ -19,7 +19,7 @@ UNREACHABLE_PICTURE = "[A picture that can no longer be opened at its address.]"
 _MEDIA_LINES = {"image_url": NO_PICTURE, "input_audio": NO_SOUND}
 
 
-def fit_content(message: Mapping[str, Any], profile: ProviderProfile) -> dict[str, Any] | None:
+def fit_content(message: dict[str, Any], profile: ProviderProfile) -> dict[str, Any] | None:
     """The message with content that the provider takes; None for one that says nothing."""
     role, content = message["role"], message.get("content")
     if isinstance(content, list | tuple):
@@ -30,7 +30,7 @@ def fit_content(message: Mapping[str, Any], profile: ProviderProfile) -> dict[st
         content = {"user": NO_TEXT, "tool": NO_OUTPUT}.get(role)
     if role == "assistant" and not content:
         content = None if message.get("tool_calls") else ""
-    return {**message, "content": content}
+    return message if "content" in message and content is message["content"] else {**message, "content": content}
 
 
 def join_content(first: Any, second: Any) -> Any:

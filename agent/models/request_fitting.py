@@ -1,8 +1,8 @@
 """One request fitted to the provider that is asked: the step between the stored history and the wire.
 
-What stays true: it is pure, and what is stored does not change. Equal messages give equal bytes, and a longer
-request begins with the bytes of the shorter one wherever the provider lets it. A request that is fitted
-is one that its provider takes: `docs/reference/providers.md` names the rules.
+What stays true: it is pure, and what is stored does not change; a message that fits is not copied. Equal messages
+give equal bytes, and a longer request begins with the bytes of the shorter one wherever the provider lets it. A
+request that is fitted is one that its provider takes: `docs/reference/providers.md` names the rules.
 """
 
 from collections.abc import Mapping, Sequence
@@ -116,17 +116,20 @@ def _merge(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any
     return merged_message
 
 
-def _keep_keys(message: Mapping[str, Any], profile: ProviderProfile, *, with_thinking: bool) -> dict[str, Any]:
-    """The keys that the format has, and the provider's own fields."""
+def _keep_keys(message: dict[str, Any], profile: ProviderProfile, *, with_thinking: bool) -> dict[str, Any]:
+    """The keys that the format has, and the provider's own fields; the message itself where it has no other."""
     role = message["role"]
     kept_keys = {key: message[key] for key in _KEYS[role] if key in message and _has_name(profile, role, key)}
+    if len(kept_keys) == len(message):
+        kept_keys = message
     if role != "assistant":
         return kept_keys
     message_fields, call_fields = wire_fields(message, profile, with_thinking=with_thinking)
     calls = kept_keys.get("tool_calls") or ()
     if calls and len(calls) == len(call_fields):
-        kept_keys["tool_calls"] = [call | fields for call, fields in zip(calls, call_fields, strict=True)]
-    return kept_keys | message_fields
+        own_calls = [call | fields for call, fields in zip(calls, call_fields, strict=True)]
+        kept_keys = {**kept_keys, "tool_calls": own_calls}
+    return kept_keys | message_fields if message_fields else kept_keys
 
 
 def _has_name(profile: ProviderProfile, role: str, key: str) -> bool:

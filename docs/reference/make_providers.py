@@ -28,7 +28,9 @@ Every other provider is asked through litellm, and so is one of these where only
 that it translates (`drop_params`, `reasoning_effort` for Anthropic or Mistral, a class as `response_format`, …) or
 takes for itself, for a model of OpenAI's that answers only in the format of responses, and with the name
 `litellm/openai/gpt-5`. The rules, prices, errors and retries are the same on both roads. A process imports litellm,
-which takes seconds, only for an agent that needs it. See [the decision](../decisions/0019-a-lean-road-to-models.md).
+which takes seconds, only for an agent that needs it. What a program sets on litellm itself (callbacks,
+`litellm.drop_params`, prices of its own) holds on litellm's road alone. See [the
+decision](../decisions/0019-a-lean-road-to-models.md).
 """
 CLOSING = """\
 

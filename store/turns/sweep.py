@@ -6,14 +6,17 @@ the longest without a notification first, and notifies the oldest in it: it cost
 backlog is. Where turns that cannot start yet fill the window, they go to the end of the line.
 """
 
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import (
     CTE,
+    ColumnElement,
     Connection,
     ScalarSelect,
     Select,
     Update,
+    and_,
     case,
     func,
     not_,
@@ -38,25 +41,33 @@ WINDOW_MIN = 500
 
 
 def pick_wake_ups(
-    connection: Connection, *, grace_seconds: float, limit: int, tenant_max_running: int = 0, tenant: str | None = None
+    connection: Connection,
+    *,
+    grace_seconds: float,
+    limit: int,
+    tenant_max_running: int = 0,
+    tenant: str | None = None,
+    thread_keys: Collection[int] | None = None,
 ) -> list[WakeUp]:
     """Pick the heads that no worker holds and that were not notified lately; mark them as notified.
 
-    Picks those of one tenant, or of all; none of tenants that run as many turns as they may.
+    Picks those of one tenant, of some threads, or of all; none of tenants that run as many turns as they may.
     """
     size = max(WINDOW_MIN, limit)
-    line = _candidates_of_tenant(tenant, size) if tenant is not None else _longest_waiting(grace_seconds, size)
-    candidates = union_all(select(line.c.arrival_seq), _lost(), _bounded(_must_end(), size))
+    line = _candidates(tenant, thread_keys, grace_seconds, size)
+    candidates = union_all(select(line.c.arrival_seq), _lost(), _limit_apart(_must_end(), size))
     waiting_heads = (
         _waiting_heads(grace_seconds=grace_seconds, tenant_max_running=tenant_max_running)
-        .where(turns.c.arrival_seq.in_(candidates), true() if tenant is None else turns.c.tenant == tenant)
+        .where(turns.c.arrival_seq.in_(candidates), _is_asked_for(tenant, thread_keys))
         .order_by(turns.c.arrival_seq)
         .limit(limit)
         .with_for_update(skip_locked=True, of=turns)
         # A CTE runs once: a planner may run a subquery again for each row, and pick more than the limit.
         .cte("waiting")
     )
-    postponement = [_postpone_unready(line, size, waiting_heads, limit)] if tenant is None else []
+    postponement = (
+        [_postpone_unready(line, size, waiting_heads, limit)] if tenant is None and thread_keys is None else []
+    )
     picked_rows = execute_together(connection, postponement, _mark_notified(waiting_heads))
     return [_wake_up(row) for row in sorted(picked_rows, key=lambda row: row.arrival_seq)]
 
@@ -104,12 +115,21 @@ def _longest_waiting(grace_seconds: float, size: int) -> CTE:
     lately = moment_now(plus_seconds=-grace_seconds)
     never_notified = waiting.where(turns.c.notified_at.is_(None), due_at <= moment_now()).order_by(due_at)
     notified_before = waiting.where(turns.c.notified_at < lately).order_by(turns.c.notified_at)
-    return union_all(_bounded(never_notified, size), _bounded(notified_before, size)).cte("line")
+    return union_all(_limit_apart(never_notified, size), _limit_apart(notified_before, size)).cte("line")
 
 
-def _candidates_of_tenant(tenant: str, size: int) -> CTE:
-    of_tenant = select(turns.c.arrival_seq).where(turns.c.state == "queued", turns.c.tenant == tenant)
-    return of_tenant.order_by(turns.c.arrival_seq).limit(size).cte("line")
+def _candidates(tenant: str | None, thread_keys: Collection[int] | None, grace_seconds: float, size: int) -> CTE:
+    if tenant is None and thread_keys is None:
+        return _longest_waiting(grace_seconds, size)
+    asked_for = select(turns.c.arrival_seq).where(turns.c.state == "queued", _is_asked_for(tenant, thread_keys))
+    return asked_for.order_by(turns.c.arrival_seq).limit(size).cte("line")
+
+
+def _is_asked_for(tenant: str | None, thread_keys: Collection[int] | None) -> ColumnElement[bool]:
+    return and_(
+        true() if tenant is None else turns.c.tenant == tenant,
+        true() if thread_keys is None else turns.c.thread_key.in_(thread_keys),
+    )
 
 
 def _must_end() -> Select[Any]:
@@ -124,7 +144,7 @@ def _lost() -> Select[Any]:
     return running.where(turns.c.state == "running", is_lost)
 
 
-def _bounded(statement: Select[Any], size: int) -> Select[Any]:
+def _limit_apart(statement: Select[Any], size: int) -> Select[Any]:
     # The subquery keeps ORDER BY and LIMIT on their own side of the UNION, on SQLite too.
     subquery = statement.limit(size).subquery()
     return select(subquery.c.arrival_seq)

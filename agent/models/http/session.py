@@ -31,6 +31,8 @@ async def open_session() -> aiohttp.ClientSession:
     loop = asyncio.get_running_loop()
     if loop not in _sessions:
         certificates = await asyncio.to_thread(_load_certificates, _certificate_settings())
+        for ended_loop in [each for each in _sessions if each.is_closed()]:
+            _sessions.pop(ended_loop, None)  # whoever closed it did not shut down its generators
         if loop not in _sessions:  # another call may have been faster
             session = _make_session(certificates)
             keeper = _keep(loop, session)
@@ -51,7 +53,9 @@ def find_proxy(url: URL) -> str | None:
     # Not by `getproxies`, which reads the whole environment, with each call.
     values = (os.environ.get(spelling) for name in names for spelling in (name, name.upper()))
     proxy = next((value for value in values if value), None)
-    return None if proxy is None or proxy_bypass(url.host or "") else proxy
+    if proxy is None or proxy_bypass(url.host or ""):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 async def _keep(loop: asyncio.AbstractEventLoop, session: aiohttp.ClientSession) -> AsyncGenerator[None, None]:

@@ -20,7 +20,21 @@ KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 JSON = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
 
 #: The functions of PostgreSQL, each after those that it calls.
-FUNCTIONS: tuple[str, ...] = ("canonical_json_v1", "send_turn_v1", "window_start_v1", "claim_turn_v1", "settle_turn_v1")
+FUNCTIONS: tuple[str, ...] = (
+    "canonical_json_v1",
+    "send_turn_v1",
+    "window_start_v1",
+    "claim_turn_v1",
+    "settle_turn_v1",
+    "refuse_v1",
+    "check_id_v1",
+    "check_metadata_v1",
+    "check_message_v1",
+    "request_digest_v1",
+    "new_id_v1",
+    "send_message_v1",
+    "send_message",
+)
 
 
 def upgrade() -> None:

@@ -122,7 +122,10 @@ async def test_each_answer_of_anthropics_has_one_outcome(provider, ask, asked, b
 
     result = await outcome(ask, asked)
 
-    if expected[2:] == ((ToolCall("toolu_1", "look", "{}"),), "tool_calls"):
+    if expected == ("content_refused", False):
+        # litellm gives the filter's word to a refusal.
+        assert result in (expected, ("content_filtered", False))
+    elif expected[2:] == ((ToolCall("toolu_1", "look", "{}"),), "tool_calls"):
         assert json.loads(result[2][0].arguments or "{}") == {}
     else:
         assert result == expected

@@ -1,6 +1,7 @@
 """The straight road's own cares: connections, certificates, proxies, redirections, sizes, odd servers."""
 
 import asyncio
+import gc
 import gzip
 import json
 import ssl
@@ -196,6 +197,22 @@ async def test_a_loop_that_ends_closes_its_connections(provider, question):
     assert len(session._sessions) == before
 
 
+@pytest.mark.filterwarnings("ignore:Unclosed:ResourceWarning", "ignore:unclosed:ResourceWarning")
+async def test_a_loop_that_was_only_closed_is_forgotten():
+    def end_badly() -> asyncio.AbstractEventLoop:
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(open_session())
+        loop.close()
+        return loop
+
+    ended_loop = await asyncio.to_thread(end_badly)
+    assert ended_loop in session._sessions
+    await open_session()
+
+    assert ended_loop not in session._sessions
+    gc.collect()
+
+
 async def test_many_tasks_share_one_session():
     sessions = await asyncio.gather(*(open_session() for _ in range(20)))
 
@@ -204,12 +221,12 @@ async def test_many_tasks_share_one_session():
     assert await open_session() is not sessions[0]
 
 
-@pytest.mark.parametrize("no_proxy", ["", "127.0.0.1"])
-async def test_the_proxy_of_the_environment_is_taken(provider, model, question, monkeypatch, no_proxy):
+@pytest.mark.parametrize(("scheme", "no_proxy"), [("http://", ""), ("", ""), ("http://", "127.0.0.1")])
+async def test_the_proxy_of_the_environment_is_taken(provider, model, question, monkeypatch, *, scheme, no_proxy):
     with StubOpenAI() as proxy:
         for stub, text in ((proxy, "By proxy."), (provider, "Straight.")):
             stub.answer_with(lambda _, text=text: reply(text))
-        monkeypatch.setenv("HTTP_PROXY", proxy.base_url.removesuffix("/v1"))
+        monkeypatch.setenv("HTTP_PROXY", scheme + proxy.base_url.removesuffix("/v1").removeprefix("http://"))
         monkeypatch.setenv("NO_PROXY", no_proxy)
 
         assert (await model.complete(question)).content == ("Straight." if no_proxy else "By proxy.")

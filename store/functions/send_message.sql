@@ -1,0 +1,36 @@
+-- Sends a message from SQL, in the caller's own transaction; returns the id of the turn that answers it.
+--
+-- What stays true: the name and the parameters stay as they are, and so do the rights to call it. Each release has it
+-- call its newest version. It may do what its owner may, so that who calls it needs no right to any table.
+CREATE OR REPLACE FUNCTION threadmill.send_message(
+    -- The caller's own id of the conversation: it is made with its first message.
+    thread_id text,
+    content text,
+    -- The agent that shall answer.
+    agent text DEFAULT 'assistant',
+    -- Whose thread it is: thread ids of two tenants never meet.
+    tenant text DEFAULT 'default',
+    -- The same key with the same request gives the first turn again; with another request, an error.
+    idempotency_key text DEFAULT NULL,
+    -- 0 to 9, higher is sooner; it orders threads, never the messages of one.
+    priority integer DEFAULT 0,
+    -- A JSON object that is stored with the message; tools see it.
+    metadata jsonb DEFAULT '{}',
+    -- The message joins its thread's order then.
+    not_before timestamptz DEFAULT NULL,
+    -- A turn that has not ended by then fails, with what it had said.
+    deadline timestamptz DEFAULT NULL,
+    -- user or system.
+    role text DEFAULT 'user',
+    -- Accept an agent that no worker has registered yet: its turn waits for one.
+    allow_unknown_agent boolean DEFAULT false
+) RETURNS uuid
+LANGUAGE sql SECURITY DEFINER
+SET search_path FROM CURRENT
+AS $$
+    SELECT threadmill.send_message_v1(
+        thread_id, content, agent, tenant, idempotency_key, priority, metadata, not_before, deadline, role,
+        allow_unknown_agent
+    )
+$$;
+REVOKE ALL ON FUNCTION threadmill.send_message FROM PUBLIC;

@@ -1,0 +1,36 @@
+"""SQL sends, nobody sweeps: the maintenance worker hears of it, and another one answers."""
+
+import statistics
+import time
+from collections.abc import Callable
+
+import psycopg
+import pytest
+
+from tests.acceptance.installation import Installation, eventually, maintenance, worker
+
+SENDS = 20
+
+pytestmark = pytest.mark.soak
+
+
+def test_a_message_from_sql_is_answered_without_a_sweep(
+    installation: Installation, record_property: Callable[[str, object], None]
+) -> None:
+    installation.start(worker("one"), maintenance())
+    eventually(lambda: "sql_sends_heard" in installation.logs(), told=installation.logs)
+
+    delays = []
+    with psycopg.connect(installation.database_url, autocommit=True) as connection:
+        for number in range(SENDS):
+            sql = "SELECT threadmill.send_message(%s, 'hello', agent => 'worker')"
+            (turn_id,) = connection.execute(sql, [f"t-{number}"]).fetchone() or (None,)
+            committed_at = time.time()
+            ended = "SELECT started_at FROM turns WHERE id = %s AND state = 'completed'"
+            eventually(lambda ended=ended, turn_id=turn_id: installation.query(ended, turn_id), told=installation.logs)
+            (row,) = installation.query(ended, turn_id)
+            delays.append(row["started_at"].timestamp() - committed_at)
+
+    # What it takes on an idle machine stands in the page; a slow one must not fail here.
+    assert statistics.median(delays) < 1, delays
+    record_property("median_seconds_from_commit_to_start", statistics.median(delays))

@@ -1,0 +1,133 @@
+"""The listener of the maintenance worker: what SQL sent is published at once, once, and after every outage."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+import tasks.sql_sends
+from conversation.task_contract import WakeUp
+from store.database.engine import Database
+from store.settings import load
+from store.turns.sweep import pick_wake_ups
+from tasks.sql_sends import SqlSendListener
+from tests.integration.store.database.faults.pooler import Pooler
+
+SEND = "SELECT threadmill.send_message(%s, 'hello', allow_unknown_agent => true)::text"
+PATIENCE = 10
+
+
+@pytest.fixture
+def published(monkeypatch: pytest.MonkeyPatch) -> list[WakeUp]:
+    """The wake-ups that listeners published."""
+    wake_ups: list[WakeUp] = []
+
+    def publish(wake_up: WakeUp) -> bool:
+        wake_ups.append(wake_up)
+        return True
+
+    monkeypatch.setattr(tasks.sql_sends, "publish_wake_up", publish)
+    monkeypatch.setattr(tasks.sql_sends, "RECONNECT_FIRST_SECONDS", 0.05)
+    return wake_ups
+
+
+@pytest.fixture
+def raw(database_url: str) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def listen(database_url: str, published: list[WakeUp]) -> Iterator[Callable[[], SqlSendListener]]:
+    """Start a listener, and wait until it listens."""
+    listeners: list[SqlSendListener] = []
+
+    def start() -> SqlSendListener:
+        listeners.append(SqlSendListener(load(database_url=database_url)))
+        listeners[-1].start()
+        return listeners[-1]
+
+    yield start
+    for listener in listeners:
+        listener.stop()
+        assert not listener._thread.is_alive()
+
+
+def listening(raw: psycopg.Connection[Any]) -> set[int]:
+    """The processes of the server that listen, for connections of this database."""
+    rows = raw.execute(
+        "SELECT pid FROM pg_stat_activity"
+        " WHERE datname = current_database() AND query LIKE 'LISTEN %' AND state = 'idle'"
+    ).fetchall()
+    return {pid for (pid,) in rows}
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    give_up_at = time.monotonic() + PATIENCE
+    while not is_so():
+        assert time.monotonic() < give_up_at, "it never came"
+        time.sleep(0.01)
+
+
+def send(raw: psycopg.Connection[Any], thread_id: str) -> str:
+    row = raw.execute(SEND, [thread_id]).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+def test_two_listeners_publish_each_thread_once(
+    raw: psycopg.Connection[Any], listen: Callable[[], SqlSendListener], published: list[WakeUp], database: Database
+) -> None:
+    listen(), listen()
+    wait_until(lambda: len(listening(raw)) == 2)
+
+    sent = {send(raw, f"t-{number}") for number in range(20)}
+    with raw.transaction():
+        sent |= {send(raw, f"u-{number}") for number in range(200)}
+
+    wait_until(lambda: len(published) >= len(sent))
+    assert {wake_up.turn_id for wake_up in published} == sent
+    time.sleep(0.2)
+    assert len(published) == len(sent)
+    assert database.run(pick_wake_ups, grace_seconds=10, limit=500) == []
+
+
+def test_a_thread_that_waits_for_an_earlier_turn_is_not_published_twice(
+    raw: psycopg.Connection[Any], listen: Callable[[], SqlSendListener], published: list[WakeUp]
+) -> None:
+    listen()
+    wait_until(lambda: bool(listening(raw)))
+    first = send(raw, "t")
+    wait_until(lambda: len(published) == 1)
+
+    send(raw, "t")
+    other = send(raw, "u")
+
+    wait_until(lambda: len(published) == 2)
+    assert [wake_up.turn_id for wake_up in published] == [first, other]
+
+
+def test_a_listener_whose_connection_was_cut_listens_again(
+    raw: psycopg.Connection[Any], listen: Callable[[], SqlSendListener], published: list[WakeUp]
+) -> None:
+    listen()
+    cut: set[int] = set()
+    for round_number in range(3):
+        wait_until(lambda: bool(listening(raw) - cut))
+        sent = send(raw, f"t-{round_number}")
+        wait_until(lambda sent=sent: sent in {wake_up.turn_id for wake_up in published})
+        cut |= listening(raw)
+        raw.execute("SELECT pg_terminate_backend(pid) FROM unnest(%s) AS pid", [list(cut)])
+
+
+def test_nothing_listens_behind_a_pooler(database_url: str, raw: psycopg.Connection[Any]) -> None:
+    """It would leave a server's connection listening, and hear nothing itself."""
+    with Pooler(database_url) as pooler:
+        listener = SqlSendListener(load(database_url=pooler.url))
+        listener.start()
+        wait_until(lambda: not listener._thread.is_alive())
+        listener.stop()
+
+    assert listening(raw) == set()
