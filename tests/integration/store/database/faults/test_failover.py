@@ -14,7 +14,6 @@ from conversation.step import Step
 from conversation.turn import ClaimedTurn
 from store.turns import inbox, records, workers
 from store.turns.claims import ClaimRequest
-from store.turns.send_request import AcceptedTurn
 from tests.integration.store.database.faults.stage import SERVES, Stage, answer, claim_of, request, settling
 from threadmill.embedded.postgres import EmbeddedPostgres
 
