@@ -51,6 +51,8 @@ test-fast: $(VENV)/.dev
 
 ## Run the tests that take long: more deaths, faults of every kind, large files.
 soak: $(VENV)/.dev
+	@command -v pgbouncer /usr/sbin/pgbouncer >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get install -yq pgbouncer >/dev/null; } \
+	    || { echo "make soak needs PgBouncer: apt-get install pgbouncer" >&2; exit 1; }
 	@$(PYTEST) --durations=20 -m soak $(ARGS)
 
 ## Run the tests at full length, which no change has to wait for: before a release, and each night.

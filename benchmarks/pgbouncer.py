@@ -30,13 +30,13 @@ def find_pgbouncer() -> str | None:
 
 
 @contextmanager
-def running_pgbouncer(database_url: str, folder: Path) -> Iterator[str]:
-    """The address of the database behind a PgBouncer of its own."""
+def running_pgbouncer(database_url: str, folder: Path, *, pool_size: int = 20) -> Iterator[str]:
+    """The address of the database behind a PgBouncer of its own, which opens so many connections to it."""
     program = find_pgbouncer()
     assert program is not None, "PgBouncer is not installed"
     parts = urlsplit(database_url)
     port = Home(folder).choose_port()
-    configuration = _write_configuration(database_url, folder, port)
+    configuration = _write_configuration(database_url, folder, port, pool_size)
     process = subprocess.Popen([program, "-q", str(configuration)], user=_unprivileged_user(folder))
     url = f"postgresql://{parts.username}:{parts.password}@127.0.0.1:{port}{parts.path}"
     try:
@@ -47,7 +47,7 @@ def running_pgbouncer(database_url: str, folder: Path) -> Iterator[str]:
         process.wait(timeout=START_SECONDS)
 
 
-def _write_configuration(database_url: str, folder: Path, port: int) -> Path:
+def _write_configuration(database_url: str, folder: Path, port: int, pool_size: int) -> Path:
     parts = urlsplit(database_url)
     users = folder / "users.txt"
     users.write_text(f'"{parts.username}" "{parts.password}"\n')
@@ -58,7 +58,7 @@ def _write_configuration(database_url: str, folder: Path, port: int) -> Path:
         "[pgbouncer]\n"
         f"listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
         f"auth_type = scram-sha-256\nauth_file = {users}\n"
-        "pool_mode = transaction\ndefault_pool_size = 20\nmax_client_conn = 1000\n"
+        f"pool_mode = transaction\ndefault_pool_size = {pool_size}\nmax_client_conn = 1000\n"
         f"logfile = {folder / 'pgbouncer.log'}\n"
     )
     return configuration

@@ -205,7 +205,8 @@ FILL = (
     """
     insert into turns (id, thread_key, tenant, state, agent, metadata, created_at, attempt, finished_at)
     select gen_random_uuid(), thread_key, 'default',
-        case when seq = 3 and threads.id <> 'long' then 'queued' else 'completed' end, 'assistant', '{}', now(), 1, now()
+        case when seq = 3 and threads.id <> 'long' then 'queued' else 'completed' end,
+        'assistant', '{}', now(), 1, now()
     from messages join threads on key = thread_key where role = 'user' and turn_id is null
     """,
 )

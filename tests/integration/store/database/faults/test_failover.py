@@ -14,7 +14,6 @@ from conversation.step import Step
 from conversation.turn import ClaimedTurn
 from store.turns import inbox, records, workers
 from store.turns.claims import ClaimRequest
-from store.turns.send_request import AcceptedTurn
 from tests.integration.store.database.faults.stage import SERVES, Stage, answer, claim_of, request, settling
 from threadmill.embedded.postgres import EmbeddedPostgres
 
@@ -139,7 +138,7 @@ def test_a_message_that_was_lost_can_be_sent_again_under_its_key(stage: Stage, s
         stage.steady.run(records.read, turn_id=lost.turn_id)
     again = [stage.steady.run(inbox.accept, request=request("t", idempotency_key="k")) for _ in "12"]
 
-    assert again == [AcceptedTurn(again[0].turn_id, is_new=True), AcceptedTurn(again[0].turn_id, is_new=False)]
+    assert [(each.turn_id, each.is_new) for each in again] == [(again[0].turn_id, True), (again[0].turn_id, False)]
     stage.go_on()
     stage.assert_whole("t", turn_ids=[again[0].turn_id], state="completed", told="")
 

@@ -248,7 +248,7 @@ def test_a_user_without_rights_is_told_so(steady_connection: psycopg.Connection[
     with role(steady_connection, "") as (name, password):
         database = Database(load(database_url=as_role(database_url, name, password)))
 
-        with pytest.raises(DatabaseUnavailable, match="user may not do this: permission denied for table"):
+        with pytest.raises(DatabaseUnavailable, match="user may not do this: permission denied for schema"):
             database.patient(ENDLESSLY).run(inbox.accept, request=request("t"))
 
         database.close()
