@@ -21,7 +21,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
 from sqlalchemy.util import greenlet_spawn
 
-from store.database.function_calls import PLAIN_STATEMENTS, FunctionCall
+from store.database.function_calls import PLAIN_STATEMENTS, FunctionCall, call_alone, call_alone_on_loop
 from store.database.limits import begin_sql, limit_statements, postgres_arguments
 from store.database.retry_policy import READ_ONLY, Attempts
 from store.database.url import driver_url, is_in_memory
@@ -189,8 +189,6 @@ class PatientRunner:
 
     def call(self, call: FunctionCall) -> Any:
         """As `Database.call`. Raises `DatabaseUnavailable` once the patience is over."""
-        from store.database.lone_calls import call_alone
-
         attempts = Attempts(self.patience_seconds)
         while True:
             try:
@@ -200,8 +198,6 @@ class PatientRunner:
 
     async def call_async(self, call: FunctionCall) -> Any:
         """As `call`, on the event loop."""
-        from store.database.lone_calls import call_alone_on_loop
-
         attempts = Attempts(self.patience_seconds)
         while True:
             engine = self.database.async_engine.sync_engine

@@ -210,7 +210,7 @@ def silent_methods(module: ModuleType) -> list[str]:
 #: What a web backend that only sends has no use for, or only with its first message.
 NOT_FOR_SENDERS = {
     *("agent", "tasks", "threadmill", "litellm", "boto3", "celery", "kombu", "redis"),
-    *("psycopg", "sqlalchemy.orm", "structlog", "rich", "httpx", "trafilatura"),
+    *("sqlalchemy.orm", "structlog", "rich", "httpx", "trafilatura"),
 }
 
 
