@@ -1,6 +1,8 @@
 """Worker processes behind PgBouncer itself, in transaction mode, with two connections to the database."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psycopg
 import pytest
@@ -26,11 +28,16 @@ as $$ select to_json(current_setting(setting)) $$;
 pytestmark = pytest.mark.soak
 
 
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that another user can reach: PgBouncer does not run as root, whose `tmp_path` is closed to others."""
+    with TemporaryDirectory(prefix="threadmill-pgbouncer-") as name:
+        yield Path(name)
+
+
 def test_workers_share_two_connections_and_leave_nothing_behind_in_them(
-    empty_database_url: str, valkey_url: str, tmp_path: Path
+    empty_database_url: str, valkey_url: str, tmp_path: Path, folder: Path
 ) -> None:
-    folder = tmp_path / "pgbouncer"
-    folder.mkdir()
     with running_pgbouncer(empty_database_url, folder, pool_size=2) as url:
         migrations.upgrade(url)
         installation = Installation(url, valkey_url, tmp_path)
@@ -50,9 +57,7 @@ def test_workers_share_two_connections_and_leave_nothing_behind_in_them(
     assert left == {("0",)}
 
 
-def test_the_limits_of_a_call_hold(database_url: str, tmp_path: Path) -> None:
-    folder = tmp_path / "pgbouncer"
-    folder.mkdir()
+def test_the_limits_of_a_call_hold(database_url: str, folder: Path) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute(NAP)
     with running_pgbouncer(database_url, folder, pool_size=1) as url:

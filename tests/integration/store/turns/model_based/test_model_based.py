@@ -34,6 +34,8 @@ SHORT = settings(
     # Each step is a few transactions: on a busy machine that is slow, and says nothing.
     suppress_health_check=[HealthCheck.too_slow],
 )
+#: The road that `make soak` tries as well.
+PLAIN = settings(SHORT, max_examples=SHORT_EXAMPLES // 4)
 LONG = settings(SHORT, max_examples=EXAMPLES or 1, derandomize=False, print_blob=True)
 
 
@@ -41,4 +43,5 @@ LONG = settings(SHORT, max_examples=EXAMPLES or 1, derandomize=False, print_blob
 def test_the_store_comes_to_what_the_model_says_whatever_happens_to_its_processes(stage: Stage) -> None:
     Machine.stage = stage
 
-    run_state_machine_as_test(Machine, settings=LONG if EXAMPLES else SHORT)
+    short = SHORT if stage.database.has_functions else PLAIN
+    run_state_machine_as_test(Machine, settings=LONG if EXAMPLES else short)
