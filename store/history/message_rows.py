@@ -7,6 +7,7 @@ the thread's `history_starts_after` are read only to delete or archive them.
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from sys import intern
 from typing import Any
 
 from sqlalchemy import Column, Connection, ScalarSelect, Select, func, literal, null, select, union_all
@@ -93,7 +94,7 @@ def build_message(row: Sequence[Any] | Mapping[str, Any], files: Iterable[Attach
     tool_calls, tool_call_id, reasoning, provider_fields, usage, _, state, *_ = history_values
     moment = datetime.fromisoformat(created_at) if isinstance(created_at, str) else created_at
     return Message.from_checked(
-        role=role,
+        role=intern(role),
         content=content,
         parts=tuple(part_from_json(part) for part in parts) if parts else (),
         id=id_,
@@ -108,8 +109,9 @@ def build_message(row: Sequence[Any] | Mapping[str, Any], files: Iterable[Attach
         usage=Usage(**usage) if usage else None,
         # A database writes JSON in the time zone of its session.
         created_at=moment.astimezone(UTC),
-        state=state,
-        turn_id=turn_id,
+        # One text for all messages that have it: a thousand turns that wait hold fifty thousand messages.
+        state=intern(state),
+        turn_id=intern(turn_id) if turn_id else None,
         seq=seq,
     )
 
