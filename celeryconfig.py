@@ -20,6 +20,7 @@ _settings = current()
 
 # --- The broker carries wake-ups, nothing that must not be lost ------------------------------------
 broker_url = _settings.broker_url.get_secret_value()
+# Wake-ups are published without Celery, as these say; an option that is not known there gives them back to Celery.
 broker_transport_options = {
     # The default, None, lets a publish hang for ever on a server that stopped answering.
     "socket_timeout": 10,

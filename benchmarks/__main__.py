@@ -20,10 +20,10 @@ from typing import Any
 
 from benchmarks import machine
 from benchmarks.figures import render_table
+from benchmarks.measured import RESULTS
 from benchmarks.part import BY_NAME, PARTS, Part
 from benchmarks.stage import ROOT
 
-RESULTS = ROOT / "benchmarks" / "results"
 #: Figures that mean little are not kept.
 QUICK_RESULTS = ROOT / "build" / "bench"
 #: Lines of a broken part's last words that are shown.

@@ -37,7 +37,7 @@ QUESTIONS: dict[str, tuple[str, Demand | None]] = {
     "rare_word": ("search of a rare word", None),
     "list": ("the 50 threads that changed last", None),
     "turn": ("a turn, sent and answered", None),
-    "sweep": ("the sweep beside 20,000 waiting turns", at_most(20)),
+    "sweep": ("the sweep, up to 20,000 turns waiting", at_most(20)),
 }
 
 

@@ -1,4 +1,4 @@
-"""The processor time of one call of a model, on our roads, on litellm alone, and on aiohttp alone.
+"""The processor time of one call of a model, on our roads, and by each client that could have been one, alone.
 
 A stub in a process of its own answers after a tenth of a second; fifty calls are in the air at once, of
 eleven messages each, as workers have them. Each road has a process of its own and is warm. aiohttp alone is
@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Any
 
-from benchmarks.figures import Figure, Measures, Note, ratio_at_most
+from benchmarks.figures import Figure, Measures, at_most
 from benchmarks.stage import ROOT, STEERING_PREFIXES, rounds_within
 
 AT_ONCE = 50
@@ -31,6 +31,8 @@ Call = Callable[[], Awaitable[object]]
 #: What each road is called in the table.
 ROADS = {
     "aiohttp": "aiohttp alone",
+    "httpx": "httpx alone",
+    "openai": "OpenAI's SDK alone",
     "direct": "Threadmill, directly",
     "direct_stream": "Threadmill, directly, in pieces",
     "litellm": "litellm alone",
@@ -38,35 +40,25 @@ ROADS = {
 }
 
 
-def has_direct_road() -> bool:
-    """Whether OpenAI-compatible servers are asked without litellm."""
-    from agent.model_factory import model_for
-
-    return "litellm" not in type(model_for("openai/stub")).__module__
-
-
 def measure(*, quick: bool) -> Measures:
     """Each road in turn, round by round."""
     calls, rounds = (100, 1) if quick else (400, 3)
-    names = list(ROADS) if has_direct_road() else [name for name in ROADS if not name.startswith("direct")]
     runs: dict[str, list[float]] = defaultdict(list)
     with running_stub() as url:
         for _ in rounds_within(BUDGET_SECONDS, rounds):
-            for name in names:
+            for name in ROADS:
                 runs[name].append(run_road(name, url, calls))
-    lines: list[Figure | Note] = []
-    base = {name: Figure(key=name, label=ROADS[name], rounds=runs[name], unit="ms") for name in ("aiohttp", "litellm")}
-    lines.append(base["aiohttp"])
-    if "direct" in names:
-        lines += [own_figure("direct", runs, base["litellm"]), own_figure("direct_stream", runs, base["litellm"])]
-    else:
-        lines.append(Note("there is no road to models but litellm"))
-    return [*lines, base["litellm"], own_figure("through_litellm", runs, base["litellm"])]
+    base = {
+        name: Figure(key=name, label=ROADS[name], rounds=runs[name], unit="ms")
+        for name in ("aiohttp", "httpx", "openai", "litellm")
+    }
+    own = {name: own_figure(name, runs, base["litellm"]) for name in ("direct", "direct_stream", "through_litellm")}
+    return [(base | own)[name] for name in ROADS]
 
 
 def own_figure(name: str, runs: dict[str, list[float]], baseline: Figure) -> Figure:
-    """Our roads, against litellm: directly a tenth of it."""
-    demand = ratio_at_most(0.1) if name == "direct" else None
+    """Our roads, against litellm."""
+    demand = at_most(1) if name == "direct" else None
     return Figure(key=name, label=ROADS[name], rounds=runs[name], unit="ms", baseline=baseline, demand=demand)
 
 
@@ -151,9 +143,13 @@ def open_road(name: str, url: str) -> AbstractAsyncContextManager[Call]:
     """A road, open: a function that makes one call."""
     if name == "aiohttp":
         return _open_aiohttp(url)
+    if name == "httpx":
+        return _open_httpx(url)
+    if name == "openai":
+        return _open_openai(url)
     if name == "litellm":
         return _open_litellm(url)
-    prefix = "litellm/" if name == "through_litellm" and has_direct_road() else ""
+    prefix = "litellm/" if name == "through_litellm" else ""
     return _open_own(f"{prefix}openai/stub", url, streams=name.endswith("stream"))
 
 
@@ -168,6 +164,27 @@ async def _open_aiohttp(url: str) -> AsyncIterator[Call]:
                 return (await response.json())["choices"][0]["message"]["content"]
 
         yield call
+
+
+@asynccontextmanager
+async def _open_httpx(url: str) -> AsyncIterator[Call]:
+    import httpx
+
+    async with httpx.AsyncClient(limits=httpx.Limits(max_connections=AT_ONCE), timeout=60) as client:
+
+        async def call() -> object:
+            response = await client.post(f"{url}/chat/completions", json=REQUEST)
+            return response.json()["choices"][0]["message"]["content"]
+
+        yield call
+
+
+@asynccontextmanager
+async def _open_openai(url: str) -> AsyncIterator[Call]:
+    import openai
+
+    async with openai.AsyncOpenAI(api_key="sk-stub", base_url=url) as client:
+        yield lambda: client.chat.completions.create(**REQUEST)
 
 
 @asynccontextmanager

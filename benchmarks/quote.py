@@ -11,10 +11,10 @@ A page marks what it quotes, and whatever stands between the two comments is rep
     <!-- bench: machine turns -->…<!-- /bench -->                    the machine of that part
     <!-- bench: scaling runs -->…<!-- /bench -->                     a table of the simulation
 
-What stays true: a page quotes no figure of a quick run, and none that is not in the JSON.
+What stays true: a page quotes no figure of a quick run, and none that is not in the JSON: where a part was
+not measured, it says so.
 """
 
-import json
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -23,11 +23,11 @@ from typing import Any
 
 from benchmarks import machine, scaling
 from benchmarks.figures import render_number
+from benchmarks.measured import NotMeasured, find_figures, load
 from benchmarks.stage import ROOT
 
-RESULTS = ROOT / "benchmarks" / "results"
 MARK = re.compile(r"(<!-- bench: (\w+) ([^>]*?) -->)(.*?)(<!-- /bench -->)", re.DOTALL)
-Result = dict[str, Any]
+NOT_MEASURED = "not measured yet"
 
 
 def pages() -> Iterator[Path]:
@@ -38,37 +38,36 @@ def pages() -> Iterator[Path]:
 
 
 def bring_up_to_date(text: str) -> str:
-    """The text of a page with its quotations as they were measured. Raises `LookupError`."""
-    return MARK.sub(lambda mark: f"{mark[1]}{_KINDS[mark[2]](mark[3].split())}{mark[5]}", text)
+    """The text of a page with its quotations as they were measured. Raises `LookupError` for what there is not."""
+    return MARK.sub(lambda mark: f"{mark[1]}{_render(mark[2], mark[3].split())}{mark[5]}", text)
 
 
-def load(part: str) -> Result:
-    """The result of a part. Raises `LookupError` where there is none, or one of a quick run."""
-    path = RESULTS / f"{part}.json"
-    if not path.exists():
-        raise LookupError(f"{part} was not measured: make bench ONLY={part}")
-    result: Result = json.loads(path.read_text())
-    if result["quick"]:
-        raise LookupError(f"{part} was measured in a hurry: make bench ONLY={part}")
-    return result
-
-
-def find_figures(name: str) -> list[dict[str, Any]]:
-    """The figures of a part, or the one of `part.key`. Raises `LookupError`."""
-    part, _, key = name.partition(".")
-    found = [figure for figure in load(part)["figures"] if key in ("", figure["key"])]
-    if not found:
-        raise LookupError(f"there is no figure {name}")
-    return found
+def _render(kind: str, names: list[str]) -> str:
+    try:
+        return _KINDS[kind](names)
+    except NotMeasured:
+        return NOT_MEASURED
 
 
 def _render_table(names: list[str]) -> str:
     lines = ["| | measured | against it | asked for |", "|---|---|---|---|"]
-    for figure in (figure for name in names for figure in find_figures(name)):
+    for figure in _find_measured(names):
         ratio = "" if figure["ratio"] is None else f"x {render_number(figure['ratio'])}"
         demand = "" if figure["met"] is None else f"{figure['demand']}: {'met' if figure['met'] else '**missed**'}"
         lines.append(f"| {figure['label']} | {_render_value(figure)} | {ratio} | {demand} |")
     return "\n".join(["", *lines, ""])
+
+
+def _find_measured(names: list[str]) -> Iterator[dict[str, Any]]:
+    """The figures of a table. Raises `NotMeasured` where there are none of any part."""
+    missing = []
+    for name in names:
+        try:
+            yield from find_figures(name)
+        except NotMeasured:
+            missing.append(name)
+    if missing == names:
+        raise NotMeasured(*names)
 
 
 def _render_value(figure: dict[str, Any]) -> str:

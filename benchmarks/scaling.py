@@ -18,6 +18,7 @@ from functools import cache
 from itertools import count
 
 from benchmarks.figures import percentile, render_number
+from benchmarks.measured import find_figures
 from store.settings import Settings
 
 RATES = (100, 1_000, 10_000)
@@ -69,7 +70,6 @@ class Costs:
 
 def load_costs() -> Costs:
     """The costs as they were measured. Raises `LookupError`."""
-    from benchmarks.quote import find_figures
 
     def value(name: str) -> float:
         return float(find_figures(name)[0]["value"])

@@ -32,7 +32,7 @@ MESSAGES = 50
 AGENT = "waiting"
 WARM_TURNS = 50
 #: Claims a second that are counted on, for the model to wait until all are in flight.
-CLAIMS_PER_SECOND = 150
+CLAIMS_PER_SECOND = 120
 #: Seconds beyond the model's for the turns to end.
 END_SECONDS = 50.0
 #: Stands for what never came.

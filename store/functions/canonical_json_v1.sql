@@ -5,6 +5,8 @@
 CREATE FUNCTION threadmill.canonical_json_v1(value jsonb) RETURNS text
 LANGUAGE plpgsql STABLE STRICT
 SET search_path FROM CURRENT
+-- A caller's session may write doubles with fewer digits.
+SET extra_float_digits = 1
 AS $$
 BEGIN
     RETURN CASE jsonb_typeof(value)

@@ -2,6 +2,8 @@
 CREATE FUNCTION threadmill.check_id_v1(field text, value text) RETURNS void
 LANGUAGE plpgsql
 SET search_path FROM CURRENT
+-- A caller's session may read backslashes in another way.
+SET standard_conforming_strings = on
 AS $$
 BEGIN
     IF value IS NULL OR value = '' THEN

@@ -13,6 +13,8 @@ CREATE FUNCTION threadmill.check_message_v1(
 ) RETURNS void
 LANGUAGE plpgsql
 SET search_path FROM CURRENT
+-- A caller's session may read backslashes in another way.
+SET standard_conforming_strings = on
 AS $$
 DECLARE
     first_moment CONSTANT timestamptz := '0001-01-01 00:00:00+00';

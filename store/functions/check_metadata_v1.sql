@@ -2,6 +2,8 @@
 CREATE FUNCTION threadmill.check_metadata_v1(field text, value jsonb) RETURNS void
 LANGUAGE plpgsql
 SET search_path FROM CURRENT
+-- A caller's session may read backslashes in another way.
+SET standard_conforming_strings = on
 AS $$
 DECLARE
     words text := value::text;

@@ -1,6 +1,6 @@
-"""A connection to the broker for commands whose reply is one line, as that of LPUSH.
+"""A connection to the broker for commands whose reply is one line, as those of LPUSH and PUBLISH.
 
-What stays true: no command takes longer than its timeout, however slowly the server sends. redis-py is not used
+What stays true: no call takes longer than its timeout, however slowly the server sends. redis-py is not used
 here: to import it takes a backend as long as its first send may take, and each command twice the processor time,
 on an event loop four times.
 """
@@ -39,34 +39,34 @@ class BrokerConnection:
             self.close()
             raise
 
-    def call(self, *words: str) -> None:
-        """Send a command and wait for its reply. Raises `OSError`, or `BrokerRefusal` for an error as reply."""
+    def call(self, *commands: tuple[str, ...]) -> None:
+        """Send commands and wait for their replies. Raises `OSError`, or `BrokerRefusal` for an error as reply."""
         give_up_at = time.monotonic() + self._timeout_seconds
         self._socket.settimeout(self._timeout_seconds)
-        self._socket.sendall(_encode(words))
-        reply = b""
-        while not reply.endswith(_END_OF_LINE):
-            # Never zero, which would mean not to wait at all.
-            self._socket.settimeout(max(0.001, give_up_at - time.monotonic()))
-            reply += _check_open(self._socket.recv(_READ_BYTES))
-            if time.monotonic() > give_up_at:
+        self._socket.sendall(_encode(commands))
+        replies = b""
+        while not _is_complete(replies, commands):
+            remaining_seconds = give_up_at - time.monotonic()
+            if remaining_seconds <= 0:
                 raise TimeoutError("the broker did not end its reply in time")
-        _check_reply(reply)
+            self._socket.settimeout(remaining_seconds)
+            replies += _check_open(self._socket.recv(_READ_BYTES))
+        _check_replies(replies)
 
-    async def call_async(self, *words: str) -> None:
+    async def call_async(self, *commands: tuple[str, ...]) -> None:
         """As `call`, on the running event loop, whichever it is. Cancelled, it leaves the connection unusable."""
         if isinstance(self._socket, ssl.SSLSocket):
             # The loop's own calls take plain sockets only.
-            await asyncio.to_thread(self.call, *words)
+            await asyncio.to_thread(self.call, *commands)
             return
         loop = asyncio.get_running_loop()
         self._socket.settimeout(0)
         async with asyncio.timeout(self._timeout_seconds):
-            await loop.sock_sendall(self._socket, _encode(words))
-            reply = b""
-            while not reply.endswith(_END_OF_LINE):
-                reply += _check_open(await loop.sock_recv(self._socket, _READ_BYTES))
-        _check_reply(reply)
+            await loop.sock_sendall(self._socket, _encode(commands))
+            replies = b""
+            while not _is_complete(replies, commands):
+                replies += _check_open(await loop.sock_recv(self._socket, _READ_BYTES))
+        _check_replies(replies)
 
     def is_usable(self) -> bool:
         """Whether the server neither closed the connection nor said what nobody asked for. Does not wait."""
@@ -90,16 +90,23 @@ class BrokerConnection:
     def _log_in(self, address: BrokerAddress) -> None:
         # Nothing else: a user of the broker who may only push to lists is enough.
         if address.username or address.password:
-            self.call("AUTH", *([address.username] if address.username else []), address.password or "")
+            self.call(("AUTH", *([address.username] if address.username else []), address.password or ""))
         if address.db:
-            self.call("SELECT", str(address.db))
+            self.call(("SELECT", str(address.db)))
 
 
-def _encode(words: tuple[str, ...]) -> bytes:
-    """A command in the protocol of Redis."""
-    encoded_words = [word.encode() for word in words]
-    parts = [b"$%d\r\n%b\r\n" % (len(word), word) for word in encoded_words]
-    return b"*%d\r\n%b" % (len(parts), b"".join(parts))
+def _encode(commands: tuple[tuple[str, ...], ...]) -> bytes:
+    """Commands in the protocol of Redis."""
+    parts = []
+    for words in commands:
+        parts.append(b"*%d\r\n" % len(words))
+        encoded_words = [word.encode() for word in words]
+        parts += [b"$%d\r\n%b\r\n" % (len(word), word) for word in encoded_words]
+    return b"".join(parts)
+
+
+def _is_complete(replies: bytes, commands: tuple[tuple[str, ...], ...]) -> bool:
+    return replies.count(_END_OF_LINE) >= len(commands)
 
 
 def _check_open(received_bytes: bytes) -> bytes:
@@ -108,7 +115,8 @@ def _check_open(received_bytes: bytes) -> bytes:
     return received_bytes
 
 
-def _check_reply(reply: bytes) -> None:
-    if reply.startswith(b"-"):
-        # Its first word is the kind; the others may repeat what was sent.
-        raise BrokerRefusal(reply[1:].split()[0].decode("ascii", "replace"))
+def _check_replies(replies: bytes) -> None:
+    for reply in replies.split(_END_OF_LINE):
+        if reply.startswith(b"-"):
+            # Its first word is the kind; the others may repeat what was sent.
+            raise BrokerRefusal(reply[1:].split()[0].decode("ascii", "replace"))

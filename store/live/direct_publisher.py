@@ -57,7 +57,7 @@ class DirectPublisher:
     def publish(self, wake_up: WakeUp) -> bool:
         """Publish one wake-up, over a new connection if need be. Raises as `BrokerConnection`."""
         with self._use(self._take_connection() or self._open_connection()) as connection:
-            connection.call(*self._build_command(wake_up))
+            connection.call(self._build_command(wake_up))
         return True
 
     def publish_at_once(self, wake_up: WakeUp) -> bool:
@@ -66,7 +66,7 @@ class DirectPublisher:
         if connection is None:
             return False
         with self._use(connection):
-            connection.call(*self._build_command(wake_up))
+            connection.call(self._build_command(wake_up))
         return True
 
     async def publish_at_once_async(self, wake_up: WakeUp) -> bool:
@@ -75,7 +75,7 @@ class DirectPublisher:
         if connection is None:
             return False
         with self._use(connection):
-            await connection.call_async(*self._build_command(wake_up))
+            await connection.call_async(self._build_command(wake_up))
         return True
 
     def close(self) -> None:
@@ -92,10 +92,11 @@ class DirectPublisher:
     def _use(self, connection: BrokerConnection) -> Iterator[BrokerConnection]:
         try:
             yield connection
-        except BaseException:
-            # An interrupt as well: the reply would be taken for that of the next wake-up.
+        except BaseException as error:
+            # A cancelled wait as well: the reply would be taken for that of the next wake-up.
             connection.close()
-            self._drop_idle_connections()
+            if isinstance(error, Exception):
+                self._drop_idle_connections()
             raise
         self._give_back(connection)
 

@@ -6,7 +6,7 @@ its turn's row, and a cancel request also comes with the next heartbeat; a signa
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TypedDict
 
@@ -16,13 +16,12 @@ from redis.asyncio import Redis as AsyncRedis
 from redis.exceptions import RedisError
 
 from conversation.logs import use_standard_logging
-from conversation.task_contract import CANCEL_CHANNEL, turn_channel
+from conversation.task_contract import CANCEL_CHANNEL
+from store.live.turn_ends import TurnEnds
 from store.settings import Settings
 
 #: Seconds before a worker listens again after the server went away.
 LISTEN_AGAIN_SECONDS = 2.0
-#: Ends of turns that wait for a slow server, at most: the waiters of further ones poll.
-WAITING_ENDS_MAX = 10_000
 
 #: What a server that is away, slow or closing raises. `TimeoutError` is an `OSError`.
 _SERVER_FAILURES = (RedisError, OSError)
@@ -54,7 +53,11 @@ class Signals:
     async def publish_async(self, channel: str, text: str) -> None:
         """As `publish`, on the event loop."""
         async with AsyncRedis.from_url(self._url, **self._timeouts()) as client:
-            await _publish(client, [(channel, text)], within_seconds=self._timeout)
+            try:
+                async with asyncio.timeout(self._timeout):
+                    await client.publish(channel, text)
+            except _SERVER_FAILURES as error:
+                _log_unpublished(error)
 
     @contextmanager
     def subscribe(self, channel: str, *, within_seconds: float) -> Iterator[Callable[[float], None]]:
@@ -125,9 +128,7 @@ class WorkerSignals:
         self._url = settings.broker_url.get_secret_value()
         self._timeout = settings.notify_timeout_seconds
         self._cancel = cancel
-        #: Turns whose end nobody was told yet.
-        self._ended_turn_ids: list[str] = []
-        self._announcer: asyncio.Task[None] | None = None
+        self._turn_ends = TurnEnds(self._url, timeout_seconds=self._timeout)
         self._client: AsyncRedis | None = None
         self._listener: asyncio.Task[None] | None = None
 
@@ -138,31 +139,16 @@ class WorkerSignals:
         self._listener = asyncio.create_task(self._listen(self._client))
 
     def publish_turn_ended(self, turn_id: str) -> None:
-        """Publish that a turn has ended, which wakes its waiters. Returns at once.
-
-        What ends in the same moment, or while others are on their way, goes out together.
-        """
-        if self._client is None or len(self._ended_turn_ids) >= WAITING_ENDS_MAX:
-            return
-        self._ended_turn_ids.append(turn_id)
-        if self._announcer is None or self._announcer.done():
-            self._announcer = asyncio.create_task(self._announce_ends(self._client))
+        """Publish that a turn has ended, which wakes its waiters. Returns at once."""
+        self._turn_ends.announce(turn_id)
 
     async def stop(self) -> None:
         """Let signals that are on their way go out, then close."""
         if self._listener is not None:
             self._listener.cancel()
-        if self._announcer is not None:
-            await asyncio.wait({self._announcer}, timeout=self._timeout)
-            self._announcer.cancel()
+        await self._turn_ends.stop()
         if self._client is not None:
             await self._client.aclose()
-
-    async def _announce_ends(self, client: AsyncRedis) -> None:
-        while self._ended_turn_ids:
-            turn_ids, self._ended_turn_ids = self._ended_turn_ids, []
-            signals = [(turn_channel(turn_id), "ended") for turn_id in turn_ids]
-            await _publish(client, signals, within_seconds=self._timeout)
 
     async def _listen(self, client: AsyncRedis) -> None:
         while True:
@@ -174,17 +160,6 @@ class WorkerSignals:
             except _SERVER_FAILURES as error:
                 _log.debug("signals_not_received", reason=type(error).__name__)
             await asyncio.sleep(LISTEN_AGAIN_SECONDS)
-
-
-async def _publish(client: AsyncRedis, signals: Iterable[tuple[str, str]], *, within_seconds: float) -> None:
-    """Publish signals, each a channel and a text, in one round trip."""
-    try:
-        async with asyncio.timeout(within_seconds), client.pipeline(transaction=False) as pipeline:
-            for channel, text in signals:
-                pipeline.publish(channel, text)
-            await pipeline.execute(raise_on_error=False)
-    except _SERVER_FAILURES as error:
-        _log_unpublished(error)
 
 
 def _log_unpublished(error: Exception) -> None:

@@ -191,6 +191,9 @@ def make_error(answer: Any, *, text: str = "", response: aiohttp.ClientResponse 
     body = answer.get("error", answer) if isinstance(answer, Mapping) else None
     words = body.get("message") if isinstance(body, Mapping) else body
     message = words if isinstance(words, str) and words.strip() else text or str(body)
+    metadata = body.get("metadata") if isinstance(body, Mapping) else None
+    if isinstance(metadata, Mapping) and isinstance(metadata.get("raw"), str):
+        message = f"{message}: {metadata['raw']}"  # a gateway's word for what the provider behind it said
     return AnsweredError(
         message,
         status_code=response.status if response is not None else None,

@@ -47,7 +47,6 @@ def test_a_server_that_sends_drop_by_drop_is_waited_for_once() -> None:
     def trickle(connection: socket.socket) -> None:
         while True:
             connection.sendall(b":")
-            time.sleep(0.05)
 
     with serve(trickle) as port:
         url = f"redis://127.0.0.1:{port}"

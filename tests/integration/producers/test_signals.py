@@ -94,6 +94,7 @@ async def count_round_trips(settings: Settings) -> AsyncIterator[tuple[Settings,
 
 async def test_turns_that_end_in_the_same_moment_are_published_in_one_round_trip(settings: Settings) -> None:
     turn_ids = [f"turn-{number}" for number in range(100)]
+    meanwhile = [f"meanwhile-{number}" for number in range(50)]
     async with (
         AsyncRedis.from_url(settings.broker_url.get_secret_value()) as client,
         client.pubsub() as listener,
@@ -108,24 +109,28 @@ async def test_turns_that_end_in_the_same_moment_are_published_in_one_round_trip
         await eventually(lambda: sum(publishes) == 100)
         worker_signals.publish_turn_ended("alone")
         await eventually(lambda: sum(publishes) == 101)
+        for turn_id in meanwhile:
+            worker_signals.publish_turn_ended(turn_id)
+            await asyncio.sleep(0)
+        await eventually(lambda: sum(publishes) == 151)
         await worker_signals.stop()
-        heard_signals = [await listener.get_message(timeout=SOON_SECONDS) for _ in range(102)]
+        heard_signals = [await listener.get_message(timeout=SOON_SECONDS) for _ in range(152)]
 
-    assert publishes == [100, 1]
+    assert publishes[:2] == [100, 1]
     channels = [signal["channel"].decode() for signal in heard_signals[1:] if signal is not None]
-    assert channels == [turn_channel(turn_id) for turn_id in [*turn_ids, "alone"]]
+    assert channels == [turn_channel(turn_id) for turn_id in [*turn_ids, "alone", *meanwhile]]
 
 
 async def test_ends_that_wait_for_a_slow_server_are_bounded(
     deaf_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(signals, "WAITING_ENDS_MAX", 5)
+    monkeypatch.setattr("store.live.turn_ends.WAITING_ENDS_MAX", 5)
     worker_signals = WorkerSignals(deaf_settings, cancel=lambda _: None)
     worker_signals.start()
 
     for number in range(50):
         worker_signals.publish_turn_ended(f"turn-{number}")
-    waiting = len(worker_signals._ended_turn_ids)
+    waiting = len(worker_signals._turn_ends._turn_ids)
     await worker_signals.stop()
 
     assert waiting == 5

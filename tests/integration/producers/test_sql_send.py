@@ -54,7 +54,13 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "agent": "nobody-yet",
         "allow_unknown_agent": True,
         "priority": 9,
-        "metadata": {"b": [1, 2.5, 1.0, None, True, {"ä": "\U0001f600"}], "n": 10**30, "f": 1e-7, "\n\x1f\"'": {}},
+        "metadata": {
+            "b": [1, 0.1 + 0.2, 1.0, None, True, {"ä": "\U0001f600"}],
+            "n": 10**30,
+            "f": 1e-7,
+            "g": 0.1 + 0.2,
+            "\n\x1f\"'": {},
+        },
         "not_before": LATER,
         "deadline": LATER + timedelta(microseconds=1),
         "idempotency_key": "k",
@@ -86,6 +92,9 @@ def test_a_retry_from_the_other_language_is_the_same_request(
     raw: Raw, producer: Producer, database: Database, first: str, options: dict[str, Any]
 ) -> None:
     options = options | {"idempotency_key": "k"}
+    # Whatever a session's settings are.
+    raw.execute("SET extra_float_digits = 0; SET DateStyle = 'German'; SET TimeZone = 'Asia/Tokyo'")
+    raw.execute("SET standard_conforming_strings = off; SET escape_string_warning = off")
     sends = [lambda: send(raw, **options), lambda: producer.send("t", "hello", **options).id]
     if first == "python":
         sends.reverse()

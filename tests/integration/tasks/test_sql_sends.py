@@ -115,10 +115,10 @@ def test_a_listener_whose_connection_was_cut_listens_again(
     listen()
     cut: set[int] = set()
     for round_number in range(3):
-        wait_until(lambda: bool(listening(raw) - cut))
+        wait_until(lambda cut=cut: bool(listening(raw) - cut))
         sent = send(raw, f"t-{round_number}")
         wait_until(lambda sent=sent: sent in {wake_up.turn_id for wake_up in published})
-        cut |= listening(raw)
+        cut.update(listening(raw))
         raw.execute("SELECT pg_terminate_backend(pid) FROM unnest(%s) AS pid", [list(cut)])
 
 

@@ -118,6 +118,14 @@ async def test_an_answer_that_is_no_answer_is_tried_again(provider, model, quest
     assert (await model.complete(question)).content == "Hi."
 
 
+async def test_what_a_provider_behind_a_gateway_says_is_told(provider, model, question):
+    error = {"message": "Provider returned error", "code": 400, "metadata": {"raw": "odd tokens", "provider_name": "X"}}
+    provider.answer_with(lambda _: lambda exchange: exchange.send_json(400, {"error": error}))
+
+    with pytest.raises(ModelError, match="Provider returned error: odd tokens"):
+        await model.complete(question)
+
+
 async def test_counts_that_are_none_are_not_counted(provider, model, question):
     usage = {"prompt_tokens": "many", "completion_tokens": -5, "prompt_tokens_details": [1]}
     provider.enqueue(raw(json.dumps(HELLO | {"usage": usage}).encode(), "application/json"))

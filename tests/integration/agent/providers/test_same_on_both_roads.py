@@ -164,6 +164,27 @@ async def test_both_roads_send_the_same(name: str, provider: StubOpenAI) -> None
     assert straight > 10
 
 
+@pytest.mark.parametrize(
+    ("name", "parameters", "client"),
+    [
+        ("openai/gpt-4o", {}, "threadmill"),
+        ("litellm/openai/gpt-4o", {}, "AsyncOpenAI"),
+        ("openai/gpt-4o", {"drop_params": True}, "AsyncOpenAI"),
+    ],
+)
+async def test_the_name_and_the_parameters_choose_the_road(
+    provider: StubOpenAI, name: str, parameters: dict[str, Any], client: str
+) -> None:
+    provider.answer_with(answer)
+    account = {"api_base": provider.base_url, "api_key": API_KEY, **parameters}
+
+    reply = await ProviderModel().complete(ModelRequest(model=name, messages=[user()], parameters=account))
+
+    [received] = provider.requests
+    assert client in received.headers["user-agent"]
+    assert (received.body["model"], reply.model, reply.cost is None) == ("gpt-4o", name, False)
+
+
 def differences(first: Any, second: Any) -> Iterator[tuple[str, Any, Any]]:
     """What is not the same, by key: straight, and through litellm."""
     if isinstance(first, str) or isinstance(second, str):
