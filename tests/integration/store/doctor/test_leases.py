@@ -10,7 +10,7 @@ from sqlalchemy import delete, text, update
 from conversation.errors import LeaseLost
 from conversation.ids import new_id
 from conversation.step import Step
-from conversation.turn import RetryLater, TurnError
+from conversation.turn import ClaimedTurn, RetryLater, TurnError
 from store import tables
 from store.doctor import Check, Finding, Outcome
 from store.doctor.inspection import Inspection
@@ -163,7 +163,7 @@ def test_a_repair_waits_for_a_claim_that_is_under_way_and_then_leaves_it_alone(p
         connection.commit()
 
         assert repair.result() is None
-    assert isinstance(claimed, claims.ClaimedTurn)
+    assert isinstance(claimed, ClaimedTurn)
     assert (site.row().lease_owner, site.turn(claimed.id).state) == (quick.worker, "running")
 
 
