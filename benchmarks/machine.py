@@ -32,10 +32,13 @@ def describe() -> dict[str, Any]:
 def render(machine: dict[str, Any]) -> str:
     """The machine in one line. The load is that before the part began."""
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
-    return (
-        f"{machine['date']}, {machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, "
-        f"load {machine['load']}, Python {machine['python']}, {versions}"
-    )
+    return f"{render_computer(machine)}, {versions}"
+
+
+def render_computer(machine: dict[str, Any]) -> str:
+    """The machine without the versions of libraries."""
+    computer = f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, load {machine['load']}"
+    return f"{machine['date']}, {computer}, Python {machine['python']}"
 
 
 def _read_cpu() -> str:

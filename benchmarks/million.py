@@ -29,7 +29,11 @@ WARM_CALLS = 2
 #: Seconds of one question after which it is not asked again.
 BUDGET_SECONDS = 10
 STORED = "select sum(pg_total_relation_size(c))::float8 from unnest('{threads,messages,turns}'::regclass[]) c"
-AGAIN = "update turns set notified_at = now() - interval '1 min' where state = 'queued'"
+#: Have those wait again that a sweep notified, and touch no other row: dead ones would slow the next.
+AGAIN = """
+    update turns set notified_at = now() - interval '1 min'
+    where state = 'queued' and notified_at > now() - interval '50 s'
+"""
 QUESTIONS: dict[str, tuple[str, Demand | None]] = {
     "status": ("`threadmill status`", at_most(50)),
     "failed": ("the newest failed turns", at_most(10)),

@@ -9,6 +9,7 @@ A page marks what it quotes, and whatever stands between the two comments is rep
     <!-- bench: value turns.turns -->…<!-- /bench -->                one figure with its unit
     <!-- bench: ratio send.one_thread -->…<!-- /bench -->            its ratio to the baseline
     <!-- bench: machine turns -->…<!-- /bench -->                    the machine of that part
+    <!-- bench: computer turns -->…<!-- /bench -->                   the same without its libraries' versions
     <!-- bench: scaling runs -->…<!-- /bench -->                     a table of the simulation
 
 What stays true: a page quotes no figure of a quick run, and none that is not in the JSON: where a part was
@@ -91,6 +92,7 @@ _KINDS: dict[str, Callable[[list[str]], str]] = {
     "value": _render_one,
     "ratio": _render_ratio,
     "machine": _render_machine,
+    "computer": lambda names: machine.render_computer(load(names[0])["machine"]),
     "scaling": lambda names: scaling.render(names[0]),
 }
 

@@ -253,12 +253,12 @@ def _growth_rows(costs: Costs, assumed: Assumptions) -> Iterator[list[str]]:
     fleets = {rate: Fleet.sized_for(rate, costs, assumed) for rate in RATES}
     lines: dict[str, Callable[[int], str]] = {
         "write-ahead log": lambda rate: f"{render_number(rate * costs.wal_kb / 1000)} MB/s",
-        "... of a day": lambda rate: f"{render_number(rate * costs.wal_kb * SECONDS_A_DAY / 1e9)} TB",
+        "... of a day": lambda rate: f"{render_number(rate * costs.wal_kb * SECONDS_A_DAY / 1e6)} GB",
         "turns stored of a day": lambda rate: f"{rate * SECONDS_A_DAY / 1e6:,.0f} million",
         "... with their messages and indexes": lambda rate: (
             f"{render_number(rate * costs.stored_kb * SECONDS_A_DAY / 1e6)} GB"
         ),
-        "a vacuum of one table of 30 days' messages": lambda rate: (
+        "a vacuum of 30 days' messages, their indexes gone through whole": lambda rate: (
             f"{render_number(costs.vacuum_seconds * 2 * rate * SECONDS_A_DAY * 30 / 1e6 / 3600)} h"
         ),
         "a vacuum of every table against wraparound is due each": lambda rate: (
