@@ -63,7 +63,7 @@ ClaimOutcome = ClaimedTurn | RefusedTurn | NothingDue | Quarantined
 
 
 class StartedTurn(Protocol):
-    """What a refusal depends on, of a turn that was just claimed."""
+    """A turn that was just claimed, as far as a refusal depends on it."""
 
     @property
     def local_process_id(self) -> str | None: ...

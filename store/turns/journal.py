@@ -74,7 +74,7 @@ def steps_by_index(rows: Iterable[AnyRow]) -> dict[int, Step]:
 
 
 def step_columns(entry: Step) -> dict[str, Any]:
-    """What a step says, as the columns that are written of it."""
+    """The columns that are written of a step."""
     return {
         "index": entry.index,
         "kind": entry.kind,

@@ -1,4 +1,4 @@
-"""What settling a turn comes to, and what both ways to settle share: plain statements, and the function."""
+"""The outcome of settling a turn, and what both ways to settle share: plain statements, and the function."""
 
 from dataclasses import dataclass, field
 from typing import Any

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 
+from store.functions import SCHEMA
 from tests.docs.pages import ROOT, anchors, links, name_of, pages, prose
 
 _TEST = re.compile(r"(tests/[\w/]+\.py)::(\w+)")
@@ -78,7 +79,10 @@ def test_modules_and_names_that_a_page_names_exist() -> None:
 
 
 def is_defined(name: str) -> bool:
-    """A module, or what stands in one."""
+    """A module, what stands in one, or a function in the database's schema of the same name."""
+    schema, _, function = name.partition(".")
+    if schema == SCHEMA and (ROOT / "store" / "functions" / f"{function}.sql").is_file():
+        return True
     try:
         pkgutil.resolve_name(name)
     except (ImportError, AttributeError):
@@ -106,6 +110,7 @@ def test_what_is_not_there_is_noticed() -> None:
     assert not has_test_file("store/test_links.py")
     assert not is_defined("store.nowhere")
     assert not is_defined("producers.no_such_name")
+    assert not is_defined("threadmill.no_such_function_v1")
 
 
 def test_every_page_is_in_the_index() -> None:

@@ -305,7 +305,7 @@ def test_what_an_unknown_agents_thread_says_is_read_by_no_model_that_nobody_name
     stock(database, "unknown", threads=1, count=40, agent="z")
     model = Scripted(lambda _: says(GOOD))
     monkeypatch.setattr("agent.agent.model_for", lambda _: model)
-    monkeypatch.setattr("tasks.jobs.summaries.preload", lambda _: None)
+    monkeypatch.setattr("tasks.jobs.summaries.preload", lambda _name, **_options: None)
     named = {"summary_model": "openai/another"} if is_named_by_the_operator else {}
     settings = settings.model_copy(update={"model": "openai/of-the-environment", **named})
 
