@@ -50,13 +50,14 @@ class RecallModel:
         return reply
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[TextDelta | StreamRestarted | ModelReply]:
-        """Answer word by word, with a pause before each."""
+        """Answer word by word, with a pause before each, if there is to be one."""
         delay_seconds = _delay_seconds(request)
         reply = _build_reply(request)
         if reply.tool_calls:
             await asyncio.sleep(delay_seconds)
         for word in _WORD.findall(reply.content):
-            await asyncio.sleep(delay_seconds)
+            if delay_seconds:
+                await asyncio.sleep(delay_seconds)
             yield TextDelta(word)
         yield reply
 
