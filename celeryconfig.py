@@ -2,8 +2,6 @@
 
 from datetime import timedelta
 
-from kombu.entity import Exchange, Queue
-
 from conversation.task_contract import (
     FILES_QUEUE,
     MAINTENANCE_QUEUE,
@@ -45,11 +43,8 @@ task_serializer = "json"
 accept_content = ["json"]
 task_default_queue = TURNS_QUEUE
 # A wake-up is acknowledged by being taken: two round trips fewer for each turn, and the sweep publishes a lost one.
-# Named alone: what stands here is what a worker without -Q consumes.
-_turns_exchange = Exchange(TURNS_QUEUE)  # type: ignore[no-untyped-call]  # kombu ships no types
-task_queues = [
-    Queue(TURNS_QUEUE, _turns_exchange, routing_key=TURNS_QUEUE, no_ack=True)  # type: ignore[no-untyped-call]
-]
+# Named alone: what stands here is what a worker without -Q consumes. As data: senders read this, and import no Celery.
+task_queues = {TURNS_QUEUE: {"exchange": TURNS_QUEUE, "no_ack": True}}
 task_routes = {
     RUN_TURNS: {"queue": TURNS_QUEUE},
     PREPARE_FILE: {"queue": FILES_QUEUE},

@@ -181,6 +181,7 @@ async def test_a_file_store_believes_bytes_not_labels_and_leaves_its_folder_to_n
         Attachment(filename="..", content=b"x")
 
 
+@pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of expression-based index")
 async def test_every_foreign_key_has_an_index(thread_store: ThreadStore) -> None:
     def unindexed(connection: Any) -> list[str]:
         looker = inspect(connection)
