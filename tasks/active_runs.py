@@ -49,7 +49,8 @@ class ActiveRuns:
     """The register of one process."""
 
     def __init__(self) -> None:
-        self._entries: set[ActiveRun] = set()
+        #: By thread, as a rule one each: whether a thread is in here must not cost more where many are.
+        self._entries: dict[ThreadName, list[ActiveRun]] = {}
         #: Threads that a task left by an exception: perhaps without having released the lease.
         self._broken_off: set[ThreadName] = set()
         self.is_stopping = False
@@ -59,14 +60,17 @@ class ActiveRuns:
     def enter(self, thread: ThreadName) -> Iterator[ActiveRun]:
         """Enter a thread for as long as this process may hold its lease."""
         entry = ActiveRun(thread)
-        self._entries.add(entry)
+        entries = self._entries.setdefault(thread, [])
+        entries.append(entry)
         try:
             yield entry
         except BaseException:
             self._broken_off.add(thread)
             raise
         finally:
-            self._entries.discard(entry)
+            entries.remove(entry)
+            if not entries:
+                del self._entries[thread]
 
     def begin_run(self, entry: ActiveRun, turn_id: str, run: Coroutine[object, object, T]) -> "asyncio.Task[T]":
         """Begin the run of a turn, which stops reach from now on; after the grace it is stopped at once."""
@@ -79,7 +83,7 @@ class ActiveRuns:
 
     def has(self, thread: ThreadName) -> bool:
         """Whether a task works on this thread. From any thread."""
-        return any(entry.thread == thread for entry in tuple(self._entries))
+        return thread in self._entries
 
     def list_broken_off(self) -> frozenset[ThreadName]:
         """The threads whose lease may be held although no task works on them. From any thread."""
@@ -91,20 +95,23 @@ class ActiveRuns:
 
     def has_run(self, thread: ThreadName) -> bool:
         """Whether a turn of this thread runs here. Only on the event loop."""
-        tasks = (entry.task for entry in self._entries if entry.thread == thread)
+        tasks = (entry.task for entry in self._entries.get(thread, ()))
         return any(task is not None and not task.done() for task in tasks)
 
     def cancel(self, turn_id: str) -> None:
         """Stop a turn whose cancel was requested, if it runs here. Only on the event loop."""
-        for entry in tuple(self._entries):
+        for entry in self._list_entries():
             if entry.turn_id == turn_id:
                 entry.stop(StopReason.CANCEL)
 
     def stop_all(self) -> None:
         """Stop every run, now and from now on: turns are handed over. Only on the event loop."""
         self.grace_is_over = True
-        for entry in tuple(self._entries):
+        for entry in self._list_entries():
             entry.stop(StopReason.SHUTDOWN)
 
+    def _list_entries(self) -> list[ActiveRun]:
+        return [entry for entries in tuple(self._entries.values()) for entry in entries]
+
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._list_entries())

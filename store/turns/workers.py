@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, delete, func, select, tuple_, update
 
 from store.database.column_types import clock
-from store.database.statements import convert_row, insert_for
+from store.database.statements import insert_for
 from store.tables import agents, threads, turns, workers
 from store.tables.turns import unfinished
 from store.turns.next_turn import is_alive
@@ -105,8 +105,10 @@ def list_held_threads(
         )
         rows = [*rows, *connection.execute(idle)]
     return [
-        convert_row(row, HeldThread, cancel_requested=row.cancel_requested_at is not None)
-        for row in sorted(rows, key=lambda row: row.thread_key)
+        HeldThread(tenant, thread_id, thread_key, fencing_token, turn_id, cancel_requested=cancelled_at is not None)
+        for tenant, thread_id, thread_key, fencing_token, turn_id, cancelled_at in sorted(
+            rows, key=lambda row: row.thread_key
+        )
     ]
 
 
