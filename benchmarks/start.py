@@ -13,8 +13,7 @@ from pathlib import Path
 from redis import Redis
 
 from benchmarks import noop
-from benchmarks.figures import Demand, Figure, Measures, Note, at_most
-from benchmarks.models import has_direct_road
+from benchmarks.figures import Demand, Figure, Measures, at_most
 from benchmarks.stage import processor_seconds, rounds_within, settings_of, stack
 from conversation.task_contract import TURNS_QUEUE
 from producers import Producer
@@ -39,26 +38,17 @@ ROADS: tuple[tuple[str, str, dict[str, str], Demand | None], ...] = (
 
 def measure(*, quick: bool) -> Measures:
     """Start each worker some times, in turns, on the same servers, with nothing else running."""
-    roads = ROADS if has_direct_road() else ROADS[:-1]
-    columns: dict[str, list[tuple[float, float]]] = {"bare": [], **{road[0]: [] for road in roads}}
+    columns: dict[str, list[tuple[float, float]]] = {"bare": [], **{road[0]: [] for road in ROADS}}
     with stack() as servers, StubOpenAI() as provider:
         provider.answer_with(lambda _: reply("Hello."))
         for _ in rounds_within(BUDGET_SECONDS, 1 if quick else 2):
             columns["bare"].append(measure_bare_start(servers))
-            for name, _, variables, _ in roads:
+            for name, _, variables, _ in ROADS:
                 columns[name].append(measure_first_turn(servers, {**provider.environment(), **variables}))
-    notes = [] if has_direct_road() else [Note("all models but the offline one are behind litellm")]
-    wall = figures(columns, roads, index=0, unit="s")
-    return [*wall, *figures(columns, roads, index=1, unit="s"), *notes]
+    return [*figures(columns, index=0, unit="s"), *figures(columns, index=1, unit="s")]
 
 
-def figures(
-    columns: dict[str, list[tuple[float, float]]],
-    roads: tuple[tuple[str, str, dict[str, str], Demand | None], ...],
-    *,
-    index: int,
-    unit: str,
-) -> list[Figure]:
+def figures(columns: dict[str, list[tuple[float, float]]], *, index: int, unit: str) -> list[Figure]:
     """The seconds, or the processor time, of each kind of start."""
     suffix, prefix = (("", ""), ("_cpu", "processor time: "))[index]
     base = Figure(
@@ -78,7 +68,7 @@ def figures(
                 baseline=base,
                 demand=demand if suffix else None,
             )
-            for name, label, _, demand in roads
+            for name, label, _, demand in ROADS
         ),
     ]
 
