@@ -55,7 +55,7 @@ def pick_wake_ups(
     """
     size = max(WINDOW_MIN, limit)
     line = _candidates(tenant, thread_keys, grace_seconds, size)
-    candidates = union_all(select(line.c.arrival_seq), _lost(), _limit_apart(_must_end(), size))
+    candidates = union_all(select(line.c.arrival_seq), _lost(), _take_first(_must_end(), size))
     waiting_heads = (
         _waiting_heads(grace_seconds=grace_seconds, tenant_max_running=tenant_max_running)
         .where(turns.c.arrival_seq.in_(candidates), _is_asked_for(tenant, thread_keys))
@@ -115,7 +115,7 @@ def _longest_waiting(grace_seconds: float, size: int) -> CTE:
     lately = moment_now(plus_seconds=-grace_seconds)
     never_notified = waiting.where(turns.c.notified_at.is_(None), due_at <= moment_now()).order_by(due_at)
     notified_before = waiting.where(turns.c.notified_at < lately).order_by(turns.c.notified_at)
-    return union_all(_limit_apart(never_notified, size), _limit_apart(notified_before, size)).cte("line")
+    return union_all(_take_first(never_notified, size), _take_first(notified_before, size)).cte("line")
 
 
 def _candidates(tenant: str | None, thread_keys: Collection[int] | None, grace_seconds: float, size: int) -> CTE:
@@ -144,7 +144,7 @@ def _lost() -> Select[Any]:
     return running.where(turns.c.state == "running", is_lost)
 
 
-def _limit_apart(statement: Select[Any], size: int) -> Select[Any]:
+def _take_first(statement: Select[Any], size: int) -> Select[Any]:
     # The subquery keeps ORDER BY and LIMIT on their own side of the UNION, on SQLite too.
     subquery = statement.limit(size).subquery()
     return select(subquery.c.arrival_seq)
