@@ -4,6 +4,7 @@ What stays true: a notification carries the key of a thread and nothing else. On
 sweep finds the turn.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +17,8 @@ from conversation.errors import DatabaseUnavailable
 from store.database.engine import Database
 
 CHANNEL = "threadmill_turns"
+#: A key as the function sends it. Whoever is connected may notify, of anything: the rest is not ours.
+_KEY = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
 class SentThreads:
@@ -38,7 +41,7 @@ class SentThreads:
     def wait(self, seconds: float) -> set[int]:
         """Wait for so many seconds, at most, for the next ones; returns all that came meanwhile."""
         notifications = self._driver.notifies(timeout=seconds, stop_after=1)
-        return {int(each.payload) for each in notifications if each.payload.isdigit()}
+        return {int(each.payload) for each in notifications if _KEY.fullmatch(each.payload)}
 
 
 @contextmanager

@@ -122,6 +122,21 @@ def test_a_listener_whose_connection_was_cut_listens_again(
         raw.execute("SELECT pg_terminate_backend(pid) FROM unnest(%s) AS pid", [list(cut)])
 
 
+@pytest.mark.parametrize("payload", ["", "²", "-1", " 7", "9" * 30, "9" * 5_000, "'; drop table turns; --"])
+def test_a_notification_of_anybody_else_disturbs_no_listener(
+    raw: psycopg.Connection[Any], listen: Callable[[], SqlSendListener], published: list[WakeUp], payload: str
+) -> None:
+    listen()
+    wait_until(lambda: bool(listening(raw)))
+    (pid,) = listening(raw)
+
+    raw.execute("SELECT pg_notify('threadmill_turns', %s)", [payload])
+    sent = send(raw, "t")
+
+    wait_until(lambda: sent in {wake_up.turn_id for wake_up in published})
+    assert listening(raw) == {pid}
+
+
 def test_nothing_listens_behind_a_pooler(database_url: str, raw: psycopg.Connection[Any]) -> None:
     """It would leave a server's connection listening, and hear nothing itself."""
     with Pooler(database_url) as pooler:
