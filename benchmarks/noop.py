@@ -15,17 +15,17 @@ app.conf.imports = ()
 app.conf.beat_schedule = {}
 
 
-@app.task(name="noop")
+@app.task(name="noop", shared=False)
 def noop() -> None:
     """Do nothing."""
 
 
-@app.task(name=RUN_TURNS, waits_on_loop=True)
+@app.task(name=RUN_TURNS, shared=False, waits_on_loop=True)
 def noop_turn() -> None:
     """Do nothing, as a task that the pool of turns takes for one of them, by its name or its mark."""
 
 
-@app.task(name="noop.last")
+@app.task(name="noop.last", shared=False)
 def mark_done() -> None:
     """Say that all before this one were taken."""
     from redis import Redis

@@ -23,7 +23,7 @@ TIME_LIMIT_SECONDS = 150.0
 _log = structlog.get_logger(__name__)
 
 
-@app.task(name=PREPARE_FILE, time_limit=TIME_LIMIT_SECONDS)  # type: ignore[untyped-decorator]  # celery ships no types
+@app.task(name=PREPARE_FILE, shared=False, time_limit=TIME_LIMIT_SECONDS)  # type: ignore[untyped-decorator]  # celery ships no types
 def prepare(*, v: int, tenant: str, sha256: str) -> None:
     """Prepare one file, unless it is prepared or another process is preparing it."""
     del v  # the payload has had one shape so far

@@ -75,7 +75,7 @@ def _database() -> Database:
     return Database(current())
 
 
-@app.task(name=SWEEP_TURNS)  # type: ignore[untyped-decorator]  # celery ships no types
+@app.task(name=SWEEP_TURNS, shared=False)  # type: ignore[untyped-decorator]  # celery ships no types
 def sweep() -> None:
     """Publish a wake-up for every thread that has a due turn and no worker."""
     settings = current()
@@ -112,32 +112,32 @@ def _end_overdue_turns(limit: int) -> None:
             _log.info("sweep_ended_turn", turn=turn_id, thread=thread_id, tenant=tenant)
 
 
-@app.task(name=RUN_SUMMARIES)  # type: ignore[untyped-decorator]  # celery ships no types
+@app.task(name=RUN_SUMMARIES, shared=False)  # type: ignore[untyped-decorator]  # celery ships no types
 def summarize() -> None:
     """Write summaries for the threads that need one."""
     _run_if_due(RUN_SUMMARIES, lambda settings, _: {"written": run_summaries(_database(), settings)})
 
 
-@app.task(name=RUN_SUMMARIES_NOW)  # type: ignore[untyped-decorator]  # celery ships no types
+@app.task(name=RUN_SUMMARIES_NOW, shared=False)  # type: ignore[untyped-decorator]  # celery ships no types
 def summarize_now(*, v: int) -> None:
     """Write the summaries that are due now: sent when a turn has filled a thread, between beat's ticks."""
     del v  # the payload has had one shape so far
     run_summaries(_database(), current())
 
 
-@app.task(name=RUN_RETENTION)  # type: ignore[untyped-decorator]  # celery ships no types
+@app.task(name=RUN_RETENTION, shared=False)  # type: ignore[untyped-decorator]  # celery ships no types
 def apply_retention() -> None:
     """Delete what the retention policies say is past its time."""
     _run_exclusively(RUN_RETENTION, lambda settings, _: asdict(run_retention(_database(), settings, collects=False)))
 
 
-@app.task(name=RUN_PURGE)  # type: ignore[untyped-decorator]  # celery ships no types
+@app.task(name=RUN_PURGE, shared=False)  # type: ignore[untyped-decorator]  # celery ships no types
 def purge_turns() -> None:
     """Delete turns that ended long ago."""
     _run_exclusively(RUN_PURGE, lambda settings, _: {"turns": run_purge(_database(), settings)})
 
 
-@app.task(name=PREPARE_PENDING_FILES)  # type: ignore[untyped-decorator]  # celery ships no types
+@app.task(name=PREPARE_PENDING_FILES, shared=False)  # type: ignore[untyped-decorator]  # celery ships no types
 def prepare_pending() -> None:
     """Request files that are not prepared yet: no turn has read their message, or a request was lost."""
     scans = bool(current().scanner_url)
@@ -150,19 +150,19 @@ def prepare_pending() -> None:
         _log.info("files_requested", files=len(files))
 
 
-@app.task(name=COLLECT_FILES)  # type: ignore[untyped-decorator]  # celery ships no types
+@app.task(name=COLLECT_FILES, shared=False)  # type: ignore[untyped-decorator]  # celery ships no types
 def collect_files() -> None:
     """Delete blobs that no message uses, and bytes that no row knows."""
     _run_exclusively(COLLECT_FILES, lambda settings, last: run_scheduled_collection(_database(), settings, last))
 
 
-@app.task(name=EXPIRE_UPLOADS)  # type: ignore[untyped-decorator]  # celery ships no types
+@app.task(name=EXPIRE_UPLOADS, shared=False)  # type: ignore[untyped-decorator]  # celery ships no types
 def expire_uploads() -> None:
     """Delete uploads that have expired."""
     _run_exclusively(EXPIRE_UPLOADS, lambda settings, last: run_scheduled_expiry(_database(), settings, last))
 
 
-@app.task(name=REFRESH_STATISTICS)  # type: ignore[untyped-decorator]  # celery ships no types
+@app.task(name=REFRESH_STATISTICS, shared=False)  # type: ignore[untyped-decorator]  # celery ships no types
 def refresh_statistics() -> None:
     """Have PostgreSQL refresh the statistics of its tables."""
     _run_exclusively(REFRESH_STATISTICS, lambda *_: dict(_database().run(statistics.refresh)))

@@ -5,7 +5,7 @@ from tasks.celery_app import app
 from tasks.worker import current_worker
 
 
-@app.task(name=RUN_TURNS, waits_on_loop=True)  # type: ignore[untyped-decorator]  # celery ships no types
+@app.task(name=RUN_TURNS, shared=False, waits_on_loop=True)  # type: ignore[untyped-decorator]  # celery ships no types
 def run_turns(*, v: int, tenant: str, thread: str, turn: str) -> None:
     """Claim a thread and run what is due there; return at once if nothing is."""
     del v  # the payload has had one shape so far

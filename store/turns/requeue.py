@@ -83,7 +83,8 @@ def _lock_turn(connection: Connection, turn_id: str) -> tuple[AnyRow, AnyRow]:
         .with_for_update(key_share=True)
     ).one()
     turn = connection.execute(select(turns).where(of_turn)).one_or_none()
-    if turn is None or (turn.window_to_seq is not None and turn.window_to_seq <= thread.history_starts_after):
+    # A turn that asked nothing of an empty thread has its window end at 0: nothing of that can be past retention.
+    if turn is None or 0 < (turn.window_to_seq or 0) <= thread.history_starts_after:
         raise TurnNotFound(f"turn_id: what {turn_id!r} asked is past its retention; send the question anew")
     return turn, thread
 

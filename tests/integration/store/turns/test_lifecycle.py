@@ -51,12 +51,14 @@ class Store:
         )
         return ClaimRequest(worker=worker, agents={"assistant": "1"}, **rules)
 
-    def send(self, content: str, thread: str = "t", limits: SendLimits = UNLIMITED, **options: Any) -> AcceptedTurn:
+    def send(
+        self, content: str | None, thread: str = "t", limits: SendLimits = UNLIMITED, **options: Any
+    ) -> AcceptedTurn:
         request = SendRequest(
             turn_id=new_id(),
             tenant="default",
             thread_id=thread,
-            message=options.pop("message", None) or Message(role="user", content=content),
+            message=options.pop("message", None if content is None else Message(role="user", content=content)),
             agent=options.pop("agent", "assistant"),
             **options,
         )

@@ -165,6 +165,17 @@ def test_only_what_failed_or_was_cancelled_is_asked_again(store: Store) -> None:
         again(store, waiting.turn_id)
 
 
+def test_a_turn_that_asked_nothing_of_an_empty_thread_is_found(store: Store) -> None:
+    asked = store.send(None)
+    claimed = store.claim_turn(store.worker())
+
+    with pytest.raises(TurnNotRequeueable, match="is running"):
+        again(store, asked.turn_id)
+    store.settle(claimed, AWAY, release=True)
+
+    assert again(store, asked.turn_id) == RequeueOutcome(asked.turn_id, "default", "t", is_new=False)
+
+
 @pytest.mark.parametrize("turn_id", ["018f0000-0000-7000-8000-000000000000", "no id of ours"])
 def test_a_turn_that_is_not_stored_is_told(store: Store, turn_id: str) -> None:
     with pytest.raises(TurnNotFound, match="turn_id"):

@@ -34,11 +34,11 @@ orphaned_children.connect()
 app = Celery("standin", broker=os.environ["THREADMILL_BROKER_URL"])
 app.conf.update(task_ignore_result=True, broker_connection_retry_on_startup=True)
 
-@app.task(name="standin.write")
+@app.task(name="standin.write", shared=False)
 def write(path, text):
     Path(path).write_text(text)
 
-@app.task(name="standin.sleep")
+@app.task(name="standin.sleep", shared=False)
 def sleep(path, seconds):
     Path(path).write_text("started")
     time.sleep(seconds)
