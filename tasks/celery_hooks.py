@@ -1,5 +1,6 @@
 """Celery's hooks that start and stop our worker: before it consumes, on shutdown, after its last task."""
 
+import os
 import sys
 import traceback
 from typing import Any
@@ -7,9 +8,9 @@ from typing import Any
 from celery import signals
 from celery.concurrency import prefork, thread
 
-from conversation.errors import ThreadmillError
+from conversation.errors import InvalidSettings, ThreadmillError
 from conversation.task_contract import FILES_QUEUE, MAINTENANCE_QUEUE, QUARANTINE_QUEUE, TURNS_QUEUE
-from store.settings import current
+from store.settings import current, export_key_files
 from tasks import log_config, sql_sends
 from tasks.worker import current_worker, has_worker, start_worker
 
@@ -29,6 +30,10 @@ def _on_logging(**_: object) -> None:
 
 def _on_setup(instance: Any, **_: object) -> None:
     queues = set(instance.app.amqp.queues.consume_from)
+    try:
+        export_key_files(os.environ)
+    except InvalidSettings as error:
+        sys.exit(f"the worker cannot start: {error}")
     if FILES_QUEUE in queues and not issubclass(instance.pool_cls, prefork.TaskPool):
         # No other pool can end a task at its time limit, and a file could take the whole worker down.
         sys.exit("the worker cannot start: files are read in processes; start it with -P prefork")

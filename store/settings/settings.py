@@ -1,7 +1,7 @@
 """Every setting of Threadmill: its variable, default and unit, in groups by what is set.
 
 A variable is named `THREADMILL_` and the field's name in capitals; one that is empty counts as not
-set. A wrong value is one clear line, and so is a variable that is nearly the name of a setting:
+set; with `_FILE` at its end it names the file that holds the value. A wrong value is one clear line, and so is a variable that is nearly the name of a setting:
 otherwise a default would be used without notice. Passwords and keys never appear in an error, a
 `repr` or a log. `docs/reference/make_settings.py` writes the groups for people.
 """
@@ -18,9 +18,10 @@ from conversation.errors import InvalidSettings
 from store.settings.connections import BrokerSettings, DatabaseSettings
 from store.settings.files import AttachmentSettings, FileStoreSettings, PreparationSettings
 from store.settings.retention import RetentionSettings
+from store.settings.secret_files import read_settings_files
 from store.settings.summaries import SummarySettings
 from store.settings.turns import AgentSettings, WorkerSettings
-from store.settings.variables import PREFIX, list_misspelled, name_in_use
+from store.settings.variables import PREFIX, list_misspelled, name_in_use, variable
 
 
 class Settings(
@@ -56,9 +57,10 @@ class Settings(
 
 def load(**values: Any) -> Settings:
     """Read the settings. Raises `InvalidSettings` with one line a wrong value, secrets masked."""
-    complaints = list_misspelled(os.environ, Settings.model_fields)
+    file_values, file_complaints = read_settings_files(Settings.model_fields, variable)
+    complaints = list_misspelled(os.environ, Settings.model_fields) + file_complaints
     try:
-        settings = Settings(**values)
+        settings = Settings(**{**file_values, **values})
     except ValidationError as error:
         raise InvalidSettings(
             "\n".join(complaints + [_error_line(item) for item in error.errors(include_url=False)])

@@ -6,6 +6,8 @@ from difflib import get_close_matches
 
 from pydantic import AliasChoices
 
+from store.settings.secret_files import SUFFIX
+
 PREFIX = "THREADMILL_"
 #: Older deployments of this design used this prefix, for the fields that have `old_aliases`.
 OLD_PREFIX = "NARRATOR_"
@@ -32,7 +34,7 @@ def name_in_use(field: str) -> str:
 
 def list_misspelled(environment: Iterable[str], fields: Collection[str]) -> list[str]:
     """A line for each variable that is nearly the name of a setting. Other variables are ignored."""
-    variables = {variable(field) for field in fields}
+    variables = {f"{variable(field)}{suffix}" for field in fields for suffix in ("", SUFFIX)}
     lines = []
     for name in sorted(environment):
         if name.upper().startswith(PREFIX) and name.upper() not in variables:

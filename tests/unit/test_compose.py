@@ -22,6 +22,12 @@ LONG_RUNNING = SERVICES.keys() - ONE_SHOTS
 #: `${NAME}`, `${NAME:-default}`, `${NAME-default}`, `${NAME:?message}`; `$$` is a dollar.
 VARIABLE = re.compile(r"\$\$|\$\{(?P<name>\w+)(?:(?P<how>:?[-?])(?P<rest>[^}]*))?\}")
 SECRET_NAME = re.compile(r"PASSWORD|SECRET|_KEY|AUTH|TOKEN")
+#: Variables of settings; those that hold a secret.
+SETTINGS = {settings.variable(field) for field in settings.Settings.model_fields}
+SECRET_SETTINGS = {
+    *("THREADMILL_DATABASE_URL", "THREADMILL_BROKER_URL"),
+    *("THREADMILL_S3_ACCESS_KEY_ID", "THREADMILL_S3_SECRET_ACCESS_KEY"),
+}
 
 
 def texts(node: object) -> Iterator[str]:
@@ -91,11 +97,34 @@ def each(names: set[str]) -> Callable[..., Any]:
     return pytest.mark.parametrize("name", sorted(names))
 
 
-def test_the_example_names_every_variable_that_the_stack_reads_and_no_other() -> None:
-    read = {match["name"] for match in variables(COMPOSE)}
-    read |= {name for service in SERVICES.values() for name in passed_on(service)}
+def test_the_example_names_every_variable_that_is_filled_in_and_none_that_is_not_read() -> None:
+    filled_in = {match["name"] for match in variables(COMPOSE)} | {"COMPOSE_PROFILES"}
+    read = filled_in | {name for service in SERVICES.values() for name in passed_on(service)}
 
-    assert example().keys() == read | {"COMPOSE_PROFILES"}
+    assert filled_in <= example().keys() <= read
+
+
+@each(OURS)
+def test_every_setting_reaches_every_process_and_a_secret_those_that_need_it(name: str) -> None:
+    needed = SETTINGS - SECRET_SETTINGS | {
+        "migrate": {"THREADMILL_DATABASE_URL"},
+        "beat": {"THREADMILL_BROKER_URL"},
+        "flower": {"THREADMILL_BROKER_URL"},
+    }.get(name, SECRET_SETTINGS)
+    if name not in WORKERS:
+        needed -= {"THREADMILL_SHUTDOWN_GRACE_SECONDS"}
+
+    assert SERVICES[name]["environment"].keys() & SETTINGS == needed
+
+
+def test_a_setting_of_env_is_in_force_in_the_containers(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = minimal_values() | {"THREADMILL_TURN_RETENTION_DAYS": "7", "THREADMILL_MODEL": "openai/gpt-5"}
+    for key, value in environment_of("maintenance", values).items():
+        monkeypatch.setenv(key, value)
+
+    loaded = settings.load()
+
+    assert (loaded.turn_retention_days, loaded.model) == (7, "openai/gpt-5")
 
 
 def test_what_the_example_leaves_empty_is_what_compose_insists_on() -> None:
@@ -124,10 +153,8 @@ def test_the_example_chooses_a_profile_that_exists() -> None:
 def test_every_setting_that_a_process_is_given_exists(name: str) -> None:
     given = {key for key in SERVICES[name]["environment"] if key.startswith("THREADMILL_")}
 
-    known = {f"THREADMILL_{field.upper()}" for field in settings.Settings.model_fields}
-
     assert given
-    assert given <= known
+    assert given <= SETTINGS
 
 
 @each(OURS)
@@ -140,14 +167,18 @@ def test_the_example_filled_in_is_a_configuration_that_loads(name: str, monkeypa
     assert name == "migrate" or loaded.broker_url.get_secret_value().endswith("@valkey:6379/0")
 
 
-def test_settings_that_the_example_shows_commented_out_are_the_ones_in_force(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_example_shows_commented_out_is_what_is_in_force(monkeypatch: pytest.MonkeyPatch) -> None:
     """Uncommenting a line changes nothing yet; only the lines that name another place do."""
     places = {"THREADMILL_S3_ENDPOINT_URL", "MINIO_IMAGE", "MINIO_CLIENT_IMAGE"}
     shown = {k: v for k, (v, in_force) in example().items() if v and not in_force and k not in places}
-
     defaults = {match["name"]: match["rest"] for match in variables(COMPOSE) if match["how"] == ":-"}
+    default_settings = settings.load()
 
-    assert shown.items() <= defaults.items()
+    for name in shown.keys() & SETTINGS - defaults.keys():
+        monkeypatch.setenv(name, shown[name])
+
+    assert settings.load() == default_settings
+    assert {k: v for k, v in shown.items() if k not in SETTINGS or k in defaults}.items() <= defaults.items()
 
 
 def test_another_s3_is_one_line_away() -> None:
@@ -261,10 +292,12 @@ def test_a_secret_has_no_value_in_the_file(name: str) -> None:
 
 
 def test_only_those_that_talk_to_models_are_given_their_keys() -> None:
-    given = {name for name in SERVICES if passed_on(SERVICES[name])}
+    keys = {name: passed_on(SERVICES[name]) - SETTINGS for name in SERVICES}
+
+    given = {name for name in SERVICES if keys[name]}
 
     assert given == {"worker", "quarantine", "maintenance"}
-    assert all(key.endswith("_API_KEY") for name in given for key in passed_on(SERVICES[name]))
+    assert all(key.endswith("_API_KEY") for name in given for key in keys[name])
 
 
 @pytest.mark.parametrize("name", ["beat", "flower"])

@@ -13,7 +13,7 @@ import pytest
 from pydantic import SecretStr
 
 from conversation.errors import InvalidSettings
-from store.settings import Settings, load, variable
+from store.settings import Settings, export_key_files, load, variable
 
 ROOT = Path(__file__).parents[3]
 SECRET = "hunter2"
@@ -314,3 +314,86 @@ def test_how_s3_keeps_objects_is_checked_at_the_start(
     (line,) = refusal()
 
     assert line.startswith(told)
+
+
+# Out of files
+
+
+def test_a_value_is_read_out_of_the_file_that_its_variable_names(monkeypatch: Environment, tmp_path: Path) -> None:
+    (tmp_path / "url").write_text(f"postgresql://u:{SECRET}@host/db\n")
+    (tmp_path / "size").write_text("19")
+    monkeypatch.setenv("THREADMILL_DATABASE_URL_FILE", str(tmp_path / "url"))
+    monkeypatch.setenv("THREADMILL_DATABASE_URL", "")
+    monkeypatch.setenv("threadmill_db_pool_size_file", str(tmp_path / "size"))
+
+    settings = load()
+
+    assert settings.database_url.get_secret_value() == f"postgresql://u:{SECRET}@host/db"
+    assert settings.db_pool_size == 19
+    assert load(db_pool_size=9).db_pool_size == 9
+
+
+def test_every_setting_can_be_given_by_a_file(monkeypatch: Environment, tmp_path: Path) -> None:
+    for field in Settings.model_fields:
+        monkeypatch.setenv(f"{variable(field)}_FILE", str(tmp_path / "missing"))
+
+    assert [line.partition("=")[0] for line in refusal()] == [f"{variable(field)}_FILE" for field in Settings.model_fields]
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "cannot be read (No such file or directory)"),
+        (b"", "holds no value"),
+        (b" \n", "holds no value"),
+        (b"a\0b", "holds no value"),
+        (b"\xff\xfe", "is no text in UTF-8"),
+        (b"x" * 70_000, "is longer than 65536 bytes"),
+    ],
+)
+def test_a_file_without_a_value_is_one_line_that_names_the_variable(
+    content: bytes | None, problem: str, monkeypatch: Environment, tmp_path: Path
+) -> None:
+    path = tmp_path / "url"
+    if content is not None:
+        path.write_bytes(content)
+    monkeypatch.setenv("THREADMILL_DATABASE_URL_FILE", str(path))
+
+    (line,) = refusal()
+
+    assert line.startswith(f"THREADMILL_DATABASE_URL_FILE={str(path)!r}: {problem}")
+
+
+@pytest.mark.parametrize("path", ["/", "/dev/null\0", "~", "  "])
+def test_what_is_no_file_is_told(path: str, monkeypatch: Environment) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "environ", {"THREADMILL_BROKER_URL_FILE": path})
+
+        assert refusal()[0].startswith("THREADMILL_BROKER_URL_FILE=")
+
+
+def test_a_wrong_value_out_of_a_file_is_not_shown(monkeypatch: Environment, tmp_path: Path) -> None:
+    (tmp_path / "url").write_text(f"http://:{SECRET}@host")
+    monkeypatch.setenv("THREADMILL_BROKER_URL_FILE", str(tmp_path / "url"))
+
+    assert refusal()[0].startswith("THREADMILL_BROKER_URL=***: ")
+
+
+def test_a_variable_and_its_file_at_once_are_refused(monkeypatch: Environment, tmp_path: Path) -> None:
+    monkeypatch.setenv("THREADMILL_BROKER_URL", "redis://here/0")
+    monkeypatch.setenv("THREADMILL_BROKER_URL_FILE", str(tmp_path))
+
+    assert refusal() == ["THREADMILL_BROKER_URL_FILE: THREADMILL_BROKER_URL is set as well; keep one of the two"]
+
+
+def test_the_keys_of_model_providers_are_read_out_of_files(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(f"{SECRET}\n")
+    names = ("OPENAI_API_KEY", "AWS_SECRET_ACCESS_KEY")
+    environment = {f"{name}_FILE": str(tmp_path / "key") for name in names} | {"OTHER_FILE": "x", "NO_API_KEY_FILE": ""}
+
+    export_key_files(environment)
+
+    assert {name: environment[name] for name in names} == dict.fromkeys(names, SECRET)
+    assert "NO_API_KEY" not in environment
+    with pytest.raises(InvalidSettings, match="COHERE_API_KEY_FILE='/nowhere': cannot be read"):
+        export_key_files({"COHERE_API_KEY_FILE": "/nowhere"})
