@@ -60,9 +60,13 @@ def _read_value(name: str, path: str, environment: Mapping[str, str]) -> str:
             content = file.read(VALUE_MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no path"
-        raise ValueError(f"{variable}={path!r}: cannot be read ({reason}); name a file that this user may read") from None
+        raise ValueError(
+            f"{variable}={path!r}: cannot be read ({reason}); name a file that this user may read"
+        ) from None
     if len(content) > VALUE_MAX_BYTES:
-        raise ValueError(f"{variable}={path!r}: is longer than {VALUE_MAX_BYTES} bytes; name a file with the value alone")
+        raise ValueError(
+            f"{variable}={path!r}: is longer than {VALUE_MAX_BYTES} bytes; name a file with the value alone"
+        )
     try:
         value = content.decode().strip()
     except UnicodeDecodeError:

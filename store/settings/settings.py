@@ -1,9 +1,10 @@
 """Every setting of Threadmill: its variable, default and unit, in groups by what is set.
 
 A variable is named `THREADMILL_` and the field's name in capitals; one that is empty counts as not
-set; with `_FILE` at its end it names the file that holds the value. A wrong value is one clear line, and so is a variable that is nearly the name of a setting:
-otherwise a default would be used without notice. Passwords and keys never appear in an error, a
-`repr` or a log. `docs/reference/make_settings.py` writes the groups for people.
+set; with `_FILE` at its end it names the file that holds the value. A wrong value is one clear line,
+and so is a variable that is nearly the name of a setting: otherwise a default would be used without
+notice. Passwords and keys never appear in an error, a `repr` or a log.
+`docs/reference/make_settings.py` writes the groups for people.
 """
 
 import os

@@ -11,11 +11,15 @@ from typer.main import get_command
 
 from conversation import task_contract
 from store.settings import Settings, variable
+from store.settings.secret_files import SUFFIX
 from tests.docs.pages import ROOT, Block, all_blocks
 from threadmill.cli.command import app
 
 #: Programs of the system: that they are spelled right is all that can be seen from here.
-FOREIGN = {"cd", "cp", "curl", "export", "git", "openssl", "pip", "python", "python3", "kill", "mkdir", "pgrep"}
+FOREIGN = {
+    *("cd", "cp", "curl", "export", "git", "kill", "mkdir", "openssl", "pgrep", "pip", "python", "python3"),
+    *("aws", "createdb", "kubectl", "pg_dump", "pg_restore"),
+}
 MAKE_TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 SERVICES = set(yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"])
 QUEUES = {
@@ -24,7 +28,7 @@ QUEUES = {
     task_contract.MAINTENANCE_QUEUE,
     task_contract.FILES_QUEUE,
 }
-SETTINGS = {variable(field) for field in Settings.model_fields}
+SETTINGS = {f"{variable(field)}{suffix}" for field in Settings.model_fields for suffix in ("", SUFFIX)}
 VARIABLE = re.compile(r"\bTHREADMILL_[A-Z0-9_]+\b")
 
 

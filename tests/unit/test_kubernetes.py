@@ -89,7 +89,9 @@ def test_a_secret_comes_from_the_file_that_is_mounted_for_it(name: str) -> None:
 
 def test_no_secret_stands_in_a_manifest_and_the_page_makes_each_that_is_used() -> None:
     assert not [manifest for manifest in MANIFESTS if manifest["kind"] == "Secret"]
-    used = {item["key"] for pod in PODS.values() for v in pod["volumes"] if "secret" in v for item in v["secret"]["items"]}
+    used = {
+        item["key"] for pod in PODS.values() for v in pod["volumes"] if "secret" in v for item in v["secret"]["items"]
+    }
 
     made = set(re.findall(r"--from-(?:literal|file)=([a-z0-9-]+)", PAGE.read_text()))
 

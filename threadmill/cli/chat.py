@@ -5,6 +5,7 @@ model is asked, so Ctrl-C in the middle of an answer loses none.
 """
 
 import asyncio
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import fields
@@ -95,8 +96,10 @@ class Conversation:
 def _load_agent(name: str | None, store: "ThreadStore") -> "Agent":
     import agent.agent
     from agent import registry
+    from store.settings import export_key_files
     from threadmill.local_agent import Agent
 
+    export_key_files(os.environ)
     agents = registry.load(store.settings.agent_modules)
     name = name or store.settings.default_agent
     if name not in agents:

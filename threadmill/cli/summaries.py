@@ -1,5 +1,6 @@
 """`threadmill threads summarize`, `summaries`, `restore-summary`: the summaries of a thread's older part."""
 
+import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,8 +29,10 @@ def summarize(
     async def work(store: "ThreadStore") -> "list[Summary]":
         from agent import registry
         from agent.model_factory import preload
+        from store.settings import export_key_files
         from store.summaries.summarize import defaults_of
 
+        export_key_files(os.environ)
         agents = registry.load(store.settings.agent_modules)
         name = agent or store.settings.default_agent
         if name not in agents:

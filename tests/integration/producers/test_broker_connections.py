@@ -1,8 +1,6 @@
 """Connections to the broker: encrypted ones, slow servers, refusals."""
 
 import asyncio
-import datetime as dt
-import ipaddress
 import socket
 import ssl
 import threading
@@ -16,6 +14,7 @@ import pytest
 from conversation.task_contract import WakeUp
 from store.live.broker_connection import BrokerRefusal
 from store.live.direct_publisher import DirectPublisher
+from tests.certificates import make_certificate
 
 WAKE_UP = WakeUp(tenant="default", thread_id="user-123", turn_id="0190")
 
@@ -89,32 +88,7 @@ async def test_a_server_that_falls_silent_holds_no_event_loop_up(end: str) -> No
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
-    """A file with a key, and with a certificate of 127.0.0.1 that nobody else signed."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "broker")])
-    now = dt.datetime.now(dt.UTC)
-    names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    built = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(hours=1))
-        .add_extension(names, critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    file = tmp_path / "broker.pem"
-    encoding = serialization.Encoding.PEM
-    secret = key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    file.write_bytes(secret + built.public_bytes(encoding))
-    return file
+    return make_certificate(tmp_path / "broker.pem")
 
 
 @pytest.mark.parametrize(

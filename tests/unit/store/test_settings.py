@@ -337,7 +337,9 @@ def test_every_setting_can_be_given_by_a_file(monkeypatch: Environment, tmp_path
     for field in Settings.model_fields:
         monkeypatch.setenv(f"{variable(field)}_FILE", str(tmp_path / "missing"))
 
-    assert [line.partition("=")[0] for line in refusal()] == [f"{variable(field)}_FILE" for field in Settings.model_fields]
+    assert [line.partition("=")[0] for line in refusal()] == [
+        f"{variable(field)}_FILE" for field in Settings.model_fields
+    ]
 
 
 @pytest.mark.parametrize(

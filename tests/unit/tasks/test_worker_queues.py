@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from celery.concurrency import prefork, solo, thread
 
-from conversation.task_contract import FILES_QUEUE, QUARANTINE_QUEUE, TURNS_QUEUE
+from conversation.task_contract import FILES_QUEUE, MAINTENANCE_QUEUE, QUARANTINE_QUEUE, TURNS_QUEUE
 from tasks import celery_hooks
 
 
@@ -37,3 +37,12 @@ def test_files_are_read_in_processes() -> None:
     app = SimpleNamespace(amqp=SimpleNamespace(queues=SimpleNamespace(consume_from={FILES_QUEUE})))
 
     celery_hooks._on_setup(SimpleNamespace(app=app, concurrency=2, pool_cls=prefork.TaskPool))
+
+
+@pytest.mark.parametrize("queue", [TURNS_QUEUE, MAINTENANCE_QUEUE])
+def test_a_model_key_whose_file_is_missing_is_told_at_the_start(queue: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY_FILE", "/nowhere/key")
+    app = SimpleNamespace(amqp=SimpleNamespace(queues=SimpleNamespace(consume_from={queue})))
+
+    with pytest.raises(SystemExit, match="cannot start: OPENAI_API_KEY_FILE='/nowhere/key': cannot be read"):
+        celery_hooks._on_setup(SimpleNamespace(app=app, concurrency=4, pool_cls=thread.TaskPool))

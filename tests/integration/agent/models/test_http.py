@@ -8,7 +8,6 @@ import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from agent.models.http.session import close_session, open_session
 from agent.models.protocol import ModelReply
 from agent.models.provider_model import ProviderModel
 from conversation.errors import ModelError
+from tests.certificates import make_certificate
 from tests.stub_openai import API_KEY, Behaviour, Exchange, StubOpenAI, reply, stream, text_delta
 
 HELLO = {"id": "x", "choices": [{"index": 0, "message": {"content": "Hi."}, "finish_reason": "stop"}]}
@@ -287,33 +287,6 @@ async def test_a_parameter_that_is_no_json_is_refused(provider, model, question,
     assert (raised.value.kind, provider.requests) == ("refused", [])
 
 
-def make_certificate(folder: Path) -> Path:
-    """A key and the certificate that vouches for it, in one file."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    file = folder / "own.pem"
-    pem = serialization.Encoding.PEM
-    words = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    file.write_bytes(words + certificate.public_bytes(pem))
-    return file
-
-
 class _Hello(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
@@ -329,7 +302,7 @@ class _Hello(BaseHTTPRequestHandler):
 @pytest.fixture
 def encrypted(tmp_path: Path) -> Any:
     """The address of a server whose certificate nobody knows, and the file that vouches for it."""
-    file = make_certificate(tmp_path)
+    file = make_certificate(tmp_path / "own.pem")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(file)
     server = HTTPServer(("127.0.0.1", 0), _Hello)
