@@ -23,9 +23,9 @@ Every process reads these variables once, when it starts. A variable that is not
 takes its default. A wrong value stops the process with one line for each, as does a variable whose
 name is nearly that of a setting; passwords and keys are never shown.
 
-With `_FILE` at its end a variable names the file that holds the value, as Docker, Kubernetes and systemd hand out secrets:
-`THREADMILL_DATABASE_URL_FILE=/run/secrets/database_url`. Workers read the keys of model providers from files as well
-(`OPENAI_API_KEY_FILE`).
+With `_FILE` at its end a variable names the file that holds the value, as Docker, Kubernetes and systemd hand out
+secrets: `THREADMILL_DATABASE_URL_FILE=/run/secrets/database_url`. Workers read the keys of model providers from files
+as well (`OPENAI_API_KEY_FILE`).
 
 The variables marked † are also read under the prefix `{OLD_PREFIX}`.
 
