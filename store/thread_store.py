@@ -81,6 +81,13 @@ class ThreadStore(ThreadQueries, ThreadSummaries, ThreadArchives, ThreadErasure)
         return store
 
     @classmethod
+    def open_in_memory(cls) -> Self:
+        """Open a store in memory, which lives until it is closed."""
+        store = cls(load(database_url=IN_MEMORY))
+        store.database.run(_prepare_schema, database=store.database)
+        return store
+
+    @classmethod
     def of(cls, thread: Thread) -> "ThreadStore | None":
         """The store that a working copy came from, if it is still open."""
         return _open_stores.get(thread.store_identity) if thread.store_identity is not None else None
@@ -97,6 +104,7 @@ class ThreadStore(ThreadQueries, ThreadSummaries, ThreadArchives, ThreadErasure)
         if _open_stores.get(self.identity) is self:
             del _open_stores[self.identity]
         await self.database.close_async()
+        self.database.close()
 
     async def save_thread(self, thread: Thread, *, check_title: bool = False) -> Thread:
         """Append the thread's new messages, and write its title, metadata and context.

@@ -12,13 +12,12 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg, PGDialectAsync_psycopg
-from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.util import LRUCache
 
 from store.database.column_types import CLOCK_SQL
 
-DIALECTS = (PGDialect_psycopg, PGDialectAsync_psycopg, SQLiteDialect_aiosqlite, SQLiteDialect_pysqlite)
+DIALECTS = (PGDialect_psycopg, PGDialectAsync_psycopg, SQLiteDialect_pysqlite)
 #: Statements that a process remembers: more than the application has.
 REMEMBERED_STATEMENTS = 10_000
 

@@ -16,7 +16,7 @@ from store.file_store import FileStore
 from store.thread_store import ThreadStore
 from threadmill.agent_result import AgentResult
 from threadmill.local_run import LocalRun
-from threadmill.memory_stores import MemoryStores
+from threadmill.memory_store import MemoryStore
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -27,7 +27,7 @@ class Agent(agent.agent.Agent):
     thread_store: ThreadStore | None = None
     #: Where attachments go; without one, the store that the settings name.
     file_store: FileStore | None = None
-    _memory_stores: MemoryStores = field(init=False, repr=False, default_factory=MemoryStores)
+    _memory_store: MemoryStore = field(init=False, repr=False, default_factory=MemoryStore)
 
     async def go(self, thread: Thread) -> AgentResult:
         """Store the thread's new messages, answer the last one, and store the answer.
@@ -59,6 +59,6 @@ class Agent(agent.agent.Agent):
         """The agent's store; else the one that the thread is kept in; else this process's memory."""
         store = self.thread_store or ThreadStore.of(thread)
         if store is None:
-            store = await self._memory_stores.open_store()
-            self._memory_stores.stay_open_for(thread)
+            store = await self._memory_store.open_store()
+            self._memory_store.stay_open_for(thread)
         return store

@@ -7,7 +7,7 @@ is handed in, so a commit whose outcome is unknown is resolved by running it aga
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
@@ -21,6 +21,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
 from sqlalchemy.util import greenlet_spawn
 
+from store.database import sqlite
 from store.database.function_calls import PLAIN_STATEMENTS, FunctionCall, call_alone, call_alone_on_loop
 from store.database.limits import begin_sql, limit_statements, postgres_arguments
 from store.database.retry_policy import READ_ONLY, Attempts
@@ -53,7 +54,6 @@ class Database:
         self._use_functions = use_functions
         self.url = driver_url(settings.database_url.get_secret_value())
         self._async_engines: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncEngine] = WeakKeyDictionary()
-        self._shielded_tasks: set[asyncio.Task[Any]] = set()
 
     @property
     def is_sqlite(self) -> bool:
@@ -82,17 +82,33 @@ class Database:
         _add_listeners(engine, self.settings)
         return engine
 
+    def engine_for(self, operation: Callable[..., Any]) -> Engine:
+        """The engine whose transactions begin as the operation needs it."""
+        return self._reading_engine if self.is_sqlite and sqlite.is_read_only(operation) else self.engine
+
+    @cached_property
+    def _reading_engine(self) -> Engine:
+        """The same engine, for transactions that only read."""
+        return self.engine.execution_options(**{sqlite.ONLY_READS: True})
+
+    @cached_property
+    def sqlite_threads(self) -> sqlite.TransactionThreads:
+        """The threads in which SQLite's transactions run for event loops."""
+        settings = self.settings
+        return sqlite.TransactionThreads(
+            1 if is_in_memory(self.url) else settings.db_pool_size + settings.db_max_overflow
+        )
+
     @property
     def async_engine(self) -> "AsyncEngine":
-        """The engine of the running event loop: asyncio connections cannot move between loops."""
+        """PostgreSQL's engine of the running event loop: asyncio connections cannot move between loops."""
         loop = asyncio.get_running_loop()
         engine = self._async_engines.get(loop)
         if engine is None:
             # It imports SQLAlchemy's whole ORM: a quarter of a second that sync callers need not wait.
             from sqlalchemy.ext.asyncio import create_async_engine
 
-            url = self.url.set(drivername="sqlite+aiosqlite") if self.is_sqlite else self.url
-            engine = create_async_engine(url, **self._engine_options(self.url, AsyncAdaptedQueuePool))
+            engine = create_async_engine(self.url, **self._engine_options(self.url, AsyncAdaptedQueuePool))
             _add_listeners(engine.sync_engine, self.settings)
             self._async_engines[loop] = engine
         return engine
@@ -130,29 +146,19 @@ class Database:
         """The database for callers that wait so many seconds for a server that is away."""
         return PatientRunner(self, seconds)
 
-    async def shield(self, transaction: Coroutine[Any, Any, T]) -> T:
-        """Await a transaction that goes on to its end when its caller is cancelled."""
-        # Cancelled in the middle of a statement, SQLAlchemy closes the connection: in memory that would
-        # be the whole database, and in a file the lock outlives it, while the traceback of the caller
-        # holds a cursor. So the transaction goes on to its end, whether a caller still waits or not.
-        task = asyncio.create_task(transaction)
-        self._shielded_tasks.add(task)
-        task.add_done_callback(self._shielded_tasks.discard)
-        return await asyncio.shield(task)
-
     def close(self) -> None:
         """Close the sync engine's connections."""
         if "engine" in self.__dict__:
             self.engine.dispose()
             del self.engine
+            self.__dict__.pop("_reading_engine", None)
 
     async def close_async(self) -> None:
-        """Close the connections of the running loop's engine, once no cancelled transaction needs them."""
-        loop = asyncio.get_running_loop()
-        if unfinished_tasks := [task for task in self._shielded_tasks if task.get_loop() is loop]:
-            await asyncio.wait(unfinished_tasks)
-        engine = self._async_engines.pop(loop, None)
-        if engine is not None:
+        """Close the connections of the running loop; of SQLite all of them, once its transactions have ended."""
+        if self.is_sqlite:
+            await self.sqlite_threads.join()
+            self.close()
+        elif (engine := self._async_engines.pop(asyncio.get_running_loop(), None)) is not None:
             await engine.dispose()
 
 
@@ -168,17 +174,15 @@ class PatientRunner:
         attempts = Attempts(self.patience_seconds)
         while True:
             try:
-                with self.database.engine.begin() as connection:
+                with self.database.engine_for(operation).begin() as connection:
                     return operation(connection, *args, **kwargs)
             except (DBAPIError, PoolTimeout) as error:
                 time.sleep(attempts.pause_after(error))
 
     async def run_async(self, operation: Operation[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """As `run`, on the event loop."""
-        transaction = self._run_on_loop(operation, *args, **kwargs)
-        return await (self.database.shield(transaction) if self.database.is_sqlite else transaction)
-
-    async def _run_on_loop(self, operation: Operation[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        if self.database.is_sqlite:
+            return await self.database.sqlite_threads.run(lambda: self.run(operation, *args, **kwargs))
         attempts = Attempts(self.patience_seconds)
         while True:
             try:
@@ -207,22 +211,9 @@ class PatientRunner:
                 await asyncio.sleep(attempts.pause_after(error))
 
 
-class LoopTransactionRunner:
-    """Runs operations on the database of a running event loop, for code in another thread."""
-
-    def __init__(self, database: Database, loop: asyncio.AbstractEventLoop) -> None:
-        self._database = database
-        self._loop = loop
-
-    def run(self, operation: Operation[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """As `Database.run`, on the loop's own connections: a database in memory has no others."""
-        coroutine = self._database.run_async(operation, *args, **kwargs)
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
-
-
 def _engine_options(url: URL, settings: Settings, pool: type[QueuePool]) -> dict[str, Any]:
     if url.get_backend_name() == "sqlite":
-        return _sqlite_options(url, settings, pool)
+        return sqlite.engine_options(url, settings)
     return {
         "poolclass": pool,
         "pool_size": settings.db_pool_size,
@@ -235,21 +226,9 @@ def _engine_options(url: URL, settings: Settings, pool: type[QueuePool]) -> dict
     }
 
 
-def _sqlite_options(url: URL, settings: Settings, pool: type[QueuePool]) -> dict[str, Any]:
-    options: dict[str, Any] = {
-        "poolclass": pool,
-        "pool_timeout": settings.db_pool_timeout,
-        "connect_args": {"timeout": settings.db_statement_timeout_seconds, "check_same_thread": False},
-    }
-    if is_in_memory(url):
-        # One connection *is* the database: it stays open, and its users queue for it.
-        return options | {"pool_size": 1, "max_overflow": 0, "pool_recycle": -1}
-    return options | {"pool_size": settings.db_pool_size, "max_overflow": settings.db_max_overflow}
-
-
 def _add_listeners(engine: Engine, settings: Settings) -> None:
     if engine.dialect.name == "sqlite":
-        _add_sqlite_listeners(engine)
+        sqlite.add_listeners(engine)
         return
     begin = begin_sql(engine.url, settings)
     event.listen(engine, "handle_error", _strip_row_from_error)
@@ -259,23 +238,6 @@ def _add_listeners(engine: Engine, settings: Settings) -> None:
     def _on_begin(connection: Connection) -> None:
         # Several statements at once go without parameters only.
         connection.exec_driver_sql(begin, execution_options={"no_parameters": True})
-
-
-def _add_sqlite_listeners(engine: Engine) -> None:
-    @event.listens_for(engine, "connect")
-    def _on_connect(connection: Any, _record: object) -> None:
-        # SQLAlchemy shall begin, not the driver: see `_on_begin`.
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA foreign_keys=ON")
-        cursor.execute("PRAGMA journal_mode=WAL")
-        cursor.execute("PRAGMA synchronous=NORMAL")
-        cursor.close()
-
-    @event.listens_for(engine, "begin")
-    def _on_begin(connection: Connection) -> None:
-        # A reader that became a writer in mid-transaction would fail instead of waiting.
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _strip_row_from_error(failure: ExceptionContext) -> None:

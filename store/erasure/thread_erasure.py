@@ -3,7 +3,6 @@
 import asyncio
 from typing import IO
 
-from store.database.engine import LoopTransactionRunner
 from store.erasure.certificate import Certificate
 from store.erasure.export import ExportOutcome, UserExport
 from store.erasure.subject import Subject
@@ -26,7 +25,7 @@ class ThreadErasure(OpenStore):
         """
         subject = self._subject(user, thread_id, whole_tenant=whole_tenant)
         blobs = (await self._open_file_store()).blobs
-        return await asyncio.to_thread(run_erasure, self._transaction_runner(), blobs, subject)
+        return await asyncio.to_thread(run_erasure, self.database, blobs, subject)
 
     async def export_user(
         self, target: IO[bytes], *, user: str | None = None, thread_id: str | None = None
@@ -37,7 +36,7 @@ class ThreadErasure(OpenStore):
         where nothing is stored, and `FileStoreUnavailable`.
         """
         subject = self._subject(user, thread_id)
-        export = UserExport(self._transaction_runner(), (await self._open_file_store()).blobs, subject)
+        export = UserExport(self.database, (await self._open_file_store()).blobs, subject)
         return await asyncio.to_thread(export.write, target)
 
     def _subject(self, user: str | None, thread_id: str | None, *, whole_tenant: bool = False) -> Subject:
@@ -48,6 +47,3 @@ class ThreadErasure(OpenStore):
             whole_tenant=whole_tenant,
             user_key=self.settings.user_metadata_key,
         )
-
-    def _transaction_runner(self) -> LoopTransactionRunner:
-        return LoopTransactionRunner(self.database, asyncio.get_running_loop())

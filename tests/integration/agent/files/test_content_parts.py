@@ -73,7 +73,7 @@ def statements(database: Database) -> Iterator[list[str]]:
     def note(connection: object, cursor: object, statement: str, *_: object) -> None:
         seen.append(statement)
 
-    engine = database.async_engine.sync_engine
+    engine = database.engine if database.is_sqlite else database.async_engine.sync_engine
     event.listen(engine, "before_cursor_execute", note)
     yield seen
     event.remove(engine, "before_cursor_execute", note)

@@ -67,7 +67,8 @@ def statements(store: ThreadStore) -> Iterator[list[str]]:
     def note(connection: Connection, cursor: object, statement: str, *_: object) -> None:
         seen.append(statement)
 
-    engine = store.database.async_engine.sync_engine
+    database = store.database
+    engine = database.engine if database.is_sqlite else database.async_engine.sync_engine
     event.listen(engine, "before_cursor_execute", note)
     yield seen
     event.remove(engine, "before_cursor_execute", note)

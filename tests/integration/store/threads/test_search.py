@@ -169,9 +169,8 @@ async def test_messages_are_found_after_others_were_deleted(store: ThreadStore, 
         await store.delete_thread(f"t{number}")
 
     if kind == "sqlite":
-        async with store.database.async_engine.connect() as connection:
-            raw = await connection.get_raw_connection()
-            await raw.driver_connection.execute("VACUUM")  # type: ignore[union-attr]
+        with store.database.engine.connect() as connection:
+            connection.connection.driver_connection.execute("VACUUM")  # type: ignore[union-attr]
 
     assert await found(store, "word7") == {"t7"}
     assert await found(store, "word8") == set()

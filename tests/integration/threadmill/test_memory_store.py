@@ -27,7 +27,7 @@ async def test_an_agent_goes_on_with_a_thread_whose_first_agent_is_gone() -> Non
 async def test_memory_is_let_go_with_the_agent_and_its_threads() -> None:
     agent, thread = Agent(name="a"), Thread()
     await agent.go(said(thread, "hello"))
-    stores = ref(agent._memory_stores)
+    stores = ref(agent._memory_store)
 
     del agent, thread
     gc.collect()
