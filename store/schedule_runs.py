@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, select, update
 
 from store.database.column_types import clock
+from store.database.sqlite import read_only
 from store.database.statements import convert_row, insert_for
 from store.tables import schedule_runs
 
@@ -73,6 +74,7 @@ def fail_run(connection: Connection, run: ScheduleRun, error: str) -> None:
     connection.execute(_update_run(run).values(finished_at=clock(), error=error[:ERROR_MAX_CHARS]))
 
 
+@read_only
 def list_last_runs(connection: Connection) -> list[LastRun]:
     """The newest run of each schedule that ever ran, by name."""
     now = connection.execute(select(clock())).scalar_one()

@@ -20,7 +20,7 @@ class MemoryStore:
 
     async def open_store(self) -> ThreadStore:
         """The store, opened at the first call."""
-        return self._store or await asyncio.to_thread(self._open)
+        return self._store if self._store is not None else await asyncio.to_thread(self._open)
 
     def stay_open_for(self, thread: Thread) -> None:
         """Stay open as long as this working copy is there: another agent may go on with it."""

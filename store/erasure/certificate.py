@@ -12,6 +12,7 @@ from sqlalchemy import Connection, delete, select, update
 
 from store.audit import write_audit_row
 from store.database.column_types import clock
+from store.database.sqlite import read_only
 from store.erasure.subject import Subject
 from store.tables.retention import erasure_items, erasures
 
@@ -47,6 +48,7 @@ def finish(connection: Connection, erasure_id: str, subject: Subject) -> Certifi
     return certificate
 
 
+@read_only
 def load_latest(connection: Connection, subject: Subject) -> Certificate | None:
     """Load the newest certificate of this subject."""
     query = (

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, exists, not_, or_, select, tuple_
 
 from store.audit import hash_of
+from store.database.sqlite import read_only
 from store.database.statements import AnyRow
 from store.erasure.archives import parts_of, thread_keys_naming
 from store.erasure.subject import Subject, select_thread_keys
@@ -26,11 +27,13 @@ PAGE = 200
 Line = dict[str, Any]
 
 
+@read_only
 def load_thread(connection: Connection, key: int) -> AnyRow | None:
     """Load the thread's row; None if it is gone."""
     return connection.execute(select(threads).where(threads.c.key == key)).one_or_none()
 
 
+@read_only
 def load_turns(connection: Connection, key: int, after: int) -> tuple[int, list[Line]] | None:
     """Load the next turns in any state, their journals and inputs, with the position of the last turn."""
     is_held = select(threads.c.legal_hold).where(threads.c.key == key).scalar_subquery()
@@ -49,6 +52,7 @@ def load_turns(connection: Connection, key: int, after: int) -> tuple[int, list[
     ]
 
 
+@read_only
 def load_held_messages(connection: Connection, key: int, after: int) -> list[Line]:
     """Load the next hidden messages that only a legal hold keeps: the remainder of a half deleted turn."""
     row = load_thread(connection, key)
@@ -60,6 +64,7 @@ def load_held_messages(connection: Connection, key: int, after: int) -> list[Lin
     return [message_line(message, each.tokens, turn_id=each.turn_id) for message, each in message_pairs]
 
 
+@read_only
 def load_files(connection: Connection, key: int, after: tuple[str, int]) -> Sequence[AnyRow]:
     """Load the next files of a thread's messages, visible or held, and of its inbox; without their texts."""
     sort_key = attachments.c.message_id, attachments.c.index
@@ -89,12 +94,14 @@ def load_files(connection: Connection, key: int, after: tuple[str, int]) -> Sequ
     return connection.execute(page).all()
 
 
+@read_only
 def load_uploads(connection: Connection, tenant: str, hashes: Collection[str]) -> list[Line]:
     """Load the upload rows of these files: what the client said of them."""
     statement = select(uploads).where(uploads.c.tenant == tenant, uploads.c.sha256.in_(sorted(hashes)))
     return [row_to_json(row) for row in connection.execute(statement.order_by(uploads.c.id))]
 
 
+@read_only
 def load_policies(connection: Connection, row: AnyRow) -> list[Line]:
     """Load the policy of one thread, as a list of none or one."""
     policy = retention_policies.c
@@ -102,6 +109,7 @@ def load_policies(connection: Connection, row: AnyRow) -> list[Line]:
     return [row_to_json(each) for each in connection.execute(statement.order_by(policy.key))]
 
 
+@read_only
 def load_audit(connection: Connection, row: AnyRow) -> list[Line]:
     """Load the audit's rows of a thread: what was deleted or repaired."""
     ids = [row.id, hash_of(row.tenant, row.id)]
@@ -109,6 +117,7 @@ def load_audit(connection: Connection, row: AnyRow) -> list[Line]:
     return [row_to_json(each) for each in connection.execute(select(audit).where(of_thread).order_by(audit.c.key))]
 
 
+@read_only
 def load_archives(connection: Connection, subject: Subject) -> Sequence[AnyRow]:
     """Load the archives of the subject's threads, also of deleted ones."""
     return connection.execute(archive_rows(connection, subject)).all()

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Select, select
 from conversation.errors import InvalidInput
 from conversation.validation import check_id, check_tenant, check_text
 from store.audit import hash_of
+from store.database.sqlite import read_only
 from store.retention.thread_user import user_of
 from store.tables import threads
 
@@ -60,6 +61,7 @@ class Subject:
         return hash_of(self.tenant, self.name)
 
 
+@read_only
 def load_thread_keys(connection: Connection, subject: Subject, *, after: int, limit: int) -> list[int]:
     """Load a page of the keys of the subject's threads, ascending."""
     statement = select_thread_keys(connection, subject).where(threads.c.key > after)

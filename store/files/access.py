@@ -11,17 +11,20 @@ from sqlalchemy import Connection, and_, select
 from conversation.attachment import Attachment
 from conversation.errors import FileNotReady, FileNotStored, FileRejected
 from conversation.media_types import IMAGE_TYPES
+from store.database.sqlite import read_only
 from store.database.statements import AnyRow
 from store.files.blob_rows import BLOCKED_SCANS
 from store.tables import blobs, renditions
 
 
+@read_only
 def load_stored_file(connection: Connection, tenant: str, file: Attachment) -> Attachment:
     """Load a file with the type and size of its bytes. Raises `FileNotStored`."""
     row = _load_row(connection, tenant, file)
     return replace(file, media_type=row.media_type, size=row.size, content=None)
 
 
+@read_only
 def load_downloadable_file(connection: Connection, tenant: str, file: Attachment, *, scans: bool = False) -> Attachment:
     """As `load_stored_file`, if it may be handed out. Raises `FileNotReady` and `FileRejected` for others.
 
@@ -32,6 +35,7 @@ def load_downloadable_file(connection: Connection, tenant: str, file: Attachment
     return replace(file, media_type=row.media_type, size=row.size, content=None)
 
 
+@read_only
 def load_thumbnail(connection: Connection, tenant: str, file: Attachment, *, scans: bool = False) -> Attachment | None:
     """Load the small picture of an image, or itself if it is small; None where there is none (yet).
 

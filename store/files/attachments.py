@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Select, select
 
 from conversation.attachment import Attachment
 from conversation.message import Message
+from store.database.sqlite import read_only
 from store.database.statements import AnyRow, insert_for
 from store.files.blob_rows import check_stored
 from store.tables import attachments, blobs, messages, threads
@@ -69,6 +70,7 @@ def load_attachments(
     return files_by_message
 
 
+@read_only
 def load_thread_files(connection: Connection, tenant: str, thread_id: str) -> list[Attachment]:
     """Load the files of a thread's history, the newest first; at most `THREAD_FILES_MAX`."""
     of_message = (attachments.c.thread_key == messages.c.thread_key) & (attachments.c.message_id == messages.c.id)

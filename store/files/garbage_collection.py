@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Select, and_, delete, exists, func, not_, or_, select, tuple_, update
 
 from store.database.column_types import DAY, clock, moment_ago
+from store.database.sqlite import read_only
 from store.database.statements import insert_for
 from store.files.blob_rows import Address, blob_address, pending_row
 from store.tables import attachments, blobs, renditions
@@ -195,6 +196,7 @@ def load_known_hashes(connection: Connection, tenant: str, hashes: Collection[st
     return set(connection.execute(rows).scalars())
 
 
+@read_only
 def count_unused(connection: Connection, *, grace_days: float) -> UnusedBlobs:
     """Count the blobs that a run would delete, and those in grace. Nothing is changed."""
     is_over = blobs.c.unreferenced_since <= moment_ago(days=grace_days)

@@ -14,6 +14,7 @@ from conversation.attachment import Attachment
 from conversation.errors import UploadNotFound
 from conversation.ids import is_our_id
 from store.database.column_types import DAY, OurId, Time, clock, moment_ago
+from store.database.sqlite import read_only
 from store.database.statements import convert_row
 from store.files.quota import check_quota
 from store.tables import uploads
@@ -58,6 +59,7 @@ def create(
     return Upload(id=upload_id, tenant=tenant, file=file, expires_at=expires_at)
 
 
+@read_only
 def read(connection: Connection, tenant: str, upload_id: str) -> Upload:
     """Load an upload that can still be completed, or is. Raises `UploadNotFound`."""
     is_open = uploads.c.completed_at.is_not(None) | (uploads.c.expires_at > clock(plus_seconds=-LATE_SECONDS))

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Select, delete, literal, select, true, tuple_
 
 from store.audit import write_audit_row
 from store.database.column_types import clock
+from store.database.sqlite import read_only
 from store.database.statements import insert_for
 from store.retention.policy import STRICTEST, Policy, policy_from_settings
 from store.settings import Settings
@@ -48,6 +49,7 @@ def mirror(connection: Connection, settings: Settings) -> None:
         _write(connection, policy)
 
 
+@read_only
 def list_policies(connection: Connection, *, tenant: str | None = None) -> list[Policy]:
     """The policies of a tenant, or of all, by scope."""
     statement = _select().order_by(*(retention_policies.c[name] for name in _SCOPE))

@@ -18,6 +18,7 @@ from sqlalchemy import ColumnElement, Connection, func, select
 from conversation.errors import InvalidInput, ThreadNotFound
 from store.audit import hash_of
 from store.blobs import BlobStore
+from store.database.sqlite import read_only
 from store.database.statements import AnyRow
 from store.retention.carried_context import is_carried
 from store.tables.retention import ARCHIVES, archives
@@ -39,6 +40,7 @@ class ArchivedThread:
     last_at: datetime
 
 
+@read_only
 def list_archived_threads(connection: Connection, tenant: str, thread_id: str) -> list[ArchivedThread]:
     """List the archived threads that had this id, the oldest first: an id may be used again."""
     columns = archives.c

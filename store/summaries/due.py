@@ -14,6 +14,7 @@ from sqlalchemy.sql import and_, cast, func, literal, select, text, true, union_
 
 from conversation.water_marks import WaterMarks
 from store.database.column_types import clock
+from store.database.sqlite import read_only
 from store.database.statements import convert_row
 from store.tables import CAN_BE_SUMMARIZED, FILLS_WINDOW, UNCOVERED_MESSAGES_STEP, UNCOVERED_TOKENS_STEP, threads
 
@@ -147,6 +148,7 @@ def _list_agents(connection: Connection) -> Collection[str]:
     return connection.execute(statement).scalars().all()
 
 
+@read_only
 def is_above_high_mark(connection: Connection, tenant: str, thread_id: str, *, marks: WaterMarks) -> bool:
     """Whether a thread is above its high mark, reserved or not."""
     row = connection.execute(

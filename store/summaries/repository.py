@@ -17,6 +17,7 @@ from conversation.message import Message, Usage
 from conversation.summary import Draft, NewSummary, Summary
 from conversation.water_marks import WaterMarks
 from store.database.column_types import clock
+from store.database.sqlite import read_only
 from store.database.statements import AnyRow, convert_row
 from store.history import message_rows
 from store.history.counters import recount, subtract_covered
@@ -28,6 +29,7 @@ from store.tables.turns import unfinished
 RESTORE_PAUSE_SECONDS = 86_400.0
 
 
+@read_only
 def load_draft(connection: Connection, tenant: str, thread_id: str, *, marks: WaterMarks) -> Draft | None:
     """Load the draft of the next summary towards the low mark; None where no whole turn is above it.
 
@@ -128,6 +130,7 @@ def _values(draft: Draft, new: NewSummary) -> dict[str, Any]:
     return values | {"id": new_id(), "usage": new.usage.to_json()}
 
 
+@read_only
 def list_summaries(connection: Connection, tenant: str, thread_id: str) -> list[Summary]:
     """List all summaries of a thread, withdrawn ones among them, the newest first.
 

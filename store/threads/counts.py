@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Select, func, select
 
 from conversation.turn import TurnState
 from store.database.estimates import estimate
+from store.database.sqlite import read_only
 from store.tables import blobs, messages, threads, turns
 
 #: The planner's cost of a count, at most: some ten milliseconds, for about 100,000 rows of an index.
@@ -51,6 +52,7 @@ class _Counter:
         return int(self._connection.execute(select(func.count()).select_from(rows.subquery())).scalar_one())
 
 
+@read_only
 def stats(connection: Connection, tenant: str = "default") -> Stats:
     """Count everything that a tenant has."""
     counter = _Counter(connection)

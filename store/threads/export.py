@@ -20,6 +20,7 @@ from sqlalchemy import Connection, func, not_, select
 from conversation.errors import ThreadNotFound
 from conversation.message import Message
 from conversation.turn import FINAL_STATES
+from store.database.sqlite import read_only
 from store.database.statements import AnyRow
 from store.history import message_rows
 from store.history.visibility import is_hidden_summary, is_hidden_turn
@@ -122,6 +123,7 @@ class Export:
         ]
 
 
+@read_only
 def read_next_page(connection: Connection, export: Export) -> tuple[list[Record], Export]:
     """Read the next page, and return it with the export behind it; a repeated transaction skips none."""
     next_export = copy(export)

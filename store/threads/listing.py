@@ -20,6 +20,7 @@ from conversation.errors import InvalidInput
 from conversation.thread import TITLE_MAX_CHARS, Thread
 from conversation.validation import check_metadata, check_moment, check_tenant, check_text
 from store.database.json_equality import metadata_has
+from store.database.sqlite import read_only
 from store.database.statements import AnyRow
 from store.tables import threads
 from store.threads.repository import thread_from_row
@@ -52,6 +53,7 @@ class ThreadPage(list[Thread]):
     next_cursor: str | None = None
 
 
+@read_only
 def list_threads(
     connection: Connection,
     filters: ThreadFilter,
@@ -96,6 +98,7 @@ def _check_limit(limit: int) -> int:
     return limit
 
 
+@read_only
 def count(connection: Connection, filters: ThreadFilter) -> int:
     """Count the threads that a listing would show."""
     statement = _apply_filters(connection, select(func.count()).select_from(threads), filters)

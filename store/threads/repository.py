@@ -20,6 +20,7 @@ from conversation.thread import LAST_UPDATED, Thread
 from conversation.validation import check_metadata
 from conversation.working_copy import LEADING, LoadedState
 from store.database.column_types import clock
+from store.database.sqlite import read_only
 from store.database.statements import AnyRow, insert_for
 from store.files.attachments import attach
 from store.history import message_rows
@@ -107,6 +108,7 @@ def apply(thread: Thread, outcome: SaveOutcome) -> None:
     _refresh(thread, outcome.row, is_sliced=was_sliced)
 
 
+@read_only
 def load(connection: Connection, tenant: str, thread_id: str, *, last: int | None = None) -> Thread:
     """A working copy of a stored thread, or of its `last` messages. Raises `ThreadNotFound`."""
     row = connection.execute(_select(tenant, thread_id)).one_or_none()

@@ -18,6 +18,7 @@ from sqlalchemy import ColumnElement, Connection, Select, func, literal_column, 
 from conversation.errors import InvalidInput
 from conversation.validation import check_tenant, check_text
 from store.database.estimates import estimate
+from store.database.sqlite import read_only
 from store.database.statements import AnyRow
 from store.tables import messages, threads
 
@@ -63,6 +64,7 @@ class _Group:
     excluded_terms: list[str] = field(default_factory=list)
 
 
+@read_only
 def search_messages(connection: Connection, query: str, *, tenant: str = "default", limit: int = 20) -> list[Hit]:
     """Messages with the words of `query`, best first: as in a web search, `"a phrase"`, `or`, `-not`.
 

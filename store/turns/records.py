@@ -9,11 +9,13 @@ from conversation.errors import Fault, TurnNotFound
 from conversation.ids import is_our_id
 from conversation.message import Message, Usage
 from conversation.turn import TurnError, TurnRecord, TurnResult, TurnState
+from store.database.sqlite import read_only
 from store.database.statements import AnyRow, convert_row
 from store.history import message_rows
 from store.tables import messages, threads, turns
 
 
+@read_only
 def read(connection: Connection, turn_id: str) -> TurnRecord:
     """Read a turn's record. Raises `TurnNotFound`."""
     row = connection.execute(_select_records().where(is_turn(turn_id))).one_or_none()
@@ -22,6 +24,7 @@ def read(connection: Connection, turn_id: str) -> TurnRecord:
     return _record(row)
 
 
+@read_only
 def list_latest(connection: Connection, tenant: str, *, states: Collection[TurnState], limit: int) -> list[TurnRecord]:
     """A tenant's newest turns in these states, the newest first."""
     # Each state by itself, as the index has them: no turn is read that is in another, or too old.
@@ -46,6 +49,7 @@ def _record(row: AnyRow) -> TurnRecord:
     return convert_row(row, TurnRecord, state=TurnState(row.state), error=_stored_error(row), usage=usage)
 
 
+@read_only
 def read_result(connection: Connection, turn_id: str) -> TurnResult:
     """A turn's state and the messages that answer it. Raises `TurnNotFound`."""
     record = read(connection, turn_id)

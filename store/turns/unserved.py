@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, not_, or_, select
 
 from conversation.turn import RefusedTurn
 from store.database.column_types import clock, moment_now
+from store.database.sqlite import read_only
 from store.tables import threads, turns, workers
 from store.tables.turns import unfinished
 from store.turns.claims import ClaimRequest, claim
@@ -20,6 +21,7 @@ from store.turns.settle import settle
 WORKERS_MAX = 1_000
 
 
+@read_only
 def list_served_agents(connection: Connection) -> frozenset[str]:
     """The names of the agents that some living worker serves."""
     living_workers = select(workers.c.agents).where(workers.c.lease_expires_at > clock()).limit(WORKERS_MAX)
@@ -31,6 +33,7 @@ def is_unserved(served_agents: Collection[str]) -> ColumnElement[bool]:
     return and_(unfinished, turns.c.local_process_id.is_(None), turns.c.agent.not_in(sorted(served_agents)))
 
 
+@read_only
 def count_unserved(connection: Connection, tenant: str) -> dict[str, int]:
     """The number of a tenant's turns that wait for an agent that nobody serves, by agent."""
     statement = (
