@@ -14,6 +14,15 @@ from store.settings import current, export_key_files
 from tasks import log_config, sql_sends
 from tasks.worker import current_worker, has_worker, start_worker
 
+#: Options of Celery's worker that only processes of its own can honour, and where it keeps them.
+PREFORK_OPTIONS = {
+    "--max-tasks-per-child": "max_tasks_per_child",
+    "--max-memory-per-child": "max_memory_per_child",
+    "--autoscale": "autoscale",
+    "--time-limit": "time_limit",
+    "--soft-time-limit": "soft_time_limit",
+}
+
 
 def connect() -> None:
     """Connect the hooks. Celery keeps weak references, so they are functions of this module."""
@@ -49,6 +58,11 @@ def _on_setup(instance: Any, **_: object) -> None:
     if not issubclass(instance.pool_cls, thread.TaskPool):
         # Its event loop and its lease are in this process: a forked child would have neither.
         sys.exit("the worker cannot start: turns run in this process; start it with -P threads or -P custom")
+    if ignored_options := [option for option, field in PREFORK_OPTIONS.items() if getattr(instance, field, None)]:
+        sys.exit(
+            f"the worker cannot start: {', '.join(ignored_options)} would have no effect, since turns run in this "
+            "process; leave it out: the time of a turn is its agent's limit, and a worker is replaced by stopping it"
+        )
     try:
         start_worker(current(), runs_quarantine=runs_quarantine, concurrency=instance.concurrency)
     except ThreadmillError as error:

@@ -1,5 +1,7 @@
 """How a worker may be started: a suspect alone in its process, turns in the process, files in processes."""
 
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -46,3 +48,13 @@ def test_a_model_key_whose_file_is_missing_is_told_at_the_start(queue: str, monk
 
     with pytest.raises(SystemExit, match="cannot start: OPENAI_API_KEY_FILE='/nowhere/key': cannot be read"):
         celery_hooks._on_setup(SimpleNamespace(app=app, concurrency=4, pool_cls=thread.TaskPool))
+
+
+def test_options_that_would_have_no_effect_are_refused() -> None:
+    options = [f"{option}={'4,1' if option == '--autoscale' else '19'}" for option in celery_hooks.PREFORK_OPTIONS]
+    command = [sys.executable, "-m", "celery", "-A", "tasks.app", "worker", "-P", "threads", "-Q", "turns", *options]
+
+    worker = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+
+    assert worker.returncode != 0
+    assert f"cannot start: {', '.join(celery_hooks.PREFORK_OPTIONS)} would have no effect" in worker.stderr
