@@ -10,9 +10,13 @@ import asyncio
 import copy
 import logging
 import os
+from collections.abc import AsyncGenerator
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
+from inspect import isawaitable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from agent.models.credentials import (
     OPENAI_CLIENT_PROVIDERS,
@@ -30,6 +34,9 @@ LIBRARY_TIMEOUT_MARGIN_SECONDS = 5.0
 
 #: Parameters that litellm does not send, at least for models that it does not know.
 _DROPPED_BY_LITELLM = frozenset({"metadata", "user"})
+
+#: The generators that close the connections of a loop when it ends.
+_keepers: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncGenerator[None, None]] = WeakKeyDictionary()
 
 
 @cache
@@ -55,10 +62,31 @@ def load() -> Any:
 
 
 async def close() -> None:
-    """Close the connections that are kept for the next call. Await it before the loop ends."""
-    litellm = load()
-    await litellm.close_litellm_async_clients()
-    litellm.in_memory_llm_clients_cache.flush_cache()
+    """Close the connections that are kept for the next call of the running loop."""
+    loop = asyncio.get_running_loop()
+    # litellm's keys end with the loop's identity, which a later loop may have again.
+    clients = load().in_memory_llm_clients_cache.cache_dict
+    for key in [key for key in clients if str(key).endswith(f"-{id(loop)}")]:
+        with suppress(Exception):  # whatever it is, it is not used again
+            closed = clients.pop(key).close()
+            if isawaitable(closed):
+                await closed
+    _keepers.pop(loop, None)
+
+
+async def _keep_until_loop_ends() -> None:
+    """See to it that the running loop's connections are closed when it shuts down its generators."""
+    loop = asyncio.get_running_loop()
+    if loop not in _keepers:
+        keeper = _keepers[loop] = _close_at_end()
+        await anext(keeper)
+
+
+async def _close_at_end() -> AsyncGenerator[None, None]:
+    try:
+        yield
+    finally:
+        await close()
 
 
 class LitellmRoad:
@@ -68,6 +96,7 @@ class LitellmRoad:
         """Import litellm, off the event loop, where that has not been done."""
         if not load.cache_info().currsize:
             await asyncio.to_thread(load)
+        await _keep_until_loop_ends()
 
     def call(
         self, model: str, request: ModelRequest, pieces: ReplyPieces, watch: StreamWatch, *, is_streamed: bool
