@@ -7,6 +7,9 @@ worker needs.
 import importlib
 from typing import Any
 
+#: Of the code: in the image it is not installed, so no package says its version.
+__version__ = "0.1.0"
+
 #: The module of each public name. `__init__.pyi` says the same to type checkers; a test holds them together.
 _MODULES = {
     # Agents and what they are made of

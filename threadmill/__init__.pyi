@@ -98,3 +98,5 @@ from store.threads.listing import ThreadPage as ThreadPage
 from store.turns.thread_turns import TurnPage as TurnPage
 from threadmill.agent_result import AgentResult as AgentResult
 from threadmill.local_agent import Agent as Agent
+
+__version__: str
