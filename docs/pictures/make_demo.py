@@ -3,10 +3,11 @@
     python docs/pictures/make_demo.py --record    runs `make demo` in a terminal, and keeps what it wrote, and when
     python docs/pictures/make_demo.py --write     draws the recording
 
-What stays true: nothing on the picture was typed by hand; it needs no network, neither to be drawn nor to be looked at; who
-asks for no motion, and every program that does not know any, sees the whole of it.
+What stays true: nothing on the picture was typed by hand; it needs no network, neither to be drawn nor to be looked
+at; who asks for no motion, and every program that does not know any, sees the whole of it.
 """
 
+import itertools
 import json
 import os
 import pty
@@ -30,6 +31,13 @@ PAUSE_MAX = 0.7
 CHAR_WIDTH, LINE_HEIGHT, MARGIN, TITLE_HEIGHT = 7.3, 18, 16, 34
 FOREGROUND, BACKGROUND = "#d7dae0", "#1b1f27"
 COLORS = {"green": "#98c379", "red": "#e06c75", "yellow": "#e5c07b", "cyan": "#56b6c2", "blue": "#61afef"}
+#: A line is hidden until its time; without motion, all of them are shown.
+STYLE = f"""
+text {{ font: 12px ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace }}
+text {{ fill: {FOREGROUND}; white-space: pre }}
+@keyframes appear {{ from {{ visibility: hidden }} }}
+@media (prefers-reduced-motion: no-preference) {{ .line {{ animation: appear 1ms backwards }} }}
+"""
 
 
 def record() -> None:
@@ -37,7 +45,7 @@ def record() -> None:
     leader, follower = pty.openpty()
     size = {"COLUMNS": str(COLUMNS), "LINES": "50", "TERM": "xterm-256color"}
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("THREADMILL_", "CELERY_"))}
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: S603 - the command above, of this project
         COMMAND.split(), cwd=ROOT, env=clean | size, stdin=follower, stdout=follower, stderr=follower
     )
     os.close(follower)
@@ -75,16 +83,16 @@ def draw() -> str:
     """Draw the recording, line after line at its time."""
     lines = [(0.0, Text(f"$ {COMMAND}", style="bold")), *read_lines()]
     width, height = round(COLUMNS * CHAR_WIDTH + 2 * MARGIN), TITLE_HEIGHT + len(lines) * LINE_HEIGHT + 2 * MARGIN
+    buttons = "".join(
+        f'<circle cx="{20 + 18 * place}" cy="18" r="5" fill="{COLORS[color]}"/>'
+        for place, color in enumerate(("red", "yellow", "green"))
+    )
     rows = [_draw_line(row, at, text) for row, (at, text) in enumerate(lines)]
     return f"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" aria-label="{COMMAND}">
 <title>{COMMAND}: recorded by docs/pictures/make_demo.py</title>
-<style>
-text {{ font: 12px ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; fill: {FOREGROUND}; white-space: pre }}
-@keyframes appear {{ from {{ visibility: hidden }} }}
-@media (prefers-reduced-motion: no-preference) {{ .line {{ animation: appear 1ms backwards }} }}
-</style>
+<style>{STYLE}</style>
 <rect width="{width}" height="{height}" rx="8" fill="{BACKGROUND}"/>
-<circle cx="20" cy="18" r="5" fill="#e06c75"/><circle cx="38" cy="18" r="5" fill="#e5c07b"/><circle cx="56" cy="18" r="5" fill="#98c379"/>
+{buttons}
 {"".join(rows)}</svg>
 """
 
@@ -100,7 +108,7 @@ def _draw_line(row: int, at: float, text: Text) -> str:
 def _runs(text: Text) -> Iterator[tuple[int, int]]:
     """The pieces of a line within which its style stays the same."""
     edges = sorted({0, len(text.plain), *(edge for span in text.spans for edge in (span.start, span.end))})
-    return ((start, end) for start, end in zip(edges, edges[1:], strict=False) if start < end)
+    return ((start, end) for start, end in itertools.pairwise(edges) if start < end)
 
 
 def _draw_part(text: Text, start: int, end: int) -> str:
