@@ -3,17 +3,20 @@
     python docs/pictures/make_demo.py --record    runs `make demo` in a terminal, and keeps what it wrote, and when
     python docs/pictures/make_demo.py --write     draws the recording
 
-What stays true: nothing on the picture was typed by hand; it needs no network, neither to be drawn nor to be looked
-at; who asks for no motion, and every program that does not know any, sees the whole of it.
+What stays true: nothing on the picture was typed by hand, and the password of the demo's Flower is not on it; it needs
+no network, neither to be drawn nor to be looked at; who asks for no motion, and every program that does not know any,
+sees the whole of it.
 """
 
 import itertools
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 import time
+from codecs import getincrementaldecoder
 from collections.abc import Iterator
 from html import escape
 from pathlib import Path
@@ -25,12 +28,19 @@ ROOT = Path(__file__).parents[2]
 RECORDING = Path(__file__).with_name("demo.cast")
 PICTURE = Path(__file__).with_name("demo.svg")
 COMMAND = "make demo"
-COLUMNS = 116
+COLUMNS = 132
 #: Seconds that a pause of the recording takes in the picture, at most: nobody waits for a server's start.
 PAUSE_MAX = 0.7
 CHAR_WIDTH, LINE_HEIGHT, MARGIN, TITLE_HEIGHT = 7.3, 18, 16, 34
 FOREGROUND, BACKGROUND = "#d7dae0", "#1b1f27"
-COLORS = {"green": "#98c379", "red": "#e06c75", "yellow": "#e5c07b", "cyan": "#56b6c2", "blue": "#61afef"}
+COLORS = {
+    "green": "#98c379",
+    "red": "#e06c75",
+    "yellow": "#e5c07b",
+    "cyan": "#56b6c2",
+    "blue": "#61afef",
+    "magenta": "#c678dd",
+}
 #: A line is hidden until its time; without motion, all of them are shown.
 STYLE = f"""
 text {{ font: 12px ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace }}
@@ -50,8 +60,10 @@ def record() -> None:
     )
     os.close(follower)
     started, lines = time.monotonic(), [json.dumps({"version": 2, "width": COLUMNS, "height": 50, "title": COMMAND})]
+    # A piece may end in the middle of a character.
+    decoder = getincrementaldecoder("utf-8")()
     while chunk := _read(leader):
-        said = chunk.decode(errors="replace").replace(str(ROOT), "~/threadmill")
+        said = re.sub(r"password \S+", "password ********", decoder.decode(chunk))
         lines.append(json.dumps([round(time.monotonic() - started, 3), "o", said], ensure_ascii=False))
     if process.wait() != 0:
         raise SystemExit(f"{COMMAND} ended with {process.returncode}")
@@ -74,9 +86,9 @@ def read_lines() -> Iterator[tuple[float, Text]]:
         *complete, rest = (rest + said).replace("\r\n", "\n").split("\n")
         for line in complete:
             # What a carriage return overwrote was there for a moment only.
-            yield at, Text.from_ansi(line.rpartition("\r")[2])
-    if rest.strip():
-        yield at, Text.from_ansi(rest.rpartition("\r")[2])
+            text = Text.from_ansi(line.rpartition("\r")[2])
+            for part in text.divide(range(COLUMNS, len(text), COLUMNS)):
+                yield at, part
 
 
 def draw() -> str:

@@ -9,7 +9,7 @@ from functools import wraps
 from io import BytesIO
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.http import FileResponse, HttpRequest, HttpResponseBase, HttpResponseRedirect, JsonResponse
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
@@ -31,8 +31,11 @@ def refuse_problems(view: View) -> View:
         try:
             return view(request, **names)
         except threadmill.ThreadmillError as error:
-            body, status, headers = describe_problem(error)
-            return JsonResponse(body, status=status, headers=headers, content_type=MEDIA_TYPE)
+            problem = error
+        except OperationalError as error:
+            problem = threadmill.DatabaseUnavailable(f"Django's own connection: {error}")
+        body, status, headers = describe_problem(problem)
+        return JsonResponse(body, status=status, headers=headers, content_type=MEDIA_TYPE)
 
     return answer
 

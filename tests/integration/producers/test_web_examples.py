@@ -302,15 +302,18 @@ def test_what_may_succeed_later_says_when_to_come_back(
     gone = load(database_url=f"postgresql://someone:s3cr3t@127.0.0.1:{port}/nowhere", db_connect_timeout_seconds=2)
     api.default_producer().close()
     monkeypatch.setattr(api, "_default", Producer(gone))
+    configure(gone.database_url.get_secret_value())
     without_database = backend.get("/threads/t")
+    without_any = backend.post("/threads/t/messages", {"content": "five"})
 
-    answers = [without_agent, over_limit, without_database]
+    answers = [without_agent, over_limit, without_database, without_any]
     assert [(a.status, a.body["title"], a.headers["retry-after"], a.body["retryable"]) for a in answers] == [
         (503, "UnknownAgent", "5", True),
         (429, "LimitReached", "5", True),
         (503, "DatabaseUnavailable", "5", True),
+        (503, "DatabaseUnavailable", "5", True),
     ]
-    assert str(port).encode() not in without_database.content
+    assert str(port).encode() not in without_database.content + without_any.content
 
 
 @pytest.mark.parametrize("backend", ["django"], indirect=True)
