@@ -53,6 +53,9 @@ class Fault(StrEnum):
 class ThreadmillError(Exception):
     """Root of the tree: catch it to catch everything that is ours."""
 
+    #: Whether the very same call may succeed later, with nothing changed by its caller.
+    retryable: bool = False
+
 
 class UserError(ThreadmillError):
     """The call is wrong; the same call will fail again."""
@@ -73,7 +76,9 @@ class IdempotencyConflict(UserError):
 
 
 class UnknownAgent(UserError):
-    """No worker has ever registered an agent of this name."""
+    """No worker has registered an agent of this name yet."""
+
+    retryable = True
 
 
 class ThreadNotFound(UserError, LookupError):
@@ -91,6 +96,8 @@ class TurnNotRequeueable(UserError):
 class LimitReached(UserError):
     """The tenant is at its limit of turns or its quota of files; later the same call may succeed."""
 
+    retryable = True
+
 
 class UploadNotFound(UserError, LookupError):
     """No upload with this id is open for this tenant: it was never asked for, or has expired."""
@@ -102,6 +109,8 @@ class UploadIncomplete(UserError):
 
 class FileNotReady(UserError):
     """A scanner has not passed the file yet; the same call may succeed later."""
+
+    retryable = True
 
 
 class ThreadUnderLegalHold(UserError):
@@ -136,9 +145,13 @@ class InvalidSettings(OperatorError):
 class DatabaseUnavailable(OperatorError):
     """The database did not answer in time. Nothing was accepted."""
 
+    retryable = True
+
 
 class FileStoreUnavailable(OperatorError):
     """The file store did not answer, refused the request, or is full."""
+
+    retryable = True
 
 
 class FileNotStored(OperatorError, LookupError):
@@ -151,6 +164,8 @@ class ScannerUnavailable(FileStoreUnavailable):
 
 class ToolServerUnavailable(OperatorError):
     """A server whose tools an agent needs cannot be reached or started, or does not list them."""
+
+    retryable = True
 
 
 class UploadsNotSupported(OperatorError):

@@ -13,6 +13,7 @@ from typing import Any
 from conversation.errors import InvalidInput
 from conversation.ids import new_id
 from conversation.message import Message, Usage
+from conversation.pending_message import PendingMessage
 from conversation.validation import check_id, check_metadata, check_tenant, check_text, moment_from_json
 from conversation.working_copy import LEADING, WorkingCopy
 
@@ -47,6 +48,8 @@ class Thread(WorkingCopy):
         self.dropped_context: set[str] = set()
         #: Names the store that this copy was loaded from or saved in: a `seq` means something there only.
         self.store_identity: str | None = None
+        #: Messages that were sent and wait for a worker, as the thread was loaded; none is in `messages` yet.
+        self.pending: tuple[PendingMessage, ...] = ()
         for message in messages:
             self.add_message(message)
 
@@ -105,7 +108,7 @@ class Thread(WorkingCopy):
     # JSON
 
     def to_json(self) -> dict[str, Any]:
-        """The working copy as JSON values; `from_json` reads it back."""
+        """The working copy as JSON values; `from_json` reads it back, but for what was pending."""
         return {
             "id": self.id,
             "tenant": self.tenant,
@@ -115,6 +118,7 @@ class Thread(WorkingCopy):
             "created_at": self.created_at.isoformat(),
             "updated_at": self.updated_at.isoformat(),
             "messages": [message.to_json() for message in self.messages],
+            "pending": [pending.to_json() for pending in self.pending],
         }
 
     @classmethod

@@ -8,6 +8,8 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack
 
 from conversation.attachment import Attachment
+from conversation.thread import Thread
+from conversation.turn import TurnState
 from producers.producer import Producer
 from producers.send_options import SendKeywords
 from producers.turn import AsyncTurn, Turn
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from producers.caller_transaction import AsyncCallerConnection
     from producers.uploads import Upload
     from store.database.caller_connection import CallerConnection
+    from store.turns.thread_turns import TurnPage
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -44,7 +47,7 @@ def send_message(
     goes out: call `turn.notify()` after the commit, use `producers.sqlalchemy_orm` or `producers.django`, or
     leave it to the sweep.
 
-    `options` are the fields of `producers.send_options.SendOptions`.
+    `options` are the fields of `SendOptions`.
 
     Raises `InvalidInput`, `FileRejected`, `UnknownAgent`, `IdempotencyConflict` and `LimitReached` for
     what the caller can fix, `DatabaseUnavailable` and `FileStoreUnavailable` where nothing was accepted. A
@@ -71,6 +74,44 @@ def find_turn(turn_id: str) -> Turn:
 async def find_turn_async(turn_id: str) -> AsyncTurn:
     """As `find_turn`, on the event loop."""
     return await default_producer().find_turn_async(turn_id)
+
+
+def list_turns(thread_id: str, *, tenant: str = "default", limit: int = 50, cursor: str | None = None) -> "TurnPage":
+    """The turns of a thread, the newest first: a page of at most `limit`, and `next_cursor` for the next one.
+
+    Raises `ThreadNotFound`, `InvalidInput` and `DatabaseUnavailable`.
+    """
+    return default_producer().list_turns(thread_id, tenant=tenant, limit=limit, cursor=cursor)
+
+
+async def list_turns_async(
+    thread_id: str, *, tenant: str = "default", limit: int = 50, cursor: str | None = None
+) -> "TurnPage":
+    """As `list_turns`, on the event loop."""
+    return await default_producer().list_turns_async(thread_id, tenant=tenant, limit=limit, cursor=cursor)
+
+
+def read_thread(thread_id: str, *, tenant: str = "default", last: int | None = 50) -> Thread:
+    """A thread to show to its users: its `last` messages, or all with None, and those that are `pending`.
+
+    Raises `ThreadNotFound`, `InvalidInput` and `DatabaseUnavailable`.
+    """
+    return default_producer().read_thread(thread_id, tenant=tenant, last=last)
+
+
+async def read_thread_async(thread_id: str, *, tenant: str = "default", last: int | None = 50) -> Thread:
+    """As `read_thread`, on the event loop."""
+    return await default_producer().read_thread_async(thread_id, tenant=tenant, last=last)
+
+
+def cancel_turn(turn_id: str) -> TurnState:
+    """Ask a turn to stop; returns its state now. What was said so far is kept. Raises `TurnNotFound`."""
+    return find_turn(turn_id).cancel()
+
+
+async def cancel_turn_async(turn_id: str) -> TurnState:
+    """As `cancel_turn`, on the event loop."""
+    return await (await find_turn_async(turn_id)).cancel()
 
 
 def requeue_turn(turn_id: str, *, agent: str | None = None) -> Turn:
@@ -115,6 +156,26 @@ def complete_upload(upload_id: str, *, tenant: str = "default") -> Attachment:
 
 
 complete_upload_async = _move_to_thread(complete_upload)
+
+
+def find_file(thread_id: str, sha256: str, *, tenant: str = "default") -> Attachment:
+    """A file of a thread by its SHA-256, without its bytes: of its history, or of a message that is pending.
+
+    Who asks for a file of their own thread gets it so, and none of another's. Raises `FileNotStored`,
+    `InvalidInput` and `DatabaseUnavailable`.
+    """
+    return default_producer().uploads.find(thread_id, sha256, tenant=tenant)
+
+
+find_file_async = _move_to_thread(find_file)
+
+
+def read_file(file: Attachment, *, tenant: str = "default") -> bytes:
+    """The bytes of a file of a message, where no client can fetch them by itself. Raises as `file_url`."""
+    return default_producer().uploads.read(file, tenant=tenant)
+
+
+read_file_async = _move_to_thread(read_file)
 
 
 def file_url(

@@ -10,7 +10,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar, Unpack
 
 from conversation.ids import new_id
+from conversation.thread import Thread
 from conversation.turn import TurnRecord
+from conversation.validation import check_id, check_tenant
 from producers.connections import Connections
 from producers.send_options import SendKeywords, SendOptions
 from producers.send_request import build_request, limits_of
@@ -19,9 +21,11 @@ from store.blobs import BlobStore, open_file_store
 from store.database.engine import Database
 from store.files.ingest import FileIngest
 from store.settings import Settings, current
+from store.threads import repository
 from store.turns import inbox, records
 from store.turns.requeue import RequeueOutcome, requeue
 from store.turns.send_request import AcceptedTurn, SendRequest
+from store.turns.thread_turns import TurnPage, list_of_thread
 
 if TYPE_CHECKING:
     from producers.caller_transaction import AsyncCallerConnection
@@ -104,6 +108,27 @@ class Producer:
     async def find_turn_async(self, turn_id: str) -> AsyncTurn:
         """As `find_turn`, on the event loop."""
         return self._handle_of_stored(AsyncTurn, await self.database.run_async(records.read, turn_id=turn_id))
+
+    def list_turns(
+        self, thread_id: str, *, tenant: str = "default", limit: int = 50, cursor: str | None = None
+    ) -> TurnPage:
+        """The turns of a thread, the newest first; see `producers.list_turns`."""
+        return self.database.run(list_of_thread, tenant, thread_id, limit=limit, cursor=cursor)
+
+    async def list_turns_async(
+        self, thread_id: str, *, tenant: str = "default", limit: int = 50, cursor: str | None = None
+    ) -> TurnPage:
+        """As `list_turns`, on the event loop."""
+        return await self.database.run_async(list_of_thread, tenant, thread_id, limit=limit, cursor=cursor)
+
+    def read_thread(self, thread_id: str, *, tenant: str = "default", last: int | None = 50) -> Thread:
+        """A thread as it is shown to its users; see `producers.read_thread`."""
+        return self.database.run(repository.load, check_tenant(tenant), check_id("thread_id", thread_id), last=last)
+
+    async def read_thread_async(self, thread_id: str, *, tenant: str = "default", last: int | None = 50) -> Thread:
+        """As `read_thread`, on the event loop."""
+        of_thread = check_tenant(tenant), check_id("thread_id", thread_id)
+        return await self.database.run_async(repository.load, *of_thread, last=last)
 
     def requeue(self, turn_id: str, *, agent: str | None = None) -> Turn:
         """Queue a turn again; see `producers.requeue_turn`."""

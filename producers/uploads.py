@@ -17,10 +17,11 @@ from conversation.attachment import Attachment
 from conversation.errors import FileNotStored, FileRejected, InvalidInput, UploadIncomplete
 from conversation.ids import new_id
 from conversation.media_types import UNKNOWN_TYPE
-from conversation.validation import check_sha256, check_tenant, check_tenant_of_user
+from conversation.validation import check_id, check_sha256, check_tenant, check_tenant_of_user
 from store.blobs import BlobStore
 from store.database.engine import Database
 from store.files import access, uploads
+from store.files.attachments import find_thread_file
 from store.files.blob_rows import Reservation, confirm, reserve
 from store.media_types.examine import examine_sample
 from store.media_types.sample import HEAD_BYTES, TAIL_BYTES, Sample
@@ -94,17 +95,29 @@ class Uploads:
         self._database.run(_confirm_completion, upload=upload, reservations=reservations)
         self._blobs.discard_upload(tenant, upload.id)
 
+    def find(self, thread_id: str, sha256: str, *, tenant: str = "default") -> Attachment:
+        """See `producers.find_file`."""
+        of_thread = {"tenant": check_tenant(tenant), "thread_id": check_id("thread_id", thread_id)}
+        return self._database.run(find_thread_file, **of_thread, sha256=check_sha256("sha256", sha256))
+
+    def read(self, file: Attachment, *, tenant: str = "default") -> bytes:
+        """See `producers.read_file`."""
+        stored_file = self._load_downloadable(file, tenant)
+        return self._blobs.get(tenant, str(stored_file.sha256))
+
     def url(self, file: Attachment, *, tenant: str = "default", expires: timedelta, inline: bool = False) -> str:
         """See `producers.file_url`."""
-        stored_file = self._database.run(
-            access.load_downloadable_file, tenant=check_tenant(tenant), file=file, scans=self._scans
-        )
-        return self._url(stored_file, tenant, expires, inline=inline)
+        return self._url(self._load_downloadable(file, tenant), tenant, expires, inline=inline)
 
     def thumbnail_url(self, file: Attachment, *, tenant: str = "default", expires: timedelta) -> str | None:
         """See `producers.thumbnail_url`."""
         thumbnail = self._database.run(access.load_thumbnail, tenant=check_tenant(tenant), file=file, scans=self._scans)
         return None if thumbnail is None else self._url(thumbnail, tenant, expires, inline=True)
+
+    def _load_downloadable(self, file: Attachment, tenant: str) -> Attachment:
+        return self._database.run(
+            access.load_downloadable_file, tenant=check_tenant(tenant), file=file, scans=self._scans
+        )
 
     def _url(self, file: Attachment, tenant: str, expires: timedelta, *, inline: bool) -> str:
         return self._blobs.url(

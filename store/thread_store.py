@@ -152,7 +152,10 @@ class ThreadStore(ThreadQueries, ThreadSummaries, ThreadArchives, ThreadErasure)
         return await self.save_thread(thread)
 
     async def get_thread(self, thread_id: str, *, last: int | None = None) -> Thread:
-        """A working copy with all its messages, or the `last` ones. Raises `ThreadNotFound`."""
+        """A working copy with all its messages, or the `last` ones, and those that are `pending`.
+
+        Raises `ThreadNotFound`.
+        """
         return self._set_home(await self.database.run_async(repository.load, self.tenant, thread_id, last=last))
 
     async def get_or_create_thread(self, thread_id: str, **options: Any) -> Thread:

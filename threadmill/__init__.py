@@ -7,6 +7,9 @@ worker needs.
 import importlib
 from typing import Any
 
+#: Of the code: in the image it is not installed, so no package says its version.
+__version__ = "0.1.0"
+
 #: The module of each public name. `__init__.pyi` says the same to type checkers; a test holds them together.
 _MODULES = {
     # Agents and what they are made of
@@ -16,11 +19,13 @@ _MODULES = {
     "Tool": "agent.tools.tool",
     "tool": "agent.tools.tool",
     "RunContext": "agent.tools.run_context",
+    "ProducedFile": "agent.tools.produced_file",
     "WEB_TOOLS": "agent.web",
     "mcp": "agent.mcp",
     # Conversations
     "Thread": "conversation.thread",
     "Message": "conversation.message",
+    "PendingMessage": "conversation.pending_message",
     "Attachment": "conversation.attachment",
     "TextPart": "conversation.parts",
     "ImagePart": "conversation.parts",
@@ -29,15 +34,52 @@ _MODULES = {
     "Usage": "conversation.message",
     # Stores
     "ThreadStore": "store.thread_store",
+    "ThreadPage": "store.threads.listing",
     "Summary": "conversation.summary",
     "FileStore": "store.file_store",
+    "Settings": "store.settings",
     # Sending to workers
     "send_message": "producers",
     "send_message_async": "producers",
+    "SendOptions": "producers.send_options",
+    "send_message_in": "producers.sqlalchemy_orm",
+    "send_message_in_async": "producers.sqlalchemy_orm",
+    "send_message_in_atomic": "producers.django",
+    "Producer": "producers",
+    "default_producer": "producers",
+    # Turns
     "Turn": "producers",
     "AsyncTurn": "producers",
+    "find_turn": "producers",
+    "find_turn_async": "producers",
+    "list_turns": "producers",
+    "list_turns_async": "producers",
+    "cancel_turn": "producers",
+    "cancel_turn_async": "producers",
+    "requeue_turn": "producers",
+    "requeue_turn_async": "producers",
+    "TurnPage": "store.turns.thread_turns",
+    "TurnRecord": "conversation.turn",
     "TurnState": "conversation.turn",
+    "TurnError": "conversation.turn",
     "TurnResult": "conversation.turn",
+    # What a backend shows
+    "read_thread": "producers",
+    "read_thread_async": "producers",
+    "find_file": "producers",
+    "find_file_async": "producers",
+    "read_file": "producers",
+    "read_file_async": "producers",
+    "file_url": "producers",
+    "file_url_async": "producers",
+    "thumbnail_url": "producers",
+    "thumbnail_url_async": "producers",
+    # Files that clients upload by themselves
+    "create_upload": "producers",
+    "create_upload_async": "producers",
+    "complete_upload": "producers",
+    "complete_upload_async": "producers",
+    "Upload": "producers.uploads",
     # Watching a run
     "Event": "agent.events",
     "TextDelta": "agent.models.protocol",
@@ -50,16 +92,36 @@ _MODULES = {
     "Model": "agent.models.protocol",
     "ModelRequest": "agent.models.protocol",
     "ModelReply": "agent.models.protocol",
+    "RecallModel": "agent.offline.model",
     # Errors
     "ThreadmillError": "conversation.errors",
+    "UserError": "conversation.errors",
     "InvalidInput": "conversation.errors",
+    "IdempotencyConflict": "conversation.errors",
+    "UnknownAgent": "conversation.errors",
     "ThreadNotFound": "conversation.errors",
+    "TurnNotFound": "conversation.errors",
+    "TurnNotRequeueable": "conversation.errors",
+    "LimitReached": "conversation.errors",
+    "UploadNotFound": "conversation.errors",
+    "UploadIncomplete": "conversation.errors",
+    "FileNotReady": "conversation.errors",
     "ThreadUnderLegalHold": "conversation.errors",
     "TitleConflict": "conversation.errors",
-    "TurnFailed": "conversation.errors",
+    "MessagesNotLoaded": "conversation.errors",
     "FileRejected": "conversation.errors",
-    "FileNotStored": "conversation.errors",
+    "OperatorError": "conversation.errors",
+    "InvalidSettings": "conversation.errors",
+    "DatabaseUnavailable": "conversation.errors",
     "FileStoreUnavailable": "conversation.errors",
+    "FileNotStored": "conversation.errors",
+    "ScannerUnavailable": "conversation.errors",
+    "ToolServerUnavailable": "conversation.errors",
+    "UploadsNotSupported": "conversation.errors",
+    "ModelError": "conversation.errors",
+    "TurnFailed": "conversation.errors",
+    "LeaseLost": "conversation.errors",
+    "Fault": "conversation.errors",
 }
 
 __all__ = list(_MODULES)

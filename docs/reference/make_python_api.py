@@ -20,18 +20,9 @@ so a backend that only sends imports no model library.
 
 This page is made by `python docs/reference/make_python_api.py --write`.
 """
-BACKENDS_INTRO = """
-## For backends
 
-These stand in modules of their own, since most programs need none or one of them.
-"""
-#: Names beside the public table: where they are, in which order they are shown.
-EXTRA_NAMES = {
-    "producers": ["find_turn", "find_turn_async", "Producer", "default_producer"],
-    "producers.send_options": ["SendOptions"],
-    "producers.sqlalchemy_orm": ["send_message_in", "send_message_in_async"],
-    "producers.django": ["send_message_in_atomic"],
-}
+#: The module of the settings, which have a page of their own.
+SETTINGS_HOME = "store.settings.settings"
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 #: Special methods that users call without their names.
@@ -82,30 +73,42 @@ def page() -> str:
     parts = [INTRO]
     for title, names in groups():
         parts += [f"## {title}\n", *(entry(module, name) for name, module in names)]
-    parts.append(BACKENDS_INTRO)
-    for module, names in EXTRA_NAMES.items():
-        parts += [entry(module, name, f"{module}.{name}") for name in names]
     return "\n".join(parts).rstrip() + "\n"
 
 
-def entry(module: str, name: str, heading: str = "") -> str:
+def entry(module: str, name: str) -> str:
     """One name: its signature, its promise, and what a class has."""
     home, node = find_definition(module, name)
     if isinstance(node, Function):
-        return f"### `{heading or name}`\n\n```text\n{signature(node)}\n```\n\n{promise(node)}\n"
+        return f"### `{name}`\n\n```text\n{signature(node)}\n```\n\n{promise(node)}\n"
     if isinstance(node, ast.ClassDef):
-        return _class(home, node, heading or name)
-    return f"### `{heading or name}`\n\n```text\n{ast.unparse(node)}\n```\n"
+        return _class(home, node)
+    if twin := _twin(home, node):
+        twin_signature = f"async {name}{signature(twin).removeprefix(twin.name)}"
+        return f"### `{name}`\n\n```text\n{twin_signature}\n```\n\nAs `{twin.name}`, on the event loop.\n"
+    return f"### `{name}`\n\n```text\n{ast.unparse(node)}\n```\n"
 
 
-def _class(home: str, node: ast.ClassDef, heading: str) -> str:
-    lines = [f"### `{heading}`\n", f"{promise(node)}\n"]
+def _twin(home: str, node: ast.stmt) -> ast.FunctionDef | None:
+    """The blocking function that an async one is made of."""
+    value = node.value if isinstance(node, ast.Assign) else None
+    if not isinstance(value, ast.Call) or ast.unparse(value.func) != "_move_to_thread":
+        return None
+    twin = find_definition(home, ast.unparse(value.args[0]))[1]
+    assert isinstance(twin, ast.FunctionDef)
+    return twin
+
+
+def _class(home: str, node: ast.ClassDef) -> str:
+    lines = [f"### `{node.name}`\n", f"{promise(node)}\n"]
     family = list(dict.fromkeys(_family(home, node)))  # a base of two bases once
     fields = dict[str, str]()
     for field in (field for home, member in family for field in _fields(home, member)):
         # A class may declare a field of its base again, without the base's comment.
         fields.setdefault(field.partition("` |")[0], f"| {field} |")
-    if fields:
+    if home == SETTINGS_HOME:
+        lines += ["Its fields are the [settings](settings.md), in lower case and without `THREADMILL_`.", ""]
+    elif fields:
         lines += ["| field | |", "|---|---|", *fields.values(), ""]
     methods: dict[str, Function] = {}
     # The class's own first; one that it overrides is shown as the class has it.

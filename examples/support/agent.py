@@ -1,8 +1,7 @@
 """The support agent, for workers with THREADMILL_AGENT_MODULES=examples.support.agent."""
 
-from agent.agent import Agent
-from agent.registry import register
 from examples.support.tools import TOOLS
+from threadmill import Agent, register
 
 support = register(
     Agent(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent.tools.run_context import RunContext
+from threadmill import RunContext
 
 #: Names the file; every process of one installation has to see the same one.
 PATH_VARIABLE = "THREADMILL_EXAMPLE_LEDGER"

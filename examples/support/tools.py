@@ -9,10 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from agent.tools.run_context import RunContext
-from agent.tools.tool import tool
 from examples.support import database
 from examples.support.ledger import Book, open_book
+from threadmill import RunContext, tool
 
 OrderId = Annotated[str, Field(pattern=r"^FH-\d{5}$", examples=["FH-20418"])]
 CustomerId = Annotated[str, Field(pattern=r"^C-\d{4}$", examples=["C-1001"])]

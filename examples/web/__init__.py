@@ -1,1 +1,1 @@
-"""Three web backends that send what a user writes and read the answer."""
+"""Three web backends that send what a user writes, show conversations and turns, and hand out files."""

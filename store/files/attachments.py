@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, Select, select
 
 from conversation.attachment import Attachment
+from conversation.errors import FileNotStored
 from conversation.message import Message
 from store.database.sqlite import read_only
 from store.database.statements import AnyRow, insert_for
@@ -82,6 +83,20 @@ def load_thread_files(connection: Connection, tenant: str, thread_id: str) -> li
         .limit(THREAD_FILES_MAX)
     )
     return [_file(row) for row in connection.execute(statement)]
+
+
+def find_thread_file(connection: Connection, tenant: str, thread_id: str, sha256: str) -> Attachment:
+    """Find a file of a thread, of whichever of its messages. Raises `FileNotStored`."""
+    statement = (
+        select(*_file_columns)
+        .select_from(threads.join(attachments, attachments.c.thread_key == threads.c.key).join(blobs))
+        .where(threads.c.tenant == tenant, threads.c.id == thread_id, blobs.c.sha256 == sha256)
+        .limit(1)
+    )
+    row = connection.execute(statement).first()
+    if row is None:
+        raise FileNotStored(f"no file {sha256!r} is stored of thread {thread_id!r} of tenant {tenant!r}")
+    return _file(row)
 
 
 def _file(row: AnyRow) -> Attachment:

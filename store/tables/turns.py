@@ -74,7 +74,8 @@ turns = Table(
     Column("cost", Numeric(18, 9, asdecimal=False)),
     UniqueConstraint("id"),
     CheckConstraint("state in ('queued', 'running', 'completed', 'failed', 'cancelled')", name="state"),
-    Index("ix_turns_thread_key", "thread_key"),
+    # The turns of one thread, by their arrival.
+    Index("ix_turns_thread_key", "thread_key", "arrival_seq"),
     # The newest turns in a state, or all that run or wait.
     Index("ix_turns_state_tenant", "state", "tenant", "arrival_seq"),
     index_where("ix_turns_finished_at", "finished_at", "arrival_seq", where="finished_at is not null"),

@@ -27,6 +27,7 @@ from store.history import message_rows
 from store.history.counters import tokens_of
 from store.history.visibility import cutoff_of
 from store.tables import messages, thread_context, threads
+from store.threads.pending_messages import load_pending
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,9 @@ def apply(thread: Thread, outcome: SaveOutcome) -> None:
 @read_only
 def load(connection: Connection, tenant: str, thread_id: str, *, last: int | None = None) -> Thread:
     """A working copy of a stored thread, or of its `last` messages. Raises `ThreadNotFound`."""
+    _check_last(last)
+    # First of all, so that a message which is claimed meanwhile is seen twice, and not never.
+    pending = load_pending(connection, tenant, thread_id, last=last)
     row = connection.execute(_select(tenant, thread_id)).one_or_none()
     if row is None:
         raise ThreadNotFound(f"no thread {thread_id!r} is stored for tenant {tenant!r}")
@@ -120,6 +124,8 @@ def load(connection: Connection, tenant: str, thread_id: str, *, last: int | Non
     )
     thread = thread_from_row(row)
     thread.messages = list(message_rows.load(connection, row.key, rows))
+    claimed_ids = {message.id for message in thread.messages} if pending else ()
+    thread.pending = tuple(each for each in pending if each.message.id not in claimed_ids)
     if row.context_version:
         _load_context(connection, thread, row.key)
     _refresh(thread, row)
@@ -254,9 +260,12 @@ def _is_same_json(one: Any, other: Any) -> bool:
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
-def _seq_before_last(connection: Connection, key: int, last: int) -> int:
-    if isinstance(last, bool) or not isinstance(last, int) or last <= 0:
+def _check_last(last: int | None) -> None:
+    if last is not None and (isinstance(last, bool) or not isinstance(last, int) or last <= 0):
         raise InvalidInput("last", f"is {last}", "pass how many messages to load, 1 or more")
+
+
+def _seq_before_last(connection: Connection, key: int, last: int) -> int:
     newest_seqs = (
         select(messages.c.seq)
         .where(messages.c.thread_key == key, messages.c.seq > cutoff_of(key))

@@ -18,10 +18,10 @@ from store.tables import messages, threads, turns
 @read_only
 def read(connection: Connection, turn_id: str) -> TurnRecord:
     """Read a turn's record. Raises `TurnNotFound`."""
-    row = connection.execute(_select_records().where(is_turn(turn_id))).one_or_none()
+    row = connection.execute(select_records().where(is_turn(turn_id))).one_or_none()
     if row is None:
         raise TurnNotFound(f"turn_id: no turn {turn_id!r} is stored")
-    return _record(row)
+    return build_record(row)
 
 
 @read_only
@@ -29,8 +29,10 @@ def list_latest(connection: Connection, tenant: str, *, states: Collection[TurnS
     """A tenant's newest turns in these states, the newest first."""
     # Each state by itself, as the index has them: no turn is read that is in another, or too old.
     newest = union_all(*(_newest_in(tenant, state, limit) for state in sorted(set(states))))
-    statement = _select_records().where(turns.c.arrival_seq.in_(newest))
-    return [_record(row) for row in connection.execute(statement.order_by(turns.c.arrival_seq.desc()).limit(limit))]
+    statement = select_records().where(turns.c.arrival_seq.in_(newest))
+    return [
+        build_record(row) for row in connection.execute(statement.order_by(turns.c.arrival_seq.desc()).limit(limit))
+    ]
 
 
 def _newest_in(tenant: str, state: TurnState, limit: int) -> Select[Any]:
@@ -40,11 +42,13 @@ def _newest_in(tenant: str, state: TurnState, limit: int) -> Select[Any]:
     return select(newest.c.arrival_seq)
 
 
-def _select_records() -> Select[Any]:
+def select_records() -> Select[Any]:
+    """The rows of turns' records, each with its thread's id."""
     return select(turns, threads.c.id.label("thread_id")).join(threads, turns.c.thread_key == threads.c.key)
 
 
-def _record(row: AnyRow) -> TurnRecord:
+def build_record(row: AnyRow) -> TurnRecord:
+    """Build a turn's record from a row of `select_records`."""
     usage = Usage(**row.usage) if row.usage else None
     return convert_row(row, TurnRecord, state=TurnState(row.state), error=_stored_error(row), usage=usage)
 

@@ -3,6 +3,7 @@
 import ast
 import re
 import runpy
+import textwrap
 from pathlib import Path
 
 import conversation.errors
@@ -10,8 +11,10 @@ from conversation import task_contract
 from conversation.turn import FINAL_STATES, TurnState
 from store.settings import variable
 from store.tables import metadata
-from tests.docs.pages import ROOT
+from tests.docs.pages import ROOT, all_blocks
 
+#: The packages whose names a user might meet.
+OUR_PACKAGES = ("agent", "conversation", "producers", "store", "tasks", "threadmill")
 REFERENCE = ROOT / "docs" / "reference"
 
 
@@ -36,6 +39,52 @@ def test_the_providers_are_those_of_the_profiles() -> None:
     assert page("providers.md") == made, "run: python docs/reference/make_providers.py --write"
 
 
+def test_pages_and_examples_take_what_is_public_from_threadmill() -> None:
+    import threadmill
+
+    # The demo plays the operator as well, with the store in its hands; the page of providers is about our inside.
+    examples = [path for path in (ROOT / "examples").rglob("*.py") if path.parent.name != "demo"]
+    sources = [(str(path.relative_to(ROOT)), path.read_text()) for path in examples]
+    sources += [(block.place, block.text) for block in all_blocks("python") if not block.source]
+    wrong = [
+        f"{place}: {name} of {module}"
+        for place, text in sources
+        if not place.startswith("docs/reference/providers.md")
+        for module, name in imported_names(text)
+        if module.partition(".")[0] in OUR_PACKAGES and (module != "threadmill" or name not in threadmill.__all__)
+    ]
+
+    assert wrong == []
+
+
+def test_a_class_that_a_page_for_users_names_is_public() -> None:
+    import threadmill
+
+    classes = {
+        name for package in OUR_PACKAGES for path in (ROOT / package).rglob("*.py") for name in _classes_in(path)
+    }
+    folders = [ROOT / "docs" / "how-to", ROOT / "docs" / "tutorial"]
+    wrong = [
+        f"{path.name}: {name}"
+        for path in [ROOT / "README.md", *(path for folder in folders for path in folder.glob("*.md"))]
+        for name in re.findall(r"`([A-Z][A-Za-z]+)(?:`|\()", path.read_text())
+        if name in classes and name not in threadmill.__all__
+    ]
+
+    assert wrong == []
+
+
+def imported_names(text: str) -> list[tuple[str, str]]:
+    """Module and name of each `from … import …`; a piece of code that is indented, or awaits, is read too."""
+    tree = ast.parse(textwrap.dedent(text))
+    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
+    return [(str(node.module), alias.name) for node in nodes for alias in node.names]
+
+
+def _classes_in(path: Path) -> list[str]:
+    return re.findall(r"^class ([A-Z]\w+)", path.read_text(), re.MULTILINE)
+
+
 def test_every_public_name_is_in_the_python_api() -> None:
     import threadmill
 
@@ -44,18 +93,39 @@ def test_every_public_name_is_in_the_python_api() -> None:
     assert shown == set(threadmill.__all__)
 
 
-def test_the_tree_of_errors_is_that_of_the_code() -> None:
-    doc = conversation.errors.__doc__ or ""
-    tree = doc[doc.index("ThreadmillError\n") :].rstrip()
-    classes = {
+def errors() -> set[str]:
+    """The names of all our error classes."""
+    return {
         name
         for name, value in vars(conversation.errors).items()
         if isinstance(value, type) and issubclass(value, conversation.errors.ThreadmillError)
     }
+
+
+def test_the_tree_of_errors_is_that_of_the_code() -> None:
+    doc = conversation.errors.__doc__ or ""
+    tree = doc[doc.index("ThreadmillError\n") :].rstrip()
     shown = set(re.findall(r"^\| `([A-Z]\w+)`", page("errors.md"), re.MULTILINE))
 
     assert tree in page("errors.md")
-    assert shown == classes - {"ThreadmillError"}
+    assert shown == errors() - {"ThreadmillError"}
+
+
+def test_what_to_do_over_http_with_each_error_is_told() -> None:
+    import threadmill
+    from examples.web.problems import STATUSES, status_of
+
+    rows = re.findall(r"^\| `([A-Z]\w+)` \| .+ \| (yes|no|by kind) \| (\d+) \|$", page("errors.md"), re.MULTILINE)
+    expected = []
+    for name, _, _ in rows:
+        kind = getattr(conversation.errors, name)
+        retryable = "by kind" if name == "ModelError" else "yes" if kind.retryable else "no"
+        expected.append((name, retryable, str(status_of(kind.__new__(kind)))))
+
+    assert rows == expected
+    assert {name for name, *_ in rows} == errors() - {"ThreadmillError"}
+    assert errors() <= set(threadmill.__all__)
+    assert STATUSES.keys() <= {getattr(threadmill, name) for name in errors()}
 
 
 def test_the_kinds_of_a_models_errors_are_those_of_the_adapter() -> None:

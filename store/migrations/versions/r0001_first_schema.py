@@ -246,7 +246,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("id"),
         sqlite_autoincrement=True,
     )
-    op.create_index("ix_turns_thread_key", "turns", ["thread_key"])
+    op.create_index("ix_turns_thread_key", "turns", ["thread_key", "arrival_seq"])
     _create_turn_indexes()
     _create_index_where(
         "uq_turns_tenant_idempotency_key",

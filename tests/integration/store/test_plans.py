@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from benchmarks.bulk_load import COMMON_WORD, RARE_WORD, load_threads, load_waiting_turns
 from conversation.ids import new_id
@@ -17,7 +17,7 @@ from store.database.engine import Database
 from store.settings import load
 from store.summaries import due
 from store.threads import counts, listing, search
-from store.turns import claims, inbox, records, sweep, unserved, workers
+from store.turns import claims, inbox, records, sweep, thread_turns, unserved, workers
 from store.turns import settle as turns
 from store.turns.claims import ClaimRequest
 from store.turns.inbox import SendLimits, SendRequest
@@ -115,3 +115,21 @@ def test_a_listing_by_update_reads_the_threads_of_ten_minutes(database: Database
     assert "ix_threads_tenant_updated_period" in {node.get("Index Name") for node in nodes}
     # One thread was updated in each second.
     assert max(map(rows_read, nodes)) <= 2 * 600 + 21
+
+
+def test_a_page_of_the_turns_of_a_long_thread_reads_no_more_than_it_shows(database: Database) -> None:
+    add_turns = """
+        insert into turns (id, thread_key, tenant, state, agent, metadata, created_at)
+        select gen_random_uuid(), key, tenant, 'completed', agent, '{}', now()
+        from threads, generate_series(1, 60) where id = 't9'
+    """
+    database.run(lambda c: c.execute(text(add_turns)) and c.execute(text("analyze turns")) and None)
+    first_page = database.run(thread_turns.list_of_thread, "default", "t9", limit=10)
+    next_page = partial(
+        thread_turns.list_of_thread, tenant="default", thread_id="t9", limit=10, cursor=first_page.next_cursor
+    )
+
+    nodes = run_explained(database, next_page)
+
+    assert "ix_turns_thread_key" in {node.get("Index Name") for node in nodes}
+    assert max(map(rows_read, nodes)) <= 11

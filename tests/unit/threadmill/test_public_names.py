@@ -4,6 +4,7 @@ import ast
 import importlib
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,14 @@ def exported() -> dict[str, str]:
         for alias in node.names
         if alias.asname == alias.name
     }
+
+
+def test_there_is_one_version() -> None:
+    root = STUB.parents[1]
+    project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
+
+    assert project["version"] == threadmill.__version__
+    assert f"## [{threadmill.__version__}]" in (root / "CHANGELOG.md").read_text("utf-8")
 
 
 def test_the_stub_says_exactly_what_there_is() -> None:
@@ -58,7 +67,10 @@ def test_importing_threadmill_imports_nothing_slow() -> None:
     assert said.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("names", ["Thread, Message", "send_message", "Agent, ThreadStore, FileStore"])
+HANDLER = "send_message, find_turn, list_turns, read_thread, requeue_turn, TurnRecord, ThreadmillError"
+
+
+@pytest.mark.parametrize("names", ["Thread, Message", HANDLER, "Agent, ThreadStore, FileStore, ProducedFile"])
 def test_what_is_imported_brings_neither_litellm_nor_boto3(names: str) -> None:
     there = "[name for name in ('litellm', 'boto3') if name in sys.modules]"
     program = f"import sys; from threadmill import {names}; print({there})"
