@@ -10,7 +10,9 @@ import asyncio
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
+from functools import partial
 
+import threadmill_packages
 from conversation.task_contract import WakeUp
 from producers.breaker import Breaker
 from store.live.direct_publisher import DirectPublisher
@@ -121,10 +123,8 @@ class Notifier:
 
 def _make_publisher(settings: Settings) -> WakeUpPublisher:
     """The way that the settings choose; Celery's own where the other does not know the broker's address."""
-    import celeryconfig
-
     url, timeout_seconds = settings.broker_url.get_secret_value(), settings.notify_timeout_seconds
-    options = celeryconfig.broker_transport_options
+    options = threadmill_packages.load_celeryconfig().broker_transport_options
     if not settings.publish_with_celery:
         publisher = DirectPublisher.open(url, options, timeout_seconds=timeout_seconds)
         if publisher is not None:
@@ -132,9 +132,10 @@ def _make_publisher(settings: Settings) -> WakeUpPublisher:
 
     from celery import Celery
 
-    app = Celery("threadmill-producer", set_as_current=False)
-    app.config_from_object("celeryconfig")
-    app.conf.broker_url = url
+    # Without fixups, and with its own address: Celery's variables in this environment are the backend's own.
+    app = Celery("threadmill-producer", set_as_current=False, loader="app", fixups=set())
+    app.config_from_object("threadmill_packages:celeryconfig")
+    app.connection_for_write = partial(app.connection_for_write, url)
     app.conf.broker_transport_options = options | {
         "socket_timeout": timeout_seconds,
         "socket_connect_timeout": timeout_seconds,

@@ -7,6 +7,8 @@ worker needs.
 import importlib
 from typing import Any
 
+import threadmill_packages
+
 #: The module of each public name. `__init__.pyi` says the same to type checkers; a test holds them together.
 _MODULES = {
     # Agents and what they are made of
@@ -69,6 +71,7 @@ def __getattr__(name: str) -> Any:
     module_name = _MODULES.get(name)
     if module_name is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    threadmill_packages.check(module_name.partition(".")[0])
     importlib.import_module("conversation.logs").use_standard_logging()
     return getattr(importlib.import_module(module_name), name)
 

@@ -26,7 +26,8 @@ from threadmill.embedded.process import Process
 PRELOADED = (
     "celery.bin.celery", "celery.apps.worker", "celery.apps.beat", "celery.concurrency.thread",
     "celery.concurrency.prefork", "celery.worker.consumer", "celery.fixups.django", "kombu.transport.redis",
-    "flower.command", "tasks.app", "tasks.turns", "tasks.files", "tasks.maintenance", "agent.assistant", "agent.loop",
+    "flower.command", "threadmill.app", "tasks.turns", "tasks.files", "tasks.maintenance", "agent.assistant",
+    "agent.loop",
 )  # fmt: skip
 _PR_SET_PDEATHSIG = 1
 

@@ -60,7 +60,7 @@ def make(words: list[str]) -> str | None:
 def celery(words: list[str]) -> str | None:
     """Whether it is our app, on queues that we have."""
     queues = {queue for option, value in pairwise(words) if option == "-Q" for queue in value.split(",")} - QUEUES
-    return f"no queue {queues}" if queues else None if "tasks.app" in words else "not our app"
+    return f"no queue {queues}" if queues else None if "threadmill.app" in words else "not our app"
 
 
 def docker(words: list[str]) -> str | None:

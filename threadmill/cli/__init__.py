@@ -4,6 +4,19 @@ What stays true: asking for help loads no database driver, no server and no mode
 caller or the operator can mend is printed on standard error without a traceback.
 """
 
-from threadmill.cli.command import main
+import sys
+
+import threadmill_packages
 
 __all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command that this process was started with, on our packages alone."""
+    try:
+        threadmill_packages.pin()
+    except ImportError as error:
+        sys.exit(f"threadmill: {error}")
+    from threadmill.cli import command
+
+    command.main()

@@ -4,6 +4,7 @@ What stays true: when this returns, nothing of it runs any more; when this is ki
 killed with it. Data, passwords and ports are kept in the folder for the next time.
 """
 
+import os
 import shlex
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import threadmill_packages
 from threadmill.cli.interrupts import interrupt_on_signals
 from threadmill.cli.supervisor import Supervisor
 
@@ -32,6 +34,7 @@ def up(
     from threadmill.embedded.stack import Stack
 
     stack = Stack(directory)
+    tell_others()
     try:
         with interrupt_on_signals():
             stack.start(_say)
@@ -43,6 +46,13 @@ def up(
                 stack.stop()
     except KeyboardInterrupt:
         _say("stopped")
+
+
+def tell_others() -> None:
+    """Say which modules here are out of reach of agents: programs find modules in this folder and in PYTHONPATH."""
+    path = [str(Path.cwd()), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    if others := threadmill_packages.find_others(path):
+        _say(f"note: {threadmill_packages.describe_others(others)}")
 
 
 def _stay_up(stack: "Stack") -> None:
