@@ -17,6 +17,7 @@ from threadmill.cli.docker import docker_setup, docker_start, docker_stop
 from threadmill.cli.doctor import doctor
 from threadmill.cli.erasure import erase, export_user
 from threadmill.cli.migrate import migrate
+from threadmill.cli.new import new
 from threadmill.cli.schedules import schedules
 from threadmill.cli.send import send
 from threadmill.cli.status import status
@@ -28,6 +29,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.command()(new)
 app.command()(up)
 app.command()(demo)
 app.command()(migrate)
