@@ -11,9 +11,14 @@ from celery import Celery
 #: Variables that Celery takes before any configuration: another project's, in whose shell a worker was started.
 FOREIGN_VARIABLES = ("CELERY_BROKER_URL", "CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL", "CELERY_RESULT_BACKEND")
 
-for _variable in FOREIGN_VARIABLES:
-    os.environ.pop(_variable, None)
 
+def forget_foreign_variables() -> None:
+    """Take these variables out of the environment of this process and its children."""
+    for variable in FOREIGN_VARIABLES:
+        os.environ.pop(variable, None)
+
+
+forget_foreign_variables()
 # Without fixups: with DJANGO_SETTINGS_MODULE set, Celery's own would set a stranger's project up in here.
 app = Celery("threadmill", task_cls="tasks.checked_task:CheckedTask", loader="app", fixups=set())
 # Ours by its place: another `celeryconfig` may be found before it.

@@ -20,10 +20,12 @@ from tasks.loop_pool import TaskPool  # noqa: E402 - Celery looks for a pool bef
 __all__ = ["TaskPool", "app"]
 
 
-@signals.celeryd_after_setup.connect
 def tell_others(**_: Any) -> None:
     """Log the modules of others that this worker's agents cannot import."""
     others = threadmill_packages.find_others(sys.path)
     if others:
         text = threadmill_packages.describe_others(others)
         structlog.get_logger(__name__).warning("modules_out_of_reach", modules=others, meaning=text)
+
+
+signals.celeryd_after_setup.connect(tell_others)

@@ -13,6 +13,7 @@ from conversation.errors import ThreadmillError
 from threadmill.cli import files, healthcheck, retention, summaries, threads, turns
 from threadmill.cli.chat import chat
 from threadmill.cli.demo import demo
+from threadmill.cli.dev import dev
 from threadmill.cli.docker import docker_setup, docker_start, docker_stop
 from threadmill.cli.doctor import doctor
 from threadmill.cli.erasure import erase, export_user
@@ -30,6 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(new)
+app.command()(dev)
 app.command()(up)
 app.command()(demo)
 app.command()(migrate)

@@ -40,7 +40,7 @@ def up(
         with interrupt_on_signals():
             stack.start(print_text)
             try:
-                print_text(_welcome_text(stack, directory))
+                print_text(describe_addresses(stack, directory))
                 _stay_up(stack)
             finally:
                 print_text("stopping: running turns get a moment to finish, or are handed over")
@@ -53,7 +53,7 @@ def tell_others() -> None:
     """Say which modules here are out of reach of agents: programs find modules in this folder and in PYTHONPATH."""
     path = [str(Path.cwd()), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     if others := threadmill_packages.find_others(path):
-        _say(f"note: {threadmill_packages.describe_others(others)}")
+        print_text(f"note: {threadmill_packages.describe_others(others)}")
 
 
 def _stay_up(stack: "Stack") -> None:
@@ -63,7 +63,7 @@ def _stay_up(stack: "Stack") -> None:
         time.sleep(POLL_SECONDS)
 
 
-def _welcome_text(stack: "Stack", directory: Path) -> str:
+def describe_addresses(stack: "Stack", directory: Path) -> str:
     """The addresses of the parts, without servers that the user named: those hold the user's password."""
     addresses, variables = stack.addresses(), stack.environment
     own_variables = [name for name, server in SERVERS.items() if server in stack.names()]

@@ -46,8 +46,10 @@ class Stack:
         environment: Mapping[str, str] | None = None,
         *,
         plan: Callable[[Path], Sequence[Program]] = programs.plan,
+        process_type: type[Process] = Process,
     ) -> None:
         """Nothing is started. `environment` replaces the user's, that of this process."""
+        self._process_type = process_type
         self._home = Home(directory)
         self._user_environment = dict(os.environ if environment is None else environment)
         self._plan = plan
@@ -144,6 +146,15 @@ class Stack:
         process.start()
         self._await(program, process)
 
+    def build_process(self, program: Program) -> Process:
+        """Build the process of a program with this stack's servers and logs; it is not started."""
+        return self._process_type(
+            program.name,
+            program.argv,
+            log=self._home.directory / "logs" / f"{program.name}.log",
+            environment={**self.environment, **program.environment},
+        )
+
     def _find_part(self, name: str) -> Server | Process:
         if name in self._servers:
             return self._servers[name]
@@ -176,12 +187,7 @@ class Stack:
         """Start the programs together, because most of a start is importing; wait for each afterwards."""
         for program in self._plan(self._home.directory):
             progress(f"starting {program.name}")
-            process = Process(
-                program.name,
-                program.argv,
-                log=self._home.directory / "logs" / f"{program.name}.log",
-                environment={**self.environment, **program.environment},
-            )
+            process = self.build_process(program)
             self._programs[program.name] = (program, process)
             process.start()
         for program, process in self._programs.values():
