@@ -1,4 +1,4 @@
-"""What turns are doing: their records, and the steps of their journals with the time that each took."""
+"""The activity of turns: their records, and the steps of their journals with their times."""
 
 from collections.abc import Collection
 from dataclasses import dataclass

@@ -13,19 +13,7 @@ import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 TARGETS = [
-    "help",
-    "demo",
-    "new",
-    "up",
-    "test",
-    "test-fast",
-    "soak",
-    "endurance",
-    "chaos",
-    "check",
-    "bench",
-    "lock",
-    "clean",
+    *("help", "demo", "new", "up", "test", "test-fast", "soak", "endurance", "chaos", "check", "bench", "lock", "clean")
 ]
 
 

@@ -74,9 +74,7 @@ def run_agents(project: "Project", stack: "Stack", events: "EventFile") -> None:
     def tell_ready(pid: int, seconds: float) -> None:
         print_text(f"{', '.join(load().agent_modules)} loaded in {seconds:.1f} s; worker {pid} answers")
         if "THREADMILL_AGENT_MODULES" not in os.environ:
-            print_text(
-                "no agents of this folder: name their modules in .env; `threadmill new` makes a folder that does"
-            )
+            print_text("no agents of this folder: name their modules in .env, as a folder of `threadmill new` does")
 
     def tell_failure(log: str) -> None:
         print_text("these agents cannot be loaded; once a file changes, they are tried again")

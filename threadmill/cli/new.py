@@ -97,7 +97,7 @@ def describe_next_steps(path: Path) -> Iterator[str]:
     """The lines that say how to go on."""
     yield f"made {path}: an agent called {path.name}, a tool and a test"
     yield ""
-    yield f"  cd {shlex.quote(os.path.relpath(path))}"
+    yield f"  cd {shlex.quote(min(os.path.relpath(path), str(path), key=len))}"
     programs = Path(sys.executable).parent
     if shutil.which("threadmill") != str(programs / "threadmill"):
         yield f'  export PATH={shlex.quote(str(programs))}:"$PATH"'

@@ -1,4 +1,4 @@
-"""What `threadmill dev` shows of its turns: each turn, its tools, its tokens, and where an error came from.
+"""The lines of `threadmill dev` about turns: each turn, its tools, its tokens, and where an error came from.
 
 What stays true: a line is printed when something has happened, and once; what models, users and tools wrote is
 shown as far as a terminal may show it. The database says how turns and tools end; the log, where an error was raised.

@@ -1,4 +1,4 @@
-"""What programs import before they work, for a process that programs are forked from: see `warm_process`.
+"""The imports of our programs, for a process that programs are forked from: see `warm_process`.
 
 What stays true: our packages are found by their place; no settings are read, and no module of agents is imported,
 since both are those of the program that is forked; a signal of the terminal reaches the owner alone.
