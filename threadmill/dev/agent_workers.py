@@ -21,8 +21,6 @@ APP = "threadmill.dev.app"
 #: Turns and, in one process with them, the schedules; quarantined turns in a process of their own.
 QUEUES = {"turns": (TURNS_QUEUE, MAINTENANCE_QUEUE), "quarantine": (QUARANTINE_QUEUE,)}
 OPTIONS: Mapping[str, Sequence[str]] = {"quarantine": ("-c", "1")}
-#: Where the stack's servers are: what the shell or `.env` say of it, the stack has taken into account.
-ADDRESSES = ("THREADMILL_DATABASE_URL", "THREADMILL_BROKER_URL", "THREADMILL_FILE_STORE_URL")
 
 
 @dataclass(slots=True)
@@ -95,7 +93,8 @@ class AgentWorkers:
         program = programs.worker(f"{name}-{self._generation}", queues, app=APP, options=OPTIONS.get(name, ()))
         variables = {
             **environment,
-            **{variable: self.stack.environment[variable] for variable in ADDRESSES},
+            # Where the servers are: what the shell or `.env` say of it, the stack has taken into account.
+            **self.stack.variables,
             **program.environment,
             FILE_VARIABLE: self.events,
             # A file that is saved twice in a second would be taken for the compiled one of the first time.
