@@ -1,5 +1,6 @@
 """From nothing to a project of one's own, its first error and its reason: in this checkout, and in a clone of it."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -29,4 +30,4 @@ def test_from_a_clone(tmp_path: Path) -> None:
     project = tmp_path / "book-shop"
     subprocess.run([clone / ".venv" / "bin" / "python", "-m", "unittest"], cwd=project, check=True)
 
-    FirstHour([str(clone / ".venv" / "bin" / "threadmill")], project, {"PYTHONPATH": ""}).tell()
+    FirstHour([str(clone / ".venv" / "bin" / "threadmill")], project, {"PYTHONPATH": ""}, signal.SIGKILL).tell()

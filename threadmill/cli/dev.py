@@ -44,8 +44,8 @@ def dev() -> None:
     tell_others()
     try:
         with interrupt_on_signals():
+            stack.start(print_text)
             try:
-                stack.start(print_text)
                 print_text(describe_addresses(stack, STATE))
                 run_agents(project, stack, EventFile(STATE.absolute() / "logs" / "dev-events.jsonl"))
             finally:
@@ -108,6 +108,8 @@ def watch(project: "Project", stack: "Stack", workers: "AgentWorkers", display: 
 def load_agents(project: "Project", workers: "AgentWorkers") -> None:
     """Begin to load the agents as they are now. Settings that are wrong are told, and mended by the next change."""
     environment = project.environment()
+    # All of it: what is no longer in `.env` is gone.
+    os.environ.clear()
     os.environ.update(environment)
     try:
         workers.reload(environment)
