@@ -50,8 +50,7 @@ class AgentWorkers:
         self._kill_starting()
         self._generation += 1
         for name, queues in QUEUES.items():
-            process = self._start(name, queues, environment)
-            self._starting[name] = process
+            self._starting[name] = self._start(name, queues, environment)
 
     def check(self) -> None:
         """Take new workers that are ready, give up those that cannot start, and see the old ones to their end."""

@@ -1,7 +1,8 @@
 """The lines of `threadmill dev` about turns: each turn, its tools, its tokens, and where an error came from.
 
-What stays true: a line is printed when something has happened, and once; what models, users and tools wrote is
-shown as far as a terminal may show it. The database says how turns and tools end; the log, where an error was raised.
+What stays true: a line is said when something has happened, and once. It may hold what models, users and tools wrote:
+`say` takes care of what a terminal would obey. The database says how turns and tools end; the log, where an error was
+raised.
 """
 
 import json
@@ -12,7 +13,6 @@ from pathlib import Path
 
 from conversation.turn import TurnRecord, TurnState
 from store.turns.activity import StepActivity, TurnActivity
-from threadmill.cli.output import shorten, show_text
 from threadmill.dev.event_file import Event
 from threadmill.dev.traces import describe_trace
 
@@ -73,7 +73,7 @@ class Display:
             self._say(line)
 
     def _say(self, text: str) -> None:
-        self.say(f"{time.strftime('%H:%M:%S')}  {show_text(text)}")
+        self.say(f"{time.strftime('%H:%M:%S')}  {text}")
 
 
 def _describe_step(step: StepActivity) -> str:
@@ -88,9 +88,9 @@ def _describe_error(step: StepActivity) -> str:
     content = (step.result or {}).get("content", "")
     try:
         error = json.loads(content)["error"]
-        return shorten(f"{error['type']}: {error['message']}", ERROR_CHARS)
+        return _shorten(f"{error['type']}: {error['message']}")
     except (ValueError, LookupError, TypeError):
-        return shorten(str(content), ERROR_CHARS)
+        return _shorten(str(content))
 
 
 def _describe_end(record: TurnRecord, steps: Collection[StepActivity]) -> Iterator[str]:
@@ -106,8 +106,13 @@ def _describe_end(record: TurnRecord, steps: Collection[StepActivity]) -> Iterat
         f"{_count(len(steps) - model_calls, 'tool call')}{tokens}{cost}"
     )
     if record.error is not None:
-        yield f"  {record.error.kind} ({record.error.fault}): {shorten(record.error.message, ERROR_CHARS)}"
+        yield f"  {record.error.kind} ({record.error.fault}): {_shorten(record.error.message)}"
 
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _shorten(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= ERROR_CHARS else f"{line[: ERROR_CHARS - 1]}…"
