@@ -72,7 +72,8 @@ class FirstHour:
         return ended.stdout
 
     def send(self, text: str, *options: str, status: int = 0) -> str:
-        return self.run("send", "user-1", text, "--agent", *(options or ("book-shop",)), status=status)
+        """Send a message; without another name, to the agent that the project's settings name."""
+        return self.run("send", "user-1", text, *options, status=status)
 
     def tell(self) -> None:
         """Tell the story, from a project that was just made to its end."""
@@ -149,7 +150,7 @@ class FirstHour:
         agent.write_text(agent.read_text() + BUG)
         read_until(dev, " answers")
 
-        self.send("What does Emma cost?", "clerk", status=1)
+        self.send("What does Emma cost?", "--agent", "clerk", status=1)
 
         told = read_until(dev, "failed in")
         own_lines = [
@@ -165,7 +166,7 @@ class FirstHour:
         return str(turn_id)
 
     def find_the_reason(self, turn_id: str, begun: str) -> None:
-        """By the command line, in the log, and in Flower."""
+        """The command line, the log and Flower say why."""
         (failed,) = map(json.loads, self.run("turns", "list", "--state", "failed", "--json").splitlines())
         assert (failed["id"], failed["error"]["kind"]) == (turn_id, "agent_error")
 

@@ -5,6 +5,8 @@ caller or the operator can mend is printed on standard error without a traceback
 """
 
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 import threadmill_packages
 
@@ -17,6 +19,9 @@ def main() -> None:
         threadmill_packages.pin()
     except ImportError as error:
         sys.exit(f"threadmill: {error}")
+    # Modules of agents are found in this folder, as by `python -m threadmill` and by workers.
+    with suppress(OSError):  # a folder that is gone has none
+        sys.path.append(str(Path.cwd()))
     from threadmill.cli import command
 
     command.main()

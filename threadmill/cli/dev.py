@@ -49,7 +49,6 @@ def dev() -> None:
                 print_text(describe_addresses(stack, STATE))
                 run_agents(project, stack, EventFile(STATE.absolute() / "logs" / "dev-events.jsonl"))
             finally:
-                print_text("stopping: running turns get a moment to finish, or are handed over")
                 stack.stop()
     except KeyboardInterrupt:
         print_text("stopped")
@@ -87,6 +86,7 @@ def run_agents(project: "Project", stack: "Stack", events: "EventFile") -> None:
         load_agents(project, workers)
         watch(project, stack, workers, display, events)
     finally:
+        print_text("stopping: running turns get a moment to finish, or are handed over")
         workers.stop()
         database.close()
 

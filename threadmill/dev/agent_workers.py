@@ -91,9 +91,9 @@ class AgentWorkers:
         # Its own name in Celery: for a while, the one that it replaces is there as well.
         program = programs.worker(f"{name}-{self._generation}", queues, app=APP, options=OPTIONS.get(name, ()))
         variables = {
-            **environment,
-            # Where the servers are: what the shell or `.env` say of it, the stack has taken into account.
             **self.stack.variables,
+            # As everywhere, a setting that is empty is not set.
+            **{variable: value for variable, value in environment.items() if value},
             **program.environment,
             FILE_VARIABLE: self.events,
             # A file that is saved twice in a second would be taken for the compiled one of the first time.

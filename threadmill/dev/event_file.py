@@ -7,6 +7,7 @@ of their values alone, never on how a log line looks.
 import json
 import os
 from collections.abc import Iterator, MutableMapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,12 @@ Event = MutableMapping[str, Any]
 
 def copy_events() -> None:
     """Copy each event that this process logs to the file, from now on."""
-    path = os.environ[FILE_VARIABLE]
+    path = Path(os.environ[FILE_VARIABLE])
 
     def copy(_logger: object, _level: str, event: Event) -> Event:
         values = structlog.contextvars.get_contextvars() | dict(event)
-        # One write to a file that is appended to: events of several processes do not mix.
-        with open(path, "a", encoding="utf-8") as file:  # noqa: PTH123 - opened anew for each event: it may be replaced
+        # One write to a file that is appended to: events of several processes do not mix. Gone, it is nobody's loss.
+        with suppress(OSError), path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(values, default=str) + "\n")
         return event
 
@@ -44,6 +45,9 @@ class EventFile:
 
     def read_new(self) -> Iterator[Event]:
         """Read the events that were written since the last time."""
+        if not self.path.exists():
+            self._offset = 0
+            return
         with self.path.open("rb") as file:
             file.seek(self._offset)
             for line in file:

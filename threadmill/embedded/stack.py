@@ -24,6 +24,8 @@ from threadmill.embedded.users_servers import check_broker, check_database
 from threadmill.embedded.valkey import EmbeddedValkey
 
 Progress = Callable[[str], None]
+#: Settings of the workers that a second terminal has to know of as well.
+AGENT_SETTINGS = ("AGENT_MODULES", "DEFAULT_AGENT", "MODEL")
 
 #: The file with the variables of a running stack, passwords included: its owner alone may read it.
 ENVIRONMENT_FILE = "environment.json"
@@ -100,8 +102,9 @@ class Stack:
 
     @property
     def variables(self) -> dict[str, str]:
-        """The variables that name this installation, passwords included."""
+        """The variables that name this installation and what runs there, passwords included."""
         return {
+            **{f"THREADMILL_{setting}": value for setting in AGENT_SETTINGS if (value := self._user_setting(setting))},
             "THREADMILL_DATABASE_URL": self._url("postgres", "DATABASE_URL"),
             "THREADMILL_BROKER_URL": self._url("valkey", "BROKER_URL"),
             "THREADMILL_FILE_STORE_URL": self._user_setting("FILE_STORE_URL") or str(self._home.directory / "files"),

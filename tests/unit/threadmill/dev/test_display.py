@@ -110,3 +110,5 @@ def test_what_a_worker_logs_is_read_once_and_in_whole_lines(tmp_path: Path, monk
 
     assert list(file.read_new()) == [{"event": "tool_raised", "tool": "price_of", "place": "/x", "turn": "t1"}]
     assert list(file.read_new()) == []
+    file.path.unlink()
+    assert list(file.read_new()) == []
