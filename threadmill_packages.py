@@ -33,13 +33,16 @@ PAGE = "docs/how-to/from-another-project.md"
 
 
 class _OwnPackages(MetaPathFinder):
-    """The finder that is asked first, and knows these names alone."""
+    """The finder that is asked first, and knows some of these names alone."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = frozenset(names)
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Find one of our packages beside this file."""
-        return PathFinder.find_spec(fullname, [str(ROOT)], target) if path is None and fullname in NAMES else None
+        return PathFinder.find_spec(fullname, [str(ROOT)], target) if path is None and fullname in self.names else None
 
 
 def pin() -> None:
@@ -49,8 +52,7 @@ def pin() -> None:
     """
     for name in NAMES:
         _check_module(name)
-    if not any(isinstance(finder, _OwnPackages) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _OwnPackages())
+    _put_first(NAMES)
 
 
 @cache
@@ -58,8 +60,15 @@ def check(package: str) -> None:
     """Check that the names that a package needs mean ours, in a process of somebody else's. Raises `ImportError`."""
     needed = NEEDS[package]
     for name in needed:
-        if not _check_module(name):
-            _refuse_other(name, importlib.util.find_spec(name))
+        if _check_module(name):
+            continue
+        spec = importlib.util.find_spec(name)
+        place = _place_of(spec)
+        if place is not None and not _holds_code(place):
+            # A folder of documents, which Python takes for a package where ours is installed as editable.
+            _put_first([name])
+        else:
+            _refuse_other(name, spec)
     others = find_others(sys.path, needed)
     if others:
         logging.getLogger("threadmill").warning(describe_others(others))
@@ -100,6 +109,11 @@ def __getattr__(name: str) -> ModuleType:
     if name == "celeryconfig":
         return load_celeryconfig()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _put_first(names: Iterable[str]) -> None:
+    if not any(isinstance(finder, _OwnPackages) and finder.names.issuperset(names) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _OwnPackages(names))
 
 
 def _check_module(name: str) -> bool:

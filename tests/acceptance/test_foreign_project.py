@@ -68,8 +68,10 @@ def test_a_process_where_our_names_mean_others_is_told_so(program: str, name: st
 
 
 def test_what_needs_no_name_of_theirs_works_beside_it(tmp_path: Path) -> None:
-    """A `tasks.py` in the way of nobody: sending does not need ours."""
+    """A `tasks.py` in the way of nobody, as sending does not need ours; and a folder that is no package at all."""
     (tmp_path / "tasks.py").write_text("raise RuntimeError('read')\n")
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "shelves.txt").touch()
 
     ended = run("-c", "import threadmill; threadmill.send_message", folder=tmp_path, PYTHONPATH=str(ROOT))
 
