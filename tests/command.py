@@ -28,6 +28,8 @@ def run_command(
             process.delenv(name)
         for name, value in environment.items():
             process.setenv(name, value)
+        # What the command sets is gone with it, too.
+        process.setattr(os, "environ", os.environ.copy())
         process.chdir(folder)
         process.setattr(sys, "argv", ["threadmill", *arguments])
         process.setattr(sys, "stdin", io.StringIO(stdin))

@@ -22,6 +22,11 @@ OPTIONS = {
 }
 
 
+def find_all() -> list[list[str]]:
+    """The names of all commands, those that start servers too."""
+    return [list(path) for path, _ in _walk(get_command(app), ())]
+
+
 def find_commands() -> dict[tuple[str, ...], list[str]]:
     """The arguments of each command that works on what is stored, by its name."""
     commands = {}
