@@ -123,6 +123,23 @@ def test_a_broker_that_is_away_stops_no_command(sqlite_url: str, tmp_path: Path)
             assert status == 0 or "no worker has ever registered" in printed, (path, printed)
 
 
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        ("THREADMILL_DATABASE_URL", GONE),
+        ("THREADMILL_BROKER_URL", f"redis://:{PASSWORD}@127.0.0.1:9/0"),
+        ("THREADMILL_LEASE_DURATION_SECONDS", "soon"),
+    ],
+)
+def test_a_stack_does_not_start_beside_what_is_gone(name: str, url: str, tmp_path: Path) -> None:
+    done = run_command("up", folder=tmp_path, environment={"PATH": "/usr/bin:/bin", name: url})
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(f"threadmill: {name}.*\n", done.stderr), done.stderr
+    assert PASSWORD not in done.stderr
+    assert not (tmp_path / ".threadmill" / "postgres").exists()
+
+
 @pytest.mark.parametrize("url", ["s3://bucket", "a file"])
 def test_a_file_store_that_is_away_is_one_line(url: str, sqlite_url: str, tmp_path: Path) -> None:
     variables = {
