@@ -51,7 +51,7 @@ def _report(error: Exception, option_names: Mapping[str, str]) -> int:
         case typer.Abort():
             print_note("Aborted.")
         case DatabaseUnavailable():
-            print_problem(_add_advice(str(error)))
+            print_problem(running_stack.add_advice(str(error)))
         case ThreadmillError():
             print_problem(_rename_arguments(error, option_names))
         case BrokenPipeError():
@@ -59,15 +59,10 @@ def _report(error: Exception, option_names: Mapping[str, str]) -> int:
         case OSError():
             print_problem(_describe_os_error(error))
         case _ if type(error).__module__.partition(".")[0] in SURROUNDINGS:
-            print_problem(_add_advice(f"{type(error).__name__}: {_first_line(error)}"))
+            print_problem(running_stack.add_advice(f"{type(error).__name__}: {_first_line(error)}"))
         case _:
             raise error
     return FAILED
-
-
-def _add_advice(problem: str) -> str:
-    advice = running_stack.advise(problem)
-    return problem if advice is None else f"{problem}; {advice}"
 
 
 def _report_usage(error: TyperException) -> int:

@@ -51,6 +51,12 @@ def find(directory: Path = DIRECTORY) -> Mapping[str, str]:
     return {} if text is None else json.loads(text)
 
 
+def add_advice(problem: str) -> str:
+    """The problem of a database, with what to do about it."""
+    advice = advise(problem)
+    return problem if advice is None else f"{problem}; {advice}"
+
+
 def advise(problem: str, directory: Path = DIRECTORY) -> str | None:
     """Advice for a database that answers nobody, or not us; None where the problem says it, or nobody knows."""
     for pattern, advice in ADVICE.items():
