@@ -37,7 +37,7 @@ def run(command: Callable[..., Any]) -> int:
     try:
         status = command(prog_name="threadmill", standalone_mode=False)
         # What is still in a buffer fails here, and not at the end of the interpreter.
-        sys.stdout.flush()
+        print(end="", flush=True)
     except Exception as error:  # noqa: BLE001 - raised again, where it is no matter of the surroundings
         return _report(error, _option_names(command))
     return status if isinstance(status, int) else 0

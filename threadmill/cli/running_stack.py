@@ -27,7 +27,7 @@ ADVICE = {
     ),
 }
 #: What drivers say where nothing listens.
-ABSENCE = "Connection refused|timeout expired|No route to host|resolve|not known|No such file"
+ABSENCE = "Connection refused|closed the connection|timeout expired|No route to host|resolve|not known|No such file"
 
 
 def adopt(directory: Path = DIRECTORY) -> None:

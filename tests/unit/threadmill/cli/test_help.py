@@ -18,6 +18,7 @@ SLOW = {"alembic", "asyncio", "boto3", "celery", "litellm", "psycopg", "pydantic
 PROGRAM = """
 import contextlib, io, json, sys
 from threadmill.cli import main
+assert not any(name.startswith("typer") for name in sys.modules), "Ctrl-C would meet the imports of a command"
 for path in json.loads(sys.argv[1]):
     sys.argv = ["threadmill", *path, "--help"]
     with contextlib.redirect_stdout(io.StringIO()) as printed, contextlib.suppress(SystemExit):
