@@ -24,6 +24,8 @@ from producers.api import (  # noqa: E402 - in a foreign process, only now is it
     send_message_async,
     thumbnail_url,
     thumbnail_url_async,
+    warm_up,
+    warm_up_async,
 )
 from producers.producer import Producer  # noqa: E402
 from producers.turn import AsyncTurn, Turn  # noqa: E402
@@ -47,4 +49,6 @@ __all__ = [
     "send_message_async",
     "thumbnail_url",
     "thumbnail_url_async",
+    "warm_up",
+    "warm_up_async",
 ]

@@ -96,7 +96,7 @@ def _begin(
         running_stack.adopt()
 
 
-def main() -> None:
+def run() -> None:
     """Run the command that this process was started with."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from threadmill.cli import running_stack
 from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, open_database
 from threadmill.cli.output import print_json, print_record, print_text, show_cell
 
@@ -25,7 +26,7 @@ def status(tenant: Tenant = DEFAULT_TENANT, as_json: AsJson = False) -> None:
             report |= _read_database(database, tenant)
             problem = _describe_stale(database, settings)
         except OperatorError as error:
-            problem = str(error)
+            problem = running_stack.add_advice(str(error))
     if problem is not None:
         report["problem"] = problem
     report["broker"] = _check_broker(settings)

@@ -177,10 +177,11 @@ def _open_with_progress(source: Path) -> AbstractContextManager[IO[str]]:
 
 async def _write(lines: AsyncIterator[str], output: Path) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as progress, write_atomically(output) as file:
-        task = progress.add_task(f"writing {output.name}", total=None)
+        task = progress.add_task(f"writing {escape(show_cell(output.name))}", total=None)
         async for line in lines:
             file.write(f"{line}\n".encode())
             progress.advance(task)

@@ -91,8 +91,9 @@ class Home:
             return None
 
     def remove(self, name: str) -> None:
-        """Remove a file, if it is there."""
-        (self.directory / name).unlink(missing_ok=True)
+        """Remove a file of a folder that we own, if it is there."""
+        if self._lock is not None:
+            (self.directory / name).unlink(missing_ok=True)
 
     def choose_port(self, requested_port: int | None = None) -> int:
         """Choose the port to listen on: the requested one, else the last one if that is free, else any."""

@@ -82,8 +82,7 @@ class Stack:
 
     def stop(self) -> None:
         """Stop everything that was started here. Safe to repeat."""
-        if self._programs:
-            self._home.remove(ENVIRONMENT_FILE)
+        self._home.remove(ENVIRONMENT_FILE)
         started_programs = list(reversed(self._programs.values()))
         for program, process in started_programs:
             process.request_stop(program.stop_signal)
