@@ -24,7 +24,7 @@ RUN groupadd --gid 10001 threadmill \
 COPY --from=packages /opt/venv /opt/venv
 
 WORKDIR /app
-COPY celeryconfig.py ./
+COPY celeryconfig.py threadmill_packages.py ./
 COPY conversation ./conversation
 COPY agent ./agent
 COPY store ./store
@@ -42,7 +42,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONFAULTHANDLER=1 \
     LITELLM_LOCAL_MODEL_COST_MAP=True \
     LITELLM_MODE=PRODUCTION \
-    CELERY_CUSTOM_WORKER_POOL=tasks.loop_pool:TaskPool
+    CELERY_CUSTOM_WORKER_POOL=threadmill.app:TaskPool
 
 USER 10001:10001
 
@@ -50,4 +50,4 @@ USER 10001:10001
 # command no shell stands in between and no init is needed for that; compose adds one to reap what
 # tools leave behind.
 STOPSIGNAL SIGTERM
-CMD ["celery", "-A", "tasks.app", "worker", "-P", "custom", "-Q", "turns", "--loglevel", "INFO"]
+CMD ["celery", "-A", "threadmill.app", "worker", "-P", "custom", "-Q", "turns", "--loglevel", "INFO"]

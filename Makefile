@@ -21,7 +21,7 @@ unexport VIRTUAL_ENV CONDA_PREFIX PYTHONHOME PIP_USER PIP_TARGET PIP_PREFIX
 # Else each of a hundred processes compiles what it imports: three seconds for a worker, five for litellm.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo up test test-fast soak endurance chaos check bench lock clean
+.PHONY: help demo new up test test-fast soak endurance chaos check bench lock clean
 
 ## List these commands (the default).
 help:
@@ -32,6 +32,11 @@ help:
 ## See it work, a killed worker included: under a minute, nothing is left behind.
 demo: $(VENV)/.demo
 	@$(BIN)/python -m threadmill demo $(if $(MODEL),--model '$(MODEL)')
+
+## Make a project of your own beside this folder: DIR=../my-shop.
+new: $(VENV)/.demo
+	@test -n '$(DIR)' || { echo "say where: make new DIR=../my-shop" >&2; exit 1; }
+	@$(BIN)/python -m threadmill new '$(DIR)'
 
 ## Run database, broker, workers and Flower here until Ctrl-C; state in .threadmill.
 up: $(VENV)/.demo

@@ -10,7 +10,7 @@ QUEUE, OWN_POOL_QUEUE = "noop", "noop-own-pool"
 DONE = "noop-done"
 
 app = Celery("noop", set_as_current=False)
-app.config_from_object("celeryconfig")
+app.config_from_object("threadmill_packages:celeryconfig")
 app.conf.imports = ()
 app.conf.beat_schedule = {}
 

@@ -1,9 +1,14 @@
 """For web backends: send what a user wrote, and get the handle of the turn that answers it.
 
-Importing this is cheap: no model library, no S3 client, no agent and no task comes with it.
+Importing this is cheap: no model library, no S3 client, no agent and no task comes with it. In a process
+where a name of ours means somebody else's package, it says so in one line.
 """
 
-from producers.api import (
+import threadmill_packages
+
+threadmill_packages.check(__name__)
+
+from producers.api import (  # noqa: E402 - in a foreign process, only now is it sure to be ours
     cancel_turn,
     cancel_turn_async,
     complete_upload,
@@ -29,9 +34,11 @@ from producers.api import (
     send_message_async,
     thumbnail_url,
     thumbnail_url_async,
+    warm_up,
+    warm_up_async,
 )
-from producers.producer import Producer
-from producers.turn import AsyncTurn, Turn
+from producers.producer import Producer  # noqa: E402
+from producers.turn import AsyncTurn, Turn  # noqa: E402
 
 __all__ = [
     "AsyncTurn",
@@ -62,4 +69,6 @@ __all__ = [
     "send_message_async",
     "thumbnail_url",
     "thumbnail_url_async",
+    "warm_up",
+    "warm_up_async",
 ]

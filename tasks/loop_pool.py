@@ -23,7 +23,7 @@ from greenlet import getcurrent, greenlet
 T = TypeVar("T")
 
 #: The pool's name in CELERY_CUSTOM_WORKER_POOL, which `-P custom` means.
-POOL = "tasks.loop_pool:TaskPool"
+POOL = "threadmill.app:TaskPool"
 #: Seconds for which Celery's thread hears nothing of a turn that has ended, so that it hears of several at once. The
 #: turn is committed by then: what is late is Celery's event, and the place for another turn.
 GATHER_SECONDS = 0.01

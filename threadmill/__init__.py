@@ -7,6 +7,8 @@ worker needs.
 import importlib
 from typing import Any
 
+import threadmill_packages
+
 #: Of the code: in the image it is not installed, so no package says its version.
 __version__ = "0.1.0"
 
@@ -47,6 +49,8 @@ _MODULES = {
     "send_message_in_atomic": "producers.django",
     "Producer": "producers",
     "default_producer": "producers",
+    "warm_up": "producers",
+    "warm_up_async": "producers",
     # Turns
     "Turn": "producers",
     "AsyncTurn": "producers",
@@ -131,6 +135,7 @@ def __getattr__(name: str) -> Any:
     module_name = _MODULES.get(name)
     if module_name is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    threadmill_packages.check(module_name.partition(".")[0])
     importlib.import_module("conversation.logs").use_standard_logging()
     return getattr(importlib.import_module(module_name), name)
 

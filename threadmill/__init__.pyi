@@ -86,6 +86,8 @@ from producers import send_message as send_message
 from producers import send_message_async as send_message_async
 from producers import thumbnail_url as thumbnail_url
 from producers import thumbnail_url_async as thumbnail_url_async
+from producers import warm_up as warm_up
+from producers import warm_up_async as warm_up_async
 from producers.django import send_message_in_atomic as send_message_in_atomic
 from producers.send_options import SendOptions as SendOptions
 from producers.sqlalchemy_orm import send_message_in as send_message_in

@@ -56,6 +56,9 @@ def read(content: bytes, options: dict[str, Any]) -> dict[str, Any]:
     """Read a file with the reader that `options` name; `extract.py` writes them."""
     # Started by its path, the program does not know yet where its own packages are.
     sys.path.append(str(Path(__file__).resolve().parents[2]))
+    import threadmill_packages
+
+    threadmill_packages.pin()
     from agent.files.readers.sections import TextSections, Unreadable
 
     module, _, function = options["reader"].partition(":")

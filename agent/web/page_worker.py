@@ -17,6 +17,9 @@ def main() -> None:
     """Read a page from standard input, and write its text."""
     # Started by its path, the program does not know yet where its own packages are.
     sys.path.append(str(Path(__file__).resolve().parents[2]))
+    import threadmill_packages
+
+    threadmill_packages.pin()
     from agent.files.extract_worker import restrain
 
     options = json.loads(sys.argv[1])

@@ -15,11 +15,19 @@ from starlette.datastructures import UploadFile
 import threadmill
 from examples.web.problems import MEDIA_TYPE, describe_problem
 from examples.web.shapes import read_body, read_number, read_text, read_uploads, show_thread, show_turn, show_turns
-from threadmill import Attachment, default_producer, find_turn_async, requeue_turn_async, send_message_async
+from threadmill import (
+    Attachment,
+    default_producer,
+    find_turn_async,
+    requeue_turn_async,
+    send_message_async,
+    warm_up_async,
+)
 
 
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    await warm_up_async()
     yield
     await default_producer().close_async()
 

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Connection, Select, select, union_all
+from sqlalchemy import ColumnElement, Connection, Select, select, union_all
 
 from conversation.errors import Fault, TurnNotFound
 from conversation.ids import is_our_id
@@ -22,6 +22,13 @@ def read(connection: Connection, turn_id: str) -> TurnRecord:
     if row is None:
         raise TurnNotFound(f"turn_id: no turn {turn_id!r} is stored")
     return build_record(row)
+
+
+@read_only
+def read_records(connection: Connection, condition: ColumnElement[bool]) -> list[TurnRecord]:
+    """Read the records of the turns that meet a condition, in the order of their arrival."""
+    statement = select_records().where(condition).order_by(turns.c.arrival_seq)
+    return [build_record(row) for row in connection.execute(statement)]
 
 
 @read_only

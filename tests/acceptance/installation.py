@@ -23,10 +23,10 @@ from conversation.turn import TurnResult
 from producers import Producer, Turn
 from store.settings import load
 from tests.acceptance.agents_for_tests import FOLDER_VARIABLE
-from tests.acceptance.warm_process import WarmProcess
 from threadmill.embedded import programs
 from threadmill.embedded.process import Process
 from threadmill.embedded.programs import Program
+from threadmill.embedded.warm_process import WarmProcess
 
 ROOT = Path(__file__).parents[2]
 #: Times of a patient installation, shortened so that a test need not wait for them.

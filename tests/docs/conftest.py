@@ -11,6 +11,7 @@ from tests.conftest import LendDatabase
 from tests.docs.pages import all_blocks
 from tests.stub_openai import StubOpenAI
 from tests.stub_openai.behaviours import reply
+from threadmill.cli.new import new
 from threadmill.embedded.valkey import EmbeddedValkey
 
 
@@ -18,11 +19,16 @@ from threadmill.embedded.valkey import EmbeddedValkey
 def folder_of_pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every file that a page shows, under its name."""
     folder = tmp_path_factory.mktemp("pages")
+    written: dict[Path, str] = {}
     for block in all_blocks("python"):
-        if block.file is not None:
-            path = folder / block.file
-            assert not path.exists() or path.read_text() == block.text, f"{block.place}: two files of one name"
-            path.write_text(block.text)
+        if block.file is None:
+            continue
+        project = folder / block.project
+        if not project.exists():
+            new(project)
+        path = project / block.file
+        assert written.setdefault(path, block.text) == block.text, f"{block.place}: two files of one name"
+        path.write_text(block.text)
     return folder
 
 
@@ -32,12 +38,13 @@ def with_a_worker(
     lend_database: LendDatabase, migrated_template: str, valkey_server: EmbeddedValkey, folder_of_pages: Path
 ) -> Iterator[dict[str, str]]:
     """The variables under which a page finds a worker that answers."""
-    modules = {block.file.removesuffix(".py") for block in all_blocks("python") if block.file and block.registers}
+    registering = [block for block in all_blocks("python") if block.registers]
+    folders = sorted({str(folder_of_pages / block.project) for block in registering})
     with lend_database(migrated_template) as url:
         installation = Installation(url, valkey_server.url, folder_of_pages)
         installation.environment |= {
-            "PYTHONPATH": f"{folder_of_pages}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
-            "THREADMILL_AGENT_MODULES": ",".join(["agent.assistant", *sorted(modules)]),
+            "PYTHONPATH": os.pathsep.join([*folders, os.environ.get("PYTHONPATH", "")]),
+            "THREADMILL_AGENT_MODULES": ",".join(["agent.assistant", *sorted({block.module for block in registering})]),
             "THREADMILL_DEFAULT_AGENT": "assistant",
         }
         try:

@@ -3,7 +3,8 @@
 How a Python block is marked says what becomes of it. `python` runs, in the order of its page and in one
 namespace; `python worker` where a worker answers; `python stub` where a stub of a provider does; `python
 no-run` does not run, and says why in its first comment; `python from=PATH` is a piece of that file. A
-block that begins with `# NAME.py` is that file. `text output` holds lines that the page prints.
+block that begins with `# NAME.py` is that file, and one with `# NAME/FILE.py` is a file of the project NAME, which
+`threadmill new` makes. `text output` holds lines that the page prints.
 """
 
 import re
@@ -17,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 _FENCE = re.compile(r"(?P<indent> *)```(?P<info>[^`\n]*)\n(?P<text>.*?)^(?P=indent)```$", re.DOTALL | re.MULTILINE)
 _HEADING = re.compile(r"^#{1,6} (.+)$", re.MULTILINE)
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
-_FILE = re.compile(r"# (\w+\.py)\n")
+_FILE = re.compile(r"# ((?:\w+/)?\w+\.py)\n")
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,16 @@ class Block:
     def source(self) -> str | None:
         """The file that this block was cut from."""
         return next((flag.removeprefix("from=") for flag in self.flags if flag.startswith("from=")), None)
+
+    @property
+    def project(self) -> str:
+        """The folder of the project that this file belongs to; "" where it stands alone."""
+        return (self.file or "").rpartition("/")[0]
+
+    @property
+    def module(self) -> str:
+        """The name under which a worker imports this file."""
+        return (self.file or "").removesuffix(".py").replace("/", ".")
 
     @property
     def registers(self) -> bool:

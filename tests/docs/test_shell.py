@@ -17,7 +17,7 @@ from threadmill.cli.command import app
 
 #: Programs of the system: that they are spelled right is all that can be seen from here.
 FOREIGN = {
-    *("cd", "cp", "curl", "export", "git", "kill", "mkdir", "openssl", "pgrep", "pip", "python", "python3"),
+    *("cd", "cp", "curl", "eval", "export", "git", "kill", "mkdir", "openssl", "pgrep", "pip", "python", "python3"),
     *("aws", "createdb", "kubectl", "pg_dump", "pg_restore"),
 }
 MAKE_TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
@@ -64,7 +64,7 @@ def make(words: list[str]) -> str | None:
 def celery(words: list[str]) -> str | None:
     """Whether it is our app, on queues that we have."""
     queues = {queue for option, value in pairwise(words) if option == "-Q" for queue in value.split(",")} - QUEUES
-    return f"no queue {queues}" if queues else None if "tasks.app" in words else "not our app"
+    return f"no queue {queues}" if queues else None if "threadmill.app" in words else "not our app"
 
 
 def docker(words: list[str]) -> str | None:

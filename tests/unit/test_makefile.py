@@ -12,7 +12,9 @@ from types import ModuleType
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-TARGETS = ["help", "demo", "up", "test", "test-fast", "soak", "endurance", "chaos", "check", "bench", "lock", "clean"]
+TARGETS = [
+    *("help", "demo", "new", "up", "test", "test-fast", "soak", "endurance", "chaos", "check", "bench", "lock", "clean")
+]
 
 
 def make(*arguments: str, folder: Path = CHECKOUT, **variables: str) -> subprocess.CompletedProcess[str]:

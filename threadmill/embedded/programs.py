@@ -12,9 +12,9 @@ from store.settings import load
 from threadmill.embedded.home import Home
 from threadmill.embedded.process import Process
 
-APP = "tasks.app"
+APP = "threadmill.app"
 #: The pool that `-P custom` means: named, as each child imports it by itself.
-LOOP_POOL = "tasks.loop_pool:TaskPool"
+LOOP_POOL = "threadmill.app:TaskPool"
 FLOWER = "flower"
 FLOWER_USER = "threadmill"
 #: Finished tasks that Flower keeps in memory; its own default is 100,000.

@@ -5,6 +5,7 @@ environment is used and never touched; everything stops in the reverse order of 
 bounded time; and when the owner is killed, everything dies with it (see `process`).
 """
 
+import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,9 +20,15 @@ from threadmill.embedded.postgres import EmbeddedPostgres
 from threadmill.embedded.process import Process
 from threadmill.embedded.programs import FLOWER, FLOWER_USER, Program
 from threadmill.embedded.server import Server
+from threadmill.embedded.users_servers import check_broker, check_database
 from threadmill.embedded.valkey import EmbeddedValkey
 
 Progress = Callable[[str], None]
+#: Settings of the workers that a second terminal has to know of as well.
+AGENT_SETTINGS = ("AGENT_MODULES", "DEFAULT_AGENT", "MODEL")
+
+#: The file with the variables of a running stack, passwords included: its owner alone may read it.
+ENVIRONMENT_FILE = "environment.json"
 
 
 @dataclass(frozen=True)
@@ -46,8 +53,10 @@ class Stack:
         environment: Mapping[str, str] | None = None,
         *,
         plan: Callable[[Path], Sequence[Program]] = programs.plan,
+        process_type: type[Process] = Process,
     ) -> None:
         """Nothing is started. `environment` replaces the user's, that of this process."""
+        self._process_type = process_type
         self._home = Home(directory)
         self._user_environment = dict(os.environ if environment is None else environment)
         self._plan = plan
@@ -56,14 +65,16 @@ class Stack:
 
     def start(self, progress: Progress = lambda _: None) -> Self:
         """Start everything and return when it works. `progress` hears a line before every step."""
-        from store.migrations import upgrade
-
         self._home.own()
         try:
+            if url := self._user_setting("BROKER_URL"):
+                check_broker(url)
+            if url := self._user_setting("DATABASE_URL"):
+                check_database(url)
             self._start_servers(progress)
-            progress("bringing the database to the newest schema")
-            upgrade(self.environment["THREADMILL_DATABASE_URL"])
+            self._migrate(progress)
             self._start_programs(progress)
+            self._home.write_private(ENVIRONMENT_FILE, json.dumps(self.variables))
         except BaseException:
             self.stop()
             raise
@@ -71,6 +82,7 @@ class Stack:
 
     def stop(self) -> None:
         """Stop everything that was started here. Safe to repeat."""
+        self._home.remove(ENVIRONMENT_FILE)
         started_programs = list(reversed(self._programs.values()))
         for program, process in started_programs:
             process.request_stop(program.stop_signal)
@@ -88,17 +100,20 @@ class Stack:
         self.stop()
 
     @property
-    def environment(self) -> dict[str, str]:
-        """The variables of every program here: the user's own, and where the servers are."""
-        files = self._user_setting("FILE_STORE_URL") or str(self._home.directory / "files")
+    def variables(self) -> dict[str, str]:
+        """The variables that name this installation and what runs there, passwords included."""
         return {
-            **self._user_environment,
+            **{f"THREADMILL_{setting}": value for setting in AGENT_SETTINGS if (value := self._user_setting(setting))},
             "THREADMILL_DATABASE_URL": self._url("postgres", "DATABASE_URL"),
             "THREADMILL_BROKER_URL": self._url("valkey", "BROKER_URL"),
-            "THREADMILL_FILE_STORE_URL": files,
-            # A line is in the log when it is written, not when a buffer is full.
-            "PYTHONUNBUFFERED": "1",
+            "THREADMILL_FILE_STORE_URL": self._user_setting("FILE_STORE_URL") or str(self._home.directory / "files"),
         }
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables of every program here: the user's own, and where the servers are."""
+        # A line is in the log when it is written, not when a buffer is full.
+        return {**self._user_environment, **self.variables, "PYTHONUNBUFFERED": "1"}
 
     def addresses(self) -> Addresses:
         """The addresses of the running parts, for a user or a client."""
@@ -144,6 +159,15 @@ class Stack:
         process.start()
         self._await(program, process)
 
+    def build_process(self, program: Program) -> Process:
+        """Build the process of a program with this stack's servers and logs; it is not started."""
+        return self._process_type(
+            program.name,
+            program.argv,
+            log=self._home.directory / "logs" / f"{program.name}.log",
+            environment={**self.environment, **program.environment},
+        )
+
     def _find_part(self, name: str) -> Server | Process:
         if name in self._servers:
             return self._servers[name]
@@ -172,16 +196,17 @@ class Stack:
             progress(f"starting {name}")
             server.start()
 
+    def _migrate(self, progress: Progress) -> None:
+        from store.migrations import upgrade
+
+        progress("bringing the database to the newest schema")
+        upgrade(self.variables["THREADMILL_DATABASE_URL"])
+
     def _start_programs(self, progress: Progress) -> None:
         """Start the programs together, because most of a start is importing; wait for each afterwards."""
         for program in self._plan(self._home.directory):
             progress(f"starting {program.name}")
-            process = Process(
-                program.name,
-                program.argv,
-                log=self._home.directory / "logs" / f"{program.name}.log",
-                environment={**self.environment, **program.environment},
-            )
+            process = self.build_process(program)
             self._programs[program.name] = (program, process)
             process.start()
         for program, process in self._programs.values():

@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 import redis
 
-import celeryconfig
 from conversation.ids import new_id
 from conversation.task_contract import MAINTENANCE_QUEUE, PRIORITY_MAX, QUARANTINE_QUEUE, TURNS_QUEUE, WakeUp
 from producers.notifier import Notifier, _make_publisher
@@ -24,6 +23,7 @@ from store.live.direct_publisher import DirectPublisher
 from store.live.wake_ups import CeleryPublisher, WakeUpPublisher
 from store.settings import Settings, load
 from tests.integration.producers.backend import queued_wake_ups
+from threadmill_packages import load_celeryconfig
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -87,8 +87,8 @@ def mask_ids(message: dict[str, Any]) -> dict[str, Any]:
 def test_a_wake_up_is_field_by_field_the_message_that_celery_publishes(
     broker_settings: Settings, client: redis.Redis, changed_options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = celeryconfig.broker_transport_options | changed_options
-    monkeypatch.setattr(celeryconfig, "broker_transport_options", options)
+    options = load_celeryconfig().broker_transport_options | changed_options
+    monkeypatch.setattr(load_celeryconfig(), "broker_transport_options", options)
     ids = ["user-123", "o'neil-ünï", 'quo"te', "x" * 255]
     wake_ups = [
         wake_up(thread_id=ids[priority % len(ids)], tenant="t" * (priority + 1), priority=priority, queue=queue)
@@ -136,8 +136,8 @@ def test_the_setting_and_whatever_is_not_known_lead_to_celery(
     assert queued_wake_ups(broker_settings) == [wanted.turn_id]
     take_messages(client)
 
-    options = celeryconfig.broker_transport_options | {"client_name": "us"}
-    monkeypatch.setattr(celeryconfig, "broker_transport_options", options)
+    options = load_celeryconfig().broker_transport_options | {"client_name": "us"}
+    monkeypatch.setattr(load_celeryconfig(), "broker_transport_options", options)
     with publisher_of(broker_settings, "direct", CeleryPublisher) as publisher:
         publisher.publish(wanted)
     assert queued_wake_ups(broker_settings) == [wanted.turn_id]

@@ -8,7 +8,6 @@ import pytest
 from kombu import Connection as Broker
 from sqlalchemy import text
 
-import celeryconfig
 import producers
 from conversation.attachment import Attachment
 from conversation.errors import TurnNotFound, UnknownAgent
@@ -30,6 +29,7 @@ from tests.integration.producers.backend import (
     said,
     turn_row,
 )
+from threadmill_packages import load_celeryconfig
 
 LATER = datetime(2100, 1, 1, tzinfo=UTC)
 
@@ -184,7 +184,7 @@ def test_the_broker_hands_out_the_more_urgent_wake_up_first(
     ordinary = producer.send("t-1", "when you can", priority=lower)
     urgent = producer.send("t-2", "now", priority=higher)
 
-    options = celeryconfig.broker_transport_options
+    options = load_celeryconfig().broker_transport_options
     with Broker(settings.broker_url.get_secret_value(), transport_options=options) as broker:
         queue = broker.SimpleQueue(TURNS_QUEUE)
         first, second = (queue.get(timeout=5).payload[1]["turn"] for _ in range(2))

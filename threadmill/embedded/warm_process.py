@@ -1,9 +1,8 @@
 """A program of Celery's, forked from a process that has imported its libraries already.
 
-From nothing, a worker takes three seconds of processor time until it works, nearly all of them imports. What
-stays true: the child sees the arguments, the environment and the folder that it is given, and no settings or
-agents of anybody else's; it dies with the test. That programs start from nothing, as a person starts them,
-tests/acceptance/test_cli_up.py and test_demo.py hold.
+From nothing, a worker takes three seconds of processor time until it works, nearly all of them imports. What stays
+true: the child sees the arguments, the environment and the folder that it is given, and no settings or agents of
+anybody else's; it does not outlive its owner (on Linux), as the process that it is forked from does not.
 """
 
 import atexit
@@ -20,15 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from store import settings
+from tasks.celery_app import forget_foreign_variables
 from threadmill.embedded.process import Process
-
-#: What programs import before they work. No module of agents: those read the environment.
-PRELOADED = (
-    "celery.bin.celery", "celery.apps.worker", "celery.apps.beat", "celery.concurrency.thread",
-    "celery.concurrency.prefork", "celery.worker.consumer", "celery.fixups.django", "kombu.transport.redis",
-    "flower.command", "tasks.app", "tasks.turns", "tasks.files", "tasks.maintenance", "agent.assistant", "agent.loop",
-)  # fmt: skip
-_PR_SET_PDEATHSIG = 1
+from threadmill.embedded.tether import SET_PARENT_DEATH_SIGNAL
 
 
 class WarmProcess(Process):
@@ -54,37 +47,44 @@ class _Child:
 
     @property
     def returncode(self) -> int | None:
+        """How the child ended; None while it runs."""
         code: int | None = self._process.exitcode
         return code
 
     def poll(self) -> int | None:
+        """How the child ended; None while it runs."""
         return self.returncode
 
     def wait(self) -> int | None:
+        """Wait for the child's end."""
         self._process.join()
         return self.returncode
 
     def send_signal(self, number: int) -> None:
+        """Send the child a signal."""
         os.kill(self.pid, number)
 
 
 @functools.cache
 def _context() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(PRELOADED))
+    context.set_forkserver_preload(["threadmill.embedded.preload"])
     return context
 
 
 def _run_celery(arguments: Sequence[str], environment: Mapping[str, str], directory: Path | None, log: Path) -> None:
     """Become the program: everything of a process that is not its memory is set anew."""
     assert settings.current.cache_info().currsize == 0, "a preloaded module has read the settings"
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
     os.setsid()
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.environ.clear()
     os.environ.update(environment)
+    forget_foreign_variables()
+    sys.dont_write_bytecode = bool(environment.get("PYTHONDONTWRITEBYTECODE"))
     os.chdir(directory or Path.cwd())
     # As `python -m` does.
     sys.path[:0] = [str(Path.cwd()), *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
@@ -92,4 +92,4 @@ def _run_celery(arguments: Sequence[str], environment: Mapping[str, str], direct
     try:
         runpy.run_module("celery", run_name="__main__", alter_sys=True)
     finally:
-        atexit._run_exitfuncs()  # a child of multiprocessing would skip them
+        atexit._run_exitfuncs()  # noqa: SLF001 - a child of multiprocessing would skip them

@@ -1,0 +1,10 @@
+"""A shop on Django that existed before it heard of Threadmill: its apps are called `store` and `tasks`."""
+
+import os
+import sys
+
+if __name__ == "__main__":
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")
+    from django.core.management import execute_from_command_line
+
+    execute_from_command_line(sys.argv)
