@@ -52,7 +52,19 @@ def test_a_model_key_whose_file_is_missing_is_told_at_the_start(queue: str, monk
 
 def test_options_that_would_have_no_effect_are_refused() -> None:
     options = [f"{option}={'4,1' if option == '--autoscale' else '19'}" for option in celery_hooks.PREFORK_OPTIONS]
-    command = [sys.executable, "-m", "celery", "-A", "threadmill.app", "worker", "-P", "threads", "-Q", "turns", *options]
+    command = [
+        sys.executable,
+        "-m",
+        "celery",
+        "-A",
+        "threadmill.app",
+        "worker",
+        "-P",
+        "threads",
+        "-Q",
+        "turns",
+        *options,
+    ]
 
     worker = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
 
