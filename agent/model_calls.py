@@ -5,6 +5,7 @@ which asks for no tool, is journalled with the commit of its answer: that costs 
 Whatever a call cost is charged to the turn once, whether it came to a reply or not, and the journal says so.
 """
 
+import time
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -30,6 +31,12 @@ class _PendingCall:
     #: What was spent on it so far.
     spent: Meter = field(default_factory=Meter)
     is_under_way: bool = False
+    _began_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since it was asked first, in this run."""
+        return time.monotonic() - self._began_at
 
 
 @dataclass(slots=True)
@@ -63,7 +70,7 @@ class ModelCalls:
         pending.spent.add(reply.usage, reply.cost)
         reply = replace(reply, usage=pending.spent.usage, cost=pending.spent.cost)
         self.state.transcript.spend(reply.usage, reply.cost)
-        step = model_step(index, reply, digest)
+        step = model_step(index, reply, digest, pending.seconds)
         if reply.tool_calls:
             # The calls of a reply that was cut are not run.
             calls = () if step.is_truncated else reply.tool_calls
@@ -84,8 +91,8 @@ class ModelCalls:
         if not pending.spent.usage.total_tokens:
             return ()
         self.state.transcript.spend(pending.spent.usage, pending.spent.cost)
-        name = pending.request.model
-        return (unanswered_step(pending.index, name, pending.digest, pending.spent.usage, pending.spent.cost),)
+        name, spent = pending.request.model, pending.spent
+        return (unanswered_step(pending.index, name, pending.digest, spent.usage, spent.cost, pending.seconds),)
 
     def _begin_call(self, index: int, request: ModelRequest, digest: str) -> _PendingCall:
         pending = self._pending

@@ -65,6 +65,8 @@ class TurnRecord:
     started_at: datetime | None
     finished_at: datetime | None
     cancel_requested_at: datetime | None
+    #: Who asked for that first, as they named themselves; None where they gave no name.
+    cancel_requested_by: str | None
     error: TurnError | None
     usage: Usage | None
     #: In US dollars; None where no price is known.

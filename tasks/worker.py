@@ -65,7 +65,7 @@ class Worker:
         self.loop = asyncio.new_event_loop()
         self.signals = WorkerSignals(settings, cancel=self.active_runs.cancel)
         self.heartbeat = Heartbeat(
-            self.id, settings, agents, self.active_runs, self.loop, on_hang=self._end_hung_process
+            self.id, settings, agents, self.active_runs, self.loop, on_hang=self._end_hung_process, on_drain=self.drain
         )
         self.runner = Runner(
             settings=settings,
@@ -89,6 +89,8 @@ class Worker:
         )
         self._loop_thread = threading.Thread(target=self._run_loop, name="loop", daemon=True)
         self._is_stopped = False
+        #: The next request to stop lets its turns end, however long they take.
+        self._is_draining = False
 
     def start(self) -> None:
         """Load what is slow, then the loop, then the lease: after this, turns may be claimed."""
@@ -118,9 +120,22 @@ class Worker:
         """Run a coroutine on the loop, from another thread."""
         return asyncio.run_coroutine_threadsafe(work, self.loop).result()
 
+    def drain(self) -> None:
+        """Have this process claim nothing more, and end after its turns. Returns at once."""
+        if not self.active_runs.is_stopping:
+            self._is_draining = True
+            os.kill(os.getpid(), signal.SIGTERM)
+
     def begin_to_stop(self) -> None:
-        """Claim nothing more; after the grace, hand over what still runs. Returns at once."""
+        """Claim nothing more; after the grace, hand over what still runs. Returns at once.
+
+        A worker that is drained has no grace: its turns come to their end, unless it is told to stop once more.
+        """
         self.active_runs.is_stopping = True
+        if self._is_draining:
+            self._is_draining = False
+            _log.info("worker_draining", worker=self.id, tasks=len(self.active_runs))
+            return
         grace = self.settings.shutdown_grace_seconds
         _log.info("worker_stopping", worker=self.id, tasks=len(self.active_runs), grace_seconds=grace)
         end_process_after(grace + HAND_OVER_SECONDS, status=1)

@@ -132,15 +132,17 @@ BEGIN
         )
         SELECT
             p_turn_id, index, kind, call_id, name, state, p_fencing_token, request_digest, result, usage, cost,
-            settled_at, CASE WHEN state <> 'started' THEN settled_at END
+            settled_at - make_interval(secs => seconds), CASE WHEN state <> 'started' THEN settled_at END
         FROM json_to_recordset(p_steps) AS step (
             index integer, kind text, call_id text, name text, state text, request_digest text, result jsonb,
-            usage jsonb, cost double precision
+            usage jsonb, cost double precision, seconds double precision
         )
         ON CONFLICT (turn_id, index) DO UPDATE SET
             name = excluded.name, request_digest = excluded.request_digest, state = excluded.state,
             fencing_token = excluded.fencing_token, result = excluded.result, usage = excluded.usage,
-            cost = excluded.cost, finished_at = excluded.finished_at
+            cost = excluded.cost, finished_at = excluded.finished_at,
+            -- Of a call whose outcome is unknown, nobody knows more than when it began.
+            started_at = CASE WHEN excluded.state = 'unknown' THEN steps.started_at ELSE excluded.started_at END
         -- A final step stays as it was.
         WHERE steps.state = 'started';
     END IF;

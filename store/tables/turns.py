@@ -60,6 +60,8 @@ turns = Table(
     #: When a wake-up was published last, or when a sweep found, last, that others must end before it.
     Column("notified_at", Time),
     Column("cancel_requested_at", Time),
+    #: The name of whoever asked for that first, as they gave it; null where they gave none.
+    Column("cancel_requested_by", Text),
     Column("created_at", Time, nullable=False),
     Column("started_at", Time),
     Column("finished_at", Time),
@@ -75,8 +77,8 @@ turns = Table(
     UniqueConstraint("id"),
     CheckConstraint("state in ('queued', 'running', 'completed', 'failed', 'cancelled')", name="state"),
     Index("ix_turns_thread_key", "thread_key"),
-    # The newest turns in a state, or all that run or wait.
-    Index("ix_turns_state_tenant", "state", "tenant", "arrival_seq"),
+    # The turns in a state that ended last, or all that run or wait, in the order of arrival.
+    Index("ix_turns_state_tenant", "state", "tenant", "finished_at", "arrival_seq"),
     index_where("ix_turns_finished_at", "finished_at", "arrival_seq", where="finished_at is not null"),
     # The head of a thread comes first: the turn that has begun, else the oldest.
     index_where("ix_turns_unfinished", "thread_key", text("(attempt = 0)"), "arrival_seq", where=UNFINISHED),
@@ -112,6 +114,7 @@ steps = Table(
     Column("result", Json),
     Column("usage", Json),
     Column("cost", Numeric(18, 9, asdecimal=False)),
+    #: When the call began that came to this state.
     Column("started_at", Time, nullable=False),
     Column("finished_at", Time),
     CheckConstraint("kind in ('model', 'tool')", name="kind"),
@@ -129,6 +132,10 @@ workers = Table(
     Column("started_at", Time, nullable=False),
     #: Its leases expire then; every heartbeat postpones it.
     Column("lease_expires_at", Time, nullable=False),
+    #: Its newest heartbeat.
+    Column("beat_at", Time),
+    #: It was asked to claim nothing more, and to end after its turns; its next heartbeat tells it.
+    Column("drain_requested_at", Time),
     Index("ix_workers_lease_expires_at", "lease_expires_at"),
 )
 

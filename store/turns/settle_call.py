@@ -91,6 +91,6 @@ def _steps_json(ending: Ending) -> str | None:
 
 
 def _step_json(step: Step) -> dict[str, Any]:
-    columns = journal.step_columns(step)
+    columns = journal.step_columns(step) | {"seconds": step.seconds}
     # As text: JSON knows no NaN.
     return columns if step.cost is None else columns | {"cost": str(step.cost)}

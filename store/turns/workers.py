@@ -19,6 +19,16 @@ KEEP_DEAD_SECONDS = 3600
 
 
 @dataclass(frozen=True, slots=True)
+class Beat:
+    """The answer to a heartbeat."""
+
+    #: False if the worker's row is gone: then it holds nothing any more.
+    is_known: bool
+    #: The worker is to claim nothing more, and to end after its turns.
+    is_drain_requested: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class HeldThread:
     """A thread whose lease a worker holds, as the database has it."""
 
@@ -48,10 +58,10 @@ def register(
         agents=dict(serves),
         started_at=clock(),
         lease_expires_at=clock(plus_seconds=lease_duration_seconds),
+        beat_at=clock(),
     )
-    connection.execute(
-        entry.on_conflict_do_update(index_elements=["id"], set_={"lease_expires_at": entry.excluded.lease_expires_at})
-    )
+    beat_columns = {name: entry.excluded[name] for name in ("lease_expires_at", "beat_at")}
+    connection.execute(entry.on_conflict_do_update(index_elements=["id"], set_=beat_columns))
     # In the order of their names, so that two workers that start at once cannot wait for each other.
     for name in sorted(serves):
         new = insert_for(connection, agents).values(name=name, version=serves[name], registered_at=clock())
@@ -64,14 +74,16 @@ def register(
         )
 
 
-def beat(connection: Connection, worker: str, *, lease_duration_seconds: float) -> bool:
-    """Keep this worker's leases alive. False if its row is gone: then it holds nothing any more."""
+def beat(connection: Connection, worker: str, *, lease_duration_seconds: float) -> Beat:
+    """Keep this worker's leases alive, and hear whether it is to be drained."""
     statement = (
         update(workers)
         .where(workers.c.id == worker)
-        .values(lease_expires_at=clock(plus_seconds=lease_duration_seconds))
+        .values(lease_expires_at=clock(plus_seconds=lease_duration_seconds), beat_at=clock())
+        .returning(workers.c.drain_requested_at)
     )
-    return connection.execute(statement).rowcount == 1
+    row = connection.execute(statement).one_or_none()
+    return Beat(is_known=row is not None, is_drain_requested=row is not None and row.drain_requested_at is not None)
 
 
 def undo_crashes(connection: Connection, worker: str) -> int:

@@ -163,6 +163,8 @@ def upgrade() -> None:
         sa.Column("agents", JSON, nullable=False),
         sa.Column("started_at", TIME, nullable=False),
         sa.Column("lease_expires_at", TIME, nullable=False),
+        sa.Column("beat_at", TIME, nullable=True),
+        sa.Column("drain_requested_at", TIME, nullable=True),
     )
     op.create_index("ix_workers_lease_expires_at", "workers", ["lease_expires_at"])
 
@@ -203,6 +205,7 @@ def upgrade() -> None:
         sa.Column("created_at", TIME, nullable=False),
     )
     op.create_index("ix_summaries_thread_key", "summaries", ["thread_key"])
+    op.create_index("ix_summaries_created_at", "summaries", ["created_at"])
 
     op.create_table(
         "turns",
@@ -232,6 +235,7 @@ def upgrade() -> None:
         sa.Column("window_context_version", sa.Integer(), nullable=True),
         sa.Column("notified_at", TIME, nullable=True),
         sa.Column("cancel_requested_at", TIME, nullable=True),
+        sa.Column("cancel_requested_by", sa.Text(), nullable=True),
         sa.Column("created_at", TIME, nullable=False),
         sa.Column("started_at", TIME, nullable=True),
         sa.Column("finished_at", TIME, nullable=True),
@@ -375,7 +379,7 @@ def _make_computed_columns(dialect: str) -> list[sa.Column[object]]:
 def _create_turn_indexes() -> None:
     """Index turns by their state, by the thread whose head they may be, and by when the sweep looks at them."""
     unfinished, must_end_at = "state in ('queued', 'running')", "coalesce(cancel_requested_at, deadline)"
-    op.create_index("ix_turns_state_tenant", "turns", ["state", "tenant", "arrival_seq"])
+    op.create_index("ix_turns_state_tenant", "turns", ["state", "tenant", "finished_at", "arrival_seq"])
     _create_index_where("ix_turns_finished_at", "turns", ["finished_at", "arrival_seq"], "finished_at is not null")
     _create_index_where(
         "ix_turns_unfinished", "turns", ["thread_key", sa.text("(attempt = 0)"), "arrival_seq"], unfinished
