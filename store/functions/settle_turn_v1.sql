@@ -17,6 +17,8 @@ CREATE FUNCTION threadmill.settle_turn_v1(
     p_state text,
     -- Of a turn that is queued again: the seconds until its retry, null where it is handed over.
     p_retry_seconds double precision,
+    -- Of one that is retried: its model was known to be away, and was not asked.
+    p_is_put_off boolean,
     p_usage jsonb,
     p_cost double precision,
     p_omitted jsonb,
@@ -52,7 +54,7 @@ BEGIN
     FOR NO KEY UPDATE;
     -- In a later statement: an older snapshot would have the turn as it was before the wait for the lock. By its id
     -- alone: a plan that was made on empty tables would look for it among all turns of the thread.
-    SELECT thread_key, state INTO turn FROM turns WHERE id = p_turn_id;
+    SELECT thread_key, state, attempt, attempt_started_at, retry_at INTO turn FROM turns WHERE id = p_turn_id;
     IF held.last_seq IS NULL OR turn.thread_key IS DISTINCT FROM p_thread_key THEN
         RETURN json_build_object('refusal', 'not_stored');
     END IF;
@@ -77,27 +79,49 @@ BEGIN
             usage = p_usage,
             cost = p_cost,
             omitted = p_omitted,
-            error_kind = coalesce(p_error_kind, error_kind),
-            error_message = coalesce(p_error_message, error_message),
-            error_retryable = coalesce(p_error_retryable, error_retryable),
-            error_fault = coalesce(p_error_fault, error_fault)
+            -- What an earlier attempt failed of is over: its row in turn_attempts says it.
+            error_kind = p_error_kind,
+            error_message = p_error_message,
+            error_retryable = p_error_retryable,
+            error_fault = p_error_fault
         WHERE id = p_turn_id;
     ELSE
         UPDATE turns SET
             state = 'queued',
             notified_at = NULL,
-            retries = retries + is_retry::integer,
+            retries = retries + (is_retry AND NOT p_is_put_off)::integer,
             interruptions = interruptions + (NOT is_retry)::integer,
             -- A turn with a cancel request is due now, so that its next holder can end it.
             retry_at = CASE
                 WHEN NOT is_retry THEN retry_at
                 WHEN cancel_requested_at IS NULL THEN settled_at + make_interval(secs => p_retry_seconds)
             END,
+            failing_since = CASE WHEN is_retry THEN coalesce(failing_since, settled_at) ELSE failing_since END,
             error_kind = coalesce(p_error_kind, error_kind),
             error_message = coalesce(p_error_message, error_message),
             error_retryable = coalesce(p_error_retryable, error_retryable),
             error_fault = coalesce(p_error_fault, error_fault)
-        WHERE id = p_turn_id;
+        WHERE id = p_turn_id
+        RETURNING retry_at INTO turn.retry_at;
+        UPDATE turn_attempts SET
+            number = turn.attempt,
+            worker_id = p_worker,
+            ended_at = settled_at,
+            error_kind = p_error_kind,
+            error_message = p_error_message,
+            error_fault = p_error_fault,
+            next_try_at = turn.retry_at
+        WHERE p_is_put_off AND turn_id = p_turn_id AND number = turn.attempt - 1 AND outcome = 'put_off';
+        IF NOT FOUND THEN
+            INSERT INTO turn_attempts (
+                turn_id, number, worker_id, started_at, ended_at, outcome, error_kind, error_message, error_fault,
+                next_try_at
+            ) VALUES (
+                p_turn_id, turn.attempt, p_worker, turn.attempt_started_at, settled_at,
+                CASE WHEN p_is_put_off THEN 'put_off' WHEN is_retry THEN 'retried' ELSE 'interrupted' END,
+                p_error_kind, p_error_message, p_error_fault, CASE WHEN is_retry THEN turn.retry_at END
+            );
+        END IF;
     END IF;
 
     IF p_messages IS NOT NULL THEN

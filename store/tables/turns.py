@@ -48,6 +48,8 @@ turns = Table(
     Column("not_before", Time),
     #: A head that waits for its model to come back blocks its thread until then.
     Column("retry_at", Time),
+    #: When what it needs was found away first: how long it is retried counts from then.
+    Column("failing_since", Time),
     #: The turn fails instead of going on after this.
     Column("deadline", Time),
     Column("idempotency_key", Text),
@@ -64,6 +66,8 @@ turns = Table(
     Column("cancel_requested_by", Text),
     Column("created_at", Time, nullable=False),
     Column("started_at", Time),
+    #: Its newest claim.
+    Column("attempt_started_at", Time),
     Column("finished_at", Time),
     Column("error_kind", Text),
     Column("error_message", Text),
@@ -119,6 +123,27 @@ steps = Table(
     Column("finished_at", Time),
     CheckConstraint("kind in ('model', 'tool')", name="kind"),
     CheckConstraint("state in ('started', 'finished', 'failed', 'unknown')", name="state"),
+)
+
+turn_attempts = Table(
+    "turn_attempts",
+    metadata,
+    Column("turn_id", OurId, ForeignKey("turns.id", ondelete="CASCADE"), primary_key=True),
+    #: The turn's `attempt` then. Attempts that were put off one after the other are one row, under the last number.
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("worker_id", OurId),
+    Column("started_at", Time),
+    #: Of an attempt whose worker died: when that was noticed.
+    Column("ended_at", Time, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("error_kind", Text),
+    Column("error_message", Text),
+    Column("error_fault", Text),
+    #: When the turn was to be tried again; null where that was at once.
+    Column("next_try_at", Time),
+    CheckConstraint(
+        "outcome in ('retried', 'put_off', 'interrupted', 'crashed', 'failed', 'cancelled')", name="outcome"
+    ),
 )
 
 workers = Table(

@@ -43,7 +43,10 @@ def _select_records() -> Select[Any]:
 
 def _record(row: AnyRow) -> TurnRecord:
     usage = Usage(**row.usage) if row.usage else None
-    return convert_row(row, TurnRecord, state=TurnState(row.state), error=_stored_error(row), usage=usage)
+    # Of a turn that runs or has ended, nothing is left to wait for.
+    next_try_at = row.retry_at if row.state == "queued" else None
+    state, error = TurnState(row.state), _stored_error(row)
+    return convert_row(row, TurnRecord, state=state, error=error, next_try_at=next_try_at, usage=usage)
 
 
 def read_result(connection: Connection, turn_id: str) -> TurnResult:
@@ -82,7 +85,7 @@ def is_turn(turn_id: str) -> Any:
 
 
 def _stored_error(row: AnyRow) -> TurnError | None:
-    if row.error_kind is None or row.state not in ("failed", "queued"):
+    if row.error_kind is None:
         return None
     fault = Fault(row.error_fault) if row.error_fault else Fault.INTERNAL
     return TurnError(row.error_kind, row.error_message, bool(row.error_retryable), fault)

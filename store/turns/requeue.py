@@ -8,7 +8,7 @@ at the end. A turn that waits for an agent can be given to another one, which go
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, insert, literal, select, update
+from sqlalchemy import Connection, and_, insert, literal, select, update
 
 from conversation.errors import TurnNotFound, TurnNotRequeueable, UnknownAgent
 from conversation.ids import is_our_id
@@ -18,13 +18,15 @@ from store.database.statements import AnyRow
 from store.history.message_rows import SHARED_COLUMNS
 from store.history.visibility import cutoff_of
 from store.tables import agents, attachments, inbox_messages, messages, threads, turns
+from store.turns import attempts
+from store.turns.attempts import AttemptOutcome
 from store.turns.next_turn import is_alive
 
 #: The final states after which a turn may be requeued.
 REQUEUEABLE_STATES = (TurnState.FAILED, TurnState.CANCELLED)
 #: Columns that are empty again in a turn that goes on: its times, its end, and who was to run it.
 RESET_COLUMNS = (
-    *("not_before", "retry_at", "deadline", "cancel_requested_at", "cancel_requested_by"),
+    *("not_before", "retry_at", "failing_since", "deadline", "cancel_requested_at", "cancel_requested_by"),
     *("finished_at", "usage", "cost"),
     *("error_kind", "error_message", "error_retryable", "error_fault", "local_process_id", "crashed_worker", "omitted"),
 )
@@ -123,6 +125,8 @@ def _resume(connection: Connection, turn: AnyRow, agent: str) -> None:
     """Queue the old turn itself: its journal stays, so no finished call is repeated; counts begin anew."""
     values = {"state": "queued", "agent": agent, "requeued_from": turn.id, "notified_at": clock()}
     counts = {"retries": 0, "crashes": 0, "interruptions": 0}
+    outcome = AttemptOutcome(turn.state)
+    connection.execute(attempts.insert_ended(and_(turns.c.id == turn.id, turns.c.attempt > 0), outcome, worker=None))
     fresh_values = dict.fromkeys(RESET_COLUMNS) | counts | values
     connection.execute(update(turns).where(turns.c.id == turn.id).values(fresh_values))
 

@@ -6,12 +6,14 @@ What stays true: one statement a heartbeat, whatever the number of turns; time i
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, func, select, tuple_, update
+from sqlalchemy import Connection, and_, delete, func, select, tuple_, update
 
 from store.database.column_types import clock
 from store.database.statements import insert_for
 from store.tables import agents, threads, turns, workers
 from store.tables.turns import unfinished
+from store.turns import attempts
+from store.turns.attempts import AttemptOutcome
 from store.turns.next_turn import is_alive
 
 #: Seconds for which the row of a dead worker is kept, for an operator to inspect.
@@ -93,7 +95,10 @@ def undo_crashes(connection: Connection, worker: str) -> int:
     """
     of_worker = (turns.c.crashed_worker == worker) & unfinished
     statement = update(turns).where(of_worker).values(crashes=turns.c.crashes - 1, crashed_worker=None)
-    return connection.execute(statement).rowcount
+    turn_ids = connection.execute(statement.returning(turns.c.id)).scalars().all()
+    if turn_ids:
+        attempts.undo_crashes(connection, worker, turn_ids)
+    return len(turn_ids)
 
 
 def list_held_threads(
@@ -136,9 +141,11 @@ def release(connection: Connection, worker: str, held: HeldThread) -> bool:
         .values(lease_owner=None)
     )
     if release_result.rowcount and held.turn_id is not None:
+        is_running = and_(turns.c.id == held.turn_id, turns.c.state == "running")
+        connection.execute(attempts.insert_ended(is_running, AttemptOutcome.INTERRUPTED, worker=worker))
         connection.execute(
             update(turns)
-            .where(turns.c.id == held.turn_id, turns.c.state == "running")
+            .where(is_running)
             .values(state="queued", notified_at=None, interruptions=turns.c.interruptions + 1)
         )
     return release_result.rowcount == 1

@@ -19,6 +19,7 @@ from conversation.ids import new_id
 from conversation.message import Message
 from conversation.thread import Thread
 from threadmill.cli.common_options import DEFAULT_TENANT, Tenant, use_store
+from threadmill.cli.output import print_note, print_problem, print_text
 
 if TYPE_CHECKING:
     from store.thread_store import ThreadStore
@@ -40,7 +41,7 @@ def chat(
 async def _chat(store: "ThreadStore", thread_id: str, agent_name: str | None) -> None:
     thread = await store.get_or_create_thread(thread_id)
     conversation = Conversation(_load_agent(agent_name, store), thread)
-    typer.echo(f"thread {thread.id}, {len(thread.messages)} messages. {HELP}", err=True)
+    print_note(f"thread {thread.id}, {len(thread.messages)} messages. {HELP}")
     read_line = _line_reader()
     while (line := await asyncio.to_thread(read_line)) is not None:
         if line.strip() == "/quit":
@@ -48,7 +49,7 @@ async def _chat(store: "ThreadStore", thread_id: str, agent_name: str | None) ->
         try:
             await conversation.handle_line(line.strip())
         except (ThreadmillError, OSError) as error:
-            typer.echo(f"threadmill: {error}", err=True)
+            print_problem(error)
 
 
 class Conversation:
@@ -65,10 +66,10 @@ class Conversation:
             path = Path(line.removeprefix("/attach ").strip())
             file = await asyncio.to_thread(lambda: Attachment.from_path(path.expanduser()))
             self._files.append(file)
-            typer.echo(f"{file.filename}, {file.size} bytes, goes with your next message", err=True)
+            print_note(f"{file.filename}, {file.size} bytes, goes with your next message")
         elif line == "/history":
             for message in self._thread.messages:
-                typer.echo(f"{message.role}: {message.content}")
+                print_text(f"{message.role}: {message.content}")
         elif line.startswith("/"):
             raise InvalidInput("command", f"is {line.split(maxsplit=1)[0]!r}", HELP)
         elif line:
@@ -82,14 +83,14 @@ class Conversation:
 
         async for event in self._agent.stream(self._thread):
             if isinstance(event, TextDelta):
-                typer.echo(event.text, nl=False)
+                print_text(event.text, end="")
             elif isinstance(event, StreamRestarted):
-                typer.echo("\n(the connection broke; once more)", err=True)
+                print_note("\n(the connection broke; once more)")
             elif isinstance(event, ToolStarted):
-                typer.echo(f"({event.call.name} …)", err=True)
+                print_note(f"({event.call.name} …)")
             elif isinstance(event, TurnFinished) and event.result.is_truncated:
-                typer.echo("\n(cut at the model's token limit)", err=True)
-        typer.echo()
+                print_note("\n(cut at the model's token limit)")
+        print_text("")
 
 
 def _load_agent(name: str | None, store: "ThreadStore") -> "Agent":

@@ -1,7 +1,6 @@
-"""The options, the stores and the printing of results that commands share."""
+"""The options and the stores that commands share."""
 
 import asyncio
-import json
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -49,8 +48,3 @@ def open_database(**changes: float) -> "Iterator[tuple[Database, Settings]]":
         yield database, settings
     finally:
         database.close()
-
-
-def print_json(value: object) -> None:
-    """One JSON value on one line."""
-    print(json.dumps(value, ensure_ascii=False, default=str))

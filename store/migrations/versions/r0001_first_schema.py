@@ -227,6 +227,7 @@ def upgrade() -> None:
         sa.Column("metadata", JSON, nullable=False),
         sa.Column("not_before", TIME, nullable=True),
         sa.Column("retry_at", TIME, nullable=True),
+        sa.Column("failing_since", TIME, nullable=True),
         sa.Column("deadline", TIME, nullable=True),
         sa.Column("idempotency_key", sa.Text(), nullable=True),
         sa.Column("request_digest", sa.Text(), nullable=True),
@@ -238,6 +239,7 @@ def upgrade() -> None:
         sa.Column("cancel_requested_by", sa.Text(), nullable=True),
         sa.Column("created_at", TIME, nullable=False),
         sa.Column("started_at", TIME, nullable=True),
+        sa.Column("attempt_started_at", TIME, nullable=True),
         sa.Column("finished_at", TIME, nullable=True),
         sa.Column("error_kind", sa.Text(), nullable=True),
         sa.Column("error_message", sa.Text(), nullable=True),
@@ -312,6 +314,22 @@ def upgrade() -> None:
         sa.Column("finished_at", TIME, nullable=True),
         sa.CheckConstraint("kind in ('model', 'tool')", name="kind"),
         sa.CheckConstraint("state in ('started', 'finished', 'failed', 'unknown')", name="state"),
+    )
+    op.create_table(
+        "turn_attempts",
+        sa.Column("turn_id", sa.Uuid(), sa.ForeignKey("turns.id", ondelete="CASCADE"), primary_key=True),
+        sa.Column("number", sa.Integer(), autoincrement=False, primary_key=True),
+        sa.Column("worker_id", sa.Uuid(), nullable=True),
+        sa.Column("started_at", TIME, nullable=True),
+        sa.Column("ended_at", TIME, nullable=False),
+        sa.Column("outcome", sa.Text(), nullable=False),
+        sa.Column("error_kind", sa.Text(), nullable=True),
+        sa.Column("error_message", sa.Text(), nullable=True),
+        sa.Column("error_fault", sa.Text(), nullable=True),
+        sa.Column("next_try_at", TIME, nullable=True),
+        sa.CheckConstraint(
+            "outcome in ('retried', 'put_off', 'interrupted', 'crashed', 'failed', 'cancelled')", name="outcome"
+        ),
     )
     op.create_table(
         "inbox_messages",

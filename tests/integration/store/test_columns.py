@@ -97,6 +97,7 @@ TURNS: dict[str, tuple[Does, Does, Does, Does]] = {
     # Due at once: the times that its sender set are past.
     "not_before": (LEAVES, RESETS, RESETS, RESETS),
     "retry_at": (LEAVES, RESETS, RESETS, RESETS),
+    "failing_since": (LEAVES, RESETS, RESETS, RESETS),
     "deadline": (LEAVES, RESETS, RESETS, RESETS),
     # The key answers for one request of one installation.
     "idempotency_key": (LEAVES, RESETS, COPIES, RESETS),
@@ -110,6 +111,7 @@ TURNS: dict[str, tuple[Does, Does, Does, Does]] = {
     "cancel_requested_by": (LEAVES, COPIES, RESETS, RESETS),
     "created_at": (LEAVES, COPIES, COPIES, SETS),
     "started_at": (LEAVES, COPIES, COPIES, RESETS),
+    "attempt_started_at": (LEAVES, RESETS, COPIES, RESETS),
     "finished_at": (LEAVES, COPIES, RESETS, RESETS),
     "error_kind": (LEAVES, COPIES, RESETS, RESETS),
     "error_message": (LEAVES, COPIES, RESETS, RESETS),
@@ -172,6 +174,7 @@ TURN: Row = {
     "metadata": {"ticket": 7},
     "not_before": moment(3),
     "retry_at": moment(4),
+    "failing_since": moment(4),
     "deadline": moment(5),
     "idempotency_key": "once",
     "request_digest": "d" * 64,
@@ -183,6 +186,7 @@ TURN: Row = {
     "cancel_requested_by": "ops",
     "created_at": moment(2),
     "started_at": moment(3),
+    "attempt_started_at": moment(6),
     "finished_at": moment(7),
     "error_kind": "model_error",
     "error_message": "refused",
