@@ -59,12 +59,11 @@ def model_step(index: int, reply: ModelReply, request_digest: str, seconds: floa
     )
 
 
-def unanswered_step(
-    index: int, model: str, request_digest: str, usage: Usage, cost: float | None, seconds: float
-) -> Step:
+def unanswered_step(index: int, model: str, request_digest: str, *, usage: Usage, cost: float | None) -> Step:
     """The entry of a model call that was paid and got no reply: it is asked again, and its usage stays."""
-    step = Step(index=index, kind="model", name=model, state="started", request_digest=request_digest)
-    return replace(step, usage=usage, cost=cost, seconds=seconds)
+    return Step(
+        index=index, kind="model", name=model, state="started", request_digest=request_digest, usage=usage, cost=cost
+    )
 
 
 def tool_intent(index: int, call: ToolCall) -> Step:

@@ -91,8 +91,9 @@ class ModelCalls:
         if not pending.spent.usage.total_tokens:
             return ()
         self.state.transcript.spend(pending.spent.usage, pending.spent.cost)
-        name, spent = pending.request.model, pending.spent
-        return (unanswered_step(pending.index, name, pending.digest, spent.usage, spent.cost, pending.seconds),)
+        spent = pending.spent
+        step = unanswered_step(pending.index, pending.request.model, pending.digest, usage=spent.usage, cost=spent.cost)
+        return (replace(step, seconds=pending.seconds),)
 
     def _begin_call(self, index: int, request: ModelRequest, digest: str) -> _PendingCall:
         pending = self._pending

@@ -13,7 +13,6 @@ from store.database.column_types import clock
 from store.tables import threads, turns
 from store.turns.records import is_turn
 
-
 #: Characters of a requester's name.
 REQUESTER_MAX_CHARS = 200
 

@@ -99,22 +99,18 @@ def list_turns(connection: Connection, filters: TurnFilter, *, limit: int, curso
     states = sorted(set(filters.states) or set(TurnState))
     listed = union_all(*(_select_of_state(state, filters, conditions, position, limit + 1) for state in states))
     order = turns.c.finished_at.desc().nulls_first(), turns.c.arrival_seq.desc()
-    rows = connection.execute(_select_listed().where(turns.c.arrival_seq.in_(listed)).order_by(*order)).all()
+    rows = connection.execute(select_listed().where(turns.c.arrival_seq.in_(listed)).order_by(*order)).all()
     page = TurnPage(listed_turn_of(row) for row in rows[:limit])
     if len(rows) > limit:
         page.next_cursor = _cursor(rows[limit - 1])
     return page
 
 
-def _select_listed() -> Select[Any]:
+def select_listed() -> Select[Any]:
+    """The statement for turns, as `listed_turn_of` reads them."""
     return select_records().add_columns(
         threads.c.lease_owner, turn_user().label("user"), clock().label("listed_at"), turns.c.arrival_seq
     )
-
-
-def select_listed_turn(condition: ColumnElement[bool]) -> Select[Any]:
-    """The statement for the turns that meet a condition, as `listed_turn_of` reads them."""
-    return _select_listed().where(condition)
 
 
 def listed_turn_of(row: AnyRow) -> ListedTurn:
@@ -124,11 +120,7 @@ def listed_turn_of(row: AnyRow) -> ListedTurn:
 
 
 def _select_of_state(
-    state: TurnState,
-    filters: TurnFilter,
-    conditions: list[ColumnElement[bool]],
-    position: _Position | None,
-    limit: int,
+    state: TurnState, filters: TurnFilter, conditions: list[ColumnElement[bool]], position: _Position | None, limit: int
 ) -> Select[Any]:
     found = select(turns.c.arrival_seq).join(threads, turns.c.thread_key == threads.c.key)
     found = found.where(turns.c.state == state, *conditions, *_time_conditions(state, filters))

@@ -1,9 +1,8 @@
 """Reading turns: as a record of one, and as the result of one that ended, with its messages."""
 
-from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Connection, Select, select, union_all
+from sqlalchemy import Connection, Select, select
 
 from conversation.errors import Fault, TurnNotFound
 from conversation.ids import is_our_id
@@ -16,32 +15,19 @@ from store.tables import messages, threads, turns
 
 def read(connection: Connection, turn_id: str) -> TurnRecord:
     """Read a turn's record. Raises `TurnNotFound`."""
-    row = connection.execute(_select_records().where(is_turn(turn_id))).one_or_none()
+    row = connection.execute(select_records().where(is_turn(turn_id))).one_or_none()
     if row is None:
         raise TurnNotFound(f"turn_id: no turn {turn_id!r} is stored")
-    return _record(row)
+    return record_of_row(row)
 
 
-def list_latest(connection: Connection, tenant: str, *, states: Collection[TurnState], limit: int) -> list[TurnRecord]:
-    """A tenant's newest turns in these states, the newest first."""
-    # Each state by itself, as the index has them: no turn is read that is in another, or too old.
-    newest = union_all(*(_newest_in(tenant, state, limit) for state in sorted(set(states))))
-    statement = _select_records().where(turns.c.arrival_seq.in_(newest))
-    return [_record(row) for row in connection.execute(statement.order_by(turns.c.arrival_seq.desc()).limit(limit))]
-
-
-def _newest_in(tenant: str, state: TurnState, limit: int) -> Select[Any]:
-    of_state = select(turns.c.arrival_seq).where(turns.c.tenant == tenant, turns.c.state == state)
-    # The subquery keeps ORDER BY and LIMIT on their own side of the UNION, on SQLite too.
-    newest = of_state.order_by(turns.c.arrival_seq.desc()).limit(limit).subquery()
-    return select(newest.c.arrival_seq)
-
-
-def _select_records() -> Select[Any]:
+def select_records() -> Select[Any]:
+    """The statement for turns, as `record_of_row` reads them."""
     return select(turns, threads.c.id.label("thread_id")).join(threads, turns.c.thread_key == threads.c.key)
 
 
-def _record(row: AnyRow) -> TurnRecord:
+def record_of_row(row: AnyRow) -> TurnRecord:
+    """The record of a turn that a row holds."""
     usage = Usage(**row.usage) if row.usage else None
     # Of a turn that runs or has ended, nothing is left to wait for.
     next_try_at = row.retry_at if row.state == "queued" else None

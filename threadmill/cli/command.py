@@ -10,7 +10,7 @@ import sys
 import typer
 
 from conversation.errors import ThreadmillError
-from threadmill.cli import files, healthcheck, retention, summaries, threads, turns
+from threadmill.cli import files, healthcheck, retention, summaries, threads, turns, workers
 from threadmill.cli.chat import chat
 from threadmill.cli.demo import demo
 from threadmill.cli.docker import docker_setup, docker_start, docker_stop
@@ -20,7 +20,9 @@ from threadmill.cli.migrate import migrate
 from threadmill.cli.schedules import schedules
 from threadmill.cli.send import send
 from threadmill.cli.status import status
+from threadmill.cli.top import top
 from threadmill.cli.up import up
+from threadmill.cli.usage import usage
 
 app = typer.Typer(
     name="threadmill",
@@ -42,6 +44,9 @@ threads.group.command("restore-summary")(summaries.restore)
 app.add_typer(threads.group, name="threads")
 app.command()(threads.search)
 app.add_typer(turns.group, name="turns")
+app.add_typer(workers.group, name="workers")
+app.command()(top)
+app.command()(usage)
 app.add_typer(retention.group, name="retention")
 app.add_typer(files.group, name="files")
 app.command()(schedules)
