@@ -35,7 +35,7 @@ from conversation.validation import check_moment, check_tenant
 from store.database.estimates import estimate
 from store.database.time_math import day_of, seconds_between
 from store.tables import steps, summaries, threads, turns
-from store.turns.turn_user import turn_user
+from store.turns.turn_user import thread_user, turn_user
 
 #: Turns that one sum reads, at most, about: a few seconds.
 TURNS_MAX = 2_000_000
@@ -174,7 +174,7 @@ def _select_summaries(filters: UsageFilter) -> Select[Any]:
     """The summaries that were written in the time: their threads' users and tenants paid for them."""
     labels = {
         "tenant": threads.c.tenant,
-        "user": turn_user(),
+        "user": thread_user(),
         "agent": literal(SUMMARIES),
         "model": summaries.c.model,
         "ended_at": summaries.c.created_at,
@@ -185,7 +185,7 @@ def _select_summaries(filters: UsageFilter) -> Select[Any]:
     if filters.tenant is not None:
         conditions.append(threads.c.tenant == filters.tenant)
     if filters.user is not None:
-        conditions.append(turn_user() == filters.user)
+        conditions.append(thread_user() == filters.user)
     if filters.agent is not None:
         conditions.append(literal(SUMMARIES) == filters.agent)
     joined = summaries.join(threads, summaries.c.thread_key == threads.c.key)
@@ -195,7 +195,8 @@ def _select_summaries(filters: UsageFilter) -> Select[Any]:
 def _with_tokens(labels: Mapping[str, ColumnElement[Any]], source: Table) -> Select[Any]:
     tokens = {name: cast(source.c.usage[name].as_integer(), BigInteger) for name in _TOKENS}
     has_no_price = source.c.cost.is_(None) & (tokens["prompt_tokens"] > 0)
-    columns = labels | tokens | {"cost": source.c.cost, "unpriced": case((has_no_price, 1), else_=0)}
+    costs = {"cost": source.c.cost, "unpriced": case((has_no_price, 1), else_=0)}
+    columns: dict[str, ColumnElement[Any]] = {**labels, **tokens, **costs}
     return select(*(column.label(name) for name, column in columns.items()))
 
 
