@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from conversation.turn import TurnState
+from threadmill.cli import turn_requeue
 from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant
 from threadmill.cli.output import print_json, print_list, print_text, shorten
 
@@ -51,22 +52,7 @@ def list_turns(
     )
 
 
-@group.command()
-def requeue(
-    turn_ids: TurnIds,
-    agent: Annotated[
-        str | None, typer.Option(help="Have this agent answer; also turns that wait for one that nobody serves.")
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Queue turns again that failed or were cancelled; prints the id to wait for."""
-    with _open_producer() as producer:
-        for turn_id in turn_ids:
-            turn = producer.requeue(turn_id, agent=agent)
-            if as_json:
-                print_json({"requeued": turn_id, "id": turn.id, "is_new": turn.is_new})
-            else:
-                print_text(f"{turn_id} goes on" if not turn.is_new else f"{turn_id} is asked anew as {turn.id}")
+group.command()(turn_requeue.requeue)
 
 
 @group.command()
