@@ -90,7 +90,10 @@ class Breaker:
     async def count_failure(self, error: ModelError) -> None:
         """Count a failure in a row; the last one that it takes opens the breaker."""
         self._failures += 1
-        if self.is_open:
+        if not self.is_open:
+            # Before the next attempt: others may have opened it.
+            self._read_at = None
+        else:
             # Somebody may have closed it while this call was under way.
             async with self._reading:
                 await self._read()

@@ -13,7 +13,7 @@ import typer
 from conversation.turn import TurnState
 from threadmill.cli.common_options import AsJson
 from threadmill.cli.moments import MOMENT_HELP, read_moment
-from threadmill.cli.output import print_json, print_note, print_text
+from threadmill.cli.output import print_json, print_note, print_problem, print_text
 
 if TYPE_CHECKING:
     from producers import Producer
@@ -79,16 +79,16 @@ def requeue(
 
 def _requeue_ids(turn_ids: list[str], agent: str | None, *, as_json: bool) -> None:
     """Queue these turns again. One that cannot be is named, and the next one follows."""
-    from conversation.errors import UserError
+    from conversation.errors import TurnNotFound, TurnNotRequeueable
 
     problems = 0
     with _open_producer() as producer:
         for turn_id in turn_ids:
             try:
                 turn = producer.requeue(turn_id, agent=agent)
-            except UserError as error:
+            except (TurnNotFound, TurnNotRequeueable) as error:
                 problems += 1
-                print_note(f"threadmill: {error}")
+                print_problem(str(error).replace("turn_id:", "TURN_IDS:", 1))
                 continue
             if as_json:
                 print_json({"requeued": turn_id, "id": turn.id, "is_new": turn.is_new})
