@@ -9,6 +9,8 @@ from collections.abc import Awaitable
 from typing import TypeVar
 
 from redis.asyncio import Redis as AsyncRedis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from store.settings import Settings
@@ -28,9 +30,10 @@ class ValkeyBreakerBoard:
 
     def __init__(self, settings: Settings) -> None:
         seconds = settings.notify_timeout_seconds
-        self._url = settings.broker_url.get_secret_value()
-        # Nothing is connected yet.
-        self._client = AsyncRedis.from_url(self._url, socket_timeout=seconds, socket_connect_timeout=seconds)
+        url = settings.broker_url.get_secret_value()
+        # Nothing is connected yet. Once more at once: the server may have closed what was unused.
+        once_more = Retry(NoBackoff(), 1)
+        self._client = AsyncRedis.from_url(url, socket_timeout=seconds, socket_connect_timeout=seconds, retry=once_more)
         self._away_until = 0.0
 
     async def read(self, key: str) -> str | None:
