@@ -123,9 +123,9 @@ class ModelCalls:
         try:
             reply = await self._stream_reply(request)
         except ModelError as error:
-            await permit.fail(error)
+            await permit.report_failure(error)
             raise
-        await permit.succeed()
+        await permit.report_success()
         return reply
 
     async def _stream_reply(self, request: ModelRequest) -> ModelReply:

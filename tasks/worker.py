@@ -89,12 +89,7 @@ class Worker:
             tool_threads=self.tool_threads,
             publish_turn_ended=self.signals.publish_turn_ended,
             tool_loops=self.tool_loops,
-            breakers=Breakers(
-                self.breaker_board,
-                failures_to_open=settings.breaker_failures,
-                probe_seconds=settings.breaker_probe_seconds,
-                on_close=self._let_go_waiting,
-            ),
+            breakers=self._create_breakers(),
         )
         self._loop_thread = threading.Thread(target=self._run_loop, name="loop", daemon=True)
         self._letting_go: set[asyncio.Task[None]] = set()
@@ -160,6 +155,14 @@ class Worker:
         end_process_after(EXIT_SECONDS, status=1)
         _log.error("worker_ends_itself", worker=self.id, trace=frames_of(self._loop_thread))
         os._exit(1)
+
+    def _create_breakers(self) -> Breakers:
+        return Breakers(
+            self.breaker_board,
+            failures_to_open=self.settings.breaker_failures,
+            probe_seconds=self.settings.breaker_probe_seconds,
+            on_close=self._let_go_waiting,
+        )
 
     def _let_go_waiting(self, breaker: str) -> None:
         """Let the turns come that wait for a model which is back. Returns at once."""

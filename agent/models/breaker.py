@@ -163,18 +163,18 @@ class Permit:
     #: Called with the key of a breaker that was closed; must not block.
     on_close: Callable[[str], None] | None
 
-    async def succeed(self) -> None:
+    async def report_success(self) -> None:
         """Tell the breaker that the model answered."""
         if await self.breaker.count_success(is_probe=self.is_probe) and self.on_close is not None:
             self.on_close(self.breaker.key)
 
-    async def fail(self, error: ModelError) -> None:
+    async def report_failure(self, error: ModelError) -> None:
         """Tell the breaker of an error, and the error of the breaker that is open now."""
         if error.fault is Fault.PROVIDER:
             await self.breaker.count_failure(error)
             error.breaker = self.breaker.key if self.breaker.is_open else None
         elif error.fault is not Fault.INTERNAL:
-            await self.succeed()  # a refusal is an answer: the model is there
+            await self.report_success()  # a refusal is an answer: the model is there
 
 
 class Breakers:

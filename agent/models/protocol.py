@@ -43,11 +43,11 @@ class ModelPermit(Protocol):
         """Whether this attempt alone tells whether a model that is away is back."""
         ...
 
-    async def succeed(self) -> None:
+    async def report_success(self) -> None:
         """Tell that the model answered."""
         ...
 
-    async def fail(self, error: ModelError) -> None:
+    async def report_failure(self, error: ModelError) -> None:
         """Tell of an error, which is told of the breaker that is open now."""
         ...
 

@@ -148,11 +148,11 @@ class ProviderModel:
                 async for item in items:
                     # The first word tells that a model is back; that it stays there, the last one.
                     if permit is not None and (permit.is_probe or isinstance(item, ModelReply)):
-                        await permit.succeed()
+                        await permit.report_success()
                     yield item
         except ModelError as error:
             if permit is not None:
-                await permit.fail(error)
+                await permit.report_failure(error)
             raise
 
     async def _ask_for_words(

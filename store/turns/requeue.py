@@ -93,6 +93,7 @@ def lock_turn(connection: Connection, turn_id: str) -> tuple[AnyRow, AnyRow]:
 
 
 def check_agent(connection: Connection, agent: str) -> None:
+    """Raise `UnknownAgent` for a name that no worker has ever registered."""
     if connection.execute(select(agents.c.name).where(agents.c.name == agent)).first() is None:
         raise UnknownAgent(f"agent: no worker has ever registered {agent!r}; start a worker that serves it")
 

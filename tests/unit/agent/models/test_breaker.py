@@ -88,7 +88,7 @@ async def ask(breakers: Breakers, error: ModelError | None = None) -> str:
         permit = await breakers.admit(MODEL, ACCOUNT)
     except ModelError as refusal:
         return "put off" if refusal.is_put_off and refusal.breaker else "failed"
-    await (permit.succeed() if error is None else permit.fail(error))
+    await (permit.report_success() if error is None else permit.report_failure(error))
     return "probed" if permit.is_probe else "asked"
 
 
@@ -147,7 +147,7 @@ async def test_a_call_that_began_before_it_opened_does_not_close_it(site: Site) 
     permit = await process.admit(MODEL, ACCOUNT)
     await open_breaker(process)
 
-    await permit.succeed()
+    await permit.report_success()
 
     assert await ask(process) == "put off"
 
@@ -161,7 +161,7 @@ async def test_a_call_that_fails_late_does_not_open_again_what_another_closed(si
     site.clock.seconds += PERIOD
     await ask(one)
 
-    await late.fail(away())
+    await late.report_failure(away())
 
     assert [await ask(one), await ask(other)] == ["asked", "asked"]
 
