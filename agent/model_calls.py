@@ -108,7 +108,7 @@ class ModelCalls:
 
     async def _call_model(self, pending: _PendingCall) -> ModelReply:
         try:
-            reply = await self._stream_reply(pending.request)
+            reply = await self._ask_permitted(pending.request)
         except Exception as error:
             # It failed, and was not cut off: there is nothing to estimate.
             pending.is_under_way = False
@@ -118,6 +118,22 @@ class ModelCalls:
             pending.spent.add(pending.request.meter.usage, pending.request.meter.cost)
             raise
         pending.spent.add(pending.request.meter.usage, pending.request.meter.cost)
+        return reply
+
+    async def _ask_permitted(self, request: ModelRequest) -> ModelReply:
+        """Ask the model if its breaker permits it, and tell the breaker what came of it."""
+        model = self.state.dependencies.model
+        if request.breakers is None or getattr(model, "asks_breakers", False):
+            return await self._stream_reply(request)
+        # Two models of one name may be two classes.
+        name = f"{type(model).__module__}.{type(model).__qualname__}:{request.model}"
+        permit = await request.breakers.admit(name, request.parameters)
+        try:
+            reply = await self._stream_reply(request)
+        except ModelError as error:
+            await permit.report_failure(error)
+            raise
+        await permit.report_success()
         return reply
 
     async def _stream_reply(self, request: ModelRequest) -> ModelReply:

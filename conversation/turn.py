@@ -186,6 +186,8 @@ class RetryLater:
     error: TurnError
     #: The model was not asked: others found it away. Nothing was tried, so `retries` does not count it.
     is_put_off: bool = False
+    #: The open breaker of its model, if there is one: the turn comes sooner when that is closed.
+    waits_for: str | None = None
     #: What was spent on a model call that got no reply.
     steps: tuple[Step, ...] = ()
 

@@ -15,17 +15,21 @@ from producers.api import (
     find_turn_async,
     requeue_turn,
     requeue_turn_async,
+    requeue_turns,
+    requeue_turns_async,
     send_message,
     send_message_async,
     thumbnail_url,
     thumbnail_url_async,
 )
 from producers.producer import Producer
+from producers.requeue_report import RequeueReport
 from producers.turn import AsyncTurn, Turn
 
 __all__ = [
     "AsyncTurn",
     "Producer",
+    "RequeueReport",
     "Turn",
     "complete_upload",
     "complete_upload_async",
@@ -38,6 +42,8 @@ __all__ = [
     "find_turn_async",
     "requeue_turn",
     "requeue_turn_async",
+    "requeue_turns",
+    "requeue_turns_async",
     "send_message",
     "send_message_async",
     "thumbnail_url",

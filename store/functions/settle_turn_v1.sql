@@ -19,6 +19,8 @@ CREATE FUNCTION threadmill.settle_turn_v1(
     p_retry_seconds double precision,
     -- Of one that is retried: its model was known to be away, and was not asked.
     p_is_put_off boolean,
+    -- The breaker that it waits for, else null.
+    p_waits_for text,
     p_usage jsonb,
     p_cost double precision,
     p_omitted jsonb,
@@ -97,6 +99,7 @@ BEGIN
                 WHEN cancel_requested_at IS NULL THEN settled_at + make_interval(secs => p_retry_seconds)
             END,
             failing_since = CASE WHEN is_retry THEN coalesce(failing_since, settled_at) ELSE failing_since END,
+            waits_for = p_waits_for,
             error_kind = coalesce(p_error_kind, error_kind),
             error_message = coalesce(p_error_message, error_message),
             error_retryable = coalesce(p_error_retryable, error_retryable),

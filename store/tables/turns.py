@@ -50,6 +50,8 @@ turns = Table(
     Column("retry_at", Time),
     #: When what it needs was found away first: how long it is retried counts from then.
     Column("failing_since", Time),
+    #: The breaker of its model, where that was open when it was queued again: closing it makes the turn due.
+    Column("waits_for", Text),
     #: The turn fails instead of going on after this.
     Column("deadline", Time),
     Column("idempotency_key", Text),

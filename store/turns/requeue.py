@@ -26,7 +26,7 @@ from store.turns.next_turn import is_alive
 REQUEUEABLE_STATES = (TurnState.FAILED, TurnState.CANCELLED)
 #: Columns that are empty again in a turn that goes on: its times, its end, and who was to run it.
 RESET_COLUMNS = (
-    *("not_before", "retry_at", "failing_since", "deadline", "cancel_requested_at", "cancel_requested_by"),
+    *("not_before", "retry_at", "failing_since", "waits_for", "deadline", "cancel_requested_at", "cancel_requested_by"),
     *("finished_at", "usage", "cost"),
     *("error_kind", "error_message", "error_retryable", "error_fault", "local_process_id", "crashed_worker", "omitted"),
 )
@@ -51,9 +51,9 @@ def requeue(
     With an agent, that one answers; a turn that waits in the queue is given to it as well. Running it
     twice changes nothing. Raises `TurnNotFound`, `TurnNotRequeueable` and `UnknownAgent`.
     """
-    turn, thread = _lock_turn(connection, turn_id)
+    turn, thread = lock_turn(connection, turn_id)
     if agent is not None:
-        _check_agent(connection, agent)
+        check_agent(connection, agent)
     new_turn = connection.execute(select(turns.c.id).where(turns.c.id == new_turn_id)).first()
     if new_turn is not None:
         return RequeueOutcome(new_turn_id, turn.tenant, thread.id, is_new=True)
@@ -73,7 +73,7 @@ def requeue(
     return RequeueOutcome(new_turn_id, turn.tenant, thread.id, is_new=True)
 
 
-def _lock_turn(connection: Connection, turn_id: str) -> tuple[AnyRow, AnyRow]:
+def lock_turn(connection: Connection, turn_id: str) -> tuple[AnyRow, AnyRow]:
     """Lock a turn's thread and read both: no claim and no commit can change them meanwhile."""
     of_turn = turns.c.id == turn_id
     key_result = connection.execute(select(turns.c.thread_key).where(of_turn)) if is_our_id(turn_id) else None
@@ -92,7 +92,8 @@ def _lock_turn(connection: Connection, turn_id: str) -> tuple[AnyRow, AnyRow]:
     return turn, thread
 
 
-def _check_agent(connection: Connection, agent: str) -> None:
+def check_agent(connection: Connection, agent: str) -> None:
+    """Raise `UnknownAgent` for a name that no worker has ever registered."""
     if connection.execute(select(agents.c.name).where(agents.c.name == agent)).first() is None:
         raise UnknownAgent(f"agent: no worker has ever registered {agent!r}; start a worker that serves it")
 

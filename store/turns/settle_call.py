@@ -32,6 +32,7 @@ def build(lease: Lease, turn_id: str, ending: Ending, *, release: bool) -> Funct
         "p_state": _state_of(ending),
         "p_retry_seconds": ending.after.total_seconds() if isinstance(ending, RetryLater) else None,
         "p_is_put_off": isinstance(ending, RetryLater) and ending.is_put_off,
+        "p_waits_for": ending.waits_for if isinstance(ending, RetryLater) else None,
         "p_steps": _steps_json(ending),
         **_final_arguments(final_ending),
         **_error_arguments(ending),

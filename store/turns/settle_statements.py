@@ -135,7 +135,7 @@ def _finish_turn(turn_id: str, ending: Ending) -> Update:
             return statement.values(state="cancelled", **_finish_columns(ending))
         case Failed(error=error):
             return statement.values(state="failed", **_finish_columns(ending) | error_columns(error))
-        case RetryLater(after=after, error=error, is_put_off=is_put_off):
+        case RetryLater(after=after, error=error, is_put_off=is_put_off, waits_for=waits_for):
             return statement.values(
                 state="queued",
                 # A turn with a cancel request is due now, so that its next holder can end it.
@@ -143,12 +143,15 @@ def _finish_turn(turn_id: str, ending: Ending) -> Update:
                     (turns.c.cancel_requested_at.is_(None), clock(plus_seconds=after.total_seconds())), else_=None
                 ),
                 retries=turns.c.retries + (0 if is_put_off else 1),
+                waits_for=waits_for,
                 failing_since=func.coalesce(turns.c.failing_since, clock()),
                 notified_at=None,
                 **error_columns(error),
             )
         case HandOver():
-            return statement.values(state="queued", notified_at=None, interruptions=turns.c.interruptions + 1)
+            return statement.values(
+                state="queued", notified_at=None, waits_for=None, interruptions=turns.c.interruptions + 1
+            )
         case _:
             assert_never(ending)
 

@@ -4,7 +4,6 @@ The agent runs in this process, on the thread store of the settings; a message i
 model is asked, so Ctrl-C in the middle of an answer loses none.
 """
 
-import asyncio
 import sys
 from collections.abc import Callable
 from dataclasses import fields
@@ -39,6 +38,9 @@ def chat(
 
 
 async def _chat(store: "ThreadStore", thread_id: str, agent_name: str | None) -> None:
+
+    import asyncio
+
     thread = await store.get_or_create_thread(thread_id)
     conversation = Conversation(_load_agent(agent_name, store), thread)
     print_note(f"thread {thread.id}, {len(thread.messages)} messages. {HELP}")
@@ -63,8 +65,7 @@ class Conversation:
     async def handle_line(self, line: str) -> None:
         """Handle one line of the user's: a message or a command."""
         if line.startswith("/attach "):
-            path = Path(line.removeprefix("/attach ").strip())
-            file = await asyncio.to_thread(lambda: Attachment.from_path(path.expanduser()))
+            file = await self._read_file(Path(line.removeprefix("/attach ").strip()))
             self._files.append(file)
             print_note(f"{file.filename}, {file.size} bytes, goes with your next message")
         elif line == "/history":
@@ -76,6 +77,11 @@ class Conversation:
             files, self._files = self._files, []
             self._thread.add_message(Message(role="user", content=line, attachments=files))
             await self._answer()
+
+    async def _read_file(self, path: Path) -> Attachment:
+        import asyncio
+
+        return await asyncio.to_thread(lambda: Attachment.from_path(path.expanduser()))
 
     async def _answer(self) -> None:
         from agent.events import ToolStarted, TurnFinished

@@ -1,6 +1,5 @@
 """The options and the stores that commands share."""
 
-import asyncio
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -22,6 +21,8 @@ DEFAULT_TENANT = "default"
 
 def use_store(tenant: str, work: "Callable[[ThreadStore], Coroutine[Any, Any, T]]") -> T:
     """Run a command's work on the thread store that the environment names. Raises `DatabaseUnavailable`."""
+    import asyncio
+
     from conversation.logs import use_standard_logging
     from store.settings import load
     from store.thread_store import ThreadStore

@@ -74,7 +74,7 @@ def show(
     if as_json:
         print_json(thread.to_json() | {"turns": [turn_listing.to_json(each.turn) for each in unanswered]})
         return
-    print_text(f"{thread.id}  {show_cell(thread.title or '')}")
+    print_text(f"{thread.id}  {show_cell(thread.title)}" if thread.title else thread.id)
     columns: dict[str, Callable[[Message], object]] = {
         "SEQ": lambda message: message.seq,
         "ROLE": lambda message: message.role,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from threadmill.cli import turn_listing, turn_timeline
+from threadmill.cli import turn_listing, turn_requeue, turn_timeline
 from threadmill.cli.common_options import AsJson
 from threadmill.cli.output import print_json, print_text
 
@@ -21,24 +21,7 @@ TurnIds = Annotated[list[str], typer.Argument(help="The ids of turns.")]
 
 group.command("list")(turn_listing.list_turns)
 group.command()(turn_timeline.show)
-
-
-@group.command()
-def requeue(
-    turn_ids: TurnIds,
-    agent: Annotated[
-        str | None, typer.Option(help="Have this agent answer; also turns that wait for one that nobody serves.")
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Queue turns again that failed or were cancelled; prints the id to wait for."""
-    with _open_producer() as producer:
-        for turn_id in turn_ids:
-            turn = producer.requeue(turn_id, agent=agent)
-            if as_json:
-                print_json({"requeued": turn_id, "id": turn.id, "is_new": turn.is_new})
-            else:
-                print_text(f"{turn_id} goes on" if not turn.is_new else f"{turn_id} is asked anew as {turn.id}")
+group.command()(turn_requeue.requeue)
 
 
 @group.command()

@@ -228,6 +228,7 @@ def upgrade() -> None:
         sa.Column("not_before", TIME, nullable=True),
         sa.Column("retry_at", TIME, nullable=True),
         sa.Column("failing_since", TIME, nullable=True),
+        sa.Column("waits_for", sa.Text(), nullable=True),
         sa.Column("deadline", TIME, nullable=True),
         sa.Column("idempotency_key", sa.Text(), nullable=True),
         sa.Column("request_digest", sa.Text(), nullable=True),

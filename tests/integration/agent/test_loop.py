@@ -354,6 +354,61 @@ async def test_a_provider_that_asks_for_a_longer_pause_gets_it() -> None:
     assert ending.after.total_seconds() == 120
 
 
+DAY = 86_400
+
+
+@pytest.mark.parametrize(
+    ("kind", "failing_seconds", "own_seconds", "requested_seconds", "longest"),
+    [
+        ("unavailable", 0, None, None, 5),
+        ("rate_limited", 3600, None, None, 300),
+        ("timeout", DAY - 100, None, None, 100),
+        ("stream_interrupted", DAY, None, None, None),
+        # An agent may say less, or that nothing is to be retried; or more.
+        ("unavailable", 59, 60, None, 1),
+        ("unavailable", 60, 60, None, None),
+        ("unavailable", 0, 0, None, None),
+        ("unavailable", 2 * DAY, 3 * DAY, None, 300),
+        # What the provider asks for is kept, or the turn is over.
+        ("rate_limited", 0, None, 7200, 7200),
+        ("rate_limited", 0, 3600, 7200, None),
+        ("rate_limited", 0, None, 1e12, None),
+    ],
+)
+async def test_what_passes_by_itself_is_retried_for_a_time(
+    kind: str, failing_seconds: float, own_seconds: float | None, requested_seconds: float | None, longest: float | None
+) -> None:
+    error = ModelError(kind, "away", retryable=True, retry_after_seconds=requested_seconds)
+    agent = Agent(name="a", max_turn_retry_seconds=own_seconds)
+    retries = 50 if failing_seconds else 0
+
+    ending = await run_of(agent, Scripted(error), retries=retries, failing_seconds=failing_seconds).run()
+
+    if longest is None:
+        assert isinstance(ending, Failed)
+    else:
+        assert isinstance(ending, RetryLater)
+        assert longest / 2 <= ending.after.total_seconds() <= longest
+
+
+@pytest.mark.parametrize(("failing_seconds", "longest"), [(0, 5), (40, 40), (5000, 300), (DAY, None)])
+async def test_a_turn_that_is_put_off_waits_as_long_again_as_it_has_waited(
+    failing_seconds: float, longest: float | None
+) -> None:
+    error = ModelError("unavailable", "not asked", retryable=True, breaker="m:1", is_put_off=True)
+    # No attempt was made: their number ends nothing.
+    agent = Agent(name="a", max_turn_attempts=1)
+
+    ending = await run_of(agent, Scripted(error), failing_seconds=failing_seconds).run()
+
+    if longest is None:
+        assert isinstance(ending, Failed)
+    else:
+        assert isinstance(ending, RetryLater)
+        assert (ending.is_put_off, ending.waits_for) == (True, "m:1")
+        assert longest / 2 <= ending.after.total_seconds() <= longest
+
+
 @pytest.mark.parametrize(("retryable", "retries"), [(False, 0), (True, 4)], ids=["refused", "too often"])
 async def test_a_model_that_fails_for_good_fails_the_turn_and_says_nothing_in_it(retryable: bool, retries: int) -> None:
     model = Scripted(says("I look", call("echo", "1", text="found")), ModelError("x", "reason", retryable=retryable))

@@ -98,6 +98,7 @@ TURNS: dict[str, tuple[Does, Does, Does, Does]] = {
     "not_before": (LEAVES, RESETS, RESETS, RESETS),
     "retry_at": (LEAVES, RESETS, RESETS, RESETS),
     "failing_since": (LEAVES, RESETS, RESETS, RESETS),
+    "waits_for": (LEAVES, RESETS, RESETS, RESETS),
     "deadline": (LEAVES, RESETS, RESETS, RESETS),
     # The key answers for one request of one installation.
     "idempotency_key": (LEAVES, RESETS, COPIES, RESETS),
@@ -175,6 +176,7 @@ TURN: Row = {
     "not_before": moment(3),
     "retry_at": moment(4),
     "failing_since": moment(4),
+    "waits_for": "openai/gpt-5:0f",
     "deadline": moment(5),
     "idempotency_key": "once",
     "request_digest": "d" * 64,

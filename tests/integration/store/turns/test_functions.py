@@ -97,7 +97,7 @@ ENDINGS: dict[str, Ending] = {
     "empty": Completed(),
     "failed": Failed(**final(cost=1 / 3, error=ERROR)),
     "retry": RetryLater(after=timedelta(seconds=90), error=ERROR, steps=final()["steps"]),
-    "put off": RetryLater(after=timedelta(seconds=90), error=ERROR, is_put_off=True),
+    "put off": RetryLater(after=timedelta(seconds=90), error=ERROR, is_put_off=True, waits_for="m:1"),
     "hand over": HandOver(),
 }
 
