@@ -160,7 +160,7 @@ def _read_page(
 def _conditions(filters: RequeueFilter) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = [turns.c.state == str(filters.state)]
     if filters.kinds:
-        conditions.append(or_(*map(_is_of_kind, sorted(filters.kinds))))
+        conditions.append(or_(*map(is_of_kind, sorted(filters.kinds))))
     if filters.agent is not None:
         conditions.append(turns.c.agent == filters.agent)
     if filters.tenant is not None:
@@ -172,7 +172,8 @@ def _conditions(filters: RequeueFilter) -> list[ColumnElement[bool]]:
     return conditions
 
 
-def _is_of_kind(kind: str) -> ColumnElement[bool]:
+def is_of_kind(kind: str) -> ColumnElement[bool]:
+    """Whether a turn's error, or the error of its model, is of this kind."""
     # The message of a model's error begins with its own kind.
     is_model_error = and_(
         turns.c.error_kind == _ERROR_MODEL, turns.c.error_message.startswith(f"{kind}: ", autoescape=True)

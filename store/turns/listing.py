@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, false, literal, select, true, tuple_, union_all
+from sqlalchemy import ColumnElement, Connection, Select, false, literal, or_, select, true, tuple_, union_all
 
 from conversation.errors import InvalidInput
 from conversation.turn import TurnRecord, TurnState
@@ -21,6 +21,7 @@ from conversation.validation import check_moment, check_tenant
 from store.database.column_types import clock, moment_now
 from store.database.statements import AnyRow
 from store.tables import threads, turns
+from store.turns.bulk_requeue import is_of_kind
 from store.turns.records import record_of_row, select_records
 from store.turns.turn_user import turn_user
 
@@ -37,6 +38,7 @@ class TurnFilter:
     #: None of them is all states.
     states: Collection[TurnState] = ()
     agents: Collection[str] = ()
+    #: Of the turn's own error, or of its model's: `deadline`, `unavailable`.
     error_kinds: Collection[str] = ()
     #: A thread of the tenant.
     thread_id: str | None = None
@@ -143,7 +145,7 @@ def _conditions(filters: TurnFilter) -> list[ColumnElement[bool]]:
     if filters.agents:
         conditions.append(turns.c.agent.in_(sorted(filters.agents)))
     if filters.error_kinds:
-        conditions.append(turns.c.error_kind.in_(sorted(filters.error_kinds)))
+        conditions.append(or_(*map(is_of_kind, sorted(filters.error_kinds))))
     if filters.user is not None:
         conditions.append(turn_user() == filters.user)
     if filters.worker_id is not None:

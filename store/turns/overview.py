@@ -21,10 +21,13 @@ from store.tables import steps, turns
 from store.tables.turns import queued
 from store.turns.listing import ListedTurn, listed_turn_of, select_listed
 from store.turns.unserved import list_served_agents
+from store.turns.waits import model_of_breaker
 from store.turns.worker_listing import ListedWorker, list_workers
 
 #: Rows that each part reads, at most.
 QUEUED_MAX, ENDED_MAX, CALLED_MAX, RUNNING_MAX = 10_000, 5_000, 1_000, 20
+#: Characters of an error.
+MESSAGE_CHARS = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +49,8 @@ class Retrying:
     """The turns that wait for their next try, because of one kind of error."""
 
     kind: str
+    #: The model that is away, where it is one, and known to all workers.
+    model: str | None
     turns: int
     #: An example of what was said.
     message: str
@@ -72,6 +77,7 @@ class AgentOutcomes:
 class Failure:
     """The turns that failed lately in one way."""
 
+    #: Of a model's error, the model's own.
     kind: str
     agent: str
     turns: int
@@ -146,7 +152,7 @@ def _select_running(of_tenant: Sequence[ColumnElement[bool]]) -> Select[Any]:
 
 def _select_waiting(of_tenant: Sequence[ColumnElement[bool]]) -> Select[Any]:
     due_at = func.coalesce(turns.c.retry_at, turns.c.not_before, turns.c.created_at).label("due_at")
-    columns = turns.c.agent, turns.c.retry_at, turns.c.error_kind, turns.c.error_message, turns.c.local_process_id
+    columns = turns.c.agent, turns.c.retry_at, turns.c.waits_for, turns.c.local_process_id, *_error_columns()
     waiting = select(*columns, due_at, clock().label("now")).where(queued, *of_tenant)
     # In the order of an index, which has them by no tenant or agent: those that were notified longest ago come first.
     return waiting.order_by(turns.c.notified_at).limit(QUEUED_MAX)
@@ -154,13 +160,23 @@ def _select_waiting(of_tenant: Sequence[ColumnElement[bool]]) -> Select[Any]:
 
 def _select_ended(connection: Connection, of_tenant: Sequence[ColumnElement[bool]], minutes: float) -> Select[Any]:
     due_at = func.coalesce(turns.c.not_before, turns.c.created_at)
-    columns = turns.c.id, turns.c.agent, turns.c.state, turns.c.error_kind, turns.c.finished_at, turns.c.cost
+    columns = turns.c.id, turns.c.agent, turns.c.state, turns.c.finished_at, turns.c.cost, *_error_columns()
     ended = select(
         *columns,
         seconds_between(connection, turns.c.started_at, turns.c.finished_at).label("seconds"),
         seconds_between(connection, due_at, turns.c.started_at).label("waited_seconds"),
     ).where(turns.c.finished_at >= moment_now(plus_seconds=-60 * minutes), *of_tenant)
     return ended.order_by(turns.c.finished_at.desc()).limit(ENDED_MAX)
+
+
+def _error_columns() -> Sequence[ColumnElement[Any]]:
+    return turns.c.error_kind, func.substr(turns.c.error_message, 1, MESSAGE_CHARS).label("error_message")
+
+
+def _kind_of(row: AnyRow) -> str:
+    """The kind of a row's error: of a model's error the model's own, with which its message begins."""
+    kind, _, rest = (row.error_message or "").partition(": ")
+    return kind if row.error_kind == "model_error" and rest else row.error_kind or ""
 
 
 def _queues_of(waiting: Iterable[AnyRow], served_agents: frozenset[str]) -> list[AgentQueue]:
@@ -181,13 +197,19 @@ def _queues_of(waiting: Iterable[AnyRow], served_agents: frozenset[str]) -> list
 
 
 def _retrying_of(waiting: Iterable[AnyRow]) -> list[Retrying]:
-    by_kind: dict[str, list[AnyRow]] = defaultdict(list)
+    by_kind: dict[tuple[str, str], list[AnyRow]] = defaultdict(list)
     for row in waiting:
         if row.retry_at is not None and row.error_kind is not None:
-            by_kind[row.error_kind].append(row)
+            by_kind[_kind_of(row), model_of_breaker(row.waits_for) or ""].append(row)
     return [
-        Retrying(kind=kind, turns=len(rows), message=rows[0].error_message, next_try_at=min(r.retry_at for r in rows))
-        for kind, rows in sorted(by_kind.items())
+        Retrying(
+            kind=kind,
+            model=model or None,
+            turns=len(rows),
+            message=rows[0].error_message,
+            next_try_at=min(row.retry_at for row in rows),
+        )
+        for (kind, model), rows in sorted(by_kind.items())
     ]
 
 
@@ -224,7 +246,7 @@ def _failures_of(ended: Iterable[AnyRow]) -> list[Failure]:
     by_kind: dict[tuple[str, str], list[datetime]] = defaultdict(list)
     for row in ended:
         if row.state == TurnState.FAILED:
-            by_kind[row.error_kind or "", row.agent].append(row.finished_at)
+            by_kind[_kind_of(row), row.agent].append(row.finished_at)
     most_first = sorted(by_kind.items(), key=lambda item: (-len(item[1]), item[0]))
     return [Failure(kind=kind, agent=agent, turns=len(ends), last_at=max(ends)) for (kind, agent), ends in most_first]
 

@@ -47,6 +47,8 @@ class Wait:
     until: datetime | None = None
     #: The turn that comes first.
     turn_id: str | None = None
+    #: The model that is away: once it is back, the wait is over sooner.
+    model: str | None = None
 
 
 def explain_wait(connection: Connection, row: AnyRow, *, tenant_max_running: int = 0) -> Wait | None:
@@ -59,8 +61,13 @@ def explain_wait(connection: Connection, row: AnyRow, *, tenant_max_running: int
     if row.attempt == 0 and row.not_before is not None and row.not_before > now:
         return Wait(WaitReason.LATER, until=row.not_before)
     if row.retry_at is not None and row.retry_at > now:
-        return Wait(WaitReason.RETRY, until=row.retry_at)
+        return Wait(WaitReason.RETRY, until=row.retry_at, model=model_of_breaker(row.waits_for))
     return _explain_due(connection, row, tenant_max_running)
+
+
+def model_of_breaker(key: str | None) -> str | None:
+    """The model of a breaker's key, which has a hash of its account behind it."""
+    return None if key is None else key.rpartition(":")[0]
 
 
 def _explain_due(connection: Connection, row: AnyRow, tenant_max_running: int) -> Wait:

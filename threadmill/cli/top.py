@@ -113,6 +113,7 @@ _QUEUES: dict[str, Callable[[Any], object]] = {
 }
 _RETRYING: dict[str, Callable[[Any], object]] = {
     "KIND": attrgetter("kind"),
+    "MODEL": attrgetter("model"),
     "TURNS": attrgetter("turns"),
     "NEXT TRY": attrgetter("next_try_at"),
     "ONE OF THEM": _show("message", lambda message: shorten(message or "", ERROR_CHARS)),

@@ -63,7 +63,7 @@ def _head_of(timeline: "Timeline") -> Iterator[tuple[str, object]]:
     yield "crashes", record.crashes or None
     yield "requeued from", record.requeued_from
     yield "tokens", _show_tokens(usage)
-    yield "cost", show_dollars(cost)
+    yield "cost", show_dollars(cost) if usage is not None and usage.total_tokens else None
 
 
 def _spent(timeline: "Timeline") -> tuple[Usage | None, float | None]:
@@ -87,7 +87,8 @@ def _show_tokens(usage: Usage | None) -> str | None:
 
 def _describe_entry(entry: "TimelineEntry") -> str:
     """The details of one line."""
-    by = {"cancel": f"asked for by {entry.name or 'somebody who gave no name'}", "sent": entry.name}
+    by = {"cancel": f"asked for by {entry.name or 'somebody who gave no name'}"}
+    by["sent"] = f"by {entry.name}" if entry.name else ""
     words = [by.get(entry.kind.value, ""), entry.outcome if entry.kind != "ended" else ""]
     if entry.worker is not None:
         words.append(f"on {entry.worker}")

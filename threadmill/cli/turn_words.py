@@ -26,7 +26,7 @@ _ADVICE_BY_FAULT = {
 #: Why a turn waits, by the reason that the store gives; and what to do about it, where there is anything.
 _WAITS = {
     "later": "was sent for {until}",
-    "retry": "is tried again at {until}, after {error}",
+    "retry": "is tried again at {until}{sooner}, after {error}",
     "behind": "waits behind turn {first} of its thread",
     "local": "waits for the process that made it, which alone may run it",
     "unserved": "waits for agent {agent}, which no living worker serves",
@@ -65,8 +65,9 @@ def describe_wait(record: TurnRecord, wait: "Wait | None") -> str | None:
         return None
     error = describe_error(record) or "an attempt that broke off"
     agent, tenant = show_cell(record.agent), show_cell(record.tenant)
-    until = show_cell(wait.until)
-    return _WAITS[wait.reason].format(until=until, error=error, first=wait.turn_id, agent=agent, tenant=tenant)
+    sooner = f", or sooner once {show_cell(wait.model)} is back" if wait.model else ""
+    values = {"until": show_cell(wait.until), "sooner": sooner, "error": error, "first": wait.turn_id}
+    return _WAITS[wait.reason].format(**values, agent=agent, tenant=tenant)
 
 
 def describe(record: TurnRecord, wait: "Wait | None") -> str:

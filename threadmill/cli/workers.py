@@ -77,7 +77,7 @@ def drain(
     length = read_length("--timeout", timeout)
     with open_database() as (database, _):
         drained = database.run(request_drain, worker_ids=worker_ids or (), host=host)
-        print_list(drained, {"WORKER": _id, "TURNS": _running}, empty="", as_json=as_json, to_json=_to_json)
+        print_list(drained, _DRAINED, empty="", as_json=as_json, to_json=_to_json)
         if wait:
             _wait_until_ended(database, drained, None if length is None else length.total_seconds())
 
@@ -114,6 +114,12 @@ def _since(worker: "ListedWorker", name: str) -> float | None:
     return None if moment is None else (worker.listed_at - moment).total_seconds()
 
 
+_DRAINED: "dict[str, Callable[[ListedWorker], object]]" = {
+    "WORKER": _id,
+    "HOST": lambda worker: worker.host,
+    "PID": lambda worker: worker.pid,
+    "ENDS": lambda worker: f"after {worker.running_turns} turns" if worker.running_turns else "now",
+}
 _COLUMNS: "dict[str, Callable[[ListedWorker], object]]" = {
     "WORKER": _id,
     "STATE": lambda worker: worker.state,

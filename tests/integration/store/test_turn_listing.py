@@ -30,7 +30,7 @@ from tests.integration.store.turns.test_lifecycle import Store, answer
 
 LONG_AGO = datetime(2025, 1, 1, tzinfo=UTC)
 REFUSED = TurnError("model_error", "refused", fault=Fault.OPERATOR)
-AWAY = TurnError("model_error", "overloaded", retryable=True, fault=Fault.PROVIDER)
+AWAY = TurnError("model_error", "unavailable: overloaded", retryable=True, fault=Fault.PROVIDER)
 
 
 @dataclass
@@ -105,6 +105,7 @@ def test_each_filter_leaves_what_was_asked_for(night: Night) -> None:
         ({"states": [TurnState.FAILED, TurnState.RUNNING]}, ["running", "failed"]),
         ({"agents": ["gone"]}, ["gone"]),
         ({"error_kinds": ["model_error"]}, ["retried", "failed"]),
+        ({"error_kinds": ["unavailable"]}, ["retried"]),
         ({"error_kinds": ["model_error"], "states": sorted(FINAL_STATES)}, ["failed"]),
         ({"tenant": "default", "thread_id": "old"}, ["old"]),
         ({"tenant": "default", "thread_id": "nothing"}, []),
@@ -213,7 +214,8 @@ def test_an_overview_has_what_runs_waits_failed_and_was_called(night: Night) -> 
         "gone": (1, 1, False),
         "assistant": (1, 0, True),
     }
-    assert [(each.kind, each.turns, each.message) for each in overview.retrying] == [("model_error", 1, "overloaded")]
+    (retrying,) = overview.retrying
+    assert (retrying.kind, retrying.turns, retrying.message) == ("unavailable", 1, "unavailable: overloaded")
     (ended,) = overview.ended
     assert (ended.agent, ended.completed, ended.failed, ended.cancelled) == ("assistant", 0, 1, 1)
     assert [(each.kind, each.agent, each.turns) for each in overview.failures] == [("model_error", "assistant", 1)]
