@@ -99,7 +99,7 @@ class ModelCalls:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """What goes on."""
+    """The turns, models and workers of a moment, and of the minutes before it."""
 
     at: datetime
     #: The minutes that "lately" is.
@@ -236,7 +236,7 @@ def _outcome_of(agent: str, rows: Sequence[AnyRow]) -> AgentOutcomes:
 
 
 def _share(seconds: Sequence[float], percent: int) -> float | None:
-    """What so many percent of the values do not exceed."""
+    """The value that so many percent of the values do not exceed."""
     if len(seconds) < 2:
         return float(seconds[0]) if seconds else None
     return float(quantiles(seconds, n=100, method="inclusive")[percent - 1])

@@ -24,7 +24,7 @@ from store.turns.waits import Wait, explain_wait
 
 
 class EntryKind(StrEnum):
-    """What an entry of a timeline is about."""
+    """The subject of an entry of a timeline."""
 
     SENT = "sent"
     #: It waited: for its first claim, or for its next try.
@@ -198,7 +198,7 @@ def _step_entries(connection: Connection, row: AnyRow, *, with_text: bool) -> It
 
 
 def _text_of(result: Mapping[str, Any] | None) -> str | None:
-    """What a model or a tool said: its text, and the calls that a reply asks for."""
+    """The words of a model or a tool: its text, and the calls that a reply asks for."""
     if result is None:
         return None
     calls = [f"{call['name']}({call['arguments']})" for call in result.get("tool_calls") or ()]

@@ -1,4 +1,4 @@
-"""What turns and summaries used and cost: sums over the turns that ended in a time, by whatever is asked for.
+"""Tokens and costs of turns and summaries: sums over the turns that ended in a time, by whatever is asked for.
 
 What stays true: a turn counts when it ends, with all of its attempts, and at no other time; what was deleted since
 is in no sum. By model, the journal's calls are summed instead of the turns. A sum over more turns than a database
@@ -47,7 +47,7 @@ _TOKENS = ("prompt_tokens", "completion_tokens", "cached_tokens")
 
 
 class UsageKey(StrEnum):
-    """What sums are made by."""
+    """The key by which sums are made."""
 
     TENANT = "tenant"
     USER = "user"
@@ -59,7 +59,7 @@ class UsageKey(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageFilter:
-    """What a sum is about."""
+    """The conditions of what is summed."""
 
     since: datetime
     until: datetime | None = None

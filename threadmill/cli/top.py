@@ -74,10 +74,10 @@ def _print(overview: "Overview") -> None:
     length = show_seconds(60 * overview.minutes)
     words = [
         f"{overview.at:%Y-%m-%d %H:%M:%S} UTC",
-        f"{len(living)} workers" + (f", {draining} draining" if draining else ""),
-        f"{sum(overview.running_by_agent.values())} turns run",
-        f"{sum(queue.waiting for queue in overview.queues)}{_mark('queues', overview)} wait",
-        f"{ended}{_mark('ended', overview)} ended in {length} ({ended / overview.minutes:.1f}/min)",
+        f"workers: {len(living)}" + (f", {draining} of them draining" if draining else ""),
+        f"running: {sum(overview.running_by_agent.values())}",
+        f"waiting: {sum(queue.waiting for queue in overview.queues)}{_mark('queues', overview)}",
+        f"ended: {ended}{_mark('ended', overview)} in {length}, {ended / overview.minutes:.1f}/min",
     ]
     print_text("  ".join(words))
     _print_part("RUNNING, THE OLDEST FIRST", overview.running, columns_of(with_tenant=True))

@@ -111,7 +111,7 @@ def columns_of(
 
 
 def _note(turn: "ListedTurn", *, is_unserved: bool) -> str | None:
-    """What an operator has to know of a turn: its error, who cancelled it, or why it waits."""
+    """The note of a turn for an operator: its error, who cancelled it, or why it waits."""
     record = turn.record
     if is_unserved:
         return "waits: no living worker serves this agent"

@@ -67,7 +67,7 @@ def _head_of(timeline: "Timeline") -> Iterator[tuple[str, object]]:
 
 
 def _spent(timeline: "Timeline") -> tuple[Usage | None, float | None]:
-    """What a turn used: the sum of its calls while it has not ended."""
+    """Tokens and costs of a turn: the sum of its calls while it has not ended."""
     record = timeline.turn.record
     if record.state.is_final:
         return record.usage, record.cost

@@ -1,4 +1,4 @@
-"""What an operator is told of a turn: why it waits or failed, in a sentence, and what to do about it.
+"""A turn in words for an operator: why it waits or failed, in a sentence, and what to do about it.
 
 What stays true: each reason to wait and each party at fault has its sentence; none holds text of a message.
 """
@@ -43,7 +43,7 @@ _ADVICE_BY_WAIT = {
 
 
 def describe_error(record: TurnRecord) -> str | None:
-    """What a turn, or its newest attempt, failed of: whose fault it was, the kind, and the message."""
+    """The error of a turn, or of its newest attempt: whose fault it was, the kind, and the message."""
     error = record.error
     if error is None:
         return None
@@ -51,7 +51,7 @@ def describe_error(record: TurnRecord) -> str | None:
 
 
 def advise(record: TurnRecord, wait: "Wait | None") -> str | None:
-    """What to do about a turn, if there is anything to do."""
+    """The advice about a turn: what to do, if there is anything to do."""
     if record.state is TurnState.FAILED:
         fault = Fault.INTERNAL if record.error is None else record.error.fault
         return _ADVICE_BY_FAULT[fault].format(id=record.id)

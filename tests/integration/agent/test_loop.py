@@ -53,6 +53,28 @@ async def test_tools_of_one_reply_run_at_the_same_time() -> None:
     assert [m.tool_call_id for m in ending.messages if m.role == "tool"] == [c.id for c in calls]
 
 
+async def test_the_journal_says_how_long_each_call_took() -> None:
+    class Slow(Scripted):
+        async def complete(self, request: ModelRequest) -> ModelReply:
+            await asyncio.sleep(0.03)
+            return await super().complete(request)
+
+    @tool
+    async def wait() -> str:
+        """Wait."""
+        await asyncio.sleep(0.03)
+        return "waited"
+
+    journal = Memory()
+    agent = Agent(name="a", streams=False, tools=[wait])
+
+    ending = await completed(run_of(agent, Slow(says("", call("wait", "c")), says("done")), journal))
+
+    steps = [*journal.steps.values(), *ending.steps]
+    assert [step.kind for step in steps] == ["model", "tool", "model"]
+    assert [step.name for step in steps if not 0.03 <= step.seconds < 30] == []
+
+
 async def test_what_goes_wrong_with_a_tool_is_told_to_the_model_and_the_turn_goes_on() -> None:
     @tool
     def broken() -> str:

@@ -112,7 +112,7 @@ def test_what_goes_on_and_what_it_cost_is_shown(night: Night) -> None:
     by_agent = json_lines(night.terminal.run("usage", "--by", "agent", "--by", "day", "--json"))
     whole = night.terminal.run("usage", "--since", "2020-01-01")
 
-    assert "1 workers" in top
+    assert "workers: 1" in top
     assert "no: no living worker serves it" in top
     assert overview["queues"][0]["agent"] == "gone"
     assert {row["agent"]: row["count"] for row in by_agent} == {"assistant": 1, "gone": 1}
