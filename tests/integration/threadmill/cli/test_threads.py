@@ -344,7 +344,7 @@ def test_a_turn_whose_agent_nobody_serves_shows_at_once_and_is_given_to_another(
     given = terminal.run("turns", "requeue", turn_id, "--agent", "assistant")
 
     assert "unserved  gone=1" in state
-    assert "gone   waits: no living worker serves this agent" in listed
+    assert "waits: no living worker serves this agent" in listed
     assert in_json["is_unserved"] is True
     assert "no living worker serves the agent 'gone'" in doctor
     assert "no worker has ever registered 'nobody'" in refused.stderr
