@@ -11,7 +11,7 @@ from sqlalchemy import event
 
 from conversation.errors import Fault, InvalidInput, TurnNotFound
 from conversation.ids import new_id
-from conversation.message import Message, ToolCall, Usage
+from conversation.message import ToolCall, Usage
 from conversation.step import Step
 from conversation.turn import Failed, RetryLater, TurnError
 from store.database.engine import Database
@@ -73,10 +73,11 @@ def counted_statements(database: Database) -> Iterator[list[str]]:
     event.remove(database.engine, "before_cursor_execute", note)
 
 
-def test_it_has_attempts_waits_calls_and_the_end_in_order(store: Store) -> None:
+def test_it_has_attempts_waits_calls_and_the_end_in_order_out_of_three_statements(store: Store) -> None:
     turn_id = run_with_a_retry(store)
 
-    entries = timeline(store, turn_id).entries
+    with counted_statements(store.database) as statements:
+        entries = timeline(store, turn_id).entries
 
     # A call began before its attempt here: what it took is said, and nobody waited for it.
     kinds = [entry.kind.value for entry in entries]
@@ -93,20 +94,11 @@ def test_it_has_attempts_waits_calls_and_the_end_in_order(store: Store) -> None:
     assert took["toollook"] == pytest.approx(2, abs=1)
     assert {round(entry.seconds or 0) for entry in entries if entry.kind == "model"} == {7, 3}
     assert [entry.usage for entry in entries if entry.kind == "model"] == [Usage(30, 4)] * 2
-
-
-def test_a_turn_is_three_statements_however_long_it_is(store: Store) -> None:
-    turn_id = run_with_a_retry(store)
-
-    with counted_statements(store.database) as statements:
-        timeline(store, turn_id)
-
     assert len(statements) == 3, statements
+    assert_text_is_read_only_where_it_is_asked_for(store, turn_id)
 
 
-def test_no_text_is_read_unless_it_is_asked_for(store: Store) -> None:
-    turn_id = run_with_a_retry(store)
-
+def assert_text_is_read_only_where_it_is_asked_for(store: Store, turn_id: str) -> None:
     assert "FH-1" not in repr(timeline(store, turn_id))
     assert "at sea" not in repr(timeline(store, turn_id))
     texts = {entry.kind.value: entry.text for entry in timeline(store, turn_id, with_text=True).entries if entry.text}
@@ -115,7 +107,9 @@ def test_no_text_is_read_unless_it_is_asked_for(store: Store) -> None:
 
 
 def test_who_asked_first_for_a_cancel_stays_written_down(store: Store) -> None:
-    turn_id = store.send("hello").turn_id
+    turn_id = store.send(SECRET).turn_id
+    # A message that waits in the inbox is text, too.
+    assert [entry.text for entry in timeline(store, turn_id, with_text=True).entries] == [SECRET, None]
 
     store.database.run(cancel.request_cancel, turn_id, by="ann")
     store.database.run(cancel.request_cancel, turn_id, by="bob")
@@ -184,11 +178,3 @@ def test_a_thread_says_which_of_its_turns_have_not_answered(store: Store) -> Non
     assert third
     assert unanswered() == []
     assert store.database.run(list_unanswered, "default", "none") == []
-
-
-def test_a_message_that_waits_in_the_inbox_is_text_too(store: Store) -> None:
-    turn_id = store.send("hello", message=Message(role="user", content=SECRET)).turn_id
-
-    (sent, waited) = timeline(store, turn_id, with_text=True).entries
-
-    assert (sent.text, waited.kind.value, waited.text) == (SECRET, "waited", None)

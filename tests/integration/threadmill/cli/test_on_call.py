@@ -25,14 +25,15 @@ class Night:
     worker: str
 
 
-@pytest.fixture
-def night(tmp_path: Path) -> Night:
+@pytest.fixture(scope="module")
+def night(tmp_path_factory: pytest.TempPathFactory) -> Night:
     """A turn that waits for an agent that is gone, one that was cancelled, an answered one, and a worker."""
-    terminal = Terminal(tmp_path)
+    folder = tmp_path_factory.mktemp("night")
+    terminal = Terminal(folder)
     terminal.run("init")
     terminal.run("chat", "answered", stdin="hello\n")
     worker = new_id()
-    with closing(Producer(load(database_url=f"sqlite:///{tmp_path}/threads.db"))) as producer:
+    with closing(Producer(load(database_url=f"sqlite:///{folder}/threads.db"))) as producer:
         entry = {"host": "build-2", "pid": 7, "serves": {"assistant": "1"}, "lease_duration_seconds": 3600}
         producer.database.run(workers.register, worker=worker, **entry)
         waiting = producer.send("t1", f"hello {EVIL}", agent="gone", allow_unknown_agent=True)
