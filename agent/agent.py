@@ -75,8 +75,8 @@ class Agent:
     max_turn_tokens: int | None = None
     #: Seconds that one attempt at a turn may take; a turn's own deadline may be sooner.
     max_turn_seconds: float = 600
-    #: Attempts at a turn, whatever it fails of; None takes `THREADMILL_TURN_MAX_ATTEMPTS`, which does not count
-    #: those that failed because something was away.
+    #: Attempts at a turn, whatever it fails of; None takes `THREADMILL_TURN_MAX_ATTEMPTS`, without which only
+    #: `max_turn_retry_seconds` ends a turn for which something is away.
     max_turn_attempts: int | None = None
     #: Seconds for which a turn is retried while what it needs is away; None takes
     #: `THREADMILL_TURN_RETRY_MAX_SECONDS`, 0 retries none.

@@ -27,8 +27,8 @@ class RunDependencies:
     tool_threads: ToolThreads
     #: Where async tools run; None runs them on the loop of the turn.
     tool_loops: ToolLoops | None = None
-    #: Attempts at a turn before it fails of what does not pass by itself.
-    max_attempts: int = 5
+    #: Attempts at a turn, whatever it fails of; 0 sets a limit only to what does not pass by itself.
+    max_attempts: int = 0
     #: Seconds for which a turn is retried while what it needs is away.
     max_retry_seconds: float = 86_400
     #: The circuit breakers of the process's models; None has none.

@@ -13,6 +13,8 @@ from conversation.turn import ClaimedTurn, TurnError
 #: second half of that time, so that turns which failed together do not come back together.
 RETRY_FIRST_SECONDS = 5.0
 RETRY_MAX_SECONDS = 300.0
+#: Attempts at a turn that fails of what does not pass by itself, where nobody set a number.
+OTHER_MAX_ATTEMPTS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,7 @@ class TurnLimits:
 
     agent: Agent
     claimed: ClaimedTurn
-    #: Attempts at a turn that fails of what does not pass by itself, of an agent that sets no limit.
+    #: Attempts at a turn of an agent that sets no limit, whatever it fails of; 0 has `OTHER_MAX_ATTEMPTS`.
     default_max_attempts: int
     #: Seconds for which a turn is retried that fails of what passes by itself, of an agent that sets no limit.
     default_max_retry_seconds: float
@@ -85,10 +87,11 @@ class TurnLimits:
         return self.default_max_retry_seconds if limit is None else limit
 
     def _has_used_attempts(self, error: TurnError) -> bool:
-        """Whether this was the last attempt: an agent's own number holds for any error."""
-        default = None if _passes_by_itself(error) else self.default_max_attempts
-        limit = self.agent.max_turn_attempts or default
-        return limit is not None and self.claimed.retries + 1 >= limit
+        """Whether this was the last attempt: a number that somebody set holds for any error."""
+        limit = self.agent.max_turn_attempts or self.default_max_attempts
+        if not limit and not _passes_by_itself(error):
+            limit = OTHER_MAX_ATTEMPTS
+        return bool(limit) and self.claimed.retries + 1 >= limit
 
 
 def _passes_by_itself(error: TurnError) -> bool:

@@ -123,10 +123,10 @@ class ModelCalls:
     async def _ask_permitted(self, request: ModelRequest) -> ModelReply:
         """Ask the model if its breaker permits it, and tell the breaker what came of it."""
         model = self.state.dependencies.model
-        if request.breakers is None or getattr(model, "asks_breakers", False):
+        if request.breakers is None or getattr(model, "guards_itself", False):
             return await self._stream_reply(request)
         # Two models of one name may be two classes.
-        name = f"{type(model).__module__}.{type(model).__qualname__}:{request.model}"
+        name = f"{type(model).__module__}.{type(model).__qualname__}/{request.model}"
         permit = await request.breakers.admit(name, request.parameters)
         try:
             reply = await self._stream_reply(request)

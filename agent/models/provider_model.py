@@ -36,7 +36,7 @@ class ProviderModel:
     """A `Model` that asks the provider that the request's model names."""
 
     #: It asks a request's breakers by itself: a fallback has one of its own.
-    asks_breakers = True
+    guards_itself = True
 
     def __init__(
         self,

@@ -33,13 +33,15 @@ class ValkeyBreakerBoard:
         url = settings.broker_url.get_secret_value()
         # Nothing is connected yet. Once more at once: the server may have closed what was unused.
         once_more = Retry(NoBackoff(), 1)
-        self._client = AsyncRedis.from_url(url, socket_timeout=seconds, socket_connect_timeout=seconds, retry=once_more)
+        self._client = AsyncRedis.from_url(
+            url, decode_responses=True, socket_timeout=seconds, socket_connect_timeout=seconds, retry=once_more
+        )
         self._away_until = 0.0
 
     async def read(self, key: str) -> str | None:
         """The state that was written last; None where nothing is known."""
         state = await self._call(self._client.get(PREFIX + key))
-        return None if state is None else state.decode()
+        return None if state is None else str(state)
 
     async def write(self, key: str, state: str) -> None:
         """Tell the other workers a breaker's state."""

@@ -52,7 +52,7 @@ def requeue(
 
     By their ids, or all that meet conditions: `--state failed --since 2h --kind unavailable`.
     """
-    many = {"--state": state, "--kind": kind, "--since": since, "--until": until, "--tenant": tenant}
+    many: dict[str, object] = {"--state": state, "--kind": kind, "--since": since, "--until": until, "--tenant": tenant}
     many |= {"--limit": limit, "--dry-run": dry_run}
     given = [option for option, value in many.items() if value]
     if turn_ids:

@@ -4,10 +4,12 @@ import asyncio
 import json
 import threading
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
 import pytest
 
 from agent.agent import Agent
+from agent.limits import TurnLimits
 from agent.loop import Run
 from agent.models.protocol import ModelReply, ModelRequest, StreamRestarted, TextDelta
 from agent.tools.run_context import RunContext
@@ -15,7 +17,7 @@ from agent.tools.tool import tool
 from conversation.errors import Fault, LeaseLost, ModelError
 from conversation.message import Message, ToolCall, Usage
 from conversation.step import Step
-from conversation.turn import Failed, RetryLater
+from conversation.turn import Failed, RetryLater, TurnError
 from tests.integration.scripted import Memory, Scripted, call, completed, failed, results, run_of, says
 
 
@@ -411,6 +413,31 @@ async def test_what_passes_by_itself_is_retried_for_a_time(
     else:
         assert isinstance(ending, RetryLater)
         assert longest / 2 <= ending.after.total_seconds() <= longest
+
+
+@pytest.mark.parametrize(
+    ("kind", "default", "own", "attempts"),
+    [
+        ("unavailable", 0, None, None),
+        ("unavailable", 2, None, 2),
+        ("unavailable", 2, 4, 4),
+        ("x", 0, None, 5),
+        ("x", 2, None, 2),
+        ("x", 2, 7, 7),
+    ],
+)
+def test_a_number_of_attempts_that_somebody_set_holds_for_any_error(
+    kind: str, default: int, own: int | None, attempts: int | None
+) -> None:
+    error = TurnError("model_error", "x", True, ModelError(kind, "x", retryable=True).fault)
+    claimed = run_of(Agent(name="a"), Scripted(says("hi"))).claimed
+
+    delays = [
+        TurnLimits(Agent(name="a", max_turn_attempts=own), replace(claimed, retries=n), default, DAY).retry_delay(error)
+        for n in range(10)
+    ]
+
+    assert (delays.index(None) + 1 if None in delays else None) == attempts
 
 
 @pytest.mark.parametrize(("failing_seconds", "longest"), [(0, 5), (40, 40), (5000, 300), (DAY, None)])

@@ -118,7 +118,7 @@ class Site:
 
 @pytest.fixture
 async def site(database: Database, valkey_url: str) -> AsyncIterator[Site]:
-    settings = load(broker_url=valkey_url, turn_max_attempts=2)
+    settings = load(broker_url=valkey_url)
     model = Scripted(ModelError("unavailable", "503", retryable=True))
     with redis.Redis.from_url(valkey_url) as valkey:
         site = Site(settings, database, model, valkey)
