@@ -23,7 +23,13 @@ FAILED = 1
 #: Libraries whose errors speak of what surrounds a command: servers that are away, files of another kind.
 SURROUNDINGS = frozenset({"alembic", "botocore", "celery", "kombu", "psycopg", "redis", "sqlalchemy", "sqlite3"})
 #: Arguments of the library, and the parameter of a command that they come from where its name is another one.
-OTHER_NAMES = {"attachments": "attach", "file": "attach", "keep_messages": "keep", "turn_id": "turn_ids"}
+OTHER_NAMES = {
+    "attachments": "attach",
+    "file": "attach",
+    "keep_messages": "keep",
+    "turn_id": "turn_ids",
+    "worker_id": "worker_ids",
+}
 _CREDENTIALS = re.compile(r"//[^/@\s]*@")
 #: A name of several words as Python spells it, where it is no value in quotes.
 _PYTHON_NAME = re.compile(r"(?<!['\"\w])[a-z]+(?:_[a-z]+)+(?!['\"\w])")

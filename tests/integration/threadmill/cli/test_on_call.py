@@ -134,6 +134,7 @@ def test_workers_are_listed_shown_and_drained(night: Night) -> None:
     assert "it runs no turn" in shown
     assert "draining" in draining
     assert "1 did not end in time" in late.stderr
+    assert "WORKER_IDS: no worker" in night.terminal.run("workers", "drain", new_id(), status=1).stderr
     assert "is known" in night.terminal.run("workers", "show", "nobody", status=1).stderr
     for arguments in (["drain"], ["drain", night.worker, "--host", "build-2"], ["drain", new_id()]):
         night.terminal.run("workers", *arguments, status=1)
