@@ -75,8 +75,12 @@ class Agent:
     max_turn_tokens: int | None = None
     #: Seconds that one attempt at a turn may take; a turn's own deadline may be sooner.
     max_turn_seconds: float = 600
-    #: Attempts at a turn while what it needs is away; None takes `THREADMILL_TURN_MAX_ATTEMPTS`.
+    #: Attempts at a turn, whatever it fails of; None takes `THREADMILL_TURN_MAX_ATTEMPTS`, without which only
+    #: `max_turn_retry_seconds` ends a turn for which something is away.
     max_turn_attempts: int | None = None
+    #: Seconds for which a turn is retried while what it needs is away; None takes
+    #: `THREADMILL_TURN_RETRY_MAX_SECONDS`, 0 retries none.
+    max_turn_retry_seconds: float | None = None
     #: Messages without a summary with which a thread gets one; None takes
     #: `THREADMILL_SUMMARIZE_AFTER_MESSAGES`, 0 counts none.
     summarize_after_messages: int | None = None
@@ -122,6 +126,9 @@ class Agent:
                 raise InvalidInput(f"agent.{limit}", f"is {value}", "pass a number above 0, or None")
         if self.max_turn_attempts is not None and self.max_turn_attempts < 1:
             raise InvalidInput("agent.max_turn_attempts", f"is {self.max_turn_attempts}", "pass at least 1, or None")
+        if self.max_turn_retry_seconds is not None and self.max_turn_retry_seconds < 0:
+            problem = f"is {self.max_turn_retry_seconds}"
+            raise InvalidInput("agent.max_turn_retry_seconds", problem, "pass 0 or more, or None")
         if isinstance(self.profile, str) and self.profile not in PROFILES:
             raise InvalidInput("agent.profile", f"is {self.profile!r}", f"use one of {', '.join(PROFILES)}")
         object.__setattr__(self, "mcp_servers", distinct_servers(self.tools))

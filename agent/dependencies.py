@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from agent.events import Event
 from agent.files.protocol import AttachmentReader
 from agent.journal import Journal
-from agent.models.protocol import Model
+from agent.models.protocol import Model, ModelPermits
 from agent.tools.thread_pool import ToolThreads
 from agent.tools.tool_loops import ToolLoops
 
@@ -27,8 +27,12 @@ class RunDependencies:
     tool_threads: ToolThreads
     #: Where async tools run; None runs them on the loop of the turn.
     tool_loops: ToolLoops | None = None
-    #: Attempts at a turn, while its model is away, before it fails.
-    max_attempts: int = 5
+    #: Attempts at a turn, whatever it fails of; 0 sets a limit only to what does not pass by itself.
+    max_attempts: int = 0
+    #: Seconds for which a turn is retried while what it needs is away.
+    max_retry_seconds: float = 86_400
+    #: The circuit breakers of the process's models; None has none.
+    breakers: ModelPermits | None = None
     #: Networks in which MCP servers may be beside public addresses.
     mcp_allow_networks: tuple[str, ...] = ()
     #: Called with each event; None where no caller wants events.

@@ -38,8 +38,8 @@ def make_reply_storable(reply: ModelReply) -> ModelReply:
     return replace(reply, content=make_storable(reply.content), reasoning=reasoning, tool_calls=tuple(calls))
 
 
-def model_step(index: int, reply: ModelReply, request_digest: str) -> Step:
-    """The entry of a model call that finished."""
+def model_step(index: int, reply: ModelReply, request_digest: str, seconds: float = 0.0) -> Step:
+    """The entry of a model call that finished, after so many seconds."""
     return Step(
         index=index,
         kind="model",
@@ -55,10 +55,11 @@ def model_step(index: int, reply: ModelReply, request_digest: str) -> Step:
         },
         usage=reply.usage,
         cost=reply.cost,
+        seconds=seconds,
     )
 
 
-def unanswered_step(index: int, model: str, request_digest: str, usage: Usage, cost: float | None) -> Step:
+def unanswered_step(index: int, model: str, request_digest: str, *, usage: Usage, cost: float | None) -> Step:
     """The entry of a model call that was paid and got no reply: it is asked again, and its usage stays."""
     return Step(
         index=index, kind="model", name=model, state="started", request_digest=request_digest, usage=usage, cost=cost
@@ -71,7 +72,7 @@ def tool_intent(index: int, call: ToolCall) -> Step:
     return Step(index=index, kind="tool", call_id=call.id, name=call.name, state="started", request_digest=digest)
 
 
-def tool_step(index: int, call: ToolCall, result: JournalledResult) -> Step:
-    """The entry of a tool call that came to an end."""
+def tool_step(index: int, call: ToolCall, result: JournalledResult, seconds: float = 0.0) -> Step:
+    """The entry of a tool call that came to an end, after so many seconds."""
     result_json = {"content": result.content, "files": [file.to_json() for file in result.files]}
-    return replace(tool_intent(index, call), state=result.outcome, result=result_json)
+    return replace(tool_intent(index, call), state=result.outcome, result=result_json, seconds=seconds)

@@ -1,4 +1,4 @@
-"""The limits of a turn: its time, its tokens, its model calls, and its attempts while its model is away."""
+"""The limits of a turn: its time, its tokens, its model calls, and its attempts while what it needs is away."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,6 +13,8 @@ from conversation.turn import ClaimedTurn, TurnError
 #: second half of that time, so that turns which failed together do not come back together.
 RETRY_FIRST_SECONDS = 5.0
 RETRY_MAX_SECONDS = 300.0
+#: Attempts at a turn that fails of what does not pass by itself, where nobody set a number.
+OTHER_MAX_ATTEMPTS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +23,10 @@ class TurnLimits:
 
     agent: Agent
     claimed: ClaimedTurn
-    #: Attempts at a turn, while its model is away, of an agent that sets no limit.
+    #: Attempts at a turn of an agent that sets no limit, whatever it fails of; 0 has `OTHER_MAX_ATTEMPTS`.
     default_max_attempts: int
+    #: Seconds for which a turn is retried that fails of what passes by itself, of an agent that sets no limit.
+    default_max_retry_seconds: float
 
     @property
     def remaining_seconds(self) -> float:
@@ -54,11 +58,42 @@ class TurnLimits:
         problem = "the model's tool calls were cut at its token limit again, after it was told so"
         return TurnError("truncated", problem, fault=Fault.MODEL)
 
-    def retry_delay(self, requested_seconds: float) -> timedelta | None:
-        """The time before the next attempt, at least what a provider asked for; None after the last one."""
-        retries = self.claimed.retries
-        if retries + 1 >= (self.agent.max_turn_attempts or self.default_max_attempts):
+    def retry_delay(
+        self, error: TurnError, requested_seconds: float = 0, *, is_put_off: bool = False
+    ) -> timedelta | None:
+        """The time before the next attempt, at least what a provider asked for; None after the last one.
+
+        `is_put_off` says that this one was no attempt: the model was not asked.
+        """
+        if not error.retryable or (not is_put_off and self._has_used_attempts(error)):
             return None
-        pause = backoff_seconds(retries, first=RETRY_FIRST_SECONDS, maximum=RETRY_MAX_SECONDS)
+        remaining_seconds = self._retry_limit - self.claimed.failing_seconds
+        if _passes_by_itself(error) and (remaining_seconds <= 0 or requested_seconds > remaining_seconds):
+            return None
+        if is_put_off:
+            # Nothing counts how often; as long again as it has waited doubles the pause, too.
+            pause = min(max(self.claimed.failing_seconds, RETRY_FIRST_SECONDS), RETRY_MAX_SECONDS)
+        else:
+            pause = backoff_seconds(self.claimed.retries, first=RETRY_FIRST_SECONDS, maximum=RETRY_MAX_SECONDS)
         wait_seconds = add_jitter(pause)
+        if _passes_by_itself(error):
+            # The last attempt is made when the time is over.
+            wait_seconds = min(wait_seconds, remaining_seconds)
         return timedelta(seconds=max(wait_seconds, requested_seconds))
+
+    @property
+    def _retry_limit(self) -> float:
+        limit = self.agent.max_turn_retry_seconds
+        return self.default_max_retry_seconds if limit is None else limit
+
+    def _has_used_attempts(self, error: TurnError) -> bool:
+        """Whether this was the last attempt: a number that somebody set holds for any error."""
+        limit = self.agent.max_turn_attempts or self.default_max_attempts
+        if not limit and not _passes_by_itself(error):
+            limit = OTHER_MAX_ATTEMPTS
+        return bool(limit) and self.claimed.retries + 1 >= limit
+
+
+def _passes_by_itself(error: TurnError) -> bool:
+    """Whether an error is that something is away, be it a provider, the file store or a tool server."""
+    return error.fault in (Fault.PROVIDER, Fault.OPERATOR)

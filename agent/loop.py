@@ -34,7 +34,7 @@ class Run:
     def __init__(self, agent: Agent, claimed: ClaimedTurn, dependencies: RunDependencies) -> None:
         self.agent = agent
         self.claimed = claimed
-        self._limits = TurnLimits(agent, claimed, dependencies.max_attempts)
+        self._limits = TurnLimits(agent, claimed, dependencies.max_attempts, dependencies.max_retry_seconds)
         self._state = RunState(agent, claimed, dependencies)
         self._transcript = self._state.transcript
         self._view = ModelView(self._state)
@@ -54,7 +54,7 @@ class Run:
             return self._end_timed_out()
         except ModelError as error:
             turn_error = TurnError("model_error", f"{error.kind}: {error}", error.retryable, error.fault)
-            return self._retry_later(turn_error, error.retry_after_seconds or 0)
+            return self._retry_later(turn_error, error)
         except FileStoreUnavailable as error:
             return self._retry_later(
                 TurnError("file_store_unavailable", str(error), retryable=True, fault=Fault.OPERATOR)
@@ -148,9 +148,17 @@ class Run:
         is_model_slow = self._model_calls.is_asking
         return self.end_failed(self._limits.timeout_error(Fault.PROVIDER if is_model_slow else Fault.TOOL))
 
-    def _retry_later(self, error: TurnError, requested_seconds: float = 0) -> RetryLater | Failed:
-        """Retry the turn later from its journal, since its model or the file store is away, or fail it."""
-        delay = self._limits.retry_delay(requested_seconds) if error.retryable else None
+    def _retry_later(self, error: TurnError, model_error: ModelError | None = None) -> RetryLater | Failed:
+        """Retry the turn later from its journal, since what it needs is away, or fail it."""
+        requested_seconds = (model_error and model_error.retry_after_seconds) or 0
+        is_put_off = model_error is not None and model_error.is_put_off
+        delay = self._limits.retry_delay(error, requested_seconds, is_put_off=is_put_off)
         if delay is None:
             return self.end_failed(error)
-        return RetryLater(after=delay, error=error, steps=self._model_calls.charge_unanswered_call())
+        return RetryLater(
+            after=delay,
+            error=error,
+            is_put_off=is_put_off,
+            waits_for=model_error.breaker if model_error is not None else None,
+            steps=self._model_calls.charge_unanswered_call(),
+        )

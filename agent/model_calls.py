@@ -5,6 +5,7 @@ which asks for no tool, is journalled with the commit of its answer: that costs 
 Whatever a call cost is charged to the turn once, whether it came to a reply or not, and the journal says so.
 """
 
+import time
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -30,6 +31,12 @@ class _PendingCall:
     #: What was spent on it so far.
     spent: Meter = field(default_factory=Meter)
     is_under_way: bool = False
+    _began_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since it was asked first, in this run."""
+        return time.monotonic() - self._began_at
 
 
 @dataclass(slots=True)
@@ -63,7 +70,7 @@ class ModelCalls:
         pending.spent.add(reply.usage, reply.cost)
         reply = replace(reply, usage=pending.spent.usage, cost=pending.spent.cost)
         self.state.transcript.spend(reply.usage, reply.cost)
-        step = model_step(index, reply, digest)
+        step = model_step(index, reply, digest, pending.seconds)
         if reply.tool_calls:
             # The calls of a reply that was cut are not run.
             calls = () if step.is_truncated else reply.tool_calls
@@ -84,8 +91,9 @@ class ModelCalls:
         if not pending.spent.usage.total_tokens:
             return ()
         self.state.transcript.spend(pending.spent.usage, pending.spent.cost)
-        name = pending.request.model
-        return (unanswered_step(pending.index, name, pending.digest, pending.spent.usage, pending.spent.cost),)
+        spent = pending.spent
+        step = unanswered_step(pending.index, pending.request.model, pending.digest, usage=spent.usage, cost=spent.cost)
+        return (replace(step, seconds=pending.seconds),)
 
     def _begin_call(self, index: int, request: ModelRequest, digest: str) -> _PendingCall:
         pending = self._pending
@@ -100,7 +108,7 @@ class ModelCalls:
 
     async def _call_model(self, pending: _PendingCall) -> ModelReply:
         try:
-            reply = await self._stream_reply(pending.request)
+            reply = await self._ask_permitted(pending.request)
         except Exception as error:
             # It failed, and was not cut off: there is nothing to estimate.
             pending.is_under_way = False
@@ -110,6 +118,22 @@ class ModelCalls:
             pending.spent.add(pending.request.meter.usage, pending.request.meter.cost)
             raise
         pending.spent.add(pending.request.meter.usage, pending.request.meter.cost)
+        return reply
+
+    async def _ask_permitted(self, request: ModelRequest) -> ModelReply:
+        """Ask the model if its breaker permits it, and tell the breaker what came of it."""
+        model = self.state.dependencies.model
+        if request.breakers is None or getattr(model, "guards_itself", False):
+            return await self._stream_reply(request)
+        # Two models of one name may be two classes.
+        name = f"{type(model).__module__}.{type(model).__qualname__}/{request.model}"
+        permit = await request.breakers.admit(name, request.parameters)
+        try:
+            reply = await self._stream_reply(request)
+        except ModelError as error:
+            await permit.report_failure(error)
+            raise
+        await permit.report_success()
         return reply
 
     async def _stream_reply(self, request: ModelRequest) -> ModelReply:

@@ -131,6 +131,7 @@ class ModelView:
             silence_seconds=agent.model_silence_seconds,
             max_attempts=agent.model_max_attempts,
             profile=agent.request_profile(self.state.dependencies.model_name),
+            breakers=self.state.dependencies.breakers,
         )
 
     def _note_omissions(self, fitted: FittedMessages) -> None:

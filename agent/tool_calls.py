@@ -5,6 +5,7 @@ is not either, unless its tool is idempotent. Files of a result are stored befor
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -82,9 +83,11 @@ class ToolCalls:
             result = tool_result_of(final_step)
         else:
             self.state.emit(ToolStarted(call))
+            began_at = time.monotonic()
             result = await self._store_files(await self._call_tool(index, call))
             result = self.failures.tell(call.name, result)
-            await self.state.dependencies.journal.record([tool_step(index, call, result)])
+            seconds = time.monotonic() - began_at
+            await self.state.dependencies.journal.record([tool_step(index, call, result, seconds)])
             self.state.emit(ToolFinished(call, result.content))
         self.failures.note(call.name, result)
         self.state.transcript.add_result(tool_message(call.id, call.name, result))

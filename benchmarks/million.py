@@ -20,7 +20,7 @@ from conversation.turn import TurnState
 from store.database.engine import Database
 from store.settings import Settings
 from store.thread_store import ThreadStore
-from store.turns import records, sweep
+from store.turns import listing, sweep
 from store.turns.unserved import count_unserved
 
 FEW, MANY, MANY_QUICK = 1_000, 1_000_000, 20_000
@@ -82,7 +82,9 @@ async def ask_store(settings: Settings, calls: int) -> dict[str, list[float]]:
     """Milliseconds of what is asked of a store."""
     async with await ThreadStore.create(settings.database_url.get_secret_value()) as store:
         run = store.database.run_async
-        failed = partial(records.list_latest, tenant="default", states=[TurnState.FAILED], limit=20)
+        failed = partial(
+            listing.list_turns, filters=listing.TurnFilter(tenant="default", states=[TurnState.FAILED]), limit=20
+        )
 
         async def read_status() -> None:
             await store.stats()

@@ -204,6 +204,8 @@ class ModelError(ThreadmillError):
         retryable: bool,
         retry_after_seconds: float | None = None,
         max_tokens: int | None = None,
+        breaker: str | None = None,
+        is_put_off: bool = False,
     ) -> None:
         super().__init__(message)
         #: A stable word for dashboards: `rate_limited`, `unavailable`, `timeout`, `refused`, …
@@ -213,6 +215,10 @@ class ModelError(ThreadmillError):
         self.retry_after_seconds = retry_after_seconds
         #: Of a conversation that is too long: the tokens that its model takes, where the provider says so.
         self.max_tokens = max_tokens
+        #: The breaker of its model and account, where that is open now: others find the model away as well.
+        self.breaker = breaker
+        #: The model was not asked, since that breaker was open.
+        self.is_put_off = is_put_off
 
     @property
     def fault(self) -> Fault:

@@ -3,7 +3,7 @@
 What stays true: a step that has its result is never done again. Resume replays steps by their index.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from conversation.message import Usage
@@ -35,6 +35,8 @@ class Step:
     usage: Usage | None = None
     #: In US dollars; None where no price is known.
     cost: float | None = None
+    #: Seconds that the call took until this state, by the clock of its worker: the store keeps when it began.
+    seconds: float = field(default=0.0, compare=False)
 
     @property
     def is_final(self) -> bool:

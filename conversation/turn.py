@@ -65,6 +65,9 @@ class TurnRecord:
     started_at: datetime | None
     finished_at: datetime | None
     cancel_requested_at: datetime | None
+    #: Who asked for that first, as they named themselves; None where they gave no name.
+    cancel_requested_by: str | None
+    #: Of a turn that failed: why. Of one that waits or runs: what its newest attempt failed of, if any did.
     error: TurnError | None
     usage: Usage | None
     #: In US dollars; None where no price is known.
@@ -72,6 +75,8 @@ class TurnRecord:
     #: What was left out of the window because the model takes no more: `messages`, the ids of those that were
     #: left out, and `cut`, by id, the characters that were left out of others; None of most turns.
     omitted: Mapping[str, Any] | None = None
+    #: When a turn that waits after a failed attempt is tried again.
+    next_try_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +129,8 @@ class ClaimedTurn(LeasedTurn):
 
     #: How often it was postponed before.
     retries: int = 0
+    #: Seconds since what it needs was found away first, when it was claimed; 0 where nothing was.
+    failing_seconds: float = 0
     #: Seconds until its deadline, when it was claimed; None without one.
     remaining_seconds: float | None = None
     #: The frozen window: the stored messages that the model sees, the turn's own inputs last.
@@ -177,6 +184,10 @@ class RetryLater:
 
     after: timedelta
     error: TurnError
+    #: The model was not asked: others found it away. Nothing was tried, so `retries` does not count it.
+    is_put_off: bool = False
+    #: The open breaker of its model, if there is one: the turn comes sooner when that is closed.
+    waits_for: str | None = None
     #: What was spent on a model call that got no reply.
     steps: tuple[Step, ...] = ()
 

@@ -30,6 +30,8 @@ from producers.api import (  # noqa: E402 - in a foreign process, only now is it
     read_thread_async,
     requeue_turn,
     requeue_turn_async,
+    requeue_turns,
+    requeue_turns_async,
     send_message,
     send_message_async,
     thumbnail_url,
@@ -38,11 +40,13 @@ from producers.api import (  # noqa: E402 - in a foreign process, only now is it
     warm_up_async,
 )
 from producers.producer import Producer  # noqa: E402
+from producers.requeue_report import RequeueReport  # noqa: E402
 from producers.turn import AsyncTurn, Turn  # noqa: E402
 
 __all__ = [
     "AsyncTurn",
     "Producer",
+    "RequeueReport",
     "Turn",
     "cancel_turn",
     "cancel_turn_async",
@@ -65,6 +69,8 @@ __all__ = [
     "read_thread_async",
     "requeue_turn",
     "requeue_turn_async",
+    "requeue_turns",
+    "requeue_turns_async",
     "send_message",
     "send_message_async",
     "thumbnail_url",

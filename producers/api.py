@@ -2,8 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
-from datetime import timedelta
+from collections.abc import Callable, Collection, Coroutine
+from datetime import datetime, timedelta
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack
 
@@ -11,8 +11,10 @@ from conversation.attachment import Attachment
 from conversation.thread import Thread
 from conversation.turn import TurnState
 from producers.producer import Producer
+from producers.requeue_report import RequeueReport
 from producers.send_options import SendKeywords
 from producers.turn import AsyncTurn, Turn
+from store.turns.bulk_requeue import RequeueFilter
 
 if TYPE_CHECKING:
     from producers.caller_transaction import AsyncCallerConnection
@@ -143,6 +145,35 @@ def requeue_turn(turn_id: str, *, agent: str | None = None) -> Turn:
 async def requeue_turn_async(turn_id: str, *, agent: str | None = None) -> AsyncTurn:
     """As `requeue_turn`, on the event loop."""
     return await default_producer().requeue_async(turn_id, agent=agent)
+
+
+def requeue_turns(
+    *,
+    state: str = "failed",
+    kinds: Collection[str] = (),
+    agent: str | None = None,
+    tenant: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    by: str | None = None,
+    limit: int | None = None,
+    dry_run: bool = False,
+) -> RequeueReport:
+    """Queue again all turns that failed, or were cancelled, and meet every condition; workers find them soon.
+
+    `kinds` are kinds of a turn's error (`deadline`), or of a model's (`unavailable`); `since` and `until` bound when
+    a turn ended; without `tenant` it is those of all. `by` names the agent that shall answer in place of each turn's
+    own, `limit` how many turns to come to. One that cannot be requeued is reported, and the others follow. A turn
+    that goes on, or was asked anew, is passed over, so it may run again at any time. With `dry_run` it all happens
+    but the commit.
+
+    Raises `InvalidInput`, `UnknownAgent` and `DatabaseUnavailable`.
+    """
+    filters = RequeueFilter(state=state, kinds=kinds, agent=agent, tenant=tenant, since=since, until=until)
+    return RequeueReport(tuple(default_producer().requeue_turns(filters, by=by, limit=limit, dry_run=dry_run)))
+
+
+requeue_turns_async = _move_to_thread(requeue_turns)
 
 
 def create_upload(filename: str, media_type: str, size: int, sha256: str, *, tenant: str = "default") -> "Upload":

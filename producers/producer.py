@@ -6,6 +6,7 @@ comes before the first write.
 """
 
 import asyncio
+from collections.abc import Iterator
 from concurrent.futures import wait
 from contextlib import suppress
 from functools import cached_property
@@ -26,6 +27,7 @@ from store.files.ingest import FileIngest
 from store.settings import Settings, current
 from store.threads import repository
 from store.turns import inbox, records
+from store.turns.bulk_requeue import BulkRequeuedTurn, RequeueFilter, requeue_all
 from store.turns.requeue import RequeueOutcome, requeue
 from store.turns.send_request import AcceptedTurn, SendRequest
 from store.turns.thread_turns import TurnPage, list_of_thread
@@ -171,6 +173,12 @@ class Producer:
         turn = self._handle_of_requeued(AsyncTurn, outcome)
         await turn.notify()
         return turn
+
+    def requeue_turns(
+        self, filters: RequeueFilter, *, by: str | None = None, limit: int | None = None, dry_run: bool = False
+    ) -> Iterator[BulkRequeuedTurn]:
+        """Queue many turns again, each when it is asked for; see `producers.requeue_turns`."""
+        return requeue_all(self.database, filters, agent=by, limit=limit, is_dry_run=dry_run)
 
     def close(self) -> None:
         """Let wake-ups on their way end, and close the connections of sync callers."""

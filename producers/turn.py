@@ -79,9 +79,12 @@ class Turn(TurnHandle):
         """Notify the workers: after the commit, where the caller brought its own transaction."""
         return self.connections.notifier.notify(self._wake_up())
 
-    def cancel(self) -> TurnState:
-        """Ask the turn to stop; returns its state now. What was said so far is kept."""
-        state = self.connections.database.run(cancel.request_cancel, turn_id=self.id)
+    def cancel(self, *, by: str | None = None) -> TurnState:
+        """Ask the turn to stop; returns its state now. What was said so far is kept.
+
+        `by` is who asks, for `threadmill turns show`: a name in one line of at most 200 characters.
+        """
+        state = self.connections.database.run(cancel.request_cancel, turn_id=self.id, by=by)
         self.connections.signals.publish(CANCEL_CHANNEL, self.id)
         return state
 
@@ -130,9 +133,9 @@ class AsyncTurn(TurnHandle):
         """As `notify`, for a hook that cannot wait."""
         self.connections.notifier.notify_soon(self._wake_up())
 
-    async def cancel(self) -> TurnState:
-        """Ask the turn to stop; returns its state now. What was said so far is kept."""
-        state = await self.connections.database.run_async(cancel.request_cancel, turn_id=self.id)
+    async def cancel(self, *, by: str | None = None) -> TurnState:
+        """As `Turn.cancel`, on the event loop."""
+        state = await self.connections.database.run_async(cancel.request_cancel, turn_id=self.id, by=by)
         await self.connections.signals.publish_async(CANCEL_CHANNEL, self.id)
         return state
 

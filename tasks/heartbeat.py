@@ -40,6 +40,7 @@ class Heartbeat:
         loop: asyncio.AbstractEventLoop,
         *,
         on_hang: Callable[[], None] | None = None,
+        on_drain: Callable[[], None] | None = None,
     ) -> None:
         self._worker = worker
         self._settings = settings
@@ -48,6 +49,8 @@ class Heartbeat:
         self._loop = loop
         #: Called when the loop has not answered for `LEASES_TO_END`, or never will; None just stops beating.
         self._on_hang = on_hang
+        #: Called once when a heartbeat hears that this worker is to be drained; None where nobody may ask for that.
+        self._on_drain = on_drain
         self._database = Database(_limit_to_one_connection(settings))
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat_until_stopped, name="heartbeat", daemon=True)
@@ -136,8 +139,8 @@ class Heartbeat:
 
     def _renew_lease(self) -> None:
         lease_duration_seconds = self._settings.lease_duration_seconds
-        is_known = self._database.run(workers.beat, worker=self._worker, lease_duration_seconds=lease_duration_seconds)
-        if not is_known:
+        beat = self._database.run(workers.beat, worker=self._worker, lease_duration_seconds=lease_duration_seconds)
+        if not beat.is_known:
             # Away for so long that the row was deleted: no lease is held any more, register anew.
             self._register()
         now = time.monotonic()
@@ -146,6 +149,9 @@ class Heartbeat:
             undone_crashes = self._database.run(workers.undo_crashes, worker=self._worker)
             _log.warning("lease_lapsed", worker=self._worker, crashes_undone=undone_crashes)
         self._last_beat_at, self._was_hung = now, False
+        if beat.is_drain_requested and self._on_drain is not None:
+            on_drain, self._on_drain = self._on_drain, None
+            on_drain()
 
     def _register(self) -> None:
         self._database.run(

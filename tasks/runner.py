@@ -17,6 +17,7 @@ from agent.dependencies import RunDependencies
 from agent.files.protocol import AttachmentReader
 from agent.loop import Run
 from agent.model_factory import model_for
+from agent.models.protocol import ModelPermits
 from agent.tools.thread_pool import ToolThreads
 from agent.tools.tool_loops import ToolLoops
 from conversation.errors import LeaseLost, ThreadmillError
@@ -60,6 +61,8 @@ class Runner:
     publish_turn_ended: Callable[[str], None]
     #: Where async tools run; None runs them on the loop of the turns.
     tool_loops: ToolLoops | None = None
+    #: The circuit breakers of its models; None has none.
+    breakers: ModelPermits | None = None
     #: Bounds the claims at work at once.
     _claim_slots: asyncio.Semaphore = field(init=False)
 
@@ -194,6 +197,8 @@ class Runner:
             tool_threads=self.tool_threads,
             tool_loops=self.tool_loops,
             max_attempts=self.settings.turn_max_attempts,
+            max_retry_seconds=self.settings.turn_retry_max_seconds,
+            breakers=self.breakers,
             mcp_allow_networks=self.settings.mcp_allow_networks,
         )
 

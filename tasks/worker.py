@@ -18,9 +18,10 @@ from agent import registry
 from agent.agent import Agent
 from agent.files.content_parts import AttachmentParts, FileLimits
 from agent.model_factory import preload
+from agent.models.breaker import Breakers
 from agent.tools.thread_pool import ToolThreads
 from agent.tools.tool_loops import ToolLoops, frames_of
-from conversation.errors import InvalidSettings
+from conversation.errors import DatabaseUnavailable, InvalidSettings
 from conversation.ids import new_id
 from conversation.task_contract import WakeUp
 from store import migrations
@@ -28,6 +29,7 @@ from store.blobs import open_file_store
 from store.blobs.factory import MEMORY
 from store.database.engine import Database
 from store.files.reader import FileReader
+from store.live.breaker_board import ValkeyBreakerBoard
 from store.live.signals import WorkerSignals
 from store.settings import Settings
 from store.summaries.summarize import defaults_of
@@ -63,9 +65,10 @@ class Worker:
         self.tool_threads = ToolThreads(settings.tool_threads)
         self.tool_loops = ToolLoops(self.tool_threads)
         self.loop = asyncio.new_event_loop()
+        self.breaker_board = ValkeyBreakerBoard(settings)
         self.signals = WorkerSignals(settings, cancel=self.active_runs.cancel)
         self.heartbeat = Heartbeat(
-            self.id, settings, agents, self.active_runs, self.loop, on_hang=self._end_hung_process
+            self.id, settings, agents, self.active_runs, self.loop, on_hang=self._end_hung_process, on_drain=self.drain
         )
         self.runner = Runner(
             settings=settings,
@@ -86,9 +89,13 @@ class Worker:
             tool_threads=self.tool_threads,
             publish_turn_ended=self.signals.publish_turn_ended,
             tool_loops=self.tool_loops,
+            breakers=self._create_breakers(),
         )
         self._loop_thread = threading.Thread(target=self._run_loop, name="loop", daemon=True)
+        self._letting_go: set[asyncio.Task[None]] = set()
         self._is_stopped = False
+        #: The next request to stop lets its turns end, however long they take.
+        self._is_draining = False
 
     def start(self) -> None:
         """Load what is slow, then the loop, then the lease: after this, turns may be claimed."""
@@ -118,9 +125,22 @@ class Worker:
         """Run a coroutine on the loop, from another thread."""
         return asyncio.run_coroutine_threadsafe(work, self.loop).result()
 
+    def drain(self) -> None:
+        """Have this process claim nothing more, and end after its turns. Returns at once."""
+        if not self.active_runs.is_stopping:
+            self._is_draining = True
+            os.kill(os.getpid(), signal.SIGTERM)
+
     def begin_to_stop(self) -> None:
-        """Claim nothing more; after the grace, hand over what still runs. Returns at once."""
+        """Claim nothing more; after the grace, hand over what still runs. Returns at once.
+
+        A worker that is drained has no grace: its turns come to their end, unless it is told to stop once more.
+        """
         self.active_runs.is_stopping = True
+        if self._is_draining:
+            self._is_draining = False
+            _log.info("worker_draining", worker=self.id, tasks=len(self.active_runs))
+            return
         grace = self.settings.shutdown_grace_seconds
         _log.info("worker_stopping", worker=self.id, tasks=len(self.active_runs), grace_seconds=grace)
         end_process_after(grace + HAND_OVER_SECONDS, status=1)
@@ -151,8 +171,32 @@ class Worker:
         _log.error("worker_ends_itself", worker=self.id, trace=frames_of(self._loop_thread))
         os._exit(1)
 
+    def _create_breakers(self) -> Breakers:
+        return Breakers(
+            self.breaker_board,
+            failures_to_open=self.settings.breaker_failures,
+            probe_seconds=self.settings.breaker_probe_seconds,
+            on_close=self._let_go_waiting,
+        )
+
+    def _let_go_waiting(self, breaker: str) -> None:
+        """Let the turns come that wait for a model which is back. Returns at once."""
+        task = self.loop.create_task(self._log_let_go(breaker))
+        self._letting_go.add(task)
+        task.add_done_callback(self._letting_go.discard)
+
+    async def _log_let_go(self, breaker: str) -> None:
+        try:
+            turns = await self.runner.turn_store.let_go_waiting(breaker)
+        except DatabaseUnavailable:
+            # Each comes when its own pause is over.
+            _log.warning("waiting_turns_not_let_go", breaker=breaker)
+        else:
+            _log.info("waiting_turns_let_go", breaker=breaker, turns=turns)
+
     async def _close(self) -> None:
         await self.signals.stop()
+        await self.breaker_board.close()
         await self.database.close_async()
         await self.loop.shutdown_asyncgens()  # closes the connections that are kept for model calls
 

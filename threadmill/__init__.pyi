@@ -82,6 +82,9 @@ from producers import read_thread as read_thread
 from producers import read_thread_async as read_thread_async
 from producers import requeue_turn as requeue_turn
 from producers import requeue_turn_async as requeue_turn_async
+from producers import requeue_turns as requeue_turns
+from producers import requeue_turns_async as requeue_turns_async
+from producers import RequeueReport as RequeueReport
 from producers import send_message as send_message
 from producers import send_message_async as send_message_async
 from producers import thumbnail_url as thumbnail_url

@@ -143,6 +143,7 @@ class LocalRun:
             tool_threads=_tool_threads,
             # The caller is here and can decide: there is no later.
             max_attempts=1,
+            max_retry_seconds=0,
             mcp_allow_networks=settings.mcp_allow_networks,
             emit=self.emit,
         )

@@ -1,7 +1,8 @@
 """Retries of a model call: how long to wait before the next attempt, and when to stop.
 
-What stays true: only a `ModelError` that says it is retryable is tried again; a provider that asked
-for a pause gets at least that pause, or, when it is longer than we wait here, no further attempt.
+What stays true: only a `ModelError` that says it is retryable is tried again, and not once the model's breaker is
+open; a provider that asked for a pause gets at least that pause, or, when it is longer than we wait here, no further
+attempt.
 """
 
 import random
@@ -38,7 +39,7 @@ class Backoff:
         )
 
     def _is_worth_retry(self, error: BaseException) -> bool:
-        if not isinstance(error, ModelError) or not error.retryable:
+        if not isinstance(error, ModelError) or not error.retryable or error.breaker is not None:
             return False
         return (error.retry_after_seconds or 0) <= self.retry_after_max_seconds
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from agent.models.profiles import ProviderProfile
+from conversation.errors import ModelError
 from conversation.message import ToolCall, Usage
 from conversation.step import CUT_AT_LIMIT
 
@@ -32,6 +33,31 @@ class Meter:
         """Count one attempt that came to no reply."""
         self.usage += usage
         self.cost = None if self.cost is None or cost is None else self.cost + cost
+
+
+class ModelPermit(Protocol):
+    """The permit to ask a model once; `agent.models.breaker` gives it."""
+
+    @property
+    def is_probe(self) -> bool:
+        """Whether this attempt alone tells whether a model that is away is back."""
+        ...
+
+    async def report_success(self) -> None:
+        """Tell that the model answered."""
+        ...
+
+    async def report_failure(self, error: ModelError) -> None:
+        """Tell of an error, which is told of the breaker that is open now."""
+        ...
+
+
+class ModelPermits(Protocol):
+    """Where permits to ask models come from: the circuit breakers of a process."""
+
+    async def admit(self, model: str, parameters: Mapping[str, Any]) -> ModelPermit:
+        """The permit for one attempt at a model. Raises `ModelError` where it is known to be away."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +85,8 @@ class ModelRequest:
     meter: Meter = field(default_factory=Meter, compare=False, repr=False)
     #: The rules of the provider of `model`; None takes those that its name and its address tell.
     profile: ProviderProfile | None = None
+    #: The circuit breakers of the process, which put off what asks a model that is away; None has none.
+    breakers: ModelPermits | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,6 +35,9 @@ Item = TextDelta | StreamRestarted | ModelReply
 class ProviderModel:
     """A `Model` that asks the provider that the request's model names."""
 
+    #: It asks a request's breakers by itself: a fallback has one of its own.
+    guards_itself = True
+
     def __init__(
         self,
         *,
@@ -123,7 +126,7 @@ class ProviderModel:
         async for attempt in self._backoff.attempts(request.max_attempts, model=model):
             yield StreamRestarted()
             try:
-                async with aclosing(self._ask_for_words(model, request, is_streamed=is_streamed)) as items:
+                async with aclosing(self._ask_permitted(model, request, is_streamed=is_streamed)) as items:
                     async for item in items:
                         yield item
                 return
@@ -132,6 +135,25 @@ class ProviderModel:
             # Only our own error is passed on: a cancellation never passes through the retries.
             with attempt:
                 raise failure
+
+    async def _ask_permitted(
+        self, model: str, request: ModelRequest, *, is_streamed: bool
+    ) -> AsyncGenerator[Item, None]:
+        """Ask one model if its breaker permits it, and tell the breaker what came of it."""
+        permit = None
+        if request.breakers is not None:
+            permit = await request.breakers.admit(model, request.parameters)
+        try:
+            async with aclosing(self._ask_for_words(model, request, is_streamed=is_streamed)) as items:
+                async for item in items:
+                    # The first word tells that a model is back; that it stays there, the last one.
+                    if permit is not None and (permit.is_probe or isinstance(item, ModelReply)):
+                        await permit.report_success()
+                    yield item
+        except ModelError as error:
+            if permit is not None:
+                await permit.report_failure(error)
+            raise
 
     async def _ask_for_words(
         self, model: str, request: ModelRequest, *, is_streamed: bool
@@ -202,4 +224,9 @@ def _most_useful_error(errors: list[ModelError]) -> ModelError:
     if too_long:  # what can be mended at once goes before what only time mends
         return too_long[0]
     retryable = [error for error in errors if error.retryable]
-    return min(retryable, key=lambda error: error.retry_after_seconds or 0) if retryable else errors[0]
+    # What was tried says more than what was put off.
+    return min(retryable, key=_order_of_use) if retryable else errors[0]
+
+
+def _order_of_use(error: ModelError) -> tuple[bool, float]:
+    return error.is_put_off, error.retry_after_seconds or 0

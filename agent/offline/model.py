@@ -42,6 +42,9 @@ _WORD = re.compile(r"\S+\s*|\s+")
 class RecallModel:
     """The model `offline/recall`, which has no use for `timeout_seconds` and `fallbacks`."""
 
+    #: It is never away: no breaker is asked.
+    guards_itself = True
+
     async def complete(self, request: ModelRequest) -> ModelReply:
         """Answer after one pause."""
         delay_seconds = _delay_seconds(request)

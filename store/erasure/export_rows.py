@@ -17,7 +17,18 @@ from store.erasure.archives import parts_of, thread_keys_naming
 from store.erasure.subject import Subject, select_thread_keys
 from store.history import message_rows
 from store.history.visibility import is_hidden_turn
-from store.tables import attachments, audit, blobs, inbox_messages, messages, steps, threads, turns, uploads
+from store.tables import (
+    attachments,
+    audit,
+    blobs,
+    inbox_messages,
+    messages,
+    steps,
+    threads,
+    turn_attempts,
+    turns,
+    uploads,
+)
 from store.tables.retention import archives, retention_policies
 from store.threads.export import message_line
 
@@ -35,7 +46,7 @@ def load_thread(connection: Connection, key: int) -> AnyRow | None:
 
 @read_only
 def load_turns(connection: Connection, key: int, after: int) -> tuple[int, list[Line]] | None:
-    """Load the next turns in any state, their journals and inputs, with the position of the last turn."""
+    """Load the next turns in any state, their journals, attempts and inputs, with the position of the last turn."""
     is_held = select(threads.c.legal_hold).where(threads.c.key == key).scalar_subquery()
     of_thread = (turns.c.thread_key == key) & (turns.c.arrival_seq > after)
     visible_turns = select(turns).where(of_thread, or_(is_held, not_(is_hidden_turn(key))))
@@ -44,10 +55,13 @@ def load_turns(connection: Connection, key: int, after: int) -> tuple[int, list[
         return None
     ids = [row.id for row in rows]
     journal = select(steps).where(steps.c.turn_id.in_(ids)).order_by(steps.c.turn_id, steps.c.index)
+    broken_attempts = select(turn_attempts).where(turn_attempts.c.turn_id.in_(ids))
+    broken_attempts = broken_attempts.order_by(turn_attempts.c.turn_id, turn_attempts.c.number)
     inbox = select(inbox_messages).where(inbox_messages.c.turn_id.in_(ids)).order_by(inbox_messages.c.turn_id)
     return rows[-1].arrival_seq, [
         *({"row": "turn", **row_to_json(row)} for row in rows),
         *({"row": "step", **row_to_json(row)} for row in connection.execute(journal)),
+        *({"row": "attempt", **row_to_json(row)} for row in connection.execute(broken_attempts)),
         *({"row": "input", **row_to_json(row)} for row in connection.execute(inbox)),
     ]
 

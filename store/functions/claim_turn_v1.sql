@@ -91,6 +91,14 @@ BEGIN
         RETURN json_build_object('quarantined', head.id);
     END IF;
 
+    IF head.state = 'running' THEN
+        INSERT INTO turn_attempts (turn_id, number, worker_id, started_at, ended_at, outcome)
+        VALUES (
+            head.id, head.attempt, holder, head.attempt_started_at, claimed_at,
+            CASE WHEN has_crashed THEN 'crashed' ELSE 'interrupted' END
+        );
+    END IF;
+
     UPDATE turns SET
         state = 'running',
         attempt = attempt + 1,
@@ -100,6 +108,7 @@ BEGIN
         agent_version = coalesce(p_agents -> agent ->> 0, agent_version),
         retry_at = NULL,
         started_at = coalesce(started_at, claimed_at),
+        attempt_started_at = claimed_at,
         window_to_seq = coalesce(
             window_to_seq, thread.last_seq + (SELECT count(*) FROM inbox_messages WHERE turn_id = head.id)
         ),
@@ -173,6 +182,7 @@ BEGIN
         'agent', turn.agent,
         'attempt', turn.attempt,
         'retries', turn.retries,
+        'failing_seconds', extract(epoch FROM claimed_at - turn.failing_since),
         'crashes', turn.crashes,
         'interruptions', turn.interruptions,
         'local_process_id', turn.local_process_id,

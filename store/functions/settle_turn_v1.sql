@@ -17,6 +17,10 @@ CREATE FUNCTION threadmill.settle_turn_v1(
     p_state text,
     -- Of a turn that is queued again: the seconds until its retry, null where it is handed over.
     p_retry_seconds double precision,
+    -- Of one that is retried: its model was known to be away, and was not asked.
+    p_is_put_off boolean,
+    -- The breaker that it waits for, else null.
+    p_waits_for text,
     p_usage jsonb,
     p_cost double precision,
     p_omitted jsonb,
@@ -52,7 +56,7 @@ BEGIN
     FOR NO KEY UPDATE;
     -- In a later statement: an older snapshot would have the turn as it was before the wait for the lock. By its id
     -- alone: a plan that was made on empty tables would look for it among all turns of the thread.
-    SELECT thread_key, state INTO turn FROM turns WHERE id = p_turn_id;
+    SELECT thread_key, state, attempt, attempt_started_at, retry_at INTO turn FROM turns WHERE id = p_turn_id;
     IF held.last_seq IS NULL OR turn.thread_key IS DISTINCT FROM p_thread_key THEN
         RETURN json_build_object('refusal', 'not_stored');
     END IF;
@@ -77,27 +81,50 @@ BEGIN
             usage = p_usage,
             cost = p_cost,
             omitted = p_omitted,
-            error_kind = coalesce(p_error_kind, error_kind),
-            error_message = coalesce(p_error_message, error_message),
-            error_retryable = coalesce(p_error_retryable, error_retryable),
-            error_fault = coalesce(p_error_fault, error_fault)
+            -- What an earlier attempt failed of is over: its row in turn_attempts says it.
+            error_kind = p_error_kind,
+            error_message = p_error_message,
+            error_retryable = p_error_retryable,
+            error_fault = p_error_fault
         WHERE id = p_turn_id;
     ELSE
         UPDATE turns SET
             state = 'queued',
             notified_at = NULL,
-            retries = retries + is_retry::integer,
+            retries = retries + (is_retry AND NOT p_is_put_off)::integer,
             interruptions = interruptions + (NOT is_retry)::integer,
             -- A turn with a cancel request is due now, so that its next holder can end it.
             retry_at = CASE
                 WHEN NOT is_retry THEN retry_at
                 WHEN cancel_requested_at IS NULL THEN settled_at + make_interval(secs => p_retry_seconds)
             END,
+            failing_since = CASE WHEN is_retry THEN coalesce(failing_since, settled_at) ELSE failing_since END,
+            waits_for = p_waits_for,
             error_kind = coalesce(p_error_kind, error_kind),
             error_message = coalesce(p_error_message, error_message),
             error_retryable = coalesce(p_error_retryable, error_retryable),
             error_fault = coalesce(p_error_fault, error_fault)
-        WHERE id = p_turn_id;
+        WHERE id = p_turn_id
+        RETURNING retry_at INTO turn.retry_at;
+        UPDATE turn_attempts SET
+            number = turn.attempt,
+            worker_id = p_worker,
+            ended_at = settled_at,
+            error_kind = p_error_kind,
+            error_message = p_error_message,
+            error_fault = p_error_fault,
+            next_try_at = turn.retry_at
+        WHERE p_is_put_off AND turn_id = p_turn_id AND number = turn.attempt - 1 AND outcome = 'put_off';
+        IF NOT FOUND THEN
+            INSERT INTO turn_attempts (
+                turn_id, number, worker_id, started_at, ended_at, outcome, error_kind, error_message, error_fault,
+                next_try_at
+            ) VALUES (
+                p_turn_id, turn.attempt, p_worker, turn.attempt_started_at, settled_at,
+                CASE WHEN p_is_put_off THEN 'put_off' WHEN is_retry THEN 'retried' ELSE 'interrupted' END,
+                p_error_kind, p_error_message, p_error_fault, CASE WHEN is_retry THEN turn.retry_at END
+            );
+        END IF;
     END IF;
 
     IF p_messages IS NOT NULL THEN
@@ -132,15 +159,17 @@ BEGIN
         )
         SELECT
             p_turn_id, index, kind, call_id, name, state, p_fencing_token, request_digest, result, usage, cost,
-            settled_at, CASE WHEN state <> 'started' THEN settled_at END
+            settled_at - make_interval(secs => seconds), CASE WHEN state <> 'started' THEN settled_at END
         FROM json_to_recordset(p_steps) AS step (
             index integer, kind text, call_id text, name text, state text, request_digest text, result jsonb,
-            usage jsonb, cost double precision
+            usage jsonb, cost double precision, seconds double precision
         )
         ON CONFLICT (turn_id, index) DO UPDATE SET
             name = excluded.name, request_digest = excluded.request_digest, state = excluded.state,
             fencing_token = excluded.fencing_token, result = excluded.result, usage = excluded.usage,
-            cost = excluded.cost, finished_at = excluded.finished_at
+            cost = excluded.cost, finished_at = excluded.finished_at,
+            -- Of a call whose outcome is unknown, nobody knows more than when it began.
+            started_at = CASE WHEN excluded.state = 'unknown' THEN steps.started_at ELSE excluded.started_at END
         -- A final step stays as it was.
         WHERE steps.state = 'started';
     END IF;

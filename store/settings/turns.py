@@ -34,8 +34,16 @@ class WorkerSettings(BaseModel):
     lease_duration_seconds: Seconds = 15
     #: Seconds between two heartbeats.
     heartbeat_interval_seconds: Seconds = 2
-    #: Attempts at one turn, while its model is away, before it fails; an agent may have its own number.
-    turn_max_attempts: int = Field(5, ge=1)
+    #: Attempts at one turn, whatever it fails of; an agent may have its own number. 0 means 5, of which those that
+    #: failed because something was away do not count.
+    turn_max_attempts: int = Field(0, ge=0)
+    #: Seconds for which a turn is retried while what it needs is away: its model, the file store, a tool server.
+    #: An agent may have its own, and a turn's deadline may be sooner.
+    turn_retry_max_seconds: float = Field(86_400, ge=0, le=30 * 86_400, allow_inf_nan=False)
+    #: Failures in a row, in one worker, after which a model's breaker opens: the other workers do not ask it either.
+    breaker_failures: int = Field(5, ge=1)
+    #: Seconds between two probes, over all workers, whether a model whose breaker is open is back.
+    breaker_probe_seconds: Seconds = 10
     #: Turns of one tenant that run at once, over all workers; 0 means any number.
     tenant_max_running_turns: int = Field(0, ge=0)
     #: Unfinished turns of one tenant before further messages are refused; 0 means any number.

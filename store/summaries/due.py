@@ -10,13 +10,20 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import CTE, ColumnElement, Connection, Float, Select
-from sqlalchemy.sql import and_, cast, func, literal, select, text, true, union_all, update
+from sqlalchemy.sql import and_, case, cast, func, literal, select, text, true, union_all, update
 
 from conversation.water_marks import WaterMarks
 from store.database.column_types import clock
 from store.database.sqlite import read_only
 from store.database.statements import convert_row
-from store.tables import CAN_BE_SUMMARIZED, FILLS_WINDOW, UNCOVERED_MESSAGES_STEP, UNCOVERED_TOKENS_STEP, threads
+from store.tables import (
+    CAN_BE_SUMMARIZED,
+    FILLS_WINDOW,
+    MAX_SUMMARY_FAILURES,
+    UNCOVERED_MESSAGES_STEP,
+    UNCOVERED_TOKENS_STEP,
+    threads,
+)
 
 #: Seconds for which a summarizer reserves a thread, from one summary to the next; then others begin it.
 RESERVATION_SECONDS = 900.0
@@ -172,17 +179,19 @@ def renew(connection: Connection, due: DueThread) -> datetime | None:
     return connection.execute(statement.returning(threads.c.summary_retry_at)).scalar_one_or_none()
 
 
-def note_failure(connection: Connection, due: DueThread) -> int:
+def note_failure(connection: Connection, due: DueThread, *, is_last_possible: bool = True) -> int:
     """Note that the thread's summary failed: the next attempt comes later, each time after twice as long.
 
-    Returns how often it failed in a row; 0 where the reservation is not the thread's any more.
+    `is_last_possible` is false of a failure that passes by itself: after it the thread is not given up, however
+    often it failed. Returns how often that was in a row; 0 where the reservation is not the thread's any more.
     """
     failures = threads.c.summary_failures
+    most = MAX_SUMMARY_FAILURES if is_last_possible else MAX_SUMMARY_FAILURES - 1
     statement = (
         update(threads)
         .where(_is_reserved(due))
         .values(
-            summary_failures=failures + 1,
+            summary_failures=case((failures < most, failures + 1), else_=failures),
             summary_retry_at=clock(plus_seconds=RETRY_SECONDS * literal(1).bitwise_lshift(failures)),
         )
         .returning(failures)

@@ -170,6 +170,8 @@ summaries = Table(
     Column("restored_at", Time),
     Column("created_at", Time, nullable=False),
     Index("ix_summaries_thread_key", "thread_key"),
+    # What summaries cost in a time.
+    Index("ix_summaries_created_at", "created_at"),
 )
 
 #: Full-text search in the words as written, whatever the language. A tsvector holds at most 1 MB:

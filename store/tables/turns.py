@@ -48,6 +48,10 @@ turns = Table(
     Column("not_before", Time),
     #: A head that waits for its model to come back blocks its thread until then.
     Column("retry_at", Time),
+    #: When what it needs was found away first: how long it is retried counts from then.
+    Column("failing_since", Time),
+    #: The breaker of its model, where that was open when it was queued again: closing it makes the turn due.
+    Column("waits_for", Text),
     #: The turn fails instead of going on after this.
     Column("deadline", Time),
     Column("idempotency_key", Text),
@@ -60,8 +64,12 @@ turns = Table(
     #: When a wake-up was published last, or when a sweep found, last, that others must end before it.
     Column("notified_at", Time),
     Column("cancel_requested_at", Time),
+    #: The name of whoever asked for that first, as they gave it; null where they gave none.
+    Column("cancel_requested_by", Text),
     Column("created_at", Time, nullable=False),
     Column("started_at", Time),
+    #: Its newest claim.
+    Column("attempt_started_at", Time),
     Column("finished_at", Time),
     Column("error_kind", Text),
     Column("error_message", Text),
@@ -76,8 +84,8 @@ turns = Table(
     CheckConstraint("state in ('queued', 'running', 'completed', 'failed', 'cancelled')", name="state"),
     # The turns of one thread, by their arrival.
     Index("ix_turns_thread_key", "thread_key", "arrival_seq"),
-    # The newest turns in a state, or all that run or wait.
-    Index("ix_turns_state_tenant", "state", "tenant", "arrival_seq"),
+    # The turns in a state that ended last, or all that run or wait, in the order of arrival.
+    Index("ix_turns_state_tenant", "state", "tenant", "finished_at", "arrival_seq"),
     index_where("ix_turns_finished_at", "finished_at", "arrival_seq", where="finished_at is not null"),
     # The head of a thread comes first: the turn that has begun, else the oldest.
     index_where("ix_turns_unfinished", "thread_key", text("(attempt = 0)"), "arrival_seq", where=UNFINISHED),
@@ -113,10 +121,32 @@ steps = Table(
     Column("result", Json),
     Column("usage", Json),
     Column("cost", Numeric(18, 9, asdecimal=False)),
+    #: When the call began that came to this state.
     Column("started_at", Time, nullable=False),
     Column("finished_at", Time),
     CheckConstraint("kind in ('model', 'tool')", name="kind"),
     CheckConstraint("state in ('started', 'finished', 'failed', 'unknown')", name="state"),
+)
+
+turn_attempts = Table(
+    "turn_attempts",
+    metadata,
+    Column("turn_id", OurId, ForeignKey("turns.id", ondelete="CASCADE"), primary_key=True),
+    #: The turn's `attempt` then. Attempts that were put off one after the other are one row, under the last number.
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("worker_id", OurId),
+    Column("started_at", Time),
+    #: Of an attempt whose worker died: when that was noticed.
+    Column("ended_at", Time, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("error_kind", Text),
+    Column("error_message", Text),
+    Column("error_fault", Text),
+    #: When the turn was to be tried again; null where that was at once.
+    Column("next_try_at", Time),
+    CheckConstraint(
+        "outcome in ('retried', 'put_off', 'interrupted', 'crashed', 'failed', 'cancelled')", name="outcome"
+    ),
 )
 
 workers = Table(
@@ -130,6 +160,10 @@ workers = Table(
     Column("started_at", Time, nullable=False),
     #: Its leases expire then; every heartbeat postpones it.
     Column("lease_expires_at", Time, nullable=False),
+    #: Its newest heartbeat.
+    Column("beat_at", Time),
+    #: It was asked to claim nothing more, and to end after its turns; its next heartbeat tells it.
+    Column("drain_requested_at", Time),
     Index("ix_workers_lease_expires_at", "lease_expires_at"),
 )
 

@@ -178,6 +178,7 @@ TURN: Mapping[str, Check] = {
     "metadata": check_metadata,
     "window_to_seq": _allow_none(check_whole_number),
     "cancel_requested_at": _allow_none(moment_from_json),
+    "cancel_requested_by": _allow_none(check_text),
     "created_at": moment_from_json,
     "started_at": _allow_none(moment_from_json),
     "finished_at": _allow_none(moment_from_json),

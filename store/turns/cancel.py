@@ -1,23 +1,38 @@
 """Asking a turn to stop.
 
 What stays true: the thread's row is locked first, as by a claim; a turn that runs is stopped by its
-worker, which hears of it with its next heartbeat at the latest.
+worker, which hears of it with its next heartbeat at the latest. Who asked first stays written down.
 """
 
-from sqlalchemy import Connection, case, select, update
+from sqlalchemy import Connection, case, func, literal, select, update
 
-from conversation.errors import TurnNotFound
+from conversation.errors import InvalidInput, TurnNotFound
 from conversation.turn import FINAL_STATES, TurnState
+from conversation.validation import check_text
 from store.database.column_types import clock
 from store.tables import threads, turns
 from store.turns.records import is_turn
 
+#: Characters of a requester's name.
+REQUESTER_MAX_CHARS = 200
 
-def request_cancel(connection: Connection, turn_id: str) -> TurnState:
+
+def check_requester(by: str | None) -> str | None:
+    """The name of who asks for a cancel: a line of 1 to 200 characters that can be printed; None for no name."""
+    if by is None:
+        return None
+    name = check_text("by", by, max_chars=REQUESTER_MAX_CHARS)
+    if not name.strip() or not name.isprintable():
+        raise InvalidInput("by", "is empty, or has characters that cannot be printed", "pass a name, in one line")
+    return name
+
+
+def request_cancel(connection: Connection, turn_id: str, *, by: str | None = None) -> TurnState:
     """Ask a turn to stop. A turn that has not begun is cancelled at once; returns the state now.
 
     Raises `TurnNotFound`.
     """
+    requester = check_requester(by)
     key = connection.execute(select(turns.c.thread_key).where(is_turn(turn_id))).scalar_one_or_none()
     if key is None:
         raise TurnNotFound(f"turn_id: no turn {turn_id!r} is stored")
@@ -27,7 +42,11 @@ def request_cancel(connection: Connection, turn_id: str) -> TurnState:
         update(turns)
         .where(turns.c.id == turn_id, turns.c.state.not_in(FINAL_STATES))
         .values(
-            cancel_requested_at=clock(),
+            cancel_requested_at=func.coalesce(turns.c.cancel_requested_at, clock()),
+            cancel_requested_by=case(
+                (turns.c.cancel_requested_at.is_(None), literal(requester, turns.c.cancel_requested_by.type)),
+                else_=turns.c.cancel_requested_by,
+            ),
             # A turn that waits for its model is due now, so that its holder can end it.
             retry_at=None,
             state=case((has_not_begun, "cancelled"), else_=turns.c.state),

@@ -51,6 +51,7 @@ class FunctionTurn:
     agent: str
     attempt: int
     retries: int
+    failing_seconds: float | None
     crashes: int
     interruptions: int
     local_process_id: str | None
@@ -110,6 +111,7 @@ class PartialClaim:
             agent=turn.agent,
             attempt=turn.attempt,
             retries=turn.retries,
+            failing_seconds=turn.failing_seconds or 0,
             remaining_seconds=turn.remaining_seconds,
             window=message_rows.build_messages(turn.window or (), files),
             steps=steps,

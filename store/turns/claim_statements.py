@@ -18,7 +18,8 @@ from store.history.counters import estimate_of, inbox_tokens
 from store.history.message_rows import SHARED_COLUMNS
 from store.tables import inbox_messages, messages, threads, turns
 from store.tables.turns import unfinished
-from store.turns import journal
+from store.turns import attempts, journal
+from store.turns.attempts import AttemptOutcome
 from store.turns.claim_request import (
     SHARED_CRASHES,
     ClaimOutcome,
@@ -41,6 +42,8 @@ def claim(
         return NothingDue()
     held_token = held.fencing_token if held is not None else None
     lease_owner = None if thread.fencing_token == held_token else thread.lease_owner
+    if thread.has_running_turn:
+        _record_broken_attempt(connection, thread, lease_owner, claimant)
     turn = _start_next_turn(connection, thread, lease_owner, claimant)
     if turn is None:
         return _explain_no_start(connection, thread, lease_owner, claimant)
@@ -52,11 +55,7 @@ def claim(
 
 
 def _lock_thread(connection: Connection, tenant: str, thread_id: str) -> AnyRow | None:
-    has_crashed_turn = (
-        select(turns.c.id)
-        .where(turns.c.thread_key == threads.c.key, unfinished, turns.c.crashes >= SHARED_CRASHES - 1)
-        .exists()
-    )
+    unfinished_turn = select(turns.c.id).where(turns.c.thread_key == threads.c.key, unfinished)
     statement = select(
         threads.c.key,
         threads.c.id,
@@ -66,10 +65,21 @@ def _lock_thread(connection: Connection, tenant: str, thread_id: str) -> AnyRow 
         threads.c.summary_id,
         threads.c.context_version,
         # Spares most claims that start nothing the question whether the head is quarantined.
-        has_crashed_turn.label("has_crashed_turn"),
+        unfinished_turn.where(turns.c.crashes >= SHARED_CRASHES - 1).exists().label("has_crashed_turn"),
+        # The same of the question whether an attempt broke off.
+        unfinished_turn.where(turns.c.state == "running").exists().label("has_running_turn"),
     ).where(threads.c.tenant == tenant, threads.c.id == thread_id)
     row: AnyRow | None = connection.execute(statement.with_for_update(key_share=True)).one_or_none()
     return row
+
+
+def _record_broken_attempt(
+    connection: Connection, thread: AnyRow, lease_owner: str | None, claimant: ClaimRequest
+) -> None:
+    """Record the end of the running attempt that this claim takes over, before it begins the next one."""
+    outcome = AttemptOutcome.INTERRUPTED if lease_owner is None else AttemptOutcome.CRASHED
+    is_taken_over = and_(turns.c.state == "running", _may_start(thread, lease_owner, claimant))
+    connection.execute(attempts.insert_ended(is_taken_over, outcome, worker=lease_owner))
 
 
 def _start_next_turn(
@@ -77,11 +87,15 @@ def _start_next_turn(
 ) -> AnyRow | None:
     statement = (
         update(turns)
-        .where(_is_claimable_head(thread, lease_owner, claimant), not_(_is_quarantined(lease_owner, claimant)))
+        .where(_may_start(thread, lease_owner, claimant))
         .values(_start_columns(thread, lease_owner, claimant))
         .returning(turns, clock().label("claimed_at"))
     )
     return connection.execute(statement).one_or_none()
+
+
+def _may_start(thread: AnyRow, lease_owner: str | None, claimant: ClaimRequest) -> ColumnElement[bool]:
+    return and_(_is_claimable_head(thread, lease_owner, claimant), not_(_is_quarantined(lease_owner, claimant)))
 
 
 def _is_claimable_head(thread: AnyRow, lease_owner: str | None, claimant: ClaimRequest) -> ColumnElement[bool]:
@@ -141,6 +155,7 @@ def _start_columns(thread: AnyRow, lease_owner: str | None, claimant: ClaimReque
         "agent_version": _served_version(claimant),
         "retry_at": None,
         "started_at": func.coalesce(turns.c.started_at, clock()),
+        "attempt_started_at": clock(),
         "window_to_seq": func.coalesce(turns.c.window_to_seq, literal(thread.last_seq) + inputs),
         # A first claim without a summary has frozen its absence, too.
         "window_summary_id": case(
@@ -202,6 +217,7 @@ def _load_claimed(
         ClaimedTurn,
         lease=lease,
         thread_id=thread.id,
+        failing_seconds=_seconds_failing(turn),
         remaining_seconds=_seconds_left(turn),
         window=message_rows.load(connection, thread.key, rows),
         steps=journal.load(connection, turn.id) if turn.attempt > 1 else {},
@@ -236,6 +252,11 @@ def _move_inbox_into_history(thread: AnyRow, turn: AnyRow, lease: Lease) -> list
         ),
         delete(inbox_messages).where(of_turn),
     ]
+
+
+def _seconds_failing(turn: AnyRow) -> float:
+    """Seconds since what the turn needs was found away, by the database's clock alone."""
+    return 0 if turn.failing_since is None else float((turn.claimed_at - turn.failing_since).total_seconds())
 
 
 def _seconds_left(turn: AnyRow) -> float | None:

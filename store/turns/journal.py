@@ -7,7 +7,7 @@ inserts: an INSERT that only compares the token can commit after another worker'
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, FromClause, Select, Update, select, update
+from sqlalchemy import Connection, FromClause, Select, Update, case, select, update
 
 from conversation.errors import LeaseLost
 from conversation.message import Usage
@@ -44,9 +44,11 @@ def upsert(
     rows = [_row(lease, turn_id, entry) for entry in entries]
     statement = with_rows(insert_for(connection, steps), steps, rows, source=held_thread)
     names = ("name", "request_digest", "state", "fencing_token", "result", "usage", "cost", "finished_at")
+    # Of a call whose outcome is unknown, nobody knows more than when it began.
+    started_at = case((statement.excluded.state == "unknown", steps.c.started_at), else_=statement.excluded.started_at)
     return statement.on_conflict_do_update(
         index_elements=["turn_id", "index"],
-        set_={name: statement.excluded[name] for name in names},
+        set_={"started_at": started_at, **{name: statement.excluded[name] for name in names}},
         where=steps.c.state == "started",
     )
 
@@ -92,6 +94,6 @@ def _row(lease: Lease, turn_id: str, entry: Step) -> dict[str, Any]:
     return step_columns(entry) | {
         "turn_id": turn_id,
         "fencing_token": lease.fencing_token,
-        "started_at": clock(),
+        "started_at": clock(plus_seconds=-entry.seconds),
         "finished_at": clock() if entry.is_final else None,
     }

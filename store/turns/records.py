@@ -1,9 +1,8 @@
 """Reading turns: as a record of one, and as the result of one that ended, with its messages."""
 
-from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, select, union_all
+from sqlalchemy import ColumnElement, Connection, Select, select
 
 from conversation.errors import Fault, TurnNotFound
 from conversation.ids import is_our_id
@@ -31,24 +30,6 @@ def read_records(connection: Connection, condition: ColumnElement[bool]) -> list
     return [build_record(row) for row in connection.execute(statement)]
 
 
-@read_only
-def list_latest(connection: Connection, tenant: str, *, states: Collection[TurnState], limit: int) -> list[TurnRecord]:
-    """A tenant's newest turns in these states, the newest first."""
-    # Each state by itself, as the index has them: no turn is read that is in another, or too old.
-    newest = union_all(*(_newest_in(tenant, state, limit) for state in sorted(set(states))))
-    statement = select_records().where(turns.c.arrival_seq.in_(newest))
-    return [
-        build_record(row) for row in connection.execute(statement.order_by(turns.c.arrival_seq.desc()).limit(limit))
-    ]
-
-
-def _newest_in(tenant: str, state: TurnState, limit: int) -> Select[Any]:
-    of_state = select(turns.c.arrival_seq).where(turns.c.tenant == tenant, turns.c.state == state)
-    # The subquery keeps ORDER BY and LIMIT on their own side of the UNION, on SQLite too.
-    newest = of_state.order_by(turns.c.arrival_seq.desc()).limit(limit).subquery()
-    return select(newest.c.arrival_seq)
-
-
 def select_records() -> Select[Any]:
     """The rows of turns' records, each with its thread's id."""
     return select(turns, threads.c.id.label("thread_id")).join(threads, turns.c.thread_key == threads.c.key)
@@ -57,7 +38,10 @@ def select_records() -> Select[Any]:
 def build_record(row: AnyRow) -> TurnRecord:
     """Build a turn's record from a row of `select_records`."""
     usage = Usage(**row.usage) if row.usage else None
-    return convert_row(row, TurnRecord, state=TurnState(row.state), error=_stored_error(row), usage=usage)
+    # Of a turn that runs or has ended, nothing is left to wait for.
+    next_try_at = row.retry_at if row.state == "queued" else None
+    state, error = TurnState(row.state), _stored_error(row)
+    return convert_row(row, TurnRecord, state=state, error=error, next_try_at=next_try_at, usage=usage)
 
 
 @read_only
@@ -97,7 +81,7 @@ def is_turn(turn_id: str) -> Any:
 
 
 def _stored_error(row: AnyRow) -> TurnError | None:
-    if row.error_kind is None or row.state not in ("failed", "queued"):
+    if row.error_kind is None:
         return None
     fault = Fault(row.error_fault) if row.error_fault else Fault.INTERNAL
     return TurnError(row.error_kind, row.error_message, bool(row.error_retryable), fault)

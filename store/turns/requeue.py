@@ -8,7 +8,7 @@ at the end. A turn that waits for an agent can be given to another one, which go
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, insert, literal, select, update
+from sqlalchemy import Connection, and_, insert, literal, select, update
 
 from conversation.errors import TurnNotFound, TurnNotRequeueable, UnknownAgent
 from conversation.ids import is_our_id
@@ -18,13 +18,16 @@ from store.database.statements import AnyRow
 from store.history.message_rows import SHARED_COLUMNS
 from store.history.visibility import cutoff_of
 from store.tables import agents, attachments, inbox_messages, messages, threads, turns
+from store.turns import attempts
+from store.turns.attempts import AttemptOutcome
 from store.turns.next_turn import is_alive
 
 #: The final states after which a turn may be requeued.
 REQUEUEABLE_STATES = (TurnState.FAILED, TurnState.CANCELLED)
 #: Columns that are empty again in a turn that goes on: its times, its end, and who was to run it.
 RESET_COLUMNS = (
-    *("not_before", "retry_at", "deadline", "cancel_requested_at", "finished_at", "usage", "cost"),
+    *("not_before", "retry_at", "failing_since", "waits_for", "deadline", "cancel_requested_at", "cancel_requested_by"),
+    *("finished_at", "usage", "cost"),
     *("error_kind", "error_message", "error_retryable", "error_fault", "local_process_id", "crashed_worker", "omitted"),
 )
 
@@ -48,9 +51,9 @@ def requeue(
     With an agent, that one answers; a turn that waits in the queue is given to it as well. Running it
     twice changes nothing. Raises `TurnNotFound`, `TurnNotRequeueable` and `UnknownAgent`.
     """
-    turn, thread = _lock_turn(connection, turn_id)
+    turn, thread = lock_turn(connection, turn_id)
     if agent is not None:
-        _check_agent(connection, agent)
+        check_agent(connection, agent)
     new_turn = connection.execute(select(turns.c.id).where(turns.c.id == new_turn_id)).first()
     if new_turn is not None:
         return RequeueOutcome(new_turn_id, turn.tenant, thread.id, is_new=True)
@@ -70,7 +73,7 @@ def requeue(
     return RequeueOutcome(new_turn_id, turn.tenant, thread.id, is_new=True)
 
 
-def _lock_turn(connection: Connection, turn_id: str) -> tuple[AnyRow, AnyRow]:
+def lock_turn(connection: Connection, turn_id: str) -> tuple[AnyRow, AnyRow]:
     """Lock a turn's thread and read both: no claim and no commit can change them meanwhile."""
     of_turn = turns.c.id == turn_id
     key_result = connection.execute(select(turns.c.thread_key).where(of_turn)) if is_our_id(turn_id) else None
@@ -89,7 +92,8 @@ def _lock_turn(connection: Connection, turn_id: str) -> tuple[AnyRow, AnyRow]:
     return turn, thread
 
 
-def _check_agent(connection: Connection, agent: str) -> None:
+def check_agent(connection: Connection, agent: str) -> None:
+    """Raise `UnknownAgent` for a name that no worker has ever registered."""
     if connection.execute(select(agents.c.name).where(agents.c.name == agent)).first() is None:
         raise UnknownAgent(f"agent: no worker has ever registered {agent!r}; start a worker that serves it")
 
@@ -122,6 +126,8 @@ def _resume(connection: Connection, turn: AnyRow, agent: str) -> None:
     """Queue the old turn itself: its journal stays, so no finished call is repeated; counts begin anew."""
     values = {"state": "queued", "agent": agent, "requeued_from": turn.id, "notified_at": clock()}
     counts = {"retries": 0, "crashes": 0, "interruptions": 0}
+    outcome = AttemptOutcome(turn.state)
+    connection.execute(attempts.insert_ended(and_(turns.c.id == turn.id, turns.c.attempt > 0), outcome, worker=None))
     fresh_values = dict.fromkeys(RESET_COLUMNS) | counts | values
     connection.execute(update(turns).where(turns.c.id == turn.id).values(fresh_values))
 

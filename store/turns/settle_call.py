@@ -31,6 +31,8 @@ def build(lease: Lease, turn_id: str, ending: Ending, *, release: bool) -> Funct
         "p_keep_lease": final_ending is not None and not release,
         "p_state": _state_of(ending),
         "p_retry_seconds": ending.after.total_seconds() if isinstance(ending, RetryLater) else None,
+        "p_is_put_off": isinstance(ending, RetryLater) and ending.is_put_off,
+        "p_waits_for": ending.waits_for if isinstance(ending, RetryLater) else None,
         "p_steps": _steps_json(ending),
         **_final_arguments(final_ending),
         **_error_arguments(ending),
@@ -91,6 +93,6 @@ def _steps_json(ending: Ending) -> str | None:
 
 
 def _step_json(step: Step) -> dict[str, Any]:
-    columns = journal.step_columns(step)
+    columns = journal.step_columns(step) | {"seconds": step.seconds}
     # As text: JSON knows no NaN.
     return columns if step.cost is None else columns | {"cost": str(step.cost)}

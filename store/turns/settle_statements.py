@@ -8,7 +8,7 @@ a message that arrived meanwhile. `store/functions/settle_turn_v1.sql` does the 
 from collections.abc import Sequence
 from typing import Any, assert_never
 
-from sqlalchemy import ColumnElement, Connection, Update, and_, case, literal, select, update
+from sqlalchemy import ColumnElement, Connection, Update, and_, case, func, literal, select, update
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from conversation.message import Message
@@ -21,7 +21,7 @@ from store.history import message_rows
 from store.history.counters import tokens_of
 from store.summaries.due import may_be_summarized
 from store.tables import messages, threads, turns
-from store.turns import journal
+from store.turns import attempts, journal
 from store.turns.next_turn import next_turn_after
 from store.turns.settle_outcome import SettleOutcome, error_columns, not_held, not_stored
 
@@ -46,6 +46,8 @@ def settle(connection: Connection, lease: Lease, turn_id: str, ending: Ending, *
     keeps_lease = isinstance(ending, FinalEnding) and not release
     thread_write = _count_replies(lease, turn_id, thread.last_seq, ending, keeps_lease=keeps_lease)
     (row,) = execute_together(connection, writes, thread_write)
+    if isinstance(ending, RetryLater | HandOver):
+        attempts.record_settled(connection, turn_id, ending, worker=lease.worker)
     return _settle_outcome(row, ending)
 
 
@@ -132,20 +134,24 @@ def _finish_turn(turn_id: str, ending: Ending) -> Update:
         case Cancelled():
             return statement.values(state="cancelled", **_finish_columns(ending))
         case Failed(error=error):
-            return statement.values(state="failed", **_finish_columns(ending), **error_columns(error))
-        case RetryLater(after=after, error=error):
+            return statement.values(state="failed", **_finish_columns(ending) | error_columns(error))
+        case RetryLater(after=after, error=error, is_put_off=is_put_off, waits_for=waits_for):
             return statement.values(
                 state="queued",
                 # A turn with a cancel request is due now, so that its next holder can end it.
                 retry_at=case(
                     (turns.c.cancel_requested_at.is_(None), clock(plus_seconds=after.total_seconds())), else_=None
                 ),
-                retries=turns.c.retries + 1,
+                retries=turns.c.retries + (0 if is_put_off else 1),
+                waits_for=waits_for,
+                failing_since=func.coalesce(turns.c.failing_since, clock()),
                 notified_at=None,
                 **error_columns(error),
             )
         case HandOver():
-            return statement.values(state="queued", notified_at=None, interruptions=turns.c.interruptions + 1)
+            return statement.values(
+                state="queued", notified_at=None, waits_for=None, interruptions=turns.c.interruptions + 1
+            )
         case _:
             assert_never(ending)
 
@@ -153,6 +159,8 @@ def _finish_turn(turn_id: str, ending: Ending) -> Update:
 def _finish_columns(ending: FinalEnding) -> dict[str, Any]:
     return {
         "finished_at": clock(),
+        # What an earlier attempt failed of is over: its row in `turn_attempts` says it.
+        **dict.fromkeys(("error_kind", "error_message", "error_retryable", "error_fault")),
         "usage": ending.usage.to_json(),
         "cost": ending.cost,
         "omitted": None if ending.omitted is None else dict(ending.omitted),

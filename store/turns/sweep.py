@@ -122,7 +122,8 @@ def _candidates(tenant: str | None, thread_keys: Collection[int] | None, grace_s
     if tenant is None and thread_keys is None:
         return _longest_waiting(grace_seconds, size)
     asked_for = select(turns.c.arrival_seq).where(turns.c.state == "queued", _is_asked_for(tenant, thread_keys))
-    return asked_for.order_by(turns.c.arrival_seq).limit(size).cte("line")
+    # In the order of the index: those that wait have no end yet.
+    return asked_for.order_by(turns.c.finished_at, turns.c.arrival_seq).limit(size).cte("line")
 
 
 def _is_asked_for(tenant: str | None, thread_keys: Collection[int] | None) -> ColumnElement[bool]:

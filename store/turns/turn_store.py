@@ -17,6 +17,7 @@ from store.turns.claim_call import PartialClaim
 from store.turns.claims import ClaimOutcome, ClaimRequest
 from store.turns.settle import SettleOutcome
 from store.turns.sweep import pick_wake_ups
+from store.turns.waiting import BATCH, let_go
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,11 @@ class TurnStore:
         return await self.database.run_async(
             pick_wake_ups, grace_seconds=0, limit=1, tenant_max_running=tenant_max_running, tenant=tenant
         )
+
+    async def let_go_waiting(self, breaker: str) -> int:
+        """Let the turns come that wait for a model's breaker, which was closed; returns how many."""
+        count = await self.database.run_async(let_go, breaker=breaker)
+        return count if count < BATCH else count + await self.let_go_waiting(breaker)
 
     def journal_of(self, claimed: ClaimedTurn) -> "TurnJournal":
         """The journal of a claimed turn, to write its steps to."""

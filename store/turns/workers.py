@@ -6,16 +6,28 @@ What stays true: one statement a heartbeat, whatever the number of turns; time i
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, func, select, tuple_, update
+from sqlalchemy import Connection, and_, delete, func, select, tuple_, update
 
 from store.database.column_types import clock
 from store.database.statements import insert_for
 from store.tables import agents, threads, turns, workers
 from store.tables.turns import unfinished
+from store.turns import attempts
+from store.turns.attempts import AttemptOutcome
 from store.turns.next_turn import is_alive
 
 #: Seconds for which the row of a dead worker is kept, for an operator to inspect.
 KEEP_DEAD_SECONDS = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """The answer to a heartbeat."""
+
+    #: False if the worker's row is gone: then it holds nothing any more.
+    is_known: bool
+    #: The worker is to claim nothing more, and to end after its turns.
+    is_drain_requested: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +60,10 @@ def register(
         agents=dict(serves),
         started_at=clock(),
         lease_expires_at=clock(plus_seconds=lease_duration_seconds),
+        beat_at=clock(),
     )
-    connection.execute(
-        entry.on_conflict_do_update(index_elements=["id"], set_={"lease_expires_at": entry.excluded.lease_expires_at})
-    )
+    beat_columns = {name: entry.excluded[name] for name in ("lease_expires_at", "beat_at")}
+    connection.execute(entry.on_conflict_do_update(index_elements=["id"], set_=beat_columns))
     # In the order of their names, so that two workers that start at once cannot wait for each other.
     for name in sorted(serves):
         new = insert_for(connection, agents).values(name=name, version=serves[name], registered_at=clock())
@@ -64,14 +76,16 @@ def register(
         )
 
 
-def beat(connection: Connection, worker: str, *, lease_duration_seconds: float) -> bool:
-    """Keep this worker's leases alive. False if its row is gone: then it holds nothing any more."""
+def beat(connection: Connection, worker: str, *, lease_duration_seconds: float) -> Beat:
+    """Keep this worker's leases alive, and hear whether it is to be drained."""
     statement = (
         update(workers)
         .where(workers.c.id == worker)
-        .values(lease_expires_at=clock(plus_seconds=lease_duration_seconds))
+        .values(lease_expires_at=clock(plus_seconds=lease_duration_seconds), beat_at=clock())
+        .returning(workers.c.drain_requested_at)
     )
-    return connection.execute(statement).rowcount == 1
+    row = connection.execute(statement).one_or_none()
+    return Beat(is_known=row is not None, is_drain_requested=row is not None and row.drain_requested_at is not None)
 
 
 def undo_crashes(connection: Connection, worker: str) -> int:
@@ -81,7 +95,10 @@ def undo_crashes(connection: Connection, worker: str) -> int:
     """
     of_worker = (turns.c.crashed_worker == worker) & unfinished
     statement = update(turns).where(of_worker).values(crashes=turns.c.crashes - 1, crashed_worker=None)
-    return connection.execute(statement).rowcount
+    turn_ids = connection.execute(statement.returning(turns.c.id)).scalars().all()
+    if turn_ids:
+        attempts.undo_crashes(connection, worker, turn_ids)
+    return len(turn_ids)
 
 
 def list_held_threads(
@@ -124,9 +141,11 @@ def release(connection: Connection, worker: str, held: HeldThread) -> bool:
         .values(lease_owner=None)
     )
     if release_result.rowcount and held.turn_id is not None:
+        is_running = and_(turns.c.id == held.turn_id, turns.c.state == "running")
+        connection.execute(attempts.insert_ended(is_running, AttemptOutcome.INTERRUPTED, worker=worker))
         connection.execute(
             update(turns)
-            .where(turns.c.id == held.turn_id, turns.c.state == "running")
+            .where(is_running)
             .values(state="queued", notified_at=None, interruptions=turns.c.interruptions + 1)
         )
     return release_result.rowcount == 1

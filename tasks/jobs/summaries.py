@@ -28,6 +28,8 @@ from store.tables import MAX_SUMMARY_FAILURES
 
 #: Threads for which a process has summaries written at once.
 BATCH_SIZE = 10
+#: Kinds of a model's error that pass by themselves, and cost nothing: no thread is given up for them.
+AWAY_KINDS = frozenset({"unavailable", "rate_limited"})
 #: The agent that stands for those that this process does not know.
 _UNKNOWN_AGENT = Agent(name="nobody")
 
@@ -134,7 +136,10 @@ class _Writer:
         return len(written)
 
     async def _note_failure(self, due_thread: DueThread, error: Exception) -> None:
-        failures = await self.database.run_async(summary_dues.note_failure, due=due_thread)
+        is_away = isinstance(error, ModelError) and error.kind in AWAY_KINDS
+        failures = await self.database.run_async(
+            summary_dues.note_failure, due=due_thread, is_last_possible=not is_away
+        )
         kind = error.kind if isinstance(error, ModelError) else type(error).__name__
         log = _log.bind(thread=due_thread.thread_id, tenant=due_thread.tenant, kind=kind, failures=failures)
         if not failures:

@@ -5,12 +5,8 @@ can count effects from outside; whatever takes long waits for a file that the te
 """
 
 import asyncio
-import json
 import os
-import time
 from collections.abc import AsyncIterator
-from pathlib import Path
-from typing import Any
 
 from agent.agent import Agent
 from agent.models.protocol import ModelReply, ModelRequest, StreamRestarted, TextDelta
@@ -18,36 +14,7 @@ from agent.offline.model import RecallModel
 from agent.registry import register
 from agent.tools.run_context import RunContext
 from agent.tools.tool import tool
-
-#: Names the folder that a test and its workers share.
-FOLDER_VARIABLE = "ACCEPTANCE_FOLDER"
-#: Seconds after which a gate that nobody opened gives way: the test has failed by then.
-GATE_SECONDS = 90.0
-
-
-def folder() -> Path:
-    return Path(os.environ[FOLDER_VARIABLE])
-
-
-def note(what: str, context: RunContext | None = None, **more: Any) -> None:
-    """Append one line, whole or not at all."""
-    entry: dict[str, Any] = {"what": what, "pid": os.getpid(), **more}
-    if context is not None:
-        entry |= {"call": context.call_id, "turn": context.turn_id, "attempt": context.attempt}
-    descriptor = os.open(folder() / "notes", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    os.write(descriptor, f"{json.dumps(entry)}\n".encode())
-    os.close(descriptor)
-
-
-def is_open(gate: str) -> bool:
-    return (folder() / f"gate-{gate}").exists()
-
-
-async def opened(gate: str) -> None:
-    """Return when the test opens this gate."""
-    give_up_at = time.monotonic() + GATE_SECONDS
-    while not is_open(gate) and time.monotonic() < give_up_at:  # noqa: ASYNC110 - another process opens it
-        await asyncio.sleep(0.02)
+from tests.acceptance.gates import GATE_SECONDS, note, opened
 
 
 @tool

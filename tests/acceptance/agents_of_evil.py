@@ -18,7 +18,7 @@ from agent.offline.model import RecallModel
 from agent.registry import register
 from agent.tools.run_context import RunContext
 from agent.tools.tool import tool
-from tests.acceptance.agents_for_tests import folder, is_open, note
+from tests.acceptance.gates import folder, is_open, note
 
 # The neighbour
 

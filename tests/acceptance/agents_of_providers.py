@@ -22,4 +22,5 @@ async def meet(name: str) -> str:
     return f"{name} met"
 
 
+register(Agent(name="patient", model_name="openai/gpt-4o-mini", model_max_attempts=2, max_turn_attempts=50))
 register(Agent(name="caller", model_name="openai/gpt-4o-mini", tools=[add, meet], model_max_attempts=1))

@@ -22,7 +22,7 @@ from conversation.task_contract import FILES_QUEUE, MAINTENANCE_QUEUE, QUARANTIN
 from conversation.turn import TurnResult
 from producers import Producer, Turn
 from store.settings import load
-from tests.acceptance.agents_for_tests import FOLDER_VARIABLE
+from tests.acceptance.gates import FOLDER_VARIABLE
 from threadmill.embedded import programs
 from threadmill.embedded.process import Process
 from threadmill.embedded.programs import Program

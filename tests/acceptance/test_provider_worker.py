@@ -35,6 +35,7 @@ def calling(
             **provider.environment(),
             "THREADMILL_AGENT_MODULES": "tests.acceptance.agents_of_providers",
             "THREADMILL_TURN_MAX_ATTEMPTS": "2",
+            "THREADMILL_BREAKER_PROBE_SECONDS": "1",
         }
         try:
             installation.start(worker("one"), *installation.upkeep())
@@ -102,6 +103,30 @@ def test_a_model_that_stays_away_fails_the_turn_after_its_attempts(calling: Inst
     assert result.error is not None
     assert (result.error.kind, result.error.retryable) == ("model_error", True)
     assert [m["role"] for m in calling.history("gone")] == ["user"]
+
+
+def test_turns_that_wait_for_a_provider_come_by_themselves_once_it_is_back(
+    calling: Installation, provider: StubOpenAI
+) -> None:
+    provider.answer_with(lambda request: status(503, message="the reason of the provider"))
+    asked_before = len(provider.requests)
+
+    turns = [calling.send(f"waiting-{n}", f"are you there, {n}?", agent="patient") for n in range(20)]
+    waiting = "SELECT 1 FROM turns WHERE agent = 'patient' AND state = 'queued' AND error_kind = 'model_error'"
+    eventually(lambda: len(calling.query(waiting)) == len(turns), 60, lambda: calling.told([t.id for t in turns]))
+    asked = len(provider.requests) - asked_before
+    shown = [turn.record for turn in turns]
+    provider.answer_with(lambda request: reply(f"answer to {request.last_text}"))
+    results = calling.all_ended(turns)
+
+    assert [result.content for result in results] == [f"answer to are you there, {n}?" for n in range(20)]
+    assert all(record.error is not None and record.agent == "patient" for record in shown)
+    # Those that were at work when it opened, and a probe a second: not each of them again and again.
+    assert asked <= len(turns) + 10
+    kept = calling.query(
+        "SELECT DISTINCT outcome FROM turn_attempts JOIN turns t ON t.id = turn_id AND agent = 'patient'"
+    )
+    assert "retried" in {row["outcome"] for row in kept}
 
 
 def test_a_request_that_the_provider_refuses_fails_the_turn_at_once(

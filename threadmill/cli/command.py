@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from threadmill.cli import failures, files, healthcheck, retention, running_stack, summaries, threads, turns
+from threadmill.cli import failures, files, healthcheck, retention, running_stack, summaries, threads, turns, workers
 from threadmill.cli.chat import chat
 from threadmill.cli.demo import demo
 from threadmill.cli.dev import dev
@@ -24,7 +24,9 @@ from threadmill.cli.output import print_text
 from threadmill.cli.schedules import schedules
 from threadmill.cli.send import send
 from threadmill.cli.status import status
+from threadmill.cli.top import top
 from threadmill.cli.up import up
+from threadmill.cli.usage import usage
 
 #: Commands that start servers of their own: a stack that runs already is not theirs.
 OF_THEIR_OWN = frozenset({"demo", "dev", "docker-setup", "docker-start", "docker-stop", "env", "new", "up"})
@@ -62,6 +64,9 @@ threads.group.command("restore-summary")(summaries.restore)
 app.add_typer(threads.group, name="threads")
 app.command()(threads.search)
 app.add_typer(turns.group, name="turns")
+app.add_typer(workers.group, name="workers")
+app.command()(top)
+app.command()(usage)
 app.add_typer(retention.group, name="retention")
 app.add_typer(files.group, name="files")
 app.command()(schedules)

@@ -24,7 +24,13 @@ FAILED = 1
 #: Libraries whose errors speak of what surrounds a command: servers that are away, files of another kind.
 SURROUNDINGS = frozenset({"alembic", "botocore", "celery", "kombu", "psycopg", "redis", "sqlalchemy", "sqlite3"})
 #: Arguments of the library, and the parameter of a command that they come from where its name is another one.
-OTHER_NAMES = {"attachments": "attach", "file": "attach", "keep_messages": "keep", "turn_id": "turn_ids"}
+OTHER_NAMES = {
+    "attachments": "attach",
+    "file": "attach",
+    "keep_messages": "keep",
+    "turn_id": "turn_ids",
+    "worker_id": "worker_ids",
+}
 _CREDENTIALS = re.compile(r"//[^/@\s]*@")
 #: Advice that only a call of the library can follow.
 _PYTHON_CALL = re.compile(r",? or pass \w+=\w+")

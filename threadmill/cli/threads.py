@@ -14,11 +14,13 @@ from conversation.thread import Thread
 from threadmill.cli.atomic_file import write_atomically
 from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, use_store
 from threadmill.cli.output import print_json, print_json_line, print_list, print_note, print_text, shorten, show_cell
+from threadmill.cli.turn_words import advise, describe
 
 if TYPE_CHECKING:
     from store.thread_store import ThreadStore
     from store.threads.importer import ImportOutcome
     from store.threads.search import Hit
+    from store.turns.unanswered_turns import UnansweredTurn
 
 group = typer.Typer(help="List and show threads; export, import, summarize and delete them.", no_args_is_help=True)
 
@@ -59,10 +61,18 @@ def show(
     last: Annotated[int | None, typer.Option(min=1, help="Only the newest messages.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print a thread's messages."""
-    thread = use_store(tenant, lambda store: store.get_thread(thread_id, last=last))
+    """Print a thread's messages, and which of its turns wait, run or failed."""
+    from store.turns.unanswered_turns import list_unanswered
+    from threadmill.cli import turn_listing
+
+    async def read(store: "ThreadStore") -> "tuple[Thread, list[UnansweredTurn]]":
+        thread = await store.get_thread(thread_id, last=last)
+        limit = store.settings.tenant_max_running_turns
+        return thread, await store.database.run_async(list_unanswered, tenant, thread_id, tenant_max_running=limit)
+
+    thread, unanswered = use_store(tenant, read)
     if as_json:
-        print_json(thread.to_json())
+        print_json(thread.to_json() | {"turns": [turn_listing.to_json(each.turn) for each in unanswered]})
         return
     print_text(f"{thread.id}  {show_cell(thread.title)}" if thread.title else thread.id)
     columns: dict[str, Callable[[Message], object]] = {
@@ -70,6 +80,9 @@ def show(
         "ROLE": lambda message: message.role,
     }
     print_list(thread.messages, {**columns, "MESSAGE": _message_line}, empty="no messages are stored", as_json=False)
+    for each in unanswered:
+        record, advice = each.turn.record, advise(each.turn.record, each.wait)
+        print_text(f"turn {record.id} {describe(record, each.wait)}" + (f"; to do: {advice}" if advice else ""))
 
 
 @group.command("export")

@@ -163,6 +163,8 @@ def upgrade() -> None:
         sa.Column("agents", JSON, nullable=False),
         sa.Column("started_at", TIME, nullable=False),
         sa.Column("lease_expires_at", TIME, nullable=False),
+        sa.Column("beat_at", TIME, nullable=True),
+        sa.Column("drain_requested_at", TIME, nullable=True),
     )
     op.create_index("ix_workers_lease_expires_at", "workers", ["lease_expires_at"])
 
@@ -203,6 +205,7 @@ def upgrade() -> None:
         sa.Column("created_at", TIME, nullable=False),
     )
     op.create_index("ix_summaries_thread_key", "summaries", ["thread_key"])
+    op.create_index("ix_summaries_created_at", "summaries", ["created_at"])
 
     op.create_table(
         "turns",
@@ -224,6 +227,8 @@ def upgrade() -> None:
         sa.Column("metadata", JSON, nullable=False),
         sa.Column("not_before", TIME, nullable=True),
         sa.Column("retry_at", TIME, nullable=True),
+        sa.Column("failing_since", TIME, nullable=True),
+        sa.Column("waits_for", sa.Text(), nullable=True),
         sa.Column("deadline", TIME, nullable=True),
         sa.Column("idempotency_key", sa.Text(), nullable=True),
         sa.Column("request_digest", sa.Text(), nullable=True),
@@ -232,8 +237,10 @@ def upgrade() -> None:
         sa.Column("window_context_version", sa.Integer(), nullable=True),
         sa.Column("notified_at", TIME, nullable=True),
         sa.Column("cancel_requested_at", TIME, nullable=True),
+        sa.Column("cancel_requested_by", sa.Text(), nullable=True),
         sa.Column("created_at", TIME, nullable=False),
         sa.Column("started_at", TIME, nullable=True),
+        sa.Column("attempt_started_at", TIME, nullable=True),
         sa.Column("finished_at", TIME, nullable=True),
         sa.Column("error_kind", sa.Text(), nullable=True),
         sa.Column("error_message", sa.Text(), nullable=True),
@@ -310,6 +317,22 @@ def upgrade() -> None:
         sa.CheckConstraint("state in ('started', 'finished', 'failed', 'unknown')", name="state"),
     )
     op.create_table(
+        "turn_attempts",
+        sa.Column("turn_id", sa.Uuid(), sa.ForeignKey("turns.id", ondelete="CASCADE"), primary_key=True),
+        sa.Column("number", sa.Integer(), autoincrement=False, primary_key=True),
+        sa.Column("worker_id", sa.Uuid(), nullable=True),
+        sa.Column("started_at", TIME, nullable=True),
+        sa.Column("ended_at", TIME, nullable=False),
+        sa.Column("outcome", sa.Text(), nullable=False),
+        sa.Column("error_kind", sa.Text(), nullable=True),
+        sa.Column("error_message", sa.Text(), nullable=True),
+        sa.Column("error_fault", sa.Text(), nullable=True),
+        sa.Column("next_try_at", TIME, nullable=True),
+        sa.CheckConstraint(
+            "outcome in ('retried', 'put_off', 'interrupted', 'crashed', 'failed', 'cancelled')", name="outcome"
+        ),
+    )
+    op.create_table(
         "inbox_messages",
         sa.Column("turn_id", sa.Uuid(), sa.ForeignKey("turns.id", ondelete="CASCADE"), primary_key=True),
         sa.Column("index", sa.Integer(), autoincrement=False, primary_key=True),
@@ -375,7 +398,7 @@ def _make_computed_columns(dialect: str) -> list[sa.Column[object]]:
 def _create_turn_indexes() -> None:
     """Index turns by their state, by the thread whose head they may be, and by when the sweep looks at them."""
     unfinished, must_end_at = "state in ('queued', 'running')", "coalesce(cancel_requested_at, deadline)"
-    op.create_index("ix_turns_state_tenant", "turns", ["state", "tenant", "arrival_seq"])
+    op.create_index("ix_turns_state_tenant", "turns", ["state", "tenant", "finished_at", "arrival_seq"])
     _create_index_where("ix_turns_finished_at", "turns", ["finished_at", "arrival_seq"], "finished_at is not null")
     _create_index_where(
         "ix_turns_unfinished", "turns", ["thread_key", sa.text("(attempt = 0)"), "arrival_seq"], unfinished

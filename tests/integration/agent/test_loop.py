@@ -4,10 +4,12 @@ import asyncio
 import json
 import threading
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
 import pytest
 
 from agent.agent import Agent
+from agent.limits import TurnLimits
 from agent.loop import Run
 from agent.models.protocol import ModelReply, ModelRequest, StreamRestarted, TextDelta
 from agent.tools.run_context import RunContext
@@ -15,7 +17,7 @@ from agent.tools.tool import tool
 from conversation.errors import Fault, LeaseLost, ModelError
 from conversation.message import Message, ToolCall, Usage
 from conversation.step import Step
-from conversation.turn import Failed, RetryLater
+from conversation.turn import Failed, RetryLater, TurnError
 from tests.integration.scripted import Memory, Scripted, call, completed, failed, results, run_of, says
 
 
@@ -51,6 +53,28 @@ async def test_tools_of_one_reply_run_at_the_same_time() -> None:
     assert set(results(ending).values()) == {'"met"'}
     # In the order of the calls, whoever was first.
     assert [m.tool_call_id for m in ending.messages if m.role == "tool"] == [c.id for c in calls]
+
+
+async def test_the_journal_says_how_long_each_call_took() -> None:
+    class Slow(Scripted):
+        async def complete(self, request: ModelRequest) -> ModelReply:
+            await asyncio.sleep(0.03)
+            return await super().complete(request)
+
+    @tool
+    async def wait() -> str:
+        """Wait."""
+        await asyncio.sleep(0.03)
+        return "waited"
+
+    journal = Memory()
+    agent = Agent(name="a", streams=False, tools=[wait])
+
+    ending = await completed(run_of(agent, Slow(says("", call("wait", "c")), says("done")), journal))
+
+    steps = [*journal.steps.values(), *ending.steps]
+    assert [step.kind for step in steps] == ["model", "tool", "model"]
+    assert [step.name for step in steps if not 0.03 <= step.seconds < 30] == []
 
 
 async def test_what_goes_wrong_with_a_tool_is_told_to_the_model_and_the_turn_goes_on() -> None:
@@ -352,6 +376,86 @@ async def test_a_provider_that_asks_for_a_longer_pause_gets_it() -> None:
 
     assert isinstance(ending, RetryLater)
     assert ending.after.total_seconds() == 120
+
+
+DAY = 86_400
+
+
+@pytest.mark.parametrize(
+    ("kind", "failing_seconds", "own_seconds", "requested_seconds", "longest"),
+    [
+        ("unavailable", 0, None, None, 5),
+        ("rate_limited", 3600, None, None, 300),
+        ("timeout", DAY - 100, None, None, 100),
+        ("stream_interrupted", DAY, None, None, None),
+        # An agent may say less, or that nothing is to be retried; or more.
+        ("unavailable", 59, 60, None, 1),
+        ("unavailable", 60, 60, None, None),
+        ("unavailable", 0, 0, None, None),
+        ("unavailable", 2 * DAY, 3 * DAY, None, 300),
+        # What the provider asks for is kept, or the turn is over.
+        ("rate_limited", 0, None, 7200, 7200),
+        ("rate_limited", 0, 3600, 7200, None),
+        ("rate_limited", 0, None, 1e12, None),
+    ],
+)
+async def test_what_passes_by_itself_is_retried_for_a_time(
+    kind: str, failing_seconds: float, own_seconds: float | None, requested_seconds: float | None, longest: float | None
+) -> None:
+    error = ModelError(kind, "away", retryable=True, retry_after_seconds=requested_seconds)
+    agent = Agent(name="a", max_turn_retry_seconds=own_seconds)
+    retries = 50 if failing_seconds else 0
+
+    ending = await run_of(agent, Scripted(error), retries=retries, failing_seconds=failing_seconds).run()
+
+    if longest is None:
+        assert isinstance(ending, Failed)
+    else:
+        assert isinstance(ending, RetryLater)
+        assert longest / 2 <= ending.after.total_seconds() <= longest
+
+
+@pytest.mark.parametrize(
+    ("kind", "default", "own", "attempts"),
+    [
+        ("unavailable", 0, None, None),
+        ("unavailable", 2, None, 2),
+        ("unavailable", 2, 4, 4),
+        ("x", 0, None, 5),
+        ("x", 2, None, 2),
+        ("x", 2, 7, 7),
+    ],
+)
+def test_a_number_of_attempts_that_somebody_set_holds_for_any_error(
+    kind: str, default: int, own: int | None, attempts: int | None
+) -> None:
+    error = TurnError("model_error", "x", True, ModelError(kind, "x", retryable=True).fault)
+    claimed = run_of(Agent(name="a"), Scripted(says("hi"))).claimed
+
+    delays = [
+        TurnLimits(Agent(name="a", max_turn_attempts=own), replace(claimed, retries=n), default, DAY).retry_delay(error)
+        for n in range(10)
+    ]
+
+    assert (delays.index(None) + 1 if None in delays else None) == attempts
+
+
+@pytest.mark.parametrize(("failing_seconds", "longest"), [(0, 5), (40, 40), (5000, 300), (DAY, None)])
+async def test_a_turn_that_is_put_off_waits_as_long_again_as_it_has_waited(
+    failing_seconds: float, longest: float | None
+) -> None:
+    error = ModelError("unavailable", "not asked", retryable=True, breaker="m:1", is_put_off=True)
+    # No attempt was made: their number ends nothing.
+    agent = Agent(name="a", max_turn_attempts=1)
+
+    ending = await run_of(agent, Scripted(error), failing_seconds=failing_seconds).run()
+
+    if longest is None:
+        assert isinstance(ending, Failed)
+    else:
+        assert isinstance(ending, RetryLater)
+        assert (ending.is_put_off, ending.waits_for) == (True, "m:1")
+        assert longest / 2 <= ending.after.total_seconds() <= longest
 
 
 @pytest.mark.parametrize(("retryable", "retries"), [(False, 0), (True, 4)], ids=["refused", "too often"])

@@ -198,6 +198,18 @@ def test_each_failure_waits_twice_as_long(desk: Desk) -> None:
     assert waits == [1, 2, 4, 8]
 
 
+def test_a_thread_is_not_given_up_for_a_model_that_is_away(database: Database, settings: Settings) -> None:
+    stock(database, "t", threads=1, count=40)
+    agents, model = answering(AWAY)
+
+    for _ in range(MAX_SUMMARY_FAILURES + 2):
+        run_summaries(database, settings, agents)
+        database.run(lambda c: c.execute(update(tables.threads).values(summary_retry_at=None)) and None)
+
+    assert Desk(database).row("t1").summary_failures == MAX_SUMMARY_FAILURES - 1
+    assert len(model.requests) == MAX_SUMMARY_FAILURES + 2
+
+
 def test_after_some_failures_it_is_left_and_the_doctor_names_it(
     database: Database, settings: Settings, tmp_path: Path
 ) -> None:

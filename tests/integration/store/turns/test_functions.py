@@ -97,6 +97,7 @@ ENDINGS: dict[str, Ending] = {
     "empty": Completed(),
     "failed": Failed(**final(cost=1 / 3, error=ERROR)),
     "retry": RetryLater(after=timedelta(seconds=90), error=ERROR, steps=final()["steps"]),
+    "put off": RetryLater(after=timedelta(seconds=90), error=ERROR, is_put_off=True, waits_for="m:1"),
     "hand over": HandOver(),
 }
 
@@ -104,6 +105,7 @@ ENDINGS: dict[str, Ending] = {
 VARYING = {
     *("key", "thread_key", "arrival_seq", "id", "turn_id", "lease_owner", "request_digest"),
     *("created_at", "updated_at", "started_at", "finished_at", "notified_at", "retry_at"),
+    *("failing_since", "attempt_started_at", "ended_at", "next_try_at"),
 }
 
 
@@ -115,6 +117,7 @@ def picture_of(connection: Connection, thread_key: int) -> dict[str, list[tuple[
         tables.turns: "thread_key = :key order by arrival_seq",
         tables.messages: "thread_key = :key order by seq",
         tables.steps: f"turn_id in {of_thread} order by index",
+        tables.turn_attempts: f"turn_id in {of_thread} order by number",
     }
     picture = {}
     for table, condition in sources.items():
@@ -124,7 +127,10 @@ def picture_of(connection: Connection, thread_key: int) -> dict[str, list[tuple[
         if table in (tables.turns, tables.steps):
             names.append("finished_at is null")
         if table is tables.turns:
+            names += ["failing_since is null", "attempt_started_at is null"]
             names.append("extract(epoch from retry_at - clock_timestamp())::integer between 60 and 90")
+        if table is tables.turn_attempts:
+            names += ["next_try_at is null", "started_at <= ended_at"]
         words = f"select {', '.join(names)} from {table.name} where {condition}"
         picture[table.name] = [tuple(row) for row in connection.execute(text(words), {"key": thread_key})]
     return picture

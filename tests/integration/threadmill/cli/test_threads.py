@@ -302,6 +302,32 @@ def test_a_turn_that_was_cancelled_is_listed_and_asked_again(terminal: Terminal)
     assert "TURN_IDS: no turn 'nonsense' is stored" in unknown.stderr
 
 
+def test_all_turns_that_meet_conditions_are_asked_again(terminal: Terminal) -> None:
+    terminal.run("init")
+    with closing(Producer(load(database_url=f"sqlite:///{terminal.folder}/threads.db"))) as producer:
+        turns = [producer.send(f"t{n}", "hello", agent="later", allow_unknown_agent=True) for n in range(3)]
+        for turn in turns:
+            turn.cancel()
+    conditions = ("turns", "requeue", "--state", "cancelled", "--since", "1h")
+
+    tried = terminal.run(*conditions, "--dry-run")
+    one = json_lines(terminal.run(*conditions, "--limit", "1", "--json"))
+    others = terminal.run(*conditions)
+    none = terminal.run(*conditions)
+    some = terminal.run("turns", "requeue", "nonsense", turns[0].id, status=1)
+
+    assert tried.stdout.count("would be requeued") == 3
+    assert [(line["id"], line["result"]) for line in one] == [(turns[0].id, "requeued")]
+    assert others.stdout.splitlines() == [f"{turn.id} goes on" for turn in turns[1:]]
+    assert others.stderr.splitlines()[-1] == "2 requeued"
+    assert (none.stdout, none.stderr.splitlines()[-1]) == ("", "no turns match")
+    assert "TURN_IDS: no turn 'nonsense'" in some.stderr
+    assert f"{turns[0].id} goes on" in some.stdout
+    both = terminal.run("turns", "requeue", turns[0].id, "--state", "failed", status=2)
+    assert "--state chooses among many turns" in both.stderr
+    assert "pass ids, or --state failed" in terminal.run("turns", "requeue", status=2).stderr
+
+
 def test_a_turn_whose_agent_nobody_serves_shows_at_once_and_is_given_to_another(terminal: Terminal) -> None:
     terminal.run("init")
     settings = load(database_url=f"sqlite:///{terminal.folder}/threads.db")
@@ -318,7 +344,7 @@ def test_a_turn_whose_agent_nobody_serves_shows_at_once_and_is_given_to_another(
     given = terminal.run("turns", "requeue", turn_id, "--agent", "assistant")
 
     assert "unserved  gone=1" in state
-    assert "gone   waits: no living worker serves this agent" in listed
+    assert "waits: no living worker serves this agent" in listed
     assert in_json["is_unserved"] is True
     assert "no living worker serves the agent 'gone'" in doctor
     assert "no worker has ever registered 'nobody'" in refused.stderr

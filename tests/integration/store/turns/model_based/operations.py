@@ -137,7 +137,7 @@ class Beat:
     worker: str
 
     def on_store(self, connection: Connection) -> Any:
-        return workers.beat(connection, self.worker, lease_duration_seconds=LEASE)
+        return workers.beat(connection, self.worker, lease_duration_seconds=LEASE).is_known
 
     def on_model(self, mailbox: Mailbox, position: int) -> Any:
         return mailbox.beat(self.worker)

@@ -246,7 +246,7 @@ class Mailbox:
         return following.id if following else None, keeps
 
     def _end(self, job: Claimed, turn: Turn, end: End) -> None:
-        turn.error = end.error or turn.error
+        turn.error = end.error if end.is_final else end.error or turn.error
         if not end.is_final:
             if end.kind != "retry":
                 turn.interrupt()
