@@ -60,6 +60,7 @@ from conversation.turn import TurnResult as TurnResult
 from conversation.turn import TurnState as TurnState
 from producers import AsyncTurn as AsyncTurn
 from producers import Producer as Producer
+from producers import RequeueReport as RequeueReport
 from producers import Turn as Turn
 from producers import cancel_turn as cancel_turn
 from producers import cancel_turn_async as cancel_turn_async
@@ -84,7 +85,6 @@ from producers import requeue_turn as requeue_turn
 from producers import requeue_turn_async as requeue_turn_async
 from producers import requeue_turns as requeue_turns
 from producers import requeue_turns_async as requeue_turns_async
-from producers import RequeueReport as RequeueReport
 from producers import send_message as send_message
 from producers import send_message_async as send_message_async
 from producers import thumbnail_url as thumbnail_url

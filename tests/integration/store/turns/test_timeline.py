@@ -17,8 +17,8 @@ from conversation.turn import Failed, RetryLater, TurnError
 from store.database.engine import Database
 from store.turns import cancel
 from store.turns.requeue import requeue
-from store.turns.unanswered_turns import list_unanswered
 from store.turns.timeline import Timeline, read_timeline
+from store.turns.unanswered_turns import list_unanswered
 from store.turns.waits import WaitReason
 from tests.integration.store.turns.test_lifecycle import Store, answer
 
