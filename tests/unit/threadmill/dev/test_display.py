@@ -36,7 +36,8 @@ def turn(state: TurnState, *steps: StepActivity, error: TurnError | None = None)
     record = TurnRecord(
         id="t1", tenant="default", thread_id="user-1", state=state, agent="shop", agent_version=None, attempt=1,
         retries=0, crashes=0, interruptions=0, requeued_from=None, created_at=NOW, started_at=NOW,
-        finished_at=NOW + timedelta(seconds=2), cancel_requested_at=None, cancel_requested_by=None, error=error, usage=Usage(30, 7), cost=0.02,
+        finished_at=NOW + timedelta(seconds=2), cancel_requested_at=None, cancel_requested_by=None, error=error,
+            usage=Usage(30, 7), cost=0.02,
     )  # fmt: skip
     return TurnActivity(record, steps)
 
