@@ -83,9 +83,9 @@ for registered_group in app.registered_groups:
 
 def _print_version(is_asked: bool) -> None:
     if is_asked:
-        from importlib.metadata import version
+        from threadmill import __version__
 
-        print_text(f"threadmill {version('threadmill')}")
+        print_text(f"threadmill {__version__}")
         raise typer.Exit
 
 

@@ -43,12 +43,15 @@ def find(directory: Path = DIRECTORY) -> Mapping[str, str]:
     """The variables of the stack that runs in a folder; none where none does."""
     if not directory.is_dir():
         return {}
-    from threadmill.embedded.home import Home
-    from threadmill.embedded.stack import ENVIRONMENT_FILE
+    from threadmill.embedded.home import ENVIRONMENT_FILE, Home
 
     home = Home(directory)
     text = home.read_private(ENVIRONMENT_FILE) if home.is_owned() else None
-    return {} if text is None else json.loads(text)
+    try:
+        return dict(json.loads(text or "{}"))
+    except ValueError:
+        # No command stops because somebody edited the file.
+        return {}
 
 
 def add_advice(problem: str) -> str:

@@ -15,6 +15,8 @@ from threadmill.embedded.errors import DirectoryInUse, ServerFailed
 
 #: Below Linux's range for outgoing connections (32768 and up), which could take a port between two starts.
 PORTS = range(15_000, 32_000)
+#: The file with the variables of a running stack, passwords included.
+ENVIRONMENT_FILE = "environment.json"
 #: The file whose lock the owner holds.
 LOCK = "owner.lock"
 #: Seconds for which a lock may be somebody's who only asks whether there is an owner.

@@ -15,7 +15,7 @@ from typing import Self
 
 from conversation.errors import InvalidInput
 from threadmill.embedded import programs
-from threadmill.embedded.home import Home
+from threadmill.embedded.home import ENVIRONMENT_FILE, Home
 from threadmill.embedded.postgres import EmbeddedPostgres
 from threadmill.embedded.process import Process
 from threadmill.embedded.programs import FLOWER, FLOWER_USER, Program
@@ -26,9 +26,6 @@ from threadmill.embedded.valkey import EmbeddedValkey
 Progress = Callable[[str], None]
 #: Settings of the workers that a second terminal has to know of as well.
 AGENT_SETTINGS = ("AGENT_MODULES", "DEFAULT_AGENT", "MODEL")
-
-#: The file with the variables of a running stack, passwords included: its owner alone may read it.
-ENVIRONMENT_FILE = "environment.json"
 
 
 @dataclass(frozen=True)
@@ -66,6 +63,8 @@ class Stack:
     def start(self, progress: Progress = lambda _: None) -> Self:
         """Start everything and return when it works. `progress` hears a line before every step."""
         self._home.own()
+        # An owner that was killed left its own behind.
+        self._home.remove(ENVIRONMENT_FILE)
         try:
             if url := self._user_setting("BROKER_URL"):
                 check_broker(url)

@@ -10,6 +10,7 @@ import pytest
 
 from tests.command import run_command
 from tests.every_command import find_all
+from threadmill.embedded.home import Home
 
 #: What a command may need when it runs, and help never does.
 SLOW = {"alembic", "asyncio", "boto3", "celery", "litellm", "psycopg", "pydantic", "redis", "rich", "sqlalchemy"}
@@ -30,10 +31,13 @@ print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 
 def test_the_help_of_no_command_imports_what_is_slow(tmp_path: Path) -> None:
     paths = [[], *find_all()]
+    # A folder in which a stack was started: help must not look closely at it.
+    Home(tmp_path / ".threadmill").write_private("owner.lock", "")
 
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, json.dumps(paths)],
-        cwd=Path(__file__).parents[4],
+        cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path(__file__).parents[4])},
         capture_output=True,
         text=True,
         check=True,

@@ -9,8 +9,8 @@ import pytest
 
 from tests.command import run_command
 from threadmill.cli import running_stack
-from threadmill.embedded.home import Home
-from threadmill.embedded.stack import ENVIRONMENT_FILE, Stack
+from threadmill.embedded.home import ENVIRONMENT_FILE, Home
+from threadmill.embedded.stack import Stack
 
 VARIABLES = {
     running_stack.DATABASE_URL: "sqlite:////of/the/stack.db",
@@ -70,16 +70,26 @@ def test_a_file_that_others_may_read_or_that_is_of_somebody_else_is_not_believed
     assert adopt(running.directory) == {}
 
 
+def test_a_file_that_somebody_edited_stops_no_command(running: Home) -> None:
+    running.write_private(ENVIRONMENT_FILE, "THREADMILL_DATABASE_URL=")
+
+    assert adopt(running.directory) == {}
+
+
 def test_a_stack_removes_its_file_when_it_stops(tmp_path: Path) -> None:
     environment = {running_stack.DATABASE_URL: f"sqlite:///{tmp_path}/db", running_stack.BROKER_URL: "redis://x"}
     stack = Stack(tmp_path / "home", environment, plan=lambda _: [])
+    # As one leaves it that was killed: until this one has started, no command may read it.
+    Home(tmp_path / "home").write_private(ENVIRONMENT_FILE, "{}")
+    file, seen = tmp_path / "home" / ENVIRONMENT_FILE, list[bool]()
     with pytest.MonkeyPatch.context() as servers:
-        servers.setattr("threadmill.embedded.stack.check_broker", lambda _: None)
+        servers.setattr("threadmill.embedded.stack.check_broker", lambda _: seen.append(file.exists()))
         stack.start()
 
+    assert seen == [False]
     assert running_stack.find(tmp_path / "home") == stack.variables
     stack.stop()
-    assert not (tmp_path / "home" / ENVIRONMENT_FILE).exists()
+    assert not file.exists()
 
 
 def test_the_addresses_are_printed_for_a_shell_and_for_a_program(running: Home, tmp_path: Path) -> None:
