@@ -11,6 +11,7 @@ from conversation.errors import ThreadmillError
 from conversation.task_contract import FILES_QUEUE, MAINTENANCE_QUEUE, QUARANTINE_QUEUE, TURNS_QUEUE
 from store.settings import current
 from tasks import log_config, sql_sends
+from tasks.task_events import task_events
 from tasks.worker import current_worker, has_worker, start_worker
 
 
@@ -24,7 +25,7 @@ def connect() -> None:
 
 
 def _on_logging(**_: object) -> None:
-    log_config.configure()
+    log_config.configure(current())
 
 
 def _on_setup(instance: Any, **_: object) -> None:
@@ -55,6 +56,7 @@ def _on_setup(instance: Any, **_: object) -> None:
 
 
 def _on_ready(sender: Any, **_: object) -> None:
+    task_events.connect(sender)
     if MAINTENANCE_QUEUE in sender.app.amqp.queues.consume_from:
         sql_sends.start_listener(current())
 

@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from conversation.errors import InvalidSettings
 from store.settings.connections import BrokerSettings, DatabaseSettings
 from store.settings.files import AttachmentSettings, FileStoreSettings, PreparationSettings
+from store.settings.logs import LogSettings
 from store.settings.retention import RetentionSettings
 from store.settings.summaries import SummarySettings
 from store.settings.turns import AgentSettings, WorkerSettings
@@ -25,6 +26,7 @@ from store.settings.variables import PREFIX, list_misspelled, name_in_use
 
 class Settings(
     # The last one's fields come first: so pydantic collects those of several bases.
+    LogSettings,
     RetentionSettings,
     SummarySettings,
     WorkerSettings,

@@ -12,7 +12,6 @@ from sqlalchemy import select, update
 from agent.agent import Agent
 from agent.models.protocol import ModelReply
 from agent.tools.thread_pool import ToolThreads
-from conversation.errors import ThreadmillError
 from conversation.ids import new_id
 from conversation.message import Message, Usage
 from conversation.task_contract import TURNS_QUEUE, WakeUp
@@ -139,10 +138,8 @@ async def test_an_agent_that_breaks_one_turn_does_not_hold_up_the_next(process: 
     broken = process.send("one")
     process.send("two")
 
-    with pytest.raises(ThreadmillError, match=broken) as told:
-        await process.runner().run_thread(WAKE_UP)
+    await process.runner().run_thread(WAKE_UP)
 
-    assert "one" not in str(told.value)
     assert process.turn(broken).error_kind == "agent_error"
     assert process.history() == ["one", "two", "re two"]
     assert process.owners() == [None]
@@ -152,8 +149,7 @@ async def test_what_was_said_before_an_agent_broke_is_kept(process: Process) -> 
     process.model = Scripted(says("I look", call("missing", "1")), breaks)
     broken = process.send("one")
 
-    with pytest.raises(ThreadmillError):
-        await process.runner().run_thread(WAKE_UP)
+    await process.runner().run_thread(WAKE_UP)
 
     assert process.history()[:2] == ["one", "I look"]
     assert len(process.history()) == 3
@@ -165,8 +161,7 @@ async def test_an_end_that_cannot_be_stored_fails_the_turn(process: Process) -> 
     process.model = Scripted(ModelReply(content="fine", model="m", finish_reason="st\x00op"))
     turn = process.send("one")
 
-    with pytest.raises(ThreadmillError):
-        await process.runner().run_thread(WAKE_UP)
+    await process.runner().run_thread(WAKE_UP)
 
     assert process.turn(turn).state == "failed"
     assert process.turn(turn).error_kind == "agent_error"
@@ -180,8 +175,7 @@ async def test_a_cancellation_that_nobody_asked_for_fails_the_turn(process: Proc
     process.model = Scripted(cancels)
     turn = process.send("one")
 
-    with pytest.raises(ThreadmillError):
-        await process.runner().run_thread(WAKE_UP)
+    await process.runner().run_thread(WAKE_UP)
 
     assert process.turn(turn).error_kind == "agent_error"
 
@@ -201,8 +195,7 @@ async def test_whatever_an_agent_raises_fails_its_turn_alone(process: Process, e
     broken = process.send("one")
     process.send("two")
 
-    with pytest.raises(ThreadmillError, match=broken):
-        await process.runner().run_thread(WAKE_UP)
+    await process.runner().run_thread(WAKE_UP)
 
     assert process.turn(broken).error_kind == "agent_error"
     assert process.history() == ["one", "two", "re two"]
@@ -217,8 +210,7 @@ async def test_a_run_that_cannot_even_be_made_fails_its_turn(process: Process, m
     turn = process.send("one")
     runner = process.runner()
 
-    with pytest.raises(ThreadmillError, match=turn):
-        await replace(runner, agents={"a": Agent(name="a")}).run_thread(WAKE_UP)
+    await replace(runner, agents={"a": Agent(name="a")}).run_thread(WAKE_UP)
 
     assert process.turn(turn).error_kind == "agent_error"
     assert process.owners() == [None]
