@@ -49,6 +49,7 @@ def _stay_up(stack: "Stack") -> None:
     supervisor = Supervisor(stack, _say)
     while True:
         supervisor.check()
+        stack.rotate_logs()
         time.sleep(POLL_SECONDS)
 
 

@@ -96,6 +96,8 @@ class Stack:
             "THREADMILL_DATABASE_URL": self._url("postgres", "DATABASE_URL"),
             "THREADMILL_BROKER_URL": self._url("valkey", "BROKER_URL"),
             "THREADMILL_FILE_STORE_URL": files,
+            # For `threadmill logs`, which shows them to people.
+            "THREADMILL_LOG_FORMAT": self._user_setting("LOG_FORMAT") or "json",
             # A line is in the log when it is written, not when a buffer is full.
             "PYTHONUNBUFFERED": "1",
         }
@@ -128,6 +130,11 @@ class Stack:
     def log_tail(self, name: str) -> str:
         """The end of what a part wrote to its log since it started last."""
         return self._find_part(name).log_tail()
+
+    def rotate_logs(self) -> None:
+        """Set aside each log that has grown too long."""
+        for name in self.names():
+            self._find_part(name).rotate_log()
 
     def kill(self, name: str) -> None:
         """End one part as a crash would. It stays down until `restart`."""
