@@ -11,6 +11,8 @@ from typing import Any
 
 #: The fields that come first, in this order, without their names.
 LEADING = ("timestamp", "level", "event")
+#: The ids of a turn come last, in this order.
+IDS = ("tenant", "thread", "turn", "agent")
 #: A shorter value is no secret, and hiding it would tear holes into ordinary words.
 SECRET_MIN_CHARS = 8
 MASK = "***"
@@ -21,7 +23,8 @@ _URL_PASSWORD = re.compile(r"(?<=://)[^\s/@\"']*:[^\s/@\"']*(?=@)")
 
 def show_line(event: Mapping[str, Any]) -> str:
     """An event as a line for people: when, how grave, what, and its values by name."""
-    values = (f"{name}={_show_value(value)}" for name, value in event.items() if name not in LEADING)
+    names = [name for name in event if name not in LEADING + IDS] + [name for name in IDS if name in event]
+    values = (f"{name}={_show_value(event[name])}" for name in names)
     moment, level, name = (str(event.get(field, "")) for field in LEADING)
     return " ".join((moment, f"{level:<7}", _show_text(name), *values))
 

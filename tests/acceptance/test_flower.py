@@ -23,10 +23,10 @@ MARKER = "xylophone-4711"
 OUTCOMES = {
     "answered": ("SUCCESS", "completed; model calls: 1, tokens: "),
     "tools": ("SUCCESS", "completed; model calls: 2, tokens: "),
-    "broken": ("FAILURE", "agent_error (fault: internal): code of an agent, a model or ours raised: builtins.RuntimeError"),
-    "refused": ("FAILURE", "model_error unauthorized (fault: operator): the provider refused the key, or there is none"),
+    "broken": ("FAILURE", "agent_error (fault: internal): code of an agent, a model or ours raised: builtins.Runtime"),
+    "refused": ("FAILURE", "model_error unauthorized (fault: operator): the provider refused the key, or there is"),
     "limited": ("FAILURE", "time_limit (fault: tool): it took longer than an agent's turn may take"),
-    "away": ("RETRY", "model_error unavailable (fault: provider): the provider cannot be reached, or is down; next try in"),
+    "away": ("RETRY", "model_error unavailable (fault: provider): the provider cannot be reached, or is down; next"),
     "stopped": ("REVOKED", "cancelled; model calls: 1, tokens: "),
     "running": ("STARTED", None),
 }

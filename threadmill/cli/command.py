@@ -16,6 +16,7 @@ from threadmill.cli.demo import demo
 from threadmill.cli.docker import docker_setup, docker_start, docker_stop
 from threadmill.cli.doctor import doctor
 from threadmill.cli.erasure import erase, export_user
+from threadmill.cli.logs import logs
 from threadmill.cli.migrate import migrate
 from threadmill.cli.schedules import schedules
 from threadmill.cli.send import send
@@ -29,6 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(up)
+app.command()(logs)
 app.command()(demo)
 app.command()(migrate)
 # The name of other tools for the same: no page shows it.
