@@ -3,11 +3,11 @@
 What stays true: a row for each turn that ran, whichever task ran it and however many attempts it took. It holds
 ids, kinds and sentences of ours, never what was said. The loop of the turns only notes what happened.
 
-| the turn | state of the row | with it |
+| the turn | state of the row | its result |
 |---|---|---|
-| runs | `STARTED` | tenant, thread, agent, attempt |
+| runs | `STARTED` | |
 | completed | `SUCCESS` | model calls, tokens |
-| failed | `FAILURE` | kind, fault, a sentence; of a bug, the places in the agent's code |
+| failed | `FAILURE` | kind, fault, a sentence; of a bug, the places in the agent's code as its traceback |
 | cancelled | `REVOKED` | model calls, tokens |
 | waits for another try, or was handed over | `RETRY` | why, and when the next one is due |
 """
@@ -99,16 +99,15 @@ def _read_ending(outcome: TurnOutcome, timestamp: float) -> tuple[str, dict[str,
             return "succeeded", {"result": f"completed; {spent}"}
         case Failed(error=error):
             trace = "\n".join(outcome.trace)
-            return "failed", {"exception": describe(error), "traceback": trace, "result": f"failed; {spent}"}
+            reason = describe(error)
+            return "failed", {"exception": reason, "traceback": trace, "result": f"{reason}; {spent}"}
         case Cancelled():
             return "revoked", {"result": f"cancelled; {spent}", "terminated": False, "signum": None, "expired": False}
         case RetryLater(error=error, after=after):
             due = datetime.fromtimestamp(timestamp, UTC) + timedelta(seconds=after.total_seconds())
-            return "retried", {
-                "exception": f"{describe(error)}; next try in {after.total_seconds():.0f} s",
-                "eta": due.isoformat(timespec="seconds"),
-            }
+            reason = f"{describe(error)}; next try in {after.total_seconds():.0f} s"
+            return "retried", {"exception": reason, "result": reason, "eta": due.isoformat(timespec="seconds")}
         case HandOver():
-            return "retried", {"exception": HANDED_OVER}
+            return "retried", {"exception": HANDED_OVER, "result": HANDED_OVER}
         case _:
             assert_never(outcome.ending)

@@ -1,7 +1,9 @@
 """What Flower shows: each turn by its id and as it ended, to those who know the password, and nothing that was said."""
 
 import base64
+import html
 import json
+import runpy
 import signal
 import urllib.error
 import urllib.request
@@ -13,10 +15,11 @@ import pytest
 from conversation.task_contract import FILES_QUEUE, MAINTENANCE_QUEUE, QUARANTINE_QUEUE, TURNS_QUEUE
 from producers import Turn
 from tests.acceptance import agents_for_tests
-from tests.acceptance.installation import Installation, eventually
+from tests.acceptance.installation import ROOT, Installation, eventually
 from threadmill.embedded import programs
 from threadmill.embedded.home import Home
 from threadmill.embedded.programs import FLOWER_USER
+from threadmill.embedded.stack import Addresses
 
 MARKER = "xylophone-4711"
 #: By the thread of the turn: the state of its row, and words of its result or exception.
@@ -86,6 +89,30 @@ def test_each_turn_has_a_row_that_says_how_it_ended_and_no_word_of_it(answering:
     ]
     assert rows[turns["away"].id]["eta"]
     check_a_stop_and_a_restart(answering, turns["running"])
+
+
+@pytest.mark.soak
+def test_a_browser_shows_each_turn_with_its_outcome_and_the_lines_of_a_bug(answering: Installation) -> None:
+    """Its pages are made by scripts: what the API says is not yet what a person sees."""
+    answering.start(programs.flower(answering.folder / "flower"))
+    page = Page(answering.folder / "flower")
+    await_first_row(answering, page)
+    turns = {name: answering.send(name, MARKER, agent=name) for name in ("worker", "broken", "refused", "away")}
+    eventually(lambda: [page.state(turn) for turn in turns.values()] == ["SUCCESS", "FAILURE", "FAILURE", "RETRY"])
+    browser = runpy.run_path(str(ROOT / "docs" / "how-to" / "make_flower_screenshots.py"))
+    addresses = Addresses("", "", "", f"{page.address}/", FLOWER_USER, page.password)
+
+    tasks = browser["read"](addresses, "tasks")
+    bug = html.unescape(browser["read"](addresses, f"task/{turns['broken'].id}"))
+
+    for turn in turns.values():
+        assert turn.id in tasks
+    for words in ("model_error unauthorized (fault: operator)", "agent_error (fault: internal)", ">RETRY<", ">SUCCESS<"):
+        assert words in tasks
+    assert f'File "{agents_for_tests.__file__}", line {line_of("cannot answer")}, in complete' in bug
+    for button in ("Revoke", "Terminate"):
+        assert button not in bug
+    assert MARKER not in tasks + bug
 
 
 def check_a_stop_and_a_restart(answering: Installation, running: Turn) -> None:

@@ -20,6 +20,8 @@ FLOWER = "flower"
 FLOWER_USER = "threadmill"
 #: Rows that Flower keeps; its own default is 100,000.
 FLOWER_MAX_TASKS = "5000"
+#: The columns of its page of tasks, a turn's reason among them.
+FLOWER_COLUMNS = "name,uuid,state,result,received,runtime,worker"
 #: Milliseconds between two copies of them on disk: by itself Flower writes one when it is stopped in good order.
 FLOWER_SAVE_INTERVAL = "60000"
 #: When a process that reads files is replaced, with what they left behind in it: after so many of them,
@@ -103,7 +105,9 @@ def flower(directory: Path, *, app: str = FLOWER_APP) -> Program:
             *(
                 "--persistent=True",
                 f"--db={home.directory / 'flower.db'}",
-                f"--state_save_interval={FLOWER_SAVE_INTERVAL}",
+                *(f"--state_save_interval={FLOWER_SAVE_INTERVAL}", f"--tasks_columns={FLOWER_COLUMNS}"),
+            # Its buttons act on Celery's tasks, and a turn's row is none: they would do nothing.
+            "--read_only=True",
             ),
         ),
         environment={"FLOWER_BASIC_AUTH": f"{FLOWER_USER}:{home.load_secret()}", "FLOWER_MAX_TASKS": FLOWER_MAX_TASKS},
