@@ -10,6 +10,8 @@ import logging
 import os
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 from urllib.parse import unquote
@@ -37,16 +39,8 @@ _TASK_FAILED = "task_failed"
 
 def configure(settings: Settings) -> None:
     """Log events and what libraries log on standard error, in the form and from the level that the settings name."""
-    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
-    line = _line_maker(settings)
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[structlog.stdlib.add_logger_name, _describe_task, _drop_quotes, *_common()],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _describe_exception, line],
-        )
-    )
-    logging.basicConfig(level=level, handlers=[handler], force=True)
+    level = _level_of(settings)
+    logging.basicConfig(level=level, handlers=[_make_handler(settings)], force=True)
     logging.captureWarnings(capture=True)
     for name in QUIET_LOGGERS:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
@@ -54,11 +48,42 @@ def configure(settings: Settings) -> None:
         logging.getLogger(name).setLevel(min(level, logging.INFO))
     logging.getLogger("celery.beat").addFilter(_is_no_tick)
     structlog.configure(
-        processors=[*_common(), _describe_exception, line],
+        processors=[*_common(), _describe_exception, _line_maker(settings)],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+
+
+@contextmanager
+def log_library(name: str, settings: Settings) -> Iterator[None]:
+    """Log what one library does on standard error, in a process whose log is not ours."""
+    logger, handler = logging.getLogger(name), _make_handler(settings)
+    level_before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(_level_of(settings))
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level_before)
+
+
+def _level_of(settings: Settings) -> int:
+    return logging.getLevelNamesMapping()[settings.log_level.upper()]
+
+
+def _make_handler(settings: Settings) -> logging.Handler:
+    """The handler of lines that others log, by `logging`."""
+    handler = logging.StreamHandler(sys.stderr)
+    line = _line_maker(settings)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, _describe_task, _drop_quotes, *_common()],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _describe_exception, line],
+        )
+    )
+    return handler
 
 
 def _common() -> list[Processor]:

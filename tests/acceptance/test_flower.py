@@ -107,7 +107,12 @@ def test_a_browser_shows_each_turn_with_its_outcome_and_the_lines_of_a_bug(answe
 
     for turn in turns.values():
         assert turn.id in tasks
-    for words in ("model_error unauthorized (fault: operator)", "agent_error (fault: internal)", ">RETRY<", ">SUCCESS<"):
+    for words in (
+        "model_error unauthorized (fault: operator)",
+        "agent_error (fault: internal)",
+        ">RETRY<",
+        ">SUCCESS<",
+    ):
         assert words in tasks
     assert f'File "{agents_for_tests.__file__}", line {line_of("cannot answer")}, in complete' in bug
     for button in ("Revoke", "Terminate"):

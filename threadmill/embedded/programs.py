@@ -106,8 +106,8 @@ def flower(directory: Path, *, app: str = FLOWER_APP) -> Program:
                 "--persistent=True",
                 f"--db={home.directory / 'flower.db'}",
                 *(f"--state_save_interval={FLOWER_SAVE_INTERVAL}", f"--tasks_columns={FLOWER_COLUMNS}"),
-            # Its buttons act on Celery's tasks, and a turn's row is none: they would do nothing.
-            "--read_only=True",
+                # Its buttons act on Celery's tasks, and a turn's row is none: they would do nothing.
+                "--read_only=True",
             ),
         ),
         environment={"FLOWER_BASIC_AUTH": f"{FLOWER_USER}:{home.load_secret()}", "FLOWER_MAX_TASKS": FLOWER_MAX_TASKS},
