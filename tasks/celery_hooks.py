@@ -69,4 +69,5 @@ def _on_stopping(**_: object) -> None:
 def _on_stopped(**_: object) -> None:
     if has_worker():
         current_worker().stop()
+    task_events.close()
     sql_sends.stop_listener()

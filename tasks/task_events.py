@@ -56,6 +56,11 @@ class TaskEvents:
             self._sender = ThreadPoolExecutor(1, thread_name_prefix="task-events")
         self._sender.submit(work)
 
+    def close(self) -> None:
+        """Let what is on its way go out."""
+        if self._sender is not None:
+            self._sender.shutdown()
+
     @property
     def _dispatcher(self) -> Any:
         return getattr(self._consumer, "event_dispatcher", None) if self._pid == os.getpid() else None

@@ -24,6 +24,10 @@ def test_it_tells_its_addresses_and_stops_when_asked_to(tmp_path: Path, number: 
         with psycopg.connect(database[1]) as connection:
             assert connection.execute("SELECT count(*) FROM threads").fetchone() == (0,)
 
+        logged = run("logs", "--service", "turns", folder=tmp_path).stdout
+        assert " info    worker_started " in logged
+        assert "ready." in logged
+
         up.send_signal(number)
 
         told, _ = up.communicate(timeout=60)

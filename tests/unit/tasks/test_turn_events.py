@@ -1,5 +1,7 @@
 """What Flower and the log are told of turns and ticks, seen at Celery's dispatcher."""
 
+import os
+import threading
 from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
@@ -105,6 +107,20 @@ def test_a_try_that_was_announced_is_counted_once() -> None:
     assert site.kinds.count("task-retried") == 1
 
 
+def test_a_pool_without_a_thread_that_could_be_told_has_events_sent_in_order_off_the_loop() -> None:
+    site = Site()
+    site.events.connect(SimpleNamespace(event_dispatcher=site, pool=object()))
+    threads: list[str] = []
+    for _ in range(3):
+        site.events.post(lambda: threads.append(threading.current_thread().name))
+        site.turns.end(turn_of(1), TurnOutcome(ending=HandOver(), seconds=1))
+    site.turns.end(turn_of(1), TurnOutcome(ending=Completed(), seconds=1))
+    site.events.close()
+
+    assert site.kinds == ["task-retried"] * 3 + ["task-succeeded"]
+    assert set(threads) == {"task-events_0"}
+
+
 @pytest.mark.parametrize("off", [{"enabled": False}, {"groups": {"worker"}}])
 def test_where_nobody_watches_nothing_is_built(off: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     site = Site()
@@ -113,8 +129,17 @@ def test_where_nobody_watches_nothing_is_built(off: dict[str, Any], monkeypatch:
 
     site.turns.start(turn_of(1))
     site.turns.end(turn_of(1), TurnOutcome(ending=Completed(), seconds=1))
-    assert not TurnEvents(TaskEvents()).events.are_wanted
     assert site.kinds == []
+
+
+def test_a_process_that_was_forked_from_a_worker_does_not_use_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    site = Site()
+    assert site.events.are_wanted
+
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+
+    assert not site.events.are_wanted
+    assert not TaskEvents().are_wanted
 
 
 @pytest.mark.parametrize(
