@@ -17,7 +17,7 @@ QUEUES = (TURNS_QUEUE, QUARANTINE_QUEUE, FILES_QUEUE, MAINTENANCE_QUEUE)
 
 
 def _list_queues(handler: BaseHandler) -> list[str]:
-    """Ours, and those that workers of other code take from."""
+    """The names of our queues, and of those that workers of other code take from."""
     active_queues = {
         queue["name"] for worker in handler.application.workers.values() for queue in worker.get("active_queues", [])
     }

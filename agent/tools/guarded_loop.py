@@ -35,6 +35,11 @@ class LoopCall:
     turn_ids: dict[str, Any] = field(default_factory=structlog.contextvars.get_contextvars)
 
 
+def turn_ids_of(call: LoopCall | None) -> dict[str, Any]:
+    """The ids of a call's turn; none where no call is known."""
+    return {} if call is None else call.turn_ids
+
+
 #: The call in whose context code runs: its tasks, callbacks and timers inherit it.
 current_call: contextvars.ContextVar[LoopCall | None] = contextvars.ContextVar("current_call", default=None)
 
@@ -97,5 +102,6 @@ def _log_exception(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) ->
     """Log what nobody waited for, by its type alone: its text, and asyncio's, quote what users said."""
     error = context.get("exception")
     call = getattr(context.get("task") or context.get("future"), "call", None)
-    turn_ids = call.turn_ids if call is not None else {}
-    _log.warning("tool_left_error_behind", error=type(error).__name__ if error is not None else None, **turn_ids)
+    _log.warning(
+        "tool_left_error_behind", error=type(error).__name__ if error is not None else None, **turn_ids_of(call)
+    )

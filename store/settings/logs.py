@@ -8,7 +8,7 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 class LogSettings(BaseModel):
-    """What the processes of Threadmill write to their logs, on standard error."""
+    """The form and the level of what the processes of Threadmill write on standard error."""
 
     #: `console` for people, or `json`, one object a line, for programs. `threadmill up` writes `json` to its files.
     log_format: Literal["console", "json"] = "console"

@@ -140,7 +140,7 @@ class Follower:
             self._tails[service] = _Tail(service, path, position=path.stat().st_size)
 
     def poll(self) -> list[LogLine]:
-        """What came since the last look, in the order of time; a program may be new."""
+        """The lines that came since the last look, in the order of time; a program may be new."""
         for service, path in self.find().items():
             self._tails.setdefault(service, _Tail(service, path))
         lines = [line for tail in self._tails.values() for line in tail.read()]
