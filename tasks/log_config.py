@@ -50,7 +50,8 @@ def configure(settings: Settings) -> None:
     structlog.configure(
         processors=[*_common(), _describe_exception, _line_maker(settings)],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        # A line and its end in one write: other threads and processes have the same file.
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
 
