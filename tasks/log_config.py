@@ -5,6 +5,7 @@ the event, and its logger. Of an exception only the type and the places stand in
 anybody. Each line has a time, a level and the ids of the turn that it belongs to, and no secret of this process.
 """
 
+import ast
 import json
 import logging
 import os
@@ -22,7 +23,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from agent.tools.exceptions import name_of, trace_of
 from conversation.errors import OperatorError
-from conversation.log_lines import LEADING, SECRET_MIN_CHARS, mask, show_line
+from conversation.log_lines import IDS, LEADING, SECRET_MIN_CHARS, mask, show_line
 from store.settings import Settings
 from tasks.checked_task import TaskBroke
 
@@ -33,8 +34,8 @@ READY_LOGGERS = ("celery.apps.worker", "celery.beat")
 
 _SECRET_NAME = re.compile(r"key|token|secret|password|passwd|credential|authorization|auth$", re.IGNORECASE)
 _IN_URL = re.compile(r"://[^\s/@:]*:([^\s/@]+)@")
-#: Fields of a line that Celery writes of a task that failed: its text quotes the error.
-_TASK_FAILED = "task_failed"
+#: A longer `repr` of a task's arguments is none of ours.
+ARGUMENTS_MAX_CHARS = 1000
 
 
 def configure(settings: Settings) -> None:
@@ -135,9 +136,19 @@ def _describe_task(_logger: WrappedLogger, _method: str, event: EventDict) -> Ev
     """Celery's line of a task: an event of ours, since its text quotes what the task raised and its arguments."""
     data = getattr(event["_record"], "data", None)
     if event.get("logger") == "celery.app.trace" and isinstance(data, dict):
-        event["event"] = _TASK_FAILED if event["_record"].levelno >= logging.WARNING else "task_noted"
+        event["event"] = "task_failed" if event["_record"].levelno >= logging.WARNING else "task_noted"
         event["task"], event["task_id"] = data.get("name"), data.get("id")
+        event.update(_ids_in(str(data.get("kwargs", ""))))
     return event
+
+
+def _ids_in(arguments: str) -> dict[str, str]:
+    """The ids among a task's arguments, of which Celery has the `repr` alone; none where that is cut."""
+    try:
+        named = ast.literal_eval(arguments) if len(arguments) <= ARGUMENTS_MAX_CHARS else {}
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+        named = {}
+    return {name: str(named[name]) for name in IDS if name in named} if isinstance(named, dict) else {}
 
 
 def _drop_quotes(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

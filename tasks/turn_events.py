@@ -98,8 +98,7 @@ def _read_ending(outcome: TurnOutcome, timestamp: float) -> tuple[str, dict[str,
         case Completed():
             return "succeeded", {"result": f"completed; {spent}"}
         case Failed(error=error):
-            trace = "\n".join(outcome.trace)
-            reason = describe(error)
+            trace, reason = "\n".join(outcome.trace) or None, describe(error)
             return "failed", {"exception": reason, "traceback": trace, "result": f"{reason}; {spent}"}
         case Cancelled():
             return "revoked", {"result": f"cancelled; {spent}", "terminated": False, "signum": None, "expired": False}

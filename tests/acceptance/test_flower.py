@@ -5,6 +5,7 @@ import html
 import json
 import runpy
 import signal
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -123,6 +124,9 @@ def test_a_browser_shows_each_turn_with_its_outcome_and_the_lines_of_a_bug(answe
 def check_a_stop_and_a_restart(answering: Installation, running: Turn) -> None:
     """A turn that ends while its worker stops is told of; all of it outlives Flower, and a queue its workers."""
     answering.processes["one"].request_stop(signal.SIGTERM)
+    # Celery's loop has ended when the turn does.
+    eventually(lambda: answering.processes["one"].has_logged("worker_stopping"))
+    time.sleep(1)
     answering.open_gate(MARKER)
     answering.processes["one"].join(60)
     page = Page(answering.folder / "flower")
