@@ -38,9 +38,10 @@ def logs(
     if missing or not found_logs:
         raise OperatorError(_no_logs(directory, missing, log_reader.find_logs(directory)))
     is_wanted = log_reader.choose(turn=turn, level=level.lower() if level else None)
-    # Before what is there is read: what comes meanwhile is shown twice rather than never.
+    # Before what is there is read: what comes meanwhile is for it.
     follower = log_reader.Follower(lambda: log_reader.find_logs(directory, chosen_services))
-    for line in deque(filter(is_wanted, log_reader.read_lines(found_logs)), maxlen=lines):
+    ends = follower.positions() if follow else {}
+    for line in deque(filter(is_wanted, log_reader.read_lines(found_logs, ends)), maxlen=lines):
         _print(line, as_json=as_json)
     try:
         for line in filter(is_wanted, follower.follow() if follow else ()):

@@ -74,17 +74,23 @@ def find_logs(directory: Path, services: Collection[str] = ()) -> dict[str, Path
     return {name: path for name, path in logs.items() if not services or name in services}
 
 
-def read_lines(logs: Mapping[str, Path]) -> Iterator[LogLine]:
-    """The lines that are there, in the order of time."""
-    return heapq.merge(*(_read(service, log) for service, log in logs.items()), key=lambda line: line.timestamp)
+def read_lines(logs: Mapping[str, Path], ends: Mapping[str, int] | None = None) -> Iterator[LogLine]:
+    """The lines that are there, in the order of time; of a log that has an end, in bytes, those before it."""
+    ends = ends or {}
+    by_service = (_read(service, log, ends.get(service)) for service, log in logs.items())
+    return heapq.merge(*by_service, key=lambda line: line.timestamp)
 
 
-def _read(service: str, log: Path) -> Iterator[LogLine]:
+def _read(service: str, log: Path, end: int | None) -> Iterator[LogLine]:
     timestamp = ""
     for path in parts_of(log):
-        with path.open(errors="replace") as file:
+        position = 0
+        with path.open("rb") as file:
             for raw in file:
-                line = parse_line(service, raw.rstrip("\n"), timestamp)
+                position += len(raw)
+                if path == log and end is not None and position > end:
+                    return
+                line = parse_line(service, raw.decode(errors="replace").rstrip("\n"), timestamp)
                 timestamp = line.timestamp
                 yield line
 
@@ -138,6 +144,10 @@ class Follower:
     def __post_init__(self) -> None:
         for service, path in self.find().items():
             self._tails[service] = _Tail(service, path, position=path.stat().st_size)
+
+    def positions(self) -> dict[str, int]:
+        """The bytes of each log that were seen."""
+        return {service: tail.position for service, tail in self._tails.items()}
 
     def poll(self) -> list[LogLine]:
         """The lines that came since the last look, in the order of time; a program may be new."""

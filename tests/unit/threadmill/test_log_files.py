@@ -104,6 +104,9 @@ def test_a_log_that_grows_is_set_aside_under_its_writer_and_stays_bounded(
         log_file.rotate(log)
 
     assert [line.event["number"] for line in followed if line.event] == list(range(100))
+    assert len(list(log_reader.read_lines({"turns": log}, {"turns": 0}))) < len(
+        list(log_reader.read_lines({"turns": log}))
+    )
     kept = [line.event["number"] for line in log_reader.read_lines({"turns": log}) if line.event]
     assert kept == list(range(kept[0], 100))
     parts = list(log.parent.iterdir())
