@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from kombu.exceptions import OperationalError
 from sqlalchemy import select, update
+from structlog.testing import capture_logs
 
 from agent.agent import Agent
 from agent.models.protocol import ModelReply
@@ -15,6 +17,7 @@ from agent.tools.thread_pool import ToolThreads
 from conversation.ids import new_id
 from conversation.message import Message, Usage
 from conversation.task_contract import TURNS_QUEUE, WakeUp
+from conversation.turn import Ending, Failed
 from conversation.water_marks import WaterMarks
 from store import tables
 from store.database.engine import Database
@@ -24,8 +27,10 @@ from store.turns import inbox, workers
 from store.turns.claims import ClaimRequest
 from store.turns.send_request import SendRequest
 from store.turns.turn_store import TurnStore
+from tasks import maintenance
 from tasks.active_runs import ActiveRuns
 from tasks.runner import Runner
+from tasks.turn_events import TurnEvents
 from tests.integration.scripted import NoFiles, Scripted, call, says
 
 WAKE_UP = WakeUp(tenant="default", thread_id="t", turn_id=new_id())
@@ -313,3 +318,23 @@ async def test_a_wake_up_for_a_summary_that_cannot_be_notified_harms_no_turn(
     await replace(runner, agents=agents).run_thread(WAKE_UP)
 
     assert process.history() == ["one", "re one"]
+
+
+async def test_a_turn_that_the_sweep_ends_is_logged_and_shown_as_one_that_ran(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turn = process.send("one")
+    over = datetime.now(UTC) - timedelta(seconds=1)
+    process.database.run(lambda c: c.execute(update(tables.turns).values(deadline=over)))
+    shown: list[tuple[str, Ending]] = []
+    monkeypatch.setattr(maintenance, "_database", lambda: process.database)
+    monkeypatch.setattr(TurnEvents, "show_ended", lambda _, turn, ending: shown.append((turn.id, ending)))
+
+    with capture_logs() as lines:
+        assert maintenance._end_overdue_turns(10) == 1
+        assert maintenance._end_overdue_turns(10) == 0
+
+    ((shown_turn, ending),) = shown
+    assert isinstance(ending, Failed)
+    assert (shown_turn, ending.error.kind) == (turn, "deadline")
+    assert [(line["event"], line["log_level"], line["kind"]) for line in lines] == [("turn_ended", "error", "deadline")]
