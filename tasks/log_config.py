@@ -58,10 +58,11 @@ def configure(settings: Settings) -> None:
 
 
 @contextmanager
-def log_library(name: str, settings: Settings) -> Iterator[None]:
-    """Log what one library does on standard error, in a process whose log is not ours."""
+def log_library(name: str, settings: Settings, *, beginning: str) -> Iterator[None]:
+    """Log lines of one library that begin so on standard error, in a process whose log is not ours."""
     logger, handler = logging.getLogger(name), _make_handler(settings)
     level_before = logger.level
+    handler.addFilter(lambda record: str(record.msg).startswith(beginning))
     logger.addHandler(handler)
     logger.setLevel(_level_of(settings))
     try:

@@ -18,8 +18,9 @@ def migrate() -> None:
     from tasks.log_config import log_library
 
     timeouts = {"db_statement_timeout_seconds": MIGRATION_SECONDS, "db_lock_timeout_seconds": MIGRATION_SECONDS}
-    # As in the other processes of a deployment: what alembic does stands in the log.
-    with log_library("alembic.runtime.migration", load()), open_database(**timeouts) as (database, _):
+    # As in the other processes of a deployment: each step of alembic's stands in the log.
+    steps = log_library("alembic.runtime.migration", load(), beginning="Running")
+    with steps, open_database(**timeouts) as (database, _):
         old_revision, new_revision = database.run(_upgrade)
     print(f"the schema is at {new_revision}; it was {'at ' + old_revision if old_revision else 'not there'}")
 
