@@ -30,7 +30,6 @@ AGENTS = {
     "order-4711": "pricing",
     "letter-3": "translator",
     "trip-2026": "planner",
-    "report-9": "reports",
 }
 #: Milliseconds of a page's own time in which it loads its rows.
 PAGE_MILLISECONDS = 8000
@@ -41,9 +40,10 @@ LIST_SIZE, DETAIL_SIZE = "1400,640", "1180,1180"
 
 
 def start_stack(directory: Path) -> Stack:
-    """A stack with the agents of the pictures."""
-    environment = {**os.environ, "PYTHONPATH": f"{FOLDER}:{ROOT}", "THREADMILL_AGENT_MODULES": "flower_agents"}
-    return Stack(directory, environment).start()
+    """A stack with the agents of the pictures, in a folder whose name a picture may show."""
+    shutil.copy(FOLDER / "flower_agents.py", directory / "agents.py")
+    environment = {**os.environ, "PYTHONPATH": f"{directory}:{ROOT}", "THREADMILL_AGENT_MODULES": "agents"}
+    return Stack(directory / "stack", environment).start()
 
 
 def send_turns(stack: Stack) -> dict[str, str]:
@@ -109,7 +109,7 @@ def make(folder: Path, addresses: Addresses, turn_ids: Mapping[str, str]) -> Non
 
 def run(folder: Path) -> None:
     """Start a stack, and make the pictures of it."""
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory(prefix="shop-") as directory:
         stack = start_stack(Path(directory))
         try:
             # It answers before it has subscribed to what workers tell.
