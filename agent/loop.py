@@ -41,6 +41,16 @@ class Run:
         self._model_calls = ModelCalls(self._state)
         self._tool_calls = ToolCalls(self._state)
 
+    @property
+    def model_calls(self) -> int:
+        """The model calls of the turn so far, those of earlier attempts included."""
+        return self._transcript.model_calls
+
+    @property
+    def tokens(self) -> int:
+        """The tokens that the turn has used so far."""
+        return self._transcript.usage.total_tokens
+
     async def run(self) -> Ending:
         """Run to an ending. Cancellation and `LeaseLost` pass through: see `end_cancelled`."""
         seconds = self._limits.remaining_seconds

@@ -61,7 +61,7 @@ class ModelCalls:
         journalled_step = self.state.find_final_step(index)
         if journalled_step is not None:
             if journalled_step.request_digest != digest:
-                _log.warning("step_request_changed", turn=self.state.claimed.id, step=index)
+                _log.warning("step_request_changed", step=index)
             self.state.transcript.spend(journalled_step.usage, journalled_step.cost)
             return journalled_step
         pending = self._begin_call(index, request, digest)

@@ -1,9 +1,21 @@
-"""Logging in a process that is not ours: events go into standard logging, as its application set it up.
+"""Logging in any process: the ids that the lines of a turn have; and what holds in a process that is not ours.
 
-What stays true: an application that configured structlog is left alone, whenever it did.
+What stays true: an application that configured structlog is left alone, whenever it did, and events go into standard
+logging as it set that up. Whatever is logged while a turn runs, by its tools too, has the turn's ids.
 """
 
+from contextlib import AbstractContextManager
+
 import structlog
+
+from conversation.turn import LeasedTurn
+
+
+def bind_turn(turn: LeasedTurn) -> AbstractContextManager[None]:
+    """Give each line that is logged within it the ids of a turn."""
+    return structlog.contextvars.bound_contextvars(
+        tenant=turn.tenant, thread=turn.thread_id, turn=turn.id, agent=turn.agent
+    )
 
 
 def use_standard_logging() -> None:

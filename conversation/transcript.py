@@ -33,6 +33,8 @@ class Transcript:
     usage: Usage = field(default_factory=Usage)
     #: In US dollars; None once a price was missing.
     cost: float | None = 0.0
+    #: Those of earlier attempts included, and those that came to no reply.
+    model_calls: int = 0
     #: Text of the answer that is just being written.
     partial_text: str = ""
     _open_calls: tuple[ToolCall, ...] = ()
@@ -42,6 +44,7 @@ class Transcript:
 
     def spend(self, usage: Usage | None, cost: float | None) -> None:
         """Count one model call."""
+        self.model_calls += 1
         self.usage += usage or Usage()
         self.cost = None if self.cost is None or cost is None else self.cost + cost
 

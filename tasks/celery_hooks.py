@@ -12,6 +12,7 @@ from conversation.errors import InvalidSettings, ThreadmillError
 from conversation.task_contract import FILES_QUEUE, MAINTENANCE_QUEUE, QUARANTINE_QUEUE, TURNS_QUEUE
 from store.settings import current, export_key_files
 from tasks import log_config, sql_sends
+from tasks.task_events import task_events
 from tasks.worker import current_worker, has_worker, start_worker
 
 #: Options of Celery's worker that only processes of its own can honour, and where it keeps them.
@@ -34,7 +35,7 @@ def connect() -> None:
 
 
 def _on_logging(**_: object) -> None:
-    log_config.configure()
+    log_config.configure(current())
 
 
 def _on_setup(instance: Any, **_: object) -> None:
@@ -74,6 +75,7 @@ def _on_setup(instance: Any, **_: object) -> None:
 
 
 def _on_ready(sender: Any, **_: object) -> None:
+    task_events.connect(sender)
     if MAINTENANCE_QUEUE in sender.app.amqp.queues.consume_from:
         sql_sends.start_listener(current())
 
@@ -86,4 +88,5 @@ def _on_stopping(**_: object) -> None:
 def _on_stopped(**_: object) -> None:
     if has_worker():
         current_worker().stop()
+    task_events.close()
     sql_sends.stop_listener()

@@ -27,11 +27,12 @@ _log = structlog.get_logger(__name__)
 def prepare(*, v: int, tenant: str, sha256: str) -> None:
     """Prepare one file, unless it is prepared or another process is preparing it."""
     del v  # the payload has had one shape so far
-    try:
-        asyncio.run(_prepare(tenant, sha256))
-    except (FileStoreUnavailable, FileNotStored) as error:
-        # The waiting turn requests it again; beat does, too.
-        _log.warning("file_not_prepared", tenant=tenant, sha256=sha256, reason=type(error).__name__)
+    with structlog.contextvars.bound_contextvars(tenant=tenant, sha256=sha256):
+        try:
+            asyncio.run(_prepare(tenant, sha256))
+        except (FileStoreUnavailable, FileNotStored) as error:
+            # The waiting turn requests it again; beat does, too.
+            _log.warning("file_not_prepared", reason=type(error).__name__)
 
 
 async def _prepare(tenant: str, sha256: str) -> None:

@@ -132,7 +132,14 @@ class Heartbeat:
         for lease in self._database.run(workers.list_held_threads, worker=self._worker, idle_threads=broken_off):
             if not self._active_runs.has((lease.tenant, lease.thread_id)):
                 is_released = self._database.run(workers.release, worker=self._worker, held=lease)
-                _log.warning("orphaned_lease", worker=self._worker, turn=lease.turn_id, freed=is_released)
+                _log.warning(
+                    "orphaned_lease",
+                    worker=self._worker,
+                    freed=is_released,
+                    tenant=lease.tenant,
+                    thread=lease.thread_id,
+                    turn=lease.turn_id,
+                )
             elif lease.cancel_requested and lease.turn_id is not None:
                 self._loop.call_soon_threadsafe(self._active_runs.cancel, lease.turn_id)
         self._active_runs.forget_broken_off(broken_off)

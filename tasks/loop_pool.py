@@ -13,6 +13,7 @@ import select
 from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError
+from functools import partial
 from typing import Any, TypeVar
 
 import structlog
@@ -24,8 +25,8 @@ T = TypeVar("T")
 
 #: The pool's name in CELERY_CUSTOM_WORKER_POOL, which `-P custom` means.
 POOL = "threadmill.app:TaskPool"
-#: Seconds for which Celery's thread hears nothing of a turn that has ended, so that it hears of several at once. The
-#: turn is committed by then: what is late is Celery's event, and the place for another turn.
+#: Seconds for which Celery's thread hears nothing of a turn that began or ended, so that it hears of several at once.
+#: A turn that ended is committed by then: what is late are events, and the place for another turn.
 GATHER_SECONDS = 0.01
 #: Seconds between two looks of a stopping pool at turns that have ended.
 STOP_POLL_SECONDS = 1.0
@@ -42,23 +43,23 @@ class TaskPool(thread.TaskPool):  # type: ignore[misc]  # celery ships no types
         super().__init__(*args, **options)
         #: Tasks whose turn is on the loop.
         self._waiting: set[_TurnTask] = set()
-        #: Those of them whose turn has ended: the loop appends, Celery's thread takes.
-        self._ended: deque[_TurnTask] = deque()
+        #: What Celery's thread is to do next, in order: the loop appends, Celery's thread takes.
+        self._due: deque[Callable[[], object]] = deque()
         self._pipe_out, self._pipe_in = os.pipe()
         os.set_blocking(self._pipe_out, False)
         os.set_blocking(self._pipe_in, False)
         self._is_signalled = False
 
     def register_with_event_loop(self, hub: Any) -> None:
-        """Have Celery's thread hear of turns that have ended. Called after each connection to the broker."""
-        hub.add_reader(self._pipe_out, self._hear_of_ended)
+        """Have Celery's thread hear of what is due. Called after each connection to the broker."""
+        hub.add_reader(self._pipe_out, self._hear_of_due)
 
     def on_apply(self, target: Any, args: Any = None, kwargs: Any = None, *callbacks: Any, **named: Any) -> Any:
         """Run a task: a turn's until it waits for the loop, another on a thread."""
         if not getattr(self.app.tasks.get(args[0]), "waits_on_loop", False):
             return super().on_apply(target, args, kwargs, *callbacks, **named)
-        # What has ended goes along: its events leave with those of this task.
-        self._resume_ended()
+        # What is due goes along: its events leave with those of this task.
+        self._do_due()
         _TurnTask(self, lambda: apply_target(target, args, kwargs, *callbacks, **named)).go_on()
         return None
 
@@ -66,40 +67,46 @@ class TaskPool(thread.TaskPool):  # type: ignore[misc]  # celery ships no types
         """Wait until all tasks have ended: a turn comes to its end within the worker's grace."""
         while self._waiting:
             select.select([self._pipe_out], [], [], STOP_POLL_SECONDS)
-            self._hear_of_ended()
+            self._hear_of_due()
         super().on_stop()
 
     def enter(self, task: "_TurnTask") -> None:
         """Note that a task's turn goes to the loop."""
         self._waiting.add(task)
 
-    def resume_soon(self, task: "_TurnTask", loop: asyncio.AbstractEventLoop) -> None:
+    def resume_soon(self, task: "_TurnTask") -> None:
         """Have Celery's thread go on with a task before long. Only on the loop."""
-        self._ended.append(task)
+        self.post(partial(self._resume, task))
+
+    def post(self, work: Callable[[], object]) -> None:
+        """Have Celery's thread do something before long, in the order of the calls. Only on the loop."""
+        self._due.append(work)
         if not self._is_signalled:
             self._is_signalled = True
-            loop.call_later(GATHER_SECONDS, self._signal)
+            asyncio.get_running_loop().call_later(GATHER_SECONDS, self._signal)
 
     def _signal(self) -> None:
-        if self._ended:
+        if self._due:
             # Full, the pipe says so already.
             with contextlib.suppress(BlockingIOError):
                 os.write(self._pipe_in, b"\0")
         else:
             self._is_signalled = False
 
-    def _hear_of_ended(self) -> None:
+    def _hear_of_due(self) -> None:
         with contextlib.suppress(BlockingIOError):
             os.read(self._pipe_out, PIPE_BYTES)
         # Before the first look: who appends after the last one signals again.
         self._is_signalled = False
-        self._resume_ended()
+        self._do_due()
 
-    def _resume_ended(self) -> None:
-        while self._ended:
-            task = self._ended.popleft()
-            self._waiting.discard(task)
-            task.go_on()
+    def _do_due(self) -> None:
+        while self._due:
+            self._due.popleft()()
+
+    def _resume(self, task: "_TurnTask") -> None:
+        self._waiting.discard(task)
+        task.go_on()
 
     def _get_info(self) -> dict[str, Any]:
         return {**super()._get_info(), "turns": len(self._waiting)}
@@ -134,7 +141,7 @@ class _TurnTask(greenlet):  # type: ignore[misc]  # greenlet ships no types
 
     def _begin(self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any]) -> None:
         self._turn = loop.create_task(work)
-        self._turn.add_done_callback(lambda _: self._pool.resume_soon(self, loop))
+        self._turn.add_done_callback(lambda _: self._pool.resume_soon(self))
 
 
 def wait_on_loop(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:

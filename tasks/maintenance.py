@@ -1,4 +1,7 @@
-"""The tasks that beat sends. Each finds its work in Postgres; a tick that is lost does no harm."""
+"""The tasks that beat sends. Each finds its work in Postgres; a tick that is lost does no harm.
+
+What stays true: a tick returns what it came to, in counts; one that found nothing is seen by nobody.
+"""
 
 import threading
 import time
@@ -12,6 +15,7 @@ import structlog
 
 from conversation.errors import DatabaseUnavailable, ThreadmillError
 from conversation.ids import new_id
+from conversation.logs import bind_turn
 from conversation.task_contract import (
     COLLECT_FILES,
     EXPIRE_UPLOADS,
@@ -33,12 +37,15 @@ from store.turns import sweep as sweeping
 from store.turns import workers
 from store.turns.unserved import end_overdue, list_overdue
 from tasks.celery_app import app
+from tasks.checked_task import QuietTask
 from tasks.jobs.collect_files import run_scheduled_collection
 from tasks.jobs.expire_uploads import run_scheduled_expiry
 from tasks.jobs.retention import run_purge, run_retention
 from tasks.jobs.summaries import run_summaries
 from tasks.publish import count_queued_tasks, publish_wake_up, request_file
 from tasks.schedules import SCHEDULES
+from tasks.turn_events import TurnEvents, TurnOutcome
+from tasks.turn_log import log_turn_end
 
 #: Seconds that a file may wait before beat requests it: a turn has done so, as a rule.
 FILE_WAIT_SECONDS = 60.0
@@ -49,7 +56,13 @@ FILE_REQUESTS_MAX = 100
 #: threads of three are busy at most: the sweep finds one free.
 _long_job_lock = threading.Lock()
 
+#: What a tick came to.
+Outcome = dict[str, Any]
+#: The work of a schedule: takes the settings and the outcome of its last good run, returns its own.
+Job = Callable[[Settings, Outcome], Outcome]
+
 _log = structlog.get_logger(__name__)
+_turn_events = TurnEvents()
 
 
 class _Outage:
@@ -75,19 +88,19 @@ def _database() -> Database:
     return Database(current())
 
 
-@app.task(name=SWEEP_TURNS, shared=False)  # type: ignore[untyped-decorator]  # celery ships no types
-def sweep() -> None:
+@app.task(name=SWEEP_TURNS, base=QuietTask, shared=False)  # type: ignore[untyped-decorator]  # celery ships no types
+def sweep() -> dict[str, int]:
     """Publish a wake-up for every thread that has a due turn and no worker."""
     settings = current()
     if time.monotonic() < _outage.until:
         # Workers that were cut off from the database as well come first: they hold leases.
-        return
+        return {}
     with _note_outage(settings):
-        _end_overdue_turns(settings.sweep_batch)
+        ended_turns = _end_overdue_turns(settings.sweep_batch)
     free_slots = settings.sweep_queue_limit - count_queued_tasks(TURNS_QUEUE)
     if free_slots <= 0:
         _log.info("sweep_held_back", limit=settings.sweep_queue_limit)
-        return
+        return {"ended_turns": ended_turns}
     limit = min(settings.sweep_batch, free_slots)
     with _note_outage(settings):
         wake_ups = _database().run(
@@ -101,44 +114,50 @@ def sweep() -> None:
     removed_workers = _database().run(workers.forget_dead)
     if wake_ups or removed_workers:
         _log.info("sweep_notified", wake_ups=len(wake_ups), removed_workers=removed_workers)
+    return {"ended_turns": ended_turns, "wake_ups": len(wake_ups), "removed_workers": removed_workers}
 
 
-def _end_overdue_turns(limit: int) -> None:
-    """End turns that must end, whether a worker is there or not: their agent may be gone."""
+def _end_overdue_turns(limit: int) -> int:
+    """End turns that must end, whether a worker is there or not: their agent may be gone. Returns how many."""
     sweeper = new_id()
-    for tenant, thread_id in _database().run(list_overdue, limit=limit):
-        turn_id = _database().run(end_overdue, tenant, thread_id, sweeper=sweeper)
-        if turn_id is not None:
-            _log.info("sweep_ended_turn", turn=turn_id, thread=thread_id, tenant=tenant)
+    threads = _database().run(list_overdue, limit=limit)
+    ended_turns = [_database().run(end_overdue, *thread, sweeper=sweeper) for thread in threads]
+    for turn in filter(None, ended_turns):
+        with bind_turn(turn):
+            log_turn_end(turn, TurnOutcome(ending=turn.ending, seconds=0.0, tokens=turn.ending.usage.total_tokens))
+        _turn_events.show_ended(turn, turn.ending)
+    return len(list(filter(None, ended_turns)))
 
 
-@app.task(name=RUN_SUMMARIES, shared=False)  # type: ignore[untyped-decorator]  # celery ships no types
-def summarize() -> None:
+@app.task(name=RUN_SUMMARIES, base=QuietTask, shared=False)  # type: ignore[untyped-decorator]  # celery ships no types
+def summarize() -> Outcome:
     """Write summaries for the threads that need one."""
-    _run_if_due(RUN_SUMMARIES, lambda settings, _: {"written": run_summaries(_database(), settings)})
+    return _run_if_due(RUN_SUMMARIES, lambda settings, _: {"written": run_summaries(_database(), settings)})
 
 
-@app.task(name=RUN_SUMMARIES_NOW, shared=False)  # type: ignore[untyped-decorator]  # celery ships no types
-def summarize_now(*, v: int) -> None:
+@app.task(name=RUN_SUMMARIES_NOW, base=QuietTask, shared=False)  # type: ignore[untyped-decorator]  # celery ships no types
+def summarize_now(*, v: int) -> Outcome:
     """Write the summaries that are due now: sent when a turn has filled a thread, between beat's ticks."""
     del v  # the payload has had one shape so far
-    run_summaries(_database(), current())
+    return {"written": run_summaries(_database(), current())}
 
 
-@app.task(name=RUN_RETENTION, shared=False)  # type: ignore[untyped-decorator]  # celery ships no types
-def apply_retention() -> None:
+@app.task(name=RUN_RETENTION, base=QuietTask, shared=False)  # type: ignore[untyped-decorator]  # celery ships no types
+def apply_retention() -> Outcome:
     """Delete what the retention policies say is past its time."""
-    _run_exclusively(RUN_RETENTION, lambda settings, _: asdict(run_retention(_database(), settings, collects=False)))
+    return _run_exclusively(
+        RUN_RETENTION, lambda settings, _: asdict(run_retention(_database(), settings, collects=False))
+    )
 
 
-@app.task(name=RUN_PURGE, shared=False)  # type: ignore[untyped-decorator]  # celery ships no types
-def purge_turns() -> None:
+@app.task(name=RUN_PURGE, base=QuietTask, shared=False)  # type: ignore[untyped-decorator]  # celery ships no types
+def purge_turns() -> Outcome:
     """Delete turns that ended long ago."""
-    _run_exclusively(RUN_PURGE, lambda settings, _: {"turns": run_purge(_database(), settings)})
+    return _run_exclusively(RUN_PURGE, lambda settings, _: {"turns": run_purge(_database(), settings)})
 
 
-@app.task(name=PREPARE_PENDING_FILES, shared=False)  # type: ignore[untyped-decorator]  # celery ships no types
-def prepare_pending() -> None:
+@app.task(name=PREPARE_PENDING_FILES, base=QuietTask, shared=False)  # type: ignore[untyped-decorator]  # celery ships no types
+def prepare_pending() -> Outcome:
     """Request files that are not prepared yet: no turn has read their message, or a request was lost."""
     scans = bool(current().scanner_url)
     files = _database().run(
@@ -148,46 +167,44 @@ def prepare_pending() -> None:
         request_file(tenant, sha256)
     if files:
         _log.info("files_requested", files=len(files))
+    return {"files": len(files)}
 
 
-@app.task(name=COLLECT_FILES, shared=False)  # type: ignore[untyped-decorator]  # celery ships no types
-def collect_files() -> None:
+@app.task(name=COLLECT_FILES, base=QuietTask, shared=False)  # type: ignore[untyped-decorator]  # celery ships no types
+def collect_files() -> Outcome:
     """Delete blobs that no message uses, and bytes that no row knows."""
-    _run_exclusively(COLLECT_FILES, lambda settings, last: run_scheduled_collection(_database(), settings, last))
+    return _run_exclusively(COLLECT_FILES, lambda settings, last: run_scheduled_collection(_database(), settings, last))
 
 
-@app.task(name=EXPIRE_UPLOADS, shared=False)  # type: ignore[untyped-decorator]  # celery ships no types
-def expire_uploads() -> None:
+@app.task(name=EXPIRE_UPLOADS, base=QuietTask, shared=False)  # type: ignore[untyped-decorator]  # celery ships no types
+def expire_uploads() -> Outcome:
     """Delete uploads that have expired."""
-    _run_exclusively(EXPIRE_UPLOADS, lambda settings, last: run_scheduled_expiry(_database(), settings, last))
+    return _run_exclusively(EXPIRE_UPLOADS, lambda settings, last: run_scheduled_expiry(_database(), settings, last))
 
 
-@app.task(name=REFRESH_STATISTICS, shared=False)  # type: ignore[untyped-decorator]  # celery ships no types
-def refresh_statistics() -> None:
+@app.task(name=REFRESH_STATISTICS, base=QuietTask, shared=False)  # type: ignore[untyped-decorator]  # celery ships no types
+def refresh_statistics() -> Outcome:
     """Have PostgreSQL refresh the statistics of its tables."""
-    _run_exclusively(REFRESH_STATISTICS, lambda *_: dict(_database().run(statistics.refresh)))
+    return _run_exclusively(REFRESH_STATISTICS, lambda *_: dict(_database().run(statistics.refresh)))
 
 
-#: The work of a schedule: takes the settings and the outcome of its last good run, returns its own.
-Job = Callable[[Settings, dict[str, Any]], dict[str, Any]]
-
-
-def _run_exclusively(name: str, job: Job) -> None:
+def _run_exclusively(name: str, job: Job) -> Outcome:
     """Run a job as `_run_if_due`, unless this process is at a long one: then a later tick runs it."""
     # Ticks come together: one that only asks whether it is time is over at once.
     if _long_job_lock.acquire(timeout=1):
         try:
-            _run_if_due(name, job)
+            return _run_if_due(name, job)
         finally:
             _long_job_lock.release()
+    return {}
 
 
-def _run_if_due(name: str, job: Job) -> None:
-    """Run a schedule's job, if this process is the one that claims this period's run."""
+def _run_if_due(name: str, job: Job) -> Outcome:
+    """Run a schedule's job, if this process is the one that claims this period's run; {} if it is not."""
     settings = current()
     run = _database().run(claim_run, schedule=name, every_seconds=SCHEDULES[name].period_seconds(settings))
     if run is None:
-        return
+        return {}
     try:
         outcome = job(settings, run.last_outcome)
     except Exception as error:
@@ -196,3 +213,4 @@ def _run_if_due(name: str, job: Job) -> None:
         _database().run(fail_run, run=run, error=reason)
         raise
     _database().run(finish_run, run=run, outcome=outcome)
+    return outcome

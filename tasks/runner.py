@@ -20,7 +20,8 @@ from agent.model_factory import model_for
 from agent.models.protocol import ModelPermits
 from agent.tools.thread_pool import ToolThreads
 from agent.tools.tool_loops import ToolLoops
-from conversation.errors import LeaseLost, ThreadmillError
+from conversation.errors import LeaseLost
+from conversation.logs import bind_turn
 from conversation.task_contract import QUARANTINE_QUEUE, TURNS_QUEUE, WakeUp
 from conversation.turn import ClaimedTurn, Lease, RefusedTurn
 from store.settings import Settings
@@ -29,8 +30,11 @@ from store.turns.claims import ClaimRequest, NothingDue, Quarantined
 from store.turns.settle import SettleOutcome
 from store.turns.turn_store import TurnStore
 from tasks.active_runs import ActiveRun, ActiveRuns
+from tasks.agent_trace import trace_agent_error
 from tasks.publish import publish_wake_up, request_summaries
+from tasks.turn_events import TurnEvents, TurnOutcome
 from tasks.turn_executor import ExecutedTurn, TurnExecutor
+from tasks.turn_log import log_turn_end
 from tasks.worker_connections import claims_at_once
 
 _log = structlog.get_logger(__name__)
@@ -40,8 +44,6 @@ _log = structlog.get_logger(__name__)
 class _TaskOutcome:
     """The outcome of the turns that one task ran."""
 
-    #: The turns that their agent broke.
-    broken_turn_ids: list[str] = field(default_factory=list)
     #: The last turn left its thread above the high mark.
     is_due_for_summary: bool = False
 
@@ -63,6 +65,8 @@ class Runner:
     tool_loops: ToolLoops | None = None
     #: The circuit breakers of its models; None has none.
     breakers: ModelPermits | None = None
+    #: Where Flower hears of turns.
+    turn_events: TurnEvents = field(default_factory=TurnEvents)
     #: Bounds the claims at work at once.
     _claim_slots: asyncio.Semaphore = field(init=False)
 
@@ -71,11 +75,7 @@ class Runner:
         object.__setattr__(self, "_claim_slots", slots)
 
     async def run_thread(self, wake_up: WakeUp) -> None:
-        """Run what is due on the wake-up's thread, within a bound; then publish a wake-up for the remainder.
-
-        Raises `ThreadmillError` after all of it, if an agent broke a turn: the turn has failed
-        in good order, and Celery and Flower shall show that there is a bug.
-        """
+        """Run what is due on the wake-up's thread, within a bound; then publish a wake-up for the remainder."""
         outcome = _TaskOutcome()
         with self.active_runs.enter((wake_up.tenant, wake_up.thread_id)) as entry:
             next_turn_id = await self._run_due_turns(wake_up, entry, outcome)
@@ -83,8 +83,6 @@ class Runner:
             await asyncio.to_thread(publish_wake_up, _next_wake_up(wake_up, next_turn_id))
         if outcome.is_due_for_summary:
             await asyncio.to_thread(request_summaries, expires_seconds=self.settings.summarize_interval_seconds)
-        if outcome.broken_turn_ids:
-            raise ThreadmillError(f"an agent broke {', '.join(outcome.broken_turn_ids)}")
 
     async def _notify_waiting_threads(self, tenant: str) -> None:
         """Wake a tenant's next threads, now that its limit of running turns has a free slot."""
@@ -147,17 +145,20 @@ class Runner:
         self, turn: ClaimedTurn | RefusedTurn, entry: ActiveRun, outcome: "_TaskOutcome", *, is_last: bool
     ) -> SettleOutcome | None:
         """Run one claimed turn to the commit of its end; None where the lease was lost."""
-        log = _log.bind(turn=turn.id, thread=turn.thread_id, tenant=turn.tenant, attempt=turn.attempt)
-        log.info("turn_started", agent=turn.agent, fencing_token=turn.lease.fencing_token)
-        try:
-            executed = await self._execute(turn, entry, releases=lambda: is_last or self.active_runs.is_stopping)
-        except LeaseLost:
-            log.warning("turn_lost", fencing_token=turn.lease.fencing_token)
-            return None
-        log.info("turn_ended", ending=type(executed.ending).__name__)
+        started = time.monotonic()
+        with bind_turn(turn):
+            _log.info("turn_started", attempt=turn.attempt, fencing_token=turn.lease.fencing_token)
+            self.turn_events.start(turn)
+            try:
+                executed = await self._execute(turn, entry, releases=lambda: is_last or self.active_runs.is_stopping)
+            except LeaseLost:
+                # Whoever has it now tells how it goes on.
+                _log.warning("turn_lost", attempt=turn.attempt, fencing_token=turn.lease.fencing_token)
+                return None
+            turn_outcome = _outcome_of(executed, time.monotonic() - started)
+            log_turn_end(turn, turn_outcome)
+        self.turn_events.end(turn, turn_outcome)
         self.publish_turn_ended(turn.id)
-        if executed.error is not None:
-            outcome.broken_turn_ids.append(turn.id)
         outcome.is_due_for_summary = self._is_above_mark(turn.agent, executed.settle_outcome)
         if not executed.settle_outcome.keeps_lease:
             await self._notify_waiting_threads(turn.tenant)
@@ -201,6 +202,16 @@ class Runner:
             breakers=self.breakers,
             mcp_allow_networks=self.settings.mcp_allow_networks,
         )
+
+
+def _outcome_of(executed: ExecutedTurn, seconds: float) -> TurnOutcome:
+    return TurnOutcome(
+        ending=executed.ending,
+        seconds=seconds,
+        model_calls=executed.model_calls,
+        tokens=executed.tokens,
+        trace=() if executed.error is None else tuple(trace_agent_error(executed.error)),
+    )
 
 
 def _next_wake_up(wake_up: WakeUp, turn_id: str, *, queue: str = TURNS_QUEUE) -> WakeUp:

@@ -5,9 +5,8 @@ ending that cannot be stored becomes a failure that can.
 """
 
 import asyncio
-import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 import structlog
@@ -15,17 +14,17 @@ import structlog
 from agent.loop import Run
 from agent.tools.toolbox import is_task_cancelled
 from conversation.errors import DatabaseUnavailable, LeaseLost
+from conversation.logs import bind_turn
 from conversation.replay import replay_transcript
 from conversation.turn import ClaimedTurn, Ending, Failed, RefusedTurn, TurnError
 from store.turns.settle import SettleOutcome
 from store.turns.turn_store import TurnStore
 from tasks.active_runs import ActiveRun, ActiveRuns, StopReason
+from tasks.agent_trace import trace_agent_error
 from tasks.shielding import run_to_completion
 
 #: The kind of error of a turn that its agent broke.
 AGENT_ERROR = "agent_error"
-#: Innermost frames of an agent's error in the log: enough to find the line.
-AGENT_ERROR_FRAMES = 8
 
 _log = structlog.get_logger(__name__)
 
@@ -38,6 +37,9 @@ class ExecutedTurn:
     settle_outcome: SettleOutcome
     #: What broke the run or its commit, or the cancellation of the caller that ended it; None for most.
     error: BaseException | None = None
+    #: Of all attempts together.
+    model_calls: int = 0
+    tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +63,10 @@ class TurnExecutor:
             run = create_run()
         except BaseException as error:  # noqa: BLE001 - a model that cannot be made breaks its turn, no more
             return await self._commit_ending(turn, _end_unrun(turn, error), error, release=releases())
-        ending, run_error = await self._run_agent(run, entry)
-        return await self._commit_ending(turn, ending, run_error, release=releases())
+        with bind_turn(turn):
+            ending, run_error = await self._run_agent(run, entry)
+            executed = await self._commit_ending(turn, ending, run_error, release=releases())
+        return replace(executed, model_calls=run.model_calls, tokens=run.tokens)
 
     async def end_refused(self, turn: RefusedTurn, *, release: bool) -> ExecutedTurn:
         """Commit the end of a turn that must not run. Raises `LeaseLost` and `DatabaseUnavailable`."""
@@ -138,6 +142,6 @@ def _end_unrun(turn: ClaimedTurn, error: BaseException) -> Failed:
 def _log_agent_error(turn: ClaimedTurn | RefusedTurn, error: BaseException) -> TurnError:
     """The error of a turn that code broke: its type alone, as its text may quote a message; logs where."""
     name = f"{type(error).__module__}.{type(error).__qualname__}"
-    frames = traceback.format_tb(error.__traceback__)[-AGENT_ERROR_FRAMES:]
-    _log.error("agent_error", turn=turn.id, agent=turn.agent, error=name, frames=frames)
+    with bind_turn(turn):
+        _log.error("agent_error", error=name, trace=trace_agent_error(error))
     return TurnError(AGENT_ERROR, name)

@@ -163,6 +163,8 @@ class Connection:
                 limit.reschedule(None)
                 self._used_at = _now()
                 opened.set_result(client)
+                # It is the session of many turns from now on.
+                structlog.contextvars.clear_contextvars()
                 await self._wait_until_idle(client)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - the package lets through whatever its parts raise
             if not opened.done():

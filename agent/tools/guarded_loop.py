@@ -31,6 +31,13 @@ class LoopCall:
     blocked_seconds: float = 0.0
     #: What it sent to threads, and is at work there.
     thread_work: set[Future[Any]] = field(default_factory=set)
+    #: The ids of its turn, for lines that others log of it.
+    turn_ids: dict[str, Any] = field(default_factory=structlog.contextvars.get_contextvars)
+
+
+def turn_ids_of(call: LoopCall | None) -> dict[str, Any]:
+    """The ids of a call's turn; none where no call is known."""
+    return {} if call is None else call.turn_ids
 
 
 #: The call in whose context code runs: its tasks, callbacks and timers inherit it.
@@ -94,4 +101,7 @@ def _create_task(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> 
 def _log_exception(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """Log what nobody waited for, by its type alone: its text, and asyncio's, quote what users said."""
     error = context.get("exception")
-    _log.warning("tool_left_error_behind", error=type(error).__name__ if error is not None else None)
+    call = getattr(context.get("task") or context.get("future"), "call", None)
+    _log.warning(
+        "tool_left_error_behind", error=type(error).__name__ if error is not None else None, **turn_ids_of(call)
+    )

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import structlog
 
 from agent.tools.exceptions import TRACE_FRAMES
-from agent.tools.guarded_loop import GuardedLoop, LoopCall, current_call
+from agent.tools.guarded_loop import GuardedLoop, LoopCall, current_call, turn_ids_of
 from agent.tools.thread_pool import ToolThreads
 from agent.tools.tool import Tool
 
@@ -233,7 +233,7 @@ class ToolLoop:
         """Give up the loop: its calls come to no outcome, and its thread counts as stuck until it answers."""
         self.is_lost = True
         self._threads.count_lost(1)
-        _log.error("tool_loop_lost", tool=_name_of(self.blocker), calls=len(self.calls))
+        _log.error("tool_loop_lost", tool=_name_of(self.blocker), calls=len(self.calls), **turn_ids_of(self._blocker))
         for call in tuple(self.calls):
             call.give_up()
 
@@ -247,6 +247,7 @@ class ToolLoop:
             call_id=self._blocker.call_id if self._blocker is not None else None,
             silent_seconds=round(silent_seconds, 1),
             trace=frames_of(self._thread),
+            **turn_ids_of(self._blocker),
         )
 
     def _note_answer(self) -> None:

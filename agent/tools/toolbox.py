@@ -166,7 +166,7 @@ class _Call:
             return outcome.value
         if outcome.error is None and is_quickly_shown(outcome.value):
             return success(outcome.value)
-        encode = partial(_encode_in_thread, outcome, self.tool, self.context)
+        encode = partial(contextvars.copy_context().run, _encode_in_thread, outcome, self.tool, self.context)
         seconds = max(seconds, ENCODE_SECONDS)
         try:
             return await self.threads.call(encode, timeout_seconds=seconds, at_once=True)

@@ -81,4 +81,5 @@ def log_unpublished_wake_up(wake_up: WakeUp, reason: str) -> None:
     from conversation.logs import use_standard_logging
 
     use_standard_logging()
-    structlog.get_logger(__name__).warning("wake_up_not_published", turn=wake_up.turn_id, reason=reason)
+    ids = {"tenant": wake_up.tenant, "thread": wake_up.thread_id, "turn": wake_up.turn_id}
+    structlog.get_logger(__name__).warning("wake_up_not_published", reason=reason, **ids)

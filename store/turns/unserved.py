@@ -65,10 +65,10 @@ def list_overdue(connection: Connection, *, limit: int) -> list[tuple[str, str]]
     return [(tenant, thread_id) for tenant, thread_id in connection.execute(statement)]
 
 
-def end_overdue(connection: Connection, tenant: str, thread_id: str, *, sweeper: str) -> str | None:
-    """End the head of a thread if it must end; returns the turn's id."""
+def end_overdue(connection: Connection, tenant: str, thread_id: str, *, sweeper: str) -> RefusedTurn | None:
+    """End the head of a thread if it must end; returns the turn."""
     outcome = claim(connection, tenant, thread_id, ClaimRequest(worker=sweeper, agents={}, runs_quarantine=True))
     if not isinstance(outcome, RefusedTurn):
         return None
     settle(connection, outcome.lease, outcome.id, outcome.ending, release=True)
-    return outcome.id
+    return outcome

@@ -112,8 +112,13 @@ class _Writer:
             await self.database.close_async()
 
     async def _write(self, due_thread: DueThread) -> int:
+        ids = {"tenant": due_thread.tenant, "thread": due_thread.thread_id, "agent": due_thread.agent}
+        with structlog.contextvars.bound_contextvars(**ids):
+            return await self._write_one(due_thread)
+
+    async def _write_one(self, due_thread: DueThread) -> int:
         if not self._is_model_permitted(due_thread):
-            _log.warning("summary_agent_unknown", thread=due_thread.thread_id, agent=due_thread.agent)
+            _log.warning("summary_agent_unknown")
             await self.database.run_async(summary_dues.postpone, due=due_thread, seconds=NOTHING_TO_COVER_SECONDS)
             return 0
         agent = self._agent_of(due_thread)
@@ -141,7 +146,7 @@ class _Writer:
             summary_dues.note_failure, due=due_thread, is_last_possible=not is_away
         )
         kind = error.kind if isinstance(error, ModelError) else type(error).__name__
-        log = _log.bind(thread=due_thread.thread_id, tenant=due_thread.tenant, kind=kind, failures=failures)
+        log = _log.bind(kind=kind, failures=failures)
         if not failures:
             # Its reservation is over, or a summary was withdrawn: what failed is not needed any more.
             log.info("summary_came_too_late")

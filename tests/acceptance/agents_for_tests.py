@@ -14,6 +14,7 @@ from agent.offline.model import RecallModel
 from agent.registry import register
 from agent.tools.run_context import RunContext
 from agent.tools.tool import tool
+from conversation.errors import ModelError
 from tests.acceptance.gates import GATE_SECONDS, note, opened
 
 
@@ -72,6 +73,18 @@ class Broken(RecallModel):
         raise RuntimeError(f"cannot answer {request.messages[-1]['content']}")
 
 
+class Refusing(RecallModel):
+    """Is asked in vain, as by a provider that quotes the conversation in its refusal."""
+
+    def __init__(self, kind: str, *, retryable: bool) -> None:
+        super().__init__()
+        self._kind, self._retryable = kind, retryable
+
+    async def complete(self, request: ModelRequest) -> ModelReply:
+        text = request.messages[-1]["content"]
+        raise ModelError(self._kind, f"some/model: your prompt {text!r} was refused", retryable=self._retryable)
+
+
 class Unstorable(RecallModel):
     """Answers with what the database refuses."""
 
@@ -108,6 +121,8 @@ register(Agent(name="worker", purpose="Do as you are told.", tools=TOOLS))
 register(Agent(name="thinker", model=Thinker(), streams=False, tools=TOOLS))
 register(Agent(name="talker", model=Talker(), tools=TOOLS))
 register(Agent(name="broken", model=Broken(), streams=False))
+register(Agent(name="refused", model=Refusing("unauthorized", retryable=False), streams=False))
+register(Agent(name="away", model=Refusing("unavailable", retryable=True), streams=False))
 register(Agent(name="unstorable", model=Unstorable(), streams=False))
 register(Agent(name="self_cancelling", model=SelfCancelling(), streams=False))
 register(Agent(name="hasty", tools=TOOLS, max_turn_seconds=1))

@@ -1,10 +1,13 @@
 """Agents and tools with mistakes in them: their turns end, and nobody's words stand in a log."""
 
+import json
+
 import pytest
 
 from conversation.turn import TurnState
+from producers import Turn
 from tests.acceptance.agents_for_tests import write
-from tests.acceptance.installation import Installation, assert_well_formed
+from tests.acceptance.installation import Installation, assert_well_formed, eventually, worker
 
 #: Stands for what users say and what must not be found in any log.
 MARKER = "xylophone-4711"
@@ -29,33 +32,59 @@ def test_a_turn_that_its_model_breaks_fails_once_and_the_thread_goes_on(answerin
     assert MARKER not in answering.logs()
 
 
-def test_nothing_that_was_said_stands_in_a_log(answering: Installation) -> None:
-    """Whatever goes well or wrong with it: arguments, results, errors, addresses with their passwords."""
+def test_nothing_that_was_said_stands_in_a_log_and_each_line_of_a_turn_has_its_ids(installation: Installation) -> None:
+    """Whatever goes well or wrong with it: arguments, results, errors, refusals, addresses with their passwords."""
+    modules = "tests.acceptance.agents_for_tests,tests.acceptance.agents_that_tell"
+    installation.start(worker("one"), THREADMILL_AGENT_MODULES=modules, THREADMILL_LOG_FORMAT="json")
     orders = (
         f'call write with {{"text": "{MARKER}"}} and call fail with {{"text": "{MARKER}"}}, '
         f'then call write with {{"wrong": "{MARKER}"}}, then call hold with {{"gate": "{MARKER}"}}'
     )
+    fetch = f'call fetch_page with {{"url": "http://user:{MARKER}@127.0.0.1/{MARKER}?key={MARKER}"}}'
     turns = [
-        answering.send("t", orders, metadata={"note": MARKER}),
-        answering.send("limited", orders, agent="hasty"),
-        answering.send("broken", MARKER, agent="broken"),
+        installation.send("t", orders, metadata={"note": MARKER}),
+        installation.send("limited", orders, agent="hasty"),
+        installation.send("broken", MARKER, agent="broken"),
+        installation.send("refused", MARKER, agent="refused"),
+        installation.send("connected", fetch, agent="connected"),
     ]
-    answering.saw("hold begins", count=2)
-    answering.all_ended(turns[1:])
+    postponed = installation.send("postponed", MARKER, agent="away")
+    installation.saw("hold begins", count=2)
+    installation.all_ended(turns[1:])
     turns[0].cancel()
-    results = answering.all_ended(turns)
-    answering.stop("one")
+    results = installation.all_ended(turns)
+    eventually(lambda: installation.turn_row(postponed)["retry_at"])
+    installation.stop("one")
 
-    assert [r.state for r in results] == [TurnState.CANCELLED, TurnState.FAILED, TurnState.FAILED]
-    assert results[1].error is not None
-    assert results[1].error.kind == "time_limit"
-    assert_well_formed(answering.history())
-    assert [entry["text"] for entry in answering.notes(write.name)] == [MARKER] * 2
-    log = answering.logs()
-    assert "tool_raised" in log
-    assert "turn_ended" in log
+    assert [r.state for r in results] == [TurnState.CANCELLED, *[TurnState.FAILED] * 3, TurnState.COMPLETED]
+    assert [r.error and r.error.kind for r in results[1:4]] == ["time_limit", "agent_error", "model_error"]
+    assert MARKER in installation.turn_row(turns[3])["error_message"]
+    assert_well_formed(installation.history())
+    assert [entry["text"] for entry in installation.notes(write.name)] == [MARKER] * 2
+    check_log(installation, [*turns, postponed])
+
+
+def check_log(installation: Installation, turns: list[Turn]) -> None:
+    log = installation.logs()
     assert MARKER not in log
     for url in ("THREADMILL_DATABASE_URL", "THREADMILL_BROKER_URL"):
-        password = answering.environment[url].split("@")[0].rpartition(":")[2]
+        password = installation.environment[url].split("@")[0].rpartition(":")[2]
         assert len(password) > 10
         assert password not in log
+    lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    of_turns = [line for line in lines if not line["event"].startswith("worker_") and "logger" not in line]
+    expected = {"turn_started", "turn_ended", "tool_raised", "agent_error", "mcp_server_away"}
+    assert {line["event"] for line in of_turns} >= expected
+    assert [line for line in of_turns if not line.keys() >= {"tenant", "thread", "turn", "agent"}] == []
+    endings = {line["turn"]: line for line in of_turns if line["event"] == "turn_ended"}
+    told = [
+        [endings[turn.id].get(name) for name in ("level", "state", "kind", "model_kind", "fault")] for turn in turns
+    ]
+    assert told == [
+        ["info", "cancelled", None, None, None],
+        ["warning", "failed", "time_limit", None, "tool"],
+        ["error", "failed", "agent_error", None, "internal"],
+        ["error", "failed", "model_error", "unauthorized", "operator"],
+        ["info", "completed", None, None, None],
+        ["warning", "queued", "model_error", "unavailable", "provider"],
+    ]

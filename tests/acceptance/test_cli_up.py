@@ -29,6 +29,9 @@ def test_it_tells_its_addresses_and_stops_when_asked_to(tmp_path: Path, number: 
         listed = run_command("turns", "list", folder=tmp_path, environment={})
         assert (listed.returncode, listed.stdout) == (0, "no turns match\n")
         assert (tmp_path / ".threadmill" / "environment.json").stat().st_mode & 0o777 == 0o600
+        logged = run("logs", "--service", "turns", folder=tmp_path).stdout
+        assert " info    worker_started " in logged
+        assert "ready." in logged
 
         up.send_signal(number)
 

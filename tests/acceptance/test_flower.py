@@ -1,53 +1,148 @@
-"""What Flower shows: turns by their ids, to those who know the password, and nothing that was said."""
+"""What Flower shows: each turn by its id and as it ended, to those who know the password, and nothing that was said."""
 
 import base64
+import html
 import json
+import runpy
+import signal
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from conversation.task_contract import FILES_QUEUE, MAINTENANCE_QUEUE, QUARANTINE_QUEUE, TURNS_QUEUE
 from producers import Turn
-from tests.acceptance.installation import Installation, eventually
+from tests.acceptance import agents_for_tests
+from tests.acceptance.installation import ROOT, Installation, eventually
 from threadmill.embedded import programs
 from threadmill.embedded.home import Home
 from threadmill.embedded.programs import FLOWER_USER
+from threadmill.embedded.stack import Addresses
 
 MARKER = "xylophone-4711"
+#: By the thread of the turn: the state of its row, and words of its result or exception.
+OUTCOMES = {
+    "answered": ("SUCCESS", "completed; model calls: 1, tokens: "),
+    "tools": ("SUCCESS", "completed; model calls: 2, tokens: "),
+    "broken": ("FAILURE", "agent_error (fault: internal): code of an agent, a model or ours raised: builtins.Runtime"),
+    "refused": ("FAILURE", "model_error unauthorized (fault: operator): the provider refused the key, or there is"),
+    "limited": ("FAILURE", "time_limit (fault: tool): it took longer than an agent's turn may take"),
+    "away": ("RETRY", "model_error unavailable (fault: provider): the provider cannot be reached, or is down; next"),
+    "stopped": ("REVOKED", "cancelled; model calls: 1, tokens: "),
+    "running": ("STARTED", None),
+}
 
 
-def test_flower_lists_turns_by_their_ids_and_shows_no_word_of_them(answering: Installation) -> None:
+class Page:
+    """Flower in its folder, as its API tells."""
+
+    def __init__(self, folder: Path) -> None:
+        home = Home(folder)
+        self.address, self.password = f"http://127.0.0.1:{home.last_port()}", home.load_secret()
+
+    def read(self, page: str) -> str:
+        return ask(self.address + page, self.password)
+
+    def rows(self) -> dict[str, dict[str, Any]]:
+        rows: dict[str, dict[str, Any]] = json.loads(self.read("/api/tasks?limit=1000"))
+        return rows
+
+    def state(self, turn: Turn) -> str | None:
+        row = self.rows().get(turn.id)
+        return row["state"] if row else None
+
+
+def test_each_turn_has_a_row_that_says_how_it_ended_and_no_word_of_it(answering: Installation) -> None:
     answering.start(programs.flower(answering.folder / "flower"))
-    home = Home(answering.folder / "flower")
-    address = f"http://127.0.0.1:{home.last_port()}"
+    page = Page(answering.folder / "flower")
+    await_first_row(answering, page)
+    orders = f'call hold with {{"gate": "{MARKER}"}}'
+    turns = {
+        "answered": answering.send("answered", f"say {MARKER}"),
+        "tools": answering.send("tools", f'call write with {{"text": "{MARKER}"}}'),
+        "broken": answering.send("broken", MARKER, agent="broken"),
+        "refused": answering.send("refused", MARKER, agent="refused"),
+        "limited": answering.send("limited", orders, agent="hasty"),
+        "away": answering.send("away", MARKER, agent="away"),
+        "stopped": answering.send("stopped", orders),
+        "running": answering.send("running", orders),
+    }
+    answering.saw("hold begins", count=3)
+    turns["stopped"].cancel()
 
-    def shown(turn: Turn) -> list[dict[str, Any]]:
-        tasks = json.loads(ask(f"{address}/api/tasks?limit=1000&taskname=turns.run", home.load_secret()))
-        done = [task for task in tasks.values() if task["state"] in ("SUCCESS", "FAILURE")]
-        return [task for task in done if turn.id in task["kwargs"]]
+    eventually(lambda: {name: page.state(turn) for name, turn in turns.items()} == states(OUTCOMES))
 
-    def listens() -> bool:
-        first = answering.send("first", "is anybody listening?")
-        answering.all_ended([first])
-        time.sleep(0.2)
-        return bool(shown(first))
+    rows = page.rows()
+    for name, turn in turns.items():
+        row, (_, words) = rows[turn.id], OUTCOMES[name]
+        assert row["name"] == "turns.run"
+        assert f"'thread': '{name}'" in row["kwargs"]
+        assert words is None or words in f"{row['result']} {row['exception']}"
+        assert MARKER not in page.read(f"/task/{turn.id}") + page.read(f"/api/task/info/{turn.id}")
+    # Nothing but turns: a wake-up is none.
+    assert set(rows) <= {str(row["id"]) for row in answering.query("SELECT id FROM turns")}
+    assert rows[turns["broken"].id]["traceback"].splitlines()[-2:] == [
+        f'  File "{agents_for_tests.__file__}", line {line_of("cannot answer")}, in complete',
+        "RuntimeError",
+    ]
+    assert rows[turns["away"].id]["eta"]
+    check_a_stop_and_a_restart(answering, turns["running"])
 
-    # It answers before it has subscribed to what workers tell.
-    eventually(listens)
-    turns = [answering.send(f"thread-{n}", f"say {MARKER}") for n in range(3)]
-    turns.append(answering.send("broken", MARKER, agent="broken"))
-    answering.all_ended(turns)
 
-    eventually(lambda: all(shown(turn) for turn in turns))
-    tasks = [task for turn in turns for task in shown(turn)]
-    for turn, task in zip(turns, tasks, strict=True):
-        assert task["name"] == "turns.run"
-        assert f"'thread': '{turn.thread_id}'" in task["kwargs"]
-        assert task["state"] == ("FAILURE" if turn.thread_id == "broken" else "SUCCESS")
-    for page in ("/api/tasks?limit=1000", "/tasks", "/api/workers", "/workers", *details(tasks)):
-        assert MARKER not in ask(address + page, home.load_secret())
+@pytest.mark.soak
+def test_a_browser_shows_each_turn_with_its_outcome_and_the_lines_of_a_bug(answering: Installation) -> None:
+    """Its pages are made by scripts: what the API says is not yet what a person sees."""
+    answering.start(programs.flower(answering.folder / "flower"))
+    page = Page(answering.folder / "flower")
+    await_first_row(answering, page)
+    turns = {name: answering.send(name, MARKER, agent=name) for name in ("worker", "broken", "refused", "away")}
+    eventually(lambda: [page.state(turn) for turn in turns.values()] == ["SUCCESS", "FAILURE", "FAILURE", "RETRY"])
+    browser = runpy.run_path(str(ROOT / "docs" / "how-to" / "make_flower_screenshots.py"))
+    addresses = Addresses("", "", "", f"{page.address}/", FLOWER_USER, page.password)
+
+    tasks = browser["read"](addresses, "tasks")
+    bug = html.unescape(browser["read"](addresses, f"task/{turns['broken'].id}"))
+
+    for turn in turns.values():
+        assert turn.id in tasks
+    for words in (
+        "model_error unauthorized (fault: operator)",
+        "agent_error (fault: internal)",
+        ">RETRY<",
+        ">SUCCESS<",
+    ):
+        assert words in tasks
+    assert f'File "{agents_for_tests.__file__}", line {line_of("cannot answer")}, in complete' in bug
+    for button in ("Revoke", "Terminate"):
+        assert button not in bug
+    assert MARKER not in tasks + bug
+
+
+def check_a_stop_and_a_restart(answering: Installation, running: Turn) -> None:
+    """A turn that ends while its worker stops is told of; all of it outlives Flower, and a queue its workers."""
+    answering.processes["one"].request_stop(signal.SIGTERM)
+    # Celery's loop has ended when the turn does.
+    eventually(lambda: answering.processes["one"].has_logged("worker_stopping"))
+    time.sleep(1)
+    answering.open_gate(MARKER)
+    answering.processes["one"].join(60)
+    page = Page(answering.folder / "flower")
+    eventually(lambda: page.state(running) == "SUCCESS")
+    before = {uuid: row["state"] for uuid, row in page.rows().items()}
+
+    answering.stop("flower")
+    answering.start(programs.flower(answering.folder / "flower"))
+
+    page = Page(answering.folder / "flower")
+    assert {uuid: row["state"] for uuid, row in page.rows().items()} == before
+    queues = json.loads(page.read("/api/queues/length"))["active_queues"]
+    assert [queue["name"] for queue in queues] == [TURNS_QUEUE, QUARANTINE_QUEUE, FILES_QUEUE, MAINTENANCE_QUEUE]
+    assert MAINTENANCE_QUEUE in page.read("/broker")
+    for each in ("/tasks", "/workers", "/broker", "/api/tasks?limit=1000", "/api/workers"):
+        assert MARKER not in page.read(each)
 
 
 def test_flower_answers_nobody_without_the_password(installation: Installation) -> None:
@@ -62,8 +157,25 @@ def test_flower_answers_nobody_without_the_password(installation: Installation) 
             refused.value.close()
 
 
-def details(tasks: list[dict[str, Any]]) -> list[str]:
-    return [f"/task/{task['uuid']}" for task in tasks] + [f"/api/task/info/{task['uuid']}" for task in tasks]
+def await_first_row(answering: Installation, page: Page) -> None:
+    """Send until Flower hears of it: it answers before it has subscribed to what workers tell."""
+
+    def listens() -> bool:
+        first = answering.send("first", "is anybody listening?")
+        answering.all_ended([first])
+        return bool(page.rows())
+
+    eventually(listens)
+
+
+def states(outcomes: dict[str, tuple[str, str | None]]) -> dict[str, str]:
+    return {name: state for name, (state, _) in outcomes.items()}
+
+
+def line_of(text: str) -> int:
+    """The line of the tests' agents with this text."""
+    lines = Path(agents_for_tests.__file__).read_text().splitlines()
+    return next(number for number, line in enumerate(lines, start=1) if text in line)
 
 
 def ask(url: str, password: str) -> str:

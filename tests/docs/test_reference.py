@@ -8,6 +8,7 @@ from pathlib import Path
 
 import conversation.errors
 from conversation import task_contract
+from conversation.error_sentences import MODEL_SENTENCES, SENTENCES
 from conversation.turn import FINAL_STATES, TurnState
 from store.settings import variable
 from store.tables import metadata
@@ -135,6 +136,7 @@ def test_the_kinds_of_a_models_errors_are_those_of_the_adapter() -> None:
     shown = re.findall(r"^\| `(\w+)` \| (yes|no) \|", page("errors.md"), re.MULTILINE)
 
     assert shown == told
+    assert {kind for kind, _ in told} == set(MODEL_SENTENCES)
 
 
 def test_every_state_of_a_turn_is_told() -> None:
@@ -146,7 +148,7 @@ def test_every_state_of_a_turn_is_told() -> None:
 def test_every_kind_of_a_turns_error_is_told() -> None:
     text = page("turn-states.md").partition("## Kinds of errors")[2]
 
-    assert set(first_cells(text)) == kinds_of_turn_errors()
+    assert set(first_cells(text)) == kinds_of_turn_errors() == set(SENTENCES)
 
 
 def kinds_of_turn_errors() -> set[str]:

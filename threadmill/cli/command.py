@@ -18,6 +18,7 @@ from threadmill.cli.docker import docker_setup, docker_start, docker_stop
 from threadmill.cli.doctor import doctor
 from threadmill.cli.env import env
 from threadmill.cli.erasure import erase, export_user
+from threadmill.cli.logs import logs
 from threadmill.cli.migrate import migrate
 from threadmill.cli.new import new
 from threadmill.cli.output import print_text
@@ -51,6 +52,7 @@ app.command()(new)
 app.command()(dev)
 app.command()(up)
 app.command()(env)
+app.command()(logs)
 app.command()(demo)
 app.command()(migrate)
 # The name of other tools for the same: no page shows it.

@@ -14,8 +14,13 @@ MIGRATION_SECONDS = 24 * 3600
 
 def migrate() -> None:
     """Make the tables, or bring them to the newest schema; nothing happens where it is there already."""
+    from store.settings import load
+    from tasks.log_config import log_library
+
     timeouts = {"db_statement_timeout_seconds": MIGRATION_SECONDS, "db_lock_timeout_seconds": MIGRATION_SECONDS}
-    with open_database(**timeouts) as (database, _):
+    # As in the other processes of a deployment: each step of alembic's stands in the log.
+    steps = log_library("alembic.runtime.migration", load(), beginning="Running")
+    with steps, open_database(**timeouts) as (database, _):
         old_revision, new_revision = database.run(_upgrade)
     print_text(f"the schema is at {new_revision}; it was {'at ' + old_revision if old_revision else 'not there'}")
 

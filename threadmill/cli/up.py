@@ -63,6 +63,7 @@ def _stay_up(stack: "Stack") -> None:
     supervisor = Supervisor(stack, print_text)
     while True:
         supervisor.check()
+        stack.rotate_logs()
         time.sleep(POLL_SECONDS)
 
 

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from threadmill.embedded import tether
 from threadmill.embedded.errors import ServerFailed
+from threadmill.embedded.log_file import rotate
+from threadmill.embedded.log_reader import parse_line
 
-#: Bytes of a log above which the next start sets it aside as `NAME.1`.
-LOG_LIMIT_BYTES = 5 * 1024 * 1024
 #: Seconds between two polls of a program that is starting or stopping.
 POLL_SECONDS = 0.02
 #: Lines of the log that an error quotes.
@@ -76,8 +76,7 @@ class Process:
         if self.is_running:
             raise ServerFailed(f"{self.name} runs already, as process {self.pid}")
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        if self.log.exists() and self.log.stat().st_size > LOG_LIMIT_BYTES:
-            self.log.replace(self.log.with_name(self.log.name + ".1"))
+        rotate(self.log)
         fork_future = _launcher(os.getpid()).submit(self._fork)
         try:
             self._child = fork_future.result()
@@ -124,8 +123,14 @@ class Process:
         self._child.wait()
 
     def log_tail(self, lines: int = QUOTED_LINES) -> str:
-        """The end of what the last run wrote to its log."""
-        return "\n".join(self._output().strip().splitlines()[-lines:])
+        """The end of what the last run wrote to its log, for people."""
+        tail = self._output().strip().splitlines()[-lines:]
+        return "\n".join(parse_line(self.name, line, "").text() for line in tail)
+
+    def rotate_log(self) -> None:
+        """Set the log aside if it has grown too long."""
+        if rotate(self.log):
+            self._log_start = 0
 
     def has_logged(self, text: str) -> bool:
         """Whether the last run wrote this to its log."""

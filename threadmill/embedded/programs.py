@@ -13,12 +13,17 @@ from threadmill.embedded.home import Home
 from threadmill.embedded.process import Process
 
 APP = "threadmill.app"
+FLOWER_APP = "threadmill.flower_app"
 #: The pool that `-P custom` means: named, as each child imports it by itself.
 LOOP_POOL = "threadmill.app:TaskPool"
 FLOWER = "flower"
 FLOWER_USER = "threadmill"
-#: Finished tasks that Flower keeps in memory; its own default is 100,000.
+#: Rows that Flower keeps; its own default is 100,000.
 FLOWER_MAX_TASKS = "5000"
+#: The columns of its page of tasks, a turn's reason among them.
+FLOWER_COLUMNS = "name,uuid,state,result,received,runtime,worker"
+#: Milliseconds between two copies of them on disk: by itself Flower writes one when it is stopped in good order.
+FLOWER_SAVE_INTERVAL = "60000"
 #: When a process that reads files is replaced, with what they left behind in it: after so many of them,
 #: or with so many kilobytes, which are checked after each.
 FRESH_PROCESSES = ("--max-tasks-per-child", "200", "--max-memory-per-child", "600000")
@@ -86,13 +91,25 @@ def beat(directory: Path, *, app: str = APP) -> Program:
     )
 
 
-def flower(directory: Path, *, app: str = APP) -> Program:
-    """The dashboard of Celery, behind a password, and on loopback: its `/metrics` asks for none."""
+def flower(directory: Path, *, app: str = FLOWER_APP) -> Program:
+    """The dashboard of Celery, behind a password, and on loopback: its `/metrics` asks for none.
+
+    Its folder keeps the rows that it shows.
+    """
     home = Home(directory)
     port = home.choose_port()
     return Program(
         name=FLOWER,
-        argv=(*_celery(app), FLOWER, "--address=127.0.0.1", f"--port={port}"),
+        argv=(
+            *(*_celery(app), FLOWER, "--address=127.0.0.1", f"--port={port}"),
+            *(
+                "--persistent=True",
+                f"--db={home.directory / 'flower.db'}",
+                *(f"--state_save_interval={FLOWER_SAVE_INTERVAL}", f"--tasks_columns={FLOWER_COLUMNS}"),
+                # Its buttons act on Celery's tasks, and a turn's row is none: they would do nothing.
+                "--read_only=True",
+            ),
+        ),
         environment={"FLOWER_BASIC_AUTH": f"{FLOWER_USER}:{home.load_secret()}", "FLOWER_MAX_TASKS": FLOWER_MAX_TASKS},
         is_ready=ready_when_reachable(f"http://127.0.0.1:{port}/healthcheck"),
     )

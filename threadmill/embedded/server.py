@@ -57,6 +57,11 @@ class Server:
         """The end of what the server wrote to its log since it started last."""
         return "" if self._process is None else self._process.log_tail()
 
+    def rotate_log(self) -> None:
+        """Set the log aside if it has grown too long."""
+        if self._process is not None:
+            self._process.rotate_log()
+
     def start(self) -> Self:
         """Start the server and return when it answers. Raises `ServerFailed` or `DirectoryInUse`."""
         self._home.own()

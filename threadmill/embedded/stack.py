@@ -111,8 +111,14 @@ class Stack:
     @property
     def environment(self) -> dict[str, str]:
         """The variables of every program here: the user's own, and where the servers are."""
-        # A line is in the log when it is written, not when a buffer is full.
-        return {**self._user_environment, **self.variables, "PYTHONUNBUFFERED": "1"}
+        return {
+            **self._user_environment,
+            **self.variables,
+            # For `threadmill logs`, which shows them to people.
+            "THREADMILL_LOG_FORMAT": self._user_setting("LOG_FORMAT") or "json",
+            # A line is in the log when it is written, not when a buffer is full.
+            "PYTHONUNBUFFERED": "1",
+        }
 
     def addresses(self) -> Addresses:
         """The addresses of the running parts, for a user or a client."""
@@ -142,6 +148,11 @@ class Stack:
     def log_tail(self, name: str) -> str:
         """The end of what a part wrote to its log since it started last."""
         return self._find_part(name).log_tail()
+
+    def rotate_logs(self) -> None:
+        """Set aside each log that has grown too long."""
+        for name in self.names():
+            self._find_part(name).rotate_log()
 
     def kill(self, name: str) -> None:
         """End one part as a crash would. It stays down until `restart`."""

@@ -194,10 +194,11 @@ both_pools = pytest.mark.parametrize("pool", [thread.TaskPool, TaskPool], ids=["
 RECEIVED = ["task-received", "task-started"]
 OTHER_ARGUMENTS = ({}, {"v": 1}, {"v": 1, "what": "answers", "more": 2}, {"what": "answers"})
 STRANGE_BODIES = ({}, [], 5, None, "text", [[], {}], [5, {}, {}], [[], [], {}], [[], {}, 5], [None, None, None])
+FAILED = ["task_prerun", "task_failure", "task_postrun"]
 OUTCOMES = {
     "answers": ([*RECEIVED, "task-succeeded"], ["task_prerun", "task_success", "task_postrun"], None),
-    "breaks": ([*RECEIVED, "task-failed"], ["task_prerun", "task_failure", "task_postrun"], "RuntimeError('broken')"),
-    "cancels": ([*RECEIVED, "task-failed"], ["task_prerun", "task_failure", "task_postrun"], "CancelledError()"),
+    "breaks": ([*RECEIVED, "task-failed"], FAILED, "TaskBroke('RuntimeError')"),
+    "cancels": ([*RECEIVED, "task-failed"], FAILED, "TaskBroke('concurrent.futures._base.CancelledError')"),
     "ignores": (RECEIVED, ["task_prerun", "task_postrun"], None),
 }
 

@@ -54,6 +54,8 @@ def is_read(field: str, monkeypatch: Environment) -> bool:
     given = {
         "database_url": "sqlite:///x.db",
         "broker_url": "redis://elsewhere/1",
+        "log_format": "json",
+        "log_level": "debug",
         "mcp_allow_networks": "10.19.0.0/16",
         "s3_sse": "AES256",
         "s3_storage_class": "ELSEWHERE",

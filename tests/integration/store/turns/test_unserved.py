@@ -36,7 +36,8 @@ class Renamed(Store):
     def sweep(self) -> list[str | None]:
         """What the sweep ends, without a worker."""
         overdue = self.database.run(unserved.list_overdue, limit=10)
-        return [self.database.run(unserved.end_overdue, *thread, sweeper=new_id()) for thread in overdue]
+        ended = [self.database.run(unserved.end_overdue, *thread, sweeper=new_id()) for thread in overdue]
+        return [turn.id if turn else None for turn in ended]
 
     def error_kind(self, turn_id: str) -> str | None:
         error = self.database.run(records.read, turn_id=turn_id).error

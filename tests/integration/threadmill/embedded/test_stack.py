@@ -20,7 +20,7 @@ from celery import Celery
 
 from conversation.errors import InvalidInput
 from conversation.task_contract import FILES_QUEUE, MAINTENANCE_QUEUE, QUARANTINE_QUEUE, TURNS_QUEUE
-from threadmill.embedded import programs
+from threadmill.embedded import log_file, programs
 from threadmill.embedded.errors import DirectoryInUse, ServerFailed
 from threadmill.embedded.programs import Program, beat, flower, ready_when_logged, worker
 from threadmill.embedded.stack import Stack
@@ -118,6 +118,17 @@ def works(stack: Stack, folder: Path, queue: str = "turns") -> bool:
     path = folder / f"{queue}-{time.monotonic_ns()}"
     ask(stack, "write", str(path), "done", queue=queue)
     return eventually(lambda: path.exists() and path.read_text() == "done")
+
+
+def test_logs_that_grow_are_set_aside_while_all_goes_on(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_file, "LIMIT_BYTES", 100)
+
+    stack.rotate_logs()
+
+    for folder in (stack._home.directory / "logs", stack._home.directory / "postgres"):
+        assert {path.stem for path in folder.glob("*.log.1")} == {path.name for path in folder.glob("*.log")}
+    assert "ready." in (stack._home.directory / "logs" / "turns.log.1").read_text()
+    assert stack.dead_parts() == []
 
 
 def test_every_queue_has_a_worker_and_suspects_have_theirs_alone(tmp_path: Path) -> None:
