@@ -47,6 +47,8 @@ class TurnRecord:
     id: str
     tenant: str
     thread_id: str
+    #: The user who asked: the turn's sender, or else the thread's owner; None where nobody was named.
+    user: str | None
     state: TurnState
     agent: str
     #: Of the agent, at the newest claim; None before the first.
@@ -133,6 +135,10 @@ class ClaimedTurn(LeasedTurn):
     #: System texts that hold for the whole thread: keyed context, then the summary.
     context: tuple[str, ...] = ()
     metadata: dict[str, Any] = field(default_factory=dict)
+    #: The user who asks in this turn: its sender, or else the thread's owner; None where nobody was named.
+    user: str | None = None
+    #: The user whose thread it is.
+    thread_owner: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

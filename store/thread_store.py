@@ -180,12 +180,7 @@ class ThreadStore(ThreadQueries, ThreadSummaries, ThreadArchives, ThreadErasure)
         What retention archived of it stays, and can be restored: `erase` deletes that, too. Raises
         `ThreadUnderLegalHold`.
         """
-        return await self.database.run_async(
-            delete_thread.delete_thread,
-            user_key=self.settings.user_metadata_key,
-            tenant=self.tenant,
-            thread_id=thread_id,
-        )
+        return await self.database.run_async(delete_thread.delete_thread, tenant=self.tenant, thread_id=thread_id)
 
     async def store_attachments(self, thread: Thread, file_store: FileStore | None = None) -> None:
         """Store the bytes of new attachments, so that rows may point to them."""

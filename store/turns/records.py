@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Connection, Select, select, union_all
+from sqlalchemy import Connection, Select, func, select, union_all
 
 from conversation.errors import Fault, TurnNotFound
 from conversation.ids import is_our_id
@@ -38,7 +38,8 @@ def _newest_in(tenant: str, state: TurnState, limit: int) -> Select[Any]:
 
 
 def _select_records() -> Select[Any]:
-    return select(turns, threads.c.id.label("thread_id")).join(threads, turns.c.thread_key == threads.c.key)
+    user = func.coalesce(turns.c.sender, threads.c.owner).label("user")
+    return select(turns, user, threads.c.id.label("thread_id")).join(threads, turns.c.thread_key == threads.c.key)
 
 
 def _record(row: AnyRow) -> TurnRecord:

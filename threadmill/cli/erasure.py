@@ -2,17 +2,22 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from threadmill.cli.atomic_file import write_atomically
 from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, print_json, use_store
 
+if TYPE_CHECKING:
+    from store.erasure.certificate import Certificate
+
 #: Exit status: an export is written, but something that belongs into it is lost.
 LOST = 3
+#: Exit status: nothing was stored of whoever was to be erased, and the certificate says so.
+NOTHING_ERASED = 4
 
-User = Annotated[str | None, typer.Option(help="All threads whose metadata names this user.")]
+User = Annotated[str | None, typer.Option(help="A user: their threads, and what they said in others'.")]
 OneThread = Annotated[str | None, typer.Option(help="One thread, by its id.")]
 
 
@@ -28,7 +33,10 @@ def erase(
 
     A thread under legal hold refuses it. An erasure that broke off goes on when
     it is run again, and by itself with the next run of retention.
+
+    Exit status 4 if nothing was found: then look whether the id is right.
     """
+    from store.erasure.certificate import NOTHING_FOUND
     from store.erasure.subject import Subject
 
     # A wrong subject is refused before the operator is asked to confirm it.
@@ -38,11 +46,24 @@ def erase(
         typer.confirm(f"Erase {subject_name} of {tenant} for good?", abort=True)
 
     certificate = use_store(tenant, lambda store: store.erase(user=user, thread_id=thread, whole_tenant=whole_tenant))
+    has_found = certificate["outcome"] != NOTHING_FOUND
     if as_json:
         print_json(certificate)
-        return
+    else:
+        _print_certificate(certificate)
+    if not has_found:
+        subject_name = "this tenant" if whole_tenant else repr(user or thread)
+        typer.echo(f"threadmill: {NOTHING_FOUND} of {subject_name} in tenant {tenant!r}: is it the right id?", err=True)
+        raise typer.Exit(NOTHING_ERASED)
+
+
+def _print_certificate(certificate: "Certificate") -> None:
     for name, count in certificate["counts"].items():
         print(f"{name:<18} {count}")
+    if certificate["shared_threads"]:
+        print("what others answered in these threads stays, by the SHA-256 of tenant/id:")
+    for sha256 in certificate["shared_threads"]:
+        print(f"  {sha256}")
     print(f"certificate {certificate['id']}\n{certificate['digest']}")
 
 

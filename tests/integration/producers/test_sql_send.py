@@ -216,7 +216,7 @@ def test_a_role_that_may_send_can_do_nothing_else(raw: Raw, database_url: str, d
             attempts = [f"SELECT * FROM public.{table}" for table in tables]
             attempts += [f"DELETE FROM public.{table}" for table in tables]
             attempts += [
-                "SELECT threadmill.send_message_v1('t','x',null,null,null,null,null,null,null,null,null)",
+                "SELECT threadmill.send_message_v1('t','x',null,null,null,null,null,null,null,null,null,null)",
                 "SELECT threadmill.send_turn_v1(gen_random_uuid(), 'default', 't', 'assistant')",
             ]
             for attempt in attempts:
