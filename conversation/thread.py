@@ -40,8 +40,10 @@ class Thread(WorkingCopy):
         self.tenant = check_tenant(tenant)
         self.title = None if title is None else check_text("title", title, max_chars=TITLE_MAX_CHARS)
         self.metadata: dict[str, Any] = check_metadata("metadata", metadata)
-        #: Whose thread it is, by your own id of the user; without `user`, the metadata's `user` names them.
-        self.user = named_user(user, self.metadata)
+        named_user(user, self.metadata)  # refuses what is no id
+        #: Whose thread it is, by your own id of the user. Where this is None, a save of a thread that is nobody's
+        #: reads `user` in the metadata.
+        self.user = user
         #: System texts that hold for the whole thread, by key.
         self.context: dict[str, str] = {}
         #: Aware, UTC.
