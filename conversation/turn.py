@@ -47,8 +47,6 @@ class TurnRecord:
     id: str
     tenant: str
     thread_id: str
-    #: The user who asked: the turn's sender, or else the thread's owner; None where nobody was named.
-    user: str | None
     state: TurnState
     agent: str
     #: Of the agent, at the newest claim; None before the first.
@@ -74,6 +72,8 @@ class TurnRecord:
     #: What was left out of the window because the model takes no more: `messages`, the ids of those that were
     #: left out, and `cut`, by id, the characters that were left out of others; None of most turns.
     omitted: Mapping[str, Any] | None = None
+    #: The user who asked: the turn's sender, or else the thread's owner; None where nobody was named.
+    user: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ archives, which may repeat it, are the owner's. The certificate names these thre
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, delete, false, select, update
 
@@ -60,7 +61,12 @@ def erase_sent_turns(connection: Connection, erasure_id: str, subject: Subject) 
             request_cancel(connection, row.id)
     ids = [row.id for row in rows]
     message_count, hashes = _erase_inputs(connection, thread, ids)
-    nameless = {"sender": subject.sha256, "metadata": {}, "idempotency_key": None, "request_digest": None}
+    nameless: dict[str, Any] = {
+        "sender": subject.sha256,
+        "metadata": {},
+        "idempotency_key": None,
+        "request_digest": None,
+    }
     connection.execute(update(turns).where(turns.c.id.in_(ids)).values(nameless))
     record_items(connection, erasure_id, "shared", [hash_of(thread.tenant, thread.id)])
     record_items(connection, erasure_id, "blob", hashes)
@@ -77,7 +83,7 @@ def _erase_inputs(connection: Connection, thread: AnyRow, turn_ids: Sequence[str
     )
     message_ids: list[str] = []
     for table, condition in ((messages, of_inputs), (inbox_messages, inbox_messages.c.turn_id.in_(turn_ids))):
-        values = {"content": ERASED, "parts": None, "name": None, "metadata": {}, "source": None}
+        values: dict[str, Any] = {"content": ERASED, "parts": None, "name": None, "metadata": {}, "source": None}
         erasing = update(table).where(condition).values(values | {"has_attachments": False}).returning(table.c.id)
         message_ids += connection.execute(erasing).scalars()
     of_messages = (attachments.c.thread_key == thread.key) & attachments.c.message_id.in_(message_ids)

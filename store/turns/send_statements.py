@@ -80,7 +80,7 @@ def _insert_turn(connection: Connection, request: SendRequest, limits: SendLimit
     times = {"created_at": clock()}
     if mark_notified and request.not_before is None:
         times["notified_at"] = clock()
-    row = {name: literal(value, turns.c[name].type) for name, value in values.items()}
+    row: dict[str, ColumnElement[Any]] = {name: literal(value, turns.c[name].type) for name, value in values.items()}
     row["sender"] = func.nullif(row["sender"], threads.c.owner)
     source = select(threads.c.key, *row.values(), *times.values()).where(
         _is_thread_of(request), _is_agent_known(request), _is_within_limit(request.tenant, limits)

@@ -21,6 +21,7 @@ from store.audit import hash_of
 from store.erasure import steps
 from store.erasure.certificate import digest_of
 from store.erasure.export import ExportOutcome
+from store.erasure.sent_turns import select_shared_keys
 from store.erasure.subject import Subject, select_thread_keys
 from store.erasure.workflow import run_erasure
 from store.files import uploads
@@ -257,6 +258,8 @@ def test_users_are_found_through_an_index(postgres_scene: Scene) -> None:
     plan = plan_of(postgres_scene.database, lambda _: select_thread_keys(Subject(tenant="default", user="ann")))
 
     assert "ix_threads_owner" in plan
+    sent = plan_of(postgres_scene.database, lambda _: select_shared_keys(Subject(tenant="default", user="ann")))
+    assert "ix_turns_sender" in sent
 
 
 def test_nothing_is_left_of_a_tenant_and_no_other_loses_anything(scene: Scene) -> None:

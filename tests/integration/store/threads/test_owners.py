@@ -71,6 +71,15 @@ async def test_a_copy_that_was_not_loaded_cannot_take_a_thread_from_its_owner(st
     assert await owner_of(store) == "carl"
 
 
+async def test_messages_from_elsewhere_may_come_with_their_user(store: ThreadStore) -> None:
+    await store.append("appended", said("1"), user="ann")
+    await store.import_messages("imported", [{"role": "user", "content": "hello"}], user="ann")
+
+    assert [await owner_of(store, name) for name in ("appended", "imported")] == ["ann", "ann"]
+    with pytest.raises(InvalidInput, match="another user's"):
+        await store.append("appended", said("2"), user="bob")
+
+
 async def test_a_fork_and_an_imported_copy_are_their_sources_owners(store: ThreadStore) -> None:
     await store.save_thread(Thread("t", user="ann", messages=[said("1")]))
 
