@@ -53,9 +53,9 @@ class _Steps:
 def run_erasure(database: TransactionRunner, files: BlobStore, subject: Subject) -> Certificate:
     """Erase a subject; returns the certificate. An erasure that broke off is resumed.
 
-    A subject of which nothing is stored gives the certificate of its last erasure, else one that
-    counts nothing, with the outcome that nothing was found. A whole tenant is searched, and certified, each time. Raises `ThreadUnderLegalHold`, and
-    `FileStoreUnavailable`: then it can be called again.
+    A subject of which nothing is stored gives the certificate of its last erasure, else one that counts nothing,
+    with the outcome that nothing was found. A whole tenant is searched, and certified, each time. Raises
+    `ThreadUnderLegalHold`, and `FileStoreUnavailable`: then it can be called again.
     """
     subject.check()
     if not subject.whole_tenant and not database.run(steps.is_stored, subject=subject):
