@@ -1,4 +1,4 @@
-"""What an erasure came upon, by hash: threads that go, threads of others, files to be erased."""
+"""The items of an erasure, by hash: threads that go, threads of others, files to be erased."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What a user said in threads of others, which are not theirs to delete.
+"""Turns that a user sent in threads of others, which are not theirs to delete.
 
 What stays true: such a message keeps its place, so that the history around it stays well-formed, and loses its
 text, files and metadata; its turn loses what named the sender. What others said stays: replies, summaries and
