@@ -1,4 +1,4 @@
-"""Turns that a user sent in threads of others: erased in its place, given away by an export, named by the certificate."""
+"""Turns that a user sent in threads of others: erased in place, given away by an export, named by the certificate."""
 
 import io
 import json

@@ -1,10 +1,11 @@
 """Whose a thread is and who asks in it: on each database and on both roads, from the send to the claim."""
 
 import threading
+from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import event, select, update
 
 from conversation.ids import new_id
 from conversation.turn import TurnState
@@ -51,6 +52,20 @@ def test_only_who_is_not_the_owner_stands_with_the_turn(scene: Scene) -> None:
     senders = [whose(scene, scene.send("hello", "t", user=user))[1] for user in ("ann", "ann", None, "bob")]
 
     assert senders == [None, None, None, "bob"]
+
+
+def test_to_name_a_user_costs_no_statement(scene: Scene) -> None:
+    scene.answered("t", 1, user="ann")
+    counts = []
+    for thread, user in (("t", None), ("t", "ann"), ("t", "bob"), ("new", "ann"), ("newer", None)):
+        statements: list[str] = []
+        note = partial(lambda into, *event: into.append(event[2]), statements)
+        event.listen(scene.database.engine, "before_cursor_execute", note)
+        scene.send("hello", thread, user=user)
+        event.remove(scene.database.engine, "before_cursor_execute", note)
+        counts.append(len(statements))
+
+    assert len(set(counts)) == 1, counts
 
 
 def test_a_question_that_is_asked_anew_is_asked_by_the_same_user(scene: Scene) -> None:
