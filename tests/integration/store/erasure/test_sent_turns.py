@@ -124,7 +124,8 @@ def test_a_certificate_for_nobody_says_that_nothing_was_found(scene: Scene) -> N
         exported(scene, Subject(tenant="default", user="bop"))
 
 
-@pytest.mark.parametrize("user", ["", "ann lee", "ann\n", "ann\x9b", "x" * 256, "a\ud800", "../x", 42])
-def test_what_is_no_id_of_a_user_is_refused(scene: Scene, user: Any) -> None:
-    with pytest.raises(InvalidInput, match=r"^user: "):
-        run_erasure(scene.database, scene.files, Subject(tenant="default", user=user))
+def test_what_is_no_id_of_a_user_is_refused(scene: Scene) -> None:
+    users: list[Any] = ["", "ann lee", "ann\n", "ann\x9b", "x" * 256, "a\ud800", "../x", 42]
+    for user in users:
+        with pytest.raises(InvalidInput, match=r"^user: "):
+            run_erasure(scene.database, scene.files, Subject(tenant="default", user=user))

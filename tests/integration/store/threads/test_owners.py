@@ -15,29 +15,28 @@ async def owner_of(store: ThreadStore, thread_id: str = "t") -> str | None:
     return (await store.get_thread(thread_id)).user
 
 
-@pytest.mark.parametrize(
-    ("options", "owner"),
-    [
-        ({}, None),
-        ({"user": "ann"}, "ann"),
-        ({"metadata": {"user": "ann"}}, "ann"),
-        ({"metadata": {"user": 42}}, "42"),
-        ({"metadata": {"user": False}}, "false"),
-        # `user` comes before metadata, which may say anything then.
-        ({"user": "ann", "metadata": {"user": "Bob Lee"}}, "ann"),
-        ({"metadata": {"user": {"id": "ann", "name": "Ann Lee"}}}, None),
-        ({"metadata": {"user": ""}}, None),
-        ({"metadata": {"user": None}}, None),
-    ],
-)
-async def test_a_new_thread_is_whose_its_maker_says(
-    store: ThreadStore, options: dict[str, Any], owner: str | None
-) -> None:
-    await store.save_thread(Thread("saved", **options))
-    made = await store.get_or_create_thread("made", **options)
+#: The options of a new thread, and its owner.
+MAKERS: list[tuple[dict[str, Any], str | None]] = [
+    ({}, None),
+    ({"user": "ann"}, "ann"),
+    ({"metadata": {"user": "ann"}}, "ann"),
+    ({"metadata": {"user": 42}}, "42"),
+    ({"metadata": {"user": False}}, "false"),
+    # `user` comes before metadata, which may say anything then.
+    ({"user": "ann", "metadata": {"user": "Bob Lee"}}, "ann"),
+    ({"metadata": {"user": {"id": "ann", "name": "Ann Lee"}}}, None),
+    ({"metadata": {"user": ""}}, None),
+    ({"metadata": {"user": None}}, None),
+]
 
-    assert (await owner_of(store, "saved"), made.user) == (owner, owner)
-    assert Thread.from_json(json.loads(json.dumps(made.to_json()))).user == owner
+
+async def test_a_new_thread_is_whose_its_maker_says(store: ThreadStore) -> None:
+    for number, (options, owner) in enumerate(MAKERS):
+        await store.save_thread(Thread(f"saved-{number}", **options))
+        made = await store.get_or_create_thread(f"made-{number}", **options)
+
+        assert (await owner_of(store, f"saved-{number}"), made.user) == (owner, owner), options
+        assert Thread.from_json(json.loads(json.dumps(made.to_json()))).user == owner
 
 
 async def test_what_is_nobodys_is_theirs_who_say_so_first(store: ThreadStore) -> None:

@@ -22,30 +22,29 @@ def whose(scene: Scene, turn_id: str) -> tuple[str | None, str | None]:
     return row.owner, row.sender
 
 
-@pytest.mark.parametrize(
-    ("stored_owner", "user", "owner", "asks"),
-    [
-        (None, "ann", "ann", "ann"),
-        (None, None, None, None),
-        ("ann", "ann", "ann", "ann"),
-        ("ann", "bob", "ann", "bob"),
-        # Nobody is named: the owner asks.
-        ("ann", None, "ann", "ann"),
-    ],
-)
-def test_a_message_makes_a_thread_its_senders_if_it_is_nobodys_and_a_turn_keeps_who_else_asks(
-    scene: Scene, stored_owner: str | None, user: str | None, owner: str | None, asks: str | None
-) -> None:
-    scene.answered("stored", 1)
-    scene.change("stored", owner=stored_owner)
-    for thread in ("stored", "new") if stored_owner is None else ("stored",):
-        turn_id = scene.send("hello", thread, user=user)
+#: The owner of a stored thread and whom a message names; whose the thread is then, and who asks.
+NAMED = [
+    (None, "ann", "ann", "ann"),
+    (None, None, None, None),
+    ("ann", "ann", "ann", "ann"),
+    ("ann", "bob", "ann", "bob"),
+    # Nobody is named: the owner asks.
+    ("ann", None, "ann", "ann"),
+]
 
-        assert whose(scene, turn_id)[0] == owner
-        assert scene.database.run(records.read, turn_id=turn_id).user == asks
-        claimed = scene.claim(thread)
-        assert (claimed.user, claimed.thread_owner) == (asks, owner)
-        assert whose(scene, turn_id)[0] == owner
+
+def test_a_message_makes_a_thread_its_senders_if_it_is_nobodys_and_a_turn_keeps_who_else_asks(scene: Scene) -> None:
+    for number, (stored_owner, user, owner, asks) in enumerate(NAMED):
+        scene.answered(f"stored-{number}", 1)
+        scene.change(f"stored-{number}", owner=stored_owner)
+        for thread in [f"stored-{number}", f"new-{number}"] if stored_owner is None else [f"stored-{number}"]:
+            turn_id = scene.send("hello", thread, user=user)
+
+            assert whose(scene, turn_id)[0] == owner
+            assert scene.database.run(records.read, turn_id=turn_id).user == asks
+            claimed = scene.claim(thread)
+            assert (claimed.user, claimed.thread_owner) == (asks, owner)
+            assert whose(scene, turn_id)[0] == owner
 
 
 def test_only_who_is_not_the_owner_stands_with_the_turn(scene: Scene) -> None:
