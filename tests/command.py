@@ -19,15 +19,17 @@ from threadmill.cli import main
 
 
 def run_command(
-    *arguments: str, folder: Path, environment: Mapping[str, str], stdin: str = ""
+    *arguments: str, folder: Path, environment: Mapping[str, str], stdin: str = "", stdout: io.StringIO | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run `threadmill` with these arguments; an error that it does not handle is the caller's."""
-    output, errors = io.StringIO(), io.StringIO()
+    output, errors = stdout or io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as process:
         for name in os.environ:
             process.delenv(name)
         for name, value in environment.items():
             process.setenv(name, value)
+        # What the command sets is gone with it, too.
+        process.setattr(os, "environ", os.environ.copy())
         process.chdir(folder)
         process.setattr(sys, "argv", ["threadmill", *arguments])
         process.setattr(sys, "stdin", io.StringIO(stdin))

@@ -12,6 +12,7 @@ from conversation.message import Message
 from conversation.turn import TurnState
 from examples.demo.desk import FILES, TICKET_WITH_FILES, TICKETS, shorten, thread_id_of
 from examples.demo.stage import Stage
+from threadmill.cli.output import show_cell
 
 #: Characters of a message in the table.
 LINE_CHARS = 84
@@ -33,7 +34,7 @@ def check_thread_stored(stage: Stage) -> None:
     thread = stage.stored_data.load_thread(thread_id_of(stage.run, TICKET_WITH_FILES))
     table = Table("seq", "role", "what", title=f"thread {thread.id}", title_justify="left")
     for message in thread.messages:
-        table.add_row(str(message.seq), message.role, _describe(message))
+        table.add_row(str(message.seq), message.role, show_cell(_describe(message)))
     stage.console.print(table, markup=False, highlight=False)
     seqs = [message.seq for message in thread.messages]
     stage.check(seqs == list(range(1, len(seqs) + 1)), f"{len(seqs)} messages stand once, in one order")

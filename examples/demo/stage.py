@@ -16,6 +16,7 @@ from agent.models.protocol import RECALL_MODEL
 from conversation.errors import OperatorError
 from examples.demo.stored import StoredData
 from store.settings import Settings, load
+from threadmill.cli.output import show_text
 from threadmill.embedded.stack import Stack
 
 #: Seconds between two polls of a condition.
@@ -66,7 +67,7 @@ class Stage:
     def say(self, text: str) -> None:
         """Print a line, with the seconds since the beginning before it."""
         seconds = f"{time.monotonic() - self.started_at:5.1f} s  "
-        self.console.print(seconds + text, markup=False, highlight=False, soft_wrap=True)
+        self.console.print(seconds + show_text(text), markup=False, highlight=False, soft_wrap=True)
 
     def check(self, holds: object, statement: str, *, part: str = "turns") -> None:
         """Print a statement that holds. Raises `DemoFailed` where it does not."""

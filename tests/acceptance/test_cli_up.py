@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from tests.acceptance.command_line import processes_of, read_until, run, started
+from tests.command import run_command
 
 LAST_LINE = "export THREADMILL_FILE_STORE_URL="
 
@@ -24,6 +25,11 @@ def test_it_tells_its_addresses_and_stops_when_asked_to(tmp_path: Path, number: 
         with psycopg.connect(database[1]) as connection:
             assert connection.execute("SELECT count(*) FROM threads").fetchone() == (0,)
 
+        # Another terminal in this folder needs no address; nobody else can read it.
+        listed = run_command("turns", "list", folder=tmp_path, environment={})
+        assert (listed.returncode, listed.stdout) == (0, "no turns match\n")
+        assert (tmp_path / ".threadmill" / "environment.json").stat().st_mode & 0o777 == 0o600
+
         up.send_signal(number)
 
         told, _ = up.communicate(timeout=60)
@@ -31,6 +37,7 @@ def test_it_tells_its_addresses_and_stops_when_asked_to(tmp_path: Path, number: 
     assert told.endswith("stopped\n")
     assert processes_of(tmp_path) == {}
     assert (tmp_path / ".threadmill" / "postgres" / "data").is_dir()
+    assert not (tmp_path / ".threadmill" / "environment.json").exists()
 
 
 @pytest.mark.soak

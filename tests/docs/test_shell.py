@@ -15,7 +15,7 @@ from tests.docs.pages import ROOT, Block, all_blocks
 from threadmill.cli.command import app
 
 #: Programs of the system: that they are spelled right is all that can be seen from here.
-FOREIGN = {"cd", "cp", "curl", "export", "git", "openssl", "pip", "python", "python3", "kill", "mkdir", "pgrep"}
+FOREIGN = {"cd", "cp", "curl", "eval", "export", "git", "openssl", "pip", "python", "python3", "kill", "mkdir", "pgrep"}
 MAKE_TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 SERVICES = set(yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"])
 QUEUES = {

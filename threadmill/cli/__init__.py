@@ -4,6 +4,18 @@ What stays true: asking for help loads no database driver, no server and no mode
 caller or the operator can mend is printed on standard error without a traceback.
 """
 
-from threadmill.cli.command import main
+import sys
 
 __all__ = ["main"]
+
+#: Exit status of a command that Ctrl-C ended, as shells have it.
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """Run the command that this process was started with."""
+    try:
+        from threadmill.cli.command import run
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    run()

@@ -1,16 +1,13 @@
 """`threadmill erase` and `threadmill export-user`: the end of a user's data, and a copy of it."""
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from threadmill.cli.atomic_file import write_atomically
-from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, print_json, use_store
-
-if TYPE_CHECKING:
-    from store.erasure.certificate import Certificate
+from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, use_store
+from threadmill.cli.output import print_json, print_note, print_record, print_text, show_cell
 
 #: Exit status: an export is written, but something that belongs into it is lost.
 LOST = 3
@@ -43,28 +40,20 @@ def erase(
     Subject(tenant=tenant, thread_id=thread, user=user, whole_tenant=whole_tenant).check()
     if not yes:
         subject_name = "everything" if whole_tenant else user or thread
-        typer.confirm(f"Erase {subject_name} of {tenant} for good?", abort=True)
+        typer.confirm(show_cell(f"Erase {subject_name} of {tenant} for good?"), abort=True)
 
     certificate = use_store(tenant, lambda store: store.erase(user=user, thread_id=thread, whole_tenant=whole_tenant))
-    has_found = certificate["outcome"] != NOTHING_FOUND
     if as_json:
         print_json(certificate)
     else:
-        _print_certificate(certificate)
-    if not has_found:
-        subject_name = "this tenant" if whole_tenant else repr(user or thread)
-        typer.echo(f"threadmill: {NOTHING_FOUND} of {subject_name} in tenant {tenant!r}: is it the right id?", err=True)
+        record = {**certificate["counts"], "certificate": certificate["id"], "digest": certificate["digest"]}
+        # What others answered in these threads stays.
+        shared = {"shared_threads": " ".join(certificate["shared_threads"])} if certificate["shared_threads"] else {}
+        print_record(record | shared, as_json=False)
+    if certificate["outcome"] == NOTHING_FOUND:
+        subject_name = "this tenant" if whole_tenant else user or thread
+        print_note(f"threadmill: {NOTHING_FOUND} of {subject_name!r} in tenant {tenant!r}: is it the right id?")
         raise typer.Exit(NOTHING_ERASED)
-
-
-def _print_certificate(certificate: "Certificate") -> None:
-    for name, count in certificate["counts"].items():
-        print(f"{name:<18} {count}")
-    if certificate["shared_threads"]:
-        print("what others answered in these threads stays, by the SHA-256 of tenant/id:")
-    for sha256 in certificate["shared_threads"]:
-        print(f"  {sha256}")
-    print(f"certificate {certificate['id']}\n{certificate['digest']}")
 
 
 def export_user(
@@ -79,8 +68,8 @@ def export_user(
     """
     with write_atomically(output) as file:
         export_result = use_store(tenant, lambda store: store.export_user(file, user=user, thread_id=thread))
-    print(f"{output.name}: {export_result.threads} threads")
+    print_text(f"{output.name}: {export_result.threads} threads")
     for name in export_result.lost:
-        print(f"lost, or damaged: {name}", file=sys.stderr)
+        print_note(f"lost, or damaged: {name}")
     if export_result.lost:
         raise typer.Exit(LOST)

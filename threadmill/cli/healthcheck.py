@@ -8,6 +8,7 @@ import threading
 import typer
 
 from conversation.errors import OperatorError
+from threadmill.cli.output import print_text
 
 #: An answer stands after so many seconds, whatever hangs: container engines ask with a limit of their own.
 ANSWER_SECONDS = 9.0
@@ -40,7 +41,7 @@ def worker() -> None:
     database = Database(load().model_copy(update=limits))
     if not database.run(workers.has_live_worker, host=host):
         raise OperatorError(f"no worker on {host} sends its heartbeat")
-    print(f"a worker on {host} sends its heartbeat")
+    print_text(f"a worker on {host} sends its heartbeat")
 
 
 def _answer_in_time() -> None:

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from conversation.errors import OperatorError
 from threadmill.cli.common_options import open_database
+from threadmill.cli.output import print_text
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -17,21 +17,13 @@ def migrate() -> None:
     timeouts = {"db_statement_timeout_seconds": MIGRATION_SECONDS, "db_lock_timeout_seconds": MIGRATION_SECONDS}
     with open_database(**timeouts) as (database, _):
         old_revision, new_revision = database.run(_upgrade)
-    print(f"the schema is at {new_revision}; it was {'at ' + old_revision if old_revision else 'not there'}")
+    print_text(f"the schema is at {new_revision}; it was {'at ' + old_revision if old_revision else 'not there'}")
 
 
 def _upgrade(connection: "Connection") -> tuple[str | None, str | None]:
     """Upgrade the schema, and return the revisions before and after."""
-    from alembic.util import CommandError
-
     from store import migrations
 
     old_revision = migrations.current_revision(connection)
-    try:
-        migrations.upgrade_connection(connection)
-    except CommandError as error:
-        raise OperatorError(
-            f"the database is at revision {old_revision}, which this release does not know ({error}): "
-            "run the release that made it, or a newer one"
-        ) from error
+    migrations.upgrade_connection(connection)
     return old_revision, migrations.current_revision(connection)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from threadmill.cli.interrupts import interrupt_on_signals
+from threadmill.cli.output import print_text
 from threadmill.cli.supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -29,24 +30,27 @@ def up(
     ] = Path(".threadmill"),
 ) -> None:
     """Run database, broker, workers, beat and Flower here until Ctrl-C."""
+    from store.settings import load
     from threadmill.embedded.stack import Stack
 
+    # A wrong setting is told before a server is started for it.
+    load()
     stack = Stack(directory)
     try:
         with interrupt_on_signals():
-            stack.start(_say)
+            stack.start(print_text)
             try:
-                _say(_welcome_text(stack, directory))
+                print_text(_welcome_text(stack, directory))
                 _stay_up(stack)
             finally:
-                _say("stopping: running turns get a moment to finish, or are handed over")
+                print_text("stopping: running turns get a moment to finish, or are handed over")
                 stack.stop()
     except KeyboardInterrupt:
-        _say("stopped")
+        print_text("stopped")
 
 
 def _stay_up(stack: "Stack") -> None:
-    supervisor = Supervisor(stack, _say)
+    supervisor = Supervisor(stack, print_text)
     while True:
         supervisor.check()
         time.sleep(POLL_SECONDS)
@@ -54,7 +58,7 @@ def _stay_up(stack: "Stack") -> None:
 
 def _welcome_text(stack: "Stack", directory: Path) -> str:
     """The addresses of the parts, without servers that the user named: those hold the user's password."""
-    addresses, variables = stack.addresses(), stack.environment
+    addresses, variables = stack.addresses(), stack.variables
     own_variables = [name for name, server in SERVERS.items() if server in stack.names()]
     lines = ["", "Threadmill is up; Ctrl-C stops it.", ""]
     lines += [
@@ -64,13 +68,13 @@ def _welcome_text(stack: "Stack", directory: Path) -> str:
         f"  Flower    {addresses.flower_url}  user {addresses.flower_user}",
         f"            password {addresses.flower_password}",
         f"  logs      {directory / 'logs'}",
-        *("", "For another terminal:", ""),
+        *(
+            "",
+            "Commands in this folder find it. For other folders and programs (`threadmill env` prints it again):",
+            "",
+        ),
     ]
     lines += [
         f"  export {name}={shlex.quote(variables[name])}" for name in [*own_variables, "THREADMILL_FILE_STORE_URL"]
     ]
     return "\n".join([*lines, ""])
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)

@@ -5,6 +5,7 @@ environment is used and never touched; everything stops in the reverse order of 
 bounded time; and when the owner is killed, everything dies with it (see `process`).
 """
 
+import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,11 +15,12 @@ from typing import Self
 
 from conversation.errors import InvalidInput
 from threadmill.embedded import programs
-from threadmill.embedded.home import Home
+from threadmill.embedded.home import ENVIRONMENT_FILE, Home
 from threadmill.embedded.postgres import EmbeddedPostgres
 from threadmill.embedded.process import Process
 from threadmill.embedded.programs import FLOWER, FLOWER_USER, Program
 from threadmill.embedded.server import Server
+from threadmill.embedded.users_servers import check_broker, check_database
 from threadmill.embedded.valkey import EmbeddedValkey
 
 Progress = Callable[[str], None]
@@ -56,14 +58,18 @@ class Stack:
 
     def start(self, progress: Progress = lambda _: None) -> Self:
         """Start everything and return when it works. `progress` hears a line before every step."""
-        from store.migrations import upgrade
-
         self._home.own()
+        # An owner that was killed left its own behind.
+        self._home.remove(ENVIRONMENT_FILE)
         try:
+            if url := self._user_setting("BROKER_URL"):
+                check_broker(url)
+            if url := self._user_setting("DATABASE_URL"):
+                check_database(url)
             self._start_servers(progress)
-            progress("bringing the database to the newest schema")
-            upgrade(self.environment["THREADMILL_DATABASE_URL"])
+            self._migrate(progress)
             self._start_programs(progress)
+            self._home.write_private(ENVIRONMENT_FILE, json.dumps(self.variables))
         except BaseException:
             self.stop()
             raise
@@ -71,6 +77,7 @@ class Stack:
 
     def stop(self) -> None:
         """Stop everything that was started here. Safe to repeat."""
+        self._home.remove(ENVIRONMENT_FILE)
         started_programs = list(reversed(self._programs.values()))
         for program, process in started_programs:
             process.request_stop(program.stop_signal)
@@ -88,17 +95,19 @@ class Stack:
         self.stop()
 
     @property
-    def environment(self) -> dict[str, str]:
-        """The variables of every program here: the user's own, and where the servers are."""
-        files = self._user_setting("FILE_STORE_URL") or str(self._home.directory / "files")
+    def variables(self) -> dict[str, str]:
+        """The variables that name this installation, passwords included."""
         return {
-            **self._user_environment,
             "THREADMILL_DATABASE_URL": self._url("postgres", "DATABASE_URL"),
             "THREADMILL_BROKER_URL": self._url("valkey", "BROKER_URL"),
-            "THREADMILL_FILE_STORE_URL": files,
-            # A line is in the log when it is written, not when a buffer is full.
-            "PYTHONUNBUFFERED": "1",
+            "THREADMILL_FILE_STORE_URL": self._user_setting("FILE_STORE_URL") or str(self._home.directory / "files"),
         }
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables of every program here: the user's own, and where the servers are."""
+        # A line is in the log when it is written, not when a buffer is full.
+        return {**self._user_environment, **self.variables, "PYTHONUNBUFFERED": "1"}
 
     def addresses(self) -> Addresses:
         """The addresses of the running parts, for a user or a client."""
@@ -171,6 +180,12 @@ class Stack:
         for name, server in self._servers.items():
             progress(f"starting {name}")
             server.start()
+
+    def _migrate(self, progress: Progress) -> None:
+        from store.migrations import upgrade
+
+        progress("bringing the database to the newest schema")
+        upgrade(self.variables["THREADMILL_DATABASE_URL"])
 
     def _start_programs(self, progress: Progress) -> None:
         """Start the programs together, because most of a start is importing; wait for each afterwards."""

@@ -178,6 +178,8 @@ def test_the_brokers_password_is_in_no_log(
     cut_off: Producer, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     cut_off.send("t", "hello")
+    # A broker that never answers is told of by the helper thread, after the sender has gone on.
+    cut_off.connections.notifier.close()
 
     printed = capfd.readouterr()
     told = caplog.text + printed.out + printed.err
