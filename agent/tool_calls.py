@@ -116,7 +116,8 @@ class ToolCalls:
             call_id=call.id,
             # By its index, which a resume finds again: ids of calls may repeat within a turn.
             idempotency_key=f"{claimed.id}-{index}",
-            user=claimed.metadata.get("user"),
+            user=claimed.user,
+            thread_owner=claimed.thread_owner,
             metadata=claimed.metadata,
             attempt=claimed.attempt,
             deadline=self.state.deadline,

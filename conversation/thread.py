@@ -14,6 +14,7 @@ from conversation.errors import InvalidInput
 from conversation.ids import new_id
 from conversation.message import Message, Usage
 from conversation.pending_message import PendingMessage
+from conversation.user import named_user
 from conversation.validation import check_id, check_metadata, check_tenant, check_text, moment_from_json
 from conversation.working_copy import LEADING, WorkingCopy
 
@@ -29,6 +30,7 @@ class Thread(WorkingCopy):
         self,
         id: str | None = None,  # noqa: A002 - the word that users say
         *,
+        user: str | None = None,
         title: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         messages: Iterable[Message] = (),
@@ -39,6 +41,10 @@ class Thread(WorkingCopy):
         self.tenant = check_tenant(tenant)
         self.title = None if title is None else check_text("title", title, max_chars=TITLE_MAX_CHARS)
         self.metadata: dict[str, Any] = check_metadata("metadata", metadata)
+        named_user(user, self.metadata)  # refuses what is no id
+        #: Whose thread it is, by your own id of the user. Where this is None, a save of a thread that is nobody's
+        #: reads `user` in the metadata.
+        self.user = user
         #: System texts that hold for the whole thread, by key.
         self.context: dict[str, str] = {}
         #: Aware, UTC.
@@ -73,7 +79,7 @@ class Thread(WorkingCopy):
         """Check every field. Raises `InvalidInput` with one whose value cannot be stored."""
         if self.title is not None:
             check_text("title", self.title, max_chars=TITLE_MAX_CHARS)
-        check_metadata("metadata", self.metadata)
+        named_user(self.user, check_metadata("metadata", self.metadata))
         for key, text in self.context.items():
             check_id("context.key", key)
             check_text("context.text", text)
@@ -112,6 +118,7 @@ class Thread(WorkingCopy):
         return {
             "id": self.id,
             "tenant": self.tenant,
+            "user": self.user,
             "title": self.title,
             "metadata": self.metadata,
             "context": self.context,
@@ -127,6 +134,7 @@ class Thread(WorkingCopy):
         try:
             thread = cls(
                 value["id"],
+                user=value.get("user"),
                 title=value.get("title"),
                 metadata=value.get("metadata"),
                 tenant=value.get("tenant", "default"),

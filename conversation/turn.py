@@ -77,6 +77,8 @@ class TurnRecord:
     omitted: Mapping[str, Any] | None = None
     #: When a turn that waits after a failed attempt is tried again.
     next_try_at: datetime | None = None
+    #: The user who asked: the turn's sender, or else the thread's owner; None where nobody was named.
+    user: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +142,10 @@ class ClaimedTurn(LeasedTurn):
     #: System texts that hold for the whole thread: keyed context, then the summary.
     context: tuple[str, ...] = ()
     metadata: dict[str, Any] = field(default_factory=dict)
+    #: The user who asks in this turn: its sender, or else the thread's owner; None where nobody was named.
+    user: str | None = None
+    #: The user whose thread it is.
+    thread_owner: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

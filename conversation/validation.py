@@ -29,7 +29,7 @@ EXACT_FLOAT_MAX = 2.0**53
 #: The beginning of tenants' names that Threadmill reserves for data of its own, as archives.
 RESERVED_TENANT_PREFIX = "threadmill."
 
-_ID = re.compile(r"[^\s\x00-\x1f\x7f/\\]+")
+_ID = re.compile(r"[^\s\x00-\x1f\x7f-\x9f/\\]+")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 

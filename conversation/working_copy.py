@@ -34,6 +34,8 @@ class LoadedState:
     last_seq: int
     #: It was sliced before: it stays its own window until the thread is loaded again.
     is_sliced: bool = False
+    #: Whose thread it was.
+    user: str | None = None
 
 
 def leading_key(message: Message) -> str:

@@ -24,7 +24,10 @@ class SendOptions:
     idempotency_key: str | None = None
     #: JSON that is stored with the message; tools see it as their context's metadata.
     metadata: Mapping[str, Any] | None = None
-    #: Whose thread it is: thread ids of two tenants never meet.
+    #: The user who asks, by your own id of them: the thread's owner from now on, if it has none. Tools have both.
+    #: Without it, `user` in the metadata names them.
+    user: str | None = None
+    #: The tenant of the thread: thread ids of two tenants never meet.
     tenant: str = "default"
     #: 0 to 9, higher is sooner; it orders threads, never the messages of one.
     priority: int = 0
@@ -45,6 +48,7 @@ class SendKeywords(TypedDict, total=False):
     agent: str | None
     idempotency_key: str | None
     metadata: Mapping[str, Any] | None
+    user: str | None
     tenant: str
     priority: int
     not_before: datetime | None

@@ -7,6 +7,7 @@ from conversation.errors import InvalidInput
 from conversation.ids import new_id
 from conversation.message import Message
 from conversation.task_contract import PRIORITY_MAX
+from conversation.user import named_user
 from conversation.validation import check_id, check_metadata, check_tenant_of_user, check_text
 from producers.attachments import examine_attachments
 from producers.send_options import SendOptions
@@ -38,6 +39,7 @@ def build_request(thread_id: str, content: str, options: SendOptions, settings: 
         not_before=_to_utc("not_before", options.not_before),
         deadline=_to_utc("deadline", options.deadline),
         metadata=metadata,
+        user=named_user(options.user, metadata),
     )
 
 

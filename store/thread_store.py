@@ -109,7 +109,8 @@ class ThreadStore(ThreadQueries, ThreadSummaries, ThreadArchives, ThreadErasure)
     async def save_thread(self, thread: Thread, *, check_title: bool = False) -> Thread:
         """Append the thread's new messages, and write its title, metadata and context.
 
-        Metadata is merged by key. Raises `TitleConflict` only if `check_title` asks for it.
+        Metadata is merged by key. Raises `TitleConflict` only if `check_title` asks for it, and `InvalidInput` for
+        a copy that was not loaded and names another user than whose thread it is.
         """
         await self.save_threads([thread], check_title=check_title)
         return thread
@@ -145,9 +146,9 @@ class ThreadStore(ThreadQueries, ThreadSummaries, ThreadArchives, ThreadErasure)
                 thread.messages = [m if m.seq is None else replace(m, seq=None) for m in thread.messages]
         thread.store_identity = self.identity
 
-    async def append(self, thread_id: str, *messages: Message) -> Thread:
-        """Append messages to a thread without loading it; makes the thread if it is not there."""
-        thread = Thread(thread_id, tenant=self.tenant)
+    async def append(self, thread_id: str, *messages: Message, user: str | None = None) -> Thread:
+        """Append messages to a thread without loading it; makes the thread, `user`'s, if it is not there."""
+        thread = Thread(thread_id, tenant=self.tenant, user=user)
         thread.messages = list(messages)
         return await self.save_thread(thread)
 
@@ -175,14 +176,16 @@ class ThreadStore(ThreadQueries, ThreadSummaries, ThreadArchives, ThreadErasure)
             )
         )
 
-    async def import_messages(self, thread_id: str, messages: Iterable[Mapping[str, Any]]) -> ImportedMessages:
-        """Append messages as chat-completions requests have them; makes the thread if it is not there.
+    async def import_messages(
+        self, thread_id: str, messages: Iterable[Mapping[str, Any]], *, user: str | None = None
+    ) -> ImportedMessages:
+        """Append messages as chat-completions requests have them; makes the thread, `user`'s, if it is not there.
 
         A history that is not well-formed is repaired, as `changes` tells. Raises `InvalidInput` with the
         field that cannot be read: then nothing is stored.
         """
         conversion = from_openai(messages)
-        thread = await self.append(thread_id, *conversion.messages)
+        thread = await self.append(thread_id, *conversion.messages, user=user)
         return ImportedMessages(thread, conversion.changes)
 
     async def delete_thread(self, thread_id: str) -> bool:
@@ -191,12 +194,7 @@ class ThreadStore(ThreadQueries, ThreadSummaries, ThreadArchives, ThreadErasure)
         What retention archived of it stays, and can be restored: `erase` deletes that, too. Raises
         `ThreadUnderLegalHold`.
         """
-        return await self.database.run_async(
-            delete_thread.delete_thread,
-            user_key=self.settings.user_metadata_key,
-            tenant=self.tenant,
-            thread_id=thread_id,
-        )
+        return await self.database.run_async(delete_thread.delete_thread, tenant=self.tenant, thread_id=thread_id)
 
     async def store_attachments(self, thread: Thread, file_store: FileStore | None = None) -> None:
         """Store the bytes of new attachments, so that rows may point to them."""

@@ -29,18 +29,20 @@ class Agent(agent.agent.Agent):
     file_store: FileStore | None = None
     _memory_store: MemoryStore = field(init=False, repr=False, default_factory=MemoryStore)
 
-    async def go(self, thread: Thread) -> AgentResult:
+    async def go(self, thread: Thread, *, user: str | None = None) -> AgentResult:
         """Store the thread's new messages, answer the last one, and store the answer.
+
+        `user` is who asks, where that is not the thread's owner; a thread that is nobody's becomes theirs.
 
         Waits while another worker or call is at work on the thread. Raises `TurnFailed` if the
         turn ends without an answer; cancelling it keeps what was said.
         """
-        return await (await self._create_run(thread)).run()
+        return await (await self._create_run(thread, user)).run()
 
-    async def stream(self, thread: Thread) -> AsyncIterator[Event]:
+    async def stream(self, thread: Thread, *, user: str | None = None) -> AsyncIterator[Event]:
         """As `go`, with an event for each thing that happens; `TurnFinished` comes last."""
         events: asyncio.Queue[Event | None] = asyncio.Queue()
-        local_run = await self._create_run(thread, emit=events.put_nowait)
+        local_run = await self._create_run(thread, user, emit=events.put_nowait)
         task = asyncio.create_task(local_run.run())
         task.add_done_callback(lambda _: events.put_nowait(None))
         try:
@@ -51,9 +53,11 @@ class Agent(agent.agent.Agent):
             task.cancel()
             await asyncio.wait([task])
 
-    async def _create_run(self, thread: Thread, emit: Callable[[Event], None] | None = None) -> LocalRun:
+    async def _create_run(
+        self, thread: Thread, user: str | None, emit: Callable[[Event], None] | None = None
+    ) -> LocalRun:
         store = await self._choose_store(thread)
-        return LocalRun.create(self, store, thread, file_store=self.file_store, emit=emit)
+        return LocalRun.create(self, store, thread, user=user, file_store=self.file_store, emit=emit)
 
     async def _choose_store(self, thread: Thread) -> ThreadStore:
         """The agent's store; else the one that the thread is kept in; else this process's memory."""

@@ -17,6 +17,7 @@ from conversation.errors import TurnFailed
 from conversation.message import Message, Usage
 from conversation.thread import Thread
 from conversation.turn import Cancelled, ClaimedTurn, Ending, Failed, RefusedTurn, TurnResult
+from conversation.validation import check_id
 from store.file_store import FileStore
 from store.files.prepare import FilePreparer
 from store.files.reader import FileReader
@@ -52,6 +53,7 @@ class LocalRun:
         store: ThreadStore,
         thread: Thread,
         *,
+        user: str | None = None,
         file_store: FileStore | None = None,
         emit: Callable[[Event], None] | None = None,
     ) -> "LocalRun":
@@ -61,7 +63,7 @@ class LocalRun:
             # Out of a listing: the history is the store's, this copy begins with what is said now.
             thread.messages = []
         process_lease = shared_process_lease(store)
-        turn = LocalTurn(agent, store, thread, process_lease)
+        turn = LocalTurn(agent, store, thread, process_lease, None if user is None else check_id("user", user))
         return cls(agent, store, turn, process_lease, file_store, emit)
 
     async def run(self) -> AgentResult:

@@ -39,6 +39,8 @@ class LocalTurn:
     store: ThreadStore
     thread: Thread
     process_lease: ProcessLease
+    #: The user who asks; None where the thread's owner does.
+    user: str | None = None
     id: str = field(default_factory=new_id)
     #: The user's message that the turn answers, once it is in the inbox; None where it was stored before.
     question: Message | None = None
@@ -72,7 +74,7 @@ class LocalTurn:
 
         def store(connection: Connection) -> tuple[repository.SaveOutcome, bool]:
             save_outcome = repository.save(
-                connection, self.thread, new=new_messages[:-1] if has_question else new_messages
+                connection, self.thread, new=new_messages[:-1] if has_question else new_messages, user=self.user
             )
             # The same copy, asked twice at once, says it once.
             is_new = question is not None and not inbox.has_message(
@@ -87,6 +89,7 @@ class LocalTurn:
                 allow_unknown_agent=True,
                 local_process_id=self.process_lease.process_id,
                 metadata=dict(save_outcome.row.metadata),
+                user=self.user,
             )
             inbox.accept(connection, request)
             return save_outcome, is_new

@@ -30,8 +30,10 @@ class RunContext:
     call_id: str
     #: One call, one key, however often it is tried: hand it to the service that the tool calls.
     idempotency_key: str = ""
-    #: The user of the conversation, in the caller's own words; None where the caller named none.
+    #: The user who asks in this turn: whom its sender named, or else the thread's owner. None where nobody was named.
     user: str | None = None
+    #: The user whose thread it is. Another one may ask in it: give away what is the owner's to `user` alone.
+    thread_owner: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     #: From 1; more than that means an earlier attempt at the turn broke off.
     attempt: int = 1

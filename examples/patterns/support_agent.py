@@ -23,10 +23,10 @@ class SupportAgent:
 
     async def handle_ticket(self, ticket_id: str, customer_id: str, issue: str) -> str:
         """Answer what a customer reports; a ticket that is known is opened again."""
-        thread = await self.thread_store.get_or_create_thread(f"ticket-{ticket_id}")
+        thread = await self.thread_store.get_or_create_thread(f"ticket-{ticket_id}", user=customer_id)
         thread.metadata |= {"ticket_id": ticket_id, "customer_id": customer_id, "status": "open"}
         thread.add_message(Message(role="user", content=f"Customer {customer_id} reports: {issue}"))
-        result = await self.agent.go(thread)
+        result = await self.agent.go(thread, user=customer_id)
         return result.content
 
     async def close_ticket(self, ticket_id: str) -> None:

@@ -10,7 +10,7 @@ from threadmill import Agent, Message, Thread, ThreadStore
 
 async def get_user_thread(user_id: str, store: ThreadStore) -> Thread:
     """The user's own thread: the stored one, or a new one that is stored now."""
-    return await store.get_or_create_thread(f"user-{user_id}-main", metadata={"user": user_id})
+    return await store.get_or_create_thread(f"user-{user_id}-main", user=user_id)
 
 
 async def say(agent: Agent, store: ThreadStore, user_id: str, text: str) -> str:

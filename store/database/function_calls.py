@@ -42,7 +42,9 @@ class FunctionCall:
 
 @cache
 def _call_sql(name: str, argument_names: tuple[str, ...]) -> str:
-    return f"SELECT {SCHEMA}.{name}({', '.join(f'{each} => %({each})s' for each in argument_names)})"
+    # Quoted, for `user` is a word of SQL's.
+    arguments = ", ".join(f'"{each}" => %({each})s' for each in argument_names)
+    return f"SELECT {SCHEMA}.{name}({arguments})"
 
 
 def has_functions(connection: Connection) -> bool:

@@ -6,9 +6,10 @@ more; its turns are cancelled; its cutoff moves to its end, so that it is no lon
 deleted in batches, as retention does; then the files that no other thread has; then archives. What was
 removed is counted by the transaction that removed it, so an erasure that was killed goes on with the
 next call, or with retention's run (`unfinished`), and its certificate counts all of it.
+A thread goes with its owner; what a user said in threads of others is erased in its place (`sent_turns`).
 
 What stays true: a thread under legal hold refuses the whole erasure before anything is touched, and
 stops one that is under way: then threads that are still there are read again, and it stays unfinished
-until the hold is released; nothing of another thread, user or tenant is touched; what stays behind
+until the hold is released; nothing that another user said, of another thread or tenant, is touched; what stays behind
 (`audit`, `erasures`) names no user and no thread: ids stand there as hashes.
 """

@@ -18,6 +18,9 @@ from store.tables.retention import erasure_items, erasures
 
 Certificate = dict[str, Any]
 
+#: The outcomes that a certificate can have.
+ERASED, NOTHING_FOUND = "erased", "nothing was found"
+
 
 def finish(connection: Connection, erasure_id: str, subject: Subject) -> Certificate:
     """End an erasure. Running it twice gives the same certificate."""
@@ -26,14 +29,16 @@ def finish(connection: Connection, erasure_id: str, subject: Subject) -> Certifi
     if row.finished_at is not None:
         return dict(row.certificate)
     items = erasure_items.c
-    thread_hashes = select(items.sha256).where(items.erasure_id == erasure_id, items.kind == "thread")
     content = {
         "format": "threadmill.erasure",
         "version": 1,
         "id": row.id,
         "tenant": row.tenant,
         "subject": {"kind": row.subject, "sha256": row.subject_sha256},
-        "threads": sorted(connection.execute(thread_hashes).scalars()),
+        "outcome": ERASED if any(row.counts.values()) else NOTHING_FOUND,
+        "threads": _list_hashes(connection, erasure_id, "thread"),
+        # Threads of others, which stay: what the subject said in them is erased, what was answered is not.
+        "shared_threads": _list_hashes(connection, erasure_id, "shared"),
         "counts": dict(sorted(row.counts.items())),
         "requested_at": row.requested_at.isoformat(),
         "finished_at": row.now.isoformat(),
@@ -46,6 +51,13 @@ def finish(connection: Connection, erasure_id: str, subject: Subject) -> Certifi
     connection.execute(delete(erasure_items).where(items.erasure_id == erasure_id, items.kind == "blob"))
     write_audit_row(connection, subject.tenant, "", "erasure.finished", certificate)
     return certificate
+
+
+def _list_hashes(connection: Connection, erasure_id: str, kind: str) -> list[str]:
+    items = erasure_items.c
+    return sorted(
+        connection.execute(select(items.sha256).where(items.erasure_id == erasure_id, items.kind == kind)).scalars()
+    )
 
 
 @read_only

@@ -10,6 +10,7 @@
     files/…, texts/…       their bytes, and the texts that were extracted, by their hash: each once
     uploads.jsonl          what a client said of these files when it put them, or was about to
     archives/….jsonl.gz    what retention archived
+    sent.jsonl             what the user said in threads of others
 
 What stays true: it is written as it is read, a page or a file at a time, and of what was written only
 names are kept; no connection is held while a page is written. What retention is about to delete is not
@@ -77,7 +78,8 @@ class UserExport:
                     self._write_thread(archive, f"threads/{count:04}", thread)
                     self._write_files(archive, thread, file_list)
             archive_count = self._write_archives(archive)
-            if not count and not archive_count:
+            sent_count = self._write_sent_messages(archive, file_list)
+            if not count and not archive_count and not sent_count:
                 raise ThreadNotFound(f"nothing is stored of this {self.subject.kind}")
             file_list.seek(0)
             with archive.open("files.jsonl", "w", force_zip64=True) as member:
@@ -123,14 +125,15 @@ class UserExport:
         after = ("", -1)
         while rows := self.database.run(export_rows.load_files, key=thread.key, after=after):
             for row in rows:
-                # A file that the scanner did not pass is listed, and its bytes are left out.
-                is_clean = row.scan not in BLOCKED_SCANS
-                is_stored = is_clean and self._write_file(archive, row.sha256)
-                file_list.write(
-                    _encode_lines([{"thread": thread.id, **export_rows.row_to_json(row), "stored": is_stored}])
-                )
-                self._hashes.add(row.sha256)
+                self._list_file(archive, {"thread": thread.id, **export_rows.row_to_json(row)}, file_list)
             after = (rows[-1].message_id, rows[-1].place)
+
+    def _list_file(self, archive: ZipFile, line: Line, file_list: IO[bytes]) -> None:
+        # A file that the scanner did not pass is listed, and its bytes are left out.
+        is_clean = line["scan"] not in BLOCKED_SCANS
+        is_stored = is_clean and self._write_file(archive, line["sha256"])
+        file_list.write(_encode_lines([{**line, "stored": is_stored}]))
+        self._hashes.add(line["sha256"])
 
     def _write_file(self, archive: ZipFile, sha256: str) -> bool:
         """Write the bytes and the text of a file, once; False where its bytes are lost."""
@@ -153,6 +156,22 @@ class UserExport:
         for row in rows:
             self._write_object(archive, f"archives/{row.sha256}.jsonl.gz", ARCHIVES, row.sha256)
         return len(rows)
+
+    def _write_sent_messages(self, archive: ZipFile, file_list: IO[bytes]) -> int:
+        """Write what the user said in threads of others, if they did; returns the number of messages."""
+        after, count = 0, 0
+        with TemporaryFile() as lines:
+            while page := self.database.run(export_rows.load_sent_turns, subject=self.subject, after=after):
+                after, rows = page
+                lines.write(_encode_lines(map(export_rows.row_to_json, rows)))
+                for file in self.database.run(export_rows.load_sent_files, rows=rows):
+                    self._list_file(archive, export_rows.row_to_json(file), file_list)
+                count += len(rows)
+            lines.seek(0)
+            if count:
+                with archive.open("sent.jsonl", "w", force_zip64=True) as member:
+                    copyfileobj(lines, member)
+        return count
 
     def _write_object(self, archive: ZipFile, name: str, tenant: str, sha256: str) -> bool:
         """Write an object, once; False where its bytes are lost or damaged: the export goes on."""

@@ -8,12 +8,13 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, exists, not_, or_, select, tuple_
+from sqlalchemy import Column, ColumnElement, Connection, Select, Table, exists, not_, or_, select, true, tuple_
 
 from store.audit import hash_of
 from store.database.sqlite import read_only
 from store.database.statements import AnyRow
 from store.erasure.archives import parts_of, thread_keys_naming
+from store.erasure.sent_turns import is_sent_by
 from store.erasure.subject import Subject, select_thread_keys
 from store.history import message_rows
 from store.history.visibility import is_hidden_turn
@@ -100,12 +101,48 @@ def load_files(connection: Connection, key: int, after: tuple[str, int]) -> Sequ
         .correlate(attachments)
         .exists()
     )
-    columns = attachments.c.message_id, attachments.c.index.label("place"), attachments.c.filename
-    statement = select(*columns, blobs.c.sha256, blobs.c.size, blobs.c.media_type, blobs.c.scan)
+    statement = select(*_file_columns())
     is_after = tuple_(*sort_key) > tuple_(*after)
     of_thread = (attachments.c.thread_key == key) & is_after & not_(is_below) & not_(is_hidden_input)
     page = statement.join_from(attachments, blobs).where(of_thread).order_by(*sort_key).limit(PAGE)
     return connection.execute(page).all()
+
+
+@read_only
+def load_sent_turns(connection: Connection, subject: Subject, after: int) -> tuple[int, Sequence[AnyRow]] | None:
+    """Load what the user said in their next turns in threads of others, with the position of the last turn."""
+    is_of_other = threads.c.owner.is_distinct_from(subject.user)
+    of_page = select(turns.c.arrival_seq).join(threads).where(is_sent_by(subject), is_of_other)
+    page = of_page.where(turns.c.arrival_seq > after).order_by(turns.c.arrival_seq).limit(PAGE)
+    positions = connection.execute(page).scalars().all()
+    if not positions:
+        return None
+    is_visible = (messages.c.seq > threads.c.history_starts_after) | threads.c.legal_hold
+    is_input = (messages.c.seq <= turns.c.window_to_seq) & is_visible
+    rows: list[AnyRow] = []
+    for table, condition in ((messages, is_input), (inbox_messages, true())):
+        said = select(turns.c.arrival_seq, turns.c.thread_key, threads.c.id.label("thread"), *_said_columns(table))
+        of_turns = said.join_from(turns, threads).join(table, table.c.turn_id == turns.c.id)
+        rows += connection.execute(of_turns.where(turns.c.arrival_seq.in_(positions), condition))
+    return positions[-1], sorted(rows, key=lambda row: row.arrival_seq)
+
+
+def _said_columns(table: Table) -> list[Column[Any]]:
+    return [table.c[name] for name in ("turn_id", "id", "role", "content", "parts", "name", "metadata", "created_at")]
+
+
+@read_only
+def load_sent_files(connection: Connection, rows: Sequence[AnyRow]) -> Sequence[AnyRow]:
+    """Load the files of messages that `load_sent_turns` loaded, each with the id of its thread."""
+    addresses = [(row.thread_key, row.id) for row in rows]
+    of_messages = tuple_(attachments.c.thread_key, attachments.c.message_id).in_(addresses)
+    statement = select(threads.c.id.label("thread"), *_file_columns()).join_from(attachments, blobs).join(threads)
+    return connection.execute(statement.where(of_messages)).all()
+
+
+def _file_columns() -> list[ColumnElement[Any]]:
+    columns = attachments.c.message_id, attachments.c.index.label("place"), attachments.c.filename
+    return [*columns, blobs.c.sha256, blobs.c.size, blobs.c.media_type, blobs.c.scan]
 
 
 @read_only
@@ -134,12 +171,12 @@ def load_audit(connection: Connection, row: AnyRow) -> list[Line]:
 @read_only
 def load_archives(connection: Connection, subject: Subject) -> Sequence[AnyRow]:
     """Load the archives of the subject's threads, also of deleted ones."""
-    return connection.execute(archive_rows(connection, subject)).all()
+    return connection.execute(archive_rows(subject)).all()
 
 
-def archive_rows(connection: Connection, subject: Subject) -> Select[Any]:
+def archive_rows(subject: Subject) -> Select[Any]:
     """The statement for the subject's stored archives, the oldest part first."""
-    of_subject = archives.c.key.in_(parts_of(select_thread_keys(connection, subject), thread_keys_naming(subject)))
+    of_subject = archives.c.key.in_(parts_of(select_thread_keys(subject), thread_keys_naming(subject)))
     return select(archives).where(of_subject, archives.c.state == "stored").order_by(archives.c.key)
 
 

@@ -4,7 +4,6 @@ What stays true: counts are written by the transaction that removed what they co
 nothing to do changes nothing.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Select, delete, exists, select, tuple_, union, update
@@ -15,6 +14,8 @@ from store.audit import hash_of, pseudonymize_thread, redact_file_hashes
 from store.database.column_types import clock
 from store.database.statements import AnyRow, insert_for
 from store.erasure.archives import names_subject, thread_keys_naming
+from store.erasure.items import record_items
+from store.erasure.sent_turns import select_shared_keys
 from store.erasure.subject import Subject, select_thread_keys
 from store.files import garbage_collection
 from store.retention import deletion, legal_holds
@@ -54,7 +55,6 @@ def begin(connection: Connection, subject: Subject) -> str:
         counts={},
         requested_at=clock(),
         subject_id=subject.name,
-        user_key=subject.user_key,
         last_step_at=clock(),
     )
     connection.execute(entry.on_conflict_do_nothing())
@@ -64,11 +64,11 @@ def begin(connection: Connection, subject: Subject) -> str:
 def check_not_held(connection: Connection, subject: Subject) -> None:
     """Raise `ThreadUnderLegalHold`, with the first ids, if threads of the subject are under legal hold.
 
-    A thread that is another user's by now counts, too, if an archive of it names the subject: its
-    parts would all be deleted.
+    A thread that is another user's counts, too, if an archive of it names the subject, whose parts would all be
+    deleted, or if the subject said something in it.
     """
-    keys = select_thread_keys(connection, subject)
-    all_keys = keys if subject.whole_tenant else union(keys, thread_keys_naming(subject))
+    keys = select_thread_keys(subject)
+    all_keys = keys if subject.whole_tenant else union(keys, thread_keys_naming(subject), select_shared_keys(subject))
     query = select(threads.c.id).where(threads.c.legal_hold, threads.c.key.in_(all_keys))
     held_ids = connection.execute(query.order_by(threads.c.key).limit(ERROR_MAX_IDS)).scalars().all()
     if held_ids:
@@ -88,7 +88,7 @@ def lock_out_thread(connection: Connection, erasure_id: str, subject: Subject, k
         raise ThreadUnderLegalHold([thread.id])
     _lock_out(connection, thread)
     _take_over_deletion(connection, erasure_id, thread)
-    _record_items(connection, erasure_id, "thread", [hash_of(thread.tenant, thread.id)])
+    record_items(connection, erasure_id, "thread", [hash_of(thread.tenant, thread.id)])
     return True
 
 
@@ -96,7 +96,7 @@ def _lock_thread(connection: Connection, erasure_id: str, subject: Subject, key:
     """Lock the row of a thread of the subject; None if it is gone."""
     # Also a thread that became another user's since: it was locked out for this erasure already.
     locked_out_keys = select(pending_deletions.c.thread_key).where(pending_deletions.c.erasure_id == erasure_id)
-    is_in_erasure = threads.c.key.in_(select_thread_keys(connection, subject)) | threads.c.key.in_(locked_out_keys)
+    is_in_erasure = threads.c.key.in_(select_thread_keys(subject)) | threads.c.key.in_(locked_out_keys)
     statement = select(threads).where(threads.c.key == key, is_in_erasure)
     return connection.execute(statement.with_for_update(key_share=True)).one_or_none()
 
@@ -188,10 +188,11 @@ def is_stored(connection: Connection, subject: Subject) -> bool:
     has_archives = exists().where(archives.c.tenant == subject.tenant, names_subject(subject))
     has_dropped_files = exists().where(dropped_files.c.tenant == subject.tenant, names_subject(subject, dropped_files))
     has_rows = (
-        select_thread_keys(connection, subject).exists()
+        select_thread_keys(subject).exists()
         | _select_unfinished_id(subject).exists()
         | has_archives
         | has_dropped_files
+        | select_shared_keys(subject).exists()
     )
     return bool(connection.execute(select(has_rows)).scalar_one())
 
@@ -207,7 +208,7 @@ def mark_file(connection: Connection, erasure_id: str, subject: Subject, sha256:
     """Mark a blob and its renditions for deletion, unless another message has it."""
     hashes = garbage_collection.mark_now(connection, (subject.tenant, sha256))
     # Also hashes that are done: until now this blob kept them.
-    _record_items(connection, erasure_id, "blob", sorted(hashes), reopens=True)
+    record_items(connection, erasure_id, "blob", sorted(hashes), reopens=True)
 
 
 def remove_file(connection: Connection, erasure_id: str, subject: Subject, sha256: str, delete_object: Any) -> None:
@@ -241,7 +242,7 @@ def record_files(connection: Connection, erasure_id: str, tenant: str, after: st
     is_rendition = exists().where(renditions.c.tenant == tenant, renditions.c.rendition_sha256 == blobs.c.sha256)
     page = select(blobs.c.sha256).where(blobs.c.tenant == tenant, blobs.c.sha256 > after, ~is_rendition)
     hashes = list(connection.execute(page.order_by(blobs.c.sha256).limit(PAGE)).scalars())
-    _record_items(connection, erasure_id, "blob", hashes)
+    record_items(connection, erasure_id, "blob", hashes)
     return hashes[-1] if hashes else None
 
 
@@ -266,7 +267,7 @@ def record_dropped_files(connection: Connection, erasure_id: str, subject: Subje
     of_files = (renditions.c.tenant == subject.tenant) & renditions.c.sha256.in_(hashes)
     rendition_hashes = connection.execute(select(renditions.c.rendition_sha256).where(of_files)).scalars()
     # With their renditions: after a garbage collection nothing would lead to these any more.
-    _record_items(connection, erasure_id, "blob", sorted(hashes.union(rendition_hashes)))
+    record_items(connection, erasure_id, "blob", sorted(hashes.union(rendition_hashes)))
     return bool(page)
 
 
@@ -294,15 +295,3 @@ def _select_unfinished_id(subject: Subject) -> Select[Any]:
         erasures.c.subject_sha256 == subject.sha256,
         erasures.c.finished_at.is_(None),
     )
-
-
-def _record_items(
-    connection: Connection, erasure_id: str, kind: str, hashes: Sequence[str], *, reopens: bool = False
-) -> None:
-    if hashes:
-        rows = [{"erasure_id": erasure_id, "kind": kind, "sha256": sha256} for sha256 in hashes]
-        statement = insert_for(connection, erasure_items).values(rows)
-        reopening = statement.on_conflict_do_update(
-            index_elements=["erasure_id", "kind", "sha256"], set_={"done": False}
-        )
-        connection.execute(reopening if reopens else statement.on_conflict_do_nothing())

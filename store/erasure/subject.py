@@ -1,7 +1,6 @@
 """The subject of an erasure or export: one thread, all threads of a user, or a whole tenant.
 
-What stays true: on PostgreSQL the threads of a user are found through an index, as long as the key of
-metadata that names users is the default.
+What stays true: a user's threads are those that they own, whoever else said something in them; an index finds them.
 """
 
 from dataclasses import dataclass
@@ -10,14 +9,10 @@ from typing import Any
 from sqlalchemy import Connection, Select, select
 
 from conversation.errors import InvalidInput
-from conversation.validation import check_id, check_tenant, check_text
+from conversation.validation import check_id, check_tenant
 from store.audit import hash_of
 from store.database.sqlite import read_only
-from store.retention.thread_user import user_of
 from store.tables import threads
-
-#: Characters of a user's name: as metadata has it, where it need not be an id.
-USER_MAX_CHARS = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +24,6 @@ class Subject:
     user: str | None = None
     #: All of the tenant, of every user.
     whole_tenant: bool = False
-    #: The key of metadata that names users: see `store.retention.user`.
-    user_key: str = "user"
 
     def check(self) -> None:
         """Refuse a subject that names none or several of these. Raises `InvalidInput`."""
@@ -41,8 +34,8 @@ class Subject:
             )
         if self.thread_id is not None:
             check_id("thread_id", self.thread_id)
-        if self.user is not None and not check_text("user", self.user, max_chars=USER_MAX_CHARS):
-            raise InvalidInput("user", "is empty", "pass what the metadata has")
+        if self.user is not None:
+            check_id("user", self.user)
 
     @property
     def kind(self) -> str:
@@ -64,15 +57,15 @@ class Subject:
 @read_only
 def load_thread_keys(connection: Connection, subject: Subject, *, after: int, limit: int) -> list[int]:
     """Load a page of the keys of the subject's threads, ascending."""
-    statement = select_thread_keys(connection, subject).where(threads.c.key > after)
+    statement = select_thread_keys(subject).where(threads.c.key > after)
     return list(connection.execute(statement.order_by(threads.c.key).limit(limit)).scalars())
 
 
-def select_thread_keys(connection: Connection, subject: Subject) -> Select[Any]:
+def select_thread_keys(subject: Subject) -> Select[Any]:
     """The statement for the keys of the subject's threads."""
     of_tenant = threads.c.tenant == subject.tenant
     if subject.whole_tenant:
         return select(threads.c.key).where(of_tenant)
     if subject.user is None:
         return select(threads.c.key).where(of_tenant, threads.c.id == subject.thread_id)
-    return select(threads.c.key).where(of_tenant, user_of(connection, subject.user_key) == subject.user)
+    return select(threads.c.key).where(of_tenant, threads.c.owner == subject.user)

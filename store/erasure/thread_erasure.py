@@ -40,10 +40,4 @@ class ThreadErasure(OpenStore):
         return await asyncio.to_thread(export.write, target)
 
     def _subject(self, user: str | None, thread_id: str | None, *, whole_tenant: bool = False) -> Subject:
-        return Subject(
-            tenant=self.tenant,
-            user=user,
-            thread_id=thread_id,
-            whole_tenant=whole_tenant,
-            user_key=self.settings.user_metadata_key,
-        )
+        return Subject(tenant=self.tenant, user=user, thread_id=thread_id, whole_tenant=whole_tenant)

@@ -56,5 +56,4 @@ def subject_of(row: AnyRow) -> Subject:
         thread_id=row.subject_id if row.subject == "thread" else None,
         user=row.subject_id if row.subject == "user" else None,
         whole_tenant=row.subject == "tenant",
-        user_key=row.user_key,
     )

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from conversation.errors import ThreadUnderLegalHold
 from store.blobs import BlobStore
 from store.database.engine import Operation, TransactionRunner
-from store.erasure import archives, certificate, steps
+from store.erasure import archives, certificate, sent_turns, steps
 from store.erasure.certificate import Certificate
 from store.erasure.subject import Subject, load_thread_keys
 from store.erasure.unfinished import ErasureOver, OutOfTime, record_work
@@ -53,9 +53,9 @@ class _Steps:
 def run_erasure(database: TransactionRunner, files: BlobStore, subject: Subject) -> Certificate:
     """Erase a subject; returns the certificate. An erasure that broke off is resumed.
 
-    A subject of which nothing is stored gives the certificate of its last erasure, else one that
-    counts nothing. A whole tenant is searched, and certified, each time. Raises `ThreadUnderLegalHold`, and
-    `FileStoreUnavailable`: then it can be called again.
+    A subject of which nothing is stored gives the certificate of its last erasure, else one that counts nothing,
+    with the outcome that nothing was found. A whole tenant is searched, and certified, each time. Raises
+    `ThreadUnderLegalHold`, and `FileStoreUnavailable`: then it can be called again.
     """
     subject.check()
     if not subject.whole_tenant and not database.run(steps.is_stored, subject=subject):
@@ -94,6 +94,8 @@ def _erase(database: TransactionRunner, files: BlobStore, erasure_id: str, subje
         _erase_thread(database, erasure_id, subject, key)
     for key in _iterate_locked_out_keys(database, erasure_id):
         _erase_thread(database, erasure_id, subject, key)
+    while database.run(sent_turns.erase_sent_turns, erasure_id=erasure_id, subject=subject):
+        pass
     while database.run(steps.record_dropped_files, erasure_id=erasure_id, subject=subject):
         pass
     if subject.whole_tenant:

@@ -1,4 +1,4 @@
--- The text of a JSON value, in one form for equal values: what `store/turns/canonical_json.py` makes of it.
+-- The text of a JSON value, in one form for equal values: what `conversation/canonical_json.py` makes of it.
 --
 -- Keys are in the order of their code points, without white space. A number is read as Python reads it, and
 -- written without an exponent and without zeros behind its last digit.

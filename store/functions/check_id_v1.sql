@@ -13,7 +13,7 @@ BEGIN
     ELSIF value IN ('.', '..') THEN
         PERFORM threadmill.refuse_v1(field, format('is ''%s''', value), 'a URL path cannot name it: use letters or digits too');
     -- All white space of Unicode: what \s stands for depends on the database's locale.
-    ELSIF value ~ '[\u0001-\u0020\u007f\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000/\\]' THEN
+    ELSIF value ~ '[\u0001-\u0020\u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000/\\]' THEN
         PERFORM threadmill.refuse_v1(
             field,
             'holds white space, a slash, or a control character',

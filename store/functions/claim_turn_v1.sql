@@ -43,7 +43,8 @@ DECLARE
     after_seq bigint;
     window_messages json;
 BEGIN
-    SELECT key, lease_owner, fencing_token, last_seq, summary_id, context_version, history_starts_after INTO thread
+    SELECT key, lease_owner, fencing_token, last_seq, summary_id, context_version, history_starts_after, owner
+    INTO thread
     FROM threads WHERE tenant = p_tenant AND id = p_thread_id
     FOR NO KEY UPDATE;
     IF NOT FOUND THEN
@@ -141,6 +142,8 @@ BEGIN
         uncovered_messages = uncovered_messages + history_end - thread.last_seq,
         uncovered_tokens = uncovered_tokens + inbox_tokens,
         agent = turn.agent,
+        -- Whoever sent while this row was locked could not make it theirs.
+        owner = coalesce(owner, turn.sender),
         updated_at = claimed_at
     WHERE key = thread.key;
 
@@ -190,6 +193,8 @@ BEGIN
         'remaining_seconds', extract(epoch FROM turn.deadline - claimed_at),
         'window_to_seq', turn.window_to_seq,
         'metadata', turn.metadata,
+        'user', coalesce(turn.sender, thread.owner),
+        'thread_owner', coalesce(thread.owner, turn.sender),
         'summary', summary.content,
         'context', context_texts,
         'window', window_messages

@@ -7,7 +7,8 @@ CREATE FUNCTION threadmill.request_digest_v1(
     metadata jsonb,
     not_before timestamptz,
     deadline timestamptz,
-    role text
+    role text,
+    "user" text
 ) RETURNS text
 LANGUAGE sql STABLE
 SET search_path FROM CURRENT
@@ -16,6 +17,7 @@ AS $$
         'thread', thread_id,
         'agent', agent,
         'role', role,
+        'user', "user",
         'content', content,
         'metadata', metadata,
         'attachments', '[]'::jsonb,

@@ -8,7 +8,7 @@ CREATE OR REPLACE FUNCTION threadmill.send_message(
     content text,
     -- The agent that shall answer.
     agent text DEFAULT 'assistant',
-    -- Whose thread it is: thread ids of two tenants never meet.
+    -- The tenant of the thread: thread ids of two tenants never meet.
     tenant text DEFAULT 'default',
     -- The same key with the same request gives the first turn again; with another request, an error.
     idempotency_key text DEFAULT NULL,
@@ -23,14 +23,16 @@ CREATE OR REPLACE FUNCTION threadmill.send_message(
     -- user or system.
     role text DEFAULT 'user',
     -- Accept an agent that no worker has registered yet: its turn waits for one.
-    allow_unknown_agent boolean DEFAULT false
+    allow_unknown_agent boolean DEFAULT false,
+    -- Your own id of the user who asks; the thread's owner from now on, if it has none. Null: `user` in metadata.
+    "user" text DEFAULT NULL
 ) RETURNS uuid
 LANGUAGE sql SECURITY DEFINER
 SET search_path FROM CURRENT
 AS $$
     SELECT threadmill.send_message_v1(
         thread_id, content, agent, tenant, idempotency_key, priority, metadata, not_before, deadline, role,
-        allow_unknown_agent
+        allow_unknown_agent, "user"
     )
 $$;
 REVOKE ALL ON FUNCTION threadmill.send_message FROM PUBLIC;

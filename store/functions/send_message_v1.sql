@@ -14,11 +14,13 @@ CREATE FUNCTION threadmill.send_message_v1(
     not_before timestamptz,
     deadline timestamptz,
     role text,
-    allow_unknown_agent boolean
+    allow_unknown_agent boolean,
+    "user" text
 ) RETURNS uuid
 LANGUAGE plpgsql
 SET search_path FROM CURRENT
 AS $$
+#variable_conflict use_variable
 DECLARE
     outcome json;
 BEGIN
@@ -30,6 +32,7 @@ BEGIN
     PERFORM threadmill.check_message_v1(
         thread_id, content, agent, tenant, idempotency_key, priority, metadata, not_before, deadline, role
     );
+    "user" := threadmill.named_user_v1("user", metadata);
     outcome := threadmill.send_turn_v1(
         turn_id => threadmill.new_id_v1(),
         tenant => tenant,
@@ -40,12 +43,13 @@ BEGIN
         content => content,
         message_metadata => metadata,
         metadata => metadata,
+        "user" => "user",
         priority => priority,
         not_before => not_before,
         deadline => deadline,
         idempotency_key => idempotency_key,
         request_digest => CASE WHEN idempotency_key IS NOT NULL THEN threadmill.request_digest_v1(
-            thread_id, content, agent, priority, metadata, not_before, deadline, role
+            thread_id, content, agent, priority, metadata, not_before, deadline, role, "user"
         ) END,
         allow_unknown_agent => coalesce(allow_unknown_agent, false)
     );

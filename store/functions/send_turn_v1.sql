@@ -1,8 +1,8 @@
 -- Stores a turn with its message, or finds the turn that the same request led to before.
 --
--- What stays true: it takes no lock that a worker needs, so a caller's long transaction holds up nobody. No refusal
--- is an error, so the caller's transaction lives on, and a refused request stores nothing. Who calls it has checked
--- the values.
+-- What stays true: it takes no lock that a worker needs, so a caller's long transaction holds up nobody; but for the
+-- one message in a thread's life that makes it somebody's. No refusal is an error, so the caller's transaction lives
+-- on, and a refused request stores nothing. Who calls it has checked the values.
 --
 -- Returns {"turn_id", "is_new", "thread_key"}, the last where the turn was inserted by this call; or {"refusal"}:
 -- idempotency_conflict, limit_reached, unknown_agent with {"known_agents"}, or busy.
@@ -23,6 +23,8 @@ CREATE FUNCTION threadmill.send_turn_v1(
     has_attachments boolean DEFAULT false,
     -- The turn.
     metadata jsonb DEFAULT '{}',
+    -- The user who asks: the thread's owner from now on, if it has none.
+    "user" text DEFAULT NULL,
     priority integer DEFAULT 0,
     not_before timestamptz DEFAULT NULL,
     deadline timestamptz DEFAULT NULL,
@@ -46,6 +48,7 @@ DECLARE
     obstacle text;
     stored_key bigint;
     new_thread_key bigint;
+    is_unowned boolean;
     earlier record;
 BEGIN
     -- A second attempt is needed for a new thread; more, where another transaction commits between two statements.
@@ -64,19 +67,31 @@ BEGIN
         END;
         IF obstacle IS NULL THEN
             INSERT INTO turns (
-                thread_key, id, tenant, state, agent, local_process_id, priority, metadata, not_before, deadline,
-                idempotency_key, request_digest, created_at, notified_at
+                thread_key, id, tenant, state, agent, local_process_id, priority, metadata, sender, not_before,
+                deadline, idempotency_key, request_digest, created_at, notified_at
             )
             SELECT
-                threads.key, turn_id, tenant, 'queued', agent, local_process_id, priority, metadata, not_before,
-                deadline, idempotency_key, request_digest, clock_timestamp(),
+                threads.key, turn_id, tenant, 'queued', agent, local_process_id, priority, metadata,
+                nullif("user", threads.owner), not_before, deadline, idempotency_key, request_digest, clock_timestamp(),
                 CASE WHEN mark_notified AND not_before IS NULL THEN clock_timestamp() END
             FROM threads
             WHERE threads.tenant = tenant AND threads.id = thread_id
             -- On either conflict: its idempotency key, or its own row if the answer to its commit was lost.
             ON CONFLICT DO NOTHING
-            RETURNING turns.thread_key INTO stored_key;
+            RETURNING
+                turns.thread_key,
+                turns.sender IS NOT NULL AND (SELECT owner IS NULL FROM threads WHERE threads.key = turns.thread_key)
+            INTO stored_key, is_unowned;
             IF FOUND THEN
+                IF is_unowned THEN
+                    -- Not where a worker holds the row: its claim of this turn does the same.
+                    UPDATE threads SET owner = "user"
+                    WHERE threads.key IN (
+                        SELECT unowned.key FROM threads AS unowned
+                        WHERE unowned.key = stored_key AND unowned.owner IS NULL
+                        FOR NO KEY UPDATE SKIP LOCKED
+                    );
+                END IF;
                 IF content IS NOT NULL THEN
                     INSERT INTO inbox_messages (
                         turn_id, index, id, role, content, parts, name, metadata, source, has_attachments, created_at
@@ -105,8 +120,8 @@ BEGIN
         END IF;
 
         -- After a check that none is there: on a conflict, this waits for the lock of whoever updates the row.
-        INSERT INTO threads (tenant, id, metadata, agent, created_at, updated_at)
-        SELECT tenant, thread_id, '{}', agent, clock_timestamp(), clock_timestamp()
+        INSERT INTO threads (tenant, id, owner, metadata, agent, created_at, updated_at)
+        SELECT tenant, thread_id, "user", '{}', agent, clock_timestamp(), clock_timestamp()
         WHERE NOT EXISTS (SELECT FROM threads WHERE threads.tenant = tenant AND threads.id = thread_id)
         ON CONFLICT DO NOTHING
         RETURNING threads.key INTO new_thread_key;

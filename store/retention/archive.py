@@ -77,7 +77,7 @@ def delete_part(connection: Connection, archive_key: int) -> None:
     connection.execute(delete(archives).where(archives.c.key == archive_key))
 
 
-def draft(connection: Connection, thread_key: int, *, user_key: str) -> Part | None:
+def draft(connection: Connection, thread_key: int) -> Part | None:
     """Insert the part of the next batch; None where nothing may be deleted, or needs an archive."""
     batch = lock_next_batch(connection, thread_key, limit=PART_MAX_MESSAGES)
     if batch is None or not _has_content(connection, batch):
@@ -92,7 +92,7 @@ def draft(connection: Connection, thread_key: int, *, user_key: str) -> Part | N
             tenant=thread.tenant,
             thread_key=thread.key,
             thread_sha256=hash_of(thread.tenant, thread.id),
-            user_sha256=enter_user(connection, thread.key, user_key),
+            user_sha256=enter_user(connection, thread.key),
             from_seq=batch.pending_deletion.deleted_to + 1,
             to_seq=batch.to_seq,
             messages=batch.messages,
@@ -131,9 +131,9 @@ def remove_remainder(connection: Connection, thread_key: int) -> BatchOutcome | 
     return None if batch is None or _has_content(connection, batch) else remove_batch(connection, batch)
 
 
-def finish_deletion(connection: Connection, key: int, *, user_key: str) -> BatchOutcome | None:
-    """Enter the thread's user in its archives and dropped files; then `remove_thread`, if it goes whole."""
-    enter_user(connection, key, user_key)
+def finish_deletion(connection: Connection, key: int) -> BatchOutcome | None:
+    """Enter the thread's owner in its archives and dropped files; then `remove_thread`, if it goes whole."""
+    enter_user(connection, key)
     return deletion.remove_thread(connection, key)
 
 

@@ -13,11 +13,11 @@ from store.retention.thread_user import enter_user
 from store.tables import attachments, threads
 
 
-def delete_thread(connection: Connection, tenant: str, thread_id: str, *, user_key: str = "user") -> bool:
+def delete_thread(connection: Connection, tenant: str, thread_id: str) -> bool:
     """Delete a thread with everything that belongs to it; False if there was none.
 
     Its blobs stay until no other message has them and their grace is over; what retention archived of
-    it stays, as its user's. Raises `ThreadUnderLegalHold`.
+    it stays, as its owner's. Raises `ThreadUnderLegalHold`.
     """
     thread = select(threads).where(threads.c.tenant == tenant, threads.c.id == thread_id)
     row = connection.execute(thread.with_for_update()).one_or_none()
@@ -28,6 +28,6 @@ def delete_thread(connection: Connection, tenant: str, thread_id: str, *, user_k
     note_dropped(connection, addresses_of(row.key))
     thread_files = addresses_of(row.key).add_columns(attachments.c.thread_key)
     dropped_files.record(connection, connection.execute(thread_files).all())
-    enter_user(connection, row.key, user_key)
+    enter_user(connection, row.key)
     connection.execute(delete(threads).where(threads.c.key == row.key))
     return True

@@ -1,7 +1,5 @@
 """The settings of retention and upkeep: what is deleted when, and how often that is looked for."""
 
-from typing import Annotated
-
 from pydantic import BaseModel, Field
 
 from store.settings.units import Days, Seconds
@@ -29,8 +27,6 @@ class RetentionSettings(BaseModel):
     retention_archive: bool = False
     #: Days after its end when a turn is deleted with its journal; its messages stay. 0 means never.
     turn_retention_days: Days = 0
-    #: The key of a thread's metadata that names its user, for exports and erasures.
-    user_metadata_key: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] = "user"
     #: Seconds between two updates of PostgreSQL's statistics of our tables, for better plans.
     statistics_interval_seconds: Seconds = 21_600
     #: Seconds between two runs of retention.

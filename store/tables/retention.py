@@ -88,7 +88,7 @@ archives = Table(
     #: No foreign key: it outlives the thread.
     Column("thread_key", BigInteger, nullable=False),
     Column("thread_sha256", Text, nullable=False),
-    #: Of the user that the thread's metadata named.
+    #: Of the thread's owner.
     Column("user_sha256", Text),
     Column("from_seq", BigInteger, nullable=False),
     Column("to_seq", BigInteger, nullable=False),
@@ -119,7 +119,7 @@ dropped_files = Table(
     #: No foreign key: it outlives the thread.
     Column("thread_key", BigInteger, primary_key=True, autoincrement=False),
     Column("thread_sha256", Text, nullable=False),
-    #: Of the user that the thread's metadata named when it was archived, or at the end of the next deletion.
+    #: Of the thread's owner when it was archived, or at the end of the next deletion.
     Column("user_sha256", Text),
     ForeignKeyConstraint(["tenant", "sha256"], ["blobs.tenant", "blobs.sha256"], ondelete="CASCADE"),
     Index("ix_dropped_files_tenant_thread_sha256", "tenant", "thread_sha256"),
@@ -141,8 +141,6 @@ erasures = Table(
     Column("certificate", Json),
     #: The user's or thread's id in plain text, for the run that resumes it; null once it is finished.
     Column("subject_id", Text),
-    #: The key of metadata that named users when it was asked for.
-    Column("user_key", Text, nullable=False),
     #: When its last step was taken.
     Column("last_step_at", Time, nullable=False),
     CheckConstraint("subject in ('user', 'thread', 'tenant')", name="subject"),
@@ -155,10 +153,10 @@ erasure_items = Table(
     metadata,
     Column("erasure_id", OurId, ForeignKey("erasures.id", ondelete="CASCADE"), primary_key=True),
     Column("kind", Text, primary_key=True),
-    #: Of a thread's id, or of a blob's bytes.
+    #: Of a thread's id, or of a blob's bytes. A `shared` thread is another user's, and stays.
     Column("sha256", Text, primary_key=True),
     Column("done", Boolean, nullable=False, server_default=false()),
-    CheckConstraint("kind in ('thread', 'blob')", name="kind"),
+    CheckConstraint("kind in ('thread', 'shared', 'blob')", name="kind"),
 )
 
 
@@ -170,13 +168,10 @@ def _index_threads() -> None:
     """Index threads by what makes them due: retention finds these without reading the others."""
     group = ("tenant", text("coalesce(agent, '')"))
     oldest = text("coalesce(retained_from, created_at)")
-    user, has_user = text("(metadata ->> 'user')"), "metadata ->> 'user' is not null"
     indexes = (
         Index("ix_threads_idle", *group, "updated_period", "key", _table=threads),
         index_where("ix_threads_oldest", *group, oldest, "key", where=NEEDS_RETENTION_CHECK, table=threads),
         index_where("ix_threads_fullest", *group, "history_step", "key", where=NEEDS_RETENTION_CHECK, table=threads),
-        # Whose threads they are, where THREADMILL_USER_METADATA_KEY has its default.
-        index_where("ix_threads_user", "tenant", user, where=has_user, table=threads),
     )
     for index in indexes:
         index.ddl_if(dialect="postgresql")

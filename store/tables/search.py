@@ -22,6 +22,12 @@ _STATEMENTS = (
         "INSERT INTO messages_search (messages_search, rowid, content) "
         "VALUES ('delete', old.rowid, old.content); END"
     ),
+    (
+        "CREATE TRIGGER messages_search_update AFTER UPDATE OF content ON messages BEGIN "
+        "INSERT INTO messages_search (messages_search, rowid, content) "
+        "VALUES ('delete', old.rowid, old.content); "
+        "INSERT INTO messages_search (rowid, content) VALUES (new.rowid, new.content); END"
+    ),
 )
 
 for _statement in _STATEMENTS:

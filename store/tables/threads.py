@@ -8,6 +8,7 @@ changes once in a while: the index finds a few rows too many, and the column its
 from sqlalchemy import JSON, BigInteger, Boolean, Computed, Integer, Numeric, Text, false, text
 from sqlalchemy.schema import CheckConstraint, Column, ForeignKey, Identity, Index, Table, UniqueConstraint
 
+from conversation.validation import ID_MAX_CHARS
 from store.database.column_types import Json, Key, OurId, Time, ten_minutes_of
 from store.tables.metadata import index_where, metadata
 
@@ -28,8 +29,10 @@ threads = Table(
     metadata,
     Column("key", Key, Identity(always=False), primary_key=True),
     Column("tenant", Text, nullable=False),
-    #: The user's own id of the thread.
+    #: The caller's own id of the thread.
     Column("id", Text, nullable=False),
+    #: The user whose thread it is, by the caller's own id of them; null where nobody was named.
+    Column("owner", Text),
     Column("title", Text),
     Column("metadata", Json, nullable=False),
     Column("created_at", Time, nullable=False),
@@ -84,6 +87,9 @@ threads = Table(
         Computed("retention_checked_at is null or retention_checked_at < updated_at", persisted=True),
     ),
     UniqueConstraint("tenant", "id"),
+    CheckConstraint(f"length(owner) between 1 and {ID_MAX_CHARS}", name="owner"),
+    # In the order of a listing.
+    index_where("ix_threads_owner", "tenant", "owner", "key", where="owner is not null"),
     *(
         index_where(
             f"ix_threads_agent_uncovered_{counted}", "agent", f"uncovered_{counted}_step", where=CAN_BE_SUMMARIZED

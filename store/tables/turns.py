@@ -44,6 +44,8 @@ turns = Table(
     #: 0 is ordinary; higher is sooner. It orders threads, never the turns of one thread.
     Column("priority", SmallInteger, nullable=False, server_default="0"),
     Column("metadata", Json, nullable=False),
+    #: The user who asks, where that is not the thread's owner; after their erasure, the hash of their id.
+    Column("sender", Text),
     #: The turn is due when this is past.
     Column("not_before", Time),
     #: A head that waits for its model to come back blocks its thread until then.
@@ -95,6 +97,8 @@ turns = Table(
     index_where(
         "uq_turns_tenant_idempotency_key", "tenant", "idempotency_key", where="idempotency_key is not null", unique=True
     ),
+    # Few turns are in it: what a user said in threads of others.
+    index_where("ix_turns_sender", "tenant", "sender", "arrival_seq", where="sender is not null"),
     sqlite_autoincrement=True,
 )
 

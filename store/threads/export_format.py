@@ -155,6 +155,7 @@ SUMMARY: Mapping[str, Check] = {
 THREAD: Mapping[str, Check] = {
     "id": check_id,
     "tenant": lambda _field, value: check_tenant(value),
+    "owner": _allow_none(check_id),
     "title": _allow_none(partial(check_text, max_chars=TITLE_MAX_CHARS)),
     "metadata": check_metadata,
     "created_at": moment_from_json,
@@ -176,6 +177,7 @@ TURN: Mapping[str, Check] = {
     "crashes": _check_integer,
     "priority": partial(check_whole_number, maximum=PRIORITY_MAX),
     "metadata": check_metadata,
+    "sender": _allow_none(check_id),
     "window_to_seq": _allow_none(check_whole_number),
     "cancel_requested_at": _allow_none(moment_from_json),
     "cancel_requested_by": _allow_none(check_text),

@@ -57,6 +57,7 @@ def _insert(connection: Connection, source: AnyRow, new_id: str, at: int) -> int
         tenant=source.tenant,
         id=new_id,
         title=source.title,
+        owner=source.owner,
         metadata=source.metadata,
         created_at=clock(),
         updated_at=clock(),

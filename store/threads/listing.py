@@ -18,7 +18,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from conversation.errors import InvalidInput
 from conversation.thread import TITLE_MAX_CHARS, Thread
-from conversation.validation import check_metadata, check_moment, check_tenant, check_text
+from conversation.validation import check_id, check_metadata, check_moment, check_tenant, check_text
 from store.database.json_equality import metadata_has
 from store.database.sqlite import read_only
 from store.database.statements import AnyRow
@@ -37,6 +37,8 @@ class ThreadFilter:
     """The conditions that the threads of a listing meet."""
 
     tenant: str = "default"
+    #: The user whose threads they are.
+    user: str | None = None
     #: The thread's metadata has each of these values under its key.
     metadata: Mapping[str, Any] | None = None
     #: Part of the title, whatever the case.
@@ -107,6 +109,8 @@ def count(connection: Connection, filters: ThreadFilter) -> int:
 
 def _apply_filters(connection: Connection, statement: Select[Any], filters: ThreadFilter) -> Select[Any]:
     conditions: list[Condition] = [threads.c.tenant == check_tenant(filters.tenant)]
+    if filters.user is not None:
+        conditions.append(threads.c.owner == check_id("user", filters.user))
     if filters.title is not None:
         title = check_text("title", filters.title, max_chars=TITLE_MAX_CHARS)
         conditions.append(threads.c.title.icontains(title, autoescape=True))

@@ -27,6 +27,7 @@ from store.history import message_rows
 from store.history.counters import tokens_of
 from store.history.visibility import cutoff_of
 from store.tables import messages, thread_context, threads
+from store.threads.ownership import choose_owner
 from store.threads.pending_messages import load_pending
 
 
@@ -38,24 +39,35 @@ class SaveOutcome:
     seqs: Mapping[str, int]
 
 
-def ensure_thread(connection: Connection, tenant: str, thread_id: str, *, agent: str | None = None) -> None:
-    """Insert an empty thread, for a first turn of this agent, unless one of this id is stored."""
-    connection.execute(_insert_statement(connection, tenant, thread_id, agent))
+def ensure_thread(
+    connection: Connection, tenant: str, thread_id: str, *, agent: str | None = None, owner: str | None = None
+) -> None:
+    """Insert an empty thread of this user, for a first turn of this agent, unless one of this id is stored."""
+    connection.execute(_insert_statement(connection, tenant, thread_id, agent, owner))
 
 
 def get_or_create(connection: Connection, thread: Thread) -> Thread:
     """Load the stored thread of this id, or store this one. Of many callers at once, one stores it."""
-    insertion = _insert_statement(connection, thread.tenant, thread.id, None).returning(threads.c.key)
+    insertion = _insert_statement(connection, thread.tenant, thread.id, None, None).returning(threads.c.key)
     if connection.execute(insertion).one_or_none() is not None:
         save(connection, thread, new=thread.new_messages)
     return load(connection, thread.tenant, thread.id)
 
 
-def save(connection: Connection, thread: Thread, *, new: Sequence[Message], check_title: bool = False) -> SaveOutcome:
+def save(
+    connection: Connection,
+    thread: Thread,
+    *,
+    new: Sequence[Message],
+    check_title: bool = False,
+    user: str | None = None,
+) -> SaveOutcome:
     """Append `new` messages and write what else changed. Running it twice changes nothing more.
 
-    Raises `TitleConflict` if `check_title` is asked for and another writer changed the title, and
-    `ThreadUnderLegalHold` for context that is dropped from one.
+    A thread that is nobody's, and of which the copy says nothing, becomes that of the `user` who says them.
+
+    Raises `TitleConflict` if `check_title` is asked for and another writer changed the title,
+    `ThreadUnderLegalHold` for context that is dropped from one, and as `choose_owner`.
     """
     thread.check()
     for message in new:
@@ -63,6 +75,7 @@ def save(connection: Connection, thread: Thread, *, new: Sequence[Message], chec
         message.check_files()
     ensure_thread(connection, thread.tenant, thread.id)
     row = lock_thread(connection, thread.tenant, thread.id)
+    owner = choose_owner(row, thread) or user
     loaded_title = thread.loaded.title if thread.loaded else None
     if check_title and row.title not in (thread.title, loaded_title):
         raise TitleConflict(f"title: another writer made it {row.title!r}; load the thread again")
@@ -73,6 +86,7 @@ def save(connection: Connection, thread: Thread, *, new: Sequence[Message], chec
         update(threads)
         .where(threads.c.key == row.key)
         .values(
+            owner=owner,
             title=row.title if thread.title == loaded_title else thread.title,
             metadata=_merge_metadata(row.metadata, thread.metadata, thread.loaded.metadata if thread.loaded else {}),
             updated_at=clock(),
@@ -153,10 +167,10 @@ def thread_from_row(row: AnyRow) -> Thread:
     return thread
 
 
-def _insert_statement(connection: Connection, tenant: str, thread_id: str, agent: str | None) -> Any:
+def _insert_statement(connection: Connection, tenant: str, thread_id: str, agent: str | None, owner: str | None) -> Any:
     """Insert an empty thread, after a check that none is there: on a conflict, PostgreSQL waits for its lock."""
     is_absent = ~exists().where(threads.c.tenant == tenant, threads.c.id == thread_id)
-    values: dict[str, Any] = {"tenant": tenant, "id": thread_id, "metadata": {}, "agent": agent}
+    values: dict[str, Any] = {"tenant": tenant, "id": thread_id, "owner": owner, "metadata": {}, "agent": agent}
     row = [literal(value, threads.c[name].type) for name, value in values.items()]
     source = select(*row, clock(), clock()).where(is_absent)
     statement = insert_for(connection, threads).from_select([*values, "created_at", "updated_at"], source)
@@ -277,13 +291,14 @@ def _seq_before_last(connection: Connection, key: int, last: int) -> int:
 
 
 def _refresh(thread: Thread, row: AnyRow, *, is_sliced: bool = False) -> None:
-    thread.title = row.title
+    thread.title, thread.user = row.title, row.owner
     thread.created_at, thread.updated_at = row.created_at, row.updated_at
     thread.metadata = dict(row.metadata) | {LAST_UPDATED: row.updated_at.isoformat()}
     # A list inside may be edited in place: the deep copy shows the change.
     leading_texts = {key: message.content for key, message in thread.leading_context.items()}
     thread.loaded = LoadedState(
         title=row.title,
+        user=row.owner,
         metadata=deepcopy(thread.metadata),
         context=thread.context | leading_texts,
         message_ids=thread.seen_ids(),

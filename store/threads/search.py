@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, func, literal_column, select, text, true
 
 from conversation.errors import InvalidInput
-from conversation.validation import check_tenant, check_text
+from conversation.validation import check_id, check_tenant, check_text
 from store.database.estimates import estimate
 from store.database.sqlite import read_only
 from store.database.statements import AnyRow
@@ -64,21 +64,37 @@ class _Group:
     excluded_terms: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """The threads that are searched."""
+
+    tenant: str
+    #: Whose threads; None: those of all.
+    user: str | None
+
+    @property
+    def condition(self) -> ColumnElement[bool]:
+        of_tenant = threads.c.tenant == self.tenant
+        return of_tenant if self.user is None else of_tenant & (threads.c.owner == self.user)
+
+
 @read_only
-def search_messages(connection: Connection, query: str, *, tenant: str = "default", limit: int = 20) -> list[Hit]:
+def search_messages(
+    connection: Connection, query: str, *, tenant: str = "default", user: str | None = None, limit: int = 20
+) -> list[Hit]:
     """Messages with the words of `query`, best first: as in a web search, `"a phrase"`, `or`, `-not`.
 
-    Where more than `RANKED_MAX` messages have them, the best of the newest.
+    Where more than `RANKED_MAX` messages have them, the best of the newest. With `user`, in their threads only.
 
     Raises `InvalidInput` for a query without words to look for.
     """
     if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= HITS_MAX:
         raise InvalidInput("limit", f"is {limit}", f"pass 1 to {HITS_MAX}")
-    check_tenant(tenant)
+    scope = _Scope(check_tenant(tenant), None if user is None else check_id("user", user))
     groups = _groups(check_text("query", query, max_chars=QUERY_MAX_CHARS))
     if connection.dialect.name == "sqlite":
-        return _search_sqlite(connection, groups, tenant, limit)
-    return _search_postgresql(connection, groups, tenant, limit)
+        return _search_sqlite(connection, groups, scope, limit)
+    return _search_postgresql(connection, groups, scope, limit)
 
 
 def _groups(query: str) -> list[_Group]:
@@ -105,13 +121,13 @@ def _terms(query: str) -> Iterator[tuple[bool, str, bool]]:
             yield bool(minus), term, bool(phrase)
 
 
-def _search_postgresql(connection: Connection, groups: list[_Group], tenant: str, limit: int) -> list[Hit]:
+def _search_postgresql(connection: Connection, groups: list[_Group], scope: _Scope, limit: int) -> list[Hit]:
     words = func.websearch_to_tsquery(_SIMPLE, " or ".join(_web_query(group) for group in groups))
     if _is_common(connection, words):
-        rows = connection.execute(_rank(_select_recent_matches(words, tenant), words, limit)).all()
+        rows = connection.execute(_rank(_select_recent_matches(words, scope), words, limit)).all()
         if rows and rows[0].matches == RANKED_MAX:
             return list(map(_hit, rows))
-    return list(map(_hit, connection.execute(_rank(_select_matches(words, tenant), words, limit))))
+    return list(map(_hit, connection.execute(_rank(_select_matches(words, scope), words, limit))))
 
 
 def _is_common(connection: Connection, words: ColumnElement[Any]) -> bool:
@@ -129,9 +145,9 @@ def _document(content: ColumnElement[str]) -> ColumnElement[Any]:
     return func.to_tsvector(_SIMPLE, func.left(content, literal_column(str(SEARCHED_CHARS))))
 
 
-def _select_matches(words: ColumnElement[Any], tenant: str) -> Select[Any]:
-    """The newest messages of a tenant that match, found by the index."""
-    is_visible = (threads.c.tenant == tenant) & (messages.c.seq > threads.c.history_starts_after)
+def _select_matches(words: ColumnElement[Any], scope: _Scope) -> Select[Any]:
+    """The newest messages that match, found by the index."""
+    is_visible = scope.condition & (messages.c.seq > threads.c.history_starts_after)
     return (
         select(threads.c.id.label("thread_id"), *_MESSAGE_COLUMNS)
         .join(threads, messages.c.thread_key == threads.c.key)
@@ -141,10 +157,10 @@ def _select_matches(words: ColumnElement[Any], tenant: str) -> Select[Any]:
     )
 
 
-def _select_recent_matches(words: ColumnElement[Any], tenant: str) -> Select[Any]:
+def _select_recent_matches(words: ColumnElement[Any], scope: _Scope) -> Select[Any]:
     """The messages that match among the newest of the threads that were used last: of a common word, many do."""
     keys = (threads.c.key, threads.c.id, threads.c.history_starts_after)
-    recent_threads = select(*keys).where(threads.c.tenant == tenant).order_by(threads.c.updated_period.desc())
+    recent_threads = select(*keys).where(scope.condition).order_by(threads.c.updated_period.desc())
     thread = recent_threads.limit(READ_MAX).subquery()
     of_thread = (messages.c.thread_key == thread.c.key) & (messages.c.seq > thread.c.history_starts_after)
     newest_messages = select(*_MESSAGE_COLUMNS).where(of_thread).order_by(messages.c.seq.desc()).limit(READ_MAX)
@@ -179,7 +195,7 @@ def _web_query(group: _Group) -> str:
     return " ".join([*(f'"{term}"' for term in group.required_terms), *(f'-"{term}"' for term in group.excluded_terms)])
 
 
-def _search_sqlite(connection: Connection, groups: list[_Group], tenant: str, limit: int) -> list[Hit]:
+def _search_sqlite(connection: Connection, groups: list[_Group], scope: _Scope, limit: int) -> list[Hit]:
     statement = text(
         "SELECT threads.id AS thread_id, messages.id, messages.seq, messages.role, "
         "-bm25(messages_search) AS score, "
@@ -187,11 +203,19 @@ def _search_sqlite(connection: Connection, groups: list[_Group], tenant: str, li
         "FROM messages_search JOIN messages ON messages.rowid = messages_search.rowid "
         "JOIN threads ON threads.key = messages.thread_key "
         "WHERE messages_search MATCH :query AND threads.tenant = :tenant "
+        "AND (:user IS NULL OR threads.owner = :user) "
         "AND messages.seq > threads.history_starts_after "
         "ORDER BY score DESC, messages.created_at DESC, messages.seq DESC LIMIT :limit"
     )
     query = " OR ".join(_fts5_query(group) for group in groups)
-    values = {"query": query, "tenant": tenant, "limit": limit, "start": MARKS[0], "stop": MARKS[1]}
+    values = {
+        "query": query,
+        "tenant": scope.tenant,
+        "user": scope.user,
+        "limit": limit,
+        "start": MARKS[0],
+        "stop": MARKS[1],
+    }
     rows = connection.execute(statement, values)
     return [Hit(r.thread_id, r.id, r.seq, r.role, float(r.score), r.highlight) for r in rows]
 

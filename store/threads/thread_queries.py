@@ -35,9 +35,9 @@ class ThreadQueries(OpenStore):
         """All threads whose metadata has these values, without their messages."""
         return await self.list_threads(metadata=metadata, **filters)
 
-    async def search_messages(self, query: str, *, limit: int = 20) -> list[Hit]:
-        """Messages with these words, best first, with the passage highlighted."""
-        return await self.database.run_async(search_messages, query=query, tenant=self.tenant, limit=limit)
+    async def search_messages(self, query: str, *, user: str | None = None, limit: int = 20) -> list[Hit]:
+        """Messages with these words, best first, with the passage highlighted; with `user`, in their threads only."""
+        return await self.database.run_async(search_messages, query=query, tenant=self.tenant, user=user, limit=limit)
 
     async def count(self, **filters: Any) -> int:
         """Count the threads that a listing with these filters would show."""

@@ -59,6 +59,8 @@ class FunctionTurn:
     remaining_seconds: float | None
     window_to_seq: int
     metadata: dict[str, Any]
+    user: str | None
+    thread_owner: str | None
     summary: str | None
     context: list[str] | None
     #: Rows of messages, as `message_rows.build_message` takes them.
@@ -117,6 +119,8 @@ class PartialClaim:
             steps=steps,
             context=context_texts(turn.context or (), turn.summary),
             metadata=turn.metadata,
+            user=turn.user,
+            thread_owner=turn.thread_owner,
         )
 
 

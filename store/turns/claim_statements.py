@@ -64,6 +64,7 @@ def _lock_thread(connection: Connection, tenant: str, thread_id: str) -> AnyRow 
         threads.c.last_seq,
         threads.c.summary_id,
         threads.c.context_version,
+        threads.c.owner,
         # Spares most claims that start nothing the question whether the head is quarantined.
         unfinished_turn.where(turns.c.crashes >= SHARED_CRASHES - 1).exists().label("has_crashed_turn"),
         # The same of the question whether an attempt broke off.
@@ -222,6 +223,8 @@ def _load_claimed(
         window=message_rows.load(connection, thread.key, rows),
         steps=journal.load(connection, turn.id) if turn.attempt > 1 else {},
         context=load_context(connection, thread.key, turn.window_context_version, summary),
+        user=turn.sender or thread.owner,
+        thread_owner=thread.owner or turn.sender,
     )
 
 
@@ -248,6 +251,8 @@ def _move_inbox_into_history(thread: AnyRow, turn: AnyRow, lease: Lease) -> list
             uncovered_messages=threads.c.uncovered_messages + (last_seq - thread.last_seq),
             uncovered_tokens=threads.c.uncovered_tokens + inbox_tokens(turn.id),
             agent=turn.agent,
+            # Whoever sent while this row was locked could not make it theirs.
+            owner=func.coalesce(threads.c.owner, turn.sender),
             updated_at=clock(),
         ),
         delete(inbox_messages).where(of_turn),

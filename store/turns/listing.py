@@ -111,7 +111,7 @@ def list_turns(connection: Connection, filters: TurnFilter, *, limit: int, curso
 def select_listed() -> Select[Any]:
     """The statement for turns, as `listed_turn_of` reads them."""
     return select_records().add_columns(
-        threads.c.lease_owner, turn_user().label("user"), clock().label("listed_at"), turns.c.arrival_seq
+        threads.c.lease_owner, clock().label("listed_at"), turns.c.arrival_seq
     )
 
 

@@ -12,6 +12,7 @@ from store.database.sqlite import read_only
 from store.database.statements import AnyRow, convert_row
 from store.history import message_rows
 from store.tables import messages, threads, turns
+from store.turns.turn_user import turn_user
 
 
 @read_only
@@ -32,7 +33,7 @@ def read_records(connection: Connection, condition: ColumnElement[bool]) -> list
 
 def select_records() -> Select[Any]:
     """The rows of turns' records, each with its thread's id."""
-    return select(turns, threads.c.id.label("thread_id")).join(threads, turns.c.thread_key == threads.c.key)
+    return select(turns, turn_user().label("user"), threads.c.id.label("thread_id")).join(threads, turns.c.thread_key == threads.c.key)
 
 
 def build_record(row: AnyRow) -> TurnRecord:

@@ -142,6 +142,7 @@ def _queue_new_turn(connection: Connection, turn: AnyRow, agent: str, new_turn_i
             agent=agent,
             priority=turn.priority,
             metadata=turn.metadata,
+            sender=turn.sender,
             requeued_from=turn.id,
             created_at=clock(),
             notified_at=clock(),

@@ -20,6 +20,7 @@ def call_of(request: SendRequest, limits: SendLimits, *, mark_notified: bool) ->
     }
     options = {
         "metadata": _json(request.metadata),
+        "user": request.user,
         "priority": request.priority,
         "not_before": request.not_before,
         "deadline": request.deadline,

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from conversation.attachment import Attachment
+from conversation.canonical_json import canonical_json
 from conversation.message import Message
-from store.turns.canonical_json import canonical_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +30,8 @@ class SendRequest:
     #: The library process that alone may run the turn; None lets any worker.
     local_process_id: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
+    #: The user who asks: the thread's owner from now on, if it has none. None: its owner asks, if it has one.
+    user: str | None = None
 
     @property
     def attachments(self) -> list[Attachment]:
@@ -49,6 +51,7 @@ class SendRequest:
             "role": message.role if message else None,
             "content": message.content if message else None,
             "metadata": self.metadata,
+            "user": self.user,
             "attachments": [[file.filename, file.sha256] for file in self.attachments],
             "priority": self.priority,
             "not_before": _moment(self.not_before),

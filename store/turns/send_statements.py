@@ -5,13 +5,14 @@ What stays true: it stores and refuses the same as the function does, in the sam
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Insert, Select, exists, func, literal, select, true
+from sqlalchemy import ColumnElement, Connection, Insert, Label, Select, exists, func, literal, select, true
 
 from store.database.column_types import clock
-from store.database.statements import insert_as_source, insert_for
+from store.database.statements import AnyRow, insert_as_source, insert_for
 from store.history.message_rows import shared_columns
 from store.tables import agents, inbox_messages, threads, turns
 from store.tables.turns import unfinished
+from store.threads.ownership import adopt_thread
 from store.threads.repository import ensure_thread
 from store.turns.send_refusals import KNOWN_AGENTS_MAX, idempotency_conflict, limit_reached, thread_busy, unknown_agent
 from store.turns.send_request import AcceptedTurn, SendLimits, SendRequest
@@ -23,10 +24,12 @@ ACCEPT_ATTEMPTS = 5
 def accept(connection: Connection, request: SendRequest, limits: SendLimits, *, mark_notified: bool) -> AcceptedTurn:
     """Store a message with its turn, without its attachments, or find the turn of the same request."""
     for _ in range(ACCEPT_ATTEMPTS):
-        ensure_thread(connection, request.tenant, request.thread_id, agent=request.agent)
-        thread_key = _insert_turn_with_input(connection, request, limits, mark_notified=mark_notified)
-        if thread_key is not None:
-            return AcceptedTurn(request.turn_id, is_new=True, thread_key=thread_key)
+        ensure_thread(connection, request.tenant, request.thread_id, agent=request.agent, owner=request.user)
+        thread = _insert_turn_with_input(connection, request, limits, mark_notified=mark_notified)
+        if thread is not None:
+            if thread.owner is None and request.user is not None:
+                adopt_thread(connection, thread.thread_key, request.user)
+            return AcceptedTurn(request.turn_id, is_new=True, thread_key=thread.thread_key)
         earlier_turn = _find_earlier_turn_or_refuse(connection, request, limits)
         if earlier_turn is not None:
             return earlier_turn
@@ -36,11 +39,11 @@ def accept(connection: Connection, request: SendRequest, limits: SendLimits, *, 
 
 def _insert_turn_with_input(
     connection: Connection, request: SendRequest, limits: SendLimits, *, mark_notified: bool
-) -> int | None:
-    """Insert a turn with its message; the key of its thread, or None if nothing may be inserted."""
+) -> AnyRow | None:
+    """Insert a turn with its message; the key and owner of its thread, or None if nothing may be inserted."""
     insert_turn = _insert_turn(connection, request, limits, mark_notified=mark_notified)
     if request.message is None:
-        return connection.execute(insert_turn.returning(turns.c.thread_key)).scalar_one_or_none()
+        return connection.execute(insert_turn.returning(*_columns_of_thread(request))).one_or_none()
     new_turn = insert_as_source(connection, insert_turn, turns, "id", request.turn_id)
     columns = shared_columns(request.message)
     statement = inbox_messages.insert().from_select(
@@ -49,8 +52,14 @@ def _insert_turn_with_input(
             new_turn.c.id, literal(0), *(literal(value, inbox_messages.c[name].type) for name, value in columns.items())
         ),
     )
-    thread_key = select(threads.c.key).where(_is_thread_of(request)).scalar_subquery()
-    return connection.execute(statement.returning(thread_key)).scalar_one_or_none()
+    return connection.execute(statement.returning(*_columns_of_thread(request))).one_or_none()
+
+
+def _columns_of_thread(request: SendRequest) -> list[Label[Any]]:
+    columns = {"thread_key": threads.c.key, "owner": threads.c.owner}
+    return [
+        select(column).where(_is_thread_of(request)).scalar_subquery().label(name) for name, column in columns.items()
+    ]
 
 
 def _insert_turn(connection: Connection, request: SendRequest, limits: SendLimits, *, mark_notified: bool) -> Insert:
@@ -62,6 +71,7 @@ def _insert_turn(connection: Connection, request: SendRequest, limits: SendLimit
         "local_process_id": request.local_process_id,
         "priority": request.priority,
         "metadata": request.metadata,
+        "sender": request.user,
         "not_before": request.not_before,
         "deadline": request.deadline,
         "idempotency_key": request.idempotency_key,
@@ -70,10 +80,12 @@ def _insert_turn(connection: Connection, request: SendRequest, limits: SendLimit
     times = {"created_at": clock()}
     if mark_notified and request.not_before is None:
         times["notified_at"] = clock()
-    source = select(
-        threads.c.key, *(literal(value, turns.c[name].type) for name, value in values.items()), *times.values()
-    ).where(_is_thread_of(request), _is_agent_known(request), _is_within_limit(request.tenant, limits))
-    statement = insert_for(connection, turns).from_select(["thread_key", *values, *times], source)
+    row: dict[str, ColumnElement[Any]] = {name: literal(value, turns.c[name].type) for name, value in values.items()}
+    row["sender"] = func.nullif(row["sender"], threads.c.owner)
+    source = select(threads.c.key, *row.values(), *times.values()).where(
+        _is_thread_of(request), _is_agent_known(request), _is_within_limit(request.tenant, limits)
+    )
+    statement = insert_for(connection, turns).from_select(["thread_key", *row, *times], source)
     # On either conflict: its idempotency key, or its own row if the answer to its commit was lost.
     insert_or_skip: Insert = statement.on_conflict_do_nothing()
     return insert_or_skip

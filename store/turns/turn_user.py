@@ -1,4 +1,4 @@
-"""The user of a turn, as listings and sums of costs name them.
+"""The user of a turn, as records, listings and sums of costs name them.
 
 What stays true: this is the one place that says which columns hold it; the turn's thread is joined.
 """
@@ -9,11 +9,11 @@ from store.tables import threads, turns
 
 
 def turn_user() -> ColumnElement[str]:
-    """The user of a turn, else of its thread; null where neither has one."""
-    return func.coalesce(turns.c.metadata["user"].as_string(), thread_user())
+    """The user who asked: the turn's sender, else the thread's owner; null where nobody was named."""
+    return func.coalesce(turns.c.sender, thread_user())
 
 
 def thread_user() -> ColumnElement[str]:
-    """The user of a thread; null where it has none."""
-    user: ColumnElement[str] = threads.c.metadata["user"].as_string()
-    return user
+    """The user whose a thread is; null where it is nobody's."""
+    owner: ColumnElement[str] = threads.c.owner
+    return owner

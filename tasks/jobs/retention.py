@@ -124,7 +124,7 @@ class _Run:
 
     def _finish_thread(self, key: int) -> bool:
         """Delete the thread's row where it is due; True once nothing of the thread is left to do."""
-        progress = self.database.run(archive.finish_deletion, user_key=self.settings.user_metadata_key, key=key)
+        progress = self.database.run(archive.finish_deletion, key=key)
         if progress is not None:
             self.outcome.add(progress.counts)
         return progress is None or progress.is_over
@@ -134,7 +134,7 @@ class _Run:
         try:
             for leftover in self.database.run(archive.list_unfinished_parts, thread_key=key):
                 self._discard_part(*leftover)
-            part = self.database.run(archive.draft, thread_key=key, user_key=self.settings.user_metadata_key)
+            part = self.database.run(archive.draft, thread_key=key)
             if part is None:
                 return self.database.run(archive.remove_remainder, thread_key=key)
             archive.write(self.files, part)

@@ -216,7 +216,7 @@ def _kept_no_longer(connection: Connection) -> None:
     key = connection.execute(select(tables.threads.c.key).where(tables.threads.c.id == "old")).scalar_one()
     policies.put(connection, Policy(tenant="third", thread_id="old", max_messages=0))
     assert move_cut.move_cutoff(connection, key).outcome == "cut"
-    part = archive.draft(connection, key, user_key="user")
+    part = archive.draft(connection, key)
     assert part is not None
     subject = Subject(tenant=OTHER_TENANT, user="ann")
     erasure = erase.begin(connection, subject)

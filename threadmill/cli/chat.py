@@ -32,18 +32,19 @@ HISTORY_FILE = Path("~/.threadmill_history")
 def chat(
     thread_id: Annotated[str | None, typer.Argument(help="The thread to go on with; without it, a new one.")] = None,
     agent: Annotated[str | None, typer.Option(help="An agent of THREADMILL_AGENT_MODULES.")] = None,
+    user: Annotated[str | None, typer.Option(help="Who asks; a thread that is nobody's is theirs from now on.")] = None,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
     """Talk to an agent here in the terminal."""
-    use_store(tenant, lambda store: _chat(store, thread_id or new_id(), agent))
+    use_store(tenant, lambda store: _chat(store, thread_id or new_id(), agent, user))
 
 
-async def _chat(store: "ThreadStore", thread_id: str, agent_name: str | None) -> None:
+async def _chat(store: "ThreadStore", thread_id: str, agent_name: str | None, user: str | None) -> None:
 
     import asyncio
 
-    thread = await store.get_or_create_thread(thread_id)
-    conversation = Conversation(_load_agent(agent_name, store), thread)
+    thread = await store.get_or_create_thread(thread_id, user=user)
+    conversation = Conversation(_load_agent(agent_name, store), thread, user)
     print_note(f"thread {thread.id}, {len(thread.messages)} messages. {HELP}")
     read_line = _line_reader()
     while (line := await asyncio.to_thread(read_line)) is not None:
@@ -58,9 +59,10 @@ async def _chat(store: "ThreadStore", thread_id: str, agent_name: str | None) ->
 class Conversation:
     """One thread and its agent, with the files that wait for the next message."""
 
-    def __init__(self, agent: "Agent", thread: Thread) -> None:
+    def __init__(self, agent: "Agent", thread: Thread, user: str | None = None) -> None:
         self._agent = agent
         self._thread = thread
+        self._user = user
         self._files: list[Attachment] = []
 
     async def handle_line(self, line: str) -> None:
@@ -88,7 +90,7 @@ class Conversation:
         from agent.events import ToolStarted, TurnFinished
         from agent.models.protocol import StreamRestarted, TextDelta
 
-        async for event in self._agent.stream(self._thread):
+        async for event in self._agent.stream(self._thread, user=self._user):
             if isinstance(event, TextDelta):
                 print_text(event.text, end="")
             elif isinstance(event, StreamRestarted):

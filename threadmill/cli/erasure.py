@@ -11,8 +11,10 @@ from threadmill.cli.output import print_json, print_note, print_record, print_te
 
 #: Exit status: an export is written, but something that belongs into it is lost.
 LOST = 3
+#: Exit status: nothing was stored of whoever was to be erased, and the certificate says so.
+NOTHING_ERASED = 4
 
-User = Annotated[str | None, typer.Option(help="All threads whose metadata names this user.")]
+User = Annotated[str | None, typer.Option(help="A user: their threads, and what they said in others'.")]
 OneThread = Annotated[str | None, typer.Option(help="One thread, by its id.")]
 
 
@@ -28,7 +30,10 @@ def erase(
 
     A thread under legal hold refuses it. An erasure that broke off goes on when
     it is run again, and by itself with the next run of retention.
+
+    Exit status 4 if nothing was found: then look whether the id is right.
     """
+    from store.erasure.certificate import NOTHING_FOUND
     from store.erasure.subject import Subject
 
     # A wrong subject is refused before the operator is asked to confirm it.
@@ -40,10 +45,15 @@ def erase(
     certificate = use_store(tenant, lambda store: store.erase(user=user, thread_id=thread, whole_tenant=whole_tenant))
     if as_json:
         print_json(certificate)
-        return
-    print_record(
-        {**certificate["counts"], "certificate": certificate["id"], "digest": certificate["digest"]}, as_json=False
-    )
+    else:
+        record = {**certificate["counts"], "certificate": certificate["id"], "digest": certificate["digest"]}
+        # What others answered in these threads stays.
+        shared = {"shared_threads": " ".join(certificate["shared_threads"])} if certificate["shared_threads"] else {}
+        print_record(record | shared, as_json=False)
+    if certificate["outcome"] == NOTHING_FOUND:
+        subject_name = "this tenant" if whole_tenant else user or thread
+        print_note(f"threadmill: {NOTHING_FOUND} of {subject_name!r} in tenant {tenant!r}: is it the right id?")
+        raise typer.Exit(NOTHING_ERASED)
 
 
 def export_user(

@@ -18,6 +18,7 @@ def send(
     content: Annotated[str, typer.Argument(help="The text of the user's message.")],
     agent: Annotated[str | None, typer.Option(help="The agent that shall answer.")] = None,
     attach: Annotated[list[Path] | None, typer.Option(help="A file to attach; may be repeated.")] = None,
+    user: Annotated[str | None, typer.Option(help="Who asks; a thread that is nobody's is theirs from now on.")] = None,
     idempotency_key: Annotated[str | None, typer.Option(help="The same key sends only once.")] = None,
     wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for the answer; 0 does not wait.")] = 60,
     tenant: Tenant = DEFAULT_TENANT,
@@ -33,7 +34,13 @@ def send(
     try:
         producer.warm_up()
         turn = producer.send(
-            thread_id, content, tenant=tenant, agent=agent, idempotency_key=idempotency_key, attachments=attach or []
+            thread_id,
+            content,
+            user=user,
+            tenant=tenant,
+            agent=agent,
+            idempotency_key=idempotency_key,
+            attachments=attach or [],
         )
         if wait == 0:
             print_json({"turn": turn.id}) if as_json else print_text(turn.id)

@@ -34,13 +34,16 @@ def list_threads(
     tenant: Tenant = DEFAULT_TENANT,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Threads of one page.")] = 50,
     cursor: Annotated[str | None, typer.Option(help="The next_cursor of the page before.")] = None,
+    user: Annotated[str | None, typer.Option(help="The user whose threads they are.")] = None,
     title: Annotated[str | None, typer.Option(help="Part of the title.")] = None,
     metadata: Annotated[list[str] | None, typer.Option(help="KEY=VALUE that the metadata must have.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """List threads, the one that changed last first."""
     pairs = _pairs(metadata or [])
-    page = use_store(tenant, lambda store: store.list_threads(limit=limit, cursor=cursor, title=title, metadata=pairs))
+    page = use_store(
+        tenant, lambda store: store.list_threads(limit=limit, cursor=cursor, user=user, title=title, metadata=pairs)
+    )
     columns = {"UPDATED": "updated_at", "THREAD": "id", "TITLE": "title"}
     print_list(
         page,
@@ -167,13 +170,14 @@ def delete(
 def search(
     query: Annotated[str, typer.Argument(help='Words; "a phrase", or, -not as in a web search.')],
     tenant: Tenant = DEFAULT_TENANT,
+    user: Annotated[str | None, typer.Option(help="In the threads of this user only.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=200, help="Hits, at most.")] = 20,
     as_json: AsJson = False,
 ) -> None:
     """Find messages by their words, best first."""
     columns = {"THREAD": "thread_id", "SEQ": "seq", "ROLE": "role", "MESSAGE": "highlight"}
     print_list(
-        use_store(tenant, lambda store: store.search_messages(query, limit=limit)),
+        use_store(tenant, lambda store: store.search_messages(query, user=user, limit=limit)),
         {header: attrgetter(name) for header, name in columns.items()},
         empty="no messages match",
         as_json=as_json,
@@ -210,6 +214,7 @@ def _pairs(pairs: list[str]) -> dict[str, str]:
 def _thread_to_json(thread: Thread, next_cursor: str | None) -> dict[str, Any]:
     return {
         "id": thread.id,
+        "user": thread.user,
         "title": thread.title,
         "metadata": thread.metadata,
         "created_at": thread.created_at,

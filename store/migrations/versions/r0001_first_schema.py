@@ -29,6 +29,7 @@ FUNCTIONS: tuple[str, ...] = (
     "refuse_v1",
     "check_id_v1",
     "check_metadata_v1",
+    "named_user_v1",
     "check_message_v1",
     "request_digest_v1",
     "new_id_v1",
@@ -122,6 +123,7 @@ def upgrade() -> None:
         sa.Column("key", KEY, sa.Identity(always=False), primary_key=True),
         sa.Column("tenant", sa.Text(), nullable=False),
         sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("owner", sa.Text(), nullable=True),
         sa.Column("title", sa.Text(), nullable=True),
         sa.Column("metadata", JSON, nullable=False),
         sa.Column("created_at", TIME, nullable=False),
@@ -144,9 +146,11 @@ def upgrade() -> None:
         sa.Column("retention_checked_at", TIME, nullable=True),
         *_make_computed_columns(op.get_bind().dialect.name),
         sa.UniqueConstraint("tenant", "id"),
+        sa.CheckConstraint("length(owner) between 1 and 255", name="owner"),
         postgresql_with={"fillfactor": 85},
         sqlite_autoincrement=True,
     )
+    _create_index_where("ix_threads_owner", "threads", ["tenant", "owner", "key"], "owner is not null")
     _create_index_where("ix_threads_fills_window", "threads", ["agent"], "fills_window")
     op.create_index("ix_threads_tenant_updated_period", "threads", ["tenant", "updated_period"])
     for counted in ("uncovered_messages", "uncovered_tokens"):
@@ -225,6 +229,7 @@ def upgrade() -> None:
         sa.Column("requeued_from", sa.Uuid(as_uuid=False), nullable=True),
         sa.Column("priority", sa.SmallInteger(), server_default="0", nullable=False),
         sa.Column("metadata", JSON, nullable=False),
+        sa.Column("sender", sa.Text(), nullable=True),
         sa.Column("not_before", TIME, nullable=True),
         sa.Column("retry_at", TIME, nullable=True),
         sa.Column("failing_since", TIME, nullable=True),
@@ -405,20 +410,19 @@ def _create_turn_indexes() -> None:
     )
     due_at = sa.text("(coalesce(retry_at, not_before, created_at))")
     _create_index_where("ix_turns_queued", "turns", ["notified_at", due_at], "state = 'queued'")
+    _create_index_where("ix_turns_sender", "turns", ["tenant", "sender", "arrival_seq"], "sender is not null")
     _create_index_where(
         "ix_turns_must_end", "turns", [sa.text(f"({must_end_at})")], f"{unfinished} and {must_end_at} is not null"
     )
 
 
 def _create_retention_indexes() -> None:
-    """Index threads by what makes them due, and by their user."""
+    """Index threads by what makes them due."""
     group = ("tenant", sa.text("coalesce(agent, '')"))
     oldest, needs_check = sa.text("coalesce(retained_from, created_at)"), "needs_retention_check"
     op.create_index("ix_threads_idle", "threads", [*group, "updated_period", "key"])
     _create_index_where("ix_threads_oldest", "threads", [*group, oldest, "key"], needs_check)
     _create_index_where("ix_threads_fullest", "threads", [*group, "history_step", "key"], needs_check)
-    user = sa.text("(metadata ->> 'user')")
-    _create_index_where("ix_threads_user", "threads", ["tenant", user], "metadata ->> 'user' is not null")
 
 
 def _create_retention_tables() -> None:
@@ -505,7 +509,6 @@ def _create_retention_tables() -> None:
         sa.Column("finished_at", TIME, nullable=True),
         sa.Column("certificate", JSON, nullable=True),
         sa.Column("subject_id", sa.Text(), nullable=True),
-        sa.Column("user_key", sa.Text(), nullable=False),
         sa.Column("last_step_at", TIME, nullable=False),
         sa.CheckConstraint("subject in ('user', 'thread', 'tenant')", name="subject"),
     )
@@ -519,7 +522,7 @@ def _create_retention_tables() -> None:
         sa.Column("kind", sa.Text(), primary_key=True),
         sa.Column("sha256", sa.Text(), primary_key=True),
         sa.Column("done", sa.Boolean(), server_default=sa.text("false"), nullable=False),
-        sa.CheckConstraint("kind in ('thread', 'blob')", name="kind"),
+        sa.CheckConstraint("kind in ('thread', 'shared', 'blob')", name="kind"),
     )
 
 
@@ -537,4 +540,10 @@ def _create_sqlite_search() -> None:
         "CREATE TRIGGER messages_search_delete AFTER DELETE ON messages BEGIN "
         "INSERT INTO messages_search (messages_search, rowid, content) "
         "VALUES ('delete', old.rowid, old.content); END"
+    )
+    op.execute(
+        "CREATE TRIGGER messages_search_update AFTER UPDATE OF content ON messages BEGIN "
+        "INSERT INTO messages_search (messages_search, rowid, content) "
+        "VALUES ('delete', old.rowid, old.content); "
+        "INSERT INTO messages_search (rowid, content) VALUES (new.rowid, new.content); END"
     )

@@ -120,7 +120,7 @@ async def test_calls_without_an_id_or_with_the_same_one_are_told_apart() -> None
 
 
 def told(mine: str, context: RunContext) -> str:
-    whose = (context.tenant, context.thread_id, context.turn_id, context.user, context.call_id)
+    whose = (context.tenant, context.thread_id, context.turn_id, context.user, context.thread_owner, context.call_id)
     return " ".join([mine, *map(str, whose)])
 
 
@@ -128,11 +128,11 @@ async def test_each_call_has_a_context_of_its_own_however_many_run_on_one_agent(
     @tool
     async def who(mine: str, context: RunContext) -> str:
         await asyncio.sleep(0.001)
-        return f"{mine} {context.tenant} {context.thread_id} {context.turn_id} {context.user} {context.call_id}"
+        return told(mine, context)
 
     @tool
     def who_in_thread(mine: str, context: RunContext) -> str:
-        return f"{mine} {context.tenant} {context.thread_id} {context.turn_id} {context.user} {context.call_id}"
+        return told(mine, context)
 
     def ask(request: ModelRequest) -> ModelReply:
         number = request.messages[-1]["content"]
@@ -149,14 +149,16 @@ async def test_each_call_has_a_context_of_its_own_however_many_run_on_one_agent(
             id=f"turn-{n}",
             tenant=f"tenant-{n}",
             thread_id=f"thread-{n}",
-            metadata={"user": f"user-{n}"},
+            user=f"user-{n}",
+            thread_owner=f"owner-{n}",
             window=(Message(role="user", content=str(n)),),
         )
         return results(await completed(run))
 
     for n, found in enumerate(await asyncio.gather(*(one(n) for n in range(50)))):
         names = ("who", "who_in_thread")
-        assert found == {f"{name}-{n}": f'"{n} tenant-{n} thread-{n} turn-{n} user-{n} {name}-{n}"' for name in names}
+        expected = f"{n} tenant-{n} thread-{n} turn-{n} user-{n} owner-{n}"
+        assert found == {f"{name}-{n}": f'"{expected} {name}-{n}"' for name in names}
 
 
 # Limits

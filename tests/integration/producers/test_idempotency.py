@@ -40,6 +40,7 @@ def test_the_same_request_consumes_nothing_and_notifies_nobody(
         {"content": "something else"},
         {"metadata": {"a": 1}},
         {"priority": 9},
+        {"user": "ann"},
         {"role": "system"},
         {"not_before": LATER},
         {"deadline": LATER},

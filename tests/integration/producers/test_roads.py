@@ -48,9 +48,11 @@ def in_turn(request: pytest.FixtureRequest, roads: list[Producer]) -> list[Produ
 
 REQUESTS: dict[str, dict[str, Any]] = {
     "plain": {"content": "hello"},
+    "a user": {"content": "hello", "user": "ann"},
     "everything": {
         "content": "  white \n space\t\u2028 'quotes' \\ %s %(x)s $$ \U0001f600 \x01",
         "tenant": "acme",
+        "user": "ann@example.com",
         "role": "system",
         "agent": "nobody-yet",
         "allow_unknown_agent": True,

@@ -37,7 +37,7 @@ def send(raw: Raw, thread_id: Any = "t", content: Any = "hello", **options: Any)
     values = {
         name: Jsonb(value) if name == "metadata" and value is not None else value for name, value in options.items()
     }
-    named = "".join(f", {name} => %({name})s" for name in values)
+    named = "".join(f', "{name}" => %({name})s' for name in values)
     row = raw.execute(
         f"SELECT threadmill.send_message(%(thread_id)s, %(content)s{named})",
         {"thread_id": thread_id, "content": content, **values},
@@ -48,8 +48,11 @@ def send(raw: Raw, thread_id: Any = "t", content: Any = "hello", **options: Any)
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
+    "a user": {"user": "auth0|5f7c8ec7"},
+    "a user in metadata": {"metadata": {"user": 4.50}},
     "everything": {
         "tenant": "acme",
+        "user": "ann@example.com",
         "role": "system",
         "agent": "nobody-yet",
         "allow_unknown_agent": True,
@@ -126,6 +129,8 @@ REFUSED_BY_SQL = (
     *("thread id with a slash", "thread id with a backslash", "thread id a way up", "tenant empty", "tenant a way up"),
     *("tenant with a slash", "tenant too long", "content too long", "content empty", "content blank"),
     *("metadata too large", "metadata too deep", "priority too high", "priority below zero", "role assistant"),
+    *("user empty", "user too long", "user with a newline", "user with an escape", "user with a C1 control"),
+    *("user with white space", "user a way up", "user of metadata no id", "user of metadata too long"),
     *("role tool", "role unheard of", "agent empty", "idempotency key empty", "idempotency key too long"),
 )
 
@@ -216,7 +221,7 @@ def test_a_role_that_may_send_can_do_nothing_else(raw: Raw, database_url: str, d
             attempts = [f"SELECT * FROM public.{table}" for table in tables]
             attempts += [f"DELETE FROM public.{table}" for table in tables]
             attempts += [
-                "SELECT threadmill.send_message_v1('t','x',null,null,null,null,null,null,null,null,null)",
+                "SELECT threadmill.send_message_v1('t','x',null,null,null,null,null,null,null,null,null,null)",
                 "SELECT threadmill.send_turn_v1(gen_random_uuid(), 'default', 't', 'assistant')",
             ]
             for attempt in attempts:

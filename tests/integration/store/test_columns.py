@@ -42,6 +42,7 @@ THREADS: dict[str, tuple[Does, Does]] = {
     "key": (SETS, SETS),
     "tenant": (COPIES, COPIES),
     "id": (SETS, SETS),
+    "owner": (COPIES, COPIES),
     "title": (COPIES, COPIES),
     "metadata": (COPIES, COPIES),
     # A fork is a new thread; an import is the old one.
@@ -94,6 +95,7 @@ TURNS: dict[str, tuple[Does, Does, Does, Does]] = {
     "requeued_from": (LEAVES, RESETS, SETS, SETS),
     "priority": (LEAVES, COPIES, COPIES, COPIES),
     "metadata": (LEAVES, COPIES, COPIES, COPIES),
+    "sender": (LEAVES, COPIES, COPIES, COPIES),
     # Due at once: the times that its sender set are past.
     "not_before": (LEAVES, RESETS, RESETS, RESETS),
     "retry_at": (LEAVES, RESETS, RESETS, RESETS),
@@ -137,6 +139,7 @@ def moment(days: int) -> datetime:
 THREAD: Row = {
     "tenant": "acme",
     "id": "source",
+    "owner": "ann",
     "title": "Parcels",
     "metadata": {"user": "ann"},
     "created_at": moment(0),
@@ -173,6 +176,7 @@ TURN: Row = {
     "requeued_from": new_id(),
     "priority": 6,
     "metadata": {"ticket": 7},
+    "sender": "bob",
     "not_before": moment(3),
     "retry_at": moment(4),
     "failing_since": moment(4),

@@ -30,6 +30,7 @@ from tests.integration.threadmill.library_stage import (
 from threadmill import (
     Agent,
     MessageAdded,
+    RunContext,
     Thread,
     ThreadStore,
     ToolFinished,
@@ -75,6 +76,28 @@ async def test_a_call_waits_for_the_worker_that_holds_its_thread(store: ThreadSt
     assert result.content == "answer to second"
     assert await said(store) == ["first", "worker's answer", "second", "answer to second"]
     assert await states(store) == [("completed", None), ("completed", None)]
+
+
+async def test_a_tool_knows_who_asks_and_whose_thread_it_is(store: ThreadStore) -> None:
+    told: list[tuple[str | None, str | None]] = []
+
+    def look(run: RunContext) -> str:
+        """Look."""
+        told.append((run.user, run.thread_owner))
+        return "seen"
+
+    agent = Agent(name="caller", model=FakeModel(calls_look), tools=[look], thread_store=store)
+    thread = Thread(id="t")
+    for asking in (None, "ann", None, "bob"):
+        thread.add_message(user("look"))
+        await agent.go(thread, user=asking)
+
+    assert told == [(None, None), ("ann", "ann"), ("ann", "ann"), ("bob", "ann")]
+    assert thread.user == "ann"
+    certificate = await store.erase(user="bob")
+    assert certificate["counts"] == {"shared_turns": 1, "shared_messages": 1}
+    assert (await store.erase(user="ann"))["counts"]["threads"] == 1
+    assert await store.count() == 0
 
 
 async def test_a_worker_leaves_a_callers_turn_alone(store: ThreadStore, worker: Worker) -> None:

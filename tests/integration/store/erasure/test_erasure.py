@@ -18,10 +18,10 @@ from conversation.message import Message
 from conversation.thread import Thread
 from store import tables
 from store.audit import hash_of
-from store.database.engine import Database
 from store.erasure import steps
 from store.erasure.certificate import digest_of
 from store.erasure.export import ExportOutcome
+from store.erasure.sent_turns import select_shared_keys
 from store.erasure.subject import Subject, select_thread_keys
 from store.erasure.workflow import run_erasure
 from store.files import uploads
@@ -30,7 +30,6 @@ from store.retention import deletion, legal_holds
 from store.tables.retention import ARCHIVES
 from store.thread_store import ThreadStore
 from store.threads import repository
-from tests.integration.store.conftest import scene_over
 from tests.integration.store.retention.test_plans import plan_of
 from tests.integration.store.scenes import TURN, Scene
 
@@ -256,19 +255,11 @@ async def test_an_erasure_works_in_memory_too() -> None:
 
 
 def test_users_are_found_through_an_index(postgres_scene: Scene) -> None:
-    plan = plan_of(postgres_scene.database, lambda c: select_thread_keys(c, Subject(tenant="default", user="ann")))
+    plan = plan_of(postgres_scene.database, lambda _: select_thread_keys(Subject(tenant="default", user="ann")))
 
-    assert "ix_threads_user" in plan
-
-
-def test_another_key_may_name_users(any_database: Database, tmp_path: Path) -> None:
-    scene = scene_over(any_database, tmp_path)
-    scene.answered(turns_=1)
-    scene.change(metadata={"customer": "ann"})
-
-    run_erasure(scene.database, scene.files, Subject(tenant="default", user="ann", user_key="customer"))
-
-    assert scene.row() is None
+    assert "ix_threads_owner" in plan
+    sent = plan_of(postgres_scene.database, lambda _: select_shared_keys(Subject(tenant="default", user="ann")))
+    assert "ix_turns_sender" in sent
 
 
 def test_nothing_is_left_of_a_tenant_and_no_other_loses_anything(scene: Scene) -> None:

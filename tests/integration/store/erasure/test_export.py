@@ -42,7 +42,7 @@ class Copy:
 
 def anns(scene: Scene, thread: str = "t", turns: int = 3, **options: Any) -> None:
     scene.answered(thread, turns, **options)
-    scene.change(thread, metadata={"user": "ann"})
+    scene.change(thread, owner="ann")
 
 
 def lose(scene: Scene, tenant: str, sha256: str) -> None:

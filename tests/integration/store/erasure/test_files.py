@@ -37,7 +37,7 @@ def erase(scene: Scene, subject: Subject) -> None:
 def dropped(scene: Scene, by: str) -> None:
     """A thread of ann's lost its file a while ago, in one of these ways; the file's grace lasts."""
     scene.answered("t", 1, file=None if by == "purge" else b"a picture")
-    scene.change("t", metadata={"user": "ann"})
+    scene.change("t", owner="ann")
     if by == "purge":
         turn = scene.send("never mind", "t", file=b"a picture")
         long_ago = datetime.now(UTC) - timedelta(days=40)
@@ -90,7 +90,7 @@ def test_a_dropped_file_that_somebody_else_has_stays_and_does_not_say_who_had_it
 def test_a_thumbnail_in_its_grace_goes_though_its_file_was_collected_before(scene: Scene, subject: Subject) -> None:
     kept(scene)
     scene.database.run(write())
-    scene.change("t", metadata={"user": "ann"})
+    scene.change("t", owner="ann")
     scene.database.run(delete_thread.delete_thread, tenant="default", thread_id="t")
     long_ago = datetime.now(UTC) - timedelta(days=40)
     over = tables.blobs.update().where(tables.blobs.c.sha256 == SOURCE).values(unreferenced_since=long_ago)
@@ -110,7 +110,7 @@ def test_a_thumbnail_goes_also_when_it_was_looked_at_before_its_file(scene: Scen
     small = Attachment(filename="small.png", content=thumbnail, media_type="image/png")
     assert (str(small.sha256) < SOURCE) == (thumbnail == b"its thumbnail")
     scene.answered("t", 1, file=b"a picture")
-    scene.change("t", metadata={"user": "ann"})
+    scene.change("t", owner="ann")
     FileIngest(scene.database, scene.files).store("default", [small])
     prepared = PreparationResult(text="x", thumbnail=Picture(thumbnail, "image/png", "x"))
     made = {"thumbnail": str(small.sha256)}

@@ -32,7 +32,7 @@ def fenced(scene: Scene, *threads_: str) -> str:
     """An erasure of ann's that fenced off all of these, and deleted nothing yet."""
     for thread in threads_:
         scene.answered(thread, 3)
-        scene.change(thread, metadata={"user": "ann"})
+        scene.change(thread, owner="ann")
     erasure = scene.database.run(steps.begin, subject=ANN)
     for thread in threads_:
         scene.database.run(steps.lock_out_thread, erasure_id=erasure, subject=ANN, key=scene.key(thread))
@@ -107,7 +107,7 @@ def test_erasures_leave_retention_its_time(scene: Scene, monkeypatch: pytest.Mon
 def test_the_schedule_finishes_an_erasure_that_broke_off(scene: Scene) -> None:
     broke_off(scene, "a", "b")
     scene.answered("b2", 1, file=b"a secret")
-    scene.change("b2", metadata={"user": "ann"})
+    scene.change("b2", owner="ann")
     scene.answered("bob", 1)
 
     done = scene.run()
@@ -142,18 +142,6 @@ def test_an_erasure_of_whatever_kind_is_taken_up(scene: Scene, subject: Subject)
 
     assert scene.row("a") is None
     assert rows(scene)[0].certificate["subject"]["kind"] == subject.kind
-
-
-def test_one_that_names_users_by_another_key_is_taken_up_with_that_key(scene: Scene) -> None:
-    scene.answered("a", 1)
-    scene.change("a", metadata={"customer": "ann"})
-    subject = Subject(tenant="default", user="ann", user_key="customer")
-    scene.database.run(steps.begin, subject=subject)
-    idle(scene)
-
-    assert scene.run().erased == 1
-
-    assert scene.row("a") is None
 
 
 def test_one_that_somebody_works_on_is_left_to_them(scene: Scene) -> None:
@@ -229,7 +217,7 @@ def test_what_is_said_after_the_certificate_stays_though_somebody_still_works_on
     erasure = broke_off(scene, "a")
     certificate = run_erasure(scene.database, scene.files, ANN)
     scene.answered("a", 1)
-    scene.change("a", metadata={"user": "ann"})
+    scene.change("a", owner="ann")
 
     assert resume_erasure(scene.database, scene.files, erasure, ANN) == certificate
 
@@ -239,7 +227,7 @@ def test_what_is_said_after_the_certificate_stays_though_somebody_still_works_on
 
 def test_a_thread_that_changes_hands_while_it_is_erased_does_not_stay_hidden(scene: Scene) -> None:
     fenced(scene, "a", "b")
-    scene.change("b", metadata={"user": "bob"})
+    scene.change("b", owner="bob")
 
     certificate = run_erasure(scene.database, scene.files, ANN)
 

@@ -155,7 +155,7 @@ def test_an_archive_that_is_damaged_on_its_way_deletes_nothing(scene: Scene, mon
 def test_a_hold_between_archive_and_deletion_keeps_the_messages(scene: Scene) -> None:
     due(scene)
     scene.cut()
-    part = scene.database.run(archive.draft, thread_key=scene.key(), user_key="user")
+    part = scene.database.run(archive.draft, thread_key=scene.key())
     assert part is not None
     archive.write(scene.files, part)
 
@@ -167,7 +167,7 @@ def test_a_hold_between_archive_and_deletion_keeps_the_messages(scene: Scene) ->
 
 def test_an_archive_names_its_thread_and_user_by_hash_alone(scene: Scene) -> None:
     due(scene)
-    scene.change(metadata={"user": "ann"})
+    scene.change(owner="ann")
 
     scene.run()
 
@@ -184,7 +184,7 @@ def test_a_part_that_another_run_discarded_deletes_nothing(scene: Scene) -> None
     """Two runs at once: the one that comes later takes the object of the first for one that was left."""
     due(scene)
     scene.cut()
-    part = scene.database.run(archive.draft, thread_key=scene.key(), user_key="user")
+    part = scene.database.run(archive.draft, thread_key=scene.key())
     assert part is not None
     archive.write(scene.files, part)
 
@@ -218,7 +218,7 @@ def test_what_was_put_aside_is_removed_when_its_thread_is_held_meanwhile(
 def test_what_a_run_that_died_put_aside_is_removed_also_when_its_thread_is_held(scene: Scene) -> None:
     due(scene)
     scene.cut()
-    part = scene.database.run(archive.draft, thread_key=scene.key(), user_key="user")
+    part = scene.database.run(archive.draft, thread_key=scene.key())
     assert part is not None
     archive.write(scene.files, part)
     scene.database.run(legal_holds.hold, tenant="default", thread_id="t")
@@ -338,7 +338,7 @@ def test_the_doctor_names_an_archive_whose_object_is_missing(scene: Scene) -> No
 def test_an_archive_that_is_being_written_is_no_finding(scene: Scene) -> None:
     due(scene)
     scene.cut()
-    draft = partial(archive.draft, thread_key=scene.key(), user_key="user")
+    draft = partial(archive.draft, thread_key=scene.key())
     assert scene.database.run(draft) is not None
 
     assert archive_findings(scene) == []

@@ -154,7 +154,7 @@ def test_an_erasure_that_was_killed_anywhere_goes_on(
     seeded: Scene, database_url: str, lend_database: LendDatabase, tmp_path: Path, deaths: int
 ) -> None:
     for name in ("idle", "full"):
-        seeded.change(name, metadata={"user": "ann"})
+        seeded.change(name, owner="ann")
     seeded.claimed("still at work", "full")
     seeded.database.close()
     template = database_url.rpartition("/")[2].partition("?")[0]

@@ -155,7 +155,7 @@ def stocked(postgres_scene: Scene) -> Database:
 
 def test_archives_of_a_user_are_found_through_indexes_however_many_there_are(stocked: Database) -> None:
     erased = plan_of(stocked, lambda _: archives.archive_rows(new_id(), ANN), is_stocked=True)
-    exported = plan_of(stocked, lambda c: export_rows.archive_rows(c, ANN), is_stocked=True)
+    exported = plan_of(stocked, lambda _: export_rows.archive_rows(ANN), is_stocked=True)
 
     for plan in (erased, exported):
         assert "Seq Scan on archives" not in plan

@@ -1,4 +1,4 @@
-"""Whose a thread is: numbers and booleans name users as well, and archives go with all users they name."""
+"""Whose a thread is: what metadata says of that is read once, and archives go with all users they name."""
 
 import io
 import json
@@ -16,6 +16,7 @@ from store.erasure.workflow import run_erasure
 from store.retention import legal_holds
 from store.tables.retention import ARCHIVES, archives
 from store.thread_store import ThreadStore
+from store.threads import repository
 from tests.integration.store.scenes import TURN, Scene
 
 
@@ -24,12 +25,19 @@ def of_user(user: str) -> Subject:
 
 
 def archived(scene: Scene, *users: Any, thread: str = "t") -> None:
-    """A part of an archive for each of these users that the thread's metadata named, or none."""
+    """A part of an archive for each of these users whose the thread was, or nobody's."""
     scene.policy(tenant="default", max_messages=TURN, archive=True)
     for user in users:
         scene.answered(thread, 2)
-        scene.change(thread, metadata={} if user is None else {"user": user})
+        scene.change(thread, owner=user)
         scene.run()
+
+
+def name(scene: Scene, thread: str, user: Any) -> None:
+    """The metadata of a stored thread, saved as callers do, names a user."""
+    copy = scene.thread(thread)
+    copy.metadata["user"] = user
+    scene.database.run(repository.save, thread=copy, new=[])
 
 
 def gone(scene: Scene, thread: str = "t") -> None:
@@ -54,7 +62,7 @@ def test_a_thread_is_erased_with_the_user_that_its_metadata_names_as_a_number_or
 ) -> None:
     for thread, named in (("t", value), ("other", 43), ("nobody's", None)):
         scene.answered(thread, 1)
-        scene.change(thread, metadata={"user": named})
+        name(scene, thread, named)
 
     run_erasure(scene.database, scene.files, of_user(user))
 
@@ -63,14 +71,16 @@ def test_a_thread_is_erased_with_the_user_that_its_metadata_names_as_a_number_or
 
 @each_name
 def test_an_archive_names_such_a_user_by_the_hash_of_the_same_text(scene: Scene, value: Any, user: str) -> None:
-    archived(scene, value)
+    scene.answered("t", 1)
+    name(scene, "t", value)
+    archived(scene, user)
 
     assert [part.user_sha256 for part in parts(scene)] == [hash_of("default", user)]
 
 
 async def test_such_a_user_is_given_their_threads(scene: Scene) -> None:
     scene.answered("t", 1)
-    scene.change("t", metadata={"user": 42})
+    name(scene, "t", 42)
     target = io.BytesIO()
 
     async with ThreadStore(scene.settings) as store:
@@ -105,7 +115,7 @@ def test_all_parts_of_a_thread_go_with_each_user_that_one_of_them_names(
 def test_a_hold_keeps_the_archives_of_its_thread_from_a_user_whom_it_was_before(scene: Scene) -> None:
     archived(scene, "ann", "bob")
     scene.answered("ann's", 1)
-    scene.change("ann's", metadata={"user": "ann"})
+    scene.change("ann's", owner="ann")
     scene.database.run(legal_holds.hold, tenant="default", thread_id="t")
 
     with pytest.raises(ThreadUnderLegalHold, match="'t'"):
@@ -147,7 +157,7 @@ async def test_what_was_archived_before_the_thread_had_a_user_is_the_users_once_
     scene: Scene, by: str
 ) -> None:
     archived(scene, None)
-    scene.change(metadata={"user": "ann"})
+    scene.change(owner="ann")
     if by == "retention":
         scene.policy(tenant="default", idle_days=1)
         scene.age(40)

@@ -135,6 +135,8 @@ def test_every_list_that_is_empty_says_so_and_prints_no_line_for_programs(empty:
 def test_no_command_hands_a_terminal_what_it_would_obey(full: Store) -> None:
     commands = {path: arguments for path, arguments in find_commands().items() if path[0] in TRIED}
     commands |= {("chat",): ["chat", "x"], ("export",): ["threads", "export", "x"]}
+    # At last: nothing is left to show of a thread that is gone.
+    commands[("threads", "delete")] = commands.pop(("threads", "delete"))
 
     printed = {}
     for path, arguments in commands.items():

@@ -176,6 +176,22 @@ def test_a_user_is_exported_and_erased(terminal: Terminal, tmp_path: Path) -> No
     terminal.run("threads", "show", "t1", status=1)
 
 
+def test_a_user_is_listed_found_exported_and_erased_and_nobody_is_told_apart(terminal: Terminal) -> None:
+    terminal.run("chat", "t1", "--user", "ann", stdin="a parcel\n")
+    terminal.run("chat", "t2", "--user", "bob", stdin="a parcel\n")
+
+    listed = json.loads(terminal.run("threads", "list", "--user", "ann", "--json").stdout)
+    assert (listed["id"], listed["user"]) == ("t1", "ann")
+    assert "t2" not in terminal.run("search", "parcel", "--user", "ann").stdout
+    terminal.run("export-user", "ann.zip", "--user", "ann")
+    nobody = terminal.run("erase", "--user", "anne", "--yes", "--json", status=4)
+    assert json.loads(nobody.stdout)["outcome"] == "nothing was found"
+    assert "nothing was found of 'anne' in tenant 'default'" in nobody.stderr
+    assert "certificate" in terminal.run("erase", "--user", "ann", "--yes").stdout
+    assert json.loads(terminal.run("threads", "list", "--json").stdout)["id"] == "t2"
+    assert "--user: holds white space" in terminal.run("erase", "--user", "a b", "--yes", status=1).stderr
+
+
 @pytest.mark.parametrize("command", [["export-user", "{}", "--thread", "t1"], ["threads", "export", "t1", "-o", "{}"]])
 def test_a_place_that_cannot_be_written_to_is_named(terminal: Terminal, command: list[str]) -> None:
     terminal.run("chat", "t1", stdin="hello\n")

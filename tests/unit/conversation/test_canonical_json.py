@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from store.turns.canonical_json import canonical_json
+from conversation.canonical_json import canonical_json
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,92 @@
+"""Turns that a user sent in threads of others, which are not theirs to delete.
+
+What stays true: such a message keeps its place, so that the history around it stays well-formed, and loses its
+text, files and metadata; its turn loses what named the sender. What others said stays: replies, summaries and
+archives, which may repeat it, are the owner's. The certificate names these threads by hash.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, delete, false, select, update
+
+from conversation.errors import ThreadUnderLegalHold
+from conversation.turn import FINAL_STATES
+from store.audit import hash_of
+from store.database.statements import AnyRow
+from store.erasure.items import record_items
+from store.erasure.subject import Subject
+from store.files.garbage_collection import note_dropped
+from store.retention.deletion import add_erased_counts
+from store.tables import attachments, inbox_messages, messages, threads, turns
+from store.turns.cancel import request_cancel
+
+#: Stands in a message in place of what an erased user said.
+ERASED = "[erased]"
+#: Turns of one page.
+PAGE = 100
+
+
+def is_sent_by(subject: Subject) -> ColumnElement[bool]:
+    """The condition for turns that the subject sent in threads of others; never true of a thread or a tenant."""
+    if subject.user is None:
+        return false()
+    return (turns.c.tenant == subject.tenant) & (turns.c.sender == subject.user)
+
+
+def select_shared_keys(subject: Subject) -> Select[tuple[int]]:
+    """The statement for the keys of threads in which the subject sent such turns."""
+    return select(turns.c.thread_key).where(is_sent_by(subject))
+
+
+def erase_sent_turns(connection: Connection, erasure_id: str, subject: Subject) -> bool:
+    """Erase what the subject said in the next turns of one thread; False at the end.
+
+    A turn that has not ended is asked to stop. Raises `ThreadUnderLegalHold`.
+    """
+    first_key = select_shared_keys(subject).order_by(turns.c.arrival_seq).limit(1).scalar_subquery()
+    query = select(threads.c.key, threads.c.tenant, threads.c.id, threads.c.legal_hold).where(
+        threads.c.key == first_key
+    )
+    # Before its turns are read: no claim moves a message meanwhile.
+    thread = connection.execute(query.with_for_update(key_share=True)).one_or_none()
+    if thread is None:
+        return False
+    if thread.legal_hold:
+        raise ThreadUnderLegalHold([thread.id])
+    page = select(turns.c.id, turns.c.state).where(is_sent_by(subject), turns.c.thread_key == thread.key)
+    rows = connection.execute(page.order_by(turns.c.arrival_seq).limit(PAGE)).all()
+    for row in rows:
+        if row.state not in FINAL_STATES:
+            request_cancel(connection, row.id)
+    ids = [row.id for row in rows]
+    message_count, hashes = _erase_inputs(connection, thread, ids)
+    nameless: dict[str, Any] = {
+        "sender": subject.sha256,
+        "metadata": {},
+        "idempotency_key": None,
+        "request_digest": None,
+    }
+    connection.execute(update(turns).where(turns.c.id.in_(ids)).values(nameless))
+    record_items(connection, erasure_id, "shared", [hash_of(thread.tenant, thread.id)])
+    record_items(connection, erasure_id, "blob", hashes)
+    add_erased_counts(connection, erasure_id, {"shared_turns": len(ids), "shared_messages": message_count})
+    return True
+
+
+def _erase_inputs(connection: Connection, thread: AnyRow, turn_ids: Sequence[str]) -> tuple[int, Sequence[str]]:
+    """Erase the messages that these turns answer; returns their number, and the hashes of their files."""
+    of_inputs = (
+        (messages.c.thread_key == thread.key)
+        & messages.c.turn_id.in_(turn_ids)
+        & (messages.c.seq <= select(turns.c.window_to_seq).where(turns.c.id == messages.c.turn_id).scalar_subquery())
+    )
+    message_ids: list[str] = []
+    for table, condition in ((messages, of_inputs), (inbox_messages, inbox_messages.c.turn_id.in_(turn_ids))):
+        values: dict[str, Any] = {"content": ERASED, "parts": None, "name": None, "metadata": {}, "source": None}
+        erasing = update(table).where(condition).values(values | {"has_attachments": False}).returning(table.c.id)
+        message_ids += connection.execute(erasing).scalars()
+    of_messages = (attachments.c.thread_key == thread.key) & attachments.c.message_id.in_(message_ids)
+    note_dropped(connection, select(attachments.c.tenant, attachments.c.sha256).where(of_messages))
+    hashes = connection.execute(delete(attachments).where(of_messages).returning(attachments.c.sha256)).scalars().all()
+    return len(message_ids), sorted(set(hashes))
