@@ -110,9 +110,7 @@ def list_turns(connection: Connection, filters: TurnFilter, *, limit: int, curso
 
 def select_listed() -> Select[Any]:
     """The statement for turns, as `listed_turn_of` reads them."""
-    return select_records().add_columns(
-        threads.c.lease_owner, clock().label("listed_at"), turns.c.arrival_seq
-    )
+    return select_records().add_columns(threads.c.lease_owner, clock().label("listed_at"), turns.c.arrival_seq)
 
 
 def listed_turn_of(row: AnyRow) -> ListedTurn:

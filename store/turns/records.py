@@ -33,7 +33,9 @@ def read_records(connection: Connection, condition: ColumnElement[bool]) -> list
 
 def select_records() -> Select[Any]:
     """The rows of turns' records, each with its thread's id."""
-    return select(turns, turn_user().label("user"), threads.c.id.label("thread_id")).join(threads, turns.c.thread_key == threads.c.key)
+    return select(turns, turn_user().label("user"), threads.c.id.label("thread_id")).join(
+        threads, turns.c.thread_key == threads.c.key
+    )
 
 
 def build_record(row: AnyRow) -> TurnRecord:
