@@ -22,7 +22,7 @@ DURATIONS = [name for name in Settings.model_fields if name.endswith(("_seconds"
 #: Here zero says something: no grace, or never.
 MAY_BE_NONE = {
     *("shutdown_grace_seconds", "sweep_grace_seconds", "retention_idle_days", "retention_max_age_days"),
-    *("blob_grace_days", "turn_retention_days"),
+    *("blob_grace_days", "turn_retention_days", "turn_retry_max_seconds"),
 }
 
 Environment = pytest.MonkeyPatch
