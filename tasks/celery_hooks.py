@@ -11,6 +11,7 @@ from conversation.errors import ThreadmillError
 from conversation.task_contract import FILES_QUEUE, MAINTENANCE_QUEUE, QUARANTINE_QUEUE, TURNS_QUEUE
 from store.settings import current
 from tasks import log_config, sql_sends
+from tasks.consumer_heartbeat import start_consumer_heartbeat, stop_consumer_heartbeat
 from tasks.worker import current_worker, has_worker, start_worker
 
 
@@ -45,7 +46,7 @@ def _on_setup(instance: Any, **_: object) -> None:
         # Its event loop and its lease are in this process: a forked child would have neither.
         sys.exit("the worker cannot start: turns run in this process; start it with -P threads or -P custom")
     try:
-        start_worker(current(), runs_quarantine=runs_quarantine, concurrency=instance.concurrency)
+        start_worker(current(), queues=queues, concurrency=instance.concurrency)
     except ThreadmillError as error:
         sys.exit(f"the worker cannot start: {error}")
     except Exception:  # noqa: BLE001 - whatever a user's module raises while it is imported
@@ -55,8 +56,11 @@ def _on_setup(instance: Any, **_: object) -> None:
 
 
 def _on_ready(sender: Any, **_: object) -> None:
-    if MAINTENANCE_QUEUE in sender.app.amqp.queues.consume_from:
+    queues = sender.app.amqp.queues.consume_from
+    if MAINTENANCE_QUEUE in queues:
         sql_sends.start_listener(current())
+    if not has_worker():
+        start_consumer_heartbeat(current(), list(queues), sender.timer)
 
 
 def _on_stopping(**_: object) -> None:
@@ -68,3 +72,4 @@ def _on_stopped(**_: object) -> None:
     if has_worker():
         current_worker().stop()
     sql_sends.stop_listener()
+    stop_consumer_heartbeat()

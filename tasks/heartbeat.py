@@ -10,7 +10,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import structlog
 
@@ -20,6 +20,7 @@ from store.database.engine import Database
 from store.settings import Settings
 from store.turns import workers
 from tasks.active_runs import ActiveRuns
+from tasks.alive_file import AliveFile
 
 #: Leases for which a loop is silent before its process ends. After one, its turns are others'; a machine that is
 #: out of breath may answer until then.
@@ -40,7 +41,9 @@ class Heartbeat:
         loop: asyncio.AbstractEventLoop,
         *,
         on_hang: Callable[[], None] | None = None,
+        queues: Collection[str] = (),
     ) -> None:
+        """`queues` are those that a worker consumes; a library process has none, and nobody looks after it."""
         self._worker = worker
         self._settings = settings
         self._agent_versions = {name: agent.version for name, agent in agents.items()}
@@ -48,7 +51,9 @@ class Heartbeat:
         self._loop = loop
         #: Called when the loop has not answered for `LEASES_TO_END`, or never will; None just stops beating.
         self._on_hang = on_hang
-        self._database = Database(_limit_to_one_connection(settings))
+        self._queues = queues
+        self._alive_file = make_alive_file(worker, settings, queues)
+        self._database = Database(limit_to_one_connection(settings))
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat_until_stopped, name="heartbeat", daemon=True)
         #: When the loop was sent a ping that it has not answered yet.
@@ -60,12 +65,15 @@ class Heartbeat:
     def start(self) -> None:
         """Register this worker, and start beating. Raises `DatabaseUnavailable`."""
         self._register()
+        if self._queues:
+            create_alive_file(self._alive_file, self._worker)
         self._thread.start()
 
     def stop(self) -> None:
         """Stop beating, and delete this worker's row, which frees its leases at once."""
         self._stop.set()
         self._thread.join(timeout=self._settings.lease_duration_seconds)
+        self._alive_file.remove()
         try:
             self._database.run(workers.unregister, worker=self._worker)
         except DatabaseUnavailable:
@@ -74,6 +82,7 @@ class Heartbeat:
 
     def _beat_until_stopped(self) -> None:
         while not self._stop.wait(self._settings.heartbeat_interval_seconds):
+            has_answered = self._pinged_at is None
             if self._is_loop_hung():
                 self._report_hang()
                 if self._loop.is_closed():
@@ -81,6 +90,8 @@ class Heartbeat:
                 continue
             try:
                 self._beat()
+                if has_answered:
+                    self._alive_file.touch()
             except DatabaseUnavailable as error:
                 _log.warning("heartbeat_missed", worker=self._worker, reason=str(error))
             except BaseException as error:  # noqa: BLE001 - a heart that stops would take every turn here along
@@ -154,11 +165,27 @@ class Heartbeat:
             host=socket.gethostname(),
             pid=os.getpid(),
             serves=self._agent_versions,
+            queues=self._queues,
             lease_duration_seconds=self._settings.lease_duration_seconds,
         )
 
 
-def _limit_to_one_connection(settings: Settings) -> Settings:
+def make_alive_file(worker: str, settings: Settings, queues: Collection[str]) -> AliveFile:
+    """The file that health checks read, not created yet."""
+    return AliveFile(
+        worker, queues=queues, fresh_seconds=settings.lease_duration_seconds, folder=settings.runtime_dir
+    )
+
+
+def create_alive_file(alive_file: AliveFile, worker: str) -> None:
+    """Create the file that health checks read; a worker without one works as well."""
+    try:
+        alive_file.create()
+    except OSError as error:
+        _log.warning("alive_file_not_created", worker=worker, reason=str(error))
+
+
+def limit_to_one_connection(settings: Settings) -> Settings:
     """Settings with one connection, and no statement that outlives a lease."""
     timeout_seconds = settings.lease_duration_seconds / 3
     return settings.model_copy(

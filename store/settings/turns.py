@@ -34,6 +34,8 @@ class WorkerSettings(BaseModel):
     lease_duration_seconds: Seconds = 15
     #: Seconds between two heartbeats.
     heartbeat_interval_seconds: Seconds = 2
+    #: Folder of the files by which health checks see a worker; if empty, one of the user's in the temporary folder.
+    runtime_dir: str = ""
     #: Attempts at one turn, while its model is away, before it fails; an agent may have its own number.
     turn_max_attempts: int = Field(5, ge=1)
     #: Turns of one tenant that run at once, over all workers; 0 means any number.
@@ -50,6 +52,8 @@ class WorkerSettings(BaseModel):
     sweep_interval_seconds: Seconds = 2
     #: Seconds after a wake-up before the sweep publishes one for the same turn again.
     sweep_grace_seconds: SecondsOrZero = 10
+    #: Seconds that a due turn may wait for a worker before `threadmill status` reports it.
+    status_max_wait_seconds: Seconds = 300
     #: Wake-ups of one sweep, at most.
     sweep_batch: int = Field(500, ge=1)
     #: Wake-ups that may wait in the broker before a sweep publishes no more.

@@ -126,6 +126,8 @@ workers = Table(
     Column("pid", Integer, nullable=False),
     #: Agent name → version, as this process serves them.
     Column("agents", Json, nullable=False),
+    #: The queues of the broker that it consumes; none of a library process.
+    Column("queues", Json, nullable=False, server_default="[]"),
     Column("started_at", Time, nullable=False),
     #: Its leases expire then; every heartbeat postpones it.
     Column("lease_expires_at", Time, nullable=False),

@@ -94,4 +94,6 @@ def is_abandoned() -> ColumnElement[bool]:
 
 def is_alive(worker_id: Any) -> ColumnElement[bool]:
     """Whether a worker is alive, and with it the leases that it holds."""
-    return select(workers.c.id).where(workers.c.id == worker_id, workers.c.lease_expires_at > clock()).exists()
+    # An alias: where the statement reads `workers` itself, its column would be compared with itself.
+    living = workers.alias("living_workers")
+    return select(living.c.id).where(living.c.id == worker_id, living.c.lease_expires_at > clock()).exists()
