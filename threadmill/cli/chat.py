@@ -4,7 +4,6 @@ The agent runs in this process, on the thread store of the settings; a message i
 model is asked, so Ctrl-C in the middle of an answer loses none.
 """
 
-import asyncio
 import sys
 from collections.abc import Callable
 from dataclasses import fields
@@ -19,6 +18,7 @@ from conversation.ids import new_id
 from conversation.message import Message
 from conversation.thread import Thread
 from threadmill.cli.common_options import DEFAULT_TENANT, Tenant, use_store
+from threadmill.cli.output import print_note, print_problem, print_text
 
 if TYPE_CHECKING:
     from store.thread_store import ThreadStore
@@ -38,9 +38,10 @@ def chat(
 
 
 async def _chat(store: "ThreadStore", thread_id: str, agent_name: str | None) -> None:
+
     thread = await store.get_or_create_thread(thread_id)
     conversation = Conversation(_load_agent(agent_name, store), thread)
-    typer.echo(f"thread {thread.id}, {len(thread.messages)} messages. {HELP}", err=True)
+    print_note(f"thread {thread.id}, {len(thread.messages)} messages. {HELP}")
     read_line = _line_reader()
     while (line := await asyncio.to_thread(read_line)) is not None:
         if line.strip() == "/quit":
@@ -48,7 +49,7 @@ async def _chat(store: "ThreadStore", thread_id: str, agent_name: str | None) ->
         try:
             await conversation.handle_line(line.strip())
         except (ThreadmillError, OSError) as error:
-            typer.echo(f"threadmill: {error}", err=True)
+            print_problem(error)
 
 
 class Conversation:
@@ -62,13 +63,12 @@ class Conversation:
     async def handle_line(self, line: str) -> None:
         """Handle one line of the user's: a message or a command."""
         if line.startswith("/attach "):
-            path = Path(line.removeprefix("/attach ").strip())
-            file = await asyncio.to_thread(lambda: Attachment.from_path(path.expanduser()))
+            file = await self._read_file(Path(line.removeprefix("/attach ").strip()))
             self._files.append(file)
-            typer.echo(f"{file.filename}, {file.size} bytes, goes with your next message", err=True)
+            print_note(f"{file.filename}, {file.size} bytes, goes with your next message")
         elif line == "/history":
             for message in self._thread.messages:
-                typer.echo(f"{message.role}: {message.content}")
+                print_text(f"{message.role}: {message.content}")
         elif line.startswith("/"):
             raise InvalidInput("command", f"is {line.split(maxsplit=1)[0]!r}", HELP)
         elif line:
@@ -76,20 +76,24 @@ class Conversation:
             self._thread.add_message(Message(role="user", content=line, attachments=files))
             await self._answer()
 
+    async def _read_file(self, path: Path) -> Attachment:
+
+        return await asyncio.to_thread(lambda: Attachment.from_path(path.expanduser()))
+
     async def _answer(self) -> None:
         from agent.events import ToolStarted, TurnFinished
         from agent.models.protocol import StreamRestarted, TextDelta
 
         async for event in self._agent.stream(self._thread):
             if isinstance(event, TextDelta):
-                typer.echo(event.text, nl=False)
+                print_text(event.text, end="")
             elif isinstance(event, StreamRestarted):
-                typer.echo("\n(the connection broke; once more)", err=True)
+                print_note("\n(the connection broke; once more)")
             elif isinstance(event, ToolStarted):
-                typer.echo(f"({event.call.name} …)", err=True)
+                print_note(f"({event.call.name} …)")
             elif isinstance(event, TurnFinished) and event.result.is_truncated:
-                typer.echo("\n(cut at the model's token limit)", err=True)
-        typer.echo()
+                print_note("\n(cut at the model's token limit)")
+        print_text("")
 
 
 def _load_agent(name: str | None, store: "ThreadStore") -> "Agent":

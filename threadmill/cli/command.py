@@ -1,34 +1,50 @@
 """The root command: the list of commands, and the exit status of an error.
 
-What stays true: an error of ours is its own text and exit status 1; wrong usage is status 2. A
-module of commands imports what it needs when a command runs, so that naming it here costs nothing.
+What stays true: a module of commands imports what it needs when a command runs, so that naming it here
+costs nothing; commands work with the stack that runs in their folder, unless the environment names another.
 """
 
 import io
 import sys
+from typing import Annotated, Any
 
 import typer
 
-from conversation.errors import ThreadmillError
-from threadmill.cli import files, healthcheck, retention, summaries, threads, turns
+from threadmill.cli import failures, files, healthcheck, retention, running_stack, summaries, threads, turns
 from threadmill.cli.chat import chat
 from threadmill.cli.demo import demo
 from threadmill.cli.docker import docker_setup, docker_start, docker_stop
 from threadmill.cli.doctor import doctor
+from threadmill.cli.env import env
 from threadmill.cli.erasure import erase, export_user
 from threadmill.cli.migrate import migrate
+from threadmill.cli.output import print_text
 from threadmill.cli.schedules import schedules
 from threadmill.cli.send import send
 from threadmill.cli.status import status
 from threadmill.cli.up import up
 
+#: Commands that start servers of their own: a stack that runs already is not theirs.
+OF_THEIR_OWN = frozenset({"demo", "dev", "docker-setup", "docker-start", "docker-stop", "env", "new", "up"})
+
+
+class Group(typer.core.TyperGroup):
+    """A group of commands. All of its own options are flags."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """The options, off unless they are given: typer imports pydantic for a value that is no bool, even for None."""
+        options = super().get_params(ctx)
+        for option in options:
+            option.default = option.default or False
+        return options
+
+
+# Without rich, too, which takes longer to import than help may take.
 app = typer.Typer(
-    name="threadmill",
-    help="Durable conversations for LLM agents.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
+    name="threadmill", cls=Group, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None
 )
 app.command()(up)
+app.command()(env)
 app.command()(demo)
 app.command()(migrate)
 # The name of other tools for the same: no page shows it.
@@ -52,6 +68,28 @@ app.command()(docker_setup)
 app.command()(docker_start)
 app.command()(docker_stop)
 app.add_typer(healthcheck.group, name="healthcheck")
+for registered_group in app.registered_groups:
+    registered_group.cls = Group
+
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        from importlib.metadata import version
+
+        print_text(f"threadmill {version('threadmill')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _begin(
+    ctx: typer.Context,
+    _version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")
+    ] = False,
+) -> None:
+    """Durable conversations for LLM agents."""
+    if ctx.invoked_subcommand not in OF_THEIR_OWN:
+        running_stack.adopt()
 
 
 def main() -> None:
@@ -60,8 +98,4 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             # Text that users wrote is printed as far as the terminal can, rather than not at all.
             stream.reconfigure(errors="replace")
-    try:
-        app(prog_name="threadmill")
-    except ThreadmillError as error:
-        print(f"threadmill: {error}", file=sys.stderr)
-        sys.exit(1)
+    sys.exit(failures.run(typer.main.get_command(app)))

@@ -1,7 +1,5 @@
-"""The options, the stores and the printing of results that commands share."""
+"""The options and the stores that commands share."""
 
-import asyncio
-import json
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -23,6 +21,8 @@ DEFAULT_TENANT = "default"
 
 def use_store(tenant: str, work: "Callable[[ThreadStore], Coroutine[Any, Any, T]]") -> T:
     """Run a command's work on the thread store that the environment names. Raises `DatabaseUnavailable`."""
+    import asyncio
+
     from conversation.logs import use_standard_logging
     from store.settings import load
     from store.thread_store import ThreadStore
@@ -49,8 +49,3 @@ def open_database(**changes: float) -> "Iterator[tuple[Database, Settings]]":
         yield database, settings
     finally:
         database.close()
-
-
-def print_json(value: object) -> None:
-    """One JSON value on one line."""
-    print(json.dumps(value, ensure_ascii=False, default=str))

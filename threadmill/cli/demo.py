@@ -9,6 +9,7 @@ import typer
 
 from conversation.errors import UserError
 from threadmill.cli.interrupts import interrupt_on_signals
+from threadmill.cli.output import print_problem
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 #: What a shell shows for a program that Ctrl-C ended.
@@ -36,5 +37,5 @@ def demo(
         with interrupt_on_signals():
             run_demo(model or os.environ.get("THREADMILL_MODEL") or "offline/recall")
     except KeyboardInterrupt:
-        print("threadmill: interrupted; everything was stopped", file=sys.stderr)
+        print_problem("interrupted; everything was stopped")
         raise typer.Exit(INTERRUPTED) from None

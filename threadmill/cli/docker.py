@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from conversation.errors import OperatorError
+from threadmill.cli.output import print_text
 
 COMPOSE = Path(__file__).parents[2] / "docker-compose.yml"
 SERVICE = "postgres"
@@ -29,7 +30,7 @@ def docker_setup() -> None:
     environment = _load_or_create_passwords()
     _run_compose("up", "--detach", "--wait", "--wait-timeout", str(READY_SECONDS), SERVICE)
     _migrate(_url(environment))
-    typer.echo(f"export THREADMILL_DATABASE_URL={_url(environment)}")
+    print_text(f"export THREADMILL_DATABASE_URL={_url(environment)}")
 
 
 def docker_start() -> None:
@@ -47,7 +48,7 @@ def docker_stop(
     if remove_volumes:
         name = f"{_project()}_{SERVICE}"
         _run_docker("volume", "rm", name)
-        typer.echo(f"deleted the volume {name} and all that was in it")
+        print_text(f"deleted the volume {name} and all that was in it")
 
 
 def _load_or_create_passwords() -> Mapping[str, str]:
@@ -57,7 +58,7 @@ def _load_or_create_passwords() -> Mapping[str, str]:
         text = _EMPTY.sub(lambda match: f"{match['name']}={_make_secret(match['name'])}", example.read_text())
         with os.fdopen(os.open(env, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(text)
-        typer.echo(f"made passwords in {env.name}")
+        print_text(f"made passwords in {env.name}")
     lines = (line.split("=", 1) for line in env.read_text().splitlines() if "=" in line and line[0] != "#")
     return {name.strip(): value.strip() for name, value in lines}
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from threadmill.cli.common_options import AsJson, print_json
+from threadmill.cli.common_options import AsJson
+from threadmill.cli.output import print_json, print_text
 
 if TYPE_CHECKING:
     from store.doctor import Examination, Note, Result, Scope
@@ -86,7 +87,7 @@ def _print_results(examination: "Examination", *, as_json: bool) -> list["Result
         checks = [result.to_json() for result in results]
         print_json({"healthy": _status(results) == 0, "complete": is_complete, "checks": checks})
     else:
-        print(_summary_line(results))
+        print_text(_summary_line(results))
     return results
 
 
@@ -102,15 +103,15 @@ def _print_result(result: "Result") -> None:
         f"; left out by the bound on {', '.join(sorted(result.bounds_reached))}" if result.bounds_reached else ""
     )
     if result.problem is not None:
-        print(f"{result.check.name}: could not be examined: {result.problem}")
+        print_text(f"{result.check.name}: could not be examined: {result.problem}")
     elif result.notes:
-        print(f"{result.check.name}: {result.check.means}{bound_note}")
+        print_text(f"{result.check.name}: {result.check.means}{bound_note}")
     elif bound_note:
-        print(f"{result.check.name}: nothing found{bound_note}")
+        print_text(f"{result.check.name}: nothing found{bound_note}")
     for note in result.notes:
-        print(f"  {_note_line(note)}")
+        print_text(f"  {_note_line(note)}")
     if any(note.outcome.is_open for note in result.notes):
-        print(f"  what helps: {result.check.advice}")
+        print_text(f"  what helps: {result.check.advice}")
 
 
 def _note_line(note: "Note") -> str:

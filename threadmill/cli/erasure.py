@@ -1,13 +1,13 @@
 """`threadmill erase` and `threadmill export-user`: the end of a user's data, and a copy of it."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from threadmill.cli.atomic_file import write_atomically
-from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, print_json, use_store
+from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, use_store
+from threadmill.cli.output import print_json, print_note, print_record, print_text, show_cell
 
 #: Exit status: an export is written, but something that belongs into it is lost.
 LOST = 3
@@ -35,15 +35,15 @@ def erase(
     Subject(tenant=tenant, thread_id=thread, user=user, whole_tenant=whole_tenant).check()
     if not yes:
         subject_name = "everything" if whole_tenant else user or thread
-        typer.confirm(f"Erase {subject_name} of {tenant} for good?", abort=True)
+        typer.confirm(show_cell(f"Erase {subject_name} of {tenant} for good?"), abort=True)
 
     certificate = use_store(tenant, lambda store: store.erase(user=user, thread_id=thread, whole_tenant=whole_tenant))
     if as_json:
         print_json(certificate)
         return
-    for name, count in certificate["counts"].items():
-        print(f"{name:<18} {count}")
-    print(f"certificate {certificate['id']}\n{certificate['digest']}")
+    print_record(
+        {**certificate["counts"], "certificate": certificate["id"], "digest": certificate["digest"]}, as_json=False
+    )
 
 
 def export_user(
@@ -58,8 +58,8 @@ def export_user(
     """
     with write_atomically(output) as file:
         export_result = use_store(tenant, lambda store: store.export_user(file, user=user, thread_id=thread))
-    print(f"{output.name}: {export_result.threads} threads")
+    print_text(f"{output.name}: {export_result.threads} threads")
     for name in export_result.lost:
-        print(f"lost, or damaged: {name}", file=sys.stderr)
+        print_note(f"lost, or damaged: {name}")
     if export_result.lost:
         raise typer.Exit(LOST)

@@ -1,11 +1,13 @@
 """`threadmill files …`: report on stored files, and delete those that no message has."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from threadmill.cli.common_options import AsJson, open_database, print_json
+from threadmill.cli.common_options import AsJson, open_database
+from threadmill.cli.output import print_json, print_list, print_text
 
 group = typer.Typer(help="List stored files, and delete those that no message has.", no_args_is_help=True)
 
@@ -22,10 +24,13 @@ def report(as_json: AsJson = False) -> None:
     if as_json:
         print_json(counts)
         return
-    print(f"due now           {counts['due']} files, {counts['due_bytes']} bytes")
-    print(f"in their grace    {counts['in_grace']} files, {counts['in_grace_bytes']} bytes")
-    unknown = f"{counts['unknown']} files, {counts['unknown_bytes']} bytes"
-    print(f"without a row     {unknown}: their grace begins next")
+    names = {"due now": "due", "in their grace": "in_grace", "without a row: their grace begins next": "unknown"}
+    columns: dict[str, Callable[[str], object]] = {
+        "FILES": lambda name: counts[names[name]],
+        "BYTES": lambda name: counts[f"{names[name]}_bytes"],
+        "STATE": lambda name: name,
+    }
+    print_list(names, columns, empty="", as_json=False)
 
 
 @group.command("gc")
@@ -45,4 +50,4 @@ def collect_garbage(
     if as_json:
         print_json({"blobs": result.blobs, "unknown": result.unknown})
     else:
-        print(f"deleted {result.blobs} files; the grace of {result.unknown} without a row begins")
+        print_text(f"deleted {result.blobs} files; the grace of {result.unknown} without a row begins")

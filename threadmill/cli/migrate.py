@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from conversation.errors import OperatorError
 from threadmill.cli.common_options import open_database
+from threadmill.cli.output import print_text
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -17,7 +18,7 @@ def migrate() -> None:
     timeouts = {"db_statement_timeout_seconds": MIGRATION_SECONDS, "db_lock_timeout_seconds": MIGRATION_SECONDS}
     with open_database(**timeouts) as (database, _):
         old_revision, new_revision = database.run(_upgrade)
-    print(f"the schema is at {new_revision}; it was {'at ' + old_revision if old_revision else 'not there'}")
+    print_text(f"the schema is at {new_revision}; it was {'at ' + old_revision if old_revision else 'not there'}")
 
 
 def _upgrade(connection: "Connection") -> tuple[str | None, str | None]:

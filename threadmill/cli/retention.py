@@ -1,12 +1,17 @@
 """`threadmill retention …`: policies, legal holds, and runs that delete what is due."""
 
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from conversation.errors import InvalidInput
-from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, open_database, print_json
+from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, open_database
+from threadmill.cli.output import print_json, print_list, print_text
+
+if TYPE_CHECKING:
+    from store.retention.policy import Policy
 
 group = typer.Typer(help="Set how long threads are kept, and delete what is past it.", no_args_is_help=True)
 
@@ -63,12 +68,23 @@ def list_policies(
 
     with open_database() as (database, _):
         stored_policies = database.run(policies.list_policies, tenant=tenant)
-    for policy in stored_policies:
-        columns = {"scope": policy.scope, **policy.to_json()}
-        if as_json:
-            print_json(columns)
-        else:
-            print("  ".join(f"{name}={value}" for name, value in columns.items()))
+    columns: dict[str, Callable[[Policy], object]] = {
+        "SCOPE": lambda policy: policy.scope,
+        "TENANT": lambda policy: policy.tenant,
+        "AGENT": lambda policy: policy.agent,
+        "THREAD": lambda policy: policy.thread_id,
+        "POLICY": _rules,
+    }
+    print_list(stored_policies, columns, empty="no policies are set", as_json=as_json, to_json=_policy_to_json)
+
+
+def _policy_to_json(policy: "Policy") -> dict[str, Any]:
+    return {"scope": policy.scope, **policy.to_json()}
+
+
+def _rules(policy: "Policy") -> dict[str, Any]:
+    """What a policy sets, without its scope."""
+    return {name: value for name, value in policy.to_json().items() if name not in ("tenant", "agent", "thread_id")}
 
 
 @group.command("remove")
@@ -132,16 +148,16 @@ def _report(*, as_json: bool) -> None:
         return
     for share in report.due:
         rule = f"{share.policy['field']}={share.policy['value']:g} of the {share.policy['scope']}"
-        print(f"{rule}: {share.threads} threads, {share.messages} messages, {share.bytes} bytes")
+        print_text(f"{rule}: {share.threads} threads, {share.messages} messages, {share.bytes} bytes")
         if share.oldest is not None:
-            print(f"  the oldest of {share.oldest:%Y-%m-%d %H:%M}")
+            print_text(f"  the oldest of {share.oldest:%Y-%m-%d %H:%M}")
     for thread in report.held:
-        print(f"kept by a legal hold: {thread['id']} of {thread['tenant']} ({thread['policy']['field']})")
+        print_text(f"kept by a legal hold: {thread['id']} of {thread['tenant']} ({thread['policy']['field']})")
     if not report.held_is_complete:
-        print(f"kept by a legal hold: more than {len(report.held):,}, of which no more are named")
-    print(f"at work now: {report.busy}")
+        print_text(f"kept by a legal hold: more than {len(report.held):,}, of which no more are named")
+    print_text(f"at work now: {report.busy}")
     if not report.is_complete:
-        print("a policy changed since the last run: the next one may find more")
+        print_text("a policy changed since the last run: the next one may find more")
 
 
 def _delete(*, as_json: bool) -> None:
@@ -153,14 +169,14 @@ def _delete(*, as_json: bool) -> None:
     if as_json:
         print_json(asdict(result))
         return
-    print(f"deleted {result.threads} threads, {result.messages} messages and {result.blobs} blobs")
+    print_text(f"deleted {result.threads} threads, {result.messages} messages and {result.blobs} blobs")
     if result.archived:
-        print(f"archived what a policy wants archived first, in {result.archived} parts")
+        print_text(f"archived what a policy wants archived first, in {result.archived} parts")
     if result.held or result.busy:
-        print(f"kept {result.held} threads by a legal hold, and {result.busy} that are at work")
+        print_text(f"kept {result.held} threads by a legal hold, and {result.busy} that are at work")
     if result.erased:
-        print(f"finished {result.erased} erasures that had broken off")
+        print_text(f"finished {result.erased} erasures that had broken off")
     if result.erasures_held or result.erasures_left:
-        print(f"erasures not finished: {result.erasures_held} by a legal hold, {result.erasures_left} others")
+        print_text(f"erasures not finished: {result.erasures_held} by a legal hold, {result.erasures_left} others")
     if result.failed:
-        print(f"could not archive {result.failed} threads: they keep their messages")
+        print_text(f"could not archive {result.failed} threads: they keep their messages")

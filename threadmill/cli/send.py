@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, print_json
+from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant
+from threadmill.cli.output import print_json, print_problem, print_text
 
 if TYPE_CHECKING:
     from conversation.turn import TurnResult
@@ -34,7 +35,7 @@ def send(
             thread_id, content, tenant=tenant, agent=agent, idempotency_key=idempotency_key, attachments=attach or []
         )
         if wait == 0:
-            print_json({"turn": turn.id}) if as_json else print(turn.id)
+            print_json({"turn": turn.id}) if as_json else print_text(turn.id)
         else:
             _print_answer(turn, wait, as_json=as_json)
     finally:
@@ -46,17 +47,17 @@ def _print_answer(turn: "Turn", seconds: float, *, as_json: bool) -> None:
     try:
         result = turn.wait(seconds)
     except TimeoutError as error:
-        typer.echo(f"threadmill: {error}; it goes on, and its answer will be in the thread", err=True)
+        print_problem(f"{error}; it goes on, and its answer will be in the thread")
         raise typer.Exit(3) from None
     error_text = result.error.message if result.error is not None else None
     if as_json:
         answer = {"turn": turn.id, "state": result.state, "content": result.content, "error": error_text}
         print_json(answer | {"truncated": result.is_truncated, "omitted": result.omitted})
     elif error_text is None:
-        print(result.content)
+        print_text(result.content)
         _print_notes(result)
     else:
-        typer.echo(f"threadmill: the turn {result.state}: {error_text}", err=True)
+        print_problem(f"the turn {result.state}: {error_text}")
     if error_text is not None:
         raise typer.Exit(1)
 
@@ -64,8 +65,7 @@ def _print_answer(turn: "Turn", seconds: float, *, as_json: bool) -> None:
 def _print_notes(result: "TurnResult") -> None:
     """Print what a reader of an answer has to know of it."""
     if result.is_truncated:
-        typer.echo("threadmill: the answer was cut at the model's token limit", err=True)
+        print_problem("the answer was cut at the model's token limit")
     if result.omitted is not None:
         left_out, cut = len(result.omitted["messages"]), len(result.omitted["cut"])
-        note = f"the model takes no more: {left_out} messages were left out, {cut} were cut"
-        typer.echo(f"threadmill: {note}", err=True)
+        print_problem(f"the model takes no more: {left_out} messages were left out, {cut} were cut")

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, open_database, print_json
+from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, open_database
+from threadmill.cli.output import print_json, print_record, print_text, show_cell
 
 if TYPE_CHECKING:
     from store.database.engine import Database
@@ -32,11 +33,14 @@ def status(tenant: Tenant = DEFAULT_TENANT, as_json: AsJson = False) -> None:
         print_json(report)
     else:
         estimated = report.pop("estimated", [])
-        for name, value in report.items():
-            if name != "unserved" or value:
-                print(f"{name:<9} {'about ' if name in estimated else ''}{value}")
+        # A queue of nobody's is worth a line only where there is one.
+        lines = {name: value for name, value in report.items() if name != "unserved" or value}
+        print_record(
+            {name: f"about {show_cell(value)}" if name in estimated else value for name, value in lines.items()},
+            as_json=False,
+        )
         if report.get("unserved"):
-            print("no living worker serves these agents: start one, or see `threadmill turns requeue --agent`")
+            print_text("no living worker serves these agents: start one, or see `threadmill turns requeue --agent`")
     if problem is not None:
         raise typer.Exit(1)
 

@@ -1,17 +1,32 @@
 """`threadmill threads summarize`, `summaries`, `restore-summary`: the summaries of a thread's older part."""
 
-from dataclasses import asdict
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from conversation.errors import InvalidInput
-from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, print_json, use_store
+from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, use_store
+from threadmill.cli.output import print_list, print_note, print_text
 from threadmill.cli.threads import ThreadId
 
 if TYPE_CHECKING:
     from conversation.summary import Summary
     from store.thread_store import ThreadStore
+
+
+def _state(summary: "Summary") -> str:
+    return "current" if summary.is_current else "restored" if summary.restored_at else "replaced"
+
+
+_COLUMNS: "dict[str, Callable[[Summary], object]]" = {
+    "CREATED": lambda summary: summary.created_at,
+    "SUMMARY": lambda summary: summary.id,
+    "STATE": _state,
+    "FROM_SEQ": lambda summary: summary.from_seq,
+    "TO_SEQ": lambda summary: summary.to_seq,
+    "MODEL": lambda summary: summary.model,
+}
 
 
 def summarize(
@@ -39,35 +54,23 @@ def summarize(
         return await store.summarize_thread(thread_id, agents[name], keep_messages=keep)
 
     new_summaries = use_store(tenant, work)
-    if as_json:
-        print_json([asdict(summary) for summary in new_summaries])
-        return
-    for summary in new_summaries:
-        print(f"{summary.id}: seq {summary.from_seq} to {summary.to_seq}, by {summary.model}")
-    if not new_summaries:
-        reason = "only the turns to keep are left"
-        print(f"no summary was written: {reason}, or another summary, a restore or retention came first")
+    reason = "only the turns to keep are left, or another summary, a restore or retention came first"
+    print_list(new_summaries, _COLUMNS, empty=f"no summary was written: {reason}", as_json=as_json)
 
 
 def summaries(thread_id: ThreadId, tenant: Tenant = DEFAULT_TENANT, as_json: AsJson = False) -> None:
     """List a thread's summaries, the newest first; models read the current one."""
     stored_summaries = use_store(tenant, lambda store: store.list_summaries(thread_id))
-    if as_json:
-        print_json([asdict(summary) for summary in stored_summaries])
-        return
+    print_list(stored_summaries, _COLUMNS, empty=f"{thread_id} has no summaries", as_json=as_json)
     for summary in stored_summaries:
-        state = "current" if summary.is_current else "restored" if summary.restored_at else "replaced"
-        print(f"{summary.created_at:%Y-%m-%d %H:%M}  {summary.id}  {state:<8}  to seq {summary.to_seq}")
-        if summary.is_current:
-            print(summary.content)
+        if summary.is_current and not as_json:
+            print_text(f"\n{summary.content}")
 
 
 def restore(thread_id: ThreadId, tenant: Tenant = DEFAULT_TENANT, as_json: AsJson = False) -> None:
     """Undo the newest summary: models read the one before again, or the messages themselves."""
     undone_summary = use_store(tenant, lambda store: store.restore_summary(thread_id))
-    if as_json:
-        print_json(None if undone_summary is None else asdict(undone_summary))
-    elif undone_summary is None:
-        print(f"{thread_id} has no summary")
-    else:
-        print(f"{undone_summary.id} is undone; no other is written by itself for a day")
+    undone_summaries = [] if undone_summary is None else [undone_summary]
+    print_list(undone_summaries, _COLUMNS, empty=f"{thread_id} has no summary", as_json=as_json)
+    if undone_summaries:
+        print_note("it is undone; no other is written by itself for a day")

@@ -1,9 +1,8 @@
 """`threadmill threads …` and `threadmill search`: list and show what is stored, move it, delete it."""
 
-import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager
-from dataclasses import asdict
+from operator import attrgetter
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
 
@@ -13,11 +12,13 @@ from conversation.errors import InvalidInput, ThreadNotFound
 from conversation.message import Message
 from conversation.thread import Thread
 from threadmill.cli.atomic_file import write_atomically
-from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, print_json, use_store
+from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, use_store
+from threadmill.cli.output import print_json, print_json_line, print_list, print_note, print_text, shorten, show_cell
 
 if TYPE_CHECKING:
     from store.thread_store import ThreadStore
     from store.threads.importer import ImportOutcome
+    from store.threads.search import Hit
 
 group = typer.Typer(help="List and show threads; export, import, summarize and delete them.", no_args_is_help=True)
 
@@ -38,13 +39,17 @@ def list_threads(
     """List threads, the one that changed last first."""
     pairs = _pairs(metadata or [])
     page = use_store(tenant, lambda store: store.list_threads(limit=limit, cursor=cursor, title=title, metadata=pairs))
-    if as_json:
-        print_json({"threads": [_thread_to_json(thread) for thread in page], "next_cursor": page.next_cursor})
-        return
-    for thread in page:
-        print(f"{thread.updated_at:%Y-%m-%d %H:%M}  {thread.id}  {thread.title or ''}".rstrip())
-    if page.next_cursor:
-        print(f"more: --cursor {page.next_cursor}", file=sys.stderr)
+    columns = {"UPDATED": "updated_at", "THREAD": "id", "TITLE": "title"}
+    print_list(
+        page,
+        {header: attrgetter(name) for header, name in columns.items()},
+        empty="no threads match",
+        as_json=as_json,
+        # The last thread of a page says where the next one begins.
+        to_json=lambda thread: _thread_to_json(thread, page.next_cursor if thread is page[-1] else None),
+    )
+    if page.next_cursor and not as_json:
+        print_note(f"more: --cursor {page.next_cursor}")
 
 
 @group.command()
@@ -59,9 +64,12 @@ def show(
     if as_json:
         print_json(thread.to_json())
         return
-    print(f"{thread.id}  {thread.title or ''}".rstrip())
-    for message in thread.messages:
-        print(f"{message.seq:>5}  {message.role:<9}  {_message_line(message)}")
+    print_text(f"{thread.id}  {show_cell(thread.title or '')}")
+    columns: dict[str, Callable[[Message], object]] = {
+        "SEQ": lambda message: message.seq,
+        "ROLE": lambda message: message.role,
+    }
+    print_list(thread.messages, {**columns, "MESSAGE": _message_line}, empty="no messages are stored", as_json=False)
 
 
 @group.command("export")
@@ -76,7 +84,7 @@ def export_thread(
         lines = store.export_thread(thread_id)
         if output is None:
             async for line in lines:
-                print(line)
+                print_json_line(line)
         else:
             await _write(lines, output)
 
@@ -116,22 +124,17 @@ def import_thread(
     if as_json:
         print_json(import_result.to_json())
         return
-    print(f"{import_result.thread_id}: {import_result.messages} messages")
+    print_text(f"{import_result.thread_id}: {import_result.messages} messages")
     for sha256 in import_result.missing_blobs:
-        print(f"not in the file store: {sha256}", file=sys.stderr)
+        print_note(f"not in the file store: {sha256}")
 
 
 @group.command("archives")
 def list_archives(thread_id: ThreadId, tenant: Tenant = DEFAULT_TENANT, as_json: AsJson = False) -> None:
     """List what retention archived under an id, the oldest thread first."""
     archives = use_store(tenant, lambda store: store.list_archives(thread_id))
-    if as_json:
-        moments = ("first_at", "last_at")
-        print_json([asdict(each) | {name: getattr(each, name).isoformat() for name in moments} for each in archives])
-        return
-    for archive in archives:
-        period = f"{archive.first_at:%Y-%m-%d %H:%M} to {archive.last_at:%Y-%m-%d %H:%M}"
-        print(f"{archive.number:>3}  {period}  {archive.messages} messages")
+    columns = {name.upper(): attrgetter(name) for name in ("number", "first_at", "last_at", "messages")}
+    print_list(archives, columns, empty=f"nothing is archived of {thread_id}", as_json=as_json)
 
 
 @group.command()
@@ -142,10 +145,10 @@ def delete(
 ) -> None:
     """Delete a thread with its messages and turns, for good."""
     if not yes:
-        typer.confirm(f"Delete {thread_id} for good?", abort=True)
+        typer.confirm(f"Delete {show_cell(thread_id)} for good?", abort=True)
     if not use_store(tenant, lambda store: store.delete_thread(thread_id)):
         raise ThreadNotFound(f"no thread {thread_id!r} is stored for tenant {tenant!r}")
-    print(f"{thread_id} is deleted")
+    print_text(f"{thread_id} is deleted")
 
 
 def search(
@@ -155,20 +158,14 @@ def search(
     as_json: AsJson = False,
 ) -> None:
     """Find messages by their words, best first."""
-    for hit in use_store(tenant, lambda store: store.search_messages(query, limit=limit)):
-        if as_json:
-            print_json(
-                {
-                    "thread": hit.thread_id,
-                    "message": hit.message_id,
-                    "seq": hit.seq,
-                    "role": hit.role,
-                    "rank": hit.rank,
-                    "highlight": hit.highlight,
-                }
-            )
-        else:
-            print(f"{hit.thread_id}  {hit.seq}  {hit.role}: {' '.join(hit.highlight.split())}")
+    columns = {"THREAD": "thread_id", "SEQ": "seq", "ROLE": "role", "MESSAGE": "highlight"}
+    print_list(
+        use_store(tenant, lambda store: store.search_messages(query, limit=limit)),
+        {header: attrgetter(name) for header, name in columns.items()},
+        empty="no messages match",
+        as_json=as_json,
+        to_json=_hit_to_json,
+    )
 
 
 def _open_with_progress(source: Path) -> AbstractContextManager[IO[str]]:
@@ -196,19 +193,24 @@ def _pairs(pairs: list[str]) -> dict[str, str]:
     return dict(pair.split("=", 1) for pair in pairs)
 
 
-def _thread_to_json(thread: Thread) -> dict[str, Any]:
+def _thread_to_json(thread: Thread, next_cursor: str | None) -> dict[str, Any]:
     return {
         "id": thread.id,
         "title": thread.title,
         "metadata": thread.metadata,
-        "created_at": thread.created_at.isoformat(),
-        "updated_at": thread.updated_at.isoformat(),
+        "created_at": thread.created_at,
+        "updated_at": thread.updated_at,
+        "next_cursor": next_cursor,
     }
+
+
+def _hit_to_json(hit: "Hit") -> dict[str, Any]:
+    names = ("seq", "role", "rank", "highlight")
+    return {"thread": hit.thread_id, "message": hit.message_id, **{name: getattr(hit, name) for name in names}}
 
 
 def _message_line(message: Message) -> str:
     calls = [f"{call.name}({call.arguments})" for call in message.tool_calls]
     files = [f"[{file.filename}]" for file in message.attachments]
     marks = [] if message.state == "complete" else [f"[{message.state}]"]
-    text = " ".join(" ".join((*files, *marks, message.content, *calls)).split())
-    return text if len(text) <= SHOWN_CHARS else text[: SHOWN_CHARS - 1] + "…"
+    return shorten(" ".join((*files, *marks, message.content, *calls)), SHOWN_CHARS)

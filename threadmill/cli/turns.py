@@ -1,13 +1,16 @@
 """`threadmill turns …`: list turns, cancel them, requeue those that failed."""
 
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict
+from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from conversation.turn import TurnState
-from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, print_json
+from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant
+from threadmill.cli.output import print_json, print_list, print_text, shorten
 
 if TYPE_CHECKING:
     from conversation.turn import TurnRecord
@@ -37,12 +40,15 @@ def list_turns(
 
     with _open_producer() as producer:
         records, unserved_ids = producer.database.run(read)
-    if as_json:
-        print_json([{**asdict(record), "is_unserved": record.id in unserved_ids} for record in records])
-        return
-    for record in records:
-        line = _record_line(record, is_unserved=record.id in unserved_ids)
-        print(f"{record.created_at:%Y-%m-%d %H:%M}  {record.id}  {record.state:<9}  {line}".rstrip())
+    columns = {"CREATED": "created_at", "TURN": "id", "STATE": "state", "THREAD": "thread_id", "AGENT": "agent"}
+    getters: dict[str, Callable[[TurnRecord], object]] = {header: attrgetter(name) for header, name in columns.items()}
+    print_list(
+        records,
+        {**getters, "NOTE": lambda record: _note(record, is_unserved=record.id in unserved_ids)},
+        empty="no turns match",
+        as_json=as_json,
+        to_json=lambda record: {**asdict(record), "is_unserved": record.id in unserved_ids},
+    )
 
 
 @group.command()
@@ -60,7 +66,7 @@ def requeue(
             if as_json:
                 print_json({"requeued": turn_id, "id": turn.id, "is_new": turn.is_new})
             else:
-                print(f"{turn_id} goes on" if not turn.is_new else f"{turn_id} is asked anew as {turn.id}")
+                print_text(f"{turn_id} goes on" if not turn.is_new else f"{turn_id} is asked anew as {turn.id}")
 
 
 @group.command()
@@ -72,16 +78,14 @@ def cancel(turn_ids: TurnIds, as_json: AsJson = False) -> None:
             if as_json:
                 print_json({"id": turn_id, "state": state})
             else:
-                print(f"{turn_id} {state}")
+                print_text(f"{turn_id} {state}")
 
 
-def _record_line(record: "TurnRecord", *, is_unserved: bool) -> str:
-    words = [record.thread_id, record.agent]
-    if is_unserved:
-        words.append("waits: no living worker serves this agent")
+def _note(record: "TurnRecord", *, is_unserved: bool) -> str | None:
+    """What an operator has to know of a turn: its error, or why it waits."""
     if record.error is not None:
-        words.append(f"{record.error.fault}: {record.error.kind}: {record.error.message}"[:SHOWN_CHARS])
-    return "  ".join(words)
+        return shorten(f"{record.error.fault}: {record.error.kind}: {record.error.message}", SHOWN_CHARS)
+    return "waits: no living worker serves this agent" if is_unserved else None
 
 
 def _open_producer() -> "closing[Producer]":

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from threadmill.cli.interrupts import interrupt_on_signals
+from threadmill.cli.output import print_text
 from threadmill.cli.supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -34,19 +35,19 @@ def up(
     stack = Stack(directory)
     try:
         with interrupt_on_signals():
-            stack.start(_say)
+            stack.start(print_text)
             try:
-                _say(_welcome_text(stack, directory))
+                print_text(_welcome_text(stack, directory))
                 _stay_up(stack)
             finally:
-                _say("stopping: running turns get a moment to finish, or are handed over")
+                print_text("stopping: running turns get a moment to finish, or are handed over")
                 stack.stop()
     except KeyboardInterrupt:
-        _say("stopped")
+        print_text("stopped")
 
 
 def _stay_up(stack: "Stack") -> None:
-    supervisor = Supervisor(stack, _say)
+    supervisor = Supervisor(stack, print_text)
     while True:
         supervisor.check()
         time.sleep(POLL_SECONDS)
@@ -70,7 +71,3 @@ def _welcome_text(stack: "Stack", directory: Path) -> str:
         f"  export {name}={shlex.quote(variables[name])}" for name in [*own_variables, "THREADMILL_FILE_STORE_URL"]
     ]
     return "\n".join([*lines, ""])
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)

@@ -8,12 +8,17 @@ import fcntl
 import os
 import secrets
 import socket
+import time
 from pathlib import Path
 
 from threadmill.embedded.errors import DirectoryInUse, ServerFailed
 
 #: Below Linux's range for outgoing connections (32768 and up), which could take a port between two starts.
 PORTS = range(15_000, 32_000)
+#: The file whose lock the owner holds.
+LOCK = "owner.lock"
+#: Seconds for which a lock may be somebody's who only asks whether there is an owner.
+ASK_SECONDS = 0.5
 
 
 class Home:
@@ -32,16 +37,25 @@ class Home:
         if self._lock is not None:
             return
         self._create_directory()
-        lock = os.open(self.directory / "owner.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        lock = os.open(self.directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if not _can_lock(lock):
             owner = os.pread(lock, 32, 0).decode().strip()
             os.close(lock)
-            raise DirectoryInUse(f"{self.directory} is in use by process {owner or '(unknown)'}") from None
+            raise DirectoryInUse(f"{self.directory} is in use by process {owner or '(unknown)'}")
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
         self._lock = lock
+
+    def is_owned(self) -> bool:
+        """Whether a living process owns the folder now."""
+        try:
+            with (self.directory / LOCK).open("rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
 
     def release(self) -> None:
         """Give the folder up. Does nothing for a folder that is not owned."""
@@ -67,6 +81,19 @@ class Home:
         temporary_path.replace(path)
         return path
 
+    def read_private(self, name: str) -> str | None:
+        """Read a file that `write_private` wrote; None where there is none that is ours alone."""
+        try:
+            with (self.directory / name).open() as file:
+                state = os.fstat(file.fileno())
+                return file.read() if state.st_uid == os.geteuid() and not state.st_mode & 0o077 else None
+        except OSError:
+            return None
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there."""
+        (self.directory / name).unlink(missing_ok=True)
+
     def choose_port(self, requested_port: int | None = None) -> int:
         """Choose the port to listen on: the requested one, else the last one if that is free, else any."""
         if requested_port is not None:
@@ -88,6 +115,20 @@ class Home:
 
     def _create_directory(self) -> None:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def _can_lock(lock: int) -> bool:
+    """Take the lock of an open file, waiting for those that only ask for the owner; False while there is one."""
+    deadline = time.monotonic() + ASK_SECONDS
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(ASK_SECONDS / 10)
+        else:
+            return True
 
 
 def is_free(port: int) -> bool:

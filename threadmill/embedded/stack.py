@@ -5,6 +5,7 @@ environment is used and never touched; everything stops in the reverse order of 
 bounded time; and when the owner is killed, everything dies with it (see `process`).
 """
 
+import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,9 @@ from threadmill.embedded.server import Server
 from threadmill.embedded.valkey import EmbeddedValkey
 
 Progress = Callable[[str], None]
+
+#: The file with the variables of a running stack, passwords included: its owner alone may read it.
+ENVIRONMENT_FILE = "environment.json"
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,7 @@ class Stack:
             progress("bringing the database to the newest schema")
             upgrade(self.environment["THREADMILL_DATABASE_URL"])
             self._start_programs(progress)
+            self._home.write_private(ENVIRONMENT_FILE, json.dumps(self.variables))
         except BaseException:
             self.stop()
             raise
@@ -71,6 +76,8 @@ class Stack:
 
     def stop(self) -> None:
         """Stop everything that was started here. Safe to repeat."""
+        if self._programs:
+            self._home.remove(ENVIRONMENT_FILE)
         started_programs = list(reversed(self._programs.values()))
         for program, process in started_programs:
             process.request_stop(program.stop_signal)
@@ -88,17 +95,19 @@ class Stack:
         self.stop()
 
     @property
-    def environment(self) -> dict[str, str]:
-        """The variables of every program here: the user's own, and where the servers are."""
-        files = self._user_setting("FILE_STORE_URL") or str(self._home.directory / "files")
+    def variables(self) -> dict[str, str]:
+        """The variables that name this installation, passwords included."""
         return {
-            **self._user_environment,
             "THREADMILL_DATABASE_URL": self._url("postgres", "DATABASE_URL"),
             "THREADMILL_BROKER_URL": self._url("valkey", "BROKER_URL"),
-            "THREADMILL_FILE_STORE_URL": files,
-            # A line is in the log when it is written, not when a buffer is full.
-            "PYTHONUNBUFFERED": "1",
+            "THREADMILL_FILE_STORE_URL": self._user_setting("FILE_STORE_URL") or str(self._home.directory / "files"),
         }
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables of every program here: the user's own, and where the servers are."""
+        # A line is in the log when it is written, not when a buffer is full.
+        return {**self._user_environment, **self.variables, "PYTHONUNBUFFERED": "1"}
 
     def addresses(self) -> Addresses:
         """The addresses of the running parts, for a user or a client."""

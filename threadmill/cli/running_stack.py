@@ -1,0 +1,54 @@
+"""The stack that runs in this folder: a second terminal works with it, without a word.
+
+What stays true: what the environment says wins; a stack is used only while it lives, and only out of files
+that nobody else may write or read.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+#: Where `threadmill up` keeps what it runs, in the folder in which it is started.
+DIRECTORY = Path(".threadmill")
+#: The addresses of one installation: they go together.
+DATABASE_URL, BROKER_URL, FILE_STORE_URL = (
+    "THREADMILL_DATABASE_URL",
+    "THREADMILL_BROKER_URL",
+    "THREADMILL_FILE_STORE_URL",
+)
+
+
+def adopt(directory: Path = DIRECTORY) -> None:
+    """Set the variables of the stack that runs here, unless the environment names a database itself."""
+    if _is_set(DATABASE_URL):
+        return
+    for name, value in find(directory).items():
+        if not _is_set(name):
+            os.environ[name] = value
+
+
+def find(directory: Path = DIRECTORY) -> Mapping[str, str]:
+    """The variables of the stack that runs in a folder; none where none does."""
+    if not directory.is_dir():
+        return {}
+    from threadmill.embedded.home import Home
+    from threadmill.embedded.stack import ENVIRONMENT_FILE
+
+    home = Home(directory)
+    text = home.read_private(ENVIRONMENT_FILE) if home.is_owned() else None
+    return {} if text is None else json.loads(text)
+
+
+def advise(directory: Path = DIRECTORY) -> str:
+    """What to do where a database does not answer, for the one that the environment names."""
+    start = "start one with `threadmill up` (`make up` in a checkout)"
+    if not _is_set(DATABASE_URL):
+        return f"no stack runs in this folder, and {DATABASE_URL} is not set: {start}, or set it"
+    if os.environ.get(DATABASE_URL) == find(directory).get(DATABASE_URL):
+        return f"the stack that runs in this folder keeps its logs in {directory}"
+    return f"{DATABASE_URL} points there: start that database, or unset the variable and {start}"
+
+
+def _is_set(name: str) -> bool:
+    return bool(os.environ.get(name) or os.environ.get(name.replace("THREADMILL_", "NARRATOR_")))
