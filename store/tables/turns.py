@@ -57,7 +57,8 @@ turns = Table(
     Column("window_to_seq", BigInteger),
     Column("window_summary_id", OurId),
     Column("window_context_version", Integer),
-    #: When a wake-up was published last, or when a sweep found, last, that others must end before it.
+    #: When a wake-up was published last since its last claim, or when a sweep found that others must end before it;
+    #: null where none was: also of one behind a turn that is notified, whose wake-up serves their thread.
     Column("notified_at", Time),
     Column("cancel_requested_at", Time),
     Column("created_at", Time, nullable=False),

@@ -7,7 +7,7 @@ one comes due or is committed late: a retrying head blocks its thread.
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, ScalarSelect, Select, and_, func, literal_column, not_, or_, select, true
+from sqlalchemy import ColumnElement, ScalarSelect, Select, and_, false, func, literal_column, not_, or_, select, true
 from sqlalchemy.sql.selectable import NamedFromClause
 
 from store.database.column_types import clock
@@ -57,6 +57,13 @@ def is_head() -> ColumnElement[bool]:
     """Whether a turn is the head of its thread: a step in the index for each turn that is asked about."""
     siblings = turns.alias("siblings")
     return turns.c.arrival_seq == _first_due(siblings, turns.c.thread_key).scalar_subquery()
+
+
+def is_head_awaited(thread_key: ColumnElement[int]) -> ColumnElement[bool]:
+    """Whether a thread's head has a wake-up on the way, or waits for its retry: whoever ends it looks for the next."""
+    ahead = turns.alias("ahead")
+    is_awaited = and_(ahead.c.state == "queued", or_(ahead.c.notified_at.is_not(None), ahead.c.retry_at > clock()))
+    return func.coalesce(_first_due(ahead, thread_key).with_only_columns(is_awaited).scalar_subquery(), false())
 
 
 def next_turn_after(thread_key: int, turn_id: str) -> ScalarSelect[Any]:

@@ -5,7 +5,7 @@ What stays true: it stores and refuses the same as the function does, in the sam
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Insert, Select, exists, func, literal, select, true
+from sqlalchemy import ColumnElement, Connection, Insert, Select, case, exists, func, literal, null, select, true
 
 from store.database.column_types import clock
 from store.database.statements import insert_as_source, insert_for
@@ -13,6 +13,7 @@ from store.history.message_rows import shared_columns
 from store.tables import agents, inbox_messages, threads, turns
 from store.tables.turns import unfinished
 from store.threads.repository import ensure_thread
+from store.turns.next_turn import is_head_awaited
 from store.turns.send_refusals import KNOWN_AGENTS_MAX, idempotency_conflict, limit_reached, thread_busy, unknown_agent
 from store.turns.send_request import AcceptedTurn, SendLimits, SendRequest
 
@@ -26,7 +27,8 @@ def accept(connection: Connection, request: SendRequest, limits: SendLimits, *, 
         ensure_thread(connection, request.tenant, request.thread_id, agent=request.agent)
         thread_key = _insert_turn_with_input(connection, request, limits, mark_notified=mark_notified)
         if thread_key is not None:
-            return AcceptedTurn(request.turn_id, is_new=True, thread_key=thread_key)
+            needs_wake_up = request.not_before is None and (not mark_notified or _is_notified(connection, request))
+            return AcceptedTurn(request.turn_id, is_new=True, thread_key=thread_key, needs_wake_up=needs_wake_up)
         earlier_turn = _find_earlier_turn_or_refuse(connection, request, limits)
         if earlier_turn is not None:
             return earlier_turn
@@ -67,9 +69,9 @@ def _insert_turn(connection: Connection, request: SendRequest, limits: SendLimit
         "idempotency_key": request.idempotency_key,
         "request_digest": request.digest(),
     }
-    times = {"created_at": clock()}
+    times: dict[str, ColumnElement[Any]] = {"created_at": clock()}
     if mark_notified and request.not_before is None:
-        times["notified_at"] = clock()
+        times["notified_at"] = case((is_head_awaited(threads.c.key), null()), else_=clock())
     source = select(
         threads.c.key, *(literal(value, turns.c[name].type) for name, value in values.items()), *times.values()
     ).where(_is_thread_of(request), _is_agent_known(request), _is_within_limit(request.tenant, limits))
@@ -77,6 +79,11 @@ def _insert_turn(connection: Connection, request: SendRequest, limits: SendLimit
     # On either conflict: its idempotency key, or its own row if the answer to its commit was lost.
     insert_or_skip: Insert = statement.on_conflict_do_nothing()
     return insert_or_skip
+
+
+def _is_notified(connection: Connection, request: SendRequest) -> bool:
+    statement = select(turns.c.notified_at).where(turns.c.id == request.turn_id)
+    return connection.execute(statement).scalar_one() is not None
 
 
 def _find_earlier_turn_or_refuse(

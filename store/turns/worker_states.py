@@ -4,6 +4,7 @@ What stays true: a process that ended in good order has no row, so that a row th
 that hangs, or was killed.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -48,6 +49,11 @@ def list_worker_states(connection: Connection) -> list[WorkerState]:
             times = row.started_at, row.lease_expires_at
             states.append(WorkerState(row.id, row.host, row.pid, queues, *times, dead_seconds))
     return states
+
+
+def count_living(states: Sequence[WorkerState]) -> dict[str, int]:
+    """The number of living workers that serve each queue, by queue."""
+    return dict(sorted(Counter(queue for state in states if state.is_alive for queue in state.queues).items()))
 
 
 def list_silent(states: Sequence[WorkerState], *, lease_duration_seconds: float) -> list[WorkerState]:
