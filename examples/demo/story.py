@@ -1,7 +1,8 @@
 """The demonstration from its beginning to its end.
 
 What stays true: it uses a new folder and removes it; nothing that it started runs any more when it
-returns or raises; the first thing that does not hold ends it.
+returns or raises; the settings of the shell that starts it are not its own; the first thing that does
+not hold ends it.
 """
 
 import os
@@ -33,6 +34,8 @@ SCENES = {
     "What ran can be looked at": check_flower_shows_tasks,
     "A worker is killed in the middle of a turn": check_killed_worker_loses_nothing,
 }
+#: What the names of our settings begin with. Keys of providers have other names, and stay.
+PREFIXES = ("THREADMILL_", "NARRATOR_")
 #: Columns where no terminal says how many there are.
 WIDTH = 110
 
@@ -80,11 +83,17 @@ def _play_scene(stage: Stage, scene: Callable[[Stage], None]) -> None:
 
 
 def _prepare_environment(folder: Path, model: str) -> None:
-    """Set the variables of this process and of all that it starts."""
+    """Set the variables of this process and of all that it starts.
+
+    Those of the shell are of another installation: nothing may be written into its database.
+    """
+    for name in list(os.environ):
+        if name.upper().startswith(PREFIXES):
+            del os.environ[name]
     os.environ |= {
         "THREADMILL_AGENT_MODULES": "examples.support.agent,examples.demo.agent",
         "THREADMILL_MODEL": model,
+        # No reader wants to wait for turns that an interrupted demonstration leaves behind.
+        "THREADMILL_SHUTDOWN_GRACE_SECONDS": "2",
         PATH_VARIABLE: str(folder / "support-ledger.sqlite3"),
     }
-    # No reader wants to wait for turns that an interrupted demonstration leaves behind.
-    os.environ.setdefault("THREADMILL_SHUTDOWN_GRACE_SECONDS", "2")

@@ -10,10 +10,13 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from conversation.errors import OperatorError
+from conversation.errors import DatabaseUnavailable, OperatorError
+from store.database.retry_policy import reason_of
 from store.database.url import driver_url
 from store.tables import metadata
 
@@ -24,23 +27,34 @@ LOCK_TIMEOUT_MS = 5_000
 
 
 def upgrade(url: str, revision: str = "head") -> None:
-    """Bring the database at `url` to a revision; nothing happens where it is there already."""
+    """Bring the database at `url` to a revision; nothing happens where it is there already.
+
+    Raises `DatabaseUnavailable`, and `OperatorError` for a schema that this release does not know.
+    """
     engine = create_engine(driver_url(url), poolclass=NullPool)
     try:
         with engine.begin() as connection:
             upgrade_connection(connection, revision)
+    except DBAPIError as error:
+        raise DatabaseUnavailable(reason_of(error)) from error
     finally:
         engine.dispose()
 
 
 def upgrade_connection(connection: Connection, revision: str = "head") -> None:
-    """As `upgrade`, in the transaction of the caller."""
+    """As `upgrade`, in the transaction of the caller. Raises `OperatorError`."""
     if connection.dialect.name == "postgresql":
         connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
         connection.execute(text(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}"))
     config = _config()
     config.attributes["connection"] = connection
-    command.upgrade(config, revision)
+    try:
+        command.upgrade(config, revision)
+    except CommandError as error:
+        raise OperatorError(
+            f"the database is at revision {current_revision(connection)}, which this release does not know: "
+            "run the release that made it, or a newer one"
+        ) from error
 
 
 def create_newest(connection: Connection) -> None:

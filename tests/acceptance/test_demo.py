@@ -7,6 +7,7 @@ import pytest
 
 from tests.acceptance.command_line import processes_of, read_until, run, started
 
+GONE = "postgresql://me:s3cret@127.0.0.1:9/gone"
 #: What has to be said, in this order.
 SAID = (
     "Database, broker, workers, clock and Flower start",
@@ -29,7 +30,8 @@ SAID = (
 
 @pytest.mark.timeout(180)
 def test_the_demo_shows_every_promise_and_leaves_nothing(tmp_path: Path) -> None:
-    ended = run("demo", folder=tmp_path)
+    # As in a shell with the addresses of a stack: the demonstration has servers of its own.
+    ended = run("demo", folder=tmp_path, THREADMILL_DATABASE_URL=GONE, THREADMILL_BROKER_URL="redis://127.0.0.1:9/0")
 
     assert ended.returncode == 0, ended.stdout + ended.stderr
     rest = ended.stdout

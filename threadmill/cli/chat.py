@@ -39,6 +39,8 @@ def chat(
 
 async def _chat(store: "ThreadStore", thread_id: str, agent_name: str | None) -> None:
 
+    import asyncio
+
     thread = await store.get_or_create_thread(thread_id)
     conversation = Conversation(_load_agent(agent_name, store), thread)
     print_note(f"thread {thread.id}, {len(thread.messages)} messages. {HELP}")
@@ -77,6 +79,7 @@ class Conversation:
             await self._answer()
 
     async def _read_file(self, path: Path) -> Attachment:
+        import asyncio
 
         return await asyncio.to_thread(lambda: Attachment.from_path(path.expanduser()))
 

@@ -48,7 +48,7 @@ def _report(error: Exception, option_names: Mapping[str, str]) -> int:
         case typer.Abort():
             print_note("Aborted.")
         case DatabaseUnavailable():
-            print_problem(f"{error}; {running_stack.advise()}")
+            print_problem("; ".join(filter(None, (str(error), running_stack.advise(str(error))))))
         case ThreadmillError():
             print_problem(_rename_arguments(error, option_names))
         case BrokenPipeError():
@@ -82,7 +82,7 @@ def _rename_arguments(error: ThreadmillError, option_names: Mapping[str, str]) -
 
 
 def _option_names(command: Any) -> dict[str, str]:
-    """What the command that runs calls each argument of the library: its options and arguments as help shows them."""
+    """The option or argument of the command that runs, as help shows it, by the argument of the library."""
     for word in sys.argv[1:]:
         command = getattr(command, "commands", {}).get(word, command)
     names = {

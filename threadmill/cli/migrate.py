@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from conversation.errors import OperatorError
 from threadmill.cli.common_options import open_database
 from threadmill.cli.output import print_text
 
@@ -23,16 +22,8 @@ def migrate() -> None:
 
 def _upgrade(connection: "Connection") -> tuple[str | None, str | None]:
     """Upgrade the schema, and return the revisions before and after."""
-    from alembic.util import CommandError
-
     from store import migrations
 
     old_revision = migrations.current_revision(connection)
-    try:
-        migrations.upgrade_connection(connection)
-    except CommandError as error:
-        raise OperatorError(
-            f"the database is at revision {old_revision}, which this release does not know ({error}): "
-            "run the release that made it, or a newer one"
-        ) from error
+    migrations.upgrade_connection(connection)
     return old_revision, migrations.current_revision(connection)

@@ -1,4 +1,4 @@
-"""What commands print: lists as tables, records, sentences; and the same as JSON, for programs.
+"""Printing what commands have to say: lists as tables, records, sentences; and the same as JSON, for programs.
 
 What stays true: a terminal obeys nothing that a user, a model or a file name wrote: what it would
 obey, or not show, is printed as an escape (`\\x1b`, `\\u202e`). With `--json` a list is JSON Lines, one
@@ -107,7 +107,7 @@ def shorten(text: str, chars: int) -> str:
 
 
 def _to_jsonable(value: object) -> Any:
-    """What JSON has for a value that it does not know."""
+    """The value as JSON has it, for one that JSON does not know."""
     match value:
         case datetime():
             return _in_utc(value).isoformat()

@@ -83,7 +83,7 @@ def _policy_to_json(policy: "Policy") -> dict[str, Any]:
 
 
 def _rules(policy: "Policy") -> dict[str, Any]:
-    """What a policy sets, without its scope."""
+    """The rules of a policy, without its scope."""
     return {name: value for name, value in policy.to_json().items() if name not in ("tenant", "agent", "thread_id")}
 
 

@@ -6,6 +6,7 @@ that nobody else may write or read.
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,6 +18,9 @@ DATABASE_URL, BROKER_URL, FILE_STORE_URL = (
     "THREADMILL_BROKER_URL",
     "THREADMILL_FILE_STORE_URL",
 )
+#: What the drivers say where nothing listens, and where somebody does that does not let us in.
+_ABSENCE = re.compile(r"Connection refused|timeout expired|No route to host|resolve|not known|No such file")
+_REFUSAL = re.compile(r"authentication failed|no password supplied|(role|database) \".*\" does not exist")
 
 
 def adopt(directory: Path = DIRECTORY) -> None:
@@ -40,13 +44,17 @@ def find(directory: Path = DIRECTORY) -> Mapping[str, str]:
     return {} if text is None else json.loads(text)
 
 
-def advise(directory: Path = DIRECTORY) -> str:
-    """What to do where a database does not answer, for the one that the environment names."""
+def advise(problem: str, directory: Path = DIRECTORY) -> str | None:
+    """Advice for a database that answers nobody, or not us; None where the problem says it, or nobody knows."""
+    if _REFUSAL.search(problem):
+        return f"check user, password and name of the database in {DATABASE_URL}"
+    if not _ABSENCE.search(problem):
+        return None
     start = "start one with `threadmill up` (`make up` in a checkout)"
     if not _is_set(DATABASE_URL):
         return f"no stack runs in this folder, and {DATABASE_URL} is not set: {start}, or set it"
     if os.environ.get(DATABASE_URL) == find(directory).get(DATABASE_URL):
-        return f"the stack that runs in this folder keeps its logs in {directory}"
+        return f"the stack of this folder keeps its logs in {directory / 'logs'}"
     return f"{DATABASE_URL} points there: start that database, or unset the variable and {start}"
 
 

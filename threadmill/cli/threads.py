@@ -64,7 +64,7 @@ def show(
     if as_json:
         print_json(thread.to_json())
         return
-    print_text(f"{thread.id}  {show_cell(thread.title or '')}")
+    print_text(f"{thread.id}  {show_cell(thread.title)}" if thread.title else thread.id)
     columns: dict[str, Callable[[Message], object]] = {
         "SEQ": lambda message: message.seq,
         "ROLE": lambda message: message.role,

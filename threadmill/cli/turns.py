@@ -82,7 +82,7 @@ def cancel(turn_ids: TurnIds, as_json: AsJson = False) -> None:
 
 
 def _note(record: "TurnRecord", *, is_unserved: bool) -> str | None:
-    """What an operator has to know of a turn: its error, or why it waits."""
+    """The error of a turn, or why it waits."""
     if record.error is not None:
         return shorten(f"{record.error.fault}: {record.error.kind}: {record.error.message}", SHOWN_CHARS)
     return "waits: no living worker serves this agent" if is_unserved else None

@@ -30,8 +30,11 @@ def up(
     ] = Path(".threadmill"),
 ) -> None:
     """Run database, broker, workers, beat and Flower here until Ctrl-C."""
+    from store.settings import load
     from threadmill.embedded.stack import Stack
 
+    # A wrong setting is told before a server is started for it.
+    load()
     stack = Stack(directory)
     try:
         with interrupt_on_signals():
@@ -55,7 +58,7 @@ def _stay_up(stack: "Stack") -> None:
 
 def _welcome_text(stack: "Stack", directory: Path) -> str:
     """The addresses of the parts, without servers that the user named: those hold the user's password."""
-    addresses, variables = stack.addresses(), stack.environment
+    addresses, variables = stack.addresses(), stack.variables
     own_variables = [name for name, server in SERVERS.items() if server in stack.names()]
     lines = ["", "Threadmill is up; Ctrl-C stops it.", ""]
     lines += [
@@ -65,7 +68,11 @@ def _welcome_text(stack: "Stack", directory: Path) -> str:
         f"  Flower    {addresses.flower_url}  user {addresses.flower_user}",
         f"            password {addresses.flower_password}",
         f"  logs      {directory / 'logs'}",
-        *("", "For another terminal:", ""),
+        *(
+            "",
+            "Commands in this folder find it. For other folders and programs (`threadmill env` prints it again):",
+            "",
+        ),
     ]
     lines += [
         f"  export {name}={shlex.quote(variables[name])}" for name in [*own_variables, "THREADMILL_FILE_STORE_URL"]

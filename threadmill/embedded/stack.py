@@ -20,6 +20,7 @@ from threadmill.embedded.postgres import EmbeddedPostgres
 from threadmill.embedded.process import Process
 from threadmill.embedded.programs import FLOWER, FLOWER_USER, Program
 from threadmill.embedded.server import Server
+from threadmill.embedded.users_servers import check_broker, check_database
 from threadmill.embedded.valkey import EmbeddedValkey
 
 Progress = Callable[[str], None]
@@ -60,13 +61,14 @@ class Stack:
 
     def start(self, progress: Progress = lambda _: None) -> Self:
         """Start everything and return when it works. `progress` hears a line before every step."""
-        from store.migrations import upgrade
-
         self._home.own()
         try:
+            if url := self._user_setting("BROKER_URL"):
+                check_broker(url)
+            if url := self._user_setting("DATABASE_URL"):
+                check_database(url)
             self._start_servers(progress)
-            progress("bringing the database to the newest schema")
-            upgrade(self.environment["THREADMILL_DATABASE_URL"])
+            self._migrate(progress)
             self._start_programs(progress)
             self._home.write_private(ENVIRONMENT_FILE, json.dumps(self.variables))
         except BaseException:
@@ -180,6 +182,12 @@ class Stack:
         for name, server in self._servers.items():
             progress(f"starting {name}")
             server.start()
+
+    def _migrate(self, progress: Progress) -> None:
+        from store.migrations import upgrade
+
+        progress("bringing the database to the newest schema")
+        upgrade(self.variables["THREADMILL_DATABASE_URL"])
 
     def _start_programs(self, progress: Progress) -> None:
         """Start the programs together, because most of a start is importing; wait for each afterwards."""

@@ -182,7 +182,7 @@ def test_a_place_that_cannot_be_written_to_is_named(terminal: Terminal, command:
 
     told = terminal.run(*(part.format("nowhere/ann.out") for part in command), status=1)
 
-    assert "output: 'nowhere/ann.out' cannot be written (No such file or directory)" in told.stderr
+    assert "'nowhere/ann.out' cannot be written (No such file or directory)" in told.stderr
     assert "Traceback" not in told.stderr
 
 
@@ -299,7 +299,7 @@ def test_a_turn_that_was_cancelled_is_listed_and_asked_again(terminal: Terminal)
     refused = terminal.run("turns", "requeue", turn_id, status=0)
     assert "goes on" in refused.stdout
     unknown = terminal.run("turns", "requeue", "nonsense", status=1)
-    assert "turn_id: no turn 'nonsense' is stored" in unknown.stderr
+    assert "TURN_IDS: no turn 'nonsense' is stored" in unknown.stderr
 
 
 def test_a_turn_whose_agent_nobody_serves_shows_at_once_and_is_given_to_another(terminal: Terminal) -> None:
