@@ -4,12 +4,12 @@
 -- is an error, so the caller's transaction lives on, and a refused request stores nothing. Who calls it has checked
 -- the values.
 --
--- A thread is notified once: where its next turn has a wake-up on the way, or waits for its retry, the new one has
--- none, since whoever ends that turn looks for the next one. A turn that ends between that look and this commit
+-- A thread is notified once: where its next turn has a wake-up on the way that is no less urgent, or waits for its
+-- retry, the new one has none, since whoever ends that turn looks for the next one. A turn that ends between that look and this commit
 -- leaves the new one to the sweep, which takes it at its next tick, as it was never notified.
 --
--- Returns {"turn_id", "is_new", "thread_key", "needs_wake_up"}, the last two where the turn was inserted by this call;
--- or {"refusal"}: idempotency_conflict, limit_reached, unknown_agent with {"known_agents"}, or busy.
+-- Returns {"turn_id", "is_new", "needs_wake_up", "thread_key"}, the last where the turn was inserted by this call; or
+-- {"refusal"}: idempotency_conflict, limit_reached, unknown_agent with {"known_agents"}, or busy.
 CREATE FUNCTION threadmill.send_turn_v1(
     turn_id uuid,
     tenant text,
@@ -78,8 +78,10 @@ BEGIN
                 deadline, idempotency_key, request_digest, clock_timestamp(),
                 CASE WHEN mark_notified AND not_before IS NULL AND (
                     -- Of the turn that comes first in the thread.
-                    SELECT ahead.state = 'queued'
-                        AND (ahead.notified_at IS NOT NULL OR ahead.retry_at > clock_timestamp())
+                    SELECT ahead.state = 'queued' AND (
+                        ahead.notified_at IS NOT NULL AND ahead.priority >= priority
+                        OR ahead.retry_at > clock_timestamp()
+                    )
                     FROM turns AS ahead
                     WHERE ahead.thread_key = threads.key AND ahead.state IN ('queued', 'running')
                         AND (ahead.attempt > 0 OR ahead.not_before IS NULL OR ahead.not_before <= clock_timestamp())
@@ -109,7 +111,11 @@ BEGIN
         SELECT turns.id, turns.request_digest INTO earlier FROM turns
         WHERE turns.id = turn_id OR (turns.tenant = tenant AND turns.idempotency_key = idempotency_key);
         IF FOUND AND (earlier.id = turn_id OR earlier.request_digest = request_digest) THEN
-            RETURN json_build_object('turn_id', earlier.id, 'is_new', earlier.id = turn_id);
+            RETURN json_build_object(
+                'turn_id', earlier.id, 'is_new', earlier.id = turn_id,
+                -- Its own row: the answer to its commit was lost, and nobody was notified.
+                'needs_wake_up', earlier.id = turn_id AND not_before IS NULL
+            );
         ELSIF FOUND THEN
             obstacle := 'idempotency_conflict';
         END IF;

@@ -59,10 +59,14 @@ def is_head() -> ColumnElement[bool]:
     return turns.c.arrival_seq == _first_due(siblings, turns.c.thread_key).scalar_subquery()
 
 
-def is_head_awaited(thread_key: ColumnElement[int]) -> ColumnElement[bool]:
-    """Whether a thread's head has a wake-up on the way, or waits for its retry: whoever ends it looks for the next."""
+def is_head_awaited(thread_key: ColumnElement[int], priority: int) -> ColumnElement[bool]:
+    """Whether a thread's head has a wake-up on the way of this priority at least, or waits for its retry.
+
+    Whoever ends such a turn looks for the next one.
+    """
     ahead = turns.alias("ahead")
-    is_awaited = and_(ahead.c.state == "queued", or_(ahead.c.notified_at.is_not(None), ahead.c.retry_at > clock()))
+    has_wake_up = and_(ahead.c.notified_at.is_not(None), ahead.c.priority >= priority)
+    is_awaited = and_(ahead.c.state == "queued", or_(has_wake_up, ahead.c.retry_at > clock()))
     return func.coalesce(_first_due(ahead, thread_key).with_only_columns(is_awaited).scalar_subquery(), false())
 
 

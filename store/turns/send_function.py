@@ -65,7 +65,7 @@ def read_outcome(outcome: Mapping[str, Any], request: SendRequest, limits: SendL
                 outcome["turn_id"],
                 is_new=outcome["is_new"],
                 thread_key=outcome.get("thread_key"),
-                needs_wake_up=outcome.get("needs_wake_up", False),
+                needs_wake_up=outcome["needs_wake_up"],
             )
         case "idempotency_conflict":
             raise idempotency_conflict(request)

@@ -71,7 +71,7 @@ def _insert_turn(connection: Connection, request: SendRequest, limits: SendLimit
     }
     times: dict[str, ColumnElement[Any]] = {"created_at": clock()}
     if mark_notified and request.not_before is None:
-        times["notified_at"] = case((is_head_awaited(threads.c.key), null()), else_=clock())
+        times["notified_at"] = case((is_head_awaited(threads.c.key, request.priority), null()), else_=clock())
     source = select(
         threads.c.key, *(literal(value, turns.c[name].type) for name, value in values.items()), *times.values()
     ).where(_is_thread_of(request), _is_agent_known(request), _is_within_limit(request.tenant, limits))
@@ -95,7 +95,9 @@ def _find_earlier_turn_or_refuse(
     """
     row = connection.execute(_select_obstacles(request, limits)).one()
     if row.turn_id is not None and (row.turn_id == request.turn_id or row.request_digest == request.digest()):
-        return AcceptedTurn(row.turn_id, is_new=row.turn_id == request.turn_id)
+        # Its own row: the answer to its commit was lost, and nobody was notified.
+        is_new = row.turn_id == request.turn_id
+        return AcceptedTurn(row.turn_id, is_new=is_new, needs_wake_up=is_new and request.not_before is None)
     if row.turn_id is not None:
         raise idempotency_conflict(request)
     if not row.is_within_limit:

@@ -87,7 +87,9 @@ class Mailbox:
             raise UnknownAgent
         ahead = self.head(ask.thread)
         is_waiting = ahead is not None and ahead.state == "queued"
-        is_awaited = is_waiting and (ahead.notified_at is not None or (ahead.retry_at or 0) > self.now)
+        is_awaited = is_waiting and (
+            (ahead.notified_at is not None and ahead.priority >= ask.priority) or (ahead.retry_at or 0) > self.now
+        )
         self.asks[ask.turn] = ask
         self.threads.setdefault(ask.thread, Thread())
         self.turns[ask.turn] = Turn(
