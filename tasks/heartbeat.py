@@ -172,9 +172,7 @@ class Heartbeat:
 
 def make_alive_file(worker: str, settings: Settings, queues: Collection[str]) -> AliveFile:
     """The file that health checks read, not created yet."""
-    return AliveFile(
-        worker, queues=queues, fresh_seconds=settings.lease_duration_seconds, folder=settings.runtime_dir
-    )
+    return AliveFile(worker, queues=queues, fresh_seconds=settings.lease_duration_seconds, folder=settings.runtime_dir)
 
 
 def create_alive_file(alive_file: AliveFile, worker: str) -> None:

@@ -124,9 +124,7 @@ def _count(rows: CTE) -> ScalarSelect[int]:
     return select(func.count()).select_from(rows).scalar_subquery()
 
 
-def _candidates(
-    tenant: str | None, thread_keys: Collection[int] | None, grace_seconds: float | None, size: int
-) -> CTE:
+def _candidates(tenant: str | None, thread_keys: Collection[int] | None, grace_seconds: float | None, size: int) -> CTE:
     """So many turns that were never notified and are due, and so many whose notification is old; or the asked for."""
     if tenant is None and thread_keys is None:
         lines = select_never_notified(), select_notified(for_seconds=grace_seconds or 0)

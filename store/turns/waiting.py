@@ -69,7 +69,9 @@ def find_longest_waiting(
     # A turn that waited for others of its thread began to wait for a worker when the last one of them ended.
     since = case((_due_at > threads.c.updated_at, _due_at), else_=threads.c.updated_at)
     statement = (
-        select(turns.c.id, turns.c.tenant, threads.c.id.label("thread_id"), turns.c.agent, since.label("since"), clock())
+        select(
+            turns.c.id, turns.c.tenant, threads.c.id.label("thread_id"), turns.c.agent, since.label("since"), clock()
+        )
         .join(threads, turns.c.thread_key == threads.c.key)
         .where(
             turns.c.arrival_seq.in_(select(_search_window().c.arrival_seq)),

@@ -50,5 +50,8 @@ def test_no_function_compares_a_name_with_itself(path: Path) -> None:
 
 
 def test_a_name_that_is_compared_with_itself_is_found_in_text() -> None:
-    assert list(find_in_text("SELECT FROM workers WHERE id = id AND w.host <> w.host")) == ["id = id", "w.host <> w.host"]
+    assert list(find_in_text("SELECT FROM workers WHERE id = id AND w.host <> w.host")) == [
+        "id = id",
+        "w.host <> w.host",
+    ]
     assert list(find_in_text("f(id => id); turns.id = id; a = a_b; id = id(1); n = n + 1 -- id = id")) == []
