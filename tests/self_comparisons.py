@@ -15,8 +15,10 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import BinaryExpression
 
 COMPARISONS = frozenset(
-    [operators.eq, operators.ne, operators.lt, operators.le, operators.gt, operators.ge, operators.is_]
-    + [operators.is_not, operators.is_distinct_from, operators.is_not_distinct_from]
+    [
+        *(operators.eq, operators.ne, operators.lt, operators.le, operators.gt, operators.ge),
+        *(operators.is_, operators.is_not, operators.is_distinct_from, operators.is_not_distinct_from),
+    ]
 )
 #: In SQL as text: a name that stands on both sides. Neither `name => name` nor `name = name + 1` is a comparison.
 _IN_TEXT = re.compile(

@@ -1,7 +1,7 @@
 """What a policy would delete if it were set now, counted before an operator agrees to it.
 
 What stays true: counting costs milliseconds, or is an estimate and says so; a thread under legal hold is not counted.
-Of messages, only the threads are counted that may lose some: what `keep_last` or a summary keeps is seen by a run alone.
+What `keep_last` or a summary keeps is seen by a run alone: a thread is counted that may lose messages.
 """
 
 from dataclasses import dataclass
