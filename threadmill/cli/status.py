@@ -30,7 +30,7 @@ def status(tenant: Tenant = DEFAULT_TENANT, as_json: AsJson = False) -> None:
             report |= _read_database(database, tenant)
             problems += list_problems(database, settings, broker_answers=broker_problem is None)
         except DatabaseUnavailable as error:
-            problems.insert(0, f"{error}; {running_stack.advise()}")
+            problems.insert(0, "; ".join(filter(None, (str(error), running_stack.advise(str(error))))))
         except OperatorError as error:
             problems.insert(0, str(error))
     if as_json:

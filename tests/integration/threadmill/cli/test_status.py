@@ -111,7 +111,7 @@ def test_a_queue_that_nobody_serves(site: Site, missing: str) -> None:
     assert_problem(site, f"no worker serves the queue {missing}", f"-Q {missing}")
 
 
-@pytest.mark.parametrize(("host", "up"), [("elsewhere", 10), ("here", 600)])
+@pytest.mark.parametrize(("host", "up"), [("elsewhere", 10), ("here", 150)])
 def test_a_worker_that_fell_silent_and_was_not_replaced(site: Site, host: str, up: float) -> None:
     """Neither one on another host nor one that was there before is in its place."""
     for queue in QUEUES:
