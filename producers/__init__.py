@@ -19,6 +19,8 @@ from producers.api import (
     send_message_async,
     thumbnail_url,
     thumbnail_url_async,
+    warm_up,
+    warm_up_async,
 )
 from producers.producer import Producer
 from producers.turn import AsyncTurn, Turn
@@ -42,4 +44,6 @@ __all__ = [
     "send_message_async",
     "thumbnail_url",
     "thumbnail_url_async",
+    "warm_up",
+    "warm_up_async",
 ]

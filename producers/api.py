@@ -34,6 +34,19 @@ def _move_to_thread(function: Callable[P, T]) -> Callable[P, Coroutine[Any, Any,
     return run_in_thread
 
 
+def warm_up() -> None:
+    """Connect to the database and the broker before the first message: when a backend starts.
+
+    A server that is away is no error here: it is connected to when it is needed.
+    """
+    default_producer().warm_up()
+
+
+async def warm_up_async() -> None:
+    """As `warm_up`, on the event loop: in a lifespan hook."""
+    await default_producer().warm_up_async()
+
+
 def send_message(
     thread_id: str, content: str, *, connection: "CallerConnection | None" = None, **options: Unpack[SendKeywords]
 ) -> Turn:

@@ -33,17 +33,20 @@ class Notifier:
         self._breaker = Breaker(failures_to_open=FAILURES_TO_OPEN, open_seconds=OPEN_SECONDS)
         #: Made by the helper thread.
         self._publisher: WakeUpPublisher | None = None
-        self._is_warm = False
+        self._connection_attempt: Future[None] | None = None
 
-    def warm_up(self) -> None:
-        """Connect to the broker in the background, while the first message is checked and stored."""
-        if not self._is_warm:
-            self._is_warm = True
-            with suppress(RuntimeError):  # closed
-                self._thread.submit(self._connect)
+    def warm_up(self) -> Future[None]:
+        """Connect to the broker in the background, once. The result never raises: no wake-up needs it yet."""
+        if self._connection_attempt is None:
+            try:
+                self._connection_attempt = self._thread.submit(self._connect)
+            except RuntimeError:  # closed, or the interpreter is on its way out
+                self._connection_attempt = Future()
+                self._connection_attempt.set_result(None)
+        return self._connection_attempt
 
     def notify(self, wake_up: WakeUp) -> bool:
-        """Publish one wake-up; False if the broker did not take it in time."""
+        """Publish one wake-up; False if the broker did not take it in time, which may be on its way still."""
         if (publisher := self._ready_publisher()) is not None:
             try:
                 is_published = publisher.publish_at_once(wake_up)
@@ -55,7 +58,8 @@ class Notifier:
         try:
             return future.result(timeout=self._settings.notify_timeout_seconds)
         except FutureTimeout:
-            return _log_missed(wake_up, "slow")
+            # Nothing is wrong yet: the helper thread goes on, and logs a failure.
+            return False
 
     async def notify_async(self, wake_up: WakeUp) -> bool:
         """As `notify`, without a moment of the event loop spent on waiting for the network."""
@@ -69,7 +73,7 @@ class Notifier:
         future = asyncio.wrap_future(self.notify_soon(wake_up))
         # Not `wait_for`: it would cancel a publish that is only late.
         await asyncio.wait({future}, timeout=self._settings.notify_timeout_seconds)
-        return future.result() if future.done() else _log_missed(wake_up, "slow")
+        return future.done() and future.result()
 
     def notify_soon(self, wake_up: WakeUp) -> Future[bool]:
         """Publish a wake-up without waiting for it: for hooks that run on the caller's event loop."""

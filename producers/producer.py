@@ -6,9 +6,12 @@ comes before the first write.
 """
 
 import asyncio
+from concurrent.futures import wait
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar, Unpack
 
+from conversation.errors import DatabaseUnavailable
 from conversation.ids import new_id
 from conversation.turn import TurnRecord
 from producers.connections import Connections
@@ -24,11 +27,19 @@ from store.turns.requeue import RequeueOutcome, requeue
 from store.turns.send_request import AcceptedTurn, SendRequest
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from producers.caller_transaction import AsyncCallerConnection
     from producers.uploads import Uploads
     from store.database.caller_connection import CallerConnection
 
 AnyTurn = TypeVar("AnyTurn", bound=TurnHandle)
+#: Seconds that `warm_up` waits for the broker, at most: a name to look up can take any time.
+WARM_UP_SECONDS = 5.0
+
+
+def _do_nothing(_: "Connection") -> None:
+    """The work of a transaction that only has its connection opened."""
 
 
 class Producer:
@@ -55,6 +66,20 @@ class Producer:
         from producers.uploads import Uploads
 
         return Uploads(self.database, self.blobs, self.settings)
+
+    def warm_up(self) -> None:
+        """Connect to the database and the broker; see `producers.warm_up`."""
+        attempt = self.connections.notifier.warm_up()
+        with suppress(DatabaseUnavailable):
+            self.database.run(_do_nothing)
+        wait({attempt}, timeout=WARM_UP_SECONDS)
+
+    async def warm_up_async(self) -> None:
+        """As `warm_up`, on the event loop."""
+        attempt = self.connections.notifier.warm_up()
+        with suppress(DatabaseUnavailable):
+            await self.database.run_async(_do_nothing)
+        await asyncio.wait({asyncio.wrap_future(attempt)}, timeout=WARM_UP_SECONDS)
 
     def send(
         self,

@@ -19,10 +19,10 @@ from threadmill.cli import main
 
 
 def run_command(
-    *arguments: str, folder: Path, environment: Mapping[str, str], stdin: str = ""
+    *arguments: str, folder: Path, environment: Mapping[str, str], stdin: str = "", stdout: io.StringIO | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run `threadmill` with these arguments; an error that it does not handle is the caller's."""
-    output, errors = io.StringIO(), io.StringIO()
+    output, errors = stdout or io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as process:
         for name in os.environ:
             process.delenv(name)

@@ -27,7 +27,7 @@ These stand in modules of their own, since most programs need none or one of the
 """
 #: Names beside the public table: where they are, in which order they are shown.
 EXTRA_NAMES = {
-    "producers": ["find_turn", "find_turn_async", "Producer", "default_producer"],
+    "producers": ["warm_up", "warm_up_async", "find_turn", "find_turn_async", "Producer", "default_producer"],
     "producers.send_options": ["SendOptions"],
     "producers.sqlalchemy_orm": ["send_message_in", "send_message_in_async"],
     "producers.django": ["send_message_in_atomic"],

@@ -8,11 +8,12 @@ from fastapi import Body, FastAPI, Header, Request
 from fastapi.responses import JSONResponse
 
 from conversation.errors import TurnNotFound, UserError
-from producers import default_producer, find_turn_async, send_message_async
+from producers import default_producer, find_turn_async, send_message_async, warm_up_async
 
 
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    await warm_up_async()
     yield
     await default_producer().close_async()
 

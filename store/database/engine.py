@@ -18,7 +18,7 @@ from sqlalchemy import create_engine as create_sync_engine
 from sqlalchemy.engine import URL, ExceptionContext
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
+from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool, QueuePool
 from sqlalchemy.util import greenlet_spawn
 
 from store.database.function_calls import PLAIN_STATEMENTS, FunctionCall, call_alone, call_alone_on_loop
@@ -91,6 +91,8 @@ class Database:
             # It imports SQLAlchemy's whole ORM: a quarter of a second that sync callers need not wait.
             from sqlalchemy.ext.asyncio import create_async_engine
 
+            if self.is_sqlite and not self.is_in_memory:
+                _check_file(self.url)
             url = self.url.set(drivername="sqlite+aiosqlite") if self.is_sqlite else self.url
             engine = create_async_engine(url, **self._engine_options(self.url, AsyncAdaptedQueuePool))
             _add_listeners(engine.sync_engine, self.settings)
@@ -218,6 +220,15 @@ class LoopTransactionRunner:
         """As `Database.run`, on the loop's own connections: a database in memory has no others."""
         coroutine = self._database.run_async(operation, *args, **kwargs)
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+
+def _check_file(url: URL) -> None:
+    """Check that the file of an SQLite database opens. Raises `DBAPIError`.
+
+    One that does not would leave a thread of aiosqlite behind, which prints a traceback once the loop is closed.
+    """
+    engine = create_sync_engine(url, poolclass=NullPool)
+    engine.connect().close()
 
 
 def _engine_options(url: URL, settings: Settings, pool: type[QueuePool]) -> dict[str, Any]:

@@ -63,6 +63,6 @@ class BrokerSettings(BaseModel):
 def _check_url(value: SecretStr) -> SecretStr:
     try:
         make_url(value.get_secret_value())
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         raise ValueError("is no URL; write scheme://user:password@host:port/name") from None
     return value

@@ -8,13 +8,14 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from io import StringIO
 from typing import Any
 
 import typer
 from typer.exceptions import TyperException
 
-from conversation.errors import DatabaseUnavailable, InvalidInput, ThreadmillError
+from conversation.errors import DatabaseUnavailable, ThreadmillError, UserError
 from threadmill.cli import running_stack
 from threadmill.cli.output import print_note, print_problem
 
@@ -25,6 +26,8 @@ SURROUNDINGS = frozenset({"alembic", "botocore", "celery", "kombu", "psycopg", "
 #: Arguments of the library, and the parameter of a command that they come from where its name is another one.
 OTHER_NAMES = {"attachments": "attach", "file": "attach", "keep_messages": "keep", "turn_id": "turn_ids"}
 _CREDENTIALS = re.compile(r"//[^/@\s]*@")
+#: Advice that only a call of the library can follow.
+_PYTHON_CALL = re.compile(r",? or pass \w+=\w+")
 #: A name of several words as Python spells it, where it is no value in quotes.
 _PYTHON_NAME = re.compile(r"(?<!['\"\w])[a-z]+(?:_[a-z]+)+(?!['\"\w])")
 
@@ -48,7 +51,7 @@ def _report(error: Exception, option_names: Mapping[str, str]) -> int:
         case typer.Abort():
             print_note("Aborted.")
         case DatabaseUnavailable():
-            print_problem("; ".join(filter(None, (str(error), running_stack.advise(str(error))))))
+            print_problem(_add_advice(str(error)))
         case ThreadmillError():
             print_problem(_rename_arguments(error, option_names))
         case BrokenPipeError():
@@ -56,10 +59,15 @@ def _report(error: Exception, option_names: Mapping[str, str]) -> int:
         case OSError():
             print_problem(_describe_os_error(error))
         case _ if type(error).__module__.partition(".")[0] in SURROUNDINGS:
-            print_problem(f"{type(error).__name__}: {_first_line(error)}")
+            print_problem(_add_advice(f"{type(error).__name__}: {_first_line(error)}"))
         case _:
             raise error
     return FAILED
+
+
+def _add_advice(problem: str) -> str:
+    advice = running_stack.advise(problem)
+    return problem if advice is None else f"{problem}; {advice}"
 
 
 def _report_usage(error: TyperException) -> int:
@@ -75,9 +83,10 @@ def _report_usage(error: TyperException) -> int:
 
 def _rename_arguments(error: ThreadmillError, option_names: Mapping[str, str]) -> str:
     """The text of an error, with options in the place of the library's arguments."""
-    text = str(error)
-    if isinstance(error, InvalidInput) and (option := option_names.get(error.field.partition(".")[0])):
-        text = f"{option}: {error.problem}; {error.fix}"
+    field, colon, rest = str(error).partition(": ")
+    option = option_names.get(field.partition(".")[0]) if isinstance(error, UserError) else None
+    text = f"{option or field}{colon}{rest}"
+    text = _PYTHON_CALL.sub("", text)
     return _PYTHON_NAME.sub(lambda match: option_names.get(match[0], match[0]), text)
 
 
@@ -97,7 +106,8 @@ def _option_names(command: Any) -> dict[str, str]:
 
 def _discard_output() -> None:
     """Have the interpreter write nowhere what is left for a reader that is gone."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _describe_os_error(error: OSError) -> str:

@@ -18,9 +18,16 @@ DATABASE_URL, BROKER_URL, FILE_STORE_URL = (
     "THREADMILL_BROKER_URL",
     "THREADMILL_FILE_STORE_URL",
 )
-#: What the drivers say where nothing listens, and where somebody does that does not let us in.
-_ABSENCE = re.compile(r"Connection refused|timeout expired|No route to host|resolve|not known|No such file")
-_REFUSAL = re.compile(r"authentication failed|no password supplied|(role|database) \".*\" does not exist")
+#: Advice by what a driver, or the store, says of a database that is there.
+ADVICE = {
+    "does not have the schema": "run `threadmill migrate`",
+    "unable to open database file|file is not a database": f"check the path in {DATABASE_URL}",
+    r"authentication failed|no password supplied|(role|database) \".*\" does not exist": (
+        f"check user, password and name of the database in {DATABASE_URL}"
+    ),
+}
+#: What drivers say where nothing listens.
+ABSENCE = "Connection refused|timeout expired|No route to host|resolve|not known|No such file"
 
 
 def adopt(directory: Path = DIRECTORY) -> None:
@@ -46,9 +53,10 @@ def find(directory: Path = DIRECTORY) -> Mapping[str, str]:
 
 def advise(problem: str, directory: Path = DIRECTORY) -> str | None:
     """Advice for a database that answers nobody, or not us; None where the problem says it, or nobody knows."""
-    if _REFUSAL.search(problem):
-        return f"check user, password and name of the database in {DATABASE_URL}"
-    if not _ABSENCE.search(problem):
+    for pattern, advice in ADVICE.items():
+        if re.search(pattern, problem):
+            return advice
+    if not re.search(ABSENCE, problem):
         return None
     start = "start one with `threadmill up` (`make up` in a checkout)"
     if not _is_set(DATABASE_URL):

@@ -31,6 +31,7 @@ def send(
 
     producer = Producer()
     try:
+        producer.warm_up()
         turn = producer.send(
             thread_id, content, tenant=tenant, agent=agent, idempotency_key=idempotency_key, attachments=attach or []
         )

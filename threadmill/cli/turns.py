@@ -61,6 +61,7 @@ def requeue(
 ) -> None:
     """Queue turns again that failed or were cancelled; prints the id to wait for."""
     with _open_producer() as producer:
+        producer.warm_up()
         for turn_id in turn_ids:
             turn = producer.requeue(turn_id, agent=agent)
             if as_json:
