@@ -54,7 +54,7 @@ def test_an_answer_quotes_a_file_that_another_worker_read(installation: Installa
     (row,) = installation.query("SELECT extracted_text, prepare_attempts FROM blobs")
     assert (row["extracted_text"], row["prepare_attempts"]) == (note.content.decode(), 1)  # type: ignore[union-attr]
     # And both say how they are: a worker that is frozen is told from one that is not, though they share the machine.
-    (files_pid, worker_pid) = (installation.processes[name].pid for name in ("files", "worker"))
+    (files_pid, worker_pid) = (installation.processes[name].pid for name in ("files", "one"))
     assert healthcheck(installation) == 0
     os.kill(worker_pid, signal.SIGSTOP)
     eventually(lambda: healthcheck(installation, "--pid", str(worker_pid)) == 1)
