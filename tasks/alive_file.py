@@ -42,12 +42,13 @@ class AliveFile:
         }
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _check_owner(self._folder)
-        path = self._folder / f"{self._worker}{_SUFFIX}"
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-        self._path = path
+        unlocked_path = self._folder / f"{self._worker}.new"
+        self._file = os.open(unlocked_path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         # A record lock: a child that this process forks does not hold it, too.
         fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.write(self._file, json.dumps(content).encode())
+        # Nobody finds it without its lock, and takes it for that of a worker that was killed.
+        self._path = unlocked_path.rename(self._folder / f"{self._worker}{_SUFFIX}")
 
     def touch(self) -> None:
         """Say that the process answers now."""
@@ -99,7 +100,7 @@ def _check_owner(folder: Path) -> None:
 
 def _read_files(folder: Path) -> Iterator[AliveWorker]:
     for path in folder.glob(f"*{_SUFFIX}"):
-        # A worker may remove its own meanwhile, or not have written it yet.
+        # A worker may remove its own meanwhile.
         with suppress(FileNotFoundError, ValueError, KeyError):
             worker = _read_file(path)
             if worker is not None:

@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -20,7 +21,9 @@ from store.database.engine import Database
 from store.settings import Settings
 from store.turns import workers
 from tasks.active_runs import ActiveRuns
-from tasks.alive_file import AliveFile
+
+if TYPE_CHECKING:
+    from tasks.alive_file import AliveFile
 
 #: Leases for which a loop is silent before its process ends. After one, its turns are others'; a machine that is
 #: out of breath may answer until then.
@@ -52,7 +55,7 @@ class Heartbeat:
         #: Called when the loop has not answered for `LEASES_TO_END`, or never will; None just stops beating.
         self._on_hang = on_hang
         self._queues = queues
-        self._alive_file = make_alive_file(worker, settings, queues)
+        self._alive_file = make_alive_file(worker, settings, queues) if queues else None
         self._database = Database(limit_to_one_connection(settings))
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat_until_stopped, name="heartbeat", daemon=True)
@@ -65,7 +68,7 @@ class Heartbeat:
     def start(self) -> None:
         """Register this worker, and start beating. Raises `DatabaseUnavailable`."""
         self._register()
-        if self._queues:
+        if self._alive_file is not None:
             create_alive_file(self._alive_file, self._worker)
         self._thread.start()
 
@@ -73,7 +76,8 @@ class Heartbeat:
         """Stop beating, and delete this worker's row, which frees its leases at once."""
         self._stop.set()
         self._thread.join(timeout=self._settings.lease_duration_seconds)
-        self._alive_file.remove()
+        if self._alive_file is not None:
+            self._alive_file.remove()
         try:
             self._database.run(workers.unregister, worker=self._worker)
         except DatabaseUnavailable:
@@ -90,7 +94,7 @@ class Heartbeat:
                 continue
             try:
                 self._beat()
-                if has_answered:
+                if has_answered and self._alive_file is not None:
                     self._alive_file.touch()
             except DatabaseUnavailable as error:
                 _log.warning("heartbeat_missed", worker=self._worker, reason=str(error))
@@ -170,12 +174,15 @@ class Heartbeat:
         )
 
 
-def make_alive_file(worker: str, settings: Settings, queues: Collection[str]) -> AliveFile:
+def make_alive_file(worker: str, settings: Settings, queues: Collection[str]) -> "AliveFile":
     """The file that health checks read, not created yet."""
+    # Its lock is POSIX's: a library process needs neither.
+    from tasks.alive_file import AliveFile
+
     return AliveFile(worker, queues=queues, fresh_seconds=settings.lease_duration_seconds, folder=settings.runtime_dir)
 
 
-def create_alive_file(alive_file: AliveFile, worker: str) -> None:
+def create_alive_file(alive_file: "AliveFile", worker: str) -> None:
     """Create the file that health checks read; a worker without one works as well."""
     try:
         alive_file.create()

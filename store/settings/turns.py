@@ -50,7 +50,7 @@ class WorkerSettings(BaseModel):
     shutdown_grace_seconds: SecondsOrZero = 20
     #: Seconds between two sweeps.
     sweep_interval_seconds: Seconds = 2
-    #: Seconds after a wake-up before the sweep publishes one for the same turn again.
+    #: Seconds after a wake-up before the sweep publishes one for the same turn again, if the broker has lost it.
     sweep_grace_seconds: SecondsOrZero = 10
     #: Seconds that a due turn may wait for a worker before `threadmill status` reports it.
     status_max_wait_seconds: Seconds = 300
