@@ -1,4 +1,4 @@
-"""What is wrong with an installation, in a sentence each: what `threadmill status` ends with status 1 for.
+"""The problems of an installation, a sentence each: `threadmill status` prints them, and ends with status 1.
 
 What stays true: each sentence says what is seen, and what to do; nothing is a problem on SQLite but the database,
 since no worker and no broker belong to it; a worker whose process answers but that consumes nothing is known by
@@ -31,7 +31,7 @@ BROKER_SECONDS = 2
 
 
 def describe_broker(settings: Settings) -> str | None:
-    """What is wrong with the broker; None where it answers."""
+    """The problem of the broker; None where it answers."""
     url = settings.broker_url.get_secret_value()
     limits: dict[str, Any] = {"socket_connect_timeout": BROKER_SECONDS, "socket_timeout": BROKER_SECONDS}
     try:

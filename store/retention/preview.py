@@ -1,4 +1,4 @@
-"""What a policy would delete if it were set now, counted before an operator agrees to it.
+"""The preview of a policy: the threads that are past it now, counted before an operator agrees to set it.
 
 What stays true: counting costs milliseconds, or is an estimate and says so; a thread under legal hold is not counted.
 What `keep_last` or a summary keeps is seen by a run alone: a thread is counted that may lose messages.
