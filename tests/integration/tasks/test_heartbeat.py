@@ -261,3 +261,28 @@ def test_a_health_check_fails_while_the_loop_hangs_and_passes_again(process: Pro
         go_on.set()
         heartbeat.stop()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_beat_that_the_loop_did_not_answer_since_the_last_one_touches_no_file(
+    process: Process, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lease goes on for a while: a loop may be out of breath. A health check is to know before the process ends."""
+    monkeypatch.setattr(sys.modules[__name__], "LEASE_DURATION_SECONDS", 6.0)
+    heartbeat = process.heartbeat(runtime_dir=str(tmp_path))
+    assert heartbeat._alive_file is not None
+    beats: list[bool] = []
+    touches: list[bool] = []
+    blocked, go_on = threading.Event(), threading.Event()
+    beat = heartbeat._beat
+    monkeypatch.setattr(heartbeat, "_beat", lambda: (beat(), beats.append(blocked.is_set())))
+    monkeypatch.setattr(heartbeat._alive_file, "touch", lambda: touches.append(blocked.is_set()))
+    heartbeat.start()
+    eventually(lambda: touches)
+
+    process.loop.call_soon_threadsafe(lambda: (blocked.set(), go_on.wait()))
+
+    eventually(lambda: beats.count(True) >= 3)
+    go_on.set()
+    # The ping before may have been answered.
+    assert touches.count(True) <= 1
+    heartbeat.stop()
