@@ -45,6 +45,8 @@ LANGUAGE plpgsql
 SET search_path FROM CURRENT
 -- A plan made while the tables were empty reads them whole until somebody analyzes them.
 SET enable_seqscan = off
+-- To plan anew for each message costs more than to send it.
+SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_variable
 DECLARE
