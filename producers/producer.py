@@ -210,7 +210,7 @@ class Producer:
             is_new=accepted_turn.is_new,
             connections=self.connections,
             priority=request.priority,
-            needs_notify=accepted_turn.is_new and request.not_before is None,
+            needs_notify=accepted_turn.needs_wake_up,
         )
 
     def _handle_of_stored(self, kind: type[AnyTurn], record: TurnRecord) -> AnyTurn:

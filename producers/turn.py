@@ -31,7 +31,7 @@ class TurnHandle:
     #: The connections of the producer that it came from.
     connections: Connections
     priority: int = 0
-    #: A worker should be notified now: the turn is new, and not for a later time.
+    #: A worker should be notified now: the turn is new, not for a later time, and no wake-up is on its thread's way.
     needs_notify: bool = False
 
     def _wake_up(self) -> WakeUp:

@@ -12,6 +12,7 @@ from conversation.errors import InvalidSettings, ThreadmillError
 from conversation.task_contract import FILES_QUEUE, MAINTENANCE_QUEUE, QUARANTINE_QUEUE, TURNS_QUEUE
 from store.settings import current, export_key_files
 from tasks import log_config, sql_sends
+from tasks.consumer_heartbeat import start_consumer_heartbeat, stop_consumer_heartbeat
 from tasks.task_events import task_events
 from tasks.worker import current_worker, has_worker, start_worker
 
@@ -65,7 +66,7 @@ def _on_setup(instance: Any, **_: object) -> None:
             "process; leave it out: the time of a turn is its agent's limit, and a worker is replaced by stopping it"
         )
     try:
-        start_worker(current(), runs_quarantine=runs_quarantine, concurrency=instance.concurrency)
+        start_worker(current(), queues=queues, concurrency=instance.concurrency)
     except ThreadmillError as error:
         sys.exit(f"the worker cannot start: {error}")
     except Exception:  # noqa: BLE001 - whatever a user's module raises while it is imported
@@ -76,8 +77,11 @@ def _on_setup(instance: Any, **_: object) -> None:
 
 def _on_ready(sender: Any, **_: object) -> None:
     task_events.connect(sender)
-    if MAINTENANCE_QUEUE in sender.app.amqp.queues.consume_from:
+    queues = sender.app.amqp.queues.consume_from
+    if MAINTENANCE_QUEUE in queues:
         sql_sends.start_listener(current())
+    if not has_worker():
+        start_consumer_heartbeat(current(), list(queues), sender.timer)
 
 
 def _on_stopping(**_: object) -> None:
@@ -90,3 +94,4 @@ def _on_stopped(**_: object) -> None:
         current_worker().stop()
     task_events.close()
     sql_sends.stop_listener()
+    stop_consumer_heartbeat()

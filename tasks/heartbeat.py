@@ -10,7 +10,8 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -20,6 +21,9 @@ from store.database.engine import Database
 from store.settings import Settings
 from store.turns import workers
 from tasks.active_runs import ActiveRuns
+
+if TYPE_CHECKING:
+    from tasks.alive_file import AliveFile
 
 #: Leases for which a loop is silent before its process ends. After one, its turns are others'; a machine that is
 #: out of breath may answer until then.
@@ -40,8 +44,10 @@ class Heartbeat:
         loop: asyncio.AbstractEventLoop,
         *,
         on_hang: Callable[[], None] | None = None,
+        queues: Collection[str] = (),
         on_drain: Callable[[], None] | None = None,
     ) -> None:
+        """`queues` are those that a worker consumes; a library process has none, and nobody looks after it."""
         self._worker = worker
         self._settings = settings
         self._agent_versions = {name: agent.version for name, agent in agents.items()}
@@ -51,7 +57,9 @@ class Heartbeat:
         self._on_hang = on_hang
         #: Called once when a heartbeat hears that this worker is to be drained; None where nobody may ask for that.
         self._on_drain = on_drain
-        self._database = Database(_limit_to_one_connection(settings))
+        self._queues = queues
+        self._alive_file = make_alive_file(worker, settings, queues) if queues else None
+        self._database = Database(limit_to_one_connection(settings))
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat_until_stopped, name="heartbeat", daemon=True)
         #: When the loop was sent a ping that it has not answered yet.
@@ -63,12 +71,16 @@ class Heartbeat:
     def start(self) -> None:
         """Register this worker, and start beating. Raises `DatabaseUnavailable`."""
         self._register()
+        if self._alive_file is not None:
+            create_alive_file(self._alive_file, self._worker)
         self._thread.start()
 
     def stop(self) -> None:
         """Stop beating, and delete this worker's row, which frees its leases at once."""
         self._stop.set()
         self._thread.join(timeout=self._settings.lease_duration_seconds)
+        if self._alive_file is not None:
+            self._alive_file.remove()
         try:
             self._database.run(workers.unregister, worker=self._worker)
         except DatabaseUnavailable:
@@ -77,6 +89,7 @@ class Heartbeat:
 
     def _beat_until_stopped(self) -> None:
         while not self._stop.wait(self._settings.heartbeat_interval_seconds):
+            has_answered = self._pinged_at is None
             if self._is_loop_hung():
                 self._report_hang()
                 if self._loop.is_closed():
@@ -84,6 +97,8 @@ class Heartbeat:
                 continue
             try:
                 self._beat()
+                if has_answered and self._alive_file is not None:
+                    self._alive_file.touch()
             except DatabaseUnavailable as error:
                 _log.warning("heartbeat_missed", worker=self._worker, reason=str(error))
             except BaseException as error:  # noqa: BLE001 - a heart that stops would take every turn here along
@@ -167,11 +182,28 @@ class Heartbeat:
             host=socket.gethostname(),
             pid=os.getpid(),
             serves=self._agent_versions,
+            queues=self._queues,
             lease_duration_seconds=self._settings.lease_duration_seconds,
         )
 
 
-def _limit_to_one_connection(settings: Settings) -> Settings:
+def make_alive_file(worker: str, settings: Settings, queues: Collection[str]) -> "AliveFile":
+    """The file that health checks read, not created yet."""
+    # Its lock is POSIX's: a library process needs neither.
+    from tasks.alive_file import AliveFile
+
+    return AliveFile(worker, queues=queues, fresh_seconds=settings.lease_duration_seconds, folder=settings.runtime_dir)
+
+
+def create_alive_file(alive_file: "AliveFile", worker: str) -> None:
+    """Create the file that health checks read; a worker without one works as well."""
+    try:
+        alive_file.create()
+    except OSError as error:
+        _log.warning("alive_file_not_created", worker=worker, reason=str(error))
+
+
+def limit_to_one_connection(settings: Settings) -> Settings:
     """Settings with one connection, and no statement that outlives a lease."""
     timeout_seconds = settings.lease_duration_seconds / 3
     return settings.model_copy(

@@ -20,6 +20,7 @@ from conversation.task_contract import (
     COLLECT_FILES,
     EXPIRE_UPLOADS,
     PREPARE_PENDING_FILES,
+    QUARANTINE_QUEUE,
     REFRESH_STATISTICS,
     RUN_PURGE,
     RUN_RETENTION,
@@ -97,7 +98,8 @@ def sweep() -> dict[str, int]:
         return {}
     with _note_outage(settings):
         ended_turns = _end_overdue_turns(settings.sweep_batch)
-    free_slots = settings.sweep_queue_limit - count_queued_tasks(TURNS_QUEUE)
+    in_broker = {queue: count_queued_tasks(queue) for queue in (TURNS_QUEUE, QUARANTINE_QUEUE)}
+    free_slots = settings.sweep_queue_limit - in_broker[TURNS_QUEUE]
     if free_slots <= 0:
         _log.info("sweep_held_back", limit=settings.sweep_queue_limit)
         return {"ended_turns": ended_turns}
@@ -108,6 +110,7 @@ def sweep() -> dict[str, int]:
             grace_seconds=settings.sweep_grace_seconds,
             limit=limit,
             tenant_max_running=settings.tenant_max_running_turns,
+            in_broker=in_broker,
         )
     for wake_up in wake_ups:
         publish_wake_up(wake_up)

@@ -75,7 +75,8 @@ class SqlSendListener:
     def _publish(self, thread_keys: Collection[int]) -> None:
         wake_ups = self.database.run(
             pick_wake_ups,
-            grace_seconds=self._settings.sweep_grace_seconds,
+            # What was notified before is the sweep's, however long ago: it knows what the broker still has.
+            grace_seconds=None,
             limit=len(thread_keys),
             tenant_max_running=self._settings.tenant_max_running_turns,
             thread_keys=thread_keys,

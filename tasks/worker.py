@@ -9,7 +9,7 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import Coroutine, Mapping
+from collections.abc import Collection, Coroutine, Mapping
 from typing import Any, TypeVar
 
 import structlog
@@ -23,7 +23,7 @@ from agent.tools.thread_pool import ToolThreads
 from agent.tools.tool_loops import ToolLoops, frames_of
 from conversation.errors import DatabaseUnavailable, InvalidSettings
 from conversation.ids import new_id
-from conversation.task_contract import WakeUp
+from conversation.task_contract import QUARANTINE_QUEUE, TURNS_QUEUE, WakeUp
 from store import migrations
 from store.blobs import open_file_store
 from store.blobs.factory import MEMORY
@@ -56,7 +56,9 @@ _worker: "Worker | None" = None
 class Worker:
     """The parts of a process that runs turns, from before it consumes until after its last turn."""
 
-    def __init__(self, settings: Settings, agents: Mapping[str, Agent], *, runs_quarantine: bool = False) -> None:
+    def __init__(
+        self, settings: Settings, agents: Mapping[str, Agent], *, queues: Collection[str] = (TURNS_QUEUE,)
+    ) -> None:
         self.id = new_id()
         self.settings = settings
         self.agents = agents
@@ -68,14 +70,15 @@ class Worker:
         self.breaker_board = ValkeyBreakerBoard(settings)
         self.signals = WorkerSignals(settings, cancel=self.active_runs.cancel)
         self.heartbeat = Heartbeat(
-            self.id, settings, agents, self.active_runs, self.loop, on_hang=self._end_hung_process, on_drain=self.drain
+            self.id, settings, agents, self.active_runs, self.loop,
+            on_hang=self._end_hung_process, queues=queues, on_drain=self.drain,
         )
         self.runner = Runner(
             settings=settings,
             agents=agents,
             claim_request=ClaimRequest(
                 worker=self.id,
-                runs_quarantine=runs_quarantine,
+                runs_quarantine=QUARANTINE_QUEUE in queues,
                 agents={name: agent.version for name, agent in agents.items()},
                 max_messages={name: agent.max_messages for name, agent in agents.items()},
                 tenant_max_running=settings.tenant_max_running_turns,
@@ -208,7 +211,7 @@ def end_process_after(seconds: float, *, status: int) -> None:
     timer.start()
 
 
-def start_worker(settings: Settings, *, runs_quarantine: bool, concurrency: int | None = None) -> None:
+def start_worker(settings: Settings, *, queues: Collection[str], concurrency: int | None = None) -> None:
     """Start the worker of this process. Raises `InvalidSettings` and `DatabaseUnavailable`.
 
     `concurrency` is Celery's, where `-c` overrides the setting.
@@ -219,7 +222,7 @@ def start_worker(settings: Settings, *, runs_quarantine: bool, concurrency: int 
             "THREADMILL_FILE_STORE_URL: workers need a folder or a bucket; memory: serves one process, as a library"
         )
     check_connections(settings, concurrency=concurrency or settings.worker_concurrency)
-    worker = Worker(settings, registry.load(settings.agent_modules), runs_quarantine=runs_quarantine)
+    worker = Worker(settings, registry.load(settings.agent_modules), queues=queues)
     if worker.database.is_sqlite:
         raise InvalidSettings(
             "THREADMILL_DATABASE_URL: workers need PostgreSQL; SQLite serves one process, as a library"

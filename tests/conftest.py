@@ -20,6 +20,7 @@ import redis
 from store import settings
 from tests.compiled_statements import share_compiled_statements
 from tests.memory_folder import memory_folder
+from tests.self_comparisons import refuse_self_comparisons
 from tests.swift.running import KEY, running_swift
 from threadmill.embedded.postgres import EmbeddedPostgres
 from threadmill.embedded.valkey import EmbeddedValkey
@@ -68,6 +69,14 @@ def shared_compiled_statements() -> Iterator[None]:
     """A statement is compiled once a process, not once a test."""
     with pytest.MonkeyPatch.context() as patch:
         share_compiled_statements(patch)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_self_comparisons() -> Iterator[None]:
+    """A statement that compares a column with itself fails the test that compiles it first."""
+    with pytest.MonkeyPatch.context() as patch:
+        refuse_self_comparisons(patch)
         yield
 
 

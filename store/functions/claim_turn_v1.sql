@@ -108,6 +108,7 @@ BEGIN
         -- The version in force goes on with what another version began.
         agent_version = coalesce(p_agents -> agent ->> 0, agent_version),
         retry_at = NULL,
+        notified_at = NULL,
         started_at = coalesce(started_at, claimed_at),
         attempt_started_at = claimed_at,
         window_to_seq = coalesce(

@@ -4,8 +4,12 @@
 -- one message in a thread's life that makes it somebody's. No refusal is an error, so the caller's transaction lives
 -- on, and a refused request stores nothing. Who calls it has checked the values.
 --
--- Returns {"turn_id", "is_new", "thread_key"}, the last where the turn was inserted by this call; or {"refusal"}:
--- idempotency_conflict, limit_reached, unknown_agent with {"known_agents"}, or busy.
+-- A thread is notified once: where its next turn has a wake-up on the way that is no less urgent, or waits for its
+-- retry, the new one has none, since whoever ends that turn looks for the next one. A turn that ends between that look and this commit
+-- leaves the new one to the sweep, which takes it at its next tick, as it was never notified.
+--
+-- Returns {"turn_id", "is_new", "needs_wake_up", "thread_key"}, the last where the turn was inserted by this call; or
+-- {"refusal"}: idempotency_conflict, limit_reached, unknown_agent with {"known_agents"}, or busy.
 CREATE FUNCTION threadmill.send_turn_v1(
     turn_id uuid,
     tenant text,
@@ -35,18 +39,22 @@ CREATE FUNCTION threadmill.send_turn_v1(
     allow_unknown_agent boolean DEFAULT false,
     -- Unfinished turns that the tenant may have, this one included; 0 is no limit.
     max_unfinished_turns integer DEFAULT 0,
-    -- The caller notifies a worker right after its commit: the sweep waits a while before it does so itself.
+    -- The caller notifies a worker right after this, unless the answer says that it need not: the sweep waits a while
+    -- before it does so itself. False of a transaction that may last: it could not know what has ended by its commit.
     mark_notified boolean DEFAULT false
 ) RETURNS json
 LANGUAGE plpgsql
 SET search_path FROM CURRENT
 -- A plan made while the tables were empty reads them whole until somebody analyzes them.
 SET enable_seqscan = off
+-- To plan anew for each message costs more than to send it.
+SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_variable
 DECLARE
     obstacle text;
     stored_key bigint;
+    is_marked boolean;
     new_thread_key bigint;
     is_unowned boolean;
     earlier record;
@@ -73,15 +81,26 @@ BEGIN
             SELECT
                 threads.key, turn_id, tenant, 'queued', agent, local_process_id, priority, metadata,
                 nullif("user", threads.owner), not_before, deadline, idempotency_key, request_digest, clock_timestamp(),
-                CASE WHEN mark_notified AND not_before IS NULL THEN clock_timestamp() END
+                CASE WHEN mark_notified AND not_before IS NULL AND (
+                    -- Of the turn that comes first in the thread.
+                    SELECT ahead.state = 'queued' AND (
+                        ahead.notified_at IS NOT NULL AND ahead.priority >= priority
+                        OR ahead.retry_at > clock_timestamp()
+                    )
+                    FROM turns AS ahead
+                    WHERE ahead.thread_key = threads.key AND ahead.state IN ('queued', 'running')
+                        AND (ahead.attempt > 0 OR ahead.not_before IS NULL OR ahead.not_before <= clock_timestamp())
+                    ORDER BY ahead.attempt = 0, ahead.arrival_seq LIMIT 1
+                ) IS NOT TRUE THEN clock_timestamp() END
             FROM threads
             WHERE threads.tenant = tenant AND threads.id = thread_id
             -- On either conflict: its idempotency key, or its own row if the answer to its commit was lost.
             ON CONFLICT DO NOTHING
             RETURNING
                 turns.thread_key,
+                turns.notified_at IS NOT NULL,
                 turns.sender IS NOT NULL AND (SELECT owner IS NULL FROM threads WHERE threads.key = turns.thread_key)
-            INTO stored_key, is_unowned;
+            INTO stored_key, is_marked, is_unowned;
             IF FOUND THEN
                 IF is_unowned THEN
                     -- Not where a worker holds the row: its claim of this turn does the same.
@@ -100,14 +119,21 @@ BEGIN
                         has_attachments, message_created_at
                     );
                 END IF;
-                RETURN json_build_object('turn_id', turn_id, 'is_new', true, 'thread_key', stored_key);
+                RETURN json_build_object(
+                    'turn_id', turn_id, 'is_new', true, 'thread_key', stored_key,
+                    'needs_wake_up', not_before IS NULL AND (is_marked OR NOT mark_notified)
+                );
             END IF;
         END IF;
 
         SELECT turns.id, turns.request_digest INTO earlier FROM turns
         WHERE turns.id = turn_id OR (turns.tenant = tenant AND turns.idempotency_key = idempotency_key);
         IF FOUND AND (earlier.id = turn_id OR earlier.request_digest = request_digest) THEN
-            RETURN json_build_object('turn_id', earlier.id, 'is_new', earlier.id = turn_id);
+            RETURN json_build_object(
+                'turn_id', earlier.id, 'is_new', earlier.id = turn_id,
+                -- Its own row: the answer to its commit was lost, and nobody was notified.
+                'needs_wake_up', earlier.id = turn_id AND not_before IS NULL
+            );
         ELSIF FOUND THEN
             obstacle := 'idempotency_conflict';
         END IF;

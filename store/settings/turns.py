@@ -34,6 +34,8 @@ class WorkerSettings(BaseModel):
     lease_duration_seconds: Seconds = 15
     #: Seconds between two heartbeats.
     heartbeat_interval_seconds: Seconds = 2
+    #: Folder of the files by which health checks see a worker; if empty, one of the user's in the temporary folder.
+    runtime_dir: str = ""
     #: Attempts at one turn, whatever it fails of; an agent may have its own number. 0 means 5, of which those that
     #: failed because something was away do not count.
     turn_max_attempts: int = Field(0, ge=0)
@@ -56,8 +58,10 @@ class WorkerSettings(BaseModel):
     shutdown_grace_seconds: SecondsOrZero = 20
     #: Seconds between two sweeps.
     sweep_interval_seconds: Seconds = 2
-    #: Seconds after a wake-up before the sweep publishes one for the same turn again.
+    #: Seconds after a wake-up before the sweep publishes one for the same turn again, if the broker has lost it.
     sweep_grace_seconds: SecondsOrZero = 10
+    #: Seconds that a due turn may wait for a worker before `threadmill status` reports it.
+    status_max_wait_seconds: Seconds = 300
     #: Wake-ups of one sweep, at most.
     sweep_batch: int = Field(500, ge=1)
     #: Wake-ups that may wait in the broker before a sweep publishes no more.

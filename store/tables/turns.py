@@ -63,7 +63,8 @@ turns = Table(
     Column("window_to_seq", BigInteger),
     Column("window_summary_id", OurId),
     Column("window_context_version", Integer),
-    #: When a wake-up was published last, or when a sweep found, last, that others must end before it.
+    #: When a wake-up was published last since its last claim, or when a sweep found that others must end before it;
+    #: null where none was: also of one behind a turn that is notified, whose wake-up serves their thread.
     Column("notified_at", Time),
     Column("cancel_requested_at", Time),
     #: The name of whoever asked for that first, as they gave it; null where they gave none.
@@ -161,6 +162,8 @@ workers = Table(
     Column("pid", Integer, nullable=False),
     #: Agent name → version, as this process serves them.
     Column("agents", Json, nullable=False),
+    #: The queues of the broker that it consumes; none of a library process.
+    Column("queues", Json, nullable=False, server_default="[]"),
     Column("started_at", Time, nullable=False),
     #: Its leases expire then; every heartbeat postpones it.
     Column("lease_expires_at", Time, nullable=False),

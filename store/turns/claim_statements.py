@@ -155,6 +155,7 @@ def _start_columns(thread: AnyRow, lease_owner: str | None, claimant: ClaimReque
         # The version in force goes on with what another version began.
         "agent_version": _served_version(claimant),
         "retry_at": None,
+        "notified_at": None,
         "started_at": func.coalesce(turns.c.started_at, clock()),
         "attempt_started_at": clock(),
         "window_to_seq": func.coalesce(turns.c.window_to_seq, literal(thread.last_seq) + inputs),

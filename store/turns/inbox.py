@@ -22,8 +22,8 @@ def accept(
 ) -> AcceptedTurn:
     """Store a message with its turn, or find the turn that the same request led to before.
 
-    `mark_notified` says that the caller notifies a worker right after its commit: the sweep waits a while
-    before it does so itself.
+    `mark_notified` says that the caller commits at once, and then notifies a worker if the turn needs it: the sweep
+    waits a while before it does so itself.
 
     Raises `UnknownAgent`, `IdempotencyConflict`, `LimitReached`, `FileNotStored`, `FileRejected`,
     `InvalidInput` and `DatabaseUnavailable`, and leaves the caller's transaction usable.

@@ -7,7 +7,7 @@ one comes due or is committed late: a retrying head blocks its thread.
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, ScalarSelect, Select, and_, func, literal_column, not_, or_, select, true
+from sqlalchemy import ColumnElement, ScalarSelect, Select, and_, false, func, literal_column, not_, or_, select, true
 from sqlalchemy.sql.selectable import NamedFromClause
 
 from store.database.column_types import clock
@@ -59,6 +59,17 @@ def is_head() -> ColumnElement[bool]:
     return turns.c.arrival_seq == _first_due(siblings, turns.c.thread_key).scalar_subquery()
 
 
+def is_head_awaited(thread_key: ColumnElement[int], priority: int) -> ColumnElement[bool]:
+    """Whether a thread's head has a wake-up on the way of this priority at least, or waits for its retry.
+
+    Whoever ends such a turn looks for the next one.
+    """
+    ahead = turns.alias("ahead")
+    has_wake_up = and_(ahead.c.notified_at.is_not(None), ahead.c.priority >= priority)
+    is_awaited = and_(ahead.c.state == "queued", or_(has_wake_up, ahead.c.retry_at > clock()))
+    return func.coalesce(_first_due(ahead, thread_key).with_only_columns(is_awaited).scalar_subquery(), false())
+
+
 def next_turn_after(thread_key: int, turn_id: str) -> ScalarSelect[Any]:
     """The id of the turn that can start once `turn_id` has ended, if there is one."""
     # The turn of a library process may be the head without being a worker's to start.
@@ -94,4 +105,6 @@ def is_abandoned() -> ColumnElement[bool]:
 
 def is_alive(worker_id: Any) -> ColumnElement[bool]:
     """Whether a worker is alive, and with it the leases that it holds."""
-    return select(workers.c.id).where(workers.c.id == worker_id, workers.c.lease_expires_at > clock()).exists()
+    # An alias: where the statement reads `workers` itself, its column would be compared with itself.
+    living = workers.alias("living_workers")
+    return select(living.c.id).where(living.c.id == worker_id, living.c.lease_expires_at > clock()).exists()

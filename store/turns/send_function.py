@@ -62,7 +62,12 @@ def read_outcome(outcome: Mapping[str, Any], request: SendRequest, limits: SendL
     """The turn that a call accepted. Raises what it refused."""
     match outcome.get("refusal"):
         case None:
-            return AcceptedTurn(outcome["turn_id"], is_new=outcome["is_new"], thread_key=outcome.get("thread_key"))
+            return AcceptedTurn(
+                outcome["turn_id"],
+                is_new=outcome["is_new"],
+                thread_key=outcome.get("thread_key"),
+                needs_wake_up=outcome["needs_wake_up"],
+            )
         case "idempotency_conflict":
             raise idempotency_conflict(request)
         case "limit_reached":

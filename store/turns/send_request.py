@@ -82,6 +82,8 @@ class AcceptedTurn:
     is_new: bool
     #: The key of its thread, where this request inserted the turn.
     thread_key: int | None = None
+    #: A worker is to be notified after the commit: the turn is new, for now, and its thread has no wake-up on the way.
+    needs_wake_up: bool = False
 
 
 def _moment(value: datetime | None) -> str | None:

@@ -5,7 +5,7 @@ What stays true: it stores and refuses the same as the function does, in the sam
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Insert, Label, Select, exists, func, literal, select, true
+from sqlalchemy import ColumnElement, Connection, Insert, Label, Select, case, exists, func, literal, null, select, true
 
 from store.database.column_types import clock
 from store.database.statements import AnyRow, insert_as_source, insert_for
@@ -14,6 +14,7 @@ from store.tables import agents, inbox_messages, threads, turns
 from store.tables.turns import unfinished
 from store.threads.ownership import adopt_thread
 from store.threads.repository import ensure_thread
+from store.turns.next_turn import is_head_awaited
 from store.turns.send_refusals import KNOWN_AGENTS_MAX, idempotency_conflict, limit_reached, thread_busy, unknown_agent
 from store.turns.send_request import AcceptedTurn, SendLimits, SendRequest
 
@@ -29,7 +30,8 @@ def accept(connection: Connection, request: SendRequest, limits: SendLimits, *, 
         if thread is not None:
             if thread.owner is None and request.user is not None:
                 adopt_thread(connection, thread.thread_key, request.user)
-            return AcceptedTurn(request.turn_id, is_new=True, thread_key=thread.thread_key)
+            needs_wake_up = request.not_before is None and (not mark_notified or _is_notified(connection, request))
+            return AcceptedTurn(request.turn_id, is_new=True, thread_key=thread.thread_key, needs_wake_up=needs_wake_up)
         earlier_turn = _find_earlier_turn_or_refuse(connection, request, limits)
         if earlier_turn is not None:
             return earlier_turn
@@ -77,9 +79,9 @@ def _insert_turn(connection: Connection, request: SendRequest, limits: SendLimit
         "idempotency_key": request.idempotency_key,
         "request_digest": request.digest(),
     }
-    times = {"created_at": clock()}
+    times: dict[str, ColumnElement[Any]] = {"created_at": clock()}
     if mark_notified and request.not_before is None:
-        times["notified_at"] = clock()
+        times["notified_at"] = case((is_head_awaited(threads.c.key, request.priority), null()), else_=clock())
     row: dict[str, ColumnElement[Any]] = {name: literal(value, turns.c[name].type) for name, value in values.items()}
     row["sender"] = func.nullif(row["sender"], threads.c.owner)
     source = select(threads.c.key, *row.values(), *times.values()).where(
@@ -91,6 +93,11 @@ def _insert_turn(connection: Connection, request: SendRequest, limits: SendLimit
     return insert_or_skip
 
 
+def _is_notified(connection: Connection, request: SendRequest) -> bool:
+    statement = select(turns.c.notified_at).where(turns.c.id == request.turn_id)
+    return connection.execute(statement).scalar_one() is not None
+
+
 def _find_earlier_turn_or_refuse(
     connection: Connection, request: SendRequest, limits: SendLimits
 ) -> AcceptedTurn | None:
@@ -100,7 +107,9 @@ def _find_earlier_turn_or_refuse(
     """
     row = connection.execute(_select_obstacles(request, limits)).one()
     if row.turn_id is not None and (row.turn_id == request.turn_id or row.request_digest == request.digest()):
-        return AcceptedTurn(row.turn_id, is_new=row.turn_id == request.turn_id)
+        # Its own row: the answer to its commit was lost, and nobody was notified.
+        is_new = row.turn_id == request.turn_id
+        return AcceptedTurn(row.turn_id, is_new=is_new, needs_wake_up=is_new and request.not_before is None)
     if row.turn_id is not None:
         raise idempotency_conflict(request)
     if not row.is_within_limit:

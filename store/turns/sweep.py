@@ -1,12 +1,16 @@
 """The sweep: turns that wait although no worker runs them, because a wake-up was lost or a worker died.
 
 What stays true: one wake-up a thread, bounded; a turn is marked as notified in the same transaction that
-picks it, so that two sweeps at once notify each thread once. A sweep looks at a window of the turns that wait,
-the longest without a notification first, and notifies the oldest in it: it costs the same however long the
-backlog is. Where turns that cannot start yet fill the window, they go to the end of the line.
+picks it, so that two sweeps at once notify each thread once. A thread is notified again only where the broker has
+fewer wake-ups than there are turns that wait for one: those that were notified longest ago have lost theirs, or as
+good as. So a queue without a worker stays as long as what waits, and an empty one is filled again after the grace.
+
+A sweep looks at a window of the turns that wait, the longest without a notification first, and notifies the oldest
+in it: it costs the same however long the backlog is. Where turns that cannot start yet fill the window, they go to
+the end of the line.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from sqlalchemy import (
@@ -18,8 +22,9 @@ from sqlalchemy import (
     Update,
     and_,
     case,
+    exists,
+    false,
     func,
-    not_,
     or_,
     select,
     true,
@@ -34,30 +39,42 @@ from store.database.statements import AnyRow, execute_together
 from store.tables import threads, turns, workers
 from store.tables.turns import queued, unfinished
 from store.turns.claim_request import SHARED_CRASHES
-from store.turns.next_turn import can_start, is_abandoned, is_alive, is_head, is_within_running_limit, must_end_at
+from store.turns.next_turn import must_end_at
+from store.turns.waiting import is_waiting_head, select_never_notified, select_notified, take_first
 
 #: Turns of each kind that a sweep looks at, at least.
 WINDOW_MIN = 500
+#: Seconds after which a wake-up counts as lost whatever the broker holds, while a worker lives: wake-ups for what has
+#: run already may hide that one is missing.
+STUCK_SECONDS = 300.0
+
+#: The number of wake-ups that wait in the broker, by queue.
+QueueLengths = Mapping[str, int]
+NOTHING_IN_BROKER: QueueLengths = {}
 
 
 def pick_wake_ups(
     connection: Connection,
     *,
-    grace_seconds: float,
+    grace_seconds: float | None,
     limit: int,
     tenant_max_running: int = 0,
     tenant: str | None = None,
     thread_keys: Collection[int] | None = None,
+    in_broker: QueueLengths = NOTHING_IN_BROKER,
 ) -> list[WakeUp]:
-    """Pick the heads that no worker holds and that were not notified lately; mark them as notified.
+    """Pick the heads that no worker holds and whose wake-up is lost, or was never published; mark them as notified.
 
-    Picks those of one tenant, of some threads, or of all; none of tenants that run as many turns as they may.
+    Picks those of one tenant, of some threads, or of all; none of tenants that run as many turns as they may. A
+    wake-up is lost after the grace, unless it may still be `in_broker`; without a grace, never.
     """
     size = max(WINDOW_MIN, limit)
     line = _candidates(tenant, thread_keys, grace_seconds, size)
-    candidates = union_all(select(line.c.arrival_seq), _lost(), _take_first(_must_end(), size))
+    candidates = union_all(select(line.c.arrival_seq), _lost(), take_first(_must_end(), size))
     waiting_heads = (
-        _waiting_heads(grace_seconds=grace_seconds, tenant_max_running=tenant_max_running)
+        select(turns.c.arrival_seq)
+        .join(threads, turns.c.thread_key == threads.c.key)
+        .where(is_waiting_head(tenant_max_running), _may_be_notified(grace_seconds, in_broker))
         .where(turns.c.arrival_seq.in_(candidates), _is_asked_for(tenant, thread_keys))
         .order_by(turns.c.arrival_seq)
         .limit(limit)
@@ -74,7 +91,6 @@ def pick_wake_ups(
 
 def _mark_notified(waiting_heads: CTE) -> ReturningUpdate[Any]:
     thread_id = select(threads.c.id).where(threads.c.key == turns.c.thread_key).scalar_subquery()
-    crashes = turns.c.crashes + case((turns.c.state == "running", 1), else_=0)
     return (
         update(turns)
         .where(turns.c.arrival_seq.in_(select(waiting_heads.c.arrival_seq)))
@@ -85,7 +101,7 @@ def _mark_notified(waiting_heads: CTE) -> ReturningUpdate[Any]:
             thread_id.label("thread_id"),
             turns.c.id,
             turns.c.priority,
-            crashes.label("crashes"),
+            _crashes().label("crashes"),
         )
     )
 
@@ -108,19 +124,11 @@ def _count(rows: CTE) -> ScalarSelect[int]:
     return select(func.count()).select_from(rows).scalar_subquery()
 
 
-def _longest_waiting(grace_seconds: float, size: int) -> CTE:
-    """So many turns that were never notified and are due, and so many whose notification is old."""
-    waiting = select(turns.c.arrival_seq).where(queued)
-    due_at = func.coalesce(turns.c.retry_at, turns.c.not_before, turns.c.created_at)
-    lately = moment_now(plus_seconds=-grace_seconds)
-    never_notified = waiting.where(turns.c.notified_at.is_(None), due_at <= moment_now()).order_by(due_at)
-    notified_before = waiting.where(turns.c.notified_at < lately).order_by(turns.c.notified_at)
-    return union_all(_take_first(never_notified, size), _take_first(notified_before, size)).cte("line")
-
-
-def _candidates(tenant: str | None, thread_keys: Collection[int] | None, grace_seconds: float, size: int) -> CTE:
+def _candidates(tenant: str | None, thread_keys: Collection[int] | None, grace_seconds: float | None, size: int) -> CTE:
+    """So many turns that were never notified and are due, and so many whose notification is old; or the asked for."""
     if tenant is None and thread_keys is None:
-        return _longest_waiting(grace_seconds, size)
+        lines = select_never_notified(), select_notified(for_seconds=grace_seconds or 0)
+        return union_all(*(take_first(line, size) for line in lines)).cte("line")
     asked_for = select(turns.c.arrival_seq).where(turns.c.state == "queued", _is_asked_for(tenant, thread_keys))
     # In the order of the index: those that wait have no end yet.
     return asked_for.order_by(turns.c.finished_at, turns.c.arrival_seq).limit(size).cte("line")
@@ -145,26 +153,45 @@ def _lost() -> Select[Any]:
     return running.where(turns.c.state == "running", is_lost)
 
 
-def _take_first(statement: Select[Any], size: int) -> Select[Any]:
-    # The subquery keeps ORDER BY and LIMIT on their own side of the UNION, on SQLite too.
-    subquery = statement.limit(size).subquery()
-    return select(subquery.c.arrival_seq)
+def _may_be_notified(grace_seconds: float | None, in_broker: QueueLengths) -> ColumnElement[bool]:
+    """Whether no wake-up of the turn is outstanding: there was none, or it is old and has got lost."""
+    if grace_seconds is None:
+        return turns.c.notified_at.is_(None)
+    is_old = turns.c.notified_at < clock(plus_seconds=-grace_seconds)
+    if not any(in_broker.values()):
+        return or_(turns.c.notified_at.is_(None), is_old)
+    is_quarantined = _crashes() == SHARED_CRASHES
+    quarantine_is_empty = false() if in_broker.get(QUARANTINE_QUEUE) else true()
+    is_beyond = turns.c.notified_at <= _newest_beyond(in_broker.get(TURNS_QUEUE, 0))
+    has_living_worker = exists().where(workers.c.lease_expires_at > moment_now())
+    is_stuck = and_(turns.c.notified_at < clock(plus_seconds=-STUCK_SECONDS), has_living_worker)
+    is_lost = or_(case((is_quarantined, quarantine_is_empty), else_=is_beyond), is_stuck)
+    return or_(turns.c.notified_at.is_(None), and_(is_old, is_lost))
 
 
-def _waiting_heads(*, grace_seconds: float, tenant_max_running: int) -> Select[Any]:
-    """The heads that could run, that no worker holds, and that were not notified lately."""
+def _newest_beyond(wake_ups: int) -> ScalarSelect[Any]:
+    """The time of the newest notification for which the broker has no wake-up left, if it has those of the newest.
+
+    Null where it has as many as there are turns that wait for one.
+    """
+    is_notified = and_(turns.c.notified_at.is_not(None), _crashes() != SHARED_CRASHES)
+    notified = select(turns.c.notified_at).where(queued, is_notified)
+    # Of the turns that run for nobody, too: a crash may leave many.
+    lost = select(turns.c.notified_at).where(turns.c.arrival_seq.in_(_lost()), is_notified)
+    newest = [each.order_by(turns.c.notified_at.desc()).limit(wake_ups + 1).subquery() for each in (notified, lost)]
+    outstanding = union_all(*(select(each.c.notified_at) for each in newest)).cte("outstanding")
     return (
-        select(turns.c.arrival_seq)
-        .join(threads, turns.c.thread_key == threads.c.key)
-        .where(
-            is_head(),
-            can_start(),
-            is_within_running_limit(tenant_max_running),
-            or_(turns.c.local_process_id.is_(None), is_abandoned()),
-            or_(turns.c.notified_at.is_(None), turns.c.notified_at < clock(plus_seconds=-grace_seconds)),
-            or_(threads.c.lease_owner.is_(None), not_(is_alive(threads.c.lease_owner))),
-        )
+        select(outstanding.c.notified_at)
+        .order_by(outstanding.c.notified_at.desc())
+        .offset(wake_ups)
+        .limit(1)
+        .scalar_subquery()
     )
+
+
+def _crashes() -> ColumnElement[int]:
+    """The crashes of a turn, with the one that its next claim would count."""
+    return turns.c.crashes + case((turns.c.state == "running", 1), else_=0)
 
 
 def _wake_up(row: AnyRow) -> WakeUp:

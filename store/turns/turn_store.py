@@ -17,7 +17,7 @@ from store.turns.claim_call import PartialClaim
 from store.turns.claims import ClaimOutcome, ClaimRequest
 from store.turns.settle import SettleOutcome
 from store.turns.sweep import pick_wake_ups
-from store.turns.waiting import BATCH, let_go
+from store.turns.awaiting_model import BATCH, let_go
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,13 +51,18 @@ def register(
     pid: int,
     serves: Mapping[str, str],
     lease_duration_seconds: float,
+    queues: Collection[str] = (),
 ) -> None:
-    """Enter a process, and the agents that it serves (name → version). Running it twice changes nothing."""
+    """Enter a process: the agents that it serves (name → version) and the queues that it consumes.
+
+    Running it twice changes nothing.
+    """
     entry = insert_for(connection, workers).values(
         id=worker,
         host=host,
         pid=pid,
         agents=dict(serves),
+        queues=sorted(queues),
         started_at=clock(),
         lease_expires_at=clock(plus_seconds=lease_duration_seconds),
         beat_at=clock(),
@@ -178,9 +183,3 @@ def forget_dead(connection: Connection) -> int:
     """Delete the rows of workers that died long ago; returns how many."""
     statement = delete(workers).where(workers.c.lease_expires_at < clock(plus_seconds=-KEEP_DEAD_SECONDS))
     return connection.execute(statement).rowcount
-
-
-def has_live_worker(connection: Connection, host: str) -> bool:
-    """Whether a worker of this host lives now."""
-    live_workers = select(workers.c.id).where(workers.c.host == host, workers.c.lease_expires_at > clock())
-    return connection.execute(live_workers.limit(1)).first() is not None

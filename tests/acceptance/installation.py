@@ -49,6 +49,7 @@ class Installation:
             "THREADMILL_DATABASE_URL": database_url,
             "THREADMILL_BROKER_URL": broker_url,
             "THREADMILL_FILE_STORE_URL": str(folder / "files"),
+            "THREADMILL_RUNTIME_DIR": str(folder / "run"),
             "THREADMILL_AGENT_MODULES": "tests.acceptance.agents_for_tests",
             "THREADMILL_DEFAULT_AGENT": "worker",
             FOLDER_VARIABLE: str(folder),

@@ -24,6 +24,9 @@ def test_it_tells_its_addresses_and_stops_when_asked_to(tmp_path: Path, number: 
         assert database, told
         with psycopg.connect(database[1]) as connection:
             assert connection.execute("SELECT count(*) FROM threads").fetchone() == (0,)
+        for command in (["status"], ["healthcheck", "worker"]):
+            second_terminal = run(*command, folder=tmp_path)
+            assert second_terminal.returncode == 0, second_terminal
 
         # Another terminal in this folder needs no address; nobody else can read it.
         listed = run_command("turns", "list", folder=tmp_path, environment={})

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
@@ -11,7 +13,7 @@ import pytest
 
 from conversation.attachment import Attachment
 from conversation.errors import FileRejected
-from tests.acceptance.installation import Installation, eventually, files, worker
+from tests.acceptance.installation import ROOT, Installation, eventually, files, worker
 from tests.clamd import EICAR, scanning
 
 MINUTE = timedelta(minutes=1)
@@ -51,6 +53,19 @@ def test_an_answer_quotes_a_file_that_another_worker_read(installation: Installa
     assert "March 2031" in result.messages[-1].content
     (row,) = installation.query("SELECT extracted_text, prepare_attempts FROM blobs")
     assert (row["extracted_text"], row["prepare_attempts"]) == (note.content.decode(), 1)  # type: ignore[union-attr]
+    # And both say how they are: a worker that is frozen is told from one that is not, though they share the machine.
+    (files_pid, worker_pid) = (installation.processes[name].pid for name in ("files", "one"))
+    assert healthcheck(installation) == 0
+    os.kill(worker_pid, signal.SIGSTOP)
+    eventually(lambda: healthcheck(installation, "--pid", str(worker_pid)) == 1)
+    assert healthcheck(installation, "--pid", str(files_pid)) == 0
+    queues = installation.query("SELECT queues, lease_expires_at > now() AS is_alive FROM workers ORDER BY queues")
+    assert [(row["queues"], row["is_alive"]) for row in queues] == [(["files"], True), (["turns"], False)]
+
+
+def healthcheck(installation: Installation, *options: str) -> int:
+    command = [sys.executable, "-m", "threadmill.healthcheck", *options]
+    return subprocess.run(command, cwd=ROOT, env=installation.environment, capture_output=True, check=False).returncode
 
 
 @pytest.mark.soak

@@ -11,6 +11,9 @@ from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, open_d
 from threadmill.cli.output import print_json, print_list, print_text
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from store.database.engine import Database
     from store.retention.policy import Policy
 
 group = typer.Typer(help="Set how long threads are kept, and delete what is past it.", no_args_is_help=True)
@@ -36,8 +39,15 @@ def set_policy(
     keep_last: Annotated[int | None, typer.Option(help="So many of the newest stay, however old they are.")] = None,
     keep_summary: Annotated[bool | None, typer.Option(help="Keep the summary, drop what it covers.")] = None,
     archive: Annotated[bool | None, typer.Option(help="Archive what is deleted.")] = None,
+    allow_unknown: Annotated[
+        bool, typer.Option("--allow-unknown", help="Accept an agent or a thread that is not known yet.")
+    ] = False,
+    yes: Yes = False,
 ) -> None:
-    """Set the policy of a scope, in place of the one before; the strictest of all applies to a thread."""
+    """Set the policy of a scope, in place of the one before; the strictest of all applies to a thread.
+
+    Says how many threads are past it now, and asks before it is set if there are any.
+    """
     from store.retention import policies
     from store.retention.policy import Policy
 
@@ -54,8 +64,38 @@ def set_policy(
     )
     if policy.scope == "installation":
         raise InvalidInput("--tenant", "is missing", "what holds for all stands in the settings")
+    policy.check()
     with open_database() as (database, _):
+        if not allow_unknown:
+            database.run(_check_known, policy=policy)
+        _confirm(database, policy, yes=yes)
         database.run(policies.put, policy=policy)
+
+
+def _check_known(connection: "Connection", policy: "Policy") -> None:
+    """Refuse a scope whose name is nobody's: a slip would delete nothing, or later what was not meant."""
+    from store.retention import preview
+
+    fix = "mend the name, or pass --allow-unknown"
+    if policy.agent and not preview.is_agent_known(connection, policy.agent):
+        known_agents = ", ".join(preview.list_known_agents(connection)) or "none"
+        raise InvalidInput("agent", f"{policy.agent!r} is known to nobody (known: {known_agents})", fix)
+    if policy.thread_id and not preview.is_thread_known(connection, policy.tenant, policy.thread_id):
+        raise InvalidInput("thread", f"{policy.thread_id!r} is not stored for tenant {policy.tenant!r}", fix)
+
+
+def _confirm(database: "Database", policy: "Policy", *, yes: bool) -> None:
+    """Say what the next run deletes by a policy, and ask whether it shall be set."""
+    from store.retention.preview import preview
+
+    counts = database.run(preview, policy=policy)
+    about = "about " if counts.is_estimate else ""
+    print_text(
+        f"past this policy now: {about}{counts.whole} threads that go whole, "
+        f"{about}{counts.shortened} that may lose messages"
+    )
+    if (counts.whole or counts.shortened) and not yes:
+        typer.confirm("Set it, so that the next run of retention deletes them for good?", abort=True)
 
 
 @group.command("list")

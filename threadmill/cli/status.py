@@ -10,54 +10,67 @@ from threadmill.cli.output import print_json, print_record, print_text, show_cel
 
 if TYPE_CHECKING:
     from store.database.engine import Database
-    from store.settings import Settings
 
 
 def status(tenant: Tenant = DEFAULT_TENANT, as_json: AsJson = False) -> None:
-    """Print the state of the schema, workers, turns, broker and schedules.
+    """Print the state of the schema, workers, turns, broker and schedules, and a line for each problem.
 
-    Exit status 1 where the database or its schema is not there, or a schedule is stale.
+    Exit status 1 where there is a problem: the database, its schema or the broker is away; no worker lives, one fell
+    silent, or none serves a queue; a due turn waits for too long; a schedule is stale.
     """
-    from conversation.errors import OperatorError
+    from conversation.errors import DatabaseUnavailable, OperatorError
+    from threadmill.installation_problems import describe_broker, list_problems
 
     with open_database() as (database, settings):
         report: dict[str, Any] = {"database": database.url.render_as_string(hide_password=True)}
+        broker_problem = describe_broker(settings)
+        report["broker"] = broker_problem or "answers"
+        problems = [broker_problem] if broker_problem and not database.is_sqlite else []
         try:
             report |= _read_database(database, tenant)
-            problem = _describe_stale(database, settings)
+            problems += list_problems(database, settings, broker_answers=broker_problem is None)
+        except DatabaseUnavailable as error:
+            problems.insert(0, "; ".join(filter(None, (str(error), running_stack.advise(str(error))))))
         except OperatorError as error:
-            problem = running_stack.add_advice(str(error))
-    if problem is not None:
-        report["problem"] = problem
-    report["broker"] = _check_broker(settings)
+            problems.insert(0, running_stack.add_advice(str(error)))
     if as_json:
-        print_json(report)
+        print_json({**report, "problems": problems})
     else:
-        estimated = report.pop("estimated", [])
-        # A queue of nobody's is worth a line only where there is one.
-        lines = {name: value for name, value in report.items() if name != "unserved" or value}
+        # What is known without the database is in the problems already.
+        _print_report(report if "schema" in report else {}, problems)
+    if problems:
+        raise typer.Exit(1)
+
+
+def _print_report(report: dict[str, Any], problems: list[str]) -> None:
+    estimated = report.pop("estimated", [])
+    # A queue of nobody's is worth a line only where there is one.
+    lines = {name: value for name, value in report.items() if name != "unserved" or value}
+    if lines:
         print_record(
             {name: f"about {show_cell(value)}" if name in estimated else value for name, value in lines.items()},
             as_json=False,
         )
-        if report.get("unserved"):
-            print_text("no living worker serves these agents: start one, or see `threadmill turns requeue --agent`")
-    if problem is not None:
-        raise typer.Exit(1)
+    if report.get("unserved"):
+        print_text("no living worker serves these agents: start one, or see `threadmill turns requeue --agent`")
+    for problem in problems:
+        print_text(f"problem   {show_cell(problem)}")
 
 
 def _read_database(database: "Database", tenant: str) -> dict[str, Any]:
     from store import migrations
     from store.threads.counts import stats
-    from store.turns import workers
     from store.turns.unserved import count_unserved
+    from store.turns.worker_states import count_living, list_worker_states
 
     def read(connection: Any) -> dict[str, Any]:
         migrations.check(connection)
         counts = stats(connection, tenant)
+        states = list_worker_states(connection)
         return {
             "schema": migrations.current_revision(connection),
-            "workers": len(workers.list_alive(connection)),
+            "workers": sum(state.is_alive for state in states),
+            "queues": count_living(states),
             "threads": counts.threads,
             "messages": counts.messages,
             "turns": dict(counts.turns),
@@ -66,28 +79,3 @@ def _read_database(database: "Database", tenant: str) -> dict[str, Any]:
         }
 
     return database.run(read)
-
-
-def _describe_stale(database: "Database", settings: "Settings") -> str | None:
-    """The schedules without a run that succeeded for too long, in a sentence; None where there is none."""
-    from tasks.schedules import load_statuses
-
-    schedule_statuses = load_statuses(database, settings)
-    stale_names = [schedule.name for schedule in schedule_statuses if schedule.state == "stale"]
-    if not stale_names:
-        return None
-    return f"no run succeeded for two periods: {', '.join(stale_names)}; check that beat and maintenance run"
-
-
-def _check_broker(settings: "Settings") -> str:
-    from redis import Redis
-    from redis.exceptions import RedisError
-
-    try:
-        with Redis.from_url(
-            settings.broker_url.get_secret_value(), socket_connect_timeout=2, socket_timeout=2
-        ) as client:
-            client.ping()
-    except (RedisError, OSError) as error:
-        return f"not there ({type(error).__name__}): messages wait for it, none is lost"
-    return "answers"

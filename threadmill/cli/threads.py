@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager
+from enum import StrEnum
 from operator import attrgetter
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
@@ -19,6 +20,7 @@ from threadmill.cli.turn_words import advise, describe
 if TYPE_CHECKING:
     from store.thread_store import ThreadStore
     from store.threads.importer import ImportOutcome
+    from store.threads.listing import Order
     from store.threads.search import Hit
     from store.turns.unanswered_turns import UnansweredTurn
 
@@ -29,6 +31,17 @@ SHOWN_CHARS = 200
 ThreadId = Annotated[str, typer.Argument(help="The thread's id.")]
 
 
+class Sort(StrEnum):
+    """The order of a listing, as its option says it."""
+
+    USED = "used"
+    CREATED = "created"
+
+
+#: The orders as the store names them.
+_ORDERS: dict[Sort, "Order"] = {Sort.USED: "updated", Sort.CREATED: "created"}
+
+
 @group.command("list")
 def list_threads(
     tenant: Tenant = DEFAULT_TENANT,
@@ -37,13 +50,15 @@ def list_threads(
     user: Annotated[str | None, typer.Option(help="The user whose threads they are.")] = None,
     title: Annotated[str | None, typer.Option(help="Part of the title.")] = None,
     metadata: Annotated[list[str] | None, typer.Option(help="KEY=VALUE that the metadata must have.")] = None,
+    sort: Annotated[
+        Sort, typer.Option(help="By their last use; or by when they were made, in which no page misses one.")
+    ] = Sort.USED,
     as_json: AsJson = False,
 ) -> None:
-    """List threads, the one that changed last first."""
-    pairs = _pairs(metadata or [])
-    page = use_store(
-        tenant, lambda store: store.list_threads(limit=limit, cursor=cursor, user=user, title=title, metadata=pairs)
-    )
+    """List threads, the one that was used last first."""
+    filters = {"title": title, "user": user, "metadata": _pairs(metadata or [])}
+    order = _ORDERS[sort]
+    page = use_store(tenant, lambda store: store.list_threads(limit=limit, cursor=cursor, order=order, **filters))
     columns = {"UPDATED": "updated_at", "THREAD": "id", "TITLE": "title"}
     print_list(
         page,
@@ -54,7 +69,7 @@ def list_threads(
         to_json=lambda thread: _thread_to_json(thread, page.next_cursor if thread is page[-1] else None),
     )
     if page.next_cursor and not as_json:
-        print_note(f"more: --cursor {page.next_cursor}")
+        print_note(f"more: {'' if sort is Sort.USED else f'--sort {sort} '}--cursor {page.next_cursor}")
 
 
 @group.command()

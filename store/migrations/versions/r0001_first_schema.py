@@ -165,6 +165,7 @@ def upgrade() -> None:
         sa.Column("host", sa.Text(), nullable=False),
         sa.Column("pid", sa.Integer(), nullable=False),
         sa.Column("agents", JSON, nullable=False),
+        sa.Column("queues", JSON, server_default="[]", nullable=False),
         sa.Column("started_at", TIME, nullable=False),
         sa.Column("lease_expires_at", TIME, nullable=False),
         sa.Column("beat_at", TIME, nullable=True),

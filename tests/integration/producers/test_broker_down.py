@@ -132,7 +132,7 @@ def test_a_broker_that_comes_back_gets_wake_ups_again(
     with EmbeddedValkey(tmp_path / "valkey", port=port) as server:
         assert server.url == url
         time.sleep(0.3)
-        turn = producer.send("t", "are you back?")
+        turn = producer.send("u", "are you back?")
 
         assert turn.id in queued_wake_ups(producer.settings)
         assert turn.notify()

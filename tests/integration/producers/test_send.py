@@ -126,7 +126,7 @@ async def test_the_public_verbs_use_the_settings_of_the_environment(
     monkeypatch.setattr(api, "_default", None)
 
     turn = producers.send_message("t", "hello", metadata={"n": 1})
-    second = await producers.send_message_async("t", "and bye")
+    second = await producers.send_message_async("u", "and bye")
 
     assert producers.find_turn(turn.id).state is TurnState.QUEUED
     assert await (await producers.find_turn_async(second.id)).state() is TurnState.QUEUED

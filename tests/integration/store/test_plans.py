@@ -18,7 +18,7 @@ from store.database.engine import Database
 from store.settings import load
 from store.summaries import due
 from store.threads import counts, listing, search
-from store.turns import claims, inbox, overview, sweep, thread_turns, unserved, usage, workers
+from store.turns import claims, inbox, overview, sweep, thread_turns, unserved, usage, waiting, workers
 from store.turns import listing as turn_listing
 from store.turns import settle as turns
 from store.turns.claims import ClaimRequest
@@ -61,6 +61,7 @@ def database(request: pytest.FixtureRequest, lend_database: LendDatabase, migrat
 def small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bounds that these few rows exceed, as a million exceeds the real ones."""
     monkeypatch.setattr(sweep, "WINDOW_MIN", 50)
+    monkeypatch.setattr(waiting, "SEARCH_WINDOW", 50)
     monkeypatch.setattr(counts, "COUNT_MAX_COST", 0)
     for name in ("QUEUED_MAX", "ENDED_MAX", "CALLED_MAX"):
         monkeypatch.setattr(overview, name, 100)
@@ -95,6 +96,10 @@ OPERATIONS: dict[str, Callable[[Connection], Any]] = {
     "send, claim and settle in a new thread": partial(answer, thread="new"),
     "send, claim and settle in an old thread": partial(answer, thread="t2999"),
     "sweep": partial(sweep.pick_wake_ups, grace_seconds=0, limit=20, tenant_max_running=100),
+    "sweep beside wake-ups in the broker": partial(
+        sweep.pick_wake_ups, grace_seconds=0, limit=20, tenant_max_running=100, in_broker={"turns": 100}
+    ),
+    "turn that waits for longest": partial(waiting.find_longest_waiting, over_seconds=0, tenant_max_running=100),
     "sweep of a tenant": partial(
         sweep.pick_wake_ups, grace_seconds=0, limit=1, tenant_max_running=100, tenant="default"
     ),

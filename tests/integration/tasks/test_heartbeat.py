@@ -1,6 +1,9 @@
 """The heartbeat of a worker's process, on a real database and a real event loop."""
 
 import asyncio
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -8,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -40,14 +44,17 @@ class Process:
     running: ActiveRuns = field(default_factory=ActiveRuns)
     id: str = field(default_factory=new_id)
 
-    def heartbeat(self, on_hang: Callable[[], None] | None = None) -> Heartbeat:
+    def heartbeat(self, on_hang: Callable[[], None] | None = None, *, runtime_dir: str = "") -> Heartbeat:
+        """With a folder for its file, a worker's; else that of a library process."""
         settings = load(
             database_url=self.database.url.render_as_string(hide_password=False),
             lease_duration_seconds=LEASE_DURATION_SECONDS,
             heartbeat_interval_seconds=BEAT_SECONDS,
+            runtime_dir=runtime_dir,
         )
         agents = {"assistant": Agent(name="assistant")}
-        return Heartbeat(self.id, settings, agents, self.running, self.loop, on_hang=on_hang)
+        queues = ["turns"] if runtime_dir else []
+        return Heartbeat(self.id, settings, agents, self.running, self.loop, on_hang=on_hang, queues=queues)
 
     def until(self) -> datetime:
         statement = select(tables.workers.c.lease_expires_at).where(tables.workers.c.id == self.id)
@@ -232,3 +239,50 @@ def test_a_worker_that_stops_takes_its_row_away(process: Process) -> None:
 def is_over(process: Process) -> bool:
     statement = select(tables.workers.c.lease_expires_at < text("clock_timestamp()"))
     return bool(process.database.run(lambda c: c.execute(statement).scalar_one()))
+
+
+def test_a_health_check_fails_while_the_loop_hangs_and_passes_again(process: Process, tmp_path: Path) -> None:
+    heartbeat = process.heartbeat(runtime_dir=str(tmp_path))
+    heartbeat.start()
+    go_on = threading.Event()
+
+    def is_healthy() -> bool:
+        command = [sys.executable, "-m", "threadmill.healthcheck", "--id", process.id]
+        environment = {**os.environ, "THREADMILL_RUNTIME_DIR": str(tmp_path)}
+        return subprocess.run(command, env=environment, capture_output=True, check=False).returncode == 0
+
+    try:
+        eventually(is_healthy)
+        process.loop.call_soon_threadsafe(go_on.wait)
+        eventually(lambda: not is_healthy())
+        go_on.set()
+        eventually(is_healthy)
+    finally:
+        go_on.set()
+        heartbeat.stop()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_beat_that_the_loop_did_not_answer_since_the_last_one_touches_no_file(
+    process: Process, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lease goes on for a while: a loop may be out of breath. A health check is to know before the process ends."""
+    monkeypatch.setattr(sys.modules[__name__], "LEASE_DURATION_SECONDS", 6.0)
+    heartbeat = process.heartbeat(runtime_dir=str(tmp_path))
+    assert heartbeat._alive_file is not None
+    beats: list[bool] = []
+    touches: list[bool] = []
+    blocked, go_on = threading.Event(), threading.Event()
+    beat = heartbeat._beat
+    monkeypatch.setattr(heartbeat, "_beat", lambda: (beat(), beats.append(blocked.is_set())))
+    monkeypatch.setattr(heartbeat._alive_file, "touch", lambda: touches.append(blocked.is_set()))
+    heartbeat.start()
+    eventually(lambda: touches)
+
+    process.loop.call_soon_threadsafe(lambda: (blocked.set(), go_on.wait()))
+
+    eventually(lambda: beats.count(True) >= 3)
+    go_on.set()
+    # The ping before may have been answered.
+    assert touches.count(True) <= 1
+    heartbeat.stop()

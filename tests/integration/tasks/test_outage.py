@@ -26,7 +26,7 @@ from store.turns.attempts import read_attempts
 from store.turns.claims import ClaimRequest
 from store.turns.send_request import SendRequest
 from store.turns.turn_store import TurnStore
-from store.turns.waiting import let_go
+from store.turns.awaiting_model import let_go
 from tasks.active_runs import ActiveRuns
 from tasks.runner import Runner
 from tests.integration.scripted import NoFiles, Scripted, says

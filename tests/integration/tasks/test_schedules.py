@@ -75,6 +75,18 @@ def test_one_that_never_ran_is_stale_once_workers_are_there_for_long(
     assert of(any_database).state == state
 
 
+def test_the_dead_were_not_there_for_long(any_database: Database) -> None:
+    """Beside one that lives: it says nothing of the others."""
+    worker_up(any_database, PATIENCE + 1)
+    expired = update(tables.workers).values(lease_expires_at=clock(plus_seconds=-1))
+    any_database.run(lambda c: c.execute(expired))
+    register = partial(workers.register, worker=new_id(), host="", pid=2, serves={}, lease_duration_seconds=60)
+    any_database.run(register)
+
+    assert len(any_database.run(workers.list_alive)) == 1
+    assert of(any_database).state == "never"
+
+
 def test_one_that_ended_well_is_ok_for_two_periods(any_database: Database) -> None:
     ran(any_database, PATIENCE - 60, schedule.finish_run, outcome={"threads": 2})
     assert of(any_database).state == "ok"
@@ -173,7 +185,6 @@ def test_a_stale_schedule_is_status_1_of_both_commands_that_tell_it(
     url = database.settings.database_url.get_secret_value()
     monkeypatch.setenv("THREADMILL_DATABASE_URL", url)
     schedules(as_json=False)
-    status(tenant="default", as_json=False)
     ran(database, PATIENCE + 60, schedule.finish_run, outcome={"threads": 2})
 
     for command in (partial(schedules, as_json=False), partial(status, tenant="default", as_json=False)):

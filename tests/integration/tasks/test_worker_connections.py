@@ -169,7 +169,7 @@ def test_a_worker_whose_ends_would_wait_behind_claims_does_not_start() -> None:
     with pytest.raises(
         InvalidSettings, match=r"^THREADMILL_WORKER_DB_CONNECTIONS=1: .*THREADMILL_WORKER_CONCURRENCY"
     ) as refusal:
-        start_worker(one_connection, runs_quarantine=False, concurrency=2)
+        start_worker(one_connection, queues=["turns"], concurrency=2)
 
     assert "\n" not in str(refusal.value)
     check_connections(one_connection, concurrency=1)

@@ -83,8 +83,8 @@ def full(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Store
     for command, stdin in {
         ("chat", "x"): f"/attach note.txt\nPlease book 2 seats for x.\n{lines}",
         ("threads", "summarize", "x", "--keep", "8"): "",
-        ("retention", "set", "--tenant", "default", "--agent", "support", "--idle-days", "9"): "",
-        ("retention", "set", "--tenant", "default", "--max-messages", "4", "--keep-summary", "--archive"): "",
+        ("retention", "set", "--tenant", "default", "--agent", "support", "--idle-days", "9", "--allow-unknown"): "",
+        ("retention", "set", "--tenant", "default", "--max-messages", "4", "--keep-summary", "--archive", "--yes"): "",
         ("retention", "run", "--yes"): "",
     }.items():
         done = store.run(*command, stdin=stdin)

@@ -88,6 +88,23 @@ def test_threads_are_listed_shown_searched_and_deleted(terminal: Terminal) -> No
     assert gone.stderr == "threadmill: no thread 't1' is stored for tenant 'default'\n"
 
 
+def test_threads_are_listed_by_their_last_use_or_by_when_they_were_made(terminal: Terminal) -> None:
+    for thread in ("t1", "t2", "t3", "t1"):
+        terminal.run("chat", thread, stdin="hello\n")
+
+    def list_ids(*options: str) -> list[str]:
+        return [
+            json.loads(line)["id"] for line in terminal.run("threads", "list", "--json", *options).stdout.splitlines()
+        ]
+
+    assert list_ids() == ["t1", "t3", "t2"]
+    assert list_ids("--sort", "created") == ["t3", "t2", "t1"]
+    page = terminal.run("threads", "list", "--limit", "2")
+    assert list_ids("--cursor", page.stderr.split()[-1]) == ["t2"]
+    page = terminal.run("threads", "list", "--limit", "2", "--sort", "created")
+    assert list_ids(*page.stderr.removeprefix("more: ").split()) == ["t1"]
+
+
 def test_a_thread_moves_from_one_store_to_another(terminal: Terminal, tmp_path: Path) -> None:
     terminal.run("chat", "t1", stdin="hello\n")
     terminal.run("threads", "export", "t1", "-o", "t1.jsonl")
@@ -104,8 +121,8 @@ def test_a_thread_moves_from_one_store_to_another(terminal: Terminal, tmp_path: 
 
 def test_status_says_what_is_missing_and_init_makes_it(terminal: Terminal) -> None:
     before = json.loads(terminal.run("status", "--json", status=1).stdout)
-    assert "threadmill migrate" in before["problem"]
-    assert before["broker"].startswith("not there")
+    assert ["threadmill migrate" in problem for problem in before["problems"]] == [True]
+    assert "ConnectionError" in before["broker"]
 
     terminal.run("init")
 
@@ -127,7 +144,11 @@ def test_retention_asks_first_and_deletes_nothing_that_is_new(terminal: Terminal
 def test_policies_are_set_listed_reported_and_removed(terminal: Terminal) -> None:
     terminal.run("chat", "t1", stdin="hello\n")
     terminal.run("chat", "t2", stdin="hello\n")
-    terminal.run("retention", "set", "--tenant", "default", "--max-messages", "0", "--archive")
+    ask = ["retention", "set", "--tenant", "default", "--max-messages", "0", "--archive"]
+    refused = terminal.run(*ask, stdin="n\n", status=1)
+    assert "0 threads that go whole, 2 that may lose messages" in refused.stdout
+    assert terminal.run("retention", "list", "--json").stdout == ""
+    terminal.run(*ask, "--yes")
     terminal.run("retention", "hold", "t2", "--reason", "matter 7")
 
     listed = json.loads(terminal.run("retention", "list", "--json").stdout)
@@ -145,9 +166,29 @@ def test_policies_are_set_listed_reported_and_removed(terminal: Terminal) -> Non
     terminal.run("retention", "set", "--idle-days", "3", status=1)
 
 
+@pytest.mark.parametrize(
+    ("scope", "problem"),
+    [
+        (["--agent", "assistent"], "--agent: 'assistent' is known to nobody (known: none)"),
+        (["--tenant", "default", "--thread", "t9"], "--thread: 't9' is not stored for tenant 'default'"),
+    ],
+)
+def test_a_policy_for_what_nobody_knows_is_refused_unless_that_is_meant(
+    terminal: Terminal, scope: list[str], problem: str
+) -> None:
+    terminal.run("init")
+
+    refused = terminal.run("retention", "set", *scope, "--idle-days", "3", status=1)
+    terminal.run("retention", "set", *scope, "--idle-days", "3", "--allow-unknown")
+
+    assert problem in refused.stderr
+    assert "--allow-unknown" in refused.stderr
+    assert len(terminal.run("retention", "list", "--json").stdout.splitlines()) == 1
+
+
 def test_what_retention_archived_is_listed_and_read_back(terminal: Terminal) -> None:
     terminal.run("chat", "t1", stdin="hello\n")
-    terminal.run("retention", "set", "--tenant", "default", "--max-messages", "0", "--archive")
+    terminal.run("retention", "set", "--tenant", "default", "--max-messages", "0", "--archive", "--yes")
     terminal.run("retention", "run", "--yes")
 
     (archived,) = json_lines(terminal.run("threads", "archives", "t1", "--json"))
@@ -210,7 +251,7 @@ def test_an_export_that_fails_leaves_no_half_file(terminal: Terminal, tmp_path: 
 
 def test_an_export_says_what_the_file_store_has_lost(terminal: Terminal, tmp_path: Path) -> None:
     terminal.run("chat", "t1", stdin="hello\n")
-    terminal.run("retention", "set", "--tenant", "default", "--max-messages", "0", "--archive")
+    terminal.run("retention", "set", "--tenant", "default", "--max-messages", "0", "--archive", "--yes")
     terminal.run("retention", "run", "--yes")
     for part in (tmp_path / ".threadmill" / "files" / ARCHIVES).rglob("*"):
         if part.is_file():

@@ -85,11 +85,16 @@ class Mailbox:
             raise LimitReached
         if ask.agent not in self.agents and not ask.allow_unknown:
             raise UnknownAgent
+        ahead = self.head(ask.thread)
+        is_waiting = ahead is not None and ahead.state == "queued"
+        is_awaited = is_waiting and (
+            (ahead.notified_at is not None and ahead.priority >= ask.priority) or (ahead.retry_at or 0) > self.now
+        )
         self.asks[ask.turn] = ask
         self.threads.setdefault(ask.thread, Thread())
         self.turns[ask.turn] = Turn(
             ask.turn, ask.thread, position, ask.agent, ask.priority, ask.runner, ask.not_before, ask.deadline,
-            notified_at=self.now if ask.notifies and ask.not_before is None else None,
+            notified_at=self.now if ask.notifies and ask.not_before is None and not is_awaited else None,
             inbox=[] if ask.content is None else [ask.content],
         )  # fmt: skip
         return ask.turn, True
@@ -193,7 +198,7 @@ class Mailbox:
             return f"suspect {turn.id}"
         if died:
             turn.crashes, turn.crashed_worker = turn.crashes + 1, owner
-        turn.state, turn.retry_at, turn.attempt = "running", None, turn.attempt + 1
+        turn.state, turn.retry_at, turn.notified_at, turn.attempt = "running", None, None, turn.attempt + 1
         thread.owner, thread.fence = who.id, thread.fence + 1
         thread.history += [(turn.id, text) for text in turn.inbox]
         turn.inbox = []
