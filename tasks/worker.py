@@ -70,8 +70,14 @@ class Worker:
         self.breaker_board = ValkeyBreakerBoard(settings)
         self.signals = WorkerSignals(settings, cancel=self.active_runs.cancel)
         self.heartbeat = Heartbeat(
-            self.id, settings, agents, self.active_runs, self.loop,
-            on_hang=self._end_hung_process, queues=queues, on_drain=self.drain,
+            self.id,
+            settings,
+            agents,
+            self.active_runs,
+            self.loop,
+            on_hang=self._end_hung_process,
+            queues=queues,
+            on_drain=self.drain,
         )
         self.runner = Runner(
             settings=settings,

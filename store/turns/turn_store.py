@@ -13,11 +13,11 @@ from conversation.turn import ClaimedTurn, Ending, Lease, RefusedTurn
 from store.database.engine import Database
 from store.turns import claim_call, claims, journal, settle_call
 from store.turns import settle as turns
+from store.turns.awaiting_model import BATCH, let_go
 from store.turns.claim_call import PartialClaim
 from store.turns.claims import ClaimOutcome, ClaimRequest
 from store.turns.settle import SettleOutcome
 from store.turns.sweep import pick_wake_ups
-from store.turns.awaiting_model import BATCH, let_go
 
 
 @dataclass(frozen=True, slots=True)

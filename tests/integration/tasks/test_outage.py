@@ -23,10 +23,10 @@ from store.live.breaker_board import PREFIX, ValkeyBreakerBoard
 from store.settings import Settings, load
 from store.turns import inbox, workers
 from store.turns.attempts import read_attempts
+from store.turns.awaiting_model import let_go
 from store.turns.claims import ClaimRequest
 from store.turns.send_request import SendRequest
 from store.turns.turn_store import TurnStore
-from store.turns.awaiting_model import let_go
 from tasks.active_runs import ActiveRuns
 from tasks.runner import Runner
 from tests.integration.scripted import NoFiles, Scripted, says
