@@ -170,11 +170,15 @@ class FirstHour:
         (failed,) = map(json.loads, self.run("turns", "list", "--state", "failed", "--json").splitlines())
         assert (failed["id"], failed["error"]["kind"]) == (turn_id, "agent_error")
 
-        log = (self.project / ".threadmill" / "logs" / "turns.log").read_text()
-        assert re.search(rf"agent_error.*{turn_id}.*look_up", log)
+        shown = self.run("turns", "show", turn_id)
+        assert re.search(r"agent_error.*KeyError", shown, re.DOTALL), shown
 
-        (task,) = (task for task in self.read_tasks(begun).values() if turn_id in task["kwargs"])
-        assert task["state"] == "FAILURE"
+        logged = self.run("logs", "--turn", turn_id, "--level", "error")
+        assert re.search(r"agent_error .*look_up", logged), logged
+
+        task = self.read_tasks(begun)[turn_id]
+        assert (task["state"], "agent_error" in task["exception"]) == ("FAILURE", True), task
+        assert "look_up" in task["traceback"]
 
     def read_tasks(self, begun: str) -> dict[str, Any]:
         """Flower's tasks, by the address and the password that were printed."""
@@ -192,6 +196,7 @@ class FirstHour:
         agent.write_text(agent.read_text().replace(", model=Clerk()", ""))
         read_until(dev, " answers")
 
-        self.run("turns", "requeue", turn_id)
+        assert turn_id in self.run("turns", "requeue", "--state", "failed", "--since", "1h", "--dry-run")
+        self.run("turns", "requeue", "--state", "failed", "--kind", "agent_error", "--since", "1h")
 
         assert "1 model call" in read_until(dev, "completed in")

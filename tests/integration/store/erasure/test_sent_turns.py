@@ -3,10 +3,11 @@
 import io
 import json
 import zipfile
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Connection, insert, select, update
 
 from conversation.errors import InvalidInput, ThreadNotFound, ThreadUnderLegalHold
 from store import tables
@@ -21,6 +22,7 @@ from tests.integration.store.erasure.test_erasure import everything
 from tests.integration.store.scenes import TURN, Scene, settle
 
 MARK = "heron-4711"
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 BOB = Subject(tenant="default", user=f"bob-{MARK}")
 
 
@@ -32,7 +34,16 @@ def shared(scene: Scene) -> None:
     )
     scene.database.run(settle(claimed, 1))
     scene.answered("other", 1, user="ann")
-    scene.send(f"{MARK} waits", "anns", user=BOB.user, file=f"{MARK} inbox".encode())
+    waiting = scene.send(f"{MARK} waits", "anns", user=BOB.user, file=f"{MARK} inbox".encode())
+    scene.database.run(refused, turn_id=waiting)
+
+
+def refused(connection: Connection, turn_id: str) -> None:
+    """A provider refused the turn, in the user's own words, now and at its first attempt."""
+    words = {"error_kind": "refused", "error_message": f"your prompt {MARK!r} was refused", "error_fault": "operator"}
+    connection.execute(update(tables.turns).where(tables.turns.c.id == turn_id).values(words))
+    attempt = {"turn_id": turn_id, "number": 1, "outcome": "retried", "started_at": LONG_AGO, "ended_at": LONG_AGO}
+    connection.execute(insert(tables.turn_attempts).values(attempt | words))
 
 
 def exported(scene: Scene, subject: Subject) -> dict[str, bytes]:
