@@ -8,7 +8,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from tasks.alive_file import AliveWorker, list_alive_workers, runtime_folder
+import threadmill_packages
+
+threadmill_packages.pin()
+
+from tasks.alive_file import AliveWorker, list_alive_workers, runtime_folder  # noqa: E402 - found by its place alone
 
 _DESCRIPTION = """\
 Exit status 0 while every worker of this user on this machine, or in this container, answers; else 1. A worker of

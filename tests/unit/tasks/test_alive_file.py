@@ -89,7 +89,7 @@ def test_nothing_but_the_standard_library_is_imported(tmp_path: Path) -> None:
     loaded = run_python(tmp_path, "-c", program).stdout.split()
 
     of_others = {name.partition(".")[0] for name in set(loaded) - set(bare)} - sys.stdlib_module_names
-    assert of_others == {"tasks", "threadmill"}
+    assert of_others == {"tasks", "threadmill", "threadmill_packages"}
     assert {name for name in loaded if name.startswith(("tasks", "threadmill."))} == {
         "tasks", "tasks.alive_file", "threadmill.healthcheck",
     }  # fmt: skip
