@@ -82,13 +82,7 @@ class Worker:
         self.runner = Runner(
             settings=settings,
             agents=agents,
-            claim_request=ClaimRequest(
-                worker=self.id,
-                runs_quarantine=QUARANTINE_QUEUE in queues,
-                agents={name: agent.version for name, agent in agents.items()},
-                max_messages={name: agent.max_messages for name, agent in agents.items()},
-                tenant_max_running=settings.tenant_max_running_turns,
-            ),
+            claim_request=self._create_claim_request(runs_quarantine=QUARANTINE_QUEUE in queues),
             turn_store=TurnStore(self.database),
             active_runs=self.active_runs,
             attachments=AttachmentParts(
@@ -105,6 +99,15 @@ class Worker:
         self._is_stopped = False
         #: The next request to stop lets its turns end, however long they take.
         self._is_draining = False
+
+    def _create_claim_request(self, *, runs_quarantine: bool) -> ClaimRequest:
+        return ClaimRequest(
+            worker=self.id,
+            runs_quarantine=runs_quarantine,
+            agents={name: agent.version for name, agent in self.agents.items()},
+            max_messages={name: agent.max_messages for name, agent in self.agents.items()},
+            tenant_max_running=self.settings.tenant_max_running_turns,
+        )
 
     def start(self) -> None:
         """Load what is slow, then the loop, then the lease: after this, turns may be claimed."""

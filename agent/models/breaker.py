@@ -75,6 +75,12 @@ class Breaker:
             if self._read_at is None or time.monotonic() - self._read_at >= LOOK_AGAIN_SECONDS:
                 await self._read()
 
+    async def is_still_open(self) -> bool:
+        """Whether it is open by the shared state of this moment."""
+        async with self._reading:
+            await self._read()
+        return self.is_open
+
     async def take_probe(self) -> bool:
         """Whether an attempt may be made although it is open."""
         if self._board is not None:
@@ -203,6 +209,9 @@ class Breakers:
             return Permit(breaker, is_probe=False, on_close=self._on_close)
         if await breaker.take_probe():
             return Permit(breaker, is_probe=True, on_close=self._on_close)
+        # A turn that is put off waits for long: not for what was true a second ago.
+        if not await breaker.is_still_open():
+            return Permit(breaker, is_probe=False, on_close=self._on_close)
         problem = f"{model}: not asked, since it was found away ({breaker.cause}); it is probed now and then"
         raise ModelError(breaker.cause, problem, retryable=True, breaker=breaker.key, is_put_off=True)
 

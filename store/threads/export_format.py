@@ -183,6 +183,7 @@ TURN: Mapping[str, Check] = {
     "cancel_requested_by": _allow_none(check_text),
     "created_at": moment_from_json,
     "started_at": _allow_none(moment_from_json),
+    "attempt_started_at": _allow_none(moment_from_json),
     "finished_at": _allow_none(moment_from_json),
     "error_kind": _allow_none(check_text),
     "error_message": _allow_none(check_text),

@@ -23,6 +23,7 @@ from sqlalchemy import (
     Text,
     case,
     cast,
+    false,
     func,
     literal,
     select,
@@ -186,8 +187,8 @@ def _select_summaries(filters: UsageFilter) -> Select[Any]:
         conditions.append(threads.c.tenant == filters.tenant)
     if filters.user is not None:
         conditions.append(thread_user() == filters.user)
-    if filters.agent is not None:
-        conditions.append(literal(SUMMARIES) == filters.agent)
+    if filters.agent not in (None, SUMMARIES):
+        conditions.append(false())
     joined = summaries.join(threads, summaries.c.thread_key == threads.c.key)
     return _with_tokens(labels, summaries).select_from(joined).where(*conditions)
 

@@ -106,6 +106,7 @@ class Stack:
             "THREADMILL_DATABASE_URL": self._url("postgres", "DATABASE_URL"),
             "THREADMILL_BROKER_URL": self._url("valkey", "BROKER_URL"),
             "THREADMILL_FILE_STORE_URL": self._user_setting("FILE_STORE_URL") or str(self._home.directory / "files"),
+            "THREADMILL_RUNTIME_DIR": self._user_setting("RUNTIME_DIR") or str(self._home.directory / "run"),
         }
 
     @property

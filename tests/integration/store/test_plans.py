@@ -36,7 +36,7 @@ SIZES = [
 #: Rows that one step of a plan may read: a page of a listing, a window of a sweep; far from all there are.
 READ_MAX = 450
 #: One turn ends in each second.
-LATELY = datetime.now(UTC) - timedelta(seconds=360)
+LATELY = timedelta(seconds=360)
 WORKER = new_id()
 CLAIMANT = ClaimRequest(worker=WORKER, agents={"assistant": "1"}, tenant_max_running=100)
 MARKS = WaterMarks(high_messages=200, high_tokens=50_000, low_messages=50, low_tokens=12_000)
@@ -92,6 +92,16 @@ def list_second_page(connection: Connection) -> None:
     assert len(turn_listing.list_turns(connection, filters, limit=20, cursor=first.next_cursor)) == 20
 
 
+def list_lately_ended(connection: Connection) -> None:
+    filters = TurnFilter(states=FINAL_STATES, since=datetime.now(UTC) - LATELY)
+    turn_listing.list_turns(connection, filters, limit=20)
+
+
+def sum_cost_of_tenant(connection: Connection) -> None:
+    filters = UsageFilter(since=datetime.now(UTC) - LATELY, tenant="default")
+    usage.sum_usage(connection, filters, by=[UsageKey.AGENT, UsageKey.DAY])
+
+
 OPERATIONS: dict[str, Callable[[Connection], Any]] = {
     "send, claim and settle in a new thread": partial(answer, thread="new"),
     "send, claim and settle in an old thread": partial(answer, thread="t2999"),
@@ -111,18 +121,14 @@ OPERATIONS: dict[str, Callable[[Connection], Any]] = {
     ),
     "turns in any state": partial(turn_listing.list_turns, filters=TurnFilter(tenant="default"), limit=20),
     "a later page of turns": list_second_page,
-    "turns that all tenants ended": partial(
-        turn_listing.list_turns, filters=TurnFilter(states=FINAL_STATES, since=LATELY), limit=20
-    ),
+    "turns that all tenants ended": list_lately_ended,
     "failed turns of a kind": partial(
         turn_listing.list_turns,
         filters=TurnFilter(tenant="default", states=[TurnState.FAILED], error_kinds=["model"], agents=["assistant"]),
         limit=20,
     ),
     "overview": overview.read_overview,
-    "cost of a tenant": partial(
-        usage.sum_usage, filters=UsageFilter(since=LATELY, tenant="default"), by=[UsageKey.AGENT, UsageKey.DAY]
-    ),
+    "cost of a tenant": sum_cost_of_tenant,
     "threads by creation": partial(listing.list_threads, filters=listing.ThreadFilter(), limit=20),
     "search of a rare word": partial(search.search_messages, query=RARE_WORD),
     "search of a common word": partial(search.search_messages, query=COMMON_WORD),

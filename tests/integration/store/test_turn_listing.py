@@ -85,7 +85,7 @@ def night(database: Database) -> Night:
     store.settle(old, replace(answer("hi"), steps=(step,)), release=True)
     with database.engine.begin() as connection:
         connection.execute(update(tables.turns).values(finished_at=LONG_AGO, created_at=LONG_AGO))
-    failed = begin("failed", metadata={"user": "ann"})
+    failed = begin("failed", user="ann")
     store.settle(failed, Failed(error=REFUSED, usage=Usage(5, 0), cost=None), release=True)
     ids["cancelled"] = store.send("hello", thread="cancelled").turn_id
     database.run(cancel.request_cancel, ids["cancelled"], by="ops")

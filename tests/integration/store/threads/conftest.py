@@ -61,7 +61,7 @@ async def open_store(kind: str, store_url: str, store: ThreadStore) -> AsyncIter
 
 @contextmanager
 def statements(store: ThreadStore) -> Iterator[list[str]]:
-    """The statements that the store sends meanwhile, BEGIN and COMMIT aside."""
+    """The statements that the store sends meanwhile, aside from those that begin and end its transactions."""
     seen: list[str] = []
 
     def note(connection: Connection, cursor: object, statement: str, *_: object) -> None:
@@ -72,7 +72,7 @@ def statements(store: ThreadStore) -> Iterator[list[str]]:
     event.listen(engine, "before_cursor_execute", note)
     yield seen
     event.remove(engine, "before_cursor_execute", note)
-    seen[:] = [statement for statement in seen if not statement.startswith("BEGIN")]
+    seen[:] = [statement for statement in seen if not statement.startswith(("BEGIN", "PRAGMA"))]
 
 
 def said(content: str, role: str = "user", **values: object) -> Message:

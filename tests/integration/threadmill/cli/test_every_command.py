@@ -36,7 +36,7 @@ LISTS = {
     ("threads", "list"): ("UPDATED THREAD TITLE", "no threads match"),
     ("threads", "archives"): ("NUMBER FIRST_AT LAST_AT MESSAGES", "nothing is archived of x"),
     ("threads", "summaries"): ("CREATED SUMMARY STATE FROM_SEQ TO_SEQ MODEL", "x has no summaries"),
-    ("turns", "list"): ("CREATED TURN STATE THREAD AGENT NOTE", "no turns match"),
+    ("turns", "list"): ("TURN STATE AGE TOOK AGENT TRY THREAD TENANT NOTE", "no turns match"),
     ("retention", "list"): ("SCOPE TENANT AGENT THREAD POLICY", "no policies are set"),
     ("search",): ("THREAD SEQ ROLE MESSAGE", "no messages match"),
     ("schedules",): ("STATE SCHEDULE STARTED OUTCOME", None),
