@@ -14,7 +14,7 @@ from tests.command import run_command
 LAST_LINE = "export THREADMILL_FILE_STORE_URL="
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.endurance)])
 def test_it_tells_its_addresses_and_stops_when_asked_to(tmp_path: Path, number: signal.Signals) -> None:
     with started("up", folder=tmp_path) as up:
         told = read_until(up, LAST_LINE)
@@ -98,7 +98,7 @@ def test_a_second_one_in_the_same_folder_is_refused_in_one_line(tmp_path: Path) 
     assert processes_of(tmp_path) == {}
 
 
-@pytest.mark.soak
+@pytest.mark.endurance
 def test_the_address_of_a_server_of_the_users_is_not_shown(tmp_path: Path, database_url: str, valkey_url: str) -> None:
     servers = {"THREADMILL_DATABASE_URL": database_url, "THREADMILL_BROKER_URL": valkey_url}
     with started("up", folder=tmp_path, **servers) as up:

@@ -42,7 +42,7 @@ def test_the_demo_shows_every_promise_and_leaves_nothing(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.soak
+@pytest.mark.endurance
 @pytest.mark.timeout(180)
 def test_a_demo_that_cannot_go_on_says_why_and_leaves_nothing_running(tmp_path: Path) -> None:
     ended = run("demo", "--model", "nobody/nothing", folder=tmp_path)
@@ -59,7 +59,7 @@ def test_a_demo_that_cannot_go_on_says_why_and_leaves_nothing_running(tmp_path: 
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("moment", ["waiting for turns", pytest.param("<- fernhollow-", marks=pytest.mark.soak)])
+@pytest.mark.parametrize("moment", ["waiting for turns", pytest.param("<- fernhollow-", marks=pytest.mark.endurance)])
 def test_a_demo_that_is_interrupted_leaves_nothing(tmp_path: Path, moment: str) -> None:
     with started("demo", folder=tmp_path) as demo:
         assert moment in read_until(demo, moment)

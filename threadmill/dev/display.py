@@ -53,7 +53,7 @@ class Display:
             case "tool_raised":
                 self._show_trace(f"  {event['tool']} raised {event['error']}", event.get("trace", []))
             case "agent_error":
-                self._show_trace(f"  {event['agent']} broke: {event['error']}", event.get("frames", []))
+                self._show_trace(f"  {event['agent']} broke: {event['error']}", event.get("trace", []))
 
     def _show_trace(self, error: str, frames: Iterable[str]) -> None:
         for line in describe_trace(error, frames, self.folder):

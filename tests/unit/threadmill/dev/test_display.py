@@ -85,7 +85,7 @@ def test_a_turn_that_failed_says_why_and_whose_fault_it_is() -> None:
 
 def test_a_later_attempt_is_called_one_and_errors_have_their_places() -> None:
     raised = {"event": "tool_raised", "tool": "price_of", "error": "KeyError", "trace": ["/elsewhere/x.py:1 f"]}
-    broke = {"event": "agent_error", "agent": "shop", "error": "builtins.KeyError", "frames": []}
+    broke = {"event": "agent_error", "agent": "shop", "error": "builtins.KeyError", "trace": []}
 
     lines = show(events=[STARTED | {"attempt": 2}, raised, broke, {"event": "worker_started"}])
 
