@@ -30,7 +30,7 @@ def contents(history: list[dict[str, Any]], tool: str) -> list[str]:
 
 @pytest.mark.parametrize(
     "times",
-    [pytest.param({}, id="short lease"), pytest.param(DEFAULT_TIMES, id="default lease", marks=pytest.mark.soak)],
+    [pytest.param({}, id="short lease"), pytest.param(DEFAULT_TIMES, id="default lease", marks=pytest.mark.endurance)],
 )
 def test_a_turn_whose_worker_is_killed_while_tools_run_is_completed_by_the_next(
     installation: Installation, times: dict[str, str]

@@ -68,7 +68,7 @@ def healthcheck(installation: Installation, *options: str) -> int:
     return subprocess.run(command, cwd=ROOT, env=installation.environment, capture_output=True, check=False).returncode
 
 
-@pytest.mark.soak
+@pytest.mark.endurance
 def test_the_same_large_file_on_a_hundred_messages_is_stored_once_and_read_once(installation: Installation) -> None:
     installation.start(worker(), files())
     large = text_file("The code of the safe is 4711.\n" + "filling " * 660_000)

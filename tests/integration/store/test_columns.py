@@ -114,7 +114,7 @@ TURNS: dict[str, tuple[Does, Does, Does, Does]] = {
     "cancel_requested_by": (LEAVES, COPIES, RESETS, RESETS),
     "created_at": (LEAVES, COPIES, COPIES, SETS),
     "started_at": (LEAVES, COPIES, COPIES, RESETS),
-    "attempt_started_at": (LEAVES, RESETS, COPIES, RESETS),
+    "attempt_started_at": (LEAVES, COPIES, COPIES, RESETS),
     "finished_at": (LEAVES, COPIES, RESETS, RESETS),
     "error_kind": (LEAVES, COPIES, RESETS, RESETS),
     "error_message": (LEAVES, COPIES, RESETS, RESETS),

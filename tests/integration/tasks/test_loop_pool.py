@@ -296,7 +296,7 @@ def test_a_worker_that_is_told_to_stop_waits_for_its_turns_and_takes_no_more(sta
     assert stage.events_of(late) == []
 
 
-@pytest.mark.parametrize("turns", [200, pytest.param(3000, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("turns", [200, pytest.param(3000, marks=pytest.mark.endurance)])
 def test_turns_that_wait_hold_no_thread_and_keep_nothing_else_waiting(stage: Stage, turns: int) -> None:
     with stage.work(TaskPool, concurrency=turns + 2) as worker:
         before = threading.active_count()

@@ -26,7 +26,7 @@ CALLER = Path(__file__).parent / "library_caller.py"
 ROOT = Path(__file__).parents[3]
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=[pytest.param("sqlite", marks=pytest.mark.endurance), "postgresql"])
 def shared_url(request: pytest.FixtureRequest) -> str:
     """A database that several processes can use."""
     return str(request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "database_url"))

@@ -157,6 +157,7 @@ async def test_a_page_tree_that_goes_in_circles_is_a_problem() -> None:
     assert found.problem
 
 
+@pytest.mark.endurance
 async def test_a_bomb_of_a_gigabyte_is_a_problem_and_fills_nobody() -> None:
     packer = zlib.compressobj()
     packed = b"".join([*(packer.compress(bytes(2**20)) for _ in range(1024)), packer.flush()])

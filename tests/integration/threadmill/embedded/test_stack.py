@@ -244,6 +244,7 @@ def test_a_part_that_was_killed_can_be_started_again(stack: Stack, tmp_path: Pat
     assert works(stack, tmp_path, "pool")
 
 
+@pytest.mark.endurance
 def test_stopping_lets_work_finish_and_leaves_no_process(environment: dict[str, str], tmp_path: Path) -> None:
     stack = Stack(tmp_path / "stack", environment, plan=plan).start()
     ask(stack, "sleep", str(tmp_path / "work"), 1.5)
@@ -303,6 +304,7 @@ def test_a_program_that_does_not_start_is_an_error_that_leaves_nothing_behind(
     assert heard[-1] == "waiting for broken"
 
 
+@pytest.mark.endurance
 def test_a_stack_that_was_stopped_starts_again_where_it_was(environment: dict[str, str], tmp_path: Path) -> None:
     with Stack(tmp_path / "stack", environment, plan=only_worker) as first:
         addresses = first.addresses()

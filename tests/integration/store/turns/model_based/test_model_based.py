@@ -19,8 +19,8 @@ from tests.integration.store.turns.model_based.stage import Stage
 
 #: Read when this module is imported: the walls of the tests keep it from the tests themselves.
 EXAMPLES = int(os.environ.get("THREADMILL_MODEL_EXAMPLES", "") or 0)
-#: Examples of the short form: about fifteen seconds.
-SHORT_EXAMPLES = 18
+#: Examples of the short form: about ten seconds.
+SHORT_EXAMPLES = 10
 STEPS = 50
 #: Seconds more for each example asked for, before it counts as hanging; a failure is made smaller for 300.
 PATIENCE = 30
