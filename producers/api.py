@@ -119,14 +119,17 @@ async def read_thread_async(thread_id: str, *, tenant: str = "default", last: in
     return await default_producer().read_thread_async(thread_id, tenant=tenant, last=last)
 
 
-def cancel_turn(turn_id: str) -> TurnState:
-    """Ask a turn to stop; returns its state now. What was said so far is kept. Raises `TurnNotFound`."""
-    return find_turn(turn_id).cancel()
+def cancel_turn(turn_id: str, *, by: str | None = None) -> TurnState:
+    """Ask a turn to stop; returns its state now. What was said so far is kept. Raises `TurnNotFound`.
+
+    `by` is who asks, for `threadmill turns show`.
+    """
+    return find_turn(turn_id).cancel(by=by)
 
 
-async def cancel_turn_async(turn_id: str) -> TurnState:
+async def cancel_turn_async(turn_id: str, *, by: str | None = None) -> TurnState:
     """As `cancel_turn`, on the event loop."""
-    return await (await find_turn_async(turn_id)).cancel()
+    return await (await find_turn_async(turn_id)).cancel(by=by)
 
 
 def requeue_turn(turn_id: str, *, agent: str | None = None) -> Turn:

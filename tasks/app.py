@@ -1,4 +1,4 @@
-"""The Celery app as a process runs it. `celery -A tasks.app worker` starts here."""
+"""The Celery app as a process runs it. `threadmill.app` is the name by which it is started."""
 
 from celery import concurrency
 

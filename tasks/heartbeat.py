@@ -96,9 +96,10 @@ class Heartbeat:
                     return
                 continue
             try:
-                self._beat()
+                # Before the database is asked: a health check that failed for its outage would end every worker.
                 if has_answered and self._alive_file is not None:
                     self._alive_file.touch()
+                self._beat()
             except DatabaseUnavailable as error:
                 _log.warning("heartbeat_missed", worker=self._worker, reason=str(error))
             except BaseException as error:  # noqa: BLE001 - a heart that stops would take every turn here along

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+import structlog
 
 from store import settings
 from threadmill.cli import main
@@ -36,6 +37,9 @@ def run_command(
         process.setattr(sys, "stdout", output)
         process.setattr(sys, "stderr", errors)
         settings.current.cache_clear()
+        # Another test of this process may have set logging up as a worker does.
+        logging_of_test = structlog.get_config() if structlog.is_configured() else None
+        structlog.reset_defaults()
         try:
             main()
         except SystemExit as end:
@@ -44,4 +48,7 @@ def run_command(
             status = 0
         finally:
             settings.current.cache_clear()
+            structlog.reset_defaults()
+            if logging_of_test is not None:
+                structlog.configure(**logging_of_test)
     return subprocess.CompletedProcess(["threadmill", *arguments], status, output.getvalue(), errors.getvalue())

@@ -16,7 +16,8 @@ from tasks.alive_file import AliveWorker, list_alive_workers, runtime_folder  # 
 
 _DESCRIPTION = """\
 Exit status 0 while every worker of this user on this machine, or in this container, answers; else 1. A worker of
-turns answers while its event loop does and its heartbeat is stored; one of files or maintenance while it consumes.
+turns answers while its event loop does, also while the database is away; one of files or maintenance while it
+consumes.
 """
 
 
@@ -49,7 +50,7 @@ def check_workers(*, pid: int | None, worker_id: str | None) -> int:
 def _describe_silence(worker: AliveWorker) -> str:
     return (
         f"worker {worker.id} (process {worker.pid}, {'+'.join(worker.queues)}) has not answered for "
-        f"{worker.silent_seconds:.0f} s: it hangs, or its database or broker is away"
+        f"{worker.silent_seconds:.0f} s: it hangs, or its broker is away"
     )
 
 

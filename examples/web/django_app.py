@@ -2,6 +2,7 @@
 
 The order and the message about it are in one transaction: both are there, or neither is. Who may use which thread, and
 see which turn, is for your backend to check before each of these.
+`X-User` stands for whom your login found.
 """
 
 from collections.abc import Callable
@@ -49,9 +50,8 @@ def send(request: HttpRequest, thread_id: str) -> JsonResponse:
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("INSERT INTO orders (note) VALUES (%s)", [order])
-        turn = send_message_in_atomic(
-            thread_id, content, attachments=files, idempotency_key=request.headers.get("Idempotency-Key")
-        )
+        key, user = request.headers.get("Idempotency-Key"), request.headers.get("X-User")
+        turn = send_message_in_atomic(thread_id, content, user=user, attachments=files, idempotency_key=key)
     return JsonResponse({"turn": turn.id}, status=202)
 
 

@@ -1,6 +1,7 @@
 """FastAPI: `uvicorn examples.web.fastapi_app:app`.
 
 Who may use which thread, and see which turn, is for your backend to check before each of these.
+`X-User` stands for whom your login found.
 """
 
 from collections.abc import AsyncIterator
@@ -37,10 +38,13 @@ app = FastAPI(lifespan=lifespan)
 
 @app.post("/threads/{thread_id}/messages", status_code=202)
 async def send(
-    thread_id: str, request: Request, idempotency_key: Annotated[str | None, Header()] = None
+    thread_id: str,
+    request: Request,
+    idempotency_key: Annotated[str | None, Header()] = None,
+    x_user: Annotated[str | None, Header()] = None,
 ) -> dict[str, str]:
     content, files = await read_message(request)
-    turn = await send_message_async(thread_id, content, attachments=files, idempotency_key=idempotency_key)
+    turn = await send_message_async(thread_id, content, user=x_user, attachments=files, idempotency_key=idempotency_key)
     return {"turn": turn.id}
 
 

@@ -1,6 +1,7 @@
 """Flask: `flask --app examples.web.flask_app run`.
 
 Who may use which thread, and see which turn, is for your backend to check before each of these.
+`X-User` stands for whom your login found.
 """
 
 from io import BytesIO
@@ -20,7 +21,8 @@ app = Flask(__name__)
 def send(thread_id: str) -> tuple[dict[str, Any], int]:
     content, files = read_message()
     key = request.headers.get("Idempotency-Key")
-    turn = send_message(thread_id, content, attachments=files, idempotency_key=key)
+    user = request.headers.get("X-User")
+    turn = send_message(thread_id, content, user=user, attachments=files, idempotency_key=key)
     return {"turn": turn.id}, 202
 
 

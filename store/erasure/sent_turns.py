@@ -66,6 +66,7 @@ def erase_sent_turns(connection: Connection, erasure_id: str, subject: Subject) 
         "metadata": {},
         "idempotency_key": None,
         "request_digest": None,
+        "cancel_requested_by": None,
     }
     connection.execute(update(turns).where(turns.c.id.in_(ids)).values(nameless))
     # A provider may have quoted them in its refusal.

@@ -39,7 +39,8 @@ def let_go(connection: Connection, breaker: str) -> int:
     moment = clock(plus_seconds=place * _smaller(literal(SPREAD_SECONDS), SPREAD_MAX_SECONDS / number))
     statement = (
         update(turns)
-        .where(turns.c.arrival_seq.in_(select(waiting.c.arrival_seq)))
+        # Again: one that was claimed meanwhile does not wait any more.
+        .where(turns.c.arrival_seq.in_(select(waiting.c.arrival_seq)), queued, turns.c.retry_at.is_not(None))
         .values(retry_at=_smaller(turns.c.retry_at, moment), waits_for=None)
     )
     # SQLite counts no rows of a statement that begins with a CTE.

@@ -107,7 +107,9 @@ def _is_waiting(connection: Connection, turn: AnyRow, thread: AnyRow) -> bool:
 
 
 def _give_to(connection: Connection, turn: AnyRow, agent: str) -> None:
-    values = {"agent": agent, "retry_at": None, "notified_at": clock()}
+    # What was away for the other agent says nothing of this one.
+    fresh_values = {"retry_at": None, "failing_since": None, "waits_for": None, "retries": 0}
+    values = {"agent": agent, "notified_at": clock(), **fresh_values}
     connection.execute(update(turns).where(turns.c.id == turn.id).values(values))
 
 

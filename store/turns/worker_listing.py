@@ -5,7 +5,7 @@ it claims nothing more then, and ends after its turns. A process that runs libra
 agent, and cannot be asked.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -29,8 +29,10 @@ class ListedWorker:
     id: str
     host: str
     pid: int
-    #: The agents that it serves: name and version; none of a process that runs library calls.
+    #: The agents that it serves: name and version; none of one that runs no turns of others.
     agents: Mapping[str, str]
+    #: The queues that it consumes; none of a process that runs library calls.
+    queues: Sequence[str]
     started_at: datetime
     #: Its newest heartbeat.
     beat_at: datetime | None
@@ -52,7 +54,7 @@ class ListedWorker:
     @property
     def is_library(self) -> bool:
         """Whether it runs the calls of a library's user, and no turns of others."""
-        return not self.agents
+        return not self.agents and not self.queues
 
 
 def list_workers(
@@ -88,9 +90,9 @@ def request_drain(
     found = list_workers(connection, worker_ids=worker_ids, host=host)
     living = [worker for worker in found if worker.state != "dead"]
     if host is not None:
-        living = [worker for worker in living if not worker.is_library]
+        living = [worker for worker in living if worker.agents]
         if not living:
-            raise InvalidInput("host", f"{host!r} has no living worker", "see `threadmill workers list`")
+            raise InvalidInput("host", f"{host!r} has no living worker of turns", "see `threadmill workers list`")
     for worker_id in worker_ids:
         _check_drainable(worker_id, {worker.id: worker for worker in living})
     of_living = workers.c.id.in_([worker.id for worker in living])
@@ -105,3 +107,6 @@ def _check_drainable(worker_id: str, living: Mapping[str, ListedWorker]) -> None
     if living[worker_id].is_library:
         problem = f"{worker_id} runs library calls and takes no turns of others"
         raise InvalidInput("worker_id", problem, "end its process: its calls are its own")
+    if not living[worker_id].agents:
+        problem = f"{worker_id} consumes {', '.join(living[worker_id].queues)} and runs no turns"
+        raise InvalidInput("worker_id", problem, "stop its process: what it does is done again by another one")

@@ -31,10 +31,11 @@ ABSENCE = "Connection refused|closed the connection|timeout expired|No route to 
 
 
 def adopt(directory: Path = DIRECTORY) -> None:
-    """Set the variables of the stack that runs here, unless the environment names a database itself."""
-    if _is_set(DATABASE_URL):
+    """Set the variables of the stack that runs here, unless the environment names another database."""
+    variables = find(directory)
+    if _is_set(DATABASE_URL) and os.environ.get(DATABASE_URL) != variables.get(DATABASE_URL):
         return
-    for name, value in find(directory).items():
+    for name, value in variables.items():
         if not _is_set(name):
             os.environ[name] = value
 

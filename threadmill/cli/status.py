@@ -52,7 +52,7 @@ def _print_report(report: dict[str, Any], problems: list[str]) -> None:
             as_json=False,
         )
     if report.get("unserved"):
-        print_text("no living worker serves these agents: start one, or see `threadmill turns requeue --agent`")
+        print_text("no living worker serves these agents: start one, or see `threadmill turns requeue --by`")
     for problem in problems:
         print_text(f"problem   {show_cell(problem)}")
 

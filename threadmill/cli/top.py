@@ -68,7 +68,7 @@ def _repaint(overview: "Overview") -> None:
 
 
 def _print(overview: "Overview") -> None:
-    living = [worker for worker in overview.workers if worker.state != "dead" and not worker.is_library]
+    living = [worker for worker in overview.workers if worker.state != "dead" and worker.agents]
     draining = sum(worker.state == "draining" for worker in living)
     ended = sum(each.completed + each.failed + each.cancelled for each in overview.ended)
     length = show_seconds(60 * overview.minutes)

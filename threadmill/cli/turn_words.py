@@ -36,7 +36,7 @@ _WAITS = {
 }
 _ADVICE_BY_WAIT = {
     "behind": "`threadmill turns show {first}`",
-    "unserved": "start a worker that serves it, or `threadmill turns requeue {id} --agent …`",
+    "unserved": "start a worker that serves it, or `threadmill turns requeue {id} --by …`",
     "worker": "`threadmill top` shows whether workers are busy; start more of them",
     "lost": "nothing: the sweep has it taken over; `threadmill workers list` shows who lives",
 }

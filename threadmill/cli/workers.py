@@ -128,7 +128,8 @@ _COLUMNS: "dict[str, Callable[[ListedWorker], object]]" = {
     "UP": lambda worker: show_seconds(_since(worker, "started_at")),
     "BEAT": lambda worker: f"{show_seconds(_since(worker, 'beat_at'))} ago" if worker.beat_at else None,
     "TURNS": _running,
-    "AGENTS": lambda worker: "library calls" if worker.is_library else ", ".join(sorted(worker.agents)),
+    "QUEUES": lambda worker: "library calls" if worker.is_library else ", ".join(worker.queues),
+    "AGENTS": lambda worker: ", ".join(sorted(worker.agents)),
 }
 
 

@@ -52,6 +52,10 @@ class Display:
                 self._say(f"turn {event['turn']}  {event['thread']} -> {event.get('agent')}{again}")
             case "tool_raised":
                 self._show_trace(f"  {event['tool']} raised {event['error']}", event.get("trace", []))
+            case "turn_ended" if event.get("state") == "queued" and "retry_seconds" in event:
+                self._say(
+                    f"  waits: {event.get('problem', event.get('kind'))}; next try in {event['retry_seconds']:g} s"
+                )
             case "agent_error":
                 self._show_trace(f"  {event['agent']} broke: {event['error']}", event.get("trace", []))
 

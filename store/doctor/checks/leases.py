@@ -178,7 +178,7 @@ CHECKS: tuple[Check, ...] = (
     RowCheck(
         name="turn-unserved",
         means="a turn waits for an agent that no living worker serves",
-        advice="start a worker that serves it, `threadmill turns requeue --agent` another one, or cancel the turn",
+        advice="start a worker that serves it, `threadmill turns requeue --by` another one, or cancel the turn",
         select_rows=_select_unserved,
         identity={"turn_id": turns.c.id},
         report=_report_unserved,

@@ -11,8 +11,8 @@ def ask(customer: str, question: str) -> str:
         order = Order.objects.create(note=question)
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT threadmill.send_message(%s, %s, idempotency_key => %s)",
-                [f"customer-{customer}", question, f"order-{order.pk}"],
+                'SELECT threadmill.send_message(%s, %s, "user" => %s, idempotency_key => %s)',
+                [f"customer-{customer}", question, customer, f"order-{order.pk}"],
             )
             (turn_id,) = cursor.fetchone()
     return str(turn_id)

@@ -47,7 +47,7 @@ def test_a_turn_is_shown_with_why_it_waits_and_who_cancelled_it(night: Night) ->
     cancelled = json.loads(night.terminal.run("turns", "show", night.cancelled, "--json").stdout)
 
     assert "waits for agent gone, which no living worker serves" in waiting
-    assert f"threadmill turns requeue {night.waiting} --agent" in waiting
+    assert f"threadmill turns requeue {night.waiting} --by" in waiting
     assert "hello" not in waiting
     assert cancelled["is"] == "cancelled by ann"
     assert [entry["kind"] for entry in cancelled["entries"]] == ["sent", "waited", "cancel", "ended"]
