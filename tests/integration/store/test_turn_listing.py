@@ -271,5 +271,18 @@ def test_a_worker_hears_with_its_next_beat_that_it_is_to_be_drained(database: Da
             database.run(request_drain, **arguments)
 
 
+def test_a_worker_without_agents_is_no_library_and_is_not_drained(database: Database) -> None:
+    worker = new_id()
+    lease = {"host": "upkeep", "pid": 1, "lease_duration_seconds": 60}
+    database.run(workers.register, worker=worker, serves={}, queues=["maintenance"], **lease)
+
+    (listed,) = database.run(list_workers, host="upkeep")
+
+    assert (listed.is_library, list(listed.queues)) == (False, ["maintenance"])
+    for asked in ({"worker_ids": [worker]}, {"host": "upkeep"}):
+        with pytest.raises(InvalidInput, match="no turns|no living worker of turns"):
+            database.run(request_drain, **asked)
+
+
 def drain_moments(database: Database, worker: str) -> list[datetime | None]:
     return [each.drain_requested_at for each in database.run(list_workers, worker_ids=[worker])]
