@@ -280,7 +280,7 @@ def test_a_worker_without_agents_is_no_library_and_is_not_drained(database: Data
 
     assert (listed.is_library, list(listed.queues)) == (False, ["maintenance"])
     for asked in ({"worker_ids": [worker]}, {"host": "upkeep"}):
-        with pytest.raises(InvalidInput, match="no turns|no living worker of turns"):
+        with pytest.raises(InvalidInput, match=r"no turns|no living worker of turns"):
             database.run(request_drain, **asked)
 
 
