@@ -302,7 +302,8 @@ def test_turns_that_wait_hold_no_thread_and_keep_nothing_else_waiting(stage: Sta
         before = threading.active_count()
         tasks = [stage.send("waits") for _ in range(turns)]
         stage.wait(lambda: len(stage.loop.begun) == turns)
-        assert threading.active_count() == before
+        # Fewer, where a thread that another test left ends meanwhile.
+        assert threading.active_count() <= before
         assert worker.pool.info["turns"] == turns
         other, quick = stage.send(name=OTHER), stage.send()
         stage.wait(lambda: stage.has_event(other, "task-succeeded") and stage.has_event(quick, "task-succeeded"))
