@@ -87,7 +87,7 @@ def build(messages: Sequence[Message], purpose: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("road", ROADS)
 @pytest.mark.parametrize("family", PROFILES)
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(history=histories(), purpose=st.sampled_from(["", "Be kind."]), thinks=st.booleans())
 @example(history=[], purpose="", thinks=False)
 @example(history=[Message(role="system", content="Ask.")], purpose="", thinks=False)
@@ -114,7 +114,7 @@ async def test_any_history_gives_a_request_that_the_provider_takes(
     assert stubs.refused == []
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, derandomize=True, deadline=None)
 @given(history=histories(), family=st.sampled_from(sorted(PROFILES)))
 def test_fitting_is_pure_and_gives_equal_bytes_for_equal_messages(history: list[Message], family: str) -> None:
     messages = build(history, "Be kind.")
@@ -128,7 +128,7 @@ def test_fitting_is_pure_and_gives_equal_bytes_for_equal_messages(history: list[
     assert json.dumps(messages) == before
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, derandomize=True, deadline=None)
 @given(history=histories(), family=st.sampled_from(sorted(PROFILES)))
 def test_a_fitted_request_stays_as_it_is(history: list[Message], family: str) -> None:
     fitted = fit_request(ModelRequest(model="m", messages=build(history, "Be kind.")), PROFILES[family])
