@@ -16,7 +16,7 @@ from store.database.engine import Database
 from store.settings import Settings
 from store.turns.unserved import list_served_agents
 from store.turns.waiting import WaitingTurn, find_longest_waiting, runs_any_turn
-from store.turns.worker_states import WorkerState, list_silent, list_worker_states
+from store.turns.worker_listing import ListedWorker, list_silent, list_workers
 from tasks.schedules import load_statuses
 
 #: What waits where nobody serves a queue.
@@ -46,36 +46,37 @@ def list_problems(database: Database, settings: Settings, *, broker_answers: boo
     """List the problems that the database tells of. Raises `DatabaseUnavailable`."""
     if database.is_sqlite:
         return list(_describe_schedules(database, settings))
-    states = database.run(list_worker_states)
+    workers = [worker for worker in database.run(list_workers) if not worker.is_library]
     return [
-        *_describe_workers(states, settings, broker_answers=broker_answers),
+        *_describe_workers(workers, settings, broker_answers=broker_answers),
         *_describe_waiting(database, settings),
         *_describe_schedules(database, settings),
     ]
 
 
-def _describe_workers(states: list[WorkerState], settings: Settings, *, broker_answers: bool) -> Iterator[str]:
+def _describe_workers(workers: list[ListedWorker], settings: Settings, *, broker_answers: bool) -> Iterator[str]:
     lease_duration_seconds = settings.lease_duration_seconds
-    for state in list_silent(states, lease_duration_seconds=lease_duration_seconds):
+    for worker in list_silent(workers, lease_duration_seconds=lease_duration_seconds):
         # Without its broker, one that runs no turns cannot say that it lives.
-        if broker_answers or _runs_turns(state):
-            silent_seconds = state.dead_seconds + lease_duration_seconds
+        if broker_answers or _runs_turns(worker):
+            silent_seconds = worker.dead_seconds + lease_duration_seconds
+            queues = ", ".join(worker.served_queues)
             yield (
-                f"the worker of {', '.join(state.queues)} on {state.host} (process {state.pid}) has been silent for "
+                f"the worker of {queues} on {worker.host} (process {worker.pid}) has been silent for "
                 f"{silent_seconds:.0f} s: it hangs, or was killed"
             )
-    living = [state for state in states if state.is_alive]
+    living = [worker for worker in workers if worker.is_alive]
     if not living:
         yield "no worker lives: turns wait until one is started"
         return
-    served_queues = {queue for state in living for queue in state.queues}
+    served_queues = {queue for worker in living for queue in worker.served_queues}
     for queue, consequence in QUEUES.items():
         if queue not in served_queues and (broker_answers or queue in (TURNS_QUEUE, QUARANTINE_QUEUE)):
             yield f"no worker serves the queue {queue}: {consequence} until one is started with -Q {queue}"
 
 
-def _runs_turns(state: WorkerState) -> bool:
-    return TURNS_QUEUE in state.queues or QUARANTINE_QUEUE in state.queues
+def _runs_turns(worker: ListedWorker) -> bool:
+    return TURNS_QUEUE in worker.served_queues or QUARANTINE_QUEUE in worker.served_queues
 
 
 def _describe_waiting(database: Database, settings: Settings) -> Iterator[str]:

@@ -15,7 +15,7 @@ from conversation.errors import Fault
 from conversation.turn import HandOver, RetryLater
 from store.database.column_types import clock
 from store.database.statements import convert_row
-from store.tables import turn_attempts, turns
+from store.tables import turn_attempts, turns, workers
 from store.turns.settle_outcome import error_columns
 
 #: The columns of an attempt's error that its row keeps.
@@ -46,8 +46,10 @@ class TurnAttempt:
     #: The turn's `attempt` then. Attempts that were put off one after the other are one, under the last number.
     number: int
     outcome: AttemptOutcome
-    #: The worker that made it; None where that is not known any more.
+    #: The worker that made it, with its host and process; None where that is not known any more.
     worker_id: str | None
+    worker_host: str | None
+    worker_pid: int | None
     started_at: datetime | None
     #: Of an attempt whose process died: when that was noticed.
     ended_at: datetime
@@ -60,7 +62,12 @@ class TurnAttempt:
 
 def read_attempts(connection: Connection, turn_id: str) -> list[TurnAttempt]:
     """The attempts at a turn that ended without ending it, in order; none of most turns."""
-    statement = select(turn_attempts).where(turn_attempts.c.turn_id == turn_id).order_by(turn_attempts.c.number)
+    statement = (
+        select(turn_attempts, workers.c.host.label("worker_host"), workers.c.pid.label("worker_pid"))
+        .outerjoin(workers, workers.c.id == turn_attempts.c.worker_id)
+        .where(turn_attempts.c.turn_id == turn_id)
+        .order_by(turn_attempts.c.number)
+    )
     return [
         convert_row(
             row,

@@ -16,8 +16,8 @@ from conversation.errors import Fault, TurnNotFound
 from conversation.message import Usage
 from conversation.turn import TurnError, TurnState
 from store.database.statements import AnyRow
-from store.tables import inbox_messages, messages, steps, threads, turn_attempts, workers
-from store.turns.attempts import AttemptOutcome
+from store.tables import inbox_messages, messages, steps, threads, workers
+from store.turns.attempts import AttemptOutcome, TurnAttempt, read_attempts
 from store.turns.listing import ListedTurn, listed_turn_of, select_listed
 from store.turns.records import is_turn
 from store.turns.waits import Wait, explain_wait
@@ -76,11 +76,12 @@ def read_timeline(
 ) -> Timeline:
     """Read the timeline of a turn. Raises `TurnNotFound`."""
     held_by = workers.c.id == threads.c.lease_owner
-    statement = select_listed().add_columns(threads.c.history_starts_after, *_worker_columns())
+    worker_columns = workers.c.host.label("worker_host"), workers.c.pid.label("worker_pid")
+    statement = select_listed().add_columns(threads.c.history_starts_after, *worker_columns)
     row = connection.execute(statement.outerjoin(workers, held_by).where(is_turn(turn_id))).one_or_none()
     if row is None:
         raise TurnNotFound(f"turn_id: no turn {turn_id!r} is stored")
-    attempts = _read_attempts(connection, turn_id)
+    attempts = read_attempts(connection, turn_id)
     is_hidden = 0 < (row.window_to_seq or 0) <= row.history_starts_after
     entries = [
         _sent_entry(row, _read_inputs(connection, row) if with_text and not is_hidden else None),
@@ -98,19 +99,9 @@ def read_timeline(
     )
 
 
-def _worker_columns() -> Sequence[Any]:
-    return workers.c.host.label("worker_host"), workers.c.pid.label("worker_pid")
-
-
-def _worker_name(worker_id: str | None, row: AnyRow) -> str | None:
+def _worker_name(worker_id: str | None, row: AnyRow | TurnAttempt) -> str | None:
     """A worker as people know it; its id where its row is gone."""
     return worker_id if row.worker_host is None else f"{row.worker_host}:{row.worker_pid}"
-
-
-def _read_attempts(connection: Connection, turn_id: str) -> Sequence[AnyRow]:
-    made_by = workers.c.id == turn_attempts.c.worker_id
-    attempts = select(turn_attempts, *_worker_columns()).outerjoin(workers, made_by)
-    return connection.execute(attempts.where(turn_attempts.c.turn_id == turn_id).order_by(turn_attempts.c.number)).all()
 
 
 def _read_inputs(connection: Connection, row: AnyRow) -> str:
@@ -127,7 +118,7 @@ def _sent_entry(row: AnyRow, text: str | None) -> TimelineEntry:
     return TimelineEntry(at=row.created_at, kind=EntryKind.SENT, name=row.user or "", text=text)
 
 
-def _attempt_entries(row: AnyRow, attempts: Sequence[AnyRow]) -> Iterator[TimelineEntry]:
+def _attempt_entries(row: AnyRow, attempts: Sequence[TurnAttempt]) -> Iterator[TimelineEntry]:
     """The attempts at a turn, and the waits before each of them."""
     waits_from = max(row.created_at, row.not_before or row.created_at)
     for attempt in attempts:
@@ -135,8 +126,9 @@ def _attempt_entries(row: AnyRow, attempts: Sequence[AnyRow]) -> Iterator[Timeli
         yield _wait_entry(waits_from, begun_at)
         error = None
         if attempt.error_kind is not None:
-            fault = Fault(attempt.error_fault) if attempt.error_fault else Fault.INTERNAL
-            error = TurnError(attempt.error_kind, attempt.error_message, fault=fault)
+            error = TurnError(
+                attempt.error_kind, attempt.error_message or "", fault=attempt.error_fault or Fault.INTERNAL
+            )
         yield TimelineEntry(
             at=begun_at,
             kind=EntryKind.ATTEMPT,
@@ -153,7 +145,9 @@ def _attempt_entries(row: AnyRow, attempts: Sequence[AnyRow]) -> Iterator[Timeli
     yield from _newest_attempt_entries(row, attempts, waits_from)
 
 
-def _newest_attempt_entries(row: AnyRow, attempts: Sequence[AnyRow], waits_from: datetime) -> Iterator[TimelineEntry]:
+def _newest_attempt_entries(
+    row: AnyRow, attempts: Sequence[TurnAttempt], waits_from: datetime
+) -> Iterator[TimelineEntry]:
     """The attempt that runs, or that ended the turn; else the wait for the next one."""
     ended_at = row.finished_at or row.listed_at
     is_recorded = bool(attempts) and attempts[-1].number == row.attempt

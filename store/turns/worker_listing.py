@@ -5,7 +5,8 @@ it claims nothing more then, and ends after its turns. A process that runs libra
 agent, and cannot be asked.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,6 +14,7 @@ from sqlalchemy import Connection, func, select, update
 
 from conversation.errors import InvalidInput
 from conversation.ids import is_our_id
+from conversation.task_contract import TURNS_QUEUE
 from conversation.turn import TurnState
 from store.database.column_types import clock
 from store.database.statements import convert_row
@@ -47,14 +49,28 @@ class ListedWorker:
     @property
     def state(self) -> str:
         """`alive`, `draining`, or `dead`."""
-        if self.lease_expires_at <= self.listed_at:
+        if not self.is_alive:
             return "dead"
         return "alive" if self.drain_requested_at is None else "draining"
 
     @property
+    def is_alive(self) -> bool:
+        return self.lease_expires_at > self.listed_at
+
+    @property
+    def dead_seconds(self) -> float:
+        """Seconds since its lease expired; negative while it lives."""
+        return (self.listed_at - self.lease_expires_at).total_seconds()
+
+    @property
+    def served_queues(self) -> Sequence[str]:
+        """The queues that it serves: one that names none, and serves agents, runs turns."""
+        return self.queues or ([TURNS_QUEUE] if self.agents else [])
+
+    @property
     def is_library(self) -> bool:
         """Whether it runs the calls of a library's user, and no turns of others."""
-        return not self.agents and not self.queues
+        return not self.served_queues
 
 
 def list_workers(
@@ -78,6 +94,28 @@ def list_workers(
     order = (workers.c.lease_expires_at <= clock()), workers.c.started_at, workers.c.id
     rows = connection.execute(statement.order_by(*order).limit(WORKERS_MAX))
     return [convert_row(row, ListedWorker) for row in rows]
+
+
+def count_by_queue(living: Iterable[ListedWorker]) -> dict[str, int]:
+    """Count the workers that serve each queue, by queue."""
+    return dict(sorted(Counter(queue for worker in living for queue in worker.served_queues).items()))
+
+
+def list_silent(listed: Sequence[ListedWorker], *, lease_duration_seconds: float) -> list[ListedWorker]:
+    """The workers that died or hang, and that no other has replaced since on their host and queues.
+
+    A process that ended in good order has no row: one that is not renewed any more tells of one that did not.
+    """
+    living = [worker for worker in listed if worker.is_alive]
+
+    def is_replaced(silent: ListedWorker) -> bool:
+        return any(
+            (other.host, other.served_queues) == (silent.host, silent.served_queues)
+            and (other.started_at - silent.lease_expires_at).total_seconds() >= -lease_duration_seconds
+            for other in living
+        )
+
+    return [worker for worker in listed if not worker.is_alive and not is_replaced(worker)]
 
 
 def request_drain(

@@ -166,12 +166,6 @@ def unregister(connection: Connection, worker: str) -> None:
     connection.execute(delete(workers).where(workers.c.id == worker))
 
 
-def list_alive(connection: Connection) -> list[str]:
-    """The ids of the workers that live now."""
-    statement = select(workers.c.id).where(is_alive(workers.c.id)).order_by(workers.c.id)
-    return list(connection.execute(statement).scalars())
-
-
 def longest_uptime_seconds(connection: Connection) -> float:
     """Seconds since the start of the oldest worker that is alive; 0 where none is."""
     statement = select(func.min(workers.c.started_at), clock()).where(is_alive(workers.c.id))

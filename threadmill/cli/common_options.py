@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 if TYPE_CHECKING:
+    from producers import Producer
     from store.database.engine import Database
     from store.settings import Settings
     from store.thread_store import ThreadStore
@@ -49,3 +50,17 @@ def open_database(**changes: float) -> "Iterator[tuple[Database, Settings]]":
         yield database, settings
     finally:
         database.close()
+
+
+@contextmanager
+def open_producer() -> "Iterator[Producer]":
+    """Open a producer for the time of one command."""
+    from conversation.logs import use_standard_logging
+    from producers import Producer
+
+    use_standard_logging()
+    producer = Producer()
+    try:
+        yield producer
+    finally:
+        producer.close()

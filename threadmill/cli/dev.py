@@ -102,6 +102,8 @@ def watch(project: "Project", stack: "Stack", workers: "AgentWorkers", display: 
         for supervisor in supervisors:
             supervisor.check()
         display.show(events.read_new())
+        stack.rotate_logs()
+        workers.rotate_logs()
         time.sleep(POLL_SECONDS)
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant
+from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, open_producer
 from threadmill.cli.output import print_json, print_problem, print_text
 
 if TYPE_CHECKING:
@@ -28,10 +28,7 @@ def send(
 
     Exit status: 0 answered (or only sent), 1 refused or failed, 3 not answered in time.
     """
-    from producers import Producer
-
-    producer = Producer()
-    try:
+    with open_producer() as producer:
         producer.warm_up()
         turn = producer.send(
             thread_id,
@@ -46,8 +43,6 @@ def send(
             print_json({"turn": turn.id}) if as_json else print_text(turn.id)
         else:
             _print_answer(turn, wait, as_json=as_json)
-    finally:
-        producer.close()
 
 
 def _print_answer(turn: "Turn", seconds: float, *, as_json: bool) -> None:
@@ -55,7 +50,9 @@ def _print_answer(turn: "Turn", seconds: float, *, as_json: bool) -> None:
     try:
         result = turn.wait(seconds)
     except TimeoutError as error:
-        print_problem(f"{error}; it goes on, and its answer will be in the thread")
+        print_problem(
+            f"{error}; it goes on, as `threadmill turns show {turn.id}` tells; its answer will be in the thread"
+        )
         raise typer.Exit(3) from None
     error_text = result.error.message if result.error is not None else None
     if as_json:

@@ -61,16 +61,16 @@ def _read_database(database: "Database", tenant: str) -> dict[str, Any]:
     from store import migrations
     from store.threads.counts import stats
     from store.turns.unserved import count_unserved
-    from store.turns.worker_states import count_living, list_worker_states
+    from store.turns.worker_listing import count_by_queue, list_workers
 
     def read(connection: Any) -> dict[str, Any]:
         migrations.check(connection)
         counts = stats(connection, tenant)
-        states = list_worker_states(connection)
+        living = [worker for worker in list_workers(connection) if worker.is_alive and not worker.is_library]
         return {
             "schema": migrations.current_revision(connection),
-            "workers": sum(state.is_alive for state in states),
-            "queues": count_living(states),
+            "workers": len(living),
+            "queues": count_by_queue(living),
             "threads": counts.threads,
             "messages": counts.messages,
             "turns": dict(counts.turns),

@@ -5,18 +5,16 @@ What stays true: a turn that cannot be requeued stops none behind it; the exit s
 
 from collections import Counter
 from collections.abc import Iterable
-from contextlib import closing
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from conversation.turn import TurnState
-from threadmill.cli.common_options import AsJson
+from threadmill.cli.common_options import AsJson, open_producer
 from threadmill.cli.moments import MOMENT_HELP, read_moment
 from threadmill.cli.output import print_json, print_note, print_problem, print_text
 
 if TYPE_CHECKING:
-    from producers import Producer
     from store.turns.bulk_requeue import BulkRequeuedTurn
 
 TurnIds = Annotated[list[str] | None, typer.Argument(help="The ids of turns; none with the options for many.")]
@@ -72,7 +70,7 @@ def requeue(
         since=read_moment("--since", since),
         until=read_moment("--until", until),
     )
-    with _open_producer() as producer:
+    with open_producer() as producer:
         producer.warm_up()
         turns = producer.requeue_turns(filters, by=by, limit=limit, dry_run=dry_run)
         _print_many(turns, as_json=as_json)
@@ -83,7 +81,7 @@ def _requeue_ids(turn_ids: list[str], agent: str | None, *, as_json: bool) -> No
     from conversation.errors import TurnNotFound, TurnNotRequeueable
 
     problems = 0
-    with _open_producer() as producer:
+    with open_producer() as producer:
         producer.warm_up()
         for turn_id in turn_ids:
             try:
@@ -124,12 +122,3 @@ def _describe(turn: "BulkRequeuedTurn") -> str:
     if turn.requeued_as is None:
         return f"{turn.id} would be requeued"
     return f"{turn.id} goes on" if turn.requeued_as == turn.id else f"{turn.id} is asked anew as {turn.requeued_as}"
-
-
-def _open_producer() -> "closing[Producer]":
-    """Open a producer for the time of one command."""
-    from conversation.logs import use_standard_logging
-    from producers import Producer
-
-    use_standard_logging()
-    return closing(Producer())

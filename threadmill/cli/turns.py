@@ -2,17 +2,13 @@
 
 import getpass
 import os
-from contextlib import closing
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from threadmill.cli import turn_listing, turn_requeue, turn_timeline
-from threadmill.cli.common_options import AsJson
+from threadmill.cli.common_options import AsJson, open_producer
 from threadmill.cli.output import print_json, print_text
-
-if TYPE_CHECKING:
-    from producers import Producer
 
 group = typer.Typer(help="List turns, show one, cancel them, requeue those that failed.", no_args_is_help=True)
 
@@ -34,7 +30,7 @@ def cancel(
 ) -> None:
     """Ask turns to stop; messages that were written stay. Prints the state of each turn."""
     requester = _name_of_user() if by is None else by
-    with _open_producer() as producer:
+    with open_producer() as producer:
         for turn_id in turn_ids:
             state = producer.find_turn(turn_id).cancel(by=requester)
             if as_json:
@@ -50,12 +46,3 @@ def _name_of_user() -> str:
     except (KeyError, OSError):
         # A container may run as a number that has no name.
         return f"uid {os.getuid()}"
-
-
-def _open_producer() -> "closing[Producer]":
-    """Open a producer for the time of one command."""
-    from conversation.logs import use_standard_logging
-    from producers import Producer
-
-    use_standard_logging()
-    return closing(Producer())

@@ -69,6 +69,11 @@ class AgentWorkers:
         for old in self._retired:
             old.process.join(max(0.0, old.since + old.program.stop_seconds - time.monotonic()))
 
+    def rotate_logs(self) -> None:
+        """Set aside each log of a worker at work that has grown too long."""
+        for running in self._current.values():
+            running.process.rotate_log()
+
     # As a supervisor of parts sees them
 
     def dead_parts(self) -> list[str]:

@@ -13,6 +13,8 @@ from typing import Any
 
 import structlog
 
+#: Bytes of events that were read, after which the file begins anew.
+MAX_BYTES = 5_000_000
 #: Names the file, to workers that are to copy their events.
 FILE_VARIABLE = "THREADMILL_DEV_EVENTS"
 
@@ -55,3 +57,7 @@ class EventFile:
                     return
                 self._offset += len(line)
                 yield json.loads(line)
+        if self._offset > MAX_BYTES:
+            # What is written in this moment is shown nowhere, and stands in the log.
+            self.path.write_text("")
+            self._offset = 0

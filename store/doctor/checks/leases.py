@@ -18,6 +18,8 @@ from store.doctor.inspection import Inspection, Scope
 from store.doctor.row_check import RowCheck, report_row, thread_columns
 from store.tables import threads, turns, workers
 from store.tables.turns import unfinished
+from store.turns import attempts
+from store.turns.attempts import AttemptOutcome
 from store.turns.next_turn import can_start, is_abandoned, is_alive, is_head, is_within_running_limit
 from store.turns.unserved import is_unserved, list_served_agents
 
@@ -79,6 +81,8 @@ def _queue_again(connection: Connection, row: AnyRow) -> str:
     crash_columns = (
         {"crashes": turns.c.crashes + 1, "crashed_worker": row.lease_owner} if row.lease_owner is not None else {}
     )
+    outcome = AttemptOutcome.INTERRUPTED if row.lease_owner is None else AttemptOutcome.CRASHED
+    connection.execute(attempts.insert_ended(turns.c.id == row.turn_id, outcome, worker=row.lease_owner))
     connection.execute(
         update(turns).where(turns.c.id == row.turn_id).values(state="queued", notified_at=None, **crash_columns)
     )

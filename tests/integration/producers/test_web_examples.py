@@ -318,6 +318,15 @@ def test_what_may_succeed_later_says_when_to_come_back(
     assert str(port).encode() not in without_database.content + without_any.content
 
 
+def test_a_thread_is_that_of_whom_the_login_found(backend: Backend, database: Database) -> None:
+    register_agent(database)
+
+    answered = backend.post("/threads/t/messages", {"content": "hello"}, **{"X-User": "ann"})
+
+    assert answered.status == 202, answered
+    assert database.run(lambda c: c.execute(text("SELECT owner FROM threads")).scalars().all()) == ["ann"]
+
+
 @pytest.mark.parametrize("backend", ["django"], indirect=True)
 def test_the_orders_of_django_commit_with_their_messages(backend: Backend, database: Database) -> None:
     register_agent(database)

@@ -18,6 +18,7 @@ import pytest
 from sqlalchemy import select, text
 
 from agent.agent import Agent
+from conversation.errors import DatabaseUnavailable
 from conversation.ids import new_id
 from conversation.message import Message
 from conversation.turn import ClaimedTurn, Completed
@@ -261,6 +262,32 @@ def test_a_health_check_fails_while_the_loop_hangs_and_passes_again(process: Pro
         go_on.set()
         heartbeat.stop()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_health_check_passes_while_the_database_is_away(
+    process: Process, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else an outage of the database would end every worker, and count as a crash of each turn."""
+    heartbeat = process.heartbeat(runtime_dir=str(tmp_path))
+    assert heartbeat._alive_file is not None
+    touches: list[bool] = []
+    is_away = threading.Event()
+    beat = heartbeat._beat
+
+    def beat_if_there() -> None:
+        if is_away.is_set():
+            raise DatabaseUnavailable("the database did not answer")
+        beat()
+
+    monkeypatch.setattr(heartbeat, "_beat", beat_if_there)
+    monkeypatch.setattr(heartbeat._alive_file, "touch", lambda: touches.append(is_away.is_set()))
+    heartbeat.start()
+    eventually(lambda: touches)
+
+    is_away.set()
+
+    eventually(lambda: touches.count(True) >= 3)
+    heartbeat.stop()
 
 
 def test_a_beat_that_the_loop_did_not_answer_since_the_last_one_touches_no_file(

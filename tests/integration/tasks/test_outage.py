@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 import pytest
 import redis
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
 
 from agent.agent import Agent
 from agent.models.breaker import Breakers
@@ -223,6 +224,25 @@ def test_turns_that_are_let_go_come_soon_and_one_after_the_other(any_database: D
     assert rows[0].retry_at > rows[0].now + timedelta(seconds=30)
     assert all(row.retry_at < row.now + timedelta(seconds=1) for row in rows[1:])
     assert sorted(row.retry_at for row in rows[1:]) == [row.retry_at for row in rows[1:]]
+
+
+def test_a_turn_that_is_claimed_while_others_are_let_go_waits_for_nothing_any_more(database: Database) -> None:
+    store = Store(database)
+    store.worker()
+    store.send("hello")
+    waits = {"retry_at": clock(plus_seconds=60.0), "waits_for": "m:1"}
+    database.run(lambda c: c.execute(update(tables.turns).values(waits)))
+
+    with ThreadPoolExecutor(1) as other, database.engine.connect() as claiming:
+        claiming.execute(update(tables.turns).values(state="running", retry_at=None))
+        letting_go = other.submit(database.run, let_go, breaker="m:1")
+        while not claiming.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted")).scalar_one():
+            assert not letting_go.done()
+        claiming.commit()
+        assert letting_go.result(30) == 0
+
+    row = database.run(lambda c: c.execute(select(tables.turns.c.state, tables.turns.c.retry_at)).one())
+    assert tuple(row) == ("running", None)
 
 
 @pytest.mark.parametrize("verb", ["read", "write", "take_probe", "delay_probe"])

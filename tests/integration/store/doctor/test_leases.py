@@ -15,6 +15,7 @@ from store import tables
 from store.doctor import Check, Finding, Outcome
 from store.doctor.inspection import Inspection
 from store.turns import cancel, claims, journal, workers
+from store.turns.attempts import read_attempts
 from tests.integration.store.doctor.conftest import LONG_AGO, Site, outcomes
 
 AWAY = TurnError("model_error", "away", retryable=True)
@@ -98,6 +99,8 @@ def test_a_turn_that_runs_without_a_lease_is_queued_again_and_then_answered(site
     assert (turn.state, turn.notified_at, site.row().lease_owner) == ("queued", None, None)
     # Whoever died under it counts, as when the next claim finds it.
     assert turn.crashes == (0 if owner == "nobody" else 1)
+    (attempt,) = site.database.run(read_attempts, turn_id=lost.id)
+    assert (attempt.number, attempt.outcome) == (1, "interrupted" if owner == "nobody" else "crashed")
     assert site.found() == {}
     with pytest.raises(LeaseLost):
         site.settle(lost)

@@ -15,6 +15,7 @@ from store.database.engine import Database
 from store.turns import journal as steps
 from store.turns import records, workers
 from store.turns.claims import ClaimRequest
+from store.turns.worker_listing import list_workers
 from tests.integration.store.turns.test_lifecycle import Store, answer
 
 AWAY = RetryLater(after=timedelta(0), error=TurnError("model_error", "away", retryable=True))
@@ -97,7 +98,7 @@ def test_a_worker_that_enters_itself_twice_is_entered_once(store: Store) -> None
 
     store.database.run(workers.register, **entry, worker=worker)
 
-    assert worker in store.database.run(workers.list_alive)
+    assert [listed.state for listed in store.database.run(list_workers, worker_ids=[worker])] == ["alive"]
 
 
 def test_who_goes_on_after_a_failover_that_forgot_its_commit_counts_no_crash(store: Store) -> None:

@@ -3,10 +3,13 @@
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import select, update
 
 from conversation.errors import TurnNotRequeueable, UnknownAgent
 from conversation.ids import new_id
 from conversation.turn import Cancelled, Failed, HandOver, RefusedTurn, RetryLater, TurnError, TurnState
+from store import tables
+from store.database.column_types import clock
 from store.database.engine import Database
 from store.turns import cancel, records, unserved, workers
 from store.turns.claims import INTERRUPTIONS_MAX, NothingDue
@@ -116,6 +119,19 @@ def test_one_can_be_answered_by_another_agent(store: Renamed, has_begun: bool) -
     claimed = store.claim_turn(store.worker())
     assert (claimed.id, claimed.agent) == (turn_id, "assistant")
     assert store.database.run(unserved.count_unserved, tenant="default") == {}
+
+
+def test_what_was_away_for_one_agent_is_not_held_against_the_other(store: Renamed) -> None:
+    turn_id = store.begin()
+    waits = {"state": "queued", "retries": 4, "failing_since": clock(), "waits_for": "m:1"}
+    given = tables.turns.c.id == turn_id
+    store.database.run(lambda c: c.execute(update(tables.turns).where(given).values(waits)))
+
+    store.give(turn_id, "assistant")
+
+    columns = tables.turns.c.retries, tables.turns.c.failing_since, tables.turns.c.waits_for
+    row = store.database.run(lambda c: c.execute(select(*columns).where(given)).one())
+    assert tuple(row) == (0, None, None)
 
 
 def test_one_that_failed_can_be_asked_of_another_agent(store: Renamed) -> None:

@@ -47,6 +47,12 @@ def test_an_environment_that_names_a_database_is_left_alone(running: Home, name:
     assert set(adopt(running.directory, **{name: "sqlite://"})) <= {name}
 
 
+def test_an_environment_that_names_the_stacks_own_database_is_completed(running: Home) -> None:
+    name = "THREADMILL_DATABASE_URL"
+
+    assert adopt(running.directory, **{name: VARIABLES[name]}) == VARIABLES
+
+
 def test_a_file_store_of_the_environment_goes_before_the_stacks(running: Home) -> None:
     adopted = adopt(running.directory, **{running_stack.FILE_STORE_URL: "s3://mine"})
 

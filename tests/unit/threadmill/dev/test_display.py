@@ -14,6 +14,7 @@ from conversation.message import Usage
 from conversation.turn import TurnError, TurnRecord, TurnState
 from store.turns.activity import StepActivity, TurnActivity
 from threadmill.dev import display as module
+from threadmill.dev import event_file
 from threadmill.dev.display import Display
 from threadmill.dev.event_file import FILE_VARIABLE, EventFile, copy_events
 
@@ -94,6 +95,28 @@ def test_a_later_attempt_is_called_one_and_errors_have_their_places() -> None:
         "  price_of raised KeyError",
         "  shop broke: builtins.KeyError",
     ]
+
+
+def test_a_turn_that_waits_says_for_what_and_until_when() -> None:
+    ended = {"event": "turn_ended", "turn": "t1", "state": "queued"}
+    away = ended | {"kind": "model_error", "problem": "the model is away", "retry_seconds": 2.5}
+
+    assert show(events=[STARTED, away, ended | {"kind": "handed_over"}]) == [
+        "turn t1  user-1 -> shop",
+        "  waits: the model is away; next try in 2.5 s",
+    ]
+
+
+def test_a_file_of_events_does_not_grow_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_file, "MAX_BYTES", 20)
+    file = EventFile(tmp_path / "events.jsonl")
+
+    for number in range(5):
+        with file.path.open("a") as log:
+            log.write(json.dumps({"event": f"event {number}"}) + "\n")
+        assert list(file.read_new()) == [{"event": f"event {number}"}]
+
+    assert file.path.stat().st_size < 40
 
 
 def test_what_a_worker_logs_is_read_once_and_in_whole_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from conversation.step import Step
 from conversation.turn import ClaimedTurn
 from store.turns import inbox, records, workers
 from store.turns.claims import ClaimRequest
+from store.turns.worker_listing import list_workers
 from tests.integration.store.database.faults.stage import SERVES, Stage, answer, claim_of, request, settling
 from threadmill.embedded.postgres import EmbeddedPostgres
 
@@ -175,6 +176,6 @@ def test_a_worker_whose_row_was_lost_signs_on_again(stage: Stage, standby: Stand
 
     heart._beat()
 
-    assert heart._worker in stage.steady.run(workers.list_alive)
+    assert [worker.state for worker in stage.steady.run(list_workers, worker_ids=[heart._worker])] == ["alive"]
     heart._database.close()
     loop.close()
