@@ -36,8 +36,8 @@ class WorkerSettings(BaseModel):
     heartbeat_interval_seconds: Seconds = 2
     #: Folder of the files by which health checks see a worker; if empty, one of the user's in the temporary folder.
     runtime_dir: str = ""
-    #: Attempts at one turn, whatever it fails of; an agent may have its own number. 0 means 5, of which those that
-    #: failed because something was away do not count.
+    #: Attempts at one turn, whatever it fails of; an agent may have its own number. 0 means any number while something
+    #: is away, and an end at the fifth or a later one that fails of anything else.
     turn_max_attempts: int = Field(0, ge=0)
     #: Seconds for which a turn is retried while what it needs is away: its model, the file store, a tool server.
     #: An agent may have its own, and a turn's deadline may be sooner.

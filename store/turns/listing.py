@@ -77,7 +77,7 @@ class ListedTurn:
         return ((self.record.finished_at or self.listed_at) - self.record.started_at).total_seconds()
 
 
-class TurnPage(list[ListedTurn]):
+class ListedTurnPage(list[ListedTurn]):
     """Turns of a listing; `next_cursor` is None on the last page."""
 
     next_cursor: str | None = None
@@ -91,7 +91,7 @@ class _Position:
     arrival_seq: int
 
 
-def list_turns(connection: Connection, filters: TurnFilter, *, limit: int, cursor: str | None = None) -> TurnPage:
+def list_turns(connection: Connection, filters: TurnFilter, *, limit: int, cursor: str | None = None) -> ListedTurnPage:
     """List turns, one page. A turn that ends while you page may come twice."""
     if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= PAGE_MAX:
         raise InvalidInput("limit", f"is {limit}", f"pass 1 to {PAGE_MAX}")
@@ -102,7 +102,7 @@ def list_turns(connection: Connection, filters: TurnFilter, *, limit: int, curso
     listed = union_all(*(_select_of_state(state, filters, conditions, position, limit + 1) for state in states))
     order = turns.c.finished_at.desc().nulls_first(), turns.c.arrival_seq.desc()
     rows = connection.execute(select_listed().where(turns.c.arrival_seq.in_(listed)).order_by(*order)).all()
-    page = TurnPage(listed_turn_of(row) for row in rows[:limit])
+    page = ListedTurnPage(listed_turn_of(row) for row in rows[:limit])
     if len(rows) > limit:
         page.next_cursor = _cursor(rows[limit - 1])
     return page

@@ -13,7 +13,7 @@ from threadmill.cli.output import print_list, print_note, shorten
 from threadmill.cli.turn_words import describe_error
 
 if TYPE_CHECKING:
-    from store.turns.listing import ListedTurn, TurnFilter, TurnPage
+    from store.turns.listing import ListedTurn, ListedTurnPage, TurnFilter
 
 #: Of the turns that ended, those are listed that did so in this time, if nothing else is asked for.
 DEFAULT_SINCE = timedelta(days=1)
@@ -78,11 +78,11 @@ def _asks_for_ended(states: list[TurnState] | None) -> bool:
     return not states or any(state.is_final for state in states)
 
 
-def _read(filters: "TurnFilter", limit: int, cursor: str | None) -> "tuple[TurnPage, frozenset[str]]":
+def _read(filters: "TurnFilter", limit: int, cursor: str | None) -> "tuple[ListedTurnPage, frozenset[str]]":
     from store.turns.listing import list_turns as list_stored_turns
     from store.turns.unserved import find_unserved
 
-    def read(connection: Any) -> "tuple[TurnPage, frozenset[str]]":
+    def read(connection: Any) -> "tuple[ListedTurnPage, frozenset[str]]":
         page = list_stored_turns(connection, filters, limit=limit, cursor=cursor)
         unfinished_ids = [turn.record.id for turn in page if not turn.record.state.is_final]
         return page, find_unserved(connection, unfinished_ids) if unfinished_ids else frozenset()

@@ -118,7 +118,7 @@ _DRAINED: "dict[str, Callable[[ListedWorker], object]]" = {
     "WORKER": _id,
     "HOST": lambda worker: worker.host,
     "PID": lambda worker: worker.pid,
-    "ENDS": lambda worker: f"after {worker.running_turns} turns" if worker.running_turns else "now",
+    "ENDS": lambda worker: f"after its turns: {worker.running_turns}" if worker.running_turns else "now",
 }
 _COLUMNS: "dict[str, Callable[[ListedWorker], object]]" = {
     "WORKER": _id,
