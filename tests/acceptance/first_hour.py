@@ -6,6 +6,7 @@ A story that tests tell from different beginnings; each step is what a person ty
 import base64
 import json
 import re
+import runpy
 import signal
 import subprocess
 import time
@@ -13,9 +14,10 @@ import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-from tests.acceptance.command_line import environment, processes_of, read_until
+from tests.acceptance.command_line import CHECKOUT, environment, processes_of, read_until
 from tests.acceptance.installation import eventually
 
 SLOW_TOOL = """
@@ -176,16 +178,33 @@ class FirstHour:
         logged = self.run("logs", "--turn", turn_id, "--level", "error")
         assert re.search(r"agent_error .*look_up", logged), logged
 
-        task = self.read_tasks(begun)[turn_id]
+        flower = self.find_flower(begun)
+        task = self.read_tasks(flower)[turn_id]
         assert (task["state"], "agent_error" in task["exception"]) == ("FAILURE", True), task
         assert "look_up" in task["traceback"]
+        self.look_at_flower(flower, turn_id)
 
-    def read_tasks(self, begun: str) -> dict[str, Any]:
-        """Flower's tasks, by the address and the password that were printed."""
-        (address,) = re.findall(r"(http://127\.0\.0\.1:\d+)/", begun)
+    def find_flower(self, begun: str) -> SimpleNamespace:
+        """The address of Flower and its password, as they were printed."""
+        (url,) = re.findall(r"(http://127\.0\.0\.1:\d+/)", begun)
         (password,) = re.findall(r"password (\S+)", begun)
-        credentials = base64.b64encode(f"threadmill:{password}".encode()).decode()
-        request = urllib.request.Request(f"{address}/api/tasks", headers={"Authorization": f"Basic {credentials}"})
+        return SimpleNamespace(flower_url=url, flower_user="threadmill", flower_password=password)
+
+    def look_at_flower(self, flower: SimpleNamespace, turn_id: str) -> None:
+        """See the turn's page in a browser; its picture stays beside the project."""
+        browse = runpy.run_path(str(CHECKOUT / "docs" / "how-to" / "make_flower_screenshots.py"))["browse"]
+        picture = self.project.parent / "flower.png"
+
+        browse(flower, f"task/{turn_id}", "--window-size=1180,1180", f"--screenshot={picture}")
+
+        assert picture.read_bytes().startswith(b"\x89PNG")
+        assert "look_up" in browse(flower, f"task/{turn_id}", "--dump-dom")
+
+    def read_tasks(self, flower: SimpleNamespace) -> dict[str, Any]:
+        """Flower's tasks."""
+        credentials = base64.b64encode(f"{flower.flower_user}:{flower.flower_password}".encode()).decode()
+        headers = {"Authorization": f"Basic {credentials}"}
+        request = urllib.request.Request(f"{flower.flower_url}api/tasks", headers=headers)
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(request, timeout=10) as answer:
             tasks: dict[str, Any] = json.load(answer)
