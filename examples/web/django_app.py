@@ -66,8 +66,9 @@ def read(_: HttpRequest, turn_id: str) -> JsonResponse:
 @csrf_exempt
 @require_POST
 @refuse_problems
-def cancel(_: HttpRequest, turn_id: str) -> JsonResponse:
-    return JsonResponse({"turn": turn_id, "state": threadmill.cancel_turn(turn_id)}, status=202)
+def cancel(request: HttpRequest, turn_id: str) -> JsonResponse:
+    state = threadmill.cancel_turn(turn_id, by=request.headers.get("X-User"))
+    return JsonResponse({"turn": turn_id, "state": state}, status=202)
 
 
 @csrf_exempt

@@ -56,8 +56,8 @@ async def read(turn_id: str) -> dict[str, Any]:
 
 
 @app.post("/turns/{turn_id}/cancel", status_code=202)
-async def cancel(turn_id: str) -> dict[str, str]:
-    return {"turn": turn_id, "state": await threadmill.cancel_turn_async(turn_id)}
+async def cancel(turn_id: str, x_user: Annotated[str | None, Header()] = None) -> dict[str, str]:
+    return {"turn": turn_id, "state": await threadmill.cancel_turn_async(turn_id, by=x_user)}
 
 
 @app.post("/turns/{turn_id}/retry", status_code=202)

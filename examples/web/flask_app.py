@@ -35,7 +35,7 @@ def read(turn_id: str) -> dict[str, Any]:
 
 @app.post("/turns/<turn_id>/cancel")
 def cancel(turn_id: str) -> tuple[dict[str, Any], int]:
-    return {"turn": turn_id, "state": threadmill.cancel_turn(turn_id)}, 202
+    return {"turn": turn_id, "state": threadmill.cancel_turn(turn_id, by=request.headers.get("X-User"))}, 202
 
 
 @app.post("/turns/<turn_id>/retry")

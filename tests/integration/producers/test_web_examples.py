@@ -318,13 +318,17 @@ def test_what_may_succeed_later_says_when_to_come_back(
     assert str(port).encode() not in without_database.content + without_any.content
 
 
-def test_a_thread_is_that_of_whom_the_login_found(backend: Backend, database: Database) -> None:
+def test_a_thread_is_that_of_whom_the_login_found_and_a_cancel_has_their_name(
+    backend: Backend, database: Database
+) -> None:
     register_agent(database)
 
-    answered = backend.post("/threads/t/messages", {"content": "hello"}, **{"X-User": "ann"})
+    sent = backend.post("/threads/t/messages", {"content": "hello"}, **{"X-User": "ann"})
+    cancelled = backend.post(f"/turns/{sent.body['turn']}/cancel", **{"X-User": "bob"})
 
-    assert answered.status == 202, answered
-    assert database.run(lambda c: c.execute(text("SELECT owner FROM threads")).scalars().all()) == ["ann"]
+    assert (sent.status, cancelled.status) == (202, 202)
+    names = text("SELECT owner, cancel_requested_by FROM threads JOIN turns ON thread_key = key")
+    assert [tuple(row) for row in database.run(lambda c: c.execute(names).all())] == [("ann", "bob")]
 
 
 @pytest.mark.parametrize("backend", ["django"], indirect=True)
