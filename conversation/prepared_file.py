@@ -3,7 +3,7 @@
 What stays true: the same bytes are prepared once, and every later reader sees the same.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 
@@ -23,8 +23,11 @@ class PreparationResult:
 
     #: The text in it, whole or its beginning; of a picture, its size in pixels.
     text: str | None = None
-    #: Why there is no text or picture, or not all of it, in a sentence for the model.
-    problem: str | None = None
+    #: What the model is told beside it, in sentences: why there is no text or picture, what is not shown,
+    #: what was guessed.
+    note: str | None = None
+    #: The kinds of content that are in the file and not in its text, in the singular, and how many of each.
+    left_out: Mapping[str, int] = field(default_factory=dict)
     #: What the model sees instead of the original; None where it sees the original or nothing.
     picture: Picture | None = None
     #: What people see in lists; None where the original will do.
@@ -42,7 +45,9 @@ class PreparedFile:
     #: Of a picture that could be decoded: `640 x 480 pixels`.
     size_px: str | None = None
     #: As in `PreparationResult`.
-    problem: str | None = None
+    note: str | None = None
+    #: As in `PreparationResult`.
+    left_out: Mapping[str, int] = field(default_factory=dict)
     #: SHA-256 of the picture to show instead of the original; None shows the original.
     picture: str | None = None
     #: The media type of that picture.

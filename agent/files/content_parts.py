@@ -235,7 +235,7 @@ def _allocate_tokens(
 
 def _build_text_part(file: Attachment, prepared: PreparedFile, full_text: str, tokens: int) -> Mapping[str, Any]:
     text = truncate_text(full_text, tokens)
-    return text_part(file.filename, f"{text}\n[{prepared.problem}]" if prepared.problem else text)
+    return text_part(file.filename, f"{text}\n[{prepared.note}]" if prepared.note else text)
 
 
 def _build_line_part(file: Attachment, prepared: PreparedFile, reason: str) -> Mapping[str, Any]:
@@ -245,8 +245,8 @@ def _build_line_part(file: Attachment, prepared: PreparedFile, reason: str) -> M
         facts.append(prepared.size_px)
     if file.size is not None:
         facts.append(human_size(file.size))
-    problem = prepared.problem if prepared.problem and not prepared.blocked_reason else None
-    return text_part(file.filename, f"[{', '.join(facts)}: {reason}.{f' {problem}' if problem else ''}]")
+    note = prepared.note if prepared.note and not prepared.blocked_reason else None
+    return text_part(file.filename, f"[{', '.join(facts)}: {reason}.{f' {note}' if note else ''}]")
 
 
 def human_size(size: int) -> str:

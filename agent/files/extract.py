@@ -15,7 +15,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,6 +79,10 @@ class Extracted:
     truncated: bool = False
     #: Why there is no text, or not all of it, in a sentence for the model.
     problem: str | None = None
+    #: What else to tell of the text, in sentences: what was guessed, or is shown in another form.
+    remarks: Sequence[str] = ()
+    #: The kinds of content that the file has and the text does not show, in the singular, and how many of each.
+    left_out: Mapping[str, int] = field(default_factory=dict)
     #: By their use, `picture` and `thumbnail`, as in `PreparationResult`.
     pictures: Mapping[str, Picture] = field(default_factory=dict)
     #: Whether another try would come to the same.
@@ -209,4 +213,4 @@ def _parse_result(output: bytes) -> Extracted:
         use: Picture(base64.b64decode(picture.pop("content")), **picture)
         for use, picture in fields.pop("pictures", {}).items()
     }
-    return Extracted(**fields, pictures=pictures)
+    return Extracted(**fields | {"remarks": tuple(fields.get("remarks", ()))}, pictures=pictures)

@@ -68,7 +68,7 @@ def _load_thumbnail_row(connection: Connection, tenant: str, file: Attachment) -
 
 def _needs_no_thumbnail(row: AnyRow) -> bool:
     """Whether a blob is a picture that could be read, and is small: its size is stored as its text."""
-    return row.media_type in IMAGE_TYPES and row.extracted_text is not None and row.extraction_problem is None
+    return row.media_type in IMAGE_TYPES and row.extracted_text is not None and row.extraction_note is None
 
 
 def _load_row(connection: Connection, tenant: str, file: Attachment) -> AnyRow:

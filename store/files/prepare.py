@@ -92,14 +92,14 @@ class FilePreparer:
             await self._release(preparation)
             return None
         if preparation.size > READ_MAX_BYTES:
-            prepared = PreparationResult(problem=_TOO_LARGE)
+            prepared = PreparationResult(note=_TOO_LARGE)
         else:
             content = await asyncio.to_thread(self._store.get, tenant, sha256)
             prepared = await self._prepare(content, preparation.media_type)
         if not prepared.is_final:
             # The reader was killed, or could not be started: a file that does this each time is given up.
             await self._release(preparation, counts_attempt=True)
-            return PreparedFile(problem=prepared.problem)
+            return PreparedFile(note=prepared.note)
         renditions = {
             kind: Attachment(filename=kind, content=picture.content, media_type=picture.media_type)
             for kind, picture in prepared_rows.pictures_of(prepared).items()

@@ -68,7 +68,8 @@ def load_prepared(
     )
     statement = (
         select(
-            *(blobs.c.sha256, blobs.c.extraction_problem.label("problem"), blobs.c.prepared_at, blobs.c.scan),
+            *(blobs.c.sha256, blobs.c.extraction_note.label("note"), blobs.c.prepared_at, blobs.c.scan),
+            blobs.c.left_out,
             # A text may be long, and there may be thousands: only those that are shown are fetched.
             func.coalesce(func.length(blobs.c.extracted_text), 0).label("text_chars"),
             case((blobs.c.media_type.in_(IMAGE_TYPES), blobs.c.extracted_text)).label("size_px"),
@@ -89,7 +90,7 @@ def _prepared_file(row: AnyRow, *, scans: bool) -> PreparedFile | None:
         return PreparedFile(blocked_reason="no virus scanner could look into it")
     if row.prepared_at is None or (scans and row.scan != "clean"):
         return None
-    return convert_row(row, PreparedFile)
+    return convert_row(row, PreparedFile, left_out=row.left_out or {})
 
 
 def begin(connection: Connection, tenant: str, sha256: str, *, scans: bool = False) -> Preparation | None:
@@ -110,7 +111,7 @@ def begin(connection: Connection, tenant: str, sha256: str, *, scans: bool = Fal
     if row.prepare_attempts > ATTEMPTS_MAX:
         if waits_for_scan:
             note_scan(connection, tenant, sha256, "refused")
-        write(connection, tenant, sha256, PreparationResult(problem=_GIVEN_UP), {})
+        write(connection, tenant, sha256, PreparationResult(note=_GIVEN_UP), {})
         return None
     return Preparation(
         tenant=tenant,
@@ -187,7 +188,8 @@ def write(
         )
         return sorted(set(rendition_hashes.values()))
     unprepared_row = and_(_is_blob(tenant, sha256), blobs.c.prepared_at.is_(None))
-    values = {"extracted_text": prepared.text, "extraction_problem": prepared.problem, "prepared_at": clock()}
+    values: dict[str, Any] = {"extracted_text": prepared.text, "extraction_note": prepared.note}
+    values |= {"left_out": prepared.left_out or None, "prepared_at": clock()}
     # Read without the scanner that it waited for: should there be one again, beat finds these.
     values["scan"] = func.nullif(blobs.c.scan, "pending")
     result = connection.execute(update(blobs).where(unprepared_row).values(**values, preparing_until=None))

@@ -27,7 +27,7 @@ POLL_SECONDS_MAX = 1.0
 #: Prepares a file (tenant, hash), or requests it: then it returns None, and also where all is stored.
 PrepareFile = Callable[[str, str], Awaitable[PreparedFile | None]]
 
-_GONE = PreparedFile(problem="This file is no longer stored.")
+_GONE = PreparedFile(note="This file is no longer stored.")
 
 
 class FileReader:

@@ -7,7 +7,7 @@ blob keeps its row.
 from sqlalchemy import BigInteger, Column, Integer, Table, Text
 from sqlalchemy.schema import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index
 
-from store.database.column_types import Key, OurId, Time
+from store.database.column_types import Json, Key, OurId, Time
 from store.tables.metadata import index_where, metadata
 
 blobs = Table(
@@ -35,8 +35,10 @@ blobs = Table(
     Column("prepare_attempts", Integer, nullable=False, server_default="0"),
     #: The text that was extracted, whole or its beginning.
     Column("extracted_text", Text),
-    #: Why there is no text, or not all of it, in a sentence for the model.
-    Column("extraction_problem", Text),
+    #: What the model is told beside the text, in sentences: why there is none, what is not shown, what was guessed.
+    Column("extraction_note", Text),
+    #: The kinds of content that are in the file and not in its text, and how many of each; null for none.
+    Column("left_out", Json),
     Column("created_at", Time, nullable=False),
     Column("unreferenced_since", Time),
     CheckConstraint("state in ('pending', 'stored', 'deleting')", name="state"),

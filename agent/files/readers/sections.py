@@ -1,9 +1,11 @@
-"""Text in sections, each behind a mark that says which page, sheet or slide it is.
+"""Text in sections, each behind a mark that says which page, sheet or slide it is, and what it does not show.
 
-What stays true: no more is gathered than is asked for, in the time that there is.
+What stays true: no more is gathered than is asked for, in the time that there is; what a reader knows of and
+does not show is counted.
 """
 
 import time
+from collections import Counter
 from typing import Any
 
 from conversation.storable_text import make_storable
@@ -22,6 +24,8 @@ class TextSections:
         self.max_chars = max_chars
         self._texts: list[str] = []
         self._length = 0
+        self._remarks: dict[str, None] = {}
+        self._left_out: Counter[str] = Counter()
 
     @property
     def is_full(self) -> bool:
@@ -45,8 +49,23 @@ class TextSections:
             self._texts.append(f"--- {mark} ---\n{text}" if mark else text)
             self._length += len(self._texts[-1]) + 2
 
+    def remark(self, sentence: str) -> None:
+        """Have the model told something about the text, in a sentence; twice the same is said once."""
+        self._remarks[sentence] = None
+
+    def leave_out(self, kind: str, count: int = 1) -> None:
+        """Count content that the text does not show, by its kind: `picture`, in the singular."""
+        if count:
+            self._left_out[kind] += count
+
     def result(self, *, goes_on: bool = False, problem: str | None = None) -> dict[str, Any]:
         """The fields of an `Extracted`, as JSON values; `goes_on` where the file has more."""
         full_text = "\n\n".join(self._texts)
         text = make_storable(full_text[: self.max_chars])
-        return {"text": text, "truncated": goes_on or len(full_text) > self.max_chars, "problem": problem}
+        return {
+            "text": text,
+            "truncated": goes_on or len(full_text) > self.max_chars,
+            "problem": problem,
+            "remarks": list(self._remarks),
+            "left_out": dict(self._left_out),
+        }

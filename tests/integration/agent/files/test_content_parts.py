@@ -275,7 +275,7 @@ async def test_what_may_go_better_next_time_is_not_kept(site: Site) -> None:
     message = await site.message(("a.docx", docx("Hello")))
 
     async def busy(content: bytes, media_type: str) -> PreparationResult:
-        return PreparationResult(problem="The document could not be read now: no more processes.", is_final=False)
+        return PreparationResult(note="The document could not be read now: no more processes.", is_final=False)
 
     site.files = FileReader(site.blobs, site.database, FilePreparer(site.blobs, site.database, busy).prepare)
     site.reader = AttachmentParts(site.files)

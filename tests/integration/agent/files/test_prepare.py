@@ -89,7 +89,7 @@ async def test_a_long_text_is_kept_up_to_a_limit_and_said_to_go_on() -> None:
     found = await prepared(b"x" * (TEXT_MAX_CHARS + 1), "text/plain")
 
     assert found.text == "x" * TEXT_MAX_CHARS
-    assert found.problem == "The file goes on; only its first 400,000 characters were read."
+    assert found.note == "The file goes on; only its first 400,000 characters were read."
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ async def test_a_document_that_is_damaged_or_hostile_is_a_problem(content: bytes
     found = await prepared(content, media_type)
 
     assert (found.text, found.is_final) == (None, True)
-    assert BROKEN in str(found.problem)
+    assert BROKEN in str(found.note)
 
 
 def replaced(archive: bytes, name: str, content: str | bytes) -> bytes:
@@ -167,7 +167,7 @@ async def test_a_document_that_unpacks_to_a_gigabyte_is_a_problem_for_itself_alo
 
     found = await prepared(bomb.getvalue(), f"{ODF}.text")
 
-    assert found == PreparationResult(problem="The document could not be read: it needs too much memory.")
+    assert found == PreparationResult(note="The document could not be read: it needs too much memory.")
 
 
 async def test_a_sheet_that_says_it_has_a_million_columns_is_read_as_what_it_has() -> None:
@@ -192,4 +192,4 @@ async def test_a_pdf_of_many_pages_is_read_as_far_as_its_time_goes() -> None:
     found = await prepared(out.getvalue(), "application/pdf")
 
     assert found.text is None
-    assert "scanned images" in str(found.problem) or "takes too much time" in str(found.problem)
+    assert "scanned images" in str(found.note) or "takes too much time" in str(found.problem)

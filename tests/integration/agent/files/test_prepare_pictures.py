@@ -107,7 +107,7 @@ async def test_an_animation_of_many_frames_costs_no_more_than_its_first() -> Non
 
     found = await prepared(out.getvalue())
 
-    assert found.problem is None
+    assert found.note is None
     assert opened(found).size == (EDGE, EDGE)
 
 
@@ -145,7 +145,7 @@ async def test_people_get_a_small_picture_of_a_large_one() -> None:
 )
 async def test_a_picture_that_cannot_be_decoded_to_its_end_is_no_picture(content: bytes) -> None:
     assert await prepared(content) == PreparationResult(
-        problem="The picture could not be read: it is damaged or incomplete."
+        note="The picture could not be read: it is damaged or incomplete."
     )
 
 
@@ -153,4 +153,4 @@ async def test_a_picture_that_needs_more_memory_than_there_is_is_a_problem() -> 
     found = await prepared(png(30_000, 30_000, pixels=bytes(90_000)))
 
     assert found.text is None
-    assert "too much memory" in str(found.problem) or "damaged" in str(found.problem)
+    assert "too much memory" in str(found.note) or "damaged" in str(found.problem)

@@ -106,6 +106,15 @@ async def test_a_file_is_read_once_whoever_asks_and_however_many_at_once(opened:
     assert (await site.row()).prepare_attempts == 1
 
 
+async def test_what_its_text_does_not_show_is_stored_by_kind(opened: Opened) -> None:
+    site = opened()
+    await site.keep()
+
+    found = await site.prepared(Reader(PreparationResult(text="a", note="Not shown: 2 charts.", left_out={"chart": 2})))
+
+    assert (found.note, found.left_out) == ("Not shown: 2 charts.", {"chart": 2})
+
+
 async def test_its_pictures_are_blobs_of_the_same_tenant(opened: Opened) -> None:
     site = opened()
     await site.keep()
@@ -136,7 +145,7 @@ async def test_a_file_that_kills_its_readers_is_given_up(opened: Opened) -> None
     found = await site.prepared(reader)
 
     assert reader.read == []
-    assert found.problem == "The file could not be read: it ended its reader each time."
+    assert found.note == "The file could not be read: it ended its reader each time."
 
 
 async def test_who_comes_second_waits_for_the_first(opened: Opened) -> None:
@@ -216,7 +225,7 @@ async def test_a_file_whose_bytes_are_lost_is_not_waited_for(opened: Opened) -> 
     await site.keep()
     site.blobs.delete("default", SHA256)
 
-    assert (await site.prepared(reader)).problem == "This file is no longer stored."
+    assert (await site.prepared(reader)).note == "This file is no longer stored."
     assert reader.read == []
 
 
@@ -224,8 +233,8 @@ async def test_a_reader_that_could_not_work_is_not_kept_and_tried_again(opened: 
     site = opened()
     await site.keep()
 
-    found = await site.prepared(Reader(PreparationResult(problem="No program could be started.", is_final=False)))
-    assert found.problem == "No program could be started."
+    found = await site.prepared(Reader(PreparationResult(note="No program could be started.", is_final=False)))
+    assert found.note == "No program could be started."
     row = await site.row()
     assert (row.prepared_at, row.prepare_attempts) == (None, 1)
     await site.write(preparing_until=row.created_at)  # a while later
@@ -240,7 +249,7 @@ async def test_a_file_that_is_too_large_is_not_taken_into_memory(
     site, reader = opened(), Reader()
     await site.keep()
 
-    assert "too large to be read" in str((await site.prepared(reader)).problem)
+    assert "too large to be read" in str((await site.prepared(reader)).note)
     assert reader.read == []
 
 
