@@ -63,7 +63,10 @@ PARTS = (
     Part("files", "A large file into the file store and out of it", timeout_seconds=240),
 )
 #: Only when they are named: they take many minutes, and decide something once.
-RARE_PARTS = (Part("partitions", "Hash partitions of messages and steps", timeout_seconds=3600),)
+RARE_PARTS = (
+    Part("partitions", "Hash partitions of messages and steps", timeout_seconds=3600),
+    Part("memory", "A worker's memory over 10,000 turns of 60 kB", timeout_seconds=3600),
+)
 BY_NAME = {part.name: part for part in (*PARTS, *RARE_PARTS)}
 
 

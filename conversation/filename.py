@@ -13,6 +13,7 @@ import unicodedata
 from pathlib import PurePosixPath
 
 from conversation.errors import InvalidInput
+from conversation.invisible import HIDING, JOINERS
 from conversation.validation import check_text
 
 FILENAME_MAX_CHARS = 255
@@ -24,8 +25,6 @@ ENDING_MAX_CHARS = 16
 
 #: Refused by one file system or another.
 RESERVED_CHARS = re.compile(r'[/\\:*?"<>|]')
-#: Joins the parts of one emoji, and letters of some scripts; it hides nothing.
-_JOINERS = "\u200c\u200d"
 #: Windows opens a device by this name, whatever ending follows.
 _DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])\s*(\.|$)", re.IGNORECASE)
 
@@ -73,5 +72,5 @@ def _strip_invisible(char: str) -> str:
     kind = unicodedata.category(char)
     if kind in ("Zl", "Zp") or char.isspace():
         return " "
-    # Controls, marks of direction, tags; unassigned and private characters are kept: they show.
-    return "" if kind == "Cc" or (kind == "Cf" and char not in _JOINERS) else char
+    # Controls, marks of direction, tags, fillers; unassigned and private characters are kept: they show.
+    return "" if kind == "Cc" or HIDING.match(char) or (kind == "Cf" and char not in JOINERS) else char

@@ -1,6 +1,6 @@
 """Parts of a message: text, images by address, and files that hang on the message."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -44,6 +44,8 @@ class FilePart:
 
 
 Part = TextPart | ImagePart | FilePart
+#: What a person says: text, or parts in their order, also as dicts of chat-completions requests.
+Content = str | Sequence[Part | Mapping[str, Any] | str]
 
 
 def parts_of(content: Iterable[object]) -> tuple[Part, ...]:

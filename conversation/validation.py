@@ -6,12 +6,14 @@ by a library caller in the same words.
 
 import json
 import re
+import unicodedata
 from collections.abc import Mapping
 from datetime import datetime
 from sys import float_info
 from typing import Any
 
 from conversation.errors import InvalidInput
+from conversation.invisible import INVISIBLE
 
 #: Fits a URL path segment and a B-tree entry; e-mail addresses and topic slugs pass.
 ID_MAX_CHARS = 255
@@ -35,7 +37,10 @@ _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
 def check_id(field: str, value: object) -> str:
-    """A user-chosen id: 1 to 255 characters, no white space, control characters or slashes."""
+    """A user-chosen id: 1 to 255 visible characters in composed form (NFC), no white space and no slashes.
+
+    Two ids that look the same are so the same, also to a database that compares bytes.
+    """
     if not isinstance(value, str):
         raise InvalidInput(field, f"is {type(value).__name__}, not text", "pass a string")
     if not value:
@@ -50,7 +55,19 @@ def check_id(field: str, value: object) -> str:
             "holds white space, a slash, or a control character",
             "use letters, digits and . _ - : @ and the like",
         )
+    if not value.isascii():
+        _check_is_what_it_looks_like(field, value)
     return value
+
+
+def _check_is_what_it_looks_like(field: str, value: str) -> None:
+    hidden = INVISIBLE.search(value)
+    if hidden:
+        raise InvalidInput(field, f"holds U+{ord(hidden[0]):04X}, which is invisible or turns text around", "remove it")
+    if not unicodedata.is_normalized("NFC", value):
+        raise InvalidInput(
+            field, "is not in Unicode's composed form", "pass it as unicodedata.normalize('NFC', …) makes it"
+        )
 
 
 def check_tenant_of_user(value: object) -> str:

@@ -8,6 +8,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack
 
 from conversation.attachment import Attachment
+from conversation.parts import Content
 from conversation.thread import Thread
 from conversation.turn import TurnState
 from producers.producer import Producer
@@ -53,7 +54,7 @@ async def warm_up_async() -> None:
 
 
 def send_message(
-    thread_id: str, content: str, *, connection: "CallerConnection | None" = None, **options: Unpack[SendKeywords]
+    thread_id: str, content: Content, *, connection: "CallerConnection | None" = None, **options: Unpack[SendKeywords]
 ) -> Turn:
     """Store what a user wrote, with the turn that answers it, and notify a worker.
 
@@ -72,7 +73,11 @@ def send_message(
 
 
 async def send_message_async(
-    thread_id: str, content: str, *, connection: "AsyncCallerConnection | None" = None, **options: Unpack[SendKeywords]
+    thread_id: str,
+    content: Content,
+    *,
+    connection: "AsyncCallerConnection | None" = None,
+    **options: Unpack[SendKeywords],
 ) -> AsyncTurn:
     """As `send_message`; `connection` is an `AsyncConnection` or an `AsyncSession`."""
     return await default_producer().send_async(thread_id, content, connection=connection, **options)

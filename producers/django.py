@@ -3,13 +3,14 @@
 from typing import Unpack
 
 from conversation.errors import InvalidInput
+from conversation.parts import Content
 from producers.api import send_message
 from producers.send_options import SendKeywords
 from producers.turn import Turn
 
 
 def send_message_in_atomic(
-    thread_id: str, content: str, *, using: str = "default", **options: Unpack[SendKeywords]
+    thread_id: str, content: Content, *, using: str = "default", **options: Unpack[SendKeywords]
 ) -> Turn:
     """As `send_message`, inside `transaction.atomic()` of the database `using`; notifies after its commit.
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar, Unpack
 
 from conversation.errors import DatabaseUnavailable
 from conversation.ids import new_id
+from conversation.parts import Content
 from conversation.thread import Thread
 from conversation.turn import TurnRecord
 from conversation.validation import check_id, check_tenant
@@ -90,7 +91,7 @@ class Producer:
     def send(
         self,
         thread_id: str,
-        content: str,
+        content: Content,
         *,
         connection: "CallerConnection | None" = None,
         **options: Unpack[SendKeywords],
@@ -110,7 +111,7 @@ class Producer:
     async def send_async(
         self,
         thread_id: str,
-        content: str,
+        content: Content,
         *,
         connection: "AsyncCallerConnection | None" = None,
         **options: Unpack[SendKeywords],
@@ -188,7 +189,7 @@ class Producer:
         """As `close`, with the running event loop's connections too."""
         await self.connections.close_async()
 
-    def _prepare_request(self, thread_id: str, content: str, options: SendOptions) -> SendRequest:
+    def _prepare_request(self, thread_id: str, content: Content, options: SendOptions) -> SendRequest:
         """Prepare the transaction: check the request, then store its blobs."""
         self.connections.notifier.warm_up()
         request = build_request(thread_id, content, options, self.settings)
@@ -196,7 +197,7 @@ class Producer:
             FileIngest(self.database, self.blobs).store(request.tenant, request.attachments)
         return request
 
-    async def _prepare_request_async(self, thread_id: str, content: str, options: SendOptions) -> SendRequest:
+    async def _prepare_request_async(self, thread_id: str, content: Content, options: SendOptions) -> SendRequest:
         if options.attachments:
             # Files are read, hashed and stored: too long for an event loop.
             return await asyncio.to_thread(self._prepare_request, thread_id, content, options)

@@ -2,13 +2,13 @@
 
 from datetime import UTC, datetime
 
-from conversation.attachment import Attachment
 from conversation.errors import InvalidInput
 from conversation.ids import new_id
 from conversation.message import Message
+from conversation.parts import Content, ImagePart
 from conversation.task_contract import PRIORITY_MAX
 from conversation.user import named_user
-from conversation.validation import check_id, check_metadata, check_tenant_of_user, check_text
+from conversation.validation import check_id, check_metadata, check_tenant_of_user
 from producers.attachments import examine_attachments
 from producers.send_options import SendOptions
 from store.settings import Settings
@@ -18,18 +18,19 @@ from store.turns.send_request import SendLimits, SendRequest
 SENDER_ROLES = ("user", "system")
 
 
-def build_request(thread_id: str, content: str, options: SendOptions, settings: Settings) -> SendRequest:
+def build_request(thread_id: str, content: Content, options: SendOptions, settings: Settings) -> SendRequest:
     """Check a message with its options. Raises `InvalidInput`, and `FileRejected` for its files."""
     if options.role not in SENDER_ROLES:
         raise InvalidInput("role", f"is {options.role!r}", f"use one of {', '.join(SENDER_ROLES)}")
     _check_priority(options.priority)
     files = examine_attachments(options.attachments, settings)
-    _check_content(content, files)
     metadata = check_metadata("metadata", options.metadata)
     key, agent = options.idempotency_key, options.agent
+    message = Message(role=options.role, content=content, attachments=files, metadata=metadata)  # type: ignore[arg-type]
+    _check_says_something(message)
     return SendRequest(
         turn_id=new_id(),
-        message=Message(role=options.role, content=content, attachments=files, metadata=metadata),  # type: ignore[arg-type]
+        message=message,
         tenant=check_tenant_of_user(options.tenant),
         thread_id=check_id("thread_id", thread_id),
         agent=check_id("agent", agent if agent is not None else settings.default_agent),
@@ -50,9 +51,10 @@ def limits_of(settings: Settings) -> SendLimits:
     )
 
 
-def _check_content(content: str, files: list[Attachment]) -> None:
-    if not files and not (isinstance(content, str) and content.strip()):
-        check_text("content", content)
+def _check_says_something(message: Message) -> None:
+    message.check_files()
+    has_picture = any(isinstance(part, ImagePart) for part in message.parts)
+    if not (message.attachments or has_picture or message.content.strip()):
         raise InvalidInput("content", "is empty", "pass some text, or attach a file")
 
 

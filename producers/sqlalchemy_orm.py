@@ -12,6 +12,7 @@ from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session
 from sqlalchemy.orm import Session, SessionTransaction, scoped_session
 
+from conversation.parts import Content
 from producers.api import send_message, send_message_async
 from producers.send_options import SendKeywords
 from producers.turn import AsyncTurn, Turn
@@ -21,7 +22,7 @@ _PENDING = "threadmill_pending_notifies"
 
 
 def send_message_in(
-    session: Session | scoped_session[Any], thread_id: str, content: str, **options: Unpack[SendKeywords]
+    session: Session | scoped_session[Any], thread_id: str, content: Content, **options: Unpack[SendKeywords]
 ) -> Turn:
     """As `send_message` on the session's transaction; notifies once that has committed."""
     plain_session = session() if isinstance(session, scoped_session) else session
@@ -32,7 +33,7 @@ def send_message_in(
 
 
 async def send_message_in_async(
-    session: AsyncSession | async_scoped_session[Any], thread_id: str, content: str, **options: Unpack[SendKeywords]
+    session: AsyncSession | async_scoped_session[Any], thread_id: str, content: Content, **options: Unpack[SendKeywords]
 ) -> AsyncTurn:
     """As `send_message_in`, on the event loop; the commit does not wait for the broker."""
     plain_session = session() if isinstance(session, async_scoped_session) else session

@@ -1,12 +1,13 @@
 """Counting a message's tokens by the tokenizer that litellm takes for every model.
 
-What stays true: litellm is not imported for it. A stored message never changes, so it is counted once a
-process. Attached files are not counted: providers price images by rules of their own.
+What stays true: litellm is not imported for it. A text is counted once a process, and not kept for that.
+Attached files are not counted: providers price images by rules of their own.
 """
 
 import os
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
+from hashlib import blake2b
 from importlib import import_module
 from typing import Any
 
@@ -15,8 +16,10 @@ from agent.models.protocol import RECALL_MODEL
 from conversation.message import Message
 from conversation.token_estimate import TOKENS_PER_MESSAGE
 
-#: Counts that a process remembers: a few megabytes.
-REMEMBERED_COUNTS = 65_536
+#: Counts that a process remembers, by the hash of what was counted: a few megabytes, whatever the texts.
+REMEMBERED_COUNTS = 32_768
+
+_counts: dict[tuple[bool, bytes], int] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +30,24 @@ class TokenCounter:
 
     def count(self, message: Message) -> int:
         """Count the tokens of a message: of its text and its tool calls."""
-        return TOKENS_PER_MESSAGE + _count(self.model_name, message.id, _text(message))
+        return TOKENS_PER_MESSAGE + _count(self.model_name, _text(message))
 
 
 def _text(message: Message) -> str:
     return "\n".join((message.content, *(f"{call.name} {call.arguments}" for call in message.tool_calls)))
 
 
-@lru_cache(maxsize=REMEMBERED_COUNTS)
-def _count(model_name: str, _message_id: str, text: str) -> int:
+def _count(model_name: str, text: str) -> int:
+    key = model_name == RECALL_MODEL, blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    count = _counts.get(key)
+    if count is None:
+        if len(_counts) >= REMEMBERED_COUNTS:
+            _counts.clear()  # in one step, since threads share it
+        count = _counts[key] = _tokenize(model_name, text)
+    return count
+
+
+def _tokenize(model_name: str, text: str) -> int:
     if model_name == RECALL_MODEL:
         return len(text.split())
     return len(_load_encoding().encode(text, disallowed_special=()))

@@ -19,6 +19,7 @@ AS $$
         'role', role,
         'user', "user",
         'content', content,
+        'parts', '[]'::jsonb,
         'metadata', metadata,
         'attachments', '[]'::jsonb,
         'priority', priority,

@@ -50,6 +50,7 @@ class SendRequest:
             "agent": self.agent,
             "role": message.role if message else None,
             "content": message.content if message else None,
+            "parts": [part.to_json() for part in message.parts] if message else [],
             "metadata": self.metadata,
             "user": self.user,
             "attachments": [[file.filename, file.sha256] for file in self.attachments],

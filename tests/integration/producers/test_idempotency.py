@@ -19,6 +19,10 @@ from tests.integration.producers.backend import SpyNotifier, counts, queued_wake
 LATER = datetime(2100, 1, 1, tzinfo=UTC)
 
 
+PICTURE = {"type": "image_url", "image_url": {"url": "https://example.org/cat.png"}}
+OTHER_PICTURE = {"type": "image_url", "image_url": {"url": "https://example.org/dog.png"}}
+
+
 def test_the_same_request_consumes_nothing_and_notifies_nobody(
     producer: Producer, database: Database, settings: Settings
 ) -> None:
@@ -48,6 +52,7 @@ def test_the_same_request_consumes_nothing_and_notifies_nobody(
         {"attachments": [Attachment(filename="a.txt", content=b"two")]},
         {"attachments": [Attachment(filename="b.txt", content=b"one")]},
         {"attachments": []},
+        {"content": ["hello", PICTURE]},
     ],
     ids=lambda changed: next(iter(changed)),
 )
@@ -67,6 +72,18 @@ def test_another_request_under_the_same_key_is_refused_and_changes_nothing(
         producer.send(**(sent | changed))
 
     assert counts(database) == before
+
+
+@pytest.mark.parametrize("changed", [["look", OTHER_PICTURE], [PICTURE, "look"], ["look"], "look"], ids=str)
+def test_another_picture_or_another_order_is_another_request(
+    producer: Producer, database: Database, changed: Any
+) -> None:
+    turn = producer.send("t", ["look", PICTURE], idempotency_key="k")
+
+    assert producer.send("t", ["look", PICTURE], idempotency_key="k").id == turn.id
+    with pytest.raises(IdempotencyConflict):
+        producer.send("t", changed, idempotency_key="k")
+    assert counts(database)["turns"] == 1
 
 
 def test_a_key_belongs_to_its_tenant(producer: Producer) -> None:

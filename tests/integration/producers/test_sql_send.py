@@ -1,6 +1,7 @@
 """`SELECT threadmill.send_message(…)`: what Python's `send_message` stores and refuses, for any language."""
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,6 +12,7 @@ from psycopg.types.json import Jsonb
 
 from conversation.errors import IdempotencyConflict, InvalidInput
 from conversation.ids import is_our_id
+from conversation.validation import ID_MAX_CHARS, check_id
 from producers.producer import Producer
 from store.database.engine import Database
 from tests.integration.producers.backend import NOTHING, counts, said, turn_row
@@ -131,6 +133,9 @@ REFUSED_BY_SQL = (
     *("metadata too large", "metadata too deep", "priority too high", "priority below zero", "role assistant"),
     *("user empty", "user too long", "user with a newline", "user with an escape", "user with a C1 control"),
     *("user with white space", "user a way up", "user of metadata no id", "user of metadata too long"),
+    *("thread id with a space of no width", "thread id turned around", "thread id of a filler", "thread id decomposed"),
+    *("thread id with a hidden text", "user with a mark of order", "user decomposed", "user of metadata invisible"),
+    *("agent invisible", "idempotency key invisible"),
     *("role tool", "role unheard of", "agent empty", "idempotency key empty", "idempotency key too long"),
 )
 
@@ -169,6 +174,40 @@ def test_each_refusal_says_how_to_mend_it(raw: Raw, database: Database, options:
     with pytest.raises(psycopg.errors.InvalidParameterValue, match=f"^{re.escape(message)}"):
         send(raw, **options)
     assert counts(database) == NOTHING
+
+
+IS_ID = """
+    CREATE FUNCTION pg_temp.is_id(value text) RETURNS boolean LANGUAGE plpgsql AS $$
+    BEGIN
+        PERFORM threadmill.check_id_v1('id', value);
+        RETURN true;
+    EXCEPTION WHEN invalid_parameter_value THEN
+        RETURN false;
+    END $$
+"""
+
+
+def test_sql_takes_the_same_characters_for_invisible(raw: Raw) -> None:
+    assigned = [char for char in map(chr, range(1, 0x110000)) if unicodedata.category(char) not in ("Cn", "Co", "Cs")]
+    # Behind a letter that nothing composes with.
+    shown = [f"q{char}" for char in assigned if is_id(f"q{char}")]
+    refused = [f"q{char}" for char in assigned if not is_id(f"q{char}")]
+    # Together, as many as fit: each exception is a transaction of its own.
+    fitting = ["".join(shown[at : at + ID_MAX_CHARS // 2]) for at in range(0, len(shown), ID_MAX_CHARS // 2)]
+
+    with raw.transaction(force_rollback=True):
+        raw.execute(IS_ID)
+        accepted = raw.execute("SELECT bool_and(pg_temp.is_id(ids)) FROM unnest(%s::text[]) AS ids", [fitting])
+        assert accepted.fetchone() == (True,)
+        accepted = raw.execute("SELECT bool_or(pg_temp.is_id(ids)) FROM unnest(%s::text[]) AS ids", [refused])
+        assert accepted.fetchone() == (False,)
+
+
+def is_id(value: str) -> bool:
+    try:
+        return check_id("id", value) == value
+    except InvalidInput:
+        return False
 
 
 def test_a_message_shares_the_fate_of_its_callers_rows(raw: Raw, database: Database) -> None:

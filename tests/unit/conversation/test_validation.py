@@ -1,6 +1,8 @@
 """The checks that need no server: ids, tenants, metadata, and the bounds of a producer's own verbs."""
 
 import json
+import re
+import unicodedata
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -22,7 +24,20 @@ from conversation.validation import (
 )
 
 
-@pytest.mark.parametrize("good", ["user-1-main", "mail:a+b@example.org", "тема_7", "x" * ID_MAX_CHARS, "...", "a.b"])
+@pytest.mark.parametrize(
+    "good",
+    [
+        "user-1-main",
+        "mail:a+b@example.org",
+        "тема_7",
+        "x" * ID_MAX_CHARS,
+        "...",
+        "a.b",
+        "caf\u00e9",
+        "\u674e\u660e",
+        "\U0001f600",
+    ],
+)
 def test_ids_that_users_have_pass_as_they_are(good: str) -> None:
     assert check_id("thread_id", good) == good
 
@@ -33,6 +48,36 @@ def test_ids_that_break_a_path_or_a_log_line_are_refused(bad: str) -> None:
         check_id("thread_id", bad)
 
     assert refused.value.field == "thread_id"
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20))
+def test_two_ids_that_pass_and_look_the_same_are_the_same(text: str) -> None:
+    twins = {unicodedata.normalize(form, text) for form in ("NFC", "NFD")} | {text, f"\u200b{text}", f"{text}\u2069"}
+
+    accepted = {twin for twin in twins if is_id(twin)}
+
+    assert len(accepted) <= 1
+
+
+def is_id(value: str) -> bool:
+    try:
+        check_id("id", value)
+    except InvalidInput:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("ann\u200b", "holds U+200B, which is invisible or turns text around; remove it"),
+        ("\U000e0041", "holds U+E0041, which is invisible"),
+        ("cafe\u0301", "is not in Unicode's composed form; pass it as unicodedata.normalize"),
+    ],
+)
+def test_an_id_that_deceives_is_refused_by_what_is_wrong_with_it(value: str, problem: str) -> None:
+    with pytest.raises(InvalidInput, match=re.escape(f"thread_id: {problem}")):
+        check_id("thread_id", value)
 
 
 @pytest.mark.parametrize("good", ["default", "acme-eu.1", "A", "9", "a" * 63])
