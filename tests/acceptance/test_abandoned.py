@@ -12,6 +12,8 @@ from store.turns import records
 from tests.acceptance.installation import HASTY, eventually, run_python
 from threadmill import Agent, ThreadStore
 
+pytestmark = pytest.mark.soak
+
 #: Calls a tool that never returns. Its arguments: the database, and the file that the tool makes.
 PROGRAM = """
 import asyncio, sys

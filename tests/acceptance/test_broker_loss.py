@@ -13,6 +13,8 @@ from tests.acceptance.installation import Installation, assert_well_formed, even
 from threadmill.embedded.postgres import EmbeddedPostgres
 from threadmill.embedded.valkey import EmbeddedValkey
 
+pytestmark = pytest.mark.soak
+
 #: A finished tool, then one that waits for the test.
 HELD = 'call write with {"text": "first"}, then call hold_again with {"gate": "tool"}'
 

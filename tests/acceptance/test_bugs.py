@@ -9,6 +9,8 @@ from producers import Turn
 from tests.acceptance.agents_for_tests import write
 from tests.acceptance.installation import Installation, assert_well_formed, eventually, worker
 
+pytestmark = pytest.mark.soak
+
 #: Stands for what users say and what must not be found in any log.
 MARKER = "xylophone-4711"
 

@@ -11,6 +11,8 @@ import pytest
 from store import migrations
 from tests.acceptance.command_line import environment, run
 
+pytestmark = pytest.mark.soak
+
 #: Slow to import, or not in the image.
 SLOW = ("alembic", "boto3", "celery", "litellm", "psycopg", "pydantic", "redis", "sqlalchemy", "threadmill.embedded")
 

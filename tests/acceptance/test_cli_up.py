@@ -11,6 +11,8 @@ import pytest
 from tests.acceptance.command_line import processes_of, read_until, run, started
 from tests.command import run_command
 
+pytestmark = pytest.mark.soak
+
 LAST_LINE = "export THREADMILL_FILE_STORE_URL="
 
 
@@ -46,7 +48,6 @@ def test_it_tells_its_addresses_and_stops_when_asked_to(tmp_path: Path, number: 
     assert not (tmp_path / ".threadmill" / "environment.json").exists()
 
 
-@pytest.mark.soak
 def test_it_stops_while_the_database_is_still_being_made(tmp_path: Path) -> None:
     """The program that makes it starts servers of its own."""
     with started("up", folder=tmp_path) as up:
@@ -61,7 +62,6 @@ def test_it_stops_while_the_database_is_still_being_made(tmp_path: Path) -> None
     assert processes_of(tmp_path) == {}
 
 
-@pytest.mark.soak
 def test_a_part_that_dies_is_started_again(tmp_path: Path) -> None:
     with started("up", folder=tmp_path) as up:
         read_until(up, LAST_LINE)

@@ -7,6 +7,8 @@ import pytest
 
 from tests.acceptance.command_line import processes_of, read_until, run, started
 
+pytestmark = pytest.mark.soak
+
 GONE = "postgresql://me:s3cret@127.0.0.1:9/gone"
 #: What has to be said, in this order.
 SAID = (

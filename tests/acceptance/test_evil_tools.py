@@ -14,6 +14,8 @@ from producers import Turn
 from tests.acceptance.agents_of_evil import DEADLY, QUICK, SLOW
 from tests.acceptance.installation import Installation, assert_well_formed, eventually, quarantine, worker
 
+pytestmark = pytest.mark.soak
+
 AGENTS = {"THREADMILL_AGENT_MODULES": "tests.acceptance.agents_of_evil"}
 NEIGHBOURS = 30
 #: Seconds of the long run.
@@ -83,7 +85,6 @@ def test_a_process_whose_loop_hangs_ends_itself_and_its_turns_go_on_elsewhere(in
     assert "agents_of_evil.py" in log
 
 
-@pytest.mark.soak
 def test_a_worker_that_is_stopped_ends_though_its_tools_left_threads(installation: Installation) -> None:
     installation.start(worker("one"), *installation.upkeep(), **AGENTS)
     names = ("leave_thread_behind", "leave_pool_thread_behind", "never_return")
@@ -95,7 +96,6 @@ def test_a_worker_that_is_stopped_ends_though_its_tools_left_threads(installatio
     assert installation.processes["one"].exit_code == 0
 
 
-@pytest.mark.soak
 def test_a_deadline_ends_a_turn_whose_agent_nobody_serves_without_a_worker(installation: Installation) -> None:
     installation.start(*installation.upkeep(), **AGENTS)
     installation.query("INSERT INTO agents (name, version, registered_at) VALUES ('gone', '1', now()) RETURNING name")

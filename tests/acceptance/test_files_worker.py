@@ -16,6 +16,8 @@ from conversation.errors import FileRejected
 from tests.acceptance.installation import ROOT, Installation, eventually, files, worker
 from tests.clamd import EICAR, scanning
 
+pytestmark = pytest.mark.soak
+
 MINUTE = timedelta(minutes=1)
 ASK_READER = {"agent": "reader"}
 

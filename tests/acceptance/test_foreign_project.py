@@ -12,6 +12,8 @@ from tests.acceptance.installation import ROOT, Installation
 from threadmill.embedded import programs
 from threadmill.embedded.process import Process
 
+pytestmark = pytest.mark.soak
+
 SHOP = ROOT / "tests" / "foreign_project"
 #: What a developer of the shop has in the shell in which a worker is started, too.
 SHELL = {

@@ -13,6 +13,8 @@ from tests.acceptance.installation import Installation, eventually, worker
 from tests.conftest import LendDatabase
 from tests.stub_mcp import StubMcp, text
 
+pytestmark = pytest.mark.soak
+
 
 @pytest.fixture
 def stub() -> Iterator[StubMcp]:

@@ -5,6 +5,7 @@ from collections import defaultdict
 from itertools import pairwise
 
 import psycopg
+import pytest
 
 from conversation.turn import TurnState
 from tests.acceptance.installation import (
@@ -16,6 +17,8 @@ from tests.acceptance.installation import (
     run_python,
     worker,
 )
+
+pytestmark = pytest.mark.soak
 
 #: Sends 50 messages over 20 threads in turn, and prints the ids of their turns.
 SENDER = """

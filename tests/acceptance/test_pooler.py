@@ -2,9 +2,13 @@
 
 from pathlib import Path
 
+import pytest
+
 from conversation.turn import TurnState
 from tests.acceptance.installation import Installation, assert_well_formed, worker
 from tests.integration.store.database.faults.pooler import Pooler
+
+pytestmark = pytest.mark.soak
 
 #: A tool with an effect, then the answer.
 ORDER = 'call write with {"text": "once"}'

@@ -12,6 +12,8 @@ from tests.acceptance.installation import Installation, assert_well_formed, even
 from tests.conftest import LendDatabase
 from tests.stub_openai import StubOpenAI, reply, status, stream, text_delta
 
+pytestmark = pytest.mark.soak
+
 
 @pytest.fixture(scope="module")
 def provider() -> Iterator[StubOpenAI]:

@@ -6,6 +6,8 @@ from conversation.turn import TurnState
 from tests.acceptance.installation import Installation, assert_well_formed, eventually, worker
 from threadmill.embedded.errors import ServerFailed
 
+pytestmark = pytest.mark.soak
+
 ORDERS = 'call write with {"text": "first"}, then call hold_again with {"gate": "tool"}'
 
 

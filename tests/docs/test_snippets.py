@@ -9,6 +9,8 @@ import pytest
 
 from tests.docs.pages import ROOT, all_blocks, blocks, name_of, pages
 
+pytestmark = pytest.mark.soak
+
 RUNNING = [page for page in pages() if any(block.runs for block in blocks(page))]
 #: What may stand behind `python` in the first line of a block.
 FLAGS = {"worker", "stub", "no-run"}

@@ -32,6 +32,8 @@ from tests.chaos.gate import Provider
 from tests.chaos.picture import Accepted, read
 from tests.chaos.tickets import FILE_EVERY, Ticket, plan
 
+pytestmark = pytest.mark.soak
+
 #: Enough for a file that is sent, one that a tool brings, and several messages on each thread.
 TICKETS, THREADS = FILE_EVERY, 2
 

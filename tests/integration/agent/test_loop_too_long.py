@@ -88,6 +88,7 @@ async def test_a_request_that_cannot_be_made_small_enough_fails_the_turn() -> No
     assert len(model.requests) < 12
 
 
+@pytest.mark.soak
 async def test_the_known_window_is_used_before_the_model_says_no() -> None:
     model = small(10**9, lambda _: says("done"))
     agent = Agent(name="a", capabilities=Capabilities(max_input_tokens=1_000))

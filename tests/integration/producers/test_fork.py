@@ -64,6 +64,7 @@ print(json.dumps({
 """
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("whose", ["default", "own"])
 def test_a_forked_child_sends_by_itself_and_its_parent_goes_on(
     settings: Settings, database: Database, worker: str, whose: str

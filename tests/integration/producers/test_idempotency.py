@@ -150,6 +150,7 @@ def test_of_many_threads_at_once_one_makes_the_turn(producer: Producer, database
     assert (counts(database)["turns"], counts(database)["inbox_messages"], len(spy.notified)) == (1, 1, 1)
 
 
+@pytest.mark.soak
 def test_of_several_processes_at_once_one_makes_the_turn(database: Database, settings: Settings, worker: str) -> None:
     context = get_context("spawn")
     together = context.Barrier(3)

@@ -22,6 +22,8 @@ from tests.integration.threadmill.library_stage import (
 )
 from threadmill import Agent, Thread, TurnFailed
 
+pytestmark = pytest.mark.soak
+
 CALLER = Path(__file__).parent / "library_caller.py"
 ROOT = Path(__file__).parents[3]
 

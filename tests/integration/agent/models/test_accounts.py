@@ -58,6 +58,7 @@ def secrets_in(received: Received) -> bool:
     return API_KEY in f"{received.headers} {received.body}" or "x-team" in received.headers
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("named", [{}, {"summary_model": "openai/own"}])
 @pytest.mark.parametrize("is_checked", [True, False])
 async def test_a_summary_by_the_agents_own_model_asks_its_own_account(provider, environment, named, is_checked):

@@ -18,6 +18,8 @@ from conversation.turn import ClaimedTurn, Ending, FinalEnding, Lease
 from tests.integration.scripted import THREADS, Memory, NoFiles
 from tests.stub_providers import Said, StubProviders, sign
 
+pytestmark = pytest.mark.soak
+
 #: Providers that sign what they think are asked to think.
 THINKING = {"thinking": {"type": "enabled", "budget_tokens": 1024}}
 THINKERS = ("anthropic", "bedrock")

@@ -85,6 +85,7 @@ def build(messages: Sequence[Message], purpose: str) -> list[dict[str, Any]]:
     return build_messages(system_texts=[purpose], window=start_at_turn_boundary(messages))
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("road", ROADS)
 @pytest.mark.parametrize("family", PROFILES)
 @settings(max_examples=40, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -9,6 +9,8 @@ import pytest
 
 from tests.conftest import S3, is_foreign
 
+pytestmark = pytest.mark.soak
+
 ROOT = Path(__file__).parents[4]
 
 

@@ -314,6 +314,7 @@ def test_a_slow_sender_does_not_confirm_the_row_of_another(database: Database, f
     assert state(database) == "pending"
 
 
+@pytest.mark.soak
 def test_senders_and_collectors_at_once_leave_no_message_without_its_bytes(
     database: Database, files: LocalBlobs
 ) -> None:

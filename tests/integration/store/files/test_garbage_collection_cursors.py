@@ -65,6 +65,7 @@ def check(outcomes: list[dict[str, Any]], place: str) -> None:
         assert not [each for each in told if each[:8] == sha256[:8]], tenant
 
 
+@pytest.mark.soak
 def test_no_bytes_without_a_row_are_missed(any_database: Database, tmp_path: Path) -> None:
     files = LocalBlobs(tmp_path / "files")
     for tenant, sha256, content in hashes():

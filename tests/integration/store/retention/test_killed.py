@@ -26,6 +26,8 @@ from tests.conftest import LendDatabase
 from tests.integration.store.dying import until_it_dies
 from tests.integration.store.scenes import TURN, Scene
 
+pytestmark = pytest.mark.soak
+
 RULES = {"retention_idle_days": 30, "retention_max_messages": 2 * TURN, "retention_archive": True}
 
 

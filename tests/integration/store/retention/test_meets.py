@@ -30,6 +30,8 @@ from tests.conftest import LendDatabase
 from tests.integration.store.conftest import scene_over
 from tests.integration.store.scenes import TURN, Scene, record, settle
 
+pytestmark = pytest.mark.soak
+
 Operation = Callable[[Connection], Any]
 EachMoment = Callable[[Operation], Iterator[tuple[Scene, int]]]
 logger = logging.getLogger(__name__)

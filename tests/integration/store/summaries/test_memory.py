@@ -17,6 +17,8 @@ from store.settings import load
 from store.summaries.summarize import defaults_of, summarize_to_low_mark
 from tests.integration.desk import Desk
 
+pytestmark = pytest.mark.soak
+
 #: By the kind of what must not be lost.
 PLANTED = {
     "order id": ("My order is #W1234567.", "#W1234567"),

@@ -38,6 +38,7 @@ def lengths(database: Database) -> dict[str, int]:
     return database.run(lambda c: {row.id: row.uncovered_messages for row in c.execute(select(*columns))})
 
 
+@pytest.mark.soak
 def test_one_run_summarizes_what_is_due_and_nothing_else(database: Database, settings: Settings) -> None:
     """500 threads of 200 to 5,000 messages; the agent `a` has a mark of its own."""
     agents = {"a": Agent(name="a", summarize_after_messages=1000, summarize_keep_messages=50)}

@@ -24,6 +24,8 @@ from threadmill.embedded.postgres import EmbeddedPostgres
 from threadmill.embedded.server import Server
 from threadmill.embedded.valkey import EmbeddedValkey
 
+pytestmark = pytest.mark.soak
+
 #: Starts a server in the folder that it is given, says where, and waits to be killed.
 OWNER = """
 import sys, threading, time

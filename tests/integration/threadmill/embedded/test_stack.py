@@ -25,6 +25,8 @@ from threadmill.embedded.errors import DirectoryInUse, ServerFailed
 from threadmill.embedded.programs import Program, beat, flower, ready_when_logged, worker
 from threadmill.embedded.stack import Stack
 
+pytestmark = pytest.mark.soak
+
 APP = """
 import os, time
 from pathlib import Path

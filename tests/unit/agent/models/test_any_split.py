@@ -15,6 +15,8 @@ from agent.models.reply_endings import conclude
 from agent.models.stream_assembly import ReplyPieces
 from conversation.message import ToolCall, Usage
 
+pytestmark = pytest.mark.soak
+
 TOOLS = ("get", "get_weather", "get_weather_now", "ha", "send")
 #: Text in which halves of characters, tags, and equal pieces meet often.
 TEXTS = st.lists(

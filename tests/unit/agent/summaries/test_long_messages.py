@@ -18,6 +18,8 @@ from conversation.message import Message, ToolCall
 from conversation.summary import Draft, NewSummary
 from tests.integration.scripted import Scripted, says
 
+pytestmark = pytest.mark.soak
+
 TALK = "The weather was fine and we talked about it. "
 #: Longer than what is shown.
 LONG = TALK * (2 * SHOWN_CHARS // len(TALK))

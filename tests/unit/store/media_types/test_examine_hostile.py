@@ -140,6 +140,7 @@ def test_pictures_of_a_common_program_are_measured(kind: str) -> None:
     assert pixel_size(out.getvalue(), f"image/{kind.lower()}") == (300, 200)
 
 
+@pytest.mark.soak
 def test_a_document_that_unpacks_to_gigabytes_is_refused_without_unpacking_it() -> None:
     zeros = bytes(DOCUMENT_UNPACKED_MAX // 40)
     parts: dict[str, bytes | str] = {"[Content_Types].xml": "<Types/>", "word/document.xml": zeros}

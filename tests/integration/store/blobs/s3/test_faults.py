@@ -15,6 +15,8 @@ from store.blobs import S3Blobs, S3Options
 from tests.conftest import S3
 from tests.integration.store.blobs.s3.s3_relay import Busy, Cut, HangUp, Heard, Late, S3Relay
 
+pytestmark = pytest.mark.soak
+
 CONTENT = b"0123456789abcdef" * 200_000
 HASH = hashlib.sha256(CONTENT).hexdigest()
 MIB = 1024 * 1024

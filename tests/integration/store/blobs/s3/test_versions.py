@@ -12,6 +12,8 @@ from store.blobs import S3Blobs, S3Options
 from tests.conftest import S3
 from tests.integration.store.blobs.s3.s3_relay import S3Relay
 
+pytestmark = pytest.mark.soak
+
 CONTENT = b"a file"
 HASH = hashlib.sha256(CONTENT).hexdigest()
 KEY = f"acme/sha256/{HASH[:2]}/{HASH[2:]}"

@@ -139,6 +139,7 @@ async def test_a_commit_that_is_the_victim_of_a_deadlock_comes_through(
 # What may pass.
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("sqlstate", PASSING)
 @pytest.mark.parametrize("name", ["record", "settle"])
 async def test_what_was_paid_for_waits_for_what_may_pass(
@@ -155,6 +156,7 @@ async def test_what_was_paid_for_waits_for_what_may_pass(
     stage.assert_whole("t", turn_ids=[turn_id], state="completed", told=sqlstate)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("sqlstate", [*PASSING, *RACES])
 async def test_patience_ends(stage: Stage, saboteur: Saboteur, sqlstate: str) -> None:
     claimed = stage.claimed("t")

@@ -24,6 +24,8 @@ from tests.integration.store.database.faults.breaking_wire import BreakingWire, 
 from tests.integration.store.database.faults.stage import Stage, answer
 from tests.integration.store.database.faults.verbs import ENDS, GIVEN_UP, VERBS, tried
 
+pytestmark = pytest.mark.soak
+
 
 async def statements_of(stage: Stage, wire: BreakingWire, name: str) -> int:
     """How many statements the verb takes where nothing breaks."""
