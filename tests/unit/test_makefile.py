@@ -120,7 +120,11 @@ def test_what_is_taken_has_passed_every_test_and_every_check() -> None:
     marks = {command: re.findall(r' -m (\w+|"[^"]+")(?: |$)', run_by(command)) for command in commands}
     script = (CHECKOUT / ".ci" / "run").read_text()
 
-    assert marks == {"test": ["pytest"], "soak": ["pytest", '"soak and not endurance"'], "endurance": ["pytest", "endurance"]}
+    assert marks == {
+        "test": ["pytest"],
+        "soak": ["pytest", '"soak and not endurance"'],
+        "endurance": ["pytest", "endurance"],
+    }
     assert re.findall(r"^make (.+)$", script, re.MULTILINE) == ["test", "check", "soak"]
     assert all("--durations=20" in run_by(command) for command in commands)
 
