@@ -69,10 +69,10 @@ for family in ("anthropic", "bedrock"):
         THINKING,
         (),
     )
-    # A fallback of another family went on with the loop.
+    # A fallback of another family began the loop.
     fallback = [assistant("", call("b"), **own("openai")), result("b")]
     BREACHES[f"checks_thinking of {family}"] = (
-        [user(), assistant("", call("a"), **thought), result("a"), *fallback],
+        [user(), *fallback, assistant("", call("a"), **thought), result("a")],
         THINKING,
         False,
     )
