@@ -69,10 +69,10 @@ for family in ("anthropic", "bedrock"):
         THINKING,
         (),
     )
-    # A fallback of another family began the loop.
-    fallback = [assistant("", call("b"), **own("openai")), result("b")]
+    # A fallback of another family began the loop, and went on with it.
+    first, last = ([assistant("", call(name), **own("openai")), result(name)] for name in ("b", "c"))
     BREACHES[f"checks_thinking of {family}"] = (
-        [user(), *fallback, assistant("", call("a"), **thought), result("a")],
+        [user(), *first, assistant("", call("a"), **thought), result("a"), *last],
         THINKING,
         False,
     )
