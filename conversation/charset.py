@@ -28,6 +28,10 @@ DECISION_BYTES = 1024 * 1024
 #: Measured in `docs/decisions/0024-text-encodings-are-detected-once.md`.
 MIN_CONFIDENCE = 0.12
 
+#: Of control characters, in text that is plainly some: formats with separators of their own have one in six or so.
+CONTROLS_MAX_SHARE = 0.2
+#: Of control characters, in a text whose encoding has to be believed: more are binary data.
+_GUESS_CONTROLS_MAX_SHARE = 0.02
 #: Control characters that programs write into no text, but for a few that use them as separators or commands.
 _CONTROLS = re.compile("[\x01-\x06\x0e-\x19\x1c-\x1f]")
 #: Sequences of 7-bit encodings of Asia: into two bytes a character.
@@ -94,7 +98,7 @@ def decide(content: bytes, declared: str | None = None, *, is_whole: bool = True
     if head.isascii():
         return _decide_ascii(head, declared, is_whole=is_whole)
     if _is_utf8(head, is_whole=is_whole):
-        return TextEncoding("utf-8") if has_text(TextEncoding("utf-8").decode(head), share=0.2) else None
+        return TextEncoding("utf-8") if has_text(TextEncoding("utf-8").decode(head), share=CONTROLS_MAX_SHARE) else None
     for name in _declared_names(head, declared):
         text = _read_strictly(head, name, is_whole=is_whole)
         if text is not None and has_text(text):
@@ -102,7 +106,7 @@ def decide(content: bytes, declared: str | None = None, *, is_whole: bool = True
     return _guess(head)
 
 
-def has_text(text: str, *, share: float = 0.02) -> bool:
+def has_text(text: str, *, share: float = _GUESS_CONTROLS_MAX_SHARE) -> bool:
     """Whether a text has no more control characters, by their share, than texts have, and no NUL."""
     return "\x00" not in text and len(_CONTROLS.findall(text)) <= len(text) * share
 
@@ -117,17 +121,17 @@ def _decide_ascii(head: bytes, declared: str | None, *, is_whole: bool) -> TextE
         wide = _guess_wide(head)
         if wide is not None:
             return wide
-    return TextEncoding("utf-8") if has_text(text, share=0.2) else None
+    return TextEncoding("utf-8") if has_text(text, share=CONTROLS_MAX_SHARE) else None
 
 
 def _is_utf8(head: bytes, *, is_whole: bool) -> bool:
     """Whether the bytes are UTF-8, with a few that are broken or with a last character that is cut off."""
     text = TextEncoding("utf-8").decode(head, is_whole=False)
-    broken = text.count("\ufffd")
-    if not broken:
-        others = len(text) - len(text.encode("ascii", "ignore"))
-        return others > 0 and (not is_whole or others > 1 or _read_strictly(head, "utf-8", is_whole=True) is not None)
+    broken = text.count("\ufffd") - head.count("\ufffd".encode())
     others = len(text) - len(text.encode("ascii", "ignore")) - broken
+    if not broken:
+        is_cut_off = is_whole and _read_strictly(head, "utf-8", is_whole=True) is None
+        return others > is_cut_off
     return others >= 2 * broken
 
 

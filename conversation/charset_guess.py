@@ -23,8 +23,8 @@ _CANDIDATES = {
     **dict.fromkeys(("iso8859-13", "iso8859-16", "cp1258"), 0.7),
     **dict.fromkeys(("cp850", "cp852", "cp866", "cp437", "cp1125", "cp737", "cp775", "cp855", "cp857"), 0.75),
     **dict.fromkeys(("cp860", "cp862", "cp865", "cp720"), 0.75),
-    **dict.fromkeys(("mac-roman", "mac-cyrillic", "mac-greek", "mac-turkish"), 0.7),
-    "mac-latin2": 0.6,
+    **dict.fromkeys(("mac-roman", "mac-greek", "mac-turkish"), 0.7),
+    **dict.fromkeys(("mac-cyrillic", "mac-latin2"), 0.5),
 }
 #: Bytes that a guess is made of: more do not make it better.
 _EVIDENCE_MAX_BYTES = 8 * 1024
@@ -68,7 +68,7 @@ _IN_WORDS = "’‐‑–—…\xad\u0300-\u036f\u0590-\u065f\u0e00-\u0e7f\u200c
 _ODD = re.compile(
     "|".join([
         rf"(?<={_LETTER})(?:[^\x00-\x7f\w\s{_IN_WORDS}]|[ªº])(?={_LETTER})",
-        rf"(?<={_LETTER})[{_SIGNS}„‚¿¡‘]|[{_SIGNS}](?={_LETTER})",
+        rf"(?<={_LETTER})[{_SIGNS}„‚¿¡‘©]|[{_SIGNS}](?={_LETTER})",
         rf"(?<=[A-Za-z])[{_OTHER_SCRIPT}]|[{_OTHER_SCRIPT}](?=[A-Za-z])",
         rf"(?<![{_OTHER_SCRIPT}])[{_OTHER_SCRIPT}](?![{_OTHER_SCRIPT}])",
         rf"(?<=[a-z{_LOWER}])[{_UPPER}]|[{_LOWER}](?=[A-Z])|(?<=[A-Z])[{_LOWER}](?=[A-Z{_UPPER}])",
@@ -77,6 +77,7 @@ _ODD = re.compile(
         rf"(?<!\w)[®¯]|(?:(?<=\d)|(?<=\d ))[{_UPPER}](?!\w)|(?<!\w)[{_UPPER}](?= ?\d)",
         r"[\u3040-\u30ff\u4e00-\u9fff](?=[가-힣])|(?<=[가-힣])[\u3040-\u30ff\u4e00-\u9fff]",
         r"[ﬁﬂ]|ς(?=[α-ω])|(?<![\w\u0300-\u036f])[\u0300-\u036f]|(?<![\u0590-\u05ff])[\u05b0-\u05c2]",
+        r"(?<=[^\x00-\x7f])@|@(?=[^\x00-\x7f])|”(?=[а-я])",
         r"(?<=[b-df-hj-np-tvwxz])[\u0300-\u036f]",
     ])
 )  # fmt: skip
@@ -136,9 +137,9 @@ def guess_encoding(content: bytes) -> Guess | None:
 def guess_wide(content: bytes) -> Guess | None:
     """Guess the wide encoding, of two or four bytes a character, of a text without a mark; None for other bytes."""
     has_zeros, head = b"\x00" in content, content[:_WIDE_EVIDENCE_BYTES]
-    # Control characters make it likelier.
-    min_chars = 3 if _CONTROLS.search(content) else _WIDE_MIN_CHARS
-    if not has_zeros and (len(content) % 2 or len(content) < 2 * min_chars):
+    # A zero in nearly every character shows it, and control characters make it likelier.
+    min_chars = 3 if _CONTROLS.search(content) else 1 if head.count(0) * 3 > len(head) else _WIDE_MIN_CHARS
+    if len(content) < 2 * min_chars or (not has_zeros and len(content) % 2):
         return None
     names = ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be") if has_zeros else ("utf-16-le", "utf-16-be")
     (share, name), (other_share, _) = sorted(((_share_of_common(head, name), name) for name in names), reverse=True)[:2]
@@ -160,7 +161,7 @@ def _common_chars() -> frozenset[str]:
     """The letters of alphabets, and the more common half of the characters of Asia, as their standards have it."""
     chars = {chr(code) for code in (9, 10, 12, 13, *range(0x20, 0x7F), *range(0xA0, 0x530), *range(0x5D0, 0x660))}
     chars |= {chr(code) for code in (*range(0xE00, 0xE60), *range(0x1EA0, 0x1EFA), *range(0x2010, 0x2030), 0x20AC)}
-    chars |= {chr(code) for code in (*range(0x3000, 0x3100), *range(0xFF01, 0xFF60))}
+    chars |= {chr(code) for code in (*range(0x3000, 0x3100), *range(0xFF01, 0xFF60), *range(0x1F300, 0x1FB00))}
     for encoding, first, last in (
         ("gb2312", 0xB0, 0xD7),
         ("euc_jp", 0xB0, 0xCF),
