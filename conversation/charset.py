@@ -41,7 +41,9 @@ _WIDE_SAMPLE_BYTES = 64 * 1024
 _LABELS = {
     "big5hkscs": "Big5", "cp932": "Shift-JIS", "euc_jis_2004": "EUC-JP", "cp949": "EUC-KR", "gb18030": "GB18030",
     "johab": "Johab", "iso2022_jp_ext": "ISO-2022-JP", "iso2022_kr": "ISO-2022-KR", "hz": "HZ", "cp874": "Windows-874",
-    "utf-16-le": "UTF-16", "utf-16-be": "UTF-16", "utf-32-le": "UTF-32", "utf-32-be": "UTF-32",
+    "mac-roman": "Mac Roman", "mac-cyrillic": "Mac Cyrillic", "mac-greek": "Mac Greek", "mac-latin2": "Mac Latin 2",
+    "mac-turkish": "Mac Turkish", "utf-16-le": "UTF-16", "utf-16-be": "UTF-16",
+    "utf-32-le": "UTF-32", "utf-32-be": "UTF-32",
 }  # fmt: skip
 
 
@@ -59,9 +61,8 @@ class TextEncoding:
     @property
     def label(self) -> str:
         """The encoding as people call it."""
-        name = re.sub(r"^cp125", "windows-125", self.name).replace("iso8859", "iso-8859").replace("_", "-")
-        name = name.removeprefix("windows")
-        return _LABELS.get(self.name) or (f"Windows{name}" if name.startswith("-") else name.upper())
+        name = self.name.replace("cp125", "Windows-125") if self.name.startswith("cp125") else self.name.upper()
+        return _LABELS.get(self.name) or name.replace("ISO8859", "ISO-8859")
 
     @property
     def remark(self) -> str | None:
@@ -165,9 +166,10 @@ def _guess(head: bytes) -> TextEncoding | None:
 
 def _guess_wide(head: bytes) -> TextEncoding | None:
     """The wide encoding of bytes that say none; those of a text in Latin letters show it by their zeros."""
-    from conversation.charset_guess import guess_wide
+    from conversation.charset_wide import guess_wide
 
     guess = guess_wide(head)
     if guess is None:
         return None
-    return TextEncoding(guess.name, guess.confidence, is_guess=head.count(0) * 4 < len(head))
+    name, confidence = guess
+    return TextEncoding(name, confidence, is_guess=head.count(0) * 4 < len(head))

@@ -34,8 +34,8 @@ _TEXTUAL = frozenset({
 })  # fmt: skip
 #: Pictures and drawings that are written as text.
 _TEXTUAL_PICTURES = frozenset({
-    "image/vnd.dxf", "image/x-dxf", "image/vnd.dvb.subtitle", "image/x-xbitmap", "image/x-xpixmap", "image/x-portable-anymap",
-    "image/x-portable-bitmap", "image/x-portable-graymap", "image/x-portable-pixmap",
+    "image/vnd.dxf", "image/x-dxf", "image/vnd.dvb.subtitle", "image/x-xbitmap", "image/x-xpixmap",
+    "image/x-portable-anymap",    "image/x-portable-bitmap", "image/x-portable-graymap", "image/x-portable-pixmap",
 })  # fmt: skip
 _OFFICE_PREFIXES = ("application/vnd.openxmlformats", "application/vnd.oasis.", "application/vnd.ms-", "font/")
 

@@ -3,8 +3,8 @@
 from tests.marked_files import MarkedFile, mark_of
 
 _PLACES = {
-    "the text of an element": "", "an attribute": "", "a comment": "", "a processing instruction": "", "character data": "",
-    "an entity": "", "the name of an element": "",
+    "the text of an element": "", "an attribute": "", "a comment": "", "a processing instruction": "",
+    "character data": "", "an entity": "", "the name of an element": "",
 }  # fmt: skip
 
 

@@ -4,7 +4,6 @@ import pytest
 
 from agent.files.extract import Extracted, extract_text
 
-
 GUESS = "The text was read as {}, which is a guess."
 BROKEN = "1 character is broken, and shown as \ufffd."
 
@@ -30,7 +29,9 @@ BROKEN = "1 character is broken, and shown as \ufffd."
     ],
 )
 @pytest.mark.parametrize("media_type", ["text/plain", "application/json", "TEXT/csv; charset=x"])
-async def test_text_of_any_encoding_is_read(content: bytes, text: str, remarks: tuple[str, ...], media_type: str) -> None:
+async def test_text_of_any_encoding_is_read(
+    content: bytes, text: str, remarks: tuple[str, ...], media_type: str
+) -> None:
     assert await extract_text(content, media_type) == Extracted(text, remarks=remarks)
 
 

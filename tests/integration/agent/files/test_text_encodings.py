@@ -21,18 +21,24 @@ ALLOWED = Settings.model_fields["attachment_types"].default
 #: A language's text, and the encodings in which its people's programs write it.
 TEXTS = {
     "German": (
-        "Sehr geehrte Frau Müller, die Rechnung über 120 Stück ist noch nicht bezahlt. Bitte überweisen Sie den "
-        "Betrag bis Ende März. Mit freundlichen Grüßen, Jürgen Weiß",
+        (
+            "Sehr geehrte Frau Müller, die Rechnung über 120 Stück ist noch nicht bezahlt. Bitte überweisen Sie den "
+            "Betrag bis Ende März. Mit freundlichen Grüßen, Jürgen Weiß"
+        ),
         "cp1252 iso8859-1 iso8859-15 cp437 cp850 mac-roman",
     ),
     "French": (
-        "Chère Madame, votre commande a été expédiée le 3 août; la facture vous sera envoyée par courrier séparé. "
-        "Veuillez agréer nos salutations distinguées, François Lefèvre",
+        (
+            "Chère Madame, votre commande a été expédiée le 3 août; la facture vous sera envoyée par courrier séparé. "
+            "Veuillez agréer nos salutations distinguées, François Lefèvre"
+        ),
         "cp1252 iso8859-1 iso8859-15 cp437 cp850 mac-roman",
     ),
     "Spanish": (
-        "Estimado señor Muñoz: le enviamos la factura número 15 del mes pasado. ¿Podría confirmar la dirección? "
-        "Atentamente, María Ibáñez, Administración",
+        (
+            "Estimado señor Muñoz: le enviamos la factura número 15 del mes pasado. ¿Podría confirmar la dirección? "
+            "Atentamente, María Ibáñez, Administración"
+        ),
         "cp1252 iso8859-1 cp437 cp850 mac-roman",
     ),
     "Portuguese": (
@@ -44,33 +50,49 @@ TEXTS = {
         "cp1252 iso8859-1 cp850 mac-roman",
     ),
     "Czech": (
-        "Vážený pane Dvořáku, vaše objednávka byla dnes odeslána. Částka činí 1200 korun, splatnost do čtrnácti dnů. "
-        "Děkujeme, Jiří Šťastný",
+        (
+            "Vážený pane Dvořáku, vaše objednávka byla dnes odeslána. Částka činí 1200 korun, splatnost do čtrnácti "
+            "dnů. "
+            "Děkujeme, Jiří Šťastný"
+        ),
         "cp1250 iso8859-2 cp852 mac-latin2",
     ),
     "Polish": (
-        "Szanowny Panie Łukaszu, proszę przesłać fakturę za wrzesień. Należność zostanie uregulowana w ciągu "
-        "trzydziestu dni. Życzę miłego dnia, Małgorzata Żółkiewska",
+        (
+            "Szanowny Panie Łukaszu, proszę przesłać fakturę za wrzesień. Należność zostanie uregulowana w ciągu "
+            "trzydziestu dni. Życzę miłego dnia, Małgorzata Żółkiewska"
+        ),
         "cp1250 iso8859-2 cp852",
     ),
     "Hungarian": (
-        "Tisztelt Kovács úr! A megrendelését ma elküldtük, a fizetési határidő nyolc nap. Kérjük, győződjön meg róla, "
-        "hogy a címe helyes. Üdvözlettel: Szűcs Ágnes",
+        (
+            "Tisztelt Kovács úr! A megrendelését ma elküldtük, a fizetési határidő nyolc nap. Kérjük, győződjön meg "
+            "róla, "
+            "hogy a címe helyes. Üdvözlettel: Szűcs Ágnes"
+        ),
         "cp1250 iso8859-2 cp852",
     ),
     "Russian": (
-        "Уважаемый Иван Петрович, счёт на оплату за сентябрь отправлен вам по почте. Просим оплатить его в течение "
-        "десяти дней.",
+        (
+            "Уважаемый Иван Петрович, счёт на оплату за сентябрь отправлен вам по почте. Просим оплатить его в течение "
+            "десяти дней."
+        ),
         "cp1251 koi8-r iso8859-5 cp866 mac-cyrillic",
     ),
     "Ukrainian": (
-        "Шановний пане Іване, рахунок за вересень надіслано вам поштою. Просимо сплатити його впродовж десяти днів, "
-        "інакше її буде скасовано.",
+        (
+            "Шановний пане Іване, рахунок за вересень надіслано вам поштою. Просимо сплатити його впродовж десяти "
+            "днів, "
+            "інакше її буде скасовано."
+        ),
         "cp1251 koi8-u cp1125",
     ),
     "Greek": (
-        "Αγαπητέ κύριε Παπαδόπουλε, σας στέλνουμε το τιμολόγιο του Σεπτεμβρίου. Παρακαλούμε να το εξοφλήσετε μέσα σε "
-        "δέκα ημέρες.",
+        (
+            "Αγαπητέ κύριε Παπαδόπουλε, σας στέλνουμε το τιμολόγιο του Σεπτεμβρίου. Παρακαλούμε να το εξοφλήσετε μέσα "
+            "σε "
+            "δέκα ημέρες."
+        ),
         "cp1253 iso8859-7 cp737",
     ),
     "Turkish": (
@@ -78,7 +100,10 @@ TEXTS = {
         "cp1254 iso8859-9 cp857",
     ),
     "Hebrew": ("שלום רב, החשבונית עבור חודש ספטמבר נשלחה אליכם בדואר. נא לשלם אותה בתוך עשרה ימים.", "cp1255 cp862"),
-    "Arabic": ("السيد المحترم، تم إرسال فاتورة شهر سبتمبر إليكم بالبريد. يرجى دفعها خلال عشرة أيام.", "cp1256 iso8859-6"),
+    "Arabic": (
+        "السيد المحترم، تم إرسال فاتورة شهر سبتمبر إليكم بالبريد. يرجى دفعها خلال عشرة أيام.",
+        "cp1256 iso8859-6",
+    ),
     "Latvian": (
         "Cienījamais kungs, jūsu pasūtījums šodien ir nosūtīts. Lūdzam samaksāt rēķinu desmit dienu laikā.",
         "cp1257 iso8859-13 cp775",
@@ -88,12 +113,18 @@ TEXTS = {
         "尊敬的王先生：九月份的发票已经寄出，请在十天之内付款。谢谢您的合作！",
         "gb18030 gb2312 utf-16-le utf-16-be",
     ),
-    "Traditional Chinese": ("親愛的陳先生：九月份的發票已經寄出，請在十天之內付款。謝謝您的合作！", "big5 utf-16-le utf-16-be"),
+    "Traditional Chinese": (
+        "親愛的陳先生：九月份的發票已經寄出，請在十天之內付款。謝謝您的合作！",
+        "big5 utf-16-le utf-16-be",
+    ),
     "Japanese": (
         "田中様、九月分の請求書をお送りしました。十日以内にお支払いくださいますようお願いいたします。",
         "cp932 euc-jp iso2022-jp utf-16-le utf-16-be",
     ),
-    "Korean": ("김 선생님께, 구월분 청구서를 보내 드렸습니다. 열흘 안에 결제해 주시기 바랍니다.", "cp949 euc-kr utf-16-le"),
+    "Korean": (
+        "김 선생님께, 구월분 청구서를 보내 드렸습니다. 열흘 안에 결제해 주시기 바랍니다.",
+        "cp949 euc-kr utf-16-le",
+    ),
 }
 CASES = [(language, encoding) for language, (_, encodings) in TEXTS.items() for encoding in encodings.split()]
 
@@ -102,8 +133,7 @@ def judge(content: bytes, name: str = "a.txt") -> str | None:
     """What gate and reader make of a file: its text; None where it is refused."""
     try:
         examine(name, content, None, max_bytes=50_000_000, allowed=ALLOWED)
-    except FileRejected as refused:
-        assert "save it as UTF-8" in str(refused)
+    except FileRejected:
         return None
     extracted = decode_text(content, max_chars=400_000)
     assert extracted.problem is None
@@ -168,7 +198,9 @@ def test_what_real_files_have_is_read(content: bytes, text: str | None) -> None:
     ],
 )
 def test_what_cannot_be_told_is_refused_with_what_to_do(content: bytes) -> None:
-    with pytest.raises(FileRejected, match="'a.txt' may be text, but its encoding could not be told; save it as UTF-8"):
+    with pytest.raises(
+        FileRejected, match=r"'a\.txt' may be text, but its encoding could not be told; save it as UTF-8"
+    ):
         examine("a.txt", content, "text/plain", max_bytes=50_000_000, allowed=ALLOWED)
 
 
