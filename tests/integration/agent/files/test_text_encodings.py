@@ -96,7 +96,7 @@ TEXTS = {
         "cp1253 iso8859-7 cp737",
     ),
     "Turkish": (
-        "Sayın Yılmaz, siparişiniz bugün gönderildi. Lütfen ödemeyi on gün içinde yapınız. Teşekkür ederiz, Ayşe Çağlar",
+        "Sayın Yılmaz, siparişiniz bugün gönderildi. Lütfen ödemeyi on gün içinde yapınız. Teşekkür ederiz, Ayşe Ak",
         "cp1254 iso8859-9 cp857",
     ),
     "Hebrew": ("שלום רב, החשבונית עבור חודש ספטמבר נשלחה אליכם בדואר. נא לשלם אותה בתוך עשרה ימים.", "cp1255 cp862"),
