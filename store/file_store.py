@@ -53,8 +53,9 @@ class FileStore:
         is not allowed or not what it says it is), `InvalidInput` (its name) and `FileStoreUnavailable`
         (a full disk, a server that is away).
         """
-        attachment = self.examine_file(
-            Attachment(filename=filename, content=content, media_type=media_type, mime_type=mime_type)
+        attachment = await asyncio.to_thread(
+            self.examine_file,
+            Attachment(filename=filename, content=content, media_type=media_type, mime_type=mime_type),
         )
         await asyncio.to_thread(self.put, attachment)
         return replace(attachment, content=None)

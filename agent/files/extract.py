@@ -8,10 +8,10 @@ file is a sentence in the result, for the model, never an exception.
 
 import asyncio
 import base64
-import codecs
 import json
 import math
 import os
+import re
 import signal
 import sys
 import time
@@ -25,7 +25,7 @@ from weakref import WeakKeyDictionary
 import structlog
 
 from agent.files.extract_worker import NOT_INSTALLED
-from conversation.charset import split_byte_order_mark
+from conversation.charset import TextEncoding, decide
 from conversation.media_types import IMAGE_TYPES
 from conversation.prepared_file import Picture
 from conversation.storable_text import make_storable
@@ -64,6 +64,8 @@ _HOST_FAILURES = {
     -signal.SIGKILL: "its reader was killed, as hosts do that run out of memory",
     NOT_INSTALLED: "its reader is not installed",
 }
+_CHARSET = re.compile(r"""charset\s*=\s*["']?([^\s;"']+)""", re.IGNORECASE)
+_NO_ENCODING = "The text could not be read: its encoding could not be told. Save it as UTF-8, and send it again."
 #: The longest encoding of one character.
 _BYTES_PER_CHAR = 4
 #: A semaphore belongs to the event loop on which it first waits, so there is one for each.
@@ -96,12 +98,13 @@ async def extract_text(
 
     The time counts from when its child starts; a file waits before that while `CHILDREN_MAX` others are read.
     """
+    charset = match[1] if (match := _CHARSET.search(media_type)) else None
     media_type = media_type.partition(";")[0].strip().lower()
     if media_type in _READERS:
         return await _read(content, media_type, timeout_seconds, max_chars)
     if _is_text(media_type):
         # Milliseconds, but on the event loop they would hold up every task.
-        return await asyncio.to_thread(decode_text, content, max_chars=max_chars)
+        return await asyncio.to_thread(decode_text, content, max_chars=max_chars, declared=charset)
     return Extracted("", problem=f"A file of type {media_type} has no text that can be read.")
 
 
@@ -114,34 +117,29 @@ def _is_text(media_type: str) -> bool:
     return media_type.startswith("text/") or media_type.endswith(("/json", "+json", "+xml"))
 
 
-def decode_text(content: bytes, *, max_chars: int) -> Extracted:
-    """Decode text of any encoding: by its mark, as UTF-8, as UTF-16, else with replacements."""
+def decode_text(content: bytes, *, max_chars: int, declared: str | None = None) -> Extracted:
+    """Decode text in the encoding that the gate accepted it in; `declared` is what a sender says of that."""
     # One character more than fits, so that a truncation is noticed.
     head = content[: (max_chars + 2) * _BYTES_PER_CHAR]
     is_whole = len(head) == len(content)
-    text = _decode(head, is_whole=is_whole)
-    return Extracted(make_storable(text[:max_chars]), truncated=len(text) > max_chars or not is_whole)
+    encoding = decide(content, declared)
+    if encoding is None:
+        return Extracted("", problem=_NO_ENCODING)
+    text = encoding.decode(head, is_whole=is_whole)
+    remarks = (encoding.remark, _describe_replacements(text[:max_chars].count("\ufffd"), encoding, head))
+    return Extracted(
+        make_storable(text[:max_chars]),
+        truncated=len(text) > max_chars or not is_whole,
+        remarks=tuple(filter(None, remarks)),
+    )
 
 
-def _decode(head: bytes, *, is_whole: bool) -> str:
-    encoding, unmarked = split_byte_order_mark(head)
-    if encoding is not None:
-        return _decode_as(unmarked, encoding, "replace", is_whole=is_whole)
-    if b"\x00" in head[:1024]:  # in text, only the zeros of wide characters
-        is_little = head[1:1024:2].count(0) >= head[0:1024:2].count(0)
-        return _decode_as(head, "utf-16-le" if is_little else "utf-16-be", "replace", is_whole=is_whole)
-    try:
-        return _decode_as(head, "utf-8", "strict", is_whole=is_whole)
-    except UnicodeDecodeError:
-        text = _decode_as(head, "utf-8", "replace", is_whole=is_whole)
-    # UTF-8 with a few broken bytes has other letters beyond ASCII; an old 8-bit encoding has none.
-    is_damaged_utf8 = any(char > "\x7f" for char in text.replace("\ufffd", ""))
-    return text if is_damaged_utf8 else _decode_as(head, "cp1252", "replace", is_whole=is_whole)
-
-
-def _decode_as(head: bytes, encoding: str, errors: str, *, is_whole: bool) -> str:
-    """Decode a beginning that may end within a character, which is then left out, not replaced."""
-    return codecs.getincrementaldecoder(encoding)(errors).decode(head, final=is_whole)
+def _describe_replacements(count: int, encoding: TextEncoding, head: bytes) -> str | None:
+    """Describe what could not be decoded; None where the text itself has the mark of that."""
+    count -= head.count("\ufffd".encode(encoding.name, "ignore") or b"\ufffd")
+    if count <= 0:
+        return None
+    return f"{count} {'character is' if count == 1 else 'characters are'} broken, and shown as \ufffd."
 
 
 async def read_in_child(

@@ -4,6 +4,7 @@ What stays true: HTML is taken apart by a child process with limits of its own (
 so that no page can hang or fill the worker. A page without text is a note, not an error.
 """
 
+import asyncio
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,15 +55,13 @@ def objection(media_type: str) -> str | None:
 
 async def read_page(answer: Answer, page_format: PageFormat) -> Page:
     """Read the readable part of an answer. Raises `AnswerRejected` where its reader gives up."""
-    is_html = answer.media_type in _HTML
-    is_markup = is_html or answer.media_type.endswith("xml")
-    text = decode(answer.body, answer.charset, is_markup=is_markup)
-    if is_html:
-        return await _read_html(text, answer, page_format)
-    return _build_page(answer, "", text)
+    text, remark = await asyncio.to_thread(decode, answer.body, answer.charset)
+    if answer.media_type in _HTML:
+        return await _read_html(text, answer, page_format, remark)
+    return _build_page(answer, "", text, remark)
 
 
-async def _read_html(text: str, answer: Answer, page_format: PageFormat) -> Page:
+async def _read_html(text: str, answer: Answer, page_format: PageFormat, remark: str | None) -> Page:
     options = {"url": answer.url, "format": page_format, "max_chars": PAGE_MAX_CHARS + 1}
     try:
         output, returncode = await read_in_child(_WORKER, text.encode(), timeout_seconds=READ_SECONDS, options=options)
@@ -72,11 +71,11 @@ async def _read_html(text: str, answer: Answer, page_format: PageFormat) -> Page
         _log.warning("page_reader_failed", returncode=returncode)
         raise AnswerRejected(f"{answer.redacted_url} cannot be read; download_file attaches it as it is")
     result = json.loads(output)
-    return _build_page(answer, result["title"], result["text"])
+    return _build_page(answer, result["title"], result["text"], remark)
 
 
-def _build_page(answer: Answer, title: str, text: str) -> Page:
+def _build_page(answer: Answer, title: str, text: str, remark: str | None) -> Page:
     if not text.strip():
         return Page(answer.redacted_url, title, "", _NO_TEXT)
-    note = _TRUNCATED if len(text) > PAGE_MAX_CHARS else ""
-    return Page(answer.redacted_url, title, text[:PAGE_MAX_CHARS], note)
+    notes = (_TRUNCATED if len(text) > PAGE_MAX_CHARS else None, remark)
+    return Page(answer.redacted_url, title, text[:PAGE_MAX_CHARS], ". ".join(filter(None, notes)))

@@ -27,4 +27,5 @@ async def _examine(database: Database, files: FileStore, tenant: str, file: Atta
             return file
         content = await asyncio.to_thread(files.blobs.get, tenant, str(file.sha256))
         file = Attachment(filename=file.filename, content=content)
-    return files.examine_file(file)
+    # Milliseconds; more for a text that does not say its encoding.
+    return await asyncio.to_thread(files.examine_file, file)

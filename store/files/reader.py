@@ -45,8 +45,11 @@ class FileReader:
     async def save(self, tenant: str, file: Attachment) -> Attachment:
         """Store a file, examined as one that a user sends. Raises `FileRejected`, `FileStoreUnavailable`."""
         settings = self._database.settings
-        examined_file = examine_file(
-            replace(file, media_type=None), max_bytes=settings.attachment_max_bytes, allowed=settings.attachment_types
+        examined_file = await asyncio.to_thread(
+            examine_file,
+            replace(file, media_type=None),
+            max_bytes=settings.attachment_max_bytes,
+            allowed=settings.attachment_types,
         )
         await FileIngest(self._database, self._store).store_async(tenant, [examined_file])
         return replace(examined_file, content=None)

@@ -11,10 +11,11 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from conversation.attachment import Attachment
+from conversation.charset import has_text
 from conversation.errors import FileRejected
 from conversation.media_types import IMAGE_TYPES, UNKNOWN_TYPE
 from store.media_types.image_size import pixel_size
-from store.media_types.sample import Sample
+from store.media_types.sample import HEAD_BYTES, Sample
 from store.media_types.signatures import (
     KNOWN_TYPES,
     RUNNABLE_TYPES,
@@ -25,7 +26,7 @@ from store.media_types.signatures import (
     polyglot_kind,
     runnable_type,
 )
-from store.media_types.text_types import INERT_TYPES, decode, is_textual, text_type
+from store.media_types.text_types import INERT_TYPES, decode, is_textual, may_name_text, resembles_json, text_type
 from store.media_types.zip_contents import container_type, contents_of, is_too_large_unpacked
 
 #: Pixels of one picture, by its header: what a camera takes passes, what would fill a reader does not.
@@ -115,7 +116,8 @@ def examine_sample(
     claim = _claim(declared, ending)
     media_type = _recognise_type(filename, sample, claim, ending)
     _check_single(name, sample, media_type)
-    _check_claim(name, claim or _name_claim(ending, media_type), media_type)
+    for each_claim in _claims(claim, ending, media_type):
+        _check_claim(name, each_claim, media_type, sample)
     _check_allowed(name, media_type, allowed)
     _check_pixels(name, sample, media_type)
     return media_type
@@ -125,9 +127,17 @@ def _claim(declared: str | None, ending: str | None) -> str | None:
     name = (declared or "").partition(";")[0].strip().lower()
     if name in _NO_CLAIM:
         return None
-    if name == "application/vnd.ms-excel" and ending == "text/csv":
+    if name == "application/vnd.ms-excel" and ending in ("text/csv", "text/tab-separated-values", "text/plain"):
         return ending  # what browsers on Windows say of a table
     return _ALIASES.get(name, name)
+
+
+def _claims(claim: str | None, ending: str | None, media_type: str) -> Sequence[str]:
+    """What a file is said to be: by its declaration, and by its name where that says nothing of text."""
+    name_claim = _name_claim(ending, media_type)
+    if claim is None or (media_type in INERT_TYPES and not is_textual(claim)):
+        return [each for each in (claim, name_claim) if each is not None]
+    return [claim]
 
 
 def _name_claim(ending: str | None, media_type: str) -> str | None:
@@ -144,19 +154,32 @@ def _name_claim(ending: str | None, media_type: str) -> str | None:
 
 def _recognise_type(filename: str, sample: Sample, claim: str | None, ending: str | None) -> str:
     hint = claim or ending or mimetypes.guess_type(filename)[0]
-    text = decode(sample, is_called_text=is_textual(hint))
     media_type = known_type(sample)
-    if media_type and not (media_type == "image/gif" and text is not None):  # a script can open with GIF89a
+    if media_type and media_type != "image/gif":
         return media_type
+    text, encoding = decode(sample) or (None, None)
+    if media_type and text is None:  # a script can open with GIF89a
+        return media_type
+    if encoding is None or (encoding.is_guess and not is_textual(hint)):
+        signed_type = (
+            runnable_type(sample.head)
+            or ole_type(sample)
+            or _archive_type(filename, sample)
+            or plain_type(sample.head)
+        )  # fmt: skip
+        if signed_type:
+            return signed_type
     if text is not None:
         return text_type(text, (claim if claim != "text/plain" else None, ending), is_whole=sample.is_whole)
-    return (
-        runnable_type(sample.head)
-        or ole_type(sample)
-        or _archive_type(filename, sample)
-        or plain_type(sample.head)
-        or guessed_type(sample.head, hint)
-    )
+    _check_encoding(filename, sample, claim or ending)
+    return guessed_type(sample.head, hint)
+
+
+def _check_encoding(filename: str, sample: Sample, claim: str | None) -> None:
+    """Raise `FileRejected` for bytes that look like text of no encoding that is known."""
+    is_text_like = has_text(sample.head[:HEAD_BYTES].decode("latin-1")) and b"\x00" not in sample.tail
+    if is_text_like and (claim is None or may_name_text(claim)):
+        raise FileRejected(f"{filename!r} may be text, but its encoding could not be told; save it as UTF-8")
 
 
 def _archive_type(filename: str, sample: Sample) -> str | None:
@@ -194,11 +217,20 @@ def _check_single(name: str, sample: Sample, media_type: str) -> None:
         )
 
 
-def _check_claim(name: str, claim: str | None, media_type: str) -> None:
-    if claim is None or _agrees(claim, media_type):
+def _check_claim(name: str, claim: str, media_type: str, sample: Sample) -> None:
+    if _agrees(claim, media_type):
         return
+    if claim == "application/json" and media_type == "text/plain":
+        decoded = decode(sample)
+        if decoded is not None and sample.is_whole and resembles_json(decoded[0]):
+            return
     if media_type == UNKNOWN_TYPE:
-        raise FileRejected(f"{name} is called {claim}, but its bytes are not; send the whole, undamaged file")
+        raise FileRejected(
+            f"{name} is called {claim}, but its bytes are not: they hold zeros or commands, as no text does; "
+            "give it the name and type of what it is, or save it as UTF-8"
+            if is_textual(claim)
+            else f"{name} is called {claim}, but its bytes are not; send the whole, undamaged file"
+        )
     raise FileRejected(
         f"{name} is called {claim}, but its bytes are {media_type}; give it the name and type of what it is"
     )
@@ -209,7 +241,10 @@ def _agrees(claim: str, media_type: str) -> bool:
         return True
     if media_type in INERT_TYPES:
         # JSON is a promise to its parser; other texts are read as text anyway.
-        return is_textual(claim) and claim != "application/json"
+        return may_name_text(claim) and claim != "application/json"
+    if media_type == "text/html":
+        # What begins as a page may be a program that writes one.
+        return may_name_text(claim) and claim.startswith(("text/x-", "application/x-"))
     family = claim.partition("/")[0]
     # Sound and film have many names for one format, and none of them runs.
     return family in ("audio", "video") and media_type.startswith(("audio/", "video/"))

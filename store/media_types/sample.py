@@ -6,8 +6,10 @@ lies between is never guessed.
 
 from dataclasses import dataclass
 
-#: Bytes that have to be read of the beginning of a large file.
-HEAD_BYTES = 1024 * 1024
+from conversation.charset import DECISION_BYTES
+
+#: Bytes that have to be read of the beginning of a large file: of a text, those by which its encoding is decided.
+HEAD_BYTES = DECISION_BYTES
 #: Bytes that have to be read of its end: the end record of a ZIP archive is never further from it.
 TAIL_BYTES = 66 * 1024
 

@@ -65,6 +65,17 @@ _PLAIN_SIGNATURES = (
     (4, b"ftypavif", "image/avif"),
     (4, b"ftyp", "video/mp4"),
 )
+#: Types of which each file is binary, so that no text is called one of them in good faith.
+BINARY_TYPES = KNOWN_TYPES | RUNNABLE_TYPES.keys() | {name for _, _, name in _PLAIN_SIGNATURES} | {
+    "application/zip", "application/epub+zip", "application/x-rar", "application/x-msdownload",
+}  # fmt: skip
+#: Types of text that an operating system runs when it is opened; as text that does nothing, it is called text.
+LAUNCHED_TYPES = frozenset({
+    "application/hta", "application/x-msdos-program", "application/x-dosexec", "application/x-bat", "application/bat",
+    "application/x-msdos-batch", "application/x-desktop", "application/x-mswinurl", "application/internet-shortcut",
+    "application/x-url", "application/x-vbs", "application/x-vbscript", "application/x-powershell", "application/x-wsf",
+    "application/x-ms-regedit", "application/x-java-jnlp-file", "application/x-ms-shortcut", "application/x-msi",
+})  # fmt: skip
 #: Bytes that must open a file whose signature is further in, by type.
 _PREFIXES = {"audio/wav": b"RIFF", "video/x-msvideo": b"RIFF", "application/x-bzip2": b"BZh"}
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"

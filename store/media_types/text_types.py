@@ -1,15 +1,15 @@
 """The type of a text: plain, a table, Markdown, JSON, or markup that a browser would run.
 
-What stays true: bytes with control characters that no text has are no text; a web page or an SVG
-drawing is called that, whatever it is named or declared as.
+What stays true: what is text here is read in the same encoding later; a web page or an SVG drawing is called
+that, whatever it is named or declared as.
 """
 
-import codecs
 import json
 import re
 
-from conversation.charset import split_byte_order_mark
+from conversation.charset import CONTROLS_MAX_SHARE, TextEncoding, decide, has_text
 from store.media_types.sample import Sample
+from store.media_types.signatures import BINARY_TYPES, LAUNCHED_TYPES
 
 #: Text that does nothing when it is opened, so that one kind may pass for another.
 INERT_TYPES = frozenset({
@@ -18,9 +18,6 @@ INERT_TYPES = frozenset({
 #: JSON is built to be checked up to here: 20 MB of empty lists take 500 MB. Larger, it is judged by its ends.
 JSON_BUILT_MAX_CHARS = 1024 * 1024
 
-#: The "binary data bytes" of the MIME Sniffing standard: no text has them.
-_BINARY = re.compile("[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
-_BINARY_BYTES = re.compile(b"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
 #: Elements that make a document of a browser. Others, such as `<div>`, open many a README.
 _ROOT = re.compile(
     r"<(?:[a-z]\w*:)?(?:(svg)|html|head|body|frameset|script|iframe|style|title|meta|link|base|object|embed)\b",
@@ -35,6 +32,12 @@ _TEXTUAL = frozenset({
     "application/x-javascript", "application/x-ndjson", "application/yaml", "application/x-yaml",
     "application/toml", "application/sql", "application/x-sh", "application/x-python-code", "application/rtf",
 })  # fmt: skip
+#: Pictures and drawings that are written as text.
+_TEXTUAL_PICTURES = frozenset({
+    "image/vnd.dxf", "image/x-dxf", "image/vnd.dvb.subtitle", "image/x-xbitmap", "image/x-xpixmap",
+    "image/x-portable-anymap",    "image/x-portable-bitmap", "image/x-portable-graymap", "image/x-portable-pixmap",
+})  # fmt: skip
+_OFFICE_PREFIXES = ("application/vnd.openxmlformats", "application/vnd.oasis.", "application/vnd.ms-", "font/")
 
 
 def is_textual(media_type: str | None) -> bool:
@@ -44,21 +47,28 @@ def is_textual(media_type: str | None) -> bool:
     return media_type.startswith("text/") or media_type in _TEXTUAL or media_type.endswith(("+json", "+yaml"))
 
 
-def decode(sample: Sample, *, is_called_text: bool) -> str | None:
-    """Decode the bytes of a text, of a large file its beginning; None where they are no text.
+def may_name_text(claim: str) -> bool:
+    """Whether a claim is one that programs make of text that does nothing when it is opened.
 
-    Old 8-bit encodings cannot be told from binary data by their bytes alone, so that they pass only
-    for files that are called text and are ASCII for the larger part.
+    Browsers take types from tables of endings, in which a program in TypeScript is a film and a key a program.
+    None of that matters to who reads the text. A claim to be what is shown, unpacked, played or run is a lie.
     """
-    content, is_whole = sample.head, sample.is_whole
-    encoding, unmarked = split_byte_order_mark(content)
-    if encoding is not None:
-        return _decode_strictly(unmarked, encoding, is_whole=is_whole)
-    text = _decode_strictly(content, "utf-8", is_whole=is_whole)
-    if text is None and is_called_text and _is_mostly_ascii(content):
-        text = _decode_strictly(content, "latin-1", is_whole=is_whole)
+    if claim.startswith("image/"):
+        return claim in _TEXTUAL_PICTURES
+    return not (claim in BINARY_TYPES or claim in LAUNCHED_TYPES or claim.startswith(_OFFICE_PREFIXES))
+
+
+def decode(sample: Sample) -> tuple[str, TextEncoding] | None:
+    """Decode the bytes of a text, of a large file its beginning, as its readers will; None where they are no text."""
+    encoding = decide(sample.head, is_whole=sample.is_whole)
+    if encoding is None:
+        return None
+    text = encoding.decode(sample.head, is_whole=sample.is_whole)
     # What begins as text may be a program behind it.
-    return None if not is_whole and _BINARY_BYTES.search(sample.tail) else text
+    is_wide = encoding.name.startswith(("utf-16", "utf-32"))
+    if not has_text(text, share=CONTROLS_MAX_SHARE) or (b"\x00" in sample.tail and not is_wide):
+        return None
+    return text, encoding
 
 
 def text_type(text: str, claims: tuple[str | None, ...], *, is_whole: bool = True) -> str:
@@ -75,20 +85,6 @@ def text_type(text: str, claims: tuple[str | None, ...], *, is_whole: bool = Tru
         if claim.endswith(("/xml", "+xml")) and text.lstrip().startswith("<"):
             return "text/xml"
     return "text/plain"
-
-
-def _decode_strictly(content: bytes, encoding: str, *, is_whole: bool) -> str | None:
-    try:
-        # A beginning may end within a character.
-        text = codecs.getincrementaldecoder(encoding)("strict").decode(content, final=is_whole)
-    except UnicodeDecodeError:
-        return None
-    return None if _BINARY.search(text) else text
-
-
-def _is_mostly_ascii(content: bytes) -> bool:
-    others = len(content.translate(None, delete=bytes(range(0x80))))
-    return others * 10 <= len(content) * 3
 
 
 def _active_type(text: str) -> str | None:
@@ -116,6 +112,12 @@ def _active_type(text: str) -> str | None:
 def _end_of(match: "re.Match[str] | None") -> int:
     assert match is not None  # the pattern matches nothing, too
     return match.end()
+
+
+def resembles_json(text: str) -> bool:
+    """Whether a text is in a form that people call JSON, too: with comments, or a value on each line."""
+    stripped_text = text.strip()
+    return stripped_text.startswith(("{", "[", "//", "/*")) and stripped_text.endswith(("}", "]", "*/"))
 
 
 def _begins_as_json(text: str) -> bool:

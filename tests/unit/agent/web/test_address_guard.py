@@ -205,7 +205,20 @@ def test_any_file_name_can_be_attached(asked: str, disposition: str) -> None:
     ],
 )
 def test_bytes_become_text_by_mark_label_own_word_or_look(body: bytes, charset: str | None, text: str) -> None:
-    assert decode(body, charset, is_markup=True) == text
+    assert decode(body, charset)[0] == text
+
+
+@pytest.mark.parametrize(
+    ("body", "charset", "remark"),
+    [
+        ("für".encode("cp1252"), "windows-1252", None),
+        ("für".encode(), "iso-8859-1", None),
+        ("Проверка связи".encode("cp1251"), None, "The text was read as Windows-1251, which is a guess."),
+        ("naïve".encode("cp1252"), None, "The text was read as Windows-1252, which is a guess."),
+    ],
+)
+def test_a_guess_at_the_encoding_of_a_page_is_told(body: bytes, charset: str | None, remark: str | None) -> None:
+    assert decode(body, charset)[1] == remark
 
 
 def test_unpacking_gives_no_more_than_it_is_asked_for() -> None:
