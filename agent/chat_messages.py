@@ -95,8 +95,10 @@ def _build_segment(
         yield from _build_block(first_message, remaining_messages, parts_by_message)
     for message in remaining_messages:
         if message.role != "tool":
-            mark = {"asks": True} if message.id in question_ids else {}
-            yield _build_message(message, parts_by_message.get(message.id, ())) | mark
+            chat_message = _build_message(message, parts_by_message.get(message.id, ()))
+            if message.id in question_ids:
+                chat_message["asks"] = True
+            yield chat_message
 
 
 def _build_block(

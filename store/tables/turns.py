@@ -23,7 +23,7 @@ MUST_END_AT = "coalesce(cancel_requested_at, deadline)"
 turns = Table(
     "turns",
     metadata,
-    #: Arrival order.
+    #: Arrival order. SQLite's key; PostgreSQL has no index of it alone: turns are found by id, or within a thread.
     Column("arrival_seq", Key, Identity(always=False), primary_key=True),
     Column("id", OurId, nullable=False),
     Column("thread_key", Key, ForeignKey("threads.key", ondelete="CASCADE"), nullable=False),

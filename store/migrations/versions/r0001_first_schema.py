@@ -212,9 +212,11 @@ def upgrade() -> None:
     op.create_index("ix_summaries_thread_key", "summaries", ["thread_key"])
     op.create_index("ix_summaries_created_at", "summaries", ["created_at"])
 
+    is_sqlite = op.get_bind().dialect.name == "sqlite"
     op.create_table(
         "turns",
-        sa.Column("arrival_seq", KEY, sa.Identity(always=False), primary_key=True),
+        # On PostgreSQL, each claim and each end would write to one index more.
+        sa.Column("arrival_seq", KEY, sa.Identity(always=False), primary_key=is_sqlite, nullable=False),
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("thread_key", KEY, sa.ForeignKey("threads.key", ondelete="CASCADE"), nullable=False),
         sa.Column("created_at", TIME, nullable=False),
@@ -260,6 +262,8 @@ def upgrade() -> None:
         postgresql_with={"fillfactor": 85},
         sqlite_autoincrement=True,
     )
+    if not is_sqlite:
+        op.execute("ALTER TABLE turns REPLICA IDENTITY USING INDEX uq_turns_id")
     op.create_index("ix_turns_thread_key", "turns", ["thread_key", "arrival_seq"])
     _create_turn_indexes()
     _create_index_where(
