@@ -56,8 +56,8 @@ class TurnExecutor:
     ) -> ExecutedTurn:
         """Run a turn's agent and commit its end; `releases`, asked after the run, releases the lease.
 
-        The caller has bound the turn's ids to what is logged. Raises `LeaseLost`, and leaves the turn without an end; so do `DatabaseUnavailable` and a
-        cancellation of the caller where the turn can be resumed.
+        The caller has bound the turn's ids to what is logged. Raises `LeaseLost`, and leaves the turn without an end;
+        so do `DatabaseUnavailable` and a cancellation of the caller where the turn can be resumed.
         """
         try:
             run = create_run()

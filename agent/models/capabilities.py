@@ -34,5 +34,5 @@ async def capabilities_of(model: Model, model_name: str) -> Capabilities:
     """The capabilities of the model of that name, as far as its adapter knows them."""
     # `isinstance` would look for what the protocol asks for through all of its bases, with every turn.
     if hasattr(model, "capabilities_of"):
-        return await cast(KnowsCapabilities, model).capabilities_of(model_name)
+        return await cast("KnowsCapabilities", model).capabilities_of(model_name)
     return Capabilities()
