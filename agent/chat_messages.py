@@ -23,6 +23,7 @@ from agent.tools.result import failure
 from conversation.history import segments
 from conversation.message import Message, ToolCall
 from conversation.parts import FilePart, ImagePart, Part, TextPart
+from conversation.step import DIGEST_CHARS
 
 #: What providers refuse in the name of a speaker.
 _INVALID_IN_SPEAKER_NAME = re.compile(r"[\s<|\\/>]")
@@ -56,7 +57,7 @@ def build_messages(
 
 
 def request_digest(request: ModelRequest) -> str:
-    """SHA-256 of what is asked; how long and how often to try, and with which key, is left out."""
+    """The SHA-256 of what is asked, its beginning; how long and how often to try, and with which key, is left out."""
     content = {
         "model": request.model,
         "messages": request.messages,
@@ -65,7 +66,7 @@ def request_digest(request: ModelRequest) -> str:
         "fallbacks": request.fallbacks,
     }
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), default=_to_json_value)
-    return hashlib.sha256(text.encode("ascii")).hexdigest()
+    return hashlib.sha256(text.encode("ascii")).hexdigest()[:DIGEST_CHARS]
 
 
 def _find_questions(messages: Sequence[Message]) -> frozenset[str]:
@@ -94,8 +95,10 @@ def _build_segment(
         yield from _build_block(first_message, remaining_messages, parts_by_message)
     for message in remaining_messages:
         if message.role != "tool":
-            mark = {"asks": True} if message.id in question_ids else {}
-            yield _build_message(message, parts_by_message.get(message.id, ())) | mark
+            chat_message = _build_message(message, parts_by_message.get(message.id, ()))
+            if message.id in question_ids:
+                chat_message["asks"] = True
+            yield chat_message
 
 
 def _build_block(

@@ -7,12 +7,12 @@ stored: models send NULs, half characters and repeated ids.
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from agent.models.protocol import ModelReply
 from conversation.message import ToolCall, Usage
 from conversation.replay import JournalledResult, write_fields
-from conversation.step import Step
+from conversation.step import DIGEST_CHARS, Step
 from conversation.storable_text import make_storable
 
 
@@ -46,17 +46,23 @@ def model_step(index: int, reply: ModelReply, request_digest: str, seconds: floa
         name=reply.model,
         state="finished",
         request_digest=request_digest,
-        result={
-            "content": reply.content,
-            "tool_calls": [call.to_json() for call in reply.tool_calls],
-            "reasoning": reply.reasoning,
-            "finish_reason": reply.finish_reason,
-            "provider_fields": write_fields(reply.provider_fields),
-        },
+        result=_result_of(reply),
         usage=reply.usage,
         cost=reply.cost,
         seconds=seconds,
     )
+
+
+def _result_of(reply: ModelReply) -> dict[str, Any]:
+    """What a reply holds: most hold a text alone, and each turn's is stored."""
+    result = {
+        "content": reply.content,
+        "tool_calls": [call.to_json() for call in reply.tool_calls],
+        "reasoning": reply.reasoning,
+        "finish_reason": reply.finish_reason,
+        "provider_fields": write_fields(reply.provider_fields),
+    }
+    return {name: value for name, value in result.items() if value}
 
 
 def unanswered_step(index: int, model: str, request_digest: str, *, usage: Usage, cost: float | None) -> Step:
@@ -68,7 +74,7 @@ def unanswered_step(index: int, model: str, request_digest: str, *, usage: Usage
 
 def tool_intent(index: int, call: ToolCall) -> Step:
     """The entry of a tool call that is about to start."""
-    digest = hashlib.sha256(f"{call.name}\n{call.arguments}".encode()).hexdigest()
+    digest = hashlib.sha256(f"{call.name}\n{call.arguments}".encode()).hexdigest()[:DIGEST_CHARS]
     return Step(index=index, kind="tool", call_id=call.id, name=call.name, state="started", request_digest=digest)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 LEADING = ("timestamp", "level", "event")
 #: The ids of a turn come last, in this order.
 IDS = ("tenant", "thread", "turn", "agent")
+_PLACED = frozenset(LEADING + IDS)
 #: A shorter value is no secret, and hiding it would tear holes into ordinary words.
 SECRET_MIN_CHARS = 8
 MASK = "***"
@@ -23,7 +24,7 @@ _URL_PASSWORD = re.compile(r"(?<=://)[^\s/@\"']*:[^\s/@\"']*(?=@)")
 
 def show_line(event: Mapping[str, Any]) -> str:
     """An event as a line for people: when, how grave, what, and its values by name."""
-    names = [name for name in event if name not in LEADING + IDS] + [name for name in IDS if name in event]
+    names = [name for name in event if name not in _PLACED] + [name for name in IDS if name in event]
     values = (f"{name}={_show_value(event[name])}" for name in names)
     moment, level, name = (str(event.get(field, "")) for field in LEADING)
     return " ".join((moment, f"{level:<7}", _show_text(name), *values))
@@ -37,9 +38,11 @@ def mask(line: str, secrets: Iterable[str] = ()) -> str:
 
 
 def _show_value(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, default=str)
-    # As JSON, which escapes quotes, ends of lines and whatever else a terminal would obey.
-    return text if _PLAIN.fullmatch(text) or not isinstance(value, str) else json.dumps(text)
+    if isinstance(value, str):
+        # As JSON, which escapes quotes, ends of lines and whatever else a terminal would obey.
+        return value if _PLAIN.fullmatch(value) else json.dumps(value)
+    # Most values are whole numbers, each turn logs some, and an encoder of JSON is made anew for each call.
+    return str(value) if type(value) is int else json.dumps(value, default=str)
 
 
 def _show_text(text: str) -> str:

@@ -56,16 +56,15 @@ class TurnExecutor:
     ) -> ExecutedTurn:
         """Run a turn's agent and commit its end; `releases`, asked after the run, releases the lease.
 
-        Raises `LeaseLost`, and leaves the turn without an end; so do `DatabaseUnavailable` and a
-        cancellation of the caller where the turn can be resumed.
+        The caller has bound the turn's ids to what is logged. Raises `LeaseLost`, and leaves the turn without an end;
+        so do `DatabaseUnavailable` and a cancellation of the caller where the turn can be resumed.
         """
         try:
             run = create_run()
         except BaseException as error:  # noqa: BLE001 - a model that cannot be made breaks its turn, no more
             return await self._commit_ending(turn, _end_unrun(turn, error), error, release=releases())
-        with bind_turn(turn):
-            ending, run_error = await self._run_agent(run, entry)
-            executed = await self._commit_ending(turn, ending, run_error, release=releases())
+        ending, run_error = await self._run_agent(run, entry)
+        executed = await self._commit_ending(turn, ending, run_error, release=releases())
         return replace(executed, model_calls=run.model_calls, tokens=run.tokens)
 
     async def end_refused(self, turn: RefusedTurn, *, release: bool) -> ExecutedTurn:

@@ -14,6 +14,7 @@ from agent.loop import Run
 from agent.model_factory import model_for, preload
 from agent.tools.thread_pool import ToolThreads
 from conversation.errors import TurnFailed
+from conversation.logs import bind_turn
 from conversation.message import Message, Usage
 from conversation.thread import Thread
 from conversation.turn import Cancelled, ClaimedTurn, Ending, Failed, RefusedTurn, TurnResult
@@ -103,9 +104,10 @@ class LocalRun:
                     case RefusedTurn():
                         return await executor.end_refused(claimed, release=True)
                     case ClaimedTurn():
-                        return await executor.execute(
-                            claimed, lambda: self._create_agent_run(claimed, files), entry, releases=lambda: True
-                        )
+                        with bind_turn(claimed):
+                            return await executor.execute(
+                                claimed, lambda: self._create_agent_run(claimed, files), entry, releases=lambda: True
+                            )
                     case _:
                         assert_never(claimed)
             finally:

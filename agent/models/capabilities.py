@@ -5,7 +5,7 @@ one, few the other, and a request with what a model does not take fails as a who
 """
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast
 
 from agent.models.protocol import Model
 
@@ -22,7 +22,6 @@ class Capabilities:
     max_input_tokens: int | None = None
 
 
-@runtime_checkable
 class KnowsCapabilities(Protocol):
     """A `Model` that can say what the models behind it take."""
 
@@ -33,6 +32,7 @@ class KnowsCapabilities(Protocol):
 
 async def capabilities_of(model: Model, model_name: str) -> Capabilities:
     """The capabilities of the model of that name, as far as its adapter knows them."""
-    if isinstance(model, KnowsCapabilities):
-        return await model.capabilities_of(model_name)
+    # `isinstance` would look for what the protocol asks for through all of its bases, with every turn.
+    if hasattr(model, "capabilities_of"):
+        return await cast("KnowsCapabilities", model).capabilities_of(model_name)
     return Capabilities()

@@ -113,6 +113,10 @@ class _Borrowed:
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         pooled, self._pooled = self._pooled, None
         assert pooled is not None, "borrowed by `with`"
+        if error is None:
+            # The call's transaction has ended with its message: a ROLLBACK would find none.
+            pooled._close_special(transaction_reset=True)  # noqa: SLF001 - as SQLAlchemy's own connections are closed
+            return
         try:
             if isinstance(error, psycopg.Error):
                 self._raise_wrapped(error, pooled)

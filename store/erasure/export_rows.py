@@ -112,10 +112,10 @@ def load_files(connection: Connection, key: int, after: tuple[str, int]) -> Sequ
 def load_sent_turns(connection: Connection, subject: Subject, after: int) -> tuple[int, Sequence[AnyRow]] | None:
     """Load what the user said in their next turns in threads of others, with the position of the last turn."""
     is_of_other = threads.c.owner.is_distinct_from(subject.user)
-    of_page = select(turns.c.arrival_seq).join(threads).where(is_sent_by(subject), is_of_other)
+    of_page = select(turns.c.id, turns.c.arrival_seq).join(threads).where(is_sent_by(subject), is_of_other)
     page = of_page.where(turns.c.arrival_seq > after).order_by(turns.c.arrival_seq).limit(PAGE)
-    positions = connection.execute(page).scalars().all()
-    if not positions:
+    sent_turns = connection.execute(page).all()
+    if not sent_turns:
         return None
     is_visible = (messages.c.seq > threads.c.history_starts_after) | threads.c.legal_hold
     is_input = (messages.c.seq <= turns.c.window_to_seq) & is_visible
@@ -123,8 +123,8 @@ def load_sent_turns(connection: Connection, subject: Subject, after: int) -> tup
     for table, condition in ((messages, is_input), (inbox_messages, true())):
         said = select(turns.c.arrival_seq, turns.c.thread_key, threads.c.id.label("thread"), *_said_columns(table))
         of_turns = said.join_from(turns, threads).join(table, table.c.turn_id == turns.c.id)
-        rows += connection.execute(of_turns.where(turns.c.arrival_seq.in_(positions), condition))
-    return positions[-1], sorted(rows, key=lambda row: row.arrival_seq)
+        rows += connection.execute(of_turns.where(turns.c.id.in_([turn.id for turn in sent_turns]), condition))
+    return sent_turns[-1].arrival_seq, sorted(rows, key=lambda row: row.arrival_seq)
 
 
 def _said_columns(table: Table) -> list[Column[Any]]:

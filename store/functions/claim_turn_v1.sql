@@ -117,7 +117,7 @@ BEGIN
         -- A first claim without a summary has frozen its absence, too.
         window_summary_id = CASE WHEN attempt = 0 THEN thread.summary_id ELSE window_summary_id END,
         window_context_version = coalesce(window_context_version, thread.context_version)
-    WHERE arrival_seq = head.arrival_seq
+    WHERE id = head.id
     RETURNING * INTO turn;
 
     WITH inputs AS (

@@ -1,11 +1,15 @@
-"""Turns: the inbox of messages that have no place in the history yet, the journal of steps, who works."""
+"""Turns: the inbox of messages that have no place in the history yet, the journal of steps, who works.
+
+What stays true: in a row of `turns`, what is as it was sent stands first, then what a claim changes, then what an end
+does. PostgreSQL's log of an update holds the row from the first byte that changed, if both versions share a page.
+"""
 
 from sqlalchemy import BigInteger, Boolean, ColumnElement, Integer, Numeric, SmallInteger, Text, text
 from sqlalchemy.schema import CheckConstraint, Column, ForeignKey, Identity, Index, Table, UniqueConstraint
 
 from store.database.column_types import Json, Key, OurId, Time
 from store.tables.metadata import index_where, metadata
-from store.tables.threads import said_columns
+from store.tables.threads import FILLFACTOR, said_columns
 
 #: A turn in one of these states still has work ahead of it.
 UNFINISHED = "state in ('queued', 'running')"
@@ -19,16 +23,32 @@ MUST_END_AT = "coalesce(cancel_requested_at, deadline)"
 turns = Table(
     "turns",
     metadata,
-    #: Arrival order.
+    #: Arrival order. SQLite's key; PostgreSQL has no index of it alone: turns are found by id, or within a thread.
     Column("arrival_seq", Key, Identity(always=False), primary_key=True),
     Column("id", OurId, nullable=False),
     Column("thread_key", Key, ForeignKey("threads.key", ondelete="CASCADE"), nullable=False),
+    Column("created_at", Time, nullable=False),
+    #: 0 is ordinary; higher is sooner. It orders threads, never the turns of one thread.
+    Column("priority", SmallInteger, nullable=False, server_default="0"),
     Column("tenant", Text, nullable=False),
-    Column("state", Text, nullable=False),
     Column("agent", Text, nullable=False),
-    Column("agent_version", Text),
+    Column("metadata", Json, nullable=False),
+    #: The user who asks, where that is not the thread's owner; after their erasure, the hash of their id.
+    Column("sender", Text),
+    #: The turn is due when this is past.
+    Column("not_before", Time),
+    #: The turn fails instead of going on after this.
+    Column("deadline", Time),
+    Column("idempotency_key", Text),
+    #: SHA-256 of the whole request, attachments' hashes in it.
+    Column("request_digest", Text),
     #: The library caller's process that alone may run it; null where any worker may.
     Column("local_process_id", OurId),
+    #: The turn that it does again: one that failed, or was cancelled. Itself, where it goes on.
+    Column("requeued_from", OurId),
+    Column("cancel_requested_at", Time),
+    #: The name of whoever asked for that first, as they gave it; null where they gave none.
+    Column("cancel_requested_by", Text),
     #: How often it was claimed.
     Column("attempt", Integer, nullable=False, server_default="0"),
     #: How often it was retried later because what it needs was away: the limit of retries counts these.
@@ -39,40 +59,24 @@ turns = Table(
     Column("crashed_worker", OurId),
     #: How often a run of it broke off without its process dying: it was handed over, or came to no end.
     Column("interruptions", Integer, nullable=False, server_default="0"),
-    #: The turn that it does again: one that failed, or was cancelled. Itself, where it goes on.
-    Column("requeued_from", OurId),
-    #: 0 is ordinary; higher is sooner. It orders threads, never the turns of one thread.
-    Column("priority", SmallInteger, nullable=False, server_default="0"),
-    Column("metadata", Json, nullable=False),
-    #: The user who asks, where that is not the thread's owner; after their erasure, the hash of their id.
-    Column("sender", Text),
-    #: The turn is due when this is past.
-    Column("not_before", Time),
+    #: When a wake-up was published last since its last claim, or when a sweep found that others must end before it;
+    #: null where none was: also of one behind a turn that is notified, whose wake-up serves their thread.
+    Column("notified_at", Time),
     #: A head that waits for its model to come back blocks its thread until then.
     Column("retry_at", Time),
     #: When what it needs was found away first: how long it is retried counts from then.
     Column("failing_since", Time),
     #: The breaker of its model, where that was open when it was queued again: closing it makes the turn due.
     Column("waits_for", Text),
-    #: The turn fails instead of going on after this.
-    Column("deadline", Time),
-    Column("idempotency_key", Text),
-    #: SHA-256 of the whole request, attachments' hashes in it.
-    Column("request_digest", Text),
     #: The window, frozen at the first claim: the newest seq that the model sees, its summary, its context.
     Column("window_to_seq", BigInteger),
     Column("window_summary_id", OurId),
     Column("window_context_version", Integer),
-    #: When a wake-up was published last since its last claim, or when a sweep found that others must end before it;
-    #: null where none was: also of one behind a turn that is notified, whose wake-up serves their thread.
-    Column("notified_at", Time),
-    Column("cancel_requested_at", Time),
-    #: The name of whoever asked for that first, as they gave it; null where they gave none.
-    Column("cancel_requested_by", Text),
-    Column("created_at", Time, nullable=False),
     Column("started_at", Time),
     #: Its newest claim.
     Column("attempt_started_at", Time),
+    Column("agent_version", Text),
+    Column("state", Text, nullable=False),
     Column("finished_at", Time),
     Column("error_kind", Text),
     Column("error_message", Text),
@@ -100,6 +104,7 @@ turns = Table(
     ),
     # Few turns are in it: what a user said in threads of others.
     index_where("ix_turns_sender", "tenant", "sender", "arrival_seq", where="sender is not null"),
+    postgresql_with={"fillfactor": FILLFACTOR},
     sqlite_autoincrement=True,
 )
 

@@ -23,7 +23,7 @@ def let_go(connection: Connection, breaker: str) -> int:
     """Let the turns come that wait for this breaker; returns how many, `BATCH` where others may be left."""
     waiting = (
         select(
-            turns.c.arrival_seq,
+            turns.c.id,
             func.row_number().over(order_by=turns.c.arrival_seq).label("place"),
             func.count().over().label("number"),
         )
@@ -33,18 +33,18 @@ def let_go(connection: Connection, breaker: str) -> int:
         .cte("waiting")
     )
     place, number = (
-        select(column).where(waiting.c.arrival_seq == turns.c.arrival_seq).scalar_subquery()
+        select(column).where(waiting.c.id == turns.c.id).scalar_subquery()
         for column in (waiting.c.place, waiting.c.number)
     )
     moment = clock(plus_seconds=place * _smaller(literal(SPREAD_SECONDS), SPREAD_MAX_SECONDS / number))
     statement = (
         update(turns)
         # Again: one that was claimed meanwhile does not wait any more.
-        .where(turns.c.arrival_seq.in_(select(waiting.c.arrival_seq)), queued, turns.c.retry_at.is_not(None))
+        .where(turns.c.id.in_(select(waiting.c.id)), queued, turns.c.retry_at.is_not(None))
         .values(retry_at=_smaller(turns.c.retry_at, moment), waits_for=None)
     )
     # SQLite counts no rows of a statement that begins with a CTE.
-    return len(connection.execute(statement.returning(turns.c.arrival_seq)).all())
+    return len(connection.execute(statement.returning(turns.c.id)).all())
 
 
 def _smaller(one: ColumnElement[Any], other: ColumnElement[Any]) -> ColumnElement[Any]:

@@ -101,6 +101,7 @@ def _may_start(thread: AnyRow, lease_owner: str | None, claimant: ClaimRequest) 
 
 def _is_claimable_head(thread: AnyRow, lease_owner: str | None, claimant: ClaimRequest) -> ColumnElement[bool]:
     return and_(
+        turns.c.thread_key == thread.key,
         turns.c.arrival_seq == head_of(thread.key),
         can_start(),
         or_(_is_claimable_by(claimant), is_abandoned()),

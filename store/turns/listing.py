@@ -101,7 +101,7 @@ def list_turns(connection: Connection, filters: TurnFilter, *, limit: int, curso
     states = sorted(set(filters.states) or set(TurnState))
     listed = union_all(*(_select_of_state(state, filters, conditions, position, limit + 1) for state in states))
     order = turns.c.finished_at.desc().nulls_first(), turns.c.arrival_seq.desc()
-    rows = connection.execute(select_listed().where(turns.c.arrival_seq.in_(listed)).order_by(*order)).all()
+    rows = connection.execute(select_listed().where(turns.c.id.in_(listed)).order_by(*order)).all()
     page = ListedTurnPage(listed_turn_of(row) for row in rows[:limit])
     if len(rows) > limit:
         page.next_cursor = _cursor(rows[limit - 1])
@@ -122,13 +122,13 @@ def listed_turn_of(row: AnyRow) -> ListedTurn:
 def _select_of_state(
     state: TurnState, filters: TurnFilter, conditions: list[ColumnElement[bool]], position: _Position | None, limit: int
 ) -> Select[Any]:
-    found = select(turns.c.arrival_seq).join(threads, turns.c.thread_key == threads.c.key)
+    found = select(turns.c.id).join(threads, turns.c.thread_key == threads.c.key)
     found = found.where(turns.c.state == state, *conditions, *_time_conditions(state, filters))
     if position is not None:
         found = found.where(_is_behind(state, position))
     # The subquery keeps ORDER BY and LIMIT on their own side of the UNION, on SQLite too.
     page = found.order_by(turns.c.finished_at.desc(), turns.c.arrival_seq.desc()).limit(limit).subquery()
-    return select(page.c.arrival_seq)
+    return select(page.c.id)
 
 
 def _conditions(filters: TurnFilter) -> list[ColumnElement[bool]]:

@@ -38,7 +38,7 @@ def must_end() -> ColumnElement[bool]:
 
 
 def head_of(thread_key: int, *, except_turn_id: str | None = None) -> ScalarSelect[Any]:
-    """The position of the thread's head; `except_turn_id` leaves one turn out that is just ending."""
+    """The position of the thread's head, by which it is found in its thread; `except_turn_id`, just ending, is none."""
     statement = _first_due(turns, thread_key)
     if except_turn_id is not None:
         statement = statement.where(turns.c.id != except_turn_id)
@@ -76,6 +76,7 @@ def next_turn_after(thread_key: int, turn_id: str) -> ScalarSelect[Any]:
     return (
         select(turns.c.id)
         .where(
+            turns.c.thread_key == thread_key,
             turns.c.arrival_seq == head_of(thread_key, except_turn_id=turn_id),
             can_start(),
             turns.c.local_process_id.is_(None),

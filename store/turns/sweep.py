@@ -70,12 +70,12 @@ def pick_wake_ups(
     """
     size = max(WINDOW_MIN, limit)
     line = _candidates(tenant, thread_keys, grace_seconds, size)
-    candidates = union_all(select(line.c.arrival_seq), _lost(), take_first(_must_end(), size))
+    candidates = union_all(select(line.c.id), _lost(), take_first(_must_end(), size))
     waiting_heads = (
-        select(turns.c.arrival_seq)
+        select(turns.c.id)
         .join(threads, turns.c.thread_key == threads.c.key)
         .where(is_waiting_head(tenant_max_running), _may_be_notified(grace_seconds, in_broker))
-        .where(turns.c.arrival_seq.in_(candidates), _is_asked_for(tenant, thread_keys))
+        .where(turns.c.id.in_(candidates), _is_asked_for(tenant, thread_keys))
         .order_by(turns.c.arrival_seq)
         .limit(limit)
         .with_for_update(skip_locked=True, of=turns)
@@ -93,7 +93,7 @@ def _mark_notified(waiting_heads: CTE) -> ReturningUpdate[Any]:
     thread_id = select(threads.c.id).where(threads.c.key == turns.c.thread_key).scalar_subquery()
     return (
         update(turns)
-        .where(turns.c.arrival_seq.in_(select(waiting_heads.c.arrival_seq)))
+        .where(turns.c.id.in_(select(waiting_heads.c.id)))
         .values(notified_at=clock())
         .returning(
             turns.c.arrival_seq,
@@ -109,14 +109,14 @@ def _mark_notified(waiting_heads: CTE) -> ReturningUpdate[Any]:
 def _postpone_unready(line: CTE, size: int, waiting_heads: CTE, limit: int) -> Update:
     """Move turns that wait for others to the end of the line, where they leave a sweep too little to pick."""
     unready = (
-        select(turns.c.arrival_seq)
-        .where(turns.c.arrival_seq.in_(select(line.c.arrival_seq)), queued)
-        .where(turns.c.arrival_seq.not_in(select(waiting_heads.c.arrival_seq)))
+        select(turns.c.id)
+        .where(turns.c.id.in_(select(line.c.id)), queued)
+        .where(turns.c.id.not_in(select(waiting_heads.c.id)))
         .with_for_update(skip_locked=True)
         .cte("unready")
     )
     is_full = _count(line) >= size, _count(waiting_heads) < limit
-    is_unready = turns.c.arrival_seq.in_(select(unready.c.arrival_seq))
+    is_unready = turns.c.id.in_(select(unready.c.id))
     return update(turns).where(*is_full, is_unready).values(notified_at=clock())
 
 
@@ -129,7 +129,7 @@ def _candidates(tenant: str | None, thread_keys: Collection[int] | None, grace_s
     if tenant is None and thread_keys is None:
         lines = select_never_notified(), select_notified(for_seconds=grace_seconds or 0)
         return union_all(*(take_first(line, size) for line in lines)).cte("line")
-    asked_for = select(turns.c.arrival_seq).where(turns.c.state == "queued", _is_asked_for(tenant, thread_keys))
+    asked_for = select(turns.c.id).where(turns.c.state == "queued", _is_asked_for(tenant, thread_keys))
     # In the order of the index: those that wait have no end yet.
     return asked_for.order_by(turns.c.finished_at, turns.c.arrival_seq).limit(size).cte("line")
 
@@ -142,14 +142,14 @@ def _is_asked_for(tenant: str | None, thread_keys: Collection[int] | None) -> Co
 
 
 def _must_end() -> Select[Any]:
-    return select(turns.c.arrival_seq).where(unfinished, must_end_at <= moment_now()).order_by(must_end_at)
+    return select(turns.c.id).where(unfinished, must_end_at <= moment_now()).order_by(must_end_at)
 
 
 def _lost() -> Select[Any]:
     """The turns that run according to their row, though no living worker holds their thread."""
     living_workers = select(workers.c.id).where(workers.c.lease_expires_at > moment_now())
     is_lost = or_(threads.c.lease_owner.is_(None), threads.c.lease_owner.not_in(living_workers))
-    running = select(turns.c.arrival_seq).join(threads, turns.c.thread_key == threads.c.key)
+    running = select(turns.c.id).join(threads, turns.c.thread_key == threads.c.key)
     return running.where(turns.c.state == "running", is_lost)
 
 
@@ -177,7 +177,7 @@ def _newest_beyond(wake_ups: int) -> ScalarSelect[Any]:
     is_notified = and_(turns.c.notified_at.is_not(None), _crashes() != SHARED_CRASHES)
     notified = select(turns.c.notified_at).where(queued, is_notified)
     # Of the turns that run for nobody, too: a crash may leave many.
-    lost = select(turns.c.notified_at).where(turns.c.arrival_seq.in_(_lost()), is_notified)
+    lost = select(turns.c.notified_at).where(turns.c.id.in_(_lost()), is_notified)
     newest = [each.order_by(turns.c.notified_at.desc()).limit(wake_ups + 1).subquery() for each in (notified, lost)]
     outstanding = union_all(*(select(each.c.notified_at) for each in newest)).cte("outstanding")
     return (

@@ -45,21 +45,21 @@ def is_waiting_head(tenant_max_running: int) -> ColumnElement[bool]:
 
 def select_never_notified() -> Select[Any]:
     """Select the due turns for which no wake-up was published, those that are due for longest first."""
-    waiting = select(turns.c.arrival_seq).where(queued)
+    waiting = select(turns.c.id).where(queued)
     return waiting.where(turns.c.notified_at.is_(None), _due_at <= moment_now()).order_by(_due_at)
 
 
 def select_notified(*, for_seconds: float) -> Select[Any]:
     """Select the turns whose last wake-up was published so long ago, at least, that of longest ago first."""
-    waiting = select(turns.c.arrival_seq).where(queued)
+    waiting = select(turns.c.id).where(queued)
     long_ago = moment_now(plus_seconds=-for_seconds)
     return waiting.where(turns.c.notified_at < long_ago).order_by(turns.c.notified_at)
 
 
 def take_first(statement: Select[Any], size: int) -> Select[Any]:
-    """Select the first rows' arrival order, with ORDER BY and LIMIT on their own side of a UNION, on SQLite too."""
+    """Select the first turns, with ORDER BY and LIMIT on their own side of a UNION, on SQLite too."""
     subquery = statement.limit(size).subquery()
-    return select(subquery.c.arrival_seq)
+    return select(subquery.c.id)
 
 
 def find_longest_waiting(
@@ -74,7 +74,7 @@ def find_longest_waiting(
         )
         .join(threads, turns.c.thread_key == threads.c.key)
         .where(
-            turns.c.arrival_seq.in_(select(_search_window().c.arrival_seq)),
+            turns.c.id.in_(select(_search_window().c.id)),
             is_waiting_head(tenant_max_running),
             since < clock(plus_seconds=-over_seconds),
         )

@@ -71,9 +71,8 @@ def model_of_breaker(key: str | None) -> str | None:
 
 
 def _explain_due(connection: Connection, row: AnyRow, tenant_max_running: int) -> Wait:
-    head_id = connection.execute(
-        select(turns.c.id).where(turns.c.arrival_seq == head_of(row.thread_key))
-    ).scalar_one_or_none()
+    is_head = (turns.c.thread_key == row.thread_key) & (turns.c.arrival_seq == head_of(row.thread_key))
+    head_id = connection.execute(select(turns.c.id).where(is_head)).scalar_one_or_none()
     if head_id is not None and head_id != row.id:
         return Wait(WaitReason.BEHIND, turn_id=head_id)
     if row.local_process_id is not None:

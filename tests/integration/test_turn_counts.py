@@ -20,6 +20,7 @@ from agent.agent import Agent
 from agent.models.protocol import ModelReply, ModelRequest, StreamRestarted, TextDelta
 from agent.offline.model import RecallModel
 from benchmarks.own_turns import OwnTurns
+from benchmarks.stage import read_wal_position
 from benchmarks.stock import stock_threads
 from store.settings import load
 
@@ -28,6 +29,8 @@ WAITING = 40
 MESSAGES = 50
 #: KiB that a waiting turn may hold, its window of 50 messages of 200 characters included.
 WAITING_KIB_MAX = 80
+#: Bytes that a turn of a new thread may write to PostgreSQL's log, its sending included.
+WAL_BYTES_MAX = 6_000
 #: Blocks of Python's allocator that a turn may leave behind: a cache that grows with each would leave more.
 LEFT_BLOCKS_MAX = 8
 
@@ -113,6 +116,19 @@ def test_a_turn_announces_its_end_once(site: OwnTurns, broker: "redis.Redis") ->
     announced = wait_until_counted(broker, "publish", before + 10) - before
 
     assert announced == 10
+
+
+def test_a_turn_writes_little_to_the_log(site: OwnTurns, database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        before = read_wal_position(connection)
+        for number in range(40):
+            site.turn(f"t-{number}")
+        written = (read_wal_position(connection) - before) / 40
+        indexes = connection.execute("select count(*) from pg_index where indrelid = 'turns'::regclass").fetchone()
+
+    assert written < WAL_BYTES_MAX
+    # A claim and an end write to each that holds the row: one more needs a reason, or takes the place of another.
+    assert indexes == (9,)
 
 
 def test_a_waiting_turn_holds_little_memory(site: OwnTurns, database_url: str, held: HeldModel) -> None:

@@ -213,41 +213,43 @@ def upgrade() -> None:
     op.create_index("ix_summaries_thread_key", "summaries", ["thread_key"])
     op.create_index("ix_summaries_created_at", "summaries", ["created_at"])
 
+    is_sqlite = op.get_bind().dialect.name == "sqlite"
     op.create_table(
         "turns",
-        sa.Column("arrival_seq", KEY, sa.Identity(always=False), primary_key=True),
+        # On PostgreSQL, each claim and each end would write to one index more.
+        sa.Column("arrival_seq", KEY, sa.Identity(always=False), primary_key=is_sqlite, nullable=False),
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("thread_key", KEY, sa.ForeignKey("threads.key", ondelete="CASCADE"), nullable=False),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("priority", sa.SmallInteger(), server_default="0", nullable=False),
         sa.Column("tenant", sa.Text(), nullable=False),
-        sa.Column("state", sa.Text(), nullable=False),
         sa.Column("agent", sa.Text(), nullable=False),
-        sa.Column("agent_version", sa.Text(), nullable=True),
+        sa.Column("metadata", JSON, nullable=False),
+        sa.Column("sender", sa.Text(), nullable=True),
+        sa.Column("not_before", TIME, nullable=True),
+        sa.Column("deadline", TIME, nullable=True),
+        sa.Column("idempotency_key", sa.Text(), nullable=True),
+        sa.Column("request_digest", sa.Text(), nullable=True),
         sa.Column("local_process_id", sa.Uuid(), nullable=True),
+        sa.Column("requeued_from", sa.Uuid(as_uuid=False), nullable=True),
+        sa.Column("cancel_requested_at", TIME, nullable=True),
+        sa.Column("cancel_requested_by", sa.Text(), nullable=True),
         sa.Column("attempt", sa.Integer(), server_default="0", nullable=False),
         sa.Column("retries", sa.Integer(), server_default="0", nullable=False),
         sa.Column("crashes", sa.Integer(), server_default="0", nullable=False),
         sa.Column("crashed_worker", sa.Uuid(as_uuid=False), nullable=True),
         sa.Column("interruptions", sa.Integer(), server_default="0", nullable=False),
-        sa.Column("requeued_from", sa.Uuid(as_uuid=False), nullable=True),
-        sa.Column("priority", sa.SmallInteger(), server_default="0", nullable=False),
-        sa.Column("metadata", JSON, nullable=False),
-        sa.Column("sender", sa.Text(), nullable=True),
-        sa.Column("not_before", TIME, nullable=True),
+        sa.Column("notified_at", TIME, nullable=True),
         sa.Column("retry_at", TIME, nullable=True),
         sa.Column("failing_since", TIME, nullable=True),
         sa.Column("waits_for", sa.Text(), nullable=True),
-        sa.Column("deadline", TIME, nullable=True),
-        sa.Column("idempotency_key", sa.Text(), nullable=True),
-        sa.Column("request_digest", sa.Text(), nullable=True),
         sa.Column("window_to_seq", sa.BigInteger(), nullable=True),
         sa.Column("window_summary_id", sa.Uuid(), nullable=True),
         sa.Column("window_context_version", sa.Integer(), nullable=True),
-        sa.Column("notified_at", TIME, nullable=True),
-        sa.Column("cancel_requested_at", TIME, nullable=True),
-        sa.Column("cancel_requested_by", sa.Text(), nullable=True),
-        sa.Column("created_at", TIME, nullable=False),
         sa.Column("started_at", TIME, nullable=True),
         sa.Column("attempt_started_at", TIME, nullable=True),
+        sa.Column("agent_version", sa.Text(), nullable=True),
+        sa.Column("state", sa.Text(), nullable=False),
         sa.Column("finished_at", TIME, nullable=True),
         sa.Column("error_kind", sa.Text(), nullable=True),
         sa.Column("error_message", sa.Text(), nullable=True),
@@ -258,8 +260,11 @@ def upgrade() -> None:
         sa.Column("cost", sa.Numeric(precision=18, scale=9, asdecimal=False), nullable=True),
         sa.CheckConstraint("state in ('queued', 'running', 'completed', 'failed', 'cancelled')", name="state"),
         sa.UniqueConstraint("id"),
+        postgresql_with={"fillfactor": 85},
         sqlite_autoincrement=True,
     )
+    if not is_sqlite:
+        op.execute("ALTER TABLE turns REPLICA IDENTITY USING INDEX uq_turns_id")
     op.create_index("ix_turns_thread_key", "turns", ["thread_key", "arrival_seq"])
     _create_turn_indexes()
     _create_index_where(

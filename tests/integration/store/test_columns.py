@@ -78,43 +78,43 @@ TURNS: dict[str, tuple[Does, Does, Does, Does]] = {
     "arrival_seq": (LEAVES, SETS, COPIES, SETS),
     "id": (LEAVES, SETS, COPIES, SETS),
     "thread_key": (LEAVES, SETS, COPIES, COPIES),
+    "created_at": (LEAVES, COPIES, COPIES, SETS),
+    "priority": (LEAVES, COPIES, COPIES, COPIES),
     "tenant": (LEAVES, COPIES, COPIES, COPIES),
-    "state": (LEAVES, COPIES, SETS, SETS),
     "agent": (LEAVES, COPIES, COPIES, COPIES),
-    # That of the newest claim: there was none of a new turn.
-    "agent_version": (LEAVES, COPIES, COPIES, RESETS),
+    "metadata": (LEAVES, COPIES, COPIES, COPIES),
+    "sender": (LEAVES, COPIES, COPIES, COPIES),
+    # Due at once: the times that its sender set are past.
+    "not_before": (LEAVES, RESETS, RESETS, RESETS),
+    "deadline": (LEAVES, RESETS, RESETS, RESETS),
+    # The key answers for one request of one installation.
+    "idempotency_key": (LEAVES, RESETS, COPIES, RESETS),
+    "request_digest": (LEAVES, RESETS, COPIES, RESETS),
     # A requeued turn may be run by any worker.
     "local_process_id": (LEAVES, RESETS, RESETS, RESETS),
+    # An export may begin behind the turn that this one names.
+    "requeued_from": (LEAVES, RESETS, SETS, SETS),
+    "cancel_requested_at": (LEAVES, COPIES, RESETS, RESETS),
+    "cancel_requested_by": (LEAVES, COPIES, RESETS, RESETS),
     # The journal of a resumed turn is numbered on by attempts; what limits it begins anew.
     "attempt": (LEAVES, COPIES, COPIES, RESETS),
     "retries": (LEAVES, COPIES, RESETS, RESETS),
     "crashes": (LEAVES, COPIES, RESETS, RESETS),
     "crashed_worker": (LEAVES, RESETS, RESETS, RESETS),
     "interruptions": (LEAVES, RESETS, RESETS, RESETS),
-    # An export may begin behind the turn that this one names.
-    "requeued_from": (LEAVES, RESETS, SETS, SETS),
-    "priority": (LEAVES, COPIES, COPIES, COPIES),
-    "metadata": (LEAVES, COPIES, COPIES, COPIES),
-    "sender": (LEAVES, COPIES, COPIES, COPIES),
-    # Due at once: the times that its sender set are past.
-    "not_before": (LEAVES, RESETS, RESETS, RESETS),
+    "notified_at": (LEAVES, RESETS, SETS, SETS),
     "retry_at": (LEAVES, RESETS, RESETS, RESETS),
     "failing_since": (LEAVES, RESETS, RESETS, RESETS),
     "waits_for": (LEAVES, RESETS, RESETS, RESETS),
-    "deadline": (LEAVES, RESETS, RESETS, RESETS),
-    # The key answers for one request of one installation.
-    "idempotency_key": (LEAVES, RESETS, COPIES, RESETS),
-    "request_digest": (LEAVES, RESETS, COPIES, RESETS),
     # A resumed turn goes on in the window that its journal was written in.
     "window_to_seq": (LEAVES, COPIES, COPIES, RESETS),
     "window_summary_id": (LEAVES, RESETS, COPIES, RESETS),
     "window_context_version": (LEAVES, RESETS, COPIES, RESETS),
-    "notified_at": (LEAVES, RESETS, SETS, SETS),
-    "cancel_requested_at": (LEAVES, COPIES, RESETS, RESETS),
-    "cancel_requested_by": (LEAVES, COPIES, RESETS, RESETS),
-    "created_at": (LEAVES, COPIES, COPIES, SETS),
     "started_at": (LEAVES, COPIES, COPIES, RESETS),
     "attempt_started_at": (LEAVES, COPIES, COPIES, RESETS),
+    # That of the newest claim: there was none of a new turn.
+    "agent_version": (LEAVES, COPIES, COPIES, RESETS),
+    "state": (LEAVES, COPIES, SETS, SETS),
     "finished_at": (LEAVES, COPIES, RESETS, RESETS),
     "error_kind": (LEAVES, COPIES, RESETS, RESETS),
     "error_message": (LEAVES, COPIES, RESETS, RESETS),
