@@ -48,7 +48,7 @@ _ODF = "application/vnd.oasis.opendocument"
 #: By media type: what to call such a file in a sentence, and its reader in the child.
 _READERS = {
     "application/pdf": ("PDF", "pdf:read"),
-    f"{_OOXML}.wordprocessingml.document": ("document", "office:read_document"),
+    f"{_OOXML}.wordprocessingml.document": ("document", "word:read"),
     f"{_OOXML}.spreadsheetml.sheet": ("workbook", "office:read_workbook"),
     f"{_OOXML}.presentationml.presentation": ("presentation", "office:read_presentation"),
     f"{_ODF}.text": ("document", "open_document:read"),

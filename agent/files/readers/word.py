@@ -1,0 +1,226 @@
+"""The text of a .docx: its body in pages, with what stands around it: headers, notes, comments, properties.
+
+What stays true: what is not shown is counted; a part that is damaged costs itself alone, and is named.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from agent.files.readers.office_names import attribute_of, name_of
+from agent.files.readers.office_properties import describe_properties
+from agent.files.readers.package import Package, Relationship
+from agent.files.readers.sections import TextSections
+from agent.files.readers.word_lists import Lists
+from agent.files.readers.word_styles import Styles
+from agent.files.readers.word_text import PAGE_BREAK, WordDocument, WordText
+
+_MAIN_TYPE = "wordprocessingml.document.main+xml"
+_TOO_SLOW = "Only the beginning of the document was read: it takes too much time."
+#: What the parts are that a document is told to have, in words for a remark. Others are not worth one.
+_PARTS = {
+    "header": "A header",
+    "footer": "A footer",
+    "footnotes": "The part with the footnotes",
+    "endnotes": "The part with the endnotes",
+    "comments": "The part with the comments",
+    "styles": "The part with the styles, and with them the headings,",
+    "numbering": "The part with the numbers of lists",
+    "chart": "A chart",
+    "diagramData": "A diagram",
+    "settings": "The part with the settings",
+    "customXml": "A custom XML part",
+    "glossaryDocument": "The part with the building blocks",
+    "core-properties": "The part with the title",
+}
+#: Relationships to what has no text, and to what the text itself refers to.
+_KNOWN = frozenset({
+    *_PARTS,
+    *("stylesWithEffects", "webSettings", "fontTable", "theme", "image", "chartEx", "hyperlink", "oleObject"),
+    *("package", "aFChunk", "diagramLayout", "diagramQuickStyle", "diagramColors", "diagramDrawing", "control"),
+    *("people", "commentsExtended", "commentsIds", "commentsExtensible", "documenttasks", "subDocument"),
+    *("attachedTemplate", "keyMapCustomizations", "printerSettings", "activeXControlBinary", "ink", "model3d"),
+    *("mailMergeSource", "transform", "extended-properties", "custom-properties", "extendedProperties", "thumbnail"),
+    *("customProperties", "metadata", "officeDocument"),
+})  # fmt: skip
+
+
+class _Pages:
+    """The lines of the body, by the pages that they were on."""
+
+    def __init__(self, sections: TextSections) -> None:
+        self._sections = sections
+        self._lines: list[str] = []
+        self._length = 0
+        self._page = 1
+        self._has_marks = False
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there is as much text as was asked for."""
+        return self._sections.is_full or self._length > self._sections.max_chars
+
+    def add(self, line: str) -> None:
+        """Add a line, which may go over several pages."""
+        first, *others = line.split(PAGE_BREAK)
+        self._append(first, is_blank=not others)
+        for other in others:
+            self._end_page()
+            self._append(other, is_blank=False)
+
+    def finish(self) -> None:
+        """End the last page."""
+        self._sections.add(f"page {self._page}" if self._has_marks else "", "\n".join(self._lines))
+
+    def _append(self, line: str, *, is_blank: bool) -> None:
+        if line.strip() or (is_blank and self._lines and self._lines[-1]):
+            self._lines.append(line if line.strip() else "")
+            self._length += len(line) + 1
+
+    def _end_page(self) -> None:
+        self._has_marks = True
+        self.finish()
+        self._page, self._lines, self._length = self._page + 1, [], 0
+
+
+def read(content: bytes, sections: TextSections) -> dict[str, Any]:
+    """Read a .docx, in pages as they were when it was last saved, if its program wrote that down."""
+    package = Package(content, sections)
+    of_package = package.relationships_of("")
+    main = _find_main(package, of_package)
+    relationships = package.relationships_of(main)
+    by_kind = {relationship.kind: relationship.target for relationship in reversed(relationships.values())}
+    styles = Styles(package, by_kind.get("styles", ""))
+    lists = Lists(package, by_kind.get("numbering", ""), styles)
+    document = WordDocument(package, sections, styles, lists)
+
+    lead = [*describe_properties(package, of_package), *_read_headers(document, relationships)]
+    sections.add("", "\n".join(lead))
+    goes_on = _read_body(document, main)
+    if not goes_on:
+        for kind in ("footnote", "endnote"):
+            _read_notes(document, by_kind.get(f"{kind}s", ""), kind)
+        _read_comments(document, by_kind)
+    others = [*relationships.values(), *of_package.values()]
+    _count_others(package, others)
+    _remark_damage(package, main, {other.target: other.kind for other in others})
+    return sections.result(goes_on=goes_on or sections.is_late, problem=_TOO_SLOW if sections.is_late else None)
+
+
+def _find_main(package: Package, of_package: Mapping[str, Relationship]) -> str:
+    """The name of the part with the body: by its relationship, else by its type, else by the usual name."""
+    for relationship in of_package.values():
+        if relationship.kind == "officeDocument" and relationship.target in package.names:
+            return relationship.target
+    types = package.parse("[Content_Types].xml")
+    for element in types if types is not None else ():
+        if element.get("ContentType", "").endswith(_MAIN_TYPE):
+            return str(element.get("PartName", "")).lstrip("/").lower()
+    return "word/document.xml"
+
+
+def _read_headers(document: WordDocument, relationships: Mapping[str, Relationship]) -> Iterator[str]:
+    lines: dict[str, None] = {}
+    for relationship in relationships.values():
+        if relationship.kind in ("header", "footer"):
+            texts = (" ".join(line.split()) for line in WordText(document, relationship.target).read())
+            text = " / ".join(filter(None, texts))
+            lines |= {f"{relationship.kind.capitalize()}: {text}": None} if text else {}
+    yield from sorted(lines, key=lambda line: not line.startswith("Header"))
+
+
+def _read_body(document: WordDocument, main: str) -> bool:
+    """Read the body; returns whether it goes on beyond what was asked for."""
+    pages = _Pages(document.sections)
+    has_lines = False
+    for line in WordText(document, main).read():
+        pages.add(line)
+        has_lines = True
+        if pages.is_full or document.sections.is_late:
+            pages.finish()
+            return True
+    pages.finish()
+    if main in document.package.damaged and not document.sections.is_late:
+        if not has_lines:
+            raise ValueError("damaged")
+        document.sections.remark("The document is damaged: some of its text may be missing.")
+    elif not has_lines and not _has_body(document.package, main):
+        raise ValueError("no document")
+    return False
+
+
+def _has_body(package: Package, main: str) -> bool:
+    return any(name_of(element) == "w:body" for _, element in package.stream(main, (), others=("body",)))
+
+
+def _read_notes(document: WordDocument, part: str, kind: str) -> None:
+    if not part:
+        return
+    walk = WordText(document, part)
+    notes: dict[int, str] = {}
+    for _, element in document.package.stream(part, (kind,)):
+        if attribute_of(element, "type") in ("", "normal") and name_of(element) == f"w:{kind}":
+            text = _join(walk.read_note(element))
+            note_id = attribute_of(element, "id")
+            if text:
+                notes[document.number_of(kind, note_id)] = f"{document.mark_of(kind, note_id)}: {text}"
+    document.sections.add(f"{kind}s", "\n".join(notes[number] for number in sorted(notes)))
+
+
+def _read_comments(document: WordDocument, by_kind: Mapping[str, str]) -> None:
+    part = by_kind.get("comments", "")
+    if not part:
+        return
+    parents, resolved = _read_threads(document.package, by_kind.get("commentsExtended", ""))
+    walk = WordText(document, part)
+    comments: dict[int, str] = {}
+    by_paragraph: dict[str, int] = {}
+    for _, element in document.package.stream(part, ("comment",)):
+        paragraphs = [attribute_of(child, "paraId") for child in element.iter("{*}p")]
+        number = document.number_of("comment", attribute_of(element, "id"))
+        by_paragraph |= dict.fromkeys(filter(None, paragraphs), number)
+        parent = next((by_paragraph.get(parents[name]) for name in paragraphs if name in parents), None)
+        notes = [attribute_of(element, "author"), f"reply to comment {parent}" if parent else ""]
+        notes.append("resolved" if resolved & set(paragraphs) else "")
+        author = ", ".join(filter(None, notes))
+        comments[number] = f"[comment {number}] {author}: {_join(walk.read_note(element))}"
+    document.sections.add("comments", "\n".join(comments[number] for number in sorted(comments)))
+
+
+def _read_threads(package: Package, part: str) -> tuple[Mapping[str, str], set[str]]:
+    """Which comment is a reply to which, and which are resolved, by the ids of their last paragraphs."""
+    parents, resolved = {}, set()
+    for event, element in package.stream(part, (), others=("commentEx",)) if part else ():
+        if event == "end":
+            parents[attribute_of(element, "paraId")] = attribute_of(element, "paraIdParent")
+            if attribute_of(element, "done") in ("1", "true"):
+                resolved.add(attribute_of(element, "paraId"))
+    return {name: parent for name, parent in parents.items() if parent}, resolved
+
+
+def _join(lines: Iterable[str]) -> str:
+    return " ".join(" ".join(lines).split())
+
+
+def _count_others(package: Package, relationships: Iterable[Relationship]) -> None:
+    """Count what the document keeps beside its text."""
+    for relationship in relationships:
+        if relationship.is_external or relationship.target not in package.names:
+            continue
+        if relationship.kind == "glossaryDocument":
+            for event, _ in package.stream(relationship.target, (), others=("docPart",)):
+                package.sections.leave_out("building block", event == "end")
+        elif relationship.kind == "settings":
+            for event, _ in package.stream(relationship.target, (), others=("docVar",)):
+                package.sections.leave_out("document variable", event == "end")
+        elif relationship.kind == "customXml":
+            root = package.parse(relationship.target)
+            has_text = root is not None and any(text.strip() for text in root.itertext())
+            package.sections.leave_out("custom XML part", has_text)
+        elif relationship.kind not in _KNOWN:
+            package.sections.leave_out("unknown part")
+
+
+def _remark_damage(package: Package, main: str, kinds: Mapping[str, str]) -> None:
+    for name in sorted(package.damaged - {main}) if not package.sections.is_late else ():
+        noun = _PARTS.get(kinds.get(name, ""), "A part of the document")
+        package.sections.remark(f"{noun} is damaged: some of it may be missing.")

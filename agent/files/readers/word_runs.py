@@ -1,0 +1,149 @@
+"""What stands in the paragraphs of a Word document: runs of text, links, fields, notes' marks, changes.
+
+What stays true: each piece is shown where it stands, or counted.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from agent.files.readers.office_names import attribute_of, child_of, descendants_of, is_on, name_of, value_of
+from agent.files.readers.word_symbols import convert_private, convert_symbol, has_private
+
+if TYPE_CHECKING:
+    from agent.files.readers.word_text import WordText
+
+CHANGES = "The document has tracked changes; the text is as if they were accepted."
+HIDDEN = "The document has hidden text, which its readers do not see; it is not shown."
+#: Pieces of a paragraph in which an address is looked for before it is written again.
+_LINK_PIECES = 20
+
+
+def _walk_run(text: "WordText", element: Any) -> None:
+    outer = text.is_hidden, text.font
+    properties = child_of(element, "w:rPr")
+    if properties is not None:
+        style, switch = value_of(properties, "w:rStyle"), child_of(properties, "w:vanish")
+        is_hidden = is_on(switch) if switch is not None else text.document.styles.is_hidden(style)
+        text.is_hidden = is_hidden if switch is not None else text.is_hidden or is_hidden
+        fonts = child_of(properties, "w:rFonts")
+        text.font = attribute_of(fonts, "ascii") if fonts is not None else ""
+    text.walk(element)
+    text.count_hidden()
+    text.is_hidden, text.font = outer
+
+
+def _take_text(text: "WordText", element: Any) -> None:
+    words = "".join(element.itertext()) if len(element) else element.text or ""
+    if has_private(words):
+        words, unknown = convert_private(words, text.font)
+        text.sections.leave_out("symbol", unknown)
+    text.emit(words)
+
+
+def _take_symbol(text: "WordText", element: Any) -> None:
+    sign = convert_symbol(attribute_of(element, "char"), attribute_of(element, "font"))
+    if sign:
+        text.emit(sign)
+    else:
+        text.leave_out("symbol")
+
+
+def _take_page_break(text: "WordText", _: Any) -> None:
+    text.pieces.append("\f")
+
+
+def _take_reference(text: "WordText", element: Any) -> None:
+    kind = name_of(element).removeprefix("w:").removesuffix("Reference")
+    text.emit(text.document.mark_of(kind, attribute_of(element, "id")))
+
+
+def _take_ruby(text: "WordText", element: Any) -> None:
+    text.walk([child for child in element if name_of(child) == "w:rubyBase"])
+    text.emit("(")
+    text.walk([child for child in element if name_of(child) == "w:rt"])
+    text.emit(")")
+
+
+def _take_link(text: "WordText", element: Any) -> None:
+    text.walk(element)
+    text.sections.leave_out("link tooltip", bool(attribute_of(element, "tooltip")))
+    relationship = text.relationship_of(element)
+    if relationship is not None and relationship.is_external and relationship.target:
+        _emit_address(text, relationship.target)
+
+
+def _emit_address(text: "WordText", address: str) -> None:
+    """Write where a link leads, unless its text says so."""
+    if address.removeprefix("mailto:").rstrip("/") not in "".join(text.pieces[-_LINK_PIECES:]):
+        text.emit(f" ({address})")
+
+
+def _take_insertion(text: "WordText", element: Any) -> None:
+    text.sections.remark(CHANGES)
+    text.walk(element)
+
+
+def _skip_deletion(text: "WordText", element: Any) -> None:
+    text.sections.remark(CHANGES)
+    has_text = any((piece.text or "").strip() for piece in descendants_of(element, "w:delText", "w:t", "m:t"))
+    text.leave_out("deleted passage", has_text)
+
+
+def _take_simple_field(text: "WordText", element: Any) -> None:
+    gain = text.gain
+    text.walk(element)
+    text.emit(text.fields.count_instruction(attribute_of(element, "instr"), has_result=text.gain > gain))
+
+
+def _take_field_character(text: "WordText", element: Any) -> None:
+    shown = text.fields.turn(element)
+    if shown.startswith(" ("):
+        _emit_address(text, shown[2:-1])
+    else:
+        text.emit(shown)
+
+
+def _take_instruction(text: "WordText", element: Any) -> None:
+    text.fields.collect(element.text or "")
+
+
+def _take_control(text: "WordText", element: Any) -> None:
+    properties, content = child_of(element, "w:sdtPr"), child_of(element, "w:sdtContent")
+    box = child_of(properties, "w14:checkbox") if properties is not None else None
+    is_placeholder = properties is not None and is_on(child_of(properties, "w:showingPlcHdr"))
+    if box is not None:
+        text.emit("[x]" if is_on(child_of(box, "w14:checked")) else "[ ]")
+    elif content is not None:
+        text.emit("[" if is_placeholder else "")
+        text.walk(content)
+        text.emit("]" if is_placeholder else "")
+
+
+def _write(sign: str) -> Callable[["WordText", Any], None]:
+    return lambda text, _: text.emit(sign)
+
+
+#: By the name of an element: what to do with it.
+RUN_HANDLERS: Mapping[str, Callable[["WordText", Any], None]] = {
+    "w:r": _walk_run,
+    "w:t": _take_text,
+    "w:instrText": _take_instruction,
+    "w:fldChar": _take_field_character,
+    "w:fldSimple": _take_simple_field,
+    "w:tab": _write("\t"),
+    "w:ptab": _write("\t"),
+    "w:br": _write("\n"),
+    "w:cr": _write("\n"),
+    "w:noBreakHyphen": _write("-"),
+    "w:sym": _take_symbol,
+    "w:lastRenderedPageBreak": _take_page_break,
+    "w:footnoteReference": _take_reference,
+    "w:endnoteReference": _take_reference,
+    "w:commentReference": _take_reference,
+    "w:ruby": _take_ruby,
+    "w:hyperlink": _take_link,
+    **dict.fromkeys(("w:ins", "w:moveTo"), _take_insertion),
+    **dict.fromkeys(("w:del", "w:moveFrom"), _skip_deletion),
+    "w:sdt": _take_control,
+    "w:subDoc": lambda text, _: text.leave_out("linked document"),
+}
