@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from agent.files.readers.office_names import child_of, name_of, value_of
+from agent.files.readers.xml_names import child_of, name_of, value_of
 
 #: Elements that say how something looks.
 _LOOKS = ("Pr", "ctrlPr")

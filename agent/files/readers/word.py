@@ -3,18 +3,21 @@
 What stays true: what is not shown is counted; a part that is damaged costs itself alone, and is named.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from agent.files.readers.office_names import attribute_of, name_of
 from agent.files.readers.office_properties import describe_properties
 from agent.files.readers.package import Package, Relationship
+from agent.files.readers.pages import Pages
 from agent.files.readers.sections import TextSections
 from agent.files.readers.word_lists import Lists
 from agent.files.readers.word_styles import Styles
-from agent.files.readers.word_text import PAGE_BREAK, WordDocument, WordText
+from agent.files.readers.word_text import WordDocument, WordText
+from agent.files.readers.xml_names import attribute_of, name_of
 
 _MAIN_TYPE = "wordprocessingml.document.main+xml"
+_USUAL_NAME = re.compile(r"(styles|numbering|footnotes|endnotes|comments|header|footer|settings)\d*\.xml")
 _TOO_SLOW = "Only the beginning of the document was read: it takes too much time."
 #: What the parts are that a document is told to have, in words for a remark. Others are not worth one.
 _PARTS = {
@@ -44,50 +47,12 @@ _KNOWN = frozenset({
 })  # fmt: skip
 
 
-class _Pages:
-    """The lines of the body, by the pages that they were on."""
-
-    def __init__(self, sections: TextSections) -> None:
-        self._sections = sections
-        self._lines: list[str] = []
-        self._length = 0
-        self._page = 1
-        self._has_marks = False
-
-    @property
-    def is_full(self) -> bool:
-        """Whether there is as much text as was asked for."""
-        return self._sections.is_full or self._length > self._sections.max_chars
-
-    def add(self, line: str) -> None:
-        """Add a line, which may go over several pages."""
-        first, *others = line.split(PAGE_BREAK)
-        self._append(first, is_blank=not others)
-        for other in others:
-            self._end_page()
-            self._append(other, is_blank=False)
-
-    def finish(self) -> None:
-        """End the last page."""
-        self._sections.add(f"page {self._page}" if self._has_marks else "", "\n".join(self._lines))
-
-    def _append(self, line: str, *, is_blank: bool) -> None:
-        if line.strip() or (is_blank and self._lines and self._lines[-1]):
-            self._lines.append(line if line.strip() else "")
-            self._length += len(line) + 1
-
-    def _end_page(self) -> None:
-        self._has_marks = True
-        self.finish()
-        self._page, self._lines, self._length = self._page + 1, [], 0
-
-
 def read(content: bytes, sections: TextSections) -> dict[str, Any]:
     """Read a .docx, in pages as they were when it was last saved, if its program wrote that down."""
     package = Package(content, sections)
     of_package = package.relationships_of("")
     main = _find_main(package, of_package)
-    relationships = package.relationships_of(main)
+    relationships = _relate(package, main)
     by_kind = {relationship.kind: relationship.target for relationship in reversed(relationships.values())}
     styles = Styles(package, by_kind.get("styles", ""))
     lists = Lists(package, by_kind.get("numbering", ""), styles)
@@ -103,6 +68,8 @@ def read(content: bytes, sections: TextSections) -> dict[str, Any]:
     others = [*relationships.values(), *of_package.values()]
     _count_others(package, others)
     _remark_damage(package, main, {other.target: other.kind for other in others})
+    if not sections.result()["text"]:
+        sections.remark("The document holds no text.")
     return sections.result(goes_on=goes_on or sections.is_late, problem=_TOO_SLOW if sections.is_late else None)
 
 
@@ -118,6 +85,20 @@ def _find_main(package: Package, of_package: Mapping[str, Relationship]) -> str:
     return "word/document.xml"
 
 
+def _relate(package: Package, main: str) -> Mapping[str, Relationship]:
+    """The relationships of the body; where they are damaged or missing, the parts with the usual names as well."""
+    relationships = dict(package.relationships_of(main))
+    folder, _, file = main.rpartition("/")
+    table = f"{folder}/_rels/{file}.rels".lstrip("/")
+    if table in package.damaged or table not in package.names:
+        targets = {relationship.target for relationship in relationships.values()}
+        for name in sorted(set(package.names) - targets):
+            match = _USUAL_NAME.fullmatch(name.removeprefix(f"{folder}/"))
+            if match:
+                relationships[name] = Relationship(match[1], name, is_external=False)
+    return relationships
+
+
 def _read_headers(document: WordDocument, relationships: Mapping[str, Relationship]) -> Iterator[str]:
     lines: dict[str, None] = {}
     for relationship in relationships.values():
@@ -130,7 +111,7 @@ def _read_headers(document: WordDocument, relationships: Mapping[str, Relationsh
 
 def _read_body(document: WordDocument, main: str) -> bool:
     """Read the body; returns whether it goes on beyond what was asked for."""
-    pages = _Pages(document.sections)
+    pages = Pages(document.sections)
     has_lines = False
     for line in WordText(document, main).read():
         pages.add(line)

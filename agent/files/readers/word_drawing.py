@@ -9,9 +9,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from agent.files.readers.chart import describe_chart
-from agent.files.readers.office_names import attribute_of, descendants_of, name_of
 from agent.files.readers.package import Relationship
 from agent.files.readers.sections import TextSections
+from agent.files.readers.xml_names import attribute_of, descendants_of, name_of
 
 if TYPE_CHECKING:
     from agent.files.readers.word_text import WordText

@@ -7,9 +7,9 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from agent.files.readers.office_names import attribute_of, child_of, descendants_of, is_on, value_of
 from agent.files.readers.sections import TextSections
 from agent.files.readers.word_styles import parse_number
+from agent.files.readers.xml_names import attribute_of, child_of, descendants_of, is_on, value_of
 
 #: Fields whose instruction says nothing that their result does not.
 _PLAIN = frozenset({
@@ -70,7 +70,7 @@ class Fields:
         """Give up instructions that do not end with their paragraph: their text is shown."""
         instructions = ["".join(f.instruction) for f in self._open if not f.has_begun_result]
         self._open = [f for f in self._open if f.has_begun_result]
-        return " ".join(_quote(instruction) for instruction in instructions if instruction.strip())
+        return " ".join(f"[field: {instruction}]" for instruction in instructions if instruction.strip())
 
     def count_instruction(self, instruction: str, *, has_result: bool) -> str:
         """Count what an instruction says beside its result; returns what to show in a missing one's place."""

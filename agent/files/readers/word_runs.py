@@ -6,8 +6,9 @@ What stays true: each piece is shown where it stands, or counted.
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from agent.files.readers.office_names import attribute_of, child_of, descendants_of, is_on, name_of, value_of
+from agent.files.readers.pages import PAGE_BREAK
 from agent.files.readers.word_symbols import convert_private, convert_symbol, has_private
+from agent.files.readers.xml_names import attribute_of, child_of, descendants_of, is_on, name_of, value_of
 
 if TYPE_CHECKING:
     from agent.files.readers.word_text import WordText
@@ -49,7 +50,7 @@ def _take_symbol(text: "WordText", element: Any) -> None:
 
 
 def _take_page_break(text: "WordText", _: Any) -> None:
-    text.pieces.append("\f")
+    text.pieces.append(PAGE_BREAK)
 
 
 def _take_reference(text: "WordText", element: Any) -> None:

@@ -9,17 +9,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agent.files.readers.equation import linearize_equation
-from agent.files.readers.office_names import attribute_of, child_of, descendants_of, is_on, name_of, value_of
 from agent.files.readers.package import Package, Relationship
+from agent.files.readers.pages import PAGE_BREAK
 from agent.files.readers.sections import TextSections
 from agent.files.readers.word_drawing import DRAWING_HANDLERS, read_inserted_file
 from agent.files.readers.word_fields import Fields
 from agent.files.readers.word_lists import Lists
 from agent.files.readers.word_runs import CHANGES, HIDDEN, RUN_HANDLERS
 from agent.files.readers.word_styles import Styles, parse_number
+from agent.files.readers.xml_names import attribute_of, child_of, descendants_of, is_on, name_of, value_of
 
-#: Where a page ended when the document was last drawn.
-PAGE_BREAK = "\f"
 #: What a part is read by: paragraphs, rows of tables, and what may stand between them.
 _UNITS = ("p", "tr", "altChunk", "oMathPara", "oMath")
 _UNIT_NAMES = ("w:p", "w:tr", "w:altChunk", "m:oMathPara", "m:oMath")

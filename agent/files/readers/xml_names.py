@@ -1,6 +1,7 @@
-"""Short names for the elements of Office Open XML, such as `w:p`.
+"""Short names for the elements of Office Open XML and OpenDocument, such as `w:p` and `text:p`.
 
-What stays true: an element has the same name in both editions of the format, the usual one and ISO's strict one.
+What stays true: an element of Office Open XML has the same name in both editions of the format, the usual one and
+ISO's strict one.
 """
 
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from typing import Any
 _USUAL = "http://schemas.openxmlformats.org/"
 _STRICT = "http://purl.oclc.org/ooxml/"
 _MICROSOFT = "http://schemas.microsoft.com/office/"
+_OPEN = "urn:oasis:names:tc:opendocument:xmlns:"
 _PREFIXES = {
     f"{_USUAL}wordprocessingml/2006/main": "w",
     f"{_STRICT}wordprocessingml/main": "w",
@@ -35,6 +37,11 @@ _PREFIXES = {
     f"{_MICROSOFT}drawing/2017/model3d": "am3d",
     "urn:schemas-microsoft-com:vml": "v",
     "urn:schemas-microsoft-com:office:office": "o",
+    **{f"{_OPEN}{name}:1.0": name for name in ("office", "text", "table", "style", "chart", "form", "meta")},
+    f"{_OPEN}drawing:1.0": "draw",
+    f"{_OPEN}svg-compatible:1.0": "svg",
+    "http://www.w3.org/1998/Math/MathML": "math",
+    "http://purl.org/dc/elements/1.1/": "dc",
 }
 _OFF = ("0", "false", "off", "none")
 
