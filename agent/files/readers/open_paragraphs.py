@@ -15,7 +15,7 @@ from agent.files.readers.open_styles import OpenLists, OpenStyles
 from agent.files.readers.package import Package
 from agent.files.readers.pages import PAGE_BREAK
 from agent.files.readers.sections import TextSections
-from agent.files.readers.word_runs import CHANGES, HIDDEN
+from agent.files.readers.word_runs import CHANGES, FAINT, HIDDEN
 from agent.files.readers.word_styles import parse_number
 from agent.files.readers.xml_names import attribute_of, descendants_of, name_of
 
@@ -89,6 +89,11 @@ class OpenParagraphs:
         elif text:
             self.pieces.append(text)
 
+    def note_style(self, style: str, text: str) -> None:
+        """Tell of text that a person does not see."""
+        if self.styles.is_faint(style) and text.strip():
+            self.sections.remark(FAINT)
+
     def emit_spaced(self, text: str | None) -> None:
         """Add text as it stands in the XML, where one space is as good as many."""
         if text:
@@ -132,6 +137,7 @@ class OpenParagraphs:
             self._is_hidden = True
         elif name_of(element) == "text:span":
             self._is_hidden = is_hidden or self.styles.is_hidden(attribute_of(element, "style-name"))
+            self.note_style(attribute_of(element, "style-name"), "".join(element.itertext()))
         self.emit_spaced(element.text)
         self.walk(element)
         self._is_hidden = is_hidden
@@ -149,6 +155,7 @@ class OpenParagraphs:
             self.emit_spaced(element.text)
             self.walk(element)
         text, boxes = "".join(self.pieces), self._boxes
+        self.note_style(style, text)
         self.pieces, self._boxes, self._is_hidden = outer
         if text or not boxes:
             prefix = self._prefix(element) if text.strip() else ""

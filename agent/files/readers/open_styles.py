@@ -12,6 +12,8 @@ from agent.files.readers.xml_names import attribute_of, child_of, name_of
 
 _LEVELS = 10
 _KINDS = {"1": "decimal", "a": "lowerLetter", "A": "upperLetter", "i": "lowerRoman", "I": "upperRoman"}
+#: Sizes of a font at which nobody reads a text.
+_TINY = ("0pt", "0.5pt", "1pt", "1.5pt", "2pt")
 #: Elements with the levels of a list, or of the headings.
 _LEVEL_NAMES = ("text:list-level-style-number", "text:outline-level-style")
 
@@ -21,6 +23,7 @@ class _Style:
     base: str
     is_hidden: bool | None
     begins_page: bool
+    is_faint: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +66,10 @@ class OpenStyles:
             text = child_of(element, "style:text-properties")
             block = child_of(element, "style:paragraph-properties")
             display = attribute_of(text, "display") if text is not None else ""
-            breaks = block is not None and attribute_of(block, "break-before") == "page"
-            begins_page = breaks or bool(attribute_of(element, "master-page-name"))
-            self._styles[name] = _Style(
-                attribute_of(element, "parent-style-name"), display == "none" if display else None, begins_page
-            )
+            breaks = (child for child in element if attribute_of(child, "break-before") == "page")
+            begins_page = any(True for _ in breaks) or bool(attribute_of(element, "master-page-name"))
+            base, is_hidden = attribute_of(element, "parent-style-name"), display == "none" if display else None
+            self._styles[name] = _Style(base, is_hidden, begins_page, is_faint=_is_faint(text, block))
 
     def is_hidden(self, name: str) -> bool:
         """Whether text of a style is hidden."""
@@ -83,6 +85,10 @@ class OpenStyles:
     def begins_page(self, name: str) -> bool:
         """Whether paragraphs of a style begin a page."""
         return name in self._styles and self._styles[name].begins_page
+
+    def is_faint(self, name: str) -> bool:
+        """Whether text of a style is written so that a person does not see it on a white page."""
+        return name in self._styles and self._styles[name].is_faint
 
     def levels_of(self, list_style: str) -> dict[int, _Level]:
         """The levels of a list's style."""
@@ -162,6 +168,15 @@ def _number(own: _Level, levels: dict[int, _Level], counts: list[int | None], de
         style, count = levels.get(level, own), counts[level]
         numbers.append(format_number(style.start if count is None else count, style.kind))
     return f"{own.prefix}{'.'.join(filter(None, numbers))}{own.suffix}"
+
+
+def _is_faint(text: Any, block: Any) -> bool:
+    if text is None:
+        return False
+    backgrounds = (attribute_of(part, "background-color") for part in (text, block) if part is not None)
+    has_background = any(color not in ("", "transparent", "#ffffff") for color in backgrounds)
+    is_white = attribute_of(text, "color").lower() == "#ffffff"
+    return attribute_of(text, "font-size") in _TINY or (is_white and not has_background)
 
 
 def _parse_levels(element: Any) -> dict[int, _Level]:

@@ -24,7 +24,7 @@ _STYLES = ("style", "list-style", "outline-style")
 _OTHERS = (
     *_STYLES,
     *("list", "list-item", "list-header", "section", "soft-page-break", "text", "tracked-changes", "title", "desc"),
-    *("forms", "user-field-decl", "body"),
+    *("forms", "user-field-decl", "table"),
 )
 _HEADERS = tuple(f"{kind}{pages}" for kind in ("header", "footer") for pages in ("", "-left", "-first"))
 _PROPERTIES = {
@@ -103,7 +103,7 @@ class _Body:
     def _read_unit(self, element: Any) -> Iterator[str]:
         container = next(filter(_is_elsewhere, element.iterancestors()), None)
         if container is None:
-            if self._has_lines and self._styles.begins_page(attribute_of(element, "style-name")):
+            if self._has_lines and self._begins_page(element):
                 yield PAGE_BREAK
             yield from self._walk.read_block(element)
         elif name_of(container) == "office:forms":
@@ -114,9 +114,14 @@ class _Body:
             self._deletion = container if has_text else self._deletion
             self._sections.leave_out("deleted passage", has_text)
 
+    def _begins_page(self, element: Any) -> bool:
+        return self._styles.begins_page(attribute_of(element, "style-name"))
+
     def _meet(self, event: str, name: str, element: Any) -> Iterator[str]:
         """Know where an element begins or ends that stands between paragraphs."""
         if event == "start":
+            if name == "table:table" and self._has_lines and self._begins_page(element):
+                yield PAGE_BREAK
             self._begin(name, element)
         elif name in ("style:style", "text:list-style"):
             self._styles.add(element)

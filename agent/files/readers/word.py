@@ -43,8 +43,15 @@ _KNOWN = frozenset({
     *("people", "commentsExtended", "commentsIds", "commentsExtensible", "documenttasks", "subDocument"),
     *("attachedTemplate", "keyMapCustomizations", "printerSettings", "activeXControlBinary", "ink", "model3d"),
     *("mailMergeSource", "transform", "extended-properties", "custom-properties", "extendedProperties", "thumbnail"),
-    *("customProperties", "metadata", "officeDocument"),
+    *("customProperties", "metadata", "officeDocument", "classificationlabels", "webextensiontaskpanes"),
 })  # fmt: skip
+
+#: What is counted in parts without a text: by the local names of its elements.
+_COUNTED: Mapping[str, Mapping[str, str]] = {
+    "glossaryDocument": {"docPart": "building block"},
+    "settings": {"docVar": "document variable", "mailMerge": "mail merge source"},
+    "webSettings": {"sourceFileName": "linked document"},
+}
 
 
 def read(content: bytes, sections: TextSections) -> dict[str, Any]:
@@ -139,11 +146,11 @@ def _read_notes(document: WordDocument, part: str, kind: str) -> None:
     walk = WordText(document, part)
     notes: dict[int, str] = {}
     for _, element in document.package.stream(part, (kind,)):
-        if attribute_of(element, "type") in ("", "normal") and name_of(element) == f"w:{kind}":
-            text = _join(walk.read_note(element))
-            note_id = attribute_of(element, "id")
-            if text:
-                notes[document.number_of(kind, note_id)] = f"{document.mark_of(kind, note_id)}: {text}"
+        text, note_id = _join(walk.read_note(element)), attribute_of(element, "id")
+        if attribute_of(element, "type") not in ("", "normal"):
+            document.sections.leave_out("note separator", bool(text))
+        elif text:
+            notes[document.number_of(kind, note_id)] = f"{document.mark_of(kind, note_id)}: {text}"
     document.sections.add(f"{kind}s", "\n".join(notes[number] for number in sorted(notes)))
 
 
@@ -185,18 +192,20 @@ def _join(lines: Iterable[str]) -> str:
 def _count_others(package: Package, relationships: Iterable[Relationship]) -> None:
     """Count what the document keeps beside its text."""
     for relationship in relationships:
+        if relationship.kind == "subDocument":
+            package.sections.leave_out("linked document")
         if relationship.is_external or relationship.target not in package.names:
             continue
-        if relationship.kind == "glossaryDocument":
-            for event, _ in package.stream(relationship.target, (), others=("docPart",)):
-                package.sections.leave_out("building block", event == "end")
-        elif relationship.kind == "settings":
-            for event, _ in package.stream(relationship.target, (), others=("docVar",)):
-                package.sections.leave_out("document variable", event == "end")
+        if relationship.kind in _COUNTED:
+            kinds = _COUNTED[relationship.kind]
+            for _, element in package.stream(relationship.target, tuple(kinds)):
+                package.sections.leave_out(kinds[name_of(element).partition(":")[2]])
         elif relationship.kind == "customXml":
             root = package.parse(relationship.target)
             has_text = root is not None and any(text.strip() for text in root.itertext())
             package.sections.leave_out("custom XML part", has_text)
+        elif relationship.kind == "origin":
+            package.sections.leave_out("digital signature")
         elif relationship.kind not in _KNOWN:
             package.sections.leave_out("unknown part")
 

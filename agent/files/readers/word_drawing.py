@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from agent.files.readers.chart import describe_chart
 from agent.files.readers.package import Relationship
 from agent.files.readers.sections import TextSections
+from agent.files.readers.word_chart import describe_chart
 from agent.files.readers.xml_names import attribute_of, descendants_of, name_of
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def _take_properties(text: "WordText", element: Any) -> None:
         drawing = element.getparent()
         pictures = [drawing] if name_of(drawing) == "pic:nvPicPr" else list(descendants_of(drawing, "pic:pic"))
         text.emit(f"[{'picture' if pictures else 'drawing'}: {alternative}]")
-    for link in descendants_of(element, "a:hlinkClick"):
+    for link in descendants_of(element, "a:hlinkClick", "a:hlinkHover"):
         text.sections.leave_out("link tooltip", bool(attribute_of(link, "tooltip")))
         relationship = text.relationship_of(link)
         address = relationship.target if relationship is not None and relationship.is_external else ""
@@ -151,6 +151,8 @@ def _take_old_shape(text: "WordText", element: Any) -> None:
     if alternative:
         text.emit(f"[drawing: {alternative}]")
     text.walk(element)
+    if attribute_of(element, "href"):
+        text.emit(f" ({attribute_of(element, 'href')})")
 
 
 def _take_old_picture(text: "WordText", element: Any) -> None:

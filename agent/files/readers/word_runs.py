@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from agent.files.readers.pages import PAGE_BREAK
+from agent.files.readers.word_styles import parse_number
 from agent.files.readers.word_symbols import convert_private, convert_symbol, has_private
 from agent.files.readers.xml_names import attribute_of, child_of, descendants_of, is_on, name_of, value_of
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 CHANGES = "The document has tracked changes; the text is as if they were accepted."
 HIDDEN = "The document has hidden text, which its readers do not see; it is not shown."
+FAINT = "Some of the text is white or tiny, so that readers of the document may not see it."
+#: Half points of a font below which nobody reads a text.
+_TINY = 4
 #: Pieces of a paragraph in which an address is looked for before it is written again.
 _LINK_PIECES = 20
 
@@ -28,9 +32,26 @@ def _walk_run(text: "WordText", element: Any) -> None:
         text.is_hidden = is_hidden if switch is not None else text.is_hidden or is_hidden
         fonts = child_of(properties, "w:rFonts")
         text.font = attribute_of(fonts, "ascii") if fonts is not None else ""
+        if _is_faint(element, properties):
+            text.sections.remark(FAINT)
     text.walk(element)
     text.count_hidden()
     text.is_hidden, text.font = outer
+
+
+def _is_faint(element: Any, properties: Any) -> bool:
+    """Whether a run with text is written so that a person does not see it on a white page."""
+    size = parse_number(value_of(properties, "w:sz"))
+    is_white = value_of(properties, "w:color").upper() == "FFFFFF"
+    if not (is_white or (size is not None and size <= _TINY)):
+        return False
+    if not any((piece.text or "").strip() for piece in descendants_of(element, "w:t")):
+        return False
+    # A text box may be filled, and a cell or paragraph shaded.
+    return not is_white or not any(
+        name_of(container) == "w:txbxContent" or child_of(container, f"{name_of(container)}Pr", "w:shd") is not None
+        for container in (element, *element.iterancestors())
+    )
 
 
 def _take_text(text: "WordText", element: Any) -> None:
@@ -70,10 +91,10 @@ def _take_link(text: "WordText", element: Any) -> None:
     text.sections.leave_out("link tooltip", bool(attribute_of(element, "tooltip")))
     relationship = text.relationship_of(element)
     if relationship is not None and relationship.is_external and relationship.target:
-        _emit_address(text, relationship.target)
+        emit_address(text, relationship.target)
 
 
-def _emit_address(text: "WordText", address: str) -> None:
+def emit_address(text: "WordText", address: str) -> None:
     """Write where a link leads, unless its text says so."""
     if address.removeprefix("mailto:").rstrip("/") not in "".join(text.pieces[-_LINK_PIECES:]):
         text.emit(f" ({address})")
@@ -90,6 +111,10 @@ def _skip_deletion(text: "WordText", element: Any) -> None:
     text.leave_out("deleted passage", has_text)
 
 
+def _skip_deleted_text(text: "WordText", element: Any) -> None:
+    text.leave_out("deleted passage", bool((element.text or "").strip()))
+
+
 def _take_simple_field(text: "WordText", element: Any) -> None:
     gain = text.gain
     text.walk(element)
@@ -99,7 +124,7 @@ def _take_simple_field(text: "WordText", element: Any) -> None:
 def _take_field_character(text: "WordText", element: Any) -> None:
     shown = text.fields.turn(element)
     if shown.startswith(" ("):
-        _emit_address(text, shown[2:-1])
+        emit_address(text, shown[2:-1])
     else:
         text.emit(shown)
 
@@ -145,6 +170,6 @@ RUN_HANDLERS: Mapping[str, Callable[["WordText", Any], None]] = {
     "w:hyperlink": _take_link,
     **dict.fromkeys(("w:ins", "w:moveTo"), _take_insertion),
     **dict.fromkeys(("w:del", "w:moveFrom"), _skip_deletion),
+    "w:delText": _skip_deleted_text,
     "w:sdt": _take_control,
-    "w:subDoc": lambda text, _: text.leave_out("linked document"),
 }

@@ -38,7 +38,9 @@ class Styles:
 
     def heading_level(self, style_id: str, properties: Any) -> int:
         """The level of a heading, from 1; 0 for other paragraphs."""
-        level = parse_number(value_of(properties, "w:outlineLvl")) if properties is not None else None
+        if properties is None:
+            return 0
+        level = parse_number(value_of(properties, "w:outlineLvl"))
         chain = self._chain(style_id)
         for style in chain:
             level = style.outline_level if level is None else level

@@ -72,8 +72,11 @@ def attribute_of(element: Any, name: str) -> str:
 def child_of(element: Any, *path: str) -> Any:
     """The first element at the end of a path of short names; None where there is none."""
     for name in path:
-        element = next((child for child in element if name_of(child) == name), None)
-        if element is None:
+        for child in element:
+            if _names[child.tag] == name:
+                element = child
+                break
+        else:
             return None
     return element
 
