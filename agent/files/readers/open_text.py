@@ -16,6 +16,7 @@ from agent.files.readers.sections import TextSections, Unreadable
 from agent.files.readers.xml_names import attribute_of, name_of
 
 _ENCRYPTED = "The document is protected by a password; ask for a copy without one."
+_NOT_IN_TIME = "The document could not be read: it takes too much time."
 _TOO_SLOW = "Only the beginning of the document was read: it takes too much time."
 _MAIN = "content.xml"
 _UNITS = ("p", "h", "table-row", *DRAWING_NAMES)
@@ -85,6 +86,8 @@ class _Body:
                 pages.finish()
                 return True
         pages.finish()
+        if not self._has_lines and self._sections.is_late:
+            raise Unreadable(_NOT_IN_TIME)
         is_damaged = _MAIN in self._package.damaged and not self._sections.is_late
         if not self._has_lines and (is_damaged or not self._has_body):
             raise ValueError("damaged")

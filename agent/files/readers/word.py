@@ -10,7 +10,7 @@ from typing import Any
 from agent.files.readers.office_properties import describe_properties
 from agent.files.readers.package import Package, Relationship
 from agent.files.readers.pages import Pages
-from agent.files.readers.sections import TextSections
+from agent.files.readers.sections import TextSections, Unreadable
 from agent.files.readers.word_lists import Lists
 from agent.files.readers.word_styles import Styles
 from agent.files.readers.word_text import WordDocument, WordText
@@ -18,6 +18,7 @@ from agent.files.readers.xml_names import attribute_of, name_of
 
 _MAIN_TYPE = "wordprocessingml.document.main+xml"
 _USUAL_NAME = re.compile(r"(styles|numbering|footnotes|endnotes|comments|header|footer|settings)\d*\.xml")
+_NOT_IN_TIME = "The document could not be read: it takes too much time."
 _TOO_SLOW = "Only the beginning of the document was read: it takes too much time."
 #: What the parts are that a document is told to have, in words for a remark. Others are not worth one.
 _PARTS = {
@@ -127,6 +128,8 @@ def _read_body(document: WordDocument, main: str) -> bool:
             pages.finish()
             return True
     pages.finish()
+    if not has_lines and document.sections.is_late:
+        raise Unreadable(_NOT_IN_TIME)
     if main in document.package.damaged and not document.sections.is_late:
         if not has_lines:
             raise ValueError("damaged")
