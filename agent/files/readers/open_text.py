@@ -80,8 +80,9 @@ class _Body:
         """Read the body; returns whether it goes on beyond what was asked for."""
         pages = Pages(self._sections)
         for line in self._read_lines():
-            pages.add(line if self._has_pages else line.replace(PAGE_BREAK, ""))
-            self._has_lines = True
+            if self._has_pages or line != PAGE_BREAK:
+                pages.add(line if self._has_pages else line.replace(PAGE_BREAK, ""))
+                self._has_lines = True
             if pages.is_full or self._sections.is_late:
                 pages.finish()
                 return True
