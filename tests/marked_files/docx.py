@@ -216,7 +216,8 @@ PARTS: Mapping[str, tuple[str, str]] = {
     "word/media/a.png": ("image", "«a picture|picture»"),
     "docProps/core.xml": ("metadata/core-properties", _root("p",
         "<title>«the title»</title><subject>«the subject»</subject><creator>«the author»</creator>"
-        "<keywords>«a keyword»</keywords><description>«the remarks»</description><category>«the category»</category>")),
+        "<keywords>«a keyword»</keywords><description>«the remarks»</description><category>«the category»</category>"
+        "<lastModifiedBy>«who saved it last»</lastModifiedBy>")),
     "docProps/app.xml": ("extended-properties", "<p><Company>«the company»</Company></p>"),
     "docProps/custom.xml": ("custom-properties", "<p><property>«a custom property|custom property»</property></p>"),
 }  # fmt: skip

@@ -17,7 +17,7 @@ NAMESPACES = " ".join([
     f'xmlns:draw="{_OPEN}:drawing:1.0" xmlns:svg="{_OPEN}:svg-compatible:1.0"',
     f'xmlns:fo="{_OPEN}:xsl-fo-compatible:1.0" xmlns:dr3d="{_OPEN}:dr3d:1.0"',
     'xmlns:xlink="http://www.w3.org/1999/xlink" xmlns:dc="http://purl.org/dc/elements/1.1/"',
-    'xmlns:math="http://www.w3.org/1998/Math/MathML"',
+    'xmlns:xforms="http://www.w3.org/2002/xforms" xmlns:math="http://www.w3.org/1998/Math/MathML"',
 ])  # fmt: skip
 _PLACE = re.compile(r"«([^|»]+)\|?([^»]*)»")
 
@@ -74,7 +74,8 @@ _BLOCKS = "".join([
     '<form:checkbox form:label="«the label of a check box»" form:current-state="checked"/>',
     f'<form:textarea form:name="a">{paragraph("«a form field of several lines»")}</form:textarea>',
     '<form:listbox form:name="b"><form:option form:label="«a choice of a form field»"/></form:listbox>',
-    '<form:fixed-text form:label="«the text of a form»"/></form:form></office:forms>',
+    '<form:fixed-text form:label="«the text of a form»"/><form:hidden form:value="«a hidden field|hidden passage»"/>',
+    "</form:form><xforms:model>«data of a form|data part»</xforms:model></office:forms>",
     "<text:tracked-changes><text:changed-region><text:deletion>", paragraph("«a deletion|deleted passage»"),
     "</text:deletion></text:changed-region></text:tracked-changes>",
     '<text:user-field-decls><text:user-field-decl office:string-value="«a user field|user field»"/>',
@@ -92,6 +93,7 @@ _BLOCKS = "".join([
     "<table:desc>«the description of a table»</table:desc>",
     f"<table:table-header-rows>{row(cell(paragraph('«a heading of a table»')))}</table:table-header-rows>",
     row(cell(paragraph("«a cell»") + bullets(paragraph("«a list in a cell»"))), _COVERED),
+    row(cell(paragraph("«a hidden row|hidden passage»"))).replace("row>", 'row table:visibility="collapse">', 1),
     row(cell(f"<table:table>{row(cell(paragraph('«a cell of a nested table»')))}</table:table>")), "</table:table>",
     frame(f"<draw:text-box>{paragraph('«a text box between paragraphs»')}</draw:text-box>"),
 ])  # fmt: skip
@@ -116,7 +118,7 @@ _INLINE = "".join([
 ])  # fmt: skip
 _FRAMES = "".join([
     frame(f"<draw:text-box>{paragraph('«a text box»')}{bullets(paragraph('«a list in a text box»'))}</draw:text-box>"),
-    frame("<draw:image/><svg:title>«the title of a picture»</svg:title>"
+    frame("<draw:image><text:p>«text of a picture»</text:p></draw:image><svg:title>«the title of a picture»</svg:title>"
           "<svg:desc>«the description of a picture»</svg:desc>"),
     f"<draw:g><draw:custom-shape>{paragraph('«a shape in a group»')}</draw:custom-shape></draw:g>",
     f"<draw:rect><svg:desc>«the description of a shape»</svg:desc>{paragraph('«a rectangle»')}</draw:rect>",
@@ -140,6 +142,7 @@ _MASTERS = "".join(
 _META = (
     "<dc:title>«the title»</dc:title><dc:subject>«the subject»</dc:subject>"
     "<dc:description>«the remarks»</dc:description>"
+    "<dc:creator>«who saved it last»</dc:creator>"
     "<meta:initial-creator>«the author»</meta:initial-creator><meta:keyword>«a keyword»</meta:keyword>"
     "<meta:user-defined>«a custom property|custom property»</meta:user-defined>"
 )

@@ -12,8 +12,11 @@ _CORE = {
     "creator": "Author",
     "keywords": "Keywords",
     "category": "Category",
-    "description": "Comments",
+    "description": "Description",
     "contentStatus": "Status",
+    "lastModifiedBy": "Last saved by",
+    "identifier": "Identifier",
+    "version": "Version",
 }
 _EXTENDED = {"Company": "Company", "Manager": "Manager"}
 #: What libraries write into each of their files.

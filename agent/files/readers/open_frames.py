@@ -51,6 +51,11 @@ def _take_box(text: "OpenParagraphs", element: Any) -> None:
         text.add_box(line)
 
 
+def _take_picture(text: "OpenParagraphs", element: Any) -> None:
+    text.sections.leave_out("picture")
+    _take_box(text, element)
+
+
 def _take_object(text: "OpenParagraphs", element: Any) -> None:
     root = element[0] if len(element) and name_of(element[0]) in ("math:math", "office:document") else None
     if root is None:
@@ -84,17 +89,22 @@ def _describe_chart(content: Any) -> Iterator[str]:
             yield " | ".join(cells)
 
 
-def describe_forms(element: Any) -> Iterator[str]:
+def describe_forms(text: "OpenParagraphs", element: Any) -> Iterator[str]:
     """Describe the fields of forms in lines: their names and what is filled in."""
     for control in element.iter("*"):
-        if name_of(control).startswith("form:") and name_of(control) not in _NO_CONTROLS:
-            name = attribute_of(control, "label") or attribute_of(control, "name")
-            value = _value_of(control)
-            if name or value:
+        kind, _, local_name = name_of(control).partition(":")
+        if kind == "form" and local_name not in _NO_CONTROLS:
+            name, value = attribute_of(control, "label") or attribute_of(control, "name"), _value_of(control)
+            if local_name == "hidden":
+                text.count_hidden(value)
+            elif name or value:
                 yield f"[form field] {name}: {value}" if value else f"[form field] {name}"
+    for model in element:
+        has_data = name_of(model) != "form:form" and "".join(model.itertext()).strip()
+        text.sections.leave_out("data part", bool(has_data))
 
 
-_NO_CONTROLS = ("form:form", "form:properties", "form:property", "form:option", "form:item", "form:column")
+_NO_CONTROLS = ("form", "properties", "property", "option", "item", "column")
 
 
 def _value_of(control: Any) -> str:
@@ -124,7 +134,7 @@ FRAME_HANDLERS: Mapping[str, Callable[["OpenParagraphs", Any], None]] = {
     "draw:applet": _count("embedded object"),
     "draw:floating-frame": _count("linked document"),
     "table:table": _take_box,
-    "draw:image": _count("picture"),
+    "draw:image": _take_picture,
 }
 _SHAPES = (
     *("custom-shape", "rect", "ellipse", "circle", "line", "polyline", "polygon", "path", "connector"),

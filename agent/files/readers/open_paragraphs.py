@@ -171,6 +171,9 @@ class OpenParagraphs:
         return f"{'#' * min(level, 6)} {self.lists.take_mark().strip() or number}".rstrip() + " "
 
     def _read_row(self, element: Any) -> Iterator[str]:
+        if attribute_of(element, "visibility") in ("collapse", "filter"):
+            self.count_hidden("".join(element.itertext()))
+            return
         cells: list[str] = []
         breaks = 0
         for cell in element:

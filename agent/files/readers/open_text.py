@@ -33,7 +33,8 @@ _PROPERTIES = {
     "subject": "Subject",
     "initial-creator": "Author",
     "keyword": "Keyword",
-    "description": "Comments",
+    "description": "Description",
+    "creator": "Last saved by",
 }
 #: Parts without a text of people, and those that the text itself refers to.
 _KNOWN_PARTS = re.compile(
@@ -138,7 +139,7 @@ class _Body:
         elif name in ("table:title", "table:desc"):
             yield f"[table: {''.join(element.itertext())}]"
         elif name == "office:forms":
-            yield from describe_forms(element)
+            yield from describe_forms(self._walk, element)
         elif name == "text:user-field-decl":
             self._sections.leave_out("user field", bool(attribute_of(element, "string-value")))
 

@@ -48,8 +48,8 @@ _OFF = ("0", "false", "off", "none")
 
 class _Names(dict[Any, str]):
     def __missing__(self, tag: Any) -> str:
-        namespace, _, name = tag[1:].rpartition("}") if isinstance(tag, str) else ("", "", "")
-        self[tag] = f"{_PREFIXES.get(namespace, '?')}:{name}"
+        namespace, _, name = tag.rpartition("}") if isinstance(tag, str) else ("", "", "")
+        self[tag] = f"{_PREFIXES.get(namespace[1:], '?')}:{name}"
         return self[tag]
 
 
