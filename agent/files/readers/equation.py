@@ -1,5 +1,6 @@
 """An equation of an Office document, in one line. What stays true: every sign of it is shown."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from agent.files.readers.xml_names import child_of, name_of, value_of
@@ -67,7 +68,7 @@ def _accent(element: Any) -> str:
     return "".join(_arguments(element)) + (value_of(properties, "m:chr") if properties is not None else "")
 
 
-_SPECIAL = {
+_SPECIAL: Mapping[str, Callable[[Any], str]] = {
     "m:d": _delimit,
     "m:rad": _take_root,
     "m:acc": _accent,

@@ -11,6 +11,7 @@ from agent.files.readers.office_properties import describe_properties
 from agent.files.readers.package import Package, Relationship
 from agent.files.readers.pages import Pages
 from agent.files.readers.sections import TextSections, Unreadable
+from agent.files.readers.word_bindings import Bindings
 from agent.files.readers.word_lists import Lists
 from agent.files.readers.word_styles import Styles
 from agent.files.readers.word_text import WordDocument, WordText
@@ -61,10 +62,10 @@ def read(content: bytes, sections: TextSections) -> dict[str, Any]:
     of_package = package.relationships_of("")
     main = _find_main(package, of_package)
     relationships = _relate(package, main)
-    by_kind = {relationship.kind: relationship.target for relationship in reversed(relationships.values())}
+    by_kind = {relationship.kind: relationship.target for relationship in reversed([*relationships.values()])}
     styles = Styles(package, by_kind.get("styles", ""))
     lists = Lists(package, by_kind.get("numbering", ""), styles)
-    document = WordDocument(package, sections, styles, lists)
+    document = WordDocument(package, sections, styles, lists, Bindings(package, main))
 
     lead = [*describe_properties(package, of_package), *_read_headers(document, relationships)]
     sections.add("", "\n".join(lead))

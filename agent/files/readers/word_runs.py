@@ -136,13 +136,24 @@ def _take_instruction(text: "WordText", element: Any) -> None:
 def _take_control(text: "WordText", element: Any) -> None:
     properties, content = child_of(element, "w:sdtPr"), child_of(element, "w:sdtContent")
     box = child_of(properties, "w14:checkbox") if properties is not None else None
-    is_placeholder = properties is not None and is_on(child_of(properties, "w:showingPlcHdr"))
     if box is not None:
         text.emit("[x]" if is_on(child_of(box, "w14:checked")) else "[ ]")
     elif content is not None:
-        text.emit("[" if is_placeholder else "")
+        start = len(text.pieces)
         text.walk(content)
-        text.emit("]" if is_placeholder else "")
+        shown = "".join(text.pieces[start:])
+        del text.pieces[start:]
+        text.emit(fill_control(text, element, shown))
+
+
+def fill_control(text: "WordText", control: Any, shown: str) -> str:
+    """What a content control shows: the data that it is bound to, else its content, which may be a placeholder."""
+    bound = text.document.bindings.value_of(control)
+    if bound and bound.split() != shown.split():
+        return bound
+    properties = child_of(control, "w:sdtPr")
+    is_placeholder = properties is not None and is_on(child_of(properties, "w:showingPlcHdr"))
+    return f"[{shown}]" if is_placeholder and shown.strip() and not bound else shown
 
 
 def _write(sign: str) -> Callable[["WordText", Any], None]:

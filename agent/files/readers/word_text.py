@@ -12,10 +12,11 @@ from agent.files.readers.equation import linearize_equation
 from agent.files.readers.package import Package, Relationship
 from agent.files.readers.pages import PAGE_BREAK
 from agent.files.readers.sections import TextSections
+from agent.files.readers.word_bindings import Bindings
 from agent.files.readers.word_drawing import DRAWING_HANDLERS, read_inserted_file
 from agent.files.readers.word_fields import Fields
 from agent.files.readers.word_lists import Lists
-from agent.files.readers.word_runs import CHANGES, HIDDEN, RUN_HANDLERS
+from agent.files.readers.word_runs import CHANGES, HIDDEN, RUN_HANDLERS, fill_control
 from agent.files.readers.word_styles import Styles, parse_number
 from agent.files.readers.xml_names import attribute_of, child_of, descendants_of, is_on, name_of, value_of
 
@@ -33,6 +34,7 @@ class WordDocument:
     sections: TextSections
     styles: Styles
     lists: Lists
+    bindings: Bindings
     #: The numbers of footnotes, endnotes and comments by their ids, in the order in which the text refers to them.
     numbers: Mapping[str, dict[str, int]] = field(
         default_factory=lambda: {"footnote": {}, "endnote": {}, "comment": {}}
@@ -175,8 +177,9 @@ class WordText:
         boxes = self._boxes
         self.pieces, self._boxes, self.is_hidden, self.font = outer
         prefix = self._prefix(style, properties)
-        if text.strip() and _is_placeholder(element):
-            text = f"[{text}]"
+        control = _control_of(element)
+        if control is not None:
+            text = fill_control(self, control, text)
         lead = PAGE_BREAK if text.startswith(PAGE_BREAK) else ""
         if text or not boxes:
             yield f"{lead}{prefix if text.strip() else ''}{text[len(lead) :]}"
@@ -246,12 +249,12 @@ def _is_unused(ancestor: Any) -> bool:
     return name_of(ancestor) == "mc:Fallback" and ancestor.getprevious() is not None
 
 
-def _is_placeholder(element: Any) -> bool:
-    """Whether a paragraph is what a content control shows while it is empty."""
+def _control_of(element: Any) -> Any:
+    """The content control that a paragraph is the whole content of; None for others."""
     parent = element.getparent()
-    control = parent.getparent() if parent is not None and name_of(parent) == "w:sdtContent" else None
-    properties = child_of(control, "w:sdtPr") if control is not None else None
-    return properties is not None and is_on(child_of(properties, "w:showingPlcHdr"))
+    if parent is None or name_of(parent) != "w:sdtContent" or len(parent) > 1:
+        return None
+    return parent.getparent()
 
 
 def _take_equation(text: WordText, element: Any) -> None:

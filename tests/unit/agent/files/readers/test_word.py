@@ -194,6 +194,21 @@ def test_text_that_may_not_be_seen_is_told(body: str, remark: str | None) -> Non
     assert result["remarks"] == ([remark] if remark else [])
 
 
+@pytest.mark.parametrize(("bound", "text"), [("", "old"), ("old", "old"), ("new", "new")])
+@pytest.mark.parametrize("is_block", [True, False])
+def test_a_control_shows_the_data_that_it_is_bound_to(bound: str, text: str, *, is_block: bool) -> None:
+    binding = (
+        '<w:dataBinding w:prefixMappings="xmlns:a=&quot;urn:a&quot;" w:xpath="/a:data[1]/a:b[1]" w:storeItemID="{x}"/>'
+    )
+    body = control(paragraph("old"), binding) if is_block else f"<w:p>{control(run('old'), binding)}</w:p>"
+    parts = document_parts(body, {"data/item1.xml": ("customXml", f'<data xmlns="urn:a"><b>{bound}</b></data>')})
+    parts["data/props.xml"] = '<datastoreItem itemID="{X}"/>'
+    relationship = '<Relationship Id="a" Type="urn:customXmlProps" Target="props.xml"/>'.replace("urn:", "urn:/")
+    parts["data/_rels/item1.xml.rels"] = f"<Relationships>{relationship}</Relationships>"
+
+    assert outcome(parts)["text"] == text
+
+
 def test_replies_to_comments_say_what_they_reply_to() -> None:
     comments = "".join(
         f'<w:comment w:id="{n}" w:author="A{n}"><w:p w14:paraId="{n}{n}">{run(f"c{n}")}</w:p></w:comment>'
