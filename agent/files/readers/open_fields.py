@@ -4,21 +4,19 @@ What stays true: each is shown where it stands, or counted.
 """
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from agent.files.readers.open_walk import OpenWalk
 from agent.files.readers.pages import PAGE_BREAK
 from agent.files.readers.word_runs import CHANGES
 from agent.files.readers.word_styles import parse_number
 from agent.files.readers.xml_names import attribute_of, descendants_of, name_of
 
-if TYPE_CHECKING:
-    from agent.files.readers.open_paragraphs import OpenParagraphs
-
 #: How often something that is repeated is written.
 REPEATED_MAX = 100
 
 
-def _take_note(text: "OpenParagraphs", element: Any) -> None:
+def _take_note(text: OpenWalk, element: Any) -> None:
     kind = "endnote" if attribute_of(element, "note-class") == "endnote" else "footnote"
     notes = text.notes.texts[kind]
     mark = f"[^{'e' if kind == 'endnote' else ''}{len(notes) + 1}]"
@@ -28,7 +26,7 @@ def _take_note(text: "OpenParagraphs", element: Any) -> None:
     notes[place] = f"{mark}: {_join(text, [child for child in element if name_of(child) == 'text:note-body'])}"
 
 
-def _take_comment(text: "OpenParagraphs", element: Any) -> None:
+def _take_comment(text: OpenWalk, element: Any) -> None:
     comments = text.notes.texts["comment"]
     comments.append("")
     number = len(comments)
@@ -42,7 +40,7 @@ def _take_comment(text: "OpenParagraphs", element: Any) -> None:
     comments[number - 1] = f"[comment {number}] {', '.join(filter(None, words))}: {content}"
 
 
-def _take_link(text: "OpenParagraphs", element: Any) -> None:
+def _take_link(text: OpenWalk, element: Any) -> None:
     start = len(text.pieces)
     text.take(element)
     text.sections.leave_out("link tooltip", bool(attribute_of(element, "title")))
@@ -52,20 +50,20 @@ def _take_link(text: "OpenParagraphs", element: Any) -> None:
         text.emit(f" ({address})")
 
 
-def _take_reading_aid(text: "OpenParagraphs", element: Any) -> None:
+def _take_reading_aid(text: OpenWalk, element: Any) -> None:
     text.emit("(")
     text.take(element)
     text.emit(")")
 
 
-def _take_placeholder(text: "OpenParagraphs", element: Any) -> None:
+def _take_placeholder(text: OpenWalk, element: Any) -> None:
     text.sections.leave_out("form field hint", bool(attribute_of(element, "description")))
     text.emit("[")
     text.take(element)
     text.emit("]")
 
 
-def _take_hidden_text(text: "OpenParagraphs", element: Any) -> None:
+def _take_hidden_text(text: OpenWalk, element: Any) -> None:
     text.count_hidden(attribute_of(element, "string-value"))
     if attribute_of(element, "is-hidden") == "false":
         text.take(element)
@@ -73,7 +71,7 @@ def _take_hidden_text(text: "OpenParagraphs", element: Any) -> None:
         text.count_hidden("".join(element.itertext()))
 
 
-def _take_choice(text: "OpenParagraphs", element: Any) -> None:
+def _take_choice(text: OpenWalk, element: Any) -> None:
     """Show the text that a field chose, and count those that it did not choose."""
     text.take(element)
     shown = "".join(element.itertext())
@@ -83,35 +81,35 @@ def _take_choice(text: "OpenParagraphs", element: Any) -> None:
     text.sections.leave_out("unchosen text", sum(other not in ("", shown) for other in others))
 
 
-def _take_change(text: "OpenParagraphs", _: Any) -> None:
+def _take_change(text: OpenWalk, _: Any) -> None:
     text.sections.remark(CHANGES)
 
 
-def _take_index_mark(text: "OpenParagraphs", element: Any) -> None:
+def _take_index_mark(text: OpenWalk, element: Any) -> None:
     text.sections.leave_out("index entry", bool(attribute_of(element, "string-value")))
     text.sections.leave_out("index entry", bool(attribute_of(element, "key1")))
 
 
-def _take_bibliography_mark(text: "OpenParagraphs", element: Any) -> None:
+def _take_bibliography_mark(text: OpenWalk, element: Any) -> None:
     text.take(element)
     text.sections.leave_out("bibliography entry")
 
 
-def _join(text: "OpenParagraphs", element: Any) -> str:
+def _join(text: OpenWalk, element: Any) -> str:
     return " ".join(" ".join(text.read_aside(element)).split())
 
 
-def _write(sign: str) -> Callable[["OpenParagraphs", Any], None]:
+def _write(sign: str) -> Callable[[OpenWalk, Any], None]:
     return lambda text, _: text.emit(sign)
 
 
-def _write_spaces(text: "OpenParagraphs", element: Any) -> None:
+def _write_spaces(text: OpenWalk, element: Any) -> None:
     text.emit(" " * min(parse_number(attribute_of(element, "c") or "1") or 1, REPEATED_MAX))
 
 
 _INDEX_MARKS = ("alphabetical-index-mark", "toc-mark", "user-index-mark")
 #: By the name of an element: what to do with it.
-FIELD_HANDLERS: Mapping[str, Callable[["OpenParagraphs", Any], None]] = {
+FIELD_HANDLERS: Mapping[str, Callable[[OpenWalk, Any], None]] = {
     "text:s": _write_spaces,
     "text:tab": _write("\t"),
     "text:line-break": _write("\n"),

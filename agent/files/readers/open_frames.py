@@ -4,12 +4,10 @@ What stays true: the text of each is shown, and what is not text is counted by i
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from agent.files.readers.open_walk import OpenWalk
 from agent.files.readers.xml_names import attribute_of, child_of, descendants_of, name_of
-
-if TYPE_CHECKING:
-    from agent.files.readers.open_paragraphs import OpenParagraphs
 
 #: Objects, by what is in their body.
 _KINDS = {
@@ -20,7 +18,7 @@ _KINDS = {
 _TITLES = ("chart:title", "chart:subtitle", "chart:footer")
 
 
-def _take_frame(text: "OpenParagraphs", element: Any) -> None:
+def _take_frame(text: OpenWalk, element: Any) -> None:
     """Show the first of a frame's contents; the others are pictures of it for programs that cannot show it."""
     contents = [child for child in element if name_of(child) in FRAME_HANDLERS]
     words = _describe(element)
@@ -39,24 +37,24 @@ def _describe(element: Any) -> str:
     return ". ".join(filter(None, words))
 
 
-def _take_shape(text: "OpenParagraphs", element: Any) -> None:
+def _take_shape(text: OpenWalk, element: Any) -> None:
     words = _describe(element)
     if words:
         text.emit(f"[drawing: {words}]")
     _take_box(text, element)
 
 
-def _take_box(text: "OpenParagraphs", element: Any) -> None:
+def _take_box(text: OpenWalk, element: Any) -> None:
     for line in text.read_aside(element):
         text.add_box(line)
 
 
-def _take_picture(text: "OpenParagraphs", element: Any) -> None:
+def _take_picture(text: OpenWalk, element: Any) -> None:
     text.sections.leave_out("picture")
     _take_box(text, element)
 
 
-def _take_object(text: "OpenParagraphs", element: Any) -> None:
+def _take_object(text: OpenWalk, element: Any) -> None:
     root = element[0] if len(element) and name_of(element[0]) in ("math:math", "office:document") else None
     if root is None:
         root = text.package.parse(f"{attribute_of(element, 'href').removeprefix('./')}/content.xml")
@@ -89,7 +87,7 @@ def _describe_chart(content: Any) -> Iterator[str]:
             yield " | ".join(cells)
 
 
-def describe_forms(text: "OpenParagraphs", element: Any) -> Iterator[str]:
+def describe_forms(text: OpenWalk, element: Any) -> Iterator[str]:
     """Describe the fields of forms in lines: their names and what is filled in."""
     for control in element.iter("*"):
         kind, _, local_name = name_of(control).partition(":")
@@ -121,12 +119,12 @@ def _value_of(control: Any) -> str:
     return "; ".join(filter(None, [value or paragraphs, *options]))
 
 
-def _count(kind: str) -> Callable[["OpenParagraphs", Any], None]:
+def _count(kind: str) -> Callable[[OpenWalk, Any], None]:
     return lambda text, _: text.sections.leave_out(kind)
 
 
 #: What may be in a frame, by the name of its element: what to do with it.
-FRAME_HANDLERS: Mapping[str, Callable[["OpenParagraphs", Any], None]] = {
+FRAME_HANDLERS: Mapping[str, Callable[[OpenWalk, Any], None]] = {
     "draw:text-box": _take_box,
     "draw:object": _take_object,
     "draw:object-ole": _count("embedded object"),
@@ -141,7 +139,7 @@ _SHAPES = (
     *("regular-polygon", "caption", "measure", "g", "control"),
 )
 #: By the name of an element: what to do with it.
-DRAWING_HANDLERS: Mapping[str, Callable[["OpenParagraphs", Any], None]] = {
+DRAWING_HANDLERS: Mapping[str, Callable[[OpenWalk, Any], None]] = {
     "draw:frame": _take_frame,
     **dict.fromkeys((f"draw:{name}" for name in _SHAPES), _take_shape),
     "dr3d:scene": _count("3D model"),

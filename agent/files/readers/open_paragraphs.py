@@ -6,12 +6,12 @@ accepted; what a reader of the document does not see is counted, not shown.
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from agent.files.readers.open_fields import FIELD_HANDLERS, REPEATED_MAX
 from agent.files.readers.open_frames import DRAWING_HANDLERS, FRAME_HANDLERS
 from agent.files.readers.open_styles import OpenLists, OpenStyles
+from agent.files.readers.open_walk import OpenNotes
 from agent.files.readers.package import Package
 from agent.files.readers.pages import PAGE_BREAK
 from agent.files.readers.sections import TextSections
@@ -20,15 +20,6 @@ from agent.files.readers.word_styles import parse_number
 from agent.files.readers.xml_names import attribute_of, descendants_of, name_of
 
 _SPACE = re.compile(r"[ \t\r\n]+")
-
-
-@dataclass(slots=True)
-class OpenNotes:
-    """The notes and comments of a document, in the order in which its text refers to them."""
-
-    texts: Mapping[str, list[str]] = field(default_factory=lambda: {"footnote": [], "endnote": [], "comment": []})
-    #: The numbers of comments by their names, which replies refer to.
-    numbers: dict[str, int] = field(default_factory=dict)
 
 
 class OpenParagraphs:

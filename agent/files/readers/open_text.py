@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from agent.files.readers.open_frames import DRAWING_NAMES, describe_forms
-from agent.files.readers.open_paragraphs import OpenNotes, OpenParagraphs, is_hidden_part
+from agent.files.readers.open_paragraphs import OpenParagraphs, is_hidden_part
 from agent.files.readers.open_styles import OpenStyles
+from agent.files.readers.open_walk import OpenNotes
 from agent.files.readers.package import Package
 from agent.files.readers.pages import PAGE_BREAK, Pages
 from agent.files.readers.sections import TextSections, Unreadable

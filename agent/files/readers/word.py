@@ -14,7 +14,8 @@ from agent.files.readers.sections import TextSections, Unreadable
 from agent.files.readers.word_bindings import Bindings
 from agent.files.readers.word_lists import Lists
 from agent.files.readers.word_styles import Styles
-from agent.files.readers.word_text import WordDocument, WordText
+from agent.files.readers.word_text import WordText
+from agent.files.readers.word_walk import WordDocument
 from agent.files.readers.xml_names import attribute_of, name_of
 
 _MAIN_TYPE = "wordprocessingml.document.main+xml"

@@ -6,15 +6,13 @@ What stays true: the text of each is shown, and what is not text is counted by i
 import time
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from agent.files.readers.package import Relationship
 from agent.files.readers.sections import TextSections
 from agent.files.readers.word_chart import describe_chart
+from agent.files.readers.word_walk import WordWalk
 from agent.files.readers.xml_names import attribute_of, descendants_of, name_of
-
-if TYPE_CHECKING:
-    from agent.files.readers.word_text import WordText
 
 #: Files in a document, by the endings of their names.
 _EMBEDDED_KINDS = {
@@ -26,7 +24,7 @@ _EMBEDDED_KINDS = {
 _INSERTED_SECONDS = 5
 
 
-def read_inserted_file(text: "WordText", element: Any) -> Iterator[str]:
+def read_inserted_file(text: WordWalk, element: Any) -> Iterator[str]:
     """Yield the lines of a file that is part of the document's text, if it is a page or a text; else count it."""
     relationship = text.relationship_of(element)
     ending = relationship.target.rpartition(".")[2].lower() if relationship is not None else ""
@@ -50,7 +48,7 @@ class _InsertedText(TextSections):
     """The text of a file in a document."""
 
 
-def _read_inserted(module: str, content: bytes, text: "WordText") -> str:
+def _read_inserted(module: str, content: bytes, text: WordWalk) -> str:
     """Read a file in a document with a reader of its own; "" for one that cannot be read."""
     reader = import_module(f"agent.files.readers.{module}")
     try:
@@ -76,13 +74,13 @@ def _page_of(content: bytes) -> bytes:
     return b""
 
 
-def _take_drawing(text: "WordText", element: Any) -> None:
+def _take_drawing(text: WordWalk, element: Any) -> None:
     outer, text.alternative_texts = text.alternative_texts, set()
     text.walk(element)
     text.alternative_texts = outer
 
 
-def _take_properties(text: "WordText", element: Any) -> None:
+def _take_properties(text: WordWalk, element: Any) -> None:
     """Show the alternative text of a drawing or of a picture in it, and where it links to."""
     words = [attribute_of(element, name).strip() for name in ("title", "descr")]
     alternative = ". ".join(filter(None, words))
@@ -100,21 +98,21 @@ def _take_properties(text: "WordText", element: Any) -> None:
             text.emit(f" ({address})")
 
 
-def _take_picture(text: "WordText", element: Any) -> None:
+def _take_picture(text: WordWalk, element: Any) -> None:
     text.leave_out("picture")
     text.walk(element)
 
 
-def _take_box(text: "WordText", element: Any) -> None:
+def _take_box(text: WordWalk, element: Any) -> None:
     for line in list(text.read_blocks(element)):
         text.add_box(line)
 
 
-def _take_shape_paragraph(text: "WordText", element: Any) -> None:
+def _take_shape_paragraph(text: WordWalk, element: Any) -> None:
     text.add_box("".join(piece.text or "" for piece in descendants_of(element, "a:t")))
 
 
-def _take_chart(text: "WordText", element: Any) -> None:
+def _take_chart(text: WordWalk, element: Any) -> None:
     package, relationship = text.document.package, text.relationship_of(element)
     root = package.parse(relationship.target) if relationship is not None else None
     if relationship is None or root is None:
@@ -129,7 +127,7 @@ def _take_chart(text: "WordText", element: Any) -> None:
             _add_texts(text, package.parse(behind.target), "a:p", "a:t")
 
 
-def _take_diagram(text: "WordText", element: Any) -> None:
+def _take_diagram(text: WordWalk, element: Any) -> None:
     relationship = text.relationship_of(element, "dm")
     root = text.document.package.parse(relationship.target) if relationship is not None else None
     if root is None:
@@ -141,12 +139,12 @@ def _take_diagram(text: "WordText", element: Any) -> None:
         text.leave_out("diagram")
 
 
-def _add_texts(text: "WordText", root: Any, block: str, piece: str) -> None:
+def _add_texts(text: WordWalk, root: Any, block: str, piece: str) -> None:
     for paragraph in descendants_of(root, block) if root is not None else ():
         text.add_box("".join(part.text or "" for part in descendants_of(paragraph, piece)))
 
 
-def _take_old_shape(text: "WordText", element: Any) -> None:
+def _take_old_shape(text: WordWalk, element: Any) -> None:
     alternative = attribute_of(element, "alt").strip() or attribute_of(element, "title").strip()
     if alternative:
         text.emit(f"[drawing: {alternative}]")
@@ -155,7 +153,7 @@ def _take_old_shape(text: "WordText", element: Any) -> None:
         text.emit(f" ({attribute_of(element, 'href')})")
 
 
-def _take_old_picture(text: "WordText", element: Any) -> None:
+def _take_old_picture(text: WordWalk, element: Any) -> None:
     if any(name_of(ancestor) == "w:object" for ancestor in element.iterancestors()):
         return  # the picture of an embedded object, which is counted
     text.leave_out("picture")
@@ -163,11 +161,11 @@ def _take_old_picture(text: "WordText", element: Any) -> None:
         text.emit(f"[picture: {attribute_of(element, 'title').strip()}]")
 
 
-def _take_word_art(text: "WordText", element: Any) -> None:
+def _take_word_art(text: WordWalk, element: Any) -> None:
     text.add_box(attribute_of(element, "string"))
 
 
-def _take_object(text: "WordText", element: Any) -> None:
+def _take_object(text: WordWalk, element: Any) -> None:
     if attribute_of(element, "Type") == "Link":
         text.leave_out("linked object")
         return
@@ -181,13 +179,13 @@ def _kind_of(relationship: Relationship | None, program: str) -> str:
     return _EMBEDDED_KINDS.get(ending, by_program)
 
 
-def _count(kind: str) -> Callable[["WordText", Any], None]:
+def _count(kind: str) -> Callable[[WordWalk, Any], None]:
     return lambda text, _: text.leave_out(kind)
 
 
 _OLD_SHAPES = ("shape", "rect", "roundrect", "oval", "line", "polyline", "curve", "arc", "group", "image")
 #: By the name of an element: what to do with it.
-DRAWING_HANDLERS: Mapping[str, Callable[["WordText", Any], None]] = {
+DRAWING_HANDLERS: Mapping[str, Callable[[WordWalk, Any], None]] = {
     "w:drawing": _take_drawing,
     **dict.fromkeys(("wp:docPr", "pic:cNvPr", "wps:cNvPr", "wpg:cNvPr", "a:cNvPr"), _take_properties),
     "pic:pic": _take_picture,

@@ -4,15 +4,13 @@ What stays true: each piece is shown where it stands, or counted.
 """
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from agent.files.readers.pages import PAGE_BREAK
 from agent.files.readers.word_styles import parse_number
 from agent.files.readers.word_symbols import convert_private, convert_symbol, has_private
+from agent.files.readers.word_walk import WordWalk
 from agent.files.readers.xml_names import attribute_of, child_of, descendants_of, is_on, name_of, value_of
-
-if TYPE_CHECKING:
-    from agent.files.readers.word_text import WordText
 
 CHANGES = "The document has tracked changes; the text is as if they were accepted."
 HIDDEN = "The document has hidden text, which its readers do not see; it is not shown."
@@ -23,7 +21,7 @@ _TINY = 4
 _LINK_PIECES = 20
 
 
-def _walk_run(text: "WordText", element: Any) -> None:
+def _walk_run(text: WordWalk, element: Any) -> None:
     outer = text.is_hidden, text.font
     properties = child_of(element, "w:rPr")
     if properties is not None:
@@ -54,7 +52,7 @@ def _is_faint(element: Any, properties: Any) -> bool:
     )
 
 
-def _take_text(text: "WordText", element: Any) -> None:
+def _take_text(text: WordWalk, element: Any) -> None:
     words = "".join(element.itertext()) if len(element) else element.text or ""
     if has_private(words):
         words, unknown = convert_private(words, text.font)
@@ -62,7 +60,7 @@ def _take_text(text: "WordText", element: Any) -> None:
     text.emit(words)
 
 
-def _take_symbol(text: "WordText", element: Any) -> None:
+def _take_symbol(text: WordWalk, element: Any) -> None:
     sign = convert_symbol(attribute_of(element, "char"), attribute_of(element, "font"))
     if sign:
         text.emit(sign)
@@ -70,23 +68,23 @@ def _take_symbol(text: "WordText", element: Any) -> None:
         text.leave_out("symbol")
 
 
-def _take_page_break(text: "WordText", _: Any) -> None:
+def _take_page_break(text: WordWalk, _: Any) -> None:
     text.pieces.append(PAGE_BREAK)
 
 
-def _take_reference(text: "WordText", element: Any) -> None:
+def _take_reference(text: WordWalk, element: Any) -> None:
     kind = name_of(element).removeprefix("w:").removesuffix("Reference")
     text.emit(text.document.mark_of(kind, attribute_of(element, "id")))
 
 
-def _take_ruby(text: "WordText", element: Any) -> None:
+def _take_ruby(text: WordWalk, element: Any) -> None:
     text.walk([child for child in element if name_of(child) == "w:rubyBase"])
     text.emit("(")
     text.walk([child for child in element if name_of(child) == "w:rt"])
     text.emit(")")
 
 
-def _take_link(text: "WordText", element: Any) -> None:
+def _take_link(text: WordWalk, element: Any) -> None:
     text.walk(element)
     text.sections.leave_out("link tooltip", bool(attribute_of(element, "tooltip")))
     relationship = text.relationship_of(element)
@@ -94,34 +92,34 @@ def _take_link(text: "WordText", element: Any) -> None:
         emit_address(text, relationship.target)
 
 
-def emit_address(text: "WordText", address: str) -> None:
+def emit_address(text: WordWalk, address: str) -> None:
     """Write where a link leads, unless its text says so."""
     if address.removeprefix("mailto:").rstrip("/") not in "".join(text.pieces[-_LINK_PIECES:]):
         text.emit(f" ({address})")
 
 
-def _take_insertion(text: "WordText", element: Any) -> None:
+def _take_insertion(text: WordWalk, element: Any) -> None:
     text.sections.remark(CHANGES)
     text.walk(element)
 
 
-def _skip_deletion(text: "WordText", element: Any) -> None:
+def _skip_deletion(text: WordWalk, element: Any) -> None:
     text.sections.remark(CHANGES)
     has_text = any((piece.text or "").strip() for piece in descendants_of(element, "w:delText", "w:t", "m:t"))
     text.leave_out("deleted passage", has_text)
 
 
-def _skip_deleted_text(text: "WordText", element: Any) -> None:
+def _skip_deleted_text(text: WordWalk, element: Any) -> None:
     text.leave_out("deleted passage", bool((element.text or "").strip()))
 
 
-def _take_simple_field(text: "WordText", element: Any) -> None:
+def _take_simple_field(text: WordWalk, element: Any) -> None:
     gain = text.gain
     text.walk(element)
     text.emit(text.fields.count_instruction(attribute_of(element, "instr"), has_result=text.gain > gain))
 
 
-def _take_field_character(text: "WordText", element: Any) -> None:
+def _take_field_character(text: WordWalk, element: Any) -> None:
     shown = text.fields.turn(element)
     if shown.startswith(" ("):
         emit_address(text, shown[2:-1])
@@ -129,11 +127,11 @@ def _take_field_character(text: "WordText", element: Any) -> None:
         text.emit(shown)
 
 
-def _take_instruction(text: "WordText", element: Any) -> None:
+def _take_instruction(text: WordWalk, element: Any) -> None:
     text.fields.collect(element.text or "")
 
 
-def _take_control(text: "WordText", element: Any) -> None:
+def _take_control(text: WordWalk, element: Any) -> None:
     properties, content = child_of(element, "w:sdtPr"), child_of(element, "w:sdtContent")
     box = child_of(properties, "w14:checkbox") if properties is not None else None
     if box is not None:
@@ -146,7 +144,7 @@ def _take_control(text: "WordText", element: Any) -> None:
         text.emit(fill_control(text, element, shown))
 
 
-def fill_control(text: "WordText", control: Any, shown: str) -> str:
+def fill_control(text: WordWalk, control: Any, shown: str) -> str:
     """What a content control shows: the data that it is bound to, else its content, which may be a placeholder."""
     bound = text.document.bindings.value_of(control)
     if bound and bound.split() != shown.split():
@@ -156,12 +154,12 @@ def fill_control(text: "WordText", control: Any, shown: str) -> str:
     return f"[{shown}]" if is_placeholder and shown.strip() and not bound else shown
 
 
-def _write(sign: str) -> Callable[["WordText", Any], None]:
+def _write(sign: str) -> Callable[[WordWalk, Any], None]:
     return lambda text, _: text.emit(sign)
 
 
 #: By the name of an element: what to do with it.
-RUN_HANDLERS: Mapping[str, Callable[["WordText", Any], None]] = {
+RUN_HANDLERS: Mapping[str, Callable[[WordWalk, Any], None]] = {
     "w:r": _walk_run,
     "w:t": _take_text,
     "w:instrText": _take_instruction,

@@ -5,50 +5,22 @@ accepted; what a reader of the document does not see is counted, not shown.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from agent.files.readers.equation import linearize_equation
-from agent.files.readers.package import Package, Relationship
+from agent.files.readers.package import Relationship
 from agent.files.readers.pages import PAGE_BREAK
-from agent.files.readers.sections import TextSections
-from agent.files.readers.word_bindings import Bindings
 from agent.files.readers.word_drawing import DRAWING_HANDLERS, read_inserted_file
 from agent.files.readers.word_fields import Fields
-from agent.files.readers.word_lists import Lists
 from agent.files.readers.word_runs import CHANGES, HIDDEN, RUN_HANDLERS, fill_control
-from agent.files.readers.word_styles import Styles, parse_number
+from agent.files.readers.word_styles import parse_number
+from agent.files.readers.word_walk import WordDocument
 from agent.files.readers.xml_names import attribute_of, child_of, descendants_of, is_on, name_of, value_of
 
 #: What a part is read by: paragraphs, rows of tables, and what may stand between them.
 _UNITS = ("p", "tr", "altChunk", "oMathPara", "oMath")
 _UNIT_NAMES = ("w:p", "w:tr", "w:altChunk", "m:oMathPara", "m:oMath")
 _PROPERTIES = ("w:tblPr", "w:sdtPr")
-
-
-@dataclass(slots=True)
-class WordDocument:
-    """What the parts of one document share."""
-
-    package: Package
-    sections: TextSections
-    styles: Styles
-    lists: Lists
-    bindings: Bindings
-    #: The numbers of footnotes, endnotes and comments by their ids, in the order in which the text refers to them.
-    numbers: Mapping[str, dict[str, int]] = field(
-        default_factory=lambda: {"footnote": {}, "endnote": {}, "comment": {}}
-    )
-
-    def number_of(self, kind: str, element_id: str) -> int:
-        """The number of a note or comment, given to it when it is first met."""
-        numbers = self.numbers[kind]
-        return numbers.setdefault(element_id, len(numbers) + 1)
-
-    def mark_of(self, kind: str, element_id: str) -> str:
-        """The mark by which the text refers to a note or comment."""
-        number = self.number_of(kind, element_id)
-        return f"[comment {number}]" if kind == "comment" else f"[^{'e' if kind == 'endnote' else ''}{number}]"
 
 
 class WordText:
