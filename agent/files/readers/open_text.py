@@ -17,8 +17,6 @@ from agent.files.readers.sections import TextSections, Unreadable
 from agent.files.readers.xml_names import attribute_of, name_of
 
 _ENCRYPTED = "The document is protected by a password; ask for a copy without one."
-_NOT_IN_TIME = "The document could not be read: it takes too much time."
-_TOO_SLOW = "Only the beginning of the document was read: it takes too much time."
 _MAIN = "content.xml"
 _UNITS = ("p", "h", "table-row", *DRAWING_NAMES)
 _STYLES = ("style", "list-style", "outline-style")
@@ -55,16 +53,14 @@ def read(content: bytes, sections: TextSections) -> dict[str, Any]:
     styles, notes = OpenStyles(), OpenNotes()
     headers = dict.fromkeys(_read_headers(package, styles, notes))
     sections.add("", "\n".join([*_read_properties(package), *sorted(headers, key=lambda line: line[0] == "F")]))
-    goes_on = _Body(package, styles, notes).read()
+    pages = _Body(package, styles, notes).read()
     for kind, texts in notes.texts.items():
         sections.add(f"{kind}s", "\n".join(texts))
     _count_parts(package)
     if not sections.is_late:
         for name in sorted(package.damaged - {_MAIN}):
             sections.remark(f"The part {name} of the document is damaged: some of it may be missing.")
-    if not sections.result()["text"]:
-        sections.remark("The document holds no text.")
-    return sections.result(goes_on=goes_on or sections.is_late, problem=_TOO_SLOW if sections.is_late else None)
+    return pages.result()
 
 
 class _Body:
@@ -78,25 +74,18 @@ class _Body:
         self._has_pages = self._has_body = self._has_lines = False
         self._deletion: Any = None
 
-    def read(self) -> bool:
-        """Read the body; returns whether it goes on beyond what was asked for."""
+    def read(self) -> Pages:
+        """Read the body."""
         pages = Pages(self._sections)
+        pages.fill(self._mark_pages())
+        pages.check_damage(is_damaged=_MAIN in self._package.damaged, has_body=self._has_body)
+        return pages
+
+    def _mark_pages(self) -> Iterator[str]:
         for line in self._read_lines():
+            self._has_lines = self._has_lines or line != PAGE_BREAK
             if self._has_pages or line != PAGE_BREAK:
-                pages.add(line if self._has_pages else line.replace(PAGE_BREAK, ""))
-                self._has_lines = True
-            if pages.is_full or self._sections.is_late:
-                pages.finish()
-                return True
-        pages.finish()
-        if not self._has_lines and self._sections.is_late:
-            raise Unreadable(_NOT_IN_TIME)
-        is_damaged = _MAIN in self._package.damaged and not self._sections.is_late
-        if not self._has_lines and (is_damaged or not self._has_body):
-            raise ValueError("damaged")
-        if is_damaged:
-            self._sections.remark("The document is damaged: some of its text may be missing.")
-        return False
+                yield line if self._has_pages else line.replace(PAGE_BREAK, "")
 
     def _read_lines(self) -> Iterator[str]:
         for event, element in self._package.stream(_MAIN, _UNITS, others=_OTHERS):

@@ -10,7 +10,7 @@ from typing import Any
 from agent.files.readers.office_properties import describe_properties
 from agent.files.readers.package import Package, Relationship
 from agent.files.readers.pages import Pages
-from agent.files.readers.sections import TextSections, Unreadable
+from agent.files.readers.sections import TextSections
 from agent.files.readers.word_bindings import Bindings
 from agent.files.readers.word_lists import Lists
 from agent.files.readers.word_styles import Styles
@@ -20,8 +20,6 @@ from agent.files.readers.xml_names import attribute_of, name_of
 
 _MAIN_TYPE = "wordprocessingml.document.main+xml"
 _USUAL_NAME = re.compile(r"(styles|numbering|footnotes|endnotes|comments|header|footer|settings)\d*\.xml")
-_NOT_IN_TIME = "The document could not be read: it takes too much time."
-_TOO_SLOW = "Only the beginning of the document was read: it takes too much time."
 #: What the parts are that a document is told to have, in words for a remark. Others are not worth one.
 _PARTS = {
     "header": "A header",
@@ -70,17 +68,15 @@ def read(content: bytes, sections: TextSections) -> dict[str, Any]:
 
     lead = [*describe_properties(package, of_package), *_read_headers(document, relationships)]
     sections.add("", "\n".join(lead))
-    goes_on = _read_body(document, main)
-    if not goes_on:
+    pages = _read_body(document, main)
+    if not pages.goes_on:
         for kind in ("footnote", "endnote"):
             _read_notes(document, by_kind.get(f"{kind}s", ""), kind)
         _read_comments(document, by_kind)
     others = [*relationships.values(), *of_package.values()]
     _count_others(package, others)
     _remark_damage(package, main, {other.target: other.kind for other in others})
-    if not sections.result()["text"]:
-        sections.remark("The document holds no text.")
-    return sections.result(goes_on=goes_on or sections.is_late, problem=_TOO_SLOW if sections.is_late else None)
+    return pages.result()
 
 
 def _find_main(package: Package, of_package: Mapping[str, Relationship]) -> str:
@@ -119,26 +115,12 @@ def _read_headers(document: WordDocument, relationships: Mapping[str, Relationsh
     yield from sorted(lines, key=lambda line: not line.startswith("Header"))
 
 
-def _read_body(document: WordDocument, main: str) -> bool:
-    """Read the body; returns whether it goes on beyond what was asked for."""
+def _read_body(document: WordDocument, main: str) -> Pages:
     pages = Pages(document.sections)
-    has_lines = False
-    for line in WordText(document, main).read():
-        pages.add(line)
-        has_lines = True
-        if pages.is_full or document.sections.is_late:
-            pages.finish()
-            return True
-    pages.finish()
-    if not has_lines and document.sections.is_late:
-        raise Unreadable(_NOT_IN_TIME)
-    if main in document.package.damaged and not document.sections.is_late:
-        if not has_lines:
-            raise ValueError("damaged")
-        document.sections.remark("The document is damaged: some of its text may be missing.")
-    elif not has_lines and not _has_body(document.package, main):
-        raise ValueError("no document")
-    return False
+    pages.fill(WordText(document, main).read())
+    has_body = pages.has_lines or _has_body(document.package, main)
+    pages.check_damage(is_damaged=main in document.package.damaged, has_body=has_body)
+    return pages
 
 
 def _has_body(package: Package, main: str) -> bool:
