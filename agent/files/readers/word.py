@@ -41,7 +41,7 @@ _KNOWN = frozenset({
     *_PARTS,
     *("stylesWithEffects", "webSettings", "fontTable", "theme", "image", "chartEx", "hyperlink", "oleObject"),
     *("package", "aFChunk", "diagramLayout", "diagramQuickStyle", "diagramColors", "diagramDrawing", "control"),
-    *("people", "commentsExtended", "commentsIds", "commentsExtensible", "documenttasks", "subDocument"),
+    *("people", "commentsExtended", "commentsIds", "commentsExtensible", "subDocument"),
     *("attachedTemplate", "keyMapCustomizations", "printerSettings", "activeXControlBinary", "ink", "model3d"),
     *("mailMergeSource", "transform", "extended-properties", "custom-properties", "extendedProperties", "thumbnail"),
     *("customProperties", "metadata", "officeDocument", "classificationlabels", "webextensiontaskpanes"),

@@ -177,6 +177,8 @@ class WordText:
                 self.leave_out(kind)
                 self.sections.remark(remark)
                 return
+        if properties is not None and child_of(properties, "w:ins") is not None:
+            self.sections.remark(CHANGES)
         cells = ["\n".join(self._read_cell(cell)) for cell in _cells(element)]
         breaks = max((cell.count(PAGE_BREAK) for cell in cells), default=0)
         lead = PAGE_BREAK if any(cell.lstrip("\n ").startswith(PAGE_BREAK) for cell in cells) else ""

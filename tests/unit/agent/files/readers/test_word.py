@@ -181,6 +181,7 @@ def test_a_file_without_a_document_is_damaged(content: str) -> None:
     ("body", "remark"),
     [
         (f"<w:p><w:ins>{run('a')}</w:ins></w:p>", _CHANGES),
+        (f"<w:tbl><w:tr><w:trPr><w:ins/></w:trPr>{cell(paragraph('a'))}</w:tr></w:tbl>", _CHANGES),
         (paragraph_of(run("a", "<w:color w:val='FFFFFF'/>")), _FAINT),
         (paragraph_of(run("a", "<w:sz w:val='2'/>")), _FAINT),
         (paragraph_of(run("a", "<w:color w:val='FFFFFF'/><w:shd w:fill='000000'/>")), None),
