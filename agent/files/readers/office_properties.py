@@ -36,7 +36,7 @@ def describe_properties(package: Package, relationships: Mapping[str, Relationsh
 
 
 def _describe(root: Any, names: Mapping[str, str]) -> Iterator[str]:
-    for element in root if root is not None else ():
+    for element in root.iterchildren("*") if root is not None else ():
         name = names.get(str(element.tag).rpartition("}")[2])
         words = " ".join("".join(element.itertext()).split())
         if name and words and words not in _WRITTEN_BY_PROGRAMS:

@@ -102,7 +102,7 @@ class Package:
         folder, _, file = name.rpartition("/")
         root = self.parse(f"{folder}/_rels/{file}.rels" if folder else f"_rels/{file}.rels")
         relationships = {}
-        for element in root if root is not None else ():
+        for element in root.iterchildren("*") if root is not None else ():
             kind = element.get("Type", "").rstrip("/").rpartition("/")[2]
             target, is_external = element.get("Target", ""), element.get("TargetMode") == "External"
             if not is_external:

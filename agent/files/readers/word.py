@@ -85,7 +85,7 @@ def _find_main(package: Package, of_package: Mapping[str, Relationship]) -> str:
         if relationship.kind == "officeDocument" and relationship.target in package.names:
             return relationship.target
     types = package.parse("[Content_Types].xml")
-    for element in types if types is not None else ():
+    for element in types.iterchildren("*") if types is not None else ():
         if element.get("ContentType", "").endswith(_MAIN_TYPE):
             return str(element.get("PartName", "")).lstrip("/").lower()
     return "word/document.xml"

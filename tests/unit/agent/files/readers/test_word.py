@@ -150,7 +150,7 @@ def test_a_document_is_read_whatever_its_parts_are_called_and_whichever_are_miss
 
 
 @pytest.mark.parametrize("name", [name for name in PLAIN if name.endswith((".xml", ".rels")) and "word/" in name])
-@pytest.mark.parametrize("damage", ["\0\0 no XML", "<w:broken>"])
+@pytest.mark.parametrize("damage", ["\0\0 no XML", "<w:broken>&x;"])
 def test_a_part_that_is_damaged_costs_itself_alone_and_is_named(name: str, damage: str) -> None:
     part = str(PLAIN[name])
     if name == "word/document.xml":
