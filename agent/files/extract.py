@@ -48,10 +48,10 @@ _ODF = "application/vnd.oasis.opendocument"
 #: By media type: what to call such a file in a sentence, and its reader in the child.
 _READERS = {
     "application/pdf": ("PDF", "pdf:read"),
-    f"{_OOXML}.wordprocessingml.document": ("document", "office:read_document"),
+    f"{_OOXML}.wordprocessingml.document": ("document", "word:read"),
     f"{_OOXML}.spreadsheetml.sheet": ("workbook", "office:read_workbook"),
     f"{_OOXML}.presentationml.presentation": ("presentation", "office:read_presentation"),
-    f"{_ODF}.text": ("document", "open_document:read"),
+    f"{_ODF}.text": ("document", "open_text:read"),
     f"{_ODF}.spreadsheet": ("workbook", "open_document:read"),
     f"{_ODF}.presentation": ("presentation", "open_document:read"),
     "text/html": ("page", "page:read"),

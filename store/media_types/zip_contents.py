@@ -66,10 +66,12 @@ def container_type(sample: Sample, contents: Contents) -> str:
     match = _MIMETYPE.match(sample.head)
     if match and match[1].decode() in _DECLARED_TYPES:
         return match[1].decode()
-    if _OOXML_MARKER.decode() in contents.names:
+    # Some programs write the names of parts with backslashes, or in capital letters.
+    names = frozenset(name.replace("\\", "/").lower() for name in contents.names)
+    if _OOXML_MARKER.decode().lower() in names:
         for folder, (plain, with_macros) in _OFFICE.items():
-            if any(name.startswith(folder) for name in contents.names):
-                return with_macros if _has_macros(contents.names) else plain
+            if any(name.startswith(folder) for name in names):
+                return with_macros if _has_macros(names) else plain
     if contents.names & {"META-INF/MANIFEST.MF", "AndroidManifest.xml"}:
         return "application/java-archive"
     return ZIP

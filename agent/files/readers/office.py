@@ -1,4 +1,4 @@
-"""The text of Office documents: paragraphs and tables, sheets, slides with their notes.
+"""The text of Office documents: sheets, slides with their notes.
 
 What stays true: entities of their XML are not expanded, and nothing that they point to is fetched.
 """
@@ -9,27 +9,6 @@ from datetime import date, datetime, time
 from typing import Any
 
 from agent.files.readers.sections import TextSections
-
-
-def read_document(content: bytes, sections: TextSections) -> dict[str, Any]:
-    """Read a .docx, in pages as they were when it was last saved, if its program wrote that down."""
-    import docx
-    from docx.table import Table
-
-    page, lines, has_page_marks = 1, list[str](), False
-    for block in docx.Document(io.BytesIO(content)).iter_inner_content():
-        if sections.is_over:
-            return sections.result(goes_on=True)
-        if isinstance(block, Table):
-            lines.extend(_rows(block.rows))
-            continue
-        breaks = len(block.rendered_page_breaks)
-        if breaks:
-            sections.add(f"page {page}", "\n".join(lines))
-            page, lines, has_page_marks = page + breaks, [], True
-        lines.append(_heading_prefix(block.style.name if block.style else None) + block.text)
-    sections.add(f"page {page}" if has_page_marks else "", "\n".join(lines))
-    return sections.result()
 
 
 def read_workbook(content: bytes, sections: TextSections) -> dict[str, Any]:
@@ -65,14 +44,6 @@ def read_presentation(content: bytes, sections: TextSections) -> dict[str, Any]:
             lines.extend([f"Notes: {notes}"] if notes else [])
         sections.add(f"slide {number}", "\n".join(lines))
     return sections.result()
-
-
-def _heading_prefix(style: str | None) -> str:
-    """The Markdown prefix of a heading, by which a model sees the outline; "" for other styles."""
-    kind, _, level = (style or "").partition(" ")
-    if style == "Title":
-        return "# "
-    return "#" * min(int(level), 6) + " " if kind == "Heading" and level.isdecimal() else ""
 
 
 def _rows(rows: Iterable[Any]) -> Iterator[str]:

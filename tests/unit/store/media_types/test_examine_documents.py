@@ -51,6 +51,7 @@ def part(name: str, *, of: str = "word/document.xml") -> bytes:
     [
         ("a.docx", DOCX, None, f"{OOXML}.wordprocessingml.document"),
         ("upload", DOCX, "application/octet-stream", f"{OOXML}.wordprocessingml.document"),
+        ("a.docx", part("word\\document2.xml", of="WORD\\A.xml"), None, f"{OOXML}.wordprocessingml.document"),
         ("a.xlsx", XLSX, f"{OOXML}.spreadsheetml.sheet", f"{OOXML}.spreadsheetml.sheet"),
         ("a.pptx", PPTX, None, f"{OOXML}.presentationml.presentation"),
         ("a.odt", ODT, None, f"{ODF}.text"),
@@ -108,6 +109,7 @@ def test_a_document_that_breaks_off_is_refused(content: bytes, ending: str) -> N
     ("filename", "content", "fix"),
     [
         ("a.docm", part("word/vbaProject.bin"), "save it as .docx"),
+        ("a.docm", part("word\\vbaProject.bin"), "save it as .docx"),
         ("a.xlsm", part("xl/vbaProject.bin", of="xl/workbook.xml"), "save it as .xlsx"),
         ("a.doc", OLE + "WordDocument\0".encode("utf-16-le"), "save it as .docx"),
         ("a.xls", OLE + "Workbook\0".encode("utf-16-le"), "save it as .xlsx"),

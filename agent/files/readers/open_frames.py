@@ -1,0 +1,148 @@
+"""What stands beside the paragraphs of an OpenDocument text: frames, shapes, pictures, objects, fields of forms.
+
+What stays true: the text of each is shown, and what is not text is counted by its kind.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from agent.files.readers.open_walk import OpenWalk
+from agent.files.readers.xml_names import attribute_of, child_of, descendants_of, name_of
+
+#: Objects, by what is in their body.
+_KINDS = {
+    "office:spreadsheet": "embedded workbook",
+    "office:text": "embedded document",
+    "office:presentation": "embedded presentation",
+}
+_TITLES = ("chart:title", "chart:subtitle", "chart:footer")
+
+
+def _take_frame(text: OpenWalk, element: Any) -> None:
+    """Show the first of a frame's contents; the others are pictures of it for programs that cannot show it."""
+    contents = [child for child in element if name_of(child) in FRAME_HANDLERS]
+    words = _describe(element)
+    if words:
+        is_picture = bool(contents) and name_of(contents[0]) == "draw:image"
+        text.emit(f"[{'picture' if is_picture else 'drawing'}: {words}]")
+    for content in contents[:1]:
+        FRAME_HANDLERS[name_of(content)](text, content)
+    for child in element:
+        if name_of(child) not in FRAME_HANDLERS:
+            text.walk([child])
+
+
+def _describe(element: Any) -> str:
+    words = ["".join(child.itertext()).strip() for child in element if name_of(child) in ("svg:title", "svg:desc")]
+    return ". ".join(filter(None, words))
+
+
+def _take_shape(text: OpenWalk, element: Any) -> None:
+    words = _describe(element)
+    if words:
+        text.emit(f"[drawing: {words}]")
+    _take_box(text, element)
+
+
+def _take_box(text: OpenWalk, element: Any) -> None:
+    for line in text.read_aside(element):
+        text.add_box(line)
+
+
+def _take_picture(text: OpenWalk, element: Any) -> None:
+    text.sections.leave_out("picture")
+    _take_box(text, element)
+
+
+def _take_object(text: OpenWalk, element: Any) -> None:
+    root = element[0] if len(element) and name_of(element[0]) in ("math:math", "office:document") else None
+    if root is None:
+        root = text.package.parse(f"{attribute_of(element, 'href').removeprefix('./')}/content.xml")
+    if root is None:
+        text.sections.leave_out("embedded object")
+    elif name_of(root) == "math:math":
+        text.emit(_describe_equation(root))
+    else:
+        body = child_of(root, "office:body")
+        content = body[0] if body is not None and len(body) else None
+        if content is not None and name_of(content) == "office:chart":
+            for line in _describe_chart(content):
+                text.add_box(line)
+        else:
+            text.sections.leave_out(_KINDS.get("" if content is None else name_of(content), "embedded object"))
+
+
+def _describe_equation(root: Any) -> str:
+    """What a person typed for an equation, or its signs."""
+    typed = next((note.text or "" for note in descendants_of(root, "math:annotation")), "")
+    return " ".join((typed or "".join(root.itertext())).split())
+
+
+def _describe_chart(content: Any) -> Iterator[str]:
+    titles = [" ".join(" ".join(title.itertext()).split()) for title in descendants_of(content, *_TITLES)]
+    yield f"[Chart: {'; '.join(filter(None, titles))}]" if any(titles) else "[Chart]"
+    for row in descendants_of(content, "table:table-row"):
+        cells = [" ".join(" ".join(cell.itertext()).split()) for cell in row]
+        if any(cells):
+            yield " | ".join(cells)
+
+
+def describe_forms(text: OpenWalk, element: Any) -> Iterator[str]:
+    """Describe the fields of forms in lines: their names and what is filled in."""
+    for control in element.iter("*"):
+        kind, _, local_name = name_of(control).partition(":")
+        if kind == "form" and local_name not in _NO_CONTROLS:
+            name, value = attribute_of(control, "label") or attribute_of(control, "name"), _value_of(control)
+            if local_name == "hidden":
+                text.count_hidden(value)
+            elif name or value:
+                yield f"[form field] {name}: {value}" if value else f"[form field] {name}"
+    for model in element:
+        has_data = name_of(model) != "form:form" and "".join(model.itertext()).strip()
+        text.sections.leave_out("data part", bool(has_data))
+
+
+_NO_CONTROLS = ("form", "properties", "property", "option", "item", "column")
+
+
+def _value_of(control: Any) -> str:
+    states = {"checked": "[x]", "true": "[x]", "unchecked": "[ ]", "false": "[ ]"}
+    state = attribute_of(control, "current-state") or attribute_of(control, "current-selected")
+    if name_of(control) in ("form:checkbox", "form:radio"):
+        return states.get(state or attribute_of(control, "state") or attribute_of(control, "selected"), "[ ]")
+    options = [
+        attribute_of(option, "label") + (" [x]" if attribute_of(option, "current-selected") == "true" else "")
+        for option in descendants_of(control, "form:option", "form:item")
+    ]
+    value = attribute_of(control, "current-value") or attribute_of(control, "value")
+    paragraphs = "".join(control.itertext()).strip() if name_of(control) == "form:textarea" else ""
+    return "; ".join(filter(None, [value or paragraphs, *options]))
+
+
+def _count(kind: str) -> Callable[[OpenWalk, Any], None]:
+    return lambda text, _: text.sections.leave_out(kind)
+
+
+#: What may be in a frame, by the name of its element: what to do with it.
+FRAME_HANDLERS: Mapping[str, Callable[[OpenWalk, Any], None]] = {
+    "draw:text-box": _take_box,
+    "draw:object": _take_object,
+    "draw:object-ole": _count("embedded object"),
+    "draw:plugin": _count("video"),
+    "draw:applet": _count("embedded object"),
+    "draw:floating-frame": _count("linked document"),
+    "table:table": _take_box,
+    "draw:image": _take_picture,
+}
+_SHAPES = (
+    *("custom-shape", "rect", "ellipse", "circle", "line", "polyline", "polygon", "path", "connector"),
+    *("regular-polygon", "caption", "measure", "g", "control"),
+)
+#: By the name of an element: what to do with it.
+DRAWING_HANDLERS: Mapping[str, Callable[[OpenWalk, Any], None]] = {
+    "draw:frame": _take_frame,
+    **dict.fromkeys((f"draw:{name}" for name in _SHAPES), _take_shape),
+    "dr3d:scene": _count("3D model"),
+}
+#: The local names of what may stand between paragraphs.
+DRAWING_NAMES = ("frame", *_SHAPES, "scene")
