@@ -1,11 +1,10 @@
-"""The text of Office documents: paragraphs and tables, sheets, slides with their notes.
+"""The text of Office documents: paragraphs and tables, slides with their notes.
 
 What stays true: entities of their XML are not expanded, and nothing that they point to is fetched.
 """
 
 import io
 from collections.abc import Iterable, Iterator
-from datetime import date, datetime, time
 from typing import Any
 
 from agent.files.readers.sections import TextSections
@@ -29,25 +28,6 @@ def read_document(content: bytes, sections: TextSections) -> dict[str, Any]:
             page, lines, has_page_marks = page + breaks, [], True
         lines.append(_heading_prefix(block.style.name if block.style else None) + block.text)
     sections.add(f"page {page}" if has_page_marks else "", "\n".join(lines))
-    return sections.result()
-
-
-def read_workbook(content: bytes, sections: TextSections) -> dict[str, Any]:
-    """Read an .xlsx: the values that its formulas had, a row a line, cells between tabs."""
-    import openpyxl
-
-    workbook = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True, keep_links=False)
-    for number, sheet in enumerate(workbook.worksheets):
-        sheet.reset_dimensions()  # what it says of its size may be a lie
-        lines, length = list[str](), 0
-        for row in sheet.iter_rows(values_only=True):
-            lines.append("\t".join(map(_format_cell, row)).rstrip())
-            length += len(lines[-1])
-            if length > sections.max_chars or sections.is_late:
-                break
-        sections.add(f'sheet "{sheet.title}"', "\n".join(filter(None, lines)))
-        if sections.is_over:
-            return sections.result(goes_on=sections.is_late or number + 1 < len(workbook.worksheets))
     return sections.result()
 
 
@@ -90,11 +70,3 @@ def _shapes(shapes: Iterable[Any]) -> Iterator[str]:
             yield from _rows(shape.table.rows)
         elif shape.has_text_frame and shape.text_frame.text.strip():
             yield shape.text_frame.text.strip()
-
-
-def _format_cell(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, datetime | date | time):
-        return value.isoformat(" ") if isinstance(value, datetime) else value.isoformat()
-    return " ".join(str(value).split())
