@@ -76,7 +76,9 @@ _PREFIXES = (
 )
 _SPACES = (
     " ".join(
-        f'xmlns:{name[0]}="{_NAMES}:{name[1]}:1.0"' if isinstance(name, tuple) else f'xmlns:{name}="{_NAMES}:{name}:1.0"'
+        f'xmlns:{name[0]}="{_NAMES}:{name[1]}:1.0"'
+        if isinstance(name, tuple)
+        else f'xmlns:{name}="{_NAMES}:{name}:1.0"'
         for name in _PREFIXES
     )
     + ' xmlns:xlink="http://www.w3.org/1999/xlink" xmlns:dc="http://purl.org/dc/elements/1.1/"'
@@ -121,7 +123,9 @@ def _rows() -> str:
         f"<office:annotation><dc:creator>{_word('the author of a comment')}</dc:creator>"
         f"<text:p>{_word('a comment')}</text:p></office:annotation>"
     )
-    rich = f"<text:p>{_word('a cell')} <text:span>{_word('a part of a text with a style of its own')}</text:span></text:p>"
+    rich = (
+        f"<text:p>{_word('a cell')} <text:span>{_word('a part of a text with a style of its own')}</text:span></text:p>"
+    )
     aid = f"<text:ruby><text:ruby-base>x</text:ruby-base><text:ruby-text>{_word('a text read aloud')}</text:ruby-text></text:ruby>"
     inner = f"<table:table>{_row(_cell(_word('a cell within a cell')))}</table:table>"
     box = f"<draw:frame><draw:text-box><text:p>{_word('a text box in a cell')}</text:p></draw:text-box></draw:frame>"
@@ -155,7 +159,9 @@ def _rows() -> str:
         _row("<table:table-cell/>", attributes='table:number-rows-repeated="1048000"'),
         _row('<table:table-cell table:number-columns-repeated="16383"/>', last),
     )
-    return f"<table:table-header-rows>{_row(_cell(_word('a row of a header')))}</table:table-header-rows>{''.join(rows)}"
+    return (
+        f"<table:table-header-rows>{_row(_cell(_word('a row of a header')))}</table:table-header-rows>{''.join(rows)}"
+    )
 
 
 def _drawn() -> str:

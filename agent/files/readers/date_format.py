@@ -26,7 +26,7 @@ _SECONDS_A_DAY = 86_400
 #: One piece of a date's format: a literal in one of its spellings, a span of time, or a part of the date.
 _TOKEN = re.compile(
     r'"(?P<quoted>[^"]*)"?|\\(?P<escaped>.)|_(?P<space>.)|\*(?P<fill>.)|\[(?P<span>h+|m+|s+)\]|\[\$(?P<symbol>[^\]-]*)[^\]]*\]'
-    r"|\[[^\]]*\]|(?P<halfday>AM/PM|A/P|上午/下午)|(?P<part>y+|m+|d+|h+|s+|e+|g+)|\.(?P<fraction>0+)|(?P<literal>.)",
+    r"|\[[^\]]*\]|(?P<halfday>AM/PM|A/P|上午/下午)|(?P<general>general)|(?P<part>y+|m+|d+|h+|s+|e+|g+)|\.(?P<fraction>0+)|(?P<literal>.)",
     re.IGNORECASE | re.DOTALL,
 )
 _DIGIT_SIGN = re.compile(r"[0#?]")
@@ -132,7 +132,7 @@ def _date_of(number: int) -> tuple[int, int, int]:
 def _is_date(tokens: Sequence[tuple[str, str]]) -> bool:
     kinds = {kind for kind, _ in tokens}
     # A number with a unit that nobody put into quotes: `0 days`.
-    is_number = any(kind == "literal" and _DIGIT_SIGN.match(text) for kind, text in tokens)
+    is_number = "general" in kinds or any(kind == "literal" and _DIGIT_SIGN.match(text) for kind, text in tokens)
     return bool(kinds & {"part", "span", "halfday"}) and not is_number
 
 

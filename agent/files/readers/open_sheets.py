@@ -211,7 +211,9 @@ class _Workbook:
 
     def _is_hidden(self, sheet: _Sheet) -> bool:
         style = sheet.table.get(":style-name")
-        properties = (p for s in self._root.iter("style") if s.get(":name") == style for p in s.iter("table-properties"))
+        properties = (
+            p for s in self._root.iter("style") if s.get(":name") == style for p in s.iter("table-properties")
+        )
         return any(found.get(":display") == "false" for found in properties)
 
     def _hidden_columns(self, sheet: _Sheet) -> list[range]:

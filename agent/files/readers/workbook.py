@@ -12,10 +12,11 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from agent.files.readers.sections import TextSections, Unreadable
-from agent.files.readers.workbook_cells import read_cells, read_formats, read_strings
+from agent.files.readers.workbook_cells import read_cells, read_formats
 from agent.files.readers.workbook_drawings import describe_drawings
 from agent.files.readers.workbook_notes import annotate_cells, describe_sheet
 from agent.files.readers.workbook_parts import Book, Link, find_part, is_true, links_of, read_links
+from agent.files.readers.workbook_strings import SharedStrings
 from agent.files.readers.zip_parts import ZipParts
 
 _DAMAGED = "The workbook could not be read: it is damaged or incomplete."
@@ -34,7 +35,7 @@ _PROPERTIES = {
     "Manager": "Manager", "Company": "Company", "HyperlinkBase": "Base of addresses",
 }  # fmt: skip
 #: What programs write in place of an author.
-_NO_AUTHORS = {"openpyxl", "xlsxwriter", "python", "apache poi", "unknown creator", "unknown"}
+_NO_AUTHORS = {"openpyxl", "xlsxwriter", "pyexcelerate", "apache poi", "unknown creator", "unknown"}
 #: By their names: what parts that nobody read are called among what is left out; "" for those that hold no text.
 _OTHER_PARTS = (
     (r"\.rels$|\[content_types\]|/theme/|styles\.xml$|sharedstrings\.xml$|calcchain\.xml$|printersettings|/charts/", ""),
@@ -99,7 +100,8 @@ def _load(book: Book, root: Element, links: Mapping[str, Link]) -> None:
     is_1904 = properties is not None and is_true(properties.get("date1904"))
     book.is_recalculated = calculation is not None and is_true(calculation.get("fullCalcOnLoad"))
     book.formats = read_formats(book, find_part(book.parts, links, "styles", "styles.xml"), is_1904=is_1904)
-    book.strings = read_strings(book, find_part(book.parts, links, "sharedStrings", "sharedstrings.xml"))
+    strings_part = find_part(book.parts, links, "sharedStrings", "sharedstrings.xml")
+    book.strings = SharedStrings(book.parts, book.sections, strings_part)
     people = [element for part in links_of(links, "person") for element in book.read_children(part)]
     book.people = {person.get("id", ""): person.get("displayName", "") for person in people}
 

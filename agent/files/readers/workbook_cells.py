@@ -5,21 +5,18 @@ costs what follows it in its sheet, and nothing else.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from xml.etree.ElementTree import Element
 
 from agent.files.readers.grid import FORMULAS, Grid, number_column
 from agent.files.readers.number_format import BUILT_IN_CODES, NumberFormat, format_general
 from agent.files.readers.workbook_parts import Book, is_true
-from agent.files.readers.zip_parts import DamagedPart, ZipParts
+from agent.files.readers.workbook_strings import join_runs, unescape
+from agent.files.readers.zip_parts import DamagedPart
 
-#: Bytes that the table of texts may take: what a child's memory leaves beside the rest.
-STRINGS_MAX_BYTES = 200 * 1024 * 1024
-#: What Python takes for each text beside its characters.
-_STRING_BYTES = 70
-
-_ESCAPE = re.compile(r"_x([0-9A-Fa-f]{4})_")
+#: A cell or row that has a place and a look, and no content.
+_EMPTY = re.compile(rb'<(?:c|row) r="[A-Z]*[0-9]+"[^<>/]*/>')
 _REFERENCE = re.compile(r"\$?([A-Za-z]{1,3})\$?(\d+)")
 #: What programs put before the names of functions that are newer than the format.
 _FUNCTION_PREFIX = re.compile(r"_xl(?:fn|ws|pm|udf)\.")
@@ -38,25 +35,6 @@ class SheetCells:
     #: Whether there are more rows than were read.
     goes_on: bool = False
     is_damaged: bool = False
-
-
-def read_strings(book: Book, part: str | None) -> Sequence[str]:
-    """Read the table of texts that cells refer to, as far as memory and time go."""
-    strings, size = list[str](), 0
-    if part is None:
-        return strings
-    try:
-        with book.parts.open_xml(part, cut="si") as xml:
-            for item in xml.elements():
-                strings.append(" ".join(join_runs(item).split()))
-                size += len(strings[-1]) + _STRING_BYTES
-                if len(item) > 1:
-                    book.sections.leave_out("phonetic text", int(item.find("rPh") is not None))
-                if size > STRINGS_MAX_BYTES or book.sections.is_late:
-                    break
-    except DamagedPart:
-        book.sections.remark("The table of the workbook's texts is damaged; some cells may lack their text.")
-    return strings
 
 
 def read_formats(book: Book, part: str | None, *, is_1904: bool) -> Mapping[str, NumberFormat]:
@@ -92,7 +70,7 @@ def read_cells(book: Book, part: str) -> SheetCells:
     reader = _CellReader(book)
     sheet = SheetCells(reader.grid)
     try:
-        with book.parts.open_xml(part, cut="row") as xml:
+        with book.parts.open_xml(part, cut="row", empty=_EMPTY) as xml:
             try:
                 for row in xml.elements():
                     if reader.read_row(row):
@@ -106,24 +84,6 @@ def read_cells(book: Book, part: str) -> SheetCells:
         sheet.is_damaged = True
     reader.report()
     return sheet
-
-
-def join_runs(item: Element) -> str:
-    """Join the text of an item whose runs may have formats of their own; how it is read aloud is not its text."""
-    pieces = []
-    for child in item:
-        if child.tag == "t":
-            pieces.append(child.text or "")
-        elif child.tag == "r":
-            pieces.extend(text.text or "" for text in child.iterfind("t"))
-    return unescape("".join(pieces))
-
-
-def unescape(text: str) -> str:
-    """The text without the escapes that stand for characters which XML cannot hold."""
-    if "_x" not in text:
-        return text
-    return _ESCAPE.sub(lambda match: chr(int(match[1], 16)), text)
 
 
 def parse_reference(reference: str) -> tuple[int, int] | None:
@@ -227,11 +187,9 @@ class _CellReader:
         return f"={_FUNCTION_PREFIX.sub('', text)}"
 
     def _find_string(self, index: str) -> str:
-        number = int(index) if index.strip().isdecimal() else -1
-        if 0 <= number < len(self._book.strings):
-            return self._book.strings[number]
-        self._lost_texts += 1
-        return ""
+        text = self._book.strings.find(int(index)) if self._book.strings and index.strip().isdecimal() else None
+        self._lost_texts += text is None
+        return text or ""
 
     def _format_number(self, value: str, cell: Element) -> str:
         number_format = self._book.formats.get(cell.get("s", ""))

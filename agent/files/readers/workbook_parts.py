@@ -10,6 +10,7 @@ from xml.etree.ElementTree import Element
 
 from agent.files.readers.number_format import NumberFormat
 from agent.files.readers.sections import TextSections
+from agent.files.readers.workbook_strings import SharedStrings
 from agent.files.readers.zip_parts import DamagedPart, ZipParts
 
 
@@ -30,8 +31,8 @@ class Book:
 
     parts: ZipParts
     sections: TextSections
-    #: By their index, as cells refer to them.
-    strings: Sequence[str] = ()
+    #: The texts that cells refer to; None before they are found.
+    strings: SharedStrings | None = None
     #: By the index of a style; styles that show a number as it is have none.
     formats: Mapping[str, NumberFormat] = field(default_factory=dict)
     #: The names of those who comment in threads, by their id.

@@ -47,11 +47,16 @@ class _PlainKeys(dict[tuple[str, ...], bool]):
 class XmlPart:
     """One part that is read from a stream."""
 
-    def __init__(self, stream: IO[bytes], cut: str = "", *, heads: Sequence[str] = ()) -> None:
-        """`cut` names elements that are handed out and not kept; `heads` those that are handed out when they begin."""
+    def __init__(
+        self, stream: IO[bytes], cut: str = "", *, heads: Sequence[str] = (), empty: re.Pattern[bytes] | None = None
+    ) -> None:
+        """`cut` names elements that are handed out and not kept; `heads` those that are handed out when they begin.
+
+        What matches `empty` is not parsed, for elements that say nothing and may be there a million times.
+        """
         #: The root, as far as it is read, without what was cut; None at the beginning.
         self.root: Element | None = None
-        self._stream, self._cut, self._heads = stream, cut, frozenset(heads)
+        self._stream, self._cut, self._heads, self._empty = stream, cut, frozenset(heads), empty
         self._tags, self._attributes, self._plain_keys = _Names(""), _Names(":"), _PlainKeys()
         self._builder = self._outer_builder = TreeBuilder()
         self._cut_depth = self._skipped_depth = 0
@@ -74,8 +79,10 @@ class XmlPart:
     def elements(self) -> Iterator[Element]:
         """Yield the elements that are cut, whole, and those of `heads` as they begin, in their order."""
         for chunk in _clean_chunks(self._stream):
+            if b"<![CDATA[" in chunk:  # what looks like an element may be text from here on
+                self._empty = None
             try:
-                self._parser.Parse(chunk, False)
+                self._parser.Parse(self._empty.sub(b"", chunk) if self._empty else chunk, False)
             finally:
                 finished, self._finished = self._finished, []
                 yield from finished

@@ -4,6 +4,7 @@ What stays true: a part that cannot be read costs nothing but itself; parts that
 """
 
 import io
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -58,12 +59,14 @@ class ZipParts:
         self._read_keys.add(_key(name))
 
     @contextmanager
-    def open_xml(self, name: str, cut: str = "", *, heads: Sequence[str] = ()) -> Iterator[XmlPart]:
+    def open_xml(
+        self, name: str, cut: str = "", *, heads: Sequence[str] = (), empty: re.Pattern[bytes] | None = None
+    ) -> Iterator[XmlPart]:
         """Open an XML part, to be read in pieces. Raises `DamagedPart`, as do the reads within."""
         self.mark_read(name)
         try:
             with self._archive.open(self._members[_key(name)]) as stream:
-                yield XmlPart(stream, cut, heads=heads)
+                yield XmlPart(stream, cut, heads=heads, empty=empty)
         except _DAMAGES as damage:
             raise DamagedPart(name) from damage
 
