@@ -95,6 +95,11 @@ def describe_hidden(sections: TextSections, grid: Grid, rows: Sequence[int], col
         yield f"Hidden: {'; '.join(names)}."
 
 
+def name_sheets(names: Sequence[str]) -> str:
+    """Sheets by their names: `sheet "A"`, `sheets "A", "B"`."""
+    return f"{'sheets' if len(names) > 1 else 'sheet'} " + ", ".join(f'"{name}"' for name in names)
+
+
 def remark_on_covered(sections: TextSections) -> None:
     """Have the model told that merged cells hide values, which are shown."""
     sections.remark(_COVERED)

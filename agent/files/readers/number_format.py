@@ -1,7 +1,7 @@
 """Numbers of a workbook as a person sees them, by the number formats of its cells.
 
-What stays true: a format that cannot be understood shows the number itself, and a number never shows the noise of binary
-fractions.
+What stays true: a format that cannot be understood shows the number itself, and a number never shows the noise of
+binary fractions.
 """
 
 import re
@@ -15,15 +15,15 @@ _ACCOUNTING = '{0}* #,##0{1};{0}* (#,##0{1});{0}* "-"{2};@'
 #: Format codes that files name by a number alone. Dates that each machine shows in its own order are ISO dates.
 BUILT_IN_CODES: Mapping[int, str] = {
     **dict.fromkeys([14, 22, *range(27, 37), *range(50, 59), *range(71, 82)], ISO_DATE),
-    **{1: "0", 2: "0.00", 3: "#,##0", 4: "#,##0.00", 9: "0%", 10: "0.00%", 11: "0.00E+00", 12: "# ?/?", 13: "# ??/??"},
-    **{5: "$#,##0;($#,##0)", 6: "$#,##0;($#,##0)", 7: "$#,##0.00;($#,##0.00)", 8: "$#,##0.00;($#,##0.00)"},
-    **{15: "d-mmm-yy", 16: "d-mmm", 17: "mmm-yy", 18: "h:mm AM/PM", 19: "h:mm:ss AM/PM", 20: "h:mm", 21: "h:mm:ss"},
-    **{37: "#,##0;(#,##0)", 38: "#,##0;(#,##0)", 39: "#,##0.00;(#,##0.00)", 40: "#,##0.00;(#,##0.00)"},
-    **{41: _ACCOUNTING.format("", "", ""), 43: _ACCOUNTING.format("", ".00", "??")},
-    **{42: _ACCOUNTING.format("$", "", ""), 44: _ACCOUNTING.format("$", ".00", "??")},
-    **{45: "mm:ss", 46: "[h]:mm:ss", 47: "mm:ss.0", 48: "##0.0E+0", 49: "@"},
-    **{59: "0", 60: "0.00", 61: "#,##0", 62: "#,##0.00", 67: "0%", 68: "0.00%", 69: "# ?/?", 70: "# ??/??"},
-}
+    1: "0", 2: "0.00", 3: "#,##0", 4: "#,##0.00", 9: "0%", 10: "0.00%", 11: "0.00E+00", 12: "# ?/?", 13: "# ??/??",
+    5: "$#,##0;($#,##0)", 6: "$#,##0;($#,##0)", 7: "$#,##0.00;($#,##0.00)", 8: "$#,##0.00;($#,##0.00)",
+    15: "d-mmm-yy", 16: "d-mmm", 17: "mmm-yy", 18: "h:mm AM/PM", 19: "h:mm:ss AM/PM", 20: "h:mm", 21: "h:mm:ss",
+    37: "#,##0;(#,##0)", 38: "#,##0;(#,##0)", 39: "#,##0.00;(#,##0.00)", 40: "#,##0.00;(#,##0.00)",
+    41: _ACCOUNTING.format("", "", ""), 43: _ACCOUNTING.format("", ".00", "??"),
+    42: _ACCOUNTING.format("$", "", ""), 44: _ACCOUNTING.format("$", ".00", "??"),
+    45: "mm:ss", 46: "[h]:mm:ss", 47: "mm:ss.0", 48: "##0.0E+0", 49: "@",
+    59: "0", 60: "0.00", 61: "#,##0", 62: "#,##0.00", 67: "0%", 68: "0.00%", 69: "# ?/?", 70: "# ??/??",
+}  # fmt: skip
 #: A double has no more digits that mean something, and programs show no more.
 _DIGITS = 15
 #: Enough for every double that is written out.

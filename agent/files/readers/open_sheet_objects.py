@@ -61,8 +61,8 @@ class Objects:
             yield f"{kind}{name}: {' '.join(filter(None, (*words, f'<{link}>' if link else '')))}"
 
     def _describe_shape(self, shape: Element) -> Iterator[str]:
-        objects = [element for element in shape.iter("object")]
-        images = [element for element in shape.iter("image")]
+        objects = list(shape.iter("object"))
+        images = list(shape.iter("image"))
         self._sections.leave_out("embedded file", sum(1 for element in shape.iter() if element.tag in _EMBEDDED))
         for element in objects:
             yield from self._describe_object(shape, element)

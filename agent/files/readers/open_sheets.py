@@ -1,16 +1,18 @@
 """The text of an .ods: its sheets in their order, as its program showed them, and what belongs to the workbook.
 
-What stays true: rows are read one by one; what says that it is there a million times is there a few times; every part of
-the file is shown, is known to hold no text, or is counted as left out.
+What stays true: rows are read one by one; what says that it is there a million times is there a few times; every
+part of the file is shown, is known to hold no text, or is counted as left out.
 """
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
+from html import unescape
 from typing import Any
 from xml.etree.ElementTree import Element
 
-from agent.files.readers.grid import FORMULAS, Grid, describe_hidden, remark_on_covered
+from agent.files.readers.grid import FORMULAS, Grid, describe_hidden, name_sheets, remark_on_covered
 from agent.files.readers.number_format import format_general
 from agent.files.readers.open_sheet_objects import Objects, join_text
 from agent.files.readers.sections import TextSections, Unreadable
@@ -23,6 +25,7 @@ _ENCRYPTED = "The workbook is protected by a password; ask for a copy without on
 _DAMAGED = "The workbook could not be read: it is damaged or incomplete."
 _LATE = "The workbook was read for as long as there was time; it goes on."
 _BROKEN_OFF = "The workbook is damaged: it was read as far as it can be."
+_SHEET_NAME = re.compile(rb'<table:table\s[^>]*?table:name="([^"]*)"')
 _CELLS = ("table-cell", "covered-table-cell")
 _TIME = re.compile(r"(-?)PT(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)(?:[.,]\d+)?S)?")
 #: A cell in a formula: `[.A1]`, or `[$Sales.A1]` in another sheet.
@@ -98,6 +101,7 @@ class _Workbook:
         self._goes_on = False
         self._formulas = 0
         self._empty_sheets: list[str] = []
+        self._sheets_begun = 0
         self._root = Element("none")
 
     def read(self) -> dict[str, Any]:
@@ -109,9 +113,11 @@ class _Workbook:
                 raise Unreadable(_DAMAGED) from None
             self._sections.remark(_BROKEN_OFF)
         if self._empty_sheets:
-            self._sections.remark(f"Empty: {', '.join(self._empty_sheets)}.")
+            self._sections.remark(f"Empty: {name_sheets(self._empty_sheets)}.")
         self._sections.leave_out("formula", self._formulas)
-        if not self._goes_on:
+        if self._goes_on:
+            self._name_unread_sheets()
+        else:
             for mark, lines in (
                 ("input", self._describe_validations()),
                 ("defined names", self._describe_names()),
@@ -132,6 +138,7 @@ class _Workbook:
                     if element.tag == "table":
                         self._finish(sheet)
                         sheet = _Sheet(element) if element.get(":name") else None
+                        self._sheets_begun += sheet is not None
                     elif sheet is not None:
                         self._read_row(sheet, element)
                         length = sheet.grid.length
@@ -143,6 +150,13 @@ class _Workbook:
                     self._root = xml.root if xml.root is not None else self._root
             finally:
                 self._finish(sheet)
+
+    def _name_unread_sheets(self) -> None:
+        matches = self._parts.find_all("content.xml", _SHEET_NAME)
+        with suppress(DamagedPart):
+            names = [unescape(match[1].decode(errors="replace")) for match in matches][self._sheets_begun :]
+            if names:
+                self._sections.remark(f"Not read: {name_sheets(names)}.")
 
     def _finish(self, sheet: _Sheet | None) -> None:
         """Add a sheet whose rows are read."""
@@ -157,7 +171,7 @@ class _Workbook:
         notes = [*hidden, *sheet.notes, *self._objects.describe(shapes), *controls, *self._describe_table(sheet.table)]
         lines = [*sheet.grid.lines(), *([""] if sheet.grid.length and notes else []), *notes]
         if not any(lines):
-            self._empty_sheets.append(f'"{sheet.name}"')
+            self._empty_sheets.append(sheet.name)
         mark = f'sheet "{sheet.name}"' + (" (hidden)" if self._is_hidden(sheet) else "")
         self._sections.add(mark, "\n".join(lines))
 

@@ -11,6 +11,7 @@ from posixpath import basename
 from typing import Any
 from xml.etree.ElementTree import Element
 
+from agent.files.readers.grid import name_sheets
 from agent.files.readers.sections import TextSections, Unreadable
 from agent.files.readers.workbook_cells import read_cells, read_formats
 from agent.files.readers.workbook_drawings import describe_drawings
@@ -30,15 +31,16 @@ _KINDS = {"chartsheet": "a chart", "dialogsheet": "a dialog", "xlmacrosheet": "m
 _STATES = {"hidden": "hidden", "veryhidden": "very hidden"}
 #: Properties of a document that are shown, by their elements.
 _PROPERTIES = {
-    "title": "Title", "subject": "Subject", "description": "Description", "keywords": "Keywords", "category": "Category",
-    "contentStatus": "Status", "creator": "Author", "lastModifiedBy": "Last author",
+    "title": "Title", "subject": "Subject", "description": "Description", "keywords": "Keywords",
+    "category": "Category", "contentStatus": "Status", "creator": "Author", "lastModifiedBy": "Last author",
     "Manager": "Manager", "Company": "Company", "HyperlinkBase": "Base of addresses",
 }  # fmt: skip
 #: What programs write in place of an author.
 _NO_AUTHORS = {"openpyxl", "xlsxwriter", "pyexcelerate", "apache poi", "unknown creator", "unknown"}
 #: By their names: what parts that nobody read are called among what is left out; "" for those that hold no text.
 _OTHER_PARTS = (
-    (r"\.rels$|\[content_types\]|/theme/|styles\.xml$|sharedstrings\.xml$|calcchain\.xml$|printersettings|/charts/", ""),
+    (r"\.rels$|\[content_types\]|/theme/|styles\.xml$|sharedstrings\.xml$|calcchain\.xml$|printersettings", ""),
+    (r"/charts/(?:style|colors)", ""),
     (r"thumbnail|metadata\.xml$|persons?/|richdata/|caches?/.*records|slicercache|timelinecache|\.vml$|/diagrams/", ""),
     (r"volatiledependencies|docmetadata|featurepropertybag|customxml/(?!item\d)|usernames|activex/.*\.bin$", ""),
     (r"xl/media/|\.(?:png|jpe?g|gif|emf|wmf|tiff?|bmp|svg|webp|wdp)$", "picture"),
@@ -133,7 +135,7 @@ def _read_sheets(book: Book, sheets: list[_Sheet]) -> bool:
     goes_on = False
     for number, sheet in enumerate(sheets):
         if goes_on or book.sections.is_over:
-            _name_sheets(book, "Not read", [unread.name for unread in sheets[number:]])
+            _remark_on(book, "Not read", [unread.name for unread in sheets[number:]])
             goes_on = True
             break
         lines, goes_on, is_damaged = _read_sheet(book, sheet)
@@ -144,8 +146,8 @@ def _read_sheets(book: Book, sheets: list[_Sheet]) -> bool:
             empty_sheets.append(sheet.name)
     if len(damaged_sheets) == len(sheets) and not book.sections.result()["text"]:
         raise Unreadable(_DAMAGED)
-    _name_sheets(book, "Damaged, and read in part or not at all", damaged_sheets)
-    _name_sheets(book, "Empty", empty_sheets)
+    _remark_on(book, "Damaged, and read in part or not at all", damaged_sheets)
+    _remark_on(book, "Empty", empty_sheets)
     return goes_on
 
 
@@ -159,10 +161,9 @@ def _read_sheet(book: Book, sheet: _Sheet) -> tuple[str, bool, bool]:
     return text, cells.goes_on, cells.is_damaged
 
 
-def _name_sheets(book: Book, what: str, names: list[str]) -> None:
+def _remark_on(book: Book, what: str, names: list[str]) -> None:
     if names:
-        quoted_names = ", ".join(f'"{name}"' for name in names)
-        book.sections.remark(f"{what}: {'sheets' if len(names) > 1 else 'sheet'} {quoted_names}.")
+        book.sections.remark(f"{what}: {name_sheets(names)}.")
 
 
 def _describe_names(book: Book, root: Element) -> Iterator[str]:

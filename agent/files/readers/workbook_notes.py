@@ -37,9 +37,9 @@ _PAGE_LINES = {
 }
 _PAGE_CODE = re.compile(r'&(?:"[^"]*"|K[0-9A-Fa-f+-]{6}|\d{1,3}|(.))', re.DOTALL)
 _PAGE_FIELDS = {
-    **{"L": " | ", "C": " | ", "R": " | ", "&": "&", "P": "[page]", "N": "[pages]", "D": "[date]", "T": "[time]"},
-    **{"A": "[sheet]", "F": "[file]", "Z": "[folder]", "G": "[picture]"},
-}
+    "L": " | ", "C": " | ", "R": " | ", "&": "&", "P": "[page]", "N": "[pages]", "D": "[date]", "T": "[time]",
+    "A": "[sheet]", "F": "[file]", "Z": "[folder]", "G": "[picture]",
+}  # fmt: skip
 
 
 def annotate_cells(book: Book, sheet: SheetCells, links: Mapping[str, Link]) -> None:

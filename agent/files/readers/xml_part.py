@@ -82,11 +82,11 @@ class XmlPart:
             if b"<![CDATA[" in chunk:  # what looks like an element may be text from here on
                 self._empty = None
             try:
-                self._parser.Parse(self._empty.sub(b"", chunk) if self._empty else chunk, False)
+                self._parser.Parse(self._empty.sub(b"", chunk) if self._empty else chunk)
             finally:
                 finished, self._finished = self._finished, []
                 yield from finished
-        self._parser.Parse(b"", True)
+        self._parser.Parse(b"", True)  # noqa: FBT003 - it takes no names
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         tag = self._tags[name]

@@ -1,6 +1,6 @@
 """The parts of a document that is a ZIP archive, found as office programs find them.
 
-What stays true: a part that cannot be read costs nothing but itself; parts that no reader asked for are known at the end.
+What stays true: a part that cannot be read costs nothing but itself; parts that no reader asked for are known.
 """
 
 import io
@@ -26,6 +26,8 @@ _DAMAGES = (
     NotImplementedError,
     ValueError,
 )
+
+_PIECE_BYTES = 1024 * 1024
 
 
 class DamagedPart(Exception):
@@ -67,6 +69,19 @@ class ZipParts:
         try:
             with self._archive.open(self._members[_key(name)]) as stream:
                 yield XmlPart(stream, cut, heads=heads, empty=empty)
+        except _DAMAGES as damage:
+            raise DamagedPart(name) from damage
+
+    def find_all(self, name: str, pattern: re.Pattern[bytes]) -> Iterator[re.Match[bytes]]:
+        """Yield the matches of a pattern in the bytes of a part, each within one tag. Raises `DamagedPart`."""
+        kept = b""
+        try:
+            with self._archive.open(self._members[_key(name)]) as stream:
+                while piece := stream.read(_PIECE_BYTES):
+                    piece = kept + piece
+                    end = max(piece.rfind(b"<"), 0)
+                    yield from pattern.finditer(piece, 0, end)
+                    kept = piece[end:]
         except _DAMAGES as damage:
             raise DamagedPart(name) from damage
 

@@ -105,8 +105,17 @@ def test_a_number_without_a_format_has_all_of_its_digits_and_no_noise(raw: str, 
 
 @pytest.mark.parametrize(
     ("number", "text"),
-    [(14, "2024-03-05 12:00:00"), (15, "5-Mar-24"), (18, "12:00 PM"), (22, "2024-03-05 12:00:00")]
-    + [(31, "2024-03-05 12:00:00"), (44, "$ 45,356.50"), (46, "1088556:00:00"), (47, "00:00.0"), (5, "$45,357")],
+    [
+        (5, "$45,357"),
+        (14, "2024-03-05 12:00:00"),
+        (15, "5-Mar-24"),
+        (18, "12:00 PM"),
+        (22, "2024-03-05 12:00:00"),
+        (31, "2024-03-05 12:00:00"),
+        (44, "$ 45,356.50"),
+        (46, "1088556:00:00"),
+        (47, "00:00.0"),
+    ],
 )
 def test_a_built_in_format_is_known_by_its_number(number: int, text: str) -> None:
     assert NumberFormat(BUILT_IN_CODES[number]).format("45356.5") == text
