@@ -5,7 +5,6 @@ part of the file is shown, is known to hold no text, or is counted as left out.
 """
 
 import re
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from html import unescape
@@ -14,6 +13,16 @@ from xml.etree.ElementTree import Element
 
 from agent.files.readers.grid import FORMULAS, Grid, describe_hidden, name_sheets, remark_on_covered
 from agent.files.readers.number_format import format_general
+from agent.files.readers.open_sheet_notes import (
+    count_other_parts,
+    describe_names,
+    describe_pages,
+    describe_properties,
+    describe_table,
+    describe_validations,
+    format_formula,
+    read_part,
+)
 from agent.files.readers.open_sheet_objects import Objects, join_text
 from agent.files.readers.sections import TextSections, Unreadable
 from agent.files.readers.zip_parts import DamagedPart, ZipParts
@@ -28,35 +37,6 @@ _BROKEN_OFF = "The workbook is damaged: it was read as far as it can be."
 _SHEET_NAME = re.compile(rb'<table:table\s[^>]*?table:name="([^"]*)"')
 _CELLS = ("table-cell", "covered-table-cell")
 _TIME = re.compile(r"(-?)PT(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)(?:[.,]\d+)?S)?")
-#: A cell in a formula: `[.A1]`, or `[$Sales.A1]` in another sheet.
-_REFERENCE = re.compile(r"\[([^\]]*)\]")
-#: By the path of its elements below the document: what is counted and not shown.
-_LEFT_OUT = {
-    "tracked-changes/*": "tracked change",
-    "data-pilot-tables/data-pilot-table": "pivot table",
-    "dde-links/dde-link": "external link",
-    "consolidation": "consolidation",
-}
-_PROPERTIES = {
-    "title": "Title", "subject": "Subject", "description": "Description", "keyword": "Keyword",
-    "initial-creator": "Author", "creator": "Last author",
-}  # fmt: skip
-_PAGE_LINES = {
-    "header": "Page header", "footer": "Page footer",
-    "header-left": "Header of left pages", "footer-left": "Footer of left pages",
-    "header-first": "Header of the first page", "footer-first": "Footer of the first page",
-}  # fmt: skip
-#: By their names: what parts that nobody read are called among what is left out; "" for those that hold no text.
-_OTHER_PARTS = (
-    (r"^mimetype$|^meta-inf/manifest|^settings\.xml$|thumbnails/|configurations2/|layout-cache|\.rdf$", ""),
-    (r"objectreplacements/|object \d+/(?!content\.xml)|basic/.*script-l[bc]\.xml$", ""),
-    (r"pictures/|\.(?:png|jpe?g|gif|emf|wmf|svm|svg|webp|tiff?)$", "picture"),
-    (r"object \d+|media/", "embedded file"),
-    (r"basic/|scripts/", "macro"),
-    (r"dialogs/", "dialog"),
-    (r"signatures", "signature"),
-    (r"versions?/|versionlist", "older version"),
-)  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -119,13 +99,13 @@ class _Workbook:
             self._name_unread_sheets()
         else:
             for mark, lines in (
-                ("input", self._describe_validations()),
-                ("defined names", self._describe_names()),
-                ("pages", self._describe_pages()),
-                ("properties", self._describe_properties()),
+                ("input", describe_validations(self._root)),
+                ("defined names", describe_names(self._root, self._sections)),
+                ("pages", describe_pages(read_part(self._parts, self._sections, "styles.xml"), self._objects)),
+                ("properties", describe_properties(read_part(self._parts, self._sections, "meta.xml"))),
             ):
                 self._sections.add(mark, "\n".join(lines))
-        self._count_other_parts()
+        count_other_parts(self._parts, self._sections, is_whole=not self._goes_on)
         problem = _LATE if self._goes_on and not self._sections.is_full else None
         return self._sections.result(goes_on=self._goes_on, problem=problem)
 
@@ -168,7 +148,13 @@ class _Workbook:
         shapes = [shape for group in sheet.table.iterfind("shapes") for shape in group]
         hidden = describe_hidden(self._sections, sheet.grid, sheet.hidden_rows, self._hidden_columns(sheet))
         controls = self._objects.describe_controls(sheet.table)
-        notes = [*hidden, *sheet.notes, *self._objects.describe(shapes), *controls, *self._describe_table(sheet.table)]
+        notes = [
+            *hidden,
+            *sheet.notes,
+            *self._objects.describe(shapes),
+            *controls,
+            *describe_table(sheet.table, self._sections),
+        ]
         lines = [*sheet.grid.lines(), *([""] if sheet.grid.length and notes else []), *notes]
         if not any(lines):
             self._empty_sheets.append(sheet.name)
@@ -218,7 +204,7 @@ class _Workbook:
         formula = cell.get(":formula", "")
         if formula and not text and not cell.get(":value-type"):
             self._sections.remark(FORMULAS)
-            text = _format_formula(formula)
+            text = format_formula(formula)
         elif formula:
             self._formulas += 1
         return " ".join(filter(None, (text, *notes)))
@@ -238,75 +224,6 @@ class _Workbook:
                 spans.append(range(column, column + times))
             column += times
         return spans
-
-    def _describe_table(self, table: Element) -> Iterator[str]:
-        """Yield what a sheet says of itself."""
-        for tag in ("title", "desc"):
-            if table.findtext(tag):
-                yield f"Description: {table.findtext(tag)}"
-        scenario = table.find("scenario")
-        if scenario is not None:
-            yield f"Scenario: {scenario.get(':comment', '')}"
-        self._sections.leave_out("conditional format", len(table.findall("conditional-formats/conditional-format")))
-        self._sections.leave_out("sparkline", sum(1 for _ in table.iter("sparkline")))
-
-    def _describe_validations(self) -> Iterator[str]:
-        for validation in self._root.iter("content-validation"):
-            condition = _format_formula(validation.get(":condition", ""))[1:]
-            pieces = [condition.replace("cell-content-is-in-list", "choices ")]
-            for tag, label in (("help-message", "prompt"), ("error-message", "error")):
-                message = validation.find(tag)
-                words = [message.get(":title", ""), join_text(message)] if message is not None else []
-                pieces.append(f"{label}: {' - '.join(filter(None, words))}" if any(words) else "")
-            if any(pieces):
-                base = _format_formula(validation.get(":base-cell-address", ""))[1:]
-                yield f"Input{base and f' of cells such as {base}'}: {'; '.join(filter(None, pieces))}"
-
-    def _describe_names(self) -> Iterator[str]:
-        for name in self._root.iter("named-range"):
-            yield f"{name.get(':name')} = {name.get(':cell-range-address', '')}"
-        for name in self._root.iter("named-expression"):
-            yield f"{name.get(':name')} = {_format_formula(name.get(':expression', ''))[1:]}"
-        for name in self._root.iter("database-range"):
-            if not name.get(":name", "").startswith("__Anonymous"):
-                yield f"{name.get(':name')} = {name.get(':target-range-address', '')}"
-        self._sections.leave_out("filter", sum(1 for _ in self._root.iter("filter-condition")))
-        for path, kind in _LEFT_OUT.items():
-            self._sections.leave_out(kind, len(self._root.findall(f"body/spreadsheet/{path}")))
-
-    def _describe_pages(self) -> Iterator[str]:
-        """Yield the headers and footers of pages that say something by themselves."""
-        for page in self._read_part("styles.xml").iter("master-page"):
-            for element in page:
-                texts = [join_text(paragraph) for paragraph in element.iter("p")]
-                is_shown = element.tag in _PAGE_LINES and element.get(":display") != "false"
-                if is_shown and any(re.sub(r"\[\w+\]|\W", "", text) for text in texts):
-                    yield f"{_PAGE_LINES[element.tag]}: {' | '.join(filter(None, texts))}"
-                for image in element.iter("image"):
-                    self._objects.count_picture(image)
-
-    def _describe_properties(self) -> Iterator[str]:
-        for element in self._read_part("meta.xml").iterfind("meta/*"):
-            text = " ".join((element.text or "").split())
-            if text and element.tag == "user-defined":
-                yield f"{element.get(':name', '')}: {text}"
-            elif text and element.tag in _PROPERTIES:
-                yield f"{_PROPERTIES[element.tag]}: {text}"
-
-    def _read_part(self, name: str) -> Element:
-        try:
-            return self._parts.read_xml(name) if name in self._parts else Element("none")
-        except DamagedPart:
-            self._sections.remark(f"A part of the workbook is damaged: {name}.")
-            return Element("none")
-
-    def _count_other_parts(self) -> None:
-        for name in self._parts.unread_names:
-            kind = next((kind for pattern, kind in _OTHER_PARTS if re.search(pattern, name)), None)
-            if kind is None and not self._goes_on:
-                kind = "other part"
-            if kind:
-                self._sections.leave_out(kind)
 
 
 def _count(element: Element, key: str) -> int:
@@ -336,13 +253,3 @@ def _format_value(cell: Element) -> str:
         hours, minutes, seconds = (int(part or 0) for part in match.groups()[1:]) if match else (0, 0, 0)
         return f"{match[1]}{hours}:{minutes:02}:{seconds:02}" if match else cell.get(":time-value", "")
     return format_general(value) if value else cell.get(":string-value", "")
-
-
-def _format_formula(formula: str) -> str:
-    """A formula without the marks of its language: `of:=SUM([.A1:.A2])` is `=SUM(A1:A2)`."""
-    formula = re.sub(r"^[a-z][\w-]*:(?==|cell|is-)", "", formula)
-
-    def write(match: re.Match[str]) -> str:
-        return ":".join(part.removeprefix(".").replace(".", "!", 1) for part in match[1].split(":"))
-
-    return f"={_REFERENCE.sub(write, formula).lstrip('=')}"
