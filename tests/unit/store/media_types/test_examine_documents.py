@@ -52,6 +52,9 @@ def part(name: str, *, of: str = "word/document.xml") -> bytes:
         ("a.docx", DOCX, None, f"{OOXML}.wordprocessingml.document"),
         ("upload", DOCX, "application/octet-stream", f"{OOXML}.wordprocessingml.document"),
         ("a.xlsx", XLSX, f"{OOXML}.spreadsheetml.sheet", f"{OOXML}.spreadsheetml.sheet"),
+        ("a.xlsx", part("X\\new.xml", of="XL\\Workbook.xml"), None, f"{OOXML}.spreadsheetml.sheet"),
+        ("a.xlsx", part("sheet.xml", of="report/workbook.xml"), None, f"{OOXML}.spreadsheetml.sheet"),
+        ("a.xlsx", packed({"[content_types].xml": "", "xl/x": ""}), None, f"{OOXML}.spreadsheetml.sheet"),
         ("a.pptx", PPTX, None, f"{OOXML}.presentationml.presentation"),
         ("a.odt", ODT, None, f"{ODF}.text"),
         ("a.ods", ODS, None, f"{ODF}.spreadsheet"),
@@ -109,6 +112,7 @@ def test_a_document_that_breaks_off_is_refused(content: bytes, ending: str) -> N
     [
         ("a.docm", part("word/vbaProject.bin"), "save it as .docx"),
         ("a.xlsm", part("xl/vbaProject.bin", of="xl/workbook.xml"), "save it as .xlsx"),
+        ("a.xlsm", part("xl\\VBAProject.bin", of="xl\\workbook.xml"), "save it as .xlsx"),
         ("a.doc", OLE + "WordDocument\0".encode("utf-16-le"), "save it as .docx"),
         ("a.xls", OLE + "Workbook\0".encode("utf-16-le"), "save it as .xlsx"),
         ("a.ppt", OLE + "PowerPoint Document\0".encode("utf-16-le"), "save it as .pptx"),
