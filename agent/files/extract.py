@@ -50,6 +50,7 @@ _READERS = {
     "application/pdf": ("PDF", "pdf:read"),
     f"{_OOXML}.wordprocessingml.document": ("document", "office:read_document"),
     f"{_OOXML}.spreadsheetml.sheet": ("workbook", "workbook:read"),
+    "application/vnd.ms-excel.sheet.macroenabled.12": ("workbook", "workbook:read"),
     f"{_OOXML}.presentationml.presentation": ("presentation", "office:read_presentation"),
     f"{_ODF}.text": ("document", "open_document:read"),
     f"{_ODF}.spreadsheet": ("workbook", "open_sheets:read"),

@@ -54,6 +54,7 @@ _PLACES = {
     "the alternative text of a shape": "",
     "the link of a shape": "",
     "a button of old times": "",
+    "the alternative text of a form control": "",
     "the alternative text of a picture": "",
     "the name of a picture": "",
     "a diagram": "",
@@ -232,6 +233,8 @@ def _first_sheet() -> str:
         f"</evenFooter>"
         f"<firstHeader>{word('a header of the first page')}</firstHeader></headerFooter>"
     )
+    alternative = f'<controlPr altText="{word("the alternative text of a form control")}"/>'
+    control = f"<controls><control>{alternative}</control></controls>"
     newer = (
         '<extLst><ext><x14:dataValidations><x14:dataValidation type="list"><x14:formula1><xm:f>'
         f'"{word("a choice of newer programs")}"</xm:f></x14:formula1><xm:sqref>C1</xm:sqref></x14:dataValidation>'
@@ -240,7 +243,7 @@ def _first_sheet() -> str:
     return (
         f'<worksheet {_NS}><dimension ref="A1:XFD1048576"/><cols><col min="4" max="4" hidden="1"/></cols>'
         f"<sheetData>{_rows()}</sheetData>{around}{validations}{page}"
-        f'<drawing r:id="r1"/><legacyDrawing r:id="r2"/>{newer}</worksheet>'
+        f'<drawing r:id="r1"/><legacyDrawing r:id="r2"/>{control}{newer}</worksheet>'
     )
 
 

@@ -88,8 +88,10 @@ def describe_hidden(sections: TextSections, grid: Grid, rows: Sequence[int], col
     """Yield the line that names the hidden rows and columns which hold something, and have the model told of them."""
     used_columns = {column for cells in grid.rows.values() for column in cells}
     hidden_columns = [column for column in used_columns if any(column in span for span in columns)]
-    names = [f"rows {_describe_numbers(rows)}"] if rows else []
-    names += [f"columns {_describe_numbers(hidden_columns, as_columns=True)}"] if hidden_columns else []
+    names = [f"row{'s' * (len(rows) > 1)} {_describe_numbers(rows)}"] if rows else []
+    if hidden_columns:
+        plural = "s" * (len(hidden_columns) > 1)
+        names.append(f"column{plural} {_describe_numbers(hidden_columns, as_columns=True)}")
     if names:
         sections.remark(_HIDDEN)
         yield f"Hidden: {'; '.join(names)}."

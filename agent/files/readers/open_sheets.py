@@ -54,7 +54,7 @@ class _Sheet:
     @property
     def name(self) -> str:
         """Its name on its tab."""
-        return self.table.get(":name", "")
+        return " ".join(self.table.get(":name", "").split())
 
 
 def read(content: bytes, sections: TextSections) -> dict[str, Any]:

@@ -7,6 +7,7 @@ costs what it holds, and is named.
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain, takewhile
 from posixpath import basename
 from typing import Any
 from xml.etree.ElementTree import Element
@@ -115,7 +116,7 @@ def _list_sheets(parts: ZipParts, root: Element, links: Mapping[str, Link]) -> l
         link = links.get(element.get(":id", ""))
         remarks = [_KINDS.get(link.kind.lower(), "") if link else "", _STATES.get(element.get("state", "").lower(), "")]
         remark = ", ".join(filter(None, remarks))
-        sheets.append(_Sheet(element.get("name", ""), link.target if link else "", remark))
+        sheets.append(_Sheet(" ".join(element.get("name", "").split()), link.target if link else "", remark))
     if not any(sheet.part in parts for sheet in sheets):
         names = sorted((name for name in parts.names if _SHEET_PART.search(name)), key=_natural_order)
         titles = [sheet.name for sheet in sheets] if len(sheets) == len(names) else map(basename, names)
@@ -156,9 +157,10 @@ def _read_sheet(book: Book, sheet: _Sheet) -> tuple[str, bool, bool]:
     links = read_links(book.parts, sheet.part)
     cells = read_cells(book, sheet.part)
     annotate_cells(book, cells, links)
-    notes = [*describe_sheet(book, cells, links), *describe_drawings(book, links)]
+    all_notes = chain(describe_sheet(book, cells, links), describe_drawings(book, links))
+    notes = list(takewhile(lambda _: not book.sections.is_late, all_notes))
     text = "\n".join([*cells.grid.lines(), *([""] if cells.grid.length and notes else []), *notes])
-    return text, cells.goes_on, cells.is_damaged
+    return text, cells.goes_on or book.sections.is_late, cells.is_damaged
 
 
 def _remark_on(book: Book, what: str, names: list[str]) -> None:

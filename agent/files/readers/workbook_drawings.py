@@ -116,6 +116,8 @@ def _describe_chart(book: Book, part: str, label: str, words: str) -> Iterator[s
     labels += [" ".join((name.text or "").split()) for name in root.iterfind(".//trendline/name")]
     if any(labels):
         yield f"  Labels: {'; '.join(filter(None, labels))}"
+    places = (point.get("idx", "") for point in root.iter("pt"))
+    book.sections.leave_out("chart value", sum(place.isdecimal() and int(place) >= POINTS_MAX for place in places))
     for drawing in links_of(read_links(book.parts, part), "chartUserShapes"):
         yield from (f"  {line}" for line in _describe_drawing(book, drawing))
 

@@ -79,6 +79,9 @@ def describe_sheet(book: Book, sheet: SheetCells, links: Mapping[str, Link]) -> 
     for validation in validations[:LINES_MAX]:
         yield from _describe_validation(validation)
     book.sections.leave_out("rule for input", max(0, len(validations) - LINES_MAX))
+    for control in (element for tag in ("controlPr", "objectPr") for element in root.iter(tag)):
+        if control.get("altText"):
+            yield f"Form control: {' '.join(control.get('altText', '').split())}"
     page = root.find("headerFooter")
     for element in page if page is not None else ():
         text = _PAGE_CODE.sub(lambda code: _PAGE_FIELDS.get(code[1] or "", ""), element.text or "").strip(" |\n")

@@ -16,16 +16,7 @@ from xml.parsers.expat import ExpatError
 from agent.files.readers.xml_part import ForbiddenXml, XmlPart
 
 #: What reading one part of an archive raises where it is damaged.
-_DAMAGES = (
-    ExpatError,
-    ForbiddenXml,
-    KeyError,
-    zipfile.BadZipFile,
-    zlib.error,
-    EOFError,
-    NotImplementedError,
-    ValueError,
-)
+_DAMAGES = (ExpatError, ForbiddenXml, KeyError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError)
 
 _PIECE_BYTES = 1024 * 1024
 

@@ -69,7 +69,7 @@ def test_rows_after_a_million_empty_ones_say_where_they_are() -> None:
 
     result = read(book(row(cell("a")) + empty_rows + row(cell("b"), more='table:visibility="filter"')))
 
-    assert result["text"] == '--- sheet "A" ---\na\n\n[row 1000002]\nb\n\nHidden: rows 1000002.'
+    assert result["text"] == '--- sheet "A" ---\na\n\n[row 1000002]\nb\n\nHidden: row 1000002.'
 
 
 def test_a_sheet_that_is_empty_or_not_reached_is_named() -> None:

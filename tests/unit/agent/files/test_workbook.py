@@ -130,7 +130,7 @@ def test_hidden_rows_and_columns_are_shown_and_named() -> None:
 
     result = read(book(rows, before='<cols><col min="2" max="16384" hidden="1"/></cols>'))
 
-    assert result["text"].endswith("a\tb\nc\n\nHidden: rows 2; columns B.")
+    assert result["text"].endswith("a\tb\nc\n\nHidden: row 2; column B.")
     assert len(result["remarks"]) == 1
 
 
