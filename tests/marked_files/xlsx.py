@@ -104,6 +104,7 @@ _OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
 _MICROSOFT = "http://schemas.microsoft.com/office"
 _DRAWING = "http://schemas.openxmlformats.org/drawingml/2006"
 _PACKAGE = "http://schemas.openxmlformats.org/package/2006"
+_PACKAGE_TYPE = "application/vnd.openxmlformats-package.relationships+xml"
 _NS = (
     f'xmlns="{_MAIN}" xmlns:r="{_OFFICE}" xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006" '
     f'xmlns:a="{_DRAWING}/main" xmlns:c="{_DRAWING}/chart" xmlns:xdr="{_DRAWING}/spreadsheetDrawing" '
@@ -117,12 +118,32 @@ _NS = (
 def build() -> MarkedFile:
     """Build the workbook."""
     parts = {**_workbook_parts(), **_sheet_parts(), **_drawing_parts(), **_other_parts()}
-    return MarkedFile(f"{OOXML}.spreadsheetml.sheet", packed({"[Content_Types].xml": "<Types/>", **parts}), _PLACES)
+    content = packed({"[Content_Types].xml": _content_types(), **parts})
+    return MarkedFile(f"{OOXML}.spreadsheetml.sheet", content, _PLACES)
 
 
 def word(place: str) -> str:
     assert place in _PLACES
     return mark_of(place)
+
+
+def _content_types() -> str:
+    """The types of the parts that other readers ask for, so that they can be tried on the same file."""
+    main = {
+        "/xl/workbook.xml": "sheet.main",
+        **{f"/xl/worksheets/sheet{n}.xml": "worksheet" for n in (1, 2, 3)},
+        "/xl/chartsheets/sheet1.xml": "chartsheet",
+        "/xl/sharedStrings.xml": "sharedStrings",
+        "/xl/styles.xml": "styles",
+        "/xl/comments1.xml": "comments",
+    }
+    overrides = "".join(
+        f'<Override PartName="{name}" ContentType="{OOXML}.spreadsheetml.{kind}+xml"/>' for name, kind in main.items()
+    )
+    defaults = (
+        f'<Default Extension="rels" ContentType="{_PACKAGE_TYPE}"/><Default Extension="xml" ContentType="text/xml"/>'
+    )
+    return f'<Types xmlns="{_PACKAGE}/content-types">{defaults}{overrides}</Types>'
 
 
 def _links(*links: tuple[str, str], external: Mapping[str, str] | None = None) -> str:
