@@ -54,7 +54,7 @@ def compile_date(code: str) -> Callable[[Decimal], str] | None:
 
 
 def find_first_in_date(code: str) -> str:
-    """Which stands first in a date of numbers that can be mistaken: "day" or "month"; "" where none can."""
+    """Find the first part of a date of numbers that can be mistaken: "day" or "month"; "" where none can."""
     tokens = [(str(match.lastgroup), match[str(match.lastgroup)]) for match in _TOKEN.finditer(code) if match.lastgroup]
     parts = [text for kind, text in _name_parts(tokens) if kind == "part" and text[0] in "dMy"]
     if not _is_date(tokens) or any(len(text) > 2 for text in parts if text[0] != "y"):

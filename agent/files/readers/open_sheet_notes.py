@@ -1,4 +1,4 @@
-"""What an .ods holds beside the cells of its sheets: rules for input, names, pages, properties, other parts.
+"""The things that an .ods holds beside the cells of its sheets: rules for input, names, pages, properties, other parts.
 
 What stays true: what is not shown is counted.
 """

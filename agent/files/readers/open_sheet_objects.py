@@ -1,4 +1,4 @@
-"""What is drawn on the sheets of an .ods: shapes, pictures, charts and the controls of forms.
+"""Drawings on the sheets of an .ods: shapes, pictures, charts and the controls of forms.
 
 What stays true: a picture is counted and never decoded; an object that is no chart is counted as an embedded file.
 """

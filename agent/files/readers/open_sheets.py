@@ -53,7 +53,7 @@ class _Sheet:
 
     @property
     def name(self) -> str:
-        """Its name on its tab."""
+        """The sheet's name on its tab."""
         return " ".join(self.table.get(":name", "").split())
 
 

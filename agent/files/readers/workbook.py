@@ -64,7 +64,7 @@ _OTHER_PARTS = (
 
 @dataclass(frozen=True, slots=True)
 class _Sheet:
-    """One sheet, as the workbook names it."""
+    """A sheet, as the workbook names it."""
 
     name: str
     part: str
@@ -73,7 +73,7 @@ class _Sheet:
 
     @property
     def mark(self) -> str:
-        """What stands before its text."""
+        """The mark before the sheet's text."""
         return f'sheet "{self.name}"' + (f" ({self.remark})" if self.remark else "")
 
 
