@@ -248,7 +248,7 @@ def _tokenize(section: str) -> list[tuple[str, str]]:
 
 
 def _literal(kind: str, text: str) -> str:
-    """The text that a piece shows by itself: a space is as wide as some letter, a filling fills what is left of the cell."""
+    """The text of a piece by itself: a space is as wide as some letter, a filling fills what is left of the cell."""
     if kind in ("space", "fill"):
         return " "
     return "" if kind in ("general", "exponent", "digit") or (kind == "sign" and text in ",@") else text

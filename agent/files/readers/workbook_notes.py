@@ -1,4 +1,4 @@
-"""The things that a sheet of an .xlsx holds beside its cells: comments, links, choices, tables, what is printed on each page.
+"""The things that a sheet of an .xlsx holds beside its cells: comments, links, choices, tables, pages.
 
 What stays true: what belongs to a cell stands in it, between brackets; all else is a line after the rows.
 """

@@ -16,7 +16,7 @@ from agent.files.readers.zip_parts import DamagedPart, ZipParts
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """What one part refers to."""
+    """A reference of one part to another."""
 
     #: The last word of the reference's type, such as `worksheet`: what stands before it differs between programs.
     kind: str
