@@ -96,7 +96,7 @@ class NumberFormat:
     def _compile(self, section: str) -> _Renderer:
         date = compile_date(section)
         if date is not None:
-            return lambda number: date(number + self._days_more)
+            return lambda number: _render_date(date, number + self._days_more)
         render = compile_number(_tokenize(section))
         return lambda number: render(abs(number))
 
@@ -114,6 +114,13 @@ class NumberFormat:
         if number < 0:
             return numbers[min(1, len(numbers) - 1)], len(numbers) == 1
         return numbers[2 if number == 0 and len(numbers) > 2 else 0], False
+
+
+def _render_date(render: _Renderer, days: Decimal) -> str:
+    try:
+        return render(days)
+    except ValueError:  # eras, which are no years of ours
+        return format_iso_date(days)
 
 
 def parse_number(raw: str) -> Decimal | None:

@@ -56,9 +56,11 @@ class Objects:
     def _describe_words(self, shape: Element, kind: str = "Shape", text: str = "") -> Iterator[str]:
         words = [text, *(" ".join((shape.findtext(tag) or "").split()) for tag in ("title", "desc"))]
         link = shape.get(":href", "") if shape.tag == "a" else ""
-        name = f' "{shape.get(":name")}"' if shape.get(":name") else ""
-        if any(words) or link or (name and kind == "Picture"):
-            yield f"{kind}{name}: {' '.join(filter(None, (*words, f'<{link}>' if link else '')))}"
+        name = shape.get(":name", "")
+        is_named = bool(name) and not name[-1].isdigit()  # names that programs give end in a number
+        if any(words) or link or is_named:
+            label = f'{kind} "{name}"' if name else kind
+            yield f"{label}: {' '.join(filter(None, (*words, f'<{link}>' if link else '')))}".removesuffix(": ")
 
     def _describe_shape(self, shape: Element) -> Iterator[str]:
         objects = list(shape.iter("object"))

@@ -26,6 +26,8 @@ _BINARY = "The workbook is in Excel's binary form (.xlsb); ask for it as .xlsx."
 _LATE = "The workbook was read for as long as there was time; it goes on."
 #: Names of one workbook that are written; broken workbooks have many thousands.
 NAMES_MAX = 200
+#: Of a property that is shown.
+PROPERTY_MAX_CHARS = 500
 
 _SHEET_PART = re.compile(r"(?:work|chart|dialog|macro)sheets/[^/]+\.xml$")
 _KINDS = {"chartsheet": "a chart", "dialogsheet": "a dialog", "xlmacrosheet": "macros", "xlintlmacrosheet": "macros"}
@@ -187,7 +189,11 @@ def _describe_properties(book: Book, links: Mapping[str, Link]) -> Iterator[str]
                 yield f"{_PROPERTIES[element.tag]}: {text}"
     part = find_part(book.parts, links, "custom-properties", "docprops/custom.xml")
     for element in book.read_children(part):
-        yield f"{element.get('name', '')}: {' '.join(' '.join(element.itertext()).split())}"
+        text = " ".join(" ".join(element.itertext()).split())
+        if len(text) > PROPERTY_MAX_CHARS:  # what programs keep for themselves
+            book.sections.leave_out("long property")
+        else:
+            yield f"{element.get('name', '')}: {text}"
 
 
 def _count_other_parts(book: Book, *, is_whole: bool) -> None:

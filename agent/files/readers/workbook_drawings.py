@@ -39,8 +39,8 @@ def _describe_drawing(book: Book, part: str) -> Iterator[str]:
 def _describe_shape(shape: Element, links: Mapping[str, Link]) -> Iterator[str]:
     text = " / ".join(filter(None, (_join_text(paragraph) for paragraph in shape.iterfind("txBody/p"))))
     words = " ".join(filter(None, (text, *_describe_properties(shape, links))))
-    if words:
-        yield f"Shape{_name_of(shape)}: {words}"
+    if words or _is_named(shape):
+        yield f"Shape{_name_of(shape)}: {words}".removesuffix(": ")
 
 
 def _describe_picture(book: Book, picture: Element, links: Mapping[str, Link]) -> Iterator[str]:
@@ -51,8 +51,8 @@ def _describe_picture(book: Book, picture: Element, links: Mapping[str, Link]) -
             if link and not link.is_external:
                 book.parts.mark_read(link.target)
     words = " ".join(_describe_properties(picture, links))
-    if words:
-        yield f"Picture{_name_of(picture)}: {words}"
+    if words or _is_named(picture):
+        yield f"Picture{_name_of(picture)}: {words}".removesuffix(": ")
 
 
 def _describe_frame(book: Book, frame: Element, links: Mapping[str, Link]) -> Iterator[str]:
@@ -76,6 +76,12 @@ def _properties(element: Element) -> Element:
 def _name_of(element: Element) -> str:
     name = _properties(element).get("name", "").strip()
     return f' "{name}"' if name else ""
+
+
+def _is_named(element: Element) -> bool:
+    """Whether somebody gave it a name: those of programs end in a number."""
+    name = _properties(element).get("name", "").strip()
+    return bool(name) and not name[-1].isdigit()
 
 
 def _describe_properties(element: Element, links: Mapping[str, Link]) -> Iterator[str]:

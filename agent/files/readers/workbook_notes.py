@@ -85,7 +85,7 @@ def describe_sheet(book: Book, sheet: SheetCells, links: Mapping[str, Link]) -> 
     page = root.find("headerFooter")
     for element in page if page is not None else ():
         text = _PAGE_CODE.sub(lambda code: _PAGE_FIELDS.get(code[1] or "", ""), element.text or "").strip(" |\n")
-        if element.tag in _PAGE_LINES and text:
+        if element.tag in _PAGE_LINES and re.sub(r"\[[a-z]+\]|\W", "", text):  # more than fields
             yield f"{_PAGE_LINES[element.tag]}: {' '.join(text.split())}"
     for path, kind in _LEFT_OUT.items():
         book.sections.leave_out(kind, len(root.findall(path)))
