@@ -93,7 +93,7 @@ class _Workbook:
                 raise Unreadable(_DAMAGED) from None
             self._sections.remark(_BROKEN_OFF)
         if self._empty_sheets:
-            self._sections.remark(f"Empty: {name_sheets(self._empty_sheets)}.")
+            self._sections.remark(f"Without text: {name_sheets(self._empty_sheets)}.")
         self._sections.leave_out("formula", self._formulas)
         if self._goes_on:
             self._name_unread_sheets()

@@ -44,7 +44,8 @@ _NO_AUTHORS = {"openpyxl", "xlsxwriter", "pyexcelerate", "apache poi", "unknown 
 _OTHER_PARTS = (
     (r"\.rels$|\[content_types\]|/theme/|styles\.xml$|sharedstrings\.xml$|calcchain\.xml$|printersettings", ""),
     (r"/charts/(?:style|colors)", ""),
-    (r"thumbnail|metadata\.xml$|persons?/|richdata/|caches?/.*records|slicercache|timelinecache|\.vml$|/diagrams/", ""),
+    (r"thumbnail|xl/metadata|\.ds_store$|\[trash\]|persons?/", ""),
+    (r"richdata/|caches?/.*records|slicercache|timelinecache|\.vml$|/diagrams/", ""),
     (r"volatiledependencies|docmetadata|featurepropertybag|customxml/(?!item\d)|usernames|activex/.*\.bin$", ""),
     (r"xl/media/|\.(?:png|jpe?g|gif|emf|wmf|tiff?|bmp|svg|webp|wdp)$", "picture"),
     (r"embeddings/", "embedded file"),
@@ -57,7 +58,9 @@ _OTHER_PARTS = (
     (r"/model/", "data model"),
     (r"vba|attachedtoolbars", "macro"),
     (r"customxml/", "custom XML part"),
-    (r"xmlmaps\.xml$", "XML map"),
+    (r"xmlmaps\.xml$|tablesinglecells", "XML map"),
+    (r"webextensions/", "web extension"),
+    (r"docprops/|\.psmdcp$", "document property"),
     (r"revisions/", "change log"),
     (r"_xmlsignatures/", "signature"),
     (r"customproperty", "custom property"),
@@ -150,7 +153,7 @@ def _read_sheets(book: Book, sheets: list[_Sheet]) -> bool:
     if len(damaged_sheets) == len(sheets) and not book.sections.result()["text"]:
         raise Unreadable(_DAMAGED)
     _remark_on(book, "Damaged, and read in part or not at all", damaged_sheets)
-    _remark_on(book, "Empty", empty_sheets)
+    _remark_on(book, "Without text", empty_sheets)
     return goes_on
 
 

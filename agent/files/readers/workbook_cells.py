@@ -20,7 +20,6 @@ _EMPTY = re.compile(rb'<(?:c|row) r="[A-Z]*[0-9]+"[^<>/]*/>')
 _REFERENCE = re.compile(r"\$?([A-Za-z]{1,3})\$?(\d+)")
 #: What programs put before the names of functions that are newer than the format.
 _FUNCTION_PREFIX = re.compile(r"_xl(?:fn|ws|pm|udf)\.")
-_STYLES = "The formats of the cells are damaged: dates and percentages may stand as plain numbers."
 
 
 @dataclass(slots=True)
@@ -41,15 +40,7 @@ def read_formats(book: Book, part: str | None, *, is_1904: bool) -> Mapping[str,
     """Read the number formats of cells, by the index of their style. Those without one have none."""
     if part is None:
         return {}
-    root = None
-    try:
-        with book.parts.open_xml(part) as xml:
-            try:
-                xml.read()
-            finally:
-                root = xml.root
-    except DamagedPart:
-        book.sections.remark(_STYLES)
+    root = book.read(part)
     if root is None:
         return {}
     codes = {element.get("numFmtId", ""): element.get("formatCode", "") for element in root.iter("numFmt")}

@@ -3,6 +3,7 @@
 What stays true: a part is found where its reference says, or where programs that write wrong references put it.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from posixpath import basename, dirname, join, normpath
@@ -12,6 +13,9 @@ from agent.files.readers.number_format import NumberFormat
 from agent.files.readers.sections import TextSections
 from agent.files.readers.workbook_strings import SharedStrings
 from agent.files.readers.zip_parts import DamagedPart, ZipParts
+
+#: Breaks of lines as in web pages, which programs write into old drawings and no XML parser takes.
+_BREAKS = re.compile(rb"</?br\b[^<>]*>", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +45,17 @@ class Book:
     is_recalculated: bool = False
 
     def read(self, part: str) -> Element | None:
-        """Read a part; None with a remark where it is damaged."""
+        """Read a part as far as it can be, with a remark where it is damaged; None where there is nothing."""
+        root = None
         try:
-            return self.parts.read_xml(part)
+            with self.parts.open_xml(part, empty=_BREAKS if part.lower().endswith(".vml") else None) as xml:
+                try:
+                    xml.read()
+                finally:
+                    root = xml.root
         except DamagedPart:
             self.sections.remark(f"A part of the workbook is damaged or missing: {basename(part)}.")
-            return None
+        return root
 
     def read_children(self, part: str | None) -> Sequence[Element]:
         """Read the elements right below the root of a part; none of a part that is not there or damaged."""

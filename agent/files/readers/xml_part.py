@@ -52,7 +52,7 @@ class XmlPart:
     ) -> None:
         """`cut` names elements that are handed out and not kept; `heads` those that are handed out when they begin.
 
-        What matches `empty` is not parsed, for elements that say nothing and may be there a million times.
+        What matches `empty` is read as a space, for elements that say nothing and may be there a million times.
         """
         #: The root, as far as it is read, without what was cut; None at the beginning.
         self.root: Element | None = None
@@ -82,7 +82,7 @@ class XmlPart:
             if b"<![CDATA[" in chunk:  # what looks like an element may be text from here on
                 self._empty = None
             try:
-                self._parser.Parse(self._empty.sub(b"", chunk) if self._empty else chunk)
+                self._parser.Parse(self._empty.sub(b" ", chunk) if self._empty else chunk)
             finally:
                 finished, self._finished = self._finished, []
                 yield from finished

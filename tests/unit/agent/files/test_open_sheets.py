@@ -76,7 +76,7 @@ def test_a_sheet_that_is_empty_or_not_reached_is_named() -> None:
     other = '<table:table table:name="B"/><table:table table:name="C">' + row(cell("y" * 99)) + "</table:table>"
     content = book(row(cell("x" * 99)), after=other)
 
-    assert read(content)["remarks"] == ['Empty: sheet "B".']
+    assert read(content)["remarks"] == ['Without text: sheet "B".']
     result = read(content, max_chars=50)
     assert (result["truncated"], result["remarks"]) == (True, ['Not read: sheets "B", "C".'])
 

@@ -223,9 +223,24 @@ def test_sheets_that_are_empty_or_not_reached_are_named() -> None:
     xml = f'<workbook xmlns:r="r"><sheets>{sheets}</sheets></workbook>'
     content = book(workbook_xml=xml, parts={"xl/worksheets/sheet2.xml": f"<w><row>{cell('A1', 'x' * 99)}</row></w>"})
 
-    assert read(content)["remarks"] == ['Empty: sheet "A".']
+    assert read(content)["remarks"] == ['Without text: sheet "A".']
     result = read(content, max_chars=50)
-    assert (result["truncated"], result["remarks"]) == (True, ['Not read: sheet "C".', 'Empty: sheet "A".'])
+    assert (result["truncated"], result["remarks"]) == (True, ['Not read: sheet "C".', 'Without text: sheet "A".'])
+
+
+def test_an_old_drawing_is_read_though_it_is_no_xml() -> None:
+    drawing = (
+        "<xml><v:shape><v:textbox><div>a<br>b</div></v:textbox></v:shape><v:shape><v:textbox>c</v:textbox></v:shape>"
+    )
+    parts = {
+        "xl/worksheets/_rels/sheet1.xml.rels": links(("vmlDrawing", "../drawings/vmlDrawing1.vml")),
+        "xl/drawings/vmlDrawing1.vml": drawing,
+    }
+
+    result = read(book(parts=parts))
+
+    assert result["text"] == '--- sheet "A" ---\nShape: a b\nShape: c'
+    assert result["remarks"] == ["A part of the workbook is damaged or missing: vmlDrawing1.vml."]
 
 
 def test_texts_that_the_file_lacks_are_counted() -> None:
