@@ -49,10 +49,11 @@ _ODF = "application/vnd.oasis.opendocument"
 _READERS = {
     "application/pdf": ("PDF", "pdf:read"),
     f"{_OOXML}.wordprocessingml.document": ("document", "word:read"),
-    f"{_OOXML}.spreadsheetml.sheet": ("workbook", "office:read_workbook"),
+    f"{_OOXML}.spreadsheetml.sheet": ("workbook", "workbook:read"),
+    "application/vnd.ms-excel.sheet.macroenabled.12": ("workbook", "workbook:read"),
     f"{_OOXML}.presentationml.presentation": ("presentation", "office:read_presentation"),
     f"{_ODF}.text": ("document", "open_text:read"),
-    f"{_ODF}.spreadsheet": ("workbook", "open_document:read"),
+    f"{_ODF}.spreadsheet": ("workbook", "open_sheets:read"),
     f"{_ODF}.presentation": ("presentation", "open_document:read"),
     "text/html": ("page", "page:read"),
     **dict.fromkeys(IMAGE_TYPES, ("picture", "picture:read")),

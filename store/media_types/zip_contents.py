@@ -22,13 +22,14 @@ TABLE_MAX_BYTES = 2 * 1024 * 1024
 
 _OOXML = "application/vnd.openxmlformats-officedocument"
 _ODF = "application/vnd.oasis.opendocument"
-_OOXML_MARKER = b"[Content_Types].xml"
+_OOXML_MARKER = "[content_types].xml"
 #: By the part that holds the document itself: its type, and its type with macros.
 _OFFICE = {
     "word/": (f"{_OOXML}.wordprocessingml.document", "application/vnd.ms-word.document.macroenabled.12"),
     "xl/": (f"{_OOXML}.spreadsheetml.sheet", "application/vnd.ms-excel.sheet.macroenabled.12"),
     "ppt/": (f"{_OOXML}.presentationml.presentation", "application/vnd.ms-powerpoint.presentation.macroenabled.12"),
 }
+_MAIN_PARTS = {"word/": "document.xml", "xl/": "workbook.xml", "ppt/": "presentation.xml"}
 #: Types whose first part, stored uncompressed, names the type.
 _DECLARED_TYPES = frozenset({f"{_ODF}.text", f"{_ODF}.spreadsheet", f"{_ODF}.presentation", "application/epub+zip"})
 #: Documents that are ZIP archives, and are read as text.
@@ -66,12 +67,12 @@ def container_type(sample: Sample, contents: Contents) -> str:
     match = _MIMETYPE.match(sample.head)
     if match and match[1].decode() in _DECLARED_TYPES:
         return match[1].decode()
-    # Some programs write the names of parts with backslashes, or in capital letters.
+    # Office programs mind neither case nor the direction of slashes.
     names = frozenset(name.replace("\\", "/").lower() for name in contents.names)
-    if _OOXML_MARKER.decode().lower() in names:
-        for folder, (plain, with_macros) in _OFFICE.items():
-            if any(name.startswith(folder) for name in names):
-                return with_macros if _has_macros(names) else plain
+    folder = _office_folder(names) if _OOXML_MARKER in names else None
+    if folder is not None:
+        plain, with_macros = _OFFICE[folder]
+        return with_macros if _has_macros(names) else plain
     if contents.names & {"META-INF/MANIFEST.MF", "AndroidManifest.xml"}:
         return "application/java-archive"
     return ZIP
@@ -80,6 +81,15 @@ def container_type(sample: Sample, contents: Contents) -> str:
 def is_too_large_unpacked(media_type: str, contents: Contents) -> bool:
     """Whether a document would unpack to more than its reader can hold."""
     return media_type in DOCUMENTS and contents.unpacked > DOCUMENT_UNPACKED_MAX
+
+
+def _office_folder(names: frozenset[str]) -> str | None:
+    """The folder that Office keeps such a document in; programs may keep it elsewhere, by the name of its main part."""
+    for folder in _OFFICE:
+        if any(name.startswith(folder) for name in names):
+            return folder
+    main_parts = {name.rpartition("/")[2] for name in names}
+    return next((folder for folder, main_part in _MAIN_PARTS.items() if main_part in main_parts), None)
 
 
 def _has_macros(names: frozenset[str]) -> bool:

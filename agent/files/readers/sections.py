@@ -44,7 +44,7 @@ class TextSections:
 
     def add(self, mark: str, text: str) -> None:
         """Add a section, such as `page 3`; without a mark it stands by itself. An empty one is left out."""
-        text = text.strip()
+        text = text.rstrip().lstrip("\n")  # the first line may begin with an empty cell
         if text:
             self._texts.append(f"--- {mark} ---\n{text}" if mark else text)
             self._length += len(self._texts[-1]) + 2

@@ -44,7 +44,7 @@ async def prepared(content: bytes, media_type: str) -> PreparationResult:
         (
             xlsx({"Sales": [["Name", "n"], ["Ann", 3.5], [None, None], [None, True]], "B": [[1]]}),
             XLSX,
-            '--- sheet "Sales" ---\nName\tn\nAnn\t3.5\n\tTrue\n\n--- sheet "B" ---\n1',
+            '--- sheet "Sales" ---\nName\tn\nAnn\t3.5\n\n\tTRUE\n\n--- sheet "B" ---\n1',
         ),
         (pptx(("T1", "B1"), ("T2", "B2")), PPTX, "--- slide 1 ---\nT1\nB1\n\n--- slide 2 ---\nT2\nB2"),
         (odf("text", f"<office:text>{HEAD}</office:text>"), f"{ODF}.text", "## Plan\na  b\tc"),
