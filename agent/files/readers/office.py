@@ -1,4 +1,4 @@
-"""The text of Office documents: paragraphs and tables, sheets, slides with their notes.
+"""The text of Office documents: paragraphs and tables, sheets.
 
 What stays true: entities of their XML are not expanded, and nothing that they point to is fetched.
 """
@@ -51,22 +51,6 @@ def read_workbook(content: bytes, sections: TextSections) -> dict[str, Any]:
     return sections.result()
 
 
-def read_presentation(content: bytes, sections: TextSections) -> dict[str, Any]:
-    """Read a .pptx: the text of each slide in the order of its shapes, then its notes."""
-    import pptx
-
-    deck = pptx.Presentation(io.BytesIO(content))
-    for number, slide in enumerate(deck.slides, start=1):
-        if sections.is_over:
-            return sections.result(goes_on=True)
-        lines = list(_shapes(slide.shapes))
-        if slide.has_notes_slide and slide.notes_slide.notes_text_frame is not None:
-            notes = slide.notes_slide.notes_text_frame.text.strip()
-            lines.extend([f"Notes: {notes}"] if notes else [])
-        sections.add(f"slide {number}", "\n".join(lines))
-    return sections.result()
-
-
 def _heading_prefix(style: str | None) -> str:
     """The Markdown prefix of a heading, by which a model sees the outline; "" for other styles."""
     kind, _, level = (style or "").partition(" ")
@@ -80,16 +64,6 @@ def _rows(rows: Iterable[Any]) -> Iterator[str]:
         # A cell that spans several columns stands in each of them.
         cells = [cell for n, cell in enumerate(row.cells) if not n or cell is not row.cells[n - 1]]
         yield " | ".join(" ".join(cell.text.split()) for cell in cells)
-
-
-def _shapes(shapes: Iterable[Any]) -> Iterator[str]:
-    for shape in shapes:
-        if hasattr(shape, "shapes"):  # a group
-            yield from _shapes(shape.shapes)
-        elif getattr(shape, "has_table", False):
-            yield from _rows(shape.table.rows)
-        elif shape.has_text_frame and shape.text_frame.text.strip():
-            yield shape.text_frame.text.strip()
 
 
 def _format_cell(value: object) -> str:

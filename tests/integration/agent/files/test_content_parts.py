@@ -122,7 +122,7 @@ async def test_a_model_without_eyes_is_told_what_the_picture_is(site: Site) -> N
 
     (told,) = await site.texts(await site.message(("a.png", content)), takes=Capabilities(images=False))
 
-    assert told == f"[image/png, 30 x 20 pixels, {len(content)} bytes: you cannot see it; people can.]"
+    assert told == f"[image/png, 30 x 20 pixels, {len(content)} bytes: you cannot see it; people can; text in it was not read.]"
 
 
 async def test_sound_goes_to_a_model_that_takes_it_and_is_a_line_for_others(site: Site) -> None:
@@ -139,7 +139,7 @@ async def test_a_picture_that_a_tool_brings_is_a_line_and_its_text_is_shown(site
     content = picture((30, 20))
     message = await site.message(("a.png", content), ("a.txt", b"words"), role="tool")
 
-    line = f"[image/png, 30 x 20 pixels, {len(content)} bytes: you cannot see it; people can.]"
+    line = f"[image/png, 30 x 20 pixels, {len(content)} bytes: you cannot see it; people can; text in it was not read.]"
     assert await site.texts(message) == [line, "words"]
 
 
