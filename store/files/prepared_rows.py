@@ -74,7 +74,9 @@ def load_prepared(
             blobs.c.left_out,
             # A text may be long, and there may be thousands: only those that are shown are fetched.
             func.coalesce(func.length(blobs.c.extracted_text), 0).label("text_chars"),
-            case((blobs.c.media_type.in_(IMAGE_TYPES), func.substr(blobs.c.extracted_text, 1, SIZE_MAX_CHARS))).label("size_px"),
+            case((blobs.c.media_type.in_(IMAGE_TYPES), func.substr(blobs.c.extracted_text, 1, SIZE_MAX_CHARS))).label(
+                "size_px"
+            ),
             *(rendition_blobs.c.sha256.label("picture"), rendition_blobs.c.media_type.label("picture_type")),
             rendition_blobs.c.size.label("picture_size"),
         )

@@ -57,9 +57,15 @@ _PREFIX = "urn:oasis:names:tc:opendocument:xmlns"
 _NAMESPACES = " ".join(
     f'xmlns:{prefix}="{name}"'
     for prefix, name in {
-        **{prefix: f"{_PREFIX}:{prefix}:1.0" for prefix in ("office", "text", "table", "presentation", "style", "meta")},
+        **{
+            prefix: f"{_PREFIX}:{prefix}:1.0" for prefix in ("office", "text", "table", "presentation", "style", "meta")
+        },
         **{"draw": f"{_PREFIX}:drawing:1.0", "svg": f"{_PREFIX}:svg-compatible:1.0", "form": f"{_PREFIX}:form:1.0"},
-        **{"chart": f"{_PREFIX}:chart:1.0", "dc": "http://purl.org/dc/elements/1.1/", "math": "http://www.w3.org/1998/Math/MathML"},
+        **{
+            "chart": f"{_PREFIX}:chart:1.0",
+            "dc": "http://purl.org/dc/elements/1.1/",
+            "math": "http://www.w3.org/1998/Math/MathML",
+        },
         **{"xlink": "http://www.w3.org/1999/xlink"},
     }.items()
 )
@@ -143,7 +149,9 @@ PARTS = {
 def build() -> MarkedFile:
     """Build the presentation."""
     parts = {
-        name: re.sub(r"\[([a-z][^\]<>]+)\]", lambda match: mark_of(match[1]) if match[1] in _PLACES else match[0], content)
+        name: re.sub(
+            r"\[([a-z][^\]<>]+)\]", lambda match: mark_of(match[1]) if match[1] in _PLACES else match[0], content
+        )
         for name, content in PARTS.items()
     }
     return MarkedFile(f"{ODF}.presentation", packed(parts, stored=("mimetype",)), _PLACES)

@@ -125,7 +125,7 @@ def group(*shapes: str) -> str:
 def slide(*shapes: str, element: str = "sld", attributes: str = "") -> str:
     """A slide, layout, master or page of notes."""
     return (
-        f"<p:{element} {_NAMESPACES} {attributes}><p:cSld><p:spTree><p:nvGrpSpPr><p:cNvPr id=\"1\" name=\"\"/>"
+        f'<p:{element} {_NAMESPACES} {attributes}><p:cSld><p:spTree><p:nvGrpSpPr><p:cNvPr id="1" name=""/>'
         f"</p:nvGrpSpPr><p:grpSpPr/>{''.join(shapes)}</p:spTree></p:cSld></p:{element}>"
     )
 
@@ -138,7 +138,9 @@ def relationships(**targets: str) -> str:
         mode = ' TargetMode="External"' if ":" in target else ""
         kind = kind.replace("_", "-") if kind.endswith("properties") else kind
         entries += f'<Relationship Id="{identity or "r" + kind}" Type="{_RELATIONS}/{kind}" Target="{target}"{mode}/>'
-    return f'<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">{entries}</Relationships>'
+    return (
+        f'<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">{entries}</Relationships>'
+    )
 
 
 _LINK = (
@@ -147,8 +149,8 @@ _LINK = (
 )
 _FORMULA = "<a:p><a14:m><m:oMath><m:r><m:t>[a formula]</m:t></m:r></m:oMath></a14:m></a:p>"
 _TABLE = (
-    f"<a:tbl><a:tr><a:tc><a:txBody>{text('[a cell]')}</a:txBody></a:tc></a:tr><a:tr><a:tc gridSpan=\"2\"><a:txBody>"
-    f"{text('[a merged cell]')}</a:txBody></a:tc><a:tc hMerge=\"1\"><a:txBody>{text('covered')}</a:txBody></a:tc></a:tr></a:tbl>"
+    f'<a:tbl><a:tr><a:tc><a:txBody>{text("[a cell]")}</a:txBody></a:tc></a:tr><a:tr><a:tc gridSpan="2"><a:txBody>'
+    f'{text("[a merged cell]")}</a:txBody></a:tc><a:tc hMerge="1"><a:txBody>{text("covered")}</a:txBody></a:tc></a:tr></a:tbl>'
 )
 _SLIDE = slide(
     shape("[a title]", placeholder="title"),
@@ -157,11 +159,13 @@ _SLIDE = slide(
     shape("[a date]", placeholder="dt"),
     shape('<a:p><a:fld type="slidenum"><a:t>[a field]</a:t></a:fld></a:p>'),
     group(shape("[text in a group]"), group(shape("[a group in a group]"))),
-    "<p:cxnSp><p:nvCxnSpPr><p:cNvPr id=\"9\" name=\"\"/></p:nvCxnSpPr><p:txBody>" + text("[a connector]") + "</p:txBody></p:cxnSp>",
+    '<p:cxnSp><p:nvCxnSpPr><p:cNvPr id="9" name=""/></p:nvCxnSpPr><p:txBody>'
+    + text("[a connector]")
+    + "</p:txBody></p:cxnSp>",
     shape("[a hidden shape]", properties='hidden="1"'),
     f'<mc:AlternateContent><mc:Choice Requires="a14">{shape(_FORMULA)}</mc:Choice><mc:Fallback>{picture()}</mc:Fallback>'
     "</mc:AlternateContent>",
-    f"<mc:AlternateContent><mc:Choice Requires=\"p14\">{shape('[text in two forms]')}</mc:Choice><mc:Fallback>"
+    f'<mc:AlternateContent><mc:Choice Requires="p14">{shape("[text in two forms]")}</mc:Choice><mc:Fallback>'
     f"{shape('[text in two forms]')}</mc:Fallback></mc:AlternateContent>",
     shape(_LINK),
     shape("x", properties='descr="[what is said of a shape]"', inside='<a:hlinkClick r:id="rIdS"/>'),
@@ -173,7 +177,9 @@ _SLIDE = slide(
     f'<mc:AlternateContent><mc:Choice Requires="cx1">{frame("<cx:chart r:id=&quot;rIdX&quot;/>".replace("&quot;", chr(34)))}'
     f"</mc:Choice><mc:Fallback>{shape('This chart is not available.')}</mc:Fallback></mc:AlternateContent>",
     frame('<dgm:relIds r:dm="rIdD"/>'),
-    frame('<p:oleObj name="[the name of an embedded object]" progId="Excel.Sheet.12" r:id="rIdO"><p:embed/></p:oleObj>'),
+    frame(
+        '<p:oleObj name="[the name of an embedded object]" progId="Excel.Sheet.12" r:id="rIdO"><p:embed/></p:oleObj>'
+    ),
     frame("<am3d:model3d/>"),
     '<p:contentPart r:id="rIdI"/>',
 )
@@ -190,7 +196,7 @@ _CHART = (
     "</c:rich></c:tx></c:title></c:catAx></c:plotArea></c:chart></c:chartSpace>"
 )
 _FUNNEL = (
-    f"<cx:chartSpace {_NAMESPACES}><cx:chartData><cx:data><cx:strDim><cx:lvl><cx:pt idx=\"0\">[a category of a funnel]</cx:pt>"
+    f'<cx:chartSpace {_NAMESPACES}><cx:chartData><cx:data><cx:strDim><cx:lvl><cx:pt idx="0">[a category of a funnel]</cx:pt>'
     '</cx:lvl></cx:strDim><cx:numDim><cx:lvl><cx:pt idx="0">7</cx:pt></cx:lvl></cx:numDim></cx:data></cx:chartData>'
     f"<cx:chart><cx:title><cx:tx><cx:rich>{text('[the title of a funnel]')}</cx:rich></cx:tx></cx:title></cx:chart></cx:chartSpace>"
 )

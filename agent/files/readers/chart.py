@@ -52,7 +52,12 @@ def _iterate_rows(plots: Sequence[Any], sections: TextSections) -> Iterator[str]
     for series in plots:
         for key in ("cat", "xVal"):
             categories = categories or _values_of(first_named(series, key))
-    columns = [_values_of(first_named(series, "val") if first_named(series, "val") is not None else first_named(series, "yVal")) for series in plots]
+    columns = [
+        _values_of(
+            first_named(series, "val") if first_named(series, "val") is not None else first_named(series, "yVal")
+        )
+        for series in plots
+    ]
     sizes = [_values_of(first_named(series, "bubbleSize")) for series in plots]
     numbers = sorted(categories.keys() | {number for column in columns for number in column})
     if any(names):
@@ -83,7 +88,9 @@ def _values_of(data: Any) -> dict[int, str]:
 
 def _iterate_extended_rows(root: Any) -> Iterator[str]:
     """The rows of a chart of the newer kinds (`cx`): funnels, maps, histograms."""
-    series_names = [" ".join(value.text or "" for value in iterate_named(text, "v")) for text in iterate_named(root, "tx")]
+    series_names = [
+        " ".join(value.text or "" for value in iterate_named(text, "v")) for text in iterate_named(root, "tx")
+    ]
     if any(series_names):
         yield " | ".join(filter(None, series_names))
     for data in iterate_named(root, "data"):

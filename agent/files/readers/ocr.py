@@ -16,7 +16,10 @@ if TYPE_CHECKING:  # imported under the limits, below
 
 #: From <sys/prctl.h>.
 _PR_SET_PDEATHSIG = 1
+#: Of the time for a file: pages that have a text of their own are read in it.
+RESERVED_SECONDS = 8.0
 _NOT_READ = "Text in pictures was not read"
+_TOO_SLOW = f"{_NOT_READ} to its end: it takes too much time."
 
 
 class Unavailable(Exception):
@@ -28,6 +31,9 @@ def recognize(image: "Image", sections: TextSections) -> str:
     program = shutil.which("tesseract")
     if program is None:
         raise Unavailable(f"{_NOT_READ}: the program tesseract is not installed here.")
+    seconds = sections.seconds_left - RESERVED_SECONDS
+    if seconds <= 0:
+        raise Unavailable(_TOO_SLOW)
     buffer = io.BytesIO()
     image.convert("L").save(buffer, "PNG", compress_level=1)
     try:
@@ -35,19 +41,21 @@ def recognize(image: "Image", sections: TextSections) -> str:
             [program, "stdin", "stdout", "-l", sections.ocr_languages],
             input=buffer.getvalue(),
             capture_output=True,
-            timeout=max(sections.seconds_left, 0.1),
+            timeout=seconds,
             check=False,
             env={**os.environ, "OMP_THREAD_LIMIT": "1"},
             preexec_fn=_die_with_parent,  # noqa: PLW1509 - the reader has no threads
         )
     except subprocess.TimeoutExpired:
-        raise Unavailable(f"{_NOT_READ} to its end: it takes too much time.") from None
+        raise Unavailable(_TOO_SLOW) from None
     except OSError as error:
         raise Unavailable(f"{_NOT_READ}: tesseract could not be started ({error.strerror}).") from None
+    is_unknown = b"Failed loading language" in process.stderr
+    lack = f"tesseract has no data here for all of {sections.ocr_languages!r}"
     if process.returncode:
-        is_unknown = b"Failed loading language" in process.stderr
-        reason = f"tesseract lacks data of {sections.ocr_languages!r}" if is_unknown else "tesseract failed"
-        raise Unavailable(f"{_NOT_READ}: {reason}.")
+        raise Unavailable(f"{_NOT_READ}: {lack if is_unknown else 'tesseract failed'}.")
+    if is_unknown:
+        sections.remark(f"OCR may have missed words: {lack}.")
     return process.stdout.decode("utf-8", "replace").replace("\f", "").strip()
 
 

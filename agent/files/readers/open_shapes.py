@@ -4,6 +4,7 @@ What stays true: a space, cell or row that says it is there a million times is t
 is counted.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,10 @@ REPEATED_MAX = 100
 #: Shapes within shapes, at most.
 DEPTH_MAX = 100
 
+#: Parts of a master that each slide has anew.
+_ASKED_FOR = ("title", "outline", "subtitle", "text", "graphic", "object", "chart", "table", "page")
+#: What stands for a number, date or footer: `<number>`.
+_PROMPT = re.compile(r"<[\w /-]+>")
 #: Attributes of controls of a form that people read.
 _CONTROL_TEXTS = ("label", "value", "current-value", "title")
 
@@ -28,9 +33,7 @@ class OpenShapes:
 
     def read_slide(self, slide: Any) -> list[str]:
         """Read a slide, its notes and comments last."""
-        name = attribute_of(slide, "name")
-        # Programs name slides by their number.
-        lines = [] if not name or name.lower().startswith(("page", "slide")) and name[-1:].isdecimal() else [f"Name: {name}"]
+        lines = list[str]()
         behind = [child for child in slide if local_name(child) in ("notes", "annotation")]
         for child in slide:
             if child not in behind:
@@ -39,13 +42,23 @@ class OpenShapes:
             if local_name(child) == "annotation":
                 lines.append(_describe_comment(child))
             else:
-                lines += [f"Notes: {line}" for each in child for line in self._walk(each, DEPTH_MAX)]
-        return lines
+                notes = [line for each in child for line in self._walk(each, DEPTH_MAX)]
+                lines += [f"Notes: {line}" for line in notes if not _PROMPT.fullmatch(line)]
+        name = attribute_of(slide, "name")
+        is_numbered = name.lower().startswith(("page", "slide")) and name[-1:].isdecimal()  # as programs name them
+        return lines if not name or is_numbered or name in "\n".join(lines) else [f"Name: {name}", *lines]
 
     def read_master(self, master: Any) -> list[str]:
         """Read what a master shows on its slides: not what it asks people to fill in."""
-        shapes = [shape for shape in master if attribute_of(shape, "placeholder") != "true"]
-        return [line for shape in shapes if local_name(shape) != "notes" for line in self._walk(shape, DEPTH_MAX)]
+        shapes = [
+            shape
+            for shape in master
+            if local_name(shape) != "notes"
+            and attribute_of(shape, "placeholder") != "true"
+            and attribute_of(shape, "class") not in _ASKED_FOR
+        ]
+        lines = [line for shape in shapes for line in self._walk(shape, DEPTH_MAX)]
+        return [line for line in lines if not _PROMPT.fullmatch(line)]
 
     def _walk(self, element: Any, depth: int) -> Iterator[str]:
         name = local_name(element)
@@ -87,7 +100,7 @@ class OpenShapes:
             self._sections.leave_out("embedded object")
         elif "plugin" in contents or "applet" in contents:
             self._sections.leave_out("film")
-        elif "image" in contents:
+        elif "image" in contents and "table" not in contents:
             self._sections.leave_out("picture")
         for child in frame:
             is_replacement = local_name(child) == "image" and "object" in contents
@@ -97,8 +110,10 @@ class OpenShapes:
     def _read_object(self, element: Any) -> Iterator[str]:
         folder = attribute_of(element, "href").removeprefix("./").strip("/")
         root = self._package.read_part(f"{folder}/content.xml") if folder else element
-        chart = next(iterate_named(root, "chart"), None)
-        if chart is not None and first_named(chart, "plot-area") is not None:
+        chart = next(
+            (each for each in iterate_named(root, "chart") if first_named(each, "plot-area") is not None), None
+        )
+        if chart is not None:
             yield from _read_chart(chart)
             return
         formula = next(iterate_named(root, "math"), None)

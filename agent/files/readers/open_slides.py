@@ -17,6 +17,11 @@ _PROPERTIES = {
     **{name: name.capitalize() for name in ("title", "subject", "description", "keyword")},
     **{"initial-creator": "Author", "creator": "Last changed by", "printed-by": "Printed by"},
 }
+#: What a presentation that was a .pptx keeps of the program that wrote it.
+_TECHNICAL = {
+    *("AppVersion", "PresentationFormat", "HiddenSlides", "LinksUpToDate", "MMClips", "Notes", "Slides", "ScaleCrop"),
+    *("HyperlinksChanged", "ShareDoc", "ContentTypeId"),
+}
 #: What is declared once, and shown on the slides that ask for it.
 _DECLARATIONS = {"header-decl": "Header", "footer-decl": "Footer", "date-time-decl": "Date"}
 
@@ -43,7 +48,9 @@ def read(content: bytes, sections: TextSections) -> dict[str, Any]:
             sections.remark("Slides that are hidden in the show are shown here, and marked.")
         sections.add(f"slide {number}{' (hidden)' if is_hidden else ''}", "\n".join(shapes.read_slide(slide)))
     sections.add("", "\n".join(_iterate_rest(package, document, body, shapes)))
-    sections.leave_out("script", sum(1 for _ in iterate_named(document, "script", "event-listener") if _holds_script(_)))
+    sections.leave_out(
+        "script", sum(1 for _ in iterate_named(document, "script", "event-listener") if _holds_script(_))
+    )
     if package.broken_parts:
         sections.remark(BROKEN)
     result = sections.result()
@@ -58,7 +65,7 @@ def _iterate_properties(root: Any) -> Iterator[str]:
     for element in iterate_named(root, *_PROPERTIES, "user-defined"):
         name = _PROPERTIES.get(local_name(element)) or attribute_of(element, "name")
         text = (element.text or "").strip()
-        if text:
+        if text and name not in _TECHNICAL:
             yield f"{name}: {text}"
 
 
@@ -80,9 +87,9 @@ def _iterate_rest(package: Package, document: Any, body: Any, shapes: OpenShapes
     for show in iterate_named(body, "show"):
         yield f"Custom show: {attribute_of(show, 'name')}"
     styles = package.read_part("styles.xml")
-    for master in iterate_named(styles, "master-page", "handout-master"):
-        for line in shapes.read_master(master):
-            yield f"Slide master: {line}"
+    masters = iterate_named(styles, "master-page", "handout-master")
+    for line in dict.fromkeys(line for master in masters for line in shapes.read_master(master)):
+        yield f"Slide master: {line}"
     for layer in iterate_named(styles, "layer"):
         if attribute_of(layer, "display") in ("none", "printer"):
             yield f"Layer that people do not see: {attribute_of(layer, 'name')}"

@@ -21,6 +21,7 @@ from agent.files.readers.pdf_catalog import (
 from agent.files.readers.pdf_fonts import has_unmapped_font
 from agent.files.readers.pdf_form import read_form
 from agent.files.readers.pdf_pages import PageContent, Pages, PdfiumPages, PypdfPages
+from agent.files.readers.pdf_repair import repair
 from agent.files.readers.sections import TextSections, Unreadable
 
 if TYPE_CHECKING:  # imported under the limits, below
@@ -39,6 +40,8 @@ _NO_PAGES = "The PDF has no pages."
 _TOO_LARGE = "The PDF could not be read: it needs too much memory."
 _TOO_SLOW = "The PDF could not be read: it takes too much time."
 _DAMAGED = "The PDF could not be read: it is damaged or incomplete."
+_BROKEN = "The PDF is broken off or damaged: these are the pages that were found in it, and others may be missing."
+_UNKNOWN_PROTECTION = "The PDF is protected in a way that cannot be read here; ask for a copy without protection."
 _PLAIN = "The PDF was read a second time by a simpler reader, since the first one crashed: words may be out of order."
 
 
@@ -49,7 +52,19 @@ def read(content: bytes, sections: TextSections) -> dict[str, Any]:
     try:
         return _read(content, PdfiumPages(content), sections)
     except PdfiumError:
+        pass
+    try:
         return _read(content, None, sections)
+    except Unreadable as reason:
+        repaired_content = repair(content) if str(reason) == _DAMAGED else None
+        if repaired_content is None:
+            raise
+    try:
+        result = _read(repaired_content, PdfiumPages(repaired_content), sections)
+    except PdfiumError:
+        raise Unreadable(_DAMAGED) from None
+    sections.remark(_BROKEN)
+    return result | {"remarks": sections.result()["remarks"]}
 
 
 def read_without_pdfium(content: bytes, sections: TextSections) -> dict[str, Any]:
@@ -87,12 +102,14 @@ def _open_with_pypdf(content: bytes) -> "tuple[PdfReader | None, str]":
         return None, _NO_CRYPTOGRAPHY
     except FileNotDecryptedError:
         return None, _ENCRYPTED
+    except NotImplementedError:
+        return None, _CERTIFICATE if b"Adobe.PubSec" in content else _UNKNOWN_PROTECTION
     except LimitReachedError:
         return None, _TOO_LARGE
     except MemoryError:
         raise
     except Exception:  # noqa: BLE001 - a damaged file raises anything, from deep inside the parser
-        return None, _CERTIFICATE if b"Adobe.PubSec" in content else _DAMAGED
+        return None, _DAMAGED
     return reader, ""
 
 
@@ -153,7 +170,9 @@ class _PdfText:
         return read_layers(reader, self.sections)
 
     def _read_pages(self, total: int) -> int:
-        labels = self._read_part("page labels", lambda reader: reader.page_labels if "/PageLabels" in reader.root_object else [])
+        labels = self._read_part(
+            "page labels", lambda reader: reader.page_labels if "/PageLabels" in reader.root_object else []
+        )
         for number in range(1, total + 1):
             if self.sections.is_over:
                 return number - 1

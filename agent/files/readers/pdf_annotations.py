@@ -13,7 +13,13 @@ from agent.files.readers.sections import TextSections
 if TYPE_CHECKING:  # imported under the limits, below
     from pypdf import PageObject, PdfReader
 
-_LABELS = {"Text": "Note", "FreeText": "Text box", "StrikeOut": "Struck out", "Redact": "To be removed", "FileAttachment": "Attached file"}
+_LABELS = {
+    "Text": "Note",
+    "FreeText": "Text box",
+    "StrikeOut": "Struck out",
+    "Redact": "To be removed",
+    "FileAttachment": "Attached file",
+}
 #: What a text cannot show, by its kind in the file.
 _MEDIA = {"Sound": "sound", "Movie": "film", "Screen": "film", "RichMedia": "film", "3D": "3D model"}
 #: Those whose words may be drawn only.

@@ -83,7 +83,9 @@ def read_attached_files(reader: "PdfReader", sections: TextSections) -> list[str
     unique = {identity_of(file): file for file in files}
     sections.leave_out("attached file", len(unique))
     if mapping_of(catalog.get("/Collection")):
-        sections.remark("The PDF is a portfolio: what it brings are the attached files, of which only the names are shown.")
+        sections.remark(
+            "The PDF is a portfolio: what it brings are the attached files, of which only the names are shown."
+        )
     return [f"Attached file: {describe_file(file)}" for file in unique.values()]
 
 

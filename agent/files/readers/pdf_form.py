@@ -7,7 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from agent.files.readers.pdf_objects import identity_of, items_of, mapping_of, plain_text, resolve, text_of, whole_number
+from agent.files.readers.pdf_objects import (
+    identity_of,
+    items_of,
+    mapping_of,
+    plain_text,
+    resolve,
+    text_of,
+    whole_number,
+)
 from agent.files.readers.sections import TextSections
 
 if TYPE_CHECKING:  # imported under the limits, below
@@ -185,8 +193,12 @@ def _read_xfa(form: Mapping[str, Any], known_lines: Sequence[str], sections: Tex
     values = [] if "data" not in parts else list(_iterate_leaves(parts["data"], ""))
     lines = [f"{name}: {value}" for name, value in values if value not in known_text]
     if not known_lines and "template" in parts:
-        texts = ("".join(part.itertext()) for part in parts["template"].iter() if _local_name(part) in ("text", "exData"))
-        lines += [f"Text of the form: {text}" for text in dict.fromkeys(" ".join(text.split()) for text in texts) if text]
+        texts = (
+            "".join(part.itertext()) for part in parts["template"].iter() if _local_name(part) in ("text", "exData")
+        )
+        lines += [
+            f"Text of the form: {text}" for text in dict.fromkeys(" ".join(text.split()) for text in texts) if text
+        ]
     if not known_lines:
         sections.remark(_XFA)
     return lines

@@ -8,13 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 from zipfile import BadZipFile
 
-from agent.files.readers.open_xml import (
-    Package,
-    attribute_of,
-    first_named,
-    iterate_named,
-    local_name,
-)
+from agent.files.readers.open_xml import Package, attribute_of, first_named, iterate_named, local_name
 from agent.files.readers.sections import TextSections
 from agent.files.readers.slide_shapes import SlideShapes
 from agent.files.readers.slide_text import read_paragraphs
@@ -64,9 +58,11 @@ class _Presentation:
             if self._sections.is_over:
                 return self._sections.result(goes_on=True)
             self._add_slide(number, part, section)
+        lines = dict[str, None]()
         for label, part in self._iterate_masters(slides):
-            lines = SlideShapes(self._package, part, self._sections, is_master=True).read()
-            self._sections.add("", "\n".join(f"{label}: {line}" for line in lines))
+            shapes = SlideShapes(self._package, part, self._sections, is_master=True)
+            lines |= dict.fromkeys(f"{label}: {line}" for line in shapes.read())
+        self._sections.add("", "\n".join(lines))
         if self._package.broken_parts:
             self._sections.remark(BROKEN)
         result = self._sections.result()
@@ -120,7 +116,9 @@ class _Presentation:
         for comment in iterate_named(self._package.read_part(part), "cm", "reply"):
             author = self._authors.get(attribute_of(comment, "authorId"), "")
             text = "\n".join(
-                "".join(child.itertext()).strip() if local_name(child) == "text" else "\n".join(read_paragraphs(child, {}))
+                "".join(child.itertext()).strip()
+                if local_name(child) == "text"
+                else "\n".join(read_paragraphs(child, {}))
                 for child in comment
                 if local_name(child) in ("text", "txBody")
             )

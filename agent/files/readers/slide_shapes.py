@@ -3,6 +3,7 @@
 What stays true: shapes are read in their order, groups and what has several forms included; what has no text is counted.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,9 +16,17 @@ from agent.files.readers.slide_text import choose_alternative, describe_link, re
 DEPTH_MAX = 60
 
 _PROPERTIES = ("nvSpPr", "nvPicPr", "nvGrpSpPr", "nvGraphicFramePr", "nvCxnSpPr")
-_MEDIA = {"videoFile": "film", "audioFile": "sound", "wavAudioFile": "sound", "audioCd": "sound", "quickTimeFile": "film"}
-#: Placeholders that a master prints by itself; the others hold prompts, or stand on each slide.
-_PRINTED = ("hdr", "ftr")
+_MEDIA = {
+    "videoFile": "film",
+    "audioFile": "sound",
+    "wavAudioFile": "sound",
+    "audioCd": "sound",
+    "quickTimeFile": "film",
+}
+#: Placeholders that the masters of printed pages print by themselves; others hold prompts, or stand on each slide.
+_PRINTED = {"notesMaster": ("hdr", "ftr"), "handoutMaster": ("hdr", "ftr")}
+#: What stands for a footer or header: `<footer>`.
+_PROMPT = re.compile(r"<[\w /-]+>")
 #: Text that stands on every page of notes, and says nothing.
 _NUMBERS = ("sldNum", "sldImg", "dt")
 
@@ -39,6 +48,7 @@ class SlideShapes:
         background = first_named(slide, "bg")
         self._sections.leave_out("picture", sum(1 for _ in iterate_named(background, "blip")))
         lines = list(self._walk(first_named(slide, "spTree"), DEPTH_MAX))
+        lines = [line for line in lines if not _PROMPT.fullmatch(line)]
         return [f"Name: {name}", *lines] if name else lines
 
     def read_notes(self) -> list[str]:
@@ -54,7 +64,7 @@ class SlideShapes:
                 yield from self._walk(choose_alternative(shape), depth - 1)
             elif name in ("sp", "cxnSp", "pic", "graphicFrame", "grpSp", "contentPart"):
                 placeholder = _placeholder_of(shape)
-                if not self._is_master or not placeholder or placeholder in _PRINTED:
+                if not self._is_master or not placeholder or placeholder in _PRINTED.get(local_name(self._root), ()):
                     yield from self._read_shape(shape, name, depth)
             elif name not in (*_PROPERTIES, "grpSpPr"):
                 yield from self._walk(shape, depth - 1)
@@ -76,7 +86,9 @@ class SlideShapes:
         yield from lines
 
     def _count_media(self, shape: Any, name: str) -> None:
-        media = next((_MEDIA[local_name(each)] for each in iterate_named(shape, *_MEDIA)), None) if name == "pic" else None
+        media = (
+            next((_MEDIA[local_name(each)] for each in iterate_named(shape, *_MEDIA)), None) if name == "pic" else None
+        )
         fill = first_named(shape, "spPr", "blipFill")
         if media:
             self._sections.leave_out(media)
@@ -127,7 +139,9 @@ class SlideShapes:
         for row in table:
             if local_name(row) == "tr":
                 cells = [cell for cell in row if local_name(cell) == "tc" and not _is_merged(cell)]
-                yield " | ".join(" ".join(read_paragraphs(cell, self._relationships)).replace("\n", " ") for cell in cells)
+                yield " | ".join(
+                    " ".join(read_paragraphs(cell, self._relationships)).replace("\n", " ") for cell in cells
+                )
 
     def _read_diagram(self, ids: Any) -> Iterator[str]:
         """The texts of a diagram (SmartArt), in the order of its points."""
