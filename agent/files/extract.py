@@ -105,7 +105,8 @@ async def extract_text(
 ) -> Extracted:
     """Read the text of a file, as far as there is any; of a picture, its size in pixels and what OCR reads.
 
-    With `ocr_languages`, such as `eng+deu`, text in pictures is read, which takes longer. The time counts from when its child starts; a file waits before that while `CHILDREN_MAX` others are read.
+    With `ocr_languages`, such as `eng+deu`, text in pictures is read, which takes longer. The time counts from
+    when its child starts; a file waits before that while `CHILDREN_MAX` others are read.
     """
     media_type = media_type.partition(";")[0].strip().lower()
     if media_type in _READERS:
@@ -179,11 +180,21 @@ async def read_in_child(
     return output, child.returncode
 
 
-async def _read(
-    content: bytes, media_type: str, timeout_seconds: float, options: Mapping[str, Any], second_reader: str = ""
-) -> Extracted:
+async def _read(content: bytes, media_type: str, timeout_seconds: float, options: Mapping[str, Any]) -> Extracted:
     noun, reader = _READERS[media_type]
-    options = {**options, "reader": second_reader or reader, "noun": noun}
+    for name in filter(None, (reader, _SECOND_READERS.get(reader))):
+        extracted = await _read_with(name, content, media_type, timeout_seconds, options)
+        if extracted is not None:
+            return extracted
+    return Extracted("", problem=f"The {noun} could not be read: it crashed its reader, as a damaged file may.")
+
+
+async def _read_with(
+    reader: str, content: bytes, media_type: str, timeout_seconds: float, options: Mapping[str, Any]
+) -> Extracted | None:
+    """Read a file with one reader; None where the file crashes it."""
+    noun, _ = _READERS[media_type]
+    options = {**options, "reader": reader, "noun": noun}
     failure = f"The {noun} could not be read"
     try:
         output, returncode = await read_in_child(_WORKER, content, timeout_seconds=timeout_seconds, options=options)
@@ -198,9 +209,7 @@ async def _read(
     _log.warning("reader_failed", media_type=media_type, returncode=returncode)
     if returncode in _HOST_FAILURES:
         return Extracted("", problem=f"{failure} now: {_HOST_FAILURES[returncode]}.", is_final=False)
-    if reader in _SECOND_READERS and not second_reader:
-        return await _read(content, media_type, timeout_seconds, options, _SECOND_READERS[reader])
-    return Extracted("", problem=f"{failure}: it crashed its reader, as a damaged file may.")
+    return None
 
 
 async def _start_child(program: Path, timeout_seconds: float, options: Mapping[str, Any]) -> asyncio.subprocess.Process:

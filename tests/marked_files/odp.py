@@ -54,21 +54,17 @@ _PLACES = {
 }
 
 _PREFIX = "urn:oasis:names:tc:opendocument:xmlns"
-_NAMESPACES = " ".join(
-    f'xmlns:{prefix}="{name}"'
-    for prefix, name in {
-        **{
-            prefix: f"{_PREFIX}:{prefix}:1.0" for prefix in ("office", "text", "table", "presentation", "style", "meta")
-        },
-        **{"draw": f"{_PREFIX}:drawing:1.0", "svg": f"{_PREFIX}:svg-compatible:1.0", "form": f"{_PREFIX}:form:1.0"},
-        **{
-            "chart": f"{_PREFIX}:chart:1.0",
-            "dc": "http://purl.org/dc/elements/1.1/",
-            "math": "http://www.w3.org/1998/Math/MathML",
-        },
-        **{"xlink": "http://www.w3.org/1999/xlink"},
-    }.items()
-)
+_NAMES = {
+    **{prefix: f"{_PREFIX}:{prefix}:1.0" for prefix in ("office", "text", "table", "presentation", "style", "meta")},
+    "draw": f"{_PREFIX}:drawing:1.0",
+    "svg": f"{_PREFIX}:svg-compatible:1.0",
+    "form": f"{_PREFIX}:form:1.0",
+    "chart": f"{_PREFIX}:chart:1.0",
+    "dc": "http://purl.org/dc/elements/1.1/",
+    "math": "http://www.w3.org/1998/Math/MathML",
+    "xlink": "http://www.w3.org/1999/xlink",
+}
+_NAMESPACES = " ".join(f'xmlns:{prefix}="{name}"' for prefix, name in _NAMES.items())
 
 
 def box(content: str, attributes: str = "") -> str:

@@ -1,4 +1,4 @@
-"""A PDF with a word in every place where one can stand. What stays true: each object is written by hand, as readers meet it."""
+"""A PDF with a word in every place where one can stand. What stays true: each object is written by hand."""
 
 import re
 import zlib
@@ -176,8 +176,8 @@ def assemble(objects: dict[str, str]) -> bytes:
     """Write objects as a file; `catalog` is its root, and `info` tells of it."""
     numbers = {name: number for number, name in enumerate(objects, start=1)}
     written, offsets = b"%PDF-1.7\n", []
-    for number, body in enumerate(objects.values(), start=1):
-        body = re.sub(r"\{(\w+)\}", lambda match: f"{numbers[match[1]]} 0 R", body)
+    for number, template in enumerate(objects.values(), start=1):
+        body = re.sub(r"\{(\w+)\}", lambda match: f"{numbers[match[1]]} 0 R", template)
         body = re.sub(r"\[([a-zA-Z][^\]\[/<>()]+)\]", _mark, body)
         offsets.append(len(written))
         written += b"%d 0 obj\n%s\nendobj\n" % (number, _encode(body))

@@ -1,4 +1,7 @@
-"""A presentation with a word in every place where one can stand. What stays true: each part is written by hand, as programs write them."""
+"""A presentation with a word in every place where one can stand.
+
+What stays true: each part is written by hand, as programs write them.
+"""
 
 import re
 
@@ -152,6 +155,7 @@ _TABLE = (
     f'<a:tbl><a:tr><a:tc><a:txBody>{text("[a cell]")}</a:txBody></a:tc></a:tr><a:tr><a:tc gridSpan="2"><a:txBody>'
     f'{text("[a merged cell]")}</a:txBody></a:tc><a:tc hMerge="1"><a:txBody>{text("covered")}</a:txBody></a:tc></a:tr></a:tbl>'
 )
+_FUNNEL_FRAME = '<cx:chart r:id="rIdX"/>'
 _SLIDE = slide(
     shape("[a title]", placeholder="title"),
     shape("[a paragraph]"),
@@ -174,7 +178,7 @@ _SLIDE = slide(
     picture('descr="[what is said of a film]"', '<a:videoFile r:link="rIdV"/>'),
     picture("", '<a:audioFile r:link="rIdV"/>'),
     frame('<c:chart r:id="rIdC"/>'),
-    f'<mc:AlternateContent><mc:Choice Requires="cx1">{frame("<cx:chart r:id=&quot;rIdX&quot;/>".replace("&quot;", chr(34)))}'
+    f'<mc:AlternateContent><mc:Choice Requires="cx1">{frame(_FUNNEL_FRAME)}'
     f"</mc:Choice><mc:Fallback>{shape('This chart is not available.')}</mc:Fallback></mc:AlternateContent>",
     frame('<dgm:relIds r:dm="rIdD"/>'),
     frame(

@@ -1,4 +1,7 @@
-"""A chart of an Office document as a table. What stays true: it is read from what the file keeps of its values, not from a workbook."""
+"""A chart of an Office document as a table.
+
+What stays true: it is read from the values that it keeps itself, never from a workbook.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any

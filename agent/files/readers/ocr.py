@@ -1,4 +1,7 @@
-"""Text in pictures, read by tesseract. What stays true: its process has the limits of the reader that starts it, and dies with it."""
+"""Text in pictures, read by tesseract.
+
+What stays true: its process has the limits of the reader that starts it, and dies with it.
+"""
 
 import ctypes
 import io
@@ -37,14 +40,14 @@ def recognize(image: "Image", sections: TextSections) -> str:
     buffer = io.BytesIO()
     image.convert("L").save(buffer, "PNG", compress_level=1)
     try:
-        process = subprocess.run(
+        process = subprocess.run(  # noqa: S603 - the languages are a setting, and match a pattern
             [program, "stdin", "stdout", "-l", sections.ocr_languages],
             input=buffer.getvalue(),
             capture_output=True,
             timeout=seconds,
             check=False,
             env={**os.environ, "OMP_THREAD_LIMIT": "1"},
-            preexec_fn=_die_with_parent,  # noqa: PLW1509 - the reader has no threads
+            preexec_fn=_die_with_parent,
         )
     except subprocess.TimeoutExpired:
         raise Unavailable(_TOO_SLOW) from None

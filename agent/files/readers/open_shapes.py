@@ -62,34 +62,30 @@ class OpenShapes:
 
     def _walk(self, element: Any, depth: int) -> Iterator[str]:
         name = local_name(element)
-        if not depth:
+        if not depth or name in ("event-listeners", "animations", "par"):
             return
         if name in ("p", "h"):
-            text = read_text(element).strip()
-            yield from [text] if text else []
-            for frame in iterate_named(element, "frame"):
-                yield from self._walk(frame, depth - 1)
+            yield from self._read_paragraph(element, depth)
         elif name == "frame":
             yield from self._read_frame(element, depth)
         elif name == "table":
             yield from _read_table(element)
-        elif name == "title" or name == "desc":
-            text = " ".join((element.text or "").split())
-            yield from [f"Alternative text: {text}"] if text else []
+        elif name in ("title", "desc"):
+            yield from _name_line("Alternative text", " ".join((element.text or "").split()))
         elif name == "annotation":
             yield _describe_comment(element)
         elif name == "forms":
             yield from _read_controls(element)
-        elif name not in ("event-listeners", "animations", "par"):
-            if name == "a":
-                yield from self._read_link(element)
+        else:
+            yield from _name_line("Link", _address_of(element)) if name == "a" else []
             for child in element:
                 yield from self._walk(child, depth - 1)
 
-    def _read_link(self, element: Any) -> Iterator[str]:
-        address = attribute_of(element, "href")
-        if address and not address.startswith("#"):
-            yield f"Link: {address}"
+    def _read_paragraph(self, paragraph: Any, depth: int) -> Iterator[str]:
+        text = read_text(paragraph).strip()
+        yield from [text] if text else []
+        for frame in iterate_named(paragraph, "frame"):
+            yield from self._walk(frame, depth - 1)
 
     def _read_frame(self, frame: Any, depth: int) -> Iterator[str]:
         """Read a frame, whose contents are forms of one thing, the best first: an object, then its picture."""
@@ -139,11 +135,20 @@ def read_text(element: Any) -> str:
             pieces.append(f" [{_describe_comment(child)}]")
         elif name not in ("frame", "ruby-text"):
             pieces.append(read_text(child))
-        address = attribute_of(child, "href") if name == "a" else ""
-        if address and not address.startswith("#") and address not in pieces[-1]:
-            pieces.append(f" ({address})")
+        address = _address_of(child) if name == "a" else ""
+        pieces.append(f" ({address})" if address not in pieces[-1] else "")
         pieces.append(child.tail or "")
     return "".join(pieces)
+
+
+def _address_of(link: Any) -> str:
+    """The address of a link; "" for a place in the same file."""
+    address = attribute_of(link, "href")
+    return "" if address.startswith("#") else address
+
+
+def _name_line(name: str, text: str) -> list[str]:
+    return [f"{name}: {text}"] if text else []
 
 
 def _describe_comment(comment: Any) -> str:

@@ -15,7 +15,9 @@ _ENCRYPTED = "The presentation is protected by a password; ask for a copy withou
 _NO_TEXT = "The presentation holds no text."
 _PROPERTIES = {
     **{name: name.capitalize() for name in ("title", "subject", "description", "keyword")},
-    **{"initial-creator": "Author", "creator": "Last changed by", "printed-by": "Printed by"},
+    "initial-creator": "Author",
+    "creator": "Last changed by",
+    "printed-by": "Printed by",
 }
 #: What a presentation that was a .pptx keeps of the program that wrote it.
 _TECHNICAL = {
@@ -47,7 +49,7 @@ def read(content: bytes, sections: TextSections) -> dict[str, Any]:
         if is_hidden:
             sections.remark("Slides that are hidden in the show are shown here, and marked.")
         sections.add(f"slide {number}{' (hidden)' if is_hidden else ''}", "\n".join(shapes.read_slide(slide)))
-    sections.add("", "\n".join(_iterate_rest(package, document, body, shapes)))
+    sections.add("", "\n".join(_iterate_rest(package, body, shapes)))
     sections.leave_out(
         "script", sum(1 for _ in iterate_named(document, "script", "event-listener") if _holds_script(_))
     )
@@ -77,8 +79,8 @@ def _find_hidden_styles(document: Any) -> set[str]:
     }
 
 
-def _iterate_rest(package: Package, document: Any, body: Any, shapes: OpenShapes) -> Iterator[str]:
-    """What belongs to no slide alone: declared headers and footers, named shows, the masters."""
+def _iterate_rest(package: Package, body: Any, shapes: OpenShapes) -> Iterator[str]:
+    """The content that belongs to no slide alone: declared headers and footers, named shows, the masters."""
     for element in body:
         label = _DECLARATIONS.get(local_name(element))
         text = read_text(element).strip() if label else ""

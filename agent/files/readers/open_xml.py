@@ -19,7 +19,7 @@ PART_MAX_BYTES = 128 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Relationship:
-    """What a part points to."""
+    """A pointer of a part to another, or to an address."""
 
     #: The last word of its type: `slide`, `notesSlide`, `hyperlink`.
     kind: str
@@ -68,7 +68,7 @@ class Package:
         return None
 
     def read_relationships(self, name: str) -> Mapping[str, Relationship]:
-        """What a part points to, by id; "" is the package itself."""
+        """The relationships of a part, by id; "" is the package itself."""
         folder, base = posixpath.split(name)
         root = self.read_part(posixpath.join(folder, "_rels", f"{base}.rels"))
         relationships = {}

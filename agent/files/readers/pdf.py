@@ -91,26 +91,33 @@ def _require(reader: "PdfReader | None") -> "PdfReader":
 def _open_with_pypdf(content: bytes) -> "tuple[PdfReader | None, str]":
     """Open a file with pypdf, or say why that cannot be done."""
     from pypdf import PdfReader
-    from pypdf.errors import DependencyError, FileNotDecryptedError, LimitReachedError
 
     try:
         reader = PdfReader(io.BytesIO(content))
         if reader.is_encrypted and not reader.decrypt(""):
             return None, _ENCRYPTED
         len(reader.pages)
-    except DependencyError:
-        return None, _NO_CRYPTOGRAPHY
-    except FileNotDecryptedError:
-        return None, _ENCRYPTED
-    except NotImplementedError:
-        return None, _CERTIFICATE if b"Adobe.PubSec" in content else _UNKNOWN_PROTECTION
-    except LimitReachedError:
-        return None, _TOO_LARGE
     except MemoryError:
         raise
-    except Exception:  # noqa: BLE001 - a damaged file raises anything, from deep inside the parser
-        return None, _DAMAGED
+    except Exception as error:  # noqa: BLE001 - a damaged file raises anything, from deep inside the parser
+        return None, _explain(error, content)
     return reader, ""
+
+
+def _explain(error: Exception, content: bytes) -> str:
+    from pypdf.errors import DependencyError, FileNotDecryptedError, LimitReachedError
+
+    match error:
+        case DependencyError():
+            return _NO_CRYPTOGRAPHY
+        case FileNotDecryptedError():
+            return _ENCRYPTED
+        case LimitReachedError():
+            return _TOO_LARGE
+        case NotImplementedError():
+            return _CERTIFICATE if b"Adobe.PubSec" in content else _UNKNOWN_PROTECTION
+        case _:
+            return _DAMAGED
 
 
 @dataclass

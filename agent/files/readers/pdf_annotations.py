@@ -1,4 +1,4 @@
-"""What readers of a PDF have put on its pages: notes, highlights, stamps, links, attached files.
+"""Annotations, which people have put on the pages of a PDF: notes, highlights, stamps, links, attached files.
 
 What stays true: what cannot be shown (sound, films, models, scripts) is counted by its kind.
 """
@@ -28,7 +28,7 @@ _HIDDEN_FLAGS = 2 | 32
 
 
 def read_annotations(page: "PageObject", page_text: str, reader: "PdfReader", sections: TextSections) -> list[str]:
-    """Read what stands on a page beside its content, a line for each."""
+    """Read the annotations of a page, a line for each."""
     lines = list[str]()
     for annotation in items_of(page.get("/Annots")):
         if sections.is_late:

@@ -1,4 +1,4 @@
-"""What a PDF says of itself as a whole: its title, layers, attached files, alternative texts of pictures.
+"""The catalog of a PDF, which describes it as a whole: its title, layers, attached files, alternative texts of pictures.
 
 What stays true: a part that cannot be read costs none of the others.
 """
@@ -41,7 +41,6 @@ def read_properties(reader: "PdfReader") -> list[str]:
 def _iterate_metadata(reader: "PdfReader") -> Iterator[tuple[str, str]]:
     from defusedxml import DefusedXmlException
     from defusedxml.ElementTree import ParseError, fromstring
-
     from pypdf.generic import StreamObject
 
     stream = resolve(reader.root_object.get("/Metadata"))

@@ -1,4 +1,7 @@
-"""Fonts of a PDF that do not say which characters they show. What stays true: a page has such a font, or is not doubted."""
+"""Fonts of a PDF that do not say which characters they show.
+
+What stays true: no page is doubted whose fonts have a table, or glyphs with names that are known.
+"""
 
 import re
 from collections.abc import Mapping

@@ -183,7 +183,6 @@ def _describe_signature(signature: Mapping[str, Any]) -> str:
 
 def _read_xfa(form: Mapping[str, Any], known_lines: Sequence[str], sections: TextSections) -> list[str]:
     from defusedxml.ElementTree import fromstring
-
     from pypdf.generic import StreamObject
 
     packets = [part for part in map(resolve, items_of(form.get("/XFA"))) if isinstance(part, StreamObject)]

@@ -1,4 +1,4 @@
-"""Values of a PDF's objects as Python's. What stays true: whatever stands there, an answer is given and nothing raised."""
+"""Values of a PDF's objects as Python's. What stays true: a value of another type than expected is an empty one."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -65,7 +65,7 @@ def plain_text(markup: str) -> str:
 
 
 def identity_of(value: Any) -> object:
-    """What tells an object from others: its number in the file, if it has one."""
+    """The mark that tells an object from others: its number in the file, if it has one."""
     reference = getattr(value, "indirect_reference", None) or value
     return getattr(reference, "idnum", None) or id(resolve(value))
 

@@ -32,7 +32,7 @@ _MEANINGLESS = re.compile(
 
 @dataclass(frozen=True)
 class PageContent:
-    """What is on one page."""
+    """The content of one page."""
 
     text: str
     pictures: int = 0
@@ -98,7 +98,8 @@ class PdfiumPages:
         page = self._document[index]
         try:
             scale = min(DOTS_PER_INCH / 72, EDGE_MAX / max(*page.get_size(), 1))
-            return page.render(scale=scale, grayscale=True).to_pil()
+            image: Image = page.render(scale=scale, grayscale=True).to_pil()
+            return image
         finally:
             page.close()
 

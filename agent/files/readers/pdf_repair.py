@@ -1,4 +1,7 @@
-"""A PDF whose end is missing, made whole by a new list of its pages. What stays true: nothing of the file is changed, only added to."""
+"""A PDF whose end is missing, made whole by a new list of its pages.
+
+What stays true: nothing of the file is changed, only added to.
+"""
 
 import re
 

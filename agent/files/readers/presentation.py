@@ -1,7 +1,7 @@
 """The text of a .pptx: its slides in the order of the show, with notes and comments, and what stands behind them.
 
-What stays true: the parts are read by themselves, so that one that is broken or missing costs no other; what has several
-forms is read once.
+What stays true: each part is read by itself, so that one that is broken or missing costs no other; what has
+several forms is read once.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,10 @@ _NO_SLIDES = "The presentation holds no text."
 _PLACEHOLDERS = {"PowerPoint Presentation", "Presentation", "PowerPoint-Präsentation", "generated using python-pptx"}
 _PROPERTIES = {
     **{name: name.capitalize() for name in ("title", "subject", "keywords", "description", "category")},
-    **{"creator": "Author", "contentStatus": "Status", "Company": "Company", "Manager": "Manager"},
+    "creator": "Author",
+    "contentStatus": "Status",
+    "Company": "Company",
+    "Manager": "Manager",
 }
 #: Kinds of masters: what stands on them beside the prompts is shown on their slides or printed pages.
 _MASTERS = {

@@ -1,6 +1,7 @@
 """The shapes of a slide, layout, master or page of notes, as lines of text.
 
-What stays true: shapes are read in their order, groups and what has several forms included; what has no text is counted.
+What stays true: shapes are read in their order, groups and what has several forms included; what has no text is
+counted.
 """
 
 import re
@@ -96,7 +97,7 @@ class SlideShapes:
             self._sections.leave_out("picture")
 
     def _describe(self, properties: Any, name: str, text: str) -> Iterator[str]:
-        """What is said of a shape: its alternative text, its link, and that it is hidden."""
+        """The properties of a shape that people read: its alternative text, its link, and that it is hidden."""
         noun = "Picture" if name == "pic" else "Alternative text"
         for key in ("title", "descr"):
             words = " ".join(attribute_of(properties, key).split())

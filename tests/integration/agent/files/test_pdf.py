@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Mapping
 from io import BytesIO
 
-import pytest
 from pypdf import PdfReader, PdfWriter
 
 from agent.files.extract import extract_text
@@ -71,7 +70,7 @@ SCAN = "q 612 0 0 792 0 0 cm /Picture Do Q"
 TEXT = "BT /F1 12 Tf 72 700 Td (%s) Tj ET"
 FONT_WITHOUT_TABLE = (
     "<< /Type /Font /Subtype /Type0 /BaseFont /X /Encoding /Identity-H /DescendantFonts [<< /Type /Font "
-    "/Subtype /CIDFontType2 /BaseFont /X /CIDSystemInfo << /Registry (Adobe) /Ordering (Identity) /Supplement 0 >> >>] >>"
+    "/Subtype /CIDFontType2 /BaseFont /X /CIDSystemInfo << /Registry (A) /Ordering (Identity) /Supplement 0 >> >>] >>"
 )
 
 READ: list[tuple[str, Callable[[], bytes], str]] = [
