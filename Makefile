@@ -60,6 +60,8 @@ soak: $(VENV)/.dev
 	    || { echo "make soak needs PgBouncer: apt-get install pgbouncer" >&2; exit 1; }
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get install -yq chromium >/dev/null; } \
 	    || { echo "make soak needs Chromium: apt-get install chromium" >&2; exit 1; }
+	@command -v tesseract >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get install -yq tesseract-ocr >/dev/null; } \
+	    || { echo "make soak needs tesseract: apt-get install tesseract-ocr" >&2; exit 1; }
 	@$(PYTEST) --durations=20 -m "soak and not endurance" $(ARGS)
 
 ## Run the tests at full length, which no change has to wait for: before a release, and each night.

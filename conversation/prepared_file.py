@@ -21,7 +21,7 @@ class Picture:
 class PreparationResult:
     """The result of preparing a file's bytes for models."""
 
-    #: The text in it, whole or its beginning; of a picture, its size in pixels.
+    #: The text in it, whole or its beginning; of a picture, its size in pixels, and below it what OCR read in it.
     text: str | None = None
     #: What the model is told beside it, in sentences: why there is no text or picture, what is not shown,
     #: what was guessed.
@@ -40,7 +40,7 @@ class PreparationResult:
 class PreparedFile:
     """The stored preparation of a file for models, without its text, which may be long."""
 
-    #: Characters of the text that is stored; 0 where there is none.
+    #: Characters of the text that is stored; 0 where there is none, and for a picture that no OCR has read.
     text_chars: int = 0
     #: Of a picture that could be decoded: `640 x 480 pixels`.
     size_px: str | None = None

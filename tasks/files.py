@@ -5,6 +5,7 @@ however often it is requested; a request that is lost is sent again by the waiti
 """
 
 import asyncio
+from functools import partial
 
 import structlog
 
@@ -38,7 +39,8 @@ def prepare(*, v: int, tenant: str, sha256: str) -> None:
 async def _prepare(tenant: str, sha256: str) -> None:
     database, files = Database(current()), open_file_store(current())
     try:
-        await FilePreparer(files, database, prepare_file).prepare(tenant, sha256)
+        read = partial(prepare_file, ocr_languages=current().languages_to_recognize)
+        await FilePreparer(files, database, read).prepare(tenant, sha256)
     finally:
         files.close()
         await database.close_async()

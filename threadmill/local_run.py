@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import assert_never
 
 from agent.agent import Agent
@@ -135,7 +136,8 @@ class LocalRun:
 
     def _build_dependencies(self, claimed: ClaimedTurn, files: FileStore) -> RunDependencies:
         settings = self.store.settings
-        preparer = FilePreparer(files.blobs, self.store.database, prepare_file)
+        read_file = partial(prepare_file, ocr_languages=settings.languages_to_recognize)
+        preparer = FilePreparer(files.blobs, self.store.database, read_file)
         return RunDependencies(
             model=self.agent.model or model_for(self._model_name),
             model_name=self._model_name,

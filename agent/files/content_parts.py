@@ -31,6 +31,8 @@ AUDIO_BYTES_PER_TOKEN = 1_600
 _AUDIO_KINDS: Mapping[str, Literal["wav", "mp3"]] = {"audio/wav": "wav", "audio/mpeg": "mp3"}
 _NO_LONGER_STORED = "this file is no longer stored"
 _OVER_BUDGET = "left out, since newer files take the room; to see it, have a tool open it, or attach it again"
+_UNSEEN = "you cannot see it; people can"
+_UNREAD = "text in it was not read"
 _REPEATED = "the same file stands further down"
 
 
@@ -217,7 +219,9 @@ def _plan_picture(file: Attachment, prepared: PreparedFile, capabilities: Capabi
     if prepared.size_px is None:  # the picture was not decoded to its end, and would fail the whole request
         return _PlannedPart(file, prepared, "line", reason="it cannot be shown")
     if not capabilities.images:
-        return _PlannedPart(file, prepared, "line", reason="you cannot see it; people can")
+        if prepared.text_chars:
+            return _PlannedPart(file, prepared, "text", tokens_in(prepared.text_chars))
+        return _PlannedPart(file, prepared, "line", reason=_UNSEEN if prepared.note else f"{_UNSEEN}; {_UNREAD}")
     size = (prepared.picture_size if prepared.picture else file.size) or 0
     return _PlannedPart(file, prepared, "picture", max(IMAGE_TOKENS, size // IMAGE_BYTES_PER_TOKEN))
 

@@ -36,13 +36,15 @@ MEMORY_BYTES = 768 * 1024 * 1024
 CHILDREN_MAX = 2
 #: Part of the timeout after which the child hands over what it has read.
 SOFT_TIMEOUT_FRACTION = 0.75
+#: For a file that has pictures of text: each takes tesseract seconds.
+OCR_TIMEOUT_SECONDS = 60.0
 #: Characters that are kept of one file, at most: for a model it is truncated again, by tokens.
 TEXT_MAX_CHARS = 400_000
 
 _log = structlog.get_logger(__name__)
 _WORKER = Path(__file__).with_name("extract_worker.py")
 #: All that a child gets of the environment: no key and no password.
-_ENVIRONMENT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR")
+_ENVIRONMENT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR", "TESSDATA_PREFIX")
 _OOXML = "application/vnd.openxmlformats-officedocument"
 _ODF = "application/vnd.oasis.opendocument"
 #: By media type: what to call such a file in a sentence, and its reader in the child.
@@ -51,13 +53,17 @@ _READERS = {
     f"{_OOXML}.wordprocessingml.document": ("document", "word:read"),
     f"{_OOXML}.spreadsheetml.sheet": ("workbook", "workbook:read"),
     "application/vnd.ms-excel.sheet.macroenabled.12": ("workbook", "workbook:read"),
-    f"{_OOXML}.presentationml.presentation": ("presentation", "office:read_presentation"),
+    f"{_OOXML}.presentationml.presentation": ("presentation", "presentation:read"),
     f"{_ODF}.text": ("document", "open_text:read"),
     f"{_ODF}.spreadsheet": ("workbook", "open_sheets:read"),
-    f"{_ODF}.presentation": ("presentation", "open_document:read"),
+    f"{_ODF}.presentation": ("presentation", "open_slides:read"),
     "text/html": ("page", "page:read"),
     **dict.fromkeys(IMAGE_TYPES, ("picture", "picture:read")),
 }
+#: What reads a file that crashed its reader, in a child of its own.
+_SECOND_READERS = {"pdf:read": "pdf:read_without_pdfium"}
+#: What may have pictures of text.
+_OCR_TYPES = {"application/pdf", *IMAGE_TYPES}
 #: What ends a child that used up its time: by its own clocks.
 _OUT_OF_TIME = (-signal.SIGXCPU, -signal.SIGALRM)
 #: What ends a child for reasons of the host. Its own limits end it in other ways.
@@ -93,16 +99,25 @@ class Extracted:
 
 
 async def extract_text(
-    content: bytes, media_type: str, *, timeout_seconds: float = 20, max_chars: int = TEXT_MAX_CHARS
+    content: bytes,
+    media_type: str,
+    *,
+    timeout_seconds: float = 20,
+    max_chars: int = TEXT_MAX_CHARS,
+    ocr_languages: str = "",
 ) -> Extracted:
-    """Read the text of a file, as far as there is any; of a picture, its size in pixels.
+    """Read the text of a file, as far as there is any; of a picture, its size in pixels and what OCR reads.
 
-    The time counts from when its child starts; a file waits before that while `CHILDREN_MAX` others are read.
+    With `ocr_languages`, such as `eng+deu`, text in pictures is read, which takes longer. The time counts from
+    when its child starts; a file waits before that while `CHILDREN_MAX` others are read.
     """
     charset = match[1] if (match := _CHARSET.search(media_type)) else None
     media_type = media_type.partition(";")[0].strip().lower()
     if media_type in _READERS:
-        return await _read(content, media_type, timeout_seconds, max_chars)
+        if ocr_languages and media_type in _OCR_TYPES:
+            timeout_seconds = max(timeout_seconds, OCR_TIMEOUT_SECONDS)
+        options = {"max_chars": max_chars, "ocr_languages": ocr_languages}
+        return await _read(content, media_type, timeout_seconds, options)
     if _is_text(media_type):
         # Milliseconds, but on the event loop they would hold up every task.
         return await asyncio.to_thread(decode_text, content, max_chars=max_chars, declared=charset)
@@ -164,9 +179,21 @@ async def read_in_child(
     return output, child.returncode
 
 
-async def _read(content: bytes, media_type: str, timeout_seconds: float, max_chars: int) -> Extracted:
+async def _read(content: bytes, media_type: str, timeout_seconds: float, options: Mapping[str, Any]) -> Extracted:
     noun, reader = _READERS[media_type]
-    options = {"max_chars": max_chars, "reader": reader, "noun": noun}
+    for name in filter(None, (reader, _SECOND_READERS.get(reader))):
+        extracted = await _read_with(name, content, media_type, timeout_seconds, options)
+        if extracted is not None:
+            return extracted
+    return Extracted("", problem=f"The {noun} could not be read: it crashed its reader, as a damaged file may.")
+
+
+async def _read_with(
+    reader: str, content: bytes, media_type: str, timeout_seconds: float, options: Mapping[str, Any]
+) -> Extracted | None:
+    """Read a file with one reader; None where the file crashes it."""
+    noun, _ = _READERS[media_type]
+    options = {**options, "reader": reader, "noun": noun}
     failure = f"The {noun} could not be read"
     try:
         output, returncode = await read_in_child(_WORKER, content, timeout_seconds=timeout_seconds, options=options)
@@ -181,7 +208,7 @@ async def _read(content: bytes, media_type: str, timeout_seconds: float, max_cha
     _log.warning("reader_failed", media_type=media_type, returncode=returncode)
     if returncode in _HOST_FAILURES:
         return Extracted("", problem=f"{failure} now: {_HOST_FAILURES[returncode]}.", is_final=False)
-    return Extracted("", problem=f"{failure}: it crashed its reader, as a damaged file may.")
+    return None
 
 
 async def _start_child(program: Path, timeout_seconds: float, options: Mapping[str, Any]) -> asyncio.subprocess.Process:

@@ -63,9 +63,9 @@ def read(content: bytes, options: dict[str, Any]) -> dict[str, Any]:
 
     module, _, function = options["reader"].partition(":")
     reader = getattr(import_module(f"agent.files.readers.{module}"), function)
-    arguments = [] if module == "picture" else [TextSections(options["until"], options["max_chars"])]
+    sections = TextSections(options["until"], options["max_chars"], options["ocr_languages"])
     try:
-        result: dict[str, Any] = reader(content, *arguments)
+        result: dict[str, Any] = reader(content, sections)
         return result
     except (MemoryError, ImportError):
         raise

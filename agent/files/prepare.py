@@ -12,11 +12,14 @@ from conversation.prepared_file import PreparationResult
 _TRUNCATED = f"The file goes on; only its first {TEXT_MAX_CHARS:,} characters were read."
 
 
-async def prepare_file(content: bytes, media_type: str) -> PreparationResult:
-    """Prepare a file of this media type: its text, picture and thumbnail, or why there are none."""
+async def prepare_file(content: bytes, media_type: str, ocr_languages: str = "") -> PreparationResult:
+    """Prepare a file of this media type: its text, picture and thumbnail, or why there are none.
+
+    With `ocr_languages`, such as `eng+deu`, text in pictures is read, too.
+    """
     if not is_readable(media_type):
         return PreparationResult()
-    extracted = await extract_text(content, media_type)
+    extracted = await extract_text(content, media_type, ocr_languages=ocr_languages)
     # A reader that stopped by itself has said so.
     problem = extracted.problem or (_TRUNCATED if extracted.truncated else None)
     sentences = [problem, *extracted.remarks, _describe_left_out(extracted.left_out)]

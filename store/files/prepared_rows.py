@@ -20,6 +20,8 @@ from store.tables import blobs, renditions
 
 #: Seconds after which a process that began with a file and no longer renews its reservation is dead.
 RESERVED_SECONDS = 20.0
+#: Longer than the size of any picture in words.
+SIZE_MAX_CHARS = 50
 #: Attempts at a file before it is given up: then it has killed its reader each time.
 ATTEMPTS_MAX = 3
 
@@ -72,7 +74,9 @@ def load_prepared(
             blobs.c.left_out,
             # A text may be long, and there may be thousands: only those that are shown are fetched.
             func.coalesce(func.length(blobs.c.extracted_text), 0).label("text_chars"),
-            case((blobs.c.media_type.in_(IMAGE_TYPES), blobs.c.extracted_text)).label("size_px"),
+            case((blobs.c.media_type.in_(IMAGE_TYPES), func.substr(blobs.c.extracted_text, 1, SIZE_MAX_CHARS))).label(
+                "size_px"
+            ),
             *(rendition_blobs.c.sha256.label("picture"), rendition_blobs.c.media_type.label("picture_type")),
             rendition_blobs.c.size.label("picture_size"),
         )
@@ -90,7 +94,12 @@ def _prepared_file(row: AnyRow, *, scans: bool) -> PreparedFile | None:
         return PreparedFile(blocked_reason="no virus scanner could look into it")
     if row.prepared_at is None or (scans and row.scan != "clean"):
         return None
-    return convert_row(row, PreparedFile, left_out=row.left_out or {})
+    if row.size_px is None:
+        return convert_row(row, PreparedFile, left_out=row.left_out or {})
+    # The first line of a picture's text is its size; what OCR read in it stands below.
+    size, line_end, _ = row.size_px.partition("\n")
+    text_chars = row.text_chars if line_end else 0
+    return convert_row(row, PreparedFile, left_out=row.left_out or {}, size_px=size, text_chars=text_chars)
 
 
 def begin(connection: Connection, tenant: str, sha256: str, *, scans: bool = False) -> Preparation | None:

@@ -88,7 +88,17 @@ class PreparationSettings(BaseModel):
     scanner_url: str = ""
     #: Seconds that the scanner may take over one file.
     scanner_timeout_seconds: Seconds = 60
+    #: What reads text in scanned pages and pictures: `tesseract`, a program that the workers of files need; empty
+    #: reads none.
+    ocr: Literal["", "tesseract"] = ""
+    #: The languages that OCR reads, as tesseract names them: `eng`, `eng+deu`.
+    ocr_languages: Annotated[str, Field(pattern=r"^[A-Za-z0-9_/]+(\+[A-Za-z0-9_/]+)*$")] = "eng"
     #: Seconds that a turn waits for its files to be prepared before it is retried later.
     prepare_timeout_seconds: Seconds = 90
     #: Seconds in which a client may put a file by itself, after it was given the address.
     upload_max_age_seconds: Seconds = 900
+
+    @property
+    def languages_to_recognize(self) -> str:
+        """The languages in which text in pictures is read; "" where none is."""
+        return self.ocr_languages if self.ocr else ""

@@ -1,4 +1,4 @@
-"""A picture in a form that models take, and a thumbnail for users.
+"""A picture in a form that models take, and a thumbnail for users; by OCR the text in it, for models that see none.
 
 What stays true: what comes out is upright, has no metadata (not where it was taken) and one frame;
 what cannot be decoded to its end is never called a picture, since providers refuse the whole request.
@@ -8,7 +8,8 @@ import base64
 import io
 from typing import TYPE_CHECKING, Any
 
-from agent.files.readers.sections import Unreadable
+from agent.files.readers import ocr
+from agent.files.readers.sections import TextSections, Unreadable
 
 if TYPE_CHECKING:  # imported under the limits, below
     from PIL import Image
@@ -18,15 +19,52 @@ EDGE_MAX = 1568
 #: Base64 makes a third more of it, and providers take 5 MB.
 BYTES_MAX = 3_750_000
 THUMBNAIL_EDGE = 320
+#: Pixels of the longer edge in which text is looked for: small letters of a page are seen in it.
+OCR_EDGE_MAX = 3500
 JPEG_QUALITY = 85
 
+_RECOGNIZED = "The text in the picture was read by OCR, which makes mistakes."
+_TOO_LARGE_FOR_OCR = "Text in the picture was not read: it is too large for OCR."
+_NO_TEXT = "OCR found no text in the picture."
 _FORMATS = {"PNG": "image/png", "JPEG": "image/jpeg", "GIF": "image/gif", "WEBP": "image/webp"}
 #: What Pillow calls metadata, and what stands in a picture for other reasons.
 _METADATA = {"exif", "xmp", "XML:com.adobe.xmp", "photoshop", "comment", "Raw profile type exif"}
 
 
-def read(content: bytes) -> dict[str, Any]:
-    """Read a picture: its size in pixels as text, and its renditions. Raises `Unreadable` and others."""
+def read(content: bytes, sections: TextSections) -> dict[str, Any]:
+    """Read a picture: its size in pixels and the text in it, and its renditions. Raises `Unreadable` and others."""
+    from PIL import Image
+
+    result = _read_renditions(content)
+    if not sections.ocr_languages:
+        return result
+    with Image.open(io.BytesIO(content), formats=tuple(_FORMATS)) as image:
+        text = _recognize(image, sections)
+    sections.add("", text)
+    fields = sections.result()
+    size, words = result["text"], fields["text"]
+    return fields | result | {"text": f"{size}\n\n{words}" if words else size, "problem": None}
+
+
+def _recognize(image: "Image.Image", sections: TextSections) -> str:
+    """The text that OCR reads in a picture, and a remark of it."""
+    from PIL import ImageOps
+
+    image.draft("L", (OCR_EDGE_MAX, OCR_EDGE_MAX))
+    try:
+        image.thumbnail((OCR_EDGE_MAX, OCR_EDGE_MAX), reducing_gap=2.0)
+        text = ocr.recognize(_flatten(ImageOps.exif_transpose(image)), sections)
+    except ocr.Unavailable as reason:
+        sections.remark(str(reason))
+        return ""
+    except MemoryError:  # to be seen is worth more than to be read
+        sections.remark(_TOO_LARGE_FOR_OCR)
+        return ""
+    sections.remark(_RECOGNIZED if text else _NO_TEXT)
+    return text
+
+
+def _read_renditions(content: bytes) -> dict[str, Any]:
     from PIL import Image, ImageOps
 
     Image.MAX_IMAGE_PIXELS = None  # the gate has counted them, and memory is limited here
@@ -72,11 +110,17 @@ def _render(image: "Image.Image", *, is_photo: bool) -> dict[str, str]:
         png = _encode(image, "PNG", optimize=True)
         if len(png) <= BYTES_MAX:
             return _pack(png, "image/png", image)
+    return _pack(_encode(_flatten(image), "JPEG", quality=JPEG_QUALITY), "image/jpeg", image)
+
+
+def _flatten(image: "Image.Image") -> "Image.Image":
+    """Put a picture that one can see through on white."""
     from PIL import Image
 
+    image = image if image.mode in ("RGB", "RGBA") else _convert_mode(image)
     opaque_image = Image.new("RGB", image.size, "white")
     opaque_image.paste(image, mask=image.getchannel("A") if image.mode == "RGBA" else None)
-    return _pack(_encode(opaque_image, "JPEG", quality=JPEG_QUALITY), "image/jpeg", image)
+    return opaque_image
 
 
 def _encode(image: "Image.Image", kind: str, **options: Any) -> bytes:

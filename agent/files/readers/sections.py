@@ -18,10 +18,14 @@ class Unreadable(Exception):
 class TextSections:
     """The sections of one file, in their order."""
 
-    def __init__(self, deadline: float, max_chars: int) -> None:
-        """`deadline` is a time of `time.monotonic`; what is gathered by then is the result."""
+    def __init__(self, deadline: float, max_chars: int, ocr_languages: str = "") -> None:
+        """`deadline` is a time of `time.monotonic`; what is gathered by then is the result.
+
+        `ocr_languages` are those that text in pictures is read in, as tesseract names them; "" reads none.
+        """
         self._deadline = deadline
         self.max_chars = max_chars
+        self.ocr_languages = ocr_languages
         self._texts: list[str] = []
         self._length = 0
         self._remarks: dict[str, None] = {}
@@ -33,9 +37,19 @@ class TextSections:
         return self._length > self.max_chars
 
     @property
+    def has_text(self) -> bool:
+        """Whether there is any text so far."""
+        return self._length > 0
+
+    @property
     def is_late(self) -> bool:
         """Whether the time is over."""
         return time.monotonic() > self._deadline
+
+    @property
+    def seconds_left(self) -> float:
+        """The time that is left."""
+        return self._deadline - time.monotonic()
 
     @property
     def is_over(self) -> bool:

@@ -5,6 +5,7 @@ import base64
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,24 @@ async def test_a_model_without_eyes_is_told_what_the_picture_is(site: Site) -> N
 
     (told,) = await site.texts(await site.message(("a.png", content)), takes=Capabilities(images=False))
 
-    assert told == f"[image/png, 30 x 20 pixels, {len(content)} bytes: you cannot see it; people can.]"
+    reason = "you cannot see it; people can; text in it was not read"
+    assert told == f"[image/png, 30 x 20 pixels, {len(content)} bytes: {reason}.]"
+
+
+async def test_text_that_ocr_read_in_a_picture_is_shown_to_a_model_without_eyes_alone(site: Site) -> None:
+    async def read(content: bytes, media_type: str) -> PreparationResult:
+        prepared = await prepare_file(content, media_type)
+        return replace(prepared, text=f"{prepared.text}\n\nA warranty", note="It was read by OCR.")
+
+    site.files = FileReader(site.blobs, site.database, FilePreparer(site.blobs, site.database, read).prepare)
+    site.reader = AttachmentParts(site.files)
+    message = await site.message(("a.png", picture((30, 20))))
+
+    (seen,) = await site.parts(message)
+    told = await site.texts(message, takes=Capabilities(images=False))
+
+    assert seen["type"] == "image_url"
+    assert told == ["30 x 20 pixels\n\nA warranty\n[It was read by OCR.]"]
 
 
 async def test_sound_goes_to_a_model_that_takes_it_and_is_a_line_for_others(site: Site) -> None:
@@ -139,7 +157,8 @@ async def test_a_picture_that_a_tool_brings_is_a_line_and_its_text_is_shown(site
     content = picture((30, 20))
     message = await site.message(("a.png", content), ("a.txt", b"words"), role="tool")
 
-    line = f"[image/png, 30 x 20 pixels, {len(content)} bytes: you cannot see it; people can.]"
+    reason = "you cannot see it; people can; text in it was not read"
+    line = f"[image/png, 30 x 20 pixels, {len(content)} bytes: {reason}.]"
     assert await site.texts(message) == [line, "words"]
 
 
