@@ -55,6 +55,18 @@ _READERS = {
     f"{_ODF}.spreadsheet": ("workbook", "open_document:read"),
     f"{_ODF}.presentation": ("presentation", "open_document:read"),
     "text/html": ("page", "page:read"),
+    "message/rfc822": ("mail", "mail:read"),
+    "application/vnd.ms-outlook": ("mail", "outlook:read"),
+    "application/x-ipynb+json": ("notebook", "notebook:read"),
+    "application/epub+zip": ("book", "book:read"),
+    "application/zip": ("archive", "archive:read_zip"),
+    "application/x-tar": ("archive", "archive:read_tar"),
+    **dict.fromkeys(
+        ("application/gzip", "application/x-bzip2", "application/x-xz"), ("archive", "compressed_file:read")
+    ),
+    "application/x-7z-compressed": ("archive", "archive:read_other"),
+    "application/vnd.rar": ("archive", "archive:read_rar"),
+    **dict.fromkeys(("text/rtf", "application/rtf"), ("document", "rich_text:read")),
     **dict.fromkeys(IMAGE_TYPES, ("picture", "picture:read")),
 }
 #: What ends a child that used up its time: by its own clocks.
@@ -167,7 +179,7 @@ async def read_in_child(
 
 async def _read(content: bytes, media_type: str, timeout_seconds: float, max_chars: int) -> Extracted:
     noun, reader = _READERS[media_type]
-    options = {"max_chars": max_chars, "reader": reader, "noun": noun}
+    options = {"max_chars": max_chars, "reader": reader, "noun": noun, "readers": _READERS}
     failure = f"The {noun} could not be read"
     try:
         output, returncode = await read_in_child(_WORKER, content, timeout_seconds=timeout_seconds, options=options)

@@ -63,7 +63,8 @@ def read(content: bytes, options: dict[str, Any]) -> dict[str, Any]:
 
     module, _, function = options["reader"].partition(":")
     reader = getattr(import_module(f"agent.files.readers.{module}"), function)
-    arguments = [] if module == "picture" else [TextSections(options["until"], options["max_chars"])]
+    sections = TextSections(options["until"], options["max_chars"], options["readers"])
+    arguments = [] if module == "picture" else [sections]
     try:
         result: dict[str, Any] = reader(content, *arguments)
         return result

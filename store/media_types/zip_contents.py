@@ -70,6 +70,8 @@ def container_type(sample: Sample, contents: Contents) -> str:
         for folder, (plain, with_macros) in _OFFICE.items():
             if any(name.startswith(folder) for name in contents.names):
                 return with_macros if _has_macros(contents.names) else plain
+    if "META-INF/container.xml" in contents.names and any(name.endswith(".opf") for name in contents.names):
+        return "application/epub+zip"  # whose first part is not where it should be
     if contents.names & {"META-INF/MANIFEST.MF", "AndroidManifest.xml"}:
         return "application/java-archive"
     return ZIP

@@ -6,6 +6,7 @@ does not show is counted.
 
 import time
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from conversation.storable_text import make_storable
@@ -18,10 +19,17 @@ class Unreadable(Exception):
 class TextSections:
     """The sections of one file, in their order."""
 
-    def __init__(self, deadline: float, max_chars: int) -> None:
-        """`deadline` is a time of `time.monotonic`; what is gathered by then is the result."""
+    def __init__(
+        self, deadline: float, max_chars: int, readers: Mapping[str, Sequence[str]] | None = None, depth: int = 0
+    ) -> None:
+        """`deadline` is a time of `time.monotonic`; what is gathered by then is the result.
+
+        `readers` are those of files within this one, which is itself within `depth` others.
+        """
         self._deadline = deadline
         self.max_chars = max_chars
+        self.readers = readers or {}
+        self.depth = depth
         self._texts: list[str] = []
         self._length = 0
         self._remarks: dict[str, None] = {}
@@ -57,6 +65,23 @@ class TextSections:
         """Count content that the text does not show, by its kind: `picture`, in the singular."""
         if count:
             self._left_out[kind] += count
+
+    @property
+    def seconds_left(self) -> float:
+        """The time that there is."""
+        return max(0.0, self._deadline - time.monotonic())
+
+    def open_inner(self) -> "TextSections":
+        """The sections of a file within this one, in the time and the room that are left."""
+        return TextSections(self._deadline, max(1, self.max_chars - self._length), self.readers, self.depth + 1)
+
+    def add_result(self, mark: str, result: Mapping[str, Any]) -> None:
+        """Add a file within this one as a section, with what its reader said of it."""
+        self.add("", "\n".join(filter(None, (f"--- {mark} ---", result["text"]))))
+        for sentence in filter(None, (result.get("problem"), *result.get("remarks", ()))):
+            self.remark(f"{mark[:1].upper()}{mark[1:]}: {sentence}")
+        for kind, count in result.get("left_out", {}).items():
+            self.leave_out(kind, count)
 
     def result(self, *, goes_on: bool = False, problem: str | None = None) -> dict[str, Any]:
         """The fields of an `Extracted`, as JSON values; `goes_on` where the file has more."""
