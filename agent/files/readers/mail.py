@@ -16,7 +16,7 @@ from agent.files.readers.sections import TextSections
 from conversation.charset import split_byte_order_mark
 
 #: Mails within mails that are shown.
-_NESTED_MAX = 10
+NESTED_MAX = 10
 #: Mails of one file, or within one mail, that are shown.
 _MAILS_MAX = 1000
 _SHOWN_FIELDS = {
@@ -52,9 +52,9 @@ def add_mail(part: MimePart, sections: TextSections, mark: str, nested: int = 0)
     sections.add(mark, text)
     add_files(letter.files, sections)
     for number, mail in enumerate(letter.mails, start=1):
-        if nested >= _NESTED_MAX:
-            sections.remark(f"Mails within mails are shown {_NESTED_MAX} levels deep.")
-        if nested >= _NESTED_MAX or number > _MAILS_MAX or sections.is_over:
+        if nested >= NESTED_MAX:
+            sections.remark(f"Mails within mails are shown {NESTED_MAX} levels deep.")
+        if nested >= NESTED_MAX or number > _MAILS_MAX or sections.is_over:
             sections.leave_out("attached mail", len(letter.mails) - number + 1)
             return
         name = f"{mark}.{number}" if nested else f"{mark and mark + ', '}attached mail {number}"

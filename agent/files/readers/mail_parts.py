@@ -45,10 +45,9 @@ class Letter:
             self._sections.remark(f"The mail has more than {_PARTS_MAX} parts, or parts nested too deep.")
             return
         kind = part.media_type
-        if depth and not kind.startswith("multipart/"):
-            description = part.field("Content-Description")
-            if description:
-                self._sections.remark(f"A part of the mail is described as: {description[:200]}.")
+        is_file = not kind.startswith(("multipart/", "text/")) or part.is_attachment
+        if depth and not is_file and part.field("Content-Description"):
+            self.texts.append(f"[{part.field('Content-Description')}]")
         if kind.startswith("multipart/"):
             self._add_several(part, depth)
         elif kind in _MAILS:
@@ -64,7 +63,7 @@ class Letter:
             self._sections.leave_out("winmail.dat file")
         elif kind == "message/external-body":
             self.texts.append(f"[A file that is kept elsewhere: {' '.join(part.field('Content-Type').split())}]")
-            self._sections.leave_out("file kept elsewhere")
+            self._sections.leave_out("external file")
         elif self._is_text(part):
             self.texts.append(self._render(part))
         else:
@@ -79,7 +78,7 @@ class Letter:
 
     def _add_several(self, part: MimePart, depth: int) -> None:
         parts, has_text_around = part.split(_PARTS_MAX)
-        self._sections.leave_out("text around the parts", has_text_around)
+        self._sections.leave_out("stray text", has_text_around)
         if not parts:
             self._sections.remark("The parts of the mail cannot be told apart; it is shown as it was sent.")
             self.texts.append(part.text.strip())
@@ -106,8 +105,8 @@ class Letter:
         # Programs show the last that they can; those for watches and scripts stand before the one for all.
         for version in [*_richest_first(rich), *reversed(texts)]:
             if shown:
-                missing = _words(self._peek(version)) - _words(shown)
-                self._sections.leave_out("other version of the text", bool(missing))
+                missing = words_of(self._peek(version)) - words_of(shown)
+                self._sections.leave_out("other version", bool(missing))
                 continue
             before = len(self.texts)
             self.add(version, depth)
@@ -161,7 +160,8 @@ class Letter:
         is_shown = content_id and any(f"cid:{content_id}" in markup for markup in self._markups)
         if is_shown and part.media_type.startswith("image/"):
             return  # counted where it stands
-        self.files.append(AttachedFile(part.filename, part.media_type, part.content))
+        description = part.field("Content-Description")
+        self.files.append(AttachedFile(part.filename, part.media_type, part.content, description))
 
 
 def _root_first(part: MimePart, parts: Sequence[MimePart]) -> Sequence[MimePart]:
@@ -192,5 +192,6 @@ def _unflow(text: str, *, deletes_space: bool) -> str:
     return "\n".join(lines)
 
 
-def _words(text: str) -> set[str]:
+def words_of(text: str) -> set[str]:
+    """The words of a text, to tell whether another version of it has more."""
     return set(re.findall(r"[^\W_]{2,}", text.lower()))

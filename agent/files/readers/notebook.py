@@ -110,7 +110,7 @@ def _best_form(forms: Mapping[str, Any], sections: TextSections) -> str:
         elif form.startswith(("application/vnd.", "application/pdf", "audio/", "video/")):
             sections.leave_out("interactive output")
         elif form not in _TEXT_FORMS:
-            sections.leave_out("output of another type")
+            sections.leave_out("other output")
     sections.leave_out("picture", is_picture)
     for form in ("text/html", *_TEXT_FORMS) if is_table else _TEXT_FORMS:
         value = forms.get(form)

@@ -50,7 +50,7 @@ def replace_element(element: Any, lines: Lines, sections: TextSections) -> bool:
     if tag == "script":
         sections.leave_out("script")
     elif tag == "style":
-        sections.leave_out("style sheet with text", bool(_STYLE_TEXT.search(element.text or "")))
+        sections.leave_out("style text", bool(_STYLE_TEXT.search(element.text or "")))
     elif tag == "template" and element.get("shadowrootmode") is None:
         sections.leave_out("template", has_text(element))
     elif tag == "svg":
@@ -125,7 +125,7 @@ def _start_input(element: Any, lines: Lines, sections: TextSections) -> None:
         return
     if kind in ("checkbox", "radio"):
         lines.write(f" {_CHECKS[kind, element.get('checked') is not None]} ")
-        sections.leave_out("value of a choice", value not in ("", "on", "1", "true"))
+        sections.leave_out("choice value", value not in ("", "on", "1", "true"))
         return
     hint = collapse(element.get("placeholder") or element.get("alt") or "")
     texts = [f"[{value}]" if value else "", (f"({hint})" if value else f"[{hint}]") if hint else ""]
@@ -174,7 +174,7 @@ def _end_link(element: Any, lines: Lines, mark: Mark, sections: TextSections) ->
         sections.leave_out("script")
         return
     if len(address) > _ADDRESS_MAX_CHARS:
-        sections.leave_out("long address of a link")
+        sections.leave_out("long link address")
         return
     text = lines.since(mark)
     if text == "":
