@@ -47,7 +47,9 @@ class _Sectors:
     def store(self, content: bytes) -> int:
         """Store bytes; returns the first of their sectors."""
         start, count = len(self.links), -(-len(content) // self.size)
-        self.content += [content[at : at + self.size].ljust(self.size, b"\0") for at in range(0, len(content), self.size)]
+        self.content += [
+            content[at : at + self.size].ljust(self.size, b"\0") for at in range(0, len(content), self.size)
+        ]
         self.links += [*range(start + 1, start + count), _END][:count]
         return start if count else _END
 
@@ -67,7 +69,10 @@ def write(root: Storage) -> bytes:
         directory += struct.pack("<III", _NONE, right, child) + bytes(36) + struct.pack("<IQ", start, len(content))
     first_directory = large.store(directory)
     small_links = b"".join(struct.pack("<I", link) for link in small.links)
-    first_small, small_count = large.store(small_links + b"\xff" * (-len(small_links) % 512)), -(-len(small_links) // 512)
+    first_small, small_count = (
+        large.store(small_links + b"\xff" * (-len(small_links) % 512)),
+        -(-len(small_links) // 512),
+    )
     fat_count = 1
     while len(large.links) + fat_count > fat_count * 128:
         fat_count += 1

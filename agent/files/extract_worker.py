@@ -63,7 +63,7 @@ def read(content: bytes, options: dict[str, Any]) -> dict[str, Any]:
 
     module, _, function = options["reader"].partition(":")
     reader = getattr(import_module(f"agent.files.readers.{module}"), function)
-    sections = TextSections(options["until"], options["max_chars"], options["readers"])
+    sections = TextSections(options["until"], options["max_chars"], readers=options["readers"])
     arguments = [] if module == "picture" else [sections]
     try:
         result: dict[str, Any] = reader(content, *arguments)

@@ -1,7 +1,5 @@
 """An e-mail with a word in every place where one can stand. What stays true: no two places share a part."""
 
-from email.message import EmailMessage
-
 from tests.marked_files import MarkedFile, mark_of
 
 _FIELDS = ("From", "Sender", "Reply-To", "To", "Cc", "Bcc", "Subject", "Comments", "Keywords", "Organization")
@@ -47,6 +45,8 @@ def build() -> MarkedFile:
     mark = mark_of
     head = "".join(f"{name}: {mark(f'the field {name}')}@example.org\r\n" for name in _FIELDS)
     head += f"X-Machine: {mark('a field of machines')}\r\nDate: Mon, 1 Jan 2024 10:00:00 +0000\r\n"
+    inner = f"Subject: {mark('the subject of an attached mail')}\r\n\r\n{mark('the text of an attached mail')}"
+    card = f"BEGIN:VCARD\r\nFN:{mark('the name on a card')}\r\nNOTE:{mark('a note on a card')}\r\nEND:VCARD"
     parts = [
         _several("alternative", "a", [
             _part("text/plain", mark("the same text without a page")),
@@ -61,8 +61,8 @@ def build() -> MarkedFile:
         _file("image/png", f"{mark('the name of a picture')}.png", "x"),
         _file("application/octet-stream", f"{mark('the name of a program')}.exe", mark("bytes of a program's file")),
         _part("text/calendar", _calendar()),
-        _part("text/vcard", f"BEGIN:VCARD\r\nFN:{mark('the name on a card')}\r\nNOTE:{mark('a note on a card')}\r\nEND:VCARD"),
-        _part("message/rfc822", f"Subject: {mark('the subject of an attached mail')}\r\n\r\n{mark('the text of an attached mail')}"),
+        _part("text/vcard", card),
+        _part("message/rfc822", inner),
         _several("digest", "d", [f"\r\nSubject: digest\r\n\r\n{mark('a mail of a digest')}"]),
         _part("message/delivery-status", f"Action: failed\r\nDiagnostic-Code: {mark('why it was not delivered')}"),
         _part(f"text/plain\r\nContent-Description: {mark('the description of a part')}", "x"),
@@ -78,16 +78,6 @@ def build() -> MarkedFile:
     return MarkedFile("message/rfc822", content.encode(), _PLACES)
 
 
-def build_by_library() -> bytes:
-    """A mail as Python writes it, with one of everything that it knows."""
-    mail = EmailMessage()
-    mail["From"], mail["Subject"] = "Jörg <joerg@example.org>", "Grüße"
-    mail.set_content("plain")
-    mail.add_alternative("<p>page</p>", subtype="html")
-    mail.add_attachment("text", filename="Übersicht.txt")
-    return mail.as_bytes()
-
-
 def _part(kind: str, text: str) -> str:
     return f"Content-Type: {kind}\r\n\r\n{text}"
 
@@ -98,13 +88,15 @@ def _file(kind: str, name: str, text: str) -> str:
 
 def _several(kind: str, boundary: str, parts: list[str], before: str = "", after: str = "") -> str:
     inner = "".join(f"--{boundary}\r\n{part}\r\n" for part in parts)
-    return f'Content-Type: multipart/{kind}; boundary="{boundary}"\r\n\r\n{before}\r\n{inner}--{boundary}--\r\n{after}\r\n'
+    return (
+        f'Content-Type: multipart/{kind}; boundary="{boundary}"\r\n\r\n{before}\r\n{inner}--{boundary}--\r\n{after}\r\n'
+    )
 
 
 def _calendar() -> str:
     return (
         f"BEGIN:VCALENDAR\r\nMETHOD:REQUEST\r\nBEGIN:VEVENT\r\nDTSTART:20240102T100000Z\r\n"
         f"SUMMARY:{mark_of('the summary of an invitation')}\r\nLOCATION:{mark_of('the place of an invitation')}\r\n"
-        f"ATTENDEE;CN=\"{mark_of('an attendee of an invitation')}\":mailto:x@example.org\r\n"
+        f'ATTENDEE;CN="{mark_of("an attendee of an invitation")}":mailto:x@example.org\r\n'
         f"X-OTHER:{mark_of('another field of an invitation')}\r\nEND:VEVENT\r\nEND:VCALENDAR"
     )

@@ -17,10 +17,13 @@ _PACKAGE = """<package xmlns="http://www.idpf.org/2007/opf" version="3.0">
 <metadata xmlns:dc="http://purl.org/dc/elements/1.1/"><dc:title>{title}</dc:title><dc:creator>{author}</dc:creator>
 <dc:description>&lt;p&gt;{description}&lt;/p&gt;</dc:description><meta property="x">{other}</meta></metadata>
 <manifest><item id="n" href="nav.xhtml" media-type="application/xhtml+xml" properties="nav"/>
-<item id="b" href="b.xhtml" media-type="application/xhtml+xml"/><item id="a" href="a%20a.xhtml" media-type="application/xhtml+xml"/>
-<item id="l" href="l.xhtml" media-type="application/xhtml+xml"/><item id="u" href="u.xhtml" media-type="application/xhtml+xml"/>
+<item id="b" href="b.xhtml" media-type="application/xhtml+xml"/>
+<item id="a" href="a%20a.xhtml" media-type="application/xhtml+xml"/>
+<item id="l" href="l.xhtml" media-type="application/xhtml+xml"/>
+<item id="u" href="u.xhtml" media-type="application/xhtml+xml"/>
 <item id="e" href="e.xhtml" media-type="application/xhtml+xml"/>
-<item id="p" href="{picture}.png" media-type="image/png"/><item id="s" href="{sound}.mp3" media-type="audio/mpeg"/></manifest>
+<item id="p" href="{picture}.png" media-type="image/png"/>
+<item id="s" href="{sound}.mp3" media-type="audio/mpeg"/></manifest>
 <spine><itemref idref="a"/><itemref idref="l" linear="no"/><itemref idref="b"/><itemref idref="e"/></spine></package>"""
 _CONTAINER = """<container xmlns="urn:oasis:names:tc:opendocument:xmlns:container"><rootfiles>
 <rootfile full-path="OPS/book.opf" media-type="application/oebps-package+xml"/></rootfiles></container>"""

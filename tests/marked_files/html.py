@@ -83,4 +83,4 @@ def build() -> MarkedFile:
     head = [piece for piece in pieces if piece.startswith(("<title", "<meta"))]
     body = [piece for piece in pieces if piece not in head]
     content = f"<!doctype html><html><head>{''.join(head)}</head><body>{' '.join(body)}</body></html>"
-    return MarkedFile("text/html", content.encode(), {**dict.fromkeys(_SHOWN, ""), **{place: kind for place, kind in _LEFT_OUT}})
+    return MarkedFile("text/html", content.encode(), {**dict.fromkeys(_SHOWN, ""), **dict(list(_LEFT_OUT))})

@@ -23,21 +23,22 @@ def build() -> MarkedFile:
         {"output_type": "stream", "name": "stderr", "text": f"10%\r{mark('a line that was written again')}\n"},
         _result({"text/plain": mark("a result")}),
         _result({"text/html": f"<table><tr><td>{mark('a table of a result')}</td></tr></table>", "text/plain": "x"}),
-        _result({"text/markdown": [mark("markdown of a result")], "text/plain": "<IPython.core.display.Markdown object>"}),
+        _result({"text/markdown": [mark("markdown of a result")], "text/plain": "<IPython.core object>"}),
         _result({"text/latex": f"${mark('a formula of a result')}$"}),
         _result({"application/json": {"key": mark("JSON of a result")}}),
         _result({"image/svg+xml": f"<svg><text>{mark('a drawing')}</text></svg>", "text/plain": "<Figure>"}),
         _result({"application/vnd.jupyter.widget-view+json": {"model_id": mark("a widget")}}),
         _result({"application/javascript": f"'{mark('a script')}'"}),
         _result({"application/x-own": mark("data of its own")}),
-        {"output_type": "error", "ename": "E", "evalue": mark("an error"), "traceback": [f"\x1b[0;31m{mark('its trace')}"]},
+        {"output_type": "error", "ename": "E", "evalue": mark("an error"), "traceback": [mark("its trace")]},
     ]  # fmt: skip
     cells = [
         {
-            "cell_type": "markdown", "source": [mark("a cell of text")], "metadata": {"tags": [mark("metadata of a cell")]},
+            "cell_type": "markdown", "source": [mark("a cell of text")],
+            "metadata": {"tags": [mark("metadata of a cell")]},
             "attachments": {f"{mark('the name of a picture')}.png": {"image/png": "iVBORw0"}},
         },
-        {"cell_type": "code", "source": mark("a cell of code"), "metadata": {}, "execution_count": 1, "outputs": outputs},
+        {"cell_type": "code", "source": mark("a cell of code"), "metadata": {}, "outputs": outputs},
         {"cell_type": "raw", "source": mark("a raw cell"), "metadata": {}},
         {"cell_type": "other", "source": mark("a cell of an unheard-of kind"), "metadata": {}},
     ]  # fmt: skip

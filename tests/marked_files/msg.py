@@ -10,7 +10,8 @@ _PLACES = {
     "a receiver's address": "", "a receiver of a copy": "", "a receiver whom nobody sees": "", "whom to answer": "",
     "the text as a page": "", "the same text without a page": "other version", "the kind": "",
     "the name of an attachment": "", "text of an attachment": "", "the name of a program": "",
-    "bytes of a program's file": "attachment", "the subject of an attached mail": "", "the text of an attached mail": "",
+    "bytes of a program's file": "attachment",
+    "the subject of an attached mail": "", "the text of an attached mail": "",
     "a field of its own": "Outlook field", "the fields of its way": "Outlook field", "a name of a picture": "",
 }  # fmt: skip
 
@@ -35,7 +36,8 @@ def build() -> MarkedFile:
         "__attach_version1.0_#00000003": properties({}, head=8, inner={"__substg1.0_3701000D": inner_mail}),
     }
     texts: dict[int, str | bytes] = {
-        0x0037: mark("the subject"), 0x0C1A: mark("the sender's name"), 0x5D01: f"{mark('an address of the sender')}@x.org",
+        0x0037: mark("the subject"), 0x0C1A: mark("the sender's name"),
+        0x5D01: f"{mark('an address of the sender')}@x.org",
         0x0C1F: "/O=EXCHANGE/CN=X", 0x0050: mark("whom to answer"), 0x1013: f"<p>{mark('the text as a page')}".encode(),
         0x1000: mark("the same text without a page"), 0x8005: mark("a field of its own"),
         0x007D: f"X-Way: {mark('the fields of its way')}", 0x001A: f"IPM.{mark('the kind')}",

@@ -1,12 +1,13 @@
 """Archives of several files (ZIP, tar, RAR, 7z), listed by the names of what is in them.
 
-What stays true: nothing is unpacked, save the table of contents; an archive that breaks off is listed as far as it goes.
+What stays true: nothing is unpacked, save the table of contents; an archive that breaks off is listed as far as it
+goes.
 """
 
 import io
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import IO, Any, Protocol, cast
@@ -26,6 +27,20 @@ class ByteStream(Protocol):
 
     def read(self, size: int, /) -> bytes:
         """Read so many bytes, fewer at the end."""
+
+
+class _Counted:
+    """A stream whose bytes are counted: one that ends within a block was cut off, which tarfile takes for its end."""
+
+    def __init__(self, stream: ByteStream) -> None:
+        self._stream = stream
+        self.size = 0
+
+    def read(self, size: int) -> bytes:
+        """Read so many bytes, fewer at the end."""
+        piece = self._stream.read(size)
+        self.size += len(piece)
+        return piece
 
 
 def read_zip(content: bytes, sections: TextSections) -> dict[str, Any]:
@@ -63,8 +78,8 @@ def _zip_entry(info: zipfile.ZipInfo) -> Entry:
     return Entry(
         _zip_name(info),
         size=info.file_size,
-        modified=_time(*info.date_time),
-        is_folder=info.is_dir(),
+        modified=_time(info.date_time),
+        is_folder=info.filename.endswith("/"),
         is_encrypted=bool(info.flag_bits & _ENCRYPTED_FLAG),
         note=f"comment: {decode(info.comment)}" if info.comment else "",
     )
@@ -87,11 +102,14 @@ def _zip_name(info: zipfile.ZipInfo) -> str:
 
 
 def _tar_entries(file: ByteStream, sections: TextSections) -> Iterator[Entry]:
+    counted = _Counted(file)
     try:
-        with tarfile.open(fileobj=cast(IO[bytes], file), mode="r|", errors="surrogateescape") as archive:
+        with tarfile.open(fileobj=cast("IO[bytes]", counted), mode="r|", errors="surrogateescape") as archive:
             while (info := archive.next()) is not None:
-                archive.members.clear()
+                cast("Any", archive).members.clear()
                 yield _tar_entry(info)
+            if counted.size % tarfile.BLOCKSIZE:
+                raise tarfile.ReadError
     except (tarfile.TarError, EOFError, OSError, ValueError):
         sections.remark("The archive breaks off or is damaged; it is listed as far as it can be read.")
 
@@ -113,13 +131,14 @@ def _tar_text(text: str) -> str:
 
 
 def _rar_entry(info: Any) -> Entry:
-    modified = _time(*info.date_time) if info.date_time else None
+    modified = _time(info.date_time) if info.date_time else None
     return Entry(info.filename, info.file_size, modified, is_folder=info.is_dir(), is_encrypted=info.needs_password())
 
 
-def _time(*fields: int) -> datetime | None:
+def _time(fields: Sequence[int]) -> datetime | None:
     """A time as an archive has it; None for one that no calendar has."""
+    year, month, day, hour, minute, second = (*fields, 0, 0, 0, 0, 0, 0)[:6]
     try:
-        return datetime(*fields)  # noqa: DTZ001 - archives do not say of which zone
+        return datetime(year, month, day, hour, minute, second)  # noqa: DTZ001 - archives do not say of which zone
     except (ValueError, TypeError):
         return None

@@ -72,9 +72,9 @@ def add_files(files: list[AttachedFile], sections: TextSections) -> None:
         reader, is_text = _find_reader(file, sections.readers)
         if file.media_type.startswith("image/") or reader == "picture:read":
             sections.add_result(file.mark, {"text": "", "left_out": {"picture": 1}})
-        elif not (reader or is_text) or not file.content:
-            sections.add_result(file.mark, {"text": "", "left_out": {"attachment": 1}})
-        elif readings >= FILES_MAX or sections.is_over or len(file.content) > BYTES_MAX or sections.depth >= DEPTH_MAX:
+            continue
+        is_beyond = readings >= FILES_MAX or sections.is_over or sections.depth >= DEPTH_MAX
+        if not (reader or is_text) or not 0 < len(file.content) <= BYTES_MAX or is_beyond:
             sections.add_result(file.mark, {"text": "", "left_out": {"attachment": 1}})
         else:
             readings += 1
@@ -102,12 +102,13 @@ def _read(content: bytes, reader: str | None, sections: TextSections) -> Mapping
 
 def _run_apart(content: bytes, reader: str, sections: TextSections) -> Mapping[str, Any]:
     """Run a reader in a process of its own, for a part of the time that is left."""
-    seconds = sections.seconds_left * _TIME_SHARE
+    seconds = max(0.0, sections.seconds_left) * _TIME_SHARE
     reading_end, writing_end = os.pipe()
     parent, child = os.getpid(), os.fork()
     if not child:
         os.close(reading_end)
-        _serve(content, reader, sections, parent, writing_end, seconds)
+        _restrain(parent, seconds)
+        _serve(content, reader, sections, writing_end)
     os.close(writing_end)
     try:
         output = _receive(reading_end, sections, seconds)
@@ -134,16 +135,21 @@ def _receive(reading_end: int, sections: TextSections, seconds: float) -> bytes 
         output += piece
 
 
-def _serve(content: bytes, reader: str, sections: TextSections, parent: int, writing_end: int, seconds: float) -> None:
+def _restrain(parent: int, seconds: float) -> None:
+    """Have this process end after its time, and with its parent, as `extract_worker.py` does."""
+    signal.setitimer(signal.ITIMER_REAL, seconds + 1)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it died before it could be watched
+            os._exit(1)
+
+
+def _serve(content: bytes, reader: str, sections: TextSections, writing_end: int) -> None:
     """Read the file and end this process."""
     try:
-        signal.setitimer(signal.ITIMER_REAL, seconds + 1)
-        if sys.platform == "linux":
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() == parent:
-            output = memoryview(json.dumps(_call(content, reader, sections)).encode())
-            while output:
-                output = output[os.write(writing_end, output) :]
+        output = memoryview(json.dumps(_call(content, reader, sections)).encode())
+        while output:
+            output = output[os.write(writing_end, output) :]
     finally:
         os._exit(0)
 

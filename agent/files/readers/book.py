@@ -7,7 +7,8 @@ import io
 import posixpath
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
@@ -22,6 +23,7 @@ _CONTENTS_MAX = 500
 _PAGES = ("application/xhtml+xml", "text/html", "application/x-dtbook+xml", "text/x-oeb1-document")
 #: How readers of books hide their fonts: no text.
 _FONT_ALGORITHMS = ("http://www.idpf.org/2008/embedding", "http://ns.adobe.com/pdf/enc#RC")
+_PROTECTED = "The book is protected by its seller (DRM); its chapters, or some of them, are encrypted."
 _KINDS = {"image/": "picture", "audio/": "sound", "video/": "video", "application/pdf": "attachment"}
 
 
@@ -72,6 +74,20 @@ class _Book:
         return names
 
 
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What a book says of its parts."""
+
+    #: The media type of each part, by its name.
+    types: Mapping[str, str]
+    #: The names of the chapters, in the order of reading.
+    spine: Sequence[str]
+    #: The entries of the contents, each with the name of the part that it leads to.
+    contents: Sequence[tuple[str, str]]
+    #: The names of the parts that hold the contents.
+    contents_names: frozenset[str]
+
+
 def read(content: bytes, sections: TextSections) -> dict[str, Any]:
     """Read a book: its metadata, its contents, its chapters."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -81,55 +97,48 @@ def read(content: bytes, sections: TextSections) -> dict[str, Any]:
         if package is None:
             raise Unreadable("The book could not be read: it does not say what its chapters are.")
         sections.add("", "\n".join(_metadata(package, sections)))
-        items = _items(package, posixpath.dirname(package_name))
-        titles, contents_names = _titles(book, items)
-        spine = _spine(package, items)
-        if titles and not contents_names & set(spine):
-            entries = [title for title, _ in titles]
+        order = _load_order(book, package, posixpath.dirname(package_name))
+        if order.contents and order.contents_names.isdisjoint(order.spine):
+            entries = [title for title, _ in order.contents]
             sections.add("contents", "\n".join(f"- {title}" for title in entries[:_CONTENTS_MAX]))
             sections.leave_out("contents entry", max(0, len(entries) - _CONTENTS_MAX))
-        return _read_chapters(book, spine, items, titles, contents_names, sections)
+        return _read_chapters(book, order, sections)
 
 
-def _read_chapters(
-    book: _Book,
-    spine: list[str],
-    items: Mapping[str, Mapping[str, str]],
-    titles: list[tuple[str, str]],
-    contents_names: set[str],
-    sections: TextSections,
-) -> dict[str, Any]:
+def _load_order(book: _Book, package: Any, folder: str) -> _Order:
+    items = _items(package, folder)
+    contents, contents_names = _contents(book, items)
     types = {item["name"]: item["media-type"] for item in items.values()}
-    beside = [name for name, media_type in types.items() if media_type in _PAGES and name not in spine]
-    beside = [name for name in beside if name not in contents_names]
+    return _Order(types, _spine(package, items), contents, contents_names)
+
+
+def _read_chapters(book: _Book, order: _Order, sections: TextSections) -> dict[str, Any]:
+    pages = [name for name, media_type in order.types.items() if media_type in _PAGES]
+    beside = [name for name in pages if name not in order.spine and name not in order.contents_names]
+    title_of = {name: title for title, name in reversed(order.contents)}
     markups = list[str]()
-    title_of = {name: title for title, name in reversed(titles)}
-    for number, name in enumerate([*spine, *beside], start=1):
+    for number, name in enumerate([*order.spine, *beside], start=1):
         if sections.is_over:
             return sections.result(goes_on=True)
         if name in book.encrypted:
             sections.leave_out("encrypted chapter")
-            continue
-        if types.get(name, "").startswith("image/"):
+        elif order.types.get(name, "").startswith("image/"):
             sections.leave_out("picture")
-            continue
-        markup = decode(book.load(name), is_markup=True)
-        markups.append(markup)
-        title = f' "{title_of[name]}"' if name in title_of else ""
-        order = "" if number <= len(spine) else ", not in the order of reading"
-        sections.add(f"chapter {number}{title}{order}", render_page(markup, sections, is_book=True))
-    _count_media(types, spine, "\n".join(markups), sections)
-    if book.encrypted & set(spine):
-        problem = "The book is protected by its seller (DRM); its chapters, or some of them, are encrypted."
-        return sections.result(problem=problem)
-    return sections.result()
+        else:
+            markups.append(decode(book.load(name), is_markup=True))
+            title = f' "{title_of[name]}"' if name in title_of else ""
+            place = "" if number <= len(order.spine) else ", not in the order of reading"
+            sections.add(f"chapter {number}{title}{place}", render_page(markups[-1], sections, is_book=True))
+    _count_media(order, "\n".join(markups), sections)
+    is_protected = bool(book.encrypted.intersection(order.spine))
+    return sections.result(problem=_PROTECTED if is_protected else None)
 
 
-def _count_media(types: Mapping[str, str], spine: list[str], markup: str, sections: TextSections) -> None:
+def _count_media(order: _Order, markup: str, sections: TextSections) -> None:
     """Count what is in the book and in none of its chapters."""
-    for name, media_type in types.items():
+    for name, media_type in order.types.items():
         kind = next((kind for prefix, kind in _KINDS.items() if media_type.startswith(prefix)), None)
-        if kind and name not in spine and posixpath.basename(name) not in markup:
+        if kind and name not in order.spine and posixpath.basename(name) not in markup:
             sections.leave_out(kind)
 
 
@@ -177,7 +186,7 @@ def _spine(package: Any, items: Mapping[str, Mapping[str, str]]) -> list[str]:
     return list(dict.fromkeys([*linear, *others]))
 
 
-def _titles(book: _Book, items: Mapping[str, Mapping[str, str]]) -> tuple[list[tuple[str, str]], set[str]]:
+def _contents(book: _Book, items: Mapping[str, Mapping[str, str]]) -> tuple[Sequence[tuple[str, str]], frozenset[str]]:
     """The titles of the contents with the chapters they lead to, and the names of the parts that hold them."""
     navs = [item["name"] for item in items.values() if "nav" in item["properties"].split()]
     old = [item["name"] for item in items.values() if item["media-type"] == "application/x-dtbncx+xml"]
@@ -192,4 +201,4 @@ def _titles(book: _Book, items: Mapping[str, Mapping[str, str]]) -> tuple[list[t
             text = " ".join("".join(label.itertext()).split())
             if text:
                 titles.append((text, posixpath.normpath(posixpath.join(folder, unquote(target.partition("#")[0])))))
-    return titles, set(navs)
+    return titles, frozenset(navs)

@@ -26,18 +26,18 @@ class _Bounded:
     def __init__(self, stream: IO[bytes], sections: TextSections) -> None:
         self._stream, self._sections = stream, sections
         self.size = 0
-        self.is_whole = False
+        self.is_cut = False
 
     def read(self, size: int) -> bytes:
         """Read so many bytes, fewer at the end; none where it is damaged or was read enough of."""
         if self.size > UNPACKED_MAX or self._sections.is_late:
+            self.is_cut = True
             return b""
         try:
             piece = self._stream.read(min(size, _PIECE))
         except (OSError, EOFError, lzma.LZMAError, ValueError):
             self._sections.remark("The file breaks off or is damaged.")
             return b""
-        self.is_whole = not piece
         self.size += len(piece)
         return piece
 
@@ -50,13 +50,13 @@ def read(content: bytes, sections: TextSections) -> dict[str, Any]:
     bounded = _Bounded(stream, sections)
     if head[257:262] == b"ustar":
         result = list_tar(bounded, sections, f"tar archive, compressed with {kind},")
-        if not bounded.size or bounded.size > UNPACKED_MAX:
+        if bounded.is_cut:
             sections.remark("The archive is too large to be listed to its end.")
         return {**result, **sections.result()}
     while bounded.read(_PIECE):
         pass
-    if not bounded.is_whole:
-        sections.remark(f"More than the first {bounded.size:,} bytes were not unpacked.")
+    if bounded.is_cut:
+        sections.remark(f"Only the first {bounded.size:,} bytes were unpacked; there is more.")
     entry = Entry(_gzip_name(content) or "one file", bounded.size)
     return add_listing([entry], sections, f"{kind} file")
 
@@ -64,10 +64,10 @@ def read(content: bytes, sections: TextSections) -> dict[str, Any]:
 def _open(content: bytes) -> tuple[str, IO[bytes]]:
     file = io.BytesIO(content)
     if content.startswith(b"BZh"):
-        return "bzip2", cast(IO[bytes], bz2.open(file))
+        return "bzip2", cast("IO[bytes]", bz2.open(file))
     if content.startswith(b"\xfd7zXZ"):
-        return "xz", cast(IO[bytes], lzma.open(file))
-    return "gzip", cast(IO[bytes], gzip.open(file))
+        return "xz", cast("IO[bytes]", lzma.open(file))
+    return "gzip", cast("IO[bytes]", gzip.open(file))
 
 
 def _gzip_name(content: bytes) -> str:

@@ -44,7 +44,7 @@ def find_codec(label: str | None) -> str | None:
     try:
         codec = codecs.lookup(_ALIASES.get(name, name))
         # Codecs of bytes, and those that know no other way than to fail.
-        b"".decode(codec.name, "replace")
+        b" ".decode(codec.name, "replace")
     except (LookupError, ValueError, UnicodeError):
         return None
     return None if codec.name in _NO_ENCODINGS else codec.name

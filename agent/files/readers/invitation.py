@@ -21,7 +21,13 @@ _CALENDAR = {
     "PERCENT-COMPLETE": "Percent complete", "PRIORITY": "Priority", "RECURRENCE-ID": "Instead of",
     "BEGIN": "", "END": "", "VERSION": "", "CALSCALE": "",
 }  # fmt: skip
-_KINDS = {"VEVENT": "Event", "VTODO": "Task", "VJOURNAL": "Journal entry", "VFREEBUSY": "Free and busy", "VCARD": "Card"}
+_KINDS = {
+    "VEVENT": "Event",
+    "VTODO": "Task",
+    "VJOURNAL": "Journal entry",
+    "VFREEBUSY": "Free and busy",
+    "VCARD": "Card",
+}
 _CARD_SILENT = {"BEGIN", "END", "VERSION", "PRODID", "REV", "UID"}
 _FIELD = re.compile(r"(?:[\w-]+\.)?([\w-]+)((?:;(?:[^:;\"]|\"[^\"]*\")*)*):(.*)", re.DOTALL)
 _TIME = re.compile(r"(\d{4})(\d\d)(\d\d)(?:T(\d\d)(\d\d)(\d\d)?(Z)?)?")

@@ -137,7 +137,7 @@ class Letter:
         if kind in renderers:
             return renderers[kind](text, self._sections) or text
         if kind in ("text/enriched", "text/richtext"):
-            return re.sub(r"<(?!<)[^<>]*>", "", text).replace("<<", "<").strip()
+            return re.sub(r"(?<!<)<(?!<)[^<>]*>", "", text).replace("<<", "<").strip()
         if part.parameter("format").lower() == "flowed":
             text = _unflow(text, deletes_space=part.parameter("delsp").lower() == "yes")
         return self._take_inline_files(text).strip()
@@ -172,7 +172,8 @@ def _root_first(part: MimePart, parts: Sequence[MimePart]) -> Sequence[MimePart]
 
 def _richest_first(versions: Sequence[MimePart]) -> Sequence[MimePart]:
     extras = ("text/x-amp-html", "text/watch-html")
-    return sorted(reversed(versions), key=lambda version: version.media_type in extras)
+    last_first = versions[::-1]
+    return sorted(last_first, key=lambda version: version.media_type in extras)
 
 
 def _unflow(text: str, *, deletes_space: bool) -> str:

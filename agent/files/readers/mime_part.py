@@ -25,7 +25,9 @@ _REST_OF_LINE = rb"(--)?[ \t]*(?:\r\n|\r|\n|\Z)"
 #: What mail programs write for those that know no parts.
 _USUAL_PREAMBLE = re.compile(rb"multi-?\s*part\s+message|MIME", re.IGNORECASE)
 #: A line that can be nothing else than a boundary: header fields follow it.
-_GUESSED_BOUNDARY = re.compile(rb"^--([^\s][^\r\n]{0,69}?)[ \t]*\r?\n(?=Content-[\w-]+[ \t]*:)", re.MULTILINE | re.IGNORECASE)
+_GUESSED_BOUNDARY = re.compile(
+    rb"^--([^\s][^\r\n]{0,69}?)[ \t]*\r?\n(?=Content-[\w-]+[ \t]*:)", re.MULTILINE | re.IGNORECASE
+)
 #: What no line of base64 has.
 _NO_BASE64 = re.compile(rb"[^A-Za-z0-9+/=\s]|\w[ \t]+\w")
 _UU_LINE = re.compile(rb"^begin \d{3,4} ([^\r\n]+)\r?\n(.*?)^end\s*?$", re.MULTILINE | re.DOTALL)
@@ -185,7 +187,7 @@ def decode_uu(lines: bytes) -> bytes:
 
 
 def _decode_base64(body: bytes) -> bytes:
-    if _NO_BASE64.search(body[:200].strip()):
+    if _NO_BASE64.search(body.lstrip()[:200].partition(b"\n")[0].strip()):
         return body
     # Lists of addressees write a line of their own below, as it is.
     packed, padding, footer = body.partition(b"=")

@@ -91,7 +91,7 @@ def _output(output: Mapping[str, Any], sections: TextSections) -> str:
         lines = [str(line) for line in _sequence(output.get("traceback"))]
         last = f"{output.get('ename', 'Error')}: {output.get('evalue', '')}"
         trace = _as_shown("\n".join(lines))
-        return trace if last.strip(": ") in trace else f"{trace}\n{last}"
+        return trace if last.strip(": ") in trace else f"{trace}\n{last}".strip()
     data = _mapping(output.get("data"))
     old = {_OLD_FORMS[key]: value for key, value in output.items() if key in _OLD_FORMS}
     return _best_form({**old, **data}, sections)

@@ -4,6 +4,7 @@ What stays true: nothing is fetched and no script is run; what a browser hides i
 sent the page may have hidden it from its reader as well.
 """
 
+import html
 import re
 from typing import Any
 
@@ -18,6 +19,8 @@ _SELF_CLOSED = re.compile(
     r"|strong|table|tr|ul|ol|h[1-6])((?:\s[^<>]*)?)/>"
 )
 _XHTML = re.compile(r"\s*<\?xml|[^>]*>?\s*<html[^>]*xmlns", re.IGNORECASE)
+#: Of XHTML: text that is taken as it is.
+_LITERAL = re.compile(r"<!\[CDATA\[(.*?)\]\]>", re.DOTALL)
 #: What has no text, for a page whose structure cannot be kept.
 _TEXTLESS = re.compile(r"<(script|style|template)\b.*?</\1\s*>|<!--.*?-->", re.IGNORECASE | re.DOTALL)
 
@@ -55,6 +58,7 @@ def _parse(markup: str) -> tuple[Any, bool]:
     markup = re.sub("[\x00-\x02]", "", markup)
     if _XHTML.match(markup[:2000]):
         markup = _SELF_CLOSED.sub(r"<\1\2></\1>", markup)
+        markup = _LITERAL.sub(lambda literal: html.escape(literal[1]), markup)
     parser = etree.HTMLParser(encoding="utf-8", huge_tree=True, no_network=True)
     try:
         tree = etree.fromstring(markup.encode("utf-8", "replace"), parser=parser)
@@ -64,7 +68,5 @@ def _parse(markup: str) -> tuple[Any, bool]:
 
 
 def _strip(markup: str) -> str:
-    import html
-
     text = html.unescape(re.sub(r"<[^<>]*>", "\n", _TEXTLESS.sub("\n", markup)))
     return "\n".join(filter(None, (" ".join(line.split()) for line in text.splitlines())))

@@ -198,7 +198,7 @@ def _wrap(before: str, after: str) -> _End:
 
 def _end_superscript(_element: Any, lines: Lines, mark: Mark, _sections: TextSections) -> None:
     text = lines.since(mark)
-    if text and (len(text) == 1 or text.lstrip("+-−").isdigit()):
+    if text and (len(text) == 1 or text.lstrip("+-\N{MINUS SIGN}").isdigit()):
         lines.replace(mark, f"^{text}")
 
 

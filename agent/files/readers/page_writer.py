@@ -54,15 +54,15 @@ class PageWriter:
                 self._start(element, walk)
             else:
                 self._end(element)
-            if number % _CLOCK_EVERY == 0 and self._is_over:
-                self._sections.remark("Only the beginning of a page was read: it has too much in it.")
+            if not (number + 1) % _CLOCK_EVERY and self._is_over():
                 break
         while len(self._lines) > 1:
             self._lines[-2].write(" ".join(self._lines.pop().finish()))
         return "\n".join(self._lines[0].finish()).strip("\n")
 
-    @property
     def _is_over(self) -> bool:
+        if self._sections.is_late:
+            self._sections.remark("Only the beginning of a page was read: it takes too much time.")
         return self._sections.is_late or self._lines[0].length > self._sections.max_chars
 
     def _start(self, element: Any, walk: Any) -> None:

@@ -28,10 +28,11 @@ def read(content: bytes, sections: TextSections) -> dict[str, Any]:
 
 def render(source: str, sections: TextSections) -> str:
     """Render rich text as plain text."""
-    from striprtf.striprtf import rtf_to_text
+    from striprtf import striprtf
 
     for pattern, kind in _LEFT_OUT.items():
         sections.leave_out(kind, len(re.findall(pattern, source)))
     for pattern, words in _NOTES.items():
         source = re.sub(pattern, words.replace("\\", r"\\"), source)
-    return str(rtf_to_text(source, errors="replace")).strip()
+    convert: Any = striprtf.rtf_to_text
+    return str(convert(source, errors="replace")).strip()

@@ -7,6 +7,7 @@ does not show is counted.
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import Any
 
 from conversation.storable_text import make_storable
@@ -19,17 +20,19 @@ class Unreadable(Exception):
 class TextSections:
     """The sections of one file, in their order."""
 
-    def __init__(
-        self, deadline: float, max_chars: int, readers: Mapping[str, Sequence[str]] | None = None, depth: int = 0
-    ) -> None:
+    def __init__(self, deadline: float, max_chars: int, *, readers: Mapping[str, Sequence[str]] | None = None) -> None:
         """`deadline` is a time of `time.monotonic`; what is gathered by then is the result.
 
-        `readers` are those of files within this one, which is itself within `depth` others.
+        `readers` are those of files within this one, by media type: what to call such a file, and its reader.
         """
         self._deadline = deadline
         self.max_chars = max_chars
         self.readers = readers or {}
-        self.depth = depth
+        #: How many files this one is within.
+        self.depth = 0
+        self._begin()
+
+    def _begin(self) -> None:
         self._texts: list[str] = []
         self._length = 0
         self._remarks: dict[str, None] = {}
@@ -52,7 +55,7 @@ class TextSections:
 
     def add(self, mark: str, text: str) -> None:
         """Add a section, such as `page 3`; without a mark it stands by itself. An empty one is left out."""
-        text = text.strip()
+        text = text.rstrip().lstrip("\n")  # the first line may begin with an empty cell
         if text:
             self._texts.append(f"--- {mark} ---\n{text}" if mark else text)
             self._length += len(self._texts[-1]) + 2
@@ -68,12 +71,15 @@ class TextSections:
 
     @property
     def seconds_left(self) -> float:
-        """The time that there is."""
-        return max(0.0, self._deadline - time.monotonic())
+        """The time that is left."""
+        return self._deadline - time.monotonic()
 
     def open_inner(self) -> "TextSections":
-        """The sections of a file within this one, in the time and the room that are left."""
-        return TextSections(self._deadline, max(1, self.max_chars - self._length), self.readers, self.depth + 1)
+        """Sections of a file within this one, in the time and the room that are left."""
+        inner = copy(self)
+        inner.max_chars, inner.depth = max(1, self.max_chars - self._length), self.depth + 1
+        inner._begin()  # noqa: SLF001 - of its own class
+        return inner
 
     def add_result(self, mark: str, result: Mapping[str, Any]) -> None:
         """Add a file within this one as a section, with what its reader said of it."""
