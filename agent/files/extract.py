@@ -64,7 +64,7 @@ _READERS = {
     **dict.fromkeys(
         ("application/gzip", "application/x-bzip2", "application/x-xz"), ("archive", "compressed_file:read")
     ),
-    "application/x-7z-compressed": ("archive", "archive:read_other"),
+    "application/x-7z-compressed": ("archive", "seven_zip:read"),
     "application/vnd.rar": ("archive", "archive:read_rar"),
     **dict.fromkeys(("text/rtf", "application/rtf"), ("document", "rich_text:read")),
     **dict.fromkeys(IMAGE_TYPES, ("picture", "picture:read")),

@@ -64,7 +64,7 @@ def test_names_of_a_zip_are_read_in_the_encoding_that_they_have() -> None:
     assert "Grüße.txt!! (1 bytes" in archive.read_zip(unsaid.replace(utf8, cp437), sections())["text"]
 
 
-@pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "C:\\x", "a\nb", "x\u202etxt.exe", "", " "])
+@pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "C:\\x", "a\nb", "x\u202etxt.exe", " "])
 def test_a_name_can_do_nothing_where_it_is_shown(name: str) -> None:
     text = archive.read_zip(zip_of(**{name: "x"}), sections())["text"]
 
