@@ -11,7 +11,8 @@ _PLACES = {
     "the title of a page": "", "a footnote": "", "a note that is hidden until it is asked for": "",
     "a chapter beside the order of reading": "", "a chapter that nothing leads to": "",
     "the alternative of a picture": "", "a picture in no chapter": "picture", "a sound": "sound",
-    "hidden text": "hidden text", "an encrypted chapter": "encrypted chapter",
+    "hidden text": "hidden text", "a file that the book does not list": "unlisted file",
+    "an encrypted chapter": "encrypted chapter",
 }  # fmt: skip
 _PACKAGE = """<package xmlns="http://www.idpf.org/2007/opf" version="3.0">
 <metadata xmlns:dc="http://purl.org/dc/elements/1.1/"><dc:title>{title}</dc:title><dc:creator>{author}</dc:creator>
@@ -56,6 +57,7 @@ def build() -> MarkedFile:
         archive.writestr("OPS/b.xhtml", _page(f"<p>{mark('the second chapter')}</p>", mark("the title of a page")))
         archive.writestr("OPS/l.xhtml", _page(mark("a chapter beside the order of reading")))
         archive.writestr("OPS/u.xhtml", _page(mark("a chapter that nothing leads to")))
+        archive.writestr("OPS/x.txt", mark("a file that the book does not list"))
         archive.writestr("OPS/e.xhtml", _page(mark("an encrypted chapter")))
     return MarkedFile("application/epub+zip", content.getvalue(), _PLACES)
 

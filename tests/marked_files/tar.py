@@ -7,7 +7,8 @@ from tests.marked_files import MarkedFile, mark_of
 
 _PLACES = {
     "the name of a file": "", "the name of a folder": "", "a name that leads out": "", "a link": "",
-    "where a link goes": "", "a comment": "", "a very long name": "", "what a file holds": "packed file",
+    "where a link goes": "", "a comment": "", "an owner": "", "a header of its own": "header field",
+    "a very long name": "", "what a file holds": "packed file",
 }  # fmt: skip
 
 
@@ -16,7 +17,8 @@ def build() -> MarkedFile:
     mark, content = mark_of, io.BytesIO()
     with tarfile.open(fileobj=content, mode="w:gz", format=tarfile.PAX_FORMAT) as archive:
         commented = _entry(mark("the name of a file"))
-        commented.pax_headers = {"comment": mark("a comment")}
+        commented.uname = mark("an owner")
+        commented.pax_headers = {"comment": mark("a comment"), "OWN.key": mark("a header of its own")}
         held = mark("what a file holds").encode()
         commented.size = len(held)
         archive.addfile(commented, io.BytesIO(held))

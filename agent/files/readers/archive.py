@@ -18,6 +18,11 @@ from agent.files.readers.sections import TextSections, Unreadable
 
 #: Of a ZIP entry: its name is UTF-8, and it is encrypted.
 _UTF8_FLAG, _ENCRYPTED_FLAG = 0x800, 0x1
+#: Of a tar entry: what stands in its line, or says nothing to people.
+_PAX_KEYS = {
+    "path", "linkpath", "size", "mtime", "atime", "ctime", "uid", "gid", "uname", "gname", "charset", "hdrcharset",
+    "comment",
+}  # fmt: skip
 #: The extra field in which programs of Info-ZIP write a name as UTF-8.
 _UNICODE_PATH = 0x7075
 
@@ -107,6 +112,7 @@ def _tar_entries(file: ByteStream, sections: TextSections) -> Iterator[Entry]:
         with tarfile.open(fileobj=cast("IO[bytes]", counted), mode="r|", errors="surrogateescape") as archive:
             while (info := archive.next()) is not None:
                 cast("Any", archive).members.clear()
+                sections.leave_out("header field", len(info.pax_headers.keys() - _PAX_KEYS))
                 yield _tar_entry(info)
             if counted.size % tarfile.BLOCKSIZE:
                 raise tarfile.ReadError
@@ -117,6 +123,8 @@ def _tar_entries(file: ByteStream, sections: TextSections) -> Iterator[Entry]:
 def _tar_entry(info: tarfile.TarInfo) -> Entry:
     kinds = {tarfile.CHRTYPE: "device", tarfile.BLKTYPE: "device", tarfile.FIFOTYPE: "pipe"}
     notes = [f"link to {_tar_text(info.linkname)}" if info.islnk() or info.issym() else kinds.get(info.type, "")]
+    if info.uname not in ("", "root"):
+        notes.append(f"of {_tar_text(info.uname)}")
     if info.pax_headers.get("comment"):
         notes.append(f"comment: {info.pax_headers['comment']}")
     modified = None

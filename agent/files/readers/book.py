@@ -102,6 +102,7 @@ def read(content: bytes, sections: TextSections) -> dict[str, Any]:
             entries = [title for title, _ in order.contents]
             sections.add("contents", "\n".join(f"- {title}" for title in entries[:_CONTENTS_MAX]))
             sections.leave_out("contents entry", max(0, len(entries) - _CONTENTS_MAX))
+        _count_unlisted(book, order, package_name, sections)
         return _read_chapters(book, order, sections)
 
 
@@ -140,6 +141,13 @@ def _count_media(order: _Order, markup: str, sections: TextSections) -> None:
         kind = next((kind for prefix, kind in _KINDS.items() if media_type.startswith(prefix)), None)
         if kind and name not in order.spine and posixpath.basename(name) not in markup:
             sections.leave_out(kind)
+
+
+def _count_unlisted(book: _Book, order: _Order, package_name: str, sections: TextSections) -> None:
+    """Count the files that are in the book without being listed as its parts."""
+    known = {"mimetype", package_name, *order.types}
+    names = (name for name in book.names if not name.endswith("/") and not name.startswith("META-INF/"))
+    sections.leave_out("unlisted file", sum(name not in known for name in names))
 
 
 def _package_name(book: _Book) -> str:

@@ -57,8 +57,8 @@ def read(content: bytes, sections: TextSections) -> dict[str, Any]:
         pass
     if bounded.is_cut:
         sections.remark(f"Only the first {bounded.size:,} bytes were unpacked; there is more.")
-    entry = Entry(_gzip_name(content) or "one file", bounded.size)
-    return add_listing([entry], sections, f"{kind} file")
+    name, comment = _gzip_texts(content)
+    return add_listing([Entry(name or "one file", bounded.size)], sections, f"{kind} file", comment)
 
 
 def _open(content: bytes) -> tuple[str, IO[bytes]]:
@@ -70,11 +70,15 @@ def _open(content: bytes) -> tuple[str, IO[bytes]]:
     return "gzip", cast("IO[bytes]", gzip.open(file))
 
 
-def _gzip_name(content: bytes) -> str:
-    """The name that a gzip file has of what is in it; "" without one."""
-    if content[:3] != b"\x1f\x8b\x08" or not content[3] & 0x08:
-        return ""
-    at = 10
+def _gzip_texts(content: bytes) -> tuple[str, str]:
+    """The name that a gzip file has of what is in it, and its comment; "" without them."""
+    if content[:3] != b"\x1f\x8b\x08":
+        return "", ""
+    at, texts = 10, []
     if content[3] & 0x04:
         at += 2 + int.from_bytes(content[at : at + 2], "little")
-    return decode(content[at : content.find(b"\0", at)])
+    for flag in (0x08, 0x10):
+        end = content.find(b"\0", at) if content[3] & flag else at - 1
+        texts.append(decode(content[at:end]) if end > at else "")
+        at = end + 1
+    return texts[0], texts[1]

@@ -51,14 +51,14 @@ def add_mail(part: MimePart, sections: TextSections, mark: str, nested: int = 0)
         text = "(empty)"
     sections.add(mark, text)
     add_files(letter.files, sections)
-    for number, mail in enumerate(letter.mails, start=1):
+    for number, (filename, mail) in enumerate(letter.mails, start=1):
         if nested >= NESTED_MAX:
             sections.remark(f"Mails within mails are shown {NESTED_MAX} levels deep.")
         if nested >= NESTED_MAX or number > _MAILS_MAX or sections.is_over:
             sections.leave_out("attached mail", len(letter.mails) - number + 1)
             return
         name = f"{mark}.{number}" if nested else f"{mark and mark + ', '}attached mail {number}"
-        add_mail(mail, sections, name, nested + 1)
+        add_mail(mail, sections, f'{name} "{filename}"' if filename else name, nested + 1)
 
 
 def _head(part: MimePart, sections: TextSections) -> Iterator[str]:

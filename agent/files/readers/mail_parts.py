@@ -19,6 +19,11 @@ _PARTS_MAX = 300
 #: Parts within parts.
 _DEPTH_MAX = 20
 
+#: Fields of a part that are shown, or say how it is written.
+_PART_FIELDS = {
+    "content-type", "content-transfer-encoding", "content-disposition", "content-id", "content-description",
+    "content-length", "mime-version", "x-attachment-id",
+}  # fmt: skip
 _MAILS = ("message/rfc822", "message/global", "message/news")
 _UU_FILE = re.compile(r"^begin [0-7]{3,4} ([^\r\n]+)\r?\n(.*?)^end[ \t]*\r?$", re.MULTILINE | re.DOTALL)
 _PGP = re.compile(r"^-----BEGIN PGP MESSAGE-----.*?(?:^-----END PGP MESSAGE-----|\Z)", re.MULTILINE | re.DOTALL)
@@ -32,7 +37,8 @@ class Letter:
         self._sections = sections
         self.texts: list[str] = []
         self.files: list[AttachedFile] = []
-        self.mails: list[MimePart] = []
+        #: Each with the name that it has as a file.
+        self.mails: list[tuple[str, MimePart]] = []
         self._parts = 0
         #: The markup of the mail, which shows some of its pictures.
         self._markups: list[str] = []
@@ -45,14 +51,28 @@ class Letter:
             self._sections.remark(f"The mail has more than {_PARTS_MAX} parts, or parts nested too deep.")
             return
         kind = part.media_type
+        if depth:
+            self._count_fields(part)
         is_file = not kind.startswith(("multipart/", "text/")) or part.is_attachment
         if depth and not is_file and part.field("Content-Description"):
             self.texts.append(f"[{part.field('Content-Description')}]")
         if kind.startswith("multipart/"):
             self._add_several(part, depth)
         elif kind in _MAILS:
-            self.mails.append(MimePart(part.content))
-        elif kind in ("application/pkcs7-mime", "application/x-pkcs7-mime"):
+            self.mails.append((part.filename, MimePart(part.content)))
+        elif not self._count_special(part):
+            self._add_text_or_file(part)
+
+    def _add_text_or_file(self, part: MimePart) -> None:
+        if self._is_text(part):
+            self.texts.append(self._render(part))
+        else:
+            self._add_file(part)
+
+    def _count_special(self, part: MimePart) -> bool:
+        """Count a part that is neither text nor a file to people; whether it is one."""
+        kind = part.media_type
+        if kind in ("application/pkcs7-mime", "application/x-pkcs7-mime"):
             is_signed = "signed" in part.parameter("smime-type")
             self._sections.remark("The mail is signed in a form that hides its text." if is_signed else _ENCRYPTED)
             self._sections.leave_out("signed part" if is_signed else "encrypted part")
@@ -64,10 +84,13 @@ class Letter:
         elif kind == "message/external-body":
             self.texts.append(f"[A file that is kept elsewhere: {' '.join(part.field('Content-Type').split())}]")
             self._sections.leave_out("external file")
-        elif self._is_text(part):
-            self.texts.append(self._render(part))
         else:
-            self._add_file(part)
+            return False
+        return True
+
+    def _count_fields(self, part: MimePart) -> None:
+        names = (name.lower() for name, _ in part.fields)
+        self._sections.leave_out("header field", sum(name not in _PART_FIELDS for name in names))
 
     def _is_text(self, part: MimePart) -> bool:
         if part.is_attachment:
@@ -105,20 +128,16 @@ class Letter:
         # Programs show the last that they can; those for watches and scripts stand before the one for all.
         for version in [*_richest_first(rich), *reversed(texts)]:
             if shown:
-                missing = words_of(self._peek(version)) - words_of(shown)
-                self._sections.leave_out("other version", bool(missing))
+                other = Letter(self._sections.open_inner())
+                other.add(version)
+                self._sections.leave_out("other version", bool(words_of("\n".join(other.texts)) - words_of(shown)))
+                self._sections.leave_out("attachment", len(other.files) + len(other.mails))
                 continue
             before = len(self.texts)
             self.add(version, depth)
             shown = "\n".join(self.texts[before:])
         for version in beside:
             self.add(version, depth)
-
-    def _peek(self, part: MimePart) -> str:
-        """The text of a part that is not shown."""
-        letter = Letter(self._sections.open_inner())
-        letter.add(part)
-        return "\n".join(letter.texts)
 
     def _render(self, part: MimePart) -> str:
         kind = part.media_type

@@ -37,6 +37,15 @@ _Start = Callable[[Any, Lines, TextSections], None]
 _End = Callable[[Any, Lines, Mark, TextSections], None]
 
 
+def count_attributes(element: Any, sections: TextSections) -> None:
+    """Count the attributes of an element that may hold text and that no browser shows by itself."""
+    for name in element.keys():  # noqa: SIM118 - an element is a list of those within it
+        if name in ("summary", "abbr") or (name == "label" and element.tag == "track"):
+            sections.leave_out("attribute")
+        elif name.startswith("data-"):
+            sections.leave_out("data attribute")
+
+
 def has_text(element: Any) -> bool:
     """Whether there is any text in an element."""
     return any(text.strip() for text in element.itertext())
@@ -94,9 +103,10 @@ def _formula(element: Any) -> str:
 def _start_media(element: Any, lines: Lines, sections: TextSections) -> None:
     kind = MEDIA[element.tag]
     sections.leave_out(kind)
-    words = collapse(element.get("alt") or element.get("title") or element.get("aria-label") or "")
+    attributes = (element.get(name) for name in ("alt", "title", "aria-label"))
+    words = dict.fromkeys(filter(None, (collapse(attribute or "") for attribute in attributes)))
     if words:
-        lines.write(f" [{kind.capitalize()}: {words}] ")
+        lines.write(f" [{kind.capitalize()}: {'; '.join(words)}] ")
 
 
 def _start_heading(element: Any, lines: Lines, _sections: TextSections) -> None:
@@ -139,10 +149,11 @@ def _start_textarea(element: Any, lines: Lines, _sections: TextSections) -> None
         lines.end_line()
 
 
-def _start_option(element: Any, lines: Lines, _sections: TextSections) -> None:
+def _start_option(element: Any, lines: Lines, sections: TextSections) -> None:
     lines.write(" [x] " if element.get("selected") is not None else " [ ] ")
     text = collapse(element.text or "")
     words = [element.get("label"), element.get("value") if not text else None]
+    sections.leave_out("choice value", bool(text) and element.get("value") not in (None, "", text))
     lines.write(" ".join(word for word in words if word and word != text) + " ")
 
 
@@ -151,7 +162,8 @@ def _start_group(element: Any, lines: Lines, _sections: TextSections) -> None:
 
 
 def _start_metadata(element: Any, lines: Lines, sections: TextSections) -> None:
-    name, content = (element.get("name") or element.get("property") or "").lower(), element.get("content") or ""
+    names = (element.get(attribute) for attribute in ("name", "property", "itemprop"))
+    name, content = next(filter(None, names), "").lower(), element.get("content") or ""
     if not name or not collapse(content):
         return
     if name in _SHOWN_METADATA:

@@ -8,7 +8,16 @@ from collections.abc import Callable
 from typing import Any
 
 from agent.files.readers.hidden_text import HiddenText
-from agent.files.readers.page_elements import BLOCKS, ENDS, KEEPING, MEDIA, STARTS, has_text, replace_element
+from agent.files.readers.page_elements import (
+    BLOCKS,
+    ENDS,
+    KEEPING,
+    MEDIA,
+    STARTS,
+    count_attributes,
+    has_text,
+    replace_element,
+)
 from agent.files.readers.page_lines import KEPT_SPACE, KEPT_TAB, Lines, Mark, Row
 from agent.files.readers.sections import TextSections
 
@@ -74,6 +83,7 @@ class PageWriter:
         self._marks.append(lines.mark())
         if tag in BLOCKS:
             lines.end_line()
+        count_attributes(element, self._sections)
         if tag in STARTS:
             STARTS[tag](element, lines, self._sections)
         elif tag in ("table", "tr", "td", "th"):
@@ -116,8 +126,10 @@ class PageWriter:
                 lines.add(line)
             return
         self._sections.leave_out("embedded page")
-        if address and not address.startswith(("data:", "about:", "javascript:")):
-            lines.write(f" [Embedded page: {address[:300]}] ")
+        is_address = not address.startswith(("data:", "about:", "javascript:"))
+        words = filter(None, [element.get("title") or element.get("aria-label"), is_address and address[:300]])
+        if text := ", ".join(words):
+            lines.write(f" [Embedded page: {text}] ")
 
     def _start_table(self, element: Any) -> None:
         if element.tag == "table":
@@ -146,10 +158,10 @@ class PageWriter:
         """Write the name of an element that has no text, such as a link with an icon; count it for others."""
         for attribute, kind in _LABELS.items():
             name = " ".join((element.get(attribute) or "").split())
-            if not name or (element.tag in MEDIA and attribute == "title"):
+            if not name or element.tag in MEDIA:
                 continue
             text = lines.since(mark)
-            if text == "" and element.tag not in BLOCKS:
+            if text == "" and element.tag not in BLOCKS and element.tag != "link":
                 lines.replace(mark, f" {name} ")
             elif name not in (text or ""):
                 self._sections.leave_out(kind)

@@ -1,8 +1,11 @@
 """7z archives are listed out of their header; the files are as another program wrote them."""
 
 import base64
+import lzma
 import random
+import struct
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -66,8 +69,6 @@ def test_damage_ends_in_an_error_and_in_no_endless_work() -> None:
     for _ in range(500):
         content = bytearray(PLAIN if chance.random() < 0.5 else ENCRYPTED)
         content[chance.randrange(12, len(content))] = chance.randrange(256)
-        try:
+        with suppress(ValueError, IndexError, struct.error, lzma.LZMAError, Unreadable):
             read(bytes(content))
-        except Exception as error:  # noqa: BLE001 - the child makes a sentence of any
-            assert not isinstance(error, (MemoryError, RecursionError))
     assert time.monotonic() - started < 30
