@@ -95,7 +95,7 @@ def _find_reader(file: AttachedFile, readers: Mapping[str, Any]) -> tuple[str | 
 def _read(content: bytes, reader: str | None, sections: TextSections) -> Mapping[str, Any]:
     inner = sections.open_inner()
     if reader is None:
-        inner.add("", decode(content[: 4 * inner.max_chars]))
+        inner.add("", decode(content[: 4 * inner.max_chars], sections=inner))
         return inner.result()
     return _run_apart(content, reader, inner)
 

@@ -6,6 +6,7 @@ What stays true: any bytes give text; a label is believed only where it names an
 import codecs
 import re
 
+from agent.files.readers.sections import TextSections
 from conversation.charset import split_byte_order_mark
 
 #: Browsers scan this far for a document's own declaration.
@@ -25,8 +26,13 @@ _ALIASES = {
 }  # fmt: skip
 
 
-def decode(content: bytes, label: str | None = None, *, is_markup: bool = False) -> str:
-    """Decode bytes: by their mark, by their label, by what markup says of itself, else by what they are."""
+def decode(
+    content: bytes, label: str | None = None, *, is_markup: bool = False, sections: TextSections | None = None
+) -> str:
+    """Decode bytes: by their mark, by their label, by what markup says of itself, else by what they are.
+
+    A guess is told in `sections`.
+    """
     encoding, unmarked = split_byte_order_mark(content)
     if encoding is None:
         encoding = find_codec(label) or (find_codec(_declared_label(content)) if is_markup else None)
@@ -35,6 +41,8 @@ def decode(content: bytes, label: str | None = None, *, is_markup: bool = False)
     try:
         return content.decode()
     except UnicodeDecodeError:
+        if sections is not None:
+            sections.remark("The text was read as Windows-1252, which is a guess.")
         return content.decode("cp1252", "replace")
 
 

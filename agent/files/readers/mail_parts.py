@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from agent.files.readers.attached import AttachedFile
+from agent.files.readers.decode import decode
 from agent.files.readers.invitation import render_calendar, render_card
 from agent.files.readers.mime_part import MimePart, decode_uu
 from agent.files.readers.page import render as render_page
@@ -104,7 +105,7 @@ class Letter:
         self._sections.leave_out("stray text", has_text_around)
         if not parts:
             self._sections.remark("The parts of the mail cannot be told apart; it is shown as it was sent.")
-            self.texts.append(part.text.strip())
+            self.texts.append(part.read_text(self._sections).strip())
             return
         kind = part.media_type
         if kind == "multipart/alternative":
@@ -142,13 +143,15 @@ class Letter:
     def _render(self, part: MimePart) -> str:
         kind = part.media_type
         if kind in ("text/html", "application/xhtml+xml", "text/x-amp-html", "text/watch-html"):
-            from agent.files.readers.decode import decode
-
             charset = part.parameter("charset")
-            markup = part.text if charset else decode(part.content, is_markup=True)
+            markup = (
+                part.read_text(self._sections)
+                if charset
+                else decode(part.content, is_markup=True, sections=self._sections)
+            )
             self._markups.append(markup)
             return render_page(markup, self._sections)
-        text = part.text
+        text = part.read_text(self._sections)
         renderers: dict[str, Callable[[str, TextSections], str]] = {
             "text/calendar": render_calendar, "text/vcard": render_card, "text/x-vcard": render_card,
             "text/directory": render_card, "text/rtf": render_rich_text,

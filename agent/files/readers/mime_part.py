@@ -15,6 +15,7 @@ from email.message import Message
 from email.parser import BytesHeaderParser
 
 from agent.files.readers.decode import decode, find_codec
+from agent.files.readers.sections import TextSections
 
 #: Of the header fields of one part, in bytes: no mail program writes a thousandth of it.
 _HEAD_MAX_BYTES = 1024 * 1024
@@ -96,10 +97,9 @@ class MimePart:
             return decode_uu(match[2]) if match else self._body
         return self._body
 
-    @property
-    def text(self) -> str:
-        """Its bytes as text."""
-        return decode_text(self.content, self.parameter("charset"))
+    def read_text(self, sections: TextSections) -> str:
+        """Its bytes as text; a guess at its encoding is told in `sections`."""
+        return decode_text(self.content, self.parameter("charset"), sections)
 
     def split(self, most: int) -> tuple[list["MimePart"], bool]:
         """The parts of a multipart, one more than `most` if there are more, and whether it has text around them.
@@ -159,14 +159,14 @@ def decode_field(value: str) -> str:
     return text if text.strip() else value
 
 
-def decode_text(content: bytes, charset: str | None) -> str:
+def decode_text(content: bytes, charset: str | None, sections: TextSections | None = None) -> str:
     """Decode the text of a part: senders call UTF-8 by the names of its subsets."""
     codec = find_codec((charset or "").partition("*")[0])
     if codec in (None, "ascii", "iso8859-1", "cp1252"):
         try:
             return content.decode()
         except UnicodeDecodeError:
-            return decode(content, None if codec == "ascii" else codec)
+            return decode(content, None if codec == "ascii" else codec, sections=sections)
     return decode(content, codec)
 
 
