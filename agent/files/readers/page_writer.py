@@ -80,9 +80,9 @@ class PageWriter:
             self._marks.append(None)
             walk.skip_subtree()
             return
-        self._marks.append(lines.mark())
         if tag in BLOCKS:
             lines.end_line()
+        self._marks.append(lines.mark())
         count_attributes(element, self._sections)
         if tag in STARTS:
             STARTS[tag](element, lines, self._sections)

@@ -50,6 +50,7 @@ def read(content: bytes | str, seconds: float = 30):
         ("<textarea>a\n  b</textarea>", "a\n  b"),
         ("a&shy;b &zwnj;&nbsp;&zwnj; c&nbsp;d", "ab c d"),
         ("<title></title><p>x", "x"),
+        ("<head>\n <title>a\n b</title>\n<meta name=author content='c  d'></head>x", "Title: a b\nAuthor: c d\nx"),
         ("<frameset><frame src=a.html><noframes>b</noframes></frameset>", "[Embedded page: a.html] b"),
         ("<plaintext>a <b>", "a <b>"),
         ("<my-tag>a</my-tag><o:p>b</o:p>", "ab"),
