@@ -12,7 +12,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import IO, Any, Protocol, cast
 
-from agent.files.readers.decode import decode
+from agent.files.readers.decode import decode, find_encoding
 from agent.files.readers.listing import Entry, add_listing
 from agent.files.readers.sections import TextSections, Unreadable
 
@@ -23,6 +23,8 @@ _PAX_KEYS = {
     "path", "linkpath", "size", "mtime", "atime", "ctime", "uid", "gid", "uname", "gname", "charset", "hdrcharset",
     "comment",
 }  # fmt: skip
+#: Of names, by which their encoding is told.
+_NAMES_MAX_BYTES = 64 * 1024
 #: The extra field in which programs of Info-ZIP write a name as UTF-8.
 _UNICODE_PATH = 0x7075
 
@@ -52,7 +54,7 @@ def read_zip(content: bytes, sections: TextSections) -> dict[str, Any]:
     """List a ZIP archive."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         comment = decode(archive.comment)
-        return add_listing(map(_zip_entry, archive.infolist()), sections, "ZIP archive", comment)
+        return add_listing(_zip_entries(archive.infolist()), sections, "ZIP archive", comment)
 
 
 def read_tar(content: bytes, sections: TextSections) -> dict[str, Any]:
@@ -79,19 +81,22 @@ def read_rar(content: bytes, sections: TextSections) -> dict[str, Any]:
         raise Unreadable("The archive is a later part of several; its names are in the first.") from None
 
 
-def _zip_entry(info: zipfile.ZipInfo) -> Entry:
-    return Entry(
-        _zip_name(info),
-        size=info.file_size,
-        modified=_time(info.date_time),
-        is_folder=info.filename.endswith("/"),
-        is_encrypted=bool(info.flag_bits & _ENCRYPTED_FLAG),
-        note=f"comment: {decode(info.comment)}" if info.comment else "",
-    )
+def _zip_entries(infos: Sequence[zipfile.ZipInfo]) -> Iterator[Entry]:
+    # Most programs write UTF-8, or the encoding of their country, without saying so; zipfile takes it for cp437.
+    unsaid = b"\n".join(info.filename.encode("cp437") for info in infos if not info.flag_bits & _UTF8_FLAG)
+    encoding = find_encoding(unsaid[:_NAMES_MAX_BYTES], "cp437")
+    for info in infos:
+        yield Entry(
+            _zip_name(info, encoding),
+            size=info.file_size,
+            modified=_time(info.date_time),
+            is_folder=info.filename.endswith("/"),
+            is_encrypted=bool(info.flag_bits & _ENCRYPTED_FLAG),
+            note=f"comment: {decode(info.comment)}" if info.comment else "",
+        )
 
 
-def _zip_name(info: zipfile.ZipInfo) -> str:
-    """The name of an entry: most programs write UTF-8 or the encoding of their country without saying so."""
+def _zip_name(info: zipfile.ZipInfo, encoding: str) -> str:
     if info.flag_bits & _UTF8_FLAG:
         return info.filename
     at, extra = 0, info.extra
@@ -101,9 +106,7 @@ def _zip_name(info: zipfile.ZipInfo) -> str:
             with suppress(UnicodeDecodeError):
                 return extra[at + 9 : at + 4 + length].decode()
         at += 4 + length
-    with suppress(UnicodeError):
-        return info.filename.encode("cp437").decode()
-    return info.filename
+    return info.filename.encode("cp437").decode(encoding, "replace")
 
 
 def _tar_entries(file: ByteStream, sections: TextSections) -> Iterator[Entry]:

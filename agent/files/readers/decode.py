@@ -46,6 +46,15 @@ def decode(
         return content.decode("cp1252", "replace")
 
 
+def find_encoding(content: bytes, default: str) -> str:
+    """The codec of bytes by what they are; `default` where that cannot be told."""
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return default
+    return "utf-8"
+
+
 def find_codec(label: str | None) -> str | None:
     """The codec of an encoding by its name; None for a name that is none of a text's encodings."""
     name = (label or "").strip().strip("\"'").lower()

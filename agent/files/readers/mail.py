@@ -62,6 +62,7 @@ def add_mail(part: MimePart, sections: TextSections, mark: str, nested: int = 0)
 
 
 def _head(part: MimePart, sections: TextSections) -> Iterator[str]:
+    sections.leave_out("header field", part.stray_lines)
     for name, value in part.fields:
         if name.lower() in _SHOWN_FIELDS and value:
             yield f"{name}: {value}"

@@ -21,6 +21,12 @@ from agent.files.readers.sections import TextSections
 _HEAD_MAX_BYTES = 1024 * 1024
 _FIELD = rb"[!-9;-~]{1,200}[ \t]*:"
 _HEAD = re.compile(rb"(?:(?:>?From |" + _FIELD + rb"|[ \t])[^\r\n]*(?:\r\n|\r|\n|\Z))*")
+#: Lines among the header fields that are none: programs that break mails write a few.
+_STRAY_LINES_MAX = 20
+_STRAY_LINE = re.compile(
+    rb"[^\r\n]+(?:\r\n|\r|\n)(?=(?:From|To|Cc|Subject|Date|Message-ID|MIME-Version|Content-[\w-]+|Received|X-[\w-]+):)",
+    re.IGNORECASE,
+)
 _END_OF_LINE = re.compile(rb"\r\n|\r|\n")
 _REST_OF_LINE = rb"(--)?[ \t]*(?:\r\n|\r|\n|\Z)"
 #: What mail programs write for those that know no parts.
@@ -39,9 +45,8 @@ class MimePart:
 
     def __init__(self, content: bytes, default_type: str = "text/plain") -> None:
         """`default_type` is what it holds if it does not say so."""
-        head = _HEAD.match(content[:_HEAD_MAX_BYTES])
-        end = head.end() if head else 0
-        self._fields: Message = BytesHeaderParser().parsebytes(content[:end].removeprefix(b">"))
+        head, end, self.stray_lines = _split_head(content)
+        self._fields: Message = BytesHeaderParser().parsebytes(head.removeprefix(b">"))
         line_end = _END_OF_LINE.match(content, end)
         self._body = content[line_end.end() if line_end else end :]
         self._default_type = default_type
@@ -98,8 +103,9 @@ class MimePart:
         return self._body
 
     def read_text(self, sections: TextSections) -> str:
-        """Its bytes as text; a guess at its encoding is told in `sections`."""
-        return decode_text(self.content, self.parameter("charset"), sections)
+        """Its bytes as text, in lines; a guess at its encoding is told in `sections`."""
+        text = decode_text(self.content, self.parameter("charset"), sections)
+        return text.replace("\r\n", "\n").replace("\r", "\n")
 
     def split(self, most: int) -> tuple[list["MimePart"], bool]:
         """The parts of a multipart, one more than `most` if there are more, and whether it has text around them.
@@ -198,6 +204,22 @@ def _decode_base64(body: bytes) -> bytes:
     letters = letters[: len(letters) - (len(letters) % 4 == 1)]
     content = binascii.a2b_base64(letters + b"=" * (-len(letters) % 4))
     return content + b"\n" + footer if footer else content
+
+
+def _split_head(content: bytes) -> tuple[bytes, int, int]:
+    """The header fields of a part, where they end, and how many lines among them are none.
+
+    A line that is none ends them, as in mails that lost the empty line, unless fields of mail go on after it.
+    """
+    match = _HEAD.match(content, 0, _HEAD_MAX_BYTES)
+    end, stray_lines = match.end() if match else 0, 0
+    head = content[:end]
+    while head and stray_lines < _STRAY_LINES_MAX and (stray := _STRAY_LINE.match(content, end)):
+        stray_lines += 1
+        match = _HEAD.match(content, stray.end(), _HEAD_MAX_BYTES)
+        head += content[stray.end() : match.end()] if match else b""
+        end = match.end() if match else stray.end()
+    return head, end, stray_lines
 
 
 def _to_bytes(text: str, encoding: str) -> bytes:

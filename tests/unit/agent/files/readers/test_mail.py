@@ -53,7 +53,7 @@ def test_a_header_field_is_readable_in_any_encoding(head: bytes, line: str) -> N
         (b"text/plain; charset=utf-7", b"K+APY-ln", "Köln"),
         (b"text/plain\r\nContent-Transfer-Encoding: base64", b"S8O2bG4=", "Köln"),
         (b"text/plain\r\nContent-Transfer-Encoding: base64", b"S8O2bG4", "Köln"),
-        (b"text/plain\r\nContent-Transfer-Encoding: base64", b"S8O2bG4=\r\n-- \r\nthe list", "Köln\n-- \r\nthe list"),
+        (b"text/plain\r\nContent-Transfer-Encoding: base64", b"S8O2bG4=\r\n-- \r\nthe list", "Köln\n-- \nthe list"),
         (b"text/plain\r\nContent-Transfer-Encoding: base64", b"Not packed at all.", "Not packed at all."),
         (b"text/plain\r\nContent-Transfer-Encoding: quoted-printable", b"K=C3=B6=\r\nln =ZZ", "Köln =ZZ"),
         (b"text/plain\r\nContent-Transfer-Encoding: unheard-of", b"plain", "plain"),
@@ -159,6 +159,15 @@ def test_a_file_of_several_mails_shows_them_all() -> None:
 )
 def test_what_programs_put_around_a_mail_is_no_part_of_it(content: bytes) -> None:
     assert read(content)["text"] == "Subject: ü\n\nbody"
+
+
+def test_a_line_among_the_fields_that_is_none_hides_no_field_after_it() -> None:
+    result = read(b"From: a\r\nno field at all\r\nSubject: b\r\n\r\nbody\r\nSubject: c")
+    lost = read(b"From: a\r\nno empty line\r\nbody")
+
+    assert result["text"] == "From: a\nSubject: b\n\nbody\nSubject: c"
+    assert result["left_out"] == {"header field": 1}
+    assert lost["text"] == "From: a\n\nno empty line\nbody"
 
 
 def test_an_invitation_is_read_as_people_read_it() -> None:
