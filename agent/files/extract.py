@@ -58,6 +58,18 @@ _READERS = {
     f"{_ODF}.spreadsheet": ("workbook", "open_sheets:read"),
     f"{_ODF}.presentation": ("presentation", "open_slides:read"),
     "text/html": ("page", "page:read"),
+    "message/rfc822": ("mail", "mail:read"),
+    "application/vnd.ms-outlook": ("mail", "outlook:read"),
+    "application/x-ipynb+json": ("notebook", "notebook:read"),
+    "application/epub+zip": ("book", "book:read"),
+    "application/zip": ("archive", "archive:read_zip"),
+    "application/x-tar": ("archive", "archive:read_tar"),
+    **dict.fromkeys(
+        ("application/gzip", "application/x-bzip2", "application/x-xz"), ("archive", "compressed_file:read")
+    ),
+    "application/x-7z-compressed": ("archive", "seven_zip:read"),
+    "application/vnd.rar": ("archive", "archive:read_rar"),
+    **dict.fromkeys(("text/rtf", "application/rtf"), ("document", "rich_text:read")),
     **dict.fromkeys(IMAGE_TYPES, ("picture", "picture:read")),
 }
 #: What reads a file that crashed its reader, in a child of its own.
@@ -193,7 +205,7 @@ async def _read_with(
 ) -> Extracted | None:
     """Read a file with one reader; None where the file crashes it."""
     noun, _ = _READERS[media_type]
-    options = {**options, "reader": reader, "noun": noun}
+    options = {**options, "reader": reader, "noun": noun, "readers": _READERS}
     failure = f"The {noun} could not be read"
     try:
         output, returncode = await read_in_child(_WORKER, content, timeout_seconds=timeout_seconds, options=options)

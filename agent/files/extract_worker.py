@@ -63,7 +63,9 @@ def read(content: bytes, options: dict[str, Any]) -> dict[str, Any]:
 
     module, _, function = options["reader"].partition(":")
     reader = getattr(import_module(f"agent.files.readers.{module}"), function)
-    sections = TextSections(options["until"], options["max_chars"], options["ocr_languages"])
+    sections = TextSections(
+        options["until"], options["max_chars"], ocr_languages=options["ocr_languages"], readers=options["readers"]
+    )
     try:
         result: dict[str, Any] = reader(content, sections)
         return result

@@ -26,6 +26,7 @@ from store.media_types.signatures import (
     polyglot_kind,
     runnable_type,
 )
+from store.media_types.structured import MAIL, NOTEBOOK, RICH_TEXT, STRUCTURED_TEXTS, structured_type
 from store.media_types.text_types import INERT_TYPES, decode, is_textual, may_name_text, resembles_json, text_type
 from store.media_types.zip_contents import container_type, contents_of, is_too_large_unpacked
 
@@ -52,6 +53,7 @@ _BY_ENDING = {
     ".ppt": "application/vnd.ms-powerpoint",
     ".zip": "application/zip", ".gz": "application/gzip", ".tgz": "application/gzip",
     ".tar": "application/x-tar", ".7z": "application/x-7z-compressed",
+    ".msg": "application/vnd.ms-outlook", ".epub": "application/epub+zip",
 }  # fmt: skip
 #: Other names under which clients send the types that we know.
 _ALIASES = {
@@ -63,6 +65,10 @@ _ALIASES = {
     "application/x-gzip": "application/gzip", "application/x-gtar": "application/x-tar",
     "application/tar": "application/x-tar", "application/x-compressed-tar": "application/gzip",
     "application/x-bzip": "application/x-bzip2", "application/x-rar-compressed": "application/vnd.rar",
+    "application/x-rar": "application/vnd.rar", "application/bzip2": "application/x-bzip2",
+    "application/x-epub+zip": "application/epub+zip", "application/eml": MAIL, "application/mbox": MAIL,
+    "application/x-mimearchive": MAIL, "multipart/related": MAIL, "application/x-msg": "application/vnd.ms-outlook",
+    "application/ipynb": NOTEBOOK, "application/rtf": RICH_TEXT,
 }  # fmt: skip
 #: Endings under which to save documents that may hold macros, by their type.
 _SAFE_ENDINGS = {
@@ -71,6 +77,8 @@ _SAFE_ENDINGS = {
     "application/vnd.ms-powerpoint": ".pptx",
     "application/vnd.ms-powerpoint.presentation.macroenabled.12": ".pptx",
 }  # fmt: skip
+#: Claims that are true as well: a notebook is JSON, and Windows calls rich text by the name of its program.
+_OTHER_CLAIMS = {(NOTEBOOK, "application/json"), (RICH_TEXT, "application/msword")}
 #: Types that clients declare that do not know.
 _NO_CLAIM = {"", UNKNOWN_TYPE, "binary/octet-stream", "application/unknown", "*/*"}
 
@@ -148,13 +156,13 @@ def _name_claim(ending: str | None, media_type: str) -> str | None:
     same_kind = (
         ending and ending in KNOWN_TYPES and media_type in KNOWN_TYPES and ending[:6] == media_type[:6] == "image/"
     )
-    both_text = is_textual(ending) and media_type in INERT_TYPES
+    both_text = is_textual(ending) and media_type in INERT_TYPES | STRUCTURED_TEXTS
     return None if same_kind or both_text else ending
 
 
 def _recognise_type(filename: str, sample: Sample, claim: str | None, ending: str | None) -> str:
     hint = claim or ending or mimetypes.guess_type(filename)[0]
-    media_type = known_type(sample)
+    media_type = structured_type(sample) or known_type(sample)
     if media_type and media_type != "image/gif":
         return media_type
     text, encoding = decode(sample) or (None, None)
@@ -239,7 +247,9 @@ def _check_claim(name: str, claim: str, media_type: str, sample: Sample) -> None
 def _agrees(claim: str, media_type: str) -> bool:
     if claim == media_type:
         return True
-    if media_type in INERT_TYPES:
+    if (media_type, claim) in _OTHER_CLAIMS:
+        return True
+    if media_type in INERT_TYPES | STRUCTURED_TEXTS:
         # JSON is a promise to its parser; other texts are read as text anyway.
         return may_name_text(claim) and claim != "application/json"
     if media_type == "text/html":

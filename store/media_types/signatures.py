@@ -9,6 +9,7 @@ import struct
 
 from conversation.media_types import IMAGE_TYPES, UNKNOWN_TYPE
 from store.media_types.sample import Sample
+from store.media_types.structured import OUTLOOK, is_outlook_file
 
 #: Types that are recognised here, strictly, and nowhere else.
 KNOWN_TYPES = frozenset((*IMAGE_TYPES, "application/pdf"))
@@ -111,6 +112,8 @@ def ole_type(sample: Sample) -> str | None:
     """The type of a file of an old Office program, or of another OLE file; None where it is none."""
     if not sample.head.startswith(_OLE):
         return None
+    if is_outlook_file(sample, tuple(_OLE_STREAMS)):
+        return OUTLOOK
     for stream, media_type in _OLE_STREAMS.items():
         name = f"{stream}\0".encode("utf-16-le")
         if name in sample.head or name in sample.tail:

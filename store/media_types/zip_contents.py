@@ -73,6 +73,8 @@ def container_type(sample: Sample, contents: Contents) -> str:
     if folder is not None:
         plain, with_macros = _OFFICE[folder]
         return with_macros if _has_macros(names) else plain
+    if "META-INF/container.xml" in contents.names and any(name.endswith(".opf") for name in contents.names):
+        return "application/epub+zip"  # whose first part is not where it should be
     if contents.names & {"META-INF/MANIFEST.MF", "AndroidManifest.xml"}:
         return "application/java-archive"
     return ZIP

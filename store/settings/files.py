@@ -78,6 +78,11 @@ class AttachmentSettings(BaseModel):
         "application/x-7z-compressed",
         "application/x-bzip2",
         "application/x-xz",
+        "application/vnd.rar",
+        "application/epub+zip",
+        "message/rfc822",
+        "application/vnd.ms-outlook",
+        "application/x-ipynb+json",
     )
 
 

@@ -6,6 +6,8 @@ does not show is counted.
 
 import time
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import Any
 
 from conversation.storable_text import make_storable
@@ -18,14 +20,28 @@ class Unreadable(Exception):
 class TextSections:
     """The sections of one file, in their order."""
 
-    def __init__(self, deadline: float, max_chars: int, ocr_languages: str = "") -> None:
+    def __init__(
+        self,
+        deadline: float,
+        max_chars: int,
+        *,
+        ocr_languages: str = "",
+        readers: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
         """`deadline` is a time of `time.monotonic`; what is gathered by then is the result.
 
         `ocr_languages` are those that text in pictures is read in, as tesseract names them; "" reads none.
+        `readers` are those of files within this one, by media type: what to call such a file, and its reader.
         """
         self._deadline = deadline
         self.max_chars = max_chars
         self.ocr_languages = ocr_languages
+        self.readers = readers or {}
+        #: How many files this one is within.
+        self.depth = 0
+        self._begin()
+
+    def _begin(self) -> None:
         self._texts: list[str] = []
         self._length = 0
         self._remarks: dict[str, None] = {}
@@ -71,6 +87,26 @@ class TextSections:
         """Count content that the text does not show, by its kind: `picture`, in the singular."""
         if count:
             self._left_out[kind] += count
+
+    @property
+    def seconds_left(self) -> float:
+        """The time that is left."""
+        return self._deadline - time.monotonic()
+
+    def open_inner(self) -> "TextSections":
+        """Sections of a file within this one, in the time and the room that are left."""
+        inner = copy(self)
+        inner.max_chars, inner.depth = max(1, self.max_chars - self._length), self.depth + 1
+        inner._begin()  # noqa: SLF001 - of its own class
+        return inner
+
+    def add_result(self, mark: str, result: Mapping[str, Any]) -> None:
+        """Add a file within this one as a section, with what its reader said of it."""
+        self.add("", "\n".join(filter(None, (f"--- {mark} ---", result["text"]))))
+        for sentence in filter(None, (result.get("problem"), *result.get("remarks", ()))):
+            self.remark(f"{mark[:1].upper()}{mark[1:]}: {sentence}")
+        for kind, count in result.get("left_out", {}).items():
+            self.leave_out(kind, count)
 
     def result(self, *, goes_on: bool = False, problem: str | None = None) -> dict[str, Any]:
         """The fields of an `Extracted`, as JSON values; `goes_on` where the file has more."""

@@ -107,14 +107,13 @@ async def test_what_is_made_of_a_picture_is_stored_as_blobs_of_its_tenant(site: 
 
 async def test_documents_are_text_and_others_are_a_line(site: Site) -> None:
     message = await site.message(
-        ("a.xlsx", xlsx({"Sales": [["n", 1]]})), ("a.zip", packed({"x": bytes(10)})), ("a.md", b"# Hi")
+        ("a.xlsx", xlsx({"Sales": [["n", 1]]})), ("a.webm", b"\x1a\x45\xdf\xa3" + bytes(20)), ("a.md", b"# Hi")
     )
 
-    sheet, archive, note = await site.texts(message)
+    sheet, film, note = await site.texts(message)
 
     assert sheet == '--- sheet "Sales" ---\nn\t1'
-    size = human_size(message.attachments[1].size or 0)
-    assert archive == f"[application/zip, {size}: its content cannot be shown; a tool may open it.]"
+    assert film == "[video/webm, 24 bytes: its content cannot be shown; a tool may open it.]"
     assert note == "# Hi"
 
 

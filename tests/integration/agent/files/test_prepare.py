@@ -58,7 +58,7 @@ async def prepared(content: bytes, media_type: str) -> PreparationResult:
             f"{ODF}.presentation",
             "--- slide 1 ---\nOn it\n\n--- slide 2 ---\nOn it",
         ),
-        (PAGE, "text/html", "Hello\nbig world\na | b"),
+        (PAGE, "text/html", "Title: T\n# Hello\nbig world\na | b"),
         (b"# Notes\n\n- one", "text/markdown", "# Notes\n\n- one"),
         (b"a,b\n1,2\n", "text/csv", "a,b\n1,2\n"),
         (b'{"a": 1}', "application/json", '{"a": 1}'),
