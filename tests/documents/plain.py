@@ -66,14 +66,11 @@ def _write_page(matter: Matter) -> Document:
 
 def _write_notebook(matter: Matter) -> Document:
     """A notebook whose cells were run: text, code, what it printed, a picture beside its text, an error."""
-    title, code, printed = (
-        f"# {matter.title}",
-        f"price = {matter.items[0].price}  # {matter.note}",
-        matter.paragraphs[0],
-    )
+    title, code = f"# {matter.title}", f"price = {matter.items[0].price}  # {matter.note}"
+    printed, data = matter.paragraphs[0], {"image/png": "iVBORw0KGgo=", "text/plain": [matter.person]}
     outputs = [
         {"output_type": "stream", "name": "stdout", "text": [printed + "\n"]},
-        {"output_type": "display_data", "metadata": {}, "data": {"image/png": "iVBORw0KGgo=", "text/plain": [matter.person]}},
+        {"output_type": "display_data", "metadata": {}, "data": data},
         {"output_type": "error", "ename": "ValueError", "evalue": matter.footer, "traceback": []},
     ]  # fmt: skip
     cells: list[dict[str, Any]] = [
