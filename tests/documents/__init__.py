@@ -55,3 +55,9 @@ def build_all(matters: "Sequence[Matter]") -> Iterator[Document]:
 def say(*forms: str, kind: str = "") -> Fact:
     """A fact that is shown in one of these forms."""
     return Fact(forms, kind)
+
+
+def say_number(value: float, *forms: str) -> Fact:
+    """The fact of a number: as it is stored, or as a person sees it; or one of these forms."""
+    whole = [str(round(value))] if value % 1 == 0 else []
+    return say(f"{value:,.2f}", f"{value:.2f}", f"{value:.12g}", *whole, *forms)

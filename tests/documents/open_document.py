@@ -4,7 +4,7 @@ import io
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tests.documents import Document, Fact, say
+from tests.documents import Document, Fact, say, say_number
 from tests.documents.matters import Matter
 
 _TYPE = "application/vnd.oasis.opendocument"
@@ -103,8 +103,8 @@ def _write_sheets(matter: Matter) -> Document:
     body.append(second)
     words = [matter.kind, *matter.columns, *(item.name for item in matter.items), matter.total, matter.person]
     facts = [*map(say, words), say(matter.language), say(matter.note)]
-    facts += [say(f"{item.price:g}", f"{item.price:.2f}", str(item.price)) for item in matter.items]
-    facts += [say(matter.date.isoformat(), f"{matter.date:%d.%m.%Y}"), say(f"{matter.sum:g}", str(matter.sum))]
+    facts += [say_number(value) for value in (*(item.price for item in matter.items), matter.sum)]
+    facts.append(say(matter.date.isoformat(), f"{matter.date:%d.%m.%Y}", f"{matter.date:%m/%d/%y}"))
     return Document(f"open-document/ods/{matter.name}", f"{_TYPE}.spreadsheet", _save(document), tuple(facts))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, time
 from typing import Any
 
-from tests.documents import Document, Fact, say
+from tests.documents import Document, Fact, say, say_number
 from tests.documents.matters import Matter
 from tests.documents.pictures import draw_picture
 
@@ -21,11 +21,6 @@ def build(matters: Sequence[Matter]) -> Iterator[Document]:
     for matter in matters:
         yield _write_with_openpyxl(matter)
         yield _write_with_xlsxwriter(matter)
-
-
-def say_number(value: float) -> Fact:
-    """The fact of an amount of money: grouped or not, with the digits that it needs or two."""
-    return say(f"{value:,.2f}", f"{value:.2f}", f"{value:g}", str(value), str(round(value)) if value % 1 == 0 else "\0")
 
 
 def _say_cells(matter: Matter) -> list[Fact]:
@@ -52,7 +47,8 @@ def _write_with_openpyxl(matter: Matter) -> Document:
     sheet.cell(last + 2, 2).number_format = "0%"
     sheet.append([matter.person, matter.date])
     sheet.cell(last + 3, 2).number_format = "dd.mm.yyyy"
-    facts = [say(matter.kind), *_say_cells(matter), say(f"SUM(D2:D{last})"), say("B2*C2"), say(matter.rate[0])]
+    sums = [say_number(matter.sum, f"SUM(D2:D{last})"), say_number(matter.items[0].amount, "B2*C2")]
+    facts = [say(matter.kind), *_say_cells(matter), *sums, say(matter.rate[0])]
     facts += _OPENPYXL_WAYS[matter.number % len(_OPENPYXL_WAYS)](book, sheet, matter)
     file = io.BytesIO()
     book.save(file)
