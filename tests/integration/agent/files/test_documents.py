@@ -1,38 +1,22 @@
 """Two hundred documents of other programs' writers are read whole: no reader stumbles, nothing is lost in silence.
 
-The readers run in this process: what a child adds is its limits, which `test_extract.py` tries, and a start for
-each document.
+The readers run in this process: the limits of a child are tried by `test_extract.py`.
 """
 
 import asyncio
-import json
-import time
-import warnings
-from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 import pytest
 
-from agent.files import extract, extract_worker
 from agent.files.prepare import prepare_file
-from tests.documents import Document, build_all
+from tests.documents import Document, build_all, office_suite
 from tests.documents.matters import load_matters
+from tests.documents.reading import readers_in_process
 
 #: Matters whose documents are read in every run: a contract in Latin letters, an invoice in Japanese.
 SAMPLE = ("contract-de", "invoice-ja")
 #: What a reader says that stumbled.
 FAILURES = ("could not be read", "protected by a password")
-
-
-async def _read_here(
-    program: Path, content: bytes, *, timeout_seconds: float, options: Mapping[str, Any]
-) -> tuple[bytes, int]:
-    """What a child would answer, without one."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # as in a child, where nobody hears them
-        result = extract_worker.read(content, {**options, "until": time.monotonic() + timeout_seconds})
-    return json.dumps(result).encode(), 0
 
 
 def find_faults(documents: Iterable[Document]) -> list[str]:
@@ -54,8 +38,9 @@ async def _find_fault(document: Document) -> str | None:
 
 
 @pytest.fixture(autouse=True)
-def no_children(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extract, "read_in_child", _read_here)
+def no_children() -> Iterator[None]:
+    with readers_in_process():
+        yield
 
 
 def test_documents_of_each_writer_are_read_whole() -> None:
@@ -73,3 +58,12 @@ def test_two_hundred_documents_are_read_whole() -> None:
 
     assert find_faults(documents) == []
     assert len({document.name for document in documents}) >= 200
+
+
+@pytest.mark.endurance
+@pytest.mark.timeout(600)
+def test_documents_of_an_office_suite_are_read_whole() -> None:
+    documents = list(office_suite.build(load_matters()))
+
+    assert find_faults(documents) == []
+    assert len(documents) > 100
