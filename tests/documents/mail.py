@@ -31,10 +31,13 @@ def _write(matter: Matter) -> tuple[EmailMessage, list[Fact]]:
     message["Subject"] = matter.title
     message["Date"] = f"{matter.date:%a, %d %b %Y} 09:30:00 +0000"
     charset = _OLD_CHARSETS.get(matter.language, "utf-8")
-    body = "\n\n".join([*matter.paragraphs, *(f"{item.name}: {item.count}" for item in matter.items)])
-    message.set_content(body, charset=charset)
+    message.set_content("\n\n".join(_lines_of(matter)), charset=charset)
     rows = [say(f"{item.name}: {item.count}") for item in matter.items]
     return message, [say(matter.person), say("desk@example.org"), *matter.say_body(), *rows]
+
+
+def _lines_of(matter: Matter) -> list[str]:
+    return [*matter.paragraphs, *(f"{item.name}: {item.count}" for item in matter.items)]
 
 
 def _leave_plain(message: EmailMessage, matter: Matter) -> list[Fact]:
@@ -44,7 +47,7 @@ def _leave_plain(message: EmailMessage, matter: Matter) -> list[Fact]:
 
 def _add_page(message: EmailMessage, matter: Matter) -> list[Fact]:
     """The same again as a page, of which one form is enough."""
-    text = "".join(f"<p>{escape(paragraph)}</p>" for paragraph in matter.paragraphs)
+    text = "".join(f"<p>{escape(line)}</p>" for line in _lines_of(matter))
     message.add_alternative(f"<html><body><h1>{escape(matter.title)}</h1>{text}</body></html>", subtype="html")
     return []
 

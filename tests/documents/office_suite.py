@@ -85,6 +85,11 @@ def _copy(documents: Sequence[tuple[Matter, Document]], suffix: str, copy: str) 
 
 
 def _say_on_paper(document: Document, matter: Matter) -> list[Fact]:
-    """The facts of a document's title and text, word by word: lines break anywhere."""
+    """The facts of a document's title and text, word by word: lines break anywhere, and points may change sides."""
     on_paper = {matter.title, *matter.paragraphs}
-    return [say(part) for fact in document.facts if on_paper.intersection(fact.forms) for part in fact.forms[0].split()]
+    return [
+        say(part.strip(".,:;"))
+        for fact in document.facts
+        if on_paper.intersection(fact.forms)
+        for part in fact.forms[0].split()
+    ]
