@@ -66,6 +66,9 @@ soak: $(VENV)/.dev
 
 ## Run the tests at full length, which no change has to wait for: before a release, and each night.
 endurance: $(VENV)/.dev
+	@command -v soffice >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get install -yq --no-install-recommends libreoffice-core-nogui \
+	    libreoffice-writer-nogui libreoffice-calc-nogui libreoffice-impress-nogui >/dev/null; } \
+	    || { echo "make endurance needs LibreOffice: apt-get install libreoffice-writer libreoffice-calc libreoffice-impress" >&2; exit 1; }
 	@$(PYTEST) --durations=20 -m endurance $(ARGS)
 
 ## Break everything for ten minutes while conversations go on. ARGS="--seed 7" repeats a plan.

@@ -30,7 +30,7 @@ def main(folder: Path) -> None:
         "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
         "grid.alpha": 0.3, "svg.hashsalt": "threadmill", "figure.constrained_layout.use": True,
     })  # fmt: skip
-    for draw in (draw_stores, draw_ratios, draw_waiting, draw_models):
+    for draw in (draw_stores, draw_ratios, draw_waiting, draw_models, draw_documents):
         name = draw.__name__.removeprefix("draw_")
         figure = draw(folder)
         if figure is None:
@@ -122,6 +122,31 @@ def draw_models(folder: Path) -> Figure | None:
     axes.grid(visible=False, axis="y")
     axes.set_xlabel("milliseconds of processor time")
     return finish(figure, "One call of a model, fifty in the air", result)
+
+
+def draw_documents(folder: Path) -> Figure | None:
+    """Time and memory of a document by its format."""
+    if (result := load(folder, "documents")) is None:
+        return None
+    figures = result["figures"]
+    names = [key.removesuffix("_ms") for key in figures if key.endswith("_ms") and not key.startswith("other_")]
+    figure, all_axes = plt.subplots(1, 2, figsize=(9, 3.4))
+    for axes, unit, label in zip(all_axes, ("ms", "MiB"), ("milliseconds of processor time", "MiB"), strict=True):
+        places = range(len(names))
+        for key, shift, color, title in (
+            ("{}_{}", -0.2, OWN, "Threadmill"),
+            ("other_{}_{}", 0.2, OTHERS[0], "markitdown"),
+        ):
+            lines = [figures.get(key.format(name, unit)) for name in names]
+            values = [line["value"] if line else 0 for line in lines]
+            axes.bar([place + shift for place in places], values, width=0.4, color=color, label=title)
+        axes.set(ylabel=label)
+        axes.set_xticks(places, [f".{name}" for name in names], rotation=45)
+        axes.grid(visible=False, axis="x")
+    all_axes[0].legend(frameon=False)
+    return finish(
+        figure, "One document, read by a process of its own; no bar: not read by it, or not in a process", result
+    )
 
 
 def finish(figure: Figure, title: str, result: Result) -> Figure:

@@ -32,6 +32,12 @@ def mark_of(place: str) -> str:
 
 
 def build_all() -> Mapping[str, MarkedFile]:
-    """Build the file of each format, by the name of its module."""
-    names = sorted(module.name for module in pkgutil.iter_modules(__path__))
-    return {name: import_module(f"{__name__}.{name}").build() for name in names}
+    """Build the files of each format, by the name of its module, and of the file where there are several."""
+    files: dict[str, MarkedFile] = {}
+    for name in sorted(module.name for module in pkgutil.iter_modules(__path__)):
+        built: MarkedFile | Mapping[str, MarkedFile] = import_module(f"{__name__}.{name}").build()
+        if isinstance(built, MarkedFile):
+            files[name] = built
+        else:
+            files |= {f"{name}: {part}": file for part, file in built.items()}
+    return files
