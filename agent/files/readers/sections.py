@@ -88,11 +88,6 @@ class TextSections:
         if count:
             self._left_out[kind] += count
 
-    @property
-    def seconds_left(self) -> float:
-        """The time that is left."""
-        return self._deadline - time.monotonic()
-
     def open_inner(self) -> "TextSections":
         """Sections of a file within this one, in the time and the room that are left."""
         inner = copy(self)
