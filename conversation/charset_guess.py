@@ -11,21 +11,26 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from conversation.plausible_text import find_others, is_possible, measure_plausibility
+from conversation.plausible_text import find_others, is_possible, is_typography, measure_plausibility
 
 #: Encodings that people's programs write or wrote, and how much of what is seen of each is believed: what few
 #: programs write has to be plainer to see. Where one encoding holds another, the larger one stands for both.
 _CANDIDATES = {
     "cp1252": 1.0,
     **dict.fromkeys(("gb18030", "big5hkscs", "cp932", "euc_jis_2004", "cp949", "johab"), 1.0),
-    **dict.fromkeys(("cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "cp874"), 0.95),
-    **dict.fromkeys(("koi8-r", "koi8-u", "iso8859-2", "iso8859-5", "iso8859-6", "iso8859-7", "iso8859-15"), 0.9),
+    **dict.fromkeys(("cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "cp874"), 0.85),
+    **dict.fromkeys(("koi8-r", "koi8-u", "iso8859-2", "iso8859-5", "iso8859-6", "iso8859-7", "iso8859-15"), 0.8),
     **dict.fromkeys(("iso8859-13", "iso8859-16", "cp1258"), 0.7),
     **dict.fromkeys(("cp850", "cp852", "cp866", "cp437", "cp1125", "cp737", "cp775", "cp855", "cp857"), 0.75),
     **dict.fromkeys(("cp860", "cp862", "cp865", "cp720"), 0.75),
-    **dict.fromkeys(("mac-roman", "mac-greek", "mac-turkish"), 0.7),
-    **dict.fromkeys(("mac-cyrillic", "mac-latin2"), 0.5),
+    "mac-roman": 0.7,
+    **dict.fromkeys(("mac-cyrillic", "mac-latin2", "mac-greek"), 0.5),
+    "mac-turkish": 0.3,
 }
+#: The encoding that is tried whatever the detector says, which knows few signs.
+_USUAL = "cp1252"
+#: How much likelier a text is than the detector says, that has signs of typography alone: it knows letters.
+_TYPOGRAPHY_WEIGHT = 3.0
 #: Bytes that a guess is made of: more do not make it better.
 _EVIDENCE_MAX_BYTES = 8 * 1024
 #: Guesses of the detector that are looked at: what it ranks behind them was never right.
@@ -82,7 +87,7 @@ def rank(content: bytes) -> Sequence[Reading]:
     lines = _gather_evidence(content)
     words = b" ".join(_WORDS.findall(lines))
     by_lines, by_words = _detect(lines), _detect(words)
-    tries = {*list(by_lines)[:_TRIES], *list(by_words)[:_TRIES]}
+    tries = {*list(by_lines)[:_TRIES], *list(by_words)[:_TRIES], _USUAL}
     readings: dict[str, Reading] = {}
     for name in filter(tries.__contains__, _CANDIDATES):
         text = _read(lines, name)
@@ -91,7 +96,8 @@ def rank(content: bytes) -> Sequence[Reading]:
             if folded_text not in readings:
                 readings[folded_text] = Reading(text, plausibility=measure_plausibility(text))
             reading = readings[folded_text]
-            likeness = (by_lines.get(name, 0.001) * by_words.get(name, 0.001)) ** 0.5
+            weight = _TYPOGRAPHY_WEIGHT if is_typography(text) else 1.0
+            likeness = weight * (by_lines.get(name, 0.001) * by_words.get(name, 0.001)) ** 0.5
             reading.score = max(reading.score, likeness * reading.plausibility * _CANDIDATES[name] ** _doubt(text))
             reading.names = (*reading.names, name)
     return sorted(readings.values(), key=lambda reading: -reading.score)
@@ -135,5 +141,5 @@ def _read(content: bytes, encoding: str) -> str | None:
 
 
 def _doubt(text: str) -> float:
-    """The weight of what is usual, from 1 where a text shows next to nothing."""
+    """The weight of what is usual, the more the less a text shows."""
     return min(1, 4 / (len(set(find_others(text))) or 1))
