@@ -39,7 +39,11 @@ _TRIES = 12
 _AROUND_BYTES = 200
 #: Below this, the best reading of bytes is no text: they are in an encoding that is not known here, or in none.
 _MIN_PLAUSIBILITY = 0.2
+#: A pair of bytes of Asia, by the row of its character.
+_PAIR = re.compile(rb"([\xa1-\xfe])[\xa1-\xfe]")
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
+#: From a byte to the end of the character that it is in, of two bytes or four: the last may be ASCII.
+_CHARACTER_END = re.compile(rb"[\x00-\x7f]|[\x80-\xff]{1,400}[\x00-\x7f]?")
 #: Words that are not ASCII alone, with their neighbours.
 _WORDS = re.compile(
     rb"(?:[!-~]{1,40}[ \t])?\S{0,40}[\x80-\xff]\S{0,200}(?:[ \t]\S{0,40}[\x80-\xff]\S{0,200})*(?:[ \t][!-~]{1,40})?"
@@ -96,7 +100,7 @@ def rank(content: bytes) -> Sequence[Reading]:
             if folded_text not in readings:
                 readings[folded_text] = Reading(text, plausibility=measure_plausibility(text))
             reading = readings[folded_text]
-            weight = _TYPOGRAPHY_WEIGHT if is_typography(text) else 1.0
+            weight = _TYPOGRAPHY_WEIGHT if is_typography(text) else _weigh_rows(name, lines)
             likeness = weight * (by_lines.get(name, 0.001) * by_words.get(name, 0.001)) ** 0.5
             reading.score = max(reading.score, likeness * reading.plausibility * _CANDIDATES[name] ** _doubt(text))
             reading.names = (*reading.names, name)
@@ -107,12 +111,11 @@ def _gather_evidence(content: bytes) -> bytes:
     """The lines that are not ASCII alone, as many as are of use; of long lines the part around that."""
     pieces, size, at = [], 0, 0
     while size < _EVIDENCE_MAX_BYTES and (match := _NOT_ASCII.search(content, at)):
-        start = max(at, match.start() - _AROUND_BYTES)
-        start = max(
-            start, content.rfind(b"\n", start, match.start()) + 1, content.rfind(b"\r", start, match.start()) + 1
-        )
-        end = content.find(b"\n", match.start(), match.start() + _AROUND_BYTES) + 1
-        at = end or match.start() + _AROUND_BYTES
+        first = match.start()
+        start = max(at, first - _AROUND_BYTES)
+        start = max(start, content.rfind(b"\n", start, first) + 1, content.rfind(b"\r", start, first) + 1)
+        end = content.find(b"\n", first, first + _AROUND_BYTES) + 1 or first + _AROUND_BYTES
+        at = _CHARACTER_END.match(content, min(end, len(content)) - 1).end()  # type: ignore[union-attr]
         pieces.append(content[start:at])
         size += at - start
     return b"".join(pieces)
@@ -138,6 +141,16 @@ def _read(content: bytes, encoding: str) -> str | None:
     if not is_possible(text) or (is_cut_off and len(find_others(text)) < 3):
         return None
     return text
+
+
+def _weigh_rows(encoding: str, content: bytes) -> float:
+    """Weigh what the detector cannot tell in names and addresses: Chinese has common characters in later rows."""
+    rows = [pair[0] for pair in _PAIR.findall(content) if pair[0] >= 0xB0]
+    if encoding not in ("gb18030", "euc_jis_2004") or len(rows) < 12:
+        return 1.0
+    late_share = sum(row >= 0xD0 for row in rows) / len(rows)
+    is_unlikely = late_share < 0.05 if encoding == "gb18030" else late_share > 0.25
+    return 0.4 if is_unlikely else 1.0
 
 
 def _doubt(text: str) -> float:

@@ -57,7 +57,7 @@ _IN_WORDS = "’‐‑–—…\xad\u0300-\u036f\u0590-\u065f\u0e00-\u0e7f\u200c
 _ODD = re.compile(
     "|".join([
         rf"(?<={_LETTER})(?:[^\x00-\x7f\w\s{_IN_WORDS}]|[ªº])(?={_LETTER})",
-        rf"(?<={_LETTER})[{_SIGNS}„‚¿¡‘©]|[{_SIGNS}](?={_LETTER})",
+        rf"(?<={_LETTER})[{_SIGNS}„‚¿¡‘©•]|[{_SIGNS}](?={_LETTER})",
         rf"[¹²³](?={_LETTER})",
         rf"(?<=[A-Za-z])[{_OTHER_SCRIPT}]|[{_OTHER_SCRIPT}](?=[A-Za-z])",
         rf"(?<![{_OTHER_SCRIPT}])[{_OTHER_SCRIPT}](?![{_OTHER_SCRIPT}])",
@@ -67,7 +67,7 @@ _ODD = re.compile(
         rf"(?<!\w)[®¯]|(?:(?<=\d)|(?<=\d ))[{_UPPER}](?!\w)|(?<!\w)[{_UPPER}](?= ?\d)",
         r"[\u3040-\u30ff\u4e00-\u9fff](?=[가-힣])|(?<=[가-힣])[\u3040-\u30ff\u4e00-\u9fff]",
         r"[ﬁﬂ]|ς(?=[α-ω])|(?<![\w\u0300-\u036f])[\u0300-\u036f]|(?<![\u0590-\u05ff])[\u05b0-\u05c2]",
-        r"(?<=[^\x00-\x7f])@|@(?=[^\x00-\x7f])|”(?=[а-я])",
+        r"(?<=[^\x00-\x7f])@|@(?=[^\x00-\x7f])|”(?=[а-я])|(?<!\w)’(?=[α-ω])",
         r"(?<=[b-df-hj-np-tvwxz])[\u0300-\u036f]",
     ])
 )  # fmt: skip
