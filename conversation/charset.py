@@ -35,7 +35,9 @@ _GUESS_CONTROLS_MAX_SHARE = 0.02
 #: Control characters that programs write into no text, but for a few that use them as separators or commands.
 _CONTROLS = re.compile("[\x01-\x06\x0e-\x19\x1c-\x1f]")
 #: Sequences of 7-bit encodings of Asia: into two bytes a character.
-_ESCAPES = ((b"\x1b$)C", "iso2022_kr"), (b"\x1b$", "iso2022_jp_ext"), (b"~{", "hz"))
+_ESCAPES = ((b"\x1b$)C", "iso2022_kr"), (b"\x1b$", "iso2022_jp_ext"))
+#: Those of HZ, which are in programs, too: there, none is closed.
+_HZ = re.compile(rb"~\{(?:[!-w][!-~])+~\}")
 _WIDE_SAMPLE_BYTES = 64 * 1024
 #: How people call an encoding, where its codec's name is another.
 _LABELS = {
@@ -116,7 +118,9 @@ def _decide_ascii(head: bytes, declared: str | None, *, is_whole: bool) -> TextE
     for escape, name in _ESCAPES:
         text = _read_strictly(head, name, is_whole=is_whole) if escape in head else None
         if text is not None and not text.isascii():
-            return TextEncoding(name, is_guess=name == "hz" and find_codec(declared) != "hz")
+            return TextEncoding(name)
+    if _HZ.search(head) and b"~{" not in _HZ.sub(b"", head):
+        return TextEncoding("hz", is_guess=find_codec(declared) != "hz")
     text = head.decode("ascii")
     if not has_text(text, share=0):
         wide = _guess_wide(head)

@@ -57,7 +57,8 @@ _IN_WORDS = "’‐‑–—…\xad\u0300-\u036f\u0590-\u065f\u0e00-\u0e7f\u200c
 _ODD = re.compile(
     "|".join([
         rf"(?<={_LETTER})(?:[^\x00-\x7f\w\s{_IN_WORDS}]|[ªº])(?={_LETTER})",
-        rf"(?<={_LETTER})[{_SIGNS}„‚¿¡‘©]|[{_SIGNS}](?={_LETTER})",
+        rf"(?<={_LETTER})[{_SIGNS}„‚¿¡‘©•]|[{_SIGNS}](?={_LETTER})",
+        rf"[¹²³](?={_LETTER})",
         rf"(?<=[A-Za-z])[{_OTHER_SCRIPT}]|[{_OTHER_SCRIPT}](?=[A-Za-z])",
         rf"(?<![{_OTHER_SCRIPT}])[{_OTHER_SCRIPT}](?![{_OTHER_SCRIPT}])",
         rf"(?<=[a-z{_LOWER}])[{_UPPER}]|[{_LOWER}](?=[A-Z])|(?<=[A-Z])[{_LOWER}](?=[A-Z{_UPPER}])",
@@ -66,10 +67,16 @@ _ODD = re.compile(
         rf"(?<!\w)[®¯]|(?:(?<=\d)|(?<=\d ))[{_UPPER}](?!\w)|(?<!\w)[{_UPPER}](?= ?\d)",
         r"[\u3040-\u30ff\u4e00-\u9fff](?=[가-힣])|(?<=[가-힣])[\u3040-\u30ff\u4e00-\u9fff]",
         r"[ﬁﬂ]|ς(?=[α-ω])|(?<![\w\u0300-\u036f])[\u0300-\u036f]|(?<![\u0590-\u05ff])[\u05b0-\u05c2]",
-        r"(?<=[^\x00-\x7f])@|@(?=[^\x00-\x7f])|”(?=[а-я])",
+        r"(?<=[^\x00-\x7f])@|@(?=[^\x00-\x7f])|”(?=[а-я])|(?<!\w)’(?=[α-ω])",
         r"(?<=[b-df-hj-np-tvwxz])[\u0300-\u036f]",
     ])
 )  # fmt: skip
+#: Signs that typewriters lack and word processors put in.
+_TYPOGRAPHY = frozenset("©®™°±×½¼¾…–—‘’“”•€£§µ\xa0")
+#: Those that are as likely a letter there.
+_MISPLACED = re.compile(
+    r"[^\W\d_](?:[©®±×½¼¾…–—‘“•€£§µ°]|[’\xa0](?!(?:s|t|d|m|re|ll|ve)\b)(?=[^\W\d_]))|[©®™±×½¼¾–—”•](?=[^\W\d_])"
+)
 
 
 def is_possible(text: str) -> bool:
@@ -82,6 +89,12 @@ def find_others(text: str) -> Sequence[str]:
     return _OTHER_THAN_ASCII.findall(text)
 
 
+def is_typography(text: str) -> bool:
+    """Whether all that is not ASCII is signs where people write them, as a dash between words or a degree."""
+    others = find_others(text)
+    return bool(others) and _TYPOGRAPHY.issuperset(others) and not _MISPLACED.search(text) and not _ODD.search(text)
+
+
 def measure_plausibility(text: str) -> float:
     """Measure from 0 to 1 how much a text looks like one."""
     chars = find_others(text)
@@ -92,7 +105,7 @@ def measure_plausibility(text: str) -> float:
 
 def _coherence(chars: Sequence[str]) -> float:
     """How much of a text's letters one language has; of Cyrillic, all letters count, so that few others say much."""
-    counts = Counter(char for char in "".join(chars).lower() if char.isalpha())
+    counts = Counter(char for char in "".join(chars).lower() if char.isalpha() and char != "µ")
     latin = Counter({char: count for char, count in counts.items() if "ª" <= char <= "ɏ"})
     cyrillic = Counter({char: count for char, count in counts.items() if "Ѐ" <= char <= "ԯ"})
     is_monotonous = (len(latin) == 1 and latin.total() > 3) or (

@@ -163,8 +163,9 @@ def decode_text(content: bytes, *, max_chars: int, declared: str | None = None) 
 
 
 def _describe_replacements(count: int, encoding: TextEncoding, head: bytes) -> str | None:
-    """Describe what could not be decoded; None where the text itself has the mark of that."""
-    count -= head.count("\ufffd".encode(encoding.name, "ignore") or b"\ufffd")
+    """Describe what could not be decoded; None for a text whose own characters these are."""
+    own_mark = "\ufffd".encode(encoding.name, "ignore")
+    count -= head.count(own_mark) if own_mark else 0
     if count <= 0:
         return None
     return f"{count} {'character is' if count == 1 else 'characters are'} broken, and shown as \ufffd."
