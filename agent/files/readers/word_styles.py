@@ -14,7 +14,7 @@ _LEVEL_MAX = 9
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """What a style says of its paragraphs or runs; None where it leaves that to the style it is based on."""
+    """A style of paragraphs or runs; None stands for what it leaves to the style that it is based on."""
 
     name: str = ""
     base: str = ""
