@@ -1,4 +1,4 @@
-"""What stands in the paragraphs of an OpenDocument text: spaces, links, fields, notes, comments, marks.
+"""Spaces, links, fields, notes, comments and marks in the paragraphs of an OpenDocument text.
 
 What stays true: each is shown where it stands, or counted.
 """

@@ -1,4 +1,4 @@
-"""What stands beside the paragraphs of an OpenDocument text: frames, shapes, pictures, objects, fields of forms.
+"""Frames, shapes, pictures, objects and forms beside the paragraphs of an OpenDocument text.
 
 What stays true: the text of each is shown, and what is not text is counted by its kind.
 """
@@ -73,7 +73,7 @@ def _take_object(text: OpenWalk, element: Any) -> None:
 
 
 def _describe_equation(root: Any) -> str:
-    """What a person typed for an equation, or its signs."""
+    """Describe an equation as a person typed it, or by its signs."""
     typed = next((note.text or "" for note in descendants_of(root, "math:annotation")), "")
     return " ".join((typed or "".join(root.itertext())).split())
 

@@ -28,7 +28,7 @@ class _Style:
 
 @dataclass(frozen=True, slots=True)
 class _Level:
-    """What stands before the entries of one level."""
+    """One level of a list: how its entries are numbered."""
 
     kind: str = "bullet"
     prefix: str = ""
@@ -138,7 +138,7 @@ class OpenLists:
                 self._last_counts[closed.style] = closed.count
 
     def take_mark(self) -> str:
-        """What stands before the first paragraph of an entry: `2.1 `; for others the indent alone."""
+        """Tell the beginning of an entry's first paragraph: `2.1 `; for others the indent alone."""
         if not self._open:
             return ""
         own, depth = self._open[-1], len(self._open)

@@ -1,4 +1,4 @@
-"""What the readers of an OpenDocument text's elements share: its notes, and the walk that they write into.
+"""The notes and the walk that the readers of an OpenDocument text's elements share.
 
 What stays true: nothing here knows the elements.
 """

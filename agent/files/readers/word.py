@@ -162,7 +162,7 @@ def _read_comments(document: WordDocument, by_kind: Mapping[str, str]) -> None:
 
 
 def _read_threads(package: Package, part: str) -> tuple[Mapping[str, str], set[str]]:
-    """Which comment is a reply to which, and which are resolved, by the ids of their last paragraphs."""
+    """Read which comment is a reply to which, and which are resolved, by the ids of their last paragraphs."""
     parents, resolved = {}, set()
     for event, element in package.stream(part, (), others=("commentEx",)) if part else ():
         if event == "end":

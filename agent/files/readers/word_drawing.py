@@ -1,4 +1,4 @@
-"""What stands beside the paragraphs of a Word document: text boxes, shapes, charts, diagrams, pictures, objects.
+"""Text boxes, shapes, charts, diagrams, pictures and objects beside the paragraphs of a Word document.
 
 What stays true: the text of each is shown, and what is not text is counted by its kind.
 """

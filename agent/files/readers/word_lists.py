@@ -21,7 +21,7 @@ _SPELLED_MAX = 5000
 
 @dataclass(frozen=True, slots=True)
 class _Level:
-    """What stands before the entries of one level."""
+    """One level of a list: how its entries are numbered."""
 
     start: int
     #: `decimal`, `bullet` …

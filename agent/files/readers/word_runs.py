@@ -1,4 +1,4 @@
-"""What stands in the paragraphs of a Word document: runs of text, links, fields, notes' marks, changes.
+"""Runs of text, links, fields, changes and the marks of notes in the paragraphs of a Word document.
 
 What stays true: each piece is shown where it stands, or counted.
 """
@@ -145,7 +145,7 @@ def _take_control(text: WordWalk, element: Any) -> None:
 
 
 def fill_control(text: WordWalk, control: Any, shown: str) -> str:
-    """What a content control shows: the data that it is bound to, else its content, which may be a placeholder."""
+    """The text of a content control: the data that it is bound to, else its content, which may be a placeholder."""
     bound = text.document.bindings.value_of(control)
     if bound and bound.split() != shown.split():
         return bound

@@ -14,7 +14,7 @@ _LEVEL_MAX = 9
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """What a style says of its paragraphs or runs; None where it leaves that to the style it is based on."""
+    """A style of paragraphs or runs; None stands for what it leaves to the style that it is based on."""
 
     name: str = ""
     base: str = ""
@@ -25,14 +25,13 @@ class Style:
     is_hidden: bool | None = None
 
 
-_NO_STYLE = Style()
-
-
 class Styles:
     """The styles of one document, by their ids."""
 
     def __init__(self, package: Package, part: str) -> None:
         self._styles: dict[str, Style] = {}
+        #: By a style: itself and those that it is based on, the nearest first.
+        self._chains: dict[str, list[Style]] = {}
         for _, element in package.stream(part, ("style",)) if part else ():
             self._styles[attribute_of(element, "styleId")] = _parse(element)
 
@@ -64,11 +63,14 @@ class Styles:
         return next((style.is_hidden for style in self._chain(style_id) if style.is_hidden is not None), False)
 
     def _chain(self, style_id: str) -> list[Style]:
-        chain: dict[str, Style] = {}
-        while style_id in self._styles and style_id not in chain:
-            chain[style_id] = self._styles[style_id]
-            style_id = chain[style_id].base
-        return list(chain.values())
+        if style_id not in self._chains:
+            chain: dict[str, Style] = {}
+            base = style_id
+            while base in self._styles and base not in chain:
+                chain[base] = self._styles[base]
+                base = chain[base].base
+            self._chains[style_id] = list(chain.values())
+        return self._chains[style_id]
 
 
 def parse_number(text: str) -> int | None:

@@ -127,7 +127,7 @@ class WordText:
             yield from self._read_paragraph(element)
 
     def _read_properties(self, element: Any) -> Iterator[str]:
-        """What the properties of a table or of a content control say to people."""
+        """Read the title of a table, and count the names and choices of a content control."""
         if any(map(_is_unused, element.iterancestors())):
             return
         words = [value_of(element, "w:tblCaption"), value_of(element, "w:tblDescription")]
@@ -158,7 +158,7 @@ class WordText:
         yield from boxes
 
     def _prefix(self, style: str, properties: Any) -> str:
-        """What stands before a paragraph: the Markdown mark of a heading, the number of a list."""
+        """The beginning of a paragraph: the Markdown mark of a heading, the number of a list."""
         level = self.document.styles.heading_level(style, properties)
         list_id, list_level = self.document.styles.list_of(style)
         numbers = child_of(properties, "w:numPr") if properties is not None else None

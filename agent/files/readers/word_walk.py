@@ -1,4 +1,4 @@
-"""What the readers of a Word document's elements share: the document, and the walk that they write into.
+"""The document and the walk that the readers of a Word document's elements share.
 
 What stays true: nothing here knows the elements.
 """
@@ -17,7 +17,7 @@ from agent.files.readers.word_styles import Styles
 
 @dataclass(slots=True)
 class WordDocument:
-    """What the parts of one document share."""
+    """The styles, lists and numbers that the parts of one document share."""
 
     package: Package
     sections: TextSections
