@@ -38,6 +38,7 @@ _PLACES = {
     "the address of a link": "",
     "the place of a link": "",
     "the tip of a link": "",
+    "the text of a link": "",
     "a choice": "",
     "a prompt for input": "",
     "an error for wrong input": "",
@@ -246,7 +247,7 @@ def _first_sheet() -> str:
         f'<dataValidations><dataValidation type="list" sqref="B2:B9" prompt="{word("a prompt for input")}" '
         f'error="{word("an error for wrong input")}"><formula1>"{word("a choice")},No"</formula1></dataValidation>'
         f'</dataValidations><hyperlinks><hyperlink ref="A1" r:id="web" location="{word("the place of a link")}" '
-        f'tooltip="{word("the tip of a link")}"/></hyperlinks>'
+        f'tooltip="{word("the tip of a link")}" display="{word("the text of a link")}"/></hyperlinks>'
     )
     page = (
         f'<headerFooter><oddHeader>&amp;L&amp;"Arial,Bold"&amp;12{word("a page header")}</oddHeader>'

@@ -34,7 +34,7 @@ _PLAIN_EXPONENTS = range(-10, 21)
 _SECTIONS = re.compile(r'(?:"[^"]*"?|\\.|\[[^\]]*\]?|[^;"\\\[])*', re.DOTALL)
 #: One piece of a format: a literal in one of its spellings, a bracket, or a sign with a meaning.
 _TOKEN = re.compile(
-    r'"(?P<quoted>[^"]*)"?|\\(?P<escaped>.)|_(?P<space>.)|\*(?P<fill>.)|\[\$(?P<symbol>[^\]-]*)[^\]]*\]|\[[^\]]*\]'
+    r'"(?P<quoted>[^"]*)"?|\\(?P<escaped>.)|_(?P<space>.?)|\*(?P<fill>.)|\[\$(?P<symbol>[^\]-]*)[^\]]*\]|\[[^\]]*\]'
     r"|(?P<general>general)|(?P<exponent>e[+-])|(?P<digit>[0#?])|(?P<sign>[.,%/@])|(?P<literal>.)",
     re.IGNORECASE | re.DOTALL,
 )
@@ -176,7 +176,7 @@ class _Digits:
         digits_at = [n for n, (kind, _) in enumerate(self._whole) if kind == "digit"]
         first, last = (digits_at[0], digits_at[-1]) if digits_at else (0, -1)
         self._is_grouped = ("sign", ",") in self._whole[first:last]
-        commas = sum(token == ("sign", ",") for token in tokens[_last_digit(tokens[:exponent_at]) + 1 : exponent_at])
+        commas = _count_end_commas(self._whole) + _count_end_commas(self._fraction)
         self._scale = 2 * sum(token == ("sign", "%") for token in tokens) - 3 * commas
         self._whole_digits, self._first_digit = len(digits_at), first
         self._decimals = sum(kind == "digit" for kind, _ in self._fraction)
@@ -261,8 +261,10 @@ def _literal(kind: str, text: str) -> str:
     return "" if kind in ("general", "exponent", "digit") or (kind == "sign" and text in ",@") else text
 
 
-def _last_digit(tokens: _Tokens) -> int:
-    return max((n for n, (kind, _) in enumerate(tokens) if kind == "digit"), default=-1)
+def _count_end_commas(tokens: _Tokens) -> int:
+    """Count the commas after the last digit, each of which stands for a thousand that is not shown."""
+    last = max((n for n, (kind, _) in enumerate(tokens) if kind == "digit"), default=len(tokens))
+    return sum(token == ("sign", ",") for token in tokens[last + 1 :])
 
 
 def _padding(place: str) -> str:

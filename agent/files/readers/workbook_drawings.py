@@ -109,16 +109,19 @@ def _describe_chart(book: Book, part: str, label: str, words: str) -> Iterator[s
     root = book.read(part)
     if root is None:
         return
-    titles = {id(element): _read_title(element) for element in root.iter("title")}
-    shown = {text for title in root.iter("title") for text in title.iter("t")}
-    main, *others = filter(None, [*titles.values(), ""]) if any(titles.values()) else [""]
-    yield f"{label}: {' '.join(filter(None, (main, words)))}".rstrip(": ")
-    if others:
-        yield f"  Axes: {'; '.join(others)}"
+    titles = {title: _read_title(title) for title in root.iter("title")}
+    title_texts = {text for title in titles for text in title.iter("t")}
+    kinds = ", ".join(
+        dict.fromkeys(plot.tag[:-5] for plot in root.iterfind("chart/plotArea/*") if plot.tag[-5:] == "Chart")
+    )
+    title = next((titles.pop(element) for element in root.iterfind("chart/title")), "")
+    yield f"{label}{kinds and f' ({kinds})'}: {' '.join(filter(None, (title, words)))}".rstrip(": ")
+    if any(titles.values()):
+        yield f"  Axes: {'; '.join(filter(None, titles.values()))}"
     for series in root.iter("ser"):
         yield f"  Series{_describe_series(series)}"
     yield from _describe_new_series(root)
-    labels = [" ".join((text.text or "").split()) for text in root.iter("t") if text not in shown]
+    labels = [" ".join((text.text or "").split()) for text in root.iter("t") if text not in title_texts]
     labels += [" ".join((name.text or "").split()) for name in root.iterfind(".//trendline/name")]
     if any(labels):
         yield f"  Labels: {'; '.join(filter(None, labels))}"
@@ -134,10 +137,8 @@ def _read_title(title: Element) -> str:
 
 
 def _describe_series(series: Element) -> str:
-    name, values = (
-        _read_data(series.find("tx")),
-        [_read_data(series.find(tag)) for tag in ("val", "yVal", "bubbleSize")],
-    )
+    name = _read_data(series.find("tx"))
+    values = [_read_data(series.find(tag)) for tag in ("val", "yVal", "bubbleSize")]
     labels = _read_data(series.find("cat")) or _read_data(series.find("xVal"))
     columns = [labels, *filter(None, values)]
     title = f' "{" ".join(name)}"' if name else ""

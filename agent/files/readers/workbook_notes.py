@@ -52,7 +52,9 @@ def annotate_cells(book: Book, sheet: SheetCells, links: Mapping[str, Link]) -> 
         if cells and sheet.grid.cover(*cells):
             remark_on_covered(book.sections)
     for link in root.iterfind("hyperlinks/hyperlink"):
-        _put(sheet, link.get("ref", ""), _describe_link(link, links))
+        row, column = parse_reference(link.get("ref", "")) or (0, 0)
+        shown_text = sheet.grid.rows.get(row, {}).get(column, "")
+        _put(sheet, link.get("ref", ""), _describe_link(link, links, shown_text))
     threaded = [part for part in links_of(links, "threadedComment") if part in book.parts]
     cells_with_threads = {cell for part in threaded for cell in _put_threads(book, sheet, part)}
     for part in links_of(links, "comments"):
@@ -97,10 +99,14 @@ def _put(sheet: SheetCells, reference: str, note: str) -> None:
         sheet.grid.put(*cell, note)
 
 
-def _describe_link(link: Element, links: Mapping[str, Link]) -> str:
+def _describe_link(link: Element, links: Mapping[str, Link], shown_text: str) -> str:
     target = links.get(link.get(":id", ""))
     place = f"#{link.get('location')}" if link.get("location") else ""
-    words = [f"<{target.target if target else ''}{place}>" if target or place else "", link.get("tooltip", "")]
+    address = f"{target.target if target else ''}{place}"
+    words = [f"<{address}>" if address else "", " ".join(link.get("tooltip", "").split())]
+    # Most programs write there what is in the cell, or the address.
+    display = " ".join(link.get("display", "").split())
+    words += [display] if display not in f"{shown_text}\n{address}" else []
     return " ".join(filter(None, words))
 
 
