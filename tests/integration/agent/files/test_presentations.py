@@ -23,10 +23,11 @@ def read(parts: Mapping[str, str]) -> Mapping[str, Any]:
 def deck(*slides: str) -> dict[str, str]:
     """The parts of a .pptx with these slides, whose names are in another order."""
     numbers = [*reversed(range(1, len(slides) + 1))]
-    listed = "".join(f'<p:sldId id="{256 + n}" r:id="rId{n}"/>' for n in numbers)
+    entries = "".join(f'<p:sldId id="{256 + n}" r:id="rId{n}"/>' for n in numbers)
+    listed = f"<p:sldIdLst>{entries}</p:sldIdLst>"
     return {
         "_rels/.rels": relationships(officeDocument="ppt/presentation.xml"),
-        "ppt/presentation.xml": f"<p:presentation {pptx._NAMESPACES}><p:sldIdLst>{listed}</p:sldIdLst></p:presentation>",
+        "ppt/presentation.xml": f"<p:presentation {pptx._NAMESPACES}>{listed}</p:presentation>",
         "ppt/_rels/presentation.xml.rels": relationships(**{f"slide__rId{n}": f"slides/slide{n}.xml" for n in numbers}),
         **{f"ppt/slides/slide{n}.xml": content for n, content in zip(numbers, slides, strict=True)},
     }
