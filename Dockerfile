@@ -1,4 +1,5 @@
-# One image for every process of ours; docker-compose.yml says which one a container runs.
+# One image for every process of ours; docker-compose.yml says which one a container runs. It has no OCR: an image built
+# on it may, as docs/how-to/read-scans.md shows.
 #
 # What stays true: every package is the one whose hash was locked; nothing is compiled, so the image
 # holds no compiler; the process is no root and can write only to /tmp and /var/lib/threadmill.

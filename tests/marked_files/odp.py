@@ -49,7 +49,10 @@ _PLACES = {
     "text of a master": "",
     "the name of a custom show": "",
     "a picture": "picture",
+    "what a click opens": "",
+    "an area of a picture": "",
     "an embedded object": "embedded object",
+    "a macro": "script",
     "a film": "film",
 }
 
@@ -89,13 +92,15 @@ _BODY = f"""<presentation:header-decl presentation:name="h">[a header]</presenta
 <office:forms><form:form><form:button form:label="[the label of a control]"/></form:form></office:forms>
 {box("<text:p>[a title]</text:p>", 'presentation:class="title"')}
 {box("<text:p>[a paragraph]<text:s text:c='99999999'/><text:span>[a span]</text:span> <text:a xlink:href='https://example.org/[the address of a link]'>here</text:a></text:p>" + _LIST)}
-<draw:custom-shape><text:p>[a custom shape]</text:p></draw:custom-shape>
+<draw:custom-shape><text:p>[a custom shape]</text:p><office:event-listeners><presentation:event-listener
+ xlink:href="https://example.org/[what a click opens]"/></office:event-listeners></draw:custom-shape>
 <draw:line><text:p>[a line]</text:p></draw:line>
 <draw:g><draw:g><draw:rect><text:p>[text in a group]</text:p></draw:rect></draw:g></draw:g>
 <draw:a xlink:href="https://example.org/[the link of a shape]"><draw:rect/></draw:a>
 {_TABLE}
 <draw:frame><draw:image xlink:href="Pictures/1.png"/><svg:title>[the title of a picture]</svg:title>
-<svg:desc>[what is said of a picture]</svg:desc></draw:frame>
+<svg:desc>[what is said of a picture]</svg:desc><draw:image-map><draw:area-circle
+ xlink:href="https://example.org/[an area of a picture]"/></draw:image-map></draw:frame>
 <draw:frame><draw:object xlink:href="./Object 1"/><draw:image xlink:href="./ObjectReplacements/Object 1"/></draw:frame>
 <draw:frame><draw:object xlink:href="./Object 2"/><draw:image xlink:href="./ObjectReplacements/Object 2"/></draw:frame>
 <draw:frame><draw:object-ole xlink:href="./Object 3"/><draw:image xlink:href="./ObjectReplacements/Object 3"/></draw:frame>
@@ -138,6 +143,7 @@ PARTS = {
     "styles.xml": part("office:document-styles", _MASTER),
     "meta.xml": part("office:document-meta", _META),
     "Object 1/content.xml": part("office:document-content", f"<office:body>{_CHART}</office:body>"),
+    "Basic/Standard/Module1.xml": "<module>[a macro]</module>",
     "Object 2/content.xml": part("math:math", _FORMULA),
 }
 

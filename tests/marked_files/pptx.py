@@ -45,6 +45,8 @@ _PLACES = {
     "an upper category": "",
     "a value": "",
     "a label of a point": "",
+    "a label from a cell": "",
+    "the name of a trend": "",
     "a shape on a chart": "",
     "the title of a funnel": "",
     "a category of a funnel": "",
@@ -189,7 +191,8 @@ _SLIDE = slide(
 )
 _SERIES = (
     '<c:ser><c:tx><c:strRef><c:strCache><c:pt idx="0"><c:v>[the name of a series]</c:v></c:pt></c:strCache></c:strRef>'
-    f"</c:tx><c:dLbls><c:dLbl><c:tx><c:rich>{text('[a label of a point]')}</c:rich></c:tx></c:dLbl></c:dLbls>"
+    "</c:tx><c:trendline><c:name>[the name of a trend]</c:name></c:trendline><c:dlblRangeCache><c:pt idx='0'><c:v>"
+    f"[a label from a cell]</c:v></c:pt></c:dlblRangeCache><c:dLbls><c:dLbl><c:tx><c:rich>{text('[a label of a point]')}</c:rich></c:tx></c:dLbl></c:dLbls>"
     '<c:cat><c:multiLvlStrRef><c:multiLvlStrCache><c:lvl><c:pt idx="0"><c:v>[a category]</c:v></c:pt></c:lvl><c:lvl>'
     '<c:pt idx="0"><c:v>[an upper category]</c:v></c:pt></c:lvl></c:multiLvlStrCache></c:multiLvlStrRef></c:cat>'
     '<c:val><c:numRef><c:numCache><c:pt idx="0"><c:v>[a value]</c:v></c:pt></c:numCache></c:numRef></c:val></c:ser>'

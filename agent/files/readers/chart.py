@@ -13,6 +13,8 @@ from agent.files.readers.slide_text import read_paragraphs
 #: Points of one series: a line of a year's minutes is no text.
 POINTS_MAX = 2_000
 
+#: What has a text of its own beside an axis or a point.
+_LABELS = ("dLbl", "dispUnitsLbl", "trendlineLbl")
 _AXES = ("catAx", "valAx", "dateAx", "serAx")
 
 
@@ -30,8 +32,12 @@ def read_chart(package: Package, part: str, sections: TextSections) -> list[str]
         lines += [f"Axis: {axis_title}"] if axis_title else []
     plots = list(iterate_named(root, "ser"))
     rows = list(_iterate_rows(plots, sections)) or list(_iterate_extended_rows(root))
-    for label in iterate_named(root, "dLbl"):
+    for label in iterate_named(root, *_LABELS):
         lines += [f"Label: {text}" for text in read_paragraphs(label, {})]
+    for texts in iterate_named(root, "dlblRangeCache"):
+        lines += [f"Label: {text}" for text in _values_of(texts).values()]
+    for name in (first_named(trend, "name") for trend in iterate_named(root, "trendline")):
+        lines += [f"Trend: {name.text}"] if name is not None and name.text else []
     lines += rows
     for relationship in relationships.values():
         if relationship.kind == "chartUserShapes":

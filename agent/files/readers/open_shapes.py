@@ -16,6 +16,8 @@ REPEATED_MAX = 100
 #: Shapes within shapes, at most.
 DEPTH_MAX = 100
 
+#: Links of shapes, of areas of a picture, and what a click on a shape opens.
+_LINKS = ("a", "area-rectangle", "area-circle", "area-polygon", "event-listener")
 #: Parts of a master that each slide has anew.
 _ASKED_FOR = ("title", "outline", "subtitle", "text", "graphic", "object", "chart", "table", "page")
 #: What stands for a number, date or footer: `<number>`.
@@ -62,7 +64,7 @@ class OpenShapes:
 
     def _walk(self, element: Any, depth: int) -> Iterator[str]:
         name = local_name(element)
-        if not depth or name in ("event-listeners", "animations", "par"):
+        if not depth or name in ("animations", "par"):
             return
         if name in ("p", "h"):
             yield from self._read_paragraph(element, depth)
@@ -77,7 +79,7 @@ class OpenShapes:
         elif name == "forms":
             yield from _read_controls(element)
         else:
-            yield from _name_line("Link", _address_of(element)) if name == "a" else []
+            yield from _name_line("Link", _address_of(element)) if name in _LINKS else []
             for child in element:
                 yield from self._walk(child, depth - 1)
 

@@ -50,17 +50,18 @@ def read(content: bytes, sections: TextSections) -> dict[str, Any]:
             sections.remark("Slides that are hidden in the show are shown here, and marked.")
         sections.add(f"slide {number}{' (hidden)' if is_hidden else ''}", "\n".join(shapes.read_slide(slide)))
     sections.add("", "\n".join(_iterate_rest(package, body, shapes)))
-    sections.leave_out(
-        "script", sum(1 for _ in iterate_named(document, "script", "event-listener") if _holds_script(_))
-    )
+    sections.leave_out("script", _count_scripts(package, document))
     if package.broken_parts:
         sections.remark(BROKEN)
     result = sections.result()
     return result if result["text"] else result | {"problem": _NO_TEXT}
 
 
-def _holds_script(element: Any) -> bool:
-    return bool(attribute_of(element, "language")) and attribute_of(element, "event-name") != "dom:click"
+def _count_scripts(package: Package, document: Any) -> int:
+    """The macros of the file, and the events that run one."""
+    macros = [name for name in package.names if name.startswith(("Basic/", "Scripts/")) and "/script-l" not in name]
+    events = [each for each in iterate_named(document, "script", "event-listener") if attribute_of(each, "language")]
+    return len(events) + sum(not name.endswith("/") for name in macros)
 
 
 def _iterate_properties(root: Any) -> Iterator[str]:

@@ -128,6 +128,8 @@ class _PdfText:
     #: What reads all but the pages; None where it cannot.
     reader: "PdfReader | None"
     sections: TextSections
+    #: How many pages there are, as far as is known.
+    total: int = 0
     #: Numbers of pages, by what is to be told of them.
     unread: list[int] = field(default_factory=list)
     scanned: list[int] = field(default_factory=list)
@@ -137,24 +139,23 @@ class _PdfText:
 
     def read(self) -> dict[str, Any]:
         """Read all there is."""
-        total = self._count_pages()
+        self.total = self._count_pages()
         front_lines = [*self._read_part("properties", read_properties), *self._read_part("layers", self._read_layers)]
         self.sections.add("", "\n".join(front_lines))
         self.sections.add("form", "\n".join(self._read_part("form", lambda reader: read_form(reader, self.sections))))
-        pages_read = self._read_pages(total)
+        pages_read = self._read_pages()
         if not self.sections.is_full:
             self._read_back_matter()
-        self._remark_pages(total)
-        result = self.sections.result(goes_on=pages_read < total)
-        return result | {"problem": self._describe_problem(result["text"], pages_read, total)}
+        self._remark_pages()
+        result = self.sections.result(goes_on=pages_read < self.total)
+        return result | {"problem": self._describe_problem(result["text"], pages_read)}
 
     def _count_pages(self) -> int:
-        """How many pages there are: of two who disagree, the one who went through them is believed."""
-        said = len(self.pages)
-        if self.reader is None or not said:
-            return said
-        counted = len(self.reader.pages)
-        return min(said, counted) if counted else said
+        """How many pages there may be: the count in a file may be a lie, and a tree of pages broken."""
+        return max(len(self.pages), self._count_known_pages())
+
+    def _count_known_pages(self) -> int:
+        return 0 if self.reader is None else len(self.reader.pages)
 
     def _read_part(self, noun: str, read: "Callable[[PdfReader], Sequence[str]]") -> Sequence[str]:
         """Read a part that the file may have; one that is damaged is remarked."""
@@ -176,11 +177,11 @@ class _PdfText:
         self.sections.leave_out("script", count_document_scripts(reader))
         return read_layers(reader, self.sections)
 
-    def _read_pages(self, total: int) -> int:
+    def _read_pages(self) -> int:
         labels = self._read_part(
             "page labels", lambda reader: reader.page_labels if "/PageLabels" in reader.root_object else []
         )
-        for number in range(1, total + 1):
+        for number in range(1, self.total + 1):
             if self.sections.is_over:
                 return number - 1
             try:
@@ -188,15 +189,25 @@ class _PdfText:
             except MemoryError:
                 raise
             except Exception:  # noqa: BLE001 - a damaged page raises anything, from deep inside the parser
+                if number > self._count_known_pages() > 0:  # there are no more
+                    self.total = number - 1
+                    break
                 self.unread.append(number)
                 continue
             label = labels[number - 1] if number <= len(labels) else str(number)
             mark = f"page {number}" if label == str(number) else f"page {number} ({label})"
             self._add_page(number, mark, content)
-        return total
+        return self.total
 
     def _read_page(self, number: int) -> PageContent:
-        content = self.pages.read(number - 1)
+        try:
+            content = self.pages.read(number - 1)
+        except MemoryError:
+            raise
+        except Exception:
+            if self.reader is None:
+                raise
+            return PypdfPages(self.reader).read(number - 1)
         if not content.is_drawn and self.reader is not None:
             # Blank, or with content that PDFium gave up on without a word.
             contents = self.reader.pages[number - 1].get_contents()
@@ -251,17 +262,17 @@ class _PdfText:
         ]
         self.sections.add("also in the file", "\n".join(lines))
 
-    def _remark_pages(self, total: int) -> None:
+    def _remark_pages(self) -> None:
         unseen = [number for number in self.scanned if number not in self.recognized]
         self.sections.leave_out("scanned page", len(unseen))
         if unseen and self.sections.has_text:
             self.sections.remark(
-                f"{len(unseen)} of {total} pages hold no text ({_list_ranges(unseen)}): they are probably scanned "
+                f"{len(unseen)} of {self.total} pages hold no text ({_list_ranges(unseen)}): they are probably scanned "
                 "images, and what stands in them was not read."
             )
         if self.recognized:
             self.sections.remark(
-                f"{len(self.recognized)} of {total} pages were read by OCR, which makes mistakes: "
+                f"{len(self.recognized)} of {self.total} pages were read by OCR, which makes mistakes: "
                 f"{_list_ranges(self.recognized)}."
             )
         meaningless = [number for number in self.garbled if number not in self.recognized]
@@ -277,8 +288,8 @@ class _PdfText:
                 f"A font does not say which characters it shows; words may be wrong on pages {_list_ranges(unsure)}."
             )
 
-    def _describe_problem(self, text: str, pages_read: int, total: int) -> str | None:
-        if not total:
+    def _describe_problem(self, text: str, pages_read: int) -> str | None:
+        if not self.total:
             return None if text else _NO_PAGES
         if not pages_read and not text and self.sections.is_late:
             return _TOO_SLOW
@@ -286,8 +297,8 @@ class _PdfText:
             return _DAMAGED
         if self.unread:
             return f"Some pages of the PDF could not be read: {_list_ranges(self.unread)}."
-        if pages_read < total and not self.sections.is_full:
-            return f"Only the first {pages_read} of {total} pages of the PDF were read: it takes too much time."
+        if pages_read < self.total and not self.sections.is_full:
+            return f"Only the first {pages_read} of {self.total} pages of the PDF were read: it takes too much time."
         return None if text else _SCAN
 
 

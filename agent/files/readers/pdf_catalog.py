@@ -1,4 +1,4 @@
-"""The catalog of a PDF, which describes it as a whole: title, layers, attached files, alternative texts of pictures.
+"""The catalog of a PDF, which describes it as a whole: title, layers, attached files, texts that stand for pictures.
 
 What stays true: a part that cannot be read costs none of the others.
 """

@@ -81,6 +81,7 @@ READ: list[tuple[str, Callable[[], bytes], str]] = [
     ("a wrong place of the table", lambda: re.sub(rb"startxref\n\d+", b"startxref\n99999", PAGES), BOTH),
     ("a wrong table", lambda: PAGES.replace(b"00000 n", b"12345 n"), BOTH),
     ("a count that is a lie", lambda: PAGES.replace(b"/Count 2", b"/Count 900000"), BOTH),
+    ("a count that is too small", lambda: PAGES.replace(b"/Count 2", b"/Count 1"), BOTH),
     ("a count of nothing", lambda: PAGES.replace(b"/Count 2", b"/Count 0"), BOTH),
     ("its end is missing", lambda: PAGES[:-250], "--- page 1 ---\nFirst page"),
     ("an update", updated, f"Title: Later\n\n{BOTH}"),
