@@ -37,7 +37,7 @@ _ENCRYPTED = "The mail is encrypted, wholly or in part; only who has the key can
 
 
 class Letter:
-    """What is in one mail."""
+    """The texts, files and mails that are in one mail."""
 
     def __init__(self, sections: TextSections) -> None:
         self._sections = sections
