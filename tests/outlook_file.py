@@ -89,7 +89,8 @@ def _add_entry(entries: list[list[Any]], name: str, kind: int, storage: Storage)
     own = [name, kind, _NONE, _NONE, b""]
     entries.append(own)
     previous, link = own, 3
-    for child_name, child in [*storage.streams.items(), *storage.storages.items()]:
+    children: list[tuple[str, bytes | Storage]] = [*storage.streams.items(), *storage.storages.items()]
+    for child_name, child in children:
         previous[link] = len(entries)
         previous, link = [child_name, 2, _NONE, _NONE, child], 2
         if isinstance(child, bytes):

@@ -30,7 +30,7 @@ _UNICODE_PATH = 0x7075
 
 
 class ByteStream(Protocol):
-    """What is read from its beginning to its end."""
+    """A stream that is read from its beginning to its end."""
 
     def read(self, size: int, /) -> bytes:
         """Read so many bytes, fewer at the end."""

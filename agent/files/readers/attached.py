@@ -60,7 +60,7 @@ class AttachedFile:
 
     @property
     def mark(self) -> str:
-        """What stands above its text."""
+        """The line above the text of the file."""
         name = f'attachment "{self.name}"' if self.name else "attachment without a name"
         return f"{name} ({self.media_type}, {len(self.content):,} bytes{self.description and ', ' + self.description})"
 

@@ -76,7 +76,7 @@ class _Book:
 
 @dataclass(frozen=True, slots=True)
 class _Order:
-    """What a book says of its parts."""
+    """The parts of a book, and their order, as the book says."""
 
     #: The media type of each part, by its name.
     types: Mapping[str, str]

@@ -1,4 +1,4 @@
-"""What a page hides from whoever looks at it.
+"""Text of a page that is hidden from whoever looks at it.
 
 What stays true: what is hidden only until something is clicked, or may be shown by another rule of the page, is not
 called hidden.

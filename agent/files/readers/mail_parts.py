@@ -25,6 +25,11 @@ _PART_FIELDS = {
     "content-type", "content-transfer-encoding", "content-disposition", "content-id", "content-description",
     "content-length", "mime-version", "x-attachment-id",
 }  # fmt: skip
+#: What belongs to a page that was saved with all that it needs.
+_OF_PAGES = {
+    "text/css": "style sheet", "text/javascript": "script", "application/javascript": "script",
+    "application/x-javascript": "script",
+}  # fmt: skip
 _MAILS = ("message/rfc822", "message/global", "message/news")
 _UU_FILE = re.compile(r"^begin [0-7]{3,4} ([^\r\n]+)\r?\n(.*?)^end[ \t]*\r?$", re.MULTILINE | re.DOTALL)
 _PGP = re.compile(r"^-----BEGIN PGP MESSAGE-----.*?(?:^-----END PGP MESSAGE-----|\Z)", re.MULTILINE | re.DOTALL)
@@ -32,7 +37,7 @@ _ENCRYPTED = "The mail is encrypted, wholly or in part; only who has the key can
 
 
 class Letter:
-    """What is in one mail."""
+    """The texts, files and mails that are in one mail."""
 
     def __init__(self, sections: TextSections) -> None:
         self._sections = sections
@@ -82,6 +87,8 @@ class Letter:
         elif kind == "application/ms-tnef" or part.filename.lower() == "winmail.dat":
             self._sections.remark("Outlook packed text or files of the mail into winmail.dat, which is not read.")
             self._sections.leave_out("winmail.dat file")
+        elif kind in _OF_PAGES and not part.is_attachment:
+            self._sections.leave_out(_OF_PAGES[kind])
         elif kind == "message/external-body":
             self.texts.append(f"[A file that is kept elsewhere: {' '.join(part.field('Content-Type').split())}]")
             self._sections.leave_out("external file")
@@ -178,8 +185,9 @@ class Letter:
         return text
 
     def _add_file(self, part: MimePart) -> None:
-        content_id = part.field("Content-ID").strip("<> ")
-        is_shown = content_id and any(f"cid:{content_id}" in markup for markup in self._markups)
+        content_id, location = part.field("Content-ID").strip("<> "), part.field("Content-Location").strip()
+        names = filter(None, [content_id and f"cid:{content_id}", location])
+        is_shown = any(name in markup for name in names for markup in self._markups)
         if is_shown and part.media_type.startswith("image/"):
             return  # counted where it stands
         description = part.field("Content-Description")

@@ -53,13 +53,13 @@ class MimePart:
 
     @property
     def media_type(self) -> str:
-        """Its media type, in lower case."""
+        """The media type, in lower case."""
         value = self._raw("Content-Type").partition(";")[0].strip().lower()
         return value if re.fullmatch(r"[\w.+-]+/[\w.+*-]+", value) else self._default_type
 
     @property
     def fields(self) -> Iterator[tuple[str, str]]:
-        """Its header fields in their order, readable."""
+        """The header fields in their order, readable."""
         for name, value in self._fields.raw_items():
             yield name, decode_field(str(value))
 
@@ -91,7 +91,7 @@ class MimePart:
 
     @property
     def content(self) -> bytes:
-        """Its bytes, out of the form in which mail carries them."""
+        """The bytes of the part, out of the form in which mail carries them."""
         encoding = self._raw("Content-Transfer-Encoding").partition(";")[0].strip().lower()
         if encoding == "base64":
             return _decode_base64(self._body)
@@ -103,7 +103,7 @@ class MimePart:
         return self._body
 
     def read_text(self, sections: TextSections) -> str:
-        """Its bytes as text, in lines; a guess at its encoding is told in `sections`."""
+        """Read the bytes as text, in lines; a guess at its encoding is told in `sections`."""
         text = decode_text(self.content, self.parameter("charset"), sections)
         return text.replace("\r\n", "\n").replace("\r", "\n")
 

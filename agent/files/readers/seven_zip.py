@@ -28,7 +28,7 @@ _COPY, _LZMA2, _LZMA, _AES = b"\x00", b"\x21", b"\x03\x01\x01", b"\x06\xf1\x07\x
 
 @dataclass(slots=True)
 class _Folder:
-    """What is packed together."""
+    """Files that are packed together."""
 
     #: Each method by which it is packed, with its properties.
     coders: list[tuple[bytes, bytes]] = field(default_factory=list)

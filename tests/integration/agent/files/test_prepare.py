@@ -58,7 +58,6 @@ async def prepared(content: bytes, media_type: str) -> PreparationResult:
             f"{ODF}.presentation",
             "--- slide 1 ---\nOn it\n\n--- slide 2 ---\nOn it",
         ),
-        (PAGE, "text/html", "Title: T\n# Hello\nbig world\na | b"),
         (b"# Notes\n\n- one", "text/markdown", "# Notes\n\n- one"),
         (b"a,b\n1,2\n", "text/csv", "a,b\n1,2\n"),
         (b'{"a": 1}', "application/json", '{"a": 1}'),
@@ -67,6 +66,14 @@ async def prepared(content: bytes, media_type: str) -> PreparationResult:
 )
 async def test_a_document_is_its_text_with_marks(content: bytes, media_type: str, text: str) -> None:
     assert await prepared(content, media_type) == PreparationResult(text=text)
+
+
+async def test_a_page_is_what_a_browser_shows_and_its_scripts_are_counted() -> None:
+    page = PreparationResult(
+        text="Title: T\n# Hello\nbig world\na | b", note="Not shown: 1 script.", left_out={"script": 1}
+    )
+
+    assert await prepared(PAGE, "text/html") == page
 
 
 async def test_a_heading_and_the_pages_of_a_document_are_kept() -> None:

@@ -123,6 +123,21 @@ def test_pictures_that_a_page_shows_are_counted_once() -> None:
     assert read(message.as_bytes())["left_out"]["picture"] == 2
 
 
+def test_a_page_that_was_saved_whole_is_read_as_a_page() -> None:
+    content = (
+        b"From: <Saved by Blink>\r\nSnapshot-Content-Location: https://e.org/\r\nSubject: Home\r\n"
+        b"Content-Type: multipart/related; type=text/html; boundary=b\r\n\r\n"
+        b"--b\r\nContent-Type: text/html\r\nContent-Location: https://e.org/\r\n\r\n<p>hello <img src=https://e.org/a>\r\n"
+        b"--b\r\nContent-Type: text/css\r\nContent-Location: cid:css@x\r\n\r\np { color: red }\r\n"
+        b"--b\r\nContent-Type: image/png\r\nContent-Location: https://e.org/a\r\n\r\nx\r\n--b--\r\n"
+    )
+
+    result = read(content)
+
+    assert result["text"].endswith("Subject: Home\n\nhello")
+    assert result["left_out"]["picture"] == result["left_out"]["style sheet"] == 1
+
+
 def test_an_attachment_that_takes_too_long_costs_no_more_than_itself() -> None:
     from tests.integration.agent.files.test_extract import SLOW
 
