@@ -1,12 +1,15 @@
 """Mails are read as a mail program shows them, however broken they are; what is not shown is named."""
 
+import os
 import time
+from collections.abc import Callable
 from email.message import EmailMessage
+from typing import Any
 
 import pytest
 
 from agent.files.extract import _READERS
-from agent.files.readers import mail
+from agent.files.readers import mail, page
 from agent.files.readers.sections import TextSections
 
 
@@ -138,19 +141,30 @@ def test_a_page_that_was_saved_whole_is_read_as_a_page() -> None:
     assert result["left_out"]["picture"] == result["left_out"]["style sheet"] == 1
 
 
-def test_an_attachment_that_takes_too_long_costs_no_more_than_itself() -> None:
-    from tests.integration.agent.files.test_extract import SLOW
-
+@pytest.mark.parametrize(
+    ("harm", "reason"),
+    [
+        (lambda *_: time.sleep(60), "takes too much time"),
+        (lambda *_: os._exit(3), "crashed its reader"),
+        (lambda *_: 1 / 0, "damaged or incomplete"),
+    ],
+    ids=["slow", "crashing", "failing"],
+)
+def test_what_an_attachment_does_to_its_reader_costs_no_more_than_its_text(
+    harm: Callable[..., Any], reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page, "read", harm)
     message = EmailMessage()
     message.set_content("body")
-    message.add_attachment(SLOW, maintype="application", subtype="pdf", filename="slow.pdf")
+    message.add_attachment("<p>page", subtype="html", filename="page.html")
     message.add_attachment("more text", filename="notes.txt")
 
-    result = read(message.as_bytes(), seconds=2)
+    result = read(message.as_bytes(), seconds=1)
 
     assert "body" in result["text"]
     assert "more text" in result["text"]
-    assert any("slow.pdf" in remark and "too much time" in remark for remark in result["remarks"])
+    assert any("page.html" in remark and reason in remark for remark in result["remarks"])
+    assert result["left_out"] == {"attachment": 1}
 
 
 def test_a_file_of_several_mails_shows_them_all() -> None:
