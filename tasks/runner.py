@@ -24,6 +24,7 @@ from conversation.errors import LeaseLost
 from conversation.logs import bind_turn
 from conversation.task_contract import QUARANTINE_QUEUE, TURNS_QUEUE, WakeUp
 from conversation.turn import ClaimedTurn, Lease, RefusedTurn
+from conversation.water_marks import WaterMarks
 from store.settings import Settings
 from store.summaries.summarize import defaults_of
 from store.turns.claims import ClaimRequest, NothingDue, Quarantined
@@ -69,6 +70,8 @@ class Runner:
     turn_events: TurnEvents = field(default_factory=TurnEvents)
     #: Bounds the claims at work at once.
     _claim_slots: asyncio.Semaphore = field(init=False)
+    #: The water marks of agents that have run: the same for each of their turns.
+    _water_marks: dict[str, WaterMarks] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         slots = asyncio.Semaphore(claims_at_once(self.turn_store.database.settings))
@@ -178,10 +181,12 @@ class Runner:
                 assert_never(turn)
 
     def _is_above_mark(self, agent_name: str, settle_outcome: SettleOutcome) -> bool:
-        agent = self.agents.get(agent_name)
+        agent, marks = self.agents.get(agent_name), self._water_marks.get(agent_name)
         if agent is None:
             return False
-        marks = agent.water_marks(defaults_of(self.settings)).within(settle_outcome.window_tokens)
+        if marks is None:
+            marks = self._water_marks[agent_name] = agent.water_marks(defaults_of(self.settings))
+        marks = marks.within(settle_outcome.window_tokens)
         return marks.are_passed(messages=settle_outcome.uncovered_messages, tokens=settle_outcome.uncovered_tokens)
 
     def _create_run(self, turn: ClaimedTurn) -> Run:
