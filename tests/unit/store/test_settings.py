@@ -57,6 +57,8 @@ def is_read(field: str, monkeypatch: Environment) -> bool:
         "log_format": "json",
         "log_level": "debug",
         "mcp_allow_networks": "10.19.0.0/16",
+        "ocr": "tesseract",
+        "ocr_languages": "eng+deu",
         "s3_sse": "AES256",
         "s3_storage_class": "ELSEWHERE",
         "s3_part_bytes": "19000000",

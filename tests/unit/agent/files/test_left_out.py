@@ -25,7 +25,7 @@ from agent.files.readers.sections import TextSections
 async def test_the_note_says_what_is_missing(
     extracted: Extracted, note: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def extract(_content: bytes, _media_type: str, **_options: object) -> Extracted:
+    async def extract(_content: bytes, _media_type: str, **_options: str) -> Extracted:
         return extracted
 
     monkeypatch.setattr(prepare, "extract_text", extract)
