@@ -126,7 +126,7 @@ def _read_chapters(book: _Book, order: _Order, sections: TextSections) -> dict[s
         elif order.types.get(name, "").startswith("image/"):
             sections.leave_out("picture")
         else:
-            markups.append(decode(book.load(name), is_markup=True, sections=sections))
+            markups.append(decode(book.load(name), sections=sections))
             title = f' "{title_of[name]}"' if name in title_of else ""
             place = "" if number <= len(order.spine) else ", not in the order of reading"
             sections.add(f"chapter {number}{title}{place}", render_page(markups[-1], sections, is_book=True))

@@ -151,11 +151,7 @@ class Letter:
         kind = part.media_type
         if kind in ("text/html", "application/xhtml+xml", "text/x-amp-html", "text/watch-html"):
             charset = part.parameter("charset")
-            markup = (
-                part.read_text(self._sections)
-                if charset
-                else decode(part.content, is_markup=True, sections=self._sections)
-            )
+            markup = part.read_text(self._sections) if charset else decode(part.content, sections=self._sections)
             self._markups.append(markup)
             return render_page(markup, self._sections)
         text = part.read_text(self._sections)

@@ -44,8 +44,8 @@ class Properties:
         content = self.content(number)
         if not content:
             return self.text(number)
-        declared = decode(content, is_markup=True)
-        return declared if "charset" in declared[:4096].lower() else decode(content, self._code_page, is_markup=True)
+        declared = decode(content)
+        return declared if "charset" in declared[:4096].lower() else decode(content, self._code_page)
 
     def number(self, number: int) -> int:
         """A number; 0 without it."""

@@ -27,7 +27,7 @@ _TEXTLESS = re.compile(r"<(script|style|template)\b.*?</\1\s*>|<!--.*?-->", re.I
 
 def read(content: bytes, sections: TextSections) -> dict[str, Any]:
     """Read the text of a page: a paragraph or row of a table a line."""
-    text = render(decode(content, is_markup=True, sections=sections), sections)
+    text = render(decode(content, sections=sections), sections)
     sections.add("", text)
     result = sections.result(problem=None if text else _NO_TEXT)
     if not text and not result["left_out"]:
