@@ -92,4 +92,4 @@ class Pages:
         self._page, self._lines, self._length = self._page + 1, [], 0
 
     def _finish(self) -> None:
-        self._sections.add(f"page {self._page}" if self._has_marks else "", "\n".join(self._lines))
+        self._sections.add(f"page {self._page}" if self._has_marks else "", "\n".join(self._lines).strip())
