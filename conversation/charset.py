@@ -24,8 +24,8 @@ BYTE_ORDER_MARKS = (
 )
 #: Of a text's beginning, by which its encoding is decided.
 DECISION_BYTES = 1024 * 1024
-#: Below this confidence a guess is none: of texts of any length, one in a hundred that are read is read wrongly.
-#: Measured in `docs/decisions/0024-text-encodings-are-detected-once.md`.
+#: Below this confidence a guess is none: above it, one text in a hundred is read wrongly, and refusing more would
+#: refuse more right ones. Measured in `docs/decisions/0024-text-encodings-are-detected-once.md`.
 MIN_CONFIDENCE = 0.12
 
 #: Of control characters, in text that is plainly some: formats with separators of their own have one in six or so.

@@ -1,4 +1,4 @@
-"""What a text, or whoever sends it, says of its encoding: labels, and the codecs that they mean.
+"""Labels of encodings, as texts and their senders write them, and the codecs that they mean.
 
 What stays true: a label is believed only if it names an encoding of text that people's programs write: Python's
 registry also holds codecs that are no encodings of text, or cost time.

@@ -42,9 +42,9 @@ def _share_of_common(content: bytes, encoding: str) -> float:
 @cache
 def _common_chars() -> frozenset[str]:
     """The letters of alphabets, and the more common half of the characters of Asia, as their standards have it."""
-    chars = {chr(code) for code in (9, 10, 12, 13, *range(0x20, 0x7F), *range(0xA0, 0x530), *range(0x5D0, 0x660))}
-    chars |= {chr(code) for code in (*range(0xE00, 0xE60), *range(0x1EA0, 0x1EFA), *range(0x2010, 0x2030), 0x20AC)}
-    chars |= {chr(code) for code in (*range(0x3000, 0x3100), *range(0xFF01, 0xFF60), *range(0x1F300, 0x1FB00))}
+    chars = {chr(code) for code in (9, 10, 12, 13, *range(0x20, 0x7F), *range(0xA0, 0x1100), *range(0x1EA0, 0x1EFA))}
+    chars |= {chr(code) for code in (*range(0x2000, 0x2070), 0x20AC, *range(0x3000, 0x3100), *range(0xFF01, 0xFF60))}
+    chars |= {chr(code) for code in range(0x1F300, 0x1FB00)}
     for encoding, first, last in _COMMON_ROWS:
         for lead in range(first, last + 1):
             row = b"".join(bytes((lead, trail)) for trail in range(0xA1, 0xFF))

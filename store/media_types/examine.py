@@ -141,7 +141,7 @@ def _claim(declared: str | None, ending: str | None) -> str | None:
 
 
 def _claims(claim: str | None, ending: str | None, media_type: str) -> Sequence[str]:
-    """What a file is said to be: by its declaration, and by its name where that says nothing of text."""
+    """The types that a file is said to have: by its declaration, and by its name where that says nothing of text."""
     name_claim = _name_claim(ending, media_type)
     if claim is None or (media_type in INERT_TYPES and not is_textual(claim)):
         return [each for each in (claim, name_claim) if each is not None]
