@@ -28,6 +28,8 @@ EVERYWHERE = 1e6
 _MEANINGLESS = re.compile(
     "\\(cid:\\d+\\)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ue000-\uf8ff\ufffd\uffff\U000f0000-\U0010ffff]"
 )
+#: Two letters or more of Hebrew, Arabic and other scripts from right to left, without their digits.
+_RIGHT_TO_LEFT = re.compile("[\u0590-\u065f\u066a-\u06ef\u06fa-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]{2,}")
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ class PdfiumPages:
         try:
             text_page = page.get_textpage()
             text = text_page.get_text_bounded(-EVERYWHERE, -EVERYWHERE, EVERYWHERE, EVERYWHERE)
+            text = _turn_words(text, text_page)
             text_page.close()
             pictures, is_drawn, coverage = _look_at_objects(page)
         finally:
@@ -128,6 +131,26 @@ def _look_at_objects(page: Any) -> tuple[int, bool, float]:
                 left, bottom, right, top = each.get_bounds()
                 largest_area = max(largest_area, (right - left) * (top - bottom))
     return pictures, is_drawn, largest_area / max(width * height, 1)
+
+
+def _turn_words(text: str, text_page: Any) -> str:
+    """Turn words of right-to-left scripts whose letters come in the order in which they are drawn, from the left.
+
+    PDFium leaves them so where each letter stands for a drawn one, as browsers print them.
+    """
+    if not _RIGHT_TO_LEFT.search(text):
+        return text
+    from pypdfium2 import raw
+
+    count = text_page.count_chars()
+    letters = "".join(chr(raw.FPDFText_GetUnicode(text_page, index) & 0xFFFF) for index in range(count))
+    turned_words = {}
+    for word in _RIGHT_TO_LEFT.finditer(letters):
+        first_left, first_bottom, _, _ = text_page.get_charbox(word.start(), loose=True)
+        last_left, last_bottom, _, _ = text_page.get_charbox(word.end() - 1, loose=True)
+        if last_left - first_left > abs(last_bottom - first_bottom):
+            turned_words[word[0]] = word[0][::-1]
+    return _RIGHT_TO_LEFT.sub(lambda word: turned_words.get(word[0], word[0]), text)
 
 
 def _unify_lines(text: str) -> str:

@@ -73,6 +73,13 @@ FONT_WITHOUT_TABLE = (
     "/Subtype /CIDFontType2 /BaseFont /X /CIDSystemInfo << /Registry (A) /Ordering (Identity) /Supplement 0 >> >>] >>"
 )
 
+#: A word in Arabic, as browsers print it: letters that stand for drawn ones, from the left.
+ARABIC = "مرحبا"
+DRAWN_ARABIC = "".join(
+    f"BT /F1 12 Tf {100 + 8 * place} 700 Td /Span << /ActualText <FEFF{ord(letter):04X}> >> BDC (m) Tj EMC ET "
+    for place, letter in enumerate(reversed(ARABIC))
+)
+
 READ: list[tuple[str, Callable[[], bytes], str]] = [
     *((f"encrypted by {name}", lambda name=name: encrypted(name), "Top secret") for name in ("RC4-40", "RC4-128")),
     *((f"encrypted by {name}", lambda name=name: encrypted(name), "Top secret") for name in ("AES-128", "AES-256-R5")),
@@ -86,6 +93,7 @@ READ: list[tuple[str, Callable[[], bytes], str]] = [
     ("its end is missing", lambda: PAGES[:-250], "--- page 1 ---\nFirst page"),
     ("an update", updated, f"Title: Later\n\n{BOTH}"),
     ("compact", compact, BOTH),
+    ("a word from right to left", lambda: document({"one": DRAWN_ARABIC}), ARABIC),
     (
         "a word that is broken at the end of a line",
         lambda: document({"one": "BT /F1 12 Tf 72 700 Td (hyphen-) Tj 0 -14 Td (ated word) Tj ET"}),
