@@ -61,7 +61,7 @@ PARTS = (
     Part("retention", "A scan for 20 threads that are past their retention"),
     Part("save", "Saving one new message of a thread"),
     Part("files", "A large file into the file store and out of it", timeout_seconds=240),
-    Part("documents", "Documents of other programs' writers", timeout_seconds=300),
+    Part("documents", "Documents of other programs' writers", timeout_seconds=600),
 )
 #: Only when they are named: they take many minutes, and decide something once.
 RARE_PARTS = (
