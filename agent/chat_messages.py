@@ -23,7 +23,6 @@ from agent.tools.result import failure
 from conversation.history import segments
 from conversation.message import Message, ToolCall
 from conversation.parts import FilePart, ImagePart, Part, TextPart
-from conversation.step import DIGEST_CHARS
 
 #: What providers refuse in the name of a speaker.
 _INVALID_IN_SPEAKER_NAME = re.compile(r"[\s<|\\/>]")
@@ -57,7 +56,7 @@ def build_messages(
 
 
 def request_digest(request: ModelRequest) -> str:
-    """The SHA-256 of what is asked, its beginning; how long and how often to try, and with which key, is left out."""
+    """SHA-256 of what is asked; how long and how often to try, and with which key, is left out."""
     content = {
         "model": request.model,
         "messages": request.messages,
@@ -66,7 +65,7 @@ def request_digest(request: ModelRequest) -> str:
         "fallbacks": request.fallbacks,
     }
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), default=_to_json_value)
-    return hashlib.sha256(text.encode("ascii")).hexdigest()[:DIGEST_CHARS]
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
 def _find_questions(messages: Sequence[Message]) -> frozenset[str]:

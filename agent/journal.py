@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from agent.models.protocol import ModelReply
 from conversation.message import ToolCall, Usage
 from conversation.replay import JournalledResult, write_fields
-from conversation.step import DIGEST_CHARS, Step
+from conversation.step import Step
 from conversation.storable_text import make_storable
 
 
@@ -74,7 +74,7 @@ def unanswered_step(index: int, model: str, request_digest: str, *, usage: Usage
 
 def tool_intent(index: int, call: ToolCall) -> Step:
     """The entry of a tool call that is about to start."""
-    digest = hashlib.sha256(f"{call.name}\n{call.arguments}".encode()).hexdigest()[:DIGEST_CHARS]
+    digest = hashlib.sha256(f"{call.name}\n{call.arguments}".encode()).hexdigest()
     return Step(index=index, kind="tool", call_id=call.id, name=call.name, state="started", request_digest=digest)
 
 

@@ -10,8 +10,6 @@ from conversation.message import Usage
 
 #: The finish reason of a reply that was cut at its token limit.
 CUT_AT_LIMIT = "length"
-#: Hex digits of a digest: a step is compared with itself alone, and each turn stores one.
-DIGEST_CHARS = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +28,7 @@ class Step:
     #: an idempotent call that its turn's end left unknown, without a result. A model call is `started`
     #: where attempts at it were paid and came to no reply: it is asked again, and their usage stays on it.
     state: Literal["started", "finished", "failed", "unknown"]
-    #: The beginning of the SHA-256 of what was asked, so that a replay under changed code is noticed.
+    #: SHA-256 of what was asked, so that a replay under changed code is noticed.
     request_digest: str = ""
     #: JSON: a model's reply or a tool's result; None while it is started, or where its turn ended first.
     result: dict[str, Any] | None = None
