@@ -54,7 +54,7 @@ def model_step(index: int, reply: ModelReply, request_digest: str, seconds: floa
 
 
 def _result_of(reply: ModelReply) -> dict[str, Any]:
-    """What a reply holds: most hold a text alone, and each turn's is stored."""
+    """Take from a reply what it has: most have a text alone, and each turn's is stored."""
     result = {
         "content": reply.content,
         "tool_calls": [call.to_json() for call in reply.tool_calls],
