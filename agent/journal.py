@@ -54,7 +54,7 @@ def model_step(index: int, reply: ModelReply, request_digest: str, seconds: floa
 
 
 def _result_of(reply: ModelReply) -> dict[str, Any]:
-    """Take from a reply what it has: most have a text alone, and each turn's is stored."""
+    """The parts of a reply that a step holds: most replies are a text alone, and those of every turn are stored."""
     result = {
         "content": reply.content,
         "tool_calls": [call.to_json() for call in reply.tool_calls],
