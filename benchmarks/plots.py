@@ -144,9 +144,7 @@ def draw_documents(folder: Path) -> Figure | None:
         axes.set_xticks(places, [f".{name}" for name in names], rotation=45)
         axes.grid(visible=False, axis="x")
     all_axes[0].legend(frameon=False)
-    return finish(
-        figure, "One document, read by a process of its own; no bar: not read by it, or not in a process", result
-    )
+    return finish(figure, "One document, read by a process of its own; markitdown where it was asked", result)
 
 
 def finish(figure: Figure, title: str, result: Result) -> Figure:
