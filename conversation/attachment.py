@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from conversation.arguments import check_whole_number
 from conversation.errors import InvalidInput
 from conversation.filename import FILENAME_MAX_CHARS, clean_filename
+from conversation.quotation import quote
 from conversation.validation import check_sha256, check_text
 
 #: Bytes of a file, at most: far above what any store takes.
@@ -54,6 +56,16 @@ class Attachment:
         elif self.sha256 is None:
             raise InvalidInput("attachments.content", "is missing", "pass the file's bytes")
 
+    def check(self) -> None:
+        """Check every field. Raises `InvalidInput` with one that was set since to what cannot be stored."""
+        clean_filename("attachments.filename", self.filename)
+        _check_media_type(self.media_type, None)
+        _check_address(self.sha256, self.size)
+        if self.content is not None:
+            _check_content(self.content)
+        elif self.sha256 is None:
+            raise InvalidInput("attachments.content", "is missing", "pass the file's bytes")
+
     @property
     def mime_type(self) -> str | None:
         """Another name of `media_type`."""
@@ -83,15 +95,18 @@ def _check_media_type(media_type: str | None, alias: str | None) -> str | None:
     if media_type is None:
         media_type = alias
     elif alias is not None and alias != media_type:
-        raise InvalidInput("attachments.mime_type", f"is {alias!r}", "pass media_type alone")
+        raise InvalidInput("attachments.mime_type", f"is {quote(alias)}", "pass media_type alone")
     if media_type is not None:
         check_text("attachments.media_type", media_type, max_chars=FILENAME_MAX_CHARS)
+        if not media_type.isprintable():
+            problem = "holds characters that cannot be printed"
+            raise InvalidInput("attachments.media_type", problem, "pass a type, as image/png")
     return media_type
 
 
 def _check_address(sha256: str | None, size: int | None) -> tuple[str | None, int | None]:
     if sha256 is not None:
         check_sha256("attachments.sha256", sha256)
-    if size is not None and (isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= SIZE_MAX):
-        raise InvalidInput("attachments.size", f"is {size!r}", "pass a number of bytes")
+    if size is not None:
+        check_whole_number("attachments.size", size, maximum=SIZE_MAX, fix="pass a number of bytes")
     return sha256, size

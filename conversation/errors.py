@@ -19,6 +19,7 @@ ThreadmillError
 ├── OperatorError             the operator can mend the installation
 │   ├── InvalidSettings
 │   ├── DatabaseUnavailable
+│   ├── DatabaseRefused
 │   ├── FileStoreUnavailable
 │   │   └── ScannerUnavailable
 │   ├── FileNotStored
@@ -146,6 +147,10 @@ class DatabaseUnavailable(OperatorError):
     """The database did not answer in time. Nothing was accepted."""
 
     retryable = True
+
+
+class DatabaseRefused(OperatorError):
+    """The database answered, and refused a value or a statement; nothing was stored. The same call will fail again."""
 
 
 class FileStoreUnavailable(OperatorError):

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 
 from conversation.errors import InvalidInput
 from conversation.message import Message
+from conversation.quotation import quote
 
+#: Open calls that an error names, at most.
+NAMED_CALLS = 5
 #: The content of a tool message whose result a foreign history does not have.
 NO_RESULT = '{"error": {"type": "NoResult", "message": "no result of this call is known"}}'
 
@@ -29,13 +32,14 @@ def check_next(history: Sequence[Message], message: Message) -> None:
     if message.role == "tool" and message.tool_call_id not in pending_calls:
         raise InvalidInput(
             "tool_call_id",
-            f"{message.tool_call_id!r} answers no open call",
+            f"{quote(message.tool_call_id)} answers no open call",
             "add the assistant message with that call before, and one tool message for each call",
         )
     if message.role != "tool" and pending_calls:
+        names = ", ".join(map(quote, list(pending_calls)[:NAMED_CALLS]))
         raise InvalidInput(
             "role",
-            f"a {message.role} message cannot stand before the results of {', '.join(pending_calls)}",
+            f"a {message.role} message cannot stand before the results of {names}",
             "add a tool message for each open call first",
         )
 

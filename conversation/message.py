@@ -10,11 +10,20 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
+from conversation.arguments import INTEGER_MAX
 from conversation.attachment import Attachment
 from conversation.errors import InvalidInput
 from conversation.ids import is_our_id, new_id
 from conversation.parts import FilePart, Part, part_from_json, parts_of, text_of
-from conversation.validation import check_id, check_metadata, check_moment, check_text, moment_from_json
+from conversation.quotation import quote
+from conversation.validation import (
+    check_id,
+    check_json_shape,
+    check_metadata,
+    check_moment,
+    check_text,
+    moment_from_json,
+)
 
 Role = Literal["system", "user", "assistant", "tool"]
 ROLES: tuple[str, ...] = get_args(Role)
@@ -57,7 +66,8 @@ class Usage:
     @property
     def is_counted(self) -> bool:
         """Whether the values are numbers of tokens: a foreign record may hold anything."""
-        return all(isinstance(count, int) and count >= 0 for count in self.to_json().values())
+        counts = (self.prompt_tokens, self.completion_tokens, self.cached_tokens)
+        return all(type(count) is int and 0 <= count <= INTEGER_MAX for count in counts)
 
     def __add__(self, other: "Usage") -> "Usage":
         return Usage(
@@ -132,9 +142,10 @@ class Message:
     def check(self) -> None:
         """Check every field. Raises `InvalidInput` with the wrong one; a stored message passed before."""
         if self.role not in ROLES:
-            raise InvalidInput("role", f"is {self.role!r}", f"use one of {', '.join(ROLES)}")
+            raise InvalidInput("role", f"is {quote(self.role)}", f"use one of {', '.join(ROLES)}")
         check_id("id", self.id)
         check_text("content", self.content)
+        _check_each("parts", self.parts, Part)
         if self.parts and self.content != text_of(self.parts):
             raise InvalidInput("parts", "say something else than content", "pass one of the two")
         self._check_calls()
@@ -142,7 +153,7 @@ class Message:
         self._check_attachments()
         check_moment("created_at", self.created_at)
         if self.state not in MESSAGE_STATES:
-            raise InvalidInput("state", f"is {self.state!r}", f"use one of {', '.join(MESSAGE_STATES)}")
+            raise InvalidInput("state", f"is {quote(self.state)}", f"use one of {', '.join(MESSAGE_STATES)}")
 
     def _check_calls(self) -> None:
         self.tool_calls = tuple(_check_each("tool_calls", self.tool_calls, ToolCall))
@@ -171,13 +182,14 @@ class Message:
         if self.provider_fields is not None:
             self._check_provider_fields()
         if self.usage is not None and not (isinstance(self.usage, Usage) and self.usage.is_counted):
-            raise InvalidInput("usage", f"is {self.usage!r}", "pass a Usage of whole numbers")
+            raise InvalidInput("usage", f"is {quote(self.usage)}", "pass a Usage of whole numbers")
         if self.turn_id is not None and not is_our_id(self.turn_id):
-            raise InvalidInput("turn_id", f"is {self.turn_id!r}", "leave it to the store")
+            raise InvalidInput("turn_id", f"is {quote(self.turn_id)}", "leave it to the store")
 
     def _check_provider_fields(self) -> None:
         if self.role != "assistant":
             raise InvalidInput("provider_fields", f"stand on a {self.role} message", "only a model's reply has them")
+        check_json_shape("provider_fields", self.provider_fields, PROVIDER_FIELDS_MAX_CHARS)
         try:
             text = json.dumps(self.provider_fields, allow_nan=False)
         except (TypeError, ValueError, RecursionError):
@@ -187,7 +199,8 @@ class Message:
 
     def _check_attachments(self) -> None:
         self.attachments = list(_check_each("attachments", self.attachments, Attachment))
-        _check_each("parts", self.parts, Part)
+        for file in self.attachments:
+            file.check()
 
     def check_files(self) -> None:
         """Check, before it is stored, that the parts name attached files only. Raises `InvalidInput`."""
@@ -234,6 +247,8 @@ class Message:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Message":
         """A message out of its JSON. Raises `InvalidInput`, naming the field."""
+        if not isinstance(value, Mapping):
+            raise InvalidInput("message", f"is {quote(value)}", "pass what Message.to_json gave")
         values = dict(value)
         seq = values.pop("seq", None)
         try:
@@ -248,7 +263,9 @@ class Message:
         except InvalidInput:
             raise
         except (TypeError, KeyError, ValueError) as error:
-            raise InvalidInput("message", f"cannot be read ({error})", "pass what Message.to_json gave") from error
+            raise InvalidInput(
+                "message", f"cannot be read ({quote(str(error))})", "pass what Message.to_json gave"
+            ) from error
         message.seq = seq
         return message
 

@@ -11,12 +11,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from conversation.arguments import check_iterable
 from conversation.attachment import Attachment
 from conversation.errors import InvalidInput
 from conversation.history import RepairedHistory, repair
 from conversation.message import Message, ToolCall
 from conversation.parts import FilePart, ImagePart, Part, TextPart
 from conversation.storable_text import make_storable
+from conversation.validation import CONTENT_MAX_CHARS, check_metadata, check_text
 
 #: Role in a chat-completions request → ours, where the two differ.
 ROLES = {"developer": "system", "function": "tool"}
@@ -29,7 +31,8 @@ _ENDINGS = {"image/jpeg": "jpg", "image/svg+xml": "svg"}
 def from_openai(messages: Iterable[Mapping[str, Any]]) -> RepairedHistory:
     """Convert a list into our messages. Raises `InvalidInput` with the position of what cannot be read."""
     reader = _Reader()
-    own_messages = [reader.read_message(index, item) for index, item in enumerate(messages)]
+    items = enumerate(check_iterable("messages", messages))
+    own_messages = [reader.read_message(index, item) for index, item in items]
     history = repair(own_messages)
     return RepairedHistory(history.messages, (*reader.changes, *history.changes))
 
@@ -54,7 +57,7 @@ class _Reader:
 
     def _convert_message(self, position: str, item: Mapping[str, Any]) -> Message:
         foreign_role = item.get("role")
-        role: Any = ROLES.get(str(foreign_role), foreign_role)
+        role: Any = ROLES.get(foreign_role, foreign_role) if isinstance(foreign_role, str) else foreign_role
         if role != foreign_role:
             self.changes.append(f"{position}: the role {foreign_role} became {role}")
         parts, files = self._convert_content(position, item)
@@ -143,16 +146,19 @@ class _Reader:
                 return ToolCall(id_, name, self._clean_text(position, arguments))
             case {"id": str(id_), "function": {"name": str(name), "arguments": Mapping() as values}}:
                 self.changes.append(f"{position}: its arguments became text")
-                return ToolCall(id_, name, json.dumps(values, default=dict))
+                plain_values = check_metadata("arguments", values, max_bytes=CONTENT_MAX_CHARS)
+                return ToolCall(id_, name, json.dumps(plain_values))
             case {"id": str(id_), "custom": {"name": str(name), "input": str(text)}}:
                 self.changes.append(f"{position}: its input became the argument `input`")
                 return ToolCall(id_, name, json.dumps({"input": self._clean_text(position, text)}))
         raise InvalidInput(position, "is no tool call", "pass id and function with name and arguments")
 
     def _find_call_id(self, position: str, message: Mapping[str, Any]) -> str:
-        id_ = message.get("tool_call_id") or self._legacy_call_ids.get(str(message.get("name")))
+        name, id_ = message.get("name"), message.get("tool_call_id")
+        if not id_ and isinstance(name, str):
+            id_ = self._legacy_call_ids.get(name)
         if id_:
-            return str(id_)
+            return check_text("tool_call_id", id_)
         # It answers nothing that is known: the repair leaves it out and says so.
         return position
 

@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
+from conversation.arguments import check_iterable
 from conversation.errors import InvalidInput
 from conversation.filename import clean_filename
+from conversation.quotation import quote
 from conversation.validation import check_text
 
 #: Characters of an image's URL; a picture itself goes as an attachment, where it is stored once.
@@ -50,7 +51,7 @@ Content = str | Sequence[Part | Mapping[str, Any] | str]
 
 def parts_of(content: Iterable[object]) -> tuple[Part, ...]:
     """Parts out of a list of parts, of texts, or of dicts as chat-completions requests have them."""
-    return tuple(_parse_part(item) for item in content)
+    return tuple(_parse_part(item) for item in check_iterable("content", content))
 
 
 def text_of(parts: Iterable[Part]) -> str:
@@ -68,7 +69,7 @@ def part_from_json(value: Mapping[str, Any]) -> Part:
         case {"type": "file", "file": {"filename": str(filename)}}:
             return FilePart(clean_filename("content.file.filename", filename))
         case {"type": kind}:
-            raise InvalidInput("content.type", f"is {kind!r}", "use text, image_url or file, with their own keys")
+            raise InvalidInput("content.type", f"is {quote(kind)}", "use text, image_url or file, with their own keys")
     raise InvalidInput("content", "holds something without a type", "pass text or a list of parts")
 
 
@@ -84,7 +85,7 @@ def _parse_part(item: object) -> Part:
 
 def _check_image_url(url: str) -> str:
     check_text("content.image_url", url, max_chars=URL_MAX_CHARS)
-    if urlsplit(url).scheme not in ("http", "https"):
+    if not url.lower().startswith(("http://", "https://")):
         raise InvalidInput(
             "content.image_url", "is no http address", "attach the picture itself: message.add_attachment(…)"
         )

@@ -10,10 +10,12 @@ from copy import deepcopy
 from datetime import UTC, datetime
 from typing import Any
 
+from conversation.arguments import check_instance, check_items, check_iterable
 from conversation.errors import InvalidInput
 from conversation.ids import new_id
 from conversation.message import Message, Usage
 from conversation.pending_message import PendingMessage
+from conversation.quotation import quote
 from conversation.user import named_user
 from conversation.validation import check_id, check_metadata, check_tenant, check_text, moment_from_json
 from conversation.working_copy import LEADING, WorkingCopy
@@ -56,7 +58,7 @@ class Thread(WorkingCopy):
         self.store_identity: str | None = None
         #: Messages that were sent and wait for a worker, as the thread was loaded; none is in `messages` yet.
         self.pending: tuple[PendingMessage, ...] = ()
-        for message in messages:
+        for message in check_iterable("messages", messages):
             self.add_message(message)
 
     def __repr__(self) -> str:
@@ -77,12 +79,16 @@ class Thread(WorkingCopy):
 
     def check(self) -> None:
         """Check every field. Raises `InvalidInput` with one whose value cannot be stored."""
+        check_id("id", self.id)
+        check_tenant(self.tenant)
         if self.title is not None:
             check_text("title", self.title, max_chars=TITLE_MAX_CHARS)
         named_user(self.user, check_metadata("metadata", self.metadata))
-        for key, text in self.context.items():
+        for key, text in check_instance("context", self.context, dict).items():
             check_id("context.key", key)
             check_text("context.text", text)
+        for key in check_items("dropped_context", self.dropped_context, str):
+            check_text("dropped_context", key)
 
     # Helpers that people use
 
@@ -145,5 +151,7 @@ class Thread(WorkingCopy):
                 thread.set_context(key, text)
             thread.messages = [Message.from_json(message) for message in value.get("messages", ())]
         except (KeyError, TypeError, AttributeError) as error:
-            raise InvalidInput("thread", f"cannot be read ({error!r})", "pass what Thread.to_json gave") from error
+            raise InvalidInput(
+                "thread", f"cannot be read ({quote(str(error))})", "pass what Thread.to_json gave"
+            ) from error
         return thread

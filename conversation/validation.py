@@ -7,13 +7,14 @@ by a library caller in the same words.
 import json
 import re
 import unicodedata
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from sys import float_info
 from typing import Any
 
 from conversation.errors import InvalidInput
 from conversation.invisible import INVISIBLE
+from conversation.quotation import quote
 
 #: Fits a URL path segment and a B-tree entry; e-mail addresses and topic slugs pass.
 ID_MAX_CHARS = 255
@@ -27,6 +28,10 @@ METADATA_MAX_DEPTH = 50
 NUMBER_MAX = int(float_info.max)
 #: From here on every float is a whole number (2**53).
 EXACT_FLOAT_MAX = 2.0**53
+
+#: The first and the last moment that can be stored: a day within what Python counts, since a database may write it
+#: in any time zone.
+MOMENT_MIN, MOMENT_MAX = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
 
 #: The beginning of tenants' names that Threadmill reserves for data of its own, as archives.
 RESERVED_TENANT_PREFIX = "threadmill."
@@ -112,20 +117,26 @@ def is_sha256(text: str) -> bool:
 
 
 def check_moment(field: str, value: object) -> datetime:
-    """A moment with its zone: without one, it would mean another moment on another machine."""
+    """A moment in UTC, out of one with its zone: without one, it would mean another moment on another machine."""
     if not isinstance(value, datetime):
         raise InvalidInput(field, f"is {type(value).__name__}, not a datetime", "pass datetime.now(UTC)")
     if value.utcoffset() is None:
         raise InvalidInput(field, "has no time zone", "pass an aware datetime, as datetime.now(UTC)")
-    return value
+    try:
+        moment = value.astimezone(UTC)
+    except OverflowError:
+        moment = datetime.min.replace(tzinfo=UTC)
+    if not MOMENT_MIN <= moment <= MOMENT_MAX:
+        raise InvalidInput(field, "is out of range", "pass a time between the years 1 and 9999")
+    return moment
 
 
 def moment_from_json(field: str, value: object) -> datetime:
     """A moment as `isoformat` writes it, with its zone."""
     try:
-        moment = datetime.fromisoformat(str(value))
-    except ValueError:
-        raise InvalidInput(field, f"is {value!r}", "write it as 2030-01-31T12:00:00+00:00") from None
+        moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise InvalidInput(field, f"is {quote(value)}", "write it as 2030-01-31T12:00:00+00:00") from None
     return check_moment(field, moment)
 
 
@@ -135,7 +146,7 @@ def check_metadata(field: str, value: object, *, max_bytes: int = METADATA_MAX_B
         return {}
     if not isinstance(value, Mapping):
         raise InvalidInput(field, "is no JSON object", "pass a dict with string keys")
-    _check_json(field, value, depth=0)
+    check_json_shape(field, value, max_bytes, check_leaf=_check_scalar)
     text = json.dumps(value, allow_nan=False, default=dict)
     if len(text) > max_bytes:
         raise InvalidInput(field, f"has {len(text)} bytes of JSON", f"at most {max_bytes} fit")
@@ -143,21 +154,34 @@ def check_metadata(field: str, value: object, *, max_bytes: int = METADATA_MAX_B
     return metadata
 
 
-def _check_json(field: str, value: object, *, depth: int) -> None:
-    """Refuse a value that JSON cannot hold, or would not read back as it was passed."""
-    if depth > METADATA_MAX_DEPTH:
-        raise InvalidInput(field, "is nested too deep", f"at most {METADATA_MAX_DEPTH} levels fit")
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            if not isinstance(key, str):
-                raise InvalidInput(field, f"has a key that is {type(key).__name__}", "use strings as keys")
-            _check_scalar(field, key)
-            _check_json(field, item, depth=depth + 1)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            _check_json(field, item, depth=depth + 1)
-    else:
-        _check_scalar(field, value)
+def check_json_shape(
+    field: str, value: object, max_bytes: int, *, check_leaf: Callable[[str, object], object] | None = None
+) -> None:
+    """Refuse a value that is nested too deep, holds too many values, or has keys that are no text.
+
+    `check_leaf` checks the keys, and the values that hold no others. Values are counted while they are read, and each
+    takes a byte at least: of a list that holds another one twice, which does the same, no memory would hold the JSON.
+    """
+    check_leaf = check_leaf or (lambda _field, _leaf: None)
+    unread: list[tuple[object, int]] = [(value, 0)]
+    count = 0
+    while unread:
+        item, depth = unread.pop()
+        count += 1 + (len(item) if isinstance(item, Mapping | list | tuple) else 0)
+        if count > 2 * max_bytes:
+            raise InvalidInput(field, f"has more than {max_bytes} bytes of JSON", f"at most {max_bytes} fit")
+        if depth > METADATA_MAX_DEPTH:
+            raise InvalidInput(field, "is nested too deep", f"at most {METADATA_MAX_DEPTH} levels fit")
+        if isinstance(item, Mapping):
+            for key in item:
+                if not isinstance(key, str):
+                    raise InvalidInput(field, f"has a key that is {type(key).__name__}", "use strings as keys")
+                check_leaf(field, key)
+            unread.extend((member, depth + 1) for member in item.values())
+        elif isinstance(item, list | tuple):
+            unread.extend((member, depth + 1) for member in item)
+        else:
+            check_leaf(field, item)
 
 
 def _check_scalar(field: str, value: object) -> None:

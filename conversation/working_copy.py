@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any
 
+from conversation.arguments import check_iterable
 from conversation.errors import InvalidInput, MessagesNotLoaded
 from conversation.history import check_next
 from conversation.message import Message
@@ -67,7 +68,7 @@ class WorkingCopy:
 
     @messages.setter
     def messages(self, messages: Iterable[Message] | None) -> None:
-        new_messages = None if messages is None else list(messages)
+        new_messages = None if messages is None else list(check_iterable("messages", messages))
         for message in new_messages or ():
             if not isinstance(message, Message):
                 raise InvalidInput("messages", f"hold a {type(message).__name__}", "put Messages there")

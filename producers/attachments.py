@@ -9,6 +9,9 @@ from pathlib import Path
 
 from conversation.attachment import Attachment
 from conversation.errors import FileRejected, InvalidInput
+from conversation.quotation import quote
+from conversation.validation import check_text
+from store.file_store import PATH_MAX_CHARS
 from store.media_types.examine import examine_file
 from store.settings import Settings
 
@@ -45,17 +48,20 @@ def examine_attachments(attachments: Iterable[Attachable] | None, settings: Sett
 
 def _read_attachment(file: Attachable, settings: Settings) -> Attachment:
     if isinstance(file, Attachment):
+        file.check()
         return file
     if not isinstance(file, str | Path):
         raise InvalidInput(
             "attachments", f"holds {type(file).__name__}", "pass Attachment(filename=…, content=…) or a path"
         )
+    if isinstance(file, str):
+        check_text("attachments", file, max_chars=PATH_MAX_CHARS)
     path = Path(file)
     try:
         # A pipe or a device would be read for ever.
         if not path.is_file():
             problem = "is no regular file" if path.exists() else "does not exist"
-            raise InvalidInput("attachments", f"{str(path)!r} {problem}", "pass the path of a file")
+            raise InvalidInput("attachments", f"{quote(str(path))} {problem}", "pass the path of a file")
         size = path.stat().st_size
         if size > settings.attachment_max_bytes:
             raise FileRejected(
@@ -66,5 +72,5 @@ def _read_attachment(file: Attachable, settings: Settings) -> Attachment:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise InvalidInput(
-            "attachments", f"{str(path)!r} cannot be read ({reason})", "pass a file that this process may read"
+            "attachments", f"{quote(str(path))} cannot be read ({reason})", "pass a file that this process may read"
         ) from error

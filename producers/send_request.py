@@ -1,14 +1,15 @@
 """The request for a turn, made of a message and its options: everything is checked before the first write."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 
+from conversation.arguments import check_flag, check_one_of, check_whole_number
 from conversation.errors import InvalidInput
 from conversation.ids import new_id
 from conversation.message import Message
 from conversation.parts import Content, ImagePart
 from conversation.task_contract import PRIORITY_MAX
 from conversation.user import named_user
-from conversation.validation import check_id, check_metadata, check_tenant_of_user
+from conversation.validation import check_id, check_metadata, check_moment, check_tenant_of_user
 from producers.attachments import examine_attachments
 from producers.send_options import SendOptions
 from store.settings import Settings
@@ -20,9 +21,9 @@ SENDER_ROLES = ("user", "system")
 
 def build_request(thread_id: str, content: Content, options: SendOptions, settings: Settings) -> SendRequest:
     """Check a message with its options. Raises `InvalidInput`, and `FileRejected` for its files."""
-    if options.role not in SENDER_ROLES:
-        raise InvalidInput("role", f"is {options.role!r}", f"use one of {', '.join(SENDER_ROLES)}")
-    _check_priority(options.priority)
+    check_one_of("role", options.role, SENDER_ROLES)
+    fix = f"pass a whole number from 0 to {PRIORITY_MAX}"
+    check_whole_number("priority", options.priority, maximum=PRIORITY_MAX, fix=fix)
     files = examine_attachments(options.attachments, settings)
     metadata = check_metadata("metadata", options.metadata)
     key, agent = options.idempotency_key, options.agent
@@ -34,11 +35,11 @@ def build_request(thread_id: str, content: Content, options: SendOptions, settin
         tenant=check_tenant_of_user(options.tenant),
         thread_id=check_id("thread_id", thread_id),
         agent=check_id("agent", agent if agent is not None else settings.default_agent),
-        allow_unknown_agent=options.allow_unknown_agent,
+        allow_unknown_agent=check_flag("allow_unknown_agent", options.allow_unknown_agent),
         idempotency_key=None if key is None else check_id("idempotency_key", key),
         priority=options.priority,
-        not_before=_to_utc("not_before", options.not_before),
-        deadline=_to_utc("deadline", options.deadline),
+        not_before=_check_moment("not_before", options.not_before),
+        deadline=_check_moment("deadline", options.deadline),
         metadata=metadata,
         user=named_user(options.user, metadata),
     )
@@ -58,17 +59,5 @@ def _check_says_something(message: Message) -> None:
         raise InvalidInput("content", "is empty", "pass some text, or attach a file")
 
 
-def _check_priority(priority: object) -> None:
-    if isinstance(priority, bool) or not isinstance(priority, int) or not 0 <= priority <= PRIORITY_MAX:
-        raise InvalidInput("priority", f"is {priority!r}", f"pass a whole number from 0 to {PRIORITY_MAX}")
-
-
-def _to_utc(field: str, value: datetime | None) -> datetime | None:
-    if value is None:
-        return None
-    if not isinstance(value, datetime) or value.utcoffset() is None:
-        raise InvalidInput(field, "has no time zone", "pass an aware datetime, as datetime.now(UTC)")
-    try:
-        return value.astimezone(UTC)
-    except OverflowError:
-        raise InvalidInput(field, "is out of range", "pass a time between the years 1 and 9999") from None
+def _check_moment(field: str, value: datetime | None) -> datetime | None:
+    return None if value is None else check_moment(field, value)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from conversation.arguments import check_seconds
 from conversation.backoff import pauses
 from conversation.task_contract import CANCEL_CHANNEL, WakeUp, turn_channel
 from conversation.turn import TurnRecord, TurnResult, TurnState
@@ -142,5 +143,6 @@ class AsyncTurn(TurnHandle):
 
 def _countdown(timeout: float | None) -> Callable[[], float]:
     """A function that returns the remaining seconds of a timeout; infinite without one."""
-    give_up_at = float("inf") if timeout is None else time.monotonic() + timeout
+    seconds = check_seconds("timeout", timeout)
+    give_up_at = float("inf") if seconds is None else time.monotonic() + seconds
     return lambda: give_up_at - time.monotonic()

@@ -13,10 +13,12 @@ from functools import partial
 
 from sqlalchemy import Connection
 
-from conversation.attachment import Attachment
+from conversation.arguments import check_instance, check_whole_number
+from conversation.attachment import SIZE_MAX, Attachment
 from conversation.errors import FileNotStored, FileRejected, InvalidInput, UploadIncomplete
 from conversation.ids import new_id
 from conversation.media_types import UNKNOWN_TYPE
+from conversation.quotation import quote
 from conversation.validation import check_id, check_sha256, check_tenant, check_tenant_of_user
 from store.blobs import BlobStore
 from store.database.engine import Database
@@ -111,10 +113,12 @@ class Uploads:
 
     def thumbnail_url(self, file: Attachment, *, tenant: str = "default", expires: timedelta) -> str | None:
         """See `producers.thumbnail_url`."""
+        check_instance("file", file, Attachment).check()
         thumbnail = self._database.run(access.load_thumbnail, tenant=check_tenant(tenant), file=file, scans=self._scans)
         return None if thumbnail is None else self._url(thumbnail, tenant, expires, inline=True)
 
     def _load_downloadable(self, file: Attachment, tenant: str) -> Attachment:
+        check_instance("file", file, Attachment).check()
         return self._database.run(
             access.load_downloadable_file, tenant=check_tenant(tenant), file=file, scans=self._scans
         )
@@ -130,8 +134,8 @@ class Uploads:
         )
 
     def _check_declaration(self, filename: str, media_type: str, size: int, sha256: str) -> Attachment:
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise InvalidInput("size", f"is {size!r}", "pass the file's number of bytes, 1 or more")
+        fix = "pass the file's number of bytes, 1 or more"
+        check_whole_number("size", size, minimum=1, maximum=SIZE_MAX, fix=fix)
         if size > self._settings.upload_max_bytes:
             raise FileRejected(
                 f"{filename!r} has {size} bytes, at most {self._settings.upload_max_bytes} are accepted; "
@@ -139,7 +143,7 @@ class Uploads:
             )
         if not isinstance(media_type, str) or "/" not in media_type or not media_type.isascii():
             raise InvalidInput(
-                "media_type", f"is {media_type!r}", "pass the type that the client will send, as image/png"
+                "media_type", f"is {quote(media_type)}", "pass the type that the client will send, as image/png"
             )
         check_sha256("sha256", sha256)
         return Attachment(filename=filename, media_type=media_type, size=size, sha256=sha256)

@@ -11,14 +11,17 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Self
 
+from conversation.arguments import check_instance
 from conversation.attachment import Attachment
-from conversation.errors import FileNotStored
+from conversation.errors import FileNotStored, InvalidInput
 from conversation.media_types import UNKNOWN_TYPE
-from conversation.validation import check_tenant
+from conversation.validation import check_sha256, check_tenant, check_text
 from store.blobs import BlobStore, open_file_store
 from store.media_types.examine import examine_file
 from store.settings import Settings, load
 
+#: Characters of a folder's path, or of the address of a bucket, at most: as many as Linux takes.
+PATH_MAX_CHARS = 4096
 #: The life of an address that `url` returns.
 URL_EXPIRES = timedelta(hours=1)
 
@@ -41,6 +44,8 @@ class FileStore:
         """
         settings = settings or load()
         if base_path is not None:
+            if not isinstance(base_path, Path):
+                check_text("base_path", base_path, max_chars=PATH_MAX_CHARS)
             settings = settings.model_copy(update={"file_store_url": str(base_path)})
         return cls(open_file_store(settings), settings, tenant=tenant)
 
@@ -77,6 +82,7 @@ class FileStore:
 
         It is saved under its name; `inline` lets a browser show it, if it is a PNG, JPEG, GIF or WebP.
         """
+        check_instance("file", file, Attachment).check()
         return await asyncio.to_thread(
             lambda: self.blobs.url(
                 self.tenant,
@@ -94,19 +100,23 @@ class FileStore:
 
     def examine_file(self, attachment: Attachment) -> Attachment:
         """Examine an attachment; returns it with the type that its bytes have. Raises `FileRejected`."""
+        check_instance("attachment", attachment, Attachment).check()
         return examine_file(
             attachment, max_bytes=self.settings.attachment_max_bytes, allowed=self.settings.attachment_types
         )
 
     def put(self, attachment: Attachment, *, tenant: str | None = None) -> None:
-        """Store the bytes of an examined attachment, blocking."""
-        assert attachment.content is not None
-        assert attachment.sha256 is not None
-        self.blobs.put(tenant or self.tenant, attachment.sha256, attachment.content, attachment.media_type or "")
+        """Store the bytes of an examined attachment, blocking. Raises as `save`."""
+        check_instance("attachment", attachment, Attachment).check()
+        if attachment.content is None or attachment.sha256 is None:
+            raise InvalidInput("attachment", "has no bytes", "pass one that was made with content")
+        owner = self.tenant if tenant is None else tenant
+        self.blobs.put(owner, attachment.sha256, attachment.content, attachment.media_type or "")
 
 
 def _sha256(file: Attachment | str) -> str:
-    sha256 = file if isinstance(file, str) else file.sha256
-    if sha256 is None:
-        raise FileNotStored("this attachment has not been stored yet")
-    return sha256
+    if isinstance(file, Attachment):
+        if file.sha256 is None:
+            raise FileNotStored("this attachment has not been stored yet")
+        return file.sha256
+    return check_sha256("file", file)

@@ -1,11 +1,18 @@
 """An open store: the settings, the database, the tenant and the files that all methods of a store share."""
 
+from collections.abc import Callable
+from typing import Any, Concatenate, TypeVar
+
+from sqlalchemy import Connection
+
 from conversation.ids import new_id
 from conversation.thread import Thread
-from conversation.validation import check_tenant_of_user
+from conversation.validation import check_id, check_tenant_of_user
 from store.database.engine import Database
 from store.file_store import FileStore
 from store.settings import Settings
+
+T = TypeVar("T")
 
 
 class OpenStore:
@@ -31,6 +38,13 @@ class OpenStore:
     def is_in_memory(self) -> bool:
         """Whether the threads are in memory, and gone with this object."""
         return self.database.is_in_memory
+
+    async def _run_on_thread(
+        self, operation: Callable[Concatenate[Connection, ...], T], thread_id: str, **arguments: Any
+    ) -> T:
+        """Run an operation on a thread of this tenant. Raises `InvalidInput` for an id that no thread can have."""
+        check_id("thread_id", thread_id)
+        return await self.database.run_async(operation, tenant=self.tenant, thread_id=thread_id, **arguments)
 
     async def _open_file_store(self) -> FileStore:
         if self.file_store is None:

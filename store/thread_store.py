@@ -12,10 +12,12 @@ from weakref import WeakValueDictionary
 
 from sqlalchemy import Connection
 
+from conversation.arguments import check_instance, check_items
 from conversation.errors import InvalidInput, ThreadNotFound
 from conversation.ids import new_id
 from conversation.message import Message
 from conversation.openai_format import from_openai
+from conversation.quotation import quote
 from conversation.thread import Thread
 from store import migrations
 from store.database.engine import Database
@@ -90,7 +92,8 @@ class ThreadStore(ThreadQueries, ThreadSummaries, ThreadArchives, ThreadErasure)
     @classmethod
     def of(cls, thread: Thread) -> "ThreadStore | None":
         """The store that a working copy came from, if it is still open."""
-        return _open_stores.get(thread.store_identity) if thread.store_identity is not None else None
+        identity = check_instance("thread", thread, Thread).store_identity
+        return _open_stores.get(identity) if identity is not None else None
 
     async def __aenter__(self) -> Self:
         return self
@@ -117,7 +120,7 @@ class ThreadStore(ThreadQueries, ThreadSummaries, ThreadArchives, ThreadErasure)
 
     async def save_threads(self, batch: Sequence[Thread], *, check_title: bool = False) -> None:
         """Save several threads in one transaction: all of them, or none."""
-        for thread in batch:
+        for thread in check_items("batch", batch, Thread):
             self.adopt(thread)
             await self.store_attachments(thread)
         # One order for all callers, so that two batches cannot wait for each other.
@@ -136,10 +139,13 @@ class ThreadStore(ThreadQueries, ThreadSummaries, ThreadArchives, ThreadErasure)
 
         Raises `InvalidInput` for a thread of another tenant.
         """
+        check_instance("thread", thread, Thread)
         if thread.store_identity is None and thread.tenant == DEFAULT_TENANT:
             thread.tenant = self.tenant
         if thread.tenant != self.tenant:
-            raise InvalidInput("tenant", f"is {thread.tenant!r} in a store for {self.tenant!r}", "open a store for it")
+            raise InvalidInput(
+                "tenant", f"is {quote(thread.tenant)} in a store for {self.tenant!r}", "open a store for it"
+            )
         if thread.store_identity != self.identity:
             thread.loaded = None
             if thread.has_messages:
@@ -157,7 +163,7 @@ class ThreadStore(ThreadQueries, ThreadSummaries, ThreadArchives, ThreadErasure)
 
         Raises `ThreadNotFound`.
         """
-        return self._set_home(await self.database.run_async(repository.load, self.tenant, thread_id, last=last))
+        return self._set_home(await self._run_on_thread(repository.load, thread_id, last=last))
 
     async def get_or_create_thread(self, thread_id: str, **options: Any) -> Thread:
         """The stored thread, or a new one that is stored now: of two callers at once, one makes it."""
@@ -171,8 +177,8 @@ class ThreadStore(ThreadQueries, ThreadSummaries, ThreadArchives, ThreadErasure)
     async def fork(self, thread_id: str, *, at: int | None = None, new_thread_id: str | None = None) -> Thread:
         """A new thread with the history up to `at`; its messages keep their ids, blobs are shared."""
         return self._set_home(
-            await self.database.run_async(
-                forks.fork, tenant=self.tenant, thread_id=thread_id, new_id=new_thread_id or new_id(), at=at
+            await self._run_on_thread(
+                forks.fork, thread_id, new_id=new_id() if new_thread_id is None else new_thread_id, at=at
             )
         )
 
@@ -194,13 +200,16 @@ class ThreadStore(ThreadQueries, ThreadSummaries, ThreadArchives, ThreadErasure)
         What retention archived of it stays, and can be restored: `erase` deletes that, too. Raises
         `ThreadUnderLegalHold`.
         """
-        return await self.database.run_async(delete_thread.delete_thread, tenant=self.tenant, thread_id=thread_id)
+        return await self._run_on_thread(delete_thread.delete_thread, thread_id)
 
     async def store_attachments(self, thread: Thread, file_store: FileStore | None = None) -> None:
         """Store the bytes of new attachments, so that rows may point to them."""
+        check_instance("thread", thread, Thread)
         new_messages = [message for message in thread.new_messages if message.attachments]
         if not new_messages:
             return
+        for message in new_messages:
+            message.check()
         files = file_store or await self._open_file_store()
         await store_files_of(self.database, files, thread.tenant, new_messages)
 

@@ -120,6 +120,7 @@ _MODULES = {
     "OperatorError": "conversation.errors",
     "InvalidSettings": "conversation.errors",
     "DatabaseUnavailable": "conversation.errors",
+    "DatabaseRefused": "conversation.errors",
     "FileStoreUnavailable": "conversation.errors",
     "FileNotStored": "conversation.errors",
     "ScannerUnavailable": "conversation.errors",

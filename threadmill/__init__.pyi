@@ -17,6 +17,7 @@ from agent.tools.tool import Tool as Tool
 from agent.tools.tool import tool as tool
 from agent.web import WEB_TOOLS as WEB_TOOLS
 from conversation.attachment import Attachment as Attachment
+from conversation.errors import DatabaseRefused as DatabaseRefused
 from conversation.errors import DatabaseUnavailable as DatabaseUnavailable
 from conversation.errors import Fault as Fault
 from conversation.errors import FileNotReady as FileNotReady

@@ -1,7 +1,5 @@
 """From settings to a store: a folder's path, `s3://bucket/prefix`, or `memory:`."""
 
-from urllib.parse import urlsplit
-
 from conversation.errors import InvalidSettings
 from store.blobs import memory
 from store.blobs.local import LocalBlobs
@@ -27,14 +25,14 @@ def open_file_store(settings: Settings) -> BlobStore:
         return memory.shared_blobs()
     if "://" not in address:
         return LocalBlobs(address)
-    parts = urlsplit(address)
-    if parts.scheme != "s3" or not parts.netloc or "@" in parts.netloc:
+    bucket, _, prefix = address.removeprefix("s3://").partition("/")
+    if not address.startswith("s3://") or not bucket or "@" in bucket:
         raise InvalidSettings(
             "THREADMILL_FILE_STORE_URL: is neither a folder nor a bucket; write ./folder or "
             "s3://bucket/prefix, with the keys in THREADMILL_S3_ACCESS_KEY_ID and "
             "THREADMILL_S3_SECRET_ACCESS_KEY"
         )
-    return S3Blobs(parts.netloc, parts.path, _options(settings))
+    return S3Blobs(bucket, prefix, _options(settings))
 
 
 def _options(settings: Settings) -> S3Options:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from conversation.arguments import check_duration
 from conversation.errors import FileNotStored, InvalidInput
 from conversation.validation import check_sha256, check_tenant
 from store.blobs.hashing import Content
@@ -129,6 +130,6 @@ def is_tenant(name: str) -> bool:
 
 def check_expires(expires: timedelta) -> int:
     """The life of a URL in whole seconds. Raises `InvalidInput`."""
-    if not timedelta(seconds=1) <= expires <= URL_EXPIRES_MAX:
-        raise InvalidInput("expires", f"is {expires}", f"pass one second to {URL_EXPIRES_MAX.days} days")
+    fix = f"pass one second to {URL_EXPIRES_MAX.days} days"
+    check_duration("expires", expires, minimum=timedelta(seconds=1), maximum=URL_EXPIRES_MAX, fix=fix)
     return int(expires.total_seconds())

@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session, scoped_session
 from sqlalchemy.pool import NullPool
 
 from conversation.errors import DatabaseUnavailable, InvalidInput
-from store.database.retry_policy import RACES, FailureAction, action_for, reason_of, sqlstate_of
+from store.database.retry_policy import RACES, UNSENDABLE, FailureAction, action_for, reason_of, refusal_of, sqlstate_of
 
 CallerConnection = Connection | Session | scoped_session[Any] | psycopg.Connection[Any]
 
@@ -43,9 +43,13 @@ def borrow_connection(caller_connection: CallerConnection) -> Iterator[Connectio
                 yield connection
         except DBAPIError as error:
             # A transaction that lost a race is its owner's to run again: the owner must see the error.
-            if action_for(error) is FailureAction.RAISE or sqlstate_of(error) in RACES:
+            if sqlstate_of(error) in RACES:
                 raise
+            if action_for(error) is FailureAction.REFUSE:
+                raise refusal_of(error) from error
             raise DatabaseUnavailable(reason_of(error)) from error
+        except UNSENDABLE as error:
+            raise refusal_of(error) from error
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from sqlalchemy.util import greenlet_spawn
 from store.database import sqlite
 from store.database.function_calls import PLAIN_STATEMENTS, FunctionCall, call_alone, call_alone_on_loop
 from store.database.limits import begin_sql, limit_statements, postgres_arguments
-from store.database.retry_policy import READ_ONLY, Attempts
+from store.database.retry_policy import READ_ONLY, UNSENDABLE, Attempts, refusal_of
 from store.database.url import driver_url, is_in_memory
 from store.settings import Settings
 
@@ -123,7 +123,7 @@ class Database:
     def run(self, operation: Operation[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `operation(connection, …)` in a transaction of its own, again where that is safe.
 
-        Raises `DatabaseUnavailable`.
+        Raises `DatabaseUnavailable` and `DatabaseRefused`: no error of a driver's leaves here.
         """
         return self.patient(0).run(operation, *args, **kwargs)
 
@@ -178,6 +178,8 @@ class PatientRunner:
                     return operation(connection, *args, **kwargs)
             except (DBAPIError, PoolTimeout) as error:
                 time.sleep(attempts.pause_after(error))
+            except UNSENDABLE as error:
+                raise refusal_of(error) from error
 
     async def run_async(self, operation: Operation[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """As `run`, on the event loop."""
@@ -190,6 +192,8 @@ class PatientRunner:
                     return await connection.run_sync(operation, *args, **kwargs)
             except (DBAPIError, PoolTimeout) as error:
                 await asyncio.sleep(attempts.pause_after(error))
+            except UNSENDABLE as error:
+                raise refusal_of(error) from error
 
     def call(self, call: FunctionCall) -> Any:
         """As `Database.call`. Raises `DatabaseUnavailable` once the patience is over."""
@@ -199,6 +203,8 @@ class PatientRunner:
                 return call_alone(self.database.engine, self.database.call_limits_sql, call)
             except (DBAPIError, PoolTimeout) as error:
                 time.sleep(attempts.pause_after(error))
+            except UNSENDABLE as error:
+                raise refusal_of(error) from error
 
     async def call_async(self, call: FunctionCall) -> Any:
         """As `call`, on the event loop."""
@@ -209,6 +215,8 @@ class PatientRunner:
                 return await greenlet_spawn(call_alone_on_loop, engine, self.database.call_limits_sql, call)
             except (DBAPIError, PoolTimeout) as error:
                 await asyncio.sleep(attempts.pause_after(error))
+            except UNSENDABLE as error:
+                raise refusal_of(error) from error
 
 
 def _engine_options(url: URL, settings: Settings, pool: type[QueuePool]) -> dict[str, Any]:

@@ -9,13 +9,15 @@ ever. The table for operators is in `docs/reference/databases.md`.
 import time
 from enum import Enum
 
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from conversation.backoff import add_jitter, backoff_seconds
-from conversation.errors import DatabaseUnavailable
+from conversation.errors import DatabaseRefused, DatabaseUnavailable
 
 DatabaseFailure = DBAPIError | PoolTimeout
+#: What SQLAlchemy and the drivers raise of a value that they cannot even send.
+UNSENDABLE = (SQLAlchemyError, UnicodeError, OverflowError)
 
 #: SQLSTATEs of a transaction that lost a race and may simply run again: serialization, deadlock, and a
 #: foreign key whose row was deleted between two statements, as when a thread is deleted during a send.
@@ -62,7 +64,7 @@ class FailureAction(Enum):
     #: The operator has to put the installation right.
     REPORT = "report"
     #: The database is well and refuses what it was given: the next run would be refused, too.
-    RAISE = "raise"
+    REFUSE = "refuse"
 
 
 class Attempts:
@@ -75,13 +77,13 @@ class Attempts:
         self.runs = 0
 
     def pause_after(self, error: DatabaseFailure) -> float:
-        """Seconds to wait before the next run. Raises the error for the caller where there is none."""
+        """Seconds to wait before the next run. Raises our error where there is none."""
         self.runs += 1
         if self.give_up_at is None:
             self.give_up_at = time.monotonic() + self.patience_seconds
         action = action_for(error)
-        if action is FailureAction.RAISE:
-            raise error
+        if action is FailureAction.REFUSE:
+            raise refusal_of(error) from error
         if action is FailureAction.RETRY_NOW and self.runs < MAX_RUNS:
             return add_jitter(QUICK_RETRY_SECONDS * self.runs)
         if action is not FailureAction.REPORT and time.monotonic() < self.give_up_at:
@@ -102,7 +104,12 @@ def action_for(error: DatabaseFailure) -> FailureAction:
         # A lock or a statement that took too long, no connection, memory or disk left, a SQLite file
         # that another process writes to; and every connection that could not be opened.
         return FailureAction.WAIT
-    return FailureAction.RAISE
+    return FailureAction.REFUSE
+
+
+def refusal_of(error: Exception) -> DatabaseRefused:
+    """Our error for what the database, or its driver, refuses."""
+    return DatabaseRefused(f"the database refuses it: {_first_line(error)}")
 
 
 def reason_of(error: DatabaseFailure) -> str:
@@ -122,6 +129,6 @@ def _lacks_schema(error: DatabaseFailure) -> bool:
     return sqlstate_of(error) in NO_SCHEMA or _first_line(error).startswith(("no such table", "no such column"))
 
 
-def _first_line(error: DatabaseFailure) -> str:
+def _first_line(error: Exception) -> str:
     lines = str(getattr(error, "orig", None) or error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, select
 
+from conversation.arguments import check_flag
 from conversation.errors import InvalidInput
 from conversation.validation import check_id, check_tenant
 from store.audit import hash_of
@@ -28,6 +29,8 @@ class Subject:
     def check(self) -> None:
         """Refuse a subject that names none or several of these. Raises `InvalidInput`."""
         check_tenant(self.tenant)
+        # A word that says "no" is true to Python, and would take the whole tenant.
+        check_flag("whole_tenant", self.whole_tenant)
         if [self.thread_id is not None, self.user is not None, self.whole_tenant].count(True) != 1:
             raise InvalidInput(
                 "user", "thread_id and whole_tenant are given together, or none of them", "name one of them"

@@ -3,6 +3,8 @@
 import asyncio
 from typing import IO
 
+from conversation.errors import InvalidInput
+from conversation.quotation import quote
 from store.erasure.certificate import Certificate
 from store.erasure.export import ExportOutcome, UserExport
 from store.erasure.subject import Subject
@@ -36,6 +38,8 @@ class ThreadErasure(OpenStore):
         where nothing is stored, and `FileStoreUnavailable`.
         """
         subject = self._subject(user, thread_id)
+        if not callable(getattr(target, "write", None)):
+            raise InvalidInput("target", f"is {quote(target)}", "pass a file that is open for writing bytes")
         export = UserExport(self.database, (await self._open_file_store()).blobs, subject)
         return await asyncio.to_thread(export.write, target)
 

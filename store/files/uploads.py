@@ -13,6 +13,7 @@ from sqlalchemy import Connection, delete, literal, select, tuple_, update
 from conversation.attachment import Attachment
 from conversation.errors import UploadNotFound
 from conversation.ids import is_our_id
+from conversation.quotation import quote
 from store.database.column_types import DAY, OurId, Time, clock, moment_ago
 from store.database.sqlite import read_only
 from store.database.statements import convert_row
@@ -67,7 +68,8 @@ def read(connection: Connection, tenant: str, upload_id: str) -> Upload:
     row = connection.execute(statement).one_or_none() if is_our_id(upload_id) else None
     if row is None:
         raise UploadNotFound(
-            f"upload {upload_id!r} of tenant {tenant!r} is not open: it has expired, or never was; create a new one"
+            f"upload {quote(upload_id)} of tenant {tenant!r} is not open: it has expired, or never was; "
+            "create a new one"
         )
     file = Attachment(filename=row.filename, media_type=row.media_type, sha256=row.sha256, size=row.size)
     return convert_row(row, Upload, file=file, is_complete=row.completed_at is not None)

@@ -17,8 +17,9 @@ SET search_path FROM CURRENT
 SET standard_conforming_strings = on
 AS $$
 DECLARE
-    first_moment CONSTANT timestamptz := '0001-01-01 00:00:00+00';
-    last_moment CONSTANT timestamptz := '9999-12-31 23:59:59.999999+00';
+    -- A day within what Python counts, for a session reads moments in a time zone of its own.
+    first_moment CONSTANT timestamptz := '0001-01-02 00:00:00+00';
+    last_moment CONSTANT timestamptz := '9999-12-31 00:00:00+00';
 BEGIN
     IF role NOT IN ('user', 'system') THEN
         PERFORM threadmill.refuse_v1('role', format('is ''%s''', role), 'use one of user, system');

@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
+from conversation.arguments import INTEGER_MAX, check_whole_number
 from conversation.errors import InvalidInput, ThreadNotFound
 from store.audit import hash_of
 from store.blobs import BlobStore
@@ -68,12 +69,14 @@ def load_stored_parts(
 
     Raises `ThreadNotFound`, and `InvalidInput` for a number that none has.
     """
+    if nth is not None:
+        check_whole_number("nth", nth, minimum=1, maximum=INTEGER_MAX, fix="pass a number from 1, the oldest")
     statement = select(archives).where(_is_stored(tenant, thread_id))
     parts = connection.execute(statement.order_by(archives.c.thread_key, archives.c.from_seq)).all()
     if not parts:
         raise ThreadNotFound(f"no archive of thread {thread_id!r} is stored for tenant {tenant!r}")
     keys = list(dict.fromkeys(row.thread_key for row in parts))
-    if nth is not None and nth not in range(1, len(keys) + 1):
+    if nth is not None and nth > len(keys):
         raise InvalidInput("nth", f"is {nth}", f"pass a number from 1, the oldest, to {len(keys)}")
     key = keys[-1] if nth is None else keys[nth - 1]
     return [row for row in parts if row.thread_key == key]

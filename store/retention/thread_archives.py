@@ -10,7 +10,7 @@ class ThreadArchives(ThreadExports):
 
     async def list_archives(self, thread_id: str) -> list[ArchivedThread]:
         """List the archives of threads of this id, the oldest thread first: an id may be used again."""
-        return await self.database.run_async(list_archived_threads, tenant=self.tenant, thread_id=thread_id)
+        return await self._run_on_thread(list_archived_threads, thread_id)
 
     async def restore_archive(
         self, thread_id: str, *, as_id: str | None = None, nth: int | None = None
@@ -21,5 +21,5 @@ class ThreadArchives(ThreadExports):
         `ThreadNotFound` where no archive is, and as `import_thread` does.
         """
         files = (await self._open_file_store()).blobs
-        parts = await self.database.run_async(load_stored_parts, tenant=self.tenant, thread_id=thread_id, nth=nth)
+        parts = await self._run_on_thread(load_stored_parts, thread_id, nth=nth)
         return await self.import_thread(read_parts(files, parts), thread_id=as_id)

@@ -61,8 +61,11 @@ class BrokerSettings(BaseModel):
 
 
 def _check_url(value: SecretStr) -> SecretStr:
+    complaint = "is no URL; write scheme://user:password@host:port/name"
+    if not value.get_secret_value().isprintable():
+        raise ValueError(complaint)
     try:
         make_url(value.get_secret_value())
     except (ArgumentError, ValueError):
-        raise ValueError("is no URL; write scheme://user:password@host:port/name") from None
+        raise ValueError(complaint) from None
     return value

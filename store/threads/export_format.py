@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import IO, Any
 
+from conversation.arguments import INTEGER_MAX, check_whole_number
 from conversation.errors import Fault, InvalidInput
 from conversation.ids import is_our_id
+from conversation.quotation import quote
 from conversation.task_contract import PRIORITY_MAX
 from conversation.thread import TITLE_MAX_CHARS
 from conversation.turn import FINAL_STATES
@@ -22,6 +24,9 @@ from conversation.validation import check_id, check_metadata, check_tenant, chec
 KINDS = ("thread", "context", "summary", "turn", "message", "end")
 #: A message of a million characters, each written as an escape, and its other fields.
 LINE_MAX_CHARS = 16 * 1024 * 1024
+
+#: The highest seq that a thread may come with: far below what a bigint holds, so that it may go on.
+SEQ_MAX = 2**53
 
 _FIX = "pass the line as export_thread wrote it"
 
@@ -43,12 +48,21 @@ class Line:
 
 
 async def spool_lines(lines: Iterable[str] | AsyncIterable[str], spool: IO[str]) -> None:
-    """Write lines that may come only once, or slowly, to a file: the transaction is short and repeatable."""
+    """Write lines that may come only once, or slowly, to a file: the transaction is short and repeatable.
+
+    Raises `InvalidInput` for what is no text.
+    """
     if isinstance(lines, AsyncIterable):
         async for line in lines:
-            spool.write(line.rstrip("\n") + "\n")
+            spool.write(_end_line(line))
+    elif isinstance(lines, Iterable) and not isinstance(lines, str | bytes):
+        spool.writelines(_end_line(line) for line in lines)
     else:
-        spool.writelines(line.rstrip("\n") + "\n" for line in lines)
+        raise InvalidInput("lines", f"is {quote(lines)}", "pass the lines of an export, one text each")
+
+
+def _end_line(line: object) -> str:
+    return check_text("lines", line, max_chars=LINE_MAX_CHARS).rstrip("\n") + "\n"
 
 
 def parse_lines(lines: Iterable[Mapping[str, Any] | str]) -> Iterator[Line]:
@@ -81,11 +95,10 @@ def check_fields(values: object, checks: Mapping[str, Check]) -> dict[str, Any]:
     return {name: check(name, values[name]) for name, check in checks.items()}
 
 
-def check_whole_number(field: str, value: object, maximum: int = 2**63 - 1) -> int:
-    """Check a whole number from 0 to `maximum`, by default what a bigint holds. Raises `InvalidInput`."""
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= maximum:
-        raise InvalidInput(field, f"is {value!r}", f"a whole number from 0 to {maximum} stands there")
-    return value
+def check_count(field: str, value: object, maximum: int = SEQ_MAX) -> int:
+    """Check a whole number from 0 to `maximum`, by default the highest seq. Raises `InvalidInput`."""
+    fix = f"a whole number from 0 to {maximum} stands there"
+    return check_whole_number(field, value, maximum=maximum, fix=fix)
 
 
 def _parse(line: str) -> Any:
@@ -103,44 +116,44 @@ def _allow_none(check: Check) -> Check:
 
 def _check_flag(field: str, value: object) -> bool:
     if not isinstance(value, bool):
-        raise InvalidInput(field, f"is {value!r}", "true or false stands there")
+        raise InvalidInput(field, f"is {quote(value)}", "true or false stands there")
     return value
 
 
 def _check_our_id(field: str, value: object) -> object:
     if not is_our_id(value):
-        raise InvalidInput(field, f"is {value!r}", "a UUID stands there")
+        raise InvalidInput(field, f"is {quote(value)}", "a UUID stands there")
     return value
 
 
 def _check_final_state(field: str, value: object) -> object:
-    if value not in FINAL_STATES:
-        raise InvalidInput(field, f"is {value!r}", "only finished turns are exported")
+    if not isinstance(value, str) or value not in FINAL_STATES:
+        raise InvalidInput(field, f"is {quote(value)}", "only finished turns are exported")
     return value
 
 
 def _check_fault(field: str, value: object) -> object:
-    if value not in set(Fault):
-        raise InvalidInput(field, f"is {value!r}", f"one of {', '.join(Fault)} stands there")
+    if not isinstance(value, str) or value not in set(Fault):
+        raise InvalidInput(field, f"is {quote(value)}", f"one of {', '.join(Fault)} stands there")
     return value
 
 
 def _check_dollars(field: str, value: object) -> float:
     # Its column holds nine digits before the point.
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 10**9:
-        raise InvalidInput(field, f"is {value!r}", "an amount in US dollars stands there")
+        raise InvalidInput(field, f"is {quote(value)}", "an amount in US dollars stands there")
     return float(value)
 
 
 _check_long_object = partial(check_metadata, max_bytes=LINE_MAX_CHARS)
 #: Checks what a column of integers holds.
-_check_integer = partial(check_whole_number, maximum=2**31 - 1)
+_check_integer = partial(check_count, maximum=INTEGER_MAX)
 
 CONTEXT: Mapping[str, Check] = {"key": check_id, "content": check_text}
 SUMMARY: Mapping[str, Check] = {
     "id": _check_our_id,
-    "from_seq": check_whole_number,
-    "to_seq": check_whole_number,
+    "from_seq": check_count,
+    "to_seq": check_count,
     "content": check_text,
     "model": check_text,
     "usage": _allow_none(check_metadata),
@@ -160,25 +173,25 @@ THREAD: Mapping[str, Check] = {
     "metadata": check_metadata,
     "created_at": moment_from_json,
     "updated_at": moment_from_json,
-    "last_seq": check_whole_number,
+    "last_seq": check_count,
     "summary_id": _allow_none(_check_our_id),
-    "agent": _allow_none(check_text),
-    "history_starts_after": check_whole_number,
+    "agent": _allow_none(check_id),
+    "history_starts_after": check_count,
     "legal_hold": _check_flag,
 }
 #: The exported fields of a turn; its journal stays where it ran.
 TURN: Mapping[str, Check] = {
     "id": _check_our_id,
     "state": _check_final_state,
-    "agent": check_text,
+    "agent": check_id,
     "agent_version": _allow_none(check_text),
     "attempt": _check_integer,
     "retries": _check_integer,
     "crashes": _check_integer,
-    "priority": partial(check_whole_number, maximum=PRIORITY_MAX),
+    "priority": partial(check_count, maximum=PRIORITY_MAX),
     "metadata": check_metadata,
     "sender": _allow_none(check_id),
-    "window_to_seq": _allow_none(check_whole_number),
+    "window_to_seq": _allow_none(check_count),
     "cancel_requested_at": _allow_none(moment_from_json),
     "cancel_requested_by": _allow_none(check_text),
     "created_at": moment_from_json,

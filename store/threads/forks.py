@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Table, func, literal, not_, null, select, update
 
 from conversation import ids
+from conversation.arguments import check_whole_number
 from conversation.errors import InvalidInput
 from conversation.history import open_calls
 from conversation.thread import Thread
@@ -36,8 +37,7 @@ def fork(connection: Connection, tenant: str, thread_id: str, new_id: str, *, at
     check_id("new_thread_id", new_id)
     source = lock_thread(connection, tenant, thread_id)
     at = source.last_seq if at is None else at
-    if not isinstance(at, int) or not 0 <= at <= source.last_seq:
-        raise InvalidInput("at", f"is {at}", f"pass a seq from 0 to {source.last_seq}")
+    check_whole_number("at", at, maximum=source.last_seq, fix=f"pass a seq from 0 to {source.last_seq}")
     _check_parts_no_call(connection, source.key, at)
     key = _insert(connection, source, new_id, at)
     if key is None:

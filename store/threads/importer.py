@@ -14,8 +14,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, func, select, update
 
+from conversation.arguments import INTEGER_MAX
 from conversation.errors import InvalidInput
 from conversation.message import Message
+from conversation.quotation import quote
 from conversation.validation import check_id, check_tenant_of_user
 from store.database.column_types import clock
 from store.database.statements import insert_for
@@ -32,8 +34,8 @@ from store.threads.export_format import (
     THREAD,
     TURN,
     Line,
+    check_count,
     check_fields,
-    check_whole_number,
     locate_errors,
     parse_lines,
 )
@@ -88,11 +90,14 @@ def import_thread(
 def _begin(connection: Connection, header: Line, tenant: str | None, thread_id: str | None) -> "_ThreadImport":
     if header["kind"] != "thread" or header["format"] != FORMAT:
         raise InvalidInput("format", "is not ours", f"the first line is the header of a {FORMAT}")
-    version = check_whole_number("version", header["version"])
+    version = check_count("version", header["version"])
     if version > VERSION:
         raise InvalidInput("version", f"is {version}", f"this release reads up to {VERSION}: take a newer one")
     columns = check_fields(header["thread"], THREAD)
-    target = (check_tenant_of_user(tenant or columns["tenant"]), check_id("id", thread_id or columns["id"]))
+    target = (
+        check_tenant_of_user(tenant or columns["tenant"]),
+        check_id("thread_id", columns["id"] if thread_id is None else thread_id),
+    )
     thread_import = _ThreadImport(
         connection, *target, is_copy=target != (columns["tenant"], columns["id"]), last_seq=columns["last_seq"]
     )
@@ -184,7 +189,7 @@ class _ThreadImport:
         if self.counts["end"] or kind_index == 0 or kind_index < self._kind_index:
             raise InvalidInput("kind", f"{line['kind']} stands too late", f"keep the order: {', '.join(KINDS)}")
         if line["kind"] == "end" and line["lines"] != 1 + sum(self.counts.values()):
-            raise InvalidInput("lines", f"says {line['lines']}", "a line is missing: copy the file again")
+            raise InvalidInput("lines", f"says {quote(line['lines'])}", "a line is missing: copy the file again")
         self._number, self._kind_index = line.number, kind_index
         self.counts[line["kind"]] += 1
 
@@ -202,7 +207,7 @@ class _ThreadImport:
                 return values | own_columns
 
     def _read_message(self, line: Line) -> Message:
-        seq = check_whole_number("seq", line["seq"])
+        seq = check_count("seq", line["seq"])
         if not self._seq < seq <= self.last_seq:
             fix = f"it grows from line to line, up to the thread's last_seq, {self.last_seq}"
             raise InvalidInput("seq", f"is {seq}", fix)
@@ -221,7 +226,7 @@ class _ThreadImport:
             self.key, self.own_id(message.turn_id), after_seq=self._seq - 1, replies=[message]
         )
         tokens = line.values.get("tokens")
-        return row | {"tokens": None if tokens is None else check_whole_number("tokens", tokens)}
+        return row | {"tokens": None if tokens is None else check_count("tokens", tokens, INTEGER_MAX)}
 
     def _check_turns(self, rows: Sequence[dict[str, Any]], location: str) -> None:
         turn_ids = {row["turn_id"] for row in rows} - {None}

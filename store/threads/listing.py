@@ -4,30 +4,31 @@ What stays true: a listing never loads messages; a page costs the same wherever 
 sees its own threads only.
 """
 
-import base64
-import binascii
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from sqlalchemy import ColumnElement, Connection, Select, Text, TextClause, func, literal, select, tuple_
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects.postgresql import JSONB
 
+from conversation.arguments import check_one_of, check_whole_number
+from conversation.cursor import read_cursor, write_cursor
 from conversation.errors import InvalidInput
 from conversation.thread import TITLE_MAX_CHARS, Thread
 from conversation.validation import check_id, check_metadata, check_moment, check_tenant, check_text
 from store.database.json_equality import metadata_has
 from store.database.sqlite import read_only
-from store.database.statements import AnyRow
 from store.tables import threads
 from store.threads.repository import thread_from_row
 
 Condition = ColumnElement[bool] | TextClause
 Order = Literal["created", "updated"]
+ORDERS = get_args(Order)
 
+#: Keys of metadata that a listing is filtered by, at most: each is a condition, and SQLite nests them.
+METADATA_KEYS_MAX = 100
 #: Threads of one page, at most.
 PAGE_MAX = 1_000
 
@@ -70,8 +71,7 @@ def list_threads(
     once, whoever writes meanwhile. In the order in which they were `updated`, one that is written
     to while you page goes to the front: it can be missed.
     """
-    if order not in ("created", "updated"):
-        raise InvalidInput("order", f"is {order!r}", "use created or updated")
+    check_one_of("order", order, ORDERS)
     by_update = order == "updated"
     sort_columns = [threads.c.updated_at, threads.c.key] if by_update else [threads.c.key]
     # The index has the periods: the threads of one are sorted each time, and no more than these.
@@ -79,25 +79,23 @@ def list_threads(
     statement = _apply_filters(connection, select(threads), filters)
     statement = statement.order_by(*(column.desc() for column in (*indexed_columns, *sort_columns)))
     if cursor is not None:
-        cursor_values = zip(_read_cursor(cursor, order), sort_columns, strict=True)
+        kinds = [datetime, int] if by_update else [int]
+        fix = "pass next_cursor of the page before, and the same order"
+        cursor_values = zip(read_cursor(cursor, kinds, fix=fix), sort_columns, strict=True)
         values = [literal(value, column.type) for value, column in cursor_values]
         statement = statement.where(tuple_(*sort_columns) < tuple_(*values))
         if by_update:
             statement = statement.where(threads.c.updated_period <= values[0])
     if limit is not None:
+        limit = check_whole_number("limit", limit, minimum=1, maximum=PAGE_MAX)
         # One more, to know whether another page follows.
-        statement = statement.limit(_check_limit(limit) + 1)
+        statement = statement.limit(limit + 1)
     rows = connection.execute(statement).all()
     page = ThreadPage(thread_from_row(row) for row in rows[:limit])
     if limit is not None and len(rows) > limit:
-        page.next_cursor = _cursor(rows[limit - 1], order)
+        last = rows[limit - 1]
+        page.next_cursor = write_cursor(last.updated_at, last.key) if by_update else write_cursor(last.key)
     return page
-
-
-def _check_limit(limit: int) -> int:
-    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= PAGE_MAX:
-        raise InvalidInput("limit", f"is {limit}", f"pass 1 to {PAGE_MAX}")
-    return limit
 
 
 @read_only
@@ -114,7 +112,10 @@ def _apply_filters(connection: Connection, statement: Select[Any], filters: Thre
     if filters.title is not None:
         title = check_text("title", filters.title, max_chars=TITLE_MAX_CHARS)
         conditions.append(threads.c.title.icontains(title, autoescape=True))
-    for key, value in check_metadata("metadata", filters.metadata).items():
+    metadata = check_metadata("metadata", filters.metadata)
+    if len(metadata) > METADATA_KEYS_MAX:
+        raise InvalidInput("metadata", f"has {len(metadata)} keys", f"at most {METADATA_KEYS_MAX} fit in a filter")
+    for key, value in metadata.items():
         conditions.append(_has_metadata(connection, key, value))
     bounds = {
         "updated_before": threads.c.updated_at.__lt__,
@@ -134,22 +135,3 @@ def _has_metadata(connection: Connection, key: str, value: Any) -> Condition:
         stored_value = threads.c.metadata.op("->")(sql_cast(key, Text))
         return stored_value.bool_op("=")(sql_cast(literal(value, JSONB(none_as_null=False)), JSONB))
     return metadata_has(key, value)
-
-
-def _cursor(row: AnyRow, order: Order) -> str:
-    sort_values = [row.updated_at.isoformat(), row.key] if order == "updated" else [row.key]
-    return base64.urlsafe_b64encode(json.dumps(sort_values).encode()).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str, order: Order) -> list[datetime | int]:
-    """Read the sort values behind which the next page begins."""
-    try:
-        padded = cursor + "=" * (-len(cursor) % 4)
-        *moment_texts, key = json.loads(base64.urlsafe_b64decode(padded))
-        sort_values = [check_moment("cursor", datetime.fromisoformat(text)) for text in moment_texts]
-    except (ValueError, TypeError, binascii.Error):
-        sort_values, key = [], None
-    if len(sort_values) != (order == "updated") or type(key) is not int or not 0 < key < 2**63:
-        fix = "pass next_cursor of the page before, and the same order"
-        raise InvalidInput("cursor", "is none of ours", fix)
-    return [*sort_values, key]

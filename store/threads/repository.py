@@ -14,7 +14,8 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, exists, func, literal, select, update
 
-from conversation.errors import InvalidInput, ThreadNotFound, ThreadUnderLegalHold, TitleConflict
+from conversation.arguments import INTEGER_MAX, check_whole_number
+from conversation.errors import ThreadNotFound, ThreadUnderLegalHold, TitleConflict
 from conversation.message import Message
 from conversation.thread import LAST_UPDATED, Thread
 from conversation.validation import check_metadata
@@ -275,8 +276,9 @@ def _is_same_json(one: Any, other: Any) -> bool:
 
 
 def _check_last(last: int | None) -> None:
-    if last is not None and (isinstance(last, bool) or not isinstance(last, int) or last <= 0):
-        raise InvalidInput("last", f"is {last}", "pass how many messages to load, 1 or more")
+    if last is not None:
+        fix = "pass how many messages to load, 1 or more"
+        check_whole_number("last", last, minimum=1, maximum=INTEGER_MAX, fix=fix)
 
 
 def _seq_before_last(connection: Connection, key: int, last: int) -> int:

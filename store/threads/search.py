@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, func, literal_column, select, text, true
 
+from conversation.arguments import check_whole_number
 from conversation.errors import InvalidInput
 from conversation.validation import check_id, check_tenant, check_text
 from store.database.estimates import estimate
@@ -88,8 +89,7 @@ def search_messages(
 
     Raises `InvalidInput` for a query without words to look for.
     """
-    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= HITS_MAX:
-        raise InvalidInput("limit", f"is {limit}", f"pass 1 to {HITS_MAX}")
+    limit = check_whole_number("limit", limit, minimum=1, maximum=HITS_MAX)
     scope = _Scope(check_tenant(tenant), None if user is None else check_id("user", user))
     groups = _groups(check_text("query", query, max_chars=QUERY_MAX_CHARS))
     if connection.dialect.name == "sqlite":
@@ -223,4 +223,8 @@ def _search_sqlite(connection: Connection, groups: list[_Group], scope: _Scope, 
 def _fts5_query(group: _Group) -> str:
     """The group for FTS5, each term quoted so that none of them is an operator."""
     required_text = " ".join(f'"{term}"' for term in group.required_terms)
-    return f"(({required_text})" + "".join(f' NOT "{term}"' for term in group.excluded_terms) + ")"
+    if not group.excluded_terms:
+        return f"({required_text})"
+    # One NOT, for FTS5 nests them, and only so deep.
+    excluded_text = " OR ".join(f'"{term}"' for term in group.excluded_terms)
+    return f"(({required_text}) NOT ({excluded_text}))"

@@ -8,6 +8,7 @@ from tempfile import TemporaryFile
 
 from sqlalchemy import Connection
 
+from conversation.validation import check_id
 from store.open_store import OpenStore
 from store.threads import importer
 from store.threads.export import Export, read_next_page
@@ -23,7 +24,7 @@ class ThreadExports(OpenStore):
 
         Raises `ThreadNotFound`. `import_thread` reads them.
         """
-        export = Export(self.tenant, thread_id)
+        export = Export(self.tenant, check_id("thread_id", thread_id))
         while True:
             page, export = await self.database.run_async(read_next_page, export=export)
             if not page:

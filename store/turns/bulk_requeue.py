@@ -13,18 +13,21 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, literal, not_, or_, select, tuple_, update
-from sqlalchemy.exc import SQLAlchemyError
 
-from conversation.errors import DatabaseUnavailable, InvalidInput, UserError
+from conversation.arguments import INTEGER_MAX, check_flag, check_items, check_whole_number
+from conversation.errors import DatabaseRefused, DatabaseUnavailable, InvalidInput, UserError
 from conversation.ids import new_id
+from conversation.quotation import quote
 from conversation.turn import TurnState
-from conversation.validation import check_moment, check_tenant
+from conversation.validation import ID_MAX_CHARS, check_id, check_moment, check_tenant, check_text
 from store.database.column_types import clock
 from store.database.engine import TransactionRunner
 from store.database.statements import AnyRow
 from store.tables import threads, turns
 from store.turns.requeue import REQUEUEABLE_STATES, RequeueOutcome, check_agent, lock_turn, requeue
 
+#: Kinds of errors that a run looks for, at most.
+KINDS_MAX = 100
 #: Turns that are read at once.
 PAGE = 200
 #: Turns in a row that fail for the database's sake before a run gives up.
@@ -48,10 +51,14 @@ class RequeueFilter:
 
     def check(self) -> None:
         """Raise `InvalidInput` for what no turn can meet."""
-        if self.state not in REQUEUEABLE_STATES:
-            raise InvalidInput("state", f"is {self.state!r}", "pass failed or cancelled")
-        if isinstance(self.kinds, str):
-            raise InvalidInput("kinds", "is text", "pass a list of kinds")
+        if not isinstance(self.state, str) or self.state not in REQUEUEABLE_STATES:
+            raise InvalidInput("state", f"is {quote(self.state)}", "pass failed or cancelled")
+        for kind in check_items("kinds", self.kinds, str, name="texts"):
+            check_text("kinds", kind, max_chars=ID_MAX_CHARS)
+        if len(self.kinds) > KINDS_MAX:
+            raise InvalidInput("kinds", f"are {len(self.kinds)}", f"at most {KINDS_MAX} fit")
+        if self.agent is not None:
+            check_id("agent", self.agent)
         if self.tenant is not None:
             check_tenant(self.tenant)
         for field, moment in (("since", self.since), ("until", self.until)):
@@ -106,8 +113,9 @@ def requeue_all(
     Raises `InvalidInput`, `UnknownAgent`, and `DatabaseUnavailable` where it is away for turns in a row.
     """
     filters.check()
-    if limit is not None and limit < 1:
-        raise InvalidInput("limit", f"is {limit}", "pass 1 or more")
+    check_flag("dry_run", is_dry_run)
+    if limit is not None:
+        check_whole_number("limit", limit, minimum=1, maximum=INTEGER_MAX, fix="pass 1 or more")
     before = database.run(_begin, agent=agent)
     remaining, failures_in_row = limit, 0
     for row in _list_rows(database, filters, before):
@@ -199,9 +207,9 @@ def _requeue_row(
         outcome = rolled_back.outcome
     except UserError as error:
         return _describe(row, RequeueResult.FAILED, reason=str(error))
-    except SQLAlchemyError as error:
+    except DatabaseRefused:
         # Its text may quote a message.
-        return _describe(row, RequeueResult.FAILED, reason=f"the database refused it: {type(error).__name__}")
+        return _describe(row, RequeueResult.FAILED, reason="the database refused it")
     if outcome is None:
         return _describe(row, RequeueResult.SKIPPED, reason="it was requeued meanwhile")
     if is_dry_run:

@@ -7,6 +7,7 @@ worker, which hears of it with its next heartbeat at the latest. Who asked first
 from sqlalchemy import Connection, case, func, literal, select, update
 
 from conversation.errors import InvalidInput, TurnNotFound
+from conversation.quotation import quote
 from conversation.turn import FINAL_STATES, TurnState
 from conversation.validation import check_text
 from store.database.column_types import clock
@@ -35,7 +36,7 @@ def request_cancel(connection: Connection, turn_id: str, *, by: str | None = Non
     requester = check_requester(by)
     key = connection.execute(select(turns.c.thread_key).where(is_turn(turn_id))).scalar_one_or_none()
     if key is None:
-        raise TurnNotFound(f"turn_id: no turn {turn_id!r} is stored")
+        raise TurnNotFound(f"turn_id: no turn {quote(turn_id)} is stored")
     connection.execute(select(threads.c.key).where(threads.c.key == key).with_for_update(key_share=True))
     has_not_begun = (turns.c.state == "queued") & (turns.c.attempt == 0)
     connection.execute(

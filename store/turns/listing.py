@@ -5,9 +5,6 @@ ended, the last first. Each state is read by itself, as the index has them, and 
 filter that no index has reads the turns of the states and of the time that are asked for.
 """
 
-import base64
-import binascii
-import json
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,9 +12,13 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, false, literal, or_, select, true, tuple_, union_all
 
+from conversation.arguments import check_whole_number
+from conversation.cursor import read_cursor, write_cursor
 from conversation.errors import InvalidInput
+from conversation.ids import is_our_id
+from conversation.quotation import quote
 from conversation.turn import TurnRecord, TurnState
-from conversation.validation import check_moment, check_tenant
+from conversation.validation import check_id, check_moment, check_tenant, check_text
 from store.database.column_types import clock, moment_now
 from store.database.statements import AnyRow
 from store.tables import threads, turns
@@ -93,8 +94,7 @@ class _Position:
 
 def list_turns(connection: Connection, filters: TurnFilter, *, limit: int, cursor: str | None = None) -> ListedTurnPage:
     """List turns, one page. A turn that ends while you page may come twice."""
-    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= PAGE_MAX:
-        raise InvalidInput("limit", f"is {limit}", f"pass 1 to {PAGE_MAX}")
+    limit = check_whole_number("limit", limit, minimum=1, maximum=PAGE_MAX)
     conditions = _conditions(filters)
     position = None if cursor is None else _read_cursor(cursor)
     # One more, to know whether another page follows.
@@ -104,7 +104,7 @@ def list_turns(connection: Connection, filters: TurnFilter, *, limit: int, curso
     rows = connection.execute(select_listed().where(turns.c.id.in_(listed)).order_by(*order)).all()
     page = ListedTurnPage(listed_turn_of(row) for row in rows[:limit])
     if len(rows) > limit:
-        page.next_cursor = _cursor(rows[limit - 1])
+        page.next_cursor = write_cursor(rows[limit - 1].finished_at, rows[limit - 1].arrival_seq)
     return page
 
 
@@ -138,15 +138,19 @@ def _conditions(filters: TurnFilter) -> list[ColumnElement[bool]]:
     if filters.thread_id is not None:
         if filters.tenant is None:
             raise InvalidInput("thread_id", "names a thread of no tenant", "pass the tenant, too")
-        of_thread = threads.c.tenant == filters.tenant, threads.c.id == filters.thread_id
+        of_thread = threads.c.tenant == filters.tenant, threads.c.id == check_id("thread_id", filters.thread_id)
         conditions.append(turns.c.thread_key == select(threads.c.key).where(*of_thread).scalar_subquery())
     if filters.agents:
-        conditions.append(turns.c.agent.in_(sorted(filters.agents)))
+        conditions.append(turns.c.agent.in_(sorted(check_id("agents", agent) for agent in filters.agents)))
     if filters.error_kinds:
-        conditions.append(or_(*map(is_of_kind, sorted(filters.error_kinds))))
+        conditions.append(
+            or_(*map(is_of_kind, sorted(check_text("error_kinds", kind) for kind in filters.error_kinds)))
+        )
     if filters.user is not None:
-        conditions.append(turn_user() == filters.user)
+        conditions.append(turn_user() == check_id("user", filters.user))
     if filters.worker_id is not None:
+        if not is_our_id(filters.worker_id):
+            raise InvalidInput("worker_id", f"is {quote(filters.worker_id)}", "see `threadmill workers list`")
         conditions += [threads.c.lease_owner == filters.worker_id, turns.c.state == TurnState.RUNNING]
     if filters.older_than is not None:
         seconds = filters.older_than.total_seconds()
@@ -174,17 +178,7 @@ def _is_behind(state: TurnState, position: _Position) -> ColumnElement[bool]:
     return tuple_(turns.c.finished_at, turns.c.arrival_seq) < tuple_(*values)
 
 
-def _cursor(row: AnyRow) -> str:
-    finished_at = None if row.finished_at is None else row.finished_at.isoformat()
-    return base64.urlsafe_b64encode(json.dumps([finished_at, row.arrival_seq]).encode()).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str) -> _Position:
-    try:
-        moment, arrival_seq = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        finished_at = None if moment is None else check_moment("cursor", datetime.fromisoformat(moment))
-    except (ValueError, TypeError, binascii.Error):
-        finished_at = arrival_seq = None
-    if type(arrival_seq) is not int or not 0 < arrival_seq < 2**63:
-        raise InvalidInput("cursor", "is none of ours", "pass next_cursor of the page before, and the same filters")
-    return _Position(finished_at, arrival_seq)
+def _read_cursor(cursor: object) -> _Position:
+    fix = "pass next_cursor of the page before, and the same filters"
+    finished_at, arrival_seq = read_cursor(cursor, [datetime, int], fix=fix)
+    return _Position(finished_at, arrival_seq)  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ from sqlalchemy import ColumnElement, Connection, Select, select
 from conversation.errors import Fault, TurnNotFound
 from conversation.ids import is_our_id
 from conversation.message import Message, Usage
+from conversation.quotation import quote
 from conversation.turn import TurnError, TurnRecord, TurnResult, TurnState
 from store.database.sqlite import read_only
 from store.database.statements import AnyRow, convert_row
@@ -20,7 +21,7 @@ def read(connection: Connection, turn_id: str) -> TurnRecord:
     """Read a turn's record. Raises `TurnNotFound`."""
     row = connection.execute(select_records().where(is_turn(turn_id))).one_or_none()
     if row is None:
-        raise TurnNotFound(f"turn_id: no turn {turn_id!r} is stored")
+        raise TurnNotFound(f"turn_id: no turn {quote(turn_id)} is stored")
     return build_record(row)
 
 

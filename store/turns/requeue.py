@@ -12,7 +12,9 @@ from sqlalchemy import Connection, and_, insert, literal, select, update
 
 from conversation.errors import TurnNotFound, TurnNotRequeueable, UnknownAgent
 from conversation.ids import is_our_id
+from conversation.quotation import quote
 from conversation.turn import TurnState
+from conversation.validation import check_id
 from store.database.column_types import clock
 from store.database.statements import AnyRow
 from store.history.message_rows import SHARED_COLUMNS
@@ -79,7 +81,7 @@ def lock_turn(connection: Connection, turn_id: str) -> tuple[AnyRow, AnyRow]:
     key_result = connection.execute(select(turns.c.thread_key).where(of_turn)) if is_our_id(turn_id) else None
     thread_key = key_result.scalar_one_or_none() if key_result is not None else None
     if thread_key is None:
-        raise TurnNotFound(f"turn_id: no turn {turn_id!r} is stored")
+        raise TurnNotFound(f"turn_id: no turn {quote(turn_id)} is stored")
     thread = connection.execute(
         select(threads.c.id, threads.c.last_seq, threads.c.history_starts_after, threads.c.lease_owner)
         .where(threads.c.key == thread_key)
@@ -94,6 +96,7 @@ def lock_turn(connection: Connection, turn_id: str) -> tuple[AnyRow, AnyRow]:
 
 def check_agent(connection: Connection, agent: str) -> None:
     """Raise `UnknownAgent` for a name that no worker has ever registered."""
+    check_id("agent", agent)
     if connection.execute(select(agents.c.name).where(agents.c.name == agent)).first() is None:
         raise UnknownAgent(f"agent: no worker has ever registered {agent!r}; start a worker that serves it")
 

@@ -4,12 +4,11 @@ What stays true: a page costs the same wherever it begins, and however many turn
 of its own threads only.
 """
 
-import base64
-import binascii
-
 from sqlalchemy import Connection, select
 
-from conversation.errors import InvalidInput, ThreadNotFound
+from conversation.arguments import check_whole_number
+from conversation.cursor import read_cursor, write_cursor
+from conversation.errors import ThreadNotFound
 from conversation.turn import TurnRecord
 from conversation.validation import check_id, check_tenant
 from store.tables import threads, turns
@@ -29,15 +28,17 @@ def list_of_thread(
     connection: Connection, tenant: str, thread_id: str, *, limit: int, cursor: str | None = None
 ) -> TurnPage:
     """List a thread's turns. Raises `ThreadNotFound`, and `InvalidInput` for what cannot be listed by."""
-    limit, thread_key = _check_limit(limit), _find_thread(connection, tenant, thread_id)
+    limit = check_whole_number("limit", limit, minimum=1, maximum=PAGE_MAX)
+    thread_key = _find_thread(connection, tenant, thread_id)
     statement = select_records().where(turns.c.thread_key == thread_key)
     if cursor is not None:
-        statement = statement.where(turns.c.arrival_seq < _read_cursor(cursor))
+        (arrival_seq,) = read_cursor(cursor, [int], fix="pass next_cursor of the page before")
+        statement = statement.where(turns.c.arrival_seq < arrival_seq)
     # One more, to know whether another page follows.
     rows = connection.execute(statement.order_by(turns.c.arrival_seq.desc()).limit(limit + 1)).all()
     page = TurnPage(build_record(row) for row in rows[:limit])
     if len(rows) > limit:
-        page.next_cursor = base64.urlsafe_b64encode(str(rows[limit - 1].arrival_seq).encode()).decode().rstrip("=")
+        page.next_cursor = write_cursor(rows[limit - 1].arrival_seq)
     return page
 
 
@@ -47,20 +48,3 @@ def _find_thread(connection: Connection, tenant: str, thread_id: str) -> int:
     if key is None:
         raise ThreadNotFound(f"no thread {thread_id!r} is stored for tenant {tenant!r}")
     return int(key)
-
-
-def _check_limit(limit: object) -> int:
-    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= PAGE_MAX:
-        raise InvalidInput("limit", f"is {limit!r}", f"pass 1 to {PAGE_MAX}")
-    return limit
-
-
-def _read_cursor(cursor: object) -> int:
-    """Read the place in the order of arrival behind which the page begins."""
-    try:
-        text = base64.b64decode(f"{cursor}" + "=" * (-len(f"{cursor}") % 4), altchars=b"-_", validate=True).decode()
-    except (ValueError, binascii.Error):
-        text = ""
-    if not (text.isascii() and text.isdigit() and int(text) < 2**63):
-        raise InvalidInput("cursor", "is none of ours", "pass next_cursor of the page before")
-    return int(text)

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, select, union_all
 
 from conversation.errors import Fault, TurnNotFound
 from conversation.message import Usage
+from conversation.quotation import quote
 from conversation.turn import TurnError, TurnState
 from store.database.statements import AnyRow
 from store.tables import inbox_messages, messages, steps, threads, workers
@@ -80,7 +81,7 @@ def read_timeline(
     statement = select_listed().add_columns(threads.c.history_starts_after, *worker_columns)
     row = connection.execute(statement.outerjoin(workers, held_by).where(is_turn(turn_id))).one_or_none()
     if row is None:
-        raise TurnNotFound(f"turn_id: no turn {turn_id!r} is stored")
+        raise TurnNotFound(f"turn_id: no turn {quote(turn_id)} is stored")
     attempts = read_attempts(connection, turn_id)
     is_hidden = 0 < (row.window_to_seq or 0) <= row.history_starts_after
     entries = [

@@ -174,7 +174,7 @@ def _drawn() -> str:
         f"<svg:desc>{word('the alternative text of a picture')}</svg:desc></draw:frame>"
     )
     chart = (
-        '<draw:frame><draw:object xlink:href="./Object 1"/><draw:image xlink:href="./ObjectReplacements/Object 1"/>'
+        '<draw:frame><draw:object xlink:href="./Object 1"><loext:p/></draw:object><draw:image xlink:href="./ObjectReplacements/Object 1"/>'
         f"<svg:title>{word('the alternative text of a chart')}</svg:title></draw:frame>"
     )
     group = f"<draw:g><draw:rect><text:p>{word('a grouped shape')}</text:p></draw:rect></draw:g>"

@@ -4,10 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 from sqlalchemy import create_engine, text
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from conversation.errors import DatabaseUnavailable, IdempotencyConflict, InvalidInput, UnknownAgent
+from conversation.errors import DatabaseRefused, DatabaseUnavailable, IdempotencyConflict, InvalidInput, UnknownAgent
 from producers.producer import Producer
 from store.database.engine import Database, driver_url
 from store.settings import Settings
@@ -91,7 +90,7 @@ def test_the_callers_transaction_survives_a_failure_of_the_database_in_our_state
     break_inbox(database)
     lender.insert("earlier")
 
-    with pytest.raises(DBAPIError, match="disk is on fire"):
+    with pytest.raises(DatabaseRefused, match="disk is on fire"):
         lender.send(producer, "burn")
 
     lender.insert("later")

@@ -87,7 +87,7 @@ def test_each_result_needs_its_open_call() -> None:
 
 
 def test_what_waits_is_named() -> None:
-    with pytest.raises(InvalidInput, match="role: a user message cannot stand before the results of a, b"):
+    with pytest.raises(InvalidInput, match="role: a user message cannot stand before the results of 'a', 'b'"):
         check_next([asks("a", "b")], user())
 
 

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, insert, select, text
-from sqlalchemy.exc import DBAPIError
 
-from conversation.errors import DatabaseUnavailable
+from conversation.errors import DatabaseRefused, DatabaseUnavailable
 from conversation.message import Message
 from conversation.thread import Thread
 from store import tables
@@ -67,7 +66,7 @@ def write_nevertheless(connection: Connection) -> None:
 def test_an_operation_that_was_declared_to_read_cannot_write(sqlite_url: str) -> None:
     database = Database(load(database_url=sqlite_url, db_pool_size=1, db_max_overflow=0))
 
-    with pytest.raises((DBAPIError, DatabaseUnavailable), match="readonly"):
+    with pytest.raises((DatabaseRefused, DatabaseUnavailable), match="readonly"):
         database.run(write_nevertheless)
 
     database.run(lambda connection: connection.execute(text("DELETE FROM agents")))

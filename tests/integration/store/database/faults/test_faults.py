@@ -16,9 +16,8 @@ from typing import Any
 import psycopg
 import pytest
 from sqlalchemy import event, text
-from sqlalchemy.exc import DBAPIError
 
-from conversation.errors import DatabaseUnavailable
+from conversation.errors import DatabaseRefused, DatabaseUnavailable
 from store.database import engine as engine_module
 from store.database.column_types import clock
 from store.database.engine import Database
@@ -265,7 +264,7 @@ def test_a_value_that_no_index_takes_is_no_reason_to_wait(stage: Stage) -> None:
     name = secrets.token_hex(20_000)
     row = agents.insert().values(name=name, version="1", registered_at=clock())
 
-    with pytest.raises(DBAPIError, match="index row"):
+    with pytest.raises(DatabaseRefused, match="index row"):
         stage.database.patient(ENDLESSLY).run(lambda connection: connection.execute(row))
 
 

@@ -1,0 +1,23 @@
+"""A caller's value as an error quotes it.
+
+What stays true: a quotation is short, whatever the value's size, and can be printed; of a value that is neither text
+nor a number it says the type alone, since its own text may be endless, or fail.
+"""
+
+from datetime import date, timedelta
+
+#: Characters of a text that are quoted.
+QUOTED_CHARS = 80
+#: Bits of a whole number that is quoted in digits: as many as a double has.
+QUOTED_BITS = 64
+
+
+def quote(value: object) -> str:
+    """Quote a value."""
+    if isinstance(value, str):
+        return repr(str(value)) if len(value) <= QUOTED_CHARS else f"{value[:QUOTED_CHARS]!r}…"
+    if isinstance(value, int) and value.bit_length() > QUOTED_BITS:
+        return f"a number of {value.bit_length()} bits"
+    if value is None or isinstance(value, int | float | date | timedelta):
+        return repr(value) if not isinstance(value, timedelta) else str(value)
+    return f"of the type {type(value).__name__}"

@@ -1,0 +1,111 @@
+"""The functions of `producers` and the methods of a turn's handle, each with a call that works."""
+
+import hashlib
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+import producers
+from conversation.errors import UploadNotFound
+from producers.sqlalchemy_orm import send_message_in
+from tests.integration.hostile.stage import Stage
+from tests.integration.hostile.verb import MOMENT, Make, Verb, just
+
+_SHA256 = hashlib.sha256(b"a note").hexdigest()
+
+
+def _of_producers(name: str, *, _raises: type[Exception] | None = None, **arguments: Make) -> dict[str, Verb]:
+    """A function of `producers`, and its twin for an event loop."""
+    raises = () if _raises is None else (_raises,)
+    return {f"producers.{each}": Verb(_calling(each), arguments, raises=raises) for each in (name, f"{name}_async")}
+
+
+def _calling(name: str) -> Callable[..., Any]:
+    return lambda _, **given: getattr(producers, name)(**given)
+
+
+_SENT: dict[str, Make] = {
+    "thread_id": just("s"),
+    "content": just("hello"),
+    "connection": just(None),
+    "attachments": just(None),
+    "agent": just("assistant"),
+    "idempotency_key": just(None),
+    "metadata": just({"a": 1}),
+    "user": just("me"),
+    "tenant": just("default"),
+    "priority": just(1),
+    "not_before": just(MOMENT),
+    "deadline": just(MOMENT + timedelta(days=1)),
+    "role": just("user"),
+    "allow_unknown_agent": just(True),
+}
+_OF_FILE: dict[str, Make] = {"file": lambda stage: stage.file, "tenant": just("default")}
+
+
+def _send_in_session(stage: Stage, session: Any = None, **given: Any) -> Any:
+    if session is not None:
+        return send_message_in(session, **given)
+    with Session(stage.producer.database.engine) as own_session:
+        return send_message_in(own_session, **given)
+
+
+PRODUCERS: dict[str, Verb] = {
+    **_of_producers("send_message", **_SENT),
+    "producers.send_message_in": Verb(
+        _send_in_session, {"session": just(None)} | {k: v for k, v in _SENT.items() if k != "connection"}
+    ),
+    **_of_producers("find_turn", turn_id=lambda stage: stage.turn.id),
+    **_of_producers("list_turns", thread_id=just("sent"), tenant=just("default"), limit=just(1), cursor=just(None)),
+    **_of_producers("read_thread", thread_id=just("t"), tenant=just("default"), last=just(1)),
+    **_of_producers("cancel_turn", turn_id=lambda stage: stage.failed_turn.id, by=just("me")),
+    **_of_producers("requeue_turn", turn_id=lambda stage: stage.failed_turn.id, agent=just(None)),
+    **_of_producers(
+        "requeue_turns",
+        state=just("failed"),
+        kinds=just(["deadline"]),
+        agent=just("a"),
+        tenant=just("default"),
+        since=just(MOMENT),
+        until=just(MOMENT),
+        by=just(None),
+        limit=just(1),
+        dry_run=just(True),
+    ),
+    **_of_producers(
+        "create_upload",
+        filename=just("a.txt"),
+        media_type=just("text/plain"),
+        size=just(1),
+        sha256=just(_SHA256),
+        tenant=just("default"),
+    ),
+    **_of_producers(
+        "complete_upload",
+        _raises=UploadNotFound,
+        upload_id=just("0195a1f0-0000-7000-8000-000000000000"),
+        tenant=just("default"),
+    ),
+    **_of_producers("find_file", thread_id=just("t"), sha256=just(_SHA256), tenant=just("default")),
+    **_of_producers("read_file", **_OF_FILE),
+    **_of_producers("file_url", **_OF_FILE, expires=just(timedelta(minutes=1)), inline=just(False)),
+    **_of_producers("thumbnail_url", **_OF_FILE, expires=just(timedelta(minutes=1))),
+    **_of_producers("warm_up"),
+    "producers.default_producer": Verb(lambda _: producers.default_producer()),
+    "Turn.wait": Verb(
+        lambda stage, timeout: stage.ended_turn.wait(timeout), {"timeout": just(0.01)}, raises=(TimeoutError,)
+    ),
+    "Turn.cancel": Verb(lambda stage, by: stage.failed_turn.cancel(by=by), {"by": just("me")}),
+    "Turn.notify": Verb(lambda stage: stage.turn.notify()),
+    "AsyncTurn.wait": Verb(
+        lambda stage, timeout: stage.ended_async_turn.wait(timeout), {"timeout": just(0.01)}, raises=(TimeoutError,)
+    ),
+    "AsyncTurn.cancel": Verb(lambda stage, by: stage.async_turn.cancel(by=by), {"by": just("me")}),
+    "AsyncTurn.notify": Verb(lambda stage: stage.async_turn.notify()),
+    "AsyncTurn.notify_soon": Verb(lambda stage: stage.async_turn.notify_soon()),
+    "AsyncTurn.state": Verb(lambda stage: stage.async_turn.state()),
+    "AsyncTurn.record": Verb(lambda stage: stage.async_turn.record()),
+    "AsyncTurn.result": Verb(lambda stage: stage.async_turn.result()),
+}
