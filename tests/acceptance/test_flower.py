@@ -22,6 +22,8 @@ from threadmill.embedded.home import Home
 from threadmill.embedded.programs import FLOWER_USER
 from threadmill.embedded.stack import Addresses
 
+pytestmark = pytest.mark.soak
+
 MARKER = "xylophone-4711"
 #: By the thread of the turn: the state of its row, and words of its result or exception.
 OUTCOMES = {
@@ -92,7 +94,6 @@ def test_each_turn_has_a_row_that_says_how_it_ended_and_no_word_of_it(answering:
     check_a_stop_and_a_restart(answering, turns["running"])
 
 
-@pytest.mark.soak
 def test_a_browser_shows_each_turn_with_its_outcome_and_the_lines_of_a_bug(answering: Installation) -> None:
     """Its pages are made by scripts: what the API says is not yet what a person sees."""
     answering.start(programs.flower(answering.folder / "flower"))

@@ -102,7 +102,7 @@ def bucket(request: pytest.FixtureRequest) -> Iterator[Bucket]:
     ours.client.close()
 
 
-@pytest.fixture(params=["local", "memory", *S3_PLACES])
+@pytest.fixture(params=["local", pytest.param("memory", marks=pytest.mark.soak), *S3_PLACES])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     """Each of the stores, with nothing in it."""
     if request.param == "yours":

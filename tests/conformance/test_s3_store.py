@@ -16,6 +16,8 @@ from store.blobs.s3 import multipart
 from tests.conformance.conftest import Bucket
 from tests.uploads import uploaded_size
 
+pytestmark = pytest.mark.soak
+
 MIB = 1024 * 1024
 HOUR = timedelta(hours=1)
 CONTENT = b"\x89PNG and so on" * 1000

@@ -21,7 +21,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+@pytest.fixture(params=[pytest.param("memory", marks=pytest.mark.soak), "sqlite", "postgresql"])
 def store_url(request: pytest.FixtureRequest) -> str:
     """An address of each kind of database, spelled as the documents do."""
     if request.param == "memory":

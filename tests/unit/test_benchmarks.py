@@ -53,6 +53,7 @@ def test_at_least_one_round_is_made_and_none_after_the_time() -> None:
 COSTS = Costs(send=0.7, worker=2.3, database=1.6, broker=0.2, flush=0.25, wal_kb=5.4, stored_kb=2.2, vacuum_seconds=4.0)
 
 
+@pytest.mark.soak
 def test_a_fleet_of_the_size_that_is_told_keeps_up_and_one_of_half_its_workers_does_not() -> None:
     fleet = Fleet.sized_for(1_000, COSTS, Assumptions())
 

@@ -57,6 +57,7 @@ def test_the_celery_processes_are_the_ones_that_the_stack_needs() -> None:
     assert CELERY == ["beat", "files", "flower", "maintenance", "quarantine", "worker"]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("name", CELERY)
 def test_a_celery_command_is_one_that_celery_accepts(name: str, celery_help: dict[str, tuple[int, str]]) -> None:
     """With an app that cannot be imported or an option it does not know, it refuses before it helps."""

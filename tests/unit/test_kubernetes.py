@@ -50,6 +50,7 @@ def test_every_file_is_named_in_the_kustomization() -> None:
     assert files == set(KUSTOMIZATION["resources"])
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_manifests_are_what_kubernetes_takes(version: str) -> None:
     for manifest in MANIFESTS:

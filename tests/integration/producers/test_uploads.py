@@ -37,6 +37,8 @@ from tests.conftest import S3
 from tests.integration.producers.backend import claim
 from tests.uploads import uploaded_size
 
+pytestmark = pytest.mark.soak
+
 TEXT = b"The quick brown fox.\n" * 100
 SHA256 = hashlib.sha256(TEXT).hexdigest()
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)

@@ -129,6 +129,7 @@ async def site(database: Database, valkey_url: str) -> AsyncIterator[Site]:
     await database.close_async()
 
 
+@pytest.mark.soak
 async def test_turns_that_wait_cost_one_probe_a_period_and_all_are_answered_when_it_is_back(site: Site) -> None:
     site.send(THREADS)
     one, other = site.worker(), site.worker()

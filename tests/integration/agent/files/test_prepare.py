@@ -166,6 +166,7 @@ async def test_entities_are_not_expanded(content: bytes, media_type: str) -> Non
     assert time.monotonic() - started < 10
 
 
+@pytest.mark.soak
 async def test_a_document_that_unpacks_to_a_gigabyte_is_a_problem_for_itself_alone() -> None:
     bomb = BytesIO()
     with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("content.xml", "w") as part:

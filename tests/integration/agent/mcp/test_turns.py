@@ -21,6 +21,8 @@ from tests.integration.agent.mcp.conftest import CreateRun, program
 from tests.integration.scripted import Memory, Scripted, call, completed, results, says
 from tests.stub_mcp import StubMcp, text
 
+pytestmark = pytest.mark.soak
+
 ADD = {
     "type": "object",
     "properties": {"a": {"type": "integer"}, "file-path": {"type": "string", "x-unheard": 1}},

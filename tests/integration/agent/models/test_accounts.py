@@ -18,6 +18,8 @@ from conversation.summary import Draft, SummaryDefaults
 from conversation.water_marks import WaterMarks
 from tests.stub_openai import API_KEY, Received, StubOpenAI, reply, status
 
+pytestmark = pytest.mark.soak
+
 ENVIRONMENT_KEY = "sk-environment-0123456789"
 GOOD = json.dumps({"facts": ["They talked."], "ok": True})
 DRAFT = Draft(
@@ -58,7 +60,6 @@ def secrets_in(received: Received) -> bool:
     return API_KEY in f"{received.headers} {received.body}" or "x-team" in received.headers
 
 
-@pytest.mark.soak
 @pytest.mark.parametrize("named", [{}, {"summary_model": "openai/own"}])
 @pytest.mark.parametrize("is_checked", [True, False])
 async def test_a_summary_by_the_agents_own_model_asks_its_own_account(provider, environment, named, is_checked):

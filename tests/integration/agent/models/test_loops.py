@@ -18,6 +18,7 @@ def open_sockets() -> int:
     return found
 
 
+@pytest.mark.soak
 def test_loops_one_after_the_other_leave_no_socket(
     provider: StubOpenAI, model: ProviderModel, question: ModelRequest
 ) -> None:

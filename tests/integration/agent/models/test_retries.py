@@ -59,6 +59,7 @@ async def test_a_refusal_is_not_tried_again(provider, ask, question, refusal, ki
     assert (raised.value.kind, raised.value.retryable, len(provider.requests)) == (kind, False, 1)
 
 
+@pytest.mark.soak
 async def test_a_provider_nobody_knows_is_refused(model, question):
     with pytest.raises(ModelError) as raised:
         await model.complete(replace(question, model="no-such-provider/x"))

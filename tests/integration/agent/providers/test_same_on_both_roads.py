@@ -29,6 +29,8 @@ from tests.stub_openai import API_KEY, StubOpenAI, reply
 from tests.stub_providers import Said
 from tests.stub_providers.answers import anthropic, anthropic_events
 
+pytestmark = pytest.mark.soak
+
 MODELS = [
     "openai/gpt-4o",
     "openai/gpt-5",

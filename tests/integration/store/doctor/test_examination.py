@@ -161,6 +161,7 @@ def test_every_repair_of_a_thread_leaves_a_row_in_the_audit(site: Site) -> None:
 # What it costs
 
 
+@pytest.mark.soak
 def test_a_look_takes_as_many_statements_for_many_threads_as_for_a_few(site: Site) -> None:
     site.answered("t0")
     few = statements_of_a_look(site)

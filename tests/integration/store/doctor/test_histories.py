@@ -19,6 +19,8 @@ from store.history import message_rows
 from store.threads import repository
 from tests.integration.store.doctor.conftest import Site, outcomes
 
+pytestmark = pytest.mark.soak
+
 
 def calling(*ids: str) -> Message:
     return Message(role="assistant", tool_calls=tuple(ToolCall(id_, "look", "{}") for id_ in ids))

@@ -18,6 +18,8 @@ from store.turns import cancel, claims, journal, workers
 from store.turns.attempts import read_attempts
 from tests.integration.store.doctor.conftest import LONG_AGO, Site, outcomes
 
+pytestmark = pytest.mark.soak
+
 AWAY = TurnError("model_error", "away", retryable=True)
 HOUR = timedelta(hours=1)
 

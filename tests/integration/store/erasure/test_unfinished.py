@@ -21,6 +21,8 @@ from tasks.jobs import retention
 from tasks.jobs.resume_erasures import IDLE_SECONDS, ResumeOutcome, resume_erasures
 from tests.integration.store.scenes import TURN, Scene
 
+pytestmark = pytest.mark.soak
+
 ANN = Subject(tenant="default", user="ann")
 
 

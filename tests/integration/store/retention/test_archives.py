@@ -21,6 +21,8 @@ from store.thread_store import ThreadStore
 from tasks.jobs.retention import STORE_FAILURES_MAX
 from tests.integration.store.scenes import TURN, Scene
 
+pytestmark = pytest.mark.soak
+
 
 def path_of(scene: Scene, sha256: str) -> Path:
     return Path(scene.settings.file_store_url) / ARCHIVES / "sha256" / sha256[:2] / sha256[2:]

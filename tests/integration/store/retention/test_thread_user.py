@@ -19,6 +19,8 @@ from store.thread_store import ThreadStore
 from store.threads import repository
 from tests.integration.store.scenes import TURN, Scene
 
+pytestmark = pytest.mark.soak
+
 
 def of_user(user: str) -> Subject:
     return Subject(tenant="default", user=user)

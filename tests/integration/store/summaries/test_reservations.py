@@ -18,6 +18,8 @@ from store.summaries.summarize import PAUSE_SECONDS, summarize_to_low_mark
 from tests.integration.desk import Desk, marks
 from tests.integration.store.summaries.conftest import now, reserved
 
+pytestmark = pytest.mark.soak
+
 
 class Interrupted:
     """A summarizer to whom something happens while it writes its first summary."""

@@ -15,7 +15,7 @@ from store.thread_store import ThreadStore
 OpenStore = Callable[[], Awaitable[ThreadStore]]
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+@pytest.fixture(params=[pytest.param("memory", marks=pytest.mark.soak), "sqlite", "postgresql"])
 def kind(request: pytest.FixtureRequest) -> str:
     """Where this run of the suite keeps its threads."""
     found: str = request.param

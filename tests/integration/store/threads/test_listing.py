@@ -139,6 +139,7 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("kind", ["memory", "postgresql"])
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(key=odd_text, mine=json_values, other=json_values)

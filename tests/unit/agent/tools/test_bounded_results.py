@@ -107,6 +107,7 @@ TOO_LARGE: dict[str, Callable[[], Any]] = {
 }
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("is_async", [True, False])
 async def test_an_endless_or_huge_result_is_the_failure_of_its_call(loops: StartsCalls, is_async: bool) -> None:
     for name, build in TOO_LARGE.items():

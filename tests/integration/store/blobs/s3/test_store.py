@@ -17,6 +17,8 @@ import pytest
 from conversation.errors import FileStoreUnavailable
 from store.blobs import S3Blobs, S3Options
 
+pytestmark = pytest.mark.soak
+
 CONTENT = b"a file"
 HASH = hashlib.sha256(CONTENT).hexdigest()
 KEY = f"kept/acme/sha256/{HASH[:2]}/{HASH[2:]}"

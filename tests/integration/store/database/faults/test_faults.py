@@ -78,6 +78,7 @@ def saboteur(steady_connection: psycopg.Connection[Any]) -> Saboteur:
 # Races.
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("sqlstate", RACES)
 @pytest.mark.parametrize("name", VERBS)
 async def test_a_verb_that_loses_a_race_runs_again_and_one_that_loses_each_time_is_told(
