@@ -5,6 +5,8 @@ import gc
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
+
 from agent.models.protocol import ModelRequest
 from agent.models.provider_model import ProviderModel
 from tests.stub_openai import StubOpenAI, reply
