@@ -6,7 +6,7 @@ What stays true: it is read from the values that it keeps itself, never from a w
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from agent.files.readers.open_xml import Package, attribute_of, first_named, iterate_named, local_name
+from agent.files.readers.office.open_xml import Package, attribute_of, first_named, iterate_named, local_name
 from agent.files.readers.sections import TextSections
 from agent.files.readers.slide_text import read_paragraphs
 

@@ -6,8 +6,8 @@ What stays true: the text of each is shown, and what is not text is counted by i
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from agent.files.readers.office.xml_names import attribute_of, child_of, descendants_of, name_of
 from agent.files.readers.open_walk import OpenWalk
-from agent.files.readers.xml_names import attribute_of, child_of, descendants_of, name_of
 
 #: Objects, by what is in their body.
 _KINDS = {

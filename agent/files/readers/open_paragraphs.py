@@ -8,16 +8,16 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from agent.files.readers.office.package import Package
+from agent.files.readers.office.pages import PAGE_BREAK
+from agent.files.readers.office.xml_names import attribute_of, descendants_of, name_of
 from agent.files.readers.open_fields import FIELD_HANDLERS, REPEATED_MAX
 from agent.files.readers.open_frames import DRAWING_HANDLERS, FRAME_HANDLERS
 from agent.files.readers.open_styles import OpenLists, OpenStyles
 from agent.files.readers.open_walk import OpenNotes
-from agent.files.readers.package import Package
-from agent.files.readers.pages import PAGE_BREAK
 from agent.files.readers.sections import TextSections
 from agent.files.readers.word_runs import CHANGES, FAINT, HIDDEN
 from agent.files.readers.word_styles import parse_number
-from agent.files.readers.xml_names import attribute_of, descendants_of, name_of
 
 _SPACE = re.compile(r"[ \t\r\n]+")
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from agent.files.readers.open_xml import Package, attribute_of, first_named, iterate_named, local_name
+from agent.files.readers.office.open_xml import Package, attribute_of, first_named, iterate_named, local_name
 from agent.files.readers.sections import TextSections
 
 #: How often a repeated space, cell or row is written.

@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterator
 from xml.etree.ElementTree import Element
 
+from agent.files.readers.office.zip_parts import DamagedPart, ZipParts
 from agent.files.readers.open_sheet_objects import Objects, join_text
 from agent.files.readers.sections import TextSections
-from agent.files.readers.zip_parts import DamagedPart, ZipParts
 
 #: A cell in a formula: `[.A1]`, or `[$Sales.A1]` in another sheet.
 _REFERENCE = re.compile(r"\[([^\]]*)\]")

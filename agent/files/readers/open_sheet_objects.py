@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from posixpath import normpath
 from xml.etree.ElementTree import Element
 
+from agent.files.readers.office.zip_parts import DamagedPart, ZipParts
 from agent.files.readers.sections import TextSections
-from agent.files.readers.zip_parts import DamagedPart, ZipParts
 
 #: Rows of the values behind one chart.
 POINTS_MAX = 1000

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from agent.files.readers.package import Package
+from agent.files.readers.office.package import Package
 from agent.files.readers.sections import TextSections
 
 

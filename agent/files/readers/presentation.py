@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 from zipfile import BadZipFile
 
-from agent.files.readers.open_xml import Package, attribute_of, first_named, iterate_named, local_name
+from agent.files.readers.office.open_xml import Package, attribute_of, first_named, iterate_named, local_name
 from agent.files.readers.sections import TextSections
 from agent.files.readers.slide_shapes import SlideShapes
 from agent.files.readers.slide_text import read_paragraphs

@@ -6,8 +6,8 @@ What stays true: a binding that leads nowhere leaves the content as it is.
 import re
 from typing import Any
 
-from agent.files.readers.package import Package
-from agent.files.readers.xml_names import attribute_of, child_of, name_of
+from agent.files.readers.office.package import Package
+from agent.files.readers.office.xml_names import attribute_of, child_of, name_of
 
 #: The ids that Word has for the properties of a document, by the kinds of their relationships.
 _PROPERTIES = {

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from typing import Any
 
-from agent.files.readers.package import Relationship
+from agent.files.readers.office.chart import describe_chart
+from agent.files.readers.office.package import Relationship
+from agent.files.readers.office.xml_names import attribute_of, descendants_of, name_of
 from agent.files.readers.sections import TextSections
-from agent.files.readers.word_chart import describe_chart
 from agent.files.readers.word_walk import WordWalk
-from agent.files.readers.xml_names import attribute_of, descendants_of, name_of
 
 #: Files in a document, by the endings of their names.
 _EMBEDDED_KINDS = {

@@ -6,8 +6,8 @@ What stays true: a style that is missing, or based on itself, is a plain one.
 from dataclasses import dataclass
 from typing import Any
 
-from agent.files.readers.package import Package
-from agent.files.readers.xml_names import attribute_of, child_of, is_on, value_of
+from agent.files.readers.office.package import Package
+from agent.files.readers.office.xml_names import attribute_of, child_of, is_on, value_of
 
 _LEVEL_MAX = 9
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from agent.files.readers.package import Package, Relationship
+from agent.files.readers.office.package import Package, Relationship
 from agent.files.readers.sections import TextSections
 from agent.files.readers.word_bindings import Bindings
 from agent.files.readers.word_fields import Fields

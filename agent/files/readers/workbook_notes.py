@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from xml.etree.ElementTree import Element
 
-from agent.files.readers.grid import describe_hidden, remark_on_covered
+from agent.files.readers.office.grid import describe_hidden, remark_on_covered
 from agent.files.readers.workbook_cells import SheetCells, parse_range, parse_reference
 from agent.files.readers.workbook_parts import Book, Link, is_true, links_of
 from agent.files.readers.workbook_strings import join_runs

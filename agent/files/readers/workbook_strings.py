@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator
 from xml.etree.ElementTree import Element
 
+from agent.files.readers.office.zip_parts import DamagedPart, ZipParts
 from agent.files.readers.sections import TextSections
-from agent.files.readers.zip_parts import DamagedPart, ZipParts
 
 #: Bytes that the table of texts may take: what a child's memory leaves beside the rest.
 STRINGS_MAX_BYTES = 200 * 1024 * 1024

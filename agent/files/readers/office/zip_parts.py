@@ -13,7 +13,7 @@ from posixpath import normpath
 from xml.etree.ElementTree import Element
 from xml.parsers.expat import ExpatError
 
-from agent.files.readers.xml_part import ForbiddenXml, XmlPart
+from agent.files.readers.office.xml_part import ForbiddenXml, XmlPart
 
 #: What reading one part of an archive raises where it is damaged.
 _DAMAGES = (ExpatError, ForbiddenXml, KeyError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
-from agent.files.readers.xml_names import attribute_of, child_of, descendants_of, name_of
+from agent.files.readers.office.xml_names import attribute_of, child_of, descendants_of, name_of
 
 #: The day 0 of a workbook's dates.
 _DAY_ZERO = datetime(1899, 12, 30)  # noqa: DTZ001 - a date without a place

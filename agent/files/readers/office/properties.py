@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from agent.files.readers.package import Package, Relationship
+from agent.files.readers.office.package import Package, Relationship
 
 #: By the local name of an element: what to call it.
 _CORE = {

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from agent.files.readers.xml_names import child_of, name_of, value_of
+from agent.files.readers.office.xml_names import child_of, name_of, value_of
 
 #: Elements that say how something looks.
 _LOOKS = ("Pr", "ctrlPr")
