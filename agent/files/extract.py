@@ -50,7 +50,7 @@ _ODF = "application/vnd.oasis.opendocument"
 #: By media type: what to call such a file in a sentence, and its reader in the child.
 _READERS = {
     "application/pdf": ("PDF", "pdf:read"),
-    f"{_OOXML}.wordprocessingml.document": ("document", "word:read"),
+    f"{_OOXML}.wordprocessingml.document": ("document", "word.document:read"),
     f"{_OOXML}.spreadsheetml.sheet": ("workbook", "workbook:read"),
     "application/vnd.ms-excel.sheet.macroenabled.12": ("workbook", "workbook:read"),
     f"{_OOXML}.presentationml.presentation": ("presentation", "presentation:read"),

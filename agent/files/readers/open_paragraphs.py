@@ -16,8 +16,8 @@ from agent.files.readers.open_frames import DRAWING_HANDLERS, FRAME_HANDLERS
 from agent.files.readers.open_styles import OpenLists, OpenStyles
 from agent.files.readers.open_walk import OpenNotes
 from agent.files.readers.sections import TextSections
-from agent.files.readers.word_runs import CHANGES, FAINT, HIDDEN
-from agent.files.readers.word_styles import parse_number
+from agent.files.readers.word.runs import CHANGES, FAINT, HIDDEN
+from agent.files.readers.word.styles import parse_number
 
 _SPACE = re.compile(r"[ \t\r\n]+")
 

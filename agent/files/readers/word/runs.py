@@ -8,9 +8,9 @@ from typing import Any
 
 from agent.files.readers.office.pages import PAGE_BREAK
 from agent.files.readers.office.xml_names import attribute_of, child_of, descendants_of, is_on, name_of, value_of
-from agent.files.readers.word_styles import parse_number
-from agent.files.readers.word_symbols import convert_private, convert_symbol, has_private
-from agent.files.readers.word_walk import WordWalk
+from agent.files.readers.word.styles import parse_number
+from agent.files.readers.word.symbols import convert_private, convert_symbol, has_private
+from agent.files.readers.word.walk import WordWalk
 
 CHANGES = "The document has tracked changes; the text is as if they were accepted."
 HIDDEN = "The document has hidden text, which its readers do not see; it is not shown."

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from agent.files.readers.sections import TextSections, Unreadable
-from agent.files.readers.word import read
+from agent.files.readers.word.document import read
 from tests.marked_files.docx import (
     BODY,
     NAMESPACES,

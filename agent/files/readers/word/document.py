@@ -12,11 +12,11 @@ from agent.files.readers.office.pages import Pages
 from agent.files.readers.office.properties import describe_properties
 from agent.files.readers.office.xml_names import attribute_of, name_of
 from agent.files.readers.sections import TextSections
-from agent.files.readers.word_bindings import Bindings
-from agent.files.readers.word_lists import Lists
-from agent.files.readers.word_styles import Styles
-from agent.files.readers.word_text import WordText
-from agent.files.readers.word_walk import WordDocument
+from agent.files.readers.word.bindings import Bindings
+from agent.files.readers.word.lists import Lists
+from agent.files.readers.word.styles import Styles
+from agent.files.readers.word.text import WordText
+from agent.files.readers.word.walk import WordDocument
 
 _MAIN_TYPE = "wordprocessingml.document.main+xml"
 _USUAL_NAME = re.compile(r"(styles|numbering|footnotes|endnotes|comments|header|footer|settings)\d*\.xml")

@@ -9,7 +9,7 @@ from typing import Any
 
 from agent.files.readers.office.package import Package
 from agent.files.readers.office.xml_names import attribute_of, child_of, is_on, name_of, value_of
-from agent.files.readers.word_styles import Styles, parse_number
+from agent.files.readers.word.styles import Styles, parse_number
 
 _ROMAN = ((1000, "m"), (900, "cm"), (500, "d"), (400, "cd"), (100, "c"), (90, "xc"), (50, "l"), (40, "xl"))
 _ROMAN_ONES = ((10, "x"), (9, "ix"), (5, "v"), (4, "iv"), (1, "i"))

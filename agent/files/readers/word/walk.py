@@ -9,10 +9,10 @@ from typing import Any, Protocol
 
 from agent.files.readers.office.package import Package, Relationship
 from agent.files.readers.sections import TextSections
-from agent.files.readers.word_bindings import Bindings
-from agent.files.readers.word_fields import Fields
-from agent.files.readers.word_lists import Lists
-from agent.files.readers.word_styles import Styles
+from agent.files.readers.word.bindings import Bindings
+from agent.files.readers.word.fields import Fields
+from agent.files.readers.word.lists import Lists
+from agent.files.readers.word.styles import Styles
 
 
 @dataclass(slots=True)

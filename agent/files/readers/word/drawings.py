@@ -12,7 +12,7 @@ from agent.files.readers.office.chart import describe_chart
 from agent.files.readers.office.package import Relationship
 from agent.files.readers.office.xml_names import attribute_of, descendants_of, name_of
 from agent.files.readers.sections import TextSections
-from agent.files.readers.word_walk import WordWalk
+from agent.files.readers.word.walk import WordWalk
 
 #: Files in a document, by the endings of their names.
 _EMBEDDED_KINDS = {
@@ -35,7 +35,7 @@ def read_inserted_file(text: WordWalk, element: Any) -> Iterator[str]:
     elif content and ending in ("mht", "mhtml"):
         inserted = _read_inserted("page", _page_of(content), text)
     elif content and ending == "docx" and not isinstance(text.sections, _InsertedText):
-        inserted = _read_inserted("word", content, text)
+        inserted = _read_inserted("word.document", content, text)
     elif content and ending == "txt":
         inserted = content.decode("utf-8", "replace")
     if inserted:
