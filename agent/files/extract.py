@@ -51,8 +51,8 @@ _ODF = "application/vnd.oasis.opendocument"
 _READERS = {
     "application/pdf": ("PDF", "pdf:read"),
     f"{_OOXML}.wordprocessingml.document": ("document", "word.document:read"),
-    f"{_OOXML}.spreadsheetml.sheet": ("workbook", "workbook:read"),
-    "application/vnd.ms-excel.sheet.macroenabled.12": ("workbook", "workbook:read"),
+    f"{_OOXML}.spreadsheetml.sheet": ("workbook", "workbook.sheets:read"),
+    "application/vnd.ms-excel.sheet.macroenabled.12": ("workbook", "workbook.sheets:read"),
     f"{_OOXML}.presentationml.presentation": ("presentation", "presentation:read"),
     f"{_ODF}.text": ("document", "open_text:read"),
     f"{_ODF}.spreadsheet": ("workbook", "open_sheets:read"),

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from xml.etree.ElementTree import Element
 
 from agent.files.readers.office.grid import describe_hidden, remark_on_covered
-from agent.files.readers.workbook_cells import SheetCells, parse_range, parse_reference
-from agent.files.readers.workbook_parts import Book, Link, is_true, links_of
-from agent.files.readers.workbook_strings import join_runs
+from agent.files.readers.workbook.cells import SheetCells, parse_range, parse_reference
+from agent.files.readers.workbook.parts import Book, Link, is_true, links_of
+from agent.files.readers.workbook.strings import join_runs
 
 #: Lines of one kind that a sheet may have.
 LINES_MAX = 200

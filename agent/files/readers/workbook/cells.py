@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from xml.etree.ElementTree import Element
 
-from agent.files.readers.number_format import BUILT_IN_CODES, NumberFormat, format_general
 from agent.files.readers.office.grid import FORMULAS, Grid, number_column
 from agent.files.readers.office.zip_parts import DamagedPart
-from agent.files.readers.workbook_parts import Book, is_true
-from agent.files.readers.workbook_strings import join_runs, unescape
+from agent.files.readers.workbook.number_format import BUILT_IN_CODES, NumberFormat, format_general
+from agent.files.readers.workbook.parts import Book, is_true
+from agent.files.readers.workbook.strings import join_runs, unescape
 
 #: A cell or row that has a place and a look, and no content.
 _EMPTY = re.compile(rb'<(?:c|row) r="[A-Z]*[0-9]+"[^<>/]*/>')

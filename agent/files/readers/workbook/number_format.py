@@ -9,7 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import ROUND_HALF_UP, Context, Decimal, DecimalException
 from fractions import Fraction
 
-from agent.files.readers.date_format import DAYS_TO_1904, ISO_DATE, compile_date, find_first_in_date, format_iso_date
+from agent.files.readers.workbook.date_format import (
+    DAYS_TO_1904,
+    ISO_DATE,
+    compile_date,
+    find_first_in_date,
+    format_iso_date,
+)
 
 _ACCOUNTING = '{0}* #,##0{1};{0}* (#,##0{1});{0}* "-"{2};@'
 #: Format codes that files name by a number alone. Dates that each machine shows in its own order are ISO dates.

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from agent.files.readers import workbook
 from agent.files.readers.sections import TextSections, Unreadable
+from agent.files.readers.workbook import sheets as workbook
 from tests.unit.documents import packed
 
 MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"

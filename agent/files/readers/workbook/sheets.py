@@ -15,11 +15,11 @@ from xml.etree.ElementTree import Element
 from agent.files.readers.office.grid import name_sheets
 from agent.files.readers.office.zip_parts import ZipParts
 from agent.files.readers.sections import TextSections, Unreadable
-from agent.files.readers.workbook_cells import read_cells, read_formats
-from agent.files.readers.workbook_drawings import describe_drawings
-from agent.files.readers.workbook_notes import annotate_cells, describe_sheet
-from agent.files.readers.workbook_parts import Book, Link, find_part, is_true, links_of, read_links
-from agent.files.readers.workbook_strings import SharedStrings
+from agent.files.readers.workbook.cells import read_cells, read_formats
+from agent.files.readers.workbook.drawings import describe_drawings
+from agent.files.readers.workbook.notes import annotate_cells, describe_sheet
+from agent.files.readers.workbook.parts import Book, Link, find_part, is_true, links_of, read_links
+from agent.files.readers.workbook.strings import SharedStrings
 
 _DAMAGED = "The workbook could not be read: it is damaged or incomplete."
 _BINARY = "The workbook is in Excel's binary form (.xlsb); ask for it as .xlsx."
