@@ -53,7 +53,7 @@ _READERS = {
     f"{_OOXML}.wordprocessingml.document": ("document", "word.document:read"),
     f"{_OOXML}.spreadsheetml.sheet": ("workbook", "workbook.sheets:read"),
     "application/vnd.ms-excel.sheet.macroenabled.12": ("workbook", "workbook.sheets:read"),
-    f"{_OOXML}.presentationml.presentation": ("presentation", "presentation:read"),
+    f"{_OOXML}.presentationml.presentation": ("presentation", "presentation.slides:read"),
     f"{_ODF}.text": ("document", "open_text:read"),
     f"{_ODF}.spreadsheet": ("workbook", "open_sheets:read"),
     f"{_ODF}.presentation": ("presentation", "open_slides:read"),

@@ -9,9 +9,9 @@ from typing import Any
 from zipfile import BadZipFile
 
 from agent.files.readers.office.open_xml import Package, attribute_of, first_named, iterate_named, local_name
+from agent.files.readers.presentation.shapes import SlideShapes
+from agent.files.readers.presentation.text import read_paragraphs
 from agent.files.readers.sections import TextSections
-from agent.files.readers.slide_shapes import SlideShapes
-from agent.files.readers.slide_text import read_paragraphs
 
 #: What is said of a file with parts that are no whole XML.
 BROKEN = "Parts of the file are damaged; what could be read of them is shown."

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from agent.files.readers.office.open_xml import Package, attribute_of, first_named, iterate_named, local_name
+from agent.files.readers.presentation.text import read_paragraphs
 from agent.files.readers.sections import TextSections
-from agent.files.readers.slide_text import read_paragraphs
 
 #: Points of one series: a line of a year's minutes is no text.
 POINTS_MAX = 2_000

@@ -8,10 +8,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from agent.files.readers.chart import read_chart
 from agent.files.readers.office.open_xml import Package, attribute_of, first_named, iterate_named, local_name
+from agent.files.readers.presentation.chart import read_chart
+from agent.files.readers.presentation.text import choose_alternative, describe_link, read_paragraphs
 from agent.files.readers.sections import TextSections
-from agent.files.readers.slide_text import choose_alternative, describe_link, read_paragraphs
 
 #: Groups within groups, at most.
 DEPTH_MAX = 60
