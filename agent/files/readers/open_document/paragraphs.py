@@ -11,10 +11,10 @@ from typing import Any
 from agent.files.readers.office.package import Package
 from agent.files.readers.office.pages import PAGE_BREAK
 from agent.files.readers.office.xml_names import attribute_of, descendants_of, name_of
-from agent.files.readers.open_fields import FIELD_HANDLERS, REPEATED_MAX
-from agent.files.readers.open_frames import DRAWING_HANDLERS, FRAME_HANDLERS
-from agent.files.readers.open_styles import OpenLists, OpenStyles
-from agent.files.readers.open_walk import OpenNotes
+from agent.files.readers.open_document.fields import FIELD_HANDLERS, REPEATED_MAX
+from agent.files.readers.open_document.frames import DRAWING_HANDLERS, FRAME_HANDLERS
+from agent.files.readers.open_document.styles import OpenLists, OpenStyles
+from agent.files.readers.open_document.walk import OpenNotes
 from agent.files.readers.sections import TextSections
 from agent.files.readers.word.runs import CHANGES, FAINT, HIDDEN
 from agent.files.readers.word.styles import parse_number

@@ -10,10 +10,10 @@ from typing import Any
 from agent.files.readers.office.package import Package
 from agent.files.readers.office.pages import PAGE_BREAK, Pages
 from agent.files.readers.office.xml_names import attribute_of, name_of
-from agent.files.readers.open_frames import DRAWING_NAMES, describe_forms
-from agent.files.readers.open_paragraphs import OpenParagraphs, is_hidden_part
-from agent.files.readers.open_styles import OpenStyles
-from agent.files.readers.open_walk import OpenNotes
+from agent.files.readers.open_document.frames import DRAWING_NAMES, describe_forms
+from agent.files.readers.open_document.paragraphs import OpenParagraphs, is_hidden_part
+from agent.files.readers.open_document.styles import OpenStyles
+from agent.files.readers.open_document.walk import OpenNotes
 from agent.files.readers.sections import TextSections, Unreadable
 
 _ENCRYPTED = "The document is protected by a password; ask for a copy without one."

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agent.files.readers.open_text import read
+from agent.files.readers.open_document.text import read
 from agent.files.readers.sections import TextSections, Unreadable
 from tests.marked_files.odt import NAMESPACES, bullets, cell, document, frame, note, paragraph, row
 from tests.unit.documents import packed

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from xml.etree.ElementTree import Element
 
 from agent.files.readers.office.zip_parts import DamagedPart, ZipParts
-from agent.files.readers.open_sheet_objects import Objects, join_text
+from agent.files.readers.open_document.sheet_objects import Objects, join_text
 from agent.files.readers.sections import TextSections
 
 #: A cell in a formula: `[.A1]`, or `[$Sales.A1]` in another sheet.

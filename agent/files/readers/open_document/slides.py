@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from agent.files.readers.office.open_xml import Package, attribute_of, first_named, iterate_named, local_name
-from agent.files.readers.open_shapes import OpenShapes, read_text
+from agent.files.readers.open_document.shapes import OpenShapes, read_text
 from agent.files.readers.presentation.slides import BROKEN
 from agent.files.readers.sections import TextSections, Unreadable
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from agent.files.readers.office.xml_names import attribute_of, child_of, descendants_of, name_of
-from agent.files.readers.open_walk import OpenWalk
+from agent.files.readers.open_document.walk import OpenWalk
 
 #: Objects, by what is in their body.
 _KINDS = {

@@ -8,7 +8,7 @@ from typing import Any
 
 from agent.files.readers.office.pages import PAGE_BREAK
 from agent.files.readers.office.xml_names import attribute_of, descendants_of, name_of
-from agent.files.readers.open_walk import OpenWalk
+from agent.files.readers.open_document.walk import OpenWalk
 from agent.files.readers.word.runs import CHANGES
 from agent.files.readers.word.styles import parse_number
 

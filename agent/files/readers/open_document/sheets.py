@@ -13,7 +13,7 @@ from xml.etree.ElementTree import Element
 
 from agent.files.readers.office.grid import FORMULAS, Grid, describe_hidden, name_sheets, remark_on_covered
 from agent.files.readers.office.zip_parts import DamagedPart, ZipParts
-from agent.files.readers.open_sheet_notes import (
+from agent.files.readers.open_document.sheet_notes import (
     count_other_parts,
     describe_names,
     describe_pages,
@@ -23,7 +23,7 @@ from agent.files.readers.open_sheet_notes import (
     format_formula,
     read_part,
 )
-from agent.files.readers.open_sheet_objects import Objects, join_text
+from agent.files.readers.open_document.sheet_objects import Objects, join_text
 from agent.files.readers.sections import TextSections, Unreadable
 from agent.files.readers.workbook.number_format import format_general
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from agent.files.readers import open_sheets
+from agent.files.readers.open_document import sheets as open_sheets
 from agent.files.readers.sections import TextSections, Unreadable
 from tests.unit.documents import ODF_CONTENT, odf, packed
 
