@@ -49,7 +49,7 @@ _OOXML = "application/vnd.openxmlformats-officedocument"
 _ODF = "application/vnd.oasis.opendocument"
 #: By media type: what to call such a file in a sentence, and its reader in the child.
 _READERS = {
-    "application/pdf": ("PDF", "pdf:read"),
+    "application/pdf": ("PDF", "pdf.document:read"),
     f"{_OOXML}.wordprocessingml.document": ("document", "word.document:read"),
     f"{_OOXML}.spreadsheetml.sheet": ("workbook", "workbook.sheets:read"),
     "application/vnd.ms-excel.sheet.macroenabled.12": ("workbook", "workbook.sheets:read"),
@@ -73,7 +73,7 @@ _READERS = {
     **dict.fromkeys(IMAGE_TYPES, ("picture", "picture:read")),
 }
 #: What reads a file that crashed its reader, in a child of its own.
-_SECOND_READERS = {"pdf:read": "pdf:read_without_pdfium"}
+_SECOND_READERS = {"pdf.document:read": "pdf.document:read_without_pdfium"}
 #: What may have pictures of text.
 _OCR_TYPES = {"application/pdf", *IMAGE_TYPES}
 #: What ends a child that used up its time: by its own clocks.

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from agent.files.readers.pdf_objects import items_of, mapping_of, resolve
+from agent.files.readers.pdf.objects import items_of, mapping_of, resolve
 
 if TYPE_CHECKING:  # imported under the limits, below
     from pypdf import PageObject

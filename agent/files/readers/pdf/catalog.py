@@ -6,8 +6,8 @@ What stays true: a part that cannot be read costs none of the others.
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from agent.files.readers.pdf_annotations import count_scripts, describe_file
-from agent.files.readers.pdf_objects import identity_of, items_of, mapping_of, resolve, text_of
+from agent.files.readers.pdf.annotations import count_scripts, describe_file
+from agent.files.readers.pdf.objects import identity_of, items_of, mapping_of, resolve, text_of
 from agent.files.readers.sections import TextSections
 
 if TYPE_CHECKING:  # imported under the limits, below

@@ -6,8 +6,8 @@ What stays true: what cannot be shown (sound, films, models, scripts) is counted
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from agent.files.readers.pdf_form import appearance_text
-from agent.files.readers.pdf_objects import items_of, mapping_of, plain_text, text_of, whole_number
+from agent.files.readers.pdf.form import appearance_text
+from agent.files.readers.pdf.objects import items_of, mapping_of, plain_text, text_of, whole_number
 from agent.files.readers.sections import TextSections
 
 if TYPE_CHECKING:  # imported under the limits, below

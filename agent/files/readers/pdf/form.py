@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from agent.files.readers.pdf_objects import (
+from agent.files.readers.pdf.objects import (
     identity_of,
     items_of,
     mapping_of,

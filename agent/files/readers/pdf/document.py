@@ -10,18 +10,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from agent.files.readers import ocr
-from agent.files.readers.pdf_annotations import read_annotations
-from agent.files.readers.pdf_catalog import (
+from agent.files.readers.pdf.annotations import read_annotations
+from agent.files.readers.pdf.catalog import (
     count_document_scripts,
     read_alternative_texts,
     read_attached_files,
     read_layers,
     read_properties,
 )
-from agent.files.readers.pdf_fonts import has_unmapped_font
-from agent.files.readers.pdf_form import read_form
-from agent.files.readers.pdf_pages import PageContent, Pages, PdfiumPages, PypdfPages
-from agent.files.readers.pdf_repair import repair
+from agent.files.readers.pdf.fonts import has_unmapped_font
+from agent.files.readers.pdf.form import read_form
+from agent.files.readers.pdf.pages import PageContent, Pages, PdfiumPages, PypdfPages
+from agent.files.readers.pdf.repair import repair
 from agent.files.readers.sections import TextSections, Unreadable
 
 if TYPE_CHECKING:  # imported under the limits, below
