@@ -10,8 +10,8 @@ from typing import Any
 
 from agent.files.readers.attached import add_files
 from agent.files.readers.decode import decode
-from agent.files.readers.mail_parts import Letter
-from agent.files.readers.mime_part import MimePart
+from agent.files.readers.mail.letter import Letter
+from agent.files.readers.mail.mime_part import MimePart
 from agent.files.readers.sections import TextSections
 from conversation.charset import split_byte_order_mark
 

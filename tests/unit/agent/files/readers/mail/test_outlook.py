@@ -7,7 +7,7 @@ from typing import Any
 import compressed_rtf
 import pytest
 
-from agent.files.readers import outlook
+from agent.files.readers.mail import outlook
 from agent.files.readers.sections import TextSections
 from tests.outlook_file import Storage, properties, write
 
