@@ -57,7 +57,7 @@ _READERS = {
     f"{_ODF}.text": ("document", "open_document.text:read"),
     f"{_ODF}.spreadsheet": ("workbook", "open_document.sheets:read"),
     f"{_ODF}.presentation": ("presentation", "open_document.slides:read"),
-    "text/html": ("page", "page:read"),
+    "text/html": ("page", "page.html:read"),
     "message/rfc822": ("mail", "mail.messages:read"),
     "application/vnd.ms-outlook": ("mail", "mail.outlook:read"),
     "application/x-ipynb+json": ("notebook", "notebook:read"),

@@ -11,7 +11,7 @@ from agent.files.readers.attached import AttachedFile
 from agent.files.readers.decode import decode
 from agent.files.readers.mail.invitation import render_calendar, render_card
 from agent.files.readers.mail.mime_part import MimePart, decode_uu
-from agent.files.readers.page import render as render_page
+from agent.files.readers.page.html import render as render_page
 from agent.files.readers.rich_text import render as render_rich_text
 from agent.files.readers.sections import TextSections
 

@@ -12,7 +12,7 @@ from agent.files.readers.attached import AttachedFile, add_files
 from agent.files.readers.mail.letter import words_of
 from agent.files.readers.mail.messages import NESTED_MAX
 from agent.files.readers.mail.outlook_properties import Properties
-from agent.files.readers.page import render as render_page
+from agent.files.readers.page.html import render as render_page
 from agent.files.readers.rich_text import render as render_rich_text
 from agent.files.readers.sections import TextSections
 

@@ -31,9 +31,9 @@ def read_inserted_file(text: WordWalk, element: Any) -> Iterator[str]:
     content = text.document.package.read_part(relationship.target) if relationship is not None else b""
     inserted = ""
     if content and ending in ("htm", "html", "xhtml"):
-        inserted = _read_inserted("page", content, text)
+        inserted = _read_inserted("page.html", content, text)
     elif content and ending in ("mht", "mhtml"):
-        inserted = _read_inserted("page", _page_of(content), text)
+        inserted = _read_inserted("page.html", _page_of(content), text)
     elif content and ending == "docx" and not isinstance(text.sections, _InsertedText):
         inserted = _read_inserted("word.document", content, text)
     elif content and ending == "txt":

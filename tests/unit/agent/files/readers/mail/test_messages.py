@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from agent.files.extract import _READERS
-from agent.files.readers import page
 from agent.files.readers.mail import messages as mail
+from agent.files.readers.page import html as page
 from agent.files.readers.sections import TextSections
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from agent.files.readers.page_lines import Lines, Mark, collapse
+from agent.files.readers.page.lines import Lines, Mark, collapse
 from agent.files.readers.sections import TextSections
 
 #: The longest address of a link that is shown: longer ones are for machines that count clicks.

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from agent.files.readers import page
+from agent.files.readers.page import html as page
 from agent.files.readers.sections import TextSections, Unreadable
 
 

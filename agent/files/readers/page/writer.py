@@ -7,8 +7,7 @@ the time is over, and says so.
 from collections.abc import Callable
 from typing import Any
 
-from agent.files.readers.hidden_text import HiddenText
-from agent.files.readers.page_elements import (
+from agent.files.readers.page.elements import (
     BLOCKS,
     ENDS,
     KEEPING,
@@ -18,7 +17,8 @@ from agent.files.readers.page_elements import (
     has_text,
     replace_element,
 )
-from agent.files.readers.page_lines import KEPT_SPACE, KEPT_TAB, Lines, Mark, Row
+from agent.files.readers.page.hidden_text import HiddenText
+from agent.files.readers.page.lines import KEPT_SPACE, KEPT_TAB, Lines, Mark, Row
 from agent.files.readers.sections import TextSections
 
 #: Documents within documents that are read.

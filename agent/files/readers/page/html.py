@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 from agent.files.readers.decode import decode
-from agent.files.readers.page_writer import PageWriter
+from agent.files.readers.page.writer import PageWriter
 from agent.files.readers.sections import TextSections, Unreadable
 
 _NO_TEXT = "The page holds no readable text; it may be filled in by scripts, which are not run."
