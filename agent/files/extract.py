@@ -62,13 +62,13 @@ _READERS = {
     "application/vnd.ms-outlook": ("mail", "mail.outlook:read"),
     "application/x-ipynb+json": ("notebook", "notebook:read"),
     "application/epub+zip": ("book", "book:read"),
-    "application/zip": ("archive", "archive:read_zip"),
-    "application/x-tar": ("archive", "archive:read_tar"),
+    "application/zip": ("archive", "archives.archive:read_zip"),
+    "application/x-tar": ("archive", "archives.archive:read_tar"),
     **dict.fromkeys(
-        ("application/gzip", "application/x-bzip2", "application/x-xz"), ("archive", "compressed_file:read")
+        ("application/gzip", "application/x-bzip2", "application/x-xz"), ("archive", "archives.compressed_file:read")
     ),
-    "application/x-7z-compressed": ("archive", "seven_zip:read"),
-    "application/vnd.rar": ("archive", "archive:read_rar"),
+    "application/x-7z-compressed": ("archive", "archives.seven_zip:read"),
+    "application/vnd.rar": ("archive", "archives.archive:read_rar"),
     **dict.fromkeys(("text/rtf", "application/rtf"), ("document", "rich_text:read")),
     **dict.fromkeys(IMAGE_TYPES, ("picture", "picture:read")),
 }

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from agent.files.readers.listing import Entry, add_listing
+from agent.files.readers.archives.listing import Entry, add_listing
 from agent.files.readers.sections import TextSections, Unreadable
 
 #: Of a header, unpacked: about half a million names.

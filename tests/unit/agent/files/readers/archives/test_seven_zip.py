@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 
-from agent.files.readers import seven_zip
+from agent.files.readers.archives import seven_zip
 from agent.files.readers.sections import TextSections, Unreadable
 
 #: A folder with a text, an empty file, and a folder with a text of its own: its header is packed by LZMA.

@@ -12,8 +12,8 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import IO, Any, Protocol, cast
 
+from agent.files.readers.archives.listing import Entry, add_listing
 from agent.files.readers.decode import decode, find_encoding
-from agent.files.readers.listing import Entry, add_listing
 from agent.files.readers.sections import TextSections, Unreadable
 
 #: Of a ZIP entry: its name is UTF-8, and it is encrypted.

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import pytest
 
-from agent.files.readers import archive, compressed_file
+from agent.files.readers.archives import archive, compressed_file
 from agent.files.readers.sections import TextSections, Unreadable
 
 

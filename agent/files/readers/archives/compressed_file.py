@@ -10,9 +10,9 @@ import io
 import lzma
 from typing import IO, Any, cast
 
-from agent.files.readers.archive import list_tar
+from agent.files.readers.archives.archive import list_tar
+from agent.files.readers.archives.listing import Entry, add_listing
 from agent.files.readers.decode import decode
-from agent.files.readers.listing import Entry, add_listing
 from agent.files.readers.sections import TextSections
 
 #: Bytes that are unpacked of one file, at most.
