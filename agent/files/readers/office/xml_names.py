@@ -95,3 +95,8 @@ def value_of(element: Any, *path: str) -> str:
 def is_on(element: Any) -> bool:
     """Whether an element that switches something switches it on; None does not."""
     return element is not None and attribute_of(element, "val") not in _OFF
+
+
+def parse_number(text: str) -> int | None:
+    """The number that a text is; None where it is none."""
+    return int(text) if text.isdecimal() and len(text) < 10 else None

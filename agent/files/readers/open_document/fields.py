@@ -7,10 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from agent.files.readers.office.pages import PAGE_BREAK
-from agent.files.readers.office.xml_names import attribute_of, descendants_of, name_of
+from agent.files.readers.office.remarks import CHANGES
+from agent.files.readers.office.xml_names import attribute_of, descendants_of, name_of, parse_number
 from agent.files.readers.open_document.walk import OpenWalk
-from agent.files.readers.word.runs import CHANGES
-from agent.files.readers.word.styles import parse_number
 
 #: How often something that is repeated is written.
 REPEATED_MAX = 100

@@ -10,14 +10,13 @@ from typing import Any
 
 from agent.files.readers.office.package import Package
 from agent.files.readers.office.pages import PAGE_BREAK
-from agent.files.readers.office.xml_names import attribute_of, descendants_of, name_of
+from agent.files.readers.office.remarks import CHANGES, FAINT, HIDDEN
+from agent.files.readers.office.xml_names import attribute_of, descendants_of, name_of, parse_number
 from agent.files.readers.open_document.fields import FIELD_HANDLERS, REPEATED_MAX
 from agent.files.readers.open_document.frames import DRAWING_HANDLERS, FRAME_HANDLERS
 from agent.files.readers.open_document.styles import OpenLists, OpenStyles
 from agent.files.readers.open_document.walk import OpenNotes
 from agent.files.readers.sections import TextSections
-from agent.files.readers.word.runs import CHANGES, FAINT, HIDDEN
-from agent.files.readers.word.styles import parse_number
 
 _SPACE = re.compile(r"[ \t\r\n]+")
 

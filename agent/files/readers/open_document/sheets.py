@@ -12,6 +12,7 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from agent.files.readers.office.grid import FORMULAS, Grid, describe_hidden, name_sheets, remark_on_covered
+from agent.files.readers.office.number_format import format_general
 from agent.files.readers.office.zip_parts import DamagedPart, ZipParts
 from agent.files.readers.open_document.sheet_notes import (
     count_other_parts,
@@ -25,7 +26,6 @@ from agent.files.readers.open_document.sheet_notes import (
 )
 from agent.files.readers.open_document.sheet_objects import Objects, join_text
 from agent.files.readers.sections import TextSections, Unreadable
-from agent.files.readers.workbook.number_format import format_general
 
 #: How often a repeated cell or row that holds something is written.
 REPEATED_MAX = 100

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from agent.files.readers.office.open_xml import Package, attribute_of, first_named, iterate_named, local_name
+from agent.files.readers.office.remarks import BROKEN, HIDDEN_SLIDES
 from agent.files.readers.open_document.shapes import OpenShapes, read_text
-from agent.files.readers.presentation.slides import BROKEN
 from agent.files.readers.sections import TextSections, Unreadable
 
 _ENCRYPTED = "The presentation is protected by a password; ask for a copy without one."
@@ -47,7 +47,7 @@ def read(content: bytes, sections: TextSections) -> dict[str, Any]:
             return sections.result(goes_on=True)
         is_hidden = attribute_of(slide, "style-name") in hidden_styles
         if is_hidden:
-            sections.remark("Slides that are hidden in the show are shown here, and marked.")
+            sections.remark(HIDDEN_SLIDES)
         sections.add(f"slide {number}{' (hidden)' if is_hidden else ''}", "\n".join(shapes.read_slide(slide)))
     sections.add("", "\n".join(_iterate_rest(package, body, shapes)))
     sections.leave_out("script", _count_scripts(package, document))

@@ -6,9 +6,8 @@ What stays true: a style that is missing, or based on itself, is a plain one; ea
 from dataclasses import dataclass, field
 from typing import Any
 
-from agent.files.readers.office.xml_names import attribute_of, child_of, name_of
-from agent.files.readers.word.lists import format_number
-from agent.files.readers.word.styles import parse_number
+from agent.files.readers.office.list_number import format_number
+from agent.files.readers.office.xml_names import attribute_of, child_of, name_of, parse_number
 
 _LEVELS = 10
 _KINDS = {"1": "decimal", "a": "lowerLetter", "A": "upperLetter", "i": "lowerRoman", "I": "upperRoman"}

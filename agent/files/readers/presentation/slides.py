@@ -9,12 +9,11 @@ from typing import Any
 from zipfile import BadZipFile
 
 from agent.files.readers.office.open_xml import Package, attribute_of, first_named, iterate_named, local_name
+from agent.files.readers.office.remarks import BROKEN, HIDDEN_SLIDES
 from agent.files.readers.presentation.shapes import SlideShapes
 from agent.files.readers.presentation.text import read_paragraphs
 from agent.files.readers.sections import TextSections
 
-#: What is said of a file with parts that are no whole XML.
-BROKEN = "Parts of the file are damaged; what could be read of them is shown."
 _NO_SLIDES = "The presentation holds no text."
 #: What PowerPoint and others fill in where nobody said anything.
 _PLACEHOLDERS = {"PowerPoint Presentation", "Presentation", "PowerPoint-Präsentation", "generated using python-pptx"}
@@ -102,7 +101,7 @@ class _Presentation:
                 lines += self._read_comments(relationship.target)
         is_hidden = root.get("show") in ("0", "false")
         if is_hidden:
-            self._sections.remark("Slides that are hidden in the show are shown here, and marked.")
+            self._sections.remark(HIDDEN_SLIDES)
         self._sections.add(f"slide {number}{' (hidden)' if is_hidden else ''}", "\n".join(lines))
 
     def _read_authors(self) -> dict[str, str]:

@@ -7,9 +7,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from agent.files.readers.office.xml_names import attribute_of, child_of, descendants_of, is_on, value_of
+from agent.files.readers.office.xml_names import attribute_of, child_of, descendants_of, is_on, parse_number, value_of
 from agent.files.readers.sections import TextSections
-from agent.files.readers.word.styles import parse_number
 
 #: Fields whose instruction says nothing that their result does not.
 _PLAIN = frozenset({

@@ -7,16 +7,12 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
+from agent.files.readers.office.list_number import format_number
 from agent.files.readers.office.package import Package
-from agent.files.readers.office.xml_names import attribute_of, child_of, is_on, name_of, value_of
-from agent.files.readers.word.styles import Styles, parse_number
+from agent.files.readers.office.xml_names import attribute_of, child_of, is_on, name_of, parse_number, value_of
+from agent.files.readers.word.styles import Styles
 
-_ROMAN = ((1000, "m"), (900, "cm"), (500, "d"), (400, "cd"), (100, "c"), (90, "xc"), (50, "l"), (40, "xl"))
-_ROMAN_ONES = ((10, "x"), (9, "ix"), (5, "v"), (4, "iv"), (1, "i"))
-_LETTERS = 26
 _LEVELS = 9
-#: The highest number in letters: beyond, it is written in digits.
-_SPELLED_MAX = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,21 +104,3 @@ def _fill(own: _Level, levels: dict[int, _Level], counts: list[int | None]) -> s
             kind = "decimal" if own.is_legal else level.kind
             text = text.replace(f"%{number + 1}", format_number(level.start if count is None else count, kind))
     return text.strip()
-
-
-def format_number(number: int, kind: str) -> str:
-    """Write a number as a list of this kind does: `upperRoman`, `lowerLetter`; in digits for other kinds."""
-    if kind == "none":
-        return ""
-    if not 0 < number < _SPELLED_MAX:
-        return str(number)
-    if kind in ("lowerLetter", "upperLetter"):
-        text = chr(ord("a") + (number - 1) % _LETTERS) * ((number - 1) // _LETTERS + 1)
-    elif kind in ("lowerRoman", "upperRoman"):
-        text = ""
-        for value, letters in _ROMAN + _ROMAN_ONES:
-            text += letters * (number // value)
-            number %= value
-    else:
-        return f"{number:02}" if kind == "decimalZero" else str(number)
-    return text.upper() if kind.startswith("upper") else text

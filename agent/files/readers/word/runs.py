@@ -7,14 +7,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from agent.files.readers.office.pages import PAGE_BREAK
-from agent.files.readers.office.xml_names import attribute_of, child_of, descendants_of, is_on, name_of, value_of
-from agent.files.readers.word.styles import parse_number
+from agent.files.readers.office.remarks import CHANGES, FAINT
+from agent.files.readers.office.xml_names import (
+    attribute_of,
+    child_of,
+    descendants_of,
+    is_on,
+    name_of,
+    parse_number,
+    value_of,
+)
 from agent.files.readers.word.symbols import convert_private, convert_symbol, has_private
 from agent.files.readers.word.walk import WordWalk
 
-CHANGES = "The document has tracked changes; the text is as if they were accepted."
-HIDDEN = "The document has hidden text, which its readers do not see; it is not shown."
-FAINT = "Some of the text is white or tiny, so that readers of the document may not see it."
 #: Half points of a font below which nobody reads a text.
 _TINY = 4
 #: Pieces of a paragraph in which an address is looked for before it is written again.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.files.readers.office.package import Package
-from agent.files.readers.office.xml_names import attribute_of, child_of, is_on, value_of
+from agent.files.readers.office.xml_names import attribute_of, child_of, is_on, parse_number, value_of
 
 _LEVEL_MAX = 9
 
@@ -71,11 +71,6 @@ class Styles:
                 base = chain[base].base
             self._chains[style_id] = list(chain.values())
         return self._chains[style_id]
-
-
-def parse_number(text: str) -> int | None:
-    """The number that a text is; None where it is none."""
-    return int(text) if text.isdecimal() and len(text) < 10 else None
 
 
 def _parse(element: Any) -> Style:

@@ -10,11 +10,19 @@ from typing import Any
 from agent.files.readers.office.equation import linearize_equation
 from agent.files.readers.office.package import Relationship
 from agent.files.readers.office.pages import PAGE_BREAK
-from agent.files.readers.office.xml_names import attribute_of, child_of, descendants_of, is_on, name_of, value_of
+from agent.files.readers.office.remarks import CHANGES, HIDDEN
+from agent.files.readers.office.xml_names import (
+    attribute_of,
+    child_of,
+    descendants_of,
+    is_on,
+    name_of,
+    parse_number,
+    value_of,
+)
 from agent.files.readers.word.drawings import DRAWING_HANDLERS, read_inserted_file
 from agent.files.readers.word.fields import Fields
-from agent.files.readers.word.runs import CHANGES, HIDDEN, RUN_HANDLERS, fill_control
-from agent.files.readers.word.styles import parse_number
+from agent.files.readers.word.runs import RUN_HANDLERS, fill_control
 from agent.files.readers.word.walk import WordDocument
 
 #: What a part is read by: paragraphs, rows of tables, and what may stand between them.

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from xml.etree.ElementTree import Element
 
 from agent.files.readers.office.grid import FORMULAS, Grid, number_column
+from agent.files.readers.office.number_format import BUILT_IN_CODES, NumberFormat, format_general
 from agent.files.readers.office.zip_parts import DamagedPart
-from agent.files.readers.workbook.number_format import BUILT_IN_CODES, NumberFormat, format_general
 from agent.files.readers.workbook.parts import Book, is_true
 from agent.files.readers.workbook.strings import join_runs, unescape
 

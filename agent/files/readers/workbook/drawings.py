@@ -6,7 +6,7 @@ What stays true: a picture is counted and never decoded; a chart shows the value
 from collections.abc import Iterable, Iterator, Mapping
 from xml.etree.ElementTree import Element
 
-from agent.files.readers.workbook.number_format import NumberFormat
+from agent.files.readers.office.number_format import NumberFormat
 from agent.files.readers.workbook.parts import Book, Link, links_of, read_links
 
 #: Points of one series of a chart.

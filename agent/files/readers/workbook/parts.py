@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from posixpath import basename, dirname, join, normpath
 from xml.etree.ElementTree import Element
 
+from agent.files.readers.office.number_format import NumberFormat
 from agent.files.readers.office.zip_parts import DamagedPart, ZipParts
 from agent.files.readers.sections import TextSections
-from agent.files.readers.workbook.number_format import NumberFormat
 from agent.files.readers.workbook.strings import SharedStrings
 
 #: Breaks of lines as in web pages, which programs write into old drawings and no XML parser takes.

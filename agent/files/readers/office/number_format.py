@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import ROUND_HALF_UP, Context, Decimal, DecimalException
 from fractions import Fraction
 
-from agent.files.readers.workbook.date_format import (
+from agent.files.readers.office.date_format import (
     DAYS_TO_1904,
     ISO_DATE,
     compile_date,

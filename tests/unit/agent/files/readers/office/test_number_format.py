@@ -2,7 +2,7 @@
 
 import pytest
 
-from agent.files.readers.workbook.number_format import BUILT_IN_CODES, NumberFormat, format_general
+from agent.files.readers.office.number_format import BUILT_IN_CODES, NumberFormat, format_general
 
 ACCOUNTING = '_($* #,##0.00_);_($* (#,##0.00);_($* "-"??_);_(@_)'
 
