@@ -1,4 +1,4 @@
 """Archives and compressed files: lists of what is in them.
 
-What stays true: nothing is unpacked to a disk, and no more in memory than its limits allow.
+What stays true: the files of an archive are named and never unpacked; what has to be unpacked for that is bounded.
 """

@@ -1,4 +1,4 @@
-"""The number of an entry of a list, as its list writes it. What stays true: a number that is not spelled is in digits."""
+"""The number of an entry of a list, as its list writes it. What stays true: each number is written in some form."""
 
 _ROMAN = ((1000, "m"), (900, "cm"), (500, "d"), (400, "cd"), (100, "c"), (90, "xc"), (50, "l"), (40, "xl"))
 _ROMAN_ONES = ((10, "x"), (9, "ix"), (5, "v"), (4, "iv"), (1, "i"))

@@ -1,5 +1,8 @@
 """The parts of a document that is a ZIP archive of XML files.
 
+Word's documents, texts and slides are read by it, with a parser that goes on behind damage; the sheets of workbooks,
+of which there are millions of cells, by `zip_parts.py`, which is faster.
+
 What stays true: entities are not expanded, and nothing that a part points to is fetched; a damaged part
 costs what is behind its damage, not the others; a part is read as a stream, so that a long one takes no more
 memory than its longest paragraph or row.
@@ -43,7 +46,7 @@ class Package:
         #: The parts that broke off while they were read.
         self.damaged: set[str] = set()
         self._archive = zipfile.ZipFile(io.BytesIO(content))
-        self._parts = {_normalize(part.filename): part for part in self._archive.infolist() if not part.is_dir()}
+        self._parts = {normalize(part.filename): part for part in self._archive.infolist() if not part.is_dir()}
 
     @property
     def names(self) -> Collection[str]:
@@ -78,7 +81,7 @@ class Package:
         except etree.XMLSyntaxError:
             reader.is_damaged = True
         if reader.is_damaged or any(entry.level_name == "FATAL" for entry in parser.error_log):
-            self.damaged.add(_normalize(name))
+            self.damaged.add(normalize(name))
 
     def parse(self, name: str) -> Any:
         """Parse a small part into a tree, as far as it is whole; None where there is none."""
@@ -94,7 +97,7 @@ class Package:
         except (etree.XMLSyntaxError, ValueError):
             root = None
         if content and (root is None or any(entry.level_name == "FATAL" for entry in parser.error_log)):
-            self.damaged.add(_normalize(name))
+            self.damaged.add(normalize(name))
         return root
 
     def relationships_of(self, name: str) -> Mapping[str, Relationship]:
@@ -111,11 +114,11 @@ class Package:
         return relationships
 
     def _resolve(self, target: str, folder: str) -> str:
-        name = _normalize(posixpath.join("/", folder, target.replace("\\", "/")))
+        name = normalize(posixpath.join("/", folder, target.replace("\\", "/")))
         return name if name in self._parts else unquote(name)
 
     def _open(self, name: str) -> "_PartReader | None":
-        part = self._parts.get(_normalize(name))
+        part = self._parts.get(normalize(name))
         if part is None:
             return None
         if part.flag_bits & 1:
@@ -125,7 +128,7 @@ class Package:
         try:
             return _PartReader(self._archive.open(part), self.sections)
         except _DAMAGE:
-            self.damaged.add(_normalize(name))
+            self.damaged.add(normalize(name))
             return None
 
 
@@ -148,7 +151,8 @@ class _PartReader:
         return content
 
 
-def _normalize(name: str) -> str:
+def normalize(name: str) -> str:
+    """The name of a part, as office programs compare them: neither case nor the direction of slashes matters."""
     return posixpath.normpath("/" + name.replace("\\", "/")).lstrip("/").lower()
 
 

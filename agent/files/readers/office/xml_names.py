@@ -61,12 +61,34 @@ def name_of(element: Any) -> str:
     return _names[element.tag]
 
 
+def local_name(element: Any) -> str:
+    """The name of an element without its namespace, of which programs write several for the same; "" for a comment."""
+    return element.tag.rpartition("}")[2] if isinstance(element.tag, str) else ""
+
+
 def attribute_of(element: Any, name: str) -> str:
-    """The attribute of an element with this local name; "" where there is none."""
-    for key, value in element.items():
+    """The attribute of this name, without a namespace or else in whatever one; "" where there is none."""
+    value = element.get(name)
+    if value is not None:
+        return str(value)
+    for key, text in element.items():
         if key.rpartition("}")[2] == name:
-            return str(value)
+            return str(text)
     return ""
+
+
+def iterate_named(element: Any, *names: str) -> Iterator[Any]:
+    """The elements of these local names in an element, and itself, in their order; none in None."""
+    for each in element.iter() if element is not None else ():
+        if local_name(each) in names:
+            yield each
+
+
+def first_named(element: Any, *path: str) -> Any:
+    """The element that a path of local names of children leads to; None where it ends."""
+    for name in path:
+        element = next((child for child in element if local_name(child) == name), None) if element is not None else None
+    return element
 
 
 def child_of(element: Any, *path: str) -> Any:

@@ -1,4 +1,7 @@
-"""The parts of a document that is a ZIP archive, found as office programs find them.
+"""The parts of a workbook, which is a ZIP archive, found as office programs find them.
+
+A sheet may have millions of cells, so its XML is read by expat into as few elements as will do; the parts of other
+documents are read by `package.py`, which goes on behind damage.
 
 What stays true: a part that cannot be read costs nothing but itself; parts that no reader asked for are known.
 """
@@ -9,10 +12,10 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from posixpath import normpath
 from xml.etree.ElementTree import Element
 from xml.parsers.expat import ExpatError
 
+from agent.files.readers.office.package import normalize
 from agent.files.readers.office.xml_part import ForbiddenXml, XmlPart
 
 #: What reading one part of an archive raises where it is damaged.
@@ -31,11 +34,13 @@ class ZipParts:
     def __init__(self, content: bytes) -> None:
         """Raises what `zipfile` raises for an archive without a table of contents."""
         self._archive = zipfile.ZipFile(io.BytesIO(content))
-        self._members = {_key(member.filename): member for member in self._archive.infolist() if not member.is_dir()}
+        self._members = {
+            normalize(member.filename): member for member in self._archive.infolist() if not member.is_dir()
+        }
         self._read_keys: set[str] = set()
 
     def __contains__(self, name: str) -> bool:
-        return _key(name) in self._members
+        return normalize(name) in self._members
 
     @property
     def names(self) -> Sequence[str]:
@@ -49,7 +54,7 @@ class ZipParts:
 
     def mark_read(self, name: str) -> None:
         """Count a part as read, whose content is shown or named otherwise."""
-        self._read_keys.add(_key(name))
+        self._read_keys.add(normalize(name))
 
     @contextmanager
     def open_xml(
@@ -58,7 +63,7 @@ class ZipParts:
         """Open an XML part, to be read in pieces. Raises `DamagedPart`, as do the reads within."""
         self.mark_read(name)
         try:
-            with self._archive.open(self._members[_key(name)]) as stream:
+            with self._archive.open(self._members[normalize(name)]) as stream:
                 yield XmlPart(stream, cut, heads=heads, empty=empty)
         except _DAMAGES as damage:
             raise DamagedPart(name) from damage
@@ -67,7 +72,7 @@ class ZipParts:
         """Yield the matches of a pattern in the bytes of a part, each within one tag. Raises `DamagedPart`."""
         kept = b""
         try:
-            with self._archive.open(self._members[_key(name)]) as stream:
+            with self._archive.open(self._members[normalize(name)]) as stream:
                 while piece := stream.read(_PIECE_BYTES):
                     piece = kept + piece
                     end = max(piece.rfind(b"<"), 0)
@@ -80,7 +85,3 @@ class ZipParts:
         """Read an XML part as a tree with plain names. Raises `DamagedPart`."""
         with self.open_xml(name) as part:
             return part.read()
-
-
-def _key(name: str) -> str:
-    return normpath(name.replace("\\", "/").lstrip("/")).lower()

@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from agent.files.readers.office.open_xml import Package, attribute_of, first_named, iterate_named, local_name
+from agent.files.readers.office.package import Package
+from agent.files.readers.office.xml_names import attribute_of, first_named, iterate_named, local_name
 from agent.files.readers.sections import TextSections
 
 #: How often a repeated space, cell or row is written.
@@ -107,7 +108,7 @@ class OpenShapes:
 
     def _read_object(self, element: Any) -> Iterator[str]:
         folder = attribute_of(element, "href").removeprefix("./").strip("/")
-        root = self._package.read_part(f"{folder}/content.xml") if folder else element
+        root = self._package.parse(f"{folder}/content.xml") if folder else element
         chart = next(
             (each for each in iterate_named(root, "chart") if first_named(each, "plot-area") is not None), None
         )

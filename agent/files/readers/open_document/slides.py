@@ -6,8 +6,9 @@ What stays true: entities of its XML are not expanded; a part that is missing or
 from collections.abc import Iterator
 from typing import Any
 
-from agent.files.readers.office.open_xml import Package, attribute_of, first_named, iterate_named, local_name
+from agent.files.readers.office.package import Package
 from agent.files.readers.office.remarks import BROKEN, HIDDEN_SLIDES
+from agent.files.readers.office.xml_names import attribute_of, first_named, iterate_named, local_name
 from agent.files.readers.open_document.shapes import OpenShapes, read_text
 from agent.files.readers.sections import TextSections, Unreadable
 
@@ -30,16 +31,16 @@ _DECLARATIONS = {"header-decl": "Header", "footer-decl": "Footer", "date-time-de
 
 def read(content: bytes, sections: TextSections) -> dict[str, Any]:
     """Read an .odp. Raises `Unreadable`, and `BadZipFile` where it is no archive."""
-    package = Package(content)
-    manifest = package.read_part("META-INF/manifest.xml")
+    package = Package(content, sections)
+    manifest = package.parse("META-INF/manifest.xml")
     if next(iterate_named(manifest, "encryption-data", "encrypted-key"), None) is not None:
         raise Unreadable(_ENCRYPTED)
-    document = package.read_part("content.xml")
+    document = package.parse("content.xml")
     body = first_named(document, "body", "presentation")
     if body is None:
         raise ValueError("no presentation")
     shapes = OpenShapes(package, sections)
-    sections.add("", "\n".join(_iterate_properties(package.read_part("meta.xml"))))
+    sections.add("", "\n".join(_iterate_properties(package.parse("meta.xml"))))
     hidden_styles = _find_hidden_styles(document)
     slides = [element for element in body if local_name(element) == "page"]
     for number, slide in enumerate(slides, start=1):
@@ -51,17 +52,17 @@ def read(content: bytes, sections: TextSections) -> dict[str, Any]:
         sections.add(f"slide {number}{' (hidden)' if is_hidden else ''}", "\n".join(shapes.read_slide(slide)))
     sections.add("", "\n".join(_iterate_rest(package, body, shapes)))
     sections.leave_out("script", _count_scripts(package, document))
-    if package.broken_parts:
+    if package.damaged and not sections.is_late:
         sections.remark(BROKEN)
-    result = sections.result()
+    result = sections.result(goes_on=sections.is_late)
     return result if result["text"] else result | {"problem": _NO_TEXT}
 
 
 def _count_scripts(package: Package, document: Any) -> int:
     """The macros of the file, and the events that run one."""
-    macros = [name for name in package.names if name.startswith(("Basic/", "Scripts/")) and "/script-l" not in name]
+    macros = [name for name in package.names if name.startswith(("basic/", "scripts/")) and "/script-l" not in name]
     events = [each for each in iterate_named(document, "script", "event-listener") if attribute_of(each, "language")]
-    return len(events) + sum(not name.endswith("/") for name in macros)
+    return len(events) + len(macros)
 
 
 def _iterate_properties(root: Any) -> Iterator[str]:
@@ -89,7 +90,7 @@ def _iterate_rest(package: Package, body: Any, shapes: OpenShapes) -> Iterator[s
             yield f"{label}: {text}"
     for show in iterate_named(body, "show"):
         yield f"Custom show: {attribute_of(show, 'name')}"
-    styles = package.read_part("styles.xml")
+    styles = package.parse("styles.xml")
     masters = iterate_named(styles, "master-page", "handout-master")
     for line in dict.fromkeys(line for master in masters for line in shapes.read_master(master)):
         yield f"Slide master: {line}"

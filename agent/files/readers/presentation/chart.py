@@ -6,7 +6,8 @@ What stays true: it is read from the values that it keeps itself, never from a w
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from agent.files.readers.office.open_xml import Package, attribute_of, first_named, iterate_named, local_name
+from agent.files.readers.office.package import Package
+from agent.files.readers.office.xml_names import attribute_of, first_named, iterate_named, local_name
 from agent.files.readers.presentation.text import read_paragraphs
 from agent.files.readers.sections import TextSections
 
@@ -20,11 +21,11 @@ _AXES = ("catAx", "valAx", "dateAx", "serAx")
 
 def read_chart(package: Package, part: str, sections: TextSections) -> list[str]:
     """Read a chart's titles, and its values, a row for each category."""
-    root = package.read_part(part)
+    root = package.parse(part)
     if root is None:
         sections.leave_out("chart")
         return []
-    relationships = package.read_relationships(part)
+    relationships = package.relationships_of(part)
     title = _title_of(first_named(root, "chart"))
     lines = [f"Chart: {title}".removesuffix(": ") if title else "Chart:"]
     for axis in iterate_named(root, *_AXES, "axis"):
@@ -41,7 +42,7 @@ def read_chart(package: Package, part: str, sections: TextSections) -> list[str]
     lines += rows
     for relationship in relationships.values():
         if relationship.kind == "chartUserShapes":
-            lines += read_paragraphs(package.read_part(relationship.target), {})
+            lines += read_paragraphs(package.parse(relationship.target), {})
     if not rows:
         sections.leave_out("chart without value")
     return lines

@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from agent.files.readers.office.open_xml import Package, attribute_of, first_named, iterate_named, local_name
+from agent.files.readers.office.package import Package
+from agent.files.readers.office.xml_names import attribute_of, first_named, iterate_named, local_name
 from agent.files.readers.presentation.chart import read_chart
 from agent.files.readers.presentation.text import choose_alternative, describe_link, read_paragraphs
 from agent.files.readers.sections import TextSections
@@ -39,8 +40,8 @@ class SlideShapes:
         self._package = package
         self._sections = sections
         self._is_master = is_master
-        self._root = package.read_part(part)
-        self._relationships = package.read_relationships(part)
+        self._root = package.parse(part)
+        self._relationships = package.relationships_of(part)
 
     def read(self) -> list[str]:
         """Read all shapes."""
@@ -147,11 +148,11 @@ class SlideShapes:
     def _read_diagram(self, ids: Any) -> Iterator[str]:
         """The texts of a diagram (SmartArt), in the order of its points."""
         relationship = self._relationships.get(attribute_of(ids, "dm"))
-        root = self._package.read_part(relationship.target) if relationship else None
+        root = self._package.parse(relationship.target) if relationship else None
         if root is None:
             self._sections.leave_out("diagram")
             return
-        links = self._package.read_relationships(relationship.target) if relationship else {}
+        links = self._package.relationships_of(relationship.target) if relationship else {}
         for point in iterate_named(root, "pt"):
             if point.get("type") not in ("pres", "parTrans", "sibTrans") or first_named(point, "t") is not None:
                 yield from read_paragraphs(first_named(point, "t"), links)

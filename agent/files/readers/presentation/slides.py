@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 from zipfile import BadZipFile
 
-from agent.files.readers.office.open_xml import Package, attribute_of, first_named, iterate_named, local_name
+from agent.files.readers.office.package import Package
 from agent.files.readers.office.remarks import BROKEN, HIDDEN_SLIDES
+from agent.files.readers.office.xml_names import attribute_of, first_named, iterate_named, local_name
 from agent.files.readers.presentation.shapes import SlideShapes
 from agent.files.readers.presentation.text import read_paragraphs
 from agent.files.readers.sections import TextSections
@@ -35,7 +36,7 @@ _MASTERS = {
 
 def read(content: bytes, sections: TextSections) -> dict[str, Any]:
     """Read a .pptx. Raises `Unreadable`, and `BadZipFile` where it is no archive."""
-    return _Presentation(Package(content), sections).read()
+    return _Presentation(Package(content, sections), sections).read()
 
 
 class _Presentation:
@@ -44,10 +45,10 @@ class _Presentation:
     def __init__(self, package: Package, sections: TextSections) -> None:
         self._package = package
         self._sections = sections
-        kinds = {each.kind: each.target for each in package.read_relationships("").values()}
+        kinds = {each.kind: each.target for each in package.relationships_of("").values()}
         self._part = kinds.get("officeDocument", "ppt/presentation.xml")
-        self._root = package.read_part(self._part)
-        self._relationships = package.read_relationships(self._part)
+        self._root = package.parse(self._part)
+        self._relationships = package.relationships_of(self._part)
         self._authors = self._read_authors()
 
     def read(self) -> dict[str, Any]:
@@ -65,9 +66,9 @@ class _Presentation:
             shapes = SlideShapes(self._package, part, self._sections, is_master=True)
             lines |= dict.fromkeys(f"{label}: {line}" for line in shapes.read())
         self._sections.add("", "\n".join(lines))
-        if self._package.broken_parts:
+        if self._package.damaged and not self._sections.is_late:
             self._sections.remark(BROKEN)
-        result = self._sections.result()
+        result = self._sections.result(goes_on=self._sections.is_late)
         return result if result["text"] else result | {"problem": _NO_SLIDES}
 
     def _iterate_slides(self) -> Iterator[tuple[str, str]]:
@@ -82,18 +83,20 @@ class _Presentation:
             relationship = self._relationships.get(_relationship_id(entry))
             yield relationship.target if relationship else "", beginnings.get(str(entry.get("id")), "")
         if listed is None:  # the list is missing, or broken
-            names = [name for name in self._package.names if name.lower().startswith("ppt/slides/slide")]
+            names = [name for name in self._package.names if name.startswith("ppt/slides/slide")]
             yield from ((name, "") for name in sorted(names, key=lambda name: (len(name), name)))
 
     def _add_slide(self, number: int, part: str, section: str) -> None:
-        root = self._package.read_part(part)
+        root = self._package.parse(part)
+        if root is None and self._sections.is_late:
+            return
         if root is None:
             self._sections.remark(f"Slide {number} is missing in the file, or damaged.")
             self._sections.leave_out("unreadable slide")
             return
         lines = [f"Section: {section}"] if section else []
         lines += SlideShapes(self._package, part, self._sections).read()
-        for relationship in self._package.read_relationships(part).values():
+        for relationship in self._package.relationships_of(part).values():
             if relationship.kind == "notesSlide":
                 notes = SlideShapes(self._package, relationship.target, self._sections).read_notes()
                 lines += [f"Notes: {line}" for line in notes]
@@ -109,13 +112,13 @@ class _Presentation:
         authors = {}
         for relationship in self._relationships.values():
             if relationship.kind in ("commentAuthors", "authors"):
-                for author in iterate_named(self._package.read_part(relationship.target), "cmAuthor", "author"):
+                for author in iterate_named(self._package.parse(relationship.target), "cmAuthor", "author"):
                     authors[attribute_of(author, "id")] = attribute_of(author, "name")
         return authors
 
     def _read_comments(self, part: str) -> list[str]:
         lines = []
-        for comment in iterate_named(self._package.read_part(part), "cm", "reply"):
+        for comment in iterate_named(self._package.parse(part), "cm", "reply"):
             author = self._authors.get(attribute_of(comment, "authorId"), "")
             text = "\n".join(
                 "".join(child.itertext()).strip()
@@ -130,14 +133,14 @@ class _Presentation:
 
     def _read_properties(self) -> list[str]:
         lines = dict[str, None]()
-        for relationship in self._package.read_relationships("").values():
+        for relationship in self._package.relationships_of("").values():
             if relationship.kind in ("core-properties", "extended-properties"):
-                for element in iterate_named(self._package.read_part(relationship.target), *_PROPERTIES):
+                for element in iterate_named(self._package.parse(relationship.target), *_PROPERTIES):
                     value = (element.text or "").strip()
                     if value and value not in _PLACEHOLDERS:
                         lines[f"{_PROPERTIES[local_name(element)]}: {value}"] = None
             elif relationship.kind == "custom-properties":
-                for element in iterate_named(self._package.read_part(relationship.target), "property"):
+                for element in iterate_named(self._package.parse(relationship.target), "property"):
                     lines[f"{attribute_of(element, 'name')}: {''.join(element.itertext()).strip()}"] = None
         for show in iterate_named(self._root, "custShow"):
             lines[f"Custom show: {attribute_of(show, 'name')}"] = None
@@ -151,7 +154,7 @@ class _Presentation:
             if part in seen:
                 continue
             seen.add(part)
-            for relationship in self._package.read_relationships(part).values():
+            for relationship in self._package.relationships_of(part).values():
                 if relationship.kind in _MASTERS and relationship.target not in seen:
                     yield _MASTERS[relationship.kind], relationship.target
                     pending.append(relationship.target)

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from agent.files.readers.office.open_xml import Relationship, attribute_of, first_named, iterate_named, local_name
+from agent.files.readers.office.package import Relationship
+from agent.files.readers.office.xml_names import attribute_of, first_named, iterate_named, local_name
 
 #: What is content without a text of its own.
 _OBJECTS = ("chart", "relIds", "oleObj", "contentPart", "model3d")
