@@ -3,15 +3,14 @@
 What stays true: the text of each is shown, and what is not text is counted by its kind.
 """
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from typing import Any
 
+from agent.files.readers.attached import DEPTH_MAX
 from agent.files.readers.office.chart import describe_chart
 from agent.files.readers.office.package import Relationship
 from agent.files.readers.office.xml_names import attribute_of, descendants_of, name_of
-from agent.files.readers.sections import TextSections
 from agent.files.readers.word.walk import WordWalk
 
 #: Files in a document, by the endings of their names.
@@ -20,8 +19,6 @@ _EMBEDDED_KINDS = {
     **dict.fromkeys(("docx", "docm", "doc", "odt", "rtf"), "embedded document"),
     **dict.fromkeys(("pptx", "pptm", "ppt", "odp", "sldx"), "embedded presentation"),
 }
-#: For one inserted file.
-_INSERTED_SECONDS = 5
 
 
 def read_inserted_file(text: WordWalk, element: Any) -> Iterator[str]:
@@ -34,7 +31,7 @@ def read_inserted_file(text: WordWalk, element: Any) -> Iterator[str]:
         inserted = _read_inserted("page.html", content, text)
     elif content and ending in ("mht", "mhtml"):
         inserted = _read_inserted("page.html", _page_of(content), text)
-    elif content and ending == "docx" and not isinstance(text.sections, _InsertedText):
+    elif content and ending == "docx" and text.sections.depth < DEPTH_MAX:
         inserted = _read_inserted("word.document", content, text)
     elif content and ending == "txt":
         inserted = content.decode("utf-8", "replace")
@@ -44,15 +41,11 @@ def read_inserted_file(text: WordWalk, element: Any) -> Iterator[str]:
         text.leave_out("inserted file")
 
 
-class _InsertedText(TextSections):
-    """The text of a file in a document."""
-
-
 def _read_inserted(module: str, content: bytes, text: WordWalk) -> str:
     """Read a file in a document with a reader of its own; "" for one that cannot be read."""
     reader = import_module(f"agent.files.readers.{module}")
     try:
-        result = reader.read(content, _InsertedText(time.monotonic() + _INSERTED_SECONDS, text.sections.max_chars))
+        result = reader.read(content, text.sections.open_inner())
     except (ImportError, MemoryError):
         raise
     except Exception:  # noqa: BLE001 - a damaged file raises anything
