@@ -6,15 +6,10 @@ What stays true: the text of each is shown, and what is not text is counted by i
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from agent.files.readers.office.embedded import IN_FRAMES, find_kind_of_open
 from agent.files.readers.office.xml_names import attribute_of, child_of, descendants_of, name_of
 from agent.files.readers.open_document.walk import OpenWalk
 
-#: Objects, by what is in their body.
-_KINDS = {
-    "office:spreadsheet": "embedded workbook",
-    "office:text": "embedded document",
-    "office:presentation": "embedded presentation",
-}
 _TITLES = ("chart:title", "chart:subtitle", "chart:footer")
 
 
@@ -69,7 +64,7 @@ def _take_object(text: OpenWalk, element: Any) -> None:
             for line in _describe_chart(content):
                 text.add_box(line)
         else:
-            text.sections.leave_out(_KINDS.get("" if content is None else name_of(content), "embedded object"))
+            text.sections.leave_out(find_kind_of_open(root))
 
 
 def _describe_equation(root: Any) -> str:
@@ -127,10 +122,7 @@ def _count(kind: str) -> Callable[[OpenWalk, Any], None]:
 FRAME_HANDLERS: Mapping[str, Callable[[OpenWalk, Any], None]] = {
     "draw:text-box": _take_box,
     "draw:object": _take_object,
-    "draw:object-ole": _count("embedded object"),
-    "draw:plugin": _count("video"),
-    "draw:applet": _count("embedded object"),
-    "draw:floating-frame": _count("linked document"),
+    **{f"draw:{name}": _count(kind) for name, kind in IN_FRAMES.items()},
     "table:table": _take_box,
     "draw:image": _take_picture,
 }

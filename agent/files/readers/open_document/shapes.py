@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from agent.files.readers.office.embedded import IN_FRAMES, find_kind_of_open
 from agent.files.readers.office.package import Package
 from agent.files.readers.office.xml_names import attribute_of, first_named, iterate_named, local_name
 from agent.files.readers.sections import TextSections
@@ -93,17 +94,16 @@ class OpenShapes:
     def _read_frame(self, frame: Any, depth: int) -> Iterator[str]:
         """Read a frame, whose contents are forms of one thing, the best first: an object, then its picture."""
         contents = {local_name(child): child for child in reversed(frame)}
+        kinds = [IN_FRAMES[name] for name in contents if name in IN_FRAMES]
         if "object" in contents:
             yield from self._read_object(contents["object"])
-        elif "object-ole" in contents:
-            self._sections.leave_out("embedded object")
-        elif "plugin" in contents or "applet" in contents:
-            self._sections.leave_out("film")
+        elif kinds:
+            self._sections.leave_out(kinds[0])
         elif "image" in contents and "table" not in contents:
             self._sections.leave_out("picture")
         for child in frame:
             is_replacement = local_name(child) == "image" and "object" in contents
-            if local_name(child) not in ("object", "object-ole", "plugin", "applet") and not is_replacement:
+            if local_name(child) not in ("object", *IN_FRAMES) and not is_replacement:
                 yield from self._walk(child, depth - 1)
 
     def _read_object(self, element: Any) -> Iterator[str]:
@@ -119,7 +119,7 @@ class OpenShapes:
         if formula is not None:
             yield f"Formula: {_read_formula(formula)}"
             return
-        self._sections.leave_out("embedded object")
+        self._sections.leave_out(find_kind_of_open(root))
 
 
 def read_text(element: Any) -> str:

@@ -34,7 +34,7 @@ _OTHER_PARTS = (
     (r"^mimetype$|^meta-inf/manifest|^settings\.xml$|thumbnails/|configurations2/|layout-cache|\.rdf$", ""),
     (r"objectreplacements/|object \d+/(?!content\.xml)|basic/.*script-l[bc]\.xml$", ""),
     (r"pictures/|\.(?:png|jpe?g|gif|emf|wmf|svm|svg|webp|tiff?)$", "picture"),
-    (r"object \d+|media/", "embedded file"),
+    (r"object \d+|media/", "embedded object"),
     (r"basic/|scripts/", "macro"),
     (r"dialogs/", "dialog"),
     (r"signatures", "signature"),
@@ -118,7 +118,7 @@ def count_other_parts(parts: ZipParts, sections: TextSections, *, is_whole: bool
     for name in parts.unread_names:
         kind = next((kind for pattern, kind in _OTHER_PARTS if re.search(pattern, name)), None)
         if kind is None and is_whole:
-            kind = "other part"
+            kind = "unknown part"
         if kind:
             sections.leave_out(kind)
 

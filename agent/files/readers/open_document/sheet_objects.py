@@ -1,12 +1,13 @@
 """Drawings on the sheets of an .ods: shapes, pictures, charts and the controls of forms.
 
-What stays true: a picture is counted and never decoded; an object that is no chart is counted as an embedded file.
+What stays true: a picture is counted and never decoded; an object that is no chart is counted.
 """
 
 from collections.abc import Iterable, Iterator
 from posixpath import normpath
 from xml.etree.ElementTree import Element
 
+from agent.files.readers.office.embedded import IN_FRAMES, find_kind_of_open
 from agent.files.readers.office.zip_parts import DamagedPart, ZipParts
 from agent.files.readers.sections import TextSections
 
@@ -22,7 +23,6 @@ _FIELDS = {
 }  # fmt: skip
 #: What stands within a text and is no part of it.
 _APART = {"annotation", "annotation-end", "ruby-text"}
-_EMBEDDED = {"plugin", "applet", "floating-frame", "object-ole"}
 
 
 class Objects:
@@ -65,7 +65,8 @@ class Objects:
     def _describe_shape(self, shape: Element) -> Iterator[str]:
         objects = list(shape.iter("object"))
         images = list(shape.iter("image"))
-        self._sections.leave_out("embedded file", sum(1 for element in shape.iter() if element.tag in _EMBEDDED))
+        for element in shape.iter():
+            self._sections.leave_out(IN_FRAMES.get(element.tag, ""), element.tag in IN_FRAMES)
         for element in objects:
             yield from self._describe_object(shape, element)
         if objects:  # its pictures are those of the object
@@ -82,7 +83,7 @@ class Objects:
         root = element if len(element) else self._read_object(f"{folder}/content.xml")
         chart = next((found for found in root.iter("chart") if found.get(":class")), None)
         if chart is None:
-            self._sections.leave_out("embedded file")
+            self._sections.leave_out(find_kind_of_open(root))
             yield from self._describe_words(shape, "Object")
             return
         titles = [join_text(title) for title in chart.iter() if title.tag in ("title", "subtitle", "footer")]

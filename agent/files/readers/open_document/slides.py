@@ -51,18 +51,14 @@ def read(content: bytes, sections: TextSections) -> dict[str, Any]:
             sections.remark(HIDDEN_SLIDES)
         sections.add(f"slide {number}{' (hidden)' if is_hidden else ''}", "\n".join(shapes.read_slide(slide)))
     sections.add("", "\n".join(_iterate_rest(package, body, shapes)))
-    sections.leave_out("script", _count_scripts(package, document))
+    macros = (name for name in package.names if name.startswith(("basic/", "scripts/")) and "/script-l" not in name)
+    sections.leave_out("macro", sum(1 for _ in macros))
+    events = (each for each in iterate_named(document, "script", "event-listener") if attribute_of(each, "language"))
+    sections.leave_out("script", sum(1 for _ in events))
     if package.damaged and not sections.is_late:
         sections.remark(BROKEN)
     result = sections.result(goes_on=sections.is_late)
     return result if result["text"] else result | {"problem": _NO_TEXT}
-
-
-def _count_scripts(package: Package, document: Any) -> int:
-    """The macros of the file, and the events that run one."""
-    macros = [name for name in package.names if name.startswith(("basic/", "scripts/")) and "/script-l" not in name]
-    events = [each for each in iterate_named(document, "script", "event-listener") if attribute_of(each, "language")]
-    return len(events) + len(macros)
 
 
 def _iterate_properties(root: Any) -> Iterator[str]:

@@ -171,7 +171,7 @@ def _start_metadata(element: Any, lines: Lines, sections: TextSections) -> None:
         lines.write(f"{name.capitalize()}: {content}")
         lines.end_line()
     else:
-        sections.leave_out("meta field")
+        sections.leave_out("metadata field")
 
 
 def _start_area(element: Any, lines: Lines, _sections: TextSections) -> None:

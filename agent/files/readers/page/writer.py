@@ -110,7 +110,7 @@ class PageWriter:
     def _leave_out(self, element: Any) -> bool:
         """Whether an element is not walked, since it is hidden, no text, or shown as something else."""
         if self._hidden.has(element):
-            self._sections.leave_out("hidden text", has_text(element))
+            self._sections.leave_out("hidden passage", has_text(element))
             return True
         if element.tag in ("iframe", "frame"):
             self._write_frame(element)

@@ -21,7 +21,7 @@ _LABELS = {
     "FileAttachment": "Attached file",
 }
 #: What a text cannot show, by its kind in the file.
-_MEDIA = {"Sound": "sound", "Movie": "film", "Screen": "film", "RichMedia": "film", "3D": "3D model"}
+_MEDIA = {"Sound": "sound", "Movie": "video", "Screen": "video", "RichMedia": "video", "3D": "3D model"}
 #: Those whose words may be drawn only.
 _DRAWN = ("FreeText", "Stamp", "Watermark")
 _HIDDEN_FLAGS = 2 | 32
@@ -50,7 +50,7 @@ def read_annotations(page: "PageObject", page_text: str, reader: "PdfReader", se
 def _describe(kind: str, entries: Mapping[str, Any], reader: "PdfReader", sections: TextSections) -> str:
     words = _words_of(kind, entries, reader)
     if kind == "FileAttachment":
-        sections.leave_out("attached file")
+        sections.leave_out("attachment")
         words = ", ".join(filter(None, (describe_file(entries.get("/FS")), words)))
     if kind == "Stamp" and not words:
         words = text_of(entries.get("/Name"))

@@ -80,7 +80,7 @@ def read_attached_files(reader: "PdfReader", sections: TextSections) -> list[str
     names = mapping_of(catalog.get("/Names"))
     files = [*_iterate_names(names.get("/EmbeddedFiles")), *items_of(catalog.get("/AF"))]
     unique = {identity_of(file): file for file in files}
-    sections.leave_out("attached file", len(unique))
+    sections.leave_out("attachment", len(unique))
     if mapping_of(catalog.get("/Collection")):
         sections.remark(
             "The PDF is a portfolio: what it brings are the attached files, of which only the names are shown."

@@ -168,7 +168,7 @@ def _describe_choice(field: _Field, sections: TextSections) -> str:
         values = [pairs[number][0] for number in numbers if 0 <= number < len(pairs)]
     selected = ", ".join(displays.get(value, value) for value in values if value)
     choices = [display for _, display in pairs]
-    sections.leave_out("form choice", len(choices[CHOICES_MAX:]))
+    sections.leave_out("list choice", len(choices[CHOICES_MAX:]))
     offered = f" (of: {', '.join(choices[:CHOICES_MAX])})" if choices else ""
     return f"{selected or '(none selected)'}{offered}"
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from agent.files.readers.office.embedded import find_kind
 from agent.files.readers.office.package import Package
 from agent.files.readers.office.xml_names import attribute_of, first_named, iterate_named, local_name
 from agent.files.readers.presentation.chart import read_chart
@@ -19,11 +20,11 @@ DEPTH_MAX = 60
 
 _PROPERTIES = ("nvSpPr", "nvPicPr", "nvGrpSpPr", "nvGraphicFramePr", "nvCxnSpPr")
 _MEDIA = {
-    "videoFile": "film",
+    "videoFile": "video",
     "audioFile": "sound",
     "wavAudioFile": "sound",
     "audioCd": "sound",
-    "quickTimeFile": "film",
+    "quickTimeFile": "video",
 }
 #: Placeholders that the masters of printed pages print by themselves; others hold prompts, or stand on each slide.
 _PRINTED = {"notesMaster": ("hdr", "ftr"), "handoutMaster": ("hdr", "ftr")}
@@ -124,7 +125,7 @@ class SlideShapes:
             elif name == "AlternateContent":
                 yield from self._read_graphic(choose_alternative(child), depth)
             elif name == "oleObj":
-                self._sections.leave_out("embedded object")
+                self._count_object(child)
                 facts = filter(None, (attribute_of(child, "name"), attribute_of(child, "progId")))
                 yield f"Embedded object: {', '.join(facts)}"
                 yield from self._describe_picture_of_object(child)
@@ -132,6 +133,13 @@ class SlideShapes:
                 self._sections.leave_out("3D model")
             else:
                 yield from self._walk([child], depth - 1)
+
+    def _count_object(self, element: Any) -> None:
+        relationship = self._relationships.get(attribute_of(element, "id"))
+        is_linked = relationship is not None and relationship.is_external
+        part = relationship.target if relationship is not None else ""
+        kind = find_kind(part, attribute_of(element, "progId"))
+        self._sections.leave_out("linked object" if is_linked else kind)
 
     def _describe_picture_of_object(self, embedded_object: Any) -> Iterator[str]:
         for properties in iterate_named(embedded_object, "cNvPr"):

@@ -192,7 +192,7 @@ def _count_others(package: Package, relationships: Iterable[Relationship]) -> No
             has_text = root is not None and any(text.strip() for text in root.itertext())
             package.sections.leave_out("custom XML part", has_text)
         elif relationship.kind == "origin":
-            package.sections.leave_out("digital signature")
+            package.sections.leave_out("signature")
         elif relationship.kind not in _KNOWN:
             package.sections.leave_out("unknown part")
 

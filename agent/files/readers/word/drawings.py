@@ -9,16 +9,9 @@ from typing import Any
 
 from agent.files.readers.attached import DEPTH_MAX
 from agent.files.readers.office.chart import describe_chart
-from agent.files.readers.office.package import Relationship
+from agent.files.readers.office.embedded import find_kind
 from agent.files.readers.office.xml_names import attribute_of, descendants_of, name_of
 from agent.files.readers.word.walk import WordWalk
-
-#: Files in a document, by the endings of their names.
-_EMBEDDED_KINDS = {
-    **dict.fromkeys(("xlsx", "xlsm", "xlsb", "xls", "ods"), "embedded workbook"),
-    **dict.fromkeys(("docx", "docm", "doc", "odt", "rtf"), "embedded document"),
-    **dict.fromkeys(("pptx", "pptm", "ppt", "odp", "sldx"), "embedded presentation"),
-}
 
 
 def read_inserted_file(text: WordWalk, element: Any) -> Iterator[str]:
@@ -162,14 +155,9 @@ def _take_object(text: WordWalk, element: Any) -> None:
     if attribute_of(element, "Type") == "Link":
         text.leave_out("linked object")
         return
-    text.leave_out(_kind_of(text.relationship_of(element), attribute_of(element, "ProgID")))
-
-
-def _kind_of(relationship: Relationship | None, program: str) -> str:
-    ending = relationship.target.rpartition(".")[2].lower() if relationship is not None else ""
-    kinds = {"Excel": "embedded workbook", "Word": "embedded document", "PowerPoint": "embedded presentation"}
-    by_program = kinds.get(program.partition(".")[0], "embedded object")
-    return _EMBEDDED_KINDS.get(ending, by_program)
+    relationship = text.relationship_of(element)
+    part = relationship.target if relationship is not None else ""
+    text.leave_out(find_kind(part, attribute_of(element, "ProgID")))
 
 
 def _count(kind: str) -> Callable[[WordWalk, Any], None]:
@@ -193,7 +181,7 @@ DRAWING_HANDLERS: Mapping[str, Callable[[WordWalk, Any], None]] = {
     "o:OLEObject": _take_object,
     "w:objectEmbed": _take_object,
     "w:objectLink": _count("linked object"),
-    "w:control": _count("ActiveX control"),
+    "w:control": _count("form control"),
     **dict.fromkeys(("w14:contentPart", "w:contentPart", "wpi:contentPart"), _count("ink drawing")),
     "am3d:model3d": _count("3D model"),
     "wp15:webVideoPr": _count("video"),

@@ -105,7 +105,7 @@ class Fields:
             return ""
         entries = [attribute_of(entry, "val") for entry in descendants_of(choices, "w:listEntry")]
         chosen = parse_number(value_of(choices, "w:result") or value_of(choices, "w:default") or "0") or 0
-        self._sections.leave_out("unchosen list entry", len(entries) - (chosen < len(entries)))
+        self._sections.leave_out("list choice", len(entries) - (chosen < len(entries)))
         return entries[chosen] if chosen < len(entries) else ""
 
 

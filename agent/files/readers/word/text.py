@@ -143,7 +143,7 @@ class WordText:
             yield f"[table: {'. '.join(filter(None, words))}]"
         self.sections.leave_out("content control name", bool(value_of(element, "w:alias")))
         for choices in descendants_of(element, "w:dropDownList", "w:comboBox"):
-            self.sections.leave_out("list entry", sum(name_of(child) == "w:listItem" for child in choices))
+            self.sections.leave_out("list choice", sum(name_of(child) == "w:listItem" for child in choices))
 
     def _read_paragraph(self, element: Any) -> Iterator[str]:
         outer = self.pieces, self._boxes, self.is_hidden, self.font

@@ -12,6 +12,7 @@ from posixpath import basename
 from typing import Any
 from xml.etree.ElementTree import Element
 
+from agent.files.readers.office.embedded import find_kind
 from agent.files.readers.office.grid import name_sheets
 from agent.files.readers.office.zip_parts import ZipParts
 from agent.files.readers.sections import TextSections, Unreadable
@@ -48,7 +49,7 @@ _OTHER_PARTS = (
     (r"richdata/|caches?/.*records|slicercache|timelinecache|\.vml$|/diagrams/", ""),
     (r"volatiledependencies|docmetadata|featurepropertybag|customxml/(?!item\d)|usernames|activex/.*\.bin$", ""),
     (r"xl/media/|\.(?:png|jpe?g|gif|emf|wmf|tiff?|bmp|svg|webp|wdp)$", "picture"),
-    (r"embeddings/", "embedded file"),
+    (r"embeddings/", "embedded object"),
     (r"activex/|ctrlprops/", "form control"),
     (r"externallinks/", "external link"),
     (r"pivotcache", "pivot cache"),
@@ -194,7 +195,7 @@ def _describe_properties(book: Book, links: Mapping[str, Link]) -> Iterator[str]
     for element in book.read_children(part):
         text = " ".join(" ".join(element.itertext()).split())
         if len(text) > PROPERTY_MAX_CHARS:  # what programs keep for themselves
-            book.sections.leave_out("long property")
+            book.sections.leave_out("custom property")
         else:
             yield f"{element.get('name', '')}: {text}"
 
@@ -204,6 +205,8 @@ def _count_other_parts(book: Book, *, is_whole: bool) -> None:
     for name in book.parts.unread_names:
         kind = next((kind for pattern, kind in _OTHER_PARTS if re.search(pattern, name)), None)
         if kind is None and is_whole and not _SHEET_PART.search(name):
-            kind = "other part"
+            kind = "unknown part"
+        if kind == "embedded object":
+            kind = find_kind(name)
         if kind:
             book.sections.leave_out(kind)

@@ -90,7 +90,7 @@ def test_text_is_hidden_where_a_browser_hides_it(markup: str, *, is_hidden: bool
     result = read(f"<p>y</p>{markup}")
 
     assert result["text"] == ("y" if is_hidden else "y\nx")
-    assert result["left_out"].get("hidden text", 0) == is_hidden
+    assert result["left_out"].get("hidden passage", 0) == is_hidden
 
 
 @pytest.mark.parametrize(
