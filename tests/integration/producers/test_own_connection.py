@@ -91,7 +91,7 @@ def test_the_callers_transaction_survives_a_failure_of_the_database_in_our_state
     break_inbox(database)
     lender.insert("earlier")
 
-    with pytest.raises(DBAPIError, match="disk is on fire"):
+    with pytest.raises(DatabaseRefused, match="disk is on fire"):
         lender.send(producer, "burn")
 
     lender.insert("later")

@@ -279,7 +279,7 @@ async def test_an_end_that_cannot_be_stored_fails_the_turn_and_frees_the_thread(
     agent = Agent(name="caller", model=FakeModel(unstorable), thread_store=store)
     thread = Thread(id="t", messages=[user("hello")])
 
-    with pytest.raises((StatementError, TypeError), match="not JSON serializable"):
+    with pytest.raises((DatabaseRefused, TypeError), match="not JSON serializable"):
         await agent.go(thread)
 
     assert await states(store) == [("failed", "agent_error")]

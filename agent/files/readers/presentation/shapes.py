@@ -8,10 +8,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from agent.files.readers.office.chart import read_chart
 from agent.files.readers.office.embedded import find_kind
 from agent.files.readers.office.package import Package
 from agent.files.readers.office.xml_names import attribute_of, first_named, iterate_named, local_name
-from agent.files.readers.presentation.chart import read_chart
 from agent.files.readers.presentation.text import choose_alternative, describe_link, read_paragraphs
 from agent.files.readers.sections import TextSections
 
@@ -119,7 +119,7 @@ class SlideShapes:
                 yield from self._read_table(child)
             elif name == "chart":
                 relationship = self._relationships.get(attribute_of(child, "id"))
-                yield from read_chart(self._package, relationship.target if relationship else "", self._sections)
+                yield from read_chart(self._package, relationship.target if relationship else "")
             elif name == "relIds":
                 yield from self._read_diagram(child)
             elif name == "AlternateContent":

@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any
 
 from agent.files.readers.attached import DEPTH_MAX
-from agent.files.readers.office.chart import describe_chart
+from agent.files.readers.office.chart import read_chart
 from agent.files.readers.office.embedded import find_kind
 from agent.files.readers.office.xml_names import attribute_of, descendants_of, name_of
 from agent.files.readers.word.walk import WordWalk
@@ -99,18 +99,11 @@ def _take_shape_paragraph(text: WordWalk, element: Any) -> None:
 
 
 def _take_chart(text: WordWalk, element: Any) -> None:
-    package, relationship = text.document.package, text.relationship_of(element)
-    root = package.parse(relationship.target) if relationship is not None else None
-    if relationship is None or root is None:
-        text.leave_out("chart")
-        return
-    for line in describe_chart(root):
+    relationship = text.relationship_of(element)
+    gain, part = text.gain, relationship.target if relationship is not None else ""
+    for line in read_chart(text.document.package, part):
         text.add_box(line)
-    for behind in package.relationships_of(relationship.target).values():
-        if behind.kind in ("package", "oleObject"):
-            text.leave_out("embedded workbook")
-        elif behind.kind == "chartUserShapes":
-            _add_texts(text, package.parse(behind.target), "a:p", "a:t")
+    text.gain = max(text.gain, gain + 1)  # one that cannot be read is counted
 
 
 def _take_diagram(text: WordWalk, element: Any) -> None:

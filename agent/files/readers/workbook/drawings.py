@@ -3,14 +3,11 @@
 What stays true: a picture is counted and never decoded; a chart shows the values that were stored with it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from xml.etree.ElementTree import Element
 
-from agent.files.readers.office.number_format import NumberFormat
+from agent.files.readers.office.chart import describe_chart
 from agent.files.readers.workbook.parts import Book, Link, links_of, read_links
-
-#: Points of one series of a chart.
-POINTS_MAX = 1000
 
 
 def describe_drawings(book: Book, links: Mapping[str, Link]) -> Iterator[str]:
@@ -60,7 +57,7 @@ def _describe_frame(book: Book, frame: Element, links: Mapping[str, Link]) -> It
     for element in frame.iter():
         target = links.get(element.get(":id", "")) if element.tag == "chart" else None
         if target is not None:
-            yield from _describe_chart(book, target.target, f"Chart{_name_of(frame)}", words)
+            yield from _describe_chart(book, target.target, _name_of(frame).strip(), words)
         data = links.get(element.get(":dm", "")) if element.tag == "relIds" else None
         diagram = book.read(data.target) if data else None
         if diagram is not None:
@@ -105,85 +102,15 @@ def _describe_old_drawing(root: Element | None) -> Iterator[str]:
             yield f"Shape: {words}"
 
 
-def _describe_chart(book: Book, part: str, label: str, words: str) -> Iterator[str]:
+def _describe_chart(book: Book, part: str, name: str, words: str) -> Iterator[str]:
     root = book.read(part)
     if root is None:
         return
-    titles = {title: _read_title(title) for title in root.iter("title")}
-    title_texts = {text for title in titles for text in title.iter("t")}
-    kinds = ", ".join(
-        dict.fromkeys(plot.tag[:-5] for plot in root.iterfind("chart/plotArea/*") if plot.tag[-5:] == "Chart")
-    )
-    title = next((titles.pop(element) for element in root.iterfind("chart/title")), "")
-    yield f"{label}{kinds and f' ({kinds})'}: {' '.join(filter(None, (title, words)))}".rstrip(": ")
-    if any(titles.values()):
-        yield f"  Axes: {'; '.join(filter(None, titles.values()))}"
-    for series in root.iter("ser"):
-        yield f"  Series{_describe_series(series)}"
-    yield from _describe_new_series(root)
-    labels = [" ".join((text.text or "").split()) for text in root.iter("t") if text not in title_texts]
-    labels += [" ".join((name.text or "").split()) for name in root.iterfind(".//trendline/name")]
-    if any(labels):
-        yield f"  Labels: {'; '.join(filter(None, labels))}"
-    places = (point.get("idx", "") for point in root.iter("pt"))
-    book.sections.leave_out("chart value", sum(place.isdecimal() and int(place) >= POINTS_MAX for place in places))
+    first, *lines = describe_chart(root, book.sections, name=name, words=words)
     for drawing in links_of(read_links(book.parts, part), "chartUserShapes"):
-        yield from (f"  {line}" for line in _describe_drawing(book, drawing))
-
-
-def _read_title(title: Element) -> str:
-    text = " ".join(filter(None, (_join_text(paragraph) for paragraph in title.iter("p"))))
-    return text or " ".join(_points(title)) or " ".join(title.findtext(".//txData/v", "").split())
-
-
-def _describe_series(series: Element) -> str:
-    name = _read_data(series.find("tx"))
-    values = [_read_data(series.find(tag)) for tag in ("val", "yVal", "bubbleSize")]
-    labels = _read_data(series.find("cat")) or _read_data(series.find("xVal"))
-    columns = [labels, *filter(None, values)]
-    title = f' "{" ".join(name)}"' if name else ""
-    points = [" = ".join(filter(None, point)) for point in _zip_longest(columns)]
-    return f"{title}: {'; '.join(points)}"
-
-
-def _describe_new_series(root: Element) -> Iterator[str]:
-    """Yield the series of charts whose kinds are newer than the format: waterfalls, trees, funnels."""
-    for name in root.iterfind(".//series/tx/txData/v"):
-        yield f'  Series "{" ".join((name.text or "").split())}"'
-    for data in root.iterfind("chartData/data"):
-        columns = [[" ".join((point.text or "").split()) for point in dimension.iter("pt")] for dimension in data]
-        formulas = [formula.text or "" for formula in data.iter("f")]
-        points = [" = ".join(filter(None, point)) for point in _zip_longest([column for column in columns if column])]
-        yield f"  Values: {'; '.join(points or formulas)}"
-
-
-def _read_data(data: Element | None) -> list[str]:
-    """Read the values of one side of a series; where none were stored, where they come from."""
-    if data is None:
-        return []
-    texts = _points(data)
-    if texts:
-        return texts
-    return [text for text in (*(value.text for value in data.iter("v")), *(f.text for f in data.iter("f"))) if text]
-
-
-def _points(data: Element) -> list[str]:
-    """Read stored points by their place, levels of categories above each other in one text."""
-    code = data.findtext(".//formatCode", "General")
-    number_format = NumberFormat(code)
-    by_place: dict[int, list[str]] = {}
-    for level in [*data.iter("lvl")] or [data]:
-        for point in level.iter("pt"):
-            place, value = point.get("idx", ""), " ".join(point.findtext("v", "").split())
-            if place.isdecimal() and int(place) < POINTS_MAX:
-                by_place.setdefault(int(place), []).insert(0, number_format.format(value))
-    return [" ".join(by_place.get(place, [])) for place in range(max(by_place, default=-1) + 1)]
-
-
-def _zip_longest(columns: Iterable[list[str]]) -> Iterator[list[str]]:
-    columns = list(columns)
-    for place in range(max(map(len, columns), default=0)):
-        yield [column[place] if place < len(column) else "" for column in columns]
+        lines += _describe_drawing(book, drawing)
+    yield first
+    yield from (f"  {line}" for line in lines)
 
 
 def _join_text(paragraph: Element) -> str:

@@ -309,7 +309,7 @@ def test_a_broken_rule_of_the_database_is_no_reason_to_run_again(opened: Open) -
         add_agent(connection, "a")
         add_agent(connection, "a")
 
-    with pytest.raises(IntegrityError):
+    with pytest.raises(DatabaseRefused):
         database.run(add_twice)
 
     assert len(runs) == 1
@@ -358,7 +358,7 @@ def test_no_text_of_a_message_is_in_an_error(
     def store_wrongly(connection: Connection) -> None:
         connection.execute(threads.insert().values(tenant="default", id="t", title=said))
 
-    with pytest.raises(DBAPIError) as refused:
+    with pytest.raises(DatabaseRefused) as refused:
         database.run(store_wrongly)
     logging.getLogger("test").error("refused", exc_info=refused.value)
 
@@ -447,7 +447,7 @@ def test_a_rollback_in_sqlite_undoes_a_change_of_the_schema_too(file_database: D
 def test_a_child_without_its_parent_is_refused_by_sqlite(file_database: Database) -> None:
     orphan = "insert into thread_context (thread_key, key, content, updated_at) values (1, 'k', 'c', '2026')"
 
-    with pytest.raises(IntegrityError, match="FOREIGN KEY"):
+    with pytest.raises(DatabaseRefused, match="FOREIGN KEY"):
         file_database.run(scalar, statement=orphan)
 
 

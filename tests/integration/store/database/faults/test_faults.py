@@ -265,7 +265,7 @@ def test_a_value_that_no_index_takes_is_no_reason_to_wait(stage: Stage) -> None:
     name = secrets.token_hex(20_000)
     row = agents.insert().values(name=name, version="1", registered_at=clock())
 
-    with pytest.raises(DBAPIError, match="index row"):
+    with pytest.raises(DatabaseRefused, match="index row"):
         stage.database.patient(ENDLESSLY).run(lambda connection: connection.execute(row))
 
 
