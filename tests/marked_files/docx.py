@@ -219,7 +219,7 @@ PARTS: Mapping[str, tuple[str, str]] = {
         "<keywords>«a keyword»</keywords><description>«the remarks»</description><category>«the category»</category>"
         "<lastModifiedBy>«who saved it last»</lastModifiedBy>")),
     "docProps/app.xml": ("extended-properties", "<p><Company>«the company»</Company></p>"),
-    "docProps/custom.xml": ("custom-properties", "<p><property>«a custom property|custom property»</property></p>"),
+    "docProps/custom.xml": ("custom-properties", "<p><property>«a custom property»</property></p>"),
 }  # fmt: skip
 _ADDRESS = f'<Relationship Id="link" Type="{_OFFICE}/hyperlink" Target="https://{{}}.example" TargetMode="External"/>'
 

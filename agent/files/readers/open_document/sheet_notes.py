@@ -20,10 +20,6 @@ _LEFT_OUT = {
     "dde-links/dde-link": "external link",
     "consolidation": "consolidation",
 }
-_PROPERTIES = {
-    "title": "Title", "subject": "Subject", "description": "Description", "keyword": "Keyword",
-    "initial-creator": "Author", "creator": "Last author",
-}  # fmt: skip
 _PAGE_LINES = {
     "header": "Page header", "footer": "Page footer",
     "header-left": "Header of left pages", "footer-left": "Footer of left pages",
@@ -92,16 +88,6 @@ def describe_pages(styles: Element, objects: Objects) -> Iterator[str]:
                 yield f"{_PAGE_LINES[element.tag]}: {' | '.join(filter(None, texts))}"
             for image in element.iter("image"):
                 objects.count_picture(image)
-
-
-def describe_properties(meta: Element) -> Iterator[str]:
-    """Yield the properties of the document."""
-    for element in meta.iterfind("meta/*"):
-        text = " ".join((element.text or "").split())
-        if text and element.tag == "user-defined":
-            yield f"{element.get(':name', '')}: {text}"
-        elif text and element.tag in _PROPERTIES:
-            yield f"{_PROPERTIES[element.tag]}: {text}"
 
 
 def read_part(parts: ZipParts, sections: TextSections, name: str) -> Element:

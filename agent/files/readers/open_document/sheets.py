@@ -13,12 +13,12 @@ from xml.etree.ElementTree import Element
 
 from agent.files.readers.office.grid import FORMULAS, Grid, describe_hidden, name_sheets, remark_on_covered
 from agent.files.readers.office.number_format import format_general
+from agent.files.readers.office.properties import describe_open_properties
 from agent.files.readers.office.zip_parts import DamagedPart, ZipParts
 from agent.files.readers.open_document.sheet_notes import (
     count_other_parts,
     describe_names,
     describe_pages,
-    describe_properties,
     describe_table,
     describe_validations,
     format_formula,
@@ -98,11 +98,12 @@ class _Workbook:
         if self._goes_on:
             self._name_unread_sheets()
         else:
+            meta = read_part(self._parts, self._sections, "meta.xml")
             for mark, lines in (
                 ("input", describe_validations(self._root)),
                 ("defined names", describe_names(self._root, self._sections)),
                 ("pages", describe_pages(read_part(self._parts, self._sections, "styles.xml"), self._objects)),
-                ("properties", describe_properties(read_part(self._parts, self._sections, "meta.xml"))),
+                ("properties", describe_open_properties(meta, self._sections)),
             ):
                 self._sections.add(mark, "\n".join(lines))
         count_other_parts(self._parts, self._sections, is_whole=not self._goes_on)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from agent.files.readers.office.package import Package
+from agent.files.readers.office.properties import describe_open_properties
 from agent.files.readers.office.remarks import BROKEN, HIDDEN_SLIDES
 from agent.files.readers.office.xml_names import attribute_of, first_named, iterate_named, local_name
 from agent.files.readers.open_document.shapes import OpenShapes, read_text
@@ -14,17 +15,6 @@ from agent.files.readers.sections import TextSections, Unreadable
 
 _ENCRYPTED = "The presentation is protected by a password; ask for a copy without one."
 _NO_TEXT = "The presentation holds no text."
-_PROPERTIES = {
-    **{name: name.capitalize() for name in ("title", "subject", "description", "keyword")},
-    "initial-creator": "Author",
-    "creator": "Last changed by",
-    "printed-by": "Printed by",
-}
-#: What a presentation that was a .pptx keeps of the program that wrote it.
-_TECHNICAL = {
-    *("AppVersion", "PresentationFormat", "HiddenSlides", "LinksUpToDate", "MMClips", "Notes", "Slides", "ScaleCrop"),
-    *("HyperlinksChanged", "ShareDoc", "ContentTypeId"),
-}
 #: What is declared once, and shown on the slides that ask for it.
 _DECLARATIONS = {"header-decl": "Header", "footer-decl": "Footer", "date-time-decl": "Date"}
 
@@ -40,7 +30,7 @@ def read(content: bytes, sections: TextSections) -> dict[str, Any]:
     if body is None:
         raise ValueError("no presentation")
     shapes = OpenShapes(package, sections)
-    sections.add("", "\n".join(_iterate_properties(package.parse("meta.xml"))))
+    sections.add("", "\n".join(describe_open_properties(package.parse("meta.xml"), sections)))
     hidden_styles = _find_hidden_styles(document)
     slides = [element for element in body if local_name(element) == "page"]
     for number, slide in enumerate(slides, start=1):
@@ -59,14 +49,6 @@ def read(content: bytes, sections: TextSections) -> dict[str, Any]:
         sections.remark(BROKEN)
     result = sections.result(goes_on=sections.is_late)
     return result if result["text"] else result | {"problem": _NO_TEXT}
-
-
-def _iterate_properties(root: Any) -> Iterator[str]:
-    for element in iterate_named(root, *_PROPERTIES, "user-defined"):
-        name = _PROPERTIES.get(local_name(element)) or attribute_of(element, "name")
-        text = (element.text or "").strip()
-        if text and name not in _TECHNICAL:
-            yield f"{name}: {text}"
 
 
 def _find_hidden_styles(document: Any) -> set[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from agent.files.readers.office.package import Package
 from agent.files.readers.office.pages import PAGE_BREAK, Pages
+from agent.files.readers.office.properties import describe_open_properties
 from agent.files.readers.office.xml_names import attribute_of, name_of
 from agent.files.readers.open_document.frames import DRAWING_NAMES, describe_forms
 from agent.files.readers.open_document.paragraphs import OpenParagraphs, is_hidden_part
@@ -27,14 +28,6 @@ _OTHERS = (
     *("forms", "user-field-decl", "table"),
 )
 _HEADERS = tuple(f"{kind}{pages}" for kind in ("header", "footer") for pages in ("", "-left", "-first"))
-_PROPERTIES = {
-    "title": "Title",
-    "subject": "Subject",
-    "initial-creator": "Author",
-    "keyword": "Keyword",
-    "description": "Description",
-    "creator": "Last saved by",
-}
 #: Parts without a text of people, and those that the text itself refers to.
 _KNOWN_PARTS = re.compile(
     r"mimetype|(content|styles|meta|settings|layout-cache|manifest)\.(xml|rdf)|layout-cache|current\.xml|meta-inf/.*"
@@ -52,7 +45,8 @@ def read(content: bytes, sections: TextSections) -> dict[str, Any]:
         raise Unreadable(_ENCRYPTED)
     styles, notes = OpenStyles(), OpenNotes()
     headers = dict.fromkeys(_read_headers(package, styles, notes))
-    sections.add("", "\n".join([*_read_properties(package), *sorted(headers, key=lambda line: line[0] == "F")]))
+    properties = describe_open_properties(package.parse("meta.xml"), sections)
+    sections.add("", "\n".join([*properties, *sorted(headers, key=lambda line: line[0] == "F")]))
     pages = _Body(package, styles, notes).read()
     for kind, texts in notes.texts.items():
         sections.add(f"{kind}s", "\n".join(texts))
@@ -171,17 +165,6 @@ def _read_headers(package: Package, styles: OpenStyles, notes: OpenNotes) -> Ite
                 walk.count_hidden(text)
             elif text:
                 yield f"{name_of(element)[6:12].capitalize()}: {text}"
-
-
-def _read_properties(package: Package) -> Iterator[str]:
-    root = package.parse("meta.xml")
-    for element in root.iter("*") if root is not None else ():
-        name = _PROPERTIES.get(name_of(element).partition(":")[2])
-        words = " ".join("".join(element.itertext()).split())
-        if name and words:
-            yield f"{name}: {words}"
-        elif words and name_of(element) == "meta:user-defined":
-            package.sections.leave_out("custom property")
 
 
 def _count_parts(package: Package) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from zipfile import BadZipFile
 
 from agent.files.readers.office.package import Package
+from agent.files.readers.office.properties import read_properties
 from agent.files.readers.office.remarks import BROKEN, HIDDEN_SLIDES
 from agent.files.readers.office.xml_names import attribute_of, first_named, iterate_named, local_name
 from agent.files.readers.presentation.shapes import SlideShapes
@@ -16,15 +17,6 @@ from agent.files.readers.presentation.text import read_paragraphs
 from agent.files.readers.sections import TextSections
 
 _NO_SLIDES = "The presentation holds no text."
-#: What PowerPoint and others fill in where nobody said anything.
-_PLACEHOLDERS = {"PowerPoint Presentation", "Presentation", "PowerPoint-Präsentation", "generated using python-pptx"}
-_PROPERTIES = {
-    **{name: name.capitalize() for name in ("title", "subject", "keywords", "description", "category")},
-    "creator": "Author",
-    "contentStatus": "Status",
-    "Company": "Company",
-    "Manager": "Manager",
-}
 #: Kinds of masters: what stands on them beside the prompts is shown on their slides or printed pages.
 _MASTERS = {
     "slideMaster": "Slide master",
@@ -132,16 +124,8 @@ class _Presentation:
         return lines
 
     def _read_properties(self) -> list[str]:
-        lines = dict[str, None]()
-        for relationship in self._package.relationships_of("").values():
-            if relationship.kind in ("core-properties", "extended-properties"):
-                for element in iterate_named(self._package.parse(relationship.target), *_PROPERTIES):
-                    value = (element.text or "").strip()
-                    if value and value not in _PLACEHOLDERS:
-                        lines[f"{_PROPERTIES[local_name(element)]}: {value}"] = None
-            elif relationship.kind == "custom-properties":
-                for element in iterate_named(self._package.parse(relationship.target), "property"):
-                    lines[f"{attribute_of(element, 'name')}: {''.join(element.itertext()).strip()}"] = None
+        relationships = self._package.relationships_of("")
+        lines = dict.fromkeys(read_properties(self._package, relationships))
         for show in iterate_named(self._root, "custShow"):
             lines[f"Custom show: {attribute_of(show, 'name')}"] = None
         return list(lines)

@@ -9,7 +9,7 @@ from typing import Any
 
 from agent.files.readers.office.package import Package, Relationship
 from agent.files.readers.office.pages import Pages
-from agent.files.readers.office.properties import describe_properties
+from agent.files.readers.office.properties import read_properties
 from agent.files.readers.office.xml_names import attribute_of, name_of
 from agent.files.readers.sections import TextSections
 from agent.files.readers.word.bindings import Bindings
@@ -66,7 +66,7 @@ def read(content: bytes, sections: TextSections) -> dict[str, Any]:
     lists = Lists(package, by_kind.get("numbering", ""), styles)
     document = WordDocument(package, sections, styles, lists, Bindings(package, main))
 
-    lead = [*describe_properties(package, of_package), *_read_headers(document, relationships)]
+    lead = [*read_properties(package, of_package), *_read_headers(document, relationships)]
     sections.add("", "\n".join(lead))
     pages = _read_body(document, main)
     if not pages.goes_on:

@@ -14,6 +14,7 @@ from xml.etree.ElementTree import Element
 
 from agent.files.readers.office.embedded import find_kind
 from agent.files.readers.office.grid import name_sheets
+from agent.files.readers.office.properties import describe_properties
 from agent.files.readers.office.zip_parts import ZipParts
 from agent.files.readers.sections import TextSections, Unreadable
 from agent.files.readers.workbook.cells import read_cells, read_formats
@@ -27,20 +28,10 @@ _BINARY = "The workbook is in Excel's binary form (.xlsb); ask for it as .xlsx."
 _LATE = "The workbook was read for as long as there was time; it goes on."
 #: Names of one workbook that are written; broken workbooks have many thousands.
 NAMES_MAX = 200
-#: Of a property that is shown.
-PROPERTY_MAX_CHARS = 500
 
 _SHEET_PART = re.compile(r"(?:work|chart|dialog|macro)sheets/[^/]+\.xml$")
 _KINDS = {"chartsheet": "a chart", "dialogsheet": "a dialog", "xlmacrosheet": "macros", "xlintlmacrosheet": "macros"}
 _STATES = {"hidden": "hidden", "veryhidden": "very hidden"}
-#: Properties of a document that are shown, by their elements.
-_PROPERTIES = {
-    "title": "Title", "subject": "Subject", "description": "Description", "keywords": "Keywords",
-    "category": "Category", "contentStatus": "Status", "creator": "Author", "lastModifiedBy": "Last author",
-    "Manager": "Manager", "Company": "Company", "HyperlinkBase": "Base of addresses",
-}  # fmt: skip
-#: What programs write in place of an author.
-_NO_AUTHORS = {"openpyxl", "xlsxwriter", "pyexcelerate", "apache poi", "unknown creator", "unknown"}
 #: By their names: what parts that nobody read are called among what is left out; "" for those that hold no text.
 _OTHER_PARTS = (
     (r"\.rels$|\[content_types\]|/theme/|styles\.xml$|sharedstrings\.xml$|calcchain\.xml$|printersettings", ""),
@@ -185,19 +176,9 @@ def _describe_names(book: Book, root: Element) -> Iterator[str]:
 
 
 def _describe_properties(book: Book, links: Mapping[str, Link]) -> Iterator[str]:
-    for kind in ("core-properties", "extended-properties"):
-        part = find_part(book.parts, links, kind, f"docprops/{'core' if kind[0] == 'c' else 'app'}.xml")
-        for element in book.read_children(part):
-            text = " ".join((element.text or "").split())
-            if text and element.tag in _PROPERTIES and text.lower() not in _NO_AUTHORS:
-                yield f"{_PROPERTIES[element.tag]}: {text}"
-    part = find_part(book.parts, links, "custom-properties", "docprops/custom.xml")
-    for element in book.read_children(part):
-        text = " ".join(" ".join(element.itertext()).split())
-        if len(text) > PROPERTY_MAX_CHARS:  # what programs keep for themselves
-            book.sections.leave_out("custom property")
-        else:
-            yield f"{element.get('name', '')}: {text}"
+    for kind, name in (("core", "core"), ("extended", "app"), ("custom", "custom")):
+        part = find_part(book.parts, links, f"{kind}-properties", f"docprops/{name}.xml")
+        yield from describe_properties(book.read_children(part), book.sections)
 
 
 def _count_other_parts(book: Book, *, is_whole: bool) -> None:
