@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from agent.files.readers.office.xml_names import child_of, name_of, value_of
+from agent.files.readers.office.xml_names import child_of, iterate_named, name_of, value_of
 
 #: Elements that say how something looks.
 _LOOKS = ("Pr", "ctrlPr")
@@ -40,6 +40,12 @@ def linearize_equation(element: Any) -> str:
         is_argument = child_name in marks or child_name == "m:num"
         parts.append(marks.get(child_name, "") + (_enclose(text) if is_argument else text) if text else "")
     return "".join(parts)
+
+
+def describe_math(root: Any) -> str:
+    """Describe an equation in MathML as a person typed it, or else by its signs."""
+    typed = next((note.text or "" for note in iterate_named(root, "annotation")), "")
+    return " ".join((typed or " ".join(root.itertext())).split())
 
 
 def _enclose(text: str) -> str:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from agent.files.readers.office.embedded import IN_FRAMES, find_kind_of_open
-from agent.files.readers.office.xml_names import attribute_of, child_of, descendants_of, name_of
+from agent.files.readers.office.equation import describe_math
+from agent.files.readers.office.xml_names import attribute_of, descendants_of, name_of
+from agent.files.readers.open_document.chart import describe_chart, find_chart
 from agent.files.readers.open_document.walk import OpenWalk
-
-_TITLES = ("chart:title", "chart:subtitle", "chart:footer")
 
 
 def _take_frame(text: OpenWalk, element: Any) -> None:
@@ -56,30 +56,13 @@ def _take_object(text: OpenWalk, element: Any) -> None:
     if root is None:
         text.sections.leave_out("embedded object")
     elif name_of(root) == "math:math":
-        text.emit(_describe_equation(root))
+        text.emit(describe_math(root))
     else:
-        body = child_of(root, "office:body")
-        content = body[0] if body is not None and len(body) else None
-        if content is not None and name_of(content) == "office:chart":
-            for line in _describe_chart(content):
-                text.add_box(line)
-        else:
+        chart = find_chart(root)
+        for line in describe_chart(chart, text.sections) if chart is not None else ():
+            text.add_box(line)
+        if chart is None:
             text.sections.leave_out(find_kind_of_open(root))
-
-
-def _describe_equation(root: Any) -> str:
-    """Describe an equation as a person typed it, or by its signs."""
-    typed = next((note.text or "" for note in descendants_of(root, "math:annotation")), "")
-    return " ".join((typed or "".join(root.itertext())).split())
-
-
-def _describe_chart(content: Any) -> Iterator[str]:
-    titles = [" ".join(" ".join(title.itertext()).split()) for title in descendants_of(content, *_TITLES)]
-    yield f"[Chart: {'; '.join(filter(None, titles))}]" if any(titles) else "[Chart]"
-    for row in descendants_of(content, "table:table-row"):
-        cells = [" ".join(" ".join(cell.itertext()).split()) for cell in row]
-        if any(cells):
-            yield " | ".join(cells)
 
 
 def describe_forms(text: OpenWalk, element: Any) -> Iterator[str]:

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from agent.files.readers.office.embedded import IN_FRAMES, find_kind_of_open
+from agent.files.readers.office.equation import describe_math
 from agent.files.readers.office.package import Package
 from agent.files.readers.office.xml_names import attribute_of, first_named, iterate_named, local_name
+from agent.files.readers.open_document.chart import describe_chart, find_chart
 from agent.files.readers.sections import TextSections
 
 #: How often a repeated space, cell or row is written.
@@ -109,15 +111,13 @@ class OpenShapes:
     def _read_object(self, element: Any) -> Iterator[str]:
         folder = attribute_of(element, "href").removeprefix("./").strip("/")
         root = self._package.parse(f"{folder}/content.xml") if folder else element
-        chart = next(
-            (each for each in iterate_named(root, "chart") if first_named(each, "plot-area") is not None), None
-        )
+        chart = find_chart(root)
         if chart is not None:
-            yield from _read_chart(chart)
+            yield from describe_chart(chart, self._sections)
             return
         formula = next(iterate_named(root, "math"), None)
         if formula is not None:
-            yield f"Formula: {_read_formula(formula)}"
+            yield f"Formula: {describe_math(formula)}"
             return
         self._sections.leave_out(find_kind_of_open(root))
 
@@ -171,22 +171,6 @@ def _read_table(table: Any) -> Iterator[str]:
             count = attribute_of(cell, "number-columns-repeated")
             cells += [text] * min(int(count) if count.isdecimal() else 1, REPEATED_MAX if text else 1)
         yield " | ".join(cells)
-
-
-def _read_chart(chart: Any) -> Iterator[str]:
-    titles = [read_text(title).strip() for title in chart if local_name(title) in ("title", "subtitle", "footer")]
-    yield f"Chart: {', '.join(filter(None, titles))}".removesuffix(": ")
-    for axis in iterate_named(chart, "axis"):
-        for title in iterate_named(axis, "title"):
-            yield f"Axis: {' '.join(read_text(title).split())}"
-    for table in iterate_named(chart, "table"):
-        yield from filter(None, _read_table(table))
-
-
-def _read_formula(formula: Any) -> str:
-    annotation = next(iterate_named(formula, "annotation"), None)
-    text = annotation.text if annotation is not None else " ".join(formula.itertext())
-    return " ".join((text or "").split())
 
 
 def _read_controls(forms: Any) -> Iterator[str]:

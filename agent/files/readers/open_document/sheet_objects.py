@@ -9,10 +9,9 @@ from xml.etree.ElementTree import Element
 
 from agent.files.readers.office.embedded import IN_FRAMES, find_kind_of_open
 from agent.files.readers.office.zip_parts import DamagedPart, ZipParts
+from agent.files.readers.open_document.chart import describe_chart, find_chart
 from agent.files.readers.sections import TextSections
 
-#: Rows of the values behind one chart.
-POINTS_MAX = 1000
 #: Spaces that one element may stand for.
 SPACES_MAX = 100
 
@@ -81,17 +80,18 @@ class Objects:
     def _describe_object(self, shape: Element, element: Element) -> Iterator[str]:
         folder = normpath(element.get(":href", ""))
         root = element if len(element) else self._read_object(f"{folder}/content.xml")
-        chart = next((found for found in root.iter("chart") if found.get(":class")), None)
+        chart = find_chart(root)
         if chart is None:
             self._sections.leave_out(find_kind_of_open(root))
             yield from self._describe_words(shape, "Object")
             return
-        titles = [join_text(title) for title in chart.iter() if title.tag in ("title", "subtitle", "footer")]
-        yield from self._describe_words(shape, "Chart", "; ".join(filter(None, titles))) if any(titles) else ["Chart"]
-        for row in [row for table in chart.iter("table") for row in table.iter("table-row")][:POINTS_MAX]:
-            cells = [" ".join(map(join_text, cell.iter("p"))) for cell in row]
-            if any(cells):
-                yield f"  {' | '.join(cells)}"
+        name, words = (
+            shape.get(":name", ""),
+            (" ".join((shape.findtext(tag) or "").split()) for tag in ("title", "desc")),
+        )
+        lines = describe_chart(chart, self._sections, name=name and f'"{name}"', words=" ".join(filter(None, words)))
+        yield next(lines)
+        yield from (f"  {line}" for line in lines)
 
     def _read_object(self, part: str) -> Element:
         try:

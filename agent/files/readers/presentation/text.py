@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from agent.files.readers.office.equation import linearize_equation
 from agent.files.readers.office.package import Relationship
 from agent.files.readers.office.xml_names import attribute_of, first_named, iterate_named, local_name
 
@@ -33,8 +34,8 @@ def _iterate_pieces(element: Any, relationships: Mapping[str, Relationship]) -> 
             yield "\n"
         elif name == "tab":
             yield "\t"
-        elif name == "t":  # of a formula
-            yield "".join(child.itertext())
+        elif name == "oMath":
+            yield linearize_equation(child)
         elif name == "AlternateContent":
             yield "".join(_iterate_pieces(choose_alternative(child), relationships))
         elif name not in ("pPr", "rPr", "endParaRPr"):
