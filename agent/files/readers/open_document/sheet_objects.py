@@ -85,11 +85,9 @@ class Objects:
             self._sections.leave_out(find_kind_of_open(root))
             yield from self._describe_words(shape, "Object")
             return
-        name, words = (
-            shape.get(":name", ""),
-            (" ".join((shape.findtext(tag) or "").split()) for tag in ("title", "desc")),
-        )
-        lines = describe_chart(chart, self._sections, name=name and f'"{name}"', words=" ".join(filter(None, words)))
+        words = " ".join(f"{shape.findtext('title') or ''} {shape.findtext('desc') or ''}".split())
+        name = shape.get(":name", "")
+        lines = describe_chart(chart, self._sections, name=name and f'"{name}"', words=words)
         yield next(lines)
         yield from (f"  {line}" for line in lines)
 

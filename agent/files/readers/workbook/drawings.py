@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 from xml.etree.ElementTree import Element
 
 from agent.files.readers.office.chart import describe_chart
-from agent.files.readers.workbook.parts import Book, Link, links_of, read_links
+from agent.files.readers.office.package import Relationship
+from agent.files.readers.workbook.parts import Book, links_of, read_links
 
 
-def describe_drawings(book: Book, links: Mapping[str, Link]) -> Iterator[str]:
+def describe_drawings(book: Book, links: Mapping[str, Relationship]) -> Iterator[str]:
     """Yield a line for each thing that is drawn on a sheet."""
     for part in links_of(links, "drawing"):
         yield from _describe_drawing(book, part)
@@ -33,14 +34,14 @@ def _describe_drawing(book: Book, part: str) -> Iterator[str]:
             yield from _describe_frame(book, element, links)
 
 
-def _describe_shape(shape: Element, links: Mapping[str, Link]) -> Iterator[str]:
+def _describe_shape(shape: Element, links: Mapping[str, Relationship]) -> Iterator[str]:
     text = " / ".join(filter(None, (_join_text(paragraph) for paragraph in shape.iterfind("txBody/p"))))
     words = " ".join(filter(None, (text, *_describe_properties(shape, links))))
     if words or _is_named(shape):
         yield f"Shape{_name_of(shape)}: {words}".removesuffix(": ")
 
 
-def _describe_picture(book: Book, picture: Element, links: Mapping[str, Link]) -> Iterator[str]:
+def _describe_picture(book: Book, picture: Element, links: Mapping[str, Relationship]) -> Iterator[str]:
     book.sections.leave_out("picture")
     for element in picture.iter():
         for key in (":embed", ":link"):
@@ -52,7 +53,7 @@ def _describe_picture(book: Book, picture: Element, links: Mapping[str, Link]) -
         yield f"Picture{_name_of(picture)}: {words}".removesuffix(": ")
 
 
-def _describe_frame(book: Book, frame: Element, links: Mapping[str, Link]) -> Iterator[str]:
+def _describe_frame(book: Book, frame: Element, links: Mapping[str, Relationship]) -> Iterator[str]:
     words = " ".join(_describe_properties(frame, links))
     for element in frame.iter():
         target = links.get(element.get(":id", "")) if element.tag == "chart" else None
@@ -81,7 +82,7 @@ def _is_named(element: Element) -> bool:
     return bool(name) and not name[-1].isdigit()
 
 
-def _describe_properties(element: Element, links: Mapping[str, Link]) -> Iterator[str]:
+def _describe_properties(element: Element, links: Mapping[str, Relationship]) -> Iterator[str]:
     """Yield the alternative text of something that is drawn, and the address that it leads to."""
     properties = _properties(element)
     yield from filter(None, (" ".join(properties.get(key, "").split()) for key in ("title", "descr")))

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping
 from xml.etree.ElementTree import Element
 
 from agent.files.readers.office.grid import describe_hidden, remark_on_covered
+from agent.files.readers.office.package import Relationship
 from agent.files.readers.workbook.cells import SheetCells, parse_range, parse_reference
-from agent.files.readers.workbook.parts import Book, Link, is_true, links_of
+from agent.files.readers.workbook.parts import Book, is_true, links_of
 from agent.files.readers.workbook.strings import join_runs
 
 #: Lines of one kind that a sheet may have.
@@ -42,7 +43,7 @@ _PAGE_FIELDS = {
 }  # fmt: skip
 
 
-def annotate_cells(book: Book, sheet: SheetCells, links: Mapping[str, Link]) -> None:
+def annotate_cells(book: Book, sheet: SheetCells, links: Mapping[str, Relationship]) -> None:
     """Put comments and addresses into the cells that they belong to, and show what is merged once."""
     root = sheet.root if sheet.root is not None else Element("none")
     for merged in root.iterfind("mergeCells/mergeCell"):
@@ -61,7 +62,7 @@ def annotate_cells(book: Book, sheet: SheetCells, links: Mapping[str, Link]) -> 
         _put_comments(book, sheet, part, cells_with_threads)
 
 
-def describe_sheet(book: Book, sheet: SheetCells, links: Mapping[str, Link]) -> Iterator[str]:
+def describe_sheet(book: Book, sheet: SheetCells, links: Mapping[str, Relationship]) -> Iterator[str]:
     """Yield the lines that follow the rows of a sheet, and count what is not shown of it."""
     root = sheet.root if sheet.root is not None else Element("none")
     spans = [
@@ -99,7 +100,7 @@ def _put(sheet: SheetCells, reference: str, note: str) -> None:
         sheet.grid.put(*cell, note)
 
 
-def _describe_link(link: Element, links: Mapping[str, Link], shown_text: str) -> str:
+def _describe_link(link: Element, links: Mapping[str, Relationship], shown_text: str) -> str:
     target = links.get(link.get(":id", ""))
     place = f"#{link.get('location')}" if link.get("location") else ""
     address = f"{target.target if target else ''}{place}"

@@ -10,23 +10,13 @@ from posixpath import basename, dirname, join, normpath
 from xml.etree.ElementTree import Element
 
 from agent.files.readers.office.number_format import NumberFormat
+from agent.files.readers.office.package import Relationship
 from agent.files.readers.office.zip_parts import DamagedPart, ZipParts
 from agent.files.readers.sections import TextSections
 from agent.files.readers.workbook.strings import SharedStrings
 
 #: Breaks of lines as in web pages, which programs write into old drawings and no XML parser takes.
 _BREAKS = re.compile(rb"</?br\b[^<>]*>", re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """A reference of one part to another."""
-
-    #: The last word of the reference's type, such as `worksheet`: what stands before it differs between programs.
-    kind: str
-    #: A part, or an address outside of the file.
-    target: str
-    is_external: bool
 
 
 @dataclass(slots=True)
@@ -63,7 +53,7 @@ class Book:
         return () if root is None else tuple(root)
 
 
-def read_links(parts: ZipParts, part: str) -> Mapping[str, Link]:
+def read_links(parts: ZipParts, part: str) -> Mapping[str, Relationship]:
     """Read what a part refers to, by the ids that it uses; "" is the archive itself."""
     name = join(dirname(part), "_rels", f"{basename(part)}.rels")
     try:
@@ -74,18 +64,18 @@ def read_links(parts: ZipParts, part: str) -> Mapping[str, Link]:
     for element in root.iter("Relationship"):
         target, is_external = element.get("Target", ""), element.get("TargetMode") == "External"
         kind = element.get("Type", "").rpartition("/")[2]
-        links[element.get("Id", "")] = Link(
+        links[element.get("Id", "")] = Relationship(
             kind, target if is_external else _find_target(parts, part, target), is_external
         )
     return links
 
 
-def links_of(links: Mapping[str, Link], kind: str) -> list[str]:
+def links_of(links: Mapping[str, Relationship], kind: str) -> list[str]:
     """The parts of one kind among the links, in their order."""
     return [link.target for link in links.values() if link.kind.lower() == kind.lower() and not link.is_external]
 
 
-def find_part(parts: ZipParts, links: Mapping[str, Link], kind: str, ending: str) -> str | None:
+def find_part(parts: ZipParts, links: Mapping[str, Relationship], kind: str, ending: str) -> str | None:
     """Find the one part of a kind: by its reference, else by how its name ends; None where there is none."""
     candidates = [*links_of(links, kind), *(name for name in parts.names if name.endswith(ending))]
     return next((name for name in candidates if name in parts), None)

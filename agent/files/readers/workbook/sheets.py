@@ -14,13 +14,14 @@ from xml.etree.ElementTree import Element
 
 from agent.files.readers.office.embedded import find_kind
 from agent.files.readers.office.grid import name_sheets
+from agent.files.readers.office.package import Relationship
 from agent.files.readers.office.properties import describe_properties
 from agent.files.readers.office.zip_parts import ZipParts
 from agent.files.readers.sections import TextSections, Unreadable
 from agent.files.readers.workbook.cells import read_cells, read_formats
 from agent.files.readers.workbook.drawings import describe_drawings
 from agent.files.readers.workbook.notes import annotate_cells, describe_sheet
-from agent.files.readers.workbook.parts import Book, Link, find_part, is_true, links_of, read_links
+from agent.files.readers.workbook.parts import Book, find_part, is_true, links_of, read_links
 from agent.files.readers.workbook.strings import SharedStrings
 
 _DAMAGED = "The workbook could not be read: it is damaged or incomplete."
@@ -94,7 +95,7 @@ def read(content: bytes, sections: TextSections) -> dict[str, Any]:
     return sections.result(goes_on=goes_on, problem=_LATE if goes_on and not sections.is_full else None)
 
 
-def _load(book: Book, root: Element, links: Mapping[str, Link]) -> None:
+def _load(book: Book, root: Element, links: Mapping[str, Relationship]) -> None:
     """Load what all sheets need."""
     properties, calculation = root.find("workbookPr"), root.find("calcPr")
     is_1904 = properties is not None and is_true(properties.get("date1904"))
@@ -106,7 +107,7 @@ def _load(book: Book, root: Element, links: Mapping[str, Link]) -> None:
     book.people = {person.get("id", ""): person.get("displayName", "") for person in people}
 
 
-def _list_sheets(parts: ZipParts, root: Element, links: Mapping[str, Link]) -> list[_Sheet]:
+def _list_sheets(parts: ZipParts, root: Element, links: Mapping[str, Relationship]) -> list[_Sheet]:
     """List the sheets in the order of their tabs; those of a workbook that names none by their parts."""
     sheets = []
     for element in root.iterfind("sheets/sheet"):
@@ -175,7 +176,7 @@ def _describe_names(book: Book, root: Element) -> Iterator[str]:
         yield f"{name.get('name')} = {' '.join((name.text or '').split())}" + (f" ({comments})" if comments else "")
 
 
-def _describe_properties(book: Book, links: Mapping[str, Link]) -> Iterator[str]:
+def _describe_properties(book: Book, links: Mapping[str, Relationship]) -> Iterator[str]:
     for kind, name in (("core", "core"), ("extended", "app"), ("custom", "custom")):
         part = find_part(book.parts, links, f"{kind}-properties", f"docprops/{name}.xml")
         yield from describe_properties(book.read_children(part), book.sections)
