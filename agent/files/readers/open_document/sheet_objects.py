@@ -79,7 +79,8 @@ class Objects:
 
     def _describe_object(self, shape: Element, element: Element) -> Iterator[str]:
         folder = normpath(element.get(":href", ""))
-        root = element if len(element) else self._read_object(f"{folder}/content.xml")
+        is_inside = any(child.tag in ("document", "math") for child in element)
+        root = element if is_inside else self._read_object(f"{folder}/content.xml")
         chart = find_chart(root)
         if chart is None:
             self._sections.leave_out(find_kind_of_open(root))
