@@ -49,31 +49,31 @@ _OOXML = "application/vnd.openxmlformats-officedocument"
 _ODF = "application/vnd.oasis.opendocument"
 #: By media type: what to call such a file in a sentence, and its reader in the child.
 _READERS = {
-    "application/pdf": ("PDF", "pdf:read"),
-    f"{_OOXML}.wordprocessingml.document": ("document", "word:read"),
-    f"{_OOXML}.spreadsheetml.sheet": ("workbook", "workbook:read"),
-    "application/vnd.ms-excel.sheet.macroenabled.12": ("workbook", "workbook:read"),
-    f"{_OOXML}.presentationml.presentation": ("presentation", "presentation:read"),
-    f"{_ODF}.text": ("document", "open_text:read"),
-    f"{_ODF}.spreadsheet": ("workbook", "open_sheets:read"),
-    f"{_ODF}.presentation": ("presentation", "open_slides:read"),
-    "text/html": ("page", "page:read"),
-    "message/rfc822": ("mail", "mail:read"),
-    "application/vnd.ms-outlook": ("mail", "outlook:read"),
+    "application/pdf": ("PDF", "pdf.document:read"),
+    f"{_OOXML}.wordprocessingml.document": ("document", "word.document:read"),
+    f"{_OOXML}.spreadsheetml.sheet": ("workbook", "workbook.sheets:read"),
+    "application/vnd.ms-excel.sheet.macroenabled.12": ("workbook", "workbook.sheets:read"),
+    f"{_OOXML}.presentationml.presentation": ("presentation", "presentation.slides:read"),
+    f"{_ODF}.text": ("document", "open_document.text:read"),
+    f"{_ODF}.spreadsheet": ("workbook", "open_document.sheets:read"),
+    f"{_ODF}.presentation": ("presentation", "open_document.slides:read"),
+    "text/html": ("page", "page.html:read"),
+    "message/rfc822": ("mail", "mail.messages:read"),
+    "application/vnd.ms-outlook": ("mail", "mail.outlook:read"),
     "application/x-ipynb+json": ("notebook", "notebook:read"),
     "application/epub+zip": ("book", "book:read"),
-    "application/zip": ("archive", "archive:read_zip"),
-    "application/x-tar": ("archive", "archive:read_tar"),
+    "application/zip": ("archive", "archives.archive:read_zip"),
+    "application/x-tar": ("archive", "archives.archive:read_tar"),
     **dict.fromkeys(
-        ("application/gzip", "application/x-bzip2", "application/x-xz"), ("archive", "compressed_file:read")
+        ("application/gzip", "application/x-bzip2", "application/x-xz"), ("archive", "archives.compressed_file:read")
     ),
-    "application/x-7z-compressed": ("archive", "seven_zip:read"),
-    "application/vnd.rar": ("archive", "archive:read_rar"),
+    "application/x-7z-compressed": ("archive", "archives.seven_zip:read"),
+    "application/vnd.rar": ("archive", "archives.archive:read_rar"),
     **dict.fromkeys(("text/rtf", "application/rtf"), ("document", "rich_text:read")),
     **dict.fromkeys(IMAGE_TYPES, ("picture", "picture:read")),
 }
 #: What reads a file that crashed its reader, in a child of its own.
-_SECOND_READERS = {"pdf:read": "pdf:read_without_pdfium"}
+_SECOND_READERS = {"pdf.document:read": "pdf.document:read_without_pdfium"}
 #: What may have pictures of text.
 _OCR_TYPES = {"application/pdf", *IMAGE_TYPES}
 #: What ends a child that used up its time: by its own clocks.

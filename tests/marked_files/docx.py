@@ -111,7 +111,7 @@ _BLOCKS = "".join([
 ])  # fmt: skip
 _INLINE = "".join([
     control(run("«a content control in line»"),
-            '<w:dropDownList><w:listItem w:value="«its choice|list entry»"/></w:dropDownList>'),
+            '<w:dropDownList><w:listItem w:value="«its choice|list choice»"/></w:dropDownList>'),
     control(run("«a placeholder»"), "<w:showingPlcHdr/>"),
     f"<w:smartTag>{run('«a smart tag»')}</w:smartTag><w:customXml>{run('«custom XML in line»')}</w:customXml>",
     f"<w:hyperlink r:id='link' w:tooltip='«a tooltip|link tooltip»'>{run('«a link»')}</w:hyperlink>",
@@ -127,7 +127,7 @@ _INLINE = "".join([
     field("ADDIN «an instruction|field instruction»", "1"),
     field("XE «an index entry|index entry»"),
     field("FORMTEXT", "«a form field»", "<w:helpText w:val='«its hint|form field hint»'/>"),
-    field("FORMDROPDOWN", "", "<w:ddList><w:result w:val='1'/><w:listEntry w:val='«a choice|unchosen list entry»'/>"
+    field("FORMDROPDOWN", "", "<w:ddList><w:result w:val='1'/><w:listEntry w:val='«a choice|list choice»'/>"
           "<w:listEntry w:val='«the chosen one»'/></w:ddList>"),
     "<w:r><w:ruby><w:rt>", run("«a reading aid»"),
     "</w:rt><w:rubyBase>", run("«its base»"), "</w:rubyBase></w:ruby></w:r>",
@@ -212,14 +212,14 @@ PARTS: Mapping[str, tuple[str, str]] = {
     "word/diagrams/data1.xml": ("diagramData", _root("dgm:dataModel",
         "<dgm:pt><dgm:t><a:p><a:r><a:t>«SmartArt»</a:t></a:r></a:p></dgm:t></dgm:pt>")),
     "word/embeddings/a.xlsx": ("package", "«an embedded workbook|embedded workbook»"),
-    "word/activeX/a.xml": ("control", "<a>«an ActiveX control|ActiveX control»</a>"),
+    "word/activeX/a.xml": ("control", "<a>«an ActiveX control|form control»</a>"),
     "word/media/a.png": ("image", "«a picture|picture»"),
     "docProps/core.xml": ("metadata/core-properties", _root("p",
         "<title>«the title»</title><subject>«the subject»</subject><creator>«the author»</creator>"
         "<keywords>«a keyword»</keywords><description>«the remarks»</description><category>«the category»</category>"
         "<lastModifiedBy>«who saved it last»</lastModifiedBy>")),
     "docProps/app.xml": ("extended-properties", "<p><Company>«the company»</Company></p>"),
-    "docProps/custom.xml": ("custom-properties", "<p><property>«a custom property|custom property»</property></p>"),
+    "docProps/custom.xml": ("custom-properties", "<p><property>«a custom property»</property></p>"),
 }  # fmt: skip
 _ADDRESS = f'<Relationship Id="link" Type="{_OFFICE}/hyperlink" Target="https://{{}}.example" TargetMode="External"/>'
 

@@ -11,7 +11,7 @@ _PLACES = {
     "the title of a page": "", "a footnote": "", "a note that is hidden until it is asked for": "",
     "a chapter beside the order of reading": "", "a chapter that nothing leads to": "",
     "the alternative of a picture": "", "a picture in no chapter": "picture", "a sound": "sound",
-    "hidden text": "hidden text", "a file that the book does not list": "unlisted file",
+    "hidden text": "hidden passage", "a file that the book does not list": "unlisted file",
     "an encrypted chapter": "encrypted chapter",
 }  # fmt: skip
 _PACKAGE = """<package xmlns="http://www.idpf.org/2007/opf" version="3.0">

@@ -52,8 +52,8 @@ _PLACES = {
     "what a click opens": "",
     "an area of a picture": "",
     "an embedded object": "embedded object",
-    "a macro": "script",
-    "a film": "film",
+    "a macro": "macro",
+    "a film": "video",
 }
 
 _PREFIX = "urn:oasis:names:tc:opendocument:xmlns"

@@ -64,10 +64,10 @@ _PLACES = {
     "a tracked change": "tracked change",
     "a pivot table": "pivot table",
     "a linked table": "external link",
-    "an embedded file": "embedded file",
+    "an embedded file": "embedded object",
     "a macro": "macro",
     "a dialog": "dialog",
-    "a part of an unknown kind": "other part",
+    "a part of an unknown kind": "unknown part",
 }
 _NAMES = "urn:oasis:names:tc:opendocument:xmlns"
 _PREFIXES = (

@@ -144,7 +144,7 @@ _META = (
     "<dc:description>«the remarks»</dc:description>"
     "<dc:creator>«who saved it last»</dc:creator>"
     "<meta:initial-creator>«the author»</meta:initial-creator><meta:keyword>«a keyword»</meta:keyword>"
-    "<meta:user-defined>«a custom property|custom property»</meta:user-defined>"
+    "<meta:user-defined>«a custom property»</meta:user-defined>"
 )
 _PARTS = {
     "mimetype": MEDIA_TYPE,

@@ -87,7 +87,7 @@ _PLACES = {
     "a scenario": "scenario",
     "a protected range": "protected range",
     "a custom view": "custom view",
-    "an embedded file": "embedded file",
+    "an embedded file": "embedded object",
     "a form control": "form control",
     "an external link": "external link",
     "a pivot cache": "pivot cache",
@@ -98,7 +98,7 @@ _PLACES = {
     "an XML map": "XML map",
     "a change log": "change log",
     "a rich value": "rich value",
-    "a part of an unknown kind": "other part",
+    "a part of an unknown kind": "unknown part",
 }
 _MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 _OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"

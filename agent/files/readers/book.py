@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from agent.files.readers.decode import decode
-from agent.files.readers.page import render as render_page
+from agent.files.readers.page.html import render as render_page
 from agent.files.readers.sections import TextSections, Unreadable
 
 #: Of one part of the book, unpacked: larger ones are left out.

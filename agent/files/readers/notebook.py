@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from agent.files.readers.decode import decode
-from agent.files.readers.page import render as render_page
+from agent.files.readers.page.html import render as render_page
 from agent.files.readers.sections import TextSections, Unreadable
 
 #: What terminals are told beside the text: colours, movements of the cursor, titles of windows.

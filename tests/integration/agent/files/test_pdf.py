@@ -8,7 +8,7 @@ from io import BytesIO
 from pypdf import PdfReader, PdfWriter
 
 from agent.files.extract import extract_text
-from agent.files.readers.pdf import read
+from agent.files.readers.pdf.document import read
 from agent.files.readers.sections import TextSections, Unreadable
 from tests.integration.agent.files.test_extract import PDF, page, pdf, with_table
 from tests.marked_files.pdf import assemble

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from agent.files.readers import open_slides, presentation
+from agent.files.readers.open_document import slides as open_slides
+from agent.files.readers.presentation import slides as presentation
 from agent.files.readers.sections import TextSections, Unreadable
 from tests.marked_files import odp, pptx
 from tests.marked_files.pptx import frame, picture, relationships, shape, slide

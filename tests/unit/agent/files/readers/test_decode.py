@@ -5,7 +5,9 @@ import zipfile
 
 import pytest
 
-from agent.files.readers import archive, mail, page
+from agent.files.readers.archives import archive
+from agent.files.readers.mail import messages as mail
+from agent.files.readers.page import html as page
 from agent.files.readers.sections import TextSections
 
 TEXT = "Привет, это обычное письмо про погоду и новые документы."
