@@ -41,7 +41,7 @@ def _decode(content: bytes, codec: str | None) -> tuple[TextEncoding, str]:
 
 
 def _is_narrow(content: bytes, codec: str) -> bool:
-    """Whether bytes that are called UTF-16 or UTF-32 are ASCII, as of programs that convert the text and not its label."""
+    """Whether bytes that are called UTF-16 or UTF-32 are ASCII: what converts a text may leave its label."""
     return codec.startswith(("utf-16", "utf-32")) and content.isascii() and b"\x00" not in content
 
 
