@@ -77,6 +77,14 @@ class TextEncoding:
         decoder = codecs.getincrementaldecoder(self.name)("replace")
         return decoder.decode(unmarked if mark == self.name else content, final=is_whole)
 
+    def describe_broken(self, text: str, content: bytes) -> str | None:
+        """Describe what of `content` could not be decoded; None for a text whose own characters these are."""
+        own_mark = "\ufffd".encode(self.name, "ignore")
+        count = text.count("\ufffd") - (content.count(own_mark) if own_mark else 0)
+        if count <= 0:
+            return None
+        return f"{count} {'character is' if count == 1 else 'characters are'} broken, and shown as \ufffd."
+
 
 def split_byte_order_mark(content: bytes) -> tuple[str | None, bytes]:
     """Split a text's bytes: the encoding that its mark names, None without a mark, and what follows it."""

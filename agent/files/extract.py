@@ -25,7 +25,7 @@ from weakref import WeakKeyDictionary
 import structlog
 
 from agent.files.extract_worker import NOT_INSTALLED
-from conversation.charset import TextEncoding, decide
+from conversation.charset import decide
 from conversation.media_types import IMAGE_TYPES
 from conversation.prepared_file import Picture
 from conversation.storable_text import make_storable
@@ -154,21 +154,12 @@ def decode_text(content: bytes, *, max_chars: int, declared: str | None = None) 
     if encoding is None:
         return Extracted("", problem=_NO_ENCODING)
     text = encoding.decode(head, is_whole=is_whole)
-    remarks = (encoding.remark, _describe_replacements(text[:max_chars].count("\ufffd"), encoding, head))
+    remarks = (encoding.remark, encoding.describe_broken(text[:max_chars], head))
     return Extracted(
         make_storable(text[:max_chars]),
         truncated=len(text) > max_chars or not is_whole,
         remarks=tuple(filter(None, remarks)),
     )
-
-
-def _describe_replacements(count: int, encoding: TextEncoding, head: bytes) -> str | None:
-    """Describe what could not be decoded; None for a text whose own characters these are."""
-    own_mark = "\ufffd".encode(encoding.name, "ignore")
-    count -= head.count(own_mark) if own_mark else 0
-    if count <= 0:
-        return None
-    return f"{count} {'character is' if count == 1 else 'characters are'} broken, and shown as \ufffd."
 
 
 async def read_in_child(

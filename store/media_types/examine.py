@@ -17,6 +17,7 @@ from conversation.media_types import IMAGE_TYPES, UNKNOWN_TYPE
 from store.media_types.image_size import pixel_size
 from store.media_types.sample import HEAD_BYTES, Sample
 from store.media_types.signatures import (
+    BINARY_TYPES,
     KNOWN_TYPES,
     RUNNABLE_TYPES,
     guessed_type,
@@ -28,7 +29,14 @@ from store.media_types.signatures import (
 )
 from store.media_types.structured import MAIL, NOTEBOOK, RICH_TEXT, STRUCTURED_TEXTS, structured_type
 from store.media_types.text_types import INERT_TYPES, decode, is_textual, may_name_text, resembles_json, text_type
-from store.media_types.zip_contents import container_type, contents_of, is_too_large_unpacked
+from store.media_types.zip_contents import (
+    DOCUMENTS,
+    OFFICE_CLAIMS,
+    ZIP,
+    container_type,
+    contents_of,
+    is_too_large_unpacked,
+)
 
 #: Pixels of one picture, by its header: what a camera takes passes, what would fill a reader does not.
 IMAGE_PIXELS_MAX = 120_000_000
@@ -69,7 +77,11 @@ _ALIASES = {
     "application/x-epub+zip": "application/epub+zip", "application/eml": MAIL, "application/mbox": MAIL,
     "application/x-mimearchive": MAIL, "multipart/related": MAIL, "application/x-msg": "application/vnd.ms-outlook",
     "application/ipynb": NOTEBOOK, "application/rtf": RICH_TEXT,
+    "image/x-ms-bmp": "image/bmp", "image/x-bmp": "image/bmp", "image/vnd.microsoft.icon": "image/x-icon",
+    "application/x-sqlite3": "application/vnd.sqlite3", "image/x-dwg": "image/vnd.dwg",
 }  # fmt: skip
+#: What browsers claim by a table of endings in which a template of Office has the name of another program's text.
+_OLD_OFFICE = {"application/msword", "application/vnd.ms-excel", "application/vnd.ms-powerpoint"}
 #: Endings under which to save documents that may hold macros, by their type.
 _SAFE_ENDINGS = {
     "application/msword": ".docx", "application/vnd.ms-word.document.macroenabled.12": ".docx",
@@ -137,7 +149,10 @@ def _claim(declared: str | None, ending: str | None) -> str | None:
         return None
     if name == "application/vnd.ms-excel" and ending in ("text/csv", "text/tab-separated-values", "text/plain"):
         return ending  # what browsers on Windows say of a table
-    return _ALIASES.get(name, name)
+    if name in _OLD_OFFICE and ending is None:
+        return None  # such as .pot of gettext and .dot of Graphviz; an old document shows what it is
+    claim = _ALIASES.get(name, name)
+    return ending if claim == ZIP and ending in DOCUMENTS else claim  # such as of a system without Office
 
 
 def _claims(claim: str | None, ending: str | None, media_type: str) -> Sequence[str]:
@@ -180,7 +195,8 @@ def _recognise_type(filename: str, sample: Sample, claim: str | None, ending: st
     if text is not None:
         return text_type(text, (claim if claim != "text/plain" else None, ending), is_whole=sample.is_whole)
     _check_encoding(filename, sample, claim or ending)
-    return guessed_type(sample.head, hint)
+    guess = guessed_type(sample.head, hint)
+    return _ALIASES.get(guess, guess)
 
 
 def _check_encoding(filename: str, sample: Sample, claim: str | None) -> None:
@@ -233,25 +249,36 @@ def _check_claim(name: str, claim: str, media_type: str, sample: Sample) -> None
         if decoded is not None and sample.is_whole and resembles_json(decoded[0]):
             return
     if media_type == UNKNOWN_TYPE:
-        raise FileRejected(
-            f"{name} is called {claim}, but its bytes are not: they hold zeros or commands, as no text does; "
-            "give it the name and type of what it is, or save it as UTF-8"
-            if is_textual(claim)
-            else f"{name} is called {claim}, but its bytes are not; send the whole, undamaged file"
-        )
+        raise FileRejected(f"{name} is called {claim}, {_describe_unknown(claim)}")
     raise FileRejected(
         f"{name} is called {claim}, but its bytes are {media_type}; give it the name and type of what it is"
     )
 
 
+def _describe_unknown(claim: str) -> str:
+    """Describe bytes of no known type that are called `claim`: damaged only where they would be known undamaged."""
+    if is_textual(claim):
+        return (
+            "but its bytes are not: they hold zeros or commands, as no text does; "
+            "give it the name and type of what it is, or save it as UTF-8"
+        )
+    if claim in BINARY_TYPES or claim in DOCUMENTS:
+        return "but its bytes are not; send the whole, undamaged file"
+    return "and its bytes are of no type that is known here; send it in another format"
+
+
 def _agrees(claim: str, media_type: str) -> bool:
-    if claim == media_type:
-        return True
-    if (media_type, claim) in _OTHER_CLAIMS:
+    if (
+        claim == media_type
+        or (media_type, claim) in _OTHER_CLAIMS
+        or claim.startswith(OFFICE_CLAIMS.get(media_type, ()))
+    ):
         return True
     if media_type in INERT_TYPES | STRUCTURED_TEXTS:
         # JSON is a promise to its parser; other texts are read as text anyway.
         return may_name_text(claim) and claim != "application/json"
+    if media_type == ZIP:
+        return _may_name_zip(claim)
     if media_type == "text/html":
         # What begins as a page may be a program that writes one.
         return may_name_text(claim) and claim.startswith(("text/x-", "application/x-"))
@@ -260,12 +287,24 @@ def _agrees(claim: str, media_type: str) -> bool:
     return family in ("audio", "video") and media_type.startswith(("audio/", "video/"))
 
 
+def _may_name_zip(claim: str) -> bool:
+    """Whether a claim may be of a format that is made of a ZIP archive, such as those of Apple's programs."""
+    has_own_type = claim in BINARY_TYPES or claim in DOCUMENTS or is_textual(claim)
+    return not has_own_type and not claim.startswith(("image/", "audio/", "video/", "font/"))
+
+
 def _check_allowed(name: str, media_type: str, allowed: Sequence[str]) -> None:
     if any(_matches(pattern.strip().lower(), media_type) for pattern in allowed):
         return
     if media_type in _SAFE_ENDINGS:
         raise FileRejected(
             f"{name} is {media_type}, which may hold macros; save it as {_SAFE_ENDINGS[media_type]} and send that"
+        )
+    is_picture = media_type.startswith("image/") and media_type not in RUNNABLE_TYPES
+    if is_picture and any(_matches(pattern, "image/jpeg") for pattern in allowed):
+        raise FileRejected(
+            f"{name} is {media_type}, which is not accepted; save it as .jpg or .png and send that, "
+            "or add its type to THREADMILL_ATTACHMENT_TYPES"
         )
     raise FileRejected(
         f"{name} is {media_type}, which is not accepted; "

@@ -57,6 +57,7 @@ _PLAIN_SIGNATURES = (
     (0, b"\xff\xf3", "audio/mpeg"),
     (0, b"\xff\xf2", "audio/mpeg"),
     (0, b"fLaC", "audio/flac"),
+    (0, b"#!AMR", "audio/amr"),
     (0, b"OggS\x00", "audio/ogg"),
     (0, b"\x1a\x45\xdf\xa3", "video/webm"),
     (4, b"ftypM4A ", "audio/mp4"),

@@ -32,6 +32,17 @@ _OFFICE = {
 _MAIN_PARTS = {"word/": "document.xml", "xl/": "workbook.xml", "ppt/": "presentation.xml"}
 #: Types whose first part, stored uncompressed, names the type.
 _DECLARED_TYPES = frozenset({f"{_ODF}.text", f"{_ODF}.spreadsheet", f"{_ODF}.presentation", "application/epub+zip"})
+#: How claims begin that are true of a document without macros, by its type: those of its older form, of a template,
+#: and of one that may hold macros.
+OFFICE_CLAIMS = {
+    f"{_OOXML}.wordprocessingml.document": (
+        f"{_OOXML}.wordprocessingml",
+        "application/vnd.ms-word",
+        "application/msword",
+    ),
+    f"{_OOXML}.spreadsheetml.sheet": (f"{_OOXML}.spreadsheetml", "application/vnd.ms-excel"),
+    f"{_OOXML}.presentationml.presentation": (f"{_OOXML}.presentationml", "application/vnd.ms-powerpoint"),
+}
 #: Documents that are ZIP archives, and are read as text.
 DOCUMENTS = frozenset({plain for plain, _ in _OFFICE.values()} | _DECLARED_TYPES)
 

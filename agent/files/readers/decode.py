@@ -16,14 +16,33 @@ _DEFAULT = TextEncoding("cp1252", confidence=0.0, is_guess=True)
 
 
 def decode(content: bytes, label: str | None = None, *, sections: TextSections | None = None) -> str:
-    """Decode bytes: by their mark, by their label, else as a file of its own; a guess is told in `sections`."""
-    codec = find_codec(label)
-    if codec is not None and split_byte_order_mark(content)[0] is None:
-        return content.decode(codec, "replace")
-    encoding = decide(content) or _DEFAULT
-    if sections is not None and encoding.remark:
-        sections.remark(encoding.remark)
-    return encoding.decode(content)
+    """Decode bytes: by their mark, by their label where it is true, else as a file of its own.
+
+    A guess is told in `sections`, and so is what could not be decoded.
+    """
+    encoding, text = _decode(content, find_codec(label))
+    if sections is not None:
+        for sentence in filter(None, (encoding.remark, encoding.describe_broken(text, content))):
+            sections.remark(sentence)
+    return text
+
+
+def _decode(content: bytes, codec: str | None) -> tuple[TextEncoding, str]:
+    labelled: tuple[TextEncoding, str] | None = None
+    if codec is not None and split_byte_order_mark(content)[0] is None and not _is_narrow(content, codec):
+        labelled = TextEncoding(codec), content.decode(codec, "replace")
+        if "\ufffd" not in labelled[1]:
+            return labelled
+    encoding = decide(content)
+    text = encoding.decode(content) if encoding else ""
+    if encoding and (labelled is None or "\ufffd" not in text):
+        return encoding, text
+    return labelled or (_DEFAULT, _DEFAULT.decode(content))
+
+
+def _is_narrow(content: bytes, codec: str) -> bool:
+    """Whether bytes that are called UTF-16 or UTF-32 are ASCII: what converts a text may leave its label."""
+    return codec.startswith(("utf-16", "utf-32")) and content.isascii() and b"\x00" not in content
 
 
 def find_codec(label: str | None) -> str | None:

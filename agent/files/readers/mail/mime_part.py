@@ -173,7 +173,7 @@ def decode_text(content: bytes, charset: str | None, sections: TextSections | No
             return content.decode()
         except UnicodeDecodeError:
             return decode(content, None if codec == "ascii" else codec, sections=sections)
-    return decode(content, codec)
+    return decode(content, codec, sections=sections)
 
 
 def decode_uu(lines: bytes) -> bytes:

@@ -79,6 +79,8 @@ a.torrents application/x-whatever-it-is
 a.p7 application/pkcs8
 a.ipynb-part application/x-ipynb+json
 a.wat */*
+a.pot application/vnd.ms-powerpoint
+graph.dot application/msword
 """
 
 

@@ -57,6 +57,14 @@ def part(name: str, *, of: str = "word/document.xml") -> bytes:
         ("a.xlsx", part("sheet.xml", of="report/workbook.xml"), None, f"{OOXML}.spreadsheetml.sheet"),
         ("a.xlsx", packed({"[content_types].xml": "", "xl/x": ""}), None, f"{OOXML}.spreadsheetml.sheet"),
         ("a.pptx", PPTX, None, f"{OOXML}.presentationml.presentation"),
+        ("a.docx", DOCX, "application/msword", f"{OOXML}.wordprocessingml.document"),
+        ("a.docx", DOCX, "application/zip", f"{OOXML}.wordprocessingml.document"),
+        ("a.docm", DOCX, None, f"{OOXML}.wordprocessingml.document"),
+        ("a.dotx", DOCX, f"{OOXML}.wordprocessingml.template", f"{OOXML}.wordprocessingml.document"),
+        ("a.xlsx", XLSX, "application/vnd.ms-excel", f"{OOXML}.spreadsheetml.sheet"),
+        ("a.ppsx", PPTX, f"{OOXML}.presentationml.slideshow", f"{OOXML}.presentationml.presentation"),
+        ("a.pages", packed({"Index/Document.iwa": "x"}), "application/vnd.apple.pages", "application/zip"),
+        ("a.amr", b"#!AMR\n" + bytes(range(256)), "audio/amr", "audio/amr"),
         ("a.odt", ODT, None, f"{ODF}.text"),
         ("a.ods", ODS, None, f"{ODF}.spreadsheet"),
         ("a.odp", ODP, f"{ODF}.presentation", f"{ODF}.presentation"),
@@ -150,3 +158,22 @@ def test_a_table_of_contents_is_not_read_when_it_is_longer_than_any_documents() 
     assert len(content) > TABLE_MAX_BYTES
 
     assert sniff("a.zip", content) == "application/zip"
+
+
+@pytest.mark.parametrize(
+    ("filename", "content", "declared", "words"),
+    [
+        (
+            "a.heic",
+            b"\0\0\0\x18ftypheic" + bytes(100),
+            "image/heic",
+            "is image/heic, which is not accepted; save it as .jpg",
+        ),
+        ("a.bmp", b"BM\x7a\0\0\0" + bytes(200), "image/bmp", "is image/bmp, which is not accepted; save it as .jpg"),
+        ("smime.p7s", b"\x30\x80" + bytes(range(256)), "application/pkcs7-signature", "of no type that is known here"),
+        ("a.zip", b"\x30\x80" + bytes(range(256)), "application/zip", "send the whole, undamaged file"),
+        ("a.xlsx", DOCX, "application/vnd.ms-excel", "its bytes are application/vnd.openxml"),
+    ],
+)
+def test_a_refusal_says_what_helps(filename: str, content: bytes, declared: str, words: str) -> None:
+    assert words in refusal(filename, content, declared)

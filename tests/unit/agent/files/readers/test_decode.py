@@ -26,6 +26,24 @@ def test_a_guess_at_the_encoding_of_a_page_or_a_mail_is_told(encoding: str, labe
 
 
 @pytest.mark.parametrize(
+    ("label", "content", "text", "remark"),
+    [
+        ("utf-8", TEXT.encode("cp1251"), TEXT, "The text was read as Windows-1251, which is a guess."),
+        ("utf-8", f"{TEXT} ".encode() + b"\xff", f"{TEXT} \ufffd", "1 character is broken, and shown as \ufffd."),
+        ("utf-8", f"{TEXT} \ufffd".encode(), f"{TEXT} \ufffd", None),
+        ("utf-16", b"The weather is fine.", "The weather is fine.", None),
+    ],
+)
+def test_a_label_that_is_not_true_is_not_believed(label: str, content: bytes, text: str, remark: str | None) -> None:
+    header = f"Subject: x\r\nContent-Type: text/plain; charset={label}\r\n\r\n".encode()
+
+    result = mail.read(header + content, sections())
+
+    assert result["text"].endswith(text)
+    assert result["remarks"] == ([remark] if remark else [])
+
+
+@pytest.mark.parametrize(
     ("encoding", "names"),
     [
         ("gb18030", ["力学电磁学2017秋期中.txt", "量子力学2016秋期末.txt"]),
