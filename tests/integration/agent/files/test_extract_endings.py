@@ -45,7 +45,7 @@ async def test_a_reader_that_its_host_kills_may_go_better_next_time(reader_that)
     assert [(line["event"], line["returncode"]) for line in logs] == [("reader_failed", -9)]
 
 
-@pytest.mark.parametrize("reader", ["no_such_reader:read", "pdf:read"])
+@pytest.mark.parametrize("reader", ["no_such_reader:read", "pdf.document:read"])
 async def test_a_reader_that_is_not_installed_is_no_fault_of_the_file(reader: str, tmp_path: Path, monkeypatch) -> None:
     (tmp_path / "pypdf.py").write_text("import no_such_thing")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
