@@ -44,7 +44,7 @@ _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 def check_id(field: str, value: object) -> str:
     """A user-chosen id: 1 to 255 visible characters in composed form (NFC), no white space and no slashes.
 
-    Two ids that look the same are so the same, also to a database that compares bytes.
+    One text is so one id, also to a database that compares bytes. Letters of two scripts that look alike stay two.
     """
     if not isinstance(value, str):
         raise InvalidInput(field, f"is {type(value).__name__}, not text", "pass a string")
