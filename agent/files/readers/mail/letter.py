@@ -53,8 +53,7 @@ class Letter:
         """Add a part, with all that is within it."""
         self._parts += 1
         if self._parts > _PARTS_MAX or depth > _DEPTH_MAX:
-            self._sections.leave_out("part")
-            self._sections.remark(f"The mail has more than {_PARTS_MAX} parts, or parts nested too deep.")
+            self._leave_out_parts(1)
             return
         kind = part.media_type
         if depth:
@@ -107,8 +106,14 @@ class Letter:
         # A file that a program shows within the text is a file none the less.
         return is_body and (not part.filename or part.media_type in ("text/calendar", "text/html"))
 
+    def _leave_out_parts(self, count: int) -> None:
+        self._sections.leave_out("part", count)
+        self._sections.remark(f"The mail has more than {_PARTS_MAX} parts, or parts nested too deep.")
+
     def _add_several(self, part: MimePart, depth: int) -> None:
-        parts, has_text_around = part.split(_PARTS_MAX)
+        parts, beyond, has_text_around = part.split(_PARTS_MAX)
+        if beyond:
+            self._leave_out_parts(beyond)
         self._sections.leave_out("stray text", has_text_around)
         if not parts:
             self._sections.remark("The parts of the mail cannot be told apart; it is shown as it was sent.")

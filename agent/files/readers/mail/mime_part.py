@@ -107,28 +107,31 @@ class MimePart:
         text = decode_text(self.content, self.parameter("charset"), sections)
         return text.replace("\r\n", "\n").replace("\r", "\n")
 
-    def split(self, most: int) -> tuple[list["MimePart"], bool]:
-        """The parts of a multipart, one more than `most` if there are more, and whether it has text around them.
+    def split(self, most: int) -> tuple[list["MimePart"], int, bool]:
+        """The parts of a multipart, how many there are beyond `most`, and whether it has text around them.
 
         There are none where its boundary is not found.
         """
         line = self._boundary_line()
         if line is None:
-            return [], False
+            return [], 0, False
         default_type = "message/rfc822" if self.media_type == "multipart/digest" else "text/plain"
         parts, start, has_text_around = list[MimePart](), -1, False
-        for mark in line.finditer(self._body):
+        marks = line.finditer(self._body)
+        for mark in marks:
             if start < 0:
                 has_text_around |= _has_words(self._body[: mark.start()])
             else:
                 parts.append(MimePart(_without_last_line_end(self._body[start : mark.start()]), default_type))
             start = mark.end()
-            if mark[1] or len(parts) > most:
-                return parts, has_text_around or bool(mark[1] and _has_words(self._body[start:]))
+            if mark[1]:
+                return parts, 0, has_text_around or _has_words(self._body[start:])
+            if len(parts) == most:
+                return parts, 1 + sum(not other[1] for other in marks), has_text_around
         # A mail that breaks off, or that lost its last line.
         if 0 <= start < len(self._body):
             parts.append(MimePart(self._body[start:], default_type))
-        return parts, has_text_around
+        return parts, 0, has_text_around
 
     def _boundary_line(self) -> "re.Pattern[bytes] | None":
         """The line between its parts, as it says or else as it looks; None for a part that has none."""

@@ -63,7 +63,7 @@ class Pages:
     def result(self) -> dict[str, Any]:
         """The fields of an `Extracted`, when all parts of the document are read as well."""
         is_late = self._sections.is_late
-        if not self._sections.result()["text"]:
+        if not (self._sections.result()["text"] or self.goes_on or is_late):
             self._sections.remark("The document holds no text.")
         problem = self.problem or (_TOO_SLOW if is_late else None)
         return self._sections.result(goes_on=self.goes_on or is_late, problem=problem)

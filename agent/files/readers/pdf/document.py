@@ -36,6 +36,7 @@ _ENCRYPTED = "The PDF is protected by a password; ask for a copy without one."
 _CERTIFICATE = "The PDF is encrypted for the holders of certain certificates; ask for a copy that is not."
 _NO_CRYPTOGRAPHY = "the package cryptography is not installed here"
 _SCAN = "The PDF holds no text: its pages are probably scanned images."
+_BLANK = "The PDF holds no text: its pages are blank."
 _NO_PAGES = "The PDF has no pages."
 _TOO_LARGE = "The PDF could not be read: it needs too much memory."
 _TOO_SLOW = "The PDF could not be read: it takes too much time."
@@ -299,7 +300,9 @@ class _PdfText:
             return f"Some pages of the PDF could not be read: {_list_ranges(self.unread)}."
         if pages_read < self.total and not self.sections.is_full:
             return f"Only the first {pages_read} of {self.total} pages of the PDF were read: it takes too much time."
-        return None if text else _SCAN
+        if text:
+            return None
+        return _SCAN if self.scanned or self.garbled else _BLANK
 
 
 def _list_ranges(numbers: Sequence[int]) -> str:

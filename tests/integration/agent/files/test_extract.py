@@ -131,11 +131,18 @@ async def test_a_pdf_that_only_its_owner_may_change_is_read() -> None:
     assert await extract_text(encrypted(""), PDF) == Extracted("--- page 1 ---\nTop secret")
 
 
-async def test_a_scan_is_called_one() -> None:
-    found = await extract_text(pdf(b"q 612 0 0 792 0 0 cm /Im1 Do Q"), PDF)
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"q 612 0 0 792 0 0 cm BI /W 1 /H 1 /CS /G /BPC 8 ID \x7f EI Q", "its pages are probably scanned images."),
+        (b"", "its pages are blank."),
+    ],
+)
+async def test_a_scan_is_called_one_and_a_blank_page_another(content: bytes, problem: str) -> None:
+    found = await extract_text(pdf(content), PDF)
 
     assert found.text == ""
-    assert found.problem == "The PDF holds no text: its pages are probably scanned images."
+    assert found.problem == f"The PDF holds no text: {problem}"
 
 
 async def test_one_damaged_page_does_not_cost_the_others() -> None:

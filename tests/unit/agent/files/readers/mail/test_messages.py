@@ -220,7 +220,7 @@ def test_an_invitation_is_read_as_people_read_it() -> None:
     ("content", "kind", "count"),
     [
         (b"From: a\r\nContent-Type: message/rfc822\r\n\r\n" * 1000 + b"Subject: end\r\n\r\n", "attached mail", 1),
-        (mixed(*[b"\r\nhi"] * 100_000), "part", 2),
+        (mixed(*[b"\r\nhi"] * 100_000), "part", 100_000 - 299),
         (
             b"".join(b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n" % (n, n) for n in range(1000))
             + b"\nend",
