@@ -300,9 +300,7 @@ class _PdfText:
             return f"Some pages of the PDF could not be read: {_list_ranges(self.unread)}."
         if pages_read < self.total and not self.sections.is_full:
             return f"Only the first {pages_read} of {self.total} pages of the PDF were read: it takes too much time."
-        if text:
-            return None
-        return _SCAN if self.scanned or self.garbled else _BLANK
+        return None if text else (_SCAN if self.scanned or self.garbled else _BLANK)
 
 
 def _list_ranges(numbers: Sequence[int]) -> str:
