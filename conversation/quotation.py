@@ -12,6 +12,12 @@ QUOTED_CHARS = 80
 QUOTED_BITS = 64
 
 
+def quote_path(path: object) -> str:
+    """Quote a path: of a long one its end, which has the name of the file."""
+    text = str(path)
+    return repr(text) if len(text) <= QUOTED_CHARS else f"…{text[-QUOTED_CHARS:]!r}"
+
+
 def quote(value: object) -> str:
     """Quote a value."""
     if isinstance(value, str):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from conversation.attachment import Attachment
 from conversation.errors import FileRejected, InvalidInput
-from conversation.quotation import quote
+from conversation.quotation import quote_path
 from conversation.validation import check_text
 from store.file_store import PATH_MAX_CHARS
 from store.media_types.examine import examine_file
@@ -61,7 +61,7 @@ def _read_attachment(file: Attachable, settings: Settings) -> Attachment:
         # A pipe or a device would be read for ever.
         if not path.is_file():
             problem = "is no regular file" if path.exists() else "does not exist"
-            raise InvalidInput("attachments", f"{quote(str(path))} {problem}", "pass the path of a file")
+            raise InvalidInput("attachments", f"{quote_path(path)} {problem}", "pass the path of a file")
         size = path.stat().st_size
         if size > settings.attachment_max_bytes:
             raise FileRejected(
@@ -72,5 +72,5 @@ def _read_attachment(file: Attachable, settings: Settings) -> Attachment:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise InvalidInput(
-            "attachments", f"{quote(str(path))} cannot be read ({reason})", "pass a file that this process may read"
+            "attachments", f"{quote_path(path)} cannot be read ({reason})", "pass a file that this process may read"
         ) from error

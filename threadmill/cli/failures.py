@@ -15,7 +15,7 @@ from typing import Any
 import typer
 from typer.exceptions import TyperException
 
-from conversation.errors import DatabaseUnavailable, ThreadmillError, UserError
+from conversation.errors import DatabaseRefused, DatabaseUnavailable, ThreadmillError, UserError
 from threadmill.cli import running_stack
 from threadmill.cli.output import print_note, print_problem
 
@@ -56,7 +56,7 @@ def _report(error: Exception, option_names: Mapping[str, str]) -> int:
             return _report_usage(error)
         case typer.Abort():
             print_note("Aborted.")
-        case DatabaseUnavailable():
+        case DatabaseUnavailable() | DatabaseRefused():
             print_problem(running_stack.add_advice(str(error)))
         case ThreadmillError():
             print_problem(_rename_arguments(error, option_names))

@@ -15,9 +15,8 @@ from typing import Any, TypeVar
 
 import pytest
 from sqlalchemy import Connection, event, select, text, update
-from sqlalchemy.exc import NoResultFound
 
-from conversation.errors import LeaseLost
+from conversation.errors import DatabaseRefused, LeaseLost
 from conversation.ids import new_id
 from conversation.message import Message
 from conversation.step import Step
@@ -377,7 +376,7 @@ def test_a_send_on_a_thread_that_is_deleted_between_its_statements_makes_it_anew
         sent = plain_mailbox.send("still here")
 
     assert plain_mailbox.read(sent).state == "queued"
-    with pytest.raises(NoResultFound):
+    with pytest.raises(DatabaseRefused):
         plain_mailbox.read(deleted)
 
 
