@@ -219,6 +219,7 @@ def test_noise_without_zeros_is_refused() -> None:
             examine("a.txt", content, "text/plain", max_bytes=50_000_000, allowed=ALLOWED)
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.text(), st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-32"]))
 def test_any_text_that_says_its_encoding_is_read_as_it_is(text: str, encoding: str) -> None:
     encoding_of_it = decide(text.encode(encoding))

@@ -9,7 +9,7 @@ from conversation.thread import Thread
 from store.thread_store import ThreadStore
 from tests.integration.store.threads.conftest import said, statements
 
-FEW, MANY = 10, 5_000
+FEW, MANY = 10, 1_000
 
 
 @pytest.fixture
