@@ -21,6 +21,8 @@ from store.settings import Settings, load
 from store.turns import settle as turns
 from tests.integration.producers.backend import answer, claim, free_port, silent_server
 
+pytestmark = pytest.mark.soak
+
 
 @pytest.fixture(params=["sync", "async"])
 def wait(request: pytest.FixtureRequest) -> Any:

@@ -200,4 +200,4 @@ async def test_a_pdf_of_many_pages_is_read_as_far_as_its_time_goes() -> None:
     found = await prepared(out.getvalue(), "application/pdf")
 
     assert found.text is None
-    assert "scanned images" in str(found.note) or "takes too much time" in str(found.problem)
+    assert "its pages are blank" in str(found.note) or "takes too much time" in str(found.note)

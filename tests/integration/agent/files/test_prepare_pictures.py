@@ -12,6 +12,8 @@ from agent.files.prepare import prepare_file
 from conversation.prepared_file import PreparationResult
 from tests.unit.documents import png
 
+pytestmark = pytest.mark.soak
+
 #: As in `agent/files/readers/picture.py`: what providers take.
 EDGE, BYTES = 1568, 3_750_000
 

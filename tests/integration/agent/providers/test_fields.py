@@ -21,6 +21,8 @@ from conversation.step import Step
 from tests.integration.agent.providers.histories import PICTURE, request, result, user
 from tests.stub_providers import Said, StubProviders, sign
 
+pytestmark = pytest.mark.soak
+
 Ask = Callable[[ModelRequest], Awaitable[ModelReply]]
 
 THINKING = {"thinking": {"type": "enabled", "budget_tokens": 1024}}

@@ -29,6 +29,8 @@ from tests.integration.agent.providers.histories import (
 )
 from tests.stub_providers import StubProviders, sign
 
+pytestmark = pytest.mark.soak
+
 LONG_ID = "call_" + "x" * 41
 BLOCK = (user(), assistant("", call(LONG_ID)), result(LONG_ID))
 REF = tool(at={"$ref": "#/$defs/Place"})

@@ -15,6 +15,8 @@ from agent.web import WEB_TOOLS, WebLimits, web_tools
 from agent.web import page as page_module
 from tests.integration.agent.web.site import Site, answer, call, endless, fetched
 
+pytestmark = pytest.mark.soak
+
 PAGE = """<!doctype html><html><head><title> The  Mill </title>
 <script>var hidden = 1</script><style>p{}</style></head>
 <body><nav><a href="/home">Home</a> <a href="/shop">Shop</a></nav>

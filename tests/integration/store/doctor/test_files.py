@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 
+import pytest
 from sqlalchemy import select, update
 
 from conversation.attachment import Attachment
@@ -14,6 +15,8 @@ from store.files.blob_rows import reserve
 from store.retention import delete_thread
 from tests.conftest import S3
 from tests.integration.store.doctor.conftest import LONG_AGO, Site, outcomes
+
+pytestmark = pytest.mark.soak
 
 CONTENT = b"%PDF-1.7\n%nothing more"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

@@ -22,6 +22,8 @@ from store.files.prepare import FilePreparer
 from store.retention import delete_thread, purge
 from tests.integration.store.scenes import TURN, Scene
 
+pytestmark = pytest.mark.soak
+
 SOURCE = str(Attachment(filename="a", content=b"a picture").sha256)
 SMALL = Attachment(filename="small.png", content=b"its thumbnail", media_type="image/png")
 MADE = PreparationResult(text="400 x 300 pixels", thumbnail=Picture(b"its thumbnail", "image/png", "40 x 30 pixels"))

@@ -18,6 +18,8 @@ from store.threads.export import Export
 from store.turns import records
 from tests.integration.store.scenes import TURN, Scene, settle
 
+pytestmark = pytest.mark.soak
+
 #: What a model reads of a scene's summary.
 TOLD = delimit("Summary of the conversation before", "they talked")
 SAID = [

@@ -24,6 +24,8 @@ from store.turns import records
 from tests.integration.store.threads.conftest import contents, lines_of, said
 from tests.upgrade.story import tell
 
+pytestmark = pytest.mark.soak
+
 #: Columns that say where a row is, not what it holds.
 PLACES = {"key", "thread_key", "arrival_seq", "fencing_token", "context_version", "summary_version"}
 #: What is not part of a conversation: it belongs to the installation, or says how a turn was asked for.

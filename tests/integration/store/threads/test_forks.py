@@ -21,6 +21,8 @@ from store.turns.claims import ClaimRequest
 from store.turns.send_request import SendRequest
 from tests.integration.store.threads.conftest import contents, said, statements
 
+pytestmark = pytest.mark.soak
+
 
 def block(calls: int = 2) -> list[Message]:
     ids = [f"c{number}" for number in range(calls)]

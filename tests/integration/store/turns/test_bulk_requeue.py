@@ -15,6 +15,8 @@ from store.turns import bulk_requeue, records
 from store.turns.bulk_requeue import BulkRequeuedTurn, RequeueFilter, requeue_all
 from tests.integration.store.turns.test_lifecycle import Store, answer
 
+pytestmark = pytest.mark.soak
+
 UNAVAILABLE = TurnError("model_error", "unavailable: 503", retryable=True)
 REFUSED = TurnError("model_error", "refused: no such model")
 DEADLINE = TurnError("deadline", "the turn's deadline is over")

@@ -15,6 +15,8 @@ import pytest
 from tests.command import run_command
 from tests.every_command import find_commands
 
+pytestmark = pytest.mark.soak
+
 PASSWORD = "s3cret"
 GONE = f"postgresql://me:{PASSWORD}@127.0.0.1:9/gone"
 #: One command for each way in which commands open what they work on.
