@@ -24,6 +24,8 @@ from store.threads import forks, repository
 from store.turns import claims
 from tests.integration.desk import Desk, chat, marks
 
+pytestmark = pytest.mark.soak
+
 #: What a model reads of a desk's summary.
 TOLD = delimit("Summary of the conversation before", "they talked")
 

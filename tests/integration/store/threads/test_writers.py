@@ -12,6 +12,8 @@ from store.thread_store import ThreadStore
 from store.threads import repository
 from tests.integration.store.threads.conftest import OpenStore, contents, said
 
+pytestmark = pytest.mark.soak
+
 
 async def test_running_a_save_again_changes_nothing(store: ThreadStore) -> None:
     """The commit's answer was lost: the same copy is saved once more, with the same ids."""

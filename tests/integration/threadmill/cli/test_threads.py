@@ -16,6 +16,8 @@ from store.turns import workers
 from tests.command import run_command
 from threadmill.cli import docker
 
+pytestmark = pytest.mark.soak
+
 
 def json_lines(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
