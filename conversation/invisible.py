@@ -1,7 +1,7 @@
 """Characters that do not show, or turn the text around them: what makes two names look like one.
 
 What stays true: the ranges are written out, so that every version of Python and of PostgreSQL, which has them in
-`store/functions/check_id_v1.sql`, takes the same for invisible. `conversation` and its readers import it: no cost.
+`store/functions/check_id_v1.sql`, takes the same for invisible.
 """
 
 import re
