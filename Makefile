@@ -94,8 +94,8 @@ LOCK = $(COMPILE) pyproject.toml
 lock: $(VENV)/.uv
 	@echo "Locking requirements/dev.txt, app.txt, demo.txt, bench.txt"
 	@$(LOCK) --extra dev --extra embedded --output-file requirements/dev.txt
-	@$(LOCK) --constraint requirements/dev.txt --output-file requirements/app.txt
-	@$(LOCK) --constraint requirements/dev.txt --extra embedded --output-file requirements/demo.txt
+	@$(LOCK) --constraint requirements/dev.txt --extra gateway --output-file requirements/app.txt
+	@$(LOCK) --constraint requirements/dev.txt --extra embedded --extra gateway --output-file requirements/demo.txt
 	@$(COMPILE) --group bench --output-file requirements/bench.txt
 
 ## Remove .venv and every cache. .threadmill holds conversations and stays.

@@ -1,0 +1,201 @@
+"""The events of a thread: what a viewer may see of its turns, in one order.
+
+What stays true: an event that is kept has a number, which comes from its place and from no counter: the fencing
+token of the claim, the step of the journal, the position in the step. So numbers rise over a thread's whole life,
+are the same when they are read from rows again, and stay below 2**53, which JavaScript can count to. What has no
+place yet, as a turn that waits, is a notice without a number. Deltas are a preview: `MessageDone` has the whole.
+"""
+
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, ClassVar
+
+from conversation.message import Message, ToolCall, Usage
+from conversation.turn import TurnError, TurnState
+
+#: Bits of a number, from the lowest: the position in a slot, the slot, and whether it comes after the turn.
+POSITION_BITS, SLOT_BITS = 13, 12
+_AFTER_TURN = 1 << (POSITION_BITS + SLOT_BITS)
+_FENCE_BITS = POSITION_BITS + SLOT_BITS + 1
+#: The slot of a turn's beginning; step `n` of the journal has slot `n + 1`; the last is that of its end.
+START_SLOT, END_SLOT = 0, (1 << SLOT_BITS) - 1
+#: The highest index of a step that has a slot.
+MAX_STEP_INDEX = END_SLOT - 2
+#: Positions in a step's slot: up to here deltas, here the message, then the tool calls that it begins.
+DONE_POSITION = 1 << (POSITION_BITS - 1)
+MAX_POSITION = (1 << POSITION_BITS) - 1
+
+
+def number_of(fence: int, slot: int, position: int) -> int:
+    """The number of a place within a turn, for the fencing token of its claim."""
+    return fence << _FENCE_BITS | slot << POSITION_BITS | position
+
+
+def number_of_start(fence: int) -> int:
+    """The number of the beginning of an attempt."""
+    return number_of(fence, START_SLOT, 0)
+
+
+def number_of_end(fence: int) -> int:
+    """The number of a turn's end: above all that was shown of it."""
+    return number_of(fence, END_SLOT, MAX_POSITION)
+
+
+def number_after_turn(fence: int, distance: int) -> int:
+    """The number of a message of no turn, so many seqs behind the first message of the newest turn before it."""
+    return fence << _FENCE_BITS | _AFTER_TURN | min(distance, _AFTER_TURN - 1)
+
+
+def fence_of(number: int) -> int:
+    """The fencing token in a number."""
+    return number >> _FENCE_BITS
+
+
+def slot_of(number: int) -> int:
+    """The slot in a number of a place within a turn."""
+    return number >> POSITION_BITS & END_SLOT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnQueued:
+    """A notice: the turn waits. It is sent anew to each viewer that comes."""
+
+    kind: ClassVar[str] = "turn.queued"
+    thread_id: str
+    turn_id: str
+    #: Turns of the thread that come before it.
+    position: int = 0
+    #: When it is due, or tried again, if not now.
+    due_at: datetime | None = None
+    #: What its newest attempt failed of.
+    error: TurnError | None = None
+    number: None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnStarted:
+    """A worker runs the turn. From the second attempt on, viewers drop a message that is not done."""
+
+    kind: ClassVar[str] = "turn.started"
+    thread_id: str
+    turn_id: str
+    number: int
+    attempt: int
+    agent: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageDelta:
+    """A piece of a message that is being written: append it to what came of the message so far."""
+
+    kind: ClassVar[str] = "message.delta"
+    thread_id: str
+    turn_id: str
+    number: int
+    message_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageRestarted:
+    """The model begins the message anew: drop what came of it so far."""
+
+    kind: ClassVar[str] = "message.restarted"
+    thread_id: str
+    turn_id: str
+    number: int
+    message_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageDone:
+    """A whole message: what a user said, a reply of the agent, a tool's result, or one that belongs to no turn."""
+
+    kind: ClassVar[str] = "message.done"
+    thread_id: str
+    turn_id: str | None
+    number: int
+    #: Without `seq` where it is journalled and not in the history yet.
+    message: Message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCallStarted:
+    """A tool call of a reply begins; the tool message that answers it is its end."""
+
+    kind: ClassVar[str] = "tool.started"
+    thread_id: str
+    turn_id: str
+    number: int
+    message_id: str
+    call: ToolCall
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnEnded:
+    """The turn is over. Without a number where it was cancelled before any worker began it."""
+
+    kind: ClassVar[str] = "turn.ended"
+    thread_id: str
+    turn_id: str
+    number: int | None
+    state: TurnState
+    error: TurnError | None = None
+    usage: Usage | None = None
+    #: In US dollars; None where no price is known.
+    cost: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThreadDeleted:
+    """A notice: the thread is not stored any more. Nothing follows."""
+
+    kind: ClassVar[str] = "thread.deleted"
+    thread_id: str
+    turn_id: None = None
+    number: None = None
+
+
+ThreadEvent = (
+    TurnQueued
+    | TurnStarted
+    | MessageDelta
+    | MessageRestarted
+    | MessageDone
+    | ToolCallStarted
+    | TurnEnded
+    | ThreadDeleted
+)
+
+
+def event_json(event: ThreadEvent) -> dict[str, Any]:
+    """An event as JSON: `type`, `id` (its number, or null), `thread_id`, `turn_id`, and its own fields."""
+    common = {"type": event.kind, "id": event.number, "thread_id": event.thread_id, "turn_id": event.turn_id}
+    own_names = [field.name for field in fields(event) if field.name not in ("thread_id", "turn_id", "number")]
+    return common | {name: _json_of(getattr(event, name)) for name in own_names}
+
+
+def message_json(message: Message) -> dict[str, Any]:
+    """A message as its viewers see it: without what only its provider wants back."""
+    shown = message.to_json()
+    del shown["provider_fields"]
+    return shown
+
+
+def error_json(error: TurnError) -> dict[str, Any]:
+    """The error of a turn as JSON."""
+    return {"kind": error.kind, "message": error.message, "retryable": error.retryable, "fault": error.fault.value}
+
+
+def _json_of(value: object) -> Any:
+    match value:
+        case Message():
+            return message_json(value)
+        case TurnError():
+            return error_json(value)
+        case ToolCall() | Usage():
+            return value.to_json()
+        case datetime():
+            return value.isoformat()
+        case _:
+            return value
