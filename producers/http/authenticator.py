@@ -7,7 +7,7 @@ stands where that kind may; what is wrong with it is not told to its bearer, and
 from collections.abc import Mapping
 
 from producers.http.credentials import Credential, read_credential
-from producers.http.jwt_access import JwtAccess
+from producers.http.jwt_access import JwtAccess, takes_jwts
 from producers.http.key_access import KeyAccess
 from producers.http.principal import Principal
 from producers.http.stream_tokens import PREFIX as STREAM_TOKEN_PREFIX
@@ -21,11 +21,11 @@ class CredentialAuthenticator:
     """Reads API keys, stream tokens and, where the settings name an issuer, JWTs."""
 
     def __init__(self, producer: Producer) -> None:
-        """Raises `InvalidSettings` where the issuer's keys in the settings are none."""
+        """Raises `InvalidSettings` where those of JWTs do not fit together."""
         settings = producer.settings
-        self._keys = KeyAccess(producer.database, cache_seconds=settings.gateway_key_cache_seconds)
+        self._keys = KeyAccess(producer.database, cache_seconds=settings.gateway_credential_cache_seconds)
         self._stream_tokens = StreamTokens(producer.database)
-        self._jwts = JwtAccess(settings) if settings.takes_jwts else None
+        self._jwts = JwtAccess(settings) if takes_jwts(settings) else None
 
     async def authenticate(self, headers: Mapping[str, str], query: Mapping[str, str]) -> Principal | None:
         """The bearer; None where there are no credentials, or none that hold.

@@ -12,13 +12,13 @@ from typing import Any
 import jwt
 import structlog
 
-from conversation.errors import InvalidInput
+from conversation.errors import InvalidInput, InvalidSettings
 from conversation.validation import check_id, check_tenant_of_user
 from producers.http.jwt_keys import FixedKeys, IssuerAway, KeySet, RemoteKeys
 from producers.http.principal import SCOPES, Principal
 from producers.http.problems import Problem
-from store.settings import Settings
-from store.settings.gateway_access import WHOLE_TENANT
+from store.settings import Settings, variable
+from store.settings.gateway_access import SECRET_KEY_ALGORITHMS, WHOLE_TENANT
 
 #: Keys that are tried on one token, at most: a token without the name of its key is tried on each.
 MAX_TRIED_KEYS = 8
@@ -31,6 +31,27 @@ log = structlog.get_logger(__name__)
 
 class _Refused(Exception):
     """A token is refused, for the reason that stands in the log."""
+
+
+def takes_jwts(settings: Settings) -> bool:
+    """Whether the settings name an issuer. Raises `InvalidSettings` where they say half of what has to be said."""
+    name = variable
+    keys = [bool(settings.gateway_jwt_jwks_url), bool(settings.gateway_jwt_keys.get_secret_value())]
+    tenants = [bool(settings.gateway_jwt_tenant), bool(settings.gateway_jwt_tenant_claim)]
+    if not any((settings.gateway_jwt_issuer, settings.gateway_jwt_audience, *keys, *tenants)):
+        return False
+    complaints = {
+        f"{name('gateway_jwt_issuer')}: is missing; say who signs the tokens": not settings.gateway_jwt_issuer,
+        f"{name('gateway_jwt_audience')}: is missing; say for whom they are": not settings.gateway_jwt_audience,
+        f"set one of {name('gateway_jwt_jwks_url')} and {name('gateway_jwt_keys')}": keys.count(True) != 1,
+        f"set one of {name('gateway_jwt_tenant')} and {name('gateway_jwt_tenant_claim')}": tenants.count(True) != 1,
+        f"{name('gateway_jwt_algorithms')}: a secret key has no place at an address; leave HS256 and the like out, or "
+        f"set {name('gateway_jwt_keys')}": keys[0]
+        and not set(SECRET_KEY_ALGORITHMS).isdisjoint(settings.gateway_jwt_algorithms),
+    }
+    if wrong := [complaint for complaint, is_true in complaints.items() if is_true]:
+        raise InvalidSettings("\n".join(wrong))
+    return True
 
 
 class JwtAccess:

@@ -90,7 +90,7 @@ def create_key(connection: Connection, request: KeyRequest, key: ApiKey) -> KeyR
         created_at=now,
         expires_at=_end_of(now, request.expires),
     )
-    if connection.execute(entry.on_conflict_do_nothing()).rowcount:
+    if connection.execute(entry.on_conflict_do_nothing().returning(api_keys.c.id)).first():
         _audit(connection, request.tenant, "created", key.id, scopes=sorted(request.scopes))
     return _record_of(_lock(connection, key.id))
 

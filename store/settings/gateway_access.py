@@ -1,15 +1,14 @@
 """The settings of who may ask the gateway: API keys, JWTs of an issuer, and tokens for one stream."""
 
 from ipaddress import ip_address
-from typing import Annotated, Self
+from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, Field, SecretStr, field_validator, model_validator
+from pydantic import BaseModel, Field, SecretStr, field_validator
 
 from conversation.scopes import SCOPES
 from conversation.validation import check_tenant_of_user
 from store.settings.units import CommaSeparated, NonEmptyText, Seconds, SecondsOrZero
-from store.settings.variables import variable
 
 #: Algorithms of signatures whose key is public.
 PUBLIC_KEY_ALGORITHMS = (*("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"), *("ES256", "ES384", "ES512", "EdDSA"))
@@ -23,7 +22,7 @@ class GatewayKeySettings(BaseModel):
     """How long a gateway goes by what it read of a key, and how long a token for a stream is good."""
 
     #: Seconds for which a gateway goes by what it read of a key: within them, one that is revoked stops.
-    gateway_key_cache_seconds: Annotated[SecondsOrZero, Field(le=300)] = 5
+    gateway_credential_cache_seconds: Annotated[SecondsOrZero, Field(le=300)] = 5
     #: Seconds for which a token for one thread's stream is good. A stream that is open by then goes on.
     gateway_stream_token_seconds: Annotated[Seconds, Field(le=3600)] = 300
 
@@ -82,29 +81,6 @@ class GatewayTokenSettings(BaseModel):
     @classmethod
     def _check_jwt_tenant(cls, value: str) -> str:
         return check_tenant_of_user(value) if value else value
-
-    @property
-    def takes_jwts(self) -> bool:
-        """Whether a gateway takes JWTs."""
-        return bool(self.gateway_jwt_issuer)
-
-    @model_validator(mode="after")
-    def _check_jwt_settings(self) -> Self:
-        keys = [bool(self.gateway_jwt_jwks_url), bool(self.gateway_jwt_keys.get_secret_value())]
-        tenants = [bool(self.gateway_jwt_tenant), bool(self.gateway_jwt_tenant_claim)]
-        if not self.takes_jwts:
-            if any((*keys, *tenants, self.gateway_jwt_audience)):
-                raise ValueError(f"{variable('gateway_jwt_issuer')}: is missing, and other settings of JWTs are there")
-            return self
-        if not self.gateway_jwt_audience:
-            raise ValueError(f"{variable('gateway_jwt_audience')}: is missing; say for whom the tokens are")
-        if keys.count(True) != 1:
-            raise ValueError(f"set one of {variable('gateway_jwt_jwks_url')} and {variable('gateway_jwt_keys')}")
-        if tenants.count(True) != 1:
-            raise ValueError(f"set one of {variable('gateway_jwt_tenant')} and {variable('gateway_jwt_tenant_claim')}")
-        if self.gateway_jwt_jwks_url and set(self.gateway_jwt_algorithms) & set(SECRET_KEY_ALGORITHMS):
-            raise ValueError(f"{variable('gateway_jwt_algorithms')}: a secret key has no place at an address")
-        return self
 
 
 def _check_words(value: tuple[str, ...], words: tuple[str, ...]) -> tuple[str, ...]:

@@ -97,14 +97,14 @@ def rotate_key(
 def revoke_key(key_id: OneKey) -> None:
     """Revoke a key for good, and each secret of it.
 
-    Gateways take it for as long as they keep what they read (THREADMILL_GATEWAY_KEY_CACHE_SECONDS).
+    Gateways take it for as long as they keep what they read (THREADMILL_GATEWAY_CREDENTIAL_CACHE_SECONDS).
     """
     from store.keys import key_rows
     from store.keys.key_text import read_id
 
     with open_database() as (database, settings):
         record = database.run(key_rows.revoke_key, read_id("key_id", key_id))
-    seconds = settings.gateway_key_cache_seconds
+    seconds = settings.gateway_credential_cache_seconds
     print_text(f"revoked {record.id}; every gateway refuses it within {seconds:g} s")
 
 
