@@ -5,7 +5,7 @@ import json
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import cache
 from typing import Any
 
@@ -86,7 +86,8 @@ class KeyServer:
             yield self
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
+        with suppress(asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
         self.requests += 1
         await asyncio.sleep(self.delay_seconds)
         head = f"HTTP/1.1 {self.status} X\r\nLocation: {self.url}x\r\nContent-Length: {len(self.content)}\r\n\r\n"
