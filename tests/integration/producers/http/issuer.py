@@ -75,6 +75,7 @@ class KeyServer:
         self.content = b"{}"
         self.delay_seconds = 0.0
         self.url = ""
+        self._answers: set[asyncio.Task[None]] = set()
 
     def serve(self, *keys: dict[str, Any]) -> None:
         self.status, self.content = 200, json.dumps({"keys": keys}).encode()
@@ -84,12 +85,23 @@ class KeyServer:
         async with await asyncio.start_server(self._answer, "127.0.0.1", 0) as server:
             self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/jwks.json"
             yield self
+            for answer in self._answers:
+                answer.cancel()
+            await asyncio.gather(*self._answers, return_exceptions=True)
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        answer = asyncio.create_task(self._write_answer(reader, writer))
+        self._answers.add(answer)
+        with suppress(asyncio.CancelledError):
+            await answer
+        writer.close()
+
+    async def _write_answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(asyncio.IncompleteReadError):
             await reader.readuntil(b"\r\n\r\n")
         self.requests += 1
         await asyncio.sleep(self.delay_seconds)
         head = f"HTTP/1.1 {self.status} X\r\nLocation: {self.url}x\r\nContent-Length: {len(self.content)}\r\n\r\n"
         writer.write(head.encode() + self.content)
-        writer.close()
+        with suppress(ConnectionError):
+            await writer.drain()
