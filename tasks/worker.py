@@ -28,8 +28,10 @@ from store import migrations
 from store.blobs import open_file_store
 from store.blobs.factory import MEMORY
 from store.database.engine import Database
+from store.installation import read_signing_key
 from store.files.reader import FileReader
 from store.live.breaker_board import ValkeyBreakerBoard
+from store.live.event_publisher import EventPublisher
 from store.live.signals import WorkerSignals
 from store.settings import Settings
 from store.summaries.summarize import defaults_of
@@ -68,7 +70,10 @@ class Worker:
         self.tool_loops = ToolLoops(self.tool_threads)
         self.loop = asyncio.new_event_loop()
         self.breaker_board = ValkeyBreakerBoard(settings)
-        self.signals = WorkerSignals(settings, cancel=self.active_runs.cancel)
+        self.event_publisher = EventPublisher(self._publish)
+        self.signals = WorkerSignals(
+            settings, cancel=self.active_runs.cancel, hear_watch=self.event_publisher.hear_watch
+        )
         self.heartbeat = Heartbeat(
             self.id,
             settings,
@@ -91,6 +96,7 @@ class Worker:
             ),
             tool_threads=self.tool_threads,
             publish_turn_ended=self.signals.publish_turn_ended,
+            event_publisher=self.event_publisher,
             tool_loops=self.tool_loops,
             breakers=self._create_breakers(),
         )
@@ -109,6 +115,9 @@ class Worker:
             tenant_max_running=self.settings.tenant_max_running_turns,
         )
 
+    def _publish(self, channel: str, text: str) -> None:
+        self.signals.publish(channel, text)
+
     def start(self) -> None:
         """Load what is slow, then the loop, then the lease: after this, turns may be claimed."""
         for agent in self.agents.values():
@@ -121,6 +130,7 @@ class Worker:
                     parameters=agent.request_parameters(),
                     has_tools=bool(agent.tools),
                 )
+        self.event_publisher.signing_key = self.database.run(read_signing_key)
         self._loop_thread.start()
         self.loop.call_soon_threadsafe(self.signals.start)
         self.heartbeat.start()

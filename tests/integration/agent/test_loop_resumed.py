@@ -285,7 +285,7 @@ async def test_a_turn_that_must_not_run_on_keeps_what_its_journal_shows_was_said
     task.cancel()
     await asyncio.wait([task])
 
-    transcript = replay_transcript(journal.steps, {"agent": "a"})
+    transcript = replay_transcript("turn", journal.steps, {"agent": "a"})
 
     messages = transcript.close()
     assert_well_formed(messages)
