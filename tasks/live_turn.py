@@ -12,7 +12,7 @@ from agent.journal import Journal
 from agent.models.protocol import StreamRestarted, TextDelta
 from conversation.events import DONE_POSITION, MAX_STEP_INDEX, START_SLOT, number_of, number_of_end, number_of_start
 from conversation.step import Step
-from conversation.turn import ClaimedTurn, FinalEnding, Ending, LeasedTurn
+from conversation.turn import ClaimedTurn, Ending, FinalEnding, LeasedTurn
 from store.live.event_publisher import EventPublisher, TurnFeed
 
 

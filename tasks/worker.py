@@ -28,8 +28,8 @@ from store import migrations
 from store.blobs import open_file_store
 from store.blobs.factory import MEMORY
 from store.database.engine import Database
-from store.installation import read_signing_key
 from store.files.reader import FileReader
+from store.installation import read_signing_key
 from store.live.breaker_board import ValkeyBreakerBoard
 from store.live.event_publisher import EventPublisher
 from store.live.signals import WorkerSignals

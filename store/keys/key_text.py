@@ -18,7 +18,9 @@ PREFIX = "tmk_"
 _DIGITS = string.digits + string.ascii_uppercase + string.ascii_lowercase
 #: 62 ** 43 is the first power of 62 above 2 ** 256.
 ID_CHARS, SECRET_CHARS, CHECKSUM_CHARS = 16, 43, 6
-_KEY = re.compile(rf"{PREFIX}([0-9A-Za-z]{{{ID_CHARS}}})_[0-9A-Za-z]{{{SECRET_CHARS}}}([0-9A-Za-z]{{{CHECKSUM_CHARS}}})")
+_KEY = re.compile(
+    rf"{PREFIX}([0-9A-Za-z]{{{ID_CHARS}}})_[0-9A-Za-z]{{{SECRET_CHARS}}}([0-9A-Za-z]{{{CHECKSUM_CHARS}}})"
+)
 
 
 @dataclass(frozen=True, slots=True)

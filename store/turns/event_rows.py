@@ -5,12 +5,13 @@ history before it. A turn's row and its messages are read in one statement, so t
 end without what was said before it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from datetime import datetime
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, false, func, null, or_, select
+from sqlalchemy import ColumnElement, Connection, ScalarSelect, and_, case, false, func, null, or_, select
 
 from conversation.errors import ThreadNotFound, TurnNotFound
 from conversation.events import (
@@ -22,14 +23,16 @@ from conversation.events import (
     number_after_turn,
     seq_after_turn,
 )
-from conversation.message import Message
+from conversation.message import Message, Usage
 from conversation.quotation import quote
+from conversation.step import Step
+from store.database.column_types import clock
 from store.database.sqlite import read_only
-from store.database.statements import AnyRow
+from store.database.statements import AnyRow, convert_row
 from store.history import message_rows
 from store.tables import messages, steps, threads, turns
 from store.tables.turns import unfinished
-from store.turns.events_of_turn import ClaimedTurnLog, TurnRow, end_of
+from store.turns.events_of_turn import ClaimedTurnLog, JournalledStep, TurnRow, end_of
 from store.turns.records import is_turn
 
 #: Messages of a page, about: whole turns are read.
@@ -125,11 +128,11 @@ def number_messages(connection: Connection, thread_key: int, history: Sequence[M
     of_page = select(*_turn_columns).where(turns.c.thread_key == thread_key, turns.c.id.in_(turn_ids))
     page_turns = [_turn_of(row) for row in connection.execute(of_page)] if turn_ids else []
     claimed = {turn.id: turn for turn in page_turns if turn.fencing_token is not None}
-    step_rows = _read_step_rows(connection, claimed.values())
+    journals = _read_journals(connection, claimed.values())
     numbers: dict[str, int] = {}
     for turn in claimed.values():
         own = [message for message in history if message.turn_id == turn.id]
-        log = ClaimedTurnLog("", turn, own, step_rows.get(turn.id, ()))
+        log = ClaimedTurnLog("", turn, own, journals.get(turn.id, ()))
         numbers |= {message.id: number for message, number in log.numbers()}
     fence: int | None = None
     for message in history:
@@ -167,7 +170,7 @@ def _read_messages(connection: Connection, thread: AnyRow, after: int, limit: in
     return [*rows, *connection.execute(rest)], True
 
 
-def _claimed_of(*rows: Sequence[AnyRow]) -> Iterable[TurnRow]:
+def _claimed_of(*rows: Sequence[AnyRow]) -> Collection[TurnRow]:
     """The turns in rows that were claimed, each once."""
     return {row.turns_id: _turn_of(row) for row in chain(*rows) if row.turns_fencing_token is not None}.values()
 
@@ -211,23 +214,29 @@ def _load_logs(
     own_rows = [row for row in rows if row.turn_id in ids]
     for message in message_rows.load(connection, thread_key, own_rows):
         own_messages.setdefault(message.turn_id or "", []).append(message)
-    step_rows = _read_step_rows(connection, claimed)
+    journals = _read_journals(connection, claimed)
     return [
-        ClaimedTurnLog(thread_id, turn, own_messages.get(turn.id, ()), step_rows.get(turn.id, ())) for turn in claimed
+        ClaimedTurnLog(thread_id, turn, own_messages.get(turn.id, ()), journals.get(turn.id, ())) for turn in claimed
     ]
 
 
-def _read_step_rows(connection: Connection, of_turns: Iterable[TurnRow]) -> Mapping[str, list[AnyRow]]:
-    """The rows of journals, by turn; results only of turns that are not over, whose messages are not stored yet."""
-    all_ids = [turn.id for turn in of_turns]
+def _read_journals(connection: Connection, of_turns: Collection[TurnRow]) -> Mapping[str, list[JournalledStep]]:
+    """The journals of turns; results only of those that are not over, whose replies are no messages yet."""
+    if not of_turns:
+        return {}
     open_ids = [turn.id for turn in of_turns if not turn.is_final]
     is_open: ColumnElement[bool] = steps.c.turn_id.in_(open_ids) if open_ids else false()
     columns = [column for column in steps.c if column.name != "result"]
-    result = case((is_open, steps.c.result), else_=null()).label("result")
-    step_rows: dict[str, list[AnyRow]] = {}
-    for row in connection.execute(select(*columns, result).where(steps.c.turn_id.in_(all_ids))) if all_ids else ():
-        step_rows.setdefault(row.turn_id, []).append(row)
-    return step_rows
+    statement = (
+        select(*columns, case((is_open, steps.c.result), else_=null()).label("result"))
+        .where(steps.c.turn_id.in_([turn.id for turn in of_turns]))
+        .order_by(steps.c.turn_id, steps.c["index"])
+    )
+    journals: dict[str, list[JournalledStep]] = {}
+    for row in connection.execute(statement):
+        step = convert_row(row, Step, usage=Usage(**row.usage) if row.usage else None)
+        journals.setdefault(row.turn_id, []).append(JournalledStep(step, row.fencing_token))
+    return journals
 
 
 def _waiting_columns() -> list[ColumnElement[Any]]:
@@ -277,3 +286,50 @@ def _turn_of(row: AnyRow) -> TurnRow:
 def _notice(thread_id: str, row: AnyRow, position: int) -> TurnQueued:
     turn = _turn_of(row)
     return TurnQueued(thread_id=thread_id, turn_id=turn.id, position=position, due_at=row.due_at, error=turn.error)
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadMark:
+    """A mark in a thread's rows: where it is another, there is more to read."""
+
+    last_seq: int
+    fencing_token: int
+    history_starts_after: int
+    updated_at: datetime
+    #: Turns that wait or run.
+    unfinished: int
+
+
+@read_only
+def peek_threads(connection: Connection, names: Collection[tuple[str, str]]) -> dict[tuple[str, str], ThreadMark]:
+    """The marks of threads, by tenant and id; one that is not stored is not among them. One statement."""
+    by_tenant: dict[str, list[str]] = {}
+    for tenant, thread_id in names:
+        by_tenant.setdefault(tenant, []).append(thread_id)
+    if not by_tenant:
+        return {}
+    of_names = or_(*(and_(threads.c.tenant == tenant, threads.c.id.in_(ids)) for tenant, ids in by_tenant.items()))
+    statement = select(threads.c.tenant, threads.c.id, *_mark_columns()).where(of_names)
+    return {(row.tenant, row.id): convert_row(row, ThreadMark) for row in connection.execute(statement)}
+
+
+@read_only
+def list_active_threads(
+    connection: Connection, tenant: str, owner: str, *, since: datetime
+) -> tuple[datetime, dict[str, ThreadMark]]:
+    """The marks of a user's threads in which something happened since then, or goes on; and the database's time."""
+    columns = _mark_columns()
+    happens = or_(threads.c.updated_at >= since, _unfinished_turns() > 0)
+    statement = select(threads.c.id, *columns).where(threads.c.tenant == tenant, threads.c.owner == owner, happens)
+    now: datetime = connection.execute(select(clock())).scalar_one()
+    return now, {row.id: convert_row(row, ThreadMark) for row in connection.execute(statement)}
+
+
+def _mark_columns() -> list[ColumnElement[Any]]:
+    names = ("last_seq", "fencing_token", "history_starts_after", "updated_at")
+    return [*(threads.c[name] for name in names), _unfinished_turns().label("unfinished")]
+
+
+def _unfinished_turns() -> ScalarSelect[int]:
+    of_thread = turns.c.thread_key == threads.c.key
+    return select(func.count()).where(of_thread, unfinished).correlate(threads).scalar_subquery()

@@ -25,10 +25,9 @@ from conversation.events import (
 )
 from conversation.message import Message, Usage
 from conversation.replay import assistant_message, tool_message, tool_result_of
+from conversation.step import Step
 from conversation.transcript import place_of
 from conversation.turn import TurnError, TurnState
-from store.database.statements import AnyRow
-from store.turns import journal
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +64,14 @@ class TurnRow:
 
 
 @dataclass(frozen=True, slots=True)
+class JournalledStep:
+    """A step, and the token of the claim under which it was written last."""
+
+    step: Step
+    fencing_token: int
+
+
+@dataclass(frozen=True, slots=True)
 class ClaimedTurnLog:
     """The log of a turn that was claimed at least once."""
 
@@ -72,8 +79,8 @@ class ClaimedTurnLog:
     turn: TurnRow
     #: Its messages in the history, in their order.
     messages: Sequence[Message]
-    #: The rows of its journal; of a turn that is over, their results are not looked at.
-    step_rows: Sequence[AnyRow]
+    #: Its journal, by index; of a turn that is over, results are not looked at.
+    journal: Sequence[JournalledStep]
 
     def events(self) -> list[ThreadEvent]:
         """The events that have numbers, in their order."""
@@ -81,7 +88,7 @@ class ClaimedTurnLog:
 
     def numbers(self) -> Iterator[tuple[Message, int]]:
         """Each of its messages in the history with its number."""
-        places = _Places(self.turn, self.step_rows)
+        places = _Places(self.turn, self.journal)
         return ((message, places.place(message)) for message in self.messages)
 
     def _read(self) -> Iterator[ThreadEvent]:
@@ -100,19 +107,19 @@ class ClaimedTurnLog:
 
     def _read_journal(self) -> Iterator[ThreadEvent]:
         reply: Message | None = None
-        places = _Places(self.turn, self.step_rows)
+        places = _Places(self.turn, self.journal)
         source = {"agent": self.turn.agent, "version": self.turn.agent_version}
-        for index, step in sorted(journal.steps_by_index(self.step_rows).items()):
+        for step in (each.step for each in self.journal):
             if step.result is None:
                 if step.kind == "tool":
                     return
                 continue  # attempts that came to no reply
             if step.kind == "model":
                 reply = assistant_message(self.turn.id, step, source)
-                yield from self._show(reply, places.number(index, DONE_POSITION))
+                yield from self._show(reply, places.number(step.index, DONE_POSITION))
             elif reply is not None:
                 result = tool_message(reply, step.call_id, step.name, tool_result_of(step))
-                yield from self._show(result, places.number(index, DONE_POSITION))
+                yield from self._show(result, places.number(step.index, DONE_POSITION))
 
     def _show(self, message: Message, number: int) -> Iterator[ThreadEvent]:
         """The events of a message: itself, and the tool calls that begin with it."""
@@ -154,16 +161,16 @@ def end_of(thread_id: str, turn: TurnRow) -> TurnEnded:
 class _Places:
     """The places of a turn's messages among the events of its thread."""
 
-    def __init__(self, turn: TurnRow, step_rows: Iterable[AnyRow]) -> None:
+    def __init__(self, turn: TurnRow, journal: Iterable[JournalledStep]) -> None:
         self._turn = turn
         self._tool_indexes: set[int] = set()
         #: The fencing token of each step. A result that waited for one before it counts from that one on.
         self._fences: dict[int, int] = {}
         newest = 0
-        for row in sorted(step_rows, key=lambda row: row.index):
-            self._fences[row.index] = newest = max(newest, row.fencing_token)
-            if row.kind == "tool":
-                self._tool_indexes.add(row.index)
+        for each in journal:
+            self._fences[each.step.index] = newest = max(newest, each.fencing_token)
+            if each.step.kind == "tool":
+                self._tool_indexes.add(each.step.index)
 
     def place(self, message: Message) -> int:
         """The number of a message of the history."""

@@ -268,6 +268,8 @@ def upgrade() -> None:
         sa.Column("window_to_seq", sa.BigInteger(), nullable=True),
         sa.Column("window_summary_id", sa.Uuid(), nullable=True),
         sa.Column("window_context_version", sa.Integer(), nullable=True),
+        sa.Column("first_fencing_token", sa.BigInteger(), nullable=True),
+        sa.Column("fencing_token", sa.BigInteger(), nullable=True),
         sa.Column("started_at", TIME, nullable=True),
         sa.Column("attempt_started_at", TIME, nullable=True),
         sa.Column("agent_version", sa.Text(), nullable=True),
