@@ -84,15 +84,23 @@ class Worker:
             queues=queues,
             on_drain=self.drain,
         )
-        self.runner = Runner(
-            settings=settings,
-            agents=agents,
+        self.runner = self._create_runner(queues)
+        self._loop_thread = threading.Thread(target=self._run_loop, name="loop", daemon=True)
+        self._letting_go: set[asyncio.Task[None]] = set()
+        self._is_stopped = False
+        #: The next request to stop lets its turns end, however long they take.
+        self._is_draining = False
+
+    def _create_runner(self, queues: Collection[str]) -> Runner:
+        return Runner(
+            settings=self.settings,
+            agents=self.agents,
             claim_request=self._create_claim_request(runs_quarantine=QUARANTINE_QUEUE in queues),
             turn_store=TurnStore(self.database),
             active_runs=self.active_runs,
             attachments=AttachmentParts(
-                FileReader(open_file_store(settings), self.database, FileRequester().request),
-                FileLimits(settings.attachments_max_count, settings.message_max_bytes),
+                FileReader(open_file_store(self.settings), self.database, FileRequester().request),
+                FileLimits(self.settings.attachments_max_count, self.settings.message_max_bytes),
             ),
             tool_threads=self.tool_threads,
             publish_turn_ended=self.signals.publish_turn_ended,
@@ -100,11 +108,6 @@ class Worker:
             tool_loops=self.tool_loops,
             breakers=self._create_breakers(),
         )
-        self._loop_thread = threading.Thread(target=self._run_loop, name="loop", daemon=True)
-        self._letting_go: set[asyncio.Task[None]] = set()
-        self._is_stopped = False
-        #: The next request to stop lets its turns end, however long they take.
-        self._is_draining = False
 
     def _create_claim_request(self, *, runs_quarantine: bool) -> ClaimRequest:
         return ClaimRequest(

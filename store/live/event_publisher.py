@@ -25,7 +25,7 @@ DELTA_SECONDS, LATE_DELTA_SECONDS, LATE_POSITION = 0.03, 0.25, 2000
 
 
 class EventPublisher:
-    """What the turns of one process publish, and for whom."""
+    """The publisher of the turns of one process, and those for whom it publishes."""
 
     def __init__(self, publish: Callable[[str, str], None], signing_key: bytes = b"") -> None:
         """`publish` sends a text to a channel; it returns at once, and may lose it."""
@@ -91,7 +91,7 @@ class EventPublisher:
 
 
 class TurnFeed:
-    """What one attempt at a turn publishes: rings, and the deltas of the reply that is being written."""
+    """The feed of one attempt at a turn: rings, and the deltas of the reply that is being written."""
 
     def __init__(self, publisher: EventPublisher, topics: tuple[str, ...], thread_id: str, turn_id: str) -> None:
         self.topics = topics

@@ -1,4 +1,4 @@
-"""What a worker publishes, as ends of turns and live events: out at once, and never a reason to fail.
+"""Publications of a worker, as ends of turns and live events: out at once, and never a reason to fail.
 
 What stays true: what comes in the same moment, or while other texts are on their way, goes out together, in one round
 trip and in its order. No failure reaches a caller; what waits for a slow server is bounded, and the rest is lost.

@@ -73,7 +73,7 @@ def read_thread_events(
     while True:
         rows, has_more = _read_messages(connection, thread, after, limit)
         open_rows = [] if has_more else _read_open_turns(connection, thread.key)
-        logs = _load_logs(connection, thread.key, thread_id, _claimed_of(rows, open_rows), rows)
+        logs = _load_logs(connection, thread.key, thread_id, _list_claimed(rows, open_rows), rows)
         loose = message_rows.load(connection, thread.key, [row for row in rows if row.turns_fencing_token is None])
         events = list(_arrange(thread_id, after, (*rows, *open_rows), logs, {each.id: each for each in loose}))
         if events or not has_more:
@@ -170,7 +170,7 @@ def _read_messages(connection: Connection, thread: AnyRow, after: int, limit: in
     return [*rows, *connection.execute(rest)], True
 
 
-def _claimed_of(*rows: Sequence[AnyRow]) -> Collection[TurnRow]:
+def _list_claimed(*rows: Sequence[AnyRow]) -> Collection[TurnRow]:
     """The turns in rows that were claimed, each once."""
     return {row.turns_id: _turn_of(row) for row in chain(*rows) if row.turns_fencing_token is not None}.values()
 

@@ -32,7 +32,7 @@ from conversation.turn import TurnError, TurnState
 
 @dataclass(frozen=True, slots=True)
 class TurnRow:
-    """What a turn's row says of its events, by the names of its columns."""
+    """The part of a turn's row that tells of its events, by the names of its columns."""
 
     id: str
     state: str
@@ -56,7 +56,7 @@ class TurnRow:
 
     @property
     def error(self) -> TurnError | None:
-        """What it failed of; while it waits or runs, its newest attempt."""
+        """The error of a turn that failed; of one that waits or runs, its newest attempt's."""
         if self.error_kind is None:
             return None
         fault = Fault(self.error_fault) if self.error_fault else Fault.INTERNAL
@@ -168,7 +168,9 @@ class _Places:
         self._fences: dict[int, int] = {}
         newest = 0
         for each in journal:
-            self._fences[each.step.index] = newest = max(newest, each.fencing_token)
+            # An imported journal has the tokens of another installation.
+            newest = max(newest, min(each.fencing_token, turn.fencing_token or 0))
+            self._fences[each.step.index] = newest
             if each.step.kind == "tool":
                 self._tool_indexes.add(each.step.index)
 

@@ -237,7 +237,7 @@ async def test_text_that_was_not_finished_is_kept_and_marked() -> None:
 
     def watch(event: Event) -> None:
         seen.append(event)
-        if len(seen) == 3:
+        if len(seen) == 4:  # the reply has begun, and three words came
             enough.set()
 
     run = run_of(Agent(name="a"), Scripted(says("one two three four five six")), emit=watch)
