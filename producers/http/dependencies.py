@@ -3,11 +3,13 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import quote
 
 from fastapi import Depends, Request
 
 from producers.http.principal import Authenticator, Principal, Scope
 from producers.http.problems import Problem
+from producers.http.request_record import record_of
 from producers.producer import Producer
 from store.settings import Settings
 
@@ -32,12 +34,23 @@ def gateway_of(request: Request) -> Gateway:
     return gateway
 
 
+async def authenticate(request: Request) -> Principal:
+    """The principal of a request, whatever it may do. Raises `Problem` 401 where no credential holds."""
+    principal = await gateway_of(request).authenticator.authenticate(request.headers, request.query_params)
+    if principal is None:
+        raise Problem(401, "Unauthorized", "no valid key or token came with the request")
+    record_of(request).principal = principal
+    return principal
+
+
+def path_of(request: Request, path: str) -> str:
+    """The path of a resource as clients see it, wherever the gateway is mounted: for `Location`."""
+    return quote(f"{request.scope.get('root_path', '')}{path}", safe="/~")
+
+
 def _require(scope: Scope) -> Callable[[Request], Awaitable[Principal]]:
     async def require(request: Request) -> Principal:
-        authenticator = gateway_of(request).authenticator
-        principal = await authenticator.authenticate(request.headers, request.query_params)
-        if principal is None:
-            raise Problem(401, "Unauthorized", "no valid key or token came with the request")
+        principal = await authenticate(request)
         if scope not in principal.scopes or principal.thread_id is not None:
             raise Problem(403, "Forbidden", f"the credential lacks the scope {scope!r}")
         return principal

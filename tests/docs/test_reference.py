@@ -114,7 +114,7 @@ def test_the_tree_of_errors_is_that_of_the_code() -> None:
 
 def test_what_to_do_over_http_with_each_error_is_told() -> None:
     import threadmill
-    from examples.web.problems import STATUSES, status_of
+    from producers.http.statuses import STATUSES, status_of
 
     rows = re.findall(r"^\| `([A-Z]\w+)` \| .+ \| (yes|no|by kind) \| (\d+) \|$", page("errors.md"), re.MULTILINE)
     expected = []
