@@ -1,7 +1,7 @@
 """Threadmill's errors and their HTTP statuses: the one place that says which status each of them has.
 
 What stays true: it imports no web framework, so that a backend of any can answer by the same table.
-`docs/reference/errors.md` has the same, and a test compares them.
+`docs/reference/errors.md` and `examples/web/problems.py`, which backends copy, have the same; a test compares them.
 """
 
 from conversation import errors
