@@ -11,16 +11,37 @@ from importlib.util import find_spec
 
 from fastapi import FastAPI
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 
+from conversation.logs import use_standard_logging
 from producers.http import health, problems
 from producers.http.dependencies import Gateway
+from producers.http.middleware.access_log import AccessLog
+from producers.http.middleware.body_limit import BodyLimit
+from producers.http.middleware.errors import ErrorBorder
 from producers.http.middleware.request_ids import RequestIds
+from producers.http.middleware.time_limit import TimeLimit
+from producers.http.openapi import API_DESCRIPTION, describe_api
 from producers.http.principal import Authenticator
+from producers.http.rate_limits import RateLimiter
 from producers.producer import Producer
 from store.settings import Settings, current
 
 #: Modules whose `router` is served under `/v1`; the paths in them begin with that of their resource.
 _RESOURCES = ("threads", "messages", "turns", "streams", "stream_tokens", "files", "context", "summaries", "usage")
+#: Headers that pages of other origins may send, and may read.
+_CORS_REQUEST_HEADERS = (
+    "Authorization",
+    "Idempotency-Key",
+    "If-Match",
+    "If-None-Match",
+    "Last-Event-ID",
+    "X-Request-Id",
+)
+_CORS_ANSWER_HEADERS = (
+    "Content-Disposition", "ETag", "Idempotency-Replayed", "Location", "RateLimit", "RateLimit-Policy", "Retry-After",
+    "WWW-Authenticate", "X-Request-Id",
+)  # fmt: skip
 
 
 def create_gateway(
@@ -30,15 +51,17 @@ def create_gateway(
 
     A `producer` that is given is shared, and stays open when the gateway closes.
     """
+    use_standard_logging()
     settings = settings or (producer.settings if producer else current())
     app = FastAPI(
         title="Threadmill",
         version="1",
+        description=API_DESCRIPTION,
         lifespan=run_gateway,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        middleware=[Middleware(RequestIds)],
+        middleware=_list_middleware(settings),
     )
     problems.add_handlers(app)
     app.state.owns_producer = producer is None
@@ -47,6 +70,7 @@ def create_gateway(
     for name in _RESOURCES:
         if find_spec(f"producers.http.{name}"):
             app.include_router(import_module(f"producers.http.{name}").router, prefix="/v1")
+    app.openapi = lambda: describe_api(app)  # type: ignore[method-assign]
     return app
 
 
@@ -58,16 +82,41 @@ async def run_gateway(app: FastAPI) -> AsyncIterator[None]:
     try:
         yield
     finally:
+        await gateway.rate_limiter.close()
         if app.state.owns_producer:
             await gateway.producer.close_async()
+
+
+def _list_middleware(settings: Settings) -> list[Middleware]:
+    """The middleware, from the outermost: what an inner one answers has the headers of the outer ones."""
+    cors = Middleware(
+        CORSMiddleware,
+        allow_origins=settings.gateway_cors_origins,
+        allow_methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
+        allow_headers=_CORS_REQUEST_HEADERS,
+        expose_headers=_CORS_ANSWER_HEADERS,
+    )
+    return [
+        Middleware(RequestIds),
+        Middleware(AccessLog),
+        *([cors] if settings.gateway_cors_origins else []),
+        Middleware(ErrorBorder),
+        Middleware(TimeLimit, seconds=settings.gateway_request_timeout_seconds),
+        Middleware(
+            BodyLimit, max_bytes=settings.gateway_max_body_bytes, max_form_bytes=settings.gateway_max_form_bytes
+        ),
+    ]
 
 
 def _open(settings: Settings, producer: Producer, authenticator: Authenticator | None) -> Gateway:
     if authenticator is None:
         authenticator = import_module("producers.http.authenticator").create_authenticator(producer)
-    hub = (
-        import_module("producers.events.hub").EventHub(producer.connections)
-        if find_spec("producers.events.hub")
-        else None
+    has_hub = find_spec("producers.events.hub")
+    hub = import_module("producers.events.hub").EventHub(producer.connections) if has_hub else None
+    return Gateway(
+        settings=settings,
+        producer=producer,
+        authenticator=authenticator,
+        hub=hub,  # type: ignore[arg-type]
+        rate_limiter=RateLimiter(settings),
     )
-    return Gateway(settings=settings, producer=producer, authenticator=authenticator, hub=hub)  # type: ignore[arg-type]

@@ -7,8 +7,10 @@ from urllib.parse import quote
 
 from fastapi import Depends, Request
 
+from producers.http.openapi import check_parameters
 from producers.http.principal import Authenticator, Principal, Scope
 from producers.http.problems import Problem
+from producers.http.rate_limits import RateLimiter
 from producers.http.request_record import record_of
 from producers.producer import Producer
 from store.settings import Settings
@@ -26,6 +28,7 @@ class Gateway:
     authenticator: Authenticator
     #: Follows the events of threads.
     hub: "EventHub"
+    rate_limiter: RateLimiter
 
 
 def gateway_of(request: Request) -> Gateway:
@@ -35,12 +38,21 @@ def gateway_of(request: Request) -> Gateway:
 
 
 async def authenticate(request: Request) -> Principal:
-    """The principal of a request, whatever it may do. Raises `Problem` 401 where no credential holds."""
-    principal = await gateway_of(request).authenticator.authenticate(request.headers, request.query_params)
-    if principal is None:
-        raise Problem(401, "Unauthorized", "no valid key or token came with the request")
-    record_of(request).principal = principal
-    return principal
+    """The principal of a request, whatever it may do; it is asked for once a request.
+
+    Raises `Problem` 401 where no credential holds, 429 where it was too busy; `InvalidInput` for parameters that
+    the operation does not have.
+    """
+    record, gateway = record_of(request), gateway_of(request)
+    if record.principal is None:
+        principal = await gateway.authenticator.authenticate(request.headers, request.query_params)
+        if principal is None:
+            challenge = {"WWW-Authenticate": "Bearer"}
+            raise Problem(401, "Unauthorized", "no valid key or token came with the request", headers=challenge)
+        record.principal = principal
+        record.headers |= await gateway.rate_limiter.check(principal)
+        check_parameters(request)
+    return record.principal
 
 
 def path_of(request: Request, path: str) -> str:

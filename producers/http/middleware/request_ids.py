@@ -2,6 +2,7 @@
 
 import re
 
+import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -35,4 +36,5 @@ class RequestIds:
                 headers.update(record.headers)
             await send(message)
 
-        await self._app(scope, receive, send_with_headers)
+        with structlog.contextvars.bound_contextvars(request=record.id):
+            await self._app(scope, receive, send_with_headers)
