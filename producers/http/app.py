@@ -4,8 +4,8 @@ What stays true: nothing connects before the first request or the app's start; a
 server runs, works all the same, and `run_gateway` in the outer app's lifespan warms it up and closes it.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import import_module
 from importlib.util import find_spec
 
@@ -64,8 +64,7 @@ def create_gateway(
         middleware=_list_middleware(settings),
     )
     problems.add_handlers(app)
-    app.state.owns_producer = producer is None
-    app.state.gateway = _open(settings, producer or Producer(settings), authenticator)
+    app.state.gateway = _open(app, settings, producer, authenticator)
     app.include_router(health.router)
     for name in _RESOURCES:
         if find_spec(f"producers.http.{name}"):
@@ -82,9 +81,9 @@ async def run_gateway(app: FastAPI) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        await gateway.rate_limiter.close()
-        if app.state.owns_producer:
-            await gateway.producer.close_async()
+        async with AsyncExitStack() as stack:
+            for close in app.state.closers:
+                stack.push_async_callback(close)
 
 
 def _list_middleware(settings: Settings) -> list[Middleware]:
@@ -108,15 +107,24 @@ def _list_middleware(settings: Settings) -> list[Middleware]:
     ]
 
 
-def _open(settings: Settings, producer: Producer, authenticator: Authenticator | None) -> Gateway:
+def _open(app: FastAPI, settings: Settings, producer: Producer | None, authenticator: Authenticator | None) -> Gateway:
+    """Open what a gateway has; what is its own is closed with it, the newest first."""
+    closers: list[Callable[[], Awaitable[None]]] = []
+    app.state.closers = closers
+    if producer is None:
+        producer = Producer(settings)
+        closers.append(producer.close_async)
     if authenticator is None:
         authenticator = import_module("producers.http.authenticator").create_authenticator(producer)
+        closers.append(authenticator.close)
     has_hub = find_spec("producers.events.hub")
     hub = import_module("producers.events.hub").EventHub(producer.connections) if has_hub else None
+    rate_limiter = RateLimiter(settings)
+    closers.append(rate_limiter.close)
     return Gateway(
         settings=settings,
         producer=producer,
         authenticator=authenticator,
         hub=hub,  # type: ignore[arg-type]
-        rate_limiter=RateLimiter(settings),
+        rate_limiter=rate_limiter,
     )
