@@ -19,6 +19,7 @@ from producers.http.dependencies import Gateway
 from producers.http.middleware.access_log import AccessLog
 from producers.http.middleware.body_limit import BodyLimit
 from producers.http.middleware.errors import ErrorBorder
+from producers.http.middleware.idempotency import Idempotency
 from producers.http.middleware.request_ids import RequestIds
 from producers.http.middleware.time_limit import TimeLimit
 from producers.http.openapi import API_DESCRIPTION, describe_api
@@ -104,6 +105,7 @@ def _list_middleware(settings: Settings) -> list[Middleware]:
         Middleware(
             BodyLimit, max_bytes=settings.gateway_max_body_bytes, max_form_bytes=settings.gateway_max_form_bytes
         ),
+        Middleware(Idempotency),
     ]
 
 

@@ -17,7 +17,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from agent.tools.exceptions import name_of, trace_of
-from conversation.errors import InvalidInput, OperatorError, ThreadmillError, UnknownAgent
+from conversation.errors import IdempotencyConflict, InvalidInput, OperatorError, ThreadmillError, UnknownAgent
 from producers.http.openapi import FIELD_MAX_CHARS, list_methods
 from producers.http.request_record import path_in_app, record_of
 from producers.http.statuses import status_of
@@ -93,6 +93,8 @@ def problem_of(error: Exception) -> Problem:
     match error:
         case Problem():
             return error
+        case IdempotencyConflict():
+            return key_conflict()
         case ThreadmillError():
             return _problem_of_ours(error)
         case RequestValidationError():
@@ -114,6 +116,13 @@ def invalid_request(errors: Sequence[Mapping[str, Any]]) -> Problem:
     complaint = _complaint(errors[0])
     fix = _FIXES.get(errors[0]["type"], "see the description of this operation in /openapi.json")
     return invalid_input(InvalidInput(field or str(place), complaint, fix))
+
+
+def key_conflict() -> Problem:
+    """The problem of a key that was used with another request."""
+    problem, fix = "was used with another request", "send this one under a new key"
+    detail = f"Idempotency-Key: {problem}; {fix}"
+    return Problem(422, "Idempotency key reused", detail, field="Idempotency-Key", problem=problem, fix=fix)
 
 
 def invalid_input(error: InvalidInput) -> Problem:

@@ -28,6 +28,10 @@ class RequestRecord:
     principal: Principal | None = None
     #: Headers that its answer gets, whatever the answer is.
     headers: dict[str, str] = field(default_factory=dict)
+    #: The id of what a request makes that is to be done once; None for others.
+    made_id: str | None = None
+    #: An earlier run of the same request broke off: what it makes may be there already.
+    is_repeat: bool = False
 
 
 def put_record(scope: Scope, record: RequestRecord) -> None:

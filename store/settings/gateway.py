@@ -1,6 +1,6 @@
 """The settings of the HTTP gateway: what it takes, how long it works at it, and for whom."""
 
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import BaseModel, Field, model_validator
 
@@ -23,6 +23,8 @@ class GatewaySettings(BaseModel):
     gateway_credential_requests_per_minute: int = Field(0, ge=0)
     #: Requests of one tenant in a minute, over all gateways; 0 means any number.
     gateway_tenant_requests_per_minute: int = Field(0, ge=0)
+    #: Seconds for which an `Idempotency-Key` is remembered, with its answer. Those of messages are kept with them.
+    gateway_idempotency_seconds: Annotated[Seconds, Field(ge=60)] = 86_400
     #: Origins whose pages may call the gateway, comma-separated: `https://app.example.org`; `*` means all.
     gateway_cors_origins: CommaSeparated = ()
     #: Networks of proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed, comma-separated.

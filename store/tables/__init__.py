@@ -8,7 +8,7 @@ messages without a seq in the history yet, `messages` holds the history in the o
 import store.tables.search  # noqa: F401 - listens to the creation of messages
 from store.tables.files import attachments, blobs, renditions, uploads
 from store.tables.metadata import metadata
-from store.tables.operations import audit, schedule_runs
+from store.tables.operations import audit, idempotent_answers, schedule_runs
 from store.tables.retention import (
     archives,
     dropped_files,
@@ -45,5 +45,5 @@ __all__ = [  # noqa: RUF022 - grouped by file
     "archives", "dropped_files", "erasure_items", "erasures",
     "pending_deletions", "retention_rescans", "retention_policies",
     # Operations
-    "audit", "schedule_runs",
+    "audit", "idempotent_answers", "schedule_runs",
 ]  # fmt: skip
