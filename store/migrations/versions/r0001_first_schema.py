@@ -133,6 +133,21 @@ def upgrade() -> None:
     _create_index_where("ix_api_keys_owner", "api_keys", ["tenant", "owner"], "owner is not null")
     _create_installation()
     op.create_table(
+        "idempotent_answers",
+        sa.Column("tenant", sa.Text(), primary_key=True),
+        sa.Column("id", sa.Text(), primary_key=True),
+        sa.Column("request_digest", sa.Text(), nullable=False),
+        sa.Column("claim", sa.Uuid(), nullable=False),
+        sa.Column("claimed_until", TIME, nullable=False),
+        sa.Column("made_id", sa.Uuid(), nullable=False),
+        sa.Column("is_repeat", sa.Boolean(), nullable=False),
+        sa.Column("status", sa.SmallInteger(), nullable=True),
+        sa.Column("headers", JSON, nullable=True),
+        sa.Column("body", sa.Text(), nullable=True),
+        sa.Column("expires_at", TIME, nullable=False),
+    )
+    op.create_index("ix_idempotent_answers_expires_at", "idempotent_answers", ["expires_at"])
+    op.create_table(
         "schedule_runs",
         sa.Column("schedule", sa.Text(), primary_key=True),
         sa.Column("due_at", TIME, primary_key=True),
