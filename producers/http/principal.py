@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
-Scope = Literal["read", "write", "operate"]
-SCOPES: tuple[Scope, ...] = ("read", "write", "operate")
+from conversation.scopes import SCOPES, Scope
+
+__all__ = ["SCOPES", "Authenticator", "Principal", "Scope"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

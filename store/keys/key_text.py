@@ -12,6 +12,9 @@ import string
 import zlib
 from dataclasses import dataclass, field
 
+from conversation.errors import InvalidInput
+from conversation.quotation import quote
+
 #: The beginning of every API key, for people and for scanners of secrets.
 PREFIX = "tmk_"
 #: Letters and digits: a double click takes the whole key, a URL and a shell take it as it is.
@@ -21,6 +24,7 @@ ID_CHARS, SECRET_CHARS, CHECKSUM_CHARS = 16, 43, 6
 _KEY = re.compile(
     rf"{PREFIX}([0-9A-Za-z]{{{ID_CHARS}}})_[0-9A-Za-z]{{{SECRET_CHARS}}}([0-9A-Za-z]{{{CHECKSUM_CHARS}}})"
 )
+_ID = re.compile(rf"[0-9A-Za-z]{{{ID_CHARS}}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,17 @@ def read_key(text: str) -> ApiKey | None:
     if match is None or _checksum_of(text[:-CHECKSUM_CHARS]) != match[2]:
         return None
     return ApiKey(match[1], text)
+
+
+def read_id(field_name: str, value: object) -> str:
+    """The id that a text is, or that is in the key that it is. Raises `InvalidInput`, which quotes no secret."""
+    text = value if isinstance(value, str) else ""
+    if key := read_key(text):
+        return key.id
+    if not _ID.fullmatch(text):
+        problem = "is a key with a slip in it" if text.startswith(PREFIX) else f"is {quote(value)}, no key's id"
+        raise InvalidInput(field_name, problem, "pass an id as `threadmill keys list` shows it")
+    return text
 
 
 def _checksum_of(body: str) -> str:
