@@ -19,7 +19,7 @@ from conversation.errors import DatabaseUnavailable, OperatorError
 from store.database.retry_policy import reason_of
 from store.database.url import driver_url
 from store.tables import metadata
-from store.walls import WallsOutcome, raise_walls
+from store.walls.raise_walls import WallsOutcome, raise_walls
 
 #: A number of ours for `pg_advisory_xact_lock`: the migrating process holds it.
 MIGRATION_LOCK = 0x7EAD_0111

@@ -3,8 +3,3 @@
 What stays true: a role that does not own the tables sees and writes the rows of the tenant that its transaction
 names, and without a name none; the owner, who migrates, is not bound, and pays nothing. SQLite has neither.
 """
-
-from store.walls.raise_walls import WallsOutcome, raise_walls
-from store.walls.roles import GATEWAY, MAINTENANCE, ROLES, WORKER, create_roles_sql
-
-__all__ = ["GATEWAY", "MAINTENANCE", "ROLES", "WORKER", "WallsOutcome", "create_roles_sql", "raise_walls"]

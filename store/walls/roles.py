@@ -21,7 +21,7 @@ _TABLES: Mapping[str, tuple[str, str, str]] = {
     "alembic_version": ("S", "S", "S"),
     # Conversations
     "threads": ("SIUD", "SIUD", "SIUD"),
-    "messages": ("SI", "SI", "SID"),
+    "messages": ("SI", "SI", "SIUD"),
     "thread_context": ("SIUD", "SIUD", "SIUD"),
     "summaries": ("SI", "S", "SIUD"),
     # Turns
