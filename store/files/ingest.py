@@ -32,20 +32,22 @@ class FileIngest:
         Raises `FileStoreUnavailable`, `LimitReached` and `DatabaseUnavailable`.
         """
         if files := [file for file in files if file.content is not None]:
-            reservations = self._database.run(reserve, tenant, files, scans=self._scans, max_bytes=self._max_bytes)
+            database = self._database.acting_for(tenant)
+            reservations = database.run(reserve, tenant, files, scans=self._scans, max_bytes=self._max_bytes)
             self._put(tenant, files)
             if _has_pending(reservations):
-                self._database.run(confirm, tenant, reservations)
+                database.run(confirm, tenant, reservations)
 
     async def store_async(self, tenant: str, files: Sequence[Attachment]) -> None:
         """As `store`, on the event loop."""
         if files := [file for file in files if file.content is not None]:
-            reservations = await self._database.run_async(
+            database = self._database.acting_for(tenant)
+            reservations = await database.run_async(
                 reserve, tenant, files, scans=self._scans, max_bytes=self._max_bytes
             )
             await asyncio.to_thread(self._put, tenant, files)
             if _has_pending(reservations):
-                await self._database.run_async(confirm, tenant, reservations)
+                await database.run_async(confirm, tenant, reservations)
 
     def _put(self, tenant: str, files: Sequence[Attachment]) -> None:
         for file in files:
