@@ -102,6 +102,7 @@ def upgrade() -> None:
         "uploads",
         sa.Column("id", sa.Uuid(), primary_key=True),
         sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("owner", sa.Text(), nullable=True),
         sa.Column("filename", sa.Text(), nullable=False),
         sa.Column("media_type", sa.Text(), nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False),
