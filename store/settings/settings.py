@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from conversation.errors import InvalidSettings
 from store.settings.connections import BrokerSettings, DatabaseSettings
 from store.settings.files import AttachmentSettings, FileStoreSettings, PreparationSettings
+from store.settings.gateway import GatewaySettings
 from store.settings.gateway_access import GatewayKeySettings, GatewayTokenSettings
 from store.settings.logs import LogSettings
 from store.settings.retention import RetentionSettings
@@ -32,6 +33,7 @@ class Settings(
     GatewayTokenSettings,
     GatewayKeySettings,
     LogSettings,
+    GatewaySettings,
     RetentionSettings,
     SummarySettings,
     WorkerSettings,

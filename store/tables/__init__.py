@@ -9,7 +9,7 @@ import store.tables.search  # noqa: F401 - listens to the creation of messages
 from store.tables.access import api_keys, installation
 from store.tables.files import attachments, blobs, renditions, uploads
 from store.tables.metadata import metadata
-from store.tables.operations import audit, schedule_runs
+from store.tables.operations import audit, idempotent_answers, schedule_runs
 from store.tables.retention import (
     archives,
     dropped_files,
@@ -48,5 +48,5 @@ __all__ = [  # noqa: RUF022 - grouped by file
     # Access
     "api_keys", "installation",
     # Operations
-    "audit", "schedule_runs",
+    "audit", "idempotent_answers", "schedule_runs",
 ]  # fmt: skip

@@ -29,6 +29,7 @@ from threadmill.cli.docker import docker_setup, docker_start, docker_stop
 from threadmill.cli.doctor import doctor
 from threadmill.cli.env import env
 from threadmill.cli.erasure import erase, export_user
+from threadmill.cli.gateway import gateway
 from threadmill.cli.logs import logs
 from threadmill.cli.migrate import migrate
 from threadmill.cli.new import new
@@ -65,6 +66,7 @@ app.command()(up)
 app.command()(env)
 app.command()(logs)
 app.command()(demo)
+app.command()(gateway)
 app.command()(migrate)
 # The name of other tools for the same: no page shows it.
 app.command("init", hidden=True)(migrate)

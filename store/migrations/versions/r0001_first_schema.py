@@ -102,6 +102,7 @@ def upgrade() -> None:
         "uploads",
         sa.Column("id", sa.Uuid(), primary_key=True),
         sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("owner", sa.Text(), nullable=True),
         sa.Column("filename", sa.Text(), nullable=False),
         sa.Column("media_type", sa.Text(), nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False),
@@ -132,6 +133,21 @@ def upgrade() -> None:
     op.create_index("ix_api_keys_tenant", "api_keys", ["tenant", "id"])
     _create_index_where("ix_api_keys_owner", "api_keys", ["tenant", "owner"], "owner is not null")
     _create_installation()
+    op.create_table(
+        "idempotent_answers",
+        sa.Column("tenant", sa.Text(), primary_key=True),
+        sa.Column("id", sa.Text(), primary_key=True),
+        sa.Column("request_digest", sa.Text(), nullable=False),
+        sa.Column("claim", sa.Uuid(), nullable=False),
+        sa.Column("claimed_until", TIME, nullable=False),
+        sa.Column("made_id", sa.Uuid(), nullable=False),
+        sa.Column("is_repeat", sa.Boolean(), nullable=False),
+        sa.Column("status", sa.SmallInteger(), nullable=True),
+        sa.Column("headers", JSON, nullable=True),
+        sa.Column("body", sa.Text(), nullable=True),
+        sa.Column("expires_at", TIME, nullable=False),
+    )
+    op.create_index("ix_idempotent_answers_expires_at", "idempotent_answers", ["expires_at"])
     op.create_table(
         "schedule_runs",
         sa.Column("schedule", sa.Text(), primary_key=True),
@@ -268,6 +284,8 @@ def upgrade() -> None:
         sa.Column("window_to_seq", sa.BigInteger(), nullable=True),
         sa.Column("window_summary_id", sa.Uuid(), nullable=True),
         sa.Column("window_context_version", sa.Integer(), nullable=True),
+        sa.Column("first_fencing_token", sa.BigInteger(), nullable=True),
+        sa.Column("fencing_token", sa.BigInteger(), nullable=True),
         sa.Column("started_at", TIME, nullable=True),
         sa.Column("attempt_started_at", TIME, nullable=True),
         sa.Column("agent_version", sa.Text(), nullable=True),
