@@ -1,0 +1,79 @@
+"""The rows that events are read from, as followers ask for them.
+
+What stays true: what a viewer is shown of a thread's durable events was read here, and came by no other way.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from store.database.engine import Database
+from store.installation import read_signing_key
+from store.turns import event_rows, records
+from store.turns.event_rows import EventPage
+
+#: The tenant and the id of a thread.
+ThreadName = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a feed follows: a thread, or one turn of it."""
+
+    tenant: str
+    thread_id: str
+    turn_id: str | None = None
+
+    @property
+    def thread(self) -> ThreadName:
+        return self.tenant, self.thread_id
+
+
+class EventRows(Protocol):
+    """Where durable events are read."""
+
+    async def read_key(self) -> bytes:
+        """The key that deltas are signed with."""
+        ...
+
+    async def find_turn(self, turn_id: str) -> Source:
+        """A turn, with its thread. Raises `TurnNotFound`."""
+        ...
+
+    async def read_page(self, source: Source, after: int) -> EventPage:
+        """Events behind a number. Raises `ThreadNotFound` and `TurnNotFound`."""
+        ...
+
+    async def peek(self, threads: Sequence[ThreadName]) -> Mapping[ThreadName, object]:
+        """A mark of each thread that is stored: another one where its rows changed."""
+        ...
+
+    async def list_active(self, tenant: str, user: str, since: datetime) -> Sequence[str]:
+        """The ids of a user's threads that were in use since a moment."""
+        ...
+
+
+class DatabaseRows:
+    """The rows of the database. All of it raises `DatabaseUnavailable`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def read_key(self) -> bytes:
+        return await self._database.run_async(read_signing_key)
+
+    async def find_turn(self, turn_id: str) -> Source:
+        record = await self._database.run_async(records.read, turn_id)
+        return Source(record.tenant, record.thread_id, record.id)
+
+    async def read_page(self, source: Source, after: int) -> EventPage:
+        if source.turn_id is not None:
+            return await self._database.run_async(event_rows.read_turn_events, source.turn_id, after=after)
+        return await self._database.run_async(event_rows.read_thread_events, *source.thread, after=after)
+
+    async def peek(self, threads: Sequence[ThreadName]) -> Mapping[ThreadName, object]:
+        return await self._database.run_async(event_rows.peek_threads, threads)
+
+    async def list_active(self, tenant: str, user: str, since: datetime) -> Sequence[str]:
+        return await self._database.run_async(event_rows.list_active_threads, tenant, user, since)
