@@ -47,7 +47,7 @@ class Follower:
     async def next_event(self) -> ThreadEvent | None:
         """The next event; None where there is none yet, or `is_over`. Raises as `EventRows`."""
         try:
-            while not self._backlog and self._is_behind():
+            while not self._has_backlog() and self._is_behind():
                 await self._read_backlog()
         except (ThreadNotFound, TurnNotFound):
             if not self.has_begun:
@@ -57,6 +57,11 @@ class Follower:
         if event is not None and event.number is not None:
             self.number = event.number
         return event
+
+    def _has_backlog(self) -> bool:
+        while self._backlog and (self._backlog[0].number or 0) <= self.number:
+            self._backlog.popleft()
+        return bool(self._backlog)
 
     def _begin_position(self) -> int:
         feed = self.feed
@@ -93,8 +98,6 @@ class Follower:
         return event
 
     def _next_durable(self) -> ThreadEvent | None:
-        while self._backlog and (self._backlog[0].number or 0) <= self.number:
-            self._backlog.popleft()
         event = self._backlog[0] if self._backlog else self._next_in_tail()
         match event:
             case MessageDone() if self._piece is not None and self._piece.message_id == event.message.id:

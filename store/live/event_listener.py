@@ -121,7 +121,10 @@ class EventListener:
         """Listen on one connection, and announce on another, until one of them fails."""
         # No timeout of the socket: it would end the wait for the next message. No retries: they begin here.
         client = AsyncRedis.from_url(
-            self._url, socket_connect_timeout=self._timeout_seconds, retry=Retry(NoBackoff(), 0)
+            self._url,
+            socket_connect_timeout=self._timeout_seconds,
+            socket_timeout=None,
+            retry=Retry(NoBackoff(), 0),
         )
         async with client, client.pubsub() as channels:
             async with asyncio.timeout(self._timeout_seconds):

@@ -265,6 +265,7 @@ class Viewer:
     async def until(self, holds: "Callable[[Viewer], object]") -> "Viewer":
         async with asyncio.timeout(SOON_SECONDS):
             while not holds(self):
+                assert self.error is None, self.error
                 self._changed.clear()
                 await self._changed.wait()
         return self
