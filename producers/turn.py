@@ -15,6 +15,7 @@ from conversation.events import ThreadEvent
 from conversation.task_contract import CANCEL_CHANNEL, WakeUp, turn_channel
 from conversation.turn import TurnRecord, TurnResult, TurnState
 from producers.connections import Connections
+from store.database.engine import PatientRunner
 from store.turns import cancel, records
 
 #: Seconds between the first two polls of a turn's row, doubled up to the maximum.
@@ -36,6 +37,11 @@ class TurnHandle:
     priority: int = 0
     #: A worker should be notified now: the turn is new, not for a later time, and no wake-up is on its thread's way.
     needs_notify: bool = False
+
+    @property
+    def _database(self) -> PatientRunner:
+        """The database, for the turn's tenant."""
+        return self.connections.database.acting_for(self.tenant)
 
     def _wake_up(self) -> WakeUp:
         return WakeUp(tenant=self.tenant, thread_id=self.thread_id, turn_id=self.id, priority=self.priority)
@@ -59,12 +65,12 @@ class Turn(TurnHandle):
     @property
     def record(self) -> TurnRecord:
         """All that is stored of the turn."""
-        return self.connections.database.run(records.read, turn_id=self.id)
+        return self._database.run(records.read, turn_id=self.id, tenant=self.tenant)
 
     @property
     def result(self) -> TurnResult | None:
         """The turn's end and its messages; None while it has not ended."""
-        turn_result = self.connections.database.run(records.read_result, turn_id=self.id)
+        turn_result = self._database.run(records.read_result, turn_id=self.id, tenant=self.tenant)
         return turn_result if turn_result.state.is_final else None
 
     def wait(self, timeout: float | None = None) -> TurnResult:
@@ -97,7 +103,7 @@ class Turn(TurnHandle):
 
         `by` is who asks, for `threadmill turns show`: a name in one line of at most 200 characters.
         """
-        state = self.connections.database.run(cancel.request_cancel, turn_id=self.id, by=by)
+        state = self._database.run(cancel.request_cancel, turn_id=self.id, by=by, tenant=self.tenant)
         self.connections.signals.publish(CANCEL_CHANNEL, self.id)
         return state
 
@@ -112,11 +118,11 @@ class AsyncTurn(TurnHandle):
 
     async def record(self) -> TurnRecord:
         """All that is stored of the turn."""
-        return await self.connections.database.run_async(records.read, turn_id=self.id)
+        return await self._database.run_async(records.read, turn_id=self.id, tenant=self.tenant)
 
     async def result(self) -> TurnResult | None:
         """The turn's end and its messages; None while it has not ended."""
-        turn_result = await self.connections.database.run_async(records.read_result, turn_id=self.id)
+        turn_result = await self._database.run_async(records.read_result, turn_id=self.id, tenant=self.tenant)
         return turn_result if turn_result.state.is_final else None
 
     async def wait(self, timeout: float | None = None) -> TurnResult:
@@ -152,7 +158,8 @@ class AsyncTurn(TurnHandle):
 
     async def cancel(self, *, by: str | None = None) -> TurnState:
         """As `Turn.cancel`, on the event loop."""
-        state = await self.connections.database.run_async(cancel.request_cancel, turn_id=self.id, by=by)
+        request = partial(cancel.request_cancel, turn_id=self.id, by=by, tenant=self.tenant)
+        state = await self._database.run_async(request)
         await self.connections.signals.publish_async(CANCEL_CHANNEL, self.id)
         return state
 

@@ -1,8 +1,9 @@
-"""What workers tell those who look at a thread, through the broker's Valkey: that its rows have more, and deltas.
+"""The channel from workers to those who look at a thread, through the broker's Valkey: rings, and deltas of a reply.
 
-What stays true: nothing is kept there and nothing depends on it. Whoever can write to the broker can ring, which makes
-a viewer read rows once more; deltas are signed with a key that stands in the database, so that nobody else
-can put words into an answer. An envelope that is forged, foreign or malformed is nothing at all.
+What stays true: nothing is kept there and nothing depends on it. A ring says that the rows have more, and whoever can
+write to the broker can ring: it makes a viewer read rows once more. Deltas are signed with a key that stands
+in the database, so that nobody else can put words into an answer. An envelope that is forged,
+foreign or malformed is nothing at all.
 """
 
 import hashlib
