@@ -12,9 +12,9 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
 
-from conversation.backoff import add_jitter, pauses
-from conversation.errors import DatabaseUnavailable, ThreadNotFound, TurnNotFound
+from conversation.errors import ThreadNotFound, TurnNotFound
 from conversation.events import POSITION_BITS, MessageDone, ThreadEvent, TurnEnded, TurnQueued
+from producers.events.patience import insist
 from producers.events.piece import Piece
 from producers.events.rows import EventRows, Source
 from store.live.event_channel import Deltas, Envelope, OpenPiece, Ring
@@ -30,8 +30,6 @@ ENDINGS_MAX = 100
 READ_AGAIN_SECONDS = 0.02
 #: Seconds between two requests for the reply that is being written.
 REFRESH_AGAIN_SECONDS = 0.5
-#: Seconds before a database that is away is asked again, doubled up to the maximum.
-RETRY_SECONDS, RETRY_MAX_SECONDS = 0.2, 3.0
 
 
 class Feed:
@@ -173,18 +171,11 @@ class Feed:
 
     async def _read_more(self) -> None:
         """Read what is new in the rows, however long the database is away."""
-        waits = pauses(RETRY_SECONDS, RETRY_MAX_SECONDS)
-        while True:
-            self._wanted.clear()
-            # Whatever comes before a reply was committed before its first delta was published.
-            piece = self._piece
-            try:
-                page = await self._read(self.read_to or 0)
-                endings = await self._read_endings(page)
-                break
-            except DatabaseUnavailable:
-                await asyncio.sleep(add_jitter(next(waits)))
-        self._endings |= endings
+        self._wanted.clear()
+        # Whatever comes before a reply was committed before its first delta was published.
+        piece = self._piece
+        page = await insist(lambda: self._read(self.read_to or 0), None)
+        self._endings |= await insist(lambda: self._read_endings(page), None)
         self._take(page)
         if page.has_more:
             self.want_rows()
@@ -203,7 +194,7 @@ class Feed:
         for turn_id in {notice.turn_id for notice in self._waiting} - here:
             with suppress(TurnNotFound):
                 turn_page = await self._rows.read_page(replace(self.source, turn_id=turn_id), 0)
-                endings |= {turn_id: notice for notice in turn_page.notices if isinstance(notice, TurnEnded)}
+                endings.update((turn_id, notice) for notice in turn_page.notices if isinstance(notice, TurnEnded))
         return endings
 
     def _take(self, page: EventPage) -> None:

@@ -5,13 +5,10 @@ for a viewer who is slow but their place, and one page of rows where they are be
 """
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import suppress
 
-from conversation.backoff import add_jitter, pauses
-from conversation.errors import DatabaseUnavailable, ThreadNotFound, TurnNotFound
+from conversation.errors import ThreadNotFound, TurnNotFound
 from conversation.events import (
     MessageDone,
     ThreadDeleted,
@@ -21,7 +18,8 @@ from conversation.events import (
     fence_of,
     number_of_start,
 )
-from producers.events.feed import RETRY_MAX_SECONDS, RETRY_SECONDS, Feed, Notice
+from producers.events.feed import Feed, Notice
+from producers.events.patience import insist
 from producers.events.piece import Piece
 
 
@@ -53,6 +51,7 @@ class Follower:
             if not self.has_begun:
                 raise
             self.feed.is_deleted = True
+        self.has_begun = True
         event = self._next_event()
         if event is not None and event.number is not None:
             self.number = event.number
@@ -153,11 +152,9 @@ async def follow(feed: Feed, after: int, *, patience: float | None) -> AsyncIter
     feed.wakes.add(wake)
     try:
         follower = Follower(feed, after)
-        if event := await _begin(follower, patience):
-            yield event
         while True:
             wake.clear()
-            event = await next_patiently(follower)
+            event = await insist(follower.next_event, None if follower.has_begun else patience)
             if event is not None:
                 yield event
             elif follower.is_over:
@@ -166,30 +163,3 @@ async def follow(feed: Feed, after: int, *, patience: float | None) -> AsyncIter
                 await wake.wait()
     finally:
         feed.wakes.discard(wake)
-
-
-async def next_patiently(follower: Follower) -> ThreadEvent | None:
-    """The next event of a viewer who waits for a database that is away."""
-    for pause in pauses(RETRY_SECONDS, RETRY_MAX_SECONDS):
-        try:
-            return await follower.next_event()
-        except DatabaseUnavailable:
-            await asyncio.sleep(add_jitter(pause))
-    raise AssertionError("the pauses never end")
-
-
-async def _begin(follower: Follower, patience: float | None) -> ThreadEvent | None:
-    """The first event of a viewer, who is told where the database is away for long."""
-    if patience is None:
-        return await next_patiently(follower)
-    give_up_at = time.monotonic() + patience
-    failure: Exception = DatabaseUnavailable(f"the database did not answer within {patience:g} seconds")
-    with suppress(TimeoutError):
-        async with asyncio.timeout(patience):
-            for pause in pauses(RETRY_SECONDS, RETRY_MAX_SECONDS):
-                try:
-                    return await follower.next_event()
-                except DatabaseUnavailable as error:
-                    failure = error
-                await asyncio.sleep(min(add_jitter(pause), max(0.0, give_up_at - time.monotonic())))
-    raise failure

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from conversation.backoff import add_jitter, backoff_seconds
 from conversation.errors import DatabaseUnavailable
 from producers.events.feed import Feed
+from producers.events.patience import insist
 from producers.events.rows import EventRows, Source, ThreadName
 from store.live.event_channel import Envelope, topic_of, unseal
 from store.settings import Settings
@@ -20,8 +21,10 @@ from store.settings import Settings
 if TYPE_CHECKING:
     from store.live.event_listener import EventListener
 
-#: Seconds between two looks at all threads: without the broker sooner, while something changes.
+#: Seconds between two looks at all threads, without the broker: sooner while something changes.
 POLL_SECONDS, POLL_MAX_SECONDS = 0.5, 2.0
+#: With it: only a ring that was lost is not heard.
+POLL_CONNECTED_SECONDS = 5.0
 #: Seconds that the first read of a feed waits for the broker, so that nothing has to be read twice.
 SUBSCRIBE_SECONDS = 0.3
 #: Reads of rows at once: the pool has connections for others, too.
@@ -81,6 +84,10 @@ class LoopFeeds:
             yield
         finally:
             self._remove_hearer(topic, hearer)
+
+    async def find_turn(self, turn_id: str, *, patience: float | None) -> Source:
+        """A turn, with its thread. Raises `TurnNotFound`, and `DatabaseUnavailable` after `patience` seconds."""
+        return await insist(lambda: self.rows.find_turn(turn_id), patience)
 
     async def load_key(self) -> None:
         """Load the key of the workers' signatures, once. Raises `DatabaseUnavailable`."""
@@ -178,7 +185,7 @@ class LoopFeeds:
         while True:
             is_connected = self._listener is not None and self._listener.is_connected
             seconds = backoff_seconds(quiet_count, first=POLL_SECONDS, maximum=POLL_MAX_SECONDS)
-            await asyncio.sleep(add_jitter(POLL_MAX_SECONDS if is_connected else seconds))
+            await asyncio.sleep(add_jitter(POLL_CONNECTED_SECONDS if is_connected else seconds))
             quiet_count += 1
             with suppress(DatabaseUnavailable):
                 if await self._look_at_all():

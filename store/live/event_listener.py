@@ -19,13 +19,7 @@ from redis.backoff import NoBackoff
 
 from conversation.backoff import add_jitter, pauses
 from conversation.logs import use_standard_logging
-from store.live.event_channel import (
-    WATCH_AGAIN_SECONDS,
-    WATCH_CHANNEL,
-    WATCH_TOPICS_MAX,
-    WATCHERS_CHANNEL,
-    write_watch,
-)
+from store.live.event_channel import WATCH_AGAIN_SECONDS, WATCH_CHANNEL, WATCH_TOPICS_MAX, WATCHERS_CHANNEL, write_watch
 from store.settings import Settings
 
 #: Seconds before the server is tried again, doubled up to the maximum.
@@ -121,10 +115,7 @@ class EventListener:
         """Listen on one connection, and announce on another, until one of them fails."""
         # No timeout of the socket: it would end the wait for the next message. No retries: they begin here.
         client = AsyncRedis.from_url(
-            self._url,
-            socket_connect_timeout=self._timeout_seconds,
-            socket_timeout=None,
-            retry=Retry(NoBackoff(), 0),
+            self._url, socket_connect_timeout=self._timeout_seconds, socket_timeout=None, retry=Retry(NoBackoff(), 0)
         )
         async with client, client.pubsub() as channels:
             async with asyncio.timeout(self._timeout_seconds):

@@ -1,6 +1,7 @@
-"""A thread as workers leave it and tell of it, without workers: rows that a test writes, envelopes that it publishes."""
+"""A thread as workers leave it and tell of it, without workers: rows of a test, envelopes that it publishes."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -71,9 +72,7 @@ def reply(fence: int, text: str, step: int = 0, *, thread: str = "t") -> Message
 
 def ended(fence: int, *, thread: str = "t", turn: str | None = None) -> TurnEnded:
     number = number_of_end(fence)
-    return TurnEnded(
-        thread_id=thread, turn_id=turn or turn_id(fence), number=number, state=TurnState.COMPLETED
-    )
+    return TurnEnded(thread_id=thread, turn_id=turn or turn_id(fence), number=number, state=TurnState.COMPLETED)
 
 
 def queued(turn: str, position: int = 0, *, thread: str = "t") -> TurnQueued:
@@ -135,7 +134,7 @@ class StoredRows:
         if stored is None:
             raise ThreadNotFound(source.thread_id)
         events = [event for event in stored.events if (event.number or 0) > after]
-        notices = [event for event in stored.notices]
+        notices = list(stored.notices)
         running = stored.running
         if source.turn_id is not None:
             events = [event for event in events if event.turn_id == source.turn_id]
@@ -294,7 +293,7 @@ class Viewer:
 
 
 def is_rising(numbers: Sequence[int]) -> bool:
-    return all(earlier < later for earlier, later in zip(numbers, numbers[1:], strict=False))
+    return all(earlier < later for earlier, later in itertools.pairwise(numbers))
 
 
 @asynccontextmanager
