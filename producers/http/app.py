@@ -10,6 +10,7 @@ from importlib import import_module
 from importlib.util import find_spec
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
@@ -40,7 +41,7 @@ _CORS_REQUEST_HEADERS = (
     "X-Request-Id",
 )
 _CORS_ANSWER_HEADERS = (
-    "Content-Disposition", "ETag", "Idempotency-Replayed", "Location", "RateLimit", "RateLimit-Policy", "Retry-After",
+    "Content-Disposition", "ETag", "Idempotent-Replayed", "Location", "RateLimit", "RateLimit-Policy", "Retry-After",
     "WWW-Authenticate", "X-Request-Id",
 )  # fmt: skip
 
@@ -62,6 +63,7 @@ def create_gateway(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=_name_operation,
         middleware=_list_middleware(settings),
     )
     problems.add_handlers(app)
@@ -85,6 +87,11 @@ async def run_gateway(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             for close in app.state.closers:
                 stack.push_async_callback(close)
+
+
+def _name_operation(route: APIRoute) -> str:
+    """The operation id of a route that has none of its own: its resource and its function."""
+    return "_".join([*map(str, route.tags[:1]), route.name])
 
 
 def _list_middleware(settings: Settings) -> list[Middleware]:
