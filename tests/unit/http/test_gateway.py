@@ -87,7 +87,7 @@ async def test_an_error_is_described_as_the_table_of_statuses_says() -> None:
         ("POST", "/v1/try", {"json": {"number": 1}}, 400, "text"),
         ("POST", "/v1/try", {"json": {"text": "a", "y" * 5000: 1}}, 400, "y" * 80),
         ("POST", "/v1/try", {"json": {"text": "a", "number": "1" * 9000}}, 400, "number"),
-        ("POST", "/v1/try", {"content": b'{"text": "a", "\\ud800": 1}', "headers": IS_JSON}, 400, "\ud800"),
+        ("POST", "/v1/try", {"content": b'{"text": "a", "\\ud800": 1}', "headers": IS_JSON}, 400, "body"),
         ("POST", "/v1/try", {"json": [1]}, 400, "body"),
         ("POST", "/v1/try", {"content": b"{", "headers": IS_JSON}, 400, "body"),
         ("POST", "/v1/try", {"content": b"\xff", "headers": IS_JSON}, 400, None),
