@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select, text, update
+from sqlalchemy import Connection, func, select, text, update
 
 from conversation.errors import DatabaseUnavailable
 from conversation.ids import new_id
@@ -153,6 +153,25 @@ async def test_what_broke_off_is_run_again_and_makes_the_same(any_database: Data
     assert (in_flight.status_code, after_death.status_code) == (409, 201)
     assert answer.json() == after_death.json() == {"id": row.made_id, "is_repeat": True, "text": "a"}
     await close(gateway)
+
+
+async def test_a_request_that_is_given_up_leaves_nothing_half_done(settings: Settings, database: Database) -> None:
+    gateway = make_gateway(settings.model_copy(update={"gateway_request_timeout_seconds": 0.5}))
+
+    def write_slowly(connection: Connection) -> None:
+        connection.execute(text("insert into schedule_runs values ('half', now(), now(), null, null, null)"))
+        connection.execute(text("select pg_sleep(20)"))
+
+    @gateway.get("/v1/write")
+    async def write() -> None:
+        await gateway.state.gateway.producer.database.run_async(write_slowly)
+
+    async with gateway.router.lifespan_context(gateway), client_of(gateway) as client:
+        answers = [await client.get("/v1/write") for _ in range(2)]
+        health = await client.get("/health/ready")
+
+    assert [answer.status_code for answer in (*answers, health)] == [504, 504, 200]
+    assert database.run(lambda connection: connection.execute(text("select 1 from schedule_runs")).all()) == []
 
 
 async def test_a_request_that_did_nothing_leaves_its_key_free(settings: Settings, database: Database) -> None:
