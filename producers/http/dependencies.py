@@ -1,4 +1,4 @@
-"""What each route asks for: the gateway that it runs in, and a principal with the scope that it needs."""
+"""Dependencies of the routes: the gateway that it runs in, and a principal with the scope that it needs."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass

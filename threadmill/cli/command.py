@@ -10,7 +10,18 @@ from typing import Annotated, Any
 
 import typer
 
-from threadmill.cli import failures, files, healthcheck, retention, running_stack, summaries, threads, turns, workers
+from threadmill.cli import (
+    failures,
+    files,
+    healthcheck,
+    keys,
+    retention,
+    running_stack,
+    summaries,
+    threads,
+    turns,
+    workers,
+)
 from threadmill.cli.chat import chat
 from threadmill.cli.demo import demo
 from threadmill.cli.dev import dev
@@ -73,6 +84,7 @@ app.command()(top)
 app.command()(usage)
 app.add_typer(retention.group, name="retention")
 app.add_typer(files.group, name="files")
+app.add_typer(keys.group, name="keys")
 app.command()(schedules)
 app.command()(erase)
 app.command()(export_user)
