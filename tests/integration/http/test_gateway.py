@@ -47,6 +47,7 @@ async def test_it_is_ready_while_the_database_is_there_whatever_the_broker_does(
 
 async def test_one_too_many_requests_are_told_when_to_come_again(settings: Settings) -> None:
     limits = {"gateway_credential_requests_per_minute": 3, "gateway_tenant_requests_per_minute": 5}
+    limits["notify_timeout_seconds"] = 10
     tenant = f"tenant-{new_id()}"
     gateways = [make_gateway(settings.model_copy(update=limits)) for _ in range(2)]
     answers = []
@@ -129,8 +130,9 @@ async def test_what_broke_off_is_run_again_and_makes_the_same(any_database: Data
     """However it broke: an error of ours, one of the database's, its time was up, or its process died."""
     outcomes: list[Callable[[], Any]] = [lambda: _raise(KeyError("x")), lambda: _raise(DatabaseUnavailable("x"))]
     outcomes += [lambda: asyncio.sleep(60), lambda: None]
-    settings = any_database.settings.model_copy(update={"gateway_request_timeout_seconds": 0.5})
+    settings = any_database.settings.model_copy(update={"gateway_request_timeout_seconds": 2})
     gateway = make_gateway(settings, on_call=lambda: outcomes[0]())  # noqa: PLW0108 - the first one of then
+    await gateway.state.gateway.producer.warm_up_async()
     async with client_of(gateway) as client:
         statuses = []
         while outcomes:
@@ -156,7 +158,7 @@ async def test_what_broke_off_is_run_again_and_makes_the_same(any_database: Data
 
 
 async def test_a_request_that_is_given_up_leaves_nothing_half_done(settings: Settings, database: Database) -> None:
-    gateway = make_gateway(settings.model_copy(update={"gateway_request_timeout_seconds": 0.5}))
+    gateway = make_gateway(settings.model_copy(update={"gateway_request_timeout_seconds": 2}))
 
     def write_slowly(connection: Connection) -> None:
         connection.execute(text("insert into schedule_runs values ('half', now(), now(), null, null, null)"))
