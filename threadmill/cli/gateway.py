@@ -4,6 +4,7 @@ What stays true: it answers nobody without a key, unless it is open, and then th
 takes no new requests and lets those go on that it has.
 """
 
+import logging
 import math
 import signal
 import socket
@@ -50,6 +51,8 @@ def _make_app(settings: "Settings", *, open_to: str | None) -> "FastAPI":
     from tasks import log_config
 
     log_config.configure(settings)
+    # It warns of each form that a client got wrong, and the client is told.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
     authenticator = None
     if open_to is not None:
         from producers.http.open_access import OpenAccess
