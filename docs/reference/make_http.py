@@ -27,13 +27,13 @@ The routes of [the gateway](../how-to/serve-the-gateway.md). `/openapi.json` say
 - Bodies and answers are JSON, times RFC 3339 in UTC. Unknown fields and parameters are refused.
 - Lists are pages: `next_cursor` is handed back as `cursor`, until it is null.
 - Errors are problems of RFC 9457 (`application/problem+json`). Any route may answer with 400, 401, 403, 404, 429, 500,
-  503 or 504, one with a body with 408 or 413, a `POST` with 409 or 422; other statuses are named below.
+  503 or 504, one with a body with 408, 413 or 415, a `POST` with 409 or 422; other statuses are named below.
 - A `POST` with an `Idempotency-Key` is done once.
 
 This page is made by `python docs/reference/make_http.py --write`.
 """
 #: Statuses that any route may have: the introduction tells them.
-COMMON_STATUSES = {"400", "401", "403", "404", "408", "409", "413", "422", "429", "500", "503", "504"}
+COMMON_STATUSES = {"400", "401", "403", "404", "408", "409", "413", "415", "422", "429", "500", "503", "504"}
 
 
 def page() -> str:
