@@ -13,6 +13,7 @@ from producers.http.problems import Problem
 from producers.http.rate_limits import RateLimiter
 from producers.http.request_record import record_of
 from producers.producer import Producer
+from store.database.tenant import name_tenant
 from store.settings import Settings
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ async def authenticate(request: Request) -> Principal:
             challenge = {"WWW-Authenticate": "Bearer"}
             raise Problem(401, "Unauthorized", "no valid key or token came with the request", headers=challenge)
         record.principal = principal
+        name_tenant(principal.tenant)
         record.headers |= await gateway.rate_limiter.check(principal)
     if "route" in request.scope:
         check_parameters(request)

@@ -46,6 +46,7 @@ _TABLES: Mapping[str, tuple[str, str, str]] = {
     "retention_rescans": ("", "", "SIUD"),
     # Operations
     "audit": ("I", "I", "SIU"),
+    "idempotent_answers": ("SIUD", "", "SIUD"),
     "schedule_runs": ("", "", "SIUD"),
 }
 
