@@ -1,11 +1,12 @@
 """What each route asks for: the gateway that it runs in, and a principal with the scope that it needs."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, Request
 
+from producers.http.open_streams import OpenStreams
 from producers.http.principal import Authenticator, Principal, Scope
 from producers.http.problems import Problem
 from producers.producer import Producer
@@ -24,6 +25,12 @@ class Gateway:
     authenticator: Authenticator
     #: Follows the events of threads.
     hub: "EventHub"
+    #: The streams of events that are open.
+    streams: OpenStreams = field(default_factory=OpenStreams)
+
+    def drain(self) -> None:
+        """End all streams, so that the server can stop; their readers come again. Only on the event loop."""
+        self.streams.drain()
 
 
 def gateway_of(request: Request) -> Gateway:
