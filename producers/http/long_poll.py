@@ -5,7 +5,7 @@ each answer brings again, is nothing new. A poll ends with its client, and with 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,11 +19,13 @@ from producers.http.sse import wait_for_disconnect
 
 #: An event and the id after which its reader goes on; a notice has none.
 IdentifiedEvent = tuple[int | str | None, ThreadEvent]
+#: Reads what is stored: events that are news, and whether nothing will follow.
+Look = Callable[[], Awaitable[tuple[list[IdentifiedEvent], bool]]]
 #: Events of one answer, at most.
 MAX_EVENTS = 500
 #: Seconds in which the events of one moment are collected.
 GATHER_SECONDS = 0.02
-#: Seconds for the first look at what is stored, however short the client waits.
+#: Seconds for a first look, where there is no other, however short the client waits.
 LOOK_SECONDS = 1.0
 
 
@@ -43,27 +45,50 @@ async def poll(
     gateway: Gateway,
     events: AsyncGenerator[IdentifiedEvent],
     *,
+    look: Look | None = None,
     seconds: float,
     after: int | str | None,
     credential: str,
 ) -> EventList:
-    """Wait so many seconds for events; returns what came. Raises `Problem` where there is no place for one more."""
-    page = _Page()
+    """Wait so many seconds for events; returns what came. Raises `Problem` where there is no place for one more.
+
+    `look` reads what is there already, so that whoever does not wait gets it all the same.
+    """
     with gateway.streams.hold(gateway.settings, credential) as end:
-        collecting = asyncio.create_task(page.collect(events))
-        waking = asyncio.create_task(page.has_news.wait())
-        leaving = asyncio.create_task(wait_for_disconnect(request.receive))
-        tasks: set[asyncio.Future[Any]] = {collecting, waking, leaving}
-        try:
-            await asyncio.wait({*tasks, end}, timeout=max(seconds, LOOK_SECONDS), return_when=asyncio.FIRST_COMPLETED)
-            await page.settle(collecting)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        page = _Page()
+        if look is not None:
+            page.events, page.is_over = await look()
+            if page.is_over or page.has_any_news() or not seconds:
+                return page.to_answer(after)
+            page.events.clear()
+        seconds = min(seconds, gateway.settings.gateway_max_wait_seconds)
+        await _wait_for_news(page, events, request, end, seconds if look else max(seconds, LOOK_SECONDS))
+    return page.to_answer(after)
+
+
+async def _wait_for_news(
+    page: "_Page",
+    events: AsyncGenerator[IdentifiedEvent],
+    request: Request,
+    end: "asyncio.Future[None]",
+    seconds: float,
+) -> None:
+    """Collect events until there are some, or the time, the client or the gateway has come to its end."""
+    collecting = asyncio.create_task(page.collect(events))
+    tasks: set[asyncio.Future[Any]] = {
+        collecting,
+        asyncio.create_task(page.has_news.wait()),
+        asyncio.create_task(wait_for_disconnect(request.receive)),
+    }
+    try:
+        await asyncio.wait({*tasks, end}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        await page.settle(collecting)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
     if not collecting.cancelled():
         collecting.result()
-    return page.to_answer(after)
 
 
 @dataclass(slots=True)
@@ -74,6 +99,10 @@ class _Page:
     #: Set when there is something to answer with.
     has_news: asyncio.Event = field(default_factory=asyncio.Event)
     is_over: bool = False
+
+    def has_any_news(self) -> bool:
+        """Whether there is more than notices, which each answer brings again."""
+        return any(not isinstance(event, TurnQueued) for _, event in self.events)
 
     async def collect(self, events: AsyncGenerator[IdentifiedEvent]) -> None:
         """Collect events until there are enough, or none follow."""

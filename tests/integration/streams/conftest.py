@@ -2,33 +2,37 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import pytest
+from fastapi import FastAPI
 
-from producers.http.dependencies import Gateway
+from producers.http.open_streams import OpenStreams
+from producers.http.principal import Principal
 from producers.producer import Producer
 from store.settings import load
-from tests.integration.streams.scripted_gateway import ADA, THREAD, OneKey, ScriptedHub
+from tests.integration.streams.scripted_gateway import THREAD, OneKey, ScriptedHub, make_app
 
 
 @dataclass
 class Stage:
     """One gateway, its hub, and a turn of a thread that Ada owns."""
 
+    producer: Producer
     hub: ScriptedHub
-    gateway: Gateway
+    app: FastAPI
     turn_id: str
 
-    def gateway_with(self, **settings: Any) -> Gateway:
-        """The same with other settings."""
-        changed = self.gateway.settings.model_copy(update=settings)
-        return Gateway(
-            settings=changed,
-            producer=self.gateway.producer,
-            authenticator=self.gateway.authenticator,
-            hub=self.gateway.hub,
-        )
+    @property
+    def streams(self) -> OpenStreams:
+        streams: OpenStreams = self.app.state.gateway.streams
+        return streams
+
+    def admit(self, principal: Principal) -> None:
+        """Let the key be this bearer's from now on."""
+        authenticator: Any = self.app.state.gateway.authenticator
+        assert isinstance(authenticator, OneKey)
+        authenticator.principal = principal
 
 
 @pytest.fixture
@@ -37,6 +41,5 @@ def stage(sqlite_url: str) -> Iterator[Stage]:
     producer = Producer(load(database_url=sqlite_url, broker_url="redis://127.0.0.1:1/0"))
     turn = producer.send(THREAD, "hello", user="ada", allow_unknown_agent=True)
     hub = ScriptedHub()
-    gateway = Gateway(settings=producer.settings, producer=producer, authenticator=OneKey(ADA), hub=cast("Any", hub))
-    yield Stage(hub, gateway, turn.id)
+    yield Stage(producer, hub, make_app(producer, hub), turn.id)
     producer.close()

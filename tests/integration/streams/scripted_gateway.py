@@ -5,18 +5,16 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
+from fastapi import FastAPI
 
 from conversation.events import MessageDelta, ThreadEvent
-from producers.http.dependencies import Gateway
+from producers.http.app import create_gateway
 from producers.http.principal import Principal
-from producers.http.problems import Problem
-from producers.http.streams import router
+from producers.producer import Producer
 
 THREAD, TURN = "thread-1", "00000000-0000-7000-8000-000000000001"
 
@@ -81,16 +79,12 @@ class OneKey:
 ADA = Principal(tenant="default", user="ada", scopes=frozenset({"read"}), credential="key-1")
 
 
-def make_app(gateway: Gateway) -> FastAPI:
-    """An app of the streams alone."""
-    app = FastAPI()
-    app.include_router(router, prefix="/v1")
-    app.state.gateway = gateway
-
-    @app.exception_handler(Problem)
-    async def answer(request: Request, error: Problem) -> JSONResponse:
-        return JSONResponse({"detail": error.detail, **error.fields}, error.status, error.headers)
-
+def make_app(producer: Producer, hub: Any, principal: Principal = ADA, **settings: Any) -> FastAPI:
+    """A gateway whose events a test says."""
+    app = create_gateway(
+        producer.settings.model_copy(update=settings), producer=producer, authenticator=OneKey(principal)
+    )
+    app.state.gateway = replace(app.state.gateway, hub=hub)
     return app
 
 

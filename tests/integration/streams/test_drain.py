@@ -21,10 +21,7 @@ ROOT = Path(__file__).parents[3]
     ("app", "prefix", "number"), [("alone", "", signal.SIGINT), ("mounted", "/chat", signal.SIGTERM)]
 )
 def test_streams_end_and_the_process_exits(stage: Stage, app: str, prefix: str, number: int, tmp_path: Path) -> None:
-    environment = {
-        **os.environ,
-        "THREADMILL_DATABASE_URL": stage.gateway.producer.settings.database_url.get_secret_value(),
-    }
+    environment = {**os.environ, "THREADMILL_DATABASE_URL": stage.producer.settings.database_url.get_secret_value()}
     command = [sys.executable, "-m", "uvicorn", f"tests.integration.streams.draining_app:{app}", "--fd"]
     with socket.create_server(("127.0.0.1", 0)) as listening, (tmp_path / "log").open("w") as log:
         server = subprocess.Popen(
