@@ -103,7 +103,9 @@ class StubGateway:
         asyncio.run(self._server.serve([self._socket]))
 
     def find(self, turn_id: str) -> tuple[Thread, dict[str, Any]]:
-        return next((thread, turn) for thread in self.threads.values() for turn in thread.turns if turn["id"] == turn_id)
+        return next(
+            (thread, turn) for thread in self.threads.values() for turn in thread.turns if turn["id"] == turn_id
+        )
 
     def release(self) -> None:
         """Let turns that hold go on."""

@@ -6,18 +6,17 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import Response
 
-from conversation.attachment import Attachment
 from conversation.errors import FileNotStored
 from conversation.ids import new_id
 from producers.http.answer_shapes import StoredFile, Upload
 from producers.http.dependencies import GatewayOf, Reader, Writer
 from producers.http.downloads import answer_file
 from producers.http.forms import invalid_field, is_form, read_form, split_form
+from producers.http.idempotency import made_id_of
 from producers.http.parameters import make_router
 from producers.http.problems import Problem
 from producers.http.request_shapes import NewUpload
 from producers.http.sending import examine_files, store_files
-from producers.http.visibility import viewer_of
 from store.files.thread_files import find_download, find_thumbnail
 from store.files.uploads import enter_complete
 
@@ -44,7 +43,7 @@ _BYTES: dict[int | str, dict[str, Any]] = {
 
 
 @router.post("/uploads", status_code=201)
-async def create_upload(gateway: GatewayOf, principal: Writer, body: NewUpload) -> Upload:
+async def create_upload(gateway: GatewayOf, principal: Writer, body: NewUpload, request: Request) -> Upload:
     """Ask for an address to put a file at, past the gateway."""
     uploads = await asyncio.to_thread(lambda: gateway.producer.uploads)
     upload = await asyncio.to_thread(
@@ -55,6 +54,7 @@ async def create_upload(gateway: GatewayOf, principal: Writer, body: NewUpload) 
         body.sha256,
         tenant=principal.tenant,
         user=principal.user,
+        upload_id=made_id_of(request),
     )
     return Upload.of(upload)
 
@@ -91,9 +91,7 @@ async def create(gateway: GatewayOf, principal: Writer, request: Request) -> Sto
 
 
 @router.get("/threads/{thread_id}/files/{sha256}", response_class=Response, responses=_BYTES)
-async def download(
-    gateway: GatewayOf, principal: Reader, thread_id: str, sha256: str, request: Request
-) -> Response:
+async def download(gateway: GatewayOf, principal: Reader, thread_id: str, sha256: str, request: Request) -> Response:
     """Fetch a file of a thread, to be saved."""
     scans = bool(gateway.settings.scanner_url)
     file = await gateway.producer.database.run_async(

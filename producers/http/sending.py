@@ -12,14 +12,12 @@ from typing import Any
 from starlette.datastructures import UploadFile
 
 from conversation.attachment import Attachment
-from conversation.errors import IdempotencyConflict, InvalidInput
+from conversation.errors import InvalidInput
 from conversation.turn import TurnState
 from producers.http.answer_shapes import write_moment
 from producers.http.dependencies import Gateway
-from producers.http.idempotency_keys import FIELD
 from producers.http.message_bodies import MessageBody
 from producers.http.principal import Principal
-from producers.http.problems import Problem
 from producers.http.request_shapes import NewMessage
 from producers.http.visibility import acting_user, viewer_of
 from producers.received_files import ReceivedFile, examine_received
@@ -56,15 +54,9 @@ async def send_message(
     attachments = [*chosen_files, *(file.attachment for file in received_files)]
     request = _build_request(thread_id, message, attachments, user, key, principal, gateway.settings)
     await store_files(gateway, principal, received_files)
-    try:
-        sent = await producer.database.run_async(
-            accept_of_viewer, viewer_of(principal), request, limits_of(gateway.settings)
-        )
-    except IdempotencyConflict:
-        problem, fix = "was used with another message", "send this one under a new key"
-        raise Problem(
-            422, "Idempotency conflict", f"{FIELD}: {problem}; {fix}", field=FIELD, problem=problem, fix=fix
-        ) from None
+    sent = await producer.database.run_async(
+        accept_of_viewer, viewer_of(principal), request, limits_of(gateway.settings)
+    )
     await _notify(gateway, request, sent)
     return SentMessage(sent.accepted.turn_id, sent.accepted.is_new, _as_sent(request, sent))
 

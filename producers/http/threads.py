@@ -4,14 +4,15 @@ from typing import Annotated, Literal
 
 from fastapi import Header, Query, Request, Response
 
-from conversation.errors import InvalidInput
-from conversation.ids import new_id
+from conversation.errors import InvalidInput, ThreadNotFound
 from conversation.thread import Thread as WorkingCopy
 from conversation.validation import check_id
 from producers.http import thread_lists
 from producers.http.answer_shapes import Thread, ThreadList
-from producers.http.dependencies import GatewayOf, Operator, Reader, Writer
+from producers.http.dependencies import Gateway, GatewayOf, Operator, Reader, Writer
+from producers.http.idempotency import is_repeat, made_id_of
 from producers.http.parameters import make_router
+from producers.http.principal import Principal
 from producers.http.problems import Problem
 from producers.http.request_shapes import NewFork, NewThread, ThreadChanges
 from producers.http.resources import address_of, read_etags, write_etag
@@ -31,7 +32,7 @@ async def create(
 ) -> Thread:
     """Make a thread."""
     thread = WorkingCopy(
-        new_id() if body.id is None else body.id,
+        made_id_of(request) if body.id is None else body.id,
         user=acting_user(principal, body.user, body.metadata),
         title=body.title,
         metadata=body.metadata,
@@ -39,7 +40,7 @@ async def create(
     )
     view = await gateway.producer.database.run_async(create_thread, thread)
     if view is None:
-        raise _conflict()
+        view = await _find_made(gateway, principal, request, thread.id, body.id)
     response.headers["Location"] = address_of(request, 1, "threads", view.id)
     return _answer(view, response)
 
@@ -111,14 +112,24 @@ async def fork(
     gateway: GatewayOf, principal: Writer, thread_id: str, body: NewFork, request: Request, response: Response
 ) -> Thread:
     """Copy a thread, up to a message, into a new one of the same user."""
-    copy_id = new_id() if body.id is None else check_id("id", body.id)
-    view = await gateway.producer.database.run_async(
-        copy_thread, viewer_of(principal), thread_id, copy_id, at=body.at
-    )
+    copy_id = made_id_of(request) if body.id is None else check_id("id", body.id)
+    view = await gateway.producer.database.run_async(copy_thread, viewer_of(principal), thread_id, copy_id, at=body.at)
     if view is None:
-        raise _conflict()
+        view = await _find_made(gateway, principal, request, copy_id, body.id)
     response.headers["Location"] = address_of(request, 3, "threads", view.id)
     return _answer(view, response)
+
+
+async def _find_made(
+    gateway: Gateway, principal: Principal, request: Request, thread_id: str, wanted_id: str | None
+) -> ThreadView:
+    """The thread that an earlier run of this very request has made. Raises `Problem` where another has the id."""
+    if wanted_id is not None and not is_repeat(request):
+        raise _conflict()
+    try:
+        return await visible_thread(gateway, principal, thread_id)
+    except ThreadNotFound:
+        raise _conflict() from None
 
 
 def _answer(view: ThreadView, response: Response) -> Thread:

@@ -49,6 +49,7 @@ _TABLES: Mapping[str, tuple[str, str, str]] = {
     "installation": ("S", "S", "S"),
     # Operations
     "audit": ("I", "I", "SIU"),
+    "idempotent_answers": ("SIUD", "", "SIUD"),
     "schedule_runs": ("", "", "SIUD"),
 }
 
