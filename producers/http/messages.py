@@ -7,7 +7,7 @@ from fastapi.responses import JSONResponse, Response
 
 from producers.http.answer_shapes import MessageList, OneTurn, page_json
 from producers.http.dependencies import GatewayOf, Reader, Writer
-from producers.http.idempotency_keys import read_key
+from producers.http.idempotency import KEY_HEADER, key_of_send
 from producers.http.message_bodies import REQUEST_BODY, read_message
 from producers.http.parameters import make_router
 from producers.http.resources import address_of
@@ -52,18 +52,20 @@ async def send(
     thread_id: str,
     request: Request,
     accept: Annotated[str, Header(description=f"`{EVENT_STREAM}` is answered with the turn's events.")] = "*/*",
-    idempotency_key: Annotated[
-        str | None, Header(description="The same key with the same message is sent once.", examples=["4711-1"])
+    _idempotency_key: Annotated[
+        str | None,
+        Header(alias=KEY_HEADER, description="The same message with the same key is sent once.", examples=["4711-1"]),
     ] = None,
 ) -> Response:
     """Send a message to a thread, which is made if it is not there; a worker answers."""
     async with read_message(request, gateway.settings) as message:
-        sent = await send_message(gateway, principal, thread_id, message, key=read_key(idempotency_key, principal))
+        key = key_of_send(request, principal, thread_id)
+        sent = await send_message(gateway, principal, thread_id, message, key=key)
     if EVENT_STREAM in accept.lower():
         from producers.http.streams import turn_stream_response
 
         return await turn_stream_response(gateway, sent.turn_id)
     headers = {"Location": address_of(request, 3, "turns", sent.turn_id)}
     if not sent.is_new:
-        headers["Idempotent-Replayed"] = "true"
+        headers["Idempotency-Replayed"] = "true"
     return JSONResponse({"turn": sent.turn_json}, 202, headers)

@@ -16,7 +16,6 @@ from conversation.errors import IdempotencyConflict, InvalidInput
 from conversation.turn import TurnState
 from producers.http.answer_shapes import write_moment
 from producers.http.dependencies import Gateway
-from producers.http.idempotency_keys import FIELD
 from producers.http.message_bodies import MessageBody
 from producers.http.principal import Principal
 from producers.http.problems import Problem
@@ -61,10 +60,7 @@ async def send_message(
             accept_of_viewer, viewer_of(principal), request, limits_of(gateway.settings)
         )
     except IdempotencyConflict:
-        problem, fix = "was used with another message", "send this one under a new key"
-        raise Problem(
-            422, "Idempotency conflict", f"{FIELD}: {problem}; {fix}", field=FIELD, problem=problem, fix=fix
-        ) from None
+        raise _key_conflict() from None
     await _notify(gateway, request, sent)
     return SentMessage(sent.accepted.turn_id, sent.accepted.is_new, _as_sent(request, sent))
 
@@ -147,3 +143,8 @@ def _as_sent(request: SendRequest, sent: SentTurn) -> dict[str, Any]:
         "created_at": write_moment(sent.created_at),
         **dict.fromkeys(nothing_yet),
     }
+
+
+def _key_conflict() -> Problem:
+    field, problem, fix = "Idempotency-Key", "was used with another request", "send this one under a new key"
+    return Problem(422, "Idempotency conflict", f"{field}: {problem}; {fix}", field=field, problem=problem, fix=fix)

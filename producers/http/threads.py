@@ -5,13 +5,14 @@ from typing import Annotated, Literal
 from fastapi import Header, Query, Request, Response
 
 from conversation.errors import InvalidInput
-from conversation.ids import new_id
 from conversation.thread import Thread as WorkingCopy
 from conversation.validation import check_id
 from producers.http import thread_lists
 from producers.http.answer_shapes import Thread, ThreadList
-from producers.http.dependencies import GatewayOf, Operator, Reader, Writer
+from producers.http.dependencies import Gateway, GatewayOf, Operator, Reader, Writer
+from producers.http.idempotency import is_repeat, made_id_of
 from producers.http.parameters import make_router
+from producers.http.principal import Principal
 from producers.http.problems import Problem
 from producers.http.request_shapes import NewFork, NewThread, ThreadChanges
 from producers.http.resources import address_of, read_etags, write_etag
@@ -31,7 +32,7 @@ async def create(
 ) -> Thread:
     """Make a thread."""
     thread = WorkingCopy(
-        new_id() if body.id is None else body.id,
+        made_id_of(request) if body.id is None else body.id,
         user=acting_user(principal, body.user, body.metadata),
         title=body.title,
         metadata=body.metadata,
@@ -39,7 +40,7 @@ async def create(
     )
     view = await gateway.producer.database.run_async(create_thread, thread)
     if view is None:
-        raise _conflict()
+        view = await _made_before(gateway, principal, thread.id, request)
     response.headers["Location"] = address_of(request, 1, "threads", view.id)
     return _answer(view, response)
 
@@ -111,12 +112,12 @@ async def fork(
     gateway: GatewayOf, principal: Writer, thread_id: str, body: NewFork, request: Request, response: Response
 ) -> Thread:
     """Copy a thread, up to a message, into a new one of the same user."""
-    copy_id = new_id() if body.id is None else check_id("id", body.id)
+    copy_id = made_id_of(request) if body.id is None else check_id("id", body.id)
     view = await gateway.producer.database.run_async(
         copy_thread, viewer_of(principal), thread_id, copy_id, at=body.at
     )
     if view is None:
-        raise _conflict()
+        view = await _made_before(gateway, principal, copy_id, request)
     response.headers["Location"] = address_of(request, 3, "threads", view.id)
     return _answer(view, response)
 
@@ -126,6 +127,9 @@ def _answer(view: ThreadView, response: Response) -> Thread:
     return Thread.of(view)
 
 
-def _conflict() -> Problem:
+async def _made_before(gateway: Gateway, principal: Principal, thread_id: str, request: Request) -> ThreadView:
+    """The thread that an earlier run of this very request made. Raises `Problem` where another one did."""
+    if is_repeat(request):
+        return await visible_thread(gateway, principal, thread_id)
     fields = {"field": "id", "problem": "is the id of a thread already", "fix": "pass another one"}
-    return Problem(409, "Conflict", "id: a thread of this id is there already; pass another one", **fields)
+    raise Problem(409, "Conflict", "id: a thread of this id is there already; pass another one", **fields)

@@ -9,6 +9,7 @@ from conversation.ids import new_id
 from conversation.task_contract import CANCEL_CHANNEL
 from producers.http.answer_shapes import OneTurn, Turn, TurnList, record_json, turn_json
 from producers.http.dependencies import GatewayOf, Operator, Reader, Writer
+from producers.http.idempotency import made_id_of
 from producers.http.parameters import make_router
 from producers.http.principal import Principal
 from producers.http.request_shapes import NewAttempt
@@ -77,7 +78,7 @@ async def requeue(
         requeue_turn,
         viewer_of(principal),
         turn_id,
-        new_turn_id=new_id(),
+        new_turn_id=made_id_of(request),
         new_message_id=new_id(),
         agent=None if body is None else body.agent,
     )

@@ -1,0 +1,150 @@
+"""A gateway of the resources alone, on real rows: who asks is told by name, and turns are answered by hand."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+import httpx
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, StreamingResponse
+
+from conversation.errors import InvalidInput, ThreadmillError
+from conversation.ids import new_id
+from conversation.message import Message, Usage
+from conversation.turn import ClaimedTurn, Completed, Ending
+from producers.http.dependencies import Gateway
+from producers.http.principal import SCOPES, Principal
+from producers.http.problems import Problem
+from producers.producer import Producer
+from store.settings import Settings
+from store.turns import claims, settle, workers
+from store.turns.claims import ClaimRequest
+
+RESOURCES = ("threads", "messages", "turns", "files", "context", "summaries", "usage")
+ALL = frozenset(SCOPES)
+#: Who may ask: by the name that they send.
+PRINCIPALS = {
+    "acme": Principal(tenant="acme", scopes=ALL, credential="key-acme"),
+    "rival": Principal(tenant="rival", scopes=ALL, credential="key-rival"),
+    "ada": Principal(tenant="acme", user="ada", scopes=ALL, credential="key-ada"),
+    "bob": Principal(tenant="acme", user="bob", scopes=ALL, credential="key-bob"),
+    **{
+        f"only-{scope}": Principal(tenant="acme", scopes=frozenset({scope}), credential=f"key-{scope}")
+        for scope in SCOPES
+    },
+    "ada-reads": Principal(tenant="acme", user="ada", scopes=frozenset({"read"}), credential="key-ada-reads"),
+}
+STATUSES = {
+    "InvalidInput": 400,
+    "UnknownAgent": 400,
+    "ThreadNotFound": 404,
+    "TurnNotFound": 404,
+    "UploadNotFound": 404,
+    "FileNotStored": 404,
+    "FileRejected": 422,
+    "UploadsNotSupported": 501,
+}
+
+
+class Names:
+    """An authenticator that believes names."""
+
+    async def authenticate(self, headers: Mapping[str, str], _query: Mapping[str, str]) -> Principal | None:
+        return PRINCIPALS.get(headers.get("authorization", "").removeprefix("Bearer "))
+
+
+class Hub:
+    """Follows one turn at a time, by looking."""
+
+    def __init__(self) -> None:
+        self.producer: Any = None
+        self.followed: list[str] = []
+
+    async def follow_turn(self, turn_id: str, *, after: int) -> AsyncGenerator[int]:
+        self.followed.append(turn_id)
+        turn = await self.producer.find_turn_async(turn_id)
+        while not (await turn.state()).is_final:
+            await asyncio.sleep(0.01)
+            yield after
+
+
+class Site:
+    """The app, its client, and the hands of a worker."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.runner = asyncio.Runner()
+        self.producer = Producer(settings)
+        self.database = self.producer.database
+        self.hub = Hub()
+        self.hub.producer = self.producer
+        self.app = make_app(Gateway(settings=settings, producer=self.producer, authenticator=Names(), hub=self.hub))  # type: ignore[arg-type]
+        transport = httpx.ASGITransport(self.app)
+        self.client = httpx.AsyncClient(transport=transport, base_url="http://gateway")
+        worker, serves = new_id(), {"assistant": "1", "other": "1"}
+        register = partial(workers.register, worker=worker, host="", pid=1, serves=serves, lease_duration_seconds=600)
+        self.database.run(register)
+        self.claimant = ClaimRequest(worker=worker, agents=serves)
+
+    def close(self) -> None:
+        self.runner.run(self.client.aclose())
+        self.runner.run(self.producer.close_async())
+        self.runner.close()
+
+    def ask(self, who: str, method: str, path: str, **options: Any) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {who}"} | options.pop("headers", {})
+        return self.runner.run(self.client.request(method, f"/v1{path}", headers=headers, **options))
+
+    def make_thread(self, who: str, thread_id: str | None = None, **fields: Any) -> Any:
+        answer = self.ask(who, "POST", "/threads", json={"id": thread_id or new_id()} | fields)
+        assert answer.status_code == 201, answer.text
+        return answer.json()
+
+    def send(self, who: str, thread_id: str, content: str = "hello", **fields: Any) -> Any:
+        answer = self.ask(who, "POST", f"/threads/{thread_id}/messages", json={"content": content} | fields)
+        assert answer.status_code == 202, answer.text
+        return answer.json()["turn"]
+
+    def claim(self, thread_id: str, tenant: str = "acme") -> ClaimedTurn:
+        claimed = self.database.run(claims.claim, tenant=tenant, thread_id=thread_id, claimant=self.claimant)
+        assert isinstance(claimed, ClaimedTurn)
+        return claimed
+
+    def settle(self, claimed: ClaimedTurn, ending: Ending | None = None) -> None:
+        reply = Message(role="assistant", content=f"an answer to {claimed.id}")
+        ending = ending or Completed(messages=(reply,), usage=Usage(7, 3), cost=0.25)
+        self.database.run(settle.settle, lease=claimed.lease, turn_id=claimed.id, ending=ending, release=True)
+
+    def answer(self, thread_id: str, tenant: str = "acme") -> None:
+        self.settle(self.claim(thread_id, tenant))
+
+
+def make_app(gateway: Gateway) -> FastAPI:
+    """The resources with the plainest of problems."""
+    app = FastAPI(redirect_slashes=False)
+    app.state.gateway = gateway
+    for kind in (Problem, ThreadmillError, RequestValidationError):
+        app.add_exception_handler(kind, _answer)
+    for name in RESOURCES:
+        app.include_router(import_module(f"producers.http.{name}").router, prefix="/v1")
+    return app
+
+
+async def _answer(_request: Request, error: Exception) -> JSONResponse:
+    match error:
+        case Problem():
+            return JSONResponse({"detail": error.detail} | error.fields, error.status, error.headers)
+        case RequestValidationError():
+            place = ".".join(str(part) for part in error.errors()[0]["loc"][1:])
+            return JSONResponse({"field": place, "detail": error.errors()[0]["msg"]}, 400)
+        case _:
+            field = error.field if isinstance(error, InvalidInput) else None
+            status = STATUSES.get(type(error).__name__, 409)
+            return JSONResponse({"field": field, "detail": str(error)}, status)
+
+
+async def stream_of(_gateway: Gateway, turn_id: str) -> StreamingResponse:
+    """A stream as another module makes it."""
+    return StreamingResponse(iter([f"data: {turn_id}\n\n"]), media_type="text/event-stream")
