@@ -131,5 +131,5 @@ async def _made_before(gateway: Gateway, principal: Principal, thread_id: str, r
     """The thread that an earlier run of this very request made. Raises `Problem` where another one did."""
     if is_repeat(request):
         return await visible_thread(gateway, principal, thread_id)
-    fields = {"field": "id", "problem": "is the id of a thread already", "fix": "pass another one"}
-    raise Problem(409, "Conflict", "id: a thread of this id is there already; pass another one", **fields)
+    problem, fix = "is the id of a thread already", "pass another one"
+    raise Problem(409, "Conflict", f"id: {problem}; {fix}", field="id", problem=problem, fix=fix)

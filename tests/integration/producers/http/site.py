@@ -1,7 +1,10 @@
 """A gateway of the resources alone, on real rows: who asks is told by name, and turns are answered by hand."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+import hashlib
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -11,18 +14,28 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from conversation.errors import InvalidInput, ThreadmillError
+from conversation.errors import FileNotStored, InvalidInput, ThreadmillError
 from conversation.ids import new_id
 from conversation.message import Message, Usage
+from conversation.thread import Thread
 from conversation.turn import ClaimedTurn, Completed, Ending
 from producers.http.dependencies import Gateway
 from producers.http.principal import SCOPES, Principal
 from producers.http.problems import Problem
 from producers.producer import Producer
+from store.blobs.local import LocalBlobs
+from store.blobs.presigned import PresignedUpload
 from store.settings import Settings
+from store.threads import repository
 from store.turns import claims, settle, workers
 from store.turns.claims import ClaimRequest
 
+PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000d49444154789c6360606060000000050001a5f64540"
+    "0000000049454e44ae426082"
+)
+SHA256 = hashlib.sha256(PNG).hexdigest()
+UPLOAD = {"filename": "dot.png", "media_type": "image/png", "size": len(PNG), "sha256": SHA256}
 RESOURCES = ("threads", "messages", "turns", "files", "context", "summaries", "usage")
 ALL = frozenset(SCOPES)
 #: Who may ask: by the name that they send.
@@ -47,6 +60,30 @@ STATUSES = {
     "FileRejected": 422,
     "UploadsNotSupported": 501,
 }
+
+
+class BlobsWithUploads(LocalBlobs):
+    """A folder that takes uploads, as if a server stood before it."""
+
+    def __init__(self, base: str) -> None:
+        super().__init__(base)
+        self.staged: dict[str, bytes] = {}
+
+    def upload_url(self, tenant: str, upload_id: str, **_: Any) -> PresignedUpload:
+        expires_at = datetime.now(UTC) + timedelta(minutes=1)
+        return PresignedUpload(f"http://files/{tenant}/{upload_id}", "PUT", {"x": "y"}, expires_at)
+
+    @contextmanager
+    def read_upload(self, _tenant: str, upload_id: str) -> Iterator[Iterator[bytes]]:
+        if upload_id not in self.staged:
+            raise FileNotStored("nothing was put")
+        yield iter([self.staged[upload_id]])
+
+    def adopt_upload(self, tenant: str, upload_id: str, sha256: str, media_type: str) -> None:
+        self.put(tenant, sha256, self.staged[upload_id], media_type)
+
+    def discard_upload(self, _tenant: str, upload_id: str) -> None:
+        self.staged.pop(upload_id, None)
 
 
 class Names:
@@ -78,6 +115,8 @@ class Site:
         self.runner = asyncio.Runner()
         self.producer = Producer(settings)
         self.database = self.producer.database
+        self.blobs = BlobsWithUploads(settings.file_store_url)
+        self.producer.__dict__["blobs"] = self.blobs
         self.hub = Hub()
         self.hub.producer = self.producer
         self.app = make_app(Gateway(settings=settings, producer=self.producer, authenticator=Names(), hub=self.hub))  # type: ignore[arg-type]
@@ -106,6 +145,20 @@ class Site:
         answer = self.ask(who, "POST", f"/threads/{thread_id}/messages", json={"content": content} | fields)
         assert answer.status_code == 202, answer.text
         return answer.json()["turn"]
+
+    def append(self, thread_id: str, messages: Sequence[Message], tenant: str = "acme") -> None:
+        """Append messages of no turn."""
+        thread = Thread(thread_id, tenant=tenant)
+        thread.messages = list(messages)
+        self.database.run(repository.save, thread, new=thread.new_messages)
+
+    def ask_for_upload(self, who: str) -> str:
+        """Ask for an address, and put a file there; returns the id of the upload."""
+        answer = self.ask(who, "POST", "/uploads", json=UPLOAD)
+        assert answer.status_code == 201, answer.text
+        upload_id: str = answer.json()["id"]
+        self.blobs.staged[upload_id] = PNG
+        return upload_id
 
     def claim(self, thread_id: str, tenant: str = "acme") -> ClaimedTurn:
         claimed = self.database.run(claims.claim, tenant=tenant, thread_id=thread_id, claimant=self.claimant)
