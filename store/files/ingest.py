@@ -33,10 +33,11 @@ class FileIngest:
         Raises `FileStoreUnavailable`, `LimitReached` and `DatabaseUnavailable`.
         """
         if files := [file for file in files if file.content is not None]:
-            reservations = self._database.run(reserve, tenant, files, scans=self._scans, max_bytes=self._max_bytes)
+            database = self._database.acting_for(tenant)
+            reservations = database.run(reserve, tenant, files, scans=self._scans, max_bytes=self._max_bytes)
             self._put(tenant, [(file, file.content) for file in files if file.content is not None])
             if _has_pending(reservations):
-                self._database.run(confirm, tenant, reservations)
+                database.run(confirm, tenant, reservations)
 
     async def store_async(self, tenant: str, files: Sequence[Attachment]) -> None:
         """As `store`, on the event loop."""
@@ -46,12 +47,13 @@ class FileIngest:
         """As `store_async`, of examined files whose bytes may be on a disk: they are not read into memory."""
         if not files:
             return
-        reservations = await self._database.run_async(
+        database = self._database.acting_for(tenant)
+        reservations = await database.run_async(
             reserve, tenant, [file for file, _ in files], scans=self._scans, max_bytes=self._max_bytes
         )
         await asyncio.to_thread(self._put, tenant, files)
         if _has_pending(reservations):
-            await self._database.run_async(confirm, tenant, reservations)
+            await database.run_async(confirm, tenant, reservations)
 
     def _put(self, tenant: str, files: Sequence[tuple[Attachment, Content]]) -> None:
         for file, content in files:
