@@ -12,7 +12,10 @@ from threadmill.embedded.valkey import EmbeddedValkey
 
 @pytest.fixture(scope="session")
 def site(
-    lend_database: LendDatabase, migrated_template: str, valkey_server: EmbeddedValkey, tmp_path_factory: pytest.TempPathFactory
+    lend_database: LendDatabase,
+    migrated_template: str,
+    valkey_server: EmbeddedValkey,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Site]:
     files = tmp_path_factory.mktemp("files")
     with lend_database(migrated_template) as url:

@@ -4,24 +4,20 @@ import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from importlib import import_module
 from typing import Any
 
 import httpx
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, StreamingResponse
 
-from conversation.errors import FileNotStored, InvalidInput, ThreadmillError
+from conversation.errors import FileNotStored
 from conversation.ids import new_id
 from conversation.message import Message, Usage
 from conversation.thread import Thread
 from conversation.turn import ClaimedTurn, Completed, Ending
-from producers.http.dependencies import Gateway
+from producers.http.app import create_gateway
 from producers.http.principal import SCOPES, Principal
-from producers.http.problems import Problem
 from producers.producer import Producer
 from store.blobs.local import LocalBlobs
 from store.blobs.presigned import PresignedUpload
@@ -36,7 +32,6 @@ PNG = bytes.fromhex(
 )
 SHA256 = hashlib.sha256(PNG).hexdigest()
 UPLOAD = {"filename": "dot.png", "media_type": "image/png", "size": len(PNG), "sha256": SHA256}
-RESOURCES = ("threads", "messages", "turns", "files", "context", "summaries", "usage")
 ALL = frozenset(SCOPES)
 #: Who may ask: by the name that they send.
 PRINCIPALS = {
@@ -49,16 +44,6 @@ PRINCIPALS = {
         for scope in SCOPES
     },
     "ada-reads": Principal(tenant="acme", user="ada", scopes=frozenset({"read"}), credential="key-ada-reads"),
-}
-STATUSES = {
-    "InvalidInput": 400,
-    "UnknownAgent": 400,
-    "ThreadNotFound": 404,
-    "TurnNotFound": 404,
-    "UploadNotFound": 404,
-    "FileNotStored": 404,
-    "FileRejected": 422,
-    "UploadsNotSupported": 501,
 }
 
 
@@ -119,7 +104,8 @@ class Site:
         self.producer.__dict__["blobs"] = self.blobs
         self.hub = Hub()
         self.hub.producer = self.producer
-        self.app = make_app(Gateway(settings=settings, producer=self.producer, authenticator=Names(), hub=self.hub))  # type: ignore[arg-type]
+        self.app = create_gateway(settings, producer=self.producer, authenticator=Names())
+        self.app.state.gateway = replace(self.app.state.gateway, hub=self.hub)
         transport = httpx.ASGITransport(self.app)
         self.client = httpx.AsyncClient(transport=transport, base_url="http://gateway")
         worker, serves = new_id(), {"assistant": "1", "other": "1"}
@@ -172,32 +158,3 @@ class Site:
 
     def answer(self, thread_id: str, tenant: str = "acme") -> None:
         self.settle(self.claim(thread_id, tenant))
-
-
-def make_app(gateway: Gateway) -> FastAPI:
-    """The resources with the plainest of problems."""
-    app = FastAPI(redirect_slashes=False)
-    app.state.gateway = gateway
-    for kind in (Problem, ThreadmillError, RequestValidationError):
-        app.add_exception_handler(kind, _answer)
-    for name in RESOURCES:
-        app.include_router(import_module(f"producers.http.{name}").router, prefix="/v1")
-    return app
-
-
-async def _answer(_request: Request, error: Exception) -> JSONResponse:
-    match error:
-        case Problem():
-            return JSONResponse({"detail": error.detail} | error.fields, error.status, error.headers)
-        case RequestValidationError():
-            place = ".".join(str(part) for part in error.errors()[0]["loc"][1:])
-            return JSONResponse({"field": place, "detail": error.errors()[0]["msg"]}, 400)
-        case _:
-            field = error.field if isinstance(error, InvalidInput) else None
-            status = STATUSES.get(type(error).__name__, 409)
-            return JSONResponse({"field": field, "detail": str(error)}, status)
-
-
-async def stream_of(_gateway: Gateway, turn_id: str) -> StreamingResponse:
-    """A stream as another module makes it."""
-    return StreamingResponse(iter([f"data: {turn_id}\n\n"]), media_type="text/event-stream")

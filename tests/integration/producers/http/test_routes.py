@@ -40,6 +40,7 @@ def test_every_route_is_in_the_table(site: Site) -> None:
         (method.upper(), path.removeprefix("/v1"))
         for path, methods in site.app.openapi()["paths"].items()
         for method in methods
+        if "events" not in path and "stream-tokens" not in path and path.startswith("/v1")
     }
 
     assert documented == {(route.method, re.sub(r"\{(turn|waiting|cancelled)\}", "{turn_id}", route.path)
@@ -60,8 +61,10 @@ def test_each_route_answers_what_its_description_says(site: Site) -> None:
 
 def check_shape(document: dict[str, Any], route: Route, answer: httpx.Response) -> None:
     names = {"thread": "thread_id", "upload": "upload_id"} | dict.fromkeys(("turn", "waiting", "cancelled"), "turn_id")
-    path = re.sub(r"\{(\w+)\}", lambda match: "{%s}" % names.get(match[1], match[1]), route.path)
+    path = re.sub(r"\{(\w+)\}", lambda match: f"{{{names.get(match[1], match[1])}}}", route.path)
     described = document["paths"][f"/v1{path}"][route.method.lower()]["responses"][str(route.status)]
+    if "content" not in described:
+        return
     schema = described["content"]["application/json"]["schema"]
     closed = {
         name: each | {"additionalProperties": each.get("additionalProperties", False)}
@@ -75,7 +78,8 @@ def state_of(site: Site, world: World) -> list[Any]:
     """All that is stored of a thread."""
 
     def read(connection: Connection) -> list[Any]:
-        key = select(tables.threads.c.key).where(tables.threads.c.id == world.thread).scalar_subquery()
+        of_ada = (tables.threads.c.tenant == "acme") & (tables.threads.c.id == world.thread)
+        key = select(tables.threads.c.key).where(of_ada).scalar_subquery()
         of_thread = [
             select(table).where(table.c.thread_key == key).order_by(*table.primary_key.columns)
             for table in (tables.messages, tables.thread_context, tables.summaries, tables.attachments, tables.turns)
@@ -97,16 +101,15 @@ def test_what_one_may_not_see_is_not_there(site: Site, old_world: World, who: st
             assert answer.status_code == 404, f"{route.name}: {answer.text}"
             elsewhere = {"thread": "none", "upload": world.turn, "turn": world.upload, "waiting": world.upload}
             absent = ask(site, who, route, World(**vars(world) | elsewhere | {"cancelled": world.upload}))
-            if not route.path.endswith("/messages") or route.method == "GET":
-                assert without_ids(answer, world) == without_ids(absent, world), route.name
+            assert without_ids(answer, world) == without_ids(absent, world), route.name
         else:
             assert world.thread not in answer.text
     assert state_of(site, world) == before
 
 
 def without_ids(answer: httpx.Response, world: World) -> tuple[int, str]:
-    text = answer.text
-    for each in (*vars(world).values(), "none"):
+    text = str(answer.json() | {"request_id": "_"})
+    for each in (*vars(world).values(), "none", "rival", "acme"):
         text = text.replace(each, "_")
     return answer.status_code, text
 
@@ -146,7 +149,7 @@ def counted_statements() -> Iterator[list[str]]:
     event.remove(Engine, "before_cursor_execute", note)
 
 
-@pytest.mark.parametrize("messages", [0, 300])
+@pytest.mark.parametrize("messages", [1, 300])
 def test_what_a_route_costs_does_not_depend_on_the_history(site: Site, messages: int) -> None:
     world = make_world(site, messages=messages)
     world = World(**vars(world) | {"upload": site.ask_for_upload("ada")})
