@@ -40,6 +40,7 @@ _CORS_REQUEST_HEADERS = (
     "If-Match",
     "If-None-Match",
     "Last-Event-ID",
+    "X-Api-Key",
     "X-Request-Id",
 )
 _CORS_ANSWER_HEADERS = (

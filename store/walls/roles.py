@@ -44,6 +44,9 @@ _TABLES: Mapping[str, tuple[str, str, str]] = {
     "pending_deletions": ("S", "S", "SIUD"),
     "retention_policies": ("", "", "SIUD"),
     "retention_rescans": ("", "", "SIUD"),
+    # Access: keys are found and noted by functions, whoever's they are
+    "api_keys": ("", "", "SIUD"),
+    "installation": ("S", "S", "S"),
     # Operations
     "audit": ("I", "I", "SIU"),
     "idempotent_answers": ("SIUD", "", "SIUD"),
