@@ -24,7 +24,7 @@ from store.walls.roles import GATEWAY
 from tests.integration.hostile.stage import Stage
 from tests.integration.hostile.verb import Verb
 from tests.integration.hostile.verbs import VERBS
-from tests.integration.store.walls.one_of_each import OURS
+from tests.integration.store.walls.one_of_each import OURS, as_role
 
 #: What they say, in every place that holds words.
 SECRET = "their-secret-words"
@@ -62,8 +62,7 @@ class Ours(Stage):
 
     def __init__(self, theirs: Theirs, role: str | None, valkey_url: str) -> None:
         url = theirs.settings.database_url.get_secret_value()
-        as_role = f"{url}?options=-c%20role%3D{role}" if role else url
-        super().__init__(as_role, valkey_url, use_functions=True)
+        super().__init__(as_role(url, role) if role else url, valkey_url, use_functions=True)
         self.blobs = theirs.blobs
         self.producer.__dict__["blobs"] = theirs.blobs
         self.files = FileStore(theirs.blobs, self.settings, tenant=OURS)
