@@ -52,8 +52,17 @@ class Uploads:
         self._settings = settings
         self._scans = bool(settings.scanner_url)
 
-    def create(self, filename: str, media_type: str, size: int, sha256: str, *, tenant: str = "default") -> Upload:
-        """See `producers.create_upload`."""
+    def create(
+        self,
+        filename: str,
+        media_type: str,
+        size: int,
+        sha256: str,
+        *,
+        tenant: str = "default",
+        user: str | None = None,
+    ) -> Upload:
+        """See `producers.create_upload`; with `user`, nobody else completes or attaches it over HTTP."""
         file = self._check_declaration(filename, media_type, size, sha256)
         upload_id, seconds = new_id(), self._settings.upload_max_age_seconds
         address = self._blobs.upload_url(
@@ -71,15 +80,16 @@ class Uploads:
             file=file,
             expires_seconds=seconds,
             max_bytes=self._settings.tenant_max_bytes,
+            owner=user,
         )
         return Upload(
             id=upload_id, method=address.method, url=address.url, headers=address.headers, expires_at=upload.expires_at
         )
 
-    def complete(self, upload_id: str, *, tenant: str = "default") -> Attachment:
+    def complete(self, upload_id: str, *, tenant: str = "default", user: str | None = None) -> Attachment:
         """See `producers.complete_upload`."""
         database = self._database.acting_for(tenant)
-        upload = database.run(uploads.read, tenant=check_tenant(tenant), upload_id=upload_id)
+        upload = database.run(uploads.read, tenant=check_tenant(tenant), upload_id=upload_id, owner=user)
         if not upload.is_complete:
             try:
                 self._complete(upload)

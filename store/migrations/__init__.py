@@ -18,6 +18,7 @@ from sqlalchemy.pool import NullPool
 from conversation.errors import DatabaseUnavailable, OperatorError
 from store.database.retry_policy import reason_of
 from store.database.url import driver_url
+from store.installation import create_installation
 from store.tables import metadata
 from store.walls.raise_walls import WallsOutcome, raise_walls
 
@@ -67,6 +68,7 @@ def create_newest(connection: Connection) -> None:
     included.
     """
     metadata.create_all(connection, checkfirst=False)
+    create_installation(connection)
     MigrationContext.configure(connection).stamp(_scripts(), "head")
 
 
