@@ -36,7 +36,7 @@ class ConfiguredClient(Generic[H]):
         """
         self._gateway = Gateway(
             base_url=check_base_url(base_url),
-            key=check_key(key) if isinstance(key, str) else key,
+            key=key if callable(key) else check_key(key),
             timeout_seconds=timeout_seconds,
             silence_seconds=silence_seconds,
             patience_seconds=patience_seconds,
