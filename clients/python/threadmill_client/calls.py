@@ -8,10 +8,9 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
-from uuid import uuid4
 
 from threadmill_client.decoding import read_model, read_models
-from threadmill_client.errors import Conflict, NotFound, PreconditionFailed, TurnNotOver, UnexpectedAnswer
+from threadmill_client.errors import NotFound, PreconditionFailed, TurnNotOver, UnexpectedAnswer
 from threadmill_client.models import ContextEntry, File, StreamToken, Summary, Thread, Turn, UsageRow
 from threadmill_client.wire import Answer, Plan, Request, drop_nones, idempotency, json_request, path
 
@@ -43,16 +42,8 @@ def create_thread(
     idempotency_key: str | None = None,
 ) -> Plan[Thread]:
     """Create a thread, with an id of your own or one that is made. Raises `Conflict` where the id exists."""
-    values = drop_nones(id=thread_id or str(uuid4()), title=title, metadata=metadata, user=user)
-    try:
-        answer = yield json_request("POST", path("threads"), values, headers=idempotency(idempotency_key))
-    except Conflict as error:
-        if error.attempts == 1:
-            raise
-        # The answer to an earlier try was lost: perhaps this is the thread that it made.
-        answer = yield Request(method="GET", path=path("threads", values["id"]))
-        if not _holds(answer.json(), values):
-            raise
+    values = drop_nones(id=thread_id, title=title, metadata=metadata, user=user)
+    answer = yield json_request("POST", path("threads"), values, headers=idempotency(idempotency_key))
     return _thread_of(answer)
 
 
@@ -91,15 +82,8 @@ def fork_thread(
     thread_id: str, new_id: str | None = None, *, at: int | None = None, idempotency_key: str | None = None
 ) -> Plan[Thread]:
     """Make a thread that begins as this one, up to the message with the `seq` of `at`, or as far as it has come."""
-    values = drop_nones(id=new_id or str(uuid4()), at=at)
     where = path("threads", thread_id, "fork")
-    try:
-        answer = yield json_request("POST", where, values, headers=idempotency(idempotency_key))
-    except Conflict as error:
-        if error.attempts == 1 or new_id is not None:
-            raise
-        # The answer to an earlier try was lost: nobody else knows this id.
-        answer = yield Request(method="GET", path=path("threads", values["id"]))
+    answer = yield json_request("POST", where, drop_nones(id=new_id, at=at), headers=idempotency(idempotency_key))
     return _thread_of(answer)
 
 
@@ -121,11 +105,9 @@ def create_stream_token(thread_id: str) -> Plan[StreamToken]:
 
 def _holds(stored: Any, changes: Mapping[str, Any]) -> bool:
     """Whether a thread is as these changes make it."""
-    wanted = {name: value for name, value in changes.items() if name != "metadata"}
     kept = stored.get("metadata") or {}
-    return all(stored.get(name) == value for name, value in wanted.items()) and all(
-        kept.get(name) == value for name, value in (changes.get("metadata") or {}).items()
-    )
+    is_titled = "title" not in changes or stored.get("title") == changes["title"]
+    return is_titled and all(kept.get(name) == value for name, value in changes.get("metadata", {}).items())
 
 
 def _thread_of(answer: Answer) -> Thread:

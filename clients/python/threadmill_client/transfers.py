@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import urljoin
 
 from threadmill_client.decoding import read_model
-from threadmill_client.errors import UnexpectedAnswer
+from threadmill_client.errors import Problem, UnexpectedAnswer
 from threadmill_client.file_source import FileContent, FileSink, FileSource
 from threadmill_client.models import File, Upload
 from threadmill_client.wire import Answer, Plan, Request, Work, idempotency, json_request, path
@@ -21,6 +21,7 @@ from threadmill_client.wire import Answer, Plan, Request, Work, idempotency, jso
 SMALL_FILE_BYTES = 1024 * 1024
 #: How long a file store may take to say that all has come.
 _STORE_SECONDS = 120
+_NOT_IMPLEMENTED = 501
 
 
 def upload_file(content: FileContent, *, filename: str | None = None, media_type: str | None = None) -> Plan[File]:
@@ -31,16 +32,25 @@ def upload_file(content: FileContent, *, filename: str | None = None, media_type
         raise ValueError("filename is missing: bytes have none of their own")
     kind = media_type or mimetypes.guess_type(name)[0] or "application/octet-stream"
     size = yield Work(source.size)
-    if size <= SMALL_FILE_BYTES:
-        data = yield Work(source.read)
-        return read_model(File, (yield _multipart_request(name, kind, data)).json())
-    values = {"filename": name, "media_type": kind, "size": size, "sha256": (yield Work(source.sha256))}
-    answer = yield json_request("POST", path("uploads"), values, headers=idempotency())
+    if size > SMALL_FILE_BYTES:
+        sha256 = yield Work(source.sha256)
+        try:
+            return (yield from _put(source, filename=name, media_type=kind, size=size, sha256=sha256))
+        except Problem as error:
+            # A store without presigned addresses, as a folder.
+            if error.status != _NOT_IMPLEMENTED:
+                raise
+    data = yield Work(source.read)
+    return read_model(File, (yield _multipart_request(name, kind, data)).json())
+
+
+def _put(source: FileSource, **declared: str | int) -> Plan[File]:
+    answer = yield json_request("POST", path("uploads"), declared, headers=idempotency())
     upload = read_model(Upload, answer.json())
     yield Request(
         method=upload.method,
         address=upload.url,
-        headers={**upload.headers, "Content-Length": str(size)},
+        headers={**upload.headers, "Content-Length": str(declared["size"])},
         body=source,
         extra_seconds=_STORE_SECONDS,
     )

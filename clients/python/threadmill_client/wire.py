@@ -5,6 +5,7 @@ out may block or await. So each verb is written once.
 """
 
 import json
+import re
 import secrets
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
@@ -101,5 +102,14 @@ def drop_nones(**values: Any) -> dict[str, Any]:
 
 
 def idempotency(key: str | None = None) -> dict[str, str]:
-    """The header under which the gateway carries a request out once, however often it comes."""
-    return {"Idempotency-Key": key or secrets.token_hex(16)}
+    """The header under which the gateway carries a request out once, however often it comes.
+
+    A key of the caller's that is more than one word goes in quotes. Raises `ValueError` for one that no header has.
+    """
+    if key is None:
+        return {"Idempotency-Key": secrets.token_hex(16)}
+    if not key or not key.isascii() or not key.isprintable():
+        raise ValueError("idempotency_key has other than printable ASCII characters, or none: pass an id")
+    is_word = re.fullmatch(r"[\w.:@/+=-]+", key)
+    escaped = key.replace("\\", "\\\\").replace('"', '\\"')
+    return {"Idempotency-Key": key if is_word else f'"{escaped}"'}

@@ -16,13 +16,12 @@ from threadmill_client import (
     PreconditionFailed,
     Problem,
     RateLimited,
-    Thread,
     UnexpectedAnswer,
     calls,
 )
 from threadmill_client.retries import Retries
 from threadmill_client.run import Run
-from threadmill_client.wire import Answer, Pause, Plan, Request
+from threadmill_client.wire import Answer, Pause, Plan, Request, idempotency
 
 RETRIES = Retries(limit=4, draw=lambda: 1.0)
 TURN = {"turn": {"id": "t1", "thread_id": "a", "state": "queued"}}
@@ -153,24 +152,17 @@ def test_a_deletion_whose_answer_was_lost_is_one() -> None:
         Played(calls.delete_thread("a"), [problem(404)])
 
 
-@pytest.mark.parametrize("plan", [calls.create_thread("a", title="New"), calls.create_thread("a")])
-def test_a_thread_whose_answer_was_lost_was_made(plan: Plan[Thread]) -> None:
-    played = Played(plan, [LOST, problem(409), answer(200, THREAD)])
-
-    assert played.result.title == "New"
-
-
-def test_a_thread_that_others_made_is_a_conflict() -> None:
-    with pytest.raises(Conflict):
-        Played(calls.create_thread("a"), [problem(409)])
-    with pytest.raises(Conflict):
-        Played(calls.create_thread("a", title="Mine"), [LOST, problem(409), answer(200, THREAD)])
+@pytest.mark.parametrize(
+    ("key", "header"), [("order-1", "order-1"), ("a b", '"a b"'), ('a"b\\', '"a\\"b\\\\"'), ("a,b", '"a,b"')]
+)
+def test_a_key_of_several_words_goes_in_quotes(key: str, header: str) -> None:
+    assert idempotency(key) == {"Idempotency-Key": header}
 
 
-def test_an_id_that_is_made_is_the_same_in_each_try() -> None:
-    played = Played(calls.fork_thread("a"), [LOST, problem(409), answer(200, THREAD)])
-
-    assert json.loads(str(played.requests[0].body, "utf-8"))["id"] in played.requests[2].path  # type: ignore[arg-type]
+@pytest.mark.parametrize("key", ["", "a\r\nX-Other: b", "ä", "a\0"])
+def test_a_key_that_no_header_has_is_refused(key: str) -> None:
+    with pytest.raises(ValueError, match="idempotency_key"):
+        idempotency(key)
 
 
 def test_a_change_whose_answer_was_lost_is_no_conflict_with_itself() -> None:
