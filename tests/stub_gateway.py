@@ -1,0 +1,343 @@
+"""A gateway without a store: the routes of the chat page over memory, with turns that tests script.
+
+What stays true: an event has a number that rises over its thread's life; a message under a key that was seen is not
+sent again; a turn runs after those before it. What a message says is what its turn does, see `BEHAVIOURS`.
+"""
+
+import asyncio
+import hashlib
+import json
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from producers.http.page import page_route
+from store.settings import load
+
+PAGE = Path(__file__).parents[1] / "examples" / "web" / "chat" / "index.html"
+KEY = "key-of-the-tests"
+#: Seconds between two comments of a stream that has nothing to say.
+HEARTBEAT_SECONDS = 10.0
+
+
+@dataclass
+class Thread:
+    """One thread: what was said, and every event of it."""
+
+    id: str
+    title: str | None = None
+    events: list[dict[str, Any]] = field(default_factory=list)
+    messages: list[dict[str, Any]] = field(default_factory=list)
+    turns: list[dict[str, Any]] = field(default_factory=list)
+    number: int = 0
+    updated_at: str = ""
+
+    def touch(self) -> None:
+        self.updated_at = datetime.now(UTC).isoformat()
+
+    def tell(self, kind: str, turn: dict[str, Any] | None, **fields: Any) -> None:
+        """Add an event behind all that were told."""
+        self.number += 1
+        common = {"type": kind, "id": self.number, "thread_id": self.id, "turn_id": turn and turn["id"]}
+        self.events.append(common | fields)
+
+    def say(self, turn: dict[str, Any], message_id: str, role: str, content: str, **fields: Any) -> None:
+        """Add a whole message."""
+        blank = {"tool_calls": [], "tool_call_id": None, "name": None, "reasoning": None, "metadata": {}}
+        blank |= {"parts": [], "attachments": [], "state": "complete", "turn_id": turn["id"]}
+        message = {"id": message_id, "role": role, "content": content, **blank, **fields}
+        self.tell("message.done", turn, message=message)
+        self.messages.append({**message, "event_id": self.number})
+        self.touch()
+
+    def stream(self, turn: dict[str, Any], message_id: str, pieces: list[str]) -> None:
+        for piece in pieces:
+            self.tell("message.delta", turn, message_id=message_id, text=piece)
+
+    def json(self) -> dict[str, Any]:
+        running = next((turn["id"] for turn in self.turns if turn["state"] == "running"), None)
+        common = {"id": self.id, "title": self.title, "user": None, "metadata": {}, "messages": len(self.messages)}
+        return common | {"updated_at": self.updated_at, "running_turn": running, "last_event_id": self.number}
+
+
+class StubGateway:
+    """Serves the routes on a port of this machine, from a thread of its own."""
+
+    def __init__(self) -> None:
+        self.threads: dict[str, Thread] = {}
+        self.files: dict[str, tuple[bytes, str, str]] = {}
+        self.sent: dict[str, dict[str, Any]] = {}
+        self.requests: list[str] = []
+        self.gate = asyncio.Event()
+        #: Answer each request with this problem.
+        self.problem: tuple[int, dict[str, Any]] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._server = uvicorn.Server(uvicorn.Config(self._app(), log_level="warning", lifespan="off"))
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self._socket.getsockname()[1]
+        self._thread = threading.Thread(target=self._run, name="stub gateway", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.should_exit = self._server.force_exit = True
+        self._thread.join()
+        self._socket.close()
+
+    def _run(self) -> None:
+        asyncio.run(self._server.serve([self._socket]))
+
+    def find(self, turn_id: str) -> tuple[Thread, dict[str, Any]]:
+        return next((thread, turn) for thread in self.threads.values() for turn in thread.turns if turn["id"] == turn_id)
+
+    def release(self) -> None:
+        """Let turns that hold go on."""
+        self.gate.set()
+
+    # Turns
+
+    def queue(self, thread: Thread, content: str, **fields: Any) -> dict[str, Any]:
+        turn = {"id": f"turn-{thread.id}-{len(thread.turns)}", "thread_id": thread.id, "state": "queued", "attempt": 0}
+        turn |= {"message": {"content": content, "attachments": fields.get("attachments", [])}, "fields": fields}
+        turn |= {"error": None}
+        thread.turns.append(turn)
+        self._start(self._run_turn(thread, turn))
+        return turn
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run_turn(self, thread: Thread, turn: dict[str, Any]) -> None:
+        while before := waiting_before(thread, turn):
+            turn["position"] = before
+            await asyncio.sleep(0.02)
+            if turn["state"] == "cancelled":
+                return
+        turn["state"], turn["attempt"] = "running", turn["attempt"] + 1
+        thread.tell("turn.started", turn, attempt=turn["attempt"], agent="stub")
+        content = turn["message"]["content"]
+        if turn["attempt"] == 1:
+            thread.say(turn, f"{turn['id']}-q", "user", content, **turn["fields"])
+        behaviour = BEHAVIOURS.get(content.partition(" ")[0], echo)
+        await behaviour(self, thread, turn)
+        if turn["state"] == "running":
+            turn["state"] = "completed"
+        thread.tell("turn.ended", turn, state=turn["state"], error=turn["error"])
+
+    # Routes
+
+    def _app(self) -> Starlette:
+        routes = {
+            "GET /v1/threads": self.list_threads,
+            "POST /v1/threads": self.create_thread,
+            "GET /v1/threads/{id}/messages": self.list_messages,
+            "POST /v1/threads/{id}/messages": self.send,
+            "GET /v1/threads/{id}/turns": self.list_turns,
+            "GET /v1/threads/{id}/events": self.follow_thread,
+            "GET /v1/events": self.follow_all,
+            "GET /v1/threads/{id}/files/{sha256}": self.read_file,
+            "GET /v1/threads/{id}/files/{sha256}/thumbnail": self.read_file,
+            "POST /v1/files": self.store_file,
+            "POST /v1/turns/{id}/cancel": self.cancel,
+            "POST /v1/turns/{id}/requeue": self.requeue,
+        }
+        table = [page_route(PAGE, load())]
+        for route, act in routes.items():
+            method, path = route.split()
+            table.append(Route(path, self._guard(act), methods=[method]))
+        return Starlette(routes=table)
+
+    def _guard(self, act: Callable[[Request], Coroutine[Any, Any, Response]]) -> Callable[..., Any]:
+        async def answer(request: Request) -> Response:
+            self.requests.append(f"{request.method} {request.url.path}?{request.url.query}")
+            if request.headers.get("authorization") != f"Bearer {KEY}":
+                return refuse(401, "no valid key or token came with the request")
+            if self.problem:
+                return refuse(self.problem[0], **self.problem[1])
+            thread = request.path_params.get("id", "")
+            if "/threads/" in request.url.path and thread not in self.threads:
+                return refuse(404, "there is no such thread")
+            return await act(request)
+
+        return answer
+
+    async def list_threads(self, _: Request) -> Response:
+        threads = sorted(self.threads.values(), key=lambda thread: thread.updated_at, reverse=True)
+        return JSONResponse({"threads": [thread.json() for thread in threads], "next_cursor": None})
+
+    async def create_thread(self, request: Request) -> Response:
+        wish = await request.json()
+        if wish["id"] in self.threads:
+            return refuse(409, "a thread of this id exists")
+        thread = self.threads[wish["id"]] = Thread(wish["id"], wish.get("title"))
+        thread.touch()
+        return JSONResponse(thread.json(), 201)
+
+    async def list_messages(self, request: Request) -> Response:
+        messages = self.threads[request.path_params["id"]].messages
+        limit, end = int(request.query_params["limit"]), int(request.query_params.get("cursor", len(messages)))
+        page = messages[max(0, end - limit) : end][::-1]
+        return JSONResponse({"messages": page, "next_cursor": str(end - limit) if end > limit else None})
+
+    async def list_turns(self, request: Request) -> Response:
+        turns = self.threads[request.path_params["id"]].turns[::-1]
+        return JSONResponse({"turns": turns, "next_cursor": None})
+
+    async def send(self, request: Request) -> Response:
+        key, wish = request.headers["idempotency-key"], await request.json()
+        if key not in self.sent:
+            files = [self.describe_file(file["sha256"]) for file in wish.get("attachments", [])]
+            thread = self.threads[request.path_params["id"]]
+            self.sent[key] = self.queue(thread, wish["content"], attachments=files, metadata=wish["metadata"])
+        return JSONResponse({"turn": self.sent[key]}, 202)
+
+    async def cancel(self, request: Request) -> Response:
+        thread, turn = self.find(request.path_params["id"])
+        was_running = turn["state"] == "running"
+        turn["state"] = "cancelled"
+        if not was_running:
+            thread.tell("turn.ended", turn, state="cancelled", error=None)
+        return JSONResponse(turn, 202)
+
+    async def requeue(self, request: Request) -> Response:
+        thread, turn = self.find(request.path_params["id"])
+        turn |= {"state": "queued", "error": None}
+        self._start(self._run_turn(thread, turn))
+        return JSONResponse(turn, 202)
+
+    async def store_file(self, request: Request) -> Response:
+        form = await request.form()
+        file: Any = form["file"]
+        content = await file.read()
+        sha256 = hashlib.sha256(content).hexdigest()
+        self.files[sha256] = (content, file.filename, file.content_type)
+        return JSONResponse(self.describe_file(sha256), 201)
+
+    def describe_file(self, sha256: str) -> dict[str, Any]:
+        content, filename, media_type = self.files[sha256]
+        return {"sha256": sha256, "filename": filename, "media_type": media_type, "size": len(content)}
+
+    async def read_file(self, request: Request) -> Response:
+        content, _, media_type = self.files[request.path_params["sha256"]]
+        return Response(content, media_type=media_type)
+
+    async def follow_thread(self, request: Request) -> Response:
+        thread = self.threads[request.path_params["id"]]
+        after = int(request.headers.get("last-event-id", 0))
+        return stream(self._read_events([thread], {thread.id: after}))
+
+    async def follow_all(self, _: Request) -> Response:
+        return stream(self._read_events(None, {thread.id: thread.number for thread in self.threads.values()}))
+
+    async def _read_events(self, followed: list[Thread] | None, after: dict[str, int]) -> AsyncIterator[str]:
+        yield ": hello\n\nretry: 200\n\n"
+        waiting: dict[str, int] = {}
+        idle = 0.0
+        while not self._server.should_exit:
+            for thread in followed or list(self.threads.values()):
+                for event in [event for event in thread.events if event["id"] > after.get(thread.id, 0)]:
+                    after[thread.id] = event["id"]
+                    yield f"event: {event['type']}\nid: {event['id']}\ndata: {json.dumps(event)}\n\n"
+                for turn in thread.turns:
+                    position = turn.get("position", 0)
+                    if turn["state"] == "queued" and waiting.get(turn["id"]) != position:
+                        waiting[turn["id"]] = position
+                        notice = {"type": "turn.queued", "id": None, "thread_id": thread.id, "turn_id": turn["id"]}
+                        yield f"event: turn.queued\ndata: {json.dumps(notice | {'position': position})}\n\n"
+            await asyncio.sleep(0.02)
+            idle += 0.02
+            if idle > HEARTBEAT_SECONDS:
+                idle = 0
+                yield ": still here\n\n"
+
+
+def stream(events: AsyncIterator[str]) -> Response:
+    return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+
+
+def refuse(status: int, detail: str, **fields: Any) -> Response:
+    problem = {"title": "Problem", "status": status, "detail": detail, "retryable": status >= 500} | fields
+    return JSONResponse(problem, status, media_type="application/problem+json")
+
+
+def waiting_before(thread: Thread, turn: dict[str, Any]) -> int:
+    """How many turns of the thread come before this one."""
+    earlier = thread.turns[: thread.turns.index(turn)]
+    return sum(other["state"] in ("queued", "running") for other in earlier)
+
+
+# What turns do.
+
+
+async def echo(_: StubGateway, thread: Thread, turn: dict[str, Any]) -> None:
+    thread.say(turn, f"{turn['id']}-0", "assistant", f"You said: {turn['message']['content']}")
+
+
+async def grow(_: StubGateway, thread: Thread, turn: dict[str, Any]) -> None:
+    """Say twenty words, one after the other."""
+    words = [f"word{number} " for number in range(20)]
+    for word in words:
+        thread.stream(turn, f"{turn['id']}-0", [word])
+        await asyncio.sleep(0.05)
+    thread.say(turn, f"{turn['id']}-0", "assistant", "".join(words))
+
+
+async def hold(gateway: StubGateway, thread: Thread, turn: dict[str, Any]) -> None:
+    """Say half, and wait for the test."""
+    gateway.gate.clear()
+    thread.stream(turn, f"{turn['id']}-0", ["half of ", "an answer"])
+    while not gateway.gate.is_set() and turn["state"] == "running":
+        await asyncio.sleep(0.02)
+    if turn["state"] == "running":
+        thread.say(turn, f"{turn['id']}-0", "assistant", "half of an answer, and the rest")
+
+
+async def call(_: StubGateway, thread: Thread, turn: dict[str, Any]) -> None:
+    """Call a tool, and say what it said."""
+    asked = {"id": "call_1", "name": "stock_of", "arguments": '{"item": "<b>tent</b>"}'}
+    thread.say(turn, f"{turn['id']}-0", "assistant", "", tool_calls=[asked])
+    thread.tell("tool.started", turn, message_id=f"{turn['id']}-0", call=asked)
+    thread.say(turn, f"{turn['id']}-0.1", "tool", "4 pieces", tool_call_id="call_1", name="stock_of")
+    thread.say(turn, f"{turn['id']}-2", "assistant", "There are **4** tents.")
+
+
+async def fail(_: StubGateway, thread: Thread, turn: dict[str, Any]) -> None:
+    """Fail at the first attempt."""
+    if turn["attempt"] > 1:
+        thread.say(turn, f"{turn['id']}-0", "assistant", "The second time it works.")
+        return
+    turn["state"] = "failed"
+    turn["error"] = {"kind": "model", "message": "the provider refused", "retryable": True, "fault": "provider"}
+
+
+async def crash(_: StubGateway, thread: Thread, turn: dict[str, Any]) -> None:
+    """Lose a worker in the middle of a reply; the next one says something else."""
+    thread.stream(turn, f"{turn['id']}-0", ["lost words"])
+    await asyncio.sleep(0.3)
+    turn["attempt"] += 1
+    thread.tell("turn.started", turn, attempt=2, agent="stub")
+    thread.stream(turn, f"{turn['id']}-0", ["kept ", "words"])
+    thread.tell("message.restarted", turn, message_id=f"{turn['id']}-0")
+    thread.stream(turn, f"{turn['id']}-0", ["better ", "words"])
+    await asyncio.sleep(0.3)
+    thread.say(turn, f"{turn['id']}-0", "assistant", "better words")
+
+
+BEHAVIOURS = {"grow": grow, "hold": hold, "call": call, "fail": fail, "crash": crash}
