@@ -18,6 +18,9 @@ FLOWER_APP = "threadmill.flower_app"
 LOOP_POOL = "threadmill.app:TaskPool"
 FLOWER = "flower"
 FLOWER_USER = "threadmill"
+GATEWAY = "gateway"
+#: The page that it serves at `/`: of the checkout that this runs from.
+CHAT_PAGE = Path(__file__).resolve().parents[2] / "examples" / "web" / "chat" / "index.html"
 #: Rows that Flower keeps; its own default is 100,000.
 FLOWER_MAX_TASKS = "5000"
 #: The columns of its page of tasks, a turn's reason among them.
@@ -61,6 +64,7 @@ def plan(directory: Path) -> Sequence[Program]:
         worker("files", [FILES_QUEUE], options=["-P", "prefork", "-c", "2", *FRESH_PROCESSES]),
         beat(directory / "beat"),
         flower(directory / FLOWER),
+        gateway(directory / GATEWAY),
     ]
 
 
@@ -112,6 +116,18 @@ def flower(directory: Path, *, app: str = FLOWER_APP) -> Program:
         ),
         environment={"FLOWER_BASIC_AUTH": f"{FLOWER_USER}:{home.load_secret()}", "FLOWER_MAX_TASKS": FLOWER_MAX_TASKS},
         is_ready=ready_when_reachable(f"http://127.0.0.1:{port}/healthcheck"),
+    )
+
+
+def gateway(directory: Path) -> Program:
+    """The HTTP gateway on loopback, with the chat page where this is a checkout. Its folder keeps its port."""
+    port = Home(directory).choose_port()
+    return Program(
+        name=GATEWAY,
+        argv=(sys.executable, "-m", "threadmill", "gateway", "--host=127.0.0.1", f"--port={port}", "--open"),
+        environment={"THREADMILL_GATEWAY_PAGE": str(CHAT_PAGE)} if CHAT_PAGE.is_file() else {},
+        is_ready=ready_when_reachable(f"http://127.0.0.1:{port}/health/ready"),
+        stop_seconds=load().gateway_shutdown_grace_seconds + HAND_OVER_SECONDS,
     )
 
 

@@ -18,7 +18,7 @@ from threadmill.embedded import programs
 from threadmill.embedded.home import ENVIRONMENT_FILE, Home
 from threadmill.embedded.postgres import EmbeddedPostgres
 from threadmill.embedded.process import Process
-from threadmill.embedded.programs import FLOWER, FLOWER_USER, Program
+from threadmill.embedded.programs import FLOWER, FLOWER_USER, GATEWAY, Program
 from threadmill.embedded.server import Server
 from threadmill.embedded.users_servers import check_broker, check_database
 from threadmill.embedded.valkey import EmbeddedValkey
@@ -39,6 +39,9 @@ class Addresses:
     flower_url: str
     flower_user: str
     flower_password: str = field(repr=False)
+    #: Empty when no gateway runs.
+    gateway_url: str = ""
+    gateway_key: str = field(default="", repr=False)
 
 
 class Stack:
@@ -125,6 +128,7 @@ class Stack:
         """The addresses of the running parts, for a user or a client."""
         variables = self.environment
         flower = Home(self._home.directory / FLOWER) if FLOWER in self._programs else None
+        gateway = Home(self._home.directory / GATEWAY) if GATEWAY in self._programs else None
         return Addresses(
             database_url=variables["THREADMILL_DATABASE_URL"],
             broker_url=variables["THREADMILL_BROKER_URL"],
@@ -132,6 +136,7 @@ class Stack:
             flower_url=f"http://127.0.0.1:{flower.last_port()}/" if flower else "",
             flower_user=FLOWER_USER if flower else "",
             flower_password=flower.load_secret() if flower else "",
+            gateway_url=f"http://127.0.0.1:{gateway.last_port()}/" if gateway else "",
         )
 
     def names(self) -> list[str]:
